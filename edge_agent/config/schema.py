@@ -1,0 +1,220 @@
+"""The config as typed structs: what a user may write, with its defaults.
+
+A room that owns a `type:` (sources, sinks) declares its own struct beside its class; the loader
+gets these tables from the caller, so that no struct here knows of MQTT or OPC UA.
+Units: every duration is seconds (`10s`, `500ms`, `2h` in YAML), every size bytes (`64MiB`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NewType
+
+from edge_agent.config.types import Between, Name, Secret
+from edge_agent.records import Ne107
+
+Duration = NewType("Duration", float)
+Size = NewType("Size", int)
+
+
+class Kind(StrEnum):
+    """How a signal arrives."""
+
+    SCALAR = "scalar"
+    WAVEFORM = "waveform"
+
+
+class Resample(StrEnum):
+    """How several values in one step of the model's grid become one."""
+
+    LAST = "last"
+    MEAN = "mean"
+    MIN = "min"
+    MAX = "max"
+
+
+class Uncertain(StrEnum):
+    """What a value of uncertain quality is worth."""
+
+    USE = "use"
+    HOLD = "hold"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Who this gateway is: its id and its place in the ISA-95 hierarchy."""
+
+    id: Name = Name("gateway")
+    enterprise: Name = Name("enterprise")
+    site: Name = Name("site")
+    area: Name = Name("area")
+    line: Name = Name("line")
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A sensor of an asset (a tag)."""
+
+    source: str = ""  # may be left out where the config has one source only
+    address: str = ""  # OPC UA node, JSON key or CSV column; {asset} {line} {signal} are replaced
+    unit: str = ""
+    kind: Kind = Kind.SCALAR
+    valid: tuple[float, float] | None = None  # outside: BadOutOfRange, never data
+    stale_after: Duration | None = None  # default: 30 s for MQTT, never for OPC UA
+    stuck_after: Duration | None = None  # not one change for so long: a data-quality alarm
+    uncertain: Uncertain = Uncertain.USE
+    resample: Resample = Resample.LAST
+    deadband: Annotated[float, Between(0, 1e12)] = 0.0
+    sampling: Duration | None = None  # OPC UA sampling interval; default: the source's
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRule:
+    """When a model's score becomes an alarm, and how loud it is."""
+
+    limit: float | None = None  # default: the bundle's calibrated threshold
+    on_delay: Duration = Duration(0)
+    off_delay: Duration = Duration(30)
+    deadband: Annotated[float, Between(0, 0.99)] = 0.1
+    cooldown: Duration = Duration(0)
+    severity: Annotated[int, Between(1, 1000)] = 600
+    ne107: Ne107 = Ne107.MAINTENANCE_REQUIRED
+    failure_mode: str = ""
+    message: dict[str, str] = field(default_factory=dict)  # language -> text
+    advice: dict[str, str] = field(default_factory=dict)
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse:
+    """A bundle put to work on the assets of a template."""
+
+    bundle: str
+    inputs: dict[str, str] = field(default_factory=dict)  # model input -> signal, where they differ
+    min_coverage: Annotated[float, Between(0, 1)] = 0.8
+    lateness: Duration = Duration(5)  # how long a window waits for an input that lags
+    alarm: AlarmRule = field(default_factory=AlarmRule)
+
+
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """Learning a baseline on the box from healthy data."""
+
+    auto: bool = False
+    duration: Duration = Duration(24 * 3600)  # of good data
+    step: Duration = Duration(1)
+    length: Annotated[int, Between(8, 4096)] = 64
+    inputs: tuple[str, ...] = ()  # default: every scalar signal
+    false_alarms_per_day: Annotated[float, Between(1e-4, 1e4)] = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What like assets share."""
+
+    signals: dict[Name, Signal] = field(default_factory=dict)
+    models: tuple[ModelUse, ...] = ()
+    learn: Learn | None = None
+    quality_alarm: AlarmRule = field(
+        default_factory=lambda: AlarmRule(severity=300, ne107=Ne107.CHECK_FUNCTION)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One machine. Its key in `assets` may hold a range: `P-{001..500}`."""
+
+    template: str
+    area: Name = Name("")  # default: the gateway's
+    line: Name = Name("")
+    signals: dict[Name, Signal] = field(default_factory=dict)  # added to or over the template's
+    variables: dict[str, str] = field(default_factory=dict)  # more {placeholders} for addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """Assets that announce themselves through a topic pattern."""
+
+    max_assets: Annotated[int, Between(0, 100_000)] = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """Limits that hold for all alarms."""
+
+    flood_limit: Annotated[int, Between(1, 10_000)] = 10  # raises per asset ...
+    flood_window: Duration = Duration(600)  # ... in this time (ISA-18.2: 10 in 10 min)
+    shelve_max: Duration = Duration(8 * 3600)
+    languages: tuple[str, ...] = ("en", "zh", "ja", "de")
+    texts: Path | None = None  # a YAML with more languages or other texts
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The SQLite file."""
+
+    path: Path = Path("edge-agent.db")
+    max_bytes: Size = Size(64 << 20)  # of the whole file; see docs for the drop order
+    history_days: Annotated[float, Between(0, 3650)] = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """ONNX Runtime."""
+
+    providers: tuple[str, ...] = ("cpu",)  # in order of preference: tensorrt, cuda, cpu
+    required: bool = False  # exit instead of falling back
+    max_batch: Annotated[int, Between(1, 4096)] = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """The daemon's own HTTP server."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Between(0, 65535)] = 9460
+    enabled: bool = True
+    token: Secret | None = None  # needed for acknowledging from outside loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Logs to stderr, where journald takes them."""
+
+    level: str = "info"
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Bounds of the hot path."""
+
+    intake_values: Annotated[int, Between(1000, 100_000_000)] = 200_000
+    intake_bytes: Size = Size(64 << 20)  # waveform blocks
+    tick: Duration = Duration(0.02)  # the pipeline rests so long between two drains
+    max_future: Duration = Duration(300)  # a source clock further ahead is refused
+    drain_deadline: Duration = Duration(10)
+    score_interval: Duration = Duration(1)  # per asset and model; 0 = every window
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole file."""
+
+    gateway: Gateway = field(default_factory=Gateway)
+    topic_root: Name = Name("edge")
+    sources: dict[Name, Any] = field(default_factory=dict)  # structs of the sources' own modules
+    sinks: dict[Name, Any] = field(default_factory=dict)
+    templates: dict[Name, Template] = field(default_factory=dict)
+    assets: dict[str, Asset] = field(default_factory=dict)
+    discovery: Discovery = field(default_factory=Discovery)
+    models_dir: Path = Path("models")
+    runtime: Runtime = field(default_factory=Runtime)
+    alarms: Alarms = field(default_factory=Alarms)
+    store: Store = field(default_factory=Store)
+    http: Http = field(default_factory=Http)
+    log: Log = field(default_factory=Log)
+    tuning: Tuning = field(default_factory=Tuning)

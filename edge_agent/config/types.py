@@ -1,0 +1,53 @@
+"""Types of config values that carry their own rules."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NewType
+
+from edge_agent.errors import ConfigError
+
+# A name that is safe as a topic level, a file name and a metric label: [A-Za-z0-9][A-Za-z0-9_.-]*
+Name = NewType("Name", str)
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Marks an annotated number with its allowed range, both ends included."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Where a secret is, never the secret itself: exactly one of the three is set.
+
+    file: a path; env: an environment variable; credential: a name under systemd's
+    $CREDENTIALS_DIRECTORY. `repr` shows the place only.
+    """
+
+    file: Path | None = None
+    env: str | None = None
+    credential: str | None = None
+
+    def reveal(self) -> str:
+        """Read it now, without its trailing newline; ConfigError says what is missing."""
+        if self.env is not None:
+            value = os.environ.get(self.env)
+            if value is None:
+                raise ConfigError(f"environment variable {self.env} is not set")
+            return value
+        path = self.file
+        if self.credential is not None:
+            path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials")) / self.credential
+        if path is None:
+            raise ConfigError("a secret needs one of: file, env, credential")
+        try:
+            return path.read_text(encoding="utf-8").rstrip("\r\n")
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read the secret: {error.strerror}", where=str(path)
+            ) from error

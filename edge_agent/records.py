@@ -1,0 +1,266 @@
+"""The plain types that rooms hand to each other. Imports none of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+# OPC UA Part 4, 7.39: the two top bits of a StatusCode are its severity. Every source speaks this
+# code, so that a value's quality survives from the wire to the alarm unchanged.
+GOOD: Final = 0x0000_0000
+UNCERTAIN: Final = 0x4000_0000
+BAD: Final = 0x8000_0000
+BAD_NO_COMMUNICATION: Final = 0x8031_0000
+BAD_NODE_ID_UNKNOWN: Final = 0x8034_0000
+BAD_OUT_OF_RANGE: Final = 0x803C_0000
+BAD_SENSOR_FAILURE: Final = 0x808C_0000
+BAD_NO_DATA: Final = 0x809B_0000
+SEVERITY_SHIFT: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Values as columns of equal length n, in the order of arrival.
+
+    signal: int32 index into `Plant.signals`; time_us: int64, the source's own time stamp where it
+    has one, microseconds since the epoch; value: float64, NaN where there is none; status: uint32,
+    OPC UA StatusCode.
+    """
+
+    signal: NDArray[np.int32]
+    time_us: NDArray[np.int64]
+    value: NDArray[np.float64]
+    status: NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.signal)
+
+
+def columns(
+    signal: Sequence[int],
+    time_us: Sequence[int],
+    value: Sequence[float],
+    status: Sequence[int] | int = GOOD,
+) -> Columns:
+    """Columns from plain sequences; a single `status` holds for every row."""
+    n = len(signal)
+    codes = np.full(n, status, np.uint32) if isinstance(status, int) else status
+    return Columns(
+        np.asarray(signal, np.int32),
+        np.asarray(time_us, np.int64),
+        np.asarray(value, np.float64),
+        np.asarray(codes, np.uint32),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WaveBlock:
+    """A block of equally spaced samples of one signal.
+
+    end_us: time of the last sample; rate_hz: samples per second; samples: float32 [n].
+    """
+
+    signal: int
+    end_us: int
+    rate_hz: float
+    samples: NDArray[np.float32]
+    status: int = GOOD
+
+
+class Intake(Protocol):
+    """Where sources put what they decoded. Both calls return at once; the oldest go when full."""
+
+    def append(self, values: Columns) -> None:
+        """Take over a packet's values."""
+
+    def append_block(self, block: WaveBlock) -> None:
+        """Take over a waveform block."""
+
+
+class LinkState(StrEnum):
+    """State of a source or sink as metrics and the status page show it."""
+
+    STOPPED = "stopped"
+    CONNECTING = "connecting"
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
+@dataclass(slots=True)
+class Link:
+    """What the rest of the daemon may know of a source's or sink's connection."""
+
+    state: LinkState = LinkState.STOPPED
+    detail: str = ""
+    since_us: int = 0
+
+
+class Source(Protocol):
+    """A producer of values.
+
+    `start` returns at once and never waits for the other side: an unreachable server is retried in
+    the background for ever. `stop` is safe before `start` and when repeated.
+    """
+
+    name: str
+    link: Link
+
+    async def start(self) -> None:
+        """Begin to deliver into the intake."""
+
+    async def stop(self) -> None:
+        """Stop delivering and release everything."""
+
+
+class Ne107(StrEnum):
+    """NAMUR NE 107 status signals."""
+
+    FAILURE = "failure"
+    CHECK_FUNCTION = "check_function"
+    OUT_OF_SPECIFICATION = "out_of_specification"
+    MAINTENANCE_REQUIRED = "maintenance_required"
+
+
+class AlarmState(StrEnum):
+    """ISA-18.2 alarm states."""
+
+    NORMAL = "normal"
+    UNACK = "unack"
+    ACKED = "acked"
+    RTN_UNACK = "rtn_unack"
+    SHELVED = "shelved"
+    SUPPRESSED = "suppressed"
+    OUT_OF_SERVICE = "out_of_service"
+
+
+class TransitionKind(StrEnum):
+    """What happened to an alarm."""
+
+    RAISE = "raise"
+    UPDATE = "update"
+    ACK = "ack"
+    CLEAR = "clear"
+    SHELVE = "shelve"
+    UNSHELVE = "unshelve"
+    SUPPRESS = "suppress"
+    UNSUPPRESS = "unsuppress"
+    OUT_OF_SERVICE = "out_of_service"
+    IN_SERVICE = "in_service"
+
+
+@dataclass(frozen=True, slots=True)
+class Contributor:
+    """One input's share in a score: weights of all inputs sum to the score."""
+
+    input: str
+    weight: float
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowInfo:
+    """The window an assessment was made from; times in microseconds, coverage 0..1."""
+
+    start_us: int
+    end_us: int
+    coverage: float
+    quality: str
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """The model that made an assessment."""
+
+    name: str
+    version: str
+    sha256: str
+    mode: str = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """Everything an alert says beside its state; set anew by each raise and update."""
+
+    message_key: str
+    message_args: dict[str, Any] = field(default_factory=dict)
+    score: float | None = None
+    failure_mode: str = ""
+    probability: float | None = None
+    rul_h: dict[str, float] | None = None
+    contributors: tuple[Contributor, ...] = ()
+    window: WindowInfo | None = None
+    model: ModelInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the pipeline tells the alarm table about one alarm at one instant.
+
+    level: the watched quantity divided by its limit: >= 1 is over the limit, and only below
+    1 - deadband is it back. at_us: event time (the window's last sample), never the gateway's clock.
+    """
+
+    alarm_id: str
+    level: float
+    at_us: int
+    detail: Detail
+
+
+@dataclass(slots=True)
+class Alarm:
+    """An alarm's whole state, as stored and as shown."""
+
+    alarm_id: str
+    asset: str
+    state: AlarmState = AlarmState.NORMAL
+    seq: int = 0
+    active: bool = False
+    severity: int = 500
+    priority: str = "medium"
+    ne107: Ne107 = Ne107.MAINTENANCE_REQUIRED
+    stage: str = "state_detection"
+    detail: Detail | None = None
+    first_seen_us: int = 0
+    changed_us: int = 0
+    count: int = 0
+    shelved_until_us: int = 0
+    acked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of an alarm; `alarm` is a copy of its state after the change. id = alarm_id:seq."""
+
+    kind: TransitionKind
+    at_us: int
+    alarm: Alarm
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One thing to be delivered to one sink until that sink confirms it.
+
+    row: the outbox row (0 before it is stored); key groups messages of which only the newest
+    matters when a retained state is published (the alarm_id); topic is complete.
+    """
+
+    row: int
+    sink: str
+    kind: str  # "alert" (retained current state) | "event" (every transition)
+    key: str
+    seq: int
+    topic: str
+    body: bytes
+    created_us: int
