@@ -1,0 +1,126 @@
+"""The plant as the config describes it: assets and their signals, each signal with one number.
+
+The number of a signal is its row in every table of the hot path, so rows are only ever added.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edge_agent.config.schema import Asset as AssetConfig
+from edge_agent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edge_agent.config.schema import Config, Signal, Template
+
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+MAX_ASSETS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class PlantSignal:
+    """One sensor of one asset."""
+
+    index: int
+    asset: PlantAsset
+    name: str
+    config: Signal
+    source: str
+    address: str  # placeholders replaced; empty where the source finds the signal by its name
+
+
+@dataclass(slots=True, eq=False)
+class PlantAsset:
+    """One machine; `path` is its ISA-95 place enterprise/site/area/line/asset."""
+
+    index: int
+    id: str
+    template_name: str
+    template: Template
+    path: str
+    line: str
+    signals: dict[str, PlantSignal] = field(default_factory=dict)
+
+
+class Plant:
+    """All assets and signals, in the order in which they became known."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.signals: list[PlantSignal] = []
+        self.assets: dict[str, PlantAsset] = {}
+        self._discovered = 0
+        self._listeners: list[Callable[[PlantAsset], None]] = []
+        for pattern, asset in config.assets.items():
+            for asset_id in expand_range(pattern):
+                self._add(asset_id, asset)
+
+    def on_asset(self, listener: Callable[[PlantAsset], None]) -> None:
+        """Call `listener` for each asset that is discovered from now on."""
+        self._listeners.append(listener)
+
+    def of_source(self, source: str) -> list[PlantSignal]:
+        """Signals that `source` delivers."""
+        return [signal for signal in self.signals if signal.source == source]
+
+    def discover(self, asset_id: str, template: str, line: str = "") -> PlantAsset | None:
+        """The asset of that id, made from `template` if it is new; None if there is no room."""
+        known = self.assets.get(asset_id)
+        if known is not None:
+            return known
+        if self._discovered >= self._config.discovery.max_assets:
+            return None
+        self._discovered += 1
+        asset = self._add(asset_id, AssetConfig(template=template, line=line))  # type: ignore[arg-type]
+        for listener in self._listeners:
+            listener(asset)
+        return asset
+
+    def _add(self, asset_id: str, config: AssetConfig) -> PlantAsset:
+        if len(self.assets) >= MAX_ASSETS:
+            raise ConfigError(f"more than {MAX_ASSETS} assets")
+        template = self._config.templates[config.template]
+        gateway = self._config.gateway
+        line = config.line or gateway.line
+        path = f"{gateway.enterprise}/{gateway.site}/{config.area or gateway.area}/{line}/{asset_id}"
+        asset = PlantAsset(len(self.assets), asset_id, config.template, template, path, line)
+        places = {**config.variables, "asset": asset_id, "line": line}
+        for name, signal in {**template.signals, **config.signals}.items():
+            asset.signals[name] = self._signal(asset, name, signal, places)
+        self.assets[asset_id] = asset
+        return asset
+
+    def _signal(
+        self, asset: PlantAsset, name: str, config: Signal, places: dict[str, str]
+    ) -> PlantSignal:
+        source = config.source or self._only_source()
+        address = fill(config.address, {**places, "signal": name})
+        signal = PlantSignal(len(self.signals), asset, name, config, source, address)
+        self.signals.append(signal)
+        return signal
+
+    def _only_source(self) -> str:
+        return next(iter(self._config.sources), "")
+
+
+def expand_range(pattern: str) -> Iterator[str]:
+    """`P-{001..003}` gives P-001, P-002, P-003; a name without a range gives itself."""
+    match = _RANGE.search(pattern)
+    if match is None:
+        yield pattern
+        return
+    low, high = match.groups()
+    for number in range(int(low), int(high) + 1):
+        middle = str(number).zfill(len(low))
+        yield from expand_range(pattern[: match.start()] + middle + pattern[match.end() :])
+
+
+def fill(pattern: str, places: dict[str, str]) -> str:
+    """Replace {name} for each name in `places`; other braces stay."""
+    for name, value in places.items():
+        pattern = pattern.replace(f"{{{name}}}", value)
+    return pattern

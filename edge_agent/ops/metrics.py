@@ -1,0 +1,84 @@
+"""Every metric of the daemon, one row each; docs/metrics.md lists the same rows (a test compares).
+
+Labels are bounded by the config: no label ever takes a value from the wire.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_RUN_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+class Metrics:
+    """One registry with all metrics; tests make a fresh one each."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self.registry = registry
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"edge_agent_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"edge_agent_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"edge_agent_{name}", text, labels, registry=registry, buckets=buckets)
+
+        self.values_received = counter("values_received", "Values decoded.", "source")
+        self.values_dropped = counter(
+            "values_dropped", "Values lost because the intake was full.", "source"
+        )
+        self.values_late = counter("values_late", "Values too late for their window.", "source")
+        self.values_rejected = counter(
+            "values_rejected", "Payloads or values refused.", "source", "reason"
+        )
+        self.source_up = gauge("source_up", "1 while the source is connected.", "source")
+        self.source_reconnects = counter("source_reconnects", "Connections lost.", "source")
+        self.sink_up = gauge("sink_up", "1 while the sink confirms deliveries.", "sink")
+        self.sink_failures = counter("sink_failures", "Deliveries refused.", "sink", "reason")
+        self.inputs_stale = gauge("inputs_stale", "Inputs now stale or bad.", "asset")
+        self.windows = counter("windows", "Windows by outcome.", "model", "outcome")
+        self.inference_seconds = histogram(
+            "inference_seconds", "One batched model run.", "model", buckets=_RUN_SECONDS
+        )
+        self.batch_size = histogram(
+            "batch_size", "Windows in one model run.", "model", buckets=(1, 4, 16, 64, 256)
+        )
+        self.end_to_end_seconds = histogram(
+            "end_to_end_seconds",
+            "From the window's last value to the confirmed alert.",
+            "sink",
+            buckets=_SECONDS,
+        )
+        self.score = gauge("score", "Latest score.", "asset", "model")
+        self.health = gauge("health", "Latest health index, 0..1.", "asset", "model")
+        self.rul_hours = gauge("rul_hours", "Latest remaining life, median.", "asset", "model")
+        self.drift = gauge("drift", "Population stability index by input.", "model", "input")
+        self.alarms = gauge("alarms", "Alarms by state and priority.", "state", "priority")
+        self.transitions = counter("alarm_transitions", "Alarm transitions.", "kind")
+        self.alarms_flooded = counter("alarms_flooded", "Raises held by the flood limit.", "asset")
+        self.outbox_rows = gauge("outbox_rows", "Messages waiting.", "sink")
+        self.outbox_bytes = gauge("outbox_bytes", "Bytes waiting.", "sink")
+        self.outbox_oldest_seconds = gauge(
+            "outbox_oldest_seconds", "Age of the oldest waiting message.", "sink"
+        )
+        self.outbox_dropped = counter("outbox_dropped", "Messages dropped, store full.", "sink")
+        self.store_errors = counter("store_errors", "Failed transactions.")
+        self.model_info = gauge(
+            "model_info", "1 for each active model.", "model", "version", "provider"
+        )
+        self.model_rejected = counter("model_rejected", "Bundles refused.", "model", "reason")
+        self.provider_missing = gauge(
+            "provider_missing", "1 where a wished execution provider is not there.", "provider"
+        )
+        self.assets = gauge("assets", "Assets known.")
+        self.assets_refused = counter("assets_refused", "Discovered assets over the maximum.")
+        self.config_reloads = counter("config_reloads", "Config reloads by outcome.", "outcome")
+        self.build_info = gauge("build_info", "1; the version is its label.", "version")
+
+    def render(self) -> bytes:
+        """The text exposition format."""
+        return generate_latest(self.registry)
