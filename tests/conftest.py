@@ -1,0 +1,88 @@
+"""Fixtures for all tests; the plain helpers behind them are in support.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support import (
+    ListIntake,
+    Mosquitto,
+    find_data_dir,
+    find_free_port,
+    node_modules_dir,
+)
+
+from edge_agent.clock import FakeClock
+from edge_agent.ops.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+NEW_YEAR_2026_US = 1_767_225_600_000_000
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands at 2026-01-01T00:00:00Z until it is advanced."""
+    return FakeClock(NEW_YEAR_2026_US)
+
+
+@pytest.fixture
+def intake() -> ListIntake:
+    """An intake that records every `Columns` and block."""
+    return ListIntake()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """A fresh registry."""
+    return Metrics()
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Call it for a TCP port of the loopback that is free now."""
+    return find_free_port
+
+
+@pytest.fixture
+def make_broker(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Mosquitto]]:
+    """Call it (with extra config lines) for a running mosquitto of its own."""
+    brokers: list[Mosquitto] = []
+
+    def make(extra: str = "", *, anonymous: bool = True) -> Mosquitto:
+        folder = tmp_path_factory.mktemp("mosquitto")
+        brokers.append(Mosquitto(folder, extra, anonymous=anonymous).start())
+        return brokers[-1]
+
+    yield make
+    for broker in brokers:
+        broker.stop()
+
+
+@pytest.fixture
+def broker(make_broker: Callable[..., Mosquitto]) -> Mosquitto:
+    """A running mosquitto on a free loopback port: `.url`, `.port`, `.stop()`, `.kill()`."""
+    return make_broker()
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """The node_modules folder with node-opcua; skips where it is not installed."""
+    place = node_modules_dir()
+    if place is None:
+        pytest.skip("node-opcua is not installed: ./scripts/test installs it where it may")
+    return place
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real recordings (skab, cmapss, cwru); skips where it is absent."""
+    place = find_data_dir()
+    if place is None:
+        pytest.skip("no recordings: set EDGE_AGENT_DATA to their folder")
+    return place
