@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NewType
+from typing import Annotated, Any, ClassVar, NewType
 
 from edge_agent.config.types import Between, Name, Secret
 from edge_agent.records import Ne107
@@ -92,7 +92,7 @@ class AlarmRule:
 class ModelUse:
     """A bundle put to work on the assets of a template."""
 
-    bundle: str
+    bundle: Name
     inputs: dict[str, str] = field(default_factory=dict)  # model input -> signal, where they differ
     min_coverage: Annotated[float, Between(0, 1)] = 0.8
     lateness: Duration = Duration(5)  # how long a window waits for an input that lags
@@ -101,14 +101,18 @@ class ModelUse:
 
 @dataclass(frozen=True, slots=True)
 class Learn:
-    """Learning a baseline on the box from healthy data."""
+    """Learning a baseline on the box from healthy data; `learn: auto` for all defaults."""
 
+    shorthand: ClassVar = {"auto": {"auto": True}}
     auto: bool = False
     duration: Duration = Duration(24 * 3600)  # of good data
-    step: Duration = Duration(1)
+    step: Annotated[Duration, Between(1e-4, 86400)] = Duration(1)
     length: Annotated[int, Between(8, 4096)] = 64
     inputs: tuple[str, ...] = ()  # default: every scalar signal
     false_alarms_per_day: Annotated[float, Between(1e-4, 1e4)] = 0.1
+    min_coverage: Annotated[float, Between(0, 1)] = 0.8
+    lateness: Duration = Duration(5)
+    alarm: AlarmRule = field(default_factory=AlarmRule)  # of the model that is learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ class Template:
 class Asset:
     """One machine. Its key in `assets` may hold a range: `P-{001..500}`."""
 
-    template: str
+    template: Name
     area: Name = Name("")  # default: the gateway's
     line: Name = Name("")
     signals: dict[Name, Signal] = field(default_factory=dict)  # added to or over the template's
@@ -157,7 +161,9 @@ class Store:
     """The SQLite file."""
 
     path: Path = Path("edge-agent.db")
-    max_bytes: Size = Size(64 << 20)  # of the whole file; see docs for the drop order
+    max_bytes: Annotated[Size, Between(1 << 20, 1 << 50)] = Size(
+        64 << 20
+    )  # of the whole file; see docs for the drop order
     history_days: Annotated[float, Between(0, 3650)] = 90
 
 
@@ -194,7 +200,9 @@ class Tuning:
 
     intake_values: Annotated[int, Between(1000, 100_000_000)] = 200_000
     intake_bytes: Size = Size(64 << 20)  # waveform blocks
-    tick: Duration = Duration(0.02)  # the pipeline rests so long between two drains
+    tick: Annotated[Duration, Between(1e-3, 10)] = Duration(
+        0.02
+    )  # the pipeline rests so long between two drains
     max_future: Duration = Duration(300)  # a source clock further ahead is refused
     drain_deadline: Duration = Duration(10)
     score_interval: Duration = Duration(1)  # per asset and model; 0 = every window

@@ -1,0 +1,365 @@
+"""The path of a value, top-down: `take` (intake to windows), `infer` (windows to scores),
+`conclude` (scores to alarms and messages). The daemon and `replay` both walk it.
+
+`take` and `conclude` belong to one thread; `infer` touches nothing but the models and may run on
+another one meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.config.schema import Uncertain
+from edge_agent.pipeline._assess import (
+    Scored,
+    alarm_id,
+    health_of,
+    levels,
+    observations,
+    score_messages,
+)
+from edge_agent.pipeline._group import Binding, Due, Group
+from edge_agent.pipeline._learning import Learning
+from edge_agent.pipeline._policies import Policies, quality_alarm_id
+from edge_agent.pipeline._sensors import SensorAlarms
+from edge_agent.records import Columns
+from edge_agent.signals import BAD, MISSING, UNCERTAIN, QualityWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.alarms import AlarmTable
+    from edge_agent.config import Config, Plant, PlantAsset, PlantSignal
+    from edge_agent.inference import Model, Outputs
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.records import Transition, WaveBlock
+    from edge_agent.signals import Episode
+
+__all__ = ["Group", "Learning", "Pipeline", "Policies", "Step"]
+
+log = logging.getLogger("edge_agent.pipeline")
+
+_NEVER: Final = np.iinfo(np.int64).min // 4
+_UNCERTAIN_MARK: Final = {Uncertain.USE: UNCERTAIN, Uncertain.HOLD: MISSING, Uncertain.BAD: BAD}
+# Rows of all learning assets together stay under this.
+_LEARNING_BYTES: Final = 96 << 20
+_OVERDUE_EVERY_S: Final = 0.25
+
+
+@dataclass(slots=True)
+class Step:
+    """What one round brought: transitions for the store, scores for the bus."""
+
+    transitions: list[Transition] = field(default_factory=list)
+    scores: list[tuple[str, bytes]] = field(default_factory=list)
+    windows: int = 0
+
+
+class Pipeline:
+    """Windows, models and alarms of one plant.
+
+    live: values come as they happen, so that time goes on by the clock although no value comes and
+    a source clock that runs ahead is refused; a recording has only its own time.
+    """
+
+    def __init__(
+        self, config: Config, plant: Plant, metrics: Metrics, alarms: AlarmTable, *, live: bool
+    ) -> None:
+        self._config = config
+        self._plant = plant
+        self._metrics = metrics
+        self._live = live
+        self.alarms = alarms
+        self.watch = QualityWatch()
+        self.groups: list[Group] = []
+        self.learning: dict[str, Learning] = {}
+        self._models: dict[tuple[str, str], Group] = {}
+        self._bindings: list[Binding] = []
+        self._groups_by_source: dict[str, int] = {}
+        self._sensors = SensorAlarms(plant, self.watch)
+        self._asset_of = np.zeros(0, np.intp)
+        self.event_us = np.zeros(0, np.int64)
+        self._arrived_s = np.zeros(0, np.float64)
+        self._overdue_s = 0.0
+        self._episodes: list[Episode] = []
+        self._late = 0
+
+    # -- what there is ------------------------------------------------------------------------
+
+    def add_asset(self, asset: PlantAsset, now_us: int = 0) -> None:
+        """Watch an asset's signals; models come with `use_model`. now_us: 0 in a recording."""
+        self.event_us = np.append(self.event_us, now_us if self._live else _NEVER)
+        self._arrived_s = np.append(self._arrived_s, 0.0)
+        for signal in asset.signals.values():
+            self._add_signal(signal)
+
+    def _add_signal(self, signal: PlantSignal) -> None:
+        config = signal.config
+        source = self._config.sources.get(signal.source)
+        stale_s = config.stale_after or getattr(source, "stale_after", None)
+        stale_us = None if stale_s is None else round(stale_s * US_PER_S)
+        stuck_us = None if config.stuck_after is None else round(config.stuck_after * US_PER_S)
+        group = 0
+        if getattr(source, "reports_changes", False):
+            group = self._groups_by_source.setdefault(signal.source, len(self._groups_by_source) + 1)
+        self._bindings.append(Binding(stale_us, group, _UNCERTAIN_MARK[config.uncertain]))
+        self._asset_of = np.append(self._asset_of, signal.asset.index)
+        self.watch.add(
+            signal.asset.index, stale_us=stale_us, stuck_us=stuck_us, valid=config.valid
+        )
+
+    def use_model(self, asset: PlantAsset, place: str, group: Callable[[], Group]) -> str:
+        """Put a model to work on an asset; `place` names the use within the template.
+
+        Gives what is missing, or nothing.
+        """
+        key = (asset.template_name, place)
+        if key not in self._models:
+            self._models[key] = group()
+            self.groups.append(self._models[key])
+        return self._models[key].add(asset, self._bindings)
+
+    def learn(self, asset: PlantAsset) -> None:
+        """Keep the asset's rows until there are enough to learn from."""
+        config = asset.template.learn
+        if config is None:
+            return
+        if asset.template_name not in self.learning:
+            self.learning[asset.template_name] = Learning(asset.template_name, config, asset)
+        self.learning[asset.template_name].add(asset, self._bindings)
+
+    def restored(self, now_us: int) -> None:
+        """Alarms that came out of the store not at rest are told of what happens next."""
+        for signal in self._plant.signals:
+            if quality_alarm_id(signal) in self.alarms.watched:
+                self._sensors.restored(signal.index, now_us)
+        for group in self.groups:
+            for row, asset in enumerate(group.assets):
+                group.engaged[row] = alarm_id(asset, group) in self.alarms.watched
+
+    # -- the path -----------------------------------------------------------------------------
+
+    def take(
+        self,
+        values: Columns,
+        blocks: Sequence[WaveBlock] = (),
+        *,
+        now_us: int = 0,
+        monotonic_s: float = 0.0,
+    ) -> list[Due]:
+        """Order by time, judge quality, write the windows; gives the windows that closed."""
+        values = self._refuse_future(_by_time(values), now_us)
+        due: list[Due] = []
+        if len(values):
+            values = self.watch.refuse_out_of_range(values)
+            self._episodes += self.watch.update(values)
+            self._note_time(values, monotonic_s)
+        for group in self.groups if len(values) or blocks else ():
+            due += group.push(values, blocks)
+        for learning in self.learning.values() if len(values) else ():
+            learning.push(values, self._learning_blocks())
+        if self._live:
+            due += self._advance(monotonic_s)
+        self._count_late()
+        return due
+
+    def infer(self, due: Sequence[Due]) -> list[Scored]:
+        """One run per model over the windows of all assets; blocking."""
+        by_model: dict[int, list[Due]] = defaultdict(list)
+        for each in due:
+            by_model[id(each.group.model)].append(self._usable(each))
+        return [scored for batch in by_model.values() for scored in self._run(batch)]
+
+    def conclude(self, scored: Sequence[Scored]) -> Step:
+        """Tell the alarm table; gives what changed and the scores that are due for the bus."""
+        step = Step()
+        episodes, self._episodes = self._episodes, []
+        for seen in self._sensors.observe(episodes, self.event_us):
+            step.transitions += self.alarms.observe(seen)
+        for asset in tuple(self.alarms.flooded):
+            now_us = int(self.event_us[self._plant.assets[asset].index])
+            step.transitions += self.alarms.advance(asset, now_us)
+        interval_us = round(self._config.tuning.score_interval * US_PER_S)
+        for result in scored:
+            step.windows += len(result.row)
+            self._remember(result)
+            for row, seen in observations(result, replayed=not self._live):
+                step.transitions += self.alarms.observe(seen)
+                result.group.engaged[row] = seen.alarm_id in self.alarms.watched
+            step.scores += score_messages(result, self._config.topic_root, interval_us)
+        return step
+
+    def flush(self) -> list[Due]:
+        """The recording has ended: its open windows."""
+        return [due for group in self.groups for due in group.flush()]
+
+    # -- parts of the path --------------------------------------------------------------------
+
+    def _refuse_future(self, values: Columns, now_us: int) -> Columns:
+        """A source clock too far ahead would close the windows of everything that follows."""
+        if not self._live or not len(values):
+            return values
+        limit_us = now_us + round(self._config.tuning.max_future * US_PER_S)
+        if values.time_us[-1] <= limit_us:
+            return values
+        future = values.time_us > limit_us
+        for signal in values.signal[future]:
+            source = self._plant.signals[signal].source
+            self._metrics.values_rejected.labels(source, "future").inc()
+        return _where(values, ~future)
+
+    def _note_time(self, values: Columns, monotonic_s: float) -> None:
+        asset = self._asset_of[values.signal]
+        self.event_us[asset] = np.maximum(self.event_us[asset], values.time_us)
+        self._arrived_s[asset] = monotonic_s
+
+    def _advance(self, monotonic_s: float) -> Iterable[Due]:
+        """Time goes on although no value comes: staleness, and rows that hold their values."""
+        if monotonic_s - self._overdue_s < _OVERDUE_EVERY_S:
+            return
+        self._overdue_s = monotonic_s
+        silent_us = ((monotonic_s - self._arrived_s) * US_PER_S).astype(np.int64)
+        now_us = self.event_us + np.maximum(silent_us, 0)
+        self._episodes += self.watch.overdue(now_us)
+        for group in self.groups:
+            yield from group.advance(now_us)
+
+    def _usable(self, due: Due) -> Due:
+        """Only windows whose inputs allow inference: covered enough, and sound to the end."""
+        windows = due.windows
+        if windows is None:
+            return due
+        usable = windows.ends_usable() & (windows.coverage() >= due.group.use.min_coverage)
+        name = due.group.model.manifest.name
+        skipped = len(usable) - int(usable.sum())
+        if not skipped:
+            return due
+        self._metrics.windows.labels(name, "skipped_quality").inc(skipped)
+        waves = [w for w, ok in zip(due.waves, usable, strict=False) if ok]
+        return Due(due.group, windows.where(usable), waves)
+
+    def _run(self, batch: list[Due]) -> Iterable[Scored]:
+        model = batch[0].group.model
+        parts = [part for part in batch if _size(part)]
+        if not parts:
+            return []
+        begin = perf_counter()
+        try:
+            outputs = model.run(*_inputs(parts))
+        except Exception:
+            # One model that fails must not stop the others, nor the line.
+            log.exception("model run failed", extra={"model": model.manifest.name})
+            self._metrics.windows.labels(model.manifest.name, "failed").inc(sum(map(_size, parts)))
+            return []
+        self._metrics.inference_seconds.labels(model.manifest.name).observe(perf_counter() - begin)
+        return self._split(parts, outputs)
+
+    def _split(self, parts: list[Due], outputs: Outputs) -> list[Scored]:
+        found = []
+        start = 0
+        for part in parts:
+            stop = start + _size(part)
+            found.append(_scored(part, outputs.rows(start, stop)))
+            start = stop
+        name = parts[0].group.model.manifest.name
+        self._metrics.windows.labels(name, "scored").inc(start)
+        self._metrics.batch_size.labels(name).observe(start)
+        return found
+
+    def _remember(self, scored: Scored) -> None:
+        group = scored.group
+        group.score[scored.row] = scored.outputs.score
+        group.health[scored.row] = scored.health
+        group.scored_us[scored.row] = scored.end_us
+
+    def _learning_blocks(self) -> int:
+        assets = sum(len(one.assets) for one in self.learning.values())
+        channels = max(len(one.inputs) for one in self.learning.values())
+        return max(4, _LEARNING_BYTES // (max(assets, 1) * max(channels, 1) * 4 * 256))
+
+    def _count_late(self) -> None:
+        for group in self.groups:
+            if group.windows is not None and group.windows.late:
+                late, group.windows.late = group.windows.late, 0
+                self._metrics.values_late.labels(group.model.manifest.name).inc(late)
+
+
+def _by_time(values: Columns) -> Columns:
+    time_us = values.time_us
+    if len(time_us) < 2 or bool((time_us[1:] >= time_us[:-1]).all()):  # noqa: PLR2004
+        return values
+    return _where(values, np.argsort(time_us, kind="stable"))
+
+
+def _where(values: Columns, which: NDArray[np.generic]) -> Columns:
+    return Columns(
+        values.signal[which], values.time_us[which], values.value[which], values.status[which]
+    )
+
+
+def _size(due: Due) -> int:
+    return len(due.waves) if due.windows is None else len(due.windows.asset)
+
+
+def _inputs(
+    parts: list[Due],
+) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None, dict[str, NDArray[np.float32]]]:
+    """x [N, W, C], unit [N] and the waveforms [N, L] by input, of all parts together."""
+    group = parts[0].group
+    x = None
+    if group.windows is not None:
+        x = _finite(np.concatenate([p.windows.x for p in parts if p.windows is not None]))
+    unit = np.concatenate([p.group.unit[_rows(p)] for p in parts])
+    waves = {
+        spec.name: np.stack([w.samples[i] for p in parts for w in p.waves])
+        for i, spec in enumerate(group.waveforms)
+    }
+    return x, unit if group.model.manifest.units else None, waves
+
+
+def _finite(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cells before an input's first value take that value: nothing is NaN in a usable window."""
+    hole = np.isnan(x)
+    if not hole.any():
+        return x
+    first = np.argmin(hole, axis=1)
+    filled = np.take_along_axis(x, first[:, None, :], axis=1)
+    return np.where(hole, filled, x)
+
+
+def _rows(due: Due) -> NDArray[np.intp]:
+    if due.windows is not None:
+        return due.windows.asset
+    return np.array([wave.asset for wave in due.waves], np.intp)
+
+
+def _scored(due: Due, outputs: Outputs) -> Scored:
+    windows, waves = due.windows, due.waves
+    level = levels(due, outputs)
+    health = health_of(outputs, level)
+    if windows is not None:
+        return Scored(
+            due.group,
+            windows.asset,
+            windows.start_us,
+            windows.end_us,
+            windows.coverage(),
+            windows.x[:, -1],
+            outputs,
+            level,
+            health,
+        )
+    start_us = np.array([wave.start_us for wave in waves], np.int64)
+    end_us = np.array([wave.end_us for wave in waves], np.int64)
+    last = np.zeros((len(waves), 0), np.float32)
+    full = np.ones(len(waves))
+    return Scored(due.group, _rows(due), start_us, end_us, full, last, outputs, level, health)

@@ -1,0 +1,179 @@
+"""Scores to assessments: what a model's outputs mean for the alarm table and for the bus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import orjson
+
+from edge_agent.clock import US_PER_MS
+from edge_agent.pipeline._policies import model_alarm_id
+from edge_agent.records import Contributor, Detail, ModelInfo, Observation, WindowInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from edge_agent.config import PlantAsset
+    from edge_agent.inference import Outputs
+    from edge_agent.pipeline._group import Due, Group
+
+_FULL: Final = 0.999
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Windows with what the model said of them, row by row (N)."""
+
+    group: Group
+    row: NDArray[np.intp]
+    start_us: NDArray[np.int64]
+    end_us: NDArray[np.int64]
+    coverage: NDArray[np.float64]
+    last: NDArray[np.float32]  # the inputs' newest values, [N, C]
+    outputs: Outputs
+    level: NDArray[np.float32]
+    health: NDArray[np.float32]
+
+
+def levels(due: Due, outputs: Outputs) -> NDArray[np.float32]:
+    """The watched quantity of each task divided by its limit, [N].
+
+    anomaly: the score; classification: the probability of any fault (1 - that of the first class,
+    which is the healthy one); remaining_life: the limit in hours divided by the median.
+    """
+    limit = due.group.limit
+    task = due.group.model.manifest.task
+    if task == "classification" and outputs.probabilities is not None:
+        return (1.0 - outputs.probabilities[:, 0]) / np.float32(limit)
+    if task == "remaining_life" and outputs.rul is not None:
+        return np.float32(limit) / np.maximum(outputs.rul[:, 1], np.float32(1e-3))
+    return outputs.score / np.float32(limit)
+
+
+def health_of(outputs: Outputs, level: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The model's own health index 0..1, or one that is 1/2 at the limit, [N]."""
+    if outputs.health is not None:
+        return outputs.health
+    return 1.0 / (1.0 + np.maximum(level, 0.0))
+
+
+def alarm_id(asset: PlantAsset, group: Group) -> str:
+    """The id of the alarm that a model raises for an asset."""
+    return model_alarm_id(asset.id, group.place)
+
+
+def observations(scored: Scored, *, replayed: bool) -> Iterator[tuple[int, Observation]]:
+    """What the alarm table must hear of: (row, observation) of windows over their limit, and of
+    assets whose alarm is not at rest."""
+    group = scored.group
+    told = (scored.level >= 1.0) | group.engaged[scored.row]
+    for i in np.flatnonzero(told):
+        row = int(scored.row[i])
+        yield (
+            row,
+            Observation(
+                alarm_id(group.assets[row], group),
+                float(scored.level[i]),
+                int(scored.end_us[i]),
+                _detail(scored, int(i), replayed=replayed),
+            ),
+        )
+
+
+def score_messages(
+    scored: Scored, root: str, interval_us: int
+) -> Iterator[tuple[str, bytes]]:
+    """Topic and payload of each score that is due for the bus; at most one per `interval_us`."""
+    group = scored.group
+    name = group.model.manifest.name
+    columns = zip(
+        scored.row.tolist(),
+        scored.end_us.tolist(),
+        scored.outputs.score.tolist(),
+        scored.health.tolist(),
+        (scored.coverage >= _FULL).tolist(),
+        strict=True,
+    )
+    for row, end_us, score, health, full in columns:
+        if end_us - group.published_us[row] < interval_us:
+            continue
+        group.published_us[row] = end_us
+        asset = group.assets[row]
+        payload = {
+            "asset": asset.id,
+            "ts": end_us // US_PER_MS,
+            "score": score,
+            "health": health,
+            "quality": "good" if full else "uncertain",
+        }
+        yield f"{root}/{asset.path}/_pdm/score/{name}", orjson.dumps(payload)
+
+
+def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
+    group, outputs = scored.group, scored.outputs
+    manifest = group.model.manifest
+    row = int(scored.row[i])
+    fault, probability = _fault(scored, i)
+    coverage = float(scored.coverage[i])
+    contributors = _contributors(scored, i, group.assets[row])
+    return Detail(
+        message_key=f"model_{manifest.task}",
+        message_args={
+            "asset": group.assets[row].id,
+            "score": float(outputs.score[i]),
+            "limit": group.limit,
+            "input": contributors[0].input if contributors else "",
+            "value": contributors[0].value if contributors else "",
+            "unit": contributors[0].unit if contributors else "",
+        },
+        score=float(outputs.score[i]),
+        failure_mode=fault,
+        probability=probability,
+        rul_h=_rul(outputs, i),
+        contributors=contributors,
+        window=WindowInfo(
+            int(scored.start_us[i]),
+            int(scored.end_us[i]),
+            coverage,
+            "good" if coverage >= _FULL else "uncertain",
+            replayed,
+        ),
+        model=ModelInfo(manifest.name, manifest.version, group.model.sha256),
+    )
+
+
+def _fault(scored: Scored, i: int) -> tuple[str, float | None]:
+    """The likeliest fault class and its probability; else the rule's failure mode."""
+    group = scored.group
+    probabilities = scored.outputs.probabilities
+    classes = group.model.manifest.classes
+    if probabilities is None or not classes:
+        return group.use.alarm.failure_mode, None
+    best = 1 + int(np.argmax(probabilities[i, 1:]))
+    return classes[best], float(probabilities[i, best])
+
+
+def _rul(outputs: Outputs, i: int) -> dict[str, float] | None:
+    if outputs.rul is None:
+        return None
+    p10, p50, p90 = (float(hours) for hours in outputs.rul[i])
+    return {"p10": p10, "p50": p50, "p90": p90}
+
+
+def _contributors(scored: Scored, i: int, asset: PlantAsset) -> tuple[Contributor, ...]:
+    """All inputs by falling share; the shares sum to the score."""
+    if scored.outputs.contributions is None:
+        return ()
+    weights = scored.outputs.contributions[i]
+    found = []
+    for channel in np.argsort(-np.abs(weights)):
+        spec = scored.group.scalars[channel]
+        signal = scored.group.signal_of(asset, spec.name)
+        name, unit = (signal.name, signal.config.unit) if signal else (spec.name, spec.unit)
+        value = float(scored.last[i, channel])
+        found.append(Contributor(name, float(weights[channel]), value, unit or spec.unit))
+    return tuple(found)

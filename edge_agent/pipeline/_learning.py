@@ -1,0 +1,135 @@
+"""Assets that have no model yet: their healthy rows are kept until there are enough to learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.config.schema import Kind
+from edge_agent.pipeline._group import Binding, Router
+from edge_agent.signals import Layout, Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.config import PlantAsset, PlantSignal
+    from edge_agent.config.schema import Learn
+    from edge_agent.records import Columns
+
+_LATENESS_US: Final = 5 * US_PER_S
+_BLOCK_ROWS: Final = 256
+_ALMOST: Final = 0.9
+
+
+@dataclass(slots=True)
+class _Rows:
+    """An asset's rows in blocks; when they grow too many, every other block goes, so that what
+    stays still spans the whole time and each block is unbroken."""
+
+    blocks: list[NDArray[np.float32]] = field(default_factory=list)
+    open: list[NDArray[np.float32]] = field(default_factory=list)
+    stride: int = 1
+    seen_blocks: int = 0
+    rows: int = 0
+
+    def add(self, row: NDArray[np.float32], max_blocks: int) -> None:
+        self.rows += 1
+        self.open.append(row)
+        if len(self.open) < _BLOCK_ROWS:
+            return
+        if self.seen_blocks % self.stride == 0:
+            self.blocks.append(np.stack(self.open))
+        self.seen_blocks += 1
+        self.open = []
+        if len(self.blocks) > max_blocks:
+            self.blocks = self.blocks[::2]
+            self.stride *= 2
+
+    def all(self, channels: int) -> NDArray[np.float32]:
+        """[T, C], blocks kept apart by one row of NaN where time is missing between them."""
+        last = [np.stack(self.open)] if self.open else []
+        if self.stride == 1:
+            return np.concatenate([*self.blocks, *last]) if self.blocks or last else _none(channels)
+        gap = np.full((1, channels), np.nan, np.float32)
+        return np.concatenate([part for block in [*self.blocks, *last] for part in (block, gap)])
+
+
+def _none(channels: int) -> NDArray[np.float32]:
+    return np.empty((0, channels), np.float32)
+
+
+class Learning:
+    """The assets of one template that are learning."""
+
+    def __init__(self, template: str, config: Learn, first: PlantAsset) -> None:
+        self.template = template
+        self.config = config
+        self.inputs = tuple(learn_inputs(config, first.signals))
+        self.assets: list[PlantAsset] = []
+        self._rows: list[_Rows] = []
+        self._router = Router()
+        step_us = max(1, round(config.step * US_PER_S))
+        resample = tuple(first.signals[name].config.resample for name in self.inputs)
+        self._windows = Windows(Layout(len(self.inputs), 1, 1, step_us, _LATENESS_US, resample))
+        self.wanted_rows = max(1, round(config.duration / config.step))
+        self.busy: set[str] = set()
+
+    def add(self, asset: PlantAsset, bindings: Sequence[Binding]) -> None:
+        """Learn for one more asset."""
+        signals = [asset.signals[name] for name in self.inputs]
+        for channel, signal in enumerate(signals):
+            binding = bindings[signal.index]
+            self._router.add(signal.index, len(self.assets), channel, binding.uncertain)
+        bound = [bindings[signal.index] for signal in signals]
+        self._windows.add_asset([b.stale_us for b in bound], [b.group for b in bound])
+        self.assets.append(asset)
+        self._rows.append(_Rows())
+
+    def push(self, values: Columns, max_blocks: int) -> None:
+        """Keep the rows that close and whose every input is usable."""
+        for windows in self._router.push(self._windows, values):
+            usable = windows.ends_usable()
+            for i in np.flatnonzero(usable):
+                row = int(windows.asset[i])
+                if self.assets[row].id not in self.busy:
+                    self._rows[row].add(windows.x[i, 0], max_blocks)
+
+    def progress(self) -> dict[str, float]:
+        """Share of the wanted rows by asset, 0..1."""
+        return {
+            asset.id: min(1.0, rows.rows / self.wanted_rows)
+            for asset, rows in zip(self.assets, self._rows, strict=True)
+            if asset.id not in self.busy
+        }
+
+    def ready(self) -> dict[str, NDArray[np.float32]]:
+        """Rows [T, C] by asset once one has enough; others that almost have come along."""
+        progress = self.progress()
+        if not progress or max(progress.values()) < 1.0:
+            return {}
+        chosen = {asset for asset, share in progress.items() if share >= _ALMOST}
+        self.busy |= chosen
+        return {
+            asset.id: rows.all(len(self.inputs))
+            for asset, rows in zip(self.assets, self._rows, strict=True)
+            if asset.id in chosen
+        }
+
+    def again(self, assets: Sequence[str]) -> None:
+        """Learning failed for these: begin anew."""
+        for row, asset in enumerate(self.assets):
+            if asset.id in assets:
+                self._rows[row] = _Rows()
+                self.busy.discard(asset.id)
+
+
+def learn_inputs(config: Learn, signals: dict[str, PlantSignal]) -> list[str]:
+    """The inputs to learn from: those named, else every scalar signal."""
+    if config.inputs:
+        return list(config.inputs)
+    return [name for name, signal in signals.items() if signal.config.kind is Kind.SCALAR]

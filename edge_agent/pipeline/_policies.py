@@ -1,0 +1,69 @@
+"""Which alarms there can be, and by which rule: the answer to an alarm id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.alarms import AlarmPolicy, flood_alarm_id, flood_policy
+from edge_agent.config.schema import AlarmRule
+from edge_agent.records import Ne107
+
+if TYPE_CHECKING:
+    from edge_agent.config import PlantAsset, PlantSignal
+    from edge_agent.config.schema import Gateway, ModelUse
+
+BASELINE: Final = "baseline"  # the place of a model that was learned on the box
+SERVICE_ALARMS: Final = ("outbox", "store", "model")
+_SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
+
+
+def quality_alarm_id(signal: PlantSignal) -> str:
+    """The id of a signal's data-quality alarm."""
+    return f"{signal.asset.id}.{signal.name}.quality"
+
+
+def model_alarm_id(asset: str, place: str) -> str:
+    """The id of the alarm of one use of a model."""
+    return f"{asset}.{place}"
+
+
+def service_alarm_id(gateway: str, what: str) -> str:
+    """The id of an alarm of this service itself; `what` is one of SERVICE_ALARMS."""
+    return f"{gateway}.service.{what}"
+
+
+def place_of(use: ModelUse) -> str:
+    """The name of a use of a model within its template."""
+    return use.bundle
+
+
+class Policies:
+    """Rules by alarm id; None for an id that cannot be (its asset left the config)."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._known: dict[str, AlarmPolicy] = {}
+        path = f"{gateway.enterprise}/{gateway.site}/{gateway.area}/{gateway.line}/{gateway.id}"
+        for what in SERVICE_ALARMS:
+            self._known[service_alarm_id(gateway.id, what)] = AlarmPolicy(
+                gateway.id, path, _SERVICE_RULE, kind="service", stage="presentation"
+            )
+
+    def __call__(self, alarm_id: str) -> AlarmPolicy | None:
+        return self._known.get(alarm_id)
+
+    def add_asset(self, asset: PlantAsset) -> None:
+        """All alarms that an asset can have."""
+        known, template = self._known, asset.template
+        for signal in asset.signals.values():
+            known[quality_alarm_id(signal)] = AlarmPolicy(
+                asset.id, asset.path, template.quality_alarm, "quality", "data_manipulation"
+            )
+        for use in template.models:
+            known[model_alarm_id(asset.id, place_of(use))] = AlarmPolicy(
+                asset.id, asset.path, use.alarm
+            )
+        if template.learn is not None:
+            known[model_alarm_id(asset.id, BASELINE)] = AlarmPolicy(
+                asset.id, asset.path, template.learn.alarm
+            )
+        known[flood_alarm_id(asset.id)] = flood_policy(asset.id, asset.path)

@@ -1,0 +1,84 @@
+"""Data-quality alarms: a sensor that is bad, silent or stuck is an alarm of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import US_PER_S
+from edge_agent.pipeline._policies import quality_alarm_id
+from edge_agent.records import Contributor, Detail, Observation
+from edge_agent.signals import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge_agent.config import Plant
+    from edge_agent.signals import Episode, QualityWatch
+
+MESSAGE_KEYS: Final = {
+    Problem.BAD: "sensor_bad",
+    Problem.OUT_OF_RANGE: "sensor_out_of_range",
+    Problem.LOST: "sensor_lost",
+    Problem.STALE: "sensor_stale",
+    Problem.STUCK: "sensor_stuck",
+}
+
+
+class SensorAlarms:
+    """Turns episodes of the quality watch into observations for the alarm table.
+
+    The table's delays elapse only at observations, so each change is told again at the very time
+    its delay ends: however the values were cut into batches, the transitions are the same.
+    """
+
+    def __init__(self, plant: Plant, watch: QualityWatch) -> None:
+        self._plant = plant
+        self._watch = watch
+        self._problems: dict[int, list[Problem]] = {}
+        self._last: dict[int, Problem] = {}
+        self._due_us: dict[int, int] = {}
+
+    def observe(
+        self, episodes: Sequence[Episode], event_us: NDArray[np.int64]
+    ) -> Iterator[Observation]:
+        """What the alarm table must hear; event_us: event time by asset [A]."""
+        for episode in episodes:
+            yield from self._elapsed(episode.signal, episode.at_us)
+            self._note(episode)
+            yield self._observation(episode.signal, episode.at_us)
+        for signal in list(self._due_us):
+            now_us = int(event_us[self._plant.signals[signal].asset.index])
+            yield from self._elapsed(signal, now_us)
+
+    def restored(self, signal: int, now_us: int) -> None:
+        """The signal's alarm came out of the store not at rest: it clears unless told again."""
+        self._due_us[signal] = now_us
+
+    def _note(self, episode: Episode) -> None:
+        problems = self._problems.setdefault(episode.signal, [])
+        if episode.begins:
+            problems.append(episode.problem)
+            self._last[episode.signal] = episode.problem
+        elif episode.problem in problems:
+            problems.remove(episode.problem)
+        rule = self._plant.signals[episode.signal].asset.template.quality_alarm
+        delay_s = rule.on_delay if problems else rule.off_delay
+        self._due_us[episode.signal] = episode.at_us + round(delay_s * US_PER_S)
+
+    def _elapsed(self, signal: int, now_us: int) -> Iterator[Observation]:
+        due_us = self._due_us.get(signal)
+        if due_us is not None and due_us <= now_us:
+            del self._due_us[signal]
+            yield self._observation(signal, due_us)
+
+    def _observation(self, index: int, at_us: int) -> Observation:
+        signal = self._plant.signals[index]
+        problems = self._problems.get(index)
+        key = MESSAGE_KEYS[problems[-1] if problems else self._last.get(index, Problem.BAD)]
+        args = {"asset": signal.asset.id, "signal": signal.name, "unit": signal.config.unit}
+        contributors = (Contributor(signal.name, 1.0, float(self._watch.value[index]), signal.config.unit),)
+        detail = Detail(key, args, failure_mode=key, contributors=contributors)
+        return Observation(quality_alarm_id(signal), 1.0 if problems else 0.0, at_us, detail)

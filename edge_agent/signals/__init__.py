@@ -1,0 +1,35 @@
+"""Data manipulation (ISO 13374 DM): intake, event-time windows, resampling, quality of inputs."""
+
+from edge_agent.signals._intake import Intake, IntakeStats
+from edge_agent.signals._quality import Episode, Problem, QualityWatch
+from edge_agent.signals._waves import Waves, WaveWindows
+from edge_agent.signals._windows import (
+    BAD,
+    GOOD,
+    HELD,
+    MISSING,
+    STALE,
+    UNCERTAIN,
+    Layout,
+    Windows,
+    WindowSet,
+)
+
+__all__ = [
+    "BAD",
+    "GOOD",
+    "HELD",
+    "MISSING",
+    "STALE",
+    "UNCERTAIN",
+    "Episode",
+    "Intake",
+    "IntakeStats",
+    "Layout",
+    "Problem",
+    "QualityWatch",
+    "WaveWindows",
+    "Waves",
+    "WindowSet",
+    "Windows",
+]

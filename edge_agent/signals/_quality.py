@@ -1,0 +1,202 @@
+"""The newest value of every signal, and when its quality went and came back.
+
+Every change of quality is stamped with the time at which it was due by the source's clock, not
+with the time at which it was noticed: a recording gives the same episodes as the live stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.records import BAD_NO_COMMUNICATION, BAD_OUT_OF_RANGE, SEVERITY_SHIFT, Columns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NEVER: Final = np.iinfo(np.int64).min // 4
+_ENDLESS: Final = np.iinfo(np.int64).max // 4
+
+
+class Problem(IntEnum):
+    """Why a signal is not to be trusted."""
+
+    NONE = 0
+    BAD = 1
+    OUT_OF_RANGE = 2
+    LOST = 3
+    STALE = 4
+    STUCK = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A problem of a signal begins or ends at `at_us`."""
+
+    signal: int
+    problem: Problem
+    begins: bool
+    at_us: int
+
+
+class QualityWatch:
+    """Columns over all signals; rows are only ever added."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._allocate(0)
+
+    def _allocate(self, capacity: int) -> None:
+        self.time_us = np.full(capacity, _NEVER, np.int64)
+        self.value = np.full(capacity, np.nan, np.float64)
+        self.status = np.zeros(capacity, np.uint32)
+        self.problem = np.zeros(capacity, np.uint8)
+        self.stuck = np.zeros(capacity, bool)
+        self._changed_us = np.full(capacity, _NEVER, np.int64)
+        self._stale_us = np.full(capacity, _ENDLESS, np.int64)
+        self._stuck_us = np.full(capacity, _ENDLESS, np.int64)
+        self._low = np.full(capacity, -np.inf)
+        self._high = np.full(capacity, np.inf)
+        self._asset = np.zeros(capacity, np.intp)
+
+    def add(
+        self,
+        asset: int,
+        *,
+        stale_us: int | None,
+        stuck_us: int | None,
+        valid: tuple[float, float] | None,
+    ) -> None:
+        """One more signal, of the asset with that number."""
+        if self._size == len(self.time_us):
+            old = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+            self._allocate(max(16, 2 * self._size))
+            for name, array in old.items():
+                getattr(self, name)[: self._size] = array
+        row, self._size = self._size, self._size + 1
+        self._asset[row] = asset
+        self._stale_us[row] = _ENDLESS if stale_us is None else stale_us
+        self._stuck_us[row] = _ENDLESS if stuck_us is None else stuck_us
+        if valid is not None:
+            self._low[row], self._high[row] = valid
+
+    def refuse_out_of_range(self, values: Columns) -> Columns:
+        """The same values, those outside their valid range marked BadOutOfRange."""
+        signal, value = values.signal, values.value
+        outside = (value < self._low[signal]) | (value > self._high[signal])
+        if not outside.any():
+            return values
+        status = np.where(outside, np.uint32(BAD_OUT_OF_RANGE), values.status)
+        return Columns(signal, values.time_us, value, status)
+
+    def update(self, values: Columns) -> list[Episode]:
+        """Take values over (ordered by time); gives the changes of quality they bring."""
+        order = np.argsort(values.signal, kind="stable")
+        signal, time_us = values.signal[order], values.time_us[order]
+        newer = time_us > self.time_us[signal]
+        if not newer.all():
+            order, signal, time_us = order[newer], signal[newer], time_us[newer]
+        if not len(signal):
+            return []
+        value, status = values.value[order], values.status[order]
+        first = np.append(True, signal[1:] != signal[:-1])
+        before_us = np.where(first, self.time_us[signal], np.append(0, time_us[:-1]))
+        before = np.where(first, self.value[signal], np.append(0.0, value[:-1]))
+        problem = _problems(value, status)
+        episodes = self._gaps(signal, time_us, before_us)
+        episodes += self._changes(signal, time_us, value != before, before_us)
+        had = np.where(first, self.problem[signal], np.append(0, problem[:-1]))
+        for i in np.flatnonzero(problem != had):
+            at = int(signal[i]), int(time_us[i])
+            episodes += _switch(at[0], Problem(had[i]), Problem(problem[i]), at[1])
+        self.time_us[signal], self.value[signal] = time_us, value
+        self.status[signal], self.problem[signal] = status, problem
+        episodes.sort(key=lambda e: e.at_us)
+        return episodes
+
+    def overdue(self, asset_now_us: NDArray[np.int64]) -> list[Episode]:
+        """Signals that became stale or stuck by now; asset_now_us: event time by asset [A]."""
+        n = self._size
+        good = (self.time_us[:n] > _NEVER) & (self.problem[:n] == Problem.NONE)
+        now_us = asset_now_us[self._asset[:n]]
+        stale = np.flatnonzero(good & (now_us - self.time_us[:n] > self._stale_us[:n]))
+        self.problem[stale] = Problem.STALE
+        good[stale] = False
+        unchanged_us = now_us - self._changed_us[:n]
+        stuck = np.flatnonzero(good & ~self.stuck[:n] & (unchanged_us > self._stuck_us[:n]))
+        self.stuck[stuck] = True
+        return [
+            Episode(int(row), problem, begins=True, at_us=int(since[row] + after[row]))
+            for rows, problem, since, after in (
+                (stale, Problem.STALE, self.time_us, self._stale_us),
+                (stuck, Problem.STUCK, self._changed_us, self._stuck_us),
+            )
+            for row in rows
+        ]
+
+    def problem_of(self, signal: int) -> Problem:
+        """What is wrong with a signal now."""
+        if self.problem[signal] == Problem.NONE and self.stuck[signal]:
+            return Problem.STUCK
+        return Problem(self.problem[signal])
+
+    def troubled(self) -> NDArray[np.bool_]:
+        """Signals with any problem, [S]."""
+        return (self.problem[: self._size] != Problem.NONE) | self.stuck[: self._size]
+
+    def _gaps(
+        self, signal: NDArray[np.int32], time_us: NDArray[np.int64], before_us: NDArray[np.int64]
+    ) -> list[Episode]:
+        """Silences that nobody noticed while they lasted."""
+        silent = (before_us > _NEVER) & (time_us - before_us > self._stale_us[signal])
+        silent &= self.problem[signal] == Problem.NONE
+        found = []
+        for i in np.flatnonzero(silent):
+            row, due_us = int(signal[i]), int(before_us[i] + self._stale_us[signal[i]])
+            found += _switch(row, Problem.NONE, Problem.STALE, due_us)
+            found += _switch(row, Problem.STALE, Problem.NONE, int(time_us[i]))
+        return found
+
+    def _changes(
+        self,
+        signal: NDArray[np.int32],
+        time_us: NDArray[np.int64],
+        changed: NDArray[np.bool_],
+        before_us: NDArray[np.int64],
+    ) -> list[Episode]:
+        """Keep the time of each signal's last change; gives what was stuck until now."""
+        changed = changed | (before_us == _NEVER)
+        signal, time_us = signal[changed], time_us[changed]
+        first = np.append(True, signal[1:] != signal[:-1])[: len(signal)]
+        since_us = np.where(first, self._changed_us[signal], np.append(0, time_us)[:-1])
+        stuck = (since_us > _NEVER) & (time_us - since_us > self._stuck_us[signal])
+        found = []
+        for i in np.flatnonzero(stuck):
+            row = int(signal[i])
+            if not (first[i] and self.stuck[row]):
+                due_us = int(since_us[i] + self._stuck_us[row])
+                found += _switch(row, Problem.NONE, Problem.STUCK, due_us)
+            found += _switch(row, Problem.STUCK, Problem.NONE, int(time_us[i]))
+        self._changed_us[signal] = time_us
+        self.stuck[signal] = False
+        return found
+
+
+def _switch(signal: int, old: Problem, new: Problem, at_us: int) -> list[Episode]:
+    ends = [] if old is Problem.NONE else [Episode(signal, old, begins=False, at_us=at_us)]
+    begins = [] if new is Problem.NONE else [Episode(signal, new, begins=True, at_us=at_us)]
+    return ends + begins
+
+
+def _problems(value: NDArray[np.float64], status: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """The problem each value speaks of itself, [n]."""
+    bad = (status >> SEVERITY_SHIFT) >= 2  # noqa: PLR2004 - the severity bits of a Bad code
+    bad |= np.isnan(value)
+    problem = np.where(bad, Problem.BAD, Problem.NONE)
+    code = status & np.uint32(0xFFFF_0000)
+    problem = np.where(bad & (code == BAD_OUT_OF_RANGE), Problem.OUT_OF_RANGE, problem)
+    lost = bad & (code == BAD_NO_COMMUNICATION)
+    return np.where(lost, Problem.LOST, problem).astype(np.uint8)
