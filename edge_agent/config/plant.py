@@ -5,6 +5,7 @@ The number of a signal is its row in every table of the hot path, so rows are on
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 MAX_ASSETS = 100_000
+MAX_SIGNALS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ class Plant:
         template = self._config.templates[config.template]
         gateway = self._config.gateway
         line = config.line or gateway.line
-        path = f"{gateway.enterprise}/{gateway.site}/{config.area or gateway.area}/{line}/{asset_id}"
+        path = (
+            f"{gateway.enterprise}/{gateway.site}/{config.area or gateway.area}/{line}/{asset_id}"
+        )
         asset = PlantAsset(len(self.assets), asset_id, config.template, template, path, line)
         places = {**config.variables, "asset": asset_id, "line": line}
         for name, signal in {**template.signals, **config.signals}.items():
@@ -117,6 +121,12 @@ def expand_range(pattern: str) -> Iterator[str]:
     for number in range(int(low), int(high) + 1):
         middle = str(number).zfill(len(low))
         yield from expand_range(pattern[: match.start()] + middle + pattern[match.end() :])
+
+
+def range_size(pattern: str) -> int:
+    """How many ids `expand_range` gives, without expanding."""
+    sizes = (max(0, int(high) - int(low) + 1) for low, high in _RANGE.findall(pattern))
+    return math.prod(sizes)
 
 
 def fill(pattern: str, places: dict[str, str]) -> str:

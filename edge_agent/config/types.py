@@ -42,7 +42,9 @@ class Secret:
             return value
         path = self.file
         if self.credential is not None:
-            path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials")) / self.credential
+            path = (
+                Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials")) / self.credential
+            )
         if path is None:
             raise ConfigError("a secret needs one of: file, env, credential")
         try:
@@ -51,3 +53,6 @@ class Secret:
             raise ConfigError(
                 f"cannot read the secret: {error.strerror}", where=str(path)
             ) from error
+        except UnicodeDecodeError:
+            # Not chained: the decoder's error carries the bytes it choked on.
+            raise ConfigError("the secret is not UTF-8 text", where=str(path)) from None

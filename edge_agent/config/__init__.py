@@ -1,0 +1,96 @@
+"""The config: YAML to typed structs, with every problem at once.
+
+`load` gives a Config or raises ConfigErrors; `find_problems` gives both a Config, where there is
+one, and the list. The structs of sources and sinks come from the caller's tables.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from edge_agent.config import schema
+from edge_agent.config._build import Builder, OneOf
+from edge_agent.config._crosscheck import crosscheck, missing_files
+from edge_agent.config._include import read_tree
+from edge_agent.config._problem import (
+    MAX_PROBLEMS,
+    ConfigErrors,
+    Notes,
+    Problem,
+    TooManyError,
+)
+from edge_agent.config._warnings import warnings
+from edge_agent.config.plant import Plant
+from edge_agent.config.schema import Config
+from edge_agent.config.types import Name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "Config",
+    "ConfigErrors",
+    "Plant",
+    "Problem",
+    "find_problems",
+    "load",
+    "schema",
+    "warnings",
+]
+
+
+def load(
+    path: str | Path,
+    *,
+    sources: Mapping[str, type],
+    sinks: Mapping[str, type],
+    files: bool = True,
+) -> Config:
+    """The config in `path` and its includes; ConfigErrors lists all that is wrong with it.
+
+    `sources` and `sinks` map a `type:` to the frozen dataclass of its other keys. With `files`
+    false, model bundles and texts may still be missing (a bundle is about to be learned).
+    """
+    config, problems = find_problems(path, sources=sources, sinks=sinks, files=files)
+    if config is None:
+        raise ConfigErrors(problems)
+    return config
+
+
+def find_problems(
+    path: str | Path,
+    *,
+    sources: Mapping[str, type],
+    sinks: Mapping[str, type],
+    files: bool = True,
+) -> tuple[Config | None, list[Problem]]:
+    """The config, or None, and all problems in the order of the files and their lines."""
+    notes = Notes(Path(path))
+    hints = {"sources": _named(sources), "sinks": _named(sinks)}
+    try:
+        config = _read(notes, hints, files=files)
+    except TooManyError:
+        config = None
+        problems = notes.listed()
+        last = problems[-1]
+        more = Problem(last.file, last.line, "", f"and more: only {MAX_PROBLEMS} are shown")
+        return None, [*problems, more]
+    return (None if notes.problems else config), notes.listed()
+
+
+def _named(structs: Mapping[str, type]) -> object:
+    return dict[Name, Annotated[Any, OneOf(structs)]]
+
+
+def _read(notes: Notes, hints: Mapping[str, Any], *, files: bool) -> Config | None:
+    tree = read_tree(notes.main, notes)
+    if tree is None:
+        return None
+    config: Config = Builder(notes, Config, hints).build(tree)
+    # With a file unread, what the others refer to may well stand there.
+    if not notes.unread:
+        crosscheck(config, notes)
+        if files:
+            missing_files(config, notes)
+    return config

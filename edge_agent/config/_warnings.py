@@ -1,0 +1,39 @@
+"""What is allowed, but hardly meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.config._crosscheck import discovering, walk
+from edge_agent.config._problem import dotted
+from edge_agent.config.types import Secret
+from edge_agent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_agent.config.schema import Config
+
+
+def warnings(config: Config) -> Iterator[str]:
+    """One line each, with the key path first."""
+    if not config.sinks:
+        yield "sinks: there is none; alarms are only seen on the status page"
+    used: set[str] = {asset.template for asset in config.assets.values()}
+    used.update(name for _, name in discovering(config))
+    for name, template in config.templates.items():
+        if name not in used:
+            yield f"templates.{name}: no asset uses it"
+        if not template.models and template.learn is None:
+            yield f"templates.{name}: neither models nor learn; only data quality is watched"
+    yield from _secrets(config)
+
+
+def _secrets(config: Config) -> Iterator[str]:
+    """Secrets that cannot be had here; where the daemon runs they may well be there."""
+    for path, value in walk((), config):
+        if isinstance(value, Secret):
+            try:
+                value.reveal()
+            except ConfigError as error:
+                yield f"{dotted(path)}: {error}"
