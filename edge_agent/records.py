@@ -84,6 +84,9 @@ class Intake(Protocol):
     def append_block(self, block: WaveBlock) -> None:
         """Take over a waveform block."""
 
+    def __len__(self) -> int:
+        """Values that wait: a source that can hold back does so by this."""
+
 
 class LinkState(StrEnum):
     """State of a source or sink as metrics and the status page show it."""

@@ -1,0 +1,30 @@
+"""Data acquisition (ISO 13374 DA): each source decodes what it receives into columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from edge_agent.sources.replay import Recording, ReplayConfig, ReplaySource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from edge_agent.records import Source
+
+__all__ = ["SOURCES", "Recording", "ReplayConfig", "SourceType"]
+
+
+class SourceType(NamedTuple):
+    """The struct of a source's config, and what makes the source.
+
+    make: (name, config, plant, intake, metrics, clock, gateway) -> Source.
+    """
+
+    config: type
+    make: Callable[..., Source]
+
+
+# What a config's `type:` may be.
+SOURCES: Final[Mapping[str, SourceType]] = {
+    "replay": SourceType(ReplayConfig, ReplaySource),
+}

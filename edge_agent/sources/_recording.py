@@ -1,0 +1,207 @@
+"""Recordings as one stream of values in the order of time, whatever their files look like."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from glob import glob, has_magic
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.errors import EdgeAgentError
+from edge_agent.records import Columns
+from edge_agent.records import columns as make_columns
+from edge_agent.sources._cells import time_parser
+from edge_agent.sources._csv import open_table, read_chunk
+from edge_agent.sources._places import Decoder, Places, Rows, make_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edge_agent.config.plant import Plant
+    from edge_agent.sources._csv import Table
+    from edge_agent.sources.replay import ReplayConfig
+
+BLOCK_VALUES: Final = 4096
+MAX_FILES: Final = 512  # all are open at once, and a process may open 1024
+_SORT_VALUES: Final = 1_000_000
+_CHUNK_VALUES: Final = 16_384
+_NEVER: Final = np.iinfo(np.int64).min
+_NOTHING: Final = make_columns([], [], [])
+
+log = logging.getLogger("edge_agent.sources")
+
+
+@dataclass(slots=True)
+class _Track:
+    """One file while it is read; `last_us` is the latest time in it so far."""
+
+    rows: Iterator[Rows]
+    last_us: int = _NEVER
+
+
+@dataclass(slots=True)
+class _Rejects:
+    """What was refused in one file: reason -> [count, first line]."""
+
+    total: Callable[[str, int], None]
+    found: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, reason: str, n: int, line: int) -> None:
+        self.found.setdefault(reason, [0, line])[0] += n
+        self.total(reason, n)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{n} {reason} from line {at}" for reason, (n, at) in self.found.items())
+
+
+class Recording:
+    """All files of a replay config.
+
+    The values of a million are held and sorted at a time, so that files may overlap, run
+    backwards or go signal by signal within that reach; what comes later than that is rejected as
+    `out_of_order`. source: whose signals are meant; None for those of any source.
+    """
+
+    def __init__(self, config: ReplayConfig, plant: Plant, source: str | None = None) -> None:
+        self._config = config
+        columns = {str(signal): column for signal, column in config.columns.items()}
+        self._places = Places(plant, source, config.template, columns)
+        self._paths = _find(config.path)
+        self._sizes = {path: path.stat().st_size for path in self._paths}
+        self._positions: dict[Path, Callable[[], int]] = {}
+        self._n_rows = 0
+        self._done_us = _NEVER
+        self.total_bytes = sum(self._sizes.values())
+        self.rejected: dict[str, int] = {}
+        """Rows or cells refused, by reason."""
+
+    @property
+    def position(self) -> int:
+        """Bytes read so far, of `total_bytes`."""
+        return sum(position() for position in self._positions.values())
+
+    def blocks(self) -> Iterator[Columns]:
+        """All values in the order of time, at most 4096 a block; a row is never split.
+
+        Raises EdgeAgentError where a file is no such recording as the config says.
+        """
+        return (block for block in self.steps() if len(block))
+
+    def steps(self) -> Iterator[Columns]:
+        """As `blocks`, with an empty one wherever a caller with other duties may see to them."""
+        tracks = [_Track(self._read(path)) for path in self._paths]
+        waiting: list[Rows] = []
+        n = 0
+        while tracks:
+            track = min(tracks, key=lambda track: track.last_us)
+            rows = next(track.rows, None)
+            if rows is None:
+                tracks.remove(track)
+                continue
+            waiting.append(rows)
+            n += len(rows.row)
+            track.last_us = max(track.last_us, int(rows.values.time_us.max(initial=_NEVER + 1)))
+            if n >= _SORT_VALUES:
+                ready, rest = self._split(_merge(waiting), min(t.last_us for t in tracks))
+                waiting, n = [rest], len(rest.row)
+                yield from _cut(ready)
+            yield _NOTHING
+        yield from _cut(_merge(waiting))
+
+    def _split(self, rows: Rows, horizon_us: int) -> tuple[Rows, Rows]:
+        """What no file can precede any more, and at least half; and the rest."""
+        time_us = rows.values.time_us
+        self._done_us = max(horizon_us, int(time_us[len(time_us) // 2]))
+        n = int(np.searchsorted(time_us, self._done_us, "right"))
+        return _slice(rows, slice(0, n)), _slice(rows, slice(n, None))
+
+    def _read(self, path: Path) -> Iterator[Rows]:
+        config = self._config
+        with open_table(path, config.separator, header=config.header) as table:
+            self._positions[path] = table.position
+            rejects = _Rejects(self._reject)
+            yield from self._decode(table, rejects)
+            size = self._sizes[path]
+            self._positions[path] = lambda: size
+        if rejects.found:
+            log.warning("values rejected", extra={"file": str(path), "reasons": str(rejects)})
+
+    def _decode(self, table: Table, rejects: _Rejects) -> Iterator[Rows]:
+        config = self._config
+        asset = config.asset.replace("{stem}", table.path.name.split(".")[0])
+        if asset and not self._places.knows(asset):
+            raise EdgeAgentError(
+                f"the plant has no asset {asset!r}",
+                where=str(table.path),
+                hint="name it in `assets`, or give the source a `template`",
+            )
+        plan = make_plan(config, table, self._places, asset)
+        if plan.unused:
+            log.info("columns unused", extra={"file": str(table.path), "columns": plan.unused})
+        decoder: Decoder | None = None
+        size = max(1, _chunk_values(len(self._paths)) // max(1, len(plan.values)))
+        while (chunk := read_chunk(table, size, rejects.add)) is not None:
+            if decoder is None:
+                first = next(filter(None, chunk.cells[plan.time]), "")
+                parse = time_parser(config.time_format, config.timezone, first)
+                decoder = Decoder(config, self._places, plan, parse, rejects.add)
+            yield decoder.decode(chunk, self._n_rows, self._done_us)
+            self._n_rows += len(chunk.lines)
+
+    def _reject(self, reason: str, n: int) -> None:
+        self.rejected[reason] = self.rejected.get(reason, 0) + n
+
+
+def _find(path: Path) -> list[Path]:
+    """The files that a path or pattern names, in the order of their names."""
+    literal = not has_magic(str(path)) or path.exists()
+    found = [path] if literal else sorted(map(Path, glob(str(path))))  # noqa: PTH207 (absolute patterns)
+    files = [file for file in found if file.is_file()]
+    if not files:
+        raise EdgeAgentError("no such file", where=str(path))
+    if len(files) > MAX_FILES:
+        raise EdgeAgentError(
+            f"{len(files)} files are more than {MAX_FILES}", where=str(path), hint="join some"
+        )
+    return files
+
+
+def _chunk_values(files: int) -> int:
+    """So many that a chunk of each file fills at most half of what is sorted at a time."""
+    return min(_CHUNK_VALUES, _SORT_VALUES // (2 * files))
+
+
+def _merge(parts: list[Rows]) -> Rows:
+    """All in the order of time; what has the same time keeps its order."""
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(_NOTHING, name), *(getattr(p.values, name) for p in parts)])
+
+    values = Columns(joined("signal"), joined("time_us"), joined("value"), joined("status"))
+    row = np.concatenate([np.empty(0, np.int64), *(part.row for part in parts)])
+    order = np.argsort(values.time_us, kind="stable")
+    return _slice(Rows(values, row), order)
+
+
+def _slice(rows: Rows, at: slice | np.ndarray) -> Rows:
+    return Rows(take(rows.values, at), rows.row[at])
+
+
+def take(values: Columns, at: slice | np.ndarray) -> Columns:
+    """Some of the rows of `Columns`."""
+    return Columns(values.signal[at], values.time_us[at], values.value[at], values.status[at])
+
+
+def _cut(rows: Rows) -> Iterator[Columns]:
+    """Blocks of at most `BLOCK_VALUES`, or of one row that has more."""
+    ends = np.append(np.flatnonzero(np.diff(rows.row)) + 1, len(rows.row))
+    start = 0
+    while start < len(rows.row):
+        last = int(np.searchsorted(ends, start + BLOCK_VALUES, "right")) - 1
+        next_end = int(np.searchsorted(ends, start, "right"))
+        stop = int(ends[max(last, next_end)])
+        yield take(rows.values, slice(start, stop))
+        start = stop
