@@ -69,6 +69,7 @@ class Signal:
     resample: Resample = Resample.LAST
     deadband: Annotated[float, Between(0, 1e12)] = 0.0
     sampling: Duration | None = None  # OPC UA sampling interval; default: the source's
+    rate_hz: Annotated[float, Between(0, 1e7)] = 0.0  # of a waveform that does not bring its own
 
 
 @dataclass(frozen=True, slots=True)
