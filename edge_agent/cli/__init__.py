@@ -1,0 +1,130 @@
+"""The command line: one table of commands, one file each, imported only when it is called.
+
+A command's module has HELP (what it does), EXAMPLE (a line to copy), `add_arguments(parser)` and
+`run(args) -> int`, which gives the exit code: 0 done, 1 failed, 2 wrong use, 78 wrong config.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Final
+
+from edge_agent import __version__
+from edge_agent.errors import EdgeAgentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+# The summaries stand here, so that `--help` imports no command and what it needs.
+COMMANDS: Final[dict[str, str]] = {
+    "demo": "show it all on this machine: a simulated plant, its faults and the alarms",
+    "check": "list every problem of a config",
+    "run": "run the daemon",
+    "replay": "run recorded data through the same pipeline",
+    "learn": "learn what healthy looks like and write a model bundle",
+    "models": "list and verify model bundles",
+    "alarms": "list, acknowledge and shelve the running daemon's alarms",
+}
+
+_EXAMPLE: Final = "example:\n  edge-agent check -c /etc/edge-agent/edge-agent.yaml"
+_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+_MAX_LINE: Final = 500
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. No traceback is ever shown without `--debug`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+    except SystemExit as leave:  # argparse: 0 after --help, 2 after wrong use
+        return leave.code if isinstance(leave.code, int) else 1
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not try to flush it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001 (the last resort: a line, not a traceback)
+        return _report(error, debug=debug)
+    return code
+
+
+def _dispatch(words: list[str]) -> int:
+    """Parse with the arguments of the one command that is called."""
+    called = next((word for word in words if not word.startswith("-")), "")
+    parser = _parser()
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    module = None
+    for name, summary in COMMANDS.items():
+        if name == called:
+            module = _module(name)
+            _add_command(commands, name, summary, module)
+        else:
+            commands.add_parser(name, help=summary)
+    args = parser.parse_args(words)
+    if module is None:
+        parser.print_help(sys.stderr)
+        return 2
+    code: int = module.run(args)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-agent",
+        description="Sensor streams of a plant to maintenance alarms, on the gateway itself.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edge-agent {__version__}")
+    _add_debug(parser, default=False)
+    return parser
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    module: ModuleType,
+) -> None:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=module.HELP,
+        epilog=f"example:\n  {module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_debug(parser, default=argparse.SUPPRESS)
+    module.add_arguments(parser)
+
+
+def _add_debug(parser: argparse.ArgumentParser, *, default: object) -> None:
+    text = "show the traceback of an error"
+    parser.add_argument("--debug", action="store_true", default=default, help=text)
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"edge_agent.cli.{name}")
+    except ModuleNotFoundError as error:
+        missing = f"the Python package {error.name!r} is not installed"
+        raise EdgeAgentError(missing, where=f"edge-agent {name}") from error
+
+
+def _report(error: Exception, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, EdgeAgentError):
+        print(error, file=sys.stderr)
+        return error.exit_code
+    line = " ".join(f"internal error: {type(error).__name__}: {error}".split())
+    hint = "" if debug else " (run it again with --debug to see where)"
+    print(f"{line[:_MAX_LINE]}{hint}", file=sys.stderr)
+    return 1

@@ -1,0 +1,106 @@
+"""Imports of the package run down the floors only, and never into another room's private files."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(__file__).parents[1] / "edge_agent"
+
+# From the roof to the ground; rooms of one floor stand beside each other. "" is the package itself.
+FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"__main__"}),
+    frozenset({"cli"}),
+    frozenset({"daemon"}),
+    frozenset({"pipeline"}),
+    frozenset({"sources", "signals", "inference", "alarms", "sinks"}),
+    frozenset({"store", "ops"}),
+    frozenset({"config"}),
+    frozenset({"records", "errors", "clock"}),
+    frozenset({""}),
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def module_name(file: Path, root: Path) -> str:
+    parts = ("edge_agent", *file.relative_to(root).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def imported(tree: ast.AST, modules: set[str]) -> Iterator[tuple[int, str]]:
+    """Every module of the package that the code names in an import, wherever it stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield node.lineno, full if full in modules else base
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+            yield from ((node.lineno, str(text)) for text in texts)
+
+
+def room_of(module: str) -> str:
+    return module.partition(".")[2].partition(".")[0]
+
+
+def fault(importer: str, target: str) -> str | None:
+    """Why `importer` may not import `target`; None where it may."""
+    if target.startswith("."):
+        return "a relative import"
+    here, there = room_of(importer), room_of(target)
+    if target.partition(".")[0] != "edge_agent" or here == there:
+        return None
+    if unknown := {here, there} - FLOOR_OF.keys():
+        return f"a room without a floor: {unknown}"
+    if any(part.startswith("_") for part in target.split(".")):
+        return "another room's private file"
+    if FLOOR_OF[here] >= FLOOR_OF[there]:
+        return "an arrow that does not run down"
+    return None
+
+
+def faults(root: Path) -> list[str]:
+    files = {module_name(file, root): file for file in sorted(root.rglob("*.py"))}
+    return [
+        f"{file.relative_to(root.parent)}:{line}: {module} imports {target}: {why}"
+        for module, file in files.items()
+        for line, target in imported(ast.parse(file.read_text("utf-8")), set(files))
+        if (why := fault(module, target))
+    ]
+
+
+def test_every_arrow_runs_down() -> None:
+    assert faults(PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("config/a.py", "from edge_agent.store import Store"),
+        ("config/a.py", "if TYPE_CHECKING:\n    from edge_agent import daemon"),
+        ("sources/a.py", "def f():\n    import edge_agent.sinks.mqtt"),
+        ("sources/a.py", "import importlib\nimportlib.import_module('edge_agent.cli')"),
+        ("clock.py", "from edge_agent.errors import EdgeAgentError"),
+        ("ops/a.py", "from edge_agent.store import Store"),
+        ("daemon.py", "from edge_agent.config._yaml import parse"),
+        ("sources/a.py", "from .b import c"),
+        ("attic/a.py", "from edge_agent import errors"),
+    ],
+)
+def test_a_wrong_arrow_is_found(tmp_path: Path, file: str, code: str) -> None:
+    """The test above is able to fail, for each way in which an import can be wrong."""
+    root = tmp_path / "edge_agent"
+    (root / "daemon.py").parent.mkdir(parents=True)
+    (root / "daemon.py").write_text("")
+    (root / file).parent.mkdir(exist_ok=True)
+    (root / file).write_text(code)
+    assert len(faults(root)) == 1
