@@ -1,0 +1,143 @@
+"""What the alarm table remembers of one alarm beside the alarm itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edge_agent.alarms.policy import ALARM_ID, priority, severity
+from edge_agent.clock import US_PER_S
+from edge_agent.errors import EdgeAgentError
+from edge_agent.records import Alarm, AlarmState, Transition, TransitionKind
+
+if TYPE_CHECKING:
+    from edge_agent.alarms.policy import AlarmPolicy
+    from edge_agent.alarms.transitions import Announced
+    from edge_agent.config.schema import AlarmRule
+    from edge_agent.records import Detail, Observation
+
+
+@dataclass(slots=True)
+class Track:
+    """An alarm with its timers, all in event time.
+
+    over: the comparator behind its deadband; since_us: from when it has disagreed with
+    `alarm.active`; latest: the last observation that was not NaN.
+    """
+
+    alarm: Alarm
+    over: bool = False
+    since_us: int | None = None
+    cleared_us: int | None = None
+    updated_us: int | None = None
+    latest: Observation | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether an observation below the limit would change nothing."""
+        alarm = self.alarm
+        return alarm.state is AlarmState.NORMAL and not alarm.active and self.since_us is None
+
+    def compare(self, level: float, rule: AlarmRule) -> bool:
+        """Compare: over at >= 1, back only below 1 - deadband; a disabled rule reads as zero."""
+        if not rule.enabled:
+            return False
+        return level >= 1.0 or (self.over and level >= 1.0 - rule.deadband)
+
+    def settled(self, at_us: int, rule: AlarmRule) -> bool:
+        """Tell whether the comparator has disagreed with `alarm.active` for its whole delay."""
+        if self.since_us is None or at_us < self.since_us:
+            self.since_us = at_us
+        delay_s = rule.on_delay if self.over else rule.off_delay
+        return at_us - self.since_us >= delay_s * US_PER_S
+
+    def cooling(self, at_us: int, rule: AlarmRule) -> bool:
+        """Tell whether the last clear is too recent for another raise."""
+        return within(self.cleared_us, at_us, rule.cooldown)
+
+    def turn(self, at_us: int) -> None:
+        """Let the condition follow the comparator; its delay is over."""
+        alarm = self.alarm
+        self.since_us = None
+        alarm.active = self.over
+        if alarm.active:
+            if alarm.state is AlarmState.NORMAL:
+                alarm.count = 0
+            if alarm.count == 0:
+                alarm.first_seen_us = at_us
+
+    def enter(self, row: Announced, policy: AlarmPolicy, at_us: int, actor: str = "") -> Transition:
+        """Make the transition of a row of the table."""
+        state, kind = row
+        alarm = self.alarm
+        if alarm.state is AlarmState.NORMAL and not alarm.active:
+            alarm.count = alarm.first_seen_us = 0
+        if state is AlarmState.UNACK and alarm.state is not AlarmState.UNACK:
+            alarm.count += 1
+            alarm.acked_by = ""
+        if state is AlarmState.UNACK or kind is TransitionKind.UPDATE:
+            self._describe(policy, at_us)
+        if kind is TransitionKind.ACK:
+            alarm.acked_by = actor
+        if kind is TransitionKind.CLEAR:
+            self.cleared_us = at_us
+        alarm.state = state
+        alarm.seq += 1
+        alarm.changed_us = at_us
+        return Transition(kind, at_us, replace(alarm), actor)
+
+    def has_news(self, policy: AlarmPolicy) -> bool:
+        """Tell whether the latest observation has another priority, failure mode or first input."""
+        alarm, latest = self.alarm, self.latest
+        if latest is None or alarm.detail is None:
+            return latest is not None
+        return (
+            priority(severity(policy.rule.severity, latest.level)) != alarm.priority
+            or latest.detail.failure_mode != alarm.detail.failure_mode
+            or _first_input(latest.detail) != _first_input(alarm.detail)
+        )
+
+    def _describe(self, policy: AlarmPolicy, at_us: int) -> None:
+        """Write what the latest observation says into the alarm."""
+        self.updated_us = at_us
+        if self.latest is None:
+            return
+        alarm = self.alarm
+        alarm.detail = self.latest.detail
+        alarm.ne107 = policy.rule.ne107
+        alarm.stage = policy.stage
+        alarm.severity = severity(policy.rule.severity, self.latest.level)
+        alarm.priority = priority(alarm.severity)
+
+
+def new_track(alarm_id: str, policy: AlarmPolicy) -> Track:
+    """Return the track of an alarm that was always normal.
+
+    Raises EdgeAgentError where the id cannot be a topic level, file name and metric label.
+    """
+    if not ALARM_ID.fullmatch(alarm_id):
+        raise EdgeAgentError(
+            "unusable alarm id", where=repr(alarm_id), hint="letters, digits and _.- only"
+        )
+    rule = policy.rule
+    return Track(
+        Alarm(
+            alarm_id,
+            policy.asset,
+            severity=rule.severity,
+            priority=priority(rule.severity),
+            ne107=rule.ne107,
+            stage=policy.stage,
+        )
+    )
+
+
+def within(start_us: int | None, at_us: int, duration_s: float) -> bool:
+    """Tell whether `at_us` is less than `duration_s` after `start_us`, and not before it."""
+    return start_us is not None and 0 <= at_us - start_us < duration_s * US_PER_S
+
+
+def _first_input(detail: Detail) -> str:
+    if not detail.contributors:
+        return ""
+    return max(detail.contributors, key=lambda each: abs(each.weight)).input

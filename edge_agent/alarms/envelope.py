@@ -1,0 +1,238 @@
+"""How alarms travel: CloudEvents 1.0 in structured JSON, their topics, and their JSON view.
+
+Numbers that are not finite become null, and everything else is brought into the bounds of
+alert.schema.json, so that no model output can make an invalid alert.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from edge_agent.alarms.texts import printable
+from edge_agent.clock import US_PER_MS
+from edge_agent.records import AlarmState, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from edge_agent.alarms.texts import Texts
+    from edge_agent.config import schema
+    from edge_agent.records import (
+        Alarm,
+        Contributor,
+        Detail,
+        ModelInfo,
+        Transition,
+        WindowInfo,
+    )
+
+CONTENT_TYPE: Final = "application/cloudevents+json"
+DATA_SCHEMA: Final = "urn:edge-agent:schema:alert:1"
+TYPE_PREFIX: Final = "io.edge-agent.alarm."
+MAX_CONTRIBUTORS: Final = 5
+ALERT: Final = "alert"
+EVENT: Final = "event"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_US: Final = 253_402_300_799_000_000  # the year 9999, where RFC 3339 ends
+_MAX_VALUE: Final = 200
+_RUL: Final = ("p10", "p50", "p90")
+
+
+def alert_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the whole envelope."""
+    text = resources.files("edge_agent.alarms").joinpath("alert.schema.json").read_text("utf-8")
+    schema_: dict[str, Any] = json.loads(text)
+    return schema_
+
+
+def envelope(
+    transition: Transition,
+    *,
+    gateway: schema.Gateway,
+    path: str,
+    texts: Texts,
+    rule: schema.AlarmRule,
+) -> bytes:
+    """Encode a transition of an alarm of the asset at ISA-95 `path`."""
+    alarm = transition.alarm
+    event = {
+        "specversion": "1.0",
+        "id": f"{alarm.alarm_id}:{alarm.seq}",
+        "source": f"/{gateway.enterprise}/{gateway.site}/edge-agent/{gateway.id}",
+        "type": f"{TYPE_PREFIX}{transition.kind}",
+        "subject": path,
+        "time": rfc3339(transition.at_us),
+        "datacontenttype": "application/json",
+        "dataschema": DATA_SCHEMA,
+        "data": _data(transition, texts, rule),
+    }
+    return orjson.dumps(event)
+
+
+def topics(alarm_id: str, root: str, path: str) -> tuple[str, str]:
+    """Name the topics of an alarm's retained alert and of its events."""
+    base = f"{root}/{path}/_pdm"
+    return f"{base}/alert/{alarm_id}", f"{base}/event"
+
+
+def messages(  # noqa: PLR0913 (each names a different thing)
+    transition: Transition,
+    *,
+    gateway: schema.Gateway,
+    root: str,
+    path: str,
+    texts: Texts,
+    rule: schema.AlarmRule,
+    sinks: Sequence[tuple[str, Collection[str]]],
+    now_us: int,
+) -> list[Message]:
+    """Make the outbox messages of a transition: for each sink the kinds (alert, event) it takes.
+
+    The alert of an alarm that is normal (ISA-18.2: cleared and acknowledged) is empty, so that a
+    broker forgets it.
+    """
+    alarm = transition.alarm
+    alert_topic, event_topic = topics(alarm.alarm_id, root, path)
+    body = envelope(transition, gateway=gateway, path=path, texts=texts, rule=rule)
+    alert_body = b"" if alarm.state is AlarmState.NORMAL else body
+    made = {ALERT: (alert_topic, alert_body), EVENT: (event_topic, body)}
+    return [
+        Message(0, sink, kind, alarm.alarm_id, alarm.seq, *made[kind], now_us)
+        for sink, kinds in sinks
+        for kind in made
+        if kind in kinds
+    ]
+
+
+def to_json(alarm: Alarm) -> dict[str, Any]:
+    """Show an alarm with all its fields as plain JSON types; times in ms since the epoch."""
+    view = {field.name: getattr(alarm, field.name) for field in fields(alarm)}
+    for name in ("first_seen", "changed", "shelved_until"):
+        view[f"{name}_ms"] = view.pop(f"{name}_us") // US_PER_MS or None
+    view |= {"state": alarm.state.value, "ne107": alarm.ne107.value}
+    view["detail"] = None if alarm.detail is None else _detail_json(alarm.detail)
+    return view
+
+
+def rfc3339(time_us: int) -> str:
+    """Write microseconds since the epoch as RFC 3339 in UTC; years outside 1970-9999 are cut."""
+    moment = _EPOCH + timedelta(microseconds=min(max(time_us, 0), _LAST_US))
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+def _data(transition: Transition, texts: Texts, rule: schema.AlarmRule) -> dict[str, Any]:
+    alarm, detail = transition.alarm, transition.alarm.detail
+    until_us = alarm.shelved_until_us
+    data = {
+        "alarm_id": alarm.alarm_id,
+        "asset": alarm.asset,
+        "transition": transition.kind,
+        "actor": transition.actor,
+        "state": alarm.state,
+        "active": alarm.active,
+        "severity": alarm.severity,
+        "priority": alarm.priority,
+        "ne107": alarm.ne107,
+        "stage": alarm.stage,
+        "message": texts.message(alarm, rule),
+        "advice": texts.advice(alarm, rule),
+        "first_seen": rfc3339(alarm.first_seen_us) if alarm.count or alarm.active else None,
+        "count": alarm.count,
+        "shelved_until": rfc3339(until_us) if until_us else None,
+    }
+    return data | _finding(detail)
+
+
+def _finding(detail: Detail | None) -> dict[str, Any]:
+    """Tell what was found; every key is always there."""
+    none = dict.fromkeys(("score", "probability", "rul_h", "window", "model"))
+    if detail is None:
+        return {"failure_mode": "", "contributors": [], **none}
+    window, model = detail.window, detail.model
+    return {
+        "failure_mode": detail.failure_mode,
+        "score": _finite(detail.score),
+        "probability": _share(detail.probability),
+        "rul_h": _rul(detail.rul_h),
+        "contributors": _contributors(detail.contributors),
+        "window": None if window is None else _window(window),
+        "model": None if model is None else _model(model),
+    }
+
+
+def _detail_json(detail: Detail) -> dict[str, Any]:
+    view = _finding(detail)
+    view["message_key"] = detail.message_key
+    view["message_args"] = {key: _plain(value) for key, value in detail.message_args.items()}
+    if detail.window is not None:
+        for name in ("start", "end"):
+            view["window"][f"{name}_ms"] = getattr(detail.window, f"{name}_us") // US_PER_MS
+            del view["window"][name]
+    return view
+
+
+def _window(window: WindowInfo) -> dict[str, Any]:
+    return {
+        "start": rfc3339(window.start_us),
+        "end": rfc3339(window.end_us),
+        "coverage": _share(window.coverage),
+        "quality": window.quality,
+        "replayed": window.replayed,
+    }
+
+
+def _model(model: ModelInfo) -> dict[str, str]:
+    return {field.name: getattr(model, field.name) for field in fields(model)}
+
+
+def _contributors(all_of_them: Sequence[Contributor]) -> list[dict[str, Any]]:
+    """Choose the first five by weight; one without a finite weight contributes nothing."""
+    finite = [each for each in all_of_them if math.isfinite(each.weight)]
+    finite.sort(key=lambda each: -abs(each.weight))
+    return [
+        {
+            "input": each.input,
+            "weight": _finite(each.weight),
+            "value": _finite(each.value),
+            "unit": each.unit,
+        }
+        for each in finite[:MAX_CONTRIBUTORS]
+    ]
+
+
+def _rul(hours: dict[str, float] | None) -> dict[str, float] | None:
+    if hours is None:
+        return None
+    known = {name: _finite(hours.get(name)) for name in _RUL}
+    return {name: max(0.0, value) for name, value in known.items() if value is not None} or None
+
+
+def _finite(value: float | None) -> float | None:
+    """Round to the seven digits that a float32 has; None for NaN and infinities."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.7g}")
+
+
+def _share(value: float | None) -> float | None:
+    share = _finite(value)
+    return None if share is None else min(max(share, 0.0), 1.0)
+
+
+def _plain(value: object) -> str | float | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return printable(value, _MAX_VALUE)
+    try:
+        return _finite(float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return printable(str(value), _MAX_VALUE)

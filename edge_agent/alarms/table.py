@@ -1,0 +1,301 @@
+"""The alarm table: observations and commands in, ISA-18.2 transitions out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.alarms._flood import Flood, new_flood
+from edge_agent.alarms._track import Track, new_track, within
+from edge_agent.alarms.policy import flood_alarm_id, flood_detail
+from edge_agent.alarms.texts import printable
+from edge_agent.alarms.transitions import Event, commands, next_state
+from edge_agent.clock import US_PER_S
+from edge_agent.errors import EdgeAgentError
+from edge_agent.records import AlarmState, Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from edge_agent.alarms.policy import AlarmPolicy
+    from edge_agent.clock import Clock
+    from edge_agent.config import schema
+    from edge_agent.records import Alarm, Transition
+
+UPDATE_INTERVAL_S: Final = 60.0
+TIMER: Final = "timer"  # the actor of a shelving that ends by itself
+
+_NOTHING: Final[tuple[Transition, ...]] = ()
+_ALIVE: Final = (AlarmState.UNACK, AlarmState.ACKED)
+_WAITING: Final = (AlarmState.NORMAL, AlarmState.RTN_UNACK)
+_UNLIMITED: Final = ("flood", "service")
+_MAX_ACTOR: Final = 100
+
+
+class AlarmTable:
+    """All alarms of this gateway; used from one thread.
+
+    rules: the policy of an alarm id, None where there is no such alarm; it is asked every time, so
+    that a new config holds at once (call `retire` then), and answers for `flood_alarm_id` too.
+    on_held: told the asset of each raise that the flood limit holds back.
+
+    Delays, cool-down and flood limit run in event time and elapse only at observations, so that a
+    replay gives the transitions of the live run, and an alarm whose observations stop stays as it
+    is. Only shelving ends by the gateway's clock (`tick`). After a restart states are as they were
+    and pending delays begin anew.
+
+    watched: ids of the alarms whose every observation counts; for others only a level >= 1 does.
+    flooded: assets in a flood; tell `advance` their event time even where nothing is observed.
+    """
+
+    def __init__(
+        self,
+        rules: Callable[[str], AlarmPolicy | None],
+        limits: schema.Alarms,
+        clock: Clock,
+        restored: Iterable[Alarm] = (),
+        *,
+        on_held: Callable[[str], None] = lambda _asset: None,
+    ) -> None:
+        self.watched: set[str] = set()
+        self.flooded: set[str] = set()
+        self._rules = rules
+        self._limits = limits
+        self._clock = clock
+        self._on_held = on_held
+        self._floods: dict[str, Flood] = {}
+        self._tracks: dict[str, Track] = {}
+        for alarm in restored:
+            self._restore(replace(alarm))
+
+    def observe(self, observation: Observation) -> Sequence[Transition]:
+        """Take note of a condition; NaN says nothing. Raises EdgeAgentError for an unknown id."""
+        if math.isnan(observation.level):
+            return _NOTHING
+        track = self._tracks.get(observation.alarm_id)
+        if track is None:
+            if observation.level < 1.0:
+                return _NOTHING
+            track = self._track(observation.alarm_id)
+        policy = self._policy(observation.alarm_id)
+        found = self._evaluate(track, policy, observation)
+        if policy.asset in self.flooded:
+            return (*found, *self.advance(policy.asset, observation.at_us))
+        return found
+
+    def advance(self, asset: str, at_us: int) -> Sequence[Transition]:
+        """Event time of `asset` is now `at_us`: raise what the flood limit held, end the flood."""
+        if asset not in self.flooded:
+            return _NOTHING
+        flood = self._flood(asset)
+        found: list[Transition] = []
+        while flood.held and flood.has_room(at_us):
+            alarm_id, track = next(iter(flood.held.items()))
+            del flood.held[alarm_id]
+            flood.raised.append(at_us)
+            found += self._condition(track, self._policy(alarm_id), Event.ON, at_us)
+        if flood.is_over(at_us):
+            found += self._set_flooded(asset, at_us, flooded=False)
+        return found
+
+    def tick(self, now_us: int) -> Sequence[Transition]:
+        """End the shelvings whose time is over by the gateway's clock."""
+        over = [
+            track
+            for track in self._tracks.values()
+            if track.alarm.state is AlarmState.SHELVED and track.alarm.shelved_until_us <= now_us
+        ]
+        return [self._command(track, Event.UNSHELVE, TIMER, now_us) for track in over]
+
+    def ack(self, alarm_id: str, actor: str) -> Transition:
+        """Acknowledge; this and all other commands raise EdgeAgentError where they do not fit."""
+        return self._by_hand(alarm_id, Event.ACK, actor)
+
+    def shelve(self, alarm_id: str, duration_s: float, actor: str) -> Transition:
+        """Silence an alarm for at most `limits.shelve_max` seconds."""
+        longest = self._limits.shelve_max
+        if not 0 < duration_s <= longest:  # NaN does not fit either
+            raise EdgeAgentError(
+                f"cannot shelve for {duration_s:g} s",
+                where=alarm_id,
+                hint=f"more than 0 s and at most {longest:g} s (alarms.shelve_max)",
+            )
+        until_us = self._clock.now_us() + round(duration_s * US_PER_S)
+        return self._by_hand(alarm_id, Event.SHELVE, actor, until_us)
+
+    def unshelve(self, alarm_id: str, actor: str) -> Transition:
+        """End a shelving before its time."""
+        return self._by_hand(alarm_id, Event.UNSHELVE, actor)
+
+    def suppress(self, alarm_id: str, actor: str) -> Transition:
+        """Suppress by design: until `unsuppress`."""
+        return self._by_hand(alarm_id, Event.SUPPRESS, actor)
+
+    def unsuppress(self, alarm_id: str, actor: str) -> Transition:
+        """End a suppression by design."""
+        return self._by_hand(alarm_id, Event.UNSUPPRESS, actor)
+
+    def remove_from_service(self, alarm_id: str, actor: str) -> Transition:
+        """Take an alarm out of service, for as long as its machine is maintained."""
+        return self._by_hand(alarm_id, Event.REMOVE_FROM_SERVICE, actor)
+
+    def return_to_service(self, alarm_id: str, actor: str) -> Transition:
+        """Put an alarm back in service."""
+        return self._by_hand(alarm_id, Event.RETURN_TO_SERVICE, actor)
+
+    def retire(self) -> list[Alarm]:
+        """Forget the alarms that `rules` no longer knows; returns them. Call it after a reload."""
+        gone = [alarm_id for alarm_id in self._tracks if self._rules(alarm_id) is None]
+        retired = [self._tracks.pop(alarm_id).alarm for alarm_id in gone]
+        self.watched.difference_update(gone)
+        for alarm in retired:
+            self._release(alarm)
+            if alarm.alarm_id == flood_alarm_id(alarm.asset):
+                self.flooded.discard(alarm.asset)
+        return retired
+
+    def get(self, alarm_id: str) -> Alarm | None:
+        """Copy one alarm; None where it never left normal."""
+        track = self._tracks.get(alarm_id)
+        return None if track is None else replace(track.alarm)
+
+    def all(self) -> list[Alarm]:
+        """Copy all alarms that ever left normal."""
+        return [replace(track.alarm) for track in self._tracks.values()]
+
+    def active(self) -> list[Alarm]:
+        """Copy all alarms that are not normal."""
+        return [alarm for alarm in self.all() if alarm.state is not AlarmState.NORMAL]
+
+    def counts(self) -> dict[tuple[AlarmState, str], int]:
+        """Count alarms by (state, priority)."""
+        alarms = (track.alarm for track in self._tracks.values())
+        return Counter((alarm.state, alarm.priority) for alarm in alarms)
+
+    def _evaluate(
+        self, track: Track, policy: AlarmPolicy, observation: Observation
+    ) -> Sequence[Transition]:
+        alarm, at_us = track.alarm, observation.at_us
+        track.latest = observation
+        track.over = track.compare(observation.level, policy.rule)
+        if track.over == alarm.active:
+            if track.since_us is not None:
+                track.since_us = None
+                self._watch(track)
+            return self._steady(track, policy, at_us) if alarm.active else _NOTHING
+        if track.settled(at_us, policy.rule):
+            return self._turn(track, policy, at_us)
+        self.watched.add(alarm.alarm_id)
+        return _NOTHING
+
+    def _turn(self, track: Track, policy: AlarmPolicy, at_us: int) -> Sequence[Transition]:
+        """Announce that the condition went on or off."""
+        track.turn(at_us)
+        self._watch(track)
+        if track.alarm.active:
+            return self._steady(track, policy, at_us)
+        self._release(track.alarm)
+        return self._condition(track, policy, Event.OFF, at_us)
+
+    def _steady(self, track: Track, policy: AlarmPolicy, at_us: int) -> Sequence[Transition]:
+        """Raise an active alarm that waits for it, update one that is alive."""
+        state = track.alarm.state
+        if state in _WAITING:
+            if track.cooling(at_us, policy.rule):
+                return _NOTHING
+            return self._raise(track, policy, at_us)
+        if state not in _ALIVE or within(track.updated_us, at_us, UPDATE_INTERVAL_S):
+            return _NOTHING
+        if track.has_news(policy):
+            return self._condition(track, policy, Event.CHANGE, at_us)
+        return _NOTHING
+
+    def _raise(self, track: Track, policy: AlarmPolicy, at_us: int) -> Sequence[Transition]:
+        if policy.kind in _UNLIMITED:
+            return self._condition(track, policy, Event.ON, at_us)
+        flood = self._flood(policy.asset)
+        flooded = policy.asset in self.flooded
+        if not flooded and flood.has_room(at_us):
+            flood.raised.append(at_us)
+            return self._condition(track, policy, Event.ON, at_us)
+        if track.alarm.alarm_id not in flood.held:
+            flood.held[track.alarm.alarm_id] = track
+            self._on_held(policy.asset)
+        return _NOTHING if flooded else self._set_flooded(policy.asset, at_us, flooded=True)
+
+    def _set_flooded(self, asset: str, at_us: int, *, flooded: bool) -> Sequence[Transition]:
+        (self.flooded.add if flooded else self.flooded.discard)(asset)
+        alarm_id = flood_alarm_id(asset)
+        track = self._track(alarm_id)
+        track.over = flooded
+        track.latest = Observation(alarm_id, float(flooded), at_us, flood_detail(self._limits))
+        return self._turn(track, self._policy(alarm_id), at_us)
+
+    def _condition(
+        self, track: Track, policy: AlarmPolicy, event: Event, at_us: int
+    ) -> Sequence[Transition]:
+        row = next_state(track.alarm.state, event, active=track.alarm.active)
+        if row is None:
+            return _NOTHING
+        transition = track.enter(row, policy, at_us)
+        self._watch(track)
+        return (transition,)
+
+    def _by_hand(self, alarm_id: str, event: Event, actor: str, until_us: int = 0) -> Transition:
+        name = printable(actor, _MAX_ACTOR)
+        return self._command(self._track(alarm_id), event, name, self._clock.now_us(), until_us)
+
+    def _command(
+        self, track: Track, event: Event, actor: str, at_us: int, until_us: int = 0
+    ) -> Transition:
+        alarm = track.alarm
+        row = next_state(alarm.state, event, active=alarm.active)
+        if row is None:
+            raise EdgeAgentError(
+                f"cannot {event.replace('_', ' ')}: the alarm is {alarm.state}",
+                where=alarm.alarm_id,
+                hint=f"possible now: {', '.join(commands(alarm.state))}",
+            )
+        alarm.shelved_until_us = until_us
+        transition = track.enter(row, self._policy(alarm.alarm_id), at_us, actor)
+        if alarm.state not in _WAITING:
+            self._release(alarm)
+        self._watch(track)
+        return transition
+
+    def _restore(self, alarm: Alarm) -> None:
+        track = Track(alarm, over=alarm.active, updated_us=alarm.changed_us)
+        self._tracks[alarm.alarm_id] = track
+        self._watch(track)
+        if alarm.active and alarm.alarm_id == flood_alarm_id(alarm.asset):
+            self.flooded.add(alarm.asset)
+
+    def _track(self, alarm_id: str) -> Track:
+        track = self._tracks.get(alarm_id)
+        if track is None:
+            track = self._tracks[alarm_id] = new_track(alarm_id, self._policy(alarm_id))
+        return track
+
+    def _policy(self, alarm_id: str) -> AlarmPolicy:
+        policy = self._rules(alarm_id)
+        if policy is None:
+            raise EdgeAgentError(
+                "no such alarm", where=repr(alarm_id[:200]), hint="`alarms list` shows the ids"
+            )
+        return policy
+
+    def _flood(self, asset: str) -> Flood:
+        flood = self._floods.get(asset)
+        if flood is None:
+            flood = self._floods[asset] = new_flood(self._limits)
+        return flood
+
+    def _release(self, alarm: Alarm) -> None:
+        flood = self._floods.get(alarm.asset)
+        if flood is not None:
+            flood.held.pop(alarm.alarm_id, None)
+
+    def _watch(self, track: Track) -> None:
+        (self.watched.discard if track.idle else self.watched.add)(track.alarm.alarm_id)

@@ -1,0 +1,130 @@
+"""What alarms say, and what to do about them, in the languages of the plant."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.alarms._textfile import Entries, check_language, read_entries, read_file
+from edge_agent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_agent.config import schema
+    from edge_agent.records import Alarm, Detail
+
+FALLBACK_LANGUAGE: Final = "en"
+FALLBACK_KEY: Final = "alarm"
+
+_MAX_ARGUMENT: Final = 200
+_MISSING: Final = "–"  # noqa: RUF001 (a dash in all four languages)
+_PLACE: Final = re.compile(r"\{(\w+)\}")
+_OPTIONAL: Final = re.compile(r"\[([^\[\]]*\{\w+\}[^\[\]]*)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Templates by (key, part, language), and the languages in which alarms are told."""
+
+    entries: Entries
+    languages: tuple[str, ...]
+
+    def message(self, alarm: Alarm, rule: schema.AlarmRule) -> dict[str, str]:
+        """Say by language what happened; texts of the rule go first."""
+        return self._by_language("message", alarm, rule.message)
+
+    def advice(self, alarm: Alarm, rule: schema.AlarmRule) -> dict[str, str]:
+        """Say by language what to do about it; texts of the rule go first."""
+        return self._by_language("advice", alarm, rule.advice)
+
+    def _by_language(self, part: str, alarm: Alarm, own: Mapping[str, str]) -> dict[str, str]:
+        values = placeholders(alarm)
+        told = {}
+        for language in self.languages:
+            template = own.get(language) or self._template(part, alarm.detail, language)
+            told[language] = fill(template, values, self._find("number", "decimal", language))
+        return told
+
+    def _template(self, part: str, detail: Detail | None, language: str) -> str:
+        keys = () if detail is None else (detail.failure_mode, detail.message_key)
+        found = (self._find(key, part, language) for key in (*keys, FALLBACK_KEY))
+        return next(filter(None, found), "")
+
+    def _find(self, key: str, part: str, language: str) -> str:
+        text = self.entries.get((key, part, language))
+        return text or self.entries.get((key, part, FALLBACK_LANGUAGE), "")
+
+
+def load_texts(alarms: schema.Alarms) -> Texts:
+    """Load the texts of the package with `alarms.texts` over them; ConfigError if that is wrong."""
+    if not alarms.languages:
+        raise ConfigError("no language", where="alarms.languages", hint="such as [en, de]")
+    for language in alarms.languages:
+        check_language(language, "alarms.languages")
+    shipped = resources.files("edge_agent.alarms").joinpath("texts.yaml")
+    entries = read_entries(shipped.read_text(encoding="utf-8"), "texts.yaml")
+    if alarms.texts is not None:
+        entries |= read_entries(read_file(alarms.texts), str(alarms.texts))
+    return Texts(entries, alarms.languages)
+
+
+def placeholders(alarm: Alarm) -> dict[str, Any]:
+    """Collect what a template may name: texts and numbers."""
+    values: dict[str, Any] = {"asset": alarm.asset, "alarm_id": alarm.alarm_id}
+    detail = alarm.detail
+    if detail is None:
+        return values
+    values |= {"score": detail.score, "failure_mode": detail.failure_mode}
+    if detail.probability is not None:
+        values["probability"] = 100 * detail.probability
+    values |= {f"rul_{name}": hours for name, hours in (detail.rul_h or {}).items()}
+    if detail.contributors:
+        first = max(detail.contributors, key=lambda each: abs(each.weight))
+        values |= {"input": first.input, "value": first.value, "unit": first.unit}
+    return values | detail.message_args
+
+
+def fill(template: str, values: Mapping[str, Any], decimal: str = ".") -> str:
+    """Fill in a template; never fails, whatever is missing or of whatever type.
+
+    {reading} is {value} with its {unit}.
+    """
+
+    def known(name: str) -> str:
+        if name != "reading":
+            return shown(values.get(name), decimal)
+        value = shown(values.get("value"), decimal)
+        return f"{value} {shown(values.get('unit'), decimal)}".strip() if value else ""
+
+    def optional(match: re.Match[str]) -> str:
+        whole = all(known(name) for name in _PLACE.findall(match[1]))
+        return match[1] if whole else ""
+
+    text = _OPTIONAL.sub(optional, template)
+    return _PLACE.sub(lambda match: known(match[1]) or _MISSING, text).strip()
+
+
+def shown(value: object, decimal: str = ".") -> str:
+    """Show a number with three significant digits, a text cut to a bearable length."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return printable(value, _MAX_ARGUMENT)
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return printable(str(value), _MAX_ARGUMENT)
+    if not math.isfinite(number):
+        return ""
+    text = f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"  # noqa: PLR2004
+    return text.replace(".", decimal)
+
+
+def printable(text: str, longest: int) -> str:
+    """Cut a text that may come from the wire to one line of printable characters."""
+    line = " ".join(text[:longest].split())
+    return "".join(char for char in line if char.isprintable())

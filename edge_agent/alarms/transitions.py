@@ -1,0 +1,96 @@
+"""The ISA-18.2 alarm states and every way between them, as data.
+
+Follows the alarm state diagram of ANSI/ISA-18.2-2016 clause 5 (IEC 62682 clause 6), without its
+optional latched states. A pair that is not listed is a refused command.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from edge_agent.records import AlarmState as S
+from edge_agent.records import TransitionKind as K
+
+
+class Event(StrEnum):
+    """What can happen to an alarm: to its condition (on, off, change), or a command."""
+
+    ON = "on"  # the condition appeared, its on-delay is over
+    OFF = "off"  # the condition went away, its off-delay is over
+    CHANGE = "change"  # the condition stays, but its priority, cause or mode is another
+    ACK = "ack"
+    SHELVE = "shelve"
+    UNSHELVE = "unshelve"  # by hand or because its time is over
+    SUPPRESS = "suppress"
+    UNSUPPRESS = "unsuppress"
+    REMOVE_FROM_SERVICE = "remove_from_service"
+    RETURN_TO_SERVICE = "return_to_service"
+
+
+Row: TypeAlias = tuple[S, K | None]
+Announced: TypeAlias = tuple[S, K]
+
+# (state, event) -> (state after it, transition). None: noted, but nothing is announced.
+TRANSITIONS: Final[dict[tuple[S, Event], Row]] = {
+    (S.NORMAL, Event.ON): (S.UNACK, K.RAISE),
+    (S.NORMAL, Event.OFF): (S.NORMAL, None),  # a held raise whose condition went away
+    (S.NORMAL, Event.CHANGE): (S.NORMAL, None),
+    (S.NORMAL, Event.SHELVE): (S.SHELVED, K.SHELVE),
+    (S.NORMAL, Event.SUPPRESS): (S.SUPPRESSED, K.SUPPRESS),
+    (S.NORMAL, Event.REMOVE_FROM_SERVICE): (S.OUT_OF_SERVICE, K.OUT_OF_SERVICE),
+    (S.UNACK, Event.ON): (S.UNACK, None),
+    (S.UNACK, Event.OFF): (S.RTN_UNACK, K.CLEAR),
+    (S.UNACK, Event.CHANGE): (S.UNACK, K.UPDATE),
+    (S.UNACK, Event.ACK): (S.ACKED, K.ACK),
+    (S.UNACK, Event.SHELVE): (S.SHELVED, K.SHELVE),
+    (S.UNACK, Event.SUPPRESS): (S.SUPPRESSED, K.SUPPRESS),
+    (S.UNACK, Event.REMOVE_FROM_SERVICE): (S.OUT_OF_SERVICE, K.OUT_OF_SERVICE),
+    (S.ACKED, Event.ON): (S.ACKED, None),
+    (S.ACKED, Event.OFF): (S.NORMAL, K.CLEAR),
+    (S.ACKED, Event.CHANGE): (S.ACKED, K.UPDATE),
+    (S.ACKED, Event.SHELVE): (S.SHELVED, K.SHELVE),
+    (S.ACKED, Event.SUPPRESS): (S.SUPPRESSED, K.SUPPRESS),
+    (S.ACKED, Event.REMOVE_FROM_SERVICE): (S.OUT_OF_SERVICE, K.OUT_OF_SERVICE),
+    (S.RTN_UNACK, Event.ON): (S.UNACK, K.RAISE),
+    (S.RTN_UNACK, Event.OFF): (S.RTN_UNACK, None),
+    (S.RTN_UNACK, Event.CHANGE): (S.RTN_UNACK, None),
+    (S.RTN_UNACK, Event.ACK): (S.NORMAL, K.ACK),
+    (S.RTN_UNACK, Event.SHELVE): (S.SHELVED, K.SHELVE),
+    (S.RTN_UNACK, Event.SUPPRESS): (S.SUPPRESSED, K.SUPPRESS),
+    (S.RTN_UNACK, Event.REMOVE_FROM_SERVICE): (S.OUT_OF_SERVICE, K.OUT_OF_SERVICE),
+    (S.SHELVED, Event.ON): (S.SHELVED, None),
+    (S.SHELVED, Event.OFF): (S.SHELVED, None),
+    (S.SHELVED, Event.CHANGE): (S.SHELVED, None),
+    (S.SHELVED, Event.UNSHELVE): (S.NORMAL, K.UNSHELVE),
+    (S.SHELVED, Event.REMOVE_FROM_SERVICE): (S.OUT_OF_SERVICE, K.OUT_OF_SERVICE),
+    (S.SUPPRESSED, Event.ON): (S.SUPPRESSED, None),
+    (S.SUPPRESSED, Event.OFF): (S.SUPPRESSED, None),
+    (S.SUPPRESSED, Event.CHANGE): (S.SUPPRESSED, None),
+    (S.SUPPRESSED, Event.UNSUPPRESS): (S.NORMAL, K.UNSUPPRESS),
+    (S.SUPPRESSED, Event.REMOVE_FROM_SERVICE): (S.OUT_OF_SERVICE, K.OUT_OF_SERVICE),
+    (S.OUT_OF_SERVICE, Event.ON): (S.OUT_OF_SERVICE, None),
+    (S.OUT_OF_SERVICE, Event.OFF): (S.OUT_OF_SERVICE, None),
+    (S.OUT_OF_SERVICE, Event.CHANGE): (S.OUT_OF_SERVICE, None),
+    (S.OUT_OF_SERVICE, Event.RETURN_TO_SERVICE): (S.NORMAL, K.IN_SERVICE),
+}
+
+# These rows go before those above while the condition is active: who comes back, asks again.
+WHILE_ACTIVE: Final[dict[tuple[S, Event], Row]] = {
+    (S.SHELVED, Event.UNSHELVE): (S.UNACK, K.UNSHELVE),
+    (S.SUPPRESSED, Event.UNSUPPRESS): (S.UNACK, K.UNSUPPRESS),
+    (S.OUT_OF_SERVICE, Event.RETURN_TO_SERVICE): (S.UNACK, K.IN_SERVICE),
+}
+
+
+def next_state(state: S, event: Event, *, active: bool) -> Announced | None:
+    """Return the row for `event` in `state`; None where nothing is announced or it is refused."""
+    key = (state, event)
+    row = (WHILE_ACTIVE.get(key) if active else None) or TRANSITIONS.get(key)
+    return None if row is None or row[1] is None else (row[0], row[1])
+
+
+def commands(state: S) -> list[str]:
+    """List the commands that are possible in `state`."""
+    condition = (Event.ON, Event.OFF, Event.CHANGE)
+    return [event for at, event in TRANSITIONS if at is state and event not in condition]
