@@ -59,9 +59,9 @@ def open_table(path: Path, separator: str, *, header: bool) -> Iterator[Table]:
         raw = path.open("rb")
     except OSError as error:
         raise EdgeAgentError(f"cannot read: {error.strerror}", where=str(path)) from error
-    with raw:
+    with raw, _as_text(path, raw) as text:
         try:
-            lines = _lines(_as_text(path, raw))
+            lines = iter(lambda: text.readline(_MAX_LINE), "")
             head = list(itertools.islice(lines, _SNIFF_LINES))
             rows = _rows(itertools.chain(head, lines), separator or sniff_separator(head))
             table = _table(path, rows, raw.tell, header=header)
@@ -75,7 +75,10 @@ def _as_text(path: Path, raw: IO[bytes]) -> TextIOWrapper:
         raw.seek(0)
         return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
 
-    encoding = _encoding(unpacked().read(_SNIFF_BYTES))
+    try:
+        encoding = _encoding(unpacked().read(_SNIFF_BYTES))
+    except _UNREADABLE:
+        encoding = "utf-8"  # the first read says what is wrong
     return TextIOWrapper(unpacked(), encoding, errors="replace", newline="")
 
 
@@ -88,11 +91,6 @@ def _encoding(head: bytes) -> str:
         if error.start < len(head) - 4:  # not just a character that the end of `head` cuts
             return "cp1252"
     return "utf-8-sig"
-
-
-def _lines(text: IO[str]) -> Iterator[str]:
-    """Lines of bounded length."""
-    return iter(lambda: text.readline(_MAX_LINE), "")
 
 
 def sniff_separator(head: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from glob import glob, has_magic
 from pathlib import Path
@@ -18,7 +19,7 @@ from edge_agent.sources._csv import open_table, read_chunk
 from edge_agent.sources._places import Decoder, Places, Rows, make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from edge_agent.config.plant import Plant
     from edge_agent.sources._csv import Table
@@ -32,14 +33,6 @@ _NEVER: Final = np.iinfo(np.int64).min
 _NOTHING: Final = make_columns([], [], [])
 
 log = logging.getLogger("edge_agent.sources")
-
-
-@dataclass(slots=True)
-class _Track:
-    """One file while it is read; `last_us` is the latest time in it so far."""
-
-    rows: Iterator[Rows]
-    last_us: int = _NEVER
 
 
 @dataclass(slots=True)
@@ -83,33 +76,29 @@ class Recording:
         """Bytes read so far, of `total_bytes`."""
         return sum(position() for position in self._positions.values())
 
-    def blocks(self) -> Iterator[Columns]:
+    def blocks(self) -> Generator[Columns]:
         """All values in the order of time, at most 4096 a block; a row is never split.
 
         Raises EdgeAgentError where a file is no such recording as the config says.
         """
-        return (block for block in self.steps() if len(block))
+        with closing(self.steps()) as steps:
+            yield from (block for block in steps if len(block))
 
-    def steps(self) -> Iterator[Columns]:
+    def steps(self) -> Generator[Columns]:
         """As `blocks`, with an empty one wherever a caller with other duties may see to them."""
-        tracks = [_Track(self._read(path)) for path in self._paths]
-        waiting: list[Rows] = []
-        n = 0
-        while tracks:
-            track = min(tracks, key=lambda track: track.last_us)
-            rows = next(track.rows, None)
-            if rows is None:
-                tracks.remove(track)
-                continue
-            waiting.append(rows)
-            n += len(rows.row)
-            track.last_us = max(track.last_us, int(rows.values.time_us.max(initial=_NEVER + 1)))
-            if n >= _SORT_VALUES:
-                ready, rest = self._split(_merge(waiting), min(t.last_us for t in tracks))
-                waiting, n = [rest], len(rest.row)
-                yield from _cut(ready)
-            yield _NOTHING
-        yield from _cut(_merge(waiting))
+        with ExitStack() as opened:
+            readers = [opened.enter_context(closing(self._read(path))) for path in self._paths]
+            waiting: list[Rows] = []
+            n = 0
+            for rows, horizon_us in _in_turn(readers):
+                waiting.append(rows)
+                n += len(rows.row)
+                if n >= _SORT_VALUES:
+                    ready, rest = self._split(_merge(waiting), horizon_us)
+                    waiting, n = [rest], len(rest.row)
+                    yield from _cut(ready)
+                yield _NOTHING
+            yield from _cut(_merge(waiting))
 
     def _split(self, rows: Rows, horizon_us: int) -> tuple[Rows, Rows]:
         """What no file can precede any more, and at least half; and the rest."""
@@ -118,7 +107,7 @@ class Recording:
         n = int(np.searchsorted(time_us, self._done_us, "right"))
         return _slice(rows, slice(0, n)), _slice(rows, slice(n, None))
 
-    def _read(self, path: Path) -> Iterator[Rows]:
+    def _read(self, path: Path) -> Generator[Rows]:
         config = self._config
         with open_table(path, config.separator, header=config.header) as table:
             self._positions[path] = table.position
@@ -167,6 +156,20 @@ def _find(path: Path) -> list[Path]:
             f"{len(files)} files are more than {MAX_FILES}", where=str(path), hint="join some"
         )
     return files
+
+
+def _in_turn(readers: list[Generator[Rows]]) -> Iterator[tuple[Rows, int]]:
+    """What the readers give, the one furthest behind going next; and how far all have come."""
+    reached = dict.fromkeys(readers, _NEVER)
+    while reached:
+        reader = min(reached, key=reached.__getitem__)
+        rows = next(reader, None)
+        if rows is None:
+            del reached[reader]
+            continue
+        last_us = int(rows.values.time_us.max(initial=_NEVER + 1))
+        reached[reader] = max(reached[reader], last_us)
+        yield rows, min(reached.values())
 
 
 def _chunk_values(files: int) -> int:

@@ -164,17 +164,18 @@ class ReplaySource:
         """Play once, shifted to `begin_us`; the time of the last value played."""
         shift_us, last_us = 0, None
         pace: _Pace | None = None
-        for block in recording.steps():
-            await asyncio.sleep(0)
-            if not len(block):
-                continue
-            first_us = int(block.time_us[0])
-            if pace is None:
-                shift_us = 0 if begin_us is None else begin_us - first_us
-                pace = _Pace(self._config.speed, first_us, self._clock)
-                self._set(LinkState.UP, str(self._config.path))
-            await self._deliver(block, shift_us, pace)
-            last_us = int(block.time_us[-1]) + shift_us
+        with contextlib.closing(recording.steps()) as steps:
+            for block in steps:
+                await asyncio.sleep(0)
+                if not len(block):
+                    continue
+                first_us = int(block.time_us[0])
+                if pace is None:
+                    shift_us = 0 if begin_us is None else begin_us - first_us
+                    pace = _Pace(self._config.speed, first_us, self._clock)
+                    self._set(LinkState.UP, str(self._config.path))
+                await self._deliver(block, shift_us, pace)
+                last_us = int(block.time_us[-1]) + shift_us
         return last_us
 
     async def _deliver(self, block: Columns, shift_us: int, pace: _Pace) -> None:
