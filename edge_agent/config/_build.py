@@ -129,7 +129,9 @@ class Builder:
         if chosen is None:
             raise Wrong("missing key 'type'", self.notes.nearest("", structs))
         self.notes.marks[(*path, "type")] = chosen.at
-        name = text_of(chosen.value)
+        name = self._value(chosen.value, str, (*path, "type"))
+        if name is None:
+            return None
         if name not in structs:
             hint = self.notes.nearest(name, structs)
             self.notes.add((*path, "type"), f"unknown type {shown(name)}", hint)

@@ -36,7 +36,7 @@ def missing_files(config: Config, notes: Notes) -> None:
     """Note every bundle and text file that is not there."""
     texts = config.alarms.texts
     if texts is not None and not os.path.isfile(texts):  # noqa: PTH113 (Path raises on odd names)
-        notes.add(("alarms", "texts"), f"there is no file {shown(str(texts))}")
+        notes.add(("alarms", "texts"), f"there is no file {shown(texts)}")
     for name, template in config.templates.items():
         if template.learn is not None and template.learn.auto:
             continue
@@ -47,7 +47,7 @@ def missing_files(config: Config, notes: Notes) -> None:
             folder = config.models_dir / use.bundle
             if not os.path.isdir(folder):  # noqa: PTH112
                 hint = "make it with 'edge-agent learn', or set learn: auto"
-                notes.add(path, f"there is no bundle {shown(str(folder))}", hint)
+                notes.add(path, f"there is no bundle {shown(folder)}", hint)
 
 
 def _references(config: Config, notes: Notes) -> None:

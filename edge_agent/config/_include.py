@@ -56,9 +56,9 @@ class _Reader:
         """The file's text; Wrong where the one who names it is to blame, None where the file is."""
         real = os.path.realpath(path)
         if real in above:
-            raise Wrong(f"{shown(str(path))} includes itself", "remove one of the includes")
+            raise Wrong(f"{shown(path)} includes itself", "remove one of the includes")
         if real in self.seen:
-            raise Wrong(f"{shown(str(path))} is already included", f"at {self.seen[real]}")
+            raise Wrong(f"{shown(path)} is already included", f"at {self.seen[real]}")
         if len(above) > MAX_INCLUDE_DEPTH:
             raise Wrong(f"includes are more than {MAX_INCLUDE_DEPTH} deep")
         if len(self.seen) >= MAX_FILES:
@@ -133,14 +133,14 @@ def _bytes(path: Path) -> bytes:
     """The file's bytes; Wrong where there is no regular file of an allowed size."""
     try:
         if path.exists() and not path.is_file():
-            raise Wrong(f"{shown(str(path))} is not a regular file")
+            raise Wrong(f"{shown(path)} is not a regular file")
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise Wrong(f"there is no file {shown(str(path))}") from None
+        raise Wrong(f"there is no file {shown(path)}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise Wrong(f"cannot read {shown(str(path))}: {reason}") from error
+        raise Wrong(f"cannot read {shown(path)}: {reason}") from error
     if len(raw) > MAX_FILE_BYTES:
-        raise Wrong(f"{shown(str(path))} is larger than {MAX_FILE_BYTES >> 20} MiB")
+        raise Wrong(f"{shown(path)} is larger than {MAX_FILE_BYTES >> 20} MiB")
     return raw

@@ -20,6 +20,7 @@ _MAX_SUGGESTIONS: Final = 100
 _MAX_CANDIDATES: Final = 500
 _MAX_LISTED: Final = 16
 _SHOWN_CHARACTERS: Final = 40
+_SHOWN_PATH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +119,11 @@ class Notes:
         return sorted(self.problems, key=lambda p: (order.get(p.file, -1), p.line))
 
 
-def shown(text: str) -> str:
+def shown(text: str | Path) -> str:
     """`text` quoted, on one line, cut where it is long."""
-    cut = text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
-    return repr(cut)
+    limit = _SHOWN_CHARACTERS if isinstance(text, str) else _SHOWN_PATH
+    text = str(text)
+    return repr(text if len(text) <= limit else text[: limit - 3] + "...")
 
 
 def dotted(path: KeyPath) -> str:

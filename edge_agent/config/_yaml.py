@@ -25,6 +25,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TAB_INDENT = re.compile(r" *\t")
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_END: Final = "found unexpected end of stream"  # in the parser's own words
 _MERGE: Final = "<<"
 
 
@@ -127,13 +128,20 @@ def parse(text: str, file: Path, notes: Notes, budget: Budget) -> MapNode | None
 
 
 def _syntax_error(error: yaml.YAMLError, text: str, file: Path, notes: Notes) -> None:
-    mark = getattr(error, "problem_mark", None)
-    line = mark.line + 1 if mark is not None else 1
+    said, context = getattr(error, "problem", None), getattr(error, "context", None)
+    line, begun = _line(getattr(error, "problem_mark", None)), getattr(error, "context_mark", None)
+    if said == _END and begun is not None:
+        line = _line(begun)  # where the quote was opened says more than the end of the file
     near = text.split("\n")[max(0, line - 2) : line]
     tabs = any(_TAB_INDENT.match(row) for row in near)
-    said = getattr(error, "problem", None) or "it cannot be read"
     hint = "indent with spaces, never with tabs" if tabs else "look at this line and the one above"
-    notes.refuse_file(f"not valid YAML: {' '.join(said.split())}", hint, at=Mark(file, line))
+    words = f"not valid YAML: {context or 'reading it'}, {said or 'this was found'}"
+    notes.refuse_file(" ".join(words.split()), hint, at=Mark(file, line))
+
+
+def _line(mark: object) -> int:
+    """The line of a parser's mark, or the first where it has none."""
+    return int(getattr(mark, "line", 0)) + 1
 
 
 class _Tree:
@@ -151,7 +159,7 @@ class _Tree:
 
     def take(self, event: yaml.Event) -> None:
         """Handle the next event; Wrong where the file must be refused."""
-        self.line = _line(event)
+        self.line = _line(event.start_mark)
         if isinstance(event, yaml.ScalarEvent):
             self._refuse_tag(event.tag)
             plain = event.style in (None, "")
@@ -245,10 +253,6 @@ class _Tree:
         return tuple(
             level.key.text if level.key is not None else len(_items(level.node)) for level in outer
         )
-
-
-def _line(event: yaml.Event) -> int:
-    return event.start_mark.line + 1 if event.start_mark is not None else 1
 
 
 def _items(node: ListNode | MapNode) -> list[Node]:

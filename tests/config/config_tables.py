@@ -1,0 +1,183 @@
+"""A source and a sink with a field of every type, and a config that uses each."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from pathlib import Path  # noqa: TC003 (the loader reads the annotations)
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
+
+from edge_agent import config
+from edge_agent.config.schema import Duration, Size
+from edge_agent.config.types import Between, Name, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+
+PASSWORD = "hunter2-hunter2"  # noqa: S105 what must never be printed
+
+
+class Mode(StrEnum):
+    FAST = "fast"
+    CAREFUL = "careful"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    ca: Path
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    pattern: str
+    qos: Annotated[int, Between(0, 2)] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BusConfig:
+    host: str
+    port: Annotated[int, Between(1, 65535)] = 1883
+    topics: tuple[Topic, ...] = ()
+    mode: Mode = Mode.FAST
+    tls: Tls | None = None
+    user: str | None = None
+    password: Secret | None = None
+    headers: dict[str, Secret] = field(default_factory=dict)
+    keep_alive: Duration = Duration(30)
+    buffer: Size = Size(1 << 20)
+    gain: float = 1.0
+    band: tuple[float, float] = (0.0, 1.0)
+    weights: dict[Name, float] = field(default_factory=dict)
+    session: Name = Name("edge")
+    template: str = ""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.gain == 0:
+            yield "gain", "must not be 0"
+        for number, topic in enumerate(self.topics):
+            if "{signal" in topic.pattern and "}" not in topic.pattern:
+                yield f"topics.{number}.pattern", "has an open brace"
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    prefix: str = ""
+
+
+SOURCES = {"bus": BusConfig}
+SINKS = {"bus": BusConfig, "log": LogConfig}
+find_problems = partial(config.find_problems, sources=SOURCES, sinks=SINKS)
+load = partial(config.load, sources=SOURCES, sinks=SINKS)
+
+VALID = """\
+gateway:
+  id: gw-1
+  site: north
+topic_root: edge
+sources:
+  north-bus:
+    type: bus
+    host: broker.plant
+    port: 8883
+    topics:
+      - {pattern: "plant/{line}/{asset}/{signal}", qos: 2}
+      - {pattern: "aux/#"}
+    mode: careful
+    tls:
+      ca: ca.pem
+      verify: false
+    user: reader
+    password: {env: BUS_PASSWORD}
+    headers:
+      X-Key: {file: key.txt}
+    keep_alive: 30s
+    buffer: 2MiB
+    gain: 2.5
+    band: [0.5, 1.5]
+    weights: {a: 1, b: 0.5}
+    session: edge-1
+  south-bus: {type: bus, host: south}
+sinks:
+  back: {type: bus, host: broker.plant}
+  console:
+    type: log
+templates:
+  pump:
+    signals:
+      pressure:
+        source: north-bus
+        address: "{line}/{asset}/{signal}/{bay}"
+        unit: bar
+        kind: scalar
+        valid: [0, 16]
+        stale_after: 30s
+        uncertain: hold
+        resample: mean
+        deadband: 0.1
+      current: {source: south-bus, unit: A}
+    models:
+      - bundle: pump-baseline
+        inputs: {p: pressure}
+        min_coverage: 0.9
+        lateness: 5s
+        alarm:
+          limit: 3.5
+          on_delay: 10s
+          severity: 700
+          ne107: maintenance_required
+          message: {en: "Pump wears"}
+          enabled: true
+    learn:
+      auto: true
+      length: 64
+      inputs: [pressure, current]
+    quality_alarm:
+      on_delay: 20s
+assets:
+  "P-{001..020}":
+    template: pump
+    line: l1
+    variables: {bay: b7}
+  V-1:
+    template: pump
+    variables: {bay: b8}
+    signals:
+      flow: {source: north-bus, valid: [0, 5]}
+discovery:
+  max_assets: 100
+models_dir: models
+runtime:
+  providers: [cuda, cpu]
+  required: false
+  max_batch: 32
+alarms:
+  flood_limit: 10
+  flood_window: 10m
+  languages: [en, de]
+store:
+  path: state.db
+  max_bytes: 64MiB
+http:
+  host: 127.0.0.1
+  port: 9460
+log:
+  level: info
+  json: false
+tuning:
+  tick: 20ms
+"""
+
+
+def install_daemon(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A stand-in for the daemon with the tables above, for what the commands ask of it."""
+    module = ModuleType("edge_agent.daemon")
+    module.find_problems = find_problems  # type: ignore[attr-defined]
+    module.load_config = load  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "edge_agent.daemon", module)
+    return module
