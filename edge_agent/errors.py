@@ -34,6 +34,10 @@ class UsageError(EdgeAgentError):
     exit_code = 2
 
 
+class NotFoundError(EdgeAgentError):
+    """A command names an alarm, asset or model that does not exist."""
+
+
 class ConnectError(EdgeAgentError):
     """An endpoint (broker, server) cannot be reached or refused us; retried by its caller."""
 

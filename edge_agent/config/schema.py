@@ -184,6 +184,7 @@ class Http:
     host: str = "127.0.0.1"
     port: Annotated[int, Between(0, 65535)] = 9460
     enabled: bool = True
+    names: tuple[str, ...] = ()  # by which browsers and Prometheus reach it, beside host's own
     token: Secret | None = None  # needed for acknowledging from outside loopback
 
 
