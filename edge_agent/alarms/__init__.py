@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from edge_agent.alarms.envelope import alert_schema, envelope, messages, to_json, topics
+from edge_agent.alarms.envelope import (
+    alert_schema,
+    envelope,
+    messages,
+    rfc3339,
+    to_json,
+    topics,
+)
 from edge_agent.alarms.policy import AlarmPolicy, flood_alarm_id, flood_policy
 from edge_agent.alarms.table import AlarmTable
 from edge_agent.alarms.texts import Texts, load_texts
@@ -21,6 +28,7 @@ __all__ = [
     "flood_policy",
     "load_texts",
     "messages",
+    "rfc3339",
     "to_json",
     "topics",
 ]

@@ -171,8 +171,7 @@ class AlarmTable:
 
     def counts(self) -> dict[tuple[AlarmState, str], int]:
         """Count alarms by (state, priority)."""
-        alarms = (track.alarm for track in self._tracks.values())
-        return Counter((alarm.state, alarm.priority) for alarm in alarms)
+        return Counter((alarm.state, alarm.priority) for alarm in self.all())
 
     def _evaluate(
         self, track: Track, policy: AlarmPolicy, observation: Observation

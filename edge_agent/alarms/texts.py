@@ -126,5 +126,5 @@ def shown(value: object, decimal: str = ".") -> str:
 
 def printable(text: str, longest: int) -> str:
     """Cut a text that may come from the wire to one line of printable characters."""
-    line = " ".join(text[:longest].split())
-    return "".join(char for char in line if char.isprintable())
+    line = "".join(char if char.isprintable() else " " for char in text[:longest])
+    return " ".join(line.split())
