@@ -1,5 +1,7 @@
-"""The path of a value, top-down: `take` (intake to windows), `infer` (windows to scores),
-`conclude` (scores to alarms and messages). The daemon and `replay` both walk it.
+"""The path of a value, top-down.
+
+`take` (intake to windows), `infer` (windows to scores), `conclude` (scores to alarms and
+messages). The daemon and `replay` both walk it.
 
 `take` and `conclude` belong to one thread; `infer` touches nothing but the models and may run on
 another one meanwhile.
@@ -27,7 +29,13 @@ from edge_agent.pipeline._assess import (
 )
 from edge_agent.pipeline._group import Binding, Due, Group
 from edge_agent.pipeline._learning import Learning
-from edge_agent.pipeline._policies import Policies, quality_alarm_id
+from edge_agent.pipeline._policies import (
+    BASELINE,
+    Policies,
+    place_of,
+    quality_alarm_id,
+    service_alarm_id,
+)
 from edge_agent.pipeline._sensors import SensorAlarms
 from edge_agent.records import Columns
 from edge_agent.signals import BAD, MISSING, UNCERTAIN, QualityWatch
@@ -44,7 +52,17 @@ if TYPE_CHECKING:
     from edge_agent.records import Transition, WaveBlock
     from edge_agent.signals import Episode
 
-__all__ = ["Group", "Learning", "Pipeline", "Policies", "Step"]
+__all__ = [
+    "BASELINE",
+    "Group",
+    "Learning",
+    "Pipeline",
+    "Policies",
+    "Scored",
+    "Step",
+    "place_of",
+    "service_alarm_id",
+]
 
 log = logging.getLogger("edge_agent.pipeline")
 
@@ -88,6 +106,7 @@ class Pipeline:
         self._sensors = SensorAlarms(plant, self.watch)
         self._asset_of = np.zeros(0, np.intp)
         self.event_us = np.zeros(0, np.int64)
+        self._since_us = np.zeros(0, np.int64)  # from when each asset is watched
         self._arrived_s = np.zeros(0, np.float64)
         self._overdue_s = 0.0
         self._episodes: list[Episode] = []
@@ -97,7 +116,9 @@ class Pipeline:
 
     def add_asset(self, asset: PlantAsset, now_us: int = 0) -> None:
         """Watch an asset's signals; models come with `use_model`. now_us: 0 in a recording."""
-        self.event_us = np.append(self.event_us, now_us if self._live else _NEVER)
+        since_us = now_us if self._live else _NEVER
+        self.event_us = np.append(self.event_us, since_us)
+        self._since_us = np.append(self._since_us, since_us)
         self._arrived_s = np.append(self._arrived_s, 0.0)
         for signal in asset.signals.values():
             self._add_signal(signal)
@@ -110,12 +131,12 @@ class Pipeline:
         stuck_us = None if config.stuck_after is None else round(config.stuck_after * US_PER_S)
         group = 0
         if getattr(source, "reports_changes", False):
-            group = self._groups_by_source.setdefault(signal.source, len(self._groups_by_source) + 1)
+            group = self._groups_by_source.setdefault(
+                signal.source, len(self._groups_by_source) + 1
+            )
         self._bindings.append(Binding(stale_us, group, _UNCERTAIN_MARK[config.uncertain]))
         self._asset_of = np.append(self._asset_of, signal.asset.index)
-        self.watch.add(
-            signal.asset.index, stale_us=stale_us, stuck_us=stuck_us, valid=config.valid
-        )
+        self.watch.add(signal.asset.index, stale_us=stale_us, stuck_us=stuck_us, valid=config.valid)
 
     def use_model(self, asset: PlantAsset, place: str, group: Callable[[], Group]) -> str:
         """Put a model to work on an asset; `place` names the use within the template.
@@ -127,6 +148,18 @@ class Pipeline:
             self._models[key] = group()
             self.groups.append(self._models[key])
         return self._models[key].add(asset, self._bindings)
+
+    def exchange(self, old: Model, new: Model) -> None:
+        """Another version of a model takes over; windows that fit it go on."""
+        for group in self.groups:
+            if group.model is old:
+                group.exchange(new, self._bindings)
+
+    def adopt_rules(self, config: Config) -> None:
+        """New alarm rules come into force; all else is as it was."""
+        self._config = config
+        for (template, place), group in self._models.items():
+            group.adopt_rules(config.templates[template], place)
 
     def learn(self, asset: PlantAsset) -> None:
         """Keep the asset's rows until there are enough to learn from."""
@@ -167,8 +200,7 @@ class Pipeline:
             due += group.push(values, blocks)
         for learning in self.learning.values() if len(values) else ():
             learning.push(values, self._learning_blocks())
-        if self._live:
-            due += self._advance(monotonic_s)
+        due += self._advance(monotonic_s)
         self._count_late()
         return due
 
@@ -183,6 +215,7 @@ class Pipeline:
         """Tell the alarm table; gives what changed and the scores that are due for the bus."""
         step = Step()
         episodes, self._episodes = self._episodes, []
+        episodes.sort(key=lambda e: e.at_us)
         for seen in self._sensors.observe(episodes, self.event_us):
             step.transitions += self.alarms.observe(seen)
         for asset in tuple(self.alarms.flooded):
@@ -219,17 +252,22 @@ class Pipeline:
 
     def _note_time(self, values: Columns, monotonic_s: float) -> None:
         asset = self._asset_of[values.signal]
+        fresh = self._since_us[asset] == _NEVER
+        self._since_us[asset[fresh][::-1]] = values.time_us[fresh][::-1]
         self.event_us[asset] = np.maximum(self.event_us[asset], values.time_us)
         self._arrived_s[asset] = monotonic_s
 
     def _advance(self, monotonic_s: float) -> Iterable[Due]:
         """Time goes on although no value comes: staleness, and rows that hold their values."""
+        if not self._live:
+            self._episodes += self.watch.overdue(self.event_us, self._since_us)
+            return
         if monotonic_s - self._overdue_s < _OVERDUE_EVERY_S:
             return
         self._overdue_s = monotonic_s
         silent_us = ((monotonic_s - self._arrived_s) * US_PER_S).astype(np.int64)
         now_us = self.event_us + np.maximum(silent_us, 0)
-        self._episodes += self.watch.overdue(now_us)
+        self._episodes += self.watch.overdue(now_us, self._since_us)
         for group in self.groups:
             yield from group.advance(now_us)
 
@@ -313,7 +351,7 @@ def _size(due: Due) -> int:
 def _inputs(
     parts: list[Due],
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None, dict[str, NDArray[np.float32]]]:
-    """x [N, W, C], unit [N] and the waveforms [N, L] by input, of all parts together."""
+    """Put all parts together: x [N, W, C], unit [N], and the waveforms [N, L] by input."""
     group = parts[0].group
     x = None
     if group.windows is not None:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from edge_agent.pipeline._group import Due, Group
 
 _FULL: Final = 0.999
+_MESSAGE_KEYS: Final = {
+    "anomaly": "anomaly",
+    "classification": "fault",
+    "remaining_life": "remaining_life",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +72,10 @@ def alarm_id(asset: PlantAsset, group: Group) -> str:
 
 
 def observations(scored: Scored, *, replayed: bool) -> Iterator[tuple[int, Observation]]:
-    """What the alarm table must hear of: (row, observation) of windows over their limit, and of
-    assets whose alarm is not at rest."""
+    """What the alarm table must hear of, as (row, observation).
+
+    Windows over their limit, and all of assets whose alarm is not at rest.
+    """
     group = scored.group
     told = (scored.level >= 1.0) | group.engaged[scored.row]
     for i in np.flatnonzero(told):
@@ -84,9 +91,7 @@ def observations(scored: Scored, *, replayed: bool) -> Iterator[tuple[int, Obser
         )
 
 
-def score_messages(
-    scored: Scored, root: str, interval_us: int
-) -> Iterator[tuple[str, bytes]]:
+def score_messages(scored: Scored, root: str, interval_us: int) -> Iterator[tuple[str, bytes]]:
     """Topic and payload of each score that is due for the bus; at most one per `interval_us`."""
     group = scored.group
     name = group.model.manifest.name
@@ -119,22 +124,14 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     row = int(scored.row[i])
     fault, probability = _fault(scored, i)
     coverage = float(scored.coverage[i])
-    contributors = _contributors(scored, i, group.assets[row])
     return Detail(
-        message_key=f"model_{manifest.task}",
-        message_args={
-            "asset": group.assets[row].id,
-            "score": float(outputs.score[i]),
-            "limit": group.limit,
-            "input": contributors[0].input if contributors else "",
-            "value": contributors[0].value if contributors else "",
-            "unit": contributors[0].unit if contributors else "",
-        },
+        message_key=_MESSAGE_KEYS.get(manifest.task, "alarm"),
+        message_args={"limit": group.limit},
         score=float(outputs.score[i]),
         failure_mode=fault,
         probability=probability,
         rul_h=_rul(outputs, i),
-        contributors=contributors,
+        contributors=_contributors(scored, i, group.assets[row]),
         window=WindowInfo(
             int(scored.start_us[i]),
             int(scored.end_us[i]),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind
+from edge_agent.pipeline._policies import place_of
 from edge_agent.records import SEVERITY_SHIFT, Columns
 from edge_agent.signals import BAD, GOOD, MISSING, UNCERTAIN, Layout, Waves, WaveWindows, Windows
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.config import PlantAsset, PlantSignal
-    from edge_agent.config.schema import ModelUse
+    from edge_agent.config.schema import ModelUse, Template
     from edge_agent.inference import Manifest, Model
     from edge_agent.records import WaveBlock
     from edge_agent.signals import WindowSet
@@ -144,6 +145,26 @@ class Group:
         self._bind(asset, row, bindings)
         return ""
 
+    def exchange(self, model: Model, bindings: Sequence[Binding]) -> None:
+        """Go on with another version of the model; begin anew only where its inputs differ."""
+        if same_windows(self.model.manifest, model.manifest):
+            self.model = model
+            units = model.manifest.units
+            for row, asset in enumerate(self.assets):
+                self.unit[row] = units.index(asset.id) if asset.id in units else 0
+            return
+        assets = self.assets
+        self.__init__(self.place, self.use, model)  # type: ignore[misc]
+        for asset in assets:
+            self.add(asset, bindings)
+
+    def adopt_rules(self, template: Template, place: str) -> None:
+        """Take the alarm rule of this use from a new config."""
+        rules = {place_of(use): use.alarm for use in template.models}
+        if template.learn is not None:
+            rules.setdefault(place, template.learn.alarm)
+        self.use = replace(self.use, alarm=rules[place])
+
     def push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[Due]:
         """Take values over; gives the windows that close."""
         for block in blocks:
@@ -203,6 +224,13 @@ class Group:
             signal = self.signal_of(asset, spec.name)
             if signal is not None:
                 self.router.add(signal.index, row, channel)
+
+
+def same_windows(old: Manifest, new: Manifest) -> bool:
+    """Whether windows made for one model fit another."""
+    shape = [(i.name, i.kind, i.rate_hz, i.length, i.resample) for i in old.inputs]
+    other = [(i.name, i.kind, i.rate_hz, i.length, i.resample) for i in new.inputs]
+    return shape == other and old.window == new.window
 
 
 def layout_of(manifest: Manifest, use: ModelUse) -> Layout:

@@ -1,4 +1,4 @@
-"""Assets that have no model yet: their healthy rows are kept until there are enough to learn from."""
+"""Assets without a model: their healthy rows are kept until there are enough to learn from."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ _ALMOST: Final = 0.9
 
 @dataclass(slots=True)
 class _Rows:
-    """An asset's rows in blocks; when they grow too many, every other block goes, so that what
-    stays still spans the whole time and each block is unbroken."""
+    """An asset's rows in blocks.
+
+    When they grow too many every other block goes, so that what stays still spans the whole time
+    and each block is unbroken.
+    """
 
     blocks: list[NDArray[np.float32]] = field(default_factory=list)
     open: list[NDArray[np.float32]] = field(default_factory=list)

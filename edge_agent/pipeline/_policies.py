@@ -51,6 +51,11 @@ class Policies:
     def __call__(self, alarm_id: str) -> AlarmPolicy | None:
         return self._known.get(alarm_id)
 
+    def rule(self, alarm_id: str) -> AlarmRule:
+        """The rule of an alarm; that of a service alarm for an id that cannot be."""
+        policy = self._known.get(alarm_id)
+        return _SERVICE_RULE if policy is None else policy.rule
+
     def add_asset(self, asset: PlantAsset) -> None:
         """All alarms that an asset can have."""
         known, template = self._known, asset.template

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MESSAGE_KEYS: Final = {
     Problem.BAD: "sensor_bad",
     Problem.OUT_OF_RANGE: "sensor_out_of_range",
-    Problem.LOST: "sensor_lost",
+    Problem.LOST: "connection_lost",
     Problem.STALE: "sensor_stale",
     Problem.STUCK: "sensor_stuck",
 }
@@ -78,7 +78,9 @@ class SensorAlarms:
         signal = self._plant.signals[index]
         problems = self._problems.get(index)
         key = MESSAGE_KEYS[problems[-1] if problems else self._last.get(index, Problem.BAD)]
-        args = {"asset": signal.asset.id, "signal": signal.name, "unit": signal.config.unit}
-        contributors = (Contributor(signal.name, 1.0, float(self._watch.value[index]), signal.config.unit),)
+        args = {"input": signal.name, "source": signal.source, "unit": signal.config.unit}
+        contributors = (
+            Contributor(signal.name, 1.0, float(self._watch.value[index]), signal.config.unit),
+        )
         detail = Detail(key, args, failure_mode=key, contributors=contributors)
         return Observation(quality_alarm_id(signal), 1.0 if problems else 0.0, at_us, detail)

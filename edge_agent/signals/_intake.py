@@ -121,6 +121,4 @@ def _allocate(size: int) -> Columns:
 
 
 def _tail(values: Columns, n: int) -> Columns:
-    return Columns(
-        values.signal[-n:], values.time_us[-n:], values.value[-n:], values.status[-n:]
-    )
+    return Columns(values.signal[-n:], values.time_us[-n:], values.value[-n:], values.status[-n:])

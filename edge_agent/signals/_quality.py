@@ -106,9 +106,9 @@ class QualityWatch:
         before_us = np.where(first, self.time_us[signal], np.append(0, time_us[:-1]))
         before = np.where(first, self.value[signal], np.append(0.0, value[:-1]))
         problem = _problems(value, status)
-        episodes = self._gaps(signal, time_us, before_us)
-        episodes += self._changes(signal, time_us, value != before, before_us)
         had = np.where(first, self.problem[signal], np.append(0, problem[:-1]))
+        episodes = self._gaps(signal, time_us, before_us, had)
+        episodes += self._changes(signal, time_us, value != before, before_us)
         for i in np.flatnonzero(problem != had):
             at = int(signal[i]), int(time_us[i])
             episodes += _switch(at[0], Problem(had[i]), Problem(problem[i]), at[1])
@@ -117,25 +117,38 @@ class QualityWatch:
         episodes.sort(key=lambda e: e.at_us)
         return episodes
 
-    def overdue(self, asset_now_us: NDArray[np.int64]) -> list[Episode]:
-        """Signals that became stale or stuck by now; asset_now_us: event time by asset [A]."""
+    def overdue(
+        self, asset_now_us: NDArray[np.int64], asset_since_us: NDArray[np.int64]
+    ) -> list[Episode]:
+        """Signals that became stale or stuck by now.
+
+        asset_now_us: event time by asset [A]; asset_since_us: from when each asset is watched [A],
+        which is where the silence of a signal begins that never had a value.
+        """
         n = self._size
-        good = (self.time_us[:n] > _NEVER) & (self.problem[:n] == Problem.NONE)
-        now_us = asset_now_us[self._asset[:n]]
-        stale = np.flatnonzero(good & (now_us - self.time_us[:n] > self._stale_us[:n]))
+        asset = self._asset[:n]
+        now_us = asset_now_us[asset]
+        last_us = np.where(self.unseen(), asset_since_us[asset], self.time_us[:n])
+        good = (last_us > _NEVER) & (self.problem[:n] == Problem.NONE)
+        stale = np.flatnonzero(good & (now_us - last_us > self._stale_us[:n]))
         self.problem[stale] = Problem.STALE
         good[stale] = False
+        good &= self._changed_us[:n] > _NEVER
         unchanged_us = now_us - self._changed_us[:n]
         stuck = np.flatnonzero(good & ~self.stuck[:n] & (unchanged_us > self._stuck_us[:n]))
         self.stuck[stuck] = True
         return [
             Episode(int(row), problem, begins=True, at_us=int(since[row] + after[row]))
             for rows, problem, since, after in (
-                (stale, Problem.STALE, self.time_us, self._stale_us),
+                (stale, Problem.STALE, last_us, self._stale_us),
                 (stuck, Problem.STUCK, self._changed_us, self._stuck_us),
             )
             for row in rows
         ]
+
+    def unseen(self) -> NDArray[np.bool_]:
+        """Signals that never had a value, [S]."""
+        return self.time_us[: self._size] == _NEVER
 
     def problem_of(self, signal: int) -> Problem:
         """What is wrong with a signal now."""
@@ -148,11 +161,15 @@ class QualityWatch:
         return (self.problem[: self._size] != Problem.NONE) | self.stuck[: self._size]
 
     def _gaps(
-        self, signal: NDArray[np.int32], time_us: NDArray[np.int64], before_us: NDArray[np.int64]
+        self,
+        signal: NDArray[np.int32],
+        time_us: NDArray[np.int64],
+        before_us: NDArray[np.int64],
+        had: NDArray[np.uint8],
     ) -> list[Episode]:
         """Silences that nobody noticed while they lasted."""
         silent = (before_us > _NEVER) & (time_us - before_us > self._stale_us[signal])
-        silent &= self.problem[signal] == Problem.NONE
+        silent &= had == Problem.NONE
         found = []
         for i in np.flatnonzero(silent):
             row, due_us = int(signal[i]), int(before_us[i] + self._stale_us[signal[i]])

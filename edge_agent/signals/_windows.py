@@ -49,8 +49,11 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class WindowSet:
-    """Closed windows: asset [N] (row of `Windows`), start_us and end_us [N], x float32 [N, W, C],
-    mark uint8 [N, W, C]."""
+    """Closed windows.
+
+    asset [N] (row of `Windows`), start_us and end_us [N], x float32 [N, W, C], mark uint8
+    [N, W, C].
+    """
 
     asset: NDArray[np.intp]
     start_us: NDArray[np.int64]
@@ -295,10 +298,7 @@ class Windows:
         return self._row_us[asset, self._head[asset] % self._ring]
 
     def _watermark(self, asset: NDArray[np.intp]) -> NDArray[np.int64]:
-        """Time up to which each asset's rows are complete.
-
-        An input that was stale in the newest closed row already is not waited for.
-        """
+        """Time up to which each asset's rows are complete."""
         last = self._last_us[asset]
         newest = last.max(axis=1)
         reach = last
@@ -307,9 +307,7 @@ class Windows:
             member = group == number
             shared = np.where(member, last, _NEVER).max(axis=1)
             reach = np.where(member, shared[:, None], reach)
-        gone = (self._done_us[asset][:, None] - reach) > self._hold_us[asset]
-        slowest = np.where(gone, newest[:, None], reach).min(axis=1)
-        return np.maximum(slowest, newest - self.layout.lateness_us)
+        return np.maximum(reach.min(axis=1), newest - self.layout.lateness_us)
 
     def _close(
         self, asset: NDArray[np.intp], watermark_us: NDArray[np.int64]
@@ -338,9 +336,7 @@ class Windows:
         is_open = times > self._done_us[asset][:, None]
         return (is_open & (times <= watermark_us[:, None])).sum(axis=1)
 
-    def _row_times(
-        self, asset: NDArray[np.intp], rows: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def _row_times(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> NDArray[np.int64]:
         if self.layout.step_us:
             return rows * self.layout.step_us
         return self._row_us[asset, rows % self._ring]
@@ -364,7 +360,7 @@ class Windows:
         source_us = np.where(carried, self._carry_us[of], time_us[np.maximum(source, 0), 0])
         source_mark = np.where(carried, self._carry_mark[of], _take(mark, source))
         aged = time_us - source_us > self._hold_us[of]
-        held = np.where(aged, STALE, np.where(source_mark == MISSING, MISSING, HELD))
+        held = np.where(source_mark == MISSING, MISSING, np.where(aged, STALE, HELD))
         mark = np.where(seen, mark, np.where(source_mark == BAD, BAD, held)).astype(np.uint8)
         good = _last_true(seen & (mark != BAD))
         x = np.where(good < first, self._carry[of], _take(x, good))

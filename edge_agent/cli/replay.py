@@ -1,0 +1,105 @@
+"""`edge-agent replay`: the daemon's pipeline over recorded data."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from edge_agent.daemon import Replay
+    from edge_agent.records import Columns, Transition
+    from edge_agent.sources import Recording
+
+HELP = "the same pipeline over recorded data, as fast as it goes"
+EXAMPLE = "edge-agent replay -c edge-agent.yaml --input 'runs/*.csv' --asset P-101 --json"
+_BAR = 30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("-c", "--config", required=True, type=Path, help="the config (YAML)")
+    parser.add_argument("--input", required=True, type=Path, help="CSV file, or a pattern of them")
+    parser.add_argument("--asset", default="", help="whose columns these are; {stem} = file name")
+    parser.add_argument("--template", default="", help="for assets that the config does not name")
+    parser.add_argument("--separator", default="", help="default: found out")
+    parser.add_argument("--time", default="", help="time column; default: found out")
+    parser.add_argument("--json", action="store_true", help="one transition a line, as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay, print transitions to stdout and progress to stderr."""
+    return asyncio.run(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    # Here, not above: the help of all commands must not wait for ONNX Runtime.
+    from edge_agent.daemon import Replay, load_config  # noqa: PLC0415
+    from edge_agent.sources import Recording, ReplayConfig  # noqa: PLC0415
+
+    replay = Replay(load_config(args.config))
+    await replay.prepare()
+    source = ReplayConfig(
+        path=args.input,
+        asset=args.asset,
+        template=args.template,
+        separator=args.separator,
+        time=args.time,
+    )
+    recording = Recording(source, replay.plant)
+    begin = time.monotonic()
+    windows = transitions = 0
+    for step in replay.walk(_with_progress(recording)):
+        windows += step.windows
+        transitions += len(step.transitions)
+        for transition in step.transitions:
+            print(_line(replay, transition, as_json=args.json))
+    replay.close()
+    _summary(recording, replay, windows, transitions, time.monotonic() - begin)
+    return 0
+
+
+def _with_progress(recording: Recording) -> Iterator[Columns]:
+    shown = -1
+    tty = sys.stderr.isatty()
+    for block in recording.blocks():
+        share = recording.position / max(1, recording.total_bytes)
+        if tty and int(share * 100) != shown:
+            shown = int(share * 100)
+            bar = "#" * int(share * _BAR)
+            print(f"\r[{bar:<{_BAR}}] {shown:3d} %", end="", file=sys.stderr, flush=True)
+        yield block
+    if tty:
+        print("\r" + " " * (_BAR + 10) + "\r", end="", file=sys.stderr)
+
+
+def _line(replay: Replay, transition: Transition, *, as_json: bool) -> str:
+    import orjson  # noqa: PLC0415
+
+    from edge_agent.alarms import rfc3339, to_json  # noqa: PLC0415
+
+    alarm = transition.alarm
+    if as_json:
+        row: dict[str, Any] = {
+            "time": rfc3339(transition.at_us),
+            "transition": transition.kind,
+            **to_json(alarm),
+        }
+        return orjson.dumps(row).decode()
+    texts = replay.texts.message(alarm, replay.policies.rule(alarm.alarm_id))
+    return f"{rfc3339(transition.at_us)} {transition.kind:<7} {alarm.priority:<8} {texts['en']}"
+
+
+def _summary(
+    recording: Recording, replay: Replay, windows: int, transitions: int, seconds: float
+) -> None:
+    for asset, why in sorted(replay.models.without.items()):
+        print(f"{asset}: no model scored it: {why}", file=sys.stderr)
+    for reason, n in recording.rejected.items():
+        print(f"{n} values rejected: {reason}", file=sys.stderr)
+    print(f"{windows} windows, {transitions} transitions in {seconds:.2f} s", file=sys.stderr)

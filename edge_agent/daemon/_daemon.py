@@ -1,0 +1,349 @@
+"""Start, run, reload and stop of the whole service, in the order of the house.
+
+Start: store -> sinks -> models -> sources; stop in reverse. Outside trouble (broker, server, disk)
+never ends the service: it is retried, shown as a metric and, where it lasts, as an alarm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent import __version__
+from edge_agent.alarms import AlarmTable
+from edge_agent.clock import SystemClock
+from edge_agent.config import Plant
+from edge_agent.daemon._models import Models
+from edge_agent.daemon._outlet import Outlet
+from edge_agent.daemon._reload import compare
+from edge_agent.daemon._status import Status
+from edge_agent.daemon._tables import SOURCES, kind_of, load_config
+from edge_agent.errors import ConfigError, EdgeAgentError
+from edge_agent.ops import notify
+from edge_agent.ops.http import HttpServer
+from edge_agent.ops.metrics import Metrics
+from edge_agent.pipeline import Pipeline, Policies
+from edge_agent.records import Columns, LinkState
+from edge_agent.signals import Intake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from edge_agent.clock import Clock
+    from edge_agent.config import Config
+    from edge_agent.config.plant import PlantAsset
+    from edge_agent.pipeline import Scored
+    from edge_agent.records import Alarm, Source, WaveBlock
+
+log = logging.getLogger("edge_agent.daemon")
+
+_IDLE_S: Final = 0.25  # the pipeline turns over so often when nothing comes
+_CHUNK: Final = 16_384  # values in one walk down the path: bounds its memory
+_STALLED_S: Final = 30.0  # a pipeline that stands still for so long is not alive
+_LEARN_EVERY_S: Final = 1.0
+
+
+class Daemon:
+    """The service; `run` returns when it was told to stop."""
+
+    def __init__(
+        self, config: Config, *, path: Path | None = None, clock: Clock | None = None
+    ) -> None:
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.metrics = Metrics()
+        self.metrics.build_info.labels(__version__).set(1)
+        self.started_us = self.clock.now_us()
+        self._path = path
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._turning = asyncio.Lock()  # held while the pipeline works, and while it is exchanged
+        self.started = False
+        self._turned_s = self.clock.monotonic_s()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="models")
+        self.sources: dict[str, Source] = {}
+        self.outlet = Outlet(config, self.metrics, self.clock, self.command)
+        self.http = HttpServer(config.http, Status(self), self.metrics)
+
+    async def run(self, *, on_ready: asyncio.Event | None = None) -> None:
+        """Start everything, serve until `stop`, then let go of everything in reverse."""
+        try:
+            await self._start()
+            notify.ready()
+            if on_ready is not None:
+                on_ready.set()
+            log.info("ready", extra={"version": __version__, "gateway": self.config.gateway.id})
+            await self._serve()
+        finally:
+            notify.stopping()
+            await self._shut_down()
+
+    def stop(self) -> None:
+        """Ask `run` to end; safe from a signal handler and when repeated."""
+        self._stop.set()
+
+    # -- start --------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        restored = await self.outlet.start()
+        await self._build_intake(self.config, restored)
+        await self.http.start()
+        for source in self.sources.values():
+            await source.start()
+        self.started = True
+
+    async def _build_intake(self, config: Config, alarms: Iterable[Alarm]) -> None:
+        """Plant, models, pipeline and sources; what was there before serves until all are built."""
+        plant, policies = Plant(config), Policies(config.gateway)
+        for asset in plant.assets.values():
+            policies.add_asset(asset)
+        table = self._alarm_table(config, policies, alarms)
+        pipeline = Pipeline(config, plant, self.metrics, table, live=True)
+        for asset in plant.assets.values():
+            pipeline.add_asset(asset, self.clock.now_us())
+        models = Models(config, self.metrics, self._model_thread)
+        await models.put_to_work(pipeline, plant.assets.values())
+        pipeline.restored(self.clock.now_us())
+        intake = Intake(config.tuning.intake_values, config.tuning.intake_bytes, self._wake.set)
+        plant.on_asset(self._discovered)
+        sources = {
+            name: SOURCES[kind_of(SOURCES, struct)].make(
+                name, struct, plant, intake, self.metrics, self.clock, config.gateway
+            )
+            for name, struct in config.sources.items()
+        }
+        self.config, self.plant, self.policies, self.alarms = config, plant, policies, table
+        self.pipeline, self.models, self.intake, self.sources = pipeline, models, intake, sources
+        self.outlet.attach(policies, table.active)
+        self.metrics.assets.set(len(plant.assets))
+
+    def _alarm_table(
+        self, config: Config, policies: Policies, alarms: Iterable[Alarm]
+    ) -> AlarmTable:
+        table = AlarmTable(
+            policies,
+            config.alarms,
+            self.clock,
+            alarms,
+            on_held=lambda asset: self.metrics.alarms_flooded.labels(asset).inc(),
+        )
+        table.retire()
+        return table
+
+    def _discovered(self, asset: PlantAsset) -> None:
+        self.policies.add_asset(asset)
+        self.pipeline.add_asset(asset, self.clock.now_us())
+        self.models.bind(self.pipeline, asset)
+        self.metrics.assets.set(len(self.plant.assets))
+        log.info("asset discovered", extra={"asset": asset.id, "template": asset.template_name})
+
+    # -- serve --------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        async with asyncio.TaskGroup() as group:
+            work = [
+                group.create_task(self._walk(), name="pipeline"),
+                group.create_task(self._watch(), name="watch"),
+                group.create_task(self._learn(), name="learn"),
+            ]
+            await self._stop.wait()
+            for task in work:
+                task.cancel()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+    async def _walk(self) -> None:
+        """The path of a value, again and again: as soon as values come, at the latest each tick."""
+        while True:
+            async with self._turning:
+                await self._turn()
+            await asyncio.sleep(self.config.tuning.tick)
+            if not len(self.intake):
+                self._wake.clear()
+                await _wait(self._wake, _IDLE_S)
+
+    async def _turn(self) -> None:
+        values, blocks = self.intake.drain()
+        await self._walk_down(self.pipeline, values, blocks)
+        self._count_drops()
+        self._turned_s = self.clock.monotonic_s()
+
+    async def _walk_down(
+        self, pipeline: Pipeline, values: Columns, blocks: Sequence[WaveBlock]
+    ) -> None:
+        arrived_us, monotonic_s = self.clock.now_us(), self.clock.monotonic_s()
+        loop = asyncio.get_running_loop()
+        for chunk in _chunks(values):
+            due = pipeline.take(chunk, blocks, now_us=arrived_us, monotonic_s=monotonic_s)
+            blocks = ()
+            scored: Sequence[Scored] = ()
+            if due:
+                scored = await loop.run_in_executor(self._model_thread, pipeline.infer, due)
+            step = pipeline.conclude(scored)
+            await self.outlet.send(step.transitions, arrived_us)
+            self.outlet.send_scores(step.scores)
+
+    def _count_drops(self) -> None:
+        for index, n in self.intake.take_stats().dropped.items():
+            source = self.plant.signals[index].source
+            self.metrics.values_dropped.labels(source).inc(n)
+
+    async def _watch(self) -> None:
+        """Shelvings that end, service alarms, the watchdog of systemd, and a word on our state."""
+        interval_s = min(1.0, (notify.watchdog_interval_s() or 2.0) / 2)
+        said = ""
+        while True:
+            await asyncio.sleep(interval_s)
+            await self.outlet.send(self.alarms.tick(self.clock.now_us()), self.clock.now_us())
+            await self._service_alarms()
+            if self.alive():
+                notify.watchdog()
+            text = self._summary()
+            if text != said:
+                said = text
+                notify.status(text)
+            self.outlet.set_degraded(bool(self.troubles()))
+            await self.outlet.refresh()
+
+    async def _service_alarms(self) -> None:
+        now_us = self.clock.now_us()
+        for seen in self.outlet.observations(now_us):
+            await self.outlet.send(self.alarms.observe(seen), now_us)
+
+    async def _learn(self) -> None:
+        while True:
+            await asyncio.sleep(_LEARN_EVERY_S)
+            await self.models.learn_what_is_ready(self.pipeline)
+
+    def alive(self) -> bool:
+        """Whether the pipeline turns over.
+
+        It does so with values, and without them through a known outage, but not when something
+        holds it.
+        """
+        return self.clock.monotonic_s() - self._turned_s < _STALLED_S
+
+    def troubles(self) -> list[str]:
+        """What keeps the service from doing all it should."""
+        links = [*self.sources.items(), *self.outlet.sinks.items()]
+        down = [f"{n}: {s.link.detail or s.link.state}" for n, s in links if _is_down(s.link.state)]
+        return down + self.outlet.troubles()
+
+    def _summary(self) -> str:
+        troubles = self.troubles()
+        if troubles:
+            return "; ".join(troubles)[:200]
+        return f"{len(self.plant.assets)} assets, {len(self.alarms.active())} alarms"
+
+    async def command(
+        self, kind: str, alarm_id: str, actor: str, duration_s: float | None = None
+    ) -> Any:
+        """Acknowledge, shelve, ... an alarm; EdgeAgentError where it does not fit."""
+        do = getattr(self.alarms, kind)
+        args = (duration_s, actor) if kind == "shelve" else (actor,)
+        transition = do(alarm_id, *args)
+        await self.outlet.send([transition], self.clock.now_us(), actor=actor)
+        return transition.alarm
+
+    # -- reload -------------------------------------------------------------------------------
+
+    def _hang_up(self) -> None:
+        self._tasks = [task for task in self._tasks if not task.done()]
+        self._tasks.append(asyncio.get_running_loop().create_task(self.reload()))
+
+    async def reload(self) -> None:
+        """Read the config again; a bad one changes nothing."""
+        notify.reloading()
+        try:
+            if self._path is None:
+                raise ConfigError("there is no config file to read again")
+            await self._adopt(load_config(self._path))
+            self.metrics.config_reloads.labels("ok").inc()
+            log.info("config reloaded", extra={"path": str(self._path)})
+        except EdgeAgentError as error:
+            self.metrics.config_reloads.labels("refused").inc()
+            log.error("config refused, the old one stays", extra={"reason": str(error)})
+        finally:
+            notify.ready()
+
+    async def _adopt(self, config: Config) -> None:
+        change = compare(self.config, config)
+        async with self._turning:
+            if change.sinks or change.limits:
+                await self.outlet.adopt(config)
+            if change.intake or change.limits:
+                await self._exchange_intake(config)
+            elif change.rules:
+                self._adopt_rules(config)
+            await self.models.refresh(self.pipeline)
+
+    async def _exchange_intake(self, config: Config) -> None:
+        before, pipeline = self.sources, self.pipeline
+        values, blocks = self.intake.drain()
+        await self._walk_down(pipeline, values, blocks)
+        old_models = self.models
+        await self._build_intake(config, self.alarms.all())
+        for source in before.values():
+            await source.stop()
+        for source in self.sources.values():
+            await source.start()
+        old_models.close()
+
+    def _adopt_rules(self, config: Config) -> None:
+        self.config = config
+        for asset in self.plant.assets.values():
+            asset.template = config.templates[asset.template_name]
+            self.policies.add_asset(asset)
+        self.pipeline.adopt_rules(config)
+
+    # -- stop ---------------------------------------------------------------------------------
+
+    async def _shut_down(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for source in reversed(list(self.sources.values())):
+            await source.stop()
+        if self.started:
+            await self._turn()
+        await self.http.stop()
+        await self.outlet.stop(self.config.tuning.drain_deadline)
+        if self.started:
+            self.models.close()
+        self._model_thread.shutdown(wait=False, cancel_futures=True)
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _chunks(values: Columns) -> Iterator[Columns]:
+    yield _slice(values, 0)
+    for start in range(_CHUNK, len(values), _CHUNK):
+        yield _slice(values, start)
+
+
+def _slice(values: Columns, start: int) -> Columns:
+    stop = start + _CHUNK
+    return Columns(
+        values.signal[start:stop],
+        values.time_us[start:stop],
+        values.value[start:stop],
+        values.status[start:stop],
+    )
+
+
+def _is_down(state: LinkState) -> bool:
+    return state in {LinkState.DOWN, LinkState.DEGRADED}

@@ -1,0 +1,172 @@
+"""Models at work: those the config names, those learned on the box, and the learning itself."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.config.schema import ModelUse
+from edge_agent.errors import EdgeAgentError, ModelError
+from edge_agent.inference import InputSpec, Registry, learn_in_child
+from edge_agent.pipeline import BASELINE, Group, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from concurrent.futures import ThreadPoolExecutor
+
+    from edge_agent.config import Config
+    from edge_agent.config.plant import PlantAsset
+    from edge_agent.inference import Model
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.pipeline import Learning, Pipeline
+
+log = logging.getLogger("edge_agent.models")
+
+LEARNED: Final = "learned"
+
+
+class Models:
+    """Which bundle works on which asset.
+
+    A bundle that is refused is reported, and its assets are watched without it: one bad model
+    must not stop a line's other alarms.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics, thread: ThreadPoolExecutor) -> None:
+        self._config = config
+        self._thread = thread
+        self._registry = Registry(config.models_dir, config.runtime, metrics)
+        self._loaded: dict[str, Model] = {}
+        self.refused: dict[str, str] = {}
+        self.without: dict[str, str] = {}  # asset -> why it has no model
+
+    async def put_to_work(self, pipeline: Pipeline, assets: Iterable[PlantAsset]) -> None:
+        """Load what the config names and what was learned before; bind it to the assets."""
+        names = {use.bundle for t in self._config.templates.values() for use in t.models}
+        for name in sorted(names | set(self._learned_names())):
+            await self._load(name)
+        for asset in assets:
+            self.bind(pipeline, asset)
+
+    def bind(self, pipeline: Pipeline, asset: PlantAsset) -> None:
+        """Give an asset its models; one that has none learns, where its template says so."""
+        reasons = [self._use(pipeline, asset, use) for use in asset.template.models]
+        learn = asset.template.learn
+        if learn is not None and learn.auto and not self._use_learned(pipeline, asset):
+            pipeline.learn(asset)
+            reasons.append("learning")
+        if not asset.template.models or any(reasons):
+            self.without[asset.id] = "; ".join(filter(None, reasons)) or "no model configured"
+
+    async def learn_what_is_ready(self, pipeline: Pipeline) -> None:
+        """Learn for the assets that have enough healthy rows, and put the result to work."""
+        for learning in pipeline.learning.values():
+            rows = learning.ready()
+            if not rows:
+                continue
+            name = learned_name(learning.template, rows)
+            try:
+                await self._learn(name, learning, rows)
+            except EdgeAgentError as error:
+                log.error("learning failed", extra={"model": name, "reason": str(error)})
+                learning.again(list(rows))
+                continue
+            for asset in learning.assets:
+                if asset.id in rows and self._use_learned(pipeline, asset):
+                    self.without.pop(asset.id, None)
+            log.info("learned", extra={"model": name, "assets": len(rows)})
+
+    async def refresh(self, pipeline: Pipeline) -> None:
+        """Exchange the bundles that changed on disk; one that is refused leaves the old at work.
+
+        The windows of its assets stay as they are, so that none is lost.
+        """
+        loop = asyncio.get_running_loop()
+        for name, old in list(self._loaded.items()):
+            try:
+                new = await loop.run_in_executor(self._thread, self._registry.swap, name)
+            except ModelError as error:
+                log.error("new bundle refused", extra={"model": name, "reason": str(error)})
+                continue
+            if new is not old:
+                self._loaded[name] = new
+                pipeline.exchange(old, new)
+
+    def close(self) -> None:
+        """Let the sessions go."""
+        self._registry.close()
+
+    @property
+    def active(self) -> list[Model]:
+        """The models at work."""
+        return list(self._loaded.values())
+
+    # -- parts --------------------------------------------------------------------------------
+
+    async def _load(self, name: str) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            self._loaded[name] = await loop.run_in_executor(self._thread, self._registry.load, name)
+        except ModelError as error:
+            if self._config.runtime.required and error.where == "runtime.providers":
+                raise
+            self.refused[name] = str(error)
+            log.error("model refused", extra={"model": name, "reason": str(error)})
+
+    def _use(self, pipeline: Pipeline, asset: PlantAsset, use: ModelUse) -> str:
+        model = self._loaded.get(use.bundle)
+        if model is None:
+            return f"model {use.bundle} is refused"
+        place = place_of(use)
+        return pipeline.use_model(asset, place, lambda: Group(place, use, model))
+
+    def _use_learned(self, pipeline: Pipeline, asset: PlantAsset) -> bool:
+        """The newest bundle that was learned for this asset."""
+        for name, model in reversed(self._loaded.items()):
+            learn = asset.template.learn
+            mine = name.startswith(f"{LEARNED}-{asset.template_name}-")
+            if learn is None or not mine or asset.id not in model.manifest.units:
+                continue
+            use = ModelUse(name, {}, learn.min_coverage, learn.lateness, learn.alarm)
+            pipeline.use_model(
+                asset, name, lambda use=use, model=model: Group(BASELINE, use, model)
+            )
+            return True
+        return False
+
+    def _learned_names(self) -> list[str]:
+        """Learned bundles on disk, the oldest first."""
+        found = self._config.models_dir.glob(f"{LEARNED}-*/model.yaml")
+        return [path.parent.name for path in sorted(found, key=lambda p: p.stat().st_mtime)]
+
+    async def _learn(self, name: str, learning: Learning, rows: dict[str, object]) -> None:
+        config, signals = learning.config, learning.assets[0].signals
+        inputs = [
+            InputSpec(
+                name=one,
+                unit=signals[one].config.unit,
+                valid=signals[one].config.valid,
+                resample=signals[one].config.resample,
+            )
+            for one in learning.inputs
+        ]
+        await learn_in_child(
+            rows,
+            inputs,
+            name=name,
+            out_dir=self._config.models_dir,
+            step_s=config.step,
+            length=config.length,
+            false_alarms_per_day=config.false_alarms_per_day,
+        )
+        await self._load(name)
+        if name in self.refused:
+            raise ModelError(self.refused.pop(name), where=name)
+
+
+def learned_name(template: str, assets: Iterable[str]) -> str:
+    """The bundle that is learned for these assets together; it names them, so it is stable."""
+    digest = hashlib.sha256("\n".join(sorted(assets)).encode()).hexdigest()
+    return f"{LEARNED}-{template}-{digest[:8]}"

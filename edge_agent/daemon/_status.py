@@ -1,0 +1,197 @@
+"""What the HTTP server may know of the daemon, as plain data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_agent import __version__
+from edge_agent.alarms import to_json
+from edge_agent.clock import US_PER_MS, US_PER_S
+from edge_agent.records import AlarmState, LinkState
+
+if TYPE_CHECKING:
+    from edge_agent.config.plant import PlantAsset, PlantSignal
+    from edge_agent.daemon._daemon import Daemon
+    from edge_agent.pipeline import Pipeline
+    from edge_agent.records import Alarm, Link
+
+_MAX_COMMAND_ACTOR = 100
+
+
+class Status:
+    """Answers of the daemon to the HTTP server (`ops.http.StatusProvider`)."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def live(self) -> tuple[bool, str]:
+        """Whether the pipeline turns over."""
+        alive = self._daemon.alive()
+        return alive, "" if alive else "the pipeline stands still"
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Whether everything is up; a dead PLC makes the service degraded, not unready."""
+        started = self._daemon.started
+        return started, {"started": started, "troubles": self._daemon.troubles()}
+
+    def summary(self) -> dict[str, Any]:
+        """The service on one page."""
+        daemon = self._daemon
+        gateway = daemon.config.gateway
+        return {
+            "gateway": gateway.id,
+            "path": f"{gateway.enterprise}/{gateway.site}/{gateway.area}/{gateway.line}",
+            "version": __version__,
+            "uptime_s": (daemon.clock.now_us() - daemon.started_us) / US_PER_S,
+            "sources": [
+                _link(n, s.link, daemon.config.sources[n]) for n, s in daemon.sources.items()
+            ],
+            "sinks": [
+                _link(n, s.link, daemon.config.sinks[n]) for n, s in daemon.outlet.sinks.items()
+            ],
+            "models": _models(daemon),
+            "learning": _learning(daemon.pipeline),
+            "outbox": daemon.outlet.stats(),
+            "troubles": daemon.troubles(),
+        }
+
+    def assets(self) -> list[dict[str, Any]]:
+        """Every asset with its health, inputs and number of alarms."""
+        daemon = self._daemon
+        alarms: dict[str, int] = {}
+        for alarm in daemon.alarms.active():
+            alarms[alarm.asset] = alarms.get(alarm.asset, 0) + 1
+        judged = _judgements(daemon.pipeline)
+        return [
+            {
+                "id": asset.id,
+                "path": asset.path,
+                "state": _state(daemon, asset, alarms, judged),
+                "alarms": alarms.get(asset.id, 0),
+                **judged.get(asset.id, {"health": None, "score": None, "limit": None}),
+                "note": daemon.models.without.get(asset.id, ""),
+                "inputs": [_input(daemon.pipeline, s) for s in asset.signals.values()],
+            }
+            for asset in daemon.plant.assets.values()
+        ]
+
+    def alarms(self, state: str | None) -> list[dict[str, Any]]:
+        """Alarms that are not normal, or those in one state; the most severe first."""
+        found = self._daemon.alarms.all()
+        if state is None:
+            found = [alarm for alarm in found if alarm.state is not AlarmState.NORMAL]
+        elif state != "all":
+            found = [alarm for alarm in found if alarm.state == state]
+        found.sort(key=lambda alarm: (-alarm.severity, -alarm.changed_us))
+        return [self._alarm(alarm) for alarm in found]
+
+    async def history(
+        self, asset: str | None, alarm_id: str | None, limit: int
+    ) -> list[dict[str, Any]]:
+        """Past transitions, the newest first."""
+        return await self._daemon.outlet.history(asset, alarm_id, limit)
+
+    async def command(
+        self, kind: str, alarm_id: str, actor: str, duration_s: float | None
+    ) -> dict[str, Any]:
+        """Acknowledge, shelve, ...; EdgeAgentError where it does not fit."""
+        actor = actor[:_MAX_COMMAND_ACTOR]
+        return self._alarm(await self._daemon.command(kind, alarm_id, actor, duration_s))
+
+    def export(self) -> None:
+        """Bring the gauges up to date; called before each scrape."""
+        daemon, metrics = self._daemon, self._daemon.metrics
+        for group in daemon.pipeline.groups:
+            name = group.model.manifest.name
+            for row, asset in enumerate(group.assets):
+                if not np.isnan(group.score[row]):
+                    metrics.score.labels(asset.id, name).set(float(group.score[row]))
+                    metrics.health.labels(asset.id, name).set(float(group.health[row]))
+        metrics.alarms.clear()
+        for (state, priority), n in daemon.alarms.counts().items():
+            metrics.alarms.labels(state, priority).set(n)
+        troubled = daemon.pipeline.watch.troubled()
+        for asset in daemon.plant.assets.values():
+            stale = sum(bool(troubled[s.index]) for s in asset.signals.values())
+            metrics.inputs_stale.labels(asset.id).set(stale)
+        daemon.outlet.export()
+
+    def _alarm(self, alarm: Alarm) -> dict[str, Any]:
+        return {**to_json(alarm), **self._daemon.outlet.texts_of(alarm)}
+
+
+def _link(name: str, link: Link, struct: object) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": type(struct).__name__.removesuffix("Config"),
+        "state": link.state,
+        "detail": link.detail,
+        "since_ms": link.since_us // US_PER_MS,
+        "ok": link.state is LinkState.UP,
+    }
+
+
+def _models(daemon: Daemon) -> list[dict[str, Any]]:
+    rows = [
+        {
+            "name": group.model.manifest.name,
+            "version": group.model.manifest.version,
+            "assets": len(group.assets),
+            "provider": group.model.provider,
+        }
+        for group in daemon.pipeline.groups
+    ]
+    refused = daemon.models.refused.items()
+    return rows + [{"name": n, "version": "", "assets": 0, "refused": why} for n, why in refused]
+
+
+def _learning(pipeline: Pipeline) -> list[dict[str, Any]]:
+    return [
+        {"asset": asset, "progress": round(share, 3)}
+        for learning in pipeline.learning.values()
+        for asset, share in learning.progress().items()
+    ]
+
+
+def _judgements(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    """The worst health of each asset, with the score and limit behind it."""
+    found: dict[str, dict[str, Any]] = {}
+    for group in pipeline.groups:
+        for row, asset in enumerate(group.assets):
+            health = float(group.health[row])
+            worst = found.get(asset.id)
+            if np.isnan(health) or (worst is not None and worst["health"] <= health):
+                continue
+            found[asset.id] = {
+                "health": health,
+                "score": float(group.score[row]),
+                "limit": group.limit,
+                "scored_ms": int(group.scored_us[row]) // US_PER_MS,
+            }
+    return found
+
+
+def _state(
+    daemon: Daemon, asset: PlantAsset, alarms: dict[str, int], judged: dict[str, Any]
+) -> str:
+    if asset.id in alarms:
+        return "alarm"
+    if asset.id in judged:
+        return "normal"
+    return "learning" if "learning" in daemon.models.without.get(asset.id, "") else "no_model"
+
+
+def _input(pipeline: Pipeline, signal: PlantSignal) -> dict[str, Any]:
+    watch, row = pipeline.watch, signal.index
+    value = float(watch.value[row])
+    seen = not bool(watch.unseen()[row])
+    problem = watch.problem_of(row).name.lower()
+    return {
+        "name": signal.name,
+        "unit": signal.config.unit,
+        "value": None if not seen or np.isnan(value) else value,
+        "time_ms": int(watch.time_us[row]) // US_PER_MS if seen else None,
+        "quality": ("good" if problem == "none" else problem) if seen else "no_data",
+    }

@@ -1,0 +1,128 @@
+"""The quality watch: when a signal's quality went and came back, by the source's own time."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.records import BAD, BAD_NO_COMMUNICATION, columns
+from edge_agent.signals import Episode, Problem, QualityWatch
+
+S = 1_000_000
+Row = tuple[int, int, float, int]
+
+
+def watch(signals: int = 2) -> QualityWatch:
+    made = QualityWatch()
+    for _ in range(signals):
+        made.add(0, stale_us=5 * S, stuck_us=20 * S, valid=(0.0, 100.0))
+    return made
+
+
+def feed(made: QualityWatch, rows: list[Row]) -> list[Episode]:
+    signal, time_us, value, status = zip(*rows, strict=True)
+    values = columns(signal, time_us, value, np.array(status, np.uint32))
+    return made.update(made.refuse_out_of_range(values))
+
+
+def test_a_bad_status_begins_and_ends_with_the_values_that_carry_it() -> None:
+    made = watch()
+    nan = float("nan")
+    found = feed(made, [(0, S, 1.0, 0), (0, 2 * S, nan, BAD), (0, 3 * S, 2.0, 0)])
+    assert found == [
+        Episode(0, Problem.BAD, begins=True, at_us=2 * S),
+        Episode(0, Problem.BAD, begins=False, at_us=3 * S),
+    ]
+
+
+def test_one_problem_gives_way_to_another() -> None:
+    made = watch()
+    feed(made, [(0, S, 1.0, 0)])
+    found = feed(made, [(0, 2 * S, 500.0, 0), (0, 3 * S, float("nan"), BAD_NO_COMMUNICATION)])
+    assert [(e.problem, e.begins) for e in found] == [
+        (Problem.OUT_OF_RANGE, True),
+        (Problem.OUT_OF_RANGE, False),
+        (Problem.LOST, True),
+    ]
+
+
+def test_a_silence_is_stamped_with_the_time_at_which_it_was_due() -> None:
+    """Noticed while it lasts (live) or only when it is over (a recording): the same episode."""
+    live, recorded = watch(1), watch(1)
+    feed(live, [(0, S, 1.0, 0)])
+    feed(recorded, [(0, S, 1.0, 0)])
+    noticed = live.overdue(np.array([9 * S]), np.array([0])) + feed(live, [(0, 12 * S, 2.0, 0)])
+    later = feed(recorded, [(0, 12 * S, 2.0, 0)])
+    assert noticed == later
+    assert noticed[0] == Episode(0, Problem.STALE, begins=True, at_us=6 * S)
+    assert noticed[1] == Episode(0, Problem.STALE, begins=False, at_us=12 * S)
+
+
+def test_a_stuck_sensor_keeps_sending_and_is_noticed_all_the_same() -> None:
+    live, recorded = watch(1), watch(1)
+    rows = [(0, t * S, 7.0, 0) for t in range(1, 31)]
+    noticed: list[Episode] = []
+    for row in rows:
+        noticed += feed(live, [row])
+        noticed += live.overdue(np.array([row[1]]), np.array([0]))
+    assert live.problem_of(0) is Problem.STUCK
+    noticed += feed(live, [(0, 31 * S, 8.0, 0)])
+    later = feed(recorded, [*rows, (0, 31 * S, 8.0, 0)])
+    assert noticed == later
+    assert [(e.begins, e.at_us) for e in noticed] == [(True, 21 * S), (False, 31 * S)]
+
+
+def test_a_sensor_that_never_spoke_is_stale_from_when_its_asset_is_watched() -> None:
+    made = watch()
+    feed(made, [(0, 10 * S, 1.0, 0)])
+    found = made.overdue(np.array([14 * S]), np.array([3 * S]))
+    assert found == [Episode(1, Problem.STALE, begins=True, at_us=8 * S)]
+
+
+def test_values_that_come_out_of_order_change_nothing() -> None:
+    made = watch()
+    feed(made, [(0, 5 * S, 1.0, 0)])
+    assert feed(made, [(0, 4 * S, float("nan"), BAD)]) == []
+    assert made.value[0] == 1.0
+
+
+def test_troubled_and_unseen_tell_signals_apart() -> None:
+    made = watch(3)
+    feed(made, [(0, S, 1.0, 0), (1, S, -1.0, 0)])
+    assert made.troubled().tolist() == [False, True, False]
+    assert made.unseen().tolist() == [False, False, True]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.integers(1, 9),
+            st.sampled_from([1.0, 2.0, float("nan"), 500.0]),
+        ),
+        max_size=40,
+    ),
+    st.integers(1, 7),
+)
+def test_episodes_do_not_depend_on_batches_and_alternate(
+    steps: list[tuple[int, int, float]], size: int
+) -> None:
+    now, rows = 0, []
+    for signal, gap, value in steps:
+        now += gap * S
+        rows.append((signal, now, value, 0))
+    whole, parts = watch(), watch()
+    expected = feed(whole, rows) if rows else []
+    found: list[Episode] = []
+    for start in range(0, len(rows), size):
+        found += feed(parts, rows[start : start + size])
+
+    def key(e: Episode) -> tuple[int, int, bool, int]:
+        return e.signal, e.at_us, e.begins, e.problem
+
+    assert sorted(found, key=key) == sorted(expected, key=key)
+    for signal in (0, 1):
+        for problem in Problem:
+            turns = [e.begins for e in found if (e.signal, e.problem) == (signal, problem)]
+            assert turns == [i % 2 == 0 for i in range(len(turns))]
