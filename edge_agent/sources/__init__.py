@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from edge_agent.sources import replay
 from edge_agent.sources.replay import Recording, ReplayConfig, ReplaySource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from edge_agent.records import Source
 
@@ -15,16 +16,18 @@ __all__ = ["SOURCES", "Recording", "ReplayConfig", "SourceType"]
 
 
 class SourceType(NamedTuple):
-    """The struct of a source's config, and what makes the source.
+    """The struct of a source's config, what makes the source, and what tries its endpoint.
 
     make: (name, config, plant, intake, metrics, clock, gateway) -> Source.
+    probe: (config) -> None, or EdgeAgentError where the other side does not answer as it should.
     """
 
     config: type
     make: Callable[..., Source]
+    probe: Callable[..., Awaitable[None]]
 
 
 # What a config's `type:` may be.
 SOURCES: Final[Mapping[str, SourceType]] = {
-    "replay": SourceType(ReplayConfig, ReplaySource),
+    "replay": SourceType(ReplayConfig, ReplaySource, replay.probe),
 }

@@ -62,7 +62,7 @@ class Recording:
         self._config = config
         columns = {str(signal): column for signal, column in config.columns.items()}
         self._places = Places(plant, source, config.template, columns)
-        self._paths = _find(config.path)
+        self._paths = find_files(config.path)
         self._sizes = {path: path.stat().st_size for path in self._paths}
         self._positions: dict[Path, Callable[[], int]] = {}
         self._n_rows = 0
@@ -144,7 +144,7 @@ class Recording:
         self.rejected[reason] = self.rejected.get(reason, 0) + n
 
 
-def _find(path: Path) -> list[Path]:
+def find_files(path: Path) -> list[Path]:
     """The files that a path or pattern names, in the order of their names."""
     literal = not has_magic(str(path)) or path.exists()
     found = [path] if literal else sorted(map(Path, glob(str(path))))  # noqa: PTH207 (absolute patterns)

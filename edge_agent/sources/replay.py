@@ -16,7 +16,8 @@ from edge_agent.clock import US_PER_S
 from edge_agent.config.types import Between, Name
 from edge_agent.errors import EdgeAgentError
 from edge_agent.records import Columns, Link, LinkState
-from edge_agent.sources._recording import Recording, take
+from edge_agent.sources._csv import open_table
+from edge_agent.sources._recording import Recording, find_files, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Intake
 
-__all__ = ["Recording", "ReplayConfig", "ReplaySource"]
+__all__ = ["Recording", "ReplayConfig", "ReplaySource", "probe"]
 
 _TICK_S: Final = (0.02, 0.5)  # how long to wait, at least and at most, for values to be due
 _RETRY_S: Final = 10.0
@@ -92,6 +93,13 @@ class ReplayConfig:
             yield "decimal", "must be '.' or ','"
         if len(self.separator) > 1 or self.separator in {'"', "\n", "\r"}:
             yield "separator", "must be one character"
+
+
+async def probe(config: ReplayConfig) -> None:
+    """Open every file and read its header; EdgeAgentError where that fails."""
+    for path in find_files(config.path):
+        with open_table(path, config.separator, header=config.header):
+            pass
 
 
 class ReplaySource:

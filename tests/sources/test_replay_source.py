@@ -12,10 +12,11 @@ from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.config.plant import Plant
 from edge_agent.config.schema import Asset, Config, Gateway, Signal, Template
 from edge_agent.config.types import Name
+from edge_agent.errors import EdgeAgentError
 from edge_agent.records import LinkState
 from edge_agent.signals import Intake
 from edge_agent.sources import SOURCES
-from edge_agent.sources.replay import ReplayConfig, ReplaySource, _Pace
+from edge_agent.sources.replay import ReplayConfig, ReplaySource, _Pace, probe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,4 +175,10 @@ async def test_stop_is_safe_before_start_and_when_repeated(
 
 
 def test_it_stands_in_the_table_of_sources() -> None:
-    assert SOURCES["replay"] == (ReplayConfig, ReplaySource)
+    assert SOURCES["replay"] == (ReplayConfig, ReplaySource, probe)
+
+
+async def test_a_probe_opens_the_files(recording: Path, tmp_path: Path) -> None:
+    await probe(ReplayConfig(recording))
+    with pytest.raises(EdgeAgentError, match="no such file"):
+        await probe(ReplayConfig(tmp_path / "other.csv"))
