@@ -1,0 +1,240 @@
+"""Who may ask the HTTP server what, and how long they may take.
+
+Three kinds of stranger are expected: a web page in the browser of somebody on the gateway (kept
+out by the Host header against DNS rebinding, and by JSON bodies, which a form cannot send), a
+client on the plant network without the token, and one that opens connections and says nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+import socket
+from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import orjson
+from aiohttp import hdrs, web
+
+from edge_agent.errors import ConfigError, EdgeAgentError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from edge_agent.config.schema import Http
+
+log = logging.getLogger("edge_agent.ops")
+
+MAX_BODY: Final = 16 << 10
+MAX_CONNECTIONS: Final = 100
+# From connecting, or from the last answer, to the end of the next request's header.
+REQUEST_TIMEOUT_S: Final = 15.0
+MIN_TOKEN: Final = 16
+_LIMITS: Final[dict[str, Any]] = {
+    "keepalive_timeout": REQUEST_TIMEOUT_S,
+    "lingering_time": 2.0,
+    "max_line_size": 4 << 10,
+    "max_field_size": 8 << 10,
+    "max_headers": 64,
+    "auto_decompress": False,  # no bombs: nothing that we take is worth compressing
+    "access_log": None,
+}
+_OPEN: Final = frozenset({"/", "/health/live", "/health/ready"})
+_HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+_HEADERS: Final = {
+    "Server": "edge-agent",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Refusal(Exception):  # noqa: N818 (an answer, not a fault)
+    """A request that gets an error as its answer."""
+
+    def __init__(self, status: int, error: str, hint: str = "") -> None:
+        super().__init__(error)
+        self.status, self.error, self.hint = status, error, hint
+
+
+class Connections(dict["Connection", None]):
+    """All open connections, the one that was silent for longest first."""
+
+    def touch(self, connection: Connection) -> None:
+        """Make it the most recent; where there are too many now, the first goes."""
+        self.pop(connection, None)
+        self[connection] = None
+        if len(self) > MAX_CONNECTIONS:
+            oldest = next(iter(self))
+            del self[oldest]
+            # Not close(): that waits for a reader who may have stopped reading for good.
+            cast("asyncio.Transport", oldest.transport).abort()
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's connection, counted, and silent about its make when a request is malformed."""
+
+    __slots__ = ("_all",)
+
+    def __init__(
+        self, server: web.Server, connections: Connections, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(server, loop=loop, **_LIMITS)
+        self._all = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the others."""
+        super().connection_made(transport)
+        self._all.touch(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Leave."""
+        self._all.pop(self, None)
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is not HTTP; the log is not for strangers to fill."""
+        log.debug("request malformed", extra={"client": request.remote, "reason": exc or message})
+        response = error(status, "malformed request")
+        response.headers.update(_HEADERS)
+        response.force_close()
+        return response
+
+
+class Guard:
+    """The middleware in front of all handlers; raises ConfigError for a token too short."""
+
+    def __init__(self, config: Http, connections: Connections) -> None:
+        names = {"localhost", config.host, socket.gethostname(), *config.names}
+        self._names = frozenset(name.lower() for name in names)
+        self._token = None if config.token is None else config.token.reveal().encode()
+        self._connections = connections
+        if self._token is not None and len(self._token) < MIN_TOKEN:
+            raise ConfigError(f"shorter than {MIN_TOKEN} characters", where="http.token")
+
+    @property
+    def has_token(self) -> bool:
+        """Whether clients beyond loopback can identify themselves."""
+        return self._token is not None
+
+    @web.middleware
+    async def middleware(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        """Refuse or let through, and make a JSON answer of every error."""
+        self._connections.touch(cast("Connection", request.protocol))
+        try:
+            self._check(request)
+            return await handler(request)
+        except Refusal as refusal:
+            return error(refusal.status, refusal.error, refusal.hint)
+        except web.HTTPException as answer:
+            return _restated(answer)
+        except EdgeAgentError as trouble:
+            return error(_status_of(trouble), _place(trouble), trouble.hint)
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("request failed", extra={"path": request.path})
+            return error(500, "internal error", "the daemon's log says more")
+
+    def _check(self, request: web.Request) -> None:
+        if not self._is_for_us(request.headers.get(hdrs.HOST, "")):
+            raise Refusal(421, "not the name of this gateway", "add it to http.names")
+        if request.path in _OPEN or request.path.startswith("/static/"):
+            return
+        if is_direct_loopback(request):
+            return
+        if self._token is None:
+            if request.method == hdrs.METH_POST:
+                raise Refusal(403, "commands need a token from here", "set http.token")
+            return
+        if not self._has_token(request.headers.get(hdrs.AUTHORIZATION, "")):
+            raise Refusal(401, "token missing or wrong", "Authorization: Bearer <token>")
+
+    def _is_for_us(self, host: str) -> bool:
+        match = _HOST.fullmatch(host)
+        if match is None:
+            return False
+        name = match["name"]
+        try:
+            # An address needs no DNS that could be rebound.
+            return not ip_address(name.strip("[]")).is_unspecified
+        except ValueError:
+            return name.lower() in self._names
+
+    def _has_token(self, authorization: str) -> bool:
+        scheme, _, token = authorization.partition(" ")
+        expected = self._token or b""
+        given = token.strip().encode("utf-8", "surrogateescape")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given, expected)
+
+
+def is_direct_loopback(request: web.Request) -> bool:
+    """Whether the client runs on this machine and is no proxy for somebody elsewhere."""
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    try:
+        address = ip_address(request.remote or "")
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Give every answer the headers that keep browsers in check."""
+    response.headers.update(_HEADERS)
+    if response.status == HTTPStatus.UNAUTHORIZED:
+        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+
+
+def json(body: object, status: int = 200) -> web.Response:
+    """Answer with JSON; NaN becomes null."""
+    return web.Response(
+        body=orjson.dumps(body), status=status, content_type="application/json", charset="utf-8"
+    )
+
+
+def error(status: int, text: str, hint: str = "") -> web.Response:
+    """Answer with `{"error", "hint"}`."""
+    return json({"error": text, "hint": hint}, status)
+
+
+def _restated(answer: web.HTTPException) -> web.Response:
+    """The router's and the body reader's own answers (404, 405, 413) in our form."""
+    response = error(answer.status, HTTPStatus(answer.status).phrase.lower())
+    if hdrs.ALLOW in answer.headers:
+        response.headers[hdrs.ALLOW] = answer.headers[hdrs.ALLOW]
+    return response
+
+
+def _status_of(trouble: EdgeAgentError) -> int:
+    if isinstance(trouble, NotFoundError):
+        return 404
+    return 400 if isinstance(trouble, UsageError) else 409
+
+
+def _place(trouble: EdgeAgentError) -> str:
+    return f"{trouble.where}: {trouble.message}" if trouble.where else trouble.message

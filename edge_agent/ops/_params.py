@@ -1,0 +1,107 @@
+"""What a request may say: each function takes one thing from it or answers 400, 408, 415."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from aiohttp import web
+
+from edge_agent.ops._guard import Refusal
+from edge_agent.records import AlarmState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BODY_TIMEOUT_S: Final = 5.0
+MAX_TEXT: Final = 256
+MAX_ACTOR: Final = 64
+_STATES: Final = frozenset({"all", *AlarmState})
+_KEYS: Final = frozenset({"by", "duration_s"})
+
+
+def only(request: web.Request, *names: str) -> None:
+    """Refuse a misspelt parameter, which would otherwise be left out in silence."""
+    for name in request.query:
+        if name not in names or len(request.query.getall(name)) > 1:
+            raise Refusal(
+                400, f"no parameter {name[:MAX_TEXT]!r}", f"once each: {', '.join(names)}"
+            )
+
+
+def text(request: web.Request, name: str) -> str | None:
+    """Take a short text."""
+    value = request.query.get(name)
+    if value is not None and len(value) > MAX_TEXT:
+        raise Refusal(400, f"{name} is longer than {MAX_TEXT} characters")
+    return value
+
+
+def number(request: web.Request, name: str, default: int, most: int) -> int:
+    """Take a whole number 0..most."""
+    value = request.query.get(name)
+    if value is None:
+        return default
+    if not (value.isascii() and value.isdigit() and len(value) <= len(str(most))):
+        raise Refusal(400, f"{name} is no whole number from 0 to {most}")
+    return min(int(value), most)
+
+
+def alarm_state(request: web.Request) -> str | None:
+    """Take a state of ISA-18.2, or `all`."""
+    value = request.query.get("state")
+    if value is not None and value not in _STATES:
+        raise Refusal(400, "no such alarm state", f"one of: {', '.join(sorted(_STATES))}")
+    return value
+
+
+async def command(request: web.Request, kind: str) -> tuple[str, float | None]:
+    """Take who commands and, of `shelve` alone, for how many seconds."""
+    body = await _object(request)
+    unknown = sorted(set(body) - _KEYS)
+    if unknown:
+        raise Refusal(
+            400, f"no key {unknown[0][:MAX_TEXT]!r}", f"known: {', '.join(sorted(_KEYS))}"
+        )
+    return _actor(body), _duration(body, needed=kind == "shelve")
+
+
+async def _object(request: web.Request) -> dict[str, Any]:
+    if request.content_type != "application/json":
+        raise Refusal(415, "the body is not JSON", "Content-Type: application/json")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = orjson.loads(await request.read())
+    except TimeoutError:
+        raise Refusal(408, f"no whole body within {BODY_TIMEOUT_S:g} s") from None
+    except web.RequestPayloadError:
+        raise Refusal(400, "the body is cut or malformed") from None
+    except orjson.JSONDecodeError as problem:
+        raise Refusal(400, f"the body is not JSON: {problem}") from None
+    if not isinstance(body, dict):
+        raise Refusal(400, "the body is no JSON object", '{"by": "name"}')
+    return body
+
+
+def _actor(body: Mapping[str, Any]) -> str:
+    actor = body.get("by")
+    if not isinstance(actor, str) or not actor.strip() or not actor.isprintable():
+        raise Refusal(400, "by: who gives the command", '{"by": "name"}')
+    if len(actor) > MAX_ACTOR:
+        raise Refusal(400, f"by is longer than {MAX_ACTOR} characters")
+    return actor.strip()
+
+
+def _duration(body: Mapping[str, Any], *, needed: bool) -> float | None:
+    value = body.get("duration_s")
+    if value is None and not needed:
+        return None
+    if not needed:
+        raise Refusal(400, "duration_s belongs to shelve only")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Refusal(400, "duration_s: for how many seconds", '{"by": "name", "duration_s": 3600}')
+    if not math.isfinite(value) or value <= 0:
+        raise Refusal(400, "duration_s is not above 0")
+    return float(value)

@@ -1,0 +1,105 @@
+// One card for each alarm.
+
+import { ago, clock, el, fill, number, set, stamp, text } from "/static/dom.js";
+import { pick, t } from "/static/strings.js";
+
+// A shape beside each colour: nobody needs to tell red from orange (ISA-101).
+const SHAPES = { critical: "■", high: "▲", medium: "◆", low: "●" };
+const SHELVE_MIN = [15, 60, 240, 480];
+export const PARKED = new Set(["shelved", "suppressed", "out_of_service"]);
+const TO_ACK = new Set(["unack", "rtn_unack"]);
+
+/** `command(kind, alarmId, more)` sends a command and gives the error's text, or "". */
+export function alarmCard(command) {
+  return (first) => {
+    const id = first.alarm_id;
+    const mark = el("span", "mark");
+    const message = el("p", "message");
+    const asset = el("strong");
+    const state = el("span", "state");
+    const since = el("time");
+    const extra = el("span", "muted");
+    const bars = el("div", "bars");
+    const advice = el("p", "advice");
+    const advised = el("details", "", el("summary", "", t("advice")), advice);
+    const failure = el("p", "failure");
+    const ack = el("button", "", t("ack"));
+    const shelve = shelveMenu();
+    const unshelve = el("button", "", t("unshelve"));
+    const facts = el("p", "facts", asset, " ", state, " ", since, " ", extra);
+    const root = el("article", "alarm", mark,
+      el("div", "body", message, facts, bars, advised, failure),
+      el("div", "actions", ack, shelve, unshelve));
+    root.dataset.alarm = id;
+
+    const send = async (kind, more) => text(failure, await command(kind, id, more));
+    ack.onclick = () => send("ack");
+    unshelve.onclick = () => send("unshelve");
+    shelve.onchange = () => {
+      const minutes = Number(shelve.value);
+      shelve.selectedIndex = 0;
+      send("shelve", { duration_s: minutes * 60 });
+    };
+
+    return {
+      root,
+      update(alarm) {
+        set(root, "className", `alarm ${priorityOf(alarm)} ${TO_ACK.has(alarm.state) ? "new" : ""}`);
+        text(mark, `${SHAPES[priorityOf(alarm)]} ${t(priorityOf(alarm))}`);
+        text(message, pick(alarm.message) || id);
+        text(asset, alarm.asset);
+        text(state, t(alarm.state));
+        text(since, t("since", { time: ago(alarm.changed_ms) }));
+        set(since, "title", stamp(alarm.changed_ms));
+        text(extra, more(alarm));
+        showContributors(bars, alarm.detail?.contributors ?? []);
+        text(advice, pick(alarm.advice));
+        advised.hidden = !advice.textContent;
+        ack.hidden = !TO_ACK.has(alarm.state);
+        shelve.hidden = PARKED.has(alarm.state);
+        unshelve.hidden = alarm.state !== "shelved";
+      },
+    };
+  };
+}
+
+function priorityOf(alarm) {
+  return Object.hasOwn(SHAPES, alarm.priority) ? alarm.priority : "low";
+}
+
+function more(alarm) {
+  const parts = [];
+  if (alarm.count > 1) parts.push(t("times", { n: alarm.count }));
+  if (alarm.state === "shelved" && alarm.shelved_until_ms) {
+    parts.push(t("until", { time: clock(alarm.shelved_until_ms) }));
+  }
+  if (alarm.acked_by) parts.push(t("by", { name: alarm.acked_by }));
+  const model = alarm.detail?.model;
+  if (model) parts.push(`${model.name} ${model.version}`);
+  return parts.map((part) => `· ${part}`).join(" ");
+}
+
+function shelveMenu() {
+  const menu = el("select", "", el("option", "", t("shelve")));
+  menu.setAttribute("aria-label", t("shelve"));
+  for (const minutes of SHELVE_MIN) {
+    const option = el("option", "", minutes < 60 ? `${minutes} min` : `${minutes / 60} h`);
+    option.value = minutes;
+    menu.append(option);
+  }
+  return menu;
+}
+
+function showContributors(root, contributors) {
+  const all = contributors.reduce((sum, each) => sum + Math.abs(each.weight ?? 0), 0) || 1;
+  while (root.children.length > contributors.length) root.lastElementChild.remove();
+  while (root.children.length < contributors.length) {
+    root.append(el("div", "bar-row", el("span", "name"), el("span", "track", el("i")), el("span", "value")));
+  }
+  contributors.forEach((each, index) => {
+    const [name, track, value] = root.children[index].children;
+    text(name, each.input);
+    fill(track.firstElementChild, Math.abs(each.weight ?? 0) / all);
+    text(value, `${number(each.value)} ${each.unit}`);
+  });
+}

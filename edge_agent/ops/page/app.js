@@ -1,0 +1,179 @@
+// Asks the daemon every two seconds and shows what it says.
+
+import { PARKED, alarmCard } from "/static/alarms.js";
+import { assetRow } from "/static/assets.js";
+import { Keyed, clock, duration, text } from "/static/dom.js";
+import { figure, learningLine, modelLine, sinkLine, sourceLine, troubleLine } from "/static/side.js";
+import { language, t } from "/static/strings.js";
+
+const EVERY_MS = 2000;
+const MOST_MS = 30000;
+const ANSWER_MS = 8000;
+const PAGE_ROWS = 60;
+const ALARM_ROWS = 300;
+
+const byId = (id) => document.getElementById(id);
+const lists = {
+  alarms: new Keyed(byId("alarms"), alarmCard(command)),
+  parked: new Keyed(byId("parked"), alarmCard(command)),
+  assets: new Keyed(byId("assets"), assetRow),
+  sources: new Keyed(byId("sources"), sourceLine),
+  sinks: new Keyed(byId("sinks"), sinkLine),
+  models: new Keyed(byId("models"), modelLine),
+  learning: new Keyed(byId("learning"), learningLine),
+  troubles: new Keyed(byId("troubles"), troubleLine),
+  figures: new Keyed(byId("figures"), figure),
+};
+let rows = PAGE_ROWS;
+let delay = EVERY_MS;
+let timer = 0;
+let lastAnswer = Date.now();
+let asking = 0; // the newest question; answers to older ones come too late
+
+function headers(more = {}) {
+  const token = sessionStorage.getItem("token");
+  return token ? { ...more, Authorization: `Bearer ${token}` } : more;
+}
+
+async function ask(path) {
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  const answer = await fetch(path, { headers: headers(), signal, cache: "no-store" });
+  byId("login").hidden = answer.status !== 401;
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return { body: await answer.json(), total: Number(answer.headers.get("X-Total-Count")) };
+}
+
+async function poll() {
+  clearTimeout(timer);
+  const question = ++asking;
+  const search = encodeURIComponent(byId("search").value.trim());
+  try {
+    const [summary, alarms, assets] = await Promise.all([
+      ask("/api/summary"),
+      ask(`/api/alarms?limit=${ALARM_ROWS}`),
+      ask(`/api/assets?limit=${rows}&search=${search}`),
+    ]);
+    if (question !== asking) return;
+    show(summary.body, alarms, assets);
+    lastAnswer = Date.now();
+    delay = EVERY_MS;
+    answered(true);
+  } catch {
+    if (question !== asking) return;
+    delay = Math.min(delay * 2, MOST_MS);
+    answered(false);
+  }
+  if (!document.hidden) timer = setTimeout(poll, delay);
+}
+
+function answered(well) {
+  const banner = byId("banner");
+  banner.hidden = well || !byId("login").hidden;
+  document.body.classList.toggle("old", !well);
+  if (!well) text(banner, t("lost", { time: clock(lastAnswer) }));
+  else text(byId("updated"), t("updated", { time: clock(lastAnswer) }));
+}
+
+function show(summary, alarms, assets) {
+  text(byId("gateway"), summary.gateway);
+  text(byId("place"), [summary.path, `edge-agent ${summary.version}`].filter(Boolean).join(" · "));
+  showTitle(summary.gateway, alarms.total);
+  showFigures(summary, alarms);
+  showAlarms(alarms);
+  lists.assets.update(assets.body, (row) => row.id);
+  const part = { part: assets.body.length, all: assets.total };
+  text(byId("assets-count"), part.part < part.all ? t("of", part) : part.all);
+  byId("more").hidden = part.part >= part.all;
+  byId("no-assets").hidden = part.all > 0;
+  showSide(summary);
+}
+
+function showTitle(gateway, alarms) {
+  document.title = alarms ? `(${alarms}) ${gateway}` : gateway;
+}
+
+function showFigures(summary, alarms) {
+  const links = [...summary.sources, ...summary.sinks];
+  const up = links.filter((link) => link.state === "up").length;
+  const open = alarms.body.filter((alarm) => !PARKED.has(alarm.state));
+  const fresh = open.filter((alarm) => alarm.state !== "acked").length;
+  const shown = [
+    [t("alarms"), open.length, open.length > 0],
+    [t("unacknowledged"), fresh, fresh > 0],
+    [t("connected"), t("of", { part: up, all: links.length }), up < links.length],
+    [t("uptime"), duration(summary.uptime_s), false],
+  ];
+  lists.figures.update(shown, ([word]) => word);
+}
+
+function showAlarms({ body: found, total }) {
+  const parked = found.filter((alarm) => PARKED.has(alarm.state));
+  const open = found.filter((alarm) => !PARKED.has(alarm.state));
+  lists.alarms.update(open, (alarm) => alarm.alarm_id);
+  lists.parked.update(parked, (alarm) => alarm.alarm_id);
+  const part = { part: found.length, all: total };
+  text(byId("alarms-count"), found.length < total ? t("of", part) : open.length || "");
+  text(byId("parked-count"), parked.length);
+  byId("parked-box").hidden = parked.length === 0;
+  byId("no-alarms").hidden = open.length > 0;
+}
+
+function showSide(summary) {
+  const outbox = summary.outbox ?? {};
+  const sinks = summary.sinks.map((sink) => ({ ...sink, outbox: outbox[sink.name] }));
+  lists.sources.update(summary.sources, (row) => row.name);
+  lists.sinks.update(sinks, (row) => row.name);
+  lists.models.update(summary.models, (row) => `${row.name} ${row.version}`);
+  lists.learning.update(summary.learning, (row) => row.asset);
+  const named = [...summary.sources, ...summary.sinks].map((link) => `${link.name}: `);
+  const troubles = (summary.troubles ?? [])
+    .filter((trouble) => !named.some((name) => trouble.startsWith(name)));
+  lists.troubles.update(troubles, (row) => row);
+  byId("models-box").hidden = summary.models.length === 0;
+  byId("learning-box").hidden = summary.learning.length === 0;
+  byId("troubles-box").hidden = troubles.length === 0;
+}
+
+async function command(kind, alarmId, more = {}) {
+  const by = byId("operator").value.trim();
+  if (!by) {
+    byId("operator").focus();
+    return t("name_needed");
+  }
+  try {
+    const answer = await fetch(`/api/alarms/${encodeURIComponent(alarmId)}/${kind}`, {
+      method: "POST",
+      headers: headers({ "Content-Type": "application/json" }),
+      body: JSON.stringify({ by, ...more }),
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
+    byId("login").hidden = answer.status !== 401;
+    if (answer.ok) return "";
+    const { error, hint } = await answer.json();
+    return hint ? `${error} (${hint})` : error;
+  } catch (problem) {
+    return String(problem);
+  } finally {
+    poll();
+  }
+}
+
+function begin() {
+  document.documentElement.lang = language;
+  for (const node of document.querySelectorAll("[data-text]")) text(node, t(node.dataset.text));
+  byId("search").placeholder = t("search");
+  byId("search").setAttribute("aria-label", t("search"));
+  byId("operator").value = localStorage.getItem("operator") ?? "";
+  byId("operator").onchange = () => localStorage.setItem("operator", byId("operator").value.trim());
+  byId("search").oninput = () => { rows = PAGE_ROWS; poll(); };
+  byId("more").onclick = () => { rows += PAGE_ROWS; poll(); };
+  byId("login").onsubmit = (event) => {
+    event.preventDefault();
+    sessionStorage.setItem("token", byId("token").value.trim());
+    poll();
+  };
+  document.onvisibilitychange = () => (document.hidden ? clearTimeout(timer) : poll());
+  poll();
+}
+
+begin();

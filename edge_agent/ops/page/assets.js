@@ -1,0 +1,76 @@
+// One row for each asset, with its inputs underneath.
+
+import { ago, el, fill, number, set, stamp, text } from "/static/dom.js";
+import { t } from "/static/strings.js";
+
+const LIMIT_AT = 2 / 3; // where a score bar shows the limit
+const STATE_WORDS = { learning: "learning_state" };
+const QUALITY_WORDS = { lost: "lost_signal" };
+
+export function assetRow(first) {
+  const name = el("strong");
+  const path = el("span", "muted path");
+  const state = el("span", "state");
+  const health = el("i");
+  const healthText = el("span", "value");
+  const score = el("i");
+  const scoreText = el("span", "value");
+  const note = el("p", "muted note");
+  const inputs = el("div", "inputs");
+  const scoreTrack = el("span", "track limited", score);
+  const summary = el("summary", "",
+    el("span", "title", name, " ", path), state,
+    el("span", "gauge", el("span", "muted", t("health")), el("span", "track", health), healthText),
+    el("span", "gauge", el("span", "muted", t("score")), scoreTrack, scoreText));
+  const root = el("details", "asset", summary, note, inputs);
+  root.dataset.asset = first.id;
+  root.open = first.alarms > 0;
+
+  return {
+    root,
+    update(asset) {
+      const troubled = asset.inputs.filter((input) => input.quality !== "good").length;
+      set(root, "className", `asset ${asset.alarms ? "abnormal" : ""} ${troubled ? "troubled" : ""}`);
+      text(name, asset.id);
+      text(path, asset.path.split("/").slice(0, -1).join(" / "));
+      text(state, stateOf(asset, troubled));
+      fill(health, asset.health ?? 0);
+      text(healthText, asset.health === null ? "–" : `${Math.round(asset.health * 100)} %`);
+      const share = asset.limit ? (asset.score ?? 0) / asset.limit : 0;
+      fill(score, share * LIMIT_AT);
+      set(scoreTrack, "title", `${t("limit")} ${number(asset.limit)}`);
+      text(scoreText, asset.limit ? `${number(asset.score)} / ${number(asset.limit)}` : number(asset.score));
+      text(note, asset.note ?? "");
+      showInputs(inputs, asset.inputs);
+    },
+  };
+}
+
+function stateOf(asset, troubled) {
+  const words = [t(STATE_WORDS[asset.state] ?? asset.state)];
+  if (asset.alarms > 1) words.push(`× ${asset.alarms}`);
+  if (troubled) words.push(`· ${troubled} ⚠`);
+  return words.join(" ");
+}
+
+function showInputs(root, inputs) {
+  while (root.children.length > inputs.length) root.lastElementChild.remove();
+  while (root.children.length < inputs.length) {
+    root.append(el("div", "input", el("span", "name"), el("span", "value"), el("span", "quality")));
+  }
+  inputs.forEach((input, index) => {
+    const tile = root.children[index];
+    const [name, value, quality] = tile.children;
+    set(tile, "className", input.quality === "good" ? "input" : "input off");
+    set(tile, "title", stamp(input.time_ms));
+    text(name, input.name);
+    text(value, `${number(input.value)} ${input.unit}`);
+    text(quality, qualityOf(input));
+  });
+}
+
+function qualityOf(input) {
+  if (input.quality === "good") return "";
+  const word = t(QUALITY_WORDS[input.quality] ?? input.quality);
+  return input.time_ms ? `${word}, ${ago(input.time_ms)}` : word;
+}

@@ -1,0 +1,88 @@
+// The column of connections, models and learning.
+
+import { ago, duration, el, fill, set, text } from "/static/dom.js";
+import { t } from "/static/strings.js";
+
+/** A line with a name, what it is, its state, and a detail underneath. */
+function line(describe) {
+  return () => {
+    const name = el("strong");
+    const kind = el("span", "muted");
+    const state = el("span", "state");
+    const detail = el("p", "muted detail");
+    const root = el("div", "line", el("p", "", name, " ", kind, state), detail);
+    return {
+      root,
+      update(row) {
+        const shown = describe(row);
+        set(root, "className", shown.abnormal ? "line abnormal" : "line");
+        text(name, shown.name);
+        text(kind, shown.kind);
+        text(state, shown.state);
+        text(detail, shown.detail);
+      },
+    };
+  };
+}
+
+function link(row) {
+  return {
+    name: row.name,
+    kind: row.type,
+    state: row.since_ms ? `${t(row.state)}, ${ago(row.since_ms)}` : t(row.state),
+    detail: row.detail,
+    abnormal: row.state === "down" || row.state === "degraded",
+  };
+}
+
+export const sourceLine = line(link);
+
+export const sinkLine = line((row) => {
+  const waiting = row.outbox?.rows ? t("waiting", { n: row.outbox.rows }) : "";
+  const oldest = waiting && row.outbox.oldest_s
+    ? t("oldest", { time: duration(row.outbox.oldest_s) }) : "";
+  return { ...link(row), detail: [row.detail, waiting, oldest].filter(Boolean).join(" · ") };
+});
+
+export const modelLine = line((row) => ({
+  name: row.name,
+  kind: row.version,
+  state: row.refused ? t("refused") : t("watched", { n: row.assets }),
+  detail: row.refused ?? row.provider,
+  abnormal: Boolean(row.refused),
+}));
+
+export function learningLine() {
+  const name = el("strong");
+  const share = el("span", "value");
+  const bar = el("i");
+  const root = el("div", "line gauge", name, el("span", "track", bar), share);
+  return {
+    root,
+    update(row) {
+      text(name, row.asset);
+      fill(bar, row.progress);
+      text(share, `${Math.round(row.progress * 100)} %`);
+    },
+  };
+}
+
+export function troubleLine() {
+  const root = el("li");
+  return { root, update: (row) => text(root, row) };
+}
+
+/** The figures of the page's head: [word, value, abnormal]. */
+export function figure() {
+  const word = el("dt");
+  const value = el("dd");
+  const root = el("div", "", word, value);
+  return {
+    root,
+    update([name, shown, abnormal]) {
+      text(word, name);
+      text(value, shown);
+      set(root, "className", abnormal ? "abnormal" : "");
+    },
+  };
+}

@@ -1,0 +1,112 @@
+// The page's own words. What an alarm says comes from the daemon, in its own set of languages.
+
+const WORDS = {
+  en: {
+    alarms: "Alarms", no_alarms: "No alarms.", parked: "Shelved, suppressed, out of service",
+    assets: "Assets", no_assets: "No asset found.", search: "Search assets", more: "Show more",
+    sources: "Sources", sinks: "Sinks", models: "Models", learning: "Learning", troubles: "Trouble",
+    operator: "Your name", name_needed: "Enter your name first (top of the page).",
+    token_needed: "This gateway asks for its token.", sign_in: "Sign in",
+    lost: "The daemon cannot be reached since {time}: what is shown is old. Trying again.",
+    updated: "updated {time}", uptime: "up for", unacknowledged: "unacknowledged",
+    connected: "connected", waiting: "{n} waiting", oldest: "oldest {time}",
+    ack: "Acknowledge", shelve: "Shelve …", unshelve: "Unshelve", advice: "What to do",
+    health: "health", score: "score", limit: "limit", of: "{part} of {all}", times: "{n} times",
+    since: "for {time}", until: "until {time}", by: "by {name}", refused: "refused",
+    watched: "{n} assets", good: "good", uncertain: "uncertain", bad: "bad",
+    out_of_range: "out of range", lost_signal: "lost", stale: "stale", stuck: "stuck",
+    no_data: "no data",
+    unack: "unacknowledged", acked: "acknowledged", rtn_unack: "gone, unacknowledged",
+    shelved: "shelved", suppressed: "suppressed", out_of_service: "out of service",
+    alarm: "alarm", normal: "normal", learning_state: "learning", no_model: "no model",
+    up: "up", down: "down", degraded: "degraded", connecting: "connecting", stopped: "stopped",
+    critical: "critical", high: "high", medium: "medium", low: "low",
+  },
+  de: {
+    alarms: "Alarme", no_alarms: "Keine Alarme.",
+    parked: "Zurückgestellt, unterdrückt, außer Betrieb",
+    assets: "Anlagen", no_assets: "Keine Anlage gefunden.", search: "Anlagen suchen",
+    more: "Mehr anzeigen", sources: "Quellen", sinks: "Empfänger", models: "Modelle",
+    learning: "Lernt", troubles: "Störungen", operator: "Ihr Name",
+    name_needed: "Zuerst den Namen eintragen (oben auf der Seite).",
+    token_needed: "Dieses Gateway verlangt sein Token.", sign_in: "Anmelden",
+    lost: "Der Dienst ist seit {time} nicht erreichbar: die Anzeige ist alt. Neuer Versuch läuft.",
+    updated: "Stand {time}", uptime: "läuft seit", unacknowledged: "unquittiert",
+    connected: "verbunden", waiting: "{n} warten", oldest: "älteste {time}",
+    ack: "Quittieren", shelve: "Zurückstellen …", unshelve: "Wieder aufnehmen",
+    advice: "Was zu tun ist", health: "Zustand", score: "Wert", limit: "Grenze",
+    of: "{part} von {all}", times: "{n}-mal", since: "seit {time}", until: "bis {time}",
+    by: "von {name}", refused: "abgelehnt", watched: "{n} Anlagen", good: "gut",
+    uncertain: "unsicher", bad: "schlecht", out_of_range: "außerhalb des Bereichs",
+    lost_signal: "verloren", stale: "veraltet", stuck: "eingefroren", no_data: "keine Daten",
+    unack: "unquittiert", acked: "quittiert", rtn_unack: "gegangen, unquittiert",
+    shelved: "zurückgestellt", suppressed: "unterdrückt", out_of_service: "außer Betrieb",
+    alarm: "Alarm", normal: "normal", learning_state: "lernt", no_model: "kein Modell",
+    up: "verbunden", down: "getrennt", degraded: "gestört", connecting: "verbindet",
+    stopped: "gestoppt", critical: "kritisch", high: "hoch", medium: "mittel", low: "niedrig",
+  },
+  zh: {
+    alarms: "报警", no_alarms: "无报警。", parked: "已搁置、已抑制、停用",
+    assets: "设备", no_assets: "未找到设备。", search: "搜索设备", more: "显示更多",
+    sources: "数据源", sinks: "输出", models: "模型", learning: "学习中", troubles: "故障",
+    operator: "您的姓名", name_needed: "请先在页面顶部填写姓名。",
+    token_needed: "此网关需要令牌。", sign_in: "登录",
+    lost: "自 {time} 起无法连接服务：显示的是旧数据。正在重试。",
+    updated: "更新于 {time}", uptime: "已运行", unacknowledged: "未确认",
+    connected: "已连接", waiting: "{n} 条待发", oldest: "最早 {time}",
+    ack: "确认", shelve: "搁置 …", unshelve: "取消搁置", advice: "处理建议",
+    health: "健康度", score: "得分", limit: "限值", of: "{part} / {all}", times: "{n} 次",
+    since: "已持续 {time}", until: "至 {time}", by: "{name}", refused: "被拒绝",
+    watched: "{n} 台设备", good: "良好", uncertain: "不确定", bad: "坏",
+    out_of_range: "超出量程", lost_signal: "丢失", stale: "过期", stuck: "卡死",
+    no_data: "无数据",
+    unack: "未确认", acked: "已确认", rtn_unack: "已恢复，未确认",
+    shelved: "已搁置", suppressed: "已抑制", out_of_service: "停用",
+    alarm: "报警", normal: "正常", learning_state: "学习中", no_model: "无模型",
+    up: "正常", down: "断开", degraded: "降级", connecting: "连接中", stopped: "已停止",
+    critical: "紧急", high: "高", medium: "中", low: "低",
+  },
+  ja: {
+    alarms: "アラーム", no_alarms: "アラームはありません。", parked: "保留・抑制・休止中",
+    assets: "設備", no_assets: "設備が見つかりません。", search: "設備を検索", more: "さらに表示",
+    sources: "データソース", sinks: "出力先", models: "モデル", learning: "学習中",
+    troubles: "障害", operator: "お名前", name_needed: "先にページ上部でお名前を入力してください。",
+    token_needed: "このゲートウェイにはトークンが必要です。", sign_in: "サインイン",
+    lost: "{time} からサービスに接続できません。表示は古い値です。再試行中。",
+    updated: "更新 {time}", uptime: "稼働時間", unacknowledged: "未確認",
+    connected: "接続", waiting: "{n} 件待ち", oldest: "最古 {time}",
+    ack: "確認", shelve: "保留 …", unshelve: "保留解除", advice: "対処方法",
+    health: "健全度", score: "スコア", limit: "しきい値", of: "{part} / {all}", times: "{n} 回",
+    since: "{time} 継続", until: "{time} まで", by: "{name}", refused: "拒否",
+    watched: "設備 {n} 台", good: "良好", uncertain: "不確か", bad: "不良",
+    out_of_range: "範囲外", lost_signal: "喪失", stale: "更新なし", stuck: "固着",
+    no_data: "データなし",
+    unack: "未確認", acked: "確認済み", rtn_unack: "復帰・未確認",
+    shelved: "保留", suppressed: "抑制", out_of_service: "休止中",
+    alarm: "アラーム", normal: "正常", learning_state: "学習中", no_model: "モデルなし",
+    up: "接続", down: "切断", degraded: "低下", connecting: "接続中", stopped: "停止",
+    critical: "緊急", high: "高", medium: "中", low: "低",
+  },
+};
+
+const wished = (navigator.languages?.length ? navigator.languages : [navigator.language])
+  .map((tag) => tag.toLowerCase());
+
+/** The value of the first wished language in `byLanguage`, then English, then any. */
+export function pick(byLanguage) {
+  const known = byLanguage ?? {};
+  for (const tag of wished) {
+    const found = known[tag] ?? known[tag.split("-")[0]];
+    if (found) return found;
+  }
+  return known.en ?? Object.values(known)[0] ?? "";
+}
+
+const words = pick(WORDS);
+export const language = Object.keys(WORDS).find((tag) => WORDS[tag] === words);
+
+/** A word of the page with its {places} filled; a word that it does not know stays as it is. */
+export function t(key, places = {}) {
+  const text = Object.hasOwn(words, key) ? words[key] : String(key ?? "").replaceAll("_", " ");
+  return text.replace(/\{(\w+)\}/g, (whole, name) => places[name] ?? whole);
+}

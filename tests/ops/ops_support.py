@@ -1,0 +1,200 @@
+"""A daemon's answers as a plain list of rows, and a server on a free port of the loopback."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from edge_agent.config.schema import Http
+from edge_agent.errors import EdgeAgentError, NotFoundError
+from edge_agent.ops.http import HttpServer
+from edge_agent.ops.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+GOOD_INPUTS = (("vib_de", 2.31, "mm/s"), ("temp_de", 61.4, "°C"), ("flow", 118.0, "m³/h"))
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def asset_row(asset_id: str, **changes: Any) -> dict[str, Any]:
+    inputs = [
+        {"name": name, "value": value, "unit": unit, "time_ms": now_ms() - 400, "quality": "good"}
+        for name, value, unit in GOOD_INPUTS
+    ]
+    row = {
+        "id": asset_id,
+        "path": f"acme/hamburg/water/line1/{asset_id}",
+        "state": "normal",
+        "health": 0.97,
+        "score": 0.31,
+        "limit": 1.0,
+        "note": "",
+        "inputs": inputs,
+        "alarms": 0,
+    }
+    return row | changes
+
+
+def alarm_row(alarm_id: str, **changes: Any) -> dict[str, Any]:
+    asset = alarm_id.split(".")[0]
+    row = {
+        "alarm_id": alarm_id,
+        "asset": asset,
+        "state": "unack",
+        "seq": 1,
+        "active": True,
+        "severity": 700,
+        "priority": "high",
+        "ne107": "maintenance_required",
+        "stage": "state_detection",
+        "first_seen_ms": now_ms() - 260_000,
+        "changed_ms": now_ms() - 260_000,
+        "shelved_until_ms": None,
+        "count": 1,
+        "acked_by": "",
+        "detail": {
+            "score": 2.4,
+            "contributors": [
+                {"input": "vib_de", "weight": 1.9, "value": 7.81, "unit": "mm/s"},
+                {"input": "temp_de", "weight": 0.4, "value": 74.2, "unit": "°C"},
+                {"input": "flow", "weight": 0.1, "value": 117.0, "unit": "m³/h"},
+            ],
+            "model": {"name": "pump-vibration", "version": "1.2.0", "sha256": "", "mode": "active"},
+        },
+        "message": {
+            "en": f"{asset}: bearing wear, drive end",
+            "de": f"{asset}: Lagerverschleiß, Antriebsseite",
+        },
+        "advice": {"en": "Plan the bearing's replacement; check its lubrication now."},
+    }
+    return row | changes
+
+
+@dataclass
+class ListStatus:
+    """Answers from lists, and keeps what it was commanded."""
+
+    asset_rows: list[dict[str, Any]] = field(default_factory=list)
+    alarm_rows: list[dict[str, Any]] = field(default_factory=list)
+    alive: bool = True
+    started: bool = True
+    exports: int = 0
+    commands: list[tuple[str, str, str, float | None]] = field(default_factory=list)
+    asked: list[tuple[str | None, str | None, int]] = field(default_factory=list)
+    links: list[dict[str, Any]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def live(self) -> tuple[bool, str]:
+        return self.alive, "" if self.alive else "the pipeline stands still"
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        return self.started, {"troubles": self.troubles}
+
+    def export(self) -> None:
+        self.exports += 1
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "gateway": "gw-07",
+            "path": "acme/hamburg/water/line1",
+            "version": "0.1.0",
+            "uptime_s": 187_000.0,
+            "sources": self.links[:1],
+            "sinks": self.links[1:],
+            "models": [
+                {"name": "pump-vibration", "version": "1.2.0", "assets": 498, "provider": "cpu"}
+            ],
+            "learning": [{"asset": "P-500", "progress": 0.42}],
+            "outbox": {"bus": {"rows": 12, "bytes": 20_480, "oldest_s": 95.0}},
+            "troubles": self.troubles,
+        }
+
+    def assets(self) -> list[dict[str, Any]]:
+        return self.asset_rows
+
+    def alarms(self, state: str | None) -> list[dict[str, Any]]:
+        return [row for row in self.alarm_rows if state in {None, "all", row["state"]}]
+
+    async def history(
+        self, asset: str | None, alarm_id: str | None, limit: int
+    ) -> list[dict[str, Any]]:
+        self.asked.append((asset, alarm_id, limit))
+        return [{"alarm_id": alarm_id, "transition": "raise"}]
+
+    async def command(
+        self, kind: str, alarm_id: str, actor: str, duration_s: float | None
+    ) -> dict[str, Any]:
+        row = next((row for row in self.alarm_rows if row["alarm_id"] == alarm_id), None)
+        if row is None:
+            raise NotFoundError("no such alarm", where=repr(alarm_id), hint="`alarms list`")
+        if kind == "ack" and row["state"] == "acked":
+            raise EdgeAgentError("cannot ack: the alarm is acked", where=alarm_id)
+        self.commands.append((kind, alarm_id, actor, duration_s))
+        row["state"] = {"ack": "acked", "shelve": "shelved"}.get(kind, "unack")
+        row["acked_by"] = actor
+        return row
+
+
+def plant_of(count: int) -> ListStatus:
+    """A plant with `count` assets, a few of them in trouble, as a screenshot should show it."""
+    rows = [asset_row(f"P-{number:03}") for number in range(1, count + 1)]
+    status = ListStatus(rows)
+    rows[41] |= {"state": "alarm", "health": 0.34, "score": 2.4, "alarms": 1}
+    rows[6] |= {"state": "alarm", "health": 0.61, "score": 1.12, "alarms": 1}
+    rows[9]["inputs"][1] |= {"quality": "stale", "time_ms": now_ms() - 900_000}
+    rows[-1] |= {"state": "learning", "health": None, "score": None, "limit": None}
+    rows[-1]["note"] = "learning: 42 % of 24 h"
+    contributors = [{"input": "flow", "weight": 1.0, "value": 43.5, "unit": "m³/h"}]
+    status.alarm_rows = [
+        alarm_row("P-042.model", severity=900, priority="critical", count=3),
+        alarm_row(
+            "P-007.model",
+            severity=600,
+            priority="medium",
+            state="acked",
+            acked_by="Lena",
+            detail={"contributors": contributors, "model": None},
+            message={"en": "P-007: flow falls while the speed holds: valve partly closed"},
+        ),
+        alarm_row(
+            "P-010.quality",
+            severity=300,
+            priority="low",
+            state="shelved",
+            shelved_until_ms=now_ms() + 3_600_000,
+            detail={"contributors": [], "model": None},
+            message={"en": "P-010: temp_de is stale"},
+        ),
+    ]
+    status.links = [
+        link_row("plc1", "opcua", "up"),
+        link_row("bus", "mqtt", "up"),
+        link_row("cmms", "webhook", "down", "https://cmms.example/alerts: 503"),
+    ]
+    status.troubles = ["cmms: https://cmms.example/alerts: 503", "store: 3 messages dropped"]
+    return status
+
+
+def link_row(name: str, kind: str, state: str, detail: str = "") -> dict[str, Any]:
+    since_ms = now_ms() - 7_200_000
+    return {"name": name, "type": kind, "state": state, "detail": detail, "since_ms": since_ms}
+
+
+@asynccontextmanager
+async def serving(
+    status: ListStatus | None = None, metrics: Metrics | None = None, **config: Any
+) -> AsyncIterator[HttpServer]:
+    """A running server on a port that the system chose."""
+    http = Http(**{"port": 0, **config})
+    server = HttpServer(http, status or ListStatus(), metrics or Metrics())
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
