@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from edge_agent.sources import replay
+from edge_agent.sources import opcua, replay
+from edge_agent.sources.opcua import OpcUaSource, OpcUaSourceConfig
 from edge_agent.sources.replay import Recording, ReplayConfig, ReplaySource
 
 if TYPE_CHECKING:
@@ -29,5 +30,6 @@ class SourceType(NamedTuple):
 
 # What a config's `type:` may be.
 SOURCES: Final[Mapping[str, SourceType]] = {
+    "opcua": SourceType(OpcUaSourceConfig, OpcUaSource, opcua.probe),
     "replay": SourceType(ReplayConfig, ReplaySource, replay.probe),
 }

@@ -1,0 +1,208 @@
+"""From notifications to the intake: which signal, which event time, which quality."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.config.schema import Kind
+from edge_agent.records import BAD, BAD_NO_DATA, Columns, WaveBlock
+from edge_agent.sources._opcua_decode import NOTHING, NUMBER, OTHER, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.clock import Clock
+    from edge_agent.config.plant import PlantSignal
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.records import Intake
+    from edge_agent.sources._opcua_decode import Notification, Samples
+
+# Part 4, 7.39: InfoType DataValue with the Overflow bit: the server's queue has lost values.
+_OVERFLOW: Final = 0x0480
+# A time stamp further ahead says nothing about the source's clock; the pipeline refuses it too.
+_MAX_AHEAD_US: Final = 300 * US_PER_S
+
+log = logging.getLogger("edge_agent.sources")
+
+
+class Feed:
+    """The tables from client handle to signal, and the source's own clock as its values show it.
+
+    The client handle of an item is the position of its signal in `signals`.
+    """
+
+    def __init__(self, source: str, intake: Intake, metrics: Metrics, clock: Clock) -> None:
+        self.signals: list[PlantSignal] = []
+        self._source = source
+        self._intake = intake
+        self._clock = clock
+        self._rejected = metrics.values_rejected
+        self._received = metrics.values_received.labels(source)
+        self._signal = np.empty(0, np.int32)
+        self._is_wave = np.empty(0, np.bool_)
+        self._seen = np.empty(0, np.bool_)
+        self._marked_us = np.empty(0, np.int64)
+        self._told: set[int] = set()
+        self._newest_us = 0
+        self._live_us = 0
+        self._live_at_s = 0.0
+
+    def add(self, signals: Sequence[PlantSignal]) -> None:
+        """Give the next handles to `signals`."""
+        n = len(signals)
+        self.signals.extend(signals)
+        numbers = np.array([signal.index for signal in signals], np.int32)
+        waves = np.array([signal.config.kind is Kind.WAVEFORM for signal in signals], np.bool_)
+        self._signal = np.concatenate([self._signal, numbers])
+        self._is_wave = np.concatenate([self._is_wave, waves])
+        self._seen = np.concatenate([self._seen, np.zeros(n, np.bool_)])
+        self._marked_us = np.concatenate([self._marked_us, np.zeros(n, np.int64)])
+
+    def begin(self) -> None:
+        """A new subscription: each item's first value is what the server holds, however old."""
+        self._seen[:] = False
+
+    def take(self, notification: Notification) -> None:
+        """Hand a notification's values to the intake."""
+        for rows in notification.rows:
+            self._take_rows(rows)
+        for samples in notification.arrays:
+            self._take_samples(samples)
+
+    def mark(self, status: int, handles: Sequence[int] | None = None) -> None:
+        """Say of `handles` (default: all) that there is no value now: NaN of that status."""
+        every = np.arange(len(self.signals)) if handles is None else np.asarray(handles, np.intp)
+        if not len(every):
+            return
+        at_us = self.event_now_us()
+        self._marked_us[every] = at_us
+        n = len(every)
+        self._intake.append(
+            Columns(
+                self._signal[every],
+                np.full(n, at_us, np.int64),
+                np.full(n, np.nan),
+                np.full(n, status, np.uint32),
+            )
+        )
+
+    def event_now_us(self) -> int:
+        """What the source's own clock shows now: its newest change plus the time since then.
+
+        A mark must fall behind all values before it and ahead of all that follow, in event time.
+        The gateway's clock gives neither when the source's is off by seconds, and with recorded
+        data played through a server it is years away. Values that were there already when the
+        subscription began say nothing about that clock: as long as there are no others, it is
+        taken to be the gateway's.
+        """
+        now_us = self._clock.now_us()
+        if self._live_us:
+            elapsed_s = self._clock.monotonic_s() - self._live_at_s
+            now_us = self._live_us + round(elapsed_s * US_PER_S)
+        return max(now_us, self._newest_us + 1)
+
+    def reject(self, reason: str, n: int = 1) -> None:
+        """Count refused values."""
+        self._rejected.labels(self._source, reason).inc(n)
+
+    def _take_rows(self, rows: Rows) -> None:
+        known = rows.handle < len(self.signals)
+        if not known.all():
+            self.reject("handle_unknown", int((~known).sum()))
+            rows = Rows(*(getattr(rows, name)[known] for name in Rows.__slots__))
+        if not len(rows):
+            return
+        handle = rows.handle.astype(np.intp)
+        value, status = self._judge(handle, rows)
+        time_us = self._event_times(handle, rows.time_us)
+        self._intake.append(Columns(self._signal[handle], time_us, value, status))
+        self._received.inc(len(rows))
+
+    def _judge(
+        self, handle: NDArray[np.intp], rows: Rows
+    ) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
+        """Values and codes: no number without Bad is BadNoData, and Bad is never a number."""
+        value, status = rows.value, rows.status
+        overflows = int(((status & _OVERFLOW) == _OVERFLOW).sum())
+        if overflows:
+            self.reject("overflow", overflows)
+        bad = status >= BAD
+        wrong = ((rows.kind == OTHER) | ((rows.kind == NUMBER) & self._is_wave[handle])) & ~bad
+        if wrong.any():
+            self._refuse("type", handle[wrong])
+        none = wrong | ((rows.kind == NOTHING) & ~bad)
+        status = np.where(none, np.uint32(BAD_NO_DATA), status)
+        return np.where(none | bad, np.nan, value), status
+
+    def _event_times(
+        self, handle: NDArray[np.intp], time_us: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The source's times; the gateway's where there is none.
+
+        A value older than the mark before it is what held through an outage: it holds again from
+        now on, for at its own time it would stay hidden behind the mark until it next changes.
+        """
+        time_us = np.where(time_us > 0, time_us, self._clock.now_us())
+        self._observe(handle, time_us)
+        marked_us = self._marked_us[handle]
+        older = time_us <= marked_us
+        if older.any():
+            time_us = np.where(older, np.maximum(self.event_now_us(), marked_us + 1), time_us)
+        return time_us
+
+    def _observe(self, handle: NDArray[np.intp], time_us: NDArray[np.int64]) -> None:
+        sane = time_us <= self._clock.now_us() + _MAX_AHEAD_US
+        self._newest_us = max(self._newest_us, int(time_us.max(where=sane, initial=0)))
+        live_us = int(time_us.max(where=sane & self._seen[handle], initial=0))
+        if live_us > self._live_us:
+            self._live_us, self._live_at_s = live_us, self._clock.monotonic_s()
+        self._seen[handle] = True
+
+    def _take_samples(self, block: Samples) -> None:
+        if block.handle >= len(self.signals):
+            self.reject("handle_unknown")
+            return
+        config = self.signals[block.handle].config
+        if config.kind is Kind.WAVEFORM and config.rate_hz > 0 and block.status < BAD:
+            handle = np.array([block.handle])
+            end_us = int(self._event_times(handle, np.array([block.time_us]))[0])
+            index = int(self._signal[block.handle])
+            self._intake.append_block(
+                WaveBlock(index, end_us, config.rate_hz, block.samples, block.status)
+            )
+            self._received.inc(len(block.samples))
+            return
+        if config.kind is Kind.WAVEFORM and block.status < BAD:
+            self._refuse("rate_unknown", np.array([block.handle]))
+        self._take_rows(_row_of(block))
+
+    def _refuse(self, reason: str, handles: NDArray[np.intp]) -> None:
+        self.reject(reason, len(handles))
+        for handle in set(handles.tolist()) - self._told:
+            self._told.add(handle)
+            signal = self.signals[handle]
+            log.warning(
+                "value refused",
+                extra={
+                    "source": self._source,
+                    "signal": f"{signal.asset.id}.{signal.name}",
+                    "reason": reason,
+                },
+            )
+
+
+def _row_of(block: Samples) -> Rows:
+    """The place of an array that is no data."""
+    return Rows(
+        np.array([block.handle], np.uint32),
+        np.array([block.time_us], np.int64),
+        np.full(1, np.nan),
+        np.array([block.status], np.uint32),
+        np.array([OTHER], np.uint8),
+    )
