@@ -132,6 +132,7 @@ def _syntax_error(error: yaml.YAMLError, text: str, file: Path, notes: Notes) ->
     line, begun = _line(getattr(error, "problem_mark", None)), getattr(error, "context_mark", None)
     if said == _END and begun is not None:
         line = _line(begun)  # where the quote was opened says more than the end of the file
+    line = min(line, text.rstrip().count("\n") + 1)
     near = text.split("\n")[max(0, line - 2) : line]
     tabs = any(_TAB_INDENT.match(row) for row in near)
     hint = "indent with spaces, never with tabs" if tabs else "look at this line and the one above"
