@@ -26,7 +26,7 @@ class Plant:
     gone: set[str] = field(default_factory=set)
 
     def __call__(self, alarm_id: str) -> AlarmPolicy | None:
-        asset = alarm_id.split(".")[0]
+        asset = alarm_id.split(".", 1)[0]
         if alarm_id in self.gone or not asset.startswith("P-"):
             return None
         path = f"works/halle/west/l1/{asset}"

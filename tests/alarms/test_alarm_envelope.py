@@ -1,5 +1,7 @@
 """Envelopes: each one is valid, whatever it carries; topics and messages as the contract says."""
 
+# ruff: noqa: E501, RUF001 (whole texts, Chinese and Japanese punctuation)
+
 from __future__ import annotations
 
 import math
@@ -85,7 +87,9 @@ def event(transition: Transition, rule: AlarmRule = QUICK, texts: Any = TEXTS) -
 
 def test_golden_envelope() -> None:
     """The whole of it, as a consumer has it."""
-    advice = {language: TEXTS.entries["bearing_wear", "advice", language] for language in TEXTS.languages}
+    advice = {
+        language: TEXTS.entries["bearing_wear", "advice", language] for language in TEXTS.languages
+    }
     assert event(RAISED) == {
         "specversion": "1.0",
         "id": "P-1.pump:3",
@@ -157,9 +161,9 @@ def test_every_kind_and_state_is_valid(
 def test_every_text_in_every_language_is_valid(language: str, key: str) -> None:
     texts = load_texts(Alarms(languages=(language,)))
     alarm = replace(ALARM, detail=Detail(key))
-    assert event(Transition(TransitionKind.RAISE, 0, alarm), texts=texts)["data"]["message"].keys() == {
-        language
-    }
+    assert event(Transition(TransitionKind.RAISE, 0, alarm), texts=texts)["data"][
+        "message"
+    ].keys() == {language}
 
 
 numbers = st.none() | st.floats() | st.floats(width=32).map(np.float32) | st.integers()
@@ -210,7 +214,9 @@ def test_no_model_output_makes_an_invalid_alert(detail: Detail, at_us: int, reas
     [("transition", TransitionKind), ("state", AlarmState), ("ne107", Ne107)],
 )
 def test_the_schema_knows_every_value(definition: str, values: Any) -> None:
-    assert SCHEMA["$defs"]["data"]["properties"][definition]["enum"] == [str(each) for each in values]
+    assert SCHEMA["$defs"]["data"]["properties"][definition]["enum"] == [
+        str(each) for each in values
+    ]
 
 
 def test_the_schema_is_one() -> None:

@@ -87,7 +87,9 @@ def test_a_held_return_can_be_acknowledged_and_is_still_raised() -> None:
 
 def test_service_alarms_are_never_held() -> None:
     desk = Desk(kind="service", flood_limit=1)
-    assert [desk.see(2.0, 0, f"P-1.{n}") for n in range(3)] == [[f"P-1.{n} raise"] for n in range(3)]
+    assert [desk.see(2.0, 0, f"P-1.{n}") for n in range(3)] == [
+        [f"P-1.{n} raise"] for n in range(3)
+    ]
 
 
 def test_the_limit_counts_raises_in_a_window_of_event_time() -> None:

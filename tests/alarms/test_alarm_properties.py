@@ -180,7 +180,10 @@ def test_the_same_steps_give_the_same_transitions(
     """A replay is the run again, whatever the gateway's clock says."""
     assert ran(rule, limit, taken).log == ran(rule, limit, taken).log
     seen = [step for step in taken if step[0] in {"see", "wait"}]
-    live, replayed = ran(rule, limit, seen), Run(Desk(rule, flood_limit=limit, flood_window=Duration(60)))
+    live, replayed = (
+        ran(rule, limit, seen),
+        Run(Desk(rule, flood_limit=limit, flood_window=Duration(60))),
+    )
     replayed.desk.clock.advance(1e6)
     for step in seen:
         replayed.take(step)

@@ -57,7 +57,13 @@ def test_only_below_the_deadband_is_back(level: float, transitions: list[str]) -
 
 
 def test_just_below_the_limit_is_not_over() -> None:
-    assert Desk().see(math.nextafter(1.0, 0.0), 0) == []
+    """Neither for an alarm never seen nor for one that cleared: the deadband is for going back."""
+    below = math.nextafter(1.0, 0.0)
+    desk = Desk()
+    assert desk.see(below, 0) == []
+    desk.see(1.0, 1)
+    desk.see(0.0, 2)
+    assert desk.see(below, 3) == []
 
 
 def test_cool_down_keeps_a_cleared_alarm_from_coming_back() -> None:
@@ -116,6 +122,14 @@ def test_delays_begin_anew_when_event_time_steps_back() -> None:
     assert desk.see(2.0, 10) == [RAISE]
 
 
+def test_cool_down_and_update_interval_end_when_event_time_steps_back() -> None:
+    desk = Desk(AlarmRule(off_delay=Duration(0), cooldown=Duration(60)))
+    desk.see(1.0, 1000)
+    assert desk.see(4.0, 0) == [UPDATE]
+    desk.see(0.0, 1000)
+    assert desk.see(1.0, 0) == [RAISE]
+
+
 def test_a_disabled_rule_reads_as_normal() -> None:
     """Switching a rule off by a reload clears its alarm, and nothing raises it."""
     desk = Desk()
@@ -136,6 +150,14 @@ def test_watched_is_all_that_is_not_idle() -> None:
     desk.see(0.0, 11)
     assert desk.table.watched == set()
     desk.table.shelve("P-1.a", 60, "me")
+    assert desk.table.watched == {"P-1.a"}
+
+
+def test_a_pending_alarm_stays_watched_through_commands() -> None:
+    desk = Desk(AlarmRule(on_delay=Duration(10)))
+    desk.see(2.0, 0)
+    desk.table.shelve("P-1.a", 60, "me")
+    desk.table.unshelve("P-1.a", "me")
     assert desk.table.watched == {"P-1.a"}
 
 
@@ -193,6 +215,16 @@ def test_shelving_does_not_forget_the_episode() -> None:
     desk.table.shelve("P-1.a", 60, "me")
     desk.table.unshelve("P-1.a", "me")
     assert (desk.alarm().count, desk.alarm().first_seen_us) == (2, us(0))
+
+
+def test_shelving_a_normal_alarm_begins_anew() -> None:
+    """The episode that ended before has no part in it."""
+    desk = Desk()
+    desk.see(2.0, 0)
+    desk.see(0.0, 1)
+    desk.table.ack("P-1.a", "me")
+    shelved = desk.table.shelve("P-1.a", 60, "me").alarm
+    assert (shelved.count, shelved.first_seen_us) == (0, 0)
 
 
 def test_what_appeared_while_shelved_dates_from_then() -> None:
@@ -256,7 +288,7 @@ def test_an_update_says_that_priority_cause_or_mode_changed(
     assert desk.see(level, 60, detail=detail) == [UPDATE]  # type: ignore[arg-type]
     assert desk.alarm().detail == detail
     assert desk.alarm().state is state
-    assert desk.see(level, 200, detail=detail) == []  # type: ignore[arg-type]
+    assert desk.see(level, 200, detail=detail) == []
 
 
 def test_other_weights_and_levels_are_no_news() -> None:

@@ -1,5 +1,7 @@
 """The ISA-18.2 table: one case for each state, event and condition."""
 
+# ruff: noqa: E501 (the table is read as a table)
+
 from __future__ import annotations
 
 import itertools
