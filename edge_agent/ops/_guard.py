@@ -12,7 +12,7 @@ import logging
 import re
 import socket
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
@@ -196,11 +196,9 @@ def is_direct_loopback(request: web.Request) -> bool:
     if any(name in request.headers for name in _FORWARDED):
         return False
     try:
-        address = ip_address(request.remote or "")
+        return ip_address(request.remote or "").is_loopback
     except ValueError:
         return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:

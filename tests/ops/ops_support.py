@@ -42,7 +42,7 @@ def asset_row(asset_id: str, **changes: Any) -> dict[str, Any]:
 
 
 def alarm_row(alarm_id: str, **changes: Any) -> dict[str, Any]:
-    asset = alarm_id.split(".")[0]
+    asset = alarm_id.split(".", maxsplit=1)[0]
     row = {
         "alarm_id": alarm_id,
         "asset": asset,

@@ -1,0 +1,247 @@
+"""What the routes answer, to good questions and to bad ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ops_support import ListStatus, alarm_row, asset_row, plant_of, serving
+
+from edge_agent.config.schema import Http
+from edge_agent.errors import ConnectError
+from edge_agent.ops.http import HttpServer
+from edge_agent.ops.metrics import Metrics
+from edge_agent.ops.status import COMMANDS
+
+ACK = "/api/alarms/P-042.model/ack"
+
+
+async def ask(
+    server: HttpServer, path: str, method: str = "GET", **more: Any
+) -> tuple[int, Any, aiohttp.ClientResponse]:
+    url = f"http://127.0.0.1:{server.port}{path}"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, url, **more) as answer,
+    ):
+        is_json = answer.content_type == "application/json"
+        return answer.status, await (answer.json() if is_json else answer.text()), answer
+
+
+async def test_port_0_leaves_the_choice_to_the_system() -> None:
+    async with serving() as one, serving() as other:
+        assert one.port != other.port
+        assert 0 not in {one.port, other.port}
+
+
+async def test_stop_is_safe_unstarted_and_repeated_and_frees_the_port() -> None:
+    server = HttpServer(Http(port=0), ListStatus(), Metrics())
+    await server.stop()
+    await server.start()
+    await server.start()
+    port = server.port
+    await server.stop()
+    await server.stop()
+    async with serving(port=port) as again:
+        assert again.port == port
+
+
+async def test_a_taken_port_says_which_and_what_to_do() -> None:
+    async with serving() as first:
+        second = HttpServer(Http(port=first.port), ListStatus(), Metrics())
+        with pytest.raises(ConnectError, match=rf"127\.0\.0\.1:{first.port}.*another program"):
+            await second.start()
+        await second.stop()
+
+
+async def test_disabled_binds_nothing() -> None:
+    async with serving(enabled=False) as server:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await ask(server, "/health/live")
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "status", "body"),
+    [
+        ({}, "/health/live", 200, {"live": True, "reason": ""}),
+        (
+            {"alive": False},
+            "/health/live",
+            503,
+            {"live": False, "reason": "the pipeline stands still"},
+        ),
+        ({}, "/health/ready", 200, {"ready": True, "troubles": []}),
+        (
+            {"started": False, "troubles": ["plc1: no answer"]},
+            "/health/ready",
+            503,
+            {"ready": False, "troubles": ["plc1: no answer"]},
+        ),
+    ],
+)
+async def test_health_gives_its_reasons(
+    change: dict[str, Any], path: str, status: int, body: Any
+) -> None:
+    async with serving(ListStatus(**change)) as server:
+        assert (await ask(server, path))[:2] == (status, body)
+
+
+async def test_assets_come_abnormal_first_and_in_pages() -> None:
+    async with serving(plant_of(500)) as server:
+        _, rows, answer = await ask(server, "/api/assets?limit=4")
+        assert [row["id"] for row in rows] == ["P-042", "P-007", "P-010", "P-001"]
+        assert answer.headers["X-Total-Count"] == "500"
+        _, rows, _ = await ask(server, "/api/assets?limit=2&offset=499")
+        assert len(rows) == 1
+
+
+async def test_assets_are_found_by_id_path_and_state() -> None:
+    async with serving(plant_of(50)) as server:
+        _, rows, _ = await ask(server, "/api/assets?search=p-04")
+        assert sorted(row["id"] for row in rows) == [f"P-04{digit}" for digit in range(10)]
+        assert len((await ask(server, "/api/assets?search=LINE1"))[1]) == 50
+        _, rows, _ = await ask(server, "/api/assets?search=learning")
+        assert [row["id"] for row in rows] == ["P-050"]
+        assert (await ask(server, "/api/assets?search=nothing"))[1] == []
+
+
+async def test_a_value_that_is_no_number_is_null() -> None:
+    status = ListStatus([asset_row("P-1", score=float("nan"))])
+    async with serving(status) as server:
+        assert (await ask(server, "/api/assets"))[1][0]["score"] is None
+
+
+async def test_alarms_by_state() -> None:
+    async with serving(plant_of(50)) as server:
+        assert len((await ask(server, "/api/alarms"))[1]) == 3
+        _, rows, answer = await ask(server, "/api/alarms?state=acked")
+        assert [row["alarm_id"] for row in rows] == ["P-007.model"]
+        assert answer.headers["X-Total-Count"] == "1"
+
+
+async def test_history_passes_on_what_was_asked() -> None:
+    status = ListStatus()
+    async with serving(status) as server:
+        await ask(server, "/api/alarms/history")
+        await ask(server, "/api/alarms/history?asset=P-1&alarm_id=P-1.model&limit=7")
+    assert status.asked == [(None, None, 100), ("P-1", "P-1.model", 7)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "alarms?state=loud",
+        "alarms?limit=-1",
+        "alarms?limit=1e3",
+        "alarms?limit=99999999999999999999",
+        "alarms?limit=%D9%A3",
+        "alarms?stat=unack",
+        "alarms?state=unack&state=acked",
+        "alarms/history?limit=ten",
+        f"alarms/history?asset={'x' * 300}",
+        f"assets?search={'x' * 300}",
+    ],
+)
+async def test_a_wrong_parameter_is_400_with_a_reason(query: str) -> None:
+    async with serving() as server:
+        status, body, _ = await ask(server, f"/api/{query}")
+        assert status == 400
+        assert set(body) == {"error", "hint"}
+        assert body["error"]
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+async def test_each_command_reaches_the_daemon(kind: str) -> None:
+    status = plant_of(50)
+    body = {"by": " Lena ", **({"duration_s": 900} if kind == "shelve" else {})}
+    async with serving(status) as server:
+        code, row, _ = await ask(server, f"/api/alarms/P-042.model/{kind}", "POST", json=body)
+    assert code == 200
+    assert row["alarm_id"] == "P-042.model"
+    assert status.commands == [(kind, "P-042.model", "Lena", 900.0 if kind == "shelve" else None)]
+
+
+async def test_an_alarm_id_may_hold_what_a_path_may_not() -> None:
+    status = ListStatus(alarm_rows=[alarm_row("P 1/ü.model")])
+    async with serving(status) as server:
+        path = "/api/alarms/P%201%2F%C3%BC.model/ack"
+        code, _, _ = await ask(server, path, "POST", json={"by": "Lena"})
+    assert code == 200
+    assert status.commands[0][1] == "P 1/ü.model"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "error"),
+    [
+        ("/api/alarms/nobody/ack", {"by": "Lena"}, 404, "'nobody': no such alarm"),
+        ("/api/alarms/P-007.model/ack", {"by": "Lena"}, 409, "cannot ack"),
+        ("/api/alarms/P-042.model/silence", {"by": "Lena"}, 404, "not found"),
+        (ACK, {}, 400, "by: who"),
+        (ACK, {"by": ""}, 400, "by: who"),
+        (ACK, {"by": "a\nb"}, 400, "by: who"),
+        (ACK, {"by": 7}, 400, "by: who"),
+        (ACK, {"by": "x" * 65}, 400, "longer than 64"),
+        (ACK, {"by": "Lena", "duration_s": 3}, 400, "shelve only"),
+        (ACK, {"by": "Lena", "comment": "x"}, 400, "no key 'comment'"),
+        (ACK, ["Lena"], 400, "no JSON object"),
+        ("/api/alarms/P-042.model/shelve", {"by": "Lena"}, 400, "duration_s"),
+        ("/api/alarms/P-042.model/shelve", {"by": "Lena", "duration_s": True}, 400, "duration_s"),
+        ("/api/alarms/P-042.model/shelve", {"by": "Lena", "duration_s": -1}, 400, "not above 0"),
+    ],
+)
+async def test_a_wrong_command_is_refused_with_a_reason(
+    path: str, body: Any, status: int, error: str
+) -> None:
+    plant = plant_of(50)
+    async with serving(plant) as server:
+        code, answer, _ = await ask(server, path, "POST", json=body)
+    assert code == status
+    assert error in answer["error"]
+    assert set(answer) == {"error", "hint"}
+    assert plant.commands == []
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+async def test_other_methods_are_405_with_what_is_allowed(method: str) -> None:
+    async with serving(plant_of(50)) as server:
+        status, body, answer = await ask(server, ACK, method)
+        assert status == 405
+        assert body["error"] == "method not allowed"
+        assert answer.headers["Allow"] == "POST"
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    body=st.one_of(st.binary(max_size=300), st.text(max_size=100).map(json.dumps).map(str.encode))
+)
+def test_no_body_makes_an_internal_error(body: bytes) -> None:
+    async def post() -> int:
+        async with serving(plant_of(50)) as server:
+            headers = {"Content-Type": "application/json"}
+            return (await ask(server, ACK, "POST", data=body, headers=headers))[0]
+
+    assert asyncio.run(post()) == 400
+
+
+async def test_a_bug_in_the_daemon_is_500_and_the_server_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    status = ListStatus([{"id": "no path"}])
+    async with serving(status) as server:
+        code, body, _ = await ask(server, "/api/assets")
+        assert (code, body["error"]) == (500, "internal error")
+        assert "KeyError" not in json.dumps(body)
+        assert (await ask(server, "/health/live"))[0] == 200
+    assert [record.message for record in caplog.records] == ["request failed"]
+
+
+async def test_questions_are_answered_side_by_side() -> None:
+    async with serving(plant_of(500)) as server:
+        paths = ["/metrics", "/api/assets", "/api/alarms", "/health/live", "/"] * 20
+        answers = await asyncio.gather(*(ask(server, path) for path in paths))
+    assert {status for status, _, _ in answers} == {200}
