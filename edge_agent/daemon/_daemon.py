@@ -105,8 +105,8 @@ class Daemon:
         table = self._alarm_table(config, policies, alarms)
         pipeline = Pipeline(config, plant, self.metrics, table, live=True)
         for asset in plant.assets.values():
-            pipeline.add_asset(asset, self.clock.now_us())
-        models = Models(config, self.metrics, self._model_thread)
+            pipeline.add_asset(asset, self.clock.now_us(), self.clock.monotonic_s())
+        models = Models(config, self.metrics, self._model_thread, self.clock)
         await models.put_to_work(pipeline, plant.assets.values())
         pipeline.restored(self.clock.now_us())
         intake = Intake(config.tuning.intake_values, config.tuning.intake_bytes, self._wake.set)
@@ -137,7 +137,7 @@ class Daemon:
 
     def _discovered(self, asset: PlantAsset) -> None:
         self.policies.add_asset(asset)
-        self.pipeline.add_asset(asset, self.clock.now_us())
+        self.pipeline.add_asset(asset, self.clock.now_us(), self.clock.monotonic_s())
         self.models.bind(self.pipeline, asset)
         self.metrics.assets.set(len(self.plant.assets))
         log.info("asset discovered", extra={"asset": asset.id, "template": asset.template_name})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from concurrent.futures import ThreadPoolExecutor
 
+    from edge_agent.clock import Clock
     from edge_agent.config import Config
     from edge_agent.config.plant import PlantAsset
     from edge_agent.inference import Model
@@ -34,8 +35,11 @@ class Models:
     must not stop a line's other alarms.
     """
 
-    def __init__(self, config: Config, metrics: Metrics, thread: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, config: Config, metrics: Metrics, thread: ThreadPoolExecutor, clock: Clock
+    ) -> None:
         self._config = config
+        self._clock = clock
         self._thread = thread
         self._registry = Registry(config.models_dir, config.runtime, metrics)
         self._loaded: dict[str, Model] = {}
@@ -53,12 +57,15 @@ class Models:
     def bind(self, pipeline: Pipeline, asset: PlantAsset) -> None:
         """Give an asset its models; one that has none learns, where its template says so."""
         reasons = [self._use(pipeline, asset, use) for use in asset.template.models]
-        learn = asset.template.learn
-        if learn is not None and learn.auto and not self._use_learned(pipeline, asset):
+        if self._use_learned(pipeline, asset):
+            reasons.append("")
+        elif asset.template.learn is not None and asset.template.learn.auto:
             pipeline.learn(asset)
             reasons.append("learning")
-        if not asset.template.models or any(reasons):
-            self.without[asset.id] = "; ".join(filter(None, reasons)) or "no model configured"
+        if all(reasons):
+            self.without[asset.id] = "; ".join(reasons) or "no model configured"
+        elif any(reasons):
+            log.error("asset lacks a model", extra={"asset": asset.id, "reason": max(reasons)})
 
     async def learn_what_is_ready(self, pipeline: Pipeline) -> None:
         """Learn for the assets that have enough healthy rows, and put the result to work."""
@@ -87,12 +94,12 @@ class Models:
         for name, old in list(self._loaded.items()):
             try:
                 new = await loop.run_in_executor(self._thread, self._registry.swap, name)
-            except ModelError as error:
-                log.error("new bundle refused", extra={"model": name, "reason": str(error)})
-                continue
+            except ModelError:
+                continue  # said by the registry
             if new is not old:
                 self._loaded[name] = new
                 pipeline.exchange(old, new)
+        await loop.run_in_executor(self._thread, self._registry.trim)
 
     def close(self) -> None:
         """Let the sessions go."""
@@ -113,7 +120,6 @@ class Models:
             if self._config.runtime.required and error.where == "runtime.providers":
                 raise
             self.refused[name] = str(error)
-            log.error("model refused", extra={"model": name, "reason": str(error)})
 
     def _use(self, pipeline: Pipeline, asset: PlantAsset, use: ModelUse) -> str:
         model = self._loaded.get(use.bundle)
@@ -152,11 +158,12 @@ class Models:
             )
             for one in learning.inputs
         ]
-        await learn_in_child(
+        _, refused = await learn_in_child(
             rows,
             inputs,
             name=name,
             out_dir=self._config.models_dir,
+            now_us=self._clock.now_us(),
             step_s=config.step,
             length=config.length,
             false_alarms_per_day=config.false_alarms_per_day,
@@ -164,6 +171,9 @@ class Models:
         await self._load(name)
         if name in self.refused:
             raise ModelError(self.refused.pop(name), where=name)
+        for asset, reason in refused.items():
+            log.warning("cannot learn yet", extra={"asset": asset, "reason": reason})
+        learning.again(list(refused))
 
 
 def learned_name(template: str, assets: Iterable[str]) -> str:

@@ -33,10 +33,11 @@ class Replay:
         self.metrics = metrics or Metrics()
         self.policies = Policies(config.gateway)
         self.texts = load_texts(config.alarms)
-        self.alarms = AlarmTable(self.policies, config.alarms, FakeClock())
+        clock = FakeClock()
+        self.alarms = AlarmTable(self.policies, config.alarms, clock)
         self.pipeline = Pipeline(config, self.plant, self.metrics, self.alarms, live=False)
         self._thread = ThreadPoolExecutor(1)
-        self.models = Models(config, self.metrics, self._thread)
+        self.models = Models(config, self.metrics, self._thread, clock)
 
     async def prepare(self) -> None:
         """Load the models and put them to work."""

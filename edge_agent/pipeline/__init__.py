@@ -107,6 +107,7 @@ class Pipeline:
         self._asset_of = np.zeros(0, np.intp)
         self.event_us = np.zeros(0, np.int64)
         self._since_us = np.zeros(0, np.int64)  # from when each asset is watched
+        self._begun = np.zeros(0, bool)  # had a value
         self._arrived_s = np.zeros(0, np.float64)
         self._overdue_s = 0.0
         self._episodes: list[Episode] = []
@@ -114,12 +115,13 @@ class Pipeline:
 
     # -- what there is ------------------------------------------------------------------------
 
-    def add_asset(self, asset: PlantAsset, now_us: int = 0) -> None:
-        """Watch an asset's signals; models come with `use_model`. now_us: 0 in a recording."""
+    def add_asset(self, asset: PlantAsset, now_us: int = 0, monotonic_s: float = 0.0) -> None:
+        """Watch an asset's signals; models come with `use_model`. Times: 0 in a recording."""
         since_us = now_us if self._live else _NEVER
         self.event_us = np.append(self.event_us, since_us)
         self._since_us = np.append(self._since_us, since_us)
-        self._arrived_s = np.append(self._arrived_s, 0.0)
+        self._begun = np.append(self._begun, False)
+        self._arrived_s = np.append(self._arrived_s, monotonic_s)
         for signal in asset.signals.values():
             self._add_signal(signal)
 
@@ -252,8 +254,12 @@ class Pipeline:
 
     def _note_time(self, values: Columns, monotonic_s: float) -> None:
         asset = self._asset_of[values.signal]
-        fresh = self._since_us[asset] == _NEVER
-        self._since_us[asset[fresh][::-1]] = values.time_us[fresh][::-1]
+        fresh = ~self._begun[asset]
+        if fresh.any():
+            # The gateway's clock was only a stand-in: from here on the source's own counts.
+            first = asset[fresh][::-1]
+            self.event_us[first] = self._since_us[first] = values.time_us[fresh][::-1]
+            self._begun[first] = True
         self.event_us[asset] = np.maximum(self.event_us[asset], values.time_us)
         self._arrived_s[asset] = monotonic_s
 

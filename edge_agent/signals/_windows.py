@@ -29,6 +29,7 @@ UNCERTAIN: Final = 2
 HELD: Final = 3  # repeated from an earlier row
 STALE: Final = 4  # held for longer than its input allows
 BAD: Final = 5
+_SOUND: Final = np.array([False, True, True, False, False, False])  # a value of its own
 USABLE: Final = np.array([False, True, True, True, False, False])
 
 _NEVER: Final = np.iinfo(np.int64).min // 4
@@ -352,22 +353,26 @@ class Windows:
         of = asset[owner]
         at = (of, rows % self._ring)
         x, mark = self._x[at], self._mark[at]
-        time_us = self._row_times(of, rows)[:, None]
+        time_us = self._row_times(of, rows)
+        last = np.append(np.flatnonzero(offset == 0)[1:], len(rows)) - 1
+        if _SOUND[mark].all():
+            self._carry_us[asset] = time_us[last, None]
+            self._carry[asset], self._carry_mark[asset] = x[last], mark[last]
+            return
         first = (np.arange(len(rows)) - offset)[:, None]  # where each asset's rows begin
         seen = mark != MISSING
         source = _last_true(seen)
         carried = source < first
-        source_us = np.where(carried, self._carry_us[of], time_us[np.maximum(source, 0), 0])
+        source_us = np.where(carried, self._carry_us[of], time_us[np.maximum(source, 0)])
         source_mark = np.where(carried, self._carry_mark[of], _take(mark, source))
-        aged = time_us - source_us > self._hold_us[of]
+        aged = time_us[:, None] - source_us > self._hold_us[of]
         held = np.where(source_mark == MISSING, MISSING, np.where(aged, STALE, HELD))
         mark = np.where(seen, mark, np.where(source_mark == BAD, BAD, held)).astype(np.uint8)
         good = _last_true(seen & (mark != BAD))
         x = np.where(good < first, self._carry[of], _take(x, good))
         self._x[at], self._mark[at] = x, mark
-        last = np.append(np.flatnonzero(offset == 0)[1:], len(rows)) - 1
-        self._carry[asset] = x[last]
-        self._carry_us[asset], self._carry_mark[asset] = source_us[last], source_mark[last]
+        self._carry[asset], self._carry_us[asset] = x[last], source_us[last]
+        self._carry_mark[asset] = source_mark[last]
 
     def _due(self, asset: NDArray[np.intp]) -> WindowSet | None:
         layout = self.layout
