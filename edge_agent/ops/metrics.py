@@ -5,7 +5,15 @@ Labels are bounded by the config: no label ever takes a value from the wire.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _RUN_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -15,8 +23,10 @@ class Metrics:
     """One registry with all metrics; tests make a fresh one each."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a time beside each counter, which nobody asks for
         registry = CollectorRegistry()
         self.registry = registry
+        ProcessCollector(registry=registry)  # process_*: CPU, memory, open files, start
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"edge_agent_{name}", text, labels, registry=registry)
@@ -55,7 +65,7 @@ class Metrics:
         )
         self.score = gauge("score", "Latest score.", "asset", "model")
         self.health = gauge("health", "Latest health index, 0..1.", "asset", "model")
-        self.rul_hours = gauge("rul_hours", "Latest remaining life, median.", "asset", "model")
+        self.rul_seconds = gauge("rul_seconds", "Latest remaining life, median.", "asset", "model")
         self.drift = gauge("drift", "Population stability index by input.", "model", "input")
         self.alarms = gauge("alarms", "Alarms by state and priority.", "state", "priority")
         self.transitions = counter("alarm_transitions", "Alarm transitions.", "kind")

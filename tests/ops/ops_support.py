@@ -111,7 +111,7 @@ class ListStatus:
                 {"name": "pump-vibration", "version": "1.2.0", "assets": 498, "provider": "cpu"}
             ],
             "learning": [{"asset": "P-500", "progress": 0.42}],
-            "outbox": {"bus": {"rows": 12, "bytes": 20_480, "oldest_s": 95.0}},
+            "outbox": [{"sink": "bus", "rows": 12, "bytes": 20_480, "oldest_s": 95.0}],
             "troubles": self.troubles,
         }
 

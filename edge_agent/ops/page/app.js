@@ -119,8 +119,8 @@ function showAlarms({ body: found, total }) {
 }
 
 function showSide(summary) {
-  const outbox = summary.outbox ?? {};
-  const sinks = summary.sinks.map((sink) => ({ ...sink, outbox: outbox[sink.name] }));
+  const waiting = new Map((summary.outbox ?? []).map((row) => [row.sink, row]));
+  const sinks = summary.sinks.map((sink) => ({ ...sink, outbox: waiting.get(sink.name) }));
   lists.sources.update(summary.sources, (row) => row.name);
   lists.sinks.update(sinks, (row) => row.name);
   lists.models.update(summary.models, (row) => `${row.name} ${row.version}`);
