@@ -43,8 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _dispatch(words)
         sys.stdout.flush()
-    except SystemExit as leave:  # argparse: 0 after --help, 2 after wrong use
-        return leave.code if isinstance(leave.code, int) else 1
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter must not try to flush it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -68,7 +66,10 @@ def _dispatch(words: list[str]) -> int:
             _add_command(commands, name, summary, module)
         else:
             commands.add_parser(name, help=summary)
-    args = parser.parse_args(words)
+    try:
+        args = parser.parse_args(words)
+    except SystemExit as leave:  # 0 after --help, 2 after wrong use
+        return leave.code if isinstance(leave.code, int) else 1
     if module is None:
         parser.print_help(sys.stderr)
         return 2

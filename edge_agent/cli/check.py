@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print problems and warnings to stderr, or one line about a config that is sound."""
-    daemon = importlib.import_module("edge_agent.daemon")
-    config, problems = daemon.find_problems(args.config)
+    # Here, not above: the help must not wait for ONNX Runtime.
+    from edge_agent.daemon import find_problems  # noqa: PLC0415
+
+    config, problems = find_problems(args.config)
     for problem in problems:
         print(problem, file=sys.stderr)
     if config is None:
@@ -41,8 +42,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _connect(config: Config) -> int:
     """Try every endpoint; one line each."""
-    daemon = importlib.import_module("edge_agent.daemon")
-    results: list[tuple[str, str | None]] = asyncio.run(daemon.try_endpoints(config))
+    from edge_agent.daemon import try_endpoints  # noqa: PLC0415
+
+    results = asyncio.run(try_endpoints(config))
     for name, error in results:
         print(f"{name}: {error or 'ok'}")
     return 1 if any(error for _, error in results) else 0

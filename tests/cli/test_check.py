@@ -1,0 +1,142 @@
+"""`edge-agent check`: what it prints where, and its exit codes."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_agent import config
+from edge_agent.cli import main
+from edge_agent.sources.replay import ReplayConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SOUND = """\
+sources:
+  recording: {type: replay, path: run.csv}
+sinks:
+  twin: {type: replay, path: run.csv}
+templates:
+  pump:
+    signals: {pressure: {unit: bar}, flow: {}}
+    learn: auto
+assets:
+  "P-{001..500}": {template: pump}
+"""
+
+
+@pytest.fixture
+def daemon(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The daemon's public functions over one small table, without its libraries."""
+    module = ModuleType("edge_agent.daemon")
+    table = {"replay": ReplayConfig}
+    module.find_problems = partial(config.find_problems, sources=table, sinks=table)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "edge_agent.daemon", module)
+    return module
+
+
+def answers(daemon: ModuleType, *rows: tuple[str, str | None]) -> None:
+    async def try_endpoints(_config: config.Config) -> list[tuple[str, str | None]]:
+        return list(rows)
+
+    daemon.try_endpoints = try_endpoints  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    place = tmp_path / "edge.yaml"
+    place.write_text(SOUND)
+    return place
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_sound_config_is_one_line(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "-c", str(file)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out == (
+        "config ok: 1 source, 1 sink, 1 template, 500 assets, 1000 signals, 0 models\n"
+    )
+
+
+@pytest.mark.usefixtures("daemon")
+def test_problems_go_to_stderr_and_nothing_to_stdout(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(SOUND.replace("path: run", "paht: run"))
+    assert main(["check", "-c", str(file)]) == 78
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [line.split(": ")[0] for line in captured.err.splitlines()] == [
+        f"{file}:2",
+        f"{file}:2",
+        f"{file}:4",
+        f"{file}:4",
+    ]
+
+
+@pytest.mark.usefixtures("daemon")
+def test_warnings_do_not_fail(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOKEN", raising=False)
+    file.write_text(
+        SOUND.replace("sinks:\n  twin: {type: replay, path: run.csv}\n", "")
+        + "http: {token: {env: TOKEN}}\n"
+    )
+    with file.open("a") as out:
+        out.write("alarms: {languages: [en]}\n")
+    file.write_text(file.read_text().replace("templates:\n", "templates:\n  spare: {}\n"))
+    assert main(["check", "-c", str(file)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("config ok: 1 source, 0 sinks, 2 templates, ")
+    assert captured.err.splitlines() == [
+        "warning: sinks: there is none; alarms are only seen on the status page",
+        "warning: templates.spare: no asset uses it",
+        "warning: templates.spare: neither models nor learn; only data quality is watched",
+        "warning: http.token: environment variable TOKEN is not set",
+    ]
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_template_that_a_source_names_is_used(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its assets announce themselves later."""
+    text = SOUND.split("assets:", maxsplit=1)[0]
+    file.write_text(text)
+    main(["check", "-c", str(file)])
+    assert "no asset uses it" in capsys.readouterr().err
+    file.write_text(text.replace("path: run.csv}\nsinks", "path: run.csv, template: pump}\nsinks"))
+    main(["check", "-c", str(file)])
+    assert capsys.readouterr().err == ""
+
+
+def test_connect_prints_a_line_for_each_endpoint(
+    daemon: ModuleType, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers(daemon, ("source recording", None), ("sink twin", "connection refused"))
+    assert main(["check", "-c", str(file), "--connect"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == ["source recording: ok", "sink twin: connection refused"]
+    answers(daemon, ("source recording", None))
+    assert main(["check", "-c", str(file), "--connect"]) == 0
+
+
+def test_a_broken_config_is_not_connected(
+    daemon: ModuleType, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers(daemon, ("source recording", None))
+    file.write_text("sources: 1")
+    assert main(["check", "-c", str(file), "--connect"]) == 78
+    assert capsys.readouterr().out == ""
+
+
+def test_check_without_a_file_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check"]) == 2
+    assert "-c" in capsys.readouterr().err
