@@ -161,14 +161,14 @@ class PumpPlant:
     def _extent(self, fault: str) -> Floats:
         """How far a fault has gone, 0..1."""
         since_s = np.maximum(self.time_s - self._onset_s[fault], 0.0)
-        return np.minimum(since_s / FAULTS[fault].ramp_s, 1.0)
+        return np.asarray(np.minimum(since_s / FAULTS[fault].ramp_s, 1.0))
 
     def _wanted_speed(self) -> Floats:
         waves = [
             share * np.sin(2 * np.pi * self.time_s / period_s + phase)
             for (period_s, share), phase in zip(DEMAND, self._phase[:2], strict=True)
         ]
-        return RATED_RPM * (0.97 + waves[0] + waves[1])
+        return np.asarray(RATED_RPM * (0.97 + waves[0] + waves[1]))
 
     def _move(self, seconds: float) -> None:
         self._speed += (self._wanted_speed() - self._speed) * _share(seconds, SPEED_LAG_S)
@@ -212,7 +212,7 @@ class PumpPlant:
         outlet_m = VALVE_M / opening**0.5 + _BLOCKED_M * self._extent("blocked_valve")
         squared = (shutoff_m - STATIC_M) / (PUMP_M + PIPE_M + outlet_m)
         self._flow = np.sqrt(np.maximum(squared, 1.0))
-        return shutoff_m - PUMP_M * self._flow**2
+        return np.asarray(shutoff_m - PUMP_M * self._flow**2)
 
     def _shaft_kw(self, s: Floats, head_m: Floats) -> Floats:
         off_best = self._flow / (BEST_M3H * s) - 1.0
@@ -224,14 +224,15 @@ class PumpPlant:
         period_s, share_k = HALL
         hall_c = HALL_C + share_k * np.sin(2 * np.pi * self.time_s / period_s + self._phase[2])
         friction_k = (FRICTION_K[0] * s + FRICTION_K[1] * kw / RATED_KW) * self._build[1]
-        return hall_c + friction_k + _WORN_K * self._extent("bearing_wear") - self._bearing_c
+        worn_k = _WORN_K * self._extent("bearing_wear")
+        return np.asarray(hall_c + friction_k + worn_k - self._bearing_c)
 
     def _vibration(self, s: Floats, cavitating: Floats) -> Floats:
         off_best = self._flow / (BEST_M3H * s) - 1.0
         steady = (VIBRATION_MM_S[0] + VIBRATION_MM_S[1] * off_best**2) * s**2 * self._build[2]
         worn = _WORN_MM_S * self._extent("bearing_wear")
         collapsing = _CAVITATING_MM_S * cavitating * self._random.uniform(0.7, 1.3, len(s))
-        return np.sqrt(steady**2 + worn**2 + collapsing**2)
+        return np.asarray(np.sqrt(steady**2 + worn**2 + collapsing**2))
 
     # -- sensors ------------------------------------------------------------------------------
 

@@ -1,0 +1,83 @@
+"""The config that the demo's daemon runs with: written as a person would write it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge_agent.demo.plant import SENSORS
+from edge_agent.demo.servers import NAMESPACE
+
+ON_BUS: Final = ("P-101", "P-102", "P-103")
+ON_PLC: Final = ("P-104", "P-105")
+PUMPS: Final = ON_BUS + ON_PLC
+LINE: Final = "station-1"
+LEARN_S: Final = 15.0
+STEP_S: Final = 0.1
+STUCK_S: Final = 3.0
+
+
+def topic_of(asset: str) -> str:
+    """Where a pump's readings are published."""
+    return f"plant/{LINE}/{asset}"
+
+
+def config_text(mqtt_url: str, opcua_url: str, http_port: int) -> str:
+    """YAML for `edge-agent run`; files that it names lie beside it."""
+    return f"""\
+# Five pumps: {", ".join(ON_BUS)} announce themselves on the MQTT bus, {", ".join(ON_PLC)} are
+# nodes of an OPC UA server. Nobody trained a model: each learns what healthy looks like.
+gateway: {{id: demo, enterprise: acme, site: north, area: water, line: {LINE}}}
+http: {{port: {http_port}}}
+store: {{path: edge-agent.db}}
+models_dir: models
+
+sources:
+  bus:
+    type: mqtt
+    url: {mqtt_url}
+    stale_after: 5s
+    subscribe:
+      - topic: plant/{{line}}/{{asset}}
+        template: pump
+        payload: {{format: json, time: ts}}
+  plc:
+    type: opcua
+    url: {opcua_url}
+    node: "nsu={NAMESPACE};s={{asset}}.{{signal}}"
+    publishing_interval: 100ms
+
+sinks:
+  bus:
+    type: mqtt
+    url: {mqtt_url}
+
+templates:
+  pump:
+    signals:
+{_signals("bus", indent=6)}
+    learn:
+      auto: true
+      duration: {LEARN_S:g}s  # a real plant takes a day or more; its cycles are not seconds long
+      step: {round(STEP_S * 1000)}ms
+      length: 32
+      lateness: 1s
+      alarm: {{on_delay: 1s, off_delay: 3s}}
+    quality_alarm: {{off_delay: 3s}}
+
+assets:
+  P-{{{ON_PLC[0][2:]}..{ON_PLC[-1][2:]}}}:
+    template: pump
+    signals:
+{_signals("plc", indent=6)}
+
+alarms: {{flood_limit: 1000}}  # faults come by the minute here, not by the year
+"""
+
+
+def _signals(source: str, indent: int) -> str:
+    rows = []
+    for name, sensor in SENSORS.items():
+        stuck = f", stuck_after: {STUCK_S:g}s" if name == "bearing_temperature" else ""
+        limits = f"[{sensor.low:g}, {sensor.high:g}]"
+        rows.append(f'{name}: {{source: {source}, unit: "{sensor.unit}", valid: {limits}{stuck}}}')
+    return "\n".join(" " * indent + row for row in rows)
