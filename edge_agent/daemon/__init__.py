@@ -1,7 +1,19 @@
 """The composition root: builds every part from the config and keeps it running."""
 
 from edge_agent.daemon._daemon import Daemon
+from edge_agent.daemon._lesson import Lesson
+from edge_agent.daemon._models import Taught
 from edge_agent.daemon._replay import Replay
 from edge_agent.daemon._tables import SINKS, SOURCES, find_problems, load_config, try_endpoints
 
-__all__ = ["SINKS", "SOURCES", "Daemon", "Replay", "find_problems", "load_config", "try_endpoints"]
+__all__ = [
+    "SINKS",
+    "SOURCES",
+    "Daemon",
+    "Lesson",
+    "Replay",
+    "Taught",
+    "find_problems",
+    "load_config",
+    "try_endpoints",
+]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.config.schema import ModelUse
+from edge_agent.config.schema import Learn, ModelUse
 from edge_agent.errors import EdgeAgentError, ModelError
 from edge_agent.inference import InputSpec, Registry, learn_in_child
 from edge_agent.pipeline import BASELINE, Group, place_of
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from concurrent.futures import ThreadPoolExecutor
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edge_agent.clock import Clock
     from edge_agent.config import Config
     from edge_agent.config.plant import PlantAsset
-    from edge_agent.inference import Model
+    from edge_agent.inference import Manifest, Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Learning, Pipeline
 
@@ -43,6 +47,7 @@ class Models:
         self._thread = thread
         self._registry = Registry(config.models_dir, config.runtime, metrics)
         self._loaded: dict[str, Model] = {}
+        self._assets: list[PlantAsset] = []
         self.refused: dict[str, str] = {}
         self.without: dict[str, str] = {}  # asset -> why it has no model
 
@@ -56,11 +61,12 @@ class Models:
 
     def bind(self, pipeline: Pipeline, asset: PlantAsset) -> None:
         """Give an asset its models; one that has none learns, where its template says so."""
+        self._assets.append(asset)
         reasons = [self._use(pipeline, asset, use) for use in asset.template.models]
         if self._use_learned(pipeline, asset):
             reasons.append("")
         elif asset.template.learn is not None and asset.template.learn.auto:
-            pipeline.learn(asset)
+            pipeline.learn(asset, asset.template.learn)
             reasons.append("learning")
         if all(reasons):
             self.without[asset.id] = "; ".join(reasons) or "no model configured"
@@ -73,17 +79,24 @@ class Models:
             rows = learning.ready()
             if not rows:
                 continue
-            name = learned_name(learning.template, rows)
             try:
-                await self._learn(name, learning, rows)
+                taught = await teach(self._config, learning, rows, self._clock.now_us())
+                await self._load(taught.name)
             except EdgeAgentError as error:
-                log.error("learning failed", extra={"model": name, "reason": str(error)})
+                log.error("learning failed", extra={"reason": str(error), "assets": len(rows)})
                 learning.again(list(rows))
                 continue
-            for asset in learning.assets:
-                if asset.id in rows and self._use_learned(pipeline, asset):
-                    self.without.pop(asset.id, None)
-            log.info("learned", extra={"model": name, "assets": len(rows)})
+            learning.again(list(taught.refused))
+            for asset, reason in taught.refused.items():
+                log.warning("cannot learn yet", extra={"asset": asset, "reason": reason})
+            self._take_up(pipeline, learning.assets)
+            log.info("learned", extra={"model": taught.name, "assets": len(taught.manifest.units)})
+
+    def _take_up(self, pipeline: Pipeline, assets: Iterable[PlantAsset]) -> None:
+        """Put what was learned to work on assets that have nothing yet."""
+        for asset in assets:
+            if asset.id in self.without and self._use_learned(pipeline, asset):
+                del self.without[asset.id]
 
     async def refresh(self, pipeline: Pipeline) -> None:
         """Exchange the bundles that changed on disk; one that is refused leaves the old at work.
@@ -99,6 +112,9 @@ class Models:
             if new is not old:
                 self._loaded[name] = new
                 pipeline.exchange(old, new)
+        for name in set(self._learned_names()) - set(self._loaded):
+            await self._load(name)
+        self._take_up(pipeline, self._assets)
         await loop.run_in_executor(self._thread, self._registry.trim)
 
     def close(self) -> None:
@@ -131,9 +147,9 @@ class Models:
     def _use_learned(self, pipeline: Pipeline, asset: PlantAsset) -> bool:
         """The newest bundle that was learned for this asset."""
         for name, model in reversed(self._loaded.items()):
-            learn = asset.template.learn
+            learn = asset.template.learn or Learn()
             mine = name.startswith(f"{LEARNED}-{asset.template_name}-")
-            if learn is None or not mine or asset.id not in model.manifest.units:
+            if not mine or asset.id not in model.manifest.units:
                 continue
             use = ModelUse(name, {}, learn.min_coverage, learn.lateness, learn.alarm)
             pipeline.use_model(
@@ -147,36 +163,45 @@ class Models:
         found = self._config.models_dir.glob(f"{LEARNED}-*/model.yaml")
         return [path.parent.name for path in sorted(found, key=lambda p: p.stat().st_mtime)]
 
-    async def _learn(self, name: str, learning: Learning, rows: dict[str, object]) -> None:
-        config, signals = learning.config, learning.assets[0].signals
-        inputs = [
-            InputSpec(
-                name=one,
-                unit=signals[one].config.unit,
-                valid=signals[one].config.valid,
-                resample=signals[one].config.resample,
-            )
-            for one in learning.inputs
-        ]
-        _, refused = await learn_in_child(
-            rows,
-            inputs,
-            name=name,
-            out_dir=self._config.models_dir,
-            now_us=self._clock.now_us(),
-            step_s=config.step,
-            length=config.length,
-            false_alarms_per_day=config.false_alarms_per_day,
-        )
-        await self._load(name)
-        if name in self.refused:
-            raise ModelError(self.refused.pop(name), where=name)
-        for asset, reason in refused.items():
-            log.warning("cannot learn yet", extra={"asset": asset, "reason": reason})
-        learning.again(list(refused))
-
 
 def learned_name(template: str, assets: Iterable[str]) -> str:
     """The bundle that is learned for these assets together; it names them, so it is stable."""
     digest = hashlib.sha256("\n".join(sorted(assets)).encode()).hexdigest()
     return f"{LEARNED}-{template}-{digest[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What was learned: the bundle, and the assets that were refused, with the reason."""
+
+    name: str
+    manifest: Manifest
+    refused: dict[str, str]
+
+
+async def teach(
+    config: Config, learning: Learning, rows: dict[str, NDArray[np.float32]], now_us: int
+) -> Taught:
+    """Learn one bundle for the assets of `rows` ([T, C] each) into `models_dir`."""
+    name = learned_name(learning.template, rows)
+    signals = learning.assets[0].signals
+    inputs = [
+        InputSpec(
+            name=one,
+            unit=signals[one].config.unit,
+            valid=signals[one].config.valid,
+            resample=signals[one].config.resample,
+        )
+        for one in learning.inputs
+    ]
+    manifest, refused = await learn_in_child(
+        rows,
+        inputs,
+        name=name,
+        out_dir=config.models_dir,
+        now_us=now_us,
+        step_s=learning.config.step,
+        length=learning.config.length,
+        false_alarms_per_day=learning.config.false_alarms_per_day,
+    )
+    return Taught(name, manifest, refused)

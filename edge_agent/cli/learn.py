@@ -1,0 +1,85 @@
+"""`edge-agent learn`: a baseline from healthy data, learned on the box."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_agent.config import Config
+    from edge_agent.daemon import Lesson, Taught
+
+HELP = "learn what healthy looks like, on the box, and write a model bundle"
+EXAMPLE = "edge-agent learn -c edge-agent.yaml --asset 'P-*' --hours 24"
+_BAR = 30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("-c", "--config", required=True, type=Path, help="the config (YAML)")
+    parser.add_argument("--asset", required=True, help="an asset, or a pattern of them: 'P-*'")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--hours", type=_hours, help="learn from so many hours of live data")
+    data.add_argument("--input", type=Path, help="learn from a recording (CSV, or a pattern)")
+    parser.add_argument("--separator", default="", help="of the recording; default: found out")
+    parser.add_argument("--time", default="", help="time column; default: found out")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Collect, learn, and say what was learned."""
+    return asyncio.run(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    # Here, not above: the help of all commands must not wait for ONNX Runtime.
+    from edge_agent.daemon import Lesson, load_config  # noqa: PLC0415
+
+    config = load_config(args.config, files=False)
+    lesson = Lesson(config, args.asset)
+    if args.input is None:
+        await lesson.listen_live(args.hours * 3600, _show)
+    else:
+        _listen(lesson, args)
+    print("\r" + " " * (_BAR + 10) + "\r", end="", file=sys.stderr)
+    for taught in await lesson.learn():
+        _report(config, taught)
+    return 0
+
+
+def _listen(lesson: Lesson, args: argparse.Namespace) -> None:
+    from edge_agent.sources import Recording, ReplayConfig  # noqa: PLC0415
+
+    wide = "" if set(args.asset) & set("*?[") else args.asset
+    source = ReplayConfig(path=args.input, asset=wide, separator=args.separator, time=args.time)
+    recording = Recording(source, lesson.plant)
+    total = max(1, recording.total_bytes)
+    lesson.listen(recording.blocks(), lambda: _show(recording.position / total))
+
+
+def _show(share: float) -> None:
+    if sys.stderr.isatty():
+        bar = "#" * int(share * _BAR)
+        print(f"\r[{bar:<{_BAR}}] {share:4.0%}", end="", file=sys.stderr, flush=True)
+
+
+def _report(config: Config, taught: Taught) -> None:
+    manifest = taught.manifest
+    print(
+        f"{config.models_dir / taught.name}: {len(manifest.units)} assets, "
+        f"{len(manifest.inputs)} inputs, version {manifest.version}"
+    )
+    for key, text in manifest.calibration.items():
+        print(f"  {key}: {text}")
+    for asset, reason in taught.refused.items():
+        print(f"{asset}: not learned: {reason}", file=sys.stderr)
+    print("A running daemon takes it up on SIGHUP (systemctl reload edge-agent).")
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 < hours <= 24 * 365:  # noqa: PLR2004 - a year
+        raise argparse.ArgumentTypeError("more than 0 and at most a year")
+    return hours

@@ -1,0 +1,82 @@
+"""Learning on demand: a baseline from a recording or from some hours of live data."""
+
+from __future__ import annotations
+
+import asyncio
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from edge_agent.clock import SystemClock
+from edge_agent.config import Plant
+from edge_agent.config.schema import Learn
+from edge_agent.daemon._models import teach
+from edge_agent.daemon._tables import SOURCES, kind_of
+from edge_agent.errors import UsageError
+from edge_agent.ops.metrics import Metrics
+from edge_agent.pipeline import Pipeline
+from edge_agent.signals import Intake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from edge_agent.config import Config
+    from edge_agent.daemon._models import Taught
+    from edge_agent.records import Columns
+
+_POLL_S = 0.1
+
+
+class Lesson:
+    """The assets that match `pattern`, and their rows as they are collected."""
+
+    def __init__(self, config: Config, pattern: str) -> None:
+        self.plant = Plant(config)
+        self._config = config
+        self._clock = SystemClock()
+        self._metrics = Metrics()
+        self._pipeline = Pipeline.for_learning(config, self.plant, self._metrics)
+        chosen = [a for a in self.plant.assets.values() if fnmatchcase(a.id, pattern)]
+        if not chosen:
+            known = ", ".join(sorted(self.plant.assets)[:5])
+            raise UsageError(f"no asset matches {pattern!r}", hint=f"known are: {known} ...")
+        for asset in self.plant.assets.values():
+            self._pipeline.add_asset(asset)
+        for asset in chosen:
+            self._pipeline.learn(asset, asset.template.learn or Learn())
+
+    def listen(self, blocks: Iterable[Columns], shown: Callable[[], None]) -> None:
+        """Collect rows from a recording."""
+        for values in blocks:
+            self._pipeline.take(values)
+            shown()
+
+    async def listen_live(self, seconds: float, shown: Callable[[float], None]) -> None:
+        """Collect rows from the config's sources for so long."""
+        tuning = self._config.tuning
+        intake = Intake(tuning.intake_values, tuning.intake_bytes, lambda: None)
+        sources = [
+            SOURCES[kind_of(SOURCES, struct)].make(
+                name, struct, self.plant, intake, self._metrics, self._clock, self._config.gateway
+            )
+            for name, struct in self._config.sources.items()
+        ]
+        for source in sources:
+            await source.start()
+        begin_s = self._clock.monotonic_s()
+        try:
+            while (passed_s := self._clock.monotonic_s() - begin_s) < seconds:
+                await asyncio.sleep(_POLL_S)
+                values, _ = intake.drain()
+                self._pipeline.take(values)
+                shown(passed_s / seconds)
+        finally:
+            for source in sources:
+                await source.stop()
+
+    async def learn(self) -> list[Taught]:
+        """Learn from what was collected: one bundle for the assets of each template."""
+        now_us = self._clock.now_us()
+        return [
+            await teach(self._config, learning, learning.rows(), now_us)
+            for learning in self._pipeline.learning.values()
+        ]
