@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
+from edge_agent.alarms import AlarmTable
+from edge_agent.clock import US_PER_S, FakeClock
 from edge_agent.config.schema import Uncertain
 from edge_agent.pipeline._assess import (
     Scored,
@@ -45,8 +46,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.alarms import AlarmTable
-    from edge_agent.config import Config, Plant, PlantAsset, PlantSignal
+    from edge_agent.config import Config, Plant
+    from edge_agent.config.plant import PlantAsset, PlantSignal
+    from edge_agent.config.schema import Learn
     from edge_agent.inference import Model, Outputs
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Transition, WaveBlock
@@ -113,6 +115,12 @@ class Pipeline:
         self._episodes: list[Episode] = []
         self._late = 0
 
+    @classmethod
+    def for_learning(cls, config: Config, plant: Plant, metrics: Metrics) -> Pipeline:
+        """A pipeline that only collects rows: no models, no alarms."""
+        nothing = AlarmTable(Policies(config.gateway), config.alarms, FakeClock())
+        return cls(config, plant, metrics, nothing, live=False)
+
     # -- what there is ------------------------------------------------------------------------
 
     def add_asset(self, asset: PlantAsset, now_us: int = 0, monotonic_s: float = 0.0) -> None:
@@ -163,11 +171,8 @@ class Pipeline:
         for (template, place), group in self._models.items():
             group.adopt_rules(config.templates[template], place)
 
-    def learn(self, asset: PlantAsset) -> None:
+    def learn(self, asset: PlantAsset, config: Learn) -> None:
         """Keep the asset's rows until there are enough to learn from."""
-        config = asset.template.learn
-        if config is None:
-            return
         if asset.template_name not in self.learning:
             self.learning[asset.template_name] = Learning(asset.template_name, config, asset)
         self.learning[asset.template_name].add(asset, self._bindings)
@@ -215,23 +220,23 @@ class Pipeline:
 
     def conclude(self, scored: Sequence[Scored]) -> Step:
         """Tell the alarm table; gives what changed and the scores that are due for the bus."""
-        step = Step()
+        seen = [s for one in scored for s in observations(one, replayed=not self._live)]
         episodes, self._episodes = self._episodes, []
-        episodes.sort(key=lambda e: e.at_us)
-        for seen in self._sensors.observe(episodes, self.event_us):
-            step.transitions += self.alarms.observe(seen)
+        episodes.sort(key=lambda episode: episode.at_us)
+        seen += self._sensors.observe(episodes, self.event_us)
+        # In the order of their time, so that the flood limit counts the same in every batching.
+        seen.sort(key=lambda one: (one.at_us, one.alarm_id))
+        transitions = [t for one in seen for t in self.alarms.observe(one)]
         for asset in tuple(self.alarms.flooded):
             now_us = int(self.event_us[self._plant.assets[asset].index])
-            step.transitions += self.alarms.advance(asset, now_us)
+            transitions += self.alarms.advance(asset, now_us)
         interval_us = round(self._config.tuning.score_interval * US_PER_S)
-        for result in scored:
-            step.windows += len(result.row)
-            self._remember(result)
-            for row, seen in observations(result, replayed=not self._live):
-                step.transitions += self.alarms.observe(seen)
-                result.group.engaged[row] = seen.alarm_id in self.alarms.watched
-            step.scores += score_messages(result, self._config.topic_root, interval_us)
-        return step
+        scores = [
+            m for one in scored for m in score_messages(one, self._config.topic_root, interval_us)
+        ]
+        for one in scored:
+            self._remember(one)
+        return Step(transitions, scores, sum(len(one.row) for one in scored))
 
     def flush(self) -> list[Due]:
         """The recording has ended: its open windows."""
@@ -324,6 +329,8 @@ class Pipeline:
         group.score[scored.row] = scored.outputs.score
         group.health[scored.row] = scored.health
         group.scored_us[scored.row] = scored.end_us
+        for row in np.flatnonzero(group.engaged):
+            group.engaged[row] = alarm_id(group.assets[row], group) in self.alarms.watched
 
     def _learning_blocks(self) -> int:
         assets = sum(len(one.assets) for one in self.learning.values())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.config import PlantAsset
+    from edge_agent.config.plant import PlantAsset
     from edge_agent.inference import Outputs
     from edge_agent.pipeline._group import Due, Group
 
@@ -71,24 +71,23 @@ def alarm_id(asset: PlantAsset, group: Group) -> str:
     return model_alarm_id(asset.id, group.place)
 
 
-def observations(scored: Scored, *, replayed: bool) -> Iterator[tuple[int, Observation]]:
-    """What the alarm table must hear of, as (row, observation).
+def observations(scored: Scored, *, replayed: bool) -> Iterator[Observation]:
+    """What the alarm table must hear of.
 
-    Windows over their limit, and all of assets whose alarm is not at rest.
+    All windows of the assets whose alarm is not at rest or that are over their limit in any of
+    them: once over, the way back counts too.
     """
     group = scored.group
-    told = (scored.level >= 1.0) | group.engaged[scored.row]
-    for i in np.flatnonzero(told):
-        row = int(scored.row[i])
-        yield (
-            row,
-            Observation(
-                alarm_id(group.assets[row], group),
-                float(scored.level[i]),
-                int(scored.end_us[i]),
-                _detail(scored, int(i), replayed=replayed),
-            ),
+    interesting = group.engaged.copy()
+    interesting[scored.row[scored.level >= 1.0]] = True
+    for i in np.flatnonzero(interesting[scored.row]):
+        yield Observation(
+            alarm_id(group.assets[scored.row[i]], group),
+            float(scored.level[i]),
+            int(scored.end_us[i]),
+            _detail(scored, int(i), replayed=replayed),
         )
+    group.engaged[interesting] = True
 
 
 def score_messages(scored: Scored, root: str, interval_us: int) -> Iterator[tuple[str, bytes]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.config import PlantAsset, PlantSignal
+    from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.config.schema import ModelUse, Template
     from edge_agent.inference import Manifest, Model
     from edge_agent.records import WaveBlock

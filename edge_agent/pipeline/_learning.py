@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.config import PlantAsset, PlantSignal
+    from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.config.schema import Learn
     from edge_agent.records import Columns
 
@@ -117,10 +117,13 @@ class Learning:
             return {}
         chosen = {asset for asset, share in progress.items() if share >= _ALMOST}
         self.busy |= chosen
+        return {asset: rows for asset, rows in self.rows().items() if asset in chosen}
+
+    def rows(self) -> dict[str, NDArray[np.float32]]:
+        """All rows collected so far, [T, C] by asset."""
         return {
             asset.id: rows.all(len(self.inputs))
             for asset, rows in zip(self.assets, self._rows, strict=True)
-            if asset.id in chosen
         }
 
     def again(self, assets: Sequence[str]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.alarms import AlarmPolicy, flood_alarm_id, flood_policy
-from edge_agent.config.schema import AlarmRule
+from edge_agent.config.schema import AlarmRule, Learn
 from edge_agent.records import Ne107
 
 if TYPE_CHECKING:
-    from edge_agent.config import PlantAsset, PlantSignal
+    from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.config.schema import Gateway, ModelUse
 
 BASELINE: Final = "baseline"  # the place of a model that was learned on the box
@@ -67,8 +67,6 @@ class Policies:
             known[model_alarm_id(asset.id, place_of(use))] = AlarmPolicy(
                 asset.id, asset.path, use.alarm
             )
-        if template.learn is not None:
-            known[model_alarm_id(asset.id, BASELINE)] = AlarmPolicy(
-                asset.id, asset.path, template.learn.alarm
-            )
+        learn = template.learn or Learn()
+        known[model_alarm_id(asset.id, BASELINE)] = AlarmPolicy(asset.id, asset.path, learn.alarm)
         known[flood_alarm_id(asset.id)] = flood_policy(asset.id, asset.path)

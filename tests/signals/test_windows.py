@@ -121,8 +121,8 @@ def test_a_bad_value_is_never_data() -> None:
             (1, 2 * S, nan),
             (0, 3 * S, 1.0),
             (0, 4 * S, 1.0),
-        ]
-        + [(1, 4 * S, 6.0)],
+            (1, 4 * S, 6.0),
+        ],
     )
     assert [row[2][0, 1] for row in found] == [GOOD, BAD, BAD, GOOD]
     assert [float(row[1][0, 1]) for row in found] == [5.0, 5.0, 5.0, 6.0]
