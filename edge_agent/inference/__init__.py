@@ -1,0 +1,31 @@
+"""State detection, health assessment, prognostics (ISO 13374): model bundles and what runs them."""
+
+from edge_agent.inference._bundle import Problem, load_manifest, verify_bundle, write_bundle
+from edge_agent.inference._foreign import bundle_from_onnx
+from edge_agent.inference._learn import LearnedBundle, Recipe, learn
+from edge_agent.inference._learn_child import learn_in_child
+from edge_agent.inference._manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
+from edge_agent.inference._model import Model, Outputs
+from edge_agent.inference._registry import ProviderReport, Registry, choose_providers
+
+__all__ = [
+    "InputSpec",
+    "LearnedBundle",
+    "Manifest",
+    "Model",
+    "OutputNames",
+    "Outputs",
+    "Problem",
+    "ProviderReport",
+    "Recipe",
+    "Registry",
+    "Task",
+    "WindowSpec",
+    "bundle_from_onnx",
+    "choose_providers",
+    "learn",
+    "learn_in_child",
+    "load_manifest",
+    "verify_bundle",
+    "write_bundle",
+]

@@ -1,0 +1,116 @@
+"""`golden.npz`: inputs with the outputs they must give. Read without ever trusting a length.
+
+Arrays are named `in.<tensor>` and `out.<tensor>`, float32 or int64, the batch first.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    Tensors = dict[str, NDArray[np.generic]]
+
+MAX_BYTES: Final = 64 << 20  # unpacked, all arrays together
+_MAX_ARRAYS: Final = 64
+_DTYPES: Final = {np.dtype(np.float32), np.dtype(np.int64)}
+_RELATIVE: Final = 1e-3
+_ABSOLUTE: Final = 1e-4  # of the tensor's largest value: what is almost 0 is a difference of much
+# What zipfile, zlib and numpy's header parser raise on garbage.
+_UNREADABLE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    MemoryError,
+)
+_IN: Final = "in."
+_OUT: Final = "out."
+
+
+def dump_golden(inputs: Mapping[str, NDArray[np.generic]], outputs: Tensors) -> bytes:
+    """The file's bytes; the same arrays always give the same bytes."""
+    named = {f"{_IN}{name}": array for name, array in inputs.items()}
+    named |= {f"{_OUT}{name}": array for name, array in outputs.items()}
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, array in sorted(named.items()):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    return target.getvalue()
+
+
+def parse_golden(raw: bytes) -> tuple[Tensors, Tensors]:
+    """Inputs and expected outputs by tensor; ModelError where the file is not what it must be."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            arrays = {info.filename: _member(archive, info) for info in _members(archive)}
+    except _UNREADABLE as error:
+        raise ModelError(f"golden vectors do not decode: {error}") from error
+    inputs = {name[len(_IN) : -4]: a for name, a in arrays.items() if name.startswith(_IN)}
+    outputs = {name[len(_OUT) : -4]: a for name, a in arrays.items() if name.startswith(_OUT)}
+    if not inputs or not outputs or len(inputs) + len(outputs) != len(arrays):
+        raise ModelError("golden vectors need arrays named in.<tensor> and out.<tensor>")
+    sizes = {len(array) for array in arrays.values()}
+    if len(sizes) != 1 or 0 in sizes:
+        raise ModelError("golden vectors differ in their number, or there are none")
+    return inputs, outputs
+
+
+def differences(expected: Tensors, found: Tensors) -> list[str]:
+    """Which outputs are not reproduced (relative 1e-3), and by how much."""
+    problems = []
+    for name, wanted in expected.items():
+        got = found.get(name)
+        if got is None or got.shape != wanted.shape:
+            shape = "nothing" if got is None else f"shape {got.shape}"
+            problems.append(f"golden vectors: {name} gives {shape}, not {wanted.shape}")
+            continue
+        finite = np.abs(wanted[np.isfinite(wanted)])
+        slack = _ABSOLUTE * float(finite.max(initial=0.0))
+        if not np.allclose(got, wanted, rtol=_RELATIVE, atol=slack, equal_nan=True):
+            worst = float(np.nanmax(np.abs(got.astype(float) - wanted.astype(float)), initial=0.0))
+            problems.append(f"golden vectors are not reproduced: {name} is off by {worst:.3g}")
+    return problems
+
+
+def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    members = archive.infolist()
+    if len(members) > _MAX_ARRAYS or len({m.filename for m in members}) != len(members):
+        raise ModelError(f"golden vectors: more than {_MAX_ARRAYS} arrays, or one twice")
+    if sum(member.file_size for member in members) > MAX_BYTES:
+        raise ModelError(f"golden vectors unpack to more than {MAX_BYTES >> 20} MiB")
+    return members
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[np.generic]:
+    """One array. The sizes in the archive and in the array's header may both lie."""
+    with archive.open(info) as packed:
+        raw = packed.read(info.file_size + 1)
+    stream = io.BytesIO(raw)
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        raise ModelError(f"golden vectors: {info.filename} is not in NPY format 1.0")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype not in _DTYPES or fortran or not shape:
+        raise ModelError(
+            f"golden vectors: {info.filename} is {dtype}, not float32 or int64 [N, ..]"
+        )
+    begin = stream.tell()
+    if math.prod(shape) * dtype.itemsize != len(raw) - begin:
+        raise ModelError(f"golden vectors: {info.filename} is shorter or longer than it says")
+    return np.frombuffer(raw, dtype, offset=begin).reshape(shape)

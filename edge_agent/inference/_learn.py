@@ -1,0 +1,275 @@
+"""Learning a baseline from healthy rows: checks, calibration, and the bundle that comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import pairwise
+from math import sqrt
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.config.types import Name
+from edge_agent.errors import ModelError
+from edge_agent.inference._bundle import write_bundle
+from edge_agent.inference._manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
+from edge_agent.inference._statistics import (
+    LAMBDAS,
+    Baseline,
+    constant_floor,
+    distances,
+    fit,
+    stride_of,
+    window_ends,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edge_agent.inference._golden import Tensors
+    from edge_agent.inference._statistics import Floats
+
+_DAY_S: Final = 86_400.0
+_FOLDS: Final = 4
+_QUANTILE: Final = 0.999
+# Exponent of the power law by which T² is taken to fall off beyond what was seen, at least. Far
+# heavier than a normal distribution's, because machines drift; tuned on SKAB's valve1 alone.
+_TAIL_INDEX: Final = 0.25
+_MAX_TAIL_INDEX: Final = 1.0
+_TAIL_SHARE: Final = 0.01  # of the peaks, and
+_TAIL_PEAKS: Final = 20  # at least so many, of ten times as many, make a tail that can be measured
+_MEMORY_ROWS: Final = round(1 / min(LAMBDAS))
+_MIN_LENGTHS: Final = 4
+_MIN_ROWS: Final = 128
+_HOLD: Final = 0.2  # of a window: the share that the daemon lets be missing
+_CONFIDENCE: Final = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is to be learned, beside the data.
+
+    step_s = 0: one row for each distinct time stamp, about `row_interval_s` apart. training: what
+    the manifest shall say about the data.
+    """
+
+    name: str
+    inputs: tuple[InputSpec, ...]
+    step_s: float = 1.0
+    length: int = 64
+    hop: int = 1
+    false_alarms_per_day: float = 0.1
+    row_interval_s: float = 1.0
+    training: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds between two rows."""
+        return self.step_s or self.row_interval_s
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a limit rests on: the days held out, and the false alarms that it raises in them."""
+
+    days: float
+    alarms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedBundle:
+    """Baselines of one or more assets, ready to be written.
+
+    golden: inputs and outputs by tensor. refused: assets from whose rows nothing could be learned,
+    with the reason.
+    """
+
+    manifest: Manifest
+    onnx_bytes: bytes
+    golden: tuple[Tensors, Tensors]
+    refused: dict[str, str]
+
+    def write(self, folder: Path) -> Manifest:
+        """Write the bundle; see `write_bundle`."""
+        return write_bundle(folder, self.manifest, self.onnx_bytes, self.golden)
+
+
+def learn(rows: Mapping[str, NDArray[np.float32]], recipe: Recipe, *, now_us: int) -> LearnedBundle:
+    """A baseline for each asset from its healthy rows.
+
+    rows: [T, C] by asset, on the model's grid, oldest first; a cell of NaN is a gap, a row of
+    nothing but NaN a break in time. now_us makes the version, so that the same data gives the same
+    bytes. ModelError where no asset has enough healthy data.
+    """
+    baselines: dict[str, Baseline] = {}
+    calibrations: list[Calibration] = []
+    refused: dict[str, str] = {}
+    for asset, values in rows.items():
+        try:
+            cleaned = _cleaned(asset, values, recipe)
+            baselines[asset], calibration = _calibrated(asset, cleaned, recipe)
+            calibrations.append(calibration)
+        except ModelError as error:
+            refused[asset] = str(error)
+    if not baselines:
+        raise ModelError(next(iter(refused.values()), "no rows to learn from"), where=recipe.name)
+    stated = _stated(calibrations)
+    return _bundle(recipe, baselines, refused, stated, now_us)
+
+
+def _bundle(
+    recipe: Recipe,
+    baselines: dict[str, Baseline],
+    refused: dict[str, str],
+    stated: dict[str, str],
+    now_us: int,
+) -> LearnedBundle:
+    # onnx is large and the daemon never needs it: only a process that learns imports it.
+    from edge_agent.inference._graph import build_graph, golden_of  # noqa: PLC0415
+
+    onnx_bytes = build_graph(list(baselines.values()), recipe.length)
+    stamp = datetime.fromtimestamp(now_us / US_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
+    manifest = Manifest(
+        name=Name(recipe.name),
+        version=Name(f"{stamp}-{sha256(onnx_bytes).hexdigest()[:8]}"),
+        task=Task.ANOMALY,
+        inputs=recipe.inputs,
+        outputs=OutputNames(score="score", health="health", contributions="contributions"),
+        window=WindowSpec(recipe.step_s, recipe.length, recipe.hop),
+        threshold=1.0,
+        false_alarms_per_day=recipe.false_alarms_per_day,
+        calibration=stated,
+        units=tuple(baselines),
+        training=dict(recipe.training),
+    )
+    golden = golden_of(list(baselines.values()), recipe.length)
+    return LearnedBundle(manifest, onnx_bytes, golden, refused)
+
+
+def _cleaned(asset: str, rows: NDArray[np.float32], recipe: Recipe) -> Floats:
+    """Rows [T, C], short gaps held, longer ones left open; ModelError where too little is left."""
+    values = np.asarray(rows, np.float64)
+    if values.ndim != 2 or values.shape[1] != len(recipe.inputs):  # noqa: PLR2004
+        raise ModelError(f"rows are {values.shape}, not [T, {len(recipe.inputs)}]", where=asset)
+    values = np.where(np.isfinite(values), values, np.nan)
+    empty = [recipe.inputs[i].name for i in np.flatnonzero(np.isnan(values).all(axis=0))]
+    if empty:
+        hint = "bind these inputs to signals that deliver, or learn without them"
+        raise ModelError(f"no value at all of {', '.join(empty)}", where=asset, hint=hint)
+    held = _hold(values, max(1, int(_HOLD * recipe.length)))
+    whole = int((~np.isnan(held).any(axis=1)).sum())
+    needed = max(_MIN_ROWS, _MIN_LENGTHS * recipe.length)
+    if whole < needed:
+        hint = "learn from a longer time, or with a shorter window"
+        raise ModelError(f"{whole} complete rows of the {needed} needed", where=asset, hint=hint)
+    return held
+
+
+def _hold(values: Floats, at_most: int) -> Floats:
+    """The last value stays for `at_most` rows, never across a row of nothing but NaN."""
+    index = np.arange(len(values))[:, None]
+    hole = np.isnan(values)
+    last = np.maximum.accumulate(np.where(hole, -1, index), axis=0)
+    broken = np.maximum.accumulate(np.where(hole.all(axis=1, keepdims=True), index, -1), axis=0)
+    held = np.take_along_axis(values, np.maximum(last, 0), axis=0)
+    return np.where((last > broken) & (index - last <= at_most), held, np.nan)
+
+
+def _calibrated(asset: str, rows: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
+    """Baseline and limit of one asset: each quarter of the time is judged by the other three.
+
+    Up to the 99.9 % quantile the limit rests on what was seen, beyond it on the tail's power law.
+    """
+    constant = constant_floor(rows, [spec.valid for spec in recipe.inputs])
+    length, stride = recipe.length, stride_of(len(rows))
+    held_out = [_judged(rows, part, constant, length) for part in _parts(len(rows))]
+    held_out = [scores for scores in held_out if len(scores)]
+    if len(held_out) < _FOLDS:
+        hint = "learn from a longer time without interruptions"
+        raise ModelError("too few unbroken windows", where=asset, hint=hint)
+    # The mean of logarithms, so that one restless quarter cannot set the limit alone.
+    seen = np.exp(np.mean([np.log(np.quantile(s, _QUANTILE, axis=0)) for s in held_out], axis=0))
+    windows = sum(map(len, held_out))
+    beyond = max(1 - _QUANTILE, _FOLDS / windows)
+    rows_per_alarm = max(recipe.hop, _MEMORY_ROWS)
+    alarms_per_day = beyond * _DAY_S / (recipe.interval_s * rows_per_alarm)
+    peaks = [_peaks((s / seen).max(axis=1), max(1, _MEMORY_ROWS // stride)) for s in held_out]
+    ratio = max(1.0, alarms_per_day / recipe.false_alarms_per_day)
+    limit = seen * ratio ** tail_index(np.concatenate(peaks))
+    baseline = fit(rows, np.ones(len(rows), bool), constant, length).limited(limit)
+    over = [(scores >= limit).any(axis=1) for scores in held_out]
+    alarms = sum(_alarms(each, max(1, rows_per_alarm // stride)) for each in over)
+    return baseline, Calibration(windows * stride * recipe.interval_s / _DAY_S, alarms)
+
+
+def _parts(rows: int) -> list[slice]:
+    edges = np.linspace(0, rows, _FOLDS + 1).astype(int).tolist()
+    return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def _judged(rows: Floats, part: slice, constant: Floats, length: int) -> Floats:
+    """T² [n, S] of the windows that end in `part`, by a baseline that saw no row of it."""
+    used = np.ones(len(rows), bool)
+    used[part] = False
+    stride = stride_of(len(rows))
+    ends = window_ends(len(rows), length, stride)
+    mine = (ends >= part.start) & (ends < part.stop)
+    found = distances(fit(rows, used, constant, length), rows, length, stride)[mine]
+    sound: Floats = found[~np.isnan(found).any(axis=1)]
+    return sound
+
+
+def _peaks(scores: Floats, apart: int) -> Floats:
+    """The largest score of every `apart` windows: neighbours share their rows."""
+    whole = len(scores) // apart * apart
+    return np.asarray(scores[:whole].reshape(-1, apart).max(axis=1))
+
+
+def tail_index(peaks: Floats) -> float:
+    """Exponent of the power law that the largest peaks follow, between 0.25 and 1.
+
+    Hill: A Simple General Approach to Inference About the Tail of a Distribution, Annals of
+    Statistics 3, 1975. Where there are too few peaks to measure a tail it is 0.25.
+    """
+    count = max(_TAIL_PEAKS, int(_TAIL_SHARE * len(peaks)))
+    if len(peaks) < 10 * count:
+        return _TAIL_INDEX
+    largest = np.sort(peaks)[-count - 1 :]
+    measured = float(np.mean(np.log(largest[1:] / largest[0])))
+    return min(max(measured, _TAIL_INDEX), _MAX_TAIL_INDEX)
+
+
+def _alarms(over: NDArray[np.bool_], apart: int) -> int:
+    """How many alarms these windows raise: those within `apart` windows are one."""
+    at = np.flatnonzero(over)
+    return int(len(at) > 0) + int((np.diff(at) > apart).sum())
+
+
+def poisson_upper(count: int) -> float:
+    """The largest Poisson mean that `count` events still allow at 95 %: 3.0 for none seen.
+
+    Wilson, Hilferty: The Distribution of Chi-Square, PNAS 17, 1931; 1 % off at most.
+    """
+    more = count + 1
+    return float(
+        more * (1 - 1 / (9 * more) + NormalDist().inv_cdf(_CONFIDENCE) / (3 * sqrt(more))) ** 3
+    )
+
+
+def _stated(calibrations: list[Calibration]) -> dict[str, str]:
+    """What the manifest says about the limit, over all assets together."""
+    days = sum(each.days for each in calibrations)
+    alarms = sum(each.alarms for each in calibrations)
+    return {
+        "method": "each quarter of the time held out in turn; beyond what was seen a power law",
+        "held_out_asset_days": f"{days:.4g}",
+        "held_out_alarms": str(alarms),
+        "at_most_per_asset_day": f"{poisson_upper(alarms) / days:.4g}",
+    }

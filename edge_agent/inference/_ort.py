@@ -1,0 +1,49 @@
+"""The one place that imports ONNX Runtime, because of what must be said before that.
+
+At import and at its first session it would look up a vendor's host and write a device id under
+$HOME/.cache; this variable alone prevents both (`disable_telemetry_events()` comes too late).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime as ort
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FATAL_ONLY: Final = 4
+CPU: Final = "CPUExecutionProvider"
+
+Session = ort.InferenceSession
+RunOptions = ort.RunOptions
+
+
+def available_providers() -> list[str]:
+    """The execution providers that this build of the runtime brings."""
+    return list(ort.get_available_providers())
+
+
+def open_session(model: bytes, providers: Sequence[str] = (CPU,)) -> Any:  # noqa: ANN401 (untyped)
+    """A session with one thread that never spins; `model` from memory, so that no path matters.
+
+    The arena is off: it keeps the most that any batch ever needed. Raises whatever the runtime
+    raises; its class hierarchy is not public.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.log_severity_level = _FATAL_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # TF32 would round a GPU's products to 10 bits, and golden vectors would not hold.
+    exact = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+    named = [(name, exact.get(name, {})) for name in providers]
+    return ort.InferenceSession(model, options, providers=named)

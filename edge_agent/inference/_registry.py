@@ -1,0 +1,192 @@
+"""The models at work: loaded after every check, swapped while the old one still runs."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.errors import ModelError
+from edge_agent.inference._bundle import read_checked, read_file, verify_bundle
+from edge_agent.inference._golden import parse_golden
+from edge_agent.inference._manifest import GOLDEN, MANIFEST, MODEL, parse_manifest
+from edge_agent.inference._model import Model
+from edge_agent.inference._ort import available_providers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edge_agent.config.schema import Runtime
+    from edge_agent.inference._manifest import Manifest
+    from edge_agent.ops.metrics import Metrics
+
+log = logging.getLogger("edge_agent.inference")
+
+PROVIDERS: Final = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+PROVIDERS_KEY: Final = "runtime.providers"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderReport:
+    """Which of the wished execution providers are there; both in the order of the wishes.
+
+    used: at least the CPU, which takes what the others cannot.
+    """
+
+    used: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def choose_providers(wished: Sequence[str], available: Sequence[str]) -> ProviderReport:
+    """Split the wishes (tensorrt, cuda, cpu) by what the runtime says is `available`.
+
+    ModelError for a provider that nobody knows.
+    """
+    unknown = [name for name in wished if name not in PROVIDERS]
+    if unknown:
+        known = f"known: {', '.join(PROVIDERS)}"
+        raise ModelError(f"unknown provider {unknown[0]!r}", where=PROVIDERS_KEY, hint=known)
+    used = [name for name in wished if PROVIDERS[name] in available]
+    missing = tuple(name for name in wished if name not in used)
+    return ProviderReport(tuple(used if "cpu" in used else [*used, "cpu"]), missing)
+
+
+class Registry:
+    """Bundles of one folder by name. All calls block; one thread at a time."""
+
+    def __init__(self, models_dir: Path, runtime: Runtime, metrics: Metrics) -> None:
+        self._dir = models_dir
+        self._runtime = runtime
+        self._metrics = metrics
+        self._active: dict[str, Model] = {}
+        self._missing: set[str] = set()
+        report = choose_providers(runtime.providers, available_providers())
+        self._providers = report.used
+        for name in runtime.providers:
+            metrics.provider_missing.labels(name).set(0)
+        for name in report.missing:
+            self._note_missing(name, "this build of onnxruntime does not have it")
+
+    def active(self, name: str) -> Model | None:
+        """The model of that name that is at work."""
+        return self._active.get(name)
+
+    def load(self, name: str) -> Model:
+        """The model at work, or the bundle of that name put to work; see `swap`."""
+        return self._active.get(name) or self.swap(name)
+
+    def swap(self, name: str) -> Model:
+        """Put the bundle that is on disk now to work, in place of the model of that name.
+
+        It is verified, loaded beside the old one and tested; ModelError where it fails, and the old
+        one stays. The old model lives until its users let go of it; then call `trim`.
+        """
+        try:
+            model = self._build(name)
+        except ModelError as error:
+            kept = name in self._active
+            log.error(
+                "model refused", extra={"model": name, "reason": str(error), "kept_old": kept}
+            )
+            raise
+        old = self._active.get(name)
+        if model is old:
+            return model
+        self._active[name] = model
+        self._show(old, 0)
+        self._show(model, 1)
+        version = model.manifest.version
+        extra = {"model": name, "version": version, "provider": model.provider}
+        log.info("model active", extra=extra)
+        return model
+
+    def close(self) -> None:
+        """Let all models go."""
+        for model in self._active.values():
+            self._show(model, 0)
+        self._active.clear()
+        self.trim()
+
+    def trim(self) -> None:
+        """Give freed memory back to the system: sessions that come and go fragment the heap."""
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except (OSError, AttributeError):
+            log.debug("no malloc_trim in this C library")
+
+    # -- parts --------------------------------------------------------------------------------
+
+    def _build(self, name: str) -> Model:
+        if not _NAME.fullmatch(name):
+            raise self._rejected(name, "files", "is not the name of a bundle")
+        folder = self._dir / name
+        try:
+            raw = read_file(folder, MANIFEST)
+            manifest = parse_manifest(raw, folder / MANIFEST)
+        except ModelError as error:
+            raise self._rejected(name, "manifest", str(error)) from error
+        digest = sha256(raw).hexdigest()
+        old = self._active.get(name)
+        if old is not None and old.sha256 == digest:
+            return old
+        problems = verify_bundle(folder)
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise self._rejected(name, problems[0].reason, f"{problems[0].text}{more}")
+        if manifest.name != name:
+            raise self._rejected(name, "manifest", f"model.yaml is of {manifest.name!r}")
+        model = self._tested(folder, manifest, digest)
+        self._check_providers(model)
+        return model
+
+    def _tested(self, folder: Path, manifest: Manifest, digest: str) -> Model:
+        """The model in memory, on its real provider, giving its golden vectors."""
+        wished = [PROVIDERS[provider] for provider in self._providers]
+        most = self._runtime.max_batch
+        try:
+            # Read and checked again: what was verified is what is loaded.
+            onnx_bytes = read_checked(folder, manifest, MODEL)
+            golden = parse_golden(read_checked(folder, manifest, GOLDEN))
+            model = Model(manifest, onnx_bytes, digest, providers=wished, max_batch=most)
+            model.self_test(golden)
+        except ModelError as error:
+            raise self._rejected(manifest.name, "golden", str(error)) from error
+        return model
+
+    def _check_providers(self, model: Model) -> None:
+        """A provider whose library is missing falls back to the CPU without an error."""
+        for provider in self._providers:
+            if PROVIDERS[provider] not in model.providers:
+                self._note_missing(provider, "it failed to start: is its driver or library there?")
+
+    def _note_missing(self, provider: str, reason: str) -> None:
+        self._metrics.provider_missing.labels(provider).set(1)
+        if self._runtime.required:
+            hint = "install it, or set runtime.required to false"
+            text = f"execution provider {provider!r} is missing: {reason}"
+            raise ModelError(text, where=PROVIDERS_KEY, hint=hint)
+        if provider not in self._missing:
+            self._missing.add(provider)
+            extra = {"provider": provider, "reason": reason}
+            log.warning("execution provider missing", extra=extra)
+
+    def _rejected(self, name: str, reason: str, text: str) -> ModelError:
+        self._metrics.model_rejected.labels(name, reason).inc()
+        return ModelError(text, where=f"model {name}")
+
+    def _show(self, model: Model | None, value: int) -> None:
+        if model is not None:
+            labels = (model.manifest.name, model.manifest.version, model.provider)
+            if value:
+                self._metrics.model_info.labels(*labels).set(value)
+            else:
+                self._metrics.model_info.remove(*labels)
