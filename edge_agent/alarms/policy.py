@@ -24,6 +24,7 @@ Stage: TypeAlias = Literal[
     "health_assessment",
     "prognostics_assessment",
     "advisory_generation",
+    "presentation",
 ]
 
 MAX_SEVERITY: Final = 1000
@@ -36,7 +37,8 @@ class AlarmPolicy:
     """Where an alarm belongs and when it is raised.
 
     path: ISA-95 place enterprise/site/area/line/asset; kind: flood and service are never held by
-    the flood limit; stage: the ISO 13374 block it comes from.
+    the flood limit; stage: the block of ISO 13374 it comes from
+    (`presentation`, the last layer of OSA-CBM, for the delivery of alarms).
     """
 
     asset: str

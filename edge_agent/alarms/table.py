@@ -13,7 +13,7 @@ from edge_agent.alarms.policy import flood_alarm_id, flood_detail
 from edge_agent.alarms.texts import printable
 from edge_agent.alarms.transitions import Event, commands, next_state
 from edge_agent.clock import US_PER_S
-from edge_agent.errors import EdgeAgentError
+from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
 from edge_agent.records import AlarmState, Observation
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class AlarmTable:
             self._restore(replace(alarm))
 
     def observe(self, observation: Observation) -> Sequence[Transition]:
-        """Take note of a condition; NaN says nothing. Raises EdgeAgentError for an unknown id."""
+        """Take note of a condition; NaN says nothing. Raises NotFoundError for an unknown id."""
         if math.isnan(observation.level):
             return _NOTHING
         track = self._tracks.get(observation.alarm_id)
@@ -110,14 +110,14 @@ class AlarmTable:
         return [self._command(track, Event.UNSHELVE, TIMER, now_us) for track in over]
 
     def ack(self, alarm_id: str, actor: str) -> Transition:
-        """Acknowledge; this and all other commands raise EdgeAgentError where they do not fit."""
+        """Acknowledge; EdgeAgentError where a state, NotFoundError where an id does not fit."""
         return self._by_hand(alarm_id, Event.ACK, actor)
 
     def shelve(self, alarm_id: str, duration_s: float, actor: str) -> Transition:
-        """Silence an alarm for at most `limits.shelve_max` seconds."""
+        """Silence an alarm for at most `limits.shelve_max` seconds; else UsageError."""
         longest = self._limits.shelve_max
         if not 0 < duration_s <= longest:  # NaN does not fit either
-            raise EdgeAgentError(
+            raise UsageError(
                 f"cannot shelve for {duration_s:g} s",
                 where=alarm_id,
                 hint=f"more than 0 s and at most {longest:g} s (alarms.shelve_max)",
@@ -280,7 +280,7 @@ class AlarmTable:
     def _policy(self, alarm_id: str) -> AlarmPolicy:
         policy = self._rules(alarm_id)
         if policy is None:
-            raise EdgeAgentError(
+            raise NotFoundError(
                 "no such alarm", where=repr(alarm_id[:200]), hint="`alarms list` shows the ids"
             )
         return policy
