@@ -1,6 +1,6 @@
 // The page's own words. What an alarm says comes from the daemon, in its own set of languages.
 
-const WORDS = {
+export const WORDS = {
   en: {
     alarms: "Alarms", no_alarms: "No alarms.", parked: "Shelved, suppressed, out of service",
     assets: "Assets", no_assets: "No asset found.", search: "Search assets", more: "Show more",

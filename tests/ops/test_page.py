@@ -1,0 +1,226 @@
+"""The status page as an operator sees and uses it, in a real browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from chromium import browsing
+from ops_support import ListStatus, alarm_row, asset_row, link_row, plant_of, serving
+
+from edge_agent.config.types import Secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.slow, pytest.mark.integration]
+
+SHOWN = "document.querySelectorAll('.asset').length > 0"
+CARD = ".alarm[data-alarm='P-042.model']"
+
+
+async def test_assets_alarms_and_connections_are_shown(tmp_path: Path) -> None:
+    async with (
+        serving(plant_of(500)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        alarm = await page.text(CARD)
+        for part in (
+            "critical",
+            "bearing wear, drive end",
+            "unacknowledged",
+            "3 times",
+            "7.81 mm/s",
+        ):
+            assert part in alarm
+        assert await page.js(
+            "[...document.querySelectorAll('.asset')].map(a => a.dataset.asset)[0]"
+        )
+        assert "34 %" in await page.text(".asset[data-asset='P-042']")
+        assert "2.4 / 1" in await page.text(".asset[data-asset='P-042']")
+        assert "118 m³/h" in await page.text(".asset[data-asset='P-042'] .inputs")
+        assert "stale, 15 min" in str(
+            await page.js("document.querySelector('.asset[data-asset=\"P-010\"]').textContent")
+        )
+        side = await page.text("aside")
+        for part in ("plc1", "down, 2 h", "12 waiting", "pump-vibration", "42 %", "3 messages"):
+            assert part in side
+        assert await page.text("#gateway") == "gw-07"
+        assert page.console == []
+
+
+async def test_500_assets_are_shown_in_pages_and_found_by_search(tmp_path: Path) -> None:
+    count = "document.querySelectorAll('.asset').length"
+    async with (
+        serving(plant_of(500)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(f"{count} === 60")
+        assert await page.text("#assets-count") == "60 of 500"
+        await page.js("document.getElementById('more').click()")
+        await page.until(f"{count} === 120")
+        await page.js("search.value = 'P-33'; search.dispatchEvent(new Event('input'))")
+        await page.until(f"{count} === 10")
+        await page.js("search.value = '<nothing>'; search.dispatchEvent(new Event('input'))")
+        await page.until("!document.getElementById('no-assets').hidden")
+
+
+async def test_names_and_texts_from_the_wire_are_inert(tmp_path: Path) -> None:
+    """Markup in any text is shown as it is written, and nothing of it runs or loads."""
+    evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    asset = asset_row(evil, path=f"a/{evil}", note=evil, state=evil, alarms=1)
+    asset["inputs"][0] |= {"name": evil, "unit": evil, "quality": evil}
+    alarm = alarm_row("P-1.model", asset=evil, message={"en": evil}, advice={"en": evil})
+    alarm |= {"priority": "__proto__", "state": evil, "acked_by": evil}
+    alarm["detail"]["contributors"][0] |= {"input": evil, "unit": evil}
+    status = ListStatus([asset], [alarm], troubles=[evil])
+    status.links = [link_row(evil, evil, evil, evil)]
+    async with (
+        serving(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        assert evil in await page.text(".asset strong")
+        assert evil in await page.text(".alarm .message")
+        assert await page.js("document.querySelectorAll('main img, main script').length") == 0
+        assert "owned" not in str(await page.js("document.title"))
+        assert page.console == []
+
+
+async def test_the_page_may_not_run_or_load_anything_foreign(tmp_path: Path) -> None:
+    async with (
+        serving(plant_of(50)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        await page.js(
+            "try { const s = document.createElement('script'); s.textContent = 'window.ran = 1';"
+            " document.body.append(s) } catch {}"
+            "try { document.body.insertAdjacentHTML('beforeend', '<p id=ran>') } catch {}"
+        )
+        assert await page.js("window.ran") is None
+        refused = "fetch('http://127.0.0.1:9/').then(() => 'sent', (e) => String(e))"
+        assert "Failed to fetch" in str(await page.js(refused))
+        assert any("Content Security Policy" in line for line in page.console)
+
+
+async def test_acknowledge_and_shelve(tmp_path: Path) -> None:
+    status = plant_of(50)
+    async with (
+        serving(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        await page.js(f'document.querySelector("{CARD} button").click()')
+        await page.until(f"document.querySelector(\"{CARD} .failure\").textContent !== ''")
+        assert status.commands == []
+
+        await page.js("operator.value = 'Lena'; operator.dispatchEvent(new Event('change'))")
+        await page.js(f'document.querySelector("{CARD} button").click()')
+        await page.until(f'document.querySelector("{CARD} button").hidden')
+        assert "acknowledged" in await page.text(f"{CARD} .state")
+
+        menu = f'document.querySelector("{CARD} select")'
+        await page.js(f"{menu}.selectedIndex = 2; {menu}.dispatchEvent(new Event('change'))")
+        await page.until(f'document.querySelector("#parked {CARD}") !== null')
+        assert status.commands == [
+            ("ack", "P-042.model", "Lena", None),
+            ("shelve", "P-042.model", "Lena", 3600.0),
+        ]
+
+
+async def test_a_refused_command_says_why(tmp_path: Path) -> None:
+    status = plant_of(50)
+    async with (
+        serving(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        status.alarm_rows[0]["state"] = "acked"
+        await page.js("operator.value = 'Lena'")
+        await page.js(f'document.querySelector("{CARD} button").click()')
+        await page.until(f'document.querySelector("{CARD} .failure").textContent.includes("acked")')
+
+
+async def test_a_lost_daemon_is_told_and_a_new_one_is_found(tmp_path: Path) -> None:
+    banner = "document.getElementById('banner')"
+    async with serving(plant_of(50)) as server:
+        port = server.port
+        async with browsing(tmp_path, f"http://127.0.0.1:{port}/") as page:
+            await page.until(SHOWN)
+            assert await page.js(f"{banner}.hidden")
+            await server.stop()
+            await page.until(f"!{banner}.hidden")
+            assert "cannot be reached" in await page.text("#banner")
+            async with serving(plant_of(60), port=port):
+                await page.until(f"{banner}.hidden")
+                await page.until("document.getElementById('assets-count').textContent === '60'")
+
+
+async def test_it_keeps_still_while_it_is_renewed(tmp_path: Path) -> None:
+    """A row that somebody opened stays the same element, and open."""
+    status = plant_of(50)
+    async with (
+        serving(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        await page.js(
+            "row = document.querySelector('.asset[data-asset=\"P-020\"]'); row.open = true"
+        )
+        status.asset_rows[19]["inputs"][0]["value"] = 9.87
+        await page.until("row.textContent.includes('9.87')")
+        assert await page.js("row.isConnected && row.open")
+
+
+async def test_the_browsers_language_decides(tmp_path: Path) -> None:
+    async with (
+        serving(plant_of(50)) as server,
+        browsing(
+            tmp_path, f"http://127.0.0.1:{server.port}/", "--lang=de", "--accept-lang=de-AT,de,en"
+        ) as page,
+    ):
+        await page.until(SHOWN)
+        assert "Lagerverschleiß" in await page.text(CARD)
+        assert "valve partly closed" in await page.text(".alarm[data-alarm='P-007.model']")
+        assert "Quittieren" in await page.text(CARD)
+        assert await page.js("document.documentElement.lang") == "de"
+
+
+@pytest.mark.parametrize("width", [360, 768])
+async def test_it_fits_a_phone(width: int, tmp_path: Path) -> None:
+    async with (
+        serving(plant_of(50)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/", width=width) as page,
+    ):
+        await page.until(SHOWN)
+        assert await page.js("document.documentElement.scrollWidth") <= width
+
+
+async def test_every_word_of_the_page_is_there_in_each_language(tmp_path: Path) -> None:
+    async with (
+        serving(plant_of(50)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        words = await page.js("import('/static/strings.js').then((m) => m.WORDS)")
+    keys = {language: set(known) for language, known in words.items()}
+    assert set(keys) == {"en", "de", "zh", "ja"}
+    assert all(known == keys["en"] for known in keys.values())
+
+
+async def test_the_token_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen from elsewhere: a proxy's header makes the browser here a stranger."""
+    monkeypatch.setenv("HTTP_TOKEN", "correct-horse-battery")
+    async with (
+        serving(plant_of(50), token=Secret(env="HTTP_TOKEN")) as server,
+        browsing(tmp_path, "about:blank") as page,
+    ):
+        await page.call("Network.enable")
+        await page.call("Network.setExtraHTTPHeaders", headers={"X-Forwarded-For": "10.0.0.9"})
+        await page.call("Page.navigate", url=f"http://127.0.0.1:{server.port}/")
+        await page.until("document.getElementById('login')?.hidden === false")
+        await page.js("token.value = 'correct-horse-battery'")
+        await page.js("document.querySelector('#login button').click()")
+        await page.until(SHOWN)
+        assert await page.js("document.getElementById('login').hidden")
