@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-_MAIN: Final = "import sys; from edge_agent.cli import main; sys.exit(main())"
 _STOP_S: Final = 15.0
 _TAIL_BYTES: Final = 2000
 
@@ -25,7 +24,14 @@ async def daemon(config: Path, log: Path) -> AsyncIterator[asyncio.subprocess.Pr
     """Run the daemon, its log in a file; at the end it is stopped, and if need be killed."""
     with log.open("wb") as stream:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _MAIN, "run", "-c", str(config), stdout=stream, stderr=stream
+            sys.executable,
+            "-m",
+            "edge_agent",
+            "run",
+            "-c",
+            str(config),
+            stdout=stream,
+            stderr=stream,
         )
     try:
         yield process
