@@ -10,6 +10,7 @@ import re
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -76,13 +77,13 @@ def run(args: argparse.Namespace) -> int:
     """Ask or command the daemon, print its answer."""
     if args.action == "list":
         rows = _ask(args.url, "/api/alarms", {"state": args.state})
-        _show(rows, _ALARM_COLUMNS, "no alarms", as_json=args.json)
+        _show(rows, _ALARM_COLUMNS, args, none="no alarms")
     elif args.action == "history":
         query = {"asset": args.asset, "alarm_id": args.alarm_id, "limit": args.limit}
         rows = _ask(args.url, "/api/alarms/history", query)
-        _show(rows, _HISTORY_COLUMNS, "no history", as_json=args.json)
+        _show(rows, _HISTORY_COLUMNS, args, none="no history")
     else:
-        _show([_command(args)], _ALARM_COLUMNS, "", as_json=args.json)
+        _show([_command(args)], _ALARM_COLUMNS, args)
     return 0
 
 
@@ -138,9 +139,7 @@ def _ask(url: str, path: str, query: Mapping[str, Any]) -> list[Row]:
 
 
 def _request(url: str, path: str, body: Row | None = None) -> Any:  # noqa: ANN401 (any JSON)
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError("not an address of a daemon", where=url, hint=f"such as {URL}")
+    _check(url)
     data = None if body is None else json.dumps(body).encode()
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
     if os.environ.get(TOKEN):
@@ -153,10 +152,20 @@ def _request(url: str, path: str, body: Row | None = None) -> Any:  # noqa: ANN4
     except urllib.error.HTTPError as refusal:
         with refusal:
             raise _refused(refusal, url) from None
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         hint = "is the daemon running, with http enabled, at this --url?"
         raise ConnectError(f"no answer: {reason}", where=url, hint=hint) from error
+
+
+def _check(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError("not an address of a daemon", where=url, hint=f"such as {URL}")
 
 
 def _decode(body: bytes, url: str) -> Any:  # noqa: ANN401 (any JSON)
@@ -165,7 +174,11 @@ def _decode(body: bytes, url: str) -> Any:  # noqa: ANN401 (any JSON)
             return json.loads(body)
     except ValueError:
         pass
-    raise EdgeAgentError("what answers there is not edge-agent", where=url)
+    raise _not_ours(url)
+
+
+def _not_ours(url: str) -> EdgeAgentError:
+    return EdgeAgentError("what answers there is not edge-agent", where=url)
 
 
 def _refused(refusal: urllib.error.HTTPError, url: str) -> EdgeAgentError:
@@ -189,16 +202,18 @@ def _login() -> str:
 # Printing -----------------------------------------------------------------------------------------
 
 
-def _show(rows: list[Row], columns: Mapping[str, Any], none: str, *, as_json: bool) -> None:
-    if as_json:
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
-        return
-    if not rows:
-        print(none)
-        return
-    table = [list(columns), *([_shown(cell(row)) for cell in columns.values()] for row in rows)]
-    for line in _aligned(table):
+def _show(
+    rows: Sequence[Row], columns: Mapping[str, Any], args: argparse.Namespace, none: str = ""
+) -> None:
+    try:
+        cells = [[_shown(cell(row)) for cell in columns.values()] for row in rows]
+    except (KeyError, TypeError, AttributeError):
+        raise _not_ours(args.url) from None
+    if args.json:
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    else:
+        lines = _aligned([list(columns), *cells]) if rows else [none]
+    for line in lines:
         print(line)
 
 
@@ -243,7 +258,7 @@ _ALARM_COLUMNS: Final = {
     "MESSAGE": _message,
 }
 _HISTORY_COLUMNS: Final = {
-    "TIME": lambda row: _when(row["at_us"] / 1000),
+    "TIME": lambda row: _when(row["at_ms"] if "at_ms" in row else row["at_us"] / 1000),
     "TRANSITION": lambda row: row["transition"],
     "STATE": lambda row: row["alarm"]["state"],
     "BY": lambda row: row["actor"] or "-",

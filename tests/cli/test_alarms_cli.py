@@ -1,0 +1,339 @@
+"""`edge-agent alarms` against the daemon's real HTTP server, alarm table and store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edge_agent.alarms import AlarmPolicy, AlarmTable, load_texts, to_json
+from edge_agent.cli import main
+from edge_agent.cli.alarms import COMMANDS, STATES, seconds
+from edge_agent.clock import FakeClock
+from edge_agent.config.schema import AlarmRule, Alarms, Duration, Http
+from edge_agent.ops import status
+from edge_agent.ops.http import HttpServer
+from edge_agent.ops.metrics import Metrics
+from edge_agent.records import Alarm, AlarmState, Detail, Observation, Transition
+from edge_agent.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+RULE = AlarmRule(off_delay=Duration(0), message={"en": "{asset} shakes", "de": "{asset} wackelt"})
+NOW_US = 1_767_225_600_000_000
+
+
+class Plant:
+    """As much of a daemon as has alarms: the real table and the real store behind the API."""
+
+    def __init__(self, path: Path) -> None:
+        self.clock = FakeClock(NOW_US)
+        self.store = Store.open(path, max_bytes=16 << 20, history_days=1, clock=self.clock)
+        self.table = AlarmTable(policy_of, Alarms(), self.clock)
+        self.texts = load_texts(Alarms())
+        self.keep(*self.table.observe(Observation("P-1.pump", 2.0, NOW_US, Detail("anomaly"))))
+        self.keep(*self.table.observe(Observation("P-2.pump", 9.0, NOW_US, Detail("anomaly"))))
+
+    def keep(self, *transitions: Transition) -> None:
+        self.store.commit(transitions, [])
+
+    def alarms(self, state: str | None) -> list[dict[str, Any]]:
+        found = self.table.active() if state is None else self.table.all()
+        return [self.row(alarm) for alarm in found if state in {None, "all", alarm.state}]
+
+    async def history(
+        self, asset: str | None, alarm_id: str | None, limit: int
+    ) -> list[dict[str, Any]]:
+        return self.store.history(asset=asset, alarm_id=alarm_id, limit=limit)
+
+    async def command(
+        self, kind: str, alarm_id: str, actor: str, duration_s: float | None
+    ) -> dict[str, Any]:
+        more = () if duration_s is None else (duration_s,)
+        made: Transition = getattr(self.table, kind)(alarm_id, *more, actor)
+        self.keep(made)
+        return self.row(made.alarm)
+
+    def row(self, alarm: Alarm) -> dict[str, Any]:
+        return to_json(alarm) | {"message": self.texts.message(alarm, RULE)}
+
+
+def policy_of(alarm_id: str) -> AlarmPolicy | None:
+    asset = alarm_id.split(".", 1)[0]
+    return AlarmPolicy(asset, f"e/s/a/l/{asset}", RULE) if asset.startswith("P-") else None
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Iterator[Plant]:
+    made = Plant(tmp_path / "store.db")
+    yield made
+    made.store.close()
+
+
+@asynccontextmanager
+async def served(plant: Plant) -> AsyncIterator[str]:
+    """The address of a running server; the command runs on a thread of its own."""
+    server = HttpServer(Http(port=0), plant, Metrics())  # type: ignore[arg-type]
+    await server.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        await server.stop()
+
+
+async def call(url: str, action: str, *words: str) -> int:
+    return await asyncio.to_thread(main, ["alarms", action, "--url", url, *words])
+
+
+async def test_list_is_an_aligned_table(
+    plant: Plant, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line an alarm, columns below their names, the message last and in the user's language."""
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    async with served(plant) as url:
+        assert await call(url, "list") == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["PRIORITY", "STATE", "SINCE", "COUNT", "ALARM", "BY", "MESSAGE"]
+    assert [line[head.index("ALARM") :].split(maxsplit=2) for line in lines] == [
+        ["P-1.pump", "-", "P-1 wackelt"],
+        ["P-2.pump", "-", "P-2 wackelt"],
+    ]
+    assert [line.split()[:2] for line in lines] == [["high", "unack"], ["critical", "unack"]]
+
+
+async def test_list_says_when_there_is_nothing(
+    plant: Plant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with served(plant) as url:
+        assert await call(url, "list", "--state", "shelved") == 0
+        assert await call(url, "list", "--state", "shelved", "--json") == 0
+    assert capsys.readouterr().out == "no alarms\n"
+
+
+async def test_list_as_json_is_one_alarm_a_line(
+    plant: Plant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with served(plant) as url:
+        assert await call(url, "list", "--state", "all", "--json") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows == plant.alarms("all")
+
+
+async def test_ack_and_shelve_and_unshelve(
+    plant: Plant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with served(plant) as url:
+        assert await call(url, "ack", "P-1.pump", "--by", "anna") == 0
+        acked = plant.table.get("P-1.pump")
+        assert await call(url, "shelve", "P-2.pump", "--for", "90m", "--by", "anna") == 0
+        shelved = plant.table.get("P-2.pump")
+        assert await call(url, "unshelve", "P-2.pump", "--by", "anna") == 0
+    assert acked is not None
+    assert (acked.state, acked.acked_by) == (AlarmState.ACKED, "anna")
+    assert shelved is not None
+    assert shelved.shelved_until_us == NOW_US + 5400 * 1_000_000
+    lines = capsys.readouterr().out.splitlines()
+    assert "acked" in lines[1]
+    assert "anna" in lines[1]
+    assert "shelved until " in lines[3]
+    assert "unack" in lines[5]
+
+
+@pytest.mark.parametrize(
+    ("commands", "state"),
+    [
+        (["suppress"], AlarmState.SUPPRESSED),
+        (["suppress", "unsuppress"], AlarmState.UNACK),
+        (["remove-from-service"], AlarmState.OUT_OF_SERVICE),
+        (["remove-from-service", "return-to-service"], AlarmState.UNACK),
+    ],
+)
+async def test_the_other_commands(plant: Plant, commands: list[str], state: AlarmState) -> None:
+    async with served(plant) as url:
+        for command in commands:
+            assert await call(url, command, "P-1.pump", "--by", "anna") == 0
+    alarm = plant.table.get("P-1.pump")
+    assert alarm is not None
+    assert alarm.state is state
+
+
+async def test_who_says_nothing_is_the_login(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "berta")
+    async with served(plant) as url:
+        assert await call(url, "ack", "P-1.pump") == 0
+    alarm = plant.table.get("P-1.pump")
+    assert alarm is not None
+    assert alarm.acked_by == "berta"
+
+
+async def test_history(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    """The newest first, filtered by the server."""
+    plant.keep(plant.table.ack("P-1.pump", "anna"))
+    async with served(plant) as url:
+        assert await call(url, "history", "--alarm", "P-1.pump") == 0
+        table = capsys.readouterr().out.splitlines()
+        assert await call(url, "history", "--asset", "P-2", "--limit", "1", "--json") == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        assert await call(url, "history", "--asset", "P-9") == 0
+    assert [row.split()[2:] for row in table[1:]] == [
+        ["ack", "acked", "anna", "P-1.pump"],
+        ["raise", "unack", "-", "P-1.pump"],
+    ]
+    assert json.loads(line)["alarm_id"] == "P-2.pump"
+    assert capsys.readouterr().out == "no history\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["ack", "Q-9.x", "--by", "me"], 1, "no such alarm"),
+        (["ack", "../../metrics", "--by", "me"], 1, ""),
+        (["unshelve", "P-1.pump", "--by", "me"], 1, "cannot unshelve: the alarm is unack"),
+        (["shelve", "P-1.pump", "--for", "9h", "--by", "me"], 2, "cannot shelve for 32400 s"),
+        (["ack", "P-1.pump", "--by", "x" * 200], 2, "by is longer than"),
+        (["history", "--limit", "-1"], 2, "limit is no whole number"),
+    ],
+)
+async def test_a_refusal_is_one_line_in_the_daemons_words(
+    plant: Plant, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
+) -> None:
+    async with served(plant) as url:
+        assert await call(url, *words) == code
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    assert line.startswith(url)
+    assert said in line
+
+
+async def test_a_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    with foreign(lambda handler: seen.append(handler.headers.get("Authorization", ""))) as url:
+        monkeypatch.setenv("EDGE_AGENT_TOKEN", "0123456789abcdef")
+        await call(url, "list")
+        monkeypatch.delenv("EDGE_AGENT_TOKEN")
+        await call(url, "list")
+    assert seen == ["Bearer 0123456789abcdef", ""]
+
+
+def test_states_and_commands_are_the_servers() -> None:
+    assert STATES == (*AlarmState, "all")
+    assert [name.replace("-", "_") for name in COMMANDS] == list(status.COMMANDS)
+
+
+# What answers there is something else -------------------------------------------------------------
+
+
+class foreign:  # noqa: N801 (used as a context manager)
+    """A server that is no edge-agent: `act` sees each request, then `body` is the answer."""
+
+    def __init__(
+        self, act: Any = None, *, status: int = 200, body: bytes = b"[]", **headers: str
+    ) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if act is not None:
+                    act(self)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> str:
+        self.thread.start()
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def __exit__(self, *_exc: object) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+def refused(capsys: pytest.CaptureFixture[str], url: str) -> str:
+    """The one line that `list` says when it fails."""
+    assert main(["alarms", "list", "--url", url]) in {1, 2}
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, b"<html>", "what answers there is not edge-agent"),
+        (200, b"\xff\xfe", "what answers there is not edge-agent"),
+        (200, b'{"a": 1}', "what answers there is not edge-agent"),
+        (200, b"[1]", "what answers there is not edge-agent"),
+        (500, b"oops", "HTTP 500"),
+        (503, b'{"error": "tired\\u001b[2J", "hint": "wait"}', "tired?[2J (wait)"),
+        (404, b"[]", "HTTP 404"),
+    ],
+)
+def test_a_foreign_answer_is_one_line(
+    capsys: pytest.CaptureFixture[str], status: int, body: bytes, said: str
+) -> None:
+    with foreign(status=status, body=body) as url:
+        assert said in refused(capsys, url)
+
+
+def test_a_redirect_does_not_carry_the_token_away(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_AGENT_TOKEN", "secret")
+    visits: list[str] = []
+    with (
+        foreign(lambda handler: visits.append(handler.path)) as elsewhere,
+        foreign(status=302, Location=elsewhere) as url,
+    ):
+        assert "HTTP 302" in refused(capsys, url)
+    assert visits == []
+
+
+def test_no_proxy_is_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with foreign() as url:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+        assert main(["alarms", "list", "--url", url]) == 0
+    assert capsys.readouterr().out == "no alarms\n"
+
+
+def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with foreign() as url:
+        pass
+    assert "no answer: " in (line := refused(capsys, url))
+    assert "is the daemon running" in line
+
+
+@pytest.mark.parametrize("url", ["", "gateway:9460", "file:///etc/passwd", "http://", "http://[x"])
+def test_an_address_that_is_none(capsys: pytest.CaptureFixture[str], url: str) -> None:
+    assert "not an address of a daemon" in refused(capsys, url)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172800)]
+)
+def test_durations(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "90", "h", "-1h", "1e9h", "inf", "1h30m", "9" * 99 + "s"])
+def test_what_is_no_duration(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    assert main(["alarms", "shelve", "P-1.pump", f"--for={text}"]) == 2
+    assert "is not a duration such as" in capsys.readouterr().err
