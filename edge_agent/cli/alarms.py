@@ -10,15 +10,17 @@ import re
 import time
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from edge_agent.errors import ConnectError, EdgeAgentError, NotFoundError, UsageError
+from edge_agent.errors import ConnectError, EdgeAgentError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from http.client import HTTPMessage
+    from http import HTTPStatus
+from http.client import HTTPMessage
     from typing import IO
 
 HELP = "List the running daemon's alarms, acknowledge and shelve them, read their history."
@@ -188,8 +190,8 @@ def _refused(refusal: urllib.error.HTTPError, url: str) -> EdgeAgentError:
         text, hint = _shown(said["error"]), _shown(said.get("hint", ""))
     except (ValueError, TypeError, KeyError, AttributeError, OSError):
         text, hint = f"HTTP {refusal.code}", "is this --url that of an edge-agent?"
-    kinds = {400: UsageError, 404: NotFoundError}
-    return kinds.get(refusal.code, EdgeAgentError)(text, where=url, hint=hint)
+    kind = UsageError if refusal.code == HTTPStatus.BAD_REQUEST else EdgeAgentError
+    return kind(text, where=url, hint=hint)
 
 
 def _login() -> str:
