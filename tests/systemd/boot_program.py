@@ -1,0 +1,93 @@
+"""Stands in for `edge-agent` under a booted systemd: all that the daemon asks of its sandbox.
+
+Imports everything, runs a model, writes the store's file, forks a child with a memory limit, serves
+HTTP, then notifies. A file `exit` in the state directory holds the code to leave with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp.web
+import asyncua
+import numpy as np
+import onnx
+import onnxruntime
+import orjson
+import paho.mqtt.client
+import yaml
+from ops_support import ListStatus, serving
+
+from edge_agent.ops import logs, notify
+
+LIBRARIES = (aiohttp, asyncua, onnxruntime, orjson, paho, yaml)
+
+
+def run_model() -> float:
+    """One matrix product in ONNX Runtime, on two threads so that it sets affinities."""
+    weights = onnx.numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
+    ends = [onnx.helper.make_tensor_value_info(name, 1, ["n", 64]) for name in "xy"]
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [weights])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 10
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return float(session.run(None, {"x": np.ones((3, 64), np.float32)})[0].sum())
+
+
+def use_the_sandbox() -> None:
+    """Everything but the network; an exception ends the program with 1."""
+    assert run_model() == 3 * 64 * 64
+    with sqlite3.connect("probe.db") as store:
+        store.execute("PRAGMA journal_mode=WAL")
+        store.execute("CREATE TABLE IF NOT EXISTS t (a)")
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_AS, (1 << 30, 1 << 30))"
+    subprocess.run([sys.executable, "-c", limit], check=True)
+    assert socket.getaddrinfo("127.0.0.1", 1883)
+    for forbidden in ("/etc/edge-agent.probe", "/usr/edge-agent.probe"):
+        try:
+            Path(forbidden).write_text("x")
+        except OSError:
+            continue
+        raise AssertionError(forbidden)
+
+
+async def serve() -> None:
+    """Like the daemon: ready, a reload at each SIGHUP, an end at SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    async with serving(ListStatus(), port=9460):
+        notify.status(f"uid {os.getuid()}, watchdog every {notify.watchdog_interval_s()} s")
+        notify.ready()
+        await stop.wait()
+    notify.stopping()
+
+
+def reload() -> None:
+    """Tell systemd, and leave a trace."""
+    notify.reloading()
+    Path("reloaded").touch()
+    notify.ready()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "check":
+        sys.exit(78 if Path("broken").exists() else 0)
+    if Path("exit").exists():
+        sys.exit(int(Path("exit").read_text()))
+    logs.setup("info")
+    use_the_sandbox()
+    asyncio.run(serve())
