@@ -107,6 +107,8 @@ FAULTS: Final = {
     "stuck_sensor": Fault("bearing temperature sensor is stuck", "bearing_temperature", 1e-9),
     "lost_sensor": Fault("vibration sensor is lost", "vibration", 1e-9),
 }
+_WARM_UP_S: Final = 3600.0
+_WARM_UP_STEP_S: Final = 10.0
 _WORN_MM_S: Final = 5.0
 _WORN_K: Final = 35.0
 _CLOGGED_M: Final = 8.0  # times the clean strainer's
@@ -122,19 +124,18 @@ class PumpPlant:
     """
 
     def __init__(self, pumps: int, seed: int = 1) -> None:
-        self.time_s = 0.0
+        self.time_s = -_WARM_UP_S
         self._random = np.random.default_rng(seed)
         self._phase = self._random.uniform(0, 2 * np.pi, (3, pumps))
         self._build = self._random.normal(1.0, 0.02, (3, pumps))  # no two pumps are alike
         self._onset_s = {name: np.full(pumps, np.inf) for name in FAULTS}
         self._speed = self._wanted_speed()
         self._flow = np.full(pumps, BEST_M3H)
-        self._bearing_c = np.full(pumps, HALL_C)
+        self._bearing_c = np.full(pumps, HALL_C + sum(FRICTION_K))
         self._true = np.zeros((pumps, len(NAMES)))
         self._readings = np.zeros((pumps, len(NAMES)))
-        for _ in range(3):  # head, flow and NPSH depend on each other
-            self._move(np.inf)
-        self._measure()
+        while self.time_s < 0:
+            self.step(_WARM_UP_STEP_S)
 
     def inject(self, pump: int, fault: str) -> None:
         """Let a fault begin now."""
