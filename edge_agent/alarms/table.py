@@ -102,12 +102,11 @@ class AlarmTable:
 
     def tick(self, now_us: int) -> Sequence[Transition]:
         """End the shelvings whose time is over by the gateway's clock."""
-        over = [
-            track
-            for track in self._tracks.values()
-            if track.alarm.state is AlarmState.SHELVED and track.alarm.shelved_until_us <= now_us
-        ]
-        return [self._command(track, Event.UNSHELVE, TIMER, now_us) for track in over]
+        shelved = (t for t in self._tracks.values() if t.alarm.state is AlarmState.SHELVED)
+        over = [t for t in shelved if t.alarm.shelved_until_us <= now_us]
+        # An asset that announces itself may not have done so yet: its alarms wait for their rules.
+        known = [t for t in over if self._rules(t.alarm.alarm_id) is not None]
+        return [self._command(track, Event.UNSHELVE, TIMER, now_us) for track in known]
 
     def ack(self, alarm_id: str, actor: str) -> Transition:
         """Acknowledge; EdgeAgentError where a state, NotFoundError where an id does not fit."""

@@ -19,8 +19,7 @@ from edge_agent.errors import ConnectError, EdgeAgentError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from http import HTTPStatus
-from http.client import HTTPMessage
+    from http.client import HTTPMessage
     from typing import IO
 
 HELP = "List the running daemon's alarms, acknowledge and shelve them, read their history."

@@ -9,7 +9,7 @@ from alarm_helpers import QUICK, Desk, blaming, us
 
 from edge_agent.alarms.policy import priority, severity
 from edge_agent.config.schema import AlarmRule, Duration
-from edge_agent.errors import EdgeAgentError
+from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
 from edge_agent.records import Alarm, AlarmState, Ne107
 
 RAISE, CLEAR, UPDATE = "P-1.a raise", "P-1.a clear", "P-1.a update"
@@ -326,7 +326,7 @@ def test_shelving_ends_by_the_gateways_clock() -> None:
 @pytest.mark.parametrize("duration_s", [0, -1, math.nan, math.inf, 28801])
 def test_a_shelving_has_bounds(duration_s: float) -> None:
     desk = Desk()
-    with pytest.raises(EdgeAgentError, match=r"P-1\.a: cannot shelve.*at most 28800 s"):
+    with pytest.raises(UsageError, match=r"P-1\.a: cannot shelve.*at most 28800 s"):
         desk.table.shelve("P-1.a", duration_s, "me")
 
 
@@ -338,6 +338,11 @@ def test_unknown_or_unusable_ids_are_refused(alarm_id: str) -> None:
     with pytest.raises(EdgeAgentError):
         desk.see(2.0, 0, alarm_id)
     assert desk.table.all() == []
+
+
+def test_an_id_without_a_rule_is_not_found() -> None:
+    with pytest.raises(NotFoundError, match="'Q-9\\.x': no such alarm"):
+        Desk().table.ack("Q-9.x", "me")
 
 
 def test_the_actor_is_cut_to_one_printable_line() -> None:
@@ -392,6 +397,19 @@ def test_alarms_without_a_rule_are_retired() -> None:
     assert desk.table.retire() == []
     assert desk.table.watched == {"P-1.b"}
     assert desk.table.get("P-1.a") is None
+
+
+def test_restored_alarms_wait_for_their_rules() -> None:
+    """An asset that announces itself is unknown after a restart, its alarms are not forgotten."""
+    old = Desk()
+    old.see(2.0, 0)
+    old.table.shelve("P-1.a", 60, "me")
+    new = Desk(restored=old.table.all())
+    new.plant.gone = {"P-1.a"}
+    assert new.table.tick(us(60)) == []
+    assert new.alarm() == old.alarm()
+    new.plant.gone = set()
+    assert [each.kind for each in new.table.tick(us(60))] == ["unshelve"]
 
 
 def test_what_the_table_shows() -> None:
