@@ -50,6 +50,7 @@ class Metrics:
         self.source_reconnects = counter("source_reconnects", "Connections lost.", "source")
         self.sink_up = gauge("sink_up", "1 while the sink confirms deliveries.", "sink")
         self.sink_failures = counter("sink_failures", "Deliveries refused.", "sink", "reason")
+        self.commands = counter("commands", "Commands from the bus.", "sink", "outcome")
         self.inputs_stale = gauge("inputs_stale", "Inputs now stale or bad.", "asset")
         self.windows = counter("windows", "Windows by outcome.", "model", "outcome")
         self.inference_seconds = histogram(

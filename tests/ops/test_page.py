@@ -224,3 +224,15 @@ async def test_the_token_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.M
         await page.js("document.querySelector('#login button').click()")
         await page.until(SHOWN)
         assert await page.js("document.getElementById('login').hidden")
+
+
+async def test_two_rows_of_one_name_stay_two(tmp_path: Path) -> None:
+    status = ListStatus([asset_row("P-1"), asset_row("P-1")])
+    async with (
+        serving(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        for value in (1.25, 2.25, 3.25):
+            status.asset_rows[1]["inputs"][0]["value"] = value
+            await page.until(f"document.getElementById('assets').textContent.includes('{value}')")
+            assert await page.js("document.querySelectorAll('.asset').length") == 2

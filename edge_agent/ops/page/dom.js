@@ -36,7 +36,8 @@ export class Keyed {
     const before = this.parts;
     this.parts = new Map();
     for (const row of rows) {
-      const key = keyOf(row);
+      let key = keyOf(row);
+      while (this.parts.has(key)) key += "+"; // two of one name are two rows all the same
       const part = before.get(key) ?? this.create(row);
       before.delete(key);
       part.update(row);
