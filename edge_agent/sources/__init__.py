@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from edge_agent.sources import opcua, replay
+from edge_agent.sources import mqtt, opcua, replay
+from edge_agent.sources.mqtt import MqttSource, MqttSourceConfig
 from edge_agent.sources.opcua import OpcUaSource, OpcUaSourceConfig
 from edge_agent.sources.replay import Recording, ReplayConfig, ReplaySource
 
@@ -30,6 +31,7 @@ class SourceType(NamedTuple):
 
 # What a config's `type:` may be.
 SOURCES: Final[Mapping[str, SourceType]] = {
+    "mqtt": SourceType(MqttSourceConfig, MqttSource, mqtt.probe),
     "opcua": SourceType(OpcUaSourceConfig, OpcUaSource, opcua.probe),
     "replay": SourceType(ReplayConfig, ReplaySource, replay.probe),
 }

@@ -1,0 +1,162 @@
+"""What the config says about an MQTT source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path  # noqa: TC003 (the loader asks for the types of fields)
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
+
+from edge_agent.config.schema import Duration, Size
+from edge_agent.config.types import Between, Secret
+from edge_agent.errors import ConfigError
+from edge_agent.sources._payload_spec import Format, Payload
+from edge_agent.sources._topics import Pattern, compile_pattern, unknown_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+PACKET_HEAD_BYTES: Final = 4096  # room for topic and properties beside the payload
+MAX_PACKET_BYTES: Final = 268_435_455  # MQTT 5, 1.5.5
+
+
+class Protocol(StrEnum):
+    """Version of MQTT; `auto` is 5, and 3.1.1 where the broker has no 5."""
+
+    AUTO = "auto"
+    V5 = "5"
+    V311 = "3.1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM. Without `ca` the system's authorities are trusted."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Contradictions, as (key, message)."""
+        if self.key is not None and self.cert is None:
+            yield "key", "a key needs its certificate: cert"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Topics of one kind: `plant/{line}/{asset}/{signal}`.
+
+    A placeholder matches one level. Where neither `signal` nor a placeholder {signal} says which
+    signal a topic is, a payload is an object (or CSV columns) with the signals of its asset.
+    """
+
+    topic: str
+    qos: Annotated[int, Between(0, 2)] = 1
+    asset: str = ""  # an id, or a format of placeholders such as "{line}-{asset}"
+    signal: str = ""  # a name, or a format
+    template: str = ""  # assets that the config does not name are made from it
+    payload: Payload = field(default_factory=Payload)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Contradictions, as (key, message)."""
+        try:
+            names = compile_pattern(self.topic).names
+        except ConfigError as error:
+            yield "topic", str(error)
+            return
+        for key, text in (("asset", self.asset_format), ("signal", self.signal)):
+            for name in unknown_names(text, names):
+                yield key, f"the topic has no placeholder {{{name}}}"
+        if self.payload.format is not Format.JSON and not self.signal_format:
+            if self.payload.format is not Format.CSV:
+                yield "payload.format", "binary samples need a {signal} in the topic, or signal"
+            elif not self.payload.columns:
+                yield "payload.columns", "name them, where the topic names no {signal}"
+
+    @property
+    def pattern(self) -> Pattern:
+        """The topic, compiled."""
+        return compile_pattern(self.topic)
+
+    @property
+    def asset_format(self) -> str:
+        """How an asset's id is made from the placeholders."""
+        return self.asset or "{asset}"
+
+    @property
+    def signal_format(self) -> str:
+        """How a signal's name is made from the placeholders; empty on topics of a whole asset."""
+        return self.signal or ("{signal}" if "signal" in self.pattern.names else "")
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSourceConfig:
+    """An MQTT broker as a source."""
+
+    url: str
+    subscribe: tuple[Subscription, ...]
+    username: str = ""
+    password: Secret | None = None
+    tls: Tls = field(default_factory=Tls)
+    client_id: str = ""  # default: edge-agent-<gateway>-<source>
+    keepalive: Annotated[Duration, Between(5, 65_535)] = Duration(30)
+    session_expiry: Annotated[Duration, Between(0, 0xFFFF_FFFE)] = Duration(3600)
+    protocol: Protocol = Protocol.AUTO
+    share: str = ""  # a group whose members share the messages (MQTT 5, 4.8.2)
+    max_payload: Annotated[Size, Between(1024, MAX_PACKET_BYTES - PACKET_HEAD_BYTES)] = Size(
+        1 << 20
+    )
+    coalesce: Annotated[Duration, Between(0, 1)] = Duration(0.005)  # rest between two reads
+    stale_after: Duration = Duration(30)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Contradictions, as (key, message)."""
+        yield from _url_problems(self.url)
+        if not self.subscribe:
+            yield "subscribe", "is empty: no value would arrive"
+        if self.password is not None and not self.username:
+            yield "password", "needs a username"
+        if self.share and self.protocol is Protocol.V311:
+            yield "share", "shared subscriptions need MQTT 5"
+        if set(self.share) & set("/+#"):
+            yield "share", "has no '/', '+' or '#'"
+        if self.tls != Tls() and not self.url.startswith("mqtts:"):
+            yield "tls", "has no effect without mqtts://"
+
+    @property
+    def host(self) -> str:
+        """The broker's name or address."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The broker's TCP port."""
+        parts = urlsplit(self.url)
+        return parts.port or PORTS[parts.scheme]
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS is used."""
+        return urlsplit(self.url).scheme == "mqtts"
+
+    @property
+    def max_packet_bytes(self) -> int:
+        """The largest packet that is taken."""
+        return int(self.max_payload) + PACKET_HEAD_BYTES
+
+
+def _url_problems(url: str) -> Iterator[tuple[str, str]]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        yield "url", str(error)
+        return
+    if parts.scheme not in PORTS or not parts.hostname or port == 0:
+        yield "url", "write mqtt://host:port or mqtts://host:port"
+    elif parts.username is not None:
+        yield "url", "credentials have keys of their own: username, password"
+    elif parts.path.strip("/") or parts.query or parts.fragment:
+        yield "url", "has nothing after the port"

@@ -1,0 +1,132 @@
+"""From the messages of one read to the intake: together where they are alike, else one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_agent.records import columns
+from edge_agent.sources._mqtt_columns import UNFIT, Batch
+from edge_agent.sources._payload import decode
+from edge_agent.sources._readings import Readings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prometheus_client import Counter
+
+    from edge_agent.records import Columns, Intake
+    from edge_agent.sources._mqtt_frames import Messages
+    from edge_agent.sources._mqtt_routes import Route, Routes
+    from edge_agent.sources._refusals import Refusals
+
+    # topic, payload, whether it was retained
+    Careful = list[tuple[bytes, bytes, bool]]
+
+
+@dataclass(slots=True)
+class _Pile:
+    """Messages of one batch."""
+
+    rows: list[int] = field(default_factory=list)
+    topics: list[bytes] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
+
+
+class Decoder:
+    """Turns messages into values of the intake, and counts them."""
+
+    def __init__(
+        self, routes: Routes, refusals: Refusals, intake: Intake, received: Counter
+    ) -> None:
+        self._routes = routes
+        self._refusals = refusals
+        self._intake = intake
+        self._received = received
+        self._main: Batch | None = None  # where most of the last mixed read went
+
+    def take(self, messages: Messages, arrival_us: int) -> None:
+        """Hand a read's messages to the intake; what cannot be used is counted, never raised."""
+        for topic in messages.too_large:
+            self._refusals.note("too_large", topic, "larger than max_payload")
+        topics = messages.topics
+        if not topics:
+            return
+        if self._main is not None and not messages.retained:
+            try:
+                rows = list(map(self._main.rows.__getitem__, topics))
+            except KeyError:
+                pass
+            else:
+                self._together(self._main, rows, topics, messages.payloads, arrival_us)
+                return
+        self._sort(messages, arrival_us)
+
+    def _sort(self, messages: Messages, arrival_us: int) -> None:
+        piles: dict[Batch, _Pile] = {}
+        careful: Careful = []
+        retained = set(messages.retained)
+        for n, topic in enumerate(messages.topics):
+            route = self._routes.find(topic)
+            if route is None:
+                continue
+            payload = messages.payloads[n]
+            if route.batch is None or n in retained:
+                careful.append((topic, payload, n in retained))
+                continue
+            pile = piles.setdefault(route.batch, _Pile())
+            pile.rows.append(route.batch.rows[topic])
+            pile.topics.append(topic)
+            pile.payloads.append(payload)
+        self._one_by_one(careful, arrival_us)
+        for batch, pile in piles.items():
+            self._together(batch, pile.rows, pile.topics, pile.payloads, arrival_us)
+        if piles:
+            self._main = max(piles, key=lambda batch: len(piles[batch].rows))
+
+    def _together(
+        self,
+        batch: Batch,
+        rows: Sequence[int],
+        topics: list[bytes],
+        payloads: list[bytes],
+        arrival_us: int,
+    ) -> None:
+        try:
+            values = batch.decode(rows, payloads, arrival_us)
+        except UNFIT:
+            pairs = zip(topics, payloads, strict=True)
+            self._one_by_one([(topic, payload, False) for topic, payload in pairs], arrival_us)
+        else:
+            self._deliver(values)
+
+    def _one_by_one(self, messages: Careful, arrival_us: int) -> None:
+        out = Readings(arrival_us)
+        for topic, payload, retained in messages:
+            route = self._routes.find(topic)
+            if route is not None:
+                self._read(topic, payload, route, out, retained=retained)
+        if out.signal:
+            status = np.array(out.status, np.uint32)
+            self._deliver(columns(out.signal, out.time_us, out.value, status))  # type: ignore[arg-type]
+        for block in out.blocks:
+            self._received.inc(len(block.samples))
+            self._intake.append_block(block)
+
+    def _read(
+        self, topic: bytes, payload: bytes, route: Route, out: Readings, *, retained: bool
+    ) -> None:
+        decode(payload, out, route.target, route.spec, retained=retained)
+        for error in out.refused:
+            self._refusals.note(error.reason, topic, error.message)
+        if out.unknown and not route.unknown_noted:
+            route.unknown_noted = True
+            self._refusals.note("unknown_signal", topic, f"nobody wants {out.unknown[:100]!r}")
+        if not retained:
+            self._routes.judge(topic, route, odd=out.odd, timed=out.timed)
+
+    def _deliver(self, values: Columns) -> None:
+        self._received.inc(len(values))
+        self._intake.append(values)

@@ -1,0 +1,67 @@
+"""Time stamps on the wire to microseconds since the epoch."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.errors import DecodeError
+from edge_agent.sources._payload_spec import TimeUnit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MIN_TIME_US: Final = 631_152_000_000_000  # 1990-01-01
+MAX_TIME_US: Final = 4_102_444_800_000_000  # 2100-01-01
+_UNIT_US: Final = {TimeUnit.S: 1e6, TimeUnit.MS: 1e3, TimeUnit.US: 1.0, TimeUnit.NS: 1e-3}
+# Of the four units, one at most makes a number a time of 1990 to 2100; these limits part them.
+_AUTO_LIMITS: Final = (1e11, 1e14, 1e17)
+_AUTO_US: Final = (1e6, 1e3, 1.0, 1e-3)
+_AUTO_LIMITS_ARRAY: Final = np.array(_AUTO_LIMITS)
+_AUTO_US_ARRAY: Final = np.array(_AUTO_US)
+
+
+def times_us(times: NDArray[np.float64], unit: TimeUnit) -> NDArray[np.int64]:
+    """Time stamps [n] of a numeric unit as microseconds [n]; DecodeError if one is unreasonable."""
+    factor = _UNIT_US.get(unit)
+    with np.errstate(over="ignore"):
+        if factor is not None:
+            scaled = times * factor
+        else:
+            scaled = times * _AUTO_US_ARRAY[_AUTO_LIMITS_ARRAY.searchsorted(times)]
+    if not ((scaled >= MIN_TIME_US) & (scaled < MAX_TIME_US)).all():
+        raise DecodeError("time", "a time stamp outside 1990 to 2100")
+    return np.rint(scaled).astype(np.int64)
+
+
+def time_us(raw: object, unit: TimeUnit) -> int:
+    """One time stamp, a number or ISO 8601, as microseconds; DecodeError `time` if it is none."""
+    if isinstance(raw, str) and unit in {TimeUnit.AUTO, TimeUnit.ISO}:
+        return _bounded(_iso_seconds(raw) * 1e6)
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or unit == TimeUnit.ISO:
+        raise DecodeError("time", f"a {type(raw).__name__} where a time ({unit}) is expected")
+    try:
+        number = float(raw)
+    except OverflowError as error:
+        raise DecodeError("time", "the time stamp is too large") from error
+    factor = _UNIT_US.get(unit)
+    return _bounded(number * (factor or _AUTO_US[bisect_left(_AUTO_LIMITS, number)]))
+
+
+def _bounded(microseconds: float) -> int:
+    if not MIN_TIME_US <= microseconds < MAX_TIME_US:
+        raise DecodeError("time", "a time stamp outside 1990 to 2100")
+    return round(microseconds)
+
+
+def _iso_seconds(text: str) -> float:
+    """Seconds since the epoch; a time without zone is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        return moment.timestamp()
+    except (ValueError, OverflowError) as error:
+        raise DecodeError("time", "the time stamp is not ISO 8601") from error

@@ -1,0 +1,56 @@
+"""What a source could not use: counted by reason, logged once for each topic."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
+
+    from edge_agent.ops.metrics import Metrics
+
+# Lines of a log by reason: what is wrong with many topics alike needs no line for each of them.
+_MAX_LINES: Final = {"unknown_topic": 20, "unknown_asset": 20, "assets_refused": 1}
+_MAX_LINES_ELSE: Final = 1000
+_SHOWN_CHARACTERS: Final = 200
+_log = logging.getLogger("edge_agent.sources")
+
+
+class Refusals:
+    """Counts and logs for one source. A reason is a word from our own code, never from the wire."""
+
+    def __init__(self, source: str, metrics: Metrics) -> None:
+        self._source = source
+        self._metrics = metrics
+        self._counters: dict[str, Counter] = {}
+        self._logged: set[bytes] = set()
+        self._lines: dict[str, int] = {}
+
+    def count(self, reason: str, n: int = 1) -> None:
+        """Count `n` refusals."""
+        counter = self._counters.get(reason)
+        if counter is None:
+            counter = self._metrics.values_rejected.labels(self._source, reason)
+            self._counters[reason] = counter
+        counter.inc(n)
+
+    def note(self, reason: str, topic: bytes, message: str) -> None:
+        """Count one refusal, and log it if it is the first of its topic."""
+        self.count(reason)
+        lines = self._lines.get(reason, 0)
+        limit = _MAX_LINES.get(reason, _MAX_LINES_ELSE)
+        if topic in self._logged or lines >= limit:
+            return
+        self._logged.add(topic)
+        self._lines[reason] = lines + 1
+        about = {"source": self._source, "reason": reason}
+        _log.warning("payload refused", extra={**about, "topic": shown(topic), "detail": message})
+        if lines + 1 == limit:
+            _log.warning("further topics are only counted", extra=about)
+
+
+def shown(topic: bytes) -> str:
+    """A topic from the wire on one line of a log."""
+    text = topic[:_SHOWN_CHARACTERS].decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

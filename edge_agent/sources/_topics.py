@@ -1,0 +1,79 @@
+"""Topic patterns such as `plant/{line}/{asset}/{signal}`, and the MQTT filters they stand for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_TOPIC_BYTES: Final = 65_535  # MQTT 5, 1.5.4
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A compiled pattern; `filter` is what is subscribed, `names` its placeholders."""
+
+    text: str
+    filter: str
+    names: frozenset[str]
+    regex: re.Pattern[str]
+
+    def match(self, topic: str) -> dict[str, str] | None:
+        """The text of each placeholder, or None where the topic is another."""
+        found = self.regex.fullmatch(topic)
+        return None if found is None else found.groupdict()
+
+
+def compile_pattern(text: str) -> Pattern:
+    """A pattern from its text; ConfigError says what is wrong with it.
+
+    A level may hold one `{placeholder}` and text around it; `+` is any level, `#` at the end any
+    number of levels (MQTT 5, 4.7).
+    """
+    if not text or len(text.encode()) > MAX_TOPIC_BYTES or "\0" in text:
+        raise ConfigError("a topic pattern has 1 to 65535 bytes, none of them NUL")
+    levels = text.split("/")
+    names = _PLACEHOLDER.findall(text)
+    if len(set(names)) < len(names):
+        raise ConfigError("a placeholder stands twice in the topic")
+    tail = levels[-1] == "#"
+    fixed = levels[:-1] if tail else levels
+    parts = [_level(level) for level in fixed]
+    regex = "/".join(parts) + (("(?:/.*)?" if fixed else ".*") if tail else "")
+    wire = ["+" if _PLACEHOLDER.search(level) else level for level in levels]
+    return Pattern(text, "/".join(wire), frozenset(names), re.compile(regex, re.DOTALL))
+
+
+def _level(level: str) -> str:
+    """The regular expression of one level."""
+    if level == "+":
+        return "[^/]*"
+    around = _PLACEHOLDER.split(level)
+    if len(around) > 3:  # noqa: PLR2004 (text, name, text)
+        raise ConfigError("one placeholder a level", hint=f"level {level!r}")
+    literal = around[0] + (around[2] if len(around) > 1 else "")
+    if set(literal) & set("+#{}"):
+        raise ConfigError(
+            f"level {level!r} is not allowed",
+            hint="write {name}, or '+' as a whole level, or '#' as the last",
+        )
+    if len(around) == 1:
+        return re.escape(level)
+    return f"{re.escape(around[0])}(?P<{around[1]}>[^/]+){re.escape(around[2])}"
+
+
+def unknown_names(text: str, known: Iterable[str]) -> list[str]:
+    """Placeholders of a format that nothing is known for."""
+    return sorted(set(_PLACEHOLDER.findall(text)) - set(known))
+
+
+def is_safe_name(text: str) -> bool:
+    """Whether a name from the wire may become an asset: a topic level, a metric label."""
+    return _SAFE_NAME.fullmatch(text) is not None

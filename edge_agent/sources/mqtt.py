@@ -1,0 +1,226 @@
+"""Source `mqtt`: subscribes at a broker and decodes what it sends into columns.
+
+Speaks MQTT 5, and 3.1.1 where the broker has no 5. A message is confirmed (QoS 1, 2) only after the
+intake has it, and with a persistent session the broker keeps what comes while we are away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import SystemClock
+from edge_agent.errors import ConnectError, EdgeAgentError
+from edge_agent.records import Link, LinkState
+from edge_agent.sources._mqtt_config import (
+    MqttSourceConfig,
+    Protocol,
+    Subscription,
+    Tls,
+)
+from edge_agent.sources._mqtt_decode import Decoder
+from edge_agent.sources._mqtt_routes import Routes
+from edge_agent.sources._mqtt_session import Session, VersionError, make_client
+from edge_agent.sources._payload_spec import Payload
+from edge_agent.sources._refusals import Refusals
+
+if TYPE_CHECKING:
+    from edge_agent.clock import Clock
+    from edge_agent.config.plant import Plant
+    from edge_agent.config.schema import Gateway
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.records import Intake
+    from edge_agent.sources._mqtt_frames import Messages
+
+__all__ = ["MqttSource", "MqttSourceConfig", "Payload", "Subscription", "Tls", "probe"]
+
+MAX_BACKOFF_S: Final = 60.0
+STEADY_S: Final = 30.0  # a connection that held so long was a good one: the next wait is short
+_VERSIONS: Final = {
+    Protocol.AUTO: (Protocol.V5, Protocol.V311),
+    Protocol.V5: (Protocol.V5,),
+    Protocol.V311: (Protocol.V311,),
+}
+_log = logging.getLogger("edge_agent.sources")
+
+
+class MqttSource:
+    """One broker as a source; see `records.Source`."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the same for all sources)
+        self,
+        name: str,
+        config: MqttSourceConfig,
+        plant: Plant,
+        intake: Intake,
+        metrics: Metrics,
+        clock: Clock,
+        gateway: Gateway,
+    ) -> None:
+        self.name = name
+        self.link = Link()
+        self._config = config
+        self._clock = clock
+        self._client_id = client_id(name, config, gateway)
+        self._up = metrics.source_up.labels(name)
+        self._reconnects = metrics.source_reconnects.labels(name)
+        self._refusals = Refusals(name, metrics)
+        self._decoder = Decoder(
+            Routes(name, config.subscribe, plant, metrics, self._refusals),
+            self._refusals,
+            intake,
+            metrics.values_received.labels(name),
+        )
+        self._versions = versions(config)
+        self._held: set[bytes] = set()
+        self._subscribed = False  # in this process: a kept session may have another's topics
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to connect, and to deliver into the intake."""
+        if self._task is None:
+            self._set_link(LinkState.CONNECTING)
+            self._task = asyncio.create_task(self._run(), name=f"mqtt source {self.name}")
+
+    async def stop(self) -> None:
+        """Stop delivering and disconnect; the broker keeps the session."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._set_link(LinkState.STOPPED)
+
+    async def _run(self) -> None:
+        attempt = 0
+        while True:
+            began_s = self._clock.monotonic_s()
+            try:
+                await self._connect_once()
+            except EdgeAgentError as error:
+                self._set_link(LinkState.DOWN, str(error))
+            except Exception as error:  # noqa: BLE001 (a source ends when it is stopped, not before)
+                _log.exception("source failed", extra={"source": self.name})
+                self._set_link(LinkState.DOWN, f"internal error: {error!r}")
+            if self._clock.monotonic_s() - began_s > STEADY_S:
+                attempt = 0
+            await asyncio.sleep(backoff_s(attempt))
+            attempt += 1
+
+    async def _connect_once(self) -> None:
+        """One connection from beginning to end; EdgeAgentError where it does not come about."""
+        *first, last = self._versions
+        for version in first:
+            try:
+                return await self._serve(version)
+            except VersionError as error:
+                if error.certain:
+                    self._versions = (last,)
+        return await self._serve(last)
+
+    async def _serve(self, version: Protocol) -> None:
+        persistent = self._config.session_expiry > 0
+        client = make_client(
+            self._config, self._client_id, version, self._held, persistent=persistent
+        )
+        session = Session(
+            client,
+            self._take,
+            self._clock,
+            coalesce_s=self._config.coalesce,
+            where=self._config.url,
+        )
+        try:
+            kept = await session.open()
+            await self._subscribe(session, version, kept=kept)
+            reason = await session.lost()
+            self._reconnects.inc()
+            self._set_link(LinkState.DOWN, reason)
+        finally:
+            session.close()
+
+    async def _subscribe(self, session: Session, version: Protocol, *, kept: bool) -> None:
+        refused: list[str] = []
+        if not kept:
+            self._held.clear()
+        if not kept or not self._subscribed:
+            refused = await session.subscribe(filters(self._config))
+            self._subscribed = not refused
+        detail = "; ".join(refused)
+        state = LinkState.DEGRADED if refused else LinkState.UP
+        self._set_link(state, f"not subscribed: {detail}" if refused else f"MQTT {version}")
+
+    def _take(self, messages: Messages) -> None:
+        try:
+            self._decoder.take(messages, self._clock.now_us())
+        except Exception:  # noqa: BLE001 (whatever a payload did, the next ones must be heard)
+            _log.exception("payloads not decoded", extra={"source": self.name})
+            self._refusals.count("internal", len(messages.topics))
+
+    def _set_link(self, state: LinkState, detail: str = "") -> None:
+        link = self.link
+        if (link.state, link.detail) == (state, detail):
+            return
+        if link.state is not state:
+            link.since_us = self._clock.now_us()
+        link.state, link.detail = state, detail
+        connected = state in {LinkState.UP, LinkState.DEGRADED}
+        self._up.set(connected)
+        failed = state in {LinkState.DOWN, LinkState.DEGRADED}
+        level = logging.WARNING if failed else logging.INFO
+        _log.log(level, f"source {state}", extra={"source": self.name, "reason": detail})
+
+
+def client_id(name: str, config: MqttSourceConfig, gateway: Gateway) -> str:
+    """What the broker knows the session by; the same after every restart."""
+    return config.client_id or f"edge-agent-{gateway.id}-{name}"
+
+
+def versions(config: MqttSourceConfig) -> tuple[Protocol, ...]:
+    """Versions to try in turn. On 3.1.1 a share is no share but a topic that nobody writes to."""
+    return (Protocol.V5,) if config.share else _VERSIONS[config.protocol]
+
+
+def filters(config: MqttSourceConfig, *, shared: bool = True) -> list[tuple[str, int]]:
+    """(topic filter, QoS) of each subscription."""
+    prefix = f"$share/{config.share}/" if config.share and shared else ""
+    return [(f"{prefix}{one.pattern.filter}", one.qos) for one in config.subscribe]
+
+
+def backoff_s(attempt: int) -> float:
+    """Seconds to wait after a failure: 1, 2, 4 ... 60, each cut by up to a half at random."""
+    longest = min(MAX_BACKOFF_S, 2.0 ** min(attempt, 10))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, keeps no secret)
+
+
+async def probe(config: MqttSourceConfig) -> None:
+    """Connect and subscribe once, beside a running daemon and taking nothing from it.
+
+    ConnectError says what the broker refused.
+    """
+    for version in versions(config):
+        try:
+            return await _try(config, version)
+        except VersionError:
+            if version is versions(config)[-1]:
+                raise
+    return None
+
+
+async def _try(config: MqttSourceConfig, version: Protocol) -> None:
+    own_id = f"{config.client_id or 'edge-agent'}-probe-{secrets.token_hex(4)}"
+    client = make_client(config, own_id, version, set(), persistent=False)
+    session = Session(
+        client, lambda _: None, SystemClock(), coalesce_s=config.coalesce, where=config.url
+    )
+    try:
+        await session.open()
+        refused = await session.subscribe(filters(config, shared=False))
+    finally:
+        session.close()
+    if refused:
+        raise ConnectError(f"not subscribed: {'; '.join(refused)}", where=config.url)
