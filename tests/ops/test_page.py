@@ -232,6 +232,7 @@ async def test_two_rows_of_one_name_stay_two(tmp_path: Path) -> None:
         serving(status) as server,
         browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
     ):
+        await page.until(SHOWN)
         for value in (1.25, 2.25, 3.25):
             status.asset_rows[1]["inputs"][0]["value"] = value
             await page.until(f"document.getElementById('assets').textContent.includes('{value}')")
