@@ -56,7 +56,7 @@ class DroppedMessages:
 
     sink: str
     rank: str
-    rows: int
+    messages: int
     bytes: int
 
 

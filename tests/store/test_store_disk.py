@@ -168,7 +168,7 @@ def test_on_a_full_disk_an_outage_ends_in_counted_drops_or_an_error_never_in_dam
         except StoreError:
             continue
         put += 1
-        dropped += sum(drop.rows for drop in drops)
+        dropped += sum(drop.messages for drop in drops)
     kept = store.outbox_stats()["plant"].rows
     assert kept >= 20
     assert put == kept + dropped

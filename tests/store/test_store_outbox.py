@@ -121,7 +121,7 @@ def test_the_sink_with_most_bytes_pays_with_its_oldest(tmp_path: Path, clock: Fa
     assert {(drop.sink, drop.rank) for drop in dropped} == {("dead", "event")}
     assert len(store.pending("quiet", 100)) == 3
     assert [one.key for one in store.pending("dead", 100)][-1] == "d99"
-    assert sum(drop.rows for drop in dropped) == 100 - len(store.pending("dead", 100))
+    assert sum(drop.messages for drop in dropped) == 100 - len(store.pending("dead", 100))
 
 
 lines = st.tuples(
@@ -142,7 +142,7 @@ def test_bounded_counted_and_the_newest_alert_stays(
     for number, commit in enumerate(commits):
         new = [message(f"k{k}", number, kind, sink, LARGE) for sink, kind, k in commit]
         for drop in store.commit([transition(seq=number)], new):
-            gone[drop.sink] += drop.rows
+            gone[drop.sink] += drop.messages
             assert drop.rank != "newest" or not any(
                 one.kind == "event" for sink in "ab" for one in store.pending(sink, 1000)
             )

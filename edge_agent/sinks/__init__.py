@@ -1,0 +1,50 @@
+"""Presentation (ISO 13374 AG): who is told of alarms, and how each message surely gets there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from edge_agent.sinks import log, mqtt, webhook
+from edge_agent.sinks._base import ALERT, EVENT, Command, DeliveryError, Sink
+from edge_agent.sinks._delivery import Delivery
+from edge_agent.sinks._mqtt_config import MqttSinkConfig
+from edge_agent.sinks.log import LogSink, LogSinkConfig
+from edge_agent.sinks.mqtt import MqttSink
+from edge_agent.sinks.webhook import WebhookSink, WebhookSinkConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+__all__ = [
+    "ALERT",
+    "EVENT",
+    "SINKS",
+    "Command",
+    "Delivery",
+    "DeliveryError",
+    "LogSinkConfig",
+    "MqttSinkConfig",
+    "Sink",
+    "SinkType",
+    "WebhookSinkConfig",
+]
+
+
+class SinkType(NamedTuple):
+    """The struct of a sink's config, what makes the sink, and what tries its endpoint.
+
+    make: (name, config, gateway, topic_root, metrics, clock) -> Sink.
+    probe: (config) -> None, or EdgeAgentError where the other side does not answer as it should.
+    """
+
+    config: type
+    make: Callable[..., Sink]
+    probe: Callable[..., Awaitable[None]]
+
+
+# What a config's `type:` may be.
+SINKS: Final[Mapping[str, SinkType]] = {
+    "mqtt": SinkType(MqttSinkConfig, MqttSink, mqtt.probe),
+    "webhook": SinkType(WebhookSinkConfig, WebhookSink, webhook.probe),
+    "log": SinkType(LogSinkConfig, LogSink, log.probe),
+}

@@ -1,0 +1,134 @@
+"""What every sink is, and what all of them share."""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from edge_agent.errors import EdgeAgentError
+from edge_agent.records import Link, LinkState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge_agent.clock import Clock
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.records import Message
+
+log = logging.getLogger("edge_agent.sinks")
+
+ALERT: Final = "alert"
+EVENT: Final = "event"
+FIRST_DELAY_S: Final = 1.0
+LONGEST_DELAY_S: Final = 60.0
+_LEVELS: Final = {
+    LinkState.UP: logging.INFO,
+    LinkState.DEGRADED: logging.WARNING,
+    LinkState.DOWN: logging.WARNING,
+}
+
+
+class DeliveryError(EdgeAgentError):
+    """A message was not confirmed; `reason` is a bounded label for metrics.
+
+    retry: the same message may well be taken later. hold_s: the receiver is well and refuses only
+    this message; None means that the receiver itself is in trouble.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        message: str,
+        *,
+        reason: str,
+        retry: bool,
+        hold_s: float | None = None,
+        where: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.reason = reason
+        self.retry = retry
+        self.hold_s = hold_s
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something an operator asks for over the plant bus.
+
+    kind: `ack` or `shelve`; duration_s: how long to shelve, 0 for `ack`; place: the ISA-95 path
+    enterprise/site/area/line/asset of the topic, which a broker's access rules speak about.
+    """
+
+    kind: str
+    alarm_id: str
+    actor: str
+    duration_s: float
+    id: str
+    place: str
+
+
+class Sink(Protocol):
+    """A receiver of alarms.
+
+    `start` returns at once and never waits for the other side; `stop` is safe before `start` and
+    when repeated. Everything runs on the event loop that `start` was called on.
+    """
+
+    name: str
+    link: Link
+    kinds: frozenset[str]  # of messages that are worth an outbox row for this sink
+    window: int  # how many messages may be unconfirmed at once
+    on_ready: Callable[[], None] | None = None  # it may be worth trying again right now
+    on_session_lost: Callable[[], None] | None = None  # the receiver may have forgotten all states
+    on_command: Callable[[Command], None] | None = None
+
+    async def start(self) -> None:
+        """Begin to connect."""
+
+    async def stop(self) -> None:
+        """Disconnect and release everything; what is being delivered fails with a retry."""
+
+    async def deliver(self, message: Message) -> None:
+        """Return once the receiver has CONFIRMED the message; raise DeliveryError otherwise."""
+
+    def publish_scores(self, batch: Sequence[tuple[str, bytes]]) -> None:
+        """Send (topic, body) pairs and forget them; dropped while the receiver is away."""
+
+    def set_status(self, status: str) -> None:
+        """Say how the service is: `online` or `degraded`."""
+
+
+class LinkReporter:
+    """Keeps a sink's link, its metric and its log the same; one log line per change of state."""
+
+    def __init__(self, name: str, metrics: Metrics, clock: Clock) -> None:
+        self.link = Link()
+        self._name = name
+        self._gauge = metrics.sink_up.labels(name)
+        self._clock = clock
+        self._gauge.set(0)
+
+    def set(self, state: LinkState, detail: str = "") -> None:
+        """Note the state and why; the same state again only renews the detail."""
+        changed = state is not self.link.state
+        self.link.state = state
+        self.link.detail = detail
+        if not changed:
+            return
+        self.link.since_us = self._clock.now_us()
+        self._gauge.set(state is LinkState.UP)
+        level = _LEVELS.get(state, logging.DEBUG)
+        log.log(
+            level, "sink state", extra={"sink": self._name, "state": state.value, "reason": detail}
+        )
+
+
+def backoff_s(failures: int, rng: Callable[[], float] = random.random) -> float:
+    """Return how long to wait after that many failures in a row: 1 s doubling to 60 s, jittered.
+
+    The jitter (down to half) keeps many gateways from returning to a broker in the same instant.
+    """
+    exponent = min(max(failures, 1) - 1, 10)
+    return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**exponent) * (0.5 + 0.5 * rng())

@@ -1,0 +1,207 @@
+"""Sink `mqtt`: the plant bus. Alarms out with QoS 1, operators' commands in.
+
+Speaks MQTT 5, and 3.1.1 where the broker has no 5 (there a refusal by access rules looks like
+success: the protocol has no word for it). The service's own state is retained at
+`{root}/_svc/{gateway}/status`: online, degraded, offline (the last will).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import SystemClock
+from edge_agent.errors import EdgeAgentError
+from edge_agent.records import LinkState
+from edge_agent.sinks._base import ALERT, EVENT, DeliveryError, LinkReporter, Sink, backoff_s
+from edge_agent.sinks._mqtt_commands import CommandInbox, command_filters
+from edge_agent.sinks._mqtt_connection import V5, V311, Connection, VersionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from paho.mqtt.enums import MQTTProtocolVersion
+
+    from edge_agent.clock import Clock
+    from edge_agent.config.schema import Gateway
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.records import Message
+    from edge_agent.sinks._mqtt_config import MqttSinkConfig
+
+log = logging.getLogger("edge_agent.sinks")
+
+STEADY_S: Final = 30.0  # a connection that held so long was a good one: the next wait is short
+GOODBYE_TIMEOUT_S: Final = 2.0
+_OFFLINE: Final = b"offline"
+
+
+class MqttSink(Sink):
+    """One broker; see `Sink`. A message is confirmed by its PUBACK."""
+
+    kinds = frozenset({ALERT, EVENT})
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the same for all sinks)
+        self,
+        name: str,
+        config: MqttSinkConfig,
+        gateway: Gateway,
+        topic_root: str,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self.window = config.send_window
+        self._config = config
+        self._client_id = config.client_id or f"edge-agent-{gateway.id}-{name}"
+        self._status_topic = f"{topic_root}/_svc/{gateway.id}/status"
+        self._filters = command_filters(topic_root)
+        self._inbox = CommandInbox(name, metrics, clock)
+        self._clock = clock
+        self._reporter = LinkReporter(name, metrics, clock)
+        self.link = self._reporter.link
+        self._status = "online"
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._notices: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin to connect, and keep at it for ever."""
+        if self._task is None:
+            self._reporter.set(LinkState.CONNECTING)
+            self._task = asyncio.create_task(self._run(), name=f"sink {self.name}")
+
+    async def stop(self) -> None:
+        """Say `offline` and disconnect."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(DeliveryError, TimeoutError):
+                async with asyncio.timeout(GOODBYE_TIMEOUT_S):
+                    await connection.publish(self._status_topic, _OFFLINE, retain=True)
+            connection.close()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, *self._notices, return_exceptions=True)
+        self._reporter.set(LinkState.STOPPED)
+
+    async def deliver(self, message: Message) -> None:
+        """Publish it, retained if it is a state, and return after its PUBACK."""
+        connection = self._connection
+        if connection is None:
+            raise DeliveryError(
+                "not connected", reason="disconnected", retry=True, where=self._config.url
+            )
+        await connection.publish(message.topic, message.body, retain=message.kind == ALERT)
+
+    def publish_scores(self, batch: Sequence[tuple[str, bytes]]) -> None:
+        """Send (topic, body) pairs with QoS 0; dropped while there is no connection."""
+        if self._connection is not None:
+            self._connection.publish_scores(batch)
+
+    def set_status(self, status: str) -> None:
+        """Publish `online` or `degraded`; said again after each reconnection."""
+        if status != self._status:
+            self._status = status
+            if self._connection is not None:
+                task = asyncio.create_task(self._announce_again(self._connection))
+                self._notices.add(task)
+                task.add_done_callback(self._notices.discard)
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            began_s = self._clock.monotonic_s()
+            reason = await self._live()
+            steady = self._clock.monotonic_s() - began_s > STEADY_S
+            failures = 1 if steady else failures + 1
+            self._reporter.set(LinkState.DOWN, reason)
+            await asyncio.sleep(backoff_s(failures))
+
+    async def _live(self) -> str:
+        """One connection from beginning to end; returns why it ended."""
+        try:
+            connection = await connect(self._make_connection)
+        except EdgeAgentError as error:
+            return str(error)
+        try:
+            await self._welcome(connection)
+            return await asyncio.shield(connection.ended)
+        except EdgeAgentError as error:
+            return str(error)
+        finally:
+            self._connection = None
+            connection.abort("left")
+
+    def _make_connection(self, version: MQTTProtocolVersion) -> Connection:
+        connection = Connection(self._config, self._client_id, version, self._clock)
+        connection.take = self._on_message
+        connection.set_will(self._status_topic, _OFFLINE)
+        return connection
+
+    async def _welcome(self, connection: Connection) -> None:
+        """Subscribe and say how we are before the first alarm goes out."""
+        details = [] if connection.v5 else ["MQTT 3.1.1: refusals by access rules are not seen"]
+        if self.on_command is not None:
+            refused = await connection.subscribe(self._filters)
+            details += [f"refused to subscribe to {one}" for one in refused]
+        await self._announce(connection)
+        self.window = min(self._config.send_window, connection.window)
+        self._connection = connection
+        self._reporter.set(LinkState.UP, "; ".join(details))
+        if self.on_ready is not None:
+            self.on_ready()
+        if not connection.session_present and self.on_session_lost is not None:
+            self.on_session_lost()
+
+    async def _announce(self, connection: Connection) -> None:
+        said = ""
+        try:
+            while said != self._status:
+                said = self._status
+                await connection.publish(self._status_topic, said.encode(), retain=True)
+        except DeliveryError as error:
+            if error.hold_s is None:
+                raise
+            log.warning("status refused", extra={"sink": self.name, "reason": str(error)})
+
+    async def _announce_again(self, connection: Connection) -> None:
+        with contextlib.suppress(DeliveryError):  # the next connection begins with it
+            await self._announce(connection)
+
+    def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001
+        command = self._inbox.take(topic, payload, retained=retained)
+        if command is None or self.on_command is None:
+            return
+        try:
+            self.on_command(command)
+        except Exception:
+            log.exception("command failed", extra={"sink": self.name, "command": command.id})
+
+
+async def connect(make: Callable[[MQTTProtocolVersion], Connection]) -> Connection:
+    """Return an open connection: MQTT 5, or 3.1.1 where the broker does not answer to 5.
+
+    Tried anew for each connection, so that an upgraded broker is noticed. EdgeAgentError.
+    """
+    connection = make(V5)
+    try:
+        await connection.open()
+    except VersionError as refused:
+        connection = make(V311)
+        try:
+            await connection.open()
+        except VersionError:
+            raise refused from None
+    return connection
+
+
+async def probe(config: MqttSinkConfig) -> None:
+    """Connect under another name, so that a running daemon keeps its connection."""
+    name = f"edge-agent-check-{secrets.token_hex(4)}"
+    connection = await connect(
+        lambda version: Connection(config, name, version, SystemClock(), clean=True)
+    )
+    connection.close()
