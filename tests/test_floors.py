@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "edge_agent"
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
+    frozenset({"demo"}),
     frozenset({"daemon"}),
     frozenset({"pipeline"}),
     frozenset({"sources", "signals", "inference", "alarms", "sinks"}),

@@ -66,7 +66,7 @@ class _Reader:
         self.seen[real] = named_at
         raw = _bytes(path)
         try:
-            return raw.decode("utf-8-sig")
+            return raw.decode("utf-8")
         except UnicodeDecodeError as error:
             line = raw.count(b"\n", 0, error.start) + 1
             self.notes.refuse_file("not UTF-8 text", "save it as UTF-8", at=Mark(path, line))

@@ -1,0 +1,162 @@
+"""What one part of a config says about another, and what it must not be blamed for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from config_tables import find_problems
+
+from edge_agent.config import MAX_PROBLEMS, Plant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from edge_agent.config import Config
+
+TEMPLATE = """
+templates:
+  t:
+    learn: auto
+    signals: {shared: {address: "{asset}/{bay}"}}
+    models: [{bundle: b, inputs: {x: own}}]
+"""
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> Callable[..., list[str]]:
+    """Call it with YAML for its problems; a source is there already."""
+
+    def read(text: str, *, files: bool = True) -> list[str]:
+        file = tmp_path / "edge.yaml"
+        file.write_text(f"sources: {{s: {{type: bus, host: h}}}}\n{text}")
+        problems = find_problems(file, files=files)[1]
+        return [str(problem).removeprefix(f"{file}:") for problem in problems]
+
+    return read
+
+
+def test_a_signal_of_every_asset_may_be_a_models_input(said: Callable[..., list[str]]) -> None:
+    """But not one that an asset of the template lacks, whichever comes first."""
+    with_own = "{template: t, variables: {bay: b}, signals: {own: {}}}"
+    without = "{template: t, variables: {bay: b}}"
+    assert said(f"{TEMPLATE}assets: {{A: {with_own}, B: {with_own}}}") == []
+    for assets in (f"{{A: {with_own}, B: {without}}}", f"{{A: {without}, B: {with_own}}}"):
+        (line,) = said(f"{TEMPLATE}assets: {assets}")
+        assert "models[0].inputs.x: the template has no signal 'own'" in line
+
+
+def test_an_unknown_placeholder_is_said_once(said: Callable[..., list[str]]) -> None:
+    """Not for each of the assets that share the address."""
+    assets = "".join(f"  A{n}: {{template: t, signals: {{own: {{}}}}}}\n" for n in range(50))
+    (line,) = said(f"{TEMPLATE}assets:\n{assets}")
+    assert line == (
+        "6: templates.t.signals.shared.address: nothing is known for {bay} of asset 'A0' "
+        "(known: asset, line, signal)"
+    )
+
+
+def test_an_address_that_is_overridden_needs_no_variables(
+    said: Callable[..., list[str]],
+) -> None:
+    assets = "{A: {template: t, signals: {own: {}, shared: {address: x}}}}"
+    assert said(f"{TEMPLATE}assets: {assets}") == []
+
+
+@pytest.mark.parametrize("address", ["{}", "{0}", "g={09087e75-8e5e}", "a{ b }", "$.a['{']"])
+def test_other_braces_are_the_addresss_own(said: Callable[..., list[str]], address: str) -> None:
+    text = f'templates: {{t: {{signals: {{a: {{address: "{address}"}}}}}}}}'
+    assert said(f"{text}\nassets: {{A: {{template: t}}}}") == []
+
+
+@pytest.mark.parametrize(
+    ("signals", "assets", "problems"), [(10, 100_000, 0), (10, 100_001, 1), (11, 100_000, 1)]
+)
+def test_assets_and_signals_are_bounded(
+    said: Callable[..., list[str]], signals: int, assets: int, problems: int
+) -> None:
+    """100,000 assets; 1,000,000 signals."""
+    text = ", ".join(f"s{n}: {{}}" for n in range(signals))
+    template = f"templates: {{t: {{signals: {{{text}}}}}}}"
+    lines = said(f"{template}\nassets: {{'A{{1..{assets}}}': {{template: t}}}}")
+    assert len(lines) == problems
+    assert all("more than 100000 assets or 1000000 signals" in line for line in lines)
+
+
+def test_a_missing_bundle_is_a_problem_only_where_it_is_needed(
+    said: Callable[..., list[str]],
+) -> None:
+    """`learn` is about to make it, or the asset will learn it by itself."""
+    assert said(TEMPLATE) == [
+        "7: templates.t.models[0].inputs.x: the template has no signal 'own' (known: shared)"
+    ]
+    text = TEMPLATE.replace("x: own", "x: shared").replace("learn: auto", "learn: {auto: false}")
+    (line,) = said(text)
+    assert line.startswith("7: templates.t.models[0].bundle: there is no bundle ")
+    assert said(text, files=False) == []
+
+
+def test_a_bundle_whose_name_is_wrong_is_not_looked_for(said: Callable[..., list[str]]) -> None:
+    text = TEMPLATE.replace("x: own", "x: shared").replace("learn: auto", "learn: {auto: false}")
+    (line,) = said(text.replace("bundle: b", "bundle: ../b"))
+    assert "is not a name" in line
+
+
+def test_a_server_that_is_off_needs_no_token(said: Callable[..., list[str]]) -> None:
+    assert said("http: {host: 0.0.0.0, enabled: false}") == []
+
+
+def test_a_token_that_is_wrong_is_there_all_the_same(said: Callable[..., list[str]]) -> None:
+    (line,) = said("http: {host: 0.0.0.0, token: abc}")
+    assert "http.token: a secret is never written into the config" in line
+
+
+def test_a_private_address_is_no_loopback(said: Callable[..., list[str]]) -> None:
+    (line,) = said("http: {host: 192.168.1.5}")
+    assert "a token is needed" in line
+
+
+def test_no_source_is_one_problem(tmp_path: Path) -> None:
+    """Not one for each signal."""
+    file = tmp_path / "edge.yaml"
+    file.write_text("templates: {t: {signals: {a: {}, b: {source: x}}}}")
+    (problem,) = find_problems(file)[1]
+    assert str(problem) == f"{file}:1: sources: there is no source (without one no value arrives)"
+
+
+def test_the_list_of_problems_ends(said: Callable[..., list[str]]) -> None:
+    lines = said("".join(f"gatewai{n}: 1\n" for n in range(MAX_PROBLEMS + 500)))
+    assert len(lines) == MAX_PROBLEMS + 1
+    assert "did you mean 'gateway'?" in lines[0]
+    assert "did you mean" not in lines[-2]  # comparing names is dear: the first hundred get it
+    assert lines[-1].endswith(f"and more: only {MAX_PROBLEMS} are shown")
+
+
+def test_an_alias_may_not_pass_the_depth(said: Callable[..., list[str]]) -> None:
+    """Thirty deep twice is sixty deep."""
+    deep = "[" * 30 + "]" * 30
+    (line,) = said(f"a: &a {deep}\nb: {'[' * 30}*a{']' * 30}")
+    assert line == "3: nested more than 50 deep"
+
+
+def test_an_alias_is_paid_for_each_time(said: Callable[..., list[str]]) -> None:
+    """A thousand values, used three hundred times, in 6 KB."""
+    thousand = ", ".join(["x"] * 1000)
+    (line,) = said(f"a: &a [{thousand}]\nb: [{', '.join(['*a'] * 300)}]")
+    assert line.startswith("3: more than 200000 values")
+
+
+def test_the_plant_is_what_was_checked(tmp_path: Path) -> None:
+    """Every asset of a sound config can be built, with each placeholder filled."""
+    file = tmp_path / "edge.yaml"
+    assets = """assets:
+  "{01..03}-{7..8}":
+    {template: t, line: l9, variables: {bay: b1}, signals: {own: {address: "{line}.{signal}"}}}
+"""
+    file.write_text(f"sources: {{s: {{type: bus, host: h}}}}\n{TEMPLATE}{assets}")
+    config: Config | None = find_problems(file)[0]
+    assert config is not None
+    plant = Plant(config)
+    assert list(plant.assets) == ["01-7", "01-8", "02-7", "02-8", "03-7", "03-8"]
+    assert [s.address for s in plant.assets["02-7"].signals.values()] == ["02-7/b1", "l9.own"]
