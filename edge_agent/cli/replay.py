@@ -92,7 +92,8 @@ def _line(replay: Replay, transition: Transition, *, as_json: bool) -> str:
         }
         return orjson.dumps(row).decode()
     texts = replay.texts.message(alarm, replay.policies.rule(alarm.alarm_id))
-    return f"{rfc3339(transition.at_us)} {transition.kind:<7} {alarm.priority:<8} {texts['en']}"
+    text = texts.get("en") or next(iter(texts.values()))
+    return f"{rfc3339(transition.at_us)} {transition.kind:<7} {alarm.priority:<8} {text}"
 
 
 def _summary(

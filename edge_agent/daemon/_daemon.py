@@ -16,6 +16,7 @@ from edge_agent import __version__
 from edge_agent.alarms import AlarmTable
 from edge_agent.clock import SystemClock
 from edge_agent.config import Plant
+from edge_agent.config.types import Name
 from edge_agent.daemon._models import Models
 from edge_agent.daemon._outlet import Outlet
 from edge_agent.daemon._reload import compare
@@ -111,7 +112,7 @@ class Daemon:
         pipeline.restored(self.clock.now_us())
         intake = Intake(config.tuning.intake_values, config.tuning.intake_bytes, self._wake.set)
         plant.on_asset(self._discovered)
-        sources = {
+        sources: dict[str, Source] = {
             name: SOURCES[kind_of(SOURCES, struct)].make(
                 name, struct, plant, intake, self.metrics, self.clock, config.gateway
             )
@@ -301,7 +302,7 @@ class Daemon:
     def _adopt_rules(self, config: Config) -> None:
         self.config = config
         for asset in self.plant.assets.values():
-            asset.template = config.templates[asset.template_name]
+            asset.template = config.templates[Name(asset.template_name)]
             self.policies.add_asset(asset)
         self.pipeline.adopt_rules(config)
 

@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.config.schema import Learn, ModelUse
+from edge_agent.config.types import Name
 from edge_agent.errors import EdgeAgentError, ModelError
 from edge_agent.inference import InputSpec, Registry, learn_in_child
 from edge_agent.pipeline import BASELINE, Group, place_of
@@ -151,10 +153,8 @@ class Models:
             mine = name.startswith(f"{LEARNED}-{asset.template_name}-")
             if not mine or asset.id not in model.manifest.units:
                 continue
-            use = ModelUse(name, {}, learn.min_coverage, learn.lateness, learn.alarm)
-            pipeline.use_model(
-                asset, name, lambda use=use, model=model: Group(BASELINE, use, model)
-            )
+            use = ModelUse(Name(name), {}, learn.min_coverage, learn.lateness, learn.alarm)
+            pipeline.use_model(asset, name, partial(Group, BASELINE, use, model))
             return True
         return False
 

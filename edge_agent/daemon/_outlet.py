@@ -296,9 +296,10 @@ class Outlet:
 
     def _note_dropped(self, dropped: Sequence[Any]) -> None:
         for one in dropped:
-            self._dropped += one.messages
-            self._dropped_us = self._clock.now_us()
             self._metrics.outbox_dropped.labels(one.sink).inc(one.messages)
+            if one.rank != "superseded":  # a newer state of the same alarm waits: nothing is lost
+                self._dropped += one.messages
+                self._dropped_us = self._clock.now_us()
 
     def _note_trouble(self, reason: str) -> None:
         if reason:

@@ -9,6 +9,7 @@ import numpy as np
 from edge_agent import __version__
 from edge_agent.alarms import to_json
 from edge_agent.clock import US_PER_MS, US_PER_S
+from edge_agent.config.types import Name
 from edge_agent.records import AlarmState, LinkState
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ class Status:
             "version": __version__,
             "uptime_s": (daemon.clock.now_us() - daemon.started_us) / US_PER_S,
             "sources": [
-                _link(n, s.link, daemon.config.sources[n]) for n, s in daemon.sources.items()
+                _link(n, s.link, daemon.config.sources[Name(n)]) for n, s in daemon.sources.items()
             ],
             "sinks": [
-                _link(n, s.link, daemon.config.sinks[n]) for n, s in daemon.outlet.sinks.items()
+                _link(n, s.link, daemon.config.sinks[Name(n)]) for n, s in daemon.outlet.sinks.items()
             ],
             "models": _models(daemon),
             "learning": _learning(daemon.pipeline),
@@ -91,7 +92,8 @@ class Status:
         self, asset: str | None, alarm_id: str | None, limit: int
     ) -> list[dict[str, Any]]:
         """Past transitions, the newest first."""
-        return await self._daemon.outlet.history(asset, alarm_id, limit)
+        rows = await self._daemon.outlet.history(asset, alarm_id, limit)
+        return [{**row, "at_ms": row.pop("at_us") // US_PER_MS} for row in rows]
 
     async def command(
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from edge_agent.config import Config, Problem
 
+__all__ = ["SINKS", "SOURCES", "find_problems", "kind_of", "load_config", "try_endpoints"]
+
 _PROBE_TIMEOUT_S = 15.0
 
 

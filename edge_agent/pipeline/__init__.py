@@ -20,6 +20,7 @@ import numpy as np
 from edge_agent.alarms import AlarmTable
 from edge_agent.clock import US_PER_S, FakeClock
 from edge_agent.config.schema import Uncertain
+from edge_agent.config.types import Name
 from edge_agent.pipeline._assess import (
     Scored,
     alarm_id,
@@ -135,7 +136,7 @@ class Pipeline:
 
     def _add_signal(self, signal: PlantSignal) -> None:
         config = signal.config
-        source = self._config.sources.get(signal.source)
+        source = self._config.sources.get(Name(signal.source))
         stale_s = config.stale_after or getattr(source, "stale_after", None)
         stale_us = None if stale_s is None else round(stale_s * US_PER_S)
         stuck_us = None if config.stuck_after is None else round(config.stuck_after * US_PER_S)
@@ -169,7 +170,7 @@ class Pipeline:
         """New alarm rules come into force; all else is as it was."""
         self._config = config
         for (template, place), group in self._models.items():
-            group.adopt_rules(config.templates[template], place)
+            group.adopt_rules(config.templates[Name(template)], place)
 
     def learn(self, asset: PlantAsset, config: Learn) -> None:
         """Keep the asset's rows until there are enough to learn from."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline._group import Due, Group
 
 _FULL: Final = 0.999
+_LEAST_HOURS: Final = 1e-3
 _MESSAGE_KEYS: Final = {
     "anomaly": "anomaly",
     "classification": "fault",
@@ -53,17 +54,19 @@ def levels(due: Due, outputs: Outputs) -> NDArray[np.float32]:
     limit = due.group.limit
     task = due.group.model.manifest.task
     if task == "classification" and outputs.probabilities is not None:
-        return (1.0 - outputs.probabilities[:, 0]) / np.float32(limit)
-    if task == "remaining_life" and outputs.rul is not None:
-        return np.float32(limit) / np.maximum(outputs.rul[:, 1], np.float32(1e-3))
-    return outputs.score / np.float32(limit)
+        level = (1.0 - outputs.probabilities[:, 0]) / limit
+    elif task == "remaining_life" and outputs.rul is not None:
+        level = limit / np.maximum(outputs.rul[:, 1], _LEAST_HOURS)
+    else:
+        level = outputs.score / limit
+    return level.astype(np.float32)
 
 
 def health_of(outputs: Outputs, level: NDArray[np.float32]) -> NDArray[np.float32]:
     """The model's own health index 0..1, or one that is 1/2 at the limit, [N]."""
     if outputs.health is not None:
         return outputs.health
-    return 1.0 / (1.0 + np.maximum(level, 0.0))
+    return np.reciprocal(1.0 + np.maximum(level, 0.0)).astype(np.float32)
 
 
 def alarm_id(asset: PlantAsset, group: Group) -> str:

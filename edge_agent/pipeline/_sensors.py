@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.clock import US_PER_S
 from edge_agent.pipeline._policies import quality_alarm_id
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.config import Plant
+    from edge_agent.config.plant import PlantSignal
     from edge_agent.signals import Episode, QualityWatch
 
 MESSAGE_KEYS: Final = {
@@ -74,11 +75,25 @@ class SensorAlarms:
             del self._due_us[signal]
             yield self._observation(signal, due_us)
 
+    def _facts(self, signal: PlantSignal, key: str) -> dict[str, Any]:
+        """What the text of a problem says beside the signal's name; see alarms/texts.yaml."""
+        config = signal.config
+        low, high = config.valid or (None, None)
+        after_us = self._watch.patience_us(signal.index)
+        facts: dict[str, dict[str, Any]] = {
+            "sensor_bad": {"status": f"0x{int(self._watch.status[signal.index]):08X}"},
+            "sensor_stale": {"seconds": after_us.get("stale", 0) / US_PER_S},
+            "sensor_stuck": {"seconds": after_us.get("stuck", 0) / US_PER_S},
+            "sensor_out_of_range": {"low": low, "high": high},
+        }
+        value = float(self._watch.value[signal.index])
+        return {**facts.get(key, {}), "value": value, "unit": config.unit}
+
     def _observation(self, index: int, at_us: int) -> Observation:
         signal = self._plant.signals[index]
         problems = self._problems.get(index)
         key = MESSAGE_KEYS[problems[-1] if problems else self._last.get(index, Problem.BAD)]
-        args = {"input": signal.name, "source": signal.source, "unit": signal.config.unit}
+        args = {"input": signal.name, "source": signal.source, **self._facts(signal, key)}
         contributors = (
             Contributor(signal.name, 1.0, float(self._watch.value[index]), signal.config.unit),
         )

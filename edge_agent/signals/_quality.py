@@ -146,9 +146,13 @@ class QualityWatch:
             for row in rows
         ]
 
+    def patience_us(self, signal: int) -> dict[str, int]:
+        """After how long a signal is `stale` and `stuck`."""
+        return {"stale": int(self._stale_us[signal]), "stuck": int(self._stuck_us[signal])}
+
     def unseen(self) -> NDArray[np.bool_]:
         """Signals that never had a value, [S]."""
-        return self.time_us[: self._size] == _NEVER
+        return np.equal(self.time_us[: self._size], _NEVER)
 
     def problem_of(self, signal: int) -> Problem:
         """What is wrong with a signal now."""
@@ -158,7 +162,8 @@ class QualityWatch:
 
     def troubled(self) -> NDArray[np.bool_]:
         """Signals with any problem, [S]."""
-        return (self.problem[: self._size] != Problem.NONE) | self.stuck[: self._size]
+        problem: NDArray[np.bool_] = self.problem[: self._size] != Problem.NONE
+        return problem | self.stuck[: self._size]
 
     def _gaps(
         self,

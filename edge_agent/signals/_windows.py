@@ -64,7 +64,9 @@ class WindowSet:
 
     def coverage(self) -> NDArray[np.float64]:
         """Share of usable cells of the worst input of each window, [N]."""
-        return USABLE[self.mark].mean(axis=1).min(axis=1)
+        share: NDArray[np.float64] = np.mean(USABLE[self.mark], axis=1)
+        worst: NDArray[np.float64] = share.min(axis=1)
+        return worst
 
     def where(self, mask: NDArray[np.bool_]) -> WindowSet:
         """Only the windows for which `mask` [N] is true."""
@@ -74,17 +76,17 @@ class WindowSet:
 
     def ends_usable(self) -> NDArray[np.bool_]:
         """Whether every input is usable in the window's last row, [N]."""
-        return USABLE[self.mark[:, -1]].all(axis=1)
+        return _every(USABLE[self.mark[:, -1]])
 
 
 @dataclass(slots=True)
 class _Values:
     """Values on their way into the rings, ordered by time."""
 
-    asset: NDArray[np.intp]
-    channel: NDArray[np.intp]
+    asset: NDArray[np.integer]
+    channel: NDArray[np.integer]
     time_us: NDArray[np.int64]
-    value: NDArray[np.float32]
+    value: NDArray[np.floating]
     mark: NDArray[np.uint8]
 
     def where(self, mask: NDArray[np.bool_]) -> _Values:
@@ -153,10 +155,10 @@ class Windows:
 
     def push(
         self,
-        asset: NDArray[np.intp],
-        channel: NDArray[np.intp],
+        asset: NDArray[np.integer],
+        channel: NDArray[np.integer],
         time_us: NDArray[np.int64],
-        value: NDArray[np.float32],
+        value: NDArray[np.floating],
         mark: NDArray[np.uint8],
     ) -> Iterator[WindowSet]:
         """Write values (columns of equal length, ordered by time) and give the windows that close.
@@ -214,9 +216,11 @@ class Windows:
         if behind.any():
             at_or_after = self._row_us[asset[behind]] >= time_us[behind, None]
             row[behind] += 1 - at_or_after.sum(axis=1)
-        return np.where(time_us <= self._done_us[asset], self._done[asset], row)
+        late = time_us <= self._done_us[asset]
+        row[late] = self._done[asset[late]]
+        return row
 
-    def _start(self, asset: NDArray[np.intp], row: NDArray[np.int64]) -> None:
+    def _start(self, asset: NDArray[np.integer], row: NDArray[np.int64]) -> None:
         fresh = ~self._started[asset]
         if not fresh.any():
             return
@@ -308,7 +312,10 @@ class Windows:
             member = group == number
             shared = np.where(member, last, _NEVER).max(axis=1)
             reach = np.where(member, shared[:, None], reach)
-        return np.maximum(reach.min(axis=1), newest - self.layout.lateness_us)
+        watermark: NDArray[np.int64] = np.maximum(
+            reach.min(axis=1), newest - self.layout.lateness_us
+        )
+        return watermark
 
     def _close(
         self, asset: NDArray[np.intp], watermark_us: NDArray[np.int64]
@@ -332,10 +339,14 @@ class Windows:
     ) -> NDArray[np.int64]:
         """How many rows of each asset end at or before its watermark, [n]."""
         if self.layout.step_us:
-            return np.maximum(watermark_us // self.layout.step_us - self._done[asset], 0)
-        times = self._row_us[asset]
-        is_open = times > self._done_us[asset][:, None]
-        return (is_open & (times <= watermark_us[:, None])).sum(axis=1)
+            rows = watermark_us // self.layout.step_us
+        else:
+            times = self._row_us[asset]
+            is_open = times > self._done_us[asset][:, None]
+            closing: NDArray[np.bool_] = is_open & (times <= watermark_us[:, None])
+            rows = self._done[asset] + closing.sum(axis=1)
+        open_rows: NDArray[np.int64] = np.maximum(rows - self._done[asset], 0)
+        return open_rows
 
     def _row_times(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> NDArray[np.int64]:
         if self.layout.step_us:
@@ -396,6 +407,11 @@ class Windows:
             self._count[asset, slot] = 0
         if not self.layout.step_us:
             self._row_us[asset, slot] = _NEVER
+
+
+def _every(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.logical_and.reduce(mask, axis=1)
+    return found
 
 
 def _last_true(mask: NDArray[np.bool_]) -> NDArray[np.intp]:

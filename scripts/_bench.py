@@ -1,0 +1,143 @@
+"""Configs, models and in-process measurements for `scripts/bench`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from _bench_peers import SIGNALS, free_port, payloads
+
+from edge_agent.daemon import Replay, load_config
+from edge_agent.inference import InputSpec, Recipe, learn
+from edge_agent.signals import Intake
+from edge_agent.sources._mqtt_decode import Decoder
+from edge_agent.sources._mqtt_frames import FrameCutter
+from edge_agent.sources._mqtt_routes import Routes
+from edge_agent.sources._refusals import Refusals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+T = TypeVar("T")
+
+CONFIG = """
+gateway: {{id: bench}}
+models_dir: {folder}/models
+store: {{path: {folder}/store.db}}
+http: {{port: {http}}}
+log: {{level: warning}}
+tuning: {{score_interval: 0s}}
+sources:
+  plant:
+    type: mqtt
+    url: mqtt://127.0.0.1:{port}
+    subscribe:
+      - topic: "{topic}"
+        template: machine
+        qos: 0
+        payload: {{format: json, time: ts{value}}}
+sinks:
+  bus: {{type: mqtt, url: "mqtt://127.0.0.1:{port}"}}
+templates:
+  machine:
+    signals: {{{signals}}}
+    models: [{{bundle: bench, alarm: {{limit: 1000000}}}}]
+"""
+TOPICS = {"signal": "plant/{line}/{asset}/{signal}", "asset": "plant/{line}/{asset}"}
+
+
+def fleet_config(
+    folder: Path, port: int, shape: str, assets: int, *, hop: int, length: int, step_s: float
+) -> Path:
+    """A config whose assets are discovered, with a learned model for all of them."""
+    make_baseline(folder / "models" / "bench", assets, hop=hop, length=length, step_s=step_s)
+    text = CONFIG.format(
+        folder=folder,
+        http=free_port(),
+        port=port,
+        topic=TOPICS[shape],
+        value=", value: value" if shape == "signal" else "",
+        signals=", ".join(f"s{i}: {{}}" for i in range(SIGNALS)),
+    )
+    path = folder / "edge-agent.yaml"
+    path.write_text(text)
+    return path
+
+
+def make_baseline(
+    folder: Path, assets: int, *, hop: int, length: int, step_s: float
+) -> None:
+    """One bundle for all assets, as `learn` makes it; each has a baseline of its own."""
+    random = np.random.default_rng(0)
+    level = 20.5 + np.arange(SIGNALS)
+    rows = {
+        f"a{n:03d}": (level + random.uniform(-0.5, 0.5, (600, SIGNALS))).astype(np.float32)
+        for n in range(assets)
+    }
+    inputs = tuple(InputSpec(f"s{i}") for i in range(SIGNALS))
+    recipe = Recipe("bench", inputs, step_s=step_s, length=length, hop=hop)
+    learn(rows, recipe, now_us=0).write(folder)
+
+
+class _Clocked:
+    """CPU time of this process by stage."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+
+    def __call__(self, stage: str, work: Callable[..., T], *args: object) -> T:
+        begin = time.process_time()
+        done = work(*args)
+        self.spent[stage] = self.spent.get(stage, 0.0) + time.process_time() - begin
+        return done
+
+
+def stages(folder: Path, values: int = 400_000) -> Iterator[tuple[str, str, float]]:
+    """(shape, stage, CPU seconds per million values), over 64 KiB of the broker's bytes a read."""
+    for shape in TOPICS:
+        spent, sent = asyncio.run(_walk(folder / shape, shape, values))
+        for stage, seconds in spent.items():
+            yield shape, stage, seconds / sent * 1e6
+
+
+async def _walk(folder: Path, shape: str, values: int) -> tuple[dict[str, float], int]:
+    folder.mkdir()
+    assets, rows = 50, values // (50 * SIGNALS)
+    path = fleet_config(folder, 1, shape, assets, hop=16, length=64, step_s=0.0)
+    replay = Replay(load_config(path))
+    await replay.prepare()
+    intake = Intake(1_000_000, 1 << 20, lambda: None)
+    struct = replay.config.sources["plant"]
+    refusals = Refusals("plant", replay.metrics)
+    routes = Routes("plant", struct.subscribe, replay.plant, replay.metrics, refusals)
+    received = replay.metrics.values_received.labels("plant")
+    decoder = Decoder(routes, refusals, intake, received)
+    cutter = FrameCutter(1 << 20, v5=True, held=set())
+    stream = b"".join(_packets(shape, assets, rows))
+    timed, pipeline = _Clocked(), replay.pipeline
+    for start in range(0, len(stream), 1 << 16):
+        messages = timed("cut MQTT packets", cutter.cut, stream[start : start + (1 << 16)])
+        timed("decode to columns", decoder.take, messages, 0)
+        drained, _ = timed("intake", intake.drain)
+        due = timed("windows", pipeline.take, drained)
+        scored = timed("inference", pipeline.infer, due)
+        timed("alarms, scores", pipeline.conclude, scored)
+    replay.close()
+    return timed.spent | {"all": sum(timed.spent.values())}, assets * rows * SIGNALS
+
+
+def _packets(shape: str, assets: int, rows: int) -> Iterator[bytes]:
+    for row in range(rows):
+        for asset in range(assets):
+            topic = f"plant/line1/a{asset:03d}"
+            number = (row * assets + asset) * SIGNALS
+            for name, payload in payloads(topic, row * 10, number, shape):
+                head = len(name).to_bytes(2, "big") + name.encode() + b"\x00"
+                yield b"\x30" + _length(len(head) + len(payload)) + head + payload
+
+
+def _length(n: int) -> bytes:
+    return bytes([n]) if n < 128 else bytes([n & 127 | 128, n >> 7])  # noqa: PLR2004 (MQTT 5, 1.5.5)
