@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.errors import UsageError
@@ -26,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="end after N seconds (45 at least) with one summary line; exit code 1 unless every "
         "fault raised its alarm in time, with the right input first, and none was false",
     )
+    parser.add_argument(
+        "--folder", type=Path, help="keep config, log, store and the learned model there"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,4 +39,4 @@ def run(args: argparse.Namespace) -> int:
 
     if args.seconds is not None and args.seconds < SHORTEST_S:
         raise UsageError(f"--seconds {args.seconds:g} is too short: {SHORTEST_S:g} at least")
-    return 0 if asyncio.run(run_demo(args.seconds)) else 1
+    return 0 if asyncio.run(run_demo(args.seconds, args.folder)) else 1

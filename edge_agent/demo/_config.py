@@ -35,6 +35,7 @@ sources:
   bus:
     type: mqtt
     url: {mqtt_url}
+    protocol: "3.1.1"  # the demo's broker knows no MQTT 5
     stale_after: 5s
     subscribe:
       - topic: plant/{{line}}/{{asset}}

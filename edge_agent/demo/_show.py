@@ -43,15 +43,21 @@ _REPORT_S: Final = 5.0
 _HTTP: Final = "http://127.0.0.1"
 
 
-async def run_demo(seconds: float | None, terminal: Terminal | None = None) -> bool:
-    """Show it all; `seconds`: how long, or for ever until SIGINT. Whether it went as it should.
+async def run_demo(
+    seconds: float | None, folder: Path | None = None, terminal: Terminal | None = None
+) -> bool:
+    """Show it all. Whether it went as it should.
 
-    EdgeAgentError where it cannot be shown, with the reason.
+    seconds: how long, or for ever until SIGINT; folder: where config, log, store and the learned
+    model stay, by default they go. EdgeAgentError where it cannot be shown, with the reason.
     """
     quiet_libraries()
     show = _Show(seconds, terminal or Terminal(SystemClock()))
     async with contextlib.AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-agent-demo-")))
+        if folder is None:
+            made = stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-agent-demo-"))
+            folder = Path(made)
+        folder.mkdir(parents=True, exist_ok=True)
         url = await stack.enter_async_context(mqtt_broker())
         nodes = await stack.enter_async_context(opcua_server())
         for pump in ON_PLC:

@@ -24,7 +24,7 @@ class MqttSinkConfig:
     url: str
     username: str = ""
     password: Secret | None = None
-    client_id: str = ""  # default: edge-agent-<gateway>-<sink>
+    client_id: str = ""  # default: edge-agent-<gateway>-<sink>-alarms
     keepalive: Annotated[Duration, Between(5, 65_535)] = Duration(30)
     send_window: Annotated[int, Between(1, MAX_WINDOW)] = MAX_WINDOW
     tls: Tls = field(default_factory=Tls)

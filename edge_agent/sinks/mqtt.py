@@ -55,7 +55,7 @@ class MqttSink(Sink):
         self.name = name
         self.window = config.send_window
         self._config = config
-        self._client_id = config.client_id or f"edge-agent-{gateway.id}-{name}"
+        self._client_id = config.client_id or f"edge-agent-{gateway.id}-{name}-alarms"
         self._status_topic = f"{topic_root}/_svc/{gateway.id}/status"
         self._filters = command_filters(topic_root)
         self._inbox = CommandInbox(name, metrics, clock)
