@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config.schema import Config, Signal, Template
 
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
 MAX_ASSETS = 100_000
 MAX_SIGNALS = 1_000_000
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,9 +17,9 @@ from edge_agent.config.schema import Config
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
+    from pathlib import Path
 
 SOON_S = 5.0  # far above what is measured (under 1 s), far below what an operator would notice
-FOLDER = Path(tempfile.mkdtemp(prefix="edge-agent-fuzz-"))
 
 KEYS = sorted({word.strip(" -{\"'") for word in VALID.replace("\n", ":").split(":")} - {""})
 LINES = VALID.splitlines()
@@ -49,9 +47,14 @@ trees = st.recursive(
 )
 
 
-def judge(raw: bytes) -> list[str]:
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One file for all examples: its content is what they differ in."""
+    return tmp_path_factory.mktemp("fuzz") / "edge.yaml"
+
+
+def judge(file: Path, raw: bytes) -> list[str]:
     """The problems of a file of these bytes, after the demands that hold for any."""
-    file = FOLDER / "fuzz.yaml"
     file.write_bytes(raw)
     begin = time.monotonic()
     config, problems = find_problems(file)
@@ -79,30 +82,30 @@ def parts(config: Any, tree: Any, draw: random.Random) -> Any:
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=400))
-def test_arbitrary_bytes(raw: bytes) -> None:
-    assert judge(raw)
+def test_arbitrary_bytes(place: Path, raw: bytes) -> None:
+    assert judge(place, raw)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(FRAGMENTS) | st.sampled_from(LINES), max_size=40))
-def test_arbitrary_yaml_fragments(pieces: list[str]) -> None:
-    judge("".join(pieces).encode())
-    judge("\n".join(pieces).encode())
+def test_arbitrary_yaml_fragments(place: Path, pieces: list[str]) -> None:
+    judge(place, "".join(pieces).encode())
+    judge(place, "\n".join(pieces).encode())
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.integers(0, len(VALID)), st.integers(0, 30), st.sampled_from([*FRAGMENTS, "", *LINES]))
-def test_a_mutated_text(at: int, cut: int, piece: str) -> None:
+def test_a_mutated_text(place: Path, at: int, cut: int, piece: str) -> None:
     """The valid config with a part of its text removed and something else put there."""
-    judge((VALID[:at] + piece + VALID[at + cut :]).encode())
+    judge(place, (VALID[:at] + piece + VALID[at + cut :]).encode())
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(trees, st.randoms(use_true_random=False))
-def test_a_mutated_tree(tree: Any, draw: random.Random) -> None:
+def test_a_mutated_tree(place: Path, tree: Any, draw: random.Random) -> None:
     """The valid config with one value, deep or high, replaced by something else."""
     mutant = parts(yaml.safe_load(VALID), tree, draw)
-    judge(yaml.safe_dump(mutant, allow_unicode=True).encode())
+    judge(place, yaml.safe_dump(mutant, allow_unicode=True).encode())
 
 
 def many(count: int, row: str) -> str:
@@ -165,14 +168,14 @@ BOMBS: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_soon(name: str) -> None:
-    assert judge(BOMBS[name]().encode())
+def test_a_bomb_is_refused_soon(place: Path, name: str) -> None:
+    assert judge(place, BOMBS[name]().encode())
 
 
-def test_the_largest_plant_loads_soon() -> None:
+def test_the_largest_plant_loads_soon(place: Path) -> None:
     """100,000 assets of ten signals each, in two lines, are allowed and checked in a moment."""
     text = plant(many(10, "s@: {address: '{asset}/@'}, "), "'P-{1..100000}': {template: t}")
-    assert judge(text.encode()) == []
+    assert judge(place, text.encode()) == []
 
 
 def test_the_fuzz_reaches_every_section() -> None:

@@ -71,7 +71,7 @@ def test_other_braces_are_the_addresss_own(said: Callable[..., list[str]], addre
 
 
 @pytest.mark.parametrize(
-    ("signals", "assets", "problems"), [(10, 100_000, 0), (10, 100_001, 1), (11, 100_000, 1)]
+    ("signals", "assets", "problems"), [(10, 100_000, 0), (9, 100_001, 1), (11, 100_000, 1)]
 )
 def test_assets_and_signals_are_bounded(
     said: Callable[..., list[str]], signals: int, assets: int, problems: int
