@@ -91,6 +91,7 @@ async def connect(config: OpcUaSourceConfig, name: str) -> Connection:
     client.name, client.description = "edge-agent", f"edge-agent {name}"
     client.product_uri = "urn:edge-agent"
     client.session_timeout = round(config.session_timeout * 1000)
+    client.max_messagesize = wire.MAX_MESSAGE_BYTES
     client.application_uri = config.application_uri or f"urn:edge-agent:{name}"
     try:
         with explained("connecting", config.url):
@@ -228,10 +229,11 @@ def _check_password(client: Client, config: OpcUaSourceConfig) -> None:
     """Once the session is created, the server's word on how to send passwords is authentic."""
     if not config.username or config.mode == "SignAndEncrypt" or config.allow_insecure_password:
         return
-    policy = client.server_policy(ua.UserTokenType.UserName)
-    if policy.SecurityPolicyUri in {None, "", _NONE_URI}:
+    policy = client.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri
+    # On an open channel an encrypted password is no safer: anybody may be the server.
+    if not config.is_secure or policy in {None, "", _NONE_URI}:
         raise RefusedError(
-            "the server wants the password in clear",
+            "the password could be read on the way",
             where=config.url,
             hint="use mode SignAndEncrypt, or set allow_insecure_password: true",
         )

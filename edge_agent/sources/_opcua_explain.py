@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -67,11 +68,17 @@ def explained(step: str, where: str) -> Iterator[None]:
     except TimeoutError as error:
         raise ConnectError(f"{step}: no answer in time", where=where) from error
     except OSError as error:
-        raise ConnectError(f"{step}: {error.strerror or error}", where=where) from error
+        raise ConnectError(f"{step}: {_reason(error)}", where=where) from error
     except Exception as error:
         # The library raises all kinds where a server answers what it did not expect.
         reason = str(error) or type(error).__name__
         raise ConnectError(f"{step}: {reason}", where=where) from error
+
+
+def _reason(error: OSError) -> str:
+    if error.errno is not None and error.errno > 0:  # those of name resolution are below
+        return os.strerror(error.errno).lower()
+    return error.strerror or str(error)
 
 
 def _of_status(step: str, where: str, code: int) -> ConnectError:

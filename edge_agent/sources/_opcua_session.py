@@ -75,7 +75,7 @@ class Session:
         self._requests = _PUBLISH_REQUESTS
         self._acks: list[ua.SubscriptionAcknowledgement] = []
         self._next_sequence: dict[int, int] = {}
-        self._heard_s = 0.0
+        self._heard_s: dict[int, float] = {}
 
     async def run(self) -> None:
         """Deliver until the connection ends; always raises, a ConnectError for what is expected."""
@@ -92,7 +92,6 @@ class Session:
         self._feed.begin()
         subscriptions = Subscriptions(connection, self._config)
         await subscriptions.create()
-        self._heard_s = self._clock.monotonic_s()
         for number in range(self._requests):
             group.create_task(self._publish(connection, subscriptions), name=f"publish-{number}")
         group.create_task(self._watch(subscriptions), name="watch")
@@ -111,7 +110,6 @@ class Session:
                     data = await self._receive(connection, acks)
             except _FewerRequests:
                 return
-            self._heard_s = self._clock.monotonic_s()
             if data is not None:
                 self._take(data, subscriptions, connection.where)
 
@@ -140,6 +138,7 @@ class Session:
         if notification.ended is not None:
             reason = f"the server ended the subscription: {status_name(notification.ended)}"
             raise LostError(reason, where=where)
+        self._heard_s[notification.subscription] = self._clock.monotonic_s()
         self._follow(notification)
         self._feed.take(notification)
 
@@ -159,7 +158,7 @@ class Session:
         )
 
     async def _watch(self, subscriptions: Subscriptions) -> None:
-        """End the session when nothing came for too long, not even a keepalive."""
+        """End the session when a subscription is silent for too long, without even a keepalive."""
         while True:
             step_s = min(_WATCH_STEP_S, subscriptions.stall_after_s / 4)
             before_s = self._clock.monotonic_s()
@@ -167,8 +166,10 @@ class Session:
             now_s = self._clock.monotonic_s()
             # Time in which this process itself was held up is not the server's silence: what it
             # sent meanwhile still waits in the socket.
-            self._heard_s += max(0.0, now_s - before_s - step_s)
-            silent_s = now_s - self._heard_s
+            own_s = max(0.0, now_s - before_s - step_s)
+            for number in subscriptions.ids:
+                self._heard_s[number] = self._heard_s.get(number, now_s) + own_s
+            silent_s = now_s - min(self._heard_s.values())
             if silent_s > subscriptions.stall_after_s:
                 raise LostError(
                     f"stalled: nothing came for {silent_s:.1f} s", where=self._config.url

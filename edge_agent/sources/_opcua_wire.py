@@ -11,7 +11,7 @@ from asyncua.ua.ua_binary import struct_from_binary
 if TYPE_CHECKING:
     from asyncua.client.client import Client
 
-_MAX_MESSAGE_BYTES: Final = 32 << 20
+MAX_MESSAGE_BYTES: Final = 32 << 20
 
 T = TypeVar("T")
 
@@ -59,13 +59,13 @@ def bound(client: Client) -> None:
         raise ConnectionError("the connection is closed")
     limits = protocol._connection._limits  # noqa: SLF001
     limits.max_send_buffer = min(limits.max_send_buffer, limits.max_recv_buffer)
-    limits.max_recv_buffer = _MAX_MESSAGE_BYTES
-    limits.max_message_size = _MAX_MESSAGE_BYTES
+    limits.max_recv_buffer = MAX_MESSAGE_BYTES
+    limits.max_message_size = MAX_MESSAGE_BYTES
     limits.max_chunk_count = 0
     receive = protocol.data_received
 
     def receive_bounded(data: bytes) -> None:
-        if len(protocol.receive_buffer or b"") > _MAX_MESSAGE_BYTES:
+        if len(protocol.receive_buffer or b"") > MAX_MESSAGE_BYTES:
             cut(client)
         else:
             receive(data)

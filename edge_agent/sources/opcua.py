@@ -226,7 +226,8 @@ class OpcUaSource:
                 await session.run()
             except EdgeAgentError as error:
                 self._on_down(error)
-            except Exception as error:  # noqa: BLE001 (whatever a server makes the library raise)
+            except Exception as error:  # whatever a server makes the library raise
+                log.debug("unexpected", extra={"source": self.name}, exc_info=True)
                 self._on_down(ConnectError(f"{type(error).__name__}: {error}"))
             await asyncio.sleep(self._wait_s())
 

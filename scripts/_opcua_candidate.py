@@ -1,0 +1,98 @@
+"""A contestant of opcua/run_opcua.py: the OPC UA source alone, with an intake that only counts.
+
+Environment: OPC_URL, ASSETS, SIGNALS, PUBLISH (ms), WARM and SECONDS. Prints READY when the clock
+starts, then one line of JSON: values, values_per_s, cpu_s_per_M, cpu_pct, p50_ms, p99_ms, rss_mb.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_agent.clock import SystemClock
+from edge_agent.config import schema
+from edge_agent.config.plant import Plant
+from edge_agent.ops.metrics import Metrics
+from edge_agent.sources.opcua import OpcUaSource, OpcUaSourceConfig
+
+if TYPE_CHECKING:
+    from edge_agent.records import Columns, WaveBlock
+
+EVERY = 50  # of how many values one's latency is taken
+
+
+class CountingIntake:
+    """Counts values and samples how late they are."""
+
+    def __init__(self) -> None:
+        self.values = 0
+        self.late_ms: list[float] = []
+
+    def append(self, values: Columns) -> None:
+        self.values += len(values)
+        now_us = time.time_ns() // 1000
+        self.late_ms.extend(((now_us - values.time_us[::EVERY]) / 1000).tolist())
+
+    def append_block(self, block: WaveBlock) -> None:
+        self.values += len(block.samples)
+
+
+def make_source(intake: CountingIntake) -> OpcUaSource:
+    assets, signals = int(os.environ["ASSETS"]), int(os.environ["SIGNALS"])
+    config = schema.Config(
+        sources={"plc": None},  # type: ignore[dict-item]
+        templates={
+            "t": schema.Template(signals={f"s{q}": schema.Signal() for q in range(signals)})
+        },  # type: ignore[dict-item,misc]
+        assets={f"a{{000..{assets - 1:03}}}": schema.Asset(template="t")},
+    )
+    publish_s = float(os.environ.get("PUBLISH", "100")) / 1000
+    opcua = OpcUaSourceConfig(
+        os.environ["OPC_URL"],
+        node="ns=1;s={asset}.{signal}",
+        publishing_interval=schema.Duration(publish_s),
+        sampling_interval=schema.Duration(0),
+        queue_size=100,
+    )
+    gateway = schema.Gateway()
+    return OpcUaSource("plc", opcua, Plant(config), intake, Metrics(), SystemClock(), gateway)
+
+
+def cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+async def main() -> None:
+    intake = CountingIntake()
+    source = make_source(intake)
+    await source.start()
+    await asyncio.sleep(float(os.environ.get("WARM", "8")))
+    print("READY", flush=True)
+    intake.values, intake.late_ms = 0, []
+    cpu, begin = cpu_s(), time.perf_counter()
+    await asyncio.sleep(float(os.environ.get("SECONDS", "8")))
+    seconds, cpu = time.perf_counter() - begin, cpu_s() - cpu
+    late = np.array(intake.late_ms or [-1.0])
+    result = {
+        "client": "edge_agent",
+        "values": intake.values,
+        "values_per_s": round(intake.values / seconds),
+        "cpu_s_per_M": round(cpu / max(1, intake.values) * 1e6, 2),
+        "cpu_pct": round(100 * cpu / seconds, 1),
+        "p50_ms": float(np.percentile(late, 50)),
+        "p99_ms": float(np.percentile(late, 99)),
+        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    await source.stop()
+    print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,256 @@
+"""Helpers of the OPC UA tests: certificates, a node-opcua server in a process, a source."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from support import ListIntake, find_free_port
+
+from edge_agent.clock import SystemClock
+from edge_agent.config import schema
+from edge_agent.config.plant import Plant
+from edge_agent.ops.metrics import Metrics
+from edge_agent.sources.opcua import OpcUaSource, OpcUaSourceConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from edge_agent.records import LinkState
+
+SCRIPT = "opcua_server.js"
+CLIENT_URI = "urn:test:client"
+SERVER_URI = "urn:test:server"
+READY_S = 40
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its key, as files and in memory."""
+
+    certificate: Path
+    key: Path
+    x509: x509.Certificate
+    private: rsa.RSAPrivateKey
+
+
+def make_pair(
+    folder: Path,
+    name: str,
+    uri: str,
+    *,
+    issuer: Pair | None = None,
+    ca: bool = False,
+    days: tuple[int, int] = (-1, 30),
+    host: str = "127.0.0.1",
+    bits: int = 2048,
+) -> Pair:
+    """A certificate as OPC UA Part 6, 6.2.2 wants it, self-signed or signed by `issuer`."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    names: list[x509.GeneralName] = [
+        x509.UniformResourceIdentifier(uri),
+        x509.IPAddress(ipaddress.ip_address(host)),
+    ]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.x509.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + timedelta(days=days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(_usage(ca=ca), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage(
+                [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            ),
+            critical=False,
+        )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    certificate = builder.sign(issuer.private if issuer else key, hashes.SHA256())
+    paths = folder / f"{name}.pem", folder / f"{name}_key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return Pair(*paths, certificate, key)
+
+
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=True,
+        key_encipherment=True,
+        data_encipherment=True,
+        key_agreement=False,
+        key_cert_sign=True,  # self-signed ones sign themselves
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+class NodeServer:
+    """tests/integration/opcua_server.js in a process of its own; its options are in that file."""
+
+    def __init__(self, modules: Path, folder: Path, **options: Any) -> None:
+        script = __file__.replace("opcua_support.py", f"integration/{SCRIPT}")
+        self.port = find_free_port()
+        given = {"port": self.port, "folder": str(folder / "pki"), **options}
+        self._command = ["node", script, json.dumps(given, default=str)]
+        self._env = {**os.environ, "NODE_PATH": str(modules)}
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"opc.tcp://127.0.0.1:{self.port}"
+
+    def start(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            bufsize=1,
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        reader = (self._process.stdout, self._lines)
+        threading.Thread(target=_read_lines, args=reader, daemon=True).start()
+        while self._line() != "READY":
+            pass
+        return self
+
+    def ask(self, **command: Any) -> dict[str, Any]:
+        """Send one command and give the answer."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        line = self._line()
+        while not line.startswith("{"):
+            line = self._line()
+        return json.loads(line)
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+
+    def _line(self) -> str:
+        try:
+            return self._lines.get(timeout=READY_S)
+        except queue.Empty:
+            raise TimeoutError("the node-opcua server does not answer") from None
+
+
+def _read_lines(pipe: IO[str], lines: queue.Queue[str]) -> None:
+    with pipe:
+        for line in pipe:
+            lines.put(line.strip())
+
+
+class Rig:
+    """A source on a plant of its own, with a recording intake; `async with` runs it."""
+
+    def __init__(
+        self,
+        url: str,
+        signals: dict[str, schema.Signal] | None = None,
+        *,
+        assets: str = "a000",
+        **options: Any,
+    ) -> None:
+        signals = signals or {f"s{q}": schema.Signal() for q in range(8)}
+        config = schema.Config(
+            sources={"plc": None},  # type: ignore[dict-item]
+            templates={"t": schema.Template(signals=signals)},  # type: ignore[dict-item]
+            assets={assets: schema.Asset(template="t")},
+        )
+        options.setdefault("node", "nsu=urn:plant;s={asset}.{signal}")
+        options.setdefault("publishing_interval", 0.1)
+        options.setdefault("timeout", 3.0)
+        self.config = OpcUaSourceConfig(url=url, **options)
+        self.plant = Plant(config)
+        self.intake = ListIntake()
+        self.metrics = Metrics()
+        self.source = OpcUaSource(
+            "plc",
+            self.config,
+            self.plant,
+            self.intake,
+            self.metrics,
+            SystemClock(),
+            schema.Gateway(),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.source.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.source.stop()
+
+    async def until(self, done: Callable[[], bool], timeout_s: float = 15, what: str = "") -> None:
+        """Wait for something that the other process or the loop has to do."""
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{what or done}: not within {timeout_s} s: {self.source.link}")
+            await asyncio.sleep(0.02)
+
+    async def until_state(self, state: LinkState, timeout_s: float = 15) -> None:
+        await self.until(lambda: self.source.link.state is state, timeout_s, f"state {state}")
+
+    def rejected(self, reason: str) -> float:
+        return self.metrics.values_rejected.labels("plc", reason)._value.get()
+
+    def of(self, signal: str, asset: str = "a000") -> list[tuple[int, float, int]]:
+        """(time_us, value, status) of all that one signal brought."""
+        index = self.plant.assets[asset].signals[signal].index
+        columns = self.intake.columns
+        mine = columns.signal == index
+        return list(
+            zip(
+                columns.time_us[mine].tolist(),
+                columns.value[mine].tolist(),
+                columns.status[mine].tolist(),
+                strict=True,
+            )
+        )

@@ -1,0 +1,229 @@
+"""From notifications to the intake: times, qualities, marks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from support import ListIntake
+
+from edge_agent.config import schema
+from edge_agent.config.plant import Plant
+from edge_agent.ops.metrics import Metrics
+from edge_agent.records import BAD_NO_COMMUNICATION, BAD_NO_DATA, BAD_SENSOR_FAILURE, UNCERTAIN
+from edge_agent.sources._opcua_decode import NOTHING, NUMBER, OTHER, Notification, Rows, Samples
+from edge_agent.sources._opcua_feed import Feed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_agent.clock import FakeClock
+
+NOW = 1_767_225_600_000_000
+SECOND = 1_000_000
+YEAR = 365 * 86_400 * SECOND
+
+
+class Fed:
+    """A feed of three scalars and a waveform with everything it touches."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        signals = {
+            "a": schema.Signal(),
+            "b": schema.Signal(),
+            "c": schema.Signal(),
+            "wave": schema.Signal(kind=schema.Kind.WAVEFORM, rate_hz=100.0),
+            "unrated": schema.Signal(kind=schema.Kind.WAVEFORM),
+        }
+        config = schema.Config(
+            sources={"other": None, "plc": None},  # type: ignore[dict-item]
+            templates={"t": schema.Template(signals=signals)},  # type: ignore[dict-item]
+            assets={"P": schema.Asset(template="t")},
+        )
+        self.clock = clock
+        self.intake = ListIntake()
+        self.metrics = Metrics()
+        self.feed = Feed("plc", self.intake, self.metrics, clock)
+        # Handles in another order than the plant's numbers, as when assets are discovered.
+        self.feed.add(list(reversed(Plant(config).signals)))
+        self.feed.begin()
+
+    def take(self, *rows: tuple[int, int, float, int], kind: int = NUMBER) -> None:
+        self.feed.take(Notification(1, 1, data=True, rows=[make_rows(rows, kind)]))
+
+    def last(self) -> tuple[list[int], list[int], list[float], list[int]]:
+        packet = self.intake.packets[-1]
+        return (
+            packet.signal.tolist(),
+            packet.time_us.tolist(),
+            packet.value.tolist(),
+            packet.status.tolist(),
+        )
+
+    def rejected(self, reason: str) -> float:
+        return self.metrics.values_rejected.labels("plc", reason)._value.get()
+
+
+def make_rows(rows: Sequence[tuple[int, int, float, int]], kind: int) -> Rows:
+    handle, time_us, value, status = zip(*rows, strict=True)
+    return Rows(
+        np.array(handle, np.uint32),
+        np.array(time_us, np.int64),
+        np.array(value, np.float64),
+        np.array(status, np.uint32),
+        np.full(len(rows), kind, np.uint8),
+    )
+
+
+@pytest.fixture
+def fed(clock: FakeClock) -> Fed:
+    return Fed(clock)
+
+
+def test_handles_become_the_plants_numbers(fed: Fed) -> None:
+    fed.take((4, NOW, 1.0, 0), (2, NOW, 3.0, 0))
+    assert fed.last() == ([0, 2], [NOW, NOW], [1.0, 3.0], [0, 0])
+
+
+def test_a_value_without_time_gets_the_gateways(fed: Fed) -> None:
+    fed.take((4, 0, 1.0, 0))
+    assert fed.last()[1] == [NOW]
+
+
+def test_the_status_code_is_kept_and_bad_is_never_a_number(fed: Fed) -> None:
+    fed.take((4, NOW, 1.0, UNCERTAIN), (3, NOW, 2.0, BAD_SENSOR_FAILURE))
+    _, _, value, status = fed.last()
+    assert value[0] == 1.0
+    assert np.isnan(value[1])
+    assert status == [UNCERTAIN, BAD_SENSOR_FAILURE]
+
+
+@pytest.mark.parametrize(("kind", "counted"), [(NOTHING, 0), (OTHER, 1)])
+def test_good_without_a_number_is_no_data(fed: Fed, kind: int, counted: int) -> None:
+    fed.take((4, NOW, np.nan, 0), kind=kind)
+    assert fed.last()[3] == [BAD_NO_DATA]
+    assert fed.rejected("type") == counted
+
+
+def test_bad_without_a_number_keeps_its_own_code(fed: Fed) -> None:
+    fed.take((4, NOW, np.nan, BAD_SENSOR_FAILURE), kind=NOTHING)
+    assert fed.last()[3] == [BAD_SENSOR_FAILURE]
+
+
+def test_overflow_of_the_servers_queue_is_counted(fed: Fed) -> None:
+    fed.take((4, NOW, 1.0, 0x0480), (3, NOW, 1.0, 0x0080))
+    assert fed.rejected("overflow") == 1
+    assert fed.last()[3] == [0x0480, 0x0080]
+
+
+def test_a_handle_that_was_never_given_is_refused(fed: Fed) -> None:
+    fed.take((99, NOW, 1.0, 0), (4, NOW, 2.0, 0), (2**32 - 1, NOW, 3.0, 0))
+    assert fed.last()[2] == [2.0]
+    assert fed.rejected("handle_unknown") == 2
+
+
+def test_an_array_on_a_waveform_signal_is_a_block(fed: Fed) -> None:
+    samples = np.array([1.0, 2.0], np.float32)
+    fed.feed.take(Notification(1, 1, data=True, arrays=[Samples(1, NOW, 0, samples)]))
+    (block,) = fed.intake.blocks
+    assert (block.signal, block.end_us, block.rate_hz) == (3, NOW, 100.0)
+    assert block.samples.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("handle", "reason"), [(4, "type"), (0, "rate_unknown")])
+def test_an_array_that_fits_nowhere_is_no_data(fed: Fed, handle: int, reason: str) -> None:
+    samples = np.array([1.0, 2.0], np.float32)
+    fed.feed.take(Notification(1, 1, data=True, arrays=[Samples(handle, NOW, 0, samples)]))
+    assert fed.intake.blocks == []
+    assert fed.last()[3] == [BAD_NO_DATA]
+    assert fed.rejected(reason) >= 1
+
+
+def test_a_number_on_a_waveform_signal_is_no_data(fed: Fed) -> None:
+    fed.take((1, NOW, 5.0, 0))
+    assert fed.last()[3] == [BAD_NO_DATA]
+
+
+def test_a_bad_waveform_is_a_bad_value(fed: Fed) -> None:
+    samples = np.array([1.0], np.float32)
+    bad = Samples(1, NOW, BAD_SENSOR_FAILURE, samples)
+    fed.feed.take(Notification(1, 1, data=True, arrays=[bad]))
+    assert fed.intake.blocks == []
+    assert fed.last()[3] == [BAD_SENSOR_FAILURE]
+
+
+def test_a_mark_names_every_signal(fed: Fed) -> None:
+    fed.feed.mark(BAD_NO_COMMUNICATION)
+    signal, time_us, value, status = fed.last()
+    assert sorted(signal) == [0, 1, 2, 3, 4]
+    assert time_us == [NOW] * 5
+    assert np.isnan(value).all()
+    assert status == [BAD_NO_COMMUNICATION] * 5
+
+
+def test_a_mark_falls_behind_values_of_a_clock_that_runs_ahead(fed: Fed) -> None:
+    fed.take((4, NOW + 20 * SECOND, 1.0, 0))
+    fed.take((4, NOW + 21 * SECOND, 1.0, 0))
+    fed.clock.advance(3)
+    fed.feed.mark(BAD_NO_COMMUNICATION)
+    assert fed.last()[1] == [NOW + 24 * SECOND] * 5
+
+
+def test_a_mark_falls_ahead_of_what_follows_from_a_clock_that_lags(fed: Fed) -> None:
+    fed.take((4, NOW - 20 * SECOND, 1.0, 0))
+    fed.take((4, NOW - 19 * SECOND, 1.0, 0))
+    fed.clock.advance(3)
+    fed.feed.mark(BAD_NO_COMMUNICATION)
+    assert fed.last()[1] == [NOW - 16 * SECOND] * 5
+
+
+def test_a_mark_stays_in_the_time_of_a_recording(fed: Fed) -> None:
+    fed.take((4, NOW - 5 * YEAR, 1.0, 0))
+    fed.take((4, NOW - 5 * YEAR + SECOND, 1.0, 0))
+    fed.clock.advance(2)
+    fed.feed.mark(BAD_NO_COMMUNICATION)
+    assert fed.last()[1] == [NOW - 5 * YEAR + 3 * SECOND] * 5
+
+
+def test_old_first_values_say_nothing_about_the_sources_clock(fed: Fed) -> None:
+    fed.take((4, NOW - 3600 * SECOND, 1.0, 0))
+    fed.feed.mark(BAD_NO_COMMUNICATION)
+    assert fed.last()[1] == [NOW] * 5
+
+
+def test_a_time_stamp_far_ahead_does_not_move_the_marks(fed: Fed) -> None:
+    fed.take((4, NOW, 1.0, 0))
+    fed.take((4, NOW + YEAR, 1.0, 0))
+    fed.clock.advance(1)
+    fed.feed.mark(BAD_NO_COMMUNICATION)
+    assert fed.last()[1] == [NOW + SECOND] * 5
+
+
+def test_a_value_that_held_through_an_outage_holds_again_from_now(fed: Fed) -> None:
+    fed.take((4, NOW - 60 * SECOND, 7.0, 0))
+    fed.feed.mark(BAD_NO_COMMUNICATION)
+    fed.clock.advance(10)
+    fed.feed.begin()
+    fed.take((4, NOW - 60 * SECOND, 7.0, 0))
+    assert fed.last() == ([0], [NOW + 10 * SECOND], [7.0], [0])
+
+
+def test_a_value_that_changed_after_the_outage_keeps_its_time(fed: Fed) -> None:
+    fed.feed.mark(BAD_NO_COMMUNICATION)
+    fed.clock.advance(10)
+    fed.feed.begin()
+    fed.take((4, NOW + 8 * SECOND, 7.0, 0))
+    assert fed.last()[1] == [NOW + 8 * SECOND]
+
+
+def test_only_named_signals_are_marked(fed: Fed) -> None:
+    fed.feed.mark(BAD_NO_DATA, [2])
+    assert fed.last()[0] == [2]
+    fed.feed.mark(BAD_NO_DATA, [])
+    assert len(fed.intake.packets) == 1
+
+
+def test_received_values_are_counted(fed: Fed) -> None:
+    fed.take((4, NOW, 1.0, 0), (3, NOW, 2.0, 0))
+    assert fed.metrics.values_received.labels("plc")._value.get() == 2

@@ -1,0 +1,66 @@
+"""Addresses of nodes."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from asyncua import ua
+
+from edge_agent.config import schema
+from edge_agent.config.plant import Plant
+from edge_agent.sources._opcua_nodes import address_of, node_id
+
+NAMESPACES = ["http://opcfoundation.org/UA/", "urn:server", "urn:plant"]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("nsu=urn:plant;s=P-1.flow", ua.NodeId("P-1.flow", 2)),
+        ("ns=2;s=a;b=c", ua.NodeId("a;b=c", 2)),
+        ("i=85", ua.NodeId(85, 0)),
+        ("nsu=urn:server;i=7", ua.NodeId(7, 1)),
+        ("g=00000000-0000-0000-0000-000000000007", ua.NodeId(uuid.UUID(int=7), 0)),
+        ("ns=1;b=AAE=", ua.NodeId(b"\x00\x01", 1, ua.NodeIdType.ByteString)),
+    ],
+)
+def test_addresses_are_resolved_by_the_servers_namespaces(
+    address: str, expected: ua.NodeId
+) -> None:
+    assert node_id(address, NAMESPACES) == expected
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "flow",
+        "s",
+        "nsu=urn:gone;s=x",
+        "ns=70000;s=x",
+        "ns=-1;i=1",
+        "i=99999999999",
+        "i=x",
+        "g=zz",
+        "svr=1;i=5",
+        "srv=1;i=5",
+        "nsx=urn:plant;s=x",
+        "i=-5",
+        "b=***",
+    ],
+)
+def test_what_is_no_address_here_is_a_value_error(address: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        node_id(address, NAMESPACES)
+
+
+def test_the_pattern_serves_signals_without_an_address() -> None:
+    signals = {"flow": schema.Signal(), "own": schema.Signal(address="ns=1;s={asset}/x")}
+    config = schema.Config(
+        sources={"plc": None},  # type: ignore[dict-item]
+        templates={"t": schema.Template(signals=signals)},  # type: ignore[dict-item]
+        assets={"P-{1..2}": schema.Asset(template="t", line="L")},  # type: ignore[arg-type]
+    )
+    made = [address_of(s, "nsu=u;s={line}.{asset}.{signal}") for s in Plant(config).signals]
+    assert made == ["nsu=u;s=L.P-1.flow", "ns=1;s=P-1/x", "nsu=u;s=L.P-2.flow", "ns=1;s=P-2/x"]
