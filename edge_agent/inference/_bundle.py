@@ -61,15 +61,20 @@ def read_file(folder: Path, name: str) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    with open(handle, "rb") as file:  # noqa: PTH123 (a descriptor, not a path)
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise ModelError("is not a plain file", where=str(path))
         if name == MODEL and status.st_nlink > 1:
             raise ModelError("is a hard link", where=str(path), hint="copy the file")
-        raw = file.read(MAX_BYTES[name] + 1)
-    if len(raw) > MAX_BYTES[name]:
-        raise ModelError(f"is larger than {MAX_BYTES[name] >> 20} MiB", where=str(path))
+        _refuse_larger(status.st_size, path)
+        with open(handle, "rb", closefd=False) as file:
+            raw = file.read(MAX_BYTES[name] + 1)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    finally:
+        os.close(handle)
+    _refuse_larger(len(raw), path)
     return raw
 
 
@@ -87,11 +92,11 @@ def verify_bundle(folder: Path) -> list[Problem]:
     Files and checksums here; the graph (operators, inputs, outputs, no external data) and the
     golden vectors in a child process with bounded memory and time.
     """
-    problems = _extra_files(folder)
     try:
+        problems = _extra_files(folder)
         manifest = load_manifest(folder)
     except ModelError as error:
-        return [*problems, Problem("manifest", str(error))]
+        return [Problem("manifest", str(error))]
     for name in (MODEL, GOLDEN):
         try:
             read_checked(folder, manifest, name)
@@ -129,9 +134,15 @@ def _extra_files(folder: Path) -> list[Problem]:
     try:
         found = sorted(os.listdir(folder))  # noqa: PTH208 (names, not paths)
     except OSError as error:
-        return [Problem("files", f"{folder}: {error.strerror}")]
+        raise ModelError(f"cannot be read: {error.strerror}", where=str(folder)) from error
     extra = [name for name in found if name not in MAX_BYTES]
     return [Problem("files", f"{folder}: {name!r} does not belong into a bundle") for name in extra]
+
+
+def _refuse_larger(size: int, path: Path) -> None:
+    most = MAX_BYTES[path.name]
+    if size > most:
+        raise ModelError(f"is larger than {most >> 20} MiB", where=str(path))
 
 
 def _write_durably(path: Path, raw: bytes) -> None:

@@ -24,6 +24,7 @@ from edge_agent.inference._statistics import (
     distances,
     fit,
     stride_of,
+    too_few_windows,
     window_ends,
 )
 
@@ -113,13 +114,13 @@ def learn(rows: Mapping[str, NDArray[np.float32]], recipe: Recipe, *, now_us: in
     refused: dict[str, str] = {}
     for asset, values in rows.items():
         try:
-            cleaned = _cleaned(asset, values, recipe)
-            baselines[asset], calibration = _calibrated(asset, cleaned, recipe)
+            baselines[asset], calibration = _calibrated(_cleaned(values, recipe), recipe)
             calibrations.append(calibration)
         except ModelError as error:
             refused[asset] = str(error)
     if not baselines:
-        raise ModelError(next(iter(refused.values()), "no rows to learn from"), where=recipe.name)
+        reasons = [f"{asset}: {reason}" for asset, reason in refused.items()]
+        raise ModelError(next(iter(reasons), "no rows to learn from"), where=recipe.name)
     stated = _stated(calibrations)
     return _bundle(recipe, baselines, refused, stated, now_us)
 
@@ -153,22 +154,22 @@ def _bundle(
     return LearnedBundle(manifest, onnx_bytes, golden, refused)
 
 
-def _cleaned(asset: str, rows: NDArray[np.float32], recipe: Recipe) -> Floats:
+def _cleaned(rows: NDArray[np.float32], recipe: Recipe) -> Floats:
     """Rows [T, C], short gaps held, longer ones left open; ModelError where too little is left."""
     values = np.asarray(rows, np.float64)
     if values.ndim != 2 or values.shape[1] != len(recipe.inputs):  # noqa: PLR2004
-        raise ModelError(f"rows are {values.shape}, not [T, {len(recipe.inputs)}]", where=asset)
+        raise ModelError(f"rows are {values.shape}, not [T, {len(recipe.inputs)}]")
     values = np.where(np.isfinite(values), values, np.nan)
     empty = [recipe.inputs[i].name for i in np.flatnonzero(np.isnan(values).all(axis=0))]
     if empty:
         hint = "bind these inputs to signals that deliver, or learn without them"
-        raise ModelError(f"no value at all of {', '.join(empty)}", where=asset, hint=hint)
+        raise ModelError(f"no value at all of {', '.join(empty)}", hint=hint)
     held = _hold(values, max(1, int(_HOLD * recipe.length)))
     whole = int((~np.isnan(held).any(axis=1)).sum())
     needed = max(_MIN_ROWS, _MIN_LENGTHS * recipe.length)
     if whole < needed:
         hint = "learn from a longer time, or with a shorter window"
-        raise ModelError(f"{whole} complete rows of the {needed} needed", where=asset, hint=hint)
+        raise ModelError(f"{whole} complete rows of the {needed} needed", hint=hint)
     return held
 
 
@@ -182,7 +183,7 @@ def _hold(values: Floats, at_most: int) -> Floats:
     return np.where((last > broken) & (index - last <= at_most), held, np.nan)
 
 
-def _calibrated(asset: str, rows: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
+def _calibrated(rows: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
     """Baseline and limit of one asset: each quarter of the time is judged by the other three.
 
     Up to the 99.9 % quantile the limit rests on what was seen, beyond it on the tail's power law.
@@ -192,8 +193,7 @@ def _calibrated(asset: str, rows: Floats, recipe: Recipe) -> tuple[Baseline, Cal
     held_out = [_judged(rows, part, constant, length) for part in _parts(len(rows))]
     held_out = [scores for scores in held_out if len(scores)]
     if len(held_out) < _FOLDS:
-        hint = "learn from a longer time without interruptions"
-        raise ModelError("too few unbroken windows", where=asset, hint=hint)
+        raise too_few_windows()
     # The mean of logarithms, so that one restless quarter cannot set the limit alone.
     seen = np.exp(np.mean([np.log(np.quantile(s, _QUANTILE, axis=0)) for s in held_out], axis=0))
     windows = sum(map(len, held_out))

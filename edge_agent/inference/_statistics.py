@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edge_agent.errors import ModelError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -86,8 +88,15 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int) -> Baseline:
     scaled = np.where(sound[:, None], (rows - center) / spread, np.nan)
     smoothed = _smooth(np.clip(scaled, -_WINSOR, _WINSOR), length, stride_of(len(rows)))
     smoothed = smoothed[~np.isnan(smoothed).any(axis=(1, 2))]
+    if len(smoothed) < 2:  # noqa: PLR2004
+        raise too_few_windows()
     precision = [_precision(smoothed[:, memory]) for memory in range(len(LAMBDAS))]
     return Baseline(center, spread, np.array(precision))
+
+
+def too_few_windows() -> ModelError:
+    """There are rows, but hardly a window of them without a gap."""
+    return ModelError("too few unbroken windows", hint="learn from a longer time without gaps")
 
 
 def constant_floor(rows: Floats, valid: list[tuple[float, float] | None]) -> Floats:

@@ -1,0 +1,338 @@
+"""What is learned from healthy rows: exact graphs, honest limits, and refusals that say why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_models import NOW_US, healthy, recipe
+
+from edge_agent.errors import ModelError
+from edge_agent.inference import InputSpec, Model, learn, verify_bundle
+from edge_agent.inference._graph import reference
+from edge_agent.inference._learn import poisson_upper, tail_index
+from edge_agent.inference._statistics import (
+    CLIP,
+    Baseline,
+    distances,
+    memory_weights,
+    oas_shrinkage,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_agent.inference import LearnedBundle, Outputs
+
+LENGTH = 16
+CPU = ("CPUExecutionProvider",)
+
+
+def model_of(learned: LearnedBundle) -> Model:
+    return Model(learned.manifest, learned.onnx_bytes, "", providers=CPU, max_batch=64)
+
+
+def windows(rows: np.ndarray, length: int = LENGTH) -> np.ndarray:
+    view = np.lib.stride_tricks.sliding_window_view(rows, length, axis=0)
+    return np.ascontiguousarray(view.transpose(0, 2, 1).astype(np.float32))
+
+
+def scores(learned: LearnedBundle, rows: np.ndarray, unit: int = 0) -> Outputs:
+    x = windows(rows)
+    return model_of(learned).run(x, np.full(len(x), unit, np.int64))
+
+
+@pytest.fixture(scope="module")
+def pair() -> LearnedBundle:
+    """Two assets with levels and couplings of their own."""
+    return learn({"A": healthy(1), "B": healthy(2)}, recipe(), now_us=NOW_US)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), far=st.floats(0, 100), windows_=st.integers(1, 9))
+def test_the_graph_computes_what_numpy_computes(seed: int, far: float, windows_: int) -> None:
+    """For any baseline and any window, in single against double precision."""
+    random = np.random.default_rng(seed)
+    baselines = [_random_baseline(random) for _ in range(3)]
+    unit = random.integers(0, 3, windows_)
+    center = np.stack([baselines[u].center for u in unit])[:, None, :]
+    x = (center + far * random.standard_normal((windows_, LENGTH, 3))).astype(np.float32)
+    found = _run(baselines, x, unit)
+    wanted = reference(baselines, x, unit)
+    largest = np.abs(wanted["contributions"]).max() + 1
+    for name in ("score", "contributions", "health"):
+        assert np.allclose(getattr(found, name), wanted[name], rtol=1e-3, atol=1e-4 * largest)
+    # The shares are exact: they sum to the score, not to about it.
+    assert found.contributions is not None
+    gap = np.abs(found.contributions.sum(axis=1) - found.score)
+    assert (gap <= 1e-6 * np.abs(found.contributions).sum(axis=1)).all()
+
+
+def _random_baseline(random: np.random.Generator) -> Baseline:
+    roots = random.standard_normal((2, 3, 3))
+    precision = roots @ roots.transpose(0, 2, 1) + 0.1 * np.eye(3)
+    return Baseline(10 * random.standard_normal(3), 0.1 + random.random(3), precision)
+
+
+def _run(baselines: list[Baseline], x: np.ndarray, unit: np.ndarray) -> Outputs:
+    from edge_agent.inference._graph import build_graph  # noqa: PLC0415
+
+    learned = learn({"A": healthy(1)}, recipe(), now_us=NOW_US)
+    raw = build_graph(baselines, LENGTH)
+    return Model(learned.manifest, raw, "", providers=CPU, max_batch=64).run(x, unit)
+
+
+def test_the_score_is_t_squared_of_the_smoothed_row_by_hand() -> None:
+    """One channel, unit covariance: the square of the weighted mean, by the better memory."""
+    baseline = Baseline(np.array([5.0]), np.array([2.0]), np.ones((2, 1, 1)))
+    rows = np.random.default_rng(0).standard_normal((LENGTH, 1)) + 7
+    by_hand = (memory_weights(LENGTH) @ ((rows[:, 0] - 5) / 2)) ** 2
+    assert np.allclose(distances(baseline, rows, LENGTH)[0], by_hand)
+
+
+def test_each_asset_is_judged_by_its_own_baseline(pair: LearnedBundle) -> None:
+    mine, other = scores(pair, healthy(1), 0).score, scores(pair, healthy(1), 1).score
+    assert mine.max() < 1.0
+    assert other.min() > 1.0
+
+
+def test_a_fault_alarms_and_names_its_input(pair: LearnedBundle) -> None:
+    rows = healthy(1).astype(float)
+    rows[300:, 1] += 12 * rows[:300, 1].std()
+    found = scores(pair, rows)
+    ends = np.arange(LENGTH - 1, len(rows))
+    assert found.score[ends < 300].max() < 1.0
+    assert found.score[ends > 315].min() > 1.0
+    assert found.contributions is not None
+    assert (found.contributions[ends > 315].argmax(axis=1) == 1).all()
+    assert found.health is not None
+    assert np.allclose(found.health, 1 / (1 + found.score))
+
+
+def test_nan_in_gives_nan_out(pair: LearnedBundle) -> None:
+    """A score is never made of a hole; who calls decides what that means."""
+    x = windows(healthy(1))[:3]
+    x[1, 4, 2] = np.nan
+    found = model_of(pair).run(x, np.zeros(3, np.int64))
+    assert np.isnan(found.score).tolist() == [False, True, False]
+
+
+def test_infinity_counts_as_far_and_no_more(pair: LearnedBundle) -> None:
+    x = np.repeat(windows(healthy(1))[:1], 2, axis=0)
+    x[0, :, 0], x[1, :, 0] = np.inf, 1e30
+    score = model_of(pair).run(x, np.zeros(2, np.int64)).score
+    assert score[0] == score[1]
+    assert 1.0 < score[0] < 1e5
+
+
+def test_the_same_data_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        learn({"A": healthy(1)}, recipe(name="x"), now_us=NOW_US).write(tmp_path / name)
+    for file in ("model.onnx", "golden.npz", "model.yaml"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_the_bundle_passes_its_own_verification(pair: LearnedBundle, tmp_path: Path) -> None:
+    manifest = pair.write(tmp_path / "learned")
+    assert verify_bundle(tmp_path / "learned") == []
+    assert manifest.version.startswith("20260101T000000Z-")
+    assert manifest.units == ("A", "B")
+
+
+def test_golden_vectors_hold_no_plant_data(pair: LearnedBundle) -> None:
+    rows = {tuple(row) for seed in (1, 2) for row in healthy(seed).tolist()}
+    assert not rows & {tuple(row) for row in pair.golden[0]["x"].reshape(-1, 3).tolist()}
+
+
+# -- limits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_healthy_data_that_was_never_seen_raises_no_alarm(seed: int) -> None:
+    """Learned from 600 rows, judged on the 5,400 that follow."""
+    rows = healthy(seed, 6000)
+    learned = learn({"A": rows[:600]}, recipe(), now_us=NOW_US)
+    assert scores(learned, rows[600:]).score.max() < 1.0
+
+
+def test_fewer_false_alarms_wanted_means_a_higher_limit() -> None:
+    found = [
+        scores(
+            learn({"A": healthy(1)}, recipe(false_alarms_per_day=rate), now_us=NOW_US), healthy(1)
+        ).score.mean()
+        for rate in (10.0, 1.0, 0.1, 0.01)
+    ]
+    assert found == sorted(found, reverse=True)
+    assert found[0] > 1.5 * found[-1]
+
+
+def test_the_limit_states_what_it_rests_on(pair: LearnedBundle) -> None:
+    stated = pair.manifest.calibration
+    days = 2 * (600 - LENGTH + 1) / 86_400
+    assert float(stated["held_out_asset_days"]) == pytest.approx(days, rel=1e-3)
+    assert stated["held_out_alarms"] == "0"
+    assert float(stated["at_most_per_asset_day"]) == pytest.approx(3.0 / days, rel=0.02)
+    assert pair.manifest.false_alarms_per_day == 0.1
+
+
+@pytest.mark.parametrize(("count", "bound"), [(0, 2.996), (1, 4.744), (5, 10.51), (1000, 1053.9)])
+def test_the_upper_bound_is_that_of_the_tables(count: int, bound: float) -> None:
+    """Garwood's exact one-sided 95 % limits."""
+    assert poisson_upper(count) == pytest.approx(bound, rel=0.011)
+
+
+def test_the_tail_is_measured_where_there_is_enough_of_it() -> None:
+    random = np.random.default_rng(0)
+    heavy = (1 - random.random(20_000)) ** -0.6  # a power law of index 0.6
+    assert tail_index(heavy) == pytest.approx(0.6, abs=0.1)
+    assert tail_index(heavy[:100]) == 0.25
+    assert tail_index(random.exponential(size=20_000) + 10) == 0.25
+    assert tail_index((1 - random.random(20_000)) ** -5.0) == 1.0
+
+
+def test_outliers_in_healthy_data_do_not_hide_a_fault() -> None:
+    """1 % of wild values leave the baseline nearly as sharp as without them."""
+    rows = healthy(1, 2000)
+    wild = rows.copy()
+    wild[np.random.default_rng(0).integers(0, 2000, 20), 0] += 1000 * rows[:, 0].std()
+    fault = rows[:400].astype(float)
+    fault[200:, 1] += 12 * rows[:, 1].std()
+    learned = learn({"A": wild}, recipe(), now_us=NOW_US)
+    assert scores(learned, fault).score[220:].min() > 1.0
+
+
+# -- channels that hardly move --------------------------------------------------------------------
+
+
+def constant_rows(level: float, rows: int = 600) -> np.ndarray:
+    return np.column_stack([healthy(1, rows), np.full(rows, level, np.float32)])
+
+
+def constant_scores(level: float, then: float, valid: tuple[float, float] | None = None) -> float:
+    """The last score after a channel that always read `level` goes to `then`."""
+    inputs = (*recipe(3).inputs, InputSpec("switch", valid=valid))
+    learned = learn({"A": constant_rows(level)}, recipe(inputs=inputs), now_us=NOW_US)
+    rows = constant_rows(level)
+    rows[-LENGTH:, 3] = then
+    return float(scores(learned, rows).score[-1])
+
+
+@pytest.mark.parametrize(
+    ("level", "then", "valid", "alarms"),
+    [
+        (20.0, 20.1, None, False),  # a last digit: half of the 1 % that count as one spread
+        (20.0, 30.0, None, True),
+        (0.0, 1.0, None, True),
+        (0.0, 0.005, None, False),
+        (20.0, 20.9, (0.0, 100.0), False),  # 1 % of the valid range is more than 1 % of 20
+        (20.0, 60.0, (0.0, 100.0), True),
+        (-5.0, 5.0, None, True),
+    ],
+)
+def test_a_constant_that_moves_alarms_but_not_for_a_last_digit(
+    level: float, then: float, valid: tuple[float, float] | None, *, alarms: bool
+) -> None:
+    score = constant_scores(level, then, valid)
+    assert (score >= 1.0) is alarms
+    assert score < 100.0
+
+
+def test_one_step_of_a_coarse_channel_is_no_event() -> None:
+    """A reading that once in a while goes one step up and back does not alarm when it does so."""
+    rows = constant_rows(4.0, 2000)
+    rows[np.arange(300, 1900, 400), 3] = 5.0
+    learned = learn({"A": rows}, recipe(4), now_us=NOW_US)
+    assert scores(learned, rows).score.max() < 1.0
+
+
+def test_two_sensors_of_one_thing_do_not_make_the_distance_explode() -> None:
+    random = np.random.default_rng(0)
+    rows = healthy(1).astype(float)
+    rows = np.column_stack([rows, rows[:, 0] + 1e-6 * random.standard_normal(600)])
+    learned = learn({"A": rows.astype(np.float32)}, recipe(4), now_us=NOW_US)
+    other = rows.copy()
+    other[:, 3] += 0.05 * rows[:, 0].std()
+    assert scores(learned, other).score.max() < 1.0
+
+
+# -- gaps and refusals ----------------------------------------------------------------------------
+
+
+def test_short_gaps_are_held_and_long_ones_left_out() -> None:
+    """Both leave enough; windows over a long gap or a break are not learned from."""
+    rows = healthy(1, 900)
+    rows[100:102, 0] = np.nan
+    rows[300:340, 1] = np.nan
+    rows[600] = np.nan
+    rows[601:, 2] += 0.0
+    learned = learn({"A": rows}, recipe(), now_us=NOW_US)
+    days = float(learned.manifest.calibration["held_out_asset_days"]) * 86_400
+    # Lost: 15 at the begin; the 37 rows beyond the 3 that are held, and the break, with their 15.
+    assert days == pytest.approx(900 - 15 - (37 + 15) - (1 + 15), rel=1e-3)
+
+
+def test_a_break_is_never_bridged() -> None:
+    """Two levels with a row of NaN between them: no window may average over both."""
+    rows = np.concatenate([healthy(1), np.full((1, 3), np.nan, np.float32), healthy(1)])
+    whole = learn({"A": np.concatenate([healthy(1), healthy(1)])}, recipe(), now_us=NOW_US)
+    apart = learn({"A": rows}, recipe(), now_us=NOW_US)
+    assert apart.manifest.calibration != whole.manifest.calibration
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (healthy(1, 100), "100 complete rows of the 128 needed"),
+        (np.full((600, 3), np.nan, np.float32), "no value at all of s0, s1, s2"),
+        (np.column_stack([healthy(1)[:, :2], np.full(600, np.nan)]), "no value at all of s2"),
+        (healthy(1, 600, 2), "rows are (600, 2), not [T, 3]"),
+        (np.where(np.arange(600)[:, None] % 12 == 0, np.nan, healthy(1)), "too few unbroken"),
+        (np.full((600, 3), np.inf, np.float32), "no value at all"),
+    ],
+)
+def test_too_little_is_refused_with_the_asset_and_the_reason(rows: np.ndarray, told: str) -> None:
+    with pytest.raises(ModelError) as refused:
+        learn({"P-7": rows}, recipe(), now_us=NOW_US)
+    assert told in str(refused.value)
+    assert "P-7" in str(refused.value)
+
+
+def test_one_bad_asset_does_not_stop_the_others() -> None:
+    learned = learn({"A": healthy(1), "B": healthy(2, 50)}, recipe(), now_us=NOW_US)
+    assert learned.manifest.units == ("A",)
+    assert list(learned.refused) == ["B"]
+    assert "50 complete rows" in learned.refused["B"]
+
+
+# -- numbers --------------------------------------------------------------------------------------
+
+
+def test_shrinkage_falls_with_the_rows_and_rises_with_their_likeness() -> None:
+    coupled = 0.5 * np.eye(4) + 0.5
+    assert oas_shrinkage(coupled, 20) > oas_shrinkage(coupled, 200) > oas_shrinkage(coupled, 20_000)
+    assert oas_shrinkage(coupled, 20_000) < 0.001
+    assert oas_shrinkage(np.eye(4), 20_000) == 1.0
+
+
+@given(seed=st.integers(0, 2**32 - 1), samples=st.integers(1, 10**6), size=st.integers(1, 12))
+def test_shrinkage_is_a_share(seed: int, samples: int, size: int) -> None:
+    root = np.random.default_rng(seed).standard_normal((size, size))
+    assert 0.0 <= oas_shrinkage(root @ root.T, samples) <= 1.0
+
+
+@given(st.integers(1, 300))
+def test_memories_sum_to_one_and_look_back(length: int) -> None:
+    weights = memory_weights(length)
+    assert np.allclose(weights.sum(axis=1), 1.0)
+    assert (np.diff(weights, axis=1) > 0).all()
+
+
+def test_the_clip_bounds_what_one_value_can_do() -> None:
+    baseline = Baseline(np.zeros(1), np.ones(1), np.ones((2, 1, 1)))
+    rows = np.zeros((LENGTH, 1))
+    rows[-1] = 1e12
+    newest = memory_weights(LENGTH)[:, -1]
+    assert np.allclose(distances(baseline, rows, LENGTH)[0], (newest * CLIP) ** 2)
