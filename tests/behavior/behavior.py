@@ -1,0 +1,176 @@
+"""Runs a behaviour: a config and readings, through the real pipeline, to alarm transitions.
+
+A behaviour runs several ways that must all give the same transitions: as a recording at once, as a
+recording value by value, and live by a clock that ticks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import yaml
+from onnx import TensorProto, helper
+
+from edge_agent.clock import FakeClock
+from edge_agent.config.schema import Kind
+from edge_agent.daemon import Replay, load_config
+from edge_agent.inference import InputSpec, Manifest, OutputNames, Task, WindowSpec, write_bundle
+from edge_agent.pipeline import Pipeline
+from edge_agent.records import BAD, GOOD, UNCERTAIN, Columns, columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from edge_agent.config import Config, Plant
+    from edge_agent.records import Transition
+
+NOON_US: Final = 1_767_268_800_000_000
+TICK_S: Final = 0.25
+QUALITY: Final = {"good": GOOD, "uncertain": UNCERTAIN, "bad": BAD}
+Row = tuple[float, str, str]  # seconds, transition, alarm
+
+
+@dataclass(frozen=True)
+class Behavior:
+    """A file of this folder: see README.md beside it."""
+
+    what: str
+    config: dict[str, Any]
+    readings: list[dict[str, Any]]
+    expect: list[Any]
+    commands: list[dict[str, Any]]
+    ways: list[str]
+    until: float
+
+
+def read(path: Path) -> Behavior:
+    """Read a behaviour file."""
+    data = yaml.safe_load(path.read_text())
+    commands = data.pop("commands", [])
+    data.setdefault("ways", ["live"] if commands else ["at once", "one by one", "live"])
+    data.setdefault("until", 0.0)
+    return Behavior(commands=commands, **data)
+
+
+def write_level_bundle(folder: Path) -> None:
+    """A real model of one input: its score is the reading, its contribution too."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["x"], ["score"], axes=[1, 2], keepdims=0),
+            helper.make_node("ReduceMean", ["x"], ["contributions"], axes=[1], keepdims=0),
+        ],
+        "level",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 1])],
+        [
+            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"]),
+            helper.make_tensor_value_info("contributions", TensorProto.FLOAT, ["N", 1]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    manifest = Manifest(
+        name="level",
+        version="1",
+        task=Task.ANOMALY,
+        inputs=(InputSpec("load", "%", kind=Kind.SCALAR),),
+        outputs=OutputNames(score="score", contributions="contributions"),
+        window=WindowSpec(1.0, 1, 1),
+        threshold=1.0,
+    )
+    x = np.array([[[0.5]], [[2.0]]], np.float32)
+    golden = ({"x": x}, {"score": x[:, 0, 0], "contributions": x[:, 0]})
+    write_bundle(folder, manifest, model.SerializeToString(), golden)
+
+
+def transitions(behavior: Behavior, folder: Path, way: str) -> list[Transition]:
+    """What the pipeline says to the readings."""
+    write_level_bundle(folder / "models" / "level")
+    path = folder / "edge-agent.yaml"
+    path.write_text(yaml.safe_dump({"models_dir": "models", **behavior.config}))
+    config = load_config(path)
+    if way == "live":
+        return _Live(config, behavior).run()
+    replay = Replay(config)
+    asyncio.run(replay.prepare())
+    values = _values(behavior.readings, replay.plant)
+    blocks = [values] if way == "at once" else list(_one_by_one(values))
+    found = [found for step in replay.walk(blocks) for found in step.transitions]
+    replay.close()
+    return found
+
+
+class _Live:
+    """The pipeline as the daemon drives it, under a clock that is told to tick."""
+
+    def __init__(self, config: Config, behavior: Behavior) -> None:
+        self.clock = FakeClock(NOON_US)
+        self.behavior = behavior
+        self.replay = Replay(config)
+        replay = self.replay
+        replay.alarms._clock = self.clock  # shelving ends by the clock of the gateway
+        replay.pipeline = Pipeline(config, replay.plant, replay.metrics, replay.alarms, live=True)
+        asyncio.run(replay.prepare())
+
+    def run(self) -> list[Transition]:
+        values = _values(self.behavior.readings, self.replay.plant)
+        commands = sorted(self.behavior.commands, key=lambda each: each["at"])
+        found: list[Transition] = []
+        end_us = max(int(values.time_us[-1]), NOON_US + round(self.behavior.until * 1e6))
+        done = 0
+        while self.clock.now_us() <= end_us:
+            now_us = self.clock.now_us()
+            upto = int(np.searchsorted(values.time_us, now_us, "right"))
+            found += self._turn(_slice(values, slice(done, upto)))
+            done = upto
+            while commands and NOON_US + commands[0]["at"] * 1e6 <= now_us:
+                found.append(self._command(**commands.pop(0)))
+            found += self.replay.alarms.tick(now_us)
+            self.clock.advance(TICK_S)
+        self.replay.close()
+        return found
+
+    def _turn(self, values: Columns) -> list[Transition]:
+        pipeline = self.replay.pipeline
+        now_us, monotonic_s = self.clock.now_us(), self.clock.monotonic_s()
+        due = pipeline.take(values, now_us=now_us, monotonic_s=monotonic_s)
+        return pipeline.conclude(pipeline.infer(due)).transitions
+
+    def _command(self, at: float, do: str, alarm: str, seconds: float = 0.0) -> Transition:
+        del at
+        args = (seconds, "ann") if do == "shelve" else ("ann",)
+        transition: Transition = getattr(self.replay.alarms, do)(alarm, *args)
+        return transition
+
+
+def _values(readings: Iterable[dict[str, Any]], plant: Plant) -> Columns:
+    """Readings as columns in the order of time."""
+    index = {f"{signal.asset.id}.{signal.name}": signal.index for signal in plant.signals}
+    rows = [(at, index[name], value, code) for at, name, value, code in _rows(readings)]
+    rows.sort(key=lambda row: row[0])
+    seconds, signals, values, codes = zip(*rows, strict=True)
+    time_us = [NOON_US + round(second * 1e6) for second in seconds]
+    return columns(signals, time_us, values, np.array(codes, np.uint32))
+
+
+def _rows(readings: Iterable[dict[str, Any]]) -> Iterable[tuple[float, str, float, int]]:
+    for each in readings:
+        begin, every = float(each.get("from", each.get("at", 0))), float(each.get("every", 1))
+        end = float(each.get("to", begin))
+        given = each["value"] if isinstance(each["value"], list) else [each["value"]]
+        status = each.get("status", QUALITY[each.get("quality", "good")])
+        names = each["signal"] if isinstance(each["signal"], list) else [each["signal"]]
+        for n in range(max(math.floor((end - begin) / every + 1e-9) + 1, len(given))):
+            for name in names:
+                yield begin + n * every, name, float(given[n % len(given)]), status
+
+
+def _one_by_one(values: Columns) -> Iterable[Columns]:
+    return (_slice(values, slice(n, n + 1)) for n in range(len(values)))
+
+
+def _slice(values: Columns, at: slice) -> Columns:
+    return Columns(values.signal[at], values.time_us[at], values.value[at], values.status[at])
