@@ -5,6 +5,7 @@ import { pick, t } from "/static/strings.js";
 
 // A shape beside each colour: nobody needs to tell red from orange (ISA-101).
 const SHAPES = { critical: "■", high: "▲", medium: "◆", low: "●" };
+const SHOWN_CONTRIBUTORS = 3;
 const SHELVE_MIN = [15, 60, 240, 480];
 export const PARKED = new Set(["shelved", "suppressed", "out_of_service"]);
 const TO_ACK = new Set(["unack", "rtn_unack"]);
@@ -90,8 +91,9 @@ function shelveMenu() {
   return menu;
 }
 
-function showContributors(root, contributors) {
-  const all = contributors.reduce((sum, each) => sum + Math.abs(each.weight ?? 0), 0) || 1;
+function showContributors(root, known) {
+  const all = known.reduce((sum, each) => sum + Math.abs(each.weight ?? 0), 0) || 1;
+  const contributors = known.slice(0, SHOWN_CONTRIBUTORS);
   while (root.children.length > contributors.length) root.lastElementChild.remove();
   while (root.children.length < contributors.length) {
     root.append(el("div", "bar-row", el("span", "name"), el("span", "track", el("i")), el("span", "value")));

@@ -62,7 +62,7 @@ function showInputs(root, inputs) {
     const tile = root.children[index];
     const [name, value, quality] = tile.children;
     set(tile, "className", input.quality === "good" ? "input" : "input off");
-    set(tile, "title", stamp(input.time_ms));
+    set(tile, "title", `${input.name} ${stamp(input.time_ms)}`);
     text(name, input.name);
     text(value, `${number(input.value)} ${input.unit}`);
     text(quality, qualityOf(input));
