@@ -32,6 +32,9 @@ SESSION_EXPIRY_S: Final = 86_400
 MAX_INCOMING_BYTES: Final = 16 << 10  # a command is at most 4 KiB
 MAX_UNSENT_BYTES: Final = 4 << 20  # of scores
 REFUSED_HOLD_S: Final = 60.0
+SUBACK_TIMEOUT_S: Final = 10.0
+# A broker without MQTT 5 may misread its CONNECT (amqtt: the properties) and wait for more of it.
+_CONNACK_TIMEOUT_S: Final = {True: 3.0, False: 10.0}
 _UNSUPPORTED_VERSION: Final = 0x84  # MQTT 5, 3.2.2.2
 _FAILURE: Final = 0x80  # MQTT 5, 2.4: the first code that is one
 _PACKET_HEAD_BYTES: Final = 64  # header, packet identifier, content type
@@ -114,7 +117,9 @@ class Connection:
             self._client.tls_set_context(tls_context(config.tls))
         options = {"keepalive": max(1, round(config.keepalive)), **self._v5_options()}
         await self._wire.dial(config.url, config.host, config.port, options)
-        if missing := await self._wire.first_of(self._answer, "CONNACK"):
+        if missing := await self._wire.first_of(
+            self._answer, "CONNACK", _CONNACK_TIMEOUT_S[self.v5]
+        ):
             raise VersionError(missing, where=config.url)
         if error := self._answer.result():
             raise error
@@ -130,7 +135,7 @@ class Connection:
     async def subscribe(self, filters: Sequence[str]) -> list[str]:
         """Subscribe with QoS 1; returns those that were refused. ConnectError without answer."""
         self._client.subscribe([(one, 1) for one in filters])
-        if missing := await self._wire.first_of(self._granted, "SUBACK"):
+        if missing := await self._wire.first_of(self._granted, "SUBACK", SUBACK_TIMEOUT_S):
             raise ConnectError(missing, where=self._config.url)
         codes = zip(filters, self._granted.result(), strict=False)
         return [one for one, code in codes if code.is_failure]

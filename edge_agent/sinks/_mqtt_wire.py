@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
 
-ANSWER_TIMEOUT_S: Final = 10.0
+DIAL_TIMEOUT_S: Final = 10.0
 CHECK_EVERY_S: Final = 1.0
 
 
@@ -41,7 +41,7 @@ class Wire:
         self._timer: asyncio.TimerHandle | None = None
         self.ended: asyncio.Future[str] = self._loop.create_future()
         self.unsent_bytes = 0
-        client.connect_timeout = ANSWER_TIMEOUT_S
+        client.connect_timeout = DIAL_TIMEOUT_S
         client.on_disconnect = self._on_disconnect
 
     async def dial(self, where: str, host: str, port: int, options: dict[str, Any]) -> None:
@@ -59,16 +59,16 @@ class Wire:
         self._heard_s = self._clock.monotonic_s()
         self._attach()
 
-    async def first_of(self, wanted: asyncio.Future[Any], name: str) -> str:
+    async def first_of(self, wanted: asyncio.Future[Any], name: str, timeout_s: float) -> str:
         """Wait for an answer; returns why there is none, or an empty text."""
         await asyncio.wait(
-            {wanted, self.ended}, timeout=ANSWER_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+            {wanted, self.ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
         if wanted.done():
             return ""
         if self.ended.done():
             return f"no {name}: {self.ended.result()}"
-        return f"no {name} within {ANSWER_TIMEOUT_S:g} s"
+        return f"no {name} within {timeout_s:g} s"
 
     def send(self, block: bytes) -> None:
         """Queue whole packets that need no answer, as one write."""
@@ -148,9 +148,10 @@ class Wire:
             self.ended.set_result(reason)
 
     def _on_disconnect(
-        self, _c: object, _u: object, _flags: DisconnectFlags, code: ReasonCode, _p: object
+        self, _c: object, _u: object, flags: DisconnectFlags, code: ReasonCode, _p: object
     ) -> None:
-        self._end(str(code))
+        said = flags.is_disconnect_packet_from_server
+        self._end(f"the broker said: {code}" if said else "connection lost")
 
     def _on_socket_close(self, _c: object, _u: object, sock: SocketLike) -> None:
         self._detach(sock)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 (the config's loader asks for the types of fields)
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.errors import ConnectError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
+
+HANDSHAKE_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +32,20 @@ class Tls:
 
 
 class _Context(ssl.SSLContext):
-    """Asks for a name of our own choice instead of the host that was dialled."""
+    """Asks for a name of our own choice, and closes the socket where the handshake fails."""
 
     server_name = ""
 
-    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:  # noqa: ANN401
-        if self.server_name:
-            options["server_hostname"] = self.server_name
-        return super().wrap_socket(*args, **options)
+    def wrap_socket(self, sock: socket.socket, *_: Any, **options: Any) -> ssl.SSLSocket:  # noqa: ANN401
+        name = self.server_name or options.get("server_hostname")
+        wrapped = super().wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+        try:
+            wrapped.settimeout(HANDSHAKE_TIMEOUT_S)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:

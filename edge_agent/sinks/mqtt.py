@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.sinks")
 
-STEADY_S: Final = 30.0  # a connection that held so long was a good one: the next wait is short
+# After a connection that was up the wait is short; not the shortest, or two clients of one name
+# would throw each other out every second.
+FAILURES_AFTER_UP: Final = 1
 GOODBYE_TIMEOUT_S: Final = 2.0
 _OFFLINE: Final = b"offline"
 
@@ -113,10 +115,10 @@ class MqttSink(Sink):
     async def _run(self) -> None:
         failures = 0
         while True:
-            began_s = self._clock.monotonic_s()
             reason = await self._live()
-            steady = self._clock.monotonic_s() - began_s > STEADY_S
-            failures = 1 if steady else failures + 1
+            if self.link.state is LinkState.UP:
+                failures = min(failures, FAILURES_AFTER_UP)
+            failures += 1
             self._reporter.set(LinkState.DOWN, reason)
             await asyncio.sleep(backoff_s(failures))
 

@@ -1,0 +1,523 @@
+"""Sink `mqtt` against brokers that nobody here wrote: mosquitto (MQTT 5), amqtt (3.1.1 only)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sink_support import Rig, Subscriber, event, eventually, make_certificates
+from support import find_free_port, is_listening, wait_until
+
+from edge_agent.clock import SystemClock
+from edge_agent.config.schema import Duration, Gateway
+from edge_agent.config.types import Name, Secret
+from edge_agent.errors import ConnectError
+from edge_agent.records import LinkState
+from edge_agent.sinks import MqttSinkConfig
+from edge_agent.sinks._tls import Tls
+from edge_agent.sinks.mqtt import MqttSink, probe
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from sink_support import Certificates
+    from support import Mosquitto
+
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.records import Message
+    from edge_agent.sinks import Command
+
+pytestmark = pytest.mark.integration
+
+STATUS = "edge/_svc/gw-1/status"
+COMMAND = "edge/e/s/a/l/P-1/_pdm/cmd/"
+
+
+def make_sink(metrics: Metrics, config: MqttSinkConfig) -> MqttSink:
+    return MqttSink("plant", config, Gateway(id=Name("gw-1")), "edge", metrics, SystemClock())
+
+
+@asynccontextmanager
+async def running(tmp_path: Path, metrics: Metrics, url: str, **options: Any) -> AsyncIterator[Rig]:
+    """A sink at `url` with its store; up when it is handed over."""
+    rig = Rig(tmp_path / "a.db", make_sink(metrics, MqttSinkConfig(url, **options)), metrics)
+    async with rig:
+        await eventually(lambda: rig.sink.link.state is LinkState.UP, "up")
+        yield rig
+
+
+@asynccontextmanager
+async def subscribed(port: int, topic: str = "#") -> AsyncIterator[Subscriber]:
+    subscriber = await Subscriber(port, topic).ready()
+    try:
+        yield subscriber
+    finally:
+        await asyncio.to_thread(subscriber.stop)
+
+
+async def test_alerts_are_retained_events_are_not_and_an_empty_body_clears(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto
+) -> None:
+    async with running(tmp_path, metrics, broker.url) as rig:
+        async with subscribed(broker.port) as live:
+            await rig.put(event(seq=1), event(seq=1, kind="alert"), event("other", kind="alert"))
+            await rig.emptied()
+            await eventually(lambda: len(live.ids("_pdm")) == 3, "received")
+        gone = event("other", 2, kind="alert")
+        await rig.put(gone.__class__(0, "plant", "alert", "other", 2, gone.topic, b"", 1))
+        await rig.emptied()
+        async with subscribed(broker.port) as late:
+            await eventually(lambda: late.received, "retained")
+            await asyncio.sleep(0.2)
+    assert [(one.topic, one.retained) for one in late.received] == [
+        (STATUS, True),
+        ("edge/e/s/a/l/P-1/_pdm/alert/P-1-bearing", True),
+    ]
+    assert {(m.kind, m.key, m.seq) for m in rig.confirmed} == {
+        ("event", "P-1-bearing", 1),
+        ("alert", "P-1-bearing", 1),
+        ("alert", "other", 1),
+        ("alert", "other", 2),
+    }
+
+
+async def test_all_that_was_raised_in_an_outage_arrives_after_it(
+    tmp_path: Path, metrics: Metrics, make_broker: Callable[..., Mosquitto]
+) -> None:
+    broker = make_broker("persistence true")  # it keeps what comes before the subscriber is back
+    async with subscribed(broker.port) as live, running(tmp_path, metrics, broker.url) as rig:
+        broker.stop()
+        await eventually(lambda: rig.sink.link.state is LinkState.DOWN, "down")
+        wanted = [event(f"alarm-{n}", seq) for seq in (1, 2) for n in range(25)]
+        await rig.put(*wanted)
+        assert len(await rig.waiting()) == 50
+        broker.start()
+        await rig.emptied()
+        await eventually(lambda: len(live.ids("event")) >= 50, "received")
+    assert sorted(live.ids("event")) == sorted(f"{m.key}:{m.seq}" for m in wanted), "each once"
+    for n in range(25):
+        order = [i for i in live.ids("event") if i.startswith(f"alarm-{n}:")]
+        assert order == [f"alarm-{n}:1", f"alarm-{n}:2"]
+    assert rig.failures("disconnected") >= 1
+
+
+@pytest.mark.slow
+async def test_a_broker_that_is_killed_again_and_again_gets_every_alarm(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto
+) -> None:
+    """What it confirmed and then lost with its memory is published again when it is back."""
+    sink = make_sink(metrics, MqttSinkConfig(broker.url))
+    rig = Rig(tmp_path / "a.db", sink, metrics)
+    raised: list[Message] = []
+    again: list[asyncio.Task[None]] = []
+    sink.on_session_lost = lambda: again.append(asyncio.create_task(rig.put(*raised)))
+    async with subscribed(broker.port) as live, rig:
+        for _ in range(10):
+            for _ in range(10):
+                raised.append(event(f"alarm-{len(raised)}", kind="alert"))
+                await rig.put(raised[-1])
+            broker.kill()
+            broker.start()
+            await eventually(lambda: sink.link.state is LinkState.UP, "up")
+        await eventually(lambda: len(set(live.ids("alert"))) == 100, "every alarm")
+        await asyncio.gather(*again)
+        await rig.emptied()
+
+
+async def test_a_broker_without_our_session_is_told_all_again(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto
+) -> None:
+    """kill -9 of a broker without persistence: it has forgotten session and retained alarms."""
+    sink = make_sink(metrics, MqttSinkConfig(broker.url))
+    rig = Rig(tmp_path / "a.db", sink, metrics)
+    lost: list[int] = []
+    sink.on_session_lost = lambda: lost.append(len(rig.confirmed))
+    async with rig:
+        await eventually(lambda: lost == [0], "a broker that never knew us")
+        await rig.put(event(kind="alert"))
+        await rig.emptied()
+        broker.kill()
+        broker.start()
+        await eventually(lambda: lost == [0, 1], "session lost")
+        await rig.put(event(kind="alert"))
+        await rig.emptied()
+        async with subscribed(broker.port, "edge/+/+/+/+/+/_pdm/alert/+") as late:
+            await eventually(lambda: late.ids("alert") == ["P-1-bearing:1"], "retained again")
+
+
+async def test_a_session_that_the_broker_kept_is_not_reported_lost(
+    tmp_path: Path, metrics: Metrics, make_broker: Callable[..., Mosquitto]
+) -> None:
+    broker = make_broker("persistence true")
+    sink = make_sink(metrics, MqttSinkConfig(broker.url))
+    lost: list[str] = []
+    ready: list[str] = []
+    sink.on_session_lost = lambda: lost.append("lost")
+    sink.on_ready = lambda: ready.append("ready")
+    await sink.start()
+    await eventually(lambda: ready, "up")
+    broker.stop()
+    broker.start()
+    await eventually(lambda: len(ready) == 2, "up again")
+    await sink.stop()
+    assert lost == ["lost"], "the first connection only"
+
+
+async def test_what_access_rules_refuse_is_kept_and_holds_up_nothing_else(
+    tmp_path: Path, metrics: Metrics, make_broker: Callable[..., Mosquitto]
+) -> None:
+    """0x87 in the PUBACK of MQTT 5: paho alone would call it delivered."""
+    rules = tmp_path / "acl"
+    rules.write_text("topic readwrite #\ntopic deny edge/+/+/+/+/+/_pdm/alert/secret\n")
+    broker = make_broker(f"acl_file {rules}")
+    async with running(tmp_path, metrics, broker.url) as rig:
+        secret = [event("secret", seq, kind="alert") for seq in range(30)]
+        await rig.put(*secret, *(event(f"open-{n}", kind="alert") for n in range(30)))
+        await eventually(lambda: len(rig.confirmed) == 30, "the others")
+        assert [(m.key, m.seq) for m in await rig.waiting()] == [("secret", n) for n in range(30)]
+        assert rig.failures("refused") == 1, "the first of the line holds the others back"
+        assert rig.sink.link.state is LinkState.UP
+
+
+@pytest.mark.parametrize(
+    ("limit", "configured", "effective"), [(3, 10, 3), (20, 4, 4), (20, 10, 10)]
+)
+async def test_no_more_in_flight_than_broker_and_config_allow(
+    tmp_path: Path,
+    metrics: Metrics,
+    make_broker: Callable[..., Mosquitto],
+    limit: int,
+    configured: int,
+    effective: int,
+) -> None:
+    broker = make_broker(f"max_inflight_messages {limit}")
+    async with running(tmp_path, metrics, broker.url, send_window=configured) as rig:
+        assert rig.sink.window == effective
+        await rig.put(*(event(f"a-{n}") for n in range(200)))
+        await rig.emptied()
+        assert rig.failures("disconnected") == 0, "the broker cuts off who sends too many (0x93)"
+
+
+async def test_a_message_over_the_brokers_limit_is_given_up_and_noted(
+    tmp_path: Path, metrics: Metrics, make_broker: Callable[..., Mosquitto]
+) -> None:
+    """Sent all the same, it would cost the connection, again and again."""
+    broker = make_broker("max_packet_size 2000")
+    async with running(tmp_path, metrics, broker.url) as rig:
+        large = event("large")
+        await rig.put(
+            large.__class__(0, "plant", "event", "large", 1, large.topic, b"x" * 3000, 1), event()
+        )
+        await rig.emptied()
+        assert rig.store is not None
+        (entry,) = await rig.run(lambda store: store.audit_log(10))
+    assert rig.failures("too_large") == 1
+    assert entry["subject"] == "plant event large:1"
+
+
+AMQTT = """
+import asyncio, sys
+from amqtt.broker import Broker
+async def main():
+    await Broker({
+        "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{sys.argv[1]}"}},
+        "plugins": {
+            "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}
+        },
+    }).start()
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def amqtt_port() -> Iterator[int]:
+    pytest.importorskip("amqtt")
+    port = find_free_port()
+    with subprocess.Popen(
+        [sys.executable, "-c", AMQTT, str(port)], stderr=subprocess.DEVNULL
+    ) as process:
+        wait_until(lambda: is_listening(port), 20, "amqtt")
+        yield port
+        process.terminate()
+
+
+async def test_a_broker_with_mqtt_3_1_1_only_is_served_in_that(
+    tmp_path: Path, metrics: Metrics, amqtt_port: int
+) -> None:
+    url = f"mqtt://127.0.0.1:{amqtt_port}"
+    async with running(tmp_path, metrics, url) as rig, subscribed(amqtt_port) as live:
+        assert "3.1.1" in rig.sink.link.detail
+        await rig.put(*(event(f"a-{n}") for n in range(50)))
+        await rig.emptied()
+        rig.sink.publish_scores([("edge/e/s/a/l/P-1/_pdm/score/m", b"1")])
+        await eventually(lambda: len(live.ids("event")) == 50, "received")
+        await eventually(lambda: live.bodies("score") == [b"1"], "score")
+    await probe(MqttSinkConfig(url))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def tls_broker(make_broker: Callable[..., Mosquitto], certificates: Certificates) -> Mosquitto:
+    return make_broker(
+        f"cafile {certificates.ca}\ncertfile {certificates.server}\n"
+        f"keyfile {certificates.server_key}\nrequire_certificate true"
+    )
+
+
+async def test_tls_with_a_client_certificate(
+    tmp_path: Path, metrics: Metrics, tls_broker: Mosquitto, certificates: Certificates
+) -> None:
+    files = certificates
+    tls = Tls(files.ca, files.client, files.client_key, server_name="plant-broker")
+    url = f"mqtts://127.0.0.1:{tls_broker.port}"
+    async with running(tmp_path, metrics, url, tls=tls) as rig:
+        await rig.put(*(event(f"a-{n}") for n in range(100)))
+        rig.sink.publish_scores([(f"edge/s/{n}", b"x" * 100) for n in range(1000)])
+        await rig.emptied()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"cert": None, "key": None}, "lost|CONNACK|alert"),
+        ({"ca": "other_ca"}, "tls.ca"),
+        ({"server_name": "another.host"}, "name in the broker's certificate"),
+        ({"key": "server_key"}, "cannot read a certificate"),
+    ],
+    ids=["no client certificate", "unknown authority", "another name", "key of another"],
+)
+async def test_tls_that_does_not_fit_is_refused_with_a_reason(
+    tmp_path: Path,
+    metrics: Metrics,
+    tls_broker: Mosquitto,
+    certificates: Certificates,
+    change: dict[str, Any],
+    reason: str,
+) -> None:
+    files = certificates
+    fitting = {"ca": files.ca, "cert": files.client, "key": files.client_key}
+    changed = {k: getattr(files, v) if v and k != "server_name" else v for k, v in change.items()}
+    config = MqttSinkConfig(
+        f"mqtts://127.0.0.1:{tls_broker.port}", tls=Tls(**{**fitting, **changed})
+    )
+    sink = make_sink(metrics, config)
+    await sink.start()
+    await eventually(lambda: sink.link.state is LinkState.DOWN, "down")
+    await sink.stop()
+    with pytest.raises(ConnectError, match=reason):
+        await probe(config)
+
+
+async def test_credentials_are_used_and_their_refusal_is_explained(
+    tmp_path: Path, metrics: Metrics, make_broker: Callable[..., Mosquitto]
+) -> None:
+    users = tmp_path / "users"
+    users.touch()
+    add = ["mosquitto_passwd", "-b", str(users), "gateway", "right"]
+    try:
+        subprocess.run(add, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("mosquitto_passwd is not installed")
+    broker = make_broker(f"password_file {users}", anonymous=False)
+    secret = tmp_path / "secret"
+    secret.write_text("right\n")
+    good = MqttSinkConfig(broker.url, username="gateway", password=Secret(file=secret))
+    await probe(good)
+    secret.write_text("wrong\n")
+    with pytest.raises(ConnectError, match=r"authori.*see username, password"):
+        await probe(good)
+    secret.unlink()
+    sink = make_sink(metrics, good)
+    await sink.start()
+    await eventually(lambda: sink.link.state is LinkState.DOWN, "down")
+    assert "cannot read the secret" in sink.link.detail
+    secret.write_text("right\n")
+    await eventually(lambda: sink.link.state is LinkState.UP, "up once the file is there")
+    await sink.stop()
+
+
+async def test_the_status_is_online_degraded_offline(metrics: Metrics, broker: Mosquitto) -> None:
+    sink = make_sink(metrics, MqttSinkConfig(broker.url))
+    async with subscribed(broker.port, STATUS) as live:
+        await sink.start()
+        await eventually(lambda: live.bodies("status") == [b"online"], "online")
+        sink.set_status("degraded")
+        sink.set_status("degraded")
+        await eventually(lambda: len(live.received) == 2, "degraded")
+        await sink.stop()
+        await eventually(lambda: len(live.received) == 3, "offline")
+    assert live.bodies("status") == [b"online", b"degraded", b"offline"]
+
+
+async def test_a_daemon_that_dies_is_reported_offline_by_its_will(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto
+) -> None:
+    async with subscribed(broker.port, STATUS) as live:
+        async with running(tmp_path, metrics, broker.url) as rig:
+            rig.sink.set_status("degraded")
+            await eventually(lambda: live.bodies("status")[-1:] == [b"degraded"], "degraded")
+            rig.sink._connection.abort("as if killed")
+            await eventually(lambda: len(live.received) >= 4, "offline and back")
+    assert live.bodies("status")[:4] == [b"online", b"degraded", b"offline", b"degraded"]
+
+
+async def test_a_broker_that_hangs_is_given_up_and_found_again(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto
+) -> None:
+    """SIGSTOP: the socket stays open and nothing answers."""
+    async with running(tmp_path, metrics, broker.url, keepalive=Duration(1)) as rig:
+        os.kill(broker.pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            await rig.put(event())
+            await eventually(lambda: rig.sink.link.state is LinkState.DOWN, "down")
+            assert time.monotonic() - began < 4, "two keepalives and a check"
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+        await rig.emptied()
+
+
+async def test_scores_are_sent_while_up_and_dropped_while_down(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto
+) -> None:
+    batch = [(f"edge/e/s/a/l/P-{n}/_pdm/score/m", b"%d" % n * 50) for n in range(500)]
+    async with running(tmp_path, metrics, broker.url) as rig:
+        async with subscribed(broker.port, "edge/+/+/+/+/+/_pdm/score/+") as live:
+            rig.sink.publish_scores(batch)
+            await eventually(lambda: len(live.received) == 500, "all")
+            assert [(one.topic, one.body) for one in live.received] == batch
+            assert not any(one.retained for one in live.received)
+        broker.stop()
+        await eventually(lambda: rig.sink.link.state is LinkState.DOWN, "down")
+        rig.sink.publish_scores(batch)
+        broker.start()
+        async with subscribed(broker.port, "edge/#") as live:
+            await eventually(lambda: rig.sink.link.state is LinkState.UP, "up")
+            rig.sink.publish_scores(batch[:1])
+            await eventually(lambda: live.bodies("score"), "the new one")
+            assert len(live.bodies("score")) == 1
+
+
+async def test_scores_do_not_pile_up_before_a_socket_that_takes_nothing(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto
+) -> None:
+    async with running(tmp_path, metrics, broker.url) as rig:
+        os.kill(broker.pid, signal.SIGSTOP)
+        try:
+            for _ in range(200):
+                rig.sink.publish_scores([("edge/s", b"x" * 100_000)])
+                await asyncio.sleep(0)
+            wire = rig.sink._connection._wire
+            assert wire.unsent_bytes < 5 << 20
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+
+
+def command(id_: str, **more: object) -> bytes:
+    expires = (time.time() + 60) * 1000
+    body = {"id": id_, "alarm_id": "P-1/bearing", "expires": expires, "by": "anna", **more}
+    return json.dumps(body).encode()
+
+
+async def test_commands_arrive_once_and_only_when_they_are_fresh(
+    metrics: Metrics, broker: Mosquitto
+) -> None:
+    sink = make_sink(metrics, MqttSinkConfig(broker.url))
+    taken: list[Command] = []
+    sink.on_command = taken.append
+    async with subscribed(broker.port, "nothing") as operator:
+        operator.publish(COMMAND + "ack", command("retained"), retain=True)
+        await sink.start()
+        await eventually(lambda: sink.link.state is LinkState.UP, "up")
+        operator.publish(COMMAND + "ack", command("1"))
+        operator.publish(COMMAND + "ack", command("1"))
+        operator.publish(COMMAND + "ack", command("old", expires=1000))
+        operator.publish(COMMAND + "ack", b"\xff")
+        operator.publish(COMMAND + "ack", command("large", junk="x" * 5000))
+        operator.publish(COMMAND + "shelve", command("2", duration_s=60))
+        await eventually(lambda: len(taken) == 2, "two commands")
+        await sink.stop()
+    assert [(c.kind, c.id, c.actor, c.alarm_id, c.duration_s, c.place) for c in taken] == [
+        ("ack", "1", "anna", "P-1/bearing", 0.0, "e/s/a/l/P-1"),
+        ("shelve", "2", "anna", "P-1/bearing", 60.0, "e/s/a/l/P-1"),
+    ]
+    outcomes = ("accepted", "retained", "repeated", "expired", "malformed", "oversized")
+    counts = [
+        metrics.registry.get_sample_value(
+            "edge_agent_commands_total", {"sink": "plant", "outcome": outcome}
+        )
+        for outcome in outcomes
+    ]
+    assert counts == [2, 1, 1, 1, 1, 1]
+
+
+async def test_commands_that_the_broker_denies_do_not_cost_the_alarms(
+    tmp_path: Path, metrics: Metrics, make_broker: Callable[..., Mosquitto]
+) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text("topic write #\n")
+    broker = make_broker(f"acl_file {rules}")
+    sink = make_sink(metrics, MqttSinkConfig(broker.url))
+    sink.on_command = lambda _: None
+    async with Rig(tmp_path / "a.db", sink, metrics) as rig:
+        await rig.put(event())
+        await rig.emptied()
+
+
+async def test_a_command_that_fails_leaves_the_connection_alone(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = make_sink(metrics, MqttSinkConfig(broker.url))
+    seen: list[str] = []
+
+    def fail(command: Command) -> None:
+        seen.append(command.id)
+        raise RuntimeError("a defect")
+
+    sink.on_command = fail
+    async with Rig(tmp_path / "a.db", sink, metrics) as rig:
+        await eventually(lambda: sink.link.state is LinkState.UP, "up")
+        async with subscribed(broker.port, "nothing") as operator:
+            operator.publish(COMMAND + "ack", command("1"))
+            operator.publish(COMMAND + "ack", command("2"))
+            await eventually(lambda: seen == ["1", "2"], "both")
+        await rig.put(event())
+        await rig.emptied()
+    assert rig.failures("disconnected") == 0
+    assert [one.message for one in caplog.records].count("command failed") == 2
+
+
+async def test_a_second_client_of_that_name_is_reported_not_fought_over(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto
+) -> None:
+    """MQTT allows one connection a client id: the broker ends the older (0x8E)."""
+    async with running(tmp_path, metrics, broker.url, client_id="same") as rig:
+        other = make_sink(metrics, MqttSinkConfig(broker.url, client_id="same"))
+        await other.start()
+        await eventually(lambda: rig.sink.link.state is LinkState.DOWN, "taken over")
+        await eventually(lambda: other.link.state is LinkState.UP, "the newer has it")
+        await other.stop()
+
+
+async def test_the_endpoint_is_tried_without_disturbing_the_daemon(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto
+) -> None:
+    async with running(tmp_path, metrics, broker.url) as rig:
+        await probe(MqttSinkConfig(broker.url))
+        assert rig.sink.link.state is LinkState.UP
+    with pytest.raises(ConnectError, match="does the broker run"):
+        await probe(MqttSinkConfig(f"mqtt://127.0.0.1:{find_free_port()}"))

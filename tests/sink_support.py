@@ -1,0 +1,231 @@
+"""What tests of sinks need: a store on its thread with a delivery, a subscriber, certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import paho.mqtt.client as paho
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from edge_agent.clock import SystemClock
+from edge_agent.ops.metrics import Metrics
+from edge_agent.records import Message
+from edge_agent.sinks import Delivery
+from edge_agent.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from edge_agent.sinks import Sink
+
+WAIT_S = 20.0
+
+
+def event(
+    key: str = "P-1-bearing",
+    seq: int = 1,
+    transition: str = "raise",
+    kind: str = "event",
+    sink: str = "plant",
+) -> Message:
+    """A message with a CloudEvent for a body, as the pipeline writes it."""
+    data = {"alarm_id": key, "transition": transition, "state": "unack", "severity": 600}
+    data["message"] = {"en": "Bearing wear", "de": "Lagerverschleiß"}
+    body = {"specversion": "1.0", "id": f"{key}:{seq}", "source": "edge/gateway", "data": data}
+    topic = f"edge/e/s/a/l/P-1/_pdm/{'event' if kind == 'event' else f'alert/{key}'}"
+    encoded = json.dumps(body).encode()
+    return Message(0, sink, kind, key, seq, topic, encoded, time.time_ns() // 1000)
+
+
+async def eventually(done: Callable[[], object], what: str = "condition") -> None:
+    """Poll `done`; only for things outside this process."""
+    deadline = time.monotonic() + WAIT_S
+    while not done():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {WAIT_S} s")
+        await asyncio.sleep(0.01)
+
+
+class Rig:
+    """A store on a thread of its own, and the delivery from it to `sink`."""
+
+    def __init__(
+        self,
+        path: Path,
+        sink: Sink,
+        metrics: Metrics,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._path = path
+        self.sink = sink
+        self.metrics = metrics
+        self.confirmed: list[Message] = []
+        self._thread = ThreadPoolExecutor(1)
+        self.store: Store | None = None
+        self.delivery = Delivery(
+            sink, self.run, metrics, on_confirmed=self.confirmed.append, sleep=sleep
+        )
+
+    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: function(self.store, *args))
+
+    async def __aenter__(self) -> Self:
+        def opened(_: object) -> Store:
+            return Store.open(self._path, max_bytes=16 << 20, history_days=1, clock=SystemClock())
+
+        self.store = await self.run(opened)
+        await self.sink.start()
+        await self.delivery.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.delivery.stop()
+        await self.sink.stop()
+        await self.run(Store.close)
+        self._thread.shutdown()
+
+    async def put(self, *messages: Message) -> None:
+        """Commit messages and say so."""
+        await self.run(Store.commit, [], messages)
+        self.delivery.wake()
+
+    async def waiting(self) -> list[Message]:
+        """What is in the outbox."""
+        found: list[Message] = await self.run(Store.pending, self.sink.name, 100_000)
+        return found
+
+    async def emptied(self) -> None:
+        """Wait until the outbox is empty."""
+        deadline = time.monotonic() + WAIT_S
+        while left := await self.waiting():
+            assert time.monotonic() < deadline, f"{len(left)} messages still wait: {left[:3]}"
+            await asyncio.sleep(0.01)
+
+    def failures(self, reason: str) -> float:
+        """How many deliveries failed for that reason."""
+        labels = {"sink": self.sink.name, "reason": reason}
+        name = "edge_agent_sink_failures_total"
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+class Received(NamedTuple):
+    """One message as a subscriber saw it."""
+
+    topic: str
+    body: bytes
+    retained: bool
+
+
+class Subscriber:
+    """An MQTT client that keeps all it receives; it stays subscribed over the broker's restarts."""
+
+    def __init__(self, port: int, topic: str = "#", **credentials: str) -> None:
+        self.received: list[Received] = []
+        self._topic = topic
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            f"subscriber-{secrets.token_hex(4)}",
+            clean_session=False,
+            protocol=MQTTProtocolVersion.MQTTv311,
+        )
+        if credentials:
+            self._client.username_pw_set(credentials["username"], credentials["password"])
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = lambda *_: self._client.subscribe(topic, 1)
+        self._client.on_subscribe = lambda *_: setattr(self, "subscribed", True)
+        self._client.on_message = self._on_message
+        self.subscribed = False
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def _on_message(self, _c: object, _u: object, one: paho.MQTTMessage) -> None:
+        self.received.append(Received(one.topic, bytes(one.payload), one.retain))
+
+    async def ready(self) -> Self:
+        await eventually(lambda: self.subscribed, "subscribed")
+        return self
+
+    def publish(self, topic: str, body: bytes, *, retain: bool = False) -> None:
+        self._client.publish(topic, body, 1, retain)
+
+    def bodies(self, topic_part: str) -> list[bytes]:
+        """What came on topics that contain `topic_part`."""
+        return [one.body for one in self.received if topic_part in one.topic]
+
+    def ids(self, topic_part: str) -> list[str]:
+        """The CloudEvents' ids of the same."""
+        return [json.loads(body)["id"] for body in self.bodies(topic_part) if body]
+
+    def stop(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Certificates(NamedTuple):
+    """PEM files: an authority, a server for localhost and 127.0.0.1, a client; and a stranger."""
+
+    ca: Path
+    server: Path
+    server_key: Path
+    client: Path
+    client_key: Path
+    other_ca: Path
+
+
+def make_certificates(folder: Path) -> Certificates:
+    """Make them anew."""
+    authority, authority_key = _certificate(folder / "ca", "test authority", None, None)
+    _certificate(folder / "server", "plant-broker", authority, authority_key)
+    _certificate(folder / "client", "gateway", authority, authority_key)
+    _certificate(folder / "other", "another authority", None, None)
+    files = ("ca.pem", "server.pem", "server.key", "client.pem", "client.key", "other.pem")
+    return Certificates(*(folder / name for name in files))
+
+
+def _certificate(
+    path: Path,
+    name: str,
+    issuer: x509.Certificate | None,
+    issuer_key: ec.EllipticCurvePrivateKey | None,
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    names = [x509.DNSName(name), x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+    )
+    if issuer is not None:
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName(names if "broker" in name else names[:1]), critical=False
+        )
+    certificate = builder.sign(issuer_key or key, hashes.SHA256())
+    path.with_suffix(".pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    path.with_suffix(".key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate, key
