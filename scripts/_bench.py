@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_FIRST_MS = 1_700_000_000_000
+
 CONFIG = """
 gateway: {{id: bench}}
 models_dir: {folder}/models
@@ -134,7 +136,7 @@ def _packets(shape: str, assets: int, rows: int) -> Iterator[bytes]:
         for asset in range(assets):
             topic = f"plant/line1/a{asset:03d}"
             number = (row * assets + asset) * SIGNALS
-            for name, payload in payloads(topic, row * 10, number, shape):
+            for name, payload in payloads(topic, _FIRST_MS + row * 10, number, shape):
                 head = len(name).to_bytes(2, "big") + name.encode() + b"\x00"
                 yield b"\x30" + _length(len(head) + len(payload)) + head + payload
 

@@ -14,7 +14,7 @@ from edge_agent.config.schema import Asset as AssetConfig
 from edge_agent.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from edge_agent.config.schema import Config, Signal, Template
 
@@ -55,7 +55,7 @@ class Plant:
         self._config = config
         self.signals: list[PlantSignal] = []
         self.assets: dict[str, PlantAsset] = {}
-        self._discovered = 0
+        self._discovered: list[PlantAsset] = []
         self._listeners: list[Callable[[PlantAsset], None]] = []
         for pattern, asset in config.assets.items():
             for asset_id in expand_range(pattern):
@@ -74,13 +74,24 @@ class Plant:
         known = self.assets.get(asset_id)
         if known is not None:
             return known
-        if self._discovered >= self._config.discovery.max_assets:
+        if len(self._discovered) >= self._config.discovery.max_assets:
             return None
-        self._discovered += 1
         asset = self._add(asset_id, AssetConfig(template=template, line=line))  # type: ignore[arg-type]
+        self._discovered.append(asset)
         for listener in self._listeners:
             listener(asset)
         return asset
+
+    @property
+    def discovered(self) -> list[PlantAsset]:
+        """Assets that announced themselves, in the order in which they did."""
+        return list(self._discovered)
+
+    def restore(self, known: Iterable[tuple[str, str, str]]) -> None:
+        """Discover again what was known before: (asset id, template, line) each."""
+        for asset_id, template, line in known:
+            if template in self._config.templates:
+                self.discover(asset_id, template, line)
 
     def _add(self, asset_id: str, config: AssetConfig) -> PlantAsset:
         if len(self.assets) >= MAX_ASSETS:

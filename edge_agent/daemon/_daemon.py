@@ -10,13 +10,14 @@ import asyncio
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from edge_agent import __version__
 from edge_agent.alarms import AlarmTable
 from edge_agent.clock import SystemClock
 from edge_agent.config import Plant
 from edge_agent.config.types import Name
+from edge_agent.daemon._memory import Memory
 from edge_agent.daemon._models import Models
 from edge_agent.daemon._outlet import Outlet
 from edge_agent.daemon._reload import compare
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from edge_agent.config import Config
     from edge_agent.config.plant import PlantAsset
     from edge_agent.pipeline import Scored
-    from edge_agent.records import Alarm, Source, WaveBlock
+    from edge_agent.records import Alarm, Source, Transition, WaveBlock
 
 log = logging.getLogger("edge_agent.daemon")
 
@@ -92,15 +93,17 @@ class Daemon:
 
     async def _start(self) -> None:
         restored = await self.outlet.start()
-        await self._build_intake(self.config, restored)
+        memory = await self.outlet.recall()
+        await self._build_intake(self.config, restored, memory)
         await self.http.start()
         for source in self.sources.values():
             await source.start()
         self.started = True
 
-    async def _build_intake(self, config: Config, alarms: Iterable[Alarm]) -> None:
+    async def _build_intake(self, config: Config, alarms: Iterable[Alarm], memory: Memory) -> None:
         """Plant, models, pipeline and sources; what was there before serves until all are built."""
         plant, policies = Plant(config), Policies(config.gateway)
+        plant.restore(memory.discovered)
         for asset in plant.assets.values():
             policies.add_asset(asset)
         table = self._alarm_table(config, policies, alarms)
@@ -121,20 +124,20 @@ class Daemon:
         self.config, self.plant, self.policies, self.alarms = config, plant, policies, table
         self.pipeline, self.models, self.intake, self.sources = pipeline, models, intake, sources
         self.outlet.attach(policies, table.active)
+        await self.outlet.withdraw(table.retire(), memory)
+        await self.outlet.remember(plant)
         self.metrics.assets.set(len(plant.assets))
 
     def _alarm_table(
         self, config: Config, policies: Policies, alarms: Iterable[Alarm]
     ) -> AlarmTable:
-        table = AlarmTable(
+        return AlarmTable(
             policies,
             config.alarms,
             self.clock,
             alarms,
             on_held=lambda asset: self.metrics.alarms_flooded.labels(asset).inc(),
         )
-        table.retire()
-        return table
 
     def _discovered(self, asset: PlantAsset) -> None:
         self.policies.add_asset(asset)
@@ -214,6 +217,7 @@ class Daemon:
                 notify.status(text)
             self.outlet.set_degraded(bool(self.troubles()))
             await self.outlet.refresh()
+            await self.outlet.remember(self.plant)
 
     async def _service_alarms(self) -> None:
         now_us = self.clock.now_us()
@@ -247,11 +251,11 @@ class Daemon:
 
     async def command(
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None = None
-    ) -> Any:
+    ) -> Alarm:
         """Acknowledge, shelve, ... an alarm; EdgeAgentError where it does not fit."""
         do = getattr(self.alarms, kind)
         args = (duration_s, actor) if kind == "shelve" else (actor,)
-        transition = do(alarm_id, *args)
+        transition: Transition = do(alarm_id, *args)
         await self.outlet.send([transition], self.clock.now_us(), actor=actor)
         return transition.alarm
 
@@ -292,7 +296,7 @@ class Daemon:
         values, blocks = self.intake.drain()
         await self._walk_down(pipeline, values, blocks)
         old_models = self.models
-        await self._build_intake(config, self.alarms.all())
+        await self._build_intake(config, self.alarms.all(), Memory.of(self.plant))
         for source in before.values():
             await source.stop()
         for source in self.sources.values():

@@ -5,32 +5,46 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
-from edge_agent.alarms import load_texts, messages
+from edge_agent.alarms import load_texts, messages, topics
 from edge_agent.clock import US_PER_S
+from edge_agent.daemon._memory import Memory
 from edge_agent.daemon._tables import kind_of
 from edge_agent.errors import EdgeAgentError, StoreError
 from edge_agent.pipeline import service_alarm_id
-from edge_agent.records import Detail, LinkState, Observation, Transition, TransitionKind
+from edge_agent.records import (
+    AlarmState,
+    Detail,
+    LinkState,
+    Message,
+    Observation,
+    Transition,
+    TransitionKind,
+)
 from edge_agent.sinks import SINKS, Delivery
 from edge_agent.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from edge_agent.clock import Clock
-    from edge_agent.config import Config
+    from edge_agent.config import Config, Plant
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Policies
-    from edge_agent.records import Alarm, Message
+    from edge_agent.records import Alarm
     from edge_agent.sinks import Command, Sink
+    from edge_agent.store import DroppedMessages, OutboxStats
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 log = logging.getLogger("edge_agent.outlet")
 
 _MAX_UNSAVED: Final = 10_000  # transitions kept in memory while the disk refuses
 _DROP_ALARM_S: Final = 60.0  # the alarm clears when nothing was dropped for so long
-_STATS_EVERY_S: Final = 5.0
+_MEMORY: Final = "memory"
 
 
 class Outlet:
@@ -41,7 +55,7 @@ class Outlet:
         config: Config,
         metrics: Metrics,
         clock: Clock,
-        command: Callable[..., Awaitable[Any]],
+        command: Callable[..., Awaitable[object]],
     ) -> None:
         self._config = config
         self._metrics = metrics
@@ -58,7 +72,8 @@ class Outlet:
         self._dropped_us = 0
         self._dropped = 0
         self._trouble = ""
-        self._stats: dict[str, Any] = {}
+        self._remembered = -1
+        self._stats: dict[str, OutboxStats] = {}
         self._texts = load_texts(config.alarms)
         self.policies: Policies | None = None
         self.sinks: dict[str, Sink] = {}
@@ -74,7 +89,7 @@ class Outlet:
                 clock=self._clock,
             )
         )
-        restored: list[Alarm] = await self.run(Store.alarms)
+        restored = await self.run(Store.alarms)
         await self.run(Store.forget_sinks, list(config.sinks))
         for name, struct in config.sinks.items():
             await self._start_sink(name, struct)
@@ -211,27 +226,59 @@ class Outlet:
 
     # -- the store's thread -------------------------------------------------------------------
 
-    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a method of the store on its own thread."""
-        return await self._on_thread(lambda: function(self._store, *args))
+    async def run(
+        self, function: Callable[Concatenate[Store, P], T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        """Call a method of the store, given unbound, on its own thread."""
+        return await self._on_thread(lambda: function(self._opened(), *args, **options))
 
-    async def _on_thread(self, call: Callable[[], Any]) -> Any:
+    async def _on_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def history(
         self, asset: str | None, alarm_id: str | None, limit: int
     ) -> list[dict[str, Any]]:
         """Past transitions, the newest first."""
-        return list(
-            await self._on_thread(
-                lambda: self._opened().history(asset=asset, alarm_id=alarm_id, limit=limit)
-            )
-        )
+        return await self.run(Store.history, asset=asset, alarm_id=alarm_id, limit=limit)
 
     def _opened(self) -> Store:
         if self._store is None:
             raise StoreError("the store is closed")
         return self._store
+
+    # -- memory -------------------------------------------------------------------------------
+
+    async def recall(self) -> Memory:
+        """What was remembered before the last stop."""
+        return Memory.parse(await self.run(Store.load_value, _MEMORY))
+
+    async def remember(self, plant: Plant) -> None:
+        """Keep what is worth knowing of the plant, where it has changed."""
+        if len(plant.assets) == self._remembered:
+            return
+        try:
+            await self.run(Store.save_value, _MEMORY, Memory.of(plant).dump())
+        except StoreError as error:
+            self._note_trouble(str(error))
+            return
+        self._remembered = len(plant.assets)
+
+    async def withdraw(self, alarms: Iterable[Alarm], memory: Memory) -> None:
+        """Empty the retained alerts of alarms that can be no more: their asset left the config."""
+        root, now_us = self._config.topic_root, self._clock.now_us()
+        found = [
+            Message(
+                0, name, "alert", a.alarm_id, a.seq, topics(a.alarm_id, root, path)[0], b"", now_us
+            )
+            for a in alarms
+            if (path := memory.paths.get(a.asset)) is not None
+            for name, sink in self.sinks.items()
+            if "alert" in sink.kinds
+        ]
+        gone = [Transition(TransitionKind.CLEAR, now_us, _at_rest(a)) for a in alarms]
+        if gone:
+            await self.run(Store.commit, gone, found)
+            log.info("alarms withdrawn", extra={"alarms": len(gone)})
 
     # -- our own troubles ---------------------------------------------------------------------
 
@@ -294,7 +341,7 @@ class Outlet:
         seconds = (self._clock.now_us() - message.created_us) / US_PER_S
         self._metrics.end_to_end_seconds.labels(message.sink).observe(max(0.0, seconds))
 
-    def _note_dropped(self, dropped: Sequence[Any]) -> None:
+    def _note_dropped(self, dropped: Sequence[DroppedMessages]) -> None:
         for one in dropped:
             self._metrics.outbox_dropped.labels(one.sink).inc(one.messages)
             if one.rank != "superseded":  # a newer state of the same alarm waits: nothing is lost
@@ -312,7 +359,11 @@ class Outlet:
             )
         self._trouble = reason
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _at_rest(alarm: Alarm) -> Alarm:
+    return replace(alarm, state=AlarmState.NORMAL, active=False, seq=alarm.seq + 1)

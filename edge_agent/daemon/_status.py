@@ -50,7 +50,8 @@ class Status:
                 _link(n, s.link, daemon.config.sources[Name(n)]) for n, s in daemon.sources.items()
             ],
             "sinks": [
-                _link(n, s.link, daemon.config.sinks[Name(n)]) for n, s in daemon.outlet.sinks.items()
+                _link(n, s.link, daemon.config.sinks[Name(n)])
+                for n, s in daemon.outlet.sinks.items()
             ],
             "models": _models(daemon),
             "learning": _learning(daemon.pipeline),

@@ -201,14 +201,15 @@ class Windows:
     # -- rows ---------------------------------------------------------------------------------
 
     def _rows_of(self, values: _Values) -> NDArray[np.int64]:
+        """The row of each value, [n]."""
         asset, time_us = values.asset, values.time_us
         if self.layout.step_us:
-            row = -(-time_us // self.layout.step_us)
-            self._start(asset, row)
-            return row
+            step: NDArray[np.int64] = -(-time_us // self.layout.step_us)
+            self._start(asset, step)
+            return step
         self._start(asset, np.zeros(len(asset), np.int64))
         head_us = self._row_us[asset, self._head[asset] % self._ring]
-        row = self._head[asset]
+        row: NDArray[np.int64] = self._head[asset]
         ahead = time_us > head_us
         if ahead.any():
             row[ahead] += _rank(asset[ahead], time_us[ahead])
