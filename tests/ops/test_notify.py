@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -92,3 +94,10 @@ def test_watchdog_interval_is_half_the_timeout_and_only_for_the_process_it_is_me
         if value is not None:
             monkeypatch.setenv(name, str(os.getpid()) if value == "self" else value)
     assert notify.watchdog_interval_s() == interval_s
+
+
+def test_only_the_http_server_costs_aiohttp() -> None:
+    """Commands that serve nothing must not wait for it."""
+    rooms = "logs, metrics, notify, status"
+    code = f"import sys; from edge_agent.ops import {rooms}; sys.exit('aiohttp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
