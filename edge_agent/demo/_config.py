@@ -36,7 +36,7 @@ sources:
     type: mqtt
     url: {mqtt_url}
     protocol: "3.1.1"  # the demo's broker knows no MQTT 5
-    stale_after: 5s
+    stale_after: 2s
     subscribe:
       - topic: plant/{{line}}/{{asset}}
         template: pump

@@ -93,6 +93,8 @@ class Judge:
     def verdict(self, now_s: float) -> tuple[bool, str]:
         """Whether all went as it should, and the line that says so."""
         due = self.due(now_s)
+        if not due and not self.before:
+            return False, "demo: stopped before any fault could be found"
         in_time = [fault for fault in due if fault.in_time]
         right = [fault for fault in due if fault.right]
         slowest_s = max((fault.delay_s or 0.0 for fault in in_time), default=0.0)

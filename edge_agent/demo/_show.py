@@ -54,6 +54,8 @@ async def run_demo(
     quiet_libraries()
     show = _Show(seconds, terminal or Terminal(SystemClock()))
     async with contextlib.AsyncExitStack() as stack:
+        # First, so that a second SIGINT cannot break the way out, which leads through the daemon.
+        stack.enter_context(_signals(show.interrupted.set))
         if folder is None:
             made = stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-agent-demo-"))
             folder = Path(made)
@@ -72,6 +74,7 @@ class _Show:
         self._judge = Judge()
         self._plant = PumpPlant(len(PUMPS), _SEED)
         self._scored: set[str] = set()
+        self.interrupted = asyncio.Event()
 
     async def play(self, folder: Path, url: str, nodes: OpcUaNodes) -> bool:
         """Run the daemon on the plant from start to verdict."""
@@ -87,15 +90,13 @@ class _Show:
             seen_on_bus(url, "edge/+/+/+/+/+/_pdm/#") as queue,
             daemon(config, log) as process,
         ):
-            interrupted = asyncio.Event()
-            with _signals(interrupted.set):
-                await _first_of(
-                    self._feed(publisher, nodes),
-                    self._watch(queue),
-                    self._die_with(process, log),
-                    self._story(page),
-                    interrupted.wait(),
-                )
+            await _first_of(
+                self._feed(publisher, nodes),
+                self._watch(queue),
+                self._die_with(process, log),
+                self._story(page),
+                self.interrupted.wait(),
+            )
         well, line = self._judge.verdict(self._terminal.elapsed_s)
         self._terminal.end(line)
         return well
