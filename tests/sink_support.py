@@ -19,7 +19,6 @@ from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge_agent.clock import SystemClock
-from edge_agent.ops.metrics import Metrics
 from edge_agent.records import Message
 from edge_agent.sinks import Delivery
 from edge_agent.store import Store
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from edge_agent.ops.metrics import Metrics
     from edge_agent.sinks import Sink
 
 WAIT_S = 20.0

@@ -155,7 +155,7 @@ async def test_a_broker_without_our_session_is_told_all_again(
 
 
 async def test_a_session_that_the_broker_kept_is_not_reported_lost(
-    tmp_path: Path, metrics: Metrics, make_broker: Callable[..., Mosquitto]
+    metrics: Metrics, make_broker: Callable[..., Mosquitto]
 ) -> None:
     broker = make_broker("persistence true")
     sink = make_sink(metrics, MqttSinkConfig(broker.url))
@@ -191,7 +191,7 @@ async def test_what_access_rules_refuse_is_kept_and_holds_up_nothing_else(
 @pytest.mark.parametrize(
     ("limit", "configured", "effective"), [(3, 10, 3), (20, 4, 4), (20, 10, 10)]
 )
-async def test_no_more_in_flight_than_broker_and_config_allow(
+async def test_no_more_in_flight_than_broker_and_config_allow(  # noqa: PLR0917
     tmp_path: Path,
     metrics: Metrics,
     make_broker: Callable[..., Mosquitto],
@@ -301,7 +301,6 @@ async def test_tls_with_a_client_certificate(
     ids=["no client certificate", "unknown authority", "another name", "key of another"],
 )
 async def test_tls_that_does_not_fit_is_refused_with_a_reason(
-    tmp_path: Path,
     metrics: Metrics,
     tls_broker: Mosquitto,
     certificates: Certificates,
@@ -329,7 +328,7 @@ async def test_credentials_are_used_and_their_refusal_is_explained(
     users.touch()
     add = ["mosquitto_passwd", "-b", str(users), "gateway", "right"]
     try:
-        subprocess.run(add, check=True, capture_output=True)
+        await asyncio.to_thread(subprocess.run, add, check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip("mosquitto_passwd is not installed")
     broker = make_broker(f"password_file {users}", anonymous=False)
@@ -366,12 +365,14 @@ async def test_the_status_is_online_degraded_offline(metrics: Metrics, broker: M
 async def test_a_daemon_that_dies_is_reported_offline_by_its_will(
     tmp_path: Path, metrics: Metrics, broker: Mosquitto
 ) -> None:
-    async with subscribed(broker.port, STATUS) as live:
-        async with running(tmp_path, metrics, broker.url) as rig:
-            rig.sink.set_status("degraded")
-            await eventually(lambda: live.bodies("status")[-1:] == [b"degraded"], "degraded")
-            rig.sink._connection.abort("as if killed")
-            await eventually(lambda: len(live.received) >= 4, "offline and back")
+    async with (
+        subscribed(broker.port, STATUS) as live,
+        running(tmp_path, metrics, broker.url) as rig,
+    ):
+        rig.sink.set_status("degraded")
+        await eventually(lambda: live.bodies("status")[-1:] == [b"degraded"], "degraded")
+        rig.sink._connection.abort("as if killed")
+        await eventually(lambda: len(live.received) >= 4, "offline and back")
     assert live.bodies("status")[:4] == [b"online", b"degraded", b"offline", b"degraded"]
 
 
