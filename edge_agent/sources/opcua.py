@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (the config loader reads the annotations)
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
 from edge_agent.config.schema import Duration, Gateway
@@ -84,6 +84,9 @@ class Security:
 @dataclass(frozen=True, slots=True)
 class OpcUaSourceConfig:
     """`type: opcua`. One server and how its nodes are watched."""
+
+    # While the subscription lives a node that is not heard of is unchanged; the pipeline asks.
+    reports_changes: ClassVar[bool] = True
 
     url: str
     security: Security = field(default_factory=Security)
