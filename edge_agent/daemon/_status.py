@@ -10,13 +10,18 @@ from edge_agent import __version__
 from edge_agent.alarms import to_json
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.types import Name
+from edge_agent.daemon._tables import SINKS, SOURCES, kind_of
 from edge_agent.records import AlarmState, LinkState
+from edge_agent.store import alarm_from_dict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.daemon._daemon import Daemon
     from edge_agent.pipeline import Pipeline
     from edge_agent.records import Alarm, Link
+    from edge_agent.signals import QualityWatch
 
 _MAX_COMMAND_ACTOR = 100
 
@@ -47,10 +52,11 @@ class Status:
             "version": __version__,
             "uptime_s": (daemon.clock.now_us() - daemon.started_us) / US_PER_S,
             "sources": [
-                _link(n, s.link, daemon.config.sources[Name(n)]) for n, s in daemon.sources.items()
+                _link(n, s.link, SOURCES, daemon.config.sources[Name(n)])
+                for n, s in daemon.sources.items()
             ],
             "sinks": [
-                _link(n, s.link, daemon.config.sinks[Name(n)])
+                _link(n, s.link, SINKS, daemon.config.sinks[Name(n)])
                 for n, s in daemon.outlet.sinks.items()
             ],
             "models": _models(daemon),
@@ -66,6 +72,7 @@ class Status:
         for alarm in daemon.alarms.active():
             alarms[alarm.asset] = alarms.get(alarm.asset, 0) + 1
         judged = _judgements(daemon.pipeline)
+        unseen = daemon.pipeline.watch.unseen()
         return [
             {
                 "id": asset.id,
@@ -74,7 +81,10 @@ class Status:
                 "alarms": alarms.get(asset.id, 0),
                 **judged.get(asset.id, {"health": None, "score": None, "limit": None}),
                 "note": daemon.models.without.get(asset.id, ""),
-                "inputs": [_input(daemon.pipeline, s) for s in asset.signals.values()],
+                "inputs": [
+                    _input(daemon.pipeline.watch, s, seen=not unseen[s.index])
+                    for s in asset.signals.values()
+                ],
             }
             for asset in daemon.plant.assets.values()
         ]
@@ -94,7 +104,7 @@ class Status:
     ) -> list[dict[str, Any]]:
         """Past transitions, the newest first."""
         rows = await self._daemon.outlet.history(asset, alarm_id, limit)
-        return [{**row, "at_ms": row.pop("at_us") // US_PER_MS} for row in rows]
+        return [_past(row) for row in rows]
 
     async def command(
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None
@@ -125,10 +135,10 @@ class Status:
         return {**to_json(alarm), **self._daemon.outlet.texts_of(alarm)}
 
 
-def _link(name: str, link: Link, struct: object) -> dict[str, Any]:
+def _link(name: str, link: Link, table: Mapping[str, Any], struct: object) -> dict[str, Any]:
     return {
         "name": name,
-        "type": type(struct).__name__.removesuffix("Config"),
+        "type": kind_of(table, struct),
         "state": link.state,
         "detail": link.detail,
         "since_ms": link.since_us // US_PER_MS,
@@ -186,10 +196,16 @@ def _state(
     return "learning" if "learning" in daemon.models.without.get(asset.id, "") else "no_model"
 
 
-def _input(pipeline: Pipeline, signal: PlantSignal) -> dict[str, Any]:
-    watch, row = pipeline.watch, signal.index
+def _past(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the history as the API shows it: times in milliseconds."""
+    shown = {key: value for key, value in row.items() if key != "at_us"}
+    alarm = to_json(alarm_from_dict(row["alarm"]))
+    return {**shown, "at_ms": row["at_us"] // US_PER_MS, "alarm": alarm}
+
+
+def _input(watch: QualityWatch, signal: PlantSignal, *, seen: bool) -> dict[str, Any]:
+    row = signal.index
     value = float(watch.value[row])
-    seen = not bool(watch.unseen()[row])
     problem = watch.problem_of(row).name.lower()
     return {
         "name": signal.name,

@@ -342,7 +342,7 @@ class Pipeline:
         for group in self.groups:
             if group.windows is not None and group.windows.late:
                 late, group.windows.late = group.windows.late, 0
-                self._metrics.values_late.labels(group.model.manifest.name).inc(late)
+                self._metrics.values_late.labels(group.source).inc(late)
 
 
 def _by_time(values: Columns) -> Columns:

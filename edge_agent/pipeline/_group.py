@@ -122,6 +122,12 @@ class Group:
         self.published_us = np.zeros(0, np.int64)
 
     @property
+    def source(self) -> str:
+        """Where its values come from; `several` where that is not one source."""
+        found = {s.source for a in self.assets[:1] for s in a.signals.values()}
+        return found.pop() if len(found) == 1 else "several"
+
+    @property
     def limit(self) -> float:
         """The score at which the alarm is due."""
         return self.use.alarm.limit or self.model.manifest.threshold
