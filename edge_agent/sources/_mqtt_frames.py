@@ -75,8 +75,10 @@ class FrameCutter:
             data = b"".join(self._waiting)
         try:
             self._keep(data, *self._cut(data, out))
-        except (MalformedError, IndexError) as error:
-            out.malformed = str(error) or "a packet is cut short"
+        except MalformedError as error:
+            out.malformed = str(error)
+        except IndexError:
+            out.malformed = "a packet is cut short"
         return out
 
     def _keep(self, data: bytes, used: int, need: int) -> None:

@@ -16,7 +16,7 @@ from paho.mqtt.properties import Properties
 from edge_agent.errors import ConnectError
 from edge_agent.sources._mqtt_config import Protocol
 from edge_agent.sources._mqtt_frames import FrameCutter
-from edge_agent.sources._paho import Client
+from edge_agent.sources._paho import Client, open_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edge_agent.sources._mqtt_frames import Messages
 
 CONNECT_TIMEOUT_S: Final = 10.0
+FIRST_TRY_TIMEOUT_S: Final = 5.0  # where another version is tried next: old brokers may just hang
 CHECK_INTERVAL_S: Final = 1.0
 SILENCE_KEEPALIVES: Final = 1.5
 # A broker stops sending QoS 1 and 2 after its in-flight window (mosquitto: 20) until we confirm:
@@ -39,11 +40,14 @@ _log = logging.getLogger("edge_agent.sources")
 
 
 class VersionError(ConnectError):
-    """The broker does not speak this version. certain: it said so, and did not just hang up."""
+    """The broker does not seem to speak this version.
 
-    def __init__(self, message: str, *, where: str, certain: bool) -> None:
+    lasting: it said so, or said nothing; where it hung up, it may just have been going down.
+    """
+
+    def __init__(self, message: str, *, where: str, lasting: bool) -> None:
         super().__init__(message, where=where, hint="another version of MQTT may be understood")
-        self.certain = certain
+        self.lasting = lasting
 
 
 def make_client(
@@ -54,7 +58,7 @@ def make_client(
     *,
     persistent: bool,
 ) -> Client:
-    """A client of that version; ConnectError where a secret or a certificate cannot be read.
+    """A client of that version; ConfigError where the password cannot be read.
 
     held: ids of QoS 2 messages not yet released, kept from connection to connection.
     """
@@ -66,13 +70,10 @@ def make_client(
         cutter,
         clean_session=None if v5 else not persistent,
     )
-    client.connect_timeout = CONNECT_TIMEOUT_S
     if config.username:
         client.username_pw_set(
             config.username, config.password.reveal() if config.password else None
         )
-    if config.encrypted:
-        client.tls_set_context(_tls_context(config.tls))
     client.connect_async(
         config.host,
         config.port,
@@ -89,7 +90,8 @@ def _v5_options(config: MqttSourceConfig, *, persistent: bool) -> dict[str, Any]
     return {"clean_start": not persistent, "properties": properties}
 
 
-def _tls_context(tls: Tls) -> ssl.SSLContext:
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """What the certificates are checked with; ConnectError where a file cannot be read."""
     try:
         context = ssl.create_default_context(cafile=tls.ca)
         if tls.cert is not None:
@@ -101,25 +103,20 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 class Session:
-    """One connection. `take` is called with what each read brought; only then is it confirmed.
-
-    where: the broker as errors name it.
-    """
+    """One connection. `take` is called with what each read brought; only then is it confirmed."""
 
     def __init__(
         self,
+        config: MqttSourceConfig,
         client: Client,
         take: Callable[[Messages], None],
         clock: Clock,
-        *,
-        coalesce_s: float,
-        where: str,
     ) -> None:
+        self._config = config
         self._client = client
         self._take = take
         self._clock = clock
-        self._coalesce_s = coalesce_s
-        self._where = where
+        self._where = config.url
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Handle | None = None
         self._last_received_s = clock.monotonic_s()
@@ -133,17 +130,18 @@ class Session:
         client.on_socket_register_write = self._on_want_write
         client.on_socket_unregister_write = self._on_all_written
 
-    async def open(self) -> bool:
+    async def open(self, timeout_s: float) -> bool:
         """Connect; True where the broker kept our session. ConnectError if it refuses us."""
         try:
-            opened = await _open_socket(self._client)
+            opened = await _open_socket(self._config)
         except OSError as error:
             raise _explained(error, self._where) from error
         self._client.connect_over(opened)
         self._loop.add_reader(opened.fileno(), self._on_readable, opened.fileno())
-        await self._first_of(self._opened)
+        await self._first_of(self._opened, timeout_s)
         if not self._opened.done():
-            raise VersionError(self._loss("no CONNACK"), where=self._where, certain=False)
+            message, lasting = self._loss("no CONNACK"), not self._lost.done()
+            raise VersionError(message, where=self._where, lasting=lasting)
         answer = self._opened.result()
         if isinstance(answer, ConnectError):
             raise answer
@@ -152,7 +150,7 @@ class Session:
     async def subscribe(self, topics: list[tuple[str, int]]) -> list[str]:
         """Subscribe (filter, QoS) each; what was refused, as readable texts."""
         self._client.subscribe(topics)
-        await self._first_of(self._subscribed)
+        await self._first_of(self._subscribed, CONNECT_TIMEOUT_S)
         if not self._subscribed.done():
             raise ConnectError(self._loss("no SUBACK"), where=self._where)
         codes = zip(topics, self._subscribed.result(), strict=False)
@@ -172,18 +170,18 @@ class Session:
             self._client.loop_write()
         self._client.close()
 
-    async def _first_of(self, wanted: asyncio.Future[Any]) -> None:
+    async def _first_of(self, wanted: asyncio.Future[Any], timeout_s: float) -> None:
         """Wait for an answer or the end of the connection."""
         await asyncio.wait(
             {wanted, self._lost},
-            timeout=CONNECT_TIMEOUT_S,
+            timeout=timeout_s,
             return_when=asyncio.FIRST_COMPLETED,
         )
 
     def _loss(self, awaited: str) -> str:
         if self._lost.done():
             return f"{awaited}: {self._lost.result()}"
-        return f"{awaited} in {CONNECT_TIMEOUT_S:g} s"
+        return f"{awaited} in time"
 
     def _check(self) -> None:
         """Keepalive of paho, and our own: its thread once hung in TLS while 'connected'."""
@@ -215,7 +213,7 @@ class Session:
         elif len(messages.acks) >= WINDOW_HINT or self._client.more:
             self._timer = self._loop.call_soon(self._turn, fd)
         else:
-            self._timer = self._loop.call_later(self._coalesce_s, self._turn, fd)
+            self._timer = self._loop.call_later(self._config.coalesce, self._turn, fd)
 
     def _accept(self, messages: Messages) -> None:
         self._last_received_s = self._clock.monotonic_s()
@@ -230,7 +228,7 @@ class Session:
         if self._opened.done():
             return
         if code.value == _UNSUPPORTED_VERSION:
-            self._opened.set_result(VersionError(str(code), where=self._where, certain=True))
+            self._opened.set_result(VersionError(str(code), where=self._where, lasting=True))
         elif code.is_failure:
             hint = "see username, password and client_id" if "uthor" in str(code) else ""
             self._opened.set_result(ConnectError(str(code), where=self._where, hint=hint))
@@ -262,9 +260,12 @@ class Session:
         self._loop.remove_writer(waiting.fileno())
 
 
-async def _open_socket(client: Client) -> SocketLike:
+async def _open_socket(config: MqttSourceConfig) -> socket.socket:
     """The blocking part of connecting, in a thread; closed if nobody waits for it any more."""
-    opening = asyncio.get_running_loop().run_in_executor(None, client.open_socket)
+    context = tls_context(config.tls) if config.encrypted else None
+    opening = asyncio.get_running_loop().run_in_executor(
+        None, open_socket, config.host, config.port, context, CONNECT_TIMEOUT_S
+    )
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -272,7 +273,7 @@ async def _open_socket(client: Client) -> SocketLike:
         raise
 
 
-def _close_opened(opening: asyncio.Future[SocketLike]) -> None:
+def _close_opened(opening: asyncio.Future[socket.socket]) -> None:
     with contextlib.suppress(OSError, asyncio.CancelledError):
         opening.result().close()
 

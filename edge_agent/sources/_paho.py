@@ -23,8 +23,23 @@ READ_BYTES: Final = 1 << 18
 _PUBACK: Final = 0x40
 
 
+def open_socket(
+    host: str, port: int, context: ssl.SSLContext | None, timeout_s: float
+) -> socket.socket:
+    """Resolve, connect, TLS handshake where there is a context. Blocks; OSError if it fails."""
+    opened = socket.create_connection((host, port), timeout_s)
+    try:
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            opened = context.wrap_socket(opened, server_hostname=host)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
 class Client(mqtt.Client):
-    """One connection's client. All but `open_socket` belongs to the event loop's thread."""
+    """One connection's client. It belongs to the event loop's thread."""
 
     def __init__(
         self,
@@ -42,20 +57,15 @@ class Client(mqtt.Client):
             reconnect_on_failure=False,
         )
         self._cutter = cutter
-        self._connected_socket: mqtt.SocketLike | None = None
+        self._connected_socket: socket.socket | None = None
+        self._encrypted = False
         self._served = b""
         self.more = False  # the latest read was ended by its size
         self.loss = ""  # why the connection ended, where we know better than paho
 
-    def open_socket(self) -> mqtt.SocketLike:
-        """Resolve, connect, TLS handshake. Blocks: call it in a thread. OSError if it fails."""
-        opened = super()._create_socket()
-        if isinstance(opened, socket.socket):
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return opened
-
-    def connect_over(self, opened: mqtt.SocketLike) -> None:
+    def connect_over(self, opened: socket.socket) -> None:
         """Send CONNECT over a socket from `open_socket`."""
+        self._encrypted = isinstance(opened, ssl.SSLSocket)
         self._connected_socket = opened
         self.reconnect()
 
@@ -107,7 +117,7 @@ class Client(mqtt.Client):
         chunks: list[bytes] = []
         have = 0
         try:
-            while have < READ_BYTES and (self._ssl or not chunks):
+            while have < READ_BYTES and (self._encrypted or not chunks):
                 chunk = sock.recv(READ_BYTES)
                 if not chunk:
                     break
@@ -132,7 +142,7 @@ class Client(mqtt.Client):
         if result > 0:
             self._loop_rc_handle(result)
 
-    def _create_socket(self) -> mqtt.SocketLike:
+    def _create_socket(self) -> socket.socket:
         opened, self._connected_socket = self._connected_socket, None
         if opened is None:
             raise ConnectionError("no socket was opened")

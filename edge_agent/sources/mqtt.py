@@ -24,7 +24,13 @@ from edge_agent.sources._mqtt_config import (
 )
 from edge_agent.sources._mqtt_decode import Decoder
 from edge_agent.sources._mqtt_routes import Routes
-from edge_agent.sources._mqtt_session import Session, VersionError, make_client
+from edge_agent.sources._mqtt_session import (
+    CONNECT_TIMEOUT_S,
+    FIRST_TRY_TIMEOUT_S,
+    Session,
+    VersionError,
+    make_client,
+)
 from edge_agent.sources._payload_spec import Payload
 from edge_agent.sources._refusals import Refusals
 
@@ -114,28 +120,26 @@ class MqttSource:
     async def _connect_once(self) -> None:
         """One connection from beginning to end; EdgeAgentError where it does not come about."""
         *first, last = self._versions
+        lasting = False
         for version in first:
             try:
-                return await self._serve(version)
+                return await self._serve(version, FIRST_TRY_TIMEOUT_S)
             except VersionError as error:
-                if error.certain:
-                    self._versions = (last,)
-        return await self._serve(last)
+                lasting = error.lasting
+        return await self._serve(last, CONNECT_TIMEOUT_S, forget_others=lasting)
 
-    async def _serve(self, version: Protocol) -> None:
+    async def _serve(
+        self, version: Protocol, timeout_s: float, *, forget_others: bool = False
+    ) -> None:
         persistent = self._config.session_expiry > 0
         client = make_client(
             self._config, self._client_id, version, self._held, persistent=persistent
         )
-        session = Session(
-            client,
-            self._take,
-            self._clock,
-            coalesce_s=self._config.coalesce,
-            where=self._config.url,
-        )
+        session = Session(self._config, client, self._take, self._clock)
         try:
-            kept = await session.open()
+            kept = await session.open(timeout_s)
+            if forget_others:
+                self._versions = (version,)
             await self._subscribe(session, version, kept=kept)
             reason = await session.lost()
             self._reconnects.inc()
@@ -202,23 +206,19 @@ async def probe(config: MqttSourceConfig) -> None:
 
     ConnectError says what the broker refused.
     """
-    for version in versions(config):
-        try:
-            return await _try(config, version)
-        except VersionError:
-            if version is versions(config)[-1]:
-                raise
-    return None
+    *first, last = versions(config)
+    for version in first:
+        with contextlib.suppress(VersionError):
+            return await _try(config, version, FIRST_TRY_TIMEOUT_S)
+    return await _try(config, last, CONNECT_TIMEOUT_S)
 
 
-async def _try(config: MqttSourceConfig, version: Protocol) -> None:
+async def _try(config: MqttSourceConfig, version: Protocol, timeout_s: float) -> None:
     own_id = f"{config.client_id or 'edge-agent'}-probe-{secrets.token_hex(4)}"
     client = make_client(config, own_id, version, set(), persistent=False)
-    session = Session(
-        client, lambda _: None, SystemClock(), coalesce_s=config.coalesce, where=config.url
-    )
+    session = Session(config, client, lambda _: None, SystemClock())
     try:
-        await session.open()
+        await session.open(timeout_s)
         refused = await session.subscribe(filters(config, shared=False))
     finally:
         session.close()
