@@ -3,7 +3,8 @@
 from edge_agent.signals._intake import Intake, IntakeStats
 from edge_agent.signals._quality import Episode, Problem, QualityWatch
 from edge_agent.signals._waves import Waves, WaveWindows
-from edge_agent.signals._windows import (
+from edge_agent.signals._windows import Windows
+from edge_agent.signals._windowset import (
     BAD,
     GOOD,
     HELD,
@@ -11,7 +12,6 @@ from edge_agent.signals._windows import (
     STALE,
     UNCERTAIN,
     Layout,
-    Windows,
     WindowSet,
 )
 

@@ -9,94 +9,30 @@ recording gives the same windows however its values are cut into batches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from edge_agent.config.schema import Resample
 from edge_agent.signals._ragged import ragged
+from edge_agent.signals._resample import Values, aggregate
+from edge_agent.signals._windowset import (
+    BAD,
+    HELD,
+    MISSING,
+    SOUND,
+    STALE,
+    Layout,
+    WindowSet,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-# Marks of a cell, in the order of trust.
-MISSING: Final = 0  # no value yet
-GOOD: Final = 1
-UNCERTAIN: Final = 2
-HELD: Final = 3  # repeated from an earlier row
-STALE: Final = 4  # held for longer than its input allows
-BAD: Final = 5
-_SOUND: Final = np.array([False, True, True, False, False, False])  # a value of its own
-USABLE: Final = np.array([False, True, True, True, False, False])
-
 _NEVER: Final = np.iinfo(np.int64).min // 4
 _SLACK_ROWS: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What a model wants: C inputs, `length` rows, a window every `hop` rows."""
-
-    channels: int
-    length: int
-    hop: int
-    step_us: int
-    lateness_us: int
-    resample: tuple[Resample, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WindowSet:
-    """Closed windows.
-
-    asset [N] (row of `Windows`), start_us and end_us [N], x float32 [N, W, C], mark uint8
-    [N, W, C].
-    """
-
-    asset: NDArray[np.intp]
-    start_us: NDArray[np.int64]
-    end_us: NDArray[np.int64]
-    x: NDArray[np.float32]
-    mark: NDArray[np.uint8]
-
-    def coverage(self) -> NDArray[np.float64]:
-        """Share of usable cells of the worst input of each window, [N]."""
-        share: NDArray[np.float64] = np.mean(USABLE[self.mark], axis=1)
-        worst: NDArray[np.float64] = share.min(axis=1)
-        return worst
-
-    def where(self, mask: NDArray[np.bool_]) -> WindowSet:
-        """Only the windows for which `mask` [N] is true."""
-        return WindowSet(
-            self.asset[mask], self.start_us[mask], self.end_us[mask], self.x[mask], self.mark[mask]
-        )
-
-    def ends_usable(self) -> NDArray[np.bool_]:
-        """Whether every input is usable in the window's last row, [N]."""
-        return _every(USABLE[self.mark[:, -1]])
-
-
-@dataclass(slots=True)
-class _Values:
-    """Values on their way into the rings, ordered by time."""
-
-    asset: NDArray[np.integer]
-    channel: NDArray[np.integer]
-    time_us: NDArray[np.int64]
-    value: NDArray[np.floating]
-    mark: NDArray[np.uint8]
-
-    def where(self, mask: NDArray[np.bool_]) -> _Values:
-        return _Values(
-            self.asset[mask],
-            self.channel[mask],
-            self.time_us[mask],
-            self.value[mask],
-            self.mark[mask],
-        )
 
 
 class Windows:
@@ -166,7 +102,7 @@ class Windows:
         Values beyond the ring wait until the rows before them are closed; `late` counts those
         whose row was closed already.
         """
-        values = _Values(asset, channel, time_us, value, mark)
+        values = Values(asset, channel, time_us, value, mark)
         while len(values.asset):
             row = self._rows_of(values)
             fits = row <= self._done[values.asset] + (self._ring - self.layout.length)
@@ -200,7 +136,7 @@ class Windows:
 
     # -- rows ---------------------------------------------------------------------------------
 
-    def _rows_of(self, values: _Values) -> NDArray[np.int64]:
+    def _rows_of(self, values: Values) -> NDArray[np.int64]:
         """The row of each value, [n]."""
         asset, time_us = values.asset, values.time_us
         if self.layout.step_us:
@@ -232,7 +168,7 @@ class Windows:
         self._next_end[new] = first + self.layout.length - 1
         self._started[new] = True
 
-    def _restart(self, values: _Values) -> Iterator[WindowSet]:
+    def _restart(self, values: Values) -> Iterator[WindowSet]:
         """A gap longer than the ring: close what is there and begin anew after it."""
         asset = np.unique(values.asset)
         yield from self._close(asset, self._head_us(asset))
@@ -243,7 +179,7 @@ class Windows:
             self._count[asset] = 0
         self._started[asset] = False
 
-    def _write(self, values: _Values, row: NDArray[np.int64]) -> None:
+    def _write(self, values: Values, row: NDArray[np.int64]) -> None:
         asset, channel, time_us = values.asset, values.channel, values.time_us
         late = row <= self._done[asset]
         if late.any():
@@ -258,35 +194,13 @@ class Windows:
             new = self._row_us[asset, slot] == _NEVER
             self._row_us[asset[new], slot[new]] = time_us[new]
         if self._count.size:
-            self._aggregate(values, slot)
+            aggregate(self._x, self._count, self.layout.resample, values, slot)
         else:
             self._x[asset, slot, channel] = values.value
         self._mark[asset, slot, channel] = values.mark
         self._last_us[asset, channel] = np.maximum(self._last_us[asset, channel], time_us)
 
-    def _aggregate(self, values: _Values, slot: NDArray[np.int64]) -> None:
-        """Several values in one row: the input's `resample` decides."""
-        for channel, how in enumerate(self.layout.resample):
-            mine = (values.channel == channel) & (values.mark != BAD)
-            at = (values.asset[mine], slot[mine], np.full(mine.sum(), channel))
-            value = values.value[mine]
-            if how is Resample.LAST:
-                self._x[at] = value
-                continue
-            empty = np.isnan(self._x[at])
-            if how is Resample.MEAN:
-                first = tuple(index[empty] for index in at)
-                self._x[first] = 0.0
-                total = self._x[at] * self._count[at]
-                self._x[at] = total
-                np.add.at(self._x, at, value)
-                np.add.at(self._count, at, 1)
-                self._x[_distinct(at)] /= self._count[_distinct(at)]
-            else:
-                self._x[tuple(index[empty] for index in at)] = value[empty]
-                (np.minimum if how is Resample.MIN else np.maximum).at(self._x, at, value)
-
-    def _take_late(self, values: _Values) -> None:
+    def _take_late(self, values: Values) -> None:
         """Too late for its row; yet the newest value is what the rows to come must hold."""
         self.late += len(values.asset)
         newer = values.time_us > self._carry_us[values.asset, values.channel]
@@ -367,7 +281,7 @@ class Windows:
         x, mark = self._x[at], self._mark[at]
         time_us = self._row_times(of, rows)
         last = np.append(np.flatnonzero(offset == 0)[1:], len(rows)) - 1
-        if _SOUND[mark].all():
+        if SOUND[mark].all():
             self._carry_us[asset] = time_us[last, None]
             self._carry[asset], self._carry_mark[asset] = x[last], mark[last]
             return
@@ -410,11 +324,6 @@ class Windows:
             self._row_us[asset, slot] = _NEVER
 
 
-def _every(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = np.logical_and.reduce(mask, axis=1)
-    return found
-
-
 def _last_true(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Index of the newest True at or above each cell of [T, C]; -1 where there is none."""
     index = np.where(mask, np.arange(len(mask))[:, None], -1)
@@ -436,7 +345,3 @@ def _rank(asset: NDArray[np.intp], time_us: NDArray[np.int64]) -> NDArray[np.int
     rank = np.empty(len(a), np.int64)
     rank[order] = total - begin
     return rank
-
-
-def _distinct(at: tuple[NDArray[np.generic], ...]) -> tuple[NDArray[np.generic], ...]:
-    return tuple(np.unique(np.stack(at), axis=1))

@@ -1,0 +1,71 @@
+"""What a window is made of: its layout, its cells and their marks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_agent.config.schema import Resample
+
+# Marks of a cell, in the order of trust.
+MISSING: Final = 0  # no value yet
+GOOD: Final = 1
+UNCERTAIN: Final = 2
+HELD: Final = 3  # repeated from an earlier row
+STALE: Final = 4  # held for longer than its input allows
+BAD: Final = 5
+SOUND: Final = np.array([False, True, True, False, False, False])  # a value of its own
+USABLE: Final = np.array([False, True, True, True, False, False])
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a model wants: C inputs, `length` rows, a window every `hop` rows."""
+
+    channels: int
+    length: int
+    hop: int
+    step_us: int
+    lateness_us: int
+    resample: tuple[Resample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSet:
+    """Closed windows.
+
+    asset [N] (row of `Windows`), start_us and end_us [N], x float32 [N, W, C], mark uint8
+    [N, W, C].
+    """
+
+    asset: NDArray[np.intp]
+    start_us: NDArray[np.int64]
+    end_us: NDArray[np.int64]
+    x: NDArray[np.float32]
+    mark: NDArray[np.uint8]
+
+    def coverage(self) -> NDArray[np.float64]:
+        """Share of usable cells of the worst input of each window, [N]."""
+        share: NDArray[np.float64] = np.mean(USABLE[self.mark], axis=1)
+        worst: NDArray[np.float64] = share.min(axis=1)
+        return worst
+
+    def where(self, mask: NDArray[np.bool_]) -> WindowSet:
+        """Only the windows for which `mask` [N] is true."""
+        return WindowSet(
+            self.asset[mask], self.start_us[mask], self.end_us[mask], self.x[mask], self.mark[mask]
+        )
+
+    def ends_usable(self) -> NDArray[np.bool_]:
+        """Whether every input is usable in the window's last row, [N]."""
+        return _every(USABLE[self.mark[:, -1]])
+
+
+def _every(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.logical_and.reduce(mask, axis=1)
+    return found
