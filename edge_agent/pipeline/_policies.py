@@ -63,10 +63,10 @@ class Policies:
             known[quality_alarm_id(signal)] = AlarmPolicy(
                 asset.id, asset.path, template.quality_alarm, "quality", "data_manipulation"
             )
-        for use in template.models:
+        learn = template.learn or Learn()
+        known[model_alarm_id(asset.id, BASELINE)] = AlarmPolicy(asset.id, asset.path, learn.alarm)
+        for use in template.models:  # after it: a bundle that is called so itself has its own rule
             known[model_alarm_id(asset.id, place_of(use))] = AlarmPolicy(
                 asset.id, asset.path, use.alarm
             )
-        learn = template.learn or Learn()
-        known[model_alarm_id(asset.id, BASELINE)] = AlarmPolicy(asset.id, asset.path, learn.alarm)
         known[flood_alarm_id(asset.id)] = flood_policy(asset.id, asset.path)
