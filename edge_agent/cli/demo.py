@@ -24,8 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds",
         type=float,
         metavar="N",
-        help="end after N seconds (45 at least) with one summary line; exit code 1 unless every "
-        "fault raised its alarm in time, with the right input first, and none was false",
+        help="end after N seconds (45 at least; a machine too slow to learn in time takes longer) "
+        "with one summary line; exit code 1 unless every fault raised its alarm in time, with the "
+        "right input first, and none was false",
     )
     parser.add_argument(
         "--folder", type=Path, help="keep config, log, store and the learned model there"
