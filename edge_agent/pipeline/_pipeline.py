@@ -1,0 +1,265 @@
+"""The path of a value, top-down.
+
+`take` (intake to windows), `infer` (windows to scores), `conclude` (scores to alarms and
+messages). The daemon and `replay` both walk it.
+
+`take` and `conclude` belong to one thread; `infer` touches nothing but the models and may run on
+another one meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.alarms import AlarmTable
+from edge_agent.clock import US_PER_S, FakeClock
+from edge_agent.config.schema import Uncertain
+from edge_agent.config.types import Name
+from edge_agent.pipeline._assess import alarm_id, observations, score_messages
+from edge_agent.pipeline._group import Binding, Group
+from edge_agent.pipeline._infer import infer
+from edge_agent.pipeline._learning import Learning
+from edge_agent.pipeline._policies import Policies, quality_alarm_id
+from edge_agent.pipeline._sensors import SensorAlarms
+from edge_agent.pipeline._time import AssetTime
+from edge_agent.records import Columns
+from edge_agent.signals import BAD, MISSING, UNCERTAIN, QualityWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.config import Config, Plant
+    from edge_agent.config.plant import PlantAsset, PlantSignal
+    from edge_agent.config.schema import Learn
+    from edge_agent.inference import Model
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.pipeline._assess import Scored
+    from edge_agent.pipeline._group import Due
+    from edge_agent.records import Transition, WaveBlock
+    from edge_agent.signals import Episode
+
+_UNCERTAIN_MARK: Final = {Uncertain.USE: UNCERTAIN, Uncertain.HOLD: MISSING, Uncertain.BAD: BAD}
+# Rows of all learning assets together stay under this.
+_LEARNING_BYTES: Final = 96 << 20
+_OVERDUE_EVERY_S: Final = 0.25
+
+
+@dataclass(slots=True)
+class Step:
+    """What one round brought: transitions for the store, scores for the bus."""
+
+    transitions: list[Transition] = field(default_factory=list)
+    scores: list[tuple[str, bytes]] = field(default_factory=list)
+    windows: int = 0
+
+
+class Pipeline:
+    """Windows, models and alarms of one plant.
+
+    live: values come as they happen, so that time goes on by the clock although no value comes and
+    a source clock that runs ahead is refused; a recording has only its own time.
+    """
+
+    def __init__(
+        self, config: Config, plant: Plant, metrics: Metrics, alarms: AlarmTable, *, live: bool
+    ) -> None:
+        self._config = config
+        self._plant = plant
+        self._metrics = metrics
+        self._live = live
+        self.alarms = alarms
+        self.watch = QualityWatch()
+        self.groups: list[Group] = []
+        self.learning: dict[str, Learning] = {}
+        self._models: dict[tuple[str, str], Group] = {}
+        self._bindings: list[Binding] = []
+        self._groups_by_source: dict[str, int] = {}
+        self._sensors = SensorAlarms(plant, self.watch)
+        self._asset_of = np.zeros(0, np.intp)
+        self.time = AssetTime(live=live)
+        self._now_us = self.time.now_us(0.0)
+        self._overdue_s = 0.0
+        self._episodes: list[Episode] = []
+
+    @classmethod
+    def for_learning(cls, config: Config, plant: Plant, metrics: Metrics) -> Pipeline:
+        """A pipeline that only collects rows: no models, no alarms."""
+        nothing = AlarmTable(Policies(config.gateway), config.alarms, FakeClock())
+        return cls(config, plant, metrics, nothing, live=False)
+
+    # -- what there is ------------------------------------------------------------------------
+
+    def add_asset(self, asset: PlantAsset, now_us: int = 0, monotonic_s: float = 0.0) -> None:
+        """Watch an asset's signals; models come with `use_model`. Times: 0 in a recording."""
+        self.time.add(now_us, monotonic_s)
+        for signal in asset.signals.values():
+            self._add_signal(signal)
+
+    def _add_signal(self, signal: PlantSignal) -> None:
+        config = signal.config
+        source = self._config.sources.get(Name(signal.source))
+        stale_s = config.stale_after or getattr(source, "stale_after", None)
+        stale_us = None if stale_s is None else round(stale_s * US_PER_S)
+        stuck_us = None if config.stuck_after is None else round(config.stuck_after * US_PER_S)
+        group = 0
+        if getattr(source, "reports_changes", False):
+            group = self._groups_by_source.setdefault(
+                signal.source, len(self._groups_by_source) + 1
+            )
+        self._bindings.append(Binding(stale_us, group, _UNCERTAIN_MARK[config.uncertain]))
+        self._asset_of = np.append(self._asset_of, signal.asset.index)
+        self.watch.add(signal.asset.index, stale_us=stale_us, stuck_us=stuck_us, valid=config.valid)
+
+    def use_model(self, asset: PlantAsset, place: str, group: Callable[[], Group]) -> str:
+        """Put a model to work on an asset; `place` names the use within the template.
+
+        Gives what is missing, or nothing.
+        """
+        key = (asset.template_name, place)
+        if key not in self._models:
+            self._models[key] = group()
+            self.groups.append(self._models[key])
+        return self._models[key].add(asset, self._bindings)
+
+    def exchange(self, old: Model, new: Model) -> None:
+        """Another version of a model takes over; windows that fit it go on."""
+        for group in self.groups:
+            if group.model is old:
+                group.exchange(new, self._bindings)
+
+    def adopt_rules(self, config: Config) -> None:
+        """New alarm rules come into force; all else is as it was."""
+        self._config = config
+        for (template, place), group in self._models.items():
+            group.adopt_rules(config.templates[Name(template)], place)
+
+    def learn(self, asset: PlantAsset, config: Learn) -> None:
+        """Keep the asset's rows until there are enough to learn from."""
+        if asset.template_name not in self.learning:
+            self.learning[asset.template_name] = Learning(asset.template_name, config, asset)
+        self.learning[asset.template_name].add(asset, self._bindings)
+
+    def restored(self, now_us: int) -> None:
+        """Alarms that came out of the store not at rest are told of what happens next."""
+        for signal in self._plant.signals:
+            if quality_alarm_id(signal) in self.alarms.watched:
+                self._sensors.restored(signal.index, now_us)
+        for group in self.groups:
+            for row, asset in enumerate(group.assets):
+                group.engaged[row] = alarm_id(asset, group) in self.alarms.watched
+
+    # -- the path -----------------------------------------------------------------------------
+
+    def take(
+        self,
+        values: Columns,
+        blocks: Sequence[WaveBlock] = (),
+        *,
+        now_us: int = 0,
+        monotonic_s: float = 0.0,
+    ) -> list[Due]:
+        """Order by time, judge quality, write the windows; gives the windows that closed."""
+        values = self._refuse_future(_by_time(values), now_us)
+        due: list[Due] = []
+        if len(values):
+            values = self.watch.refuse_out_of_range(values)
+            self._episodes += self.watch.update(values)
+            self.time.note(self._asset_of[values.signal], values.time_us, monotonic_s)
+        for group in self.groups if len(values) or blocks else ():
+            due += group.push(values, blocks)
+        for learning in self.learning.values() if len(values) else ():
+            learning.push(values, self._learning_blocks())
+        due += self._advance(monotonic_s)
+        self._now_us = self.time.now_us(monotonic_s)
+        self._count_late()
+        return due
+
+    def infer(self, due: Sequence[Due]) -> list[Scored]:
+        """One run per model over the windows of all assets; blocking."""
+        return infer(due, self._metrics)
+
+    def conclude(self, scored: Sequence[Scored]) -> Step:
+        """Tell the alarm table; gives what changed and the scores that are due for the bus."""
+        seen = [s for one in scored for s in observations(one, replayed=not self._live)]
+        episodes, self._episodes = self._episodes, []
+        episodes.sort(key=lambda episode: episode.at_us)
+        seen += self._sensors.observe(episodes, self._now_us)
+        # In the order of their time, so that the flood limit counts the same in every batching.
+        seen.sort(key=lambda one: (one.at_us, one.alarm_id))
+        transitions = [t for one in seen for t in self.alarms.observe(one)]
+        for asset in tuple(self.alarms.flooded):
+            now_us = int(self._now_us[self._plant.assets[asset].index])
+            transitions += self.alarms.advance(asset, now_us)
+        interval_us = round(self._config.tuning.score_interval * US_PER_S)
+        scores = [
+            m for one in scored for m in score_messages(one, self._config.topic_root, interval_us)
+        ]
+        for one in scored:
+            self._remember(one)
+        return Step(transitions, scores, sum(len(one.row) for one in scored))
+
+    def flush(self) -> list[Due]:
+        """The recording has ended: its open windows."""
+        return [due for group in self.groups for due in group.flush()]
+
+    # -- parts of the path --------------------------------------------------------------------
+
+    def _refuse_future(self, values: Columns, now_us: int) -> Columns:
+        """A source clock too far ahead would close the windows of everything that follows."""
+        if not self._live or not len(values):
+            return values
+        limit_us = now_us + round(self._config.tuning.max_future * US_PER_S)
+        if values.time_us[-1] <= limit_us:
+            return values
+        future = values.time_us > limit_us
+        for signal in values.signal[future]:
+            source = self._plant.signals[signal].source
+            self._metrics.values_rejected.labels(source, "future").inc()
+        return _where(values, ~future)
+
+    def _advance(self, monotonic_s: float) -> Iterable[Due]:
+        """Time goes on although no value comes: staleness, and rows that hold their values."""
+        if self._live and monotonic_s - self._overdue_s < _OVERDUE_EVERY_S:
+            return
+        self._overdue_s = monotonic_s
+        now_us = self.time.now_us(monotonic_s)
+        self._episodes += self.watch.overdue(now_us, self.time.since_us)
+        for group in self.groups if self._live else ():
+            yield from group.advance(now_us)
+
+    def _remember(self, scored: Scored) -> None:
+        group = scored.group
+        group.score[scored.row] = scored.outputs.score
+        group.health[scored.row] = scored.health
+        group.scored_us[scored.row] = scored.end_us
+        for row in np.flatnonzero(group.engaged):
+            group.engaged[row] = alarm_id(group.assets[row], group) in self.alarms.watched
+
+    def _learning_blocks(self) -> int:
+        assets = sum(len(one.assets) for one in self.learning.values())
+        channels = max(len(one.inputs) for one in self.learning.values())
+        return max(4, _LEARNING_BYTES // (max(assets, 1) * max(channels, 1) * 4 * 256))
+
+    def _count_late(self) -> None:
+        for group in self.groups:
+            if group.windows is not None and group.windows.late:
+                late, group.windows.late = group.windows.late, 0
+                self._metrics.values_late.labels(group.source).inc(late)
+
+
+def _by_time(values: Columns) -> Columns:
+    time_us = values.time_us
+    if len(time_us) < 2 or bool((time_us[1:] >= time_us[:-1]).all()):  # noqa: PLR2004
+        return values
+    return _where(values, np.argsort(time_us, kind="stable"))
+
+
+def _where(values: Columns, which: NDArray[np.generic]) -> Columns:
+    return Columns(
+        values.signal[which], values.time_us[which], values.value[which], values.status[which]
+    )

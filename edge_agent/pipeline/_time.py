@@ -1,0 +1,56 @@
+"""Event time by asset: the source's own clock, carried on by the gateway's while it is silent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NEVER: Final = np.iinfo(np.int64).min // 4
+
+
+class AssetTime:
+    """Columns over all assets; rows are only ever added.
+
+    since_us: from when each asset is watched [A]. In a recording (not `live`) time stands still
+    where no value comes.
+    """
+
+    def __init__(self, *, live: bool) -> None:
+        self._live = live
+        self._event_us = np.zeros(0, np.int64)
+        self.since_us = np.zeros(0, np.int64)
+        self._begun = np.zeros(0, bool)
+        self._arrived_s = np.zeros(0, np.float64)
+
+    def add(self, now_us: int, monotonic_s: float) -> None:
+        """One more asset."""
+        since_us = now_us if self._live else NEVER
+        self._event_us = np.append(self._event_us, since_us)
+        self.since_us = np.append(self.since_us, since_us)
+        self._begun = np.append(self._begun, False)
+        self._arrived_s = np.append(self._arrived_s, monotonic_s)
+
+    def note(self, asset: NDArray[np.intp], time_us: NDArray[np.int64], monotonic_s: float) -> None:
+        """Values came: whose [n] and from when [n], in the order of time."""
+        fresh = ~self._begun[asset]
+        if fresh.any():
+            # The gateway's clock was only a stand-in: from here on the source's own counts.
+            first = asset[fresh][::-1]
+            self._event_us[first] = self.since_us[first] = time_us[fresh][::-1]
+            self._begun[first] = True
+        self._event_us[asset] = np.maximum(self._event_us[asset], time_us)
+        self._arrived_s[asset] = monotonic_s
+
+    def now_us(self, monotonic_s: float) -> NDArray[np.int64]:
+        """Event time of each asset now, [A]."""
+        if not self._live:
+            return self._event_us.copy()
+        silent_us = ((monotonic_s - self._arrived_s) * US_PER_S).astype(np.int64)
+        now_us: NDArray[np.int64] = self._event_us + np.maximum(silent_us, 0)
+        return now_us
