@@ -13,11 +13,12 @@ from tiny_models import NOW_US, healthy, recipe
 from edge_agent.errors import ModelError
 from edge_agent.inference import InputSpec, Model, learn, verify_bundle
 from edge_agent.inference._graph import reference
-from edge_agent.inference._learn import poisson_upper, tail_index
+from edge_agent.inference._learn import _judged, poisson_upper, tail_index
 from edge_agent.inference._statistics import (
     CLIP,
     Baseline,
     distances,
+    fit,
     memory_weights,
     oas_shrinkage,
 )
@@ -178,6 +179,19 @@ def test_the_limit_states_what_it_rests_on(pair: LearnedBundle) -> None:
     assert pair.manifest.false_alarms_per_day == 0.1
 
 
+def test_what_is_held_out_teaches_nothing() -> None:
+    """A quarter is judged the same whatever the baseline would have seen in it."""
+    rows = healthy(1).astype(float)
+    part, constant = slice(300, 450), np.ones(3)
+    other = rows.copy()
+    other[part] = 1e6
+    used = np.ones(600, bool)
+    used[part] = False
+    blind = fit(other, used, constant, LENGTH)
+    wanted = distances(blind, rows, LENGTH)[300 - LENGTH + 1 : 450 - LENGTH + 1]
+    assert np.array_equal(_judged(rows, part, constant, LENGTH), wanted)
+
+
 @pytest.mark.parametrize(("count", "bound"), [(0, 2.996), (1, 4.744), (5, 10.51), (1000, 1053.9)])
 def test_the_upper_bound_is_that_of_the_tables(count: int, bound: float) -> None:
     """Garwood's exact one-sided 95 % limits."""
@@ -198,10 +212,11 @@ def test_outliers_in_healthy_data_do_not_hide_a_fault() -> None:
     rows = healthy(1, 2000)
     wild = rows.copy()
     wild[np.random.default_rng(0).integers(0, 2000, 20), 0] += 1000 * rows[:, 0].std()
-    fault = rows[:400].astype(float)
-    fault[200:, 1] += 12 * rows[:, 1].std()
     learned = learn({"A": wild}, recipe(), now_us=NOW_US)
-    assert scores(learned, fault).score[220:].min() > 1.0
+    for channel in range(3):
+        fault = rows[:400].astype(float)
+        fault[200:, channel] += 15 * rows[:, channel].std()
+        assert scores(learned, fault).score[220:].min() > 1.0
 
 
 # -- channels that hardly move --------------------------------------------------------------------
@@ -246,12 +261,15 @@ def test_one_step_of_a_coarse_channel_is_no_event() -> None:
     rows[np.arange(300, 1900, 400), 3] = 5.0
     learned = learn({"A": rows}, recipe(4), now_us=NOW_US)
     assert scores(learned, rows).score.max() < 1.0
+    # Nor may such steps lift the limit so far that the others' faults go unseen.
+    rows[-60:, 1] += 12 * rows[:, 1].std()
+    assert scores(learned, rows).score[-30:].min() > 1.0
 
 
 def test_two_sensors_of_one_thing_do_not_make_the_distance_explode() -> None:
     random = np.random.default_rng(0)
-    rows = healthy(1).astype(float)
-    rows = np.column_stack([rows, rows[:, 0] + 1e-6 * random.standard_normal(600)])
+    rows = healthy(1, 6000).astype(float)
+    rows = np.column_stack([rows, rows[:, 0] + 1e-6 * random.standard_normal(6000)])
     learned = learn({"A": rows.astype(np.float32)}, recipe(4), now_us=NOW_US)
     other = rows.copy()
     other[:, 3] += 0.05 * rows[:, 0].std()

@@ -206,7 +206,8 @@ def _op(name: str) -> bytes:
         (b"", "graph: "),
         (b"\x89PNG not a model at all", "is not an ONNX model"),
         (mean_model()[:-9], "graph: "),
-        (giant_model(), "limits: "),
+        (giant_model(1 << 36), "limits: "),  # 256 GiB
+        (giant_model(1 << 30), "limits: "),  # 4 GiB, which many machines have
         (mean_model(outputs=["score", "nowhere"]), "the runtime refuses it"),
     ],
 )

@@ -101,15 +101,15 @@ def endless_model() -> bytes:
     return bytes(model(nodes, trips).SerializeToString())
 
 
-def giant_model() -> bytes:
-    """A few bytes that ask for 256 GiB."""
+def giant_model(cells: int) -> bytes:
+    """A few bytes that ask for 4 bytes times `cells`."""
     nodes = [
         helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
         helper.make_node("ReduceSum", ["zeros"], ["nothing"], keepdims=0),
         mean_node("x", "mean"),
         helper.make_node("Add", ["mean", "nothing"], ["score"]),
     ]
-    return bytes(model(nodes, {"shape": np.array([1 << 36], np.int64)}).SerializeToString())
+    return bytes(model(nodes, {"shape": np.array([cells], np.int64)}).SerializeToString())
 
 
 def external_model(location: str) -> bytes:
