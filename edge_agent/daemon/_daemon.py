@@ -94,14 +94,22 @@ class Daemon:
     async def _start(self) -> None:
         restored = await self.outlet.start()
         memory = await self.outlet.recall()
-        await self._build_intake(self.config, restored, memory)
+        models = await self._load_models(self.config)
+        await self._build_intake(self.config, models, restored, memory)
         await self.http.start()
         for source in self.sources.values():
             await source.start()
         self.started = True
 
-    async def _build_intake(self, config: Config, alarms: Iterable[Alarm], memory: Memory) -> None:
-        """Plant, models, pipeline and sources; what was there before serves until all are built."""
+    async def _load_models(self, config: Config) -> Models:
+        models = Models(config, self.metrics, self._model_thread, self.clock)
+        await models.load()
+        return models
+
+    async def _build_intake(
+        self, config: Config, models: Models, alarms: Iterable[Alarm], memory: Memory
+    ) -> None:
+        """Plant, alarms, pipeline and sources, built together and exchanged together."""
         plant, policies = Plant(config), Policies(config.gateway)
         plant.restore(memory.discovered)
         for asset in plant.assets.values():
@@ -110,8 +118,8 @@ class Daemon:
         pipeline = Pipeline(config, plant, self.metrics, table, live=True)
         for asset in plant.assets.values():
             pipeline.add_asset(asset, self.clock.now_us(), self.clock.monotonic_s())
-        models = Models(config, self.metrics, self._model_thread, self.clock)
-        await models.put_to_work(pipeline, plant.assets.values())
+        for asset in plant.assets.values():
+            models.bind(pipeline, asset)
         pipeline.restored(self.clock.now_us())
         intake = Intake(config.tuning.intake_values, config.tuning.intake_bytes, self._wake.set)
         plant.on_asset(self._discovered)
@@ -221,7 +229,7 @@ class Daemon:
 
     async def _service_alarms(self) -> None:
         now_us = self.clock.now_us()
-        for seen in self.outlet.observations(now_us):
+        for seen in self.outlet.health.observations(now_us):
             await self.outlet.send(self.alarms.observe(seen), now_us)
 
     async def _learn(self) -> None:
@@ -241,7 +249,7 @@ class Daemon:
         """What keeps the service from doing all it should."""
         links = [*self.sources.items(), *self.outlet.sinks.items()]
         down = [f"{n}: {s.link.detail or s.link.state}" for n, s in links if _is_down(s.link.state)]
-        return down + self.outlet.troubles()
+        return down + ([self.outlet.health.trouble] if self.outlet.health.trouble else [])
 
     def _summary(self) -> str:
         troubles = self.troubles()
@@ -282,23 +290,25 @@ class Daemon:
 
     async def _adopt(self, config: Config) -> None:
         change = compare(self.config, config)
+        exchange = change.intake or change.limits
+        # Loading models takes seconds, in which the old ones serve.
+        models = await self._load_models(config) if exchange else None
         async with self._turning:
             if change.sinks or change.limits:
                 await self.outlet.adopt(config)
-            if change.intake or change.limits:
-                await self._exchange_intake(config)
+            if models is not None:
+                await self._exchange_intake(config, models)
             elif change.rules:
                 self._adopt_rules(config)
             await self.models.refresh(self.pipeline)
 
-    async def _exchange_intake(self, config: Config) -> None:
-        before, pipeline = self.sources, self.pipeline
-        values, blocks = self.intake.drain()
-        await self._walk_down(pipeline, values, blocks)
-        old_models = self.models
-        await self._build_intake(config, self.alarms.all(), Memory.of(self.plant))
-        for source in before.values():
+    async def _exchange_intake(self, config: Config, models: Models) -> None:
+        """What the old sources brought goes down the old path; only then the new ones begin."""
+        for source in self.sources.values():
             await source.stop()
+        await self._turn()
+        old_models = self.models
+        await self._build_intake(config, models, self.alarms.all(), Memory.of(self.plant))
         for source in self.sources.values():
             await source.start()
         old_models.close()

@@ -53,13 +53,11 @@ class Models:
         self.refused: dict[str, str] = {}
         self.without: dict[str, str] = {}  # asset -> why it has no model
 
-    async def put_to_work(self, pipeline: Pipeline, assets: Iterable[PlantAsset]) -> None:
-        """Load what the config names and what was learned before; bind it to the assets."""
+    async def load(self) -> None:
+        """Load what the config names and what was learned before; `bind` puts it to work."""
         names = {use.bundle for t in self._config.templates.values() for use in t.models}
         for name in sorted(names | set(self._learned_names())):
             await self._load(name)
-        for asset in assets:
-            self.bind(pipeline, asset)
 
     def bind(self, pipeline: Pipeline, asset: PlantAsset) -> None:
         """Give an asset its models; one that has none learns, where its template says so."""

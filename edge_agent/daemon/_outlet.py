@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 from edge_agent.alarms import load_texts, messages, topics
 from edge_agent.clock import US_PER_S
 from edge_agent.daemon._memory import Memory
+from edge_agent.daemon._outlet_health import OutletHealth
 from edge_agent.daemon._tables import kind_of
 from edge_agent.errors import EdgeAgentError, StoreError
-from edge_agent.pipeline import service_alarm_id
 from edge_agent.records import (
     AlarmState,
-    Detail,
     LinkState,
     Message,
-    Observation,
     Transition,
     TransitionKind,
 )
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline import Policies
     from edge_agent.records import Alarm
     from edge_agent.sinks import Command, Sink
-    from edge_agent.store import DroppedMessages, OutboxStats
+    from edge_agent.store import OutboxStats
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,7 +41,6 @@ T = TypeVar("T")
 log = logging.getLogger("edge_agent.outlet")
 
 _MAX_UNSAVED: Final = 10_000  # transitions kept in memory while the disk refuses
-_DROP_ALARM_S: Final = 60.0  # the alarm clears when nothing was dropped for so long
 _MEMORY: Final = "memory"
 
 
@@ -69,9 +66,7 @@ class Outlet:
         self._deliveries: dict[str, Delivery] = {}
         self._active: Callable[[], list[Alarm]] = list
         self._tasks: set[asyncio.Task[None]] = set()
-        self._dropped_us = 0
-        self._dropped = 0
-        self._trouble = ""
+        self.health = OutletHealth(config.gateway.id, metrics, clock)
         self._remembered = -1
         self._stats: dict[str, OutboxStats] = {}
         self._texts = load_texts(config.alarms)
@@ -158,14 +153,14 @@ class Outlet:
             try:
                 dropped = await self.run(Store.commit, batch, self._messages(batch))
             except StoreError as error:
-                self._note_trouble(str(error))
+                self.health.note_trouble(str(error))
                 return
             self._unsaved = []
-            self._note_trouble("")
+            self.health.note_trouble("")
             if actor:
                 subject = batch[-1].alarm.alarm_id
                 await self.run(Store.audit, actor, batch[-1].kind, subject)
-        self._note_dropped(dropped)
+        self.health.note_dropped(dropped)
         for transition in transitions:
             self._metrics.transitions.labels(transition.kind).inc()
         for delivery in self._deliveries.values():
@@ -259,7 +254,7 @@ class Outlet:
         try:
             await self.run(Store.save_value, _MEMORY, Memory.of(plant).dump())
         except StoreError as error:
-            self._note_trouble(str(error))
+            self.health.note_trouble(str(error))
             return
         self._remembered = len(plant.assets)
 
@@ -280,26 +275,7 @@ class Outlet:
             await self.run(Store.commit, gone, found)
             log.info("alarms withdrawn", extra={"alarms": len(gone)})
 
-    # -- our own troubles ---------------------------------------------------------------------
-
-    def troubles(self) -> list[str]:
-        """What keeps alarms from being kept or delivered."""
-        return [self._trouble] if self._trouble else []
-
-    def observations(self, now_us: int) -> list[Observation]:
-        """The service alarms of store and outbox."""
-        gateway = self._config.gateway.id
-        dropping = now_us - self._dropped_us < _DROP_ALARM_S * US_PER_S
-        outbox = Detail("outbox_dropping", {"sink": "all", "dropped": self._dropped})
-        store = Detail("store_trouble", {"reason": self._trouble})
-        return [
-            Observation(
-                service_alarm_id(gateway, "outbox"), 1.0 if dropping else 0.0, now_us, outbox
-            ),
-            Observation(
-                service_alarm_id(gateway, "store"), 1.0 if self._trouble else 0.0, now_us, store
-            ),
-        ]
+    # -- our own state ------------------------------------------------------------------------
 
     async def refresh(self) -> None:
         """Read how much waits; for metrics and the status page."""
@@ -340,24 +316,6 @@ class Outlet:
     def _confirmed(self, message: Message) -> None:
         seconds = (self._clock.now_us() - message.created_us) / US_PER_S
         self._metrics.end_to_end_seconds.labels(message.sink).observe(max(0.0, seconds))
-
-    def _note_dropped(self, dropped: Sequence[DroppedMessages]) -> None:
-        for one in dropped:
-            self._metrics.outbox_dropped.labels(one.sink).inc(one.messages)
-            if one.rank != "superseded":  # a newer state of the same alarm waits: nothing is lost
-                self._dropped += one.messages
-                self._dropped_us = self._clock.now_us()
-
-    def _note_trouble(self, reason: str) -> None:
-        if reason:
-            self._metrics.store_errors.inc()
-        if bool(reason) != bool(self._trouble):
-            log.log(
-                logging.ERROR if reason else logging.INFO,
-                "store refuses" if reason else "store works again",
-                extra={"reason": reason, "unsaved": len(self._unsaved)},
-            )
-        self._trouble = reason
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -41,9 +41,9 @@ class Replay:
 
     async def prepare(self) -> None:
         """Load the models and put them to work."""
+        await self.models.load()
         for asset in self.plant.assets.values():
-            self._watch(asset)
-        await self.models.put_to_work(self.pipeline, self.plant.assets.values())
+            self._discovered(asset)
         self.plant.on_asset(self._discovered)
 
     def walk(self, blocks: Iterable[Columns]) -> Iterator[Step]:
@@ -58,10 +58,7 @@ class Replay:
         self.models.close()
         self._thread.shutdown(wait=False)
 
-    def _watch(self, asset: PlantAsset) -> None:
+    def _discovered(self, asset: PlantAsset) -> None:
         self.policies.add_asset(asset)
         self.pipeline.add_asset(asset)
-
-    def _discovered(self, asset: PlantAsset) -> None:
-        self._watch(asset)
         self.models.bind(self.pipeline, asset)

@@ -1,0 +1,69 @@
+"""What keeps alarms from being kept or delivered, and the service's own alarms about it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import US_PER_S
+from edge_agent.pipeline import service_alarm_id
+from edge_agent.records import Detail, Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_agent.clock import Clock
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.store import DroppedMessages
+
+log = logging.getLogger("edge_agent.outlet")
+
+_DROP_ALARM_S: Final = 60.0  # the alarm clears when nothing was dropped for so long
+_SUPERSEDED: Final = "superseded"  # a newer state of the same alarm waits: nothing is lost
+
+
+class OutletHealth:
+    """Counts what the store refuses and what the outbox had to give up."""
+
+    def __init__(self, gateway: str, metrics: Metrics, clock: Clock) -> None:
+        self._gateway = gateway
+        self._metrics = metrics
+        self._clock = clock
+        self._dropped = 0
+        self._dropped_us: int | None = None
+        self.trouble = ""
+
+    def note_dropped(self, dropped: Sequence[DroppedMessages]) -> None:
+        """Messages were given up to stay within the store's bounds."""
+        for one in dropped:
+            self._metrics.outbox_dropped.labels(one.sink).inc(one.messages)
+            if one.rank != _SUPERSEDED:
+                self._dropped += one.messages
+                self._dropped_us = self._clock.now_us()
+
+    def note_trouble(self, reason: str) -> None:
+        """Why the store refuses, or nothing if it works."""
+        if reason:
+            self._metrics.store_errors.inc()
+        if bool(reason) != bool(self.trouble):
+            log.log(
+                logging.ERROR if reason else logging.INFO,
+                "store refuses" if reason else "store works again",
+                extra={"reason": reason},
+            )
+        self.trouble = reason
+
+    def observations(self, now_us: int) -> list[Observation]:
+        """The service alarms of store and outbox."""
+        last_us = self._dropped_us
+        dropping = last_us is not None and now_us - last_us < _DROP_ALARM_S * US_PER_S
+        outbox = Detail("outbox_dropping", {"sink": "all", "dropped": self._dropped})
+        store = Detail("store_trouble", {"reason": self.trouble})
+        return [
+            self._observation("outbox", dropping, now_us, outbox),
+            self._observation("store", bool(self.trouble), now_us, store),
+        ]
+
+    def _observation(self, what: str, is_on: object, now_us: int, detail: Detail) -> Observation:
+        level = 1.0 if is_on else 0.0
+        return Observation(service_alarm_id(self._gateway, what), level, now_us, detail)
