@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from edge_agent.records import Transition, TransitionKind
+from edge_agent.store._codec import alarms_from_rows
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
-
-    from edge_agent.records import Transition
+    from collections.abc import Iterable, Iterator, Sequence
 
 HISTORY_LIMIT: Final = 10_000  # rows one query may return
 AUDIT_DETAIL_CHARS: Final = 1000
@@ -24,6 +25,15 @@ _SELECT: Final = (
     " WHERE (:asset IS NULL OR asset = :asset) AND (:alarm_id IS NULL OR alarm_id = :alarm_id)"
     " ORDER BY row DESC LIMIT :limit"
 )
+_NEWEST: Final = (
+    "SELECT stored_us, kind, at_us, actor, alarm_id, body FROM history ORDER BY row DESC LIMIT ?"
+)
+# A state whose transition is no longer in the history is told as an update.
+_LATEST: Final = (
+    "SELECT COALESCE(h.stored_us, 0), COALESCE(h.kind, 'update'), h.at_us, COALESCE(h.actor, ''),"
+    " a.alarm_id, a.body FROM alarms AS a LEFT JOIN history AS h ON h.row ="
+    " (SELECT MAX(row) FROM history WHERE alarm_id = a.alarm_id)"
+)
 _BYTES: Final = "SELECT COALESCE(SUM(LENGTH(body) + 128), 0) FROM history"
 _KEEP_NEWEST: Final = (
     "DELETE FROM history WHERE row <= (SELECT row FROM"
@@ -36,6 +46,13 @@ _INSERT_AUDIT: Final = (
 _SELECT_AUDIT: Final = (
     "SELECT at_us, actor, action, subject, detail FROM audit ORDER BY row DESC LIMIT ?"
 )
+
+
+class Told(NamedTuple):
+    """A transition out of the history; stored_us: gateway time at which it was committed."""
+
+    stored_us: int
+    transition: Transition
 
 
 def insert_history(
@@ -58,6 +75,23 @@ def select_history(
     values = {"asset": asset, "alarm_id": alarm_id, "limit": min(limit, HISTORY_LIMIT)}
     found = _dicts(db.execute(_SELECT, values))
     return [{**one, "alarm": json.loads(one["alarm"])} for one in found]
+
+
+def select_newest(db: sqlite3.Connection, limit: int) -> list[Told]:
+    """Return the newest first."""
+    return list(_told(db.execute(_NEWEST, (limit,))))
+
+
+def select_latest(db: sqlite3.Connection) -> list[Told]:
+    """Return the newest transition of every alarm."""
+    return list(_told(db.execute(_LATEST)))
+
+
+def _told(rows: Iterable[tuple[Any, ...]]) -> Iterator[Told]:
+    for stored_us, kind, at_us, actor, *state in rows:
+        for alarm in alarms_from_rows([(state[0], state[1])]):
+            time_us = alarm.changed_us if at_us is None else at_us
+            yield Told(stored_us, Transition(TransitionKind(kind), time_us, alarm, actor))
 
 
 def history_bytes(db: sqlite3.Connection) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.records import Message
 
@@ -21,6 +21,7 @@ _CHUNK: Final = 64
 _COLUMNS: Final = "sink, kind, key, seq, topic, body, created_us"
 _INSERT: Final = f"INSERT INTO outbox ({_COLUMNS}, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _PENDING: Final = f"SELECT row, {_COLUMNS} FROM outbox WHERE sink = ?"  # noqa: S608
+_WAITING: Final = "SELECT kind, key, seq, created_us FROM outbox WHERE sink = ?"
 _STATS: Final = "SELECT sink, COUNT(*), SUM(bytes), MIN(created_us) FROM outbox GROUP BY sink"
 
 # The drop order, first row first; within a row, the sink with most bytes and its oldest message.
@@ -45,6 +46,15 @@ class OutboxStats:
     rows: int
     bytes: int
     oldest_us: int
+
+
+class Waiting(NamedTuple):
+    """A message that is not confirmed yet, without its body."""
+
+    kind: str
+    key: str
+    seq: int
+    created_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,11 @@ def pending(
         values += [part for line in exclude for part in line]
     rows = db.execute(f"{query} ORDER BY row LIMIT ?", (*values, limit))
     return [Message(*row) for row in rows]
+
+
+def waiting(db: sqlite3.Connection, sink: str) -> list[Waiting]:
+    """Return everything that waits for `sink`, in no order."""
+    return [Waiting(*row) for row in db.execute(_WAITING, (sink,))]
 
 
 def confirm(db: sqlite3.Connection, rows: Sequence[int]) -> None:

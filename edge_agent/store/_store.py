@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.records import Alarm, Message, Transition
-    from edge_agent.store._outbox import DroppedMessages, Line, OutboxStats
+    from edge_agent.store._journal import Told
+    from edge_agent.store._outbox import DroppedMessages, Line, OutboxStats, Waiting
 
 log = logging.getLogger("edge_agent.store")
 
@@ -161,7 +162,7 @@ class Store:
         return self._write("forget sinks", change)
 
     def outbox_stats(self) -> dict[str, OutboxStats]:
-        """Return what waits, by sink; a sink for which nothing waits is not in it."""
+        """Return what waits, by sink that has something waiting."""
         with self._reporting("read the outbox"):
             return _outbox.stats(self._db)
 
@@ -175,6 +176,21 @@ class Store:
         """
         with self._reporting("read the history"):
             return _journal.select_history(self._db, asset, alarm_id, limit)
+
+    def latest(self) -> list[Told]:
+        """Return the newest transition of every alarm: the states as last committed."""
+        with self._reporting("read the alarms"):
+            return _journal.select_latest(self._db)
+
+    def newest(self, limit: int) -> list[Told]:
+        """Return the newest transitions of all alarms, the newest first."""
+        with self._reporting("read the history"):
+            return _journal.select_newest(self._db, limit)
+
+    def waiting(self, sink: str) -> list[Waiting]:
+        """Return what waits for `sink`, without the bodies."""
+        with self._reporting("read the outbox"):
+            return _outbox.waiting(self._db, sink)
 
     def save_value(self, key: str, value: bytes) -> None:
         """Keep `value` under `key`, in place of what was there."""
