@@ -16,8 +16,8 @@ PROBE_TIMEOUT_S: Final = 120.0
 _MAX_PROBLEMS: Final = 20
 _MAX_TEXT: Final = 400
 _RUN: Final = (
-    "import json, runpy, sys; sys.path[:] = json.loads(sys.argv.pop(1)); module = sys.argv.pop(1);"
-    " runpy.run_module(module, run_name='__main__')"
+    "import importlib, json, sys; sys.path[:] = json.loads(sys.argv.pop(1));"
+    " sys.exit(importlib.import_module(sys.argv.pop(1)).main())"
 )
 _SIGNALS: Final = {
     signal.SIGKILL: "it was killed: too much memory",
@@ -28,7 +28,7 @@ _SIGNALS: Final = {
 
 
 def child_command(module: str, *arguments: str) -> list[str]:
-    """A command that runs a module of this package with our own import path and nobody else's.
+    """A command that runs the `main` of a module with our own import path and nobody else's.
 
     `-I` keeps PYTHON* variables, the working folder and user packages out; the path is then
     ours, so that a checkout that is not installed works too.

@@ -1,7 +1,7 @@
 """Learning in a process of its own, so that the daemon neither imports `onnx` nor stands still.
 
-The child: `python -m edge_agent.inference._learn_child IN.npz OUT_DIR`; exit code 3 and one line
-on stderr where nothing could be learned.
+The child gets a file with the rows and the folder to write; exit code 3 and one line on stderr
+where nothing could be learned.
 """
 
 from __future__ import annotations
@@ -126,7 +126,3 @@ def main() -> int:
         return _REFUSED
     print(json.dumps(learned.refused))  # noqa: T201
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The child that tries a bundle: `python -m edge_agent.inference._probe FOLDER`.
+"""The child that tries the bundle in the folder that it is given.
 
 Exit code 0: it may be loaded; 3: a JSON list of [reason, text] on stdout says why not.
 Anything else, or a signal, means that the model broke the limits or the runtime.
@@ -94,7 +94,3 @@ def main() -> int:
         return 0
     print(json.dumps([[reason, f"{folder}: {text}"] for reason, text in problems]))  # noqa: T201
     return REFUSED
-
-
-if __name__ == "__main__":
-    sys.exit(main())
