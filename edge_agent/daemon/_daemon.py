@@ -131,7 +131,7 @@ class Daemon:
         }
         self.config, self.plant, self.policies, self.alarms = config, plant, policies, table
         self.pipeline, self.models, self.intake, self.sources = pipeline, models, intake, sources
-        self.outlet.attach(policies, table.active)
+        self.outlet.attach(policies)
         await self.outlet.withdraw(table.retire(), memory)
         await self.outlet.remember(plant)
         self.metrics.assets.set(len(plant.assets))
@@ -312,6 +312,7 @@ class Daemon:
         for source in self.sources.values():
             await source.start()
         old_models.close()
+        self.models.show()
 
     def _adopt_rules(self, config: Config) -> None:
         self.config = config

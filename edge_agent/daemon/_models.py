@@ -117,6 +117,10 @@ class Models:
         self._take_up(pipeline, self._assets)
         await loop.run_in_executor(self._thread, self._registry.trim)
 
+    def show(self) -> None:
+        """Say again which models are at work."""
+        self._registry.show()
+
     def close(self) -> None:
         """Let the sessions go."""
         self._registry.close()

@@ -109,6 +109,11 @@ class Registry:
         log.info("model active", extra=extra)
         return model
 
+    def show(self) -> None:
+        """Say again which models are at work; another registry may have taken its own down."""
+        for model in self._active.values():
+            self._show(model, 1)
+
     def close(self) -> None:
         """Let all models go."""
         for model in self._active.values():
