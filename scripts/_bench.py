@@ -69,9 +69,7 @@ def fleet_config(
     return path
 
 
-def make_baseline(
-    folder: Path, assets: int, *, hop: int, length: int, step_s: float
-) -> None:
+def make_baseline(folder: Path, assets: int, *, hop: int, length: int, step_s: float) -> None:
     """One bundle for all assets, as `learn` makes it; each has a baseline of its own."""
     random = np.random.default_rng(0)
     level = 20.5 + np.arange(SIGNALS)
@@ -100,13 +98,13 @@ class _Clocked:
 def stages(folder: Path, values: int = 400_000) -> Iterator[tuple[str, str, float]]:
     """(shape, stage, CPU seconds per million values), over 64 KiB of the broker's bytes a read."""
     for shape in TOPICS:
+        (folder / shape).mkdir()
         spent, sent = asyncio.run(_walk(folder / shape, shape, values))
         for stage, seconds in spent.items():
             yield shape, stage, seconds / sent * 1e6
 
 
 async def _walk(folder: Path, shape: str, values: int) -> tuple[dict[str, float], int]:
-    folder.mkdir()
     assets, rows = 50, values // (50 * SIGNALS)
     path = fleet_config(folder, 1, shape, assets, hop=16, length=64, step_s=0.0)
     replay = Replay(load_config(path))

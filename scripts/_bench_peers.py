@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = 8
+_MAX_WAITING = 2000  # packets
 
 
 def free_port() -> int:
@@ -178,7 +179,7 @@ def _publish(
         if rate and values > rate * now:
             time.sleep(0.0005)
             continue
-        if not rate and client._out_packet.__len__() > 2000:  # noqa: SLF001 - paho's own queue
+        if not rate and len(client._out_packet) > _MAX_WAITING:  # noqa: SLF001 - paho's own queue
             time.sleep(0.0005)
             continue
         asset = (values // SIGNALS) % assets

@@ -80,6 +80,6 @@ def _report(config: Config, taught: Taught) -> None:
 
 def _hours(text: str) -> float:
     hours = float(text)
-    if not 0 < hours <= 24 * 365:  # noqa: PLR2004 - a year
+    if not 0 < hours <= 24 * 365:
         raise argparse.ArgumentTypeError("more than 0 and at most a year")
     return hours
