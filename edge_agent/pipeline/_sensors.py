@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.clock import US_PER_S
@@ -38,8 +39,8 @@ class SensorAlarms:
     def __init__(self, plant: Plant, watch: QualityWatch) -> None:
         self._plant = plant
         self._watch = watch
-        self._problems: dict[int, list[Problem]] = {}
-        self._last: dict[int, Problem] = {}
+        self._problems: dict[int, list[Episode]] = {}
+        self._last: dict[int, Episode] = {}
         self._due_us: dict[int, int] = {}
 
     def observe(
@@ -61,10 +62,10 @@ class SensorAlarms:
     def _note(self, episode: Episode) -> None:
         problems = self._problems.setdefault(episode.signal, [])
         if episode.begins:
-            problems.append(episode.problem)
-            self._last[episode.signal] = episode.problem
-        elif episode.problem in problems:
-            problems.remove(episode.problem)
+            problems.append(episode)
+            self._last[episode.signal] = episode
+        else:
+            problems[:] = [one for one in problems if one.problem != episode.problem]
         rule = self._plant.signals[episode.signal].asset.template.quality_alarm
         delay_s = rule.on_delay if problems else rule.off_delay
         self._due_us[episode.signal] = episode.at_us + round(delay_s * US_PER_S)
@@ -75,27 +76,32 @@ class SensorAlarms:
             del self._due_us[signal]
             yield self._observation(signal, due_us)
 
-    def _facts(self, signal: PlantSignal, key: str) -> dict[str, Any]:
+    def _facts(self, signal: PlantSignal, key: str, status: int) -> dict[str, Any]:
         """What the text of a problem says beside the signal's name; see alarms/texts.yaml."""
-        config = signal.config
-        low, high = config.valid or (None, None)
+        low, high = signal.config.valid or (None, None)
         after_us = self._watch.patience_us(signal.index)
         facts: dict[str, dict[str, Any]] = {
-            "sensor_bad": {"status": f"0x{int(self._watch.status[signal.index]):08X}"},
+            "sensor_bad": {"status": f"0x{status:08X}"},
             "sensor_stale": {"seconds": after_us.get("stale", 0) / US_PER_S},
             "sensor_stuck": {"seconds": after_us.get("stuck", 0) / US_PER_S},
             "sensor_out_of_range": {"low": low, "high": high},
         }
-        value = float(self._watch.value[signal.index])
-        return {**facts.get(key, {}), "value": value, "unit": config.unit}
+        return {**facts.get(key, {}), "unit": signal.config.unit}
 
     def _observation(self, index: int, at_us: int) -> Observation:
+        """What is wrong with a signal, with the value it had when that began.
+
+        Not with its newest value: which that is depends on how the values were cut into batches.
+        """
         signal = self._plant.signals[index]
         problems = self._problems.get(index)
-        key = MESSAGE_KEYS[problems[-1] if problems else self._last.get(index, Problem.BAD)]
-        args = {"input": signal.name, "source": signal.source, **self._facts(signal, key)}
-        contributors = (
-            Contributor(signal.name, 1.0, float(self._watch.value[index]), signal.config.unit),
-        )
+        about = problems[-1] if problems else self._last.get(index)
+        problem, value, status = Problem.BAD, math.nan, 0
+        if about is not None:
+            problem, value, status = about.problem, about.value, about.status
+        key = MESSAGE_KEYS[problem]
+        args = {"input": signal.name, "source": signal.source, "value": value}
+        args |= self._facts(signal, key, status)
+        contributors = (Contributor(signal.name, 1.0, value, signal.config.unit),)
         detail = Detail(key, args, failure_mode=key, contributors=contributors)
         return Observation(quality_alarm_id(signal), 1.0 if problems else 0.0, at_us, detail)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -34,12 +34,25 @@ class Problem(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A problem of a signal begins or ends at `at_us`."""
+    """A problem of a signal begins or ends at `at_us`; value and status are those it had then."""
 
     signal: int
     problem: Problem
     begins: bool
     at_us: int
+    value: float
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Values ordered by signal and time, with the problem that each speaks of, columns [n]."""
+
+    signal: NDArray[np.int32]
+    time_us: NDArray[np.int64]
+    value: NDArray[np.float64]
+    status: NDArray[np.uint32]
+    problem: NDArray[np.uint8]
 
 
 class QualityWatch:
@@ -94,6 +107,8 @@ class QualityWatch:
 
     def update(self, values: Columns) -> list[Episode]:
         """Take values over (ordered by time); gives the changes of quality they bring."""
+        if self._unremarkable(values):
+            return []
         order = np.argsort(values.signal, kind="stable")
         signal, time_us = values.signal[order], values.time_us[order]
         newer = time_us > self.time_us[signal]
@@ -102,20 +117,33 @@ class QualityWatch:
         if not len(signal):
             return []
         value, status = values.value[order], values.status[order]
-        first = np.append(True, signal[1:] != signal[:-1])
-        before_us = np.where(first, self.time_us[signal], np.append(0, time_us[:-1]))
-        before = np.where(first, self.value[signal], np.append(0.0, value[:-1]))
-        problem = _problems(value, status)
-        had = np.where(first, self.problem[signal], np.append(0, problem[:-1]))
-        episodes = self._gaps(signal, time_us, before_us, had)
-        episodes += self._changes(signal, time_us, value != before, before_us)
-        for i in np.flatnonzero(problem != had):
-            at = int(signal[i]), int(time_us[i])
-            episodes += _switch(at[0], Problem(had[i]), Problem(problem[i]), at[1])
+        new = _Batch(signal, time_us, value, status, _problems(value, status))
+        old = self._before(new)
+        episodes = self._gaps(old, new) + self._changes(old, new)
+        for i in np.flatnonzero(new.problem != old.problem).tolist():
+            episodes += _switch(new, i, Problem(old.problem[i]), Problem(new.problem[i]))
         self.time_us[signal], self.value[signal] = time_us, value
-        self.status[signal], self.problem[signal] = status, problem
+        self.status[signal], self.problem[signal] = status, new.problem
         episodes.sort(key=lambda e: e.at_us)
         return episodes
+
+    def _unremarkable(self, values: Columns) -> bool:
+        """Whether nothing can begin or end with these, as is nearly always so; takes them over."""
+        signal, time_us = values.signal, values.time_us
+        passed_us = time_us - self.time_us[signal]
+        if (
+            values.status.any()
+            or self.problem[signal].any()
+            or np.isnan(values.value).any()
+            or (passed_us <= 0).any()
+            or (passed_us > self._stale_us[signal]).any()
+            or (self._stuck_us[signal] < _ENDLESS).any()
+        ):
+            return False
+        # Ordered by time, so of several values of one signal the newest is written last.
+        self.time_us[signal], self.value[signal] = time_us, values.value
+        self.status[signal] = 0
+        return True
 
     def overdue(
         self, asset_now_us: NDArray[np.int64], asset_since_us: NDArray[np.int64]
@@ -138,7 +166,14 @@ class QualityWatch:
         stuck = np.flatnonzero(good & ~self.stuck[:n] & (unchanged_us > self._stuck_us[:n]))
         self.stuck[stuck] = True
         return [
-            Episode(int(row), problem, begins=True, at_us=int(since[row] + after[row]))
+            Episode(
+                int(row),
+                problem,
+                begins=True,
+                at_us=int(since[row] + after[row]),
+                value=float(self.value[row]),
+                status=int(self.status[row]),
+            )
             for rows, problem, since, after in (
                 (stale, Problem.STALE, last_us, self._stale_us),
                 (stuck, Problem.STUCK, self._changed_us, self._stuck_us),
@@ -165,52 +200,70 @@ class QualityWatch:
         problem: NDArray[np.bool_] = self.problem[: self._size] != Problem.NONE
         return problem | self.stuck[: self._size]
 
-    def _gaps(
-        self,
-        signal: NDArray[np.int32],
-        time_us: NDArray[np.int64],
-        before_us: NDArray[np.int64],
-        had: NDArray[np.uint8],
-    ) -> list[Episode]:
+    def _before(self, new: _Batch) -> _Batch:
+        """What each signal had until each of its values came."""
+        signal = new.signal
+        first = np.append(True, signal[1:] != signal[:-1])
+
+        def shifted(held: NDArray[Any], column: NDArray[Any]) -> NDArray[Any]:
+            return np.where(first, held[signal], np.roll(column, 1))
+
+        return _Batch(
+            signal,
+            shifted(self.time_us, new.time_us),
+            shifted(self.value, new.value),
+            shifted(self.status, new.status),
+            shifted(self.problem, new.problem),
+        )
+
+    def _gaps(self, old: _Batch, new: _Batch) -> list[Episode]:
         """Silences that nobody noticed while they lasted."""
-        silent = (before_us > _NEVER) & (time_us - before_us > self._stale_us[signal])
-        silent &= had == Problem.NONE
+        patience_us = self._stale_us[new.signal]
+        silent = (old.time_us > _NEVER) & (new.time_us - old.time_us > patience_us)
+        silent &= old.problem == Problem.NONE
         found = []
-        for i in np.flatnonzero(silent):
-            row, due_us = int(signal[i]), int(before_us[i] + self._stale_us[signal[i]])
-            found += _switch(row, Problem.NONE, Problem.STALE, due_us)
-            found += _switch(row, Problem.STALE, Problem.NONE, int(time_us[i]))
+        for i in np.flatnonzero(silent).tolist():
+            due_us = int(old.time_us[i] + patience_us[i])
+            found += _switch(old, i, Problem.NONE, Problem.STALE, due_us)
+            found += _switch(new, i, Problem.STALE, Problem.NONE)
         return found
 
-    def _changes(
-        self,
-        signal: NDArray[np.int32],
-        time_us: NDArray[np.int64],
-        changed: NDArray[np.bool_],
-        before_us: NDArray[np.int64],
-    ) -> list[Episode]:
+    def _changes(self, old: _Batch, new: _Batch) -> list[Episode]:
         """Keep the time of each signal's last change; gives what was stuck until now."""
-        changed = changed | (before_us == _NEVER)
-        signal, time_us = signal[changed], time_us[changed]
+        changed = np.flatnonzero((new.value != old.value) | (old.time_us == _NEVER))
+        signal, time_us = new.signal[changed], new.time_us[changed]
         first = np.append(True, signal[1:] != signal[:-1])[: len(signal)]
         since_us = np.where(first, self._changed_us[signal], np.append(0, time_us)[:-1])
         stuck = (since_us > _NEVER) & (time_us - since_us > self._stuck_us[signal])
         found = []
         for i in np.flatnonzero(stuck):
-            row = int(signal[i])
+            row, at = int(signal[i]), int(changed[i])
             if not (first[i] and self.stuck[row]):
                 due_us = int(since_us[i] + self._stuck_us[row])
-                found += _switch(row, Problem.NONE, Problem.STUCK, due_us)
-            found += _switch(row, Problem.STUCK, Problem.NONE, int(time_us[i]))
+                found += _switch(old, at, Problem.NONE, Problem.STUCK, due_us)
+            found += _switch(new, at, Problem.STUCK, Problem.NONE)
         self._changed_us[signal] = time_us
         self.stuck[signal] = False
         return found
 
 
-def _switch(signal: int, old: Problem, new: Problem, at_us: int) -> list[Episode]:
-    ends = [] if old is Problem.NONE else [Episode(signal, old, begins=False, at_us=at_us)]
-    begins = [] if new is Problem.NONE else [Episode(signal, new, begins=True, at_us=at_us)]
-    return ends + begins
+def _switch(
+    batch: _Batch, i: int, old: Problem, new: Problem, at_us: int | None = None
+) -> list[Episode]:
+    """From one problem to another, with row `i` of `batch`; at its time unless told otherwise."""
+    turns = [(old, False), (new, True)]
+    return [
+        Episode(
+            int(batch.signal[i]),
+            problem,
+            begins,
+            int(batch.time_us[i]) if at_us is None else at_us,
+            float(batch.value[i]),
+            int(batch.status[i]),
+        )
+        for problem, begins in turns
+        if problem is not Problem.NONE
+    ]
 
 
 def _problems(value: NDArray[np.float64], status: NDArray[np.uint32]) -> NDArray[np.uint8]:

@@ -225,8 +225,10 @@ class Windows:
         group = self._group[asset]
         for number in range(1, int(group.max(initial=0)) + 1):
             member = group == number
-            shared = np.where(member, last, _NEVER).max(axis=1)
-            reach = np.where(member, shared[:, None], reach)
+            # Up to that time, not with it: the report of another change at the same time may
+            # be in the next packet.
+            shared = np.where(member, last, _NEVER).max(axis=1) - 1
+            reach = np.where(member, np.maximum(last, shared[:, None]), reach)
         watermark: NDArray[np.int64] = np.maximum(
             reach.min(axis=1), newest - self.layout.lateness_us
         )

@@ -70,12 +70,18 @@ def recordings(draw: st.DrawFn) -> list[Value]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(recordings(), st.integers(1, 9), st.sampled_from([0, S]), st.sampled_from([None, 8 * S]))
+@given(
+    recordings(),
+    st.integers(1, 9),
+    st.sampled_from([0, S]),
+    st.sampled_from([None, 8 * S]),
+    st.sampled_from([0, 1]),
+)
 def test_windows_do_not_depend_on_how_values_are_cut_into_batches(
-    values: list[Value], size: int, step_us: int, hold_us: int | None
+    values: list[Value], size: int, step_us: int, hold_us: int | None, group: int
 ) -> None:
-    whole = make(channels=3, step_us=step_us, hold_us=hold_us)
-    parts = make(channels=3, step_us=step_us, hold_us=hold_us)
+    whole = make(channels=3, step_us=step_us, hold_us=hold_us, group=group)
+    parts = make(channels=3, step_us=step_us, hold_us=hold_us, group=group)
     expected = push(whole, values, flush=True)
     found: list[tuple] = []
     for start in range(0, len(values), size):
@@ -132,9 +138,19 @@ def test_inputs_of_one_subscription_share_their_progress() -> None:
     """A server reports only what changes: the silent input holds, and nobody waits for it."""
     windows = make(length=1, group=1, hold_us=None)
     push(windows, [(0, S, 1.0), (1, S, 2.0)])
-    found = push(windows, [(0, 50 * S, 3.0)])
-    assert found[-1][0] == 50 * S
-    assert found[-1][2].tolist() == [[GOOD, HELD]]
+    push(windows, [(0, 50 * S, 3.0)])
+    (row,) = push(windows, [(0, 51 * S, 4.0)])
+    assert row[0] == 50 * S
+    assert row[2].tolist() == [[GOOD, HELD]]
+
+
+def test_a_report_says_nothing_of_what_happened_at_the_same_time() -> None:
+    """The other change of that time may be in the next packet."""
+    windows = make(length=1, group=1, hold_us=None)
+    push(windows, [(0, S, 1.0), (1, S, 2.0)])
+    assert push(windows, [(0, 2 * S, 3.0)]) == []
+    (row,) = push(windows, [(1, 2 * S, 4.0)])
+    assert row[1].tolist() == [[3.0, 4.0]]
 
 
 def test_late_values_are_counted_and_hold_from_then_on() -> None:
