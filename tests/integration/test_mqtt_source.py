@@ -32,6 +32,7 @@ from edge_agent.errors import ConnectError
 from edge_agent.records import LinkState
 from edge_agent.sources import _mqtt_session, mqtt
 from edge_agent.sources._mqtt_config import Protocol
+from edge_agent.sources._paho import Client
 from edge_agent.sources._payload_spec import Format, Payload
 from edge_agent.sources.mqtt import Tls, probe
 
@@ -145,8 +146,23 @@ async def test_what_comes_while_we_are_away_is_kept(
         assert again.values("P1", "s0") == list(range(300))
 
 
-async def test_without_expiry_no_session_is_left(broker: Mosquitto, publisher: Publisher) -> None:
-    config = mqtt_config(broker.url, session_expiry=schema.Duration(0))
+async def test_a_kept_session_gets_the_topics_of_a_new_config(
+    broker: Mosquitto, publisher: Publisher
+) -> None:
+    async with Rig(mqtt_config(broker.url)) as rig:
+        await rig.up()
+    config = mqtt_config(broker.url, subscription(), subscription("new/{asset}/{signal}"))
+    async with Rig(config) as again:
+        await again.up()
+        await in_thread(publisher.publish, "new/P1/s0", doc(1))
+        await again.received(1)
+
+
+@pytest.mark.parametrize("version", [Protocol.V5, Protocol.V311])
+async def test_without_expiry_no_session_is_left(
+    broker: Mosquitto, publisher: Publisher, version: Protocol
+) -> None:
+    config = mqtt_config(broker.url, session_expiry=schema.Duration(0), protocol=version)
     async with Rig(config) as rig:
         await rig.up()
     await in_thread(publisher.publish, "plant/l/P1/s0", doc(1))
@@ -343,18 +359,21 @@ async def test_garbage_never_stops_the_stream(broker: Mosquitto, publisher: Publ
         assert sum(rejected(rig.metrics).values()) > 300
 
 
-async def test_a_payload_too_large_is_skipped_on_3_1_1(
-    broker: Mosquitto, publisher: Publisher
+@pytest.mark.parametrize(
+    ("version", "refused"), [(Protocol.V311, {"too_large": 1}), (Protocol.V5, {})]
+)
+async def test_a_payload_too_large_is_skipped(
+    broker: Mosquitto, publisher: Publisher, version: Protocol, refused: dict[str, float]
 ) -> None:
-    """On MQTT 5 the broker already drops it, for we announce our largest packet."""
-    options = {"max_payload": schema.Size(4096), "protocol": Protocol.V311}
-    async with Rig(mqtt_config(broker.url, **options)) as rig:
+    """On MQTT 5 the broker itself drops it, for we announce our largest packet."""
+    config = mqtt_config(broker.url, max_payload=schema.Size(4096), protocol=version)
+    async with Rig(config) as rig:
         await rig.up()
         for payload in (doc(1), b"9" * 1_000_000, doc(2)):
             await in_thread(publisher.publish, "plant/l/P1/s0", payload)
         await rig.received(2)
         assert rig.values("P1", "s0") == [1.0, 2.0]
-        assert rejected(rig.metrics) == {"too_large": 1}
+        assert rejected(rig.metrics) == refused
         assert rig.metrics.source_reconnects.labels("bus")._value.get() == 0
 
 
@@ -398,21 +417,29 @@ class Wire:
 V5: dict[str, Any] = {"protocol": Protocol.V5, "coalesce": schema.Duration(0)}
 
 
-async def test_messages_are_confirmed_only_after_the_intake_has_them() -> None:
+async def test_messages_are_confirmed_only_after_the_intake_has_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The PUBACKs of one read go out as one write, after the append."""
+    order: list[str] = []
+    acknowledge = Client.acknowledge
+
+    def watched(client: Client, acks: list[bytes]) -> None:
+        order.append(f"ack {len(acks)}")
+        acknowledge(client, acks)
+
+    monkeypatch.setattr(Client, "acknowledge", watched)
     async with Wire() as wire:
         wire.script = b"".join(
             publish_packet(b"plant/l/P1/s0", b"%d" % n, qos=1, packet_id=n, properties=b"")
             for n in range(1, 6)
         )
         rig = Rig(mqtt_config(wire.url, **V5))
-        order: list[int] = []
         append = rig.intake.append
-        rig.intake.append = lambda values: (order.append(len(wire.seen)), append(values))  # type: ignore[func-returns-value,assignment]
+        rig.intake.append = lambda values: (order.append("append"), append(values))  # type: ignore[func-returns-value,assignment]
         async with rig:
-            await rig.received(5)
-            await until(lambda: len(wire.seen) >= 20)
-        assert order[0] == 0
+            await until(lambda: len(wire.seen) >= 20, what=rig.describe)
+        assert order == ["append", "ack 5"]
         acks = b"".join(b"\x40\x02" + n.to_bytes(2, "big") for n in range(1, 6))
         assert wire.seen.startswith(acks)
 

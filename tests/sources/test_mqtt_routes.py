@@ -166,9 +166,9 @@ def test_a_sensor_that_sends_garbage_does_not_slow_the_others() -> None:
     for value in ("1", "1", "null"):
         path.take((good.decode(), doc(1)), (broken.decode(), doc(value)))
     assert (batched(good), batched(broken)) == (True, False)
-    for _ in range(200):
+    for n in range(200):
         path.take((good.decode(), doc(1)), (broken.decode(), doc(2)))
-    assert batched(broken)
+        assert batched(broken) == (n >= 128)
     rows = path.rows()
     assert rows.count(("P1.s0", 1.0)) == 203
     assert rows.count(("P1.s1", 2.0)) == 200
@@ -202,9 +202,13 @@ def test_mixed_shapes_in_one_read_all_arrive() -> None:
 
 def test_retained_messages_are_values_and_uncertain_without_a_time() -> None:
     path = Path(make_plant("P1"), subscription())
+    for _ in range(2):  # from the second on together
+        path.take(("plant/l/P1/s0", "1"))
+    path.rows()
     for _ in range(3):
         path.take(("plant/l/P1/s0", "1"), ("plant/l/P1/s1", doc(1)), retained=(0, 1))
-    assert path.intake.columns.status.tolist() == [UNCERTAIN, 0] * 3
+        path.take(("plant/l/P1/s0", "1"), retained=(0,))
+    assert path.intake.columns.status.tolist() == [UNCERTAIN, 0, UNCERTAIN] * 3
 
 
 def test_values_of_one_signal_keep_their_order() -> None:
