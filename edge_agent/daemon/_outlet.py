@@ -6,21 +6,17 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
-from edge_agent.alarms import load_texts, messages, topics
+from edge_agent.alarms import load_texts
 from edge_agent.clock import US_PER_S
+from edge_agent.daemon import _retell
+from edge_agent.daemon._envelopes import Envelopes
 from edge_agent.daemon._memory import Memory
 from edge_agent.daemon._outlet_health import OutletHealth
 from edge_agent.daemon._tables import kind_of
 from edge_agent.errors import EdgeAgentError, StoreError
-from edge_agent.records import (
-    AlarmState,
-    LinkState,
-    Message,
-    Transition,
-    TransitionKind,
-)
+from edge_agent.records import AlarmState, LinkState, Transition, TransitionKind
 from edge_agent.sinks import SINKS, Delivery
 from edge_agent.store import Store
 
@@ -31,17 +27,19 @@ if TYPE_CHECKING:
     from edge_agent.config import Config, Plant
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Policies
-    from edge_agent.records import Alarm
+    from edge_agent.records import Alarm, Message
     from edge_agent.sinks import Command, Sink
-    from edge_agent.store import OutboxStats
+    from edge_agent.store import DroppedMessages, OutboxStats
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Choice: TypeAlias = "Callable[[Store, str, int], list[Transition]]"
 
 log = logging.getLogger("edge_agent.outlet")
 
 _MAX_UNSAVED: Final = 10_000  # transitions kept in memory while the disk refuses
 _MEMORY: Final = "memory"
+_RETRY_S: Final = 5.0
 
 
 class Outlet:
@@ -64,13 +62,12 @@ class Outlet:
         self._unsaved: list[Transition] = []
         self._unsaved_from_us = 0
         self._deliveries: dict[str, Delivery] = {}
-        self._active: Callable[[], list[Alarm]] = list
+        self._attached = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.health = OutletHealth(config.gateway.id, metrics, clock)
         self._remembered = -1
         self._stats: dict[str, OutboxStats] = {}
-        self._texts = load_texts(config.alarms)
-        self.policies: Policies | None = None
+        self._envelopes = Envelopes(config)
         self.sinks: dict[str, Sink] = {}
 
     async def start(self) -> list[Alarm]:
@@ -95,7 +92,8 @@ class Outlet:
         sink = SINKS[kind_of(SINKS, struct)].make(
             name, struct, config.gateway, config.topic_root, self._metrics, self._clock
         )
-        sink.on_session_lost = lambda: self._spawn(self._republish(name))
+        sink.on_connected = lambda: self._spawn(self._tell_again(name, "alert", _retell.states))
+        sink.on_session_lost = lambda: self._spawn(self._tell_again(name, "event", _retell.events))
         sink.on_command = lambda command: self._spawn(self._carry_out(command))
         delivery = Delivery(sink, self.run, self._metrics, on_confirmed=self._confirmed)
         self.sinks[name], self._deliveries[name] = sink, delivery
@@ -104,24 +102,29 @@ class Outlet:
 
     async def adopt(self, config: Config) -> None:
         """Exchange the sinks that a new config changes; the others go on."""
+        self._envelopes.adopt(config, load_texts(config.alarms))
         old, self._config = self._config.sinks, config
-        self._texts = load_texts(config.alarms)
         for name in [name for name in old if config.sinks.get(name) != old[name]]:
             await self._deliveries.pop(name).stop()
             await self.sinks.pop(name).stop()
-        await self.run(Store.forget_sinks, list(config.sinks))
+        try:
+            await self.run(Store.forget_sinks, list(config.sinks))
+        except StoreError as error:  # what waits for a sink that is gone waits for the next start
+            self.health.note_trouble(str(error))
         for name, struct in config.sinks.items():
             if name not in self.sinks:
                 await self._start_sink(name, struct)
 
-    def attach(self, policies: Policies, active: Callable[[], list[Alarm]]) -> None:
-        """Where alarms belong, and which are active: for the messages about them."""
-        self.policies, self._active = policies, active
+    def attach(self, policies: Policies) -> None:
+        """Where alarms belong. What came from the bus before this has waited for it."""
+        self._envelopes.policies = policies
+        self._attached.set()
 
     async def stop(self, deadline_s: float) -> None:
         """Deliver what waits for at most `deadline_s`, then close; the rest waits in the store."""
         for task in self._tasks:
             task.cancel()
+        await self._save()
         await asyncio.gather(*(d.flush(deadline_s) for d in self._deliveries.values()))
         for delivery in self._deliveries.values():
             await delivery.stop()
@@ -139,32 +142,44 @@ class Outlet:
     ) -> None:
         """Commit transitions with their messages, then let the sinks know.
 
-        What the disk refuses is kept in memory and tried again with whatever comes next.
+        What the disk refuses is kept in memory and tried again with whatever comes next; what has
+        begun to be saved is saved, though the caller is cancelled.
         """
-        if not transitions and not self._unsaved:
-            return
+        if transitions and not self._unsaved:
+            self._unsaved_from_us = arrived_us
+        self._unsaved += transitions
+        if self._unsaved:
+            await asyncio.shield(self._save())
+        if actor:
+            await self._audit(actor, transitions[-1])
+
+    async def _save(self) -> None:
         async with self._saving:
-            if not self._unsaved:
-                self._unsaved_from_us = arrived_us
-            batch = [*self._unsaved, *transitions][-_MAX_UNSAVED:]
-            self._unsaved = batch
+            batch = self._unsaved[:]
             if not batch:
                 return
             try:
                 dropped = await self.run(Store.commit, batch, self._messages(batch))
             except StoreError as error:
                 self.health.note_trouble(str(error))
+                del self._unsaved[:-_MAX_UNSAVED]
                 return
-            self._unsaved = []
+            del self._unsaved[: len(batch)]
             self.health.note_trouble("")
-            if actor:
-                subject = batch[-1].alarm.alarm_id
-                await self.run(Store.audit, actor, batch[-1].kind, subject)
-        self.health.note_dropped(dropped)
-        for transition in transitions:
+        for transition in batch:
             self._metrics.transitions.labels(transition.kind).inc()
-        for delivery in self._deliveries.values():
-            delivery.wake()
+        self._sent(dropped, self._deliveries)
+
+    def _sent(self, dropped: Sequence[DroppedMessages], sinks: Iterable[str]) -> None:
+        self.health.note_dropped(dropped)
+        for name in sinks:
+            self._deliveries[name].wake()
+
+    async def _audit(self, actor: str, transition: Transition) -> None:
+        try:
+            await self.run(Store.audit, actor, transition.kind, transition.alarm.alarm_id)
+        except StoreError as error:
+            self.health.note_trouble(str(error))
 
     def send_scores(self, scores: Sequence[tuple[str, bytes]]) -> None:
         """Scores go out at once or not at all."""
@@ -179,41 +194,35 @@ class Outlet:
 
     def _messages(self, batch: Iterable[Transition]) -> list[Message]:
         taken = [(name, sink.kinds) for name, sink in self.sinks.items()]
-        return [m for transition in batch for m in self._messages_of(transition, taken)]
+        now_us = self._unsaved_from_us
+        return [m for transition in batch for m in self._envelopes.of(transition, taken, now_us)]
 
-    def _messages_of(
-        self, transition: Transition, sinks: Sequence[tuple[str, frozenset[str]]]
-    ) -> list[Message]:
-        policy = self.policies(transition.alarm.alarm_id) if self.policies else None
-        if policy is None:
-            return []
-        config = self._config
-        return messages(
-            transition,
-            gateway=config.gateway,
-            root=config.topic_root,
-            path=policy.path,
-            texts=self._texts,
-            rule=policy.rule,
-            sinks=sinks,
-            now_us=self._unsaved_from_us,
-        )
+    async def _tell_again(self, name: str, kind: str, choose: Choice) -> None:
+        """Tell a sink what its receiver may have forgotten."""
+        await self._attached.wait()
+        while name in self.sinks and kind in self.sinks[name].kinds:
+            try:
+                told, dropped = await self._on_thread(lambda: self._enqueue(name, kind, choose))
+            except StoreError as error:
+                self.health.note_trouble(str(error))
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self._sent(dropped, [name])
+            if told:
+                log.info("told again", extra={"sink": name, "kind": kind, "alarms": told})
+            return
 
-    async def _republish(self, name: str) -> None:
-        """The broker forgot its session, and with it perhaps the retained alarms: tell it again.
-
-        Each carries its old id, so whoever has it already knows it as the same.
-        """
-        again = [Transition(TransitionKind.UPDATE, a.changed_us, a) for a in self._active()]
-        sinks = [(name, frozenset({"alert"}))]
-        found = [m for transition in again for m in self._messages_of(transition, sinks)]
-        if found:
-            await self.run(Store.commit, [], found)
-            self._deliveries[name].wake()
-            log.info("alarms published again", extra={"sink": name, "alarms": len(found)})
+    def _enqueue(self, name: str, kind: str, choose: Choice) -> tuple[int, list[DroppedMessages]]:
+        """On the store's thread, so that no newer state can be committed before an older one."""
+        store, now_us = self._opened(), self._clock.now_us()
+        sinks = [(name, {kind})]
+        again = choose(store, name, now_us)
+        found = [m for transition in again for m in self._envelopes.of(transition, sinks, now_us)]
+        return len(found), store.commit([], found) if found else []
 
     async def _carry_out(self, command: Command) -> None:
         """A command from the plant bus."""
+        await self._attached.wait()
         try:
             await self._command(command.kind, command.alarm_id, command.actor, command.duration_s)
         except EdgeAgentError as error:
@@ -259,27 +268,23 @@ class Outlet:
         self._remembered = len(plant.assets)
 
     async def withdraw(self, alarms: Iterable[Alarm], memory: Memory) -> None:
-        """Empty the retained alerts of alarms that can be no more: their asset left the config."""
-        root, now_us = self._config.topic_root, self._clock.now_us()
-        found = [
-            Message(
-                0, name, "alert", a.alarm_id, a.seq, topics(a.alarm_id, root, path)[0], b"", now_us
-            )
-            for a in alarms
-            if (path := memory.paths.get(a.asset)) is not None
-            for name, sink in self.sinks.items()
-            if "alert" in sink.kinds
-        ]
-        gone = [Transition(TransitionKind.CLEAR, now_us, _at_rest(a)) for a in alarms]
+        """Clear alarms that can be no more, since their asset left the config."""
+        self._envelopes.places = memory.paths
+        now_us = self._clock.now_us()
+        standing = [alarm for alarm in alarms if alarm.state is not AlarmState.NORMAL]
+        gone = [Transition(TransitionKind.CLEAR, now_us, _at_rest(a)) for a in standing]
+        await self.send(gone, now_us)
         if gone:
-            await self.run(Store.commit, gone, found)
             log.info("alarms withdrawn", extra={"alarms": len(gone)})
 
     # -- our own state ------------------------------------------------------------------------
 
     async def refresh(self) -> None:
         """Read how much waits; for metrics and the status page."""
-        self._stats = await self.run(Store.outbox_stats)
+        try:
+            self._stats = await self.run(Store.outbox_stats)
+        except StoreError as error:
+            self.health.note_trouble(str(error))
 
     def stats(self) -> list[dict[str, Any]]:
         """Messages that wait, by sink."""
@@ -305,13 +310,7 @@ class Outlet:
 
     def texts_of(self, alarm: Alarm) -> dict[str, dict[str, str]]:
         """An alarm's message and advice by language."""
-        policy = self.policies(alarm.alarm_id) if self.policies else None
-        if policy is None:
-            return {"message": {}, "advice": {}}
-        return {
-            "message": self._texts.message(alarm, policy.rule),
-            "advice": self._texts.advice(alarm, policy.rule),
-        }
+        return self._envelopes.texts_of(alarm)
 
     def _confirmed(self, message: Message) -> None:
         seconds = (self._clock.now_us() - message.created_us) / US_PER_S

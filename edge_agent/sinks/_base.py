@@ -31,7 +31,7 @@ _LEVELS: Final = {
 
 
 class DeliveryError(EdgeAgentError):
-    """A message was not confirmed; `reason` is a bounded label for metrics.
+    """A message was not confirmed; `reason` is a bounded label for metrics, empty: no failure.
 
     retry: the same message may well be taken later. hold_s: the receiver is well and refuses only
     this message; None means that the receiver itself is in trouble.
@@ -81,7 +81,8 @@ class Sink(Protocol):
     kinds: frozenset[str]  # of messages that are worth an outbox row for this sink
     window: int  # how many messages may be unconfirmed at once
     on_ready: Callable[[], None] | None = None  # it may be worth trying again right now
-    on_session_lost: Callable[[], None] | None = None  # the receiver may have forgotten all states
+    on_connected: Callable[[], None] | None = None  # anew: it may have lost what it confirmed last
+    on_session_lost: Callable[[], None] | None = None  # it has forgotten us, and all it was told
     on_command: Callable[[Command], None] | None = None
 
     async def start(self) -> None:

@@ -166,7 +166,8 @@ class Delivery:
                 self._on_confirmed(message)
 
     def _note_refusal(self, message: Message, error: DeliveryError) -> None:
-        self._metrics.sink_failures.labels(self._sink.name, error.reason).inc()
+        if error.reason:
+            self._metrics.sink_failures.labels(self._sink.name, error.reason).inc()
         if not error.retry:
             self._refused.append((message, error))
         elif error.hold_s is not None:

@@ -36,6 +36,7 @@ SUBACK_TIMEOUT_S: Final = 10.0
 # A broker without MQTT 5 may misread its CONNECT (amqtt: the properties) and wait for more of it.
 _CONNACK_TIMEOUT_S: Final = {True: 3.0, False: 10.0}
 _UNSUPPORTED_VERSION: Final = 0x84  # MQTT 5, 3.2.2.2
+NO_SUBSCRIBERS: Final = 0x10  # MQTT 5, 3.4.2.1
 _FAILURE: Final = 0x80  # MQTT 5, 2.4: the first code that is one
 _PACKET_HEAD_BYTES: Final = 64  # header, packet identifier, content type
 
@@ -140,8 +141,8 @@ class Connection:
         codes = zip(filters, self._granted.result(), strict=False)
         return [one for one, code in codes if code.is_failure]
 
-    async def publish(self, topic: str, body: bytes, *, retain: bool) -> None:
-        """Publish with QoS 1 and wait for the confirmation; DeliveryError where none comes.
+    async def publish(self, topic: str, body: bytes, *, retain: bool) -> int:
+        """Publish with QoS 1 and return the reason code; DeliveryError where it is not confirmed.
 
         A broker that neither confirms nor refuses for two keepalives is given up as dead.
         """
@@ -159,6 +160,7 @@ class Connection:
         if code >= _FAILURE:
             text = f"refused with reason code 0x{code:02x}"
             raise self._refusal(text, "refused", hold_s=REFUSED_HOLD_S)
+        return code
 
     async def _publish(self, topic: str, body: bytes, *, retain: bool) -> int | None:
         """Return the reason code, or None where the connection ended."""

@@ -18,7 +18,13 @@ from edge_agent.errors import EdgeAgentError
 from edge_agent.records import LinkState
 from edge_agent.sinks._base import ALERT, EVENT, DeliveryError, LinkReporter, Sink, backoff_s
 from edge_agent.sinks._mqtt_commands import CommandInbox, command_filters
-from edge_agent.sinks._mqtt_connection import V5, V311, Connection, VersionError
+from edge_agent.sinks._mqtt_connection import (
+    NO_SUBSCRIBERS,
+    V5,
+    V311,
+    Connection,
+    VersionError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +43,8 @@ log = logging.getLogger("edge_agent.sinks")
 # would throw each other out every second.
 FAILURES_AFTER_UP: Final = 1
 GOODBYE_TIMEOUT_S: Final = 2.0
+RETURN_S: Final = 30.0  # so long after a connection an event waits for somebody to hear it
+UNHEARD_HOLD_S: Final = 2.0
 _OFFLINE: Final = b"offline"
 
 
@@ -66,6 +74,7 @@ class MqttSink(Sink):
         self.link = self._reporter.link
         self._status = "online"
         self._connection: Connection | None = None
+        self._connected_s = 0.0
         self._task: asyncio.Task[None] | None = None
         self._notices: set[asyncio.Task[None]] = set()
 
@@ -96,7 +105,12 @@ class MqttSink(Sink):
             raise DeliveryError(
                 "not connected", reason="disconnected", retry=True, where=self._config.url
             )
-        await connection.publish(message.topic, message.body, retain=message.kind == ALERT)
+        is_state = message.kind == ALERT
+        code = await connection.publish(message.topic, message.body, retain=is_state)
+        young = self._clock.monotonic_s() - self._connected_s < RETURN_S
+        if code == NO_SUBSCRIBERS and young and not is_state:
+            # After an outage subscribers are on their way back too, and an event is not retained.
+            raise DeliveryError("nobody hears it yet", reason="", retry=True, hold_s=UNHEARD_HOLD_S)
 
     def publish_scores(self, batch: Sequence[tuple[str, bytes]]) -> None:
         """Send (topic, body) pairs with QoS 0; dropped while there is no connection."""
@@ -152,7 +166,10 @@ class MqttSink(Sink):
         await self._announce(connection)
         self.window = min(self._config.send_window, connection.window)
         self._connection = connection
+        self._connected_s = self._clock.monotonic_s()
         self._reporter.set(LinkState.UP, "; ".join(details))
+        if self.on_connected is not None:
+            self.on_connected()
         if self.on_ready is not None:
             self.on_ready()
         if not connection.session_present and self.on_session_lost is not None:
