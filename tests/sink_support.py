@@ -107,12 +107,13 @@ class Rig:
         found: list[Message] = await self.run(Store.pending, self.sink.name, 100_000)
         return found
 
-    async def emptied(self) -> None:
-        """Wait until the outbox is empty."""
+    async def emptied(self, rest: int = 0) -> list[Message]:
+        """Wait until only `rest` messages are in the outbox; returns them."""
         deadline = time.monotonic() + WAIT_S
-        while left := await self.waiting():
+        while len(left := await self.waiting()) > rest:
             assert time.monotonic() < deadline, f"{len(left)} messages still wait: {left[:3]}"
             await asyncio.sleep(0.01)
+        return left
 
     def failures(self, reason: str) -> float:
         """How many deliveries failed for that reason."""
@@ -172,6 +173,12 @@ class Subscriber:
     def stop(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+
+async def leave_a_listener(port: int, topic: str = "#") -> None:
+    """Leave a session at the broker that hears everything, though its client is away."""
+    subscriber = await Subscriber(port, topic).ready()
+    await asyncio.to_thread(subscriber.stop)
 
 
 class Certificates(NamedTuple):

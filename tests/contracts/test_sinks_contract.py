@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from aiohttp import web
-from sink_support import Rig, event, eventually
+from sink_support import Rig, event, eventually, leave_a_listener
 from support import Mosquitto, find_free_port
 
 from edge_agent.clock import SystemClock
@@ -56,6 +56,7 @@ class Broker:
 
     async def up(self) -> None:
         await asyncio.to_thread(self._broker.start)
+        await leave_a_listener(self._broker.port)
 
     async def down(self) -> None:
         await asyncio.to_thread(self._broker.stop)

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import paho.mqtt.client as paho
 import pytest
-from sink_support import Rig, Subscriber, event, eventually, make_certificates
+from sink_support import (
+    Rig,
+    Subscriber,
+    event,
+    eventually,
+    leave_a_listener,
+    make_certificates,
+)
 from support import find_free_port, is_listening, wait_until
 
 from edge_agent.clock import SystemClock
@@ -49,6 +59,8 @@ def make_sink(metrics: Metrics, config: MqttSinkConfig) -> MqttSink:
 @asynccontextmanager
 async def running(tmp_path: Path, metrics: Metrics, url: str, **options: Any) -> AsyncIterator[Rig]:
     """A sink at `url` with its store; up when it is handed over."""
+    if url.startswith("mqtt:"):
+        await leave_a_listener(int(url.rpartition(":")[2]))
     rig = Rig(tmp_path / "a.db", make_sink(metrics, MqttSinkConfig(url, **options)), metrics)
     async with rig:
         await eventually(lambda: rig.sink.link.state is LinkState.UP, "up")
@@ -182,8 +194,8 @@ async def test_what_access_rules_refuse_is_kept_and_holds_up_nothing_else(
     async with running(tmp_path, metrics, broker.url) as rig:
         secret = [event("secret", seq, kind="alert") for seq in range(30)]
         await rig.put(*secret, *(event(f"open-{n}", kind="alert") for n in range(30)))
-        await eventually(lambda: len(rig.confirmed) == 30, "the others")
-        assert [(m.key, m.seq) for m in await rig.waiting()] == [("secret", n) for n in range(30)]
+        left = await rig.emptied(30)
+        assert [(m.key, m.seq) for m in left] == [("secret", n) for n in range(30)]
         assert rig.failures("refused") == 1, "the first of the line holds the others back"
         assert rig.sink.link.state is LinkState.UP
 
@@ -285,7 +297,7 @@ async def test_tls_with_a_client_certificate(
     tls = Tls(files.ca, files.client, files.client_key, server_name="plant-broker")
     url = f"mqtts://127.0.0.1:{tls_broker.port}"
     async with running(tmp_path, metrics, url, tls=tls) as rig:
-        await rig.put(*(event(f"a-{n}") for n in range(100)))
+        await rig.put(*(event(f"a-{n}", kind="alert") for n in range(100)))
         rig.sink.publish_scores([(f"edge/s/{n}", b"x" * 100) for n in range(1000)])
         await rig.emptied()
 
@@ -392,6 +404,109 @@ async def test_a_broker_that_hangs_is_given_up_and_found_again(
         await rig.emptied()
 
 
+async def test_a_hanging_broker_is_noticed_even_if_the_library_is_deceived(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, metrics, broker.url, keepalive=Duration(1)) as rig:
+        monkeypatch.setattr(paho.Client, "loop_misc", lambda _: 0)
+        os.kill(broker.pid, signal.SIGSTOP)
+        try:
+            await eventually(lambda: rig.sink.link.state is LinkState.DOWN, "down")
+            assert "nothing heard" in rig.sink.link.detail
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+
+
+async def test_a_quiet_connection_stays(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pings are sent, and their answers count."""
+    async with running(tmp_path, metrics, broker.url, keepalive=Duration(1)) as rig:
+        await asyncio.sleep(4)
+        assert rig.sink.link.state is LinkState.UP
+    assert not [one for one in caplog.records if one.levelname == "WARNING"]
+
+
+async def test_a_broker_that_never_confirms_is_given_up(metrics: Metrics) -> None:
+    """It answers CONNECT and every ping: only the missing PUBACK tells."""
+    said: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                kind, _ = await read_packet(reader)
+                said.append(kind)
+                writer.write({CONNECT: CONNACK, PINGREQ: PINGRESP}.get(kind, b""))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sink = make_sink(metrics, MqttSinkConfig(f"mqtt://127.0.0.1:{port}", keepalive=Duration(1)))
+    await sink.start()
+    await eventually(lambda: said.count(CONNECT) == 2, "connected anew")
+    assert "not confirmed in time" in sink.link.detail
+    await sink.stop()
+    server.close()
+
+
+async def test_several_packets_in_one_tls_record_are_all_read(
+    metrics: Metrics, certificates: Certificates
+) -> None:
+    """The socket is not readable again after the first: the rest is in the TLS layer already."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.server, certificates.server_key)
+    body = command("1", duration_s=1)
+    topic = (COMMAND + "shelve").encode()
+    length = 2 + len(topic) + 1 + len(body)
+    head = bytes((PUBLISH, length % 128 | 128, length // 128, 0, len(topic)))
+    commands = [
+        head + topic + b"\0" + body.replace(b'"1"', b'"%d"' % number) for number in range(1, 6)
+    ]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                kind, rest = await read_packet(reader)
+                if kind == CONNECT:
+                    writer.write(CONNACK)
+                elif kind == SUBSCRIBE:
+                    writer.write(b"\x90\x05" + rest[:2] + b"\0\1\1" + b"".join(commands))
+                elif kind == PUBLISH_QOS_1_RETAINED:
+                    size = int.from_bytes(rest[:2], "big")
+                    writer.write(b"\x40\x02" + rest[2 + size : 4 + size])
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    tls = Tls(certificates.ca, server_name="plant-broker")
+    sink = make_sink(metrics, MqttSinkConfig(f"mqtts://127.0.0.1:{port}", tls=tls))
+    taken: list[str] = []
+    sink.on_command = lambda one: taken.append(one.id)
+    await sink.start()
+    await eventually(lambda: len(taken) == 5, "five commands")
+    await sink.stop()
+    server.close()
+    assert taken == ["1", "2", "3", "4", "5"]
+
+
+CONNECT, PUBLISH, SUBSCRIBE, PINGREQ = 0x10, 0x30, 0x82, 0xC0
+PUBLISH_QOS_1_RETAINED = 0x33
+CONNACK = b"\x20\x03\0\0\0"
+PINGRESP = b"\xd0\0"
+
+
+async def read_packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """One packet as its first byte and what follows its length."""
+    kind = (await reader.readexactly(1))[0]
+    length = shift = 0
+    more = 0x80
+    while more & 0x80:
+        more = (await reader.readexactly(1))[0]
+        length |= (more & 0x7F) << shift
+        shift += 7
+    return kind, await reader.readexactly(length)
+
+
 async def test_scores_are_sent_while_up_and_dropped_while_down(
     tmp_path: Path, metrics: Metrics, broker: Mosquitto
 ) -> None:
@@ -422,8 +537,8 @@ async def test_scores_do_not_pile_up_before_a_socket_that_takes_nothing(
             for _ in range(200):
                 rig.sink.publish_scores([("edge/s", b"x" * 100_000)])
                 await asyncio.sleep(0)
-            wire = rig.sink._connection._wire
-            assert wire.unsent_bytes < 5 << 20
+            queue = rig.sink._connection._client._out_packet
+            assert 1 << 20 < sum(len(one["packet"]) for one in queue) < 5 << 20
         finally:
             os.kill(broker.pid, signal.SIGCONT)
 
@@ -475,7 +590,7 @@ async def test_commands_that_the_broker_denies_do_not_cost_the_alarms(
     sink = make_sink(metrics, MqttSinkConfig(broker.url))
     sink.on_command = lambda _: None
     async with Rig(tmp_path / "a.db", sink, metrics) as rig:
-        await rig.put(event())
+        await rig.put(event(kind="alert"))
         await rig.emptied()
 
 
@@ -496,7 +611,7 @@ async def test_a_command_that_fails_leaves_the_connection_alone(
             operator.publish(COMMAND + "ack", command("1"))
             operator.publish(COMMAND + "ack", command("2"))
             await eventually(lambda: seen == ["1", "2"], "both")
-        await rig.put(event())
+        await rig.put(event(kind="alert"))
         await rig.emptied()
     assert rig.failures("disconnected") == 0
     assert [one.message for one in caplog.records].count("command failed") == 2

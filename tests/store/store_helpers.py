@@ -19,7 +19,7 @@ def open_store(path: Path, clock: Clock, max_bytes: int = 16 * MIB, days: float 
     return Store.open(path, max_bytes=max_bytes, history_days=days, clock=clock)
 
 
-def message(  # noqa: PLR0913, PLR0917
+def message(  # noqa: PLR0917
     key: str = "P-1/bearing",
     seq: int = 1,
     kind: str = "event",
