@@ -196,8 +196,6 @@ def _walk(body: bytes, n: int, result: Notification) -> None:
             at += layout.itemsize
         else:
             at = _take_other(body, at, result, others)
-    if at > len(body):
-        raise DecodeError("malformed", "a notification ends in the middle of a value")
     if starts:
         result.rows.append(_gather(body, np.asarray(starts), np.asarray(keys)))
     result.rows.extend(others)

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind
-from edge_agent.records import BAD, BAD_NO_DATA, Columns, WaveBlock
+from edge_agent.records import BAD, BAD_NO_COMMUNICATION, BAD_NO_DATA, Columns, WaveBlock
 from edge_agent.sources._opcua_decode import NOTHING, NUMBER, OTHER, Rows
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Feed:
 
     def __init__(self, source: str, intake: Intake, metrics: Metrics, clock: Clock) -> None:
         self.signals: list[PlantSignal] = []
+        self._is_silent = False  # nothing came since every signal was marked
         self._source = source
         self._intake = intake
         self._clock = clock
@@ -70,19 +71,25 @@ class Feed:
 
     def take(self, notification: Notification) -> None:
         """Hand a notification's values to the intake."""
+        self._is_silent = False
         for rows in notification.rows:
             self._take_rows(rows)
         for samples in notification.arrays:
             self._take_samples(samples)
 
-    def mark(self, status: int, handles: Sequence[int] | None = None) -> None:
-        """Say of `handles` (default: all) that there is no value now: NaN of that status."""
-        every = np.arange(len(self.signals)) if handles is None else np.asarray(handles, np.intp)
-        if not len(every):
+    def mark_lost(self) -> None:
+        """Say of every signal that there is no communication, once for each outage."""
+        if not self._is_silent:
+            self.mark(BAD_NO_COMMUNICATION, range(len(self.signals)))
+            self._is_silent = True
+
+    def mark(self, status: int, handles: Sequence[int]) -> None:
+        """Say of `handles` that there is no value now: NaN of that status."""
+        if not handles:
             return
+        every, n = np.asarray(handles, np.intp), len(handles)
         at_us = self.event_now_us()
         self._marked_us[every] = at_us
-        n = len(every)
         self._intake.append(
             Columns(
                 self._signal[every],

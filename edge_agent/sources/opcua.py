@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from edge_agent.config.schema import Duration, Gateway
 from edge_agent.config.types import Between, Secret
 from edge_agent.errors import ConnectError, EdgeAgentError
-from edge_agent.records import BAD_NO_COMMUNICATION, Link, LinkState
+from edge_agent.records import Link, LinkState
 from edge_agent.sources._opcua_errors import RefusedError
 from edge_agent.sources._opcua_feed import Feed
 
@@ -254,8 +254,7 @@ class OpcUaSource:
             self._reconnects.inc()
             if self._clock.monotonic_s() - was_up > _STEADY_S:
                 self._failures = 0
-        if was_up is not None or self.link.state is LinkState.CONNECTING:
-            self._feed.mark(BAD_NO_COMMUNICATION)
+        self._feed.mark_lost()
         self._failures += 1
         newly_refused = isinstance(error, RefusedError) and not self._refused
         self._refused = isinstance(error, RefusedError)

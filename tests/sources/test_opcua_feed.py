@@ -154,7 +154,7 @@ def test_a_bad_waveform_is_a_bad_value(fed: Fed) -> None:
 
 
 def test_a_mark_names_every_signal(fed: Fed) -> None:
-    fed.feed.mark(BAD_NO_COMMUNICATION)
+    fed.feed.mark_lost()
     signal, time_us, value, status = fed.last()
     assert sorted(signal) == [0, 1, 2, 3, 4]
     assert time_us == [NOW] * 5
@@ -166,7 +166,7 @@ def test_a_mark_falls_behind_values_of_a_clock_that_runs_ahead(fed: Fed) -> None
     fed.take((4, NOW + 20 * SECOND, 1.0, 0))
     fed.take((4, NOW + 21 * SECOND, 1.0, 0))
     fed.clock.advance(3)
-    fed.feed.mark(BAD_NO_COMMUNICATION)
+    fed.feed.mark_lost()
     assert fed.last()[1] == [NOW + 24 * SECOND] * 5
 
 
@@ -174,7 +174,7 @@ def test_a_mark_falls_ahead_of_what_follows_from_a_clock_that_lags(fed: Fed) -> 
     fed.take((4, NOW - 20 * SECOND, 1.0, 0))
     fed.take((4, NOW - 19 * SECOND, 1.0, 0))
     fed.clock.advance(3)
-    fed.feed.mark(BAD_NO_COMMUNICATION)
+    fed.feed.mark_lost()
     assert fed.last()[1] == [NOW - 16 * SECOND] * 5
 
 
@@ -182,13 +182,13 @@ def test_a_mark_stays_in_the_time_of_a_recording(fed: Fed) -> None:
     fed.take((4, NOW - 5 * YEAR, 1.0, 0))
     fed.take((4, NOW - 5 * YEAR + SECOND, 1.0, 0))
     fed.clock.advance(2)
-    fed.feed.mark(BAD_NO_COMMUNICATION)
+    fed.feed.mark_lost()
     assert fed.last()[1] == [NOW - 5 * YEAR + 3 * SECOND] * 5
 
 
 def test_old_first_values_say_nothing_about_the_sources_clock(fed: Fed) -> None:
     fed.take((4, NOW - 3600 * SECOND, 1.0, 0))
-    fed.feed.mark(BAD_NO_COMMUNICATION)
+    fed.feed.mark_lost()
     assert fed.last()[1] == [NOW] * 5
 
 
@@ -196,13 +196,13 @@ def test_a_time_stamp_far_ahead_does_not_move_the_marks(fed: Fed) -> None:
     fed.take((4, NOW, 1.0, 0))
     fed.take((4, NOW + YEAR, 1.0, 0))
     fed.clock.advance(1)
-    fed.feed.mark(BAD_NO_COMMUNICATION)
+    fed.feed.mark_lost()
     assert fed.last()[1] == [NOW + SECOND] * 5
 
 
 def test_a_value_that_held_through_an_outage_holds_again_from_now(fed: Fed) -> None:
     fed.take((4, NOW - 60 * SECOND, 7.0, 0))
-    fed.feed.mark(BAD_NO_COMMUNICATION)
+    fed.feed.mark_lost()
     fed.clock.advance(10)
     fed.feed.begin()
     fed.take((4, NOW - 60 * SECOND, 7.0, 0))
@@ -210,11 +210,20 @@ def test_a_value_that_held_through_an_outage_holds_again_from_now(fed: Fed) -> N
 
 
 def test_a_value_that_changed_after_the_outage_keeps_its_time(fed: Fed) -> None:
-    fed.feed.mark(BAD_NO_COMMUNICATION)
+    fed.feed.mark_lost()
     fed.clock.advance(10)
     fed.feed.begin()
     fed.take((4, NOW + 8 * SECOND, 7.0, 0))
     assert fed.last()[1] == [NOW + 8 * SECOND]
+
+
+def test_an_outage_is_marked_once_until_values_come_again(fed: Fed) -> None:
+    fed.feed.mark_lost()
+    fed.feed.mark_lost()
+    assert len(fed.intake) == 5
+    fed.take((4, NOW, 1.0, 0))
+    fed.feed.mark_lost()
+    assert len(fed.intake) == 11
 
 
 def test_only_named_signals_are_marked(fed: Fed) -> None:
