@@ -36,6 +36,7 @@ SILENCE_KEEPALIVES: Final = 1.5
 # with so many confirmations in one read it may be waiting for us, and we do not rest.
 WINDOW_HINT: Final = 10
 _UNSUPPORTED_VERSION: Final = 0x84  # MQTT 5, 3.2.2.2
+_IDENTITY: Final = range(0x85, 0x88)  # bad client identifier, bad login, not authorized
 _log = logging.getLogger("edge_agent.sources")
 
 
@@ -230,7 +231,7 @@ class Session:
         if code.value == _UNSUPPORTED_VERSION:
             self._opened.set_result(VersionError(str(code), where=self._where, lasting=True))
         elif code.is_failure:
-            hint = "see username, password and client_id" if "uthor" in str(code) else ""
+            hint = "see username, password and client_id" if code.value in _IDENTITY else ""
             self._opened.set_result(ConnectError(str(code), where=self._where, hint=hint))
         else:
             self._opened.set_result(flags.session_present)

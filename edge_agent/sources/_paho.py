@@ -74,8 +74,8 @@ class Client(mqtt.Client):
         data = self._read()
         if data is None or self._sock is None:
             return None
-        with self._msgtime_mutex:
-            self._last_bytes_received = time.monotonic()
+        self._last_bytes_received = time.monotonic()
+        self._ping_t = 0  # whatever arrives proves life; a PINGRESP may wait behind a long queue
         messages = self._cutter.cut(data)
         for packet in messages.control:
             self._serve(packet)

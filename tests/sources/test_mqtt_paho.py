@@ -93,3 +93,14 @@ def test_a_packet_that_paho_refuses_ends_the_connection(pair: Pair) -> None:
     theirs.send(packet(0xF0, b""))
     client.receive()
     assert client.socket() is None
+
+
+def test_a_late_pingresp_does_not_end_a_busy_connection(pair: Pair) -> None:
+    """It waits behind all that the broker has queued for us; what arrives before it is proof."""
+    client, theirs = pair
+    client._ping_t = 1.0  # a PINGREQ was sent, long ago
+    theirs.send(publish_packet(b"t", b"1"))
+    client.receive()
+    client.loop_misc()
+    assert client.socket() is not None
+    assert client.loss == ""
