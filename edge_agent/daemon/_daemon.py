@@ -7,6 +7,7 @@ never ends the service: it is retried, shown as a metric and, where it lasts, as
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from edge_agent.alarms import AlarmTable
 from edge_agent.clock import SystemClock
 from edge_agent.config import Plant
 from edge_agent.config.types import Name
+from edge_agent.daemon._defects import Defects
 from edge_agent.daemon._memory import Memory
 from edge_agent.daemon._models import Models
 from edge_agent.daemon._outlet import Outlet
@@ -32,7 +34,7 @@ from edge_agent.records import Columns, LinkState
 from edge_agent.signals import Intake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Coroutine, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from edge_agent.clock import Clock
@@ -67,7 +69,11 @@ class Daemon:
         self.started = False
         self._turned_s = self.clock.monotonic_s()
         self._tasks: list[asyncio.Task[None]] = []
+        self._reloading = asyncio.Lock()
+        self._defects = Defects(self.metrics, self.clock)
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="models")
+        # Not on the same thread: loading takes seconds, in which the models at work go on.
+        self._loading_thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self.sources: dict[str, Source] = {}
         self.outlet = Outlet(config, self.metrics, self.clock, self.command)
         self.http = HttpServer(config.http, Status(self), self.metrics)
@@ -102,7 +108,7 @@ class Daemon:
         self.started = True
 
     async def _load_models(self, config: Config) -> Models:
-        models = Models(config, self.metrics, self._model_thread, self.clock)
+        models = Models(config, self.metrics, self._loading_thread, self.clock)
         await models.load()
         return models
 
@@ -168,7 +174,8 @@ class Daemon:
                 group.create_task(self._learn(), name="learn"),
             ]
             await self._stop.wait()
-            for task in work:
+            await _within(self.config.tuning.drain_deadline, self._turning.acquire())
+            for task in work:  # none of them is on its way down the path now
                 task.cancel()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
@@ -179,30 +186,28 @@ class Daemon:
             async with self._turning:
                 await self._turn()
             await asyncio.sleep(self.config.tuning.tick)
-            if not len(self.intake):
-                self._wake.clear()
-                await _wait(self._wake, _IDLE_S)
+            await _within(_IDLE_S, self._wake.wait())
 
     async def _turn(self) -> None:
+        """All that waits, down the path; what cannot be digested is lost, and only that."""
+        self._wake.clear()
         values, blocks = self.intake.drain()
-        await self._walk_down(self.pipeline, values, blocks)
         self._count_drops()
-        self._turned_s = self.clock.monotonic_s()
-
-    async def _walk_down(
-        self, pipeline: Pipeline, values: Columns, blocks: Sequence[WaveBlock]
-    ) -> None:
-        arrived_us, monotonic_s = self.clock.now_us(), self.clock.monotonic_s()
-        loop = asyncio.get_running_loop()
         for chunk in _chunks(values):
-            due = pipeline.take(chunk, blocks, now_us=arrived_us, monotonic_s=monotonic_s)
-            blocks = ()
-            scored: Sequence[Scored] = ()
-            if due:
-                scored = await loop.run_in_executor(self._model_thread, pipeline.infer, due)
-            step = pipeline.conclude(scored)
-            await self.outlet.send(step.transitions, arrived_us)
-            self.outlet.send_scores(step.scores)
+            if await self._defects.survive("pipeline", self._walk_down(chunk, blocks)):
+                self._turned_s = self.clock.monotonic_s()
+            blocks = []
+
+    async def _walk_down(self, values: Columns, blocks: Sequence[WaveBlock]) -> None:
+        pipeline, now_us = self.pipeline, self.clock.now_us()
+        due = pipeline.take(values, blocks, now_us=now_us, monotonic_s=self.clock.monotonic_s())
+        scored: Sequence[Scored] = ()
+        if due:
+            loop = asyncio.get_running_loop()
+            scored = await loop.run_in_executor(self._model_thread, pipeline.infer, due)
+        step = pipeline.conclude(scored)
+        await self.outlet.send(step.transitions, now_us)
+        self.outlet.send_scores(step.scores)
 
     def _count_drops(self) -> None:
         for index, n in self.intake.take_stats().dropped.items():
@@ -215,8 +220,7 @@ class Daemon:
         said = ""
         while True:
             await asyncio.sleep(interval_s)
-            await self.outlet.send(self.alarms.tick(self.clock.now_us()), self.clock.now_us())
-            await self._service_alarms()
+            await self._defects.survive("watch", self._look_after())
             if self.alive():
                 notify.watchdog()
             text = self._summary()
@@ -224,18 +228,19 @@ class Daemon:
                 said = text
                 notify.status(text)
             self.outlet.set_degraded(bool(self.troubles()))
-            await self.outlet.refresh()
-            await self.outlet.remember(self.plant)
 
-    async def _service_alarms(self) -> None:
+    async def _look_after(self) -> None:
         now_us = self.clock.now_us()
+        await self.outlet.send(self.alarms.tick(now_us), now_us)
+        await self.outlet.refresh()
+        await self.outlet.remember(self.plant)
         for seen in self.outlet.health.observations(now_us):
             await self.outlet.send(self.alarms.observe(seen), now_us)
 
     async def _learn(self) -> None:
         while True:
             await asyncio.sleep(_LEARN_EVERY_S)
-            await self.models.learn_what_is_ready(self.pipeline)
+            await self._defects.survive("learn", self.models.learn_what_is_ready(self.pipeline))
 
     def alive(self) -> bool:
         """Whether the pipeline turns over.
@@ -275,18 +280,22 @@ class Daemon:
 
     async def reload(self) -> None:
         """Read the config again; a bad one changes nothing."""
-        notify.reloading()
+        async with self._reloading:
+            notify.reloading()
+            await self._defects.survive("reload", self._read_again())
+            notify.ready()
+
+    async def _read_again(self) -> None:
         try:
             if self._path is None:
                 raise ConfigError("there is no config file to read again")
-            await self._adopt(load_config(self._path))
-            self.metrics.config_reloads.labels("ok").inc()
-            log.info("config reloaded", extra={"path": str(self._path)})
+            await self._adopt(await asyncio.to_thread(load_config, self._path))
         except EdgeAgentError as error:
             self.metrics.config_reloads.labels("refused").inc()
             log.error("config refused, the old one stays", extra={"reason": str(error)})
-        finally:
-            notify.ready()
+            return
+        self.metrics.config_reloads.labels("ok").inc()
+        log.info("config reloaded", extra={"path": str(self._path)})
 
     async def _adopt(self, config: Config) -> None:
         change = compare(self.config, config)
@@ -300,7 +309,7 @@ class Daemon:
                 await self._exchange_intake(config, models)
             elif change.rules:
                 self._adopt_rules(config)
-            await self.models.refresh(self.pipeline)
+        await self.models.refresh(self.pipeline, self._turning)
 
     async def _exchange_intake(self, config: Config, models: Models) -> None:
         """What the old sources brought goes down the old path; only then the new ones begin."""
@@ -324,25 +333,26 @@ class Daemon:
     # -- stop ---------------------------------------------------------------------------------
 
     async def _shut_down(self) -> None:
+        deadline_s = self.config.tuning.drain_deadline
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for source in reversed(list(self.sources.values())):
-            await source.stop()
+            await self._defects.survive("stop", source.stop())
         if self.started:
-            await self._turn()
-        await self.http.stop()
-        await self.outlet.stop(self.config.tuning.drain_deadline)
+            await _within(deadline_s, self._turn())
+        await self._defects.survive("stop", self.http.stop())
+        await self.outlet.stop(deadline_s)
         if self.started:
             self.models.close()
         self._model_thread.shutdown(wait=False, cancel_futures=True)
+        self._loading_thread.shutdown(wait=False, cancel_futures=True)
 
 
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    try:
+async def _within(timeout_s: float, work: Coroutine[object, object, object]) -> None:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        return
+            await work
 
 
 def _chunks(values: Columns) -> Iterator[Columns]:
