@@ -193,20 +193,24 @@ class Daemon:
         self._wake.clear()
         values, blocks = self.intake.drain()
         self._count_drops()
+        arrived_us = self.clock.now_us()
         for chunk in _chunks(values):
-            if await self._defects.survive("pipeline", self._walk_down(chunk, blocks)):
+            work = self._walk_down(chunk, blocks, arrived_us)
+            if await self._defects.survive("pipeline", work):
                 self._turned_s = self.clock.monotonic_s()
             blocks = []
 
-    async def _walk_down(self, values: Columns, blocks: Sequence[WaveBlock]) -> None:
-        pipeline, now_us = self.pipeline, self.clock.now_us()
-        due = pipeline.take(values, blocks, now_us=now_us, monotonic_s=self.clock.monotonic_s())
+    async def _walk_down(
+        self, values: Columns, blocks: Sequence[WaveBlock], arrived_us: int
+    ) -> None:
+        pipeline, monotonic_s = self.pipeline, self.clock.monotonic_s()
+        due = pipeline.take(values, blocks, now_us=arrived_us, monotonic_s=monotonic_s)
         scored: Sequence[Scored] = ()
         if due:
             loop = asyncio.get_running_loop()
             scored = await loop.run_in_executor(self._model_thread, pipeline.infer, due)
         step = pipeline.conclude(scored)
-        await self.outlet.send(step.transitions, now_us)
+        await self.outlet.send(step.transitions, arrived_us)
         self.outlet.send_scores(step.scores)
 
     def _count_drops(self) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge_agent.models")
 
 LEARNED: Final = "learned"
+_LONGEST_TEMPLATE: Final = 40
 
 
 class Models:
@@ -66,8 +67,7 @@ class Models:
         if self._use_learned(pipeline, asset):
             reasons.append("")
         elif asset.template.learn is not None and asset.template.learn.auto:
-            pipeline.learn(asset, asset.template.learn)
-            reasons.append("learning")
+            reasons.append(pipeline.learn(asset, asset.template.learn) or "learning")
         if all(reasons):
             self.without[asset.id] = "; ".join(reasons) or "no model configured"
         elif any(reasons):
@@ -82,11 +82,12 @@ class Models:
             try:
                 taught = await teach(self._config, learning, rows, self._clock.now_us())
                 await self._load(taught.name)
-            except EdgeAgentError as error:
+            except (EdgeAgentError, OSError) as error:  # a disk that is full, or read-only
                 log.error("learning failed", extra={"reason": str(error), "assets": len(rows)})
                 learning.again(list(rows))
                 continue
             learning.again(list(taught.refused))
+            learning.done(taught.manifest.units)
             for asset, reason in taught.refused.items():
                 log.warning("cannot learn yet", extra={"asset": asset, "reason": reason})
             self._take_up(pipeline, learning.assets)
@@ -98,10 +99,11 @@ class Models:
             if asset.id in self.without and self._use_learned(pipeline, asset):
                 del self.without[asset.id]
 
-    async def refresh(self, pipeline: Pipeline) -> None:
+    async def refresh(self, pipeline: Pipeline, turning: asyncio.Lock) -> None:
         """Exchange the bundles that changed on disk; one that is refused leaves the old at work.
 
-        The windows of its assets stay as they are, so that none is lost.
+        The windows of its assets stay as they are, so that none is lost. turning: held while a
+        model is exchanged, not while it is loaded.
         """
         loop = asyncio.get_running_loop()
         for name, old in list(self._loaded.items()):
@@ -110,8 +112,9 @@ class Models:
             except ModelError:
                 continue  # said by the registry
             if new is not old:
-                self._loaded[name] = new
-                pipeline.exchange(old, new)
+                async with turning:
+                    self._loaded[name] = new
+                    pipeline.exchange(old, new)
         for name in set(self._learned_names()) - set(self._loaded):
             await self._load(name)
         self._take_up(pipeline, self._assets)
@@ -152,12 +155,15 @@ class Models:
         """The newest bundle that was learned for this asset."""
         for name, model in reversed(self._loaded.items()):
             learn = asset.template.learn or Learn()
-            mine = name.startswith(f"{LEARNED}-{asset.template_name}-")
+            mine = name.startswith(_learned_prefix(asset.template_name))
             if not mine or asset.id not in model.manifest.units:
                 continue
             use = ModelUse(Name(name), {}, learn.min_coverage, learn.lateness, learn.alarm)
-            pipeline.use_model(asset, name, partial(Group, BASELINE, use, model))
-            return True
+            missing = pipeline.use_model(asset, name, partial(Group, BASELINE, use, model))
+            if not missing:
+                return True
+            extra = {"asset": asset.id, "model": name, "reason": missing}
+            log.warning("learned model does not fit", extra=extra)
         return False
 
     def _learned_names(self) -> list[str]:
@@ -169,7 +175,12 @@ class Models:
 def learned_name(template: str, assets: Iterable[str]) -> str:
     """The bundle that is learned for these assets together; it names them, so it is stable."""
     digest = hashlib.sha256("\n".join(sorted(assets)).encode()).hexdigest()
-    return f"{LEARNED}-{template}-{digest[:8]}"
+    return f"{_learned_prefix(template)}{digest[:8]}"
+
+
+def _learned_prefix(template: str) -> str:
+    """Cut, for a bundle's name may not be longer than a template's."""
+    return f"{LEARNED}-{template[:_LONGEST_TEMPLATE]}-"
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class Metrics:
             "outbox_oldest_seconds", "Age of the oldest waiting message.", "sink"
         )
         self.outbox_dropped = counter("outbox_dropped", "Messages dropped, store full.", "sink")
+        self.defects = counter("defects", "Unexpected errors that were survived.", "part")
         self.store_errors = counter("store_errors", "Failed transactions.")
         self.model_info = gauge(
             "model_info", "1 for each active model.", "model", "version", "provider"

@@ -59,6 +59,10 @@ class Router:
         self._row[signal], self._channel[signal] = row, channel
         self._uncertain[signal] = uncertain
 
+    def remove(self, signal: int) -> None:
+        """Nobody here wants `signal` any more."""
+        self._row[signal] = -1
+
     def cover(self, signals: int) -> None:
         """Make room for that many signals."""
         if signals > len(self._row):

@@ -13,11 +13,11 @@ from edge_agent.pipeline._group import Binding, Router
 from edge_agent.signals import Layout, Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
-    from edge_agent.config.plant import PlantAsset, PlantSignal
+    from edge_agent.config.plant import PlantAsset
     from edge_agent.config.schema import Learn
     from edge_agent.records import Columns
 
@@ -39,9 +39,17 @@ class _Rows:
     stride: int = 1
     seen_blocks: int = 0
     rows: int = 0
+    last_us: int | None = None
 
     def add(self, row: NDArray[np.float32], max_blocks: int) -> None:
         self.rows += 1
+        self._append(row, max_blocks)
+
+    def break_off(self, row: NDArray[np.float32], max_blocks: int) -> None:
+        """Time is missing: windows must not span what was before and what comes after."""
+        self._append(np.full_like(row, np.nan), max_blocks)
+
+    def _append(self, row: NDArray[np.float32], max_blocks: int) -> None:
         self.open.append(row)
         if len(self.open) < _BLOCK_ROWS:
             return
@@ -72,18 +80,24 @@ class Learning:
     def __init__(self, template: str, config: Learn, first: PlantAsset) -> None:
         self.template = template
         self.config = config
-        self.inputs = tuple(learn_inputs(config, first.signals))
+        self.inputs = tuple(learn_inputs(config, first))
         self.assets: list[PlantAsset] = []
         self._rows: list[_Rows] = []
         self._router = Router()
         step_us = max(1, round(config.step * US_PER_S))
-        resample = tuple(first.signals[name].config.resample for name in self.inputs)
+        known = [first.signals[name].config for name in self.inputs if name in first.signals]
+        resample = tuple(signal.resample for signal in known)
         self._windows = Windows(Layout(len(self.inputs), 1, 1, step_us, _LATENESS_US, resample))
+        # So much may be missing from a window that is scored.
+        self._gap_us = round((1 - config.min_coverage) * config.length + 1) * step_us
         self.wanted_rows = max(1, round(config.duration / config.step))
         self.busy: set[str] = set()
 
-    def add(self, asset: PlantAsset, bindings: Sequence[Binding]) -> None:
-        """Learn for one more asset."""
+    def add(self, asset: PlantAsset, bindings: Sequence[Binding]) -> str:
+        """Learn for one more asset; gives what is missing, or nothing."""
+        missing = [name for name in self.inputs if name not in asset.signals]
+        if missing or not self.inputs:
+            return f"cannot learn: no signal {', '.join(missing) or 'that is a number'}"
         signals = [asset.signals[name] for name in self.inputs]
         for channel, signal in enumerate(signals):
             binding = bindings[signal.index]
@@ -92,6 +106,7 @@ class Learning:
         self._windows.add_asset([b.stale_us for b in bound], [b.group for b in bound])
         self.assets.append(asset)
         self._rows.append(_Rows())
+        return ""
 
     def push(self, values: Columns, max_blocks: int) -> None:
         """Keep the rows that close and whose every input is usable."""
@@ -100,7 +115,13 @@ class Learning:
             for i in np.flatnonzero(usable):
                 row = int(windows.asset[i])
                 if self.assets[row].id not in self.busy:
-                    self._rows[row].add(windows.x[i, 0], max_blocks)
+                    self._keep(self._rows[row], windows.x[i, 0], int(windows.end_us[i]), max_blocks)
+
+    def _keep(self, rows: _Rows, x: NDArray[np.float32], end_us: int, max_blocks: int) -> None:
+        if rows.last_us is not None and end_us - rows.last_us > self._gap_us:
+            rows.break_off(x, max_blocks)
+        rows.add(x, max_blocks)
+        rows.last_us = end_us
 
     def progress(self) -> dict[str, float]:
         """Share of the wanted rows by asset, 0..1."""
@@ -133,9 +154,18 @@ class Learning:
                 self._rows[row] = _Rows()
                 self.busy.discard(asset.id)
 
+    def done(self, assets: Collection[str]) -> None:
+        """These have a model now: their rows go, and their values no longer come here."""
+        for row, asset in enumerate(self.assets):
+            if asset.id in assets:
+                self._rows[row] = _Rows()
+                for name in self.inputs:
+                    self._router.remove(asset.signals[name].index)
 
-def learn_inputs(config: Learn, signals: dict[str, PlantSignal]) -> list[str]:
-    """The inputs to learn from: those named, else every scalar signal."""
+
+def learn_inputs(config: Learn, first: PlantAsset) -> list[str]:
+    """The inputs to learn from: those named, else every scalar signal that all assets have."""
     if config.inputs:
         return list(config.inputs)
-    return [name for name, signal in signals.items() if signal.config.kind is Kind.SCALAR]
+    shared = first.template.signals or first.signals
+    return [name for name in shared if first.signals[name].config.kind is Kind.SCALAR]

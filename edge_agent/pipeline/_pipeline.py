@@ -138,11 +138,14 @@ class Pipeline:
         for (template, place), group in self._models.items():
             group.adopt_rules(config.templates[Name(template)], place)
 
-    def learn(self, asset: PlantAsset, config: Learn) -> None:
-        """Keep the asset's rows until there are enough to learn from."""
+    def learn(self, asset: PlantAsset, config: Learn) -> str:
+        """Keep the asset's rows until there are enough to learn from.
+
+        Gives what is missing, or nothing.
+        """
         if asset.template_name not in self.learning:
             self.learning[asset.template_name] = Learning(asset.template_name, config, asset)
-        self.learning[asset.template_name].add(asset, self._bindings)
+        return self.learning[asset.template_name].add(asset, self._bindings)
 
     def restored(self, now_us: int) -> None:
         """Alarms that came out of the store not at rest are told of what happens next."""

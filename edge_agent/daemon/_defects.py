@@ -1,0 +1,41 @@
+"""Errors that nobody foresaw: they neither end the service nor pass unseen."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from edge_agent.clock import Clock
+    from edge_agent.ops.metrics import Metrics
+
+log = logging.getLogger("edge_agent.daemon")
+
+_REPORT_EVERY_S: Final = 60.0  # a traceback for each poisoned value would bury the rest
+
+
+class Defects:
+    """Counts what goes wrong in a part of the service, and reports it now and then."""
+
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._reported_s: dict[str, float] = {}
+
+    async def survive(self, part: str, work: Awaitable[object]) -> bool:
+        """Whether `work` went well."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 (this is the place for them)
+            self._note(part, error)
+            return False
+        return True
+
+    def _note(self, part: str, error: Exception) -> None:
+        self._metrics.defects.labels(part).inc()
+        now_s = self._clock.monotonic_s()
+        if now_s - self._reported_s.get(part, -_REPORT_EVERY_S) >= _REPORT_EVERY_S:
+            self._reported_s[part] = now_s
+            log.error("unexpected error", extra={"part": part}, exc_info=error)

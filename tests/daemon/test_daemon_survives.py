@@ -1,0 +1,140 @@
+"""The service goes on after errors that nobody foresaw, and its stop loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "pipeline"))
+
+import plants
+
+from edge_agent.config.schema import Asset, Http, Learn, ModelUse, Signal, Store, Template, Tuning
+from edge_agent.daemon import Daemon
+from edge_agent.records import columns
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import pytest
+
+    from edge_agent.config import Config
+
+SIGNALS = {name: Signal() for name in plants.INPUTS}
+WATCHED = Template(SIGNALS, (ModelUse("base"),))
+LEARNER = Template(SIGNALS, learn=Learn(auto=True, duration=200, length=8))
+
+
+def config(folder: Path, template: Template = WATCHED, **changes: object) -> Config:
+    """No source: the tests append to the intake themselves."""
+    wanted: dict[str, object] = {
+        "sources": {},
+        "templates": {"pump": template},
+        "http": Http(enabled=False),
+        "store": Store(path=folder / "store.db"),
+        "tuning": Tuning(drain_deadline=5.0),
+    }
+    return plants.config(**(wanted | changes))
+
+
+@asynccontextmanager
+async def running(made: Config, path: Path | None = None) -> AsyncIterator[Daemon]:
+    daemon, ready = Daemon(made, path=path), asyncio.Event()
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(daemon.run(on_ready=ready))
+        await ready.wait()
+        yield daemon
+        daemon.stop()
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not done():
+            await asyncio.sleep(0.01)
+
+
+def defects(daemon: Daemon, part: str) -> float:
+    return daemon.metrics.defects.labels(part)._value.get()
+
+
+async def test_values_that_cannot_be_digested_are_lost_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A signal that is not there must not end the service, nor fill the log."""
+    async with running(config(tmp_path)) as daemon:
+        for number in range(5):
+            daemon.intake.append(columns([999], [1000], [1.0]))
+            await until(lambda number=number: defects(daemon, "pipeline") == number + 1)
+        daemon.intake.append(plants.values(plants.fault()))
+        await until(lambda: [a.alarm_id for a in daemon.alarms.active()] == ["any.base"])
+        assert daemon.alive()
+    assert [r.message for r in caplog.records].count("unexpected error") == 1
+
+
+async def test_a_pipeline_that_digests_nothing_is_not_alive(tmp_path: Path) -> None:
+    """Then the watchdog of systemd starts the service anew."""
+    async with running(config(tmp_path)) as daemon:
+        daemon.pipeline.take = None  # type: ignore[assignment]
+        await until(lambda: defects(daemon, "pipeline") > 0)
+        before_s = daemon._turned_s
+        await until(lambda: defects(daemon, "pipeline") > 2)
+        assert daemon._turned_s == before_s
+
+
+async def test_a_disk_that_refuses_what_was_learned_does_not_end_the_service(
+    tmp_path: Path,
+) -> None:
+    """Learning begins anew, so that it is tried again."""
+    (tmp_path / "file").write_text("")
+    made = config(tmp_path, LEARNER, models_dir=tmp_path / "file" / "models")
+    async with running(made) as daemon:
+        daemon.intake.append(plants.values(plants.healthy(210, seed=1)))
+        learning = daemon.pipeline.learning["pump"]
+        await until(lambda: learning.progress() == {"any": 1.0})
+        await until(lambda: learning.progress() == {"any": 0.0})
+        assert daemon.alive()
+
+
+async def test_what_is_on_its_way_when_the_service_stops_arrives(tmp_path: Path) -> None:
+    """The model is at work when the stop comes: its alarm is in the store all the same."""
+    made = config(tmp_path)
+    began, go_on = threading.Event(), threading.Event()
+    async with running(made) as daemon:
+        infer = daemon.pipeline.infer
+
+        def slow(due: list) -> list:
+            began.set()
+            go_on.wait(10)
+            return infer(due)
+
+        daemon.pipeline.infer = slow  # type: ignore[method-assign]
+        daemon.intake.append(plants.values(plants.fault()))
+        await until(began.is_set)
+        daemon.stop()
+        await asyncio.sleep(0.05)
+        go_on.set()
+    async with running(made) as daemon:
+        assert [alarm.alarm_id for alarm in daemon.alarms.active()] == ["any.base"]
+
+
+async def test_models_at_work_do_not_wait_for_those_that_are_loaded(tmp_path: Path) -> None:
+    async with running(config(tmp_path)) as daemon:
+        held = threading.Event()
+        daemon._loading_thread.submit(held.wait, 20)
+        daemon.intake.append(plants.values(plants.fault()))
+        await until(lambda: bool(daemon.alarms.active()))
+        assert not held.is_set()
+        held.set()
+
+
+async def test_an_asset_with_a_signal_of_its_own_learns_beside_the_others(tmp_path: Path) -> None:
+    """In whatever order they come: what is learned is what all have."""
+    assets = {"A": Asset("pump", signals={"more": Signal()}), "B": Asset("pump")}
+    async with running(
+        config(tmp_path, LEARNER, assets=assets, models_dir=tmp_path / "models")
+    ) as daemon:
+        assert daemon.pipeline.learning["pump"].progress() == {"A": 0.0, "B": 0.0}
