@@ -80,8 +80,13 @@ class Daemon:
 
     async def run(self, *, on_ready: asyncio.Event | None = None) -> None:
         """Start everything, serve until `stop`, then let go of everything in reverse."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         try:
-            await self._start()
+            async with self._reloading:  # a SIGHUP waits until there is something to exchange
+                await self._start()
             notify.ready()
             if on_ready is not None:
                 on_ready.set()
@@ -90,6 +95,8 @@ class Daemon:
         finally:
             notify.stopping()
             await self._shut_down()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(number)
 
     def stop(self) -> None:
         """Ask `run` to end; safe from a signal handler and when repeated."""
@@ -163,10 +170,6 @@ class Daemon:
     # -- serve --------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         async with asyncio.TaskGroup() as group:
             work = [
                 group.create_task(self._walk(), name="pipeline"),
@@ -177,8 +180,6 @@ class Daemon:
             await _within(self.config.tuning.drain_deadline, self._turning.acquire())
             for task in work:  # none of them is on its way down the path now
                 task.cancel()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.remove_signal_handler(number)
 
     async def _walk(self) -> None:
         """The path of a value, again and again: as soon as values come, at the latest each tick."""
