@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import Template
 from typing import Final
 
 from edge_agent.demo.plant import SENSORS
@@ -21,64 +22,81 @@ def topic_of(asset: str) -> str:
     return f"plant/{LINE}/{asset}"
 
 
-def config_text(mqtt_url: str, opcua_url: str, http_port: int) -> str:
-    """YAML for `edge-agent run`; files that it names lie beside it."""
-    return f"""\
-# Five pumps: {", ".join(ON_BUS)} announce themselves on the MQTT bus, {", ".join(ON_PLC)} are
+_CONFIG: Final = Template("""\
+# Five pumps: $on_bus announce themselves on the MQTT bus, $on_plc are
 # nodes of an OPC UA server. Nobody trained a model: each learns what healthy looks like.
-gateway: {{id: demo, enterprise: acme, site: north, area: water, line: {LINE}}}
-http: {{port: {http_port}}}
-store: {{path: edge-agent.db}}
+gateway: {id: demo, enterprise: acme, site: north, area: water, line: $line}
+http: {port: $http_port}
+store: {path: edge-agent.db}
 models_dir: models
 
 sources:
   bus:
     type: mqtt
-    url: {mqtt_url}
+    url: $mqtt_url
     protocol: "3.1.1"  # the demo's broker knows no MQTT 5
     stale_after: 2s
     subscribe:
-      - topic: plant/{{line}}/{{asset}}
+      - topic: plant/{line}/{asset}
         template: pump
-        payload: {{format: json, time: ts}}
+        payload: {format: json, time: ts}
   plc:
     type: opcua
-    url: {opcua_url}
-    node: "nsu={NAMESPACE};s={{asset}}.{{signal}}"
+    url: $opcua_url
+    node: "nsu=$namespace;s={asset}.{signal}"
     publishing_interval: 100ms
 
 sinks:
   bus:
     type: mqtt
-    url: {mqtt_url}
+    url: $mqtt_url
 
 templates:
   pump:
     signals:
-{_signals("bus", indent=6)}
+$bus_signals
     learn:
       auto: true
-      duration: {LEARN_S:g}s  # a real plant takes a day or more; its cycles are not seconds long
-      step: {round(STEP_S * 1000)}ms
+      duration: ${learn_s}s  # a real plant takes a day or more; its cycles are not seconds long
+      step: ${step_ms}ms
       length: 32
       lateness: 1s
-      alarm: {{on_delay: 1s, off_delay: 3s}}
-    quality_alarm: {{off_delay: 3s}}
+      alarm: {on_delay: 1s, off_delay: 3s}
+    quality_alarm: {off_delay: 3s}
 
 assets:
-  P-{{{ON_PLC[0][2:]}..{ON_PLC[-1][2:]}}}:
+  P-{$first..$last}:
     template: pump
     signals:
-{_signals("plc", indent=6)}
+$plc_signals
 
-alarms: {{flood_limit: 1000}}  # faults come by the minute here, not by the year
-"""
+alarms: {flood_limit: 1000}  # faults come by the minute here, not by the year
+""")
 
 
-def _signals(source: str, indent: int) -> str:
+def config_text(mqtt_url: str, opcua_url: str, http_port: int) -> str:
+    """YAML for `edge-agent run`; files that it names lie beside it."""
+    return _CONFIG.substitute(
+        mqtt_url=mqtt_url,
+        opcua_url=opcua_url,
+        http_port=http_port,
+        namespace=NAMESPACE,
+        line=LINE,
+        on_bus=", ".join(ON_BUS),
+        on_plc=", ".join(ON_PLC),
+        first=ON_PLC[0].removeprefix("P-"),
+        last=ON_PLC[-1].removeprefix("P-"),
+        bus_signals=_signals("bus"),
+        plc_signals=_signals("plc"),
+        learn_s=f"{LEARN_S:g}",
+        step_ms=round(STEP_S * 1000),
+    )
+
+
+def _signals(source: str) -> str:
     rows = []
     for name, sensor in SENSORS.items():
         stuck = f", stuck_after: {STUCK_S:g}s" if name == "bearing_temperature" else ""
         limits = f"[{sensor.low:g}, {sensor.high:g}]"
         rows.append(f'{name}: {{source: {source}, unit: "{sensor.unit}", valid: {limits}{stuck}}}')
-    return "\n".join(" " * indent + row for row in rows)
+    return "\n".join(" " * 6 + row for row in rows)

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 from asyncua import Client, ua
 
+from edge_agent.config import Plant
+from edge_agent.daemon import find_problems
 from edge_agent.demo import servers
 from edge_agent.demo._bus import readings, seen_on_bus
+from edge_agent.demo._config import ON_PLC, config_text
 from edge_agent.demo.servers import NAMESPACE, mqtt_broker, opcua_server
 from edge_agent.errors import EdgeAgentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +64,12 @@ async def test_without_amqtt_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     with pytest.raises(EdgeAgentError, match=r"pip install 'edge-agent\[demo\]'"):
         async with mqtt_broker():
             pass
+
+
+def test_its_config_is_sound(tmp_path: Path) -> None:
+    path = tmp_path / "edge-agent.yaml"
+    path.write_text(config_text("mqtt://127.0.0.1:1883", "opc.tcp://127.0.0.1:4840", 9460))
+    config, problems = find_problems(path)
+    assert problems == []
+    assert config is not None
+    assert list(Plant(config).assets) == list(ON_PLC)
