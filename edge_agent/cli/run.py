@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import argparse
 
 HELP = "run the daemon until SIGTERM; SIGHUP reads the config again"
 EXAMPLE = "edge-agent run -c /etc/edge-agent/edge-agent.yaml"
+
+_MAIN: Final = threading.main_thread()
+_LINGER_TURNS: Final = 50
+_LINGER_TURN_S: Final = 0.02
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,4 +39,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(daemon: type, config: object, path: Path) -> None:
+    blocking = ThreadPoolExecutor(thread_name_prefix="blocking")
+    asyncio.get_running_loop().set_default_executor(blocking)
     await daemon(config, path=path).run()
+    blocking.shutdown(wait=False, cancel_futures=True)
+    if not await _threads_end():
+        # All is stored and closed. Python would wait for a name server or a firewall to answer.
+        logging.shutdown()
+        os._exit(0)
+
+
+async def _threads_end() -> bool:
+    """Whether every thread ends that the interpreter would wait for."""
+    for _ in range(_LINGER_TURNS):
+        if not any(t for t in threading.enumerate() if t is not _MAIN and not t.daemon):
+            return True
+        await asyncio.sleep(_LINGER_TURN_S)
+    return False

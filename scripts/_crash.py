@@ -1,0 +1,225 @@
+"""The crash test: a run with kills at random moments, and the verdict on what arrived."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+import time
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+from _crash_peers import HIGH, LOW, Broker, Daemon, Plant, Subscriber, free_port, wait_until
+
+from edge_agent.inference import InputSpec, Recipe, learn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETTLE_TIMEOUT_S = 120.0
+LAST_LIFE_S = 8.0
+CALM_S = 3.0  # so long nothing new is heard at the end
+# mosquitto writes its file every so often; what it has confirmed since is lost with it.
+PERSISTENCE = {True: "persistence true\nautosave_interval 1", False: "persistence false"}
+
+CONFIG = """
+gateway: {{id: crash, enterprise: acme, site: north, area: water, line: line-1}}
+models_dir: models
+store: {{path: store.db}}
+http: {{port: {http}}}
+log: {{level: info}}
+tuning: {{drain_deadline: 5s}}
+alarms: {{flood_limit: 10000}}
+sources:
+  plant:
+    type: mqtt
+    url: mqtt://127.0.0.1:{port}
+    subscribe:
+      - {{topic: "plant/{{line}}/{{asset}}", template: machine, payload: {{time: ts}}}}
+sinks:
+  bus: {{type: mqtt, url: "mqtt://127.0.0.1:{port}"}}
+templates:
+  machine:
+    signals: {{flow: {{}}, pressure: {{}}, temperature: {{valid: [{low:g}, {high:g}]}}}}
+    quality_alarm: {{off_delay: 300ms}}
+    models:
+      - {{bundle: baseline, lateness: 200ms, alarm: {{off_delay: 300ms}}}}
+assets:
+  {listed}: {{template: machine}}
+"""
+LISTED = "A-{1..4}"
+ASSETS = [f"A-{n}" for n in range(1, 5)] + [f"D-{n}" for n in range(1, 5)]  # D: announce themselves
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often to kill whom; the same seed gives the same plan."""
+
+    daemon_kills: int
+    broker_kills: int
+    persistence: bool = True
+    seed: int = 1
+
+
+@dataclass
+class Verdict:
+    """What was committed, and what became of it."""
+
+    transitions: int = 0
+    alarms: int = 0
+    duplicates: int = 0
+    seconds: float = 0.0
+    unheard: list[str] = field(default_factory=list)  # ids of events that never arrived
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.transitions} transitions of {self.alarms} alarms, {len(self.unheard)} lost, "
+            f"{self.duplicates} heard twice, {len(self.problems)} problems, {self.seconds:.0f} s"
+        )
+
+
+def write_config(folder: Path, port: int, http_port: int) -> Path:
+    """A config with a model for every asset."""
+    numbers = np.random.default_rng(0)
+    rows = {asset: numbers.normal([10, 4], 0.1, (400, 2)).astype(np.float32) for asset in ASSETS}
+    inputs = (InputSpec("flow"), InputSpec("pressure"))
+    recipe = Recipe("baseline", inputs, step_s=0.2, length=8, hop=1)
+    learn(rows, recipe, now_us=0).write(folder / "models" / "baseline")
+    path = folder / "edge-agent.yaml"
+    text = CONFIG.format(port=port, http=http_port, low=LOW, high=HIGH, listed=LISTED)
+    path.write_text(text)
+    return path
+
+
+def crash(plan: Plan, folder: Path) -> Verdict:
+    """Run the plan in `folder`; what it leaves there (logs, store) tells the rest."""
+    begin = time.monotonic()
+    broker = Broker(folder, PERSISTENCE[plan.persistence])
+    http_port = free_port()
+    daemon = Daemon(write_config(folder, broker.port, http_port), http_port)
+    verdict = Verdict()
+    broker.start()
+    with ExitStack() as stack:
+        stack.callback(broker.stop)
+        heard = stack.enter_context(Subscriber(broker.port))
+        plant = stack.enter_context(Plant(broker.port, ASSETS, plan.seed, heard))
+        stack.callback(daemon.kill)
+        daemon.start()
+        _kill(plan, daemon, broker)
+        plant.frozen = True
+        if not wait_until(lambda: _calm(daemon, heard), SETTLE_TIMEOUT_S):
+            verdict.problems.append(f"not calm after {SETTLE_TIMEOUT_S:g} s")
+        code, took_s = daemon.stop()
+        time.sleep(0.5)
+        if code != 0:
+            verdict.problems.append(f"the daemon ended with {code} after {took_s:.1f} s")
+        retained = _retained(broker.port)
+    verdict.problems += [f"ended by itself: {c}" for c in daemon.unexpected + broker.unexpected]
+    _judge(verdict, folder / "store.db", heard, retained, plant.faults)
+    verdict.seconds = time.monotonic() - begin
+    return verdict
+
+
+def _kill(plan: Plan, daemon: Daemon, broker: Broker) -> None:
+    """Both at random moments, and each also while the other is away."""
+    moments = random.Random(plan.seed)  # noqa: S311 (a plan, not a secret)
+    lives = [moments.uniform(0.2, 8.0) for _ in range(plan.daemon_kills)]
+    pauses = [moments.uniform(0.0, 1.0) for _ in range(plan.daemon_kills)]
+    span = sum(lives) + sum(pauses) + 1.0
+    between = span / (plan.broker_kills + 1)
+    waits = [moments.uniform(0.4, 1.6) * between for _ in range(plan.broker_kills)]
+    outages = [moments.uniform(0.0, 3.0) for _ in range(plan.broker_kills)]
+    killer = threading.Thread(target=_kill_broker, args=(broker, waits, outages))
+    killer.start()
+    for life, pause in zip(lives, pauses, strict=True):
+        time.sleep(life)
+        daemon.kill()
+        time.sleep(pause)
+        daemon.start()
+    time.sleep(LAST_LIFE_S)
+    killer.join()
+
+
+def _kill_broker(broker: Broker, waits: list[float], outages: list[float]) -> None:
+    for wait, outage in zip(waits, outages, strict=True):
+        time.sleep(wait)
+        broker.kill()
+        time.sleep(outage)
+        broker.start()
+
+
+def _calm(daemon: Daemon, heard: Subscriber) -> bool:
+    return time.monotonic() - heard.heard_s > CALM_S and daemon.quiet()
+
+
+def _retained(port: int) -> dict[str, dict[str, Any]]:
+    """What somebody who comes new is told."""
+    with Subscriber(port, "newcomer") as newcomer:
+        time.sleep(2.0)
+    return {alert["data"]["alarm_id"]: alert for alert in newcomer.alerts.values()}
+
+
+def _judge(
+    verdict: Verdict,
+    store: Path,
+    heard: Subscriber,
+    retained: dict[str, dict[str, Any]],
+    faults: dict[str, set[str]],
+) -> None:
+    with closing(sqlite3.connect(store)) as db:
+        rows = db.execute("SELECT alarm_id, kind, body FROM history ORDER BY row").fetchall()
+        bodies = db.execute("SELECT body FROM alarms").fetchall()
+        waiting = db.execute("SELECT COUNT(*) FROM outbox").fetchone()[0]
+    states = {one["alarm_id"]: one for one in (orjson.loads(body) for (body,) in bodies)}
+    committed = [f"{name}:{orjson.loads(body)['seq']}" for name, _, body in rows]
+    verdict.transitions, verdict.alarms = len(committed), len({name for name, _, _ in rows})
+    verdict.duplicates = heard.duplicates
+    verdict.unheard = sorted(set(committed) - set(heard.events))
+    verdict.problems += [
+        *([f"{waiting} rows still in the outbox"] if waiting else []),
+        *_wrong_ids(committed, heard),
+        *_wrong_states(states, retained),
+        *_wrong_conditions(states, faults),
+    ]
+
+
+def _wrong_ids(committed: list[str], heard: Subscriber) -> list[str]:
+    """Ids that stand for two things, or for nothing that was committed."""
+    found = [f"{name} was committed twice" for name in set(committed) if committed.count(name) > 1]
+    found += [f"{name} was heard but never committed" for name in heard.events.keys() - committed]
+    found += [f"{name} was heard but never committed" for name in heard.alert_ids - set(committed)]
+    found += [f"{name} was heard with different contents" for name in heard.differing]
+    return found
+
+
+def _wrong_states(
+    states: dict[str, dict[str, Any]], retained: dict[str, dict[str, Any]]
+) -> list[str]:
+    """Retained alerts that are not the state in the store."""
+    wanted = {
+        name: (f"{name}:{alarm['seq']}", alarm["state"])
+        for name, alarm in states.items()
+        if alarm["state"] != "normal"
+    }
+    there = {name: (alert["id"], alert["data"]["state"]) for name, alert in retained.items()}
+    return [
+        f"{name} is {wanted.get(name, 'normal')} but retained is {there.get(name, 'nothing')}"
+        for name in sorted(wanted.keys() | there.keys())
+        if wanted.get(name) != there.get(name)
+    ]
+
+
+def _wrong_conditions(states: dict[str, dict[str, Any]], faults: dict[str, set[str]]) -> list[str]:
+    """Alarms that are active without a fault, or the other way round."""
+    found = []
+    for asset, kinds in faults.items():
+        for kind, what in (("range", "temperature.quality"), ("shift", "baseline")):
+            name = f"{asset}.{what}"
+            active = states.get(name, {"active": False})["active"]
+            if active != (kind in kinds):
+                found.append(f"{name} is {'' if active else 'not '}active at the end")
+    return found

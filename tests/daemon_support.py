@@ -1,0 +1,275 @@
+"""What tests of the whole daemon need: configs, a model, the daemon in process or as a child."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import orjson
+import yaml
+from support import ROOT, find_free_port
+
+from edge_agent.daemon import Daemon, load_config
+from edge_agent.inference import InputSpec, Recipe, learn
+from edge_agent.records import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from sink_support import Subscriber
+
+    from edge_agent.records import Columns
+
+WAIT_S = 20.0
+STEP_MS = 100
+LENGTH = 8
+PLACE = "edge/enterprise/site/area/line"
+STATUS = "edge/_svc/gateway/status"
+
+BASE: dict[str, Any] = {
+    "models_dir": "models",
+    "store": {"path": "store.db"},
+    "http": {"port": 0},
+    "tuning": {"drain_deadline": "3s", "score_interval": "0s"},
+    "sources": {
+        "plant": {
+            "type": "mqtt",
+            "subscribe": [
+                {"topic": "plant/{asset}", "template": "pump", "payload": {"time": "ts"}}
+            ],
+        }
+    },
+    "sinks": {"bus": {"type": "mqtt"}},
+    "templates": {
+        "pump": {
+            "signals": {"flow": {}, "pressure": {}, "temp": {"valid": [0, 100]}},
+            "quality_alarm": {"off_delay": "300ms"},
+            "models": [{"bundle": "watch", "lateness": "200ms", "alarm": {"off_delay": "300ms"}}],
+        }
+    },
+    "assets": {"P-{1..2}": {"template": "pump"}},
+}
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy with changes: dicts are merged, None takes a key away, all else replaces it."""
+    result = copy.deepcopy(base)
+    for key, value in changes.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def write_bundle(folder: Path, assets: Iterable[str] = ("P-1", "P-2"), *, version: int = 1) -> None:
+    """A baseline of flow 10 +- 0.1 and pressure 4 +- 0.1; another version has another spread."""
+    numbers = np.random.default_rng(version)
+    rows = {
+        asset: numbers.normal([10, 4], 0.1 * version, (400, 2)).astype(np.float32)
+        for asset in assets
+    }
+    inputs = (InputSpec("flow"), InputSpec("pressure"))
+    recipe = Recipe(folder.name, inputs, step_s=STEP_MS / 1000, length=LENGTH, hop=1)
+    learn(rows, recipe, now_us=version * 1_000_000).write(folder)
+
+
+class Site:
+    """A folder with a config, which may be changed, and the models it names."""
+
+    def __init__(self, folder: Path, broker_url: str, **changes: Any) -> None:
+        self.folder = folder
+        self.path = folder / "edge-agent.yaml"
+        url = {"url": broker_url}
+        places = {
+            "models_dir": str(folder / "models"),
+            "store": {"path": str(folder / "store.db")},
+            "sources": {"plant": url},
+            "sinks": {"bus": url},
+        }
+        self.config = merged(merged(BASE, places), changes)
+        write_bundle(folder / "models" / "watch")
+        self.change()
+
+    def change(self, **changes: Any) -> None:
+        """Write the config with these changes."""
+        self.config = merged(self.config, changes)
+        self.path.write_text(yaml.safe_dump(self.config))
+
+    def daemon(self) -> Running:
+        """A daemon in this process, not yet started."""
+        return Running(self.path)
+
+
+class Running:
+    """The daemon on this event loop; entered when it is ready, and stopped at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.daemon = Daemon(load_config(path), path=path)
+        self.took_s = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        ready = asyncio.Event()
+        self._task = asyncio.create_task(self.daemon.run(on_ready=ready))
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait({self._task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if self._task.done():
+            await self._task
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """As SIGTERM does."""
+        task, self._task = self._task, None
+        if task is not None:
+            begin = time.monotonic()
+            self.daemon.stop()
+            await task
+            self.took_s = time.monotonic() - begin
+
+    @property
+    def url(self) -> str:
+        """Where its HTTP server is."""
+        return f"http://127.0.0.1:{self.daemon.http.port}"
+
+    def states(self) -> dict[str, str]:
+        """State by alarm id."""
+        return {alarm.alarm_id: str(alarm.state) for alarm in self.daemon.alarms.all()}
+
+    def windows(self, model: str = "watch", outcome: str = "scored") -> int:
+        """How many windows had that outcome."""
+        return int(self.daemon.metrics.windows.labels(model, outcome)._value.get())
+
+    def up(self) -> bool:
+        """Whether every source and sink is connected."""
+        links = [*self.daemon.sources.values(), *self.daemon.outlet.sinks.values()]
+        return all(one.link.state == "up" for one in links)
+
+    def values(self, asset: str, rows: Iterable[tuple[int, dict[str, float]]]) -> Columns:
+        """Rows (time in ms, value by signal) as a source would decode them."""
+        signals = self.daemon.plant.assets[asset].signals
+        cells = [
+            (signals[name].index, ts * 1000, value)
+            for ts, row in rows
+            for name, value in row.items()
+        ]
+        index, time_us, value = zip(*cells, strict=True)
+        return columns(index, time_us, value)
+
+
+async def until(
+    done: Callable[[], object], what: str = "condition", wait_s: float = WAIT_S
+) -> None:
+    """Poll `done`; the daemon works meanwhile."""
+    deadline = time.monotonic() + wait_s
+    while not done():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {wait_s:g} s")
+        await asyncio.sleep(0.02)
+
+
+def healthy(temp: float = 50.0, flow: float = 10.0) -> dict[str, float]:
+    """A row of a pump; another flow is a fault, another temperature may be out of range."""
+    return {"flow": flow, "pressure": 4.0, "temp": temp}
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Feed:
+    """Publishes rows on the model's grid, whose times go on from one call to the next."""
+
+    def __init__(self, bus: Subscriber, begin_ms: int | None = None) -> None:
+        self._bus = bus
+        self._next_ms: dict[str, int] = {}
+        begin_ms = now_ms() - 60_000 if begin_ms is None else begin_ms
+        self._begin_ms = begin_ms // STEP_MS * STEP_MS
+        self.sent: dict[str, int] = {}
+
+    def send(self, asset: str, n: int = 1, **row: float) -> None:
+        """Publish `n` rows of an asset."""
+        for _ in range(n):
+            ts = self._next_ms.get(asset, self._begin_ms)
+            self._next_ms[asset] = ts + STEP_MS
+            self.sent[asset] = self.sent.get(asset, 0) + 1
+            self._bus.publish(f"plant/{asset}", orjson.dumps({"ts": ts, **healthy(**row)}))
+
+
+class NotifySocket:
+    """Stands in for systemd: receives what the daemon notifies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.path))
+        self._socket.setblocking(False)  # noqa: FBT003
+        self._heard: list[str] = []
+
+    def heard(self) -> list[str]:
+        """Everything so far, one assignment each."""
+        while True:
+            try:
+                self._heard += self._socket.recv(4096).decode().splitlines()
+            except BlockingIOError:
+                return self._heard
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Child:
+    """`edge-agent run` as a process of its own."""
+
+    def __init__(self, path: Path, **environment: str) -> None:
+        command = [sys.executable, "-m", "edge_agent", "run", "-c", str(path)]
+        kept = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        self.begin_s = time.monotonic()
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=kept, cwd=path.parent
+        )
+
+    def stop(self, timeout_s: float = 30.0) -> tuple[int, float, str]:
+        """SIGTERM; exit code, seconds, and what it wrote to stderr."""
+        begin = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        return self.ended(timeout_s, begin)
+
+    def ended(
+        self, timeout_s: float = 30.0, begin_s: float | None = None
+    ) -> tuple[int, float, str]:
+        """Wait for its end; exit code, seconds, and what it wrote to stderr."""
+        begin_s = self.begin_s if begin_s is None else begin_s
+        try:
+            _, text = self.process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            _, text = self.process.communicate()
+            raise AssertionError(f"not ended within {timeout_s:g} s:\n{text}") from None
+        return self.process.returncode, time.monotonic() - begin_s, text
+
+    def kill(self) -> None:
+        """As SIGKILL; safe when it has ended."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+def unused_url() -> str:
+    """Of a broker that is not there."""
+    return f"mqtt://127.0.0.1:{find_free_port()}"
