@@ -31,7 +31,7 @@ from edge_agent.config.schema import Duration, Gateway
 from edge_agent.config.types import Name, Secret
 from edge_agent.errors import ConnectError
 from edge_agent.records import LinkState
-from edge_agent.sinks import MqttSinkConfig
+from edge_agent.sinks import DeliveryError, MqttSinkConfig
 from edge_agent.sinks._tls import Tls
 from edge_agent.sinks.mqtt import MqttSink, probe
 
@@ -427,24 +427,27 @@ async def test_a_quiet_connection_stays(
     assert not [one for one in caplog.records if one.levelname == "WARNING"]
 
 
-async def test_a_broker_that_never_confirms_is_given_up(metrics: Metrics) -> None:
-    """It answers CONNECT and every ping: only the missing PUBACK tells."""
+async def test_a_broker_that_confirms_no_more_is_given_up(metrics: Metrics) -> None:
+    """It answers CONNECT, the status and every ping: only the missing PUBACK tells."""
     said: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
-                kind, _ = await read_packet(reader)
+                kind, rest = await read_packet(reader)
                 said.append(kind)
-                writer.write({CONNECT: CONNACK, PINGREQ: PINGRESP}.get(kind, b""))
+                status = puback(rest) if kind == PUBLISH_QOS_1_RETAINED else b""
+                writer.write({CONNECT: CONNACK, PINGREQ: PINGRESP}.get(kind, status))
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     sink = make_sink(metrics, MqttSinkConfig(f"mqtt://127.0.0.1:{port}", keepalive=Duration(1)))
     await sink.start()
+    await eventually(lambda: sink.link.state is LinkState.UP, "up")
+    with pytest.raises(DeliveryError, match="not confirmed in time"):
+        await sink.deliver(event())
     await eventually(lambda: said.count(CONNECT) == 2, "connected anew")
-    assert "not confirmed in time" in sink.link.detail
     await sink.stop()
     server.close()
 
@@ -455,12 +458,12 @@ async def test_several_packets_in_one_tls_record_are_all_read(
     """The socket is not readable again after the first: the rest is in the TLS layer already."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates.server, certificates.server_key)
-    body = command("1", duration_s=1)
+    body = command("00", duration_s=1)
     topic = (COMMAND + "shelve").encode()
     length = 2 + len(topic) + 1 + len(body)
     head = bytes((PUBLISH, length % 128 | 128, length // 128, 0, len(topic)))
     commands = [
-        head + topic + b"\0" + body.replace(b'"1"', b'"%d"' % number) for number in range(1, 6)
+        head + topic + b"\0" + body.replace(b'"00"', b'"%d"' % number) for number in range(10, 50)
     ]
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -470,10 +473,9 @@ async def test_several_packets_in_one_tls_record_are_all_read(
                 if kind == CONNECT:
                     writer.write(CONNACK)
                 elif kind == SUBSCRIBE:
-                    writer.write(b"\x90\x05" + rest[:2] + b"\0\1\1" + b"".join(commands))
+                    writer.write(b"\x90\x05" + rest[:2] + b"\0\1\1")
                 elif kind == PUBLISH_QOS_1_RETAINED:
-                    size = int.from_bytes(rest[:2], "big")
-                    writer.write(b"\x40\x02" + rest[2 + size : 4 + size])
+                    writer.write(puback(rest) + b"".join(commands))
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
@@ -483,16 +485,22 @@ async def test_several_packets_in_one_tls_record_are_all_read(
     taken: list[str] = []
     sink.on_command = lambda one: taken.append(one.id)
     await sink.start()
-    await eventually(lambda: len(taken) == 5, "five commands")
+    await eventually(lambda: len(taken) == 40, "all commands")
     await sink.stop()
     server.close()
-    assert taken == ["1", "2", "3", "4", "5"]
+    assert taken == [str(number) for number in range(10, 50)]
 
 
 CONNECT, PUBLISH, SUBSCRIBE, PINGREQ = 0x10, 0x30, 0x82, 0xC0
 PUBLISH_QOS_1_RETAINED = 0x33
 CONNACK = b"\x20\x03\0\0\0"
 PINGRESP = b"\xd0\0"
+
+
+def puback(publish: bytes) -> bytes:
+    """The confirmation of a PUBLISH of QoS 1, given without its fixed header."""
+    size = int.from_bytes(publish[:2], "big")
+    return b"\x40\x02" + publish[2 + size : 4 + size]
 
 
 async def read_packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
