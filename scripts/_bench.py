@@ -12,10 +12,10 @@ from _bench_peers import SIGNALS, free_port, payloads
 from edge_agent.daemon import Replay, load_config
 from edge_agent.inference import InputSpec, Recipe, learn
 from edge_agent.signals import Intake
-from edge_agent.sources._mqtt_decode import Decoder
-from edge_agent.sources._mqtt_frames import FrameCutter
-from edge_agent.sources._mqtt_routes import Routes
-from edge_agent.sources._refusals import Refusals
+from edge_agent.sources.mqtt._decode import Decoder
+from edge_agent.sources.mqtt._frames import FrameCutter
+from edge_agent.sources.mqtt._refusals import Refusals
+from edge_agent.sources.mqtt._routes import Routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -30,11 +30,12 @@ from edge_agent.config import schema
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConnectError
 from edge_agent.records import LinkState
-from edge_agent.sources import _mqtt_session, mqtt
-from edge_agent.sources._mqtt_config import Protocol
-from edge_agent.sources._paho import Client
-from edge_agent.sources._payload_spec import Format, Payload
+from edge_agent.sources import mqtt
 from edge_agent.sources.mqtt import Tls, probe
+from edge_agent.sources.mqtt import _session as _mqtt_session
+from edge_agent.sources.mqtt._config import Protocol
+from edge_agent.sources.mqtt._paho import Client
+from edge_agent.sources.mqtt._payload_spec import Format, Payload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -55,7 +56,7 @@ def doc(value: float, n: int = 0) -> bytes:
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reconnect at once, nearly: the waiting itself has a test of its own."""
-    monkeypatch.setattr(mqtt, "backoff_s", lambda _attempt: 0.05)
+    monkeypatch.setattr(mqtt._source, "backoff_s", lambda _attempt: 0.05)
 
 
 @pytest.fixture
@@ -214,7 +215,9 @@ async def amqtt_url() -> AsyncIterator[str]:
 async def test_a_broker_without_mqtt_5_gets_3_1_1(
     amqtt_url: str, make_publisher: Callable[..., Publisher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt, "FIRST_TRY_TIMEOUT_S", 0.3)  # it hangs over a CONNECT of MQTT 5
+    monkeypatch.setattr(
+        mqtt._source, "FIRST_TRY_TIMEOUT_S", 0.3
+    )  # it hangs over a CONNECT of MQTT 5
     async with Rig(mqtt_config(amqtt_url)) as rig:
         await rig.up()
         assert rig.source.link.detail == "MQTT 3.1.1"

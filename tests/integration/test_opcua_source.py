@@ -18,9 +18,6 @@ from edge_agent.records import (
     BAD_SENSOR_FAILURE,
     LinkState,
 )
-from edge_agent.sources._opcua_connect import connect
-from edge_agent.sources._opcua_nodes import node_id
-from edge_agent.sources._opcua_subscribe import Item, Subscriptions
 from edge_agent.sources.opcua import (
     OpcUaSourceConfig,
     Security,
@@ -28,6 +25,9 @@ from edge_agent.sources.opcua import (
     SecurityPolicy,
     probe,
 )
+from edge_agent.sources.opcua._connect import connect
+from edge_agent.sources.opcua._nodes import node_id
+from edge_agent.sources.opcua._subscribe import Item, Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,9 +10,9 @@ from mqtt_support import mqtt_config, subscription
 from edge_agent import config as loader
 from edge_agent.config.types import Secret
 from edge_agent.sources import SOURCES
-from edge_agent.sources._mqtt_config import Protocol
-from edge_agent.sources._payload_spec import Format, Payload
 from edge_agent.sources.mqtt import MqttSourceConfig, Tls, backoff_s, filters, versions
+from edge_agent.sources.mqtt._config import Protocol
+from edge_agent.sources.mqtt._payload_spec import Format, Payload
 
 if TYPE_CHECKING:
     from pathlib import Path

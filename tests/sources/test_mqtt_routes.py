@@ -12,12 +12,13 @@ from support import ListIntake
 from edge_agent.config import schema
 from edge_agent.ops.metrics import Metrics
 from edge_agent.records import UNCERTAIN
-from edge_agent.sources import _mqtt_routes, _refusals
-from edge_agent.sources._mqtt_decode import Decoder
-from edge_agent.sources._mqtt_frames import Messages
-from edge_agent.sources._mqtt_routes import Routes
-from edge_agent.sources._payload_spec import Format, Payload
-from edge_agent.sources._refusals import Refusals
+from edge_agent.sources.mqtt import _refusals
+from edge_agent.sources.mqtt import _routes as _mqtt_routes
+from edge_agent.sources.mqtt._decode import Decoder
+from edge_agent.sources.mqtt._frames import Messages
+from edge_agent.sources.mqtt._payload_spec import Format, Payload
+from edge_agent.sources.mqtt._refusals import Refusals
+from edge_agent.sources.mqtt._routes import Routes
 
 if TYPE_CHECKING:
     from edge_agent.config.plant import Plant

@@ -12,8 +12,8 @@ from edge_agent.config import schema
 from edge_agent.config.plant import Plant
 from edge_agent.ops.metrics import Metrics
 from edge_agent.records import BAD_NO_COMMUNICATION, BAD_NO_DATA, BAD_SENSOR_FAILURE, UNCERTAIN
-from edge_agent.sources._opcua_decode import NOTHING, NUMBER, OTHER, Notification, Rows, Samples
-from edge_agent.sources._opcua_feed import Feed
+from edge_agent.sources.opcua._decode import NOTHING, NUMBER, OTHER, Notification, Rows, Samples
+from edge_agent.sources.opcua._feed import Feed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

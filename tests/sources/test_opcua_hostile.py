@@ -14,10 +14,10 @@ from support import find_free_port
 
 from edge_agent.errors import ConnectError
 from edge_agent.records import LinkState
-from edge_agent.sources import _opcua_wire as wire
-from edge_agent.sources._opcua_decode import Notification
-from edge_agent.sources._opcua_session import Session
+from edge_agent.sources.opcua import _wire as wire
 from edge_agent.sources.opcua import probe
+from edge_agent.sources.opcua._decode import Notification
+from edge_agent.sources.opcua._session import Session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

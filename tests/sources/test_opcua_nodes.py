@@ -9,7 +9,7 @@ from asyncua import ua
 
 from edge_agent.config import schema
 from edge_agent.config.plant import Plant
-from edge_agent.sources._opcua_nodes import address_of, node_id
+from edge_agent.sources.opcua._nodes import address_of, node_id
 
 NAMESPACES = ["http://opcfoundation.org/UA/", "urn:server", "urn:plant"]
 

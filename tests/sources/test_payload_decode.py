@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from edge_agent.errors import DecodeError
 from edge_agent.records import BAD, GOOD, UNCERTAIN
-from edge_agent.sources._payload import FORMATS, MAX_REFUSED, decode
-from edge_agent.sources._payload_spec import (
+from edge_agent.sources.mqtt._payload import FORMATS, MAX_REFUSED, decode
+from edge_agent.sources.mqtt._payload_spec import (
     ByteOrder,
     Format,
     Payload,
@@ -24,8 +24,8 @@ from edge_agent.sources._payload_spec import (
     TimeUnit,
     Wanted,
 )
-from edge_agent.sources._payload_time import MAX_TIME_US, MIN_TIME_US, time_us, times_us
-from edge_agent.sources._readings import Readings
+from edge_agent.sources.mqtt._payload_time import MAX_TIME_US, MIN_TIME_US, time_us, times_us
+from edge_agent.sources.mqtt._readings import Readings
 
 ARRIVAL_US = 1_767_225_600_000_000
 TS_US = 1_767_000_000_123_000

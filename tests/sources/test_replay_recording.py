@@ -19,10 +19,10 @@ from edge_agent.config.schema import Asset, Config, Kind, Signal, Template
 from edge_agent.config.types import Name
 from edge_agent.errors import EdgeAgentError
 from edge_agent.records import BAD, BAD_NO_DATA, GOOD, UNCERTAIN
-from edge_agent.sources import _recording
-from edge_agent.sources._cells import numbers, time_parser
-from edge_agent.sources._csv import sniff_separator
-from edge_agent.sources.replay import Blank, QualityCodes, Recording, ReplayConfig
+from edge_agent.sources.replay import Recording, ReplayConfig, _recording
+from edge_agent.sources.replay._cells import numbers, time_parser
+from edge_agent.sources.replay._csv import sniff_separator
+from edge_agent.sources.replay._source import Blank, QualityCodes
 
 if TYPE_CHECKING:
     from edge_agent.records import Columns

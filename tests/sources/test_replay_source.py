@@ -16,7 +16,8 @@ from edge_agent.errors import EdgeAgentError
 from edge_agent.records import LinkState
 from edge_agent.signals import Intake
 from edge_agent.sources import SOURCES
-from edge_agent.sources.replay import ReplayConfig, ReplaySource, _Pace, probe
+from edge_agent.sources.replay import ReplayConfig, ReplaySource, probe
+from edge_agent.sources.replay._source import _Pace
 
 if TYPE_CHECKING:
     from pathlib import Path

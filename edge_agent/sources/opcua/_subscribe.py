@@ -12,14 +12,14 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
-from edge_agent.sources import _opcua_wire as wire
-from edge_agent.sources._opcua_explain import explained
+from edge_agent.sources.opcua import _wire as wire
+from edge_agent.sources.opcua._explain import explained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_agent.sources._opcua_connect import Connection
-    from edge_agent.sources.opcua import OpcUaSourceConfig
+    from edge_agent.sources.opcua._connect import Connection
+    from edge_agent.sources.opcua._source import OpcUaSourceConfig
 
 _CODES: Final = StatusCodes
 _TOO_LARGE: Final = frozenset(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.errors import DecodeError
-from edge_agent.sources._payload_spec import TimeUnit
+from edge_agent.sources.mqtt._payload_spec import TimeUnit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

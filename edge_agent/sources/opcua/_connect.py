@@ -18,10 +18,10 @@ from asyncua.crypto import security_policies
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 
-from edge_agent.sources import _opcua_wire as wire
-from edge_agent.sources._opcua_errors import RefusedError
-from edge_agent.sources._opcua_explain import explained
-from edge_agent.sources._opcua_trust import (
+from edge_agent.sources.opcua import _wire as wire
+from edge_agent.sources.opcua._errors import RefusedError
+from edge_agent.sources.opcua._explain import explained
+from edge_agent.sources.opcua._trust import (
     application_uri,
     check_pinned,
     check_trusted,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     from edge_agent.config.types import Secret
-    from edge_agent.sources.opcua import OpcUaSourceConfig
+    from edge_agent.sources.opcua._source import OpcUaSourceConfig
 
 _POLICIES: Final[Mapping[str, Any]] = {
     "Basic256Sha256": security_policies.SecurityPolicyBasic256Sha256,

@@ -15,8 +15,8 @@ from edge_agent.config.schema import Duration, Gateway
 from edge_agent.config.types import Between, Secret
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.records import Link, LinkState
-from edge_agent.sources._opcua_errors import RefusedError
-from edge_agent.sources._opcua_feed import Feed
+from edge_agent.sources.opcua._errors import RefusedError
+from edge_agent.sources.opcua._feed import Feed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,7 +211,7 @@ class OpcUaSource:
 
     async def _run(self) -> None:
         # The library costs 40 MB and half a second, which a plant without OPC UA need not pay.
-        from edge_agent.sources._opcua_session import Session  # noqa: PLC0415
+        from edge_agent.sources.opcua._session import Session  # noqa: PLC0415
 
         self._add_signals()
         while True:
@@ -282,7 +282,7 @@ class OpcUaSource:
 
 async def probe(config: OpcUaSourceConfig) -> None:
     """Connect, log in and leave again; ConnectError says what stands in the way."""
-    from edge_agent.sources._opcua_connect import connect  # noqa: PLC0415 (as in OpcUaSource)
+    from edge_agent.sources.opcua._connect import connect  # noqa: PLC0415 (as in OpcUaSource)
 
     connection = await connect(config, Gateway().id)
     await connection.close()

@@ -11,8 +11,8 @@ import numpy as np
 from edge_agent.config.schema import Kind
 from edge_agent.errors import EdgeAgentError
 from edge_agent.records import BAD, BAD_NO_DATA, GOOD, Columns
-from edge_agent.sources._cells import numbers, qualities, times
-from edge_agent.sources._csv import find_column
+from edge_agent.sources.replay._cells import numbers, qualities, times
+from edge_agent.sources.replay._csv import find_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.config.plant import Plant, PlantAsset
-    from edge_agent.sources._csv import Chunk, Reject, Table
-    from edge_agent.sources.replay import ReplayConfig
+    from edge_agent.sources.replay._csv import Chunk, Reject, Table
+    from edge_agent.sources.replay._source import ReplayConfig
 
 _NOWHERE: Final = -1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

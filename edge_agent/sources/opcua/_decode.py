@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.errors import DecodeError
-from edge_agent.sources._opcua_skip import (
+from edge_agent.sources.opcua._skip import (
     data_value_tail,
     read_length,
     skip_array,

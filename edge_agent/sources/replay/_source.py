@@ -16,8 +16,8 @@ from edge_agent.clock import US_PER_S
 from edge_agent.config.types import Between, Name
 from edge_agent.errors import EdgeAgentError
 from edge_agent.records import Columns, Link, LinkState
-from edge_agent.sources._csv import open_table
-from edge_agent.sources._recording import Recording, find_files, take
+from edge_agent.sources.replay._csv import open_table
+from edge_agent.sources.replay._recording import Recording, find_files, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge_agent.errors import ConnectError
-from edge_agent.sources._mqtt_config import Protocol
-from edge_agent.sources._mqtt_frames import FrameCutter
-from edge_agent.sources._paho import Client, open_socket
+from edge_agent.sources.mqtt._config import Protocol
+from edge_agent.sources.mqtt._frames import FrameCutter
+from edge_agent.sources.mqtt._paho import Client, open_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge_agent.clock import Clock
-    from edge_agent.sources._mqtt_config import MqttSourceConfig, Tls
-    from edge_agent.sources._mqtt_frames import Messages
+    from edge_agent.sources.mqtt._config import MqttSourceConfig, Tls
+    from edge_agent.sources.mqtt._frames import Messages
 
 CONNECT_TIMEOUT_S: Final = 10.0
 FIRST_TRY_TIMEOUT_S: Final = 5.0  # where another version is tried next: old brokers may just hang

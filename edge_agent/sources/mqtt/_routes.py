@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.config.plant import fill
 from edge_agent.config.schema import Kind
 from edge_agent.errors import ConfigError, DecodeError
-from edge_agent.sources._mqtt_columns import Batch, batch_key, make_batch
-from edge_agent.sources._payload_spec import Payload, Target, Wanted
-from edge_agent.sources._topics import Pattern, is_safe_name
+from edge_agent.sources.mqtt._columns import Batch, batch_key, make_batch
+from edge_agent.sources.mqtt._payload_spec import Payload, Target, Wanted
+from edge_agent.sources.mqtt._topics import Pattern, is_safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from edge_agent.config.plant import Plant, PlantAsset
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.sources._mqtt_config import Subscription
-    from edge_agent.sources._refusals import Refusals
+    from edge_agent.sources.mqtt._config import Subscription
+    from edge_agent.sources.mqtt._refusals import Refusals
 
 MAX_ROUTES: Final = 200_000
 MAX_IGNORED: Final = 10_000

@@ -18,8 +18,8 @@ import orjson
 
 from edge_agent.errors import DecodeError
 from edge_agent.records import GOOD, Columns
-from edge_agent.sources._payload_spec import Format, Payload, Target
-from edge_agent.sources._payload_time import times_us
+from edge_agent.sources.mqtt._payload_spec import Format, Payload, Target
+from edge_agent.sources.mqtt._payload_time import times_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,7 +17,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 if TYPE_CHECKING:
-    from edge_agent.sources._mqtt_frames import FrameCutter, Messages
+    from edge_agent.sources.mqtt._frames import FrameCutter, Messages
 
 READ_BYTES: Final = 1 << 18
 _PUBACK: Final = 0x40

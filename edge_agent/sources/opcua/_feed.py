@@ -10,7 +10,7 @@ import numpy as np
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind
 from edge_agent.records import BAD, BAD_NO_COMMUNICATION, BAD_NO_DATA, Columns, WaveBlock
-from edge_agent.sources._opcua_decode import NOTHING, NUMBER, OTHER, Rows
+from edge_agent.sources.opcua._decode import NOTHING, NUMBER, OTHER, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_agent.config.plant import PlantSignal
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Intake
-    from edge_agent.sources._opcua_decode import Notification, Samples
+    from edge_agent.sources.opcua._decode import Notification, Samples
 
 # Part 4, 7.39: InfoType DataValue with the Overflow bit: the server's queue has lost values.
 _OVERFLOW: Final = 0x0480

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_agent.records import columns
-from edge_agent.sources._mqtt_columns import UNFIT, Batch
-from edge_agent.sources._payload import decode
-from edge_agent.sources._readings import Readings
+from edge_agent.sources.mqtt._columns import UNFIT, Batch
+from edge_agent.sources.mqtt._payload import decode
+from edge_agent.sources.mqtt._readings import Readings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
     from edge_agent.records import Columns, Intake
-    from edge_agent.sources._mqtt_frames import Messages
-    from edge_agent.sources._mqtt_routes import Route, Routes
-    from edge_agent.sources._refusals import Refusals
+    from edge_agent.sources.mqtt._frames import Messages
+    from edge_agent.sources.mqtt._refusals import Refusals
+    from edge_agent.sources.mqtt._routes import Route, Routes
 
     # topic, payload, whether it was retained
     Careful = list[tuple[bytes, bytes, bool]]

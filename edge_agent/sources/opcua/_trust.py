@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from edge_agent.sources._opcua_errors import RefusedError
+from edge_agent.sources.opcua._errors import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

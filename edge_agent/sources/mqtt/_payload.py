@@ -13,8 +13,8 @@ import numpy as np
 import orjson
 
 from edge_agent.errors import DecodeError
-from edge_agent.sources._payload_spec import Format, Payload, Target, Wanted
-from edge_agent.sources._readings import Readings, stamp, unwrap
+from edge_agent.sources.mqtt._payload_spec import Format, Payload, Target, Wanted
+from edge_agent.sources.mqtt._readings import Readings, stamp, unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from edge_agent.config.schema import Duration, Size
 from edge_agent.config.types import Between, Secret
 from edge_agent.errors import ConfigError
-from edge_agent.sources._payload_spec import Format, Payload
-from edge_agent.sources._topics import Pattern, compile_pattern, unknown_names
+from edge_agent.sources.mqtt._payload_spec import Format, Payload
+from edge_agent.sources.mqtt._topics import Pattern, compile_pattern, unknown_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,23 +16,23 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.records import Link, LinkState
-from edge_agent.sources._mqtt_config import (
+from edge_agent.sources.mqtt._config import (
     MqttSourceConfig,
     Protocol,
     Subscription,
     Tls,
 )
-from edge_agent.sources._mqtt_decode import Decoder
-from edge_agent.sources._mqtt_routes import Routes
-from edge_agent.sources._mqtt_session import (
+from edge_agent.sources.mqtt._decode import Decoder
+from edge_agent.sources.mqtt._payload_spec import Payload
+from edge_agent.sources.mqtt._refusals import Refusals
+from edge_agent.sources.mqtt._routes import Routes
+from edge_agent.sources.mqtt._session import (
     CONNECT_TIMEOUT_S,
     FIRST_TRY_TIMEOUT_S,
     Session,
     VersionError,
     make_client,
 )
-from edge_agent.sources._payload_spec import Payload
-from edge_agent.sources._refusals import Refusals
 
 if TYPE_CHECKING:
     from edge_agent.clock import Clock
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Gateway
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Intake
-    from edge_agent.sources._mqtt_frames import Messages
+    from edge_agent.sources.mqtt._frames import Messages
 
 __all__ = ["MqttSource", "MqttSourceConfig", "Payload", "Subscription", "Tls", "probe"]
 

@@ -14,16 +14,16 @@ import numpy as np
 from edge_agent.errors import EdgeAgentError
 from edge_agent.records import Columns
 from edge_agent.records import columns as make_columns
-from edge_agent.sources._cells import time_parser
-from edge_agent.sources._csv import open_table, read_chunk
-from edge_agent.sources._places import Decoder, Places, Rows, make_plan
+from edge_agent.sources.replay._cells import time_parser
+from edge_agent.sources.replay._csv import open_table, read_chunk
+from edge_agent.sources.replay._places import Decoder, Places, Rows, make_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from edge_agent.config.plant import Plant
-    from edge_agent.sources._csv import Table
-    from edge_agent.sources.replay import ReplayConfig
+    from edge_agent.sources.replay._csv import Table
+    from edge_agent.sources.replay._source import ReplayConfig
 
 BLOCK_VALUES: Final = 4096
 MAX_FILES: Final = 512  # all are open at once, and a process may open 1024

@@ -10,8 +10,8 @@ import numpy as np
 
 from edge_agent.errors import DecodeError
 from edge_agent.records import BAD, GOOD, SEVERITY_SHIFT, UNCERTAIN, WaveBlock
-from edge_agent.sources._payload_spec import Payload, Target, Wanted
-from edge_agent.sources._payload_time import time_us
+from edge_agent.sources.mqtt._payload_spec import Payload, Target, Wanted
+from edge_agent.sources.mqtt._payload_time import time_us
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,22 +17,22 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 
 from edge_agent.errors import DecodeError
 from edge_agent.records import BAD_NODE_ID_UNKNOWN
-from edge_agent.sources import _opcua_wire as wire
-from edge_agent.sources._opcua_connect import connect
-from edge_agent.sources._opcua_decode import decode_publish_response
-from edge_agent.sources._opcua_errors import LostError
-from edge_agent.sources._opcua_explain import explained, status_name
-from edge_agent.sources._opcua_nodes import address_of, node_id
-from edge_agent.sources._opcua_subscribe import Item, Subscriptions
+from edge_agent.sources.opcua import _wire as wire
+from edge_agent.sources.opcua._connect import connect
+from edge_agent.sources.opcua._decode import decode_publish_response
+from edge_agent.sources.opcua._errors import LostError
+from edge_agent.sources.opcua._explain import explained, status_name
+from edge_agent.sources.opcua._nodes import address_of, node_id
+from edge_agent.sources.opcua._subscribe import Item, Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge_agent.clock import Clock
-    from edge_agent.sources._opcua_connect import Connection
-    from edge_agent.sources._opcua_decode import Notification
-    from edge_agent.sources._opcua_feed import Feed
-    from edge_agent.sources.opcua import OpcUaSourceConfig
+    from edge_agent.sources.opcua._connect import Connection
+    from edge_agent.sources.opcua._decode import Notification
+    from edge_agent.sources.opcua._feed import Feed
+    from edge_agent.sources.opcua._source import OpcUaSourceConfig
 
 # Part 4, 5.14.5: the server can only speak in answer to a request, so some must always wait there.
 _PUBLISH_REQUESTS: Final = 3

@@ -1,0 +1,27 @@
+"""Source `mqtt`: subscribes at a broker and decodes what it sends into columns."""
+
+from edge_agent.sources.mqtt._source import (
+    MqttSource,
+    MqttSourceConfig,
+    Payload,
+    Subscription,
+    Tls,
+    backoff_s,
+    client_id,
+    filters,
+    probe,
+    versions,
+)
+
+__all__ = [
+    "MqttSource",
+    "MqttSourceConfig",
+    "Payload",
+    "Subscription",
+    "Tls",
+    "backoff_s",
+    "client_id",
+    "filters",
+    "probe",
+    "versions",
+]
