@@ -1,0 +1,291 @@
+"""SIGHUP: only what changed is exchanged, and a config or model that is wrong changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from daemon_support import LENGTH, PLACE, STEP_MS, Feed, Site, until, write_bundle
+from sink_support import Subscriber
+
+from edge_agent.records import LinkState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from support import Mosquitto
+
+    from edge_agent.daemon import Daemon
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def bus(broker: Mosquitto) -> AsyncIterator[Subscriber]:
+    subscriber = await Subscriber(broker.port).ready()
+    yield subscriber
+    await asyncio.to_thread(subscriber.stop)
+
+
+def reloads(daemon: Daemon, outcome: str) -> float:
+    return float(daemon.metrics.config_reloads.labels(outcome)._value.get())
+
+
+def scored(bus: Subscriber, asset: str) -> list[int]:
+    """Times (ms) of the windows whose scores came over the bus."""
+    return [orjson.loads(b)["ts"] for b in bus.bodies(f"/{asset}/_pdm/score/watch")]
+
+
+def gapless(times: list[int]) -> bool:
+    """Whether every window came, once."""
+    return times == list(range(times[0], times[-1] + 1, STEP_MS))
+
+
+async def test_a_changed_limit_holds_from_the_next_window_on(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    """Not one window is lost by it: those that are half full go on."""
+    site = Site(tmp_path, broker.url)
+    feed = Feed(bus)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        feed.send("P-1", 12, flow=10.25)
+        await until(lambda: len(scored(bus, "P-1")) == 5, "windows")
+        assert running.states() == {}
+        rule = {"limit": 0.001, "off_delay": "300ms"}
+        models = [{"bundle": "watch", "lateness": "200ms", "alarm": rule}]
+        site.change(templates={"pump": {"models": models}})
+        await running.daemon.reload()
+        feed.send("P-1", 3, flow=10.25)
+        await until(lambda: running.states() == {"P-1.watch": "unack"}, "raised")
+        await until(lambda: len(scored(bus, "P-1")) == 15 - LENGTH + 1, "every window")
+    assert gapless(scored(bus, "P-1"))
+    assert reloads(running.daemon, "ok") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"templates": {"pump": {"models": [{"bundle": "none"}]}}}, "none"),
+        ({"tuning": {"tick": "soon"}}, "tuning.tick"),
+        ({"store": {"path": "other.db"}}, "store cannot change while running"),
+        ({"http": {"port": 1}}, "http cannot change while running"),
+        ({"alarms": {"texts": "missing.yaml"}}, "missing.yaml"),
+    ],
+    ids=["no such bundle", "no duration", "another store", "another port", "no such texts"],
+)
+async def test_a_config_that_cannot_be_taken_changes_nothing_and_says_so(  # noqa: PLR0917
+    tmp_path: Path,
+    broker: Mosquitto,
+    bus: Subscriber,
+    caplog: pytest.LogCaptureFixture,
+    changes: dict[str, object],
+    said: str,
+) -> None:
+    site = Site(tmp_path, broker.url)
+    feed = Feed(bus)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        feed.send("P-1", 10)
+        await until(lambda: running.windows() == 10 - LENGTH + 1, "windows")
+        before = running.daemon.config
+        site.change(**changes)
+        await running.daemon.reload()
+        assert running.daemon.config is before
+        feed.send("P-1", 10)
+        await until(lambda: running.windows() == 20 - LENGTH + 1, "windows go on")
+        assert running.up()
+    refusals = [one for one in caplog.records if "refused" in one.message]
+    assert len(refusals) == 1
+    assert said in refusals[0].reason
+    assert reloads(running.daemon, "refused") == 1
+
+
+async def test_a_changed_sink_is_exchanged_and_takes_over_what_waits(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber, make_broker: Callable[..., Mosquitto]
+) -> None:
+    """The alarm was raised while the first broker was away."""
+    away = make_broker()
+    away.stop()
+    site = Site(tmp_path, broker.url, sinks={"bus": {"url": away.url}})
+    feed = Feed(bus)
+    async with site.daemon() as running:
+        source = running.daemon.sources["plant"]
+        await until(lambda: source.link.state == LinkState.UP, "source up")
+        feed.send("P-1", 2, temp=200.0)
+        await until(lambda: running.states() == {"P-1.temp.quality": "unack"}, "raised")
+        site.change(sinks={"bus": {"url": broker.url}})
+        await running.daemon.reload()
+        assert running.daemon.sources["plant"] is source, "only the sink was exchanged"
+        await until(lambda: bus.ids("/_pdm/event") == ["P-1.temp.quality:1"], "delivered")
+
+
+async def test_a_sink_that_leaves_the_config_goes_offline(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    site = Site(tmp_path, broker.url, sinks={"lines": {"type": "log"}})
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        site.change(sinks={"bus": None})
+        await running.daemon.reload()
+        assert list(running.daemon.outlet.sinks) == ["lines"]
+        await until(lambda: bus.bodies("/status")[-1:] == [b"offline"], "offline")
+
+
+async def test_new_assets_appear_and_values_on_their_way_are_not_lost(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    site = Site(tmp_path, broker.url)
+    write_bundle(site.folder / "models" / "watch", ["P-1", "P-2", "P-3"])
+    feed = Feed(bus)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        feed.send("P-1", 10)
+        await until(lambda: running.windows() == 10 - LENGTH + 1, "windows")
+        site.change(assets={"P-3": {"template": "pump"}})
+        reloading = asyncio.create_task(running.daemon.reload())
+        for _ in range(10):
+            feed.send("P-1", 2)
+            await asyncio.sleep(0.02)
+        await reloading
+        feed.send("P-3", 20)
+        feed.send("P-1", 20)
+        await until(lambda: len(scored(bus, "P-3")) == 20 - LENGTH + 1, "of the new asset")
+        received = running.daemon.metrics.values_received.labels("plant")._value.get()
+    assert received == 3 * sum(feed.sent.values())
+
+
+async def test_an_alarm_outlives_the_exchange_of_the_plant(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    """It stays as it is while its condition stays, and clears when that goes."""
+    site = Site(tmp_path, broker.url)
+    feed = Feed(bus)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        feed.send("P-1", 2, temp=200.0)
+        await until(lambda: running.states() == {"P-1.temp.quality": "unack"}, "raised")
+        site.change(assets={"P-3": {"template": "pump"}})
+        await running.daemon.reload()
+        feed.send("P-1", 10, temp=200.0)
+        await asyncio.sleep(1.0)
+        assert running.states() == {"P-1.temp.quality": "unack"}
+        feed.send("P-1", 10)
+        await until(lambda: running.states() == {"P-1.temp.quality": "rtn_unack"}, "cleared")
+    wanted = ["P-1.temp.quality:1", "P-1.temp.quality:2"]
+    await until(lambda: bus.ids("/_pdm/event") == wanted, "both events")
+
+
+async def test_alarms_of_an_asset_that_leaves_are_withdrawn(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    """Their retained alerts too, and once: a later start has nothing more to say."""
+    site = Site(tmp_path, broker.url, sources={"plant": {"subscribe": [WITHOUT_DISCOVERY]}})
+    feed = Feed(bus)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        feed.send("P-2", 2, temp=200.0)
+        await until(lambda: running.states() == {"P-2.temp.quality": "unack"}, "raised")
+        site.change(assets={"P-{1..2}": None, "P-1": {"template": "pump"}})
+        await running.daemon.reload()
+        assert running.states() == {}
+        alert = f"{PLACE}/P-2/_pdm/alert/P-2.temp.quality"
+        await until(lambda: bus.bodies(alert)[-1:] == [b""], "emptied")
+    async with site.daemon() as running:
+        await until(running.up, "up again")
+        await asyncio.sleep(0.5)
+        assert running.states() == {}
+    wanted = ["P-2.temp.quality:1", "P-2.temp.quality:2"]
+    await until(lambda: bus.ids("/_pdm/event") == wanted, "both events")
+
+
+WITHOUT_DISCOVERY = {"topic": "plant/{asset}", "payload": {"time": "ts"}}
+
+
+async def test_a_new_version_of_a_model_takes_over_between_two_windows(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    """Values flow all the while: every window is scored once, by one of the two."""
+    site = Site(tmp_path, broker.url)
+    feed = Feed(bus)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        (before,) = running.daemon.models.active
+        reloading = None
+        for number in range(100):
+            feed.send("P-1", flow=10.1)
+            feed.send("P-2", flow=10.1)
+            await asyncio.sleep(0.02)
+            if number == 30:
+                write_bundle(site.folder / "models" / "watch", version=2)
+                reloading = asyncio.create_task(running.daemon.reload())
+        assert reloading is not None
+        await reloading
+        feed.send("P-1", 20, flow=10.1)
+        feed.send("P-2", 20, flow=10.1)
+        (after,) = running.daemon.models.active
+        await until(lambda: running.windows() >= 2 * (120 - LENGTH + 1), "every window")
+    assert after.manifest.version != before.manifest.version
+    for asset in ("P-1", "P-2"):
+        assert len(scored(bus, asset)) == 120 - LENGTH + 1
+        assert gapless(scored(bus, asset))
+
+
+async def test_a_broken_bundle_leaves_the_old_one_at_work_until_it_is_mended(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    site = Site(tmp_path, broker.url)
+    folder = site.folder / "models" / "watch"
+    feed = Feed(bus)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        (before,) = running.daemon.models.active
+        write_bundle(folder, version=2)
+        good = (folder / "model.onnx").read_bytes()
+        (folder / "model.onnx").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        await running.daemon.reload()
+        assert running.daemon.models.active == [before]
+        refused = running.daemon.metrics.model_rejected.labels("watch", "checksum")
+        assert refused._value.get() == 1
+        feed.send("P-1", 20)
+        await until(lambda: running.windows() == 20 - LENGTH + 1, "windows go on")
+        (folder / "model.onnx").write_bytes(good)
+        await running.daemon.reload()
+        (after,) = running.daemon.models.active
+        assert after.manifest.version != before.manifest.version
+
+
+async def test_a_bundle_that_was_broken_at_the_start_is_taken_up_when_it_is_mended(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    site = Site(tmp_path, broker.url)
+    model = site.folder / "models" / "watch" / "model.onnx"
+    good = model.read_bytes()
+    model.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    feed = Feed(bus)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        assert list(running.daemon.models.refused) == ["watch"]
+        assert set(running.daemon.models.without) == {"P-1", "P-2"}
+        model.write_bytes(good)
+        await running.daemon.reload()
+        assert running.daemon.models.refused == {}
+        assert running.daemon.models.without == {}
+        feed.send("P-1", 20)
+        await until(lambda: running.windows() == 20 - LENGTH + 1, "windows")
+
+
+async def test_reloads_that_come_together_are_carried_out_one_by_one(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    site = Site(tmp_path, broker.url)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        site.change(assets={"P-3": {"template": "pump"}})
+        await asyncio.gather(*(running.daemon.reload() for _ in range(3)))
+        await until(running.up, "up again")
+        assert reloads(running.daemon, "ok") == 3
+        assert set(running.daemon.plant.assets) == {"P-1", "P-2", "P-3"}
