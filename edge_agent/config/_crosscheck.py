@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config, Signal, Template
 
 PROVIDERS: Final = ("cpu", "cuda", "tensorrt")
+_FLOOD: Final = "flood"
 LEVELS: Final = ("debug", "info", "warning", "error")
 _BUILT_IN: Final = frozenset({"asset", "line", "signal"})
 # Only what looks like a name: other braces (a GUID, a JSON path) are the address's own.
@@ -147,6 +148,19 @@ def _used(template: Template) -> Iterator[tuple[KeyPath, str]]:
         yield ("learn", "inputs", number), signal
 
 
+def _models(config: Config, notes: Notes) -> None:
+    """An alarm of a model is known by its bundle's name."""
+    for name, template in config.templates.items():
+        bundles = [use.bundle for use in template.models]
+        for number, bundle in enumerate(bundles):
+            path = ("templates", name, "models", number, "bundle")
+            if bundle and bundle in bundles[:number]:
+                hint = "its alarms would have the same ids: copy the bundle under another name"
+                notes.add(path, f"{shown(bundle)} is used twice", hint)
+            if bundle == _FLOOD:
+                notes.add(path, f"{shown(bundle)} is the name of another alarm", "rename it")
+
+
 def _runtime(config: Config, notes: Notes) -> None:
     if not config.runtime.providers:
         notes.add(("runtime", "providers"), "is empty", f"some of: {', '.join(PROVIDERS)}")
@@ -184,6 +198,7 @@ _CHECKS: Final = (
     _sources,
     _valid_ranges,
     _inputs,
+    _models,
     check_assets,
     _runtime,
     _alarms_and_logs,

@@ -56,8 +56,7 @@ class Models:
 
     async def load(self) -> None:
         """Load what the config names and what was learned before; `bind` puts it to work."""
-        names = {use.bundle for t in self._config.templates.values() for use in t.models}
-        for name in sorted(names | set(self._learned_names())):
+        for name in self._wanted():
             await self._load(name)
 
     def bind(self, pipeline: Pipeline, asset: PlantAsset) -> None:
@@ -114,11 +113,20 @@ class Models:
             if new is not old:
                 async with turning:
                     self._loaded[name] = new
-                    pipeline.exchange(old, new)
-        for name in set(self._learned_names()) - set(self._loaded):
+                    self._lost(pipeline.exchange(old, new))
+        missing = [name for name in self._wanted() if name not in self._loaded]
+        for name in missing:
             await self._load(name)
-        self._take_up(pipeline, self._assets)
+        async with turning:
+            for name in missing:
+                self._use_at_last(pipeline, name)
+            self._take_up(pipeline, self._assets)
         await loop.run_in_executor(self._thread, self._registry.trim)
+
+    def _lost(self, reasons: dict[str, str]) -> None:
+        self.without |= reasons
+        for asset, reason in reasons.items():
+            log.error("asset lacks a model", extra={"asset": asset, "reason": reason})
 
     def show(self) -> None:
         """Say again which models are at work."""
@@ -143,6 +151,20 @@ class Models:
             if self._config.runtime.required and error.where == "runtime.providers":
                 raise
             self.refused[name] = str(error)
+        else:
+            self.refused.pop(name, None)
+
+    def _wanted(self) -> list[str]:
+        """Bundles that the config names, then those that were learned, the oldest first."""
+        named = {use.bundle for t in self._config.templates.values() for use in t.models}
+        return [*sorted(named), *(name for name in self._learned_names() if name not in named)]
+
+    def _use_at_last(self, pipeline: Pipeline, name: str) -> None:
+        """Put a bundle to work that was refused before."""
+        for asset in self._assets:
+            uses = [use for use in asset.template.models if use.bundle == name]
+            if not all(self._use(pipeline, asset, use) for use in uses):
+                self.without.pop(asset.id, None)
 
     def _use(self, pipeline: Pipeline, asset: PlantAsset, use: ModelUse) -> str:
         model = self._loaded.get(use.bundle)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_agent.clock import US_PER_S
-from edge_agent.config.schema import Kind
+from edge_agent.config.schema import AlarmRule, Kind
 from edge_agent.pipeline._policies import place_of
-from edge_agent.records import SEVERITY_SHIFT, Columns
-from edge_agent.signals import BAD, GOOD, MISSING, UNCERTAIN, Layout, Waves, WaveWindows, Windows
+from edge_agent.pipeline._router import Router
+from edge_agent.signals import Layout, Waves, WaveWindows, Windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,19 +21,12 @@ if TYPE_CHECKING:
     from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.config.schema import ModelUse, Template
     from edge_agent.inference import Manifest, Model
-    from edge_agent.records import WaveBlock
+    from edge_agent.pipeline._router import Binding
+    from edge_agent.records import Columns, WaveBlock
     from edge_agent.signals import WindowSet
 
 _NEVER = np.iinfo(np.int64).min // 4
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """How a signal may be used: what its source and its config say about it."""
-
-    stale_us: int | None
-    group: int  # > 0: signals of one subscription that reports only changes
-    uncertain: int  # the mark that a value of uncertain quality gets
+_ENDLESS = np.iinfo(np.int64).max
 
 
 @dataclass(slots=True)
@@ -43,64 +36,7 @@ class Due:
     group: Group
     windows: WindowSet | None
     waves: list[Waves] = field(default_factory=list)
-
-
-class Router:
-    """Sends each value to its row and input; -1 for a signal that nobody here wants."""
-
-    def __init__(self) -> None:
-        self._row = np.full(16, -1, np.int32)
-        self._channel = np.full(16, -1, np.int32)
-        self._uncertain = np.full(16, UNCERTAIN, np.uint8)
-
-    def add(self, signal: int, row: int, channel: int, uncertain: int = UNCERTAIN) -> None:
-        """From now on `signal` is input `channel` of asset row `row`."""
-        self.cover(signal + 1)
-        self._row[signal], self._channel[signal] = row, channel
-        self._uncertain[signal] = uncertain
-
-    def remove(self, signal: int) -> None:
-        """Nobody here wants `signal` any more."""
-        self._row[signal] = -1
-
-    def cover(self, signals: int) -> None:
-        """Make room for that many signals."""
-        if signals > len(self._row):
-            more = max(signals, 2 * len(self._row)) - len(self._row)
-            self._row = np.append(self._row, np.full(more, -1, np.int32))
-            self._channel = np.append(self._channel, np.full(more, -1, np.int32))
-            self._uncertain = np.append(self._uncertain, np.full(more, UNCERTAIN, np.uint8))
-
-    def place(self, signal: int) -> tuple[int, int]:
-        """Row and input of one signal."""
-        if signal >= len(self._row):
-            return -1, -1
-        return int(self._row[signal]), int(self._channel[signal])
-
-    def push(self, windows: Windows, values: Columns) -> Iterator[WindowSet]:
-        """Write the values that belong here into `windows`; gives the windows that close."""
-        if not len(values):
-            return
-        self.cover(int(values.signal.max()) + 1)
-        row = self._row[values.signal]
-        mark = _marks(values, self._uncertain)
-        mine = (row >= 0) & (mark != MISSING)
-        if not mine.any():
-            return
-        if mine.all():
-            signal, time_us, value = values.signal, values.time_us, values.value
-        else:
-            row, mark = row[mine], mark[mine]
-            signal, time_us, value = values.signal[mine], values.time_us[mine], values.value[mine]
-        yield from windows.push(row, self._channel[signal], time_us, value, mark)
-
-
-def _marks(values: Columns, uncertain: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if not values.status.any() and not np.isnan(values.value).any():
-        return np.full(len(values), GOOD, np.uint8)
-    severity = values.status >> SEVERITY_SHIFT
-    mark = np.where(severity == 1, uncertain[values.signal], GOOD)
-    return np.where((severity > 1) | np.isnan(values.value), BAD, mark).astype(np.uint8)
+    skipped: int = 0  # windows for which there was no waveform
 
 
 class Group:
@@ -112,12 +48,14 @@ class Group:
         self.model = model
         self.assets: list[PlantAsset] = []
         self.router = Router()
+        self.wave_router = Router()
         manifest = model.manifest
         self.scalars = [i for i in manifest.inputs if i.kind == Kind.SCALAR]
         self.waveforms = [i for i in manifest.inputs if i.kind == Kind.WAVEFORM]
         self.windows = Windows(layout_of(manifest, use)) if self.scalars else None
         self.waves = _wave_windows(manifest)
         self._last_waves: dict[int, Waves] = {}
+        self._wave_hold_us: list[int] = []
         self.unit = np.zeros(0, np.int64)
         self.engaged = np.zeros(0, bool)  # assets whose alarm is not at rest
         self.score = np.zeros(0, np.float32)
@@ -142,52 +80,79 @@ class Group:
 
     def add(self, asset: PlantAsset, bindings: Sequence[Binding]) -> str:
         """Put the model to work on one more asset; gives what is missing, or nothing."""
-        inputs = self.model.manifest.inputs
-        missing = [i.name for i in inputs if self.signal_of(asset, i.name) is None]
         units = self.model.manifest.units
         if units and asset.id not in units:
             return f"model {self.model.manifest.name} was not learned for it"
-        if missing:
-            return f"no signal for input {', '.join(missing)}"
+        problem = self._misfit(asset)
+        if problem:
+            return problem
         row = len(self.assets)
         self.assets.append(asset)
         self._grow(units.index(asset.id) if units else 0)
         self._bind(asset, row, bindings)
         return ""
 
-    def exchange(self, model: Model, bindings: Sequence[Binding]) -> None:
-        """Go on with another version of the model; begin anew only where its inputs differ."""
-        if same_windows(self.model.manifest, model.manifest):
+    def _misfit(self, asset: PlantAsset) -> str:
+        """Why the asset's signals are not what the model wants; empty where they are."""
+        inputs = self.model.manifest.inputs
+        signals = {i.name: self.signal_of(asset, i.name) for i in inputs}
+        missing = [name for name, signal in signals.items() if signal is None]
+        if missing:
+            return f"no signal for input {', '.join(missing)}"
+        wrong = [i.name for i in inputs if (s := signals[i.name]) and s.config.kind != i.kind]
+        if wrong:
+            return f"the signal for input {', '.join(wrong)} is of the other kind"
+        bound = [signal.name for signal in signals.values() if signal is not None]
+        if len(set(bound)) < len(bound):
+            return f"one signal for several inputs: {', '.join(bound)}"
+        return ""
+
+    def exchange(self, model: Model, bindings: Sequence[Binding]) -> dict[str, str]:
+        """Go on with another version of the model; begin anew only where its inputs differ.
+
+        Gives the assets that it cannot serve, with the reason.
+        """
+        units = model.manifest.units
+        serves_all = not units or {asset.id for asset in self.assets} <= set(units)
+        if serves_all and same_windows(self.model.manifest, model.manifest):
             self.model = model
-            units = model.manifest.units
             for row, asset in enumerate(self.assets):
-                self.unit[row] = units.index(asset.id) if asset.id in units else 0
-            return
+                self.unit[row] = units.index(asset.id) if units else 0
+            return {}
         assets = self.assets
         self.__init__(self.place, self.use, model)  # type: ignore[misc]
-        for asset in assets:
-            self.add(asset, bindings)
+        reasons = {asset.id: self.add(asset, bindings) for asset in assets}
+        return {asset: reason for asset, reason in reasons.items() if reason}
 
     def adopt_rules(self, template: Template, place: str) -> None:
         """Take the alarm rule of this use from a new config."""
         rules = {place_of(use): use.alarm for use in template.models}
         if template.learn is not None:
             rules.setdefault(place, template.learn.alarm)
+        rules.setdefault(place, AlarmRule())  # learned by hand
         self.use = replace(self.use, alarm=rules[place])
 
     def push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[Due]:
         """Take values over; gives the windows that close."""
-        for block in blocks:
-            row, channel = self.router.place(block.signal)
-            if row < 0 or self.waves is None:
-                continue
-            for waves in self.waves.push(row, channel, block):
-                if self.windows is None:
-                    yield Due(self, None, [waves])
-                self._last_waves[row] = waves
+        if self.waves is not None:
+            yield from self._push_waves(self.waves, values, blocks)
         if self.windows is not None:
             for windows in self.router.push(self.windows, values):
                 yield self._joined(windows)
+
+    def _push_waves(
+        self, waves: WaveWindows, values: Columns, blocks: Sequence[WaveBlock]
+    ) -> Iterator[Due]:
+        for row in self.wave_router.spoiled(values):
+            self._last_waves.pop(row, None)
+        for block in blocks:
+            row, channel = self.wave_router.place(block.signal)
+            if row < 0 or not self.wave_router.is_usable(block):
+                continue
+            for each in waves.push(row, channel, block):
+                if self.windows is None:
+                    yield Due(self, None, [each])
+                self._last_waves[row] = each
 
     def advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[Due]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
@@ -207,12 +172,22 @@ class Group:
                 yield self._joined(windows)
 
     def _joined(self, windows: WindowSet) -> Due:
-        """Scalar windows with the newest waveforms of their assets."""
+        """Scalar windows with the newest waveforms of their assets, if those are not stale."""
         if not self.waveforms:
             return Due(self, windows)
-        keep = np.array([int(row) in self._last_waves for row in windows.asset], bool)
-        kept = windows.where(keep)
-        return Due(self, kept, [self._last_waves[int(row)] for row in kept.asset])
+        waves = [
+            self._fresh_waves(int(row), int(end_us))
+            for row, end_us in zip(windows.asset, windows.end_us, strict=True)
+        ]
+        kept = windows.where(np.array([each is not None for each in waves], bool))
+        found = [each for each in waves if each is not None]
+        return Due(self, kept, found, skipped=len(waves) - len(found))
+
+    def _fresh_waves(self, row: int, end_us: int) -> Waves | None:
+        waves = self._last_waves.get(row)
+        if waves is None or end_us - waves.end_us > self._wave_hold_us[row]:
+            return None
+        return waves
 
     def _grow(self, unit: int) -> None:
         self.unit = np.append(self.unit, unit)
@@ -230,10 +205,14 @@ class Group:
                 self.router.add(signal.index, row, channel, bound[channel].uncertain)
         if self.windows is not None:
             self.windows.add_asset([b.stale_us for b in bound], [b.group for b in bound])
+        held = [_ENDLESS]
         for channel, spec in enumerate(self.waveforms):
             signal = self.signal_of(asset, spec.name)
             if signal is not None:
-                self.router.add(signal.index, row, channel)
+                binding = bindings[signal.index]
+                self.wave_router.add(signal.index, row, channel, binding.uncertain)
+                held.append(_ENDLESS if binding.stale_us is None else binding.stale_us)
+        self._wave_hold_us.append(min(held))
 
 
 def same_windows(old: Manifest, new: Manifest) -> bool:
@@ -262,5 +241,7 @@ def _wave_windows(manifest: Manifest) -> WaveWindows | None:
     if not waveforms:
         return None
     lengths = tuple(i.length for i in waveforms)
-    hop = manifest.window.hop if len(waveforms) == len(manifest.inputs) else lengths[0]
+    alone = len(waveforms) == len(manifest.inputs)
+    # A window for each sample, which nobody means, is what the default hop of 1 would give.
+    hop = manifest.window.hop if alone and manifest.window.hop > 1 else lengths[0]
     return WaveWindows(lengths, hop, tuple(i.rate_hz for i in waveforms))

@@ -38,7 +38,7 @@ def _usable(due: Due, metrics: Metrics) -> Due:
         return due
     usable = windows.ends_usable() & (windows.coverage() >= due.group.use.min_coverage)
     name = due.group.model.manifest.name
-    skipped = len(usable) - int(usable.sum())
+    skipped = len(usable) - int(usable.sum()) + due.skipped
     if not skipped:
         return due
     metrics.windows.labels(name, "skipped_quality").inc(skipped)

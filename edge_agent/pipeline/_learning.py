@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind
-from edge_agent.pipeline._group import Binding, Router
+from edge_agent.pipeline._router import Binding, Router
 from edge_agent.signals import Layout, Windows
 
 if TYPE_CHECKING:

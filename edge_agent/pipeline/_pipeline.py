@@ -19,19 +19,17 @@ from edge_agent.clock import US_PER_S, FakeClock
 from edge_agent.config.schema import Uncertain
 from edge_agent.config.types import Name
 from edge_agent.pipeline._assess import alarm_id, observations, score_messages
-from edge_agent.pipeline._group import Binding, Group
+from edge_agent.pipeline._columns import by_time, where, with_blocks
 from edge_agent.pipeline._infer import infer
 from edge_agent.pipeline._learning import Learning
 from edge_agent.pipeline._policies import Policies, quality_alarm_id
+from edge_agent.pipeline._router import Binding
 from edge_agent.pipeline._sensors import SensorAlarms
 from edge_agent.pipeline._time import AssetTime
-from edge_agent.records import Columns
 from edge_agent.signals import BAD, MISSING, UNCERTAIN, QualityWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    from numpy.typing import NDArray
 
     from edge_agent.config import Config, Plant
     from edge_agent.config.plant import PlantAsset, PlantSignal
@@ -39,8 +37,8 @@ if TYPE_CHECKING:
     from edge_agent.inference import Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline._assess import Scored
-    from edge_agent.pipeline._group import Due
-    from edge_agent.records import Transition, WaveBlock
+    from edge_agent.pipeline._group import Due, Group
+    from edge_agent.records import Columns, Transition, WaveBlock
     from edge_agent.signals import Episode
 
 _UNCERTAIN_MARK: Final = {Uncertain.USE: UNCERTAIN, Uncertain.HOLD: MISSING, Uncertain.BAD: BAD}
@@ -124,13 +122,24 @@ class Pipeline:
         if key not in self._models:
             self._models[key] = group()
             self.groups.append(self._models[key])
-        return self._models[key].add(asset, self._bindings)
+        found = self._models[key]
+        missing = found.add(asset, self._bindings)
+        if not missing:
+            self._engage(found, len(found.assets) - 1)
+        return missing
 
-    def exchange(self, old: Model, new: Model) -> None:
-        """Another version of a model takes over; windows that fit it go on."""
+    def exchange(self, old: Model, new: Model) -> dict[str, str]:
+        """Another version of a model takes over; windows that fit it go on.
+
+        Gives the assets that it cannot serve, with the reason.
+        """
+        lost: dict[str, str] = {}
         for group in self.groups:
             if group.model is old:
-                group.exchange(new, self._bindings)
+                lost |= group.exchange(new, self._bindings)
+                for row in range(len(group.assets)):
+                    self._engage(group, row)
+        return lost
 
     def adopt_rules(self, config: Config) -> None:
         """New alarm rules come into force; all else is as it was."""
@@ -153,8 +162,12 @@ class Pipeline:
             if quality_alarm_id(signal) in self.alarms.watched:
                 self._sensors.restored(signal.index, now_us)
         for group in self.groups:
-            for row, asset in enumerate(group.assets):
-                group.engaged[row] = alarm_id(asset, group) in self.alarms.watched
+            for row in range(len(group.assets)):
+                self._engage(group, row)
+
+    def _engage(self, group: Group, row: int) -> None:
+        """An alarm that is not at rest hears of every window, or it would never clear."""
+        group.engaged[row] = alarm_id(group.assets[row], group) in self.alarms.watched
 
     # -- the path -----------------------------------------------------------------------------
 
@@ -167,12 +180,14 @@ class Pipeline:
         monotonic_s: float = 0.0,
     ) -> list[Due]:
         """Order by time, judge quality, write the windows; gives the windows that closed."""
-        values = self._refuse_future(_by_time(values), now_us)
+        values = self._refuse_future(by_time(values), now_us)
         due: list[Due] = []
         if len(values):
             values = self.watch.refuse_out_of_range(values)
-            self._episodes += self.watch.update(values)
-            self.time.note(self._asset_of[values.signal], values.time_us, monotonic_s)
+        seen = values if not blocks else self._refuse_future(with_blocks(values, blocks), now_us)
+        if len(seen):
+            self._episodes += self.watch.update(seen)
+            self.time.note(self._asset_of[seen.signal], seen.time_us, monotonic_s)
         for group in self.groups if len(values) or blocks else ():
             due += group.push(values, blocks)
         for learning in self.learning.values() if len(values) else ():
@@ -223,7 +238,7 @@ class Pipeline:
         for signal in values.signal[future]:
             source = self._plant.signals[signal].source
             self._metrics.values_rejected.labels(source, "future").inc()
-        return _where(values, ~future)
+        return where(values, ~future)
 
     def _advance(self, monotonic_s: float) -> Iterable[Due]:
         """Time goes on although no value comes: staleness, and rows that hold their values."""
@@ -240,8 +255,8 @@ class Pipeline:
         group.score[scored.row] = scored.outputs.score
         group.health[scored.row] = scored.health
         group.scored_us[scored.row] = scored.end_us
-        for row in np.flatnonzero(group.engaged):
-            group.engaged[row] = alarm_id(group.assets[row], group) in self.alarms.watched
+        for row in np.flatnonzero(group.engaged).tolist():
+            self._engage(group, row)
 
     def _learning_blocks(self) -> int:
         assets = sum(len(one.assets) for one in self.learning.values())
@@ -253,16 +268,6 @@ class Pipeline:
             if group.windows is not None and group.windows.late:
                 late, group.windows.late = group.windows.late, 0
                 self._metrics.values_late.labels(group.source).inc(late)
-
-
-def _by_time(values: Columns) -> Columns:
-    time_us = values.time_us
-    if len(time_us) < 2 or bool((time_us[1:] >= time_us[:-1]).all()):  # noqa: PLR2004
-        return values
-    return _where(values, np.argsort(time_us, kind="stable"))
-
-
-def _where(values: Columns, which: NDArray[np.generic]) -> Columns:
-    return Columns(
-        values.signal[which], values.time_us[which], values.value[which], values.status[which]
-    )
+            if group.waves is not None and group.waves.rejected:
+                rejected, group.waves.rejected = group.waves.rejected, 0
+                self._metrics.values_rejected.labels(group.source, "waveform").inc(rejected)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _NEVER: Final = np.iinfo(np.int64).min // 4
 _ENDLESS: Final = np.iinfo(np.int64).max // 4
+_LARGEST: Final = float(np.finfo(np.float32).max)
 
 
 class Problem(IntEnum):
@@ -71,8 +72,9 @@ class QualityWatch:
         self._changed_us = np.full(capacity, _NEVER, np.int64)
         self._stale_us = np.full(capacity, _ENDLESS, np.int64)
         self._stuck_us = np.full(capacity, _ENDLESS, np.int64)
-        self._low = np.full(capacity, -np.inf)
-        self._high = np.full(capacity, np.inf)
+        # What no float32 can hold is no data for any model.
+        self._low = np.full(capacity, -_LARGEST)
+        self._high = np.full(capacity, _LARGEST)
         self._asset = np.zeros(capacity, np.intp)
 
     def add(
@@ -103,6 +105,7 @@ class QualityWatch:
         if not outside.any():
             return values
         status = np.where(outside, np.uint32(BAD_OUT_OF_RANGE), values.status)
+        value = np.where(np.abs(value) > _LARGEST, np.nan, value)
         return Columns(signal, values.time_us, value, status)
 
     def update(self, values: Columns) -> list[Episode]:

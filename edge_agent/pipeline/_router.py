@@ -1,0 +1,96 @@
+"""From signals to the inputs of a model: where a value goes, and what its quality makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_agent.records import SEVERITY_SHIFT, Columns
+from edge_agent.signals import BAD, GOOD, MISSING, UNCERTAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from edge_agent.records import WaveBlock
+    from edge_agent.signals import Windows, WindowSet
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """How a signal may be used: what its source and its config say about it."""
+
+    stale_us: int | None
+    group: int  # > 0: signals of one subscription that reports only changes
+    uncertain: int  # the mark that a value of uncertain quality gets
+
+
+class Router:
+    """Sends each value to its row and input; -1 for a signal that nobody here wants."""
+
+    def __init__(self) -> None:
+        self._row = np.full(16, -1, np.int32)
+        self._channel = np.full(16, -1, np.int32)
+        self._uncertain = np.full(16, UNCERTAIN, np.uint8)
+
+    def add(self, signal: int, row: int, channel: int, uncertain: int = UNCERTAIN) -> None:
+        """From now on `signal` is input `channel` of asset row `row`."""
+        self.cover(signal + 1)
+        self._row[signal], self._channel[signal] = row, channel
+        self._uncertain[signal] = uncertain
+
+    def remove(self, signal: int) -> None:
+        """Nobody here wants `signal` any more."""
+        self._row[signal] = -1
+
+    def cover(self, signals: int) -> None:
+        """Make room for that many signals."""
+        if signals > len(self._row):
+            more = max(signals, 2 * len(self._row)) - len(self._row)
+            self._row = np.append(self._row, np.full(more, -1, np.int32))
+            self._channel = np.append(self._channel, np.full(more, -1, np.int32))
+            self._uncertain = np.append(self._uncertain, np.full(more, UNCERTAIN, np.uint8))
+
+    def place(self, signal: int) -> tuple[int, int]:
+        """Row and input of one signal."""
+        if signal >= len(self._row):
+            return -1, -1
+        return int(self._row[signal]), int(self._channel[signal])
+
+    def is_usable(self, block: WaveBlock) -> bool:
+        """Whether the quality of a block allows inference."""
+        severity = block.status >> SEVERITY_SHIFT
+        return severity == 0 or (severity == 1 and self._uncertain[block.signal] == UNCERTAIN)
+
+    def spoiled(self, values: Columns) -> list[int]:
+        """Rows of which a waveform is said to be bad: a value beside its blocks."""
+        bad = values.signal[(values.status >> SEVERITY_SHIFT) > 1]
+        return [row for row, _ in map(self.place, bad.tolist()) if row >= 0]
+
+    def push(self, windows: Windows, values: Columns) -> Iterator[WindowSet]:
+        """Write the values that belong here into `windows`; gives the windows that close."""
+        if not len(values):
+            return
+        self.cover(int(values.signal.max()) + 1)
+        row = self._row[values.signal]
+        mark = _marks(values, self._uncertain)
+        mine = (row >= 0) & (mark != MISSING)
+        if not mine.any():
+            return
+        if mine.all():
+            signal, time_us, value = values.signal, values.time_us, values.value
+        else:
+            row, mark = row[mine], mark[mine]
+            signal, time_us, value = values.signal[mine], values.time_us[mine], values.value[mine]
+        yield from windows.push(row, self._channel[signal], time_us, value, mark)
+
+
+def _marks(values: Columns, uncertain: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if not values.status.any() and not np.isnan(values.value).any():
+        return np.full(len(values), GOOD, np.uint8)
+    severity = values.status >> SEVERITY_SHIFT
+    mark = np.where(severity == 1, uncertain[values.signal], GOOD)
+    return np.where((severity > 1) | np.isnan(values.value), BAD, mark).astype(np.uint8)
