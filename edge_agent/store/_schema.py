@@ -18,6 +18,14 @@ log = logging.getLogger("edge_agent.store")
 PAGE_BYTES: Final = 4096
 BUSY_TIMEOUT_S: Final = 3.0  # a restarting service may still hold the file for a moment
 KEPT_CORRUPT_FILES: Final = 2
+_HINTS: Final = {
+    sqlite3.SQLITE_BUSY: "is another edge-agent running on this file?",
+    sqlite3.SQLITE_CANTOPEN: "the folder must exist and be writable for the service's user",
+    sqlite3.SQLITE_CORRUPT: "a restart moves the file aside and begins a fresh one",
+    sqlite3.SQLITE_FULL: "free some disk space, or raise store.max_bytes",
+    sqlite3.SQLITE_IOERR: "check the disk",
+    sqlite3.SQLITE_READONLY: "the file must be writable for the service's user",
+}
 
 # Row n brings the file from user_version n to n + 1. Rows are only ever added.
 # AUTOINCREMENT: a row number that was dropped must never come back, or a late confirmation of the
@@ -63,7 +71,7 @@ def open_database(
             return _open(path, page_limit, wal_bytes)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(
-            f"cannot open the store: {error}", where=str(path), hint=_hint(error)
+            f"cannot open the store: {error}", where=str(path), hint=hint_of(error)
         ) from error
 
 
@@ -144,11 +152,8 @@ def primary_code(error: Exception) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _hint(error: Exception) -> str:
-    if isinstance(error, sqlite3.Error):
-        code = primary_code(error)
-        if code == sqlite3.SQLITE_BUSY:
-            return "is another edge-agent running on this file?"
-        if code == sqlite3.SQLITE_FULL:
-            return "the disk is full, or store.max_bytes is too small"
-    return "the folder must exist and be writable for the service's user"
+def hint_of(error: Exception) -> str:
+    """Return what to do about it, or an empty text."""
+    if isinstance(error, OSError):
+        return "the folder must exist and be writable for the service's user"
+    return _HINTS.get(primary_code(error), "")

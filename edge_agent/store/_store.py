@@ -12,7 +12,7 @@ from edge_agent.errors import StoreError
 from edge_agent.store import _journal, _outbox
 from edge_agent.store._ballast import Ballast, empty_wal, limit_pages
 from edge_agent.store._codec import alarm_to_json, alarms_from_rows
-from edge_agent.store._schema import PAGE_BYTES, open_database, primary_code
+from edge_agent.store._schema import PAGE_BYTES, hint_of, open_database, primary_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -45,12 +45,6 @@ _UPSERT_VALUE: Final = (
     "INSERT INTO vault (key, value) VALUES (?, ?)"
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
-_HINTS: Final = {
-    sqlite3.SQLITE_FULL: "free some disk space, or raise store.max_bytes",
-    sqlite3.SQLITE_IOERR: "check the disk",
-    sqlite3.SQLITE_CORRUPT: "a restart moves the file aside and begins a fresh one",
-    sqlite3.SQLITE_READONLY: "the file must be writable for the service's user",
-}
 
 
 class Store:
@@ -294,7 +288,7 @@ class Store:
             raise StoreError(
                 f"cannot {action}: {error}",
                 where=str(self._path),
-                hint=_HINTS.get(primary_code(error), ""),
+                hint=hint_of(error),
             ) from error
 
 
