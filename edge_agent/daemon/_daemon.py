@@ -211,6 +211,8 @@ class Daemon:
             loop = asyncio.get_running_loop()
             scored = await loop.run_in_executor(self._model_thread, pipeline.infer, due)
         step = pipeline.conclude(scored)
+        if step.transitions:  # an alarm of an asset that a restart would not know is lost by it
+            await self.outlet.remember(self.plant)
         await self.outlet.send(step.transitions, arrived_us)
         self.outlet.send_scores(step.scores)
 
@@ -346,6 +348,7 @@ class Daemon:
             await self._defects.survive("stop", source.stop())
         if self.started:
             await _within(deadline_s, self._turn())
+            await self._defects.survive("stop", self.outlet.remember(self.plant))
         await self._defects.survive("stop", self.http.stop())
         await self.outlet.stop(deadline_s)
         if self.started:
