@@ -118,6 +118,7 @@ class Outlet:
     def attach(self, policies: Policies) -> None:
         """Where alarms belong. What came from the bus before this has waited for it."""
         self._envelopes.policies = policies
+        self._remembered = -1
         self._attached.set()
 
     async def stop(self, deadline_s: float) -> None:
