@@ -32,9 +32,16 @@ class Flood:
             self.raised = [at for at in self.raised if abs(at_us - at) < self.window_us]
         return len(self.raised) < self.limit
 
-    def is_over(self, at_us: int) -> bool:
-        """Tell whether a flood has ended by event time `at_us`."""
-        return not self.held and self.has_room(at_us) and 2 * len(self.raised) < self.limit
+    def due_us(self, at_us: int) -> int:
+        """When the next held alarm may be raised or, with none held, when the flood ends.
+
+        `at_us`, now, where event time stepped back behind the raises; else never before the newest.
+        """
+        most = self.limit - 1 if self.held else (self.limit - 1) // 2
+        if len(self.raised) <= most:
+            return max(self.raised, default=at_us)
+        oldest = sorted(self.raised)[-most - 1]
+        return at_us if at_us + self.window_us <= oldest else oldest + self.window_us
 
 
 def new_flood(limits: schema.Alarms) -> Flood:

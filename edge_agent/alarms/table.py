@@ -80,24 +80,27 @@ class AlarmTable:
                 return _NOTHING
             track = self._track(observation.alarm_id)
         policy = self._policy(observation.alarm_id)
-        found = self._evaluate(track, policy, observation)
-        if policy.asset in self.flooded:
-            return (*found, *self.advance(policy.asset, observation.at_us))
-        return found
+        if policy.asset not in self.flooded:
+            return self._evaluate(track, policy, observation)
+        before = self.advance(policy.asset, observation.at_us)
+        return (*before, *self._evaluate(track, policy, observation))
 
     def advance(self, asset: str, at_us: int) -> Sequence[Transition]:
-        """Event time of `asset` is now `at_us`: raise what the flood limit held, end the flood."""
-        if asset not in self.flooded:
-            return _NOTHING
+        """Event time of `asset` is now `at_us`: raise what the flood limit held, end the flood.
+
+        Each step is taken at the instant at which it was due, so that it does not matter how often
+        this is called.
+        """
         flood = self._flood(asset)
         found: list[Transition] = []
-        while flood.held and flood.has_room(at_us):
+        while asset in self.flooded and (due_us := flood.due_us(at_us)) <= at_us:
+            if not flood.held:
+                found += self._set_flooded(asset, due_us, flooded=False)
+                break
             alarm_id, track = next(iter(flood.held.items()))
             del flood.held[alarm_id]
-            flood.raised.append(at_us)
-            found += self._condition(track, self._policy(alarm_id), Event.ON, at_us)
-        if flood.is_over(at_us):
-            found += self._set_flooded(asset, at_us, flooded=False)
+            flood.raised.append(due_us)
+            found += self._condition(track, self._policy(alarm_id), Event.ON, due_us)
         return found
 
     def tick(self, now_us: int) -> Sequence[Transition]:
@@ -183,7 +186,9 @@ class AlarmTable:
                 track.since_us = None
                 self._watch(track)
             return self._steady(track, policy, at_us) if alarm.active else _NOTHING
-        if track.settled(at_us, policy.rule):
+        # A dip into the deadband does not interrupt the delay, but nothing is raised below its limit.
+        raisable = not track.over or observation.level >= 1.0
+        if track.settled(at_us, policy.rule) and raisable:
             return self._turn(track, policy, at_us)
         self.watched.add(alarm.alarm_id)
         return _NOTHING

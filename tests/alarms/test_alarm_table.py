@@ -36,7 +36,8 @@ def test_a_dip_into_the_deadband_does_not_interrupt_the_on_delay() -> None:
     desk = Desk(AlarmRule(on_delay=Duration(10), deadband=0.1))
     desk.see(1.0, 0)
     desk.see(0.9, 5)
-    assert desk.see(0.95, 10) == [RAISE]
+    assert desk.see(0.95, 10) == []
+    assert desk.see(1.0, 11) == [RAISE]
 
 
 def test_off_delay_and_its_restart() -> None:
