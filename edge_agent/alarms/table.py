@@ -186,7 +186,7 @@ class AlarmTable:
                 track.since_us = None
                 self._watch(track)
             return self._steady(track, policy, at_us) if alarm.active else _NOTHING
-        # A dip into the deadband does not interrupt the delay, but nothing is raised below its limit.
+        # A dip into the deadband does not interrupt the delay, yet nothing is raised below 1.
         raisable = not track.over or observation.level >= 1.0
         if track.settled(at_us, policy.rule) and raisable:
             return self._turn(track, policy, at_us)
