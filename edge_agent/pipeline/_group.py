@@ -154,6 +154,15 @@ class Group:
                     yield Due(self, None, [each])
                 self._last_waves[row] = each
 
+    def set_back(self, assets: NDArray[np.intp]) -> None:
+        """The clock of these plant assets was set back: their windows begin anew."""
+        rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)
+        if self.windows is not None:
+            self.windows.set_back(rows)
+        self.published_us[rows] = _NEVER
+        for row in rows.tolist():
+            self._last_waves.pop(row, None)
+
     def advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[Due]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
         if self.windows is None or not self.assets:

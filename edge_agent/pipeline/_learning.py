@@ -118,10 +118,15 @@ class Learning:
                     self._keep(self._rows[row], windows.x[i, 0], int(windows.end_us[i]), max_blocks)
 
     def _keep(self, rows: _Rows, x: NDArray[np.float32], end_us: int, max_blocks: int) -> None:
-        if rows.last_us is not None and end_us - rows.last_us > self._gap_us:
+        if rows.last_us is not None and abs(end_us - rows.last_us) > self._gap_us:
             rows.break_off(x, max_blocks)
         rows.add(x, max_blocks)
         rows.last_us = end_us
+
+    def set_back(self, assets: NDArray[np.intp]) -> None:
+        """The clock of these plant assets was set back."""
+        rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)
+        self._windows.set_back(rows)
 
     def progress(self) -> dict[str, float]:
         """Share of the wanted rows by asset, 0..1."""

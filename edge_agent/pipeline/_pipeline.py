@@ -9,6 +9,7 @@ another one meanwhile.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from edge_agent.pipeline._group import Due, Group
     from edge_agent.records import Columns, Transition, WaveBlock
     from edge_agent.signals import Episode
+
+log = logging.getLogger("edge_agent.pipeline")
 
 _UNCERTAIN_MARK: Final = {Uncertain.USE: UNCERTAIN, Uncertain.HOLD: MISSING, Uncertain.BAD: BAD}
 # Rows of all learning assets together stay under this.
@@ -186,6 +189,7 @@ class Pipeline:
             values = self.watch.refuse_out_of_range(values)
         seen = values if not blocks else self._refuse_future(with_blocks(values, blocks), now_us)
         if len(seen):
+            self._set_back(seen, monotonic_s)
             self._episodes += self.watch.update(seen)
             self.time.note(self._asset_of[seen.signal], seen.time_us, monotonic_s)
         for group in self.groups if len(values) or blocks else ():
@@ -239,6 +243,21 @@ class Pipeline:
             source = self._plant.signals[signal].source
             self._metrics.values_rejected.labels(source, "future").inc()
         return where(values, ~future)
+
+    def _set_back(self, values: Columns, monotonic_s: float) -> None:
+        asset = self._asset_of[values.signal]
+        found = self.time.set_back(asset, values.time_us, monotonic_s)
+        if not len(found):
+            return
+        self.watch.set_back(found)
+        for group in self.groups:
+            group.set_back(found)
+        for learning in self.learning.values():
+            learning.set_back(found)
+        for index in found.tolist():
+            to_us = int(values.time_us[asset == index].max())
+            self._sensors.set_back(index, to_us)
+        log.warning("source clock set back", extra={"assets": len(found)})
 
     def _advance(self, monotonic_s: float) -> Iterable[Due]:
         """Time goes on although no value comes: staleness, and rows that hold their values."""

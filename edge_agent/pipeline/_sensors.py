@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.clock import US_PER_S
 from edge_agent.pipeline._policies import quality_alarm_id
 from edge_agent.records import Contributor, Detail, Observation
-from edge_agent.signals import Problem
+from edge_agent.signals import ENDLESS_US, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +42,7 @@ class SensorAlarms:
         self._problems: dict[int, list[Episode]] = {}
         self._last: dict[int, Episode] = {}
         self._due_us: dict[int, int] = {}
+        self._returning: dict[int, int] = {}  # signal -> in what time it would be found silent
 
     def observe(
         self, episodes: Sequence[Episode], event_us: NDArray[np.int64]
@@ -53,11 +54,28 @@ class SensorAlarms:
             yield self._observation(episode.signal, episode.at_us)
         for signal in list(self._due_us):
             now_us = int(event_us[self._plant.signals[signal].asset.index])
+            if signal in self._returning:  # the source's clock may be far behind the gateway's
+                latest_us = now_us + self._returning[signal]
+                self._due_us[signal] = min(self._due_us[signal], latest_us)
             yield from self._elapsed(signal, now_us)
 
     def restored(self, signal: int, now_us: int) -> None:
         """The signal's alarm came out of the store not at rest: it clears unless told again."""
-        self._due_us[signal] = now_us
+        stale_us = self._watch.patience_us(signal)["stale"]
+        wait_us = self._delay_us(signal, on=False) if stale_us >= ENDLESS_US else stale_us
+        self._returning[signal] = wait_us
+        self._due_us[signal] = now_us + wait_us
+
+    def set_back(self, asset: int, to_us: int) -> None:
+        """The clock of an asset was set back to `to_us`: no delay ends later than it would then."""
+        for signal, due_us in self._due_us.items():
+            if self._plant.signals[signal].asset.index == asset:
+                delay_us = self._delay_us(signal, on=bool(self._problems.get(signal)))
+                self._due_us[signal] = min(due_us, to_us + delay_us)
+
+    def _delay_us(self, signal: int, *, on: bool) -> int:
+        rule = self._plant.signals[signal].asset.template.quality_alarm
+        return round((rule.on_delay if on else rule.off_delay) * US_PER_S)
 
     def _note(self, episode: Episode) -> None:
         problems = self._problems.setdefault(episode.signal, [])
@@ -66,14 +84,16 @@ class SensorAlarms:
             self._last[episode.signal] = episode
         else:
             problems[:] = [one for one in problems if one.problem != episode.problem]
-        rule = self._plant.signals[episode.signal].asset.template.quality_alarm
-        delay_s = rule.on_delay if problems else rule.off_delay
-        self._due_us[episode.signal] = episode.at_us + round(delay_s * US_PER_S)
+        self._returning.pop(episode.signal, None)
+        delay_us = self._delay_us(episode.signal, on=bool(problems))
+        self._due_us[episode.signal] = episode.at_us + delay_us
 
     def _elapsed(self, signal: int, now_us: int) -> Iterator[Observation]:
         due_us = self._due_us.get(signal)
         if due_us is not None and due_us <= now_us:
             del self._due_us[signal]
+            if self._returning.pop(signal, None) is not None:
+                self._due_us[signal] = due_us + self._delay_us(signal, on=False)
             yield self._observation(signal, due_us)
 
     def _facts(self, signal: PlantSignal, key: str, status: int) -> dict[str, Any]:

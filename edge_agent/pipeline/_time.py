@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEVER: Final = np.iinfo(np.int64).min // 4
+_STEP_BACK_S: Final = 60.0  # nothing but the past for so long: the source's clock was set back
+
+
+_NOBODY: Final = np.zeros(0, np.intp)
 
 
 class AssetTime:
@@ -27,6 +31,7 @@ class AssetTime:
         self.since_us = np.zeros(0, np.int64)
         self._begun = np.zeros(0, bool)
         self._arrived_s = np.zeros(0, np.float64)
+        self._behind_s = np.zeros(0, np.float64)  # since when nothing but the past came
 
     def add(self, now_us: int, monotonic_s: float) -> None:
         """One more asset."""
@@ -35,6 +40,27 @@ class AssetTime:
         self.since_us = np.append(self.since_us, since_us)
         self._begun = np.append(self._begun, False)
         self._arrived_s = np.append(self._arrived_s, monotonic_s)
+        self._behind_s = np.append(self._behind_s, np.inf)
+
+    def set_back(
+        self, asset: NDArray[np.intp], time_us: NDArray[np.int64], monotonic_s: float
+    ) -> NDArray[np.intp]:
+        """Assets [k] whose clock was set back, as these values show; it begins anew from them.
+
+        Else all of them would be late until the old time is reached again. A few values from the
+        past (a device that delivers what it had kept) are none.
+        """
+        past = (time_us < self._event_us[asset]) & self._begun[asset]
+        if not self._live or not past.any():
+            self._behind_s[asset] = np.inf
+            return _NOBODY
+        old = asset[past]
+        self._behind_s[old] = np.minimum(self._behind_s[old], monotonic_s)
+        self._behind_s[asset[time_us > self._event_us[asset]]] = np.inf
+        found = np.unique(old[monotonic_s - self._behind_s[old] > _STEP_BACK_S])
+        self._begun[found] = False
+        self._behind_s[found] = np.inf
+        return found
 
     def note(self, asset: NDArray[np.intp], time_us: NDArray[np.int64], monotonic_s: float) -> None:
         """Values came: whose [n] and from when [n], in the order of time."""

@@ -1,7 +1,7 @@
 """Data manipulation (ISO 13374 DM): intake, event-time windows, resampling, quality of inputs."""
 
 from edge_agent.signals._intake import Intake, IntakeStats
-from edge_agent.signals._quality import Episode, Problem, QualityWatch
+from edge_agent.signals._quality import ENDLESS_US, Episode, Problem, QualityWatch
 from edge_agent.signals._waves import Waves, WaveWindows
 from edge_agent.signals._windows import Windows
 from edge_agent.signals._windowset import (
@@ -17,6 +17,7 @@ from edge_agent.signals._windowset import (
 
 __all__ = [
     "BAD",
+    "ENDLESS_US",
     "GOOD",
     "HELD",
     "MISSING",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NEVER: Final = np.iinfo(np.int64).min // 4
-_ENDLESS: Final = np.iinfo(np.int64).max // 4
+ENDLESS_US: Final = np.iinfo(np.int64).max // 4
 _LARGEST: Final = float(np.finfo(np.float32).max)
 
 
@@ -70,8 +70,8 @@ class QualityWatch:
         self.problem = np.zeros(capacity, np.uint8)
         self.stuck = np.zeros(capacity, bool)
         self._changed_us = np.full(capacity, _NEVER, np.int64)
-        self._stale_us = np.full(capacity, _ENDLESS, np.int64)
-        self._stuck_us = np.full(capacity, _ENDLESS, np.int64)
+        self._stale_us = np.full(capacity, ENDLESS_US, np.int64)
+        self._stuck_us = np.full(capacity, ENDLESS_US, np.int64)
         # What no float32 can hold is no data for any model.
         self._low = np.full(capacity, -_LARGEST)
         self._high = np.full(capacity, _LARGEST)
@@ -93,8 +93,8 @@ class QualityWatch:
                 getattr(self, name)[: self._size] = array
         row, self._size = self._size, self._size + 1
         self._asset[row] = asset
-        self._stale_us[row] = _ENDLESS if stale_us is None else stale_us
-        self._stuck_us[row] = _ENDLESS if stuck_us is None else stuck_us
+        self._stale_us[row] = ENDLESS_US if stale_us is None else stale_us
+        self._stuck_us[row] = ENDLESS_US if stuck_us is None else stuck_us
         if valid is not None:
             self._low[row], self._high[row] = valid
 
@@ -114,7 +114,8 @@ class QualityWatch:
             return []
         order = np.argsort(values.signal, kind="stable")
         signal, time_us = values.signal[order], values.time_us[order]
-        newer = time_us > self.time_us[signal]
+        # Of the same time: a server may take a value's quality back and leave its time stamp.
+        newer = time_us >= self.time_us[signal]
         if not newer.all():
             order, signal, time_us = order[newer], signal[newer], time_us[newer]
         if not len(signal):
@@ -140,13 +141,19 @@ class QualityWatch:
             or np.isnan(values.value).any()
             or (passed_us <= 0).any()
             or (passed_us > self._stale_us[signal]).any()
-            or (self._stuck_us[signal] < _ENDLESS).any()
+            or (self._stuck_us[signal] < ENDLESS_US).any()
         ):
             return False
         # Ordered by time, so of several values of one signal the newest is written last.
         self.time_us[signal], self.value[signal] = time_us, values.value
         self.status[signal] = 0
         return True
+
+    def set_back(self, assets: NDArray[np.intp]) -> None:
+        """The clock of these assets was set back: whatever comes next is newer than what was."""
+        mine = np.isin(self._asset, assets) & (self.time_us > _NEVER)
+        self.time_us[mine] = _NEVER
+        self._changed_us[mine] = _NEVER + self.stuck[mine]  # known, so that being stuck can end
 
     def overdue(
         self, asset_now_us: NDArray[np.int64], asset_since_us: NDArray[np.int64]

@@ -129,6 +129,12 @@ class Windows:
         limit_us = (self._done[asset] + room) * self.layout.step_us
         yield from self._close(asset, np.minimum(to_us, limit_us))
 
+    def set_back(self, asset: NDArray[np.intp]) -> None:
+        """The clock of these was set back: begin anew, whatever the time of the next value is."""
+        self._empty(asset)
+        self._done_us[asset] = _NEVER
+        self._last_us[asset] = self._carry_us[asset] = _NEVER
+
     def flush(self) -> Iterator[WindowSet]:
         """Close all rows that hold a value: the recording has ended."""
         asset = np.flatnonzero(self._started)
@@ -172,6 +178,9 @@ class Windows:
         """A gap longer than the ring: close what is there and begin anew after it."""
         asset = np.unique(values.asset)
         yield from self._close(asset, self._head_us(asset))
+        self._empty(asset)
+
+    def _empty(self, asset: NDArray[np.intp]) -> None:
         self._x[asset], self._mark[asset] = np.nan, MISSING
         if not self.layout.step_us:
             self._row_us[asset] = _NEVER
@@ -203,9 +212,10 @@ class Windows:
     def _take_late(self, values: Values) -> None:
         """Too late for its row; yet the newest value is what the rows to come must hold."""
         self.late += len(values.asset)
-        newer = values.time_us > self._carry_us[values.asset, values.channel]
+        newer = values.time_us >= self._last_us[values.asset, values.channel]
         values = values.where(newer)
         at = (values.asset, values.channel)
+        self._last_us[at] = values.time_us
         good = values.mark != BAD
         self._carry_us[at], self._carry_mark[at] = values.time_us, values.mark
         self._carry[at[0][good], at[1][good]] = values.value[good]
