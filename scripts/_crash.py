@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SETTLE_TIMEOUT_S = 120.0
 LAST_LIFE_S = 8.0
-CALM_S = 3.0  # so long nothing new is heard at the end
+CALM_S = 5.0  # so long nothing new is heard at the end
 # mosquitto writes its file every so often; what it has confirmed since is lost with it.
 PERSISTENCE = {True: "persistence true\nautosave_interval 1", False: "persistence false"}
 
@@ -37,6 +37,7 @@ sources:
   plant:
     type: mqtt
     url: mqtt://127.0.0.1:{port}
+    stale_after: 2s
     subscribe:
       - {{topic: "plant/{{line}}/{{asset}}", template: machine, payload: {{time: ts}}}}
 sinks:
