@@ -1,0 +1,37 @@
+"""kill -9 of daemon and broker at random moments: every committed alarm transition arrives.
+
+`scripts/crash-test` does the same with 50 and 10 kills; docs/reliability.md says what is promised.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support import ROOT, mosquitto_program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+@pytest.mark.skipif(mosquitto_program() is None, reason="mosquitto is not installed")
+@pytest.mark.parametrize(
+    ("persistence", "daemon_kills", "broker_kills"), [("off", 6, 3), ("on", 3, 2)]
+)
+def test_no_committed_transition_is_lost(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    persistence: str,
+    daemon_kills: int,
+    broker_kills: int,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from _crash import Plan, crash  # noqa: PLC0415 (scripts are no package)
+
+    verdict = crash(Plan(daemon_kills, broker_kills, persistence == "on", seed=5), tmp_path)
+    print(verdict)  # noqa: T201
+    assert verdict.unheard == []
+    assert verdict.problems == [], (tmp_path / "daemon.log").read_text()[-5000:]
+    assert verdict.transitions > 10
