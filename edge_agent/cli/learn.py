@@ -43,7 +43,8 @@ async def _run(args: argparse.Namespace) -> int:
         await lesson.listen_live(args.hours * 3600, _show)
     else:
         _listen(lesson, args)
-    print("\r" + " " * (_BAR + 10) + "\r", end="", file=sys.stderr)
+    if sys.stderr.isatty():
+        print("\r" + " " * (_BAR + 10) + "\r", end="", file=sys.stderr)
     for taught in await lesson.learn():
         _report(config, taught)
     return 0
@@ -79,7 +80,10 @@ def _report(config: Config, taught: Taught) -> None:
 
 
 def _hours(text: str) -> float:
-    hours = float(text)
+    try:
+        hours = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
     if not 0 < hours <= 24 * 365:
         raise argparse.ArgumentTypeError("more than 0 and at most a year")
     return hours

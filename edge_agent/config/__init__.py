@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from edge_agent.config import schema
 from edge_agent.config._build import Builder, OneOf
-from edge_agent.config._crosscheck import crosscheck, missing_files
+from edge_agent.config._crosscheck import crosscheck, discovering, missing_files
 from edge_agent.config._include import read_tree
 from edge_agent.config._problem import (
     MAX_PROBLEMS,
@@ -33,6 +33,7 @@ __all__ = [
     "ConfigErrors",
     "Plant",
     "Problem",
+    "discovering",
     "find_problems",
     "load",
     "schema",

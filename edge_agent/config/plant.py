@@ -65,6 +65,10 @@ class Plant:
         """Call `listener` for each asset that is discovered from now on."""
         self._listeners.append(listener)
 
+    def adopt(self, config: Config) -> None:
+        """Assets that are discovered from now on are made as this config says."""
+        self._config = config
+
     def of_source(self, source: str) -> list[PlantSignal]:
         """Signals that `source` delivers."""
         return [signal for signal in self.signals if signal.source == source]

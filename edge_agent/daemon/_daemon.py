@@ -320,18 +320,21 @@ class Daemon:
 
     async def _exchange_intake(self, config: Config, models: Models) -> None:
         """What the old sources brought goes down the old path; only then the new ones begin."""
+        old_models = self.models
         for source in self.sources.values():
             await source.stop()
-        await self._turn()
-        old_models = self.models
-        await self._build_intake(config, models, self.alarms.all(), Memory.of(self.plant))
-        for source in self.sources.values():
-            await source.start()
+        try:
+            await self._turn()
+            await self._build_intake(config, models, self.alarms.all(), Memory.of(self.plant))
+        finally:  # these are the old ones still if the new could not be made
+            for source in self.sources.values():
+                await source.start()
         old_models.close()
         self.models.show()
 
     def _adopt_rules(self, config: Config) -> None:
         self.config = config
+        self.plant.adopt(config)
         for asset in self.plant.assets.values():
             asset.template = config.templates[Name(asset.template_name)]
             self.policies.add_asset(asset)

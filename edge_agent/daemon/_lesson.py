@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from edge_agent.clock import SystemClock
-from edge_agent.config import Plant
+from edge_agent.config import Plant, discovering
 from edge_agent.config.schema import Learn
 from edge_agent.daemon._models import teach
 from edge_agent.daemon._tables import SOURCES, kind_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from edge_agent.config import Config
+    from edge_agent.config.plant import PlantAsset
     from edge_agent.daemon._models import Taught
     from edge_agent.records import Columns
 
@@ -35,14 +36,28 @@ class Lesson:
         self._clock = SystemClock()
         self._metrics = Metrics()
         self._pipeline = Pipeline.for_learning(config, self.plant, self._metrics)
-        chosen = [a for a in self.plant.assets.values() if fnmatchcase(a.id, pattern)]
-        if not chosen:
-            known = ", ".join(sorted(self.plant.assets)[:5])
-            raise UsageError(f"no asset matches {pattern!r}", hint=f"known are: {known} ...")
+        self._pattern = pattern
+        self._chosen: dict[str, str] = {}  # asset -> why it cannot learn, or nothing
         for asset in self.plant.assets.values():
-            self._pipeline.add_asset(asset)
-        for asset in chosen:
-            self._pipeline.learn(asset, asset.template.learn or Learn())
+            self._add(asset)
+        self.plant.on_asset(self._add)
+        if not any(discovering(config)):
+            self._check()
+
+    def _add(self, asset: PlantAsset) -> None:
+        self._pipeline.add_asset(asset)
+        if fnmatchcase(asset.id, self._pattern):
+            learn = asset.template.learn or Learn()
+            self._chosen[asset.id] = self._pipeline.learn(asset, learn)
+
+    def _check(self) -> None:
+        if not self._chosen:
+            known = ", ".join(sorted(self.plant.assets)[:5])
+            message = f"no asset matches {self._pattern!r}"
+            raise UsageError(message, hint=f"known are: {known} ..." if known else "")
+        if all(self._chosen.values()):
+            asset, reason = next(iter(self._chosen.items()))
+            raise UsageError(reason, where=asset)
 
     def listen(self, blocks: Iterable[Columns], shown: Callable[[], None]) -> None:
         """Collect rows from a recording."""
@@ -75,8 +90,10 @@ class Lesson:
 
     async def learn(self) -> list[Taught]:
         """Learn from what was collected: one bundle for the assets of each template."""
+        self._check()
         now_us = self._clock.now_us()
         return [
             await teach(self._config, learning, learning.rows(), now_us)
             for learning in self._pipeline.learning.values()
+            if learning.assets
         ]

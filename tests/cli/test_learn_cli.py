@@ -1,0 +1,123 @@
+"""`edge-agent learn`: what it writes, what it says, and its exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from cli_recordings import rows, write_csv, write_site
+
+from edge_agent.cli import main
+from edge_agent.inference import load_manifest, verify_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Learn = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def learn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Learn:
+    """Call it with arguments for exit code, stdout and stderr."""
+    config = write_site(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(["learn", "-c", str(config), *words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_recording_becomes_a_bundle_that_verifies(tmp_path: Path, learn: Learn) -> None:
+    """And stdout says where it is and what its limit rests on."""
+    code, out, err = learn("--asset", "P-1", "--input", str(tmp_path / "healthy.csv"))
+    (folder,) = (tmp_path / "models").iterdir()
+    assert (code, err) == (0, "")
+    assert verify_bundle(folder) == []
+    manifest = load_manifest(folder)
+    assert manifest.units == ("P-1",)
+    assert [(i.name, i.unit) for i in manifest.inputs] == [
+        ("flow", "m3/h"),
+        ("pressure", "bar"),
+        ("current", "A"),
+    ]
+    assert (manifest.window.length, manifest.false_alarms_per_day) == (16, 1.0)
+    assert str(folder) in out
+    assert "held_out_alarms" in out
+
+
+def test_a_pattern_learns_what_matches_it(tmp_path: Path, learn: Learn) -> None:
+    """A column may name its asset; another asset's signals are left alone."""
+    named = tmp_path / "named.csv"
+    head, rest = (tmp_path / "healthy.csv").read_text().split("\n", 1)
+    named.write_text(",".join(["time", *(f"P-1.{c}" for c in head.split(",")[1:])]) + "\n" + rest)
+    code, out, _ = learn("--asset", "P-*", "--input", str(named))
+    assert code == 0
+    assert "1 assets, 3 inputs" in out
+
+
+def test_progress_is_shown_on_a_terminal_only(
+    tmp_path: Path, learn: Learn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`learn > log 2>&1` must not fill a file with bars."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    _, _, err = learn("--asset", "P-1", "--input", str(tmp_path / "healthy.csv"))
+    assert "100%" in err
+    assert err.endswith("\r")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--asset", "P-1", "--input", "nothing.csv"), 1, "no such file"),
+        (("--asset", "P-9", "--input", "healthy.csv"), 2, "no asset matches 'P-9' (known are: P-1"),
+        (("--asset", "V-1", "--input", "healthy.csv"), 2, "V-1: cannot learn: no signal that is"),
+        (("--asset", "P-1", "--input", "short.csv"), 1, "19 complete rows of the"),
+        (("--asset", "P-1", "--hours", "0"), 2, "more than 0 and at most a year"),
+        (("--asset", "P-1", "--hours", "9000"), 2, "more than 0 and at most a year"),
+        (("--asset", "P-1", "--hours", "nan"), 2, "more than 0 and at most a year"),
+        (("--asset", "P-1", "--hours", "soon"), 2, "'soon' is no number"),
+        (("--asset", "P-1"), 2, "one of the arguments --hours --input is required"),
+        (("--asset", "P-1", "--hours", "1", "--input", "x"), 2, "not allowed with"),
+        (("--input", "healthy.csv"), 2, "--asset"),
+    ],
+)
+def test_what_cannot_be_learned_is_said_in_one_line(
+    tmp_path: Path, learn: Learn, words: tuple[str, ...], code: int, says: str
+) -> None:
+    write_csv(tmp_path / "short.csv", rows(19, seed=1))
+    words = tuple(str(tmp_path / word) if word.endswith(".csv") else word for word in words)
+    found, out, err = learn(*words)
+    assert found == code
+    assert says in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert out == ""
+    assert not list(tmp_path.glob("models/*"))
+
+
+def test_hours_of_live_data_are_learned_from(tmp_path: Path, learn: Learn) -> None:
+    """From the sources of the config, here a recording that is played as fast as it goes."""
+    (tmp_path / "run.csv").write_bytes((tmp_path / "healthy.csv").read_bytes())
+    config = tmp_path / "edge-agent.yaml"
+    live = "path: run.csv, asset: P-1, speed: 0"
+    config.write_text(config.read_text().replace("path: run.csv", live))
+    code, out, err = learn("--asset", "P-1", "--hours", str(2 / 3600))
+    assert (code, err) == (0, "")
+    assert "1 assets, 3 inputs" in out
+
+
+def test_an_asset_that_announces_itself_meanwhile_is_learned_too(
+    tmp_path: Path, learn: Learn
+) -> None:
+    """The config knows of no asset, only of their template."""
+    (tmp_path / "run.csv").write_bytes((tmp_path / "healthy.csv").read_bytes())
+    config = tmp_path / "edge-agent.yaml"
+    live = "path: run.csv, asset: P-7, template: pump, speed: 0"
+    text = config.read_text().replace("path: run.csv", live)
+    config.write_text(text.replace("  P-1: {template: pump}\n", ""))
+    code, _, _ = learn("--asset", "P-*", "--hours", str(2 / 3600))
+    assert code == 0
+    (folder,) = (tmp_path / "models").iterdir()
+    assert load_manifest(folder).units == ("P-7",)

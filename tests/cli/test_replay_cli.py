@@ -1,0 +1,143 @@
+"""`edge-agent replay`: transitions on stdout, all else on stderr, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from cli_recordings import ONSET, write_site
+
+from edge_agent.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Replay = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A config whose pump has learned what healthy is."""
+    folder = tmp_path_factory.mktemp("site")
+    config = write_site(folder)
+    learn = ["learn", "-c", str(config), "--asset", "P-1", "--input"]
+    assert main([*learn, str(folder / "healthy.csv")]) == 0
+    return config
+
+
+@pytest.fixture
+def replay(site: Path, capsys: pytest.CaptureFixture[str]) -> Replay:
+    """Call it with a file's name and more arguments for exit code, stdout and stderr."""
+
+    def run(name: str, *words: str) -> tuple[int, str, str]:
+        where = str(site.parent / name)
+        code = main(["replay", "-c", str(site), "--input", where, *words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_fault_raises_an_alarm_that_names_its_input_first(replay: Replay) -> None:
+    """What was learned from one recording finds the fault in another."""
+    code, out, err = replay("fault.csv", "--asset", "P-1")
+    (line,) = out.splitlines()
+    assert code == 0
+    assert line.startswith("2026-01-01T00:02:3")
+    assert "raise" in line
+    assert "P-1: unusual behaviour" in line
+    assert "mainly flow" in line
+    assert "285 windows, 1 transitions" in err.splitlines()[-1]
+
+
+def test_every_line_of_json_is_a_transition(replay: Replay) -> None:
+    code, out, _ = replay("fault.csv", "--asset", "P-1", "--json")
+    (told,) = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert (told["transition"], told["alarm_id"], told["state"]) == (
+        "raise",
+        "P-1.baseline",
+        "unack",
+    )
+    assert told["time"] >= f"2026-01-01T00:02:{ONSET - 120:02}"
+    detail = told["detail"]
+    assert detail["contributors"][0]["input"] == "flow"
+    assert sum(c["weight"] for c in detail["contributors"]) == pytest.approx(
+        detail["score"], rel=1e-3
+    )
+    assert detail["window"]["replayed"]
+
+
+def test_health_brings_no_transition(replay: Replay) -> None:
+    code, out, err = replay("healthy.csv", "--asset", "P-1")
+    assert (code, out) == (0, "")
+    assert "0 transitions" in err
+
+
+def test_files_that_match_a_pattern_are_one_recording(replay: Replay) -> None:
+    """Both begin at the same second: their values are merged by time, the later file's win."""
+    _, out, err = replay("*.csv", "--asset", "P-1")
+    assert "1985 windows" in err
+    assert out == ""
+
+
+def test_an_asset_that_nothing_scores_is_named(site: Path, replay: Replay) -> None:
+    """Silence must not look like health."""
+    stem = site.parent / "P-8.csv"
+    stem.write_bytes((site.parent / "fault.csv").read_bytes())
+    code, out, err = replay("P-8.csv", "--asset", "{stem}", "--template", "pump")
+    assert (code, out) == (0, "")
+    assert "P-8: no model scored it" in err
+    stem.unlink()
+
+
+def test_progress_is_shown_on_a_terminal_only(
+    replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "\r" not in replay("fault.csv", "--asset", "P-1")[2]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    _, out, err = replay("fault.csv", "--asset", "P-1")
+    assert "[####" in err
+    assert "\r" not in out
+
+
+def test_cells_that_are_no_numbers_are_counted(site: Path, replay: Replay) -> None:
+    broken = site.parent / "broken.txt"
+    text = (site.parent / "fault.csv").read_text()
+    broken.write_text(text.replace("00:00:05Z,", "00:00:05Z,what"))
+    code, _, err = replay("broken.txt", "--asset", "P-1")
+    assert code == 0
+    assert "values rejected" in err
+    broken.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "code", "says"),
+    [
+        ("nothing.csv", ("--asset", "P-1"), 1, "no such file"),
+        ("fault.csv", ("--asset", "P-9"), 1, "the plant has no asset 'P-9'"),
+        ("fault.csv", (), 1, "no column is a signal of the plant"),
+        ("edge-agent.yaml", ("--asset", "P-1"), 1, "edge-agent.yaml"),
+        ("fault.csv", ("--asset", "P-1", "--time", "when"), 1, "when"),
+        ("fault.csv", ("--speed", "2"), 2, "unrecognized arguments"),
+    ],
+)
+def test_what_cannot_be_replayed_is_said_in_one_line(
+    replay: Replay, name: str, words: tuple[str, ...], code: int, says: str
+) -> None:
+    found, out, err = replay(name, *words)
+    assert found == code
+    assert says in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_a_wrong_config_has_its_own_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "edge-agent.yaml"
+    config.write_text("sources: {}\n")
+    assert main(["replay", "-c", str(config), "--input", "x.csv"]) == 78
+    assert "there is no source" in capsys.readouterr().err
