@@ -130,17 +130,18 @@ class Daemon(Process):
         super().__init__(command, config.parent / "daemon.log", PYTHONPATH=str(ROOT))
         self._url = f"http://127.0.0.1:{http_port}"
 
-    def get(self, path: str) -> Any:  # noqa: ANN401 (JSON)
-        """Ask its HTTP API; None while it does not answer."""
+    def ask(self, path: str) -> bytes:
+        """What its HTTP server says; nothing while it does not answer."""
         try:
             with urllib.request.urlopen(self._url + path, timeout=2) as answer:
-                return orjson.loads(answer.read())
+                body: bytes = answer.read()
+                return body
         except (OSError, urllib.error.URLError):
-            return None
+            return b""
 
     def quiet(self) -> bool:
         """Whether all links are up and nothing waits in the outbox."""
-        found = self.get("/api/summary")
+        found = orjson.loads(self.ask("/api/summary") or b"null")
         if found is None:
             return False
         links = [*found["sources"], *found["sinks"]]
