@@ -6,21 +6,33 @@ import asyncio
 import sys
 import threading
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "pipeline"))
 
 import plants
+import pytest
 
-from edge_agent.config.schema import Asset, Http, Learn, ModelUse, Signal, Store, Template, Tuning
+from edge_agent.config.schema import (
+    AlarmRule,
+    Asset,
+    Discovery,
+    Http,
+    Learn,
+    ModelUse,
+    Signal,
+    Store,
+    Template,
+    Tuning,
+)
 from edge_agent.daemon import Daemon
-from edge_agent.records import columns
+from edge_agent.records import LinkState, columns
+from edge_agent.sources import ReplayConfig
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    import pytest
 
     from edge_agent.config import Config
 
@@ -138,3 +150,24 @@ async def test_an_asset_with_a_signal_of_its_own_learns_beside_the_others(tmp_pa
         config(tmp_path, LEARNER, assets=assets, models_dir=tmp_path / "models")
     ) as daemon:
         assert daemon.pipeline.learning["pump"].progress() == {"A": 0.0, "B": 0.0}
+
+
+async def test_a_reload_that_fails_half_way_leaves_the_sources_at_work(tmp_path: Path) -> None:
+    """They are stopped before the new side is made."""
+    (tmp_path / "run.csv").write_text("time,flow\n2026-01-01T00:00:00Z,1\n")
+    source = {"bus": ReplayConfig(path=tmp_path / "run.csv", asset="any", loop=True)}
+    made = config(tmp_path, sources=source)
+    async with running(made) as daemon:
+        daemon._build_intake = None  # type: ignore[method-assign,assignment]
+        with pytest.raises(TypeError):
+            await daemon._adopt(replace(made, discovery=Discovery(7)))
+        assert daemon.sources["bus"].link.state is not LinkState.STOPPED
+
+
+async def test_assets_discovered_after_a_reload_have_the_new_rules(tmp_path: Path) -> None:
+    made = config(tmp_path)
+    louder = replace(WATCHED, models=(ModelUse("base", alarm=AlarmRule(severity=900)),))
+    async with running(made) as daemon:
+        await daemon._adopt(replace(made, templates={"pump": louder}))
+        daemon.plant.discover("new", "pump")
+        assert [daemon.policies.rule(f"{a}.base").severity for a in ("any", "new")] == [900, 900]

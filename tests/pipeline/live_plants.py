@@ -62,6 +62,7 @@ class Live:
         return [(str(t.kind), t.alarm.detail.message_key) for t in self.transitions]
 
 
-def of(**signals: Signal) -> Config:
-    """One asset with these signals, all of the source `bus`."""
-    return plants.config(templates={"pump": Template(signals)}, assets={"any": Asset("pump")})
+def of(*models: str, **signals: Signal) -> Config:
+    """One asset with these signals, all of the source `bus`, and the rules of these models."""
+    template = Template(signals, tuple(ModelUse(name) for name in models))
+    return plants.config(templates={"pump": template}, assets={"any": Asset("pump")})
