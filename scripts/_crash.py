@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 import threading
@@ -11,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 from _crash_peers import HIGH, LOW, Broker, Daemon, Plant, Subscriber, free_port, wait_until
 
 from edge_agent.inference import InputSpec, Recipe, learn
@@ -175,8 +175,8 @@ def _judge(
         rows = db.execute("SELECT alarm_id, kind, body FROM history ORDER BY row").fetchall()
         bodies = db.execute("SELECT body FROM alarms").fetchall()
         waiting = db.execute("SELECT COUNT(*) FROM outbox").fetchone()[0]
-    states = {one["alarm_id"]: one for one in (orjson.loads(body) for (body,) in bodies)}
-    committed = [f"{name}:{orjson.loads(body)['seq']}" for name, _, body in rows]
+    states = {one["alarm_id"]: one for one in (json.loads(body) for (body,) in bodies)}
+    committed = [f"{name}:{json.loads(body)['seq']}" for name, _, body in rows]
     verdict.transitions, verdict.alarms = len(committed), len({name for name, _, _ in rows})
     verdict.duplicates = heard.duplicates
     verdict.unheard = sorted(set(committed) - set(heard.events))
