@@ -62,7 +62,8 @@ class SensorAlarms:
     def restored(self, signal: int, now_us: int) -> None:
         """The signal's alarm came out of the store not at rest: it clears unless told again."""
         stale_us = self._watch.patience_us(signal)["stale"]
-        wait_us = self._delay_us(signal, on=False) if stale_us >= ENDLESS_US else stale_us
+        off_us = self._delay_us(signal, on=False)
+        wait_us = off_us if stale_us >= ENDLESS_US else stale_us + US_PER_S
         self._returning[signal] = wait_us
         self._due_us[signal] = now_us + wait_us
 

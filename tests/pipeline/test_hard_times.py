@@ -76,8 +76,12 @@ def test_a_quality_alarm_that_a_restart_found_raised_clears_when_its_sensor_is_w
     assert after.told() == [("clear", "sensor_bad")]
 
 
-def test_a_restart_does_not_clear_the_alarm_of_a_sensor_that_stays_silent() -> None:
-    made = of(flow=FLOW)
+@pytest.mark.parametrize("off_delay", [0.0, 30.0])
+def test_a_restart_does_not_clear_the_alarm_of_a_sensor_that_stays_silent(
+    off_delay: float,
+) -> None:
+    rule = AlarmRule(off_delay=off_delay)
+    made = plants.config(templates={"pump": Template({"flow": FLOW}, quality_alarm=rule)})
     before = Live(made)
     before.turn(0)
     before.turn(10)
@@ -103,13 +107,16 @@ def test_a_clock_of_a_source_that_is_set_back_costs_a_minute_not_the_step() -> N
     assert live.pipeline.watch.problem_of(0) is Problem.NONE
 
 
-def test_a_device_that_delivers_what_it_had_kept_does_not_set_the_clock_back() -> None:
+def test_a_device_that_delivers_what_it_had_kept_does_not_set_the_clock_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """Old values among new ones, for as long as they like."""
     live = Live(of(flow=FLOW, pressure=FLOW))
     for t in range(200):
         live.turn(t, columns([0, 1], [(BEGIN_S + t) * S, (BEGIN_S + t - 90) * S], [1.0, 1.0]))
     assert live.pipeline.watch.time_us[0] == (BEGIN_S + 199) * S
     assert live.pipeline.time.now_us(199)[0] == (BEGIN_S + 199) * S
+    assert caplog.messages == []
 
 
 def test_a_number_that_no_model_can_hold_is_out_of_range() -> None:

@@ -220,6 +220,7 @@ def test_an_asset_learns_by_itself_and_is_watched_from_then_on(tmp_path: Path) -
     assert replay.models.without == {}
     assert [folder.name[:13] for folder in tmp_path.iterdir()] == ["learned-pump-"]
     assert replay.pipeline.learning["pump"].progress() == {}
+    assert len(replay.pipeline.learning["pump"].rows()["any"]) == 0
     (raised,) = walk(replay, plants.values(plants.fault(), start_s=1700))
     assert raised.alarm.alarm_id == "any.baseline"
     assert raised.alarm.detail.contributors[0].input == "flow"
