@@ -10,6 +10,7 @@ another one meanwhile.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -190,7 +191,7 @@ class Pipeline:
         seen = values if not blocks else self._refuse_future(with_blocks(values, blocks), now_us)
         if len(seen):
             self._set_back(seen, monotonic_s)
-            self._episodes += self.watch.update(seen)
+            self._episodes += self.watch.update(seen, monotonic_s)
             self.time.note(self._asset_of[seen.signal], seen.time_us, monotonic_s)
         for group in self.groups if len(values) or blocks else ():
             due += group.push(values, blocks)
@@ -265,7 +266,8 @@ class Pipeline:
             return
         self._overdue_s = monotonic_s
         now_us = self.time.now_us(monotonic_s)
-        self._episodes += self.watch.overdue(now_us, self.time.since_us)
+        heard_by_s = monotonic_s if self._live else math.inf
+        self._episodes += self.watch.overdue(now_us, self.time.since_us, heard_by_s)
         for group in self.groups if self._live else ():
             yield from group.advance(now_us)
 

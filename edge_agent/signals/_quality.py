@@ -6,12 +6,14 @@ with the time at which it was noticed: a recording gives the same episodes as th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edge_agent.clock import US_PER_S
 from edge_agent.records import BAD_NO_COMMUNICATION, BAD_OUT_OF_RANGE, SEVERITY_SHIFT, Columns
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 _NEVER: Final = np.iinfo(np.int64).min // 4
 ENDLESS_US: Final = np.iinfo(np.int64).max // 4
+_SILENT_S: Final = 5.0  # by the gateway's clock
 _LARGEST: Final = float(np.finfo(np.float32).max)
 
 
@@ -76,6 +79,7 @@ class QualityWatch:
         self._low = np.full(capacity, -_LARGEST)
         self._high = np.full(capacity, _LARGEST)
         self._asset = np.zeros(capacity, np.intp)
+        self._heard_s = np.full(capacity, -np.inf)
 
     def add(
         self,
@@ -108,8 +112,12 @@ class QualityWatch:
         value = np.where(np.abs(value) > _LARGEST, np.nan, value)
         return Columns(signal, values.time_us, value, status)
 
-    def update(self, values: Columns) -> list[Episode]:
-        """Take values over (ordered by time); gives the changes of quality they bring."""
+    def update(self, values: Columns, monotonic_s: float = 0.0) -> list[Episode]:
+        """Take values over (ordered by time); gives the changes of quality they bring.
+
+        monotonic_s: when they came.
+        """
+        self._heard_s[values.signal] = monotonic_s
         if self._unremarkable(values):
             return []
         order = np.argsort(values.signal, kind="stable")
@@ -156,19 +164,26 @@ class QualityWatch:
         self._changed_us[mine] = _NEVER + self.stuck[mine]  # known, so that being stuck can end
 
     def overdue(
-        self, asset_now_us: NDArray[np.int64], asset_since_us: NDArray[np.int64]
+        self,
+        asset_now_us: NDArray[np.int64],
+        asset_since_us: NDArray[np.int64],
+        monotonic_s: float = math.inf,
     ) -> list[Episode]:
         """Signals that became stale or stuck by now.
 
         asset_now_us: event time by asset [A]; asset_since_us: from when each asset is watched [A],
-        which is where the silence of a signal begins that never had a value.
+        which is where the silence of a signal begins that never had a value. monotonic_s: now;
+        a signal that was heard of just now is behind the others, as after an outage or where a
+        recording is played fast, but not silent. Without it silence is a matter of time stamps.
         """
         n = self._size
         asset = self._asset[:n]
         now_us = asset_now_us[asset]
         last_us = np.where(self.unseen(), asset_since_us[asset], self.time_us[:n])
         good = (last_us > _NEVER) & (self.problem[:n] == Problem.NONE)
-        stale = np.flatnonzero(good & (now_us - last_us > self._stale_us[:n]))
+        silent_s = monotonic_s - self._heard_s[:n]
+        silent = silent_s >= np.minimum(self._stale_us[:n] / US_PER_S, _SILENT_S)
+        stale = np.flatnonzero(good & silent & (now_us - last_us > self._stale_us[:n]))
         self.problem[stale] = Problem.STALE
         good[stale] = False
         good &= self._changed_us[:n] > _NEVER

@@ -87,6 +87,16 @@ def test_a_sensor_that_never_spoke_is_stale_from_when_its_asset_is_watched() -> 
     assert told(found) == [(1, Problem.STALE, True, 8 * S, "nan", 0)]
 
 
+def test_a_signal_that_lags_is_not_silent() -> None:
+    """A broker delivers what it kept through an outage while other sources are minutes ahead."""
+    made = watch(1)
+    made.update(columns([0], [S], [1.0]), monotonic_s=100.0)
+    far_ahead = np.array([15 * S]), np.array([0])
+    assert made.overdue(*far_ahead, monotonic_s=104.9) == []
+    (begun,) = made.overdue(*far_ahead, monotonic_s=105.0)
+    assert (begun.problem, begun.at_us) == (Problem.STALE, 6 * S)
+
+
 def test_values_that_come_out_of_order_change_nothing() -> None:
     made = watch()
     feed(made, [(0, 5 * S, 1.0, 0)])
