@@ -211,7 +211,7 @@ class Observation:
     """What the pipeline tells the alarm table about one alarm at one instant.
 
     level: the watched quantity divided by its limit: >= 1 is over the limit, and only below
-    1 - deadband is it back. at_us: event time (the window's last sample), never the gateway's clock.
+    1 - deadband is it back. at_us: event time (the window's last sample), not the gateway's.
     """
 
     alarm_id: str
