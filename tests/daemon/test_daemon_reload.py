@@ -228,6 +228,7 @@ async def test_a_new_version_of_a_model_takes_over_between_two_windows(
         feed.send("P-2", 20, flow=10.1)
         (after,) = running.daemon.models.active
         await until(lambda: running.windows() >= 2 * (120 - LENGTH + 1), "every window")
+        await until(lambda: len(scored(bus, "P-2")) > 120 - LENGTH, "every score on the bus")
     assert after.manifest.version != before.manifest.version
     for asset in ("P-1", "P-2"):
         assert len(scored(bus, asset)) == 120 - LENGTH + 1
