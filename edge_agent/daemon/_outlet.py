@@ -40,6 +40,7 @@ log = logging.getLogger("edge_agent.outlet")
 _MAX_UNSAVED: Final = 10_000  # transitions kept in memory while the disk refuses
 _MEMORY: Final = "memory"
 _RETRY_S: Final = 5.0
+_SAVE_AGAIN_S: Final = 1.0
 
 
 class Outlet:
@@ -61,6 +62,7 @@ class Outlet:
         self._saving = asyncio.Lock()
         self._unsaved: list[Transition] = []
         self._unsaved_from_us = 0
+        self._save_again_s = 0.0  # not before: a full disk must not cost every turn
         self._deliveries: dict[str, Delivery] = {}
         self._attached = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -149,7 +151,7 @@ class Outlet:
         if transitions and not self._unsaved:
             self._unsaved_from_us = arrived_us
         self._unsaved += transitions
-        if self._unsaved:
+        if self._unsaved and self._clock.monotonic_s() >= self._save_again_s:
             await asyncio.shield(self._save())
         if actor:
             await self._audit(actor, transitions[-1])
@@ -163,6 +165,7 @@ class Outlet:
                 dropped = await self.run(Store.commit, batch, self._messages(batch))
             except StoreError as error:
                 self.health.note_trouble(str(error))
+                self._save_again_s = self._clock.monotonic_s() + _SAVE_AGAIN_S
                 del self._unsaved[:-_MAX_UNSAVED]
                 return
             del self._unsaved[: len(batch)]
