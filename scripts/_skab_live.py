@@ -84,7 +84,7 @@ class Options:
     """What a run may vary."""
 
     speed: float = 25.0
-    lateness_s: float = 60.0
+    lateness_s: float = 120.0
     flood_limit: int = 10
 
 

@@ -29,7 +29,7 @@ from edge_agent.errors import ConfigError, EdgeAgentError
 from edge_agent.ops import notify
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
-from edge_agent.pipeline import Pipeline, Policies
+from edge_agent.pipeline import Pipeline, Policies, by_time
 from edge_agent.records import Columns, LinkState
 from edge_agent.signals import Intake
 
@@ -195,7 +195,8 @@ class Daemon:
         values, blocks = self.intake.drain()
         self._count_drops()
         arrived_us = self.clock.now_us()
-        for chunk in _chunks(values):
+        # A server that was held up sends node by node: cut like that, the last would be late.
+        for chunk in _chunks(by_time(values)):
             work = self._walk_down(chunk, blocks, arrived_us)
             if await self._defects.survive("pipeline", work):
                 self._turned_s = self.clock.monotonic_s()

@@ -1,6 +1,7 @@
 """Assessment of the plant: the path of a value from the intake to alarms and messages."""
 
 from edge_agent.pipeline._assess import Scored
+from edge_agent.pipeline._columns import by_time
 from edge_agent.pipeline._group import Group
 from edge_agent.pipeline._learning import Learning
 from edge_agent.pipeline._pipeline import Pipeline, Step
@@ -14,6 +15,7 @@ __all__ = [
     "Policies",
     "Scored",
     "Step",
+    "by_time",
     "place_of",
     "service_alarm_id",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "pipeline"))
 
+import numpy as np
 import plants
 import pytest
 
@@ -28,7 +29,7 @@ from edge_agent.config.schema import (
     Tuning,
 )
 from edge_agent.daemon import Daemon
-from edge_agent.records import LinkState, columns
+from edge_agent.records import Columns, LinkState, columns
 from edge_agent.sources import ReplayConfig
 
 if TYPE_CHECKING:
@@ -85,6 +86,19 @@ async def test_values_that_cannot_be_digested_are_lost_alone(
         await until(lambda: [a.alarm_id for a in daemon.alarms.active()] == ["any.base"])
         assert daemon.alive()
     assert [r.message for r in caplog.records].count("unexpected error") == 1
+
+
+async def test_a_backlog_that_comes_signal_by_signal_is_not_late(tmp_path: Path) -> None:
+    """As of a server that was held up: more than goes down the path at once, and none is lost."""
+    rows = plants.healthy(8000, seed=5)
+    values = plants.values(rows)
+    by_signal = np.argsort(values.signal, kind="stable")
+    async with running(config(tmp_path)) as daemon:
+        daemon.intake.append(Columns(*(getattr(values, n)[by_signal] for n in Columns.__slots__)))
+        windows = daemon.metrics.windows.labels("base", "scored")
+        await until(lambda: windows._value.get() == len(rows) - 31)
+        late = [m for m in daemon.metrics.values_late.collect()[0].samples if m.value]
+        assert late == []
 
 
 async def test_a_pipeline_that_digests_nothing_is_not_alive(tmp_path: Path) -> None:

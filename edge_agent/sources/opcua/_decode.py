@@ -97,6 +97,7 @@ class Samples:
 class Notification:
     """What one PublishResponse says; `data` is whether its sequence number is to be acknowledged.
 
+    more: it did not hold all that the server had to say at that time; the rest comes with the next.
     ended: the status with which the server closed the subscription, None while it lives.
     """
 
@@ -106,6 +107,7 @@ class Notification:
     rows: list[Rows] = field(default_factory=list)
     arrays: list[Samples] = field(default_factory=list)
     ended: int | None = None
+    more: bool = False
 
 
 def decode_publish_response(data: bytes) -> Notification:
@@ -122,8 +124,8 @@ def _decode(data: bytes) -> Notification:
     at = _skip_response_header(data, skip_node_id(data, 0))
     subscription, available = _HEAD.unpack_from(data, at)
     at = skip_bytes(data, at + _HEAD.size, 4 * max(0, available))
-    _more, sequence, _published, count = _MESSAGE.unpack_from(data, at)
-    result = Notification(subscription, sequence, data=count > 0)
+    more, sequence, _published, count = _MESSAGE.unpack_from(data, at)
+    result = Notification(subscription, sequence, data=count > 0, more=bool(more))
     if result.data:
         for kind, body in _extension_objects(data, at + _MESSAGE.size, count):
             _take(kind, body, result)

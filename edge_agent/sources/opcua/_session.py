@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # Part 4, 5.14.5: the server can only speak in answer to a request, so some must always wait there.
 _PUBLISH_REQUESTS: Final = 3
 _WATCH_STEP_S: Final = 1.0
+_MAX_PARTS: Final = 16  # of one publishing cycle, of up to 10,000 values each
 _SHOWN: Final = 3
 _LAST_SEQUENCE: Final = 0xFFFF_FFFF
 
@@ -74,6 +75,7 @@ class Session:
         self._watched = 0
         self._requests = _PUBLISH_REQUESTS
         self._acks: list[ua.SubscriptionAcknowledgement] = []
+        self._parts: list[Notification] = []
         self._next_sequence: dict[int, int] = {}
         self._heard_s: dict[int, float] = {}
 
@@ -86,6 +88,7 @@ class Session:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         finally:
+            self._hand_over()
             await connection.close()
 
     async def _serve(self, connection: Connection, group: asyncio.TaskGroup) -> None:
@@ -140,7 +143,15 @@ class Session:
             raise LostError(reason, where=where)
         self._heard_s[notification.subscription] = self._clock.monotonic_s()
         self._follow(notification)
-        self._feed.take(notification)
+        self._parts.append(notification)
+        if not notification.more or len(self._parts) >= _MAX_PARTS:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """All parts at once: one may hold a node's values of seconds in which another's follow."""
+        parts, self._parts = self._parts, []
+        for part in parts:
+            self._feed.take(part)
 
     def _follow(self, notification: Notification) -> None:
         """Acknowledge, and notice a notification that never came."""
