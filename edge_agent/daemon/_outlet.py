@@ -177,7 +177,8 @@ class Outlet:
     def _sent(self, dropped: Sequence[DroppedMessages], sinks: Iterable[str]) -> None:
         self.health.note_dropped(dropped)
         for name in sinks:
-            self._deliveries[name].wake()
+            if name in self._deliveries:  # a reload may have taken it meanwhile
+                self._deliveries[name].wake()
 
     async def _audit(self, actor: str, transition: Transition) -> None:
         try:

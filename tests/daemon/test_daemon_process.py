@@ -160,6 +160,18 @@ def test_sighup_in_the_first_moments_does_no_harm(
         assert child.stop()[0] == 0
 
 
+def test_sigterm_during_the_start_ends_it_well(
+    tmp_path: Path, children: Callable[..., Child]
+) -> None:
+    site = Site(tmp_path, unused_url())
+    child = children(site.path)
+    wait_until((tmp_path / "store.db").exists, 20, "the store is opened")
+    code, took_s, text = child.stop()
+    assert code == 0, text
+    assert took_s < 10
+    assert "Traceback" not in text
+
+
 def test_sighup_reloads_and_tells_systemd(
     tmp_path: Path, broker: Mosquitto, children: Callable[..., Child]
 ) -> None:

@@ -43,6 +43,7 @@ async def test_a_stop_scores_and_sends_what_has_arrived(
         await until(running.up, "up")
         start_ms = now_ms() // STEP_MS * STEP_MS - 10_000
         rows = [(start_ms + STEP_MS * n, healthy(temp=200.0 * (n > 18))) for n in range(20)]
+        running.daemon.stop()  # before the pipeline wakes up
         running.daemon.intake.append(running.values("P-1", rows))
     assert running.windows() == 20 - LENGTH + 1
     assert len(running.daemon.intake) == 0
