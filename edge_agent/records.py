@@ -84,6 +84,9 @@ class Intake(Protocol):
     def append_block(self, block: WaveBlock) -> None:
         """Take over a waveform block."""
 
+    def crowded(self) -> bool:
+        """Whether a source that can should leave what comes with its sender for a while."""
+
     def __len__(self) -> int:
         """Values that wait: a source that can hold back does so by this."""
 

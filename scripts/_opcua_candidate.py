@@ -42,6 +42,9 @@ class CountingIntake:
     def append_block(self, block: WaveBlock) -> None:
         self.values += len(block.samples)
 
+    def crowded(self) -> bool:
+        return False
+
 
 def make_source(intake: CountingIntake) -> OpcUaSource:
     assets, signals = int(os.environ["ASSETS"]), int(os.environ["SIGNALS"])

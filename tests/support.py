@@ -36,6 +36,9 @@ class ListIntake:
     def append_block(self, block: WaveBlock) -> None:
         self.blocks.append(block)
 
+    def crowded(self) -> bool:
+        return False
+
     @property
     def columns(self) -> Columns:
         """Everything so far as one `Columns`."""

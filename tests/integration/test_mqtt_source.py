@@ -23,7 +23,7 @@ from mqtt_support import (
     until,
 )
 from opcua_support import make_pair
-from support import find_free_port
+from support import ListIntake, find_free_port
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -531,3 +531,30 @@ async def test_probe_says_what_is_wrong() -> None:
     with pytest.raises(ConnectError) as caught:
         await probe(mqtt_config("mqtt://no-such-host.invalid"))
     assert "name" in str(caught.value)
+
+
+class CrowdedIntake(ListIntake):
+    """Says that it is crowded while it is told to."""
+
+    full = False
+
+    def crowded(self) -> bool:
+        return self.full
+
+
+async def test_a_crowded_intake_leaves_values_with_the_broker_until_there_is_room(
+    broker: Mosquitto, publisher: Publisher
+) -> None:
+    intake = CrowdedIntake()
+    async with Rig(mqtt_config(broker.url), intake=intake) as rig:
+        await rig.up()
+        intake.full = True
+        await in_thread(publisher.publish, "plant/l/P1/s0", doc(-1.0))
+        await asyncio.sleep(0.1)  # the read that was under way has ended
+        before = len(intake)
+        await in_thread(publisher.publish_many, [("plant/l/P1/s0", doc(n)) for n in range(50)], 0)
+        await asyncio.sleep(0.3)
+        assert len(intake) == before
+        intake.full = False
+        await rig.received(51)
+        assert rig.values("P1", "s0") == [-1.0, *map(float, range(50))]

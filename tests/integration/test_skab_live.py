@@ -33,7 +33,7 @@ def test_a_live_run_gives_the_transitions_of_a_replay(data_dir: Path) -> None:
             str(ROOT / "scripts" / "skab-live"),
             "--json",
             "--speed",
-            "30",
+            "40",
             "--only",
             *ONLY,
         ],

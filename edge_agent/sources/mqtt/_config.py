@@ -108,7 +108,7 @@ class MqttSourceConfig:
     max_payload: Annotated[Size, Between(1024, MAX_PACKET_BYTES - PACKET_HEAD_BYTES)] = Size(
         1 << 20
     )
-    coalesce: Annotated[Duration, Between(0, 1)] = Duration(0.01)  # rest between two reads
+    coalesce: Annotated[Duration, Between(0, 1)] = Duration(0.02)  # rest between two reads
     stale_after: Duration = Duration(30)
 
     def problems(self) -> Iterator[tuple[str, str]]:

@@ -104,7 +104,10 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 class Session:
-    """One connection. `take` is called with what each read brought; only then is it confirmed."""
+    """One connection. `take` is called with what each read brought; only then is it confirmed.
+
+    While the intake is `crowded` nothing is read, so that the broker waits instead of us losing.
+    """
 
     def __init__(
         self,
@@ -112,10 +115,12 @@ class Session:
         client: Client,
         take: Callable[[Messages], None],
         clock: Clock,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._config = config
         self._client = client
         self._take = take
+        self._crowded = crowded
         self._clock = clock
         self._where = config.url
         self._loop = asyncio.get_running_loop()
@@ -199,6 +204,10 @@ class Session:
     def _turn(self, fd: int) -> None:
         """Read once, then rest; the loop watches the socket only while it is empty."""
         self._timer = None
+        if self._crowded():
+            self._last_received_s = self._clock.monotonic_s()  # it is we who are silent
+            self._timer = self._loop.call_later(self._config.coalesce, self._turn, fd)
+            return
         try:
             messages = self._client.receive()
             if messages is not None:

@@ -70,6 +70,7 @@ class MqttSource:
         self.name = name
         self.link = Link()
         self._config = config
+        self._intake = intake
         self._clock = clock
         self._client_id = client_id(name, config, gateway)
         self._up = metrics.source_up.labels(name)
@@ -135,7 +136,7 @@ class MqttSource:
         client = make_client(
             self._config, self._client_id, version, self._held, persistent=persistent
         )
-        session = Session(self._config, client, self._take, self._clock)
+        session = Session(self._config, client, self._take, self._clock, self._intake.crowded)
         try:
             kept = await session.open(timeout_s)
             if forget_others:
