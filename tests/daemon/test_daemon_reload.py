@@ -205,6 +205,27 @@ async def test_alarms_of_an_asset_that_leaves_are_withdrawn(
 WITHOUT_DISCOVERY = {"topic": "plant/{asset}", "payload": {"time": "ts"}}
 
 
+async def test_alarms_of_an_asset_that_left_while_we_were_away_are_withdrawn(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    """Of one, too, that took another's place by a reload: where it stood is remembered."""
+    site = Site(tmp_path, broker.url, sources={"plant": {"subscribe": [WITHOUT_DISCOVERY]}})
+    feed = Feed(bus)
+    alert = "P-7/_pdm/alert/P-7.temp.quality"
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        site.change(assets={"P-{1..2}": None, "P-1": {"template": "pump"}})
+        site.change(assets={"P-7": {"template": "pump", "area": "wet"}})
+        await running.daemon.reload()
+        await until(running.up, "up again")
+        feed.send("P-7", 2, temp=200.0)
+        await until(lambda: bus.ids(alert) == ["P-7.temp.quality:1"], "raised")
+    site.change(assets={"P-7": None})
+    async with site.daemon():
+        await until(lambda: bus.bodies(alert)[-1:] == [b""], "emptied")
+    assert bus.bodies(f"wet/line/{alert}"), "where it stood"
+
+
 async def test_a_new_version_of_a_model_takes_over_between_two_windows(
     tmp_path: Path, broker: Mosquitto, bus: Subscriber
 ) -> None:
