@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -68,6 +69,12 @@ class Program:
         """End the whole script where the program is no more, or it is hopeless."""
         if hopeless or self._process.poll() is not None:
             sys.exit(f"{what}:\n{self._log.read_text()}")
+
+    def halt(self, seconds: float) -> None:
+        """Stop it (SIGSTOP) for so long."""
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
 
     def cpu_s(self) -> float:
         """CPU seconds so far."""
