@@ -84,7 +84,6 @@ class MqttSource:
         )
         self._versions = versions(config)
         self._held: set[bytes] = set()
-        self._subscribed = False  # in this process: a kept session may have another's topics
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -149,12 +148,11 @@ class MqttSource:
             session.close()
 
     async def _subscribe(self, session: Session, version: Protocol, *, kept: bool) -> None:
-        refused: list[str] = []
         if not kept:
             self._held.clear()
-        if not kept or not self._subscribed:
-            refused = await session.subscribe(filters(self._config))
-            self._subscribed = not refused
+        # A session that was kept may have other topics: those of another config, or of the day on
+        # which a broker that lost its power last wrote its file.
+        refused = await session.subscribe(filters(self._config))
         detail = "; ".join(refused)
         state = LinkState.DEGRADED if refused else LinkState.UP
         self._set_link(state, f"not subscribed: {detail}" if refused else f"MQTT {version}")
