@@ -248,7 +248,11 @@ class Daemon:
     async def _learn(self) -> None:
         while True:
             await asyncio.sleep(_LEARN_EVERY_S)
-            await self._defects.survive("learn", self.models.learn_what_is_ready(self.pipeline))
+            pipeline = self.pipeline
+            await self._defects.survive("learn", self.models.learn_what_is_ready(pipeline))
+            if pipeline is not self.pipeline:  # exchanged meanwhile: what was learned is on disk
+                found = self.models.refresh(self.pipeline, self._turning)
+                await self._defects.survive("learn", found)
 
     def alive(self) -> bool:
         """Whether the pipeline turns over.
@@ -321,12 +325,13 @@ class Daemon:
 
     async def _exchange_intake(self, config: Config, models: Models) -> None:
         """What the old sources brought goes down the old path; only then the new ones begin."""
-        old_models = self.models
+        old_models, old_pipeline = self.models, self.pipeline
         for source in self.sources.values():
             await source.stop()
         try:
             await self._turn()
             await self._build_intake(config, models, self.alarms.all(), Memory.of(self.plant))
+            self.pipeline.take_over(old_pipeline)
         finally:  # these are the old ones still if the new could not be made
             for source in self.sources.values():
                 await source.start()

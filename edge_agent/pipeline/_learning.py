@@ -108,6 +108,15 @@ class Learning:
         self._rows.append(_Rows())
         return ""
 
+    def take_over(self, old: Learning) -> None:
+        """Go on with the rows of before an exchange, of the assets whose learning is the same."""
+        if (old.inputs, old.config.step) != (self.inputs, self.config.step):
+            return
+        rows = {asset.id: row for asset, row in zip(old.assets, old._rows, strict=True)}
+        for number, asset in enumerate(self.assets):
+            if asset.id in rows and asset.id not in old.busy:
+                self._rows[number] = rows[asset.id]
+
     def push(self, values: Columns, max_blocks: int) -> None:
         """Keep the rows that close and whose every input is usable."""
         for windows in self._router.push(self._windows, values):

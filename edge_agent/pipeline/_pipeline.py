@@ -160,6 +160,12 @@ class Pipeline:
             self.learning[asset.template_name] = Learning(asset.template_name, config, asset)
         return self.learning[asset.template_name].add(asset, self._bindings)
 
+    def take_over(self, old: Pipeline) -> None:
+        """What took long to collect outlives an exchange: a day of healthy rows."""
+        for template, learning in self.learning.items():
+            if template in old.learning:
+                learning.take_over(old.learning[template])
+
     def restored(self, now_us: int) -> None:
         """Alarms that came out of the store not at rest are told of what happens next."""
         for signal in self._plant.signals:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 import pytest
-from daemon_support import LENGTH, PLACE, STEP_MS, Feed, Site, until, write_bundle
+from daemon_support import LENGTH, PLACE, STEP_MS, Feed, Site, now_ms, until, write_bundle
 from sink_support import Subscriber
 
+from edge_agent.daemon import _models
 from edge_agent.records import LinkState
 
 if TYPE_CHECKING:
@@ -298,6 +300,65 @@ async def test_a_bundle_that_was_broken_at_the_start_is_taken_up_when_it_is_mend
         assert running.daemon.models.without == {}
         feed.send("P-1", 20)
         await until(lambda: running.windows() == 20 - LENGTH + 1, "windows")
+
+
+async def test_a_day_of_learning_outlives_the_exchange_of_the_plant(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    learn = {"auto": True, "duration": "1h", "step": "100ms", "length": 8, "lateness": "200ms"}
+    site = Site(tmp_path, broker.url, templates={"pump": {"models": None, "learn": learn}})
+    feed = Feed(bus)
+
+    def progress() -> dict[str, float]:
+        return running.daemon.pipeline.learning["pump"].progress()
+
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        feed.send("P-1", 100)
+        await until(lambda: progress()["P-1"] >= 90 / 36_000, "rows")
+        site.change(assets={"P-3": {"template": "pump"}})
+        await running.daemon.reload()
+        assert progress()["P-1"] >= 90 / 36_000
+        assert progress()["P-3"] == 0
+        feed.send("P-1", 100)
+        await until(lambda: progress()["P-1"] >= 190 / 36_000, "and on")
+        learn["step"] = "200ms"
+        site.change(templates={"pump": {"learn": learn}})
+        await running.daemon.reload()
+        assert progress()["P-1"] == 0, "rows of another grid are no good"
+
+
+async def test_what_is_learned_during_an_exchange_of_the_plant_is_put_to_work(
+    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = {"auto": True, "duration": "30s", "step": "100ms", "length": 8, "lateness": "200ms"}
+    site = Site(tmp_path, broker.url, templates={"pump": {"models": None, "learn": learn}})
+    begun, exchanged = asyncio.Event(), asyncio.Event()
+    teach = _models.teach
+
+    async def slowly(*args: Any) -> Any:
+        begun.set()
+        await exchanged.wait()
+        return await teach(*args)
+
+    monkeypatch.setattr(_models, "teach", slowly)
+    numbers = np.random.default_rng(1)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        signals = running.daemon.plant.assets["P-1"].signals
+        assert set(signals) == {"flow", "pressure", "temp"}
+        begin_ms = now_ms() // STEP_MS * STEP_MS - 60_000
+        rows = [
+            (begin_ms + STEP_MS * n, dict(zip(signals, numbers.normal(9, 1, 3), strict=True)))
+            for n in range(310)
+        ]
+        running.daemon.intake.append(running.values("P-1", rows))
+        await until(begun.is_set, "enough rows")
+        site.change(assets={"P-3": {"template": "pump"}})
+        await running.daemon.reload()
+        assert "P-1" in running.daemon.models.without
+        exchanged.set()
+        await until(lambda: "P-1" not in running.daemon.models.without, "put to work")
 
 
 async def test_reloads_that_come_together_are_carried_out_one_by_one(
