@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SOON_S = 60.0  # measured: under 2 s on a busy machine; a bomb that goes off takes hours, or all memory
+SOON_S = 60.0  # measured: under 2 s; a bomb that goes off takes hours, or all memory
 
 KEYS = sorted({word.strip(" -{\"'") for word in VALID.replace("\n", ":").split(":")} - {""})
 LINES = VALID.splitlines()
