@@ -46,4 +46,9 @@ class Flood:
 
 def new_flood(limits: schema.Alarms) -> Flood:
     """Return the record of an asset that raised nothing yet."""
-    return Flood(limits.flood_limit, round(limits.flood_window * US_PER_S))
+    return Flood(*flood_bounds(limits))
+
+
+def flood_bounds(limits: schema.Alarms) -> tuple[int, int]:
+    """Return how many raises are too many, and in how long (us)."""
+    return limits.flood_limit, round(limits.flood_window * US_PER_S)

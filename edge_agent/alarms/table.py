@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.alarms._flood import Flood, new_flood
+from edge_agent.alarms._flood import Flood, flood_bounds, new_flood
 from edge_agent.alarms._track import Track, new_track, within
 from edge_agent.alarms.policy import flood_alarm_id, flood_detail
 from edge_agent.alarms.texts import printable
@@ -146,6 +146,12 @@ class AlarmTable:
     def return_to_service(self, alarm_id: str, actor: str) -> Transition:
         """Put an alarm back in service."""
         return self._by_hand(alarm_id, Event.RETURN_TO_SERVICE, actor)
+
+    def adopt(self, limits: schema.Alarms) -> None:
+        """Let other limits hold from now on; what a flood holds back goes on waiting."""
+        self._limits = limits
+        for flood in self._floods.values():
+            flood.limit, flood.window_us = flood_bounds(limits)
 
     def retire(self) -> list[Alarm]:
         """Forget the alarms that `rules` no longer knows; returns them. Call it after a reload."""

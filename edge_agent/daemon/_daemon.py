@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from edge_agent import __version__
-from edge_agent.alarms import AlarmTable
+from edge_agent.alarms import AlarmTable, load_texts
 from edge_agent.clock import SystemClock
 from edge_agent.config import Plant
 from edge_agent.config.types import Name
@@ -311,16 +311,17 @@ class Daemon:
 
     async def _adopt(self, config: Config) -> None:
         change = compare(self.config, config)
-        exchange = change.intake or change.limits
+        load_texts(config.alarms)  # what is wrong with them is said before anything has changed
         # Loading models takes seconds, in which the old ones serve.
-        models = await self._load_models(config) if exchange else None
+        models = await self._load_models(config) if change.intake else None
         async with self._turning:
-            if change.sinks or change.limits:
-                await self.outlet.adopt(config)
             if models is not None:
                 await self._exchange_intake(config, models)
             elif change.rules:
                 self._adopt_rules(config)
+            self.config = config
+            self.alarms.adopt(config.alarms)
+            await self.outlet.adopt(config)
         await self.models.refresh(self.pipeline, self._turning)
 
     async def _exchange_intake(self, config: Config, models: Models) -> None:
@@ -339,7 +340,6 @@ class Daemon:
         self.models.show()
 
     def _adopt_rules(self, config: Config) -> None:
-        self.config = config
         self.plant.adopt(config)
         for asset in self.plant.assets.values():
             asset.template = config.templates[Name(asset.template_name)]

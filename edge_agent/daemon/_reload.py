@@ -23,10 +23,8 @@ _INTAKE: Final = ("sources", "assets", "discovery", "models_dir", "runtime", "tu
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What differs between two configs."""
+    """What differs between two configs, beside what is exchanged piece by piece anyway."""
 
-    sinks: bool
-    limits: bool  # of all alarms
     rules: bool  # of single alarms, within templates
     intake: bool
 
@@ -43,8 +41,6 @@ def compare(old: Config, new: Config) -> Change:
     intake = bare_old != bare_new
     intake = intake or any(getattr(old, name) != getattr(new, name) for name in _INTAKE)
     return Change(
-        sinks=old.sinks != new.sinks,
-        limits=old.alarms != new.alarms,
         rules=old.templates != new.templates,
         intake=intake,
     )

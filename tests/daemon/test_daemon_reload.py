@@ -125,6 +125,58 @@ async def test_a_changed_sink_is_exchanged_and_takes_over_what_waits(
         await until(lambda: bus.ids("/_pdm/event") == ["P-1.temp.quality:1"], "delivered")
 
 
+async def test_a_sink_is_exchanged_there_and_back(tmp_path: Path, broker: Mosquitto) -> None:
+    """Each reload is compared with the one before it, not with the start."""
+    site = Site(tmp_path, broker.url)
+    async with site.daemon() as running:
+        status = running.daemon.http._status
+        await until(running.up, "up")
+        site.change(sinks={"lines": {"type": "log"}})
+        await running.daemon.reload()
+        assert [row["name"] for row in status.summary()["sinks"]] == ["bus", "lines"]
+        site.change(sinks={"lines": None})
+        await running.daemon.reload()
+        assert [row["name"] for row in status.summary()["sinks"]] == ["bus"]
+        assert reloads(running.daemon, "ok") == 2
+
+
+async def test_changed_limits_hold_without_losing_a_window(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    site = Site(tmp_path, broker.url, alarms={"shelve_max": "1s", "flood_limit": 1})
+    feed = Feed(bus)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        feed.send("P-1", 10, temp=200.0, flow=15.0)
+        await until(lambda: running.states().get("P-1.flood") == "unack", "a flood")
+        (held,) = {"P-1.temp.quality", "P-1.watch"} - {
+            name for name, state in running.states().items() if state == "unack"
+        }
+        site.change(alarms={"shelve_max": "1h", "flood_limit": 100})
+        await running.daemon.reload()
+        feed.send("P-1", 10, temp=200.0, flow=15.0)
+        await until(lambda: running.states()[held] == "unack", "there is room")
+        await until(lambda: len(scored(bus, "P-1")) == 20 - LENGTH + 1, "every window")
+        await running.daemon.command("shelve", "P-1.temp.quality", "anna", 3000)
+    assert gapless(scored(bus, "P-1"))
+
+
+async def test_texts_that_are_wrong_change_nothing(
+    tmp_path: Path, broker: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(tmp_path, broker.url)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        (tmp_path / "texts.yaml").write_text("anomaly: [1, 2]\n")
+        texts = {"texts": str(tmp_path / "texts.yaml")}
+        site.change(alarms=texts, sinks={"lines": {"type": "log"}})
+        before = running.daemon.config
+        await running.daemon.reload()
+        assert running.daemon.config is before
+        assert list(running.daemon.outlet.sinks) == ["bus"]
+    assert [one for one in caplog.records if "refused" in one.message]
+
+
 async def test_a_sink_that_leaves_the_config_goes_offline(
     tmp_path: Path, broker: Mosquitto, bus: Subscriber
 ) -> None:
