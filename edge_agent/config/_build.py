@@ -144,13 +144,13 @@ class Builder:
         if isinstance(node, TextNode) and not node.is_null and node.text in short:
             return kind(**short[node.text])
         entries = _map(node).entries
-        noted = len(self.notes.problems)
         known = _fields(kind)
         for key in entries:
             self.notes.marks[(*path, key)] = entries[key].at
             if key not in known:
                 hint = self.notes.nearest(key, known)
                 self.notes.add((*path, key), f"unknown key {shown(key)}", hint)
+        noted = len(self.notes.problems)  # an unknown key says nothing against the others
         base = base if isinstance(base, kind) else None
         values = {}
         for name, (spec, hint) in known.items():

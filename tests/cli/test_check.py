@@ -140,3 +140,14 @@ def test_a_broken_config_is_not_connected(
 def test_check_without_a_file_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 2
     assert "-c" in capsys.readouterr().err
+
+
+def test_an_unknown_key_does_not_hide_what_else_is_wrong_with_its_struct(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "edge-agent.yaml"
+    path.write_text('sources:\n  bus: {type: mqtt, url: "mqtt://h", subscribe: [], foo: 1}\n')
+    assert main(["check", "-c", str(path)]) == 78
+    told = capsys.readouterr().err
+    assert "sources.bus.foo: unknown key" in told
+    assert "sources.bus.subscribe: is empty" in told
