@@ -67,8 +67,6 @@ class Metrics:
         )
         self.score = gauge("score", "Latest score.", "asset", "model")
         self.health = gauge("health", "Latest health index, 0..1.", "asset", "model")
-        self.rul_seconds = gauge("rul_seconds", "Latest remaining life, median.", "asset", "model")
-        self.drift = gauge("drift", "Population stability index by input.", "model", "input")
         self.alarms = gauge("alarms", "Alarms by state and priority.", "state", "priority")
         self.transitions = counter("alarm_transitions", "Alarm transitions.", "kind")
         self.alarms_flooded = counter("alarms_flooded", "Raises held by the flood limit.", "asset")
