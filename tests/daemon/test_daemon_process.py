@@ -69,9 +69,9 @@ def test_a_bad_config_ends_with_78_and_a_line_for_each_problem(
     code, _, text = children(site.path).ended()
     lines = text.splitlines()
     assert code == 78
-    assert len(lines) == 3, text
+    assert len(lines) == 4, text
     assert all(line.startswith(f"{site.path}:") for line in lines), text
-    for part in ("sinks.bus.colour", "tuning.tick", "sources.plant.url"):
+    for part in ("sinks.bus.colour", "sinks.bus.url", "tuning.tick", "sources.plant.url"):
         assert any(part in line for line in lines), part
 
 
