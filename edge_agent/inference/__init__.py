@@ -2,6 +2,8 @@
 
 from edge_agent.inference._bundle import Problem, load_manifest, verify_bundle, write_bundle
 from edge_agent.inference._foreign import bundle_from_onnx
+from edge_agent.inference._golden import Golden
+from edge_agent.inference._healthy import Histogram, Interval, histogram_of
 from edge_agent.inference._learn import LearnedBundle, Recipe, learn
 from edge_agent.inference._learn_child import learn_in_child
 from edge_agent.inference._manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
@@ -9,7 +11,10 @@ from edge_agent.inference._model import Model, Outputs
 from edge_agent.inference._registry import ProviderReport, Registry, choose_providers
 
 __all__ = [
+    "Golden",
+    "Histogram",
     "InputSpec",
+    "Interval",
     "LearnedBundle",
     "Manifest",
     "Model",
@@ -23,6 +28,7 @@ __all__ = [
     "WindowSpec",
     "bundle_from_onnx",
     "choose_providers",
+    "histogram_of",
     "learn",
     "learn_in_child",
     "load_manifest",

@@ -1,7 +1,8 @@
 """A bundle on disk: reading it with suspicion, writing it in one piece.
 
-A bundle is a folder with exactly three plain files. Whatever needs the model to be parsed or run
-happens in a child process with little memory and time (`_probe`); nothing here parses it.
+A bundle is a folder of a few plain files, each listed with its checksum. Whatever needs the model
+to be parsed or run happens in a child process with little memory and time (`_probe`); nothing here
+parses it.
 """
 
 from __future__ import annotations
@@ -15,21 +16,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.errors import ModelError
-from edge_agent.inference._golden import dump_golden
-from edge_agent.inference._guard import probe
-from edge_agent.inference._manifest import (
+from edge_agent.inference._card import card_problems
+from edge_agent.inference._files import (
+    CARD,
     GOLDEN,
     MANIFEST,
     MODEL,
-    Manifest,
-    dump_manifest,
-    parse_manifest,
+    SIGNATURE,
+    is_picture,
+    max_bytes,
+    variant_file,
+    variant_of,
 )
+from edge_agent.inference._golden import Golden, dump_golden
+from edge_agent.inference._guard import probe
+from edge_agent.inference._manifest import Manifest, dump_manifest, parse_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from edge_agent.inference._golden import Tensors
 
-MAX_BYTES: Final = {MANIFEST: 4 << 20, MODEL: 512 << 20, GOLDEN: 64 << 20}
+_NO_FILES: Final[Mapping[str, bytes]] = {}
 
 
 class Problem(NamedTuple):
@@ -65,16 +73,17 @@ def read_file(folder: Path, name: str) -> bytes:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise ModelError("is not a plain file", where=str(path))
-        if name == MODEL and status.st_nlink > 1:
+        if name.endswith(".onnx") and status.st_nlink > 1:
             raise ModelError("is a hard link", where=str(path), hint="copy the file")
-        _refuse_larger(status.st_size, path)
+        most = max_bytes(name) or 0
+        _refuse_larger(status.st_size, most, path)
         with open(handle, "rb", closefd=False) as file:
-            raw = file.read(MAX_BYTES[name] + 1)
+            raw = file.read(most + 1)
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}", where=str(path)) from error
     finally:
         os.close(handle)
-    _refuse_larger(len(raw), path)
+    _refuse_larger(len(raw), most, path)
     return raw
 
 
@@ -92,31 +101,59 @@ def verify_bundle(folder: Path) -> list[Problem]:
     Files and checksums here; the graph (operators, inputs, outputs, no external data) and the
     golden vectors in a child process with bounded memory and time.
     """
-    try:
-        problems = _extra_files(folder)
-        manifest = load_manifest(folder)
-    except ModelError as error:
-        return [Problem("manifest", str(error))]
-    for name in (MODEL, GOLDEN):
-        try:
-            read_checked(folder, manifest, name)
-        except ModelError as error:
-            problems.append(Problem("checksum", str(error)))
+    problems = file_problems(folder)
     return problems or [Problem(*found) for found in probe(folder)]
 
 
-def write_bundle(
-    folder: Path, manifest: Manifest, onnx_bytes: bytes, golden: tuple[Tensors, Tensors]
+def file_problems(folder: Path) -> list[Problem]:
+    """What is wrong with a bundle's files by themselves, before anything of it is run."""
+    try:
+        manifest = load_manifest(folder)
+        found = sorted(os.listdir(folder))  # noqa: PTH208 (names, not paths)
+    except ModelError as error:
+        return [Problem("manifest", str(error))]
+    except OSError as error:
+        return [Problem("files", f"{folder}: cannot be read: {error.strerror}")]
+    listed = {MODEL, GOLDEN, *manifest.sha256}
+    extra = [name for name in found if name not in {MANIFEST, SIGNATURE, *listed}]
+    problems = [
+        Problem("files", f"{folder}: {name!r} does not belong into a bundle") for name in extra
+    ]
+    return problems + [
+        found for name in sorted(listed) for found in _listed(folder, manifest, name)
+    ]
+
+
+def write_bundle(  # noqa: PLR0913 (what a bundle is made of)
+    folder: Path,
+    manifest: Manifest,
+    onnx_bytes: bytes,
+    golden: Golden | tuple[Tensors, Tensors],
+    *,
+    variants: Mapping[str, bytes] = _NO_FILES,
+    extras: Mapping[str, bytes] = _NO_FILES,
 ) -> Manifest:
     """Write a bundle so that `folder` is never seen half written; gives it with its checksums.
 
-    golden: inputs and outputs by tensor. An earlier bundle of that name is replaced.
+    golden: inputs and outputs by tensor, of fp32. variants: ONNX bytes by name (int8). extras:
+    `card.md` and its pictures. An earlier bundle of that name is replaced. ModelError where it
+    cannot be written or its manifest does not hold.
     """
-    files = {MODEL: onnx_bytes, GOLDEN: dump_golden(*golden)}
+    unknown = [name for name in extras if name != CARD and not is_picture(name)]
+    if unknown:
+        raise ModelError(f"{unknown[0]!r} does not belong into a bundle", where=str(folder))
+    files = {MODEL: onnx_bytes, GOLDEN: dump_golden(*golden), **extras}
+    files |= {variant_file(variant): raw for variant, raw in variants.items()}
     sums = {name: sha256(raw).hexdigest() for name, raw in files.items()}
-    manifest = replace(manifest, sha256=sums)
+    manifest = replace(manifest, sha256=sums, variants=tuple(variants))
     files[MANIFEST] = dump_manifest(manifest)
     parse_manifest(files[MANIFEST], folder / MANIFEST)
+    write_folder(folder, files)
+    return manifest
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put a folder of these files in the place of `folder`, whole or not at all."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as scratch:
@@ -127,22 +164,23 @@ def write_bundle(
             _replace(folder, new, Path(scratch))
     except OSError as error:
         raise ModelError(f"cannot be written: {error.strerror}", where=str(folder)) from error
-    return manifest
 
 
-def _extra_files(folder: Path) -> list[Problem]:
+def _listed(folder: Path, manifest: Manifest, name: str) -> Iterator[Problem]:
     try:
-        found = sorted(os.listdir(folder))  # noqa: PTH208 (names, not paths)
-    except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror}", where=str(folder)) from error
-    extra = [name for name in found if name not in MAX_BYTES]
-    return [Problem("files", f"{folder}: {name!r} does not belong into a bundle") for name in extra]
+        raw = read_checked(folder, manifest, name)
+    except ModelError as error:
+        yield Problem("checksum", str(error))
+        return
+    if variant_of(name) is None:
+        yield from (
+            Problem("files", f"{folder / name}: {text}") for text in card_problems(name, raw)
+        )
 
 
-def _refuse_larger(size: int, path: Path) -> None:
-    most = MAX_BYTES[path.name]
+def _refuse_larger(size: int, most: int, path: Path) -> None:
     if size > most:
-        raise ModelError(f"is larger than {most >> 20} MiB", where=str(path))
+        raise ModelError(f"is larger than {most / (1 << 20):.3g} MiB", where=str(path))
 
 
 def _write_durably(path: Path, raw: bytes) -> None:

@@ -1,6 +1,7 @@
 """`golden.npz`: inputs with the outputs they must give. Read without ever trusting a length.
 
-Arrays are named `in.<tensor>` and `out.<tensor>`, float32 or int64, the batch first.
+Arrays are named `in.<tensor>` and `out.<tensor>`, float32 or int64, the batch first; `anomalous`,
+int64 [N], where it is there, marks with 1 the rows that are not healthy.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import io
 import math
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -39,12 +40,32 @@ _UNREADABLE: Final = (
 )
 _IN: Final = "in."
 _OUT: Final = "out."
+_ANOMALOUS: Final = "anomalous"
 
 
-def dump_golden(inputs: Mapping[str, NDArray[np.generic]], outputs: Tensors) -> bytes:
+class Golden(NamedTuple):
+    """Golden vectors: N rows of every input and output tensor; which of them are anomalous."""
+
+    inputs: Tensors
+    outputs: Tensors
+    anomalous: NDArray[np.generic] | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(next(iter(self.inputs.values())))
+
+
+def dump_golden(
+    inputs: Mapping[str, NDArray[np.generic]],
+    outputs: Tensors,
+    anomalous: NDArray[np.generic] | None = None,
+) -> bytes:
     """The file's bytes; the same arrays always give the same bytes."""
     named = {f"{_IN}{name}": array for name, array in inputs.items()}
     named |= {f"{_OUT}{name}": array for name, array in outputs.items()}
+    if anomalous is not None:
+        named[_ANOMALOUS] = anomalous.astype(np.int64)
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
         for name, array in sorted(named.items()):
@@ -54,21 +75,28 @@ def dump_golden(inputs: Mapping[str, NDArray[np.generic]], outputs: Tensors) -> 
     return target.getvalue()
 
 
-def parse_golden(raw: bytes) -> tuple[Tensors, Tensors]:
-    """Inputs and expected outputs by tensor; ModelError where the file is not what it must be."""
+def parse_golden(raw: bytes) -> Golden:
+    """The golden vectors in `raw`; ModelError where the file is not what it must be."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            arrays = {info.filename: _member(archive, info) for info in _members(archive)}
+            arrays = {info.filename[:-4]: _member(archive, info) for info in _members(archive)}
     except _UNREADABLE as error:
         raise ModelError(f"golden vectors do not decode: {error}") from error
-    inputs = {name[len(_IN) : -4]: a for name, a in arrays.items() if name.startswith(_IN)}
-    outputs = {name[len(_OUT) : -4]: a for name, a in arrays.items() if name.startswith(_OUT)}
+    sizes = {len(array) for array in arrays.values()}
+    anomalous = arrays.pop(_ANOMALOUS, None)
+    inputs = {name[len(_IN) :]: a for name, a in arrays.items() if name.startswith(_IN)}
+    outputs = {name[len(_OUT) :]: a for name, a in arrays.items() if name.startswith(_OUT)}
     if not inputs or not outputs or len(inputs) + len(outputs) != len(arrays):
         raise ModelError("golden vectors need arrays named in.<tensor> and out.<tensor>")
-    sizes = {len(array) for array in arrays.values()}
     if len(sizes) != 1 or 0 in sizes:
         raise ModelError("golden vectors differ in their number, or there are none")
-    return inputs, outputs
+    if anomalous is not None and not _is_mark(anomalous):
+        raise ModelError("golden vectors: anomalous is not int64 [N] of 0 and 1")
+    return Golden(inputs, outputs, anomalous)
+
+
+def _is_mark(array: NDArray[np.generic]) -> bool:
+    return array.ndim == 1 and array.dtype == np.int64 and bool(np.isin(array, (0, 1)).all())
 
 
 def differences(expected: Tensors, found: Tensors) -> list[str]:

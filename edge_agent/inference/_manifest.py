@@ -13,14 +13,21 @@ from edge_agent.config.schema import Kind, Resample
 from edge_agent.config.structs import parse_struct
 from edge_agent.config.types import Between, Name
 from edge_agent.errors import ConfigError, ModelError
+from edge_agent.inference._files import (
+    MAX_PICTURES,
+    MAX_VARIANTS,
+    VARIANT,
+    is_listed,
+    is_picture,
+    variant_file,
+    variant_of,
+)
+from edge_agent.inference._healthy import Histogram, Interval  # noqa: TC001 (read at run time)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MANIFEST: Final = "model.yaml"
-MODEL: Final = "model.onnx"
-GOLDEN: Final = "golden.npz"
 UNIT_TENSOR: Final = "unit"
 
 _MAX_NAMES: Final = 128  # characters of an input's or tensor's name
@@ -101,7 +108,9 @@ class Manifest:
     threshold: the score (anomaly), the probability of any fault (classification) or the hours left
     (remaining_life) at which an alarm is due, with the false alarms a day to expect there and, in
     `calibration`, what that rests on. units: the assets that the model knows one by one; the graph
-    then takes their index as int64 [N], tensor `unit`. The free maps state figures as text.
+    then takes their index as int64 [N], tensor `unit`. variants: other files of the same model
+    (int8), of which the device keeps the fastest. healthy: by scalar input. interval: of a
+    remaining life that adapts on line. The free maps state figures as text.
     """
 
     name: Name
@@ -115,6 +124,9 @@ class Manifest:
     calibration: dict[str, str] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    healthy: dict[str, Histogram] = field(default_factory=dict)
+    interval: Interval | None = None
     teacher: dict[str, str] = field(default_factory=dict)
     distillation: dict[str, str] = field(default_factory=dict)
     pruning: dict[str, str] = field(default_factory=dict)
@@ -153,9 +165,24 @@ class Manifest:
             yield "threshold", "must be above 0"
         if len(set(self.units)) != len(self.units):
             yield "units", "an asset is listed twice"
+        if self.healthy.keys() - {spec.name for spec in self.scalars}:
+            yield "healthy", "is of scalar inputs only"
+        if self.interval is not None and "rul" not in self.outputs.named():
+            yield "interval", "is of a remaining life only"
+        yield from self._file_problems()
+
+    def _file_problems(self) -> Iterator[tuple[str, str]]:
+        valid = all(map(VARIANT.fullmatch, self.variants))
+        if not valid or len({*self.variants}) != len(self.variants) or "fp32" in self.variants:
+            yield "variants", "lower-case letters, digits and - each, none twice, not fp32"
+        if len(self.variants) > MAX_VARIANTS or sum(map(is_picture, self.sha256)) > MAX_PICTURES:
+            yield "sha256", f"at most {MAX_VARIANTS} variants and {MAX_PICTURES} pictures"
         for file, digest in self.sha256.items():
-            if file not in {MODEL, GOLDEN} or not _SHA256.fullmatch(digest):
-                yield f"sha256.{file}", f"only {MODEL} and {GOLDEN}, 64 hexadecimal digits each"
+            if not is_listed(file) or not _SHA256.fullmatch(digest):
+                yield "sha256", f"{file[:_MAX_NAMES]!r}: no file of a bundle, or not 64 hex digits"
+        listed = {variant for file in self.sha256 if (variant := variant_of(file))}
+        if self.sha256 and listed != {*self.variants}:
+            yield "variants", f"each has its file ({variant_file('int8')}), and no other is there"
 
     def _input_problems(self) -> Iterator[tuple[str, str]]:
         if not self.inputs:
@@ -221,6 +248,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (whatever a struct may hold)
         }
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     return value
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.inference._golden import Tensors
+    from edge_agent.inference._golden import Golden, Tensors
     from edge_agent.inference._manifest import Manifest
 
     Floats = NDArray[np.float32]
@@ -108,9 +108,9 @@ class Model:
             timer.cancel()
             self._options = RunOptions()
 
-    def self_test(self, golden: tuple[Tensors, Tensors]) -> None:
+    def self_test(self, golden: Golden | tuple[Tensors, Tensors]) -> None:
         """ModelError unless this session, on this provider, reproduces the golden vectors."""
-        inputs, expected = golden
+        inputs, expected = golden[:2]
         found = dict(zip(expected, self.run_tensors(inputs, list(expected)), strict=True))
         problems = differences(expected, found)
         if problems:

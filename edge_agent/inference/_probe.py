@@ -16,9 +16,9 @@ import onnx
 
 from edge_agent.errors import ModelError
 from edge_agent.inference._bundle import load_manifest, read_checked
+from edge_agent.inference._files import GOLDEN, MODEL
 from edge_agent.inference._golden import differences, parse_golden
 from edge_agent.inference._graphcheck import graph_problems
-from edge_agent.inference._manifest import GOLDEN, MODEL
 from edge_agent.inference._ort import open_session
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def trial(folder: Path) -> list[tuple[str, str]]:
 def _run(raw: bytes, manifest: Manifest, golden: bytes) -> list[tuple[str, str]]:
     """Load the model, run it on the golden vectors and compare."""
     try:
-        inputs, expected = parse_golden(golden)
+        inputs, expected, _ = parse_golden(golden)
     except ModelError as error:
         return [("golden", str(error))]
     missing = set(manifest.outputs.named().values()) - expected.keys()

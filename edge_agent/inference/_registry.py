@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import ModelError
 from edge_agent.inference._bundle import read_checked, read_file, verify_bundle
+from edge_agent.inference._files import GOLDEN, MANIFEST, MODEL
 from edge_agent.inference._golden import parse_golden
-from edge_agent.inference._manifest import GOLDEN, MANIFEST, MODEL, parse_manifest
+from edge_agent.inference._manifest import parse_manifest
 from edge_agent.inference._model import Model
 from edge_agent.inference._ort import available_providers
 

@@ -1,0 +1,102 @@
+"""What a manifest says of healthy data, and how the interval of a remaining life adapts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import numpy as np
+
+from edge_agent.config.types import Between
+from edge_agent.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+MAX_BINS: Final = 32
+_MIN_BINS: Final = 2
+_SLACK: Final = 1e-3  # of the sum of shares that were written with few digits
+_DIGITS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How an input is spread while healthy: B bins, the first and the last open-ended.
+
+    edges: the B - 1 inner ones, ascending; bin i holds edges[i - 1] <= value < edges[i].
+    shares: of each bin, summing to 1.
+    """
+
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What contradicts itself, as (key, message)."""
+        if not _MIN_BINS <= len(self.shares) <= MAX_BINS:
+            yield "shares", f"{_MIN_BINS} to {MAX_BINS} bins"
+        if len(self.edges) != len(self.shares) - 1:
+            yield "edges", "one less than shares"
+        ascending = all(low < high for low, high in itertools.pairwise(self.edges))
+        if not ascending or not all(map(math.isfinite, self.edges)):
+            yield "edges", "must be finite and ascend"
+        in_range = all(0 <= share <= 1 for share in self.shares)
+        if not in_range or abs(sum(self.shares) - 1) > _SLACK:
+            yield "shares", "must be 0 to 1 each and sum to 1"
+
+    def counts(self, values: ArrayLike) -> NDArray[np.int64]:
+        """How many finite `values` fall into each bin, int64 [B]."""
+        flat = np.asarray(values, np.float64).ravel()
+        bins = np.searchsorted(self.edges, flat[np.isfinite(flat)], side="right")
+        return np.bincount(bins, minlength=len(self.shares)).astype(np.int64)
+
+    @property
+    def median(self) -> float:
+        """The healthy median, linear within its bin; of an open bin, its only edge."""
+        above = 0.5
+        for index, share in enumerate(self.shares):
+            if share >= above:
+                return self._within(index, above / share)
+            above -= share
+        return self.edges[-1]
+
+    def _within(self, index: int, part: float) -> float:
+        if index == 0:
+            return self.edges[0]
+        if index == len(self.edges):
+            return self.edges[-1]
+        low, high = self.edges[index - 1 : index + 1]
+        return low + part * (high - low)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """How the interval of a remaining life adapts on line.
+
+    coverage: the share of truths that it shall hold; rate: the step of the adaptation
+    (gamma of adaptive conformal inference, Gibbs and Candes 2021).
+    """
+
+    coverage: Annotated[float, Between(0.5, 0.99)] = 0.8
+    rate: Annotated[float, Between(0, 1)] = 0.05
+
+
+def histogram_of(values: ArrayLike, bins: int = 10) -> Histogram:
+    """The histogram of healthy values of one input, its edges at their quantiles.
+
+    Equal quantiles (an input of few levels) fall together, so there may be fewer than `bins`.
+    ModelError where no value is finite.
+    """
+    flat: NDArray[Any] = np.asarray(values).ravel()
+    flat = flat[np.isfinite(flat)].astype(np.float64)
+    if not len(flat):
+        raise ModelError("no finite value to make a histogram of")
+    inner = np.linspace(0, 1, min(bins, MAX_BINS) + 1)[1:-1]
+    # Quantiles that are values: between two levels there would be nothing.
+    edges = np.unique(np.quantile(flat, inner, method="higher"))
+    counts = np.bincount(np.searchsorted(edges, flat, side="right"), minlength=len(edges) + 1)
+    shares = tuple(round(float(count) / len(flat), _DIGITS) for count in counts)
+    return Histogram(tuple(map(float, edges)), shares)
