@@ -1,0 +1,112 @@
+"""Teaching a student: the same loop after distillation and after pruning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from factory._student import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from factory._losses import Loss
+    from factory._recipe import Arrays, Context, Samples, Training
+
+    Floats = NDArray[np.float32]
+    Curve = dict[str, list[float]]
+
+_WARM_UP = 0.05  # of all steps
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Features with the truth, the teacher's answers, and whether the truth is known; also a batch.
+
+    features [N, ...], hard [N, K'], soft [N, K''], real [N].
+    """
+
+    features: torch.Tensor
+    hard: torch.Tensor
+    soft: torch.Tensor
+    real: torch.Tensor
+
+    def take(self, index: torch.Tensor) -> Lesson:
+        """These rows."""
+        return Lesson(self.features[index], self.hard[index], self.soft[index], self.real[index])
+
+
+def lesson_of(
+    student: torch.nn.Module,
+    samples: Samples,
+    answers: Floats,
+    queries: Arrays | None = None,
+    query_answers: Floats | None = None,
+) -> Lesson:
+    """Rows of `samples`, then queries that only the teacher can answer."""
+    features = [run(student.features, *samples.inputs.values())]
+    hard, soft, real = [samples.target], [answers], [np.ones(len(samples), np.float32)]
+    if queries is not None and query_answers is not None and len(query_answers):
+        count = len(query_answers)
+        features.append(run(student.features, *queries.values()))
+        hard.append(np.zeros((count, samples.target.shape[1]), np.float32))
+        soft.append(query_answers)
+        real.append(np.zeros(count, np.float32))
+    parts = (features, hard, soft, real)
+    return Lesson(*(torch.from_numpy(np.concatenate(part)) for part in parts))
+
+
+def teach(
+    student: torch.nn.Module,
+    lesson: Lesson,
+    held_out: Lesson,
+    loss: Loss,
+    training: Training,
+    context: Context,
+    *,
+    epochs: int,
+    purpose: str,
+) -> Curve:
+    """Train `student.body` for a fixed number of epochs; the mean loss of each, both ways.
+
+    held_out is only looked at: nothing is chosen by it.
+    """
+    random = torch.Generator().manual_seed(int(context.random(purpose).integers(2**31)))
+    batches = -(-len(lesson.real) // training.batch)
+    optimizer = torch.optim.AdamW(
+        student.body.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, training.learning_rate, total_steps=epochs * batches, pct_start=_WARM_UP
+    )
+    curve: Curve = {"train": [], "valid": []}
+    for _ in context.progress(range(epochs), purpose):
+        student.body.train()
+        losses = []
+        for batch in _batches(lesson, training.batch, random):
+            optimizer.zero_grad()
+            value = loss(student.body(batch.features), batch)
+            value.backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(float(value.detach()))
+        curve["train"].append(float(np.mean(losses)))
+        curve["valid"].append(_mean_loss(student, held_out, loss))
+    return curve
+
+
+def _batches(lesson: Lesson, size: int, random: torch.Generator) -> Iterator[Lesson]:
+    order = torch.randperm(len(lesson.real), generator=random)
+    for begin in range(0, len(order), size):
+        yield lesson.take(order[begin : begin + size])
+
+
+def _mean_loss(student: torch.nn.Module, lesson: Lesson, loss: Loss) -> float:
+    student.body.eval()
+    with torch.no_grad():
+        return float(loss(student.body(lesson.features), lesson))
