@@ -149,16 +149,17 @@ def _used(template: Template) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _models(config: Config, notes: Notes) -> None:
-    """An alarm of a model is known by its bundle's name."""
+    """An alarm of a model is known by the name of its use, which is the bundle's unless given."""
     for name, template in config.templates.items():
-        bundles = [use.bundle for use in template.models]
-        for number, bundle in enumerate(bundles):
-            path = ("templates", name, "models", number, "bundle")
-            if bundle and bundle in bundles[:number]:
-                hint = "its alarms would have the same ids: copy the bundle under another name"
-                notes.add(path, f"{shown(bundle)} is used twice", hint)
-            if bundle == _FLOOD:
-                notes.add(path, f"{shown(bundle)} is the name of another alarm", "rename it")
+        places = [use.name or use.bundle for use in template.models]
+        for number, place in enumerate(places):
+            key = "name" if template.models[number].name else "bundle"
+            path = ("templates", name, "models", number, key)
+            if place and place in places[:number]:
+                hint = "its alarms would have the same ids: give each use a name of its own"
+                notes.add(path, f"{shown(place)} is used twice", hint)
+            if place == _FLOOD:
+                notes.add(path, f"{shown(place)} is the name of another alarm", "name it otherwise")
 
 
 def _runtime(config: Config, notes: Notes) -> None:

@@ -94,6 +94,7 @@ class ModelUse:
     """A bundle put to work on the assets of a template."""
 
     bundle: Name
+    name: Name = Name("")  # of this use, and in its alarm's id; default: the bundle's
     inputs: dict[str, str] = field(default_factory=dict)  # model input -> signal, where they differ
     min_coverage: Annotated[float, Between(0, 1)] = 0.8
     lateness: Duration = Duration(5)  # how long a window waits for an input that lags
@@ -175,6 +176,8 @@ class Runtime:
     providers: tuple[str, ...] = ("cpu",)  # in order of preference: tensorrt, cuda, cpu
     required: bool = False  # exit instead of falling back
     max_batch: Annotated[int, Between(1, 4096)] = 64
+    # Of a run of max_batch windows: a version that is slower too often gives way to the one before.
+    latency_budget: Annotated[Duration, Between(1e-4, 60)] = Duration(0.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,12 @@ class Models:
             mine = name.startswith(_learned_prefix(asset.template_name))
             if not mine or asset.id not in model.manifest.units:
                 continue
-            use = ModelUse(Name(name), {}, learn.min_coverage, learn.lateness, learn.alarm)
+            use = ModelUse(
+                Name(name),
+                min_coverage=learn.min_coverage,
+                lateness=learn.lateness,
+                alarm=learn.alarm,
+            )
             missing = pipeline.use_model(asset, name, partial(Group, BASELINE, use, model))
             if not missing:
                 return True

@@ -117,7 +117,7 @@ class Status:
         """Bring the gauges up to date; called before each scrape."""
         daemon, metrics = self._daemon, self._daemon.metrics
         for group in daemon.pipeline.groups:
-            name = group.model.manifest.name
+            name = group.title
             for row, asset in enumerate(group.assets):
                 if not np.isnan(group.score[row]):
                     metrics.score.labels(asset.id, name).set(float(group.score[row]))

@@ -96,7 +96,7 @@ def observations(scored: Scored, *, replayed: bool) -> Iterator[Observation]:
 def score_messages(scored: Scored, root: str, interval_us: int) -> Iterator[tuple[str, bytes]]:
     """Topic and payload of each score that is due for the bus; at most one per `interval_us`."""
     group = scored.group
-    name = group.model.manifest.name
+    name = group.title
     columns = zip(
         scored.row.tolist(),
         scored.end_us.tolist(),

@@ -64,6 +64,11 @@ class Group:
         self.published_us = np.zeros(0, np.int64)
 
     @property
+    def title(self) -> str:
+        """What scores and metrics call it: the name of the use, else the bundle's."""
+        return self.use.name or self.model.manifest.name
+
+    @property
     def source(self) -> str:
         """Where its values come from; `several` where that is not one source."""
         found = {s.source for a in self.assets[:1] for s in a.signals.values()}

@@ -34,7 +34,7 @@ def service_alarm_id(gateway: str, what: str) -> str:
 
 def place_of(use: ModelUse) -> str:
     """The name of a use of a model within its template."""
-    return use.bundle
+    return use.name or use.bundle
 
 
 class Policies:

@@ -160,3 +160,15 @@ def test_the_plant_is_what_was_checked(tmp_path: Path) -> None:
     plant = Plant(config)
     assert list(plant.assets) == ["01-7", "01-8", "02-7", "02-8", "03-7", "03-8"]
     assert [s.address for s in plant.assets["02-7"].signals.values()] == ["02-7/b1", "l9.own"]
+
+
+def test_two_uses_of_one_bundle_need_names_of_their_own(said: Callable[..., list[str]]) -> None:
+    """Their alarms are known by them."""
+    text = "templates: {t: {learn: auto, models: [{bundle: b}, %s]}}"
+    assert said(text % "{bundle: b, name: other}") == []
+    (line,) = said(text % "{bundle: b}")
+    assert "models[1].bundle: 'b' is used twice" in line
+    (line,) = said(text % "{bundle: c, name: b}")
+    assert "models[1].name: 'b' is used twice" in line
+    (line,) = said(text % "{bundle: c, name: flood}")
+    assert "models[1].name: 'flood' is the name of another alarm" in line

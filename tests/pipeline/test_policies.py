@@ -62,6 +62,12 @@ def test_each_use_of_a_model_has_its_own_rule() -> None:
     assert found.rule("P-1.flow.quality") is QUIET
 
 
+def test_two_uses_of_one_bundle_are_told_apart_by_their_names() -> None:
+    uses = (ModelUse("base", name="drive", alarm=LOUD), ModelUse("base", alarm=QUIET))
+    found = policies(replace(TEMPLATE, models=uses))
+    assert (found.rule("P-1.drive"), found.rule("P-1.base")) == (LOUD, QUIET)
+
+
 def test_what_was_learned_has_the_rule_of_learning() -> None:
     """But a bundle that is called `baseline` itself has its own."""
     learn = Learn(alarm=LOUD)
