@@ -4,13 +4,16 @@ from edge_agent.inference._bundle import Problem, load_manifest, verify_bundle, 
 from edge_agent.inference._foreign import bundle_from_onnx
 from edge_agent.inference._golden import Golden
 from edge_agent.inference._healthy import Histogram, Interval, histogram_of
+from edge_agent.inference._interval import AdaptiveInterval
 from edge_agent.inference._learn import LearnedBundle, Recipe, learn
 from edge_agent.inference._learn_child import learn_in_child
 from edge_agent.inference._manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
 from edge_agent.inference._model import Model, Outputs
 from edge_agent.inference._registry import ProviderReport, Registry, choose_providers
+from edge_agent.inference._shelf import Ref, Shelf, parse_ref
 
 __all__ = [
+    "AdaptiveInterval",
     "Golden",
     "Histogram",
     "InputSpec",
@@ -23,7 +26,9 @@ __all__ = [
     "Problem",
     "ProviderReport",
     "Recipe",
+    "Ref",
     "Registry",
+    "Shelf",
     "Task",
     "WindowSpec",
     "bundle_from_onnx",
@@ -32,6 +37,7 @@ __all__ = [
     "learn",
     "learn_in_child",
     "load_manifest",
+    "parse_ref",
     "verify_bundle",
     "write_bundle",
 ]

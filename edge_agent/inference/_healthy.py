@@ -76,12 +76,14 @@ class Histogram:
 class Interval:
     """How the interval of a remaining life adapts on line.
 
-    coverage: the share of truths that it shall hold; rate: the step of the adaptation
-    (gamma of adaptive conformal inference, Gibbs and Candes 2021).
+    coverage: the share of truths that it shall hold; rate: how far the logarithm of a half-width
+    moves for a life that was missed altogether (see `AdaptiveInterval`); cap_h: hours beyond which
+    the model does not tell lives apart, 0 for none: a truth beyond it counts as it.
     """
 
     coverage: Annotated[float, Between(0.5, 0.99)] = 0.8
-    rate: Annotated[float, Between(0, 1)] = 0.05
+    rate: Annotated[float, Between(0, 1)] = 0.2
+    cap_h: Annotated[float, Between(0, 1e7)] = 0.0
 
 
 def histogram_of(values: ArrayLike, bins: int = 10) -> Histogram:
