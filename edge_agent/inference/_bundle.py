@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.errors import ModelError
@@ -28,12 +26,14 @@ from edge_agent.inference._files import (
     variant_file,
     variant_of,
 )
+from edge_agent.inference._folder import write_folder
 from edge_agent.inference._golden import Golden, dump_golden
 from edge_agent.inference._guard import probe
 from edge_agent.inference._manifest import Manifest, dump_manifest, parse_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from edge_agent.inference._golden import Tensors
 
@@ -148,22 +148,8 @@ def write_bundle(  # noqa: PLR0913 (what a bundle is made of)
     manifest = replace(manifest, sha256=sums, variants=tuple(variants))
     files[MANIFEST] = dump_manifest(manifest)
     parse_manifest(files[MANIFEST], folder / MANIFEST)
-    write_folder(folder, files)
+    write_folder(folder, files.items())
     return manifest
-
-
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Put a folder of these files in the place of `folder`, whole or not at all."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as scratch:
-            new = Path(scratch) / "bundle"
-            new.mkdir(mode=0o755)
-            for name, raw in files.items():
-                _write_durably(new / name, raw)
-            _replace(folder, new, Path(scratch))
-    except OSError as error:
-        raise ModelError(f"cannot be written: {error.strerror}", where=str(folder)) from error
 
 
 def _listed(folder: Path, manifest: Manifest, name: str) -> Iterator[Problem]:
@@ -181,32 +167,3 @@ def _listed(folder: Path, manifest: Manifest, name: str) -> Iterator[Problem]:
 def _refuse_larger(size: int, most: int, path: Path) -> None:
     if size > most:
         raise ModelError(f"is larger than {most / (1 << 20):.3g} MiB", where=str(path))
-
-
-def _write_durably(path: Path, raw: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace(folder: Path, new: Path, scratch: Path) -> None:
-    """Put `new` in the place of `folder`.
-
-    No folder can be renamed over one that has files, so for an instant there is none: who loads
-    just then is told so and keeps the model it has.
-    """
-    old = scratch / "old"
-    if folder.exists():
-        folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)

@@ -33,7 +33,7 @@ from tiny_models import (
 )
 
 from edge_agent.errors import ModelError
-from edge_agent.inference import _bundle as bundle_module
+from edge_agent.inference import _folder as folder_module
 from edge_agent.inference import load_manifest, verify_bundle, write_bundle
 from edge_agent.inference._golden import dump_golden, parse_golden
 from edge_agent.inference._graphcheck import graph_problems
@@ -74,7 +74,7 @@ def test_a_failed_write_keeps_the_old_bundle(folder: Path, monkeypatch: pytest.M
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundle_module, "_write_durably", full_disk)
+    monkeypatch.setattr(folder_module, "_write_durably", full_disk)
     with pytest.raises(ModelError, match="No space left"):
         write_mean_bundle(folder, factor=2.0)
     assert verify_bundle(folder) == []

@@ -1,0 +1,127 @@
+"""Writing a folder so that it is never seen half written, and is there after a power cut."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+LOCK_TIMEOUT_S: Final = 20.0
+_LOCK: Final = ".lock"
+_HERE: Final = -100  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2), which Python has no name for
+_RENAME_EXCHANGE: Final = 2
+_LOCK_POLL_S: Final = 0.05
+
+
+def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Put a folder of these files in the place of `folder`, whole or not at all.
+
+    ModelError where that fails, and `folder` is as it was.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as scratch:
+            new = Path(scratch) / "bundle"
+            new.mkdir(mode=0o755)
+            for name, raw in files:
+                _write_durably(new / name, raw)
+            _replace(folder, new, Path(scratch))
+    except OSError as error:
+        raise ModelError(f"cannot be written: {error.strerror}", where=str(folder)) from error
+
+
+def _write_durably(path: Path, raw: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(folder: Path, new: Path, scratch: Path) -> None:
+    """Put `new` in the place of `folder`; what was there goes to `scratch`."""
+    if folder.exists() and not _exchange(folder, new):
+        # For an instant there is none: who loads just then is told so and keeps what it has.
+        old = scratch / "old"
+        folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            old.rename(folder)
+            raise
+    elif not folder.exists():
+        new.rename(folder)
+    _sync(folder.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False where the system or its disk cannot."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    done = call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _RENAME_EXCHANGE)
+    return bool(done == 0)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_file(path: Path, raw: bytes) -> None:
+    """Put a file in the place of `path`, whole or not at all; ModelError where that fails."""
+    new = path.with_name(f".new-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.unlink(missing_ok=True)
+        _write_durably(new, raw)
+        new.rename(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise ModelError(f"cannot be written: {error.strerror}", where=str(path)) from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes that change `folder` out for the time of a `with`.
+
+    ModelError where another one does not let go in time. The kernel lets go for who dies.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(
+            folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+    except OSError as error:
+        raise ModelError(f"cannot be written: {error.strerror}", where=str(folder)) from error
+    try:
+        _wait_for_lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wait_for_lock(handle: int, folder: Path) -> None:
+    give_up = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if time.monotonic() >= give_up:
+                text = "another process is changing it"
+                raise ModelError(text, where=str(folder), hint="try again") from error
+            time.sleep(_LOCK_POLL_S)
+        else:
+            return
