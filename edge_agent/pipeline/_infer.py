@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -13,70 +13,97 @@ from edge_agent.pipeline._assess import Scored, health_of, levels
 from edge_agent.pipeline._group import Due
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from edge_agent.inference import Outputs
+    from edge_agent.inference import Model, Outputs
     from edge_agent.ops.metrics import Metrics
 
-log = logging.getLogger("edge_agent.pipeline")
+
+@dataclass(slots=True)
+class Batch:
+    """One run of a model over the windows of all its assets, and what came of it."""
+
+    model: Model
+    parts: list[Due]
+    scored: list[Scored] = field(default_factory=list)  # one for each part, unless it failed
+    seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def size(self) -> int:
+        """Its windows."""
+        return sum(map(_size, self.parts))
+
+    @property
+    def nonsense(self) -> int:
+        """How many scores are no number: NaN passes through ONNX Runtime."""
+        return sum(int(np.isnan(one.outputs.score).sum()) for one in self.scored)
 
 
-def infer(due: Sequence[Due], metrics: Metrics) -> list[Scored]:
-    """One run per model over the windows of all assets; blocking."""
+def batches(due: Iterable[Due], metrics: Metrics) -> list[Batch]:
+    """The windows that may be scored, by model; `run` scores them."""
     by_model: dict[int, list[Due]] = defaultdict(list)
     for each in due:
-        by_model[id(each.group.model)].append(_usable(each, metrics))
-    return [scored for batch in by_model.values() for scored in _run(batch, metrics)]
+        kept = usable(each)
+        skipped = _size(each) - _size(kept) + each.skipped
+        if skipped:
+            name = each.group.model.manifest.name
+            metrics.windows.labels(name, "skipped_quality").inc(skipped)
+        if _size(kept):
+            by_model[id(each.group.model)].append(kept)
+    return [Batch(parts[0].group.model, parts) for parts in by_model.values()]
 
 
-def _usable(due: Due, metrics: Metrics) -> Due:
+def usable(due: Due) -> Due:
     """Only windows whose inputs allow inference: covered enough, and sound to the end."""
     windows = due.windows
     if windows is None:
         return due
-    usable = windows.ends_usable() & (windows.coverage() >= due.group.use.min_coverage)
-    name = due.group.model.manifest.name
-    skipped = len(usable) - int(usable.sum()) + due.skipped
-    if not skipped:
+    good = windows.ends_usable() & (windows.coverage() >= due.group.use.min_coverage)
+    if good.all():
         return due
-    metrics.windows.labels(name, "skipped_quality").inc(skipped)
-    waves = [w for w, ok in zip(due.waves, usable, strict=False) if ok]
-    return Due(due.group, windows.where(usable), waves)
+    waves = [w for w, ok in zip(due.waves, good, strict=False) if ok]
+    return Due(due.group, windows.where(good), waves)
 
 
-def _run(batch: Sequence[Due], metrics: Metrics) -> list[Scored]:
-    model = batch[0].group.model
-    parts = [part for part in batch if _size(part)]
-    if not parts:
-        return []
+def run(batch: Batch, limit_s: float | None = None) -> Batch:
+    """Score the windows of a batch; blocking. One that fails says so in `error`.
+
+    limit_s: a run that takes longer is ended, and has failed.
+    """
+    x, unit, waves = _inputs(batch.parts)
     begin = perf_counter()
     try:
-        outputs = model.run(*_inputs(parts))
-    except Exception:
-        # One model that fails must not stop the others, nor the line.
-        log.exception("model run failed", extra={"model": model.manifest.name})
-        metrics.windows.labels(model.manifest.name, "failed").inc(sum(map(_size, parts)))
-        return []
-    metrics.inference_seconds.labels(model.manifest.name).observe(perf_counter() - begin)
-    return _split(parts, outputs, metrics)
-
-
-def _split(parts: Sequence[Due], outputs: Outputs, metrics: Metrics) -> list[Scored]:
-    found = []
+        if limit_s is None:
+            outputs = batch.model.run(x, unit, waves)
+        else:
+            outputs = batch.model.run_terminable(limit_s, x, unit, waves)
+    except Exception as error:  # noqa: BLE001 (one model that fails must not stop the others)
+        batch.error = str(error) or type(error).__name__
+        return batch
+    finally:
+        batch.seconds = perf_counter() - begin
     start = 0
-    for part in parts:
+    for part in batch.parts:
         stop = start + _size(part)
-        found.append(_scored(part, outputs.rows(start, stop)))
+        batch.scored.append(_scored(part, outputs.rows(start, stop)))
         start = stop
-    name = parts[0].group.model.manifest.name
-    nonsense = int(np.isnan(outputs.score).sum())
-    metrics.windows.labels(name, "scored").inc(start - nonsense)
-    if nonsense:  # NaN passes through ONNX Runtime; it is neither health nor fault
+    return batch
+
+
+def count(batch: Batch, metrics: Metrics) -> None:
+    """What became of the windows of a batch."""
+    name, size, nonsense = batch.model.manifest.name, batch.size, batch.nonsense
+    if batch.error:
+        metrics.windows.labels(name, "failed").inc(size)
+        return
+    metrics.windows.labels(name, "scored").inc(size - nonsense)
+    if nonsense:  # it is neither health nor fault
         metrics.windows.labels(name, "not_a_number").inc(nonsense)
-    metrics.batch_size.labels(name).observe(start)
-    return found
+    metrics.inference_seconds.labels(name).observe(batch.seconds)
+    metrics.batch_size.labels(name).observe(size)
 
 
 def _size(due: Due) -> int:

@@ -22,7 +22,7 @@ from edge_agent.config.schema import Uncertain
 from edge_agent.config.types import Name
 from edge_agent.pipeline._assess import alarm_id, observations, score_messages
 from edge_agent.pipeline._columns import by_time, where, with_blocks
-from edge_agent.pipeline._infer import infer
+from edge_agent.pipeline._infer import batches, count, run
 from edge_agent.pipeline._learning import Learning
 from edge_agent.pipeline._policies import Policies, quality_alarm_id
 from edge_agent.pipeline._router import Binding
@@ -210,7 +210,10 @@ class Pipeline:
 
     def infer(self, due: Sequence[Due]) -> list[Scored]:
         """One run per model over the windows of all assets; blocking."""
-        return infer(due, self._metrics)
+        found = [run(batch) for batch in batches(due, self._metrics)]
+        for batch in found:
+            count(batch, self._metrics)
+        return [scored for batch in found for scored in batch.scored]
 
     def conclude(self, scored: Sequence[Scored]) -> Step:
         """Tell the alarm table; gives what changed and the scores that are due for the bus."""
