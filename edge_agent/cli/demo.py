@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 HELP = (
     "Show it all on this machine: a simulated pump station over MQTT and OPC UA, a daemon that\n"
-    "learns what healthy looks like, then faults, and the alarms that find them. Ctrl-C ends it."
+    "knows some pumps by a shipped model and learns what healthy looks like for the others,\n"
+    "faults, and the alarms that find them. Ctrl-C ends it."
 )
 EXAMPLE = "edge-agent demo --seconds 60"
 

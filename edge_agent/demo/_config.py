@@ -5,6 +5,7 @@ from __future__ import annotations
 from string import Template
 from typing import Final
 
+from edge_agent.demo._shipped import BUNDLE
 from edge_agent.demo.plant import SENSORS
 from edge_agent.demo.servers import NAMESPACE
 
@@ -24,7 +25,8 @@ def topic_of(asset: str) -> str:
 
 _CONFIG: Final = Template("""\
 # Five pumps: $on_bus announce themselves on the MQTT bus, $on_plc are
-# nodes of an OPC UA server. Nobody trained a model: each learns what healthy looks like.
+# nodes of an OPC UA server. The first have a model from the first second on; nobody trained one
+# for the others: each learns what healthy looks like.
 gateway: {id: demo, enterprise: acme, site: north, area: water, line: $line}
 http: {port: $http_port}
 store: {path: edge-agent.db}
@@ -55,6 +57,13 @@ templates:
   pump:
     signals:
 $bus_signals
+    models:
+      - bundle: $bundle
+        lateness: 1s
+        alarm: {on_delay: 1s, off_delay: 3s}
+    quality_alarm: {off_delay: 3s}
+
+  new-pump:
     learn:
       auto: true
       duration: ${learn_s}s  # a real plant takes a day or more; its cycles are not seconds long
@@ -66,7 +75,7 @@ $bus_signals
 
 assets:
   P-{$first..$last}:
-    template: pump
+    template: new-pump
     signals:
 $plc_signals
 
@@ -81,6 +90,7 @@ def config_text(mqtt_url: str, opcua_url: str, http_port: int) -> str:
         opcua_url=opcua_url,
         http_port=http_port,
         namespace=NAMESPACE,
+        bundle=BUNDLE,
         line=LINE,
         on_bus=", ".join(ON_BUS),
         on_plc=", ".join(ON_PLC),

@@ -1,11 +1,10 @@
-"""What happens in the demo, in its order: start, learn, watch, faults, verdict."""
+"""What happens in the demo, in its order: start, watch, faults, verdict; some pumps learn first."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import itertools
-import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +14,8 @@ from edge_agent.demo._bus import Readings, readings, seen_on_bus
 from edge_agent.demo._child import daemon, ended, summary
 from edge_agent.demo._config import LEARN_S, ON_BUS, ON_PLC, PUMPS, STEP_S, config_text, topic_of
 from edge_agent.demo._judge import IN_TIME_S, Judge
+from edge_agent.demo._shipped import BUNDLE, copy_shipped
+from edge_agent.demo._tasks import first_of, stop_signals
 from edge_agent.demo._terminal import Terminal
 from edge_agent.demo.plant import FAULTS, NAMES, PumpPlant
 from edge_agent.demo.servers import (
@@ -27,21 +28,24 @@ from edge_agent.demo.servers import (
 from edge_agent.errors import EdgeAgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable
 
     from edge_agent.demo.plant import Floats
 
-SHORTEST_S: Final = 45.0  # start, learning, and the time that the last alarm may take
+SHORTEST_S: Final = 45.0  # start, learning, and the time that the last alarms may take
 
 _TIME_LAPSE: Final = 60.0  # a second of the demo is a minute of the plant
 _SEED: Final = 7
-_QUIET_S: Final = 4.0  # between learning and the first fault
+_QUIET_S: Final = 2.0  # between the first score and the first fault
+# What befalls the pumps in their order, the first time round: each way of finding it on both sides.
+_ORDER: Final = ("bearing_wear", "stuck_sensor", "cavitation", "lost_sensor", "blocked_valve")
 _LAST_S: Final = IN_TIME_S + 1.0  # from the last fault to the end
 _CLOSEST_S: Final = 1.5  # between faults
 _PATIENCE_S: Final = 120.0
 _APART_S: Final = 12.0  # between faults, where there is no end
 _REPAIR_S: Final = 10.0  # from the alarm to the repair
 _REPORT_S: Final = 5.0
+_LATE_S: Final = 1.0
 _HTTP: Final = "http://127.0.0.1"
 
 
@@ -57,7 +61,7 @@ async def run_demo(
     show = _Show(seconds, terminal or Terminal(SystemClock()))
     async with contextlib.AsyncExitStack() as stack:
         # First, so that a second SIGINT cannot break the way out, which leads through the daemon.
-        stack.enter_context(_signals(show.interrupted.set))
+        stack.enter_context(stop_signals(show.interrupted.set))
         if folder is None:
             made = stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-agent-demo-"))
             folder = Path(made)
@@ -76,12 +80,14 @@ class _Show:
         self._judge = Judge()
         self._plant = PumpPlant(len(PUMPS), _SEED)
         self._scored: set[str] = set()
+        self._learned = asyncio.Event()
         self.interrupted = asyncio.Event()
 
     async def play(self, folder: Path, url: str, nodes: OpcUaNodes) -> bool:
         """Run the daemon on the plant from start to verdict."""
         page = f"{_HTTP}:{http_port()}"
         config, log = folder / "edge-agent.yaml", folder / "edge-agent.log"
+        copy_shipped(folder / "models")
         config.write_text(config_text(url, nodes.url, int(page.rpartition(":")[2])))
         say = self._terminal.say
         say("plant", f"{', '.join(ON_BUS)} on {url}; {', '.join(ON_PLC)} on {nodes.url}")
@@ -92,7 +98,7 @@ class _Show:
             seen_on_bus(url, "edge/+/+/+/+/+/_pdm/#") as queue,
             daemon(config, log) as process,
         ):
-            await _first_of(
+            await first_of(
                 self._feed(publisher, nodes),
                 self._watch(queue),
                 self._die_with(process, log),
@@ -139,7 +145,7 @@ class _Show:
         fault = self._judge.alarm(event, self._terminal.elapsed_s)
         words = data["message"]["en"]
         if fault is not None:
-            says = f"{words}  [{fault.delay_s:.1f} s after its onset; {_inputs(data)}]"
+            says = f"{words}  [{fault.delay_s:.1f} s after its onset; {_finder(data)}]"
             self._terminal.say("ALARM", says)
         elif len(self._judge.before) + len(self._judge.unfounded) > unfounded:
             self._terminal.say("FALSE", f"{words}  [{_inputs(data)}]")
@@ -149,34 +155,52 @@ class _Show:
     # -- the story ----------------------------------------------------------------------------
 
     async def _story(self, page: str) -> None:
-        await self._until_learned(page)
-        self._terminal.say("learned", f"what is healthy for {len(self._scored)} pumps; watching")
+        """Faults from the first score on; pumps that still learn have theirs later."""
+        await self._until_scored(ON_BUS)
+        self._terminal.say(
+            "watching", f"{', '.join(ON_BUS)}, with the model {BUNDLE} that is shipped"
+        )
         await asyncio.sleep(_QUIET_S)
-        end_s, schedule = self._schedule()
-        left_s = None if end_s is None else end_s - self._terminal.elapsed_s
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(left_s), asyncio.TaskGroup() as group:
-                for pump, fault, at_s in schedule:
-                    await self._sleep_until(at_s)
-                    group.create_task(self._fail(pump, fault))
-                await asyncio.Event().wait()
+        await first_of(self._learn(page), self._trouble())
 
-    def _schedule(self) -> tuple[float | None, Iterator[tuple[int, str, float]]]:
-        """When it ends; pump, fault and onset of each fault.
+    async def _trouble(self) -> None:
+        """All faults, and what it takes to see the last one through."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._fail(*each)) async for each in self._schedule()]
+            await self._sleep_until(self._end_s())
+            for task in tasks:
+                task.cancel()
 
-        With an end each fault comes once, the last one 15 s before it; where learning took too
-        long for that, the end comes later.
+    async def _schedule(self) -> AsyncIterator[tuple[int, str]]:
+        """Pump and fault, when it is due: each once, or for ever where there is no end.
+
+        Another pump each time round, so that each fault is seen on both protocols.
         """
-        begin_s = self._terminal.elapsed_s
+        numbers = itertools.count() if self._seconds is None else range(len(_ORDER))
+        for number in numbers:
+            turn, kind = divmod(number, len(_ORDER))
+            pump = (turn + kind) % len(PUMPS)
+            if PUMPS[pump] in ON_PLC and not self._learned.is_set():
+                await self._learned.wait()
+                await asyncio.sleep(_QUIET_S)
+            yield pump, _ORDER[kind]
+            await asyncio.sleep(self._pause_s(len(_ORDER) - 1 - number))
+
+    def _pause_s(self, faults_left: int) -> float:
+        """From one fault to the next, so that the last one leaves time for its alarm."""
         if self._seconds is None:
-            return None, _faults(itertools.count(), begin_s, _APART_S)
-        faults = len(FAULTS)
-        apart_s = max(_CLOSEST_S, (self._seconds - _LAST_S - begin_s) / (faults - 1))
-        end_s = max(self._seconds, begin_s + (faults - 1) * apart_s + _LAST_S)
-        if end_s > self._seconds:
-            late = f"this machine is slow: it takes {end_s - self._seconds:.0f} s longer"
+            return _APART_S
+        if not faults_left:
+            return 0.0
+        return max(_CLOSEST_S, (self._seconds - _LAST_S - self._terminal.elapsed_s) / faults_left)
+
+    def _end_s(self) -> float:
+        """The end that was asked for, or later where learning took too long for the last alarm."""
+        last_s = self._terminal.elapsed_s + _LAST_S
+        if self._seconds is not None and last_s > self._seconds + _LATE_S:
+            late = f"this machine is slow: it takes {last_s - self._seconds:.0f} s longer"
             self._terminal.say("late", late)
-        return end_s, _faults(range(faults), begin_s, apart_s)
+        return max(last_s, self._seconds or 0.0)
 
     async def _fail(self, pump: int, fault: str) -> None:
         """Break a pump, and mend it a while after its alarm."""
@@ -191,33 +215,44 @@ class _Show:
         injected.repaired_s = self._terminal.elapsed_s
         self._terminal.say("repair", asset)
 
-    async def _until_learned(self, page: str) -> None:
-        """Wait until every pump has a score on the bus; tell now and then how far it is."""
-        said_s = -_REPORT_S
-        while self._scored < set(PUMPS):
+    async def _until_scored(self, pumps: Iterable[str]) -> None:
+        """Wait until each of these has a score on the bus."""
+        while not self._scored >= set(pumps):
             if self._terminal.elapsed_s > _PATIENCE_S:
                 raise EdgeAgentError(
-                    f"only {len(self._scored)} of {len(PUMPS)} pumps have learned "
-                    f"in {_PATIENCE_S:g} s",
+                    f"only {len(self._scored)} of {len(PUMPS)} pumps have a score "
+                    f"after {_PATIENCE_S:g} s",
                     hint="its log says more: --folder DIR keeps it",
                 )
             await asyncio.sleep(STEP_S)
-            if self._terminal.elapsed_s < said_s + _REPORT_S:
-                continue
-            said_s = self._terminal.elapsed_s
+
+    async def _learn(self, page: str) -> None:
+        """Wait until the other pumps have a score, too; tell now and then how far they are."""
+        telling = asyncio.create_task(self._tell_progress(page))
+        try:
+            await self._until_scored(PUMPS)
+        finally:
+            telling.cancel()
+        self._terminal.say("learned", f"what is healthy for {', '.join(ON_PLC)}; watching them too")
+        self._learned.set()
+        await asyncio.Event().wait()
+
+    async def _tell_progress(self, page: str) -> None:
+        while True:
             found = (await summary(page)).get("learning")
             if found:
                 share = min(each["progress"] for each in found)
                 self._terminal.say("learning", f"{share:4.0%} of {LEARN_S:.0f} s; {self._glance()}")
-            elif found is not None and said_s > LEARN_S:
+            elif found is not None:
                 self._terminal.say("learning", "seen enough; the bundle is built and checked")
+            await asyncio.sleep(_REPORT_S)
 
     def _glance(self) -> str:
-        """A few readings of the first pump."""
-        row: Floats = self._plant.readings[0]
+        """A few readings of the first pump that learns."""
+        row: Floats = self._plant.readings[PUMPS.index(ON_PLC[0])]
         now = dict(zip(NAMES, row.tolist(), strict=True))
         return (
-            f"{PUMPS[0]}: {now['flow']:.1f} m3/h, {now['discharge_pressure']:.2f} bar, "
+            f"{ON_PLC[0]}: {now['flow']:.1f} m3/h, {now['discharge_pressure']:.2f} bar, "
             f"{now['vibration']:.2f} mm/s, {now['bearing_temperature']:.1f} degC"
         )
 
@@ -229,13 +264,10 @@ class _Show:
         raise ended(process, log)
 
 
-def _faults(
-    numbers: Iterable[int], begin_s: float, apart_s: float
-) -> Iterator[tuple[int, str, float]]:
-    """Pump, fault and onset; another pump each time round: each fault is seen on both protocols."""
-    for number in numbers:
-        turn, kind = divmod(number, len(FAULTS))
-        yield (turn + kind) % len(PUMPS), list(FAULTS)[kind], begin_s + number * apart_s
+def _finder(data: dict[str, Any]) -> str:
+    """The model, where one found it, and the contributors with their shares of the score."""
+    model = data.get("model") or {}
+    return ": ".join(filter(None, (model.get("name"), _inputs(data))))
 
 
 def _inputs(data: dict[str, Any]) -> str:
@@ -244,28 +276,3 @@ def _inputs(data: dict[str, Any]) -> str:
     whole = sum(abs(each["weight"]) for each in found) or 1.0
     shares = [f"{each['input']} {abs(each['weight']) / whole:.0%}" for each in found[:3]]
     return ", ".join(shares)
-
-
-@contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and a closed terminal end the show in good order, daemon included."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-
-async def _first_of(*parts: Coroutine[Any, Any, object]) -> None:
-    """Until one ends; its error is ours. The others are cancelled."""
-    tasks = [asyncio.create_task(part) for part in parts]
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()

@@ -46,8 +46,12 @@ def test_every_fault_raises_its_alarm_in_time_with_the_right_input_first(tmp_pat
     assert done.stderr == ""
     assert "Traceback" not in log
     assert sum(" ALARM " in line for line in lines) == 5
-    first_alarm = next(n for n, line in enumerate(lines) if " ALARM " in line)
-    assert any(" FAULT " in line for line in lines[:first_alarm])
+    alarms = [n for n, line in enumerate(lines) if " ALARM " in line]
+    assert any(" FAULT " in line for line in lines[: alarms[0]])
+    learned = next(n for n, line in enumerate(lines) if " learned " in line)
+    assert alarms[0] < learned, "the shipped model guards while others still learn"
+    assert "demo-pump: vibration" in lines[alarms[0]]
+    assert "; learned-new-pump-" in lines[alarms[-1]], "and what was learned finds a fault, too"
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from edge_agent.daemon import find_problems
 from edge_agent.demo import servers
 from edge_agent.demo._bus import readings, seen_on_bus
 from edge_agent.demo._config import ON_PLC, config_text
+from edge_agent.demo._shipped import copy_shipped
 from edge_agent.demo.servers import NAMESPACE, mqtt_broker, opcua_server
 from edge_agent.errors import EdgeAgentError
 
@@ -69,6 +70,7 @@ async def test_without_amqtt_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 def test_its_config_is_sound(tmp_path: Path) -> None:
     path = tmp_path / "edge-agent.yaml"
     path.write_text(config_text("mqtt://127.0.0.1:1883", "opc.tcp://127.0.0.1:4840", 9460))
+    copy_shipped(tmp_path / "models")
     config, problems = find_problems(path)
     assert problems == []
     assert config is not None

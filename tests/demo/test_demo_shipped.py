@@ -1,0 +1,54 @@
+"""The demo's own bundle is found in a checkout and in an installation, and is missed aloud."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+from support import ROOT
+
+from edge_agent.demo._shipped import BUNDLE, copy_shipped
+from edge_agent.errors import EdgeAgentError
+from edge_agent.inference import load_manifest, verify_bundle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_demos_bundle_is_copied_whole_and_holds(tmp_path: Path) -> None:
+    copy_shipped(tmp_path / "models")
+    assert verify_bundle(tmp_path / "models" / BUNDLE) == []
+
+
+def test_it_serves_pumps_that_nobody_named() -> None:
+    assert load_manifest(ROOT / "models" / BUNDLE).units == ()
+
+
+def test_one_that_is_there_stays(tmp_path: Path) -> None:
+    mine = tmp_path / "models" / BUNDLE / "model.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    copy_shipped(tmp_path / "models")
+    assert mine.read_text() == "mine"
+
+
+def test_the_second_place_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "share" / BUNDLE).mkdir(parents=True)
+    copy_shipped(tmp_path / "models", (tmp_path / "none", tmp_path / "share"))
+    assert (tmp_path / "models" / BUNDLE).is_dir()
+
+
+def test_a_missing_bundle_is_told_with_its_places(tmp_path: Path) -> None:
+    with pytest.raises(EdgeAgentError, match=r"demo-pump.*missing") as error:
+        copy_shipped(tmp_path / "models", (tmp_path / "a", tmp_path / "b"))
+    assert str(tmp_path / "b") in str(error.value)
+
+
+def test_an_installation_brings_every_shipped_bundle() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    installed = project["tool"]["setuptools"]["data-files"]
+    shipped = {folder.parent.name for folder in (ROOT / "models").glob("*/model.yaml")}
+    assert installed == {
+        f"share/edge-agent/models/{name}": [f"models/{name}/*"] for name in shipped
+    }
