@@ -1,5 +1,6 @@
 """State detection, health assessment, prognostics (ISO 13374): model bundles and what runs them."""
 
+from edge_agent.inference._attribution import Asked, Reference, contributions, runs_of
 from edge_agent.inference._bundle import Problem, load_manifest, verify_bundle, write_bundle
 from edge_agent.inference._foreign import bundle_from_onnx
 from edge_agent.inference._golden import Golden
@@ -14,6 +15,7 @@ from edge_agent.inference._shelf import Ref, Shelf, parse_ref
 
 __all__ = [
     "AdaptiveInterval",
+    "Asked",
     "Golden",
     "Histogram",
     "InputSpec",
@@ -27,17 +29,20 @@ __all__ = [
     "ProviderReport",
     "Recipe",
     "Ref",
+    "Reference",
     "Registry",
     "Shelf",
     "Task",
     "WindowSpec",
     "bundle_from_onnx",
     "choose_providers",
+    "contributions",
     "histogram_of",
     "learn",
     "learn_in_child",
     "load_manifest",
     "parse_ref",
+    "runs_of",
     "verify_bundle",
     "write_bundle",
 ]
