@@ -35,12 +35,21 @@ class Workshop:
         self._say = say
         self._key = digest_of({**identity, "packages": versions()})
 
-    def stage(self, name: str, code: tuple[str, ...], make: Callable[[Path], None]) -> Path:
+    def stage(
+        self,
+        name: str,
+        make: Callable[[Path], None],
+        *,
+        code: tuple[str, ...] = (),
+        inputs: Mapping[str, Any] | None = None,
+    ) -> Path:
         """The folder of a stage; `make` fills it if it is not there.
 
-        Every stage depends on the one before it. code: the files beside this one that it uses.
+        Every stage depends on the one before it. code: the files beside this one that it uses;
+        inputs: settings that no stage before it knew.
         """
-        self._key = digest_of({"before": self._key, "stage": name, "code": _digests(code)})
+        own = {"stage": name, "code": _digests(code), "inputs": inputs or {}}
+        self._key = digest_of({"before": self._key, **own})
         done = self._folder / f"{name}-{self._key[:_DIGITS]}"
         if done.is_dir():
             self._say(f"{name}: kept from an earlier run")
@@ -97,7 +106,7 @@ def versions() -> dict[str, str]:
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 (whatever JSON may hold)
     """One JSON file."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+    path.write_text(json.dumps(value, indent=1) + "\n")
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401

@@ -1,0 +1,186 @@
+"""From torch to ONNX through optimum, and from there to int8."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import shutil
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime.quantization import CalibrationMethod
+from optimum.exporters.onnx import OnnxConfig, export
+from optimum.onnxruntime import ORTQuantizer
+from optimum.onnxruntime.configuration import AutoQuantizationConfig, CalibrationConfig
+from optimum.utils import DummyInputGenerator, NormalizedConfig
+from transformers import PretrainedConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from edge_agent.inference import Manifest
+    from factory._recipe import Samples
+
+OPSET: Final = 17
+# Preset of optimum to the variant's name in the bundle.
+PRESETS: Final = {"avx2": "int8", "avx512_vnni": "int8-avx512", "arm64": "int8-arm64"}
+CALIBRATION_ROWS: Final = 512
+_OPERATORS: Final = ("Conv", "Gemm", "MatMul")  # where the time goes; all else stays as it is
+_EXAMPLES: Final = 2
+_TYPES: Final = {"float32": np.float32, "int64": np.int64}
+
+
+class _Named(torch.nn.Module):
+    """A module whose forward takes `t0`, `t1`, ...: a tensor's name need not be a Python name."""
+
+    def __init__(self, module: torch.nn.Module, tensors: int) -> None:
+        super().__init__()
+        self.module = module
+        self.config = PretrainedConfig()  # optimum sets return_dict on it
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        names = [inspect.Parameter(f"t{n}", kind) for n in range(tensors)]
+
+        def forward(*given: torch.Tensor) -> Any:  # noqa: ANN401
+            return self.module(*given)
+
+        forward.__signature__ = inspect.Signature(names)  # type: ignore[attr-defined]
+        self.forward = forward
+
+
+class _Examples(DummyInputGenerator):  # type: ignore[misc]
+    """Inputs for tracing; the shapes are the manifest's."""
+
+    def __init__(self, _: str, normalized_config: NormalizedConfig, **__: Any) -> None:  # noqa: ANN401
+        self._tensors = normalized_config.config.tensors
+        self.SUPPORTED_INPUT_NAMES = tuple(self._tensors)
+
+    def generate(self, input_name: str, **_: Any) -> torch.Tensor:  # noqa: ANN401
+        """Two rows."""
+        dtype, shape = self._tensors[input_name]
+        if dtype == "int64":
+            return torch.zeros((_EXAMPLES, *shape), dtype=torch.int64)
+        return torch.rand((_EXAMPLES, *shape))
+
+
+class _GraphConfig(OnnxConfig):  # type: ignore[misc]
+    """Names and free axes of a manifest's tensors."""
+
+    NORMALIZED_CONFIG_CLASS = NormalizedConfig
+    DUMMY_INPUT_GENERATOR_CLASSES = (_Examples,)
+
+    @property
+    def inputs(self) -> dict[str, dict[int, str]]:
+        return {name: {0: "N"} for name in self._config.tensors}
+
+    @property
+    def outputs(self) -> dict[str, dict[int, str]]:
+        return {name: {0: "N"} for name in self._config.outputs}
+
+    @property
+    def torch_to_onnx_input_map(self) -> dict[str, str]:
+        return self._config.names
+
+
+def export_graph(module: torch.nn.Module, manifest: Manifest, path: Path) -> None:
+    """Write the ONNX graph of a calibrated module, inputs and outputs named by the manifest."""
+    tensors = manifest.tensors()
+    config = PretrainedConfig()
+    config.tensors = {f"t{n}": spec for n, spec in enumerate(tensors.values())}
+    config.names = {f"t{n}": name for n, name in enumerate(tensors)}
+    config.outputs = list(manifest.outputs.named().values())
+    ordered = _Ordered(module.eval(), config.outputs)
+    with _quiet():
+        export(
+            _Named(ordered, len(tensors)),
+            _GraphConfig(config),
+            path,
+            opset=OPSET,
+            disable_dynamic_axes_fix=True,
+        )
+    _tidy(path)
+
+
+class _Ordered(torch.nn.Module):
+    """The outputs in the manifest's order: tracing numbers them, it does not read their names."""
+
+    def __init__(self, module: torch.nn.Module, names: list[str]) -> None:
+        super().__init__()
+        self.graph = module
+        self.names = names
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Outputs by the dict that `finish` promised."""
+        found = self.graph(*tensors)
+        return tuple(found[name] for name in self.names)
+
+
+def quantize(
+    model: Path, manifest: Manifest, rows: Samples, keep_float: tuple[str, ...], scratch: Path
+) -> Iterator[tuple[str, bytes]]:
+    """int8 graphs (QDQ) as (preset, bytes); calibrated on normal AND anomalous rows.
+
+    Static int8 clamps what it has not seen, so calibration by healthy rows alone would hide faults.
+    """
+    examples = [
+        {name: rows.inputs[name][i] for name in manifest.tensors()} for i in range(len(rows))
+    ]
+    excluded = _nodes_within(model, keep_float)
+    for preset in PRESETS:
+        folder = scratch / preset
+        folder.mkdir(parents=True)
+        with _quiet():
+            quantizer = ORTQuantizer(model, config=PretrainedConfig())
+            config = getattr(AutoQuantizationConfig, preset)(
+                is_static=True,
+                per_channel=False,
+                operators_to_quantize=list(_OPERATORS),
+                nodes_to_exclude=excluded,
+            )
+            ranges = quantizer.fit(
+                examples,
+                CalibrationConfig("rows", "", "", len(rows), CalibrationMethod.MinMax),
+                onnx_augmented_model_name=(folder / "augmented.onnx").as_posix(),
+                operators_to_quantize=config.operators_to_quantize,
+            )
+            quantizer.quantize(config, folder, "int8", calibration_tensors_range=ranges)
+        found = folder / f"{model.stem}_int8.onnx"
+        _tidy(found)
+        yield preset, found.read_bytes()
+        shutil.rmtree(folder)
+
+
+def _nodes_within(model: Path, parts: tuple[str, ...]) -> list[str]:
+    """Names of the nodes that submodules (`student.features`) became."""
+    marks = tuple("/" + part.replace(".", "/") + "/" for part in parts)
+    nodes = onnx.load(model).graph.node
+    return [node.name for node in nodes if any(mark in node.name for mark in marks)]
+
+
+def _tidy(path: Path) -> None:
+    """No notes of the tracer: same weights, same bytes."""
+    model = onnx.load(path)
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    del model.metadata_props[:]
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters warn of what their callers cannot change; errors still come through."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
