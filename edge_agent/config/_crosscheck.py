@@ -34,10 +34,13 @@ def crosscheck(config: Config, notes: Notes) -> None:
 
 
 def missing_files(config: Config, notes: Notes) -> None:
-    """Note every bundle and text file that is not there."""
+    """Note every bundle, key and text file that is not there."""
     texts = config.alarms.texts
     if texts is not None and not os.path.isfile(texts):  # noqa: PTH113 (Path raises on odd names)
         notes.add(("alarms", "texts"), f"there is no file {shown(texts)}")
+    for number, key in enumerate(config.trust.keys):
+        if not os.path.isfile(key):  # noqa: PTH113
+            notes.add(("trust", "keys", number), f"there is no file {shown(key)}")
     for name, template in config.templates.items():
         if template.learn is not None and template.learn.auto:
             continue

@@ -181,6 +181,14 @@ class Runtime:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose model bundles are loaded. Without any key, all that lie in models_dir are."""
+
+    keys: tuple[Path, ...] = ()  # Ed25519 public keys, PEM
+    allow_unsigned: tuple[str, ...] = ("learned-*",)  # names or patterns; of this box's own making
+
+
+@dataclass(frozen=True, slots=True)
 class Http:
     """The daemon's own HTTP server."""
 
@@ -225,6 +233,7 @@ class Config:
     discovery: Discovery = field(default_factory=Discovery)
     models_dir: Path = Path("models")
     runtime: Runtime = field(default_factory=Runtime)
+    trust: Trust = field(default_factory=Trust)
     alarms: Alarms = field(default_factory=Alarms)
     store: Store = field(default_factory=Store)
     http: Http = field(default_factory=Http)

@@ -30,6 +30,7 @@ from edge_agent.inference._folder import write_folder
 from edge_agent.inference._golden import Golden, dump_golden
 from edge_agent.inference._guard import probe
 from edge_agent.inference._manifest import Manifest, dump_manifest, parse_manifest
+from edge_agent.inference._variants import Trial, parse_trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,7 +44,8 @@ _NO_FILES: Final[Mapping[str, bytes]] = {}
 class Problem(NamedTuple):
     """Why a bundle is refused.
 
-    reason: a bounded label for metrics (files, manifest, checksum, graph, golden, limits).
+    reason: a bounded label for metrics (files, manifest, checksum, signature, graph, golden,
+    limits).
     """
 
     reason: str
@@ -101,17 +103,33 @@ def verify_bundle(folder: Path) -> list[Problem]:
     Files and checksums here; the graph (operators, inputs, outputs, no external data) and the
     golden vectors in a child process with bounded memory and time.
     """
-    problems = file_problems(folder)
-    return problems or [Problem(*found) for found in probe(folder)]
+    return try_bundle(folder)[0]
 
 
-def file_problems(folder: Path) -> list[Problem]:
+def try_bundle(folder: Path) -> tuple[list[Problem], Trial]:
+    """As `verify_bundle`; with it what the child measured of the variants, on this device."""
+    try:
+        raw = read_file(folder, MANIFEST)
+        manifest = parse_manifest(raw, folder / MANIFEST)
+    except ModelError as error:
+        return [Problem("manifest", str(error))], Trial()
+    return try_files(folder, manifest, raw)
+
+
+def try_files(folder: Path, manifest: Manifest, raw: bytes) -> tuple[list[Problem], Trial]:
+    """As `try_bundle`, for the files that the manifest in `raw` lists and for no others."""
+    problems = file_problems(folder, manifest)
+    if problems:
+        return problems, Trial()
+    found = probe(folder, sha256(raw).hexdigest())
+    trial = parse_trial(found.trial, manifest)
+    return [Problem(*each) for each in found.problems], trial
+
+
+def file_problems(folder: Path, manifest: Manifest) -> list[Problem]:
     """What is wrong with a bundle's files by themselves, before anything of it is run."""
     try:
-        manifest = load_manifest(folder)
         found = sorted(os.listdir(folder))  # noqa: PTH208 (names, not paths)
-    except ModelError as error:
-        return [Problem("manifest", str(error))]
     except OSError as error:
         return [Problem("files", f"{folder}: cannot be read: {error.strerror}")]
     listed = {MODEL, GOLDEN, *manifest.sha256}

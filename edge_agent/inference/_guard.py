@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PROBE_TIMEOUT_S: Final = 120.0
 _MAX_PROBLEMS: Final = 20
 _MAX_TEXT: Final = 400
+_MAX_REPORT: Final = 65_536
 _RUN: Final = (
     "import importlib, json, sys; sys.path[:] = json.loads(sys.argv.pop(1));"
     " sys.exit(importlib.import_module(sys.argv.pop(1)).main())"
@@ -43,9 +44,16 @@ def child_environment() -> dict[str, str]:
     return kept | {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1", "LC_ALL": "C.UTF-8"}
 
 
-def probe(folder: Path) -> list[tuple[str, str]]:
-    """Let a child parse, load and run the bundle; what it finds wrong, as (reason, text)."""
-    command = child_command("edge_agent.inference._probe", str(folder))
+class Found(NamedTuple):
+    """What a child said: problems as (reason, text), and the trial of the variants as JSON."""
+
+    problems: list[tuple[str, str]]
+    trial: object = None
+
+
+def probe(folder: Path, digest: str) -> Found:
+    """Let a child parse, load and run the bundle whose manifest has that SHA-256."""
+    command = child_command("edge_agent.inference._probe", str(folder), digest)
     try:
         done = subprocess.run(  # noqa: S603 (our own interpreter and module)
             command,
@@ -56,12 +64,14 @@ def probe(folder: Path) -> list[tuple[str, str]]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return [("limits", f"{folder}: it took more than {PROBE_TIMEOUT_S:g} s to try the model")]
+        text = f"{folder}: it took more than {PROBE_TIMEOUT_S:g} s to try the model"
+        return Found([("limits", text)])
     except OSError as error:
-        return [("limits", f"{folder}: cannot try the model: {error.strerror}")]
+        return Found([("limits", f"{folder}: cannot try the model: {error.strerror}")])
+    found = _reported(done.stdout)
     if done.returncode == 0:
-        return []
-    return _reported(done.stdout) or [("limits", f"{folder}: {exit_reason(done)}")]
+        return Found([], found.trial)
+    return Found(found.problems or [("limits", f"{folder}: {exit_reason(done)}")])
 
 
 def exit_reason(done: subprocess.CompletedProcess[bytes]) -> str:
@@ -73,13 +83,13 @@ def exit_reason(done: subprocess.CompletedProcess[bytes]) -> str:
     return f"the trial ended with code {done.returncode}: {last[:_MAX_TEXT]}"
 
 
-def _reported(stdout: bytes) -> list[tuple[str, str]]:
+def _reported(stdout: bytes) -> Found:
     """The child's own findings: one JSON line; it may hold anything, having run the model."""
     try:
-        found = json.loads(stdout[-65536:])
-        pairs = [(str(reason)[:32], str(text)[:_MAX_TEXT]) for reason, text in found]
-    except (ValueError, TypeError):
-        return []
-    return [
-        (r, "".join(c if c.isprintable() else " " for c in t)) for r, t in pairs[:_MAX_PROBLEMS]
-    ]
+        found = json.loads(stdout[-_MAX_REPORT:])
+        pairs = [(str(reason)[:32], str(text)[:_MAX_TEXT]) for reason, text in found["problems"]]
+        trial = found["trial"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return Found([])
+    clean = [(r, "".join(c if c.isprintable() else " " for c in t)) for r, t in pairs]
+    return Found(clean[:_MAX_PROBLEMS], trial)

@@ -47,3 +47,9 @@ def open_session(model: bytes, providers: Sequence[str] = (CPU,)) -> Any:  # noq
     exact = {"CUDAExecutionProvider": {"use_tf32": "0"}}
     named = [(name, exact.get(name, {})) for name in providers]
     return ort.InferenceSession(model, options, providers=named)
+
+
+def fixed_batch(session: Any) -> int | None:  # noqa: ANN401 (the runtime is not typed)
+    """The batch that a graph was exported for; None where it takes any."""
+    first = session.get_inputs()[0].shape
+    return first[0] if first and isinstance(first[0], int) else None

@@ -1,7 +1,8 @@
 """The child that tries the bundle in the folder that it is given.
 
-Exit code 0: it may be loaded; 3: a JSON list of [reason, text] on stdout says why not.
-Anything else, or a signal, means that the model broke the limits or the runtime.
+On stdout: JSON, `problems` as [reason, text] and `trial`, the figures of the variants. Exit code 0:
+it may be loaded; 3: the problems say why not. Anything else, or a signal, means that the model
+broke the limits or the runtime.
 """
 
 from __future__ import annotations
@@ -9,20 +10,27 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import onnx
 
 from edge_agent.errors import ModelError
-from edge_agent.inference._bundle import load_manifest, read_checked
-from edge_agent.inference._files import GOLDEN, MODEL
+from edge_agent.inference._bundle import read_checked, read_file
+from edge_agent.inference._files import GOLDEN, MANIFEST, MODEL, variant_file
 from edge_agent.inference._golden import differences, parse_golden
 from edge_agent.inference._graphcheck import graph_problems
-from edge_agent.inference._ort import open_session
+from edge_agent.inference._manifest import parse_manifest
+from edge_agent.inference._ort import fixed_batch, open_session
+from edge_agent.inference._variants import FP32, Figures, Trial, choose, compare, parity, too_slow
 
 if TYPE_CHECKING:
+    from edge_agent.inference._golden import Golden, Tensors
     from edge_agent.inference._manifest import Manifest
+    from edge_agent.inference._ort import Session
 
 REFUSED: Final = 3
 _HEADROOM_BYTES: Final = 1 << 30
@@ -45,52 +53,107 @@ def limit(model_bytes: int) -> None:
         resource.setrlimit(what, (most, most))
 
 
-def trial(folder: Path) -> list[tuple[str, str]]:
-    """What is wrong with the bundle, found by parsing, loading and running it."""
-    manifest = load_manifest(folder)
-    raw = read_checked(folder, manifest, MODEL)
+def try_bundle(folder: Path, digest: str) -> tuple[list[tuple[str, str]], Trial]:
+    """What is wrong with the bundle, by parsing, loading and running it; and its variants."""
+    raw = read_file(folder, MANIFEST)
+    if sha256(raw).hexdigest() != digest:
+        raise ModelError("model.yaml changes while it is verified")
+    manifest = parse_manifest(raw, folder / MANIFEST)
+    sizes = [(folder / name).stat().st_size for name in _graphs(manifest)]
     golden = read_checked(folder, manifest, GOLDEN)
-    limit(len(raw))
+    limit(sizes[0] + max(sizes))
+    problems = [found for name in _graphs(manifest) for found in _parsed(folder, manifest, name)]
+    return (problems, Trial()) if problems else _run(folder, manifest, golden)
+
+
+def _graphs(manifest: Manifest) -> list[str]:
+    return [MODEL, *map(variant_file, manifest.variants)]
+
+
+def _parsed(folder: Path, manifest: Manifest, name: str) -> list[tuple[str, str]]:
     try:
-        model = onnx.load_model_from_string(raw)
+        model = onnx.load_model_from_string(read_checked(folder, manifest, name))
+    except ModelError:
+        raise
     except Exception:  # noqa: BLE001 (protobuf's own, depending on its build)
-        return [("graph", "model.onnx is not an ONNX model")]
-    problems = [("graph", text) for text in graph_problems(model, manifest)]
-    del model
-    return problems or _run(raw, manifest, golden)
+        return [("graph", f"{name} is not an ONNX model")]
+    where = "" if name == MODEL else f"{name}: "
+    return [("graph", f"{where}{text}") for text in graph_problems(model, manifest)]
 
 
-def _run(raw: bytes, manifest: Manifest, golden: bytes) -> list[tuple[str, str]]:
-    """Load the model, run it on the golden vectors and compare."""
+def _run(
+    folder: Path, manifest: Manifest, raw_golden: bytes
+) -> tuple[list[tuple[str, str]], Trial]:
+    """Load the model, run it on the golden vectors and compare; then its variants."""
     try:
-        inputs, expected, _ = parse_golden(golden)
+        golden = parse_golden(raw_golden)
     except ModelError as error:
-        return [("golden", str(error))]
-    missing = set(manifest.outputs.named().values()) - expected.keys()
-    given = {name: (str(array.dtype), array.shape[1:]) for name, array in inputs.items()}
+        return [("golden", str(error))], Trial()
+    missing = set(manifest.outputs.named().values()) - golden.outputs.keys()
+    given = {name: (str(array.dtype), array.shape[1:]) for name, array in golden.inputs.items()}
     if missing or given != manifest.tensors():
-        return [("golden", "golden vectors do not hold every input and output of model.yaml")]
+        text = "golden vectors do not hold every input and output of model.yaml"
+        return [("golden", text)], Trial()
     try:
-        session = open_session(raw)
-        found = dict(zip(expected, session.run(list(expected), inputs), strict=True))
+        session = open_session(read_checked(folder, manifest, MODEL))
+        found = _outputs(session, golden)
     except MemoryError:
-        return [("limits", "it asks for more memory than a model may have")]
+        return [("limits", "it asks for more memory than a model may have")], Trial()
     except Exception as error:  # noqa: BLE001 (the runtime's exceptions have no public base)
         reason = "limits" if "alloc" in str(error) else "graph"
-        return [(reason, f"the runtime refuses it: {' '.join(str(error).split())}")]
-    return [("golden", text) for text in differences(expected, found)]
+        return [(reason, f"the runtime refuses it: {_one_line(error)}")], Trial()
+    problems = [("golden", text) for text in differences(golden.outputs, found)]
+    return problems, Trial() if problems else try_variants(folder, manifest, golden, session)
+
+
+def try_variants(folder: Path, manifest: Manifest, golden: Golden, session: Session) -> Trial:
+    """Measure every variant against fp32 in `session`; an empty trial where there is none."""
+    figures = [_try_variant(folder, manifest, golden, session, v) for v in manifest.variants]
+    if not figures:
+        return Trial()
+    timed = [fp32 for fp32, _ in figures if fp32.p50_us]
+    every = (timed[0] if timed else Figures(FP32), *(figure for _, figure in figures))
+    return Trial(choose(every), every)
+
+
+def _try_variant(
+    folder: Path, manifest: Manifest, golden: Golden, session: Session, variant: str
+) -> tuple[Figures, Figures]:
+    """The figures of fp32 and of one variant, measured in turns."""
+    raw = read_checked(folder, manifest, variant_file(variant))
+    try:
+        other = open_session(raw)
+        off, refused = parity(manifest, golden, _outputs(other, golden))
+        if refused:
+            return Figures(FP32), Figures(variant, difference=off, refused=refused)
+        fixed = fixed_batch(session)
+        rows = compare(partial(session.run, None), partial(other.run, None), golden.inputs, fixed)
+    except Exception as error:  # noqa: BLE001 (not of this machine: no reason to do without fp32)
+        return Figures(FP32), Figures(variant, refused=f"does not run here: {_one_line(error)}")
+    fp32 = Figures(FP32, tuple((batch, us) for batch, us, _ in rows))
+    mine = Figures(variant, tuple((batch, us) for batch, _, us in rows), off)
+    return fp32, replace(mine, refused=too_slow(mine, fp32.sum_us))
+
+
+def _outputs(session: Session, golden: Golden) -> Tensors:
+    names = list(golden.outputs)
+    return dict(zip(names, session.run(names, golden.inputs), strict=True))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]
 
 
 def main() -> int:
-    """Try the bundle that is named; see the module's text for the exit code."""
+    """Try the bundle that is named; see the module's text for what it says."""
     folder = Path(sys.argv[1])
+    trial = Trial()
     try:
-        problems = trial(folder)
+        problems, trial = try_bundle(folder, sys.argv[2])
     except ModelError as error:
         problems = [("files", str(error))]
     except MemoryError:
         problems = [("limits", "it asks for more memory than a model may have")]
-    if not problems:
-        return 0
-    print(json.dumps([[reason, f"{folder}: {text}"] for reason, text in problems]))  # noqa: T201
-    return REFUSED
+    told = [[reason, f"{folder}: {text}"] for reason, text in problems]
+    print(json.dumps({"problems": told, "trial": trial.as_json()}))  # noqa: T201
+    return REFUSED if problems else 0

@@ -5,24 +5,30 @@ from __future__ import annotations
 import ctypes
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.config.schema import Trust
 from edge_agent.errors import ModelError
-from edge_agent.inference._bundle import read_checked, read_file, verify_bundle
-from edge_agent.inference._files import GOLDEN, MANIFEST, MODEL
+from edge_agent.inference._attribution import reference_of
+from edge_agent.inference._bundle import read_checked, read_file, try_files
+from edge_agent.inference._files import GOLDEN, MANIFEST, MODEL, variant_file
 from edge_agent.inference._golden import parse_golden
 from edge_agent.inference._manifest import parse_manifest
 from edge_agent.inference._model import Model
 from edge_agent.inference._ort import available_providers
+from edge_agent.inference._trust import UNSIGNED, keyring
+from edge_agent.inference._variants import FP32
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from edge_agent.config.schema import Runtime
+    from edge_agent.inference._golden import Golden
     from edge_agent.inference._manifest import Manifest
+    from edge_agent.inference._variants import Trial
     from edge_agent.ops.metrics import Metrics
 
 log = logging.getLogger("edge_agent.inference")
@@ -62,12 +68,19 @@ def choose_providers(wished: Sequence[str], available: Sequence[str]) -> Provide
 
 
 class Registry:
-    """Bundles of one folder by name. All calls block; one thread at a time."""
+    """Bundles of one folder by name. All calls block; one thread at a time.
 
-    def __init__(self, models_dir: Path, runtime: Runtime, metrics: Metrics) -> None:
+    trust: whose bundles are loaded; ConfigError where a key of it cannot be read.
+    """
+
+    def __init__(
+        self, models_dir: Path, runtime: Runtime, metrics: Metrics, trust: Trust | None = None
+    ) -> None:
         self._dir = models_dir
         self._runtime = runtime
         self._metrics = metrics
+        self._keyring = keyring(trust or Trust())
+        self._said_unsigned = False
         self._active: dict[str, Model] = {}
         self._missing: set[str] = set()
         report = choose_providers(runtime.providers, available_providers())
@@ -92,7 +105,7 @@ class Registry:
         one stays. The old model lives until its users let go of it; then call `trim`.
         """
         try:
-            model = self._build(name)
+            model = self._build(name, self._dir / name, self._active.get(name))
         except ModelError as error:
             kept = name in self._active
             log.error(
@@ -105,10 +118,15 @@ class Registry:
         self._active[name] = model
         self._show(old, 0)
         self._show(model, 1)
-        version = model.manifest.version
-        extra = {"model": name, "version": version, "provider": model.provider}
-        log.info("model active", extra=extra)
+        self._log_active(model)
         return model
+
+    def candidate(self, name: str, folder: Path) -> Model:
+        """A version of a model, verified, loaded and tested, but not put to work.
+
+        folder: where it lies, as `Shelf.folder` gives it. ModelError where it fails.
+        """
+        return self._build(name, folder, None)
 
     def show(self) -> None:
         """Say again which models are at work; another registry may have taken its own down."""
@@ -129,43 +147,94 @@ class Registry:
         except (OSError, AttributeError):
             log.debug("no malloc_trim in this C library")
 
+    def _log_active(self, model: Model) -> None:
+        extra: dict[str, Any] = {
+            "model": model.manifest.name,
+            "version": model.manifest.version,
+            "provider": model.provider,
+            "variant": model.variant,
+            "signer": model.signer or "unsigned",
+        }
+        log.info("model active", extra=extra)
+        for row in model.trial.figures:
+            figures = {f"p50_us_batch_{batch}": round(us) for batch, us in row.p50_us}
+            reason = row.refused or ("at work" if row.variant == model.variant else "slower")
+            extra = {"model": model.manifest.name, "variant": row.variant, "reason": reason}
+            log.info("model variant", extra=extra | figures)
+
     # -- parts --------------------------------------------------------------------------------
 
-    def _build(self, name: str) -> Model:
+    def _build(self, name: str, folder: Path, old: Model | None) -> Model:
         if not _NAME.fullmatch(name):
             raise self._rejected(name, "files", "is not the name of a bundle")
-        folder = self._dir / name
         try:
             raw = read_file(folder, MANIFEST)
             manifest = parse_manifest(raw, folder / MANIFEST)
         except ModelError as error:
             raise self._rejected(name, "manifest", str(error)) from error
         digest = sha256(raw).hexdigest()
-        old = self._active.get(name)
         if old is not None and old.sha256 == digest:
             return old
-        problems = verify_bundle(folder)
+        if manifest.name != name:
+            raise self._rejected(name, "manifest", f"model.yaml is of {manifest.name!r}")
+        signer = self._signer(folder, name, raw)
+        problems, trial = try_files(folder, manifest, raw)
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise self._rejected(name, problems[0].reason, f"{problems[0].text}{more}")
-        if manifest.name != name:
-            raise self._rejected(name, "manifest", f"model.yaml is of {manifest.name!r}")
-        model = self._tested(folder, manifest, digest)
+        model = self._tested(folder, manifest, digest, trial)
+        model.signer = signer
         self._check_providers(model)
         return model
 
-    def _tested(self, folder: Path, manifest: Manifest, digest: str) -> Model:
-        """The model in memory, on its real provider, giving its golden vectors."""
-        wished = [PROVIDERS[provider] for provider in self._providers]
-        most = self._runtime.max_batch
+    def _signer(self, folder: Path, name: str, raw: bytes) -> str:
+        """The key that signed it. With no key at all, nothing is refused, and that is said once."""
         try:
-            # Read and checked again: what was verified is what is loaded.
-            onnx_bytes = read_checked(folder, manifest, MODEL)
+            return self._keyring.signer(folder, name, raw)
+        except ModelError as error:
+            if self._keyring.keys:
+                raise self._rejected(name, "signature", str(error)) from error
+        if not self._said_unsigned:
+            self._said_unsigned = True
+            extra = {"model": name, "reason": "trust.keys is empty: any bundle is loaded"}
+            log.warning("model signatures not checked", extra=extra)
+        return UNSIGNED
+
+    def _tested(self, folder: Path, manifest: Manifest, digest: str, trial: Trial) -> Model:
+        """The fastest variant in memory, on its real provider, agreeing with the golden vectors."""
+        if self._providers[0] != "cpu":
+            # The trial ran on the CPU, and int8 in this form (QDQ) is made for CPUs.
+            trial = replace(trial, chosen=FP32)
+        try:
             golden = parse_golden(read_checked(folder, manifest, GOLDEN))
-            model = Model(manifest, onnx_bytes, digest, providers=wished, max_batch=most)
-            model.self_test(golden)
+            try:
+                model = self._opened(folder, manifest, digest, golden, trial)
+            except ModelError as error:
+                if trial.chosen == FP32:
+                    raise
+                extra = {"model": manifest.name, "variant": trial.chosen, "reason": str(error)}
+                log.warning("model variant refused", extra=extra)
+                trial = replace(trial, chosen=FP32)
+                model = self._opened(folder, manifest, digest, golden, trial)
+            model.reference = reference_of(manifest, golden.inputs, golden.outputs)
         except ModelError as error:
             raise self._rejected(manifest.name, "golden", str(error)) from error
+        return model
+
+    def _opened(
+        self, folder: Path, manifest: Manifest, digest: str, golden: Golden, trial: Trial
+    ) -> Model:
+        # Read and checked again: what was verified is what is loaded.
+        file = MODEL if trial.chosen == FP32 else variant_file(trial.chosen)
+        model = Model(
+            manifest,
+            read_checked(folder, manifest, file),
+            digest,
+            providers=[PROVIDERS[provider] for provider in self._providers],
+            max_batch=self._runtime.max_batch,
+            trial=trial,
+        )
+        model.self_test(golden)
         return model
 
     def _check_providers(self, model: Model) -> None:
@@ -191,7 +260,8 @@ class Registry:
 
     def _show(self, model: Model | None, value: int) -> None:
         if model is not None:
-            labels = (model.manifest.name, model.manifest.version, model.provider)
+            manifest = model.manifest
+            labels = (manifest.name, manifest.version, model.provider, model.variant)
             if value:
                 self._metrics.model_info.labels(*labels).set(value)
             else:

@@ -79,9 +79,21 @@ class Metrics:
         self.defects = counter("defects", "Unexpected errors that were survived.", "part")
         self.store_errors = counter("store_errors", "Failed transactions.")
         self.model_info = gauge(
-            "model_info", "1 for each active model.", "model", "version", "provider"
+            "model_info", "1 for each active model.", "model", "version", "provider", "variant"
         )
         self.model_rejected = counter("model_rejected", "Bundles refused.", "model", "reason")
+        self.model_rollbacks = counter(
+            "model_rollbacks", "Versions that gave way to the one before.", "model", "reason"
+        )
+        self.shadow_windows = counter(
+            "shadow_windows", "Windows of a candidate by outcome.", "model", "outcome"
+        )
+        self.shadow_alarms = counter(
+            "shadow_alarms", "Alarms that each version would raise.", "model", "mode"
+        )
+        self.shadow_seconds = histogram(
+            "shadow_seconds", "One batched run of a candidate.", "model", buckets=_RUN_SECONDS
+        )
         self.provider_missing = gauge(
             "provider_missing", "1 where a wished execution provider is not there.", "provider"
         )
