@@ -79,7 +79,7 @@ class Run:
         quantized = self._quantize(splits, exported)
         found = self._judge(splits, answers, (distilled, pruned, exported, quantized))
         graphs = {"fp32": (exported / "model.onnx").read_bytes()}
-        graphs |= {f.stem: f.read_bytes() for f in sorted(quantized.glob("*.onnx"))}
+        graphs |= _variants(quantized)
         changes = read_json(exported / "changes.json")
         curves = {
             "distillation": read_json(distilled / "curve.json"),
@@ -177,7 +177,7 @@ class Run:
 
         def make(folder: Path) -> None:
             graphs = {"fp32": (exported / "model.onnx").read_bytes()}
-            graphs |= {f.stem: f.read_bytes() for f in sorted(quantized.glob("*.onnx"))}
+            graphs |= _variants(quantized)
             told = self._recipe.as_outputs(answers["test"])
             found = {
                 "seed": self._context.seed,
@@ -239,6 +239,11 @@ class Run:
         half = CALIBRATION_ROWS // 2
         picked = [random.permutation(rows)[:half] for rows in kinds]
         return np.sort(np.concatenate(picked))
+
+
+def _variants(quantized: Path) -> dict[str, bytes]:
+    files = {variant: quantized / f"{variant}.onnx" for variant in PRESETS.values()}
+    return {variant: file.read_bytes() for variant, file in files.items() if file.exists()}
 
 
 def _functions(recipe: Recipe) -> list[Callable[..., Any]]:

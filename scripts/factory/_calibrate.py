@@ -31,25 +31,24 @@ _GRID: Final = 200
 
 
 class LifeGraph(torch.nn.Module):
-    """Quantiles of a student [N, 3], widened by what held-out units asked for, in hours."""
+    """Quantiles of a student [N, 3] in hours, widened by what held-out units asked for."""
 
     def __init__(
-        self, student: torch.nn.Module, margin: float, hours: float, cap: float, output: str
+        self, student: torch.nn.Module, margin_h: float, cap_h: float, output: str
     ) -> None:
         super().__init__()
         self.student = student
         self.output = output
-        self.margin = margin
-        self.hours = hours
-        self.cap = cap
+        self.margin_h = margin_h
+        self.cap_h = cap_h
 
     def forward(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
         """Rul [N, 3], never crossing, between 0 and the cap; the margin is of both sides."""
         low, middle, high = torch.split(self.student(*tensors), 1, dim=1)
-        low = torch.minimum(low, middle) - self.margin
-        high = torch.maximum(high, middle) + self.margin
+        low = torch.minimum(low, middle) - self.margin_h
+        high = torch.maximum(high, middle) + self.margin_h
         life = torch.cat([torch.minimum(low, middle), middle, torch.maximum(high, middle)], dim=1)
-        return {self.output: torch.clamp(life, 0.0, self.cap) * self.hours}
+        return {self.output: torch.clamp(life, 0.0, self.cap_h)}
 
 
 class ClassGraph(torch.nn.Module):
@@ -66,30 +65,29 @@ class ClassGraph(torch.nn.Module):
         return {self.output: torch.softmax(self.student(*tensors) / self.temperature, dim=1)}
 
 
-def finish_life(*, cap: float, hours: float, coverage: float = 0.8, output: str = "rul") -> Finish:
-    """Split conformal margins for a student that tells p10, p50, p90 in its target's unit.
+def finish_life(*, cap_h: float, coverage: float = 0.8, output: str = "rul") -> Finish:
+    """Split conformal margins for a student that tells p10, p50, p90 in hours, as its target is.
 
-    cap: the longest life that training knew; hours: of one unit of the target. Romano, Patterson,
-    Candes: Conformalized Quantile Regression, NeurIPS 2019. Truths at the cap say nothing of the
-    width there and are left out.
+    cap_h: the longest life that training knew. Romano, Patterson, Candes: Conformalized Quantile
+    Regression, NeurIPS 2019. Truths at the cap say nothing of the width there and are left out.
     """
 
     def finish(student: torch.nn.Module, valid: Samples, _: Context) -> Finished:
-        below = valid.target[:, 0] < cap
+        below = valid.target[:, 0] < cap_h
         held_out = valid.take(below if below.any() else np.ones(len(valid), np.bool_))
         told = run(student, *held_out.inputs.values())
         truth = held_out.target[:, 0]
         low, high = np.minimum(told[:, 0], told[:, 1]), np.maximum(told[:, 2], told[:, 1])
         margin = conformal_margin(np.maximum(low - truth, truth - high), coverage)
         changes = {
-            "interval": Interval(coverage=coverage, cap_h=cap * hours),
+            "interval": Interval(coverage=coverage, cap_h=cap_h),
             "calibration": {
                 "method": "split conformal on held-out units",
-                "margin_h": f"{margin * hours:.4g}",
+                "margin_h": f"{margin:.4g}",
                 "held_out_units": str(len(np.unique(held_out.group))),
             },
         }
-        return Finished(LifeGraph(student, margin, hours, cap, output), changes)
+        return Finished(LifeGraph(student, margin, cap_h, output), changes)
 
     return finish
 

@@ -43,7 +43,7 @@ def life_parts(spec: Recordings) -> Parts:
         teacher=_teacher,
         as_outputs=lambda answers: {"rul": np.repeat(answers, 3, axis=1)},
         loss=quantiles(spec.training.hard_share, scale=spec.cap_h),
-        finish=finish_life(cap=spec.cap_h, hours=1.0),
+        finish=finish_life(cap_h=spec.cap_h),
         metrics=_metrics,
         outputs=3,
     )

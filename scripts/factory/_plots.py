@@ -62,7 +62,9 @@ def _classes(axes: Axes, told: NDArray[np.float32], truth: NDArray[np.float32]) 
     axes.plot([0, 1], [0, 1], ":", color="grey", label="as told")
     said = [confidence[index == b].mean() for b in used]
     found = [right[index == b].mean() for b in used]
-    axes.plot(said, found, "o-", label=f"found, {len(told)} windows")
+    axes.plot(said, found, "o-", label=f"found, {len(told)} windows; so many of each")
+    for b, x, y in zip(used, said, found, strict=True):
+        axes.annotate(str(int((index == b).sum())), (x, y), (4, -12), textcoords="offset points")
     axes.set(xlabel="probability of the class told", ylabel="share that is right")
     axes.set_title("reliability on test")
 

@@ -26,7 +26,7 @@ class Samples:
     """Windows with their truth.
 
     inputs: by tensor of the manifest, [N, ...]; target [N, K]: what the student's `loss` calls
-    hard; group [N]: unit, recording or block of time, numbers that mean the same in all splits;
+    hard (classes one-hot; remaining life in hours, K = 1); group [N]: unit, recording or block of time, numbers that mean the same in all splits;
     anomalous [N]: rows that are not healthy (they go into golden rows and parity on their own).
     """
 
@@ -131,8 +131,7 @@ class Recipe:
     finish(student, valid, context): calibrates on held-out groups and wraps for export.
     metrics(outputs, samples): figures by name, the headline first, of outputs by role (score,
         probabilities, rul, ...) as the graph gives them.
-    keep_float: parts of the exported module (prefixes of names of its submodules, such as
-        "student.features") that int8 leaves alone.
+    keep_float: submodules of the exported module (such as "student.features") that int8 leaves alone.
     settings: whatever else identifies this recipe (it goes into the cache's key and the card).
     card: title to text, for what only the author knows: data and licence, intended use, limits.
     """

@@ -45,7 +45,8 @@ def recipe(path: Path) -> Recipe:
         finish=parts.finish,
         metrics=parts.metrics,
         training=Training(**taught),
-        keep_float=("student.features",),
+        # The last layer too: its answers would come in 256 steps.
+        keep_float=("student.features", f"student.body.{2 * len(hidden)}"),
         settings=asdict(spec),
         card=spec.card,
     )
