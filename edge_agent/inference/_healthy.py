@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 MAX_BINS: Final = 32
+OUTSIDE: Final = 0.005  # of healthy values lies beyond the lowest edge, and beyond the highest
 _MIN_BINS: Final = 2
 _SLACK: Final = 1e-3  # of the sum of shares that were written with few digits
 _DIGITS: Final = 6
@@ -28,11 +29,14 @@ class Histogram:
     """How an input is spread while healthy: B bins, the first and the last open-ended.
 
     edges: the B - 1 inner ones, ascending; bin i holds edges[i - 1] <= value < edges[i].
-    shares: of each bin, summing to 1.
+    shares: of each bin, summing to 1. center, spread: of each unit of a model that knows several;
+    what is counted then is (value - center) / spread, since unlike machines read unlike values.
     """
 
     edges: tuple[float, ...]
     shares: tuple[float, ...]
+    center: tuple[float, ...] = ()
+    spread: tuple[float, ...] = ()
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What contradicts itself, as (key, message)."""
@@ -46,6 +50,9 @@ class Histogram:
         in_range = all(0 <= share <= 1 for share in self.shares)
         if not in_range or abs(sum(self.shares) - 1) > _SLACK:
             yield "shares", "must be 0 to 1 each and sum to 1"
+        finite = all(map(math.isfinite, (*self.center, *self.spread)))
+        if not finite or any(spread <= 0 for spread in self.spread):
+            yield "spread", "must be finite and above 0, center finite"
 
     def counts(self, values: ArrayLike) -> NDArray[np.int64]:
         """How many finite `values` fall into each bin, int64 [B]."""
@@ -89,14 +96,16 @@ class Interval:
 def histogram_of(values: ArrayLike, bins: int = 10) -> Histogram:
     """The histogram of healthy values of one input, its edges at their quantiles.
 
-    Equal quantiles (an input of few levels) fall together, so there may be fewer than `bins`.
-    ModelError where no value is finite.
+    `bins` of equal shares, the outer ones split again at the quantiles 0.5 % and 99.5 %, so that
+    what lies beyond all that is usual has a bin of its own. Equal quantiles (an input of few
+    levels) fall together, so there may be fewer. ModelError where no value is finite.
     """
     flat: NDArray[Any] = np.asarray(values).ravel()
     flat = flat[np.isfinite(flat)].astype(np.float64)
     if not len(flat):
         raise ModelError("no finite value to make a histogram of")
-    inner = np.linspace(0, 1, min(bins, MAX_BINS) + 1)[1:-1]
+    inner = np.linspace(0, 1, min(bins, MAX_BINS - 2) + 1)[1:-1]
+    inner = np.sort(np.append(inner, [OUTSIDE, 1 - OUTSIDE]))
     # Quantiles that are values: between two levels there would be nothing.
     edges = np.unique(np.quantile(flat, inner, method="higher"))
     counts = np.bincount(np.searchsorted(edges, flat, side="right"), minlength=len(edges) + 1)

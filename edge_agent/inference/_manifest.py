@@ -167,6 +167,10 @@ class Manifest:
             yield "units", "an asset is listed twice"
         if self.healthy.keys() - {spec.name for spec in self.scalars}:
             yield "healthy", "is of scalar inputs only"
+        for name, each in self.healthy.items():
+            sizes = {len(each.center), len(each.spread)}
+            if sizes not in ({0}, {len(self.units)}):
+                yield f"healthy.{name}", "center and spread: one for each unit, or none"
         if self.interval is not None and "rul" not in self.outputs.named():
             yield "interval", "is of a remaining life only"
         yield from self._file_problems()
