@@ -1,0 +1,32 @@
+"""Every figure that the models are judged by, each beside what it must beat.
+
+A section is a function from a context to tables. What cannot be measured here (no recordings, no
+training packages) becomes a table that says so, never a figure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from model_bench._context import Context, data_folder, environment
+from model_bench._docs import write_docs
+from model_bench._table import Table
+from model_bench.bearing import bearing
+from model_bench.demo import demo
+from model_bench.shipped import latency, parity
+from model_bench.skab import skab
+from model_bench.turbofan import turbofan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECTIONS: Final[dict[str, Callable[[Context], list[Table]]]] = {
+    "latency": latency,
+    "parity": parity,
+    "skab": skab,
+    "turbofan": turbofan,
+    "bearing": bearing,
+    "demo": demo,
+}
+
+__all__ = ["SECTIONS", "Context", "Table", "data_folder", "environment", "write_docs"]
