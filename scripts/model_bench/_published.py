@@ -16,7 +16,9 @@ SKAB: Final = (
     {"name": "published: MSCRED", "nab": 32.42},
 )
 # C-MAPSS FD001: RMSE in cycles and NASA's score on the 100 test engines, as their papers print
-# them; most cap the test's truth at 125 cycles, not all say so.
+# them; most cap the test's truth at 125 cycles, not all say so. MS-DCNN: Li et al., Applied Soft
+# Computing 89, 2020. AGCNN: Liu et al., IEEE Transactions on Industrial Informatics 17, 2021. Deep
+# LSTM: Zheng et al., IEEE ICPHM 2017.
 TURBOFAN: Final = (
     {"name": "published: MTSTAN", "rmse_capped": 10.97, "score_capped": 175.0},
     {"name": "published: MS-DCNN", "rmse_capped": 11.44, "score_capped": 196.0},
