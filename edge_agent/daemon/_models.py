@@ -113,7 +113,7 @@ class Models:
             if new is not old:
                 async with turning:
                     self._loaded[name] = new
-                    self._lost(pipeline.exchange(old, new))
+                    self._lost(pipeline.exchange(new))
         missing = [name for name in self._wanted() if name not in self._loaded]
         for name in missing:
             await self._load(name)

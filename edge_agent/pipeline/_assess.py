@@ -39,7 +39,7 @@ class Scored:
     start_us: NDArray[np.int64]
     end_us: NDArray[np.int64]
     coverage: NDArray[np.float64]
-    last: NDArray[np.float32]  # the inputs' newest values, [N, C]
+    last: NDArray[np.float32]  # the inputs' newest values; RMS of waveforms, where told: [N, ..]
     outputs: Outputs
     level: NDArray[np.float32]
     health: NDArray[np.float32]
@@ -74,23 +74,35 @@ def alarm_id(asset: PlantAsset, group: Group) -> str:
     return model_alarm_id(asset.id, group.place)
 
 
-def observations(scored: Scored, *, replayed: bool) -> Iterator[Observation]:
-    """What the alarm table must hear of.
+def heard(scored: Scored, engaged: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The windows that the alarm table must hear of; engaged: assets whose alarm is not at rest.
 
-    All windows of the assets whose alarm is not at rest or that are over their limit in any of
-    them: once over, the way back counts too.
+    All windows of these assets and of those that are over their limit in any of them: once over,
+    the way back counts too.
     """
-    group = scored.group
-    interesting = group.engaged.copy()
+    interesting = engaged.copy()
     interesting[scored.row[scored.level >= 1.0]] = True
-    for i in np.flatnonzero(interesting[scored.row]):
-        yield Observation(
-            alarm_id(group.assets[scored.row[i]], group),
-            float(scored.level[i]),
-            int(scored.end_us[i]),
-            _detail(scored, int(i), replayed=replayed),
-        )
-    group.engaged[interesting] = True
+    return np.flatnonzero(interesting[scored.row])
+
+
+def observation(scored: Scored, i: int, *, replayed: bool) -> Observation:
+    """What the alarm table hears of a window."""
+    group = scored.group
+    return Observation(
+        alarm_id(group.assets[scored.row[i]], group),
+        float(scored.level[i]),
+        int(scored.end_us[i]),
+        _detail(scored, i, replayed=replayed),
+    )
+
+
+def observations(scored: Scored, *, replayed: bool) -> Iterator[Observation]:
+    """All that the alarm table must hear of."""
+    group = scored.group
+    found = heard(scored, group.engaged)
+    for i in found.tolist():
+        yield observation(scored, i, replayed=replayed)
+    group.engaged[scored.row[found]] = True
 
 
 def score_messages(scored: Scored, root: str, interval_us: int) -> Iterator[tuple[str, bytes]]:
@@ -164,13 +176,16 @@ def _rul(outputs: Outputs, i: int) -> dict[str, float] | None:
 
 
 def _contributors(scored: Scored, i: int, asset: PlantAsset) -> tuple[Contributor, ...]:
-    """All inputs by falling share; the shares sum to the score."""
+    """All inputs by falling share; the shares sum to the score. None where nothing is known."""
     if scored.outputs.contributions is None:
         return ()
     weights = scored.outputs.contributions[i]
+    if np.isnan(weights).any():
+        return ()
+    specs = (*scored.group.scalars, *scored.group.waveforms)
     found = []
     for channel in np.argsort(-np.abs(weights)):
-        spec = scored.group.scalars[channel]
+        spec = specs[channel]
         signal = scored.group.signal_of(asset, spec.name)
         name, unit = (signal.name, signal.config.unit) if signal else (spec.name, spec.unit)
         value = float(scored.last[i, channel])

@@ -38,6 +38,11 @@ class Due:
     waves: list[Waves] = field(default_factory=list)
     skipped: int = 0  # windows for which there was no waveform
 
+    @property
+    def size(self) -> int:
+        """Its windows."""
+        return len(self.waves) if self.windows is None else len(self.windows.asset)
+
 
 class Group:
     """A model at work on the assets of one template."""
@@ -112,22 +117,20 @@ class Group:
             return f"one signal for several inputs: {', '.join(bound)}"
         return ""
 
-    def exchange(self, model: Model, bindings: Sequence[Binding]) -> dict[str, str]:
-        """Go on with another version of the model; begin anew only where its inputs differ.
-
-        Gives the assets that it cannot serve, with the reason.
-        """
+    def swap(self, model: Model) -> None:
+        """Go on with another version that wants the same windows of the same assets."""
         units = model.manifest.units
-        serves_all = not units or {asset.id for asset in self.assets} <= set(units)
-        if serves_all and same_windows(self.model.manifest, model.manifest):
-            self.model = model
-            for row, asset in enumerate(self.assets):
-                self.unit[row] = units.index(asset.id) if units else 0
-            return {}
-        assets = self.assets
-        self.__init__(self.place, self.use, model)  # type: ignore[misc]
-        reasons = {asset.id: self.add(asset, bindings) for asset in assets}
-        return {asset: reason for asset, reason in reasons.items() if reason}
+        self.model = model
+        for row, asset in enumerate(self.assets):
+            self.unit[row] = units.index(asset.id) if units else 0
+
+    def inherit(self, old: Group) -> None:
+        """Take the place of another version: what was last said of each asset stays known."""
+        rows = {asset.id: row for row, asset in enumerate(old.assets)}
+        kept = [(row, rows[a.id]) for row, a in enumerate(self.assets) if a.id in rows]
+        for row, before in kept:
+            for column in ("score", "health", "scored_us", "published_us"):
+                getattr(self, column)[row] = getattr(old, column)[before]
 
     def adopt_rules(self, template: Template, place: str) -> None:
         """Take the alarm rule of this use from a new config."""

@@ -34,7 +34,7 @@ class Batch:
     @property
     def size(self) -> int:
         """Its windows."""
-        return sum(map(_size, self.parts))
+        return sum(part.size for part in self.parts)
 
     @property
     def nonsense(self) -> int:
@@ -47,11 +47,11 @@ def batches(due: Iterable[Due], metrics: Metrics) -> list[Batch]:
     by_model: dict[int, list[Due]] = defaultdict(list)
     for each in due:
         kept = usable(each)
-        skipped = _size(each) - _size(kept) + each.skipped
+        skipped = each.size - kept.size + each.skipped
         if skipped:
             name = each.group.model.manifest.name
             metrics.windows.labels(name, "skipped_quality").inc(skipped)
-        if _size(kept):
+        if kept.size:
             by_model[id(each.group.model)].append(kept)
     return [Batch(parts[0].group.model, parts) for parts in by_model.values()]
 
@@ -62,10 +62,13 @@ def usable(due: Due) -> Due:
     if windows is None:
         return due
     good = windows.ends_usable() & (windows.coverage() >= due.group.use.min_coverage)
-    if good.all():
-        return due
-    waves = [w for w, ok in zip(due.waves, good, strict=False) if ok]
-    return Due(due.group, windows.where(good), waves)
+    return due if good.all() else some_of(due, good)
+
+
+def some_of(due: Due, which: NDArray[np.bool_]) -> Due:
+    """Only the windows for which `which` [N] is true."""
+    windows = None if due.windows is None else due.windows.where(which)
+    return Due(due.group, windows, [w for w, ok in zip(due.waves, which, strict=False) if ok])
 
 
 def run(batch: Batch, limit_s: float | None = None) -> Batch:
@@ -73,7 +76,7 @@ def run(batch: Batch, limit_s: float | None = None) -> Batch:
 
     limit_s: a run that takes longer is ended, and has failed.
     """
-    x, unit, waves = _inputs(batch.parts)
+    x, unit, waves = inputs_of(batch.parts)
     begin = perf_counter()
     try:
         if limit_s is None:
@@ -87,7 +90,7 @@ def run(batch: Batch, limit_s: float | None = None) -> Batch:
         batch.seconds = perf_counter() - begin
     start = 0
     for part in batch.parts:
-        stop = start + _size(part)
+        stop = start + part.size
         batch.scored.append(_scored(part, outputs.rows(start, stop)))
         start = stop
     return batch
@@ -106,11 +109,7 @@ def count(batch: Batch, metrics: Metrics) -> None:
     metrics.batch_size.labels(name).observe(size)
 
 
-def _size(due: Due) -> int:
-    return len(due.waves) if due.windows is None else len(due.windows.asset)
-
-
-def _inputs(
+def inputs_of(
     parts: list[Due],
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None, dict[str, NDArray[np.float32]]]:
     """Put all parts together: x [N, W, C], unit [N], and the waveforms [N, L] by input."""

@@ -22,12 +22,15 @@ from edge_agent.config.schema import Uncertain
 from edge_agent.config.types import Name
 from edge_agent.pipeline._assess import alarm_id, observations, score_messages
 from edge_agent.pipeline._columns import by_time, where, with_blocks
-from edge_agent.pipeline._infer import batches, count, run
+from edge_agent.pipeline._conduct import Budget
+from edge_agent.pipeline._infer import batches, count
 from edge_agent.pipeline._learning import Learning
 from edge_agent.pipeline._policies import Policies, quality_alarm_id
 from edge_agent.pipeline._router import Binding
 from edge_agent.pipeline._sensors import SensorAlarms
+from edge_agent.pipeline._shadows import Shadows
 from edge_agent.pipeline._time import AssetTime
+from edge_agent.pipeline._versions import Versions
 from edge_agent.signals import BAD, MISSING, UNCERTAIN, QualityWatch
 
 if TYPE_CHECKING:
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
     from edge_agent.inference import Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline._assess import Scored
+    from edge_agent.pipeline._companion import Companion
     from edge_agent.pipeline._group import Due, Group
+    from edge_agent.pipeline._infer import Batch
     from edge_agent.records import Columns, Transition, WaveBlock
     from edge_agent.signals import Episode
 
@@ -80,6 +85,12 @@ class Pipeline:
         self.learning: dict[str, Learning] = {}
         self._models: dict[tuple[str, str], Group] = {}
         self._bindings: list[Binding] = []
+        budget = Budget(config.runtime.latency_budget, config.runtime.max_batch)
+        self.versions = Versions(self.groups, self._bindings, budget, self._replace)
+        self.shadows = Shadows(
+            self.groups, self._bindings, config.alarms, budget, metrics, replayed=not live
+        )
+        self._ran: list[Batch] = []
         self._groups_by_source: dict[str, int] = {}
         self._sensors = SensorAlarms(plant, self.watch)
         self._asset_of = np.zeros(0, np.intp)
@@ -130,26 +141,38 @@ class Pipeline:
         missing = found.add(asset, self._bindings)
         if not missing:
             self._engage(found, len(found.assets) - 1)
+            self.versions.add(found, asset)
+            self.shadows.add(found, asset)
         return missing
 
-    def exchange(self, old: Model, new: Model) -> dict[str, str]:
-        """Another version of a model takes over; windows that fit it go on.
+    def exchange(self, new: Model) -> dict[str, str]:
+        """Another version of a model takes over, at once or when its own windows are full.
 
-        Gives the assets that it cannot serve, with the reason.
+        The one before stays ready. Gives the assets that it cannot serve, with the reason.
         """
-        lost: dict[str, str] = {}
-        for group in self.groups:
-            if group.model is old:
-                lost |= group.exchange(new, self._bindings)
-                for row in range(len(group.assets)):
-                    self._engage(group, row)
+        lost = self.versions.exchange(new, self.shadows.ready(new))
+        self.shadows.renew(new)
         return lost
+
+    def _replace(self, old: Group, new: Group) -> None:
+        """A group of another version takes the place of one."""
+        self.groups[self.groups.index(old)] = new
+        key = next(key for key, group in self._models.items() if group is old)
+        self._models[key] = new
+        for row in range(len(new.assets)):
+            self._engage(new, row)
+
+    def _companions(self) -> list[Companion]:
+        return [*self.versions.companions(), *self.shadows.companions()]
 
     def adopt_rules(self, config: Config) -> None:
         """New alarm rules come into force; all else is as it was."""
         self._config = config
         for (template, place), group in self._models.items():
             group.adopt_rules(config.templates[Name(template)], place)
+        for companion in self._companions():
+            if companion.main is not None:
+                companion.group.use = companion.main.use
 
     def learn(self, asset: PlantAsset, config: Learn) -> str:
         """Keep the asset's rows until there are enough to learn from.
@@ -165,6 +188,8 @@ class Pipeline:
         for template, learning in self.learning.items():
             if template in old.learning:
                 learning.take_over(old.learning[template])
+        self.versions.take_over(old.versions)
+        self.shadows.take_over(old.shadows)
 
     def restored(self, now_us: int) -> None:
         """Alarms that came out of the store not at rest are told of what happens next."""
@@ -190,6 +215,10 @@ class Pipeline:
         monotonic_s: float = 0.0,
     ) -> list[Due]:
         """Order by time, judge quality, write the windows; gives the windows that closed."""
+        self.versions.begin(monotonic_s)
+        for companion in self._companions():
+            companion.due = []
+        self._ran = []
         values = self._refuse_future(by_time(values), now_us)
         due: list[Due] = []
         if len(values):
@@ -201,6 +230,8 @@ class Pipeline:
             self.time.note(self._asset_of[seen.signal], seen.time_us, monotonic_s)
         for group in self.groups if len(values) or blocks else ():
             due += group.push(values, blocks)
+        for companion in self._companions() if len(values) or blocks else ():
+            companion.push(values, blocks)
         for learning in self.learning.values() if len(values) else ():
             learning.push(values, self._learning_blocks())
         due += self._advance(monotonic_s)
@@ -209,11 +240,21 @@ class Pipeline:
         return due
 
     def infer(self, due: Sequence[Due]) -> list[Scored]:
-        """One run per model over the windows of all assets; blocking."""
-        found = [run(batch) for batch in batches(due, self._metrics)]
-        for batch in found:
+        """One run per model over the windows of all assets; blocking.
+
+        A version that fails gives way to the one before it here.
+        """
+        self._ran = [self.versions.run(batch) for batch in batches(due, self._metrics)]
+        for batch in self._ran:
             count(batch, self._metrics)
-        return [scored for batch in found for scored in batch.scored]
+        return [scored for batch in self._ran for scored in batch.scored]
+
+    def shadow(self, *, busy: bool = False) -> list[Transition]:
+        """The candidates score the windows of this turn; gives what their alarms would tell.
+
+        Blocking; call it when the step's own alarms are on their way. busy: no time for it.
+        """
+        return self.shadows.step(self._ran, busy=busy)
 
     def conclude(self, scored: Sequence[Scored]) -> Step:
         """Tell the alarm table; gives what changed and the scores that are due for the bus."""
@@ -237,6 +278,9 @@ class Pipeline:
 
     def flush(self) -> list[Due]:
         """The recording has ended: its open windows."""
+        for companion in self._companions():
+            companion.due = []
+            companion.flush()
         return [due for group in self.groups for due in group.flush()]
 
     # -- parts of the path --------------------------------------------------------------------
@@ -260,7 +304,7 @@ class Pipeline:
         if not len(found):
             return
         self.watch.set_back(found)
-        for group in self.groups:
+        for group in (*self.groups, *(one.group for one in self._companions())):
             group.set_back(found)
         for learning in self.learning.values():
             learning.set_back(found)
@@ -279,6 +323,8 @@ class Pipeline:
         self._episodes += self.watch.overdue(now_us, self.time.since_us, heard_by_s)
         for group in self.groups if self._live else ():
             yield from group.advance(now_us)
+        for companion in self._companions() if self._live else ():
+            companion.advance(now_us)
 
     def _remember(self, scored: Scored) -> None:
         group = scored.group

@@ -1,0 +1,78 @@
+"""An alarm table of its own for each of two versions: what each would raise, by the same rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_agent.alarms import AlarmPolicy, AlarmTable, flood_alarm_id, flood_policy
+from edge_agent.clock import FakeClock
+from edge_agent.pipeline._assess import alarm_id, heard, observation
+from edge_agent.pipeline._tally import Judged
+from edge_agent.records import TransitionKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.config.plant import PlantAsset
+    from edge_agent.config.schema import Alarms
+    from edge_agent.pipeline._assess import Scored
+    from edge_agent.pipeline._group import Group
+    from edge_agent.records import Transition
+
+
+class Jury:
+    """Judges the windows of one version; begins from rest.
+
+    raises: alarms so far; replayed: the stream is a recording.
+    """
+
+    def __init__(self, limits: Alarms, *, replayed: bool) -> None:
+        self.raises = 0
+        self._uses: dict[str, tuple[PlantAsset, Group]] = {}  # by alarm id
+        self._floods: dict[str, AlarmPolicy] = {}
+        self._replayed = replayed
+        self._table = AlarmTable(self._policy, limits, FakeClock())
+
+    def judge(self, found: Sequence[Scored]) -> tuple[list[Judged], list[Transition]]:
+        """The decision on each window, in the order given, and what the table would tell."""
+        judged = [_undecided(scored) for scored in found]
+        seen = [
+            (observation(scored, i, replayed=self._replayed), one, i)
+            for scored, one in zip(found, judged, strict=True)
+            for i in heard(scored, self._engaged(scored.group)).tolist()
+        ]
+        seen.sort(key=lambda each: (each[0].at_us, each[0].alarm_id))
+        told: list[Transition] = []
+        for said, one, i in seen:
+            told += self._table.observe(said)
+            alarm = self._table.get(said.alarm_id)
+            one.is_on[i] = alarm is not None and alarm.active
+        for asset in tuple(self._table.flooded) if found else ():
+            told += self._table.advance(asset, max(int(one.end_us.max()) for one in judged))
+        self.raises += sum(one.kind is TransitionKind.RAISE for one in told)
+        return judged, told
+
+    def _engaged(self, group: Group) -> NDArray[np.bool_]:
+        """Assets whose alarm is not at rest."""
+        ids = [alarm_id(asset, group) for asset in group.assets]
+        for one, asset in zip(ids, group.assets, strict=True):
+            self._uses[one] = asset, group
+            self._floods[flood_alarm_id(asset.id)] = flood_policy(asset.id, asset.path)
+        return np.array([one in self._table.watched for one in ids], bool)
+
+    def _policy(self, wanted: str) -> AlarmPolicy | None:
+        found = self._uses.get(wanted)
+        if found is None:
+            return self._floods.get(wanted)
+        asset, group = found
+        return AlarmPolicy(asset.id, asset.path, group.use.alarm)
+
+
+def _undecided(scored: Scored) -> Judged:
+    number = np.array([asset.index for asset in scored.group.assets], np.intp)
+    rest = np.zeros(len(scored.row), bool)
+    return Judged(number[scored.row], scored.end_us, rest, scored.level)

@@ -1,0 +1,181 @@
+"""One version of a model gives way to another, and not one window is lost by it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from version_models import NAME, Watched, config, fails_over, mean, nan_over, slow
+
+
+def watched(**changes: object) -> Watched:
+    """Two pumps, watched by version 1 for six seconds."""
+    plant = Watched(config(**changes))
+    plant.use(mean())
+    plant.rows(6, 1.0)
+    return plant
+
+
+def test_another_version_takes_over_between_two_windows() -> None:
+    """Those that are half full go on: each has one score, from the next on of the new version."""
+    plant = watched()
+    assert plant.pipeline.exchange(mean("2", factor=3.0)) == {}
+    plant.rows(6, 1.0)
+    assert plant.missing() == []
+    assert list(plant.scores["P-1"].values()) == [1.0] * 3 + [3.0] * 6
+
+
+@pytest.mark.parametrize("length", [2, 9])
+def test_a_version_with_other_windows_takes_over_once_they_are_full(length: int) -> None:
+    """Until then the old one goes on, so that every second has its score."""
+    plant = watched()
+    plant.pipeline.exchange(mean("2", factor=3.0, length=length))
+    assert plant.pipeline.versions.arriving(NAME).manifest.version == "2"
+    plant.rows(length, 1.0)
+    assert plant.at_work() == {"1"}
+    plant.rows(12, 1.0)
+    assert plant.at_work() == {"2"}
+    assert plant.missing() == []
+    assert list(plant.scores["P-2"].values())[-1] == 3.0
+
+
+def test_windows_that_never_fill_do_not_hold_a_version_back_for_ever() -> None:
+    """The plant is silent; after twice their span and a minute it takes over."""
+    plant = watched()
+    plant.pipeline.exchange(mean("2", length=9))
+    plant.turn(80.0)
+    assert plant.at_work() == {"1"}
+    plant.turn(90.0)
+    assert plant.at_work() == {"2"}
+
+
+def test_a_shadow_that_is_activated_takes_over_at_once() -> None:
+    """Its own windows are full already."""
+    plant = watched()
+    new = mean("2", factor=3.0, length=9)
+    plant.pipeline.shadows.set(NAME, new)
+    plant.rows(10, 1.0)
+    plant.pipeline.exchange(new)
+    plant.rows(2, 1.0)
+    assert plant.at_work() == {"2"}
+    assert plant.missing() == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "trouble", "said"),
+    [
+        (nan_over(50.0), "not_a_number", "1 of 2 scores are not a number"),
+        (fails_over(50), "failed", "out of"),
+    ],
+    ids=["no number", "fails"],
+)
+def test_what_a_version_cannot_score_the_one_before_scores_in_the_same_turn(
+    bad: object, trouble: str, said: str
+) -> None:
+    """And stays at work; windows of assets that the bad one could score are not lost either."""
+    plant = watched()
+    plant.pipeline.exchange(bad)
+    plant.rows(3, 2.0)
+    assert plant.at_work() == {"2"}
+    plant.rows(3, 60.0, 2.0)
+    assert plant.at_work() == {"1"}
+    assert plant.missing() == []
+    assert plant.scores["P-1"][(1000 + 10) * 1000] == pytest.approx((2 * 3 + 60) / 4)
+    (rollback,) = plant.pipeline.versions.rollbacks
+    assert (rollback.name, rollback.trouble) == (NAME, trouble)
+    assert said in rollback.text
+    assert (rollback.bad, rollback.good.manifest.version) == (bad, "1")
+    alarms = {t.alarm.alarm_id: t.alarm.detail.model.version for t in plant.transitions}
+    assert alarms == {"P-1.watch": "1"}, "what the old one finds in them alarms at once"
+
+
+def test_a_version_that_takes_too_long_gives_way() -> None:
+    """Not at the first slow run, which may be the machine's."""
+    plant = watched(budget_s=0.01)
+    plant.pipeline.exchange(slow())
+    plant.rows(9, 2.0)
+    assert plant.at_work() == {"2"}
+    plant.rows(6, 2.0)
+    assert plant.at_work() == {"1"}
+    assert plant.missing() == []
+    (rollback,) = plant.pipeline.versions.rollbacks
+    assert rollback.trouble == "slow"
+    assert "2 windows take" in rollback.text
+
+
+def test_a_slow_machine_is_no_reason_to_go_back() -> None:
+    """The version before is as slow: the new one stays."""
+    plant = Watched(config(budget_s=0.01))
+    plant.use(slow("1"))
+    plant.rows(5, 1.0)
+    plant.pipeline.exchange(slow("2"))
+    plant.rows(15, 1.0)
+    assert plant.at_work() == {"2"}
+    assert plant.pipeline.versions.rollbacks == []
+
+
+def test_windows_that_no_version_can_score_change_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is the input that is to blame. The log says when it begins and when it is over."""
+    plant = Watched(config())
+    plant.use(nan_over(50.0, "1"))
+    plant.rows(5, 1.0)
+    plant.pipeline.exchange(nan_over(50.0, "2"))
+    with caplog.at_level(logging.INFO):
+        plant.rows(3, 60.0, 1.0)
+        assert set(plant.pipeline.versions.failing) == {NAME}
+        plant.rows(8, 1.0)
+    assert plant.at_work() == {"2"}
+    assert plant.pipeline.versions.rollbacks == []
+    assert plant.pipeline.versions.failing == {}
+    said = [one.message for one in caplog.records]
+    assert said == ["model fails", "model works again"]
+    outcome = plant.metrics.windows.labels(NAME, "not_a_number")
+    assert outcome._value.get() == 3 + 3
+
+
+def test_the_version_before_may_have_windows_of_its_own() -> None:
+    """They have gone on all the while."""
+    plant = Watched(config())
+    plant.use(mean(length=9))
+    plant.rows(10, 1.0)
+    plant.pipeline.exchange(nan_over(50.0, length=3))
+    plant.rows(8, 2.0)
+    assert plant.at_work() == {"2"}
+    plant.rows(5, 60.0)
+    assert plant.at_work() == {"1"}
+    assert plant.missing(9) == []
+
+
+def test_every_asset_that_comes_later_has_both_versions() -> None:
+    plant = Watched(config())
+    model = mean()
+    plant.use(model)
+    plant.pipeline.exchange(nan_over(50.0))
+    first = next(iter(plant.plant.assets.values()))
+    assert plant.pipeline.versions.previous(NAME) is model
+    (companion,) = plant.pipeline.versions.companions()
+    assert first in companion.group.assets
+    assert companion.shares
+
+
+def test_a_reload_does_not_make_a_version_new() -> None:
+    """Slow runs before it count as well; the version before is given again by the daemon."""
+    plant = watched(budget_s=0.01)
+    new = slow()
+    plant.pipeline.exchange(new)
+    plant.rows(7, 2.0)
+    other = Watched(config(budget_s=0.01))
+    other.use(new)
+    other.pipeline.versions.keep(NAME, mean())
+    other.pipeline.take_over(plant.pipeline)
+    other.rows(8, 2.0)
+    assert other.at_work() == {"1"}
+
+
+def test_an_asset_that_the_new_version_does_not_know_is_said() -> None:
+    """And the others go on."""
+    plant = watched()
+    lost = plant.pipeline.exchange(mean("2", units=("P-1",)))
+    assert lost == {"P-2": "model watch was not learned for it"}
