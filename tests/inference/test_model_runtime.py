@@ -29,7 +29,7 @@ from tiny_models import (
     write_mean_bundle,
 )
 
-from edge_agent.config.schema import Runtime
+from edge_agent.config.schema import Runtime, Trust
 from edge_agent.errors import ModelError
 from edge_agent.inference import (
     Model,
@@ -44,6 +44,7 @@ from edge_agent.inference import (
 )
 from edge_agent.inference import _model as model_module
 from edge_agent.inference import _registry as registry_module
+from edge_agent.inference._variants import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ def opened(onnx_bytes: bytes, max_batch: int = 64, **changes: Any) -> Model:
 @pytest.fixture
 def registry(tmp_path: Path, metrics: Metrics) -> Registry:
     write_mean_bundle(tmp_path / "mean")
-    return Registry(tmp_path, Runtime(), metrics)
+    return Registry(tmp_path, Runtime(), metrics, Trust(allow_unsigned=("*",)))
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -392,7 +393,7 @@ def test_memory_does_not_grow_over_fifty_swaps(
     tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Old sessions go and their memory with them; the child is left out, for time."""
-    monkeypatch.setattr(registry_module, "verify_bundle", lambda _: [])
+    monkeypatch.setattr(registry_module, "try_files", lambda *_: ([], Trial()))
     found = Registry(tmp_path, Runtime(), metrics)
     process = psutil.Process()
     sizes = []
