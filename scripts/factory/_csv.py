@@ -88,6 +88,8 @@ class Recordings:
             yield "inputs", "a model needs at least one input"
         if not self.window.step_s:
             yield "window.step_s", "recordings need a grid: give the seconds between two rows"
+        if self.task is Task.ANOMALY:
+            yield "task", "learn it on the box: edge-agent learn"
         if self.task is Task.CLASSIFICATION and not self.label:
             yield "label", "missing: which column holds the class"
         if self.task is Task.REMAINING_LIFE:
@@ -156,7 +158,13 @@ def load_recipe(path: Path) -> Recordings:
 
 def read_recordings(spec: Recordings, folder: Path) -> list[Recorded]:
     """All files of a recipe, in the order of their names; UsageError says which one is wrong."""
-    return [_read(file, spec) for file in sorted(folder.glob(spec.files))]
+    found = [_read(file, spec) for file in sorted(folder.glob(spec.files))]
+    for one in found:
+        empty = np.flatnonzero(np.isnan(one.rows).any(axis=0)).tolist()
+        if empty:
+            name = spec.inputs[empty[0]].name
+            raise UsageError(f"no value at its begin of {name}", where=str(one.file))
+    return found
 
 
 def _read(file: Path, spec: Recordings) -> Recorded:
@@ -164,7 +172,9 @@ def _read(file: Path, spec: Recordings) -> Recorded:
         first = stream.readline()
         stream.seek(0)
         separator = max(_SEPARATORS, key=first.count)
-        head, *body = csv.reader(stream, delimiter=separator)
+        head, *body = list(csv.reader(stream, delimiter=separator)) or [[]]
+    if not body:
+        raise UsageError("no rows", where=str(file))
     columns = {name.strip(): index for index, name in enumerate(head)}
     time = spec.time or next((n for n in columns if n.lower() in _TIMES), "")
     wanted = [time or "time", *(i.name for i in spec.inputs), *([spec.label] if spec.label else [])]
@@ -178,6 +188,8 @@ def _read(file: Path, spec: Recordings) -> Recorded:
     except (ValueError, IndexError) as error:
         raise UsageError(f"cannot be read: {error}", where=str(file)) from error
     labels = [row[columns[spec.label]].strip() for row in body] if spec.label else []
+    if len(times) < _LEAST_ROWS or (np.diff(times) < 0).any():
+        raise UsageError("fewer than two rows, or times that go back", where=str(file))
     return _on_grid(file, times, values, labels, spec.window.step_s)
 
 
@@ -189,15 +201,10 @@ def _on_grid(
     step: float,
 ) -> Recorded:
     """The newest value up to each step of the grid, as the daemon has it; gaps hold the last."""
-    if len(times) < _LEAST_ROWS or (np.diff(times) < 0).any():
-        raise UsageError("fewer than two rows, or times that go back", where=str(file))
     grid = np.arange(np.ceil(times[0] / step), np.floor(times[-1] / step + 1e-6) + 1) * step
     newest = np.searchsorted(times, grid + step * 1e-6, side="right") - 1
-    held = _held(values)[newest]
-    if np.isnan(held).any():
-        names = np.flatnonzero(np.isnan(held).any(axis=0)).tolist()
-        raise UsageError(f"no value at its begin of input {names[0]}", where=str(file))
-    return Recorded(file, held.astype(np.float32), tuple(labels[i] for i in newest if labels))
+    rows = _held(values)[newest].astype(np.float32)
+    return Recorded(file, rows, tuple(labels[i] for i in newest if labels))
 
 
 def _held(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,9 +27,10 @@ def main(root: Path) -> int:
     try:
         return _train(args)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in {"factory", "edge_agent"}:
+        package = (error.name or "").split(".")[0]
+        if package in {"factory", "edge_agent"}:
             raise
-        print(f"the Python package {error.name!r} is not installed: {_EXTRA}", file=sys.stderr)
+        print(f"the Python package {package!r} is not installed: {_EXTRA}", file=sys.stderr)
         return 1
     except EdgeAgentError as error:
         print(error, file=sys.stderr)

@@ -26,8 +26,9 @@ class Samples:
     """Windows with their truth.
 
     inputs: by tensor of the manifest, [N, ...]; target [N, K]: what the student's `loss` calls
-    hard (classes one-hot; remaining life in hours, K = 1); group [N]: unit, recording or block of time, numbers that mean the same in all splits;
-    anomalous [N]: rows that are not healthy (they go into golden rows and parity on their own).
+    hard (classes one-hot; remaining life in hours, K = 1); group [N]: unit, recording or block of
+    time, numbers that mean the same in all splits; anomalous [N]: rows that are not healthy (they
+    go into golden rows and parity on their own).
     """
 
     inputs: Arrays
@@ -131,7 +132,8 @@ class Recipe:
     finish(student, valid, context): calibrates on held-out groups and wraps for export.
     metrics(outputs, samples): figures by name, the headline first, of outputs by role (score,
         probabilities, rul, ...) as the graph gives them.
-    keep_float: submodules of the exported module (such as "student.features") that int8 leaves alone.
+    keep_float: submodules of the exported module, such as "student.features", that int8 leaves
+        alone.
     settings: whatever else identifies this recipe (it goes into the cache's key and the card).
     card: title to text, for what only the author knows: data and licence, intended use, limits.
     """

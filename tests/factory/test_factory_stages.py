@@ -1,0 +1,91 @@
+"""The work folder: what is kept, what is made anew, and what a kill leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from factory import Context
+from factory._stages import Workshop, code_of, read_json, source_digests, write_json
+
+from edge_agent.errors import UsageError
+
+
+class Shop:
+    """A workshop whose stages count how often they are made."""
+
+    def __init__(self, folder: Path, **identity: object) -> None:
+        self.said: list[str] = []
+        self.made: list[str] = []
+        self.shop = Workshop(folder, identity, self.said.append)
+
+    def stage(self, name: str, **inputs: object) -> Path:
+        def make(folder: Path) -> None:
+            self.made.append(name)
+            write_json(folder / "result.json", inputs)
+
+        return self.shop.stage(name, make, inputs=inputs)
+
+
+def test_a_stage_is_made_once(tmp_path: Path) -> None:
+    first = Shop(tmp_path, seed=1)
+    kept = [first.stage("data"), first.stage("teacher", trees=3)]
+    again = Shop(tmp_path, seed=1)
+    assert [again.stage("data"), again.stage("teacher", trees=3)] == kept
+    assert again.made == []
+    assert read_json(kept[1] / "result.json") == {"trees": 3}
+    assert again.said == ["data: kept from an earlier run", "teacher: kept from an earlier run"]
+
+
+def test_a_change_makes_its_stage_and_all_after_it_anew(tmp_path: Path) -> None:
+    first = Shop(tmp_path, seed=1)
+    for name in ("data", "teacher", "distill"):
+        first.stage(name, trees=3)
+    again = Shop(tmp_path, seed=1)
+    again.stage("data", trees=3)
+    again.stage("teacher", trees=4)
+    again.stage("distill", trees=3)
+    assert again.made == ["teacher", "distill"]
+
+
+def test_another_seed_shares_nothing(tmp_path: Path) -> None:
+    assert Shop(tmp_path, seed=1).stage("data") != Shop(tmp_path, seed=2).stage("data")
+
+
+def test_the_code_of_a_stage_is_part_of_its_key(tmp_path: Path) -> None:
+    shops = [Workshop(tmp_path, {}, print) for _ in range(2)]
+    folders = [
+        shop.stage("data", lambda _: None, code=code)
+        for shop, code in zip(shops, [("_split.py",), ("_stages.py",)], strict=True)
+    ]
+    assert folders[0] != folders[1]
+    module = read_json.__module__
+    assert list(code_of([read_json, write_json])) == [module]
+
+
+def test_a_stage_that_fails_leaves_nothing_that_looks_done(tmp_path: Path) -> None:
+    def fails(folder: Path) -> None:
+        (folder / "half.json").write_text("{")
+        raise ValueError("killed")
+
+    shop = Workshop(tmp_path, {}, print)
+    with pytest.raises(ValueError, match="killed"):
+        shop.stage("data", fails)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recordings_that_change_change_the_key_and_missing_ones_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1")
+    before = source_digests(tmp_path, ("*.csv",))
+    (tmp_path / "a.csv").write_text("2")
+    assert source_digests(tmp_path, ("*.csv",)) != before
+    with pytest.raises(UsageError, match=r"no file \*\.txt .give the folder by --data"):
+        source_digests(tmp_path, ("*.txt",))
+
+
+def test_each_purpose_has_random_numbers_of_its_own() -> None:
+    def draw(seed: int, purpose: str) -> float:
+        return float(Context(seed, Path(), lambda steps, _: steps).random(purpose).random())
+
+    assert draw(1, "split") == draw(1, "split")
+    assert len({draw(1, "split"), draw(2, "split"), draw(1, "mix-up")}) == 3
