@@ -341,11 +341,10 @@ class Stopwatch:
 
 def test_both_run_in_turns_and_the_median_counts() -> None:
     clock, seen = Stopwatch(), list[int]()
-    rows = compare(clock.runner(2e-4, seen), clock.runner(1e-4, seen), golden().inputs, None, clock)
-    assert rows == [
-        (1, pytest.approx(200), pytest.approx(100)),
-        (64, pytest.approx(200), pytest.approx(100)),
-    ]
+    slow, fast = clock.runner(2e-4, seen), clock.runner(1e-4, seen)
+    rows = compare(slow, fast, golden().inputs, None, clock)
+    both = (pytest.approx(200), pytest.approx(100))
+    assert rows == [(1, *both), (64, *both)]
     assert set(seen) == {1, 64}
 
 

@@ -1,0 +1,117 @@
+"""The running daemon's HTTP API, as the commands ask it."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from edge_agent.errors import ConnectError, EdgeAgentError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+    from http.client import HTTPMessage
+    from typing import IO
+
+URL: Final = "http://127.0.0.1:9460"
+TOKEN: Final = "EDGE_AGENT_TOKEN"  # noqa: S105 (the variable's name)
+
+_TIMEOUT_S: Final = 15
+_MAX_ANSWER: Final = 64 << 20
+
+Row = dict[str, Any]
+
+
+def add_url(parser: argparse.ArgumentParser) -> None:
+    """Declare where the daemon is."""
+    parser.add_argument("--url", default=URL, help=f"default: {URL}; ${TOKEN} holds its token")
+
+
+def ask(url: str, path: str, query: Mapping[str, Any]) -> list[Row]:
+    """The rows that the daemon gives for a path; what is None is left out of the query."""
+    words = urlencode({name: value for name, value in query.items() if value is not None})
+    rows: list[Row] = request(url, f"{path}?{words}" if words else path)
+    return rows
+
+
+def request(url: str, path: str, body: Row | None = None) -> Any:  # noqa: ANN401 (any JSON)
+    """The daemon's JSON; `body` makes it a POST. ConnectError where nobody answers."""
+    _check(url)
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    if os.environ.get(TOKEN):
+        headers["Authorization"] = f"Bearer {os.environ[TOKEN]}"
+    asked = urllib.request.Request(url.rstrip("/") + path, data, headers)  # noqa: S310 (checked)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+    try:
+        with opener.open(asked, timeout=_TIMEOUT_S) as answer:
+            return _decode(answer.read(_MAX_ANSWER + 1), url)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            raise _refused(refusal, url) from None
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        hint = "is the daemon running, with http enabled, at this --url?"
+        raise ConnectError(f"no answer: {reason}", where=url, hint=hint) from error
+
+
+def _check(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError("not an address of a daemon", where=url, hint=f"such as {URL}")
+
+
+def _decode(body: bytes, url: str) -> Any:  # noqa: ANN401 (any JSON)
+    try:
+        if len(body) <= _MAX_ANSWER:
+            return json.loads(body)
+    except ValueError:
+        pass
+    raise not_ours(url)
+
+
+def not_ours(url: str) -> EdgeAgentError:
+    """What is said of an answer that does not fit."""
+    return EdgeAgentError("what answers there is not edge-agent", where=url)
+
+
+def _refused(refusal: urllib.error.HTTPError, url: str) -> EdgeAgentError:
+    """Make an error of the daemon's own words."""
+    try:
+        said = json.loads(refusal.read(_MAX_ANSWER))
+        text, hint = shown(said["error"]), shown(said.get("hint", ""))
+    except (ValueError, TypeError, KeyError, AttributeError, OSError):
+        text, hint = f"HTTP {refusal.code}", "is this --url that of an edge-agent?"
+    kind = UsageError if refusal.code == HTTPStatus.BAD_REQUEST else EdgeAgentError
+    return kind(text, where=url, hint=hint)
+
+
+def shown(value: object) -> str:
+    """Text for a terminal, whatever somebody wrote into it."""
+    return "".join(char if char.isprintable() else "?" for char in str(value))
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the token to whoever sent it."""
+
+    def redirect_request(  # noqa: PLR0913, PLR0917 (as the base class has it)
+        self,
+        req: urllib.request.Request,  # noqa: ARG002
+        fp: IO[bytes],  # noqa: ARG002
+        code: int,  # noqa: ARG002
+        msg: str,  # noqa: ARG002
+        headers: HTTPMessage,  # noqa: ARG002
+        newurl: str,  # noqa: ARG002
+    ) -> None:
+        """Follow none."""
+        return
