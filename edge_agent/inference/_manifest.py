@@ -65,12 +65,14 @@ class InputSpec:
 class WindowSpec:
     """The grid of the scalar inputs: `tensor` is float32 [N, length, scalars].
 
-    step_s = 0: one row for each distinct time stamp. hop: rows between two windows.
+    step_s = 0: one row for each distinct time stamp. hop: rows between two windows. least: rows
+    that the first window needs, the cells before them hold the first value; 0: all of them.
     """
 
     step_s: Annotated[float, Between(0, 86_400)] = 1.0
     length: Annotated[int, Between(1, 65_536)] = 1
     hop: Annotated[int, Between(1, 65_536)] = 1
+    least: Annotated[int, Between(0, 65_536)] = 0
     tensor: str = "x"
 
 
@@ -161,6 +163,8 @@ class Manifest:
         yield from self._output_problems()
         if self.window.length * max(1, len(self.scalars)) > _MAX_CELLS:
             yield "window.length", f"more than {_MAX_CELLS} cells in a window"
+        if self.window.least > self.window.length:
+            yield "window.least", "more than the window's length"
         if not self.threshold > 0:
             yield "threshold", "must be above 0"
         if len(set(self.units)) != len(self.units):

@@ -250,6 +250,7 @@ def layout_of(manifest: Manifest, use: ModelUse) -> Layout:
         step_us=round(window.step_s * US_PER_S),
         lateness_us=round(use.lateness * US_PER_S),
         resample=tuple(i.resample for i in scalars),
+        least=window.least,
     )
 
 

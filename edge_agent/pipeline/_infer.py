@@ -61,8 +61,15 @@ def usable(due: Due) -> Due:
     windows = due.windows
     if windows is None:
         return due
-    good = windows.ends_usable() & (windows.coverage() >= due.group.use.min_coverage)
+    good = windows.ends_usable() & (windows.coverage() >= _least_coverage(due))
     return due if good.all() else some_of(due, good)
+
+
+def _least_coverage(due: Due) -> float:
+    """What the config asks for, or what the model itself can do with, where that is less."""
+    window = due.group.model.manifest.window
+    able = window.least / window.length if window.least else 1.0
+    return min(due.group.use.min_coverage, able)
 
 
 def some_of(due: Due, which: NDArray[np.bool_]) -> Due:

@@ -171,7 +171,7 @@ class Windows:
         new, first = asset[fresh][::-1], row[fresh][::-1]
         self._head[new] = first - 1
         self._done[new] = first - 1
-        self._next_end[new] = first + self.layout.length - 1
+        self._next_end[new] = first + (self.layout.least or self.layout.length) - 1
         self._started[new] = True
 
     def _restart(self, values: Values) -> Iterator[WindowSet]:
@@ -324,8 +324,16 @@ class Windows:
         self._next_end[asset] += n * layout.hop
         rows = end[:, None] + np.arange(1 - layout.length, 1)
         at = (of[:, None], rows % self._ring)
-        start_us = self._row_times(of, rows[:, 0])
+        start_us = self._row_times(of, self._first_rows(of, rows))
         return WindowSet(of, start_us, self._row_times(of, end), self._x[at], self._mark[at])
+
+    def _first_rows(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The first of the rows [N, W] of each window, [N]; short ones begin with no row at all."""
+        if not self.layout.least:
+            return rows[:, 0]
+        seen = (self._mark[asset[:, None], rows % self._ring] != MISSING).any(axis=2)
+        first: NDArray[np.int64] = rows[np.arange(len(rows)), np.argmax(seen, axis=1)]
+        return first
 
     def _forget(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> None:
         slot = rows % self._ring

@@ -25,7 +25,11 @@ USABLE: Final = np.array([False, True, True, True, False, False])
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a model wants: C inputs, `length` rows, a window every `hop` rows."""
+    """What a model wants: C inputs, `length` rows, a window every `hop` rows.
+
+    least: rows before the first window, 0 for `length`; cells of rows before an asset's first are
+    NaN and MISSING.
+    """
 
     channels: int
     length: int
@@ -33,6 +37,7 @@ class Layout:
     step_us: int
     lateness_us: int
     resample: tuple[Resample, ...]
+    least: int = 0
 
 
 @dataclass(frozen=True, slots=True)

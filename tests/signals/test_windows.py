@@ -29,8 +29,10 @@ def make(
     hold_us: int | None = 8 * S,
     group: int = 0,
     resample: Resample = Resample.LAST,
+    least: int = 0,
 ) -> Windows:
-    windows = Windows(Layout(channels, length, hop, step_us, lateness_us, (resample,) * channels))
+    resamples = (resample,) * channels
+    windows = Windows(Layout(channels, length, hop, step_us, lateness_us, resamples, least))
     windows.add_asset([hold_us] * channels, [group] * channels)
     return windows
 
@@ -221,3 +223,38 @@ def test_an_input_never_seen_is_missing() -> None:
     windows = make(length=1, lateness_us=0)
     (row,) = push(windows, [(0, S, 1.0)])
     assert row[2].tolist() == [[GOOD, MISSING]]
+
+
+@pytest.mark.parametrize("step_us", [0, S])
+def test_a_model_content_with_a_short_history_is_asked_before_its_window_is_full(
+    step_us: int,
+) -> None:
+    """The first window ends with row `least`; what lies before the first row is missing."""
+    windows = make(channels=1, length=4, least=2, step_us=step_us)
+    found = []
+    for second in range(100, 106):
+        value = np.array([float(second)], np.float32)
+        at = (
+            np.array([0]),
+            np.array([0]),
+            np.array([second * S]),
+            value,
+            np.array([GOOD], np.uint8),
+        )
+        found += list(windows.push(*at))
+    assert [s.end_us.tolist() for s in found] == [[second * S] for second in range(101, 106)]
+    assert [s.start_us.tolist()[0] // S for s in found] == [100, 100, 100, 101, 102]
+    assert found[0].x[0, :, 0].tolist()[2:] == [100.0, 101.0]
+    assert found[0].mark[0, :, 0].tolist() == [MISSING, MISSING, GOOD, GOOD]
+    assert found[0].coverage().tolist() == [0.5]
+
+
+def test_a_short_history_begins_anew_after_a_gap_longer_than_the_ring() -> None:
+    """Rows of before the gap are not taken for the short history after it."""
+    windows = make(channels=1, length=4, least=2, step_us=S)
+    late = 100_000
+    found = push(
+        windows, [(0, second * S, 1.0) for second in (1, 2, 3, late, late + 1)], flush=True
+    )
+    assert found[-1][2][:, 0].tolist() == [MISSING, MISSING, GOOD, GOOD]
+    assert found[-1][0] == (late + 1) * S
