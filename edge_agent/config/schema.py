@@ -159,6 +159,16 @@ class Alarms:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """Inputs that are no longer spread as they were when their model was made."""
+
+    enabled: bool = True
+    limit: Annotated[float, Between(0.01, 100)] = 0.25  # of the population stability index
+    memory: Annotated[Duration, Between(60, 30 * 86400)] = Duration(24 * 3600)
+    severity: Annotated[int, Between(1, 1000)] = 200
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """The SQLite file."""
 
@@ -235,6 +245,7 @@ class Config:
     runtime: Runtime = field(default_factory=Runtime)
     trust: Trust = field(default_factory=Trust)
     alarms: Alarms = field(default_factory=Alarms)
+    drift: Drift = field(default_factory=Drift)
     store: Store = field(default_factory=Store)
     http: Http = field(default_factory=Http)
     log: Log = field(default_factory=Log)

@@ -31,7 +31,7 @@ class Replay:
         self.config = config
         self.plant = Plant(config)
         self.metrics = metrics or Metrics()
-        self.policies = Policies(config.gateway)
+        self.policies = Policies(config.gateway, config.drift)
         self.texts = load_texts(config.alarms)
         clock = FakeClock()
         self.alarms = AlarmTable(self.policies, config.alarms, clock)

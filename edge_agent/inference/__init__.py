@@ -2,6 +2,7 @@
 
 from edge_agent.inference._attribution import Asked, Reference, contributions, runs_of
 from edge_agent.inference._bundle import Problem, load_manifest, verify_bundle, write_bundle
+from edge_agent.inference._drift import BLOCKS, Bins, Drift, bins_of, drift_of
 from edge_agent.inference._foreign import bundle_from_onnx
 from edge_agent.inference._golden import Golden
 from edge_agent.inference._healthy import Histogram, Interval, histogram_of
@@ -14,8 +15,11 @@ from edge_agent.inference._registry import ProviderReport, Registry, choose_prov
 from edge_agent.inference._shelf import Ref, Shelf, parse_ref
 
 __all__ = [
+    "BLOCKS",
     "AdaptiveInterval",
     "Asked",
+    "Bins",
+    "Drift",
     "Golden",
     "Histogram",
     "InputSpec",
@@ -34,9 +38,11 @@ __all__ = [
     "Shelf",
     "Task",
     "WindowSpec",
+    "bins_of",
     "bundle_from_onnx",
     "choose_providers",
     "contributions",
+    "drift_of",
     "histogram_of",
     "learn",
     "learn_in_child",

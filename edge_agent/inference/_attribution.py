@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAX_INPUTS: Final = 256  # of a model whose scores are explained
 _CELLS: Final = 1 << 22  # of the windows that are made up at a time
 _ROWS: Final = 64
+_LEAST_HOURS: Final = 1e-3
 _BEST: Final = {"score": np.argmin, "probabilities": np.argmax, "rul": np.argmax}
 _COLUMN: Final = {"probabilities": 0, "rul": 1}
 
@@ -91,7 +92,8 @@ def contributions(model: Model, reference: Reference, asked: Asked) -> Floats:
     pulls = _pulls(model, reference, asked)
     score = asked.score.astype(np.float64)
     if model.manifest.task is Task.REMAINING_LIFE and not model.manifest.outputs.score:
-        return (score[:, None] * _proportions(-pulls)).astype(np.float32)
+        hours = np.maximum(score, _LEAST_HOURS)  # at its very end a life must still be explained
+        return (hours[:, None] * _proportions(-pulls)).astype(np.float32)
     rest = score - pulls.sum(axis=1)
     return np.asarray(pulls + rest[:, None] * _proportions(pulls), np.float32)
 

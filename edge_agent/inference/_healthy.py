@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_BINS: Final = 32
 OUTSIDE: Final = 0.005  # of healthy values lies beyond the lowest edge, and beyond the highest
+_QUARTERS: Final = 4
+_LEAST_SHARE: Final = 1e-3  # in place of an empty bin
 _MIN_BINS: Final = 2
 _SLACK: Final = 1e-3  # of the sum of shares that were written with few digits
 _DIGITS: Final = 6
@@ -31,12 +33,14 @@ class Histogram:
     edges: the B - 1 inner ones, ascending; bin i holds edges[i - 1] <= value < edges[i].
     shares: of each bin, summing to 1. center, spread: of each unit of a model that knows several;
     what is counted then is (value - center) / spread, since unlike machines read unlike values.
+    unrest: the largest PSI between a quarter of the healthy time and the other three.
     """
 
     edges: tuple[float, ...]
     shares: tuple[float, ...]
     center: tuple[float, ...] = ()
     spread: tuple[float, ...] = ()
+    unrest: Annotated[float, Between(0, 1e3)] = 0.0
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What contradicts itself, as (key, message)."""
@@ -93,8 +97,21 @@ class Interval:
     cap_h: Annotated[float, Between(0, 1e7)] = 0.0
 
 
+def psi(counts: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Population stability index of counts [.., B] against shares [.., B]; 0 where none counted.
+
+    An empty bin is taken to hold a thousandth.
+    """
+    total = counts.sum(axis=-1, keepdims=True)
+    live = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+    live, healthy = np.maximum(live, _LEAST_SHARE), np.maximum(shares, _LEAST_SHARE)
+    there = (shares > 0) | (counts > 0)
+    terms = np.where(there, (live - healthy) * np.log(live / healthy), 0.0)
+    return np.asarray(np.where(total[..., 0] > 0, terms.sum(axis=-1), 0.0))
+
+
 def histogram_of(values: ArrayLike, bins: int = 10) -> Histogram:
-    """The histogram of healthy values of one input, its edges at their quantiles.
+    """The histogram of healthy values of one input, in the order of time; edges at their quantiles.
 
     `bins` of equal shares, the outer ones split again at the quantiles 0.5 % and 99.5 %, so that
     what lies beyond all that is usual has a bin of its own. Equal quantiles (an input of few
@@ -108,6 +125,9 @@ def histogram_of(values: ArrayLike, bins: int = 10) -> Histogram:
     inner = np.sort(np.append(inner, [OUTSIDE, 1 - OUTSIDE]))
     # Quantiles that are values: between two levels there would be nothing.
     edges = np.unique(np.quantile(flat, inner, method="higher"))
-    counts = np.bincount(np.searchsorted(edges, flat, side="right"), minlength=len(edges) + 1)
-    shares = tuple(round(float(count) / len(flat), _DIGITS) for count in counts)
-    return Histogram(tuple(map(float, edges)), shares)
+    quarters = np.array_split(np.searchsorted(edges, flat, side="right"), _QUARTERS)
+    counts = np.array([np.bincount(each, minlength=len(edges) + 1) for each in quarters], float)
+    shares = tuple(round(float(share), _DIGITS) for share in counts.sum(axis=0) / len(flat))
+    others = counts.sum(axis=0) - counts
+    unrest = psi(counts, others / np.maximum(others.sum(axis=1, keepdims=True), 1)).max()
+    return Histogram(tuple(map(float, edges)), shares, unrest=round(float(unrest), _DIGITS))

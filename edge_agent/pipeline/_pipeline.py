@@ -24,6 +24,7 @@ from edge_agent.pipeline._assess import alarm_id, observations, score_messages
 from edge_agent.pipeline._columns import by_time, where, with_blocks
 from edge_agent.pipeline._conduct import Budget
 from edge_agent.pipeline._infer import batches, count
+from edge_agent.pipeline._insight import Insight
 from edge_agent.pipeline._learning import Learning
 from edge_agent.pipeline._policies import Policies, quality_alarm_id
 from edge_agent.pipeline._router import Binding
@@ -90,6 +91,7 @@ class Pipeline:
         self.shadows = Shadows(
             self.groups, self._bindings, config.alarms, budget, metrics, replayed=not live
         )
+        self.insight = Insight(config, live=live)
         self._ran: list[Batch] = []
         self._groups_by_source: dict[str, int] = {}
         self._sensors = SensorAlarms(plant, self.watch)
@@ -102,7 +104,7 @@ class Pipeline:
     @classmethod
     def for_learning(cls, config: Config, plant: Plant, metrics: Metrics) -> Pipeline:
         """A pipeline that only collects rows: no models, no alarms."""
-        nothing = AlarmTable(Policies(config.gateway), config.alarms, FakeClock())
+        nothing = AlarmTable(Policies(config.gateway, config.drift), config.alarms, FakeClock())
         return cls(config, plant, metrics, nothing, live=False)
 
     # -- what there is ------------------------------------------------------------------------
@@ -247,6 +249,7 @@ class Pipeline:
         self._ran = [self.versions.run(batch) for batch in batches(due, self._metrics)]
         for batch in self._ran:
             count(batch, self._metrics)
+        self.insight.look(self._ran)
         return [scored for batch in self._ran for scored in batch.scored]
 
     def shadow(self, *, busy: bool = False) -> list[Transition]:
@@ -259,6 +262,7 @@ class Pipeline:
     def conclude(self, scored: Sequence[Scored]) -> Step:
         """Tell the alarm table; gives what changed and the scores that are due for the bus."""
         seen = [s for one in scored for s in observations(one, replayed=not self._live)]
+        seen += self.insight.observations(self.alarms.watched)
         episodes, self._episodes = self._episodes, []
         episodes.sort(key=lambda episode: episode.at_us)
         seen += self._sensors.observe(episodes, self._now_us)

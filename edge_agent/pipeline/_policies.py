@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.alarms import AlarmPolicy, flood_alarm_id, flood_policy
-from edge_agent.config.schema import AlarmRule, Learn
+from edge_agent.config.schema import AlarmRule, Drift, Learn
 from edge_agent.records import Ne107
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ def model_alarm_id(asset: str, place: str) -> str:
     return f"{asset}.{place}"
 
 
+def drift_alarm_id(asset: str, place: str) -> str:
+    """The id of the alarm that the inputs of a use of a model are no longer as they were."""
+    return f"{asset}.{place}.drift"
+
+
 def service_alarm_id(gateway: str, what: str) -> str:
     """The id of an alarm of this service itself; `what` is one of SERVICE_ALARMS."""
     return f"{gateway}.service.{what}"
@@ -40,7 +45,11 @@ def place_of(use: ModelUse) -> str:
 class Policies:
     """Rules by alarm id; None for an id that cannot be (its asset left the config)."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, drift: Drift | None = None) -> None:
+        drift = drift or Drift()
+        self._drift = AlarmRule(
+            severity=drift.severity, ne107=Ne107.CHECK_FUNCTION, enabled=drift.enabled
+        )
         self._known: dict[str, AlarmPolicy] = {}
         path = f"{gateway.enterprise}/{gateway.site}/{gateway.area}/{gateway.line}/{gateway.id}"
         for what in SERVICE_ALARMS:
@@ -68,5 +77,9 @@ class Policies:
         for use in template.models:  # after it: a bundle that is called so itself has its own rule
             known[model_alarm_id(asset.id, place_of(use))] = AlarmPolicy(
                 asset.id, asset.path, use.alarm
+            )
+        for place in (BASELINE, *(place_of(use) for use in template.models)):
+            known[drift_alarm_id(asset.id, place)] = AlarmPolicy(
+                asset.id, asset.path, self._drift, "quality", "data_manipulation"
             )
         known[flood_alarm_id(asset.id)] = flood_policy(asset.id, asset.path)

@@ -1,0 +1,40 @@
+"""What is told beside the score: why, how long still, and whether the inputs are as they were."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from edge_agent.pipeline._drift import DriftWatch
+from edge_agent.pipeline._explain import TURN_S, Explainer
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from edge_agent.config import Config
+    from edge_agent.pipeline._infer import Batch
+    from edge_agent.records import Observation
+
+
+class Insight:
+    """Looks at what the models at work scored.
+
+    `look` may run on the models' thread, the rest belongs to that of the pipeline.
+    """
+
+    def __init__(self, config: Config, *, live: bool) -> None:
+        self._live = live
+        self._turn_s = TURN_S if live else math.inf  # a recording can wait
+        self._explainer = Explainer()
+        self.drift = DriftWatch(config.drift)
+
+    def look(self, ran: Sequence[Batch]) -> None:
+        """Add to what was scored, and take note of it; blocking."""
+        for batch in ran:
+            self._explainer.explain(batch, self._turn_s)
+            for scored in batch.scored:
+                self.drift.count(scored)
+
+    def observations(self, watched: Collection[str]) -> list[Observation]:
+        """What the alarm table must hear beside the scores; watched: alarms not at rest."""
+        return self.drift.observations(watched, replayed=not self._live)
