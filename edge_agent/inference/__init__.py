@@ -12,9 +12,10 @@ from edge_agent.inference._learn_child import learn_in_child
 from edge_agent.inference._manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
 from edge_agent.inference._model import Model, Outputs
 from edge_agent.inference._registry import ProviderReport, Registry, choose_providers
-from edge_agent.inference._shelf import Ref, Shelf, parse_ref
+from edge_agent.inference._shelf import SHELF, Ref, Shelf, parse_ref
 
 __all__ = [
+    "SHELF",
     "BLOCKS",
     "AdaptiveInterval",
     "Asked",

@@ -128,6 +128,13 @@ class Registry:
         """
         return self._build(name, folder, None)
 
+    def put_back(self, model: Model) -> None:
+        """An earlier version is at work again."""
+        name = model.manifest.name
+        self._show(self._active.get(name), 0)
+        self._active[name] = model
+        self._show(model, 1)
+
     def show(self) -> None:
         """Say again which models are at work; another registry may have taken its own down."""
         for model in self._active.values():
