@@ -338,7 +338,7 @@ def test_blocks_are_bounded_and_never_split_a_row(tmp_path: Path) -> None:
         ("", {}, "empty"),
         ("time,flow\n1,2\n", {"time": "when"}, "no column 'when'"),
         ("time,flow\n1,2\n", {"time": "3"}, "no column '3'"),
-        ("time,level\n1,2\n", {}, "no column is a signal"),
+        ("time,level\n1,2\n", {}, "no column is a signal.*name it as 'asset'"),
         ("time,flow\n1,2\n", {"asset": "P9"}, "no asset 'P9'"),
         ("time,flow\n1,2\n", {"time_format": "iso", "timezone": "Mars/Olympus"}, "time zone"),
     ],

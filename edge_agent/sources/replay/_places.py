@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge_agent.sources.replay._source import ReplayConfig
 
 _NOWHERE: Final = -1
+_WHOSE: Final = "; if they are of one asset, name it as 'asset'"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _TIME_NAMES: Final = ("time", "timestamp", "datetime", "ts", "date", "date_time", "date time")
 
@@ -118,7 +119,7 @@ def make_plan(config: ReplayConfig, table: Table, places: Places, asset: str) ->
         raise EdgeAgentError(
             "no column is a signal of the plant",
             where=str(table.path),
-            hint=f"its columns: {', '.join(names[:20])}",
+            hint=f"its columns: {', '.join(names[:20])}{'' if asset else _WHOSE}",
         )
     qualities_ = [optional(config.quality.replace("{column}", names[n])) for n in values]
     used = {time, asset_column, label_column, *values, *qualities_}
