@@ -15,6 +15,7 @@ from edge_agent.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import IO
 
 LOCK_TIMEOUT_S: Final = 20.0
 _LOCK: Final = ".lock"
@@ -82,12 +83,28 @@ def _sync(folder: Path) -> None:
 
 def write_file(path: Path, raw: bytes) -> None:
     """Put a file in the place of `path`, whole or not at all; ModelError where that fails."""
-    new = path.with_name(f".new-{path.name}")
+    with durable(path) as stream:
+        stream.write(raw)
+
+
+@contextmanager
+def durable(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """A new file that takes the place of `path` at the end of a `with`, if nothing was raised.
+
+    ModelError where the disk fails.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new.unlink(missing_ok=True)
-        _write_durably(new, raw)
-        new.rename(path)
+        handle, new = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fchmod(handle, mode)
+                os.fsync(handle)
+            Path(new).rename(path)
+        finally:
+            Path(new).unlink(missing_ok=True)
         _sync(path.parent)
     except OSError as error:
         raise ModelError(f"cannot be written: {error.strerror}", where=str(path)) from error

@@ -209,7 +209,7 @@ class Shelf:
 
     def _copy(self, source: Path, raw: bytes, target: Path) -> None:
         """The files that the manifest `raw` lists; what was verified is what is written."""
-        write_folder(target, _files(source, raw))
+        write_folder(target, bundle_files(source, raw))
 
     def _prune(self, name: str, fresh: str | None = None) -> None:
         """Remove the oldest versions that nobody needs."""
@@ -218,11 +218,12 @@ class Shelf:
         spare = [version for version in versions if version not in needed]
         for version in spare[: max(0, len(versions) - self._keep)]:
             shutil.rmtree(self._place(name) / version, ignore_errors=True)
-        for left in self._place(name).glob(".new-*"):  # by a process that died
+        for left in self._place(name).glob(".new-*/"):  # by a process that died
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _files(source: Path, raw: bytes) -> Iterator[tuple[str, bytes]]:
+def bundle_files(source: Path, raw: bytes) -> Iterator[tuple[str, bytes]]:
+    """The files that the manifest `raw` lists, each with its checksum, and the signature."""
     manifest = parse_manifest(raw, source / MANIFEST)
     yield MANIFEST, raw
     if (source / SIGNATURE).is_file():
