@@ -11,21 +11,21 @@ import contextlib
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge_agent import __version__
-from edge_agent.alarms import AlarmTable, load_texts
+from edge_agent.alarms import AlarmTable
 from edge_agent.clock import SystemClock
 from edge_agent.config import Plant
-from edge_agent.config.types import Name
 from edge_agent.daemon._defects import Defects
-from edge_agent.daemon._memory import Memory
 from edge_agent.daemon._models import Models
 from edge_agent.daemon._outlet import Outlet
-from edge_agent.daemon._reload import compare
+from edge_agent.daemon._reloader import Reloader
 from edge_agent.daemon._status import Status
-from edge_agent.daemon._tables import SOURCES, kind_of, load_config
-from edge_agent.errors import ConfigError, EdgeAgentError
+from edge_agent.daemon._tables import SOURCES, kind_of
+from edge_agent.daemon._upkeep import EVERY_S as UPKEEP_EVERY_S
+from edge_agent.daemon._upkeep import Upkeep
 from edge_agent.ops import notify
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.config import Config
     from edge_agent.config.plant import PlantAsset
+    from edge_agent.daemon._memory import Memory
     from edge_agent.pipeline import Scored
     from edge_agent.records import Alarm, Source, Transition, WaveBlock
 
@@ -62,19 +63,18 @@ class Daemon:
         self.metrics = Metrics()
         self.metrics.build_info.labels(__version__).set(1)
         self.started_us = self.clock.now_us()
-        self._path = path
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
-        self._turning = asyncio.Lock()  # held while the pipeline works, and while it is exchanged
+        self.turning = asyncio.Lock()  # held while the pipeline works, and while it is exchanged
         self.started = False
         self._turned_s = self.clock.monotonic_s()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._reloading = asyncio.Lock()
-        self._defects = Defects(self.metrics, self.clock)
+        self.defects = Defects(self.metrics, self.clock)
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="models")
         # Not on the same thread: loading takes seconds, in which the models at work go on.
-        self._loading_thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
+        self.loading_thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self.sources: dict[str, Source] = {}
+        self.reloader = Reloader(self, path)
+        self.upkeep = Upkeep(self)
         self.outlet = Outlet(config, self.metrics, self.clock, self.command)
         self.http = HttpServer(config.http, Status(self), self.metrics)
 
@@ -83,9 +83,9 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_signal_handler(signal.SIGHUP, self.reloader.hang_up)
         try:
-            async with self._reloading:  # a SIGHUP waits until there is something to exchange
+            async with self.reloader.busy:  # a SIGHUP waits until there is something to exchange
                 await self._start()
             notify.ready()
             if on_ready is not None:
@@ -107,23 +107,24 @@ class Daemon:
     async def _start(self) -> None:
         restored = await self.outlet.start()
         memory = await self.outlet.recall()
-        models = await self._load_models(self.config)
-        await self._build_intake(self.config, models, restored, memory)
+        models = await self.load_models(self.config)
+        await self.build_intake(self.config, models, restored, memory)
         await self.http.start()
         for source in self.sources.values():
             await source.start()
         self.started = True
 
-    async def _load_models(self, config: Config) -> Models:
-        models = Models(config, self.metrics, self._loading_thread, self.clock)
+    async def load_models(self, config: Config) -> Models:
+        """The models of a config, none of them at work yet."""
+        models = Models(config, self.metrics, self.loading_thread, self.clock)
         await models.load()
         return models
 
-    async def _build_intake(
+    async def build_intake(
         self, config: Config, models: Models, alarms: Iterable[Alarm], memory: Memory
     ) -> None:
         """Plant, alarms, pipeline and sources, built together and exchanged together."""
-        plant, policies = Plant(config), Policies(config.gateway)
+        plant, policies = Plant(config), Policies(config.gateway, config.drift)
         plant.restore(memory.discovered)
         for asset in plant.assets.values():
             policies.add_asset(asset)
@@ -175,21 +176,22 @@ class Daemon:
                 group.create_task(self._walk(), name="pipeline"),
                 group.create_task(self._watch(), name="watch"),
                 group.create_task(self._learn(), name="learn"),
+                group.create_task(self._tend(), name="upkeep"),
             ]
             await self._stop.wait()
-            await _within(self.config.tuning.drain_deadline, self._turning.acquire())
+            await _within(self.config.tuning.drain_deadline, self.turning.acquire())
             for task in work:  # none of them is on its way down the path now
                 task.cancel()
 
     async def _walk(self) -> None:
         """The path of a value, again and again: as soon as values come, at the latest each tick."""
         while True:
-            async with self._turning:
-                await self._turn()
+            async with self.turning:
+                await self.turn()
             await asyncio.sleep(self.config.tuning.tick)
             await _within(_IDLE_S, self._wake.wait())
 
-    async def _turn(self) -> None:
+    async def turn(self) -> None:
         """All that waits, down the path; what cannot be digested is lost, and only that."""
         self._wake.clear()
         values, blocks = self.intake.drain()
@@ -198,7 +200,7 @@ class Daemon:
         # A server that was held up sends node by node: cut like that, the last would be late.
         for chunk in _chunks(by_time(values)):
             work = self._walk_down(chunk, blocks, arrived_us)
-            if await self._defects.survive("pipeline", work):
+            if await self.defects.survive("pipeline", work):
                 self._turned_s = self.clock.monotonic_s()
             blocks = []
 
@@ -216,6 +218,13 @@ class Daemon:
             await self.outlet.remember(self.plant)
         await self.outlet.send(step.transitions, arrived_us)
         self.outlet.send_scores(step.scores)
+        if pipeline.shadows.running:  # after all that matters
+            await self.defects.survive("shadow", self._shadow(pipeline))
+
+    async def _shadow(self, pipeline: Pipeline) -> None:
+        busy = self.intake.crowded()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._model_thread, partial(pipeline.shadow, busy=busy))
 
     def _count_drops(self) -> None:
         for index, n in self.intake.take_stats().dropped.items():
@@ -228,7 +237,7 @@ class Daemon:
         said = ""
         while True:
             await asyncio.sleep(interval_s)
-            await self._defects.survive("watch", self._look_after())
+            await self.defects.survive("watch", self._look_after())
             if self.alive():
                 notify.watchdog()
             text = self._summary()
@@ -242,17 +251,24 @@ class Daemon:
         await self.outlet.send(self.alarms.tick(now_us), now_us)
         await self.outlet.refresh()
         await self.outlet.remember(self.plant)
-        for seen in self.outlet.health.observations(now_us):
+        for seen in (
+            *self.outlet.health.observations(now_us),
+            self.upkeep.observation(now_us),
+        ):
             await self.outlet.send(self.alarms.observe(seen), now_us)
 
     async def _learn(self) -> None:
         while True:
             await asyncio.sleep(_LEARN_EVERY_S)
             pipeline = self.pipeline
-            await self._defects.survive("learn", self.models.learn_what_is_ready(pipeline))
+            await self.defects.survive("learn", self.models.learn_what_is_ready(pipeline))
             if pipeline is not self.pipeline:  # exchanged meanwhile: what was learned is on disk
-                found = self.models.refresh(self.pipeline, self._turning)
-                await self._defects.survive("learn", found)
+                await self.defects.survive("learn", self.upkeep.refresh())
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(UPKEEP_EVERY_S)
+            await self.defects.survive("upkeep", self.upkeep.tend())
 
     def alive(self) -> bool:
         """Whether the pipeline turns over.
@@ -274,6 +290,10 @@ class Daemon:
             return "; ".join(troubles)[:200]
         return f"{len(self.plant.assets)} assets, {len(self.alarms.active())} alarms"
 
+    async def reload(self) -> None:
+        """Read the config again; a bad one changes nothing."""
+        await self.reloader.reload()
+
     async def command(
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None = None
     ) -> Alarm:
@@ -284,86 +304,22 @@ class Daemon:
         await self.outlet.send([transition], self.clock.now_us(), actor=actor)
         return transition.alarm
 
-    # -- reload -------------------------------------------------------------------------------
-
-    def _hang_up(self) -> None:
-        self._tasks = [task for task in self._tasks if not task.done()]
-        self._tasks.append(asyncio.get_running_loop().create_task(self.reload()))
-
-    async def reload(self) -> None:
-        """Read the config again; a bad one changes nothing."""
-        async with self._reloading:
-            notify.reloading()
-            await self._defects.survive("reload", self._read_again())
-            notify.ready()
-
-    async def _read_again(self) -> None:
-        try:
-            if self._path is None:
-                raise ConfigError("there is no config file to read again")
-            await self._adopt(await asyncio.to_thread(load_config, self._path))
-        except EdgeAgentError as error:
-            self.metrics.config_reloads.labels("refused").inc()
-            log.error("config refused, the old one stays", extra={"reason": str(error)})
-            return
-        self.metrics.config_reloads.labels("ok").inc()
-        log.info("config reloaded", extra={"path": str(self._path)})
-
-    async def _adopt(self, config: Config) -> None:
-        change = compare(self.config, config)
-        load_texts(config.alarms)  # what is wrong with them is said before anything has changed
-        # Loading models takes seconds, in which the old ones serve.
-        models = await self._load_models(config) if change.intake else None
-        async with self._turning:
-            if models is not None:
-                await self._exchange_intake(config, models)
-            elif change.rules:
-                self._adopt_rules(config)
-            self.config = config
-            self.alarms.adopt(config.alarms)
-            await self.outlet.adopt(config)
-        await self.models.refresh(self.pipeline, self._turning)
-
-    async def _exchange_intake(self, config: Config, models: Models) -> None:
-        """What the old sources brought goes down the old path; only then the new ones begin."""
-        old_models, old_pipeline = self.models, self.pipeline
-        for source in self.sources.values():
-            await source.stop()
-        try:
-            await self._turn()
-            await self._build_intake(config, models, self.alarms.all(), Memory.of(self.plant))
-            self.pipeline.take_over(old_pipeline)
-        finally:  # these are the old ones still if the new could not be made
-            for source in self.sources.values():
-                await source.start()
-        old_models.close()
-        self.models.show()
-
-    def _adopt_rules(self, config: Config) -> None:
-        self.plant.adopt(config)
-        for asset in self.plant.assets.values():
-            asset.template = config.templates[Name(asset.template_name)]
-            self.policies.add_asset(asset)
-        self.pipeline.adopt_rules(config)
-
     # -- stop ---------------------------------------------------------------------------------
 
     async def _shut_down(self) -> None:
         deadline_s = self.config.tuning.drain_deadline
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.reloader.stop()
         for source in reversed(list(self.sources.values())):
-            await self._defects.survive("stop", source.stop())
+            await self.defects.survive("stop", source.stop())
         if self.started:
-            await _within(deadline_s, self._turn())
-            await self._defects.survive("stop", self.outlet.remember(self.plant))
-        await self._defects.survive("stop", self.http.stop())
+            await _within(deadline_s, self.turn())
+            await self.defects.survive("stop", self.outlet.remember(self.plant))
+        await self.defects.survive("stop", self.http.stop())
         await self.outlet.stop(deadline_s)
         if self.started:
             self.models.close()
         self._model_thread.shutdown(wait=False, cancel_futures=True)
-        self._loading_thread.shutdown(wait=False, cancel_futures=True)
+        self.loading_thread.shutdown(wait=False, cancel_futures=True)
 
 
 async def _within(timeout_s: float, work: Coroutine[object, object, object]) -> None:

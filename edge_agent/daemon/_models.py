@@ -7,7 +7,7 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from edge_agent.config.schema import Learn, ModelUse
 from edge_agent.config.types import Name
@@ -16,8 +16,9 @@ from edge_agent.inference import InputSpec, Registry, learn_in_child
 from edge_agent.pipeline import BASELINE, Group, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable
     from concurrent.futures import ThreadPoolExecutor
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from edge_agent.inference import Manifest, Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Learning, Pipeline
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 log = logging.getLogger("edge_agent.models")
 
@@ -56,7 +60,7 @@ class Models:
 
     async def load(self) -> None:
         """Load what the config names and what was learned before; `bind` puts it to work."""
-        for name in self._wanted():
+        for name in self.wanted():
             await self._load(name)
 
     def bind(self, pipeline: Pipeline, asset: PlantAsset) -> None:
@@ -98,30 +102,46 @@ class Models:
             if asset.id in self.without and self._use_learned(pipeline, asset):
                 del self.without[asset.id]
 
-    async def refresh(self, pipeline: Pipeline, turning: asyncio.Lock) -> None:
+    async def refresh(
+        self, pipeline: Pipeline, turning: asyncio.Lock, passed_over: Collection[str] = ()
+    ) -> dict[str, ModelError]:
         """Exchange the bundles that changed on disk; one that is refused leaves the old at work.
 
         The windows of its assets stay as they are, so that none is lost. turning: held while a
-        model is exchanged, not while it is loaded.
+        model is exchanged, not while it is loaded; passed_over: not even looked at. Gives what was
+        refused.
         """
-        loop = asyncio.get_running_loop()
-        for name, old in list(self._loaded.items()):
+        refused: dict[str, ModelError] = {}
+        for name, old in [one for one in self._loaded.items() if one[0] not in passed_over]:
             try:
-                new = await loop.run_in_executor(self._thread, self._registry.swap, name)
-            except ModelError:
-                continue  # said by the registry
-            if new is not old:
-                async with turning:
+                new = await self._on_thread(self._registry.swap, name)
+            except ModelError as error:  # said by the registry
+                refused[name] = error
+                continue
+            async with turning:
+                if new is not old and self._loaded[name] is old:  # else it gave way meanwhile
                     self._loaded[name] = new
                     self._lost(pipeline.exchange(new))
-        missing = [name for name in self._wanted() if name not in self._loaded]
+        found = set(self._loaded) | set(passed_over)
+        missing = [name for name in self.wanted() if name not in found]
         for name in missing:
-            await self._load(name)
+            problem = await self._load(name)
+            refused |= {name: problem} if problem else {}
         async with turning:
             for name in missing:
                 self._use_at_last(pipeline, name)
             self._take_up(pipeline, self._assets)
-        await loop.run_in_executor(self._thread, self._registry.trim)
+        await self._on_thread(self._registry.trim)
+        return refused
+
+    async def candidate(self, name: str, folder: Path) -> Model:
+        """A version of a bundle, verified and loaded, but not at work; ModelError if refused."""
+        return await self._on_thread(self._registry.candidate, name, folder)
+
+    def put_back(self, model: Model) -> None:
+        """This version is at work again in place of a later one."""
+        self._loaded[model.manifest.name] = model
+        self._registry.put_back(model)
 
     def _lost(self, reasons: dict[str, str]) -> None:
         self.without |= reasons
@@ -143,18 +163,22 @@ class Models:
 
     # -- parts --------------------------------------------------------------------------------
 
-    async def _load(self, name: str) -> None:
-        loop = asyncio.get_running_loop()
+    async def _load(self, name: str) -> ModelError | None:
         try:
-            self._loaded[name] = await loop.run_in_executor(self._thread, self._registry.load, name)
+            self._loaded[name] = await self._on_thread(self._registry.load, name)
         except ModelError as error:
             if self._config.runtime.required and error.where == "runtime.providers":
                 raise
             self.refused[name] = str(error)
-        else:
-            self.refused.pop(name, None)
+            return error
+        self.refused.pop(name, None)
+        return None
 
-    def _wanted(self) -> list[str]:
+    async def _on_thread(self, call: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(call, *args, **more))
+
+    def wanted(self) -> list[str]:
         """Bundles that the config names, then those that were learned, the oldest first."""
         named = {use.bundle for t in self._config.templates.values() for use in t.models}
         return [*sorted(named), *(name for name in self._learned_names() if name not in named)]

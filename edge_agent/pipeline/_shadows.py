@@ -133,16 +133,11 @@ class Shadows:
 
     def take_over(self, old: Shadows) -> None:
         """A new config does not end a comparison of the same two versions, nor begin one again."""
-        for name, report in old.past.items():
-            now = self.running.get(name)
-            if now is None:
-                self.past[name] = report
-            elif report["candidate"]["sha256"] == now.model.sha256:
-                del self.running[name]
-                self.past[name] = report
+        self.past |= old.past
         for name, before in old.running.items():
-            if name in self.running and self.running[name].is_as(before):
-                self.running[name].adopt(before)
+            now = self.running[name] = self._begin(before.model)
+            if now.is_as(before):
+                now.adopt(before)
 
     def report(self, name: str) -> dict[str, Any] | None:
         """How the candidate of a bundle compares; None where there was none."""

@@ -94,6 +94,7 @@ class Versions:
         self._bindings = bindings
         self._budget = budget
         self._replace = replace
+        self._kept: dict[str, Model] = {}  # by name: the versions to fall back on
         self._previous: dict[Group, Companion] = {}
         self._next: dict[Group, Arrival] = {}
         self._conduct: dict[str, tuple[str, Conduct]] = {}  # by name, with the digest
@@ -111,20 +112,24 @@ class Versions:
         for companion in self.companions():
             if companion.main is group:
                 companion.add(asset, self._bindings)
+        self._complete(group)
 
-    def keep(self, name: str, model: Model | None) -> None:
-        """Have this version of a bundle ready to fall back on; None: no version at all."""
-        for group in self._of(name):
-            have = self._previous.get(group)
-            if model is None or model is group.model:
-                self._previous.pop(group, None)
-            elif have is None or have.group.model.sha256 != model.sha256:
-                self._previous[group] = Companion.beside(group, model, self._bindings)
+    def keep(self, model: Model) -> None:
+        """Have this version of a bundle ready to fall back on."""
+        self._kept[model.manifest.name] = model
+        for group in self._of(model.manifest.name):
+            self._previous.pop(group, None)
+            self._complete(group)
+
+    def _complete(self, group: Group) -> None:
+        """A group has its version to fall back on, where there is one."""
+        model = self._kept.get(group.model.manifest.name)
+        if model is not None and model is not group.model and group not in self._previous:
+            self._previous[group] = Companion.beside(group, model, self._bindings)
 
     def previous(self, name: str) -> Model | None:
         """The version to fall back on."""
-        found = (self._previous.get(group) for group in self._of(name))
-        return next((one.group.model for one in found if one is not None), None)
+        return self._kept.get(name)
 
     def arriving(self, name: str) -> Model | None:
         """The version whose windows are filling."""
@@ -140,9 +145,18 @@ class Versions:
         return found
 
     def take_over(self, old: Versions) -> None:
-        """A new config does not make a version new."""
+        """A new config does not make a version new, nor does it take away the one before."""
         self._conduct = old._conduct
         self.rollbacks, self.failing = old.rollbacks, old.failing
+        for group in self._groups:
+            before = old._of(group.model.manifest.name)
+            if not before:
+                continue
+            there = before[0].model
+            is_same = there.sha256 == group.model.sha256
+            kept = old._kept.get(group.model.manifest.name) if is_same else there
+            if kept is not None:
+                self.keep(kept)
 
     def _of(self, name: str) -> list[Group]:
         return [group for group in self._groups if group.model.manifest.name == name]
@@ -165,10 +179,11 @@ class Versions:
             if not companion.shares:
                 self._next[group] = self._arrival(group, companion)
                 continue
-            old = group.model
+            self._kept[new.manifest.name] = group.model
             group.swap(new)
             self._next.pop(group, None)
-            self._previous[group] = Companion.beside(group, old, self._bindings)
+            self._previous.pop(group, None)
+            self._complete(group)
         return lost
 
     def _arrival(self, group: Group, companion: Companion) -> Arrival:
@@ -185,6 +200,7 @@ class Versions:
                 del self._next[group]
                 new = arrival.companion.group
                 self._succeed(group, new)
+                self._kept[new.model.manifest.name] = group.model
                 self._previous[new] = Companion(group, new)  # its windows go on
 
     def _succeed(self, old: Group, new: Group) -> None:
@@ -230,6 +246,7 @@ class Versions:
         text = _said(batch, trouble, self._budget)
         self.rollbacks.append(Rollback(batch.model, good, trouble, text))
         self.failing.pop(batch.model.manifest.name, None)
+        self._kept.pop(batch.model.manifest.name, None)
         for companion in previous.values():
             again.scored = [companion.as_main(scored) for scored in again.scored]
         for group, companion in previous.items():

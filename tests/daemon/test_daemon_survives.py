@@ -150,7 +150,7 @@ async def test_what_is_on_its_way_when_the_service_stops_arrives(tmp_path: Path)
 async def test_models_at_work_do_not_wait_for_those_that_are_loaded(tmp_path: Path) -> None:
     async with running(config(tmp_path)) as daemon:
         held = threading.Event()
-        daemon._loading_thread.submit(held.wait, 20)
+        daemon.loading_thread.submit(held.wait, 20)
         daemon.intake.append(plants.values(plants.fault()))
         await until(lambda: bool(daemon.alarms.active()))
         assert not held.is_set()
@@ -172,9 +172,9 @@ async def test_a_reload_that_fails_half_way_leaves_the_sources_at_work(tmp_path:
     source = {"bus": ReplayConfig(path=tmp_path / "run.csv", asset="any", loop=True)}
     made = config(tmp_path, sources=source)
     async with running(made) as daemon:
-        daemon._build_intake = None  # type: ignore[method-assign,assignment]
+        daemon.build_intake = None  # type: ignore[method-assign,assignment]
         with pytest.raises(TypeError):
-            await daemon._adopt(replace(made, discovery=Discovery(7)))
+            await daemon.reloader._adopt(replace(made, discovery=Discovery(7)))
         assert daemon.sources["bus"].link.state is not LinkState.STOPPED
 
 
@@ -182,6 +182,6 @@ async def test_assets_discovered_after_a_reload_have_the_new_rules(tmp_path: Pat
     made = config(tmp_path)
     louder = replace(WATCHED, models=(ModelUse("base", alarm=AlarmRule(severity=900)),))
     async with running(made) as daemon:
-        await daemon._adopt(replace(made, templates={"pump": louder}))
+        await daemon.reloader._adopt(replace(made, templates={"pump": louder}))
         daemon.plant.discover("new", "pump")
         assert [daemon.policies.rule(f"{a}.base").severity for a in ("any", "new")] == [900, 900]

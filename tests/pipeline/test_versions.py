@@ -168,7 +168,7 @@ def test_a_reload_does_not_make_a_version_new() -> None:
     plant.rows(7, 2.0)
     other = Watched(config(budget_s=0.01))
     other.use(new)
-    other.pipeline.versions.keep(NAME, mean())
+    other.pipeline.versions.keep(mean())
     other.pipeline.take_over(plant.pipeline)
     other.rows(8, 2.0)
     assert other.at_work() == {"1"}
