@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 BLOCKS: Final = 8  # that the memory consists of
-MIN_BLOCKS: Final = 4  # with fewer nothing is said
+MIN_BLOCKS: Final = 7  # with fewer nothing is said: half a day is no picture of a day
 _SURE: Final = 2.0  # standard errors
 _STILL: Final = 0.995  # share of one bin: such an input has no distribution to drift from
 _SLACK: Final = 1e-6  # relative; a reading may have been rounded since
@@ -100,7 +100,7 @@ def drift_of(counts: NDArray[np.uint32], bins: Bins) -> Drift:
     and the highest edge count, and those between as one bin.
 
     surely: PSI without its bias (taken twice, since the healthy values were as few) less two
-    standard errors; -inf with fewer than four blocks that hold anything.
+    standard errors; -inf with fewer than seven blocks that hold anything.
     """
     shares = bins.shares
     if not bins.own:

@@ -169,17 +169,16 @@ class DriftWatch:
     def observations(self, watched: Collection[str], *, replayed: bool) -> list[Observation]:
         """What the alarm table must hear: of assets that drift, and of the alarms `watched`."""
         found, self._found = self._found, []
-        told = [(drift_alarm_id(v.group.assets[v.row].id, v.group.place), v) for v in found]
-        return [
-            Observation(
-                alarm_id,
-                max(0.0, float(verdict.level.max())),
-                verdict.at_us,
-                _detail(verdict, replayed=replayed),
-            )
-            for alarm_id, verdict in told
-            if alarm_id in watched or (verdict.level >= 1.0).any()
-        ]
+        engaged = set(watched)  # once over its limit, the way back counts too
+        told = []
+        for verdict in found:
+            alarm_id = drift_alarm_id(verdict.group.assets[verdict.row].id, verdict.group.place)
+            level = max(0.0, float(verdict.level.max()))
+            if level >= 1.0 or alarm_id in engaged:
+                engaged.add(alarm_id)
+                detail = _detail(verdict, replayed=replayed)
+                told.append(Observation(alarm_id, level, verdict.at_us, detail))
+        return told
 
     def worst(self) -> Iterator[tuple[str, str, float, float]]:
         """Model, input, PSI and KS, each of the asset that is furthest off."""

@@ -18,7 +18,15 @@ from onnx import TensorProto, helper
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import Kind
 from edge_agent.daemon import Replay, load_config
-from edge_agent.inference import InputSpec, Manifest, OutputNames, Task, WindowSpec, write_bundle
+from edge_agent.inference import (
+    Histogram,
+    InputSpec,
+    Manifest,
+    OutputNames,
+    Task,
+    WindowSpec,
+    write_bundle,
+)
 from edge_agent.pipeline import Pipeline
 from edge_agent.records import BAD, GOOD, UNCERTAIN, Columns, columns
 
@@ -58,7 +66,10 @@ def read(path: Path) -> Behavior:
 
 
 def write_level_bundle(folder: Path) -> None:
-    """A real model of one input: its score is the reading, its contribution too."""
+    """A real model of one input: its score is the reading, its contribution too.
+
+    It was made with readings between 0.2 and 0.8.
+    """
     graph = helper.make_graph(
         [
             helper.make_node("ReduceMean", ["x"], ["score"], axes=[1, 2], keepdims=0),
@@ -80,6 +91,7 @@ def write_level_bundle(folder: Path) -> None:
         outputs=OutputNames(score="score", contributions="contributions"),
         window=WindowSpec(1.0, 1, 1),
         threshold=1.0,
+        healthy={"load": Histogram((0.2, 0.4, 0.6, 0.8), (0.005, 0.33, 0.33, 0.33, 0.005))},
     )
     x = np.array([[[0.5]], [[2.0]]], np.float32)
     golden = ({"x": x}, {"score": x[:, 0, 0], "contributions": x[:, 0]})

@@ -33,7 +33,7 @@ class Live:
     def __init__(self, config: Config, restored: Iterable[Alarm] = ()) -> None:
         self.metrics = Metrics()
         self.plant = Plant(config)
-        policies = Policies(config.gateway)
+        policies = Policies(config.gateway, config.drift)
         for asset in self.plant.assets.values():
             policies.add_asset(asset)
         self.alarms = AlarmTable(policies, config.alarms, FakeClock(BEGIN_S * S), restored)

@@ -92,7 +92,9 @@ def test_an_alarm_of_a_waveform_model_is_raised_and_clears(alone: Live) -> None:
     assert alone.told() == [("raise", "anomaly"), ("clear", "anomaly")]
     raised = alone.transitions[0]
     assert raised.at_us == (BEGIN_S + 10) * S
-    assert raised.alarm.detail.contributors == ()
+    (sound,) = raised.alarm.detail.contributors
+    assert (sound.input, sound.weight, sound.unit) == ("sound", 20.0, "g")
+    assert sound.value < sound.weight, "its root mean square; the largest sample is the score"
 
 
 @pytest.mark.parametrize(
