@@ -65,8 +65,9 @@ def reference_of(manifest: Manifest, inputs: Tensors, outputs: Tensors) -> Refer
         return Reference(None, waves)
     x = np.array(inputs[manifest.window.tensor][row], np.float32)
     for channel, spec in enumerate(manifest.scalars):
-        if spec.name in manifest.healthy:
-            x[:, channel] = manifest.healthy[spec.name].median
+        known = manifest.healthy.get(spec.name)
+        if known is not None and not known.center:
+            x[:, channel] = known.median
     return Reference(x, waves)
 
 

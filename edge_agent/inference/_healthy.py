@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
@@ -13,7 +13,7 @@ from edge_agent.config.types import Between
 from edge_agent.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -21,6 +21,7 @@ MAX_BINS: Final = 32
 OUTSIDE: Final = 0.005  # of healthy values lies beyond the lowest edge, and beyond the highest
 _QUARTERS: Final = 4
 _LEAST_SHARE: Final = 1e-3  # in place of an empty bin
+_MAX_VALUES: Final = 2_000_000  # of all machines together; more say nothing new
 _MIN_BINS: Final = 2
 _SLACK: Final = 1e-3  # of the sum of shares that were written with few digits
 _DIGITS: Final = 6
@@ -131,3 +132,26 @@ def histogram_of(values: ArrayLike, bins: int = 10) -> Histogram:
     others = counts.sum(axis=0) - counts
     unrest = psi(counts, others / np.maximum(others.sum(axis=1, keepdims=True), 1)).max()
     return Histogram(tuple(map(float, edges)), shares, unrest=round(float(unrest), _DIGITS))
+
+
+def histogram_of_units(
+    values: Sequence[NDArray[np.floating[Any]]], center: Sequence[float], spread: Sequence[float]
+) -> Histogram:
+    """The histogram of one input of several machines, each in units of its own baseline.
+
+    values: those of each machine, in the order of time. Of one machine alone: as they are read.
+    """
+    if len(values) == 1:
+        return histogram_of(values[0])
+    stride = 1 + sum(map(len, values)) // _MAX_VALUES
+    scaled = [
+        (np.asarray(each[::stride], np.float64) - middle) / width
+        for each, middle, width in zip(values, center, spread, strict=True)
+    ]
+    pooled = histogram_of(np.concatenate(scaled))
+    return replace(pooled, center=tuple(map(_short, center)), spread=tuple(map(_short, spread)))
+
+
+def _short(value: float) -> float:
+    """With as many digits as float32 has: there may be thousands of them."""
+    return float(f"{value:.7g}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import pairwise
@@ -16,6 +16,7 @@ from edge_agent.clock import US_PER_S
 from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
 from edge_agent.inference._bundle import write_bundle
+from edge_agent.inference._healthy import histogram_of_units
 from edge_agent.inference._manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
 from edge_agent.inference._statistics import (
     LAMBDAS,
@@ -122,7 +123,16 @@ def learn(rows: Mapping[str, NDArray[np.float32]], recipe: Recipe, *, now_us: in
         reasons = [f"{asset}: {reason}" for asset, reason in refused.items()]
         raise ModelError(next(iter(reasons), "no rows to learn from"), where=recipe.name)
     stated = _stated(calibrations)
-    return _bundle(recipe, baselines, refused, stated, now_us)
+    bundle = _bundle(recipe, baselines, refused, stated, now_us)
+    healthy = {
+        spec.name: histogram_of_units(
+            [rows[asset][:, channel] for asset in baselines],
+            [float(baseline.center[channel]) for baseline in baselines.values()],
+            [float(baseline.spread[channel]) for baseline in baselines.values()],
+        )
+        for channel, spec in enumerate(recipe.inputs)
+    }
+    return replace(bundle, manifest=replace(bundle.manifest, healthy=healthy))
 
 
 def _bundle(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import find_data_dir
+from tiny_models import NOW_US, healthy, recipe
 
 from edge_agent.inference import (
     BLOCKS,
@@ -20,10 +21,15 @@ from edge_agent.inference import (
     bins_of,
     drift_of,
     histogram_of,
+    learn,
 )
 from edge_agent.inference._drift import MIN_BLOCKS
+from edge_agent.inference._healthy import histogram_of_units
+from edge_agent.inference._manifest import dump_manifest, parse_manifest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_agent.inference import Bins, Drift
 
 LIMIT = 0.25
@@ -32,9 +38,9 @@ PER_DAY = round(86_400 / STEP_S)
 PER_BLOCK = PER_DAY // BLOCKS
 
 
-def bins(*healthy: Any, units: tuple[str, ...] = ("P-1",)) -> Bins:
+def bins(*known: Any, units: tuple[str, ...] = ("P-1",)) -> Bins:
     """The bins of a model with an input for each histogram (or healthy values)."""
-    made = [one if isinstance(one, Histogram) else histogram_of(one) for one in healthy]
+    made = [one if isinstance(one, Histogram) else histogram_of(one) for one in known]
     inputs = tuple(InputSpec(f"s{n}") for n in range(len(made)))
     named = {spec.name: one for spec, one in zip(inputs, made, strict=True)}
     outputs = OutputNames(score="score")
@@ -178,8 +184,8 @@ def test_one_odd_block_is_no_drift() -> None:
 def test_an_input_that_stood_still_has_no_distribution() -> None:
     """Its last digit is no drift; a change of it is for the model to tell."""
     inputs = (InputSpec("still"), InputSpec("moves"))
-    healthy = {"still": histogram_of(np.full(100, 5.0)), "moves": histogram_of(np.arange(100))}
-    manifest = Manifest("m", "1", Task.ANOMALY, inputs, OutputNames(score="score"), healthy=healthy)
+    spread = {"still": histogram_of(np.full(100, 5.0)), "moves": histogram_of(np.arange(100))}
+    manifest = Manifest("m", "1", Task.ANOMALY, inputs, OutputNames(score="score"), healthy=spread)
     of = bins_of(manifest)
     assert of is not None
     assert of.channel.tolist() == [1]
@@ -219,3 +225,33 @@ def test_a_real_machine_that_is_healthy_is_not_suspected() -> None:
     of = bins(*rows[:learned].T)
     found = judged(of, rows[learned:])
     assert (found.surely[0] < LIMIT + of.unrest).all()
+
+
+def test_what_is_learned_on_the_box_knows_how_healthy_is_spread() -> None:
+    """One machine as it reads; of several each in units of its own."""
+    rows = {f"P-{n}": healthy(n, 400) * np.float32(10**n) for n in range(3)}
+    one = learn({"P-1": rows["P-1"]}, recipe(), now_us=NOW_US).manifest
+    assert one.healthy["s0"] == histogram_of(rows["P-1"][:, 0])
+    many = learn(rows, recipe(), now_us=NOW_US).manifest
+    assert len(many.healthy["s2"].center) == len(many.healthy["s2"].spread) == 3
+    assert list(many.problems()) == []
+    of = bins_of(many)
+    assert of is not None
+    for unit, values in enumerate(rows.values()):
+        counts = counted(of, values, unit).sum(axis=(0, 1)) / 400
+        assert np.abs(counts - of.shares).max() < 0.1
+
+
+def test_the_manifest_of_five_hundred_pumps_stays_small(tmp_path: Path) -> None:
+    """Two numbers an input and pump, not a histogram each; read within the limits of a manifest."""
+    units = tuple(f"P-{n:03d}" for n in range(500))
+    numbers = np.random.default_rng(0).uniform(1, 100, 500)
+    values = [number + np.random.default_rng(0).standard_normal(50) for number in numbers]
+    histogram = histogram_of_units(values, numbers.tolist(), [1.0] * 500)
+    inputs = tuple(InputSpec(f"s{n}") for n in range(8))
+    named = {spec.name: histogram for spec in inputs}
+    outputs = OutputNames(score="score")
+    manifest = Manifest("m", "1", Task.ANOMALY, inputs, outputs, units=units, healthy=named)
+    raw = dump_manifest(manifest)
+    assert len(raw) < 200_000
+    assert parse_manifest(raw, tmp_path / "model.yaml").healthy == named
