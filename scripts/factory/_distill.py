@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import torch
 from factory._student import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -81,9 +82,7 @@ def teach(
     optimizer = torch.optim.AdamW(
         student.body.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, training.learning_rate, total_steps=epochs * batches, pct_start=_WARM_UP
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(epochs * batches))
     curve: Curve = {"train": [], "valid": []}
     for _ in context.progress(range(epochs), purpose):
         student.body.train()
@@ -98,6 +97,18 @@ def teach(
         curve["train"].append(float(np.mean(losses)))
         curve["valid"].append(_mean_loss(student, held_out, loss))
     return curve
+
+
+def _rise_and_fall(steps: int) -> Callable[[int], float]:
+    """Share of the learning rate at each step: a short way up, then a cosine down to nothing."""
+    up = max(1, round(_WARM_UP * steps))
+
+    def share(step: int) -> float:
+        if step < up:
+            return (step + 1) / up
+        return 0.5 * (1 + math.cos(math.pi * (step - up) / max(1, steps - up)))
+
+    return share
 
 
 def _batches(lesson: Lesson, size: int, random: torch.Generator) -> Iterator[Lesson]:

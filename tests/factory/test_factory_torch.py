@@ -1,0 +1,197 @@
+"""What needs torch: run by a Python that has it, in processes of its own, else skipped.
+
+EDGE_AGENT_FACTORY_PYTHON names that Python; `EDGE_AGENT_FACTORY=1 scripts/test` makes one. Without
+it the Python that runs the tests is tried.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from edge_agent.cli import main
+from edge_agent.inference import load_manifest, verify_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKS = ROOT / "tests" / "factory" / "torch_checks.py"
+PYTHON = os.environ.get("EDGE_AGENT_FACTORY_PYTHON", sys.executable)
+NEEDED = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))"
+PACKAGES = ("torch", "optimum", "sklearn", "matplotlib", "tqdm")
+
+
+def has_torch() -> bool:
+    command = [PYTHON, "-c", NEEDED, *PACKAGES]
+    return subprocess.run(command, check=False, timeout=60).returncode == 0
+
+
+needs_torch = pytest.mark.skipif(
+    not has_torch(), reason="the extra compress is not installed (EDGE_AGENT_FACTORY=1)"
+)
+
+
+def checks() -> list[str]:
+    """The names of the checks, read without importing torch."""
+    tree = ast.parse(CHECKS.read_text())
+    plain = [each for each in tree.body if isinstance(each, ast.FunctionDef)]
+    return [each.name for each in plain if each.name not in {"main", "two_inputs"}]
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, str]:
+    done = subprocess.run(
+        [PYTHON, str(CHECKS)], capture_output=True, text=True, timeout=300, check=True
+    )
+    result: dict[str, str] = json.loads(done.stdout)
+    return result
+
+
+@needs_torch
+@pytest.mark.parametrize("check", checks())
+def test_with_torch(check: str, found: dict[str, str]) -> None:
+    assert not found[check], found[check]
+
+
+RECIPE = """\
+name: pump-faults
+task: classification
+files: faults/*.csv
+label: state
+inputs:
+- {name: flow, unit: m3/h}
+- {name: suction_pressure, unit: bar}
+- {name: bearing_temperature, unit: degC}
+- {name: vibration, unit: mm/s}
+window: {step_s: 60, length: 16, hop: 4}
+training: {epochs: 12, prune_epochs: 6, batch: 32, learning_rate: 0.005, hidden: [16, 8]}
+card: {About: Made by a test.}
+"""
+CONFIG = """\
+gateway: {id: example}
+models_dir: models
+store: {path: store.db}
+sources: {recordings: {type: replay, path: none.csv}}
+templates:
+  pump:
+    signals:
+      flow: {source: recordings, unit: m3/h, stale_after: 1h}
+      suction_pressure: {source: recordings, unit: bar, stale_after: 1h}
+      bearing_temperature: {source: recordings, unit: degC, stale_after: 1h}
+      vibration: {source: recordings, unit: mm/s, stale_after: 1h}
+    models: [{bundle: pump-faults, name: fault}]
+"""
+
+
+def train_command(folder: Path, work: str, models: str) -> list[str]:
+    recipe = str(folder / "pump.yaml")
+    places = ["--work", str(folder / work), "--output", str(folder / models)]
+    return [PYTHON, str(ROOT / "scripts" / "train"), recipe, *places]
+
+
+def killed_at(command: list[str], stage: str) -> list[str]:
+    """Run until that stage begins, then SIGKILL; the lines told so far."""
+    told: list[str] = []
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            told.append(line.strip())
+            if told[-1] == stage:
+                process.kill()
+                break
+        process.stderr.read()
+    return told
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A bundle of a run that was killed and went on (`models`), and one of a run that was not."""
+    folder = tmp_path_factory.mktemp("factory")
+    example = [sys.executable, str(ROOT / "scripts" / "example-recordings"), str(folder)]
+    subprocess.run([*example, "--pumps", "3", "--lives", "1"], check=True, timeout=60)
+    (folder / "pump.yaml").write_text(RECIPE)
+    (folder / "edge-agent.yaml").write_text(CONFIG)
+    command = train_command(folder, "work", "models")
+    assert killed_at(command, "prune")[-1] == "prune"
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    subprocess.run(
+        train_command(folder, "other-work", "other-models"),
+        capture_output=True,
+        timeout=300,
+        check=True,
+    )
+    return folder, done.stderr.splitlines()
+
+
+@needs_torch
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on(trained: tuple[Path, list[str]]) -> None:
+    """What was done before the kill is kept, the rest is made, and no half stage stays behind."""
+    folder, told = trained
+    for stage in ("data", "teacher", "distill"):
+        assert f"{stage}: kept from an earlier run" in told
+    for stage in ("prune", "export", "quantize", "judge"):
+        assert stage in told
+    work = [each.name for each in (folder / "work" / "pump-faults").iterdir()]
+    assert len([name for name in work if not name.startswith(".new-")]) == 7
+
+
+@needs_torch
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_graphs_and_vectors(trained: tuple[Path, list[str]]) -> None:
+    """Killed or not, in whatever folder; times alone differ, in card and manifest."""
+    folder, _ = trained
+    one, other = (folder / name / "pump-faults" for name in ("models", "other-models"))
+    files = sorted(path.name for path in one.iterdir())
+    assert files == sorted(path.name for path in other.iterdir())
+    assert {"model.onnx", "model.int8.onnx", "golden.npz"} <= set(files)
+    for name in files:
+        if name not in {"card.md", "model.yaml"}:
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@needs_torch
+@pytest.mark.slow
+def test_the_bundle_is_whole(trained: tuple[Path, list[str]]) -> None:
+    """It verifies without torch, and says what it is, what it was made of and how good it is."""
+    folder = trained[0] / "models" / "pump-faults"
+    assert verify_bundle(folder) == []
+    manifest = load_manifest(folder)
+    assert manifest.classes == ("healthy", "bearing_wear", "blocked_valve", "cavitation")
+    assert manifest.variants[0] == "int8"
+    assert set(manifest.healthy) == {spec.name for spec in manifest.inputs}
+    assert int(manifest.pruning["parameters"]) < int(manifest.pruning["parameters_before"])
+    assert float(manifest.benchmarks["fp32_accuracy"]) > 0.8
+    with np.load(folder / "golden.npz") as golden:
+        assert set(golden["anomalous"].tolist()) == {0, 1}
+    card = (folder / "card.md").read_text()
+    assert "Made by a test." in card
+    assert "| accuracy |" in card
+    assert "2 groups" not in card  # 12 recordings: 4 in each split
+
+
+@needs_torch
+@pytest.mark.slow
+def test_the_daemon_takes_the_bundle(
+    trained: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`replay` over a recording that it never saw: it names the fault, and only after its onset."""
+    folder = trained[0]
+    example = [sys.executable, str(ROOT / "scripts" / "example-recordings"), str(folder / "new")]
+    subprocess.run([*example, "--pumps", "1", "--lives", "1", "--seed", "9"], check=True)
+    words = ["replay", "-c", str(folder / "edge-agent.yaml"), "--asset", "P-1", "--json"]
+    recording = str(folder / "new" / "faults" / "cavitation-00.csv")
+    code = main([*words, "--template", "pump", "--input", recording])
+    lines = [orjson.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert code == 0
+    first = next(line for line in lines if line["transition"] == "raise")
+    assert first["time"] >= "2026-01-05T04:00"  # the onset, four hours in
+    assert "cavitation" in json.dumps(first)
