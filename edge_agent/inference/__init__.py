@@ -1,7 +1,14 @@
 """State detection, health assessment, prognostics (ISO 13374): model bundles and what runs them."""
 
+from edge_agent.inference._archive import SUFFIX, copied, pack, unpacked
 from edge_agent.inference._attribution import Asked, Reference, contributions, runs_of
-from edge_agent.inference._bundle import Problem, load_manifest, verify_bundle, write_bundle
+from edge_agent.inference._bundle import (
+    Problem,
+    load_manifest,
+    try_bundle,
+    verify_bundle,
+    write_bundle,
+)
 from edge_agent.inference._drift import BLOCKS, Bins, Drift, bins_of, drift_of
 from edge_agent.inference._foreign import bundle_from_onnx
 from edge_agent.inference._golden import Golden
@@ -9,22 +16,43 @@ from edge_agent.inference._healthy import Histogram, Interval, histogram_of
 from edge_agent.inference._interval import AdaptiveInterval
 from edge_agent.inference._learn import LearnedBundle, Recipe, learn
 from edge_agent.inference._learn_child import learn_in_child
-from edge_agent.inference._manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
+from edge_agent.inference._manifest import (
+    InputSpec,
+    Manifest,
+    OutputNames,
+    Task,
+    WindowSpec,
+    read_manifest,
+)
 from edge_agent.inference._model import Model, Outputs
 from edge_agent.inference._registry import ProviderReport, Registry, choose_providers
 from edge_agent.inference._shelf import SHELF, Ref, Shelf, parse_ref
+from edge_agent.inference._signature import generate_keys, key_id, read_public_key
+from edge_agent.inference._trust import (
+    UNSIGNED,
+    Keyring,
+    checked_signer,
+    keyring,
+    sign_bundle,
+    signer_shown,
+)
+from edge_agent.inference._variants import Figures, Trial
 
 __all__ = [
-    "SHELF",
     "BLOCKS",
+    "SHELF",
+    "SUFFIX",
+    "UNSIGNED",
     "AdaptiveInterval",
     "Asked",
     "Bins",
     "Drift",
+    "Figures",
     "Golden",
     "Histogram",
     "InputSpec",
     "Interval",
+    "Keyring",
     "LearnedBundle",
     "Manifest",
     "Model",
@@ -38,18 +66,31 @@ __all__ = [
     "Registry",
     "Shelf",
     "Task",
+    "Trial",
     "WindowSpec",
     "bins_of",
     "bundle_from_onnx",
+    "checked_signer",
     "choose_providers",
     "contributions",
+    "copied",
     "drift_of",
+    "generate_keys",
     "histogram_of",
+    "key_id",
+    "keyring",
     "learn",
     "learn_in_child",
     "load_manifest",
+    "pack",
     "parse_ref",
+    "read_manifest",
+    "read_public_key",
     "runs_of",
+    "sign_bundle",
+    "signer_shown",
+    "try_bundle",
+    "unpacked",
     "verify_bundle",
     "write_bundle",
 ]

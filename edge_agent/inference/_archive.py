@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import tempfile
 import zipfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import ModelError
-from edge_agent.inference._bundle import read_file
+from edge_agent.inference._bundle import file_problems, read_file
 from edge_agent.inference._files import MANIFEST, max_bytes
 from edge_agent.inference._folder import durable, write_folder
 from edge_agent.inference._manifest import parse_manifest
@@ -22,7 +24,6 @@ from edge_agent.inference._shelf import bundle_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from typing import IO
 
     from edge_agent.inference._manifest import Manifest
@@ -84,6 +85,31 @@ def unpack(file: Path, folder: Path) -> Manifest:
         except ModelError as error:
             raise ModelError(error.message, where=error.where or str(file)) from error
     return manifest
+
+
+@contextmanager
+def unpacked(file: Path) -> Iterator[Path]:
+    """The bundle in an archive as a folder of our own, for the time of a `with`; see `unpack`."""
+    with tempfile.TemporaryDirectory(prefix="edge-agent-") as scratch:
+        folder = Path(scratch) / "bundle"
+        unpack(file, folder)
+        yield folder
+
+
+@contextmanager
+def copied(source: Path) -> Iterator[Path]:
+    """A copy of a bundle that nobody else can change, for the time of a `with`.
+
+    ModelError where its files are not those of its manifest.
+    """
+    raw = read_file(source, MANIFEST)
+    problems = file_problems(source, parse_manifest(raw, source / MANIFEST))
+    if problems:
+        raise ModelError(problems[0].text)
+    with tempfile.TemporaryDirectory(prefix="edge-agent-") as scratch:
+        folder = Path(scratch) / "bundle"
+        write_folder(folder, bundle_files(source, raw))
+        yield folder
 
 
 @contextmanager

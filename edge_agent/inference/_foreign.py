@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from edge_agent.errors import ModelError
 from edge_agent.inference._bundle import write_bundle
-from edge_agent.inference._ort import open_session
+from edge_agent.inference._golden import Golden
+from edge_agent.inference._ort import fixed_batch, open_session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -21,26 +24,65 @@ if TYPE_CHECKING:
 
 _WINDOWS: Final = 4
 _SEED: Final = 0
+_MAX_TEXT: Final = 400
+_NO_VARIANTS: Final[Mapping[str, Path]] = {}
 
 
-def bundle_from_onnx(onnx_path: Path, folder: Path, manifest: Manifest) -> Manifest:
+def bundle_from_onnx(
+    onnx_path: Path,
+    folder: Path,
+    manifest: Manifest,
+    *,
+    golden: Path | None = None,
+    variants: Mapping[str, Path] = _NO_VARIANTS,
+) -> Manifest:
     """Write `folder` from an ONNX file and a manifest that describes it.
 
-    The golden vectors are what the model gives now for random windows within the inputs' valid
-    ranges (standard normal where there is none): they pin the file, not its quality. The file is
-    run in this process, so it must come from somebody trusted; ModelError where it does not run.
+    golden: an NPZ of inputs by tensor (`x` or `in.x`), with `anomalous` (0 or 1 a row) where there
+    are variants. Without it they are random windows within the inputs' valid ranges (standard
+    normal where there is none): they pin the file, not its quality. The outputs are what the model
+    gives now. It is run in this process, so it must come from somebody trusted; ModelError where it
+    does not run, or a file is not what it must be.
     """
-    raw = onnx_path.read_bytes()
+    raw = _read(onnx_path)
+    inputs, anomalous = (None, None) if golden is None else read_inputs(golden)
     try:
         session = open_session(raw)
-        first = session.get_inputs()[0].shape[0]
-        inputs = _inputs(manifest, first if isinstance(first, int) else _WINDOWS)
+        inputs = inputs or _inputs(manifest, fixed_batch(session) or _WINDOWS)
         names = list(manifest.outputs.named().values())
         outputs = dict(zip(names, session.run(names, inputs), strict=True))
     except Exception as error:
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).split())[:_MAX_TEXT]
         raise ModelError(f"it does not run: {text}", where=str(onnx_path)) from error
-    return write_bundle(folder, replace(manifest, sha256={}), raw, (inputs, outputs))
+    return write_bundle(
+        folder,
+        replace(manifest, sha256={}),
+        raw,
+        Golden(inputs, outputs, anomalous),
+        variants={name: _read(path) for name, path in variants.items()},
+    )
+
+
+def read_inputs(file: Path) -> tuple[Tensors, NDArray[np.generic] | None]:
+    """Golden inputs by tensor, and which rows are anomalous; ModelError for anything else."""
+    try:
+        with np.load(file, allow_pickle=False) as found:
+            arrays = {name.removeprefix("in."): found[name] for name in found.files}
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        text = " ".join(str(error).split())[:_MAX_TEXT]
+        raise ModelError(f"no NPZ of golden inputs: {text}", where=str(file)) from error
+    anomalous = arrays.pop("anomalous", None)
+    arrays = {name: array for name, array in arrays.items() if not name.startswith("out.")}
+    if not arrays or len({len(array) if array.ndim else 0 for array in arrays.values()}) != 1:
+        raise ModelError("no arrays of the same number of rows", where=str(file))
+    return arrays, anomalous
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
 def _inputs(manifest: Manifest, windows: int) -> Tensors:

@@ -235,6 +235,14 @@ def parse_manifest(raw: bytes, file: Path) -> Manifest:
         raise ModelError(error.message, hint="see docs/models.md for the keys") from error
 
 
+def read_manifest(file: Path) -> Manifest:
+    """The manifest in a file of our own; ModelError where it is not there or not valid."""
+    try:
+        return parse_manifest(file.read_bytes(), file)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", where=str(file)) from error
+
+
 def dump_manifest(manifest: Manifest) -> bytes:
     """The YAML text of a manifest; what is empty is left out."""
     text: str = yaml.safe_dump(

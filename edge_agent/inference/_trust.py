@@ -8,9 +8,18 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import ConfigError, ModelError
-from edge_agent.inference._bundle import read_file
-from edge_agent.inference._files import SIGNATURE
-from edge_agent.inference._signature import is_by, key_id, parse_signature, read_public_key
+from edge_agent.inference._bundle import file_problems, read_file
+from edge_agent.inference._files import MANIFEST, SIGNATURE
+from edge_agent.inference._folder import write_file
+from edge_agent.inference._manifest import parse_manifest
+from edge_agent.inference._signature import (
+    is_by,
+    key_id,
+    parse_signature,
+    read_private_key,
+    read_public_key,
+    sign,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +73,41 @@ class Keyring:
             return UNSIGNED
         hint = "sign it with a key of trust.keys, or allow it by name in trust.allow_unsigned"
         raise ModelError(why, where=str(folder), hint=hint)
+
+
+def sign_bundle(folder: Path, key: Path) -> str:
+    """Sign the bundle in `folder` with the private key of that file; gives the key's id.
+
+    ModelError where the key cannot be used, or the bundle's files are not those of its manifest.
+    """
+    raw = read_file(folder, MANIFEST)
+    problems = file_problems(folder, parse_manifest(raw, folder / MANIFEST))
+    if problems:
+        raise ModelError(problems[0].text)
+    signature = sign(read_private_key(key), raw)
+    write_file(folder / SIGNATURE, signature.dumped())
+    return signature.key_id
+
+
+def checked_signer(folder: Path, keys: Keyring) -> str:
+    """Who signed the bundle in `folder`, as `Keyring.signer` has it."""
+    raw = read_file(folder, MANIFEST)
+    return keys.signer(folder, parse_manifest(raw, folder / MANIFEST).name, raw)
+
+
+def signer_shown(folder: Path, keys: Keyring) -> str:
+    """Who signed it, in words: a trusted key's id, `unsigned`, `not trusted` or `broken`."""
+    if not (folder / SIGNATURE).exists():
+        return "unsigned"
+    try:
+        signature = parse_signature(read_file(folder, SIGNATURE), "")
+        public = keys.keys.get(signature.key_id)
+        if public is None:
+            return "not trusted"
+        good = is_by(public, signature, read_file(folder, MANIFEST))
+    except ModelError:
+        return "broken"
+    return signature.key_id if good else "broken"
 
 
 def keyring(trust: Trust) -> Keyring:

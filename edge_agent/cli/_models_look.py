@@ -1,0 +1,181 @@
+"""`models list` and `models verify`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.cli._models_verb import (
+    Verb,
+    add_where,
+    bundle_folder,
+    complain,
+    config_of,
+    existing_dir,
+    models_dir_of,
+    table,
+    trust_of,
+)
+from edge_agent.errors import ModelError
+from edge_agent.inference import (
+    SUFFIX,
+    Shelf,
+    keyring,
+    load_manifest,
+    parse_ref,
+    signer_shown,
+    try_bundle,
+    unpacked,
+)
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge_agent.inference import Keyring, Manifest, Trial
+
+_COLUMNS: Final = (
+    "NAME",
+    "VERSION",
+    "STATE",
+    "TASK",
+    "INPUTS",
+    "ASSETS",
+    "THRESHOLD",
+    "WINDOW",
+    "VARIANTS",
+    "SIGNER",
+)
+
+
+def _declare_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "bundle",
+        metavar="NAME[@VERSION]|PATH",
+        help=f"a bundle's name, its folder or {SUFFIX} file",
+    )
+    add_where(parser)
+
+
+def _list(args: argparse.Namespace) -> int:
+    config = config_of(args)
+    models_dir = existing_dir(models_dir_of(args, config))
+    keys = keyring(trust_of(config))
+    rows: list[dict[str, Any]] = []
+    problems: list[str] = []
+    shelf = Shelf(models_dir)
+    for name in shelf.names():
+        for state, folder in _folders(shelf, name, models_dir):
+            try:
+                rows.append(_row(load_manifest(folder), folder, state, keys))
+            except ModelError as error:
+                problems.append(str(error))
+    if args.json:
+        print(json.dumps({"bundles": rows, "unreadable": problems}))
+    elif rows:
+        print(table([_COLUMNS, *([_cell(row[c.lower()]) for c in _COLUMNS] for row in rows)]))
+    else:
+        print(f"no bundles in {models_dir}")
+    complain(problems if not args.json else ())
+    return 1 if problems else 0
+
+
+def _folders(shelf: Shelf, name: str, models_dir: Path) -> list[tuple[str, Path]]:
+    """The version at work and those on the shelf, each with what it is there for."""
+    at_work = models_dir / name
+    found = [("at work", at_work)] if at_work.is_dir() else []
+    states = {shelf.previous(name): "previous", shelf.shadow(name): "shadow"}
+    active = shelf.active(name)
+    for version in reversed(shelf.versions(name)):
+        if version != active:
+            state = states.get(version, "on the shelf")
+            found.append((state, shelf.folder(name, version)))
+    return found
+
+
+def _verify(args: argparse.Namespace) -> int:
+    config = config_of(args)
+    models_dir = models_dir_of(args, config)
+    given = Path(args.bundle)
+    if given.suffix == SUFFIX or given.is_file():
+        with unpacked(given) as folder:
+            return _report(args, folder, keyring(trust_of(config)), str(given))
+    folder = _version_folder(args.bundle, models_dir)
+    return _report(args, folder, keyring(trust_of(config)), str(folder))
+
+
+def _version_folder(text: str, models_dir: Path) -> Path:
+    name, at, _ = text.partition("@")
+    if at and "/" not in name:
+        ref = parse_ref(text)
+        return Shelf(models_dir).folder(ref.name, ref.version or "")
+    return bundle_folder(text, models_dir)
+
+
+def _report(args: argparse.Namespace, folder: Path, keys: Keyring, shown: str) -> int:
+    found, trial = try_bundle(folder)
+    problems = [str(problem).replace(str(folder), shown) for problem in found]
+    signer = "" if problems else signer_shown(folder, keys)
+    if args.json:
+        row = {"bundle": shown, "ok": not problems, "problems": problems, "signer": signer}
+        print(json.dumps(row | {"variants": trial.as_json()}))
+        return 1 if problems else 0
+    complain(problems)
+    if not problems:
+        manifest = load_manifest(folder)
+        print(f"{manifest.name} {manifest.version}: ok (checksums, graph, golden vectors)")
+        print(f"signer: {signer}")
+        print(_variants(trial), end="")
+    return 1 if problems else 0
+
+
+def _variants(trial: Trial) -> str:
+    """The variants as measured on this device, a line each."""
+    lines = []
+    for row in trial.figures:
+        times = ", ".join(f"batch {batch}: {us:.0f} us" for batch, us in row.p50_us)
+        why = "chosen" if row.variant == trial.chosen else row.refused or "slower"
+        off = f", off by {row.difference:.2%}" if row.difference else ""
+        lines.append(f"{row.variant}: {why} ({times or 'not measured'}{off})\n")
+    return "".join(lines)
+
+
+def _row(manifest: Manifest, folder: Path, state: str, keys: Keyring) -> dict[str, Any]:
+    window = manifest.window
+    step = f"{window.step_s:g} s" if window.step_s else "each time stamp"
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "state": state,
+        "task": manifest.task.value,
+        "inputs": [spec.name for spec in manifest.inputs],
+        "assets": list(manifest.units),
+        "threshold": manifest.threshold,
+        "false_alarms_per_day": manifest.false_alarms_per_day,
+        "window": f"{window.length} x {step}",
+        "variants": "+".join(("fp32", *manifest.variants)),
+        "signer": signer_shown(folder, keys),
+    }
+
+
+def _cell(value: object) -> str:
+    """A list by its length: names are for `--json`."""
+    if isinstance(value, list):
+        return str(len(value)) if value else "any"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+VERBS: Final = {
+    "list": Verb(
+        "list all bundles: at work, before that, shadow and on the shelf",
+        "edge-agent models list -c /etc/edge-agent/edge-agent.yaml",
+        add_where,
+        _list,
+    ),
+    "verify": Verb(
+        "verify a bundle and measure its variants; exit code 1 where it is refused",
+        "edge-agent models verify pump-baseline -c /etc/edge-agent/edge-agent.yaml",
+        _declare_verify,
+        _verify,
+    ),
+}
