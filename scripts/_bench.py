@@ -46,13 +46,21 @@ sinks:
 templates:
   machine:
     signals: {{{signals}}}
-    models: [{{bundle: bench, alarm: {{limit: 1000000}}}}]
+    models: [{{bundle: bench, alarm: {{limit: {limit}}}}}]
 """
 TOPICS = {"signal": "plant/{line}/{asset}/{signal}", "asset": "plant/{line}/{asset}"}
 
 
 def fleet_config(
-    folder: Path, port: int, shape: str, assets: int, *, hop: int, length: int, step_s: float
+    folder: Path,
+    port: int,
+    shape: str,
+    assets: int,
+    *,
+    hop: int,
+    length: int,
+    step_s: float,
+    limit: float = 1e6,
 ) -> Path:
     """A config whose assets are discovered, with a learned model for all of them."""
     make_baseline(folder / "models" / "bench", assets, hop=hop, length=length, step_s=step_s)
@@ -60,6 +68,7 @@ def fleet_config(
         folder=folder,
         http=free_port(),
         port=port,
+        limit=f"{limit:f}",
         topic=TOPICS[shape],
         value=", value: value" if shape == "signal" else "",
         signals=", ".join(f"s{i}: {{}}" for i in range(SIGNALS)),
@@ -82,7 +91,7 @@ def make_baseline(folder: Path, assets: int, *, hop: int, length: int, step_s: f
     learn(rows, recipe, now_us=0).write(folder)
 
 
-class _Clocked:
+class Clocked:
     """CPU time of this process by stage."""
 
     def __init__(self) -> None:
@@ -117,7 +126,7 @@ async def _walk(folder: Path, shape: str, values: int) -> tuple[dict[str, float]
     decoder = Decoder(routes, refusals, intake, received)
     cutter = FrameCutter(1 << 20, v5=True, held=set())
     stream = b"".join(_packets(shape, assets, rows))
-    timed, pipeline = _Clocked(), replay.pipeline
+    timed, pipeline = Clocked(), replay.pipeline
     for start in range(0, len(stream), 1 << 16):
         messages = timed("cut MQTT packets", cutter.cut, stream[start : start + (1 << 16)])
         timed("decode to columns", decoder.take, messages, 0)
