@@ -10,7 +10,9 @@ from edge_agent import __version__
 from edge_agent.alarms import to_json
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.types import Name
+from edge_agent.daemon._model_rows import model_rows
 from edge_agent.daemon._tables import SINKS, SOURCES, kind_of
+from edge_agent.errors import NotFoundError
 from edge_agent.records import AlarmState, LinkState
 from edge_agent.store import alarm_from_dict
 
@@ -59,11 +61,23 @@ class Status:
                 _link(n, s.link, SINKS, daemon.config.sinks[Name(n)])
                 for n, s in daemon.outlet.sinks.items()
             ],
-            "models": _models(daemon),
+            "models": self.models(),
             "learning": _learning(daemon.pipeline),
             "outbox": daemon.outlet.stats(),
             "troubles": daemon.troubles(),
         }
+
+    def models(self) -> list[dict[str, Any]]:
+        """Models at work and refused, and the shadows beside them."""
+        return model_rows(self._daemon)
+
+    def model_report(self, name: str) -> dict[str, Any]:
+        """How the shadow of a model compares with it; NotFoundError where there was none."""
+        report = self._daemon.pipeline.shadows.report(name)
+        if report is None:
+            hint = f"edge-agent models shadow {name}@VERSION"
+            raise NotFoundError("no shadow was compared", where=repr(name), hint=hint)
+        return report
 
     def assets(self) -> list[dict[str, Any]]:
         """Every asset with its health, inputs and number of alarms."""
@@ -144,20 +158,6 @@ def _link(name: str, link: Link, table: Mapping[str, Any], struct: object) -> di
         "since_ms": link.since_us // US_PER_MS,
         "ok": link.state is LinkState.UP,
     }
-
-
-def _models(daemon: Daemon) -> list[dict[str, Any]]:
-    rows = [
-        {
-            "name": group.model.manifest.name,
-            "version": group.model.manifest.version,
-            "assets": len(group.assets),
-            "provider": group.model.provider,
-        }
-        for group in daemon.pipeline.groups
-    ]
-    refused = daemon.models.refused.items()
-    return rows + [{"name": n, "version": "", "assets": 0, "refused": why} for n, why in refused]
 
 
 def _learning(pipeline: Pipeline) -> list[dict[str, Any]]:

@@ -101,6 +101,8 @@ class HttpServer:
             ("/health/live", self._get_live),
             ("/health/ready", self._get_ready),
             ("/api/summary", self._get_summary),
+            ("/api/models", self._get_models),
+            ("/api/models/{name}/report", self._get_report),
             ("/api/assets", self._get_assets),
             ("/api/alarms", self._get_alarms),
             ("/api/alarms/history", self._get_history),
@@ -126,6 +128,12 @@ class HttpServer:
 
     async def _get_summary(self, _request: web.Request) -> web.Response:
         return json(self._status.summary())
+
+    async def _get_models(self, _request: web.Request) -> web.Response:
+        return json(self._status.models())
+
+    async def _get_report(self, request: web.Request) -> web.Response:
+        return json(self._status.model_report(request.match_info["name"]))
 
     async def _get_assets(self, request: web.Request) -> web.Response:
         params.only(request, "search", "offset", "limit")

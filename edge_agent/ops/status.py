@@ -33,6 +33,12 @@ class StatusProvider(Protocol):
     def summary(self) -> dict[str, Any]:
         """Gateway, version, sources, sinks, models, learning, outbox, troubles."""
 
+    def models(self) -> list[dict[str, Any]]:
+        """All models, at work, refused, and as shadows."""
+
+    def model_report(self, name: str) -> dict[str, Any]:
+        """How a shadow compares with the model at work; NotFoundError where there is none."""
+
     def assets(self) -> list[dict[str, Any]]:
         """All assets with state, health, score, inputs and number of alarms."""
 

@@ -141,7 +141,8 @@ class Shadow:
             "correlation": self._tally.correlation.value(),
             "active": active and _version(active, self._active, self._active_jury),
             "candidate": _version(self.model, self._candidate, self._jury),
-            "assets": self._tally.worst(names),
+            "assets_served": len(names),
+            "worst": self._tally.worst(names),
             "lacking": {k: v for one in self.companions for k, v in one.lacking.items()},
         }
 

@@ -41,6 +41,19 @@ def asset_row(asset_id: str, **changes: Any) -> dict[str, Any]:
     return row | changes
 
 
+def model_row(**changes: Any) -> dict[str, Any]:
+    row = {
+        "name": "pump-vibration",
+        "version": "1.2.0",
+        "mode": "active",
+        "state": "active",
+        "variant": "int8",
+        "assets": 498,
+        "provider": "cpu",
+    }
+    return row | changes
+
+
 def alarm_row(alarm_id: str, **changes: Any) -> dict[str, Any]:
     asset = alarm_id.split(".", maxsplit=1)[0]
     row = {
@@ -82,6 +95,7 @@ class ListStatus:
 
     asset_rows: list[dict[str, Any]] = field(default_factory=list)
     alarm_rows: list[dict[str, Any]] = field(default_factory=list)
+    model_rows: list[dict[str, Any]] = field(default_factory=lambda: [model_row()])
     alive: bool = True
     started: bool = True
     exports: int = 0
@@ -107,13 +121,19 @@ class ListStatus:
             "uptime_s": 187_000.0,
             "sources": self.links[:1],
             "sinks": self.links[1:],
-            "models": [
-                {"name": "pump-vibration", "version": "1.2.0", "assets": 498, "provider": "cpu"}
-            ],
+            "models": self.models(),
             "learning": [{"asset": "P-500", "progress": 0.42}],
             "outbox": [{"sink": "bus", "rows": 12, "bytes": 20_480, "oldest_s": 95.0}],
             "troubles": self.troubles,
         }
+
+    def models(self) -> list[dict[str, Any]]:
+        return self.model_rows
+
+    def model_report(self, name: str) -> dict[str, Any]:
+        if name not in {row["name"] for row in self.model_rows}:
+            raise NotFoundError("no shadow was compared", where=repr(name))
+        return {"model": name, "agreement": 0.998}
 
     def assets(self) -> list[dict[str, Any]]:
         return self.asset_rows

@@ -245,3 +245,14 @@ async def test_questions_are_answered_side_by_side() -> None:
         paths = ["/metrics", "/api/assets", "/api/alarms", "/health/live", "/"] * 20
         answers = await asyncio.gather(*(ask(server, path) for path in paths))
     assert {status for status, _, _ in answers} == {200}
+
+
+async def test_models_and_the_report_of_a_shadow() -> None:
+    status = ListStatus()
+    async with serving(status) as server:
+        code, rows, _ = await ask(server, "/api/models")
+        assert (code, rows) == (200, status.model_rows)
+        code, report, _ = await ask(server, "/api/models/pump-vibration/report")
+        assert (code, report["agreement"]) == (200, 0.998)
+        code, refusal, _ = await ask(server, "/api/models/none/report")
+        assert (code, refusal["error"]) == (404, "'none': no shadow was compared")

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from chromium import browsing
-from ops_support import ListStatus, alarm_row, asset_row, link_row, plant_of, serving
+from ops_support import (
+    ListStatus,
+    alarm_row,
+    asset_row,
+    link_row,
+    model_row,
+    plant_of,
+    serving,
+)
 
 from edge_agent.config.types import Secret
 
@@ -47,6 +55,37 @@ async def test_assets_alarms_and_connections_are_shown(tmp_path: Path) -> None:
         for part in ("plc1", "down, 2 h", "12 waiting", "pump-vibration", "42 %", "3 messages"):
             assert part in side
         assert await page.text("#gateway") == "gw-07"
+        assert page.console == []
+
+
+async def test_models_are_shown_with_what_is_wrong_and_their_shadows(tmp_path: Path) -> None:
+    """A version that gave way, one whose windows are filling, and how far a shadow agrees."""
+    status = ListStatus()
+    gone = {"refused": "3 of 9 scores are not a number", "refused_version": "1.3.0"}
+    status.model_rows = [
+        model_row(**gone, rolled_back=True),
+        model_row(mode="shadow", version="1.4.0", state="running", compared=8640, agreement=0.998),
+        model_row(name="fan-baseline", state="warming", next="8", variant="fp32"),
+        model_row(name="none", version="", state="refused", assets=0, refused="checksum"),
+    ]
+    async with (
+        serving(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until("document.querySelectorAll('#models .line').length === 4")
+        models = await page.text("#models")
+        for part in (
+            "498 assets",
+            "int8 · cpu · refused 1.3.0: 3 of 9 scores are not a number",
+            "running",
+            "shadow · agrees in 99.8 % · 8640 windows compared",
+            "filling its windows",
+            "then 8",
+            "refused: checksum",
+        ):
+            assert part in models
+        abnormal = "[...document.querySelectorAll('#models .abnormal')].length"
+        assert await page.js(abnormal) == 2
         assert page.console == []
 
 

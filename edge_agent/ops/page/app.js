@@ -123,7 +123,7 @@ function showSide(summary) {
   const sinks = summary.sinks.map((sink) => ({ ...sink, outbox: waiting.get(sink.name) }));
   lists.sources.update(summary.sources, (row) => row.name);
   lists.sinks.update(sinks, (row) => row.name);
-  lists.models.update(summary.models, (row) => `${row.name} ${row.version}`);
+  lists.models.update(summary.models, (row) => `${row.mode} ${row.name}`);
   lists.learning.update(summary.learning, (row) => row.asset);
   const named = [...summary.sources, ...summary.sinks].map((link) => `${link.name}: `);
   const troubles = (summary.troubles ?? [])

@@ -47,10 +47,23 @@ export const sinkLine = line((row) => {
 export const modelLine = line((row) => ({
   name: row.name,
   kind: row.version,
-  state: row.refused ? t("refused") : t("watched", { n: row.assets }),
-  detail: row.refused ?? row.provider,
-  abnormal: Boolean(row.refused),
+  state: row.state === "active" ? t("watched", { n: row.assets }) : t(row.state),
+  detail: row.mode === "shadow" ? shadowDetail(row) : modelDetail(row),
+  abnormal: Boolean(row.refused) || ["failing", "dropped"].includes(row.state),
 }));
+
+function modelDetail(row) {
+  const refused = row.refused
+    ? `${t("refused")} ${row.refused_version ?? ""}: ${row.refused}`.replace(" :", ":") : "";
+  const next = row.next ? t("next", { version: row.next }) : "";
+  return [row.variant, row.provider, row.reason, next, refused].filter(Boolean).join(" · ");
+}
+
+function shadowDetail(row) {
+  const alike = row.agreement === null ? "" : t("agreement", { n: (row.agreement * 100).toFixed(1) });
+  const seen = t("compared", { n: row.compared });
+  return [t("shadow"), alike, seen, row.reason].filter(Boolean).join(" · ");
+}
 
 export function learningLine() {
   const name = el("strong");

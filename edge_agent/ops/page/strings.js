@@ -21,6 +21,9 @@ export const WORDS = {
     alarm: "alarm", normal: "normal", learning_state: "learning", no_model: "no model",
     up: "up", down: "down", degraded: "degraded", connecting: "connecting", stopped: "stopped",
     critical: "critical", high: "high", medium: "medium", low: "low",
+    shadow: "shadow", running: "running", dropped: "dropped", ended: "ended",
+    failing: "failing", warming: "filling its windows", next: "then {version}",
+    agreement: "agrees in {n} %", compared: "{n} windows compared",
   },
   de: {
     alarms: "Alarme", no_alarms: "Keine Alarme.",
@@ -44,6 +47,9 @@ export const WORDS = {
     alarm: "Alarm", normal: "normal", learning_state: "lernt", no_model: "kein Modell",
     up: "verbunden", down: "getrennt", degraded: "gestört", connecting: "verbindet",
     stopped: "gestoppt", critical: "kritisch", high: "hoch", medium: "mittel", low: "niedrig",
+    shadow: "Schatten", running: "läuft mit", dropped: "fallen gelassen", ended: "beendet",
+    failing: "schlägt fehl", warming: "füllt seine Fenster", next: "danach {version}",
+    agreement: "stimmt zu {n} % überein", compared: "{n} Fenster verglichen",
   },
   zh: {
     alarms: "报警", no_alarms: "无报警。", parked: "已搁置、已抑制、停用",
@@ -65,6 +71,9 @@ export const WORDS = {
     alarm: "报警", normal: "正常", learning_state: "学习中", no_model: "无模型",
     up: "正常", down: "断开", degraded: "降级", connecting: "连接中", stopped: "已停止",
     critical: "紧急", high: "高", medium: "中", low: "低",
+    shadow: "影子", running: "运行中", dropped: "已剔除", ended: "已结束", failing: "运行失败",
+    warming: "窗口填充中", next: "随后 {version}", agreement: "一致率 {n} %",
+    compared: "已比较 {n} 个窗口",
   },
   ja: {
     alarms: "アラーム", no_alarms: "アラームはありません。", parked: "保留・抑制・休止中",
@@ -86,6 +95,9 @@ export const WORDS = {
     alarm: "アラーム", normal: "正常", learning_state: "学習中", no_model: "モデルなし",
     up: "接続", down: "切断", degraded: "低下", connecting: "接続中", stopped: "停止",
     critical: "緊急", high: "高", medium: "中", low: "低",
+    shadow: "シャドー", running: "並走中", dropped: "除外", ended: "終了", failing: "失敗",
+    warming: "ウィンドウ充填中", next: "次は {version}", agreement: "一致率 {n} %",
+    compared: "{n} ウィンドウを比較",
   },
 };
 
