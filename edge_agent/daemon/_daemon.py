@@ -19,6 +19,7 @@ from edge_agent.alarms import AlarmTable
 from edge_agent.clock import SystemClock
 from edge_agent.config import Plant
 from edge_agent.daemon._defects import Defects
+from edge_agent.daemon._lives import LivesKeeper
 from edge_agent.daemon._models import Models
 from edge_agent.daemon._outlet import Outlet
 from edge_agent.daemon._reloader import Reloader
@@ -75,6 +76,7 @@ class Daemon:
         self.sources: dict[str, Source] = {}
         self.reloader = Reloader(self, path)
         self.upkeep = Upkeep(self)
+        self.lives = LivesKeeper(self)
         self.outlet = Outlet(config, self.metrics, self.clock, self.command)
         self.http = HttpServer(config.http, Status(self), self.metrics)
 
@@ -109,6 +111,7 @@ class Daemon:
         memory = await self.outlet.recall()
         models = await self.load_models(self.config)
         await self.build_intake(self.config, models, restored, memory)
+        await self.lives.recall()
         await self.http.start()
         for source in self.sources.values():
             await source.start()
@@ -251,6 +254,7 @@ class Daemon:
         await self.outlet.send(self.alarms.tick(now_us), now_us)
         await self.outlet.refresh()
         await self.outlet.remember(self.plant)
+        await self.lives.keep()
         for seen in (
             *self.outlet.health.observations(now_us),
             self.upkeep.observation(now_us),
@@ -314,6 +318,7 @@ class Daemon:
         if self.started:
             await _within(deadline_s, self.turn())
             await self.defects.survive("stop", self.outlet.remember(self.plant))
+            await self.defects.survive("stop", self.lives.keep(at_once=True))
         await self.defects.survive("stop", self.http.stop())
         await self.outlet.stop(deadline_s)
         if self.started:

@@ -136,6 +136,7 @@ class Status:
                 if not np.isnan(group.score[row]):
                     metrics.score.labels(asset.id, name).set(float(group.score[row]))
                     metrics.health.labels(asset.id, name).set(float(group.health[row]))
+        daemon.pipeline.insight.export(metrics)
         metrics.alarms.clear()
         for (state, priority), n in daemon.alarms.counts().items():
             metrics.alarms.labels(state, priority).set(n)

@@ -67,6 +67,22 @@ class Metrics:
         )
         self.score = gauge("score", "Latest score.", "asset", "model")
         self.health = gauge("health", "Latest health index, 0..1.", "asset", "model")
+        self.remaining_life = gauge(
+            "remaining_life_seconds", "Remaining life as told.", "asset", "model", "quantile"
+        )
+        self.rul_coverage = gauge(
+            "rul_coverage", "Share of what was told that held the truth.", "model"
+        )
+        self.rul_lives = gauge("rul_lives", "Lives that have ended and were told of.", "model")
+        self.rul_interval_scale = gauge(
+            "rul_interval_scale", "Factor of the model's own half-width.", "model", "side"
+        )
+        self.drift_psi = gauge(
+            "drift_psi", "PSI of the asset that is furthest off.", "model", "input"
+        )
+        self.drift_ks = gauge(
+            "drift_ks", "KS distance of the asset that is furthest off.", "model", "input"
+        )
         self.alarms = gauge("alarms", "Alarms by state and priority.", "state", "priority")
         self.transitions = counter("alarm_transitions", "Alarm transitions.", "kind")
         self.alarms_flooded = counter("alarms_flooded", "Raises held by the flood limit.", "asset")

@@ -4,6 +4,7 @@ from edge_agent.pipeline._assess import Scored
 from edge_agent.pipeline._columns import by_time
 from edge_agent.pipeline._group import Group
 from edge_agent.pipeline._learning import Learning
+from edge_agent.pipeline._lives import Lives, Outcome
 from edge_agent.pipeline._pipeline import Pipeline, Step
 from edge_agent.pipeline._policies import BASELINE, Policies, place_of, service_alarm_id
 
@@ -11,6 +12,8 @@ __all__ = [
     "BASELINE",
     "Group",
     "Learning",
+    "Lives",
+    "Outcome",
     "Pipeline",
     "Policies",
     "Scored",

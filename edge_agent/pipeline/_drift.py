@@ -150,13 +150,17 @@ class DriftWatch:
         self._counts: WeakKeyDictionary[Group, Counts | None] = WeakKeyDictionary()
         self._of: WeakKeyDictionary[Group, Model] = WeakKeyDictionary()
         self._found: list[Verdict] = []
+        self._worst: dict[tuple[str, str], tuple[float, float]] = {}  # never changed in place
 
     def count(self, scored: Scored) -> None:
         """Take note of windows that were scored."""
         counts = self._counts_of(scored.group)
         if counts is not None:
             counts.fit(len(scored.group.assets))
-            self._found += counts.add(scored)
+            found = list(counts.add(scored))
+            if found:
+                self._found += found
+                self._worst = self._furthest()
 
     def _counts_of(self, group: Group) -> Counts | None:
         """Those of a group; another version of its model begins anew."""
@@ -180,17 +184,23 @@ class DriftWatch:
                 told.append(Observation(alarm_id, level, verdict.at_us, detail))
         return told
 
-    def worst(self) -> Iterator[tuple[str, str, float, float]]:
-        """Model, input, PSI and KS, each of the asset that is furthest off."""
-        for counts in self._counts.values():
-            if counts is None or not len(counts.psi) or np.isnan(counts.psi).all():
+    def worst(self) -> dict[tuple[str, str], tuple[float, float]]:
+        """By model and input PSI and KS, each of the asset that is furthest off."""
+        return self._worst
+
+    def _furthest(self) -> dict[tuple[str, str], tuple[float, float]]:
+        found: dict[tuple[str, str], tuple[float, float]] = {}
+        for counts in filter(None, self._counts.values()):
+            judged = ~np.isnan(counts.psi[:, 0])
+            if not judged.any():
                 continue
             manifest = counts.model.manifest
-            rows = zip(
-                counts.bins.channel, np.nanmax(counts.psi, 0), np.nanmax(counts.ks, 0), strict=True
-            )
-            for channel, psi, ks in rows:
-                yield manifest.name, manifest.scalars[channel].name, float(psi), float(ks)
+            psi, ks = counts.psi[judged].max(axis=0), counts.ks[judged].max(axis=0)
+            for number, channel in enumerate(counts.bins.channel.tolist()):
+                key = (str(manifest.name), manifest.scalars[channel].name)
+                before = found.get(key, (0.0, 0.0))
+                found[key] = (max(before[0], float(psi[number])), max(before[1], float(ks[number])))
+        return found
 
 
 def _detail(verdict: Verdict, *, replayed: bool) -> Detail:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from edge_agent.pipeline._drift import DriftWatch
 from edge_agent.pipeline._explain import TURN_S, Explainer
+from edge_agent.pipeline._lives import Lives
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from edge_agent.config import Config
+    from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline._infer import Batch
     from edge_agent.records import Observation
 
@@ -26,15 +28,28 @@ class Insight:
         self._live = live
         self._turn_s = TURN_S if live else math.inf  # a recording can wait
         self._explainer = Explainer()
-        self.drift = DriftWatch(config.drift)
+        self.lives = Lives()
+        self._drift = DriftWatch(config.drift)
 
     def look(self, ran: Sequence[Batch]) -> None:
         """Add to what was scored, and take note of it; blocking."""
         for batch in ran:
+            self.lives.tell(batch)
             self._explainer.explain(batch, self._turn_s)
             for scored in batch.scored:
-                self.drift.count(scored)
+                self._drift.count(scored)
 
     def observations(self, watched: Collection[str]) -> list[Observation]:
         """What the alarm table must hear beside the scores; watched: alarms not at rest."""
-        return self.drift.observations(watched, replayed=not self._live)
+        return self._drift.observations(watched, replayed=not self._live)
+
+    def export(self, metrics: Metrics) -> None:
+        """Bring the gauges up to date."""
+        self.lives.export(metrics)
+        for (model, spec), (psi, ks) in self._drift.worst().items():
+            metrics.drift_psi.labels(model, spec).set(psi)
+            metrics.drift_ks.labels(model, spec).set(ks)
+
+    def take_over(self, old: Insight) -> None:
+        """Go on where another pipeline was; what drifts is counted anew."""
+        self.lives = old.lives

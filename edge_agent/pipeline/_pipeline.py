@@ -192,6 +192,7 @@ class Pipeline:
                 learning.take_over(old.learning[template])
         self.versions.take_over(old.versions)
         self.shadows.take_over(old.shadows)
+        self.insight.take_over(old.insight)
 
     def restored(self, now_us: int) -> None:
         """Alarms that came out of the store not at rest are told of what happens next."""
