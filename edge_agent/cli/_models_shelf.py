@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from edge_agent.cli._models_wait import Wish
     from edge_agent.config import Config
-    from edge_agent.inference import Trial
+    from edge_agent.inference import Keyring, Trial
 
 
 def _declare_install(parser: argparse.ArgumentParser) -> None:
@@ -76,8 +76,8 @@ def _install(args: argparse.Namespace) -> int:
     keys = keyring(trust_of(config))
     shelf = Shelf(models_dir_of(args, config))
     with _suspect(args.source) as folder:
-        signer = checked_signer(folder, keys.by_name_only(tuple(args.allow_unsigned)))
-        trial = _tried(folder, str(args.source))
+        signer = _trusted(folder, keys.by_name_only(tuple(args.allow_unsigned)))
+        trial = _tried(folder)
         manifest = shelf.install(folder)
     name, version = manifest.name, manifest.version
     row = {"name": name, "version": version, "signer": signer, "variant": trial.chosen}
@@ -99,7 +99,7 @@ def _activate(args: argparse.Namespace) -> int:
     folder = shelf.folder(name, version)
     keys = keyring(trust_of(config))
     signer = checked_signer(folder, keys) if keys.keys else UNSIGNED
-    trial = _tried(folder, f"{name}@{version}")
+    trial = _tried(folder)
     row = {"name": name, "version": version, "signer": signer, "variant": trial.chosen}
     wished = wish(name, version, "active")
     shelf.activate(name, version)
@@ -131,14 +131,30 @@ def _shadow(args: argparse.Namespace) -> int:
 def _suspect(source: Path) -> Iterator[Path]:
     """A private copy of what was given: what is verified is what is put on the shelf."""
     with copied(source) if source.is_dir() else unpacked(source) as folder:
-        yield folder
+        try:
+            yield folder
+        except ModelError as error:
+            # Nobody knows the copy's name.
+            message, where = (
+                t.replace(str(folder), str(source)) for t in (error.message, error.where)
+            )
+            raise ModelError(message, where=where, hint=error.hint) from error
 
 
-def _tried(folder: Path, shown: str) -> Trial:
+def _trusted(folder: Path, keys: Keyring) -> str:
+    """Who signed it; for what comes from elsewhere, a name must be allowed and no pattern."""
+    try:
+        return checked_signer(folder, keys)
+    except ModelError as error:
+        hint = "sign it with a key of trust.keys, or give --allow-unsigned NAME"
+        raise ModelError(error.message, where=error.where, hint=error.hint and hint) from error
+
+
+def _tried(folder: Path) -> Trial:
     problems, trial = try_bundle(folder)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ModelError(f"{problems[0].text.replace(str(folder), shown)}{more}")
+        raise ModelError(f"{problems[0].text}{more}")
     return trial
 
 

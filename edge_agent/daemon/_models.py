@@ -52,7 +52,7 @@ class Models:
         self._config = config
         self._clock = clock
         self._thread = thread
-        self._registry = Registry(config.models_dir, config.runtime, metrics)
+        self._registry = Registry(config.models_dir, config.runtime, metrics, config.trust)
         self._loaded: dict[str, Model] = {}
         self._assets: list[PlantAsset] = []
         self.refused: dict[str, str] = {}

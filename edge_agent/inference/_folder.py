@@ -30,19 +30,35 @@ def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
     ModelError where that fails, and `folder` is as it was.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder.parent)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as scratch:
             new = Path(scratch) / "bundle"
             new.mkdir(mode=0o755)
+            _give(new, folder.parent)
             for name, raw in files:
-                _write_durably(new / name, raw)
+                _write_durably(new / name, raw, folder.parent)
             _replace(folder, new, Path(scratch))
     except OSError as error:
         raise ModelError(f"cannot be written: {error.strerror}", where=str(folder)) from error
 
 
-def _write_durably(path: Path, raw: bytes) -> None:
+def _make_folder(path: Path) -> None:
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _give(path, path.parent)
+
+
+def _give(path: Path, place: Path) -> None:
+    """What root makes belongs to whoever owns the place: the daemon must be able to go on there."""
+    if os.geteuid() == 0:
+        owner = place.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _write_durably(path: Path, raw: bytes, place: Path) -> None:
     with path.open("xb") as file:
+        _give(path, place)
         file.write(raw)
         file.flush()
         os.fsync(file.fileno())
@@ -94,13 +110,14 @@ def durable(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
     ModelError where the disk fails.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         handle, new = tempfile.mkstemp(prefix=".new-", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as stream:
                 yield stream
                 stream.flush()
                 os.fchmod(handle, mode)
+                _give(Path(new), path.parent)
                 os.fsync(handle)
             Path(new).rename(path)
         finally:
@@ -117,10 +134,11 @@ def locked(folder: Path) -> Iterator[None]:
     ModelError where another one does not let go in time. The kernel lets go for who dies.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         handle = os.open(
             folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
+        _give(folder / _LOCK, folder)
     except OSError as error:
         raise ModelError(f"cannot be written: {error.strerror}", where=str(folder)) from error
     try:
