@@ -61,7 +61,7 @@ class AlarmTable:
     ) -> None:
         self.watched: set[str] = set()
         self.flooded: set[str] = set()
-        self._rules = rules
+        self.rules = rules
         self._limits = limits
         self._clock = clock
         self._on_held = on_held
@@ -108,7 +108,7 @@ class AlarmTable:
         shelved = (t for t in self._tracks.values() if t.alarm.state is AlarmState.SHELVED)
         over = [t for t in shelved if t.alarm.shelved_until_us <= now_us]
         # An asset that announces itself may not have done so yet: its alarms wait for their rules.
-        known = [t for t in over if self._rules(t.alarm.alarm_id) is not None]
+        known = [t for t in over if self.rules(t.alarm.alarm_id) is not None]
         return [self._command(track, Event.UNSHELVE, TIMER, now_us) for track in known]
 
     def ack(self, alarm_id: str, actor: str) -> Transition:
@@ -155,7 +155,7 @@ class AlarmTable:
 
     def retire(self) -> list[Alarm]:
         """Forget the alarms that `rules` no longer knows; returns them. Call it after a reload."""
-        gone = [alarm_id for alarm_id in self._tracks if self._rules(alarm_id) is None]
+        gone = [alarm_id for alarm_id in self._tracks if self.rules(alarm_id) is None]
         retired = [self._tracks.pop(alarm_id).alarm for alarm_id in gone]
         self.watched.difference_update(gone)
         for alarm in retired:
@@ -288,7 +288,7 @@ class AlarmTable:
         return track
 
     def _policy(self, alarm_id: str) -> AlarmPolicy:
-        policy = self._rules(alarm_id)
+        policy = self.rules(alarm_id)
         if policy is None:
             raise NotFoundError(
                 "no such alarm", where=repr(alarm_id[:200]), hint="`alarms list` shows the ids"

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_agent.alarms import AlarmPolicy, AlarmTable, flood_alarm_id, flood_policy
+from edge_agent.alarms import AlarmPolicy, AlarmTable
 from edge_agent.clock import FakeClock
 from edge_agent.pipeline._assess import alarm_id, heard, observation
 from edge_agent.pipeline._tally import Judged
 from edge_agent.records import TransitionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 class Jury:
     """Judges the windows of one version; begins from rest.
 
+    rules: those at work, by alarm id; where there are none, those of the version's own use.
     raises: alarms so far; replayed: the stream is a recording.
     """
 
-    def __init__(self, limits: Alarms, *, replayed: bool) -> None:
+    def __init__(
+        self, rules: Callable[[str], AlarmPolicy | None], limits: Alarms, *, replayed: bool
+    ) -> None:
         self.raises = 0
+        self._rules = rules
         self._uses: dict[str, tuple[PlantAsset, Group]] = {}  # by alarm id
-        self._floods: dict[str, AlarmPolicy] = {}
         self._replayed = replayed
         self._table = AlarmTable(self._policy, limits, FakeClock())
 
@@ -61,15 +64,14 @@ class Jury:
         ids = [alarm_id(asset, group) for asset in group.assets]
         for one, asset in zip(ids, group.assets, strict=True):
             self._uses[one] = asset, group
-            self._floods[flood_alarm_id(asset.id)] = flood_policy(asset.id, asset.path)
         return np.array([one in self._table.watched for one in ids], bool)
 
     def _policy(self, wanted: str) -> AlarmPolicy | None:
-        found = self._uses.get(wanted)
-        if found is None:
-            return self._floods.get(wanted)
-        asset, group = found
-        return AlarmPolicy(asset.id, asset.path, group.use.alarm)
+        policy = self._rules(wanted)
+        if policy is None and wanted in self._uses:
+            asset, group = self._uses[wanted]
+            policy = AlarmPolicy(asset.id, asset.path, group.use.alarm)
+        return policy
 
 
 def _undecided(scored: Scored) -> Judged:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,6 +26,7 @@ from edge_agent.pipeline._columns import by_time, where, with_blocks
 from edge_agent.pipeline._conduct import Budget
 from edge_agent.pipeline._infer import batches, count
 from edge_agent.pipeline._insight import Insight
+from edge_agent.pipeline._jury import Jury
 from edge_agent.pipeline._learning import Learning
 from edge_agent.pipeline._policies import Policies, quality_alarm_id
 from edge_agent.pipeline._router import Binding
@@ -88,9 +90,8 @@ class Pipeline:
         self._bindings: list[Binding] = []
         budget = Budget(config.runtime.latency_budget, config.runtime.max_batch)
         self.versions = Versions(self.groups, self._bindings, budget, self._replace)
-        self.shadows = Shadows(
-            self.groups, self._bindings, config.alarms, budget, metrics, replayed=not live
-        )
+        jury = partial(Jury, alarms.rules, config.alarms, replayed=not live)
+        self.shadows = Shadows(self.groups, self._bindings, jury, budget, metrics)
         self.insight = Insight(config, live=live)
         self._ran: list[Batch] = []
         self._groups_by_source: dict[str, int] = {}

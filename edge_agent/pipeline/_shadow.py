@@ -13,30 +13,29 @@ import numpy as np
 from edge_agent.clock import US_PER_MS
 from edge_agent.pipeline._conduct import Conduct, Trouble
 from edge_agent.pipeline._infer import Batch, run, usable
-from edge_agent.pipeline._jury import Jury
 from edge_agent.pipeline._tally import NOTHING, OUTCOMES, Judged, Last, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from edge_agent.config.schema import Alarms
     from edge_agent.inference import Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline._assess import Scored
     from edge_agent.pipeline._companion import Companion
     from edge_agent.pipeline._conduct import Budget
     from edge_agent.pipeline._group import Group
+    from edge_agent.pipeline._jury import Jury
     from edge_agent.records import Transition
 
 
 class Shadow:
     """One candidate, what stands beside it, and how the two compare.
 
-    trouble: why it may not go on, or nothing.
+    juries: of the version at work and of the candidate. trouble: why it may not go on, or nothing.
     """
 
     def __init__(
-        self, model: Model, limits: Alarms, budget: Budget, metrics: Metrics, *, replayed: bool
+        self, model: Model, juries: tuple[Jury, Jury], budget: Budget, metrics: Metrics
     ) -> None:
         self.model = model
         self.trouble = ""
@@ -45,8 +44,7 @@ class Shadow:
         self._metrics = metrics
         self._skipped = 0
         self._active, self._candidate = Conduct(), Conduct()
-        self._active_jury = Jury(limits, replayed=replayed)
-        self._jury = Jury(limits, replayed=replayed)
+        self._active_jury, self._jury = juries
         self._tally = Tally()
         self._last: dict[Group, Last] = {}
 

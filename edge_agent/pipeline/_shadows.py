@@ -11,14 +11,15 @@ from edge_agent.pipeline._group import Group
 from edge_agent.pipeline._shadow import Shadow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge_agent.config.plant import PlantAsset
-    from edge_agent.config.schema import Alarms, ModelUse
+    from edge_agent.config.schema import ModelUse
     from edge_agent.inference import Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline._conduct import Budget
     from edge_agent.pipeline._infer import Batch
+    from edge_agent.pipeline._jury import Jury
     from edge_agent.pipeline._router import Binding
     from edge_agent.records import Transition
 
@@ -40,24 +41,21 @@ class Shadows:
     is a recording.
     """
 
-    def __init__(  # noqa: PLR0913 (all that a shadow needs)
+    def __init__(
         self,
         groups: list[Group],
         bindings: list[Binding],
-        limits: Alarms,
+        jury: Callable[[], Jury],
         budget: Budget,
         metrics: Metrics,
-        *,
-        replayed: bool,
     ) -> None:
         self.running: dict[str, Shadow] = {}
         self.past: dict[str, dict[str, Any]] = {}
         self._groups = groups
         self._bindings = bindings
-        self._limits = limits
+        self._jury = jury
         self._budget = budget
         self._metrics = metrics
-        self._replayed = replayed
 
     def companions(self) -> Iterator[Companion]:
         """All that must be fed."""
@@ -75,7 +73,7 @@ class Shadows:
             self.running[name] = self._begin(model)
 
     def _begin(self, model: Model) -> Shadow:
-        shadow = Shadow(model, self._limits, self._budget, self._metrics, replayed=self._replayed)
+        shadow = Shadow(model, (self._jury(), self._jury()), self._budget, self._metrics)
         name = model.manifest.name
         mains = [group for group in self._groups if group.model.manifest.name == name]
         shadow.companions = [Companion.beside(main, model, self._bindings) for main in mains]
