@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.cli import _models_look, _models_make, _models_shelf
+from edge_agent.cli import _models_look, _models_make, _models_report, _models_shelf
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -14,7 +14,12 @@ HELP = "Model bundles: look at them, sign and pack them, put versions on the she
 EXAMPLE = "edge-agent models install pump-1.2.eab --activate -c /etc/edge-agent/edge-agent.yaml"
 
 # Each has VERBS: name -> Verb.
-_GROUPS: Final[tuple[ModuleType, ...]] = (_models_look, _models_make, _models_shelf)
+_GROUPS: Final[tuple[ModuleType, ...]] = (
+    _models_look,
+    _models_make,
+    _models_shelf,
+    _models_report,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

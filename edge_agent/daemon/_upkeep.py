@@ -143,23 +143,29 @@ class Upkeep:
         """The version before, and the shadow, as the shelf has them."""
         name, shelf, daemon = str(active.manifest.name), self._shelf, self._daemon
         versions, shadows = daemon.pipeline.versions, daemon.pipeline.shadows
+        there = await asyncio.to_thread(shelf.versions, name)
         previous = await asyncio.to_thread(shelf.previous, name)
         shadow = await asyncio.to_thread(shelf.shadow, name)
         have = versions.previous(name)
-        if previous is not None and (have is None or have.manifest.version != previous):
+        if previous is None and there:  # a bundle without a shelf goes back to what is in memory
+            versions.drop(name)
+        elif previous is None or versions.arriving(name) is not None:
+            pass  # the version at work is the one to fall back on, once the next has taken over
+        elif have is None or have.manifest.version != previous:
             await self._load(name, previous, versions.keep)
         if shadow is None or shadow == active.manifest.version:
             shadows.set(name, None)
-        elif (shadows.report(name) or {}).get("candidate", {}).get("version") != shadow:
+        elif not shadows.has(name, shadow):
             await self._load(name, shadow, lambda model: shadows.set(name, model))
 
     async def _load(self, name: str, version: str, use: Callable[[Model], None]) -> None:
         """Load a version from the shelf beside the one at work."""
         try:
             model = await self._daemon.models.candidate(name, self._shelf.folder(name, version))
-        except ModelError as error:
+        except EdgeAgentError as error:
             extra = {"model": name, "version": version, "reason": str(error)}
             log.warning("version does not stand by", extra=extra)
+            self.refused[name] = Refusal(version, str(error), self._daemon.clock.now_us())
             return
         async with self._daemon.turning:
             use(model)

@@ -68,6 +68,8 @@ class Shadows:
         if model is None:
             if have is not None:
                 self._end(have, State.ENDED, "called off")
+            if name in self.past:  # one that was dropped may try again after this
+                self.past[name] |= {"state": State.ENDED.value}
         elif have is None or have.model.sha256 != model.sha256:
             self.past.pop(name, None)
             self.running[name] = self._begin(model)
@@ -136,6 +138,13 @@ class Shadows:
             now = self.running[name] = self._begin(before.model)
             if now.is_as(before):
                 now.adopt(before)
+
+    def has(self, name: str, version: str) -> bool:
+        """Whether this candidate scores, or was dropped."""
+        report = self.report(name)
+        if report is None or report["candidate"]["version"] != version:
+            return False
+        return report["state"] != State.ENDED.value
 
     def report(self, name: str) -> dict[str, Any] | None:
         """How the candidate of a bundle compares; None where there was none."""

@@ -121,6 +121,12 @@ class Versions:
             self._previous.pop(group, None)
             self._complete(group)
 
+    def drop(self, name: str) -> None:
+        """There is no version of a bundle to fall back on."""
+        self._kept.pop(name, None)
+        for group in self._of(name):
+            self._previous.pop(group, None)
+
     def _complete(self, group: Group) -> None:
         """A group has its version to fall back on, where there is one."""
         model = self._kept.get(group.model.manifest.name)

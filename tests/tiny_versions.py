@@ -1,0 +1,129 @@
+"""Tiny real models in several versions, good and bad, in memory and as bundles."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_agent.inference import (
+    InputSpec,
+    Manifest,
+    Model,
+    OutputNames,
+    Task,
+    WindowSpec,
+    write_bundle,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import onnx
+
+NAME = "watch"
+LENGTH = 4
+INPUTS = ("flow", "pressure")
+
+
+def _node(kind: str, inputs: Sequence[str], output: str, **more: Any) -> onnx.NodeProto:
+    return helper.make_node(kind, list(inputs), [output], **more)
+
+
+_MEAN = _node("ReduceMean", ["x"], "mean", axes=[1, 2], keepdims=0)
+_TOP = _node("ReduceMax", ["x"], "top", axes=[1, 2], keepdims=0)
+
+
+def _model(
+    version: str,
+    nodes: Sequence[onnx.NodeProto],
+    weights: dict[str, Any],
+    *,
+    length: int = LENGTH,
+    threshold: float = 10.0,
+    units: tuple[str, ...] = (),
+    step_s: float = 1.0,
+    folder: Path | None = None,
+) -> Model:
+    """A model from x [N, length, 2] to scores [N]; it is written to `folder` as a bundle, too."""
+    cells = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", length, len(INPUTS)])]
+    if units:
+        cells.append(helper.make_tensor_value_info("unit", TensorProto.INT64, ["N"]))
+    graph = helper.make_graph(
+        list(nodes),
+        "tiny",
+        cells,
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])],
+        [numpy_helper.from_array(np.asarray(v), name) for name, v in weights.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    raw = bytes(made.SerializeToString())
+    manifest = Manifest(
+        name=NAME,
+        version=version,
+        task=Task.ANOMALY,
+        inputs=tuple(InputSpec(name) for name in INPUTS),
+        outputs=OutputNames(score="score"),
+        window=WindowSpec(step_s, length, 1),
+        threshold=threshold,
+        units=units,
+    )
+    digest = sha256(raw + version.encode()).hexdigest()
+    found = Model(manifest, raw, digest, providers=["CPUExecutionProvider"], max_batch=64)
+    if folder is not None:
+        x = np.random.default_rng(0).random((3, length, len(INPUTS))).astype(np.float32)
+        golden = ({"x": x}, {"score": found.run(x).score})
+        write_bundle(folder, manifest, raw, golden)
+    return found
+
+
+def mean(version: str = "1", factor: float = 1.0, **changes: Any) -> Model:
+    """score = factor * mean of the window."""
+    nodes = [_MEAN, _node("Mul", ["mean", "factor"], "score")]
+    return _model(version, nodes, {"factor": np.float32(factor)}, **changes)
+
+
+def nan_over(limit: float, version: str = "2", **changes: Any) -> Model:
+    """score = mean, but no number once a value is over the limit."""
+    nodes = [
+        _MEAN,
+        _TOP,
+        _node("Sub", ["limit", "top"], "room"),
+        _node("Sqrt", ["room"], "root"),
+        _node("Mul", ["root", "zero"], "nothing"),
+        _node("Add", ["mean", "nothing"], "score"),
+    ]
+    weights = {"limit": np.float32(limit), "zero": np.float32(0)}
+    return _model(version, nodes, weights, **changes)
+
+
+def fails_over(limit: int, version: str = "2", **changes: Any) -> Model:
+    """score = mean, but the run fails once a value is over the limit: it looks it up in a table."""
+    nodes = [
+        _MEAN,
+        _TOP,
+        _node("Cast", ["top"], "index", to=TensorProto.INT64),
+        _node("Gather", ["table", "index"], "nothing"),
+        _node("Add", ["mean", "nothing"], "score"),
+    ]
+    return _model(version, nodes, {"table": np.zeros(limit + 1, np.float32)}, **changes)
+
+
+def slow(version: str = "2", size: int = 700, **changes: Any) -> Model:
+    """score = mean, after some milliseconds of multiplying matrices by each other."""
+    nodes = [
+        _MEAN,
+        _TOP,
+        _node("ReduceMax", ["x"], "most", keepdims=0),
+        _node("Mul", ["matrix", "most"], "a"),
+        _node("MatMul", ["a", "a"], "b"),
+        _node("MatMul", ["b", "a"], "c"),
+        _node("ReduceMax", ["c"], "d", keepdims=0),
+        _node("Mul", ["d", "zero"], "nothing"),
+        _node("Add", ["mean", "nothing"], "score"),
+    ]
+    weights = {"matrix": np.full((size, size), 1e-3, np.float32), "zero": np.float32(0)}
+    return _model(version, nodes, weights, **changes)
