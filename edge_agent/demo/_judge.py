@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 IN_TIME_S: Final = 15.0
+_OF_MODELS: Final = ".service.model"  # somebody tries another model meanwhile
 _SETTLING_S: Final = 60.0  # after a repair; a bearing cools slowly
 
 
@@ -62,10 +63,12 @@ class Judge:
     def alarm(self, event: dict[str, Any], now_s: float) -> Injected | None:
         """An alert arrived. Gives the fault that it is the first to answer, else None.
 
-        A repeated delivery, and any but a raise, is nothing.
+        A repeated delivery, any but a raise, and what is told of a model, is nothing.
         """
         data = event["data"]
         if data["transition"] != "raise" or event["id"] in self._seen:
+            return None
+        if data["alarm_id"].endswith(_OF_MODELS):
             return None
         self._seen.add(event["id"])
         recent = list(self._recent(data["asset"], now_s))

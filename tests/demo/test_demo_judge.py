@@ -87,3 +87,12 @@ def test_a_pump_that_was_just_repaired_may_still_alarm_but_not_for_ever() -> Non
     assert judge.verdict(60.0)[0]
     judge.alarm(alert("P-1", "bearing_temperature", seq=3), 91.0)
     assert not judge.verdict(100.0)[0]
+
+
+def test_a_model_that_was_rolled_back_is_no_false_alarm() -> None:
+    """Whoever tries another model on the demo is told so; the plant is well all the same."""
+    judge = Judge()
+    event = alert("demo", "")
+    event["data"]["alarm_id"] = "demo.service.model"
+    assert judge.alarm(event, 5.0) is None
+    assert judge.before == []
