@@ -19,8 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
+LEARNED = "learned-"  # what somebody learned in his checkout
 CACHE = Path.home() / ".cache"
 STOP_TIMEOUT_S = 10
+
+
+def shipped_bundles() -> list[Path]:
+    """The folders in `models/` that belong to the project."""
+    found = (file.parent for file in (ROOT / "models").glob("*/model.yaml"))
+    return sorted(folder for folder in found if not folder.name.startswith(LEARNED))
 
 
 class ListIntake:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 T = TypeVar("T")
+_LEARNED = "learned-"
 _TRAINERS = ("torch", "optimum", "sklearn")
 
 
@@ -40,8 +41,9 @@ class Context:
         return folder if folder.is_dir() else None
 
     def bundles(self) -> list[Path]:
-        """The shipped bundles."""
-        return sorted(file.parent for file in self.models.glob("*/model.yaml"))
+        """The shipped bundles; what somebody learned in his checkout is none."""
+        found = (file.parent for file in self.models.glob("*/model.yaml"))
+        return sorted(folder for folder in found if not folder.name.startswith(_LEARNED))
 
     def no_training(self) -> str:
         """Why nothing can be trained here; empty where it can."""

@@ -6,7 +6,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
-from support import ROOT
+from support import ROOT, shipped_bundles
 
 from edge_agent.demo._shipped import BUNDLE, copy_shipped
 from edge_agent.errors import EdgeAgentError
@@ -48,7 +48,7 @@ def test_a_missing_bundle_is_told_with_its_places(tmp_path: Path) -> None:
 def test_an_installation_brings_every_shipped_bundle() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     installed = project["tool"]["setuptools"]["data-files"]
-    shipped = {folder.parent.name for folder in (ROOT / "models").glob("*/model.yaml")}
     assert installed == {
-        f"share/edge-agent/models/{name}": [f"models/{name}/*"] for name in shipped
+        f"share/edge-agent/models/{name}": [f"models/{name}/*"]
+        for name in (folder.name for folder in shipped_bundles())
     }

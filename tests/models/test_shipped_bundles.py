@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support import ROOT
+from support import ROOT, shipped_bundles
 
 from edge_agent.inference import Manifest, Task, load_manifest, verify_bundle
 from edge_agent.inference._files import GOLDEN, MODEL, variant_file
@@ -17,7 +17,7 @@ from edge_agent.inference._variants import parity
 if TYPE_CHECKING:
     from pathlib import Path
 
-BUNDLES = sorted(file.parent for file in (ROOT / "models").glob("*/model.yaml"))
+BUNDLES = shipped_bundles()
 bundles = pytest.mark.parametrize("folder", BUNDLES, ids=lambda folder: folder.name)
 MOST_OFF = 0.01
 LEAST_ROWS = 8
