@@ -88,7 +88,7 @@ def shown(value: Value, column: Column) -> str:
     if not scaled:
         return "-"
     mean = _number(statistics.fmean(scaled), column.digits)
-    if len(scaled) == 1:
+    if min(scaled) == max(scaled):
         return mean
     low, high = (_number(f(scaled), column.digits) for f in (min, max))
     return f"{mean} ({low} to {high})"

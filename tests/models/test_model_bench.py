@@ -24,13 +24,23 @@ if TYPE_CHECKING:
     [
         ([0.5, 0.75, 1.0], "75.0 (50.0 to 100.0)"),
         ([0.5], "50.0"),
+        ([0.5, 0.5], "50.0"),
         (0.25, "25.0"),
         (None, "-"),
         (float("nan"), "-"),
         ("none", "none"),
         ([], "-"),
     ],
-    ids=["seeds", "one seed", "a figure", "not measured", "no number", "words", "no seeds"],
+    ids=[
+        "seeds",
+        "one seed",
+        "seeds that agree",
+        "a figure",
+        "not measured",
+        "no number",
+        "words",
+        "no seeds",
+    ],
 )
 def test_a_cell_shows_the_mean_and_the_range_of_its_seeds(value: object, text: str) -> None:
     assert shown(value, Column("x", "x %", 1, 100)) == text
