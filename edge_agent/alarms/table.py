@@ -164,6 +164,19 @@ class AlarmTable:
                 self.flooded.discard(alarm.asset)
         return retired
 
+    def withdraw(self, alarm_id: str) -> Alarm | None:
+        """Forget an alarm that rests on what holds no more; returns it as it was.
+
+        None, and nothing changes, where there is none or it is silenced by hand.
+        """
+        track = self._tracks.get(alarm_id)
+        if track is None or track.alarm.state not in (*_ALIVE, *_WAITING):
+            return None
+        del self._tracks[alarm_id]
+        self.watched.discard(alarm_id)
+        self._release(track.alarm)
+        return track.alarm
+
     def get(self, alarm_id: str) -> Alarm | None:
         """Copy one alarm; None where it never left normal."""
         track = self._tracks.get(alarm_id)

@@ -22,6 +22,7 @@ from edge_agent.daemon._defects import Defects
 from edge_agent.daemon._lives import LivesKeeper
 from edge_agent.daemon._models import Models
 from edge_agent.daemon._outlet import Outlet
+from edge_agent.daemon._relearn import Relearning
 from edge_agent.daemon._reloader import Reloader
 from edge_agent.daemon._status import Status
 from edge_agent.daemon._tables import SOURCES, kind_of
@@ -77,6 +78,7 @@ class Daemon:
         self.reloader = Reloader(self, path)
         self.upkeep = Upkeep(self)
         self.lives = LivesKeeper(self)
+        self.relearning = Relearning(self)
         self.outlet = Outlet(config, self.metrics, self.clock, self.command)
         self.http = HttpServer(config.http, Status(self), self.metrics)
 
@@ -109,6 +111,7 @@ class Daemon:
     async def _start(self) -> None:
         restored = await self.outlet.start()
         memory = await self.outlet.recall()
+        await self.relearning.recall()
         models = await self.load_models(self.config)
         await self.build_intake(self.config, models, restored, memory)
         await self.lives.recall()
@@ -120,6 +123,7 @@ class Daemon:
     async def load_models(self, config: Config) -> Models:
         """The models of a config, none of them at work yet."""
         models = Models(config, self.metrics, self.loading_thread, self.clock)
+        models.forgotten = self.relearning.since
         await models.load()
         return models
 
@@ -255,6 +259,7 @@ class Daemon:
         await self.outlet.refresh()
         await self.outlet.remember(self.plant)
         await self.lives.keep()
+        await self.relearning.settle()
         for seen in (
             *self.outlet.health.observations(now_us),
             self.upkeep.observation(now_us),

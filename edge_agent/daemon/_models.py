@@ -6,13 +6,14 @@ import asyncio
 import hashlib
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
+from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Learn, ModelUse
-from edge_agent.config.types import Name
 from edge_agent.errors import EdgeAgentError, ModelError
-from edge_agent.inference import InputSpec, Registry, learn_in_child
+from edge_agent.inference import InputSpec, Registry, Shelf, learn_in_child
 from edge_agent.pipeline import BASELINE, Group, place_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class Models:
         self._assets: list[PlantAsset] = []
         self.refused: dict[str, str] = {}
         self.without: dict[str, str] = {}  # asset -> why it has no model
+        self.forgotten: dict[str, int] = {}  # asset -> what was learned before then is void
+        self.relearned: set[str] = set()  # assets whose baseline was exchanged for another
+        self._baselines: dict[str, str] = {}  # asset -> the learned bundle at work on it
 
     async def load(self) -> None:
         """Load what the config names and what was learned before; `bind` puts it to work."""
@@ -69,8 +73,8 @@ class Models:
         reasons = [self._use(pipeline, asset, use) for use in asset.template.models]
         if self._use_learned(pipeline, asset):
             reasons.append("")
-        elif asset.template.learn is not None and asset.template.learn.auto:
-            reasons.append(pipeline.learn(asset, asset.template.learn) or "learning")
+        elif self._learns(asset):
+            reasons.append(pipeline.learn(asset, asset.template.learn or Learn()) or "learning")
         if all(reasons):
             self.without[asset.id] = "; ".join(reasons) or "no model configured"
         elif any(reasons):
@@ -84,7 +88,8 @@ class Models:
                 continue
             try:
                 taught = await teach(self._config, learning, rows, self._clock.now_us())
-                await self._load(taught.name)
+                if taught.name not in self._loaded:  # else it is exchanged like any other version
+                    await self._load(taught.name)
             except (EdgeAgentError, OSError) as error:  # a disk that is full, or read-only
                 log.error("learning failed", extra={"reason": str(error), "assets": len(rows)})
                 learning.again(list(rows))
@@ -97,10 +102,25 @@ class Models:
             log.info("learned", extra={"model": taught.name, "assets": len(taught.manifest.units)})
 
     def _take_up(self, pipeline: Pipeline, assets: Iterable[PlantAsset]) -> None:
-        """Put what was learned to work on assets that have nothing yet."""
+        """Put what was learned to work on assets that have nothing yet, or something older."""
         for asset in assets:
-            if asset.id in self.without and self._use_learned(pipeline, asset):
-                del self.without[asset.id]
+            if self._use_learned(pipeline, asset):
+                self.without.pop(asset.id, None)
+
+    def forget(self, pipeline: Pipeline, asset: PlantAsset, now_us: int) -> str:
+        """What was learned of an asset is void, and it learns anew; gives what is in the way."""
+        reason = pipeline.learn(asset, asset.template.learn or Learn())
+        if reason:
+            return reason
+        self.forgotten[asset.id] = now_us
+        pipeline.rest(asset, self._baselines.pop(asset.id, ""))
+        if not asset.template.models:
+            self.without[asset.id] = "learning"
+        return ""
+
+    def _learns(self, asset: PlantAsset) -> bool:
+        learn = asset.template.learn
+        return asset.id in self.forgotten or (learn is not None and learn.auto)
 
     async def refresh(
         self, pipeline: Pipeline, turning: asyncio.Lock, passed_over: Collection[str] = ()
@@ -122,6 +142,9 @@ class Models:
                 if new is not old and self._loaded[name] is old:  # else it gave way meanwhile
                     self._loaded[name] = new
                     self._lost(pipeline.exchange(new))
+                    self.relearned |= {
+                        a for a, at_work in self._baselines.items() if at_work == name
+                    }
         found = set(self._loaded) | set(passed_over)
         missing = [name for name in self.wanted() if name not in found]
         for name in missing:
@@ -198,24 +221,49 @@ class Models:
         return pipeline.use_model(asset, place, lambda: Group(place, use, model))
 
     def _use_learned(self, pipeline: Pipeline, asset: PlantAsset) -> bool:
-        """The newest bundle that was learned for this asset."""
-        for name, model in reversed(self._loaded.items()):
-            learn = asset.template.learn or Learn()
-            mine = name.startswith(_learned_prefix(asset.template_name))
-            if not mine or asset.id not in model.manifest.units:
-                continue
+        """Put the newest bundle that was learned for this asset to work, if it is not yet."""
+        learn = asset.template.learn or Learn()
+        for model in self._learned_for(asset):
+            name = model.manifest.name
+            if self._baselines.get(asset.id) == name:
+                self._rest_others(pipeline, asset, name)
+                return True
             use = ModelUse(
-                Name(name),
-                min_coverage=learn.min_coverage,
-                lateness=learn.lateness,
-                alarm=learn.alarm,
+                name, min_coverage=learn.min_coverage, lateness=learn.lateness, alarm=learn.alarm
             )
             missing = pipeline.use_model(asset, name, partial(Group, BASELINE, use, model))
             if not missing:
+                self._succeed(pipeline, asset, name)
                 return True
             extra = {"asset": asset.id, "model": name, "reason": missing}
             log.warning("learned model does not fit", extra=extra)
         return False
+
+    def _succeed(self, pipeline: Pipeline, asset: PlantAsset, name: str) -> None:
+        """Another learned bundle is at work on an asset."""
+        old = self._baselines.get(asset.id)
+        self._baselines[asset.id] = name
+        if self.forgotten.pop(asset.id, None) is not None or old is not None:
+            self.relearned.add(asset.id)
+        self._rest_others(pipeline, asset, name)
+
+    def _rest_others(self, pipeline: Pipeline, asset: PlantAsset, name: str) -> None:
+        """Only one learned bundle judges an asset."""
+        prefix = _learned_prefix(asset.template_name)
+        for other in [other for other in self._loaded if other.startswith(prefix)]:
+            if other != name:
+                pipeline.rest(asset, other)
+
+    def _learned_for(self, asset: PlantAsset) -> list[Model]:
+        """The bundles that were learned for an asset and are not void, the newest first."""
+        prefix, void_us = _learned_prefix(asset.template_name), self.forgotten.get(asset.id)
+        mine = [
+            model
+            for name, model in self._loaded.items()
+            if name.startswith(prefix) and asset.id in model.manifest.units
+        ]
+        valid = [m for m in mine if void_us is None or learned_us(m.manifest.version) > void_us]
+        return sorted(valid, key=lambda model: learned_us(model.manifest.version), reverse=True)
 
     def _learned_names(self) -> list[str]:
         """Learned bundles on disk, the oldest first."""
@@ -234,6 +282,15 @@ def _learned_prefix(template: str) -> str:
     return f"{LEARNED}-{template[:_LONGEST_TEMPLATE]}-"
 
 
+def learned_us(version: str) -> int:
+    """When a version was learned, by its name (to the second); 0 where that does not say."""
+    try:
+        moment = datetime.strptime(f"{version.partition('-')[0]}+0000", "%Y%m%dT%H%M%SZ%z")
+    except ValueError:
+        return 0
+    return round(moment.timestamp()) * US_PER_S
+
+
 @dataclass(frozen=True, slots=True)
 class Taught:
     """What was learned: the bundle, and the assets that were refused, with the reason."""
@@ -246,7 +303,10 @@ class Taught:
 async def teach(
     config: Config, learning: Learning, rows: dict[str, NDArray[np.float32]], now_us: int
 ) -> Taught:
-    """Learn one bundle for the assets of `rows` ([T, C] each) into `models_dir`."""
+    """Learn one bundle for the assets of `rows` ([T, C] each) into `models_dir`.
+
+    One of that name that is there goes on the shelf.
+    """
     name = learned_name(learning.template, rows)
     signals = learning.assets[0].signals
     inputs = [
@@ -258,6 +318,8 @@ async def teach(
         )
         for one in learning.inputs
     ]
+    if (config.models_dir / name).exists():
+        await asyncio.to_thread(Shelf(config.models_dir).keep, name)
     manifest, refused = await learn_in_child(
         rows,
         inputs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,6 +127,17 @@ class Status:
         """Acknowledge, shelve, ...; EdgeAgentError where it does not fit."""
         actor = actor[:_MAX_COMMAND_ACTOR]
         return self._alarm(await self._daemon.command(kind, alarm_id, actor, duration_s))
+
+    async def asset_command(
+        self, kind: str, asset: str, actor: str, at_ms: float | None
+    ) -> dict[str, Any]:
+        """A life that ended, or one that begins with learning again."""
+        daemon, actor = self._daemon, actor[:_MAX_COMMAND_ACTOR]
+        if kind == "learn":
+            return await daemon.relearning.begin(asset, actor)
+        at_us = daemon.clock.now_us() if at_ms is None else round(at_ms * US_PER_MS)
+        found = await daemon.lives.end(asset, at_us, actor, failed=kind == "failed")
+        return {"asset": asset, "at_ms": at_us // US_PER_MS, "models": [asdict(o) for o in found]}
 
     def export(self) -> None:
         """Bring the gauges up to date; called before each scrape."""

@@ -20,6 +20,8 @@ MAX_TEXT: Final = 256
 MAX_ACTOR: Final = 64
 _STATES: Final = frozenset({"all", *AlarmState})
 _KEYS: Final = frozenset({"by", "duration_s"})
+_ASSET_KEYS: Final = frozenset({"by", "at_ms"})
+_LAST_MS: Final = 253_402_300_799_000  # the year 9999
 
 
 def only(request: web.Request, *names: str) -> None:
@@ -60,12 +62,27 @@ def alarm_state(request: web.Request) -> str | None:
 async def command(request: web.Request, kind: str) -> tuple[str, float | None]:
     """Take who commands and, of `shelve` alone, for how many seconds."""
     body = await _object(request)
-    unknown = sorted(set(body) - _KEYS)
-    if unknown:
-        raise Refusal(
-            400, f"no key {unknown[0][:MAX_TEXT]!r}", f"known: {', '.join(sorted(_KEYS))}"
-        )
+    _only_keys(body, _KEYS)
     return _actor(body), _duration(body, needed=kind == "shelve")
+
+
+async def asset_command(request: web.Request, kind: str) -> tuple[str, float | None]:
+    """Take who commands and, unless something is to be learned, when a life ended (ms)."""
+    body = await _object(request)
+    _only_keys(body, _ASSET_KEYS if kind != "learn" else _ASSET_KEYS - {"at_ms"})
+    at_ms = body.get("at_ms")
+    if at_ms is None:
+        return _actor(body), None
+    if isinstance(at_ms, bool) or not isinstance(at_ms, int | float) or not 0 < at_ms < _LAST_MS:
+        raise Refusal(400, "at_ms: milliseconds since the epoch", '{"by": "name", "at_ms": 1e12}')
+    return _actor(body), float(at_ms)
+
+
+def _only_keys(body: Mapping[str, Any], known: frozenset[str]) -> None:
+    unknown = sorted(set(body) - known)
+    if unknown:
+        hint = f"known: {', '.join(sorted(known))}"
+        raise Refusal(400, f"no key {unknown[0][:MAX_TEXT]!r}", hint)
 
 
 async def _object(request: web.Request) -> dict[str, Any]:

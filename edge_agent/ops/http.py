@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from edge_agent.errors import ConnectError
 from edge_agent.ops import _params as params
 from edge_agent.ops._guard import MAX_BODY, Connection, Connections, Guard, add_headers, json
-from edge_agent.ops.status import COMMANDS
+from edge_agent.ops.status import ASSET_COMMANDS, COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -109,6 +109,8 @@ class HttpServer:
         ):
             app.router.add_get(path, handler)
         app.router.add_post(f"/api/alarms/{{alarm_id}}/{{kind:{'|'.join(COMMANDS)}}}", self._post)
+        path = f"/api/assets/{{asset}}/{{kind:{'|'.join(ASSET_COMMANDS)}}}"
+        app.router.add_post(path, self._post_asset)
         return app
 
     async def _get_metrics(self, _request: web.Request) -> web.Response:
@@ -156,6 +158,11 @@ class HttpServer:
         kind, alarm_id = request.match_info["kind"], request.match_info["alarm_id"]
         actor, duration_s = await params.command(request, kind)
         return json(await self._status.command(kind, alarm_id, actor, duration_s))
+
+    async def _post_asset(self, request: web.Request) -> web.Response:
+        kind, asset = request.match_info["kind"], request.match_info["asset"]
+        actor, at_ms = await params.asset_command(request, kind)
+        return json(await self._status.asset_command(kind, asset, actor, at_ms))
 
 
 def _rows(request: web.Request, found: list[dict[str, Any]]) -> web.Response:

@@ -15,6 +15,9 @@ COMMANDS: Final = (
 )
 
 
+ASSET_COMMANDS: Final = ("failed", "overhauled", "learn")
+
+
 class StatusProvider(Protocol):
     """The daemon as plain data; times in milliseconds since the epoch.
 
@@ -57,4 +60,12 @@ class StatusProvider(Protocol):
 
         Raises NotFoundError, UsageError for arguments that do not fit, and any other
         EdgeAgentError where the alarm's state does not allow it.
+        """
+
+    async def asset_command(
+        self, kind: str, asset: str, actor: str, at_ms: float | None
+    ) -> dict[str, Any]:
+        """Carry out one of ASSET_COMMANDS and say what came of it; at_ms: now unless given.
+
+        Raises NotFoundError, UsageError and other EdgeAgentErrors as `command` does.
         """

@@ -6,7 +6,13 @@ from edge_agent.pipeline._group import Group
 from edge_agent.pipeline._learning import Learning
 from edge_agent.pipeline._lives import Lives, Outcome
 from edge_agent.pipeline._pipeline import Pipeline, Step
-from edge_agent.pipeline._policies import BASELINE, Policies, place_of, service_alarm_id
+from edge_agent.pipeline._policies import (
+    BASELINE,
+    Policies,
+    baseline_alarm_ids,
+    place_of,
+    service_alarm_id,
+)
 
 __all__ = [
     "BASELINE",
@@ -18,6 +24,7 @@ __all__ = [
     "Policies",
     "Scored",
     "Step",
+    "baseline_alarm_ids",
     "by_time",
     "place_of",
     "service_alarm_id",

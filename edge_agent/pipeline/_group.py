@@ -63,6 +63,7 @@ class Group:
         self._wave_hold_us: list[int] = []
         self.unit = np.zeros(0, np.int64)
         self.engaged = np.zeros(0, bool)  # assets whose alarm is not at rest
+        self.resting = np.zeros(0, bool)  # assets that it judges no more
         self.score = np.zeros(0, np.float32)
         self.health = np.zeros(0, np.float32)
         self.scored_us = np.zeros(0, np.int64)
@@ -121,8 +122,22 @@ class Group:
         """Go on with another version that wants the same windows of the same assets."""
         units = model.manifest.units
         self.model = model
+        self.resting[:] = False
         for row, asset in enumerate(self.assets):
             self.unit[row] = units.index(asset.id) if units else 0
+
+    def row_of(self, asset: str) -> int | None:
+        """The row of an asset that it judges; None where it does not."""
+        rows = (r for r, one in enumerate(self.assets) if one.id == asset and not self.resting[r])
+        return next(rows, None)
+
+    def rest(self, asset: str) -> None:
+        """Judge an asset no more, until another version takes over."""
+        row = self.row_of(asset)
+        if row is not None:
+            self.resting[row] = True
+            self.engaged[row] = False
+            self.score[row] = self.health[row] = np.nan
 
     def inherit(self, old: Group) -> None:
         """Take the place of another version: what was last said of each asset stays known."""
@@ -190,6 +205,8 @@ class Group:
 
     def _joined(self, windows: WindowSet) -> Due:
         """Scalar windows with the newest waveforms of their assets, if those are not stale."""
+        if self.resting.any():
+            windows = windows.where(~self.resting[windows.asset])
         if not self.waveforms:
             return Due(self, windows)
         waves = [
@@ -209,6 +226,7 @@ class Group:
     def _grow(self, unit: int) -> None:
         self.unit = np.append(self.unit, unit)
         self.engaged = np.append(self.engaged, False)
+        self.resting = np.append(self.resting, False)
         self.score = np.append(self.score, np.float32(np.nan))
         self.health = np.append(self.health, np.float32(np.nan))
         self.scored_us = np.append(self.scored_us, _NEVER)

@@ -94,14 +94,18 @@ class Learning:
         self.busy: set[str] = set()
 
     def add(self, asset: PlantAsset, bindings: Sequence[Binding]) -> str:
-        """Learn for one more asset; gives what is missing, or nothing."""
+        """Learn for an asset, anew for one that has learned; gives what is missing, or nothing."""
         missing = [name for name in self.inputs if name not in asset.signals]
         if missing or not self.inputs:
             return f"cannot learn: no signal {', '.join(missing) or 'that is a number'}"
         signals = [asset.signals[name] for name in self.inputs]
+        row = self.assets.index(asset) if asset in self.assets else len(self.assets)
         for channel, signal in enumerate(signals):
             binding = bindings[signal.index]
-            self._router.add(signal.index, len(self.assets), channel, binding.uncertain)
+            self._router.add(signal.index, row, channel, binding.uncertain)
+        if row < len(self.assets):
+            self.again([asset.id])
+            return ""
         bound = [bindings[signal.index] for signal in signals]
         self._windows.add_asset([b.stale_us for b in bound], [b.group for b in bound])
         self.assets.append(asset)

@@ -141,12 +141,19 @@ class Pipeline:
             self._models[key] = group()
             self.groups.append(self._models[key])
         found = self._models[key]
+        if asset in found.assets:
+            return ""
         missing = found.add(asset, self._bindings)
         if not missing:
             self._engage(found, len(found.assets) - 1)
             self.versions.add(found, asset)
             self.shadows.add(found, asset)
         return missing
+
+    def rest(self, asset: PlantAsset, place: str) -> None:
+        """A model judges an asset no more."""
+        if (asset.template_name, place) in self._models:
+            self._models[asset.template_name, place].rest(asset.id)
 
     def exchange(self, new: Model) -> dict[str, str]:
         """Another version of a model takes over, at once or when its own windows are full.

@@ -22,6 +22,11 @@ def quality_alarm_id(signal: PlantSignal) -> str:
     return f"{signal.asset.id}.{signal.name}.quality"
 
 
+def baseline_alarm_ids(asset: str) -> tuple[str, str]:
+    """The ids of the alarms that rest on what was learned of an asset."""
+    return model_alarm_id(asset, BASELINE), drift_alarm_id(asset, BASELINE)
+
+
 def model_alarm_id(asset: str, place: str) -> str:
     """The id of the alarm of one use of a model."""
     return f"{asset}.{place}"
