@@ -83,12 +83,12 @@ def _list(args: argparse.Namespace) -> int:
 def _folders(shelf: Shelf, name: str, models_dir: Path) -> list[tuple[str, Path]]:
     """The version at work and those on the shelf, each with what it is there for."""
     at_work = models_dir / name
-    found = [("at work", at_work)] if at_work.is_dir() else []
+    found = [("active", at_work)] if at_work.is_dir() else []
     states = {shelf.previous(name): "previous", shelf.shadow(name): "shadow"}
     active = shelf.active(name)
     for version in reversed(shelf.versions(name)):
         if version != active:
-            state = states.get(version, "on the shelf")
+            state = states.get(version, "shelf")
             found.append((state, shelf.folder(name, version)))
     return found
 
@@ -167,7 +167,7 @@ def _cell(value: object) -> str:
 
 VERBS: Final = {
     "list": Verb(
-        "list all bundles: at work, before that, shadow and on the shelf",
+        "list all bundles: active, previous, shadow and others on the shelf",
         "edge-agent models list -c /etc/edge-agent/edge-agent.yaml",
         add_where,
         _list,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _WAIT_S = 60.0
 _POLL_S = 0.5
+_monotonic = time.monotonic
+_sleep = time.sleep
 _ANYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104 (what a server listens on, and nobody can ask)
 
 
@@ -93,7 +95,7 @@ def awaited(
     rows: Callable[[], Sequence[dict[str, Any]]], wished: Wish, wait_s: float, url: str
 ) -> Outcome:
     """Ask again and again until the rows say what became of the wish, or the time is over."""
-    give_up = time.monotonic() + wait_s
+    give_up = _monotonic() + wait_s
     found: Outcome | None = None
     while True:
         try:
@@ -106,9 +108,9 @@ def awaited(
             raise not_ours(url) from None
         if found is not None and found.state not in {"pending", "warming"}:
             return found
-        if time.monotonic() >= give_up:
+        if _monotonic() >= give_up:
             return found or Outcome("pending", failed=True)
-        time.sleep(_POLL_S)
+        _sleep(_POLL_S)
 
 
 def judged(rows: Sequence[dict[str, Any]], wished: Wish) -> Outcome:

@@ -66,7 +66,7 @@ def bundle_from_onnx(
 def read_inputs(file: Path) -> tuple[Tensors, NDArray[np.generic] | None]:
     """Golden inputs by tensor, and which rows are anomalous; ModelError for anything else."""
     try:
-        with np.load(file, allow_pickle=False) as found:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
             arrays = {name.removeprefix("in."): found[name] for name in found.files}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         text = " ".join(str(error).split())[:_MAX_TEXT]

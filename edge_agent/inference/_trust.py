@@ -46,8 +46,8 @@ class Keyring:
 
     def by_name_only(self, names: tuple[str, ...] = ()) -> Keyring:
         """For bundles from elsewhere: a pattern allows nothing, `names` are allowed too."""
-        exact = tuple(name for name in self.allow_unsigned if not _PATTERN.search(name))
-        return Keyring(self.keys, (*exact, *names))
+        allowed = (*self.allow_unsigned, *names)
+        return Keyring(self.keys, tuple(n for n in allowed if not _PATTERN.search(n)))
 
     def signer(self, folder: Path, name: str, manifest: bytes) -> str:
         """The id of the trusted key that signed `manifest`; UNSIGNED where the name is allowed.

@@ -33,10 +33,11 @@ def models(tmp_path: Path) -> Path:
 def test_list_is_a_table(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list", "--models-dir", str(models)]) == 0
     head, first, second = capsys.readouterr().out.splitlines()
-    assert head.split() == "NAME VERSION TASK INPUTS ASSETS THRESHOLD WINDOW".split()  # noqa: SIM905
+    columns = "NAME VERSION STATE TASK INPUTS ASSETS THRESHOLD WINDOW VARIANTS SIGNER"
+    assert head.split() == columns.split()
     assert first.split()[0] == "line-1"
-    assert first.split()[2:] == ["anomaly", "2", "2", "1", "16", "x", "1", "s"]
-    assert second.split()[4] == "1"
+    assert first.split()[2:] == "active anomaly 2 2 1 16 x 1 s fp32 unsigned".split()  # noqa: SIM905
+    assert second.split()[5] == "1"
 
 
 def test_list_as_json(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
