@@ -1,7 +1,8 @@
 """A learned baseline as an ONNX graph. Needs the package `onnx`, so only a learning process has it.
 
 Inputs: x float32 [N, W, C], unit int64 [N] (which asset each window is of). Everything is in the
-graph: scaling, smoothing by both memories, the distance from healthy, and who contributed.
+graph: what counters count, scaling, smoothing by both memories, restlessness, the distance from
+healthy, and who contributed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_agent.inference._statistics import CLIP, memory_weights
+from edge_agent.inference._statistics import (
+    CLIP,
+    STILLNESS,
+    change_weights,
+    memory_weights,
+    rates,
+    restlessness,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,15 +36,38 @@ _GOLDEN_WINDOWS: Final = 16
 _GOLDEN_CELLS: Final = 1 << 18
 _DEVIATIONS: Final = (0.0, 1.0, 3.0, 40.0)  # spreads: at rest, normal, suspect, beyond the clip
 
-# (operator, inputs, output, attributes); x becomes z, its memories e, their T² t.
-_NODES: Final[tuple[tuple[str, str, str, dict[str, Any]], ...]] = (
+# (operator, inputs, output, attributes); where there are counters, x becomes what they count.
+_Nodes = tuple[tuple[str, str, str, dict[str, Any]], ...]
+_COUNTER_NODES: Final[_Nodes] = (
+    ("Slice", "x first end rows", "later", {}),
+    ("Slice", "x zero before_end rows", "earlier", {}),
+    ("Sub", "later earlier", "steps", {}),
+    ("Slice", "steps zero first rows", "first_step", {}),
+    ("Concat", "first_step steps", "rates", {"axis": 1}),
+    ("Gather", "counter unit", "counter_n", {"axis": 0}),
+    ("Where", "counter_n rates x", "read", {}),
+)
+# What is read becomes z, its statistics e, their T² t.
+_NODES: Final[_Nodes] = (
     ("Gather", "center unit", "center_n", {"axis": 0}),
     ("Gather", "scale unit", "scale_n", {"axis": 0}),
+    ("Gather", "restless_scale unit", "restless_scale_n", {"axis": 0}),
+    ("Gather", "middle unit", "middle_n", {"axis": 0}),
     ("Gather", "precision unit", "precision_n", {"axis": 0}),
-    ("Sub", "x center_n", "centered", {}),
+    ("Sub", "read center_n", "centered", {}),
     ("Mul", "centered scale_n", "scaled", {}),
     ("Clip", "scaled clip_low clip_high", "z", {}),
-    ("MatMul", "weights z", "e", {}),
+    ("MatMul", "weights z", "means", {}),
+    ("Slice", "z first end rows", "z_later", {}),
+    ("Slice", "z zero before_end rows", "z_earlier", {}),
+    ("Sub", "z_later z_earlier", "z_steps", {}),
+    ("Abs", "z_steps", "changes", {}),
+    ("MatMul", "change_weights changes", "change", {}),
+    ("Mul", "change restless_scale_n", "change_share", {}),
+    ("Add", "change_share stillness", "change_offset", {}),
+    ("Log", "change_offset", "restless", {}),
+    ("Concat", "means restless", "statistics", {"axis": 1}),
+    ("Sub", "statistics middle_n", "e", {}),
     ("Unsqueeze", "e last_axis", "e_column", {}),
     ("MatMul", "precision_n e_column", "pull_column", {}),
     ("Squeeze", "pull_column last_axis", "pull", {}),
@@ -53,23 +84,19 @@ _NODES: Final[tuple[tuple[str, str, str, dict[str, Any]], ...]] = (
 def build_graph(baselines: Sequence[Baseline], length: int) -> bytes:
     """The model of these assets, in this order, for windows of `length` rows.
 
-    score [N] = T² / limit of the memory that is further off; contributions [N, C], shares of that
-    T² by input, e_i (P e)_i, which sum to the score; health [N] = 1 / (1 + score): 1 is healthy,
-    1/2 the limit.
+    score [N] = T² / limit of the statistic that is further off; contributions [N, C], shares of
+    that T² by input, e_i (P e)_i, which sum to the score; health [N] = 1 / (1 + score): 1 is
+    healthy, 1/2 the limit.
     """
     channels = len(baselines[0].center)
-    values: dict[str, NDArray[np.generic]] = {
-        "center": _stack([b.center for b in baselines])[:, None, :],
-        "scale": _stack([1.0 / b.spread for b in baselines])[:, None, :],
-        "precision": _stack([b.precision for b in baselines]),
-        "weights": memory_weights(length).astype(np.float32),
-        "clip_low": np.array(-CLIP, np.float32),
-        "clip_high": np.array(CLIP, np.float32),
-        "one": np.array(1.0, np.float32),
-        "last_axis": np.array([-1], np.int64),
-    }
+    nodes, values = _NODES, _constants(baselines, length)
+    counter = np.stack([b.counter for b in baselines])[:, None, :]
+    if counter.any():
+        nodes, values = (*_COUNTER_NODES, *nodes), {**values, "counter": counter}
+    else:
+        nodes = (("Identity", "x", "read", {}), *nodes)
     graph = helper.make_graph(
-        [helper.make_node(op, i.split(), [o], **extra) for op, i, o, extra in _NODES],
+        [helper.make_node(op, i.split(), [o], **extra) for op, i, o, extra in nodes],
         "baseline",
         [
             helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", length, channels]),
@@ -86,6 +113,28 @@ def build_graph(baselines: Sequence[Baseline], length: int) -> bytes:
     model = helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[np.generic]]:
+    return {
+        "center": _stack([b.center for b in baselines])[:, None, :],
+        "scale": _stack([1.0 / b.spread for b in baselines])[:, None, :],
+        "restless_scale": _stack([1.0 / b.restless for b in baselines])[:, None, :],
+        "middle": _stack([b.middle for b in baselines]),
+        "precision": _stack([b.precision for b in baselines]),
+        "weights": memory_weights(length).astype(np.float32),
+        "change_weights": change_weights(length).astype(np.float32)[None, :],
+        "stillness": np.array(STILLNESS, np.float32),
+        "clip_low": np.array(-CLIP, np.float32),
+        "clip_high": np.array(CLIP, np.float32),
+        "one": np.array(1.0, np.float32),
+        "last_axis": np.array([-1], np.int64),
+        "rows": np.array([1], np.int64),
+        "zero": np.array([0], np.int64),
+        "first": np.array([1], np.int64),
+        "before_end": np.array([-1], np.int64),
+        "end": np.array([length], np.int64),
+    }
 
 
 def golden_of(baselines: Sequence[Baseline], length: int) -> tuple[Tensors, Tensors]:
@@ -105,11 +154,17 @@ def reference(
     baselines: Sequence[Baseline], x: NDArray[np.float32], unit: NDArray[np.int64]
 ) -> Tensors:
     """What the graph computes, in numpy and double precision."""
-    weights = memory_weights(x.shape[1])
+    length = x.shape[1]
     center = _stack([b.center for b in baselines]).astype(float)[unit][:, None, :]
     scale = _stack([1.0 / b.spread for b in baselines]).astype(float)[unit][:, None, :]
+    usual = np.stack([b.restless for b in baselines])[unit]
+    counter = np.stack([b.counter for b in baselines])[unit][:, None, :]
     precision = np.stack([b.precision for b in baselines])[unit]
-    e = weights @ np.clip((x - center) * scale, -CLIP, CLIP)
+    z = np.clip((rates(x.astype(float), counter) - center) * scale, -CLIP, CLIP)
+    change = change_weights(length) @ np.abs(np.diff(z, axis=1))
+    restless = restlessness(change, usual)[:, None, :]
+    e = np.concatenate([memory_weights(length) @ z, restless], axis=1)
+    e -= np.stack([b.middle for b in baselines])[unit]
     shares = e * np.einsum("nsij,nsj->nsi", precision, e)
     worst = shares.sum(axis=2).argmax(axis=1)
     contributions = shares[np.arange(len(x)), worst]

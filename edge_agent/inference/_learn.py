@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import pairwise
-from math import sqrt
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,14 +14,17 @@ from edge_agent.clock import US_PER_S
 from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
 from edge_agent.inference._bundle import write_bundle
-from edge_agent.inference._healthy import histogram_of_units
+from edge_agent.inference._healthy import Histogram, histogram_of_units
+from edge_agent.inference._limit import alarms_of, peaks_of, poisson_upper, tail_index
 from edge_agent.inference._manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
 from edge_agent.inference._statistics import (
     LAMBDAS,
     Baseline,
     constant_floor,
+    counters,
     distances,
     fit,
+    rates,
     stride_of,
     too_few_windows,
     window_ends,
@@ -41,17 +42,11 @@ if TYPE_CHECKING:
 _DAY_S: Final = 86_400.0
 _FOLDS: Final = 4
 _QUANTILE: Final = 0.999
-# Exponent of the power law by which T² is taken to fall off beyond what was seen, at least. Far
-# heavier than a normal distribution's, because machines drift; tuned on SKAB's valve1 alone.
-_TAIL_INDEX: Final = 0.25
-_MAX_TAIL_INDEX: Final = 1.0
-_TAIL_SHARE: Final = 0.01  # of the peaks, and
-_TAIL_PEAKS: Final = 20  # at least so many, of ten times as many, make a tail that can be measured
+_MIN_MARGIN: Final = 2.0  # between what was seen and the limit: tomorrow is never quite as today
 _MEMORY_ROWS: Final = round(1 / min(LAMBDAS))
 _MIN_LENGTHS: Final = 4
 _MIN_ROWS: Final = 128
 _HOLD: Final = 0.2  # of a window: the share that the daemon lets be missing
-_CONFIDENCE: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +117,30 @@ def learn(rows: Mapping[str, NDArray[np.float32]], recipe: Recipe, *, now_us: in
     if not baselines:
         reasons = [f"{asset}: {reason}" for asset, reason in refused.items()]
         raise ModelError(next(iter(reasons), "no rows to learn from"), where=recipe.name)
-    stated = _stated(calibrations)
-    bundle = _bundle(recipe, baselines, refused, stated, now_us)
-    healthy = {
+    bundle = _bundle(recipe, baselines, refused, _stated(recipe, baselines, calibrations), now_us)
+    healthy = _healthy(recipe, rows, baselines)
+    return replace(bundle, manifest=replace(bundle.manifest, healthy=healthy))
+
+
+def _healthy(
+    recipe: Recipe, rows: Mapping[str, NDArray[np.float32]], baselines: dict[str, Baseline]
+) -> dict[str, Histogram]:
+    """How each input is spread; a counter is never where it was, and has no place here."""
+    counting = _counting(baselines)
+    return {
         spec.name: histogram_of_units(
             [rows[asset][:, channel] for asset in baselines],
             [float(baseline.center[channel]) for baseline in baselines.values()],
             [float(baseline.spread[channel]) for baseline in baselines.values()],
         )
         for channel, spec in enumerate(recipe.inputs)
+        if not counting[channel]
     }
-    return replace(bundle, manifest=replace(bundle.manifest, healthy=healthy))
+
+
+def _counting(baselines: dict[str, Baseline]) -> NDArray[np.bool_]:
+    """Which inputs count, on any of the assets, [C]."""
+    return np.asarray(np.array([each.counter for each in baselines.values()]).any(axis=0))
 
 
 def _bundle(
@@ -198,24 +206,27 @@ def _calibrated(rows: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
 
     Up to the 99.9 % quantile the limit rests on what was seen, beyond it on the tail's power law.
     """
+    counter = counters(rows)
+    rows = rates(rows, counter)
     constant = constant_floor(rows, [spec.valid for spec in recipe.inputs])
     length, stride = recipe.length, stride_of(len(rows))
     held_out = [_judged(rows, part, constant, length) for part in _parts(len(rows))]
     held_out = [scores for scores in held_out if len(scores)]
     if len(held_out) < _FOLDS:
         raise too_few_windows()
-    # The mean of logarithms, so that one restless quarter cannot set the limit alone.
-    seen = np.exp(np.mean([np.log(np.quantile(s, _QUANTILE, axis=0)) for s in held_out], axis=0))
+    # The median, so that one restless quarter, a cold start perhaps, cannot set the limit.
+    seen = np.exp(np.median([np.log(np.quantile(s, _QUANTILE, axis=0)) for s in held_out], axis=0))
     windows = sum(map(len, held_out))
     beyond = max(1 - _QUANTILE, _FOLDS / windows)
     rows_per_alarm = max(recipe.hop, _MEMORY_ROWS)
     alarms_per_day = beyond * _DAY_S / (recipe.interval_s * rows_per_alarm)
-    peaks = [_peaks((s / seen).max(axis=1), max(1, _MEMORY_ROWS // stride)) for s in held_out]
+    peaks = [peaks_of((s / seen).max(axis=1), max(1, _MEMORY_ROWS // stride)) for s in held_out]
     ratio = max(1.0, alarms_per_day / recipe.false_alarms_per_day)
-    limit = seen * ratio ** tail_index(np.concatenate(peaks))
+    limit = seen * max(_MIN_MARGIN, ratio ** tail_index(np.concatenate(peaks)))
     baseline = fit(rows, np.ones(len(rows), bool), constant, length).limited(limit)
+    baseline = replace(baseline, counter=counter)
     over = [(scores >= limit).any(axis=1) for scores in held_out]
-    alarms = sum(_alarms(each, max(1, rows_per_alarm // stride)) for each in over)
+    alarms = sum(alarms_of(each, max(1, rows_per_alarm // stride)) for each in over)
     return baseline, Calibration(windows * stride * recipe.interval_s / _DAY_S, alarms)
 
 
@@ -236,45 +247,11 @@ def _judged(rows: Floats, part: slice, constant: Floats, length: int) -> Floats:
     return sound
 
 
-def _peaks(scores: Floats, apart: int) -> Floats:
-    """The largest score of every `apart` windows: neighbours share their rows."""
-    whole = len(scores) // apart * apart
-    return np.asarray(scores[:whole].reshape(-1, apart).max(axis=1))
-
-
-def tail_index(peaks: Floats) -> float:
-    """Exponent of the power law that the largest peaks follow, between 0.25 and 1.
-
-    Hill: A Simple General Approach to Inference About the Tail of a Distribution, Annals of
-    Statistics 3, 1975. Where there are too few peaks to measure a tail it is 0.25.
-    """
-    count = max(_TAIL_PEAKS, int(_TAIL_SHARE * len(peaks)))
-    if len(peaks) < 10 * count:
-        return _TAIL_INDEX
-    largest = np.sort(peaks)[-count - 1 :]
-    measured = float(np.mean(np.log(largest[1:] / largest[0])))
-    return min(max(measured, _TAIL_INDEX), _MAX_TAIL_INDEX)
-
-
-def _alarms(over: NDArray[np.bool_], apart: int) -> int:
-    """How many alarms these windows raise: those within `apart` windows are one."""
-    at = np.flatnonzero(over)
-    return int(len(at) > 0) + int((np.diff(at) > apart).sum())
-
-
-def poisson_upper(count: int) -> float:
-    """The largest Poisson mean that `count` events still allow at 95 %: 3.0 for none seen.
-
-    Wilson, Hilferty: The Distribution of Chi-Square, PNAS 17, 1931; 1 % off at most.
-    """
-    more = count + 1
-    return float(
-        more * (1 - 1 / (9 * more) + NormalDist().inv_cdf(_CONFIDENCE) / (3 * sqrt(more))) ** 3
-    )
-
-
-def _stated(calibrations: list[Calibration]) -> dict[str, str]:
-    """What the manifest says about the limit, over all assets together."""
+def _stated(
+    recipe: Recipe, baselines: dict[str, Baseline], calibrations: list[Calibration]
+) -> dict[str, str]:
+    """What the manifest says about limit and inputs, over all assets together."""
+    counting = [recipe.inputs[channel].name for channel in np.flatnonzero(_counting(baselines))]
     days = sum(each.days for each in calibrations)
     alarms = sum(each.alarms for each in calibrations)
     return {
@@ -282,4 +259,5 @@ def _stated(calibrations: list[Calibration]) -> dict[str, str]:
         "held_out_asset_days": f"{days:.4g}",
         "held_out_alarms": str(alarms),
         "at_most_per_asset_day": f"{poisson_upper(alarms) / days:.4g}",
+        **({"judged_by_their_rate": ", ".join(counting)} if counting else {}),
     }

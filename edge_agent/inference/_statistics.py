@@ -1,15 +1,17 @@
 """What healthy looks like, and how far from it is too far: the numbers of a learned baseline.
 
-Multivariate exponentially weighted moving averages (Lowry, Woodall, Champ, Rigdon: A Multivariate
-Exponentially Weighted Moving Average Control Chart, Technometrics 34, 1992) with two memories, a
-quick and a slow one. Each is judged by Hotelling's T² with the covariance of the SMOOTHED rows
-themselves, because a machine's rows depend on each other and theory's factor lambda / (2 - lambda)
-would make the limit far too tight.
+Three statistics of a window, each judged by Hotelling's T² with its own covariance over healthy
+windows. Two are multivariate exponentially weighted moving averages (Lowry, Woodall, Champ, Rigdon:
+A Multivariate Exponentially Weighted Moving Average Control Chart, Technometrics 34, 1992) with a
+slow and a quick memory; a machine's rows depend on each other, so that theory's covariance factor
+lambda / (2 - lambda) would make the limit far too tight. The third is how restless each channel is:
+the logarithm of the smoothed absolute difference from row to row. It sees what no mean sees: noise,
+oscillation, a sensor that stands still.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
@@ -24,33 +26,70 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 LAMBDAS: Final = (0.05, 0.2)
+STATISTICS: Final = 3
 CLIP: Final = 30.0  # spreads; beyond it a value tells no more, and must not drown all else
+STILLNESS: Final = 0.5  # of a channel's usual restlessness: what no movement at all counts as
 MAX_WINDOWS: Final = 20_000  # per asset; more cost time and say nothing new
 _WINSOR: Final = 4.0  # spreads; healthy data holds outliers
-_MIN_SHRINKAGE: Final = 0.03  # also for much data: two sensors of one thing differ by noise only
+_STATE_ROWS: Final = 64  # what is held so long is a state of the machine and no outlier
+_MIN_STATES: Final = 20  # so many are needed to tell the two apart
+_STATE_SHARE: Final = 0.02
+_BEYOND_STATE: Final = 1.25
+_MIN_SHRINKAGE: Final = 0.01  # also for much data: two sensors of one thing differ by noise only
 _NORMAL_MAD: Final = 1.4826  # median absolute deviation of a normal distribution to its sigma
 _TAIL: Final = 0.01
 _TAIL_WEIGHT: Final = 0.3
 _COARSE: Final = 32  # distinct values of a channel that is read in steps
 _FLOAT32_NOISE: Final = 1e-6
 _CONSTANT: Final = 0.01
+_LEAST_RESTLESS: Final = 0.1  # spreads from row to row; a last digit may come and go
+_COUNTS: Final = 8  # steps of a counter, at least, and parts of the time in which it must rise
+_RISING: Final = 0.99  # of its steps: a meter may be reset
+_BLOCK: Final = 1024  # windows at a time: they stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Healthy of one asset. C channels, S memories.
+    """Healthy of one asset. C channels, S statistics: slow mean, quick mean, restlessness.
 
-    center, spread: [C]; precision: [S, C, C], inverse covariance of the smoothed, scaled rows. Once
-    the limit is known precision is divided by it, so that 1 is the limit.
+    center, spread: [C]; restless: [C], mean absolute difference from row to row, in spreads;
+    middle: [S, C] and precision: [S, C, C], mean and inverse covariance of the statistics. Once the
+    limit is known precision is divided by it, so that 1 is the limit. counter: [C], channels that
+    only count and are judged by what they count from row to row.
     """
 
     center: Floats
     spread: Floats
+    restless: Floats
+    middle: Floats
     precision: Floats
+    counter: Mask
 
     def limited(self, limit: Floats) -> Baseline:
         """The same with limit [S] as 1."""
-        return Baseline(self.center, self.spread, self.precision / limit[:, None, None])
+        return replace(self, precision=self.precision / limit[:, None, None])
+
+
+def counters(rows: Floats) -> Mask:
+    """Which channels of rows [T, C] only rise, all the time, as energy and hour meters do: [C]."""
+    return np.array([_counts(values[~np.isnan(values)]) for values in rows.T], bool)
+
+
+def _counts(values: Floats) -> bool:
+    steps = np.diff(values)
+    steps = steps[steps != 0]
+    if len(steps) < _COUNTS or (steps > 0).mean() < _RISING:
+        return False
+    parts = values[np.linspace(0, len(values) - 1, _COUNTS + 1).astype(int)]
+    return bool((np.diff(parts) > 0).sum() >= _COUNTS - 1)
+
+
+def rates(rows: Floats, counter: Mask) -> Floats:
+    """Rows [..., T, C] with each counter replaced by its difference to the row before."""
+    if not counter.any():
+        return rows
+    steps = np.diff(rows, axis=-2)
+    return np.where(counter, np.concatenate([steps[..., :1, :], steps], axis=-2), rows)
 
 
 def memory_weights(length: int) -> Floats:
@@ -60,11 +99,28 @@ def memory_weights(length: int) -> Floats:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
+def change_weights(length: int) -> Floats:
+    """The slow memory's weights for the differences between a window's rows: [length - 1]."""
+    weights = memory_weights(length)[0, 1:]
+    return np.asarray(weights / weights.sum())
+
+
 def distances(baseline: Baseline, rows: Floats, length: int, stride: int = 1) -> Floats:
-    """T² of every window in rows [T, C] by memory: [n, S]; NaN where a window holds NaN."""
+    """T² of every window in rows [T, C] by statistic: [n, S]; NaN where a window holds NaN.
+
+    rows: counters already as `rates`.
+    """
     scaled = np.clip((rows - baseline.center) / baseline.spread, -CLIP, CLIP)
-    smoothed = _smooth(scaled, length, stride)
-    return np.asarray(np.einsum("nsi,sij,nsj->ns", smoothed, baseline.precision, smoothed))
+    found = _smooth(scaled, length, stride)
+    found[:, -1] = restlessness(found[:, -1], baseline.restless)
+    found -= baseline.middle
+    pull = np.einsum("nsi,sij->nsj", found, baseline.precision, optimize=True)
+    return np.asarray((found * pull).sum(axis=2))
+
+
+def restlessness(changes: Floats, usual: Floats) -> Floats:
+    """The logarithm that makes smoothed absolute differences [..., C] comparable."""
+    return np.asarray(np.log(changes / usual + STILLNESS))
 
 
 def window_ends(rows: int, length: int, stride: int = 1) -> NDArray[np.intp]:
@@ -80,18 +136,23 @@ def stride_of(rows: int) -> int:
 def fit(rows: Floats, used: Mask, constant: Floats, length: int) -> Baseline:
     """The baseline of rows [T, C], of which only `used` [T] may be looked at.
 
-    constant: [C], the spread of a channel that never moves (see `constant_floor`).
+    rows: counters already as `rates`; constant: [C], the spread of a channel that never moves (see
+    `constant_floor`).
     """
     sound = used & ~np.isnan(rows).any(axis=1)
     center, spread = _center_and_spread(rows[sound], constant)
+    low, high = _reach(rows[sound], spread)
     # What is outside `used` becomes NaN, so that every window it touches falls out.
-    scaled = np.where(sound[:, None], (rows - center) / spread, np.nan)
-    smoothed = _smooth(np.clip(scaled, -_WINSOR, _WINSOR), length, stride_of(len(rows)))
-    smoothed = smoothed[~np.isnan(smoothed).any(axis=(1, 2))]
-    if len(smoothed) < 2:  # noqa: PLR2004
+    scaled = np.where(sound[:, None], (np.clip(rows, low, high) - center) / spread, np.nan)
+    found = _smooth(np.clip(scaled, -CLIP, CLIP), length, stride_of(len(rows)))
+    found = found[~np.isnan(found).any(axis=(1, 2))]
+    if len(found) < 2:  # noqa: PLR2004
         raise too_few_windows()
-    precision = [_precision(smoothed[:, memory]) for memory in range(len(LAMBDAS))]
-    return Baseline(center, spread, np.array(precision))
+    restless = np.maximum(found[:, -1].mean(axis=0), _LEAST_RESTLESS)
+    found[:, -1] = restlessness(found[:, -1], restless)
+    precision = np.array([_precision(each) for each in found.transpose(1, 0, 2)])
+    still = np.zeros(rows.shape[1], bool)
+    return Baseline(center, spread, restless, found.mean(axis=0), precision, still)
 
 
 def too_few_windows() -> ModelError:
@@ -113,6 +174,8 @@ def constant_floor(rows: Floats, valid: list[tuple[float, float] | None]) -> Flo
 
 def _center_and_spread(rows: Floats, constant: Floats) -> tuple[Floats, Floats]:
     """Winsorised mean and robust spread of rows [T, C]."""
+    still = rows.min(axis=0) == rows.max(axis=0)
+    rows = rows[:: stride_of(len(rows))]
     middle = np.median(rows, axis=0)
     spread = _NORMAL_MAD * np.median(np.abs(rows - middle), axis=0)
     low, high = np.quantile(rows, [_TAIL, 1 - _TAIL], axis=0)
@@ -121,10 +184,27 @@ def _center_and_spread(rows: Floats, constant: Floats) -> tuple[Floats, Floats]:
     spread = np.maximum(spread, _TAIL_WEIGHT * tails)
     spread = np.maximum(spread, _resolution(rows))
     spread = np.maximum(spread, _FLOAT32_NOISE * np.abs(middle))
-    still = rows.min(axis=0) == rows.max(axis=0)
     spread = np.where(still, constant, np.maximum(spread, np.finfo(np.float32).tiny))
     reach = _WINSOR * spread
     return np.clip(rows, middle - reach, middle + reach).mean(axis=0), spread
+
+
+def _reach(rows: Floats, spread: Floats) -> tuple[Floats, Floats]:
+    """What rows [T, C] are clipped to before their covariance is taken: low and high, [C].
+
+    A machine that idles a tenth of its time is far from its middle then, and healthy all the same.
+    """
+    middle = np.median(rows[:: stride_of(len(rows))], axis=0)
+    low, high = middle - _WINSOR * spread, middle + _WINSOR * spread
+    blocks = len(rows) // _STATE_ROWS
+    if blocks < _MIN_STATES:
+        return low, high
+    states = np.median(rows[: blocks * _STATE_ROWS].reshape(blocks, _STATE_ROWS, -1), axis=1)
+    lowest, highest = np.quantile(states, [_STATE_SHARE, 1 - _STATE_SHARE], axis=0)
+    return (
+        np.minimum(low, middle + _BEYOND_STATE * (lowest - middle)),
+        np.maximum(high, middle + _BEYOND_STATE * (highest - middle)),
+    )
 
 
 def _resolution(rows: Floats) -> Floats:
@@ -138,13 +218,20 @@ def _resolution(rows: Floats) -> Floats:
 
 
 def _smooth(scaled: Floats, length: int, stride: int) -> Floats:
-    """Windows of scaled rows [T, C] to their weighted means: [n, S, C]."""
-    kernels = memory_weights(length)[:, ::-1]
-    columns = [
-        [np.convolve(channel, kernel, "valid")[::stride] for channel in scaled.T]
-        for kernel in kernels
-    ]
-    return np.array(columns).transpose(2, 0, 1)
+    """Windows of scaled rows [T, C] to their weighted means and changes: [n, S, C]."""
+    changes = np.abs(np.diff(scaled, axis=0))
+    kernels = [*((scaled, weights) for weights in memory_weights(length))]
+    kernels.append((changes, change_weights(length)))
+    return np.stack([_weighted(values, kernel, stride) for values, kernel in kernels], axis=1)
+
+
+def _weighted(values: Floats, weights: Floats, stride: int) -> Floats:
+    """The weighted mean of every `stride`-th window of values [T, C], newest last: [n, C]."""
+    windows = np.lib.stride_tricks.sliding_window_view(values, len(weights), axis=0)[::stride]
+    found = np.empty(windows.shape[:2])
+    for begin in range(0, len(windows), _BLOCK):
+        found[begin : begin + _BLOCK] = windows[begin : begin + _BLOCK] @ weights
+    return found
 
 
 def _precision(smoothed: Floats) -> Floats:
