@@ -29,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--template", default="", help="for assets that the config does not name")
     parser.add_argument("--separator", default="", help="default: found out")
     parser.add_argument("--time", default="", help="time column; default: found out")
+    parser.add_argument(
+        "--model",
+        default="",
+        metavar="NAME[@VERSION]",
+        help="compare this version with the one at work; default: the one that came last",
+    )
     parser.add_argument("--json", action="store_true", help="one transition a line, as JSON")
 
 
@@ -40,10 +46,11 @@ def run(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace) -> int:
     # Here, not above: the help of all commands must not wait for ONNX Runtime.
     from edge_agent.daemon import Replay, load_config  # noqa: PLC0415
+    from edge_agent.inference import parse_ref  # noqa: PLC0415
     from edge_agent.sources import Recording, ReplayConfig  # noqa: PLC0415
 
     replay = Replay(load_config(args.config))
-    await replay.prepare()
+    await replay.prepare(parse_ref(args.model) if args.model else None)
     source = ReplayConfig(
         path=args.input,
         asset=args.asset,
@@ -57,8 +64,10 @@ async def _run(args: argparse.Namespace) -> int:
     for step in replay.walk(_with_progress(recording)):
         windows += step.windows
         transitions += len(step.transitions)
-        for transition in step.transitions:
-            print(_line(replay, transition, as_json=args.json))
+        for transition in (*step.transitions, *step.shadow):
+            print(_line(replay, transition, args))
+    if args.model:
+        _report(replay, as_json=args.json)
     replay.close()
     _summary(recording, replay, windows, transitions, time.monotonic() - begin)
     return 0
@@ -78,13 +87,13 @@ def _with_progress(recording: Recording) -> Iterator[Columns]:
         print("\r" + " " * (_BAR + 10) + "\r", end="", file=sys.stderr)
 
 
-def _line(replay: Replay, transition: Transition, *, as_json: bool) -> str:
+def _line(replay: Replay, transition: Transition, args: argparse.Namespace) -> str:
     import orjson  # noqa: PLC0415
 
     from edge_agent.alarms import rfc3339, to_json  # noqa: PLC0415
 
     alarm = transition.alarm
-    if as_json:
+    if args.json:
         row: dict[str, Any] = {
             "time": rfc3339(transition.at_us),
             "transition": transition.kind,
@@ -93,7 +102,22 @@ def _line(replay: Replay, transition: Transition, *, as_json: bool) -> str:
         return orjson.dumps(row).decode()
     texts = replay.texts.message(alarm, replay.policies.rule(alarm.alarm_id))
     text = texts.get("en") or next(iter(texts.values()))
-    return f"{rfc3339(transition.at_us)} {transition.kind:<7} {alarm.priority:<8} {text}"
+    model = alarm.detail.model if alarm.detail else None
+    mode = f"{model.mode if model else '':<7} " if args.model else ""
+    return f"{rfc3339(transition.at_us)} {mode}{transition.kind:<7} {alarm.priority:<8} {text}"
+
+
+def _report(replay: Replay, *, as_json: bool) -> None:
+    """How the candidate compares; as JSON the last line, an object with one key."""
+    import orjson  # noqa: PLC0415
+
+    from edge_agent.cli._models_report import report_lines  # noqa: PLC0415
+
+    report = replay.report()
+    if as_json:
+        print(orjson.dumps({"report": report}).decode())
+    elif report is not None:
+        print("", *report_lines(report), sep="\n")
 
 
 def _summary(

@@ -2,7 +2,7 @@
 
 from edge_agent.pipeline._assess import Scored
 from edge_agent.pipeline._columns import by_time
-from edge_agent.pipeline._group import Group
+from edge_agent.pipeline._group import Due, Group
 from edge_agent.pipeline._learning import Learning
 from edge_agent.pipeline._lives import Lives, Outcome
 from edge_agent.pipeline._pipeline import Pipeline, Step
@@ -16,6 +16,7 @@ from edge_agent.pipeline._policies import (
 
 __all__ = [
     "BASELINE",
+    "Due",
     "Group",
     "Learning",
     "Lives",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,20 +22,26 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Alarms
     from edge_agent.pipeline._assess import Scored
     from edge_agent.pipeline._group import Group
-    from edge_agent.records import Transition
+    from edge_agent.records import Observation, Transition
 
 
 class Jury:
     """Judges the windows of one version; begins from rest.
 
-    rules: those at work, by alarm id; where there are none, those of the version's own use.
-    raises: alarms so far; replayed: the stream is a recording.
+    mode: what its alarms say of their model; rules: those at work, by alarm id, and where there are
+    none those of the version's own use; replayed: the stream is a recording. raises: alarms so far.
     """
 
     def __init__(
-        self, rules: Callable[[str], AlarmPolicy | None], limits: Alarms, *, replayed: bool
+        self,
+        mode: str,
+        rules: Callable[[str], AlarmPolicy | None],
+        limits: Alarms,
+        *,
+        replayed: bool,
     ) -> None:
         self.raises = 0
+        self._mode = mode
         self._rules = rules
         self._uses: dict[str, tuple[PlantAsset, Group]] = {}  # by alarm id
         self._replayed = replayed
@@ -44,7 +51,7 @@ class Jury:
         """The decision on each window, in the order given, and what the table would tell."""
         judged = [_undecided(scored) for scored in found]
         seen = [
-            (observation(scored, i, replayed=self._replayed), one, i)
+            (self._said(scored, i), one, i)
             for scored, one in zip(found, judged, strict=True)
             for i in heard(scored, self._engaged(scored.group)).tolist()
         ]
@@ -58,6 +65,13 @@ class Jury:
             told += self._table.advance(asset, max(int(one.end_us.max()) for one in judged))
         self.raises += sum(one.kind is TransitionKind.RAISE for one in told)
         return judged, told
+
+    def _said(self, scored: Scored, i: int) -> Observation:
+        said = observation(scored, i, replayed=self._replayed)
+        if said.detail.model is None:
+            return said
+        model = replace(said.detail.model, mode=self._mode)
+        return replace(said, detail=replace(said.detail, model=model))
 
     def _engaged(self, group: Group) -> NDArray[np.bool_]:
         """Assets whose alarm is not at rest."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -66,6 +65,7 @@ class Step:
     transitions: list[Transition] = field(default_factory=list)
     scores: list[tuple[str, bytes]] = field(default_factory=list)
     windows: int = 0
+    shadow: list[Transition] = field(default_factory=list)  # what a candidate would have told
 
 
 class Pipeline:
@@ -90,8 +90,7 @@ class Pipeline:
         self._bindings: list[Binding] = []
         budget = Budget(config.runtime.latency_budget, config.runtime.max_batch)
         self.versions = Versions(self.groups, self._bindings, budget, self._replace)
-        jury = partial(Jury, alarms.rules, config.alarms, replayed=not live)
-        self.shadows = Shadows(self.groups, self._bindings, jury, budget, metrics)
+        self.shadows = Shadows(self.groups, self._bindings, self._jury, budget, metrics)
         self.insight = Insight(config, live=live)
         self._ran: list[Batch] = []
         self._groups_by_source: dict[str, int] = {}
@@ -171,6 +170,10 @@ class Pipeline:
         self._models[key] = new
         for row in range(len(new.assets)):
             self._engage(new, row)
+
+    def _jury(self, mode: str) -> Jury:
+        """One that goes by the rules at work."""
+        return Jury(mode, self.alarms.rules, self._config.alarms, replayed=not self._live)
 
     def _companions(self) -> list[Companion]:
         return [*self.versions.companions(), *self.shadows.companions()]

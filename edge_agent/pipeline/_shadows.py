@@ -45,7 +45,7 @@ class Shadows:
         self,
         groups: list[Group],
         bindings: list[Binding],
-        jury: Callable[[], Jury],
+        jury: Callable[[str], Jury],
         budget: Budget,
         metrics: Metrics,
     ) -> None:
@@ -75,7 +75,9 @@ class Shadows:
             self.running[name] = self._begin(model)
 
     def _begin(self, model: Model) -> Shadow:
-        shadow = Shadow(model, (self._jury(), self._jury()), self._budget, self._metrics)
+        shadow = Shadow(
+            model, (self._jury("active"), self._jury("shadow")), self._budget, self._metrics
+        )
         name = model.manifest.name
         mains = [group for group in self._groups if group.model.manifest.name == name]
         shadow.companions = [Companion.beside(main, model, self._bindings) for main in mains]
@@ -142,9 +144,9 @@ class Shadows:
     def has(self, name: str, version: str) -> bool:
         """Whether this candidate scores, or was dropped."""
         report = self.report(name)
-        if report is None or report["candidate"]["version"] != version:
+        if report is None or report["state"] == State.ENDED.value:
             return False
-        return report["state"] != State.ENDED.value
+        return bool(report["candidate"]["version"] == version)
 
     def report(self, name: str) -> dict[str, Any] | None:
         """How the candidate of a bundle compares; None where there was none."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from cli_recordings import ONSET, write_site
 
 from edge_agent.cli import main
+from edge_agent.inference import Shelf, load_manifest, write_bundle
+from edge_agent.inference._golden import parse_golden
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,3 +144,67 @@ def test_a_wrong_config_has_its_own_exit_code(
     config.write_text("sources: {}\n")
     assert main(["replay", "-c", str(config), "--input", "x.csv"]) == 78
     assert "there is no source" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def versions(site: Path) -> str:
+    """Another version of the learned model on the shelf, whose limit is twice as high."""
+    models = site.parent / "models"
+    (name,) = [folder.name for folder in models.glob("learned-*")]
+    raw = (models / name / "model.onnx").read_bytes()
+    manifest = replace(load_manifest(models / name), version="high", threshold=2.0)
+    golden = parse_golden((models / name / "golden.npz").read_bytes())
+    write_bundle(site.parent / "new" / name, manifest, raw, golden)
+    Shelf(models).install(site.parent / "new" / name)
+    return name
+
+
+def test_a_candidate_is_compared_with_the_model_at_work(replay: Replay, versions: str) -> None:
+    """Transitions of both, told apart, and the report that a shadow gives."""
+    code, out, _ = replay("fault.csv", "--asset", "P-1", "--model", f"{versions}@high")
+    lines = out.splitlines()
+    assert code == 0
+    assert [line.split()[1:3] for line in lines[:2]] == [["active", "raise"], ["shadow", "raise"]]
+    text = "\n".join(lines[2:])
+    for part in (
+        f"{versions}: shadow running",
+        "would-be alarms  1",
+        "285 windows compared",
+        "agreement 100.00%",
+        "correlation of levels 1",
+    ):
+        assert part in text
+
+
+def test_the_last_line_of_json_is_the_report(replay: Replay, versions: str) -> None:
+    """Without a version, the one that came last is compared."""
+    code, out, _ = replay("fault.csv", "--asset", "P-1", "--model", versions, "--json")
+    *told, last = [json.loads(line) for line in out.splitlines()]
+    report = last["report"]
+    assert code == 0
+    assert [one["detail"]["model"]["mode"] for one in told] == ["active", "shadow"]
+    assert (report["compared"], report["candidate"]["version"]) == (285, "high")
+    assert report["outcomes"]["only_active"] >= 0
+    assert report["outcomes"]["only_candidate"] == 0
+
+
+def test_a_candidate_that_the_config_does_not_use_is_tried_alone(
+    site: Path, replay: Replay, versions: str
+) -> None:
+    """On whatever has its inputs; its transitions stand against nothing."""
+    models = site.parent / "models"
+    manifest = replace(load_manifest(models / versions), name="stranger")
+    raw, golden = (models / versions / "model.onnx").read_bytes(), models / versions / "golden.npz"
+    write_bundle(models / "stranger", manifest, raw, parse_golden(golden.read_bytes()))
+    code, out, _ = replay("fault.csv", "--asset", "P-1", "--model", "stranger")
+    assert code == 0
+    assert "shadow  raise" in out
+    assert "ACTIVE" not in out
+    assert "no windows compared" in out
+
+
+@pytest.mark.parametrize("ref", ["nobody", "nobody@1", "a b"])
+def test_a_candidate_that_is_not_there_is_said_in_one_line(replay: Replay, ref: str) -> None:
+    code, _, err = replay("fault.csv", "--asset", "P-1", "--model", ref)
+    assert code in {1, 2}
+    assert ref.partition("@")[0] in err.splitlines()[-1]
