@@ -97,7 +97,7 @@ def _action(
 
 
 def _command(args: argparse.Namespace) -> Row:
-    body = {"by": args.by or _login()}
+    body = {"by": args.by or login()}
     if args.action == "shelve":
         body["duration_s"] = args.duration_s
     kind = args.action.replace("-", "_")
@@ -105,7 +105,8 @@ def _command(args: argparse.Namespace) -> Row:
     return row
 
 
-def _login() -> str:
+def login() -> str:
+    """The name of whoever runs this command."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

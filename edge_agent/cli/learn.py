@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from edge_agent.cli._api import add_url, ask, request, shown
+from edge_agent.cli.alarms import login
+from edge_agent.cli.outcome import daemon_url
+from edge_agent.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_agent.config import Config
@@ -21,16 +28,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("-c", "--config", required=True, type=Path, help="the config (YAML)")
     parser.add_argument("--asset", required=True, help="an asset, or a pattern of them: 'P-*'")
-    data = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="after an overhaul: the running daemon forgets what it learned and learns anew from "
+        "now on, unless --hours or --input says from what",
+    )
+    data = parser.add_mutually_exclusive_group()
     data.add_argument("--hours", type=_hours, help="learn from so many hours of live data")
     data.add_argument("--input", type=Path, help="learn from a recording (CSV, or a pattern)")
     parser.add_argument("--separator", default="", help="of the recording; default: found out")
     parser.add_argument("--time", default="", help="time column; default: found out")
+    add_url(parser)
+    parser.set_defaults(url=None)
+    parser.add_argument("--by", default="", metavar="NAME", help="default: your login name")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Collect, learn, and say what was learned."""
-    return asyncio.run(_run(args))
+    """Collect, learn, and say what was learned; or let the daemon learn again."""
+    if args.hours is not None or args.input is not None:
+        return asyncio.run(_run(args))
+    if not args.again:
+        raise UsageError(
+            "one of the arguments --hours --input is required",
+            hint="or --again, to let the running daemon learn anew from now on",
+        )
+    return _again(args)
+
+
+def _again(args: argparse.Namespace) -> int:
+    """Ask the daemon to forget what it learned of these assets."""
+    url = daemon_url(args)
+    known = [str(row["id"]) for row in ask(url, "/api/assets", {})]
+    chosen = sorted(asset for asset in known if fnmatchcase(asset, args.asset))
+    if not chosen:
+        raise UsageError(f"the daemon has no asset {args.asset!r}", where=url)
+    for asset in chosen:
+        body = {"by": args.by or login()}
+        answer = request(url, f"/api/assets/{quote(asset, safe='')}/learn", body)
+        hours = float(answer["duration_s"]) / 3600
+        print(f"{shown(asset)}: learns again from now on, from {hours:g} h of good data")
+    return 0
 
 
 async def _run(args: argparse.Namespace) -> int:
@@ -76,7 +114,7 @@ def _report(config: Config, taught: Taught) -> None:
         print(f"  {key}: {text}")
     for asset, reason in taught.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
-    print("A running daemon takes it up on SIGHUP (systemctl reload edge-agent).")
+    print("A running daemon takes it up within seconds; the one before is on the shelf.")
 
 
 def _hours(text: str) -> float:

@@ -1,0 +1,84 @@
+"""`edge-agent outcome`: tell the running daemon that a machine's life has ended."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from edge_agent.cli._api import add_url, not_ours, request, shown
+from edge_agent.cli._models_wait import url_of
+from edge_agent.cli.alarms import login
+from edge_agent.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge_agent.config import Config
+
+HELP = "tell that a machine has failed or was overhauled, so that intervals stay honest"
+EXAMPLE = "edge-agent outcome -c edge-agent.yaml --asset T-7 --at 2026-11-20T14:30"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="says where the daemon is"
+    )
+    add_url(parser)
+    parser.set_defaults(url=None)
+    parser.add_argument("--asset", required=True, metavar="ID")
+    parser.add_argument("--at", type=moment_ms, help="ISO 8601, local unless it says; default: now")
+    parser.add_argument(
+        "--overhauled",
+        action="store_true",
+        help="it was overhauled before it failed: how long it would have lived nobody knows",
+    )
+    parser.add_argument("--by", default="", metavar="NAME", help="default: your login name")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Say it to the daemon, print what it makes of it."""
+    url = daemon_url(args)
+    kind = "overhauled" if args.overhauled else "failed"
+    body: dict[str, Any] = {"by": args.by or login()}
+    if args.at is not None:
+        body["at_ms"] = args.at
+    answer = request(url, f"/api/assets/{quote(args.asset, safe='')}/{kind}", body)
+    try:
+        for line in _lines(answer, overhauled=args.overhauled):
+            print(line)
+    except (KeyError, TypeError):
+        raise not_ours(url) from None
+    return 0
+
+
+def daemon_url(args: argparse.Namespace) -> str:
+    """Where the daemon is: as `--url` says, else as the config has it."""
+    config: Config | None = None
+    if args.url is None and args.config is not None:
+        from edge_agent.daemon import load_config  # noqa: PLC0415 (help must not wait for it)
+
+        config = load_config(args.config, files=False)
+    url = args.url or url_of(config)
+    if url is None:
+        raise UsageError("http is off in the config", hint="switch it on, or give --url")
+    return str(url)
+
+
+def moment_ms(text: str) -> float:
+    """Milliseconds since the epoch of an ISO 8601 time."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-20T14:30") from None
+
+
+def _lines(answer: dict[str, Any], *, overhauled: bool) -> list[str]:
+    said = "let go: nobody knows when it would have failed" if overhauled else ""
+    return [
+        f"{shown(answer['asset'])}: {shown(one['model'])} {shown(one['version'])}: "
+        f"{int(one['predictions'])} predictions, "
+        + (said or f"{float(one['coverage']):.0%} of them held the truth")
+        for one in answer["models"]
+    ]
