@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from factory._recipe import Recipe, Samples
 
 _GOLDEN_ROWS: Final = 32  # normal ones, and as many anomalous ones
-_GOLDEN_CELLS: Final = 1 << 20  # of all rows together
+_GOLDEN_CELLS: Final = 1 << 18  # of all rows together: a megabyte of waveforms is enough
 _BINS: Final = 10
 
 
