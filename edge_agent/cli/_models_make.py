@@ -14,6 +14,7 @@ from edge_agent.errors import EdgeAgentError, UsageError
 from edge_agent.inference import (
     SUFFIX,
     bundle_from_onnx,
+    claimed_signer,
     generate_keys,
     key_id,
     load_manifest,
@@ -94,12 +95,12 @@ def _sign(args: argparse.Namespace) -> int:
 
 def _pack(args: argparse.Namespace) -> int:
     with _source(args) as folder:
-        signer = sign_bundle(folder, args.key) if args.key else None
+        signer = sign_bundle(folder, args.key) if args.key else claimed_signer(folder)
         file = pack(folder, args.output)
         manifest = load_manifest(folder)
         size = file.stat().st_size
         row = {"file": str(file), "name": manifest.name, "version": manifest.version}
-        signed = f"signed with key {signer}" if signer else "not signed now"
+        signed = f"signed with key {signer}" if signer else "not signed"
         text = f"{file}: {manifest.name} {manifest.version}, {size} bytes, {signed}"
         say(args, row | {"bytes": size, "key_id": signer}, text)
     return 0

@@ -95,6 +95,14 @@ def checked_signer(folder: Path, keys: Keyring) -> str:
     return keys.signer(folder, parse_manifest(raw, folder / MANIFEST).name, raw)
 
 
+def claimed_signer(folder: Path) -> str | None:
+    """The id of the key that a bundle says it is signed with; None where it is not signed."""
+    if not (folder / SIGNATURE).exists():
+        return None
+    where = str(folder / SIGNATURE)
+    return parse_signature(read_file(folder, SIGNATURE), where).key_id
+
+
 def signer_shown(folder: Path, keys: Keyring) -> str:
     """Who signed it, in words: a trusted key's id, `unsigned`, `not trusted` or `broken`."""
     if not (folder / SIGNATURE).exists():

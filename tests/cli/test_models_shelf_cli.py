@@ -194,7 +194,11 @@ def test_a_folder_can_be_installed_too(desk: Desk) -> None:
 def test_an_archive_can_be_signed_and_verified(desk: Desk, told: Any) -> None:
     file = desk.made("1", signed=False)
     assert run("sign", file, "--key", desk.key) == 0
-    told()
+    key = told().out.split()[-1]
+    run("pack", desk.root / "made-1" / "pump", "-o", desk.root / "plain.eab")
+    assert told().out.endswith("not signed\n")
+    with zipfile.ZipFile(file) as archive:
+        assert json.loads(archive.read("model.sig"))["key_id"] == key
     assert desk.run("verify", file) == 0
     assert "pump 1: ok" in told().out
     assert desk.run("install", file) == 0

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import zipfile
 from contextlib import suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +38,7 @@ from edge_agent.inference import _folder as folder_module
 from edge_agent.inference import load_manifest, verify_bundle, write_bundle
 from edge_agent.inference._golden import dump_golden, parse_golden
 from edge_agent.inference._graphcheck import graph_problems
-from edge_agent.inference._guard import exit_reason
+from edge_agent.inference._guard import exit_reason, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -377,6 +378,14 @@ def test_several_outputs_in_two_shapes_are_fine(tmp_path: Path) -> None:
 def test_the_end_of_a_child_is_told_in_words(code: int, told: str) -> None:
     done = subprocess.CompletedProcess([], code, b"", b"Traceback\nImportError: no onnx\n")
     assert told in exit_reason(done)
+
+
+def test_a_manifest_that_changes_while_it_is_verified_is_refused(folder: Path) -> None:
+    """What the child tries is what the daemon has read, and no other."""
+    other = sha256((folder / "model.yaml").read_bytes() + b"\n").hexdigest()
+    assert probe(folder, other).problems == [
+        ("files", f"{folder}: model.yaml changes while it is verified")
+    ]
 
 
 def test_a_child_that_never_ends_is_ended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
