@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from factory._recipe import Recipe, Samples
 
 _GOLDEN_ROWS: Final = 32  # normal ones, and as many anomalous ones
-_GOLDEN_CELLS: Final = 1 << 18  # of all rows together: a megabyte of waveforms is enough
+_GOLDEN_CELLS: Final = 300_000  # of all rows together: a megabyte of waveforms is enough
 _BINS: Final = 10
 
 
@@ -38,7 +38,7 @@ def write(recipe: Recipe, made: Sequence[Made], folder: Path, command: str) -> M
         first.manifest,
         version=Name(f"{recipe.manifest.version}-{sha256(fp32).hexdigest()[:8]}"),
         healthy=_healthy(first),
-        **_figures(first.manifest, made),
+        **_figures(first.manifest, made, command),
     )
     extras = {
         "card.md": card(recipe, manifest, [each.found for each in made], command).encode(),
@@ -91,7 +91,7 @@ def _healthy(made: Made) -> dict[str, Histogram]:
     }
 
 
-def _figures(manifest: Manifest, made: Sequence[Made]) -> dict[str, dict[str, str]]:
+def _figures(manifest: Manifest, made: Sequence[Made], command: str) -> dict[str, dict[str, str]]:
     """The manifest's free maps: figures over all seeds as text."""
     found = [each.found for each in made]
     names = list(found[0]["graphs"]["fp32"]["figures"])
@@ -115,6 +115,7 @@ def _figures(manifest: Manifest, made: Sequence[Made]) -> dict[str, dict[str, st
             for kind, value in one.get("off", {}).items()
         },
         "benchmarks": {
+            "command": command,
             **manifest.benchmarks,
             **{
                 f"{graph}_{name}": spread([one["graphs"][graph]["figures"][name] for one in found])
