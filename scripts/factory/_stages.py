@@ -70,10 +70,24 @@ def digest_of(value: Mapping[str, Any]) -> str:
 
 
 def code_of(functions: list[Callable[..., Any]]) -> dict[str, str]:
-    """Digests of the files that define these functions: an edited recipe runs anew."""
-    names = {function.__module__ for function in functions}
-    files = {name: getattr(sys.modules[name], "__file__", None) for name in names}
-    return {name: file_digest(Path(file)) for name, file in sorted(files.items()) if file}
+    """Digests of the files that define these functions, and of those of this package they use.
+
+    An edited recipe runs anew, and so does one whose helpers were edited.
+    """
+    found: dict[str, str] = {}
+    pending = {function.__module__ for function in functions}
+    while pending:
+        name = pending.pop()
+        module = sys.modules[name]
+        file = getattr(module, "__file__", None)
+        found[name] = file_digest(Path(file)) if file else ""
+        used = {getattr(value, "__module__", None) for value in vars(module).values()}
+        pending |= {each for each in used if _is_ours(each)} - found.keys()
+    return dict(sorted(found.items()))
+
+
+def _is_ours(module: object) -> bool:
+    return isinstance(module, str) and module.startswith(f"{__package__}.")
 
 
 def source_digests(folder: Path, patterns: tuple[str, ...]) -> dict[str, str]:

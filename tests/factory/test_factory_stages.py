@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from factory import Context
+from factory._csv import load_recipe
+from factory._split import refuse_shared_groups
 from factory._stages import Workshop, code_of, read_json, source_digests, write_json
 
 from edge_agent.errors import UsageError
@@ -59,8 +61,14 @@ def test_the_code_of_a_stage_is_part_of_its_key(tmp_path: Path) -> None:
         for shop, code in zip(shops, [("_split.py",), ("_stages.py",)], strict=True)
     ]
     assert folders[0] != folders[1]
-    module = read_json.__module__
-    assert list(code_of([read_json, write_json])) == [module]
+
+
+def test_the_code_of_a_recipe_is_its_module_and_what_that_uses() -> None:
+    """What a module of the package imports from another belongs to it, at any depth."""
+    assert list(code_of([write_json])) == ["factory._stages"]
+    assert list(code_of([refuse_shared_groups, load_recipe])) == ["factory._csv", "factory._split"]
+    here = {"factory._csv", "factory._recipe", "factory._split", "factory._stages", __name__}
+    assert set(code_of([test_a_stage_is_made_once])) == here
 
 
 def test_a_stage_that_fails_leaves_nothing_that_looks_done(tmp_path: Path) -> None:
