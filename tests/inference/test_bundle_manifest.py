@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from tiny_models import INPUTS, manifest, wave
 
 from edge_agent.config.schema import Resample
 from edge_agent.errors import ModelError
-from edge_agent.inference import InputSpec, OutputNames, Task
+from edge_agent.inference import Histogram, InputSpec, Interval, OutputNames, Task
 from edge_agent.inference._manifest import Manifest, dump_manifest, parse_manifest
 
 FILE = Path("models/mean/model.yaml")
+FILES = ("model.onnx", "golden.npz", "model.int8.onnx", "model.int8-arm64.onnx", "card.md", "a.png")
 
 
 def parse(text: str) -> Manifest:
@@ -34,9 +36,62 @@ def test_everything_that_is_written_is_read_again() -> None:
         teacher={"model": "forest"},
         benchmarks={"p50_us": "84", "command": "scripts/bench"},
         training={"licence": "CC0"},
-        sha256={"model.onnx": "0" * 64},
+        variants=("int8", "int8-arm64"),
+        healthy={"flow": Histogram((-1.5, 1e-07), (0.25, 0.5, 0.25))},
+        sha256=dict.fromkeys(FILES, "0" * 64),
     )
     assert parse_manifest(dump_manifest(whole), FILE) == whole
+
+
+def test_the_interval_of_a_remaining_life_comes_back() -> None:
+    life = manifest(
+        task=Task.REMAINING_LIFE, outputs=OutputNames(rul="rul"), interval=Interval(0.9, 0.1)
+    )
+    assert parse_manifest(dump_manifest(life), FILE) == life
+
+
+HEALTHY = "threshold: 2.0\nhealthy: {flow: {edges: "
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("threshold: 2.0", "threshold: 2.0\nvariants: [int8]\nsha256: {}", ""),
+        ("threshold: 2.0", HEALTHY + "[1, 2], shares: [0.2, 0.3, 0.5]}}", ""),
+        ("threshold: 2.0", "threshold: 2.0\nvariants: [INT8]", "variants: lower-case letters"),
+        ("threshold: 2.0", "threshold: 2.0\nvariants: [a/../b]", "variants: lower-case letters"),
+        ("threshold: 2.0", "threshold: 2.0\nvariants: [int8, int8]", "none twice"),
+        ("threshold: 2.0", "threshold: 2.0\nvariants: [fp32]", "not fp32"),
+        ("threshold: 2.0", f"threshold: 2.0\nvariants: {list('abcdefghi')}", "at most 8"),
+        (
+            "threshold: 2.0",
+            f"threshold: 2.0\nvariants: [int8]\nsha256: {{model.onnx: {'0' * 64}}}",
+            "variants: each has its file (model.int8.onnx), and no other",
+        ),
+        (
+            "threshold: 2.0",
+            f"threshold: 2.0\nsha256: {{model.int8.onnx: {'0' * 64}}}",
+            "variants: each has its file",
+        ),
+        ("threshold: 2.0", "threshold: 2.0\nsha256: {model.sig: 00}", "no file of a bundle"),
+        ("threshold: 2.0", "threshold: 2.0\ninterval: {coverage: 0.8}", "remaining life only"),
+        ("threshold: 2.0", HEALTHY + "[2, 1], shares: [0.2, 0.3, 0.5]}}", "finite and ascend"),
+        ("threshold: 2.0", HEALTHY + "[1, 1], shares: [0.2, 0.3, 0.5]}}", "finite and ascend"),
+        ("threshold: 2.0", HEALTHY + "[1], shares: [0.2, 0.3, 0.5]}}", "one less than shares"),
+        ("threshold: 2.0", HEALTHY + "[1], shares: [0.5, 0.6]}}", "sum to 1"),
+        ("threshold: 2.0", HEALTHY + "[1], shares: [-0.5, 1.5]}}", "0 to 1 each"),
+        ("threshold: 2.0", HEALTHY + "[], shares: [1]}}", "2 to 32 bins"),
+        ("threshold: 2.0", "threshold: 2.0\nhealthy: {x: {edges: [1], shares: [0, 1]}}", "scalar"),
+    ],
+)
+def test_what_the_newer_keys_may_say(old: str, new: str, told: str) -> None:
+    """An empty text: this is right."""
+    good = dump_manifest(manifest()).decode()
+    if not told:
+        parse(good.replace(old, new, 1))
+        return
+    with pytest.raises(ModelError, match=re.escape(told)):
+        parse(good.replace(old, new, 1))
 
 
 @pytest.mark.parametrize(
