@@ -79,8 +79,14 @@ class Upkeep:
                 await self._refuse(name, str(error), active)
             for model in daemon.models.active:
                 if model is not before.get(model.manifest.name):
-                    self.refused.pop(model.manifest.name, None)
+                    self._forgive(model)
                 await self._stand_by(model)
+
+    def _forgive(self, active: Model) -> None:
+        """Another version went to work: what was refused before it is history."""
+        refusal = self.refused.get(active.manifest.name)
+        if refusal is not None and refusal.good != active.manifest.version:
+            del self.refused[active.manifest.name]
 
     # -- what went wrong ----------------------------------------------------------------------
 
