@@ -1,0 +1,109 @@
+"""Tiny real models that do not say why: a score of three inputs, and a remaining life."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_agent.config.schema import Runtime
+from edge_agent.inference import (
+    InputSpec,
+    Interval,
+    Manifest,
+    OutputNames,
+    Registry,
+    Task,
+    WindowSpec,
+    write_bundle,
+)
+from edge_agent.ops.metrics import Metrics
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_agent.inference import Model
+
+ROWS = 2
+HEALTHY = (10.0, 4.0, 20.0)
+NAMES = ("flow", "pressure", "current")
+
+
+def squares(folder: Path, *, explains: bool = False, **changes: Any) -> Model:
+    """score = the sum over inputs of (mean - healthy)²; its limit is 4."""
+    x = _golden()
+    terms = ((x.mean(axis=1) - np.array(HEALTHY, np.float32)) ** 2).astype(np.float32)
+    outputs = {"score": terms.sum(axis=1)} | ({"why": terms} if explains else {})
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=0),
+        helper.make_node("Sub", ["m", "healthy"], ["off"]),
+        helper.make_node("Mul", ["off", "off"], ["why"]),
+        helper.make_node("ReduceSum", ["why", "last"], ["score"], keepdims=0),
+    ]
+    weights = {"healthy": np.array(HEALTHY, np.float32), "last": np.array([1], np.int64)}
+    named = OutputNames(score="score", contributions="why" if explains else "")
+    manifest = _manifest("squares", Task.ANOMALY, named, threshold=4.0, **changes)
+    return _model(folder, manifest, nodes, weights, ({"x": x}, outputs))
+
+
+def hours(folder: Path, *, interval: Interval | None = None, version: str = "1") -> Model:
+    """Remaining life = the flow, in hours: p10 is 10 % less, p90 10 % more; an alarm at 20 h."""
+    x = _golden()
+    factors = np.array([[0.9, 1.0, 1.1]], np.float32)
+    rul = x[:, :, 0].mean(axis=1, keepdims=True) * factors
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=0),
+        helper.make_node("Gather", ["m", "first"], ["flow"], axis=1),
+        helper.make_node("Mul", ["flow", "factors"], ["rul"]),
+    ]
+    weights = {"first": np.array([0], np.int64), "factors": factors}
+    manifest = _manifest(
+        "hours",
+        Task.REMAINING_LIFE,
+        OutputNames(rul="rul"),
+        threshold=20.0,
+        interval=interval,
+        version=version,
+    )
+    return _model(folder, manifest, nodes, weights, ({"x": x}, {"rul": rul}))
+
+
+def _golden() -> np.ndarray:
+    """A healthy window and three others."""
+    off = np.array([0.0, 1.0, -2.0, 5.0], np.float32)[:, None, None]
+    return (np.array(HEALTHY, np.float32) + off * np.ones((4, ROWS, 3))).astype(np.float32)
+
+
+def _manifest(name: str, task: Task, outputs: OutputNames, **changes: Any) -> Manifest:
+    inputs = tuple(
+        InputSpec(one, unit) for one, unit in zip(NAMES, ("m3/h", "bar", "A"), strict=True)
+    )
+    plain = {"version": "1", "window": WindowSpec(1.0, ROWS, 1)} | changes
+    return Manifest(name=name, task=task, inputs=inputs, outputs=outputs, **plain)
+
+
+def _model(
+    folder: Path,
+    manifest: Manifest,
+    nodes: list[Any],
+    weights: dict[str, np.ndarray],
+    golden: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
+) -> Model:
+    inputs, outputs = golden
+    infos = {
+        name: helper.make_tensor_value_info(
+            name, TensorProto.FLOAT, ["N", *map(int, values.shape[1:])]
+        )
+        for name, values in (inputs | outputs).items()
+    }
+    graph = helper.make_graph(
+        nodes,
+        manifest.name,
+        [infos[name] for name in inputs],
+        [infos[name] for name in outputs],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    write_bundle(folder / manifest.name, manifest, made.SerializeToString(), golden)
+    return Registry(folder, Runtime(), Metrics()).load(manifest.name)
