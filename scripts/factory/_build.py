@@ -158,7 +158,14 @@ class Run:
             written: dict[bytes, str] = {}
             same: list[str] = []
             with tempfile.TemporaryDirectory() as scratch:
-                graphs = quantize(model, recipe.manifest, rows, recipe.keep_float, Path(scratch))
+                graphs = quantize(
+                    model,
+                    recipe.manifest,
+                    rows,
+                    recipe.keep_float,
+                    Path(scratch),
+                    activation_bits=recipe.activation_bits,
+                )
                 for preset, raw in self._context.progress(list(graphs), "quantize"):
                     if raw in written:
                         same.append(f"{preset} gives the same file as {written[raw]}.")
@@ -167,7 +174,11 @@ class Run:
                     (folder / f"{PRESETS[preset]}.onnx").write_bytes(raw)
             write_json(folder / "same.json", same)
 
-        inputs = {"keep_float": recipe.keep_float, "rows": CALIBRATION_ROWS}
+        inputs = {
+            "keep_float": recipe.keep_float,
+            "activation_bits": recipe.activation_bits,
+            "rows": CALIBRATION_ROWS,
+        }
         return self._shop.stage("quantize", make, inputs=inputs)
 
     def _judge(

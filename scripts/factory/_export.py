@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization import CalibrationMethod
+from onnxruntime.quantization import CalibrationMethod, QuantType
 from optimum.exporters.onnx import OnnxConfig, export
 from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig, CalibrationConfig
@@ -32,6 +32,7 @@ PRESETS: Final = {"avx2": "int8", "avx512_vnni": "int8-avx512", "arm64": "int8-a
 CALIBRATION_ROWS: Final = 512
 # Where the time goes, and what melts into it; all else stays as it is.
 _OPERATORS: Final = ("Conv", "Gemm", "MatMul", "Relu")
+_BYTE: Final = 8
 _EXAMPLES: Final = 2
 _TYPES: Final = {"float32": np.float32, "int64": np.int64}
 
@@ -121,7 +122,13 @@ class _Ordered(torch.nn.Module):
 
 
 def quantize(
-    model: Path, manifest: Manifest, rows: Samples, keep_float: tuple[str, ...], scratch: Path
+    model: Path,
+    manifest: Manifest,
+    rows: Samples,
+    keep_float: tuple[str, ...],
+    scratch: Path,
+    *,
+    activation_bits: int = _BYTE,
 ) -> Iterator[tuple[str, bytes]]:
     """int8 graphs (QDQ) as (preset, bytes); calibrated on normal AND anomalous rows.
 
@@ -142,6 +149,9 @@ def quantize(
                 operators_to_quantize=list(_OPERATORS),
                 nodes_to_exclude=excluded,
             )
+            if activation_bits > _BYTE:
+                config.activations_dtype = QuantType.QUInt16
+                config.weights_dtype = QuantType.QInt8
             ranges = quantizer.fit(
                 examples,
                 CalibrationConfig("rows", "", "", len(rows), CalibrationMethod.MinMax),

@@ -134,6 +134,8 @@ class Recipe:
         probabilities, rul, ...) as the graph gives them.
     keep_float: submodules of the exported module, such as "student.features", that int8 leaves
         alone.
+    activation_bits: of what flows between int8 weights, 8 or 16. 16 where 8 change the figures by
+        too much; all presets then give the same graph.
     settings: whatever else identifies this recipe (it goes into the cache's key and the card).
     card: title to text, for what only the author knows: data and licence, intended use, limits.
     """
@@ -149,5 +151,6 @@ class Recipe:
     metrics: Callable[[Arrays, Samples], dict[str, float]]
     training: Training = field(default_factory=Training)
     keep_float: tuple[str, ...] = ()
+    activation_bits: int = 8
     settings: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, str] = field(default_factory=dict)
