@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from edge_agent.alarms._recovery import Recovery
 from edge_agent.alarms.policy import ALARM_ID, priority, severity
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import EdgeAgentError
@@ -31,40 +32,64 @@ class Track:
     cleared_us: int | None = None
     updated_us: int | None = None
     latest: Observation | None = None
+    recovery: Recovery = field(default_factory=Recovery)
 
     @property
     def idle(self) -> bool:
         """Whether an observation below the limit would change nothing."""
         alarm = self.alarm
-        return alarm.state is AlarmState.NORMAL and not alarm.active and self.since_us is None
+        at_rest = alarm.state is AlarmState.NORMAL and not alarm.active and self.since_us is None
+        return at_rest and self.recovery.lowest is None
 
-    def compare(self, level: float, rule: AlarmRule) -> bool:
-        """Compare: over at >= 1, back only below 1 - deadband; a disabled rule reads as zero."""
+    def compare(self, level: float, at_us: int, rule: AlarmRule) -> bool:
+        """Compare: over at >= 1, back below 1 - deadband, or far below what it held.
+
+        A disabled rule reads as zero.
+        """
         if not rule.enabled:
             return False
-        return level >= 1.0 or (self.over and level >= 1.0 - rule.deadband)
+        if level < 1.0 - rule.deadband:
+            if not self.alarm.active:
+                self.recovery.reset()
+            return False
+        if self.alarm.active:
+            self.recovery.follow(level, at_us, rule)
+            return (level >= 1.0 or self.over) and not self.recovery.left(level, rule)
+        return (level >= 1.0 or self.over) and self.recovery.relapsed(level, at_us, rule)
 
-    def settled(self, at_us: int, rule: AlarmRule) -> bool:
+    def settled(self, level: float, at_us: int, rule: AlarmRule) -> bool:
         """Tell whether the comparator has disagreed with `alarm.active` for its whole delay."""
         if self.since_us is None or at_us < self.since_us:
             self.since_us = at_us
-        delay_s = rule.on_delay if self.over else rule.off_delay
+        delay_s: float = rule.on_delay if self.over else rule.off_delay
+        if not self.over and level >= 1.0 - rule.deadband:
+            delay_s = self.recovery.wait_s(rule)
         return at_us - self.since_us >= delay_s * US_PER_S
 
     def cooling(self, at_us: int, rule: AlarmRule) -> bool:
         """Tell whether the last clear is too recent for another raise."""
         return within(self.cleared_us, at_us, rule.cooldown)
 
-    def turn(self, at_us: int) -> None:
+    def turn(self, at_us: int, rule: AlarmRule) -> None:
         """Let the condition follow the comparator; its delay is over."""
         alarm = self.alarm
         self.since_us = None
+        self._recover(at_us, rule)
         alarm.active = self.over
         if alarm.active:
             if alarm.state is AlarmState.NORMAL:
                 alarm.count = 0
             if alarm.count == 0:
                 alarm.first_seen_us = at_us
+
+    def _recover(self, at_us: int, rule: AlarmRule) -> None:
+        level = self.latest.level if self.latest else 0.0
+        if self.over:
+            self.recovery.doubt()
+        elif rule.enabled and level >= 1.0 - rule.deadband:
+            self.recovery.begin(level, at_us)
+        else:
+            self.recovery.reset()
 
     def enter(self, row: Announced, policy: AlarmPolicy, at_us: int, actor: str = "") -> Transition:
         """Make the transition of a row of the table."""

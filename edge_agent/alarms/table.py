@@ -199,22 +199,22 @@ class AlarmTable:
     ) -> Sequence[Transition]:
         alarm, at_us = track.alarm, observation.at_us
         track.latest = observation
-        track.over = track.compare(observation.level, policy.rule)
+        track.over = track.compare(observation.level, at_us, policy.rule)
         if track.over == alarm.active:
-            if track.since_us is not None:
+            if track.since_us is not None or not alarm.active:
                 track.since_us = None
                 self._watch(track)
             return self._steady(track, policy, at_us) if alarm.active else _NOTHING
         # A dip into the deadband does not interrupt the delay, yet nothing is raised below 1.
         raisable = not track.over or observation.level >= 1.0
-        if track.settled(at_us, policy.rule) and raisable:
+        if track.settled(observation.level, at_us, policy.rule) and raisable:
             return self._turn(track, policy, at_us)
         self.watched.add(alarm.alarm_id)
         return _NOTHING
 
     def _turn(self, track: Track, policy: AlarmPolicy, at_us: int) -> Sequence[Transition]:
         """Announce that the condition went on or off."""
-        track.turn(at_us)
+        track.turn(at_us, policy.rule)
         self._watch(track)
         if track.alarm.active:
             return self._steady(track, policy, at_us)

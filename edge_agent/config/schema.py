@@ -80,6 +80,7 @@ class AlarmRule:
     on_delay: Duration = Duration(0)
     off_delay: Duration = Duration(30)
     deadband: Annotated[float, Between(0, 0.99)] = 0.1
+    recovery: Annotated[float, Between(0, 0.9)] = 0.25  # of what the level held; 0: never early
     cooldown: Duration = Duration(0)
     severity: Annotated[int, Between(1, 1000)] = 600
     ne107: Ne107 = Ne107.MAINTENANCE_REQUIRED

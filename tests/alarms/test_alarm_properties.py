@@ -148,7 +148,7 @@ def test_a_condition_that_stays_is_raised_in_the_end(
 ) -> None:
     """Through delays, cool-down and flood: whoever is not kept quiet by hand asks for attention."""
     run = ran(rule, limit, taken)
-    for _ in range(12):
+    for _ in range(20):
         run.take(("wait", 70.0))
         for alarm_id in IDS:
             run.take(("see", alarm_id, 2.0, "flow"))
