@@ -112,7 +112,7 @@ def fails_over(limit: int, version: str = "2", **changes: Any) -> Model:
     return _model(version, nodes, {"table": np.zeros(limit + 1, np.float32)}, **changes)
 
 
-def slow(version: str = "2", size: int = 700, **changes: Any) -> Model:
+def slow(version: str = "2", size: int = 1000, **changes: Any) -> Model:
     """score = mean, after some milliseconds of multiplying matrices by each other."""
     nodes = [
         _MEAN,

@@ -129,7 +129,8 @@ async def test_a_bundle_that_was_copied_over_by_hand_goes_back_in_memory(
         await one.look()
         assert (one.row()["version"], one.row()["previous"]) == ("2", "1")
         assert await one.rows(10, 60.0) == 10 - LENGTH + 1
-        await one.look(4)
+        await one.look()
+        await one.daemon.upkeep.refresh()  # as SIGHUP does
         assert (one.row()["version"], one.row()["refused_version"]) == ("1", "2")
         assert Shelf(models).active(NAME) == "2"
         assert [r.message for r in caplog.records].count("rollback not on disk") == 1

@@ -62,14 +62,18 @@ def test_nothing_comes_of_what_a_candidate_finds() -> None:
 def test_would_be_alarms_follow_the_rules_at_work(rule: dict[str, float]) -> None:
     """A candidate that is the model at work would raise exactly what was raised, when it was."""
     plant = beside(mean("2"), **rule)
+    standing = 0  # windows after which an alarm stands
     for level in (1.0, 20.0, 6.0, 12.0, 1.0, 30.0, 1.0):
-        plant.rows(3, level, 1.0)
+        for _ in range(3):
+            plant.row(level, 1.0)
+            standing += sum(alarm.active for alarm in plant.alarms.all())
 
     def told(found: list[Any]) -> list[tuple[Any, ...]]:
         return [(t.kind, t.alarm.alarm_id, t.at_us) for t in found]
 
     assert told(plant.transitions)
     assert told(plant.shadow_told) == told(plant.transitions)
+    assert report(plant)["outcomes"]["both"] == standing > 0
 
 
 def test_the_worst_assets_come_first() -> None:
@@ -97,7 +101,7 @@ def test_a_candidate_that_fails_or_takes_too_long_is_dropped(
     candidate: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its report says why; the model at work goes on."""
-    plant = beside(candidate, budget_s=0.01)
+    plant = beside(candidate, budget_s=0.02)
     plant.rows(5, 1.0)
     assert report(plant)["state"] == "running"
     plant.rows(15, 60.0, 1.0)

@@ -16,6 +16,15 @@ def watched(**changes: object) -> Watched:
     return plant
 
 
+def until_back(plant: Watched) -> None:
+    """Version 1 is at work again; a machine that is busy just then may put the verdict off."""
+    for _ in range(60):
+        plant.row(2.0)
+        if plant.at_work() == {"1"}:
+            return
+    raise AssertionError("not rolled back")
+
+
 def test_another_version_takes_over_between_two_windows() -> None:
     """Those that are half full go on: each has one score, from the next on of the new version."""
     plant = watched()
@@ -91,12 +100,11 @@ def test_what_a_version_cannot_score_the_one_before_scores_in_the_same_turn(
 
 def test_a_version_that_takes_too_long_gives_way() -> None:
     """Not at the first slow run, which may be the machine's."""
-    plant = watched(budget_s=0.01)
+    plant = watched(budget_s=0.02)
     plant.pipeline.exchange(slow())
     plant.rows(9, 2.0)
     assert plant.at_work() == {"2"}
-    plant.rows(6, 2.0)
-    assert plant.at_work() == {"1"}
+    until_back(plant)
     assert plant.missing() == []
     (rollback,) = plant.pipeline.versions.rollbacks
     assert rollback.trouble == "slow"
@@ -105,7 +113,7 @@ def test_a_version_that_takes_too_long_gives_way() -> None:
 
 def test_a_slow_machine_is_no_reason_to_go_back() -> None:
     """The version before is as slow: the new one stays."""
-    plant = Watched(config(budget_s=0.01))
+    plant = Watched(config(budget_s=0.02))
     plant.use(slow("1"))
     plant.rows(5, 1.0)
     plant.pipeline.exchange(slow("2"))
@@ -162,11 +170,11 @@ def test_every_asset_that_comes_later_has_both_versions() -> None:
 
 def test_a_reload_does_not_make_a_version_new() -> None:
     """Slow runs before it count as well; the version before is given again by the daemon."""
-    plant = watched(budget_s=0.01)
+    plant = watched(budget_s=0.02)
     new = slow()
     plant.pipeline.exchange(new)
     plant.rows(7, 2.0)
-    other = Watched(config(budget_s=0.01))
+    other = Watched(config(budget_s=0.02))
     other.use(new)
     other.pipeline.versions.keep(mean())
     other.pipeline.take_over(plant.pipeline)
