@@ -42,6 +42,7 @@ _COLUMNS: Final = (
     "INPUTS",
     "ASSETS",
     "THRESHOLD",
+    "FALSE_ALARMS_PER_DAY",
     "WINDOW",
     "VARIANTS",
     "SIGNER",
@@ -162,6 +163,8 @@ def _cell(value: object) -> str:
     """A list by its length: names are for `--json`."""
     if isinstance(value, list):
         return str(len(value)) if value else "any"
+    if value is None:
+        return "-"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

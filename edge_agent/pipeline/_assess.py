@@ -140,7 +140,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     coverage = float(scored.coverage[i])
     return Detail(
         message_key=_MESSAGE_KEYS.get(manifest.task, "alarm"),
-        message_args={"limit": group.limit},
+        message_args={"limit": group.limit, "false_alarms": _stated_rate(group)},
         score=float(outputs.score[i]),
         failure_mode=fault,
         probability=probability,
@@ -155,6 +155,12 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
         ),
         model=ModelInfo(manifest.name, manifest.version, group.model.sha256),
     )
+
+
+def _stated_rate(group: Group) -> float | None:
+    """False alarms a day and asset that the bundle states, where its own limit is in force."""
+    limit = group.use.alarm.limit
+    return group.model.manifest.false_alarms_per_day if limit is None else None
 
 
 def _fault(scored: Scored, i: int) -> tuple[str, float | None]:

@@ -33,10 +33,10 @@ def models(tmp_path: Path) -> Path:
 def test_list_is_a_table(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list", "--models-dir", str(models)]) == 0
     head, first, second = capsys.readouterr().out.splitlines()
-    columns = "NAME VERSION STATE TASK INPUTS ASSETS THRESHOLD WINDOW VARIANTS SIGNER"
-    assert head.split() == columns.split()
+    columns = "NAME VERSION STATE TASK INPUTS ASSETS THRESHOLD FALSE_ALARMS_PER_DAY"
+    assert head.split() == [*columns.split(), "WINDOW", "VARIANTS", "SIGNER"]
     assert first.split()[0] == "line-1"
-    assert first.split()[2:] == "active anomaly 2 2 1 16 x 1 s fp32 unsigned".split()  # noqa: SIM905
+    assert first.split()[2:] == "active anomaly 2 2 1 0.1 16 x 1 s fp32 unsigned".split()  # noqa: SIM905
     assert second.split()[5] == "1"
 
 
