@@ -48,6 +48,7 @@ from factory._split import mix_up, split_groups, time_blocks, windows_of
 RECIPES: Final = {
     "turbofan-life": "turbofan",
     "bearing-fault": "bearing",
+    "demo-mixer": "mixer",
 }
 
 __all__ = [

@@ -18,11 +18,15 @@ LIFE_QUANTILES = (0.1, 0.5, 0.9)
 
 
 def squares(hard_share: float = 0.3) -> Loss:
-    """Regression, forecast or reconstruction: squared distance to the teacher and to the truth."""
+    """Regression, forecast or reconstruction: squared distance to the teacher and to the truth.
+
+    The truth may have columns beyond those of the prediction, for `metrics` alone.
+    """
 
     def loss(prediction: torch.Tensor, batch: Batch) -> torch.Tensor:
         soft = ((prediction - batch.soft) ** 2).mean(dim=1)
-        hard = ((prediction - batch.hard) ** 2).mean(dim=1)
+        known = batch.hard[:, : prediction.shape[1]]
+        hard = ((prediction - known) ** 2).mean(dim=1)
         return _blend(soft, hard, batch.real, hard_share)
 
     return loss
