@@ -15,7 +15,11 @@ import torch
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from optimum.exporters.onnx import OnnxConfig, export
 from optimum.onnxruntime import ORTQuantizer
-from optimum.onnxruntime.configuration import AutoQuantizationConfig, CalibrationConfig
+from optimum.onnxruntime.configuration import (
+    AutoQuantizationConfig,
+    CalibrationConfig,
+    QuantizationConfig,
+)
 from optimum.utils import DummyInputGenerator, NormalizedConfig
 from transformers import PretrainedConfig
 
@@ -141,28 +145,40 @@ def quantize(
     for preset in PRESETS:
         folder = scratch / preset
         folder.mkdir(parents=True)
+        config = _quantization(preset, excluded, activation_bits)
         with _quiet():
-            quantizer = ORTQuantizer(model, config=PretrainedConfig())
-            config = getattr(AutoQuantizationConfig, preset)(
-                is_static=True,
-                per_channel=True,
-                operators_to_quantize=list(_OPERATORS),
-                nodes_to_exclude=excluded,
-            )
-            if activation_bits > _BYTE:
-                config.activations_dtype = QuantType.QUInt16
-                config.weights_dtype = QuantType.QInt8
-            ranges = quantizer.fit(
-                examples,
-                CalibrationConfig("rows", "", "", len(rows), CalibrationMethod.MinMax),
-                onnx_augmented_model_name=(folder / "augmented.onnx").as_posix(),
-                operators_to_quantize=config.operators_to_quantize,
-            )
-            quantizer.quantize(config, folder, "int8", calibration_tensors_range=ranges)
-        found = folder / f"{model.stem}_int8.onnx"
-        _tidy(found)
-        yield preset, found.read_bytes()
+            raw = _quantized(model, config, examples, folder)
         shutil.rmtree(folder)
+        yield preset, raw
+
+
+def _quantization(preset: str, excluded: list[str], activation_bits: int) -> QuantizationConfig:
+    config: QuantizationConfig = getattr(AutoQuantizationConfig, preset)(
+        is_static=True,
+        per_channel=True,
+        operators_to_quantize=list(_OPERATORS),
+        nodes_to_exclude=excluded,
+    )
+    if activation_bits > _BYTE:
+        config.activations_dtype = QuantType.QUInt16
+        config.weights_dtype = QuantType.QInt8
+    return config
+
+
+def _quantized(
+    model: Path, config: QuantizationConfig, examples: list[dict[str, Any]], folder: Path
+) -> bytes:
+    quantizer = ORTQuantizer(model, config=PretrainedConfig())
+    ranges = quantizer.fit(
+        examples,
+        CalibrationConfig("rows", "", "", len(examples), CalibrationMethod.MinMax),
+        onnx_augmented_model_name=(folder / "augmented.onnx").as_posix(),
+        operators_to_quantize=config.operators_to_quantize,
+    )
+    quantizer.quantize(config, folder, "int8", calibration_tensors_range=ranges)
+    found = folder / f"{model.stem}_int8.onnx"
+    _tidy(found)
+    return found.read_bytes()
 
 
 def _nodes_within(model: Path, parts: tuple[str, ...]) -> list[str]:
