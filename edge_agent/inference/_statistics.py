@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.errors import ModelError
+from edge_agent.inference._covariance import precision
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +36,6 @@ _STATE_ROWS: Final = 64  # what is held so long is a state of the machine and no
 _MIN_STATES: Final = 20  # so many are needed to tell the two apart
 _STATE_SHARE: Final = 0.02
 _BEYOND_STATE: Final = 1.25
-_MIN_SHRINKAGE: Final = 0.01  # also for much data: two sensors of one thing differ by noise only
 _NORMAL_MAD: Final = 1.4826  # median absolute deviation of a normal distribution to its sigma
 _TAIL: Final = 0.01
 _TAIL_WEIGHT: Final = 0.3
@@ -144,15 +144,17 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int) -> Baseline:
     low, high = _reach(rows[sound], spread)
     # What is outside `used` becomes NaN, so that every window it touches falls out.
     scaled = np.where(sound[:, None], (np.clip(rows, low, high) - center) / spread, np.nan)
-    found = _smooth(np.clip(scaled, -CLIP, CLIP), length, stride_of(len(rows)))
-    found = found[~np.isnan(found).any(axis=(1, 2))]
+    stride = stride_of(len(rows))
+    found = _smooth(np.clip(scaled, -CLIP, CLIP), length, stride)
+    whole = ~np.isnan(found).any(axis=(1, 2))
+    found, ends = found[whole], window_ends(len(rows), length, stride)[whole]
     if len(found) < 2:  # noqa: PLR2004
         raise too_few_windows()
     restless = np.maximum(found[:, -1].mean(axis=0), _LEAST_RESTLESS)
     found[:, -1] = restlessness(found[:, -1], restless)
-    precision = np.array([_precision(each) for each in found.transpose(1, 0, 2)])
+    inverse = np.array([precision(each, ends, len(rows)) for each in found.transpose(1, 0, 2)])
     still = np.zeros(rows.shape[1], bool)
-    return Baseline(center, spread, restless, found.mean(axis=0), precision, still)
+    return Baseline(center, spread, restless, found.mean(axis=0), inverse, still)
 
 
 def too_few_windows() -> ModelError:
@@ -232,32 +234,3 @@ def _weighted(values: Floats, weights: Floats, stride: int) -> Floats:
     for begin in range(0, len(windows), _BLOCK):
         found[begin : begin + _BLOCK] = windows[begin : begin + _BLOCK] @ weights
     return found
-
-
-def _precision(smoothed: Floats) -> Floats:
-    """Inverse of the shrunk covariance of smoothed [n, C]."""
-    centered = smoothed - smoothed.mean(axis=0)
-    covariance = centered.T @ centered / len(centered)
-    deviation = np.sqrt(np.diag(covariance))
-    # A channel that never moved has no covariance: its spread already says what counts as far.
-    deviation = np.where(deviation > 0, deviation, 1.0)
-    scale = np.outer(deviation, deviation)
-    correlation = covariance / scale
-    np.fill_diagonal(correlation, 1.0)
-    rho = max(_MIN_SHRINKAGE, oas_shrinkage(correlation, len(centered)))
-    shrunk = (1.0 - rho) * correlation + rho * np.eye(len(correlation))
-    return np.asarray(np.linalg.inv(shrunk) / scale)
-
-
-def oas_shrinkage(covariance: Floats, samples: int) -> float:
-    """How far to shrink a covariance of `samples` rows towards a multiple of the identity, 0..1.
-
-    Oracle approximating shrinkage: Chen, Wiesel, Eldar, Hero: Shrinkage Algorithms for MMSE
-    Covariance Estimation, IEEE Transactions on Signal Processing 58, 2010, equation 23.
-    """
-    size = len(covariance)
-    trace_of_square = float((covariance * covariance).sum())
-    square_of_trace = float(np.trace(covariance)) ** 2
-    above = (1 - 2 / size) * trace_of_square + square_of_trace
-    below = (samples + 1 - 2 / size) * (trace_of_square - square_of_trace / size)
-    return 1.0 if below <= above else above / below

@@ -12,6 +12,7 @@ from tiny_models import NOW_US, healthy, recipe
 
 from edge_agent.errors import ModelError
 from edge_agent.inference import InputSpec, Model, learn, verify_bundle
+from edge_agent.inference._covariance import effective_number, inflation, oas_shrinkage
 from edge_agent.inference._graph import reference
 from edge_agent.inference._learn import _judged
 from edge_agent.inference._limit import poisson_upper, tail_index
@@ -25,7 +26,6 @@ from edge_agent.inference._statistics import (
     distances,
     fit,
     memory_weights,
-    oas_shrinkage,
     rates,
 )
 
@@ -486,3 +486,50 @@ def test_a_gap_does_not_make_a_counter_jump() -> None:
     found = rates(rows.astype(float), counter)[:, 2]
     assert np.nanmax(found) <= 2.0
     assert np.isnan(found[700:901]).all()
+
+
+# -- what is hardly known -------------------------------------------------------------------------
+
+
+def walk(rows: int, seed: int, memory: float) -> np.ndarray:
+    """Unit deviation, mean-reverting within about `memory` rows."""
+    random = np.random.default_rng(seed)
+    keep = np.exp(-1 / memory)
+    found, value = np.empty(rows), 0.0
+    for row in range(rows):
+        value = keep * value + np.sqrt(1 - keep**2) * random.standard_normal()
+        found[row] = value
+    return found
+
+
+def test_values_that_depend_on_each_other_count_for_fewer() -> None:
+    rows = 8000
+    series = np.column_stack([walk(rows, 0, 0.1), walk(rows, 1, 50.0), walk(rows, 2, 2000.0)])
+    white, short, slow = effective_number(series, np.arange(rows) * 16 // rows)
+    assert white > 1000
+    assert 20 < short < 400  # 8000 rows hold about 80 times twice its memory
+    assert slow < 15
+
+
+def test_the_tail_of_few_values_is_that_of_the_tables() -> None:
+    """Student's quantiles that are as rare as three sigmas; with the mean's own variance."""
+    for number, quantile in ((5, 6.62), (10, 4.09), (30, 3.28)):
+        table = quantile**2 / 9 * (1 + 1 / number)
+        assert inflation(np.array([float(number)]))[0] == pytest.approx(table, rel=0.12)
+    assert inflation(np.array([1e6]))[0] == pytest.approx(1.0, abs=1e-3)
+    assert inflation(np.zeros(1))[0] > 100  # nothing known: nothing far
+
+
+def test_what_drifts_slowly_and_healthily_may_drift_on() -> None:
+    """One channel of three wanders for hours; a fault of another one is seen all the same."""
+    found, faults = [], []
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        rows = random.standard_normal((6000, 3))
+        rows[:, 0] = 0.3 * rows[:, 0] + 3 * walk(6000, 100 + seed, 3000.0)
+        learned = learn({"A": rows[:3000].astype(np.float32)}, recipe(3), now_us=NOW_US)
+        found.append(scores(learned, rows[3000:].astype(np.float32)).score)
+        rows[3000:, 1] += 4.0
+        faults.append(scores(learned, rows[3000:].astype(np.float32)).score)
+    assert np.mean(np.concatenate(found) >= 1.0) < 0.02
+    assert np.mean(np.concatenate(faults) >= 1.0) > 0.9
