@@ -177,6 +177,15 @@ class Group:
                     yield Due(self, None, [each])
                 self._last_waves[row] = each
 
+    def take_refused(self) -> tuple[int, int]:
+        """Values that came too late, and blocks that did not fit, since it was last asked."""
+        late = rejected = 0
+        if self.windows is not None:
+            late, self.windows.late = self.windows.late, 0
+        if self.waves is not None:
+            rejected, self.waves.rejected = self.waves.rejected, 0
+        return late, rejected
+
     def set_back(self, assets: NDArray[np.intp]) -> None:
         """The clock of these plant assets was set back: their windows begin anew."""
         rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)

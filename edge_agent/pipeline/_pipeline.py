@@ -20,19 +20,15 @@ from edge_agent.alarms import AlarmTable
 from edge_agent.clock import US_PER_S, FakeClock
 from edge_agent.config.schema import Uncertain
 from edge_agent.config.types import Name
-from edge_agent.pipeline._assess import alarm_id, observations, score_messages
+from edge_agent.pipeline._assess import observations, score_messages
+from edge_agent.pipeline._at_work import AtWork
 from edge_agent.pipeline._columns import by_time, where, with_blocks
-from edge_agent.pipeline._conduct import Budget
-from edge_agent.pipeline._infer import batches, count
 from edge_agent.pipeline._insight import Insight
-from edge_agent.pipeline._jury import Jury
 from edge_agent.pipeline._learning import Learning
 from edge_agent.pipeline._policies import Policies, quality_alarm_id
 from edge_agent.pipeline._router import Binding
 from edge_agent.pipeline._sensors import SensorAlarms
-from edge_agent.pipeline._shadows import Shadows
 from edge_agent.pipeline._time import AssetTime
-from edge_agent.pipeline._versions import Versions
 from edge_agent.signals import BAD, MISSING, UNCERTAIN, QualityWatch
 
 if TYPE_CHECKING:
@@ -44,9 +40,7 @@ if TYPE_CHECKING:
     from edge_agent.inference import Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline._assess import Scored
-    from edge_agent.pipeline._companion import Companion
     from edge_agent.pipeline._group import Due, Group
-    from edge_agent.pipeline._infer import Batch
     from edge_agent.records import Columns, Transition, WaveBlock
     from edge_agent.signals import Episode
 
@@ -84,15 +78,12 @@ class Pipeline:
         self._live = live
         self.alarms = alarms
         self.watch = QualityWatch()
-        self.groups: list[Group] = []
         self.learning: dict[str, Learning] = {}
-        self._models: dict[tuple[str, str], Group] = {}
         self._bindings: list[Binding] = []
-        budget = Budget(config.runtime.latency_budget, config.runtime.max_batch)
-        self.versions = Versions(self.groups, self._bindings, budget, self._replace)
-        self.shadows = Shadows(self.groups, self._bindings, self._jury, budget, metrics)
+        self._at_work = AtWork(config, self._bindings, metrics, alarms, live=live)
+        self.groups = self._at_work.groups
+        self.versions, self.shadows = self._at_work.versions, self._at_work.shadows
         self.insight = Insight(config, live=live)
-        self._ran: list[Batch] = []
         self._groups_by_source: dict[str, int] = {}
         self._sensors = SensorAlarms(plant, self.watch)
         self._asset_of = np.zeros(0, np.intp)
@@ -135,57 +126,23 @@ class Pipeline:
 
         Gives what is missing, or nothing.
         """
-        key = (asset.template_name, place)
-        if key not in self._models:
-            self._models[key] = group()
-            self.groups.append(self._models[key])
-        found = self._models[key]
-        if asset in found.assets:
-            return ""
-        missing = found.add(asset, self._bindings)
-        if not missing:
-            self._engage(found, len(found.assets) - 1)
-            self.versions.add(found, asset)
-            self.shadows.add(found, asset)
-        return missing
+        return self._at_work.use(asset, place, group)
 
     def rest(self, asset: PlantAsset, place: str) -> None:
         """A model judges an asset no more."""
-        if (asset.template_name, place) in self._models:
-            self._models[asset.template_name, place].rest(asset.id)
+        self._at_work.rest(asset, place)
 
     def exchange(self, new: Model) -> dict[str, str]:
         """Another version of a model takes over, at once or when its own windows are full.
 
         The one before stays ready. Gives the assets that it cannot serve, with the reason.
         """
-        lost = self.versions.exchange(new, self.shadows.ready(new))
-        self.shadows.renew(new)
-        return lost
-
-    def _replace(self, old: Group, new: Group) -> None:
-        """A group of another version takes the place of one."""
-        self.groups[self.groups.index(old)] = new
-        key = next(key for key, group in self._models.items() if group is old)
-        self._models[key] = new
-        for row in range(len(new.assets)):
-            self._engage(new, row)
-
-    def _jury(self, mode: str) -> Jury:
-        """One that goes by the rules at work."""
-        return Jury(mode, self.alarms.rules, self._config.alarms, replayed=not self._live)
-
-    def _companions(self) -> list[Companion]:
-        return [*self.versions.companions(), *self.shadows.companions()]
+        return self._at_work.exchange(new)
 
     def adopt_rules(self, config: Config) -> None:
         """New alarm rules come into force; all else is as it was."""
         self._config = config
-        for (template, place), group in self._models.items():
-            group.adopt_rules(config.templates[Name(template)], place)
-        for companion in self._companions():
-            if companion.main is not None:
-                companion.group.use = companion.main.use
+        self._at_work.adopt_rules(config)
 
     def learn(self, asset: PlantAsset, config: Learn) -> str:
         """Keep the asset's rows until there are enough to learn from.
@@ -201,8 +158,7 @@ class Pipeline:
         for template, learning in self.learning.items():
             if template in old.learning:
                 learning.take_over(old.learning[template])
-        self.versions.take_over(old.versions)
-        self.shadows.take_over(old.shadows)
+        self._at_work.take_over(old._at_work)
         self.insight.take_over(old.insight)
 
     def restored(self, now_us: int) -> None:
@@ -210,13 +166,7 @@ class Pipeline:
         for signal in self._plant.signals:
             if quality_alarm_id(signal) in self.alarms.watched:
                 self._sensors.restored(signal.index, now_us)
-        for group in self.groups:
-            for row in range(len(group.assets)):
-                self._engage(group, row)
-
-    def _engage(self, group: Group, row: int) -> None:
-        """An alarm that is not at rest hears of every window, or it would never clear."""
-        group.engaged[row] = alarm_id(group.assets[row], group) in self.alarms.watched
+        self._at_work.restored()
 
     # -- the path -----------------------------------------------------------------------------
 
@@ -229,10 +179,7 @@ class Pipeline:
         monotonic_s: float = 0.0,
     ) -> list[Due]:
         """Order by time, judge quality, write the windows; gives the windows that closed."""
-        self.versions.begin(monotonic_s)
-        for companion in self._companions():
-            companion.due = []
-        self._ran = []
+        self._at_work.begin(monotonic_s)
         values = self._refuse_future(by_time(values), now_us)
         due: list[Due] = []
         if len(values):
@@ -242,15 +189,13 @@ class Pipeline:
             self._set_back(seen, monotonic_s)
             self._episodes += self.watch.update(seen, monotonic_s)
             self.time.note(self._asset_of[seen.signal], seen.time_us, monotonic_s)
-        for group in self.groups if len(values) or blocks else ():
-            due += group.push(values, blocks)
-        for companion in self._companions() if len(values) or blocks else ():
-            companion.push(values, blocks)
+        if len(values) or blocks:
+            due += self._at_work.push(values, blocks)
         for learning in self.learning.values() if len(values) else ():
             learning.push(values, self._learning_blocks())
         due += self._advance(monotonic_s)
         self._now_us = self.time.now_us(monotonic_s)
-        self._count_late()
+        self._at_work.count_late()
         return due
 
     def infer(self, due: Sequence[Due]) -> list[Scored]:
@@ -258,18 +203,16 @@ class Pipeline:
 
         A version that fails gives way to the one before it here.
         """
-        self._ran = [self.versions.run(batch) for batch in batches(due, self._metrics)]
-        for batch in self._ran:
-            count(batch, self._metrics)
-        self.insight.look(self._ran)
-        return [scored for batch in self._ran for scored in batch.scored]
+        ran = self._at_work.run(due)
+        self.insight.look(ran)
+        return [scored for batch in ran for scored in batch.scored]
 
     def shadow(self, *, busy: bool = False) -> list[Transition]:
         """The candidates score the windows of this turn; gives what their alarms would tell.
 
         Blocking; call it when the step's own alarms are on their way. busy: no time for it.
         """
-        return self.shadows.step(self._ran, busy=busy)
+        return self._at_work.shadow(busy=busy)
 
     def conclude(self, scored: Sequence[Scored]) -> Step:
         """Tell the alarm table; gives what changed and the scores that are due for the bus."""
@@ -294,10 +237,7 @@ class Pipeline:
 
     def flush(self) -> list[Due]:
         """The recording has ended: its open windows."""
-        for companion in self._companions():
-            companion.due = []
-            companion.flush()
-        return [due for group in self.groups for due in group.flush()]
+        return list(self._at_work.flush())
 
     # -- parts of the path --------------------------------------------------------------------
 
@@ -320,8 +260,7 @@ class Pipeline:
         if not len(found):
             return
         self.watch.set_back(found)
-        for group in (*self.groups, *(one.group for one in self._companions())):
-            group.set_back(found)
+        self._at_work.set_back(found)
         for learning in self.learning.values():
             learning.set_back(found)
         for index in found.tolist():
@@ -337,10 +276,8 @@ class Pipeline:
         now_us = self.time.now_us(monotonic_s)
         heard_by_s = monotonic_s if self._live else math.inf
         self._episodes += self.watch.overdue(now_us, self.time.since_us, heard_by_s)
-        for group in self.groups if self._live else ():
-            yield from group.advance(now_us)
-        for companion in self._companions() if self._live else ():
-            companion.advance(now_us)
+        if self._live:
+            yield from self._at_work.advance(now_us)
 
     def _remember(self, scored: Scored) -> None:
         group = scored.group
@@ -348,18 +285,9 @@ class Pipeline:
         group.health[scored.row] = scored.health
         group.scored_us[scored.row] = scored.end_us
         for row in np.flatnonzero(group.engaged).tolist():
-            self._engage(group, row)
+            self._at_work.engage(group, row)
 
     def _learning_blocks(self) -> int:
         assets = sum(len(one.assets) for one in self.learning.values())
         channels = max(len(one.inputs) for one in self.learning.values())
         return max(4, _LEARNING_BYTES // (max(assets, 1) * max(channels, 1) * 4 * 256))
-
-    def _count_late(self) -> None:
-        for group in self.groups:
-            if group.windows is not None and group.windows.late:
-                late, group.windows.late = group.windows.late, 0
-                self._metrics.values_late.labels(group.source).inc(late)
-            if group.waves is not None and group.waves.rejected:
-                rejected, group.waves.rejected = group.waves.rejected, 0
-                self._metrics.values_rejected.labels(group.source, "waveform").inc(rejected)
