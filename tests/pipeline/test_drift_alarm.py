@@ -64,7 +64,7 @@ def test_it_names_the_inputs_that_drift_and_no_others(tmp_path: Path) -> None:
     """With PSI as weight and score, the newest value and unit, and NE 107's check function."""
     live = plant(model(tmp_path))
     walk(live, 0, 100)
-    walk(live, 100, 120, off=(0.6, 0.0, -0.4))
+    walk(live, 100, 120, off=(0.6, 0.0, -0.6))
     ((kind, at_s, detail),) = told(live)
     assert (kind, 140 <= at_s <= 200) == ("raise", True)
     assert {each.input for each in detail.contributors} == {"flow", "current"}
