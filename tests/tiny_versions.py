@@ -110,20 +110,3 @@ def fails_over(limit: int, version: str = "2", **changes: Any) -> Model:
         _node("Add", ["mean", "nothing"], "score"),
     ]
     return _model(version, nodes, {"table": np.zeros(limit + 1, np.float32)}, **changes)
-
-
-def slow(version: str = "2", size: int = 1000, **changes: Any) -> Model:
-    """score = mean, after some milliseconds of multiplying matrices by each other."""
-    nodes = [
-        _MEAN,
-        _TOP,
-        _node("ReduceMax", ["x"], "most", keepdims=0),
-        _node("Mul", ["matrix", "most"], "a"),
-        _node("MatMul", ["a", "a"], "b"),
-        _node("MatMul", ["b", "a"], "c"),
-        _node("ReduceMax", ["c"], "d", keepdims=0),
-        _node("Mul", ["d", "zero"], "nothing"),
-        _node("Add", ["mean", "nothing"], "score"),
-    ]
-    weights = {"matrix": np.full((size, size), 1e-3, np.float32), "zero": np.float32(0)}
-    return _model(version, nodes, weights, **changes)

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from version_models import NAME, Watched, config, fails_over, mean, nan_over, slow
+from version_models import (
+    NAME,
+    Stopwatch,
+    Watched,
+    config,
+    fails_over,
+    mean,
+    nan_over,
+    slow,
+)
 
 from edge_agent.pipeline._tally import NOTHING, Correlation, Judged, Last, Tally, pair
 
@@ -96,12 +105,13 @@ def test_the_worst_assets_come_first() -> None:
     }
 
 
-@pytest.mark.parametrize("candidate", [fails_over(50), slow()], ids=["fails", "slow"])
+@pytest.mark.parametrize("how", ["fails", "slow"])
 def test_a_candidate_that_fails_or_takes_too_long_is_dropped(
-    candidate: Any, caplog: pytest.LogCaptureFixture
+    how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its report says why; the model at work goes on."""
-    plant = beside(candidate, budget_s=0.02)
+    candidate = fails_over(50) if how == "fails" else slow(Stopwatch(monkeypatch), 1.5)
+    plant = beside(candidate, budget_s=1.0)
     plant.rows(5, 1.0)
     assert report(plant)["state"] == "running"
     plant.rows(15, 60.0, 1.0)

@@ -9,17 +9,51 @@ import orjson
 import plants
 from live_plants import BEGIN_S, Live
 from plants import S
-from tiny_versions import INPUTS, LENGTH, NAME, fails_over, mean, nan_over, slow
+from tiny_versions import INPUTS, LENGTH, NAME, fails_over, mean, nan_over
 
 from edge_agent.config.schema import AlarmRule, Asset, ModelUse, Runtime, Signal, Template
+from edge_agent.pipeline import _infer
 from edge_agent.records import columns
 
 if TYPE_CHECKING:
+    import pytest
+
     from edge_agent.config import Config
+    from edge_agent.inference import Model
     from edge_agent.pipeline import Step
     from edge_agent.records import Transition
 
-__all__ = ["NAME", "Watched", "config", "fails_over", "mean", "nan_over", "slow"]
+__all__ = [
+    "NAME",
+    "Stopwatch",
+    "Watched",
+    "config",
+    "fails_over",
+    "mean",
+    "nan_over",
+    "slow",
+]
+
+
+class Stopwatch:
+    """The time that runs take, as the test has it: a busy machine must not judge a version."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now_s = 0.0
+        patch.setattr(_infer, "perf_counter", lambda: self.now_s)
+
+
+def slow(watch: Stopwatch, seconds: float, version: str = "2") -> Model:
+    """score = mean, after so long by that watch."""
+    model = mean(version)
+    score = model.run
+
+    def run(*args: Any, **more: Any) -> Any:
+        watch.now_s += seconds
+        return score(*args, **more)
+
+    model.run = run  # type: ignore[method-assign]
+    return model
 
 
 def config(assets: str = "P-{1..2}", *, budget_s: float = 5.0, **rule: Any) -> Config:
