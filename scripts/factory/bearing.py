@@ -16,7 +16,7 @@ import numpy as np
 from edge_agent.config.schema import Kind, Resample
 from edge_agent.inference import InputSpec, Manifest, OutputNames, Task, WindowSpec
 from factory._bearing_bench import other_machines
-from factory._bearing_card import CARD, PROTOCOL, TRIED
+from factory._bearing_card import CARD, FIGURES, PROTOCOL, TRIED
 from factory._bearing_data import NONE, PATTERN, one_hot, read_windows, without_size
 from factory._bearing_features import LENGTH, RATE_HZ, features_of, orders_of
 from factory._bearing_judge import LOUDNESS_DB, MACHINES, Method, figures_of
@@ -95,6 +95,7 @@ def _manifest() -> Manifest:
         window=WINDOW,
         classes=CLASSES,
         teacher={"model": "nine averaged regressions, a forest on simulated bearings, a gate"},
+        benchmarks=FIGURES,
         training={
             "data": "Case Western Reserve University bearing data (drive end, 12 kHz); simulation",
             "licence": "none stated for the recordings",
@@ -265,10 +266,9 @@ def _folder() -> Path:
 
 
 def _code() -> dict[str, str]:
-    """Digests of the files of this model."""
+    """Digests of the files of this model beside this one."""
     return code_of(
         [
-            evaluate,
             figures_of,
             other_machines,
             read_windows,
