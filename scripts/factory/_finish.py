@@ -80,15 +80,25 @@ def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def _healthy(made: Made) -> dict[str, Histogram]:
-    """By scalar input, of the newest row of each healthy window that was learned from."""
+    """By scalar input, of the newest row of each healthy window that was learned from.
+
+    Not of a counter: where one stands says how long a machine ran, not whether inputs drift.
+    """
     manifest, train = made.manifest, made.splits.train
     if not manifest.scalars:
         return {}
-    newest = train.inputs[manifest.window.tensor][~train.anomalous, -1]
+    healthy = train.inputs[manifest.window.tensor][~train.anomalous]
     return {
-        spec.name: histogram_of(newest[:, channel], _BINS)
+        spec.name: histogram_of(healthy[:, -1, channel], _BINS)
         for channel, spec in enumerate(manifest.scalars)
+        if not is_counter(healthy[:, :, channel])
     }
+
+
+def is_counter(windows: NDArray[np.float32]) -> bool:
+    """Whether an input [N, L] never falls within a window and grows in each."""
+    grows = windows[:, -1] > windows[:, 0]
+    return bool(grows.all() and (np.diff(windows, axis=1) >= 0).all())
 
 
 def _figures(manifest: Manifest, made: Sequence[Made], command: str) -> dict[str, dict[str, str]]:
