@@ -137,6 +137,9 @@ def _variants(trial: Trial) -> str:
         times = ", ".join(f"batch {batch}: {us:.0f} us" for batch, us in row.p50_us)
         why = "chosen" if row.variant == trial.chosen else row.refused or "slower"
         off = f", off by {row.difference:.2%}" if row.difference else ""
+        times += (
+            f", {row.relative:.0%} of fp32's time" if row.relative < 1 and not row.refused else ""
+        )
         lines.append(f"{row.variant}: {why} ({times or 'not measured'}{off})\n")
     return "".join(lines)
 

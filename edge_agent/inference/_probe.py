@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +24,7 @@ from edge_agent.inference._golden import differences, parse_golden
 from edge_agent.inference._graphcheck import graph_problems
 from edge_agent.inference._manifest import parse_manifest
 from edge_agent.inference._ort import fixed_batch, open_session
-from edge_agent.inference._variants import FP32, Figures, Trial, choose, compare, parity, too_slow
+from edge_agent.inference._variants import FP32, Figures, Trial, choose, compare, parity, timed
 
 if TYPE_CHECKING:
     from edge_agent.inference._golden import Golden, Tensors
@@ -127,12 +126,11 @@ def _try_variant(
         if refused:
             return Figures(FP32), Figures(variant, difference=off, refused=refused)
         fixed = fixed_batch(session)
-        rows = compare(partial(session.run, None), partial(other.run, None), golden.inputs, fixed)
+        runs = compare(partial(session.run, None), partial(other.run, None), golden.inputs, fixed)
     except Exception as error:  # noqa: BLE001 (not of this machine: no reason to do without fp32)
         return Figures(FP32), Figures(variant, refused=f"does not run here: {_one_line(error)}")
-    fp32 = Figures(FP32, tuple((batch, us) for batch, us, _ in rows))
-    mine = Figures(variant, tuple((batch, us) for batch, _, us in rows), off)
-    return fp32, replace(mine, refused=too_slow(mine, fp32.sum_us))
+    fp32 = Figures(FP32, tuple((batch, us) for batch, us, _ in runs))
+    return fp32, timed(variant, runs, off)
 
 
 def _outputs(session: Session, golden: Golden) -> Tensors:

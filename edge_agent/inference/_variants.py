@@ -46,20 +46,17 @@ _PLAIN: Final = {"score", "rul"}  # figures of any size; all others are 0 to 1
 class Figures:
     """One variant on this device.
 
-    p50_us: the median run in microseconds by batch size, on one thread. difference: from fp32, the
-    worst of all outputs and of healthy and anomalous rows (relative, of probabilities absolute).
-    refused: why it is not used; empty where it may be.
+    p50_us: the median run in microseconds by batch size, on one thread. relative: their sum, as a
+    part of what fp32 took in turns with it; by that variants are compared. difference: from fp32,
+    the worst of all outputs and of healthy and anomalous rows (relative, of probabilities
+    absolute). refused: why it is not used; empty where it may be.
     """
 
     variant: str
     p50_us: tuple[tuple[int, float], ...] = ()
+    relative: float = 1.0
     difference: float = 0.0
     refused: str = ""
-
-    @property
-    def sum_us(self) -> float:
-        """The figure by which variants are compared."""
-        return sum(microseconds for _, microseconds in self.p50_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ class Trial:
     figures: tuple[Figures, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON: chosen, figures [{variant, p50_us {batch: us}, difference, refused}]."""
+        """Plain JSON: `chosen` and `figures`, with p50_us as a map by batch size."""
         rows = [asdict(f) | {"p50_us": {str(n): us for n, us in f.p50_us}} for f in self.figures]
         return {"chosen": self.chosen, "figures": rows}
 
@@ -93,11 +90,12 @@ def parse_trial(found: object, manifest: Manifest) -> Trial:
 
 def _parsed(row: Mapping[str, Any]) -> Figures:
     pairs = tuple((int(n), float(us)) for n, us in row["p50_us"].items())[: len(BATCHES)]
-    numbers = [float(row["difference"]), *(us for _, us in pairs)]
+    relative, difference = float(row["relative"]), float(row["difference"])
+    numbers = [relative, difference, *(us for _, us in pairs)]
     if not all(map(math.isfinite, numbers)):
         raise ValueError
     refused = "".join(c if c.isprintable() else " " for c in str(row["refused"])[:_MAX_TEXT])
-    return Figures(str(row["variant"]), pairs, numbers[0], refused)
+    return Figures(str(row["variant"]), pairs, relative, difference, refused)
 
 
 # -- agreeing ---------------------------------------------------------------------------------
@@ -228,11 +226,16 @@ def choose(figures: tuple[Figures, ...]) -> str:
     """The fastest variant that agrees with fp32 (the first) and is clearly faster than it."""
     fp32, *others = figures
     fit = [f for f in others if not f.refused]
-    return min(fit, key=lambda f: f.sum_us, default=fp32).variant
+    return min(fit, key=lambda f: f.relative, default=fp32).variant
 
 
-def too_slow(variant: Figures, fp32_us: float) -> str:
-    """Why a variant gains nothing; empty where it does."""
-    if variant.sum_us <= _FASTER * fp32_us:
-        return ""
-    return f"no faster: {variant.sum_us:.0f} us against {fp32_us:.0f} of fp32"
+def too_slow(relative: float) -> str:
+    """Why a variant that takes that part of fp32's time gains nothing; empty where it does."""
+    return "" if relative <= _FASTER else f"no faster: {relative:.0%} of fp32's time"
+
+
+def timed(variant: str, runs: list[tuple[int, float, float]], difference: float) -> Figures:
+    """The figures of a variant that agrees, from `compare` of fp32 and it."""
+    relative = sum(mine for _, _, mine in runs) / sum(fp32 for _, fp32, _ in runs)
+    p50_us = tuple((batch, mine) for batch, _, mine in runs)
+    return Figures(variant, p50_us, relative, difference, too_slow(relative))

@@ -42,7 +42,7 @@ from edge_agent.inference._variants import (
     parity,
     parse_trial,
     row_groups,
-    too_slow,
+    timed,
 )
 from edge_agent.ops.metrics import Metrics
 
@@ -359,9 +359,16 @@ def test_the_time_for_a_trial_is_bounded(seconds: float, most: int) -> None:
 
 
 def test_a_variant_must_be_clearly_faster() -> None:
-    figures = Figures("int8", ((1, 10.0), (64, 85.0)))
-    assert too_slow(figures, 100.0) == ""
-    assert too_slow(figures, 99.0) == "no faster: 95 us against 99 of fp32"
+    found = timed("int8", [(1, 20.0, 10.0), (64, 80.0, 85.0)], 0.001)
+    assert found == Figures("int8", ((1, 10.0), (64, 85.0)), 0.95, 0.001)
+    assert timed("int8", [(1, 100.0, 96.0)], 0.0).refused == "no faster: 96% of fp32's time"
+
+
+def test_the_fastest_is_so_by_what_ran_in_turns_with_it() -> None:
+    """A machine that was busy for one of them says nothing about it."""
+    quiet = Figures("int8", ((1, 60.0),), relative=0.6)
+    busy = Figures("int8-avx512", ((1, 90.0),), relative=0.3)
+    assert choose((Figures("fp32", ((1, 100.0),)), quiet, busy)) == "int8-avx512"
 
 
 def test_fp32_is_chosen_where_nothing_else_fits() -> None:
@@ -374,11 +381,13 @@ def test_fp32_is_chosen_where_nothing_else_fits() -> None:
 
 def test_a_trial_survives_the_way_from_the_child() -> None:
     has_int8 = manifest(variants=("int8",))
-    trial = Trial("int8", (Figures("fp32", ((1, 9.5),)), Figures("int8", ((1, 2.5),), 0.001)))
+    trial = Trial("int8", (Figures("fp32", ((1, 9.5),)), Figures("int8", ((1, 2.5),), 0.3, 0.001)))
     assert parse_trial(trial.as_json(), has_int8) == trial
 
 
-KEYS = st.sampled_from(["chosen", "figures", "variant", "p50_us", "difference", "refused", "1"])
+KEYS = st.sampled_from(
+    ["chosen", "figures", "variant", "p50_us", "relative", "difference", "refused", "1"]
+)
 ANY_JSON = st.recursive(
     st.none() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner),
@@ -391,7 +400,13 @@ def test_whatever_a_child_says_is_a_trial(found: object) -> None:
 
 
 def row(**changes: object) -> dict[str, object]:
-    return {"variant": "int8", "p50_us": {}, "difference": 0, "refused": ""} | changes
+    return {
+        "variant": "int8",
+        "p50_us": {},
+        "relative": 1,
+        "difference": 0,
+        "refused": "",
+    } | changes
 
 
 @pytest.mark.parametrize(
