@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _MIN_SHRINKAGE: Final = 0.01  # also for much data: two sensors of one thing differ by noise only
+_STILL: Final = 1e-6  # of a spread: what moves less differs by rounding
 _BLOCKS: Final = 16  # of the whole time; what moves more slowly is hardly known
 _MIN_BLOCK: Final = 3
 _MAX_CORRELATION: Final = 0.95
@@ -31,7 +32,7 @@ def precision(found: Floats, when: NDArray[np.intp], rows: int) -> Floats:
     covariance = centered.T @ centered / len(centered)
     deviation = np.sqrt(np.diag(covariance))
     # A channel that never moved has no covariance: its spread already says what counts as far.
-    deviation = np.where(deviation > 0, deviation, 1.0)
+    deviation = np.where(deviation > _STILL, deviation, 1.0)
     scale = np.outer(deviation, deviation)
     correlation = covariance / scale
     np.fill_diagonal(correlation, 1.0)

@@ -276,6 +276,14 @@ def test_a_constant_that_moves_alarms_but_not_for_a_last_digit(
     assert score < 100.0
 
 
+@pytest.mark.parametrize("level", [0.1, 1.0, 400.7])
+def test_rounding_of_a_constant_is_no_deviation(level: float, tmp_path: Path) -> None:
+    """Else single and double precision would disagree, and the bundle would be refused."""
+    rows = np.column_stack([metered(9000), np.full(9000, level, np.float32)])
+    learn({"A": rows}, recipe(4), now_us=NOW_US).write(tmp_path / "learned")
+    assert verify_bundle(tmp_path / "learned") == []
+
+
 def test_one_step_of_a_coarse_channel_is_no_event() -> None:
     """A reading that once in a while goes one step up and back does not alarm when it does so."""
     rows = constant_rows(4.0, 2000)
