@@ -28,15 +28,15 @@ from edge_agent.daemon._status import Status
 from edge_agent.daemon._tables import SOURCES, kind_of
 from edge_agent.daemon._upkeep import EVERY_S as UPKEEP_EVERY_S
 from edge_agent.daemon._upkeep import Upkeep
+from edge_agent.daemon._watchman import Watchman
 from edge_agent.ops import notify
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
-from edge_agent.pipeline import Pipeline, Policies, by_time
-from edge_agent.records import Columns, LinkState
+from edge_agent.pipeline import Pipeline, Policies, by_time, chunks
 from edge_agent.signals import Intake
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
     from pathlib import Path
 
     from edge_agent.clock import Clock
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from edge_agent.config.plant import PlantAsset
     from edge_agent.daemon._memory import Memory
     from edge_agent.pipeline import Scored
-    from edge_agent.records import Alarm, Source, Transition, WaveBlock
+    from edge_agent.records import Alarm, Columns, Source, Transition, WaveBlock
 
 log = logging.getLogger("edge_agent.daemon")
 
@@ -77,6 +77,7 @@ class Daemon:
         self.sources: dict[str, Source] = {}
         self.reloader = Reloader(self, path)
         self.upkeep = Upkeep(self)
+        self.watchman = Watchman(self)
         self.lives = LivesKeeper(self)
         self.relearning = Relearning(self)
         self.outlet = Outlet(config, self.metrics, self.clock, self.command)
@@ -181,7 +182,7 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             work = [
                 group.create_task(self._walk(), name="pipeline"),
-                group.create_task(self._watch(), name="watch"),
+                group.create_task(self.watchman.watch(), name="watch"),
                 group.create_task(self._learn(), name="learn"),
                 group.create_task(self._tend(), name="upkeep"),
             ]
@@ -205,7 +206,7 @@ class Daemon:
         self._count_drops()
         arrived_us = self.clock.now_us()
         # A server that was held up sends node by node: cut like that, the last would be late.
-        for chunk in _chunks(by_time(values)):
+        for chunk in chunks(by_time(values), _CHUNK):
             work = self._walk_down(chunk, blocks, arrived_us)
             if await self.defects.survive("pipeline", work):
                 self._turned_s = self.clock.monotonic_s()
@@ -226,45 +227,13 @@ class Daemon:
         await self.outlet.send(step.transitions, arrived_us)
         self.outlet.send_scores(step.scores)
         if pipeline.shadows.running:  # after all that matters
-            await self.defects.survive("shadow", self._shadow(pipeline))
-
-    async def _shadow(self, pipeline: Pipeline) -> None:
-        busy = self.intake.crowded()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._model_thread, partial(pipeline.shadow, busy=busy))
+            shadow = partial(pipeline.shadow, busy=self.intake.crowded())
+            await asyncio.get_running_loop().run_in_executor(self._model_thread, shadow)
 
     def _count_drops(self) -> None:
         for index, n in self.intake.take_stats().dropped.items():
             source = self.plant.signals[index].source
             self.metrics.values_dropped.labels(source).inc(n)
-
-    async def _watch(self) -> None:
-        """Shelvings that end, service alarms, the watchdog of systemd, and a word on our state."""
-        interval_s = min(1.0, (notify.watchdog_interval_s() or 2.0) / 2)
-        said = ""
-        while True:
-            await asyncio.sleep(interval_s)
-            await self.defects.survive("watch", self._look_after())
-            if self.alive():
-                notify.watchdog()
-            text = self._summary()
-            if text != said:
-                said = text
-                notify.status(text)
-            self.outlet.set_degraded(bool(self.troubles()))
-
-    async def _look_after(self) -> None:
-        now_us = self.clock.now_us()
-        await self.outlet.send(self.alarms.tick(now_us), now_us)
-        await self.outlet.refresh()
-        await self.outlet.remember(self.plant)
-        await self.lives.keep()
-        await self.relearning.settle()
-        for seen in (
-            *self.outlet.health.observations(now_us),
-            self.upkeep.observation(now_us),
-        ):
-            await self.outlet.send(self.alarms.observe(seen), now_us)
 
     async def _learn(self) -> None:
         while True:
@@ -289,15 +258,7 @@ class Daemon:
 
     def troubles(self) -> list[str]:
         """What keeps the service from doing all it should."""
-        links = [*self.sources.items(), *self.outlet.sinks.items()]
-        down = [f"{n}: {s.link.detail or s.link.state}" for n, s in links if _is_down(s.link.state)]
-        return down + ([self.outlet.health.trouble] if self.outlet.health.trouble else [])
-
-    def _summary(self) -> str:
-        troubles = self.troubles()
-        if troubles:
-            return "; ".join(troubles)[:200]
-        return f"{len(self.plant.assets)} assets, {len(self.alarms.active())} alarms"
+        return self.watchman.troubles()
 
     async def reload(self) -> None:
         """Read the config again; a bad one changes nothing."""
@@ -336,23 +297,3 @@ async def _within(timeout_s: float, work: Coroutine[object, object, object]) -> 
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await work
-
-
-def _chunks(values: Columns) -> Iterator[Columns]:
-    yield _slice(values, 0)
-    for start in range(_CHUNK, len(values), _CHUNK):
-        yield _slice(values, start)
-
-
-def _slice(values: Columns, start: int) -> Columns:
-    stop = start + _CHUNK
-    return Columns(
-        values.signal[start:stop],
-        values.time_us[start:stop],
-        values.value[start:stop],
-        values.status[start:stop],
-    )
-
-
-def _is_down(state: LinkState) -> bool:
-    return state in {LinkState.DOWN, LinkState.DEGRADED}

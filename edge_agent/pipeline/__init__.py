@@ -1,7 +1,7 @@
 """Assessment of the plant: the path of a value from the intake to alarms and messages."""
 
 from edge_agent.pipeline._assess import Scored
-from edge_agent.pipeline._columns import by_time
+from edge_agent.pipeline._columns import by_time, chunks
 from edge_agent.pipeline._group import Due, Group
 from edge_agent.pipeline._learning import Learning
 from edge_agent.pipeline._lives import Lives, Outcome
@@ -27,6 +27,7 @@ __all__ = [
     "Step",
     "baseline_alarm_ids",
     "by_time",
+    "chunks",
     "place_of",
     "service_alarm_id",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from edge_agent.records import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,3 +43,10 @@ def where(values: Columns, which: NDArray[np.generic]) -> Columns:
     return Columns(
         values.signal[which], values.time_us[which], values.value[which], values.status[which]
     )
+
+
+def chunks(values: Columns, size: int) -> Iterator[Columns]:
+    """The same values, so many at a time; one chunk at least."""
+    for start in range(0, max(1, len(values)), size):
+        at = slice(start, start + size)
+        yield Columns(values.signal[at], values.time_us[at], values.value[at], values.status[at])

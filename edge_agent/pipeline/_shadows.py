@@ -159,7 +159,12 @@ class Shadows:
         """The candidates' turn; gives what their alarms would tell. Blocking."""
         told: list[Transition] = []
         for shadow in list(self.running.values()):
-            told += shadow.step(ran, busy=busy)
+            try:
+                told += shadow.step(ran, busy=busy)
+            except Exception as error:
+                # A candidate must do no harm, whatever it brings about.
+                log.exception("shadow stumbles", extra={"model": shadow.name})
+                shadow.trouble = f"{type(error).__name__}: {error}"
             if shadow.trouble:
                 self._end(shadow, State.DROPPED, shadow.trouble)
         return told

@@ -61,7 +61,7 @@ class Gateway:
 
     async def alarm(self) -> str:
         """What the service alarm of the models would say now."""
-        await self.daemon._look_after()
+        await self.daemon.watchman.look_after()
         seen = self.daemon.upkeep.observation(self.daemon.clock.now_us())
         return seen.detail.message_key if seen.level else ""
 

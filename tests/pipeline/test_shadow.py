@@ -124,6 +124,18 @@ def test_a_candidate_that_fails_or_takes_too_long_is_dropped(
     assert [one.message for one in caplog.records if one.levelname == "WARNING"] == ["shadow ends"]
 
 
+def test_a_candidate_that_brings_about_what_nobody_foresaw_is_dropped_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever is wrong with the comparison itself, the line goes on."""
+    plant = beside(mean("2"))
+    plant.pipeline.shadows.running[NAME]._compare = None  # type: ignore[method-assign,assignment]
+    plant.rows(8, 1.0)
+    assert plant.pipeline.shadows.running == {}
+    assert plant.missing() == []
+    assert [r.message for r in caplog.records if r.levelname == "ERROR"] == ["shadow stumbles"]
+
+
 def test_scores_of_a_candidate_that_are_no_numbers_are_counted() -> None:
     """And compared with nothing."""
     plant = beside(nan_over(50.0))
