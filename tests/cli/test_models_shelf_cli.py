@@ -288,6 +288,40 @@ def test_a_tampered_archive_changes_nothing_on_disk(
     assert tree(desk.models.parent) == before
 
 
+def _link(folder: Path) -> None:
+    (folder / "model.onnx").rename(folder.parent / "elsewhere.onnx")
+    (folder / "model.onnx").symlink_to("../elsewhere.onnx")
+
+
+def _extra(folder: Path) -> None:
+    (folder / "run.sh").write_text("#!/bin/sh")
+
+
+def _linked_signature(folder: Path) -> None:
+    (folder / "model.sig").rename(folder.parent / "elsewhere.sig")
+    (folder / "model.sig").symlink_to("../elsewhere.sig")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told_of"),
+    [
+        (_link, "model.onnx: cannot be read"),
+        (_extra, "'run.sh' does not belong into a bundle"),
+        (_linked_signature, "model.sig: cannot be read"),
+    ],
+)
+def test_a_folder_is_trusted_no_more_than_an_archive(
+    spoil: Any, told_of: str, desk: Desk, told: Any
+) -> None:
+    folder = write(desk.root, "1")
+    run("sign", folder, "--key", desk.key)
+    spoil(folder)
+    told()
+    assert desk.run("install", folder) == 1
+    assert told_of in told().err
+    assert not desk.models.exists()
+
+
 def test_a_gateway_without_models_gets_no_folder_of_a_refused_one(desk: Desk) -> None:
     file = desk.made("1")
     _cut(file)
