@@ -15,7 +15,11 @@ SKAB = Path(__file__).resolve().parents[2] / "scripts" / "skab"
 
 @pytest.mark.slow
 def test_the_defaults_hold_on_recordings_they_were_not_tuned_on(data_dir: Path) -> None:
-    """F1 at least .79 and false alarms before the fault at most 10 % on the 18 others."""
+    """The 18 others: F1 at least .80 by row and by alarm, false alarms before at most 10 %.
+
+    Under what was measured (.816 and .824, 3.8 and 7.9 %), over what an alarm that always stands
+    gets. NAB of the change points: 28.8 by row over all.
+    """
     done = subprocess.run(
         [sys.executable, str(SKAB), "--json"],
         env={**os.environ, "EDGE_AGENT_DATA": str(data_dir)},
@@ -26,10 +30,13 @@ def test_the_defaults_hold_on_recordings_they_were_not_tuned_on(data_dir: Path) 
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    learned = found["table"]["learned baseline (daemon's defaults)"]
-    assert learned["the other 18"]["f1"] >= 0.79
-    assert learned["the other 18"]["pre_fault_far"] <= 10.0
-    assert learned["all 34"]["f1"] >= 0.82
+    for seen in ("score", "alarm"):
+        learned = found["rows"][f"learned baseline, {seen}"]
+        assert learned["the other 18"]["f1"] >= 0.80
+        assert learned["the other 18"]["pre_fault_far"] <= 10.0
+        assert learned["all 34"]["f1"] >= 0.83
+        assert learned["all 34"]["nab"] >= 26.0
     assert found["flow_first"] >= 16
+    assert found["healthy_far"]["6000"] <= 3.0
     # The protocol itself: 23,801 rows, of which 12,771 anomalous, make F1 .698 for a stuck alarm.
-    assert found["table"]["always alarms"]["all 34"]["f1"] == pytest.approx(0.6984, abs=1e-4)
+    assert found["rows"]["always alarms"]["all 34"]["f1"] == pytest.approx(0.6984, abs=1e-4)
