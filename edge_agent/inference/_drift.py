@@ -29,7 +29,7 @@ BLOCKS: Final = 8  # that the memory consists of
 MIN_BLOCKS: Final = 7  # with fewer nothing is said: half a day is no picture of a day
 _SURE: Final = 2.0  # standard errors
 _STILL: Final = 0.995  # share of one bin: such an input has no distribution to drift from
-_SLACK: Final = 1e-6  # relative; a reading may have been rounded since
+_SLACK: Final = np.float32(1e-6)  # relative: what lies on an edge has been rounded since
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ class Bins:
 
     def of(self, x: NDArray[np.float32], unit: NDArray[np.int64]) -> NDArray[np.intp]:
         """The bin of every value, [n, I]; x: all scalar inputs [n, C]; unit: [n]."""
-        scaled = (x[:, self.channel] - self.center[unit]) / self.spread[unit]
+        values, center = x[:, self.channel], self.center[unit]
+        nudged = values + _SLACK * (np.abs(values) + np.abs(center))
+        scaled = (nudged - center) / self.spread[unit]
         return np.asarray((scaled[:, :, None] >= self.edges).sum(axis=2, dtype=np.intp))
 
 
@@ -78,7 +80,7 @@ def bins_of(manifest: Manifest) -> Bins | None:
     edges = np.full((len(known), most - 1), np.inf)
     shares = np.zeros((len(known), most))
     for row, one in enumerate(histograms):
-        edges[row, : len(one.edges)] = np.array(one.edges) - _SLACK * np.abs(one.edges)
+        edges[row, : len(one.edges)] = one.edges
         shares[row, : len(one.shares)] = one.shares
     units = max(1, len(manifest.units))
     return Bins(
