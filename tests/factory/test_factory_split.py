@@ -119,8 +119,10 @@ def test_figures_of_classes_and_of_scores() -> None:
     found = class_metrics(told, truth)
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["cross_entropy"] == pytest.approx(-np.log([0.9, 0.6, 0.2]).mean(), rel=1e-5)
-    sure = calibration_error(np.full(10, 0.85, np.float32), np.arange(10) < 5)
-    assert sure == pytest.approx(0.35, rel=1e-5)
+    # Too sure of one half and not sure enough of the other: nothing cancels out.
+    confidence = np.repeat(np.array([0.95, 0.55], np.float32), 10)
+    right = np.r_[np.arange(10) < 5, np.arange(10) < 9]
+    assert calibration_error(confidence, right) == pytest.approx(0.4, rel=1e-5)
     scores = np.array([[0.5], [1.5], [2.0], [0.1]], np.float32)
     found = anomaly_metrics(scores, np.array([False, False, True, True]))
     assert found == {"f1": 0.5, "false_alarm_share": 0.5, "missed_share": 0.5}
