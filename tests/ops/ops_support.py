@@ -160,6 +160,15 @@ class ListStatus:
         row["acked_by"] = actor
         return row
 
+    async def asset_command(
+        self, kind: str, asset: str, actor: str, at_ms: float | None
+    ) -> dict[str, Any]:
+        """Take note of it; there is no asset but those of this plant."""
+        if asset not in {row["id"] for row in self.asset_rows}:
+            raise NotFoundError("no such asset", where=repr(asset))
+        self.commands.append((kind, asset, actor, at_ms))
+        return {"asset": asset}
+
 
 def plant_of(count: int) -> ListStatus:
     """A plant with `count` assets, a few of them in trouble, as a screenshot should show it."""

@@ -16,7 +16,7 @@ from edge_agent.config.schema import Http
 from edge_agent.errors import ConnectError
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
-from edge_agent.ops.status import COMMANDS
+from edge_agent.ops.status import ASSET_COMMANDS, COMMANDS
 
 ACK = "/api/alarms/P-042.model/ack"
 
@@ -166,6 +166,17 @@ async def test_each_command_reaches_the_daemon(kind: str) -> None:
     assert status.commands == [(kind, "P-042.model", "Lena", 900.0 if kind == "shelve" else None)]
 
 
+@pytest.mark.parametrize("kind", ASSET_COMMANDS)
+async def test_each_command_to_an_asset_reaches_the_daemon(kind: str) -> None:
+    """With the time at which its life ended, where it did."""
+    status = plant_of(50)
+    body = {"by": " Lena ", **({} if kind == "learn" else {"at_ms": 1_767_225_600_000})}
+    async with serving(status) as server:
+        code, row, _ = await ask(server, f"/api/assets/P-042/{kind}", "POST", json=body)
+    assert (code, row["asset"]) == (200, "P-042")
+    assert status.commands == [(kind, "P-042", "Lena", body.get("at_ms"))]
+
+
 async def test_an_alarm_id_may_hold_what_a_path_may_not() -> None:
     status = ListStatus(alarm_rows=[alarm_row("P 1/ü.model")])
     async with serving(status) as server:
@@ -192,6 +203,14 @@ async def test_an_alarm_id_may_hold_what_a_path_may_not() -> None:
         ("/api/alarms/P-042.model/shelve", {"by": "Lena"}, 400, "duration_s"),
         ("/api/alarms/P-042.model/shelve", {"by": "Lena", "duration_s": True}, 400, "duration_s"),
         ("/api/alarms/P-042.model/shelve", {"by": "Lena", "duration_s": -1}, 400, "not above 0"),
+        ("/api/assets/nobody/failed", {"by": "Lena"}, 404, "no such asset"),
+        ("/api/assets/P-042/failed", {}, 400, "by: who"),
+        ("/api/assets/P-042/failed", {"by": "Lena", "at_ms": "now"}, 400, "at_ms"),
+        ("/api/assets/P-042/failed", {"by": "Lena", "at_ms": True}, 400, "at_ms"),
+        ("/api/assets/P-042/failed", {"by": "Lena", "at_ms": 1e300}, 400, "at_ms"),
+        ("/api/assets/P-042/overhauled", {"by": "Lena", "at": 5}, 400, "no key 'at'"),
+        ("/api/assets/P-042/learn", {"by": "Lena", "at_ms": 5}, 400, "no key 'at_ms'"),
+        ("/api/assets/P-042/explode", {"by": "Lena"}, 404, "not found"),
     ],
 )
 async def test_a_wrong_command_is_refused_with_a_reason(
