@@ -89,6 +89,7 @@ def test_too_many_pictures_are_refused(tmp_path: Path) -> None:
         (PNG + b"<script>", "not a whole PNG"),
         (PNG + PNG, "not a whole PNG"),
         (MAGIC + header() + header() + END, "not a whole PNG"),
+        (MAGIC + header() + 4094 * chunk(b"tEXt") + END + b"<script>", "not a whole PNG"),
         (MAGIC + header(0, 5) + PIXELS + END, "of no size"),
         (MAGIC + header(65535, 65535) + PIXELS + END, "more than 4096 pixels"),
         (MAGIC + header() + chunk(b"zTXt", zlib.compress(bytes(1 << 20))) + END, "no plot needs"),
