@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge_agent.daemon")
 
 _KEY: Final = "lives"
-_SAVE_EVERY_S: Final = 600.0  # a crash loses this much of lives that last weeks
+_SAVE_EVERY_S: Final = 3600.0  # a crash loses this much of lives that last weeks
 
 
 class LivesKeeper:

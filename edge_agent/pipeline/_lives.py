@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline._infer import Batch
 
-KEPT: Final = 64  # predictions of one life
+KEPT: Final = 32  # predictions of one life
 SPACING_US: Final = 60 * US_PER_S  # between two of them, as long as there are few
 US_PER_H: Final = 3_600 * US_PER_S
 _VERSIONS: Final = 4  # of one model, whose state is kept
@@ -189,8 +189,13 @@ def _plain(key: tuple[str, str], told: Told) -> dict[str, Any]:
         "high": interval.high,
         "lives": interval.lives,
         "covered": interval.covered if interval.lives else None,
-        "assets": {a: [life.spacing_us, life.rows] for a, life in told.lives.items()},
+        "assets": {a: [life.spacing_us, _short(life.rows)] for a, life in told.lives.items()},
     }
+
+
+def _short(rows: list[Row]) -> list[tuple[float, ...]]:
+    """With five digits: there may be thousands of lives."""
+    return [(row[0], *(float(f"{hours:.5g}") for hours in row[1:])) for row in rows]
 
 
 def _parsed(one: dict[str, Any]) -> tuple[tuple[str, str], Told]:
