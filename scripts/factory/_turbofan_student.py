@@ -53,6 +53,11 @@ class WearFeatures(torch.nn.Module):
     grow) have no weight. Level and trend are of a line fitted with exponentially falling weights.
     """
 
+    weights: torch.Tensor
+    offset: torch.Tensor
+    kernels: torch.Tensor
+    memories: torch.Tensor
+
     def __init__(self, basis: Basis) -> None:
         super().__init__()
         weights = basis.weights / basis.spread[:, None]
@@ -228,9 +233,14 @@ def _snap(body: torch.nn.Module) -> None:
 
 
 def _quantile(scores: Floats, group: NDArray[np.int64], share: float) -> float:
-    """The weighted quantile, positive: each group weighs the same, however many rows it has."""
+    """The quantile, positive, that a new group keeps to with this probability.
+
+    Each group weighs the same, however many rows it has, and the new one as much as any other, at
+    infinity. Dunn, Wasserman, Ramdas: Distribution-Free Prediction Sets for Two-Layer Hierarchical
+    Models, JASA 118, 2023.
+    """
     _, member, counts = np.unique(group, return_inverse=True, return_counts=True)
     order = np.argsort(scores)
-    reached = np.cumsum((1.0 / counts[member])[order]) / len(counts)
+    reached = np.cumsum((1.0 / counts[member])[order]) / (len(counts) + 1)
     found = float(scores[order][min(len(scores) - 1, int(np.searchsorted(reached, share)))])
     return max(0.05, found)

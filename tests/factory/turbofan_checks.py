@@ -113,10 +113,11 @@ def half_widths_do_not_move_the_middle() -> None:
 
 
 def every_engine_weighs_the_same() -> None:
-    """One engine of 90 rows at 1, nine of one row each at 2 to 10: 80 % lie at or below 8."""
+    """One engine of 90 rows at 1, nine of one row each at 2 to 10, and the new one anywhere."""
     scores = np.concatenate([np.ones(90), np.arange(2.0, 11.0)]).astype(np.float32)
     group = np.concatenate([np.zeros(90), np.arange(1, 10)]).astype(np.int64)
-    assert _quantile(scores, group, 0.75) == 8.0
+    assert _quantile(scores, group, 8.5 / 11) == 9.0
+    assert _quantile(scores, group, 10.5 / 11) == 10.0
 
 
 def a_counter_is_told_from_an_input_that_stands_or_falls() -> None:
