@@ -76,7 +76,7 @@ def recipe() -> Recipe:
         finish=_finish,
         metrics=_metrics,
         training=TRAINING,
-        keep_float=("student.features", "student.body.distance"),
+        keep_float=("student.features", "student.body.distance", "student.body.hand"),
         settings={"code": _code(), "orders": ORDERS._asdict()},
         card=CARD,
     )
