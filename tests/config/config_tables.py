@@ -171,6 +171,12 @@ log:
   json: false
 tuning:
   tick: 20ms
+trust:
+  keys: []
+  allow_unsigned: [learned-pump]
+drift:
+  enabled: true
+  memory: 24h
 """
 
 
