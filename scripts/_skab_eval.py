@@ -35,17 +35,17 @@ NAB_FALSE, NAB_MISSED = -0.11, -1.0  # the standard profile; a perfect detection
 THROTTLED = "Volume Flow RateRMS"
 TRIED = (
     (
-        "up to 16 prototypes of operating states with a common covariance (k-means; as many as make "
-        "the smallest volume that holds what was left out): three points more faults found on "
+        "up to 16 prototypes of operating states with a common covariance (k-means, as many as "
+        "make the smallest volume that holds what was left out): three points more faults found on "
         "simulated machines, a quarter more false alarms, nothing on valve1"
     ),
     (
-        "windows of 80 and 96 rows with memories of 25 and 33: valve1 F1 .87 to .89 by alarm, up to "
-        "twice the false alarms on simulated machines"
+        "windows of 80 and 96 rows with memories of 25 and 33: valve1 F1 .87 to .89 by alarm, up "
+        "to twice the false alarms on simulated machines"
     ),
     (
-        "slow drift as a wider covariance of the means of eight blocks: no better at the same false "
-        "alarms; the number of independent values by direction was kept instead"
+        "slow drift as a wider covariance of the means of eight blocks: no better at the same "
+        "false alarms; the number of independent values by direction was kept instead"
     ),
 )
 
