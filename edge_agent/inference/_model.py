@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from edge_agent.errors import ModelError
+from edge_agent.inference._deadline import DEADLINES
 from edge_agent.inference._golden import Golden, differences
 from edge_agent.inference._manifest import UNIT_TENSOR, Task
 from edge_agent.inference._ort import RunOptions, fixed_batch, open_session
@@ -112,13 +112,11 @@ class Model:
     ) -> Outputs:
         """As `run`, but ModelError once it takes longer than `budget_s`."""
         self._options = options = RunOptions()
-        timer = threading.Timer(budget_s, lambda: setattr(options, "terminate", True))
-        timer.start()
         try:
-            return self.run(x, unit, waves)
+            with DEADLINES.within(budget_s, options):
+                return self.run(x, unit, waves)
         finally:
-            timer.cancel()
-            self._options = RunOptions()
+            self._options = RunOptions()  # the other one may be told to end a moment too late
 
     def self_test(self, golden: Golden | tuple[Tensors, Tensors]) -> None:
         """ModelError unless this session, on this provider, reproduces the golden vectors.
