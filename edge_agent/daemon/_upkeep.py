@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from edge_agent.daemon._daemon import Daemon
     from edge_agent.inference import Model
+    from edge_agent.pipeline import Rollback
 
 T = TypeVar("T")
 
@@ -95,9 +96,18 @@ class Upkeep:
         rollbacks = self._daemon.pipeline.versions.rollbacks
         while rollbacks:
             one = rollbacks.pop(0)
-            self._daemon.models.put_back(one.good)
+            await self._put_back(one)
             bad, good = one.bad.manifest.version, one.good.manifest.version
             await self._roll_back(one.name, bad, good, one.trouble, one.text)
+
+    async def _put_back(self, one: Rollback) -> None:
+        """A reload may have loaded the bad one again, from the disk, before this was settled."""
+        daemon = self._daemon
+        daemon.models.put_back(one.good)
+        async with daemon.turning:
+            if any(group.model.sha256 == one.bad.sha256 for group in daemon.pipeline.groups):
+                daemon.pipeline.exchange(one.good)
+                daemon.pipeline.versions.drop(one.name)
 
     async def _refuse(self, name: str, text: str, active: str | None) -> None:
         """What lies on disk fails its tests. What it replaced comes back, if it was activated."""

@@ -13,6 +13,7 @@ from edge_agent.pipeline._policies import (
     place_of,
     service_alarm_id,
 )
+from edge_agent.pipeline._versions import Rollback
 
 __all__ = [
     "BASELINE",
@@ -23,6 +24,7 @@ __all__ = [
     "Outcome",
     "Pipeline",
     "Policies",
+    "Rollback",
     "Scored",
     "Step",
     "baseline_alarm_ids",

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tiny_versions import INPUTS, LENGTH, NAME, fails_over, mean, nan_over
 
 from edge_agent.config import Config
-from edge_agent.config.schema import Asset, Http, ModelUse, Signal, Store, Template, Tuning
+from edge_agent.config.schema import (
+    Asset,
+    Discovery,
+    Http,
+    ModelUse,
+    Signal,
+    Store,
+    Template,
+    Tuning,
+)
 from edge_agent.daemon import Daemon, _daemon
 from edge_agent.inference import Shelf
 from edge_agent.records import columns
@@ -160,6 +170,25 @@ async def test_no_version_goes_back_to_one_that_the_operator_took_away(
         for _ in range(2):  # a run that holds one bad window fails as a whole
             await one.rows(LENGTH, 1.0)
         assert await one.alarm() == ""
+
+
+async def test_a_reload_right_after_a_rollback_does_not_undo_it(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bad one was on disk still, and the reload has loaded it again."""
+    shelf = Shelf(models)
+    shelf.install(bundle(models.parent / "new", nan_over, "2", 50.0))
+    async with gateway(models, monkeypatch) as one:
+        shelf.activate(NAME, "2")
+        await one.look()
+        await one.rows(10, 60.0)
+        assert one.row()["version"] == "1"
+        changed = replace(one.daemon.config, discovery=Discovery(7))
+        await one.daemon.reloader._adopt(changed)
+        await one.look()
+        assert (one.row()["version"], shelf.active(NAME)) == ("1", "1")
+        assert one.row()["refused_version"] == "2"
+        assert await one.rows(10, 60.0) == 10 - LENGTH + 1
 
 
 async def test_a_rollback_is_told_for_a_while_and_no_longer(
