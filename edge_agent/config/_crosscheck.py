@@ -39,8 +39,9 @@ def missing_files(config: Config, notes: Notes) -> None:
     if texts is not None and not os.path.isfile(texts):  # noqa: PTH113 (Path raises on odd names)
         notes.add(("alarms", "texts"), f"there is no file {shown(texts)}")
     for number, key in enumerate(config.trust.keys):
-        if not os.path.isfile(key):  # noqa: PTH113
-            notes.add(("trust", "keys", number), f"there is no file {shown(key)}")
+        place: KeyPath = ("trust", "keys", number)
+        if place not in notes.broken and not os.path.isfile(key):  # noqa: PTH113
+            notes.add(place, f"there is no file {shown(key)}")
     for name, template in config.templates.items():
         if template.learn is not None and template.learn.auto:
             continue

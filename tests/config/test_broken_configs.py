@@ -105,6 +105,7 @@ EDITS = [
     ("  max_bytes: 64MiB", "  max_bytes: 64", "store.max_bytes: must be between 1048576 and"),
     ("  keys: []", "  keys: [a.pub, b.pub]", "trust.keys[1]: there is no file"),
     ("  keys: []", "  keys: plant.pub", "trust.keys: takes a list"),
+    ("  keys: []", "  keys: [~]", "trust.keys[0]: has no value"),
     ("  tick: 20ms", "  tick: 0", "tuning.tick: must be between 0.001 and 10"),
     ("      ca: ca.pem", "      ca: ''", "tls.ca: is empty"),
     # Secrets
