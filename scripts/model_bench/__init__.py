@@ -13,6 +13,7 @@ from model_bench._docs import write_docs
 from model_bench._table import Table
 from model_bench.bearing import bearing
 from model_bench.demo import demo
+from model_bench.machines import machines
 from model_bench.shipped import latency, parity
 from model_bench.skab import skab
 from model_bench.turbofan import turbofan
@@ -24,6 +25,7 @@ SECTIONS: Final[dict[str, Callable[[Context], list[Table]]]] = {
     "latency": latency,
     "parity": parity,
     "skab": skab,
+    "machines": machines,
     "turbofan": turbofan,
     "bearing": bearing,
     "demo": demo,

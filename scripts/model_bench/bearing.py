@@ -22,6 +22,7 @@ _COLUMNS: Final = (
     Column("accuracy_007", "7 mil left out %", 1, 100),
     Column("accuracy_014", "14 mil left out %", 1, 100),
     Column("accuracy_021", "21 mil left out %", 1, 100),
+    Column("accuracy_028", "28 mil left out %", 1, 100),
     Column("accuracy_load", "one load left out %", 1, 100),
     Column("accuracy_random", "random windows (leaky) %", 1, 100),
     Column("parameters", "parameters", 0),

@@ -70,7 +70,9 @@ def test_the_docs_have_a_row_for_every_graph(graph: str) -> None:
     assert f"| {graph} |" in docs, "scripts/benchmark-models --only latency,parity --write-docs"
 
 
-@pytest.mark.parametrize("section", ["latency", "parity", "skab", "turbofan", "bearing", "demo"])
+@pytest.mark.parametrize(
+    "section", ["latency", "parity", "skab", "machines", "turbofan", "bearing", "demo"]
+)
 def test_the_docs_have_every_section(section: str) -> None:
     docs = (ROOT / "docs" / "benchmarks.md").read_text()
     assert f"<!-- section {section} -->" in docs
