@@ -25,6 +25,7 @@ from factory._losses import squares
 from factory._metrics import anomaly_metrics
 from factory._recipe import Finished, Recipe, Samples, Splits, Training
 from factory._split import windows_of
+from factory._stages import code_of
 from factory._student import Scale, Student, mlp, run
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def recipe() -> Recipe:
         metrics=_metrics,
         training=Training(epochs=40, prune_epochs=20),
         keep_float=("student.features", "student.body.4", "distance"),
+        settings={"code": code_of([PumpPlant, learn, Lesson])},
         card={"About": (__doc__ or "").strip()},
     )
 
