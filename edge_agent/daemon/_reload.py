@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Template
 
 _FIXED: Final = ("gateway", "topic_root", "store", "http", "log")
-_INTAKE: Final = ("sources", "assets", "discovery", "models_dir", "runtime", "trust", "tuning", "drift")
+_INTAKE: Final = (
+    "sources",
+    "assets",
+    "discovery",
+    "models_dir",
+    "runtime",
+    "trust",
+    "tuning",
+    "drift",
+)
 
 
 @dataclass(frozen=True, slots=True)
