@@ -60,6 +60,24 @@ BASE: dict[str, Any] = {
 }
 
 
+def fed_config(folder: Path, template: tuple[str, dict[str, Any]], assets: str) -> Path:
+    """A config whose values come from the test alone: its broker is not there."""
+    name, struct = template
+    subscribe = [{"topic": "plant/{asset}/{signal}"}]
+    config = {
+        "models_dir": str(folder / "models"),
+        "store": {"path": str(folder / "store.db")},
+        "http": {"port": 0},
+        "sources": {"plant": {"type": "mqtt", "url": unused_url(), "subscribe": subscribe}},
+        "sinks": {"lines": {"type": "log"}},
+        "templates": {name: struct},
+        "assets": {assets: {"template": name}},
+    }
+    path = folder / "edge-agent.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A copy with changes: dicts are merged, None takes a key away, all else replaces it."""
     result = copy.deepcopy(base)

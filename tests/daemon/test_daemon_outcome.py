@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import insight_models
 import numpy as np
 import pytest
-import yaml
-from daemon_support import Running, now_ms, until, unused_url
+from daemon_support import Running, fed_config, now_ms, until
 
 from edge_agent.cli import main
 from edge_agent.records import columns
@@ -28,29 +27,11 @@ HOUR_MS = 3_600_000
 def write_config(folder: Path) -> Path:
     """Two turbines whose remaining life is their flow, in hours."""
     insight_models.hours(folder / "models")
-    config = {
-        "models_dir": str(folder / "models"),
-        "store": {"path": str(folder / "store.db")},
-        "http": {"port": 0},
-        "sources": {
-            "plant": {
-                "type": "mqtt",
-                "url": unused_url(),
-                "subscribe": [{"topic": "plant/{asset}/{signal}"}],
-            }
-        },
-        "sinks": {"lines": {"type": "log"}},
-        "templates": {
-            "turbine": {
-                "signals": {name: {"stale_after": "10d"} for name in insight_models.NAMES},
-                "models": [{"bundle": "hours"}],
-            }
-        },
-        "assets": {"T-{1..2}": {"template": "turbine"}},
+    struct = {
+        "signals": {name: {"stale_after": "10d"} for name in insight_models.NAMES},
+        "models": [{"bundle": "hours"}],
     }
-    path = folder / "edge-agent.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return fed_config(folder, ("turbine", struct), "T-{1..2}")
 
 
 async def tell(running: Running, asset: str, begin_ms: int, hours: list[float]) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import yaml
-from daemon_support import STEP_MS, Running, now_ms, until, unused_url
+from daemon_support import STEP_MS, Running, fed_config, now_ms, until
 
 from edge_agent.cli import main
 from edge_agent.inference import Shelf
@@ -27,29 +26,11 @@ BASELINE = "P-1.baseline"
 
 def write_config(folder: Path, assets: str = "P-1") -> Path:
     """A pump that learns by itself from 20 s of rows; nobody but the test sends them."""
-    config = {
-        "models_dir": str(folder / "models"),
-        "store": {"path": str(folder / "store.db")},
-        "http": {"port": 0},
-        "sources": {
-            "plant": {
-                "type": "mqtt",
-                "url": unused_url(),
-                "subscribe": [{"topic": "plant/{asset}/{signal}"}],
-            }
-        },
-        "sinks": {"lines": {"type": "log"}},
-        "templates": {
-            "pump": {
-                "signals": {"flow": {}, "pressure": {}},
-                "learn": {"auto": True, "duration": "20s", "step": "100ms", "length": 8},
-            }
-        },
-        "assets": {assets: {"template": "pump"}},
+    struct = {
+        "signals": {"flow": {}, "pressure": {}},
+        "learn": {"auto": True, "duration": "20s", "step": "100ms", "length": 8},
     }
-    path = folder / "edge-agent.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return fed_config(folder, ("pump", struct), assets)
 
 
 class Pump:
