@@ -68,7 +68,7 @@ class Metrics:
         self.score = gauge("score", "Latest score.", "asset", "model")
         self.health = gauge("health", "Latest health index, 0..1.", "asset", "model")
         self.remaining_life = gauge(
-            "remaining_life_seconds", "Remaining life as told.", "asset", "model", "quantile"
+            "remaining_life_seconds", "Remaining life as told.", "asset", "model", "p"
         )
         self.rul_coverage = gauge(
             "rul_coverage", "Share of what was told that held the truth.", "model"

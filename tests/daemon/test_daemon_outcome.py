@@ -85,7 +85,7 @@ async def test_a_failure_teaches_the_interval_and_outlives_a_restart(
         text = await scraped(running)
         assert 'edge_agent_rul_coverage{model="hours"} 0.0' in text
         assert 'edge_agent_rul_lives{model="hours"} 1.0' in text
-        name = 'edge_agent_remaining_life_seconds{asset="T-2",model="hours",quantile="0.1"} '
+        name = 'edge_agent_remaining_life_seconds{asset="T-2",model="hours",p="0.1"} '
         (line,) = [line for line in text.splitlines() if line.startswith(name)]
         assert float(line.removeprefix(name)) < 3600 * 88.5, "90 h by the model alone"
 

@@ -165,7 +165,7 @@ def test_metrics_tell_life_coverage_and_scales(tmp_path: Path) -> None:
     tell(live, 0, [100.0] * 3)
     insight.export(live.metrics)
     text = live.metrics.render().decode()
-    life = 'edge_agent_remaining_life_seconds{asset="any",model="hours",quantile="0.5"}'
+    life = 'edge_agent_remaining_life_seconds{asset="any",model="hours",p="0.5"}'
     assert f"{life} 360000.0" in text
     assert "edge_agent_rul_coverage{" not in text
     insight.lives.end(ASSET, at_h(100), failed=True)
