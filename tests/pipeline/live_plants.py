@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import plants
 from plants import S
 
-from edge_agent.alarms import AlarmTable
+from edge_agent.alarms import AlarmTable, envelope, load_texts
+from edge_agent.alarms.envelope import alert_schema
 from edge_agent.clock import FakeClock
 from edge_agent.config import Plant
-from edge_agent.config.schema import Asset, ModelUse, Signal, Template
+from edge_agent.config.schema import (
+    AlarmRule,
+    Alarms,
+    Asset,
+    Gateway,
+    ModelUse,
+    Signal,
+    Template,
+)
 from edge_agent.ops.metrics import Metrics
 from edge_agent.pipeline import Group, Pipeline, Policies
 from edge_agent.records import columns
@@ -66,3 +77,15 @@ def of(*models: str, **signals: Signal) -> Config:
     """One asset with these signals, all of the source `bus`, and the rules of these models."""
     template = Template(signals, tuple(ModelUse(name) for name in models))
     return plants.config(templates={"pump": template}, assets={"any": Asset("pump")})
+
+
+def sent(transition: Transition) -> dict[str, Any]:
+    """What goes out for a transition: `data` of an envelope that validates."""
+    limits = Alarms()
+    raw = envelope(
+        transition, gateway=Gateway(), path="a/b", texts=load_texts(limits), rule=AlarmRule()
+    )
+    body = json.loads(raw)
+    jsonschema.validate(body, alert_schema())
+    data: dict[str, Any] = body["data"]
+    return data

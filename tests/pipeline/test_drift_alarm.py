@@ -9,7 +9,7 @@ import insight_models
 import numpy as np
 import pytest
 from insight_models import HEALTHY, NAMES
-from live_plants import BEGIN_S, Live, of
+from live_plants import BEGIN_S, Live, of, sent
 from plants import S
 
 from edge_agent.config.schema import AlarmRule, Drift, Signal
@@ -73,7 +73,9 @@ def test_it_names_the_inputs_that_drift_and_no_others(tmp_path: Path) -> None:
     assert (first.weight > 1, first.unit) == (True, "u")
     assert detail.window is not None
     assert detail.window.end_us - detail.window.start_us == MEMORY_S * S
-    assert live.alarms.get(ALARM).ne107 == "check_function"  # type: ignore[union-attr]
+    data = sent(next(t for t in live.transitions if t.alarm.alarm_id == ALARM))
+    assert (data["ne107"], data["failure_mode"]) == ("check_function", "drift")
+    assert "no longer as model squares knows them" in data["message"]["en"]
 
 
 def test_it_clears_by_itself(tmp_path: Path) -> None:

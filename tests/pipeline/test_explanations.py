@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import insight_models
-import jsonschema
 import numpy as np
 import pytest
 from insight_models import HEALTHY, NAMES
-from live_plants import BEGIN_S, Live, of
+from live_plants import BEGIN_S, Live, of, sent
 from plants import S
 
-from edge_agent.alarms import envelope, load_texts
-from edge_agent.alarms.envelope import alert_schema
-from edge_agent.config.schema import AlarmRule, Alarms, Gateway, Signal
+from edge_agent.config.schema import Signal
 from edge_agent.pipeline import _explain
 from edge_agent.records import columns
 
@@ -70,24 +66,15 @@ def test_an_alert_names_what_it_comes_from(tmp_path: Path) -> None:
 
 def test_the_envelope_carries_the_first_five(tmp_path: Path) -> None:
     """And validates against the schema that ships."""
-    live = plant(insight_models.squares(tmp_path))
+    live = plant(insight_models.squares(tmp_path, false_alarms_per_day=0.25))
     for t in range(20):
         live.turn(t, row(t, HEALTHY if t < 10 else FAULT))
     (transition,) = live.transitions
-    limits = Alarms()
-    body = json.loads(
-        envelope(
-            transition,
-            gateway=Gateway(),
-            path="a/b",
-            texts=load_texts(limits),
-            rule=AlarmRule(),
-        )
-    )
-    jsonschema.validate(body, alert_schema())
-    (first, *_) = body["data"]["contributors"]
+    data = sent(transition)
+    (first, *_) = data["contributors"]
     assert set(first) == {"input", "weight", "value", "unit"}
-    assert "mainly flow = 13 u" in body["data"]["message"]["en"]
+    assert "mainly flow = 13 u" in data["message"]["en"]
+    assert "0.25 false alarms a day" in data["message"]["en"]
 
 
 def test_a_healthy_machine_costs_no_run_more(tmp_path: Path) -> None:
