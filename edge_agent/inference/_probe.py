@@ -24,7 +24,16 @@ from edge_agent.inference._golden import differences, parse_golden
 from edge_agent.inference._graphcheck import graph_problems
 from edge_agent.inference._manifest import parse_manifest
 from edge_agent.inference._ort import fixed_batch, open_session
-from edge_agent.inference._variants import FP32, Figures, Trial, choose, compare, parity, timed
+from edge_agent.inference._variants import (
+    FP32,
+    PATIENCE_S,
+    Figures,
+    Trial,
+    choose,
+    compare,
+    parity,
+    timed,
+)
 
 if TYPE_CHECKING:
     from edge_agent.inference._golden import Golden, Tensors
@@ -126,11 +135,12 @@ def _try_variant(
         if refused:
             return Figures(FP32), Figures(variant, difference=off, refused=refused)
         fixed = fixed_batch(session)
-        runs = compare(partial(session.run, None), partial(other.run, None), golden.inputs, fixed)
+        pair = (partial(session.run, None), partial(other.run, None))
+        timings = compare(pair, golden.inputs, fixed, PATIENCE_S / len(manifest.variants))
     except Exception as error:  # noqa: BLE001 (not of this machine: no reason to do without fp32)
         return Figures(FP32), Figures(variant, refused=f"does not run here: {_one_line(error)}")
-    fp32 = Figures(FP32, tuple((batch, us) for batch, us, _ in runs))
-    return fp32, timed(variant, runs, off)
+    fp32 = Figures(FP32, tuple((timing.batch, timing.p50_us[0]) for timing in timings))
+    return fp32, timed(variant, timings, off)
 
 
 def _outputs(session: Session, golden: Golden) -> Tensors:

@@ -10,14 +10,14 @@ import math
 import statistics
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from edge_agent.inference._manifest import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,11 +32,11 @@ FP32: Final = "fp32"
 BATCHES: Final = (1, 64)
 MAX_DIFFERENCE: Final = 0.01
 _FASTER: Final = 0.95  # of fp32's time, at most: what is less is noise, and fp32 is exact
-_WARM_UP: Final = 3
-_MIN_RUNS: Final = 10
+_WARM_UP: Final = 2
+_MIN_RUNS: Final = 9
 _MAX_RUNS: Final = 300
 _BUDGET_S: Final = 0.4  # for one batch size of one variant
-_PATIENCE_S: Final = 2.0  # with a model so slow that few runs must do
+PATIENCE_S: Final = 10.0  # for one batch size of all variants of a model that is slow
 _US: Final = 1e6
 _MAX_TEXT: Final = 400
 _PLAIN: Final = {"score", "rul"}  # figures of any size; all others are 0 to 1
@@ -46,10 +46,10 @@ _PLAIN: Final = {"score", "rul"}  # figures of any size; all others are 0 to 1
 class Figures:
     """One variant on this device.
 
-    p50_us: the median run in microseconds by batch size, on one thread. relative: their sum, as a
-    part of what fp32 took in turns with it; by that variants are compared. difference: from fp32,
-    the worst of all outputs and of healthy and anomalous rows (relative, of probabilities
-    absolute). refused: why it is not used; empty where it may be.
+    p50_us: the median run in microseconds, on one thread, by batch size. relative: the sum of the
+    best runs, as a part of what fp32 took in turns with it; by that variants are compared.
+    difference: from fp32, the worst of all outputs and of healthy and anomalous rows (relative, of
+    probabilities absolute). refused: why it is not used; empty where it may be.
     """
 
     variant: str
@@ -190,31 +190,46 @@ def _difference(role: str, got: NDArray[Any], wanted: NDArray[Any], scale: float
 # -- timing -----------------------------------------------------------------------------------
 
 
-def compare(
-    one: Run, other: Run, inputs: Tensors, fixed: int | None, clock: Clock = time.perf_counter
-) -> list[tuple[int, float, float]]:
-    """The median microseconds of both as (batch size, one, other), run in turns.
+class Timing(NamedTuple):
+    """Microseconds of fp32 and of a variant at one batch size: the median and the best run."""
 
-    In turns, because whatever else the machine does then slows both. fixed: the only batch size
-    that the graph takes.
+    batch: int
+    p50_us: tuple[float, float]
+    best_us: tuple[float, float]
+
+
+def compare(
+    pair: tuple[Run, Run],
+    inputs: Tensors,
+    fixed: int | None,
+    patience_s: float,
+    clock: Clock = time.perf_counter,
+) -> list[Timing]:
+    """How long fp32 and a variant run, in turns, so that both feel whatever else goes on.
+
+    fixed: the only batch size that the graph takes. patience_s: for a batch size, where even few
+    runs take long.
     """
     sizes = BATCHES if fixed is None else (fixed,)
-    return [(rows, *_medians(one, other, _tiled(inputs, rows), clock)) for rows in sizes]
+    return [_timing(pair, _tiled(inputs, rows), rows, patience_s, clock) for rows in sizes]
 
 
-def _medians(one: Run, other: Run, feeds: Tensors, clock: Clock) -> tuple[float, float]:
+def _timing(
+    pair: tuple[Run, Run], feeds: Tensors, batch: int, patience_s: float, clock: Clock
+) -> Timing:
     times: tuple[list[float], list[float]] = ([], [])
     begun = clock()
     for turn in range(_MAX_RUNS):
         used = clock() - begun
-        if used > _PATIENCE_S or (used > _BUDGET_S and turn >= _MIN_RUNS):
+        if used > patience_s or (used > _BUDGET_S and turn >= _MIN_RUNS):
             break
-        for run, taken in zip((one, other), times, strict=True):
+        for run, taken in zip(pair, times, strict=True):
             start = clock()
             run(feeds)
-            taken.append(clock() - start)
-    first, second = (_US * statistics.median(taken[_WARM_UP:] or taken) for taken in times)
-    return first, second
+            taken.append(_US * (clock() - start))
+    warm = [taken[_WARM_UP:] or taken for taken in times]
+    p50_us = (statistics.median(warm[0]), statistics.median(warm[1]))
+    return Timing(batch, p50_us, (min(warm[0]), min(warm[1])))
 
 
 def _tiled(inputs: Tensors, rows: int) -> Tensors:
@@ -234,8 +249,12 @@ def too_slow(relative: float) -> str:
     return "" if relative <= _FASTER else f"no faster: {relative:.0%} of fp32's time"
 
 
-def timed(variant: str, runs: list[tuple[int, float, float]], difference: float) -> Figures:
-    """The figures of a variant that agrees, from `compare` of fp32 and it."""
-    relative = sum(mine for _, _, mine in runs) / sum(fp32 for _, fp32, _ in runs)
-    p50_us = tuple((batch, mine) for batch, _, mine in runs)
+def timed(variant: str, timings: Sequence[Timing], difference: float) -> Figures:
+    """The figures of a variant that agrees.
+
+    Compared by the best runs: other work on the machine can only make a run longer.
+    """
+    fp32, mine = (sum(timing.best_us[index] for timing in timings) for index in (0, 1))
+    relative = mine / fp32 if fp32 else 1.0
+    p50_us = tuple((timing.batch, timing.p50_us[1]) for timing in timings)
     return Figures(variant, p50_us, relative, difference, too_slow(relative))
