@@ -412,13 +412,13 @@ def test_a_channel_that_becomes_restless_or_stands_still_alarms(kind: str) -> No
 
 
 def test_a_state_that_the_machine_holds_is_healthy_and_hides_no_fault() -> None:
-    """Idle for a tenth of the time, far from its middle; a third of that way off is a fault."""
+    """Idle for a tenth of the time, far from its middle; a quarter of that way off is a fault."""
     random = np.random.default_rng(5)
     load = np.repeat(np.arange(60) % 10 != 0, 100).astype(float)
     rows = np.column_stack([100 * load, 40 * load]) + random.standard_normal((6000, 2))
     learned = learn({"A": rows[:4000].astype(np.float32)}, recipe(2), now_us=NOW_US)
     fault = rows[4000:].copy()
-    fault[1500:, 1] -= 13 * load[5500:]
+    fault[1500:, 1] -= 9 * load[5500:]
     found = scores(learned, fault.astype(np.float32)).score
     assert found[:1400].max() < 1.0
     assert np.median(found[-300:]) > 1.0
