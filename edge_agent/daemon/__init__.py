@@ -2,9 +2,9 @@
 
 from edge_agent.daemon._daemon import Daemon
 from edge_agent.daemon._lesson import Lesson
-from edge_agent.daemon._models import Taught
 from edge_agent.daemon._replay import Replay
 from edge_agent.daemon._tables import SINKS, SOURCES, find_problems, load_config, try_endpoints
+from edge_agent.daemon._teach import Taught
 
 __all__ = [
     "SINKS",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from edge_agent.clock import SystemClock
 from edge_agent.config import Plant, discovering
 from edge_agent.config.schema import Learn
-from edge_agent.daemon._models import teach
 from edge_agent.daemon._tables import SOURCES, kind_of
+from edge_agent.daemon._teach import teach
 from edge_agent.errors import UsageError
 from edge_agent.ops.metrics import Metrics
 from edge_agent.pipeline import Pipeline
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config import Config
     from edge_agent.config.plant import PlantAsset
-    from edge_agent.daemon._models import Taught
+    from edge_agent.daemon._teach import Taught
     from edge_agent.records import Columns
 
 _POLL_S = 0.1

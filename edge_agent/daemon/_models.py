@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Learn, ModelUse
+from edge_agent.daemon._teach import LEARNED, learned_prefix, learned_us, teach
 from edge_agent.errors import EdgeAgentError, ModelError
-from edge_agent.inference import InputSpec, Registry, Shelf, learn_in_child
+from edge_agent.inference import Registry
 from edge_agent.pipeline import BASELINE, Group, place_of
 
 if TYPE_CHECKING:
@@ -21,23 +18,17 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from edge_agent.clock import Clock
     from edge_agent.config import Config
     from edge_agent.config.plant import PlantAsset
-    from edge_agent.inference import Manifest, Model
+    from edge_agent.inference import Model
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.pipeline import Learning, Pipeline
+    from edge_agent.pipeline import Pipeline
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 log = logging.getLogger("edge_agent.models")
-
-LEARNED: Final = "learned"
-_LONGEST_TEMPLATE: Final = 40
 
 
 class Models:
@@ -249,14 +240,14 @@ class Models:
 
     def _rest_others(self, pipeline: Pipeline, asset: PlantAsset, name: str) -> None:
         """Only one learned bundle judges an asset."""
-        prefix = _learned_prefix(asset.template_name)
+        prefix = learned_prefix(asset.template_name)
         for other in [other for other in self._loaded if other.startswith(prefix)]:
             if other != name:
                 pipeline.rest(asset, other)
 
     def _learned_for(self, asset: PlantAsset) -> list[Model]:
         """The bundles that were learned for an asset and are not void, the newest first."""
-        prefix, void_us = _learned_prefix(asset.template_name), self.forgotten.get(asset.id)
+        prefix, void_us = learned_prefix(asset.template_name), self.forgotten.get(asset.id)
         mine = [
             model
             for name, model in self._loaded.items()
@@ -269,65 +260,3 @@ class Models:
         """Learned bundles on disk, the oldest first."""
         found = self._config.models_dir.glob(f"{LEARNED}-*/model.yaml")
         return [path.parent.name for path in sorted(found, key=lambda p: p.stat().st_mtime)]
-
-
-def learned_name(template: str, assets: Iterable[str]) -> str:
-    """The bundle that is learned for these assets together; it names them, so it is stable."""
-    digest = hashlib.sha256("\n".join(sorted(assets)).encode()).hexdigest()
-    return f"{_learned_prefix(template)}{digest[:8]}"
-
-
-def _learned_prefix(template: str) -> str:
-    """Cut, for a bundle's name may not be longer than a template's."""
-    return f"{LEARNED}-{template[:_LONGEST_TEMPLATE]}-"
-
-
-def learned_us(version: str) -> int:
-    """When a version was learned, by its name (to the second); 0 where that does not say."""
-    try:
-        moment = datetime.strptime(f"{version.partition('-')[0]}+0000", "%Y%m%dT%H%M%SZ%z")
-    except ValueError:
-        return 0
-    return round(moment.timestamp()) * US_PER_S
-
-
-@dataclass(frozen=True, slots=True)
-class Taught:
-    """What was learned: the bundle, and the assets that were refused, with the reason."""
-
-    name: str
-    manifest: Manifest
-    refused: dict[str, str]
-
-
-async def teach(
-    config: Config, learning: Learning, rows: dict[str, NDArray[np.float32]], now_us: int
-) -> Taught:
-    """Learn one bundle for the assets of `rows` ([T, C] each) into `models_dir`.
-
-    One of that name that is there goes on the shelf.
-    """
-    name = learned_name(learning.template, rows)
-    signals = learning.assets[0].signals
-    inputs = [
-        InputSpec(
-            name=one,
-            unit=signals[one].config.unit,
-            valid=signals[one].config.valid,
-            resample=signals[one].config.resample,
-        )
-        for one in learning.inputs
-    ]
-    if (config.models_dir / name).exists():
-        await asyncio.to_thread(Shelf(config.models_dir).keep, name)
-    manifest, refused = await learn_in_child(
-        rows,
-        inputs,
-        name=name,
-        out_dir=config.models_dir,
-        now_us=now_us,
-        step_s=learning.config.step,
-        length=learning.config.length,
-        false_alarms_per_day=learning.config.false_alarms_per_day,
-    )
-    return Taught(name, manifest, refused)

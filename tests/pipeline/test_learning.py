@@ -13,7 +13,7 @@ from plants import S
 
 from edge_agent.config._scalars import is_name
 from edge_agent.config.schema import Asset, Kind, Learn, Signal, Template
-from edge_agent.daemon._models import learned_name
+from edge_agent.daemon._teach import learned_name
 from edge_agent.pipeline import Learning, _learning, _pipeline
 from edge_agent.records import BAD, columns
 

@@ -1,0 +1,87 @@
+"""What is learned on the box: the bundle of some assets, its name and its time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import US_PER_S
+from edge_agent.inference import InputSpec, Shelf, learn_in_child
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge_agent.config import Config
+    from edge_agent.inference import Manifest
+    from edge_agent.pipeline import Learning
+
+LEARNED: Final = "learned"
+_LONGEST_TEMPLATE: Final = 40
+
+
+def learned_name(template: str, assets: Iterable[str]) -> str:
+    """The bundle that is learned for these assets together; it names them, so it is stable."""
+    digest = hashlib.sha256("\n".join(sorted(assets)).encode()).hexdigest()
+    return f"{learned_prefix(template)}{digest[:8]}"
+
+
+def learned_prefix(template: str) -> str:
+    """How such a name begins; cut, for a bundle's may not be longer than a template's."""
+    return f"{LEARNED}-{template[:_LONGEST_TEMPLATE]}-"
+
+
+def learned_us(version: str) -> int:
+    """When a version was learned, by its name (to the second); 0 where that does not say."""
+    try:
+        moment = datetime.strptime(f"{version.partition('-')[0]}+0000", "%Y%m%dT%H%M%SZ%z")
+    except ValueError:
+        return 0
+    return round(moment.timestamp()) * US_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What was learned: the bundle, and the assets that were refused, with the reason."""
+
+    name: str
+    manifest: Manifest
+    refused: dict[str, str]
+
+
+async def teach(
+    config: Config, learning: Learning, rows: dict[str, NDArray[np.float32]], now_us: int
+) -> Taught:
+    """Learn one bundle for the assets of `rows` ([T, C] each) into `models_dir`.
+
+    One of that name that is there goes on the shelf.
+    """
+    name = learned_name(learning.template, rows)
+    signals = learning.assets[0].signals
+    inputs = [
+        InputSpec(
+            name=one,
+            unit=signals[one].config.unit,
+            valid=signals[one].config.valid,
+            resample=signals[one].config.resample,
+        )
+        for one in learning.inputs
+    ]
+    if (config.models_dir / name).exists():
+        await asyncio.to_thread(Shelf(config.models_dir).keep, name)
+    manifest, refused = await learn_in_child(
+        rows,
+        inputs,
+        name=name,
+        out_dir=config.models_dir,
+        now_us=now_us,
+        step_s=learning.config.step,
+        length=learning.config.length,
+        false_alarms_per_day=learning.config.false_alarms_per_day,
+    )
+    return Taught(name, manifest, refused)
