@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from edge_agent.cli._api import add_url, not_ours, request, shown
 from edge_agent.cli._models_verb import Verb, add_json, table
+from edge_agent.cli.outcome import daemon_url
 
 if TYPE_CHECKING:
     import argparse
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 Report = dict[str, Any]
 
 _LATENCY: Final = {"p50": "latency p50, ms", "p99": "latency p99, ms"}
+_UNITS: Final = ((86_400.0, "days"), (3600.0, "h"), (60.0, "min"))
 _ROWS: Final = {
     "version": "version",
     "windows": "windows scored",
@@ -34,7 +37,7 @@ def report_lines(report: Report) -> list[str]:
     correlation = _figure(report["correlation"])
     counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in outcomes.items())
     lines += [
-        f"{compared} windows compared over {_hours(report)}, {report['skipped']} left out",
+        f"{compared} windows compared over {_span(report)}, {report['skipped']} left out",
         f"alarm stands: {counts}",
         f"agreement {report['agreement']:.2%}, correlation of levels {correlation}",
     ]
@@ -65,8 +68,10 @@ def _worst(report: Report) -> list[str]:
     return table([head, *rows]).splitlines()
 
 
-def _hours(report: Report) -> str:
-    return f"{(report['to_ms'] - report['from_ms']) / 3.6e6:.3g} h"
+def _span(report: Report) -> str:
+    seconds = (report["to_ms"] - report["from_ms"]) / 1000
+    unit, name = next((each for each in _UNITS if seconds >= 2 * each[0]), (1.0, "s"))
+    return f"{seconds / unit:.3g} {name}"
 
 
 def _figure(value: float | None) -> str:
@@ -75,19 +80,24 @@ def _figure(value: float | None) -> str:
 
 def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="NAME")
+    parser.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="says where the daemon is"
+    )
     add_url(parser)
+    parser.set_defaults(url=None)
     add_json(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
-    report = request(args.url, f"/api/models/{quote(args.bundle, safe='')}/report")
+    url = daemon_url(args)
+    report = request(url, f"/api/models/{quote(args.bundle, safe='')}/report")
     if args.json:
         print(json.dumps(report, ensure_ascii=False))
         return 0
     try:
         lines = report_lines(report)
     except (KeyError, TypeError, AttributeError, ValueError):
-        raise not_ours(args.url) from None
+        raise not_ours(url) from None
     print("\n".join(lines))
     return 0
 
