@@ -17,7 +17,7 @@ def test_the_config_says_where_the_daemon_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "edge-agent.yaml"
-    config.write_text("gateway: {id: g}\nhttp: {port: 9471}\n")
+    config.write_text("http: {port: 9471}\nsources: {rec: {type: replay, path: x.csv}}\n")
     asked: list[str] = []
     monkeypatch.setattr(_models_report, "request", lambda url, _path: asked.append(url) or {})
     main(["models", "report", "pump", "-c", str(config), "--json"])
