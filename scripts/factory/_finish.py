@@ -38,6 +38,7 @@ def write(recipe: Recipe, made: Sequence[Made], folder: Path, command: str) -> M
         first.manifest,
         version=Name(f"{recipe.manifest.version}-{sha256(fp32).hexdigest()[:8]}"),
         healthy=_healthy(first),
+        calibration={**first.manifest.calibration, **_realised(made)},
         **_figures(first.manifest, made, command),
     )
     extras = {
@@ -77,6 +78,13 @@ def golden_of(raw: bytes, manifest: Manifest, test: Samples) -> Golden:
 def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     index = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
     return rows[np.unique(index)]
+
+
+def _realised(made: Sequence[Made]) -> dict[str, str]:
+    """What became of an interval's promise on test, over all seeds."""
+    found = [one.found["graphs"]["fp32"]["figures"] for one in made]
+    told = [figures["coverage"] for figures in found if "coverage" in figures]
+    return {"coverage_on_test": spread(told)} if told else {}
 
 
 def _healthy(made: Made) -> dict[str, Histogram]:
