@@ -177,10 +177,10 @@ def a_temperature_is_found_again() -> None:
 
 
 def a_threshold_keeps_to_its_false_alarms() -> None:
-    told = np.array([0.1, 0.9, 0.9, 0.1, 0.8, 0.7, 0.2, 0.6])
+    told = np.array([0.1, 0.9, 0.9, 0.1, 0.8, 0.8, 0.2, 0.6])
     group = np.array([1, 1, 1, 1, 1, 2, 2, 2])
     candidates = np.array([0.5, 0.65, 0.75, 0.85, 0.95])
-    days = {"seconds": 86_400.0, "per_day": 1.0}
+    days = {"seconds": 86_400.0, "per_day": 2.0}
     found, stated = alarm_threshold(told, group, candidates, **days)
     assert found == 0.85  # two neighbours are one alarm; one group's end is not the next's begin
     assert stated["held_out_alarms"] == "1"
@@ -195,6 +195,8 @@ def quantiles_of_a_life_never_cross_and_stay_within_the_cap() -> None:
         assert life.min() >= 0
         assert life.max() <= 100
         assert life[0, 1] == 10
+    # Quantiles that cross are first brought together, then widened.
+    assert LifeGraph(nn.Identity(), 4.0, 100.0, "rul")(told)["rul"][0].tolist() == [6, 10, 14]
 
 
 class TwoInputs(nn.Module):
