@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 COMMAND: Final = "scripts/benchmark-models --only bearing"
 BUNDLE: Final = "bearing-fault"
+_SIZES: Final = {"accuracy_007": 7, "accuracy_014": 14, "accuracy_021": 21, "accuracy_028": 28}
 _COLUMNS: Final = (
     Column("accuracy_007", "7 mil left out %", 1, 100),
     Column("accuracy_014", "14 mil left out %", 1, 100),
@@ -50,7 +52,10 @@ def _trained(context: Context) -> Table:
     found = trained_anew(context, "factory.bearing")
     if isinstance(found, str):
         return Table(title, COMMAND, absent=found)
-    rows = tuple({"name": name, **row} for name, row in found["rows"].items())
+    rows = (
+        *({"name": name, **row} for name, row in found["rows"].items()),
+        _majority(context),
+    )
     columns = tuple(c for c in _COLUMNS if any(c.key in row for row in rows))
     notes = (
         f"{len(context.seeds)} seeds, mean (least to most). {found['protocol']}",
@@ -58,6 +63,17 @@ def _trained(context: Context) -> Table:
         *(f"Tried, and kept out: {each}" for each in found.get("tried") or ()),
     )
     return Table(title, COMMAND, columns, rows, notes, extra={"seeds": list(context.seeds)})
+
+
+def _majority(context: Context) -> Row:
+    """The class that is most frequent in what is learned from, told of all that is left out."""
+    windows = importlib.import_module("factory._bearing_data").read_windows(context.data)
+    found: dict[str, float | str] = {"name": "majority class (of the faulty windows left out)"}
+    for key, size in _SIZES.items():
+        left_out = windows.size == size
+        usual = np.bincount(windows.label[~left_out]).argmax()
+        found[key] = float((windows.label[left_out] == usual).mean())
+    return found
 
 
 def _shipped(context: Context) -> Table:
