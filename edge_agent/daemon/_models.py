@@ -73,7 +73,7 @@ class Models:
 
     async def learn_what_is_ready(self, pipeline: Pipeline) -> None:
         """Learn for the assets that have enough healthy rows, and put the result to work."""
-        for learning in pipeline.learning.values():
+        for learning in tuple(pipeline.learning.values()):
             rows = learning.ready()
             if not rows:
                 continue

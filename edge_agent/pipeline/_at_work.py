@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline._companion import Companion
     from edge_agent.pipeline._group import Due, Group
     from edge_agent.pipeline._infer import Batch
-    from edge_agent.pipeline._router import Binding
+    from edge_agent.pipeline._router import Bindings
     from edge_agent.records import Columns, Transition, WaveBlock
 
 
@@ -39,7 +39,7 @@ class AtWork:
     def __init__(
         self,
         config: Config,
-        bindings: list[Binding],
+        bindings: Bindings,
         metrics: Metrics,
         alarms: AlarmTable,
         *,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge_agent.config.plant import PlantAsset
     from edge_agent.inference import Model
     from edge_agent.pipeline._assess import Scored
-    from edge_agent.pipeline._router import Binding
+    from edge_agent.pipeline._router import Bindings
     from edge_agent.records import Columns, WaveBlock
 
 
@@ -36,7 +36,7 @@ class Companion:
         self.lacking: dict[str, str] = {}
 
     @classmethod
-    def beside(cls, main: Group, model: Model, bindings: Sequence[Binding]) -> Self:
+    def beside(cls, main: Group, model: Model, bindings: Bindings) -> Self:
         """A version for everything that `main` is at work on."""
         made = cls(Group(main.place, main.use, model), main)
         for asset in main.assets:
@@ -44,13 +44,13 @@ class Companion:
         made.shares = made._fits(main)
         return made
 
-    def add(self, asset: PlantAsset, bindings: Sequence[Binding]) -> str:
+    def add(self, asset: PlantAsset, bindings: Bindings) -> str:
         """Serve one more asset; gives what is missing, or nothing."""
         missing = self._take_on(asset, bindings)
         self.shares = self.shares and self.main is not None and self._fits(self.main)
         return missing
 
-    def _take_on(self, asset: PlantAsset, bindings: Sequence[Binding]) -> str:
+    def _take_on(self, asset: PlantAsset, bindings: Bindings) -> str:
         missing = self.group.add(asset, bindings)
         if missing:
             self.lacking[asset.id] = missing

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.config.schema import ModelUse, Template
     from edge_agent.inference import Manifest, Model
-    from edge_agent.pipeline._router import Binding
+    from edge_agent.pipeline._router import Bindings
     from edge_agent.records import Columns, WaveBlock
     from edge_agent.signals import WindowSet
 
@@ -89,7 +89,7 @@ class Group:
         """The asset's signal behind a model input."""
         return asset.signals.get(self.use.inputs.get(name, name))
 
-    def add(self, asset: PlantAsset, bindings: Sequence[Binding]) -> str:
+    def add(self, asset: PlantAsset, bindings: Bindings) -> str:
         """Put the model to work on one more asset; gives what is missing, or nothing."""
         units = self.model.manifest.units
         if units and asset.id not in units:
@@ -241,7 +241,7 @@ class Group:
         self.scored_us = np.append(self.scored_us, _NEVER)
         self.published_us = np.append(self.published_us, _NEVER)
 
-    def _bind(self, asset: PlantAsset, row: int, bindings: Sequence[Binding]) -> None:
+    def _bind(self, asset: PlantAsset, row: int, bindings: Bindings) -> None:
         signals = [self.signal_of(asset, i.name) for i in self.scalars]
         bound = [bindings[signal.index] for signal in signals if signal is not None]
         for channel, signal in enumerate(signals):
@@ -249,6 +249,8 @@ class Group:
                 self.router.add(signal.index, row, channel, bound[channel].uncertain)
         if self.windows is not None:
             self.windows.add_asset([b.stale_us for b in bound], [b.group for b in bound])
+            known = [signal.index for signal in signals if signal is not None]
+            self.router.begin(self.windows, bindings.standing(known))
         held = [_ENDLESS]
         for channel, spec in enumerate(self.waveforms):
             signal = self.signal_of(asset, spec.name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind
-from edge_agent.pipeline._router import Binding, Router
+from edge_agent.pipeline._router import Router
 from edge_agent.signals import Layout, Windows
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config.plant import PlantAsset
     from edge_agent.config.schema import Learn
+    from edge_agent.pipeline._router import Bindings
     from edge_agent.records import Columns
 
 _LATENESS_US: Final = 5 * US_PER_S
@@ -93,7 +94,7 @@ class Learning:
         self.wanted_rows = max(1, round(config.duration / config.step))
         self.busy: set[str] = set()
 
-    def add(self, asset: PlantAsset, bindings: Sequence[Binding]) -> str:
+    def add(self, asset: PlantAsset, bindings: Bindings) -> str:
         """Learn for an asset, anew for one that has learned; gives what is missing, or nothing."""
         missing = [name for name in self.inputs if name not in asset.signals]
         if missing or not self.inputs:
@@ -104,12 +105,15 @@ class Learning:
             binding = bindings[signal.index]
             self._router.add(signal.index, row, channel, binding.uncertain)
         if row < len(self.assets):
+            # The time in which it did not learn is no time in which it stood still.
+            self._windows.set_back(np.array([row]))
             self.again([asset.id])
-            return ""
-        bound = [bindings[signal.index] for signal in signals]
-        self._windows.add_asset([b.stale_us for b in bound], [b.group for b in bound])
-        self.assets.append(asset)
-        self._rows.append(_Rows())
+        else:
+            bound = [bindings[signal.index] for signal in signals]
+            self._windows.add_asset([b.stale_us for b in bound], [b.group for b in bound])
+            self.assets.append(asset)
+            self._rows.append(_Rows())
+        self._router.begin(self._windows, bindings.standing([s.index for s in signals]))
         return ""
 
     def take_over(self, old: Learning) -> None:

@@ -26,7 +26,7 @@ from edge_agent.pipeline._columns import by_time, where, with_blocks
 from edge_agent.pipeline._insight import Insight
 from edge_agent.pipeline._learning import Learning
 from edge_agent.pipeline._policies import Policies, quality_alarm_id
-from edge_agent.pipeline._router import Binding
+from edge_agent.pipeline._router import Binding, Bindings
 from edge_agent.pipeline._sensors import SensorAlarms
 from edge_agent.pipeline._time import AssetTime
 from edge_agent.signals import BAD, MISSING, UNCERTAIN, QualityWatch
@@ -79,7 +79,7 @@ class Pipeline:
         self.alarms = alarms
         self.watch = QualityWatch()
         self.learning: dict[str, Learning] = {}
-        self._bindings: list[Binding] = []
+        self._bindings = Bindings(self.watch)
         self._at_work = AtWork(config, self._bindings, metrics, alarms, live=live)
         self.groups = self._at_work.groups
         self.versions, self.shadows = self._at_work.versions, self._at_work.shadows

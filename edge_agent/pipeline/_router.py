@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +11,12 @@ from edge_agent.records import SEVERITY_SHIFT, Columns
 from edge_agent.signals import BAD, GOOD, MISSING, UNCERTAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from edge_agent.records import WaveBlock
-    from edge_agent.signals import Windows, WindowSet
+    from edge_agent.signals import QualityWatch, Windows, WindowSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,39 @@ class Binding:
     stale_us: int | None
     group: int  # > 0: signals of one subscription that reports only changes
     uncertain: int  # the mark that a value of uncertain quality gets
+
+
+@dataclass(frozen=True, slots=True)
+class Bindings:
+    """The bindings of all signals of a plant, by their number; signals are only ever added."""
+
+    watch: QualityWatch
+    _bindings: list[Binding] = field(default_factory=list)
+
+    def __getitem__(self, signal: int) -> Binding:
+        return self._bindings[signal]
+
+    def append(self, binding: Binding) -> None:
+        """One more signal."""
+        self._bindings.append(binding)
+
+    def standing(self, signals: Sequence[int]) -> Columns:
+        """What those of the signals stand at that report only changes.
+
+        Who begins to listen in mid-stream would wait for them until they change: a set point may
+        take days. As of the newest value of any of the signals, so that no time passes by it.
+        """
+        watch, known = self.watch, np.asarray(signals, np.intp)
+        seen = ~watch.unseen()[known] & (watch.problem[known] == 0)
+        silent = np.array([self[number].group > 0 for number in signals], bool)
+        chosen = known[seen & silent]
+        newest_us = watch.time_us[known].max(initial=0)
+        return Columns(
+            chosen,
+            np.full(len(chosen), newest_us, np.int64),
+            watch.value[chosen],
+            watch.status[chosen],
+        )
 
 
 class Router:
@@ -69,6 +102,11 @@ class Router:
         """Rows of which a waveform is said to be bad: a value beside its blocks."""
         bad = values.signal[(values.status >> SEVERITY_SHIFT) > 1]
         return [row for row, _ in map(self.place, bad.tolist()) if row >= 0]
+
+    def begin(self, windows: Windows, standing: Columns) -> None:
+        """Write what signals stand at; no window closes by it."""
+        for _ in self.push(windows, standing) if len(standing) else ():
+            pass
 
     def push(self, windows: Windows, values: Columns) -> Iterator[WindowSet]:
         """Write the values that belong here into `windows`; gives the windows that close."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline._conduct import Budget
     from edge_agent.pipeline._infer import Batch
     from edge_agent.pipeline._jury import Jury
-    from edge_agent.pipeline._router import Binding
+    from edge_agent.pipeline._router import Bindings
     from edge_agent.records import Transition
 
 log = logging.getLogger("edge_agent.pipeline")
@@ -44,7 +44,7 @@ class Shadows:
     def __init__(
         self,
         groups: list[Group],
-        bindings: list[Binding],
+        bindings: Bindings,
         jury: Callable[[str], Jury],
         budget: Budget,
         metrics: Metrics,

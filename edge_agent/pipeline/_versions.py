@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge_agent.inference import Model
     from edge_agent.pipeline._conduct import Budget
     from edge_agent.pipeline._group import Group
-    from edge_agent.pipeline._router import Binding
+    from edge_agent.pipeline._router import Bindings
 
 log = logging.getLogger("edge_agent.pipeline")
 
@@ -84,7 +84,7 @@ class Versions:
     def __init__(
         self,
         groups: list[Group],
-        bindings: list[Binding],
+        bindings: Bindings,
         budget: Budget,
         replace: Callable[[Group, Group], None],
     ) -> None:

@@ -35,6 +35,13 @@ class Sampled:
     reports_changes: bool = field(default=False, init=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """A source that reports only changes, as OPC UA does."""
+
+    reports_changes: bool = field(default=True, init=False)
+
+
 @cache
 def models() -> Path:
     """A folder with the bundle `base`, learned from healthy rows of this plant."""

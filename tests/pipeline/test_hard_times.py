@@ -195,3 +195,35 @@ def test_rules_of_models_that_were_learned_by_hand_survive_a_reload() -> None:
     live.pipeline.use_model(live.plant.assets["any"], use.bundle, lambda: group)
     live.pipeline.adopt_rules(made)
     assert live.pipeline.groups[0].use.alarm == AlarmRule()
+
+
+def subscribed() -> Live:
+    """A pump whose source reports only what changes: its last input never does."""
+    return Live(plants.config(sources={"bus": plants.Subscribed()}))
+
+
+def feed(live: Live, begin: int, end: int) -> int:
+    """All inputs once, then all but the last, which stands still; gives the windows scored."""
+    rows = plants.healthy(end, seed=3)
+    windows = 0
+    for t in range(begin, end):
+        inputs = [0, 1, 2] if t == 0 else [0, 1]
+        times = [(BEGIN_S + t) * S] * len(inputs)
+        windows += live.turn(t, columns(inputs, times, rows[t, : len(inputs)].tolist())).windows
+    return windows
+
+
+def test_a_model_that_comes_later_knows_what_stands_still() -> None:
+    """A set point that nobody touches is not sent again because a model begins to listen."""
+    live = subscribed()
+    feed(live, 0, 40)
+    assert live.use(model()) == [""]
+    assert feed(live, 40, 100) > 20
+
+
+def test_a_model_that_comes_later_does_not_take_what_is_bad_for_standing() -> None:
+    live = subscribed()
+    feed(live, 0, 40)
+    live.turn(40, columns([2], [(BEGIN_S + 40) * S], [NAN], BAD))
+    assert live.use(model()) == [""]
+    assert feed(live, 41, 100) == 0

@@ -276,3 +276,28 @@ def test_the_bundle_of_a_long_template_can_be_loaded() -> None:
     assert is_name(learned_name("t" * 64, ["any"]))
     assert learned_name("pump", ["a", "b"]) == learned_name("pump", ["b", "a"])
     assert learned_name("pump", ["a"]) != learned_name("pump", ["b"])
+
+
+def test_learning_again_neither_takes_the_pause_for_standing_still_nor_forgets_what_stands() -> (
+    None
+):
+    """A source that reports only changes: set point once, then the flow each second."""
+    template = Template({"flow": FLOW, "set_point": FLOW})
+    assets = {"any": Asset("pump")}
+    sources = {"bus": plants.Subscribed()}
+    live = Live(plants.config(templates={"pump": template}, assets=assets, sources=sources))
+    found = learning(live)
+    live.turn(0, columns([1], [BEGIN_S * S], [7.0]))
+    feed(live, BEGIN_S, 20)
+    assert found.ready()
+    found.done(["any"])
+    feed(live, BEGIN_S + 20, 100)
+    live.turn(120, columns([1], [(BEGIN_S + 120) * S], [8.0]))
+    feed(live, BEGIN_S + 121, 9)
+    learning(live)
+    assert found.progress() == {"any": 0.0}
+    feed(live, BEGIN_S + 130, 6)
+    assert 0.3 < found.progress()["any"] < 0.8
+    rows = found.rows()["any"]
+    assert set(rows[:, 1].tolist()) == {8.0}
+    assert rows[:, 0].min() >= BEGIN_S + 129
