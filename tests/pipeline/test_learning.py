@@ -301,3 +301,14 @@ def test_learning_again_neither_takes_the_pause_for_standing_still_nor_forgets_w
     rows = found.rows()["any"]
     assert set(rows[:, 1].tolist()) == {8.0}
     assert rows[:, 0].min() >= BEGIN_S + 129
+
+
+def test_learning_again_does_not_count_the_pause_of_a_signal_that_may_be_silent_for_long() -> None:
+    live = Live(of(flow=Signal(source="bus", stale_after=1000.0)))
+    found = learning(live)
+    feed(live, BEGIN_S, 20)
+    assert found.ready()
+    found.done(["any"])
+    learning(live)
+    feed(live, BEGIN_S + 130, 6)
+    assert found.progress()["any"] < 0.8
