@@ -21,6 +21,7 @@ from edge_agent.errors import ModelError
 from edge_agent.inference import (
     SUFFIX,
     Shelf,
+    checked_signer,
     keyring,
     load_manifest,
     parse_ref,
@@ -115,8 +116,9 @@ def _version_folder(text: str, models_dir: Path) -> Path:
 
 def _report(args: argparse.Namespace, folder: Path, keys: Keyring, shown: str) -> int:
     found, trial = try_bundle(folder)
-    problems = [str(problem).replace(str(folder), shown) for problem in found]
-    signer = "" if problems else signer_shown(folder, keys)
+    signer = "" if found else signer_shown(folder, keys)
+    told = [str(problem) for problem in found] or _refusal(folder, keys)
+    problems = [text.replace(str(folder), shown) for text in told]
     if args.json:
         row = {"bundle": shown, "ok": not problems, "problems": problems, "signer": signer}
         print(json.dumps(row | {"variants": trial.as_json()}))
@@ -128,6 +130,17 @@ def _report(args: argparse.Namespace, folder: Path, keys: Keyring, shown: str) -
         print(f"signer: {signer}")
         print(_variants(trial), end="")
     return 1 if problems else 0
+
+
+def _refusal(folder: Path, keys: Keyring) -> list[str]:
+    """Why the daemon would not take its signature; without any key it takes all."""
+    if not keys.keys:
+        return []
+    try:
+        checked_signer(folder, keys)
+    except ModelError as error:
+        return [str(error)]
+    return []
 
 
 def _variants(trial: Trial) -> str:

@@ -204,6 +204,57 @@ def test_an_archive_can_be_signed_and_verified(desk: Desk, told: Any) -> None:
     assert desk.run("install", file) == 0
 
 
+def _edited(desk: Desk) -> Path:
+    """Its manifest was changed after it was signed."""
+    folder = write(desk.root, "1")
+    run("sign", folder, "--key", desk.key)
+    text = (folder / "model.yaml").read_text()
+    (folder / "model.yaml").write_text(text.replace("version: '1'", "version: '7'"))
+    return folder
+
+
+def _of_a_stranger(desk: Desk) -> Path:
+    run("keygen", desk.root / "evil")
+    run("sign", write(desk.root, "1"), "--key", desk.root / "evil.key")
+    return desk.root / "pump"
+
+
+@pytest.mark.parametrize(
+    ("made", "signer", "told_of"),
+    [
+        (_edited, "broken", "the signature is not of this model.yaml"),
+        (_of_a_stranger, "not trusted", "which is not trusted"),
+        (lambda desk: write(desk.root, "1"), "unsigned", "it is not signed"),
+        (lambda desk: desk.made("1", signed=False), "unsigned", "pump-1.eab: it is not signed"),
+    ],
+)
+def test_verify_refuses_what_the_daemon_refuses(
+    made: Any, signer: str, told_of: str, desk: Desk, told: Any
+) -> None:
+    """With keys in the config a signature counts as any other check; without a config none does."""
+    bundle = made(desk)
+    told()
+    assert desk.run("verify", bundle) == 1
+    out, err = told()
+    assert out == ""
+    assert told_of in err
+    assert len(err.splitlines()) == 1
+    assert desk.run("verify", bundle, "--json") == 1
+    row = json.loads(told().out)
+    assert (row["ok"], row["signer"]) == (False, signer)
+    assert told_of in row["problems"][0]
+    assert run("verify", bundle) == 0
+
+
+def test_verify_takes_what_is_allowed_by_name(desk: Desk, told: Any) -> None:
+    folder = write(desk.root, "1")
+    text = desk.config.read_text().replace("plant.pub]", "plant.pub], allow_unsigned: [pump]")
+    desk.config.write_text(text)
+    told()
+    assert desk.run("verify", folder) == 0
+    assert "signer: unsigned" in told().out
+
+
 def test_an_onnx_becomes_a_bundle(desk: Desk, told: Any) -> None:
     """With its own golden inputs, and a variant."""
     (desk.root / "pump.onnx").write_bytes(onnx_of(1.0))
