@@ -26,7 +26,7 @@ from edge_agent.config.schema import Config
 from edge_agent.config.types import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "Config",
@@ -47,13 +47,17 @@ def load(
     sources: Mapping[str, type],
     sinks: Mapping[str, type],
     files: bool = True,
+    read_key: Callable[[Path], object] | None = None,
 ) -> Config:
     """The config in `path` and its includes; ConfigErrors lists all that is wrong with it.
 
     `sources` and `sinks` map a `type:` to the frozen dataclass of its other keys. With `files`
-    false, model bundles and texts may still be missing (a bundle is about to be learned).
+    false, model bundles and texts may still be missing (a bundle is about to be learned)
+    and keys are not read; else `read_key` raises an EdgeAgentError for a file that holds no key.
     """
-    config, problems = find_problems(path, sources=sources, sinks=sinks, files=files)
+    config, problems = find_problems(
+        path, sources=sources, sinks=sinks, files=files, read_key=read_key
+    )
     if config is None:
         raise ConfigErrors(problems)
     return config
@@ -65,12 +69,15 @@ def find_problems(
     sources: Mapping[str, type],
     sinks: Mapping[str, type],
     files: bool = True,
+    read_key: Callable[[Path], object] | None = None,
 ) -> tuple[Config | None, list[Problem]]:
     """The config, or None, and all problems in the order of the files and their lines."""
     notes = Notes(Path(path))
     hints = {"sources": _named(sources), "sinks": _named(sinks)}
     try:
-        config = _read(notes, hints, files=files)
+        config = _read(notes, hints)
+        if config is not None and files and not notes.unread:
+            missing_files(config, notes, read_key)
     except TooManyError:
         config = None
         problems = notes.listed()
@@ -84,7 +91,7 @@ def _named(structs: Mapping[str, type]) -> object:
     return dict[Name, Annotated[Any, OneOf(structs)]]
 
 
-def _read(notes: Notes, hints: Mapping[str, Any], *, files: bool) -> Config | None:
+def _read(notes: Notes, hints: Mapping[str, Any]) -> Config | None:
     tree = read_tree(notes.main, notes)
     if tree is None:
         return None
@@ -92,6 +99,4 @@ def _read(notes: Notes, hints: Mapping[str, Any], *, files: bool) -> Config | No
     # With a file unread, what the others refer to may well stand there.
     if not notes.unread:
         crosscheck(config, notes)
-        if files:
-            missing_files(config, notes)
     return config

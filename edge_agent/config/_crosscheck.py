@@ -6,16 +6,20 @@ import ipaddress
 import os
 import re
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from edge_agent.config._assets import check_assets
 from edge_agent.config._problem import KeyPath, Notes, shown
 from edge_agent.config._scalars import MAX_NAME
+from edge_agent.errors import EdgeAgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from edge_agent.config.schema import Config, Signal, Template
+
+    ReadKey: TypeAlias = Callable[[Path], object]
 
 PROVIDERS: Final = ("cpu", "cuda", "tensorrt")
 _FLOOD: Final = "flood"
@@ -33,15 +37,12 @@ def crosscheck(config: Config, notes: Notes) -> None:
         check(config, notes)
 
 
-def missing_files(config: Config, notes: Notes) -> None:
-    """Note every bundle, key and text file that is not there."""
+def missing_files(config: Config, notes: Notes, read_key: ReadKey | None) -> None:
+    """Note every bundle and text file that is not there, and every key that cannot be read."""
     texts = config.alarms.texts
     if texts is not None and not os.path.isfile(texts):  # noqa: PTH113 (Path raises on odd names)
         notes.add(("alarms", "texts"), f"there is no file {shown(texts)}")
-    for number, key in enumerate(config.trust.keys):
-        place: KeyPath = ("trust", "keys", number)
-        if place not in notes.broken and not os.path.isfile(key):  # noqa: PTH113
-            notes.add(place, f"there is no file {shown(key)}")
+    _keys(config, notes, read_key)
     for name, template in config.templates.items():
         if template.learn is not None and template.learn.auto:
             continue
@@ -53,6 +54,21 @@ def missing_files(config: Config, notes: Notes) -> None:
             if not os.path.isdir(folder):  # noqa: PTH112
                 hint = "make it with 'edge-agent learn', or set learn: auto"
                 notes.add(path, f"there is no bundle {shown(folder)}", hint)
+
+
+def _keys(config: Config, notes: Notes, read_key: ReadKey | None) -> None:
+    for number, key in enumerate(config.trust.keys):
+        path = ("trust", "keys", number)
+        if path in notes.broken:
+            continue
+        if not os.path.isfile(key):  # noqa: PTH113
+            notes.add(path, f"there is no file {shown(key)}")
+            continue
+        try:
+            if read_key is not None:
+                read_key(key)
+        except EdgeAgentError as error:
+            notes.add(path, f"{shown(key)}: {error.message}", error.hint)
 
 
 def _references(config: Config, notes: Notes) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_agent import config as config_room
 from edge_agent.errors import EdgeAgentError
+from edge_agent.inference import read_public_key
 from edge_agent.sinks import SINKS
 from edge_agent.sources import SOURCES
 
@@ -28,6 +29,7 @@ def load_config(path: str | Path, *, files: bool = True) -> Config:
         sources={name: row.config for name, row in SOURCES.items()},
         sinks={name: row.config for name, row in SINKS.items()},
         files=files,
+        read_key=read_public_key,
     )
 
 
@@ -37,6 +39,7 @@ def find_problems(path: str | Path) -> tuple[Config | None, list[Problem]]:
         path,
         sources={name: row.config for name, row in SOURCES.items()},
         sinks={name: row.config for name, row in SINKS.items()},
+        read_key=read_public_key,
     )
 
 

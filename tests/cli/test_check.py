@@ -151,3 +151,32 @@ def test_an_unknown_key_does_not_hide_what_else_is_wrong_with_its_struct(
     told = capsys.readouterr().err
     assert "sources.bus.foo: unknown key" in told
     assert "sources.bus.subscribe: is empty" in told
+
+
+@pytest.mark.parametrize(
+    ("file", "told_of"),
+    [
+        ("plant.key", "is no Ed25519 public key in PEM ("),
+        ("garbage.pub", "is no Ed25519 public key in PEM ("),
+        ("gone.pub", "there is no file "),
+    ],
+)
+def test_a_trusted_key_that_is_none_is_a_problem_of_its_line(
+    file: str, told_of: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the daemon's own table: a private key, garbage, and nothing at all."""
+    main(["models", "keygen", str(tmp_path / "plant")])
+    (tmp_path / "garbage.pub").write_text("garbage")
+    (tmp_path / "run.csv").write_text("time,flow\n")
+    config = tmp_path / "edge.yaml"
+    text = SOUND.replace("sinks:\n  twin: {type: replay, path: run.csv}\n", "")
+    config.write_text(f"{text}trust:\n  keys:\n    - plant.pub\n")
+    assert main(["check", "-c", str(config)]) == 0
+    config.write_text(f"{config.read_text()}    - {file}\n")
+    capsys.readouterr()
+    assert main(["check", "-c", str(config)]) == 78
+    (line,) = capsys.readouterr().err.splitlines()
+    number = len(config.read_text().splitlines())
+    assert line.startswith(f"{config}:{number}: trust.keys[1]: ")
+    assert told_of in line
+    assert str(tmp_path / file) in line
