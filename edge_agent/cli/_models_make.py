@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.cli._models_verb import Verb, add_json, say
+from edge_agent.cli._models_verb import Verb, add_json, private_copy, say
 from edge_agent.errors import EdgeAgentError, UsageError
 from edge_agent.inference import (
     SUFFIX,
@@ -108,12 +108,13 @@ def _pack(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _source(args: argparse.Namespace) -> Iterator[Path]:
-    """The folder of the bundle, made for the time of packing where an ONNX was given."""
+    """The bundle to pack: made of an ONNX, or a copy of the folder where it is to be signed."""
     if args.source.is_dir():
         if args.manifest or args.golden or args.variant:
             hint = "leave out --manifest, --golden and --variant"
             raise UsageError("a folder is packed as it is", where=str(args.source), hint=hint)
-        yield args.source
+        with private_copy(args.source) if args.key else nullcontext(args.source) as folder:
+            yield folder
         return
     manifest = read_manifest(args.manifest or args.source.parent / "model.yaml")
     with tempfile.TemporaryDirectory() as scratch:

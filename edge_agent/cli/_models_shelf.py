@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +11,7 @@ from edge_agent.cli._models_verb import (
     complain,
     config_of,
     models_dir_of,
+    private_copy,
     say,
     trust_of,
 )
@@ -22,16 +22,13 @@ from edge_agent.inference import (
     UNSIGNED,
     Shelf,
     checked_signer,
-    copied,
     keyring,
     parse_ref,
     try_bundle,
-    unpacked,
 )
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
 
     from edge_agent.cli._models_wait import Wish
     from edge_agent.config import Config
@@ -75,7 +72,7 @@ def _install(args: argparse.Namespace) -> int:
     config = config_of(args)
     keys = keyring(trust_of(config))
     shelf = Shelf(models_dir_of(args, config))
-    with _suspect(args.source) as folder:
+    with private_copy(args.source) as folder:
         signer = _trusted(folder, keys.by_name_only(tuple(args.allow_unsigned)))
         trial = _tried(folder)
         manifest = shelf.install(folder)
@@ -125,20 +122,6 @@ def _shadow(args: argparse.Namespace) -> int:
     wished = wish(name, version, "shadow")
     shelf.set_shadow(name, version)
     return _awaited(args, config, wished, {"name": name, "version": version})
-
-
-@contextmanager
-def _suspect(source: Path) -> Iterator[Path]:
-    """A private copy of what was given: what is verified is what is put on the shelf."""
-    with copied(source) if source.is_dir() else unpacked(source) as folder:
-        try:
-            yield folder
-        except ModelError as error:
-            # Nobody knows the copy's name.
-            message, where = (
-                t.replace(str(folder), str(source)) for t in (error.message, error.where)
-            )
-            raise ModelError(message, where=where, hint=error.hint) from error
 
 
 def _trusted(folder: Path, keys: Keyring) -> str:

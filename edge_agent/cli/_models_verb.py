@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_agent.config.schema import Trust
-from edge_agent.errors import UsageError
+from edge_agent.errors import ModelError, UsageError
+from edge_agent.inference import copied, unpacked
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge_agent.config import Config
 
@@ -75,6 +77,23 @@ def bundle_folder(text: str, models_dir: Path) -> Path:
     given = Path(text)
     is_path = len(given.parts) > 1 or given.is_absolute() or text in {".", ".."}
     return given if is_path else models_dir / given
+
+
+@contextmanager
+def private_copy(source: Path) -> Iterator[Path]:
+    """A copy of a bundle's folder or archive that nobody else can change, for the time of a `with`.
+
+    What is verified is what is used, and what was given stays as it is.
+    """
+    with copied(source) if source.is_dir() else unpacked(source) as folder:
+        try:
+            yield folder
+        except ModelError as error:
+            # Nobody knows the copy's name.
+            message, where = (
+                t.replace(str(folder), str(source)) for t in (error.message, error.where)
+            )
+            raise ModelError(message, where=where, hint=error.hint) from error
 
 
 def say(args: argparse.Namespace, row: dict[str, Any], text: str) -> None:

@@ -204,6 +204,20 @@ def test_an_archive_can_be_signed_and_verified(desk: Desk, told: Any) -> None:
     assert desk.run("install", file) == 0
 
 
+def test_packing_signs_the_archive_and_leaves_the_folder_as_it_is(desk: Desk, told: Any) -> None:
+    folder = write(desk.root, "1")
+    before = tree(folder)
+    told()
+    assert run("pack", folder, "-o", desk.root, "--key", desk.key) == 0
+    assert ", signed with key " in told().out
+    assert tree(folder) == before
+    assert desk.run("install", desk.root / "pump-1.eab") == 0
+    (folder / "model.onnx").write_bytes(onnx_of(9.0))
+    told()
+    assert run("pack", folder, "-o", desk.root, "--key", desk.key) == 1
+    assert f"{folder}/model.onnx" in told().err
+
+
 def _edited(desk: Desk) -> Path:
     """Its manifest was changed after it was signed."""
     folder = write(desk.root, "1")
