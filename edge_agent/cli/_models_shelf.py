@@ -144,6 +144,10 @@ def _tried(folder: Path) -> Trial:
 def _chosen(shelf: Shelf, text: str) -> tuple[str, str]:
     """Name and version; the one that came last, where none is given."""
     name, version = parse_ref(text)
+    known = shelf.names()
+    if name not in known:
+        there = ", ".join(known) or "none"
+        raise NotFoundError("no such model", where=f"model {name}", hint=f"there: {there}")
     if version is None:
         versions = [v for v in shelf.versions(name) if v != shelf.active(name)]
         if not versions:

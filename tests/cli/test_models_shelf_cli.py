@@ -453,6 +453,22 @@ def test_what_fails_its_trial_does_not_get_onto_the_shelf(desk: Desk, told: Any)
     assert not desk.models.exists()
 
 
+@pytest.mark.parametrize("words", [("activate", "nosuch"), ("shadow", "nosuch@1")])
+def test_for_a_model_that_is_not_there_those_are_named_that_are(
+    words: tuple[str, ...], desk: Desk, told: Any
+) -> None:
+    told()
+    assert desk.run(*words) == 1
+    assert told().err == "model nosuch: no such model (there: none)\n"
+    desk.run("install", desk.made("1"), "--activate")
+    desk.run("install", desk.made("2", name="fan"))
+    told()
+    assert desk.run(*words) == 1
+    assert told().err == "model nosuch: no such model (there: fan, pump)\n"
+    assert desk.run("activate", "pump") == 1
+    assert told().err == "model pump: no other version is on the shelf\n"
+
+
 def test_what_was_changed_on_the_shelf_is_not_activated(desk: Desk, told: Any) -> None:
     desk.run("install", desk.made("1"))
     desk.run("install", desk.made("2"))
