@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from edge_agent.cli._api import add_url, not_ours, request, shown
+from edge_agent.cli._duration import duration
 from edge_agent.cli._models_verb import Verb, add_json, table
 from edge_agent.cli.outcome import daemon_url
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 Report = dict[str, Any]
 
 _LATENCY: Final = {"p50": "latency p50, ms", "p99": "latency p99, ms"}
-_UNITS: Final = ((86_400.0, "days"), (3600.0, "h"), (60.0, "min"))
 _ROWS: Final = {
     "version": "version",
     "windows": "windows scored",
@@ -36,8 +36,9 @@ def report_lines(report: Report) -> list[str]:
         return [*lines, "no windows compared"]
     correlation = _figure(report["correlation"])
     counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in outcomes.items())
+    over = duration((report["to_ms"] - report["from_ms"]) / 1000)
     lines += [
-        f"{compared} windows compared over {_span(report)}, {report['skipped']} left out",
+        f"{compared} windows compared over {over}, {report['skipped']} left out",
         f"alarm stands: {counts}",
         f"agreement {report['agreement']:.2%}, correlation of levels {correlation}",
     ]
@@ -66,12 +67,6 @@ def _worst(report: Report) -> list[str]:
         for row in report["worst"]
     ]
     return table([head, *rows]).splitlines()
-
-
-def _span(report: Report) -> str:
-    seconds = (report["to_ms"] - report["from_ms"]) / 1000
-    unit, name = next((each for each in _UNITS if seconds >= 2 * each[0]), (1.0, "s"))
-    return f"{seconds / unit:.3g} {name}"
 
 
 def _figure(value: float | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from edge_agent.cli._api import add_url, ask, request, shown
+from edge_agent.cli._duration import duration
 from edge_agent.cli.alarms import login
 from edge_agent.cli.outcome import daemon_url
 from edge_agent.errors import UsageError
@@ -66,8 +67,8 @@ def _again(args: argparse.Namespace) -> int:
     for asset in chosen:
         body = {"by": args.by or login()}
         answer = request(url, f"/api/assets/{quote(asset, safe='')}/learn", body)
-        hours = float(answer["duration_s"]) / 3600
-        print(f"{shown(asset)}: learns again from now on, from {hours:g} h of good data")
+        data = duration(float(answer["duration_s"]))
+        print(f"{shown(asset)}: learns again from now on, from {data} of good data")
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.cli import _models_report, main
-from edge_agent.cli._models_report import _span
+from edge_agent.cli._duration import duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,4 +29,4 @@ def test_the_config_says_where_the_daemon_is(
     [(0, "0 s"), (33, "33 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (259_200, "3 days")],
 )
 def test_a_comparison_of_seconds_is_not_told_in_hours(seconds: int, text: str) -> None:
-    assert _span({"from_ms": 1000, "to_ms": 1000 + seconds * 1000}) == text
+    assert duration(seconds) == text

@@ -87,7 +87,7 @@ async def test_after_an_overhaul_one_command_learns_anew(
         await until(lambda: states(running) == {BASELINE: "unack"}, "the alarm")
 
         assert await again(running, path, "--asset", "P-*") == 0
-        assert "P-1: learns again from now on" in capsys.readouterr().out
+        assert "P-1: learns again from now on, from 20 s of good data\n" in capsys.readouterr().out
         assert states(running) == {}, "what it rested on is void"
         assert running.daemon.models.without == {"P-1": "learning"}
         scored = running.windows(name)
