@@ -7,7 +7,7 @@ import logging
 import re
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from edge_agent.config.schema import Trust
 from edge_agent.errors import ModelError
@@ -39,6 +39,8 @@ PROVIDERS: Final = {
     "cpu": "CPUExecutionProvider",
 }
 PROVIDERS_KEY: Final = "runtime.providers"
+# Name, time of change and size of each file of a bundle.
+Stamp: TypeAlias = tuple[tuple[str, int, int], ...]
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -81,6 +83,7 @@ class Registry:
         self._metrics = metrics
         self._keyring = keyring(trust or Trust())
         self._said_unsigned = False
+        self._said_refused: dict[str, tuple[str, Stamp]] = {}
         self._active: dict[str, Model] = {}
         self._missing: set[str] = set()
         report = choose_providers(runtime.providers, available_providers())
@@ -107,11 +110,9 @@ class Registry:
         try:
             model = self._build(name, self._dir / name, self._active.get(name))
         except ModelError as error:
-            kept = name in self._active
-            log.error(
-                "model refused", extra={"model": name, "reason": str(error), "kept_old": kept}
-            )
+            self._say_refused(name, str(error))
             raise
+        self._said_refused.pop(name, None)
         old = self._active.get(name)
         if model is old:
             return model
@@ -153,6 +154,14 @@ class Registry:
             ctypes.CDLL(None).malloc_trim(0)
         except (OSError, AttributeError):
             log.debug("no malloc_trim in this C library")
+
+    def _say_refused(self, name: str, reason: str) -> None:
+        """Once for each state of its files: whoever looks again tells nothing new."""
+        said = (reason, _stamp(self._dir / name))
+        if self._said_refused.get(name) != said:
+            self._said_refused[name] = said
+            extra = {"model": name, "reason": reason, "kept_old": name in self._active}
+            log.error("model refused", extra=extra)
 
     def _log_active(self, model: Model) -> None:
         extra: dict[str, Any] = {
@@ -273,3 +282,11 @@ class Registry:
                 self._metrics.model_info.labels(*labels).set(value)
             else:
                 self._metrics.model_info.remove(*labels)
+
+
+def _stamp(folder: Path) -> Stamp:
+    try:
+        found = [(path.name, path.lstat()) for path in folder.iterdir()]
+    except (OSError, ValueError):  # not there, or not even a name
+        return ()
+    return tuple(sorted((name, status.st_mtime_ns, status.st_size) for name, status in found))

@@ -209,7 +209,7 @@ async def test_a_rollback_is_told_for_a_while_and_no_longer(
 
 
 async def test_a_bundle_that_fails_its_tests_at_the_start_gives_way(
-    models: Path, monkeypatch: pytest.MonkeyPatch
+    models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The daemon was down when it was activated."""
     shelf = Shelf(models)
@@ -221,6 +221,7 @@ async def test_a_bundle_that_fails_its_tests_at_the_start_gives_way(
         await one.look(3)
         assert (one.row()["version"], one.row()["state"]) == ("1", "active")
         assert (one.row()["assets"], one.row()["refused_version"]) == (1, "2")
+        assert [r.message for r in caplog.records].count("model refused") == 1
         assert await one.rows(10, 1.0) == 10 - LENGTH + 1
 
 

@@ -349,7 +349,30 @@ def test_a_bundle_that_is_refused_leaves_the_old_one_at_work(  # noqa: PLR0917 (
     assert [r.message for r in caplog.records] == ["model refused"]
 
 
-@pytest.mark.parametrize("name", ["nowhere", "../mean", "", "a/b"])
+def test_a_refusal_is_said_again_only_where_something_changed(
+    registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The daemon looks at a refused bundle twice while it starts."""
+
+    def refusals() -> int:
+        caplog.clear()
+        for _ in range(2):
+            with pytest.raises(ModelError):
+                registry.load("mean")
+        return [r.message for r in caplog.records].count("model refused")
+
+    _other_bytes(tmp_path / "mean")
+    assert refusals() == 1
+    assert refusals() == 0
+    os.utime(tmp_path / "mean" / "model.onnx", ns=(1, 1))
+    assert refusals() == 1, "somebody has copied it anew"
+    _no_yaml(tmp_path / "mean")
+    assert refusals() == 1, "for another reason"
+    write_mean_bundle(tmp_path / "mean")
+    registry.load("mean")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "../mean", "", "a/b", "a\0b"])
 def test_a_bundle_that_is_not_there_is_refused(registry: Registry, name: str) -> None:
     with pytest.raises(ModelError):
         registry.load(name)
