@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.cli._api import ask, not_ours, shown
 from edge_agent.cli._models_verb import (
     Verb,
     add_where,
@@ -17,7 +18,8 @@ from edge_agent.cli._models_verb import (
     table,
     trust_of,
 )
-from edge_agent.errors import ModelError
+from edge_agent.cli._models_wait import url_of
+from edge_agent.errors import ConnectError, EdgeAgentError, ModelError
 from edge_agent.inference import (
     SUFFIX,
     Shelf,
@@ -33,6 +35,7 @@ from edge_agent.inference import (
 if TYPE_CHECKING:
     import argparse
 
+    from edge_agent.config import Config
     from edge_agent.inference import Keyring, Manifest, Trial
 
 _COLUMNS: Final = (
@@ -63,23 +66,53 @@ def _list(args: argparse.Namespace) -> int:
     config = config_of(args)
     models_dir = existing_dir(models_dir_of(args, config))
     keys = keyring(trust_of(config))
+    refused = _refused(config)
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     shelf = Shelf(models_dir)
     for name in shelf.names():
         for state, folder in _folders(shelf, name, models_dir):
             try:
-                rows.append(_row(load_manifest(folder), folder, state, keys))
+                row = _row(load_manifest(folder), folder, state, keys)
             except ModelError as error:
                 problems.append(str(error))
+                continue
+            reason = refused.get((row["name"], row["version"]), "")
+            rows.append(row | {"state": "refused" if reason else state, "reason": reason})
     if args.json:
         print(json.dumps({"bundles": rows, "unreadable": problems}))
     elif rows:
         print(table([_COLUMNS, *([_cell(row[c.lower()]) for c in _COLUMNS] for row in rows)]))
+        for row in [row for row in rows if row["reason"]]:
+            print(f"{row['name']} {row['version']}: refused: {row['reason']}")
     else:
         print(f"no bundles in {models_dir}")
     complain(problems if not args.json else ())
     return 1 if problems else 0
+
+
+def _refused(config: Config | None) -> dict[tuple[str, str], str]:
+    """By name and version, why the running daemon refused it or took it from work.
+
+    Empty where no daemon runs: the list is of what lies on disk, and only the daemon knows this.
+    """
+    url = config and url_of(config)
+    if not url:
+        return {}
+    try:
+        rows = ask(url, "/api/models", {})
+        return {
+            (str(row["name"]), str(row["refused_version"])): shown(row["refused"])
+            for row in rows
+            if "refused_version" in row
+        }
+    except ConnectError:
+        return {}
+    except EdgeAgentError as error:
+        complain([error])
+    except (KeyError, TypeError):
+        complain([not_ours(url)])
+    return {}
 
 
 def _folders(shelf: Shelf, name: str, models_dir: Path) -> list[tuple[str, Path]]:
@@ -186,7 +219,7 @@ def _cell(value: object) -> str:
 
 VERBS: Final = {
     "list": Verb(
-        "list all bundles: active, previous, shadow and others on the shelf",
+        "list all bundles: active, previous, shadow, refused and others on the shelf",
         "edge-agent models list -c /etc/edge-agent/edge-agent.yaml",
         add_where,
         _list,

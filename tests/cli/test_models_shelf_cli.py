@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_agent.cli import _models_look, main
 from edge_agent.cli import _models_wait as wait
-from edge_agent.cli import main
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.inference import (
     InputSpec,
@@ -171,6 +171,57 @@ def test_list_shows_what_each_version_is_there_for(desk: Desk, told: Any) -> Non
         ("1", "previous"),
     ]
     assert {len(row["signer"]) for row in rows} == {16}
+
+
+def test_list_asks_the_daemon_what_it_refused(
+    desk: Desk, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was rolled back is no version to activate again, and the list says why."""
+    for version in ("1", "2"):
+        desk.run("install", desk.made(version))
+    desk.run("activate", "pump@1")
+    gone = row(refused="1 of 3 scores are no\nnumber", refused_version="2", refused_ms=1)
+    asked: list[str] = []
+
+    def ask(url: str, path: str, _query: object) -> list[dict[str, Any]]:
+        asked.append(url + path)
+        return [gone, row(mode="shadow")]
+
+    monkeypatch.setattr(_models_look, "ask", ask)
+    told()
+    assert desk.run("list", "--json") == 0
+    rows = json.loads(told().out)["bundles"]
+    assert [(r["version"], r["state"], r["reason"]) for r in rows] == [
+        ("1", "active", ""),
+        ("2", "refused", "1 of 3 scores are no?number"),
+    ]
+    assert asked == [f"{NOWHERE}/api/models"]
+    assert desk.run("list") == 0
+    *_, second, why = told().out.splitlines()
+    assert second.split()[:3] == ["pump", "2", "refused"]
+    assert why == "pump 2: refused: 1 of 3 scores are no?number"
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (ConnectError("no answer"), ""),
+        (EdgeAgentError("HTTP 401", where=NOWHERE), f"{NOWHERE}: HTTP 401\n"),
+        ([1], f"{NOWHERE}: what answers there is not edge-agent\n"),
+        ([{"refused_version": "1"}], f"{NOWHERE}: what answers there is not edge-agent\n"),
+    ],
+)
+def test_the_list_of_the_disk_needs_no_daemon(
+    answer: Any, says: str, desk: Desk, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.run("install", desk.made("1"))
+    answers = Answers(answer)
+    monkeypatch.setattr(_models_look, "ask", lambda *_: answers())
+    told()
+    assert desk.run("list") == 0
+    out, err = told()
+    assert out.splitlines()[1].split()[:3] == ["pump", "1", "shelf"]
+    assert err == says
 
 
 def test_a_shadow_begins_and_ends(desk: Desk, told: Any) -> None:
