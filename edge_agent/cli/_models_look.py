@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.cli._api import ask, not_ours, shown
+from edge_agent.cli._api import add_url, ask, not_ours, shown
 from edge_agent.cli._models_verb import (
     Verb,
     add_where,
@@ -35,7 +35,6 @@ from edge_agent.inference import (
 if TYPE_CHECKING:
     import argparse
 
-    from edge_agent.config import Config
     from edge_agent.inference import Keyring, Manifest, Trial
 
 _COLUMNS: Final = (
@@ -62,11 +61,17 @@ def _declare_verify(parser: argparse.ArgumentParser) -> None:
     add_where(parser)
 
 
+def _declare_list(parser: argparse.ArgumentParser) -> None:
+    add_where(parser)
+    add_url(parser)
+    parser.set_defaults(url=None)
+
+
 def _list(args: argparse.Namespace) -> int:
     config = config_of(args)
     models_dir = existing_dir(models_dir_of(args, config))
     keys = keyring(trust_of(config))
-    refused = _refused(config)
+    refused = _refused(args.url or (url_of(config) if config else None))
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     shelf = Shelf(models_dir)
@@ -91,12 +96,11 @@ def _list(args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _refused(config: Config | None) -> dict[tuple[str, str], str]:
+def _refused(url: str | None) -> dict[tuple[str, str], str]:
     """By name and version, why the running daemon refused it or took it from work.
 
-    Empty where no daemon runs: the list is of what lies on disk, and only the daemon knows this.
+    Empty where none is known or answers: the list is of the disk, and only the daemon knows this.
     """
-    url = config and url_of(config)
     if not url:
         return {}
     try:
@@ -221,7 +225,7 @@ VERBS: Final = {
     "list": Verb(
         "list all bundles: active, previous, shadow, refused and others on the shelf",
         "edge-agent models list -c /etc/edge-agent/edge-agent.yaml",
-        add_where,
+        _declare_list,
         _list,
     ),
     "verify": Verb(

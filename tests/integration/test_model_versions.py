@@ -134,6 +134,9 @@ async def test_from_version_1_to_2_and_back_by_itself(
         await until(lambda: not missing(bus, feed), "every window")
         assert row_of(running)["refused_version"] == "2"
         assert row_of(running)["version"] == "1"
+        capsys.readouterr()
+        assert await command(site, running, "list") == 0
+        assert capsys.readouterr().out.splitlines()[-1].startswith("watch 2: refused: ")
         assert running.daemon.metrics.model_rollbacks.labels(NAME, "not_a_number")._value.get() == 1
         events = [orjson.loads(body) for body in bus.bodies("/_pdm/event")]
     (told,) = [one["data"] for one in events if one["data"]["alarm_id"] == ALARM]
