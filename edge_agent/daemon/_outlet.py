@@ -95,7 +95,7 @@ class Outlet:
             name, struct, config.gateway, config.topic_root, self._metrics, self._clock
         )
         sink.on_connected = lambda: self._spawn(self._tell_again(name, "alert", _retell.states))
-        sink.on_session_lost = lambda: self._spawn(self._tell_again(name, "event", _retell.events))
+        sink.on_forgotten = lambda: self._spawn(self._tell_again(name, "event", _retell.events))
         sink.on_command = lambda command: self._spawn(self._carry_out(command))
         delivery = Delivery(sink, self.run, self._metrics, on_confirmed=self._confirmed)
         self.sinks[name], self._deliveries[name] = sink, delivery

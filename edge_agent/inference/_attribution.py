@@ -88,7 +88,8 @@ def contributions(model: Model, reference: Reference, asked: Asked) -> Floats:
     inputs are healthy goes to those above 0, in proportion.
 
     remaining_life: the hours that the input takes from the healthy life, or 0, in proportion scaled
-    so that they sum to the median: weight / score is the input's share in how much shorter life is.
+    so that they sum to the median, or to 0.001 h where that is less: weight / score is the input's
+    share in how much shorter life is.
     """
     pulls = _pulls(model, reference, asked)
     score = asked.score.astype(np.float64)

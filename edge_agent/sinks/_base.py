@@ -81,8 +81,8 @@ class Sink(Protocol):
     kinds: frozenset[str]  # of messages that are worth an outbox row for this sink
     window: int  # how many messages may be unconfirmed at once
     on_ready: Callable[[], None] | None = None  # it may be worth trying again right now
-    on_connected: Callable[[], None] | None = None  # anew: it may have lost what it confirmed last
-    on_session_lost: Callable[[], None] | None = None  # it has forgotten us, and all it was told
+    on_connected: Callable[[], None] | None = None  # anew: what it shows may be old
+    on_forgotten: Callable[[], None] | None = None  # it has, or may have, what it heard last
     on_command: Callable[[Command], None] | None = None
 
     async def start(self) -> None:

@@ -75,6 +75,7 @@ class MqttSink(Sink):
         self._status = "online"
         self._connection: Connection | None = None
         self._connected_s = 0.0
+        self._has_been_up = False
         self._task: asyncio.Task[None] | None = None
         self._notices: set[asyncio.Task[None]] = set()
 
@@ -172,8 +173,10 @@ class MqttSink(Sink):
             self.on_connected()
         if self.on_ready is not None:
             self.on_ready()
-        if not connection.session_present and self.on_session_lost is not None:
-            self.on_session_lost()
+        # A broker that was killed may have kept our session and lost what it confirmed last.
+        if (self._has_been_up or not connection.session_present) and self.on_forgotten is not None:
+            self.on_forgotten()
+        self._has_been_up = True
 
     async def _announce(self, connection: Connection) -> None:
         said = ""

@@ -131,7 +131,7 @@ async def test_a_broker_that_is_killed_again_and_again_gets_every_alarm(
     rig = Rig(tmp_path / "a.db", sink, metrics)
     raised: list[Message] = []
     again: list[asyncio.Task[None]] = []
-    sink.on_session_lost = lambda: again.append(asyncio.create_task(rig.put(*raised)))
+    sink.on_forgotten = lambda: again.append(asyncio.create_task(rig.put(*raised)))
     async with subscribed(broker.port) as live, rig:
         for _ in range(10):
             for _ in range(10):
@@ -151,29 +151,30 @@ async def test_a_broker_without_our_session_is_told_all_again(
     """kill -9 of a broker without persistence: it has forgotten session and retained alarms."""
     sink = make_sink(metrics, MqttSinkConfig(broker.url))
     rig = Rig(tmp_path / "a.db", sink, metrics)
-    lost: list[int] = []
-    sink.on_session_lost = lambda: lost.append(len(rig.confirmed))
+    told: list[int] = []
+    sink.on_forgotten = lambda: told.append(len(rig.confirmed))
     async with rig:
-        await eventually(lambda: lost == [0], "a broker that never knew us")
+        await eventually(lambda: told == [0], "a broker that never knew us")
         await rig.put(event(kind="alert"))
         await rig.emptied()
         broker.kill()
         broker.start()
-        await eventually(lambda: lost == [0, 1], "session lost")
+        await eventually(lambda: told == [0, 1], "connected anew")
         await rig.put(event(kind="alert"))
         await rig.emptied()
         async with subscribed(broker.port, "edge/+/+/+/+/+/_pdm/alert/+") as late:
             await eventually(lambda: late.ids("alert") == ["P-1-bearing:1"], "retained again")
 
 
-async def test_a_session_that_the_broker_kept_is_not_reported_lost(
+async def test_a_broker_that_was_away_may_have_forgotten_though_it_kept_our_session(
     metrics: Metrics, make_broker: Callable[..., Mosquitto]
 ) -> None:
+    """Killed, it has lost what it confirmed since its last file; not so when only we were away."""
     broker = make_broker("persistence true")
     sink = make_sink(metrics, MqttSinkConfig(broker.url))
-    lost: list[str] = []
+    forgotten: list[str] = []
     ready: list[str] = []
-    sink.on_session_lost = lambda: lost.append("lost")
+    sink.on_forgotten = lambda: forgotten.append("session")
     sink.on_ready = lambda: ready.append("ready")
     await sink.start()
     await eventually(lambda: ready, "up")
@@ -181,7 +182,14 @@ async def test_a_session_that_the_broker_kept_is_not_reported_lost(
     broker.start()
     await eventually(lambda: len(ready) == 2, "up again")
     await sink.stop()
-    assert lost == ["lost"], "the first connection only"
+    assert forgotten == ["session", "session"]
+    again = make_sink(metrics, MqttSinkConfig(broker.url))
+    again.on_forgotten = lambda: forgotten.append("again")
+    again.on_ready = lambda: ready.append("ready")
+    await again.start()
+    await eventually(lambda: len(ready) == 3, "up with the old session")
+    await again.stop()
+    assert forgotten == ["session", "session"]
 
 
 async def test_what_access_rules_refuse_is_kept_and_holds_up_nothing_else(
