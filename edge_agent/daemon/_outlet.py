@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
 from edge_agent.alarms import load_texts
@@ -39,6 +41,9 @@ log = logging.getLogger("edge_agent.outlet")
 
 _MAX_UNSAVED: Final = 10_000  # transitions kept in memory while the disk refuses
 _MEMORY: Final = "memory"
+_LIFE: Final = "life"  # of the daemon, in the store: whether it was ended or killed
+_BEGUN: Final = b"begun"
+_ENDED: Final = b"ended"
 _RETRY_S: Final = 5.0
 _SAVE_AGAIN_S: Final = 1.0
 
@@ -71,6 +76,7 @@ class Outlet:
         self._stats: dict[str, OutboxStats] = {}
         self._envelopes = Envelopes(config)
         self.sinks: dict[str, Sink] = {}
+        self._doubtful: set[str] = set()  # sinks that may have lost what they confirmed to us last
 
     async def start(self) -> list[Alarm]:
         """Open the store and start the sinks; gives the alarms as they were."""
@@ -85,6 +91,12 @@ class Outlet:
         )
         restored = await self.run(Store.alarms)
         await self.run(Store.forget_sinks, list(config.sinks))
+        if (
+            await self.run(Store.load_value, _LIFE) == _BEGUN
+        ):  # killed: the broker may have been, too
+            self._doubtful = set(config.sinks)
+        with contextlib.suppress(StoreError):  # a disk that is full fails no start
+            await self.run(Store.save_value, _LIFE, _BEGUN)
         for name, struct in config.sinks.items():
             await self._start_sink(name, struct)
         return restored
@@ -94,7 +106,7 @@ class Outlet:
         sink = SINKS[kind_of(SINKS, struct)].make(
             name, struct, config.gateway, config.topic_root, self._metrics, self._clock
         )
-        sink.on_connected = lambda: self._spawn(self._tell_again(name, "alert", _retell.states))
+        sink.on_connected = partial(self._connected, name)
         sink.on_forgotten = lambda: self._spawn(self._tell_again(name, "event", _retell.events))
         sink.on_command = lambda command: self._spawn(self._carry_out(command))
         delivery = Delivery(sink, self.run, self._metrics, on_confirmed=self._confirmed)
@@ -134,6 +146,8 @@ class Outlet:
         for sink in self.sinks.values():
             await sink.stop()
         if self._store is not None:
+            with contextlib.suppress(StoreError):  # then the next start tells some events again
+                await self.run(Store.save_value, _LIFE, _ENDED)
             await self._on_thread(self._store.close)
             self._store = None
         self._thread.shutdown(wait=False)
@@ -201,6 +215,12 @@ class Outlet:
         taken = [(name, sink.kinds) for name, sink in self.sinks.items()]
         now_us = self._unsaved_from_us
         return [m for transition in batch for m in self._envelopes.of(transition, taken, now_us)]
+
+    def _connected(self, name: str) -> None:
+        self._spawn(self._tell_again(name, "alert", _retell.states))
+        if name in self._doubtful:
+            self._doubtful.remove(name)
+            self._spawn(self._tell_again(name, "event", _retell.events))
 
     async def _tell_again(self, name: str, kind: str, choose: Choice) -> None:
         """Tell a sink what its receiver may have forgotten."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import orjson
@@ -184,6 +186,23 @@ async def test_a_broker_that_forgot_everything_is_told_again(
         await until(lambda: set(bus.ids("/_pdm/alert")) == alerts, "alerts")
         assert spoken(bus) <= before, "word for word"
     await asyncio.to_thread(bus.stop)
+
+
+async def test_after_a_kill_the_last_events_are_told_again(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    """The broker may have been killed, too, and have kept our session but not what it confirmed."""
+    site = Site(tmp_path, broker.url)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        running.daemon.intake.append(running.values("P-1", [(now_ms(), healthy(temp=200.0))]))
+        await heard(bus, "P-1.temp.quality:1")
+        path = running.daemon.config.store.path
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE vault SET value = ? WHERE key = 'life'", (b"begun",))
+    async with site.daemon() as running:
+        await until(running.up, "up again")
+        await until(lambda: bus.ids("/_pdm/event") == ["P-1.temp.quality:1"] * 2, "told again")
 
 
 async def test_a_broker_with_an_old_memory_loses_its_ghosts(
