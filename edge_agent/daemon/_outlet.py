@@ -91,10 +91,9 @@ class Outlet:
         )
         restored = await self.run(Store.alarms)
         await self.run(Store.forget_sinks, list(config.sinks))
-        if (
-            await self.run(Store.load_value, _LIFE) == _BEGUN
-        ):  # killed: the broker may have been, too
-            self._doubtful = set(config.sinks)
+        # Killed, the broker may have been, too.
+        was_killed = await self.run(Store.load_value, _LIFE) == _BEGUN
+        self._doubtful = set(config.sinks) if was_killed else set()
         with contextlib.suppress(StoreError):  # a disk that is full fails no start
             await self.run(Store.save_value, _LIFE, _BEGUN)
         for name, struct in config.sinks.items():
