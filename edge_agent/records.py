@@ -103,11 +103,16 @@ class LinkState(StrEnum):
 
 @dataclass(slots=True)
 class Link:
-    """What the rest of the daemon may know of a source's or sink's connection."""
+    """What the rest of the daemon may know of a source's or sink's connection.
+
+    faults: what is wrong beside the state itself, by `Fault.what`: a clock that is off, a
+    certificate that ends soon. The owner of the link sets and deletes entries.
+    """
 
     state: LinkState = LinkState.STOPPED
     detail: str = ""
     since_us: int = 0
+    faults: dict[str, Fault] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -207,6 +212,20 @@ class Detail:
     contributors: tuple[Contributor, ...] = ()
     window: WindowInfo | None = None
     model: ModelInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A condition that keeps the service from doing all it should, as long as it is reported.
+
+    what: the name of its service alarm, `store`, `source.plc`, `clock.plc`: letters, digits, `.`,
+    `_` and `-`, from the config and never from the wire. text: one line for the status page.
+    detail: what the alarm says; its message key stands in alarms/texts.yaml.
+    """
+
+    what: str
+    text: str
+    detail: Detail
 
 
 @dataclass(frozen=True, slots=True)

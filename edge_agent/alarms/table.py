@@ -186,6 +186,10 @@ class AlarmTable:
         """Copy all alarms that ever left normal."""
         return [replace(track.alarm) for track in self._tracks.values()]
 
+    def ids(self) -> list[str]:
+        """Ids of all alarms that ever left normal."""
+        return list(self._tracks)
+
     def active(self) -> list[Alarm]:
         """Copy all alarms that are not normal."""
         return [alarm for alarm in self.all() if alarm.state is not AlarmState.NORMAL]

@@ -136,6 +136,8 @@ class Daemon:
         plant.restore(memory.discovered)
         for asset in plant.assets.values():
             policies.add_asset(asset)
+        alarms = list(alarms)
+        policies.restore(alarms)
         table = self._alarm_table(config, policies, alarms)
         pipeline = Pipeline(config, plant, self.metrics, table, live=True)
         for asset in plant.assets.values():

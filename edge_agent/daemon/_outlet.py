@@ -71,7 +71,7 @@ class Outlet:
         self._deliveries: dict[str, Delivery] = {}
         self._attached = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.health = OutletHealth(config.gateway.id, metrics, clock)
+        self.health = OutletHealth(metrics, clock)
         self._remembered = -1
         self._stats: dict[str, OutboxStats] = {}
         self._envelopes = Envelopes(config)

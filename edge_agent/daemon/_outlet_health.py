@@ -6,8 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import US_PER_S
-from edge_agent.pipeline import service_alarm_id
-from edge_agent.records import Detail, Observation
+from edge_agent.records import Detail, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +24,7 @@ _SUPERSEDED: Final = "superseded"  # a newer state of the same alarm waits: noth
 class OutletHealth:
     """Counts what the store refuses and what the outbox had to give up."""
 
-    def __init__(self, gateway: str, metrics: Metrics, clock: Clock) -> None:
-        self._gateway = gateway
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics = metrics
         self._clock = clock
         self._dropped = 0
@@ -53,17 +51,14 @@ class OutletHealth:
             )
         self.trouble = reason
 
-    def observations(self, now_us: int) -> list[Observation]:
-        """The service alarms of store and outbox."""
+    def faults(self) -> list[Fault]:
+        """What is wrong with store and outbox now."""
+        found = []
         last_us = self._dropped_us
-        dropping = last_us is not None and now_us - last_us < _DROP_ALARM_S * US_PER_S
-        outbox = Detail("outbox_dropping", {"sink": "all", "dropped": self._dropped})
-        store = Detail("store_trouble", {"reason": self.trouble})
-        return [
-            self._observation("outbox", dropping, now_us, outbox),
-            self._observation("store", bool(self.trouble), now_us, store),
-        ]
-
-    def _observation(self, what: str, is_on: object, now_us: int, detail: Detail) -> Observation:
-        level = 1.0 if is_on else 0.0
-        return Observation(service_alarm_id(self._gateway, what), level, now_us, detail)
+        if last_us is not None and self._clock.now_us() - last_us < _DROP_ALARM_S * US_PER_S:
+            detail = Detail("outbox_dropping", {"sink": "all", "dropped": self._dropped})
+            found.append(Fault("outbox", f"outbox: {self._dropped} messages dropped", detail))
+        if self.trouble:
+            detail = Detail("store_trouble", {"reason": self.trouble})
+            found.append(Fault("store", self.trouble, detail))
+        return found

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import EdgeAgentError, ModelError
 from edge_agent.inference import SHELF, Shelf
-from edge_agent.pipeline import service_alarm_id
-from edge_agent.records import Detail, Observation
+from edge_agent.records import Detail, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,10 +131,10 @@ class Upkeep:
             extra = {"model": name, "reason": str(error)}
             log.error("rollback not on disk", extra=extra)
 
-    def observation(self, now_us: int) -> Observation:
-        """The service alarm of the models."""
+    def faults(self) -> list[Fault]:
+        """What is wrong with the models now: those that fail, else the latest that gave way."""
+        now_us = self._daemon.clock.now_us()
         failing = self._daemon.pipeline.versions.failing
-        level, detail = 0.0, Detail("model_rolled_back")
         recent = [
             (one.at_us, name, one)
             for name, one in self.refused.items()
@@ -144,14 +143,15 @@ class Upkeep:
         if failing:
             name, (model, text) = next(iter(failing.items()))
             args = {"model": name, "version": model.manifest.version, "reason": text}
-            level, detail = 1.0, Detail("model_failed", args)
-        elif recent:
+            texts = "; ".join(f"model {name}: {text}" for name, (_, text) in failing.items())
+            return [Fault("model", texts, Detail("model_failed", args))]
+        if recent:
             _, name, one = max(recent)
-            level = 1.0
-            args = {"model": name, "version": one.good, "reason": f"{one.version}: {one.text}"}
-            detail = Detail("model_rolled_back", args)
-        alarm_id = service_alarm_id(self._daemon.config.gateway.id, "model")
-        return Observation(alarm_id, level, now_us, detail)
+            reason = f"{one.version}: {one.text}"
+            args = {"model": name, "version": one.good, "reason": reason}
+            text = f"model {name} rolled back to {one.good}: {reason}"
+            return [Fault("model", text, Detail("model_rolled_back", args))]
+        return []
 
     # -- what stands beside -------------------------------------------------------------------
 

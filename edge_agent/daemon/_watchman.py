@@ -6,10 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from edge_agent.ops import notify
-from edge_agent.records import LinkState
+from edge_agent.pipeline import service_alarm_id
+from edge_agent.records import Detail, LinkState, Observation
 
 if TYPE_CHECKING:
     from edge_agent.daemon._daemon import Daemon
+    from edge_agent.records import Fault
 
 
 class Watchman:
@@ -43,19 +45,37 @@ class Watchman:
         await daemon.outlet.remember(daemon.plant)
         await daemon.lives.keep()
         await daemon.relearning.settle()
-        own = (*daemon.outlet.health.observations(now_us), daemon.upkeep.observation(now_us))
-        for seen in own:
+        for seen in self._service_observations(now_us):
             await daemon.outlet.send(daemon.alarms.observe(seen), now_us)
 
+    def _service_observations(self, now_us: int) -> list[Observation]:
+        """Service alarms: those of today's faults are over their limit, all others are not."""
+        gateway, alarms = self._daemon.config.gateway.id, self._daemon.alarms
+        faults = {service_alarm_id(gateway, one.what): one for one in self.faults()}
+        for fault in faults.values():
+            self._daemon.policies.add_service(fault.what)
+        prefix = service_alarm_id(gateway, "")
+        tracked = [alarm_id for alarm_id in alarms.ids() if alarm_id.startswith(prefix)]
+        over = [Observation(i, 1.0, now_us, one.detail) for i, one in faults.items()]
+        back = [Observation(i, 0.0, now_us, Detail("alarm")) for i in tracked if i not in faults]
+        return over + back
+
+    def faults(self) -> list[Fault]:
+        """What is wrong now; each is a service alarm as long as it stands here."""
+        daemon = self._daemon
+        links = [one.link for one in (*daemon.sources.values(), *daemon.outlet.sinks.values())]
+        found = [fault for link in links for fault in link.faults.values()]
+        found += daemon.outlet.health.faults()
+        if daemon.started:
+            found += daemon.upkeep.faults()
+        return found
+
     def troubles(self) -> list[str]:
-        """What keeps the service from doing all it should."""
+        """What keeps the service from doing all it should, one line each."""
         daemon = self._daemon
         links = [*daemon.sources.items(), *daemon.outlet.sinks.items()]
         down = [f"{n}: {s.link.detail or s.link.state}" for n, s in links if _is_down(s.link.state)]
-        if daemon.outlet.health.trouble:
-            down.append(daemon.outlet.health.trouble)
-        failing = daemon.pipeline.versions.failing if daemon.started else {}
-        return down + [f"model {name}: {text}" for name, (_, text) in failing.items()]
+        return list(dict.fromkeys(down + [fault.text for fault in self.faults()]))
 
     def _summary(self) -> str:
         daemon, troubles = self._daemon, self.troubles()

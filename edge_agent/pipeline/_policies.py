@@ -9,12 +9,16 @@ from edge_agent.config.schema import AlarmRule, Drift, Learn
 from edge_agent.records import Ne107
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.config.schema import Gateway, ModelUse
+    from edge_agent.records import Alarm
 
 BASELINE: Final = "baseline"  # the place of a model that was learned on the box
-SERVICE_ALARMS: Final = ("outbox", "store", "model")
 _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
+# By the first part of `Fault.what`, where the rule of all service alarms does not fit.
+_SERVICE_RULES: Final[dict[str, AlarmRule]] = {}
 
 
 def quality_alarm_id(signal: PlantSignal) -> str:
@@ -38,7 +42,7 @@ def drift_alarm_id(asset: str, place: str) -> str:
 
 
 def service_alarm_id(gateway: str, what: str) -> str:
-    """The id of an alarm of this service itself; `what` is one of SERVICE_ALARMS."""
+    """The id of an alarm of this service itself; what: `Fault.what`."""
     return f"{gateway}.service.{what}"
 
 
@@ -56,14 +60,31 @@ class Policies:
             severity=drift.severity, ne107=Ne107.CHECK_FUNCTION, enabled=drift.enabled
         )
         self._known: dict[str, AlarmPolicy] = {}
-        path = f"{gateway.enterprise}/{gateway.site}/{gateway.area}/{gateway.line}/{gateway.id}"
-        for what in SERVICE_ALARMS:
-            self._known[service_alarm_id(gateway.id, what)] = AlarmPolicy(
-                gateway.id, path, _SERVICE_RULE, kind="service", stage="presentation"
-            )
+        self._gateway = gateway
 
     def __call__(self, alarm_id: str) -> AlarmPolicy | None:
         return self._known.get(alarm_id)
+
+    def add_service(self, what: str) -> None:
+        """The alarm of a fault of the service itself can be from now on; what: `Fault.what`.
+
+        Only what has been a fault is known, so that no id from the wire ever is.
+        """
+        gateway = self._gateway
+        alarm_id = service_alarm_id(gateway.id, what)
+        if alarm_id not in self._known:
+            rule = _SERVICE_RULES.get(what.partition(".")[0], _SERVICE_RULE)
+            path = f"{gateway.enterprise}/{gateway.site}/{gateway.area}/{gateway.line}/{gateway.id}"
+            self._known[alarm_id] = AlarmPolicy(
+                gateway.id, path, rule, kind="service", stage="presentation"
+            )
+
+    def restore(self, alarms: Iterable[Alarm]) -> None:
+        """Service alarms that come out of the store can be: their faults may stand again."""
+        prefix = service_alarm_id(self._gateway.id, "")
+        for alarm in alarms:
+            if alarm.alarm_id.startswith(prefix):
+                self.add_service(alarm.alarm_id.removeprefix(prefix))
 
     def rule(self, alarm_id: str) -> AlarmRule:
         """The rule of an alarm; that of a service alarm for an id that cannot be."""

@@ -12,7 +12,6 @@ from edge_agent.config import Plant
 from edge_agent.config._scalars import MAX_NAME
 from edge_agent.config.schema import AlarmRule, Asset, Gateway, Learn, ModelUse, Template
 from edge_agent.pipeline import Policies, service_alarm_id
-from edge_agent.pipeline._policies import SERVICE_ALARMS
 
 LOUD = AlarmRule(severity=900)
 QUIET = AlarmRule(severity=100)
@@ -21,6 +20,7 @@ QUIET = AlarmRule(severity=100)
 def policies(template: Template, **assets: Asset) -> Policies:
     made = plants.config(templates={"pump": template}, assets=assets or {"P-1": Asset("pump")})
     found = Policies(Gateway())
+    found.add_service("store")
     for asset in Plant(made).assets.values():
         found.add_asset(asset)
     return found
@@ -91,5 +91,15 @@ def test_the_longest_names_give_ids_that_an_alarm_may_have() -> None:
     found = policies(Template(signals, (ModelUse(long),)), **{long: Asset("pump")})
     for alarm_id in found._known:
         assert ALARM_ID.fullmatch(alarm_id)
-    for what in SERVICE_ALARMS:
-        assert ALARM_ID.fullmatch(service_alarm_id(long, what))
+    assert ALARM_ID.fullmatch(service_alarm_id(long, f"certificate.{long}"))
+
+
+def test_service_alarms_are_known_by_their_gateway() -> None:
+    """Only those of faults that were there: none by an id from the wire."""
+    found = Policies(Gateway())
+    assert found(service_alarm_id("gateway", "source.plc")) is None
+    found.add_service("source.plc")
+    policy = found(service_alarm_id("gateway", "source.plc"))
+    assert policy is not None
+    assert (policy.kind, policy.asset) == ("service", "gateway")
+    assert found(service_alarm_id("another", "source.plc")) is None

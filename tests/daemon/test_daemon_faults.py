@@ -1,0 +1,42 @@
+"""Faults of sources and sinks are service alarms for as long as they stand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daemon_support import fed_config
+
+from edge_agent.daemon import Daemon, load_config
+from edge_agent.records import AlarmState, Detail, Fault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALARM = "gateway.service.clock.plant"
+FAULT = Fault("clock.plant", "plant: clock 3600 s ahead", Detail("store_trouble", {"reason": "x"}))
+
+
+async def test_a_fault_of_a_link_is_a_trouble_and_a_service_alarm(tmp_path: Path) -> None:
+    """As long as its owner reports it; a restored alarm that nobody reports any more clears."""
+    path = fed_config(tmp_path, ("pump", {"signals": {"flow": {}}}), "P-1")
+    daemon = Daemon(load_config(path), path=path)
+    await daemon._start()
+    try:
+        faults = daemon.sources["plant"].link.faults
+        faults[FAULT.what] = FAULT
+        await daemon.watchman.look_after()
+        alarm = daemon.alarms.get(ALARM)
+        assert alarm is not None
+        assert alarm.state is AlarmState.UNACK
+        assert FAULT.text in daemon.troubles()
+        faults.clear()
+        rule = daemon.policies.rule(ALARM)
+        for later_us in (0, round(rule.off_delay * 1e6) + 1):
+            for seen in daemon.watchman._service_observations(daemon.clock.now_us() + later_us):
+                daemon.alarms.observe(seen)
+        alarm = daemon.alarms.get(ALARM)
+        assert alarm is not None
+        assert alarm.state is AlarmState.RTN_UNACK
+        assert FAULT.text not in daemon.troubles()
+    finally:
+        await daemon._shut_down()
