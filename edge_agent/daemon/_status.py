@@ -219,11 +219,10 @@ def _past(row: dict[str, Any]) -> dict[str, Any]:
 def _input(watch: QualityWatch, signal: PlantSignal, *, seen: bool) -> dict[str, Any]:
     row = signal.index
     value = float(watch.value[row])
-    problem = watch.problem_of(row).name.lower()
     return {
         "name": signal.name,
         "unit": signal.config.unit,
         "value": None if not seen or np.isnan(value) else value,
         "time_ms": int(watch.time_us[row]) // US_PER_MS if seen else None,
-        "quality": ("good" if problem == "none" else problem) if seen else "no_data",
+        "quality": watch.quality_of(row) if seen else "no_data",
     }

@@ -119,7 +119,13 @@ class Pipeline:
             )
         self._bindings.append(Binding(stale_us, group, _UNCERTAIN_MARK[config.uncertain]))
         self._asset_of = np.append(self._asset_of, signal.asset.index)
-        self.watch.add(signal.asset.index, stale_us=stale_us, stuck_us=stuck_us, valid=config.valid)
+        self.watch.add(
+            signal.asset.index,
+            stale_us=stale_us,
+            stuck_us=stuck_us,
+            valid=config.valid,
+            uncertain=config.uncertain,
+        )
 
     def use_model(self, asset: PlantAsset, place: str, group: Callable[[], Group]) -> str:
         """Put a model to work on an asset; `place` names the use within the template.

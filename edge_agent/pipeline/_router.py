@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_agent.records import SEVERITY_SHIFT, Columns
+from edge_agent.records import Columns
 from edge_agent.signals import BAD, GOOD, MISSING, UNCERTAIN
+from edge_agent.status_codes import Severity, severity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,12 +96,14 @@ class Router:
 
     def is_usable(self, block: WaveBlock) -> bool:
         """Whether the quality of a block allows inference."""
-        severity = block.status >> SEVERITY_SHIFT
-        return severity == 0 or (severity == 1 and self._uncertain[block.signal] == UNCERTAIN)
+        severity = severity_of(np.array([block.status], np.uint32))[0]
+        if severity == Severity.UNCERTAIN:
+            return bool(self._uncertain[block.signal] == UNCERTAIN)
+        return bool(severity == Severity.GOOD)
 
     def spoiled(self, values: Columns) -> list[int]:
         """Rows of which a waveform is said to be bad: a value beside its blocks."""
-        bad = values.signal[(values.status >> SEVERITY_SHIFT) > 1]
+        bad = values.signal[severity_of(values.status) == Severity.BAD]
         return [row for row, _ in map(self.place, bad.tolist()) if row >= 0]
 
     def begin(self, windows: Windows, standing: Columns) -> None:
@@ -129,6 +132,6 @@ class Router:
 def _marks(values: Columns, uncertain: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if not values.status.any() and not np.isnan(values.value).any():
         return np.full(len(values), GOOD, np.uint8)
-    severity = values.status >> SEVERITY_SHIFT
-    mark = np.where(severity == 1, uncertain[values.signal], GOOD)
-    return np.where((severity > 1) | np.isnan(values.value), BAD, mark).astype(np.uint8)
+    severity = severity_of(values.status)
+    mark = np.where(severity == Severity.UNCERTAIN, uncertain[values.signal], GOOD)
+    return np.where((severity == Severity.BAD) | np.isnan(values.value), BAD, mark).astype(np.uint8)

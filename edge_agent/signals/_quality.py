@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.clock import US_PER_S
-from edge_agent.records import BAD_NO_COMMUNICATION, BAD_OUT_OF_RANGE, SEVERITY_SHIFT, Columns
+from edge_agent.config.schema import Uncertain
+from edge_agent.records import BAD_OUT_OF_RANGE, Columns
+from edge_agent.status_codes import Severity, is_lost, severity_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,6 +80,8 @@ class QualityWatch:
         # What no float32 can hold is no data for any model.
         self._low = np.full(capacity, -_LARGEST)
         self._high = np.full(capacity, _LARGEST)
+        self._uncertain_is_bad = np.zeros(capacity, bool)
+        self._uncertain_is_held = np.zeros(capacity, bool)
         self._asset = np.zeros(capacity, np.intp)
         self._heard_s = np.full(capacity, -np.inf)
 
@@ -88,6 +92,7 @@ class QualityWatch:
         stale_us: int | None,
         stuck_us: int | None,
         valid: tuple[float, float] | None,
+        uncertain: Uncertain = Uncertain.USE,
     ) -> None:
         """One more signal, of the asset with that number."""
         if self._size == len(self.time_us):
@@ -99,6 +104,8 @@ class QualityWatch:
         self._asset[row] = asset
         self._stale_us[row] = ENDLESS_US if stale_us is None else stale_us
         self._stuck_us[row] = ENDLESS_US if stuck_us is None else stuck_us
+        self._uncertain_is_bad[row] = uncertain is Uncertain.BAD
+        self._uncertain_is_held[row] = uncertain is Uncertain.HOLD
         if valid is not None:
             self._low[row], self._high[row] = valid
 
@@ -117,6 +124,7 @@ class QualityWatch:
 
         monotonic_s: when they came.
         """
+        values = self._without_held(values)
         self._heard_s[values.signal] = monotonic_s
         if self._unremarkable(values):
             return []
@@ -129,7 +137,8 @@ class QualityWatch:
         if not len(signal):
             return []
         value, status = values.value[order], values.status[order]
-        new = _Batch(signal, time_us, value, status, _problems(value, status))
+        problem = self._problems(signal, value, status)
+        new = _Batch(signal, time_us, value, status, problem)
         old = self._before(new)
         episodes = self._gaps(old, new) + self._changes(old, new)
         for i in np.flatnonzero(new.problem != old.problem).tolist():
@@ -156,6 +165,45 @@ class QualityWatch:
         self.time_us[signal], self.value[signal] = time_us, values.value
         self.status[signal] = 0
         return True
+
+    def _without_held(self, values: Columns) -> Columns:
+        """Without the uncertain values in whose place the last good one is held.
+
+        They are no sign of life: a signal that only sends such values becomes stale.
+        """
+        if not values.status.any():
+            return values
+        held = self._uncertain_is_held[values.signal]
+        held &= severity_of(values.status) == Severity.UNCERTAIN
+        if not held.any():
+            return values
+        self.status[values.signal[held]] = values.status[held]
+        kept = ~held
+        return Columns(
+            values.signal[kept], values.time_us[kept], values.value[kept], values.status[kept]
+        )
+
+    def _problems(
+        self, signal: NDArray[np.int32], value: NDArray[np.float64], status: NDArray[np.uint32]
+    ) -> NDArray[np.uint8]:
+        """The problem each value speaks of itself, [n]."""
+        severity = severity_of(status)
+        bad = (severity == Severity.BAD) | np.isnan(value)
+        bad |= (severity == Severity.UNCERTAIN) & self._uncertain_is_bad[signal]
+        problem = np.where(bad, Problem.BAD, Problem.NONE).astype(np.uint8)
+        if bad.any():
+            code = status & np.uint32(0xFFFF_0000)
+            problem[bad & (code == BAD_OUT_OF_RANGE)] = Problem.OUT_OF_RANGE
+            problem[is_lost(status)] = Problem.LOST
+        return problem
+
+    def quality_of(self, signal: int) -> str:
+        """The problem of a signal in small letters, else `uncertain` or `good`."""
+        problem = self.problem_of(signal)
+        if problem is not Problem.NONE:
+            return problem.name.lower()
+        uncertain = severity_of(self.status[signal : signal + 1])[0] == Severity.UNCERTAIN
+        return "uncertain" if uncertain else "good"
 
     def set_back(self, assets: NDArray[np.intp]) -> None:
         """The clock of these assets was set back: whatever comes next is newer than what was."""
@@ -289,14 +337,3 @@ def _switch(
         for problem, begins in turns
         if problem is not Problem.NONE
     ]
-
-
-def _problems(value: NDArray[np.float64], status: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """The problem each value speaks of itself, [n]."""
-    bad = (status >> SEVERITY_SHIFT) >= 2  # noqa: PLR2004 - the severity bits of a Bad code
-    bad |= np.isnan(value)
-    problem = np.where(bad, Problem.BAD, Problem.NONE)
-    code = status & np.uint32(0xFFFF_0000)
-    problem = np.where(bad & (code == BAD_OUT_OF_RANGE), Problem.OUT_OF_RANGE, problem)
-    lost = bad & (code == BAD_NO_COMMUNICATION)
-    return np.where(lost, Problem.LOST, problem).astype(np.uint8)

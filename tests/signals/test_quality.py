@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.config.schema import Uncertain
 from edge_agent.records import BAD, BAD_NO_COMMUNICATION, columns
 from edge_agent.signals import Episode, Problem, QualityWatch
 
@@ -140,3 +141,42 @@ def test_episodes_do_not_depend_on_batches_and_alternate(
         for problem in Problem:
             turns = [e.begins for e in found if (e.signal, e.problem) == (signal, problem)]
             assert turns == [i % 2 == 0 for i in range(len(turns))]
+
+
+def test_the_last_value_of_a_lost_device_is_no_data() -> None:
+    """A gateway server says so with an Uncertain code, and the number is an old one."""
+    made = watch(1)
+    feed(made, [(0, S, 20.0, 0)])
+    (begun,) = feed(made, [(0, 2 * S, 20.0, 0x408F_0000)])
+    assert (begun.problem, begun.begins) == (Problem.LOST, True)
+    assert made.quality_of(0) == "lost"
+
+
+def uncertain_watch(uncertain: Uncertain) -> QualityWatch:
+    made = QualityWatch()
+    made.add(0, stale_us=5 * S, stuck_us=None, valid=None, uncertain=uncertain)
+    feed(made, [(0, S, 1.0, 0)])
+    return made
+
+
+def test_an_uncertain_value_is_data_of_a_quality_that_is_shown() -> None:
+    made = uncertain_watch(Uncertain.USE)
+    assert feed(made, [(0, 2 * S, 2.0, 0x4093_0000)]) == []
+    assert made.quality_of(0) == "uncertain"
+    assert made.value[0] == 2.0
+    feed(made, [(0, 3 * S, 3.0, 0)])
+    assert made.quality_of(0) == "good"
+
+
+def test_an_uncertain_value_that_counts_as_bad_is_a_problem() -> None:
+    made = uncertain_watch(Uncertain.BAD)
+    (begun,) = feed(made, [(0, 2 * S, 2.0, 0x4093_0000)])
+    assert begun.problem is Problem.BAD
+
+
+def test_a_value_that_is_held_in_place_of_uncertain_ones_grows_stale() -> None:
+    made = uncertain_watch(Uncertain.HOLD)
+    assert feed(made, [(0, t * S, 9.0, 0x4093_0000) for t in range(2, 9)]) == []
+    assert (made.quality_of(0), made.value[0]) == ("uncertain", 1.0)
+    (begun,) = made.overdue(np.array([8 * S]), np.array([0]))
+    assert (begun.problem, begun.at_us) == (Problem.STALE, 6 * S)
