@@ -57,15 +57,19 @@ pip_install() {
     rm -f "$log"
 }
 
+# What is installed belongs to this folder and to these locks; if so a start is quick.
+venv_stamp() {
+    printf '%s %s' "$PWD" "$(cat pyproject.toml requirements/build.txt "requirements/$1.txt" | cksum)"
+}
+
 use_venv() {
     if [ -z "${VIRTUAL_ENV:-}" ] && [ ! -x .venv/bin/python ]; then make_venv; fi
     python=${VIRTUAL_ENV:-$PWD/.venv}/bin/python
-    # What is installed belongs to this folder and to this pyproject.toml; if so a start is quick.
     stamp=$(dirname "$python")/../edge-agent-$1
-    wanted="$PWD $(cksum <pyproject.toml)"
-    if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-        printf 'installing edge-agent[%s]: once, a minute or two\n' "$1" >&2
-        pip_install --editable ".[$1]"
-        printf '%s' "$wanted" >"$stamp"
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$(venv_stamp "$1")" ]; then
+        printf 'installing edge-agent and what its %s needs: once, a minute or two\n' "$1" >&2
+        pip_install --require-hashes -r requirements/build.txt -r "requirements/$1.txt"
+        pip_install --no-deps --no-build-isolation --editable .
+        venv_stamp "$1" >"$stamp"
     fi
 }

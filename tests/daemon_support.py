@@ -36,6 +36,7 @@ PLACE = "edge/enterprise/site/area/line"
 STATUS = "edge/_svc/gateway/status"
 
 BASE: dict[str, Any] = {
+    "gateway": {"id": "gateway"},
     "models_dir": "models",
     "store": {"path": "store.db"},
     "http": {"port": 0},
@@ -65,6 +66,7 @@ def fed_config(folder: Path, template: tuple[str, dict[str, Any]], assets: str) 
     name, struct = template
     subscribe = [{"topic": "plant/{asset}/{signal}"}]
     config = {
+        "gateway": {"id": "gateway"},
         "models_dir": str(folder / "models"),
         "store": {"path": str(folder / "store.db")},
         "http": {"port": 0},

@@ -6,6 +6,7 @@ one, and the list. The structs of sources and sinks come from the caller's table
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from edge_agent.config import schema
 from edge_agent.config._build import Builder, OneOf
 from edge_agent.config._crosscheck import crosscheck, discovering, missing_files
 from edge_agent.config._include import read_tree
+from edge_agent.config._machine import default_gateway_id
 from edge_agent.config._problem import (
     MAX_PROBLEMS,
     ConfigErrors,
@@ -96,6 +98,8 @@ def _read(notes: Notes, hints: Mapping[str, Any]) -> Config | None:
     if tree is None:
         return None
     config: Config = Builder(notes, Config, hints).build(tree)
+    if ("gateway", "id") not in notes.marks:
+        config = replace(config, gateway=replace(config.gateway, id=default_gateway_id()))
     # With a file unread, what the others refer to may well stand there.
     if not notes.unread:
         crosscheck(config, notes)

@@ -7,6 +7,7 @@ what was built is only used when nothing was noted.
 
 from __future__ import annotations
 
+import os
 import re
 import types
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
@@ -24,6 +25,7 @@ from edge_agent.errors import EdgeAgentError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_ENV_HINT: Final = "write {env: NAME} or {env: NAME, default: TEXT}"
 _SECRET_HINT = "write {file: PATH}, {env: NAME} or {credential: NAME}"  # noqa: S105 (a hint)
 _SECRET_PLACE: Final = {
     "env": re.compile(r"[A-Za-z_][A-Za-z0-9_]*"),
@@ -61,7 +63,7 @@ class Builder:
 
     def _convert(self, node: Node, kind: Any, path: KeyPath, base: Any) -> Any:
         if kind in SCALARS:
-            return SCALARS[kind](text_of(node))
+            return SCALARS[kind](text_of(from_environment(node)))
         generic = _GENERIC.get(get_origin(kind))
         if generic is not None:
             return generic(self, node, get_args(kind), path, base)
@@ -175,6 +177,23 @@ class Builder:
         for key, message in found:
             self.notes.add((*path, *_keys(key)), message)
         return struct
+
+
+def from_environment(node: Node) -> Node:
+    """The text that `{env: NAME}` (or `{env: NAME, default: TEXT}`) stands for; else the node."""
+    if not isinstance(node, MapNode) or "env" not in node.entries:
+        return node
+    if not node.entries.keys() <= {"env", "default"}:
+        raise Wrong("takes env and default only", _ENV_HINT)
+    name = text_of(node.entries["env"].value)
+    if not _SECRET_PLACE["env"].fullmatch(name):
+        raise Wrong(f"{shown(name)} is not the name of an environment variable", _ENV_HINT)
+    value = os.environ.get(name)
+    if value is not None:
+        return TextNode(node.at, value, plain=False)
+    if "default" in node.entries:
+        return node.entries["default"].value
+    raise Wrong(f"environment variable {name} is not set", "set it, or add a default: " + _ENV_HINT)
 
 
 def text_of(node: Node) -> str:

@@ -9,14 +9,16 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.config._machine import hostname
 from edge_agent.config._problem import Wrong, shown
 from edge_agent.config.schema import Duration, Size
-from edge_agent.config.types import Name
+from edge_agent.config.types import HostText, Name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_NAME: Final = 64
+HOSTNAME: Final = "{hostname}"
 _MAX_NUMBER: Final = 64  # characters; more is no number a person wrote
 MAX_DURATION_S: Final = 10 * 365 * 86400
 MAX_SIZE: Final = 1 << 50
@@ -83,10 +85,16 @@ def to_size(text: str) -> Size:
 
 def to_name(text: str) -> Name:
     """A name that is safe as a topic level, a file name and a metric label."""
+    text = fill_hostname(text)
     if not is_name(text):
         hint = f"letters, digits, '_', '.' and '-', at most {MAX_NAME}, a letter or digit first"
         raise Wrong(f"{shown(text)} is not a name", hint)
     return Name(text)
+
+
+def fill_hostname(text: str) -> HostText:
+    """`{hostname}` replaced, so that one config file serves many gateways."""
+    return HostText(text.replace(HOSTNAME, hostname()) if HOSTNAME in text else text)
 
 
 def is_name(text: str) -> bool:
@@ -110,4 +118,5 @@ SCALARS: Final[Mapping[Any, Callable[[str], Any]]] = {
     Duration: to_duration,
     Size: to_size,
     Name: to_name,
+    HostText: fill_hostname,
 }

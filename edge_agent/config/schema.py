@@ -45,7 +45,10 @@ class Uncertain(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Who this gateway is: its id and its place in the ISA-95 hierarchy."""
+    """Who this gateway is: its id and its place in the ISA-95 hierarchy.
+
+    id: unique in the plant; without it the loader makes one of host name and machine id.
+    """
 
     id: Name = Name("gateway")
     enterprise: Name = Name("enterprise")

@@ -11,6 +11,8 @@ from edge_agent.errors import ConfigError
 
 # A name that is safe as a topic level, a file name and a metric label: [A-Za-z0-9][A-Za-z0-9_.-]*
 Name = NewType("Name", str)
+# A text in which `{hostname}` stands for the machine's host name, as it does in a Name.
+HostText = NewType("HostText", str)
 
 
 @dataclass(frozen=True, slots=True)

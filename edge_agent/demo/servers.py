@@ -64,7 +64,7 @@ async def mqtt_broker() -> AsyncIterator[str]:
     except ModuleNotFoundError as error:
         raise EdgeAgentError(
             f"the demo's MQTT broker needs the Python package {error.name!r}",
-            hint="pip install 'edge-agent[demo]'",
+            hint="pip install 'amqtt>=0.12.1,<0.13'",
         ) from error
     port = free_port()
     listener = {"type": "tcp", "bind": f"{_HOST}:{port}"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
 from edge_agent.config.schema import Duration
-from edge_agent.config.types import Between, Secret
+from edge_agent.config.types import Between, HostText, Secret
 from edge_agent.sinks._tls import Tls
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class MqttSinkConfig:
     url: str
     username: str = ""
     password: Secret | None = None
-    client_id: str = ""  # default: edge-agent-<gateway>-<sink>-alarms
+    client_id: HostText = HostText("")  # default: edge-agent-<gateway>-<sink>-alarms
     keepalive: Annotated[Duration, Between(5, 65_535)] = Duration(30)
     send_window: Annotated[int, Between(1, MAX_WINDOW)] = MAX_WINDOW
     tls: Tls = field(default_factory=Tls)

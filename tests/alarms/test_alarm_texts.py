@@ -232,7 +232,8 @@ def test_a_users_file_adds_and_replaces(tmp_path: Path) -> None:
         ("a: {message: {en: ''}}", ":1: a text has 1 to 1000 characters"),
         ("a: {message: {en: " + "x" * 1001 + "}}", ":1: a text has"),
         ("a:\n\t- b", ":2: not valid YAML: "),
-        ("[" * 100_000, ":1: does not have the form"),
+        # Refused by the parser from PyYAML 6.0.4 on, by us before: in whose words does not matter.
+        ("[" * 100_000, ":1: (does not have the form|not valid YAML)"),
         ("\x00", ": not valid YAML"),
     ],
 )

@@ -47,8 +47,8 @@ def test_a_missing_bundle_is_told_with_its_places(tmp_path: Path) -> None:
 
 def test_an_installation_brings_every_shipped_bundle() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    installed = project["tool"]["setuptools"]["data-files"]
+    installed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
     assert installed == {
-        f"share/edge-agent/models/{name}": [f"models/{name}/*"]
+        f"models/{name}": f"share/edge-agent/models/{name}"
         for name in (folder.name for folder in shipped_bundles())
     }

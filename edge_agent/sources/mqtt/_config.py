@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
 from edge_agent.config.schema import Duration, Size
-from edge_agent.config.types import Between, Secret
+from edge_agent.config.types import Between, HostText, Secret
 from edge_agent.errors import ConfigError
 from edge_agent.sources.mqtt._payload_spec import Format, Payload
 from edge_agent.sources.mqtt._topics import Pattern, compile_pattern, unknown_names
@@ -100,7 +100,7 @@ class MqttSourceConfig:
     username: str = ""
     password: Secret | None = None
     tls: Tls = field(default_factory=Tls)
-    client_id: str = ""  # default: edge-agent-<gateway>-<source>
+    client_id: HostText = HostText("")  # default: edge-agent-<gateway>-<source>
     keepalive: Annotated[Duration, Between(5, 65_535)] = Duration(30)
     session_expiry: Annotated[Duration, Between(0, 0xFFFF_FFFE)] = Duration(3600)
     protocol: Protocol = Protocol.AUTO
