@@ -55,6 +55,7 @@ class Plant:
         self._config = config
         self.signals: list[PlantSignal] = []
         self.assets: dict[str, PlantAsset] = {}
+        self.refused = 0  # assets that announced themselves while there was no room
         self._discovered: list[PlantAsset] = []
         self._listeners: list[Callable[[PlantAsset], None]] = []
         for pattern, asset in config.assets.items():
@@ -78,13 +79,24 @@ class Plant:
         known = self.assets.get(asset_id)
         if known is not None:
             return known
-        if len(self._discovered) >= self._config.discovery.max_assets:
+        if self.is_full:
+            self.refused += 1
             return None
         asset = self._add(asset_id, AssetConfig(template=template, line=line))  # type: ignore[arg-type]
         self._discovered.append(asset)
         for listener in self._listeners:
             listener(asset)
         return asset
+
+    @property
+    def max_assets(self) -> int:
+        """How many assets may announce themselves."""
+        return self._config.discovery.max_assets
+
+    @property
+    def is_full(self) -> bool:
+        """True if no further asset is taken."""
+        return len(self._discovered) >= self.max_assets
 
     @property
     def discovered(self) -> list[PlantAsset]:

@@ -19,6 +19,7 @@ from edge_agent.alarms import AlarmTable
 from edge_agent.clock import SystemClock
 from edge_agent.config import Plant
 from edge_agent.daemon._defects import Defects
+from edge_agent.daemon._health import LogHealth
 from edge_agent.daemon._lives import LivesKeeper
 from edge_agent.daemon._models import Models
 from edge_agent.daemon._outlet import Outlet
@@ -77,6 +78,7 @@ class Daemon:
         self.sources: dict[str, Source] = {}
         self.reloader = Reloader(self, path)
         self.upkeep = Upkeep(self)
+        self.log_health = LogHealth(self.metrics, self.clock)
         self.watchman = Watchman(self)
         self.lives = LivesKeeper(self)
         self.relearning = Relearning(self)

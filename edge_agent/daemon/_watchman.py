@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from edge_agent.daemon._health import discovery_faults
 from edge_agent.ops import notify
 from edge_agent.pipeline import service_alarm_id
 from edge_agent.records import Detail, LinkState, Observation
@@ -66,8 +67,10 @@ class Watchman:
         links = [one.link for one in (*daemon.sources.values(), *daemon.outlet.sinks.values())]
         found = [fault for link in links for fault in link.faults.values()]
         found += daemon.outlet.health.faults()
+        found += daemon.log_health.faults()
         if daemon.started:
             found += daemon.upkeep.faults()
+            found += discovery_faults(daemon.plant)
         return found
 
     def troubles(self) -> list[str]:

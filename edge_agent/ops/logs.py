@@ -16,6 +16,7 @@ from json import dumps
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from edge_agent.errors import ConfigError
+from edge_agent.ops._log_writer import LogState, LogWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,19 +35,36 @@ _USER_INFO: Final = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
 _BARE: Final = re.compile(r"[^\s\"'=\\]+")
 _HIDDEN: Final = "***"
 
+__all__ = ["LEVELS", "JsonLines", "LogState", "TextLines", "setup", "state"]
+
 
 def setup(level: str, *, json: bool = False, stream: TextIO | None = None) -> None:
     """Send all logs of `level` (debug, info, warning, error) and above to stderr.
 
-    Safe to repeat: a reload calls it anew. Raises ConfigError for any other level.
+    Lines go through a thread of their own and never wait for their reader; those of a `stream` are
+    written at once. Safe to repeat. Raises ConfigError for any other level.
     """
     if level not in LEVELS:
         raise ConfigError(f"no log level {level!r}", where="log.level", hint=", ".join(LEVELS))
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _writer() if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(JsonLines() if json else TextLines(journal=_is_journal(stream)))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def state() -> LogState:
+    """What became of the lines of this process: how many were dropped, and whether one waits."""
+    found = [one.state() for one in logging.getLogger().handlers if isinstance(one, LogWriter)]
+    return found[0] if found else LogState()
+
+
+def _writer() -> logging.Handler:
+    """To stderr through a thread; at once where stderr is no file, as within a test."""
+    try:
+        return LogWriter(sys.stderr.fileno(), dropped=state().dropped)
+    except (OSError, ValueError, AttributeError):
+        return logging.StreamHandler(sys.stderr)
 
 
 class TextLines(logging.Formatter):

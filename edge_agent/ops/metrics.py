@@ -94,6 +94,7 @@ class Metrics:
         self.outbox_dropped = counter("outbox_dropped", "Messages dropped, store full.", "sink")
         self.defects = counter("defects", "Unexpected errors that were survived.", "part")
         self.store_errors = counter("store_errors", "Failed transactions.")
+        self.log_dropped = counter("log_dropped", "Log lines dropped, their reader had stopped.")
         self.model_info = gauge(
             "model_info", "1 for each active model.", "model", "version", "provider", "variant"
         )

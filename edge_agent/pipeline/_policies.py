@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 BASELINE: Final = "baseline"  # the place of a model that was learned on the box
 _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
 # By the first part of `Fault.what`, where the rule of all service alarms does not fit.
-_SERVICE_RULES: Final[dict[str, AlarmRule]] = {}
+_SERVICE_RULES: Final[dict[str, AlarmRule]] = {
+    "discovery": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
+    "log": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
+}
 
 
 def quality_alarm_id(signal: PlantSignal) -> str:

@@ -47,6 +47,8 @@ KEYS = [
     "model_failed",
     "model_rolled_back",
     "store_trouble",
+    "log_dropping",
+    "discovery_full",
     "learning_finished",
 ]
 EVERYTHING = {
@@ -74,6 +76,7 @@ EVERYTHING = {
     "minutes": 10,
     "sink": "plant",
     "dropped": 5,
+    "refused": 4,
     "model": "pump",
     "version": "2",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConfigError
 from edge_agent.ops import logs
+from edge_agent.ops._log_writer import LogState, LogWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,3 +177,100 @@ def test_the_journal_gets_a_priority_and_no_time_of_ours() -> None:
 
 def test_a_stderr_that_was_redirected_elsewhere_gets_no_priority() -> None:
     assert " ERROR sinks: sink down sink=bus" in run_with_journal(same_stream=False)
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe of which a test reads only when it wants to."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def record(text: str) -> logging.LogRecord:
+    return logging.makeLogRecord({"name": "edge_agent.x", "levelno": 30, "msg": text})
+
+
+def read_until(end: int, wanted: str) -> str:
+    """Read the pipe until `wanted` has come."""
+    text = ""
+    while wanted not in text:
+        text += os.read(end, 1 << 16).decode()
+    return text
+
+
+def test_a_reader_that_stops_costs_lines_and_nobody_waits(pipe: tuple[int, int]) -> None:
+    """The oldest waiting lines are dropped, counted, and told of when the reader comes back."""
+    reader, writes = pipe
+    handler = LogWriter(writes, max_bytes=20_000)
+    for number in range(2000):
+        handler.emit(record(f"{number:04d} {'x' * 95}"))
+    dropped = handler.state().dropped
+    assert dropped > 500
+    text = read_until(reader, "1999 ")
+    assert f"lines={dropped}" not in text.splitlines()[0]
+    assert "log lines dropped" in text
+    shown = [line for line in text.splitlines() if line.endswith("xxx")]
+    assert len(shown) + dropped == 2000
+    handler.emit(record("after"))
+    assert "after" in read_until(reader, "after")
+    handler.close()
+    assert handler.state() == LogState(dropped, 0.0)
+
+
+def test_an_end_does_not_wait_for_a_reader_that_stopped(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.ops._log_writer.FLUSH_S", 0.05)
+    reader, writes = pipe
+    handler = LogWriter(writes)
+    for _ in range(2):
+        handler.emit(record("y" * 200_000))
+    handler.close()
+    assert handler.state().blocked_s > 0
+    os.set_blocking(reader, False)
+    while handler._thread.is_alive():
+        with contextlib.suppress(BlockingIOError):
+            os.read(reader, 1 << 16)
+
+
+def test_lines_for_a_reader_that_has_gone_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody may ever read them, and nothing raises."""
+
+    def gone(_fd: int, _data: bytes) -> int:
+        raise BrokenPipeError
+
+    with open(os.devnull, "wb") as stream:  # noqa: PTH123 (its descriptor is what is needed)
+        handler = LogWriter(stream.fileno())
+        monkeypatch.setattr("edge_agent.ops._log_writer.os.write", gone)
+        handler.emit(record("a"))
+        handler.close()
+        handler._thread.join(5)
+    assert handler.state().dropped == 1
+
+
+def test_a_process_ends_though_nobody_reads_its_log() -> None:
+    """Its exit code is its own, whatever waits for the reader."""
+    code = (
+        "import logging; from edge_agent.ops import logs; logs.setup('info')\n"
+        "[logging.warning('%s', 'z' * 400) for _ in range(2000)]"
+    )
+    reader, writes = os.pipe()
+    try:
+        done = subprocess.run([sys.executable, "-c", code], stderr=writes, timeout=20, check=False)
+    finally:
+        os.close(reader)
+        os.close(writes)
+    assert done.returncode == 0
+
+
+def test_a_line_that_was_logged_last_is_written_before_the_end() -> None:
+    code = (
+        "import logging; from edge_agent.ops import logs; logs.setup('info')\n"
+        "logging.warning('last words')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=20, check=False, text=True
+    )
+    assert done.stderr.endswith("last words\n")
