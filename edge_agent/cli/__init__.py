@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 # The summaries stand here, so that `--help` imports no command and what it needs.
 COMMANDS: Final[dict[str, str]] = {
     "demo": "show it all on this machine: a simulated plant, its faults and the alarms",
-    "check": "list every problem of a config",
+    "check": "list every problem of a config; --connect tries all that it names",
+    "doctor": "say what is wrong around a config, and the mend",
     "run": "run the daemon",
     "replay": "run recorded data through the same pipeline",
     "learn": "learn what healthy looks like and write a model bundle",

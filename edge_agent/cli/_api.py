@@ -42,16 +42,22 @@ def ask(url: str, path: str, query: Mapping[str, Any]) -> list[Row]:
 
 def request(url: str, path: str, body: Row | None = None) -> Any:  # noqa: ANN401 (any JSON)
     """The daemon's JSON; `body` makes it a POST. ConnectError where nobody answers."""
+    return _decode(fetch(url, path, body), url)
+
+
+def fetch(url: str, path: str, body: Row | None = None, token: str | None = None) -> bytes:
+    """The body of the daemon's answer; `token`: default that of the environment."""
     _check(url)
     data = None if body is None else json.dumps(body).encode()
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
-    if os.environ.get(TOKEN):
-        headers["Authorization"] = f"Bearer {os.environ[TOKEN]}"
+    token = token or os.environ.get(TOKEN)
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
     asked = urllib.request.Request(url.rstrip("/") + path, data, headers)  # noqa: S310 (checked)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
     try:
         with opener.open(asked, timeout=_TIMEOUT_S) as answer:
-            return _decode(answer.read(_MAX_ANSWER + 1), url)
+            return bytes(answer.read(_MAX_ANSWER + 1))
     except urllib.error.HTTPError as refusal:
         with refusal:
             raise _refused(refusal, url) from None

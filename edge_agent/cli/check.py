@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_agent.config import ConfigErrors, Plant, warnings
+from edge_agent.cli._findings import as_json, failed, lines, look, positive_seconds, refuse
+from edge_agent.config import Plant, warnings
+from edge_agent.findings import warning
 
 if TYPE_CHECKING:
     import argparse
 
     from edge_agent.config import Config
 
-HELP = "List every problem of a config with its file and line. Nothing is started or changed."
+HELP = """\
+List every problem of a config with its file and line. Nothing is started or changed.
+With --connect also: every endpoint, every OPC UA node (read once), every MQTT topic (awaited),
+clocks, certificates, and what must be written here. A daemon that runs is not disturbed.
+Exit code 1 if anything does not fit; warnings do not fail."""
 EXAMPLE = "edge-agent check -c /etc/edge-agent/edge-agent.yaml --connect"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The config file, and whether to try its endpoints."""
     parser.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
-    parser.add_argument("--connect", action="store_true", help="also try to reach every endpoint")
+    parser.add_argument("--connect", action="store_true", help="also try all that it names")
+    parser.add_argument(
+        "--seconds",
+        type=positive_seconds,
+        default=5.0,
+        metavar="N",
+        help="with --connect: wait so long for each MQTT topic (default: 5)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,24 +43,27 @@ def run(args: argparse.Namespace) -> int:
     from edge_agent.daemon import find_problems  # noqa: PLC0415
 
     config, problems = find_problems(args.config)
-    for problem in problems:
-        print(problem, file=sys.stderr)
     if config is None:
-        return ConfigErrors.exit_code
-    for warning in warnings(config):
-        print(f"warning: {warning}", file=sys.stderr)
+        return refuse(problems, json=args.json)
+    if args.connect:
+        return _connect(config, args)
+    if args.json:
+        print(as_json([warning("config", text) for text in warnings(config)]))
+        return 0
+    for text in warnings(config):
+        print(f"warning: {text}", file=sys.stderr)
     print(f"config ok: {_summary(config)}")
-    return _connect(config) if args.connect else 0
+    return 0
 
 
-def _connect(config: Config) -> int:
-    """Try every endpoint; one line each."""
-    from edge_agent.daemon import try_endpoints  # noqa: PLC0415
-
-    results = asyncio.run(try_endpoints(config))
-    for name, error in results:
-        print(f"{name}: {error or 'ok'}")
-    return 1 if any(error for _, error in results) else 0
+def _connect(config: Config, args: argparse.Namespace) -> int:
+    """Try all that the config names; one line a finding, the worst first."""
+    if not args.json:
+        print(f"config ok: {_summary(config)}")
+        print("reading nodes, waiting for topics ...", file=sys.stderr, flush=True)
+    found = look(config, args.config, args.seconds, deep=False)
+    print(as_json(found) if args.json else "\n".join(lines(found)))
+    return 1 if failed(found) else 0
 
 
 def _summary(config: Config) -> str:

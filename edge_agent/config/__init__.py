@@ -22,7 +22,7 @@ from edge_agent.config._problem import (
     Problem,
     TooManyError,
 )
-from edge_agent.config._warnings import warnings
+from edge_agent.config._warnings import paths_of, secrets_of, warnings
 from edge_agent.config.plant import Plant
 from edge_agent.config.schema import Config
 from edge_agent.config.types import Name
@@ -38,7 +38,9 @@ __all__ = [
     "discovering",
     "find_problems",
     "load",
+    "paths_of",
     "schema",
+    "secrets_of",
     "warnings",
 ]
 

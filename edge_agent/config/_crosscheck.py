@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
 from edge_agent.config._assets import check_assets
 from edge_agent.config._problem import KeyPath, Notes, shown
@@ -130,6 +130,30 @@ def _sources(config: Config, notes: Notes) -> None:
             notes.add(path, "says no source, and there are several", names)
 
 
+@runtime_checkable
+class _HasAddresses(Protocol):
+    """A source's struct that knows what an address is. Some sources take any text."""
+
+    def address_problem(self, address: str) -> tuple[str, str] | None:
+        """What is wrong with a signal's address, and a hint."""
+
+
+def _addresses(config: Config, notes: Notes) -> None:
+    if ("sources",) in notes.broken:
+        return
+    sources: dict[str, object] = {str(name): one for name, one in config.sources.items()}
+    only = next(iter(sources), "") if len(sources) == 1 else ""
+    for path, signal in _signals(config):
+        source = sources.get(signal.source or only)
+        if not isinstance(source, _HasAddresses):
+            continue
+        problem = source.address_problem(signal.address)
+        if problem is not None:
+            subject = f"{shown(signal.address)} " if signal.address else ""
+            key = (*path, "address") if signal.address else path
+            notes.add(key, subject + problem[0], problem[1])
+
+
 def _valid_ranges(config: Config, notes: Notes) -> None:
     for path, signal in _signals(config):
         if signal.valid is not None and None not in signal.valid:
@@ -217,6 +241,7 @@ def _is_loopback(host: str) -> bool:
 _CHECKS: Final = (
     _references,
     _sources,
+    _addresses,
     _valid_ranges,
     _inputs,
     _models,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.config._crosscheck import discovering, walk
@@ -31,9 +32,22 @@ def warnings(config: Config) -> Iterator[str]:
 
 def _secrets(config: Config) -> Iterator[str]:
     """Secrets that cannot be had here; where the daemon runs they may well be there."""
+    for path, secret in secrets_of(config):
+        try:
+            secret.reveal()
+        except ConfigError as error:
+            yield f"{path}: {error}"
+
+
+def secrets_of(config: Config) -> Iterator[tuple[str, Secret]]:
+    """Every secret that the config names, with its key path."""
     for path, value in walk((), config):
         if isinstance(value, Secret):
-            try:
-                value.reveal()
-            except ConfigError as error:
-                yield f"{dotted(path)}: {error}"
+            yield dotted(path), value
+
+
+def paths_of(config: Config) -> Iterator[tuple[str, Path]]:
+    """Every file and folder that the config names, with its key path; those of secrets, too."""
+    for path, value in walk((), config):
+        if isinstance(value, Path):
+            yield dotted(path), value

@@ -12,26 +12,29 @@ from edge_agent.sources.replay import Recording, ReplayConfig, ReplaySource
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from edge_agent.findings import Finding
     from edge_agent.records import Source
 
 __all__ = ["SOURCES", "Recording", "ReplayConfig", "SourceType"]
 
 
 class SourceType(NamedTuple):
-    """The struct of a source's config, what makes the source, and what tries its endpoint.
+    """The struct of a source's config, what makes the source, and what looks at its other side.
 
     make: (name, config, plant, intake, metrics, clock, gateway) -> Source.
     probe: (config) -> None, or EdgeAgentError where the other side does not answer as it should.
+    inspect: (name, config, whole config, clock, seconds) -> what fits and what does not.
     """
 
     config: type
     make: Callable[..., Source]
     probe: Callable[..., Awaitable[None]]
+    inspect: Callable[..., Awaitable[list[Finding]]]
 
 
 # What a config's `type:` may be.
 SOURCES: Final[Mapping[str, SourceType]] = {
-    "mqtt": SourceType(MqttSourceConfig, MqttSource, mqtt.probe),
-    "opcua": SourceType(OpcUaSourceConfig, OpcUaSource, opcua.probe),
-    "replay": SourceType(ReplayConfig, ReplaySource, replay.probe),
+    "mqtt": SourceType(MqttSourceConfig, MqttSource, mqtt.probe, mqtt.inspect),
+    "opcua": SourceType(OpcUaSourceConfig, OpcUaSource, opcua.probe, opcua.inspect),
+    "replay": SourceType(ReplayConfig, ReplaySource, replay.probe, replay.inspect),
 }

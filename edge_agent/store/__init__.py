@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from edge_agent.store._codec import alarm_from_dict, alarm_to_dict
 from edge_agent.store._journal import Told
+from edge_agent.store._look import look_at_store
 from edge_agent.store._outbox import DroppedMessages, Line, OutboxStats, Waiting
 from edge_agent.store._store import Store
 
@@ -19,4 +20,5 @@ __all__ = [
     "Waiting",
     "alarm_from_dict",
     "alarm_to_dict",
+    "look_at_store",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import partial
 from types import ModuleType
@@ -11,10 +12,13 @@ import pytest
 
 from edge_agent import config
 from edge_agent.cli import main
+from edge_agent.findings import error, fine, warning
 from edge_agent.sources.replay import ReplayConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edge_agent.findings import Finding
 
 SOUND = """\
 sources:
@@ -40,11 +44,13 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def answers(daemon: ModuleType, *rows: tuple[str, str | None]) -> None:
-    async def try_endpoints(_config: config.Config) -> list[tuple[str, str | None]]:
-        return list(rows)
+def answers(daemon: ModuleType, *found: Finding) -> None:
+    async def examine(_examined: object, *, deep: bool) -> list[Finding]:
+        assert not deep
+        return list(found)
 
-    daemon.try_endpoints = try_endpoints  # type: ignore[attr-defined]
+    daemon.examine = examine  # type: ignore[attr-defined]
+    daemon.Examined = lambda *parts: parts  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -117,21 +123,42 @@ def test_a_template_that_a_source_names_is_used(
     assert capsys.readouterr().err == ""
 
 
-def test_connect_prints_a_line_for_each_endpoint(
+def test_connect_prints_a_line_for_each_finding(
     daemon: ModuleType, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers(daemon, ("source recording", None), ("sink twin", "connection refused"))
+    """What does not fit makes it fail; a warning does not."""
+    answers(daemon, error("sink twin", "connection refused", "start it"), fine("source recording"))
     assert main(["check", "-c", str(file), "--connect"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1:] == ["source recording: ok", "sink twin: connection refused"]
-    answers(daemon, ("source recording", None))
+    assert lines[1:] == [
+        "error: sink twin: connection refused (start it)",
+        "ok: source recording: ok",
+    ]
+    answers(daemon, warning("source recording", "slow"), fine("sink twin"))
     assert main(["check", "-c", str(file), "--connect"]) == 0
+
+
+def test_findings_as_json(
+    daemon: ModuleType, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One object on stdout, of a sound config, of one that does not fit and of a broken one."""
+    answers(daemon, error("sink twin", "refused", "start it"))
+    assert main(["check", "-c", str(file), "--connect", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    row = {"severity": "error", "where": "sink twin", "what": "refused", "mend": "start it"}
+    assert told == {"ok": False, "findings": [row]}
+    assert main(["check", "-c", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "findings": []}
+    file.write_text("sources: 1")
+    assert main(["check", "-c", str(file), "--json"]) == 78
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["findings"][0]["where"]) == (False, f"{file}:1")
 
 
 def test_a_broken_config_is_not_connected(
     daemon: ModuleType, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers(daemon, ("source recording", None))
+    answers(daemon, fine("source recording"))
     file.write_text("sources: 1")
     assert main(["check", "-c", str(file), "--connect"]) == 78
     assert capsys.readouterr().out == ""

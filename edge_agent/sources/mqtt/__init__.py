@@ -1,5 +1,6 @@
 """Source `mqtt`: subscribes at a broker and decodes what it sends into columns."""
 
+from edge_agent.sources.mqtt._inspect import inspect_broker as inspect
 from edge_agent.sources.mqtt._source import (
     MqttSource,
     MqttSourceConfig,
@@ -22,6 +23,7 @@ __all__ = [
     "backoff_s",
     "client_id",
     "filters",
+    "inspect",
     "probe",
     "versions",
 ]

@@ -6,6 +6,7 @@ from edge_agent.sources.opcua._source import (
     Security,
     SecurityMode,
     SecurityPolicy,
+    inspect,
     probe,
 )
 
@@ -15,5 +16,6 @@ __all__ = [
     "Security",
     "SecurityMode",
     "SecurityPolicy",
+    "inspect",
     "probe",
 ]

@@ -15,6 +15,7 @@ from edge_agent.config.schema import Duration, Gateway
 from edge_agent.config.types import Between, Secret
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.records import Link, LinkState
+from edge_agent.sources.opcua._address import FORM, is_address
 from edge_agent.sources.opcua._errors import RefusedError
 from edge_agent.sources.opcua._feed import Feed
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_agent.clock import Clock
+    from edge_agent.config import Config
     from edge_agent.config.plant import Plant, PlantAsset
+    from edge_agent.findings import Finding
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Intake
 
@@ -32,6 +35,7 @@ __all__ = [
     "Security",
     "SecurityMode",
     "SecurityPolicy",
+    "inspect",
     "probe",
 ]
 
@@ -118,9 +122,19 @@ class OpcUaSourceConfig:
         default = SecurityMode.SIGN_AND_ENCRYPT if self.is_secure else SecurityMode.NONE
         return self.security.mode or default
 
+    def address_problem(self, address: str) -> tuple[str, str] | None:
+        """Why a signal's address (or, where it has none, `node`) is no node; with a hint."""
+        if not address and not self.node:
+            return "has no address, and its source has no node pattern", f"write address: {FORM}"
+        if address and not is_address(address):
+            return "is no OPC UA node", f"write {FORM}; `edge-agent browse` lists the nodes"
+        return None
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """What contradicts itself, or would send a secret in the open."""
         yield from _url_problems(self.url)
+        if self.node and not is_address(self.node):
+            yield "node", f"is no OPC UA node: write {FORM}"
         yield from _security_problems(self)
         if self.password and not self.username:
             yield "password", "needs a username"
@@ -286,3 +300,16 @@ async def probe(config: OpcUaSourceConfig) -> None:
 
     connection = await connect(config, Gateway().id)
     await connection.close()
+
+
+async def inspect(
+    name: str,
+    config: OpcUaSourceConfig,
+    whole: Config,
+    clock: Clock,
+    seconds: float,  # noqa: ARG001 (of sources that wait)
+) -> list[Finding]:
+    """Read every node of the source once; ConnectError says what stands in the way."""
+    from edge_agent.sources.opcua._inspect import inspect_server  # noqa: PLC0415 (as above)
+
+    return await inspect_server(name, config, whole, clock)

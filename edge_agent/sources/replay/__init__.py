@@ -4,6 +4,7 @@ from edge_agent.sources.replay._source import (
     Recording,
     ReplayConfig,
     ReplaySource,
+    inspect,
     probe,
 )
 
@@ -11,5 +12,6 @@ __all__ = [
     "Recording",
     "ReplayConfig",
     "ReplaySource",
+    "inspect",
     "probe",
 ]

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import numpy as np
 
 from edge_agent.clock import US_PER_S
+from edge_agent.config.plant import Plant
 from edge_agent.config.types import Between, Name
 from edge_agent.errors import EdgeAgentError
+from edge_agent.findings import fine, first_of, warning
 from edge_agent.records import Columns, Link, LinkState
 from edge_agent.sources.replay._csv import open_table
 from edge_agent.sources.replay._recording import Recording, find_files, take
@@ -23,13 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_agent.clock import Clock
-    from edge_agent.config.plant import Plant
+    from edge_agent.config import Config
     from edge_agent.config.schema import Gateway
+    from edge_agent.findings import Finding
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Intake
 
-__all__ = ["Recording", "ReplayConfig", "ReplaySource", "probe"]
+__all__ = ["Recording", "ReplayConfig", "ReplaySource", "inspect", "probe"]
 
+_INSPECTED_BLOCKS: Final = 4
 _TICK_S: Final = (0.02, 0.5)  # how long to wait, at least and at most, for values to be due
 _RETRY_S: Final = 10.0
 _MAX_WAITING: Final = 16_384  # values in the intake at which a replay without pace holds
@@ -100,6 +104,30 @@ async def probe(config: ReplayConfig) -> None:
     for path in find_files(config.path):
         with open_table(path, config.separator, header=config.header):
             pass
+
+
+async def inspect(
+    name: str,
+    config: ReplayConfig,
+    whole: Config,
+    clock: Clock,  # noqa: ARG001 (of sources that are live)
+    seconds: float,  # noqa: ARG001
+) -> list[Finding]:
+    """Read the head of the recordings: which signals have a column with numbers."""
+    await probe(config)
+    plant = Plant(whole)
+    recording = Recording(config, plant)
+    seen: set[int] = set()
+    for _, block in zip(range(_INSPECTED_BLOCKS), recording.blocks(), strict=False):
+        seen.update(block.signal[np.isfinite(block.value)].tolist())
+    mine = plant.of_source(name)
+    lost = [f"{one.asset.id}.{one.name}" for one in mine if one.index not in seen]
+    where = f"source {name}"
+    found = [fine(where, f"{len(mine) - len(lost)} of {len(mine)} signals are in the recording")]
+    if lost:
+        what = f"no value of {first_of(lost)} in the first rows"
+        found.append(warning(where, what, "see columns:, asset: and the header of the file"))
+    return found
 
 
 class ReplaySource:

@@ -1,0 +1,175 @@
+"""What does not fit between a config's subscriptions and the broker: every topic is awaited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.config.plant import Plant
+from edge_agent.findings import Finding, error, fine, first_of, warning
+from edge_agent.ops.metrics import Metrics
+from edge_agent.records import SEVERITY_SHIFT
+from edge_agent.sources.mqtt._decode import Decoder
+from edge_agent.sources.mqtt._receive import receive
+from edge_agent.sources.mqtt._refusals import Refusals, shown
+from edge_agent.sources.mqtt._routes import Routes
+from edge_agent.sources.mqtt._source import filters, versions
+
+if TYPE_CHECKING:
+    from edge_agent.clock import Clock
+    from edge_agent.config import Config
+    from edge_agent.config.plant import PlantSignal
+    from edge_agent.records import Columns, WaveBlock
+    from edge_agent.sources.mqtt._config import MqttSourceConfig
+    from edge_agent.sources.mqtt._frames import Messages
+
+_SKEW_S: Final = 3.0
+_WRONG_CLOCK_S: Final = 60.0
+_MAX_SHOWN: Final = 20
+# What others publish below our topics is no fault of the config, as long as all signals are heard.
+_MILD: Final = frozenset({"unknown_topic", "unknown_signal", "empty"})
+
+
+class _FirstRefusals(Refusals):
+    """The first topic and text of each reason, and how many there were; nothing is logged."""
+
+    def __init__(self, source: str, metrics: Metrics) -> None:
+        super().__init__(source, metrics)
+        self.first: dict[str, tuple[str, str]] = {}
+        self.n: dict[str, int] = {}
+
+    def count(self, reason: str, n: int = 1) -> None:
+        self.n[reason] = self.n.get(reason, 0) + n
+
+    def note(self, reason: str, topic: bytes, message: str) -> None:
+        self.count(reason)
+        self.first.setdefault(reason, (shown(topic), message))
+
+
+class _Heard:
+    """An intake that keeps, of each signal, whether it came, how good, and how old it was."""
+
+    def __init__(self) -> None:
+        self.arrival_us = 0
+        self.good: set[int] = set()
+        self.bad: set[int] = set()
+        self.offsets_us: dict[int, int] = {}
+
+    def append(self, values: Columns) -> None:
+        usable = values.status >> SEVERITY_SHIFT < 2  # noqa: PLR2004 (2: bad)
+        self.good.update(values.signal[usable].tolist())
+        self.bad.update(values.signal[~usable].tolist())
+        offsets_us = (values.time_us - self.arrival_us).tolist()
+        self.offsets_us.update(zip(values.signal.tolist(), offsets_us, strict=True))
+
+    def append_block(self, block: WaveBlock) -> None:
+        self.good.add(block.signal)
+        self.offsets_us[block.signal] = block.end_us - self.arrival_us
+
+    def crowded(self) -> bool:
+        return False
+
+    def __len__(self) -> int:
+        return 0
+
+
+async def inspect_broker(
+    name: str, config: MqttSourceConfig, whole: Config, clock: Clock, seconds: float
+) -> list[Finding]:
+    """Findings on the broker, each subscription and each signal of the source `name`.
+
+    Listens for at most so many seconds; ConnectError if the broker refuses us.
+    """
+    plant, metrics, heard = Plant(whole), Metrics(), _Heard()
+    refusals = _FirstRefusals(name, metrics)
+    routes = Routes(name, config.subscribe, plant, metrics, refusals)
+    decoder = Decoder(routes, refusals, heard, metrics.values_received.labels(name))
+    wanted = {signal.index for signal in plant.of_source(name)}
+    patterns = [one.pattern for one in config.subscribe]
+    silent = set(range(len(patterns)))
+
+    def accept(messages: Messages) -> None:
+        for topic in {*messages.topics, *messages.too_large}:
+            text = topic.decode(errors="replace")
+            silent.difference_update([n for n in silent if patterns[n].match(text) is not None])
+        heard.arrival_us = clock.now_us()
+        decoder.take(messages, heard.arrival_us)
+
+    def enough(_share: float) -> bool:
+        return not silent and wanted <= heard.good
+
+    topics = filters(config, shared=False)
+    refused = await receive(config, versions(config), topics, seconds, accept, enough)
+    where = f"source {name}"
+    found = [error(where, f"not subscribed: {text}", "see the broker's ACL") for text in refused]
+    found += [_silence(where, patterns[n].filter, seconds) for n in sorted(silent)]
+    found += _refused(where, refusals)
+    mine = plant.of_source(name)
+    if len(silent) < len(patterns):
+        found += _missing(where, mine, heard, seconds)
+        found += _clock(where, mine, heard)
+    fitting = sum(signal.index in heard.good for signal in mine)
+    return [fine(where, f"{fitting} of {len(mine)} signals were heard"), *found]
+
+
+def _silence(where: str, topic: str, seconds: float) -> Finding:
+    mend = "is the topic right? `edge-agent listen` shows what there is; --seconds waits longer"
+    return warning(where, f"no message on {topic} within {seconds:g} s", mend)
+
+
+def _refused(where: str, refusals: _FirstRefusals) -> list[Finding]:
+    found = []
+    for reason, (topic, text) in refusals.first.items():
+        n = refusals.n.get(reason, 1)
+        times = f" ({n} times)" if n > 1 else ""
+        what = f"{topic}: {reason}: {text}{times}"
+        if reason in _MILD:
+            found.append(warning(where, what, "nothing of it is used"))
+        else:
+            mend = "see payload: of the subscription; `edge-agent listen` proposes one"
+            found.append(error(where, what, mend))
+    return found
+
+
+def _missing(
+    where: str, signals: list[PlantSignal], heard: _Heard, seconds: float
+) -> list[Finding]:
+    """By asset, the signals that brought nothing, or nothing but bad values."""
+    found: list[Finding] = []
+    quiet: dict[str, list[str]] = {}
+    for signal in signals:
+        if signal.index in heard.good:
+            continue
+        if signal.index in heard.bad:
+            what = f"{signal.asset.id}.{signal.name} reports bad quality now"
+            found.append(warning(where, what, "look at the sensor"))
+        else:
+            quiet.setdefault(signal.asset.id, []).append(signal.name)
+    for asset, names in quiet.items():
+        what = f"{asset}: no value of {first_of(names)} within {seconds:g} s"
+        found.append(warning(where, what, "is the name right, does it publish?"))
+    more = len(found) - _MAX_SHOWN
+    return found if more <= 0 else [*found[:_MAX_SHOWN], warning(where, f"{more} more like these")]
+
+
+def _clock(where: str, signals: list[PlantSignal], heard: _Heard) -> list[Finding]:
+    """How far time stamps are from this gateway's clock: the median, and who is far from it."""
+    if not heard.offsets_us:
+        return []
+    offsets_s = np.array(list(heard.offsets_us.values())) / 1e6
+    middle_s = float(np.median(offsets_s))
+    if abs(middle_s) > _SKEW_S:
+        side = "ahead of" if middle_s > 0 else "behind"
+        what = f"time stamps are {abs(middle_s):.0f} s {side} this gateway's clock"
+        mend = "set the clocks by NTP; a time without zone counts as UTC"
+        return [(error if abs(middle_s) > _WRONG_CLOCK_S else warning)(where, what, mend)]
+    far = [
+        f"{signal.asset.id}.{signal.name}"
+        for signal in signals
+        if abs(heard.offsets_us.get(signal.index, 0) / 1e6 - middle_s) > _SKEW_S
+    ]
+    if far:
+        what = f"time stamps of {first_of(far)} are off by more than {_SKEW_S:g} s"
+        return [warning(where, what, "set the clock of whoever publishes them")]
+    return []
