@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 HELP = "run the daemon until SIGTERM; SIGHUP reads the config again"
 EXAMPLE = "edge-agent run -c /etc/edge-agent/edge-agent.yaml"
 
+log = logging.getLogger("edge_agent.daemon")
+
 _MAIN: Final = threading.main_thread()
 _LINGER_TURNS: Final = 50
 _LINGER_TURN_S: Final = 0.02
@@ -29,11 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until told to stop."""
     # Here, not above: the help of all commands must not wait for ONNX Runtime.
+    from edge_agent.config import warnings  # noqa: PLC0415
     from edge_agent.daemon import Daemon, load_config  # noqa: PLC0415
     from edge_agent.ops import logs  # noqa: PLC0415
 
     config = load_config(args.config)
     logs.setup(config.log.level, json=config.log.json)
+    for warning in warnings(config):  # most services start without anybody calling `check`
+        log.warning("config", extra={"warning": warning})
     asyncio.run(_run(Daemon, config, args.config))
     return 0
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import stat
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.config._crosscheck import discovering, walk
 from edge_agent.config._problem import dotted
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_agent.config.schema import Config
+
+_PRIVATE: Final = frozenset({"key", "private_key", "user_private_key"})  # paths of private keys
 
 
 def warnings(config: Config) -> Iterator[str]:
@@ -28,6 +32,22 @@ def warnings(config: Config) -> Iterator[str]:
         if not template.models and template.learn is None:
             yield f"templates.{name}: neither models nor learn; only data quality is watched"
     yield from _secrets(config)
+    yield from _open_files(config)
+
+
+def _open_files(config: Config) -> Iterator[str]:
+    """Secrets and private keys that everybody on this machine may read."""
+    for path, value in walk((), config):
+        file = value.file if isinstance(value, Secret) else value
+        if not isinstance(file, Path) or (file is value and path[-1] not in _PRIVATE):
+            continue
+        with suppress(OSError):  # that it is missing, others say
+            mode = file.stat().st_mode
+            if mode & stat.S_IROTH:
+                yield (
+                    f"{dotted(path)}: {file} can be read by everybody on this machine "
+                    f"(mode {stat.S_IMODE(mode):04o}); chmod 640 it, with the service's group"
+                )
 
 
 def _secrets(config: Config) -> Iterator[str]:

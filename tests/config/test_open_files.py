@@ -1,0 +1,30 @@
+"""Files with secrets that everybody may read are warned about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_agent.config import load, warnings
+from edge_agent.sources.mqtt import MqttSourceConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o604, True), (0o640, False)])
+def test_a_secret_or_key_for_everybody_is_a_warning(
+    tmp_path: Path, mode: int, *, warned: bool
+) -> None:
+    """The group may read it: that is how the service's account does. A certificate is public."""
+    for name in ("password", "key.pem", "cert.pem"):
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(0o644 if name == "cert.pem" else mode)
+    (tmp_path / "c.yaml").write_text(
+        "sources: {bus: {type: mqtt, url: 'mqtts://b', username: u, password: {file: password},"
+        " tls: {cert: cert.pem, key: key.pem}, subscribe: [{topic: '{asset}'}]}}\n"
+    )
+    config = load(tmp_path / "c.yaml", sources={"mqtt": MqttSourceConfig}, sinks={})
+    found = [one.partition(":")[0] for one in warnings(config) if "everybody" in one]
+    assert found == (["sources.bus.password", "sources.bus.tls.key"] if warned else [])
