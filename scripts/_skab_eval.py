@@ -136,6 +136,7 @@ def learned(
     found = []
     for unit, recording in enumerate(recordings):
         ends, x = windows(recording, length, step_s)
+        x = model.manifest.as_read(x, unit)
         found.append(_judged(recording, ends, model.run(x, np.full(len(x), unit, np.int64))))
     return found
 

@@ -23,7 +23,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"sources", "signals", "inference", "alarms", "sinks"}),
     frozenset({"store", "ops"}),
     frozenset({"config"}),
-    frozenset({"records", "errors", "clock", "findings", "status_codes"}),
+    frozenset({"records", "errors", "clock", "counting", "findings", "status_codes"}),
     frozenset({""}),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -12,7 +12,7 @@ from edge_agent.clock import US_PER_S
 from edge_agent.inference import InputSpec, Shelf, learn_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ class Taught:
 
 
 async def teach(
-    config: Config, learning: Learning, rows: dict[str, NDArray[np.float32]], now_us: int
+    config: Config, learning: Learning, rows: Mapping[str, NDArray[np.floating]], now_us: int
 ) -> Taught:
     """Learn one bundle for the assets of `rows` ([T, C] each) into `models_dir`.
 

@@ -37,8 +37,9 @@ class Bins:
     """The healthy histograms of some scalar inputs, side by side: I inputs, at most B bins.
 
     channel: which inputs of the model [I]; edges [I, B - 1], inf where an input has fewer; shares
-    [I, B]; center, spread: of each unit [units, I], 0 and 1 where values count as they are. own:
-    whether they are of one machine alone. unrest: PSI between quarters of the healthy time [I].
+    [I, B]; center, spread: of each unit [units, I], 0 and 1 where values count as they are; offset:
+    subtracted before that [units, I]. own: whether they are of one machine alone. unrest: PSI
+    between quarters of the healthy time [I].
     """
 
     channel: NDArray[np.intp]
@@ -46,12 +47,14 @@ class Bins:
     shares: Floats
     center: NDArray[np.float32]
     spread: NDArray[np.float32]
+    offset: Floats
     own: bool
     unrest: Floats
 
-    def of(self, x: NDArray[np.float32], unit: NDArray[np.int64]) -> NDArray[np.intp]:
+    def of(self, x: NDArray[np.floating], unit: NDArray[np.int64]) -> NDArray[np.intp]:
         """The bin of every value, [n, I]; x: all scalar inputs [n, C]; unit: [n]."""
-        values, center = x[:, self.channel], self.center[unit]
+        values = (x[:, self.channel] - self.offset[unit]).astype(np.float32)
+        center = self.center[unit]
         nudged = values + _SLACK * (np.abs(values) + np.abs(center))
         scaled = (nudged - center) / self.spread[unit]
         return np.asarray((scaled[:, :, None] >= self.edges).sum(axis=2, dtype=np.intp))
@@ -89,6 +92,7 @@ def bins_of(manifest: Manifest) -> Bins | None:
         shares / shares.sum(axis=1, keepdims=True),
         _by_unit([one.center for one in histograms], units, 0.0),
         _by_unit([one.spread for one in histograms], units, 1.0),
+        np.array([manifest.offset_of(u) for u in range(units)])[:, [c for c, _ in known]],
         own=len(manifest.units) == 1,
         unrest=np.array([one.unrest for one in histograms]),
     )

@@ -101,6 +101,7 @@ def _inputs(manifest: Manifest, windows: int) -> Tensors:
 
 
 def _samples(random: np.random.Generator, spec: InputSpec, shape: tuple[int, ...]) -> NDArray[Any]:
-    if spec.valid is None:
+    if spec.valid is None or any(spec.counter):  # steps have no valid range
         return random.standard_normal(shape).astype(np.float32)
-    return random.uniform(*spec.valid, shape).astype(np.float32)
+    offset = spec.offset[0] if spec.offset else 0.0
+    return (random.uniform(*spec.valid, shape) - offset).astype(np.float32)

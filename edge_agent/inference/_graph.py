@@ -1,8 +1,8 @@
 """A learned baseline as an ONNX graph. Needs the package `onnx`, so only a learning process has it.
 
 Inputs: x float32 [N, W, C], unit int64 [N] (which asset each window is of). Everything is in the
-graph: what counters count, scaling, smoothing by both memories, restlessness, the distance from
-healthy, and who contributed.
+graph: scaling, smoothing by both memories, restlessness, the distance from healthy, and who
+contributed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from edge_agent.inference._statistics import (
     STILLNESS,
     change_weights,
     memory_weights,
-    rates,
     restlessness,
 )
 
@@ -36,25 +35,16 @@ _GOLDEN_WINDOWS: Final = 16
 _GOLDEN_CELLS: Final = 1 << 18
 _DEVIATIONS: Final = (0.0, 1.0, 3.0, 40.0)  # spreads: at rest, normal, suspect, beyond the clip
 
-# (operator, inputs, output, attributes); where there are counters, x becomes what they count.
+# (operator, inputs, output, attributes).
 _Nodes = tuple[tuple[str, str, str, dict[str, Any]], ...]
-_COUNTER_NODES: Final[_Nodes] = (
-    ("Slice", "x first end rows", "later", {}),
-    ("Slice", "x zero before_end rows", "earlier", {}),
-    ("Sub", "later earlier", "steps", {}),
-    ("Slice", "steps zero first rows", "first_step", {}),
-    ("Concat", "first_step steps", "rates", {"axis": 1}),
-    ("Gather", "counter unit", "counter_n", {"axis": 0}),
-    ("Where", "counter_n rates x", "read", {}),
-)
-# What is read becomes z, its statistics e, their T² t.
+# x becomes z, its statistics e, their T² t.
 _NODES: Final[_Nodes] = (
     ("Gather", "center unit", "center_n", {"axis": 0}),
     ("Gather", "scale unit", "scale_n", {"axis": 0}),
     ("Gather", "restless_scale unit", "restless_scale_n", {"axis": 0}),
     ("Gather", "middle unit", "middle_n", {"axis": 0}),
     ("Gather", "precision unit", "precision_n", {"axis": 0}),
-    ("Sub", "read center_n", "centered", {}),
+    ("Sub", "x center_n", "centered", {}),
     ("Mul", "centered scale_n", "scaled", {}),
     ("Clip", "scaled clip_low clip_high", "z", {}),
     ("MatMul", "weights z", "means", {}),
@@ -89,14 +79,9 @@ def build_graph(baselines: Sequence[Baseline], length: int) -> bytes:
     healthy, 1/2 the limit.
     """
     channels = len(baselines[0].center)
-    nodes, values = _NODES, _constants(baselines, length)
-    counter = np.stack([b.counter for b in baselines])[:, None, :]
-    if counter.any():
-        nodes, values = (*_COUNTER_NODES, *nodes), {**values, "counter": counter}
-    else:
-        nodes = (("Identity", "x", "read", {}), *nodes)
+    values = _constants(baselines, length)
     graph = helper.make_graph(
-        [helper.make_node(op, i.split(), [o], **extra) for op, i, o, extra in nodes],
+        [helper.make_node(op, i.split(), [o], **extra) for op, i, o, extra in _NODES],
         "baseline",
         [
             helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", length, channels]),
@@ -158,9 +143,8 @@ def reference(
     center = _stack([b.center for b in baselines]).astype(float)[unit][:, None, :]
     scale = _stack([1.0 / b.spread for b in baselines]).astype(float)[unit][:, None, :]
     usual = np.stack([b.restless for b in baselines])[unit]
-    counter = np.stack([b.counter for b in baselines])[unit][:, None, :]
     precision = np.stack([b.precision for b in baselines])[unit]
-    z = np.clip((rates(x.astype(float), counter) - center) * scale, -CLIP, CLIP)
+    z = np.clip((x.astype(float) - center) * scale, -CLIP, CLIP)
     change = change_weights(length) @ np.abs(np.diff(z, axis=1))
     restless = restlessness(change, usual)[:, None, :]
     e = np.concatenate([memory_weights(length) @ z, restless], axis=1)

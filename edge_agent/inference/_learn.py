@@ -24,6 +24,7 @@ from edge_agent.inference._statistics import (
     counters,
     distances,
     fit,
+    offsets,
     rates,
     stride_of,
     too_few_windows,
@@ -31,13 +32,15 @@ from edge_agent.inference._statistics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from edge_agent.inference._golden import Tensors
     from edge_agent.inference._statistics import Floats
+
+    Rows = Mapping[str, NDArray[np.floating]]
 
 _DAY_S: Final = 86_400.0
 _FOLDS: Final = 4
@@ -98,7 +101,7 @@ class LearnedBundle:
         return write_bundle(folder, self.manifest, self.onnx_bytes, self.golden)
 
 
-def learn(rows: Mapping[str, NDArray[np.float32]], recipe: Recipe, *, now_us: int) -> LearnedBundle:
+def learn(rows: Rows, recipe: Recipe, *, now_us: int) -> LearnedBundle:
     """A baseline for each asset from its healthy rows.
 
     rows: [T, C] by asset, on the model's grid, oldest first; a cell of NaN is a gap, a row of
@@ -122,14 +125,15 @@ def learn(rows: Mapping[str, NDArray[np.float32]], recipe: Recipe, *, now_us: in
     return replace(bundle, manifest=replace(bundle.manifest, healthy=healthy))
 
 
-def _healthy(
-    recipe: Recipe, rows: Mapping[str, NDArray[np.float32]], baselines: dict[str, Baseline]
-) -> dict[str, Histogram]:
+def _healthy(recipe: Recipe, rows: Rows, baselines: dict[str, Baseline]) -> dict[str, Histogram]:
     """How each input is spread; a counter is never where it was, and has no place here."""
     counting = _counting(baselines)
     return {
         spec.name: histogram_of_units(
-            [rows[asset][:, channel] for asset in baselines],
+            [
+                np.asarray(rows[asset][:, channel], np.float64) - baseline.offset[channel]
+                for asset, baseline in baselines.items()
+            ],
             [float(baseline.center[channel]) for baseline in baselines.values()],
             [float(baseline.spread[channel]) for baseline in baselines.values()],
         )
@@ -159,7 +163,7 @@ def _bundle(
         name=Name(recipe.name),
         version=Name(f"{stamp}-{sha256(onnx_bytes).hexdigest()[:8]}"),
         task=Task.ANOMALY,
-        inputs=recipe.inputs,
+        inputs=_read_by(recipe.inputs, list(baselines.values())),
         outputs=OutputNames(score="score", health="health", contributions="contributions"),
         window=WindowSpec(recipe.step_s, recipe.length, recipe.hop),
         threshold=1.0,
@@ -172,7 +176,18 @@ def _bundle(
     return LearnedBundle(manifest, onnx_bytes, golden, refused)
 
 
-def _cleaned(rows: NDArray[np.float32], recipe: Recipe) -> Floats:
+def _read_by(inputs: Iterable[InputSpec], baselines: list[Baseline]) -> tuple[InputSpec, ...]:
+    """Inputs with what the daemon does to their values before the graph gets them."""
+    found = []
+    for channel, spec in enumerate(inputs):
+        offset = tuple(float(each.offset[channel]) for each in baselines)
+        counter = tuple(bool(each.counter[channel]) for each in baselines)
+        offset, counter = offset if any(offset) else (), counter if any(counter) else ()
+        found.append(replace(spec, offset=offset, counter=counter))
+    return tuple(found)
+
+
+def _cleaned(rows: NDArray[np.floating], recipe: Recipe) -> Floats:
     """Rows [T, C], short gaps held, longer ones left open; ModelError where too little is left."""
     values = np.asarray(rows, np.float64)
     if values.ndim != 2 or values.shape[1] != len(recipe.inputs):  # noqa: PLR2004
@@ -209,6 +224,8 @@ def _calibrated(rows: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
     counter = counters(rows)
     rows = rates(rows, counter)
     constant = constant_floor(rows, [spec.valid for spec in recipe.inputs])
+    offset = offsets(rows)
+    rows = rows - offset
     length, stride = recipe.length, stride_of(len(rows))
     held_out = [_judged(rows, part, constant, length) for part in _parts(len(rows))]
     held_out = [scores for scores in held_out if len(scores)]
@@ -224,7 +241,7 @@ def _calibrated(rows: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
     ratio = max(1.0, alarms_per_day / recipe.false_alarms_per_day)
     limit = seen * max(_MIN_MARGIN, ratio ** tail_index(np.concatenate(peaks)))
     baseline = fit(rows, np.ones(len(rows), bool), constant, length).limited(limit)
-    baseline = replace(baseline, counter=counter)
+    baseline = replace(baseline, counter=counter, offset=offset)
     over = [(scores >= limit).any(axis=1) for scores in held_out]
     alarms = sum(alarms_of(each, max(1, rows_per_alarm // stride)) for each in over)
     return baseline, Calibration(windows * stride * recipe.interval_s / _DAY_S, alarms)
@@ -252,6 +269,7 @@ def _stated(
 ) -> dict[str, str]:
     """What the manifest says about limit and inputs, over all assets together."""
     counting = [recipe.inputs[channel].name for channel in np.flatnonzero(_counting(baselines))]
+    less = [s.name for s in _read_by(recipe.inputs, list(baselines.values())) if s.offset]
     days = sum(each.days for each in calibrations)
     alarms = sum(each.alarms for each in calibrations)
     return {
@@ -260,4 +278,5 @@ def _stated(
         "held_out_alarms": str(alarms),
         "at_most_per_asset_day": f"{poisson_upper(alarms) / days:.4g}",
         **({"judged_by_their_rate": ", ".join(counting)} if counting else {}),
+        **({"read_less_an_offset": ", ".join(less)} if less else {}),
     }

@@ -39,7 +39,7 @@ _MAX_LINE: Final = 400
 
 
 async def learn_in_child(  # noqa: PLR0913 (one for each thing that a caller decides)
-    rows: Mapping[str, NDArray[np.float32]],
+    rows: Mapping[str, NDArray[np.floating]],
     inputs: Sequence[InputSpec],
     *,
     name: str,
@@ -86,13 +86,15 @@ async def _run(given: Path, folder: Path, timeout_s: float) -> dict[str, str]:
     raise ModelError(last or f"learning ended with code {child.returncode}", where=folder.name)
 
 
-def _save(path: Path, rows: Mapping[str, NDArray[np.float32]], recipe: Recipe, now_us: int) -> None:
+def _save(
+    path: Path, rows: Mapping[str, NDArray[np.floating]], recipe: Recipe, now_us: int
+) -> None:
     text = json.dumps({**asdict(recipe), "now_us": now_us, "assets": list(rows)})
     arrays = {f"rows{number}": values for number, values in enumerate(rows.values())}
     np.savez(path, **{_RECIPE: np.array(text), **arrays})  # type: ignore[arg-type]
 
 
-def _load(path: Path) -> tuple[dict[str, NDArray[np.float32]], Recipe, int]:
+def _load(path: Path) -> tuple[dict[str, NDArray[np.floating]], Recipe, int]:
     with np.load(path, allow_pickle=False) as file:
         told = json.loads(str(file[_RECIPE]))
         rows = {asset: file[f"rows{n}"] for n, asset in enumerate(told.pop("assets"))}
@@ -107,10 +109,19 @@ def _input(
     valid: list[float] | None,
     kind: str,
     resample: str,
+    offset: list[float],
+    counter: list[bool],
     **rest: Any,  # noqa: ANN401
 ) -> InputSpec:
     limits = None if valid is None else (valid[0], valid[1])
-    return InputSpec(valid=limits, kind=Kind(kind), resample=Resample(resample), **rest)
+    return InputSpec(
+        valid=limits,
+        kind=Kind(kind),
+        resample=Resample(resample),
+        offset=tuple(offset),
+        counter=tuple(counter),
+        **rest,
+    )
 
 
 def main() -> int:

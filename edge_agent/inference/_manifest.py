@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import numpy as np
 import yaml
 
 from edge_agent.config.schema import Kind, Resample
 from edge_agent.config.structs import parse_struct
 from edge_agent.config.types import Between, Name
+from edge_agent.counting import as_read
 from edge_agent.errors import ConfigError, ModelError
 from edge_agent.inference._files import (
     MAX_PICTURES,
@@ -27,6 +30,8 @@ from edge_agent.inference._healthy import Histogram, Interval  # noqa: TC001 (re
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 UNIT_TENSOR: Final = "unit"
 
@@ -50,6 +55,10 @@ class InputSpec:
 
     Scalars are the channels of the window, in this order; a waveform is a tensor of its own,
     float32 [N, length], named like the input.
+
+    offset: what the daemon subtracts in double precision before the cast to float32, for readings
+    that float32 does not resolve; counter: the graph gets what the input counts from row to row,
+    over roll-over and reset. Both one for each unit, or one for all; not of waveforms.
     """
 
     name: str
@@ -59,6 +68,8 @@ class InputSpec:
     resample: Resample = Resample.LAST
     rate_hz: Annotated[float, Between(0, 1e9)] = 0.0
     length: Annotated[int, Between(0, 1 << 22)] = 0
+    offset: tuple[float, ...] = ()
+    counter: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +212,40 @@ class Manifest:
                 yield f"inputs.{index}.name", "must be printable, short and used once"
             if spec.kind is Kind.WAVEFORM and not (spec.length and spec.rate_hz):
                 yield f"inputs.{index}", "a waveform needs length and rate_hz"
+        yield from self._reading_problems()
         expected = bool(self.scalars) + len(self.waveforms) + bool(self.units)
         if len(self.tensors()) != expected:
             yield "inputs", f"a waveform may not be named {self.window.tensor} or {UNIT_TENSOR}"
+
+    def _reading_problems(self) -> Iterator[tuple[str, str]]:
+        sizes = {0, 1, max(1, len(self.units))}
+        for index, spec in enumerate(self.inputs):
+            for key, values in (("offset", spec.offset), ("counter", spec.counter)):
+                if len(values) not in sizes:
+                    yield f"inputs.{index}.{key}", "one for each unit, or one for all"
+                elif values and spec.kind is Kind.WAVEFORM:
+                    yield f"inputs.{index}.{key}", "is of scalar inputs only"
+            if not all(map(isfinite, spec.offset)):
+                yield f"inputs.{index}.offset", "must be finite"
+            if any(spec.counter) and self.window.length < 2:  # noqa: PLR2004
+                yield f"inputs.{index}.counter", "needs a window of two rows at least"
+
+    def offset_of(self, unit: int) -> list[float]:
+        """What is subtracted from each scalar input of a unit, [C]."""
+        return [float(_of_unit(spec.offset, unit, 0.0)) for spec in self.scalars]
+
+    def counter_of(self, unit: int) -> list[bool]:
+        """Which scalar inputs of a unit give their steps from row to row, [C]."""
+        return [bool(_of_unit(spec.counter, unit, default=False)) for spec in self.scalars]
+
+    def as_read(self, x: NDArray[np.floating], unit: int = 0) -> NDArray[np.float32]:
+        """Windows [N, W, C] of what the inputs of a unit read, as the graph takes them."""
+        return as_read(x, np.array(self.offset_of(unit)), np.array(self.counter_of(unit)))
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether windows must be kept in double precision."""
+        return any(any(spec.offset) or any(spec.counter) for spec in self.scalars)
 
     def _output_problems(self) -> Iterator[tuple[str, str]]:
         named = self.outputs.named()
@@ -223,6 +265,12 @@ class Manifest:
             "rul": (_LIFE_QUANTILES,),
         }
         return sizes.get(role, ())
+
+
+def _of_unit(values: tuple[float, ...], unit: int, default: float) -> float:
+    if not values:
+        return default
+    return values[unit] if len(values) > 1 else values[0]
 
 
 def parse_manifest(raw: bytes, file: Path) -> Manifest:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edge_agent.counting import counted, falls
 from edge_agent.errors import ModelError
 from edge_agent.inference._covariance import precision
 
@@ -45,6 +46,12 @@ _CONSTANT: Final = 0.01
 _LEAST_RESTLESS: Final = 0.1  # spreads from row to row; a last digit may come and go
 _COUNTS: Final = 8  # steps of a counter, at least, and parts of the time in which it must rise
 _RISING: Final = 0.99  # of its steps: a meter may be reset
+_OVER: Final = 1.5  # of the largest step: what a roll-over may count
+# What counters of 16, 32 and 64 bits read: the lowest value, and how many there are.
+_RANGES: Final = tuple(
+    (low, 2.0**bits) for bits in (16, 32, 64) for low in (0.0, -(2.0 ** (bits - 1)))
+)
+_STEPS: Final = 1000  # of float32 in a spread, at least
 _BLOCK: Final = 1024  # windows at a time: they stay in the cache
 
 
@@ -55,7 +62,8 @@ class Baseline:
     center, spread: [C]; restless: [C], mean absolute difference from row to row, in spreads;
     middle: [S, C] and precision: [S, C, C], mean and inverse covariance of the statistics. Once the
     limit is known precision is divided by it, so that 1 is the limit. counter: [C], channels that
-    only count and are judged by what they count from row to row.
+    only count and are judged by what they count from row to row; offset: [C], what is subtracted
+    before anything else, where float32 does not resolve the readings.
     """
 
     center: Floats
@@ -64,6 +72,7 @@ class Baseline:
     middle: Floats
     precision: Floats
     counter: Mask
+    offset: Floats
 
     def limited(self, limit: Floats) -> Baseline:
         """The same with limit [S] as 1."""
@@ -76,6 +85,7 @@ def counters(rows: Floats) -> Mask:
 
 
 def _counts(values: Floats) -> bool:
+    values = _unrolled(values)
     steps = np.diff(values)
     steps = steps[steps != 0]
     if len(steps) < _COUNTS or (steps > 0).mean() < _RISING:
@@ -84,12 +94,39 @@ def _counts(values: Floats) -> bool:
     return bool((np.diff(parts) > 0).sum() >= _COUNTS - 1)
 
 
+def _unrolled(values: Floats) -> Floats:
+    """A counter of 16, 32 or 64 bits as if it had more; anything else as it is.
+
+    It rolls over where every fall is one step of the size that it takes anyway, over the end of its
+    range. A small range is rolled over often: of a sawtooth that is no such range nothing is said.
+    """
+    steps = np.diff(values)
+    fell = falls(values[:, None])[:, 0]
+    largest = steps.max(initial=0.0)
+    for low, size in _RANGES if fell.any() and largest > 0 else ():
+        over = steps[fell] + size
+        if values.min() >= low and values.max() < low + size and _fits(over, _OVER * largest):
+            return np.asarray(values + np.append(0.0, np.cumsum(fell)) * size)
+    return values
+
+
+def _fits(steps: Floats, most: float) -> bool:
+    return bool(((steps >= 0) & (steps <= most)).all())
+
+
 def rates(rows: Floats, counter: Mask) -> Floats:
-    """Rows [..., T, C] with each counter replaced by its difference to the row before."""
-    if not counter.any():
-        return rows
-    steps = np.diff(rows, axis=-2)
-    return np.where(counter, np.concatenate([steps[..., :1, :], steps], axis=-2), rows)
+    """Rows [..., T, C] with each counter replaced by what it counted since the row before."""
+    return np.where(counter, counted(rows), rows) if counter.any() else rows
+
+
+def offsets(rows: Floats) -> Floats:
+    """What to subtract from rows [T, C] so that float32 resolves how they vary; mostly 0: [C]."""
+    low, middle, high = np.nanquantile(rows, [_TAIL, 0.5, 1 - _TAIL], axis=0)
+    spread = (high - low) / (2 * NormalDist().inv_cdf(1 - _TAIL))
+    # A channel that hardly ever moves is known by the whole of its range.
+    spread = np.where(spread > 0, spread, np.nanmax(rows, axis=0) - np.nanmin(rows, axis=0))
+    largest = np.nanmax(np.abs(rows), axis=0).astype(np.float32)
+    return np.where((spread > 0) & (np.spacing(largest) > spread / _STEPS), middle, 0.0)
 
 
 def memory_weights(length: int) -> Floats:
@@ -153,8 +190,9 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int) -> Baseline:
     restless = np.maximum(found[:, -1].mean(axis=0), _LEAST_RESTLESS)
     found[:, -1] = restlessness(found[:, -1], restless)
     inverse = np.array([precision(each, ends, len(rows)) for each in found.transpose(1, 0, 2)])
-    still = np.zeros(rows.shape[1], bool)
-    return Baseline(center, spread, restless, found.mean(axis=0), inverse, still)
+    none = np.zeros(rows.shape[1])
+    mean = found.mean(axis=0)
+    return Baseline(center, spread, restless, mean, inverse, none.astype(bool), none)
 
 
 def too_few_windows() -> ModelError:

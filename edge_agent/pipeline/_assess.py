@@ -39,7 +39,7 @@ class Scored:
     start_us: NDArray[np.int64]
     end_us: NDArray[np.int64]
     coverage: NDArray[np.float64]
-    last: NDArray[np.float32]  # the inputs' newest values; RMS of waveforms, where told: [N, ..]
+    last: NDArray[np.floating]  # the inputs' newest values; RMS of waveforms, where told: [N, ..]
     outputs: Outputs
     level: NDArray[np.float32]
     health: NDArray[np.float32]

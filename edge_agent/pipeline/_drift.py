@@ -45,7 +45,7 @@ class Verdict:
     since_us: int
     at_us: int
     specs: tuple[InputSpec, ...]
-    last: NDArray[np.float32]  # the newest values
+    last: NDArray[np.floating]  # the newest values
     psi: NDArray[np.float64]
     ks: NDArray[np.float64]
     level: NDArray[np.float64]

@@ -11,7 +11,7 @@ from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import AlarmRule, Kind
 from edge_agent.pipeline._policies import place_of
 from edge_agent.pipeline._router import Router
-from edge_agent.signals import Layout, Waves, WaveWindows, Windows
+from edge_agent.signals import Layout, Reads, Waves, WaveWindows, Windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.config.schema import ModelUse, Template
-    from edge_agent.inference import Manifest, Model
+    from edge_agent.inference import InputSpec, Manifest, Model
     from edge_agent.pipeline._router import Bindings
     from edge_agent.records import Columns, WaveBlock
     from edge_agent.signals import WindowSet
@@ -241,6 +241,13 @@ class Group:
         self.scored_us = np.append(self.scored_us, _NEVER)
         self.published_us = np.append(self.published_us, _NEVER)
 
+    def _reads(self, unit: int) -> Reads | None:
+        """How the model reads the scalar inputs of a unit; None where it does so as they are."""
+        manifest = self.model.manifest
+        if not manifest.is_precise:
+            return None
+        return Reads(np.array(manifest.offset_of(unit)), np.array(manifest.counter_of(unit)))
+
     def _bind(self, asset: PlantAsset, row: int, bindings: Bindings) -> None:
         signals = [self.signal_of(asset, i.name) for i in self.scalars]
         bound = [bindings[signal.index] for signal in signals if signal is not None]
@@ -248,7 +255,8 @@ class Group:
             if signal is not None:
                 self.router.add(signal.index, row, channel, bound[channel].uncertain)
         if self.windows is not None:
-            self.windows.add_asset([b.stale_us for b in bound], [b.group for b in bound])
+            holds, groups = [b.stale_us for b in bound], [b.group for b in bound]
+            self.windows.add_asset(holds, groups, self._reads(int(self.unit[row])))
             known = [signal.index for signal in signals if signal is not None]
             self.router.begin(self.windows, bindings.standing(known))
         held = [_ENDLESS]
@@ -263,9 +271,15 @@ class Group:
 
 def same_windows(old: Manifest, new: Manifest) -> bool:
     """Whether windows made for one model fit another."""
-    shape = [(i.name, i.kind, i.rate_hz, i.length, i.resample) for i in old.inputs]
-    other = [(i.name, i.kind, i.rate_hz, i.length, i.resample) for i in new.inputs]
-    return shape == other and old.window == new.window
+    if old.window != new.window or (new.is_precise and old.units != new.units):
+        return False
+    return [_windowed(i) for i in old.inputs] == [_windowed(i) for i in new.inputs]
+
+
+def _windowed(spec: InputSpec) -> tuple[object, ...]:
+    """What of an input its windows depend on."""
+    read = spec.offset, spec.counter
+    return spec.name, spec.kind, spec.rate_hz, spec.length, spec.resample, *read
 
 
 def layout_of(manifest: Manifest, use: ModelUse) -> Layout:
@@ -280,6 +294,7 @@ def layout_of(manifest: Manifest, use: ModelUse) -> Layout:
         lateness_us=round(use.lateness * US_PER_S),
         resample=tuple(i.resample for i in scalars),
         least=window.least,
+        precise=manifest.is_precise,
     )
 
 

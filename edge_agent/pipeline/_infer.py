@@ -159,7 +159,7 @@ def _scored(due: Due, outputs: Outputs) -> Scored:
             windows.start_us,
             windows.end_us,
             windows.coverage(),
-            windows.x[:, -1],
+            windows.last,
             outputs,
             level,
             health,

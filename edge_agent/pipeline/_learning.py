@@ -27,52 +27,68 @@ _BLOCK_ROWS: Final = 256
 _ALMOST: Final = 0.9
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Rows [n, C] as what they are above `base` [C]."""
+
+    base: NDArray[np.float64]
+    above: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rows: NDArray[np.float64]) -> _Block:
+        known = ~np.isnan(rows)
+        first = np.take_along_axis(rows, np.argmax(known, axis=0)[None], axis=0)[0]
+        base = np.where(known.any(axis=0), first, 0.0)
+        return cls(base, (rows - base).astype(np.float32))
+
+    def rows(self) -> NDArray[np.float64]:
+        return self.base + self.above
+
+
 @dataclass(slots=True)
 class _Rows:
     """An asset's rows in blocks.
 
     When they grow too many every other block goes, so that what stays still spans the whole time
-    and each block is unbroken.
+    and each block is unbroken. A block is float32, less what its first whole row reads: so a meter
+    of billions keeps its last digits.
     """
 
-    blocks: list[NDArray[np.float32]] = field(default_factory=list)
-    open: list[NDArray[np.float32]] = field(default_factory=list)
+    blocks: list[_Block] = field(default_factory=list)
+    open: list[NDArray[np.float64]] = field(default_factory=list)
     stride: int = 1
     seen_blocks: int = 0
     rows: int = 0
     last_us: int | None = None
 
-    def add(self, row: NDArray[np.float32], max_blocks: int) -> None:
+    def add(self, row: NDArray[np.float64], max_blocks: int) -> None:
         self.rows += 1
         self._append(row, max_blocks)
 
-    def break_off(self, row: NDArray[np.float32], max_blocks: int) -> None:
+    def break_off(self, row: NDArray[np.float64], max_blocks: int) -> None:
         """Time is missing: windows must not span what was before and what comes after."""
         self._append(np.full_like(row, np.nan), max_blocks)
 
-    def _append(self, row: NDArray[np.float32], max_blocks: int) -> None:
+    def _append(self, row: NDArray[np.float64], max_blocks: int) -> None:
         self.open.append(row)
         if len(self.open) < _BLOCK_ROWS:
             return
         if self.seen_blocks % self.stride == 0:
-            self.blocks.append(np.stack(self.open))
+            self.blocks.append(_Block.of(np.stack(self.open)))
         self.seen_blocks += 1
         self.open = []
         if len(self.blocks) > max_blocks:
             self.blocks = self.blocks[::2]
             self.stride *= 2
 
-    def all(self, channels: int) -> NDArray[np.float32]:
+    def all(self, channels: int) -> NDArray[np.float64]:
         """[T, C], blocks kept apart by one row of NaN where time is missing between them."""
         last = [np.stack(self.open)] if self.open else []
+        whole = [*(block.rows() for block in self.blocks), *last]
         if self.stride == 1:
-            return np.concatenate([*self.blocks, *last]) if self.blocks or last else _none(channels)
-        gap = np.full((1, channels), np.nan, np.float32)
-        return np.concatenate([part for block in [*self.blocks, *last] for part in (block, gap)])
-
-
-def _none(channels: int) -> NDArray[np.float32]:
-    return np.empty((0, channels), np.float32)
+            return np.concatenate(whole) if whole else np.empty((0, channels))
+        gap = np.full((1, channels), np.nan)
+        return np.concatenate([part for block in whole for part in (block, gap)])
 
 
 class Learning:
@@ -88,7 +104,9 @@ class Learning:
         step_us = max(1, round(config.step * US_PER_S))
         known = [first.signals[name].config for name in self.inputs if name in first.signals]
         resample = tuple(signal.resample for signal in known)
-        self._windows = Windows(Layout(len(self.inputs), 1, 1, step_us, _LATENESS_US, resample))
+        self._windows = Windows(
+            Layout(len(self.inputs), 1, 1, step_us, _LATENESS_US, resample, precise=True)
+        )
         # So much may be missing from a window that is scored.
         self._gap_us = round((1 - config.min_coverage) * config.length + 1) * step_us
         self.wanted_rows = max(1, round(config.duration / config.step))
@@ -132,9 +150,14 @@ class Learning:
             for i in np.flatnonzero(usable):
                 row = int(windows.asset[i])
                 if self.assets[row].id not in self.busy:
-                    self._keep(self._rows[row], windows.x[i, 0], int(windows.end_us[i]), max_blocks)
+                    self._keep(
+                        self._rows[row],
+                        windows.last[i].astype(float),
+                        int(windows.end_us[i]),
+                        max_blocks,
+                    )
 
-    def _keep(self, rows: _Rows, x: NDArray[np.float32], end_us: int, max_blocks: int) -> None:
+    def _keep(self, rows: _Rows, x: NDArray[np.float64], end_us: int, max_blocks: int) -> None:
         if rows.last_us is not None and abs(end_us - rows.last_us) > self._gap_us:
             rows.break_off(x, max_blocks)
         rows.add(x, max_blocks)
@@ -153,7 +176,7 @@ class Learning:
             if asset.id not in self.busy
         }
 
-    def ready(self) -> dict[str, NDArray[np.float32]]:
+    def ready(self) -> dict[str, NDArray[np.float64]]:
         """Rows [T, C] by asset once one has enough; others that almost have come along."""
         progress = self.progress()
         if not progress or max(progress.values()) < 1.0:
@@ -162,7 +185,7 @@ class Learning:
         self.busy |= chosen
         return {asset: rows for asset, rows in self.rows().items() if asset in chosen}
 
-    def rows(self) -> dict[str, NDArray[np.float32]]:
+    def rows(self) -> dict[str, NDArray[np.float64]]:
         """All rows collected so far, [T, C] by asset."""
         return {
             asset.id: rows.all(len(self.inputs))

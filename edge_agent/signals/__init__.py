@@ -12,6 +12,7 @@ from edge_agent.signals._windowset import (
     STALE,
     UNCERTAIN,
     Layout,
+    Reads,
     WindowSet,
 )
 
@@ -29,6 +30,7 @@ __all__ = [
     "Layout",
     "Problem",
     "QualityWatch",
+    "Reads",
     "WaveWindows",
     "Waves",
     "WindowSet",

@@ -37,7 +37,7 @@ class Values:
 
 
 def aggregate(
-    x: NDArray[np.float32],
+    x: NDArray[np.floating],
     count: NDArray[np.uint32],
     resample: Sequence[Resample],
     values: Values,
@@ -50,7 +50,7 @@ def aggregate(
     for channel, how in enumerate(resample):
         mine = (values.channel == channel) & (values.mark != BAD)
         at = (values.asset[mine], slot[mine], np.full(int(mine.sum()), channel))
-        value = values.value[mine].astype(np.float32)
+        value = values.value[mine].astype(x.dtype)
         if how is Resample.LAST:
             x[at] = value
         elif how is Resample.MEAN:
@@ -62,10 +62,10 @@ def aggregate(
 
 
 def _mean(
-    x: NDArray[np.float32],
+    x: NDArray[np.floating],
     count: NDArray[np.uint32],
     at: tuple[NDArray[np.integer], ...],
-    value: NDArray[np.float32],
+    value: NDArray[np.floating],
 ) -> None:
     """Take values into the mean that a cell holds already."""
     empty = np.isnan(x[at])

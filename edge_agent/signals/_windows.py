@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.config.schema import Resample
+from edge_agent.counting import as_read
 from edge_agent.signals._ragged import ragged
 from edge_agent.signals._resample import Values, aggregate
 from edge_agent.signals._windowset import (
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from edge_agent.signals._windowset import Reads
 
 _NEVER: Final = np.iinfo(np.int64).min // 4
 _SLACK_ROWS: Final = 256
@@ -49,7 +52,8 @@ class Windows:
 
     def _allocate(self, capacity: int) -> None:
         ring, channels = self._ring, self.layout.channels
-        self._x = np.full((capacity, ring, channels), np.nan, np.float32)
+        exact = np.float64 if self.layout.precise else np.float32
+        self._x = np.full((capacity, ring, channels), np.nan, exact)
         self._mark = np.zeros((capacity, ring, channels), np.uint8)
         self._count = np.zeros(
             (capacity, ring, channels) if self._aggregated.any() else (0, 0, 0), np.uint32
@@ -61,18 +65,22 @@ class Windows:
         self._next_end = np.full(capacity, -1, np.int64)  # last row of the next window
         self._started = np.zeros(capacity, bool)
         self._last_us = np.full((capacity, channels), _NEVER, np.int64)
-        self._carry = np.full((capacity, channels), np.nan, np.float32)
+        self._carry = np.full((capacity, channels), np.nan, exact)
         self._carry_us = np.full((capacity, channels), _NEVER, np.int64)
         self._carry_mark = np.zeros((capacity, channels), np.uint8)
         self._hold_us = np.full((capacity, channels), np.iinfo(np.int64).max, np.int64)
         self._group = np.zeros((capacity, channels), np.int16)
+        self._offset = np.zeros((capacity, channels))
+        self._counts = np.zeros((capacity, channels), bool)
 
-    def add_asset(self, hold_us: list[int | None], group: list[int]) -> int:
+    def add_asset(
+        self, hold_us: list[int | None], group: list[int], reads: Reads | None = None
+    ) -> int:
         """Room for one more asset; gives its row.
 
         hold_us: how long each input's last value stands in for a new one (None: without end).
         group: inputs of one group (> 0) share their progress, because one subscription reports
-        only what changes; 0: an input that reports every sample.
+        only what changes; 0: an input that reports every sample. reads: of a precise layout.
         """
         if self._size == len(self._head):
             self._grow(max(4, 2 * self._size))
@@ -80,6 +88,8 @@ class Windows:
         endless = np.iinfo(np.int64).max
         self._hold_us[row] = [endless if hold is None else hold for hold in hold_us]
         self._group[row] = group
+        if reads is not None:
+            self._offset[row], self._counts[row] = reads.offset, reads.counts
         return row
 
     def _grow(self, capacity: int) -> None:
@@ -325,7 +335,11 @@ class Windows:
         rows = end[:, None] + np.arange(1 - layout.length, 1)
         at = (of[:, None], rows % self._ring)
         start_us = self._row_times(of, self._first_rows(of, rows))
-        return WindowSet(of, start_us, self._row_times(of, end), self._x[at], self._mark[at])
+        end_us, x, mark = self._row_times(of, end), self._x[at], self._mark[at]
+        if not layout.precise:
+            return WindowSet(of, start_us, end_us, x, mark)
+        read = as_read(x, self._offset[of][:, None], self._counts[of][:, None])
+        return WindowSet(of, start_us, end_us, read, mark, x[:, -1])
 
     def _first_rows(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The first of the rows [N, W] of each window, [N]; short ones begin with no row at all."""

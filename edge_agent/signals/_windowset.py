@@ -28,7 +28,8 @@ class Layout:
     """What a model wants: C inputs, `length` rows, a window every `hop` rows.
 
     least: rows before the first window, 0 for `length`; cells of rows before an asset's first are
-    NaN and MISSING.
+    NaN and MISSING. precise: rows are kept in double precision, for inputs of which float32 cannot
+    hold what they read (see `Reads`).
     """
 
     channels: int
@@ -38,6 +39,18 @@ class Layout:
     lateness_us: int
     resample: tuple[Resample, ...]
     least: int = 0
+    precise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """How a model reads an asset's inputs [C], before the cast to float32.
+
+    offset: what is subtracted; counts: inputs of which it gets the steps from row to row.
+    """
+
+    offset: NDArray[np.float64]
+    counts: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,7 @@ class WindowSet:
     """Closed windows.
 
     asset [N] (row of `Windows`), start_us and end_us [N], x float32 [N, W, C], mark uint8
-    [N, W, C].
+    [N, W, C]; raw: the newest rows as they came [N, C], where x is not that.
     """
 
     asset: NDArray[np.intp]
@@ -53,6 +66,12 @@ class WindowSet:
     end_us: NDArray[np.int64]
     x: NDArray[np.float32]
     mark: NDArray[np.uint8]
+    raw: NDArray[np.float64] | None = None
+
+    @property
+    def last(self) -> NDArray[np.floating]:
+        """The newest values of the inputs as they came, [N, C]."""
+        return self.x[:, -1] if self.raw is None else self.raw
 
     def coverage(self) -> NDArray[np.float64]:
         """Share of usable cells of the worst input of each window, [N]."""
@@ -63,7 +82,12 @@ class WindowSet:
     def where(self, mask: NDArray[np.bool_]) -> WindowSet:
         """Only the windows for which `mask` [N] is true."""
         return WindowSet(
-            self.asset[mask], self.start_us[mask], self.end_us[mask], self.x[mask], self.mark[mask]
+            self.asset[mask],
+            self.start_us[mask],
+            self.end_us[mask],
+            self.x[mask],
+            self.mark[mask],
+            None if self.raw is None else self.raw[mask],
         )
 
     def ends_usable(self) -> NDArray[np.bool_]:

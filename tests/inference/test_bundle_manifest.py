@@ -17,6 +17,7 @@ from edge_agent.errors import ModelError
 from edge_agent.inference import Histogram, InputSpec, Interval, OutputNames, Task
 from edge_agent.inference._manifest import Manifest, dump_manifest, parse_manifest
 
+METER = InputSpec("energy", offset=(4.2e9,), counter=(True, False, False, True))
 FILE = Path("models/mean/model.yaml")
 FILES = ("model.onnx", "golden.npz", "model.int8.onnx", "model.int8-arm64.onnx", "card.md", "a.png")
 
@@ -27,7 +28,12 @@ def parse(text: str) -> Manifest:
 
 def test_everything_that_is_written_is_read_again() -> None:
     whole = manifest(
-        inputs=(*INPUTS, InputSpec("no", "°C", (-1.5, 80.0), resample=Resample.MEAN), wave("a", 4)),
+        inputs=(
+            *INPUTS,
+            InputSpec("no", "°C", (-1.5, 80.0), resample=Resample.MEAN),
+            METER,
+            wave("a", 4),
+        ),
         outputs=OutputNames("score", "health", "contributions"),
         false_alarms_per_day=1e-05,
         calibration={"held_out_alarms": "0"},
@@ -81,6 +87,9 @@ HEALTHY = "threshold: 2.0\nhealthy: {flow: {edges: "
         ("threshold: 2.0", HEALTHY + "[1], shares: [0.5, 0.6]}}", "sum to 1"),
         ("threshold: 2.0", HEALTHY + "[1], shares: [-0.5, 1.5]}}", "0 to 1 each"),
         ("threshold: 2.0", HEALTHY + "[], shares: [1]}}", "2 to 32 bins"),
+        ("name: flow,", "name: flow, offset: [4.2e9], counter: [true],", ""),
+        ("name: flow,", "name: flow, offset: [1, 2],", "one for each unit, or one for all"),
+        ("name: flow,", "name: flow, offset: [.inf],", "is not a number"),
         ("threshold: 2.0", "threshold: 2.0\nhealthy: {x: {edges: [1], shares: [0, 1]}}", "scalar"),
     ],
 )
