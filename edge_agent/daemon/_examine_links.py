@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from edge_agent.config import Plant
 from edge_agent.daemon._tables import SINKS, SOURCES, kind_of
 from edge_agent.errors import EdgeAgentError
 from edge_agent.findings import Finding, error, fine, warning
@@ -38,15 +39,19 @@ def _inspect(examined: Examined, name: str, struct: object) -> Awaitable[list[Fi
 async def sinks(examined: Examined) -> list[Finding]:
     """Each sink: whether its receiver takes what we will send."""
     probes = [
-        _findings(f"sink {name}", _try_sink(name, struct), 0)
+        _findings(f"sink {name}", _try_sink(examined, name, struct), 0)
         for name, struct in examined.config.sinks.items()
     ]
     return [one for found in await asyncio.gather(*probes) for one in found]
 
 
-async def _try_sink(name: str, struct: object) -> list[Finding]:
-    await SINKS[kind_of(SINKS, struct)].probe(struct)
-    return [fine(f"sink {name}")]
+async def _try_sink(examined: Examined, name: str, struct: object) -> list[Finding]:
+    """Connect, and write where alarms will go: access rules may let us in and refuse them."""
+    config = examined.config
+    paths = [asset.path for asset in Plant(config).assets.values()]
+    probe = SINKS[kind_of(SINKS, struct)].probe
+    notes = await probe(struct, config.gateway, config.topic_root, paths)
+    return [warning(f"sink {name}", note) for note in notes] or [fine(f"sink {name}")]
 
 
 async def _findings(where: str, probe: Awaitable[list[Finding]], seconds: float) -> list[Finding]:

@@ -319,6 +319,8 @@ class Outlet:
                 "rows": one.rows if one else 0,
                 "bytes": one.bytes if one else 0,
                 "oldest_s": max(0.0, (now_us - one.oldest_us) / US_PER_S) if one else 0.0,
+                "refused": self._deliveries[name].refusals.waiting,
+                "given_up": self._deliveries[name].refusals.given_up,
             }
             for name, one in ((name, self._stats.get(name)) for name in self.sinks)
         ]
@@ -329,6 +331,7 @@ class Outlet:
             self._metrics.outbox_rows.labels(row["sink"]).set(row["rows"])
             self._metrics.outbox_bytes.labels(row["sink"]).set(row["bytes"])
             self._metrics.outbox_oldest_seconds.labels(row["sink"]).set(row["oldest_s"])
+            self._metrics.sink_refused.labels(row["sink"]).set(row["refused"])
         for name, sink in self.sinks.items():
             self._metrics.sink_up.labels(name).set(sink.link.state is LinkState.UP)
 

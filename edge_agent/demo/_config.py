@@ -52,6 +52,7 @@ sinks:
   bus:
     type: mqtt
     url: $mqtt_url
+    protocol: "3.1.1"
 
 templates:
   pump:

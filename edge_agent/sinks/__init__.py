@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from edge_agent.sinks import log, mqtt, webhook
+from edge_agent.sinks import _mqtt_probe, log, webhook
 from edge_agent.sinks._base import ALERT, EVENT, Command, DeliveryError, Sink
 from edge_agent.sinks._delivery import Delivery
 from edge_agent.sinks._mqtt_config import MqttSinkConfig
@@ -34,17 +34,18 @@ class SinkType(NamedTuple):
     """The struct of a sink's config, what makes the sink, and what tries its endpoint.
 
     make: (name, config, gateway, topic_root, metrics, clock) -> Sink.
-    probe: (config) -> None, or EdgeAgentError where the other side does not answer as it should.
+    probe: (config, gateway, topic_root, paths of assets) -> notes for the user, or EdgeAgentError
+    if the other side does not answer as it should, or does not let us write.
     """
 
     config: type
     make: Callable[..., Sink]
-    probe: Callable[..., Awaitable[None]]
+    probe: Callable[..., Awaitable[list[str]]]
 
 
 # What a config's `type:` may be.
 SINKS: Final[Mapping[str, SinkType]] = {
-    "mqtt": SinkType(MqttSinkConfig, MqttSink, mqtt.probe),
+    "mqtt": SinkType(MqttSinkConfig, MqttSink, _mqtt_probe.probe),
     "webhook": SinkType(WebhookSinkConfig, WebhookSink, webhook.probe),
     "log": SinkType(LogSinkConfig, LogSink, log.probe),
 }

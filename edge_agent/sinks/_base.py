@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_agent.errors import EdgeAgentError
-from edge_agent.records import Link, LinkState
+from edge_agent.records import Detail, Fault, Link, LinkState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,13 +28,16 @@ _LEVELS: Final = {
     LinkState.DEGRADED: logging.WARNING,
     LinkState.DOWN: logging.WARNING,
 }
+_ANSWERING: Final = frozenset({LinkState.CONNECTING, LinkState.UP})
 
 
 class DeliveryError(EdgeAgentError):
     """A message was not confirmed; `reason` is a bounded label for metrics, empty: no failure.
 
     retry: the same message may well be taken later. hold_s: the receiver is well and refuses only
-    this message; None means that the receiver itself is in trouble.
+    this message, which is tried again after 1 s, doubling to this; None means that the receiver
+    itself is in trouble. wait_s: the receiver asks for nothing more before that time.
+    give_up_s: a message refused for so long, while the receiver confirms others, is deleted.
     """
 
     def __init__(  # noqa: PLR0913
@@ -44,6 +47,8 @@ class DeliveryError(EdgeAgentError):
         reason: str,
         retry: bool,
         hold_s: float | None = None,
+        wait_s: float = 0.0,
+        give_up_s: float | None = None,
         where: str = "",
         hint: str = "",
     ) -> None:
@@ -51,6 +56,22 @@ class DeliveryError(EdgeAgentError):
         self.reason = reason
         self.retry = retry
         self.hold_s = hold_s
+        self.wait_s = wait_s
+        self.give_up_s = give_up_s
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """What a receiver refuses although it answers.
+
+    waiting: messages that are refused and kept. subject, reason: of one of them, or of the last
+    that was given up. given_up: messages deleted since the start because they were never taken.
+    """
+
+    waiting: int = 0
+    subject: str = ""
+    reason: str = ""
+    given_up: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +121,45 @@ class Sink(Protocol):
     def set_status(self, status: str) -> None:
         """Say how the service is: `online` or `degraded`."""
 
+    def note_refusals(self, refusals: Refusals) -> None:
+        """Show in the link what the receiver refuses; called at each change."""
+
 
 class LinkReporter:
-    """Keeps a sink's link, its metric and its log the same; one log line per change of state."""
+    """Keeps a sink's link, its metric and its log the same; one log line per change of state.
+
+    A sink whose receiver answers but refuses what we send is degraded, never up.
+    """
 
     def __init__(self, name: str, metrics: Metrics, clock: Clock) -> None:
         self.link = Link()
         self._name = name
         self._gauge = metrics.sink_up.labels(name)
         self._clock = clock
+        self._state = LinkState.STOPPED
+        self._detail = ""
+        self._refusals: dict[str, Refusals] = {}
         self._gauge.set(0)
 
     def set(self, state: LinkState, detail: str = "") -> None:
         """Note the state and why; the same state again only renews the detail."""
+        self._state, self._detail = state, detail
+        self._show()
+
+    def note_refusals(self, part: str, refusals: Refusals) -> None:
+        """Note what the receiver refuses; part: of what we send, `messages` or `status`."""
+        self._refusals[part] = refusals
+        self._show()
+
+    def _show(self) -> None:
+        refused = next((one for one in self._refusals.values() if one.waiting), None)
+        state, detail = self._state, self._detail
+        if refused is not None and state in _ANSWERING:
+            state, detail = LinkState.DEGRADED, _refused_text(refused)
+        elif state in _ANSWERING:
+            gone = [_given_up_text(one) for one in self._refusals.values() if one.given_up]
+            detail = "; ".join([detail, *gone] if detail else gone)
+        self._show_fault(refused)
         changed = state is not self.link.state
         self.link.state = state
         self.link.detail = detail
@@ -124,6 +171,24 @@ class LinkReporter:
         log.log(
             level, "sink state", extra={"sink": self._name, "state": state.value, "reason": detail}
         )
+
+    def _show_fault(self, refused: Refusals | None) -> None:
+        what = f"refused.{self._name}"
+        if refused is None or self._state is LinkState.STOPPED:
+            self.link.faults.pop(what, None)
+            return
+        args = {"sink": self._name, "subject": refused.subject, "reason": refused.reason}
+        text = f"{self._name}: {_refused_text(refused)}"
+        self.link.faults[what] = Fault(what, text, Detail("sink_refuses", args))
+
+
+def _refused_text(refused: Refusals) -> str:
+    more = f" (and {refused.waiting - 1} more)" if refused.waiting > 1 else ""
+    return f"{refused.subject}{more}: {refused.reason}"
+
+
+def _given_up_text(refused: Refusals) -> str:
+    return f"{refused.given_up} given up, the last: {refused.subject}: {refused.reason}"
 
 
 def backoff_s(failures: int, rng: Callable[[], float] = random.random) -> float:

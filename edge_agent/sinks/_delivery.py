@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.errors import StoreError
 from edge_agent.sinks._base import DeliveryError, backoff_s
+from edge_agent.sinks._refusals import RefusalLog
 from edge_agent.store import Store
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class Delivery:
 
     A line is a (kind, key): two states of one alarm never overtake each other. A receiver in
     trouble is retried for ever, from 1 s to 60 s apart, and at once when the sink says it is ready.
-    A message that alone is refused holds back its line only; one that is refused for good is
-    counted, logged, noted in the audit and deleted.
+    A receiver that asks for time (Retry-After) gets it. A message that alone is refused holds back
+    its line only; one that is given up is counted, logged, shown, noted in the audit and deleted.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Delivery:
         self._flying: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.Task[None]] = set()
         self._rest: asyncio.Task[None] | None = None
+        self._asked_s = 0.0  # the rest that the receiver asked for; 0: it is our own
         self._busy: set[Line] = set()  # in flight, held, or delivered and not yet deleted
         self._held = 0
         self._delivered: list[Message] = []
@@ -64,6 +66,7 @@ class Delivery:
         self._store_fails = False
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
+        self.refusals = RefusalLog(sink)
         sink.on_ready = self._resume
 
     async def start(self) -> None:
@@ -128,6 +131,8 @@ class Delivery:
 
     async def _give_up(self, message: Message, error: DeliveryError) -> None:
         subject = f"{message.sink} {message.kind} {message.key}:{message.seq}"
+        self._metrics.sink_given_up.labels(self._sink.name).inc()
+        self.refusals.note_given_up(_line(message), message, error)
         log.warning("message given up", extra={"subject": subject, "reason": str(error)})
         await self._run_in_store(Store.audit, "edge-agent", "give up", subject, str(error))
 
@@ -136,13 +141,14 @@ class Delivery:
             free = self._sink.window - len(self._flying)
             if free <= 0:
                 return
-            found = await self._run_in_store(
-                Store.pending, self._sink.name, free, frozenset(self._busy)
-            )
+            busy = frozenset(self._busy)
+            found = await self._run_in_store(Store.pending, self._sink.name, free, busy)
             for message in found:
                 if _line(message) not in self._busy:
                     self._launch(message)
             if not found:
+                if not busy:
+                    self.refusals.clear()  # what was refused may have been dropped, store full
                 return
 
     def _launch(self, message: Message) -> None:
@@ -161,6 +167,7 @@ class Delivery:
             self._note_refusal(message, defect)
         else:
             self._failures = 0
+            self.refusals.note_confirmed(_line(message))
             self._delivered.append(message)
             if self._on_confirmed is not None:
                 self._on_confirmed(message)
@@ -171,29 +178,48 @@ class Delivery:
         if not error.retry:
             self._refused.append((message, error))
         elif error.hold_s is not None:
-            self._held += 1
-            self._spawn(self._timers, self._hold(_line(message), error.hold_s))
+            self._hold_back(message, error)
         else:
             self._busy.discard(_line(message))
-            self._pause()
+            self._pause(error.wait_s)
+
+    def _hold_back(self, message: Message, error: DeliveryError) -> None:
+        """Let the message's line rest, or give the message up; a refusal has a reason."""
+        line, hold_s = _line(message), error.hold_s
+        if error.reason:
+            hold_s = self.refusals.note_refused(line, message, error)
+        if hold_s is None:
+            self._refused.append((message, error))
+        else:
+            self._held += 1
+            self._spawn(self._timers, self._hold(line, hold_s))
 
     async def _hold(self, line: Line, hold_s: float) -> None:
         await self._sleep(hold_s)
         self._held -= 1
         self._busy.discard(line)
 
-    def _pause(self) -> None:
-        """Let the receiver rest; of a window that fails as one, the first failure counts."""
+    def _pause(self, asked_s: float = 0.0) -> None:
+        """Let the receiver rest; of a window that fails as one, the first failure counts.
+
+        asked_s: the receiver wants at least so many seconds of it.
+        """
         if self._rest is None:
             self._failures += 1
-            self._rest = self._spawn(self._timers, self._wait(backoff_s(self._failures)))
+        elif asked_s > self._asked_s:
+            self._rest.cancel()
+        else:
+            return
+        self._asked_s = asked_s
+        delay_s = max(asked_s, backoff_s(self._failures))
+        self._rest = self._spawn(self._timers, self._wait(delay_s))
 
     async def _wait(self, delay_s: float) -> None:
         await self._sleep(delay_s)
-        self._rest = None
+        self._rest, self._asked_s = None, 0.0
 
     def _resume(self) -> None:
-        if self._rest is not None:
+        if self._rest is not None and not self._asked_s:
             self._rest.cancel()
             self._rest = None
         self._wake.set()

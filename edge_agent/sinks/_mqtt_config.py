@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
@@ -17,6 +18,14 @@ PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 MAX_WINDOW: Final = 10  # of QoS 1: a larger one is reordered after a loss
 
 
+class Protocol(StrEnum):
+    """Version of MQTT. AUTO: 5, but 3.1.1 if the broker says that it has no 5, or never answers."""
+
+    AUTO = "auto"
+    V311 = "3.1.1"
+    V5 = "5"
+
+
 @dataclass(frozen=True, slots=True)
 class MqttSinkConfig:
     """An MQTT broker as the plant bus."""
@@ -25,6 +34,7 @@ class MqttSinkConfig:
     username: str = ""
     password: Secret | None = None
     client_id: HostText = HostText("")  # default: edge-agent-<gateway>-<sink>-alarms
+    protocol: Protocol = Protocol.AUTO
     keepalive: Annotated[Duration, Between(5, 65_535)] = Duration(30)
     send_window: Annotated[int, Between(1, MAX_WINDOW)] = MAX_WINDOW
     tls: Tls = field(default_factory=Tls)

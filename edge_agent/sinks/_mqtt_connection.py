@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -14,7 +13,7 @@ from edge_agent.errors import ConnectError
 from edge_agent.sinks._base import DeliveryError
 from edge_agent.sinks._mqtt_config import MAX_WINDOW
 from edge_agent.sinks._mqtt_scores import encode_scores
-from edge_agent.sinks._mqtt_wire import Wire
+from edge_agent.sinks._mqtt_wire import TellingClient, Wire
 from edge_agent.sinks._tls import tls_context
 
 if TYPE_CHECKING:
@@ -33,16 +32,37 @@ MAX_INCOMING_BYTES: Final = 16 << 10  # a command is at most 4 KiB
 MAX_UNSENT_BYTES: Final = 4 << 20  # of scores
 REFUSED_HOLD_S: Final = 60.0
 SUBACK_TIMEOUT_S: Final = 10.0
-# A broker without MQTT 5 may misread its CONNECT (amqtt: the properties) and wait for more of it.
-_CONNACK_TIMEOUT_S: Final = {True: 3.0, False: 10.0}
+CONNACK_TIMEOUT_S: Final = 10.0
 _UNSUPPORTED_VERSION: Final = 0x84  # MQTT 5, 3.2.2.2
 NO_SUBSCRIBERS: Final = 0x10  # MQTT 5, 3.4.2.1
 _FAILURE: Final = 0x80  # MQTT 5, 2.4: the first code that is one
+_TOO_LARGE_GIVE_UP_S: Final = 86_400.0
 _PACKET_HEAD_BYTES: Final = 64  # header, packet identifier, content type
 
 
 class VersionError(ConnectError):
-    """The broker said, or its silence suggests, that it does not speak this version of MQTT."""
+    """The broker said that it does not speak this version of MQTT."""
+
+
+class SilenceError(VersionError):
+    """No CONNACK: a broker that does not speak this version, or one that is slow or going down."""
+
+
+def refusal_text(code: int) -> str:
+    """Return a reason code of a PUBACK as a log and an alarm say it (MQTT 5, 3.4.2.1)."""
+    name = _REASONS.get(code, "")
+    return f"the broker refuses it: {name} (0x{code:02x})" if name else f"refused: 0x{code:02x}"
+
+
+_REASONS: Final = {
+    0x80: "unspecified error",
+    0x83: "implementation specific error",
+    0x87: "not authorized, see its access rules",
+    0x90: "topic name invalid",
+    0x91: "packet identifier in use",
+    0x97: "quota exceeded",
+    0x99: "payload format invalid",
+}
 
 
 class Connection:
@@ -78,8 +98,8 @@ class Connection:
         self._wire = Wire(self._client, clock)
         self._wire.ended.add_done_callback(self._on_end)
 
-    def _make_client(self, client_id: str, version: MQTTProtocolVersion) -> Client:
-        client = Client(
+    def _make_client(self, client_id: str, version: MQTTProtocolVersion) -> TellingClient:
+        client = TellingClient(
             CallbackAPIVersion.VERSION2,
             client_id,
             protocol=version,
@@ -118,10 +138,8 @@ class Connection:
             self._client.tls_set_context(tls_context(config.tls))
         options = {"keepalive": max(1, round(config.keepalive)), **self._v5_options()}
         await self._wire.dial(config.url, config.host, config.port, options)
-        if missing := await self._wire.first_of(
-            self._answer, "CONNACK", _CONNACK_TIMEOUT_S[self.v5]
-        ):
-            raise VersionError(missing, where=config.url)
+        if missing := await self._wire.first_of(self._answer, "CONNACK", CONNACK_TIMEOUT_S):
+            raise SilenceError(missing, where=config.url)
         if error := self._answer.result():
             raise error
 
@@ -148,7 +166,8 @@ class Connection:
         """
         if len(topic) + len(body) + _PACKET_HEAD_BYTES > self._max_packet_bytes:
             text = f"larger than the broker's limit of {self._max_packet_bytes} bytes"
-            raise self._refusal(text, "too_large", retry=False)
+            give_up_s = _TOO_LARGE_GIVE_UP_S
+            raise self._refusal(text, "too_large", hold_s=REFUSED_HOLD_S, give_up_s=give_up_s)
         try:
             async with asyncio.timeout(2 * self._client.keepalive or None):
                 code = await self._publish(topic, body, retain=retain and self._may_retain)
@@ -158,8 +177,7 @@ class Connection:
         if code is None:
             raise self._refusal("connection lost before it was confirmed", "disconnected")
         if code >= _FAILURE:
-            text = f"refused with reason code 0x{code:02x}"
-            raise self._refusal(text, "refused", hold_s=REFUSED_HOLD_S)
+            raise self._refusal(refusal_text(code), "refused", hold_s=REFUSED_HOLD_S)
         return code
 
     async def _publish(self, topic: str, body: bytes, *, retain: bool) -> int | None:
@@ -189,10 +207,20 @@ class Connection:
         self._wire.abort(reason)
 
     def _refusal(
-        self, text: str, reason: str, *, retry: bool = True, hold_s: float | None = None
+        self,
+        text: str,
+        reason: str,
+        *,
+        hold_s: float | None = None,
+        give_up_s: float | None = None,
     ) -> DeliveryError:
         return DeliveryError(
-            text, reason=reason, retry=retry, hold_s=hold_s, where=self._config.url
+            text,
+            reason=reason,
+            retry=True,
+            hold_s=hold_s,
+            give_up_s=give_up_s,
+            where=self._config.url,
         )
 
     def _on_end(self, _ended: asyncio.Future[str]) -> None:

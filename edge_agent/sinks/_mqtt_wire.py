@@ -11,13 +11,15 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
+from paho.mqtt.client import Client
+
 from edge_agent.errors import ConnectError
 from edge_agent.sinks._mqtt_scores import PUBLISH_QOS_0
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from paho.mqtt.client import Client, DisconnectFlags, SocketLike
+    from paho.mqtt.client import DisconnectFlags, SocketLike
     from paho.mqtt.enums import MQTTErrorCode
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -27,13 +29,31 @@ DIAL_TIMEOUT_S: Final = 10.0
 CHECK_EVERY_S: Final = 1.0
 
 
+class TellingClient(Client):
+    """A paho client (2.2) that keeps why its connection ended, which paho's own log alone has."""
+
+    loss = ""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        try:
+            data = super()._sock_recv(bufsize)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.loss = self.loss or str(error)
+            raise
+        if not data:
+            self.loss = self.loss or "closed by the broker"
+        return data
+
+
 class Wire:
     """Serves `client` from `dial` until `ended`, whose result says why; all on one event loop.
 
     unsent_bytes: of blocks that the socket has not taken yet.
     """
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: TellingClient, clock: Clock) -> None:
         self._client = client
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -151,7 +171,7 @@ class Wire:
         self, _c: object, _u: object, flags: DisconnectFlags, code: ReasonCode, _p: object
     ) -> None:
         said = flags.is_disconnect_packet_from_server
-        self._end(f"the broker said: {code}" if said else "connection lost")
+        self._end(f"the broker said: {code}" if said else self._client.loss or "connection lost")
 
     def _on_socket_close(self, _c: object, _u: object, sock: SocketLike) -> None:
         self._detach(sock)

@@ -86,5 +86,6 @@ def text_in(texts: object, language: str) -> str:
     return str(texts.get(language) or next(iter(texts.values()), ""))
 
 
-async def probe(config: LogSinkConfig) -> None:
+async def probe(config: LogSinkConfig, *_: object) -> list[str]:  # noqa: ARG001
     """There is nothing to reach."""
+    return []

@@ -1,7 +1,7 @@
 """Sink `mqtt`: the plant bus. Alarms out with QoS 1, operators' commands in.
 
-Speaks MQTT 5, and 3.1.1 where the broker has no 5 (there a refusal by access rules looks like
-success: the protocol has no word for it). The service's own state is retained at
+Speaks MQTT 5, and 3.1.1 if the broker has no 5 (then a refusal by access rules looks like success:
+the protocol has no word for it). The service's own state is retained at
 `{root}/_svc/{gateway}/status`: online, degraded, offline (the last will).
 """
 
@@ -10,24 +10,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.clock import SystemClock
 from edge_agent.errors import EdgeAgentError
 from edge_agent.records import LinkState
-from edge_agent.sinks._base import ALERT, EVENT, DeliveryError, LinkReporter, Sink, backoff_s
-from edge_agent.sinks._mqtt_commands import CommandInbox, command_filters
-from edge_agent.sinks._mqtt_connection import (
-    NO_SUBSCRIBERS,
-    V5,
-    V311,
-    Connection,
-    VersionError,
+from edge_agent.sinks._base import (
+    ALERT,
+    EVENT,
+    DeliveryError,
+    LinkReporter,
+    Refusals,
+    Sink,
+    backoff_s,
 )
+from edge_agent.sinks._mqtt_commands import CommandInbox, command_filters
+from edge_agent.sinks._mqtt_connection import NO_SUBSCRIBERS, REFUSED_HOLD_S, Connection
+from edge_agent.sinks._mqtt_versions import VersionChoice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Coroutine, Sequence
 
     from paho.mqtt.enums import MQTTProtocolVersion
 
@@ -46,6 +47,7 @@ GOODBYE_TIMEOUT_S: Final = 2.0
 RETURN_S: Final = 30.0  # so long after a connection an event waits for somebody to hear it
 UNHEARD_HOLD_S: Final = 2.0
 _OFFLINE: Final = b"offline"
+_PROBE_SUFFIX: Final = "-v5"
 
 
 class MqttSink(Sink):
@@ -70,6 +72,7 @@ class MqttSink(Sink):
         self._filters = command_filters(topic_root)
         self._inbox = CommandInbox(name, metrics, clock)
         self._clock = clock
+        self._versions = VersionChoice(config.protocol)
         self._reporter = LinkReporter(name, metrics, clock)
         self.link = self._reporter.link
         self._status = "online"
@@ -78,6 +81,7 @@ class MqttSink(Sink):
         self._has_been_up = False
         self._task: asyncio.Task[None] | None = None
         self._notices: set[asyncio.Task[None]] = set()
+        self._asks_again = False  # whether the refused status waits to be sent once more
 
     async def start(self) -> None:
         """Begin to connect, and keep at it for ever."""
@@ -95,7 +99,8 @@ class MqttSink(Sink):
             connection.close()
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
+            for one in (task, *self._notices):
+                one.cancel()
             await asyncio.gather(task, *self._notices, return_exceptions=True)
         self._reporter.set(LinkState.STOPPED)
 
@@ -123,9 +128,16 @@ class MqttSink(Sink):
         if status != self._status:
             self._status = status
             if self._connection is not None:
-                task = asyncio.create_task(self._announce_again(self._connection))
-                self._notices.add(task)
-                task.add_done_callback(self._notices.discard)
+                self._notice(self._announce_again(self._connection, 0.0))
+
+    def note_refusals(self, refusals: Refusals) -> None:
+        """Show in the link what the broker refuses."""
+        self._reporter.note_refusals("messages", refusals)
+
+    def _notice(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._notices.add(task)
+        task.add_done_callback(self._notices.discard)
 
     async def _run(self) -> None:
         failures = 0
@@ -140,11 +152,13 @@ class MqttSink(Sink):
     async def _live(self) -> str:
         """One connection from beginning to end; returns why it ended."""
         try:
-            connection = await connect(self._make_connection)
+            connection = await self._versions.connect(self._make_connection)
         except EdgeAgentError as error:
             return str(error)
         try:
             await self._welcome(connection)
+            if self._versions.guessed:
+                self._notice(self._leave_if_5_is_spoken(connection))
             return await asyncio.shield(connection.ended)
         except EdgeAgentError as error:
             return str(error)
@@ -157,6 +171,19 @@ class MqttSink(Sink):
         connection.take = self._on_message
         connection.set_will(self._status_topic, _OFFLINE)
         return connection
+
+    async def _leave_if_5_is_spoken(self, connection: Connection) -> None:
+        def make(version: MQTTProtocolVersion) -> Connection:
+            other = self._client_id + _PROBE_SUFFIX
+            return Connection(self._config, other, version, self._clock, clean=True)
+
+        asking = asyncio.create_task(self._versions.ask_for_5(make))
+        ended = asyncio.ensure_future(asyncio.shield(connection.ended))
+        try:
+            await asyncio.wait((asking, ended), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asking.cancel()
+        connection.close()
 
     async def _welcome(self, connection: Connection) -> None:
         """Subscribe and say how we are before the first alarm goes out."""
@@ -179,7 +206,7 @@ class MqttSink(Sink):
         self._has_been_up = True
 
     async def _announce(self, connection: Connection) -> None:
-        said = ""
+        said, refusals = "", Refusals()
         try:
             while said != self._status:
                 said = self._status
@@ -187,11 +214,19 @@ class MqttSink(Sink):
         except DeliveryError as error:
             if error.hold_s is None:
                 raise
-            log.warning("status refused", extra={"sink": self.name, "reason": str(error)})
+            refusals = Refusals(1, self._status_topic, error.message)
+        self._reporter.note_refusals("status", refusals)
+        if refusals.waiting and not self._asks_again:
+            self._asks_again = True
+            self._notice(self._announce_again(connection, REFUSED_HOLD_S))
 
-    async def _announce_again(self, connection: Connection) -> None:
+    async def _announce_again(self, connection: Connection, delay_s: float) -> None:
+        if delay_s:
+            await asyncio.sleep(delay_s)
+            self._asks_again = False
         with contextlib.suppress(DeliveryError):  # the next connection begins with it
-            await self._announce(connection)
+            if self._connection is connection:
+                await self._announce(connection)
 
     def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001
         command = self._inbox.take(topic, payload, retained=retained)
@@ -201,29 +236,3 @@ class MqttSink(Sink):
             self.on_command(command)
         except Exception:
             log.exception("command failed", extra={"sink": self.name, "command": command.id})
-
-
-async def connect(make: Callable[[MQTTProtocolVersion], Connection]) -> Connection:
-    """Return an open connection: MQTT 5, or 3.1.1 where the broker does not answer to 5.
-
-    Tried anew for each connection, so that an upgraded broker is noticed. EdgeAgentError.
-    """
-    connection = make(V5)
-    try:
-        await connection.open()
-    except VersionError as refused:
-        connection = make(V311)
-        try:
-            await connection.open()
-        except VersionError:
-            raise refused from None
-    return connection
-
-
-async def probe(config: MqttSinkConfig) -> None:
-    """Connect under another name, so that a running daemon keeps its connection."""
-    name = f"edge-agent-check-{secrets.token_hex(4)}"
-    connection = await connect(
-        lambda version: Connection(config, name, version, SystemClock(), clean=True)
-    )
-    connection.close()

@@ -1,19 +1,22 @@
 """Sink `webhook`: each alarm event as an HTTP POST, for maintenance systems and chat.
 
 CloudEvents HTTP binding 1.0, structured mode. The event's `source` + `id` tell a receiver what it
-has already: after a broken connection the same event is sent again.
+has already: after a broken connection the same event is sent again. Nothing but a 2xx confirms.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Duration
 from edge_agent.config.types import Between, Secret
 from edge_agent.errors import ConnectError, EdgeAgentError
@@ -29,12 +32,15 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Gateway
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Message
+    from edge_agent.sinks._base import Refusals
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
-# What says that this body will never be taken. Other 4xx (401, 404, ...) speak about our rights or
-# the address: somebody will mend that, and until then no alarm is thrown away.
+# What speaks about this body alone, or comes from a proxy that understands nothing of ours: its
+# line is held and the others go on. Other 4xx (401, 404) speak about our rights or the address.
 _REFUSALS: Final = frozenset({400, 409, 413, 415, 422})
+_LONGEST_HOLD_S: Final = 60.0
+LONGEST_RETRY_AFTER_S: Final = 600.0  # a receiver must not silence alarms for longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class WebhookSinkConfig:
     events: tuple[TransitionKind, ...] = ()  # transitions to send; default: all
     timeout: Annotated[Duration, Between(0.1, 300)] = Duration(10)
     send_window: Annotated[int, Between(1, 32)] = 4
+    # An event that is refused for so long is deleted, if the receiver confirms others meanwhile.
+    give_up_after: Annotated[Duration, Between(60, 31_536_000)] = Duration(86_400)
     tls: Tls = field(default_factory=Tls)
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -59,8 +67,16 @@ class WebhookSinkConfig:
                 yield f"headers.{name}", "is not a header that HTTP allows"
 
 
+class Answer(NamedTuple):
+    """What a receiver answered; wait_s: it asks for no request within so many seconds."""
+
+    status: int
+    wait_s: float = 0.0
+    location: str = ""
+
+
 class WebhookSink(Sink):
-    """Any 2xx confirms; 400, 409, 413, 415, 422 refuse an event for good; else it is retried."""
+    """Any 2xx confirms; after any other answer the event is kept and sent again."""
 
     kinds = frozenset({EVENT})
 
@@ -76,6 +92,7 @@ class WebhookSink(Sink):
         self.name = name
         self.window = config.send_window
         self._config = config
+        self._clock = clock
         self._reporter = LinkReporter(name, metrics, clock)
         self.link = self._reporter.link
         self._session: aiohttp.ClientSession | None = None
@@ -103,20 +120,30 @@ class WebhookSink(Sink):
         if wanted and event_data(message).get("transition") not in wanted:
             return
         try:
-            status = await self._post(message.body)
-            check_status(status)
+            check_answer(await self._post(message.body), self._config)
         except DeliveryError as error:
             if error.retry and self._started:
-                self._reporter.set(LinkState.DOWN, str(error))
+                self._show_failure(error)
             raise
         self._reporter.set(LinkState.UP)
 
-    async def _post(self, body: bytes) -> int:
+    def note_refusals(self, refusals: Refusals) -> None:
+        """Show in the link what the receiver refuses."""
+        self._reporter.note_refusals("messages", refusals)
+
+    def _show_failure(self, error: DeliveryError) -> None:
+        if error.hold_s is None:
+            self._reporter.set(LinkState.DOWN, str(error))
+        elif self.link.state is LinkState.DOWN:  # it answers again, and has confirmed nothing yet
+            self._reporter.set(LinkState.CONNECTING)
+
+    async def _post(self, body: bytes) -> Answer:
         try:
             if self._session is None:
                 self._session = make_session(self._config)
             headers = make_headers(self._config)
-            return await send(self._session, self._config, "POST", headers, body)
+            now_s = self._clock.now_us() / US_PER_S
+            return await send(self._session, self._config, "POST", headers, body, now_s)
         except EdgeAgentError as error:  # a secret or a certificate cannot be read
             raise DeliveryError(str(error), reason="credentials", retry=True) from error
         except TimeoutError as error:
@@ -143,14 +170,15 @@ def make_headers(config: WebhookSinkConfig) -> dict[str, str]:
     return headers
 
 
-async def send(
+async def send(  # noqa: PLR0913, PLR0917
     session: aiohttp.ClientSession,
     config: WebhookSinkConfig,
     method: str,
     headers: dict[str, str],
     body: bytes | None = None,
-) -> int:
-    """Return the answer's status; its body is not read."""
+    now_s: float = 0.0,
+) -> Answer:
+    """Return the answer; its body is not read. now_s: our time, for a receiver that tells none."""
     async with session.request(
         method,
         config.url,
@@ -159,28 +187,84 @@ async def send(
         allow_redirects=False,  # the token must not follow one to another host
         server_hostname=config.tls.server_name or None,
     ) as answer:
-        return answer.status
+        told = answer.headers
+        wait_s = retry_after_s(told.get("Retry-After", ""), told.get("Date", ""), now_s)
+        return Answer(answer.status, wait_s, told.get("Location", ""))
 
 
-def check_status(status: int) -> None:
-    """Raise DeliveryError unless `status` is 2xx."""
+def retry_after_s(asked: str, date: str, now_s: float) -> float:
+    """Seconds to wait by a Retry-After (RFC 9110, 10.2.3), bounded; 0 without one that is valid.
+
+    asked: seconds, or a time, which counts from the receiver's own `date` if it tells one: its
+    clock may differ from ours.
+    """
+    asked = asked.strip()
+    if asked.isascii() and asked.isdigit():
+        wait_s = float(asked)
+    else:
+        wait_s = _http_time(asked, 0.0) - _http_time(date, now_s)
+    return min(max(wait_s, 0.0), LONGEST_RETRY_AFTER_S)
+
+
+def _http_time(text: str, otherwise: float) -> float:
+    """Seconds since the epoch of an HTTP date; all its forms are GMT."""
+    try:
+        found = parsedate_to_datetime(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return otherwise
+
+
+def check_answer(answer: Answer, config: WebhookSinkConfig) -> None:
+    """Raise DeliveryError unless the status is 2xx."""
+    status = answer.status
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return
-    retry = status not in _REFUSALS
-    raise DeliveryError(f"HTTP status {status}", reason=f"http_{status // 100}xx", retry=retry)
+    refused = status in _REFUSALS
+    raise DeliveryError(
+        _status_text(answer),
+        reason=f"http_{status // 100}xx",
+        retry=True,
+        hold_s=_LONGEST_HOLD_S if refused else None,
+        wait_s=answer.wait_s,
+        give_up_s=config.give_up_after if refused else None,
+    )
 
 
-async def probe(config: WebhookSinkConfig) -> None:
+def _status_text(answer: Answer) -> str:
+    """Return the status, its name, and what it asks for."""
+    try:
+        text = f"HTTP status {answer.status} {HTTPStatus(answer.status).phrase}"
+    except ValueError:
+        text = f"HTTP status {answer.status}"
+    if answer.location and answer.status // 100 == HTTPStatus.MULTIPLE_CHOICES // 100:
+        text += f", redirected to {_without_secrets(answer.location)}: write that as url"
+    return f"{text}, asks for {answer.wait_s:.0f} s" if answer.wait_s else text
+
+
+def _without_secrets(location: str) -> str:
+    """Return a URL for the log: without credentials, query and fragment, cut."""
+    try:
+        parts = urlsplit(location)
+        host = parts.netloc.rpartition("@")[2]
+        plain = parts._replace(netloc=host, query="", fragment="").geturl()
+    except ValueError:
+        return "an address that is none"
+    return "".join(c for c in plain if c.isprintable())[:200]
+
+
+async def probe(config: WebhookSinkConfig, *_: object) -> list[str]:
     """Ask for the URL's head: any answer will do that does not doubt our credentials."""
     try:
         async with make_session(config) as session:
-            status = await send(session, config, "HEAD", make_headers(config))
+            status = (await send(session, config, "HEAD", make_headers(config))).status
     except TimeoutError as error:
         raise ConnectError("no answer in time", where=config.url) from error
     except (aiohttp.ClientError, OSError) as error:
         raise ConnectError(_text(error), where=config.url) from error
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise ConnectError(f"HTTP status {status}", where=config.url, hint="see token and headers")
+    return []
 
 
 def _url_problems(url: str) -> Iterator[tuple[str, str]]:

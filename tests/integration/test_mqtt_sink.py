@@ -32,8 +32,10 @@ from edge_agent.config.types import Name, Secret
 from edge_agent.errors import ConnectError
 from edge_agent.records import LinkState
 from edge_agent.sinks import DeliveryError, MqttSinkConfig
+from edge_agent.sinks._mqtt_config import Protocol
+from edge_agent.sinks._mqtt_probe import probe
 from edge_agent.sinks._tls import Tls
-from edge_agent.sinks.mqtt import MqttSink, probe
+from edge_agent.sinks.mqtt import MqttSink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -193,7 +195,10 @@ async def test_a_broker_that_was_away_may_have_forgotten_though_it_kept_our_sess
 
 
 async def test_what_access_rules_refuse_is_kept_and_holds_up_nothing_else(
-    tmp_path: Path, metrics: Metrics, make_broker: Callable[..., Mosquitto]
+    tmp_path: Path,
+    metrics: Metrics,
+    make_broker: Callable[..., Mosquitto],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """0x87 in the PUBACK of MQTT 5: paho alone would call it delivered."""
     rules = tmp_path / "acl"
@@ -204,8 +209,67 @@ async def test_what_access_rules_refuse_is_kept_and_holds_up_nothing_else(
         await rig.put(*secret, *(event(f"open-{n}", kind="alert") for n in range(30)))
         left = await rig.emptied(30)
         assert [(m.key, m.seq) for m in left] == [("secret", n) for n in range(30)]
-        assert rig.failures("refused") == 1, "the first of the line holds the others back"
-        assert rig.sink.link.state is LinkState.UP
+        assert rig.failures("refused") >= 1, "the first of the line holds the others back"
+        link = rig.sink.link
+        assert link.state is LinkState.DEGRADED
+        assert "_pdm/alert/secret: the broker refuses it: not authorized" in link.detail
+        assert list(link.faults) == ["refused.plant"]
+        assert sink_up(metrics) == 0
+        rules.write_text("topic readwrite #\n")
+        os.kill(broker.pid, signal.SIGHUP)
+        await rig.emptied()
+        assert (link.state, link.faults, sink_up(metrics)) == (LinkState.UP, {}, 1)
+    said = [one for one in caplog.records if one.levelname == "WARNING"]
+    assert [one.message for one in said] == ["message refused", "sink state"], "once, not each time"
+
+
+async def test_a_status_that_access_rules_refuse_is_a_fault_until_they_let_it_pass(
+    tmp_path: Path,
+    metrics: Metrics,
+    make_broker: Callable[..., Mosquitto],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the plant's screens show a gateway that is offline, and nobody here knows."""
+    monkeypatch.setattr("edge_agent.sinks.mqtt.REFUSED_HOLD_S", 0.2)
+    rules = tmp_path / "acl"
+    rules.write_text("topic readwrite edge/e/#\n")
+    broker = make_broker(f"acl_file {rules}")
+    sink = make_sink(metrics, MqttSinkConfig(broker.url))
+    async with Rig(tmp_path / "a.db", sink, metrics):
+        await eventually(lambda: sink.link.state is LinkState.DEGRADED, "degraded")
+        assert sink.link.detail.startswith(f"{STATUS}: the broker refuses it")
+        rules.write_text("topic readwrite #\n")
+        os.kill(broker.pid, signal.SIGHUP)
+        await eventually(lambda: sink.link.state is LinkState.UP, "up")
+        assert sink.link.faults == {}
+
+
+async def test_check_names_the_topics_that_the_broker_refuses_and_changes_nothing_on_the_bus(
+    tmp_path: Path, make_broker: Callable[..., Mosquitto]
+) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text("topic readwrite edge/acme/north/#\ntopic readwrite edge/_svc/#\n")
+    broker = make_broker(f"acl_file {rules}")
+    north = Gateway(id=Name("gw-1"), enterprise=Name("acme"), site=Name("north"))
+    south = Gateway(id=Name("gw-1"), enterprise=Name("acme"), site=Name("south"))
+    config = MqttSinkConfig(broker.url)
+    async with subscribed(broker.port) as live:
+        live.publish(STATUS, b"online", retain=True)
+        await eventually(lambda: live.bodies("status"), "retained")
+        assert await probe(config, north, "edge") == []
+        with pytest.raises(ConnectError, match=r"edge/acme/south/\S+: the broker refuses it"):
+            await probe(config, south, "edge")
+        with pytest.raises(ConnectError, match=r"edge/acme/east/\S+: the broker refuses it"):
+            await probe(config, north, "edge", ["acme/north/a/l/P-1", "acme/east/a/l/P-2"])
+        assert {one.body for one in live.received if one.topic == STATUS} == {b"online"}
+        assert {one.body for one in live.received if one.topic != STATUS} <= {b""}
+    async with subscribed(broker.port) as late:
+        await eventually(lambda: late.received, "retained")
+        assert [(one.topic, one.body) for one in late.received] == [(STATUS, b"online")]
+
+
+def sink_up(metrics: Metrics) -> float | None:
+    return metrics.registry.get_sample_value("edge_agent_sink_up", {"sink": "plant"})
 
 
 @pytest.mark.parametrize(
@@ -227,7 +291,7 @@ async def test_no_more_in_flight_than_broker_and_config_allow(  # noqa: PLR0917
         assert rig.failures("disconnected") == 0, "the broker cuts off who sends too many (0x93)"
 
 
-async def test_a_message_over_the_brokers_limit_is_given_up_and_noted(
+async def test_a_message_over_the_brokers_limit_is_kept_and_never_sent(
     tmp_path: Path, metrics: Metrics, make_broker: Callable[..., Mosquitto]
 ) -> None:
     """Sent all the same, it would cost the connection, again and again."""
@@ -237,11 +301,11 @@ async def test_a_message_over_the_brokers_limit_is_given_up_and_noted(
         await rig.put(
             large.__class__(0, "plant", "event", "large", 1, large.topic, b"x" * 3000, 1), event()
         )
-        await rig.emptied()
-        assert rig.store is not None
-        (entry,) = await rig.run(lambda store: store.audit_log(10))
-    assert rig.failures("too_large") == 1
-    assert entry["subject"] == "plant event large:1"
+        await rig.emptied(1)
+        await eventually(lambda: rig.failures("too_large") >= 1, "refused")
+        assert rig.sink.link.state is LinkState.DEGRADED
+        assert "larger than the broker's limit of 2000 bytes" in rig.sink.link.detail
+    assert rig.failures("disconnected") == 0
 
 
 AMQTT = """
@@ -275,14 +339,108 @@ async def test_a_broker_with_mqtt_3_1_1_only_is_served_in_that(
     tmp_path: Path, metrics: Metrics, amqtt_port: int
 ) -> None:
     url = f"mqtt://127.0.0.1:{amqtt_port}"
-    async with running(tmp_path, metrics, url) as rig, subscribed(amqtt_port) as live:
+    protocol = Protocol.V311
+    async with (
+        running(tmp_path, metrics, url, protocol=protocol) as rig,
+        subscribed(amqtt_port) as live,
+    ):
         assert "3.1.1" in rig.sink.link.detail
         await rig.put(*(event(f"a-{n}") for n in range(50)))
         await rig.emptied()
         rig.sink.publish_scores([("edge/e/s/a/l/P-1/_pdm/score/m", b"1")])
         await eventually(lambda: len(live.ids("event")) == 50, "received")
         await eventually(lambda: live.bodies("score") == [b"1"], "score")
-    await probe(MqttSinkConfig(url))
+    (note,) = await probe(MqttSinkConfig(url, protocol=protocol), Gateway(), "edge")
+    assert "cannot be seen" in note
+
+
+class SilentTo5:
+    """A broker that answers a CONNECT of MQTT 5 only after `delay_s`, of 3.1.1 at once."""
+
+    def __init__(self) -> None:
+        self.delay_s = 0.0
+        self.versions: list[int] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self.tasks.add(task)
+        task.add_done_callback(lambda _: writer.close())
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        v5 = False
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                kind, rest = await read_packet(reader)
+                if kind == CONNECT:
+                    self.versions.append(rest[6])
+                    v5 = rest[6] == 5
+                    await asyncio.sleep(self.delay_s if v5 else 0)
+                    writer.write(CONNACK if v5 else b"\x20\x02\0\0")
+                elif kind == PUBLISH_QOS_1_RETAINED:
+                    writer.write(puback(rest))
+
+
+@pytest.fixture
+async def silent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[SilentTo5, str]]:
+    monkeypatch.setattr("edge_agent.sinks._mqtt_connection.CONNACK_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("edge_agent.sinks.mqtt.backoff_s", lambda _: 0.01)
+    broker = SilentTo5()
+    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
+    yield broker, f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    for task in broker.tasks:
+        task.cancel()
+    await asyncio.gather(*broker.tasks, return_exceptions=True)
+    await asyncio.sleep(0)
+
+
+async def test_a_slow_connack_is_no_proof_of_an_old_broker(
+    metrics: Metrics, silent: tuple[SilentTo5, str]
+) -> None:
+    """With 3.1.1 an alarm that access rules refuse would be confirmed, and deleted here."""
+    broker, url = silent
+    broker.delay_s = 1.0
+    sink = make_sink(metrics, MqttSinkConfig(url))
+    await sink.start()
+    await eventually(lambda: len(broker.versions) == 2, "tried again")
+    broker.delay_s = 0.0
+    await eventually(lambda: sink.link.state is LinkState.UP, "up")
+    assert set(broker.versions) == {5}
+    await sink.stop()
+
+
+async def test_a_broker_that_has_spoken_5_is_never_spoken_to_in_3_1_1(
+    metrics: Metrics, silent: tuple[SilentTo5, str]
+) -> None:
+    broker, url = silent
+    sink = make_sink(metrics, MqttSinkConfig(url))
+    await sink.start()
+    await eventually(lambda: sink.link.state is LinkState.UP, "up")
+    broker.delay_s = 1.0
+    assert sink._connection is not None
+    sink._connection.abort("test")
+    await eventually(lambda: len(broker.versions) == 8, "tried for long")
+    assert set(broker.versions) == {5}
+    assert sink.link.state is LinkState.DOWN
+    await sink.stop()
+
+
+async def test_a_broker_that_never_answers_to_5_gets_3_1_1_and_is_asked_again(
+    metrics: Metrics, silent: tuple[SilentTo5, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, url = silent
+    monkeypatch.setattr("edge_agent.sinks._mqtt_versions.ASK_AGAIN_S", 0.05)
+    broker.delay_s = 1.0
+    sink = make_sink(metrics, MqttSinkConfig(url))
+    await sink.start()
+    await eventually(lambda: sink.link.state is LinkState.UP, "up")
+    assert broker.versions[:4] == [5, 5, 5, 4]
+    assert "3.1.1" in sink.link.detail
+    broker.delay_s = 0.0
+    await eventually(lambda: sink.link.state is LinkState.UP and not sink.link.detail, "up with 5")
+    assert broker.versions[-1] == 5
+    await sink.stop()
 
 
 @pytest.fixture(scope="module")
@@ -313,7 +471,7 @@ async def test_tls_with_a_client_certificate(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"cert": None, "key": None}, "lost|CONNACK|alert"),
+        ({"cert": None, "key": None}, "certificate required"),
         ({"ca": "other_ca"}, "tls.ca"),
         ({"server_name": "another.host"}, "name in the broker's certificate"),
         ({"key": "server_key"}, "cannot read a certificate"),

@@ -15,7 +15,7 @@ from edge_agent.errors import StoreError
 from edge_agent.ops.metrics import Metrics
 from edge_agent.records import Link, Message
 from edge_agent.sinks import ALERT, EVENT, DeliveryError, Sink
-from edge_agent.sinks._base import backoff_s
+from edge_agent.sinks._base import Refusals, backoff_s
 from edge_agent.store import Store
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class PuppetSink(Sink):
         self.flying: list[Message] = []
         self.most_flying = 0
         self.stopped = False
+        self.told: list[Refusals] = []
+
+    def note_refusals(self, refusals: Refusals) -> None:
+        self.told.append(refusals)
 
     async def start(self) -> None:
         pass
@@ -271,7 +275,8 @@ async def test_a_refused_message_holds_back_its_own_line_only(
         await rig.put(*(event(f"open{n}") for n in range(20)))
         await until(lambda: len(sink.delivered) == 20)
         await settled(rig)
-        assert naps.wanted == [60.0]
+        assert len(naps.wanted) == 1
+        assert naps.wanted[0] <= 1.0, "the first hold is short"
         assert rig.failures("refused") == 1
         sink.answer = lambda _: None
         naps.end()
@@ -292,6 +297,90 @@ async def test_when_everything_is_refused_it_stops_asking(
         await until(lambda: len(naps.wanted) >= 10)
         await settled(rig)
         assert 10 <= len(sink.tried) <= 13, "not beyond the last window"
+        sink.answer = lambda _: None
+        naps.end()
+        await rig.emptied()
+
+
+async def test_a_refused_message_is_tried_ever_more_slowly_and_shown_until_it_is_taken(
+    tmp_path: Path, metrics: Metrics, naps: Naps
+) -> None:
+    """Each change is told to the sink, so that its link is degraded exactly while alarms wait."""
+    rig, sink = make_rig(tmp_path, metrics, naps)
+    sink.answer = lambda m: REFUSED if m.key == "secret" else None
+    async with rig:
+        await rig.put(event("secret"), event("open"))
+        for tries in range(1, 10):
+            await until(lambda tries=tries: len(naps.wanted) == tries)
+            naps.end()
+        assert rig.delivery.refusals.waiting == 1
+        sink.answer = lambda _: None
+        await until(lambda: len(naps.wanted) == 10 or not sink.flying)
+        naps.end()
+        await rig.emptied()
+        await settled(rig)
+    for number, slept in enumerate(naps.wanted[:9]):
+        assert min(60.0, 2.0**number) / 2 <= slept <= min(60.0, 2.0**number)
+    assert [one.waiting for one in sink.told[:3]] == [1, 1, 1]
+    assert (sink.told[0].subject, sink.told[0].reason) == (event("secret").topic, "refused")
+    assert sink.told[-1].waiting == 0
+
+
+async def test_what_is_refused_long_enough_is_given_up_only_if_others_are_confirmed(
+    tmp_path: Path, metrics: Metrics, naps: Naps
+) -> None:
+    """Who confirms nothing at all (a proxy, a wrong port) may be mended: nothing is deleted."""
+    rig, sink = make_rig(tmp_path, metrics, naps)
+    impatient = DeliveryError("no", reason="http_4xx", retry=True, hold_s=60.0, give_up_s=3.0)
+    sink.answer = lambda m: impatient if m.key == "bad" else None
+    async with rig:
+        await rig.put(event("bad"))
+        for tries in range(1, 9):
+            await until(lambda tries=tries: len(naps.wanted) == tries)
+            naps.end()
+        await settled(rig)
+        assert len(await rig.waiting()) == 1, "kept: nothing was confirmed since"
+        await rig.put(event("good"))
+        await until(lambda: sink.delivered)
+        naps.end()
+        await until(lambda: not rig.delivery.refusals.waiting)
+        await rig.emptied()
+        assert (rig.delivery.refusals.given_up, sink.told[-1].given_up) == (1, 1)
+    assert (
+        metrics.registry.get_sample_value("edge_agent_sink_given_up_total", {"sink": "plant"}) == 1
+    )
+
+
+async def test_a_refused_message_that_the_store_dropped_is_refused_no_more(
+    tmp_path: Path, metrics: Metrics, naps: Naps
+) -> None:
+    rig, sink = make_rig(tmp_path, metrics, naps)
+    sink.answer = lambda _: REFUSED
+    async with rig:
+        await rig.put(event("secret"))
+        await until(lambda: naps.wanted)
+        await rig.run(Store.confirm, [one.row for one in await rig.waiting()])
+        naps.end()
+        await until(lambda: not rig.delivery.refusals.waiting)
+    assert sink.told[-1].waiting == 0
+
+
+async def test_a_receiver_that_asks_for_time_gets_it(
+    tmp_path: Path, metrics: Metrics, naps: Naps
+) -> None:
+    """The longest wish of a window counts, and the end of the daemon is no reason to ask sooner."""
+    rig, sink = make_rig(tmp_path, metrics, naps)
+    waits = iter([0.0, 30.0, 9.0])
+    sink.answer = lambda _: DeliveryError(
+        "busy", reason="http_4xx", retry=True, wait_s=next(waits, 9.0)
+    )
+    async with rig:
+        await rig.put(*(event(f"a{n}") for n in range(3)))
+        await until(lambda: len(sink.tried) == 3)
+        await settled(rig)
+        assert naps.wanted[-1] == 30.0
+        await rig.delivery.flush(0.05)
+        assert len(sink.tried) == 3
         sink.answer = lambda _: None
         naps.end()
         await rig.emptied()
