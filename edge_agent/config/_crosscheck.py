@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     ReadKey: TypeAlias = Callable[[Path], object]
 
 PROVIDERS: Final = ("cpu", "cuda", "tensorrt")
-_FLOOD: Final = "flood"
+_TAKEN: Final = frozenset({"flood", "silent"})  # <asset>.<name> is another alarm's id
 LEVELS: Final = ("debug", "info", "warning", "error")
 _BUILT_IN: Final = frozenset({"asset", "line", "signal"})
 # Only what looks like a name: other braces (a GUID, a JSON path) are the address's own.
@@ -202,7 +202,7 @@ def _models(config: Config, notes: Notes) -> None:
             if place and place in places[:number]:
                 hint = "its alarms would have the same ids: give each use a name of its own"
                 notes.add(path, f"{shown(place)} is used twice", hint)
-            if place == _FLOOD:
+            if place in _TAKEN:
                 notes.add(path, f"{shown(place)} is the name of another alarm", "name it otherwise")
 
 

@@ -159,6 +159,9 @@ class Alarms:
     flood_window: Duration = Duration(600)  # ... in this time (ISA-18.2: 10 in 10 min)
     shelve_max: Duration = Duration(8 * 3600)
     languages: tuple[str, ...] = ("en", "zh", "ja", "de")
+    # A source that is away for so long is one alarm, in place of those of its sensors.
+    link_delay: Annotated[Duration, Between(0, 3600)] = Duration(10)
+    sink_delay: Annotated[Duration, Between(0, 86_400)] = Duration(60)  # the same of a sink
     texts: Path | None = None  # a YAML with more languages or other texts
 
 

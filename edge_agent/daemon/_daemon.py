@@ -20,6 +20,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.config import Plant
 from edge_agent.daemon._defects import Defects
 from edge_agent.daemon._health import LogHealth
+from edge_agent.daemon._links import Links
 from edge_agent.daemon._lives import LivesKeeper
 from edge_agent.daemon._models import Models
 from edge_agent.daemon._outlet import Outlet
@@ -79,6 +80,7 @@ class Daemon:
         self.reloader = Reloader(self, path)
         self.upkeep = Upkeep(self)
         self.log_health = LogHealth(self.metrics, self.clock)
+        self.links = Links(self)
         self.watchman = Watchman(self)
         self.lives = LivesKeeper(self)
         self.relearning = Relearning(self)
@@ -221,6 +223,7 @@ class Daemon:
     ) -> None:
         pipeline, monotonic_s = self.pipeline, self.clock.monotonic_s()
         due = pipeline.take(values, blocks, now_us=arrived_us, monotonic_s=monotonic_s)
+        self.links.look()
         scored: Sequence[Scored] = ()
         if due:
             loop = asyncio.get_running_loop()

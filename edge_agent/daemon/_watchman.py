@@ -66,6 +66,7 @@ class Watchman:
         daemon = self._daemon
         links = [one.link for one in (*daemon.sources.values(), *daemon.outlet.sinks.values())]
         found = [fault for link in links for fault in link.faults.values()]
+        found += daemon.links.faults()
         found += daemon.outlet.health.faults()
         found += daemon.log_health.faults()
         if daemon.started:
@@ -77,7 +78,12 @@ class Watchman:
         """What keeps the service from doing all it should, one line each."""
         daemon = self._daemon
         links = [*daemon.sources.items(), *daemon.outlet.sinks.items()]
-        down = [f"{n}: {s.link.detail or s.link.state}" for n, s in links if _is_down(s.link.state)]
+        told = daemon.links.told()  # with its extent, by its fault
+        down = [
+            f"{n}: {s.link.detail or s.link.state}"
+            for n, s in links
+            if _is_down(s.link.state) and n not in told
+        ]
         return list(dict.fromkeys(down + [fault.text for fault in self.faults()]))
 
     def _summary(self) -> str:

@@ -25,14 +25,14 @@ from edge_agent.pipeline._at_work import AtWork
 from edge_agent.pipeline._columns import by_time, where, with_blocks
 from edge_agent.pipeline._insight import Insight
 from edge_agent.pipeline._learning import Learning
-from edge_agent.pipeline._policies import Policies, quality_alarm_id
+from edge_agent.pipeline._policies import Policies, quality_alarm_id, silent_alarm_id
 from edge_agent.pipeline._router import Binding, Bindings
 from edge_agent.pipeline._sensors import SensorAlarms
 from edge_agent.pipeline._time import AssetTime
 from edge_agent.signals import BAD, MISSING, UNCERTAIN, QualityWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from edge_agent.config import Config, Plant
     from edge_agent.config.plant import PlantAsset, PlantSignal
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline._assess import Scored
     from edge_agent.pipeline._group import Due, Group
+    from edge_agent.pipeline._silence import Silence
     from edge_agent.records import Columns, Transition, WaveBlock
     from edge_agent.signals import Episode
 
@@ -91,6 +92,7 @@ class Pipeline:
         self._now_us = self.time.now_us(0.0)
         self._overdue_s = 0.0
         self._episodes: list[Episode] = []
+        self._away: frozenset[str] = frozenset()
 
     @classmethod
     def for_learning(cls, config: Config, plant: Plant, metrics: Metrics) -> Pipeline:
@@ -172,7 +174,19 @@ class Pipeline:
         for signal in self._plant.signals:
             if quality_alarm_id(signal) in self.alarms.watched:
                 self._sensors.restored(signal.index, now_us)
+        for asset in self._plant.assets.values():
+            if silent_alarm_id(asset.id) in self.alarms.watched:
+                self._sensors.restored_asset(asset, now_us)
         self._at_work.restored()
+
+    @property
+    def silence(self) -> Silence:
+        """Which silent signals are consequences of something larger."""
+        return self._sensors.silence
+
+    def hold(self, sources: Collection[str]) -> None:
+        """These sources are away: until they are back their signals are no alarms of their own."""
+        self._away = frozenset(sources)
 
     # -- the path -----------------------------------------------------------------------------
 
@@ -226,6 +240,7 @@ class Pipeline:
         seen += self.insight.observations(self.alarms.watched)
         episodes, self._episodes = self._episodes, []
         episodes.sort(key=lambda episode: episode.at_us)
+        self._sensors.hold(self._away, lambda asset: int(self._now_us[asset.index]))
         seen += self._sensors.observe(episodes, self._now_us)
         # In the order of their time, so that the flood limit counts the same in every batching.
         seen.sort(key=lambda one: (one.at_us, one.alarm_id))

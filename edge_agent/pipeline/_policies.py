@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.alarms import AlarmPolicy, flood_alarm_id, flood_policy
-from edge_agent.config.schema import AlarmRule, Drift, Learn
+from edge_agent.config.schema import AlarmRule, Drift, Duration, Learn
 from edge_agent.records import Ne107
 
 if TYPE_CHECKING:
@@ -21,12 +21,21 @@ _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
 _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
     "discovery": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
     "log": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
+    # These end when their condition has been over for a while (daemon/_links.py).
+    "source": AlarmRule(severity=800, ne107=Ne107.FAILURE, off_delay=Duration(0)),
+    "sink": AlarmRule(severity=700, ne107=Ne107.FAILURE, off_delay=Duration(0)),
+    "nodes": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION, off_delay=Duration(0)),
 }
 
 
 def quality_alarm_id(signal: PlantSignal) -> str:
     """The id of a signal's data-quality alarm."""
     return f"{signal.asset.id}.{signal.name}.quality"
+
+
+def silent_alarm_id(asset: str) -> str:
+    """The id of the alarm that no signal of an asset says anything."""
+    return f"{asset}.silent"
 
 
 def baseline_alarm_ids(asset: str) -> tuple[str, str]:
@@ -101,6 +110,9 @@ class Policies:
             known[quality_alarm_id(signal)] = AlarmPolicy(
                 asset.id, asset.path, template.quality_alarm, "quality", "data_manipulation"
             )
+        known[silent_alarm_id(asset.id)] = AlarmPolicy(
+            asset.id, asset.path, template.quality_alarm, "quality", "data_manipulation"
+        )
         learn = template.learn or Learn()
         known[model_alarm_id(asset.id, BASELINE)] = AlarmPolicy(asset.id, asset.path, learn.alarm)
         for use in template.models:  # after it: a bundle that is called so itself has its own rule

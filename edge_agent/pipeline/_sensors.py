@@ -6,20 +6,23 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.clock import US_PER_S
-from edge_agent.pipeline._policies import quality_alarm_id
+from edge_agent.pipeline._policies import quality_alarm_id, silent_alarm_id
+from edge_agent.pipeline._silence import Silence
 from edge_agent.records import Contributor, Detail, Observation
 from edge_agent.signals import ENDLESS_US, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from edge_agent.config import Plant
-    from edge_agent.config.plant import PlantSignal
+    from edge_agent.config.plant import PlantAsset, PlantSignal
+    from edge_agent.pipeline._silence import Verdict
     from edge_agent.signals import Episode, QualityWatch
 
+_SETTLED_US: Final = 10 * US_PER_S
 MESSAGE_KEYS: Final = {
     Problem.BAD: "sensor_bad",
     Problem.OUT_OF_RANGE: "sensor_out_of_range",
@@ -34,6 +37,9 @@ class SensorAlarms:
 
     The table's delays elapse only at observations, so each change is told again at the very time
     its delay ends: however the values were cut into batches, the transitions are the same.
+
+    A signal that is silent because its source or its whole asset is silent is no alarm of its own:
+    see `Silence`.
     """
 
     def __init__(self, plant: Plant, watch: QualityWatch) -> None:
@@ -43,21 +49,38 @@ class SensorAlarms:
         self._last: dict[int, Episode] = {}
         self._due_us: dict[int, int] = {}
         self._returning: dict[int, int] = {}  # signal -> in what time it would be found silent
+        self._asset_due_us: dict[PlantAsset, int] = {}
+        self._asset_returning: set[PlantAsset] = set()
+        self.silence = Silence(
+            lambda signal: {one.problem for one in self._problems.get(signal, ())},
+            lambda signal: watch.patience_us(signal)["stale"],
+        )
 
     def observe(
         self, episodes: Sequence[Episode], event_us: NDArray[np.int64]
     ) -> Iterator[Observation]:
         """What the alarm table must hear; event_us: event time by asset [A]."""
         for episode in episodes:
-            yield from self._elapsed(episode.signal, episode.at_us)
+            signal = self._plant.signals[episode.signal]
+            yield from self._tell(self.silence.settle(signal.asset, episode.at_us))
+            yield from self._elapsed(signal, episode.at_us)
             self._note(episode)
-            yield self._observation(episode.signal, episode.at_us)
-        for signal in list(self._due_us):
-            now_us = int(event_us[self._plant.signals[signal].asset.index])
-            if signal in self._returning:  # the source's clock may be far behind the gateway's
-                latest_us = now_us + self._returning[signal]
-                self._due_us[signal] = min(self._due_us[signal], latest_us)
+            yield from self._tell(self.silence.note(signal, episode.at_us))
+        for asset in self.silence.assets():
+            yield from self._tell(self.silence.settle(asset, int(event_us[asset.index])))
+        for index in list(self._due_us):
+            signal = self._plant.signals[index]
+            now_us = int(event_us[signal.asset.index])
+            if index in self._returning:  # the source's clock may be far behind the gateway's
+                latest_us = now_us + self._returning[index]
+                self._due_us[index] = min(self._due_us[index], latest_us)
             yield from self._elapsed(signal, now_us)
+        for asset in list(self._asset_due_us):
+            yield from self._asset_elapsed(asset, int(event_us[asset.index]))
+
+    def hold(self, sources: Collection[str], now_us: Callable[[PlantAsset], int]) -> None:
+        """These sources are away: what they do not deliver is no alarm of its own until later."""
+        self.silence.hold(sources, now_us)
 
     def restored(self, signal: int, now_us: int) -> None:
         """The signal's alarm came out of the store not at rest: it clears unless told again."""
@@ -67,6 +90,13 @@ class SensorAlarms:
         self._returning[signal] = wait_us
         self._due_us[signal] = now_us + wait_us
 
+    def restored_asset(self, asset: PlantAsset, now_us: int) -> None:
+        """The alarm of the asset's silence came out of the store not at rest, as in `restored`."""
+        after_us = [self._watch.patience_us(s.index)["stale"] for s in asset.signals.values()]
+        finite = [one for one in after_us if one < ENDLESS_US]
+        self._asset_returning.add(asset)
+        self._asset_due_us[asset] = now_us + 2 * max(finite, default=0) + _SETTLED_US
+
     def set_back(self, asset: int, to_us: int) -> None:
         """The clock of an asset was set back to `to_us`: no delay ends later than it would then."""
         for signal, due_us in self._due_us.items():
@@ -75,7 +105,10 @@ class SensorAlarms:
                 self._due_us[signal] = min(due_us, to_us + delay_us)
 
     def _delay_us(self, signal: int, *, on: bool) -> int:
-        rule = self._plant.signals[signal].asset.template.quality_alarm
+        return self._rule_delay_us(self._plant.signals[signal].asset, on=on)
+
+    def _rule_delay_us(self, asset: PlantAsset, *, on: bool) -> int:
+        rule = asset.template.quality_alarm
         return round((rule.on_delay if on else rule.off_delay) * US_PER_S)
 
     def _note(self, episode: Episode) -> None:
@@ -89,13 +122,41 @@ class SensorAlarms:
         delay_us = self._delay_us(episode.signal, on=bool(problems))
         self._due_us[episode.signal] = episode.at_us + delay_us
 
-    def _elapsed(self, signal: int, now_us: int) -> Iterator[Observation]:
-        due_us = self._due_us.get(signal)
-        if due_us is not None and due_us <= now_us:
-            del self._due_us[signal]
-            if self._returning.pop(signal, None) is not None:
-                self._due_us[signal] = due_us + self._delay_us(signal, on=False)
-            yield self._observation(signal, due_us)
+    def _tell(self, verdicts: Iterator[Verdict]) -> Iterator[Observation]:
+        """Tell the table, and have it told again when its delay ends."""
+        for one in verdicts:
+            on = bool(one.on if one.signal is None else self._problems.get(one.signal))
+            due_us = one.at_us + self._rule_delay_us(one.asset, on=on)
+            if one.signal is None:
+                self._asset_due_us[one.asset] = due_us
+                self._asset_returning.discard(one.asset)
+                yield self._silent(one.asset, one.at_us)
+            else:
+                self._due_us[one.signal] = due_us
+                yield self._observation(one.signal, one.at_us)
+
+    def _elapsed(self, signal: PlantSignal, now_us: int) -> Iterator[Observation]:
+        index = signal.index
+        due_us = self._due_us.get(index)
+        if due_us is None or due_us > now_us:
+            return
+        if index in self._returning and self.silence.is_held(signal):
+            return  # nothing is known of it before its source is back
+        del self._due_us[index]
+        if self._returning.pop(index, None) is not None:
+            self._due_us[index] = due_us + self._delay_us(index, on=False)
+        if not self.silence.withholds(signal):
+            yield self._observation(index, due_us)
+
+    def _asset_elapsed(self, asset: PlantAsset, now_us: int) -> Iterator[Observation]:
+        due_us = self._asset_due_us[asset]
+        if due_us > now_us or any(map(self.silence.is_held, asset.signals.values())):
+            return
+        del self._asset_due_us[asset]
+        if asset in self._asset_returning:
+            self._asset_returning.discard(asset)
+            self._asset_due_us[asset] = due_us + self._rule_delay_us(asset, on=False)
+        yield self._silent(asset, due_us)
 
     def _facts(self, signal: PlantSignal, key: str, status: int) -> dict[str, Any]:
         """What the text of a problem says beside the signal's name; see alarms/texts.yaml."""
@@ -126,3 +187,11 @@ class SensorAlarms:
         contributors = (Contributor(signal.name, 1.0, value, signal.config.unit),)
         detail = Detail(key, args, failure_mode=key, contributors=contributors)
         return Observation(quality_alarm_id(signal), 1.0 if problems else 0.0, at_us, detail)
+
+    def _silent(self, asset: PlantAsset, at_us: int) -> Observation:
+        """No signal of an asset says anything usable."""
+        level = 1.0 if self.silence.covers(asset) else 0.0
+        sources = sorted({signal.source for signal in asset.signals.values()})
+        args = {"signals": len(asset.signals), "source": ", ".join(sources)}
+        detail = Detail("asset_silent", args, failure_mode="asset_silent")
+        return Observation(silent_alarm_id(asset.id), level, at_us, detail)

@@ -258,6 +258,14 @@ class QualityWatch:
         """After how long a signal is `stale` and `stuck`."""
         return {"stale": int(self._stale_us[signal]), "stuck": int(self._stuck_us[signal])}
 
+    def patience_of(self, signals: NDArray[np.intp]) -> NDArray[np.int64]:
+        """After how long each of these signals is `stale`, in microseconds [k]."""
+        return self._stale_us[signals]
+
+    def heard_s(self, signals: NDArray[np.intp]) -> NDArray[np.float64]:
+        """When a value of each of these signals came last, by the monotonic clock [k]."""
+        return self._heard_s[signals]
+
     def unseen(self) -> NDArray[np.bool_]:
         """Signals that never had a value, [S]."""
         return np.equal(self.time_us[: self._size], _NEVER)
