@@ -8,7 +8,7 @@ restart of a few seconds is none, a link that comes and goes is one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge_agent.records import Link
 
 GRACE_S: Final = 10.0
+_FIRST_VALUES_S: Final = 5.0  # a server has so long to send what is current
 _DOWN: Final = frozenset({LinkState.DOWN, LinkState.CONNECTING})
 _SEVERAL: Final = 2
 
@@ -50,6 +51,7 @@ class Links:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._outages: dict[str, Outage] = {}  # by `source.NAME` and `sink.NAME`
+        self._connected_s: dict[str, float] = {}  # by source: since when
         self._of_source: tuple[Pipeline | None, int, dict[str, NDArray[np.intp]]] = (None, 0, {})
 
     def look(self) -> None:
@@ -59,7 +61,11 @@ class Links:
         signals = self._signals()
         for name, source in daemon.sources.items():
             down = source.link.state in _DOWN
-            silent = not down and self._is_silent(signals.get(name), now_s)
+            if down:
+                self._connected_s.pop(name, None)
+            since_s = self._connected_s.setdefault(name, now_s) if not down else now_s
+            silent = now_s - since_s >= _FIRST_VALUES_S
+            silent = silent and self._is_silent(signals.get(name), now_s)
             self._follow(f"source.{name}", source.link, now_s, down=down, silent=silent)
         for name, sink in daemon.outlet.sinks.items():
             self._follow(f"sink.{name}", sink.link, now_s, down=sink.link.state in _DOWN)
@@ -120,11 +126,11 @@ class Links:
     def _fault(self, what: str, outage: Outage) -> Fault:
         room, _, name = what.partition(".")
         if room == "sink":
-            args = {"sink": name, "reason": outage.reason}
-            return Fault(what, f"{name}: {outage.reason}", Detail("sink_down", args))
+            detail = Detail("sink_down", {"sink": name, "reason": outage.reason})
+            return Fault(what, f"{name}: {outage.reason}", detail)
         signals = [s for s in self._daemon.plant.signals if s.source == name]
         assets = len({signal.asset.id for signal in signals})
-        args = {"source": name, "assets": assets, "signals": len(signals)}
+        args: dict[str, Any] = {"source": name, "assets": assets, "signals": len(signals)}
         if outage.silent:
             text = f"{name}: no value from any of {len(signals)} signals ({assets} assets)"
             return Fault(what, text, Detail("source_silent", args))

@@ -140,13 +140,16 @@ class SensorAlarms:
         due_us = self._due_us.get(index)
         if due_us is None or due_us > now_us:
             return
-        if index in self._returning and self.silence.is_held(signal):
+        if index in self._returning and self.silence.is_held(signal) and not self._is_seen(index):
             return  # nothing is known of it before its source is back
         del self._due_us[index]
         if self._returning.pop(index, None) is not None:
             self._due_us[index] = due_us + self._delay_us(index, on=False)
         if not self.silence.withholds(signal):
             yield self._observation(index, due_us)
+
+    def _is_seen(self, signal: int) -> bool:
+        return not self._watch.unseen()[signal]
 
     def _asset_elapsed(self, asset: PlantAsset, now_us: int) -> Iterator[Observation]:
         due_us = self._asset_due_us[asset]

@@ -1,0 +1,182 @@
+"""One cause, one alarm: what a lost link, a silent machine or a silent source tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from daemon_support import fed_config
+
+from edge_agent.clock import FakeClock
+from edge_agent.daemon import Daemon, load_config
+from edge_agent.records import BAD_NO_COMMUNICATION, AlarmState, LinkState, columns
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+S = 1_000_000
+BEGIN_US = 1_700_000_000 * S
+SIGNALS: dict[str, Any] = {"flow": {}, "bar": {}, "temp": {}}
+TEMPLATE: tuple[str, dict[str, Any]] = ("pump", {"signals": SIGNALS})
+SOURCE = "gateway.service.source.plant"
+
+
+class Plant:
+    """A daemon with 40 machines of three signals, whose link and clock the test moves."""
+
+    def __init__(self, daemon: Daemon, clock: FakeClock) -> None:
+        self.daemon = daemon
+        self.clock = clock
+        self.link = daemon.sources["plant"].link
+        self.raised: list[str] = []
+
+    async def seconds(self, n: float, *, values: Callable[[int], int | None] | None = None) -> None:
+        """`n` seconds go by; values: the status that each signal sends then, None for silence."""
+        for _ in range(round(2 * n)):
+            self.clock.advance(0.5)
+            rows = range(len(self.daemon.plant.signals)) if values else []
+            sent = [(row, status) for row in rows if (status := values(row)) is not None]  # type: ignore[misc]
+            if sent:
+                index, status = zip(*sent, strict=True)
+                now_us = self.clock.now_us()
+                self.daemon.intake.append(
+                    columns(index, [now_us] * len(index), [1.0] * len(index), list(status))
+                )
+            async with self.daemon.turning:
+                await self.daemon.turn()
+            await self.daemon.watchman.look_after()
+
+    def states(self) -> dict[str, AlarmState]:
+        return {one.alarm_id: one.state for one in self.daemon.alarms.active()}
+
+    def texts(self) -> dict[str, str]:
+        return {
+            one.alarm_id: one.detail.message_key
+            for one in self.daemon.alarms.active()
+            if one.detail is not None
+        }
+
+
+def good(_row: int) -> int:
+    return 0
+
+
+def lost(_row: int) -> int:
+    return BAD_NO_COMMUNICATION
+
+
+@pytest.fixture
+async def plant(tmp_path: Path) -> AsyncIterator[Plant]:
+    path = fed_config(tmp_path, TEMPLATE, "P-{1..40}")
+    clock = FakeClock(BEGIN_US)
+    daemon = Daemon(load_config(path), path=path, clock=clock)
+    await daemon._start()
+    await daemon.sources["plant"].stop()
+    made = Plant(daemon, clock)
+    made.link.state = LinkState.UP
+    try:
+        yield made
+    finally:
+        await daemon._shut_down()
+
+
+def fall(plant: Plant, reason: str = "connection refused") -> None:
+    plant.link.state, plant.link.detail = LinkState.DOWN, reason
+
+
+async def test_a_restart_of_three_seconds_is_no_alarm(plant: Plant) -> None:
+    """120 signals are lost and come back: nothing is left to be acknowledged."""
+    await plant.seconds(5, values=good)
+    fall(plant)
+    await plant.seconds(3, values=lost)
+    assert plant.daemon.troubles() == ["plant: connection refused"]
+    plant.link.state = LinkState.UP
+    await plant.seconds(30, values=good)
+    assert plant.states() == {}
+
+
+async def test_a_lost_link_is_one_alarm_that_clears_by_itself(plant: Plant) -> None:
+    """It names the source, the cause and how many machines nobody watches."""
+    await plant.seconds(5, values=good)
+    fall(plant)
+    await plant.seconds(45)
+    assert plant.texts() == {SOURCE: "source_down"}
+    (alarm,) = plant.daemon.alarms.active()
+    assert alarm.detail is not None
+    assert alarm.detail.message_args["assets"] == 40
+    assert alarm.detail.message_args["reason"] == "connection refused"
+    assert plant.daemon.troubles() == ["plant: connection refused (40 assets)"]
+    plant.link.state = LinkState.UP
+    await plant.seconds(12, values=good)
+    assert plant.states() == {SOURCE: AlarmState.RTN_UNACK}
+
+
+async def test_what_stays_away_after_the_link_is_back_comes_out(plant: Plant) -> None:
+    """Two signals of one machine are told one by one, all of another as the machine's."""
+    await plant.seconds(5, values=good)
+    fall(plant)
+    await plant.seconds(40)
+    plant.link.state = LinkState.UP
+
+    def but_some(row: int) -> int | None:
+        return None if row in {0, 1, 3, 4, 5} else 0
+
+    await plant.seconds(60, values=but_some)
+    assert plant.texts() == {
+        SOURCE: "source_down",
+        "P-1.flow.quality": "sensor_stale",
+        "P-1.bar.quality": "sensor_stale",
+        "P-2.silent": "asset_silent",
+    }
+
+
+async def test_a_daemon_that_starts_before_its_server_raises_one_alarm(plant: Plant) -> None:
+    fall(plant)
+    await plant.seconds(90, values=lost)
+    assert plant.texts() == {SOURCE: "source_down"}
+
+
+async def test_a_link_that_comes_and_goes_is_one_alarm(plant: Plant) -> None:
+    """Though it is never down for as long as the delay."""
+    await plant.seconds(5, values=good)
+    for _ in range(4):
+        fall(plant)
+        await plant.seconds(4, values=lost)
+        plant.link.state = LinkState.UP
+        await plant.seconds(2, values=good)
+    assert plant.texts() == {SOURCE: "source_down"}
+
+
+async def test_all_machines_silent_behind_a_link_that_is_up_are_one_alarm(plant: Plant) -> None:
+    """As of a broker that is half open, or a gateway whose field network is away."""
+    await plant.seconds(5, values=good)
+    await plant.seconds(50)
+    assert plant.texts() == {SOURCE: "source_silent"}
+    await plant.seconds(20, values=good)
+    assert plant.states() == {SOURCE: AlarmState.RTN_UNACK}
+    await plant.seconds(20, values=lost)
+    assert plant.texts() == {SOURCE: "source_silent"}
+
+
+async def test_one_silent_machine_of_many_is_one_alarm_of_its_own(plant: Plant) -> None:
+    """Not one for each of its signals; it clears when the first of them is back."""
+    await plant.seconds(5, values=good)
+    await plant.seconds(50, values=lambda row: None if row < 3 else 0)
+    assert plant.texts() == {"P-1.silent": "asset_silent"}
+    await plant.seconds(35, values=good)
+    assert plant.states() == {"P-1.silent": AlarmState.RTN_UNACK}
+
+
+async def test_a_single_sensor_is_told_as_before(plant: Plant) -> None:
+    await plant.seconds(5, values=good)
+    await plant.seconds(50, values=lambda row: None if row == 0 else 0)
+    assert plant.texts() == {"P-1.bar.quality": "sensor_stale"}
+
+
+async def test_a_sink_that_is_down_for_long_is_an_alarm(plant: Plant) -> None:
+    plant.daemon.outlet.sinks["lines"].link.state = LinkState.DOWN
+    await plant.seconds(50, values=good)
+    assert plant.states() == {}
+    await plant.seconds(15, values=good)
+    assert plant.texts() == {"gateway.service.sink.lines": "sink_down"}
