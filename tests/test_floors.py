@@ -21,7 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"daemon"}),
     frozenset({"pipeline"}),
     frozenset({"sources", "signals", "inference", "alarms", "sinks"}),
-    frozenset({"store", "ops"}),
+    frozenset({"store", "ops", "transport"}),
     frozenset({"config"}),
     frozenset({"records", "errors", "clock", "counting", "findings", "status_codes"}),
     frozenset({""}),

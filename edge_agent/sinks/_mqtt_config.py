@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from edge_agent.config.schema import Duration
 from edge_agent.config.types import Between, HostText, Secret
-from edge_agent.sinks._tls import Tls
+from edge_agent.transport import Tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

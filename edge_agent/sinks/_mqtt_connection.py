@@ -14,7 +14,6 @@ from edge_agent.sinks._base import DeliveryError
 from edge_agent.sinks._mqtt_config import MAX_WINDOW
 from edge_agent.sinks._mqtt_scores import encode_scores
 from edge_agent.sinks._mqtt_wire import TellingClient, Wire
-from edge_agent.sinks._tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,10 +133,8 @@ class Connection:
         if config.username:
             password = config.password.reveal() if config.password else None
             self._client.username_pw_set(config.username, password)
-        if config.encrypted:
-            self._client.tls_set_context(tls_context(config.tls))
         options = {"keepalive": max(1, round(config.keepalive)), **self._v5_options()}
-        await self._wire.dial(config.url, config.host, config.port, options)
+        await self._wire.dial(config, options)
         if missing := await self._wire.first_of(self._answer, "CONNACK", CONNACK_TIMEOUT_S):
             raise SilenceError(missing, where=config.url)
         if error := self._answer.result():

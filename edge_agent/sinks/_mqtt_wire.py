@@ -7,16 +7,16 @@ never used again after its end; with it goes paho's queue, which would send ever
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 from paho.mqtt.client import Client
 
-from edge_agent.errors import ConnectError
 from edge_agent.sinks._mqtt_scores import PUBLISH_QOS_0
+from edge_agent.transport import dial_endpoint, dial_error
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from paho.mqtt.client import DisconnectFlags, SocketLike
@@ -24,15 +24,26 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge_agent.clock import Clock
+    from edge_agent.sinks._mqtt_config import MqttSinkConfig
 
 DIAL_TIMEOUT_S: Final = 10.0
 CHECK_EVERY_S: Final = 1.0
 
 
 class TellingClient(Client):
-    """A paho client (2.2) that keeps why its connection ended, which paho's own log alone has."""
+    """A paho client (2.2) over a socket that is open already.
 
+    loss: why its connection ended, which paho's own log alone has.
+    """
+
+    opened: socket.socket | None = None
     loss = ""
+
+    def _create_socket(self) -> socket.socket:
+        opened, self.opened = self.opened, None
+        if opened is None:
+            raise ConnectionError("no socket was opened")
+        return opened
 
     def _sock_recv(self, bufsize: int) -> bytes:
         try:
@@ -61,21 +72,17 @@ class Wire:
         self._timer: asyncio.TimerHandle | None = None
         self.ended: asyncio.Future[str] = self._loop.create_future()
         self.unsent_bytes = 0
-        client.connect_timeout = DIAL_TIMEOUT_S
         client.on_disconnect = self._on_disconnect
 
-    async def dial(self, where: str, host: str, port: int, options: dict[str, Any]) -> None:
-        """Resolve, connect, TLS handshake, CONNECT; in a thread, for all of it may block."""
-        dialling = self._loop.run_in_executor(
-            None, lambda: self._client.connect(host, port, **options)
-        )
+    async def dial(self, config: MqttSinkConfig, options: dict[str, Any]) -> None:
+        """Resolve, connect, TLS handshake, CONNECT; ConnectError."""
+        tls = config.tls if config.encrypted else None
         try:
-            await asyncio.shield(dialling)
-        except asyncio.CancelledError:
-            dialling.add_done_callback(self._hang_up)
-            raise
+            opened = await dial_endpoint(config.host, config.port, DIAL_TIMEOUT_S, tls)
+            self._client.opened = opened
+            self._client.connect(config.host, config.port, **options)
         except (OSError, ValueError) as error:
-            raise explained(error, where) from error
+            raise dial_error(error, config.url) from error
         self._heard_s = self._clock.monotonic_s()
         self._attach()
 
@@ -113,18 +120,11 @@ class Wire:
             self._client.on_socket_unregister_write = None
             sock.close()
 
-    def _hang_up(self, dialling: asyncio.Future[MQTTErrorCode]) -> None:
-        """Nobody waits for this connection any more."""
-        if not dialling.cancelled() and dialling.exception() is None:
-            self.abort("cancelled")
-
     def _attach(self) -> None:
         sock = self._client.socket()
         if sock is None or sock.fileno() < 0:
             self._end("closed at once")
             return
-        if isinstance(sock, socket.socket):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._client.on_socket_close = self._on_socket_close
         self._client.on_socket_register_write = self._on_unsent
         self._client.on_socket_unregister_write = self._on_all_sent
@@ -182,18 +182,3 @@ class Wire:
     def _on_all_sent(self, _c: object, _u: object, sock: SocketLike) -> None:
         self.unsent_bytes = 0
         self._loop.remove_writer(sock.fileno())
-
-
-_HINTS: Final = (
-    (ssl.SSLCertVerificationError, "see tls.ca, and the name in the broker's certificate"),
-    (ssl.SSLError, "see url (mqtts:// or mqtt://, port) and tls"),
-    (socket.gaierror, "the name is not known: see url"),
-    (ConnectionRefusedError, "does the broker run, and on this port?"),
-    (TimeoutError, "no answer: is the broker up, does a firewall drop packets?"),
-)
-
-
-def explained(error: Exception, where: str) -> ConnectError:
-    """Return what a failed connection attempt says to a user."""
-    hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
-    return ConnectError(str(error) or type(error).__name__, where=where, hint=hint)

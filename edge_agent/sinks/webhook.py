@@ -6,7 +6,9 @@ has already: after a broken connection the same event is sent again. Nothing but
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Duration
@@ -22,8 +25,8 @@ from edge_agent.config.types import Between, Secret
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.records import LinkState, TransitionKind
 from edge_agent.sinks._base import EVENT, DeliveryError, LinkReporter, Sink
-from edge_agent.sinks._tls import Tls, tls_context
 from edge_agent.sinks.log import event_data
+from edge_agent.transport import Tls, resolve, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +99,7 @@ class WebhookSink(Sink):
         self._reporter = LinkReporter(name, metrics, clock)
         self.link = self._reporter.link
         self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
         self._started = False
 
     async def start(self) -> None:
@@ -139,8 +143,9 @@ class WebhookSink(Sink):
 
     async def _post(self, body: bytes) -> Answer:
         try:
-            if self._session is None:
-                self._session = make_session(self._config)
+            async with self._opening:
+                if self._session is None:
+                    self._session = await make_session(self._config)
             headers = make_headers(self._config)
             now_s = self._clock.now_us() / US_PER_S
             return await send(self._session, self._config, "POST", headers, body, now_s)
@@ -152,12 +157,34 @@ class WebhookSink(Sink):
             raise DeliveryError(_text(error), reason="disconnected", retry=True) from error
 
 
-def make_session(config: WebhookSinkConfig) -> aiohttp.ClientSession:
+class _Resolver(AbstractResolver):
+    """Names in threads of their own: aiohttp's shares those of everything else."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address[0],
+                port=port,
+                family=known,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for known, address in await resolve(host, port)
+            if family in {socket.AF_UNSPEC, known}
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def make_session(config: WebhookSinkConfig) -> aiohttp.ClientSession:
     """Return a session that verifies its peer; ConnectError where a certificate cannot be read."""
     secure = urlsplit(config.url).scheme == "https"
-    connector = aiohttp.TCPConnector(
-        limit=config.send_window, ssl=tls_context(config.tls) if secure else True
-    )
+    context = await asyncio.to_thread(tls_context, config.tls) if secure else True
+    connector = aiohttp.TCPConnector(limit=config.send_window, ssl=context, resolver=_Resolver())
     timeout = aiohttp.ClientTimeout(total=config.timeout)
     return aiohttp.ClientSession(connector=connector, timeout=timeout)
 
@@ -256,7 +283,7 @@ def _without_secrets(location: str) -> str:
 async def probe(config: WebhookSinkConfig, *_: object) -> list[str]:
     """Ask for the URL's head: any answer will do that does not doubt our credentials."""
     try:
-        async with make_session(config) as session:
+        async with await make_session(config) as session:
             status = (await send(session, config, "HEAD", make_headers(config))).status
     except TimeoutError as error:
         raise ConnectError("no answer in time", where=config.url) from error

@@ -10,7 +10,7 @@ from edge_agent.config import find_problems
 from edge_agent.config.types import Secret
 from edge_agent.records import TransitionKind
 from edge_agent.sinks import SINKS, LogSinkConfig, MqttSinkConfig, WebhookSinkConfig
-from edge_agent.sinks._tls import Tls
+from edge_agent.transport import Tls
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,8 +19,8 @@ from edge_agent.config.types import Secret
 from edge_agent.errors import ConnectError
 from edge_agent.records import LinkState, TransitionKind
 from edge_agent.sinks import DeliveryError, WebhookSinkConfig
-from edge_agent.sinks._tls import Tls
 from edge_agent.sinks.webhook import WebhookSink, probe, retry_after_s
+from edge_agent.transport import Tls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003 (the loader asks for the types of fields)
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from edge_agent.config.types import Between, HostText, Secret
 from edge_agent.errors import ConfigError
 from edge_agent.sources.mqtt._payload_spec import Format, Payload
 from edge_agent.sources.mqtt._topics import Pattern, compile_pattern, unknown_names
+from edge_agent.transport import Tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,20 +28,6 @@ class Protocol(StrEnum):
     AUTO = "auto"
     V5 = "5"
     V311 = "3.1.1"
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Files in PEM. Without `ca` the system's authorities are trusted."""
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Contradictions, as (key, message)."""
-        if self.key is not None and self.cert is None:
-            yield "key", "a key needs its certificate: cert"
 
 
 @dataclass(frozen=True, slots=True)

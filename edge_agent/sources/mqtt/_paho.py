@@ -8,7 +8,6 @@ paho-mqtt 2.2, whose private methods it replaces: `_create_socket` and `_sock_re
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, Final
@@ -17,25 +16,12 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 if TYPE_CHECKING:
+    import socket
+
     from edge_agent.sources.mqtt._frames import FrameCutter, Messages
 
 READ_BYTES: Final = 1 << 18
 _PUBACK: Final = 0x40
-
-
-def open_socket(
-    host: str, port: int, context: ssl.SSLContext | None, timeout_s: float
-) -> socket.socket:
-    """Resolve, connect, TLS handshake where there is a context. Blocks; OSError if it fails."""
-    opened = socket.create_connection((host, port), timeout_s)
-    try:
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if context is not None:
-            opened = context.wrap_socket(opened, server_hostname=host)
-    except BaseException:
-        opened.close()
-        raise
-    return opened
 
 
 class Client(mqtt.Client):
@@ -64,7 +50,7 @@ class Client(mqtt.Client):
         self.loss = ""  # why the connection ended, where we know better than paho
 
     def connect_over(self, opened: socket.socket) -> None:
-        """Send CONNECT over a socket from `open_socket`."""
+        """Send CONNECT over an open socket."""
         self._encrypted = isinstance(opened, ssl.SSLSocket)
         self._connected_socket = opened
         self.reconnect()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import socket
-import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 from paho.mqtt.enums import MQTTProtocolVersion
@@ -16,7 +13,8 @@ from paho.mqtt.properties import Properties
 from edge_agent.errors import ConnectError
 from edge_agent.sources.mqtt._config import Protocol
 from edge_agent.sources.mqtt._frames import FrameCutter
-from edge_agent.sources.mqtt._paho import Client, open_socket
+from edge_agent.sources.mqtt._paho import Client
+from edge_agent.transport import dial_endpoint, dial_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge_agent.clock import Clock
-    from edge_agent.sources.mqtt._config import MqttSourceConfig, Tls
+    from edge_agent.sources.mqtt._config import MqttSourceConfig
     from edge_agent.sources.mqtt._frames import Messages
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -91,18 +89,6 @@ def _v5_options(config: MqttSourceConfig, *, persistent: bool) -> dict[str, Any]
     return {"clean_start": not persistent, "properties": properties}
 
 
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """What the certificates are checked with; ConnectError where a file cannot be read."""
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.cert is not None:
-            context.load_cert_chain(tls.cert, tls.key)
-    except OSError as error:  # ssl.SSLError is one
-        files = ", ".join(str(file) for file in (tls.ca, tls.cert, tls.key) if file)
-        raise ConnectError(f"cannot read a certificate: {error}", where=files) from error
-    return context
-
-
 class Session:
     """One connection. `take` is called with what each read brought; only then is it confirmed.
 
@@ -139,9 +125,11 @@ class Session:
     async def open(self, timeout_s: float) -> bool:
         """Connect; True where the broker kept our session. ConnectError if it refuses us."""
         try:
-            opened = await _open_socket(self._config)
+            config = self._config
+            tls = config.tls if config.encrypted else None
+            opened = await dial_endpoint(config.host, config.port, CONNECT_TIMEOUT_S, tls)
         except OSError as error:
-            raise _explained(error, self._where) from error
+            raise dial_error(error, self._where) from error
         self._client.connect_over(opened)
         self._loop.add_reader(opened.fileno(), self._on_readable, opened.fileno())
         await self._first_of(self._opened, timeout_s)
@@ -268,35 +256,3 @@ class Session:
 
     def _on_all_written(self, _c: object, _u: object, waiting: SocketLike) -> None:
         self._loop.remove_writer(waiting.fileno())
-
-
-async def _open_socket(config: MqttSourceConfig) -> socket.socket:
-    """The blocking part of connecting, in a thread; closed if nobody waits for it any more."""
-    context = tls_context(config.tls) if config.encrypted else None
-    opening = asyncio.get_running_loop().run_in_executor(
-        None, open_socket, config.host, config.port, context, CONNECT_TIMEOUT_S
-    )
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close_opened)
-        raise
-
-
-def _close_opened(opening: asyncio.Future[socket.socket]) -> None:
-    with contextlib.suppress(OSError, asyncio.CancelledError):
-        opening.result().close()
-
-
-_HINTS: Final = (
-    (ssl.SSLCertVerificationError, "see tls.ca, and the name in the broker's certificate"),
-    (ssl.SSLError, "see url (mqtts:// or mqtt://, port) and tls"),
-    (socket.gaierror, "the name is not known: see url"),
-    (ConnectionRefusedError, "does the broker run, and on this port?"),
-    (TimeoutError, "no answer: is the broker up, does a firewall drop packets?"),
-)
-
-
-def _explained(error: OSError, where: str) -> ConnectError:
-    hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
-    return ConnectError(str(error) or type(error).__name__, where=where, hint=hint)

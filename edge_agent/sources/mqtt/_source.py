@@ -20,7 +20,6 @@ from edge_agent.sources.mqtt._config import (
     MqttSourceConfig,
     Protocol,
     Subscription,
-    Tls,
 )
 from edge_agent.sources.mqtt._decode import Decoder
 from edge_agent.sources.mqtt._payload_spec import Payload
@@ -33,6 +32,7 @@ from edge_agent.sources.mqtt._session import (
     VersionError,
     make_client,
 )
+from edge_agent.transport import Tls
 
 if TYPE_CHECKING:
     from edge_agent.clock import Clock

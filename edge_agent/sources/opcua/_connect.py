@@ -108,7 +108,7 @@ async def _open(client: Client, config: OpcUaSourceConfig) -> Connection:
         await _secure(client, config)
     username, password = _identify(client, config)
     with explained("connecting", where):
-        await client.connect_socket()
+        await wire.connect_socket(client, *host_and_port(config.url), config.timeout)
         await client.send_hello()
     wire.bound(client)
     await _open_channel(client, config)
@@ -170,7 +170,7 @@ async def _endpoints(config: OpcUaSourceConfig) -> Sequence[ua.EndpointDescripti
     client = Client(_with_port(config.url), timeout=config.timeout)
     try:
         with explained("asking for the endpoints", config.url):
-            await client.connect_socket()
+            await wire.connect_socket(client, *host_and_port(config.url), config.timeout)
             await client.send_hello()
             wire.bound(client)
             await client.open_secure_channel()
@@ -254,6 +254,12 @@ async def _read_server(client: Client, where: str) -> Connection:
         [str(name) for name in names[:_MAX_NAMESPACES]],
         limit if isinstance(limit, int) else 0,
     )
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Where to connect to."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or _DEFAULT_PORT
 
 
 def _with_port(url: str) -> str:

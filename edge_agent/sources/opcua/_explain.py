@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -66,7 +65,7 @@ def explained(step: str, where: str) -> Iterator[None]:
     except UaStatusCodeError as error:
         raise _of_status(step, where, int(error.code)) from error
     except TimeoutError as error:
-        raise ConnectError(f"{step}: no answer in time", where=where) from error
+        raise ConnectError(f"{step}: {str(error) or 'no answer in time'}", where=where) from error
     except OSError as error:
         raise ConnectError(f"{step}: {_reason(error)}", where=where) from error
     except Exception as error:
@@ -76,9 +75,7 @@ def explained(step: str, where: str) -> Iterator[None]:
 
 
 def _reason(error: OSError) -> str:
-    if error.errno is not None and error.errno > 0:  # those of name resolution are below
-        return os.strerror(error.errno).lower()
-    return error.strerror or str(error)
+    return error.strerror or str(error) or "connection lost"
 
 
 def _of_status(step: str, where: str, code: int) -> ConnectError:

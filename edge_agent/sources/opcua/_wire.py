@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from asyncua import ua
+from asyncua.client.ua_client import UaClientState
 from asyncua.ua.ua_binary import struct_from_binary
+
+from edge_agent.transport import dial
 
 if TYPE_CHECKING:
     from asyncua.client.client import Client
@@ -23,6 +27,25 @@ def quieten() -> None:
     that of a login holds the password. Whatever matters reaches us as an exception.
     """
     logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
+
+
+async def connect_socket(client: Client, host: str, port: int, timeout_s: float) -> None:
+    """To the first of the name's addresses that answers, within `timeout_s`; OSError.
+
+    The library's own gives all the time to the first address, and resolves in the threads that
+    everything else uses.
+    """
+    opened = await dial(host, port, timeout_s)
+    inner = client.uaclient
+    inner._set_state(UaClientState.CONNECTING)  # noqa: SLF001
+    make = inner._make_protocol  # noqa: SLF001
+    try:
+        await asyncio.get_running_loop().create_connection(make, sock=opened)
+    except BaseException:
+        opened.close()
+        inner._set_state(UaClientState.DISCONNECTED)  # noqa: SLF001
+        raise
+    inner._set_state(UaClientState.SOCKET_OPEN)  # noqa: SLF001
 
 
 async def call(client: Client, request: object, answer: type[T]) -> T:
