@@ -115,13 +115,26 @@ def _usage(*, ca: bool) -> x509.KeyUsage:
 
 
 class NodeServer:
-    """tests/integration/opcua_server.js in a process of its own; its options are in that file."""
+    """tests/integration/opcua_server.js in a process of its own; its options are in that file.
 
-    def __init__(self, modules: Path, folder: Path, **options: Any) -> None:
-        script = __file__.replace("opcua_support.py", f"integration/{SCRIPT}")
+    script: another server; plain_port: which takes a port instead of options.
+    """
+
+    def __init__(
+        self,
+        modules: Path,
+        folder: Path,
+        *,
+        script: Path | None = None,
+        plain_port: bool = False,
+        **options: Any,
+    ) -> None:
+        program = script or __file__.replace("opcua_support.py", f"integration/{SCRIPT}")
         self.port = find_free_port()
         given = {"port": self.port, "folder": str(folder / "pki"), **options}
-        self._command = ["node", script, json.dumps(given, default=str)]
+        words = str(self.port) if plain_port else json.dumps(given, default=str)
+        self._command = ["node", str(program), words]
+        self._folder = folder
         self._env = {**os.environ, "NODE_PATH": str(modules)}
         self._process: subprocess.Popen[str] | None = None
 
@@ -133,6 +146,7 @@ class NodeServer:
         self._process = subprocess.Popen(
             self._command,
             env=self._env,
+            cwd=self._folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

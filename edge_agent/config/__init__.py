@@ -22,6 +22,7 @@ from edge_agent.config._problem import (
     Problem,
     TooManyError,
 )
+from edge_agent.config._snippet import id_ranges, render, safe_name
 from edge_agent.config._warnings import paths_of, secrets_of, warnings
 from edge_agent.config.plant import Plant
 from edge_agent.config.schema import Config
@@ -37,8 +38,11 @@ __all__ = [
     "Problem",
     "discovering",
     "find_problems",
+    "id_ranges",
     "load",
     "paths_of",
+    "render",
+    "safe_name",
     "schema",
     "secrets_of",
     "warnings",

@@ -1,21 +1,31 @@
 """Source `opcua`: subscribes to the nodes of one OPC UA server, whatever becomes of it."""
 
+from edge_agent.sources.opcua._found import Browsed, FoundNode
+from edge_agent.sources.opcua._propose import Proposal, propose
 from edge_agent.sources.opcua._source import (
     OpcUaSource,
     OpcUaSourceConfig,
     Security,
     SecurityMode,
     SecurityPolicy,
+    browse,
     inspect,
+    pin,
     probe,
 )
 
 __all__ = [
+    "Browsed",
+    "FoundNode",
     "OpcUaSource",
     "OpcUaSourceConfig",
+    "Proposal",
     "Security",
     "SecurityMode",
     "SecurityPolicy",
+    "browse",
     "inspect",
+    "pin",
     "probe",
+    "propose",
 ]

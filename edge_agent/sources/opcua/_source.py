@@ -20,7 +20,7 @@ from edge_agent.sources.opcua._errors import RefusedError
 from edge_agent.sources.opcua._feed import Feed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge_agent.clock import Clock
     from edge_agent.config import Config
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_agent.findings import Finding
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Intake
+    from edge_agent.sources.opcua._found import Browsed
 
 __all__ = [
     "OpcUaSource",
@@ -35,7 +36,9 @@ __all__ = [
     "Security",
     "SecurityMode",
     "SecurityPolicy",
+    "browse",
     "inspect",
+    "pin",
     "probe",
 ]
 
@@ -313,3 +316,33 @@ async def inspect(
     from edge_agent.sources.opcua._inspect import inspect_server  # noqa: PLC0415 (as above)
 
     return await inspect_server(name, config, whole, clock)
+
+
+async def browse(  # noqa: PLR0913 (what bounds it, and who is told)
+    config: OpcUaSourceConfig,
+    name: str,
+    pattern: str = "",
+    *,
+    seconds: float = 60,
+    everything: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Browsed:
+    """The server's variables that fit a glob of paths or addresses; ConnectError if it refuses.
+
+    `name` is that of the session. Reads only; bounded in nodes, depth and time.
+    """
+    from edge_agent.sources.opcua._browse import browse_server  # noqa: PLC0415 (as above)
+
+    return await browse_server(
+        config, name, pattern, seconds=seconds, everything=everything, progress=progress
+    )
+
+
+async def pin(config: OpcUaSourceConfig, file: Path) -> str:
+    """Write the certificate that the server shows to `file`; gives its subject and thumbprint.
+
+    What a server shows proves nothing: somebody must compare it with the server's own display.
+    """
+    from edge_agent.sources.opcua._pin import shown_certificate  # noqa: PLC0415 (as above)
+
+    return await shown_certificate(config, file)
