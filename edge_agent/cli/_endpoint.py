@@ -103,11 +103,10 @@ def mqtt_source(args: argparse.Namespace, topics: list[str]) -> tuple[str, MqttS
 
     if "://" not in args.source:
         return args.source, _of_config(args, MqttSourceConfig, "mqtt"), True
-    files = {key: Path(getattr(args, key)) for key in ("ca", "cert", "key") if getattr(args, key)}
     config = MqttSourceConfig(
         url=args.source,
         subscribe=tuple(Subscription(topic=topic) for topic in topics),
-        tls=Tls(**files),
+        tls=Tls(ca=args.ca, cert=args.cert, key=args.key),
         **login_of(args),
     )
     _refuse(config.problems())
