@@ -23,6 +23,7 @@ from edge_agent.daemon._health import LogHealth
 from edge_agent.daemon._links import Links
 from edge_agent.daemon._lives import LivesKeeper
 from edge_agent.daemon._models import Models
+from edge_agent.daemon._nodes import NodeFaults
 from edge_agent.daemon._outlet import Outlet
 from edge_agent.daemon._relearn import Relearning
 from edge_agent.daemon._reloader import Reloader
@@ -81,6 +82,7 @@ class Daemon:
         self.upkeep = Upkeep(self)
         self.log_health = LogHealth(self.metrics, self.clock)
         self.links = Links(self)
+        self.nodes = NodeFaults(self)
         self.watchman = Watchman(self)
         self.lives = LivesKeeper(self)
         self.relearning = Relearning(self)

@@ -11,6 +11,7 @@ from edge_agent import __version__
 from edge_agent.alarms import to_json
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.types import Name
+from edge_agent.daemon._judgement import Judgements
 from edge_agent.daemon._model_rows import model_rows
 from edge_agent.daemon._tables import SINKS, SOURCES, kind_of
 from edge_agent.errors import NotFoundError
@@ -86,16 +87,18 @@ class Status:
         alarms: dict[str, int] = {}
         for alarm in daemon.alarms.active():
             alarms[alarm.asset] = alarms.get(alarm.asset, 0) + 1
-        judged = _judgements(daemon.pipeline)
+        judgements = Judgements(daemon)
+        judged = judgements.found
         unseen = daemon.pipeline.watch.unseen()
         return [
             {
                 "id": asset.id,
                 "path": asset.path,
-                "state": _state(daemon, asset, alarms, judged),
+                "state": _state(daemon, asset, alarms, judgements),
                 "alarms": alarms.get(asset.id, 0),
                 **judged.get(asset.id, {"health": None, "score": None, "limit": None}),
-                "note": daemon.models.without.get(asset.id, ""),
+                "note": judgements.unjudged.get(asset.id)
+                or daemon.models.without.get(asset.id, ""),
                 "inputs": [
                     _input(daemon.pipeline.watch, s, seen=not unseen[s.index])
                     for s in asset.signals.values()
@@ -142,10 +145,14 @@ class Status:
     def export(self) -> None:
         """Bring the gauges up to date; called before each scrape."""
         daemon, metrics = self._daemon, self._daemon.metrics
+        judgements = Judgements(daemon)
+        metrics.assets_unjudged.set(len(judgements.unjudged))
+        for one in (metrics.score, metrics.health, metrics.inputs_stale):
+            one.clear()  # no asset that is gone, no score that is old
         for group in daemon.pipeline.groups:
             name = group.title
             for row, asset in enumerate(group.assets):
-                if not np.isnan(group.score[row]):
+                if judgements.is_fresh(group, row):
                     metrics.score.labels(asset.id, name).set(float(group.score[row]))
                     metrics.health.labels(asset.id, name).set(float(group.health[row]))
         daemon.pipeline.insight.export(metrics)
@@ -181,31 +188,15 @@ def _learning(pipeline: Pipeline) -> list[dict[str, Any]]:
     ]
 
 
-def _judgements(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
-    """The worst health of each asset, with the score and limit behind it."""
-    found: dict[str, dict[str, Any]] = {}
-    for group in pipeline.groups:
-        for row, asset in enumerate(group.assets):
-            health = float(group.health[row])
-            worst = found.get(asset.id)
-            if np.isnan(health) or (worst is not None and worst["health"] <= health):
-                continue
-            found[asset.id] = {
-                "health": health,
-                "score": float(group.score[row]),
-                "limit": group.limit,
-                "scored_ms": int(group.scored_us[row]) // US_PER_MS,
-            }
-    return found
-
-
 def _state(
-    daemon: Daemon, asset: PlantAsset, alarms: dict[str, int], judged: dict[str, Any]
+    daemon: Daemon, asset: PlantAsset, alarms: dict[str, int], judgements: Judgements
 ) -> str:
     if asset.id in alarms:
         return "alarm"
-    if asset.id in judged:
+    if asset.id in judgements.found:
         return "normal"
+    if asset.id in judgements.unjudged:
+        return "unjudged"
     return "learning" if "learning" in daemon.models.without.get(asset.id, "") else "no_model"
 
 

@@ -67,6 +67,7 @@ class Watchman:
         links = [one.link for one in (*daemon.sources.values(), *daemon.outlet.sinks.values())]
         found = [fault for link in links for fault in link.faults.values()]
         found += daemon.links.faults()
+        found += daemon.nodes.faults() if daemon.started else []
         found += daemon.outlet.health.faults()
         found += daemon.log_health.faults()
         if daemon.started:

@@ -117,6 +117,9 @@ class Metrics:
             "provider_missing", "1 where a wished execution provider is not there.", "provider"
         )
         self.assets = gauge("assets", "Assets known.")
+        self.assets_unjudged = gauge(
+            "assets_unjudged", "Assets whose model has no score now: their inputs are away."
+        )
         self.assets_refused = counter("assets_refused", "Discovered assets over the maximum.")
         self.config_reloads = counter("config_reloads", "Config reloads by outcome.", "outcome")
         self.build_info = gauge("build_info", "1; the version is its label.", "version")

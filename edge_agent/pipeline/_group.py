@@ -67,6 +67,7 @@ class Group:
         self.score = np.zeros(0, np.float32)
         self.health = np.zeros(0, np.float32)
         self.scored_us = np.zeros(0, np.int64)
+        self.scored_s = np.zeros(0)  # the same by the monotonic clock
         self.published_us = np.zeros(0, np.int64)
 
     @property
@@ -144,7 +145,7 @@ class Group:
         rows = {asset.id: row for row, asset in enumerate(old.assets)}
         kept = [(row, rows[a.id]) for row, a in enumerate(self.assets) if a.id in rows]
         for row, before in kept:
-            for column in ("score", "health", "scored_us", "published_us"):
+            for column in ("score", "health", "scored_us", "scored_s", "published_us"):
                 getattr(self, column)[row] = getattr(old, column)[before]
 
     def adopt_rules(self, template: Template, place: str) -> None:
@@ -239,6 +240,7 @@ class Group:
         self.score = np.append(self.score, np.float32(np.nan))
         self.health = np.append(self.health, np.float32(np.nan))
         self.scored_us = np.append(self.scored_us, _NEVER)
+        self.scored_s = np.append(self.scored_s, -np.inf)
         self.published_us = np.append(self.published_us, _NEVER)
 
     def _reads(self, unit: int) -> Reads | None:

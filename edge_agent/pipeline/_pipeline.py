@@ -86,11 +86,12 @@ class Pipeline:
         self.versions, self.shadows = self._at_work.versions, self._at_work.shadows
         self.insight = Insight(config, live=live)
         self._groups_by_source: dict[str, int] = {}
-        self._sensors = SensorAlarms(plant, self.watch)
+        self._sensors = SensorAlarms(plant, self.watch, live=live)
         self._asset_of = np.zeros(0, np.intp)
         self.time = AssetTime(live=live)
         self._now_us = self.time.now_us(0.0)
         self._overdue_s = 0.0
+        self._monotonic_s = 0.0
         self._episodes: list[Episode] = []
         self._away: frozenset[str] = frozenset()
 
@@ -199,6 +200,7 @@ class Pipeline:
         monotonic_s: float = 0.0,
     ) -> list[Due]:
         """Order by time, judge quality, write the windows; gives the windows that closed."""
+        self._monotonic_s = monotonic_s
         self._at_work.begin(monotonic_s)
         values = self._refuse_future(by_time(values), now_us)
         due: list[Due] = []
@@ -305,6 +307,7 @@ class Pipeline:
         group.score[scored.row] = scored.outputs.score
         group.health[scored.row] = scored.health
         group.scored_us[scored.row] = scored.end_us
+        group.scored_s[scored.row] = self._monotonic_s
         for row in np.flatnonzero(group.engaged).tolist():
             self._at_work.engage(group, row)
 

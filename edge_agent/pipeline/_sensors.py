@@ -10,6 +10,7 @@ from edge_agent.pipeline._policies import quality_alarm_id, silent_alarm_id
 from edge_agent.pipeline._silence import Silence
 from edge_agent.records import Contributor, Detail, Observation
 from edge_agent.signals import ENDLESS_US, Problem
+from edge_agent.status_codes import NODE_REFUSED, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline._silence import Verdict
     from edge_agent.signals import Episode, QualityWatch
 
+_CODE: Final = 0xFFFF_0000  # of a status: the rest are flags
 _SETTLED_US: Final = 10 * US_PER_S
 MESSAGE_KEYS: Final = {
     Problem.BAD: "sensor_bad",
@@ -38,12 +40,14 @@ class SensorAlarms:
     The table's delays elapse only at observations, so each change is told again at the very time
     its delay ends: however the values were cut into batches, the transitions are the same.
 
+    live: a wrong address is a fault of the config, which the daemon tells, and none of the sensor.
     A signal that is silent because its source or its whole asset is silent is no alarm of its own:
     see `Silence`.
     """
 
-    def __init__(self, plant: Plant, watch: QualityWatch) -> None:
+    def __init__(self, plant: Plant, watch: QualityWatch, *, live: bool = False) -> None:
         self._plant = plant
+        self._live = live
         self._watch = watch
         self._problems: dict[int, list[Episode]] = {}
         self._last: dict[int, Episode] = {}
@@ -51,6 +55,7 @@ class SensorAlarms:
         self._returning: dict[int, int] = {}  # signal -> in what time it would be found silent
         self._asset_due_us: dict[PlantAsset, int] = {}
         self._asset_returning: set[PlantAsset] = set()
+        self._refused: set[int] = set()  # the address is wrong: a fault of the config (daemon)
         self.silence = Silence(
             lambda signal: {one.problem for one in self._problems.get(signal, ())},
             lambda signal: watch.patience_us(signal)["stale"],
@@ -112,6 +117,7 @@ class SensorAlarms:
         return round((rule.on_delay if on else rule.off_delay) * US_PER_S)
 
     def _note(self, episode: Episode) -> None:
+        self._note_address(episode)
         problems = self._problems.setdefault(episode.signal, [])
         if episode.begins:
             problems.append(episode)
@@ -122,9 +128,19 @@ class SensorAlarms:
         delay_us = self._delay_us(episode.signal, on=bool(problems))
         self._due_us[episode.signal] = episode.at_us + delay_us
 
+    def _note_address(self, episode: Episode) -> None:
+        """Follow which signals the server does not know, or does not let us read."""
+        self._refused.discard(episode.signal)
+        if not (self._live and episode.begins and episode.problem is Problem.BAD):
+            return
+        if episode.status & _CODE in NODE_REFUSED:
+            self._refused.add(episode.signal)
+
     def _tell(self, verdicts: Iterator[Verdict]) -> Iterator[Observation]:
         """Tell the table, and have it told again when its delay ends."""
         for one in verdicts:
+            if one.signal in self._refused:
+                continue
             on = bool(one.on if one.signal is None else self._problems.get(one.signal))
             due_us = one.at_us + self._rule_delay_us(one.asset, on=on)
             if one.signal is None:
@@ -145,7 +161,7 @@ class SensorAlarms:
         del self._due_us[index]
         if self._returning.pop(index, None) is not None:
             self._due_us[index] = due_us + self._delay_us(index, on=False)
-        if not self.silence.withholds(signal):
+        if not self.silence.withholds(signal) and index not in self._refused:
             yield self._observation(index, due_us)
 
     def _is_seen(self, signal: int) -> bool:
@@ -166,7 +182,7 @@ class SensorAlarms:
         low, high = signal.config.valid or (None, None)
         after_us = self._watch.patience_us(signal.index)
         facts: dict[str, dict[str, Any]] = {
-            "sensor_bad": {"status": f"0x{status:08X}"},
+            "sensor_bad": {"status": name_of(status) if status else ""},
             "sensor_stale": {"seconds": after_us.get("stale", 0) / US_PER_S},
             "sensor_stuck": {"seconds": after_us.get("stuck", 0) / US_PER_S},
             "sensor_out_of_range": {"low": low, "high": high},

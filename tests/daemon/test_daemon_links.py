@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from daemon_support import fed_config
+from daemon_support import fed_config, write_bundle
 
 from edge_agent.clock import FakeClock
 from edge_agent.daemon import Daemon, load_config
-from edge_agent.records import BAD_NO_COMMUNICATION, AlarmState, LinkState, columns
+from edge_agent.records import (
+    BAD,
+    BAD_NO_COMMUNICATION,
+    BAD_NODE_ID_UNKNOWN,
+    AlarmState,
+    LinkState,
+    columns,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -180,3 +187,79 @@ async def test_a_sink_that_is_down_for_long_is_an_alarm(plant: Plant) -> None:
     assert plant.states() == {}
     await plant.seconds(15, values=good)
     assert plant.texts() == {"gateway.service.sink.lines": "sink_down"}
+
+
+async def test_wrong_addresses_are_one_fault_of_the_config(plant: Plant) -> None:
+    """Not one alarm of each sensor; it names how many, and the first of them."""
+    await plant.seconds(25, values=lambda row: BAD_NODE_ID_UNKNOWN if row < 6 else 0)
+    assert plant.texts() == {"gateway.service.nodes.plant": "nodes_refused"}
+    (trouble,) = plant.daemon.troubles()
+    assert trouble.startswith(
+        "plant: 6 of 120 nodes refused: P-1.bar BadNodeIdUnknown (0x80340000)"
+    )
+    await plant.seconds(5, values=good)
+    assert plant.states() == {"gateway.service.nodes.plant": AlarmState.RTN_UNACK}
+
+
+async def test_a_bad_sensor_is_told_with_the_name_of_its_status(plant: Plant) -> None:
+    await plant.seconds(5, values=lambda row: BAD + 0x8C0000 if row == 0 else 0)
+    (alarm,) = plant.daemon.alarms.active()
+    message = plant.daemon.outlet.texts_of(alarm)["message"]["en"]
+    assert message == "P-1: bar reports bad quality: BadSensorFailure (0x808C0000)"
+
+
+@pytest.fixture
+async def watched(tmp_path: Path) -> AsyncIterator[Plant]:
+    """Two machines with a model, which wants ten rows a second."""
+    signals: dict[str, Any] = {"flow": {}, "pressure": {}}
+    models = [{"bundle": "watch", "lateness": "0s"}]
+    path = fed_config(tmp_path, ("pump", {"signals": signals, "models": models}), "P-{1..2}")
+    write_bundle(tmp_path / "models" / "watch")
+    clock = FakeClock(BEGIN_US)
+    daemon = Daemon(load_config(path), path=path, clock=clock)
+    await daemon._start()
+    await daemon.sources["plant"].stop()
+    made = Plant(daemon, clock)
+    made.link.state = LinkState.UP
+    try:
+        yield made
+    finally:
+        await daemon._shut_down()
+
+
+async def rows(plant: Plant, n: int, assets: str = "P-1 P-2") -> None:
+    for _ in range(n):
+        plant.clock.advance(0.1)
+        for asset in assets.split():
+            signals = plant.daemon.plant.assets[asset].signals
+            index = [signals["flow"].index, signals["pressure"].index]
+            plant.daemon.intake.append(columns(index, [plant.clock.now_us()] * 2, [10.0, 4.0]))
+        await plant.daemon.turn()
+
+
+async def test_a_machine_whose_values_are_away_is_not_judged(watched: Plant) -> None:
+    """Its last score is no longer shown, neither on the page nor as a metric; `note` says why."""
+    status, metrics = watched.daemon.http._status, watched.daemon.metrics
+    await rows(watched, 40)
+    assert [one["state"] for one in status.assets()] == ["normal", "normal"]
+    await rows(watched, 400, "P-2")
+    first, second = status.assets()
+    assert (first["state"], second["state"]) == ("alarm", "normal")
+    assert first["note"] == "not judged: no usable value from flow, pressure"
+    assert first["health"] is None
+    status.export()
+    text = metrics.render().decode()
+    assert "edge_agent_assets_unjudged 1.0" in text
+    assert 'edge_agent_score{asset="P-1"' not in text
+    assert 'edge_agent_score{asset="P-2"' in text
+
+
+async def test_a_lost_source_leaves_no_machine_green(watched: Plant) -> None:
+    await rows(watched, 40)
+    fall(watched)
+    await watched.seconds(40)
+    shown = {(one["state"], one["note"]) for one in watched.daemon.http._status.assets()}
+    assert shown == {("unjudged", "not judged: plant: connection refused")}
+    watched.link.state = LinkState.UP
+    await rows(watched, 40)
+    assert {one["state"] for one in watched.daemon.http._status.assets()} == {"normal"}

@@ -30,7 +30,8 @@ export function assetRow(first) {
     root,
     update(asset) {
       const troubled = asset.inputs.filter((input) => input.quality !== "good").length;
-      set(root, "className", `asset ${asset.alarms ? "abnormal" : ""} ${troubled ? "troubled" : ""}`);
+      const off = troubled || asset.state === "unjudged" ? "troubled" : "";
+      set(root, "className", `asset ${asset.alarms ? "abnormal" : ""} ${off}`);
       text(name, asset.id);
       text(path, asset.path.split("/").slice(0, -1).join(" / "));
       text(state, stateOf(asset, troubled));
