@@ -16,6 +16,7 @@ from edge_agent.errors import ConfigError
 if TYPE_CHECKING:
     from edge_agent.config import Config
     from edge_agent.config.schema import Template
+    from edge_agent.daemon._daemon import Daemon
 
 _FIXED: Final = ("gateway", "topic_root", "store", "http", "log")
 _INTAKE: Final = (
@@ -61,3 +62,15 @@ def _without_rules(template: Template) -> Template:
     learn = None if template.learn is None else replace(template.learn, alarm=none)
     models = tuple(replace(use, alarm=none) for use in template.models)
     return replace(template, models=models, learn=learn, quality_alarm=none)
+
+
+def labels_of(daemon: Daemon) -> dict[str, set[str]]:
+    """By label of the metrics: the names in use. `several`, and the like, are none of them."""
+    models = {group.title for group in daemon.pipeline.groups}
+    models |= {str(group.model.manifest.name) for group in daemon.pipeline.groups}
+    return {
+        "asset": set(daemon.plant.assets),
+        "source": set(daemon.sources),
+        "sink": set(daemon.outlet.sinks),
+        "model": models,
+    }

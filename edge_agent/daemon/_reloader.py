@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edge_agent.alarms import load_texts
 from edge_agent.config.types import Name
 from edge_agent.daemon._memory import Memory
-from edge_agent.daemon._reload import compare
+from edge_agent.daemon._reload import compare, labels_of
 from edge_agent.daemon._tables import load_config
 from edge_agent.errors import ConfigError, EdgeAgentError
 from edge_agent.ops import notify
@@ -67,6 +67,7 @@ class Reloader:
     async def _adopt(self, config: Config) -> None:
         daemon = self._daemon
         change = compare(daemon.config, config)
+        before = labels_of(daemon)
         load_texts(config.alarms)  # what is wrong with them is said before anything has changed
         # Loading models takes seconds, in which the old ones serve.
         models = await daemon.load_models(config) if change.intake else None
@@ -78,6 +79,9 @@ class Reloader:
             daemon.config = config
             daemon.alarms.adopt(config.alarms)
             await daemon.outlet.adopt(config)
+        after = labels_of(daemon)
+        for label, names in before.items():
+            daemon.metrics.forget(label, names - after[label])
         await daemon.upkeep.refresh()
 
     async def _exchange_intake(self, config: Config, models: Models) -> None:

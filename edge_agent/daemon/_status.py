@@ -13,6 +13,7 @@ from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.types import Name
 from edge_agent.daemon._judgement import Judgements
 from edge_agent.daemon._model_rows import model_rows
+from edge_agent.daemon._reload import labels_of
 from edge_agent.daemon._tables import SINKS, SOURCES, kind_of
 from edge_agent.errors import NotFoundError
 from edge_agent.records import AlarmState, LinkState
@@ -147,7 +148,7 @@ class Status:
         daemon, metrics = self._daemon, self._daemon.metrics
         judgements = Judgements(daemon)
         metrics.assets_unjudged.set(len(judgements.unjudged))
-        for one in (metrics.score, metrics.health, metrics.inputs_stale):
+        for one in (metrics.score, metrics.health, metrics.inputs_stale, metrics.remaining_life):
             one.clear()  # no asset that is gone, no score that is old
         for group in daemon.pipeline.groups:
             name = group.title
@@ -155,7 +156,8 @@ class Status:
                 if judgements.is_fresh(group, row):
                     metrics.score.labels(asset.id, name).set(float(group.score[row]))
                     metrics.health.labels(asset.id, name).set(float(group.health[row]))
-        daemon.pipeline.insight.export(metrics)
+        known = labels_of(daemon)
+        daemon.pipeline.insight.export(metrics, lambda label, name: name in known[label])
         metrics.alarms.clear()
         for (state, priority), n in daemon.alarms.counts().items():
             metrics.alarms.labels(state, priority).set(n)

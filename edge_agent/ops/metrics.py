@@ -5,6 +5,8 @@ Labels are bounded by the config: no label ever takes a value from the wire.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -14,6 +16,10 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.metrics import MetricWrapperBase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _RUN_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -123,6 +129,17 @@ class Metrics:
         self.assets_refused = counter("assets_refused", "Discovered assets over the maximum.")
         self.config_reloads = counter("config_reloads", "Config reloads by outcome.", "outcome")
         self.build_info = gauge("build_info", "1; the version is its label.", "version")
+
+    def forget(self, label: str, names: Iterable[str]) -> None:
+        """Take away every series whose `label` is one of these names: what they are of is gone."""
+        metrics = [
+            one
+            for one in vars(self).values()
+            if isinstance(one, MetricWrapperBase) and label in one._labelnames  # noqa: SLF001
+        ]
+        for name in names:
+            for metric in metrics:
+                metric.remove_by_labels({label: name})
 
     def render(self) -> bytes:
         """Return the text exposition format."""

@@ -10,7 +10,7 @@ from edge_agent.pipeline._explain import TURN_S, Explainer
 from edge_agent.pipeline._lives import Lives
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from edge_agent.config import Config
     from edge_agent.ops.metrics import Metrics
@@ -43,9 +43,11 @@ class Insight:
         """What the alarm table must hear beside the scores; watched: alarms not at rest."""
         return self._drift.observations(watched, replayed=not self._live)
 
-    def export(self, metrics: Metrics) -> None:
-        """Bring the gauges up to date."""
-        self.lives.export(metrics)
+    def export(
+        self, metrics: Metrics, is_known: Callable[[str, str], bool] = lambda _label, _name: True
+    ) -> None:
+        """Bring the gauges up to date; is_known(label, name): whether it is still there."""
+        self.lives.export(metrics, is_known)
         for (model, spec), (psi, ks) in self._drift.worst().items():
             metrics.drift_psi.labels(model, spec).set(psi)
             metrics.drift_ks.labels(model, spec).set(ks)

@@ -19,7 +19,7 @@ from edge_agent.errors import NotFoundError
 from edge_agent.inference import AdaptiveInterval, Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge_agent.inference import Manifest
     from edge_agent.ops.metrics import Metrics
@@ -133,12 +133,18 @@ class Lives:
         self.changed = True
         return found
 
-    def export(self, metrics: Metrics) -> None:
-        """Bring the gauges up to date."""
+    def export(
+        self, metrics: Metrics, is_known: Callable[[str, str], bool] = lambda _label, _name: True
+    ) -> None:
+        """Bring the gauges up to date; is_known(label, name): whether it is still there."""
         for (asset, model), hours in list(self._latest.items()):
+            if not (is_known("asset", asset) and is_known("model", model)):
+                continue
             for quantile, value in zip(_QUANTILES, hours, strict=True):
                 metrics.remaining_life.labels(asset, model, quantile).set(3600 * value)
         for name, interval in self._newest():
+            if not is_known("model", name):
+                continue
             metrics.rul_lives.labels(name).set(interval.lives)
             metrics.rul_interval_scale.labels(name, "low").set(interval.low)
             metrics.rul_interval_scale.labels(name, "high").set(interval.high)

@@ -130,3 +130,16 @@ def test_the_queries_in_the_docs_are_promql(tmp_path: Path) -> None:
         [promtool, "check", "rules", file], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("label", ["asset", "source", "sink", "model"])
+def test_what_is_gone_leaves_no_series(label: str) -> None:
+    """Of no metric; those of others stay. A query over all would otherwise count it for ever."""
+    metrics = filled()  # the value of each label is its name
+    assert f'{label}="{label}"' in metrics.render().decode()
+    metrics.forget(label, ["another"])
+    assert f'{label}="{label}"' in metrics.render().decode()
+    metrics.forget(label, [label])
+    text = metrics.render().decode()
+    assert f'{label}="{label}"' not in text
+    assert 'outcome="outcome"' in text
