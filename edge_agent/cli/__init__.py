@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, str]] = {
     "check": "list every problem of a config; --connect tries all that it names",
     "doctor": "say what is wrong around a config, and the mend",
     "browse": "list the nodes of an OPC UA server, and print a config for them",
+    "listen": "list the topics of an MQTT broker, and print a config for them",
     "run": "run the daemon",
     "replay": "run recorded data through the same pipeline",
     "learn": "learn what healthy looks like and write a model bundle",

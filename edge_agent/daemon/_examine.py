@@ -19,7 +19,6 @@ from edge_agent.daemon._examine_place import (
     disk,
     http_port,
     models_dir,
-    secrets,
     store,
 )
 from edge_agent.daemon._examine_service import models, running
@@ -52,7 +51,6 @@ CONNECT: Final[tuple[Probe, ...]] = (
     sources,
     sinks,
     certificates,
-    secrets,
     models_dir,
     store,
     http_port,

@@ -26,15 +26,13 @@ if TYPE_CHECKING:
     from edge_agent.daemon._examined import Examined
 
 _WARN_DAYS: Final = 30
-_OTHERS: Final = 0o007  # permissions of those who are neither the owner nor of the group
 _MAX_FILE_BYTES: Final = 1 << 20
 _MAX_FILES: Final = 200
 _SPARE_BYTES: Final = 32 << 20
-# Keys of the config whose files are certificates (or folders of them), and private keys.
+# Keys of the config whose files are certificates, or folders of them.
 _CERTIFICATES: Final = frozenset(
     {"certificate", "server_certificate", "user_certificate", "cert", "ca", "trusted"}
 )
-_PRIVATE: Final = frozenset({"private_key", "user_private_key", "key", "file"})
 
 
 async def certificates(examined: Examined) -> list[Finding]:
@@ -83,20 +81,6 @@ def _validity(where: str, file: Path, one: x509.Certificate, now: datetime) -> F
     if days < _WARN_DAYS:
         return warning(where, f"{name} expires in {days} days, on {end:%Y-%m-%d}", "renew it")
     return fine(where, f"{name} holds until {end:%Y-%m-%d}")
-
-
-async def secrets(examined: Examined) -> list[Finding]:
-    """Files of secrets and private keys that every user of this machine can read."""
-    found = []
-    for where, path in paths_of(examined.config):
-        if where.rpartition(".")[2] not in _PRIVATE:
-            continue
-        with contextlib.suppress(OSError):  # what is missing has been said by others
-            mode = path.stat().st_mode & 0o777
-            if mode & _OTHERS:
-                what = f"{path} has mode {mode:04o}: every user of this machine can read it"
-                found.append(warning(where, what, f"chmod 600 {path}"))
-    return found
 
 
 async def models_dir(examined: Examined) -> list[Finding]:

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 _SKEW_S: Final = 3.0
 _WRONG_CLOCK_S: Final = 60.0
 _MAX_SHOWN: Final = 20
-# What others publish below our topics is no fault of the config, as long as all signals are heard.
-_MILD: Final = frozenset({"unknown_topic", "unknown_signal", "empty"})
+# What others publish below our topics is no fault of the config; a word if signals are missed.
+_OF_OTHERS: Final = frozenset(
+    {"unknown_topic", "unknown_signal", "unknown_asset", "asset_name", "empty"}
+)
 
 
 class _FirstRefusals(Refusals):
@@ -104,8 +106,8 @@ async def inspect_broker(
     where = f"source {name}"
     found = [error(where, f"not subscribed: {text}", "see the broker's ACL") for text in refused]
     found += [_silence(where, patterns[n].filter, seconds) for n in sorted(silent)]
-    found += _refused(where, refusals)
     mine = plant.of_source(name)
+    found += _refused(where, refusals, complete=all(one.index in heard.good for one in mine))
     if len(silent) < len(patterns):
         found += _missing(where, mine, heard, seconds)
         found += _clock(where, mine, heard)
@@ -118,14 +120,16 @@ def _silence(where: str, topic: str, seconds: float) -> Finding:
     return warning(where, f"no message on {topic} within {seconds:g} s", mend)
 
 
-def _refused(where: str, refusals: _FirstRefusals) -> list[Finding]:
+def _refused(where: str, refusals: _FirstRefusals, *, complete: bool) -> list[Finding]:
     found = []
     for reason, (topic, text) in refusals.first.items():
         n = refusals.n.get(reason, 1)
         times = f" ({n} times)" if n > 1 else ""
         what = f"{topic}: {reason}: {text}{times}"
-        if reason in _MILD:
-            found.append(warning(where, what, "nothing of it is used"))
+        if reason in _OF_OTHERS:
+            found.append(
+                fine(where, what) if complete else warning(where, what, "is it spelled so?")
+            )
         else:
             mend = "see payload: of the subscription; `edge-agent listen` proposes one"
             found.append(error(where, what, mend))

@@ -22,6 +22,7 @@ from edge_agent.sources.mqtt._config import (
     Subscription,
 )
 from edge_agent.sources.mqtt._decode import Decoder
+from edge_agent.sources.mqtt._listen import listen_to
 from edge_agent.sources.mqtt._payload_spec import Payload
 from edge_agent.sources.mqtt._refusals import Refusals
 from edge_agent.sources.mqtt._routes import Routes
@@ -35,12 +36,15 @@ from edge_agent.sources.mqtt._session import (
 from edge_agent.transport import Tls
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from edge_agent.clock import Clock
     from edge_agent.config.plant import Plant
     from edge_agent.config.schema import Gateway
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Intake
     from edge_agent.sources.mqtt._frames import Messages
+    from edge_agent.sources.mqtt._listen import Listened
 
 __all__ = ["MqttSource", "MqttSourceConfig", "Payload", "Subscription", "Tls", "probe"]
 
@@ -223,3 +227,17 @@ async def _try(config: MqttSourceConfig, version: Protocol, timeout_s: float) ->
         session.close()
     if refused:
         raise ConnectError(f"not subscribed: {'; '.join(refused)}", where=config.url)
+
+
+async def listen(
+    config: MqttSourceConfig,
+    topics: Sequence[str],
+    seconds: float,
+    progress: Callable[[float, int], None] = lambda _share, _messages: None,
+) -> Listened:
+    """What topics (patterns) are like, heard beside a running daemon for so many seconds.
+
+    progress is called with the share of the time that has passed and the messages so far.
+    ConnectError if the broker refuses us.
+    """
+    return await listen_to(config, versions(config), topics, seconds, SystemClock(), progress)

@@ -1,0 +1,86 @@
+"""The form of payloads that nobody has described: what is the value, the time, the quality."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from edge_agent.sources.mqtt._form import Form, form_of
+
+NOW_US = 1_767_225_600_000_000
+
+
+def form(payload: object, topic: str = "t") -> Form:
+    return form_of(topic, payload if isinstance(payload, bytes) else orjson.dumps(payload), NOW_US)
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind", "usable"),
+    [
+        (b"4.2", "number", True),
+        (b" -1e3 ", "number", True),
+        (b"+5", "number", True),
+        (b"true", "truth value", True),
+        (b"4,2", "number with a decimal comma", False),
+        (b"23.4 \xc2\xb0C", "number with its unit", False),
+        (b"ON", "text", False),
+        (b"", "empty", False),
+        (b"null", "null", False),
+        (b"\xff\x00", "binary, 2 bytes", False),
+        (b"a;b\n1;2\n", "text, 2 columns", False),
+        (b"x" * 20_000, "large, 20000 bytes", False),
+        (b"[1, 2]", "JSON array of 2 numbers", False),
+        (b'[{"id": "a.b", "v": 1}]', "JSON list of name and value", False),
+        (b'{"x": [{"name": "a", "value": 1}]}', "JSON list of name and value under 'x'", False),
+        (b'[{"a": 1, "b": 2}]', "JSON list of objects (JSON object, 2 numbers)", True),
+        (b"{}", "JSON object, 0 numbers", False),
+    ],
+)
+def test_kinds(payload: bytes, kind: str, usable: bool) -> None:  # noqa: FBT001
+    got = form(payload)
+    assert (got.kind, got.usable) == (kind, usable)
+
+
+def test_sparkplug_is_known_by_its_topic() -> None:
+    assert form(b"\x08\x01", "spBv1.0/g/NDATA/n").kind == "Sparkplug B"
+
+
+def test_one_value_among_other_numbers() -> None:
+    """`value` is the value; min and max are none of its signals."""
+    got = form({"value": 3, "min": 1, "max": 9, "ts": NOW_US // 1000})
+    assert (got.value, got.numbers, got.time, got.time_form) == ("value", (), "ts", "ms")
+    assert got.offset_us == 0
+
+
+def test_an_object_of_a_machine() -> None:
+    got = form({"a": 1, "b": {"c": True}, "quality": 192, "time": "2026-01-01T00:00:05Z"})
+    assert got.numbers == ("a", "b.c")
+    assert (got.quality, got.time, got.time_form, got.offset_us) == (
+        "quality",
+        "time",
+        "ISO 8601",
+        5_000_000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        (NOW_US / 1e6, "s"),
+        (NOW_US // 1000, "ms"),
+        (NOW_US, "us"),
+        (NOW_US * 1000, "ns"),
+        ("2026-01-01T01:00:00+01:00", "ISO 8601"),
+        ("2026-01-01T00:00:00", "ISO 8601 without zone"),
+    ],
+)
+def test_forms_of_time(raw: object, name: str) -> None:
+    got = form({"v": 1, "timestamp": raw})
+    assert (got.time_form, got.offset_us) == (name, 0)
+
+
+def test_a_key_that_only_sounds_like_a_time_is_none() -> None:
+    """t: 21.5 is a temperature."""
+    got = form({"t": 21.5, "h": 40})
+    assert got.time == ""
+    assert got.numbers == ("t", "h")
