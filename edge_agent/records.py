@@ -24,6 +24,9 @@ BAD_OUT_OF_RANGE: Final = 0x803C_0000
 BAD_SENSOR_FAILURE: Final = 0x808C_0000
 BAD_NO_DATA: Final = 0x809B_0000
 SEVERITY_SHIFT: Final = 30
+# A value that a broker had kept, of unknown age or too old: no sign of life. Bit 0 means nothing in
+# OPC UA without an InfoType, so that no server's code is this one.
+RETAINED: Final = UNCERTAIN | 1
 
 
 @dataclass(frozen=True, slots=True)

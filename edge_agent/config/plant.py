@@ -45,6 +45,8 @@ class PlantAsset:
     template: Template
     path: str
     line: str
+    has_own_line: bool = False  # the config or the topic says it: it is not the gateway's
+    is_discovered: bool = False
     signals: dict[str, PlantSignal] = field(default_factory=dict)
 
 
@@ -83,6 +85,7 @@ class Plant:
             self.refused += 1
             return None
         asset = self._add(asset_id, AssetConfig(template=template, line=line))  # type: ignore[arg-type]
+        asset.is_discovered = True
         self._discovered.append(asset)
         for listener in self._listeners:
             listener(asset)
@@ -119,6 +122,7 @@ class Plant:
             f"{gateway.enterprise}/{gateway.site}/{config.area or gateway.area}/{line}/{asset_id}"
         )
         asset = PlantAsset(len(self.assets), asset_id, config.template, template, path, line)
+        asset.has_own_line = bool(config.line)
         places = {**config.variables, "asset": asset_id, "line": line}
         for name, signal in {**template.signals, **config.signals}.items():
             asset.signals[name] = self._signal(asset, name, signal, places)

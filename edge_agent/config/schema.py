@@ -10,10 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NewType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NewType
 
 from edge_agent.config.types import Between, Name, Secret
 from edge_agent.records import Ne107
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Duration = NewType("Duration", float)
 Size = NewType("Size", int)
@@ -73,6 +76,23 @@ class Signal:
     deadband: Annotated[float, Between(0, 1e12)] = 0.0
     sampling: Duration | None = None  # OPC UA sampling interval; default: the source's
     rate_hz: Annotated[float, Between(0, 1e7)] = 0.0  # of a waveform that does not bring its own
+    scale: Annotated[float, Between(-1e12, 1e12)] = 1.0  # value = what the source sends * scale ...
+    offset: Annotated[float, Between(-1e15, 1e15)] = 0.0  # ... + offset; `valid` is of the result
+    map: dict[str, float] = field(default_factory=dict)  # text -> number: {RUNNING: 1, STOPPED: 0}
+    decimal: str = ""  # "," where texts have a decimal comma; default: the source's, or "."
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Contradictions, as (key, message)."""
+        if self.scale == 0:
+            yield "scale", "must not be 0: every value would be the same"
+        if self.decimal not in {"", ".", ","}:
+            yield "decimal", "must be '.' or ','"
+        if self.kind is Kind.WAVEFORM:
+            for key in ("map", "decimal"):
+                if getattr(self, key):
+                    yield key, "has no effect on a waveform"
+        elif self.rate_hz:
+            yield "rate_hz", "has no effect without kind: waveform"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,9 @@ class Memory:
     def of(cls, plant: Plant) -> Self:
         """What is worth knowing of a plant."""
         return cls(
-            tuple((a.id, a.template_name, a.line) for a in plant.discovered),
+            tuple(
+                (a.id, a.template_name, a.line if a.has_own_line else "") for a in plant.discovered
+            ),
             {asset.id: asset.path for asset in plant.assets.values()},
         )
 

@@ -18,18 +18,23 @@ import orjson
 
 from edge_agent.errors import DecodeError
 from edge_agent.records import GOOD, Columns
-from edge_agent.sources.mqtt._payload_spec import Format, Payload, Target
+from edge_agent.sources._qualities import KEYS, WEAK_KEYS
+from edge_agent.sources.mqtt._payload_spec import AUTO_QUALITY, Format, Payload, Target
 from edge_agent.sources.mqtt._payload_time import times_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from numpy.typing import NDArray
 
 UNFIT: Final = (ValueError, KeyError, TypeError, OverflowError, struct.error, DecodeError)
 _MAX_PLANS: Final = 64
+_PAIR: Final = 2  # keys of an object that has a time and a value
 _MAX_PLAN_CHARACTERS: Final = 1 << 14
 _SCALARS: Final = frozenset({int, float, bool})
+_QUALITY_KEYS: Final = frozenset(KEYS + WEAK_KEYS)
+_NO_TRUTH: Final = frozenset({"status", "Status"})
+_GOOD_TEXTS: Final = frozenset({"good", "Good", "GOOD"})
 
 
 class Batch(Protocol):
@@ -47,11 +52,14 @@ class Batch(Protocol):
 def batch_key(target: Target, spec: Payload, *, timed: bool) -> tuple[object, ...] | None:
     """What topics must have in common to be decoded together; None if they cannot be."""
     wanted = [target.single] if target.single else list(target.named.values())
-    if spec.format is not Format.JSON or spec.quality or any(one.waveform for one in wanted):
+    is_plain = spec.format is Format.JSON and spec.quality in {"", AUTO_QUALITY}
+    if not is_plain or spec.items or spec.name or target.by_asset is not None:
+        return None
+    if any(one.waveform or one.texts.words.keys() & {"true", "false"} for one in wanted):
         return None
     if target.single:
-        return spec, timed
-    plain = not any("." in key for key in (spec.time, *target.named))
+        return (spec, timed) if not {*"[]"} & {*spec.time, *spec.value} else None
+    plain = not any({*".["} & {*key} for key in (spec.time, *target.named))
     return (spec, tuple(target.named)) if plain else None
 
 
@@ -77,6 +85,23 @@ def _column(docs: list[Any], path: str) -> list[Any]:
     return docs
 
 
+def _quality_keys(keys: Iterable[str], spec: Payload, named: Container[str] = ()) -> list[str]:
+    """Keys of an object that say how good it is."""
+    if spec.quality != AUTO_QUALITY:
+        return []
+    found = _QUALITY_KEYS.intersection(keys)
+    return [key for key in found if key not in named] if found else []
+
+
+def _all_good(docs: list[Any], key: str) -> bool:
+    """Whether the quality of all these objects is Good beyond any doubt."""
+    found = [doc[key] for doc in docs]
+    kinds = set(map(type, found))
+    if kinds == {bool}:
+        return key not in _NO_TRUTH and all(found)
+    return kinds == {str} and _GOOD_TEXTS.issuperset(found)
+
+
 def _good(
     signal: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float64]
 ) -> Columns:
@@ -91,6 +116,8 @@ class SignalBatch:
         self.rows: dict[bytes, int] = {}
         self._spec = spec
         self._timed = timed
+        self._around_value = spec.value.rpartition(".")[0]
+        self._pair = timed and not {*"."} & {*spec.time, *spec.value}
 
     def add(self, topic: bytes, target: Target) -> None:
         """Take a topic into the batch; its row is its signal."""
@@ -102,6 +129,7 @@ class SignalBatch:
         docs = list(map(orjson.loads, payloads))
         signal = np.array(rows, np.int32)
         if self._timed:
+            self._check_quality(docs)
             times = times_us(_floats(_column(docs, self._spec.time)), self._spec.time_unit)
             return _good(signal, times, _floats(_column(docs, self._spec.value)))
         times = np.full(len(docs), arrival_us, np.int64)
@@ -113,19 +141,35 @@ class SignalBatch:
         key = self._spec.time.partition(".")[0]
         if key and any(key in doc for doc in docs):
             raise ValueError("a message has a time after all")
+        self._check_quality(docs)
         return _column(docs, self._spec.value)
+
+    def _check_quality(self, docs: list[Any]) -> None:
+        """An object of time and value has no more; one with a quality must be Good beyond doubt."""
+        if self._pair and max(map(len, docs)) <= _PAIR:
+            return
+        for part in (docs, self._around(docs)) if self._around_value else (docs,):
+            for keys in set(map(tuple, part)):
+                for key in _quality_keys(keys, self._spec, (self._spec.value,)):
+                    if not _all_good([doc for doc in part if key in doc], key):
+                        raise ValueError("not plainly good")
+
+    def _around(self, docs: list[Any]) -> list[Any]:
+        return [doc for doc in _column(docs, self._around_value) if isinstance(doc, dict)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """What to take from objects that have the same keys.
 
-    pick: their time, if timed, and their wanted values; columns: which of the batch's names.
+    pick: their time, if timed, and their wanted values; columns: which of the batch's names;
+    qualities: keys that say how good they are.
     """
 
     pick: Callable[[Any], tuple[Any, ...]]
     timed: bool
     columns: NDArray[np.intp]
+    qualities: tuple[str, ...] = ()
 
 
 class AssetBatch:
@@ -133,6 +177,7 @@ class AssetBatch:
 
     def __init__(self, spec: Payload, names: tuple[str, ...]) -> None:
         self.rows: dict[bytes, int] = {}
+        self._spec = spec
         self._time = spec.time
         self._unit = spec.time_unit
         self._names = names
@@ -167,6 +212,8 @@ class AssetBatch:
     ) -> Columns:
         """Columns of objects that all have these keys."""
         plan = self._plan(keys)
+        if not all(_all_good(docs, key) for key in plan.qualities):
+            raise ValueError("not plainly good")
         flat = _floats(tuple(chain.from_iterable(map(plan.pick, docs))))
         table = flat.reshape(len(docs), -1)
         if plan.timed:
@@ -190,9 +237,10 @@ class AssetBatch:
             raise ValueError("no wanted key, or too many keys")
         timed = bool(self._time) and self._time in keys
         picked = [self._time] * timed + [self._names[n] for n in known]
+        qualities = tuple(_quality_keys(keys, self._spec, self._names))
         if len(picked) == 1:
-            return _Plan(lambda doc: (doc[picked[0]],), timed, np.array(known))
-        return _Plan(itemgetter(*picked), timed, np.array(known))
+            return _Plan(lambda doc: (doc[picked[0]],), timed, np.array(known), qualities)
+        return _Plan(itemgetter(*picked), timed, np.array(known), qualities)
 
 
 def _in_order(parts: list[Columns], messages: list[list[int]]) -> Columns:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from edge_agent.config.schema import Duration, Size
 from edge_agent.config.types import Between, HostText, Secret
 from edge_agent.errors import ConfigError
-from edge_agent.sources.mqtt._payload_spec import Format, Payload
+from edge_agent.sources.mqtt._payload_spec import BINARY, Format, Payload
 from edge_agent.sources.mqtt._topics import Pattern, compile_pattern, unknown_names
 from edge_agent.transport import Tls
 
@@ -52,14 +52,30 @@ class Subscription:
         except ConfigError as error:
             yield "topic", str(error)
             return
-        for key, text in (("asset", self.asset_format), ("signal", self.signal)):
-            for name in unknown_names(text, names):
+        formats = [("asset", self.asset_format), ("signal", self.signal)]
+        formats += [
+            (f"payload.{key}", getattr(self.payload, key))
+            for key in ("value", "time", "quality", "items", "name")
+        ]
+        given = {"asset"} if self.payload.asset else set[str]()
+        for key, text in formats:
+            for name in unknown_names(text, names | (given if key == "asset" else set())):
                 yield key, f"the topic has no placeholder {{{name}}}"
-        if self.payload.format is not Format.JSON and not self.signal_format:
+        yield from self._records_problems()
+        if self.payload.format in {Format.CSV, *BINARY} and not self.signal_format:
             if self.payload.format is not Format.CSV:
                 yield "payload.format", "binary samples need a {signal} in the topic, or signal"
             elif not self.payload.columns:
                 yield "payload.columns", "name them, where the topic names no {signal}"
+
+    def _records_problems(self) -> Iterator[tuple[str, str]]:
+        spec = self.payload
+        if spec.name and self.signal_format:
+            yield "payload.name", "has no effect: the topic or `signal` says which signal it is"
+        if spec.asset and self.signal_format:
+            yield "payload.asset", "needs topics without {signal}: its objects are of whole assets"
+        if spec.asset and not self.template and not self.asset and "asset" in self.pattern.names:
+            yield "payload.asset", "has no effect: the topic has an {asset}"
 
     @property
     def pattern(self) -> Pattern:
@@ -102,6 +118,7 @@ class MqttSourceConfig:
         yield from _url_problems(self.url)
         if not self.subscribe:
             yield "subscribe", "is empty: no value would arrive"
+        yield from self._unreached()
         if self.password is not None and not self.username:
             yield "password", "needs a username"
         if self.share and self.protocol is Protocol.V311:
@@ -110,6 +127,18 @@ class MqttSourceConfig:
             yield "share", "has no '/', '+' or '#'"
         if self.tls != Tls() and not self.url.startswith("mqtts:"):
             yield "tls", "has no effect without mqtts://"
+
+    def _unreached(self) -> Iterator[tuple[str, str]]:
+        """Subscriptions of which an earlier one takes every topic."""
+        try:
+            patterns = [one.pattern for one in self.subscribe]
+        except ConfigError:
+            return  # said of the topic itself
+        for n, later in enumerate(patterns):
+            first = next((k for k, one in enumerate(patterns[:n]) if one.covers(later)), None)
+            if first is not None:
+                text = f"is never reached: subscribe[{first}] takes all its topics (put this first)"
+                yield f"subscribe.{n}.topic", text
 
     @property
     def host(self) -> str:

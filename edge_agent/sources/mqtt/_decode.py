@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edge_agent.errors import DecodeError
 from edge_agent.records import columns
 from edge_agent.sources.mqtt._columns import UNFIT, Batch
+from edge_agent.sources.mqtt._hints import hint_of
 from edge_agent.sources.mqtt._payload import decode
 from edge_agent.sources.mqtt._readings import Readings
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
     # topic, payload, whether it was retained
     Careful = list[tuple[bytes, bytes, bool]]
+
+
+_UNUSED: Final = "unused keys"
+_MAX_NOTED: Final = 16
 
 
 @dataclass(slots=True)
@@ -118,14 +124,42 @@ class Decoder:
     def _read(
         self, topic: bytes, payload: bytes, route: Route, out: Readings, *, retained: bool
     ) -> None:
+        first = len(out.signal)
         decode(payload, out, route.target, route.spec, retained=retained)
-        for error in out.refused:
-            self._refusals.note(error.reason, topic, error.message)
-        if out.unknown and not route.unknown_noted:
-            route.unknown_noted = True
-            self._refusals.note("unknown_signal", topic, f"nobody wants {out.unknown[:100]!r}")
+        if route.target.single is None:
+            self._refuse_others(route, out, first)
+        for n, error in enumerate(out.refused):
+            hint = "" if n or self._refusals.knows(topic) else hint_of(error, out, payload)
+            self._refusals.note(error.reason, topic, error.message + hint)
+        self._note_oddities(topic, payload, route, out)
         if not retained:
             self._routes.judge(topic, route, odd=out.odd, timed=out.timed)
+
+    def _refuse_others(self, route: Route, out: Readings, first: int) -> None:
+        """Take back what another machine's topic delivers: `hall-1/M-1` is not `hall-2/M-1`."""
+        for n in range(len(out.signal) - 1, first - 1, -1):
+            try:
+                self._routes.claim(route, out.signal[n])
+            except DecodeError as error:
+                for column in (out.signal, out.time_us, out.value, out.status):
+                    del column[n]
+                out.refuse(error)
+
+    def _note_oddities(self, topic: bytes, payload: bytes, route: Route, out: Readings) -> None:
+        """What was read all the same is said once for each topic, and counted then."""
+        for what, text in out.mended.items():
+            if what not in route.noted and len(route.noted) < _MAX_NOTED:
+                route.noted |= {what}
+                self._refusals.note_mended(topic, text)
+        if not out.unknown or out.refused:
+            return
+        if not out.taken:
+            hint = "" if self._refusals.knows(topic) else hint_of(None, out, payload)
+            message = f"no key of it is a signal, the first is {out.unknown[:100]!r}{hint}"
+            self._refusals.note("unknown_signal", topic, message)
+        elif _UNUSED not in route.noted:
+            route.noted |= {_UNUSED}
+            self._refusals.log_unused(topic, out.unknown[:100])
 
     def _deliver(self, values: Columns) -> None:
         self._received.inc(len(values))

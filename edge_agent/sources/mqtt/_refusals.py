@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Lines of a log by reason: what is wrong with many topics alike needs no line for each of them.
 _MAX_LINES: Final = {"unknown_topic": 20, "unknown_asset": 20, "assets_refused": 1}
 _MAX_LINES_ELSE: Final = 1000
+_MAX_LINES_MILD: Final = 100
 _SHOWN_CHARACTERS: Final = 200
 _log = logging.getLogger("edge_agent.sources")
 
@@ -48,6 +49,27 @@ class Refusals:
         _log.warning("payload refused", extra={**about, "topic": shown(topic), "detail": message})
         if lines + 1 == limit:
             _log.warning("further topics are only counted", extra=about)
+
+    def knows(self, topic: bytes) -> bool:
+        """Whether a refusal of this topic was logged: no more is said of it."""
+        return topic in self._logged
+
+    def note_mended(self, topic: bytes, message: str) -> None:
+        """A payload is not as it should be, but was read: counted and logged once by the caller."""
+        self.count("mended")
+        self._log_once("payload mended", topic, message)
+
+    def log_unused(self, topic: bytes, key: str) -> None:
+        """A payload has keys that are no signals, beside those that are."""
+        self._log_once("keys of a payload are not used", topic, f"the first is {key!r}")
+
+    def _log_once(self, event: str, topic: bytes, detail: str) -> None:
+        lines = self._lines.get(event, 0)
+        if lines >= _MAX_LINES_MILD:
+            return
+        self._lines[event] = lines + 1
+        about = {"source": self._source, "topic": shown(topic), "detail": detail}
+        _log.info(event, extra=about)
 
 
 def shown(topic: bytes) -> str:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.clock import US_PER_S
 from edge_agent.config.plant import fill
 from edge_agent.config.schema import Kind
-from edge_agent.errors import ConfigError, DecodeError
+from edge_agent.errors import DecodeError
+from edge_agent.sources._numbers import TextRules
 from edge_agent.sources.mqtt._columns import Batch, batch_key, make_batch
+from edge_agent.sources.mqtt._machines import Machines, Place
 from edge_agent.sources.mqtt._payload_spec import Payload, Target, Wanted
-from edge_agent.sources.mqtt._topics import Pattern, is_safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from edge_agent.config.plant import Plant, PlantAsset
+    from edge_agent.config.plant import Plant, PlantAsset, PlantSignal
     from edge_agent.ops.metrics import Metrics
     from edge_agent.sources.mqtt._config import Subscription
     from edge_agent.sources.mqtt._refusals import Refusals
+    from edge_agent.sources.mqtt._topics import Pattern
 
 MAX_ROUTES: Final = 200_000
 MAX_IGNORED: Final = 10_000
+_MAX_NAMED_ASSETS: Final = 10_000  # that the payloads of one topic may name
 _FIRST_PENALTY: Final = 64
 _MAX_PENALTY: Final = 1 << 16
+# Parts of a payload's spec in which a placeholder of the topic may stand: value: "{signal}".
+_FILLED: Final = ("value", "time", "quality", "items", "name")
 
 
 @dataclass(slots=True, eq=False)
@@ -36,31 +42,35 @@ class Route:
 
     target: Target
     spec: Payload
+    place: Place
     batch: Batch | None = None
     timed: bool = False
     careful: int = 0
     penalty: int = _FIRST_PENALTY
-    unknown_noted: bool = False
+    noted: frozenset[str] = frozenset()
 
 
 class Routes:
     """The topics of one source, learned as they appear. All its memory is bounded."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         source: str,
         subscriptions: Iterable[Subscription],
         plant: Plant,
         metrics: Metrics,
         refusals: Refusals,
+        *,
+        stale_after_s: float = 30.0,
     ) -> None:
         self._source = source
         self._subscriptions: list[tuple[Subscription, Pattern]] = [
             (subscription, subscription.pattern) for subscription in subscriptions
         ]
         self._plant = plant
-        self._metrics = metrics
         self._refusals = refusals
+        self._stale_after_s = stale_after_s
+        self.machines = Machines(source, plant, metrics, refusals)
         self._routes: dict[bytes, Route] = {}
         self._ignored: dict[bytes, str] = {}
         self._orphans: set[bytes] = set()  # topics of unknown assets, which may yet be discovered
@@ -76,6 +86,7 @@ class Routes:
         if known is not None:
             if known != "unknown_signal":
                 self._refusals.count(known)
+                self.machines.conflicts.heard(topic)
             return None
         return self._learn(topic)
 
@@ -93,6 +104,10 @@ class Routes:
         elif route.batch is None:
             route.timed = timed
             self._enter_batch(topic, route)
+
+    def claim(self, route: Route, signal: int) -> None:
+        """A topic of a whole asset delivers a signal; DecodeError if another machine's does."""
+        self.machines.claim(route.place, signal)
 
     def _enter_batch(self, topic: bytes, route: Route) -> None:
         key = batch_key(route.target, route.spec, timed=route.timed)
@@ -133,52 +148,71 @@ class Routes:
             text = topic.decode()
         except UnicodeDecodeError as error:
             raise DecodeError("unknown_topic", "the topic is not UTF-8") from error
-        for subscription, pattern in self._subscriptions:
+        for number, (subscription, pattern) in enumerate(self._subscriptions):
             places = pattern.match(text)
             if places is not None:
-                return self._route(subscription, places)
+                place = Place(number, subscription, places, pattern.wild(text), text)
+                return self._route(place)
         raise DecodeError("unknown_topic", "no subscription of the config matches the topic")
 
-    def _route(self, subscription: Subscription, places: dict[str, str]) -> Route:
-        asset = self._asset(subscription, places)
-        named = self._wanted(asset)
+    def _route(self, place: Place) -> Route:
+        spec = _filled(place.subscription.payload, place.places)
+        if spec.asset:
+            return Route(Target(None, by_asset=self._resolver(place)), spec, place)
+        asset = self.machines.asset_of(place)
+        named = self._wanted(asset, spec)
         if not named:
             raise DecodeError("unknown_signal", "no signal of the asset comes from this source")
-        if not subscription.signal_format:
-            return Route(Target(None, named), subscription.payload)
-        name = fill(subscription.signal_format, places)
+        if not place.subscription.signal_format:
+            return Route(Target(None, named), spec, place)
+        name = fill(place.subscription.signal_format, place.places)
         address = asset.signals[name].address if name in asset.signals else ""
         wanted = named.get(name) or named.get(address)
         if wanted is None:
             raise DecodeError("unknown_signal", "the asset has no such signal from this source")
-        return Route(Target(wanted), subscription.payload)
+        self.machines.claim(place, wanted.index)
+        return Route(Target(wanted), spec, place)
 
-    def _wanted(self, asset: PlantAsset) -> dict[str, Wanted]:
+    def _wanted(self, asset: PlantAsset, spec: Payload) -> dict[str, Wanted]:
         """The asset's signals of this source, by their address or else their name."""
         return {
-            signal.address or name: Wanted(signal.index, signal.config.kind is Kind.WAVEFORM)
+            signal.address or name: self._one(signal, spec)
             for name, signal in asset.signals.items()
             if signal.source == self._source
         }
 
-    def _asset(self, subscription: Subscription, places: dict[str, str]) -> PlantAsset:
-        asset_id = fill(subscription.asset_format, places)
-        asset = self._plant.assets.get(asset_id)
-        if asset is not None:
-            return asset
-        if not subscription.template:
-            raise DecodeError("unknown_asset", "the config has no such asset, and no template")
-        line = places.get("line", "")
-        if not is_safe_name(asset_id) or (line and not is_safe_name(line)):
-            raise DecodeError("asset_name", "the topic gives no name that an asset may have")
-        return self._discover(asset_id, subscription.template, line)
+    def _one(self, signal: PlantSignal, spec: Payload) -> Wanted:
+        config = signal.config
+        stale_s = config.stale_after or self._stale_after_s
+        return Wanted(
+            signal.index,
+            config.kind is Kind.WAVEFORM,
+            config.rate_hz,
+            TextRules(config, spec.decimal),
+            round(stale_s * US_PER_S),
+        )
 
-    def _discover(self, asset_id: str, template: str, line: str) -> PlantAsset:
-        try:
-            asset = self._plant.discover(asset_id, template, line)
-        except (ConfigError, KeyError) as error:
-            raise DecodeError("template", f"cannot make an asset of it: {error}") from error
-        if asset is None:
-            self._metrics.assets_refused.inc()
-            raise DecodeError("assets_refused", "discovery.max_assets is reached")
-        return asset
+    def _resolver(self, place: Place) -> Callable[[str], dict[str, Wanted]]:
+        """The signals of an asset that a payload names."""
+        known: dict[str, dict[str, Wanted]] = {}
+
+        def resolve(name: str) -> dict[str, Wanted]:
+            named = known.get(name)
+            if named is None:
+                asset = self.machines.asset_of(place, name)
+                if len(known) >= _MAX_NAMED_ASSETS:
+                    known.clear()
+                named = known[name] = self._wanted(asset, place.subscription.payload)
+            return named
+
+        return resolve
+
+
+def _filled(spec: Payload, places: dict[str, str]) -> Payload:
+    """The spec for one topic, where it has placeholders of the topic."""
+    found: dict[str, Any] = {
+        key: filled
+        for key in _FILLED
+        if (filled := fill(getattr(spec, key), places)) != getattr(spec, key)
+    }
+    return replace(spec, **found) if found else spec

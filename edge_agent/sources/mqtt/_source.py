@@ -80,8 +80,17 @@ class MqttSource:
         self._up = metrics.source_up.labels(name)
         self._reconnects = metrics.source_reconnects.labels(name)
         self._refusals = Refusals(name, metrics)
+        routes = Routes(
+            name,
+            config.subscribe,
+            plant,
+            metrics,
+            self._refusals,
+            stale_after_s=config.stale_after,
+        )
+        self._conflicts = routes.machines.conflicts
         self._decoder = Decoder(
-            Routes(name, config.subscribe, plant, metrics, self._refusals),
+            routes,
             self._refusals,
             intake,
             metrics.values_received.labels(name),
@@ -167,6 +176,7 @@ class MqttSource:
         except Exception:  # noqa: BLE001 (whatever a payload did, the next ones must be heard)
             _log.exception("payloads not decoded", extra={"source": self.name})
             self._refusals.count("internal", len(messages.topics))
+        self._conflicts.report(self.link.faults, self._clock.monotonic_s())
 
     def _set_link(self, state: LinkState, detail: str = "") -> None:
         link = self.link

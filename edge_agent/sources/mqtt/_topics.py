@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MAX_TOPIC_BYTES: Final = 65_535  # MQTT 5, 1.5.4
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_WHOLE = re.compile(r"\{[a-z][a-z0-9_]*\}")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -28,7 +29,27 @@ class Pattern:
     def match(self, topic: str) -> dict[str, str] | None:
         """The text of each placeholder, or None where the topic is another."""
         found = self.regex.fullmatch(topic)
-        return None if found is None else found.groupdict()
+        if found is None:
+            return None
+        return {name: text for name, text in found.groupdict().items() if name in self.names}
+
+    def wild(self, topic: str) -> tuple[str, ...]:
+        """The levels of a topic that stand for a '+'."""
+        found = self.regex.fullmatch(topic)
+        levels = {} if found is None else found.groupdict()
+        return tuple(text for name, text in levels.items() if name not in self.names)
+
+    def covers(self, other: Pattern) -> bool:
+        """Whether every topic of `other` is one of these; false where that is not certain."""
+        mine, theirs = self.text.split("/"), other.text.split("/")
+        for n, level in enumerate(mine):
+            if level == "#":
+                return True
+            if n >= len(theirs) or theirs[n] == "#":
+                return False
+            if level != theirs[n] and level != "+" and not _WHOLE.fullmatch(level):
+                return False
+        return len(mine) == len(theirs)
 
 
 def compile_pattern(text: str) -> Pattern:
@@ -39,22 +60,28 @@ def compile_pattern(text: str) -> Pattern:
     """
     if not text or len(text.encode()) > MAX_TOPIC_BYTES or "\0" in text:
         raise ConfigError("a topic pattern has 1 to 65535 bytes, none of them NUL")
+    if text.startswith("$share/"):
+        raise ConfigError(
+            "a shared subscription gives the samples of one topic to its members in turns: every "
+            "window would be half empty",
+            hint="subscribe to the topic itself, and split the assets between gateways",
+        )
     levels = text.split("/")
     names = _PLACEHOLDER.findall(text)
     if len(set(names)) < len(names):
         raise ConfigError("a placeholder stands twice in the topic")
     tail = levels[-1] == "#"
     fixed = levels[:-1] if tail else levels
-    parts = [_level(level) for level in fixed]
+    parts = [_level(level, n) for n, level in enumerate(fixed)]
     regex = "/".join(parts) + (("(?:/.*)?" if fixed else ".*") if tail else "")
     wire = ["+" if _PLACEHOLDER.search(level) else level for level in levels]
     return Pattern(text, "/".join(wire), frozenset(names), re.compile(regex, re.DOTALL))
 
 
-def _level(level: str) -> str:
+def _level(level: str, number: int) -> str:
     """The regular expression of one level."""
     if level == "+":
-        return "[^/]*"
+        return f"(?P<_{number}>[^/]*)"
     around = _PLACEHOLDER.split(level)
     if len(around) > 3:  # noqa: PLR2004 (text, name, text)
         raise ConfigError("one placeholder a level", hint=f"level {level!r}")
@@ -67,6 +94,11 @@ def _level(level: str) -> str:
     if len(around) == 1:
         return re.escape(level)
     return f"{re.escape(around[0])}(?P<{around[1]}>[^/]+){re.escape(around[2])}"
+
+
+def names_in(text: str) -> frozenset[str]:
+    """The placeholders of a format."""
+    return frozenset(_PLACEHOLDER.findall(text))
 
 
 def unknown_names(text: str, known: Iterable[str]) -> list[str]:
