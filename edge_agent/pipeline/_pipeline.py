@@ -27,6 +27,7 @@ from edge_agent.pipeline._insight import Insight
 from edge_agent.pipeline._learning import Learning
 from edge_agent.pipeline._policies import Policies, quality_alarm_id, silent_alarm_id
 from edge_agent.pipeline._router import Binding, Bindings
+from edge_agent.pipeline._scaling import Scaling
 from edge_agent.pipeline._sensors import SensorAlarms
 from edge_agent.pipeline._time import AssetTime
 from edge_agent.signals import BAD, MISSING, UNCERTAIN, QualityWatch
@@ -86,6 +87,7 @@ class Pipeline:
         self.versions, self.shadows = self._at_work.versions, self._at_work.shadows
         self.insight = Insight(config, live=live)
         self._groups_by_source: dict[str, int] = {}
+        self._scaling = Scaling()
         self._sensors = SensorAlarms(plant, self.watch, live=live)
         self._asset_of = np.zeros(0, np.intp)
         self.time = AssetTime(live=live)
@@ -122,6 +124,7 @@ class Pipeline:
             )
         self._bindings.append(Binding(stale_us, group, _UNCERTAIN_MARK[config.uncertain]))
         self._asset_of = np.append(self._asset_of, signal.asset.index)
+        self._scaling.add(config)
         self.watch.add(
             signal.asset.index,
             stale_us=stale_us,
@@ -202,7 +205,8 @@ class Pipeline:
         """Order by time, judge quality, write the windows; gives the windows that closed."""
         self._monotonic_s = monotonic_s
         self._at_work.begin(monotonic_s)
-        values = self._refuse_future(by_time(values), now_us)
+        values = self._scaling.scale_values(self.watch.without_retained(by_time(values)))
+        values, blocks = self._refuse_future(values, now_us), self._scaling.scale_blocks(blocks)
         due: list[Due] = []
         if len(values):
             values = self.watch.refuse_out_of_range(values)

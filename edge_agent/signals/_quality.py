@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Uncertain
-from edge_agent.records import BAD_OUT_OF_RANGE, Columns
+from edge_agent.records import BAD_OUT_OF_RANGE, RETAINED, Columns
 from edge_agent.status_codes import Severity, is_lost, severity_of
 
 if TYPE_CHECKING:
@@ -165,6 +165,30 @@ class QualityWatch:
         self.time_us[signal], self.value[signal] = time_us, values.value
         self.status[signal] = 0
         return True
+
+    def without_retained(self, values: Columns) -> Columns:
+        """Without what a broker had kept, which is no sign of life.
+
+        It is shown, as uncertain, where nothing is known of a signal; it neither ends an alarm nor
+        begins a new wait for the next value.
+        """
+        if not values.status.any():
+            return values
+        old = values.status == RETAINED
+        if not old.any():
+            return values
+        signal = values.signal[old]
+        fills = (self.time_us[signal] == _NEVER) & np.isfinite(values.value[old])
+        signal = signal[fills]
+        self.time_us[signal], self.value[signal] = (
+            values.time_us[old][fills],
+            values.value[old][fills],
+        )
+        self.status[signal] = RETAINED
+        kept = ~old
+        return Columns(
+            values.signal[kept], values.time_us[kept], values.value[kept], values.status[kept]
+        )
 
     def _without_held(self, values: Columns) -> Columns:
         """Without the uncertain values in whose place the last good one is held.

@@ -11,7 +11,7 @@ from support import ListIntake
 
 from edge_agent.config import schema
 from edge_agent.ops.metrics import Metrics
-from edge_agent.records import UNCERTAIN
+from edge_agent.records import RETAINED
 from edge_agent.sources.mqtt import _refusals
 from edge_agent.sources.mqtt import _routes as _mqtt_routes
 from edge_agent.sources.mqtt._decode import Decoder
@@ -95,12 +95,18 @@ def test_signals_of_another_source_are_not_ours() -> None:
     assert path.rows() == [("P1.ours", 1.0)]
 
 
-def test_unknown_signals_are_counted_once_a_topic() -> None:
+def test_unknown_signals_are_counted_once_a_topic(caplog: pytest.LogCaptureFixture) -> None:
+    """Keys beside those that are taken are no refusal: they are named once, and not counted."""
+    caplog.set_level(logging.INFO, "edge_agent")
     path = Path(make_plant("P1"), subscription(), subscription("all/{asset}"))
     for _ in range(3):
         path.take(("plant/l/P1/other", "1"), ("all/P1", '{"s0": 1, "x": 2}'))
-    assert path.rejected() == {"unknown_signal": 2}
+    assert path.rejected() == {"unknown_signal": 1}
     assert len(path.rows()) == 3
+    unused = [record for record in caplog.records if record.message.startswith("keys of a payload")]
+    assert [record.detail for record in unused] == ["the first is 'x'"]  # type: ignore[attr-defined]
+    path.take(("all/P1", '{"x": 2}'))
+    assert path.rejected() == {"unknown_signal": 2}
 
 
 def test_unknown_assets_and_topics_are_counted_and_ignored() -> None:
@@ -149,10 +155,10 @@ def test_garbage_is_counted_by_reason_and_logged_once_a_topic(
     path = Path(make_plant("P1"), subscription())
     with caplog.at_level(logging.WARNING, "edge_agent"):
         for _ in range(5):
-            path.take(("plant/l/P1/s0", "{"), ("plant/l/P1/s1", '"1"'), ("plant/l/P1/s2", doc(1)))
+            path.take(("plant/l/P1/s0", "{"), ("plant/l/P1/s1", '"x"'), ("plant/l/P1/s2", doc(1)))
     assert path.rejected() == {"json": 5, "type": 5}
     assert [record.topic for record in caplog.records] == ["plant/l/P1/s0", "plant/l/P1/s1"]  # type: ignore[attr-defined]
-    assert path.rows() == [("P1.s2", 1.0)] * 5
+    assert [row for row in path.rows() if row[0] != "P1.s1"] == [("P1.s2", 1.0)] * 5
 
 
 def test_a_sensor_that_sends_garbage_does_not_slow_the_others() -> None:
@@ -201,15 +207,16 @@ def test_mixed_shapes_in_one_read_all_arrive() -> None:
     assert path.metrics.values_received.labels(SOURCE)._value.get() == 3 * (4 + 3)
 
 
-def test_retained_messages_are_values_and_uncertain_without_a_time() -> None:
+def test_retained_messages_are_marked_unless_their_own_time_is_fresh() -> None:
     path = Path(make_plant("P1"), subscription())
     for _ in range(2):  # from the second on together
         path.take(("plant/l/P1/s0", "1"))
     path.rows()
     for _ in range(3):
-        path.take(("plant/l/P1/s0", "1"), ("plant/l/P1/s1", doc(1)), retained=(0, 1))
-        path.take(("plant/l/P1/s0", "1"), retained=(0,))
-    assert path.intake.columns.status.tolist() == [UNCERTAIN, 0, UNCERTAIN] * 3
+        fresh = f'{{"ts": {NOW_US // 1000 - 5000}, "value": 1}}'
+        path.take(("plant/l/P1/s0", "1"), ("plant/l/P1/s1", fresh), retained=(0, 1))
+        path.take(("plant/l/P1/s0", doc(1)), retained=(0,))
+    assert path.intake.columns.status.tolist() == [RETAINED, 0, RETAINED] * 3
 
 
 def test_values_of_one_signal_keep_their_order() -> None:
@@ -229,10 +236,10 @@ def test_topics_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) 
     """Whoever may publish may invent topics; a stream of new ones must not fill the memory."""
     monkeypatch.setattr(_mqtt_routes, "MAX_ROUTES", 50)
     monkeypatch.setattr(_mqtt_routes, "MAX_IGNORED", 50)
-    path = Path(make_plant("P1"), subscription("plant/{any}/{asset}/{signal}"))
+    path = Path(make_plant("P1"), subscription("plant/{asset}/{signal}/#"))
     for n in range(500):
         for _ in range(2):
-            path.take((f"plant/{n}/P1/s0", "1"), (f"no/{n}", "1"), (f"plant/{n}/P9/s0", "1"))
+            path.take((f"plant/P1/s0/{n}", "1"), (f"no/{n}", "1"), (f"plant/P9/s0/{n}", "1"))
     routes = path.routes
     assert len(routes._routes) <= 50
     assert len(routes._ignored) + len(routes._orphans) <= 50

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.errors import DecodeError
-from edge_agent.records import BAD, GOOD, UNCERTAIN
+from edge_agent.records import BAD, GOOD, RETAINED, UNCERTAIN
 from edge_agent.sources.mqtt._payload import FORMATS, MAX_REFUSED, decode
 from edge_agent.sources.mqtt._payload_spec import (
     ByteOrder,
@@ -25,7 +25,7 @@ from edge_agent.sources.mqtt._payload_spec import (
     Wanted,
 )
 from edge_agent.sources.mqtt._payload_time import MAX_TIME_US, MIN_TIME_US, time_us, times_us
-from edge_agent.sources.mqtt._readings import Readings
+from edge_agent.sources.mqtt._readings import UNREADABLE, Readings
 
 ARRIVAL_US = 1_767_225_600_000_000
 TS_US = 1_767_000_000_123_000
@@ -43,7 +43,7 @@ ASSET = Target(
 )
 REASONS = {
     *("json", "text", "shape", "value", "type", "time", "range"),
-    *("kind", "length", "columns", "empty"),
+    *("kind", "length", "columns", "empty", "quality", "unit"),
 }
 
 Row = tuple[int, int, float, int]
@@ -105,7 +105,9 @@ def test_an_array_of_objects_is_several_readings() -> None:
         {"ts": TS_MS + 2, "value": 3},
     ]
     out = read(doc)
-    assert rows(out) == [(7, TS_US, 1.0, GOOD), (7, TS_US + 2000, 3.0, GOOD)]
+    good = [(7, TS_US, 1.0, GOOD), (7, TS_US + 2000, 3.0, GOOD)]
+    assert [row for row in rows(out) if row[3] == GOOD] == good
+    assert [row[3] for row in rows(out)] == [GOOD, UNREADABLE, GOOD]
     assert reasons(out) == ["type"]
 
 
@@ -130,10 +132,10 @@ def test_no_number_is_a_bad_value(text: str) -> None:
         (b"\xff\xfe", "json"),
         (b"[" * 5000, "json"),
         (b"[" * 100_000 + b"NaN", "json"),
-        (b"1e999", "json"),
+        (b"1e999", None),
         (b'{"value": 1e999, "x": NaN}', None),
-        (b'"12.5"', "type"),
-        (b'{"value": "12.5"}', "type"),
+        (b'"12.5x1"', "type"),
+        (b'{"value": "12,5"}', "type"),
         (b'{"value": {"a": 1}}', "value"),
         (b'{"v": 1}', "value"),
         (b"{}", "value"),
@@ -156,7 +158,8 @@ def test_json_of_one_signal_is_refused_by_reason(payload: bytes, reason: str | N
     out = read(payload)
     assert reasons(out) == ([reason] if reason else [])
     if reason:
-        assert rows(out) == []
+        # What can be read as a message, but not as a number, says that the sensor is not well.
+        assert {row[3] for row in rows(out)} <= {UNREADABLE}
 
 
 @pytest.mark.parametrize("text", ["1", '"x"', "null", "[1]", '["s0"]'])
@@ -165,8 +168,8 @@ def test_json_of_an_asset_must_be_an_object(text: str) -> None:
 
 
 def test_one_bad_signal_does_not_hold_back_the_others() -> None:
-    out = read({"s0": "1", "s1": 2, "vib": 3}, ASSET, rate_hz=10)
-    assert rows(out) == [(1, ARRIVAL_US, 2.0, GOOD)]
+    out = read({"s0": "x", "s1": 2, "vib": 3}, ASSET, rate_hz=10)
+    assert [row[::3] for row in rows(out)] == [(0, UNREADABLE), (1, GOOD)]
     assert reasons(out) == ["type", "kind"]
 
 
@@ -236,14 +239,14 @@ def test_auto_finds_the_unit_of_every_time_of_the_range(seconds: float, per_s: f
         ("GOOD", GOOD),
         ("uncertain", UNCERTAIN),
         ("bad", BAD),
-        ("odd", UNCERTAIN),
+        ("odd", BAD),  # what is not known is never good
         (True, GOOD),
         (False, BAD),
-        (0, GOOD),
+        (0, BAD),  # bad in OPC Classic, good in OPC UA: a dead sensor must not pass for data
         (192, GOOD),
         (0x8034_0000, 0x8034_0000),
-        (-1, UNCERTAIN),
-        (1 << 40, UNCERTAIN),
+        (-1, 0xFFFF_FFFF),
+        (1 << 40, BAD),
         (None, UNCERTAIN),
     ],
 )
@@ -251,10 +254,18 @@ def test_quality(raw: object, status: int) -> None:
     assert rows(read({"value": 1, "q": raw}, quality="q"))[0][3] == status
 
 
-def test_a_retained_message_without_time_is_uncertain() -> None:
-    assert rows(read("1", retained=True))[0][3] == UNCERTAIN
-    assert rows(read({"ts": TS_MS, "value": 1}, retained=True))[0][3] == GOOD
-    assert rows(read("null", retained=True))[0][3] == BAD
+def test_a_retained_message_is_marked_unless_its_own_time_is_fresh() -> None:
+    """Whatever it says: it is of any age, good or bad."""
+    target = Target(Wanted(7, waveform=False, stale_us=30_000_000))
+    fresh_ms = ARRIVAL_US // 1000 - 29_000
+    assert rows(read("1", target, retained=True))[0][3] == RETAINED
+    assert rows(read({"ts": fresh_ms, "value": 1}, target, retained=True))[0][3] == GOOD
+    assert rows(read({"ts": fresh_ms - 2000, "value": 1}, target, retained=True))[0][3] == RETAINED
+    assert rows(read("null", target, retained=True))[0][3] == RETAINED
+
+
+def test_a_retained_waveform_without_time_belongs_to_no_window() -> None:
+    assert read([1, 2], WAVE, rate_hz=1, retained=True).blocks == []
 
 
 def test_numbers_in_an_array_are_a_waveform() -> None:
@@ -343,7 +354,7 @@ def test_csv_line_of_an_asset() -> None:
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        (b"\xff", "text"),
+        (b"\xff", "type"),
         (b"1,2,3", "columns"),
         (b"abc", "type"),
         (b"1_000", "type"),
@@ -413,7 +424,7 @@ def test_ten_thousand_mutated_payloads_give_values_or_reasons(case: int) -> None
     assert len(out.signal) == len(out.time_us) == len(out.value) == len(out.status)
     assert all(MIN_TIME_US <= time < MAX_TIME_US for time in out.time_us)
     for value, status in zip(out.value, out.status, strict=True):
-        assert math.isfinite(value) or status >= BAD
+        assert math.isfinite(value) or status >= BAD or status == RETAINED
     clean = Readings(ARRIVAL_US)
     decode(payload, clean, target, spec)
     assert clean.signal or clean.blocks

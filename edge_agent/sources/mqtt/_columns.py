@@ -85,12 +85,13 @@ def _column(docs: list[Any], path: str) -> list[Any]:
     return docs
 
 
-def _quality_keys(keys: Iterable[str], spec: Payload, named: Container[str] = ()) -> list[str]:
+def _quality_keys(
+    keys: Iterable[str], spec: Payload, known: Iterable[str], named: Container[str]
+) -> list[str]:
     """Keys of an object that say how good it is."""
     if spec.quality != AUTO_QUALITY:
         return []
-    found = _QUALITY_KEYS.intersection(keys)
-    return [key for key in found if key not in named] if found else []
+    return [key for key in keys if key in known and key not in named]
 
 
 def _all_good(docs: list[Any], key: str) -> bool:
@@ -150,7 +151,7 @@ class SignalBatch:
             return
         for part in (docs, self._around(docs)) if self._around_value else (docs,):
             for keys in set(map(tuple, part)):
-                for key in _quality_keys(keys, self._spec, (self._spec.value,)):
+                for key in _quality_keys(keys, self._spec, _QUALITY_KEYS, (self._spec.value,)):
                     if not _all_good([doc for doc in part if key in doc], key):
                         raise ValueError("not plainly good")
 
@@ -237,7 +238,7 @@ class AssetBatch:
             raise ValueError("no wanted key, or too many keys")
         timed = bool(self._time) and self._time in keys
         picked = [self._time] * timed + [self._names[n] for n in known]
-        qualities = tuple(_quality_keys(keys, self._spec, self._names))
+        qualities = tuple(_quality_keys(keys, self._spec, KEYS, self._names))
         if len(picked) == 1:
             return _Plan(lambda doc: (doc[picked[0]],), timed, np.array(known), qualities)
         return _Plan(itemgetter(*picked), timed, np.array(known), qualities)

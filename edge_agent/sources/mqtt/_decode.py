@@ -147,7 +147,7 @@ class Decoder:
 
     def _note_oddities(self, topic: bytes, payload: bytes, route: Route, out: Readings) -> None:
         """What was read all the same is said once for each topic, and counted then."""
-        for what, text in out.mended.items():
+        for what, text in out.mended.items() if not out.refused else ():
             if what not in route.noted and len(route.noted) < _MAX_NOTED:
                 route.noted |= {what}
                 self._refusals.note_mended(topic, text)

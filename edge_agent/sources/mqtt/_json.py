@@ -40,19 +40,23 @@ def parse(payload: bytes, *, text: bool) -> tuple[Any, str]:
     except orjson.JSONDecodeError as error:
         first = error
     plain, oddity = _decoded(payload)
+    if not plain.strip():
+        raise DecodeError("empty", "the payload is blank")
     try:
-        return json.loads(plain, strict=False), oddity or "control characters or NaN"
+        return json.loads(plain, strict=False), oddity
     except ValueError:
         pass
     except RecursionError as error:
         raise DecodeError("json", "nested too deeply") from error
     if len(payload) <= MAX_MENDED_BYTES:
         try:
-            return json.loads(_TOKEN.sub(_mended, plain), strict=False), oddity or "words"
+            return json.loads(
+                _TOKEN.sub(_mended, plain), strict=False
+            ), oddity or "words that JSON does not have, such as nan"
         except (ValueError, RecursionError):
             pass
     if text and plain and plain.lstrip()[:1] not in {"{", "[", '"'}:
-        return _printable(plain), oddity or "text"
+        return _printable(plain), oddity or "a text without quotes"
     raise DecodeError("json", f"no JSON: {_in_words(payload, first)}") from first
 
 
@@ -107,8 +111,6 @@ def _in_words(payload: bytes, error: orjson.JSONDecodeError) -> str:
     """Why a payload is no JSON."""
     if payload[:2] == b"\x1f\x8b":
         return "it is compressed with gzip"
-    if not payload.strip():
-        return "it is blank"
     if payload[:1] in b"{[" and payload.rstrip(b" \r\n\t\0")[-1:] not in b"}]":
         return "its end is missing"
     return str(error)

@@ -153,14 +153,14 @@ class Readings:
         for key in KEYS:
             if key in doc and key not in self.target.named:
                 status = worst(status, self.quality(doc[key], key))
-        for key in WEAK_KEYS:
-            if key in doc and key not in self.target.named:
-                status = worst(status, self._weak_quality(doc[key], key, single=single))
+        for key in WEAK_KEYS if single else ():  # beside many signals it is the machine's status
+            if key in doc:
+                status = worst(status, self._weak_quality(doc[key], key))
         return status
 
-    def _weak_quality(self, raw: object, key: str, *, single: bool) -> int:
+    def _weak_quality(self, raw: object, key: str) -> int:
         text = raw.strip() if isinstance(raw, str) else ""
-        if single and key in _NUMERIC_WEAK and (text[:1].isdigit() or isinstance(raw, int)):
+        if key in _NUMERIC_WEAK and (text[:1].isdigit() or isinstance(raw, int)):
             return self.quality(raw, key)
         if not text or text[:1].isdigit():
             return GOOD
