@@ -85,7 +85,8 @@ def make_client(
 def _v5_options(config: MqttSourceConfig, *, persistent: bool) -> dict[str, Any]:
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = round(config.session_expiry) if persistent else 0
-    properties.MaximumPacketSize = config.max_packet_bytes
+    # No MaximumPacketSize: the broker would drop what is larger without a word (3.1.2.11.4), while
+    # our own cutter skips it, counts it and names its topic.
     return {"clean_start": not persistent, "properties": properties}
 
 
