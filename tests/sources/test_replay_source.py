@@ -176,7 +176,7 @@ async def test_stop_is_safe_before_start_and_when_repeated(
 
 
 def test_it_stands_in_the_table_of_sources() -> None:
-    assert SOURCES["replay"] == (ReplayConfig, ReplaySource, probe)
+    assert SOURCES["replay"][:3] == (ReplayConfig, ReplaySource, probe)
 
 
 async def test_a_probe_opens_the_files(recording: Path, tmp_path: Path) -> None:
