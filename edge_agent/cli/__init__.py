@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # The summaries stand here, so that `--help` imports no command and what it needs.
 COMMANDS: Final[dict[str, str]] = {
     "demo": "show it all on this machine: a simulated plant, its faults and the alarms",
+    "init": "ask, look at the plant, and write a first config",
     "check": "list every problem of a config; --connect tries all that it names",
     "doctor": "say what is wrong around a config, and the mend",
     "browse": "list the nodes of an OPC UA server, and print a config for them",
