@@ -109,13 +109,17 @@ class Link:
     """What the rest of the daemon may know of a source's or sink's connection.
 
     faults: what is wrong beside the state itself, by `Fault.what`: a clock that is off, a
-    certificate that ends soon. The owner of the link sets and deletes entries.
+    certificate that ends soon. The owner of the link sets and deletes entries. clock_offset_s: how
+    far a source's clock is ahead of the gateway's, where it has one; gateway_moved: it has been off
+    since the gateway's own clock was moved.
     """
 
     state: LinkState = LinkState.STOPPED
     detail: str = ""
     since_us: int = 0
     faults: dict[str, Fault] = field(default_factory=dict)
+    clock_offset_s: float | None = None
+    gateway_moved: bool = False
 
 
 class Source(Protocol):

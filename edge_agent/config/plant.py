@@ -16,7 +16,7 @@ from edge_agent.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from edge_agent.config.schema import Config, Signal, Template
+    from edge_agent.config.schema import Config, Signal, Template, Tuning
 
 _RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
 MAX_ASSETS = 100_000
@@ -90,6 +90,11 @@ class Plant:
         for listener in self._listeners:
             listener(asset)
         return asset
+
+    @property
+    def tuning(self) -> Tuning:
+        """Bounds of the hot path."""
+        return self._config.tuning
 
     @property
     def max_assets(self) -> int:

@@ -46,6 +46,15 @@ class Uncertain(StrEnum):
     BAD = "bad"
 
 
+class TimeOf(StrEnum):
+    """Whose clock says when a value was taken."""
+
+    AUTO = "auto"  # the source's, as long as it is right
+    SOURCE = "source"
+    SERVER = "server"  # OPC UA: ServerTimestamp
+    ARRIVAL = "arrival"
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """Who this gateway is: its id and its place in the ISA-95 hierarchy.

@@ -54,6 +54,9 @@ class Metrics:
         )
         self.source_up = gauge("source_up", "1 while the source is connected.", "source")
         self.source_reconnects = counter("source_reconnects", "Connections lost.", "source")
+        self.source_clock_offset_seconds = gauge(
+            "source_clock_offset_seconds", "Source clock ahead (behind: below 0).", "source"
+        )
         self.sink_up = gauge("sink_up", "1 while the sink confirms deliveries.", "sink")
         self.sink_failures = counter("sink_failures", "Deliveries refused.", "sink", "reason")
         self.sink_refused = gauge("sink_refused", "Alarms that the receiver refuses, kept.", "sink")

@@ -52,6 +52,7 @@ _UNCERTAIN_MARK: Final = {Uncertain.USE: UNCERTAIN, Uncertain.HOLD: MISSING, Unc
 # Rows of all learning assets together stay under this.
 _LEARNING_BYTES: Final = 96 << 20
 _OVERDUE_EVERY_S: Final = 0.25
+_DRIFT_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -272,7 +273,8 @@ class Pipeline:
         """A source clock too far ahead would close the windows of everything that follows."""
         if not self._live or not len(values):
             return values
-        limit_us = now_us + round(self._config.tuning.max_future * US_PER_S)
+        # A clock that has drifted so far is brought back slowly by its source.
+        limit_us = now_us + round((self._config.tuning.max_future + _DRIFT_S) * US_PER_S)
         if values.time_us[-1] <= limit_us:
             return values
         future = values.time_us > limit_us

@@ -19,6 +19,7 @@ BASELINE: Final = "baseline"  # the place of a model that was learned on the box
 _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
 # By the first part of `Fault.what`, where the rule of all service alarms does not fit.
 _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
+    "clock": AlarmRule(severity=600, ne107=Ne107.CHECK_FUNCTION),
     "discovery": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
     "log": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
     "machines": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),

@@ -48,6 +48,12 @@ KEYS = [
     "model_rolled_back",
     "store_trouble",
     "log_dropping",
+    "clock_ahead",
+    "clock_behind",
+    "clock_stands",
+    "clock_refused",
+    "clock_stepped",
+    "clock_gateway",
     "discovery_full",
     "learning_finished",
 ]
@@ -77,6 +83,9 @@ EVERYTHING = {
     "sink": "plant",
     "dropped": 5,
     "refused": 4,
+    "zone": "+2 h",
+    "machine": "P-7",
+    "sources": 3,
     "model": "pump",
     "version": "2",
 }

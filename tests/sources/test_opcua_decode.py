@@ -107,7 +107,7 @@ def response(values: list[ua.DataValue], *extra: object) -> bytes:
 def by_handle(got: Notification) -> dict[int, tuple[int, float, int, int]]:
     return {
         int(rows.handle[i]): (
-            int(rows.time_us[i]),
+            int(rows.time_us[i]) or int(rows.server_us[i]),
             float(rows.value[i]),
             int(rows.status[i]),
             int(rows.kind[i]),
@@ -286,3 +286,12 @@ def test_bytes_that_are_no_response_are_a_decode_error_and_nothing_else(data: by
         decode_publish_response(data)
     except DecodeError as error:
         assert error.reason == "malformed"  # noqa: PT017 (other outcomes are fine too)
+
+
+def test_both_time_stamps_are_kept_apart() -> None:
+    """One clock may be wrong, and then the other counts."""
+    later = BASE + timedelta(seconds=5)
+    value = ua.DataValue(ua.Variant(1.0), SourceTimestamp=BASE, ServerTimestamp=later)
+    (rows,) = decode_publish_response(response([value])).rows
+    assert int(rows.server_us[0]) - int(rows.time_us[0]) == 5_000_000
+    assert int(rows.time_us[0]) == stamp_us(value)

@@ -11,7 +11,15 @@ from support import ListIntake
 from edge_agent.config import schema
 from edge_agent.config.plant import Plant
 from edge_agent.ops.metrics import Metrics
-from edge_agent.records import BAD_NO_COMMUNICATION, BAD_NO_DATA, BAD_SENSOR_FAILURE, UNCERTAIN
+from edge_agent.records import (
+    BAD_NO_COMMUNICATION,
+    BAD_NO_DATA,
+    BAD_SENSOR_FAILURE,
+    UNCERTAIN,
+    Link,
+)
+from edge_agent.sources._clock import SourceClock
+from edge_agent.sources._zone import Zone
 from edge_agent.sources.opcua._decode import NOTHING, NUMBER, OTHER, Notification, Rows, Samples
 from edge_agent.sources.opcua._feed import Feed
 
@@ -44,9 +52,11 @@ class Fed:
         self.clock = clock
         self.intake = ListIntake()
         self.metrics = Metrics()
-        self.feed = Feed("plc", self.intake, self.metrics, clock)
+        plant, link = Plant(config), Link()
+        judge = SourceClock("plc", schema.TimeOf.AUTO, plant, link, self.metrics, clock)
+        self.feed = Feed("plc", self.intake, self.metrics, clock, judge, Zone("UTC"))
         # Handles in another order than the plant's numbers, as when assets are discovered.
-        self.feed.add(list(reversed(Plant(config).signals)))
+        self.feed.add(list(reversed(plant.signals)))
         self.feed.begin()
 
     def take(self, *rows: tuple[int, int, float, int], kind: int = NUMBER) -> None:
@@ -73,6 +83,7 @@ def make_rows(rows: Sequence[tuple[int, int, float, int]], kind: int) -> Rows:
         np.array(value, np.float64),
         np.array(status, np.uint32),
         np.full(len(rows), kind, np.uint8),
+        np.zeros(len(rows), np.int64),
     )
 
 

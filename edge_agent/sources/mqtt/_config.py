@@ -7,9 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
-from edge_agent.config.schema import Duration, Size
+from edge_agent.config.schema import Duration, Size, TimeOf
 from edge_agent.config.types import Between, HostText, Secret
 from edge_agent.errors import ConfigError
+from edge_agent.sources._zone import zone_problems
 from edge_agent.sources.mqtt._payload_spec import BINARY, Format, Payload
 from edge_agent.sources.mqtt._topics import Pattern, compile_pattern, unknown_names
 from edge_agent.transport import Tls
@@ -112,10 +113,15 @@ class MqttSourceConfig:
     )
     coalesce: Annotated[Duration, Between(0, 1)] = Duration(0.02)  # rest between two reads
     stale_after: Duration = Duration(30)
+    time: TimeOf = TimeOf.AUTO  # whose clock counts: source (the payload's time), arrival, auto
+    timezone: str = "UTC"  # of times in payloads that name none
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Contradictions, as (key, message)."""
         yield from _url_problems(self.url)
+        if self.time is TimeOf.SERVER:
+            yield "time", "a broker stamps nothing: source, arrival or auto"
+        yield from zone_problems(self.timezone)
         if not self.subscribe:
             yield "subscribe", "is empty: no value would arrive"
         yield from self._unreached()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from edge_agent.errors import DecodeError
-from edge_agent.records import columns
+from edge_agent.records import Columns, columns
 from edge_agent.sources.mqtt._columns import UNFIT, Batch
 from edge_agent.sources.mqtt._hints import hint_of
 from edge_agent.sources.mqtt._payload import decode
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Counter
 
-    from edge_agent.records import Columns, Intake
+    from edge_agent.records import Intake, WaveBlock
+    from edge_agent.sources._clock import SourceClock
     from edge_agent.sources.mqtt._frames import Messages
     from edge_agent.sources.mqtt._refusals import Refusals
     from edge_agent.sources.mqtt._routes import Route, Routes
@@ -45,8 +46,14 @@ class Decoder:
     """Turns messages into values of the intake, and counts them."""
 
     def __init__(
-        self, routes: Routes, refusals: Refusals, intake: Intake, received: Counter
+        self,
+        routes: Routes,
+        refusals: Refusals,
+        intake: Intake,
+        received: Counter,
+        clock: SourceClock | None = None,
     ) -> None:
+        self._clock = clock
         self._routes = routes
         self._refusals = refusals
         self._intake = intake
@@ -106,7 +113,7 @@ class Decoder:
             pairs = zip(topics, payloads, strict=True)
             self._one_by_one([(topic, payload, False) for topic, payload in pairs], arrival_us)
         else:
-            self._deliver(values)
+            self._deliver(values, arrival_us)
 
     def _one_by_one(self, messages: Careful, arrival_us: int) -> None:
         out = Readings(arrival_us)
@@ -116,10 +123,11 @@ class Decoder:
                 self._read(topic, payload, route, out, retained=retained)
         if out.signal:
             status = np.array(out.status, np.uint32)
-            self._deliver(columns(out.signal, out.time_us, out.value, status))  # type: ignore[arg-type]
+            values = columns(out.signal, out.time_us, out.value, status)  # type: ignore[arg-type]
+            self._deliver(values, arrival_us)
         for block in out.blocks:
             self._received.inc(len(block.samples))
-            self._intake.append_block(block)
+            self._intake.append_block(self._stamped_block(block, arrival_us))
 
     def _read(
         self, topic: bytes, payload: bytes, route: Route, out: Readings, *, retained: bool
@@ -161,6 +169,20 @@ class Decoder:
             route.noted |= {_UNUSED}
             self._refusals.log_unused(topic, out.unknown[:100])
 
-    def _deliver(self, values: Columns) -> None:
+    def _deliver(self, values: Columns, arrival_us: int) -> None:
         self._received.inc(len(values))
-        self._intake.append(values)
+        self._intake.append(self._stamped(values, arrival_us))
+
+    def _stamped(self, values: Columns, arrival_us: int) -> Columns:
+        """The same values, each with the time that counts."""
+        if self._clock is None:
+            return values
+        signal, value, status = values.signal, values.value, values.status
+        time_us = self._clock.stamp(signal, values.time_us, value, status, arrival_us)
+        return values if time_us is values.time_us else Columns(signal, time_us, value, status)
+
+    def _stamped_block(self, block: WaveBlock, arrival_us: int) -> WaveBlock:
+        """A block is one value to the clock: its last sample."""
+        last = float(block.samples[-1])
+        one = columns([block.signal], [block.end_us], [last], block.status)
+        return replace(block, end_us=int(self._stamped(one, arrival_us).time_us[0]))

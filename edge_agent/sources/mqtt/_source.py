@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.records import Link, LinkState
+from edge_agent.sources._clock import SourceClock
 from edge_agent.sources.mqtt._config import (
     MqttSourceConfig,
     Protocol,
@@ -89,11 +90,16 @@ class MqttSource:
             stale_after_s=config.stale_after,
         )
         self._conflicts = routes.machines.conflicts
+        self._told: tuple[LinkState, str] = (LinkState.STOPPED, "")
+        self._source_clock = SourceClock(
+            name, config.time, plant, self.link, metrics, clock, self._show_link
+        )
         self._decoder = Decoder(
             routes,
             self._refusals,
             intake,
             metrics.values_received.labels(name),
+            self._source_clock,
         )
         self._versions = versions(config)
         self._held: set[bytes] = set()
@@ -179,9 +185,15 @@ class MqttSource:
         self._conflicts.report(self.link.faults, self._clock.monotonic_s())
 
     def _set_link(self, state: LinkState, detail: str = "") -> None:
+        """Note how the connection is."""
+        told, self._told = self._told, (state, detail)
+        self._show_link(tell=told != self._told)
+
+    def _show_link(self, *, tell: bool = False) -> None:
+        """Show connection and clock as one; one log line where the state changes, or if `tell`."""
         link = self.link
-        if (link.state, link.detail) == (state, detail):
-            return
+        state, detail = self._source_clock.shown(*self._told)
+        tell = tell or link.state is not state
         if link.state is not state:
             link.since_us = self._clock.now_us()
         link.state, link.detail = state, detail
@@ -189,7 +201,8 @@ class MqttSource:
         self._up.set(connected)
         failed = state in {LinkState.DOWN, LinkState.DEGRADED}
         level = logging.WARNING if failed else logging.INFO
-        _log.log(level, f"source {state}", extra={"source": self.name, "reason": detail})
+        if tell:
+            _log.log(level, f"source {state}", extra={"source": self.name, "reason": detail})
 
 
 def client_id(name: str, config: MqttSourceConfig, gateway: Gateway) -> str:

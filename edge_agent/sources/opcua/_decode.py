@@ -69,8 +69,8 @@ _TAIL: Final = (
 class Rows:
     """n values of one notification, columns of equal length.
 
-    handle: the client handle; time_us: the source's time stamp, else the server's, 0 where there
-    is neither; value: NaN where `kind` is not NUMBER.
+    handle: the client handle; time_us: the source's time stamp, server_us: the server's, each 0
+    where there is none; value: NaN where `kind` is not NUMBER.
     """
 
     handle: NDArray[np.uint32]
@@ -78,6 +78,7 @@ class Rows:
     value: NDArray[np.float64]
     status: NDArray[np.uint32]
     kind: NDArray[np.uint8]
+    server_us: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.handle)
@@ -91,6 +92,7 @@ class Samples:
     time_us: int
     status: int
     samples: NDArray[np.float32]
+    server_us: int = 0
 
 
 @dataclass(slots=True)
@@ -232,17 +234,18 @@ def _rows(items: NDArray[np.void], key: int) -> Rows:
         value = items["value"].astype(np.float64)
     status = items["status"].astype(np.uint32) if "status" in names else np.zeros(n, np.uint32)
     kind = np.full(n, NUMBER if "value" in names else NOTHING, np.uint8)
-    return Rows(items["handle"].astype(np.uint32), _times(items, n), value, status, kind)
+    handle = items["handle"].astype(np.uint32)
+    source_us, server_us = _times(items, "source"), _times(items, "server")
+    return Rows(handle, source_us, value, status, kind, server_us)
 
 
-def _times(items: NDArray[np.void], n: int) -> NDArray[np.int64]:
-    time_us = np.zeros(n, np.int64)
-    for name in ("server", "source"):
-        if name in (items.dtype.names or ()):
-            ticks = items[name].astype(np.int64)
-            known = (ticks > _EPOCH_TICKS) & (ticks < _LAST_TICKS)
-            time_us = np.where(known, (ticks - _EPOCH_TICKS) // _TICKS_PER_US, time_us)
-    return time_us
+def _times(items: NDArray[np.void], name: str) -> NDArray[np.int64]:
+    """One of the time stamps in microseconds, 0 where there is none or it is no time at all."""
+    if name not in (items.dtype.names or ()):
+        return np.zeros(len(items), np.int64)
+    ticks = items[name].astype(np.int64)
+    known = (ticks > _EPOCH_TICKS) & (ticks < _LAST_TICKS)
+    return np.where(known, (ticks - _EPOCH_TICKS) // _TICKS_PER_US, 0)
 
 
 def _key_at(body: bytes, at: int) -> int:
@@ -289,4 +292,5 @@ def _samples(body: bytes, at: int, variant: int, rows: Rows) -> Samples:
         int(rows.time_us[0]),
         int(rows.status[0]),
         (values != 0 if is_bool else values).astype(np.float32),
+        int(rows.server_us[0]),
     )

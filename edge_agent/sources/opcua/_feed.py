@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.clock import US_PER_S
-from edge_agent.config.schema import Kind
+from edge_agent.config.schema import Kind, TimeOf
 from edge_agent.records import BAD, BAD_NO_COMMUNICATION, BAD_NO_DATA, Columns, WaveBlock
 from edge_agent.sources.opcua._decode import NOTHING, NUMBER, OTHER, Rows
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edge_agent.config.plant import PlantSignal
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Intake
+    from edge_agent.sources._clock import SourceClock
+    from edge_agent.sources._zone import Zone
     from edge_agent.sources.opcua._decode import Notification, Samples
 
 # Part 4, 7.39: InfoType DataValue with the Overflow bit: the server's queue has lost values.
@@ -37,7 +39,19 @@ class Feed:
     The client handle of an item is the position of its signal in `signals`.
     """
 
-    def __init__(self, source: str, intake: Intake, metrics: Metrics, clock: Clock) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 (the parts of the source that it works for)
+        self,
+        source: str,
+        intake: Intake,
+        metrics: Metrics,
+        clock: Clock,
+        source_clock: SourceClock,
+        zone: Zone,
+        time_of: TimeOf = TimeOf.AUTO,
+    ) -> None:
+        self._source_clock = source_clock
+        self._zone = zone
+        self._time_of = time_of
         self.signals: list[PlantSignal] = []
         self._is_silent = False  # nothing came since every signal was marked
         self._source = source
@@ -127,7 +141,7 @@ class Feed:
             return
         handle = rows.handle.astype(np.intp)
         value, status = self._judge(handle, rows)
-        time_us = self._event_times(handle, rows.time_us)
+        time_us = self._event_times(handle, rows.time_us, rows.server_us, value, status)
         self._intake.append(Columns(self._signal[handle], time_us, value, status))
         self._received.inc(len(rows))
 
@@ -148,14 +162,26 @@ class Feed:
         return np.where(none | bad, np.nan, value), status
 
     def _event_times(
-        self, handle: NDArray[np.intp], time_us: NDArray[np.int64]
+        self,
+        handle: NDArray[np.intp],
+        source_us: NDArray[np.int64],
+        server_us: NDArray[np.int64],
+        value: NDArray[np.float64],
+        status: NDArray[np.uint32],
     ) -> NDArray[np.int64]:
-        """The source's times; the gateway's where there is none.
+        """The times that count, by the source's own stamps where they are sound.
 
         A value older than the mark before it is what held through an outage: it holds again from
         now on, for at its own time it would stay hidden behind the mark until it next changes.
         """
-        time_us = np.where(time_us > 0, time_us, self._clock.now_us())
+        now_us = self._clock.now_us()
+        server_us = self._zone.to_utc(server_us, now_us)
+        time_us = np.where(source_us > 0, self._zone.to_utc(source_us, now_us), server_us)
+        if self._time_of is TimeOf.SERVER:
+            time_us = np.where(server_us > 0, server_us, time_us)
+        time_us = self._source_clock.stamp(
+            self._signal[handle], time_us, value, status, now_us, server_us, ~self._seen[handle]
+        )
         self._observe(handle, time_us)
         marked_us = self._marked_us[handle]
         older = time_us <= marked_us
@@ -177,8 +203,7 @@ class Feed:
             return
         config = self.signals[block.handle].config
         if config.kind is Kind.WAVEFORM and config.rate_hz > 0 and block.status < BAD:
-            handle = np.array([block.handle])
-            end_us = int(self._event_times(handle, np.array([block.time_us]))[0])
+            end_us = self._end_of(block)
             index = int(self._signal[block.handle])
             self._intake.append_block(
                 WaveBlock(index, end_us, config.rate_hz, block.samples, block.status)
@@ -188,6 +213,18 @@ class Feed:
         if config.kind is Kind.WAVEFORM and block.status < BAD:
             self._refuse("rate_unknown", np.array([block.handle]))
         self._take_rows(_row_of(block))
+
+    def _end_of(self, block: Samples) -> int:
+        """A block is one value to the clock: its last sample."""
+        last = block.samples[-1:] if len(block.samples) else np.zeros(1)
+        times = self._event_times(
+            np.array([block.handle]),
+            np.array([block.time_us]),
+            np.array([block.server_us]),
+            last.astype(np.float64),
+            np.array([block.status], np.uint32),
+        )
+        return int(times[0])
 
     def _refuse(self, reason: str, handles: NDArray[np.intp]) -> None:
         self.reject(reason, len(handles))
@@ -212,4 +249,5 @@ def _row_of(block: Samples) -> Rows:
         np.full(1, np.nan),
         np.array([block.status], np.uint32),
         np.array([OTHER], np.uint8),
+        np.array([block.server_us], np.int64),
     )

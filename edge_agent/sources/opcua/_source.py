@@ -11,10 +11,12 @@ from pathlib import Path  # noqa: TC003 (the config loader reads the annotations
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
-from edge_agent.config.schema import Duration, Gateway
+from edge_agent.config.schema import Duration, Gateway, TimeOf
 from edge_agent.config.types import Between, Secret
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.records import Link, LinkState
+from edge_agent.sources._clock import SourceClock
+from edge_agent.sources._zone import Zone, zone_problems
 from edge_agent.sources.opcua._address import FORM, is_address
 from edge_agent.sources.opcua._errors import RefusedError
 from edge_agent.sources.opcua._feed import Feed
@@ -113,6 +115,8 @@ class OpcUaSourceConfig:
     stall_after: Annotated[Duration, Between(1, 600)] | None = None  # default: three keepalives
     session_timeout: Annotated[Duration, Between(10, 3600)] = Duration(60)
     node_retry: Annotated[Duration, Between(1, 86_400)] = Duration(300)  # of refused nodes
+    time: TimeOf = TimeOf.AUTO  # whose clock counts: source, server, arrival, auto
+    timezone: str = "UTC"  # of a server that writes its local time
 
     @property
     def is_secure(self) -> bool:
@@ -136,6 +140,7 @@ class OpcUaSourceConfig:
     def problems(self) -> Iterator[tuple[str, str]]:
         """What contradicts itself, or would send a secret in the open."""
         yield from _url_problems(self.url)
+        yield from zone_problems(self.timezone)
         if self.node and not is_address(self.node):
             yield "node", f"is no OPC UA node: write {FORM}"
         yield from _security_problems(self)
@@ -200,7 +205,13 @@ class OpcUaSource:
         self._plant = plant
         self._clock = clock
         self._gateway = gateway
-        self._feed = Feed(name, intake, metrics, clock)
+        self._told: tuple[LinkState, str] = (LinkState.STOPPED, "")
+        self._source_clock = SourceClock(
+            name, config.time, plant, self.link, metrics, clock, self._show_link
+        )
+        self._feed = Feed(
+            name, intake, metrics, clock, self._source_clock, Zone(config.timezone), config.time
+        )
         self._is_up = metrics.source_up.labels(name)
         self._reconnects = metrics.source_reconnects.labels(name)
         self._discovered = asyncio.Event()
@@ -286,15 +297,20 @@ class OpcUaSource:
         return wait_s * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, hides nothing)
 
     def _set(self, state: LinkState, detail: str, *, tell: bool = False) -> None:
-        """Update the link; one log line for a change of state, or where `tell` asks for it."""
+        """Note how the connection is."""
+        self._told = (state, detail)
+        self._show_link(tell=tell)
+
+    def _show_link(self, *, tell: bool = False) -> None:
+        """Show connection and clock as one; one log line where the state changes, or if `tell`."""
         link = self.link
-        link.detail = detail
+        state, link.detail = self._source_clock.shown(*self._told)
         if link.state is state and not tell:
             return
         if link.state is not state:
             link.state, link.since_us = state, self._clock.now_us()
         level = logging.WARNING if state in _WORRYING else logging.INFO
-        log.log(level, f"source {state}", extra={"source": self.name, "detail": detail})  # noqa: G004
+        log.log(level, f"source {state}", extra={"source": self.name, "detail": link.detail})  # noqa: G004
 
 
 async def probe(config: OpcUaSourceConfig) -> None:
