@@ -47,6 +47,7 @@ _HOLD_S: Final = 60.0  # stamps that stood still are not believed for so long
 _SLEW: Final = 0.05  # of the time that passes: events that are ahead come back so fast
 _LEAST_BEHIND_S: Final = 60.0
 _REPORT_S: Final = 1.0
+_NEVER_SET_US: Final = 631_152_000 * US_PER_S  # 1990: nobody kept values for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +307,8 @@ class SourceClock:
         pace = (raw_us - self._anchor_us[signal]) / US_PER_S / np.maximum(span_s, 1e-9)
         steady = ripe & (pace >= _PACE[0]) & (pace <= _PACE[1])
         # Slower: the clock stands. Faster, or history told backwards: late values, if not ahead.
-        useless = ripe & ~steady & (ahead | (np.abs(pace) < _PACE[0]))
+        useless = ripe & ~steady
+        useless &= ahead | (np.abs(pace) < _PACE[0]) | (raw_us < _NEVER_SET_US)
         self._correct(signal[steady], raw_us[steady], doubts.follow_us[steady], now_us)
         self._by_arrival[signal[useless]] = True
         self._held_s[signal[useless]] = now_s + _HOLD_S
@@ -350,7 +352,8 @@ class SourceClock:
         limit_us = now_us + self._ahead_us + np.where(shift_us != 0, _SLACK_US, 0)
         useless = self._by_arrival[signal] | (event_us > limit_us)
         if server_us is not None:
-            sound = (server_us <= now_us + _SLACK_US) & (server_us >= now_us - self._behind_us)
+            # Not merely old: a server may repeat the source's stamp that stands still.
+            sound = np.abs(server_us - now_us) <= _SLACK_US
             instead = np.where(sound, server_us, now_us)
             useless |= sound & (np.abs(shift_us) > self._ahead_us)
             return np.where(stamped & ~useless, event_us, np.where(stamped, instead, now_us))

@@ -374,3 +374,20 @@ def test_a_thousand_signals_are_looked_at_in_columns() -> None:
         signal, stamps, np.arange(10_000.0), np.zeros(10_000, np.uint32), rig.clock.now_us()
     )
     assert (times == rig.clock.now_us()).all()
+
+
+def test_a_servers_time_that_stands_still_with_the_sources_does_not_stand_in() -> None:
+    rig = Rig()
+    for n in range(80):
+        rig.pass_s(0.5)
+        (lag,) = rig.send((0, -0.5 * n, float(n)), server=-0.5 * n)
+    assert lag == 0
+
+
+@pytest.mark.parametrize("pace", [1.0, 0.001, 1000.0])
+def test_a_clock_that_was_never_set_is_judged_whatever_its_unit(pace: float) -> None:
+    """Seconds, or milliseconds taken for seconds or the other way round, since it was started."""
+    rig = Rig()
+    lags = rig.live(60, -56 * 365 * DAY, pace=pace)
+    assert max(map(abs, lags[24:])) <= 1
+    assert rig.fault

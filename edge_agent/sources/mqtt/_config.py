@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
@@ -145,6 +145,15 @@ class MqttSourceConfig:
             if first is not None:
                 text = f"is never reached: subscribe[{first}] takes all its topics (put this first)"
                 yield f"subscribe.{n}.topic", text
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """What is subscribed, each payload with the time zone that holds for it."""
+        own = "" if self.timezone == "UTC" else self.timezone
+        return tuple(
+            replace(one, payload=replace(one.payload, timezone=one.payload.timezone or own))
+            for one in self.subscribe
+        )
 
     @property
     def host(self) -> str:

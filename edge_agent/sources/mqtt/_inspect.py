@@ -85,7 +85,7 @@ async def inspect_broker(
     """
     plant, metrics, heard = Plant(whole), Metrics(), _Heard()
     refusals = _FirstRefusals(name, metrics)
-    routes = Routes(name, config.subscribe, plant, metrics, refusals)
+    routes = Routes(name, config.subscriptions, plant, metrics, refusals)
     decoder = Decoder(routes, refusals, heard, metrics.values_received.labels(name))
     wanted = {signal.index for signal in plant.of_source(name)}
     patterns = [one.pattern for one in config.subscribe]

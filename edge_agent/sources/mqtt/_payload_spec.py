@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from edge_agent.config.types import Between
 from edge_agent.sources._numbers import TextRules
 from edge_agent.sources._qualities import QualityCodes
+from edge_agent.sources._zone import zone_problems
 from edge_agent.sources.mqtt._paths import problem_of
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Payload:
     format: Format = Format.JSON
     time: str = "ts"  # JSON key or CSV column; empty or absent: the time of arrival
     time_unit: TimeUnit = TimeUnit.AUTO
+    timezone: str = ""  # of times that name none; default: the source's
     value: str = "value"  # of one signal; may hold placeholders of the topic: "{signal}"
     quality: str = AUTO_QUALITY  # auto: quality, q, StatusCode, ... beside a value; empty: none
     quality_codes: QualityCodes = QualityCodes.AUTO
@@ -78,6 +80,8 @@ class Payload:
         """Contradictions, as (key, message)."""
         if self.format in BINARY and self.rate_hz <= 0:
             yield "rate_hz", "a binary waveform needs its samples per second"
+        if self.timezone:
+            yield from zone_problems(self.timezone)
         if not self.value:
             yield "value", "is empty"
         if not self.separator:

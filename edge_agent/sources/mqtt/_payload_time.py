@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from edge_agent.sources.mqtt._payload_spec import TimeUnit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MIN_TIME_US: Final = 631_152_000_000_000  # 1990-01-01
+MIN_TIME_US: Final = 631_152_000_000_000  # 1990-01-01; before it a clock was never set
 MAX_TIME_US: Final = 4_102_444_800_000_000  # 2100-01-01
+_OUTSIDE: Final = "a time stamp outside 1970 to 2100"
 _UNIT_US: Final = {TimeUnit.S: 1e6, TimeUnit.MS: 1e3, TimeUnit.US: 1.0, TimeUnit.NS: 1e-3}
 # Of the four units, one at most makes a number a time of 1990 to 2100; these limits part them.
 _AUTO_LIMITS: Final = (1e11, 1e14, 1e17)
@@ -32,15 +34,18 @@ def times_us(times: NDArray[np.float64], unit: TimeUnit) -> NDArray[np.int64]:
             scaled = times * factor
         else:
             scaled = times * _AUTO_US_ARRAY[_AUTO_LIMITS_ARRAY.searchsorted(times)]
-    if not ((scaled >= MIN_TIME_US) & (scaled < MAX_TIME_US)).all():
-        raise DecodeError("time", "a time stamp outside 1990 to 2100")
+    if not ((scaled >= 1) & (scaled < MAX_TIME_US)).all():
+        raise DecodeError("time", _OUTSIDE)
     return np.rint(scaled).astype(np.int64)
 
 
-def time_us(raw: object, unit: TimeUnit) -> int:
-    """One time stamp, a number or ISO 8601, as microseconds; DecodeError `time` if it is none."""
+def time_us(raw: object, unit: TimeUnit, zone: str = "") -> int:
+    """One time stamp, a number or ISO 8601, as microseconds; DecodeError `time` if it is none.
+
+    zone: the IANA name of the zone of texts that name none; default: UTC.
+    """
     if isinstance(raw, str) and unit in {TimeUnit.AUTO, TimeUnit.ISO}:
-        return _bounded(_iso_seconds(raw) * 1e6)
+        return _bounded(_iso_seconds(raw, zone) * 1e6)
     if isinstance(raw, bool) or not isinstance(raw, int | float) or unit == TimeUnit.ISO:
         raise DecodeError("time", f"a {type(raw).__name__} where a time ({unit}) is expected")
     try:
@@ -52,16 +57,17 @@ def time_us(raw: object, unit: TimeUnit) -> int:
 
 
 def _bounded(microseconds: float) -> int:
-    if not MIN_TIME_US <= microseconds < MAX_TIME_US:
-        raise DecodeError("time", "a time stamp outside 1990 to 2100")
+    if not 1 <= microseconds < MAX_TIME_US:
+        raise DecodeError("time", _OUTSIDE)
     return round(microseconds)
 
 
-def _iso_seconds(text: str) -> float:
-    """Seconds since the epoch; a time without zone is UTC."""
+def _iso_seconds(text: str, zone: str) -> float:
+    """Seconds since the epoch; a time without zone is of `zone`."""
     try:
         moment = datetime.fromisoformat(text)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=ZoneInfo(zone) if zone else UTC)
         return moment.timestamp()
     except (ValueError, OverflowError) as error:
         raise DecodeError("time", "the time stamp is not ISO 8601") from error

@@ -128,7 +128,7 @@ class Readings:
         spec = self.spec
         raw_time = find(doc, spec.time) if spec.time else MISSING
         absent = raw_time is MISSING or raw_time is None
-        at_us = None if absent else time_us(raw_time, spec.time_unit)
+        at_us = None if absent else time_us(raw_time, spec.time_unit, spec.timezone)
         if spec.quality == AUTO_QUALITY:
             own = self._own_quality(doc, single=single)
             around = _parent(doc, spec.value) if single else None

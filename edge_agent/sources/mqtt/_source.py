@@ -83,7 +83,7 @@ class MqttSource:
         self._refusals = Refusals(name, metrics)
         routes = Routes(
             name,
-            config.subscribe,
+            config.subscriptions,
             plant,
             metrics,
             self._refusals,
