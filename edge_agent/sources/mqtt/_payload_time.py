@@ -34,7 +34,8 @@ def times_us(times: NDArray[np.float64], unit: TimeUnit) -> NDArray[np.int64]:
             scaled = times * factor
         else:
             scaled = times * _AUTO_US_ARRAY[_AUTO_LIMITS_ARRAY.searchsorted(times)]
-    if not ((scaled >= 1) & (scaled < MAX_TIME_US)).all():
+    # The careful way takes older ones: of a clock that was never set, but not of a `true`.
+    if not ((scaled >= MIN_TIME_US) & (scaled < MAX_TIME_US)).all():
         raise DecodeError("time", _OUTSIDE)
     return np.rint(scaled).astype(np.int64)
 
