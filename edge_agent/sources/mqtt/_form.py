@@ -10,7 +10,7 @@ import orjson
 
 from edge_agent.errors import DecodeError
 from edge_agent.sources.mqtt._payload_spec import TimeUnit
-from edge_agent.sources.mqtt._payload_time import time_us
+from edge_agent.sources.mqtt._payload_time import MIN_TIME_US, time_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,6 +203,8 @@ def _time(leaves: _Leaves, arrival_us: int) -> tuple[str, str, int | None]:
         try:
             at_us = time_us(raw, TimeUnit.AUTO)
         except DecodeError:
+            continue
+        if at_us < MIN_TIME_US:  # a number that only looks like one
             continue
         return path, _time_form(raw, at_us), at_us - arrival_us
     return "", "", None
