@@ -21,6 +21,7 @@ BAD: Final = 0x8000_0000
 BAD_NO_COMMUNICATION: Final = 0x8031_0000
 BAD_NODE_ID_UNKNOWN: Final = 0x8034_0000
 BAD_OUT_OF_RANGE: Final = 0x803C_0000
+BAD_TYPE_MISMATCH: Final = 0x8074_0000
 BAD_SENSOR_FAILURE: Final = 0x808C_0000
 BAD_NO_DATA: Final = 0x809B_0000
 SEVERITY_SHIFT: Final = 30
@@ -196,9 +197,12 @@ class WindowInfo:
     replayed: bool = False
 
 
+PROVISIONAL: Final = "provisional"  # the mode of a baseline that rests on little data
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """The model that made an assessment."""
+    """The model that made an assessment; mode: active, provisional."""
 
     name: str
     version: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from edge_agent.alarms._recovery import Recovery
-from edge_agent.alarms.policy import ALARM_ID, priority, severity
+from edge_agent.alarms.policy import ALARM_ID, priority, severity_of
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import EdgeAgentError
 from edge_agent.records import Alarm, AlarmState, Transition, TransitionKind
@@ -117,7 +117,7 @@ class Track:
         if latest is None or alarm.detail is None:
             return latest is not None
         return (
-            priority(severity(policy.rule.severity, latest.level)) != alarm.priority
+            priority(severity_of(policy.rule, latest)) != alarm.priority
             or latest.detail.failure_mode != alarm.detail.failure_mode
             or _first_input(latest.detail) != _first_input(alarm.detail)
         )
@@ -131,7 +131,7 @@ class Track:
         alarm.detail = self.latest.detail
         alarm.ne107 = policy.rule.ne107
         alarm.stage = policy.stage
-        alarm.severity = severity(policy.rule.severity, self.latest.level)
+        alarm.severity = severity_of(policy.rule, self.latest)
         alarm.priority = priority(alarm.severity)
 
 

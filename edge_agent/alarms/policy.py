@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from edge_agent.config.schema import AlarmRule
-from edge_agent.records import Detail, Ne107
+from edge_agent.records import PROVISIONAL, Detail, Ne107
 
 if TYPE_CHECKING:
     from edge_agent.config import schema
+    from edge_agent.records import Observation
 
 # Topic levels, file names and metric labels are made of alarm ids.
 ALARM_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
@@ -29,6 +30,7 @@ Stage: TypeAlias = Literal[
 
 MAX_SEVERITY: Final = 1000
 _PER_DOUBLING: Final = 0.2
+_PROVISIONAL_MOST: Final = 666  # medium
 _BANDS: Final = ((333, "low"), (666, "medium"), (800, "high"), (MAX_SEVERITY, "critical"))
 
 
@@ -70,6 +72,14 @@ def severity(base: int, level: float) -> int:
     if level <= 1.0:
         return base
     return int(min(MAX_SEVERITY, base * (1.0 + _PER_DOUBLING * math.log2(level))))
+
+
+def severity_of(rule: AlarmRule, seen: Observation) -> int:
+    """Give the severity of what was seen; a provisional baseline is no more than medium."""
+    found = severity(rule.severity, seen.level)
+    model = seen.detail.model
+    is_provisional = model is not None and model.mode == PROVISIONAL
+    return min(found, _PROVISIONAL_MOST) if is_provisional else found
 
 
 def priority(value: int) -> str:

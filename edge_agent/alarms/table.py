@@ -194,6 +194,11 @@ class AlarmTable:
         """Copy all alarms that are not normal."""
         return [alarm for alarm in self.all() if alarm.state is not AlarmState.NORMAL]
 
+    def is_active(self, alarm_id: str) -> bool:
+        """Tell whether the condition of an alarm stands, whatever was done with the alarm."""
+        track = self._tracks.get(alarm_id)
+        return track is not None and track.alarm.active
+
     def counts(self) -> dict[tuple[AlarmState, str], int]:
         """Count alarms by (state, priority)."""
         return Counter((alarm.state, alarm.priority) for alarm in self.all())

@@ -80,7 +80,7 @@ def placeholders(alarm: Alarm) -> dict[str, Any]:
         return values
     values |= {"score": detail.score, "failure_mode": detail.failure_mode}
     if detail.probability is not None:
-        values["probability"] = 100 * detail.probability
+        values["probability"] = 100 * float(detail.probability)
     values |= {f"rul_{name}": hours for name, hours in (detail.rul_h or {}).items()}
     if detail.contributors:
         first = max(detail.contributors, key=lambda each: abs(each.weight))

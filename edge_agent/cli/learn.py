@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 HELP = "learn what healthy looks like, on the box, and write a model bundle"
 EXAMPLE = "edge-agent learn -c edge-agent.yaml --asset 'P-*' --hours 24"
 _BAR = 30
+_LINE = 110
+_SAY_EVERY_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,18 +77,38 @@ def _again(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace) -> int:
     # Here, not above: the help of all commands must not wait for ONNX Runtime.
     from edge_agent.daemon import Lesson, load_config  # noqa: PLC0415
+    from edge_agent.ops import logs  # noqa: PLC0415
 
     config = load_config(args.config, files=False)
+    logs.setup("warning")
     lesson = Lesson(config, args.asset)
     if args.input is None:
-        await lesson.listen_live(args.hours * 3600, _show)
+        await _listen_live(lesson, args.hours * 3600)
     else:
         _listen(lesson, args)
     if sys.stderr.isatty():
-        print("\r" + " " * (_BAR + 10) + "\r", end="", file=sys.stderr)
+        print("\r" + " " * _LINE + "\r", end="", file=sys.stderr)
     for taught in await lesson.learn():
         _report(config, taught)
+    for asset, reason in lesson.refused.items():
+        print(f"{asset}: not learned: {reason}", file=sys.stderr)
     return 0
+
+
+async def _listen_live(lesson: Lesson, seconds: float) -> None:
+    """Collect for so long; say how it goes each second on a terminal, else each minute."""
+    said_s = 0.0
+
+    def show(share: float) -> None:
+        nonlocal said_s
+        left = duration(max(0.0, (1 - share) * seconds))
+        if sys.stderr.isatty():
+            _show(share, f"{lesson.state()}, {left} left")
+        elif share * seconds - said_s >= _SAY_EVERY_S:
+            said_s = share * seconds
+            print(f"learning: {lesson.state()}, {left} left", file=sys.stderr, flush=True)
+
+    await lesson.listen_live(seconds, show)
 
 
 def _listen(lesson: Lesson, args: argparse.Namespace) -> None:
@@ -99,10 +121,11 @@ def _listen(lesson: Lesson, args: argparse.Namespace) -> None:
     lesson.listen(recording.blocks(), lambda: _show(recording.position / total))
 
 
-def _show(share: float) -> None:
+def _show(share: float, more: str = "") -> None:
     if sys.stderr.isatty():
         bar = "#" * int(share * _BAR)
-        print(f"\r[{bar:<{_BAR}}] {share:4.0%}", end="", file=sys.stderr, flush=True)
+        line = f"[{bar:<{_BAR}}] {share:4.0%} {more}"[:_LINE]
+        print(f"\r{line:<{_LINE}}", end="", file=sys.stderr, flush=True)
 
 
 def _report(config: Config, taught: Taught) -> None:
@@ -113,6 +136,9 @@ def _report(config: Config, taught: Taught) -> None:
     )
     for key, text in manifest.calibration.items():
         print(f"  {key}: {text}")
+    for asset, out in taught.left_out.items():
+        names = ", ".join(f"{name} ({reason})" for name, reason in out.items())
+        print(f"{asset}: learned without {names}", file=sys.stderr)
     for asset, reason in taught.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
     print("A running daemon takes it up within seconds; the one before is on the shelf.")

@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
 from edge_agent.config._assets import check_assets
+from edge_agent.config._learning import check_learning
 from edge_agent.config._problem import KeyPath, Notes, shown
 from edge_agent.config._scalars import MAX_NAME
 from edge_agent.errors import EdgeAgentError
@@ -44,7 +45,7 @@ def missing_files(config: Config, notes: Notes, read_key: ReadKey | None) -> Non
         notes.add(("alarms", "texts"), f"there is no file {shown(texts)}")
     _keys(config, notes, read_key)
     for name, template in config.templates.items():
-        if template.learn is not None and template.learn.auto:
+        if template.learn is not None and template.learn.by_itself:
             continue
         for number, use in enumerate(template.models):
             path = ("templates", name, "models", number, "bundle")
@@ -246,6 +247,7 @@ _CHECKS: Final = (
     _inputs,
     _models,
     check_assets,
+    check_learning,
     _runtime,
     _alarms_and_logs,
     _http,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.config._crosscheck import discovering, walk
+from edge_agent.config._learning import learning_warnings
 from edge_agent.config._problem import dotted
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConfigError
@@ -31,6 +32,7 @@ def warnings(config: Config) -> Iterator[str]:
             yield f"templates.{name}: no asset uses it"
         if not template.models and template.learn is None:
             yield f"templates.{name}: neither models nor learn; only data quality is watched"
+    yield from learning_warnings(config)
     yield from _secrets(config)
     yield from _open_files(config)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NewType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, NewType
 
 from edge_agent.config.types import Between, Name, Secret
 from edge_agent.records import Ne107
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 Duration = NewType("Duration", float)
 Size = NewType("Size", int)
+
+LEAST_ROWS: Final = 128  # complete rows that a baseline is learned from, and
+LEAST_WINDOWS: Final = 4  # so many windows of them
+_LEARN_S: Final = 86_400.0
+_FIRST_S: Final = 900.0
+_GRACE_S: Final = 300.0
 
 
 class Kind(StrEnum):
@@ -123,6 +129,13 @@ class AlarmRule:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnedAlarm(AlarmRule):
+    """The rule of a learned baseline: one noisy row is no alarm."""
+
+    on_delay: Duration = Duration(5)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelUse:
     """A bundle put to work on the assets of a template."""
 
@@ -138,16 +151,34 @@ class ModelUse:
 class Learn:
     """Learning a baseline on the box from healthy data; `learn: auto` for all defaults."""
 
-    shorthand: ClassVar = {"auto": {"auto": True}}
-    auto: bool = False
-    duration: Duration = Duration(24 * 3600)  # of good data
+    shorthand: ClassVar = {
+        **{word: {"auto": True} for word in ("auto", "true", "True", "yes", "Yes", "on")},
+        **{word: {"auto": False} for word in ("false", "False", "no", "No", "off")},
+    }
+    auto: bool | None = None  # default: yes if duration, first_after or grace is not the default
+    duration: Duration = Duration(_LEARN_S)  # of good data
+    first_after: Duration = Duration(_FIRST_S)  # of good data: a provisional baseline; 0: none
+    grace: Duration = Duration(_GRACE_S)  # an input that is not usable for so long is left out
     step: Annotated[Duration, Between(1e-4, 86400)] = Duration(1)
     length: Annotated[int, Between(8, 4096)] = 64
     inputs: tuple[str, ...] = ()  # default: every scalar signal
     false_alarms_per_day: Annotated[float, Between(1e-4, 1e4)] = 0.1
     min_coverage: Annotated[float, Between(0, 1)] = 0.8
     lateness: Duration = Duration(5)
-    alarm: AlarmRule = field(default_factory=AlarmRule)  # of the model that is learned
+    alarm: LearnedAlarm = field(default_factory=LearnedAlarm)  # of the model that is learned
+
+    @property
+    def by_itself(self) -> bool:
+        """Whether the daemon learns without being told to."""
+        if self.auto is not None:
+            return self.auto
+        own = (self.duration, self.first_after, self.grace)
+        return own != (_LEARN_S, _FIRST_S, _GRACE_S)
+
+    @property
+    def rows_needed(self) -> int:
+        """Fewer complete rows than that teach nothing."""
+        return max(LEAST_ROWS, LEAST_WINDOWS * self.length)
 
 
 @dataclass(frozen=True, slots=True)

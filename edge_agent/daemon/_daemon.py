@@ -55,6 +55,7 @@ _IDLE_S: Final = 0.25  # the pipeline turns over so often when nothing comes
 _CHUNK: Final = 16_384  # values in one walk down the path: bounds its memory
 _STALLED_S: Final = 30.0  # a pipeline that stands still for so long is not alive
 _LEARN_EVERY_S: Final = 1.0
+_PROBE_EVERY_S: Final = 60.0
 
 
 class Daemon:
@@ -245,9 +246,14 @@ class Daemon:
             self.metrics.values_dropped.labels(source).inc(n)
 
     async def _learn(self) -> None:
+        probed_s = -_PROBE_EVERY_S
         while True:
             await asyncio.sleep(_LEARN_EVERY_S)
             pipeline = self.pipeline
+            pipeline.look_at_learning()
+            if pipeline.learning and self.clock.monotonic_s() - probed_s > _PROBE_EVERY_S:
+                probed_s = self.clock.monotonic_s()
+                await self.defects.survive("learn", self.models.probe_disk())
             await self.defects.survive("learn", self.models.learn_what_is_ready(pipeline))
             if pipeline is not self.pipeline:  # exchanged meanwhile: what was learned is on disk
                 await self.defects.survive("learn", self.upkeep.refresh())

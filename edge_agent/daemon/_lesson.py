@@ -11,7 +11,7 @@ from edge_agent.config import Plant, discovering
 from edge_agent.config.schema import Learn
 from edge_agent.daemon._tables import SOURCES, kind_of
 from edge_agent.daemon._teach import teach
-from edge_agent.errors import UsageError
+from edge_agent.errors import ModelError, UsageError
 from edge_agent.ops.metrics import Metrics
 from edge_agent.pipeline import Pipeline
 from edge_agent.signals import Intake
@@ -37,6 +37,8 @@ class Lesson:
         self._metrics = Metrics()
         self._pipeline = Pipeline.for_learning(config, self.plant, self._metrics)
         self._pattern = pattern
+        self.values = 0  # that came
+        self.refused: dict[str, str] = {}  # assets of which nothing could be learned, and why
         self._chosen: dict[str, str] = {}  # asset -> why it cannot learn, or nothing
         for asset in self.plant.assets.values():
             self._add(asset)
@@ -59,10 +61,21 @@ class Lesson:
             asset, reason = next(iter(self._chosen.items()))
             raise UsageError(reason, where=asset)
 
+    def state(self) -> str:
+        """How far it is, and what is missing: values, rows of the slowest asset, silent inputs."""
+        trainings = [one for each in self._pipeline.learning.values() for one in each.trainings]
+        rows = min((one.choice.complete() for one in trainings), default=0)
+        text = f"{self.values} values, {rows} rows"
+        missing = self._pipeline.obstacles()
+        if missing:
+            asset, why = next(iter(missing.items()))
+            text += f"; {asset} stands still {why}"
+        return text
+
     def listen(self, blocks: Iterable[Columns], shown: Callable[[], None]) -> None:
         """Collect rows from a recording."""
         for values in blocks:
-            self._pipeline.take(values)
+            self._take(values)
             shown()
 
     async def listen_live(self, seconds: float, shown: Callable[[float], None]) -> None:
@@ -81,19 +94,32 @@ class Lesson:
         try:
             while (passed_s := self._clock.monotonic_s() - begin_s) < seconds:
                 await asyncio.sleep(_POLL_S)
-                values, _ = intake.drain()
-                self._pipeline.take(values)
+                self._take(intake.drain()[0])
                 shown(passed_s / seconds)
         finally:
             for source in sources:
                 await source.stop()
 
     async def learn(self) -> list[Taught]:
-        """Learn from what was collected: one bundle for the assets of each template."""
+        """Learn from what was collected: one bundle for assets of a template with like inputs.
+
+        ModelError where nothing could be learned of any.
+        """
         self._check()
-        now_us = self._clock.now_us()
-        return [
-            await teach(self._config, learning, learning.rows(), now_us)
-            for learning in self._pipeline.learning.values()
-            if learning.assets
-        ]
+        now_us, taught = self._clock.now_us(), []
+        failures: list[ModelError] = []
+        for learning in self._pipeline.learning.values():
+            learning.leave_out_slow(self._pipeline.watch)
+            for training in learning.collected():
+                try:
+                    taught.append(await teach(self._config, learning, training, now_us))
+                except ModelError as error:
+                    failures.append(error)
+                    self.refused |= dict.fromkeys(training.rows, str(error))
+        if failures and not taught:
+            raise failures[0]
+        return taught
+
+    def _take(self, values: Columns) -> None:
+        self.values += len(values)
+        self._pipeline.take(values)

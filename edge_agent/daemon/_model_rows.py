@@ -59,6 +59,7 @@ def _about(model: Model) -> dict[str, Any]:
         "variant": model.variant,
         "provider": model.provider,
         "task": model.manifest.task.value,
+        "provisional_s": model.manifest.provisional_s,
     }
 
 

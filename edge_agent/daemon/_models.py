@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from edge_agent.config.schema import Learn, ModelUse
-from edge_agent.daemon._teach import LEARNED, learned_prefix, learned_us, teach
+from edge_agent.daemon._learning_state import write_problem
+from edge_agent.daemon._teach import LEARNED, LEFT_OUT, learned_prefix, learned_us, teach
 from edge_agent.errors import EdgeAgentError, ModelError
 from edge_agent.inference import Registry
 from edge_agent.pipeline import BASELINE, Group, place_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edge_agent.config.plant import PlantAsset
     from edge_agent.inference import Model
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.pipeline import Pipeline
+    from edge_agent.pipeline import Learning, Pipeline, TrainingSet
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class Models:
         self.without: dict[str, str] = {}  # asset -> why it has no model
         self.forgotten: dict[str, int] = {}  # asset -> what was learned before then is void
         self.relearned: set[str] = set()  # assets whose baseline was exchanged for another
+        self.write_problem = ""  # why nothing can be learned into models_dir
         self._baselines: dict[str, str] = {}  # asset -> the learned bundle at work on it
 
     async def load(self) -> None:
@@ -64,39 +66,73 @@ class Models:
         reasons = [self._use(pipeline, asset, use) for use in asset.template.models]
         if self._use_learned(pipeline, asset):
             reasons.append("")
+            provisional_s = self._provisional_s(asset.id)
+            if provisional_s and self._learns(asset):
+                pipeline.learn(asset, asset.template.learn or Learn(), provisional_s)
         elif self._learns(asset):
             reasons.append(pipeline.learn(asset, asset.template.learn or Learn()) or "learning")
         if all(reasons):
-            self.without[asset.id] = "; ".join(reasons) or "no model configured"
+            self.without[asset.id] = "; ".join(reasons) or _nothing(asset)
         elif any(reasons):
             log.error("asset lacks a model", extra={"asset": asset.id, "reason": max(reasons)})
 
     async def learn_what_is_ready(self, pipeline: Pipeline) -> None:
         """Learn for the assets that have enough healthy rows, and put the result to work."""
         for learning in tuple(pipeline.learning.values()):
-            rows = learning.ready()
-            if not rows:
-                continue
-            try:
-                taught = await teach(self._config, learning, rows, self._clock.now_us())
-                if taught.name not in self._loaded:  # else it is exchanged like any other version
-                    await self._load(taught.name)
-            except (EdgeAgentError, OSError) as error:  # a disk that is full, or read-only
-                log.error("learning failed", extra={"reason": str(error), "assets": len(rows)})
-                learning.again(list(rows))
-                continue
-            learning.again(list(taught.refused))
-            learning.done(taught.manifest.units)
-            for asset, reason in taught.refused.items():
-                log.warning("cannot learn yet", extra={"asset": asset, "reason": reason})
-            self._take_up(pipeline, learning.assets)
-            log.info("learned", extra={"model": taught.name, "assets": len(taught.manifest.units)})
+            for training in learning.ready(self._clock.monotonic_s()):
+                await self._learn_from(pipeline, learning, training)
+
+    async def _learn_from(
+        self, pipeline: Pipeline, learning: Learning, training: TrainingSet
+    ) -> None:
+        try:
+            taught = await teach(self._config, learning, training, self._clock.now_us())
+            if taught.name not in self._loaded:  # else it is exchanged like any other version
+                await self._load(taught.name)
+        except (EdgeAgentError, OSError) as error:  # a disk that is full, or read-only
+            text, assets = str(error), list(training.rows)
+            log.error("learning failed", extra={"reason": text, "assets": len(assets)})
+            learning.failed(assets, text, self._clock.monotonic_s())
+            return
+        for asset, reason in taught.refused.items():
+            log.warning("cannot learn yet", extra={"asset": asset, "reason": reason})
+            learning.failed([asset], reason, self._clock.monotonic_s())
+        self._take_up(pipeline, learning.assets)
+        learning.learned(taught.manifest.units)
+        extra = {"model": taught.name, "assets": len(taught.manifest.units)}
+        if training.provisional_s:
+            extra["provisional_min"] = round(training.provisional_s / 60)
+        log.info("learned", extra=extra)
+
+    async def probe_disk(self) -> None:
+        """Find out at the start, and not after a day, that nothing can be written."""
+        problem = await asyncio.to_thread(write_problem, self._config.models_dir)
+        if problem and problem != self.write_problem:
+            log.error("cannot learn", extra={"reason": problem})
+        self.write_problem = problem
+
+    def provisional(self) -> dict[str, float]:
+        """The assets of a provisional baseline, and the seconds of data it rests on."""
+        found = {asset: self._provisional_s(asset) for asset in self._baselines}
+        return {asset: seconds for asset, seconds in found.items() if seconds}
+
+    def _provisional_s(self, asset: str) -> float:
+        model = self._loaded.get(self._baselines.get(asset, ""))
+        return model.manifest.provisional_s if model is not None else 0.0
+
+    def left_out(self) -> dict[str, str]:
+        """The assets of a baseline that does without some inputs, and their names."""
+        at_work = {asset: self._loaded.get(name) for asset, name in self._baselines.items()}
+        found = {a: m.manifest.training.get(LEFT_OUT, "") for a, m in at_work.items() if m}
+        return {asset: names for asset, names in found.items() if names}
 
     def _take_up(self, pipeline: Pipeline, assets: Iterable[PlantAsset]) -> None:
         """Put what was learned to work on assets that have nothing yet, or something older."""
         for asset in assets:
             if self._use_learned(pipeline, asset):
                 self.without.pop(asset.id, None)
+                if not self._provisional_s(asset.id):
+                    pipeline.learned_elsewhere(asset)
 
     def forget(self, pipeline: Pipeline, asset: PlantAsset, now_us: int) -> str:
         """What was learned of an asset is void, and it learns anew; gives what is in the way."""
@@ -111,7 +147,7 @@ class Models:
 
     def _learns(self, asset: PlantAsset) -> bool:
         learn = asset.template.learn
-        return asset.id in self.forgotten or (learn is not None and learn.auto)
+        return asset.id in self.forgotten or (learn is not None and learn.by_itself)
 
     async def refresh(
         self, pipeline: Pipeline, turning: asyncio.Lock, passed_over: Collection[str] = ()
@@ -234,8 +270,10 @@ class Models:
         """Another learned bundle is at work on an asset."""
         old = self._baselines.get(asset.id)
         self._baselines[asset.id] = name
-        if self.forgotten.pop(asset.id, None) is not None or old is not None:
+        if asset.id in self.forgotten or old is not None:
             self.relearned.add(asset.id)
+        if not self._provisional_s(asset.id):  # else it goes on learning, over a restart too
+            self.forgotten.pop(asset.id, None)
         self._rest_others(pipeline, asset, name)
 
     def _rest_others(self, pipeline: Pipeline, asset: PlantAsset, name: str) -> None:
@@ -260,3 +298,10 @@ class Models:
         """Learned bundles on disk, the oldest first."""
         found = self._config.models_dir.glob(f"{LEARNED}-*/model.yaml")
         return [path.parent.name for path in sorted(found, key=lambda p: p.stat().st_mtime)]
+
+
+def _nothing(asset: PlantAsset) -> str:
+    """Why an asset without any model has none."""
+    if asset.template.learn is None:
+        return "no model configured"
+    return "no model configured, and `learn` has no `auto: true`"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.config.schema import AlarmRule
+from edge_agent.config.schema import AlarmRule, LearnedAlarm
 from edge_agent.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def compare(old: Config, new: Config) -> Change:
 def _without_rules(template: Template) -> Template:
     """A template but for the rules that can change in place."""
     none = AlarmRule()
-    learn = None if template.learn is None else replace(template.learn, alarm=none)
+    learn = None if template.learn is None else replace(template.learn, alarm=LearnedAlarm())
     models = tuple(replace(use, alarm=none) for use in template.models)
     return replace(template, models=models, learn=learn, quality_alarm=none)
 

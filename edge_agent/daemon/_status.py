@@ -12,6 +12,7 @@ from edge_agent.alarms import to_json
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.types import Name
 from edge_agent.daemon._judgement import Judgements
+from edge_agent.daemon._learning_state import learning_rows, notes
 from edge_agent.daemon._model_rows import model_rows
 from edge_agent.daemon._reload import labels_of
 from edge_agent.daemon._tables import SINKS, SOURCES, kind_of
@@ -65,7 +66,7 @@ class Status:
                 for n, s in daemon.outlet.sinks.items()
             ],
             "models": self.models(),
-            "learning": _learning(daemon.pipeline),
+            "learning": learning_rows(daemon.pipeline),
             "outbox": daemon.outlet.stats(),
             "troubles": daemon.troubles(),
         }
@@ -91,6 +92,7 @@ class Status:
         judgements = Judgements(daemon)
         judged = judgements.found
         unseen = daemon.pipeline.watch.unseen()
+        told, provisional = notes(daemon), daemon.models.provisional()
         return [
             {
                 "id": asset.id,
@@ -98,8 +100,8 @@ class Status:
                 "state": _state(daemon, asset, alarms, judgements),
                 "alarms": alarms.get(asset.id, 0),
                 **judged.get(asset.id, {"health": None, "score": None, "limit": None}),
-                "note": judgements.unjudged.get(asset.id)
-                or daemon.models.without.get(asset.id, ""),
+                "note": judgements.unjudged.get(asset.id) or told.get(asset.id, ""),
+                "provisional_s": provisional.get(asset.id, 0.0),
                 "inputs": [
                     _input(daemon.pipeline.watch, s, seen=not unseen[s.index])
                     for s in asset.signals.values()
@@ -182,12 +184,6 @@ def _link(name: str, link: Link, table: Mapping[str, Any], struct: object) -> di
     }
 
 
-def _learning(pipeline: Pipeline) -> list[dict[str, Any]]:
-    return [
-        {"asset": asset, "progress": round(share, 3)}
-        for learning in pipeline.learning.values()
-        for asset, share in learning.progress().items()
-    ]
 
 
 def _state(
@@ -199,7 +195,9 @@ def _state(
         return "normal"
     if asset.id in judgements.unjudged:
         return "unjudged"
-    return "learning" if "learning" in daemon.models.without.get(asset.id, "") else "no_model"
+    if asset.id not in daemon.models.without:
+        return "warming"
+    return "learning" if "learning" in daemon.models.without[asset.id] else "no_model"
 
 
 def _past(row: dict[str, Any]) -> dict[str, Any]:

@@ -12,16 +12,14 @@ from edge_agent.clock import US_PER_S
 from edge_agent.inference import InputSpec, Shelf, learn_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Iterable
 
     from edge_agent.config import Config
     from edge_agent.inference import Manifest
-    from edge_agent.pipeline import Learning
+    from edge_agent.pipeline import Learning, TrainingSet
 
 LEARNED: Final = "learned"
+LEFT_OUT: Final = "left_out"  # of the manifest's `training`
 _LONGEST_TEMPLATE: Final = 40
 
 
@@ -47,21 +45,23 @@ def learned_us(version: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Taught:
-    """What was learned: the bundle, and the assets that were refused, with the reason."""
+    """What was learned: the bundle, and the assets that were refused, with the reason.
+
+    left_out: by asset, the inputs that did not deliver, with the reason.
+    """
 
     name: str
     manifest: Manifest
     refused: dict[str, str]
+    left_out: dict[str, dict[str, str]]
 
 
-async def teach(
-    config: Config, learning: Learning, rows: Mapping[str, NDArray[np.floating]], now_us: int
-) -> Taught:
-    """Learn one bundle for the assets of `rows` ([T, C] each) into `models_dir`.
+async def teach(config: Config, learning: Learning, training: TrainingSet, now_us: int) -> Taught:
+    """Learn one bundle for the assets of a training set into `models_dir`.
 
     One of that name that is there goes on the shelf.
     """
-    name = learned_name(learning.template, rows)
+    name = learned_name(learning.template, training.rows)
     signals = learning.assets[0].signals
     inputs = [
         InputSpec(
@@ -70,12 +70,12 @@ async def teach(
             valid=signals[one].config.valid,
             resample=signals[one].config.resample,
         )
-        for one in learning.inputs
+        for one in training.inputs
     ]
     if (config.models_dir / name).exists():
         await asyncio.to_thread(Shelf(config.models_dir).keep, name)
     manifest, refused = await learn_in_child(
-        rows,
+        training.rows,
         inputs,
         name=name,
         out_dir=config.models_dir,
@@ -83,5 +83,13 @@ async def teach(
         step_s=learning.config.step,
         length=learning.config.length,
         false_alarms_per_day=learning.config.false_alarms_per_day,
+        provisional_s=training.provisional_s,
+        training=_said(training),
     )
-    return Taught(name, manifest, refused)
+    return Taught(name, manifest, refused, training.left_out)
+
+
+def _said(training: TrainingSet) -> tuple[tuple[str, str], ...]:
+    """What the manifest says of inputs that were left out; they are the same for all assets."""
+    names = sorted({name for out in training.left_out.values() for name in out})
+    return ((LEFT_OUT, ", ".join(names)),) if names else ()

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from edge_agent.daemon._health import discovery_faults
+from edge_agent.daemon._learning_state import learning_faults
 from edge_agent.ops import notify
 from edge_agent.pipeline import service_alarm_id
 from edge_agent.records import Detail, LinkState, Observation
@@ -72,6 +73,7 @@ class Watchman:
         found += daemon.log_health.faults()
         if daemon.started:
             found += daemon.upkeep.faults()
+            found += learning_faults(daemon)
             found += discovery_faults(daemon.plant)
         return found
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.clock import US_PER_S
+from edge_agent.config.schema import LEAST_ROWS, LEAST_WINDOWS
 from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
 from edge_agent.inference._bundle import write_bundle
@@ -47,8 +48,6 @@ _FOLDS: Final = 4
 _QUANTILE: Final = 0.999
 _MIN_MARGIN: Final = 2.0  # between what was seen and the limit: tomorrow is never quite as today
 _MEMORY_ROWS: Final = round(1 / min(LAMBDAS))
-_MIN_LENGTHS: Final = 4
-_MIN_ROWS: Final = 128
 _HOLD: Final = 0.2  # of a window: the share that the daemon lets be missing
 
 
@@ -57,7 +56,7 @@ class Recipe:
     """What is to be learned, beside the data.
 
     step_s = 0: one row for each distinct time stamp, about `row_interval_s` apart. training: what
-    the manifest shall say about the data.
+    the manifest shall say about the data. provisional_s: see `Manifest`.
     """
 
     name: str
@@ -68,6 +67,7 @@ class Recipe:
     false_alarms_per_day: float = 0.1
     row_interval_s: float = 1.0
     training: tuple[tuple[str, str], ...] = ()
+    provisional_s: float = 0.0
 
     @property
     def interval_s(self) -> float:
@@ -171,6 +171,7 @@ def _bundle(
         calibration=stated,
         units=tuple(baselines),
         training=dict(recipe.training),
+        provisional_s=recipe.provisional_s,
     )
     golden = golden_of(list(baselines.values()), recipe.length)
     return LearnedBundle(manifest, onnx_bytes, golden, refused)
@@ -199,7 +200,7 @@ def _cleaned(rows: NDArray[np.floating], recipe: Recipe) -> Floats:
         raise ModelError(f"no value at all of {', '.join(empty)}", hint=hint)
     held = _hold(values, max(1, int(_HOLD * recipe.length)))
     whole = int((~np.isnan(held).any(axis=1)).sum())
-    needed = max(_MIN_ROWS, _MIN_LENGTHS * recipe.length)
+    needed = max(LEAST_ROWS, LEAST_WINDOWS * recipe.length)
     if whole < needed:
         hint = "learn from a longer time, or with a shorter window"
         raise ModelError(f"{whole} complete rows of the {needed} needed", hint=hint)

@@ -83,7 +83,13 @@ async def _run(given: Path, folder: Path, timeout_s: float) -> dict[str, str]:
     if child.returncode == 0:
         return dict(json.loads(stdout))
     last = stderr.decode(errors="replace").strip().rsplit("\n", 1)[-1][:_MAX_LINE]
-    raise ModelError(last or f"learning ended with code {child.returncode}", where=folder.name)
+    raise ModelError(last or _ended(child.returncode or 0), where=folder.name)
+
+
+def _ended(code: int) -> str:
+    if code < 0:
+        return f"the learning process was killed (signal {-code}): is there enough free memory?"
+    return f"learning ended with code {code}"
 
 
 def _save(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNIT_TENSOR: Final = "unit"
+_PROVISIONAL: Final = "provisional_s"  # not written where it is 0
 
 _MAX_NAMES: Final = 128  # characters of an input's or tensor's name
 _MAX_CELLS: Final = 1 << 24  # of one window
@@ -123,7 +124,8 @@ class Manifest:
     `calibration`, what that rests on. units: the assets that the model knows one by one; the graph
     then takes their index as int64 [N], tensor `unit`. variants: other files of the same model
     (int8), of which the device keeps the fastest. healthy: by scalar input. interval: of a
-    remaining life that adapts on line. The free maps state figures as text.
+    remaining life that adapts on line. provisional_s: a baseline from so many seconds of data only,
+    0 for any other. The free maps state figures as text.
     """
 
     name: Name
@@ -140,6 +142,7 @@ class Manifest:
     variants: tuple[str, ...] = ()
     healthy: dict[str, Histogram] = field(default_factory=dict)
     interval: Interval | None = None
+    provisional_s: Annotated[float, Between(0, 1e9)] = 0.0
     teacher: dict[str, str] = field(default_factory=dict)
     distillation: dict[str, str] = field(default_factory=dict)
     pruning: dict[str, str] = field(default_factory=dict)
@@ -308,6 +311,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (whatever a struct may hold)
             spec.name: _plain(item)
             for spec, item in pairs
             if item not in ({}, (), None, "")
+            and not (spec.name == _PROVISIONAL and not item)
             and not (isinstance(value, InputSpec) and item == spec.default)
         }
     if isinstance(value, tuple):

@@ -3,7 +3,7 @@
 from edge_agent.pipeline._assess import Scored
 from edge_agent.pipeline._columns import by_time, chunks
 from edge_agent.pipeline._group import Due, Group
-from edge_agent.pipeline._learning import Learning
+from edge_agent.pipeline._learning import Learning, Training, TrainingSet
 from edge_agent.pipeline._lives import Lives, Outcome
 from edge_agent.pipeline._pipeline import Pipeline, Step
 from edge_agent.pipeline._policies import (
@@ -27,6 +27,8 @@ __all__ = [
     "Rollback",
     "Scored",
     "Step",
+    "Training",
+    "TrainingSet",
     "baseline_alarm_ids",
     "by_time",
     "chunks",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import orjson
 
 from edge_agent.clock import US_PER_MS
 from edge_agent.pipeline._policies import model_alarm_id
-from edge_agent.records import Contributor, Detail, ModelInfo, Observation, WindowInfo
+from edge_agent.records import PROVISIONAL, Contributor, Detail, ModelInfo, Observation, WindowInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.config.plant import PlantAsset
-    from edge_agent.inference import Outputs
+    from edge_agent.inference import Manifest, Outputs
     from edge_agent.pipeline._group import Due, Group
 
 _FULL: Final = 0.999
@@ -140,7 +140,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     coverage = float(scored.coverage[i])
     return Detail(
         message_key=_MESSAGE_KEYS.get(manifest.task, "alarm"),
-        message_args={"limit": group.limit, "false_alarms": _stated_rate(group)},
+        message_args={"limit": group.limit, **_promise(group), **_provisional(manifest)},
         score=float(outputs.score[i]),
         failure_mode=fault,
         probability=probability,
@@ -153,14 +153,49 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
             "good" if coverage >= _FULL else "uncertain",
             replayed,
         ),
-        model=ModelInfo(manifest.name, manifest.version, group.model.sha256),
+        model=ModelInfo(manifest.name, manifest.version, group.model.sha256, _mode(manifest)),
     )
 
 
-def _stated_rate(group: Group) -> float | None:
-    """False alarms a day and asset that the bundle states, where its own limit is in force."""
-    limit = group.use.alarm.limit
-    return group.model.manifest.false_alarms_per_day if limit is None else None
+def _promise(group: Group) -> dict[str, Any]:
+    """The false alarms a day and asset that the bundle itself may state, at its own limit.
+
+    What was held out of less than a day supports no such figure: then the text says how little
+    that was, and what it does not exclude. A bundle that does not say keeps to what it states.
+    """
+    manifest = group.model.manifest
+    if group.use.alarm.limit is not None:
+        return {}
+    days = _figure(manifest, "held_out_asset_days")
+    if days is None:
+        return {"false_alarms": manifest.false_alarms_per_day}
+    if days < 1:
+        return {"held_out": _span(days), "at_most": _figure(manifest, "at_most_per_asset_day")}
+    seen = (_figure(manifest, "held_out_alarms") or 0.0) / days
+    return {"false_alarms": max(manifest.false_alarms_per_day or 0.0, seen)}
+
+
+def _figure(manifest: Manifest, key: str) -> float | None:
+    try:
+        found = float(manifest.calibration.get(key, ""))
+    except ValueError:
+        return None
+    return found if np.isfinite(found) else None
+
+
+def _span(days: float) -> str:
+    """Part of a day, in units that every language reads."""
+    minutes = 24 * 60 * days
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.3g} h"  # noqa: PLR2004
+
+
+def _provisional(manifest: Manifest) -> dict[str, Any]:
+    seconds = manifest.provisional_s
+    return {"provisional_min": round(seconds / 60)} if seconds else {}
+
+
+def _mode(manifest: Manifest) -> str:
+    return PROVISIONAL if manifest.provisional_s else "active"
 
 
 def _fault(scored: Scored, i: int) -> tuple[str, float | None]:

@@ -61,8 +61,17 @@ class AtWork:
 
     # -- who ----------------------------------------------------------------------------------
 
-    def use(self, asset: PlantAsset, place: str, group: Callable[[], Group]) -> str:
-        """Put a model to work on an asset; gives what is missing, or nothing."""
+    def use(
+        self,
+        asset: PlantAsset,
+        place: str,
+        group: Callable[[], Group],
+        recent: Columns | None = None,
+    ) -> str:
+        """Put a model to work on an asset; gives what is missing, or nothing.
+
+        recent: its newest values, so that its first window is full at once.
+        """
         key = (asset.template_name, place)
         if key not in self._by_place:
             self._by_place[key] = group()
@@ -70,7 +79,7 @@ class AtWork:
         found = self._by_place[key]
         if asset in found.assets:
             return ""
-        missing = found.add(asset, self._bindings)
+        missing = found.add(asset, self._bindings, recent)
         if not missing:
             self.engage(found, len(found.assets) - 1)
             self.versions.add(found, asset)

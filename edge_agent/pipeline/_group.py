@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_agent.clock import US_PER_S
-from edge_agent.config.schema import AlarmRule, Kind
+from edge_agent.config.schema import Kind, LearnedAlarm
 from edge_agent.pipeline._policies import place_of
 from edge_agent.pipeline._router import Router
 from edge_agent.signals import Layout, Reads, Waves, WaveWindows, Windows
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.config.plant import PlantAsset, PlantSignal
-    from edge_agent.config.schema import ModelUse, Template
+    from edge_agent.config.schema import AlarmRule, ModelUse, Template
     from edge_agent.inference import InputSpec, Manifest, Model
     from edge_agent.pipeline._router import Bindings
     from edge_agent.records import Columns, WaveBlock
@@ -90,8 +90,11 @@ class Group:
         """The asset's signal behind a model input."""
         return asset.signals.get(self.use.inputs.get(name, name))
 
-    def add(self, asset: PlantAsset, bindings: Bindings) -> str:
-        """Put the model to work on one more asset; gives what is missing, or nothing."""
+    def add(self, asset: PlantAsset, bindings: Bindings, recent: Columns | None = None) -> str:
+        """Put the model to work on one more asset; gives what is missing, or nothing.
+
+        recent: its newest values, which fill its windows.
+        """
         units = self.model.manifest.units
         if units and asset.id not in units:
             return f"model {self.model.manifest.name} was not learned for it"
@@ -101,7 +104,7 @@ class Group:
         row = len(self.assets)
         self.assets.append(asset)
         self._grow(units.index(asset.id) if units else 0)
-        self._bind(asset, row, bindings)
+        self._bind(asset, row, bindings, recent)
         return ""
 
     def _misfit(self, asset: PlantAsset) -> str:
@@ -150,10 +153,10 @@ class Group:
 
     def adopt_rules(self, template: Template, place: str) -> None:
         """Take the alarm rule of this use from a new config."""
-        rules = {place_of(use): use.alarm for use in template.models}
+        rules: dict[str, AlarmRule] = {place_of(use): use.alarm for use in template.models}
         if template.learn is not None:
             rules.setdefault(place, template.learn.alarm)
-        rules.setdefault(place, AlarmRule())  # learned by hand
+        rules.setdefault(place, LearnedAlarm())  # learned by hand
         self.use = replace(self.use, alarm=rules[place])
 
     def push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[Due]:
@@ -250,7 +253,9 @@ class Group:
             return None
         return Reads(np.array(manifest.offset_of(unit)), np.array(manifest.counter_of(unit)))
 
-    def _bind(self, asset: PlantAsset, row: int, bindings: Bindings) -> None:
+    def _bind(
+        self, asset: PlantAsset, row: int, bindings: Bindings, recent: Columns | None
+    ) -> None:
         signals = [self.signal_of(asset, i.name) for i in self.scalars]
         bound = [bindings[signal.index] for signal in signals if signal is not None]
         for channel, signal in enumerate(signals):
@@ -260,6 +265,8 @@ class Group:
             holds, groups = [b.stale_us for b in bound], [b.group for b in bound]
             self.windows.add_asset(holds, groups, self._reads(int(self.unit[row])))
             known = [signal.index for signal in signals if signal is not None]
+            if recent is not None:
+                self.router.begin(self.windows, recent)
             self.router.begin(self.windows, bindings.standing(known))
         held = [_ENDLESS]
         for channel, spec in enumerate(self.waveforms):

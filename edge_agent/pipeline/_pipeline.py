@@ -25,7 +25,13 @@ from edge_agent.pipeline._at_work import AtWork
 from edge_agent.pipeline._columns import by_time, where, with_blocks
 from edge_agent.pipeline._insight import Insight
 from edge_agent.pipeline._learning import Learning
-from edge_agent.pipeline._policies import Policies, quality_alarm_id, silent_alarm_id
+from edge_agent.pipeline._policies import (
+    BASELINE,
+    Policies,
+    model_alarm_id,
+    quality_alarm_id,
+    silent_alarm_id,
+)
 from edge_agent.pipeline._router import Binding, Bindings
 from edge_agent.pipeline._scaling import Scaling
 from edge_agent.pipeline._sensors import SensorAlarms
@@ -139,7 +145,9 @@ class Pipeline:
 
         Gives what is missing, or nothing.
         """
-        return self._at_work.use(asset, place, group)
+        learning = self.learning.get(asset.template_name)
+        recent = None if learning is None else learning.recent(asset)
+        return self._at_work.use(asset, place, group, recent)
 
     def rest(self, asset: PlantAsset, place: str) -> None:
         """A model judges an asset no more."""
@@ -157,14 +165,56 @@ class Pipeline:
         self._config = config
         self._at_work.adopt_rules(config)
 
-    def learn(self, asset: PlantAsset, config: Learn) -> str:
+    def learn(self, asset: PlantAsset, config: Learn, provisional_s: float = 0.0) -> str:
         """Keep the asset's rows until there are enough to learn from.
 
-        Gives what is missing, or nothing.
+        provisional_s: of the provisional baseline at work. Gives what is missing, or nothing.
         """
         if asset.template_name not in self.learning:
             self.learning[asset.template_name] = Learning(asset.template_name, config, asset)
-        return self.learning[asset.template_name].add(asset, self._bindings)
+        learning = self.learning[asset.template_name]
+        missing = learning.add(asset, self._bindings, provisional_s)
+        self._follow_alarm(learning, asset.id)
+        return missing
+
+    def _follow_alarm(self, learning: Learning, asset: str) -> None:
+        """While the alarm of an asset's baseline stands, its rows are not healthy."""
+        active = self.alarms.is_active(model_alarm_id(asset, BASELINE))
+        learning.alarm(asset, active=active)
+
+    def look_at_learning(self) -> None:
+        """Leave out inputs that hold learning up, and follow alarms that were withdrawn."""
+        for learning in self.learning.values():
+            for asset in learning.assets:
+                self._follow_alarm(learning, asset.id)
+            learning.look(self._now_us, self.watch)
+
+    def learned_elsewhere(self, asset: PlantAsset) -> None:
+        """An asset has a full baseline that did not come of the rows collected here."""
+        learning = self.learning.get(asset.template_name)
+        if learning is not None:
+            learning.done([asset.id])
+
+    def warming(self) -> dict[str, tuple[int, int]]:
+        """Of assets of which nothing was scored yet: rows in the first window, and of how many."""
+        found: dict[str, tuple[int, int]] = {}
+        scored: set[str] = set()
+        for group in self.groups:
+            for row, asset in enumerate(group.assets):
+                if not np.isnan(group.health[row]):
+                    scored.add(asset.id)
+                elif group.windows is not None and not group.resting[row]:
+                    found[asset.id] = group.windows.filled(row)
+        return {asset: rows for asset, rows in found.items() if asset not in scored}
+
+    def obstacles(self) -> dict[str, str]:
+        """By asset, why its learning stands still, and since when."""
+        found = {
+            one.asset.id: learning.obstacle(one, int(self._now_us[one.asset.index]), self.watch)
+            for learning in self.learning.values()
+            for one in learning.trainings
+        }
+        return {asset: why for asset, why in found.items() if why}
 
     def take_over(self, old: Pipeline) -> None:
         """What took long to collect outlives an exchange: a day of healthy rows."""
@@ -261,6 +311,8 @@ class Pipeline:
         ]
         for one in scored:
             self._remember(one)
+        for each in transitions:
+            self._close_learning(each)
         return Step(transitions, scores, sum(len(one.row) for one in scored))
 
     def flush(self) -> list[Due]:
@@ -316,6 +368,12 @@ class Pipeline:
         group.scored_s[scored.row] = self._monotonic_s
         for row in np.flatnonzero(group.engaged).tolist():
             self._at_work.engage(group, row)
+
+    def _close_learning(self, transition: Transition) -> None:
+        alarm = transition.alarm
+        if self.learning and alarm.alarm_id == model_alarm_id(alarm.asset, BASELINE):
+            for learning in self.learning.values():
+                learning.alarm(alarm.asset, active=alarm.active, at_us=transition.at_us)
 
     def _learning_blocks(self) -> int:
         assets = sum(len(one.assets) for one in self.learning.values())

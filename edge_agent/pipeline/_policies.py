@@ -21,6 +21,7 @@ _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
 _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
     "clock": AlarmRule(severity=600, ne107=Ne107.CHECK_FUNCTION),
     "discovery": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
+    "learning": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
     "log": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
     "machines": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
     # These end when their condition has been over for a while (daemon/_links.py).

@@ -145,6 +145,12 @@ class Windows:
         self._done_us[asset] = _NEVER
         self._last_us[asset] = self._carry_us[asset] = _NEVER
 
+    def filled(self, asset: int) -> tuple[int, int]:
+        """Rows that an asset's first window holds, and how many it needs."""
+        needed = self.layout.least or self.layout.length
+        open_rows = int(self._next_end[asset] - self._done[asset])
+        return (max(0, needed - open_rows) if self._started[asset] else 0), needed
+
     def flush(self) -> Iterator[WindowSet]:
         """Close all rows that hold a value: the recording has ended."""
         asset = np.flatnonzero(self._started)

@@ -92,7 +92,12 @@ class WindowSet:
 
     def ends_usable(self) -> NDArray[np.bool_]:
         """Whether every input is usable in the window's last row, [N]."""
-        return _every(USABLE[self.mark[:, -1]])
+        return _every(self.usable_inputs())
+
+    def usable_inputs(self) -> NDArray[np.bool_]:
+        """Which inputs are usable in the window's last row, [N, C]."""
+        usable: NDArray[np.bool_] = USABLE[self.mark[:, -1]]
+        return usable
 
 
 def _every(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

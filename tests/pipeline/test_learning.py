@@ -14,7 +14,7 @@ from plants import S
 from edge_agent.config._scalars import is_name
 from edge_agent.config.schema import Asset, Kind, Learn, Signal, Template
 from edge_agent.daemon._teach import learned_name
-from edge_agent.pipeline import Learning, _learning, _pipeline
+from edge_agent.pipeline import Learning, _healthy_rows, _pipeline
 from edge_agent.records import BAD, columns
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge_agent.records import Columns
 
 FLOW = Signal(source="bus")
-BLOCK = _learning._BLOCK_ROWS
+BLOCK = _healthy_rows.BLOCK_ROWS
 
 
 def learning(live: Live, **changes: object) -> Learning:
@@ -54,7 +54,7 @@ def test_rows_are_kept_once_they_are_complete() -> None:
     feed(live, BEGIN_S, 8)
     assert kept(found) == list(range(BEGIN_S, BEGIN_S + 8))
     assert found.progress() == {"any": 0.8}
-    assert found.ready() == {}
+    assert found.ready() == []
 
 
 def test_rows_of_bad_values_are_left_out() -> None:
@@ -93,9 +93,9 @@ def test_a_clock_that_is_set_back_is_a_break_too() -> None:
 
 def test_memory_is_bounded_and_what_is_kept_spans_the_whole_time() -> None:
     """Every other block goes; those that stay are unbroken, with a break between them."""
-    found = _learning._Rows()
+    found = _healthy_rows.HealthyRows()
     for number in range(100 * BLOCK):
-        found.add(np.full(2, number, np.float32), max_blocks=8)
+        found.add(_healthy_rows.Row(number, np.full(2, float(number))), max_blocks=8)
         assert len(found.blocks) <= 8
         assert len(found.open) < BLOCK
     rows = found.all(2)
@@ -105,7 +105,6 @@ def test_memory_is_bounded_and_what_is_kept_spans_the_whole_time() -> None:
     assert all((np.diff(block[:, 0]) == 1).all() for block in blocks)
     assert len(rows) == len(found.blocks) * (BLOCK + 1)
     assert np.isnan(rows[BLOCK :: BLOCK + 1]).all()
-    assert found.rows == 100 * BLOCK
 
 
 def test_the_bound_is_shared_by_all_that_learn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,24 +124,31 @@ def test_the_first_that_has_enough_takes_along_those_that_nearly_have() -> None:
     found = learning(live)
     for signal, n in enumerate((10, 9, 5)):
         feed(live, BEGIN_S, n, signal=signal)
-    ready = found.ready()
-    assert {asset: len(rows) for asset, rows in ready.items()} == {"P-1": 10, "P-2": 9}
-    assert found.busy == {"P-1", "P-2"}
-    assert found.ready() == {}
-    assert found.progress() == {"P-3": 0.5}
+    (ready,) = found.ready()
+    assert {asset: len(rows) for asset, rows in ready.rows.items()} == {"P-1": 10, "P-2": 9}
+    assert [one.is_busy for one in found.trainings] == [True, True, False]
+    assert found.ready() == []
+    assert found.progress() == {"P-1": 1.0, "P-2": 0.9, "P-3": 0.5}
 
 
-def test_while_a_model_is_made_no_rows_are_kept_and_after_a_failure_all_begins_anew() -> None:
+def test_rows_outlive_a_failure_and_it_is_tried_again_ever_more_rarely() -> None:
     live = Live(of(flow=FLOW))
     found = learning(live)
     feed(live, BEGIN_S, 10)
-    assert list(found.ready()) == ["any"]
+    assert len(found.ready()) == 1
     feed(live, BEGIN_S + 10, 10)
-    assert len(kept(found)) == 10
-    found.again(["any"])
-    assert found.progress() == {"any": 0.0}
-    feed(live, BEGIN_S + 20, 5)
-    assert kept(found) == list(range(BEGIN_S + 20, BEGIN_S + 25))
+    found.failed(["any"], "disk full", monotonic_s=100.0)
+    assert kept(found) == list(range(BEGIN_S, BEGIN_S + 20))
+    assert found.progress() == {"any": 1.0}
+    waits = []
+    now_s = 100.0
+    for _ in range(8):
+        begin_s = now_s
+        while not found.ready(now_s):
+            now_s += 10.0
+        waits.append(now_s - begin_s)
+        found.failed(["any"], "disk full", now_s)
+    assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600]
 
 
 def test_what_has_a_model_costs_nothing_more() -> None:
@@ -152,14 +158,14 @@ def test_what_has_a_model_costs_nothing_more() -> None:
     for signal in range(2):
         feed(live, BEGIN_S, 10, signal=signal)
     found.ready()
-    found.done(["P-1"])
-    found.again(["P-2"])
+    found.learned(["P-1"])
+    found.failed(["P-2"], "too few windows")
     for signal in range(2):
         feed(live, BEGIN_S + 10, 3, signal=signal)
     assert kept(found, "P-1") == []
-    assert kept(found, "P-2") == [1010, 1011, 1012]
+    assert kept(found, "P-2") == list(range(1000, 1013))
     assert found._windows._last_us[:2].tolist() == [[(BEGIN_S + 9) * S], [(BEGIN_S + 12) * S]]
-    assert found.progress() == {"P-2": 0.3}
+    assert found.progress() == {"P-2": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -252,15 +258,15 @@ def test_what_was_learned_of_other_signals_is_learned_anew(tmp_path: Path) -> No
     second.close()
 
 
-def test_learning_that_fails_begins_anew_and_says_so(
+def test_learning_that_fails_keeps_its_rows_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Rows enough, but all the same: nothing to learn from a sensor that says nothing."""
+    """More rows may be what is missing; a day of them must not be lost."""
     replay = plants.prepared(auto(tmp_path, templates={"pump": few()}))
     walk(replay, plants.values(plants.healthy(60, seed=1)))
     asyncio.run(replay.models.learn_what_is_ready(replay.pipeline))
     assert "learning failed" in caplog.messages
-    assert replay.pipeline.learning["pump"].progress() == {"any": 0.0}
+    assert replay.pipeline.learning["pump"].progress() == {"any": 1.0}
     assert replay.models.without == {"any": "learning"}
     assert list(tmp_path.iterdir()) == []
     replay.close()
@@ -291,7 +297,7 @@ def test_learning_again_neither_takes_the_pause_for_standing_still_nor_forgets_w
     live.turn(0, columns([1], [BEGIN_S * S], [7.0]))
     feed(live, BEGIN_S, 20)
     assert found.ready()
-    found.done(["any"])
+    found.learned(["any"])
     feed(live, BEGIN_S + 20, 100)
     live.turn(120, columns([1], [(BEGIN_S + 120) * S], [8.0]))
     feed(live, BEGIN_S + 121, 9)
@@ -309,7 +315,7 @@ def test_learning_again_does_not_count_the_pause_of_a_signal_that_may_be_silent_
     found = learning(live)
     feed(live, BEGIN_S, 20)
     assert found.ready()
-    found.done(["any"])
+    found.learned(["any"])
     learning(live)
     feed(live, BEGIN_S + 130, 6)
     assert found.progress()["any"] < 0.8

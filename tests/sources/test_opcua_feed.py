@@ -15,6 +15,7 @@ from edge_agent.records import (
     BAD_NO_COMMUNICATION,
     BAD_NO_DATA,
     BAD_SENSOR_FAILURE,
+    BAD_TYPE_MISMATCH,
     UNCERTAIN,
     Link,
 )
@@ -110,10 +111,13 @@ def test_the_status_code_is_kept_and_bad_is_never_a_number(fed: Fed) -> None:
     assert status == [UNCERTAIN, BAD_SENSOR_FAILURE]
 
 
-@pytest.mark.parametrize(("kind", "counted"), [(NOTHING, 0), (OTHER, 1)])
-def test_good_without_a_number_is_no_data(fed: Fed, kind: int, counted: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "counted", "code"), [(NOTHING, 0, BAD_NO_DATA), (OTHER, 1, BAD_TYPE_MISMATCH)]
+)
+def test_good_without_a_number_is_no_data(fed: Fed, kind: int, counted: int, code: int) -> None:
+    """A text or a structure never will be: its code says so, and it is not waited for."""
     fed.take((4, NOW, np.nan, 0), kind=kind)
-    assert fed.last()[3] == [BAD_NO_DATA]
+    assert fed.last()[3] == [code]
     assert fed.rejected("type") == counted
 
 
@@ -147,13 +151,13 @@ def test_an_array_that_fits_nowhere_is_no_data(fed: Fed, handle: int, reason: st
     samples = np.array([1.0, 2.0], np.float32)
     fed.feed.take(Notification(1, 1, data=True, arrays=[Samples(handle, NOW, 0, samples)]))
     assert fed.intake.blocks == []
-    assert fed.last()[3] == [BAD_NO_DATA]
+    assert fed.last()[3] == [BAD_TYPE_MISMATCH]
     assert fed.rejected(reason) >= 1
 
 
 def test_a_number_on_a_waveform_signal_is_no_data(fed: Fed) -> None:
     fed.take((1, NOW, 5.0, 0))
-    assert fed.last()[3] == [BAD_NO_DATA]
+    assert fed.last()[3] == [BAD_TYPE_MISMATCH]
 
 
 def test_a_bad_waveform_is_a_bad_value(fed: Fed) -> None:

@@ -9,7 +9,14 @@ import numpy as np
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind, TimeOf
-from edge_agent.records import BAD, BAD_NO_COMMUNICATION, BAD_NO_DATA, Columns, WaveBlock
+from edge_agent.records import (
+    BAD,
+    BAD_NO_COMMUNICATION,
+    BAD_NO_DATA,
+    BAD_TYPE_MISMATCH,
+    Columns,
+    WaveBlock,
+)
 from edge_agent.sources.opcua._decode import NOTHING, NUMBER, OTHER, Rows
 
 if TYPE_CHECKING:
@@ -148,7 +155,7 @@ class Feed:
     def _judge(
         self, handle: NDArray[np.intp], rows: Rows
     ) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
-        """Values and codes: no number without Bad is BadNoData, and Bad is never a number."""
+        """Values and codes: nothing is BadNoData, what is no number BadTypeMismatch, Bad is NaN."""
         value, status = rows.value, rows.status
         overflows = int(((status & _OVERFLOW) == _OVERFLOW).sum())
         if overflows:
@@ -157,9 +164,10 @@ class Feed:
         wrong = ((rows.kind == OTHER) | ((rows.kind == NUMBER) & self._is_wave[handle])) & ~bad
         if wrong.any():
             self._refuse("type", handle[wrong])
-        none = wrong | ((rows.kind == NOTHING) & ~bad)
+        none = (rows.kind == NOTHING) & ~bad
         status = np.where(none, np.uint32(BAD_NO_DATA), status)
-        return np.where(none | bad, np.nan, value), status
+        status = np.where(wrong, np.uint32(BAD_TYPE_MISMATCH), status)
+        return np.where(none | wrong | bad, np.nan, value), status
 
     def _event_times(
         self,

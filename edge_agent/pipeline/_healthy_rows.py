@@ -1,0 +1,107 @@
+"""The healthy rows of one asset, within a bound of memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+BLOCK_ROWS: Final = 256
+
+
+class Row(NamedTuple):
+    """A row [C], NaN where an input was not usable; breaks: time is missing before it."""
+
+    end_us: int
+    values: NDArray[np.float64]
+    breaks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows [n, C] as what they are above `base` [C]."""
+
+    base: NDArray[np.float64]
+    above: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rows: NDArray[np.float64]) -> Block:
+        """The same rows in half of the memory, with all digits that a model can use."""
+        known = ~np.isnan(rows)
+        first = np.take_along_axis(rows, np.argmax(known, axis=0)[None], axis=0)[0]
+        base = np.where(known.any(axis=0), first, 0.0)
+        return cls(base, (rows - base).astype(np.float32))
+
+    def rows(self) -> NDArray[np.float64]:
+        """The rows as they were."""
+        return self.base + self.above
+
+
+@dataclass(slots=True)
+class HealthyRows:
+    """Rows in blocks; the newest, `keep` and what is in no block yet, can be taken back.
+
+    When the blocks grow too many every other one goes, so that what stays spans the whole time and
+    each block is unbroken. A block is float32, less what its first whole row reads: so a meter of
+    billions keeps its last digits.
+    """
+
+    keep: int = 0
+    blocks: list[Block] = field(default_factory=list)
+    open: list[Row] = field(default_factory=list)
+    newest: deque[Row] = field(default_factory=deque)
+    stride: int = 1
+    seen_blocks: int = 0
+
+    def add(self, row: Row, max_blocks: int) -> None:
+        """One more row."""
+        self.newest.append(row)
+        while len(self.newest) > self.keep:
+            self._settle(self.newest.popleft(), max_blocks)
+
+    def take_back(self, since_us: int) -> list[Row]:
+        """Rows that end after `since_us` are not healthy after all; gives them."""
+        found: list[Row] = []
+        for rows in (self.newest, self.open):
+            while rows and rows[-1].end_us > since_us:
+                found.append(rows.pop())
+        return found
+
+    def _settle(self, row: Row, max_blocks: int) -> None:
+        if row.breaks:
+            self._append(Row(row.end_us, np.full_like(row.values, np.nan)), max_blocks)
+        self._append(row, max_blocks)
+
+    def _append(self, row: Row, max_blocks: int) -> None:
+        self.open.append(row)
+        if len(self.open) < BLOCK_ROWS:
+            return
+        if self.seen_blocks % self.stride == 0:
+            self.blocks.append(Block.of(np.stack([each.values for each in self.open])))
+        self.seen_blocks += 1
+        self.open = []
+        if len(self.blocks) > max_blocks:
+            self.blocks = self.blocks[::2]
+            self.stride *= 2
+
+    def all(self, channels: int) -> NDArray[np.float64]:
+        """[T, C], blocks kept apart by one row of NaN where time is missing between them."""
+        last = [*(row.values for row in self.open), *self._unsettled()]
+        whole = [*(block.rows() for block in self.blocks), *([np.stack(last)] if last else [])]
+        if self.stride == 1:
+            return np.concatenate(whole) if whole else np.empty((0, channels))
+        gap = np.full((1, channels), np.nan)
+        return np.concatenate([part for block in whole for part in (block, gap)])
+
+    def _unsettled(self) -> Iterator[NDArray[np.float64]]:
+        for row in self.newest:
+            if row.breaks:
+                yield np.full_like(row.values, np.nan)
+            yield row.values

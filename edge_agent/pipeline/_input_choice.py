@@ -1,0 +1,131 @@
+"""Which inputs of an asset are learned: all that deliver; one that does not is left out in time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]
+
+_NEVER: Final = np.iinfo(np.int64).min // 4
+_TOO_SLOW: Final = 0.25  # of the rows are complete: learning would take four times as long
+_AS_FAST: Final = 0.9  # of the complete rows stay complete with an input that is taken again
+
+
+class Change(NamedTuple):
+    """Inputs left out, and such that are learned again; back: deliver again, yet stay left out."""
+
+    left_out: list[int]
+    again: list[int]
+    back: list[int]
+
+
+class InputChoice:
+    """Rows are counted by which of the C inputs were usable in them.
+
+    complete: rows in which all chosen inputs were. grown_us: the last of them, or the begin.
+    """
+
+    def __init__(self, inputs: int) -> None:
+        self.chosen = np.ones(inputs, bool)
+        self.heard_us = np.full(inputs, _NEVER, np.int64)  # when each was usable last
+        self.begun_us = _NEVER
+        self.grown_us = _NEVER
+        self.rows = 0
+        self._by_usable: dict[bytes, int] = {}
+        self._told_back: set[int] = set()
+
+    def begin(self, now_us: int) -> None:
+        """Who has not been heard of is waited for from now on."""
+        if self.begun_us == _NEVER:
+            self.begun_us = self.grown_us = now_us
+
+    def hear(self, usable: Mask, end_us: int) -> None:
+        """Inputs were usable in the row that ends then, whether it is kept or not."""
+        self.begin(end_us)
+        self.heard_us[usable] = end_us
+
+    def count(self, usable: Mask, end_us: int) -> None:
+        """A row was kept."""
+        self._add(usable, 1)
+        if usable[self.chosen].all():
+            self.grown_us = end_us
+
+    def discount(self, usable: Mask) -> None:
+        """A row was taken back."""
+        self._add(usable, -1)
+
+    def _add(self, usable: Mask, rows: int) -> None:
+        self.rows += rows
+        key = usable.tobytes()
+        self._by_usable[key] = self._by_usable.get(key, 0) + rows
+
+    def complete(self, inputs: Mask | None = None) -> int:
+        """Rows in which all of these inputs (default: the chosen) were usable."""
+        wanted = self.chosen if inputs is None else inputs
+        return sum(
+            rows
+            for key, rows in self._by_usable.items()
+            if np.frombuffer(key, np.bool_)[wanted].all()
+        )
+
+    def usable_rows(self) -> NDArray[np.int64]:
+        """In how many rows each input was usable, [C]."""
+        found = np.zeros(len(self.chosen), np.int64)
+        for key, rows in self._by_usable.items():
+            found += rows * np.frombuffer(key, np.bool_)
+        return found
+
+    def silent_us(self, now_us: int) -> NDArray[np.int64]:
+        """For how long each input has not been usable, [C]."""
+        return np.asarray(now_us - np.maximum(self.heard_us, self.begun_us))
+
+    def look(self, now_us: int, grace_us: int, grace_rows: int, never: Mask) -> Change:
+        """Leave out what holds learning up for longer than `grace_us`, take again what is back.
+
+        never: inputs [C] that can never be numbers. One input at least stays.
+        """
+        silent_us = self.silent_us(now_us)
+        out = self.chosen & (never | (silent_us > grace_us))
+        if out[self.chosen].all():  # nothing delivers: there is nothing to learn from
+            out[:] = False
+        self.chosen &= ~out
+        left_out = np.flatnonzero(out).tolist()
+        if self.rows >= grace_rows:
+            left_out += self.leave_out_slow()
+        again = [i for i in self._delivering(silent_us, grace_us, never) if self._is_cheap(i)]
+        self.chosen[again] = True
+        return Change(left_out, again, self._newly_back(silent_us, grace_us, never))
+
+    def leave_out_slow(self) -> list[int]:
+        """Leave out what is usable least until enough rows are complete; gives what went."""
+        gone = []
+        usable = self.usable_rows()
+        while self.chosen.sum() > 1 and self.complete() < _TOO_SLOW * self.rows:
+            worst = int(np.argmin(np.where(self.chosen, usable, np.iinfo(np.int64).max)))
+            self.chosen[worst] = False
+            gone.append(worst)
+        return gone
+
+    def _delivering(self, silent_us: NDArray[np.int64], grace_us: int, never: Mask) -> list[int]:
+        """Left out, and usable now."""
+        now = ~self.chosen & ~never & (silent_us < grace_us) & (self.heard_us > _NEVER)
+        return np.flatnonzero(now).tolist()
+
+    def _is_cheap(self, index: int) -> bool:
+        with_it = self.chosen.copy()
+        with_it[index] = True
+        return self.complete(with_it) >= max(1.0, _AS_FAST * self.complete())
+
+    def _newly_back(self, silent_us: NDArray[np.int64], grace_us: int, never: Mask) -> list[int]:
+        found = set(self._delivering(silent_us, grace_us, never)) - self._told_back
+        self._told_back |= found
+        return sorted(found)
+
+    def forget_time(self) -> None:
+        """The asset's clock was set back: what counts begins with the next row."""
+        self.heard_us[:] = self.begun_us = self.grown_us = _NEVER
