@@ -41,6 +41,8 @@ from edge_agent.signals import BAD, MISSING, UNCERTAIN, QualityWatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from numpy.typing import NDArray
+
     from edge_agent.config import Config, Plant
     from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.config.schema import Learn
@@ -187,7 +189,7 @@ class Pipeline:
         for learning in self.learning.values():
             for asset in learning.assets:
                 self._follow_alarm(learning, asset.id)
-            learning.look(self._now_us, self.watch)
+            learning.look(self._event_times(), self.watch)
 
     def learned_elsewhere(self, asset: PlantAsset) -> None:
         """An asset has a full baseline that did not come of the rows collected here."""
@@ -207,10 +209,16 @@ class Pipeline:
                     found[asset.id] = group.windows.filled(row)
         return {asset: rows for asset, rows in found.items() if asset not in scored}
 
+    def _event_times(self) -> NDArray[np.int64]:
+        """Event time as of the last turn by plant asset [A]; 0 for one that is newer."""
+        more = len(self._plant.assets) - len(self._now_us)
+        return np.append(self._now_us, np.zeros(max(0, more), np.int64))
+
     def obstacles(self) -> dict[str, str]:
         """By asset, why its learning stands still, and since when."""
+        now_us = self._event_times()
         found = {
-            one.asset.id: learning.obstacle(one, int(self._now_us[one.asset.index]), self.watch)
+            one.asset.id: learning.obstacle(one, int(now_us[one.asset.index]), self.watch)
             for learning in self.learning.values()
             for one in learning.trainings
         }

@@ -10,7 +10,16 @@ import pytest
 from live_plants import BEGIN_S, Live, of
 from plants import S
 
-from edge_agent.config.schema import AlarmRule, Asset, Kind, ModelUse, Runtime, Signal, Template
+from edge_agent.config.schema import (
+    AlarmRule,
+    Asset,
+    Kind,
+    LearnedAlarm,
+    ModelUse,
+    Runtime,
+    Signal,
+    Template,
+)
 from edge_agent.inference import InputSpec, Recipe, Registry, learn
 from edge_agent.ops.metrics import Metrics
 from edge_agent.pipeline import Group
@@ -194,7 +203,7 @@ def test_rules_of_models_that_were_learned_by_hand_survive_a_reload() -> None:
     group = Group("baseline", use, model())
     live.pipeline.use_model(live.plant.assets["any"], use.bundle, lambda: group)
     live.pipeline.adopt_rules(made)
-    assert live.pipeline.groups[0].use.alarm == AlarmRule()
+    assert live.pipeline.groups[0].use.alarm == LearnedAlarm()
 
 
 def subscribed() -> Live:
