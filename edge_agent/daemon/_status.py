@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.daemon._daemon import Daemon
-    from edge_agent.pipeline import Pipeline
     from edge_agent.records import Alarm, Link
     from edge_agent.signals import QualityWatch
 
@@ -182,8 +181,6 @@ def _link(name: str, link: Link, table: Mapping[str, Any], struct: object) -> di
         "since_ms": link.since_us // US_PER_MS,
         "ok": link.state is LinkState.UP,
     }
-
-
 
 
 def _state(
