@@ -178,7 +178,29 @@ NODE_REFUSED: Final = _codes(
     "BadNotFound",
     "BadConfigurationError",
 )
+# The value is no number. Which type it is of stands in the info bits, see `type_mismatch`.
+_TYPE_MISMATCH: Final = 0x8074_0000
+_ARRAY: Final = 0x80
+_TYPES: Final[Mapping[int, str]] = MappingProxyType(
+    {  # Part 6, 5.1.2: built-in types that are no numbers
+        12: "String",
+        13: "DateTime",
+        14: "Guid",
+        15: "ByteString",
+        16: "XmlElement",
+        17: "NodeId",
+        18: "ExpandedNodeId",
+        19: "StatusCode",
+        20: "QualifiedName",
+        21: "LocalizedText",
+        22: "ExtensionObject",
+        23: "DataValue",
+        24: "Variant",
+        25: "DiagnosticInfo",
+    }
+)
 _LOST: Final = np.array(sorted(LOST), np.uint32)
+_OF_NODE: Final = np.array(sorted(NODE_REFUSED | {_TYPE_MISMATCH}), np.uint32)
 _NO_DATA: Final = np.array(
     sorted(code for code in LOST | NO_MEASUREMENT if code >> _SEVERITY_SHIFT == Severity.UNCERTAIN),
     np.uint32,
@@ -200,6 +222,25 @@ def is_lost(status: NDArray[np.uint32]) -> NDArray[np.bool_]:
     """Whether each code says that the way to the sensor is gone, [n]."""
     lost: NDArray[np.bool_] = np.isin(status & np.uint32(_UPPER), _LOST)
     return lost
+
+
+def is_of_node(status: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Whether each code speaks of the node or its type and not of its value, [n]."""
+    found: NDArray[np.bool_] = np.isin(status & np.uint32(_UPPER), _OF_NODE)
+    return found
+
+
+def type_mismatch(encoding: int) -> int:
+    """The code of a value that is no number; encoding: the first byte of its Variant."""
+    return _TYPE_MISMATCH | (encoding & 0xFF)
+
+
+def type_of(status: int) -> str:
+    """The type that a BadTypeMismatch of ours is about: `String`, `array`; else an empty text."""
+    if status & _UPPER != _TYPE_MISMATCH:
+        return ""
+    encoding = status & 0xFF
+    return "array" if encoding & _ARRAY else _TYPES.get(encoding, "")
 
 
 def code_of(name: str) -> int | None:

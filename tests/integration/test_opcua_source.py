@@ -290,7 +290,73 @@ async def test_a_policy_that_is_not_offered_is_explained(
     secure: NodeServer,
 ) -> None:
     async with Rig(secure.url) as rig:
-        await is_refused(rig, "choose a security policy and mode that the server offers")
+        await is_refused(rig, "it offers Aes128_Sha256_RsaOaep/Sign")
+        assert "Basic256Sha256/SignAndEncrypt" in rig.source.link.detail
+
+
+@pytest.fixture(scope="module")
+def hidden(make_server: Callable[..., NodeServer], pki: dict[str, Pair]) -> NodeServer:
+    """A hardened server: it lists its endpoints to nobody in the open."""
+    own = {"certificate": pki["server"].certificate, "key": pki["server"].key}
+    return make_server(trust_all=True, secure=True, no_discovery=True, **own)
+
+
+async def test_a_server_without_open_discovery_takes_a_pinned_client(
+    hidden: NodeServer, security: Callable[..., Security]
+) -> None:
+    """The session itself names the endpoints, over the channel that is secure already."""
+    async with Rig(hidden.url, security=security()) as rig:
+        await arrives(rig)
+
+
+async def test_a_server_without_open_discovery_asks_for_a_pin(
+    hidden: NodeServer, security: Callable[..., Security], tmp_path: Path
+) -> None:
+    async with Rig(hidden.url, security=security(trusted=tmp_path)) as rig:
+        await is_refused(rig, "pin security.server_certificate")
+    async with Rig(hidden.url) as rig:
+        await is_refused(rig, "it takes nobody without security: set security.policy")
+        assert "Error" not in rig.source.link.detail
+
+
+async def test_an_expired_certificate_of_ours_is_named(
+    make_server: Callable[..., NodeServer], pki: dict[str, Pair], tmp_path: Path
+) -> None:
+    """The server only says that its checks failed, as it does for whatever it does not like."""
+    server = make_server(secure=True, certificate=pki["server"].certificate, key=pki["server"].key)
+    old = make_pair(tmp_path, "old", CLIENT_URI, days=(-20, -10))
+    pinned = pki["server"].certificate
+    mine = Security(POLICY, None, old.certificate, old.key, server_certificate=pinned)
+    async with Rig(server.url, security=mine) as rig:
+        await is_refused(rig, "this client's certificate ended on")
+
+
+async def test_a_node_that_is_deleted_and_created_again_delivers_again(
+    make_server: Callable[..., NodeServer],
+) -> None:
+    """What every program download does to a PLC's variables."""
+    server = make_server(trust_all=True)
+    async with Rig(server.url, node_retry=2) as rig:
+        await arrives(rig)
+        server.ask(**{"del": "a000.s1"})
+        await rig.until_state(LinkState.DEGRADED)
+        said = "7 of 8 nodes: a000.s1 does not exist (BadNodeId"
+        assert rig.source.link.detail.startswith(said)
+        server.ask(add="a000.s1")
+        await rig.until_state(LinkState.UP)
+        server.ask(set="a000.s1", value=7.5)
+        await rig.until(lambda: rig.of("s1")[-1][1] == 7.5)
+
+
+async def test_a_session_outlives_its_timeout_when_values_come_seldom(
+    plain: NodeServer,
+) -> None:
+    """Requests for notifications wait at the server: they keep no session of node-opcua alive."""
+    async with Rig(plain.url, publishing_interval=30.0, session_timeout=2.0) as rig:
+        await rig.until_state(LinkState.UP)
+        await asyncio.sleep(6)
+        assert rig.source.link.state is LinkState.UP
+        assert rig.metrics.source_reconnects.labels("plc")._value.get() == 0
 
 
 async def test_a_password_never_goes_over_an_open_channel(

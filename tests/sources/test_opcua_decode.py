@@ -133,7 +133,7 @@ def check(values: list[ua.DataValue]) -> None:
             assert kind == NOTHING
             assert math.isnan(number)
         elif value.Value in OTHERS:
-            assert kind == OTHER
+            assert kind >= OTHER
             assert math.isnan(number)
         else:
             assert kind == NUMBER

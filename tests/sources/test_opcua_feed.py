@@ -23,6 +23,7 @@ from edge_agent.sources._clock import SourceClock
 from edge_agent.sources._zone import Zone
 from edge_agent.sources.opcua._decode import NOTHING, NUMBER, OTHER, Notification, Rows, Samples
 from edge_agent.sources.opcua._feed import Feed
+from edge_agent.status_codes import name_of, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,14 +112,19 @@ def test_the_status_code_is_kept_and_bad_is_never_a_number(fed: Fed) -> None:
     assert status == [UNCERTAIN, BAD_SENSOR_FAILURE]
 
 
-@pytest.mark.parametrize(
-    ("kind", "counted", "code"), [(NOTHING, 0, BAD_NO_DATA), (OTHER, 1, BAD_TYPE_MISMATCH)]
-)
-def test_good_without_a_number_is_no_data(fed: Fed, kind: int, counted: int, code: int) -> None:
-    """A text or a structure never will be: its code says so, and it is not waited for."""
-    fed.take((4, NOW, np.nan, 0), kind=kind)
-    assert fed.last()[3] == [code]
-    assert fed.rejected("type") == counted
+def test_good_without_a_value_is_no_data(fed: Fed) -> None:
+    fed.take((4, NOW, np.nan, 0), kind=NOTHING)
+    assert fed.last()[3] == [BAD_NO_DATA]
+    assert fed.rejected("type") == 0
+
+
+def test_a_value_that_is_no_number_keeps_the_name_of_its_type(fed: Fed) -> None:
+    """It is a fault of the config, and the alarm has to say which type it met."""
+    fed.take((4, NOW, np.nan, 0), kind=OTHER)
+    (status,) = fed.last()[3]
+    assert name_of(status).startswith("BadTypeMismatch")
+    assert type_of(status) == "String"
+    assert fed.rejected("type") == 1
 
 
 def test_bad_without_a_number_keeps_its_own_code(fed: Fed) -> None:
@@ -151,7 +157,7 @@ def test_an_array_that_fits_nowhere_is_no_data(fed: Fed, handle: int, reason: st
     samples = np.array([1.0, 2.0], np.float32)
     fed.feed.take(Notification(1, 1, data=True, arrays=[Samples(handle, NOW, 0, samples)]))
     assert fed.intake.blocks == []
-    assert fed.last()[3] == [BAD_TYPE_MISMATCH]
+    assert [type_of(status) for status in fed.last()[3]] == ["array"]
     assert fed.rejected(reason) >= 1
 
 
@@ -251,3 +257,24 @@ def test_only_named_signals_are_marked(fed: Fed) -> None:
 def test_received_values_are_counted(fed: Fed) -> None:
     fed.take((4, NOW, 1.0, 0), (3, NOW, 2.0, 0))
     assert fed.metrics.values_received.labels("plc")._value.get() == 2
+
+
+GONE = 0x8034_0000
+
+
+def test_what_the_server_says_of_its_nodes_is_kept_until_a_value_comes(fed: Fed) -> None:
+    """A program download deletes nodes and creates them again: they must be asked for anew."""
+    fed.take((4, NOW, np.nan, GONE), (3, NOW, 1.0, 0), kind=NOTHING)
+    assert fed.feed.faulty() == {4: GONE}
+    assert fed.feed.faulty_changed
+    fed.feed.faulty_changed = False
+    fed.take((4, NOW + 1, np.nan, GONE), kind=NOTHING)
+    assert not fed.feed.faulty_changed
+    fed.take((4, NOW + 2, 5.0, 0))
+    assert fed.feed.faulty() == {}
+    assert fed.feed.faulty_changed
+
+
+def test_a_bad_sensor_is_no_fault_of_its_node(fed: Fed) -> None:
+    fed.take((4, NOW, np.nan, BAD_SENSOR_FAILURE), kind=NOTHING)
+    assert fed.feed.faulty() == {}

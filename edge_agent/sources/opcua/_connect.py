@@ -18,13 +18,15 @@ from asyncua.crypto import security_policies
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 
+from edge_agent.errors import ConnectError
 from edge_agent.sources.opcua import _wire as wire
 from edge_agent.sources.opcua._errors import RefusedError
-from edge_agent.sources.opcua._explain import explained
+from edge_agent.sources.opcua._explain import TRUST_US, explained, is_policy, status_name
 from edge_agent.sources.opcua._trust import (
     application_uri,
     check_pinned,
     check_trusted,
+    ended_text,
     read_certificate,
     read_pair,
     split_chain,
@@ -50,6 +52,7 @@ _NONE_URI: Final = security_policies.SecurityPolicyNone.URI
 _DEFAULT_PORT: Final = 4840
 _OPEN_STEPS: Final = 8  # round trips, each of which may take `timeout`
 _CLOSE_S: Final = 2.0
+_LEAST_REST_S: Final = 0.25
 _RENEW_AT: Final = 0.75  # Part 4, 5.6.2: of the token's life
 _MAX_ITEMS_PER_CALL: Final = (
     ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall
@@ -73,6 +76,27 @@ class Connection:
             with explained("renewing the secure channel", self.where):
                 await self.client.open_secure_channel(renew=True)
             self.client.uaclient.revolve_security_token()
+
+    async def keep_session(self) -> None:
+        """Ask for something within each third of the timeout that the server gave, for ever.
+
+        Part 4, 5.6.2: it may revise the timeout, and ends a session in which no request comes;
+        those for notifications may wait at the server for longer.
+        """
+        state = [ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_State))]
+        rest_s = max(_LEAST_REST_S, self.client.session_timeout / 1000 / 3)
+        while True:
+            await asyncio.sleep(rest_s)
+            with explained("keeping the session", self.where), contextlib.suppress(TimeoutError):
+                await self.client.uaclient.session.read_attributes(state, AttributeIds.Value)
+
+    async def read_namespaces(self) -> None:
+        """Ask again for the namespaces: a server may add some while it runs."""
+        nodes = [ua.NodeId(ua.Int32(ObjectIds.Server_NamespaceArray))]
+        answers = await self.client.uaclient.session.read_attributes(nodes, AttributeIds.Value)
+        found = answers[0].Value.Value if answers and answers[0].Value else None
+        if isinstance(found, list):
+            self.namespaces = [str(name) for name in found[:_MAX_NAMESPACES]]
 
     async def close(self) -> None:
         """End the session at the server, waiting no longer than 2 s for it."""
@@ -112,8 +136,7 @@ async def _open(client: Client, config: OpcUaSourceConfig) -> Connection:
         await client.send_hello()
     wire.bound(client)
     await _open_channel(client, config)
-    with explained("creating the session", where):
-        await client.create_session()
+    await _create_session(client, config)
     _check_password(client, config)
     with explained("logging in", where):
         await client.activate_session(username, password, client.user_certificate)
@@ -167,20 +190,47 @@ async def _trusted_server(
 
 
 async def _endpoints(config: OpcUaSourceConfig) -> Sequence[ua.EndpointDescription]:
+    """What the server offers, asked for over an open channel.
+
+    None at all where a hardened server refuses that and its certificate is pinned: then nothing
+    that is asked in the open is needed.
+    """
     client = Client(_with_port(config.url), timeout=config.timeout)
+    step = "asking for the endpoints"
     try:
-        with explained("asking for the endpoints", config.url):
+        with explained(step, config.url):
             await wire.connect_socket(client, *host_and_port(config.url), config.timeout)
+        with explained(step, config.url):
             await client.send_hello()
             wire.bound(client)
-            await client.open_secure_channel()
+            await wire.open_channel(client)
             return await client.get_endpoints()
-    except RefusedError:
+    except ConnectError as error:
+        if client.uaclient.protocol is None:
+            raise
         if config.security.server_certificate:
             return []
+        if isinstance(error, RefusedError):
+            error.hint = "it lists them to nobody in the open: pin security.server_certificate"
         raise
     finally:
         wire.cut(client)
+
+
+async def _offer(config: OpcUaSourceConfig) -> str:
+    """What to set where the server refuses the policy or mode."""
+    try:
+        offers = _offers(await _endpoints(config))
+    except ConnectError:
+        offers = ""
+    if offers:
+        return f"it offers {offers}"
+    if config.is_secure:
+        return "ask its administrator which policies and modes it offers: it lists them to nobody"
+    return (
+        "it takes nobody without security: set security.policy (Basic256Sha256 as a rule), "
+        "certificate, private_key and server_certificate"
+    )
 
 
 def _offers(endpoints: Sequence[ua.EndpointDescription]) -> str:
@@ -211,18 +261,45 @@ def _pair(
 
 
 async def _open_channel(client: Client, config: OpcUaSourceConfig) -> None:
-    with explained("opening the secure channel", config.url):
-        try:
-            await client.open_secure_channel()
-        except (AssertionError, AttributeError) as error:
-            # How the library reports a channel that the server refused, whatever the reason.
-            own = client.security_policy.host_certificate
-            what = f": {subject(split_chain(own)[0])}" if own else ""
-            raise RefusedError(
-                "the server refused the secure channel",
-                where=config.url,
-                hint=f"let the server trust this client's certificate{what}",
-            ) from error
+    try:
+        with explained("opening the secure channel", config.url):
+            await wire.open_channel(client)
+    except ConnectError as error:
+        if isinstance(error, RefusedError):
+            error.message = f"the server refused the secure channel: {status_name(error.code)}"
+        if not config.is_secure:
+            error.hint = await _offer(config)
+        else:
+            error.hint = _own_hint(client, error)
+        raise
+
+
+def _own_hint(client: Client, error: ConnectError) -> str:
+    """What may be wrong with our certificate: servers tell one reason for all of them."""
+    own = client.security_policy.host_certificate
+    if not own:
+        return error.hint
+    certificate = split_chain(own)[0]
+    if ended := ended_text(certificate):
+        return f"this client's certificate {ended}: {subject(certificate)}"
+    if error.hint in {"", TRUST_US}:
+        return f"{TRUST_US}: {subject(certificate)}"
+    return error.hint
+
+
+async def _create_session(client: Client, config: OpcUaSourceConfig) -> None:
+    try:
+        with explained("creating the session", config.url):
+            await client.create_session()
+    except ConnectError as error:
+        # The library finds that the server has no such endpoint only once there is a session.
+        if not is_policy(error) and "No matching endpoint" not in error.message:
+            raise
+        raise RefusedError(
+            f"the server does not offer {config.security.policy} with {config.mode}",
+            where=config.url,
+            hint=await _offer(config),
+        ) from error
 
 
 def _check_password(client: Client, config: OpcUaSourceConfig) -> None:

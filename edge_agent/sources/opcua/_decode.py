@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# What a row's Variant held.
+# What a row's Variant held; from OTHER on it is the first byte of the Variant's encoding.
 NUMBER: Final = 0
 NOTHING: Final = 1  # no Variant, or the null one
-OTHER: Final = 2  # a string, a structure, an array ...
+OTHER: Final = 12  # a string, a structure, an array ...: Part 6, 5.1.2
+ARRAY: Final = 0x80
 
 _PUBLISH_RESPONSE: Final = 829  # ids of Part 6, annex A
 _DATA_CHANGE: Final = 811
@@ -50,7 +51,7 @@ _BOOLEAN: Final = 1
 # Part 6, table 1: Boolean, SByte, Byte, Int16 ... UInt64, Float, Double.
 _NUMBERS: Final = ("u1", "i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f4", "<f8")
 _NUMPY_OF: Final = dict(enumerate(_NUMBERS, start=_BOOLEAN))
-_IS_ARRAY: Final = 0x80
+_IS_ARRAY: Final = ARRAY
 _ARRAY_OF: Final = {_IS_ARRAY | kind: dtype for kind, dtype in _NUMPY_OF.items()}
 _FIRST_ITEM: Final = 4  # after the count
 _MASK_AT: Final = 4  # after the client handle
@@ -279,7 +280,7 @@ def _take_other(body: bytes, at: int, result: Notification, others: list[Rows]) 
     if variant in _ARRAY_OF:
         result.arrays.append(_samples(body, at + _MASK_AT + 2, variant, rows))
     else:
-        rows.kind[0] = OTHER
+        rows.kind[0] = max(variant, OTHER)
         others.append(rows)
     return end
 

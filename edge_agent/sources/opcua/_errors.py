@@ -6,7 +6,12 @@ from edge_agent.errors import ConnectError
 
 
 class RefusedError(ConnectError):
-    """It will be refused again until somebody changes a setting, here or there."""
+    """It will be refused again until somebody changes a setting, here or there.
+
+    code: the server's StatusCode, 0 where it gave none.
+    """
+
+    code = 0
 
 
 class LostError(ConnectError):

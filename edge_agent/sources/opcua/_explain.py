@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CODES: Final = StatusCodes
-_TRUST_US: Final = "let the server trust this client's certificate"
+TRUST_US: Final = "let the server trust this client's certificate"
 _CLIENT_URI: Final = "application_uri must be the URI in the client certificate"
 _POLICY: Final = "choose a security policy and mode that the server offers"
 _USER: Final = "check the user and the secret, and that the server allows this kind of login"
 # Refusals that last until somebody changes a setting, and what to change.
 _REFUSALS: Final = {
-    _CODES.BadSecurityChecksFailed: _TRUST_US,
-    _CODES.BadCertificateUntrusted: _TRUST_US,
-    _CODES.BadCertificateInvalid: _TRUST_US,
-    _CODES.BadCertificateChainIncomplete: _TRUST_US,
-    _CODES.BadCertificateIssuerRevocationUnknown: _TRUST_US,
-    _CODES.BadCertificateRevocationUnknown: _TRUST_US,
+    _CODES.BadSecurityChecksFailed: TRUST_US,
+    _CODES.BadCertificateUntrusted: TRUST_US,
+    _CODES.BadCertificateInvalid: TRUST_US,
+    _CODES.BadCertificateChainIncomplete: TRUST_US,
+    _CODES.BadCertificateIssuerRevocationUnknown: TRUST_US,
+    _CODES.BadCertificateRevocationUnknown: TRUST_US,
     _CODES.BadCertificateRevoked: "the client certificate was revoked: make a new one",
     _CODES.BadCertificateTimeInvalid: "renew the client certificate, or set the clocks",
     _CODES.BadCertificateUriInvalid: _CLIENT_URI,
@@ -44,6 +44,7 @@ _REFUSALS: Final = {
     _CODES.BadTcpEndpointUrlInvalid: "check the path in the url",
     _CODES.BadServerUriInvalid: "check the url",
 }
+_POLICY_CODES: Final = frozenset(code for code, hint in _REFUSALS.items() if hint is _POLICY)
 _HINTS: Final = {
     _CODES.BadTooManySessions: "the server has no session left: another client may hold them",
 }
@@ -70,7 +71,7 @@ def explained(step: str, where: str) -> Iterator[None]:
         raise ConnectError(f"{step}: {_reason(error)}", where=where) from error
     except Exception as error:
         # The library raises all kinds where a server answers what it did not expect.
-        reason = str(error) or type(error).__name__
+        reason = f"the answer was not understood{f': {error}' if str(error) else ''}"
         raise ConnectError(f"{step}: {reason}", where=where) from error
 
 
@@ -78,7 +79,15 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error) or "connection lost"
 
 
+def is_policy(error: ConnectError) -> bool:
+    """Whether the server refuses the security policy or mode, not who we are."""
+    return isinstance(error, RefusedError) and error.code in _POLICY_CODES
+
+
 def _of_status(step: str, where: str, code: int) -> ConnectError:
     kind = RefusedError if code in _REFUSALS else ConnectError
     hint = _REFUSALS.get(code) or _HINTS.get(code, "")
-    return kind(f"{step}: {status_name(code)}", where=where, hint=hint)
+    error = kind(f"{step}: {status_name(code)}", where=where, hint=hint)
+    if isinstance(error, RefusedError):
+        error.code = code
+    return error

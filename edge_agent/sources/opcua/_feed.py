@@ -17,7 +17,8 @@ from edge_agent.records import (
     Columns,
     WaveBlock,
 )
-from edge_agent.sources.opcua._decode import NOTHING, NUMBER, OTHER, Rows
+from edge_agent.sources.opcua._decode import ARRAY, NOTHING, NUMBER, OTHER, Rows
+from edge_agent.status_codes import is_of_node
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,9 @@ log = logging.getLogger("edge_agent.sources")
 class Feed:
     """The tables from client handle to signal, and the source's own clock as its values show it.
 
-    The client handle of an item is the position of its signal in `signals`.
+    The client handle of an item is the position of its signal in `signals`. latest, heard_s: by
+    handle, what was last notified and when (monotonic). faulty_changed: some node does not exist
+    any more, may not be read or holds no number, or the contrary; until somebody looks.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (the parts of the source that it works for)
@@ -60,6 +63,11 @@ class Feed:
         self._zone = zone
         self._time_of = time_of
         self.signals: list[PlantSignal] = []
+        self.latest = np.empty(0, np.float64)
+        self.heard_s = np.empty(0, np.float64)
+        self.faulty_changed = False
+        self._fault = np.empty(0, np.uint32)
+        self._is_any_faulty = False
         self._is_silent = False  # nothing came since every signal was marked
         self._source = source
         self._intake = intake
@@ -84,11 +92,16 @@ class Feed:
         self._signal = np.concatenate([self._signal, numbers])
         self._is_wave = np.concatenate([self._is_wave, waves])
         self._seen = np.concatenate([self._seen, np.zeros(n, np.bool_)])
+        self._fault = np.concatenate([self._fault, np.zeros(n, np.uint32)])
+        self.latest = np.concatenate([self.latest, np.full(n, np.nan)])
+        self.heard_s = np.concatenate([self.heard_s, np.full(n, -np.inf)])
         self._marked_us = np.concatenate([self._marked_us, np.zeros(n, np.int64)])
 
     def begin(self) -> None:
         """A new subscription: each item's first value is what the server holds, however old."""
         self._seen[:] = False
+        self._fault[:] = 0
+        self._is_any_faulty = self.faulty_changed = False
 
     def take(self, notification: Notification) -> None:
         """Hand a notification's values to the intake."""
@@ -135,6 +148,10 @@ class Feed:
             now_us = self._live_us + round(elapsed_s * US_PER_S)
         return max(now_us, self._newest_us + 1)
 
+    def now_s(self) -> float:
+        """The monotonic time by which `heard_s` counts."""
+        return self._clock.monotonic_s()
+
     def reject(self, reason: str, n: int = 1) -> None:
         """Count refused values."""
         self._rejected.labels(self._source, reason).inc(n)
@@ -149,24 +166,48 @@ class Feed:
         handle = rows.handle.astype(np.intp)
         value, status = self._judge(handle, rows)
         time_us = self._event_times(handle, rows.time_us, rows.server_us, value, status)
+        self._note_latest(handle, value, status)
         self._intake.append(Columns(self._signal[handle], time_us, value, status))
         self._received.inc(len(rows))
+
+    def _note_latest(
+        self, handle: NDArray[np.intp], value: NDArray[np.float64], status: NDArray[np.uint32]
+    ) -> None:
+        """Keep what was last said of each node, and of which the server says that it is none."""
+        self.latest[handle] = value
+        self.heard_s[handle] = self._clock.monotonic_s()
+        if self._is_any_faulty or (status >= BAD).any():
+            self._note_faults(handle, np.where(is_of_node(status), status, np.uint32(0)))
+
+    def _note_faults(self, handle: NDArray[np.intp], code: NDArray[np.uint32]) -> None:
+        if (self._fault[handle] != code).any():
+            self._fault[handle] = code
+            self._is_any_faulty = bool(self._fault.any())
+            self.faulty_changed = True
+
+    def faulty(self) -> dict[int, int]:
+        """StatusCode by handle of the nodes of which the server says that they are none."""
+        return {int(one): int(self._fault[one]) for one in np.flatnonzero(self._fault)}
+
+    def forget_faults(self, handles: Sequence[int]) -> None:
+        """These nodes are asked for anew, or known to be refused."""
+        self._note_faults(np.asarray(handles, np.intp), np.zeros(len(handles), np.uint32))
 
     def _judge(
         self, handle: NDArray[np.intp], rows: Rows
     ) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
-        """Values and codes: nothing is BadNoData, what is no number BadTypeMismatch, Bad is NaN."""
+        """Values and codes: nothing is BadNoData, no number BadTypeMismatch, Bad never a number."""
         value, status = rows.value, rows.status
         overflows = int(((status & _OVERFLOW) == _OVERFLOW).sum())
         if overflows:
             self.reject("overflow", overflows)
         bad = status >= BAD
-        wrong = ((rows.kind == OTHER) | ((rows.kind == NUMBER) & self._is_wave[handle])) & ~bad
+        wrong = ((rows.kind >= OTHER) | ((rows.kind == NUMBER) & self._is_wave[handle])) & ~bad
         if wrong.any():
             self._refuse("type", handle[wrong])
+            status = np.where(wrong, np.uint32(BAD_TYPE_MISMATCH) | rows.kind, status)
         none = (rows.kind == NOTHING) & ~bad
         status = np.where(none, np.uint32(BAD_NO_DATA), status)
-        status = np.where(wrong, np.uint32(BAD_TYPE_MISMATCH), status)
         return np.where(none | wrong | bad, np.nan, value), status
 
     def _event_times(
@@ -213,6 +254,8 @@ class Feed:
         if config.kind is Kind.WAVEFORM and config.rate_hz > 0 and block.status < BAD:
             end_us = self._end_of(block)
             index = int(self._signal[block.handle])
+            handle = np.array([block.handle])
+            self._note_latest(handle, np.array([np.nan]), np.array([block.status], np.uint32))
             self._intake.append_block(
                 WaveBlock(index, end_us, config.rate_hz, block.samples, block.status)
             )
@@ -256,6 +299,6 @@ def _row_of(block: Samples) -> Rows:
         np.array([block.time_us], np.int64),
         np.full(1, np.nan),
         np.array([block.status], np.uint32),
-        np.array([OTHER], np.uint8),
+        np.array([ARRAY], np.uint8),
         np.array([block.server_us], np.int64),
     )

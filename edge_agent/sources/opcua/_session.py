@@ -22,7 +22,9 @@ from edge_agent.sources.opcua._connect import connect
 from edge_agent.sources.opcua._decode import decode_publish_response
 from edge_agent.sources.opcua._errors import LostError
 from edge_agent.sources.opcua._explain import explained, status_name
+from edge_agent.sources.opcua._node_report import NodeReport, report
 from edge_agent.sources.opcua._nodes import address_of, node_id
+from edge_agent.sources.opcua._renew import NodeRetry, lasting, silent_items
 from edge_agent.sources.opcua._subscribe import Item, Subscriptions
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ _PUBLISH_REQUESTS: Final = 3
 _WATCH_STEP_S: Final = 1.0
 _MAX_PARTS: Final = 16  # of one publishing cycle, of up to 10,000 values each
 _SHOWN: Final = 3
+_NODE_STEP_S: Final = 1.0
 _LAST_SEQUENCE: Final = 0xFFFF_FFFF
 
 log = logging.getLogger("edge_agent.sources")
@@ -47,8 +50,8 @@ log = logging.getLogger("edge_agent.sources")
 class Session:
     """One connection from its first packet to its end.
 
-    on_up is called with a text once values flow, and again when that text changes; the flag says
-    whether every node is watched. add_signals gives the feed what the plant has newly discovered.
+    on_up is called with a text once values flow, and again when that text changes, and with what is
+    wrong with the nodes. add_signals gives the feed what the plant has newly discovered.
     """
 
     def __init__(  # noqa: PLR0913 (the parts of the source that it works on)
@@ -61,7 +64,7 @@ class Session:
         source: str,
         discovered: asyncio.Event,
         add_signals: Callable[[], None],
-        on_up: Callable[[str, bool], None],
+        on_up: Callable[[str, NodeReport], None],
     ) -> None:
         self._config = config
         self._session_name = session_name
@@ -72,7 +75,7 @@ class Session:
         self._add_signals = add_signals
         self._on_up = on_up
         self._refused: dict[int, int] = {}
-        self._watched = 0
+        self._asked = 0
         self._requests = _PUBLISH_REQUESTS
         self._acks: list[ua.SubscriptionAcknowledgement] = []
         self._parts: list[Notification] = []
@@ -99,6 +102,7 @@ class Session:
             group.create_task(self._publish(connection, subscriptions), name=f"publish-{number}")
         group.create_task(self._watch(subscriptions), name="watch")
         group.create_task(connection.keep_open(), name="renew")
+        group.create_task(connection.keep_session(), name="keep")
         await self._subscribe(connection, subscriptions)
         group.create_task(self._keep_nodes(connection, subscriptions), name="nodes")
 
@@ -146,6 +150,8 @@ class Session:
         self._parts.append(notification)
         if not notification.more or len(self._parts) >= _MAX_PARTS:
             self._hand_over()
+            if self._feed.faulty_changed and self._asked:
+                self._tell_nodes(subscriptions)
 
     def _hand_over(self) -> None:
         """All parts at once: one may hold a node's values of seconds in which another's follow."""
@@ -189,27 +195,59 @@ class Session:
     # -- nodes --------------------------------------------------------------------------------
 
     async def _keep_nodes(self, connection: Connection, subscriptions: Subscriptions) -> None:
-        """Take in what the plant discovers, and try again, now and then, what was refused."""
+        """Take in what the plant discovers, and ask again for what is missing or says nothing."""
+        retry = NodeRetry(self._config.node_retry, self._clock.monotonic_s())
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._config.node_retry):
+                async with asyncio.timeout(_NODE_STEP_S):
                     await self._discovered.wait()
-            await self._subscribe(connection, subscriptions)
+            troubled = bool(self._refused or lasting(self._feed.faulty()))
+            if retry.is_due(self._clock.monotonic_s(), troubled=troubled):
+                await self._renew(connection, subscriptions)
+            elif self._discovered.is_set():
+                await self._subscribe(connection, subscriptions)
 
-    async def _subscribe(self, connection: Connection, subscriptions: Subscriptions) -> None:
-        """Watch every signal that is not watched yet."""
+    async def _renew(self, connection: Connection, subscriptions: Subscriptions) -> None:
+        """Ask anew for nodes that were deleted, and for items that the server forgot.
+
+        Part 4, 5.12.1.1: an item whose node is deleted is not linked to a new node of that id. Some
+        servers say so, with a status; others fall silent, which only a look at the nodes shows.
+        """
+        gone = set(lasting(self._feed.faulty()))
+        with explained("looking at the nodes", connection.where):
+            if self._refused or gone:
+                await connection.read_namespaces()
+            gone |= await silent_items(connection, subscriptions, self._feed, self._config)
+            await subscriptions.remove(gone)
+        await self._subscribe(connection, subscriptions, sorted(gone))
+
+    async def _subscribe(
+        self, connection: Connection, subscriptions: Subscriptions, again: Sequence[int] = ()
+    ) -> None:
+        """Watch every signal that is not watched yet; again: handles whose items were removed."""
         self._discovered.clear()
         self._add_signals()
         signals = self._feed.signals
-        handles = [*self._refused, *range(self._watched + len(self._refused), len(signals))]
+        handles = [*self._refused, *again, *range(self._asked, len(signals))]
         items, refused = self._items(handles, connection.namespaces)
         with explained("watching the nodes", connection.where):
             refused |= await subscriptions.add(items)
-        self._watched = len(signals) - len(refused)
-        new = [handle for handle, code in refused.items() if self._refused.get(handle) != code]
+        self._asked = len(signals)
+        known = self._refused | self._feed.faulty()
+        new = [handle for handle, code in refused.items() if known.get(handle) != code]
         self._refused = refused
-        self._report(new)
-        self._on_up(self._describe(subscriptions), not refused)
+        self._feed.forget_faults(list(refused))
+        self._tell_refused(new)
+        self._tell_nodes(subscriptions)
+
+    def _tell_nodes(self, subscriptions: Subscriptions) -> None:
+        """Say how many nodes there are, what is wrong with the others, and what was revised."""
+        self._feed.faulty_changed = False
+        found = report(self._feed.signals, self._feed.faulty() | self._refused)
+        most = subscriptions.revised.most_common(_SHOWN)
+        parts = [found.text()]
+        parts += [f"revised: {what}" + (f" ({n})" if n > 1 else "") for what, n in most]
+        self._on_up("; ".join(parts), found)
 
     def _items(
         self, handles: Sequence[int], namespaces: Sequence[str]
@@ -232,7 +270,7 @@ class Session:
                 items.append(Item(handle, node, sampling_s * 1000, signal.config.deadband))
         return items, invalid
 
-    def _report(self, refused: Sequence[int]) -> None:
+    def _tell_refused(self, refused: Sequence[int]) -> None:
         """Nodes that the server refuses become bad values, so that their alarm rises."""
         for code in {self._refused[handle] for handle in refused}:
             handles = [handle for handle in refused if self._refused[handle] == code]
@@ -250,14 +288,6 @@ class Session:
                     "nodes": nodes,
                 },
             )
-
-    def _describe(self, subscriptions: Subscriptions) -> str:
-        parts = [f"{self._watched} nodes"]
-        if self._refused:
-            parts.append(f"{len(self._refused)} refused")
-        most = subscriptions.revised.most_common(_SHOWN)
-        parts += [f"revised: {what}" + (f" ({n})" if n > 1 else "") for what, n in most]
-        return "; ".join(parts)
 
 
 class _FewerRequests(Exception):  # noqa: N818 (no error: the other requests go on)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Intake
     from edge_agent.sources.opcua._found import Browsed
+    from edge_agent.sources.opcua._node_report import NodeReport
 
 __all__ = [
     "OpcUaSource",
@@ -270,11 +271,11 @@ class OpcUaSource:
         if any(signal.source == self.name for signal in asset.signals.values()):
             self._discovered.set()
 
-    def _on_up(self, detail: str, complete: bool) -> None:  # noqa: FBT001 (a callback)
+    def _on_up(self, detail: str, nodes: NodeReport) -> None:
         if self._up_at_s is None:
             self._up_at_s = self._clock.monotonic_s()
         self._is_up.set(1)
-        self._set(LinkState.UP if complete else LinkState.DEGRADED, detail)
+        self._set(LinkState.UP if nodes.is_complete else LinkState.DEGRADED, detail)
 
     def _on_down(self, error: EdgeAgentError) -> None:
         was_up, self._up_at_s = self._up_at_s, None

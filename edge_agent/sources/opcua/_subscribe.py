@@ -16,7 +16,7 @@ from edge_agent.sources.opcua import _wire as wire
 from edge_agent.sources.opcua._explain import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from edge_agent.sources.opcua._connect import Connection
     from edge_agent.sources.opcua._source import OpcUaSourceConfig
@@ -59,18 +59,28 @@ class Item:
     deadband: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A monitored item at the server."""
+
+    subscription: int
+    number: int
+    item: Item
+
+
 class Subscriptions:
     """What one session watches.
 
     ids: of the subscriptions, more than one only where the server limits their items;
     stall_after_s: a live session answers more often than that; revised: what the server gave in
-    place of what was asked for, with the number of nodes.
+    place of what was asked for, with the number of nodes; items: by handle, what is watched.
     """
 
     def __init__(self, connection: Connection, config: OpcUaSourceConfig) -> None:
         self.ids: list[int] = []
         self.stall_after_s = float(config.stall_after or _MIN_STALL_S)
         self.revised: Counter[str] = Counter()
+        self.items: dict[int, Watched] = {}
         self._connection = connection
         self._config = config
         self._batch = min(config.batch, connection.max_items or config.batch)
@@ -108,6 +118,20 @@ class Subscriptions:
             refused |= await self.add(left)
         return refused
 
+    async def remove(self, handles: Iterable[int]) -> None:
+        """Watch these no more, so that they can be asked for anew."""
+        gone = [one for one in (self.items.pop(h, None) for h in handles) if one is not None]
+        for subscription in {one.subscription for one in gone}:
+            numbers = [ua.IntegerId(o.number) for o in gone if o.subscription == subscription]
+            for at in range(0, len(numbers), self._batch):
+                parameters = ua.DeleteMonitoredItemsParameters(
+                    SubscriptionId=ua.IntegerId(subscription),
+                    MonitoredItemIds=numbers[at : at + self._batch],
+                )
+                session = self._connection.client.uaclient.session
+                # What the server answers of each does not matter: it may have dropped them itself.
+                await session.delete_monitored_items(parameters)
+
     async def _add_to(self, subscription: int, items: Sequence[Item]) -> dict[int, int]:
         refused: dict[int, int] = {}
         at = 0
@@ -123,6 +147,8 @@ class Subscriptions:
             at += len(batch)
             for item, result in zip(batch, results, strict=True):
                 if result.StatusCode.is_good():
+                    number = int(result.MonitoredItemId)
+                    self.items[item.handle] = Watched(subscription, number, item)
                     self._compare_item(item, result)
                 else:
                     refused[item.handle] = int(result.StatusCode.value)

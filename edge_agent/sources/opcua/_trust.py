@@ -125,7 +125,8 @@ def check_trusted(folder: Path, shown: Sequence[x509.Certificate], uri: str, hos
         raise RefusedError(f"the server's certificate has been revoked: {subject(leaf)}")
     if leaf in anchors:
         return
-    if not _chains_to(leaf, shown[1:], anchors):
+    between = [one for one in shown[1:] if not _is_revoked(one, folder)]
+    if not _chains_to(leaf, between, anchors):
         hint = f"put its certificate or its CA's into {folder}"
         raise RefusedError(f"the server's certificate is not trusted: {subject(leaf)}", hint=hint)
     if not _names_host(leaf, host):
@@ -180,6 +181,16 @@ def _may_sign(issuer: x509.Certificate) -> bool:
     except x509.ExtensionNotFound:
         return True
     return usage.key_cert_sign
+
+
+def ended_text(certificate: x509.Certificate) -> str:
+    """`ended on 2025-01-01` or `begins only on ...`; nothing for one that is valid now."""
+    now = datetime.now(UTC)
+    if certificate.not_valid_after_utc < now:
+        return f"ended on {certificate.not_valid_after_utc:%Y-%m-%d}: renew it, or set the clock"
+    if certificate.not_valid_before_utc > now:
+        return f"begins only on {certificate.not_valid_before_utc:%Y-%m-%d}: set the clock"
+    return ""
 
 
 def _is_current(certificate: x509.Certificate) -> bool:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asyncua import ua
 from asyncua.client.ua_client import UaClientState
-from asyncua.ua.ua_binary import struct_from_binary
+from asyncua.common.utils import Buffer
+from asyncua.ua.status_codes import StatusCodes
+from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
+from asyncua.ua.uaerrors import UaStatusCodeError
 
 from edge_agent.transport import dial
 
 if TYPE_CHECKING:
     from asyncua.client.client import Client
 
+_HAND_ON: Final = "_call_callback"
 MAX_MESSAGE_BYTES: Final = 32 << 20
 
 T = TypeVar("T")
@@ -46,6 +51,42 @@ async def connect_socket(client: Client, host: str, port: int, timeout_s: float)
         inner._set_state(UaClientState.DISCONNECTED)  # noqa: SLF001
         raise
     inner._set_state(UaClientState.SOCKET_OPEN)  # noqa: SLF001
+
+
+async def open_channel(client: Client) -> None:
+    """Open the secure channel; UaStatusCodeError says why the server refuses it.
+
+    A server may refuse in a ServiceFault: the library then fails an assertion and drops the code.
+    """
+    protocol = client.uaclient.protocol
+    if protocol is None:
+        raise ConnectionError("the connection is closed")
+    answers: list[Any] = []
+    hand_on = getattr(protocol, _HAND_ON)
+
+    def keep(number: int, body: Any) -> None:  # noqa: ANN401
+        answers.append(body.copy() if isinstance(body, Buffer) else body)
+        hand_on(number, body)
+
+    setattr(protocol, _HAND_ON, keep)
+    try:
+        await client.open_secure_channel()
+    except (AssertionError, AttributeError) as error:
+        refused: Exception = UaStatusCodeError(_refusal(answers))  # type: ignore[no-untyped-call]
+        raise refused from error
+    finally:
+        setattr(protocol, _HAND_ON, hand_on)
+
+
+def _refusal(answers: list[Any]) -> int:
+    """The code of a ServiceFault or a response; BadSecurityChecksFailed where there is none."""
+    if answers and isinstance(answers[-1], Buffer):
+        with contextlib.suppress(Exception):  # whatever a server sends that is not what was asked
+            nodeid_from_binary(answers[-1])
+            header = struct_from_binary(ua.ResponseHeader, answers[-1])
+            if header.ServiceResult.value:
+                return int(header.ServiceResult.value)
+    return int(StatusCodes.BadSecurityChecksFailed)
 
 
 async def call(client: Client, request: object, answer: type[T]) -> T:
