@@ -162,7 +162,7 @@ NO_MEASUREMENT: Final = _codes(
     "UncertainSimulatedValue",
     "UncertainTransducerInManual",
 )
-# Said of the node, not of its value: the address, the rights or the server's config are wrong.
+# Said of the node, not of its value: the address, the rights or the type do not fit.
 NODE_REFUSED: Final = _codes(
     "BadNodeIdUnknown",
     "BadNodeIdInvalid",
@@ -177,6 +177,7 @@ NODE_REFUSED: Final = _codes(
     "BadObjectDeleted",
     "BadNotFound",
     "BadConfigurationError",
+    "BadTypeMismatch",
 )
 # The value is no number. Which type it is of stands in the info bits, see `type_mismatch`.
 _TYPE_MISMATCH: Final = 0x8074_0000
@@ -200,7 +201,7 @@ _TYPES: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 _LOST: Final = np.array(sorted(LOST), np.uint32)
-_OF_NODE: Final = np.array(sorted(NODE_REFUSED | {_TYPE_MISMATCH}), np.uint32)
+_OF_NODE: Final = np.array(sorted(NODE_REFUSED), np.uint32)
 _NO_DATA: Final = np.array(
     sorted(code for code in LOST | NO_MEASUREMENT if code >> _SEVERITY_SHIFT == Severity.UNCERTAIN),
     np.uint32,
@@ -249,7 +250,11 @@ def code_of(name: str) -> int | None:
 
 
 def name_of(status: int) -> str:
-    """The name with the code, `BadNodeIdUnknown (0x80340000)`; an unknown code alone, in hex."""
+    """The name with the code, `BadNodeIdUnknown (0x80340000)`; an unknown code alone, in hex.
+
+    A type that does not fit is named, too: `BadTypeMismatch (0x80740000): String`.
+    """
     code = status & _UPPER
-    name = NAMES.get(code)
-    return f"{name} (0x{code:08X})" if name else f"0x{code:08X}"
+    name, kind = NAMES.get(code), type_of(status)
+    text = f"{name} (0x{code:08X})" if name else f"0x{code:08X}"
+    return f"{text}: {kind}" if kind else text

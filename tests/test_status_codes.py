@@ -13,8 +13,10 @@ from edge_agent.status_codes import (
     Severity,
     code_of,
     is_lost,
+    is_of_node,
     name_of,
     severity_of,
+    type_mismatch,
 )
 
 
@@ -54,3 +56,14 @@ def test_no_code_of_the_tables_passes_for_a_measurement(code: int) -> None:
     status = np.array([code | 0x0480], np.uint32)
     assert severity_of(status)[0] == Severity.BAD
     assert is_lost(status)[0] == (code in LOST)
+
+
+def test_a_type_that_does_not_fit_is_named() -> None:
+    """The type travels in the info bits of our own code; a code from the wire has none there."""
+    assert name_of(type_mismatch(12)) == "BadTypeMismatch (0x80740000): String"
+    assert name_of(type_mismatch(0x8B)) == "BadTypeMismatch (0x80740000): array"
+    assert name_of(0x8074_0000) == "BadTypeMismatch (0x80740000)"
+    assert is_of_node(np.array([type_mismatch(12), 0x808C_0000], np.uint32)).tolist() == [
+        True,
+        False,
+    ]

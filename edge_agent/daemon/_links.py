@@ -174,7 +174,7 @@ class Links:
         mute = (problem == Problem.LOST) | (problem == Problem.STALE)
         if not mute.any():
             return False
-        alive = ~mute & (problem != Problem.BAD)
+        alive = ~mute & (problem != Problem.BAD) & (problem != Problem.REFUSED)
         if not alive.any():
             return True
         patience_us = int(watch.patience_of(rows).min())

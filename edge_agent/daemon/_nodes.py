@@ -8,14 +8,12 @@ import numpy as np
 
 from edge_agent.records import Detail, Fault
 from edge_agent.signals import Problem
-from edge_agent.status_codes import NODE_REFUSED, name_of
+from edge_agent.status_codes import name_of
 
 if TYPE_CHECKING:
     from edge_agent.config.plant import PlantSignal
     from edge_agent.daemon._daemon import Daemon
 
-_REFUSED: Final = np.array(sorted(NODE_REFUSED), np.uint32)
-_CODE: Final = np.uint32(0xFFFF_0000)
 _SHOWN: Final = 3
 
 
@@ -48,8 +46,7 @@ class NodeFaults:
     def _refused(self) -> list[int]:
         watch = self._daemon.pipeline.watch
         n = len(self._daemon.plant.signals)
-        bad = np.equal(watch.problem[:n], Problem.BAD)
-        rows: list[int] = np.flatnonzero(bad & np.isin(watch.status[:n] & _CODE, _REFUSED)).tolist()
+        rows: list[int] = np.flatnonzero(watch.problem[:n] == Problem.REFUSED).tolist()
         return rows
 
     def _fault(self, source: str, refused: list[PlantSignal]) -> Fault:

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.clock import US_PER_S
 from edge_agent.pipeline._policies import quality_alarm_id, silent_alarm_id
 from edge_agent.pipeline._silence import Silence
-from edge_agent.records import Contributor, Detail, Observation
+from edge_agent.records import (
+    BAD_NO_COMMUNICATION,
+    SEVERITY_SHIFT,
+    Contributor,
+    Detail,
+    Observation,
+)
 from edge_agent.signals import ENDLESS_US, Problem
-from edge_agent.status_codes import NODE_REFUSED, name_of
+from edge_agent.status_codes import LOST, NO_MEASUREMENT, Severity, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -31,6 +37,7 @@ MESSAGE_KEYS: Final = {
     Problem.LOST: "connection_lost",
     Problem.STALE: "sensor_stale",
     Problem.STUCK: "sensor_stuck",
+    Problem.REFUSED: "sensor_bad",
 }
 
 
@@ -131,9 +138,7 @@ class SensorAlarms:
     def _note_address(self, episode: Episode) -> None:
         """Follow which signals the server does not know, or does not let us read."""
         self._refused.discard(episode.signal)
-        if not (self._live and episode.begins and episode.problem is Problem.BAD):
-            return
-        if episode.status & _CODE in NODE_REFUSED:
+        if self._live and episode.begins and episode.problem is Problem.REFUSED:
             self._refused.add(episode.signal)
 
     def _tell(self, verdicts: Iterator[Verdict]) -> Iterator[Observation]:
@@ -181,8 +186,12 @@ class SensorAlarms:
         """What the text of a problem says beside the signal's name; see alarms/texts.yaml."""
         low, high = signal.config.valid or (None, None)
         after_us = self._watch.patience_us(signal.index)
+        named = name_of(status) if status else ""
         facts: dict[str, dict[str, Any]] = {
-            "sensor_bad": {"status": name_of(status) if status else ""},
+            "sensor_bad": {"status": named},
+            "sensor_uncertain": {"status": named},
+            "sensor_substitute": {"status": named},
+            "device_lost": {"status": named},
             "sensor_stale": {"seconds": after_us.get("stale", 0) / US_PER_S},
             "sensor_stuck": {"seconds": after_us.get("stuck", 0) / US_PER_S},
             "sensor_out_of_range": {"low": low, "high": high},
@@ -200,7 +209,7 @@ class SensorAlarms:
         problem, value, status = Problem.BAD, math.nan, 0
         if about is not None:
             problem, value, status = about.problem, about.value, about.status
-        key = MESSAGE_KEYS[problem]
+        key = _message_key(problem, status)
         args = {"input": signal.name, "source": signal.source, "value": value}
         args |= self._facts(signal, key, status)
         contributors = (Contributor(signal.name, 1.0, value, signal.config.unit),)
@@ -214,3 +223,15 @@ class SensorAlarms:
         args = {"signals": len(asset.signals), "source": ", ".join(sources)}
         detail = Detail("asset_silent", args, failure_mode="asset_silent")
         return Observation(silent_alarm_id(asset.id), level, at_us, detail)
+
+
+def _message_key(problem: Problem, status: int) -> str:
+    """What a problem is called: one word of the source may say more than that it is bad."""
+    code = status & _CODE
+    if problem is Problem.LOST and code in LOST - {BAD_NO_COMMUNICATION}:
+        return "device_lost"  # the source is there, and says that what lies behind it is not
+    if problem is Problem.BAD and code in NO_MEASUREMENT:
+        return "sensor_substitute"
+    if problem is Problem.BAD and code >> SEVERITY_SHIFT == Severity.UNCERTAIN:
+        return "sensor_uncertain"
+    return MESSAGE_KEYS[problem]

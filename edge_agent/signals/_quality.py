@@ -16,7 +16,7 @@ import numpy as np
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Uncertain
 from edge_agent.records import BAD_OUT_OF_RANGE, RETAINED, Columns
-from edge_agent.status_codes import Severity, is_lost, severity_of
+from edge_agent.status_codes import Severity, is_lost, is_of_node, severity_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +36,7 @@ class Problem(IntEnum):
     LOST = 3
     STALE = 4
     STUCK = 5
+    REFUSED = 6  # the node does not exist, may not be read or is no number: the config's fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +220,14 @@ class QualityWatch:
             code = status & np.uint32(0xFFFF_0000)
             problem[bad & (code == BAD_OUT_OF_RANGE)] = Problem.OUT_OF_RANGE
             problem[is_lost(status)] = Problem.LOST
+            problem[bad & is_of_node(status)] = Problem.REFUSED
         return problem
 
     def quality_of(self, signal: int) -> str:
         """The problem of a signal in small letters, else `uncertain` or `good`."""
         problem = self.problem_of(signal)
+        if problem is Problem.REFUSED:
+            return "bad"
         if problem is not Problem.NONE:
             return problem.name.lower()
         uncertain = severity_of(self.status[signal : signal + 1])[0] == Severity.UNCERTAIN

@@ -180,3 +180,16 @@ def test_a_value_that_is_held_in_place_of_uncertain_ones_grows_stale() -> None:
     assert (made.quality_of(0), made.value[0]) == ("uncertain", 1.0)
     (begun,) = made.overdue(np.array([8 * S]), np.array([0]))
     assert (begun.problem, begun.at_us) == (Problem.STALE, 6 * S)
+
+
+def test_a_node_that_is_refused_is_another_problem_than_a_bad_sensor() -> None:
+    """The one is the config's, the other the sensor's: one must not hide that the other begins."""
+    made = watch(1)
+    nan = float("nan")
+    feed(made, [(0, S, 1.0, 0)])
+    found = feed(made, [(0, 2 * S, nan, 0x8034_0000), (0, 3 * S, nan, 0x808C_0000)])
+    assert [(one.problem, one.begins) for one in found] == [
+        (Problem.REFUSED, True),
+        (Problem.REFUSED, False),
+        (Problem.BAD, True),
+    ]

@@ -110,6 +110,7 @@ async def test_booleans_and_integers_are_numbers_and_text_is_not(plc: Plc) -> No
         assert rig.of("bool")[0][1] == 1.0
         assert rig.of("int")[0][1] == -7.0
         assert type_of(rig.of("text")[0][2]) == "String"
+        await rig.until_state(LinkState.DEGRADED)
         assert rig.source.link.detail == "2 of 3 nodes: a000.text is a String: not usable"
         assert rig.rejected("type") == 1
 
