@@ -54,9 +54,10 @@ _COLUMNS: Final = (
 
 def _declare_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "bundle",
+        "bundles",
+        nargs="+",
         metavar="NAME[@VERSION]|PATH",
-        help=f"a bundle's name, its folder or {SUFFIX} file",
+        help=f"a bundle's name, its folder or {SUFFIX} file; more than one may be given",
     )
     add_where(parser)
 
@@ -134,13 +135,25 @@ def _folders(shelf: Shelf, name: str, models_dir: Path) -> list[tuple[str, Path]
 
 def _verify(args: argparse.Namespace) -> int:
     config = config_of(args)
-    models_dir = models_dir_of(args, config)
-    given = Path(args.bundle)
-    if given.suffix == SUFFIX or given.is_file():
-        with unpacked(given) as folder:
-            return _report(args, folder, keyring(trust_of(config)), str(given))
-    folder = _version_folder(args.bundle, models_dir)
-    return _report(args, folder, keyring(trust_of(config)), str(folder))
+    models_dir, keys = models_dir_of(args, config), keyring(trust_of(config))
+    codes = [_verify_one(args, text, models_dir, keys) for text in args.bundles]
+    return max(codes)
+
+
+def _verify_one(args: argparse.Namespace, text: str, models_dir: Path, keys: Keyring) -> int:
+    """Verify one bundle; its own lines, and 1 if it is refused or not there."""
+    given = Path(text)
+    try:
+        if given.suffix == SUFFIX or given.is_file():
+            with unpacked(given) as folder:
+                return _report(args, folder, keys, str(given))
+        folder = _version_folder(text, models_dir)
+        return _report(args, folder, keys, str(folder))
+    except EdgeAgentError as error:
+        if len(args.bundles) == 1:
+            raise
+        complain([error])
+        return 1
 
 
 def _version_folder(text: str, models_dir: Path) -> Path:
@@ -229,7 +242,7 @@ VERBS: Final = {
         _list,
     ),
     "verify": Verb(
-        "verify a bundle and measure its variants; exit code 1 where it is refused",
+        "verify bundles and measure their variants; exit code 1 where one is refused",
         "edge-agent models verify pump-baseline -c /etc/edge-agent/edge-agent.yaml",
         _declare_verify,
         _verify,

@@ -6,11 +6,12 @@ import argparse
 import os
 import tempfile
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.cli._models_verb import Verb, add_json, private_copy, say
-from edge_agent.errors import EdgeAgentError, UsageError
+from edge_agent.errors import EdgeAgentError, ModelError, UsageError
 from edge_agent.inference import (
     SUFFIX,
     bundle_from_onnx,
@@ -19,14 +20,18 @@ from edge_agent.inference import (
     key_id,
     load_manifest,
     pack,
+    packed_file,
     read_manifest,
     read_public_key,
     sign_bundle,
+    try_bundle,
     unpacked,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_INSPECT_HINT: Final = "`edge-agent models inspect` shows the graph, `--operators` what it may hold"
 
 
 def _declare_keygen(parser: argparse.ArgumentParser) -> None:
@@ -52,8 +57,24 @@ def _declare_pack(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=ONNX",
         help="another file of the same model, such as int8=small.onnx",
     )
+    parser.add_argument(
+        "--negate-score",
+        action="store_true",
+        help="the graph's score is low for what is unusual, as scikit-learn's are",
+    )
     parser.add_argument("--key", type=Path, help="sign it with this private key")
     parser.add_argument("-o", "--output", type=Path, default=Path(), help="file or folder")
+    parser.add_argument(
+        "--force", action="store_true", help="replace a file of the same version that is there"
+    )
+    add_json(parser)
+
+
+def _declare_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, nargs="?", metavar="ONNX", help="a model")
+    parser.add_argument(
+        "--operators", action="store_true", help="list all operators that a bundle may hold"
+    )
     add_json(parser)
 
 
@@ -94,34 +115,88 @@ def _sign(args: argparse.Namespace) -> int:
 
 
 def _pack(args: argparse.Namespace) -> int:
-    with _source(args) as folder:
-        signer = sign_bundle(folder, args.key) if args.key else claimed_signer(folder)
-        file = pack(folder, args.output)
+    with _source(args) as (folder, changes):
         manifest = load_manifest(folder)
+        signer = sign_bundle(folder, args.key) if args.key else claimed_signer(folder)
+        _refuse_unsound(folder, str(args.source))
+        file = packed_file(manifest, args.output)
+        _write_once(folder, file, force=args.force)
         size = file.stat().st_size
         row = {"file": str(file), "name": manifest.name, "version": manifest.version}
         signed = f"signed with key {signer}" if signer else "not signed"
-        text = f"{file}: {manifest.name} {manifest.version}, {size} bytes, {signed}"
-        say(args, row | {"bytes": size, "key_id": signer}, text)
+        lines = [f"adapted: {one}" for one in changes]
+        lines.append(f"{file}: {manifest.name} {manifest.version}, {size} bytes, {signed}")
+        extra = {"bytes": size, "key_id": signer, "adapted": changes}
+        say(args, row | extra, "\n".join(lines))
     return 0
 
 
+def _refuse_unsound(folder: Path, shown: str) -> None:
+    """ModelError with all that `verify` would say of the bundle: nothing is written then."""
+    problems, _ = try_bundle(folder)
+    if problems:
+        texts = [str(one).replace(f"{folder}: ", "") for one in problems]
+        raise ModelError("; ".join(texts), where=shown, hint=_INSPECT_HINT)
+
+
+def _write_once(folder: Path, file: Path, *, force: bool) -> None:
+    """A version never changes: gateways may have it already."""
+    with tempfile.TemporaryDirectory() as scratch:
+        new = pack(folder, Path(scratch) / file.name)
+        if file.exists() and not force and file.read_bytes() != new.read_bytes():
+            hint = "give model.yaml another version, or say --force"
+            raise UsageError("another bundle of this version is there", where=str(file), hint=hint)
+    pack(folder, file)
+
+
 @contextmanager
-def _source(args: argparse.Namespace) -> Iterator[Path]:
-    """The bundle to pack: made of an ONNX, or a copy of the folder where it is to be signed."""
+def _source(args: argparse.Namespace) -> Iterator[tuple[Path, list[str]]]:
+    """The bundle to pack, and how it was adapted: made of an ONNX, or a copy of a folder."""
     if args.source.is_dir():
-        if args.manifest or args.golden or args.variant:
-            hint = "leave out --manifest, --golden and --variant"
+        if args.manifest or args.golden or args.variant or args.negate_score:
+            hint = "leave out --manifest, --golden, --variant and --negate-score"
             raise UsageError("a folder is packed as it is", where=str(args.source), hint=hint)
         with private_copy(args.source) if args.key else nullcontext(args.source) as folder:
-            yield folder
+            yield folder, []
         return
     manifest = read_manifest(args.manifest or args.source.parent / "model.yaml")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / manifest.name
-        variants = dict(args.variant)
-        bundle_from_onnx(args.source, folder, manifest, golden=args.golden, variants=variants)
-        yield folder
+        _, changes = bundle_from_onnx(
+            args.source,
+            folder,
+            manifest,
+            golden=args.golden,
+            variants=dict(args.variant),
+            negate_score=args.negate_score,
+        )
+        yield folder, changes
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    # Here, not above: onnx takes a second to import, and the other verbs do without.
+    from edge_agent.inference._inspect import allowed_operators, inspect_onnx  # noqa: PLC0415
+
+    if args.operators:
+        names = allowed_operators()
+        say(args, {"operators": names}, "\n".join(names))
+        return 0
+    if args.file is None:
+        raise UsageError("nothing to inspect", hint="name an ONNX file, or say --operators")
+    found = inspect_onnx(args.file)
+    refused = [name for name, allowed in found.operators.items() if not allowed]
+    lines = [f"input   {one}" for one in found.inputs]
+    lines += [f"output  {one}" for one in found.outputs]
+    lines += [f"classes {name}: {', '.join(names)}" for name, names in found.classes.items()]
+    lines.append("opsets  " + ", ".join(f"{d} {v}" for d, v in found.opsets.items()))
+    lines.append("operators " + ", ".join(found.operators))
+    lines += [f"not allowed in a bundle: {name}{_why(name)}" for name in refused]
+    say(args, asdict(found), "\n".join(lines))
+    return 0
+
+
+def _why(operator: str) -> str:
+    return " (pack leaves it out)" if operator == "ai.onnx.ml:ZipMap" else ""
 
 
 def _variant(text: str) -> tuple[str, Path]:
@@ -137,6 +212,12 @@ VERBS: Final = {
         "edge-agent models pack pump.onnx --golden inputs.npz --key plant.key",
         _declare_pack,
         _pack,
+    ),
+    "inspect": Verb(
+        "show the inputs, outputs and operators of an ONNX, to write its model.yaml by",
+        "edge-agent models inspect pump.onnx",
+        _declare_inspect,
+        _inspect,
     ),
     "sign": Verb(
         "sign a bundle, so that gateways that trust the key take it",

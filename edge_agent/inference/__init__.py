@@ -1,6 +1,6 @@
 """State detection, health assessment, prognostics (ISO 13374): model bundles and what runs them."""
 
-from edge_agent.inference._archive import SUFFIX, copied, pack, unpacked
+from edge_agent.inference._archive import SUFFIX, copied, pack, packed_file, unpacked
 from edge_agent.inference._attribution import Asked, Reference, contributions, runs_of
 from edge_agent.inference._bundle import (
     Problem,
@@ -85,6 +85,7 @@ __all__ = [
     "learn_in_child",
     "load_manifest",
     "pack",
+    "packed_file",
     "parse_ref",
     "read_manifest",
     "read_public_key",

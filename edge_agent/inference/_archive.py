@@ -49,6 +49,11 @@ _UNREADABLE: Final = (
 )
 
 
+def packed_file(manifest: Manifest, target: Path) -> Path:
+    """The file that `pack` writes for `target`: that file, or one in that folder."""
+    return target / f"{manifest.name}-{manifest.version}{SUFFIX}" if target.is_dir() else target
+
+
 def pack(folder: Path, target: Path) -> Path:
     """Write the bundle in `folder` as one file; `target` is that file, or a folder for it.
 
@@ -57,7 +62,7 @@ def pack(folder: Path, target: Path) -> Path:
     """
     raw = read_file(folder, MANIFEST)
     manifest = parse_manifest(raw, folder / MANIFEST)
-    file = target / f"{manifest.name}-{manifest.version}{SUFFIX}" if target.is_dir() else target
+    file = packed_file(manifest, target)
     with durable(file) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, content in bundle_files(folder, raw):
             info = zipfile.ZipInfo(name, _EPOCH)

@@ -28,15 +28,18 @@ _MAX_TEXT: Final = 400
 _NO_VARIANTS: Final[Mapping[str, Path]] = {}
 
 
-def bundle_from_onnx(
+def bundle_from_onnx(  # noqa: PLR0913 (what a bundle is made of)
     onnx_path: Path,
     folder: Path,
     manifest: Manifest,
     *,
     golden: Path | None = None,
     variants: Mapping[str, Path] = _NO_VARIANTS,
-) -> Manifest:
-    """Write `folder` from an ONNX file and a manifest that describes it.
+    negate_score: bool = False,
+) -> tuple[Manifest, list[str]]:
+    """Write `folder` from an ONNX file and a manifest that describes it; gives what was adapted.
+
+    The graph's inputs and outputs are fitted to the manifest's (`_adapt`).
 
     golden: an NPZ of inputs by tensor (`x` or `in.x`), with `anomalous` (0 or 1 a row) where there
     are variants. Without it they are random windows within the inputs' valid ranges (standard
@@ -44,7 +47,15 @@ def bundle_from_onnx(
     gives now. It is run in this process, so it must come from somebody trusted; ModelError where it
     does not run, or a file is not what it must be.
     """
-    raw = _read(onnx_path)
+    # Here, not above: the daemon never imports onnx.
+    from edge_agent.inference._adapt import adapt  # noqa: PLC0415
+
+    adapted = adapt(onnx_path, manifest, negate_score=negate_score)
+    others = {
+        name: adapt(path, manifest, negate_score=negate_score).raw
+        for name, path in variants.items()
+    }
+    raw = adapted.raw
     inputs, anomalous = (None, None) if golden is None else read_inputs(golden)
     try:
         session = open_session(raw)
@@ -54,13 +65,9 @@ def bundle_from_onnx(
     except Exception as error:
         text = " ".join(str(error).split())[:_MAX_TEXT]
         raise ModelError(f"it does not run: {text}", where=str(onnx_path)) from error
-    return write_bundle(
-        folder,
-        replace(manifest, sha256={}),
-        raw,
-        Golden(inputs, outputs, anomalous),
-        variants={name: _read(path) for name, path in variants.items()},
-    )
+    plain = replace(manifest, sha256={})
+    written = write_bundle(folder, plain, raw, Golden(inputs, outputs, anomalous), variants=others)
+    return written, adapted.changes
 
 
 def read_inputs(file: Path) -> tuple[Tensors, NDArray[np.generic] | None]:
@@ -76,13 +83,6 @@ def read_inputs(file: Path) -> tuple[Tensors, NDArray[np.generic] | None]:
     if not arrays or len({len(array) if array.ndim else 0 for array in arrays.values()}) != 1:
         raise ModelError("no arrays of the same number of rows", where=str(file))
     return arrays, anomalous
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
 def _inputs(manifest: Manifest, windows: int) -> Tensors:

@@ -95,6 +95,18 @@ def parse_golden(raw: bytes) -> Golden:
     return Golden(inputs, outputs, anomalous)
 
 
+def not_finite(outputs: Tensors) -> list[str]:
+    """Which outputs hold NaN or infinity, and in how many rows: no sound model gives them."""
+    problems = []
+    for name, array in outputs.items():
+        sound = np.isfinite(array.reshape(len(array), -1).astype(np.float64)).all(axis=1)
+        bad = len(array) - int(np.count_nonzero(sound))
+        if bad:
+            count = f"{bad} of {len(array)} golden rows"
+            problems.append(f"{name} is not a number (NaN) or is infinite for {count}")
+    return problems
+
+
 def _is_mark(array: NDArray[np.generic]) -> bool:
     return array.ndim == 1 and array.dtype == np.int64 and bool(np.isin(array, (0, 1)).all())
 

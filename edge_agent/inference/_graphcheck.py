@@ -40,8 +40,8 @@ _STANDARD: Final = frozenset(
 # Forests and scalers, as scikit-learn's exporter writes them.
 _CLASSIC: Final = frozenset(
     """
-    ArrayFeatureExtractor Binarizer FeatureVectorizer Imputer LinearClassifier LinearRegressor
-    Normalizer SVMClassifier SVMRegressor Scaler TreeEnsemble TreeEnsembleClassifier
+    ArrayFeatureExtractor Binarizer FeatureVectorizer Imputer LabelEncoder LinearClassifier
+    LinearRegressor Normalizer SVMClassifier SVMRegressor Scaler TreeEnsemble TreeEnsembleClassifier
     TreeEnsembleRegressor
     """.split()  # noqa: SIM905
 )
@@ -63,11 +63,7 @@ ALLOWED: Final = {
 
 def graph_problems(model: onnx.ModelProto, manifest: Manifest) -> Iterator[str]:
     """What is wrong with a parsed model, in sentences."""
-    for opset in model.opset_import:
-        if opset.domain not in ALLOWED:
-            yield f"operators of the domain {opset.domain!r} are not allowed"
-        elif opset.domain in {"", "ai.onnx"} and opset.version not in _OPSETS:
-            yield f"opset {opset.version} is not supported ({_OPSETS[0]} to {_OPSETS[-1]} are)"
+    yield from _opset_problems(model)
     if model.functions or model.training_info:
         yield "functions and training information are not allowed"
     refused: set[str] = set()
@@ -82,6 +78,8 @@ def graph_problems(model: onnx.ModelProto, manifest: Manifest) -> Iterator[str]:
             for node in graph.node
             if node.op_type not in ALLOWED.get(node.domain, ())
         }
+        if any(map(_maps_strings, graph.node)):
+            yield "operator ai.onnx.ml:LabelEncoder is allowed from numbers to numbers only"
         if any(_is_external(tensor) for tensor in _tensors(graph)):
             yield "external data is not allowed: all weights belong into model.onnx"
     if nodes > MAX_NODES:
@@ -89,6 +87,20 @@ def graph_problems(model: onnx.ModelProto, manifest: Manifest) -> Iterator[str]:
     for name in sorted(refused):
         yield f"operator {name} is not allowed"
     yield from _signature_problems(model.graph, manifest)
+
+
+def _opset_problems(model: onnx.ModelProto) -> Iterator[str]:
+    for opset in model.opset_import:
+        if opset.domain not in ALLOWED:
+            yield f"operators of the domain {opset.domain!r} are not allowed"
+        elif opset.domain in {"", "ai.onnx"} and opset.version not in _OPSETS:
+            yield f"opset {opset.version} is not supported ({_OPSETS[0]} to {_OPSETS[-1]} are)"
+
+
+def _maps_strings(node: onnx.NodeProto) -> bool:
+    """A LabelEncoder of strings; with numbers it is a table, as isolation forests have it."""
+    names = {attribute.name for attribute in node.attribute}
+    return node.op_type == "LabelEncoder" and any("string" in name for name in names)
 
 
 def _graphs(graph: onnx.GraphProto, depth: int) -> Iterator[onnx.GraphProto | None]:

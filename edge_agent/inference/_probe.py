@@ -15,17 +15,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import onnx
 
 from edge_agent.errors import ModelError
 from edge_agent.inference._bundle import read_checked, read_file
 from edge_agent.inference._files import GOLDEN, MANIFEST, MODEL, variant_file
-from edge_agent.inference._golden import differences, parse_golden
+from edge_agent.inference._golden import differences, not_finite, parse_golden
 from edge_agent.inference._graphcheck import graph_problems
 from edge_agent.inference._manifest import parse_manifest
 from edge_agent.inference._ort import fixed_batch, open_session
 from edge_agent.inference._variants import (
     FP32,
+    MAX_DIFFERENCE,
     PATIENCE_S,
     Figures,
     Trial,
@@ -44,6 +46,8 @@ REFUSED: Final = 3
 _HEADROOM_BYTES: Final = 1 << 30
 _TIMES_THE_MODEL: Final = 8
 _CPU_S: Final = 60
+_ROWS_ALONE: Final = 8
+_ROW_TOLERANCE: Final = 1e-3
 
 
 def limit(model_bytes: int) -> None:
@@ -97,6 +101,8 @@ def _run(
         golden = parse_golden(raw_golden)
     except ModelError as error:
         return [("golden", str(error))], Trial()
+    if endless := not_finite(golden.outputs):
+        return [("golden", text) for text in endless], Trial()
     missing = set(manifest.outputs.named().values()) - golden.outputs.keys()
     given = {name: (str(array.dtype), array.shape[1:]) for name, array in golden.inputs.items()}
     if missing or given != manifest.tensors():
@@ -111,6 +117,7 @@ def _run(
         reason = "limits" if "alloc" in str(error) else "graph"
         return [(reason, f"the runtime refuses it: {_one_line(error)}")], Trial()
     problems = [("golden", text) for text in differences(golden.outputs, found)]
+    problems += [("rows", text) for text in dependent_rows(session, golden, found)]
     return problems, Trial() if problems else try_variants(folder, manifest, golden, session)
 
 
@@ -131,7 +138,9 @@ def _try_variant(
     raw = read_checked(folder, manifest, variant_file(variant))
     try:
         other = open_session(raw)
-        off, refused = parity(manifest, golden, _outputs(other, golden))
+        found = _outputs(other, golden)
+        off, refused = parity(manifest, golden, found)
+        refused = refused or "; ".join(dependent_rows(other, golden, found, MAX_DIFFERENCE))
         if refused:
             return Figures(FP32), Figures(variant, difference=off, refused=refused)
         fixed = fixed_batch(session)
@@ -141,6 +150,29 @@ def _try_variant(
         return Figures(FP32), Figures(variant, refused=f"does not run here: {_one_line(error)}")
     fp32 = Figures(FP32, tuple((timing.batch, timing.p50_us[0]) for timing in timings))
     return fp32, timed(variant, timings, off)
+
+
+def dependent_rows(
+    session: Session, golden: Golden, together: Tensors, tolerance: float = _ROW_TOLERANCE
+) -> list[str]:
+    """Outputs of a row that change with the rows beside it, in sentences.
+
+    Such a graph takes a mean or a maximum over the batch: then a machine's score would depend on
+    how many others are due at the same time, and a replay would differ from the live run.
+    """
+    batch = fixed_batch(session) or 1
+    names = list(golden.outputs)
+    last = golden.rows - 1
+    for row in sorted({round(last * part / _ROWS_ALONE) for part in range(_ROWS_ALONE + 1)}):
+        feeds = {n: np.repeat(a[row : row + 1], batch, axis=0) for n, a in golden.inputs.items()}
+        alone = dict(zip(names, session.run(names, feeds), strict=True))
+        for name in names:
+            wanted, got = together[name][row].astype(float), alone[name][0].astype(float)
+            slack = tolerance * float(np.abs(together[name]).max())
+            if not np.allclose(got, wanted, rtol=tolerance, atol=slack):
+                off = float(np.max(np.abs(got - wanted)))
+                return [f"{name} of a row depends on the rows beside it (alone: {off:.3g} off)"]
+    return []
 
 
 def _outputs(session: Session, golden: Golden) -> Tensors:

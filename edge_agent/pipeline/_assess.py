@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _FULL: Final = 0.999
 _LEAST_HOURS: Final = 1e-3
+_LEAST_SHARE: Final = 1e-6
 _MESSAGE_KEYS: Final = {
     "anomaly": "anomaly",
     "classification": "fault",
@@ -63,9 +64,17 @@ def levels(due: Due, outputs: Outputs) -> NDArray[np.float32]:
 
 
 def health_of(outputs: Outputs, level: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The model's own health index 0..1, or one that is 1/2 at the limit, [N]."""
+    """The model's own health index 0..1, or one that is 1/2 at the limit, [N].
+
+    Of a probability it falls to 0 where the fault is certain; a score has no such end.
+    """
     if outputs.health is not None:
         return outputs.health
+    if outputs.probabilities is not None:
+        sound = np.clip(outputs.probabilities[:, 0], 0.0, 1.0)
+        limit = np.divide(1.0 - sound, level, out=np.ones_like(level), where=level > 0)
+        over = 0.5 * sound / np.maximum(1.0 - limit, _LEAST_SHARE)
+        return np.where(level < 1.0, 1.0 - 0.5 * level, over).astype(np.float32)
     return np.reciprocal(1.0 + np.maximum(level, 0.0)).astype(np.float32)
 
 

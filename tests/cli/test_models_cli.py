@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from onnx import helper
+from tiny_models import mean_model, mean_node, model
 
 from edge_agent.cli import main
 from edge_agent.inference import InputSpec, Recipe, learn
@@ -82,6 +84,86 @@ def test_verify_says_what_is_wrong(models: Path, capsys: pytest.CaptureFixture[s
     found = json.loads(capsys.readouterr().out)
     assert not found["ok"]
     assert len(found["problems"]) == 1
+
+
+def test_several_bundles_are_verified_in_one_go(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that is refused, or is not there, stops none of the others."""
+    (models / "line-1" / "model.onnx").write_bytes(b"other")
+    names = [str(models / "line-1"), str(models / "gone"), str(models / "line-2")]
+    assert main(["models", "verify", *names]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("line-2 ")
+    assert "checksum" in err
+    assert "gone" in err
+    assert main(["models", "verify", str(models / "line-2"), str(models / "line-2")]) == 0
+
+
+MANIFEST = """
+name: theirs
+version: "1"
+task: anomaly
+inputs: [{name: flow}, {name: pressure}]
+outputs: {score: score}
+window: {length: 8}
+threshold: 2
+"""
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """Somebody's ONNX with its manifest beside it."""
+    (tmp_path / "model.onnx").write_bytes(mean_model())
+    (tmp_path / "model.yaml").write_text(MANIFEST)
+    return tmp_path / "model.onnx"
+
+
+def test_a_version_is_packed_once(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same again is the same file; something else under its name is refused, unless forced."""
+    pack = ["models", "pack", str(theirs), "-o", str(theirs.parent)]
+    archive = theirs.parent / "theirs-1.eab"
+    assert main(pack) == 0
+    assert main(pack) == 0
+    before = archive.read_bytes()
+    theirs.with_name("model.yaml").write_text(MANIFEST.replace("threshold: 2", "threshold: 3"))
+    assert main(pack) == 2
+    assert "another bundle of this version is there" in capsys.readouterr().err
+    assert archive.read_bytes() == before
+    assert main([*pack, "--force"]) == 0
+    assert archive.read_bytes() != before
+
+
+def test_what_verify_would_refuse_is_not_packed(
+    theirs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is written, so that nobody ships it."""
+    nodes = [mean_node("x", "mean"), helper.make_node("RandomUniformLike", ["mean"], ["score"])]
+    theirs.write_bytes(model(nodes).SerializeToString())
+    assert main(["models", "pack", str(theirs), "-o", str(theirs.parent)]) == 1
+    err = capsys.readouterr().err
+    assert "operator RandomUniformLike is not allowed" in err
+    assert "models inspect" in err
+    assert not list(theirs.parent.glob("*.eab"))
+
+
+def test_inspect_shows_what_to_write_into_the_manifest(
+    theirs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "inspect", str(theirs)]) == 0
+    out = capsys.readouterr().out
+    assert "input   x float32 [N, 8, 2]" in out
+    assert "output  score float32 [N]" in out
+    assert main(["models", "inspect", str(theirs), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["operators"] == {"ReduceMean": True}
+
+
+def test_the_list_of_operators_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "inspect", "--operators"]) == 0
+    names = capsys.readouterr().out.split()
+    assert {"Conv", "ai.onnx.ml:TreeEnsembleRegressor"} <= {*names}
+    assert "Loop" not in names
+    assert main(["models", "inspect"]) == 2
 
 
 def test_the_folder_comes_from_the_config(models: Path, capsys: pytest.CaptureFixture[str]) -> None:

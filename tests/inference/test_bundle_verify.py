@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -391,3 +392,50 @@ def test_a_manifest_that_changes_while_it_is_verified_is_refused(folder: Path) -
 def test_a_child_that_never_ends_is_ended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_agent.inference._guard.PROBE_TIMEOUT_S", 0.01)
     assert "limits" in refusal(folder)
+
+
+def bundle_giving(folder: Path, nodes: list[onnx.NodeProto], **weights: object) -> Path:
+    """A bundle of a graph of those nodes, with the golden outputs that it gives."""
+    raw = bytes(model(nodes, weights).SerializeToString())
+    x = golden_x(6) * np.arange(1, 7, dtype=np.float32)[:, None, None]
+    (score,) = onnxruntime.InferenceSession(raw).run(None, {"x": x})
+    write_bundle(folder, manifest(name=folder.name), raw, ({"x": x}, {"score": score}))
+    return folder
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, -np.inf])
+def test_a_model_that_gives_no_numbers_is_refused(tmp_path: Path, weight: float) -> None:
+    """At work it would only be found when it has already replaced the version before."""
+    nodes = [helper.make_node("Mul", ["x", "w"], ["scaled"]), mean_node("scaled")]
+    folder = bundle_giving(tmp_path / "mean", nodes, w=np.float32(weight))
+    assert "golden: " in refusal(folder)
+    assert "score is not a number (NaN) or is infinite for 6 of 6 golden rows" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [
+            helper.make_node("ReduceMean", ["x"], ["level"], keepdims=1),
+            helper.make_node("Sub", ["x", "level"], ["centred"]),
+            mean_node("centred"),
+        ],
+        [
+            helper.make_node("ReduceMax", ["x"], ["top"], axes=[0], keepdims=1),
+            helper.make_node("Div", ["x", "top"], ["scaled"]),
+            mean_node("scaled"),
+        ],
+        [
+            mean_node("x", "means"),
+            helper.make_node("CumSum", ["means", "axis"], ["score"]),
+        ],
+    ],
+    ids=["centred by the batch", "scaled by the batch", "summed along the batch"],
+)
+def test_rows_that_depend_on_each_other_are_refused(
+    tmp_path: Path, nodes: list[onnx.NodeProto]
+) -> None:
+    """A machine's score would change with the number of others that are due."""
+    folder = bundle_giving(tmp_path / "mean", nodes, axis=np.array(0, np.int64))
+    assert "rows: " in refusal(folder)
+    assert "score of a row depends on the rows beside it" in refusal(folder)
