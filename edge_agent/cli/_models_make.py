@@ -14,9 +14,11 @@ from edge_agent.cli._models_verb import Verb, add_json, private_copy, say
 from edge_agent.errors import EdgeAgentError, ModelError, UsageError
 from edge_agent.inference import (
     SUFFIX,
+    allowed_operators,
     bundle_from_onnx,
     claimed_signer,
     generate_keys,
+    inspect_onnx,
     key_id,
     load_manifest,
     pack,
@@ -174,9 +176,6 @@ def _source(args: argparse.Namespace) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    # Here, not above: onnx takes a second to import, and the other verbs do without.
-    from edge_agent.inference._inspect import allowed_operators, inspect_onnx  # noqa: PLC0415
-
     if args.operators:
         names = allowed_operators()
         say(args, {"operators": names}, "\n".join(names))

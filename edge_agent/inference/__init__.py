@@ -10,7 +10,7 @@ from edge_agent.inference._bundle import (
     write_bundle,
 )
 from edge_agent.inference._drift import BLOCKS, Bins, Drift, bins_of, drift_of
-from edge_agent.inference._foreign import bundle_from_onnx
+from edge_agent.inference._foreign import allowed_operators, bundle_from_onnx, inspect_onnx
 from edge_agent.inference._golden import Golden
 from edge_agent.inference._healthy import Histogram, Interval, histogram_of
 from edge_agent.inference._interval import AdaptiveInterval
@@ -69,6 +69,7 @@ __all__ = [
     "Task",
     "Trial",
     "WindowSpec",
+    "allowed_operators",
     "bins_of",
     "bundle_from_onnx",
     "checked_signer",
@@ -79,6 +80,7 @@ __all__ = [
     "drift_of",
     "generate_keys",
     "histogram_of",
+    "inspect_onnx",
     "key_id",
     "keyring",
     "learn",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.inference._golden import Tensors
+    from edge_agent.inference._inspect import GraphSummary
     from edge_agent.inference._manifest import InputSpec, Manifest
 
 _WINDOWS: Final = 4
@@ -68,6 +69,20 @@ def bundle_from_onnx(  # noqa: PLR0913 (what a bundle is made of)
     plain = replace(manifest, sha256={})
     written = write_bundle(folder, plain, raw, Golden(inputs, outputs, anomalous), variants=others)
     return written, adapted.changes
+
+
+def inspect_onnx(path: Path) -> GraphSummary:
+    """The inputs, outputs and operators of an ONNX file; ModelError where it is none."""
+    from edge_agent.inference import _inspect  # noqa: PLC0415 (the daemon never imports onnx)
+
+    return _inspect.inspect_onnx(path)
+
+
+def allowed_operators() -> list[str]:
+    """Every operator that a bundle's graph may hold, as `domain:Name`."""
+    from edge_agent.inference import _inspect  # noqa: PLC0415 (the daemon never imports onnx)
+
+    return _inspect.allowed_operators()
 
 
 def read_inputs(file: Path) -> tuple[Tensors, NDArray[np.generic] | None]:
