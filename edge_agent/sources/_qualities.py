@@ -110,7 +110,10 @@ _STALE: Final = 500  # Sparkplug B 3.0, 6.4.13
 _BYTE: Final = 0xFF
 _LAST: Final = 0xFFFF_FFFF
 _LOWEST: Final = -(1 << 31)
-_INFO_TYPE_DATA: Final = 0x0400  # Part 4, 7.39: without it the lower bits mean nothing
+# Part 4, 7.39: the lower bits mean something with the InfoType of a data value only.
+_INFO_TYPE: Final = 0x3C00
+_INFO_TYPES: Final = frozenset({0, 0x0400})
+_INFO_BITS: Final = 0x03FF
 _HALF: Final = 16
 _SMALL: Final[Mapping[QualityCodes, Mapping[int, int]]] = {
     QualityCodes.SIEMENS: {0: BAD, 1: UNCERTAIN, 3: GOOD},
@@ -214,7 +217,8 @@ def _of_words(word: str) -> int | None:
 
 
 def _can_be_good(number: int) -> bool:
-    return number == 0 or _classic(number) == GOOD or _opcua(number) == GOOD
+    found = (_classic(number), _opcua(number))
+    return any(status is not None and not status >> SEVERITY_SHIFT for status in found)
 
 
 def _of_number(number: int, codes: QualityCodes, name: str) -> int | None:
@@ -250,6 +254,5 @@ def _opcua(number: int) -> int | None:
     code = number & _LAST
     if code >> SEVERITY_SHIFT:
         return code
-    upper = code >> _HALF << _HALF
-    known = upper in NAMES and (code == upper or code & _INFO_TYPE_DATA)
-    return GOOD if known else None
+    known = code >> _HALF << _HALF in NAMES and code & _INFO_TYPE in _INFO_TYPES
+    return code if known and (code & _INFO_TYPE or not code & _INFO_BITS) else None

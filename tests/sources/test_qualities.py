@@ -178,7 +178,8 @@ def test_zero_is_good_where_opc_ua_is_named_and_else_bad() -> None:
     assert status_of(0, QualityCodes.AUTO, "quality") is None
     assert status_of(0, QualityCodes.CLASSIC, "StatusCode") == BAD
     assert status_of(192, QualityCodes.AUTO, "StatusCode") == GOOD
-    assert status_of(0x400, QualityCodes.OPCUA) == GOOD  # info bits of a data value
+    assert status_of(0x400, QualityCodes.OPCUA) == 0x400  # info bits of a data value
+    assert status_of("GoodClamped (0x00300000)") == 0x0030_0000
     assert status_of(192, QualityCodes.OPCUA) is None
 
 

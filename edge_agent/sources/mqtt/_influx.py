@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.errors import DecodeError
+from edge_agent.sources.mqtt._json import decoded
 from edge_agent.sources.mqtt._objects import take_each, take_named
 
 if TYPE_CHECKING:
@@ -22,11 +23,10 @@ _MAX_LINE: Final = 64 << 10
 
 def decode_influx(payload: bytes, out: Readings) -> None:
     """Each line is an object: its tags and fields, the measurement and the time under `time`."""
-    try:
-        lines = payload.decode("utf-8-sig").strip("\0").splitlines()
-    except UnicodeDecodeError as error:
-        raise DecodeError("text", "the payload is not UTF-8") from error
-    lines = [line for line in lines if line.strip() and not line.startswith("#")]
+    text, oddity = decoded(payload)
+    if oddity:
+        out.mend(oddity, oddity)
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
         raise DecodeError("empty", "no line")
     out.odd = True

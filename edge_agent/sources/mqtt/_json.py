@@ -39,7 +39,7 @@ def parse(payload: bytes, *, text: bool) -> tuple[Any, str]:
         return orjson.loads(payload), ""
     except orjson.JSONDecodeError as error:
         first = error
-    plain, oddity = _decoded(payload)
+    plain, oddity = decoded(payload)
     if not plain.strip():
         raise DecodeError("empty", "the payload is blank")
     try:
@@ -60,7 +60,7 @@ def parse(payload: bytes, *, text: bool) -> tuple[Any, str]:
     raise DecodeError("json", f"no JSON: {_in_words(payload, first)}") from first
 
 
-def _decoded(payload: bytes) -> tuple[str, str]:
+def decoded(payload: bytes) -> tuple[str, str]:
     """The text of a payload, and what is odd about its bytes."""
     if payload.startswith(_MARKS) or b"\0" in payload[:2]:
         try:

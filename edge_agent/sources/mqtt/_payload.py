@@ -14,7 +14,7 @@ import numpy as np
 from edge_agent.errors import DecodeError
 from edge_agent.sources._numbers import NO_NUMBERS
 from edge_agent.sources.mqtt._influx import decode_influx
-from edge_agent.sources.mqtt._json import parse
+from edge_agent.sources.mqtt._json import decoded, parse
 from edge_agent.sources.mqtt._objects import MAX_REFUSED, take_each, take_item, take_named
 from edge_agent.sources.mqtt._payload_spec import Format, Payload, Target
 
@@ -64,12 +64,10 @@ def _is_block(doc: list[Any], out: Readings) -> bool:
 
 
 def _decode_csv(payload: bytes, out: Readings) -> None:
-    try:
-        text = payload.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = payload.decode("cp1252", "replace")
-        out.mend("Latin-1, not UTF-8", "Latin-1, not UTF-8")
-    lines = [line for line in text.strip("\0").splitlines() if line.strip()]
+    text, oddity = decoded(payload)
+    if oddity:
+        out.mend(oddity, oddity)
+    lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise DecodeError("empty", "no line")
     out.odd = True
@@ -99,7 +97,11 @@ def _take_line(line: str, out: Readings) -> None:
     if len(cells) != len(names):
         raise DecodeError("columns", f"{len(cells)} columns, not {len(names)}")
     row = zip(names, cells, strict=True)
-    doc = {name: _cell_reader(name, spec)(_unquoted(cell)) for name, cell in row if name}
+    doc = {
+        name: _cell_reader(name, spec)(_unquoted(cell))
+        for name, cell in row
+        if name and (cell or name != spec.quality)  # blank: nothing is said against the value
+    }
     if single is None:
         take_named(doc, out)
     else:
