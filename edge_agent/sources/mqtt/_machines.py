@@ -8,7 +8,7 @@ id of its own if it may be discovered (`line-2-M-01`), and is refused with both 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.config.plant import fill
@@ -115,10 +115,11 @@ class Machines:
     def asset_of(self, place: Place, name: str | None = None) -> PlantAsset:
         """The asset of a topic; name: the one its payload gives. DecodeError if none may be."""
         one = place.subscription
-        places = place.places if name is None else {**place.places, "asset": name}
-        asset_id = fill(one.asset_format, places)
-        line = places.get("line", "")
-        own = self._own(asset_id, place, places) if one.template else None
+        if name is not None:
+            place = replace(place, places={**place.places, "asset": name})
+        asset_id = fill(one.asset_format, place.places)
+        line = place.places.get("line", "")
+        own = self._own(asset_id, place, line) if one.template else None
         if own is not None:
             return own
         known = self._plant.assets.get(asset_id)
@@ -143,9 +144,8 @@ class Machines:
         self.conflicts.add(place.topic.encode(), name, first.topic)
         raise DecodeError(TWO_MACHINES, f"{name} is what {first.topic} delivers: two machines?")
 
-    def _own(self, asset_id: str, place: Place, places: dict[str, str]) -> PlantAsset | None:
+    def _own(self, asset_id: str, place: Place, line: str) -> PlantAsset | None:
         """The asset that an earlier run made for just this machine."""
-        line = places.get("line", "")
         for other_id in _other_ids(asset_id, place.subscription, place.identity):
             asset = self._plant.assets.get(other_id)
             if asset is None or not asset.is_discovered or (line and asset.line != line):
