@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
 from edge_agent.config._assets import check_assets
+from edge_agent.config._effects import check_effects
 from edge_agent.config._learning import check_learning
 from edge_agent.config._problem import KeyPath, Notes, shown
 from edge_agent.config._scalars import MAX_NAME
@@ -155,6 +156,10 @@ def _addresses(config: Config, notes: Notes) -> None:
             notes.add(key, subject + problem[0], problem[1])
 
 
+def _effects(config: Config, notes: Notes) -> None:
+    check_effects(config, _signals(config), notes)
+
+
 def _valid_ranges(config: Config, notes: Notes) -> None:
     for path, signal in _signals(config):
         if signal.valid is not None and None not in signal.valid:
@@ -243,6 +248,7 @@ _CHECKS: Final = (
     _references,
     _sources,
     _addresses,
+    _effects,
     _valid_ranges,
     _inputs,
     _models,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.config.schema import Uncertain
-from edge_agent.records import BAD, BAD_NO_COMMUNICATION, columns
+from edge_agent.records import BAD, BAD_NO_COMMUNICATION, RETAINED, columns
 from edge_agent.signals import Episode, Problem, QualityWatch
 
 S = 1_000_000
@@ -193,3 +193,32 @@ def test_a_node_that_is_refused_is_another_problem_than_a_bad_sensor() -> None:
         (Problem.REFUSED, False),
         (Problem.BAD, True),
     ]
+
+
+def keep(made: QualityWatch, rows: list[Row]) -> int:
+    """Hand over values; gives how many of them are no retained ones."""
+    signal, time_us, value, status = zip(*rows, strict=True)
+    return len(made.without_retained(columns(signal, time_us, value, np.array(status, np.uint32))))
+
+
+def test_a_retained_value_fills_what_is_unknown_and_nothing_else() -> None:
+    """Shown as uncertain, until the signal is due; then it is as silent as without it."""
+    made = watch(2)
+    feed(made, [(1, 10 * S, 5.0, 0)])
+    rows = [(0, 10 * S, 7.0, RETAINED), (1, 10 * S, 8.0, RETAINED), (1, 11 * S, 6.0, 0)]
+    assert keep(made, rows) == 1
+    assert (made.value[0], made.quality_of(0)) == (7.0, "uncertain")
+    assert (made.value[1], made.quality_of(1)) == (5.0, "good")
+    assert keep(made, [(0, 14 * S, 7.5, RETAINED)]) == 0
+    assert made.value[0] == 7.0
+    found = made.overdue(np.array([15 * S + 1]), np.array([0]), 100.0)
+    assert told(found)[:1] == [(0, Problem.STALE, True, 15 * S, "7.0", RETAINED)]
+    assert keep(made, [(0, 16 * S, 7.0, RETAINED)]) == 0
+    assert made.problem_of(0) is Problem.STALE
+    assert told(feed(made, [(0, 17 * S, 1.0, 0)])) == [(0, Problem.STALE, False, 17 * S, "1.0", 0)]
+
+
+def test_a_retained_value_that_is_no_number_fills_nothing() -> None:
+    made = watch(1)
+    keep(made, [(0, S, float("nan"), RETAINED)])
+    assert made.unseen().tolist() == [True]

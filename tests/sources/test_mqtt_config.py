@@ -13,6 +13,7 @@ from edge_agent.sources import SOURCES
 from edge_agent.sources.mqtt import MqttSourceConfig, Tls, backoff_s, filters, versions
 from edge_agent.sources.mqtt._config import Protocol
 from edge_agent.sources.mqtt._payload_spec import Format, Payload
+from edge_agent.sources.mqtt._topics import compile_pattern
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,3 +141,118 @@ def test_waits_grow_and_are_spread() -> None:
     assert 0.5 <= waits[0] <= 1
     assert all(30 <= wait <= 60 for wait in waits[6:])
     assert len({backoff_s(9) for _ in range(20)}) > 1
+
+
+EFFECTS = """
+sources:
+  bus:
+    type: mqtt
+    url: mqtt://broker
+    {source}
+    subscribe:
+      - {{topic: "plant/{{asset}}/{{signal}}", template: pump, {payload}}}
+templates:
+  pump: {{signals: {{flow: {{{signal}}}}}{learn}}}
+"""
+
+
+def told(tmp_path: Path, **parts: str) -> list[str]:
+    text = EFFECTS.format(**{"source": "", "payload": "", "signal": "", "learn": "", **parts})
+    return [f"{one.line}: {one.key_path}: {one.message}" for one in load(tmp_path, text)[1]]
+
+
+@pytest.mark.parametrize(
+    ("payload", "key"),
+    [
+        ("payload: {scale: 0.1}", "scale"),
+        ("payload: {offset: 1}", "offset"),
+        ("payload: {rate_hz: 10}", "rate_hz"),
+        ("payload: {samples: x}", "samples"),
+        ("payload: {separator: ';'}", "separator"),
+        ("payload: {columns: [a, b]}", "columns"),
+        ("payload: {byte_order: big}", "byte_order"),
+        ("payload: {header: 4}", "header"),
+        ("payload: {time: '', time_unit: ms}", "time_unit"),
+        ("payload: {quality: '', quality_codes: classic}", "quality_codes"),
+        ("payload: {format: csv, items: values}", "items"),
+        ("payload: {format: csv, separator: ',', decimal: ','}", "separator"),
+        ("payload: {name: id}", "name"),
+        ("payload: {asset: dev}", "asset"),
+        ("payload: {value: 'a[].b'}", "value"),
+        ("payload: {value: 'a[x].b'}", "value"),
+        ("payload: {value: '{x}'}", "value"),
+        ("payload: {decimal: ';'}", "decimal"),
+    ],
+)
+def test_keys_of_a_payload_without_effect_are_refused(
+    tmp_path: Path, payload: str, key: str
+) -> None:
+    """With file, line and key: whoever wrote it expects something."""
+    found = told(tmp_path, payload=payload)
+    assert any(f"subscribe[0].payload.{key}: " in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("signal", "key"),
+    [
+        ("sampling: 1s", "sampling"),
+        ("deadband: 0.5", "deadband"),
+        ("rate_hz: 100", "rate_hz"),
+        ("kind: waveform, map: {A: 1}", "map"),
+        ("scale: 0", "scale"),
+        ("decimal: x", "decimal"),
+    ],
+)
+def test_keys_of_a_signal_without_effect_are_refused(tmp_path: Path, signal: str, key: str) -> None:
+    found = told(tmp_path, signal=signal)
+    assert any(one.startswith(f"10: templates.pump.signals.flow.{key}: ") for one in found), found
+
+
+def test_keys_with_effect_are_taken(tmp_path: Path) -> None:
+    signal = 'scale: 0.1, offset: 2, map: {RUNNING: 1}, decimal: ","'
+    assert told(tmp_path, signal=signal) == []
+    wave = "kind: waveform, rate_hz: 100"
+    assert told(tmp_path, signal=wave, payload="payload: {scale: 0.1, samples: x}") == []
+
+
+def test_a_share_is_refused_where_a_model_needs_whole_windows(tmp_path: Path) -> None:
+    """Samples of one topic go to the members in turns."""
+    assert told(tmp_path, source="share: g") == []
+    (found,) = told(tmp_path, source="share: g", learn=", learn: auto")
+    assert found.startswith("6: sources.bus.share: the samples of one topic go to the members")
+    (found,) = _of_topic(tmp_path, "$share/g/plant/{asset}/{signal}")
+    assert "half empty" in found
+
+
+def _of_topic(tmp_path: Path, topic: str) -> list[str]:
+    text = EFFECTS.format(source="", payload="", signal="", learn="")
+    found = load(tmp_path, text.replace("plant/{asset}/{signal}", topic))[1]
+    return [one.message for one in found]
+
+
+def test_a_subscription_that_is_never_reached_is_refused(tmp_path: Path) -> None:
+    """The first one that matches takes a topic; the later one would be ignored without a word."""
+    more = '      - {topic: "plant/A-7/{signal}", asset: A-7, template: pump}\ntemplates:'
+    text = EFFECTS.format(source="", payload="", signal="", learn="").replace("templates:", more)
+    (problem,) = load(tmp_path, text)[1]
+    assert problem.key_path == "sources.bus.subscribe[1].topic"
+    assert "subscribe[0] takes all its topics" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "covers"),
+    [
+        ("a/{x}/{y}", "a/b/{y}", True),
+        ("a/b/{y}", "a/{x}/{y}", False),
+        ("a/#", "a/b/c", True),
+        ("a/+/c", "a/{x}/c", True),
+        ("a/C-{x}", "a/{x}", False),
+        ("a/C-{x}", "a/C-7", False),
+        ("a/{x}", "a/C-{x}", True),
+        ("a/{x}", "a/#", False),
+        ("a/{x}", "a/b/c", False),
+        ("#", "a/b", True),
+    ],
+)
+def test_patterns_that_cover_others(first: str, second: str, *, covers: bool) -> None:
+    assert compile_pattern(first).covers(compile_pattern(second)) is covers

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
-from edge_agent.config.schema import Duration, Size, TimeOf
+from edge_agent.config.schema import Duration, Kind, Size, TimeOf
 from edge_agent.config.types import Between, HostText, Secret
 from edge_agent.errors import ConfigError
 from edge_agent.sources._zone import zone_problems
@@ -16,10 +16,19 @@ from edge_agent.sources.mqtt._topics import Pattern, compile_pattern, unknown_na
 from edge_agent.transport import Tls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from edge_agent.config.schema import Signal
 
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 PACKET_HEAD_BYTES: Final = 4096  # room for topic and properties beside the payload
+_HALF_EMPTY: Final = (
+    "the samples of one topic go to the members in turns: every window of a model would be half "
+    "empty; leave it out, and split the assets between gateways"
+)
+_PLAIN: Final = Payload()
+_OF_WAVEFORMS: Final = ("scale", "offset", "samples", "rate_hz")
+_NO_WAVEFORM: Final = "has no effect: no signal here is a waveform (see scale of a signal)"
 MAX_PACKET_BYTES: Final = 268_435_455  # MQTT 5, 1.5.5
 
 
@@ -145,6 +154,21 @@ class MqttSourceConfig:
             if first is not None:
                 text = f"is never reached: subscribe[{first}] takes all its topics (put this first)"
                 yield f"subscribe.{n}.topic", text
+
+    def unread_keys(self) -> Sequence[str]:
+        """Keys of a signal that only other sources read."""
+        return ("sampling", "deadband")
+
+    def unfit(self, signals: dict[str, Signal], *, windows: bool) -> Iterator[tuple[str, str]]:
+        """Contradictions with the signals, as (key, message)."""
+        if self.share and windows:
+            yield "share", _HALF_EMPTY
+        for n, one in enumerate(self.subscribe):
+            own = [signals[one.signal]] if one.signal in signals else list(signals.values())
+            if own and not any(signal.kind is Kind.WAVEFORM for signal in own):
+                for key in _OF_WAVEFORMS:
+                    if getattr(one.payload, key) != getattr(_PLAIN, key):
+                        yield f"subscribe.{n}.payload.{key}", _NO_WAVEFORM
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
