@@ -44,6 +44,7 @@ class Answers:
     sink: str
     learn_s: float | None
     password: str
+    http_port: int  # 0: the default
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,8 @@ def _tree(answers: Answers, plant: Plant, source: dict[str, Any]) -> dict[str, A
     }
     if plant.assets:
         tree["assets"] = plant.assets
+    if answers.http_port:
+        tree["http"] = {"port": answers.http_port}
     return tree | {"models_dir": "models", "store": {"path": "edge-agent.db"}}
 
 

@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=positive_seconds, default=15.0, help="how long to listen; default: 15"
     )
+    parser.add_argument("--http-port", type=int, default=0, help="of the status page")
     add_login(parser)
     _add_security(parser)
 
@@ -120,6 +121,7 @@ def _answers(args: argparse.Namespace) -> Answers:
         sink=sink,
         learn_s=parse_duration(args.learn) if args.learn else None,
         password=_password(args),
+        http_port=args.http_port,
     )
 
 

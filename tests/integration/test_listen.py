@@ -221,6 +221,16 @@ def test_the_clock_and_the_form_of_time_stamps(
     assert "time stamps are 3600 s ahead of this machine's clock" in told.err
 
 
+def test_our_own_alarms_are_listed_and_no_signals(
+    publish: Callable[..., Mosquitto], listen: Callable[..., str]
+) -> None:
+    """A gateway's status is a number to nobody."""
+    broker = publish({"edge/e/s/a/l/P-1/_pdm/score/m": {"score": 1}, "edge/_svc/gw/status": "1"})
+    out = listen(broker.url, "--seconds", "1")
+    assert "# edge/_svc/gw/status" in out
+    assert yaml.safe_load(out) is None
+
+
 def test_a_busy_broker_does_not_fill_the_memory(
     make_broker: Callable[..., Mosquitto], listen: Callable[..., str]
 ) -> None:

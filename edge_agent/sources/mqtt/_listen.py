@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from edge_agent.sources.mqtt._frames import Messages
 
 MAX_TOPICS: Final = 2000
-_OURS: Final = ("/_pdm/", "/_svc/")  # what a gateway like this one publishes
 _SAMPLE_CHARACTERS: Final = 80
 
 
@@ -110,8 +109,7 @@ async def listen_to(  # noqa: PLR0913, PLR0917 (where, to what, for how long)
 
     refused = await receive(config, versions, filters, seconds, ear.accept, go_on)
     found = [_heard(topic, one, seconds) for topic, one in sorted(ear.kept.items())]
-    theirs = [one for one in found if not any(mark in one.topic for mark in _OURS)]
-    return Listened(theirs, ear.messages, ear.more, refused)
+    return Listened(found, ear.messages, ear.more, refused)
 
 
 def _heard(raw: bytes, kept: _Kept, seconds: float) -> HeardTopic:

@@ -21,6 +21,7 @@ _EMPTY_WORDS: Final = frozenset(
     {"value", "val", "state", "status", "data", "json", "raw", "reading", "sensor", "telemetry"}
     | {"values", "tele", "up", "payload", "measurement"}
 )
+_OURS: Final = ("/_pdm/", "/_svc/")  # what a gateway like this one publishes
 _DEFAULT_TIME: Final = "ts"
 _DEFAULT_VALUE: Final = "value"
 
@@ -53,6 +54,8 @@ def propose(topics: Iterable[HeardTopic], source: str) -> Proposal:
     proposal = Proposal()
     groups: dict[_Likeness, list[HeardTopic]] = {}
     for one in topics:
+        if any(mark in one.topic for mark in _OURS):
+            continue
         if one.form.usable:
             groups.setdefault(_likeness(one), []).append(one)
         else:

@@ -211,7 +211,7 @@ def _judge_server(
 def _judge_clock(where: str, time: datetime, now_us: int) -> list[Finding]:
     offset_s = (to_us(time) - now_us) / 1e6
     if abs(offset_s) <= _SKEW_S:
-        return [fine(where, f"clock {offset_s:+.1f} s against this gateway")]
+        return [fine(where, f"its clock is within {abs(offset_s):.1f} s of this gateway's")]
     side = "ahead of" if offset_s > 0 else "behind"
     what = f"the server's clock is {abs(offset_s):.0f} s {side} this gateway's"
     mend = "let both take their time from one NTP server; times on the wire are UTC"
