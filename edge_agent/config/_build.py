@@ -145,6 +145,8 @@ class Builder:
         short = getattr(kind, "shorthand", {})
         if isinstance(node, TextNode) and not node.is_null and node.text in short:
             return kind(**short[node.text])
+        if isinstance(node, TextNode) and not node.is_null and hasattr(kind, "from_text"):
+            return kind.from_text(node.text)
         entries = _map(node).entries
         known = _fields(kind)
         for key in entries:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 from edge_agent.config._assets import check_assets
 from edge_agent.config._effects import check_effects
 from edge_agent.config._learning import check_learning
+from edge_agent.config._limitcheck import check_conditions, check_limits
 from edge_agent.config._problem import KeyPath, Notes, shown
 from edge_agent.config._scalars import MAX_NAME
 from edge_agent.errors import EdgeAgentError
@@ -198,6 +199,13 @@ def _used(template: Template) -> Iterator[tuple[KeyPath, str]]:
         yield ("learn", "inputs", number), signal
 
 
+def _when(config: Config, notes: Notes) -> None:
+    extra: dict[str, set[str]] = {}
+    for asset in config.assets.values():
+        extra.setdefault(asset.template, set()).update(asset.signals)
+    check_conditions(config, notes, _signals_of_every_asset(config), extra)
+
+
 def _models(config: Config, notes: Notes) -> None:
     """An alarm of a model is known by the name of its use, which is the bundle's unless given."""
     for name, template in config.templates.items():
@@ -251,6 +259,8 @@ _CHECKS: Final = (
     _effects,
     _valid_ranges,
     _inputs,
+    check_limits,
+    _when,
     _models,
     check_assets,
     check_learning,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.config._machine import hostname
 from edge_agent.config._problem import Wrong, shown
-from edge_agent.config.schema import Duration, Size
-from edge_agent.config.types import HostText, Name
+from edge_agent.config.conditions import Condition, parse_condition
+from edge_agent.config.limits import Deadband, Level, Rate, to_deadband, to_level, to_rate
+from edge_agent.config.types import DURATIONS, Duration, HostText, Name, Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +29,6 @@ _FLOAT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _BOOLS: Final = {"true": True, "false": False}
-DURATIONS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZES: Final = {
     "": 1,
     "b": 1,
@@ -119,4 +119,8 @@ SCALARS: Final[Mapping[Any, Callable[[str], Any]]] = {
     Size: to_size,
     Name: to_name,
     HostText: fill_hostname,
+    Condition: parse_condition,
+    Level: to_level,
+    Rate: to_rate,
+    Deadband: to_deadband,
 }

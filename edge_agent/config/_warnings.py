@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.config._crosscheck import discovering, walk
 from edge_agent.config._learning import learning_warnings
 from edge_agent.config._problem import dotted
-from edge_agent.config.types import Secret
+from edge_agent.config.limits import rules_of
+from edge_agent.config.types import Name, Secret
 from edge_agent.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ def warnings(config: Config) -> Iterator[str]:
         if not template.models and template.learn is None:
             yield f"templates.{name}: neither models nor learn; only data quality is watched"
     yield from learning_warnings(config)
+        if not template.models and template.learn is None and not _has_limits(config, name):
+            yield (
+                f"templates.{name}: neither models nor learn nor limits; "
+                "only data quality is watched"
+            )
     yield from _secrets(config)
     yield from _open_files(config)
 
@@ -50,6 +56,14 @@ def _open_files(config: Config) -> Iterator[str]:
                     f"{dotted(path)}: {file} can be read by everybody on this machine "
                     f"(mode {stat.S_IMODE(mode):04o}); chmod 640 it, with the service's group"
                 )
+
+
+def _has_limits(config: Config, template: str) -> bool:
+    """Whether any signal of any asset of a template has limits."""
+    assets = [asset for asset in config.assets.values() if asset.template == template]
+    signals = [*config.templates[Name(template)].signals.values()]
+    signals += [signal for asset in assets for signal in asset.signals.values()]
+    return any(map(rules_of, signals)) or any(asset.limits for asset in assets)
 
 
 def _secrets(config: Config) -> Iterator[str]:

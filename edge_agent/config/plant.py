@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from edge_agent.config.schema import Asset as AssetConfig
@@ -130,7 +130,9 @@ class Plant:
         asset.has_own_line = bool(config.line)
         places = {**config.variables, "asset": asset_id, "line": line}
         for name, signal in {**template.signals, **config.signals}.items():
-            asset.signals[name] = self._signal(asset, name, signal, places)
+            limits = {**signal.limits, **config.limits.get(name, {})}
+            own = replace(signal, limits=limits) if name in config.limits else signal
+            asset.signals[name] = self._signal(asset, name, own, places)
         self.assets[asset_id] = asset
         return asset
 

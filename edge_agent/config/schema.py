@@ -10,16 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, NewType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
+from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
+from edge_agent.config.limits import Iso20816, Limit  # noqa: TC001 (same)
 from edge_agent.config.types import Between, Name, Secret
+from edge_agent.config.types import Duration as Duration  # noqa: PLC0414 (most take it from here)
+from edge_agent.config.types import Size as Size  # noqa: PLC0414 (same)
 from edge_agent.records import Ne107
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-Duration = NewType("Duration", float)
-Size = NewType("Size", int)
 
 LEAST_ROWS: Final = 128  # complete rows that a baseline is learned from, and
 LEAST_WINDOWS: Final = 4  # so many windows of them
@@ -95,6 +96,8 @@ class Signal:
     offset: Annotated[float, Between(-1e15, 1e15)] = 0.0  # ... + offset; `valid` is of the result
     map: dict[str, float] = field(default_factory=dict)  # text -> number: {RUNNING: 1, STOPPED: 0}
     decimal: str = ""  # "," where texts have a decimal comma; default: the source's, or "."
+    limits: dict[Name, Limit] = field(default_factory=dict)
+    iso20816: Iso20816 | None = None  # limits at the zone boundaries of a vibration velocity
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Contradictions, as (key, message)."""
@@ -144,6 +147,7 @@ class ModelUse:
     inputs: dict[str, str] = field(default_factory=dict)  # model input -> signal, where they differ
     min_coverage: Annotated[float, Between(0, 1)] = 0.8
     lateness: Duration = Duration(5)  # how long a window waits for an input that lags
+    when: Condition | None = None  # the model is not asked while this does not hold
     alarm: AlarmRule = field(default_factory=AlarmRule)
 
 
@@ -165,6 +169,7 @@ class Learn:
     false_alarms_per_day: Annotated[float, Between(1e-4, 1e4)] = 0.1
     min_coverage: Annotated[float, Between(0, 1)] = 0.8
     lateness: Duration = Duration(5)
+    when: Condition | None = None  # nothing is learned, or judged by it, while this does not hold
     alarm: LearnedAlarm = field(default_factory=LearnedAlarm)  # of the model that is learned
 
     @property
@@ -188,6 +193,7 @@ class Template:
     signals: dict[Name, Signal] = field(default_factory=dict)
     models: tuple[ModelUse, ...] = ()
     learn: Learn | None = None
+    when: Condition | None = None  # the machine runs; else models, learning and limits rest
     quality_alarm: AlarmRule = field(
         default_factory=lambda: AlarmRule(severity=300, ne107=Ne107.CHECK_FUNCTION)
     )
@@ -201,6 +207,8 @@ class Asset:
     area: Name = Name("")  # default: the gateway's
     line: Name = Name("")
     signals: dict[Name, Signal] = field(default_factory=dict)  # added to or over the template's
+    limits: dict[Name, dict[Name, Limit]] = field(default_factory=dict)  # signal -> more or others
+    when: Condition | None = None  # in place of the template's
     variables: dict[str, str] = field(default_factory=dict)  # more {placeholders} for addresses
 
 

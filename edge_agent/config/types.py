@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NewType
+from typing import Final, NewType
 
 from edge_agent.errors import ConfigError
 
@@ -13,6 +13,11 @@ from edge_agent.errors import ConfigError
 Name = NewType("Name", str)
 # A text in which `{hostname}` stands for the machine's host name, as it does in a Name.
 HostText = NewType("HostText", str)
+Duration = NewType("Duration", float)  # seconds
+Size = NewType("Size", int)  # bytes
+
+# What a unit of time is in seconds, as configs write it.
+DURATIONS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True, slots=True)

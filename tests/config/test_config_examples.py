@@ -13,6 +13,8 @@ from config_tables import PASSWORD
 
 from edge_agent.cli import main
 from edge_agent.config import ConfigErrors, Plant
+from edge_agent.config.conditions import Condition
+from edge_agent.config.limits import Deadband, Level
 from edge_agent.config.schema import Config
 from edge_agent.config.structs import parse_struct
 from edge_agent.daemon import SINKS, SOURCES, load_config
@@ -23,11 +25,14 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[2] / "config"
 EXAMPLES = sorted(FOLDER.glob("*.yaml"))
 COMPLETE = FOLDER / "edge-agent.yaml"
+TEXTS = (Condition, Level, Deadband)
 STRUCTS = [row.config for table in (SOURCES, SINKS) for row in table.values()]
 
 
 def structs_in(kind: Any) -> Iterator[type]:
-    """The structs that a type is made of."""
+    """The structs that a type is made of, but for those that are written as one text."""
+    if kind in TEXTS:
+        return
     if isinstance(kind, type) and is_dataclass(kind) and get_origin(kind) is not types.UnionType:
         yield kind
         for hint in get_type_hints(kind, include_extras=True).values():
