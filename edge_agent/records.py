@@ -272,6 +272,7 @@ class Alarm:
     count: int = 0
     shelved_until_us: int = 0
     acked_by: str = ""
+    suppressed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ class Track:
             self._describe(policy, at_us)
         if kind is TransitionKind.ACK:
             alarm.acked_by = actor
+        alarm.suppressed_by = actor if kind is TransitionKind.SUPPRESS else ""
         if kind is TransitionKind.CLEAR:
             self.cleared_us = at_us
         alarm.state = state

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Topic levels, file names and metric labels are made of alarm ids.
 ALARM_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
-Kind: TypeAlias = Literal["model", "quality", "flood", "service"]
+Kind: TypeAlias = Literal["model", "limit", "quality", "flood", "service"]
 Stage: TypeAlias = Literal[
     "data_acquisition",
     "data_manipulation",

@@ -139,6 +139,30 @@ class AlarmTable:
         """End a suppression by design."""
         return self._by_hand(alarm_id, Event.UNSUPPRESS, actor)
 
+    def rest(self, alarm_id: str, actor: str, at_us: int) -> Sequence[Transition]:
+        """By design: what the alarm watches stops on purpose, and is not judged until `resume`.
+
+        An alarm that stands is suppressed; delays that had begun are void. Nothing happens to one
+        that is silenced by hand.
+        """
+        track = self._tracks.get(alarm_id)
+        if track is None:
+            return _NOTHING
+        track.since_us = None
+        track.over = track.alarm.active
+        if track.alarm.active and track.alarm.state in (*_ALIVE, *_WAITING):
+            return (self._command(track, Event.SUPPRESS, actor, at_us),)
+        self._watch(track)
+        return _NOTHING
+
+    def resume(self, alarm_id: str, actor: str, at_us: int) -> Sequence[Transition]:
+        """It is judged again: the alarm that `rest` suppressed is back if its condition stands."""
+        track = self._tracks.get(alarm_id)
+        alarm = None if track is None else track.alarm
+        if track is None or alarm is None or alarm.suppressed_by != actor:
+            return _NOTHING
+        return (self._command(track, Event.UNSUPPRESS, actor, at_us),)
+
     def remove_from_service(self, alarm_id: str, actor: str) -> Transition:
         """Take an alarm out of service, for as long as its machine is maintained."""
         return self._by_hand(alarm_id, Event.REMOVE_FROM_SERVICE, actor)

@@ -16,6 +16,7 @@ from edge_agent.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from edge_agent.config.conditions import Condition
     from edge_agent.config.schema import Config, Signal, Template, Tuning
 
 _RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
@@ -48,6 +49,7 @@ class PlantAsset:
     has_own_line: bool = False  # the config or the topic says it: it is not the gateway's
     is_discovered: bool = False
     signals: dict[str, PlantSignal] = field(default_factory=dict)
+    when: Condition | None = None  # the machine runs
 
 
 class Plant:
@@ -128,6 +130,7 @@ class Plant:
         )
         asset = PlantAsset(len(self.assets), asset_id, config.template, template, path, line)
         asset.has_own_line = bool(config.line)
+        asset.when = config.when or template.when
         places = {**config.variables, "asset": asset_id, "line": line}
         for name, signal in {**template.signals, **config.signals}.items():
             limits = {**signal.limits, **config.limits.get(name, {})}

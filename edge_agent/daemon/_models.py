@@ -256,7 +256,11 @@ class Models:
                 self._rest_others(pipeline, asset, name)
                 return True
             use = ModelUse(
-                name, min_coverage=learn.min_coverage, lateness=learn.lateness, alarm=learn.alarm
+                name,
+                min_coverage=learn.min_coverage,
+                lateness=learn.lateness,
+                when=learn.when,
+                alarm=learn.alarm,
             )
             missing = pipeline.use_model(asset, name, partial(Group, BASELINE, use, model))
             if not missing:

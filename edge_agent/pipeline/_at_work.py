@@ -186,5 +186,9 @@ class AtWork:
             late, rejected = group.take_refused()
             if late:
                 self._metrics.values_late.labels(group.source).inc(late)
+            if group.gate.dropped:
+                name = group.model.manifest.name
+                self._metrics.windows.labels(name, "stopped").inc(group.gate.dropped)
+                group.gate.dropped = 0
             if rejected:
                 self._metrics.values_rejected.labels(group.source, "waveform").inc(rejected)

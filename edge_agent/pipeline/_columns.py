@@ -38,8 +38,8 @@ def by_time(values: Columns) -> Columns:
     return where(values, np.argsort(time_us, kind="stable"))
 
 
-def where(values: Columns, which: NDArray[np.generic]) -> Columns:
-    """Some of the values: a mask, or their order."""
+def where(values: Columns, which: NDArray[np.generic] | slice) -> Columns:
+    """Some of the values: a mask, their order, or a slice."""
     return Columns(
         values.signal[which], values.time_us[which], values.value[which], values.status[which]
     )

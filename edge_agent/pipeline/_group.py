@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind, LearnedAlarm
+from edge_agent.pipeline._gate import Gate, Span
 from edge_agent.pipeline._policies import place_of
 from edge_agent.pipeline._router import Router
 from edge_agent.signals import Layout, Reads, Waves, WaveWindows, Windows
@@ -43,6 +44,12 @@ class Due:
         """Its windows."""
         return len(self.waves) if self.windows is None else len(self.windows.asset)
 
+    def where(self, which: NDArray[np.bool_]) -> Due:
+        """Only the windows for which `which` [N] is true."""
+        windows = None if self.windows is None else self.windows.where(which)
+        waves = [wave for wave, ok in zip(self.waves, which, strict=False) if ok]
+        return Due(self.group, windows, waves)
+
 
 class Group:
     """A model at work on the assets of one template."""
@@ -61,6 +68,7 @@ class Group:
         self.waves = _wave_windows(manifest)
         self._last_waves: dict[int, Waves] = {}
         self._wave_hold_us: list[int] = []
+        self.gate: Gate[Due] = Gate(_span, Due.where)
         self.unit = np.zeros(0, np.int64)
         self.engaged = np.zeros(0, bool)  # assets whose alarm is not at rest
         self.resting = np.zeros(0, bool)  # assets that it judges no more
@@ -161,6 +169,9 @@ class Group:
 
     def push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[Due]:
         """Take values over; gives the windows that close."""
+        return self.gate.admit(self._push(values, blocks))
+
+    def _push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[Due]:
         if self.waves is not None:
             yield from self._push_waves(self.waves, values, blocks)
         if self.windows is not None:
@@ -195,12 +206,16 @@ class Group:
         rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)
         if self.windows is not None:
             self.windows.set_back(rows)
+        self.gate.set_back()
         self.published_us[rows] = _NEVER
         for row in rows.tolist():
             self._last_waves.pop(row, None)
 
     def advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[Due]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
+        return self.gate.admit(self._advance(asset_now_us))
+
+    def _advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[Due]:
         if self.windows is None or not self.assets:
             return
         rows = np.arange(len(self.assets))
@@ -212,6 +227,9 @@ class Group:
 
     def flush(self) -> Iterator[Due]:
         """Close what is open: the recording has ended."""
+        return self.gate.admit(self._flush(), ended=True)
+
+    def _flush(self) -> Iterator[Due]:
         if self.windows is not None:
             for windows in self.windows.flush():
                 yield self._joined(windows)
@@ -256,6 +274,8 @@ class Group:
     def _bind(
         self, asset: PlantAsset, row: int, bindings: Bindings, recent: Columns | None
     ) -> None:
+        number = bindings.condition(asset, self.use.when)
+        self.gate.bind(bindings.conditions, asset.index, number)
         signals = [self.signal_of(asset, i.name) for i in self.scalars]
         bound = [bindings[signal.index] for signal in signals if signal is not None]
         for channel, signal in enumerate(signals):
@@ -276,6 +296,16 @@ class Group:
                 self.wave_router.add(signal.index, row, channel, binding.uncertain)
                 held.append(_ENDLESS if binding.stale_us is None else binding.stale_us)
         self._wave_hold_us.append(min(held))
+
+
+def _span(due: Due) -> Span:
+    """The rows and times of windows; the first row of a grid holds what its step brought."""
+    windows, rings = due.windows, due.group.windows
+    if windows is not None and rings is not None:
+        return Span(windows.asset, windows.start_us - rings.layout.step_us, windows.end_us)
+    columns = [(wave.asset, wave.start_us, wave.end_us) for wave in due.waves]
+    row, start_us, end_us = np.array(columns, np.int64).reshape(-1, 3).T
+    return Span(row, start_us, end_us)
 
 
 def same_windows(old: Manifest, new: Manifest) -> bool:

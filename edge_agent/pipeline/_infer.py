@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_agent.pipeline._assess import Scored, health_of, levels
-from edge_agent.pipeline._group import Due
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from edge_agent.inference import Model, Outputs
     from edge_agent.ops.metrics import Metrics
+    from edge_agent.pipeline._group import Due
 
 
 @dataclass(slots=True)
@@ -74,8 +74,7 @@ def _least_coverage(due: Due) -> float:
 
 def some_of(due: Due, which: NDArray[np.bool_]) -> Due:
     """Only the windows for which `which` [N] is true."""
-    windows = None if due.windows is None else due.windows.where(which)
-    return Due(due.group, windows, [w for w, ok in zip(due.waves, which, strict=False) if ok])
+    return due.where(which)
 
 
 def run(batch: Batch, limit_s: float | None = None) -> Batch:

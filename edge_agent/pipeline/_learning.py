@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind
+from edge_agent.pipeline._gate import Gate, Span
 from edge_agent.pipeline._healthy_rows import HealthyRows, Row
 from edge_agent.pipeline._input_choice import InputChoice
 from edge_agent.pipeline._router import Router
 from edge_agent.records import BAD_TYPE_MISMATCH, Columns
-from edge_agent.signals import Layout, Windows
+from edge_agent.signals import Layout, Windows, WindowSet
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -95,6 +96,9 @@ class Learning:
         self.trainings: list[Training] = []
         self._router = Router()
         self._step_us = step_us = max(1, round(config.step * US_PER_S))
+        self._gate: Gate[WindowSet] = Gate(
+            lambda rows: Span(rows.asset, rows.start_us - step_us, rows.end_us), WindowSet.where
+        )
         known = [first.signals[name].config for name in self.inputs if name in first.signals]
         resample = tuple(signal.resample for signal in known)
         self._windows = Windows(
@@ -136,6 +140,8 @@ class Learning:
             bound = [bindings[signal.index] for signal in signals]
             self._windows.add_asset([b.stale_us for b in bound], [b.group for b in bound])
             self.trainings.append(self._new(asset, provisional_s))
+            number = bindings.condition(asset, self.config.when)
+            self._gate.bind(bindings.conditions, asset.index, number)
         self._router.begin(self._windows, bindings.standing([s.index for s in signals]))
         return ""
 
@@ -167,8 +173,11 @@ class Learning:
     # -- rows ---------------------------------------------------------------------------------
 
     def push(self, values: Columns, max_blocks: int) -> None:
-        """Keep the rows that close, with a gap where an input is not usable."""
-        for windows in self._router.push(self._windows, values):
+        """Keep the rows that close, with a gap where an input is not usable.
+
+        A machine that is stopped on purpose gives no rows.
+        """
+        for windows in self._gate.admit(self._router.push(self._windows, values)):
             usable, last = windows.usable_inputs(), windows.last
             allowed = self._allowed(windows.asset, windows.end_us)
             for i in np.flatnonzero(usable.any(axis=1)):
@@ -204,6 +213,7 @@ class Learning:
         """The clock of these plant assets was set back."""
         rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)
         self._windows.set_back(rows)
+        self._gate.set_back()
         for row in rows.tolist():
             self.trainings[row].choice.forget_time()
 

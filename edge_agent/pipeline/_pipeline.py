@@ -34,9 +34,10 @@ from edge_agent.pipeline._policies import (
 )
 from edge_agent.pipeline._router import Binding, Bindings
 from edge_agent.pipeline._scaling import Scaling
+from edge_agent.pipeline._rules import Rules
 from edge_agent.pipeline._sensors import SensorAlarms
 from edge_agent.pipeline._time import AssetTime
-from edge_agent.signals import BAD, MISSING, UNCERTAIN, QualityWatch
+from edge_agent.signals import BAD, MISSING, UNCERTAIN, Conditions, QualityWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -90,11 +91,12 @@ class Pipeline:
         self.alarms = alarms
         self.watch = QualityWatch()
         self.learning: dict[str, Learning] = {}
-        self._bindings = Bindings(self.watch)
+        self._bindings = Bindings(self.watch, Conditions(live=live))
         self._at_work = AtWork(config, self._bindings, metrics, alarms, live=live)
         self.groups = self._at_work.groups
         self.versions, self.shadows = self._at_work.versions, self._at_work.shadows
         self.insight = Insight(config, live=live)
+        self.rules = Rules(self._bindings, self.groups, live=live)
         self._groups_by_source: dict[str, int] = {}
         self._scaling = Scaling()
         self._sensors = SensorAlarms(plant, self.watch, live=live)
@@ -119,6 +121,7 @@ class Pipeline:
         self.time.add(now_us, monotonic_s)
         for signal in asset.signals.values():
             self._add_signal(signal)
+        self.rules.add_asset(asset)
 
     def _add_signal(self, signal: PlantSignal) -> None:
         config = signal.config
@@ -230,6 +233,7 @@ class Pipeline:
             if template in old.learning:
                 learning.take_over(old.learning[template])
         self._at_work.take_over(old._at_work)
+        self.rules.take_over(old.rules, self._plant.assets, old._plant.assets)
         self.insight.take_over(old.insight)
 
     def restored(self, now_us: int) -> None:
@@ -241,6 +245,7 @@ class Pipeline:
             if silent_alarm_id(asset.id) in self.alarms.watched:
                 self._sensors.restored_asset(asset, now_us)
         self._at_work.restored()
+        self.rules.restored(self.alarms)
 
     @property
     def silence(self) -> Silence:
@@ -272,14 +277,19 @@ class Pipeline:
         seen = values if not blocks else self._refuse_future(with_blocks(values, blocks), now_us)
         if len(seen):
             self._set_back(seen, monotonic_s)
-            self._episodes += self.watch.update(seen, monotonic_s)
             self.time.note(self._asset_of[seen.signal], seen.time_us, monotonic_s)
+        self._now_us = self.time.now_us(monotonic_s)
+        self.rules.turn_conditions(values, self._now_us)
+        episodes = self.rules.watch_quality(seen, monotonic_s)
         if len(values) or blocks:
             due += self._at_work.push(values, blocks)
         for learning in self.learning.values() if len(values) else ():
             learning.push(values, self._learning_blocks())
-        due += self._advance(monotonic_s)
-        self._now_us = self.time.now_us(monotonic_s)
+        overdue, closed = self._advance(monotonic_s)
+        due += closed
+        episodes += overdue
+        self.rules.compare(episodes, self._now_us)
+        self._episodes += episodes
         self._at_work.count_late()
         return due
 
@@ -307,9 +317,7 @@ class Pipeline:
         episodes.sort(key=lambda episode: episode.at_us)
         self._sensors.hold(self._away, lambda asset: int(self._now_us[asset.index]))
         seen += self._sensors.observe(episodes, self._now_us)
-        # In the order of their time, so that the flood limit counts the same in every batching.
-        seen.sort(key=lambda one: (one.at_us, one.alarm_id))
-        transitions = [t for one in seen for t in self.alarms.observe(one)]
+        transitions = self.rules.tell(self.alarms, self.rules.heard(seen, self._now_us))
         for asset in tuple(self.alarms.flooded):
             now_us = int(self._now_us[self._plant.assets[asset].index])
             transitions += self.alarms.advance(asset, now_us)
@@ -355,18 +363,17 @@ class Pipeline:
         for index in found.tolist():
             to_us = int(values.time_us[asset == index].max())
             self._sensors.set_back(index, to_us)
+            self.rules.set_back(index, to_us)
         log.warning("source clock set back", extra={"assets": len(found)})
 
-    def _advance(self, monotonic_s: float) -> Iterable[Due]:
+    def _advance(self, monotonic_s: float) -> tuple[list[Episode], Iterable[Due]]:
         """Time goes on although no value comes: staleness, and rows that hold their values."""
         if self._live and monotonic_s - self._overdue_s < _OVERDUE_EVERY_S:
-            return
+            return [], ()
         self._overdue_s = monotonic_s
-        now_us = self.time.now_us(monotonic_s)
         heard_by_s = monotonic_s if self._live else math.inf
-        self._episodes += self.watch.overdue(now_us, self.time.since_us, heard_by_s)
-        if self._live:
-            yield from self._at_work.advance(now_us)
+        episodes = self.watch.overdue(self._now_us, self.time.since_us, heard_by_s)
+        return episodes, self._at_work.advance(self._now_us) if self._live else ()
 
     def _remember(self, scored: Scored) -> None:
         group = scored.group

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.alarms import AlarmPolicy, flood_alarm_id, flood_policy
+from edge_agent.config.limits import rules_of
 from edge_agent.config.schema import AlarmRule, Drift, Duration, Learn
 from edge_agent.records import Ne107
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from edge_agent.config.limits import LimitRule
     from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.config.schema import Gateway, ModelUse
     from edge_agent.records import Alarm
@@ -56,6 +58,11 @@ def drift_alarm_id(asset: str, place: str) -> str:
     return f"{asset}.{place}.drift"
 
 
+def limit_alarm_id(signal: PlantSignal, limit: str) -> str:
+    """The id of the alarm of a limit of a signal."""
+    return f"{signal.asset.id}.{signal.name}.{limit}"
+
+
 def service_alarm_id(gateway: str, what: str) -> str:
     """The id of an alarm of this service itself; what: `Fault.what`."""
     return f"{gateway}.service.{what}"
@@ -64,6 +71,21 @@ def service_alarm_id(gateway: str, what: str) -> str:
 def place_of(use: ModelUse) -> str:
     """The name of a use of a model within its template."""
     return use.name or use.bundle
+
+
+def _limit_rule(rule: LimitRule) -> AlarmRule:
+    """The rule of a limit's alarm; its delays and its deadband are over when the table hears."""
+    config = rule.config
+    return AlarmRule(
+        off_delay=Duration(0),
+        deadband=0.0,
+        recovery=0.0,
+        severity=rule.severity,
+        ne107=config.ne107,
+        failure_mode=config.failure_mode,
+        message=config.message,
+        advice=config.advice,
+    )
 
 
 class Policies:
@@ -113,6 +135,10 @@ class Policies:
             known[quality_alarm_id(signal)] = AlarmPolicy(
                 asset.id, asset.path, template.quality_alarm, "quality", "data_manipulation"
             )
+            for rule in rules_of(signal.config):
+                known[limit_alarm_id(signal, rule.name)] = AlarmPolicy(
+                    asset.id, asset.path, _limit_rule(rule), "limit"
+                )
         known[silent_alarm_id(asset.id)] = AlarmPolicy(
             asset.id, asset.path, template.quality_alarm, "quality", "data_manipulation"
         )

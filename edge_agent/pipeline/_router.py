@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_agent.config.conditions import both
 from edge_agent.records import Columns
-from edge_agent.signals import BAD, GOOD, MISSING, UNCERTAIN
+from edge_agent.signals import BAD, GOOD, MISSING, UNCERTAIN, Conditions
 from edge_agent.status_codes import Severity, severity_of
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_agent.config.conditions import Condition
+    from edge_agent.config.plant import PlantAsset
     from edge_agent.records import WaveBlock
     from edge_agent.signals import QualityWatch, Windows, WindowSet
 
@@ -34,6 +37,7 @@ class Bindings:
     """The bindings of all signals of a plant, by their number; signals are only ever added."""
 
     watch: QualityWatch
+    conditions: Conditions = field(default_factory=Conditions)
     _bindings: list[Binding] = field(default_factory=list)
 
     def __getitem__(self, signal: int) -> Binding:
@@ -42,6 +46,15 @@ class Bindings:
     def append(self, binding: Binding) -> None:
         """One more signal."""
         self._bindings.append(binding)
+
+    def condition(self, asset: PlantAsset, more: Condition | None = None) -> int:
+        """The number of an asset's own condition together with one more; -1 where it has none."""
+        whole = both(asset.when, more)
+        if whole is None:
+            return -1
+        found = asset.signals.items()
+        signals = {name: (one.index, self[one.index].stale_us) for name, one in found}
+        return self.conditions.add(asset.index, whole, signals)
 
     def standing(self, signals: Sequence[int]) -> Columns:
         """What those of the signals stand at that report only changes.
@@ -117,7 +130,7 @@ class Router:
             return
         self.cover(int(values.signal.max()) + 1)
         row = self._row[values.signal]
-        mark = _marks(values, self._uncertain)
+        mark = marks(values, self._uncertain)
         mine = (row >= 0) & (mark != MISSING)
         if not mine.any():
             return
@@ -129,7 +142,8 @@ class Router:
         yield from windows.push(row, self._channel[signal], time_us, value, mark)
 
 
-def _marks(values: Columns, uncertain: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def marks(values: Columns, uncertain: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mark of each value [n]; uncertain: that of an uncertain value, by signal."""
     if not values.status.any() and not np.isnan(values.value).any():
         return np.full(len(values), GOOD, np.uint8)
     severity = severity_of(values.status)

@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.conditions import Compare, Every, Held, Not, Signal
+from edge_agent.signals._points import Points, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.config.conditions import Condition, Node, Operand
-    from edge_agent.signals._points import Points
 
 TRUE: Final = 1
 UNKNOWN: Final = 0
@@ -133,10 +133,14 @@ class _Instance:
 class Conditions:
     """All conditions of all assets; numbers are only ever added.
 
-    truth [C]: of each condition now. turns: what changed since it was last emptied.
+    truth [C]: of each condition now. turns: what changed since it was last emptied. now_us: event
+    time by asset [A] as of the last `advance`. live: whether a signal is stale now `update` is told
+    (NaN); a recording has no other clock than its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, live: bool = True) -> None:
+        self._live = live
+        self.now_us = np.zeros(0, np.int64)
         self._instances: list[_Instance] = []
         self._numbers: dict[tuple[int, Condition], int] = {}
         self._users: dict[int, list[tuple[int, str]]] = {}  # signal -> (condition, its name there)
@@ -148,13 +152,21 @@ class Conditions:
         self._low = np.zeros(0)  # between these a value changes nothing, [S]
         self._high = np.zeros(0)
         self._last_us = np.zeros(0, np.int64)
+        self._stale_us = np.zeros(0, np.int64)
+        self._known = np.zeros(0, bool)
+        self._asset_of = np.zeros(0, np.intp)  # [S]
         self.turns: list[Turn] = []
 
     def __len__(self) -> int:
         return len(self._instances)
 
-    def add(self, asset: int, condition: Condition, signals: Mapping[str, int]) -> int:
-        """The number of a condition of an asset; signals: their numbers by name."""
+    def add(
+        self, asset: int, condition: Condition, signals: Mapping[str, tuple[int, int | None]]
+    ) -> int:
+        """The number of a condition of an asset.
+
+        signals: by name their number, and after how long (us) each is stale, None for never.
+        """
         key = (asset, condition)
         if key in self._numbers:
             return self._numbers[key]
@@ -165,8 +177,11 @@ class Conditions:
         self.truth = np.append(self.truth, np.int8(UNKNOWN))
         self._begin_us = np.append(self._begin_us, ENDLESS)
         for name in sorted(condition.signals & signals.keys()):
-            self._users.setdefault(signals[name], []).append((number, name))
-            self._use(signals[name])
+            signal, stale_us = signals[name]
+            self._users.setdefault(signal, []).append((number, name))
+            self._use(signal)
+            self._asset_of[signal] = asset
+            self._stale_us[signal] = ENDLESS if stale_us is None else stale_us
         return number
 
     def _use(self, signal: int) -> None:
@@ -176,6 +191,9 @@ class Conditions:
             self._low = np.append(self._low, np.full(more, np.inf))
             self._high = np.append(self._high, np.full(more, -np.inf))
             self._last_us = np.append(self._last_us, np.full(more, NEVER, np.int64))
+            self._known = np.append(self._known, np.zeros(more, bool))
+            self._stale_us = np.append(self._stale_us, np.full(more, ENDLESS, np.int64))
+            self._asset_of = np.append(self._asset_of, np.zeros(more, np.intp))
         self._used[signal] = True
         self._low[signal] = np.inf
 
@@ -187,7 +205,11 @@ class Conditions:
         late = mine.time_us < self._last_us[mine.number]
         if late.any():
             mine = mine.where(~late)
+        self._change(self._with_gaps(mine))
+
+    def _change(self, mine: Points) -> None:
         self._last_us[mine.number] = mine.time_us
+        self._known[mine.number] = ~np.isnan(mine.value)
         quiet = (mine.value >= self._low[mine.number]) & (mine.value < self._high[mine.number])
         if quiet.all():
             return
@@ -202,8 +224,11 @@ class Conditions:
 
     def advance(self, asset_now_us: NDArray[np.int64]) -> None:
         """Time goes on; asset_now_us: event time by asset [A]."""
+        self.now_us = asset_now_us
         if not self._instances:
             return
+        if not self._live:
+            self._change(self._overdue(asset_now_us))
         for number in np.flatnonzero(self._next_us < asset_now_us[self._asset]).tolist():
             now_us = int(asset_now_us[self._asset[number]])
             self._note(number, self._instances[number].advance(now_us))
@@ -269,6 +294,27 @@ class Conditions:
         self.truth[number] = instance.truth
         self._begin_us[number] = instance.begin[-1] if instance.truth == TRUE else ENDLESS
         self._next_us[number] = instance.next_us
+
+    def _with_gaps(self, mine: Points) -> Points:
+        """The same with what was not known between two values, where the first became stale."""
+        order = np.argsort(mine.number, kind="stable")
+        number, time_us = mine.number[order], mine.time_us[order]
+        first = np.append(True, number[1:] != number[:-1])
+        before_us = np.where(first, self._last_us[number], np.roll(time_us, 1))
+        gap = (before_us > NEVER) & (time_us - before_us > self._stale_us[number])
+        if not gap.any():
+            return mine
+        number, before_us = number[gap], before_us[gap]
+        lost = Points(number, before_us + self._stale_us[number], np.full(len(number), np.nan))
+        return joined((lost, mine))
+
+    def _overdue(self, asset_now_us: NDArray[np.int64]) -> Points:
+        """Signals whose newest value is stale by now."""
+        passed_us = asset_now_us[self._asset_of] - self._last_us
+        signal = np.flatnonzero(self._known & (passed_us > self._stale_us))
+        at_us = self._last_us[signal] + self._stale_us[signal]
+        order = np.argsort(at_us, kind="stable")
+        return Points(signal[order], at_us[order], np.full(len(signal), np.nan))
 
     def _quiet(self, signal: int) -> None:
         """Between which values this signal would change no comparison."""

@@ -61,6 +61,7 @@ class Bound:
     deadband: float
     on_us: int
     off_us: int
+    cooldown_us: int = 0
     condition: int = -1
 
 
@@ -69,6 +70,7 @@ class _Row:
 
     __slots__ = (
         "bound",
+        "cleared_us",
         "due_us",
         "lag_us",
         "limit",
@@ -90,6 +92,7 @@ class _Row:
         self.raised = self.resting = False
         self.since_us = NEVER
         self.due_us = ENDLESS
+        self.cleared_us = NEVER
         self.shown = np.nan
 
     def look(self, at_us: int, value: float, known_us: int) -> None:
@@ -114,13 +117,14 @@ class _Row:
             delay_us = self.bound.off_us
         else:
             disagrees, delay_us = x >= self.limit, self.bound.on_us
+            delay_us = max(delay_us, self.cleared_us + self.bound.cooldown_us - at_us)
         if not disagrees:
             self.since_us, self.due_us = NEVER, ENDLESS
             return
         if self.since_us == NEVER:
             self.since_us, self.due_us = at_us, at_us + delay_us
 
-    def decide(self) -> Change:
+    def decide(self, at_us: int) -> Change:
         """The delay is over."""
         value = self.shown if self.bound.above else -self.shown
         self.since_us, self.due_us = NEVER, ENDLESS
@@ -129,6 +133,8 @@ class _Row:
             self.raised = value >= self.reset
             return Change.RESUME if self.raised else Change.END
         self.raised = not self.raised
+        if not self.raised:
+            self.cleared_us = at_us
         return Change.RAISE if self.raised else Change.CLEAR
 
     def quiet(self) -> tuple[float, float]:
@@ -271,7 +277,7 @@ class Limits:
             if at_us >= ENDLESS or at_us + row.lag_us > to_us:
                 return
             shown = float(row.shown)
-            found.append(Crossing(number, row.decide(), at_us, shown))
+            found.append(Crossing(number, row.decide(at_us), at_us, shown))
             row.look(at_us, float(self._value[row.bound.point]), known_us)
 
     def advance(self, asset_now_us: NDArray[np.int64]) -> list[Crossing]:

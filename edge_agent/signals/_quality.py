@@ -77,7 +77,8 @@ class QualityWatch:
         self.stuck = np.zeros(capacity, bool)
         self._changed_us = np.full(capacity, _NEVER, np.int64)
         self._stale_us = np.full(capacity, ENDLESS_US, np.int64)
-        self._stuck_us = np.full(capacity, ENDLESS_US, np.int64)
+        self._stuck_us = np.full(capacity, ENDLESS_US, np.int64)  # as long as it counts
+        self._stuck_after_us = np.full(capacity, ENDLESS_US, np.int64)
         # What no float32 can hold is no data for any model.
         self._low = np.full(capacity, -_LARGEST)
         self._high = np.full(capacity, _LARGEST)
@@ -107,6 +108,7 @@ class QualityWatch:
         self._stuck_us[row] = ENDLESS_US if stuck_us is None else stuck_us
         self._uncertain_is_bad[row] = uncertain is Uncertain.BAD
         self._uncertain_is_held[row] = uncertain is Uncertain.HOLD
+        self._stuck_after_us[row] = self._stuck_us[row]
         if valid is not None:
             self._low[row], self._high[row] = valid
 
@@ -239,6 +241,36 @@ class QualityWatch:
         self.time_us[mine] = _NEVER
         self._changed_us[mine] = _NEVER + self.stuck[mine]  # known, so that being stuck can end
 
+    def rest(self, asset: int, at_us: int = _NEVER) -> list[Episode]:
+        """From `at_us` on an asset stands still on purpose: that its values do, too, is no fault.
+
+        Call it between the values before that time and those after it.
+        """
+        mine = np.flatnonzero((self._asset == asset) & (self._stuck_us < ENDLESS_US))
+        found = []
+        for row in mine.tolist():
+            due_us = int(self._changed_us[row] + self._stuck_us[row])
+            known = self._changed_us[row] > _NEVER and self.problem[row] == Problem.NONE
+            if known and not self.stuck[row] and due_us < at_us:
+                found.append(self._stuck_episode(row, due_us, begins=True))
+                self.stuck[row] = True
+            if self.stuck[row]:
+                found.append(self._stuck_episode(row, at_us, begins=False))
+        self.stuck[mine] = False
+        self._stuck_us[mine] = ENDLESS_US
+        return found
+
+    def resume(self, asset: int, at_us: int) -> None:
+        """The asset runs again from `at_us` on."""
+        mine = (self._asset == asset) & (self._changed_us > _NEVER)
+        self._changed_us[mine] = np.maximum(self._changed_us[mine], at_us)
+        mine = self._asset == asset
+        self._stuck_us[mine] = self._stuck_after_us[mine]
+
+    def _stuck_episode(self, row: int, at_us: int, *, begins: bool) -> Episode:
+        value, status = float(self.value[row]), int(self.status[row])
+        return Episode(row, Problem.STUCK, begins, at_us, value, status)
+
     def overdue(
         self,
         asset_now_us: NDArray[np.int64],
@@ -284,7 +316,7 @@ class QualityWatch:
 
     def patience_us(self, signal: int) -> dict[str, int]:
         """After how long a signal is `stale` and `stuck`."""
-        return {"stale": int(self._stale_us[signal]), "stuck": int(self._stuck_us[signal])}
+        return {"stale": int(self._stale_us[signal]), "stuck": int(self._stuck_after_us[signal])}
 
     def patience_of(self, signals: NDArray[np.intp]) -> NDArray[np.int64]:
         """After how long each of these signals is `stale`, in microseconds [k]."""

@@ -1,0 +1,117 @@
+"""Machines that are stopped on purpose: their alarms rest, and come back if they still stand.
+
+A condition that does not hold suppresses by design (ANSI/ISA-18.2 clause 11): an alarm of a model
+or a limit that stands when its machine stops is suppressed, and nothing new is raised. When the
+machine runs again it is judged anew: what still stands is announced again, and what does not is
+gone. While a condition is not known nothing is judged, and alarms stay as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from edge_agent.clock import US_PER_MS
+from edge_agent.pipeline._assess import alarm_id
+from edge_agent.signals import FALSE, TRUE, UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from edge_agent.alarms import AlarmTable
+    from edge_agent.config.plant import PlantAsset
+    from edge_agent.pipeline._group import Group
+    from edge_agent.pipeline._router import Bindings
+    from edge_agent.records import Observation, Transition
+    from edge_agent.signals import Turn
+
+STOPPED: Final = "stopped"  # the actor of a suppression
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The machine behind an alarm stops, runs again but is not judged yet, or is judged again."""
+
+    alarm_id: str
+    at_us: int
+    what: Literal["stops", "runs", "judged"]
+
+
+class Stops:
+    """What stopping means for the alarms of models. groups: those at work, as they are now."""
+
+    def __init__(self, bindings: Bindings, groups: Sequence[Group]) -> None:
+        self._bindings = bindings
+        self._groups = groups
+        self._waiting: set[str] = set()  # alarms of machines that run again, until they are judged
+
+    def turned(self, turns: Iterable[Turn]) -> Iterator[Rest]:
+        """Conditions turned; gives what that means for the alarms of models."""
+        for turn in turns:
+            if turn.truth == UNKNOWN:
+                continue
+            for group in self._groups:
+                for row in group.gate.rows_of(turn.number):
+                    alarm = alarm_id(group.assets[row], group)
+                    yield Rest(alarm, turn.at_us, "stops" if turn.truth == FALSE else "runs")
+
+    def tell(self, table: AlarmTable, one: Observation | Rest) -> Iterator[Transition]:
+        """Tell the alarm table; gives what changed."""
+        if isinstance(one, Rest):
+            yield from self._rest(table, one)
+            return
+        yield from table.observe(one)
+        if one.alarm_id in self._waiting:
+            alarm = table.get(one.alarm_id)
+            if alarm is None or one.level >= 1.0 or not alarm.active:
+                self._waiting.discard(one.alarm_id)
+                yield from table.resume(one.alarm_id, STOPPED, one.at_us)
+
+    def _rest(self, table: AlarmTable, one: Rest) -> Sequence[Transition]:
+        if one.what == "judged":
+            return table.resume(one.alarm_id, STOPPED, one.at_us)
+        if one.what == "runs":
+            self._waiting.add(one.alarm_id)
+            return ()
+        self._waiting.discard(one.alarm_id)
+        return table.rest(one.alarm_id, STOPPED, one.at_us)
+
+    # -- what the API shows -------------------------------------------------------------------
+
+    def state(self, asset: PlantAsset) -> tuple[int, str]:
+        """Whether a machine runs (TRUE where nothing says otherwise), and in words why not."""
+        numbers = {self._bindings.condition(asset)} if asset.when is not None else set[int]()
+        if not numbers:
+            numbers = {
+                group.gate.number(row)
+                for group in self._groups
+                for row, one in enumerate(group.assets)
+                if one is asset and not group.resting[row]
+            }
+        if not numbers or -1 in numbers:
+            return TRUE, ""
+        truths = {number: self._truth(number) for number in sorted(numbers)}
+        best = max(truths.values())
+        number = next(number for number, truth in truths.items() if truth == best)
+        return best, self._why(number, best)
+
+    def _truth(self, number: int) -> int:
+        return int(self._bindings.conditions.truth[number])
+
+    def _why(self, number: int, truth: int) -> str:
+        conditions = self._bindings.conditions
+        text = conditions.text(number)
+        if truth == FALSE:
+            return f"stopped: {text} does not hold"
+        if truth == UNKNOWN:
+            names = ", ".join(conditions.unknown(number)) or "it"
+            return f"not judged: {text} is not known, {names} has no good value"
+        return ""
+
+    def stopped_ms(self, asset: PlantAsset) -> int | None:
+        """Since when a machine is stopped by its own condition, in ms since the epoch."""
+        if asset.when is None:
+            return None
+        number = self._bindings.condition(asset)
+        conditions = self._bindings.conditions
+        return conditions.turned_us(number) // US_PER_MS if self._truth(number) == FALSE else None
