@@ -31,14 +31,12 @@ def warnings(config: Config) -> Iterator[str]:
     for name, template in config.templates.items():
         if name not in used:
             yield f"templates.{name}: no asset uses it"
-        if not template.models and template.learn is None:
-            yield f"templates.{name}: neither models nor learn; only data quality is watched"
-    yield from learning_warnings(config)
         if not template.models and template.learn is None and not _has_limits(config, name):
             yield (
                 f"templates.{name}: neither models nor learn nor limits; "
                 "only data quality is watched"
             )
+    yield from learning_warnings(config)
     yield from _secrets(config)
     yield from _open_files(config)
 

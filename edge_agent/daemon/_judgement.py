@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.clock import US_PER_MS, US_PER_S
+from edge_agent.signals import FALSE, TRUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,8 @@ class Judgements:
     """A look at all assets; made anew for each question.
 
     found: the worst health of each asset that is judged, with the score and limit behind it;
-    unjudged: by asset, why no model judges it although one should.
+    unjudged: by asset, why no model judges it although one should; stopped: by asset, why it rests
+    on purpose.
     """
 
     def __init__(self, daemon: Daemon) -> None:
@@ -39,18 +41,35 @@ class Judgements:
         self._troubled = daemon.pipeline.watch.troubled() | daemon.pipeline.watch.unseen()
         self.found: dict[str, dict[str, Any]] = {}
         self.unjudged: dict[str, str] = {}
+        self.stopped: dict[str, str] = {}
+        self._stops = daemon.pipeline.rules.stops
+        for asset in daemon.plant.assets.values():
+            self._runs(self._stops.number(asset), asset)
         for group in daemon.pipeline.groups:
             for row, asset in enumerate(group.assets):
                 if not group.resting[row]:
                     self._look(group, row, asset)
         for asset_id in self.found:
             self.unjudged.pop(asset_id, None)
+            self.stopped.pop(asset_id, None)
 
     def is_fresh(self, group: Group, row: int) -> bool:
         """True if the last score of an asset still says how it is."""
-        return not np.isnan(group.score[row]) and not self._why_old(group, row)
+        runs = self._stops.judge(group.gate.number(row))[0] == TRUE
+        return runs and not np.isnan(group.score[row]) and not self._why_old(group, row)
+
+    def _runs(self, number: int, asset: PlantAsset) -> bool:
+        """True if a condition holds; else it is said what that means."""
+        truth, why = self._stops.judge(number)
+        if truth == FALSE:
+            self.stopped.setdefault(asset.id, why)
+        elif truth != TRUE:
+            self.unjudged.setdefault(asset.id, why)
+        return truth == TRUE
 
     def _look(self, group: Group, row: int, asset: PlantAsset) -> None:
+        if not self._runs(group.gate.number(row), asset):
+            return
         reason = self._why_old(group, row)
         if reason:
             self.unjudged.setdefault(asset.id, reason)

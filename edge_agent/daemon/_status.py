@@ -17,7 +17,9 @@ from edge_agent.daemon._model_rows import model_rows
 from edge_agent.daemon._reload import labels_of
 from edge_agent.daemon._tables import SINKS, SOURCES, kind_of
 from edge_agent.errors import NotFoundError
+from edge_agent.pipeline import STOPPED
 from edge_agent.records import AlarmState, LinkState
+from edge_agent.signals import TRUE, UNKNOWN
 from edge_agent.store import alarm_from_dict
 
 if TYPE_CHECKING:
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 
     from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.daemon._daemon import Daemon
+    from edge_agent.pipeline import Pipeline
     from edge_agent.records import Alarm, Link
-    from edge_agent.signals import QualityWatch
 
 _MAX_COMMAND_ACTOR = 100
 
@@ -87,6 +89,8 @@ class Status:
         daemon = self._daemon
         alarms: dict[str, int] = {}
         for alarm in daemon.alarms.active():
+            if alarm.suppressed_by == STOPPED:
+                continue
             alarms[alarm.asset] = alarms.get(alarm.asset, 0) + 1
         judgements = Judgements(daemon)
         judged = judgements.found
@@ -99,10 +103,12 @@ class Status:
                 "state": _state(daemon, asset, alarms, judgements),
                 "alarms": alarms.get(asset.id, 0),
                 **judged.get(asset.id, {"health": None, "score": None, "limit": None}),
-                "note": judgements.unjudged.get(asset.id) or told.get(asset.id, ""),
+                "note": judgements.stopped.get(asset.id)
+                or judgements.unjudged.get(asset.id)
+                or told.get(asset.id, ""),
                 "provisional_s": provisional.get(asset.id, 0.0),
                 "inputs": [
-                    _input(daemon.pipeline.watch, s, seen=not unseen[s.index])
+                    _input(daemon.pipeline, s, seen=not unseen[s.index])
                     for s in asset.signals.values()
                 ],
             }
@@ -162,11 +168,20 @@ class Status:
         metrics.alarms.clear()
         for (state, priority), n in daemon.alarms.counts().items():
             metrics.alarms.labels(state, priority).set(n)
+        self._export_running()
         troubled = daemon.pipeline.watch.troubled()
         for asset in daemon.plant.assets.values():
             stale = sum(bool(troubled[s.index]) for s in asset.signals.values())
             metrics.inputs_stale.labels(asset.id).set(stale)
         daemon.outlet.export()
+
+    def _export_running(self) -> None:
+        running, stops = self._daemon.metrics.asset_running, self._daemon.pipeline.rules.stops
+        running.clear()
+        for asset in self._daemon.plant.assets.values():
+            truth = stops.judge(stops.number(asset))[0]
+            if asset.when is not None and truth != UNKNOWN:
+                running.labels(asset.id).set(int(truth == TRUE))
 
     def _alarm(self, alarm: Alarm) -> dict[str, Any]:
         return {**to_json(alarm), **self._daemon.outlet.texts_of(alarm)}
@@ -188,13 +203,23 @@ def _state(
 ) -> str:
     if asset.id in alarms:
         return "alarm"
-    if asset.id in judgements.found:
-        return "normal"
-    if asset.id in judgements.unjudged:
-        return "unjudged"
-    if asset.id not in daemon.models.without:
+    for known, state in (
+        (judgements.found, "normal"),
+        (judgements.stopped, "stopped"),
+        (judgements.unjudged, "unjudged"),
+    ):
+        if asset.id in known:
+            return state
+    return _without_a_model(daemon, asset)
+
+
+def _without_a_model(daemon: Daemon, asset: PlantAsset) -> str:
+    reason = daemon.models.without.get(asset.id)
+    if reason is None:
         return "warming"
-    return "learning" if "learning" in daemon.models.without[asset.id] else "no_model"
+    if "learning" in reason:
+        return "learning"
+    return "normal" if daemon.pipeline.rules.limits.judges(asset) else "no_model"
 
 
 def _past(row: dict[str, Any]) -> dict[str, Any]:
@@ -204,8 +229,8 @@ def _past(row: dict[str, Any]) -> dict[str, Any]:
     return {**shown, "at_ms": row["at_us"] // US_PER_MS, "alarm": alarm}
 
 
-def _input(watch: QualityWatch, signal: PlantSignal, *, seen: bool) -> dict[str, Any]:
-    row = signal.index
+def _input(pipeline: Pipeline, signal: PlantSignal, *, seen: bool) -> dict[str, Any]:
+    row, watch = signal.index, pipeline.watch
     value = float(watch.value[row])
     return {
         "name": signal.name,
@@ -213,4 +238,5 @@ def _input(watch: QualityWatch, signal: PlantSignal, *, seen: bool) -> dict[str,
         "value": None if not seen or np.isnan(value) else value,
         "time_ms": int(watch.time_us[row]) // US_PER_MS if seen else None,
         "quality": watch.quality_of(row) if seen else "no_data",
+        **pipeline.rules.limits.shown(signal),
     }

@@ -126,6 +126,9 @@ class Metrics:
             "provider_missing", "1 where a wished execution provider is not there.", "provider"
         )
         self.assets = gauge("assets", "Assets known.")
+        self.asset_running = gauge(
+            "asset_running", "1 while its condition (`when`) holds, 0 while stopped.", "asset"
+        )
         self.assets_unjudged = gauge(
             "assets_unjudged", "Assets whose model has no score now: their inputs are away."
         )

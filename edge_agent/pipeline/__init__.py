@@ -13,10 +13,12 @@ from edge_agent.pipeline._policies import (
     place_of,
     service_alarm_id,
 )
+from edge_agent.pipeline._stops import STOPPED
 from edge_agent.pipeline._versions import Rollback
 
 __all__ = [
     "BASELINE",
+    "STOPPED",
     "Due",
     "Group",
     "Learning",

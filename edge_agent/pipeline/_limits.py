@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from edge_agent.alarms import AlarmTable
     from edge_agent.config.limits import LimitRule
-    from edge_agent.config.plant import PlantSignal
+    from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.pipeline._router import Bindings
     from edge_agent.signals import Crossing, Turn
 
@@ -159,11 +159,20 @@ class LimitAlarms:
 
     # -- what the API shows -------------------------------------------------------------------
 
-    def rows(self, signal: PlantSignal) -> list[dict[str, Any]]:
-        """The limits of a signal: what each says now."""
-        return [self._row(row) for row in self._of_signal.get(signal.index, ())]
+    def shown(self, signal: PlantSignal) -> dict[str, Any]:
+        """What the limits of a signal say now; nothing where it has none."""
+        rows = self._of_signal.get(signal.index)
+        if not rows:
+            return {}
+        zone = self._zone(signal)
+        return {"limits": [self._row(row) for row in rows], **({"zone": zone} if zone else {})}
 
-    def zone(self, signal: PlantSignal) -> str | None:
+    def judges(self, asset: PlantAsset) -> bool:
+        """Whether a limit of any signal of an asset is judged now."""
+        rows = [r for s in asset.signals.values() for r in self._of_signal.get(s.index, ())]
+        return any(known and truth == TRUE for _, truth, known in map(self._columns.state, rows))
+
+    def _zone(self, signal: PlantSignal) -> str | None:
         """The vibration zone A to D of a signal that has any and whose value is known."""
         bounds = zone_bounds(signal.config)
         rows = self._of_signal.get(signal.index, ())

@@ -33,8 +33,8 @@ from edge_agent.pipeline._policies import (
     silent_alarm_id,
 )
 from edge_agent.pipeline._router import Binding, Bindings
-from edge_agent.pipeline._scaling import Scaling
 from edge_agent.pipeline._rules import Rules
+from edge_agent.pipeline._scaling import Scaling
 from edge_agent.pipeline._sensors import SensorAlarms
 from edge_agent.pipeline._time import AssetTime
 from edge_agent.signals import BAD, MISSING, UNCERTAIN, Conditions, QualityWatch

@@ -1,8 +1,7 @@
 """What plain rules say of the values, beside the models: conditions, limits, and stopped machines.
 
-Of each turn: `turn_conditions` (which machines stop or run), `watch_quality` (a machine that stands
-still on purpose has no sensor that is stuck), `compare` (limits), `tell` (what of it the alarm table
-must hear).
+In each turn: `turn_conditions` (which machines stop or run), `watch_quality` (a machine that stands
+still on purpose has no sensor that is stuck), `compare` (limits), `tell` (the alarm table).
 """
 
 from __future__ import annotations

@@ -9,9 +9,10 @@ gone. While a condition is not known nothing is judged, and alarms stay as they 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
-from edge_agent.clock import US_PER_MS
+from edge_agent.clock import US_PER_S
 from edge_agent.pipeline._assess import alarm_id
 from edge_agent.signals import FALSE, TRUE, UNKNOWN
 
@@ -78,40 +79,23 @@ class Stops:
 
     # -- what the API shows -------------------------------------------------------------------
 
-    def state(self, asset: PlantAsset) -> tuple[int, str]:
-        """Whether a machine runs (TRUE where nothing says otherwise), and in words why not."""
-        numbers = {self._bindings.condition(asset)} if asset.when is not None else set[int]()
-        if not numbers:
-            numbers = {
-                group.gate.number(row)
-                for group in self._groups
-                for row, one in enumerate(group.assets)
-                if one is asset and not group.resting[row]
-            }
-        if not numbers or -1 in numbers:
+    def number(self, asset: PlantAsset) -> int:
+        """The condition that says whether a machine runs, -1 where it has none."""
+        return -1 if asset.when is None else self._bindings.condition(asset)
+
+    def judge(self, number: int) -> tuple[int, str]:
+        """The truth of a condition (TRUE for -1), and in words what it means where not TRUE."""
+        if number < 0:
             return TRUE, ""
-        truths = {number: self._truth(number) for number in sorted(numbers)}
-        best = max(truths.values())
-        number = next(number for number, truth in truths.items() if truth == best)
-        return best, self._why(number, best)
-
-    def _truth(self, number: int) -> int:
-        return int(self._bindings.conditions.truth[number])
-
-    def _why(self, number: int, truth: int) -> str:
         conditions = self._bindings.conditions
-        text = conditions.text(number)
+        truth, text = int(conditions.truth[number]), conditions.text(number)
         if truth == FALSE:
-            return f"stopped: {text} does not hold"
-        if truth == UNKNOWN:
-            names = ", ".join(conditions.unknown(number)) or "it"
-            return f"not judged: {text} is not known, {names} has no good value"
-        return ""
+            return FALSE, f"stopped since {_clock(conditions.turned_us(number))}: not {text}"
+        names = ", ".join(conditions.unknown(number))
+        why = f"{names} has no good value" if names else "nothing was heard yet"
+        return truth, "" if truth == TRUE else f"not judged: {why}, so that {text!r} is not known"
 
-    def stopped_ms(self, asset: PlantAsset) -> int | None:
-        """Since when a machine is stopped by its own condition, in ms since the epoch."""
-        if asset.when is None:
-            return None
-        number = self._bindings.condition(asset)
-        conditions = self._bindings.conditions
-        return conditions.turned_us(number) // US_PER_MS if self._truth(number) == FALSE else None
+
+def _clock(at_us: int) -> str:
+    """A time in UTC, to the second."""
+    return f"{datetime.fromtimestamp(at_us // US_PER_S, UTC):%Y-%m-%d %H:%M:%S} UTC"

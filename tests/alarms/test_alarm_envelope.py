@@ -310,6 +310,7 @@ def test_an_alarm_as_json() -> None:
         "count": 2,
         "shelved_until_ms": us(60) // 1000,
         "acked_by": "",
+        "suppressed_by": "",
     }
 
 

@@ -104,8 +104,10 @@ def test_warnings_do_not_fail(
     assert captured.err.splitlines() == [
         "warning: sinks: there is none; alarms are only seen on the status page",
         "warning: templates.spare: no asset uses it",
-        "warning: templates.spare: neither models nor learn nor limits; "
-        "only data quality is watched",
+        (
+            "warning: templates.spare: neither models nor learn nor limits; "
+            "only data quality is watched"
+        ),
         "warning: http.token: environment variable TOKEN is not set",
     ]
 

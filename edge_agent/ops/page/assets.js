@@ -5,6 +5,7 @@ import { t } from "/static/strings.js";
 
 const LIMIT_AT = 2 / 3; // where a score bar shows the limit
 const STATE_WORDS = { learning: "learning_state" };
+const LIMIT_WORDS = { ok: "good", not_judged: "unjudged" };
 const QUALITY_WORDS = { lost: "lost_signal" };
 
 export function assetRow(first) {
@@ -62,16 +63,24 @@ function showInputs(root, inputs) {
   inputs.forEach((input, index) => {
     const tile = root.children[index];
     const [name, value, quality] = tile.children;
-    set(tile, "className", input.quality === "good" ? "input" : "input off");
-    set(tile, "title", `${input.name} ${stamp(input.time_ms)}`);
+    const beyond = input.limits?.some((limit) => limit.state === "alarm");
+    set(tile, "className", input.quality === "good" && !beyond ? "input" : "input off");
+    set(tile, "title", [`${input.name} ${stamp(input.time_ms)}`, ...limitsOf(input)].join("\n"));
     text(name, input.name);
     text(value, `${number(input.value)} ${input.unit}`);
     text(quality, qualityOf(input));
   });
 }
 
+function limitsOf(input) {
+  return (input.limits ?? []).map((limit) => {
+    const unit = limit.per ? `${input.unit}/${limit.per}` : input.unit;
+    return `${limit.name} ${number(limit.limit)} ${unit}: ${t(LIMIT_WORDS[limit.state] ?? limit.state)}`;
+  });
+}
+
 function qualityOf(input) {
-  if (input.quality === "good") return "";
+  if (input.quality === "good") return input.zone ? t("zone", { zone: input.zone }) : "";
   const word = t(QUALITY_WORDS[input.quality] ?? input.quality);
   return input.time_ms ? `${word}, ${ago(input.time_ms)}` : word;
 }
