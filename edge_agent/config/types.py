@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NewType
@@ -18,6 +19,9 @@ Size = NewType("Size", int)  # bytes
 
 # What a unit of time is in seconds, as configs write it.
 DURATIONS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+_BOM: Final = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,15 @@ class Secret:
     credential: str | None = None
 
     def reveal(self) -> str:
-        """Read it now, without its trailing newline; ConfigError says what is missing."""
+        """Read it now, without its trailing newline; ConfigError says what is missing.
+
+        A byte order mark, which Windows editors write, is no part of it.
+        """
         if self.env is not None:
             value = os.environ.get(self.env)
             if value is None:
                 raise ConfigError(f"environment variable {self.env} is not set")
-            return value
+            return value.removeprefix(_BOM)
         path = self.file
         if self.credential is not None:
             path = (
@@ -55,7 +62,9 @@ class Secret:
         if path is None:
             raise ConfigError("a secret needs one of: file, env, credential")
         try:
-            return path.read_text(encoding="utf-8").rstrip("\r\n")
+            raw = path.read_bytes()
+            encoding = "utf-16" if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+            return raw.decode(encoding).rstrip("\r\n")
         except OSError as error:
             raise ConfigError(
                 f"cannot read the secret: {error.strerror}", where=str(path)

@@ -25,6 +25,7 @@ from edge_agent.config._scalars import (
 )
 from edge_agent.config.schema import AlarmRule, Learn, Uncertain
 from edge_agent.config.types import Secret
+from edge_agent.errors import ConfigError
 from edge_agent.records import Ne107
 
 if TYPE_CHECKING:
@@ -241,3 +242,36 @@ def test_a_name_is_safe_wherever_it_goes(text: str) -> None:
 def test_a_name_ends_where_it_ends() -> None:
     """A regular expression's `$` would let a line feed through."""
     assert not is_name("a\n")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"s3cret",
+        b"s3cret\r\n",
+        b"\xef\xbb\xbfs3cret\r\n",
+        "s3cret\r\n".encode("utf-16"),
+        b"\xfe\xff" + "s3cret\n".encode("utf-16-be"),
+    ],
+)
+def test_a_secret_from_a_windows_editor_is_the_same_secret(tmp_path: Path, raw: bytes) -> None:
+    """A byte order mark in a password is "not authorized", and no human eye can see it."""
+    file = tmp_path / "secret.txt"
+    file.write_bytes(raw)
+    assert Secret(file=file).reveal() == "s3cret"
+
+
+@pytest.mark.parametrize("raw", [b"s3cr\xe9t", b"\xff\xfes"])
+def test_a_secret_that_is_no_text_is_refused_without_showing_it(tmp_path: Path, raw: bytes) -> None:
+    file = tmp_path / "secret.txt"
+    file.write_bytes(raw)
+    with pytest.raises(ConfigError, match="not UTF-8 text") as caught:
+        Secret(file=file).reveal()
+    assert "s3cr" not in str(caught.value)
+
+
+def test_a_byte_order_mark_in_an_environment_variable_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TOKEN", "\ufeffs3cret")
+    assert Secret(env="TOKEN").reveal() == "s3cret"
