@@ -1,124 +1,130 @@
-"""What the cells of a recording say: times, numbers, qualities; text in, arrays out."""
+"""What the cells of a recording say: numbers and qualities; text in, arrays out."""
 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, tzinfo
+import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from edge_agent.errors import EdgeAgentError
 from edge_agent.records import BAD, GOOD, UNCERTAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     Masked = tuple[NDArray[np.float64], NDArray[np.bool_]]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_US_PER_UNIT: Final = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
-_LATEST_S: Final = 1e11  # the year 5138: a greater number counts something shorter than seconds
-_LATEST_US: Final = 250_000_000_000_000_000
-_BLANK: Final = frozenset({"", "nan", "null", "none", "n/a", "na", "-"})
+_BLANKS: Final = (
+    "|nan|null|none|nil|n/a|na|n.a.|#n/a|#na|#nv|#value!|#wert!|#div/0!|#ref!|#bezug!|-|--|---|----"
+    "|–|—|(null)|missing|k.a.|nd|n.d.|\\n"  # noqa: RUF001 (dashes of spreadsheets)
+)
+BLANK: Final = frozenset(_BLANKS.split("|"))
 _WORDS: Final = {"true": 1.0, "false": 0.0}
 _QUALITY: Final = {"good": GOOD, "uncertain": UNCERTAIN, "bad": BAD}
-_DECIMAL_COMMA: Final = str.maketrans(",.", "._")  # a point would be of thousands: refused
+_DECIMAL_COMMA: Final = str.maketrans(",.", "._")  # a point would be of thousands
+_GROUP_BLANKS: Final = re.compile(r"(?<=\d)[\s\u00a0\u202f'’](?=\d{3}(?!\d))")  # noqa: RUF001
+_SIGNS: Final = str.maketrans({"−": "-"})  # noqa: RUF001 (the minus of typography)
 
 
-def time_parser(form: str, zone: str, first: str) -> Callable[[str], int]:
-    """A function from a cell to microseconds since the epoch; it raises ValueError.
+class Numbers(NamedTuple):
+    """How numbers are written: the decimal sign, and whether its other one groups thousands."""
 
-    form: `iso`, `s`, `ms`, `us` or `ns` since the epoch, a strptime format, or `` to decide by
-    the cell `first`; zone: IANA name of the zone of times that name none.
+    decimal: str = "."
+    grouped: bool = False
+
+
+class Evidence(NamedTuple):
+    """Cells of a column by what they prove; `either`: 1,234 may be 1234 or 1.234.
+
+    point_either: 1.234 likewise; whole: plain integers of three digits and more.
     """
-    if form in _US_PER_UNIT:
-        return _epoch_parser(_US_PER_UNIT[form])
-    tz = _zone(zone)
-    if form not in {"", "iso"}:
-        return lambda cell: _to_us(datetime.strptime(cell.strip(), form), tz)  # noqa: DTZ007
-    count = math.inf if form else _number(first)
-    if math.isfinite(count):
-        return _epoch_parser(_US_PER_UNIT[_unit(count)])
-    return lambda cell: _to_us(datetime.fromisoformat(cell.strip()), tz)
+
+    point: int = 0
+    comma: int = 0
+    either: int = 0
+    point_either: int = 0
+    grouped: int = 0
+    whole: int = 0
+
+    def plus(self, other: Evidence) -> Evidence:
+        """Return the sum."""
+        return Evidence(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-def _zone(name: str) -> tzinfo:
-    try:
-        return UTC if name == "UTC" else ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise EdgeAgentError(
-            f"unknown time zone {name!r}", hint="an IANA name such as Europe/Berlin"
-        ) from error
+def _patterns(point: str, comma: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """What proves `point` to be the decimal sign; what groups thousands; and what may be either."""
+    p, c = re.escape(point), re.escape(comma)
+    exponent = r"(?:[eE][+-]?\d+)?"
+    proof = rf"[+-]?(?:\d*{p}(?:\d{{1,2}}|\d{{4,}})|0+{p}\d+|\d{{4,}}{p}\d+|{p}\d+){exponent}"
+    groups = rf"[+-]?[1-9]\d{{0,2}}(?:(?:{c}\d{{3}})+{p}\d*|(?:{c}\d{{3}}){{2,}})"
+    either = rf"[+-]?[1-9]\d{{0,2}}{p}\d{{3}}"
+    return re.compile(proof), re.compile(groups), re.compile(either)
 
 
-def _unit(count: float) -> str:
-    limits = ((unit, _LATEST_S * 1000.0**n) for n, unit in enumerate(_US_PER_UNIT))
-    return next((unit for unit, limit in limits if abs(count) < limit), "ns")
+_POINT, _POINT_GROUPS, _POINT_EITHER = _patterns(".", ",")
+_COMMA, _COMMA_GROUPS, _COMMA_EITHER = _patterns(",", ".")
+_WHOLE: Final = re.compile(r"[+-]?[1-9]\d\d+")
 
 
-def _epoch_parser(us_per_unit: float) -> Callable[[str], int]:
-    def parse(cell: str) -> int:
-        if us_per_unit >= 1 and cell.isdecimal():
-            return int(cell) * int(us_per_unit)
-        return round(float(cell.replace(",", ".")) * us_per_unit)
-
-    return parse
-
-
-def _to_us(moment: datetime, zone: tzinfo) -> int:
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone)
-    passed = moment - _EPOCH
-    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
-
-
-def times(
-    cells: Sequence[str], parse: Callable[[str], int]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Microseconds since the epoch, int64 [n], and a mask of the cells that are no time."""
-    try:
-        found = list(map(parse, cells))
-    except (ValueError, OverflowError):
-        found = [_time_or_never(cell, parse) for cell in cells]
-    outside = [not -_LATEST_US < us < _LATEST_US for us in found]
-    if any(outside):
-        found = [0 if out else us for us, out in zip(found, outside, strict=True)]
-    return np.array(found, np.int64), np.array(outside, np.bool_)
+def number_evidence(cells: Iterable[str]) -> Evidence:
+    """What the cells of a column prove about the way in which numbers are written."""
+    found = [0] * len(Evidence._fields)
+    for raw in cells:
+        cell = _plain(raw)
+        if _POINT_GROUPS.fullmatch(cell):
+            found[0], found[4] = found[0] + 1, found[4] + 1
+        elif _COMMA_GROUPS.fullmatch(cell):
+            found[1], found[4] = found[1] + 1, found[4] + 1
+        else:
+            kinds = (_POINT, _COMMA, _COMMA_EITHER, _POINT_EITHER, None, _WHOLE)
+            kind = next((n for n, k in enumerate(kinds) if k and k.fullmatch(cell)), None)
+            if kind is not None:
+                found[kind] += 1
+    return Evidence(*found)
 
 
-def _time_or_never(cell: str, parse: Callable[[str], int]) -> int:
-    try:
-        return parse(cell)
-    except (ValueError, OverflowError):
-        return _LATEST_US
+def _plain(cell: str) -> str:
+    return _GROUP_BLANKS.sub("", cell.strip().translate(_SIGNS))
 
 
-def numbers(cells: Sequence[str], decimal: str) -> Masked:
+def numbers(cells: Sequence[str], how: Numbers) -> Masked:
     """float64 [n], NaN where a cell is blank or no number, and a mask of the latter."""
-    if decimal == ",":
+    originals = cells
+    if how.decimal == ",":
         cells = [cell.translate(_DECIMAL_COMMA) for cell in cells]
     try:
         plain = "_" not in "".join(cells)  # float("1_5") would be 15
-        values = np.array(list(map(float if plain else _number, cells)))
+        values = np.array(
+            list(map(float, cells)) if plain else [_number(c, how) for c in originals]
+        )
     except ValueError:
-        values = np.array(list(map(_number, cells)))
+        values = np.array([_number(cell, how) for cell in originals])
     wrong = np.isinf(values)
     values[wrong] = np.nan
     return values, wrong
 
 
-def _number(cell: str) -> float:
+def _number(cell: str, how: Numbers) -> float:
     """The number in a cell; NaN where it is blank, infinite where it is none."""
     text = cell.strip().lower()
-    if text in _BLANK:
+    if text in BLANK:
         return math.nan
+    if text in _WORDS:
+        return _WORDS[text]
+    text = _plain(text)
+    groups, either = (
+        (_POINT_GROUPS, _COMMA_EITHER) if how.decimal == "." else (_COMMA_GROUPS, _POINT_EITHER)
+    )
+    if groups.fullmatch(text) or (how.grouped and either.fullmatch(text)):
+        text = text.replace("," if how.decimal == "." else ".", "")
+    if how.decimal == ",":
+        text = text.translate(_DECIMAL_COMMA)
     try:
-        return _WORDS[text] if text in _WORDS else float(text if "_" not in text else "inf")
+        return float(text) if "_" not in text else math.inf
     except ValueError:
         return math.inf
 

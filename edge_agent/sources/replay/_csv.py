@@ -1,44 +1,64 @@
-"""Reading one CSV recording, plain or gzip: its separator, its header, its rows in chunks."""
+"""The table in a recording: its separator, its header, its rows in chunks.
+
+No cell goes over the end of its line: in a sensor log a quote without its second one is a slip,
+and would swallow all rows behind it.
+"""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import itertools
-import zlib
+from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
-from io import TextIOWrapper
-from typing import IO, TYPE_CHECKING, Final, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_agent.errors import EdgeAgentError
+from edge_agent.sources.replay._files import UNREADABLE, open_file
+from edge_agent.sources.replay._moments import is_number, looks_like_moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    Row = list[str]
-    # (reason, number of cells or rows, line of the first)
-    Reject = Callable[[str, int, int], None]
+    from edge_agent.sources.replay._files import Opened
 
-_SNIFF_BYTES: Final = 1 << 16
-_SNIFF_LINES: Final = 20
+    Row = list[str]
+    Record = tuple[int, Row | None]
+
+SAMPLE_ROWS: Final = 2000
+_HEAD_LINES: Final = 60
+_SNIFF_LINES: Final = 40
 _MAX_LINE: Final = 1 << 20
+_MAX_HEADER_LINES: Final = 6  # of one header whose cells have line breaks
+_MAX_UNIT_ROWS: Final = 3
 _SEPARATORS: Final = ("\t", ";", "|", ",", " ")
-_UNREADABLE: Final = (OSError, EOFError, UnicodeError, zlib.error)
+_COMMENT: Final = "#"
+_ENOUGH_ALIKE: Final = 0.6
+
+
+class Reject(Protocol):
+    """Called with what was refused: how many rows or cells, and the first of them."""
+
+    def __call__(self, reason: str, n: int, line: int, column: str, cell: str) -> None: ...
 
 
 @dataclass(slots=True)
 class Table:
     """An open recording: the names of its columns, and its rows, each with its line.
 
-    A row is None where the file is damaged; `position` tells the bytes read so far.
+    A row is None where the file is damaged; `position` tells the bytes read so far. sample: the
+    first rows, which `rows` gives, too. again: opens the table anew, to look at all of its rows.
     """
 
     path: Path
     names: list[str]
-    rows: Iterator[tuple[int, Row | None]]
+    rows: Iterator[Record]
     position: Callable[[], int]
+    sample: list[Row] = field(default_factory=list)
+    again: Callable[[], Iterator[Row]] = lambda: iter(())
+    since_1904: bool = False
+    separator: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,101 +71,199 @@ class Chunk:
 
 @contextmanager
 def open_table(path: Path, separator: str, *, header: bool) -> Iterator[Table]:
-    """Open a CSV and read its header; EdgeAgentError where it cannot be one.
+    """Open a recording and read its header; EdgeAgentError where it cannot be one.
 
     separator: `` finds it out; a blank stands for any run of blanks.
     """
-    try:
-        raw = path.open("rb")
-    except OSError as error:
-        raise EdgeAgentError(f"cannot read: {error.strerror}", where=str(path)) from error
-    with raw, _as_text(path, raw) as text:
+    with open_file(path, _MAX_LINE) as opened:
         try:
-            lines = iter(lambda: text.readline(_MAX_LINE), "")
-            head = list(itertools.islice(lines, _SNIFF_LINES))
-            rows = _rows(itertools.chain(head, lines), separator or sniff_separator(head))
-            table = _table(path, rows, raw.tell, header=header)
-        except _UNREADABLE as error:
+            table = _table(path, opened, separator, header=header)
+        except UNREADABLE as error:
             raise EdgeAgentError(f"cannot read: {error}", where=str(path)) from error
+
+        def again() -> Iterator[Row]:
+            with open_table(path, separator, header=header) as other:
+                yield from (row for _, row in other.rows if row)
+
+        table.again = again
         yield table
 
 
-def _as_text(path: Path, raw: IO[bytes]) -> TextIOWrapper:
-    def unpacked() -> IO[bytes]:
-        raw.seek(0)
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
+def _table(path: Path, opened: Opened, separator: str, *, header: bool) -> Table:
+    if opened.lines is not None:
+        lines = _Lines(opened.lines)
+        separator = separator or lines.separator or sniff_separator(lines.data)
+        records: Iterator[Record] = lines.records(separator)
+    else:
+        rows = opened.rows or iter(())
+        lines, records = None, ((n, row) for n, row in enumerate(rows, 1))
+    head = list(itertools.islice(records, _HEAD_LINES))
+    top, first = _find_header(head) if header else (None, _first_filled(head))
+    if first is None and top is None:
+        raise EdgeAgentError("the file is empty", where=str(path))
+    start = len(head) if first is None else first
+    names = _names(head, top, start, lines.comment(separator) if lines else [])
+    data = _data(itertools.chain(head[start:], records), names)
+    sample = list(itertools.islice(data, SAMPLE_ROWS))
+    return Table(
+        path,
+        names,
+        itertools.chain(sample, data),
+        opened.position,
+        sample=[row for _, row in sample if row],
+        since_1904=opened.since_1904,
+        separator=separator,
+    )
 
+
+def _names(head: list[Record], top: int | None, start: int, comment: Row) -> Row:
+    """Names of the columns: the header's, those of a header that is a comment, or numbers."""
+    first = head[start][1] or [] if start < len(head) else []
+    if top is None and len(comment) == len(first) > 1:
+        return comment
+    if top is None:
+        return [str(number) for number in range(1, len(first) + 1)]
+    return [" ".join(name.split()) for name in head[top][1] or []]
+
+
+def _data(records: Iterator[Record], names: Row) -> Iterator[Record]:
+    """All rows but the header's repetitions, which loggers write after each start."""
+    return ((n, row) for n, row in records if row != names)
+
+
+class _Lines:
+    """The lines of a text: the first of them in advance, without comments."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.separator = ""
+        numbered = ((n, line.replace("\0", "").rstrip("\r\n")) for n, line in enumerate(lines, 1))
+        head: list[tuple[int, str]] = []
+        self._comments: list[str] = []
+        self._failed: BaseException | None = None
+        try:
+            for n, line in numbered:
+                if n == 1 and line[:4].lower() == "sep=" and len(line) >= 5:  # noqa: PLR2004 (Excel)
+                    self.separator = line[4]
+                elif line.startswith(_COMMENT):
+                    self._comments.append(line)
+                else:
+                    head.append((n, line))
+                if len(head) >= _SNIFF_LINES:
+                    break
+        except UNREADABLE:
+            if not head:
+                raise
+        self._head = _join_header(head)
+        self._rest = numbered
+        self.data = [line for _, line in self._head]
+
+    def comment(self, separator: str) -> Row:
+        """The last comment above the data, cut into cells: it may be the header."""
+        last = self._comments[-1].lstrip("# ") if self._comments else ""
+        return [cell.strip() for cell in _cut(last, separator) or []] if last else []
+
+    def records(self, separator: str) -> Iterator[Record]:
+        """Yield each line as its cells; None for what cannot be read."""
+        n = 0
+        try:
+            for n, line in itertools.chain(self._head, self._rest):
+                if not line.startswith(_COMMENT):
+                    yield n, _cut(line, separator)
+        except UNREADABLE:  # a packed file cut short
+            yield n, None
+
+
+def _join_header(head: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Join a header whose quoted cells have line breaks, as Excel writes them."""
+    first = next((i for i, (_, line) in enumerate(head) if line.strip()), 0)
+    joined = ""
+    for i, (n, line) in enumerate(head[first : first + _MAX_HEADER_LINES]):
+        joined = f"{joined} {line}" if joined else line
+        if joined.count('"') % 2 == 0:
+            return [(n, joined), *head[first + i + 1 :]]
+    return head
+
+
+def _cut(line: str, separator: str) -> Row | None:
+    """The cells of a line; None where a quote too many may be part of a number."""
+    if separator == " ":
+        return line.split()
+    if '"' not in line:
+        return line.split(separator)
     try:
-        encoding = _encoding(unpacked().read(_SNIFF_BYTES))
-    except _UNREADABLE:
-        encoding = "utf-8"  # the first read says what is wrong
-    return TextIOWrapper(unpacked(), encoding, errors="replace", newline="")
-
-
-def _encoding(head: bytes) -> str:
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    try:
-        head.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:  # not just a character that the end of `head` cuts
-            return "cp1252"
-    return "utf-8-sig"
+        return next(csv.reader([line], delimiter=separator, strict=True), [])
+    except csv.Error:
+        cells = line.split(separator)
+    if any('"' in cell and is_number(cell.strip('" ')) for cell in cells):
+        return None
+    return [cell.replace('"', "") for cell in cells]
 
 
 def sniff_separator(head: Sequence[str]) -> str:
-    """The first of tab, `;`, `|`, `,`, blanks that splits all of these lines alike.
+    """The first of tab, `;`, `|`, `,`, blanks that splits all or most of these lines alike.
 
     `;` goes before `,` because of decimal commas; blanks last because they stand in dates.
     """
-    lines = [line.strip("\r\n") for line in head if line.strip()]
+    lines = [line for line in head if line.strip()]
+    best, share = "", 0.0
     for separator in _SEPARATORS:
-        widths = {len(row or ()) for _, row in _rows(iter(lines), separator)}
-        if len(widths) == 1 and widths.pop() > 1:
+        widths = Counter(len(_cut(line.strip("\r\n"), separator) or ()) for line in lines)
+        width, n = widths.most_common(1)[0] if widths else (0, 0)
+        if width > 1 and n == len(lines):
             return separator
+        if width > 1 and n / len(lines) > share and separator != " ":
+            best, share = separator, n / len(lines)
+    if share >= _ENOUGH_ALIKE:
+        return best
     return next((s for s in _SEPARATORS if lines and s in lines[0]), ",")
 
 
-def _rows(lines: Iterator[str], separator: str) -> Iterator[tuple[int, Row | None]]:
-    if separator == " ":
-        for number, line in enumerate(lines, 1):
-            yield number, line.split()
-        return
-    reader = csv.reader(lines, delimiter=separator)
-    while True:
-        row: Row | None
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:  # a quoted field without an end
-            row = None
-        except _UNREADABLE:  # a gzip file cut short
-            yield reader.line_num, None
-            return
-        yield reader.line_num, row
+def _find_header(head: list[Record]) -> tuple[int | None, int | None]:
+    """Index of the header and of the first row of data; what stands above is no part of it.
+
+    Between them there may be rows of units. Without a row above the data there is no header.
+    """
+    rows = [row or [] for _, row in head]
+    filled = [i for i, row in enumerate(rows) if any(cell.strip() for cell in row)]
+    if not filled:
+        return None, None
+    width = Counter(len(rows[i]) for i in filled).most_common(1)[0][0]
+    data = [i for i in filled if _is_data(rows[i])]
+    full = next((i for i in data if len(rows[i]) >= width), None)
+    names = [i for i in filled if i not in data and len(rows[i]) >= width - 1]
+    above = [i for i in names if full is None or i < full]
+    if not above:
+        return None, full
+    block = above[-1 - _MAX_UNIT_ROWS :] if full is not None else above[:1]
+    top = next(
+        i
+        for n, i in enumerate(block)
+        if all(_is_next(block, filled, m) for m in range(n + 1, len(block)))
+    )
+    return top, next((i for i in data if i > top), None)
 
 
-def _table(
-    path: Path,
-    rows: Iterator[tuple[int, Row | None]],
-    position: Callable[[], int],
-    *,
-    header: bool,
-) -> Table:
-    first = next(((line, row) for line, row in rows if row and any(row)), None)
-    if first is None:
-        raise EdgeAgentError("the file is empty", where=str(path))
-    if header:
-        return Table(path, [name.strip() for name in first[1]], rows, position)
-    names = [str(number) for number in range(1, len(first[1]) + 1)]
-    return Table(path, names, itertools.chain([first], rows), position)
+def _is_next(block: list[int], filled: list[int], n: int) -> bool:
+    """Whether no other row stands between the rows n - 1 and n of the block."""
+    return filled.index(block[n]) == filled.index(block[n - 1]) + 1
+
+
+def _is_data(row: Row) -> bool:
+    """Whether a row holds a number or a time; names and units are neither."""
+    return any(looks_like_moment(cell) for cell in row)
+
+
+def _first_filled(head: list[Record]) -> int | None:
+    return next((i for i, (_, row) in enumerate(head) if row and any(row)), None)
 
 
 def find_column(table: Table, wanted: str) -> int:
     """Index of a column given by its name or by its number, the first being 1."""
     if wanted in table.names:
         return table.names.index(wanted)
+    lower = [name.casefold() for name in table.names]
+    if lower.count(wanted.casefold()) == 1:
+        return lower.index(wanted.casefold())
     if wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= len(table.names):
         return int(wanted) - 1
     known = ", ".join(table.names[:20])
@@ -163,9 +281,9 @@ def read_chunk(table: Table, size: int, reject: Reject) -> Chunk | None:
     lines, rows = [], []
     for line, row in taken:
         if row is None:
-            reject("unreadable", 1, line)
+            reject("unreadable", 1, line, "", "")
         elif any(cell.strip() for cell in row[width:]):
-            reject("columns", 1, line)  # more cells than names: a decimal comma, perhaps
+            reject("columns", 1, line, "", (table.separator or ",").join(row))
         elif any(row):
             lines.append(line)
             rows.append(row if len(row) == width else _fit(row, width))

@@ -1,4 +1,4 @@
-"""Which signal a column, or a row of a long recording, belongs to; chunks of cells in, rows out."""
+"""Which signal a label belongs to; chunks of cells in, rows of values out."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.config.schema import Kind
-from edge_agent.errors import EdgeAgentError
 from edge_agent.records import BAD, BAD_NO_DATA, GOOD, Columns
-from edge_agent.sources.replay._cells import numbers, qualities, times
-from edge_agent.sources.replay._csv import find_column
+from edge_agent.sources.replay._cells import numbers, qualities
+from edge_agent.sources.replay._labels import plain_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from edge_agent.config.plant import Plant, PlantAsset
-    from edge_agent.sources.replay._csv import Chunk, Reject, Table
+    from edge_agent.sources.replay._cells import Numbers
+    from edge_agent.sources.replay._csv import Chunk, Reject
+    from edge_agent.sources.replay._plan import Plan
     from edge_agent.sources.replay._source import ReplayConfig
+    from edge_agent.sources.replay._times import TimeReader
 
-_NOWHERE: Final = -1
-_WHOSE: Final = "; if they are of one asset, name it as 'asset'"
+NOWHERE: Final = -1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_TIME_NAMES: Final = ("time", "timestamp", "datetime", "ts", "date", "date_time", "date time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Rows:
 class Places:
     """Finds signals by asset and label: a label is a mapped column, an address or a name.
 
+    What is none of these exactly is compared without units in brackets, case and punctuation.
     Without an asset a label is an address that only one signal has, or `asset.signal`.
     source: whose signals may be found; None for all. template: for assets that are not yet known.
     columns: column by signal name.
@@ -53,6 +54,7 @@ class Places:
         self._template = template
         self._columns = columns
         self._signals: dict[tuple[str, str], int] = {}
+        self._plain: dict[tuple[str, str], set[int]] = {}
         self._assets: set[str] = set()
         for asset in plant.assets.values():
             self._add(asset)
@@ -68,8 +70,24 @@ class Places:
     def find(self, asset: str, label: str) -> int:
         """The signal's index, or -1."""
         if asset and not self.knows(asset):
-            return _NOWHERE
-        return self._signals.get((asset, label), _NOWHERE)
+            return NOWHERE
+        exact = self._signals.get((asset, label))
+        if exact is not None:
+            return exact
+        alike = self._plain.get((asset, plain_name(label)), set())
+        return next(iter(alike)) if len(alike) == 1 else NOWHERE
+
+    def is_exact(self, asset: str, label: str) -> bool:
+        """Whether the label is a signal's name, address or column as it stands."""
+        return (asset, label) in self._signals
+
+    def wanted(self, asset: str) -> list[str]:
+        """Labels by which signals of an asset, or of all, are found."""
+        return [label for owner, label in self._signals if owner == asset]
+
+    def unit(self, index: int) -> str:
+        """The unit of a signal."""
+        return self._plant.signals[index].config.unit
 
     def _add(self, asset: PlantAsset) -> None:
         self._assets.add(asset.id)
@@ -82,55 +100,17 @@ class Places:
             if signal.address:
                 self._signals[asset.id, signal.address] = index
                 shared = ("", signal.address) in self._signals
-                self._signals["", signal.address] = _NOWHERE if shared else index
+                self._signals["", signal.address] = NOWHERE if shared else index
             if name in self._columns:
                 self._signals[asset.id, self._columns[name]] = index
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Which columns of a table hold what; `qualities` has one for each of `values`."""
-
-    asset: str
-    time: int
-    asset_column: int | None
-    label_column: int | None
-    values: list[int]
-    labels: list[str]
-    qualities: list[int | None]
-    unused: list[str]
-
-
-def make_plan(config: ReplayConfig, table: Table, places: Places, asset: str) -> Plan:
-    """Read the header; EdgeAgentError where a column that the config names is not there."""
-    names = table.names
-
-    def optional(wanted: str) -> int | None:
-        return find_column(table, wanted) if wanted else None
-
-    time = find_column(table, config.time) if config.time else _time_column(names)
-    asset_column, label_column = optional(config.asset_column), optional(config.signal_column)
-    values = [n for n in range(len(names)) if n not in {time, asset_column, label_column}]
-    if label_column is not None:
-        values = [find_column(table, config.value_column)]
-    elif asset_column is None:
-        values = [n for n in values if places.find(asset, names[n]) != _NOWHERE]
-    if not values:
-        raise EdgeAgentError(
-            "no column is a signal of the plant",
-            where=str(table.path),
-            hint=f"its columns: {', '.join(names[:20])}{'' if asset else _WHOSE}",
-        )
-    qualities_ = [optional(config.quality.replace("{column}", names[n])) for n in values]
-    used = {time, asset_column, label_column, *values, *qualities_}
-    unused = [name for n, name in enumerate(names) if n not in used]
-    labels = [names[n] for n in values]
-    return Plan(asset, time, asset_column, label_column, values, labels, qualities_, unused)
-
-
-def _time_column(names: list[str]) -> int:
-    lower = [name.lower() for name in names]
-    return next((lower.index(name) for name in _TIME_NAMES if name in lower), 0)
+            labels = (
+                (asset.id, name),
+                (asset.id, f"{asset.id}.{name}"),
+                ("", f"{asset.id}.{name}"),
+            )
+            for owner, label in (*labels, (asset.id, signal.address)):
+                if plain_name(label):
+                    self._plain.setdefault((owner, plain_name(label)), set()).add(index)
 
 
 @dataclass(slots=True)
@@ -140,18 +120,22 @@ class Decoder:
     config: ReplayConfig
     places: Places
     plan: Plan
-    parse_time: Callable[[str], int]
+    names: list[str]
+    time: TimeReader
+    numbers: list[Numbers]
     reject: Reject
 
     def decode(self, chunk: Chunk, first_row: int, not_before_us: int) -> Rows:
         """The chunk's values, row by row; `first_row` numbers its first row."""
-        time_us, never = times(chunk.cells[self.plan.time], self.parse_time)
+        moments = self.plan.moments(chunk)
+        time_us, never, missing = self.time.read(moments)
         late = np.asarray(~never & (time_us < not_before_us))
         signal = self._signals(chunk)
         value, status, usable = self._values(chunk, signal >= 0)
-        self._count("time", never, chunk)
-        self._count("out_of_order", late, chunk)
-        self._count("unknown", np.all(signal < 0, axis=1), chunk)
+        self._count("time", never & ~missing, chunk, self.plan.time, moments)
+        self._count("no_such_time", missing, chunk, self.plan.time, moments)
+        self._count("out_of_order", late, chunk, self.plan.time, moments)
+        self._count("unknown", np.all(signal < 0, axis=1), chunk, self.plan.naming_column)
         keep = usable & ~(never | late)[:, None]
         row = np.arange(first_row, first_row + len(chunk.lines))
         width = len(self.plan.values)
@@ -183,13 +167,13 @@ class Decoder:
         status = np.full(wanted.shape, GOOD, np.uint32)
         keep = wanted.copy()
         for n, column in enumerate(self.plan.values):
-            value[:, n], wrong = numbers(chunk.cells[column], self.config.decimal)
-            self._count("number", wrong & wanted[:, n], chunk)
+            value[:, n], wrong = numbers(chunk.cells[column], self.numbers[n])
+            self._count("number", wrong & wanted[:, n], chunk, column)
             quality = self.plan.qualities[n]
             if quality is not None:
-                classic = self.config.quality_codes == "classic"
+                classic = self.plan.classic
                 status[:, n], unclear = qualities(chunk.cells[quality], classic=classic)
-                self._count("quality", unclear & wanted[:, n], chunk)
+                self._count("quality", unclear & wanted[:, n], chunk, quality)
                 wrong |= unclear
             keep[:, n] &= ~wrong
         blank = np.isnan(value)
@@ -197,9 +181,19 @@ class Decoder:
             status[blank & (status < BAD)] = BAD_NO_DATA
         return value, status, keep & (~blank | (status >= BAD))
 
-    def _count(self, reason: str, rows: NDArray[np.bool_], chunk: Chunk) -> None:
+    def _count(
+        self,
+        reason: str,
+        rows: NDArray[np.bool_],
+        chunk: Chunk,
+        column: int,
+        cells: Sequence[str] | None = None,
+    ) -> None:
+        """Report how many of the rows were refused, with the first of them."""
         if rows.any():
-            self.reject(reason, int(rows.sum()), chunk.lines[int(rows.argmax())])
+            first = int(rows.argmax())
+            text = (cells or chunk.cells[column])[first]
+            self.reject(reason, int(rows.sum()), chunk.lines[first], self.names[column], text)
 
 
 def _texts(chunk: Chunk, column: int | None, default: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,9 +14,12 @@ import numpy as np
 from edge_agent.errors import EdgeAgentError
 from edge_agent.records import Columns
 from edge_agent.records import columns as make_columns
-from edge_agent.sources.replay._cells import time_parser
 from edge_agent.sources.replay._csv import open_table, read_chunk
-from edge_agent.sources.replay._places import Decoder, Places, Rows, make_plan
+from edge_agent.sources.replay._places import Decoder, Places, Rows
+from edge_agent.sources.replay._plan import make_plan
+from edge_agent.sources.replay._sniff import check_shape, choose_numbers, choose_time
+from edge_agent.sources.replay._times import TimeReader
+from edge_agent.sources.replay._zone import find_zone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -30,24 +33,67 @@ MAX_FILES: Final = 512  # all are open at once, and a process may open 1024
 _SORT_VALUES: Final = 1_000_000
 _CHUNK_VALUES: Final = 16_384
 _NEVER: Final = np.iinfo(np.int64).min
+_MAX_CELL: Final = 60
 _NOTHING: Final = make_columns([], [], [])
 
 log = logging.getLogger("edge_agent.sources")
 
 
+_CAUSES: Final = {
+    "time": "is no time (time_format)",
+    "no_such_time": "does not exist: summer time skips that hour (timezone; is the clock of the "
+    "recording without summer time?)",
+    "out_of_order": "is too far behind the rows before it",
+    "number": "is no number, or may be several (decimal)",
+    "quality": "is no quality (quality_codes)",
+    "unknown": "belongs to no signal",
+    "columns": "has more cells than the header (separator, decimal)",
+    "unreadable": "a quote stands where none belongs, or the file is damaged",
+}
+
+
 @dataclass(slots=True)
-class _Rejects:
-    """What was refused in one file: reason -> [count, first line]."""
+class Refused:
+    """Rows or cells that were refused for one reason: how many, and the first of them."""
 
-    total: Callable[[str, int], None]
-    found: dict[str, list[int]] = field(default_factory=dict)
-
-    def add(self, reason: str, n: int, line: int) -> None:
-        self.found.setdefault(reason, [0, line])[0] += n
-        self.total(reason, n)
+    reason: str
+    n: int
+    path: Path
+    line: int
+    column: str
+    cell: str
 
     def __str__(self) -> str:
-        return ", ".join(f"{n} {reason} from line {at}" for reason, (n, at) in self.found.items())
+        column = f", column {self.column!r}" if self.column else ""
+        cell = f": {_shown(self.cell)}" if self.cell or self.column else ":"
+        cause = _CAUSES.get(self.reason, self.reason)
+        return f"the first in {self.path.name}, line {self.line}{column}{cell} {cause}"
+
+
+def _shown(cell: str) -> str:
+    return repr(cell if len(cell) <= _MAX_CELL else f"{cell[:_MAX_CELL]}...")
+
+
+@dataclass(slots=True)
+class _Rejects:
+    """What was refused in one file, by reason."""
+
+    path: Path
+    total: Callable[[Refused], None]
+    found: dict[str, Refused] = field(default_factory=dict)
+
+    def add(self, reason: str, n: int, line: int, column: str, cell: str) -> None:
+        new = Refused(reason, n, self.path, line, column, cell)
+        if reason in self.found:
+            self.found[reason].n += n
+        else:
+            self.found[reason] = replace(new)
+        self.total(new)
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{one.n} {one.reason} from line {one.line}" for one in self.found.values()
+        )
 
 
 class Recording:
@@ -55,21 +101,36 @@ class Recording:
 
     The values of a million are held and sorted at a time, so that files may overlap, run
     backwards or go signal by signal within that reach; what comes later than that is rejected as
-    `out_of_order`. source: whose signals are meant; None for those of any source.
+    `out_of_order`. source: whose signals are meant; None for those of any source. quiet: refused
+    rows are not logged: the caller shows `refused`.
     """
 
-    def __init__(self, config: ReplayConfig, plant: Plant, source: str | None = None) -> None:
+    def __init__(
+        self,
+        config: ReplayConfig,
+        plant: Plant,
+        source: str | None = None,
+        *,
+        quiet: bool = False,
+    ) -> None:
         self._config = config
+        self._quiet = quiet
         columns = {str(signal): column for signal, column in config.columns.items()}
         self._places = Places(plant, source, config.template, columns)
         self._paths = find_files(config.path)
         self._sizes = {path: path.stat().st_size for path in self._paths}
         self._positions: dict[Path, Callable[[], int]] = {}
-        self._n_rows = 0
         self._done_us = _NEVER
         self.total_bytes = sum(self._sizes.values())
-        self.rejected: dict[str, int] = {}
+        self.refused: dict[str, Refused] = {}
+        """Rows or cells refused, by reason, with the first of each."""
+        self.n_rows = 0
+        self.n_values = 0
+
+    @property
+    def rejected(self) -> dict[str, int]:
         """Rows or cells refused, by reason."""
+        return {reason: one.n for reason, one in self.refused.items()}
 
     @property
     def position(self) -> int:
@@ -111,12 +172,15 @@ class Recording:
         config = self._config
         with open_table(path, config.separator, header=config.header) as table:
             self._positions[path] = table.position
-            rejects = _Rejects(self._reject)
+            check_shape(table)
+            rejects = _Rejects(path, self._reject)
             yield from self._decode(table, rejects)
             size = self._sizes[path]
             self._positions[path] = lambda: size
-        if rejects.found:
-            log.warning("values rejected", extra={"file": str(path), "reasons": str(rejects)})
+        if rejects.found and not self._quiet:
+            first = str(next(iter(rejects.found.values())))
+            fields = {"file": str(path), "reasons": str(rejects), "example": first}
+            log.warning("values rejected", extra=fields)
 
     def _decode(self, table: Table, rejects: _Rejects) -> Iterator[Rows]:
         config = self._config
@@ -130,18 +194,31 @@ class Recording:
         plan = make_plan(config, table, self._places, asset)
         if plan.unused:
             log.info("columns unused", extra={"file": str(table.path), "columns": plan.unused})
-        decoder: Decoder | None = None
+        time_name = table.names[plan.time]
+        parse = choose_time(table, config.time_format, time_name, plan.moment)
+        sample = [plan.moment(row) for row in table.sample]
+        zone, several = find_zone(config.timezone), plan.label_column is not None
+        reader = TimeReader(parse, zone, sample, several=several)
+        how = choose_numbers(table, plan.values, config.decimal)
+        decoder = Decoder(config, self._places, plan, table.names, reader, how, rejects.add)
         size = max(1, _chunk_values(len(self._paths)) // max(1, len(plan.values)))
         while (chunk := read_chunk(table, size, rejects.add)) is not None:
-            if decoder is None:
-                first = next(filter(None, chunk.cells[plan.time]), "")
-                parse = time_parser(config.time_format, config.timezone, first)
-                decoder = Decoder(config, self._places, plan, parse, rejects.add)
-            yield decoder.decode(chunk, self._n_rows, self._done_us)
-            self._n_rows += len(chunk.lines)
+            rows = decoder.decode(chunk, self.n_rows, self._done_us)
+            self.n_rows += len(chunk.lines)
+            self.n_values += len(rows.row)
+            yield rows
+        if doubtful := reader.doubtful():
+            log.warning(
+                "times are ambiguous: their hour comes twice at the end of summer time, and no row"
+                " tells which is meant; they are read as the first",
+                extra={"file": str(table.path), "rows": doubtful, "timezone": config.timezone},
+            )
 
-    def _reject(self, reason: str, n: int) -> None:
-        self.rejected[reason] = self.rejected.get(reason, 0) + n
+    def _reject(self, new: Refused) -> None:
+        if new.reason in self.refused:
+            self.refused[new.reason].n += new.n
+        else:
+            self.refused[new.reason] = new
 
 
 def find_files(path: Path) -> list[Path]:

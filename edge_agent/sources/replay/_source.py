@@ -71,12 +71,12 @@ class ReplayConfig:
     columns: dict[Name, str] = field(default_factory=dict)  # column by signal
     header: bool = True  # without one, columns have numbers only
     separator: str = ""  # default: found out; a blank stands for any run of blanks
-    decimal: str = "."
-    time: str = ""  # default: the column called time, timestamp, ..., else the first
-    time_format: str = (
-        ""  # iso, s, ms, us, ns (since the epoch), or as strptime; default: found out
-    )
-    timezone: str = "UTC"  # of times that name none
+    decimal: str = ""  # default: found out by the whole file
+    time: str = ""  # or DATE+TIME; default: a column called time, timestamp, ..., else by its cells
+    # iso, dmy, mdy, ymd, excel, excel1904, s, ms, us, ns (since 1970), or as strptime; default:
+    # found out by the whole file
+    time_format: str = ""
+    timezone: str = "UTC"  # of times that name none: an IANA name, or as +01:00
     asset_column: str = ""
     signal_column: str = ""
     value_column: str = ""
@@ -93,7 +93,7 @@ class ReplayConfig:
             yield "signal_column", "signal_column and value_column go together"
         if self.asset and self.asset_column:
             yield "asset_column", "give either asset or asset_column"
-        if self.decimal not in {".", ","}:
+        if self.decimal not in {"", ".", ","}:
             yield "decimal", "must be '.' or ','"
         if len(self.separator) > 1 or self.separator in {'"', "\n", "\r"}:
             yield "separator", "must be one character"

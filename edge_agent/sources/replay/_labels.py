@@ -1,0 +1,90 @@
+"""Names of columns as plants write them: `Flow [m3/h]`, `P-101.Flow`, `Zeitstempel`, `_value`."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+_UNIT: Final = re.compile(r"[\[(<{]([^\])>}]*)[\])>}]")
+_NO_LETTER: Final = re.compile(r"[\W_]+")
+_UNIT_SIGNS: Final = str.maketrans(
+    {"³": "3", "²": "2", "^": "", "·": "", "*": "", " ": "", "μ": "µ"}
+)
+_UNIT_WORDS: Final = {
+    "c": "°c",
+    "degc": "°c",
+    "f": "°f",
+    "degf": "°f",
+    "1/min": "rpm",
+    "min-1": "rpm",
+}
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+# Plain names (see `plain_name`) by what such a column holds, the likelier ones first.
+TIME_NAMES: Final = _words(
+    "time timestamp datetime ts date zeit zeitstempel datum datumzeit uhrzeit messzeit zeitpunkt "
+    "timestamputc timeutc utc utctime localtime datetimeutc isotime epoch unixtime sampletime "
+    "horodatage dateheure heure temps fecha fechahora hora data dataora ora tid tidpunkt czas "
+    "日時 時刻 日付 日付時刻 タイムスタンプ 时间 時間 时间戳 日期 日期时间 采集时间 시간 일시 날짜"
+)
+_LABEL_NAMES: Final = _words(
+    "tag tagname signal signalname name variable variablename point pointname sensor channel "
+    "parameter metric item field series messstelle kanal 測点 タグ タグ名 点名 标签 测点 位号 태그"
+)
+_VALUE_NAMES: Final = _words(
+    "value val wert messwert reading valeur valor valore 値 数值 值 测量值 값"
+)
+
+_QUALITY_NAMES: Final = _words(
+    "quality qualität qualitaet status opcquality qualité calidad 品質 质量 품질"
+)
+_ASSET_NAMES: Final = _words(
+    "asset assetid machine machineid equipment equipmentid device deviceid anlage maschine gerät "
+    "設備 机器 设备 설비"
+)
+
+
+def plain_name(text: str) -> str:
+    """Return a name without its unit, blanks and punctuation, in lower case."""
+    bare = _UNIT.sub("", unicodedata.normalize("NFKC", text))
+    return _NO_LETTER.sub("", bare).casefold()
+
+
+def unit_of_name(text: str) -> str:
+    """Return the unit that a column's name gives in brackets, or an empty text."""
+    found = _UNIT.search(text)
+    return found[1].strip() if found else ""
+
+
+def same_unit(one: str, other: str) -> bool:
+    """Whether two units are the same for all that their spelling tells."""
+    return _plain_unit(one) == _plain_unit(other)
+
+
+def _plain_unit(unit: str) -> str:
+    plain = unit.translate(_UNIT_SIGNS).casefold()
+    return _UNIT_WORDS.get(plain, plain)
+
+
+def first_named(names: list[str], kinds: list[str]) -> int | None:
+    """Index of the column whose plain name comes first in `kinds`."""
+    plain = [plain_name(name) for name in names]
+    return next((plain.index(kind) for kind in kinds if kind in plain), None)
+
+
+def long_columns(names: list[str]) -> tuple[int, int, int | None] | None:
+    """Indexes of the label, value and quality columns of a long recording, if they are named so."""
+    label, value = first_named(names, _LABEL_NAMES), first_named(names, _VALUE_NAMES)
+    if label is None or value is None:
+        return None
+    return label, value, first_named(names, _QUALITY_NAMES)
+
+
+def asset_column(names: list[str]) -> int | None:
+    """Index of a column that is named as if it held machines."""
+    return first_named(names, _ASSET_NAMES)
