@@ -12,6 +12,11 @@ from urllib.parse import quote
 
 from edge_agent.cli._api import add_url, ask, request, shown
 from edge_agent.cli._duration import duration
+from edge_agent.cli._recordings import (
+    add_recording_arguments,
+    recording_config,
+    report_refused,
+)
 from edge_agent.cli.alarms import login
 from edge_agent.cli.outcome import daemon_url
 from edge_agent.errors import UsageError
@@ -40,8 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_mutually_exclusive_group()
     data.add_argument("--hours", type=_hours, help="learn from so many hours of live data")
     data.add_argument("--input", type=Path, help="learn from a recording (CSV, or a pattern)")
-    parser.add_argument("--separator", default="", help="of the recording; default: found out")
-    parser.add_argument("--time", default="", help="time column; default: found out")
+    add_recording_arguments(parser)
     add_url(parser)
     parser.set_defaults(url=None)
     parser.add_argument("--by", default="", metavar="NAME", help="default: your login name")
@@ -85,7 +89,7 @@ async def _run(args: argparse.Namespace) -> int:
     if args.input is None:
         await _listen_live(lesson, args.hours * 3600)
     else:
-        _listen(lesson, args)
+        _listen(lesson, config, args)
     if sys.stderr.isatty():
         print("\r" + " " * _LINE + "\r", end="", file=sys.stderr)
     for taught in await lesson.learn():
@@ -111,14 +115,15 @@ async def _listen_live(lesson: Lesson, seconds: float) -> None:
     await lesson.listen_live(seconds, show)
 
 
-def _listen(lesson: Lesson, args: argparse.Namespace) -> None:
-    from edge_agent.sources import Recording, ReplayConfig  # noqa: PLC0415
+def _listen(lesson: Lesson, config: Config, args: argparse.Namespace) -> None:
+    from edge_agent.sources import Recording  # noqa: PLC0415
 
     wide = "" if set(args.asset) & set("*?[") else args.asset
-    source = ReplayConfig(path=args.input, asset=wide, separator=args.separator, time=args.time)
-    recording = Recording(source, lesson.plant)
+    source = recording_config(args, config, args.input, wide)
+    recording = Recording(source, lesson.plant, quiet=True)
     total = max(1, recording.total_bytes)
     lesson.listen(recording.blocks(), lambda: _show(recording.position / total))
+    report_refused(recording)
 
 
 def _show(share: float, more: str = "") -> None:

@@ -8,6 +8,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_agent.cli._recordings import (
+    add_recording_arguments,
+    recording_config,
+    report_refused,
+)
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
@@ -24,11 +30,12 @@ _BAR = 30
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("-c", "--config", required=True, type=Path, help="the config (YAML)")
-    parser.add_argument("--input", required=True, type=Path, help="CSV file, or a pattern of them")
+    parser.add_argument(
+        "--input", required=True, type=Path, help="CSV, .gz, .zip or .xlsx, or a pattern of them"
+    )
     parser.add_argument("--asset", default="", help="whose columns these are; {stem} = file name")
     parser.add_argument("--template", default="", help="for assets that the config does not name")
-    parser.add_argument("--separator", default="", help="default: found out")
-    parser.add_argument("--time", default="", help="time column; default: found out")
+    add_recording_arguments(parser)
     parser.add_argument(
         "--model",
         default="",
@@ -47,18 +54,15 @@ async def _run(args: argparse.Namespace) -> int:
     # Here, not above: the help of all commands must not wait for ONNX Runtime.
     from edge_agent.daemon import Replay, load_config  # noqa: PLC0415
     from edge_agent.inference import parse_ref  # noqa: PLC0415
-    from edge_agent.sources import Recording, ReplayConfig  # noqa: PLC0415
+    from edge_agent.ops import logs  # noqa: PLC0415
+    from edge_agent.sources import Recording  # noqa: PLC0415
 
-    replay = Replay(load_config(args.config))
+    config = load_config(args.config)
+    logs.setup("warning")
+    source = recording_config(args, config, args.input, args.asset, args.template)
+    replay = Replay(config)
     await replay.prepare(parse_ref(args.model) if args.model else None)
-    source = ReplayConfig(
-        path=args.input,
-        asset=args.asset,
-        template=args.template,
-        separator=args.separator,
-        time=args.time,
-    )
-    recording = Recording(source, replay.plant)
+    recording = Recording(source, replay.plant, quiet=True)
     begin = time.monotonic()
     windows = transitions = 0
     for step in replay.walk(_with_progress(recording)):
@@ -125,6 +129,5 @@ def _summary(
 ) -> None:
     for asset, why in sorted(replay.models.without.items()):
         print(f"{asset}: no model scored it: {why}", file=sys.stderr)
-    for reason, n in recording.rejected.items():
-        print(f"{n} values rejected: {reason}", file=sys.stderr)
+    report_refused(recording)
     print(f"{windows} windows, {transitions} transitions in {seconds:.2f} s", file=sys.stderr)

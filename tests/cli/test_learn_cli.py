@@ -121,3 +121,15 @@ def test_an_asset_that_announces_itself_meanwhile_is_learned_too(
     assert code == 0
     (folder,) = (tmp_path / "models").iterdir()
     assert load_manifest(folder).units == ("P-7",)
+
+
+def test_a_recording_of_which_nothing_is_taken_is_not_learned_from(
+    tmp_path: Path, learn: Learn
+) -> None:
+    """The cause is of the recording, not that no input delivers."""
+    text = (tmp_path / "healthy.csv").read_text().replace("T", " at ")
+    (tmp_path / "odd.csv").write_text(text)
+    code, out, err = learn("--asset", "P-1", "--input", str(tmp_path / "odd.csv"))
+    assert (code, out) == (1, "")
+    assert "not one value of the recording was taken" in err
+    assert "is no time (time_format)" in err

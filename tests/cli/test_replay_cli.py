@@ -116,6 +116,75 @@ def test_cells_that_are_no_numbers_are_counted(site: Path, replay: Replay) -> No
     broken.unlink()
 
 
+def test_the_first_refused_cell_is_shown_with_its_place(site: Path, replay: Replay) -> None:
+    """Line, column, cell and what to do; a notable share is a warning."""
+    text = (site.parent / "fault.csv").read_text()
+    for second in range(5, 10):
+        text = text.replace(f"00:00:0{second}Z,", f"00:00:0{second}Z,what")
+    (site.parent / "broken.txt").write_text(text)
+    code, _, err = replay("broken.txt", "--asset", "P-1")
+    assert code == 0
+    assert "5 values rejected: number: the first in broken.txt, line 7, column 'flow': 'what" in err
+    assert "is no number, or may be several (decimal)" in err
+    (site.parent / "broken.txt").write_text(text.replace("2026-01-01T00:00:1", "nowhere"))
+    _, _, err = replay("broken.txt", "--asset", "P-1")
+    assert "% of the recording was refused" in err
+
+
+def test_a_recording_of_which_nothing_is_taken_fails_with_the_cause(
+    site: Path, replay: Replay
+) -> None:
+    """Exit code 1, and the option that mends it is named."""
+    text = (site.parent / "fault.csv").read_text().replace("2026-01-01T", "1.1. ")
+    (site.parent / "odd.txt").write_text(text)
+    code, out, err = replay("odd.txt", "--asset", "P-1")
+    assert (code, out) == (1, "")
+    assert "not one value of the recording was taken" in err
+    assert "column 'time': '1.1. 00:00:00Z' is no time (time_format)" in err
+
+
+def test_a_recording_may_be_described_on_the_command_line(site: Path, replay: Replay) -> None:
+    """Dates by their order, a zone, columns by number, a decimal comma, no header."""
+    rows = [f"03/04/2026 08:{n // 60:02}:{n % 60:02};4,0;20,5;10,{n % 7}" for n in range(300)]
+    (site.parent / "odd.txt").write_text("\n".join(rows))
+    words = ("--time-format", "dmy", "--timezone", "Europe/Berlin", "--decimal", ",", "--no-header")
+    columns = ("--columns", "flow=4,pressure=2,current=3", "--separator", ";", "--time", "1")
+    code, _, err = replay("odd.txt", "--asset", "P-1", *words, *columns)
+    assert code == 0
+    assert "rejected" not in err
+    code, _, err = replay("odd.txt", "--asset", "P-1")
+    assert code == 1
+
+
+def test_the_keys_of_a_source_describe_a_recording(site: Path, replay: Replay) -> None:
+    (site.parent / "odd.txt").write_text(
+        "a;b;c\n" + "".join(f"{1767225600 + n};flow;{n % 7},5\n" for n in range(100))
+    )
+    keys = "time: a, signal_column: b, value_column: c, asset: P-1"
+    site.write_text(site.read_text().replace("path: run.csv", f"path: run.csv, {keys}"))
+    assert replay("odd.txt", "--source", "recording")[0] == 0
+    assert replay("odd.txt", "--long", "b,c", "--time", "a", "--asset", "P-1")[0] == 0
+    code, _, err = replay("odd.txt", "--source", "tape")
+    assert code == 2
+    assert "known: recording" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--columns", "flow"), "SIGNAL=COLUMN"),
+        (("--long", "tag"), "TAG,VALUE"),
+        (("--decimal", "x"), "decimal: must be"),
+    ],
+)
+def test_a_description_that_makes_no_sense_is_wrong_use(
+    replay: Replay, words: tuple[str, ...], says: str
+) -> None:
+    code, _, err = replay("fault.csv", "--asset", "P-1", *words)
+    assert code == 2
+    assert says in err
+
+
 @pytest.mark.parametrize(
     ("name", "words", "code", "says"),
     [

@@ -232,6 +232,8 @@ def _find_header(head: list[Record]) -> tuple[int | None, int | None]:
     full = next((i for i in data if len(rows[i]) >= width), None)
     names = [i for i in filled if i not in data and len(rows[i]) >= width - 1]
     above = [i for i in names if full is None or i < full]
+    if not above and filled[0] not in data:
+        above, full = filled[:1], None  # narrower than the rows: said when they are looked at
     if not above:
         return None, full
     block = above[-1 - _MAX_UNIT_ROWS :] if full is not None else above[:1]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXCEL: Final = "excel"
 EXCEL_1904: Final = "excel1904"
 ORDERS: Final = ("ymd", "dmy", "mdy")
+ANY_ORDER: Final = frozenset({*ORDERS, "any"})  # of a date that tells its order itself
 US_PER_UNIT: Final = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 US_PER_DAY: Final = 86_400_000_000
 _UTC_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,7 +36,7 @@ _BLANKS: Final = re.compile(r"[\s\u00a0\u202f]+")
 _WORD: Final = r"[^\W\d_]"
 _WEEKDAY: Final = rf"(?:{_WORD}{{2,12}}\.?,?\s)?"
 _DATES: Final = (
-    r"(?P<a>\d{1,4})\s?(?P<s>[./-])\s?(?P<b>\d{1,2})(?P=s)\s?(?P<c>\d{1,4})\.?",
+    r"(?P<a>\d{1,4})\s?(?P<s>[./-])\s?(?P<b>\d{1,2})(?P=s)\s?(?P<c>\d{4}|\d{1,2}(?![\d:]))\.?",
     r"(?P<y>\d{4})\s?[年년]\s?(?P<m>\d{1,2})\s?[月월]\s?(?P<d>\d{1,2})\s?[日일]",
     rf"(?P<d>\d{{1,2}})\.?(?:\sde)?[\s/-]?(?P<n>{_WORD}{{3,12}})\.?(?:\sde)?,?[\s/-]?(?P<y>\d{{4}}|\d\d)",
     rf"(?P<n>{_WORD}{{3,12}})\.?\s(?P<d>\d{{1,2}}),?\s(?P<y>\d{{4}})",
@@ -115,14 +116,14 @@ def match(cell: str) -> re.Match[str] | None:
 def possible_orders(cell: str) -> frozenset[str]:
     """Return in which orders a date could be meant; empty if the cell is no date.
 
-    A date that tells its order itself, by a year of four digits, a name or points, fits all.
+    ANY_ORDER if it tells that itself: by a year of four digits in front, a name or points.
     """
     found = match(cell)
     if found is None:
         return frozenset()
     fits = _fitting_orders(found)
     if len(fits) == 1:
-        return frozenset(ORDERS) if _date(found, fits[0]) is not None else frozenset()
+        return ANY_ORDER if _date(found, fits[0]) is not None else frozenset()
     return frozenset(order for order in fits if _date(found, order) is not None)
 
 

@@ -199,7 +199,7 @@ class Recording:
         sample = [plan.moment(row) for row in table.sample]
         zone, several = find_zone(config.timezone), plan.label_column is not None
         reader = TimeReader(parse, zone, sample, several=several)
-        how = choose_numbers(table, plan.values, config.decimal)
+        how = choose_numbers(table, plan.values, (plan.time, plan.clock), config.decimal)
         decoder = Decoder(config, self._places, plan, table.names, reader, how, rejects.add)
         size = max(1, _chunk_values(len(self._paths)) // max(1, len(plan.values)))
         while (chunk := read_chunk(table, size, rejects.add)) is not None:

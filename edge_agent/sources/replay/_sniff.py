@@ -16,6 +16,7 @@ import numpy as np
 from edge_agent.errors import EdgeAgentError
 from edge_agent.sources.replay._cells import BLANK, Evidence, Numbers, number_evidence
 from edge_agent.sources.replay._moments import (
+    ANY_ORDER,
     EXCEL,
     EXCEL_1904,
     ORDERS,
@@ -144,7 +145,7 @@ def _textual_form(cells: list[str], again: Callable[[], Iterator[str]]) -> Parse
             hint="name a column with both, or two as DATE+TIME",
         )
     orders = _orders(cells)
-    if orders == frozenset(ORDERS):
+    if orders == ANY_ORDER:
         return iso_moment
     if len(orders) > 1:
         orders = _orders(again()) or orders
@@ -157,7 +158,7 @@ def _textual_form(cells: list[str], again: Callable[[], Iterator[str]]) -> Parse
 
 def _orders(cells: Iterable[str]) -> frozenset[str]:
     """Orders in which all dates can be meant."""
-    orders = frozenset(ORDERS)
+    orders = ANY_ORDER
     seen: dict[str, frozenset[str]] = {}
     for cell in cells:
         date = cell.strip().partition(" ")[0]
@@ -190,7 +191,7 @@ def _is_smooth(cells: list[str], order: str) -> bool:
 
 
 def _undecided(cells: list[str], orders: frozenset[str]) -> EdgeAgentError:
-    examples = [cell for cell in cells if possible_orders(cell) != frozenset(ORDERS)]
+    examples = [cell for cell in cells if possible_orders(cell) != ANY_ORDER]
     if orders:
         what = " or ".join(sorted(_DAY_FIRST[order] for order in orders))
         text = f"{(examples or cells)[0]!r} may be written as {what}, and no row tells which"
@@ -199,15 +200,21 @@ def _undecided(cells: list[str], orders: frozenset[str]) -> EdgeAgentError:
     return EdgeAgentError(text, hint="say which: time_format dmy, mdy or ymd")
 
 
-def choose_numbers(table: Table, columns: Sequence[int], decimal: str) -> list[Numbers]:
-    """How each of the columns writes its numbers; decimal: as the config says, or ``."""
-    rows = table.sample[: max(50, _EVIDENCE_CELLS // max(1, len(columns)))]
-    found = [number_evidence(_cells(rows, column)) for column in columns]
-    whole = _sum(found)
+def choose_numbers(
+    table: Table, columns: Sequence[int], times: Sequence[int | None], decimal: str
+) -> list[Numbers]:
+    """How each of the columns writes its numbers; decimal: as the config says, or ``.
+
+    All columns but `times` give evidence: a file has one decimal sign.
+    """
+    every = [n for n in range(len(table.names)) if n not in times]
+    rows = table.sample[: max(50, _EVIDENCE_CELLS // max(1, len(every)))]
+    found = {n: number_evidence(_cells(rows, n)) for n in every}
+    whole = _sum(found.values())
     if not decimal and whole.either and not whole.point and not whole.comma:
-        found = _evidence_of_all(table, columns)
-        whole = _sum(found)
-    return [_numbers_of(one, whole, decimal, table.separator) for one in found]
+        found = _evidence_of_all(table, every)
+        whole = _sum(found.values())
+    return [_numbers_of(found[n], whole, decimal, table.separator) for n in columns]
 
 
 def _cells(rows: Iterable[Sequence[str]], column: int) -> list[str]:
@@ -215,16 +222,15 @@ def _cells(rows: Iterable[Sequence[str]], column: int) -> list[str]:
     return [text for text in texts if text.strip().lower() not in BLANK]
 
 
-def _evidence_of_all(table: Table, columns: Sequence[int]) -> list[Evidence]:
-    found = [Evidence()] * len(columns)
+def _evidence_of_all(table: Table, columns: Sequence[int]) -> dict[int, Evidence]:
+    found = dict.fromkeys(columns, Evidence())
     rows = table.again()
     while part := list(itertools.islice(rows, 10_000)):
-        new = [number_evidence(_cells(part, column)) for column in columns]
-        found = [old.plus(one) for old, one in zip(found, new, strict=True)]
+        found = {n: one.plus(number_evidence(_cells(part, n))) for n, one in found.items()}
     return found
 
 
-def _sum(found: list[Evidence]) -> Evidence:
+def _sum(found: Iterable[Evidence]) -> Evidence:
     total = Evidence()
     for one in found:
         total = total.plus(one)

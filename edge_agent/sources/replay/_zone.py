@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001
 _BUCKET_US: Final = 900_000_000  # every zone changes at a quarter of an hour
-_HALF_US: Final = 1_800_000_000  # a step back by so much in the doubled hour begins its second pass
 _OFFSET: Final = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d\d))?")
 
 
@@ -39,9 +38,10 @@ def find_zone(name: str) -> tzinfo:
 class LocalTime:
     """Turns the local times of one file, in the order of its rows, into UTC.
 
-    In the doubled hour a step back by half an hour or more, in rows that go forward, begins the
-    second pass; in rows that go backward a step ahead begins the first. doubtful: times of a
-    doubled hour of which the rows did not tell the pass; they are read as the first.
+    In the doubled hour a step back, in rows that go forward, begins the second pass; in rows that
+    go backward a step ahead begins the first. It must be at least half as long as a second pass at
+    the typical step of the rows makes it: small disorder is none. doubtful: times of a doubled hour
+    of which the rows did not tell the pass; they are read as the first.
     """
 
     def __init__(self, zone: tzinfo, *, backward: bool = False, typical_step_us: int = 0) -> None:
@@ -64,7 +64,7 @@ class LocalTime:
         early, late = table[inverse, 0], table[inverse, 1]
         offset, twice, never = early.copy(), early > late, early < late
         if twice.any():
-            second = self._second_passes(wall_us, twice)
+            second = self._second_passes(wall_us, early - late)
             offset[second] = late[second]
         else:
             self._leave()
@@ -76,24 +76,25 @@ class LocalTime:
         return self.doubtful
 
     def _second_passes(
-        self, wall_us: NDArray[np.int64], twice: NDArray[np.bool_]
+        self, wall_us: NDArray[np.int64], doubled_us: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
+        twice = doubled_us > 0
         second = np.zeros(len(wall_us), np.bool_)
         for row in np.flatnonzero(twice).tolist():
             if row and not twice[row - 1]:
                 self._leave()
-            second[row] = self._is_second(int(wall_us[row]))
+            second[row] = self._is_second(int(wall_us[row]), int(doubled_us[row]))
         if not twice[-1]:
             self._leave()
         return second
 
-    def _is_second(self, us: int) -> bool:
+    def _is_second(self, us: int, doubled_us: int) -> bool:
         last, self._last_us = self._last_us, us
         self._run += 1
         if last is not None:
             step = last - us if not self._backward else us - last
-            again = step == 0 and self._step_us >= _HALF_US
-            if step >= _HALF_US or again:
+            expected_us = max(0, doubled_us - self._step_us)
+            if 2 * step >= expected_us and (step > 0 or self._step_us > 0):
                 self._second = not self._backward
                 self._decided = True
         return self._second
