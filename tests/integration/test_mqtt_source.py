@@ -29,7 +29,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.config import schema
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConnectError
-from edge_agent.records import LinkState
+from edge_agent.records import RETAINED, LinkState
 from edge_agent.sources import mqtt
 from edge_agent.sources.mqtt import Tls, probe
 from edge_agent.sources.mqtt import _session as _mqtt_session
@@ -179,7 +179,7 @@ async def test_retained_messages_are_taken(broker: Mosquitto, publisher: Publish
     async with Rig(mqtt_config(broker.url)) as rig:
         await rig.received(1)
         assert rig.values("P1", "s0") == [7.0]
-        assert rig.columns.status.tolist() == [0x4000_0000]
+        assert rig.columns.status.tolist() == [RETAINED]
 
 
 async def test_a_shared_subscription_is_shared(broker: Mosquitto, publisher: Publisher) -> None:

@@ -112,7 +112,7 @@ def by_handle(got: Notification) -> dict[int, tuple[int, float, int, int]]:
             int(rows.status[i]),
             int(rows.kind[i]),
         )
-        for rows in got.rows
+        for rows in [*got.rows, *(text.rows for text in got.texts)]
         for i in range(len(rows))
     }
 
@@ -295,3 +295,24 @@ def test_both_time_stamps_are_kept_apart() -> None:
     (rows,) = decode_publish_response(response([value])).rows
     assert int(rows.server_us[0]) - int(rows.time_us[0]) == 5_000_000
     assert int(rows.time_us[0]) == stamp_us(value)
+
+
+@pytest.mark.parametrize(
+    ("variant", "text"),
+    [
+        (ua.Variant("LÄUFT"), "LÄUFT"),
+        (ua.Variant(""), ""),
+        (ua.Variant("x" * 1000), "x" * 256),
+        (ua.Variant(ua.LocalizedText("RUNNING", "en")), "RUNNING"),
+        (ua.Variant(ua.LocalizedText("RUNNING")), "RUNNING"),
+        (ua.Variant(ua.LocalizedText(None, "en")), ""),
+    ],
+)
+def test_texts_are_read_for_signals_that_map_them(variant: ua.Variant, text: str) -> None:
+    """With the time and the status of their item; what stands beside them is read as ever."""
+    value = ua.DataValue(variant, SourceTimestamp=BASE)
+    got = decode_publish_response(response([ua.DataValue(ua.Variant(8.0)), value]))
+    (found,) = got.texts
+    assert found.text == text
+    assert (found.rows.handle.tolist(), found.rows.time_us.tolist()) == ([1], [stamp_us(value)])
+    assert by_handle(got)[0][1] == 8.0

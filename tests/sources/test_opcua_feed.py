@@ -21,7 +21,15 @@ from edge_agent.records import (
 )
 from edge_agent.sources._clock import SourceClock
 from edge_agent.sources._zone import Zone
-from edge_agent.sources.opcua._decode import NOTHING, NUMBER, OTHER, Notification, Rows, Samples
+from edge_agent.sources.opcua._decode import (
+    NOTHING,
+    NUMBER,
+    OTHER,
+    Notification,
+    Rows,
+    Samples,
+    Text,
+)
 from edge_agent.sources.opcua._feed import Feed
 from edge_agent.status_codes import name_of, type_of
 
@@ -38,7 +46,7 @@ YEAR = 365 * 86_400 * SECOND
 class Fed:
     """A feed of three scalars and a waveform with everything it touches."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: FakeClock, more: dict[str, schema.Signal] | None = None) -> None:
         signals = {
             "a": schema.Signal(),
             "b": schema.Signal(),
@@ -46,6 +54,7 @@ class Fed:
             "wave": schema.Signal(kind=schema.Kind.WAVEFORM, rate_hz=100.0),
             "unrated": schema.Signal(kind=schema.Kind.WAVEFORM),
         }
+        signals |= more or {}
         config = schema.Config(
             sources={"other": None, "plc": None},  # type: ignore[dict-item]
             templates={"t": schema.Template(signals=signals)},  # type: ignore[dict-item]
@@ -278,3 +287,27 @@ def test_what_the_server_says_of_its_nodes_is_kept_until_a_value_comes(fed: Fed)
 def test_a_bad_sensor_is_no_fault_of_its_node(fed: Fed) -> None:
     fed.take((4, NOW, np.nan, BAD_SENSOR_FAILURE), kind=NOTHING)
     assert fed.feed.faulty() == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("RUNNING", 1.0), ("stopped", 0.0), ("12,5", 12.5), ("3,4 bar", 3.4), ("ON", 1.0)],
+)
+def test_texts_that_are_numbers_or_words_of_the_map_are_read(
+    clock: FakeClock, text: str, value: float
+) -> None:
+    """String and LocalizedText alike; handle 0 is the last of the plant's signals."""
+    states = schema.Signal(map={"RUNNING": 1, "Stopped": 0}, decimal=",", unit="bar")
+    fed = Fed(clock, {"state": states})
+    rows = make_rows([(0, clock.now_us(), float("nan"), 0)], 12)
+    fed.feed.take(Notification(1, 1, data=True, texts=[Text(text, rows)]))
+    assert fed.last()[2:] == ([value], [0])
+
+
+@pytest.mark.parametrize("text", ["IDLE", "3,4 mbar", "1.5x"])
+def test_other_texts_have_a_wrong_type(clock: FakeClock, text: str) -> None:
+    fed = Fed(clock, {"state": schema.Signal(map={"RUNNING": 1}, unit="bar")})
+    rows = make_rows([(0, clock.now_us(), float("nan"), 0)], 12)
+    fed.feed.take(Notification(1, 1, data=True, texts=[Text(text, rows)]))
+    assert fed.last()[3] == [BAD_TYPE_MISMATCH | 12]
+    assert fed.rejected("type") == 1

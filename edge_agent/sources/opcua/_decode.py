@@ -53,6 +53,10 @@ _NUMBERS: Final = ("u1", "i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "
 _NUMPY_OF: Final = dict(enumerate(_NUMBERS, start=_BOOLEAN))
 _IS_ARRAY: Final = ARRAY
 _ARRAY_OF: Final = {_IS_ARRAY | kind: dtype for kind, dtype in _NUMPY_OF.items()}
+_STRING: Final = 12
+_LOCALIZED_TEXT: Final = 21
+_TEXTS: Final = frozenset({_STRING, _LOCALIZED_TEXT})
+_MAX_TEXT_BYTES: Final = 256
 _FIRST_ITEM: Final = 4  # after the count
 _MASK_AT: Final = 4  # after the client handle
 _HAS_VALUE: Final = 0x01
@@ -96,6 +100,14 @@ class Samples:
     server_us: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A String or LocalizedText that one item brought; rows: that one item, without a number."""
+
+    text: str
+    rows: Rows
+
+
 @dataclass(slots=True)
 class Notification:
     """What one PublishResponse says; `data` is whether its sequence number is to be acknowledged.
@@ -109,6 +121,7 @@ class Notification:
     data: bool
     rows: list[Rows] = field(default_factory=list)
     arrays: list[Samples] = field(default_factory=list)
+    texts: list[Text] = field(default_factory=list)
     ended: int | None = None
     more: bool = False
 
@@ -279,10 +292,24 @@ def _take_other(body: bytes, at: int, result: Notification, others: list[Rows]) 
     rows = _rows(np.frombuffer(bare, _layout_of(bare_mask)), bare_mask)
     if variant in _ARRAY_OF:
         result.arrays.append(_samples(body, at + _MASK_AT + 2, variant, rows))
+    elif variant in _TEXTS:
+        rows.kind[0] = variant
+        result.texts.append(Text(_text(body, at + _MASK_AT + 2, variant), rows))
     else:
         rows.kind[0] = max(variant, OTHER)
         others.append(rows)
     return end
+
+
+def _text(body: bytes, at: int, variant: int) -> str:
+    """The beginning of a text: a number, or the word of a state, is short."""
+    if variant == _LOCALIZED_TEXT:
+        mask, at = body[at], at + 1
+        at = skip_string(body, at) if mask & 0x01 else at
+        if not mask & 0x02:
+            return ""
+    n = min(read_length(body, at), _MAX_TEXT_BYTES)
+    return body[at + 4 : at + 4 + n].decode("utf-8", "replace")
 
 
 def _samples(body: bytes, at: int, variant: int, rows: Rows) -> Samples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind, TimeOf
+from edge_agent.errors import DecodeError
 from edge_agent.records import (
     BAD,
     BAD_NO_COMMUNICATION,
@@ -17,6 +19,7 @@ from edge_agent.records import (
     Columns,
     WaveBlock,
 )
+from edge_agent.sources._numbers import TextRules
 from edge_agent.sources.opcua._decode import ARRAY, NOTHING, NUMBER, OTHER, Rows
 from edge_agent.status_codes import is_of_node
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from edge_agent.records import Intake
     from edge_agent.sources._clock import SourceClock
     from edge_agent.sources._zone import Zone
-    from edge_agent.sources.opcua._decode import Notification, Samples
+    from edge_agent.sources.opcua._decode import Notification, Samples, Text
 
 # Part 4, 7.39: InfoType DataValue with the Overflow bit: the server's queue has lost values.
 _OVERFLOW: Final = 0x0480
@@ -79,6 +82,7 @@ class Feed:
         self._seen = np.empty(0, np.bool_)
         self._marked_us = np.empty(0, np.int64)
         self._told: set[int] = set()
+        self._rules: dict[int, TextRules] = {}
         self._newest_us = 0
         self._live_us = 0
         self._live_at_s = 0.0
@@ -108,6 +112,8 @@ class Feed:
         self._is_silent = False
         for rows in notification.rows:
             self._take_rows(rows)
+        for text in notification.texts:
+            self._take_text(text)
         for samples in notification.arrays:
             self._take_samples(samples)
 
@@ -192,6 +198,18 @@ class Feed:
     def forget_faults(self, handles: Sequence[int]) -> None:
         """These nodes are asked for anew, or known to be refused."""
         self._note_faults(np.asarray(handles, np.intp), np.zeros(len(handles), np.uint32))
+
+    def _take_text(self, text: Text) -> None:
+        """A text that is a number, or a word of the signal's `map`; any other has a wrong type."""
+        handle, rows = int(text.rows.handle[0]), text.rows
+        if handle < len(self.signals) and not self._is_wave[handle] and rows.status[0] < BAD:
+            rules = self._rules.get(handle)
+            if rules is None:
+                rules = self._rules[handle] = TextRules(self.signals[handle].config)
+            with contextlib.suppress(DecodeError):
+                rows.value[0] = rules.number(text.text)
+                rows.kind[0] = NUMBER
+        self._take_rows(rows)
 
     def _judge(
         self, handle: NDArray[np.intp], rows: Rows
