@@ -273,6 +273,8 @@ class Alarm:
     shelved_until_us: int = 0
     acked_by: str = ""
     suppressed_by: str = ""
+    shelved_by: str = ""
+    comment: str = ""  # of who gave the last command; empty after a new raise
 
 
 @dataclass(frozen=True, slots=True)

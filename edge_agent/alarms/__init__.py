@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge_agent.alarms._selection import Selection, is_pattern
 from edge_agent.alarms.envelope import (
     alert_schema,
     envelope,
@@ -21,11 +22,13 @@ __all__ = [
     "AlarmPolicy",
     "AlarmTable",
     "Event",
+    "Selection",
     "Texts",
     "alert_schema",
     "envelope",
     "flood_alarm_id",
     "flood_policy",
+    "is_pattern",
     "load_texts",
     "messages",
     "rfc3339",

@@ -91,20 +91,30 @@ class Track:
         else:
             self.recovery.reset()
 
-    def enter(self, row: Announced, policy: AlarmPolicy, at_us: int, actor: str = "") -> Transition:
-        """Make the transition of a row of the table."""
+    def enter(
+        self,
+        row: Announced,
+        policy: AlarmPolicy,
+        at_us: int,
+        actor: str = "",
+        comment: str | None = None,
+    ) -> Transition:
+        """Make the transition of a row of the table; comment: None leaves the one there is."""
         state, kind = row
         alarm = self.alarm
         if alarm.state is AlarmState.NORMAL and not alarm.active:
             alarm.count = alarm.first_seen_us = 0
         if state is AlarmState.UNACK and alarm.state is not AlarmState.UNACK:
             alarm.count += 1
-            alarm.acked_by = ""
+            alarm.acked_by = alarm.comment = ""
         if state is AlarmState.UNACK or kind is TransitionKind.UPDATE:
             self._describe(policy, at_us)
         if kind is TransitionKind.ACK:
             alarm.acked_by = actor
         alarm.suppressed_by = actor if kind is TransitionKind.SUPPRESS else ""
+        alarm.shelved_by = "" if state is not AlarmState.SHELVED else alarm.shelved_by or actor
+        if comment is not None:
+            alarm.comment = comment
         if kind is TransitionKind.CLEAR:
             self.cleared_us = at_us
         alarm.state = state

@@ -136,6 +136,7 @@ def _data(transition: Transition, texts: Texts, rule: schema.AlarmRule) -> dict[
         "asset": alarm.asset,
         "transition": transition.kind,
         "actor": transition.actor,
+        "comment": alarm.comment,
         "state": alarm.state,
         "active": alarm.active,
         "severity": alarm.severity,

@@ -19,6 +19,7 @@ from edge_agent.records import AlarmState, Observation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from edge_agent.alarms._selection import Selection
     from edge_agent.alarms.policy import AlarmPolicy
     from edge_agent.clock import Clock
     from edge_agent.config import schema
@@ -31,6 +32,7 @@ _NOTHING: Final[tuple[Transition, ...]] = ()
 _ALIVE: Final = (AlarmState.UNACK, AlarmState.ACKED)
 _WAITING: Final = (AlarmState.NORMAL, AlarmState.RTN_UNACK)
 _UNLIMITED: Final = ("flood", "service")
+MAX_COMMENT: Final = 500
 _MAX_ACTOR: Final = 100
 
 
@@ -111,11 +113,11 @@ class AlarmTable:
         known = [t for t in over if self.rules(t.alarm.alarm_id) is not None]
         return [self._command(track, Event.UNSHELVE, TIMER, now_us) for track in known]
 
-    def ack(self, alarm_id: str, actor: str) -> Transition:
+    def ack(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
         """Acknowledge; EdgeAgentError where a state, NotFoundError where an id does not fit."""
-        return self._by_hand(alarm_id, Event.ACK, actor)
+        return self._by_hand(alarm_id, Event.ACK, actor, comment)
 
-    def shelve(self, alarm_id: str, duration_s: float, actor: str) -> Transition:
+    def shelve(self, alarm_id: str, duration_s: float, actor: str, comment: str = "") -> Transition:
         """Silence an alarm for at most `limits.shelve_max` seconds; else UsageError."""
         longest = self._limits.shelve_max
         if not 0 < duration_s <= longest:  # NaN does not fit either
@@ -125,19 +127,19 @@ class AlarmTable:
                 hint=f"more than 0 s and at most {longest:g} s (alarms.shelve_max)",
             )
         until_us = self._clock.now_us() + round(duration_s * US_PER_S)
-        return self._by_hand(alarm_id, Event.SHELVE, actor, until_us)
+        return self._by_hand(alarm_id, Event.SHELVE, actor, comment, until_us)
 
-    def unshelve(self, alarm_id: str, actor: str) -> Transition:
+    def unshelve(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
         """End a shelving before its time."""
-        return self._by_hand(alarm_id, Event.UNSHELVE, actor)
+        return self._by_hand(alarm_id, Event.UNSHELVE, actor, comment)
 
-    def suppress(self, alarm_id: str, actor: str) -> Transition:
+    def suppress(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
         """Suppress by design: until `unsuppress`."""
-        return self._by_hand(alarm_id, Event.SUPPRESS, actor)
+        return self._by_hand(alarm_id, Event.SUPPRESS, actor, comment)
 
-    def unsuppress(self, alarm_id: str, actor: str) -> Transition:
+    def unsuppress(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
         """End a suppression by design."""
-        return self._by_hand(alarm_id, Event.UNSUPPRESS, actor)
+        return self._by_hand(alarm_id, Event.UNSUPPRESS, actor, comment)
 
     def rest(self, alarm_id: str, actor: str, at_us: int) -> Sequence[Transition]:
         """By design: what the alarm watches stops on purpose, and is not judged until `resume`.
@@ -163,13 +165,22 @@ class AlarmTable:
             return _NOTHING
         return (self._command(track, Event.UNSUPPRESS, actor, at_us),)
 
-    def remove_from_service(self, alarm_id: str, actor: str) -> Transition:
+    def remove_from_service(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
         """Take an alarm out of service, for as long as its machine is maintained."""
-        return self._by_hand(alarm_id, Event.REMOVE_FROM_SERVICE, actor)
+        return self._by_hand(alarm_id, Event.REMOVE_FROM_SERVICE, actor, comment)
 
-    def return_to_service(self, alarm_id: str, actor: str) -> Transition:
+    def return_to_service(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
         """Put an alarm back in service."""
-        return self._by_hand(alarm_id, Event.RETURN_TO_SERVICE, actor)
+        return self._by_hand(alarm_id, Event.RETURN_TO_SERVICE, actor, comment)
+
+    def select(self, wanted: Selection, kind: str) -> list[str]:
+        """Ids of the alarms that left normal, are selected, and in which `kind` is possible now."""
+        return [
+            alarm.alarm_id
+            for alarm in (track.alarm for track in self._tracks.values())
+            if wanted.matches(alarm) and kind in commands(alarm.state)
+            if alarm.state is not AlarmState.NORMAL
+        ]
 
     def adopt(self, limits: schema.Alarms) -> None:
         """Let other limits hold from now on; what a flood holds back goes on waiting."""
@@ -298,12 +309,21 @@ class AlarmTable:
         self._watch(track)
         return (transition,)
 
-    def _by_hand(self, alarm_id: str, event: Event, actor: str, until_us: int = 0) -> Transition:
-        name = printable(actor, _MAX_ACTOR)
-        return self._command(self._track(alarm_id), event, name, self._clock.now_us(), until_us)
+    def _by_hand(
+        self, alarm_id: str, event: Event, actor: str, comment: str, until_us: int = 0
+    ) -> Transition:
+        track, at_us = self._track(alarm_id), self._clock.now_us()
+        words = printable(actor, _MAX_ACTOR), printable(comment, MAX_COMMENT)
+        return self._command(track, event, words[0], at_us, until_us, words[1])
 
-    def _command(
-        self, track: Track, event: Event, actor: str, at_us: int, until_us: int = 0
+    def _command(  # noqa: PLR0913, PLR0917 (who does what to which alarm, when, and why)
+        self,
+        track: Track,
+        event: Event,
+        actor: str,
+        at_us: int,
+        until_us: int = 0,
+        comment: str | None = None,
     ) -> Transition:
         alarm = track.alarm
         row = next_state(alarm.state, event, active=alarm.active)
@@ -314,7 +334,7 @@ class AlarmTable:
                 hint=f"possible now: {', '.join(commands(alarm.state))}",
             )
         alarm.shelved_until_us = until_us
-        transition = track.enter(row, self._policy(alarm.alarm_id), at_us, actor)
+        transition = track.enter(row, self._policy(alarm.alarm_id), at_us, actor, comment)
         if alarm.state not in _WAITING:
             self._release(alarm)
         self._watch(track)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from edge_agent.cli._api import add_url, ask, not_ours, request, shown
-from edge_agent.errors import UsageError
+from edge_agent.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge_agent.cli._api import Row
 
 HELP = "List the running daemon's alarms, acknowledge and shelve them, read their history."
-EXAMPLE = "edge-agent alarms shelve P-101.pump --for 2h --by anna"
+EXAMPLE = "edge-agent alarms ack 'P-1*' --by anna --comment 'pump is being replaced'"
 
 STATES: Final = (
     "normal",
@@ -53,8 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--state", choices=STATES, help="only this one; all: also normal ones")
     for name, text in COMMANDS.items():
         command = _action(actions, name, text)
-        command.add_argument("alarm_id", metavar="ALARM")
+        command.add_argument(
+            "alarm_id", metavar="ALARM", nargs="*", help="an id, or a pattern in quotes: 'P-1*'"
+        )
+        command.add_argument("--asset", metavar="ASSET", help="all alarms of it; a pattern, too")
+        command.add_argument("--all", action="store_true", help="every alarm that is not normal")
         command.add_argument("--by", default="", metavar="NAME", help="default: your login name")
+        command.add_argument("--comment", default="", metavar="TEXT", help="kept with the alarm")
         if name == "shelve":
             command.add_argument(
                 "--for", dest="duration_s", type=seconds, required=True, metavar="30m"
@@ -63,6 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     history.add_argument("--asset", help="only this asset's")
     history.add_argument("--alarm", dest="alarm_id", help="only this alarm's")
     history.add_argument("--limit", type=int, default=50, metavar="N", help="default: 50")
+    audit = _action(actions, "audit", "show who did what, the newest first")
+    audit.add_argument("--limit", type=int, default=50, metavar="N", help="default: 50")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,8 +81,11 @@ def run(args: argparse.Namespace) -> int:
         query = {"asset": args.asset, "alarm_id": args.alarm_id, "limit": args.limit}
         rows = ask(args.url, "/api/alarms/history", query)
         _show(rows, _HISTORY_COLUMNS, args, none="no history")
+    elif args.action == "audit":
+        rows = ask(args.url, "/api/audit", {"limit": args.limit})
+        _show(rows, _AUDIT_COLUMNS, args, none="no entries")
     else:
-        _show([_command(args)], _ALARM_COLUMNS, args)
+        _show(_command(args), _ALARM_COLUMNS, args)
     return 0
 
 
@@ -96,13 +106,37 @@ def _action(
     return parser
 
 
-def _command(args: argparse.Namespace) -> Row:
+def _command(args: argparse.Namespace) -> list[Row]:
     body = {"by": args.by or login()}
+    if args.comment:
+        body["comment"] = args.comment
     if args.action == "shelve":
         body["duration_s"] = args.duration_s
     kind = args.action.replace("-", "_")
-    row: Row = request(args.url, f"/api/alarms/{quote(args.alarm_id, safe='')}/{kind}", body)
-    return row
+    names = args.alarm_id
+    if names and not args.asset and not args.all and not any(map(_is_pattern, names)):
+        path = "/api/alarms/{}/" + kind
+        return [request(args.url, path.format(quote(one, safe="")), body) for one in names]
+    return _several(args, kind, body)
+
+
+def _several(args: argparse.Namespace, kind: str, body: Row) -> list[Row]:
+    """All alarms that fit: those of each pattern, of an asset, or all."""
+    if not (args.alarm_id or args.asset or args.all):
+        raise UsageError("which alarm?", where="alarms", hint="ALARM, 'PATTERN*', --asset or --all")
+    asset = {"asset": args.asset} if args.asset else {}
+    chosen: list[Row] = [{"pattern": one, **asset} for one in args.alarm_id]
+    chosen = chosen or [asset or {"all": True}]
+    rows = [row for one in chosen for row in request(args.url, f"/api/alarms/{kind}", body | one)]
+    if not rows:
+        wanted = " ".join([*args.alarm_id, args.asset or ""]).strip() or "any"
+        hint = "`alarms list` shows those that are not normal, and their states"
+        raise NotFoundError(f"no alarm to {args.action}", where=wanted, hint=hint)
+    return rows
+
+
+def _is_pattern(text: str) -> bool:
+    return "*" in text
 
 
 def login() -> str:
@@ -158,14 +192,20 @@ def _message(alarm: Row) -> str:
     return texts.get(language[:2]) or texts.get("en") or next(iter(texts.values()), "")
 
 
+def _said(row: Row, alarm: Row) -> str:
+    """The message, and what the operator wrote."""
+    comment = alarm.get("comment")
+    return f"{_message(row)} [{comment}]" if comment else _message(row)
+
+
 _ALARM_COLUMNS: Final = {
     "PRIORITY": lambda row: row["priority"],
     "STATE": _state,
     "SINCE": lambda row: _when(row["changed_ms"]),
     "COUNT": lambda row: row["count"],
     "ALARM": lambda row: row["alarm_id"],
-    "BY": lambda row: row["acked_by"] or "-",
-    "MESSAGE": _message,
+    "BY": lambda row: row.get("shelved_by") or row["acked_by"] or "-",
+    "MESSAGE": lambda row: _said(row, row),
 }
 _HISTORY_COLUMNS: Final = {
     "TIME": lambda row: _when(row["at_ms"] if "at_ms" in row else row["at_us"] / 1000),
@@ -173,4 +213,12 @@ _HISTORY_COLUMNS: Final = {
     "STATE": lambda row: row["alarm"]["state"],
     "BY": lambda row: row["actor"] or "-",
     "ALARM": lambda row: row["alarm_id"],
+    "MESSAGE": lambda row: _said(row, row["alarm"] if row["actor"] else {}),
+}
+_AUDIT_COLUMNS: Final = {
+    "TIME": lambda row: _when(row["at_ms"]),
+    "BY": lambda row: row["actor"] or "-",
+    "ACTION": lambda row: row["action"],
+    "SUBJECT": lambda row: row["subject"],
+    "DETAIL": lambda row: row["detail"],
 }

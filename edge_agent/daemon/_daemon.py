@@ -18,6 +18,7 @@ from edge_agent import __version__
 from edge_agent.alarms import AlarmTable
 from edge_agent.clock import SystemClock
 from edge_agent.config import Plant
+from edge_agent.daemon._commands import Commands
 from edge_agent.daemon._defects import Defects
 from edge_agent.daemon._health import LogHealth
 from edge_agent.daemon._links import Links
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from edge_agent.config.plant import PlantAsset
     from edge_agent.daemon._memory import Memory
     from edge_agent.pipeline import Scored
-    from edge_agent.records import Alarm, Columns, Source, Transition, WaveBlock
+    from edge_agent.records import Alarm, Columns, Source, WaveBlock
 
 log = logging.getLogger("edge_agent.daemon")
 
@@ -87,7 +88,8 @@ class Daemon:
         self.watchman = Watchman(self)
         self.lives = LivesKeeper(self)
         self.relearning = Relearning(self)
-        self.outlet = Outlet(config, self.metrics, self.clock, self.command)
+        self.commands = Commands(self)
+        self.outlet = Outlet(config, self.metrics, self.clock, self.commands.from_bus)
         self.http = HttpServer(config.http, Status(self), self.metrics)
 
     async def run(self, *, on_ready: asyncio.Event | None = None) -> None:
@@ -283,11 +285,7 @@ class Daemon:
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None = None
     ) -> Alarm:
         """Acknowledge, shelve, ... an alarm; EdgeAgentError where it does not fit."""
-        do = getattr(self.alarms, kind)
-        args = (duration_s, actor) if kind == "shelve" else (actor,)
-        transition: Transition = do(alarm_id, *args)
-        await self.outlet.send([transition], self.clock.now_us(), actor=actor)
-        return transition.alarm
+        return await self.commands.one(kind, alarm_id, actor, duration_s)
 
     # -- stop ---------------------------------------------------------------------------------
 

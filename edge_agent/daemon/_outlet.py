@@ -17,7 +17,7 @@ from edge_agent.daemon._envelopes import Envelopes
 from edge_agent.daemon._memory import Memory
 from edge_agent.daemon._outlet_health import OutletHealth
 from edge_agent.daemon._tables import kind_of
-from edge_agent.errors import EdgeAgentError, StoreError
+from edge_agent.errors import StoreError
 from edge_agent.records import AlarmState, LinkState, Transition, TransitionKind
 from edge_agent.sinks import SINKS, Delivery
 from edge_agent.store import Store
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Policies
     from edge_agent.records import Alarm, Message
-    from edge_agent.sinks import Command, Sink
+    from edge_agent.sinks import Command, RefusedCommand, Sink
     from edge_agent.store import DroppedMessages, OutboxStats
 
 P = ParamSpec("P")
@@ -56,7 +56,7 @@ class Outlet:
         config: Config,
         metrics: Metrics,
         clock: Clock,
-        command: Callable[..., Awaitable[object]],
+        command: Callable[[Command | RefusedCommand], Awaitable[None]],
     ) -> None:
         self._config = config
         self._metrics = metrics
@@ -108,6 +108,7 @@ class Outlet:
         sink.on_connected = partial(self._connected, name)
         sink.on_forgotten = lambda: self._spawn(self._tell_again(name, "event", _retell.events))
         sink.on_command = lambda command: self._spawn(self._carry_out(command))
+        sink.on_refused = lambda command: self._spawn(self._carry_out(command))
         delivery = Delivery(sink, self.run, self._metrics, on_confirmed=self._confirmed)
         self.sinks[name], self._deliveries[name] = sink, delivery
         await sink.start()
@@ -167,7 +168,9 @@ class Outlet:
         if self._unsaved and self._clock.monotonic_s() >= self._save_again_s:
             await asyncio.shield(self._save())
         if actor:
-            await self._audit(actor, transitions[-1])
+            await self.audit(
+                [(actor, str(t.kind), t.alarm.alarm_id, t.alarm.comment) for t in transitions]
+            )
 
     async def _save(self) -> None:
         async with self._saving:
@@ -193,9 +196,10 @@ class Outlet:
             if name in self._deliveries:  # a reload may have taken it meanwhile
                 self._deliveries[name].wake()
 
-    async def _audit(self, actor: str, transition: Transition) -> None:
+    async def audit(self, entries: Sequence[tuple[str, str, str, str]]) -> None:
+        """Note who did what to what, and why: (actor, action, subject, detail) each."""
         try:
-            await self.run(Store.audit, actor, transition.kind, transition.alarm.alarm_id)
+            await self.run(Store.audit_all, entries)
         except StoreError as error:
             self.health.note_trouble(str(error))
 
@@ -244,13 +248,10 @@ class Outlet:
         found = [m for transition in again for m in self._envelopes.of(transition, sinks, now_us)]
         return len(found), store.commit([], found) if found else []
 
-    async def _carry_out(self, command: Command) -> None:
+    async def _carry_out(self, command: Command | RefusedCommand) -> None:
         """A command from the plant bus."""
         await self._attached.wait()
-        try:
-            await self._command(command.kind, command.alarm_id, command.actor, command.duration_s)
-        except EdgeAgentError as error:
-            log.warning("command refused", extra={"alarm": command.alarm_id, "reason": str(error)})
+        await self._command(command)
 
     # -- the store's thread -------------------------------------------------------------------
 

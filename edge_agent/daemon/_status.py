@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_agent import __version__
-from edge_agent.alarms import to_json
+from edge_agent.alarms import Selection, to_json
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.types import Name
 from edge_agent.daemon._judgement import Judgements
@@ -20,10 +20,10 @@ from edge_agent.errors import NotFoundError
 from edge_agent.pipeline import STOPPED
 from edge_agent.records import AlarmState, LinkState
 from edge_agent.signals import TRUE, UNKNOWN
-from edge_agent.store import alarm_from_dict
+from edge_agent.store import Store, alarm_from_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edge_agent.config.plant import PlantAsset, PlantSignal
     from edge_agent.daemon._daemon import Daemon
@@ -130,14 +130,41 @@ class Status:
     ) -> list[dict[str, Any]]:
         """Past transitions, the newest first."""
         rows = await self._daemon.outlet.history(asset, alarm_id, limit)
-        return [_past(row) for row in rows]
+        texts_of = self._daemon.outlet.texts_of
+        return [_past(row, texts_of) for row in rows]
+
+    async def audit(self, limit: int) -> list[dict[str, Any]]:
+        """Who did what, the newest first."""
+        rows = await self._daemon.outlet.run(Store.audit_log, limit)
+        return [{"at_ms": row.pop("at_us") // US_PER_MS, **row} for row in rows]
 
     async def command(
-        self, kind: str, alarm_id: str, actor: str, duration_s: float | None
+        self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str = ""
     ) -> dict[str, Any]:
         """Acknowledge, shelve, ...; EdgeAgentError where it does not fit."""
         actor = actor[:_MAX_COMMAND_ACTOR]
-        return self._alarm(await self._daemon.command(kind, alarm_id, actor, duration_s))
+        one = self._daemon.commands.one
+        return self._alarm(await one(kind, alarm_id, actor, duration_s, comment))
+
+    async def command_several(
+        self,
+        kind: str,
+        wanted: dict[str, Any],
+        actor: str,
+        duration_s: float | None,
+        comment: str,
+    ) -> list[dict[str, Any]]:
+        """The same to all selected alarms where it is possible; gives their rows."""
+        state = wanted.get("state", "")
+        selection = Selection(
+            wanted.get("pattern", ""),
+            wanted.get("asset", ""),
+            "" if state == "all" else state,
+            frozenset(wanted.get("ids", ())),
+        )
+        actor = actor[:_MAX_COMMAND_ACTOR]
+        several = self._daemon.commands.several
+        return [self._alarm(a) for a in await several(kind, selection, actor, duration_s, comment)]
 
     async def asset_command(
         self, kind: str, asset: str, actor: str, at_ms: float | None
@@ -222,11 +249,12 @@ def _without_a_model(daemon: Daemon, asset: PlantAsset) -> str:
     return "normal" if daemon.pipeline.rules.limits.judges(asset) else "no_model"
 
 
-def _past(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the history as the API shows it: times in milliseconds."""
+def _past(row: dict[str, Any], texts_of: Callable[[Alarm], dict[str, Any]]) -> dict[str, Any]:
+    """A row of the history as the API shows it: times in milliseconds, with what it said."""
     shown = {key: value for key, value in row.items() if key != "at_us"}
-    alarm = to_json(alarm_from_dict(row["alarm"]))
-    return {**shown, "at_ms": row["at_us"] // US_PER_MS, "alarm": alarm}
+    alarm = alarm_from_dict(row["alarm"])
+    at_ms = row["at_us"] // US_PER_MS
+    return {**shown, "at_ms": at_ms, "alarm": to_json(alarm), "message": texts_of(alarm)["message"]}
 
 
 def _input(pipeline: Pipeline, signal: PlantSignal, *, seen: bool) -> dict[str, Any]:

@@ -19,7 +19,10 @@ BODY_TIMEOUT_S: Final = 5.0
 MAX_TEXT: Final = 256
 MAX_ACTOR: Final = 64
 _STATES: Final = frozenset({"all", *AlarmState})
-_KEYS: Final = frozenset({"by", "duration_s"})
+MAX_COMMENT: Final = 500
+_KEYS: Final = frozenset({"by", "duration_s", "comment"})
+_SELECTION: Final[tuple[str, ...]] = ("pattern", "asset", "state", "ids", "all")
+_MAX_IDS: Final = 10_000
 _ASSET_KEYS: Final = frozenset({"by", "at_ms"})
 _LAST_MS: Final = 253_402_300_799_000  # the year 9999
 
@@ -59,11 +62,48 @@ def alarm_state(request: web.Request) -> str | None:
     return value
 
 
-async def command(request: web.Request, kind: str) -> tuple[str, float | None]:
-    """Take who commands and, of `shelve` alone, for how many seconds."""
+async def command(request: web.Request, kind: str) -> tuple[str, float | None, str]:
+    """Take who commands, of `shelve` alone for how many seconds, and the comment."""
     body = await _object(request)
     _only_keys(body, _KEYS)
-    return _actor(body), _duration(body, needed=kind == "shelve")
+    return _actor(body), _duration(body, needed=kind == "shelve"), _comment(body)
+
+
+async def commands(
+    request: web.Request, kind: str
+) -> tuple[dict[str, Any], str, float | None, str]:
+    """Take which alarms a command is about, and the same as of `command`.
+
+    At least one of pattern, asset, state, ids; `all: true` where it is about every alarm.
+    """
+    body = await _object(request)
+    _only_keys(body, _KEYS | set(_SELECTION))
+    wanted = {key: body[key] for key in _SELECTION if key in body}
+    if not wanted or wanted == {"all": False}:
+        hint = '{"by": "name", "pattern": "P-*"}, or asset, state, ids, or "all": true'
+        raise Refusal(400, "which alarms?", hint)
+    for key in ("pattern", "asset", "state"):
+        if key in wanted and not _is_text(wanted[key]):
+            raise Refusal(400, f"{key}: a text of 1 to {MAX_TEXT} characters")
+    if wanted.get("state", "all") not in _STATES:
+        raise Refusal(400, "no such alarm state", f"one of: {', '.join(sorted(_STATES))}")
+    ids = wanted.get("ids", [])
+    if not isinstance(ids, list) or len(ids) > _MAX_IDS or not all(map(_is_text, ids)):
+        raise Refusal(400, f"ids: a list of at most {_MAX_IDS} alarm ids")
+    if not isinstance(wanted.pop("all", True), bool):
+        raise Refusal(400, "all: true or false")
+    return wanted, _actor(body), _duration(body, needed=kind == "shelve"), _comment(body)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_TEXT
+
+
+def _comment(body: Mapping[str, Any]) -> str:
+    value = body.get("comment", "")
+    if not isinstance(value, str) or len(value) > MAX_COMMENT:
+        raise Refusal(400, f"comment: a text of at most {MAX_COMMENT} characters")
+    return value.strip()
 
 
 async def asset_command(request: web.Request, kind: str) -> tuple[str, float | None]:

@@ -16,7 +16,15 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from edge_agent.errors import ConnectError
 from edge_agent.ops import _params as params
-from edge_agent.ops._guard import MAX_BODY, Connection, Connections, Guard, add_headers, json
+from edge_agent.ops._guard import (
+    MAX_BODY,
+    Connection,
+    Connections,
+    Guard,
+    Refusal,
+    add_headers,
+    json,
+)
 from edge_agent.ops.status import ASSET_COMMANDS, COMMANDS
 
 if TYPE_CHECKING:
@@ -31,6 +39,7 @@ log = logging.getLogger("edge_agent.ops")
 
 SHUTDOWN_S: Final = 1.0
 HISTORY_ROWS: Final = 100
+AUDIT_ROWS: Final = 100
 MAX_ROWS: Final = 10_000
 _CONTENT_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 
@@ -106,9 +115,13 @@ class HttpServer:
             ("/api/assets", self._get_assets),
             ("/api/alarms", self._get_alarms),
             ("/api/alarms/history", self._get_history),
+            ("/api/audit", self._get_audit),
         ):
             app.router.add_get(path, handler)
-        app.router.add_post(f"/api/alarms/{{alarm_id}}/{{kind:{'|'.join(COMMANDS)}}}", self._post)
+        kinds = f"{{kind:{'|'.join(COMMANDS)}}}"
+        app.router.add_post(f"/api/alarms/{kinds}", self._post_several)
+        app.router.add_post(f"/api/alarms/{{alarm_id}}/{kinds}", self._post)
+        app.router.add_route("*", "/api/alarms/{alarm_id}/{kind}", _no_command)
         path = f"/api/assets/{{asset}}/{{kind:{'|'.join(ASSET_COMMANDS)}}}"
         app.router.add_post(path, self._post_asset)
         return app
@@ -154,15 +167,31 @@ class HttpServer:
         limit = params.number(request, "limit", HISTORY_ROWS, MAX_ROWS)
         return json(await self._status.history(asset, alarm_id, limit))
 
+    async def _get_audit(self, request: web.Request) -> web.Response:
+        params.only(request, "limit")
+        return json(await self._status.audit(params.number(request, "limit", AUDIT_ROWS, MAX_ROWS)))
+
+    async def _post_several(self, request: web.Request) -> web.Response:
+        kind = request.match_info["kind"]
+        wanted, actor, duration_s, comment = await params.commands(request, kind)
+        return json(await self._status.command_several(kind, wanted, actor, duration_s, comment))
+
     async def _post(self, request: web.Request) -> web.Response:
         kind, alarm_id = request.match_info["kind"], request.match_info["alarm_id"]
-        actor, duration_s = await params.command(request, kind)
-        return json(await self._status.command(kind, alarm_id, actor, duration_s))
+        actor, duration_s, comment = await params.command(request, kind)
+        return json(await self._status.command(kind, alarm_id, actor, duration_s, comment))
 
     async def _post_asset(self, request: web.Request) -> web.Response:
         kind, asset = request.match_info["kind"], request.match_info["asset"]
         actor, at_ms = await params.asset_command(request, kind)
         return json(await self._status.asset_command(kind, asset, actor, at_ms))
+
+
+async def _no_command(request: web.Request) -> web.Response:
+    kind = request.match_info["kind"]
+    if kind in COMMANDS:
+        raise web.HTTPMethodNotAllowed(request.method, ["POST"])
+    raise Refusal(404, "no such command", f"POST one of: {', '.join(COMMANDS)}")
 
 
 def _rows(request: web.Request, found: list[dict[str, Any]]) -> web.Response:

@@ -53,8 +53,24 @@ class StatusProvider(Protocol):
     ) -> list[dict[str, Any]]:
         """Past transitions, newest first, at most `limit`."""
 
+    async def audit(self, limit: int) -> list[dict[str, Any]]:
+        """Who did what, newest first, at most `limit`."""
+
+    async def command_several(
+        self,
+        kind: str,
+        wanted: dict[str, Any],
+        actor: str,
+        duration_s: float | None,
+        comment: str,
+    ) -> list[dict[str, Any]]:
+        """Carry out one of COMMANDS on all selected alarms where it is possible; their rows.
+
+        wanted: pattern, asset, state, ids, as far as they are given.
+        """
+
     async def command(
-        self, kind: str, alarm_id: str, actor: str, duration_s: float | None
+        self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str
     ) -> dict[str, Any]:
         """Carry out one of COMMANDS and return the alarm's row.
 

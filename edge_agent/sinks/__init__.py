@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.sinks import _mqtt_probe, log, webhook
-from edge_agent.sinks._base import ALERT, EVENT, Command, DeliveryError, Sink
+from edge_agent.sinks._base import ALERT, EVENT, Command, DeliveryError, RefusedCommand, Sink
 from edge_agent.sinks._delivery import Delivery
 from edge_agent.sinks._mqtt_config import MqttSinkConfig
 from edge_agent.sinks.log import LogSink, LogSinkConfig
@@ -24,6 +24,7 @@ __all__ = [
     "DeliveryError",
     "LogSinkConfig",
     "MqttSinkConfig",
+    "RefusedCommand",
     "Sink",
     "SinkType",
     "WebhookSinkConfig",

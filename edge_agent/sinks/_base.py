@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from edge_agent.errors import EdgeAgentError
 from edge_agent.records import Detail, Fault, Link, LinkState
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Message
+
+Reply: TypeAlias = "Callable[[bytes], None]"
 
 log = logging.getLogger("edge_agent.sinks")
 
@@ -80,6 +82,8 @@ class Command:
 
     kind: `ack` or `shelve`; duration_s: how long to shelve, 0 for `ack`; place: the ISA-95 path
     enterprise/site/area/line/asset of the topic, which a broker's access rules speak about.
+    expires_us: until when its id is not taken again; reply: sends an answer to whoever asked for
+    one.
     """
 
     kind: str
@@ -88,6 +92,22 @@ class Command:
     duration_s: float
     id: str
     place: str
+    comment: str = ""
+    expires_us: int = field(default=0, compare=False)
+    sink: str = field(default="", compare=False)
+    reply: Reply | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCommand:
+    """What came to a topic of commands and is none; reason: a bounded word, error: the words."""
+
+    sink: str
+    topic: str
+    reason: str
+    error: str
+    id: str = ""
+    reply: Reply | None = field(default=None, compare=False, repr=False)
 
 
 class Sink(Protocol):
@@ -105,6 +125,7 @@ class Sink(Protocol):
     on_connected: Callable[[], None] | None = None  # anew: what it shows may be old
     on_forgotten: Callable[[], None] | None = None  # it has, or may have, what it heard last
     on_command: Callable[[Command], None] | None = None
+    on_refused: Callable[[RefusedCommand], None] | None = None  # a command that is none
 
     async def start(self) -> None:
         """Begin to connect."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,16 +11,18 @@ import orjson
 
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.errors import DecodeError
-from edge_agent.sinks._base import Command
+from edge_agent.sinks._base import Command, RefusedCommand
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_agent.clock import Clock
     from edge_agent.ops.metrics import Metrics
-
-log = logging.getLogger("edge_agent.sinks")
+    from edge_agent.sinks._base import Reply
 
 MAX_BYTES: Final = 4096
 MAX_TEXT: Final = 256
+MAX_AHEAD_S: Final = 900.0
 REMEMBERED_IDS: Final = 1024
 KINDS: Final = ("ack", "shelve")
 _PLACE_LEVELS: Final = 5  # enterprise/site/area/line/asset
@@ -32,24 +34,39 @@ def command_filters(root: str) -> list[str]:
 
 
 class CommandInbox:
-    """Decides which messages are commands to be carried out; all others are counted by reason."""
+    """Decides which messages are commands to be carried out; all others are counted by reason.
+
+    on_refused: told of those that are none. An id is remembered here for a moment only; whoever
+    carries commands out remembers it until it expires.
+    """
 
     def __init__(self, sink: str, metrics: Metrics, clock: Clock) -> None:
+        self.on_refused: Callable[[RefusedCommand], None] | None = None
         self._sink = sink
         self._counter = metrics.commands
         self._clock = clock
         self._seen: dict[str, None] = {}
 
-    def take(self, topic: str, payload: bytes, *, retained: bool) -> Command | None:
+    def take(
+        self, topic: str, payload: bytes, *, retained: bool, reply: Reply | None = None
+    ) -> Command | None:
         """Return the command, or None where there is nothing to do."""
         try:
             command = self._check(topic, payload, retained=retained)
         except DecodeError as error:
             self._counter.labels(self._sink, error.reason).inc()
-            log.debug("command ignored", extra={"topic": topic, "reason": str(error)})
+            self._refuse(topic, payload, error, reply)
             return None
         self._counter.labels(self._sink, "accepted").inc()
-        return command
+        return replace(command, sink=self._sink, reply=reply)
+
+    def _refuse(self, topic: str, payload: bytes, error: DecodeError, reply: Reply | None) -> None:
+        if self.on_refused is None:
+            return
+        found = _id_of(payload)
+        self.on_refused(
+            RefusedCommand(self._sink, topic, error.reason, error.message, found, reply)
+        )
 
     def _check(self, topic: str, payload: bytes, *, retained: bool) -> Command:
         if retained:  # it is of unknown age, and comes again with every connection
@@ -64,9 +81,10 @@ class CommandInbox:
 
 
 def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
-    """Decode `{id, alarm_id, expires, by, duration_s}`; DecodeError with a bounded reason.
+    """Decode `{id, alarm_id, expires, by, comment, duration_s}`; DecodeError with a bounded reason.
 
-    expires: epoch milliseconds, or ISO 8601 (UTC where it names no zone); duration_s: for `shelve`.
+    expires: epoch milliseconds, or ISO 8601 (UTC where it names no zone), at most `MAX_AHEAD_S`
+    ahead, since ids are remembered for so long; duration_s: for `shelve`.
     """
     if len(payload) > MAX_BYTES:
         raise DecodeError("oversized", f"{len(payload)} bytes")
@@ -77,6 +95,7 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
     if not isinstance(data, dict):
         raise DecodeError("malformed", "not a JSON object")
     *place, _, _, kind = topic.split("/")
+    expires_us = _expires_us(data)
     command = Command(
         kind=kind,
         alarm_id=_text(data, "alarm_id"),
@@ -84,32 +103,51 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
         duration_s=_duration_s(data) if kind == "shelve" else 0.0,
         id=_text(data, "id"),
         place="/".join(place[-_PLACE_LEVELS:]),
+        comment=_text(data, "comment") if data.get("comment") else "",
+        expires_us=round(expires_us),
     )
-    if _expires_us(data.get("expires")) <= now_us:
-        raise DecodeError("expired", "it has expired")
+    if expires_us <= now_us:
+        raise DecodeError("expired", "it has expired (expires), or a clock is wrong")
+    if expires_us > now_us + MAX_AHEAD_S * US_PER_S:
+        raise DecodeError("too_far", f"expires is more than {MAX_AHEAD_S:g} s ahead")
     return command
+
+
+def _id_of(payload: bytes) -> str:
+    """The id of a refused command, for its answer."""
+    try:
+        return _text(orjson.loads(payload[:MAX_BYTES]), "id")
+    except (orjson.JSONDecodeError, DecodeError, AttributeError):
+        return ""
 
 
 def _text(data: dict[str, Any], key: str, default: str = "") -> str:
     value = data.get(key, default)
+    if key not in data and not default:
+        raise DecodeError("malformed", f"{key} is missing")
     if not isinstance(value, str) or not value or len(value) > MAX_TEXT or not value.isprintable():
         raise DecodeError("malformed", f"{key} is not a text of 1 to {MAX_TEXT} characters")
     return value
 
 
 def _duration_s(data: dict[str, Any]) -> float:
-    value = _number(data.get("duration_s"))
+    if "duration_s" not in data:
+        raise DecodeError("malformed", "duration_s is missing: for how many seconds")
+    value = _number(data["duration_s"])
     if value is None or value <= 0:
         raise DecodeError("malformed", "duration_s is not a positive number")
     return value
 
 
-def _expires_us(value: object) -> float:
+def _expires_us(data: dict[str, Any]) -> float:
+    if "expires" not in data:
+        raise DecodeError("malformed", "expires is missing: epoch milliseconds or ISO 8601")
+    value = data["expires"]
     number = _number(value)
     if number is not None:
         return number * US_PER_MS
     try:
-        moment = datetime.fromisoformat(value)  # type: ignore[arg-type]
+        moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return moment.timestamp() * US_PER_S

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.errors import ConnectError
 from edge_agent.sinks._base import DeliveryError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge_agent.clock import Clock
+    from edge_agent.sinks._base import Reply
     from edge_agent.sinks._mqtt_config import MqttSinkConfig
 
 V5: Final = MQTTProtocolVersion.MQTTv5
@@ -67,8 +69,10 @@ _REASONS: Final = {
 class Connection:
     """Make one, `open` it, use it until `ended`, `close` it; all on one event loop.
 
-    clean: the broker forgets what it had of us. take: called with (topic, payload, retained) of
-    each message that arrives. window: how many unconfirmed messages the broker accepts.
+    clean: the broker forgets what it had of us. take: called with (topic, payload, retained, reply)
+    of each message that arrives; reply sends an answer to where the message asked for it, or is
+    None. may_answer: whether an answer may go to a topic. window: how many unconfirmed messages the
+    broker accepts.
     """
 
     def __init__(
@@ -84,7 +88,7 @@ class Connection:
         self.v5 = version is V5
         self.session_present = False
         self.window = MAX_WINDOW
-        self.take: Callable[[str, bytes, bool], None] = lambda *_: None
+        self.take: Callable[[str, bytes, bool, Reply | None], None] = lambda *_: None
         self._config = config
         self._clean = clean
         self._answer: asyncio.Future[ConnectError | None] = loop.create_future()
@@ -93,6 +97,7 @@ class Connection:
         self._slots = asyncio.Semaphore(MAX_WINDOW)
         self._may_retain = True
         self._max_packet_bytes = 0
+        self.may_answer: Callable[[str], bool] = lambda _topic: False
         self._client = self._make_client(client_id, version)
         self._wire = Wire(self._client, clock)
         self._wire.ended.add_done_callback(self._on_end)
@@ -150,7 +155,12 @@ class Connection:
 
     async def subscribe(self, filters: Sequence[str]) -> list[str]:
         """Subscribe with QoS 1; returns those that were refused. ConnectError without answer."""
-        self._client.subscribe([(one, 1) for one in filters])
+        # As published, so that a live message with the retain flag is seen to have it.
+        if self.v5:
+            options = SubscribeOptions(qos=1, retainAsPublished=True)
+            self._client.subscribe([(one, options) for one in filters])
+        else:
+            self._client.subscribe([(one, 1) for one in filters])
         if missing := await self._wire.first_of(self._granted, "SUBACK", SUBACK_TIMEOUT_S):
             raise ConnectError(missing, where=self._config.url)
         codes = zip(filters, self._granted.result(), strict=False)
@@ -264,7 +274,23 @@ class Connection:
         self._confirm(mid, code.value)
 
     def _on_message(self, _c: object, _u: object, message: MQTTMessage) -> None:
-        self.take(message.topic, bytes(message.payload), message.retain)
+        self.take(message.topic, bytes(message.payload), message.retain, self._reply_to(message))
+
+    def _reply_to(self, message: MQTTMessage) -> Reply | None:
+        """What answers a request (MQTT 5, 4.10); with QoS 0, so that alarms never wait for it."""
+        topic = str(getattr(message.properties, "ResponseTopic", ""))
+        if not topic:
+            return None
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        correlation = getattr(message.properties, "CorrelationData", None)
+        if correlation is not None:
+            properties.CorrelationData = correlation
+
+        def reply(body: bytes) -> None:
+            if self.may_answer(topic) and not self.ended.done():
+                self._client.publish(topic, body, qos=0, properties=properties)
+
+        return reply
 
 
 def _content_type() -> Properties:

@@ -76,7 +76,7 @@ def _one_a_line(paths: Sequence[str]) -> list[str]:
 async def _retained(connection: Connection, topic: str) -> tuple[bytes, bool]:
     """Return what is retained at `topic`, and whether we may read it at all."""
     came: list[bytes] = []
-    connection.take = lambda _topic, body, _retained: came.append(body)
+    connection.take = lambda _topic, body, *_: came.append(body)
     if await connection.subscribe([topic]):
         return b"", False
     await asyncio.sleep(RETAINED_S)

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.alarms")
 
-_FIELDS: Final = ("alarm_id", "transition", "state", "severity", "ne107", "failure_mode")
+_FIELDS: Final = (
+    "alarm_id",
+    "transition",
+    "state",
+    "severity",
+    "ne107",
+    "failure_mode",
+    "actor",
+    "comment",
+)
 
 
 @dataclass(frozen=True, slots=True)

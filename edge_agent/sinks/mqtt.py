@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Gateway
     from edge_agent.ops.metrics import Metrics
     from edge_agent.records import Message
+    from edge_agent.sinks._base import Reply
     from edge_agent.sinks._mqtt_config import MqttSinkConfig
 
 log = logging.getLogger("edge_agent.sinks")
@@ -69,6 +70,7 @@ class MqttSink(Sink):
         self._config = config
         self._client_id = config.client_id or f"edge-agent-{gateway.id}-{name}-alarms"
         self._status_topic = f"{topic_root}/_svc/{gateway.id}/status"
+        self._root = topic_root
         self._filters = command_filters(topic_root)
         self._inbox = CommandInbox(name, metrics, clock)
         self._clock = clock
@@ -169,6 +171,7 @@ class MqttSink(Sink):
     def _make_connection(self, version: MQTTProtocolVersion) -> Connection:
         connection = Connection(self._config, self._client_id, version, self._clock)
         connection.take = self._on_message
+        connection.may_answer = self._may_answer
         connection.set_will(self._status_topic, _OFFLINE)
         return connection
 
@@ -228,8 +231,20 @@ class MqttSink(Sink):
             if self._connection is connection:
                 await self._announce(connection)
 
-    def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001
-        command = self._inbox.take(topic, payload, retained=retained)
+    def _may_answer(self, topic: str) -> bool:
+        """An answer goes to no topic of our own, where it might pass for an alarm."""
+        ours = topic.startswith((f"{self._root}/", "$")) and "/_pdm/reply/" not in topic
+        return not ours and not set(topic) & set("+#\0")
+
+    def _on_message(
+        self,
+        topic: str,
+        payload: bytes,
+        retained: bool,  # noqa: FBT001 (a callback)
+        reply: Reply | None,
+    ) -> None:
+        self._inbox.on_refused = self.on_refused
+        command = self._inbox.take(topic, payload, retained=retained, reply=reply)
         if command is None or self.on_command is None:
             return
         try:

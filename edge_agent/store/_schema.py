@@ -50,6 +50,10 @@ MIGRATIONS: Final = (
         row INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, actor TEXT NOT NULL,
         action TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL);
     """,
+    # Ids of commands from the bus, until they expire: one that is sent again is none.
+    """
+    CREATE TABLE commands (id TEXT PRIMARY KEY, expires_us INTEGER NOT NULL) WITHOUT ROWID
+    """,
 )
 
 

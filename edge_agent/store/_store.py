@@ -28,6 +28,7 @@ log = logging.getLogger("edge_agent.store")
 T = TypeVar("T")
 
 MIN_BYTES: Final = 1 << 20
+MAX_COMMANDS: Final = 10_000  # ids of commands that have not expired
 _MAX_RESERVE: Final = 4 << 20
 # On a full disk the history goes in small cuts, before the outbox is touched: the WAL of a large
 # one would not fit either.
@@ -198,8 +199,31 @@ class Store:
 
     def audit(self, actor: str, action: str, subject: str, detail: str = "") -> None:
         """Note who did what; the newest entries are kept (10,000, fewer in a small store)."""
-        entry = (self._clock.now_us(), actor, action, subject, detail)
-        self._write("audit", lambda db: _journal.insert_audit(db, entry, self._audit_rows))
+        self.audit_all([(actor, action, subject, detail)])
+
+    def audit_all(self, entries: Sequence[tuple[str, str, str, str]]) -> None:
+        """Note several (actor, action, subject, detail) at once."""
+        now_us = self._clock.now_us()
+
+        def change(db: sqlite3.Connection) -> None:
+            for entry in entries:
+                _journal.insert_audit(db, (now_us, *entry), self._audit_rows)
+
+        self._write("audit", change)
+
+    def claim_command(self, command_id: str, expires_us: int) -> bool:
+        """Remember the id of a command until it expires; False if it is known, or no more fit."""
+        now_us = self._clock.now_us()
+
+        def change(db: sqlite3.Connection) -> bool:
+            db.execute("DELETE FROM commands WHERE expires_us <= ?", (now_us,))
+            known = int(db.execute("SELECT COUNT(*) FROM commands").fetchone()[0])
+            if known >= MAX_COMMANDS:
+                return False
+            row = (command_id, expires_us)
+            return db.execute("INSERT OR IGNORE INTO commands VALUES (?, ?)", row).rowcount > 0
+
+        return self._write("remember a command", change)
 
     def audit_log(self, limit: int = 100) -> list[dict[str, Any]]:
         """Return audit entries, the newest first: at_us, actor, action, subject, detail."""

@@ -104,6 +104,7 @@ def test_golden_envelope() -> None:
             "asset": "P-1",
             "transition": "raise",
             "actor": "",
+            "comment": "",
             "state": "unack",
             "active": True,
             "severity": 720,
@@ -311,6 +312,8 @@ def test_an_alarm_as_json() -> None:
         "shelved_until_ms": us(60) // 1000,
         "acked_by": "",
         "suppressed_by": "",
+        "shelved_by": "",
+        "comment": "",
     }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_agent.alarms import AlarmPolicy, AlarmTable, load_texts, to_json
+from edge_agent.alarms import AlarmPolicy, AlarmTable, Selection, load_texts, to_json
 from edge_agent.cli import main
 from edge_agent.cli.alarms import COMMANDS, STATES, seconds
 from edge_agent.clock import FakeClock
@@ -54,12 +54,28 @@ class Plant:
         return self.store.history(asset=asset, alarm_id=alarm_id, limit=limit)
 
     async def command(
-        self, kind: str, alarm_id: str, actor: str, duration_s: float | None
+        self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str
     ) -> dict[str, Any]:
         more = () if duration_s is None else (duration_s,)
-        made: Transition = getattr(self.table, kind)(alarm_id, *more, actor)
+        made: Transition = getattr(self.table, kind)(alarm_id, *more, actor, comment)
         self.keep(made)
+        self.store.audit(actor, kind, alarm_id, comment)
         return self.row(made.alarm)
+
+    async def command_several(
+        self,
+        kind: str,
+        wanted: dict[str, Any],
+        actor: str,
+        duration_s: float | None,
+        comment: str,
+    ) -> list[dict[str, Any]]:
+        ids = self.table.select(Selection(**wanted), kind)
+        return [await self.command(kind, one, actor, duration_s, comment) for one in ids]
+
+    async def audit(self, limit: int) -> list[dict[str, Any]]:
+        rows = self.store.audit_log(limit)
+        return [{"at_ms": row.pop("at_us") // 1000, **row} for row in rows]
 
     def row(self, alarm: Alarm) -> dict[str, Any]:
         return to_json(alarm) | {"message": self.texts.message(alarm, RULE)}
@@ -106,6 +122,62 @@ async def test_list_is_an_aligned_table(
         ["P-2.pump", "-", "P-2 wackelt"],
     ]
     assert [line.split()[:2] for line in lines] == [["high", "unack"], ["critical", "unack"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "acked"),
+    [
+        (["P-*"], ["P-1.pump", "P-2.pump"]),
+        (["P-1*"], ["P-1.pump"]),
+        (["P-1*", "P-2.pump"], ["P-1.pump", "P-2.pump"]),
+        (["--asset", "P-2"], ["P-2.pump"]),
+        (["--all"], ["P-1.pump", "P-2.pump"]),
+        (["P-1.pump", "P-2.pump"], ["P-1.pump", "P-2.pump"]),
+    ],
+)
+async def test_several_are_acknowledged_at_once_with_a_comment(
+    plant: Plant, capsys: pytest.CaptureFixture[str], words: list[str], acked: list[str]
+) -> None:
+    """By ids, patterns, asset, or all; the comment stands in the list, the history, the audit."""
+    async with served(plant) as url:
+        assert await call(url, "ack", *words, "--by", "anna", "--comment", "filter is new") == 0
+        assert capsys.readouterr().out.count("[filter is new]") == len(acked)
+        assert await call(url, "list") == 0
+        assert capsys.readouterr().out.count("[filter is new]") == len(acked)
+        assert await call(url, "audit") == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert sorted(line.split()[2:] for line in lines) == [
+        ["anna", "ack", one, "filter", "is", "new"] for one in acked
+    ]
+    states = {alarm.alarm_id for alarm in plant.table.all() if alarm.state is AlarmState.ACKED}
+    assert states == set(acked)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "which alarm?"),
+        (["Q-*"], 1, "no alarm to ack"),
+        (["--asset", "P-9"], 1, "no alarm to ack"),
+    ],
+)
+async def test_a_selection_of_nothing_is_said(
+    plant: Plant, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
+) -> None:
+    async with served(plant) as url:
+        assert await call(url, "ack", *words, "--by", "anna") == code
+    assert said in capsys.readouterr().err
+
+
+async def test_a_shelved_alarm_says_by_whom(
+    plant: Plant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with served(plant) as url:
+        assert await call(url, "shelve", "P-1*", "--for", "1h", "--by", "ben") == 0
+        assert await call(url, "list") == 0
+    line = capsys.readouterr().out.splitlines()[-2]
+    assert "shelved until" in line
+    assert " ben " in line
 
 
 async def test_list_says_when_there_is_nothing(

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import paho.mqtt.client as paho
 import pytest
 from daemon_support import PLACE, Feed, Running, Site, now_ms, until
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from sink_support import Subscriber
 
 from edge_agent.cli import main
@@ -116,3 +120,131 @@ async def test_the_status_page_knows_what_is_wrong(alarmed: Running) -> None:
     assert (asset["state"], asset["alarms"]) == ("alarm", 1)
     (temp,) = [i for i in asset["inputs"] if i["name"] == "temp"]
     assert temp["quality"] == "out_of_range"
+
+
+def counted(running: Running, outcome: str) -> int:
+    return int(running.daemon.metrics.commands.labels("bus", outcome)._value.get())
+
+
+async def test_a_command_is_bound_to_the_asset_of_its_topic(
+    alarmed: Running, bus: Subscriber, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who may write to P-2's topic, by the broker's access rules, has no say over P-1's alarms."""
+    whole = {"id": "x-1", "alarm_id": ALARM, "expires": now_ms() + 60_000, "by": "mallory"}
+    for number, place in enumerate((f"{PLACE}/P-2", "edge/evil/evil/evil/evil/evil")):
+        body = json.dumps({**whole, "id": f"x-{number}"}).encode()
+        bus.publish(f"{place}/_pdm/cmd/ack", body)
+    bus.publish(
+        f"{PLACE}/P-2/_pdm/cmd/ack", json.dumps({**whole, "id": "x-2", "alarm_id": "*"}).encode()
+    )
+    await until(lambda: counted(alarmed, "place") == 2, "refused")
+    await until(lambda: counted(alarmed, "refused") == 1, "refused, as a pattern")
+    assert alarmed.states() == {ALARM: "unack"}
+    rows = await alarmed.daemon.http._status.audit(10)
+    assert [(row["actor"], row["action"]) for row in rows] == [("mallory", "refused")] * 3
+    assert "the alarm belongs to enterprise/site/area/line/P-1" in rows[-1]["detail"]
+    assert [one.message for one in caplog.records].count("command refused") == 3
+
+
+async def test_a_refused_command_is_logged_with_what_is_missing(
+    alarmed: Running, bus: Subscriber, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not one line each when there are thousands; all are counted."""
+    bus.publish(f"{PLACE}/P-1/_pdm/cmd/ack", json.dumps({"alarm_id": ALARM, "by": "anna"}).encode())
+    await until(lambda: counted(alarmed, "malformed") == 1, "counted")
+    await until(lambda: "command refused" in [one.message for one in caplog.records], "logged")
+    (line,) = [one for one in caplog.records if one.message == "command refused"]
+    assert line.__dict__["reason"] == "expires is missing: epoch milliseconds or ISO 8601"
+    for _ in range(200):
+        bus.publish(f"{PLACE}/P-1/_pdm/cmd/ack", b"{}")
+    await until(lambda: counted(alarmed, "malformed") == 201, "all counted")
+    assert [one.message for one in caplog.records].count("command refused") == 20
+    assert len(await alarmed.daemon.http._status.audit(1000)) == 20
+
+
+async def test_a_command_counts_once_also_after_a_restart(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    """Its id is in the store until it expires; one that would be kept for long is refused."""
+    site = Site(tmp_path, broker.url)
+    feed = Feed(bus)
+    expires = now_ms() + 120_000
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        feed.send("P-1", 2, temp=200.0)
+        await until(lambda: running.states() == {ALARM: "unack"}, "raised")
+        command(bus, "ack", id="once", expires=expires, by="anna")
+        await until(lambda: running.states() == {ALARM: "acked"}, "acknowledged")
+        feed.send("P-1", 10)
+        await until(lambda: running.states() == {ALARM: "normal"}, "cleared")
+    async with site.daemon() as running:
+        await until(running.up, "up again")
+        feed.send("P-1", 2, temp=200.0)
+        await until(lambda: running.states() == {ALARM: "unack"}, "raised again")
+        command(bus, "ack", id="once", expires=expires, by="mallory")
+        await until(lambda: counted(running, "repeated") == 1, "refused")
+        command(bus, "ack", id="long", expires="9999-01-01T00:00:00Z")
+        await until(lambda: counted(running, "too_far") == 1, "refused, too")
+        assert running.states() == {ALARM: "unack"}
+
+
+async def test_a_live_command_with_the_retain_flag_is_none(
+    alarmed: Running, bus: Subscriber
+) -> None:
+    """It would come again with every connection."""
+    whole = {"id": "kept", "alarm_id": ALARM, "expires": now_ms() + 60_000}
+    bus.publish(f"{PLACE}/P-1/_pdm/cmd/ack", json.dumps(whole).encode(), retain=True)
+    await until(lambda: counted(alarmed, "retained") == 1, "refused")
+    assert alarmed.states() == {ALARM: "unack"}
+
+
+async def test_commands_are_answered_where_they_ask_for_it(
+    alarmed: Running, broker: Mosquitto, bus: Subscriber
+) -> None:
+    """Success and refusal, with the correlation data; never to a topic of alarms."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+
+    def send(kind: str, topic: str, **body: object) -> None:
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.ResponseTopic = topic
+        properties.CorrelationData = b"7"
+        whole = {"id": secrets.token_hex(4), "alarm_id": ALARM, "expires": now_ms() + 60_000}
+        raw = json.dumps({**whole, **body}).encode()
+        client.publish(f"{PLACE}/P-1/_pdm/cmd/{kind}", raw, 1, properties=properties)
+
+    def answers(topic: str) -> list[dict[str, Any]]:
+        return [json.loads(one.body) for one in bus.received if one.topic == topic]
+
+    try:
+        send("ack", "hmi/1/answers", id="a", comment="I see to it", by="anna")
+        await until(lambda: answers("hmi/1/answers"), "answered")
+        assert answers("hmi/1/answers") == [{"id": "a", "ok": True, "alarms": {ALARM: "acked"}}]
+        alarm = alarmed.daemon.alarms.get(ALARM)
+        assert alarm is not None
+        assert (alarm.acked_by, alarm.comment) == ("anna", "I see to it")
+        send("ack", f"{PLACE}/P-1/_pdm/reply/hmi", id="b")
+        send("shelve", f"{PLACE}/P-1/_pdm/reply/hmi", id="c")
+        send("ack", f"{PLACE}/P-1/_pdm/event", id="d", alarm_id="*", expires=1)
+        await until(lambda: len(answers(f"{PLACE}/P-1/_pdm/reply/hmi")) == 2, "refusals answered")
+        refused = {one["id"]: one for one in answers(f"{PLACE}/P-1/_pdm/reply/hmi")}
+        assert not refused["b"]["ok"]
+        assert "cannot ack" in refused["b"]["error"]
+        assert refused["c"]["error"] == "duration_s is missing: for how many seconds"
+        await until(lambda: counted(alarmed, "expired") == 1, "heard")
+        assert not [one for one in answers(f"{PLACE}/P-1/_pdm/event") if "ok" in one]
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+async def test_all_alarms_of_an_asset_are_acknowledged_over_the_bus(
+    alarmed: Running, bus: Subscriber
+) -> None:
+    """By a pattern, within the asset of the topic."""
+    Feed(bus).send("P-2", 2, temp=200.0)
+    await until(lambda: len(alarmed.states()) == 2, "two alarms")
+    command(bus, "ack", alarm_id="*", by="anna")
+    await until(lambda: alarmed.states()[ALARM] == "acked", "acknowledged")
+    assert alarmed.states()["P-2.temp.quality"] == "unack"

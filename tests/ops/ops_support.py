@@ -100,6 +100,7 @@ class ListStatus:
     started: bool = True
     exports: int = 0
     commands: list[tuple[str, str, str, float | None]] = field(default_factory=list)
+    selected: list[tuple[Any, ...]] = field(default_factory=list)
     asked: list[tuple[str | None, str | None, int]] = field(default_factory=list)
     links: list[dict[str, Any]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
@@ -147,8 +148,25 @@ class ListStatus:
         self.asked.append((asset, alarm_id, limit))
         return [{"alarm_id": alarm_id, "transition": "raise"}]
 
+    async def audit(self, limit: int) -> list[dict[str, Any]]:
+        row = {"at_ms": 1, "actor": "Lena", "action": "ack", "subject": "P-042.model", "detail": ""}
+        return [row][:limit]
+
+    async def command_several(
+        self,
+        kind: str,
+        wanted: dict[str, Any],
+        actor: str,
+        duration_s: float | None,
+        comment: str,
+    ) -> list[dict[str, Any]]:
+        self.selected.append((kind, wanted, actor, duration_s, comment))
+        ids = wanted.get("ids", [row["alarm_id"] for row in self.alarm_rows])
+        found = [row for row in self.alarm_rows if row["alarm_id"] in ids]
+        return [await self.command(kind, row["alarm_id"], actor, duration_s) for row in found]
+
     async def command(
-        self, kind: str, alarm_id: str, actor: str, duration_s: float | None
+        self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str = ""
     ) -> dict[str, Any]:
         row = next((row for row in self.alarm_rows if row["alarm_id"] == alarm_id), None)
         if row is None:
@@ -156,6 +174,7 @@ class ListStatus:
         if kind == "ack" and row["state"] == "acked":
             raise EdgeAgentError("cannot ack: the alarm is acked", where=alarm_id)
         self.commands.append((kind, alarm_id, actor, duration_s))
+        row["comment"] = comment
         row["state"] = {"ack": "acked", "shelve": "shelved"}.get(kind, "unack")
         row["acked_by"] = actor
         return row

@@ -166,6 +166,31 @@ async def test_each_command_reaches_the_daemon(kind: str) -> None:
     assert status.commands == [(kind, "P-042.model", "Lena", 900.0 if kind == "shelve" else None)]
 
 
+async def test_a_command_to_several_alarms_reaches_the_daemon() -> None:
+    """With what selects them, and the comment; the rows of all come back."""
+    status = plant_of(50)
+    wanted = {"pattern": "P-*", "asset": "P-0*", "state": "unack", "ids": ["P-042.model"]}
+    body = {"by": "Lena", "comment": " seen ", **wanted}
+    async with serving(status) as server:
+        code, rows, _ = await ask(server, "/api/alarms/ack", "POST", json=body)
+        every = await ask(server, "/api/alarms/unshelve", "POST", json={"by": "L", "all": True})
+        audit = (await ask(server, "/api/audit?limit=1"))[1]
+    assert code == every[0] == 200
+    assert [row["alarm_id"] for row in rows] == ["P-042.model"]
+    assert status.selected == [
+        ("ack", wanted, "Lena", None, "seen"),
+        ("unshelve", {}, "L", None, ""),
+    ]
+    assert audit[0]["subject"] == "P-042.model"
+
+
+async def test_a_path_that_is_no_command_says_which_there_are() -> None:
+    async with serving(plant_of(50)) as server:
+        status, body, _ = await ask(server, "/api/alarms/X/foo")
+    assert status == 404
+    assert "ack, shelve" in body["hint"]
+
+
 @pytest.mark.parametrize("kind", ASSET_COMMANDS)
 async def test_each_command_to_an_asset_reaches_the_daemon(kind: str) -> None:
     """With the time at which its life ended, where it did."""
@@ -191,14 +216,23 @@ async def test_an_alarm_id_may_hold_what_a_path_may_not() -> None:
     [
         ("/api/alarms/nobody/ack", {"by": "Lena"}, 404, "'nobody': no such alarm"),
         ("/api/alarms/P-007.model/ack", {"by": "Lena"}, 409, "cannot ack"),
-        ("/api/alarms/P-042.model/silence", {"by": "Lena"}, 404, "not found"),
+        ("/api/alarms/P-042.model/silence", {"by": "Lena"}, 404, "no such command"),
+        ("/api/alarms/ack", {"by": "Lena"}, 400, "which alarms?"),
+        ("/api/alarms/ack", {"by": "Lena", "all": False}, 400, "which alarms?"),
+        ("/api/alarms/ack", {"by": "Lena", "all": 1}, 400, "all: true or false"),
+        ("/api/alarms/ack", {"by": "Lena", "pattern": ""}, 400, "pattern: a text"),
+        ("/api/alarms/ack", {"by": "Lena", "state": "loud"}, 400, "no such alarm state"),
+        ("/api/alarms/ack", {"by": "Lena", "ids": "P-1"}, 400, "ids: a list"),
+        ("/api/alarms/ack", {"pattern": "*"}, 400, "by: who"),
+        ("/api/alarms/shelve", {"by": "Lena", "pattern": "*"}, 400, "duration_s"),
         (ACK, {}, 400, "by: who"),
         (ACK, {"by": ""}, 400, "by: who"),
         (ACK, {"by": "a\nb"}, 400, "by: who"),
         (ACK, {"by": 7}, 400, "by: who"),
         (ACK, {"by": "x" * 65}, 400, "longer than 64"),
         (ACK, {"by": "Lena", "duration_s": 3}, 400, "shelve only"),
-        (ACK, {"by": "Lena", "comment": "x"}, 400, "no key 'comment'"),
+        (ACK, {"by": "Lena", "remark": "x"}, 400, "no key 'remark'"),
+        (ACK, {"by": "Lena", "comment": "x" * 501}, 400, "comment: a text"),
         (ACK, ["Lena"], 400, "no JSON object"),
         ("/api/alarms/P-042.model/shelve", {"by": "Lena"}, 400, "duration_s"),
         ("/api/alarms/P-042.model/shelve", {"by": "Lena", "duration_s": True}, 400, "duration_s"),
