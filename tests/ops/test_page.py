@@ -169,6 +169,64 @@ async def test_acknowledge_and_shelve(tmp_path: Path) -> None:
         ]
 
 
+async def test_all_that_is_shown_is_acknowledged_with_a_comment(tmp_path: Path) -> None:
+    """The field's comment goes with the next command, whether of one alarm or of all."""
+    status = plant_of(50)
+    async with (
+        serving(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        waiting = [row["alarm_id"] for row in status.alarm_rows if row["state"] == "unack"]
+        assert await page.text("#ack-all") == f"Acknowledge all {len(waiting)} shown"
+        await page.js("document.getElementById('ack-all').click()")
+        await page.until("document.getElementById('ack-failure').textContent !== ''")
+        assert status.selected == []
+        await page.js("operator.value = 'Lena'; comment.value = ' power cut '")
+        await page.js("document.getElementById('ack-all').click()")
+        await page.until("document.getElementById('acknowledge').hidden")
+        ((kind, wanted, actor, _, comment),) = status.selected
+        assert (kind, set(wanted["ids"]), actor, comment) == (
+            "ack",
+            set(waiting),
+            "Lena",
+            "power cut",
+        )
+        assert await page.js("document.getElementById('comment').value") == ""
+
+
+async def test_a_card_shows_who_shelved_it_and_why(tmp_path: Path) -> None:
+    alarm = alarm_row("P-1.model", state="shelved", acked_by="anna", shelved_by="ben")
+    alarm |= {"comment": "filter is <new>", "shelved_until_ms": 1_767_225_600_000}
+    async with (
+        serving(ListStatus([asset_row("P-1")], [alarm])) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        card = str(await page.js("document.querySelector('#parked .alarm').textContent"))
+        assert "by ben" in card
+        assert "by anna" not in card
+        assert "“filter is <new>”" in card
+
+
+async def test_faults_of_a_connected_link_are_troubles(tmp_path: Path) -> None:
+    """A degraded link counts as connected; what it says itself is not said twice."""
+    status = ListStatus([asset_row("P-1")], [])
+    status.links = [
+        link_row("plc1", "opcua", "degraded", "3 nodes refused"),
+        link_row("bus", "mqtt", "up", ""),
+    ]
+    status.troubles = ["plc1: 3 nodes refused", "plc1: clock 3600 s ahead"]
+    async with (
+        serving(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        assert await page.text("#troubles") == "plc1: clock 3600 s ahead"
+        assert "2 of 2" in await page.text("#figures")
+        assert "connected, with faults" in await page.text("#sources")
+
+
 async def test_a_refused_command_says_why(tmp_path: Path) -> None:
     status = plant_of(50)
     async with (

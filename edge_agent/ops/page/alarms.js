@@ -8,7 +8,7 @@ const SHAPES = { critical: "■", high: "▲", medium: "◆", low: "●" };
 const SHOWN_CONTRIBUTORS = 3;
 const SHELVE_MIN = [15, 60, 240, 480];
 export const PARKED = new Set(["shelved", "suppressed", "out_of_service"]);
-const TO_ACK = new Set(["unack", "rtn_unack"]);
+export const TO_ACK = new Set(["unack", "rtn_unack"]);
 
 /** `command(kind, alarmId, more)` sends a command and gives the error's text, or "". */
 export function alarmCard(command) {
@@ -20,6 +20,7 @@ export function alarmCard(command) {
     const state = el("span", "state");
     const since = el("time");
     const extra = el("span", "muted");
+    const comment = el("p", "comment");
     const bars = el("div", "bars");
     const advice = el("p", "advice");
     const advised = el("details", "", el("summary", "", t("advice")), advice);
@@ -29,7 +30,7 @@ export function alarmCard(command) {
     const unshelve = el("button", "", t("unshelve"));
     const facts = el("p", "facts", asset, " ", state, " ", since, " ", extra);
     const root = el("article", "alarm", mark,
-      el("div", "body", message, facts, bars, advised, failure),
+      el("div", "body", message, facts, comment, bars, advised, failure),
       el("div", "actions", ack, shelve, unshelve));
     root.dataset.alarm = id;
 
@@ -53,6 +54,7 @@ export function alarmCard(command) {
         text(since, t("since", { time: ago(alarm.changed_ms) }));
         set(since, "title", stamp(alarm.changed_ms));
         text(extra, more(alarm));
+        text(comment, alarm.comment ? `“${alarm.comment}”` : "");
         showContributors(bars, alarm.detail?.contributors ?? []);
         text(advice, pick(alarm.advice));
         advised.hidden = !advice.textContent;
@@ -74,7 +76,9 @@ function more(alarm) {
   if (alarm.state === "shelved" && alarm.shelved_until_ms) {
     parts.push(t("until", { time: clock(alarm.shelved_until_ms) }));
   }
-  if (alarm.acked_by) parts.push(t("by", { name: alarm.acked_by }));
+  if (alarm.state === "shelved" && alarm.shelved_by) {
+    parts.push(t("by", { name: alarm.shelved_by }));
+  } else if (alarm.acked_by) parts.push(t("by", { name: alarm.acked_by }));
   const model = alarm.detail?.model;
   if (model) parts.push(`${model.name} ${model.version}`);
   return parts.map((part) => `· ${part}`).join(" ");

@@ -1,8 +1,8 @@
 // Asks the daemon every two seconds and shows what it says.
 
-import { PARKED, alarmCard } from "/static/alarms.js";
+import { PARKED, TO_ACK, alarmCard } from "/static/alarms.js";
 import { assetRow } from "/static/assets.js";
-import { Keyed, clock, duration, text } from "/static/dom.js";
+import { Keyed, clock, duration, setClock, text } from "/static/dom.js";
 import { figure, learningLine, modelLine, sinkLine, sourceLine, troubleLine } from "/static/side.js";
 import { language, t } from "/static/strings.js";
 
@@ -11,6 +11,7 @@ const MOST_MS = 30000;
 const ANSWER_MS = 8000;
 const PAGE_ROWS = 60;
 const ALARM_ROWS = 300;
+const IDS_AT_ONCE = 50; // of at most 200 characters: a request holds 16 KiB
 
 const byId = (id) => document.getElementById(id);
 const lists = {
@@ -24,6 +25,7 @@ const lists = {
   troubles: new Keyed(byId("troubles"), troubleLine),
   figures: new Keyed(byId("figures"), figure),
 };
+let toAck = []; // ids of the alarms that are shown and wait for it
 let rows = PAGE_ROWS;
 let delay = EVERY_MS;
 let timer = 0;
@@ -40,6 +42,7 @@ async function ask(path) {
   const answer = await fetch(path, { headers: headers(), signal, cache: "no-store" });
   byId("login").hidden = answer.status !== 401;
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  setClock(answer.headers.get("Date"));
   return { body: await answer.json(), total: Number(answer.headers.get("X-Total-Count")) };
 }
 
@@ -94,13 +97,14 @@ function showTitle(gateway, alarms) {
 
 function showFigures(summary, alarms) {
   const links = [...summary.sources, ...summary.sinks];
-  const up = links.filter((link) => link.state === "up").length;
+  const up = links.filter((link) => ["up", "degraded"].includes(link.state)).length;
   const open = alarms.body.filter((alarm) => !PARKED.has(alarm.state));
   const fresh = open.filter((alarm) => alarm.state !== "acked").length;
   const shown = [
     [t("alarms"), open.length, open.length > 0],
     [t("unacknowledged"), fresh, fresh > 0],
-    [t("connected"), t("of", { part: up, all: links.length }), up < links.length],
+    [t("connected"), t("of", { part: up, all: links.length }),
+      links.some((link) => link.state !== "up")],
     [t("uptime"), duration(summary.uptime_s), false],
   ];
   lists.figures.update(shown, ([word]) => word);
@@ -116,6 +120,9 @@ function showAlarms({ body: found, total }) {
   text(byId("parked-count"), parked.length);
   byId("parked-box").hidden = parked.length === 0;
   byId("no-alarms").hidden = open.length > 0;
+  toAck = open.filter((alarm) => TO_ACK.has(alarm.state)).map((alarm) => alarm.alarm_id);
+  byId("acknowledge").hidden = toAck.length === 0;
+  text(byId("ack-all"), t("ack_all", { n: toAck.length }));
 }
 
 function showSide(summary) {
@@ -125,30 +132,52 @@ function showSide(summary) {
   lists.sinks.update(sinks, (row) => row.name);
   lists.models.update(summary.models, (row) => `${row.mode} ${row.name}`);
   lists.learning.update(summary.learning, (row) => row.asset);
-  const named = [...summary.sources, ...summary.sinks].map((link) => `${link.name}: `);
-  const troubles = (summary.troubles ?? [])
-    .filter((trouble) => !named.some((name) => trouble.startsWith(name)));
+  // What a link says of itself stands in its own line; its faults stand here.
+  const said = new Set([...summary.sources, ...summary.sinks]
+    .map((link) => `${link.name}: ${link.detail || link.state}`));
+  const troubles = (summary.troubles ?? []).filter((trouble) => !said.has(trouble));
   lists.troubles.update(troubles, (row) => row);
   byId("models-box").hidden = summary.models.length === 0;
   byId("learning-box").hidden = summary.learning.length === 0;
   byId("troubles-box").hidden = troubles.length === 0;
 }
 
-async function command(kind, alarmId, more = {}) {
+function command(kind, alarmId, more = {}) {
+  const comment = byId("comment").value.trim();
+  const said = comment ? { comment, ...more } : more;
+  return post(`/api/alarms/${encodeURIComponent(alarmId)}/${kind}`, said);
+}
+
+/** All that are shown and wait for it, as many at a time as a request may hold. */
+async function acknowledgeAll(event) {
+  event.preventDefault();
+  const ids = [...toAck];
+  const comment = byId("comment").value.trim();
+  let failure = "";
+  while (ids.length && !failure) {
+    failure = await post("/api/alarms/ack", { comment, ids: ids.splice(0, IDS_AT_ONCE) });
+  }
+  text(byId("ack-failure"), failure);
+}
+
+async function post(path, body) {
   const by = byId("operator").value.trim();
   if (!by) {
     byId("operator").focus();
     return t("name_needed");
   }
   try {
-    const answer = await fetch(`/api/alarms/${encodeURIComponent(alarmId)}/${kind}`, {
+    const answer = await fetch(path, {
       method: "POST",
       headers: headers({ "Content-Type": "application/json" }),
-      body: JSON.stringify({ by, ...more }),
+      body: JSON.stringify({ by, ...body }),
       signal: AbortSignal.timeout(ANSWER_MS),
     });
     byId("login").hidden = answer.status !== 401;
-    if (answer.ok) return "";
+    if (answer.ok) {
+      byId("comment").value = ""; // it was about these alarms
+      return "";
+    }
     const { error, hint } = await answer.json();
     return hint ? `${error} (${hint})` : error;
   } catch (problem) {
@@ -165,6 +194,9 @@ function begin() {
   byId("search").setAttribute("aria-label", t("search"));
   byId("operator").value = localStorage.getItem("operator") ?? "";
   byId("operator").onchange = () => localStorage.setItem("operator", byId("operator").value.trim());
+  byId("comment").placeholder = t("comment");
+  byId("comment").setAttribute("aria-label", t("comment"));
+  byId("acknowledge").onsubmit = acknowledgeAll;
   byId("search").oninput = () => { rows = PAGE_ROWS; poll(); };
   byId("more").onclick = () => { rows += PAGE_ROWS; poll(); };
   byId("login").onsubmit = (event) => {

@@ -71,14 +71,26 @@ export function duration(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
-export function ago(ms) {
-  return duration((Date.now() - ms) / 1000);
+let skew = 0; // of the daemon's clock to the browser's, in ms
+
+/** Take the daemon's clock from the Date of an answer; its resolution is a second. */
+export function setClock(date) {
+  const found = Date.parse(date ?? "") - Date.now();
+  if (Number.isFinite(found)) skew = Math.abs(found) > 5000 ? found : 0;
 }
 
+/** How long ago something was by the daemon's clock: the browser's may be wrong. */
+export function ago(ms) {
+  return duration((Date.now() + skew - ms) / 1000);
+}
+
+const DAY = { year: "numeric", month: "2-digit", day: "2-digit" };
+const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+
 export function clock(ms) {
-  return new Date(ms).toLocaleTimeString();
+  return new Date(ms).toLocaleTimeString(navigator.language, TIME);
 }
 
 export function stamp(ms) {
-  return ms ? new Date(ms).toLocaleString() : "";
+  return ms ? new Date(ms).toLocaleString(navigator.language, { ...DAY, ...TIME }) : "";
 }
