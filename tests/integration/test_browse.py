@@ -81,7 +81,7 @@ def test_the_snippet_is_a_config_that_fits(
         *("Flow", "Pressure", "Temperature", "Vibration")
     }
     assert tree["assets"]["P-201"] == {"template": "pump", "line": "Line2"}
-    assert "# left out: Plant/Line1/P-101/State: String, no number" in out
+    assert "# left out: Plant/Line1/P-101/State: String, no number: map: {RUNNING: 1" in out
     row = next(line for line in out.splitlines() if line.endswith("Plant/Line1/P-102/Flow"))
     assert row.startswith("# nsu=urn:quickstart:plant;s=P-102.Flow  ")
     assert "Double" in row

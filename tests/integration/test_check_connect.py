@@ -107,7 +107,7 @@ def test_nodes_that_do_not_fit(plc: NodeServer, examined: Callable[..., Told]) -
     assert "source plc: 2 of 16 nodes fit" in told.of("error")
     for text in (
         "source plc: a000.gone does not exist (nsu=urn:plant;s=a000.gone)",
-        "source plc: a001.State is a String: not usable (it holds 'hello')",
+        "source plc: a001.State is a String: not usable (the text 'hello'",
         "source plc: a000.wave is an array of Float",
         "source plc: a000.folder is no variable (i=85)",
         "source plc: a000.other: nsu=urn:else;s=x: the server has no such namespace",

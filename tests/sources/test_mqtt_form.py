@@ -21,17 +21,20 @@ def form(payload: object, topic: str = "t") -> Form:
         (b" -1e3 ", "number", True),
         (b"+5", "number", True),
         (b"true", "truth value", True),
-        (b"4,2", "number with a decimal comma", False),
-        (b"23.4 \xc2\xb0C", "number with its unit", False),
-        (b"ON", "text", False),
+        (b"4,2", "number with a decimal comma", True),
+        (b"23.4 \xc2\xb0C", "number with its unit", True),
+        (b"23,4 m3/h", "number with a decimal comma with its unit", True),
+        (b'"12.5"', "number", True),
+        (b"ON", "truth value as text", True),
+        (b"RUNNING", "text", False),
         (b"", "empty", False),
         (b"null", "null", False),
         (b"\xff\x00", "binary, 2 bytes", False),
         (b"a;b\n1;2\n", "text, 2 columns", False),
         (b"x" * 20_000, "large, 20000 bytes", False),
         (b"[1, 2]", "JSON array of 2 numbers", False),
-        (b'[{"id": "a.b", "v": 1}]', "JSON list of name and value", False),
-        (b'{"x": [{"name": "a", "value": 1}]}', "JSON list of name and value under 'x'", False),
+        (b'[{"id": "a.b", "v": 1}]', "JSON list of name and value", True),
+        (b'{"x": [{"name": "a", "value": 1}]}', "JSON list of name and value under 'x'", True),
         (b'[{"a": 1, "b": 2}]', "JSON list of objects (JSON object, 2 numbers)", True),
         (b"{}", "JSON object, 0 numbers", False),
     ],
@@ -84,3 +87,31 @@ def test_a_key_that_only_sounds_like_a_time_is_none() -> None:
     got = form({"t": 21.5, "h": 40})
     assert got.time == ""
     assert got.numbers == ("t", "h")
+
+
+def test_a_text_that_is_the_value() -> None:
+    """Called so, and a number; a version or a name beside numbers is none."""
+    assert form({"value": "12.5", "ts": NOW_US}).value == "value"
+    assert form({"value": "on", "fw": "1.2"}).usable
+    assert form({"fw": "1.2"}).usable is False
+
+
+def test_records_name_their_signals() -> None:
+    """Kepware's: where they stand, and what name, value, time and quality are called."""
+    got = form(
+        {
+            "timestamp": 1,
+            "values": [
+                {"id": "Ch.Dev.Flow", "v": 1.5, "q": True, "t": NOW_US // 1000},
+                {"id": "Ch.Dev.Bar", "v": 2, "q": True, "t": NOW_US // 1000},
+            ],
+        }
+    )
+    assert (got.items, got.name, got.value, got.time, got.quality) == (
+        "values",
+        "id",
+        "v",
+        "t",
+        "q",
+    )
+    assert got.numbers == ("Ch.Dev.Flow", "Ch.Dev.Bar")

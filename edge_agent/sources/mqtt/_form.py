@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 16 << 10  # larger payloads are told by their size alone
 _MAX_KEYS: Final = 200
 _MAX_DEPTH: Final = 8
-_NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_WITH_UNIT: Final = re.compile(r"([+-]?[0-9]+(?:[.,][0-9]+)?)\s*([A-Za-z°%µ²³/][^0-9]{0,15})")
-_COMMA: Final = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_WITH_UNIT: Final = re.compile(
+    r"([+-]?(?:[0-9]+(?:[.,][0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*((?:[A-Za-z°%µ²³/].{0,15})?)"
+)
+_SWITCHES: Final = frozenset({"true", "false", "on", "off"})
 _TIME_KEYS: Final = re.compile(
     r"(ts|t|time|timestamp|time_?stamp(_ms)?|date_?time|(source|server)_?time(stamp)?|utc|epoch)"
 )
@@ -35,8 +36,9 @@ class Form:
     """The form of a payload. Paths are dotted keys.
 
     kind: in words. value: the path of the only number, empty if the payload itself is the number.
-    numbers: paths of all numbers, if there are several. time_form: such as `ms` or `ISO 8601`.
-    offset_us: time stamp minus arrival; None without a time. usable: it can be mapped.
+    numbers: paths of all numbers, or names of all records, if there are several. time_form: such as
+    `ms` or `ISO 8601`. offset_us: time stamp minus arrival; None without a time. items, name: where
+    records stand, and their key that names the signal. usable: it can be mapped.
     """
 
     kind: str
@@ -48,6 +50,9 @@ class Form:
     offset_us: int | None = None
     quality: str = ""
     unit: str = ""
+    decimal: str = ""
+    items: str = ""
+    name: str = ""
     note: str = ""
 
 
@@ -63,7 +68,7 @@ class _Leaves:
 def form_of(topic: str, payload: bytes, arrival_us: int) -> Form:
     """The form of one payload; never raises."""
     if topic.startswith("spBv1.0/"):
-        return Form("Sparkplug B", usable=False, note="a binary format of its own")
+        return Form("Sparkplug B", usable=False, note="see docs/recipes.md")
     if not payload or len(payload) > MAX_BYTES:
         kind = f"large, {len(payload)} bytes" if payload else "empty"
         return Form(kind, usable=False)
@@ -94,18 +99,24 @@ def _of_bytes(payload: bytes) -> Form:
 
 
 def _of_text(text: str) -> Form:
-    if _NUMBER.fullmatch(text):
-        return Form("number", usable=True)
-    if _COMMA.fullmatch(text):
-        return Form("number with a decimal comma", usable=False)
-    match = _WITH_UNIT.fullmatch(text)
-    if match:
-        return Form("number with its unit", usable=False, unit=match[2].strip())
+    found = _WITH_UNIT.fullmatch(text)
+    if found:
+        unit, decimal = found[2].strip(), "," if "," in found[1] else ""
+        words = (
+            "number",
+            "with a decimal comma" if decimal else "",
+            "with its unit" if unit else "",
+        )
+        kind = " ".join(word for word in words if word)
+        return Form(kind, usable=True, unit=unit, decimal=decimal)
+    if text.casefold() in _SWITCHES:
+        return Form("truth value as text", usable=True)
     lines = text.splitlines()
     if len(lines) > 1 or any(sign in text for sign in ";,\t"):
         cells = len(re.split("[;,\t]", lines[0])) if lines else 0
         return Form(f"text, {cells} columns", usable=False, note="format: csv with columns:")
-    return Form("text", usable=False)
+    note = f"map: {{{text}: 1, ...}} of the signal reads it" if text.isalnum() else ""
+    return Form("text", usable=False, note=note)
 
 
 def _of_list(doc: list[Any], arrival_us: int) -> Form:
@@ -114,7 +125,7 @@ def _of_list(doc: list[Any], arrival_us: int) -> Form:
         return Form(f"JSON array of {len(doc)} numbers", usable=False, note=note)
     if doc and all(isinstance(one, dict) for one in doc):
         if _are_records(doc):
-            return Form("JSON list of name and value", usable=False)
+            return _of_records("", doc, arrival_us)
         inner = _of_object(doc[-1], arrival_us)
         return Form(
             f"JSON list of objects ({inner.kind})",
@@ -140,6 +151,27 @@ def _are_records(items: list[Any]) -> bool:
     )
 
 
+def _of_records(path: str, items: list[dict[str, Any]], arrival_us: int) -> Form:
+    """A list whose items each name a signal: Kepware, S7 connector and others."""
+    first = items[0]
+    name = next(key for key in first if key.lower() in _NAME_KEYS and isinstance(first[key], str))
+    value = next(key for key in first if _VALUE_KEYS.fullmatch(key.lower()))
+    inner = _of_object({key: one for key, one in first.items() if key != name}, arrival_us)
+    names = tuple(dict.fromkeys(str(one[name]) for one in items[:_MAX_KEYS] if name in one))
+    return Form(
+        "JSON list of name and value" + (f" under {path!r}" if path else ""),
+        usable=True,
+        value=value,
+        numbers=names,
+        time=inner.time,
+        time_form=inner.time_form,
+        offset_us=inner.offset_us,
+        quality=inner.quality,
+        items=path,
+        name=name,
+    )
+
+
 def _of_object(doc: dict[str, Any], arrival_us: int) -> Form:
     leaves = _Leaves()
     for number, (path, value) in enumerate(_walk(doc)):
@@ -153,11 +185,12 @@ def _of_object(doc: dict[str, Any], arrival_us: int) -> Form:
             leaves.lists[path] = value
     for path, items in leaves.lists.items():
         if items and _are_records(items):
-            return Form(f"JSON list of name and value under {path!r}", usable=False)
+            return _of_records(path, items, arrival_us)
     time, time_form, offset_us = _time(leaves, arrival_us)
     quality = _first({**leaves.texts, **leaves.numbers}, _QUALITY_KEYS)
     unit = leaves.texts.get(_first(leaves.texts, _UNIT_KEYS), "")
     numbers = [path for path in leaves.numbers if path not in {time, quality}]
+    numbers += [] if numbers else [path for path in leaves.texts if _is_text_value(path, leaves)]
     only = numbers[0] if len(numbers) == 1 else _first(dict.fromkeys(numbers), _VALUE_KEYS)
     lists = [path for path, items in leaves.lists.items() if _is_samples(items)]
     kind = f"JSON object, {len(numbers)} numbers" if len(numbers) != 1 else "JSON object"
@@ -174,6 +207,12 @@ def _of_object(doc: dict[str, Any], arrival_us: int) -> Form:
         unit,
         note,
     )
+
+
+def _is_text_value(path: str, leaves: _Leaves) -> bool:
+    """Whether a text is called like a value, and is a number."""
+    key = path.rpartition(".")[2].lower()
+    return bool(_VALUE_KEYS.fullmatch(key)) and _of_text(leaves.texts[path].strip()).usable
 
 
 def _is_samples(items: list[Any]) -> bool:

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 # Last levels that say nothing about which machine or signal it is.
 _EMPTY_WORDS: Final = frozenset(
     {"value", "val", "state", "status", "data", "json", "raw", "reading", "sensor", "telemetry"}
-    | {"values", "tele", "up", "payload", "measurement"}
+    | {"values", "tele", "up", "payload", "measurement", "iot", "default", "messages", "samples"}
 )
 _OURS: Final = ("/_pdm/", "/_svc/")  # what a gateway like this one publishes
 _DEFAULT_TIME: Final = "ts"
 _DEFAULT_VALUE: Final = "value"
+_KNOWN_QUALITIES: Final = frozenset({"quality", "q", "statuscode", "status"})  # looked at anyway
 
 
 @dataclass(slots=True)
@@ -47,6 +48,8 @@ class _Likeness:
     value: str
     time: str
     quality: str
+    items: str
+    name: str
 
 
 def propose(topics: Iterable[HeardTopic], source: str) -> Proposal:
@@ -74,9 +77,11 @@ def _likeness(one: HeardTopic) -> _Likeness:
         levels[0],
         "" if single or levels[-1].lower() not in _EMPTY_WORDS else levels[-1],
         single,
-        form.value,
+        "{signal}" if single and form.value == levels[-1] else form.value,
         form.time,
         form.quality,
+        form.items,
+        form.name,
     )
 
 
@@ -146,11 +151,15 @@ def _signals(form: Form, name: str, like: _Likeness) -> dict[str, dict[str, Any]
     """The signals of one topic, by name."""
     about = {"unit": form.unit} if form.unit else {}
     if like.single:
+        about |= {"decimal": form.decimal} if form.decimal else {}
         return {safe_name(name, "value"): about}
-    return {
-        safe_name(path, "value"): {} if safe_name(path) == path else {"address": path}
-        for path in form.numbers
-    }
+    signals: dict[str, dict[str, Any]] = {}
+    short = [path.rpartition(".")[2] for path in form.numbers]
+    is_short = bool(form.name) and len(set(short)) == len(short)
+    for path, last in zip(form.numbers, short, strict=True):
+        signal = safe_name(last if is_short else path, "value")
+        signals[signal] = {} if signal == path else {"address": path}
+    return signals
 
 
 def _templates(
@@ -197,8 +206,12 @@ def _payload(like: _Likeness) -> dict[str, Any]:
     keys: dict[str, Any] = {}
     if like.time and like.time != _DEFAULT_TIME:
         keys["time"] = like.time
-    if like.single and like.value and like.value != _DEFAULT_VALUE:
+    if (like.single or like.name) and like.value and like.value != _DEFAULT_VALUE:
         keys["value"] = like.value
-    if like.quality:
+    if like.quality and like.quality.lower() not in _KNOWN_QUALITIES:
         keys["quality"] = like.quality
+    if like.items:
+        keys["items"] = like.items
+    if like.name:
+        keys["name"] = like.name
     return keys

@@ -68,7 +68,7 @@ async def describe(
                 type=types[n],
                 array=value.array,
                 value=value.text(),
-                number=value.is_number,
+                number=value.is_usable,
                 status=value.status,
                 unit=_unit(units.get(n)),
                 low=low,

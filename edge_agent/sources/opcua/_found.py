@@ -10,8 +10,8 @@ class FoundNode:
     """A variable of a server.
 
     address: as a config writes it; path: browse names from below Objects; type: of its value;
-    number: it holds a number, or an array of them; low, high: EURange; kind: the type of the object
-    that holds it.
+    number: it holds a number, an array of them, or a text that is one; low, high: EURange; kind:
+    the type of the object that holds it.
     """
 
     address: str

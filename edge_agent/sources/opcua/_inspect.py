@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.config.plant import Plant
 from edge_agent.config.schema import Kind
+from edge_agent.errors import DecodeError
 from edge_agent.findings import Finding, Severity, error, fine, first_of, warning
+from edge_agent.sources._numbers import TextRules
 from edge_agent.sources.opcua._connect import connect
 from edge_agent.sources.opcua._nodes import address_of, node_id
-from edge_agent.sources.opcua._read import NodeValue, Reader, to_us
+from edge_agent.sources.opcua._read import TEXTS, NodeValue, Reader, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -157,11 +159,15 @@ def _unread(
 
 def _wrong_type(signal: PlantSignal, value: NodeValue) -> tuple[str, str] | None:
     waveform = signal.config.kind is Kind.WAVEFORM
+    if value.type in TEXTS and not value.array and not waveform:
+        try:
+            TextRules(signal.config).number(str(value.value))
+        except DecodeError as problem:
+            what = f"is a {value.type}: not usable ({problem.message})"
+            return what, "choose a node with a number, or map: its words to numbers"
+        return None
     if not value.is_number:
-        return (
-            f"is a {value.type}: not usable (it holds {value.text()!r})",
-            "choose a node with a number",
-        )
+        return f"is a {value.type}: not usable", "choose a node with a number"
     if value.array and not waveform:
         return f"is an array of {value.type}", "set kind: waveform and rate_hz, or name an element"
     if waveform and not value.array:

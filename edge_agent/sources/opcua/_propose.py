@@ -75,7 +75,8 @@ def propose(nodes: Iterable[FoundNode], source: str, node: str | None = None) ->
 
 def _unusable(node: FoundNode) -> str:
     if not node.number:
-        return f"{node.type or 'no value'}, no number"
+        word = "" if not node.value.isalnum() else f": map: {{{node.value}: 1, ...}} makes it one"
+        return f"{node.type or 'no value'}, no number{word if node.type == 'String' else ''}"
     if node.array:
         return f"array of {node.type}: usable with kind: waveform and rate_hz"
     return ""

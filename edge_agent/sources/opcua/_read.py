@@ -13,7 +13,8 @@ from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
-from edge_agent.errors import ConnectError
+from edge_agent.errors import ConnectError, DecodeError
+from edge_agent.sources._numbers import TextRules
 from edge_agent.sources.opcua._explain import explained, status_name
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _NUMBERS: Final = frozenset(
     {"SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float", "Double"}
     | {"Boolean"}
 )
+TEXTS: Final = frozenset({"String", "LocalizedText"})
 _SEVERITY: Final = 30  # Part 4, 7.39: the two highest bits of a StatusCode
 # What a server says of itself: key -> name of the standard node (Part 5, 6.3).
 _FACTS: Final = {
@@ -68,6 +70,16 @@ class NodeValue:
     def is_number(self) -> bool:
         """Whether it holds a number, or numbers."""
         return self.type in _NUMBERS
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a signal can be made of it as it is: a number, or a text that is one."""
+        if self.type not in TEXTS or self.array:
+            return self.is_number
+        try:
+            return math.isfinite(TextRules().number(str(self.value)))
+        except DecodeError:
+            return False
 
     def text(self) -> str:
         """The value for people, on one line and short."""
@@ -144,9 +156,13 @@ def _node_value(answer: ua.DataValue) -> NodeValue:
     variant, code = answer.Value or ua.Variant(), code_of(answer)
     stamp = answer.SourceTimestamp or answer.ServerTimestamp
     empty = variant.VariantType is ua.VariantType.Null or variant.Value is None
+    kind = "" if empty else getattr(variant.VariantType, "name", "")
+    value = None if empty else variant.Value
+    if kind == "LocalizedText" and not variant.is_array:
+        value = getattr(value, "Text", None) or ""
     return NodeValue(
-        value=None if empty else variant.Value,
-        type="" if empty else getattr(variant.VariantType, "name", ""),
+        value=value,
+        type=kind,
         array=not empty and bool(variant.is_array),
         status=status_name(code),
         severity=code >> _SEVERITY,
