@@ -76,9 +76,7 @@ class Rules:
         """Which machines stop or run, by these values and by the time."""
         conditions = self._conditions
         self._points = self._trusted(values)
-        if len(self._points.number):
-            conditions.update(self._points)
-        conditions.advance(asset_now_us)
+        conditions.update(self._points, asset_now_us)
         self._turns, conditions.turns = conditions.turns, []
         self._rests += self.stops.turned(self._turns)
 
@@ -115,7 +113,7 @@ class Rules:
         stale = _stale(episodes)
         if stale is not None:
             if self._live:  # a recording knows by itself
-                self._conditions.update(stale)
+                self._conditions.update(stale, asset_now_us)
             points = stale if points is None else joined((stale, points))
         if points is not None:
             self.limits.update(points, self._turns, asset_now_us)

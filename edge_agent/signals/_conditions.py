@@ -65,7 +65,8 @@ class _Instance:
     def change(self, name: str, at_us: int, value: float) -> None:
         """A signal has another value from `at_us` on."""
         self.values[name] = value
-        self.dirty_us = max(at_us, self.at_us)
+        waiting_us = NEVER if self.dirty_us == ENDLESS else self.dirty_us
+        self.dirty_us = max(at_us, self.at_us, waiting_us)
 
     def advance(self, to_us: int) -> list[tuple[int, int]]:
         """Everything before `to_us` is known; gives (time, truth) of each turn."""
@@ -134,7 +135,7 @@ class Conditions:
     """All conditions of all assets; numbers are only ever added.
 
     truth [C]: of each condition now. turns: what changed since it was last emptied. now_us: event
-    time by asset [A] as of the last `advance`. live: whether a signal is stale now `update` is told
+    time by asset [A] as of the last `update`. live: whether a signal is stale now `update` is told
     (NaN); a recording has no other clock than its own.
     """
 
@@ -197,15 +198,25 @@ class Conditions:
         self._used[signal] = True
         self._low[signal] = np.inf
 
-    def update(self, points: Points) -> None:
-        """Take values over, ordered by time; a value that is NaN is unknown."""
-        mine = points.among(self._used)
-        if mine is None:
+    def update(self, points: Points, asset_now_us: NDArray[np.int64]) -> None:
+        """Take values over, ordered by time, and let time go on.
+
+        A value that is NaN is not known. asset_now_us: event time by asset [A].
+        """
+        self.now_us = asset_now_us
+        if not self._instances:
             return
-        late = mine.time_us < self._last_us[mine.number]
-        if late.any():
-            mine = mine.where(~late)
-        self._change(self._with_gaps(mine))
+        mine = points.among(self._used)
+        if mine is not None:
+            late = mine.time_us < self._last_us[mine.number]
+            mine = self._with_gaps(mine.where(~late) if late.any() else mine)
+        if not self._live:
+            mine = self._with_silence(mine, asset_now_us)
+        if mine is not None and len(mine.number):
+            self._change(mine)
+        for number in np.flatnonzero(self._next_us < asset_now_us[self._asset]).tolist():
+            now_us = int(asset_now_us[self._asset[number]])
+            self._note(number, self._instances[number].advance(now_us))
 
     def _change(self, mine: Points) -> None:
         self._last_us[mine.number] = mine.time_us
@@ -221,17 +232,6 @@ class Conditions:
                 self._next_us[number] = self._instances[number].next_us
         for signal in changed.tolist():
             self._quiet(signal)
-
-    def advance(self, asset_now_us: NDArray[np.int64]) -> None:
-        """Time goes on; asset_now_us: event time by asset [A]."""
-        self.now_us = asset_now_us
-        if not self._instances:
-            return
-        if not self._live:
-            self._change(self._overdue(asset_now_us))
-        for number in np.flatnonzero(self._next_us < asset_now_us[self._asset]).tolist():
-            now_us = int(asset_now_us[self._asset[number]])
-            self._note(number, self._instances[number].advance(now_us))
 
     def set_back(self, asset: int, to_us: int) -> None:
         """The clock of an asset was set back to `to_us`."""
@@ -301,20 +301,29 @@ class Conditions:
         number, time_us = mine.number[order], mine.time_us[order]
         first = np.append(True, number[1:] != number[:-1])
         before_us = np.where(first, self._last_us[number], np.roll(time_us, 1))
-        gap = (before_us > NEVER) & (time_us - before_us > self._stale_us[number])
+        value = mine.value[order]
+        known = np.where(first, self._known[number], ~np.isnan(np.roll(value, 1)))
+        gap = known & (time_us - before_us > self._stale_us[number])
         if not gap.any():
             return mine
         number, before_us = number[gap], before_us[gap]
         lost = Points(number, before_us + self._stale_us[number], np.full(len(number), np.nan))
         return joined((lost, mine))
 
-    def _overdue(self, asset_now_us: NDArray[np.int64]) -> Points:
-        """Signals whose newest value is stale by now."""
-        passed_us = asset_now_us[self._asset_of] - self._last_us
-        signal = np.flatnonzero(self._known & (passed_us > self._stale_us))
-        at_us = self._last_us[signal] + self._stale_us[signal]
+    def _with_silence(self, mine: Points | None, asset_now_us: NDArray[np.int64]) -> Points | None:
+        """The same with the signals whose newest value is stale by now."""
+        last_us, known = self._last_us.copy(), self._known.copy()
+        if mine is not None:
+            last_us[mine.number] = mine.time_us
+            known[mine.number] = ~np.isnan(mine.value)
+        stale = known & (asset_now_us[self._asset_of] - last_us > self._stale_us)
+        if not stale.any():
+            return mine
+        signal = np.flatnonzero(stale)
+        at_us = last_us[signal] + self._stale_us[signal]
         order = np.argsort(at_us, kind="stable")
-        return Points(signal[order], at_us[order], np.full(len(signal), np.nan))
+        silent = Points(signal[order], at_us[order], np.full(len(signal), np.nan))
+        return silent if mine is None else joined((silent, mine))
 
     def _quiet(self, signal: int) -> None:
         """Between which values this signal would change no comparison."""
