@@ -126,7 +126,7 @@ class Pipeline:
     def _add_signal(self, signal: PlantSignal) -> None:
         config = signal.config
         source = self._config.sources.get(Name(signal.source))
-        stale_s = config.stale_after or getattr(source, "stale_after", None)
+        stale_s = config.stale_after or getattr(source, "silence_s", None)
         stale_us = None if stale_s is None else round(stale_s * US_PER_S)
         stuck_us = None if config.stuck_after is None else round(config.stuck_after * US_PER_S)
         group = 0

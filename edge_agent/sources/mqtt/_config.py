@@ -12,6 +12,9 @@ from edge_agent.config.types import Between, HostText, Secret
 from edge_agent.errors import ConfigError
 from edge_agent.sources._zone import zone_problems
 from edge_agent.sources.mqtt._payload_spec import BINARY, Format, Payload
+from edge_agent.sources.mqtt._sparkplug_config import (
+    Sparkplug,  # noqa: TC001 (the loader asks for the types of fields)
+)
 from edge_agent.sources.mqtt._topics import Pattern, compile_pattern, unknown_names
 from edge_agent.transport import Tls
 
@@ -29,6 +32,7 @@ _HALF_EMPTY: Final = (
 _PLAIN: Final = Payload()
 _OF_WAVEFORMS: Final = ("scale", "offset", "samples", "rate_hz")
 _NO_WAVEFORM: Final = "has no effect: no signal here is a waveform (see scale of a signal)"
+_STALE_S: Final = 30.0
 MAX_PACKET_BYTES: Final = 268_435_455  # MQTT 5, 1.5.5
 
 
@@ -108,7 +112,8 @@ class MqttSourceConfig:
     """An MQTT broker as a source."""
 
     url: str
-    subscribe: tuple[Subscription, ...]
+    subscribe: tuple[Subscription, ...] = ()
+    sparkplug: Sparkplug | None = None  # in place of subscribe
     username: str = ""
     password: Secret | None = None
     tls: Tls = field(default_factory=Tls)
@@ -121,7 +126,7 @@ class MqttSourceConfig:
         1 << 20
     )
     coalesce: Annotated[Duration, Between(0, 1)] = Duration(0.02)  # rest between two reads
-    stale_after: Duration = Duration(30)
+    stale_after: Duration | None = None  # default: 30 s; never with sparkplug, which tells changes
     time: TimeOf = TimeOf.AUTO  # whose clock counts: source (the payload's time), arrival, auto
     timezone: str = "UTC"  # of times in payloads that name none
 
@@ -131,8 +136,12 @@ class MqttSourceConfig:
         if self.time is TimeOf.SERVER:
             yield "time", "a broker stamps nothing: source, arrival or auto"
         yield from zone_problems(self.timezone)
-        if not self.subscribe:
+        if not self.subscribe and self.sparkplug is None:
             yield "subscribe", "is empty: no value would arrive"
+        if self.subscribe and self.sparkplug is not None:
+            yield "sparkplug", "cannot stand beside subscribe: give it a source of its own"
+        if self.share and self.sparkplug is not None:
+            yield "share", "has no effect on sparkplug"
         yield from self._unreached()
         if self.password is not None and not self.username:
             yield "password", "needs a username"
@@ -169,6 +178,18 @@ class MqttSourceConfig:
                 for key in _OF_WAVEFORMS:
                     if getattr(one.payload, key) != getattr(_PLAIN, key):
                         yield f"subscribe.{n}.payload.{key}", _NO_WAVEFORM
+
+    @property
+    def reports_changes(self) -> bool:
+        """True if a value holds until another one comes; the pipeline asks."""
+        return self.sparkplug is not None
+
+    @property
+    def silence_s(self) -> float | None:
+        """After how long without a value a signal is stale by default; None: never."""
+        if self.stale_after is None and self.reports_changes:
+            return None
+        return self.stale_after or _STALE_S
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:

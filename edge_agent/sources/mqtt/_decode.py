@@ -121,6 +121,11 @@ class Decoder:
             route = self._routes.find(topic)
             if route is not None:
                 self._read(topic, payload, route, out, retained=retained)
+        self.deliver(out)
+
+    def deliver(self, out: Readings) -> None:
+        """Hand readings to the intake, with the time that counts."""
+        arrival_us = out.arrival_us
         if out.signal:
             status = np.array(out.status, np.uint32)
             values = columns(out.signal, out.time_us, out.value, status)  # type: ignore[arg-type]

@@ -68,7 +68,11 @@ class _Leaves:
 def form_of(topic: str, payload: bytes, arrival_us: int) -> Form:
     """The form of one payload; never raises."""
     if topic.startswith("spBv1.0/"):
-        return Form("Sparkplug B", usable=False, note="see docs/recipes.md")
+        return Form(
+            "Sparkplug B",
+            usable=False,
+            note="a source with `sparkplug:` reads it, see docs/recipes.md",
+        )
     if not payload or len(payload) > MAX_BYTES:
         kind = f"large, {len(payload)} bytes" if payload else "empty"
         return Form(kind, usable=False)

@@ -12,7 +12,7 @@ from edge_agent.errors import DecodeError
 from edge_agent.sources._numbers import TextRules
 from edge_agent.sources.mqtt._columns import Batch, batch_key, make_batch
 from edge_agent.sources.mqtt._machines import Machines, Place
-from edge_agent.sources.mqtt._payload_spec import Payload, Target, Wanted
+from edge_agent.sources.mqtt._payload_spec import ENDLESS_US, Payload, Target, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +28,7 @@ MAX_IGNORED: Final = 10_000
 _MAX_NAMED_ASSETS: Final = 10_000  # that the payloads of one topic may name
 _FIRST_PENALTY: Final = 64
 _MAX_PENALTY: Final = 1 << 16
+_PLAIN: Final = Payload()
 # Parts of a payload's spec in which a placeholder of the topic may stand: value: "{signal}".
 _FILLED: Final = ("value", "time", "quality", "items", "name")
 
@@ -61,7 +62,7 @@ class Routes:
         metrics: Metrics,
         refusals: Refusals,
         *,
-        stale_after_s: float = 30.0,
+        stale_after_s: float | None = 30.0,
     ) -> None:
         self._source = source
         self._subscriptions: list[tuple[Subscription, Pattern]] = [
@@ -181,15 +182,20 @@ class Routes:
             if signal.source == self._source
         }
 
+    def wanted_of(self, asset: PlantAsset) -> dict[str, Wanted]:
+        """The asset's signals of this source, whatever their payloads."""
+        return self._wanted(asset, _PLAIN)
+
     def _one(self, signal: PlantSignal, spec: Payload) -> Wanted:
         config = signal.config
         stale_s = config.stale_after or self._stale_after_s
+        stale_us = ENDLESS_US if stale_s is None else round(stale_s * US_PER_S)
         return Wanted(
             signal.index,
             config.kind is Kind.WAVEFORM,
             config.rate_hz,
             TextRules(config, spec.decimal),
-            round(stale_s * US_PER_S),
+            stale_us,
         )
 
     def _resolver(self, place: Place) -> Callable[[str], dict[str, Wanted]]:

@@ -151,6 +151,10 @@ class Session:
         codes = zip(topics, self._subscribed.result(), strict=False)
         return [f"{topic}: {code}" for (topic, _), code in codes if code.is_failure]
 
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Send a message and forget it (QoS 0)."""
+        self._client.publish(topic, payload)
+
     async def lost(self) -> str:
         """Return when the connection is over, with the reason."""
         while not self._lost.done():

@@ -25,6 +25,7 @@ from edge_agent.sources.mqtt._config import (
 from edge_agent.sources.mqtt._decode import Decoder
 from edge_agent.sources.mqtt._listen import listen_to
 from edge_agent.sources.mqtt._payload_spec import Payload
+from edge_agent.sources.mqtt._readings import Readings
 from edge_agent.sources.mqtt._refusals import Refusals
 from edge_agent.sources.mqtt._routes import Routes
 from edge_agent.sources.mqtt._session import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from edge_agent.records import Intake
     from edge_agent.sources.mqtt._frames import Messages
     from edge_agent.sources.mqtt._listen import Listened
+    from edge_agent.sources.mqtt._sparkplug import SparkplugReader
 
 __all__ = ["MqttSource", "MqttSourceConfig", "Payload", "Subscription", "Tls", "probe"]
 
@@ -87,8 +89,15 @@ class MqttSource:
             plant,
             metrics,
             self._refusals,
-            stale_after_s=config.stale_after,
+            stale_after_s=config.silence_s,
         )
+        self._sparkplug: SparkplugReader | None = None
+        if config.sparkplug is not None:
+            # Here, not above: protobuf costs memory that a plain broker has no use for.
+            from edge_agent.sources.mqtt._sparkplug import SparkplugReader  # noqa: PLC0415
+
+            self._sparkplug = SparkplugReader(name, config.sparkplug, routes, self._refusals)
+        self._session: Session | None = None
         self._conflicts = routes.machines.conflicts
         self._told: tuple[LinkState, str] = (LinkState.STOPPED, "")
         self._source_clock = SourceClock(
@@ -160,11 +169,31 @@ class MqttSource:
             if forget_others:
                 self._versions = (version,)
             await self._subscribe(session, version, kept=kept)
+            self._session = session
+            if self._sparkplug is not None:
+                self._sparkplug.ask_known(self._clock.monotonic_s(), self._clock.now_us())
+                self._send_requests()
             reason = await session.lost()
             self._reconnects.inc()
             self._set_link(LinkState.DOWN, reason)
         finally:
+            self._session = None
             session.close()
+            self._forget_births()
+
+    def _forget_births(self) -> None:
+        """The connection is over: what a Sparkplug node said last is not known to hold."""
+        if self._sparkplug is not None:
+            out = Readings(self._clock.now_us())
+            self._sparkplug.forget_births(out)
+            self._decoder.deliver(out)
+
+    def _send_requests(self) -> None:
+        """Ask Sparkplug nodes for their births."""
+        if self._sparkplug is not None and self._session is not None:
+            requests, self._sparkplug.requests = self._sparkplug.requests, []
+            for topic, payload in requests:
+                self._session.publish(topic, payload)
 
     async def _subscribe(self, session: Session, version: Protocol, *, kept: bool) -> None:
         if not kept:
@@ -178,11 +207,23 @@ class MqttSource:
 
     def _take(self, messages: Messages) -> None:
         try:
-            self._decoder.take(messages, self._clock.now_us())
+            if self._sparkplug is None:
+                self._decoder.take(messages, self._clock.now_us())
+            else:
+                self._take_sparkplug(self._sparkplug, messages)
         except Exception:  # noqa: BLE001 (whatever a payload did, the next ones must be heard)
             _log.exception("payloads not decoded", extra={"source": self.name})
             self._refusals.count("internal", len(messages.topics))
         self._conflicts.report(self.link.faults, self._clock.monotonic_s())
+
+    def _take_sparkplug(self, reader: SparkplugReader, messages: Messages) -> None:
+        out, monotonic_s = Readings(self._clock.now_us()), self._clock.monotonic_s()
+        for topic in messages.too_large:
+            self._refusals.note("too_large", topic, "larger than max_payload")
+        reader.read(messages, out, monotonic_s)
+        self._decoder.deliver(out)
+        self._send_requests()
+        reader.report(self.link.faults, monotonic_s)
 
     def _set_link(self, state: LinkState, detail: str = "") -> None:
         """Note how the connection is."""
@@ -217,6 +258,8 @@ def versions(config: MqttSourceConfig) -> tuple[Protocol, ...]:
 
 def filters(config: MqttSourceConfig, *, shared: bool = True) -> list[tuple[str, int]]:
     """(topic filter, QoS) of each subscription."""
+    if config.sparkplug is not None:
+        return [(config.sparkplug.topic, 1)]
     prefix = f"$share/{config.share}/" if config.share and shared else ""
     return [(f"{prefix}{one.pattern.filter}", one.qos) for one in config.subscribe]
 
