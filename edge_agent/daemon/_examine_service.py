@@ -25,7 +25,11 @@ _COUNTERS: Final = {
         "the daemon's log names the first topic or node of each reason",
     ),
     "edge_agent_values_dropped": ("values were dropped", "the machine is too slow: see tuning"),
-    "edge_agent_log_lines_dropped": ("log lines were dropped", "who reads the log has stopped"),
+    "edge_agent_log_dropped": ("log lines were dropped", "who reads the log has stopped"),
+    "edge_agent_assets_refused": ("machines were refused", "raise discovery.max_assets"),
+    "edge_agent_store_errors": ("writes into the store failed", "see the disk and the log"),
+    "edge_agent_defects": ("unexpected errors were survived", "send the log to the maintainers"),
+    "edge_agent_sink_given_up": ("messages were never taken", "see the sink's receiver"),
     "edge_agent_outbox_dropped": ("messages were dropped", "a sink was away for too long"),
 }
 

@@ -10,6 +10,7 @@ from edge_agent.config.plant import Plant
 from edge_agent.findings import Finding, error, fine, first_of, warning
 from edge_agent.ops.metrics import Metrics
 from edge_agent.records import SEVERITY_SHIFT
+from edge_agent.sources._skew import SKEW_S, judge_clock
 from edge_agent.sources.mqtt._decode import Decoder
 from edge_agent.sources.mqtt._receive import receive
 from edge_agent.sources.mqtt._refusals import Refusals, shown
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.config import Config
     from edge_agent.config.plant import PlantSignal
+    from edge_agent.config.schema import TimeOf
     from edge_agent.records import Columns, WaveBlock
     from edge_agent.sources.mqtt._config import MqttSourceConfig
     from edge_agent.sources.mqtt._frames import Messages
 
-_SKEW_S: Final = 3.0
-_WRONG_CLOCK_S: Final = 60.0
 _MAX_SHOWN: Final = 20
 # What others publish below our topics is no fault of the config; a word if signals are missed.
 _OF_OTHERS: Final = frozenset(
@@ -110,7 +110,7 @@ async def inspect_broker(
     found += _refused(where, refusals, complete=all(one.index in heard.good for one in mine))
     if len(silent) < len(patterns):
         found += _missing(where, mine, heard, seconds)
-        found += _clock(where, mine, heard)
+        found += _clock(where, mine, heard, config.time)
     fitting = sum(signal.index in heard.good for signal in mine)
     return [fine(where, f"{fitting} of {len(mine)} signals were heard"), *found]
 
@@ -157,23 +157,20 @@ def _missing(
     return found if more <= 0 else [*found[:_MAX_SHOWN], warning(where, f"{more} more like these")]
 
 
-def _clock(where: str, signals: list[PlantSignal], heard: _Heard) -> list[Finding]:
+def _clock(where: str, signals: list[PlantSignal], heard: _Heard, time: TimeOf) -> list[Finding]:
     """How far time stamps are from this gateway's clock: the median, and who is far from it."""
     if not heard.offsets_us:
         return []
     offsets_s = np.array(list(heard.offsets_us.values())) / 1e6
     middle_s = float(np.median(offsets_s))
-    if abs(middle_s) > _SKEW_S:
-        side = "ahead of" if middle_s > 0 else "behind"
-        what = f"time stamps are {abs(middle_s):.0f} s {side} this gateway's clock"
-        mend = "set the clocks by NTP; a time without zone counts as UTC"
-        return [(error if abs(middle_s) > _WRONG_CLOCK_S else warning)(where, what, mend)]
+    if abs(middle_s) > SKEW_S:
+        return [judge_clock(where, "time stamps are", middle_s, time)]
     far = [
         f"{signal.asset.id}.{signal.name}"
         for signal in signals
-        if abs(heard.offsets_us.get(signal.index, 0) / 1e6 - middle_s) > _SKEW_S
+        if abs(heard.offsets_us.get(signal.index, 0) / 1e6 - middle_s) > SKEW_S
     ]
     if far:
-        what = f"time stamps of {first_of(far)} are off by more than {_SKEW_S:g} s"
+        what = f"time stamps of {first_of(far)} are off by more than {SKEW_S:g} s"
         return [warning(where, what, "set the clock of whoever publishes them")]
     return []

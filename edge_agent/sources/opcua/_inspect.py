@@ -10,13 +10,13 @@ from edge_agent.config.schema import Kind
 from edge_agent.errors import DecodeError
 from edge_agent.findings import Finding, Severity, error, fine, first_of, warning
 from edge_agent.sources._numbers import TextRules
+from edge_agent.sources._skew import judge_clock
 from edge_agent.sources.opcua._connect import connect
 from edge_agent.sources.opcua._nodes import address_of, node_id
 from edge_agent.sources.opcua._read import TEXTS, NodeValue, Reader, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import datetime
 
     from asyncua import ua
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from edge_agent.config.plant import PlantSignal
     from edge_agent.sources.opcua._source import OpcUaSourceConfig
 
-_SKEW_S: Final = 3.0
-_WRONG_CLOCK_S: Final = 60.0
 _MAX_SHOWN: Final = 20  # findings of one kind; the rest is counted
 _GONE: Final = frozenset({"BadNodeIdUnknown", "BadNodeIdInvalid"})
 _LOCKED: Final = frozenset({"BadUserAccessDenied", "BadNotReadable", "BadSecurityModeInsufficient"})
@@ -196,7 +194,10 @@ def _judge_server(
     now_us: int,
 ) -> list[Finding]:
     where = f"source {name}"
-    found = [] if facts["time"] is None else _judge_clock(where, facts["time"], now_us)
+    found: list[Finding] = []
+    if facts["time"] is not None:
+        offset_s = (to_us(facts["time"]) - now_us) / 1e6
+        found.append(judge_clock(where, "the server's clock is", offset_s, config.time))
     asked_s = config.sampling_interval
     asked_ms = 1000 * (config.publishing_interval if asked_s is None else asked_s)
     least_ms = facts["sample_ms"]
@@ -212,17 +213,6 @@ def _judge_server(
         what = f"{len(signals)} nodes, {items} in one subscription: several are made"
         found.append(warning(where, what))
     return found
-
-
-def _judge_clock(where: str, time: datetime, now_us: int) -> list[Finding]:
-    offset_s = (to_us(time) - now_us) / 1e6
-    if abs(offset_s) <= _SKEW_S:
-        return [fine(where, f"its clock is within {abs(offset_s):.1f} s of this gateway's")]
-    side = "ahead of" if offset_s > 0 else "behind"
-    what = f"the server's clock is {abs(offset_s):.0f} s {side} this gateway's"
-    mend = "let both take their time from one NTP server; times on the wire are UTC"
-    make = error if abs(offset_s) > _WRONG_CLOCK_S else warning
-    return [make(where, what, mend)]
 
 
 def _namespaces(namespaces: Sequence[str]) -> str:

@@ -1,0 +1,27 @@
+"""What `check --connect` says of a source's clock."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge_agent.config.schema import TimeOf
+from edge_agent.findings import Finding, error, fine, warning
+
+SKEW_S: Final = 3.0
+WRONG_S: Final = 60.0
+_MENDS: Final = {
+    TimeOf.AUTO: "time: auto shifts its times until then; set both clocks by NTP",
+}
+_NTP: Final = "set both clocks by NTP; a time without zone counts as UTC"
+
+
+def judge_clock(where: str, whose: str, offset_s: float, time: TimeOf) -> Finding:
+    """offset_s: that clock minus ours; time: what the config says whose clock counts."""
+    if abs(offset_s) <= SKEW_S:
+        return fine(where, f"{whose} within {abs(offset_s):.1f} s of this gateway's clock")
+    side = "ahead of" if offset_s > 0 else "behind"
+    what = f"{whose} {abs(offset_s):.0f} s {side} this gateway's clock"
+    if time is TimeOf.ARRIVAL:
+        return fine(where, f"{what}, and not used (time: arrival)")
+    make = error if abs(offset_s) > WRONG_S else warning
+    return make(where, what, _MENDS.get(time, _NTP))

@@ -1,0 +1,180 @@
+"""Probes behind `check --connect` and `doctor`, without anything to connect to."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from opcua_support import make_pair
+
+from edge_agent.clock import US_PER_S, SystemClock
+from edge_agent.config.schema import TimeOf
+from edge_agent.daemon import Examined, examine, load_config
+from edge_agent.daemon import _examine_service as service
+from edge_agent.errors import ConnectError
+from edge_agent.findings import Severity, error, fine, ordered, warning
+from edge_agent.ops.metrics import Metrics
+from edge_agent.sources._skew import judge_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from edge_agent.findings import Finding
+
+DAY_S = 86_400
+REFUSED = (
+    "daemon: 7 values were refused since its start: reason type, source bus "
+    "(the daemon's log names the first topic or node of each reason)"
+)
+
+
+class Later(SystemClock):
+    """A clock that is ahead by so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def now_us(self) -> int:
+        return super().now_us() + round(self._seconds * US_PER_S)
+
+
+def nobody(url: str, path: str) -> bytes:
+    raise ConnectError("no answer", where=url + path)
+
+
+async def look(
+    folder: Path,
+    later_s: float = 0,
+    ask: Callable[[str, str], bytes] = nobody,
+    **parts: Any,
+) -> list[Finding]:
+    """Findings on a recording with these parts of the config, and of nothing that is fine."""
+    (folder / "run.csv").write_text("time,P-1.flow\n2026-01-01T00:00:00Z,1\n")
+    config = {
+        "sources": {"run": {"type": "replay", "path": "run.csv"}},
+        "sinks": {"journal": {"type": "log"}},
+        "templates": {"t": {"signals": {"flow": {}}, "learn": "auto"}},
+        "assets": {"P-1": {"template": "t"}},
+        "http": {"enabled": False},
+        "models_dir": "models",
+        "store": {"path": "store.db"},
+        **parts,
+    }
+    path = folder / "edge-agent.yaml"
+    path.write_text(yaml.safe_dump(config))
+    examined = Examined(load_config(path), path, 0.1, Later(later_s), "http://127.0.0.1:1", ask)
+    return await examine(examined, deep=True)
+
+
+def bad(findings: list[Finding]) -> list[str]:
+    return [str(one) for one in findings if one.severity is not Severity.OK]
+
+
+async def test_all_is_well_but_for_the_daemon(tmp_path: Path) -> None:
+    told = bad(await look(tmp_path))
+    assert len(told) == 1
+    assert told[0].startswith("daemon: no daemon answers: no answer (start it")
+
+
+@pytest.mark.parametrize(
+    ("later_days", "severity", "text"),
+    [
+        (-2, Severity.ERROR, "is not valid before"),
+        (0, Severity.OK, "holds until"),
+        (45, Severity.WARNING, "expires in 14 days"),
+        (61, Severity.ERROR, "expired on"),
+    ],
+)
+async def test_certificates_are_watched(
+    tmp_path: Path, later_days: int, severity: Severity, text: str
+) -> None:
+    """Our own and the pinned one: renewed before they expire, not after."""
+    pair = make_pair(tmp_path, "ca", "urn:x", days=(-1, 60))
+    sink = {"type": "webhook", "url": "https://127.0.0.1:1/x", "tls": {"ca": str(pair.certificate)}}
+    found = await look(tmp_path, later_days * DAY_S + 60, sinks={"hook": sink})
+    mine = [one for one in found if one.where == "sinks.hook.tls.ca"]
+    assert [(one.severity, text in one.what) for one in mine] == [(severity, True)]
+
+
+async def test_a_file_that_is_no_certificate(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("hello")
+    sink = {"type": "webhook", "url": "https://127.0.0.1:1/x", "tls": {"ca": "ca.pem"}}
+    told = bad(await look(tmp_path, sinks={"hook": sink}))
+    assert f"sinks.hook.tls.ca: {tmp_path}/ca.pem holds no certificate (PEM or DER)" in told
+
+
+async def test_a_store_that_is_none(tmp_path: Path) -> None:
+    """SQLite's own word, and what happens next."""
+    (tmp_path / "store.db").write_text("x" * 5000)
+    told = [one for one in bad(await look(tmp_path)) if one.startswith("store: ")]
+    assert len(told) == 1
+    assert "file is not a database" in told[0]
+    assert (tmp_path / "store.db").read_text() == "x" * 5000
+
+
+async def test_what_the_running_daemon_complains_of(tmp_path: Path) -> None:
+    """Its troubles, its counters, its assets without a model, what waits in the outbox."""
+    metrics = Metrics()
+    metrics.values_rejected.labels("bus", "type").inc(7)
+    metrics.log_dropped.inc(3)
+    answers = {
+        "/api/summary": {
+            "version": "1",
+            "troubles": ["bus: connection refused"],
+            "outbox": [{"sink": "hook", "rows": 4, "bytes": 1, "oldest_s": 900}],
+        },
+        "/api/assets": [
+            {
+                "id": "P-1",
+                "state": "no_model",
+                "note": "its model is refused",
+                "inputs": [{"name": "flow", "quality": "stale"}],
+            }
+        ],
+    }
+
+    def ask(_url: str, path: str) -> bytes:
+        from prometheus_client import generate_latest  # noqa: PLC0415
+
+        if path == "/metrics":
+            return generate_latest(metrics.registry)
+        return json.dumps(answers[path]).encode()
+
+    told = bad(await look(tmp_path, ask=ask))
+    assert told == [
+        "daemon: bus: connection refused",
+        "sink hook: 4 messages wait, the oldest for 15 min (its receiver does not confirm them)",
+        "daemon: P-1: its model is refused",
+        "daemon: without a good value: P-1.flow",
+        REFUSED,
+        "daemon: 3 log lines were dropped since its start (who reads the log has stopped)",
+    ]
+
+
+def test_the_counters_that_doctor_looks_at_exist() -> None:
+    """A metric that is renamed would else never be seen again."""
+    names = {family.name for family in Metrics().registry.collect()}
+    assert set(service._COUNTERS) <= names
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "time", "severity"),
+    [
+        (2, TimeOf.AUTO, Severity.OK),
+        (-5, TimeOf.AUTO, Severity.WARNING),
+        (3600, TimeOf.AUTO, Severity.ERROR),
+        (-3600, TimeOf.SOURCE, Severity.ERROR),
+        (3600, TimeOf.ARRIVAL, Severity.OK),
+    ],
+)
+def test_clocks(offset_s: float, time: TimeOf, severity: Severity) -> None:
+    """One that is not used may be as wrong as it likes."""
+    assert judge_clock("source plc", "it is", offset_s, time).severity is severity
+
+
+def test_the_worst_comes_first_and_nothing_twice() -> None:
+    found = [fine("a"), warning("b", "x"), error("c", "x"), warning("b", "x")]
+    assert [one.where for one in ordered(found)] == ["c", "b", "a"]
