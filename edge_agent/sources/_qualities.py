@@ -108,6 +108,7 @@ _CLASSIC_UNCERTAIN: Final = {
 }
 _STALE: Final = 500  # Sparkplug B 3.0, 6.4.13
 _BYTE: Final = 0xFF
+_UNCERTAIN_CLASSIC: Final = 0x40
 _LAST: Final = 0xFFFF_FFFF
 _LOWEST: Final = -(1 << 31)
 # Part 4, 7.39: the lower bits mean something with the InfoType of a data value only.
@@ -155,6 +156,15 @@ def status_of(raw: object, codes: QualityCodes = QualityCodes.AUTO, key: str = "
     if isinstance(raw, int):
         return _of_number(raw, codes, name)
     return _of_object(raw, codes) if isinstance(raw, dict) else None
+
+
+def is_classic(raw: object) -> bool:
+    """Whether a quality is one of OPC Classic and of no other dialect."""
+    if isinstance(raw, str):
+        raw = int(raw) if raw.strip().isdecimal() and len(raw) <= 3 else 0  # noqa: PLR2004
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        return False
+    return _UNCERTAIN_CLASSIC <= raw <= _BYTE
 
 
 def worst(*statuses: int) -> int:

@@ -11,7 +11,7 @@ from support import ListIntake
 
 from edge_agent.config import schema
 from edge_agent.ops.metrics import Metrics
-from edge_agent.records import RETAINED
+from edge_agent.records import BAD, GOOD, RETAINED
 from edge_agent.sources.mqtt import _refusals
 from edge_agent.sources.mqtt import _routes as _mqtt_routes
 from edge_agent.sources.mqtt._decode import Decoder
@@ -257,3 +257,30 @@ def test_logged_topics_are_bounded(
     assert len(caplog.records) == 4
     assert caplog.records[-1].message == "further topics are only counted"
     assert caplog.records[0].topic == r"t0\n\xff"  # type: ignore[attr-defined]
+
+
+def test_a_topic_that_shows_a_classic_quality_is_classic_from_then_on() -> None:
+    """Under `StatusCode` 0 is good in OPC UA, but not beside a 192: that sensor is dead."""
+    path = Path(make_plant("P1"), subscription())
+
+    def status_of(code: object) -> int:
+        path.take(("plant/l/P1/s0", f'{{"value": 1, "StatusCode": {code}}}'))
+        return int(path.intake.columns.status[-1])
+
+    assert [status_of(code) for code in (0, 192, 0, '"192"', 192, 0)] == [GOOD, 0, BAD, 0, 0, BAD]
+
+
+def test_the_log_says_which_keys_would_read_a_payload(caplog: pytest.LogCaptureFixture) -> None:
+    """In plain words, once for each topic."""
+    path = Path(make_plant("P1"), subscription(), subscription("all/{asset}"))
+    path.take(
+        ("plant/l/P1/s0", '{"v": 1.5}'),
+        ("all/P1", '{"values": [{"id": "s0", "v": 1}]}'),
+        ("plant/l/P1/s1", '{"value": 1, "q": 0}'),
+        ("plant/l/P1/s2", '"21,5"'),
+    )
+    first, second, third, fourth = (str(one.detail) for one in caplog.records)  # type: ignore[attr-defined]
+    assert "payload: {value: v} takes that" in first
+    assert "Kepware IoT Gateway: payload: {items: values, name: id" in second
+    assert "good in OPC UA, bad in OPC Classic" in third
+    assert 'decimal: ","' in fourth

@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_agent.errors import DecodeError
 from edge_agent.records import Columns, columns
+from edge_agent.sources._qualities import QualityCodes
 from edge_agent.sources.mqtt._columns import UNFIT, Batch
 from edge_agent.sources.mqtt._hints import hint_of
 from edge_agent.sources.mqtt._payload import decode
@@ -144,6 +145,8 @@ class Decoder:
         for n, error in enumerate(out.refused):
             hint = "" if n or self._refusals.knows(topic) else hint_of(error, out, payload)
             self._refusals.note(error.reason, topic, error.message + hint)
+        if out.classic and route.spec.quality_codes is QualityCodes.AUTO:
+            route.spec = replace(route.spec, quality_codes=QualityCodes.CLASSIC)
         self._note_oddities(topic, payload, route, out)
         if not retained:
             self._routes.judge(topic, route, odd=out.odd, timed=out.timed)

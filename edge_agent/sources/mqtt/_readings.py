@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_agent.errors import DecodeError
 from edge_agent.records import BAD, GOOD, RETAINED, WaveBlock
-from edge_agent.sources._qualities import KEYS, WEAK_KEYS, status_of, worst
+from edge_agent.sources._qualities import KEYS, WEAK_KEYS, is_classic, status_of, worst
 from edge_agent.sources.mqtt._paths import MISSING, find
 from edge_agent.sources.mqtt._payload_spec import AUTO_QUALITY, Payload, Target, Wanted
 from edge_agent.sources.mqtt._payload_time import time_us
@@ -30,7 +30,8 @@ class Readings:
 
     refused: what of it was refused; odd: it was not a plain set of good numbers; timed: it had a
     time of its own; unknown: the first of its keys that nobody wants; taken: how many readings it
-    gave; mended: what was wrong with it and was read all the same.
+    gave; mended: what was wrong with it and was read all the same; classic: it had a quality that
+    only OPC Classic has, so that a 0 of its topic is bad, whatever its key is called.
     """
 
     arrival_us: int
@@ -48,13 +49,14 @@ class Readings:
     unknown: str = ""
     taken: int = 0
     mended: dict[str, str] = field(default_factory=dict)
+    classic: bool = False
     doc: Any = None
 
     def begin(self, target: Target, spec: Payload, *, retained: bool) -> None:
         """Turn to the next message."""
         self.spec, self.target, self.retained = spec, target, retained
         self.refused, self.odd, self.timed, self.unknown = [], False, False, ""
-        self.taken, self.mended, self.doc = 0, {}, None
+        self.taken, self.mended, self.classic, self.doc = 0, {}, False, None
 
     def refuse(self, error: DecodeError) -> None:
         """Note a part of the message that cannot be used."""
@@ -141,6 +143,7 @@ class Readings:
     def quality(self, raw: object, key: str) -> int:
         """The status that a quality stands for; Bad where it is not known, which is noted."""
         self.odd = True
+        self.classic = self.classic or is_classic(raw)
         status = status_of(raw, self.spec.quality_codes, key)
         if status is None:
             self.refuse(DecodeError("quality", _unknown_quality(raw, key)))
