@@ -285,8 +285,9 @@ class Conditions:
         for (asset, condition), number in self._numbers.items():
             before = old._numbers.get((was.get(asset, -1), condition))
             if before is not None:
-                self._instances[number] = old._instances[before]
-                self._note(number, ())
+                instance = self._instances[number] = old._instances[before]
+                # Told again: who rests on it begins without knowing.
+                self._note(number, [(instance.turned_us, instance.truth)])
 
     def _note(self, number: int, found: Iterable[tuple[int, int]]) -> None:
         self.turns += [Turn(number, at_us, truth) for at_us, truth in found]
