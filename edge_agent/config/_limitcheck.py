@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -19,17 +19,26 @@ from edge_agent.config.limits import (
     zone_limits,
 )
 from edge_agent.config.schema import Kind
+from edge_agent.config.types import Name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edge_agent.config.conditions import Condition
     from edge_agent.config.schema import Asset, Config, Signal, Template
-    from edge_agent.config.types import Name
 
 _LEVELS: Final = ("limit", "above", "below", "rising", "falling")
 _ONLY_RATES: Final = ("window", "rolls_over_at")
 _ORDER: Final = ("low_low", "low", "high", "high_high")
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What a condition may name: known; some: what only some assets have."""
+
+    known: set[str]
+    signals: Mapping[Name, Signal]
+    some: set[str]
 
 
 def check_limits(config: Config, notes: Notes) -> None:
@@ -55,17 +64,17 @@ def check_conditions(
     for name, template in config.templates.items():
         base: KeyPath = ("templates", name)
         known = set[str](template.signals) | own.get(name, set())
-        waves = _waves(template.signals)
         if (*base, "signals") not in notes.broken:
             for path, condition in _conditions(template):
                 some = extra.get(name, set()) - known
-                _condition((*base, *path), condition, (known, waves, some), notes)
+                names = _Names(known, template.signals, some)
+                _condition((*base, *path), condition, names, notes)
     for pattern, asset in config.assets.items():
         made = config.templates.get(asset.template)
         signals = {**(made.signals if made else {}), **asset.signals}
         for path, condition in _own_conditions(asset):
             whole = ("assets", pattern, *path)
-            _condition(whole, condition, (set(signals), _waves(signals), set()), notes)
+            _condition(whole, condition, _Names(set(signals), signals, set()), notes)
 
 
 def _signals(config: Config) -> Iterator[tuple[KeyPath, Signal]]:
@@ -231,19 +240,16 @@ def _limit_conditions(signals: Mapping[Name, Signal]) -> Iterator[tuple[KeyPath,
                 yield ("signals", name, "limits", key, "when"), limit.when
 
 
-def _waves(signals: Mapping[Name, Signal]) -> set[str]:
-    return {name for name, signal in signals.items() if signal.kind is not Kind.SCALAR}
-
-
-def _condition(
-    path: KeyPath, condition: Condition, names: tuple[set[str], set[str], set[str]], notes: Notes
-) -> None:
-    """names: of all signals, of waveforms among them, and of those that only some assets have."""
-    known, waves, some = names
+def _condition(path: KeyPath, condition: Condition, names: _Names, notes: Notes) -> None:
+    texts = {text: number for s in names.signals.values() for text, number in s.map.items()}
     for name in sorted(condition.signals):
-        if name in waves:
+        signal = names.signals.get(Name(name))
+        if signal is not None and signal.kind is not Kind.SCALAR:
             notes.add(path, f"{shown(name)} is a waveform", "a condition compares numbers")
-        elif name in some:
+        elif name in names.some:
             notes.add(path, f"not every asset has the signal {shown(name)}", "write it there")
-        elif name not in known:
-            notes.add(path, f"there is no signal {shown(name)}", notes.nearest(name, sorted(known)))
+        elif name not in names.known:
+            hint = notes.nearest(name, sorted(names.known))
+            if name in texts:
+                hint = f"it is a text of a signal's map: write its number, {texts[name]:g}"
+            notes.add(path, f"there is no signal {shown(name)}", hint)

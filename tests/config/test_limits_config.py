@@ -166,3 +166,8 @@ def test_a_limit_beside_a_model_of_the_same_name(tmp_path: Path) -> None:
     (tmp_path / "models" / "m").mkdir(parents=True)
     with pytest.raises(ConfigErrors, match=r"another alarm is called 'x.high'"):
         loaded(tmp_path, {"limits": {"high": 1}}, models=[{"bundle": "m", "name": "x.high"}])
+
+
+def test_a_text_of_a_map_is_a_number_in_a_condition(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors, match="text of a signal's map: write its number, 1"):
+        loaded(tmp_path, {"map": {"RUNNING": 1, "STOPPED": 0}}, when="x == RUNNING")
