@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
+import sys
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
-from csv_dialects import NAMES, Dialect, make_dialects
+from csv_dialects import NAMES, ROWS, Dialect, make_dialects
 
 from edge_agent.config.plant import Plant
 from edge_agent.config.schema import Asset, Config, Signal, Template
@@ -77,6 +83,66 @@ def test_what_may_mean_several_things_is_refused_with_its_cause(tmp_path: Path, 
         assert blocks == [], "not one value"
     assert dialect.refused in said
     assert said.isprintable(), "no binary garbage"
+
+
+@pytest.mark.parametrize("since_1904", [False, True])
+@pytest.mark.parametrize("form", ["dates", "serial days", "texts", "two columns"])
+def test_a_workbook_is_read_like_a_csv(tmp_path: Path, form: str, *, since_1904: bool) -> None:
+    """Its cells have types: neither the locale nor the decimal sign of an Excel is in the way."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    if since_1904:
+        book.epoch = openpyxl.utils.datetime.CALENDAR_MAC_1904
+    sheet = book.active
+    times = ["Date", "Time"] if form == "two columns" else ["Time"]
+    sheet.append([*times, "Flow [m3/h]", "temp", "pressure", "note"])
+    for moment, values in ROWS:
+        plain = moment.replace(tzinfo=None)
+        cells: dict[str, list[object]] = {
+            "dates": [plain],
+            "serial days": [openpyxl.utils.datetime.to_excel(plain, book.epoch)],
+            "texts": [f"{plain:%d.%m.%Y %H:%M}"],
+            "two columns": [plain.date(), plain.time()],
+        }
+        sheet.append([*cells[form], *values, None])
+    book.save(tmp_path / "run.xlsx")
+    data = (tmp_path / "run.xlsx").read_bytes()
+    recording, blocks, plant = read(tmp_path, Dialect(data, {}, name="run.xlsx"))
+    truth = truth_of(Dialect(b"", {}))
+    assert found_in(blocks, plant) == truth
+    assert recording.rejected == {}
+    assert recording.position == recording.total_bytes
+
+
+def test_without_the_extra_a_workbook_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "run.xlsx", "w") as file:
+        file.writestr("xl/workbook.xml", "<workbook/>")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    data = (tmp_path / "run.xlsx").read_bytes()
+    with pytest.raises(EdgeAgentError, match=r"Excel workbook.*CSV.*extra xlsx"):
+        read(tmp_path, Dialect(data, {}, name="run.xlsx"))
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zip"])
+def test_packed_files_are_unpacked_whatever_their_name(tmp_path: Path, kind: str) -> None:
+    data = DIALECTS["iso; point"].data
+    packed = {
+        "gz": lambda: gzip.compress(data),
+        "bz2": lambda: bz2.compress(data),
+        "xz": lambda: lzma.compress(data),
+        "zip": lambda: zipped("export.csv", data),
+    }
+    _, blocks, plant = read(tmp_path, Dialect(packed[kind](), {}, name="run.dat"))
+    assert found_in(blocks, plant) == truth_of(DIALECTS["iso; point"])
+
+
+def zipped(name: str, data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(name, data)
+    return buffer.getvalue()
 
 
 def test_there_are_more_than_a_hundred() -> None:

@@ -164,6 +164,20 @@ async def test_refused_cells_are_counted_by_reason(
         assert metrics.registry.get_sample_value(name, labels) == 1
 
 
+async def test_a_recording_of_which_nothing_is_taken_is_down_with_the_first_refusal(
+    tmp_path: Path, intake: ListIntake, metrics: Metrics
+) -> None:
+    """Played to its end without one value, a machine would not be watched and nobody knew."""
+    path = tmp_path / "run.csv"
+    path.write_text("time,flow\nnever,1\n")
+    source = make(path, intake, metrics, speed=0)
+    await source.start()
+    await until(source, LinkState.DOWN)
+    assert "not one value in it" in source.link.detail
+    assert "line 2, column 'time': 'never' is no time" in source.link.detail
+    await source.stop()
+
+
 async def test_stop_is_safe_before_start_and_when_repeated(
     recording: Path, intake: ListIntake, metrics: Metrics
 ) -> None:

@@ -208,8 +208,9 @@ def _cell_text(value: object) -> str:
     """Return a cell as a CSV would have it: a decimal point, ISO dates."""
     if value is None:
         return ""
-    if isinstance(value, datetime):
-        return value.isoformat(" ")
+    if isinstance(value, datetime):  # a cell that is a date is one at midnight
+        midnight = value.time() == time(0)
+        return value.date().isoformat() if midnight else value.isoformat(" ")
     if isinstance(value, date | time):
         return value.isoformat()
     return str(value).lower() if isinstance(value, bool) else str(value)

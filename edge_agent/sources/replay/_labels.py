@@ -29,7 +29,7 @@ def _words(text: str) -> list[str]:
 TIME_NAMES: Final = _words(
     "time timestamp datetime ts date zeit zeitstempel datum datumzeit uhrzeit messzeit zeitpunkt "
     "timestamputc timeutc utc utctime localtime datetimeutc isotime epoch unixtime sampletime "
-    "horodatage dateheure heure temps fecha fechahora hora data dataora ora tid tidpunkt czas "
+    "horodatage dateheure heure fecha fechahora hora dataora ora tidpunkt czas "
     "日時 時刻 日付 日付時刻 タイムスタンプ 时间 時間 时间戳 日期 日期时间 采集时间 시간 일시 날짜"
 )
 _LABEL_NAMES: Final = _words(

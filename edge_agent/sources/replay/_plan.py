@@ -13,6 +13,7 @@ from edge_agent.sources.replay._labels import (
     asset_column,
     first_named,
     long_columns,
+    plain_name,
     same_unit,
     unit_of_name,
 )
@@ -170,8 +171,14 @@ def _time_columns(config: ReplayConfig, table: Table) -> tuple[int, int | None]:
         date = _first_like(table, is_date, time)
         return (time, None) if date is None else (date, time)
     if _is_like(table, time, is_date):
-        return time, _first_like(table, is_clock, time)
+        clock = _first_like(table, is_clock, time)
+        return time, clock if clock is not None and _goes_with(table, time, clock) else None
     return time, None
+
+
+def _goes_with(table: Table, date: int, clock: int) -> bool:
+    """Whether a time of day belongs to the date: it stands beside it, or is named so."""
+    return abs(date - clock) == 1 or plain_name(table.names[clock]) in TIME_NAMES
 
 
 def _first_like(table: Table, kind: Callable[[str], bool], but: int | None) -> int | None:

@@ -178,21 +178,26 @@ class ReplaySource:
                 self._set(LinkState.DOWN, str(error))
                 await asyncio.sleep(_RETRY_S)
             else:
-                self._set(LinkState.STOPPED, "played to its end")
                 return
 
     async def _play(self) -> None:
         """Every pass after the first follows on the one before, as if the recording went on."""
         follow_us = self._clock.now_us() if self._config.shift_to_now else None
         while True:
-            recording = Recording(self._config, self._plant, self.name)
+            again = self.link.state is LinkState.DOWN  # what is refused was said the first time
+            recording = Recording(self._config, self._plant, self.name, quiet=again)
             last_us = await self._pass(recording, follow_us)
             for reason, n in recording.rejected.items():
                 self._metrics.values_rejected.labels(self.name, reason).inc(n)
-            if not self._config.loop:
-                return
             if last_us is None:
-                raise EdgeAgentError("not one value in it", where=str(self._config.path))
+                first = next(iter(recording.refused.values()), None)
+                hint = str(first) if first else "it has no row with a value of a signal"
+                raise EdgeAgentError("not one value in it", where=str(self._config.path), hint=hint)
+            if not self._config.loop:
+                refused = sum(recording.rejected.values())
+                more = f"; {refused} values refused, see the log" if refused else ""
+                self._set(LinkState.STOPPED, f"played to its end{more}")
+                return
             follow_us = last_us + US_PER_S
             await asyncio.sleep(1 / self._config.speed if self._config.speed else 0)
 
