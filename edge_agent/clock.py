@@ -7,6 +7,7 @@ from typing import Protocol
 
 US_PER_S = 1_000_000
 US_PER_MS = 1_000
+_LEAST_STEP_US = 2 * US_PER_S
 
 
 class Clock(Protocol):
@@ -29,6 +30,24 @@ class SystemClock:
     def monotonic_s(self) -> float:
         """Seconds from an arbitrary origin; never steps back."""
         return time.monotonic()
+
+
+class StepWatch:
+    """Steps of the wall clock, as the monotonic clock beside it shows them.
+
+    Slewing, as by NTP, is none.
+    """
+
+    def __init__(self) -> None:
+        self._before: tuple[int, float] | None = None
+
+    def step_us(self, now_us: int, monotonic_s: float) -> int:
+        """By how much the wall clock was moved since the last call; below 0: back; mostly 0."""
+        before, self._before = self._before, (now_us, monotonic_s)
+        if before is None:
+            return 0
+        step_us = now_us - before[0] - round((monotonic_s - before[1]) * US_PER_S)
+        return step_us if abs(step_us) >= _LEAST_STEP_US else 0
 
 
 class FakeClock:

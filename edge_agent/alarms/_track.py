@@ -41,6 +41,16 @@ class Track:
         at_rest = alarm.state is AlarmState.NORMAL and not alarm.active and self.since_us is None
         return at_rest and self.recovery.lowest is None
 
+    def move(self, step_us: int) -> None:
+        """The clock was moved: every timer with it. What has happened keeps its time."""
+        for name in ("since_us", "cleared_us", "updated_us"):
+            at_us = getattr(self, name)
+            setattr(self, name, None if at_us is None else at_us + step_us)
+        self.alarm.shelved_until_us += step_us if self.alarm.shelved_until_us else 0
+        self.recovery.since_us += step_us
+        if self.recovery.at_us is not None:
+            self.recovery.at_us += step_us
+
     def compare(self, level: float, at_us: int, rule: AlarmRule) -> bool:
         """Compare: over at >= 1, back below 1 - deadband, or far below what it held.
 

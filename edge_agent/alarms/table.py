@@ -17,7 +17,7 @@ from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
 from edge_agent.records import AlarmState, Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from edge_agent.alarms._selection import Selection
     from edge_agent.alarms.policy import AlarmPolicy
@@ -104,6 +104,18 @@ class AlarmTable:
             flood.raised.append(due_us)
             found += self._condition(track, self._policy(alarm_id), Event.ON, due_us)
         return found
+
+    def move(self, step_us: int, but: Collection[str] = ()) -> None:
+        """The gateway's clock was moved: delays, cooldowns and shelvings go on as if it was not.
+
+        but: assets that have a time of their own.
+        """
+        for track in self._tracks.values():
+            if track.alarm.asset not in but:
+                track.move(step_us)
+        for asset, flood in self._floods.items():
+            if asset not in but:
+                flood.raised = [at_us + step_us for at_us in flood.raised]
 
     def tick(self, now_us: int) -> Sequence[Transition]:
         """End the shelvings whose time is over by the gateway's clock."""

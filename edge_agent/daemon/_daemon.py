@@ -20,6 +20,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.config import Plant
 from edge_agent.daemon._commands import Commands
 from edge_agent.daemon._defects import Defects
+from edge_agent.daemon._gateway_clock import GatewayClock
 from edge_agent.daemon._health import LogHealth
 from edge_agent.daemon._links import Links
 from edge_agent.daemon._lives import LivesKeeper
@@ -83,6 +84,7 @@ class Daemon:
         self.reloader = Reloader(self, path)
         self.upkeep = Upkeep(self)
         self.log_health = LogHealth(self.metrics, self.clock)
+        self.gateway_clock = GatewayClock(self.clock)
         self.links = Links(self)
         self.nodes = NodeFaults(self)
         self.watchman = Watchman(self)

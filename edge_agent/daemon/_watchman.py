@@ -71,6 +71,8 @@ class Watchman:
         found += daemon.nodes.faults() if daemon.started else []
         found += daemon.outlet.health.faults()
         found += daemon.log_health.faults()
+        clocks = {name: source.link for name, source in daemon.sources.items()}
+        found += daemon.gateway_clock.faults(clocks, daemon.config.tuning.max_future)
         if daemon.started:
             found += daemon.upkeep.faults()
             found += learning_faults(daemon)

@@ -161,6 +161,11 @@ class AtWork:
         for group in (*self.groups, *(one.group for one in self._companions())):
             group.set_back(assets)
 
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and the windows of these plant assets [A] with it."""
+        for group in (*self.groups, *(one.group for one in self._companions())):
+            group.move(step_us, moves)
+
     def flush(self) -> Iterator[Due]:
         """The recording has ended: its open windows."""
         for companion in self._companions():

@@ -211,6 +211,23 @@ class Group:
         for row in rows.tolist():
             self._last_waves.pop(row, None)
 
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and what is kept of these plant assets [A] with it."""
+        rows = np.array([r for r, a in enumerate(self.assets) if moves[a.index]], np.intp)
+        self.gate.set_back()
+        if self.windows is not None:
+            self.windows.move(rows, step_us)
+        for column in (self.scored_us, self.published_us):
+            column[rows] += np.where(column[rows] > _NEVER, step_us, 0)
+        for row in rows.tolist():
+            if self.waves is not None:
+                self.waves.move(row, step_us)
+            if row in self._last_waves:
+                last = self._last_waves[row]
+                self._last_waves[row] = replace(
+                    last, start_us=last.start_us + step_us, end_us=last.end_us + step_us
+                )
+
     def advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[Due]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
         return self.gate.admit(self._advance(asset_now_us))

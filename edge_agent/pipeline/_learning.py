@@ -209,6 +209,15 @@ class Learning:
         training.choice.count(usable, end_us)
         training.last_us = end_us
 
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and the rows of these plant assets [A] with it."""
+        found = [row for row, asset in enumerate(self.assets) if moves[asset.index]]
+        self._gate.set_back()
+        self._windows.move(np.array(found, np.intp), step_us)
+        for row in found:
+            last_us = self._rows[row].last_us
+            self._rows[row].last_us = None if last_us is None else last_us + step_us
+
     def set_back(self, assets: NDArray[np.intp]) -> None:
         """The clock of these plant assets was set back."""
         rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)

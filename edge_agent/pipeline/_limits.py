@@ -142,6 +142,12 @@ class LimitAlarms:
         self._columns.set_back(asset, to_us)
         self._rates.set_back(asset)
 
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and the times of these assets [A] with it."""
+        self._columns.move(step_us, moves)
+        for asset in np.flatnonzero(moves).tolist():  # a rate is of the time that has passed
+            self._rates.set_back(asset)
+
     def tell(self, now_us: NDArray[np.int64]) -> list[Observation | Rest]:
         """What the alarm table must hear since it was last asked."""
         self.advance(now_us)

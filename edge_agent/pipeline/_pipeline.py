@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from edge_agent.alarms import AlarmTable
-from edge_agent.clock import US_PER_S, FakeClock
-from edge_agent.config.schema import Uncertain
+from edge_agent.clock import US_PER_S, FakeClock, StepWatch
+from edge_agent.config.schema import TimeOf, Uncertain
 from edge_agent.config.types import Name
 from edge_agent.pipeline._assess import observations, score_messages
 from edge_agent.pipeline._at_work import AtWork
@@ -37,6 +37,7 @@ from edge_agent.pipeline._rules import Rules
 from edge_agent.pipeline._scaling import Scaling
 from edge_agent.pipeline._sensors import SensorAlarms
 from edge_agent.pipeline._time import AssetTime
+from edge_agent.records import Columns
 from edge_agent.signals import BAD, MISSING, UNCERTAIN, Conditions, QualityWatch
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline._assess import Scored
     from edge_agent.pipeline._group import Due, Group
     from edge_agent.pipeline._silence import Silence
-    from edge_agent.records import Columns, Transition, WaveBlock
+    from edge_agent.records import Transition, WaveBlock
     from edge_agent.signals import Episode
 
 log = logging.getLogger("edge_agent.pipeline")
@@ -61,7 +62,8 @@ _UNCERTAIN_MARK: Final = {Uncertain.USE: UNCERTAIN, Uncertain.HOLD: MISSING, Unc
 # Rows of all learning assets together stay under this.
 _LEARNING_BYTES: Final = 96 << 20
 _OVERDUE_EVERY_S: Final = 0.25
-_DRIFT_S: Final = 10.0
+_DRIFT_US: Final = 10 * US_PER_S
+_RECENT_US: Final = 5 * US_PER_S
 
 
 @dataclass(slots=True)
@@ -102,6 +104,8 @@ class Pipeline:
         self._sensors = SensorAlarms(plant, self.watch, live=live)
         self._asset_of = np.zeros(0, np.intp)
         self.time = AssetTime(live=live)
+        self._moves = np.zeros(0, np.bool_)  # assets whose time is the gateway's
+        self._steps = StepWatch()
         self._now_us = self.time.now_us(0.0)
         self._overdue_s = 0.0
         self._monotonic_s = 0.0
@@ -119,6 +123,10 @@ class Pipeline:
     def add_asset(self, asset: PlantAsset, now_us: int = 0, monotonic_s: float = 0.0) -> None:
         """Watch an asset's signals; models come with `use_model`. Times: 0 in a recording."""
         self.time.add(now_us, monotonic_s)
+        named = {signal.source for signal in asset.signals.values()}
+        judged = [getattr(self._config.sources.get(Name(n)), "time", None) for n in named]
+        moves = any(one in {TimeOf.AUTO, TimeOf.ARRIVAL} for one in judged)
+        self._moves = np.append(self._moves, moves)
         for signal in asset.signals.values():
             self._add_signal(signal)
         self.rules.add_asset(asset)
@@ -268,6 +276,7 @@ class Pipeline:
     ) -> list[Due]:
         """Order by time, judge quality, write the windows; gives the windows that closed."""
         self._monotonic_s = monotonic_s
+        values = self._follow_gateway(values, now_us, monotonic_s)
         self._at_work.begin(monotonic_s)
         values = self._scaling.scale_values(self.watch.without_retained(by_time(values)))
         values, blocks = self._refuse_future(values, now_us), self._scaling.scale_blocks(blocks)
@@ -280,7 +289,7 @@ class Pipeline:
             self.time.note(self._asset_of[seen.signal], seen.time_us, monotonic_s)
         self._now_us = self.time.now_us(monotonic_s)
         self.rules.turn_conditions(values, self._now_us)
-        episodes = self.rules.watch_quality(seen, monotonic_s)
+        episodes = self.rules.watch_quality(seen, monotonic_s if self._live else math.inf)
         if len(values) or blocks:
             due += self._at_work.push(values, blocks)
         for learning in self.learning.values() if len(values) else ():
@@ -341,15 +350,42 @@ class Pipeline:
         """A source clock too far ahead would close the windows of everything that follows."""
         if not self._live or not len(values):
             return values
-        # A clock that has drifted so far is brought back slowly by its source.
-        limit_us = now_us + round((self._config.tuning.max_future + _DRIFT_S) * US_PER_S)
+        limit_us = now_us + round(self._config.tuning.max_future * US_PER_S)
         if values.time_us[-1] <= limit_us:
             return values
-        future = values.time_us > limit_us
+        # A clock that has drifted so far is brought back slowly by its source.
+        future = values.time_us > limit_us + _DRIFT_US * self._moves[self._asset_of[values.signal]]
         for signal in values.signal[future]:
             source = self._plant.signals[signal].source
             self._metrics.values_rejected.labels(source, "future").inc()
         return where(values, ~future)
+
+    def _follow_gateway(self, values: Columns, now_us: int, monotonic_s: float) -> Columns:
+        """If the gateway's clock was moved, all that has its time moves with it."""
+        step_us = self._steps.step_us(now_us, monotonic_s) if self._live else 0
+        if not step_us:
+            return values
+        moves = self._moves
+        self.time.move(step_us, moves)
+        self.watch.move(step_us, moves)
+        self._at_work.move(step_us, moves)
+        for learning in self.learning.values():
+            learning.move(step_us, moves)
+        self._sensors.move(step_us, moves)
+        self.rules.move(step_us, moves)
+        self._episodes = [
+            replace(one, at_us=one.at_us + step_us) if moves[self._asset_of[one.signal]] else one
+            for one in self._episodes
+        ]
+        own = {asset.id for asset in self._plant.assets.values() if not moves[asset.index]}
+        self.alarms.move(step_us, own)
+        log.warning("the gateway's clock was moved", extra={"seconds": step_us / US_PER_S})
+        # What came just before it was stamped by the old time.
+        old = moves[self._asset_of[values.signal]]
+        old &= np.abs(values.time_us + step_us - now_us) < np.abs(values.time_us - now_us)
+        old &= np.abs(values.time_us + step_us - now_us) < _RECENT_US
+        time_us = np.where(old, values.time_us + step_us, values.time_us)
+        return Columns(values.signal, time_us, values.value, values.status)
 
     def _set_back(self, values: Columns, monotonic_s: float) -> None:
         asset = self._asset_of[values.signal]

@@ -70,6 +70,11 @@ class Rules:
         self._conditions.set_back(asset, to_us)
         self.limits.set_back(asset, to_us)
 
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and the times of these assets [A] with it."""
+        self._conditions.move(step_us, moves)
+        self.limits.move(step_us, moves)
+
     # -- a turn -------------------------------------------------------------------------------
 
     def turn_conditions(self, values: Columns, asset_now_us: NDArray[np.int64]) -> None:

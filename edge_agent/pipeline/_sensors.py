@@ -109,6 +109,16 @@ class SensorAlarms:
         self._asset_returning.add(asset)
         self._asset_due_us[asset] = now_us + 2 * max(finite, default=0) + _SETTLED_US
 
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and all delays of these assets [A] with it."""
+        for signal in self._due_us:
+            if moves[self._plant.signals[signal].asset.index]:
+                self._due_us[signal] += step_us
+        for asset in self._asset_due_us:
+            if moves[asset.index]:
+                self._asset_due_us[asset] += step_us
+        self.silence.move(step_us, moves)
+
     def set_back(self, asset: int, to_us: int) -> None:
         """The clock of an asset was set back to `to_us`: no delay ends later than it would then."""
         for signal, due_us in self._due_us.items():

@@ -15,6 +15,9 @@ from edge_agent.signals import ENDLESS_US, Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edge_agent.config.plant import PlantAsset, PlantSignal
 
 MUTE: Final = frozenset({Problem.LOST, Problem.STALE})
@@ -171,6 +174,12 @@ class Silence:
                 elif signal.source not in held and signal.index in quiet.held:
                     quiet.held.discard(signal.index)
                     quiet.waiting[signal.index] = now_us(asset) + self._patience_us(signal.index)
+
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and what waits of these assets [A] with it."""
+        for asset, quiet in self._quiet.items():
+            if moves[asset.index]:
+                quiet.waiting = {index: at_us + step_us for index, at_us in quiet.waiting.items()}
 
     def _is_mute(self, index: int) -> bool:
         problems = self._problems(index)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEVER: Final = np.iinfo(np.int64).min // 4
-_STEP_BACK_S: Final = 60.0  # nothing but the past for so long: the source's clock was set back
+_STEP_BACK_S: Final = 10.0  # nothing but the past for so long: the source's clock was set back
 
 
 _NOBODY: Final = np.zeros(0, np.intp)
@@ -61,6 +61,11 @@ class AssetTime:
         self._begun[found] = False
         self._behind_s[found] = np.inf
         return found
+
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and the event time of these assets [A] with it."""
+        self._event_us[moves & (self._event_us > NEVER)] += step_us
+        self.since_us[moves & (self.since_us > NEVER)] += step_us
 
     def note(self, asset: NDArray[np.intp], time_us: NDArray[np.int64], monotonic_s: float) -> None:
         """Values came: whose [n] and from when [n], in the order of time."""

@@ -42,6 +42,11 @@ class Turn:
     truth: int
 
 
+def moved(at_us: int, step_us: int) -> int:
+    """A time after the clock was moved; never and endless stay."""
+    return at_us + step_us if NEVER < at_us < ENDLESS else at_us
+
+
 class _Instance:
     """One condition of one asset. begin, end: the spans of time in which it held."""
 
@@ -89,6 +94,16 @@ class _Instance:
         self.since = {key: since + shift_us for key, since in self.since.items()}
         self.at_us = self.turned_us = self.dirty_us = to_us
         self.begin, self.end = ([to_us] if self.truth == TRUE else []), []
+
+    def move(self, step_us: int) -> None:
+        """The clock was moved: every time with it."""
+        self.since = {key: since + step_us for key, since in self.since.items()}
+        self.at_us = moved(self.at_us, step_us)
+        self.turned_us = moved(self.turned_us, step_us)
+        self.dirty_us = moved(self.dirty_us, step_us)
+        self.due_us = moved(self.due_us, step_us)
+        self.begin = [at_us + step_us for at_us in self.begin]
+        self.end = [at_us + step_us for at_us in self.end]
 
     def _evaluate(self, at_us: int) -> int:
         if self.dirty_us <= at_us:
@@ -243,6 +258,15 @@ class Conditions:
             for signal, users in self._users.items():
                 if any(user == number for user, _ in users):
                     self._last_us[signal] = NEVER
+
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and the times of these assets [A] with it."""
+        mine = np.flatnonzero(moves[self._asset])
+        for number in mine.tolist():
+            self._instances[number].move(step_us)
+        for column in (self._next_us, self._begin_us):
+            column[mine] += np.where(column[mine] < ENDLESS, step_us, 0)
+        self._last_us[moves[self._asset_of] & (self._last_us > NEVER)] += step_us
 
     def text(self, number: int) -> str:
         """A condition as it was written."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.clock import US_PER_S
-from edge_agent.signals._conditions import ENDLESS, FALSE, NEVER, TRUE, UNKNOWN
+from edge_agent.signals._conditions import ENDLESS, FALSE, NEVER, TRUE, UNKNOWN, moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -302,6 +302,22 @@ class Limits:
             row.since_us, row.due_us = NEVER, ENDLESS
             row.look(to_us, float(self._value[point]), int(self._known_us[point]))
             self._settle([point])
+
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and the times of these assets [A] with it."""
+        mine = np.flatnonzero(moves[self._asset])
+        for row in (self._rows[number] for number in mine.tolist()):
+            row.since_us = moved(row.since_us, step_us)
+            row.due_us = moved(row.due_us, step_us)
+            row.cleared_us = moved(row.cleared_us, step_us)
+        points = np.unique([self._rows[number].bound.point for number in mine.tolist()])
+        for column, which in (
+            (self._due_us, mine),
+            (self._last_us, points.astype(np.intp)),
+            (self._known_us, points.astype(np.intp)),
+        ):
+            times = column[which]
+            column[which] += np.where((times > NEVER) & (times < ENDLESS), step_us, 0)
 
     def state(self, row: int) -> tuple[bool, int, bool]:
         """Whether a limit is passed, the truth of its condition, and whether its value is known."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _NEVER: Final = np.iinfo(np.int64).min // 4
 ENDLESS_US: Final = np.iinfo(np.int64).max // 4
-_SILENT_S: Final = 5.0  # by the gateway's clock
+_TURN_S: Final = 1.0  # a value may wait for so long before it is taken over
 _LARGEST: Final = float(np.finfo(np.float32).max)
 
 
@@ -122,13 +122,15 @@ class QualityWatch:
         value = np.where(np.abs(value) > _LARGEST, np.nan, value)
         return Columns(signal, values.time_us, value, status)
 
-    def update(self, values: Columns, monotonic_s: float = 0.0) -> list[Episode]:
+    def update(self, values: Columns, monotonic_s: float = math.inf) -> list[Episode]:
         """Take values over (ordered by time); gives the changes of quality they bring.
 
-        monotonic_s: when they came.
+        monotonic_s: when they came; without it, silence is a matter of time stamps.
         """
         values = self._without_held(values)
-        self._heard_s[values.signal] = monotonic_s
+        heard_s = self._heard_s[values.signal]
+        if monotonic_s < math.inf:
+            self._heard_s[values.signal] = monotonic_s
         if self._unremarkable(values):
             return []
         order = np.argsort(values.signal, kind="stable")
@@ -143,7 +145,8 @@ class QualityWatch:
         problem = self._problems(signal, value, status)
         new = _Batch(signal, time_us, value, status, problem)
         old = self._before(new)
-        episodes = self._gaps(old, new) + self._changes(old, new)
+        quiet_s = monotonic_s - heard_s[order]
+        episodes = self._gaps(old, new, quiet_s) + self._changes(old, new)
         for i in np.flatnonzero(new.problem != old.problem).tolist():
             episodes += _switch(new, i, Problem(old.problem[i]), Problem(new.problem[i]))
         self.time_us[signal], self.value[signal] = time_us, value
@@ -235,6 +238,13 @@ class QualityWatch:
         uncertain = severity_of(self.status[signal : signal + 1])[0] == Severity.UNCERTAIN
         return "uncertain" if uncertain else "good"
 
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and the times of these assets [A] with it."""
+        mine = np.zeros(len(self.time_us), bool)
+        mine[: self._size] = moves[self._asset[: self._size]]
+        self.time_us[mine & (self.time_us > _NEVER)] += step_us
+        self._changed_us[mine & (self._changed_us > _NEVER + 1)] += step_us
+
     def set_back(self, assets: NDArray[np.intp]) -> None:
         """The clock of these assets was set back: whatever comes next is newer than what was."""
         mine = np.isin(self._asset, assets) & (self.time_us > _NEVER)
@@ -290,7 +300,7 @@ class QualityWatch:
         last_us = np.where(self.unseen(), asset_since_us[asset], self.time_us[:n])
         good = (last_us > _NEVER) & (self.problem[:n] == Problem.NONE)
         silent_s = monotonic_s - self._heard_s[:n]
-        silent = silent_s >= np.minimum(self._stale_us[:n] / US_PER_S, _SILENT_S)
+        silent = silent_s >= self._stale_us[:n] / US_PER_S
         stale = np.flatnonzero(good & silent & (now_us - last_us > self._stale_us[:n]))
         self.problem[stale] = Problem.STALE
         good[stale] = False
@@ -357,10 +367,15 @@ class QualityWatch:
             shifted(self.problem, new.problem),
         )
 
-    def _gaps(self, old: _Batch, new: _Batch) -> list[Episode]:
-        """Silences that nobody noticed while they lasted."""
+    def _gaps(self, old: _Batch, new: _Batch, quiet_s: NDArray[np.float64]) -> list[Episode]:
+        """Silences that nobody noticed while they lasted.
+
+        quiet_s: how long nothing came by the gateway's clock [n]. A time stamp that jumps while
+        values come is no silence.
+        """
         patience_us = self._stale_us[new.signal]
         silent = (old.time_us > _NEVER) & (new.time_us - old.time_us > patience_us)
+        silent &= quiet_s > patience_us / US_PER_S - _TURN_S
         silent &= old.problem == Problem.NONE
         found = []
         for i in np.flatnonzero(silent).tolist():

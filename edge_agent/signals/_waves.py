@@ -78,6 +78,11 @@ class WaveWindows:
         while all(len(t.samples) >= n for t, n in zip(tracks, self._length, strict=True)):
             yield self._take(asset, tracks)
 
+    def move(self, asset: int, step_us: int) -> None:
+        """The gateway's clock was moved: the samples that wait move with it."""
+        for track in self._tracks.get(asset, ()):
+            track.end_us += step_us
+
     def _take(self, asset: int, tracks: list[_Track]) -> Waves:
         samples = {}
         end_us = 0

@@ -151,6 +151,22 @@ class Windows:
         open_rows = int(self._next_end[asset] - self._done[asset])
         return (max(0, needed - open_rows) if self._started[asset] else 0), needed
 
+    def move(self, row: NDArray[np.intp], step_us: int) -> None:
+        """The gateway's clock was moved: all that is kept of these rows moves with it.
+
+        By whole steps of the grid; what remains is less than half a step.
+        """
+        rows = round(step_us / self.layout.step_us) if self.layout.step_us else 0
+        moved_us = rows * self.layout.step_us if self.layout.step_us else step_us
+        for name in ("_done_us", "_last_us", "_carry_us", "_row_us"):
+            times = getattr(self, name)[row]
+            getattr(self, name)[row] = np.where(times > _NEVER, times + moved_us, times)
+        for column in (self._head, self._done, self._next_end):
+            column[row] += rows
+        for ring in (self._x, self._mark, self._count):
+            if ring.size:
+                ring[row] = np.roll(ring[row], rows % self._ring, axis=1)
+
     def flush(self) -> Iterator[WindowSet]:
         """Close all rows that hold a value: the recording has ended."""
         asset = np.flatnonzero(self._started)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
+from edge_agent.clock import US_PER_S, StepWatch
 from edge_agent.config.schema import TimeOf
 from edge_agent.records import SEVERITY_SHIFT, LinkState
 from edge_agent.sources._clock_report import ClockReport, Wrong
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 NEVER: Final = np.iinfo(np.int64).min // 4
 _SLACK_US: Final = 5 * US_PER_S  # transport, jitter, values out of order
-_STEP_US: Final = 2 * US_PER_S  # wall and monotonic clock never part so far by slewing
 _ALIKE_US: Final = 2 * US_PER_S  # offsets of one asset's signals, which then share one
 _CONFIRM_S: Final = 5.0
 _CONFIRM_BEHIND_S: Final = 10.0
@@ -91,10 +90,15 @@ class SourceClock:
         self._size = 0
         self._allocate(0)
         self._asset_shift_us = np.zeros(0, np.int64)
-        self._gateway: tuple[int, float] | None = None
+        self._steps = StepWatch()
         self._stepped_us = 0  # by how much the gateway's clock was moved, all in all
         self._report_s = -np.inf
         self._is_wrong = False
+
+    def moved_us(self, now_us: int) -> int:
+        """By how much all event times were moved with the gateway's clock, all in all."""
+        self._follow_gateway(now_us, self._clock.monotonic_s())
+        return self._stepped_us if self._time_of in {TimeOf.AUTO, TimeOf.ARRIVAL} else 0
 
     def shown(self, state: LinkState, detail: str) -> tuple[LinkState, str]:
         """State and detail of the link: connected with a wrong clock is degraded."""
@@ -120,9 +124,9 @@ class SourceClock:
         clock's, 0 where there is none. first: values that were there before we listened.
         """
         now_s = self._clock.monotonic_s()
+        self._follow_gateway(arrival_us, now_s)
         if self._time_of is TimeOf.ARRIVAL:
             return np.full(len(time_us), arrival_us, np.int64)
-        self._follow_gateway(arrival_us, now_s)
         if (time_us == arrival_us).all():
             return time_us
         self._cover(signal)
@@ -361,11 +365,8 @@ class SourceClock:
 
     def _follow_gateway(self, now_us: int, now_s: float) -> None:
         """The gateway's clock was moved: all events move with it, no stamp is to blame."""
-        before, self._gateway = self._gateway, (now_us, now_s)
-        if before is None:
-            return
-        step_us = now_us - before[0] - round((now_s - before[1]) * US_PER_S)
-        if abs(step_us) < _STEP_US:
+        step_us = self._steps.step_us(now_us, now_s)
+        if not step_us:
             return
         known = self._raw_us > NEVER
         self._shift_us[known] -= step_us

@@ -86,6 +86,7 @@ class Feed:
         self._newest_us = 0
         self._live_us = 0
         self._live_at_s = 0.0
+        self._moved_us = 0
 
     def add(self, signals: Sequence[PlantSignal]) -> None:
         """Give the next handles to `signals`."""
@@ -149,6 +150,7 @@ class Feed:
         taken to be the gateway's.
         """
         now_us = self._clock.now_us()
+        self._follow_gateway(now_us)
         if self._live_us:
             elapsed_s = self._clock.monotonic_s() - self._live_at_s
             now_us = self._live_us + round(elapsed_s * US_PER_S)
@@ -242,6 +244,7 @@ class Feed:
         now on, for at its own time it would stay hidden behind the mark until it next changes.
         """
         now_us = self._clock.now_us()
+        self._follow_gateway(now_us)
         server_us = self._zone.to_utc(server_us, now_us)
         time_us = np.where(source_us > 0, self._zone.to_utc(source_us, now_us), server_us)
         if self._time_of is TimeOf.SERVER:
@@ -255,6 +258,15 @@ class Feed:
         if older.any():
             time_us = np.where(older, np.maximum(self.event_now_us(), marked_us + 1), time_us)
         return time_us
+
+    def _follow_gateway(self, now_us: int) -> None:
+        """The gateway's clock was moved, and all event times with it."""
+        before_us, self._moved_us = self._moved_us, self._source_clock.moved_us(now_us)
+        step_us = self._moved_us - before_us
+        if step_us:
+            self._newest_us += step_us if self._newest_us else 0
+            self._live_us += step_us if self._live_us else 0
+            self._marked_us[self._marked_us > 0] += step_us
 
     def _observe(self, handle: NDArray[np.intp], time_us: NDArray[np.int64]) -> None:
         sane = time_us <= self._clock.now_us() + _MAX_AHEAD_US
