@@ -74,6 +74,11 @@ class HealthyRows:
                 found.append(rows.pop())
         return found
 
+    def move(self, step_us: int) -> None:
+        """The clock was moved, and the times of the rows that can be taken back with it."""
+        self.newest = deque(row._replace(end_us=row.end_us + step_us) for row in self.newest)
+        self.open = [row._replace(end_us=row.end_us + step_us) for row in self.open]
+
     def _settle(self, row: Row, max_blocks: int) -> None:
         if row.breaks:
             self._append(Row(row.end_us, np.full_like(row.values, np.nan)), max_blocks)

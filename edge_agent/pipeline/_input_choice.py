@@ -126,6 +126,12 @@ class InputChoice:
         self._told_back |= found
         return sorted(found)
 
+    def move(self, step_us: int) -> None:
+        """The gateway's clock was moved, and all times of the asset with it."""
+        self.heard_us[self.heard_us > _NEVER] += step_us
+        self.begun_us += step_us if self.begun_us > _NEVER else 0
+        self.grown_us += step_us if self.grown_us > _NEVER else 0
+
     def forget_time(self) -> None:
         """The asset's clock was set back: what counts begins with the next row."""
         self.heard_us[:] = self.begun_us = self.grown_us = _NEVER

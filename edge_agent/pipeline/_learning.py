@@ -215,8 +215,10 @@ class Learning:
         self._gate.set_back()
         self._windows.move(np.array(found, np.intp), step_us)
         for row in found:
-            last_us = self._rows[row].last_us
-            self._rows[row].last_us = None if last_us is None else last_us + step_us
+            one = self.trainings[row]
+            one.last_us = None if one.last_us is None else one.last_us + step_us
+            one.rows.move(step_us)
+            one.choice.move(step_us)
 
     def set_back(self, assets: NDArray[np.intp]) -> None:
         """The clock of these plant assets was set back."""
