@@ -11,15 +11,19 @@ import pytest
 from live_plants import BEGIN_S, NOTHING, Live
 from plants import S
 
+from edge_agent.config.conditions import parse_condition
+from edge_agent.config.limits import Limit
 from edge_agent.config.schema import (
     AlarmRule,
     Asset,
+    Duration,
     Learn,
     Runtime,
     Signal,
     Template,
     TimeOf,
 )
+from edge_agent.config.types import Name
 from edge_agent.inference import Registry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.records import BAD, Columns, columns
@@ -170,3 +174,25 @@ def test_a_cooldown_that_began_before_the_step_ends_when_it_would_have() -> None
         live.go(t, columns([0], [(BEGIN_S + t) * S], [NAN if bad else float(t)], BAD * bad))
         told += [(str(one.kind), t) for one in live.transitions[len(told) :]]
     assert told[:3] == [("raise", 5), ("clear", 8), ("raise", 69)]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_delay_of_a_limit_and_of_its_condition_end_when_they_would_have(step: float) -> None:
+    limit = Limit(above=10.0, on_delay=Duration(12), off_delay=Duration(20))
+    flow = Signal(source="bus", limits={Name("high"): limit})
+    template = Template(
+        {Name("flow"): flow, Name("running"): Signal(source="bus")},
+        when=parse_condition("running > 0 for 15s"),
+    )
+    found = []
+    for at, by in ((1000, 0.0), (20, step)):
+        live = Stepped(made(template), by, at)
+        told: list[tuple[str, int]] = []
+        for t in range(120):
+            load = 20.0 if t < 60 else 5.0
+            at_us = (BEGIN_S + t) * S
+            live.go(t, columns([0, 1], [at_us, at_us], [load + t / 1000, float(t > 5)]))
+            told += [(str(one.kind), t) for one in live.transitions[len(told) :]]
+        found.append(told)
+    assert [kind for kind, _ in found[0]] == ["raise", "clear"]
+    assert found[1] == found[0]
