@@ -50,8 +50,9 @@ class LimitAlarms:
     Points are the signals, by their number in `_point_of`, and the rates of some.
     """
 
-    def __init__(self, bindings: Bindings) -> None:
+    def __init__(self, bindings: Bindings, alarms: AlarmTable) -> None:
         self._bindings = bindings
+        self._alarms = alarms
         self._limits: list[_Limit] = []
         self._of_signal: dict[int, list[int]] = {}
         self._columns = Limits()
@@ -80,8 +81,10 @@ class LimitAlarms:
                 cooldown_us=round(rule.config.cooldown * US_PER_S),
                 condition=condition,
             )
-            self._of_signal.setdefault(signal.index, []).append(self._columns.add(bound))
+            row = self._columns.add(bound)
+            self._of_signal.setdefault(signal.index, []).append(row)
             self._limits.append(_Limit(signal, rule, point, condition))
+            self._restore(row)
 
     def _value(self, signal: PlantSignal) -> int:
         if self._point_of[signal.index] < 0:
@@ -108,13 +111,13 @@ class LimitAlarms:
         self._points += 1
         return self._points - 1
 
-    def restored(self, alarms: AlarmTable) -> None:
-        """Alarms that came out of the store not at rest go on."""
-        for row, limit in enumerate(self._limits):
-            alarm = alarms.get(limit_alarm_id(limit.signal, limit.rule.name))
-            if alarm is not None:
-                resting = alarm.state is AlarmState.SUPPRESSED and alarm.suppressed_by == STOPPED
-                self._columns.restore(row, raised=alarm.active, resting=resting)
+    def _restore(self, row: int) -> None:
+        """An alarm that came out of the store not at rest goes on."""
+        limit = self._limits[row]
+        alarm = self._alarms.get(limit_alarm_id(limit.signal, limit.rule.name))
+        if alarm is not None:
+            resting = alarm.state is AlarmState.SUPPRESSED and alarm.suppressed_by == STOPPED
+            self._columns.restore(row, raised=alarm.active, resting=resting)
 
     def update(
         self, values: Points, turns: Sequence[Turn], asset_now_us: NDArray[np.int64]

@@ -98,7 +98,7 @@ class Pipeline:
         self.groups = self._at_work.groups
         self.versions, self.shadows = self._at_work.versions, self._at_work.shadows
         self.insight = Insight(config, live=live)
-        self.rules = Rules(self._bindings, self.groups, live=live)
+        self.rules = Rules(self._bindings, self.groups, alarms, live=live)
         self._groups_by_source: dict[str, int] = {}
         self._scaling = Scaling()
         self._sensors = SensorAlarms(plant, self.watch, live=live)
@@ -253,7 +253,6 @@ class Pipeline:
             if silent_alarm_id(asset.id) in self.alarms.watched:
                 self._sensors.restored_asset(asset, now_us)
         self._at_work.restored()
-        self.rules.restored(self.alarms)
 
     @property
     def silence(self) -> Silence:

@@ -32,11 +32,13 @@ if TYPE_CHECKING:
 class Rules:
     """Conditions and limits of one plant. live: what is stale is told by the quality watch."""
 
-    def __init__(self, bindings: Bindings, groups: Sequence[Group], *, live: bool) -> None:
+    def __init__(
+        self, bindings: Bindings, groups: Sequence[Group], alarms: AlarmTable, *, live: bool
+    ) -> None:
         self._live = live
         self._bindings = bindings
         self._conditions = bindings.conditions
-        self.limits = LimitAlarms(bindings)
+        self.limits = LimitAlarms(bindings, alarms)
         self.stops = Stops(bindings, groups)
         self._rests: list[Rest] = []
         self._runs: dict[int, int] = {}  # condition -> the asset that runs while it holds
@@ -60,10 +62,6 @@ class Rules:
         """Go on where an earlier plant was; assets, before: by id, now and then."""
         was = {one.index: before[name].index for name, one in assets.items() if name in before}
         self._conditions.take_over(old._conditions, was)
-
-    def restored(self, alarms: AlarmTable) -> None:
-        """Alarms that came out of the store not at rest go on."""
-        self.limits.restored(alarms)
 
     def set_back(self, asset: int, to_us: int) -> None:
         """The clock of an asset was set back to `to_us`."""

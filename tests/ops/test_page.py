@@ -334,3 +334,29 @@ async def test_two_rows_of_one_name_stay_two(tmp_path: Path) -> None:
             status.asset_rows[1]["inputs"][0]["value"] = value
             await page.until(f"document.getElementById('assets').textContent.includes('{value}')")
             assert await page.js("document.querySelectorAll('.asset').length") == 2
+
+
+async def test_a_stopped_machine_and_a_vibration_zone_are_shown(tmp_path: Path) -> None:
+    """With the reason, and what each limit says now."""
+    limit = {"name": "zone_c", "limit": 4.5, "per": "", "state": "alarm"}
+    shaky = {"name": "vib", "value": 5.0, "unit": "mm/s", "time_ms": 1, "quality": "good"}
+    row = asset_row(
+        "P-1",
+        state="stopped",
+        note="stopped since 2026-11-26 10:00:00 UTC: not run > 0",
+        health=None,
+        score=None,
+        inputs=[{**shaky, "zone": "C", "limits": [limit]}],
+    )
+    plant = ListStatus([row])
+    async with (
+        serving(plant) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        told = str(await page.js("document.querySelector('.asset').textContent"))
+        for part in ("stopped", "not run > 0", "zone C"):
+            assert part in told
+        title = str(await page.js("document.querySelector('.input').title"))
+        assert "zone_c 4.5 mm/s: alarm" in title
+        assert page.console == []
