@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--insecure-password", action="store_true", help="send it without encryption"
     )
     parser.add_argument("--all", action="store_true", help="properties and the Server object, too")
-    parser.add_argument("--seconds", type=positive_seconds, default=60.0, help="default: 60")
+    parser.add_argument("--seconds", type=positive_seconds, default=120.0, help="default: 120")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--yaml", action="store_true", help="the config alone")
     form.add_argument("--table", action="store_true", help="the list alone")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from opcua_support import NodeServer
 from support import find_free_port, node_modules_dir
 
 from edge_agent.cli import main
+from edge_agent.sources.mqtt._sparkplug_wire import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -246,3 +248,42 @@ async def test_the_running_daemon_is_asked(
     assert code == 1
     assert f"http: 127.0.0.1:{port}: the running daemon of this gateway" in told.of("ok")
     assert any(line.startswith("daemon: gone: ") for line in told.of("error"))
+
+
+def test_sparkplug_is_heard_and_nothing_is_asked_of_its_nodes(
+    make_broker: Callable[..., Mosquitto], examined: Callable[..., Told]
+) -> None:
+    """A birth names the metrics; without one the check says why nothing is known."""
+    broker = make_broker()
+    publisher = Publisher(broker.port)
+    parts = BUS | {
+        "sources": {"spb": {"type": "mqtt", "url": broker.url, "sparkplug": {"asset": "{device}"}}},
+    }
+    ending = threading.Event()
+
+    def publish() -> None:
+        while not ending.wait(0.2):
+            publisher.publish("spBv1.0/G/NBIRTH/N", birth({}, 0))
+            publisher.publish("spBv1.0/G/DBIRTH/N/M-1", birth({"flow": 1.5, "temp": 20.0}, 1))
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    told = examined(**parts)
+    ending.set()
+    thread.join()
+    assert (told.code, told.of("warning")) == (0, [])
+    assert "source spb: 2 of 2 signals were heard" in told.of("ok")
+    told = examined(**parts)
+    publisher.close()
+    assert told.of("warning") == ["source spb: no message on spBv1.0/+/+/+/# within 2 s"]
+
+
+def birth(metrics: dict[str, float], seq: int) -> bytes:
+    """A birth with metrics of type Double."""
+    message: Any = Payload()
+    message.timestamp, message.seq = round(time.time() * 1000), seq
+    for name, value in metrics.items():
+        metric = message.metrics.add(name=name, datatype=10)
+        metric.double_value = value
+    data: bytes = message.SerializeToString()
+    return data

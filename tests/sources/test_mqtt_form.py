@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from edge_agent.sources.mqtt._form import Form, form_of
+from edge_agent.sources.mqtt._sparkplug_wire import Payload
 
 NOW_US = 1_767_225_600_000_000
 
@@ -44,8 +45,14 @@ def test_kinds(payload: bytes, kind: str, usable: bool) -> None:  # noqa: FBT001
     assert (got.kind, got.usable) == (kind, usable)
 
 
-def test_sparkplug_is_known_by_its_topic() -> None:
-    assert form(b"\x08\x01", "spBv1.0/g/NDATA/n").kind == "Sparkplug B"
+def test_sparkplug_names_its_metrics() -> None:
+    """Known by its topic; a birth says what there is."""
+    message = Payload()
+    for name in ("Process/Flow", "Process/Bar"):
+        message.metrics.add(name=name, datatype=10)
+    got = form(message.SerializeToString(), "spBv1.0/g/NBIRTH/n")
+    assert got.kind == "Sparkplug B, 2 metrics: Process/Flow, Process/Bar"
+    assert form(b"\xff\xff", "spBv1.0/g/NDATA/n").kind == "Sparkplug B, not to be read"
 
 
 def test_one_value_among_other_numbers() -> None:

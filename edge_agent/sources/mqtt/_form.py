@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from edge_agent.errors import DecodeError
+from edge_agent.findings import first_of
 from edge_agent.sources.mqtt._payload_spec import TimeUnit
 from edge_agent.sources.mqtt._payload_time import MIN_TIME_US, time_us
 
@@ -68,11 +69,7 @@ class _Leaves:
 def form_of(topic: str, payload: bytes, arrival_us: int) -> Form:
     """The form of one payload; never raises."""
     if topic.startswith("spBv1.0/"):
-        return Form(
-            "Sparkplug B",
-            usable=False,
-            note="a source with `sparkplug:` reads it, see docs/recipes.md",
-        )
+        return _of_sparkplug(payload)
     if not payload or len(payload) > MAX_BYTES:
         kind = f"large, {len(payload)} bytes" if payload else "empty"
         return Form(kind, usable=False)
@@ -81,6 +78,24 @@ def form_of(topic: str, payload: bytes, arrival_us: int) -> Form:
     except orjson.JSONDecodeError:
         return _of_bytes(payload)
     return _of_json(doc, arrival_us)
+
+
+def _of_sparkplug(payload: bytes) -> Form:
+    """What a message names: births name every metric, data often numbers them only."""
+    # Here, as in the source: a plant without Sparkplug need not load protobuf.
+    from edge_agent.sources.mqtt._sparkplug_wire import (  # noqa: PLC0415
+        metrics_of,
+        parse_payload,
+    )
+
+    note = "a source with `sparkplug:` reads it, see docs/recipes.md"
+    try:
+        metrics = list(metrics_of(parse_payload(payload)))
+    except DecodeError:
+        return Form("Sparkplug B, not to be read", usable=False, note=note)
+    names = [one.name for one in metrics if one.name]
+    kind = f"Sparkplug B, {len(metrics)} metrics"
+    return Form(f"{kind}: {first_of(names)}" if names else kind, usable=False, note=note)
 
 
 def _of_json(doc: Any, arrival_us: int) -> Form:  # noqa: ANN401 (any JSON)

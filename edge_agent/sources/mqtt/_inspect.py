@@ -6,18 +6,23 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edge_agent.clock import US_PER_S
 from edge_agent.config.plant import Plant
 from edge_agent.findings import Finding, error, fine, first_of, warning
 from edge_agent.ops.metrics import Metrics
 from edge_agent.records import SEVERITY_SHIFT
 from edge_agent.sources._skew import SKEW_S, judge_clock
 from edge_agent.sources.mqtt._decode import Decoder
+from edge_agent.sources.mqtt._readings import Readings
 from edge_agent.sources.mqtt._receive import receive
 from edge_agent.sources.mqtt._refusals import Refusals, shown
 from edge_agent.sources.mqtt._routes import Routes
 from edge_agent.sources.mqtt._source import filters, versions
+from edge_agent.sources.mqtt._topics import compile_pattern
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_agent.clock import Clock
     from edge_agent.config import Config
     from edge_agent.config.plant import PlantSignal
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from edge_agent.records import Columns, WaveBlock
     from edge_agent.sources.mqtt._config import MqttSourceConfig
     from edge_agent.sources.mqtt._frames import Messages
+    from edge_agent.sources.mqtt._sparkplug_config import Sparkplug
 
 _MAX_SHOWN: Final = 20
 # What others publish below our topics is no fault of the config; a word if signals are missed.
@@ -89,6 +95,10 @@ async def inspect_broker(
     decoder = Decoder(routes, refusals, heard, metrics.values_received.labels(name))
     wanted = {signal.index for signal in plant.of_source(name)}
     patterns = [one.pattern for one in config.subscribe]
+    read: Callable[[Messages, int], None] = decoder.take
+    if config.sparkplug is not None:
+        patterns = [compile_pattern(config.sparkplug.topic)]
+        read = _sparkplug_reader(name, config.sparkplug, routes, refusals, decoder)
     silent = set(range(len(patterns)))
 
     def accept(messages: Messages) -> None:
@@ -96,10 +106,10 @@ async def inspect_broker(
             text = topic.decode(errors="replace")
             silent.difference_update([n for n in silent if patterns[n].match(text) is not None])
         heard.arrival_us = clock.now_us()
-        decoder.take(messages, heard.arrival_us)
+        read(messages, heard.arrival_us)
 
     def enough(_share: float) -> bool:
-        return not silent and wanted <= heard.good
+        return bool(wanted) and not silent and wanted <= heard.good
 
     topics = filters(config, shared=False)
     refused = await receive(config, versions(config), topics, seconds, accept, enough)
@@ -109,10 +119,27 @@ async def inspect_broker(
     mine = plant.of_source(name)
     found += _refused(where, refusals, complete=all(one.index in heard.good for one in mine))
     if len(silent) < len(patterns):
-        found += _missing(where, mine, heard, seconds)
+        found += _missing(where, mine, heard, seconds, sparkplug=config.sparkplug is not None)
         found += _clock(where, mine, heard, config.time)
     fitting = sum(signal.index in heard.good for signal in mine)
     return [fine(where, f"{fitting} of {len(mine)} signals were heard"), *found]
+
+
+def _sparkplug_reader(
+    name: str, config: Sparkplug, routes: Routes, refusals: Refusals, decoder: Decoder
+) -> Callable[[Messages, int], None]:
+    """What takes Sparkplug messages. It asks no node for its births: a check publishes nothing."""
+    # Here, as in the source: a plant without Sparkplug need not load protobuf.
+    from edge_agent.sources.mqtt._sparkplug import SparkplugReader  # noqa: PLC0415
+
+    reader = SparkplugReader(name, config, routes, refusals)
+
+    def read(messages: Messages, arrival_us: int) -> None:
+        out = Readings(arrival_us)
+        reader.read(messages, out, arrival_us / US_PER_S)
+        decoder.deliver(out)
+
+    return read
 
 
 def _silence(where: str, topic: str, seconds: float) -> Finding:
@@ -137,10 +164,13 @@ def _refused(where: str, refusals: _FirstRefusals, *, complete: bool) -> list[Fi
 
 
 def _missing(
-    where: str, signals: list[PlantSignal], heard: _Heard, seconds: float
+    where: str, signals: list[PlantSignal], heard: _Heard, seconds: float, *, sparkplug: bool
 ) -> list[Finding]:
     """By asset, the signals that brought nothing, or nothing but bad values."""
     found: list[Finding] = []
+    mend = "is the name right, does it publish?"
+    if sparkplug:
+        mend = "only births name metrics: a running daemon asks the nodes for them, this does not"
     quiet: dict[str, list[str]] = {}
     for signal in signals:
         if signal.index in heard.good:
@@ -152,7 +182,7 @@ def _missing(
             quiet.setdefault(signal.asset.id, []).append(signal.name)
     for asset, names in quiet.items():
         what = f"{asset}: no value of {first_of(names)} within {seconds:g} s"
-        found.append(warning(where, what, "is the name right, does it publish?"))
+        found.append(warning(where, what, mend))
     more = len(found) - _MAX_SHOWN
     return found if more <= 0 else [*found[:_MAX_SHOWN], warning(where, f"{more} more like these")]
 
