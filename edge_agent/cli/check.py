@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.cli._findings import as_json, failed, lines, look, positive_seconds, refuse
 from edge_agent.config import Plant, warnings
-from edge_agent.findings import warning
+from edge_agent.findings import error, warning
 
 if TYPE_CHECKING:
     import argparse
@@ -47,11 +47,20 @@ def run(args: argparse.Namespace) -> int:
         return refuse(problems, json=args.json)
     if args.connect:
         return _connect(config, args)
+    from edge_agent.daemon import certificate_problems  # noqa: PLC0415
+
+    errors, soon = certificate_problems(config)
+    said = [*warnings(config), *soon]
     if args.json:
-        print(as_json([warning("config", text) for text in warnings(config)]))
-        return 0
-    for text in warnings(config):
+        found = [error("certificate", text) for text in errors]
+        print(as_json([*found, *(warning("config", text) for text in said)]))
+        return 1 if errors else 0
+    for text in errors:
+        print(f"error: {text}", file=sys.stderr)
+    for text in said:
         print(f"warning: {text}", file=sys.stderr)
+    if errors:
+        return 1
     print(f"config ok: {_summary(config)}")
     return 0
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from edge_agent.config import schema
 from edge_agent.config._build import Builder, OneOf
-from edge_agent.config._crosscheck import crosscheck, discovering, missing_files
+from edge_agent.config._crosscheck import crosscheck, discovering, missing_files, walk
 from edge_agent.config._include import read_tree
 from edge_agent.config._machine import default_gateway_id
 from edge_agent.config._problem import (
@@ -45,6 +45,7 @@ __all__ = [
     "safe_name",
     "schema",
     "secrets_of",
+    "walk",
     "warnings",
 ]
 

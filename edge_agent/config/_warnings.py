@@ -37,8 +37,25 @@ def warnings(config: Config) -> Iterator[str]:
                 "only data quality is watched"
             )
     yield from learning_warnings(config)
+    yield from _client_ids(config)
     yield from _secrets(config)
     yield from _open_files(config)
+
+
+def _client_ids(config: Config) -> Iterator[str]:
+    """Clients of one id at one broker, which throws them out in turns."""
+    known: dict[tuple[str, str], str] = {}
+    for room, structs in (("sources", config.sources), ("sinks", config.sinks)):
+        for name, struct in structs.items():
+            own_id, url = getattr(struct, "client_id", None), getattr(struct, "url", "")
+            if own_id is None:
+                continue
+            suffix = "-alarms" if room == "sinks" else ""
+            client = own_id or f"edge-agent-{config.gateway.id}-{name}{suffix}"
+            path = f"{room}.{name}.client_id"
+            first = known.setdefault((url.rstrip("/").lower(), client), path)
+            if first != path:
+                yield f"{path}: {client} is that of {first}, too: the broker lets one of them in"
 
 
 def _open_files(config: Config) -> Iterator[str]:

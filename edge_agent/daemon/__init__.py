@@ -1,5 +1,6 @@
 """The composition root: builds every part from the config and keeps it running."""
 
+from edge_agent.daemon._certificates import certificate_problems
 from edge_agent.daemon._daemon import Daemon
 from edge_agent.daemon._examine import examine
 from edge_agent.daemon._examined import Examined
@@ -16,6 +17,7 @@ __all__ = [
     "Lesson",
     "Replay",
     "Taught",
+    "certificate_problems",
     "examine",
     "find_problems",
     "load_config",

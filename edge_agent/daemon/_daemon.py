@@ -18,6 +18,7 @@ from edge_agent import __version__
 from edge_agent.alarms import AlarmTable
 from edge_agent.clock import SystemClock
 from edge_agent.config import Plant
+from edge_agent.daemon._certificates import Certificates
 from edge_agent.daemon._commands import Commands
 from edge_agent.daemon._defects import Defects
 from edge_agent.daemon._gateway_clock import GatewayClock
@@ -87,6 +88,7 @@ class Daemon:
         self.gateway_clock = GatewayClock(self.clock)
         self.links = Links(self)
         self.nodes = NodeFaults(self)
+        self.certificates = Certificates(self)
         self.watchman = Watchman(self)
         self.lives = LivesKeeper(self)
         self.relearning = Relearning(self)
@@ -198,6 +200,7 @@ class Daemon:
                 group.create_task(self.watchman.watch(), name="watch"),
                 group.create_task(self._learn(), name="learn"),
                 group.create_task(self._tend(), name="upkeep"),
+                group.create_task(self.certificates.watch(), name="certificates"),
             ]
             await self._stop.wait()
             await _within(self.config.tuning.drain_deadline, self.turning.acquire())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_agent.config import Config
     from edge_agent.config.plant import PlantAsset
     from edge_agent.daemon._teach import Taught
-    from edge_agent.records import Columns
+    from edge_agent.records import Columns, Source
 
 _POLL_S = 0.1
 
@@ -83,10 +83,7 @@ class Lesson:
         tuning = self._config.tuning
         intake = Intake(tuning.intake_values, tuning.intake_bytes, lambda: None)
         sources = [
-            SOURCES[kind_of(SOURCES, struct)].make(
-                name, struct, self.plant, intake, self._metrics, self._clock, self._config.gateway
-            )
-            for name, struct in self._config.sources.items()
+            self._make_source(name, struct, intake) for name, struct in self._config.sources.items()
         ]
         for source in sources:
             await source.start()
@@ -99,6 +96,14 @@ class Lesson:
         finally:
             for source in sources:
                 await source.stop()
+
+    def _make_source(self, name: str, struct: object, intake: Intake) -> Source:
+        """Beside a daemon that runs on the same config, which goes on as if nobody listened."""
+        kind = SOURCES[kind_of(SOURCES, struct)]
+        own = kind.beside(struct, "learn")
+        return kind.make(
+            name, own, self.plant, intake, self._metrics, self._clock, self._config.gateway
+        )
 
     async def learn(self) -> list[Taught]:
         """Learn from what was collected: one bundle for assets of a template with like inputs.

@@ -52,6 +52,7 @@ class Links:
         self._daemon = daemon
         self._outages: dict[str, Outage] = {}  # by `source.NAME` and `sink.NAME`
         self._connected_s: dict[str, float] = {}  # by source: since when
+        self._were_well: set[str] = set()
         self._of_source: tuple[Pipeline | None, int, dict[str, NDArray[np.intp]]] = (None, 0, {})
 
     def look(self) -> None:
@@ -118,8 +119,11 @@ class Links:
         elif outage is not None:
             if outage.well_since_s is None:
                 outage.well_since_s = now_s
-            if now_s - outage.well_since_s >= GRACE_S:
+            # A link that is new has nothing to recover from: its values come at once, or not.
+            grace_s = GRACE_S if what in self._were_well else _FIRST_VALUES_S
+            if now_s - outage.well_since_s >= grace_s:
                 del self._outages[what]
+                self._were_well.add(what)
         if outage is not None:
             outage.seen_s = now_s
 

@@ -69,6 +69,7 @@ class Watchman:
         found = [fault for link in links for fault in link.faults.values()]
         found += daemon.links.faults()
         found += daemon.nodes.faults() if daemon.started else []
+        found += daemon.certificates.faults()
         found += daemon.outlet.health.faults()
         found += daemon.log_health.faults()
         clocks = {name: source.link for name, source in daemon.sources.items()}

@@ -57,6 +57,12 @@ class Metrics:
         self.source_clock_offset_seconds = gauge(
             "source_clock_offset_seconds", "Source clock ahead (behind: below 0).", "source"
         )
+        self.certificate_expiry_seconds = gauge(
+            "certificate_expiry_seconds",
+            "Seconds until a certificate of the config expires; below 0: it has.",
+            "link",
+            "key",
+        )
         self.sink_up = gauge("sink_up", "1 while the sink confirms deliveries.", "sink")
         self.sink_failures = counter("sink_failures", "Deliveries refused.", "sink", "reason")
         self.sink_refused = gauge("sink_refused", "Alarms that the receiver refuses, kept.", "sink")

@@ -173,7 +173,7 @@ class Silence:
                     quiet.held.add(signal.index)
                 elif signal.source not in held and signal.index in quiet.held:
                     quiet.held.discard(signal.index)
-                    quiet.waiting[signal.index] = now_us(asset) + self._patience_us(signal.index)
+                    quiet.waiting[signal.index] = now_us(asset) + self._return_us(signal.index)
 
     def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and what waits of these assets [A] with it."""
@@ -204,6 +204,11 @@ class Silence:
         """How long a signal has to come back after its source or device did."""
         stale_us = self._stale_us(index)
         return _LONGEST_WAIT_US if stale_us >= ENDLESS_US else stale_us
+
+    def _return_us(self, index: int) -> int:
+        """How long a signal has once its source is back, which was well for a while by then."""
+        is_lost = Problem.LOST in self._problems(index)
+        return _LOST_WAIT_US if is_lost else self._patience_us(index)
 
     def _tidy(self, asset: PlantAsset, quiet: Quiet) -> None:
         if not (quiet.waiting or quiet.covered or quiet.held):

@@ -15,6 +15,7 @@ from edge_agent.sinks._base import DeliveryError
 from edge_agent.sinks._mqtt_config import MAX_WINDOW
 from edge_agent.sinks._mqtt_scores import encode_scores
 from edge_agent.sinks._mqtt_wire import TellingClient, Wire
+from edge_agent.transport import own_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -133,6 +134,12 @@ class Connection:
             self.abort("not opened")
             raise
 
+    async def _own_hint(self, reason: str) -> str:
+        """What the broker has against our certificate: TLS 1.3 tells it after the handshake."""
+        if not self._config.encrypted:
+            return ""
+        return await asyncio.to_thread(own_hint, self._config.tls, reason)
+
     async def _open(self) -> None:
         config = self._config
         if config.username:
@@ -141,6 +148,8 @@ class Connection:
         options = {"keepalive": max(1, round(config.keepalive)), **self._v5_options()}
         await self._wire.dial(config, options)
         if missing := await self._wire.first_of(self._answer, "CONNACK", CONNACK_TIMEOUT_S):
+            if self.ended.done() and (hint := await self._own_hint(missing)):
+                raise ConnectError(missing, where=config.url, hint=hint)
             raise SilenceError(missing, where=config.url)
         if error := self._answer.result():
             raise error

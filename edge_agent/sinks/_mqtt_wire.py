@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DIAL_TIMEOUT_S: Final = 10.0
 CHECK_EVERY_S: Final = 1.0
+OWN_END: Final = "closed"  # why a connection ended that we closed
 
 
 class TellingClient(Client):
@@ -108,7 +109,7 @@ class Wire:
         if not self.ended.done():
             self._client.disconnect()
             self._serve(self._client.loop_write)
-        self.abort("closed")
+        self.abort(OWN_END)
 
     def abort(self, reason: str) -> None:
         """End without a word."""

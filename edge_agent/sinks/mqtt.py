@@ -26,6 +26,8 @@ from edge_agent.sinks._base import (
 from edge_agent.sinks._mqtt_commands import CommandInbox, command_filters
 from edge_agent.sinks._mqtt_connection import NO_SUBSCRIBERS, REFUSED_HOLD_S, Connection
 from edge_agent.sinks._mqtt_versions import VersionChoice
+from edge_agent.sinks._mqtt_wire import OWN_END
+from edge_agent.transport import STEADY_S, Takeovers
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -77,6 +79,7 @@ class MqttSink(Sink):
         self._versions = VersionChoice(config.protocol)
         self._reporter = LinkReporter(name, metrics, clock)
         self.link = self._reporter.link
+        self._takeovers = Takeovers(name, self._client_id, self.link)
         self._status = "online"
         self._connection: Connection | None = None
         self._connected_s = 0.0
@@ -161,12 +164,24 @@ class MqttSink(Sink):
             await self._welcome(connection)
             if self._versions.guessed:
                 self._notice(self._leave_if_5_is_spoken(connection))
-            return await asyncio.shield(connection.ended)
+            return await self._end_of(connection)
         except EdgeAgentError as error:
             return str(error)
         finally:
             self._connection = None
             connection.abort("left")
+
+    async def _end_of(self, connection: Connection) -> str:
+        """Wait for the end of a connection; gives the reason, and what is suspected."""
+        steady = asyncio.get_running_loop().call_later(STEADY_S, self._takeovers.note_steady)
+        try:
+            reason = await asyncio.shield(connection.ended)
+        finally:
+            steady.cancel()
+        if reason == OWN_END:
+            return reason
+        lived_s = self._clock.monotonic_s() - self._connected_s
+        return self._takeovers.note_end(reason, lived_s)
 
     def _make_connection(self, version: MQTTProtocolVersion) -> Connection:
         connection = Connection(self._config, self._client_id, version, self._clock)

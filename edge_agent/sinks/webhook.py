@@ -26,7 +26,7 @@ from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.records import LinkState, TransitionKind
 from edge_agent.sinks._base import EVENT, DeliveryError, LinkReporter, Sink
 from edge_agent.sinks.log import event_data
-from edge_agent.transport import Tls, resolve, tls_context
+from edge_agent.transport import Tls, resolve, tls_context, tls_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +100,8 @@ class WebhookSink(Sink):
         self.link = self._reporter.link
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
+        self._stamp: tuple[tuple[int, int], ...] = ()
+        self._old_sessions: list[aiohttp.ClientSession] = []  # posts may still go over the last
         self._started = False
 
     async def start(self) -> None:
@@ -112,8 +114,10 @@ class WebhookSink(Sink):
         """Close every connection."""
         self._started = False
         session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions = [*self._old_sessions, *([session] if session is not None else [])]
+        self._old_sessions.clear()
+        for one in sessions:
+            await one.close()
         self._reporter.set(LinkState.STOPPED)
 
     async def deliver(self, message: Message) -> None:
@@ -141,14 +145,26 @@ class WebhookSink(Sink):
         elif self.link.state is LinkState.DOWN:  # it answers again, and has confirmed nothing yet
             self._reporter.set(LinkState.CONNECTING)
 
+    async def _current_session(self) -> aiohttp.ClientSession:
+        """One for all posts; a new one where a certificate was renewed."""
+        async with self._opening:
+            stamp = await asyncio.to_thread(tls_stamp, self._config.tls)
+            old, session = None, self._session
+            if session is None or stamp != self._stamp:
+                old, session = session, await make_session(self._config)
+                self._session, self._stamp = session, stamp
+        for one in self._old_sessions if old is not None else ():
+            await one.close()  # nothing is posted over it any more: renewals are months apart
+        if old is not None:
+            self._old_sessions = [old]
+        return session
+
     async def _post(self, body: bytes) -> Answer:
         try:
-            async with self._opening:
-                if self._session is None:
-                    self._session = await make_session(self._config)
+            session = await self._current_session()
             headers = make_headers(self._config)
             now_s = self._clock.now_us() / US_PER_S
-            return await send(self._session, self._config, "POST", headers, body, now_s)
+            return await send(session, self._config, "POST", headers, body, now_s)
         except EdgeAgentError as error:  # a secret or a certificate cannot be read
             raise DeliveryError(str(error), reason="credentials", retry=True) from error
         except TimeoutError as error:

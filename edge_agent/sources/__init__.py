@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge_agent.sources import mqtt, opcua, replay
 from edge_agent.sources.mqtt import MqttSource, MqttSourceConfig
@@ -24,17 +24,19 @@ class SourceType(NamedTuple):
     make: (name, config, plant, intake, metrics, clock, gateway) -> Source.
     probe: (config) -> None, or EdgeAgentError where the other side does not answer as it should.
     inspect: (name, config, whole config, clock, seconds) -> what fits and what does not.
+    beside: (config, purpose) -> the config of a second connection beside a running daemon's.
     """
 
     config: type
     make: Callable[..., Source]
     probe: Callable[..., Awaitable[None]]
     inspect: Callable[..., Awaitable[list[Finding]]]
+    beside: Callable[[Any, str], Any] = lambda config, _: config
 
 
 # What a config's `type:` may be.
 SOURCES: Final[Mapping[str, SourceType]] = {
-    "mqtt": SourceType(MqttSourceConfig, MqttSource, mqtt.probe, mqtt.inspect),
+    "mqtt": SourceType(MqttSourceConfig, MqttSource, mqtt.probe, mqtt.inspect, mqtt.beside),
     "opcua": SourceType(OpcUaSourceConfig, OpcUaSource, opcua.probe, opcua.inspect),
     "replay": SourceType(ReplayConfig, ReplaySource, replay.probe, replay.inspect),
 }

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 (the config's loader asks for the types of fields)
 from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
 
 from edge_agent.config.types import Secret  # noqa: TC001 (as above)
 from edge_agent.errors import ConnectError
@@ -106,3 +110,33 @@ def alert_hint(reason: str) -> str:
     if "alert" not in words:
         return ""
     return next((hint for alert, hint in _ALERTS if alert in words), "")
+
+
+def tls_stamp(tls: Tls) -> tuple[tuple[int, int], ...]:
+    """What changes when one of the files does. Looks at files: not on the event loop."""
+    return tuple(_stamp(file) for file in (tls.ca, tls.cert, tls.key) if file is not None)
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        found = file.stat()
+    except OSError:
+        return (0, 0)
+    return found.st_mtime_ns, found.st_size
+
+
+def own_hint(tls: Tls, reason: str) -> str:
+    """What is wrong with our certificate, where a connection ended for that `reason`.
+
+    Empty where nothing points at it. Reads the certificate.
+    """
+    ended = _ended_text(tls.cert) if tls.cert else ""
+    return ended or alert_hint(reason)
+
+
+def _ended_text(cert: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        end = x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc
+        if end < datetime.now(UTC):
+            return f"the certificate {cert} expired on {end:%Y-%m-%d}: renew it"
+    return ""

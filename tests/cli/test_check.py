@@ -40,6 +40,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = ModuleType("edge_agent.daemon")
     table = {"replay": ReplayConfig}
     module.find_problems = partial(config.find_problems, sources=table, sinks=table)  # type: ignore[attr-defined]
+    module.certificate_problems = lambda _config: ([], [])  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "edge_agent.daemon", module)
     return module
 
@@ -210,3 +211,17 @@ def test_a_trusted_key_that_is_none_is_a_problem_of_its_line(
     assert line.startswith(f"{config}:{number}: trust.keys[1]: ")
     assert told_of in line
     assert str(tmp_path / file) in line
+
+
+def test_an_expired_certificate_is_an_error_of_the_check(
+    daemon: ModuleType, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The config itself is sound, so that a daemon with an old file starts and tells it."""
+    text = "sinks.bus.tls.cert: own.pem expired on 2025-01-01"
+    daemon.certificate_problems = lambda _: ([text], ["soon"])  # type: ignore[attr-defined]
+    assert main(["check", "-c", str(file)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"error: {text}\nwarning: soon\n"
+    assert captured.out == ""
+    assert main(["check", "-c", str(file), "--json"]) == 1
+    assert text in capsys.readouterr().out

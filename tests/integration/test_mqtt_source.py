@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, Self
@@ -31,7 +32,7 @@ from edge_agent.config.types import Secret
 from edge_agent.errors import ConnectError
 from edge_agent.records import RETAINED, LinkState
 from edge_agent.sources import mqtt
-from edge_agent.sources.mqtt import Tls, probe
+from edge_agent.sources.mqtt import Tls, beside, probe
 from edge_agent.sources.mqtt import _session as _mqtt_session
 from edge_agent.sources.mqtt._config import Protocol
 from edge_agent.sources.mqtt._paho import Client
@@ -249,6 +250,7 @@ def tls_broker(
     server = make_pair(tmp_path, "server", "urn:server", issuer=ca)
     client = make_pair(tmp_path, "client", "urn:client", issuer=ca)
     other = make_pair(tmp_path, "other", "urn:other", ca=True)
+    old = make_pair(tmp_path, "old", "urn:client", issuer=ca, days=(-20, -10))
     broker = make_broker(
         f"cafile {ca.certificate}\ncertfile {server.certificate}\nkeyfile {server.key}\n"
         f"require_certificate true\nqueue_qos0_messages true\n{QUEUES}"
@@ -257,6 +259,7 @@ def tls_broker(
         "good": Tls(ca.certificate, client.certificate, client.key),
         "no certificate": Tls(ca.certificate),
         "unknown authority": Tls(other.certificate, client.certificate, client.key),
+        "expired": Tls(ca.certificate, old.certificate, old.key),
         "no such file": Tls(tmp_path / "none.pem"),
     }
 
@@ -283,17 +286,53 @@ async def test_tls_with_a_client_certificate(
         await rig.received(3001)
 
 
-@pytest.mark.parametrize("case", ["no certificate", "unknown authority", "no such file"])
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("no certificate", "it asks for a client certificate: set tls.cert and tls.key"),
+        ("unknown authority", "see tls.ca, and the name in the broker's certificate"),
+        ("no such file", "cannot read a certificate: No such file"),
+        ("expired", "old.pem expired on"),
+    ],
+)
 async def test_tls_that_fails_is_explained(
-    tls_broker: tuple[Mosquitto, dict[str, Tls]], case: str
+    tls_broker: tuple[Mosquitto, dict[str, Tls]], case: str, said: str
 ) -> None:
     broker, clients = tls_broker
     config = mqtt_config(tls_url(broker), tls=clients[case])
     async with Rig(config) as rig:
         await until(lambda: rig.source.link.state is LinkState.DOWN, what=rig.describe)
-        assert rig.source.link.detail
-    with pytest.raises(ConnectError):
+        assert said in rig.source.link.detail
+        assert "version" not in rig.source.link.detail
+    with pytest.raises(ConnectError, match=re.escape(said)):
         await probe(config)
+
+
+async def test_two_clients_of_one_id_are_named(broker: Mosquitto) -> None:
+    """The broker throws them out in turns, for ever, and says no word about it."""
+    config = mqtt_config(broker.url, client_id="twice")
+    async with Rig(config) as one, Rig(config) as other:
+        rigs = (one, other)
+        await until(lambda: any(rig.source.link.faults for rig in rigs), 40, what=one.describe)
+        (fault,) = next(rig.source.link.faults for rig in rigs if rig.source.link.faults).values()
+        assert fault.what == "client_id.bus"
+        assert "does another client use client_id twice?" in fault.text
+
+
+async def test_a_second_connection_beside_a_daemon_takes_nothing_from_it(
+    broker: Mosquitto, publisher: Publisher
+) -> None:
+    """`learn --hours` hears what the daemon hears, and leaves no session at the broker."""
+    config = mqtt_config(broker.url, client_id="gw", share="group")
+    own = beside(config, "learn")
+    assert (own.share, own.session_expiry) == ("", 0)
+    async with Rig(config) as rig, Rig(own) as second:
+        await rig.up()
+        await second.up()
+        await in_thread(publisher.publish_many, [("plant/l/P1/s0", doc(n)) for n in range(50)])
+        await rig.received(50)
+        await second.received(50)
+        assert rig.metrics.source_reconnects.labels("bus")._value.get() == 0
 
 
 async def test_wrong_credentials_are_explained_and_retried(

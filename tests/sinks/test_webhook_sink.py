@@ -311,3 +311,24 @@ async def test_the_endpoint_is_tried_without_an_alarm(receiver: Receiver) -> Non
     receiver.delay_s = 1.0
     with pytest.raises(ConnectError, match="no answer in time"):
         await probe(WebhookSinkConfig(receiver.url, timeout=Duration(0.05)))
+
+
+async def test_a_renewed_authority_is_taken_up_without_a_restart(
+    metrics: Metrics, tmp_path: Path
+) -> None:
+    """The session of an HTTP client lives for months; its certificates do not."""
+    files = make_certificates(tmp_path)
+    ca = tmp_path / "plant-ca.pem"
+    ca.write_bytes(files.other_ca.read_bytes())
+    receiver = Receiver()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.server, files.server_key)
+    await receiver.server.start_server(ssl=context)
+    sink = make_sink(metrics, WebhookSinkConfig(receiver.url, tls=Tls(ca)))
+    await sink.start()
+    with pytest.raises(DeliveryError):
+        await sink.deliver(event())
+    ca.write_bytes(files.ca.read_bytes() + b"\n")
+    await sink.deliver(event())
+    await sink.stop()
+    await receiver.server.close()

@@ -14,7 +14,7 @@ from edge_agent.errors import ConnectError
 from edge_agent.sources.mqtt._config import Protocol
 from edge_agent.sources.mqtt._frames import FrameCutter
 from edge_agent.sources.mqtt._paho import Client
-from edge_agent.transport import dial_endpoint, dial_error
+from edge_agent.transport import dial_endpoint, dial_error, own_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,11 +136,19 @@ class Session:
         await self._first_of(self._opened, timeout_s)
         if not self._opened.done():
             message, lasting = self._loss("no CONNACK"), not self._lost.done()
+            if not lasting and (hint := await self._own_hint(message)):
+                raise ConnectError(message, where=self._where, hint=hint)
             raise VersionError(message, where=self._where, lasting=lasting)
         answer = self._opened.result()
         if isinstance(answer, ConnectError):
             raise answer
         return answer
+
+    async def _own_hint(self, reason: str) -> str:
+        """What the broker has against our certificate: TLS 1.3 tells it after the handshake."""
+        if not self._config.encrypted:
+            return ""
+        return await asyncio.to_thread(own_hint, self._config.tls, reason)
 
     async def subscribe(self, topics: list[tuple[str, int]]) -> list[str]:
         """Subscribe (filter, QoS) each; what was refused, as readable texts."""

@@ -11,9 +11,12 @@ import contextlib
 import logging
 import random
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import SystemClock
+from edge_agent.config.schema import Duration
+from edge_agent.config.types import HostText
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.records import Link, LinkState
 from edge_agent.sources._clock import SourceClock
@@ -35,7 +38,8 @@ from edge_agent.sources.mqtt._session import (
     VersionError,
     make_client,
 )
-from edge_agent.transport import Tls
+from edge_agent.transport import STEADY_S as TAKEOVER_STEADY_S
+from edge_agent.transport import Takeovers, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,6 +84,7 @@ class MqttSource:
         self._intake = intake
         self._clock = clock
         self._client_id = client_id(name, config, gateway)
+        self._takeovers = Takeovers(name, self._client_id, self.link)
         self._up = metrics.source_up.labels(name)
         self._reconnects = metrics.source_reconnects.labels(name)
         self._refusals = Refusals(name, metrics)
@@ -173,7 +178,7 @@ class MqttSource:
             if self._sparkplug is not None:
                 self._sparkplug.ask_known(self._clock.monotonic_s(), self._clock.now_us())
                 self._send_requests()
-            reason = await session.lost()
+            reason = await self._end_of(session)
             self._reconnects.inc()
             self._set_link(LinkState.DOWN, reason)
         finally:
@@ -194,6 +199,17 @@ class MqttSource:
             requests, self._sparkplug.requests = self._sparkplug.requests, []
             for topic, payload in requests:
                 self._session.publish(topic, payload)
+
+    async def _end_of(self, session: Session) -> str:
+        """Wait for the end of a connection; gives the reason, and what is suspected."""
+        began_s = self._clock.monotonic_s()
+        loop = asyncio.get_running_loop()
+        steady = loop.call_later(TAKEOVER_STEADY_S, self._takeovers.note_steady)
+        try:
+            reason = await session.lost()
+        finally:
+            steady.cancel()
+        return self._takeovers.note_end(reason, self._clock.monotonic_s() - began_s)
 
     async def _subscribe(self, session: Session, version: Protocol, *, kept: bool) -> None:
         if not kept:
@@ -249,6 +265,16 @@ class MqttSource:
 def client_id(name: str, config: MqttSourceConfig, gateway: Gateway) -> str:
     """What the broker knows the session by; the same after every restart."""
     return config.client_id or f"edge-agent-{gateway.id}-{name}"
+
+
+def beside(config: MqttSourceConfig, purpose: str) -> MqttSourceConfig:
+    """The config of a connection that disturbs no running daemon and leaves nothing behind.
+
+    Its own client id, or the broker would throw the daemon out; no share of the daemon's messages;
+    no session that the broker goes on filling.
+    """
+    own_id = f"{config.client_id or 'edge-agent'}-{purpose}-{secrets.token_hex(4)}"
+    return replace(config, client_id=HostText(own_id), session_expiry=Duration(0), share="")
 
 
 def versions(config: MqttSourceConfig) -> tuple[Protocol, ...]:

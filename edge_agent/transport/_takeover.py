@@ -1,0 +1,46 @@
+"""Two clients of one id: a broker lets one in and throws the other out, in turns, for ever."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.records import Detail, Fault
+
+if TYPE_CHECKING:
+    from edge_agent.records import Link
+
+SHORT_S: Final = 12.0
+STEADY_S: Final = 90.0  # longer than the longest wait of the other one between two attempts
+_ENOUGH: Final = 3
+_TAKEN_OVER: Final = "taken over"  # MQTT 5, 0x8E: Session taken over
+
+
+class Takeovers:
+    """Notices by the lives of connections that somebody else uses the client id."""
+
+    def __init__(self, name: str, client_id: str, link: Link) -> None:
+        self._name = name
+        self._client_id = client_id
+        self._link = link
+        self._short = 0
+
+    def note_end(self, reason: str, lived_s: float) -> str:
+        """The broker ended a connection after `lived_s`; gives the reason with what is suspected.
+
+        Ends of our own, and brokers that were not reached, are not to be noted.
+        """
+        said_so = _TAKEN_OVER in reason.lower()
+        self._short = self._short + 1 if said_so or lived_s < SHORT_S else 0
+        if not said_so and self._short < _ENOUGH:
+            return reason
+        question = f"does another client use client_id {self._client_id}?"
+        text = f"{self._name}: connections end within seconds: {question}"
+        args = {"link": self._name, "client_id": self._client_id}
+        fault = Fault(f"client_id.{self._name}", text, Detail("client_id_taken", args))
+        self._link.faults[fault.what] = fault
+        return f"{reason} ({question})"
+
+    def note_steady(self) -> None:
+        """A connection has lasted for `STEADY_S`: nobody else uses the id."""
+        self._short = 0
+        self._link.faults.pop(f"client_id.{self._name}", None)

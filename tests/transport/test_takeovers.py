@@ -1,0 +1,46 @@
+"""Two clients of one id are noticed by the lives of connections, and named."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_agent.records import Link
+from edge_agent.transport import Takeovers
+
+QUESTION = "does another client use client_id edge-agent-x?"
+
+
+@pytest.fixture
+def link() -> Link:
+    return Link()
+
+
+@pytest.fixture
+def takeovers(link: Link) -> Takeovers:
+    return Takeovers("bus", "edge-agent-x", link)
+
+
+def test_several_short_lives_in_a_row_ask_for_the_client_id(
+    takeovers: Takeovers, link: Link
+) -> None:
+    """mosquitto 2.0 hangs up without a word; one broken connection says nothing yet."""
+    for _ in range(2):
+        assert takeovers.note_end("closed by the broker", 1.5) == "closed by the broker"
+    assert takeovers.note_end("closed by the broker", 3.0) == f"closed by the broker ({QUESTION})"
+    fault = link.faults["client_id.bus"]
+    assert fault.text == f"bus: connections end within seconds: {QUESTION}"
+    takeovers.note_steady()
+    assert link.faults == {}
+
+
+def test_a_broker_that_says_so_is_believed_at_once(takeovers: Takeovers, link: Link) -> None:
+    """MQTT 5, 3.14.2.1: 0x8E, whatever time the connection had lasted."""
+    reason = takeovers.note_end("the broker said: Session taken over", 3600)
+    assert QUESTION in reason
+    assert "client_id.bus" in link.faults
+
+
+def test_connections_that_last_are_no_suspicion(takeovers: Takeovers, link: Link) -> None:
+    for lived_s in (1, 1, 40, 1, 1, 600):
+        assert QUESTION not in takeovers.note_end("closed by the broker", lived_s)
+    assert link.faults == {}
