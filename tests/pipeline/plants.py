@@ -31,7 +31,7 @@ HEALTHY_ROWS = 2000
 class Sampled:
     """A source that sends every sample, as MQTT does."""
 
-    stale_after: float = 5.0
+    silence_s: float = 5.0
     reports_changes: bool = field(default=False, init=False)
 
 

@@ -40,7 +40,7 @@ class Judged:
     """A source whose time is the gateway's."""
 
     reports_changes: bool = False
-    stale_after: float = 30.0
+    silence_s: float = 30.0
     time: TimeOf = TimeOf.AUTO
 
 
