@@ -160,12 +160,13 @@ def _show(
     if args.json:
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     else:
-        lines = _aligned([list(columns), *cells]) if rows else [none]
+        lines = aligned([list(columns), *cells]) if rows else [none]
     for line in lines:
         print(line)
 
 
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table whose columns are aligned."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     padded = (
         [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in table

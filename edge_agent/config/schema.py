@@ -217,6 +217,8 @@ class Discovery:
     """Assets that announce themselves through a topic pattern."""
 
     max_assets: Annotated[int, Between(0, 100_000)] = 1000
+    # One that never had all its signals and says nothing for so long is forgotten; 0: never.
+    forget_after: Duration = Duration(7 * 86400)
 
 
 @dataclass(frozen=True, slots=True)

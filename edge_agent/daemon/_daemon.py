@@ -21,6 +21,7 @@ from edge_agent.config import Plant
 from edge_agent.daemon._certificates import Certificates
 from edge_agent.daemon._commands import Commands
 from edge_agent.daemon._defects import Defects
+from edge_agent.daemon._forget import Forgetting
 from edge_agent.daemon._gateway_clock import GatewayClock
 from edge_agent.daemon._health import LogHealth
 from edge_agent.daemon._links import Links
@@ -87,6 +88,7 @@ class Daemon:
         self.log_health = LogHealth(self.metrics, self.clock)
         self.gateway_clock = GatewayClock(self.clock)
         self.links = Links(self)
+        self.forgetting = Forgetting(self)
         self.nodes = NodeFaults(self)
         self.certificates = Certificates(self)
         self.watchman = Watchman(self)
@@ -129,6 +131,7 @@ class Daemon:
         models = await self.load_models(self.config)
         await self.build_intake(self.config, models, restored, memory)
         await self.lives.recall()
+        await self.forgetting.recall()
         await self.http.start()
         for source in self.sources.values():
             await source.start()
@@ -269,6 +272,7 @@ class Daemon:
         while True:
             await asyncio.sleep(UPKEEP_EVERY_S)
             await self.defects.survive("upkeep", self.upkeep.tend())
+            await self.defects.survive("forget", self.forgetting.look())
 
     def alive(self) -> bool:
         """Whether the pipeline turns over.
@@ -302,6 +306,7 @@ class Daemon:
         if self.started:
             await _within(deadline_s, self.turn())
             await self.defects.survive("stop", self.outlet.remember(self.plant))
+            await self.defects.survive("stop", self.forgetting.keep())
             await self.defects.survive("stop", self.lives.keep(at_once=True))
         await self.defects.survive("stop", self.http.stop())
         await self.outlet.stop(deadline_s)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Self
 import orjson
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from edge_agent.config import Plant
 
 
@@ -31,6 +33,11 @@ class Memory:
             ),
             {asset.id: asset.path for asset in plant.assets.values()},
         )
+
+    def without(self, assets: Collection[str]) -> Memory:
+        """The same without these discovered assets; where they stood is needed to withdraw them."""
+        kept = tuple(one for one in self.discovered if one[0] not in assets)
+        return Memory(kept, self.paths)
 
     def dump(self) -> bytes:
         """As JSON."""

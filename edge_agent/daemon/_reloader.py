@@ -15,6 +15,7 @@ from edge_agent.errors import ConfigError, EdgeAgentError
 from edge_agent.ops import notify
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from edge_agent.config import Config
@@ -84,15 +85,30 @@ class Reloader:
             daemon.metrics.forget(label, names - after[label])
         await daemon.upkeep.refresh()
 
-    async def _exchange_intake(self, config: Config, models: Models) -> None:
-        """What the old sources brought goes down the old path; only then the new ones begin."""
+    async def leave_out(self, assets: Collection[str]) -> None:
+        """Build plant and pipeline anew without these assets, which had announced themselves."""
+        async with self.busy:
+            daemon = self._daemon
+            models = await daemon.load_models(daemon.config)
+            async with daemon.turning:
+                await self._exchange_intake(daemon.config, models, assets)
+            daemon.metrics.forget("asset", assets)
+            await daemon.upkeep.refresh()
+
+    async def _exchange_intake(
+        self, config: Config, models: Models, gone: Collection[str] = ()
+    ) -> None:
+        """What the old sources brought goes down the old path; only then the new ones begin.
+
+        gone: discovered assets that are to be forgotten.
+        """
         daemon = self._daemon
         old_models, old_pipeline = daemon.models, daemon.pipeline
         for source in daemon.sources.values():
             await source.stop()
         try:
             await daemon.turn()
-            known = Memory.of(daemon.plant)
+            known = Memory.of(daemon.plant).without(gone)
             await daemon.build_intake(config, models, daemon.alarms.all(), known)
             daemon.pipeline.take_over(old_pipeline)
         finally:  # these are the old ones still if the new could not be made

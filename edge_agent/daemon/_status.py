@@ -173,6 +173,8 @@ class Status:
         daemon, actor = self._daemon, actor[:_MAX_COMMAND_ACTOR]
         if kind == "learn":
             return await daemon.relearning.begin(asset, actor)
+        if kind == "forget":
+            return await daemon.forgetting.one(asset, actor)
         at_us = daemon.clock.now_us() if at_ms is None else round(at_ms * US_PER_MS)
         found = await daemon.lives.end(asset, at_us, actor, failed=kind == "failed")
         return {"asset": asset, "at_ms": at_us // US_PER_MS, "models": [asdict(o) for o in found]}

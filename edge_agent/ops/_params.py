@@ -23,6 +23,7 @@ MAX_COMMENT: Final = 500
 _KEYS: Final = frozenset({"by", "duration_s", "comment"})
 _SELECTION: Final[tuple[str, ...]] = ("pattern", "asset", "state", "ids", "all")
 _MAX_IDS: Final = 10_000
+_LIFE_ENDS: Final = frozenset({"failed", "overhauled"})
 _ASSET_KEYS: Final = frozenset({"by", "at_ms"})
 _LAST_MS: Final = 253_402_300_799_000  # the year 9999
 
@@ -107,9 +108,9 @@ def _comment(body: Mapping[str, Any]) -> str:
 
 
 async def asset_command(request: web.Request, kind: str) -> tuple[str, float | None]:
-    """Take who commands and, unless something is to be learned, when a life ended (ms)."""
+    """Take who commands and, where it ends a life, when that was (ms)."""
     body = await _object(request)
-    _only_keys(body, _ASSET_KEYS if kind != "learn" else _ASSET_KEYS - {"at_ms"})
+    _only_keys(body, _ASSET_KEYS if kind in _LIFE_ENDS else _ASSET_KEYS - {"at_ms"})
     at_ms = body.get("at_ms")
     if at_ms is None:
         return _actor(body), None

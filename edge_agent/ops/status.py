@@ -15,7 +15,7 @@ COMMANDS: Final = (
 )
 
 
-ASSET_COMMANDS: Final = ("failed", "overhauled", "learn")
+ASSET_COMMANDS: Final = ("failed", "overhauled", "learn", "forget")
 
 
 class StatusProvider(Protocol):

@@ -19,7 +19,7 @@ from edge_agent.errors import NotFoundError
 from edge_agent.inference import AdaptiveInterval, Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from edge_agent.inference import Manifest
     from edge_agent.ops.metrics import Metrics
@@ -110,6 +110,13 @@ class Lives:
                     self._latest[asset, group.title] = (hours[0], hours[1], hours[2])
                     life = told.lives.setdefault(asset, Life())
                     self.changed |= life.note((end_us, *hours))
+
+    def forget(self, assets: Collection[str]) -> None:
+        """These assets are no more: nothing that was told of them is kept."""
+        for told in self._told.values():
+            told.lives = {asset: life for asset, life in told.lives.items() if asset not in assets}
+        self._latest = {key: hours for key, hours in self._latest.items() if key[0] not in assets}
+        self.changed = True
 
     def end(self, asset: str, at_us: int, *, failed: bool) -> list[Outcome]:
         """A life of `asset` ended at `at_us` (event time): its end, or an overhaul before it.

@@ -332,7 +332,7 @@ class QualityWatch:
         """After how long each of these signals is `stale`, in microseconds [k]."""
         return self._stale_us[signals]
 
-    def heard_s(self, signals: NDArray[np.intp]) -> NDArray[np.float64]:
+    def heard_s(self, signals: NDArray[np.intp] | list[int]) -> NDArray[np.float64]:
         """When a value of each of these signals came last, by the monotonic clock [k]."""
         return self._heard_s[signals]
 
