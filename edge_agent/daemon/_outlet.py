@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
 from edge_agent.alarms import load_texts
-from edge_agent.clock import US_PER_S
 from edge_agent.daemon import _retell
+from edge_agent.daemon._age import MessageAges
 from edge_agent.daemon._envelopes import Envelopes
 from edge_agent.daemon._memory import Memory
 from edge_agent.daemon._outlet_health import OutletHealth
@@ -72,6 +72,7 @@ class Outlet:
         self._attached = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.health = OutletHealth(metrics, clock)
+        self._ages = MessageAges(clock)
         self._remembered = -1
         self._stats: dict[str, OutboxStats] = {}
         self._envelopes = Envelopes(config)
@@ -306,6 +307,7 @@ class Outlet:
 
     async def refresh(self) -> None:
         """Read how much waits; for metrics and the status page."""
+        self._ages.look()
         try:
             self._stats = await self.run(Store.outbox_stats)
         except StoreError as error:
@@ -313,13 +315,12 @@ class Outlet:
 
     def stats(self) -> list[dict[str, Any]]:
         """Messages that wait, by sink."""
-        now_us = self._clock.now_us()
         return [
             {
                 "sink": name,
                 "rows": one.rows if one else 0,
                 "bytes": one.bytes if one else 0,
-                "oldest_s": max(0.0, (now_us - one.oldest_us) / US_PER_S) if one else 0.0,
+                "oldest_s": self._ages.seconds(one.oldest_us) if one else 0.0,
                 "refused": self._deliveries[name].refusals.waiting,
                 "given_up": self._deliveries[name].refusals.given_up,
             }
@@ -341,8 +342,8 @@ class Outlet:
         return self._envelopes.texts_of(alarm)
 
     def _confirmed(self, message: Message) -> None:
-        seconds = (self._clock.now_us() - message.created_us) / US_PER_S
-        self._metrics.end_to_end_seconds.labels(message.sink).observe(max(0.0, seconds))
+        seconds = self._ages.seconds(message.created_us)
+        self._metrics.end_to_end_seconds.labels(message.sink).observe(seconds)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

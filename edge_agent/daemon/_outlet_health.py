@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.clock import US_PER_S
 from edge_agent.records import Detail, Fault
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class OutletHealth:
         self._metrics = metrics
         self._clock = clock
         self._dropped = 0
-        self._dropped_us: int | None = None
+        self._dropped_s: float | None = None
         self.trouble = ""
 
     def note_dropped(self, dropped: Sequence[DroppedMessages]) -> None:
@@ -37,7 +36,7 @@ class OutletHealth:
             self._metrics.outbox_dropped.labels(one.sink).inc(one.messages)
             if one.rank != _SUPERSEDED:
                 self._dropped += one.messages
-                self._dropped_us = self._clock.now_us()
+                self._dropped_s = self._clock.monotonic_s()
 
     def note_trouble(self, reason: str) -> None:
         """Why the store refuses, or nothing if it works."""
@@ -54,8 +53,8 @@ class OutletHealth:
     def faults(self) -> list[Fault]:
         """What is wrong with store and outbox now."""
         found = []
-        last_us = self._dropped_us
-        if last_us is not None and self._clock.now_us() - last_us < _DROP_ALARM_S * US_PER_S:
+        last_s = self._dropped_s
+        if last_s is not None and self._clock.monotonic_s() - last_s < _DROP_ALARM_S:
             detail = Detail("outbox_dropping", {"sink": "all", "dropped": self._dropped})
             found.append(Fault("outbox", f"outbox: {self._dropped} messages dropped", detail))
         if self.trouble:

@@ -192,6 +192,7 @@ def _layouts() -> dict[str, Dialect]:
     first, rest = body.split("\n", 1)
     early = _at(datetime(2026, 4, 3, 8, tzinfo=UTC), STEP)
     night = _at(datetime(2026, 4, 3, 22, tzinfo=UTC), STEP)
+    same = _at(datetime(2026, 4, 4, 8, tzinfo=UTC), STEP)
     return {
         "byte order mark": text("\ufeff" + body),
         "utf-16": text(body, "utf-16"),
@@ -282,6 +283,10 @@ def _layouts() -> dict[str, Dialect]:
         "milliseconds by the name": text(
             wide(TIME_FORMS["milliseconds since"], head="time [ms],flow,temp,pressure")
         ),
+        "day like month": text(wide(TIME_FORMS["British"], rows=same), rows=same),
+        "minutes by the name": text(
+            wide(lambda t: f"{t.timestamp() / 60:.0f}", head="time [min],flow,temp,pressure")
+        ),
         "order said": text(
             wide(TIME_FORMS["British"], rows=early),
             time_format="dmy",
@@ -328,6 +333,17 @@ def _refused() -> dict[str, Dialect]:
         ),
         "an hour that never came": text(
             "time,flow,temp,pressure\n" + gap, refused="does not exist", timezone="Europe/Berlin"
+        ),
+        "ten digits": text(wide(lambda t: t.strftime("%y%m%d%H%M")), refused="may mean several"),
+        "twelve digits": text(
+            wide(lambda t: t.strftime("%y%m%d%H%M%S")), refused="may mean several times"
+        ),
+        "twelve hours": text(
+            wide(lambda t: f"{t:%Y-%m-%d} {t.hour % 12 or 12:02}:{t:%M}"), refused="AM or PM"
+        ),
+        "no times": text(
+            "\n".join(line.split(",", 1)[1] for line in wide().splitlines()),
+            refused="no column holds times",
         ),
         "no year": text(wide(lambda t: t.strftime("%d.%m. %H:%M:%S")), refused="is no time"),
         "no date at all": text(wide(lambda _: "yesterday"), refused="is no time"),

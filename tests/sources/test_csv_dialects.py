@@ -11,7 +11,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
-from csv_dialects import NAMES, ROWS, Dialect, make_dialects
+from csv_dialects import NAMES, ROWS, Dialect, make_dialects, wide
 
 from edge_agent.config.plant import Plant
 from edge_agent.config.schema import Asset, Config, Signal, Template
@@ -83,6 +83,15 @@ def test_what_may_mean_several_things_is_refused_with_its_cause(tmp_path: Path, 
         assert blocks == [], "not one value"
     assert dialect.refused in said
     assert said.isprintable(), "no binary garbage"
+
+
+def test_times_in_another_unit_than_the_rest_are_refused_row_by_row(tmp_path: Path) -> None:
+    """A logger that was reset: its milliseconds are no seconds of the year 57,900."""
+    body = wide(lambda t: f"{t.timestamp() * (1 if t.minute else 1000):.0f}")
+    recording, blocks, plant = read(tmp_path, Dialect(body.encode(), {}))
+    rest = {key: one for key, one in truth_of(Dialect(b"", {})).items() if key[0] % 3600}
+    assert found_in(blocks, plant) == rest
+    assert recording.rejected == {"time": 7}
 
 
 @pytest.mark.parametrize("since_1904", [False, True])

@@ -22,7 +22,7 @@ from edge_agent.records import BAD, BAD_NO_DATA, GOOD, UNCERTAIN
 from edge_agent.sources.replay import Recording, ReplayConfig, _recording
 from edge_agent.sources.replay._cells import Numbers, numbers
 from edge_agent.sources.replay._csv import sniff_separator
-from edge_agent.sources.replay._moments import epoch_parser, iso_moment
+from edge_agent.sources.replay._moments import US_PER_UNIT, epoch_parser, iso_moment
 from edge_agent.sources.replay._source import Blank, QualityCodes
 
 if TYPE_CHECKING:
@@ -392,7 +392,7 @@ def test_every_time_survives_text(moment: datetime, form: str) -> None:
     moment = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
     us = (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1e6
     text = {"iso": moment.isoformat(), "us": f"{us:.0f}", "ms": f"{us / 1000:.0f}"}[form]
-    parse = iso_moment if form == "iso" else epoch_parser(form)
+    parse = iso_moment if form == "iso" else epoch_parser(US_PER_UNIT[form])
     assert parse(text) & 1, "UTC"
     assert abs((parse(text) >> 1) - us) <= 32  # of a float near the year 9999
 

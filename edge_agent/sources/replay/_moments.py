@@ -234,9 +234,8 @@ def strptime_parser(form: str) -> Parse:
     return lambda cell: encoded(datetime.strptime(cell.strip(), form))  # noqa: DTZ007
 
 
-def epoch_parser(unit: str) -> Parse:
-    """Return the parser of numbers since 1970 in UTC; unit: s, ms, us or ns."""
-    us_per_unit = US_PER_UNIT[unit]
+def epoch_parser(us_per_unit: float) -> Parse:
+    """Return the parser of numbers that count since 1970 in UTC."""
 
     def parse(cell: str) -> int:
         text = cell.strip()

@@ -80,7 +80,7 @@ def make_plan(config: ReplayConfig, table: Table, places: Places, asset: str) ->
     def optional(wanted: str) -> int | None:
         return find_column(table, wanted) if wanted else None
 
-    time, clock = _time_columns(config, table)
+    time, clock = _time_columns(config, table, lambda name: places.find(asset, name) != NOWHERE)
     assets, labels = optional(config.asset_column), optional(config.signal_column)
     rest = [n for n in range(len(names)) if n not in {time, clock, assets, labels}]
     quality: int | None = None
@@ -157,8 +157,10 @@ def _check_unit(table: Table, name: str, unit: str) -> None:
         log.warning("a column has another unit than its signal", extra=fields)
 
 
-def _time_columns(config: ReplayConfig, table: Table) -> tuple[int, int | None]:
-    """Column of the time, or of the date and of the time of day (`DATE+TIME`)."""
+def _time_columns(
+    config: ReplayConfig, table: Table, is_signal: Callable[[str], bool]
+) -> tuple[int, int | None]:
+    """Column of the time, or of the date and of the time of day (`DATE+TIME`); EdgeAgentError."""
     if config.time and config.time not in table.names and "+" in config.time:
         parts = [find_column(table, part.strip()) for part in config.time.split("+", 1)]
         return parts[0], parts[1]
@@ -167,6 +169,12 @@ def _time_columns(config: ReplayConfig, table: Table) -> tuple[int, int | None]:
     time = first_named(table.names, TIME_NAMES)
     if time is None:
         time = _first_like(table, lambda cell: match(cell) is not None, None) or 0
+        if is_signal(table.names[time]) or not table.names[time]:
+            raise EdgeAgentError(
+                "no column holds times",
+                where=str(table.path),
+                hint=f"say which does: time; its columns: {_some(table.names)}",
+            )
     if _is_like(table, time, is_clock):
         date = _first_like(table, is_date, time)
         return (time, None) if date is None else (date, time)

@@ -44,12 +44,24 @@ LATEST_S: Final = 1e11  # the year 5138: a greater number counts something short
 _SERIAL_DAYS: Final = (32_874.0, 65_747.0)  # 1990 to 2079
 _SERIAL_DIGITS: Final = 4  # behind the point: fewer may be of seconds since a start
 _COMPACT_WIDTHS: Final = frozenset({8, 12, 14})
-_NAME_UNIT: Final = re.compile(r"[\[(]\s*(s|sec|seconds|ms|us|µs|ns)\s*[\])]", re.IGNORECASE)
-_UNITS: Final = {"sec": "s", "seconds": "s", "µs": "us"}
+_NAME_UNIT: Final = re.compile(r"[\[(]\s*([a-zµ]+)\s*[\])]", re.IGNORECASE)
+# Microseconds in the units that a column's name may give in brackets.
+_UNITS_US: Final = {
+    **US_PER_UNIT,
+    **dict.fromkeys(("sec", "seconds"), 1e6),
+    "µs": 1.0,
+    **dict.fromkeys(("min", "minutes"), 60e6),
+    **dict.fromkeys(("h", "hours"), 3600e6),
+    **dict.fromkeys(("d", "days"), 86400e6),
+}
+_LONGEST_RUN_S: Final = 3e8  # since a start: beyond, seconds are those since 1970
+_DATES_S: Final = (6.3e8, 2.5e9)  # 1990 to 2049: a recording is of no other time
 _WIDE_SHARE, _FEW_ROWS = 0.1, 2
 _EVIDENCE_CELLS: Final = 60_000
 _SMOOTH_DAYS, _JUMP_DAYS = 3, 20
 _ROWS_A_DAY: Final = 3
+_US_PER_HOUR: Final = 3_600_000_000
+_NOON_H: Final = 12
 _DAY_FIRST: Final = {"ymd": "2026/11/26", "dmy": "26/11/2026", "mdy": "11/26/2026"}
 
 
@@ -81,15 +93,34 @@ def choose_time(
     try:
         if len(numeric) > sum(match(text) is not None for text in cells):
             return _numeric_form(numeric, name, since_1904=table.since_1904)
-        return _textual_form(cells, lambda: map(cell_of, table.again()))
+        parse = _textual_form(cells, lambda: map(cell_of, table.again()))
+        _refuse_half_days(cells, parse)
     except EdgeAgentError as error:
         error.where = f"{table.path}: column {name!r}"
         raise
+    return parse
+
+
+def _refuse_half_days(cells: list[str], parse: Parse) -> None:
+    """Refuse a clock of twelve hours without AM and PM, which falls back from 12:59 to 1:00."""
+    found: list[int] = []
+    for cell in cells:
+        try:
+            found.append(parse(cell) >> 1)
+        except (ValueError, OverflowError):
+            continue
+    us = np.array(found, np.int64)
+    hours = us // _US_PER_HOUR % 24
+    steps_h = np.diff(us) / _US_PER_HOUR
+    falls = np.flatnonzero((np.abs(steps_h + 11) < 1) & (hours[:-1] == _NOON_H) & (hours[1:] == 1))
+    if len(falls) and hours.min() >= 1 and hours.max() <= _NOON_H:
+        cell = cells[int(falls[0]) + 1]
+        raise EdgeAgentError(f"has a clock of twelve hours without AM or PM, as {cell!r}")
 
 
 def _named_form(form: str) -> Parse:
     if form in US_PER_UNIT:
-        return epoch_parser(form)
+        return epoch_parser(US_PER_UNIT[form])
     if form in {EXCEL, EXCEL_1904}:
         return serial_parser(form)
     if form in ORDERS:
@@ -103,16 +134,44 @@ def _named_form(form: str) -> Parse:
 
 
 def _numeric_form(cells: list[str], name: str, *, since_1904: bool) -> Parse:
-    if unit := _NAME_UNIT.search(name):
-        found = unit[1].lower()
-        return epoch_parser(_UNITS.get(found, found))
+    unit = _NAME_UNIT.search(name)
+    if unit and unit[1].lower() in _UNITS_US:
+        return epoch_parser(_UNITS_US[unit[1].lower()])
     if {len(cell) for cell in cells} <= _COMPACT_WIDTHS and _all_parse(cells, compact_moment):
         return compact_moment
-    counts = [float(cell.replace(",", ".")) for cell in cells]
-    low, high = min(counts), max(counts)
-    if _SERIAL_DAYS[0] <= low and high <= _SERIAL_DAYS[1]:
-        return _serial_form(cells, low, high, since_1904=since_1904)
-    return epoch_parser(unit_of(max(abs(low), abs(high))))
+    counts = sorted(float(cell.replace(",", ".")) for cell in cells)
+    middle = counts[(len(counts) - 1) // 2]  # of odd cells in between each is refused alone
+    if _SERIAL_DAYS[0] <= middle <= _SERIAL_DAYS[1]:
+        return _serial_form(cells, counts[0], counts[-1], since_1904=since_1904)
+    return _epoch_form(cells, middle)
+
+
+def _epoch_form(cells: list[str], middle: float) -> Parse:
+    """Seconds since a start, or a count since 1970 that is a date of some recording."""
+    us = US_PER_UNIT[unit_of(middle)]
+    if us == US_PER_UNIT["s"] and abs(middle) < _LONGEST_RUN_S:
+        low_s, high_s = -_LONGEST_RUN_S, _LONGEST_RUN_S
+    else:
+        low_s, high_s = _DATES_S
+    if not low_s <= middle * us / 1e6 <= high_s or _all_parse(cells, strptime_parser("%y%m%d%H%M")):
+        raise EdgeAgentError(
+            f"numbers as {middle:.12g} may mean several times, or none",
+            hint="say what they count: time_format s, ms, us, ns, excel, or as %y%m%d%H%M",
+        )
+    return _between(epoch_parser(us), low_s, high_s)
+
+
+def _between(parse: Parse, low_s: float, high_s: float) -> Parse:
+    """Refuse what would be no date of a recording: a count in another unit."""
+    low, high = 2 * low_s * 1e6, 2 * high_s * 1e6
+
+    def bounded(cell: str) -> int:
+        moment = parse(cell)
+        if not low <= moment <= high:
+            raise ValueError(cell)
+        return moment
+
+    return bounded
 
 
 def unit_of(count: float) -> str:
@@ -151,7 +210,7 @@ def _textual_form(cells: list[str], again: Callable[[], Iterator[str]]) -> Parse
         orders = _orders(again()) or orders
     if len(orders) > 1:
         orders = _smooth_orders(list(itertools.islice(again(), 1_000_000)), orders)
-    if len(orders) == 1:
+    if len(orders) == 1 or _all_same(again(), orders):
         return partial(moment_of, order=next(iter(orders)))
     raise _undecided(cells, orders)
 
@@ -188,6 +247,14 @@ def _is_smooth(cells: list[str], order: str) -> bool:
     if not len(changes) or len(days) < _ROWS_A_DAY * (len(changes) + 1):
         return False
     return bool(changes.max() <= _SMOOTH_DAYS)
+
+
+def _all_same(cells: Iterable[str], orders: frozenset[str]) -> bool:
+    """Whether every date is the same day in each of the orders, as 04/04/2026."""
+    dated = [cell for cell in cells if possible_orders(cell)]
+    return bool(orders and dated) and all(
+        len({moment_of(cell, order) for order in orders}) == 1 for cell in dated
+    )
 
 
 def _undecided(cells: list[str], orders: frozenset[str]) -> EdgeAgentError:
