@@ -144,17 +144,22 @@ class _HasAddresses(Protocol):
 def _addresses(config: Config, notes: Notes) -> None:
     if ("sources",) in notes.broken:
         return
+    for path, signal, problem in address_problems(config):
+        if signal.address:
+            text = f"{shown(signal.address)} {problem[0]}"
+            notes.add((*path, "address"), text, problem[1])
+
+
+def address_problems(config: Config) -> Iterator[tuple[KeyPath, Signal, tuple[str, str]]]:
+    """Signals whose address is none, or missing, with the reason and a hint."""
     sources: dict[str, object] = {str(name): one for name, one in config.sources.items()}
     only = next(iter(sources), "") if len(sources) == 1 else ""
     for path, signal in _signals(config):
         source = sources.get(signal.source or only)
-        if not isinstance(source, _HasAddresses):
-            continue
-        problem = source.address_problem(signal.address)
-        if problem is not None:
-            subject = f"{shown(signal.address)} " if signal.address else ""
-            key = (*path, "address") if signal.address else path
-            notes.add(key, subject + problem[0], problem[1])
+        if isinstance(source, _HasAddresses):
+            problem = source.address_problem(signal.address)
+            if problem is not None:
+                yield path, signal, problem
 
 
 def _effects(config: Config, notes: Notes) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.config._crosscheck import discovering, walk
+from edge_agent.config._crosscheck import address_problems, discovering, walk
 from edge_agent.config._learning import learning_warnings
 from edge_agent.config._problem import dotted
 from edge_agent.config.limits import rules_of
@@ -36,6 +36,9 @@ def warnings(config: Config) -> Iterator[str]:
                 f"templates.{name}: neither models nor learn nor limits; "
                 "only data quality is watched"
             )
+    for path, signal, (problem, hint) in address_problems(config):
+        if not signal.address:  # of one signal: no reason to watch nothing at all
+            yield f"{dotted(path)}: {problem}: it will have no value ({hint})"
     yield from learning_warnings(config)
     yield from _client_ids(config)
     yield from _secrets(config)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_agent.daemon import find_problems
+from edge_agent.config import warnings
+from edge_agent.daemon import find_problems, load_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,14 +61,14 @@ def test_a_node(tmp_path: Path, address: str) -> None:
 
 
 def test_no_address_at_all(tmp_path: Path) -> None:
-    """An empty address was subscribed as the node ''; with a pattern it is right."""
-    told = problems(tmp_path, "unit: bar")
-    assert told == [
-        (
-            "6: templates.pump.signals.flow: has no address, and its source has no node pattern "
-            "(write address: nsu=URI;s=NAME, ns=2;s=NAME or ns=2;i=1001)"
-        )
-    ]
+    """A warning: that one signal has no value is no reason to watch nothing at all."""
+    assert problems(tmp_path, "unit: bar") == []
+    config = load_config(tmp_path / "edge.yaml")
+    (told,) = [one for one in warnings(config) if "address" in one]
+    assert told == (
+        "templates.pump.signals.flow: has no address, and its source has no node pattern: it will "
+        "have no value (write address: nsu=URI;s=NAME, ns=2;s=NAME or ns=2;i=1001)"
+    )
     assert problems(tmp_path, "unit: bar", ', node: "ns=2;s={asset}.{signal}"') == []
 
 
