@@ -31,6 +31,7 @@ from edge_agent.daemon._nodes import NodeFaults
 from edge_agent.daemon._outlet import Outlet
 from edge_agent.daemon._relearn import Relearning
 from edge_agent.daemon._reloader import Reloader
+from edge_agent.daemon._resolution import ResolutionWatch
 from edge_agent.daemon._status import Status
 from edge_agent.daemon._tables import SOURCES, kind_of
 from edge_agent.daemon._upkeep import EVERY_S as UPKEEP_EVERY_S
@@ -59,6 +60,7 @@ _IDLE_S: Final = 0.25  # the pipeline turns over so often when nothing comes
 _CHUNK: Final = 16_384  # values in one walk down the path: bounds its memory
 _STALLED_S: Final = 30.0  # a pipeline that stands still for so long is not alive
 _LEARN_EVERY_S: Final = 1.0
+_LOOK_EVERY_S: Final = 5.0
 _PROBE_EVERY_S: Final = 60.0
 
 
@@ -92,6 +94,7 @@ class Daemon:
         self.nodes = NodeFaults(self)
         self.certificates = Certificates(self)
         self.watchman = Watchman(self)
+        self.resolution = ResolutionWatch()
         self.lives = LivesKeeper(self)
         self.relearning = Relearning(self)
         self.commands = Commands(self)
@@ -256,11 +259,14 @@ class Daemon:
             self.metrics.values_dropped.labels(source).inc(n)
 
     async def _learn(self) -> None:
-        probed_s = -_PROBE_EVERY_S
+        probed_s = looked_s = -_PROBE_EVERY_S
         while True:
             await asyncio.sleep(_LEARN_EVERY_S)
             pipeline = self.pipeline
-            pipeline.look_at_learning()
+            if self.clock.monotonic_s() - looked_s >= _LOOK_EVERY_S:
+                looked_s = self.clock.monotonic_s()
+                pipeline.look_at_learning()
+                self.resolution.look(pipeline)
             if pipeline.learning and self.clock.monotonic_s() - probed_s > _PROBE_EVERY_S:
                 probed_s = self.clock.monotonic_s()
                 await self.defects.survive("learn", self.models.probe_disk())

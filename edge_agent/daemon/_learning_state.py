@@ -82,6 +82,20 @@ def learning_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
     ]
 
 
+def export_learning(daemon: Daemon) -> None:
+    """Bring the gauges of learning up to date; those of assets that do not learn go."""
+    metrics = daemon.metrics
+    gauges = metrics.learning_progress, metrics.learning_stopped
+    for gauge in (*gauges, metrics.baseline_provisional_seconds):
+        gauge.clear()
+    for row in learning_rows(daemon.pipeline):
+        metrics.learning_progress.labels(row["asset"]).set(row["progress"])
+        stopped = bool(row["obstacle"] or row["failure"])
+        metrics.learning_stopped.labels(row["asset"]).set(stopped)
+    for asset, seconds in daemon.models.provisional().items():
+        metrics.baseline_provisional_seconds.labels(asset).set(seconds)
+
+
 def notes(daemon: Daemon) -> dict[str, str]:
     """By asset, what is to be known of its models and its learning."""
     pipeline, models = daemon.pipeline, daemon.models
@@ -93,6 +107,8 @@ def notes(daemon: Daemon) -> dict[str, str]:
         found.setdefault(row["asset"], []).append(_learning_note(row))
     for asset, (rows, length) in pipeline.warming().items():
         found.setdefault(asset, []).append(f"warming {rows}/{length} rows")
+    for asset, text in daemon.resolution.notes().items():
+        found.setdefault(asset, []).append(text)
     for asset, names in models.left_out().items():
         found.setdefault(asset, []).append(f"learned without {names}")
     return {asset: "; ".join(parts) for asset, parts in found.items()}

@@ -12,7 +12,7 @@ from edge_agent.alarms import Selection, to_json
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.types import Name
 from edge_agent.daemon._judgement import Judgements
-from edge_agent.daemon._learning_state import learning_rows, notes
+from edge_agent.daemon._learning_state import export_learning, learning_rows, notes
 from edge_agent.daemon._model_rows import model_rows
 from edge_agent.daemon._reload import labels_of
 from edge_agent.daemon._tables import SINKS, SOURCES, kind_of
@@ -194,6 +194,7 @@ class Status:
                     metrics.health.labels(asset.id, name).set(float(group.health[row]))
         known = labels_of(daemon)
         daemon.pipeline.insight.export(metrics, lambda label, name: name in known[label])
+        export_learning(daemon)
         metrics.alarms.clear()
         for (state, priority), n in daemon.alarms.counts().items():
             metrics.alarms.labels(state, priority).set(n)

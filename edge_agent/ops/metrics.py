@@ -94,6 +94,15 @@ class Metrics:
         self.rul_interval_scale = gauge(
             "rul_interval_scale", "Factor of the model's own half-width.", "model", "side"
         )
+        self.learning_progress = gauge(
+            "learning_progress", "Rows for the full baseline, 0..1, while it learns.", "asset"
+        )
+        self.learning_stopped = gauge(
+            "learning_stopped", "1 while learning stands still or fails.", "asset"
+        )
+        self.baseline_provisional_seconds = gauge(
+            "baseline_provisional_seconds", "Data of a provisional baseline.", "asset"
+        )
         self.drift_psi = gauge(
             "drift_psi", "PSI of the asset that is furthest off.", "model", "input"
         )

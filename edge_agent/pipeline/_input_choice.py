@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _NEVER: Final = np.iinfo(np.int64).min // 4
 _TOO_SLOW: Final = 0.25  # of the rows are complete: learning would take four times as long
+_MAX_KINDS: Final = 4096  # of rows, by which inputs were usable
 _AS_FAST: Final = 0.9  # of the complete rows stay complete with an input that is taken again
 
 
@@ -37,6 +38,7 @@ class InputChoice:
         self.grown_us = _NEVER
         self.rows = 0
         self._by_usable: dict[bytes, int] = {}
+        self._complete = 0  # of the chosen; counted along, for it is asked each second
         self._told_back: set[int] = set()
 
     def begin(self, now_us: int) -> None:
@@ -61,16 +63,26 @@ class InputChoice:
 
     def _add(self, usable: Mask, rows: int) -> None:
         self.rows += rows
+        if usable[self.chosen].all():
+            self._complete += rows
         key = usable.tobytes()
-        self._by_usable[key] = self._by_usable.get(key, 0) + rows
+        if key in self._by_usable or len(self._by_usable) < _MAX_KINDS:
+            self._by_usable[key] = self._by_usable.get(key, 0) + rows
 
-    def complete(self, inputs: Mask | None = None) -> int:
-        """Rows in which all of these inputs (default: the chosen) were usable."""
-        wanted = self.chosen if inputs is None else inputs
+    def choose(self, chosen: Mask) -> None:
+        """Rows are to be complete in these inputs from now on."""
+        self.chosen = chosen
+        self._complete = self._rows_with(chosen)
+
+    def complete(self) -> int:
+        """Rows in which all chosen inputs were usable."""
+        return self._complete
+
+    def _rows_with(self, inputs: Mask) -> int:
         return sum(
             rows
             for key, rows in self._by_usable.items()
-            if np.frombuffer(key, np.bool_)[wanted].all()
+            if np.frombuffer(key, np.bool_)[inputs].all()
         )
 
     def usable_rows(self) -> NDArray[np.int64]:
@@ -93,12 +105,14 @@ class InputChoice:
         out = self.chosen & (never | (silent_us > grace_us))
         if out[self.chosen].all():  # nothing delivers: there is nothing to learn from
             out[:] = False
-        self.chosen &= ~out
         left_out = np.flatnonzero(out).tolist()
+        if left_out:
+            self.choose(self.chosen & ~out)
         if self.rows >= grace_rows:
             left_out += self.leave_out_slow()
         again = [i for i in self._delivering(silent_us, grace_us, never) if self._is_cheap(i)]
-        self.chosen[again] = True
+        if again:
+            self.choose(self._with(again))
         return Change(left_out, again, self._newly_back(silent_us, grace_us, never))
 
     def leave_out_slow(self) -> list[int]:
@@ -107,7 +121,7 @@ class InputChoice:
         usable = self.usable_rows()
         while self.chosen.sum() > 1 and self.complete() < _TOO_SLOW * self.rows:
             worst = int(np.argmin(np.where(self.chosen, usable, np.iinfo(np.int64).max)))
-            self.chosen[worst] = False
+            self.choose(self.chosen & (np.arange(len(usable)) != worst))
             gone.append(worst)
         return gone
 
@@ -117,9 +131,12 @@ class InputChoice:
         return np.flatnonzero(now).tolist()
 
     def _is_cheap(self, index: int) -> bool:
-        with_it = self.chosen.copy()
-        with_it[index] = True
-        return self.complete(with_it) >= max(1.0, _AS_FAST * self.complete())
+        return self._rows_with(self._with([index])) >= max(1.0, _AS_FAST * self.complete())
+
+    def _with(self, more: list[int]) -> Mask:
+        found = self.chosen.copy()
+        found[more] = True
+        return found
 
     def _newly_back(self, silent_us: NDArray[np.int64], grace_us: int, never: Mask) -> list[int]:
         found = set(self._delivering(silent_us, grace_us, never)) - self._told_back

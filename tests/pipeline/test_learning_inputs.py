@@ -165,7 +165,7 @@ def test_like_machines_may_lack_unlike_inputs() -> None:
     fed = Fed(assets=3)
     fed.sees(400)
     for training in fed.learning.trainings[1:]:
-        training.choice.chosen[2] = False
+        training.choice.choose(np.array([True, True, False]))
     sets = fed.learning.collected()
     assert [(one.inputs, sorted(one.rows)) for one in sets] == [
         (NAMES, ["P-1"]),
@@ -178,7 +178,7 @@ def test_a_recording_is_judged_at_its_end() -> None:
     fed = Fed()
     fed.sees(30, delivers="f")
     fed.sees(200, delivers="fp")
-    fed.learning.trainings[0].choice.chosen[:] = True
+    fed.learning.trainings[0].choice.choose(np.ones(3, bool))
     fed.learning.leave_out_slow(fed.live.pipeline.watch)
     (training,) = fed.learning.collected()
     assert training.inputs == ("flow", "pressure")

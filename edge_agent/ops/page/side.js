@@ -56,7 +56,9 @@ function modelDetail(row) {
   const refused = row.refused
     ? `${t("refused")} ${row.refused_version ?? ""}: ${row.refused}`.replace(" :", ":") : "";
   const next = row.next ? t("next", { version: row.next }) : "";
-  return [row.variant, row.provider, row.reason, next, refused].filter(Boolean).join(" · ");
+  const provisional = row.provisional_s
+    ? t("provisional", { n: Math.round(row.provisional_s / 60) }) : "";
+  return [provisional, row.variant, row.provider, row.reason, next, refused].filter(Boolean).join(" · ");
 }
 
 function shadowDetail(row) {
@@ -69,10 +71,15 @@ export function learningLine() {
   const name = el("strong");
   const share = el("span", "value");
   const bar = el("i");
-  const root = el("div", "line gauge", name, el("span", "track", bar), share);
+  const detail = el("p", "muted detail");
+  const root = el("div", "line",
+    el("div", "gauge", name, el("span", "track", bar), share), detail);
   return {
     root,
     update(row) {
+      const why = [row.failure, row.obstacle].filter(Boolean).join(" · ");
+      set(root, "className", why ? "line abnormal" : "line");
+      text(detail, why);
       text(name, row.asset);
       fill(bar, row.progress);
       text(share, `${Math.round(row.progress * 100)} %`);

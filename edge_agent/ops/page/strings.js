@@ -23,7 +23,7 @@ export const WORDS = {
     up: "up", down: "down", degraded: "connected, with faults", connecting: "connecting", stopped: "stopped",
     critical: "critical", high: "high", medium: "medium", low: "low",
     shadow: "shadow", running: "running", dropped: "dropped", ended: "ended",
-    failing: "failing", warming: "filling its windows", next: "then {version}",
+    failing: "failing", provisional: "provisional, from {n} min", warming: "filling its windows", next: "then {version}",
     agreement: "agrees in {n} %", compared: "{n} windows compared",
   },
   de: {
@@ -50,7 +50,7 @@ export const WORDS = {
     up: "verbunden", down: "getrennt", degraded: "verbunden, mit Mängeln", connecting: "verbindet",
     stopped: "gestoppt", critical: "kritisch", high: "hoch", medium: "mittel", low: "niedrig",
     shadow: "Schatten", running: "läuft mit", dropped: "fallen gelassen", ended: "beendet",
-    failing: "schlägt fehl", warming: "füllt seine Fenster", next: "danach {version}",
+    failing: "schlägt fehl", provisional: "vorläufig, aus {n} min", warming: "füllt seine Fenster", next: "danach {version}",
     agreement: "stimmt zu {n} % überein", compared: "{n} Fenster verglichen",
   },
   zh: {
@@ -75,7 +75,7 @@ export const WORDS = {
     up: "正常", down: "断开", degraded: "已连接，有异常", connecting: "连接中", stopped: "已停止",
     critical: "紧急", high: "高", medium: "中", low: "低",
     shadow: "影子", running: "运行中", dropped: "已剔除", ended: "已结束", failing: "运行失败",
-    warming: "窗口填充中", next: "随后 {version}", agreement: "一致率 {n} %",
+    provisional: "临时，依据 {n} 分钟", warming: "窗口填充中", next: "随后 {version}", agreement: "一致率 {n} %",
     compared: "已比较 {n} 个窗口",
   },
   ja: {
@@ -100,7 +100,7 @@ export const WORDS = {
     up: "接続", down: "切断", degraded: "接続中、異常あり", connecting: "接続中", stopped: "停止",
     critical: "緊急", high: "高", medium: "中", low: "低",
     shadow: "シャドー", running: "並走中", dropped: "除外", ended: "終了", failing: "失敗",
-    warming: "ウィンドウ充填中", next: "次は {version}", agreement: "一致率 {n} %",
+    provisional: "暫定（{n} 分間）", warming: "ウィンドウ充填中", next: "次は {version}", agreement: "一致率 {n} %",
     compared: "{n} ウィンドウを比較",
   },
 };

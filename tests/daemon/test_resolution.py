@@ -1,0 +1,63 @@
+"""Readings that a model of somebody else's cannot tell apart are said, not silently rounded."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace as Simple
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from edge_agent.daemon._resolution import ResolutionWatch
+from edge_agent.inference import InputSpec
+
+if TYPE_CHECKING:
+    from edge_agent.inference import Manifest
+
+
+def pipeline(spec: InputSpec, value: float, **calibration: str) -> Simple:
+    manifest: Manifest = Simple(calibration=calibration)
+    signal = Simple(index=0)
+    group = Simple(
+        scalars=[spec],
+        model=Simple(manifest=manifest),
+        assets=[Simple(id="P-1")],
+        signal_of=lambda _asset, _name: signal,
+    )
+    return Simple(groups=[group], watch=Simple(value=np.array([value])))
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "calibration", "said"),
+    [
+        (InputSpec("energy"), 4.2e9, {}, True),
+        (InputSpec("energy"), -4.2e9, {}, True),
+        (InputSpec("energy"), 1e6, {}, False),
+        (InputSpec("energy"), np.nan, {}, False),
+        (InputSpec("energy", offset=(4e9,)), 4.2e9, {}, False),
+        (InputSpec("energy", counter=(True,)), 4.2e9, {}, False),
+        (InputSpec("energy"), 4.2e9, {"held_out_asset_days": "1"}, False),
+        (
+            InputSpec("energy"),
+            4.2e9,
+            {"held_out_asset_days": "1", "judged_by_their_rate": "hours, energy"},
+            True,
+        ),
+    ],
+)
+def test_what_float32_does_not_resolve_is_said_once(
+    spec: InputSpec,
+    value: float,
+    calibration: dict,
+    *,
+    said: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of learned baselines only those that were learned before offsets were."""
+    watch = ResolutionWatch()
+    for _ in range(3):
+        watch.look(pipeline(spec, value, **calibration))
+    assert len(caplog.records) == int(said)
+    assert list(watch.notes()) == ["P-1"] * said
+    if said:
+        assert caplog.records[0].resolution == 256.0
