@@ -164,6 +164,9 @@ class Builder:
                 values[name] = self._value(entries[name].value, wanted, (*path, name), default)
             elif base is None and _is_required(spec):
                 self.notes.add(path, f"missing key {shown(name)}")
+        for name, (others, value) in getattr(kind, "implied", {}).items():
+            if name not in entries and not entries.keys().isdisjoint(others):
+                values[name] = value
         return self._finish(kind, values, path, sound=noted == len(self.notes.problems))
 
     def _finish(self, kind: type, values: dict[str, Any], path: KeyPath, *, sound: bool) -> Any:

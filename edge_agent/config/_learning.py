@@ -20,15 +20,19 @@ _HOUR_S = 3600.0
 
 def check_learning(config: Config, notes: Notes) -> None:
     """Note what cannot learn: too short a time, a folder that is none."""
-    for name, template in config.templates.items():
-        learn, base = template.learn, ("templates", name, "learn")
-        if learn is None or not learn.by_itself or base in notes.broken:
-            continue
-        _check_duration(learn, (*base, "duration"), notes)
-        folder = _nearest(config.models_dir)
-        if not os.path.isdir(folder):  # noqa: PTH112 (Path raises on odd names)
-            message = f"{shown(config.models_dir)}: {shown(folder)} is not a folder"
-            notes.add(("models_dir",), message, f"{name} learns into it")
+    learners = [
+        (name, template.learn)
+        for name, template in config.templates.items()
+        if template.learn is not None and template.learn.by_itself
+    ]
+    for name, learn in learners:
+        base: KeyPath = ("templates", name, "learn")
+        if base not in notes.broken:
+            _check_duration(learn, (*base, "duration"), notes)
+    folder = _nearest(config.models_dir)
+    if learners and not os.path.isdir(folder):  # noqa: PTH112 (Path raises on odd names)
+        message = f"{shown(config.models_dir)}: {shown(folder)} is not a folder"
+        notes.add(("models_dir",), message, "what is learned is written there")
 
 
 def _check_duration(learn: Learn, path: KeyPath, notes: Notes) -> None:
@@ -38,13 +42,11 @@ def _check_duration(learn: Learn, path: KeyPath, notes: Notes) -> None:
     needed = _told(learn.rows_needed * learn.step)
     message = (
         f"{_told(learn.duration)} is {rows} rows of {_told(learn.step)}; "
-        f"{learn.rows_needed} are needed to learn from (4 windows of {learn.length}, at least 128)"
+        f"{learn.rows_needed} are needed to learn from: 4 windows of {learn.length}, at least 128"
     )
-    hint = f"{needed} at least, better 1d" + (
-        f"; a number without a unit is seconds: {learn.duration:g}h?"
-        if learn.duration < _MINUTE_S
-        else ""
-    )
+    hint = f"{needed} at least, better 1d"
+    if learn.duration < _MINUTE_S:
+        hint += f"; a number without a unit is in seconds: {learn.duration:g}h?"
     notes.add(path, message, hint)
 
 
@@ -54,15 +56,13 @@ def learning_warnings(config: Config) -> Iterator[str]:
         learn = template.learn
         if learn is None:
             continue
-        if not learn.by_itself:
-            if learn.auto is None and not template.models:
-                yield (
-                    f"templates.{name}.learn: nothing learns by itself, only "
-                    "`edge-agent learn` does; write auto: true"
-                )
-            continue
-        if not os.access(_nearest(config.models_dir), os.W_OK):
+        if learn.by_itself and not os.access(_nearest(config.models_dir), os.W_OK):
             yield f"models_dir: this user cannot write there; {name} learns into it"
+        elif learn.auto is None and not template.models:
+            yield (
+                f"templates.{name}.learn: nothing learns by itself, only "
+                "`edge-agent learn` does; write auto: true"
+            )
 
 
 def _nearest(folder: Path) -> Path:

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 LEAST_ROWS: Final = 128  # complete rows that a baseline is learned from, and
 LEAST_WINDOWS: Final = 4  # so many windows of them
-_LEARN_S: Final = 86_400.0
-_FIRST_S: Final = 900.0
-_GRACE_S: Final = 300.0
 
 
 class Kind(StrEnum):
@@ -159,10 +156,12 @@ class Learn:
         **{word: {"auto": True} for word in ("auto", "true", "True", "yes", "Yes", "on")},
         **{word: {"auto": False} for word in ("false", "False", "no", "No", "off")},
     }
-    auto: bool | None = None  # default: yes if duration, first_after or grace is not the default
-    duration: Duration = Duration(_LEARN_S)  # of good data
-    first_after: Duration = Duration(_FIRST_S)  # of good data: a provisional baseline; 0: none
-    grace: Duration = Duration(_GRACE_S)  # an input that is not usable for so long is left out
+    # Whoever says for how long wants it to happen: by key, which others imply it, and its value.
+    implied: ClassVar = {"auto": (("duration", "first_after", "grace"), True)}
+    auto: bool | None = None  # default: yes where one of these is given
+    duration: Duration = Duration(86_400)  # of good data
+    first_after: Duration = Duration(900)  # of good data: a provisional baseline; 0: none
+    grace: Duration = Duration(300)  # an input that is not usable for so long is left out
     step: Annotated[Duration, Between(1e-4, 86400)] = Duration(1)
     length: Annotated[int, Between(8, 4096)] = 64
     inputs: tuple[str, ...] = ()  # default: every scalar signal
@@ -175,10 +174,7 @@ class Learn:
     @property
     def by_itself(self) -> bool:
         """Whether the daemon learns without being told to."""
-        if self.auto is not None:
-            return self.auto
-        own = (self.duration, self.first_after, self.grace)
-        return own != (_LEARN_S, _FIRST_S, _GRACE_S)
+        return bool(self.auto)
 
     @property
     def rows_needed(self) -> int:

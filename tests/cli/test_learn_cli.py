@@ -133,3 +133,53 @@ def test_a_recording_of_which_nothing_is_taken_is_not_learned_from(
     assert (code, out) == (1, "")
     assert "not one value of the recording was taken" in err
     assert "is no time (time_format)" in err
+
+
+def edited(path: Path, column: int, text: Callable[[int, str], str]) -> None:
+    """Rewrite a column of a recording."""
+    head, *lines = path.read_text().splitlines()
+    cells = [line.split(",") for line in lines]
+    for number, row in enumerate(cells):
+        row[column] = text(number, row[column])
+    path.write_text("\n".join([head, *(",".join(row) for row in cells)]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs", "reason"),
+    [
+        (lambda _n, _old: "", 2, "current (no value)"),
+        (lambda _n, _old: "RUNNING", 2, "current ("),
+        (lambda n, old: "" if n % 500 else old, 3, ""),  # written rarely: it holds
+        (lambda n, old: old if n % 10 else "", 3, ""),  # bad now and then
+        (lambda _n, _old: "7.5", 3, ""),  # constant
+        (lambda n, _old: f"{4.2e9 + 3 * n:.1f}", 3, ""),  # a meter
+    ],
+)
+def test_a_column_that_is_no_data_does_not_refuse_the_rest(
+    tmp_path: Path,
+    learn: Learn,
+    text: Callable[[int, str], str],
+    inputs: int,
+    reason: str,
+) -> None:
+    """It is left out and named; what is there is learned."""
+    edited(tmp_path / "healthy.csv", 3, text)
+    code, out, err = learn("--asset", "P-1", "--input", str(tmp_path / "healthy.csv"))
+    assert code == 0
+    assert f"1 assets, {inputs} inputs" in out
+    assert (f"P-1: learned without {reason}" in err) if reason else ("learned without" not in err)
+
+
+def test_learning_live_says_how_it_goes_and_what_is_missing(
+    tmp_path: Path, learn: Learn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values, rows and what is left of the time: each second on a terminal."""
+    (tmp_path / "run.csv").write_bytes((tmp_path / "healthy.csv").read_bytes())
+    config = tmp_path / "edge-agent.yaml"
+    live = "path: run.csv, asset: P-1, speed: 0"
+    config.write_text(config.read_text().replace("path: run.csv", live))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    code, _, err = learn("--asset", "P-1", "--hours", str(2 / 3600))
+    assert code == 0
+    assert "6000 values, 2000 rows" in err
+    assert "s left" in err

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from config_tables import find_problems
 
-from edge_agent.config import MAX_PROBLEMS, Plant
+from edge_agent.config import MAX_PROBLEMS, Plant, warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,12 @@ templates:
     learn: auto
     signals: {shared: {address: "{asset}/{bay}"}}
     models: [{bundle: b, inputs: {x: own}}]
+"""
+
+LEARNING = """
+sources: {{s: {{type: bus, host: h}}}}
+templates: {{pump: {{signals: {{flow: {{}}}}, learn: {learn}}}}}
+assets: {{P-1: {{template: pump}}}}
 """
 
 
@@ -172,3 +178,45 @@ def test_two_uses_of_one_bundle_need_names_of_their_own(said: Callable[..., list
     assert "models[1].name: 'b' is used twice" in line
     (line,) = said(text % "{bundle: c, name: flood}")
     assert "models[1].name: 'flood' is the name of another alarm" in line
+
+
+@pytest.mark.parametrize(
+    ("learn", "by_itself"),
+    [
+        ("auto", True),
+        ("yes", True),
+        ("true", True),
+        ("no", False),
+        ("{duration: 24h}", True),
+        ("{duration: 5m}", True),
+        ("{first_after: 15m}", True),
+        ("{duration: 5m, auto: false}", False),
+        ("{length: 32}", False),
+    ],
+)
+def test_who_says_for_how_long_wants_it_to_learn(
+    tmp_path: Path, learn: str, *, by_itself: bool
+) -> None:
+    """A duration without `auto` learned nothing, in silence."""
+    file = tmp_path / "c.yaml"
+    file.write_text(LEARNING.format(learn=learn))
+    config, problems = find_problems(file)
+    assert problems == []
+    assert config is not None
+    assert config.templates["pump"].learn.by_itself == by_itself
+    told = [line for line in warnings(config) if "nothing learns by itself" in line]
+    assert bool(told) == (learn == "{length: 32}")
+
+
+def test_a_folder_of_models_that_is_none_is_said_once(said: Callable[..., list[str]]) -> None:
+    """Not after a day of data: two templates learn into a file."""
+    text = """
+templates:
+  a: {signals: {flow: {}}, learn: auto}
+  b: {signals: {flow: {}}, learn: auto}
+assets: {A: {template: a}, B: {template: b}}
+models_dir: edge.yaml/models
+"""
+    (problem,) = said(text)
+    assert problem.startswith("6: models_dir: 'edge.yaml/models':") or "is not a folder" in problem
+    assert "is not a folder (what is learned is written there)" in problem
