@@ -59,6 +59,12 @@ class Gate(Generic[T]):
         """The condition of a row, -1 for none."""
         return int(self._number[row])
 
+    def is_open(self, row: int) -> bool:
+        """True unless the machine of a row is stopped on purpose now."""
+        if self._conditions is None or self._number[row] < 0:
+            return True
+        return bool(self._conditions.holds_now(self._number[row : row + 1])[0])
+
     def admit(self, found: Iterable[T], *, ended: bool = False) -> Iterator[T]:
         """The windows that are known to be good; ended: no time comes after what is there."""
         conditions = self._conditions

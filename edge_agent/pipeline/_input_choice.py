@@ -149,6 +149,10 @@ class InputChoice:
         self.begun_us += step_us if self.begun_us > _NEVER else 0
         self.grown_us += step_us if self.grown_us > _NEVER else 0
 
+    def excuse(self, now_us: int) -> None:
+        """The machine rests: that nothing comes until now holds nothing up."""
+        self.begun_us = self.grown_us = now_us
+
     def forget_time(self) -> None:
         """The asset's clock was set back: what counts begins with the next row."""
         self.heard_us[:] = self.begun_us = self.grown_us = _NEVER

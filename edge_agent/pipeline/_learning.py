@@ -7,13 +7,11 @@ that does not deliver is named, and left out after a time of grace.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind
@@ -27,15 +25,14 @@ from edge_agent.signals import Layout, Windows, WindowSet
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from numpy.typing import NDArray
+
     from edge_agent.config.plant import PlantAsset
     from edge_agent.config.schema import Learn
     from edge_agent.pipeline._router import Bindings
     from edge_agent.signals import QualityWatch
 
 log = logging.getLogger("edge_agent.learning")
-
-# Of rows that end at [n] us, of the plant assets [n]: whether they may be learned.
-RowMask: TypeAlias = Callable[[NDArray[np.intp], NDArray[np.int64]], NDArray[np.bool_]]
 
 ALARM_STANDS: Final = "the alarm of its provisional baseline stands"
 _LATENESS_US: Final = 5 * US_PER_S
@@ -86,13 +83,12 @@ class Training:
 
 
 class Learning:
-    """The assets of one template that are learning. masks: all must allow a row."""
+    """The assets of one template that are learning."""
 
     def __init__(self, template: str, config: Learn, first: PlantAsset) -> None:
         self.template = template
         self.config = config
         self.inputs = tuple(learn_inputs(config, first))
-        self.masks: list[RowMask] = []
         self.trainings: list[Training] = []
         self._router = Router()
         self._step_us = step_us = max(1, round(config.step * US_PER_S))
@@ -179,21 +175,12 @@ class Learning:
         """
         for windows in self._gate.admit(self._router.push(self._windows, values)):
             usable, last = windows.usable_inputs(), windows.last
-            allowed = self._allowed(windows.asset, windows.end_us)
             for i in np.flatnonzero(usable.any(axis=1)):
                 training, end_us = self.trainings[windows.asset[i]], int(windows.end_us[i])
                 training.choice.hear(usable[i], end_us)
-                if allowed[i] and not (training.is_done or training.closed):
+                if not (training.is_done or training.closed):
                     x = np.where(usable[i], last[i], np.nan)
                     self._keep(training, x, usable[i], end_us, max_blocks)
-
-    def _allowed(self, row: NDArray[np.intp], end_us: NDArray[np.int64]) -> NDArray[np.bool_]:
-        allowed = np.ones(len(row), bool)
-        if self.masks:
-            index = np.array([self.trainings[one].asset.index for one in row.tolist()], np.intp)
-            for mask in self.masks:
-                allowed &= mask(index, end_us)
-        return allowed
 
     def _keep(
         self,
@@ -266,11 +253,14 @@ class Learning:
     def look(self, now_us: NDArray[np.int64], watch: QualityWatch) -> None:
         """Leave out inputs that hold learning up; now_us: event time by plant asset [A]."""
         grace_rows = max(1, round(self._grace_us / US_PER_S / self.config.step))
-        for one in self.trainings:
+        for row, one in enumerate(self.trainings):
             at_us = int(now_us[one.asset.index])
             if one.is_done or at_us <= 0:
                 continue
             one.choice.begin(at_us)
+            if not self._gate.is_open(row):
+                one.choice.excuse(at_us)
+                continue
             signals = [one.asset.signals[name].index for name in self.inputs]
             never = (watch.status[signals] & 0xFFFF_0000) == BAD_TYPE_MISMATCH
             change = one.choice.look(at_us, self._grace_us, grace_rows, never)

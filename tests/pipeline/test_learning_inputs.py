@@ -11,6 +11,7 @@ import pytest
 from live_plants import BEGIN_S, Live
 from plants import S
 
+from edge_agent.config.conditions import parse_condition
 from edge_agent.config.schema import Asset, Learn, Signal, Template
 from edge_agent.pipeline import Learning
 from edge_agent.pipeline._input_choice import InputChoice
@@ -34,6 +35,7 @@ class Fed:
             assert self.live.pipeline.learn(asset, rule) == ""
         (self.learning,) = self.live.pipeline.learning.values()
         self.at_s = 0
+        self.values: float | None = None  # what is read; default: the second
 
     def sees(self, seconds: int, *, delivers: str = "fpv", bad: int = 0, status: int = BAD) -> None:
         """delivers: of which inputs (by first letter) values come; bad: index of one that is."""
@@ -46,7 +48,8 @@ class Fed:
         mine = [i for i in signals if i % 3 in chosen]
         t = np.repeat(self.at_s + np.arange(n), len(mine))
         code = np.where((np.tile(mine, n) % 3 == bad - 1), status, 0).astype(np.uint32)
-        value = np.where(code, np.nan, t.astype(float))
+        reads = t.astype(float) if self.values is None else np.full(len(t), self.values)
+        value = np.where(code, np.nan, reads)
         time_us = (BEGIN_S + t) * S
         self.at_s += n
         sent = Columns(np.tile(mine, n).astype(np.int32), time_us, value, code)
@@ -206,13 +209,22 @@ def test_an_alarm_of_the_baseline_closes_learning_and_takes_the_newest_rows_back
     assert np.isnan(fed.learning.rows()["P-1"]).all(axis=1).sum() == 1, "a break between them"
 
 
-def test_a_mask_keeps_rows_out() -> None:
-    """For conditions such as `when: Running`."""
-    fed = Fed()
-    fed.learning.masks.append(lambda _asset, end_us: end_us // S % 2 == 0)
+def test_a_machine_that_is_stopped_on_purpose_holds_nothing_up() -> None:
+    """Neither a trouble nor an input left out: it goes on where it stopped."""
+    fed = Fed(when=parse_condition("flow >= 0 for 1s"))
     fed.sees(100)
-    assert 45 <= fed.rows <= 50
+    before = fed.rows
+    assert before > 50
+    fed.values = -5.0
+    for _ in range(8):
+        fed.sees(100, delivers="f")
+    assert fed.rows <= before + 10
     assert fed.obstacle == ""
+    assert fed.chosen == list(NAMES)
+    fed.values = 5.0
+    fed.sees(100)
+    assert fed.rows > before + 70
+    assert fed.chosen == list(NAMES)
 
 
 @pytest.mark.parametrize(
