@@ -21,7 +21,8 @@ BASELINE: Final = "baseline"  # the place of a model that was learned on the box
 _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
 # By the first part of `Fault.what`, where the rule of all service alarms does not fit.
 _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
-    "clock": AlarmRule(severity=600, ne107=Ne107.CHECK_FUNCTION),
+    # Seen at once as a trouble; an alarm if it is not over by then, within a minute in all.
+    "clock": AlarmRule(severity=600, ne107=Ne107.CHECK_FUNCTION, on_delay=Duration(20)),
     "discovery": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
     "learning": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
     "log": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),

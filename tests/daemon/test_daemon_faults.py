@@ -12,8 +12,8 @@ from edge_agent.records import AlarmState, Detail, Fault
 if TYPE_CHECKING:
     from pathlib import Path
 
-ALARM = "gateway.service.clock.plant"
-FAULT = Fault("clock.plant", "plant: clock 3600 s ahead", Detail("store_trouble", {"reason": "x"}))
+ALARM = "gateway.service.input.plant"
+FAULT = Fault("input.plant", "plant: odd input", Detail("store_trouble", {"reason": "x"}))
 
 
 async def test_a_fault_of_a_link_is_a_trouble_and_a_service_alarm(tmp_path: Path) -> None:
