@@ -211,7 +211,7 @@ def test_time_stamps(raw: object, unit: str, expected: int) -> None:
         (1_767_000_000_123, "s"),
         (1_767_000_000, "iso"),
         ("2026-01-01", "ms"),
-        (4_102_444_800, "s"),
+        (10_000_000_000, "s"),
         (0, "s"),
         (-5, "ms"),
         (math.nan, "auto"),
@@ -424,7 +424,7 @@ def test_ten_thousand_mutated_payloads_give_values_or_reasons(case: int) -> None
         decode(mutated(chance, payload), out, target, spec, retained=chance.random() < 0.1)
         assert set(reasons(out)) <= REASONS
     assert len(out.signal) == len(out.time_us) == len(out.value) == len(out.status)
-    assert all(0 < time < MAX_TIME_US for time in out.time_us)
+    assert all(0 < time < 10**16 for time in out.time_us)
     for value, status in zip(out.value, out.status, strict=True):
         assert math.isfinite(value) or status >= BAD or status == RETAINED
     clean = Readings(ARRIVAL_US)

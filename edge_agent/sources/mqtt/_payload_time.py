@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 MIN_TIME_US: Final = 631_152_000_000_000  # 1990-01-01; before it a clock was never set
 MAX_TIME_US: Final = 4_102_444_800_000_000  # 2100-01-01
-_OUTSIDE: Final = "a time stamp outside 1970 to 2100"
+_LAST_US: Final = 10_000_000_000_000_000  # 2286: read with care, for its clock to be told of
+_OUTSIDE: Final = "a time stamp outside 1970 to 2286"
 _UNIT_US: Final = {TimeUnit.S: 1e6, TimeUnit.MS: 1e3, TimeUnit.US: 1.0, TimeUnit.NS: 1e-3}
 # Of the four units, one at most makes a number a time of 1990 to 2100; these limits part them.
 _AUTO_LIMITS: Final = (1e11, 1e14, 1e17)
@@ -58,7 +59,7 @@ def time_us(raw: object, unit: TimeUnit, zone: str = "") -> int:
 
 
 def _bounded(microseconds: float) -> int:
-    if not 1 <= microseconds < MAX_TIME_US:
+    if not 1 <= microseconds < _LAST_US:
         raise DecodeError("time", _OUTSIDE)
     return round(microseconds)
 
