@@ -18,7 +18,7 @@ from edge_agent.config.plant import Plant
 from edge_agent.config.schema import Asset, Config, Kind, Signal, Template
 from edge_agent.config.types import Name
 from edge_agent.errors import EdgeAgentError
-from edge_agent.records import BAD, BAD_NO_DATA, GOOD, UNCERTAIN
+from edge_agent.records import BAD, BAD_NO_COMMUNICATION, BAD_NO_DATA, GOOD, UNCERTAIN
 from edge_agent.sources.replay import Recording, ReplayConfig, _recording
 from edge_agent.sources.replay._cells import Numbers, numbers
 from edge_agent.sources.replay._csv import sniff_separator
@@ -408,3 +408,27 @@ def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, dat
     except EdgeAgentError:
         return
     assert (np.diff(values.time_us) >= 0).all()
+
+
+def test_words_of_a_signals_map_and_texts_with_its_unit_are_read(tmp_path: Path) -> None:
+    """As from a live source; any other text is refused and counted."""
+    plant = make_plant(
+        "P1", flow=Signal(unit="m3/h"), state=Signal(map={"RUNNING": 1, "Stopped": 0})
+    )
+    text = (
+        "time,flow,state\n1767268800,1.5 m3/h,running\n1767268801,2.5 m3/h,STOPPED\n"
+        "1767268802,3 bar,IDLE\n"
+    )
+    recording, values = read(write(tmp_path, text), plant)
+    assert values.value.tolist() == [1.5, 1.0, 2.5, 0.0]
+    assert recording.rejected == {"number": 2}
+
+
+def test_qualities_of_a_recording_are_those_of_live_payloads(tmp_path: Path) -> None:
+    """What is not known is refused: `goodish` is not good."""
+    words = ("gut", "gestört", "Bad_NoCommunication", "goodish", "192", "")
+    rows = "".join(f"{1767268800 + n},{n},{word}\n" for n, word in enumerate(words))
+    path = write(tmp_path, f"time,flow,q\n{rows}")
+    recording, values = read(path, quality="q", quality_codes="classic")
+    assert values.status.tolist() == [GOOD, BAD, BAD_NO_COMMUNICATION, GOOD, GOOD]
+    assert recording.rejected == {"quality": 1}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from edge_agent.records import BAD, GOOD, UNCERTAIN
+from edge_agent.records import BAD, GOOD
+from edge_agent.sources._qualities import QualityCodes, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +25,6 @@ _BLANKS: Final = (
 )
 BLANK: Final = frozenset(_BLANKS.split("|"))
 _WORDS: Final = {"true": 1.0, "false": 0.0}
-_QUALITY: Final = {"good": GOOD, "uncertain": UNCERTAIN, "bad": BAD}
 _DECIMAL_COMMA: Final = str.maketrans(",.", "._")  # a point would be of thousands
 _GROUP_BLANKS: Final = re.compile(r"(?<=\d)[\s\u00a0\u202f'’](?=\d{3}(?!\d))")  # noqa: RUF001
 _SIGNS: Final = str.maketrans({"−": "-"})  # noqa: RUF001 (the minus of typography)
@@ -134,8 +134,8 @@ def qualities(
 ) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
     """OPC UA StatusCodes, uint32 [n], and a mask of the cells that are no quality.
 
-    A cell is a word that begins with good, uncertain or bad, or a number: a StatusCode, or an
-    OPC Classic quality (192 is Good, 0 is Bad) where `classic`. Blank is Good.
+    A cell is a word or name (`good`, `Bad_NoCommunication`, `gestört`), or a number: a StatusCode,
+    or an OPC Classic quality (192 is Good, 0 is Bad) where `classic`. Blank is Good.
     """
     codes = np.array([_quality(cell, classic) for cell in cells], np.int64)
     wrong = codes < 0
@@ -145,14 +145,8 @@ def qualities(
 
 @lru_cache(maxsize=1024)
 def _quality(cell: str, classic: bool) -> int:  # noqa: FBT001 (cached: keywords cost)
-    text = cell.strip().lower()
-    word = next((code for word, code in _QUALITY.items() if text.startswith(word)), None)
-    if word is not None or not text:
-        return word or GOOD
-    try:
-        code = int(text, 16 if text.startswith("0x") else 10)
-    except ValueError:
-        return -1
-    if classic:
-        return (BAD, UNCERTAIN, -1, GOOD)[code >> 6] if 0 <= code <= 0xFF else -1  # noqa: PLR2004
-    return code if 0 <= code <= 0xFFFF_FFFF else -1  # noqa: PLR2004
+    if not cell.strip():
+        return GOOD
+    codes = QualityCodes.CLASSIC if classic else QualityCodes.OPCUA
+    status = status_of(cell, codes)
+    return -1 if status is None else status

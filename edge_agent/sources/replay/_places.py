@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.config.schema import Kind
+from edge_agent.errors import DecodeError
 from edge_agent.records import BAD, BAD_NO_DATA, GOOD, Columns
+from edge_agent.sources._numbers import TextRules
 from edge_agent.sources.replay._cells import numbers, qualities
 from edge_agent.sources.replay._labels import plain_name
 
@@ -56,6 +59,7 @@ class Places:
         self._signals: dict[tuple[str, str], int] = {}
         self._plain: dict[tuple[str, str], set[int]] = {}
         self._assets: set[str] = set()
+        self._rules: dict[int, TextRules] = {}
         for asset in plant.assets.values():
             self._add(asset)
 
@@ -84,6 +88,16 @@ class Places:
     def wanted(self, asset: str) -> list[str]:
         """Labels by which signals of an asset, or of all, are found."""
         return [label for owner, label in self._signals if owner == asset]
+
+    def number(self, index: int, cell: str) -> float:
+        """The number of a text by the signal's `map`, unit and decimal mark; infinite for none."""
+        rules = self._rules.get(index)
+        if rules is None:
+            rules = self._rules[index] = TextRules(self._plant.signals[index].config)
+        try:
+            return rules.number(cell)
+        except DecodeError:
+            return math.inf
 
     def unit(self, index: int) -> str:
         """The unit of a signal."""
@@ -131,7 +145,7 @@ class Decoder:
         time_us, never, missing = self.time.read(moments)
         late = np.asarray(~never & (time_us < not_before_us))
         signal = self._signals(chunk)
-        value, status, usable = self._values(chunk, signal >= 0)
+        value, status, usable = self._values(chunk, signal)
         self._count("time", never & ~missing, chunk, self.plan.time, moments)
         self._count("no_such_time", missing, chunk, self.plan.time, moments)
         self._count("out_of_order", late, chunk, self.plan.time, moments)
@@ -160,14 +174,16 @@ class Decoder:
         return np.array([rows[asset] for asset in assets], np.int32).reshape(n, len(plan.labels))
 
     def _values(
-        self, chunk: Chunk, wanted: NDArray[np.bool_]
+        self, chunk: Chunk, signal: NDArray[np.int32]
     ) -> tuple[NDArray[np.float64], NDArray[np.uint32], NDArray[np.bool_]]:
         """Values, statuses and which of them count, each [rows, value columns]."""
+        wanted = signal >= 0
         value = np.empty(wanted.shape)
         status = np.full(wanted.shape, GOOD, np.uint32)
         keep = wanted.copy()
         for n, column in enumerate(self.plan.values):
             value[:, n], wrong = numbers(chunk.cells[column], self.numbers[n])
+            self._read_texts(chunk.cells[column], signal[:, n], value[:, n], wrong)
             self._count("number", wrong & wanted[:, n], chunk, column)
             quality = self.plan.qualities[n]
             if quality is not None:
@@ -180,6 +196,22 @@ class Decoder:
         if self.config.blank == "bad":
             status[blank & (status < BAD)] = BAD_NO_DATA
         return value, status, keep & (~blank | (status >= BAD))
+
+    def _read_texts(
+        self,
+        cells: Sequence[str],
+        signal: NDArray[np.int32],
+        value: NDArray[np.float64],
+        wrong: NDArray[np.bool_],
+    ) -> None:
+        """Cells that are no numbers, but words of a signal's `map`, or have a unit."""
+        known: dict[tuple[int, str], float] = {}
+        for row in np.flatnonzero(wrong & (signal >= 0)).tolist():
+            key = int(signal[row]), cells[row]
+            if key not in known:
+                known[key] = self.places.number(*key)
+            if math.isfinite(known[key]):
+                value[row], wrong[row] = known[key], False
 
     def _count(
         self,
