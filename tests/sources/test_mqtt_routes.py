@@ -284,3 +284,12 @@ def test_the_log_says_which_keys_would_read_a_payload(caplog: pytest.LogCaptureF
     assert "Kepware IoT Gateway: payload: {items: values, name: id" in second
     assert "good in OPC UA, bad in OPC Classic" in third
     assert 'decimal: ","' in fourth
+
+
+def test_a_clock_that_was_never_set_is_counted_and_named_once() -> None:
+    """Its values are taken, by whatever clock the source goes by."""
+    path = Path(make_plant("P1"), subscription())
+    for _ in range(3):
+        path.take(("plant/l/P1/s0", '{"value": 1, "ts": 5}'))
+    assert path.rejected() == {"mended": 1}
+    assert path.rows() == [("P1.s0", 1.0)] * 3

@@ -13,7 +13,7 @@ from edge_agent.records import BAD, GOOD, RETAINED, WaveBlock
 from edge_agent.sources._qualities import KEYS, WEAK_KEYS, is_classic, status_of, worst
 from edge_agent.sources.mqtt._paths import MISSING, find
 from edge_agent.sources.mqtt._payload_spec import AUTO_QUALITY, Payload, Target, Wanted
-from edge_agent.sources.mqtt._payload_time import time_us
+from edge_agent.sources.mqtt._payload_time import MIN_TIME_US, time_us
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,6 +131,8 @@ class Readings:
         raw_time = find(doc, spec.time) if spec.time else MISSING
         absent = raw_time is MISSING or raw_time is None
         at_us = None if absent else time_us(raw_time, spec.time_unit, spec.timezone)
+        if at_us is not None and at_us < MIN_TIME_US:
+            self.mend("clock", "a time stamp before 1990: a clock that was never set")
         if spec.quality == AUTO_QUALITY:
             own = self._own_quality(doc, single=single)
             around = _parent(doc, spec.value) if single else None
