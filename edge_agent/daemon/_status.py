@@ -184,14 +184,15 @@ class Status:
         daemon, metrics = self._daemon, self._daemon.metrics
         judgements = Judgements(daemon)
         metrics.assets_unjudged.set(len(judgements.unjudged))
-        for one in (metrics.score, metrics.health, metrics.inputs_stale, metrics.remaining_life):
-            one.clear()  # no asset that is gone, no score that is old
         for group in daemon.pipeline.groups:
             name = group.title
             for row, asset in enumerate(group.assets):
                 if judgements.is_fresh(group, row):
                     metrics.score.labels(asset.id, name).set(float(group.score[row]))
                     metrics.health.labels(asset.id, name).set(float(group.health[row]))
+                else:  # a score that is old is none
+                    metrics.score.remove(asset.id, name)
+                    metrics.health.remove(asset.id, name)
         known = labels_of(daemon)
         daemon.pipeline.insight.export(metrics, lambda label, name: name in known[label])
         export_learning(daemon)
