@@ -72,6 +72,11 @@ class Gateway:
     area: Name = Name("area")
     line: Name = Name("line")
 
+    @property
+    def path(self) -> str:
+        """The ISA-95 place of what is the gateway's own: enterprise/site/area/line/id."""
+        return f"{self.enterprise}/{self.site}/{self.area}/{self.line}/{self.id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Signal:

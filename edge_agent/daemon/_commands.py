@@ -32,6 +32,7 @@ class Commands:
         self._unfinished = 0
         self._told_since_s = 0.0
         self._told = 0
+        self._left_s = -_TOLD_IN_S
 
     async def one(
         self,
@@ -77,6 +78,9 @@ class Commands:
 
     async def from_bus(self, command: Command | RefusedCommand) -> None:
         """Carry out what came over the bus, or note why not, and answer."""
+        if self._is_elsewhere(command):
+            self._leave(command)
+            return
         if not isinstance(command, Command):
             await self._refuse(command, command.topic, "mqtt", command.reason, command.error)
             return
@@ -88,6 +92,21 @@ class Commands:
             await self._try(command)
         finally:
             self._unfinished -= 1
+
+    def _is_elsewhere(self, command: Command | RefusedCommand) -> bool:
+        """It is for a machine that is not ours: at a shared broker its own gateway answers."""
+        daemon, place = self._daemon, command.place
+        asset = daemon.plant.assets.get(place.rpartition("/")[2])
+        return place != daemon.config.gateway.path and (asset is None or asset.path != place)
+
+    def _leave(self, command: Command | RefusedCommand) -> None:
+        """It is neither answered nor noted; told now and then: it may be a typing error."""
+        self._count(command, "elsewhere")
+        now_s = self._daemon.clock.monotonic_s()
+        if now_s - self._left_s >= _TOLD_IN_S:
+            self._left_s = now_s
+            text = {"sink": command.sink, "place": command.place}
+            log.info("command for a machine that is not of this gateway", extra=text)
 
     async def _try(self, command: Command) -> None:
         try:
@@ -139,7 +158,7 @@ class Commands:
         ids = {alarm_id for alarm_id, rule in found if rule and rule.path == command.place}
         return Selection(command.alarm_id, ids=frozenset(ids or {""}))
 
-    def _count(self, command: Command, reason: str) -> None:
+    def _count(self, command: Command | RefusedCommand, reason: str) -> None:
         self._daemon.metrics.commands.labels(command.sink, reason).inc()
 
     async def _refuse(

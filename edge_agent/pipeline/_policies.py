@@ -113,9 +113,8 @@ class Policies:
         alarm_id = service_alarm_id(gateway.id, what)
         if alarm_id not in self._known:
             rule = _SERVICE_RULES.get(what.partition(".")[0], _SERVICE_RULE)
-            path = f"{gateway.enterprise}/{gateway.site}/{gateway.area}/{gateway.line}/{gateway.id}"
             self._known[alarm_id] = AlarmPolicy(
-                gateway.id, path, rule, kind="service", stage="presentation"
+                gateway.id, gateway.path, rule, kind="service", stage="presentation"
             )
 
     def restore(self, alarms: Iterable[Alarm]) -> None:

@@ -107,6 +107,7 @@ class RefusedCommand:
     reason: str
     error: str
     id: str = ""
+    place: str = ""  # as of a Command
     reply: Reply | None = field(default=None, compare=False, repr=False)
 
 

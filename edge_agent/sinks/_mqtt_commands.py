@@ -63,9 +63,9 @@ class CommandInbox:
     def _refuse(self, topic: str, payload: bytes, error: DecodeError, reply: Reply | None) -> None:
         if self.on_refused is None:
             return
-        found = _id_of(payload)
+        found, place = _id_of(payload), _place(topic)
         self.on_refused(
-            RefusedCommand(self._sink, topic, error.reason, error.message, found, reply)
+            RefusedCommand(self._sink, topic, error.reason, error.message, found, place, reply)
         )
 
     def _check(self, topic: str, payload: bytes, *, retained: bool) -> Command:
@@ -94,7 +94,7 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
         raise DecodeError("malformed", str(error)) from error
     if not isinstance(data, dict):
         raise DecodeError("malformed", "not a JSON object")
-    *place, _, _, kind = topic.split("/")
+    kind = topic.rpartition("/")[2]
     expires_us = _expires_us(data)
     command = Command(
         kind=kind,
@@ -102,7 +102,7 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
         actor=_text(data, "by", "mqtt"),
         duration_s=_duration_s(data) if kind == "shelve" else 0.0,
         id=_text(data, "id"),
-        place="/".join(place[-_PLACE_LEVELS:]),
+        place=_place(topic),
         comment=_text(data, "comment") if data.get("comment") else "",
         expires_us=round(expires_us),
     )
@@ -111,6 +111,11 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
     if expires_us > now_us + MAX_AHEAD_S * US_PER_S:
         raise DecodeError("too_far", f"expires is more than {MAX_AHEAD_S:g} s ahead")
     return command
+
+
+def _place(topic: str) -> str:
+    """The ISA-95 path of {root}/{path}/_pdm/cmd/{kind}."""
+    return "/".join(topic.split("/")[:-3][-_PLACE_LEVELS:])
 
 
 def _id_of(payload: bytes) -> str:

@@ -61,8 +61,7 @@ async def _refused(
     status = f"{root}/_svc/{gateway.id}/status"
     body, known = await _retained(connection, status)
     found = [await _try(connection, status, body, retain=known)]
-    own = f"{gateway.enterprise}/{gateway.site}/{gateway.area}/{gateway.line}/{gateway.id}"
-    for path in [own, *_one_a_line(paths)][:MAX_PLACES]:
+    for path in [gateway.path, *_one_a_line(paths)][:MAX_PLACES]:
         topic = f"{root}/{path}/_pdm/alert/{_PROBE}"
         found.append(await _try(connection, topic, b"", retain=True))
     return [text for text in found if text]

@@ -131,19 +131,52 @@ async def test_a_command_is_bound_to_the_asset_of_its_topic(
 ) -> None:
     """Who may write to P-2's topic, by the broker's access rules, has no say over P-1's alarms."""
     whole = {"id": "x-1", "alarm_id": ALARM, "expires": now_ms() + 60_000, "by": "mallory"}
-    for number, place in enumerate((f"{PLACE}/P-2", "edge/evil/evil/evil/evil/evil")):
-        body = json.dumps({**whole, "id": f"x-{number}"}).encode()
-        bus.publish(f"{place}/_pdm/cmd/ack", body)
+    Feed(bus).send("P-2", 1)
+    await until(lambda: "P-2" in alarmed.daemon.plant.assets, "two machines")
+    bus.publish(f"{PLACE}/P-2/_pdm/cmd/ack", json.dumps(whole).encode())
     bus.publish(
         f"{PLACE}/P-2/_pdm/cmd/ack", json.dumps({**whole, "id": "x-2", "alarm_id": "*"}).encode()
     )
-    await until(lambda: counted(alarmed, "place") == 2, "refused")
+    await until(lambda: counted(alarmed, "place") == 1, "refused")
     await until(lambda: counted(alarmed, "refused") == 1, "refused, as a pattern")
     assert alarmed.states() == {ALARM: "unack"}
     rows = await alarmed.daemon.http._status.audit(10)
-    assert [(row["actor"], row["action"]) for row in rows] == [("mallory", "refused")] * 3
+    assert [(row["actor"], row["action"]) for row in rows] == [("mallory", "refused")] * 2
     assert "the alarm belongs to enterprise/site/area/line/P-1" in rows[-1]["detail"]
-    assert [one.message for one in caplog.records].count("command refused") == 3
+    assert [one.message for one in caplog.records].count("command refused") == 2
+
+
+async def test_commands_for_other_gateways_are_left_to_them(
+    alarmed: Running, broker: Mosquitto, bus: Subscriber, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At a shared broker each gateway hears all: only the one that has the machine answers."""
+    caplog.set_level("INFO")
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.ResponseTopic = "hmi/answers"
+    whole = {"id": "x", "alarm_id": ALARM, "expires": now_ms() + 60_000, "by": "anna"}
+    try:
+        places = ("edge/acme/south/area/line/P-1", f"{PLACE}/P-99", f"{PLACE}/gateway")
+        for number, place in enumerate(places):
+            bodies = json.dumps({**whole, "id": f"x-{number}"}), '{"id": "no"}'
+            for body in bodies:
+                client.publish(f"{place}/_pdm/cmd/ack", body, 1, properties=properties)
+        await until(lambda: counted(alarmed, "elsewhere") == 4, "left")
+        await until(
+            lambda: sum(one.topic == "hmi/answers" for one in bus.received) == 2,
+            "ours are answered",
+        )
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    answers = [json.loads(one.body) for one in bus.received if one.topic == "hmi/answers"]
+    assert sorted(one["reason"] for one in answers) == ["malformed", "place"]
+    assert alarmed.states() == {ALARM: "unack"}
+    assert len(await alarmed.daemon.http._status.audit(10)) == 2
+    told = [one for one in caplog.records if one.message.startswith("command for a machine")]
+    assert [one.__dict__["place"] for one in told] == ["acme/south/area/line/P-1"]
 
 
 async def test_a_refused_command_is_logged_with_what_is_missing(
