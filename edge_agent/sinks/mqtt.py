@@ -159,6 +159,7 @@ class MqttSink(Sink):
         try:
             connection = await self._versions.connect(self._make_connection)
         except EdgeAgentError as error:
+            self._takeovers.note_unreached()
             return str(error)
         try:
             await self._welcome(connection)

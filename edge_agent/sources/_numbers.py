@@ -22,6 +22,7 @@ _C_NAN = re.compile(r"[+-]?(?:nan\([a-z0-9]*\)|1\.#(?:q?nan|s?nan|ind|inf)[0-9]*
 _WORDS: Final = {"true": 1.0, "false": 0.0, "on": 1.0, "off": 0.0}
 _POINT = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(\s*)(.*)")
 _COMMA = re.compile(r"([+-]?(?:[0-9]+(?:,[0-9]*)?|,[0-9]+)(?:[eE][+-]?[0-9]+)?)(\s*)(.*)")
+_BEFORE_UNIT = re.compile(r"([+-]?[0-9][0-9.,]*)\s*([^0-9.,\s].*)")
 # Letters and signs, and digits only as powers: m3/h, m/s2, kg/cm^2. Not `x1F`, `:30`, `e`, `D2`.
 _UNIT = re.compile(r"(?:[^\W\d_]|[%°℃℉²³/·*.'\"]|(?<=m)[23]|(?<=s)2|(?<=ft)[23]|\^-?[1-4])+")
 _NO_UNITS: Final = frozenset({"e", "E", ".", "'", '"', "x", "X", "d", "D"})
@@ -96,6 +97,15 @@ class TextRules:
         if text and text[0].isalpha():
             return f" (map: {{{_plain(text)}: 1}} of the signal reads it)"
         return ""
+
+
+def without_unit(text: str) -> str:
+    """The number in front of a unit, as it is written; any other text as it is."""
+    if not text or text[-1].isdecimal():
+        return text
+    found = _BEFORE_UNIT.fullmatch(text)
+    is_unit = found is not None and found[2] not in _NO_UNITS and _UNIT.fullmatch(found[2])
+    return found[1] if found is not None and is_unit else text
 
 
 def _unit(text: str) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 SHORT_S: Final = 12.0
 STEADY_S: Final = 90.0  # longer than the longest wait of the other one between two attempts
 _ENOUGH: Final = 3
+_SHUTS_DOWN: Final = "shutting down"  # MQTT 5, 0x8B
 _TAKEN_OVER: Final = "taken over"  # MQTT 5, 0x8E: Session taken over
 
 
@@ -30,6 +31,9 @@ class Takeovers:
         Ends of our own, and brokers that were not reached, are not to be noted.
         """
         said_so = _TAKEN_OVER in reason.lower()
+        if _SHUTS_DOWN in reason.lower():
+            self._short = 0
+            return reason
         self._short = self._short + 1 if said_so or lived_s < SHORT_S else 0
         if not said_so and self._short < _ENOUGH:
             return reason
@@ -39,6 +43,10 @@ class Takeovers:
         fault = Fault(f"client_id.{self._name}", text, Detail("client_id_taken", args))
         self._link.faults[fault.what] = fault
         return f"{reason} ({question})"
+
+    def note_unreached(self) -> None:
+        """The broker was not reached, for us nor for another client: it, or the line, fails."""
+        self._short = 0
 
     def note_steady(self) -> None:
         """A connection has lasted for `STEADY_S`: nobody else uses the id."""

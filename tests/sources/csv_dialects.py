@@ -212,6 +212,13 @@ def _layouts() -> dict[str, Dialect]:
         "sep line": text("sep=;\r\n" + wide(german, sep=";", decimal=",", eol="\r\n")),
         "comments": text("# logger 7\n# line 3\n" + first + "\n# started\n" + rest),
         "header in a comment": text("# made by a logger\n#" + body),
+        "title filled up with empty cells": text("Plant North,,,\n" + body),
+        "title, then units below": text("Plant North,,,\n" + first + "\n,m3/h,°C,bar\n" + rest),
+        "groups above the names": text(",pump A,,\n" + body),
+        "units in the cells": text(
+            wide(german, sep=";", cell=lambda v: f"{number(v, ',')} m³/h"),
+        ),
+        "units in the cells, point": text(wide(cell=lambda v: f"{number(v)} bar")),
         "preamble": text("Serial;4711\nSite;North\n\n" + wide(sep=";")),
         "units below": text(first + "\n,m3/h,°C,bar\n" + rest),
         "units and kinds below": text(first + "\n,m3/h,°C,bar\n-,float,float,float\n" + rest),
@@ -316,6 +323,14 @@ def _refused() -> dict[str, Dialect]:
         ),
         "year or day, British": text(
             wide(lambda t: t.strftime("%d/%m/%y %H:%M:%S")), refused="may be written as"
+        ),
+        "Buddhist years": text(
+            wide(lambda t: f"{t.day:02}/{t.month:02}/{t.year + 543} {t:%H:%M:%S}"),
+            refused="is no time",
+        ),
+        "thousands or decimals, with a unit": text(
+            wide(sep=";", rows=ROWS[:15], cell=lambda v: f"{v:.3f} bar".replace(".", ",")),
+            refused="may be several",
         ),
         "thousands or decimals": text(whole, refused="may be several"),
         "decimal commas between commas": text(

@@ -94,6 +94,15 @@ def test_times_in_another_unit_than_the_rest_are_refused_row_by_row(tmp_path: Pa
     assert recording.rejected == {"time": 7}
 
 
+@pytest.mark.parametrize("unit", ["", " bar"])
+def test_a_point_beside_decimal_commas_may_be_of_thousands(tmp_path: Path, unit: str) -> None:
+    """1.234 is refused where the other columns write 1,5: it may be 1234."""
+    body = f"Zeit;flow;temp;pressure\n20.11.2026 08:00;1,5;2,5;1.234{unit}\n"
+    recording, blocks, plant = read(tmp_path, Dialect(body.encode(), {}))
+    assert {name for _, name in found_in(blocks, plant)} == {"flow", "temp"}
+    assert recording.rejected == {"number": 1}
+
+
 @pytest.mark.parametrize("since_1904", [False, True])
 @pytest.mark.parametrize("form", ["dates", "serial days", "texts", "two columns"])
 def test_a_workbook_is_read_like_a_csv(tmp_path: Path, form: str, *, since_1904: bool) -> None:

@@ -44,3 +44,22 @@ def test_connections_that_last_are_no_suspicion(takeovers: Takeovers, link: Link
     for lived_s in (1, 1, 40, 1, 1, 600):
         assert QUESTION not in takeovers.note_end("closed by the broker", lived_s)
     assert link.faults == {}
+
+
+def test_a_broker_that_is_away_in_between_throws_nobody_out(
+    takeovers: Takeovers, link: Link
+) -> None:
+    """A line that flaps every few seconds is no second client: the other one would be connected."""
+    for _ in range(10):
+        assert QUESTION not in takeovers.note_end("closed by the broker", 4)
+        takeovers.note_unreached()
+    assert link.faults == {}
+
+
+def test_a_broker_that_says_it_shuts_down_throws_nobody_out(
+    takeovers: Takeovers, link: Link
+) -> None:
+    """MQTT 5, 3.14.2.1: 0x8B, a broker that restarts faster than we dial."""
+    for _ in range(10):
+        assert QUESTION not in takeovers.note_end("the broker said: Server shutting down", 4)
+    assert link.faults == {}

@@ -170,7 +170,7 @@ class MqttSource:
         )
         session = Session(self._config, client, self._take, self._clock, self._intake.crowded)
         try:
-            kept = await session.open(timeout_s)
+            kept = await self._open(session, timeout_s)
             if forget_others:
                 self._versions = (version,)
             await self._subscribe(session, version, kept=kept)
@@ -185,6 +185,16 @@ class MqttSource:
             self._session = None
             session.close()
             self._forget_births()
+
+    async def _open(self, session: Session, timeout_s: float) -> bool:
+        """Connect; whether the broker kept our session. EdgeAgentError where it does not."""
+        try:
+            return await session.open(timeout_s)
+        except VersionError:
+            raise
+        except EdgeAgentError:
+            self._takeovers.note_unreached()
+            raise
 
     def _forget_births(self) -> None:
         """The connection is over: what a Sparkplug node said last is not known to hold."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from edge_agent.records import BAD, GOOD
+from edge_agent.sources._numbers import without_unit
 from edge_agent.sources._qualities import QualityCodes, status_of
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def number_evidence(cells: Iterable[str]) -> Evidence:
     """What the cells of a column prove about the way in which numbers are written."""
     found = [0] * len(Evidence._fields)
     for raw in cells:
-        cell = _plain(raw)
+        cell = without_unit(_plain(raw))
         if _POINT_GROUPS.fullmatch(cell):
             found[0], found[4] = found[0] + 1, found[4] + 1
         elif _COMMA_GROUPS.fullmatch(cell):

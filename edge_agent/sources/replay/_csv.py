@@ -237,12 +237,22 @@ def _find_header(head: list[Record]) -> tuple[int | None, int | None]:
     if not above:
         return None, full
     block = above[-1 - _MAX_UNIT_ROWS :] if full is not None else above[:1]
+    block = [i for n, i in enumerate(block) if not _is_title(rows, block[n:])]
     top = next(
         i
         for n, i in enumerate(block)
         if all(_is_next(block, filled, m) for m in range(n + 1, len(block)))
     )
     return top, next((i for i in data if i > top), None)
+
+
+def _is_title(rows: list[Row], block: list[int]) -> bool:
+    """Whether the first row of a block is a title that spreadsheets fill up with empty cells.
+
+    At most half of its cells have a text, and a row below it has more of them.
+    """
+    texts = [sum(bool(cell.strip()) for cell in rows[i]) for i in block]
+    return 2 * texts[0] <= len(rows[block[0]]) and max(texts) > texts[0]
 
 
 def _is_next(block: list[int], filled: list[int], n: int) -> bool:

@@ -15,6 +15,7 @@ from edge_agent.records import BAD, BAD_NO_DATA, GOOD, Columns
 from edge_agent.sources._numbers import TextRules
 from edge_agent.sources.replay._cells import numbers, qualities
 from edge_agent.sources.replay._labels import plain_name
+from edge_agent.sources.replay._moments import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +60,7 @@ class Places:
         self._signals: dict[tuple[str, str], int] = {}
         self._plain: dict[tuple[str, str], set[int]] = {}
         self._assets: set[str] = set()
-        self._rules: dict[int, TextRules] = {}
+        self._rules: dict[tuple[int, str], TextRules] = {}
         for asset in plant.assets.values():
             self._add(asset)
 
@@ -89,11 +90,18 @@ class Places:
         """Labels by which signals of an asset, or of all, are found."""
         return [label for owner, label in self._signals if owner == asset]
 
-    def number(self, index: int, cell: str) -> float:
-        """The number of a text by the signal's `map`, unit and decimal mark; infinite for none."""
-        rules = self._rules.get(index)
+    def number(self, index: int, cell: str, decimal: str) -> float:
+        """The number of a text by the signal's `map` and unit; infinite for none.
+
+        decimal: the mark of the column, where the signal names none. What is a plain number and
+        was refused stays refused: 1.234 beside decimal commas may be 1234.
+        """
+        rules = self._rules.get((index, decimal))
         if rules is None:
-            rules = self._rules[index] = TextRules(self._plant.signals[index].config)
+            config = self._plant.signals[index].config
+            rules = self._rules[index, decimal] = TextRules(config, decimal)
+        if is_number(cell) and cell.strip() not in rules.words:
+            return math.inf
         try:
             return rules.number(cell)
         except DecodeError:
@@ -183,7 +191,7 @@ class Decoder:
         keep = wanted.copy()
         for n, column in enumerate(self.plan.values):
             value[:, n], wrong = numbers(chunk.cells[column], self.numbers[n])
-            self._read_texts(chunk.cells[column], signal[:, n], value[:, n], wrong)
+            self._read_texts(chunk.cells[column], n, signal[:, n], value[:, n], wrong)
             self._count("number", wrong & wanted[:, n], chunk, column)
             quality = self.plan.qualities[n]
             if quality is not None:
@@ -200,6 +208,7 @@ class Decoder:
     def _read_texts(
         self,
         cells: Sequence[str],
+        n: int,
         signal: NDArray[np.int32],
         value: NDArray[np.float64],
         wrong: NDArray[np.bool_],
@@ -209,7 +218,7 @@ class Decoder:
         for row in np.flatnonzero(wrong & (signal >= 0)).tolist():
             key = int(signal[row]), cells[row]
             if key not in known:
-                known[key] = self.places.number(*key)
+                known[key] = self.places.number(*key, self.numbers[n].decimal)
             if math.isfinite(known[key]):
                 value[row], wrong[row] = known[key], False
 

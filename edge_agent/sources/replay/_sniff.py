@@ -56,6 +56,8 @@ _UNITS_US: Final = {
 }
 _LONGEST_RUN_S: Final = 3e8  # since a start: beyond, seconds are those since 1970
 _DATES_S: Final = (6.3e8, 2.5e9)  # 1990 to 2049: a recording is of no other time
+# 1950 to 2100: 2569 is a year of the Buddhist calendar; 1601, 1899 and 1900 stand for no time.
+_YEARS_S: Final = (-631_152_000.0, 4_133_980_800.0)
 _WIDE_SHARE, _FEW_ROWS = 0.1, 2
 _EVIDENCE_CELLS: Final = 60_000
 _SMOOTH_DAYS, _JUMP_DAYS = 3, 20
@@ -93,7 +95,7 @@ def choose_time(
     try:
         if len(numeric) > sum(match(text) is not None for text in cells):
             return _numeric_form(numeric, name, since_1904=table.since_1904)
-        parse = _textual_form(cells, lambda: map(cell_of, table.again()))
+        parse = _between(_textual_form(cells, lambda: map(cell_of, table.again())), *_YEARS_S)
         _refuse_half_days(cells, parse)
     except EdgeAgentError as error:
         error.where = f"{table.path}: column {name!r}"
