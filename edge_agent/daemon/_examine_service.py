@@ -125,7 +125,8 @@ def _counters(text: str) -> list[Finding]:
             continue
         what, mend = _COUNTERS[family.name]
         for sample in family.samples:
-            if sample.name.endswith("_total") and sample.value:
+            was_read = sample.labels.get("reason") == "mended"
+            if sample.name.endswith("_total") and sample.value and not was_read:
                 labels = ", ".join(f"{key} {value}" for key, value in sample.labels.items())
                 line = f"{sample.value:.0f} {what} since its start" + (labels and f": {labels}")
                 found.append(warning("daemon", line, mend))

@@ -83,6 +83,7 @@ async def _run(given: Path, folder: Path, timeout_s: float) -> dict[str, str]:
     if child.returncode == 0:
         return dict(json.loads(stdout))
     last = stderr.decode(errors="replace").strip().rsplit("\n", 1)[-1][:_MAX_LINE]
+    last = last.removeprefix(f"{folder.name}: ")  # the child says where, too
     raise ModelError(last or _ended(child.returncode or 0), where=folder.name)
 
 

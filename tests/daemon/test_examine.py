@@ -119,6 +119,7 @@ async def test_what_the_running_daemon_complains_of(tmp_path: Path) -> None:
     """Its troubles, its counters, its assets without a model, what waits in the outbox."""
     metrics = Metrics()
     metrics.values_rejected.labels("bus", "type").inc(7)
+    metrics.values_rejected.labels("bus", "mended").inc(2)  # payloads that were read all the same
     metrics.log_dropped.inc(3)
     answers = {
         "/api/summary": {

@@ -49,7 +49,7 @@ async def test_a_refusal_comes_back_as_one_line(tmp_path: Path) -> None:
         await learn_in_child(
             {"P-9": healthy(3, 20)}, INPUTS, name="learned", out_dir=tmp_path, now_us=NOW_US
         )
-    assert "P-9: 20 complete rows of the 256 needed" in str(refused.value)
+    assert str(refused.value).startswith("learned: P-9: 20 complete rows of the 256 needed")
     assert "\n" not in str(refused.value)
     assert names(tmp_path) == []
 

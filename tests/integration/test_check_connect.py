@@ -122,6 +122,17 @@ def test_nodes_that_do_not_fit(plc: NodeServer, examined: Callable[..., Told]) -
     assert same in told.of("warning")
 
 
+def test_a_signal_without_an_address_is_named(
+    plc: NodeServer, examined: Callable[..., Told]
+) -> None:
+    """Not as an empty node id."""
+    signals = {"s0": {"address": "nsu=urn:plant;s={asset}.s0"}, "none": {}}
+    told = examined(**opcua(plc.url, signals, node=""))
+    assert "source plc: a000.none has no address, and the source no node pattern" in told.of(
+        "error"
+    )
+
+
 def test_one_node_for_two_machines_is_said(plc: NodeServer, examined: Callable[..., Told]) -> None:
     """The pattern lacks {asset}."""
     told = examined(**opcua(plc.url, {"s": {}}, node="nsu=urn:plant;s=a000.s0"))

@@ -95,6 +95,9 @@ async def _judge_nodes(
         except ValueError as problem:
             mend = f"its namespaces: {', '.join(namespaces[:16])}"
             what = f"{_label(signal)}: {address}: {problem}"
+            if not address:
+                what = f"{_label(signal)} has no address, and the source no node pattern"
+                mend = "write address: nsu=URI;s=NAME; `edge-agent browse` lists the nodes"
             judged.add("no such node", error(f"source {name}", what, mend))
     values = await reader.values(nodes)
     for signal, value in zip(known, values, strict=True):
