@@ -7,6 +7,7 @@ never used again after its end; with it goes paho's queue, which would send ever
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,6 +58,21 @@ class TellingClient(Client):
         if not data:
             self.loss = self.loss or "closed by the broker"
         return data
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        try:
+            return super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self._hear_last_word()
+            self.loss = self.loss or str(error)
+            raise
+
+    def _hear_last_word(self) -> None:
+        """A TLS alert says more than the write that failed after it: it may wait to be read."""
+        with contextlib.suppress(OSError):
+            self._sock_recv(1)
 
 
 class Wire:
