@@ -182,7 +182,7 @@ class MqttSink(Sink):
         if reason == OWN_END:
             return reason
         lived_s = self._clock.monotonic_s() - self._connected_s
-        return self._takeovers.note_end(reason, lived_s)
+        return await self._takeovers.ask_end(reason, lived_s, self._config.host, self._config.port)
 
     def _make_connection(self, version: MQTTProtocolVersion) -> Connection:
         connection = Connection(self._config, self._client_id, version, self._clock)

@@ -60,6 +60,16 @@ async def dial(
         raise TimeoutError(f"no answer within {timeout_s:g} s") from error
 
 
+async def answers(host: str, port: int, timeout_s: float) -> bool:
+    """Whether somebody takes a connection there; it is closed at once."""
+    try:
+        opened = await dial(host, port, timeout_s)
+    except OSError:
+        return False
+    opened.close()
+    return True
+
+
 async def dial_endpoint(host: str, port: int, timeout_s: float, tls: Tls | None) -> socket.socket:
     """As `dial`, with TLS as configured where there is any; ConnectError for its files."""
     if tls is None:

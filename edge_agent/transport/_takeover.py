@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.records import Detail, Fault
+from edge_agent.transport._dial import answers
 
 if TYPE_CHECKING:
     from edge_agent.records import Link
 
 SHORT_S: Final = 12.0
 STEADY_S: Final = 90.0  # longer than the longest wait of the other one between two attempts
+_SETTLE_S: Final = 0.5  # a broker that stops may end connections first, and listening afterwards
+_ANSWER_S: Final = 2.0
 _ENOUGH: Final = 3
 _SHUTS_DOWN: Final = "shutting down"  # MQTT 5, 0x8B
 _TAKEN_OVER: Final = "taken over"  # MQTT 5, 0x8E: Session taken over
@@ -43,6 +47,19 @@ class Takeovers:
         fault = Fault(f"client_id.{self._name}", text, Detail("client_id_taken", args))
         self._link.faults[fault.what] = fault
         return f"{reason} ({question})"
+
+    async def ask_end(self, reason: str, lived_s: float, host: str, port: int) -> str:
+        """As `note_end`, but a suspicion is raised only while the broker takes connections.
+
+        One that stopped, or a line that broke, ends connections too, and throws nobody out.
+        """
+        said_so = _TAKEN_OVER in reason.lower()
+        if not said_so and lived_s < SHORT_S and self._short + 1 >= _ENOUGH:
+            await asyncio.sleep(_SETTLE_S)
+            if not await answers(host, port, _ANSWER_S):
+                self.note_unreached()
+                return reason
+        return self.note_end(reason, lived_s)
 
     def note_unreached(self) -> None:
         """The broker was not reached, for us nor for another client: it, or the line, fails."""

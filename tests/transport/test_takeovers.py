@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from edge_agent.records import Link
-from edge_agent.transport import Takeovers
+from edge_agent.transport import Takeovers, _takeover
 
 QUESTION = "does another client use client_id edge-agent-x?"
 
@@ -63,3 +65,24 @@ def test_a_broker_that_says_it_shuts_down_throws_nobody_out(
     for _ in range(10):
         assert QUESTION not in takeovers.note_end("the broker said: Server shutting down", 4)
     assert link.faults == {}
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_suspicion_needs_a_broker_that_takes_connections(
+    takeovers: Takeovers, link: Link, monkeypatch: pytest.MonkeyPatch, *, listens: bool
+) -> None:
+    """A broker that flaps faster than we dial is away at the end of each connection."""
+    monkeypatch.setattr(_takeover, "_SETTLE_S", 0.0)
+
+    async def end_several() -> None:
+        server = await asyncio.start_server(lambda _, w: w.close(), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        if not listens:
+            server.close()
+            await server.wait_closed()
+        for _ in range(3):
+            await takeovers.ask_end("closed by the broker", 4, "127.0.0.1", port)
+        server.close()
+
+    asyncio.run(end_several())
+    assert ("client_id.bus" in link.faults) is listens

@@ -219,7 +219,8 @@ class MqttSource:
             reason = await session.lost()
         finally:
             steady.cancel()
-        return self._takeovers.note_end(reason, self._clock.monotonic_s() - began_s)
+        lived_s = self._clock.monotonic_s() - began_s
+        return await self._takeovers.ask_end(reason, lived_s, self._config.host, self._config.port)
 
     async def _subscribe(self, session: Session, version: Protocol, *, kept: bool) -> None:
         if not kept:
