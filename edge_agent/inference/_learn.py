@@ -47,6 +47,7 @@ _DAY_S: Final = 86_400.0
 _FOLDS: Final = 4
 _QUANTILE: Final = 0.999
 _MIN_MARGIN: Final = 2.0  # between what was seen and the limit: tomorrow is never quite as today
+_LEAST_SEEN: Final = 1.0  # T² where nothing ever moved: one `constant_floor` off counts as seen
 _MEMORY_ROWS: Final = round(1 / min(LAMBDAS))
 _HOLD: Final = 0.2  # of a window: the share that the daemon lets be missing
 
@@ -233,7 +234,8 @@ def _calibrated(rows: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
     if len(held_out) < _FOLDS:
         raise too_few_windows()
     # The median, so that one restless quarter, a cold start perhaps, cannot set the limit.
-    seen = np.exp(np.median([np.log(np.quantile(s, _QUANTILE, axis=0)) for s in held_out], axis=0))
+    quantiles = [np.maximum(np.quantile(s, _QUANTILE, axis=0), _LEAST_SEEN) for s in held_out]
+    seen = np.exp(np.median(np.log(quantiles), axis=0))
     windows = sum(map(len, held_out))
     beyond = max(1 - _QUANTILE, _FOLDS / windows)
     rows_per_alarm = max(recipe.hop, _MEMORY_ROWS)

@@ -39,6 +39,8 @@ def tail_index(peaks: Floats) -> float:
     if len(peaks) < 10 * count:
         return _TAIL_INDEX
     largest = np.sort(peaks)[-count - 1 :]
+    if largest[0] <= 0:  # nothing ever moved
+        return _TAIL_INDEX
     measured = float(np.mean(np.log(largest[1:] / largest[0])))
     return min(max(measured, _TAIL_INDEX), _MAX_TAIL_INDEX)
 

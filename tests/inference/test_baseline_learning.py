@@ -287,6 +287,21 @@ def test_rounding_of_a_constant_is_no_deviation(level: float, tmp_path: Path) ->
     assert verify_bundle(tmp_path / "learned") == []
 
 
+@pytest.mark.parametrize("rows", [600, 9000])
+def test_a_machine_on_which_nothing_moves_is_judged_all_the_same(rows: int, tmp_path: Path) -> None:
+    """Its distances are 0: a limit of 0 would make scores NaN, and the bundle would be refused."""
+    still = np.tile(np.array([5.0, 0.0, -20.0], np.float32), (rows, 1))
+    learned = learn({"A": still}, recipe(), now_us=NOW_US)
+    learned.write(tmp_path / "learned")
+    assert verify_bundle(tmp_path / "learned") == []
+    assert scores(learned, still).score.max() < 1.0
+    digit, moved = still.copy(), still.copy()
+    digit[-LENGTH:, 0] = 5.02
+    moved[-LENGTH:, 0] = 9.0
+    assert scores(learned, digit).score.max() < 1.0
+    assert scores(learned, moved).score[-1] > 1.0
+
+
 def test_one_step_of_a_coarse_channel_is_no_event() -> None:
     """A reading that once in a while goes one step up and back does not alarm when it does so."""
     rows = constant_rows(4.0, 2000)
