@@ -92,7 +92,7 @@ class TextRules:
             )
 
     def _hint(self, text: str) -> str:
-        if self.decimal == "." and _COMMA.fullmatch(text):
+        if self.decimal == "." and "," in text and _COMMA.fullmatch(text):
             return ' (decimal: "," of the signal reads it)'
         if text and text[0].isalpha():
             return f" (map: {{{_plain(text)}: 1}} of the signal reads it)"

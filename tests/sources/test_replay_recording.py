@@ -356,6 +356,8 @@ def test_a_config_that_does_not_fit_the_file_is_an_error_that_says_so(
 def test_missing_files_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(EdgeAgentError, match="no such file"):
         read(tmp_path / "*.csv")
+    with pytest.raises(EdgeAgentError, match=r"is a folder .*\*\.csv"):
+        read(tmp_path)
 
 
 def test_contradictions_in_the_config_are_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,9 @@ _UNIT_US: Final = {TimeUnit.S: 1e6, TimeUnit.MS: 1e3, TimeUnit.US: 1.0, TimeUnit
 # Of the four units, one at most makes a number a time of 1990 to 2100; these limits part them.
 _AUTO_LIMITS: Final = (1e11, 1e14, 1e17)
 _AUTO_US: Final = (1e6, 1e3, 1.0, 1e-3)
+# Texts that count s, ms, us or ns since 1970 and are no date such as 20261126231000 or 2611262310.
+_COUNT: Final = re.compile(r"1\d{9}(\.\d+)?|[12]\d{12}(\.\d+)?|[12]\d{15}|[12]\d{18}", re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,19}(\.\d+)?", re.ASCII)
 _AUTO_LIMITS_ARRAY: Final = np.array(_AUTO_LIMITS)
 _AUTO_US_ARRAY: Final = np.array(_AUTO_US)
 
@@ -42,10 +46,14 @@ def times_us(times: NDArray[np.float64], unit: TimeUnit) -> NDArray[np.int64]:
 
 
 def time_us(raw: object, unit: TimeUnit, zone: str = "") -> int:
-    """One time stamp, a number or ISO 8601, as microseconds; DecodeError `time` if it is none.
+    """One time stamp as microseconds; DecodeError `time` if it is none.
 
+    raw: a number, also in a text, or ISO 8601.
     zone: the IANA name of the zone of texts that name none; default: UTC.
     """
+    if isinstance(raw, str) and unit != TimeUnit.ISO:
+        counts = _COUNT if unit == TimeUnit.AUTO else _NUMBER
+        raw = float(raw) if counts.fullmatch(raw) else raw
     if isinstance(raw, str) and unit in {TimeUnit.AUTO, TimeUnit.ISO}:
         return _bounded(_iso_seconds(raw, zone) * 1e6)
     if isinstance(raw, bool) or not isinstance(raw, int | float) or unit == TimeUnit.ISO:

@@ -226,6 +226,8 @@ def find_files(path: Path) -> list[Path]:
     literal = not has_magic(str(path)) or path.exists()
     found = [path] if literal else sorted(map(Path, glob(str(path))))  # noqa: PTH207 (absolute patterns)
     files = [file for file in found if file.is_file()]
+    if not files and path.is_dir():
+        raise EdgeAgentError("is a folder", where=str(path), hint=f"write {path / '*.csv'}")
     if not files:
         raise EdgeAgentError("no such file", where=str(path))
     if len(files) > MAX_FILES:
