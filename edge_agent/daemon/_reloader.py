@@ -13,6 +13,7 @@ from edge_agent.daemon._reload import compare, labels_of
 from edge_agent.daemon._tables import load_config
 from edge_agent.errors import ConfigError, EdgeAgentError
 from edge_agent.ops import notify
+from edge_agent.records import Detail, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -33,6 +34,14 @@ class Reloader:
         self._daemon = daemon
         self._path = path
         self._tasks: list[asyncio.Task[None]] = []
+        self._refused = ""
+
+    def faults(self) -> list[Fault]:
+        """The config on disk was refused: what it changes does not hold, no restart takes it."""
+        if not self._refused:
+            return []
+        text = f"the changed config is refused, the old one holds: {self._refused}"
+        return [Fault("config", text, Detail("config_refused", {"reason": self._refused}))]
 
     def hang_up(self) -> None:
         """SIGHUP came."""
@@ -60,8 +69,10 @@ class Reloader:
             await self._adopt(await asyncio.to_thread(load_config, self._path))
         except EdgeAgentError as error:
             reloads.labels("refused").inc()
+            self._refused = str(error).partition("\n")[0]
             log.error("config refused, the old one stays", extra={"reason": str(error)})
             return
+        self._refused = ""
         reloads.labels("ok").inc()
         log.info("config reloaded", extra={"path": str(self._path)})
 

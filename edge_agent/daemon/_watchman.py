@@ -72,6 +72,7 @@ class Watchman:
         found += daemon.certificates.faults()
         found += daemon.outlet.health.faults()
         found += daemon.log_health.faults()
+        found += daemon.reloader.faults()
         clocks = {name: source.link for name, source in daemon.sources.items()}
         found += daemon.gateway_clock.faults(clocks, daemon.config.tuning.max_future)
         if daemon.started:

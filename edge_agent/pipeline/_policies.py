@@ -23,6 +23,7 @@ _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
 _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
     # Seen at once as a trouble; an alarm if it is not over by then, within a minute in all.
     "clock": AlarmRule(severity=600, ne107=Ne107.CHECK_FUNCTION, on_delay=Duration(20)),
+    "config": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
     "discovery": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
     "learning": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
     "log": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),

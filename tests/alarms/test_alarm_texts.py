@@ -54,6 +54,7 @@ KEYS = [
     "clock_refused",
     "clock_stepped",
     "clock_gateway",
+    "config_refused",
     "discovery_full",
     "learning_blocked",
     "learning_failed",

@@ -68,6 +68,22 @@ async def test_a_changed_limit_holds_from_the_next_window_on(
     assert reloads(running.daemon, "ok") == 1
 
 
+async def test_a_refused_config_is_an_alarm_until_one_is_taken(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    """Who changed a limit must see that it does not hold, and that a restart would fail."""
+    site = Site(tmp_path, broker.url)
+    async with site.daemon() as running:
+        await until(running.up, "up")
+        site.change(tuning={"tick": "soon"})
+        await running.daemon.reload()
+        alarm = f"{running.daemon.config.gateway.id}.service.config"
+        await until(lambda: running.states().get(alarm) == "unack", "raised")
+        site.change(tuning={"tick": "50ms"})
+        await running.daemon.reload()
+        assert running.daemon.reloader.faults() == []
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -97,6 +113,8 @@ async def test_a_config_that_cannot_be_taken_changes_nothing_and_says_so(  # noq
         site.change(**changes)
         await running.daemon.reload()
         assert running.daemon.config is before
+        (fault,) = running.daemon.reloader.faults()
+        assert said in fault.text
         feed.send("P-1", 10)
         await until(lambda: running.windows() == 20 - LENGTH + 1, "windows go on")
         assert running.up()
