@@ -70,6 +70,7 @@ def fed_config(folder: Path, template: tuple[str, dict[str, Any]], assets: str) 
         "models_dir": str(folder / "models"),
         "store": {"path": str(folder / "store.db")},
         "http": {"port": 0},
+        "alarms": {"link_delay": "1h"},  # that the broker is not there is no alarm of the test
         "sources": {"plant": {"type": "mqtt", "url": unused_url(), "subscribe": subscribe}},
         "sinks": {"lines": {"type": "log"}},
         "templates": {name: struct},
