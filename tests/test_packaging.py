@@ -7,15 +7,13 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from support import ROOT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOCKS = {"runtime": (), "demo": ("demo",), "dev": ("demo", "dev"), "compress": ("compress",)}
 APART = {"torch"}  # requirements/torch.txt
@@ -90,19 +88,28 @@ def test_no_text_of_ours_installs_a_strangers_package() -> None:
     assert wrong.search("pip install 'edge-agent[demo]'")
 
 
+class Made(NamedTuple):
+    """A wheel, and what making it left in the checkout."""
+
+    wheel: Path
+    left: set[str]
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The wheel, made without the network by the locked build tools."""
+    before = {one.name for one in ROOT.iterdir()}
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
     command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
-    (made,) = folder.glob("*.whl")
-    return made
+    (wheel,) = folder.glob("*.whl")
+    return Made(wheel, {one.name for one in ROOT.iterdir()} - before)
 
 
-def test_the_wheel_is_whole_and_named_as_ours(wheel: Path) -> None:
+def test_the_wheel_is_whole_and_named_as_ours(made: Made) -> None:
     """Package data and the shipped bundles, and nothing of the tests."""
+    wheel = made.wheel
     assert wheel.name.startswith("edge_agent_pdm-")
     names = zipfile.ZipFile(wheel).namelist()
     data = {p.relative_to(ROOT).as_posix() for p in (ROOT / "edge_agent").rglob("*.*")}
@@ -112,7 +119,6 @@ def test_the_wheel_is_whole_and_named_as_ours(wheel: Path) -> None:
     assert not [n for n in names if n.startswith(("tests/", "scripts/", "requirements/"))]
 
 
-def test_making_a_wheel_leaves_nothing_in_the_checkout(wheel: Path) -> None:
+def test_making_a_wheel_leaves_nothing_in_the_checkout(made: Made) -> None:
     """Stale files of a build folder would be in the next installation."""
-    assert wheel.is_file()
-    assert not [one for one in ("build", "edge_agent.egg-info") if (ROOT / one).exists()]
+    assert made.left & {"build", "edge_agent.egg-info", "edge_agent_pdm.egg-info"} == set()

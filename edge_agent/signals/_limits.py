@@ -79,6 +79,7 @@ class _Row:
         "resting",
         "shown",
         "since_us",
+        "stood",
         "truth",
     )  # fmt: skip
 
@@ -94,6 +95,7 @@ class _Row:
         self.due_us = ENDLESS
         self.cleared_us = NEVER
         self.shown = np.nan
+        self.stood = np.nan  # the value that it was raised with
 
     def look(self, at_us: int, value: float, known_us: int) -> None:
         """Compare the value that holds from `at_us` on; known_us: since when one is known."""
@@ -128,6 +130,7 @@ class _Row:
         """The delay is over."""
         value = self.shown if self.bound.above else -self.shown
         self.since_us, self.due_us = NEVER, ENDLESS
+        self.stood = self.shown
         if self.resting:
             self.resting = False
             self.raised = value >= self.reset
@@ -265,7 +268,9 @@ class Limits:
         value = float(self._value[point])
         if truth == FALSE and row.raised and not row.resting:
             row.resting = True
-            found.append(Crossing(number, Change.REST, at_us, value))
+            # Not the newest value: which that is depends on how values of one time were cut.
+            stood = value if np.isnan(row.stood) else float(row.stood)
+            found.append(Crossing(number, Change.REST, at_us, stood))
         row.look(at_us, value, int(self._known_us[point]))
 
     def _elapse(self, number: int, to_us: int, found: list[Crossing]) -> None:

@@ -195,7 +195,7 @@ async def test_a_path_that_is_no_command_says_which_there_are() -> None:
 async def test_each_command_to_an_asset_reaches_the_daemon(kind: str) -> None:
     """With the time at which its life ended, where it did."""
     status = plant_of(50)
-    body = {"by": " Lena ", **({} if kind == "learn" else {"at_ms": 1_767_225_600_000})}
+    body = {"by": " Lena ", **({} if kind in {"learn", "forget"} else {"at_ms": 1_767_225_600_000})}
     async with serving(status) as server:
         code, row, _ = await ask(server, f"/api/assets/P-042/{kind}", "POST", json=body)
     assert (code, row["asset"]) == (200, "P-042")

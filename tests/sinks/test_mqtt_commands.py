@@ -34,7 +34,7 @@ GOOD: dict[str, Any] = {
     "by": "anna",
     "duration_s": 3600,
 }
-REASONS = {"oversized", "malformed", "expired"}
+REASONS = {"oversized", "malformed", "expired", "too_far"}
 
 
 def encoded(**changes: object) -> bytes:
