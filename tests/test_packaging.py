@@ -7,13 +7,15 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from support import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOCKS = {"runtime": (), "demo": ("demo",), "dev": ("demo", "dev"), "compress": ("compress",)}
 APART = {"torch"}  # requirements/torch.txt
