@@ -61,7 +61,9 @@ BASE: dict[str, Any] = {
 }
 
 
-def fed_config(folder: Path, template: tuple[str, dict[str, Any]], assets: str) -> Path:
+def fed_config(
+    folder: Path, template: tuple[str, dict[str, Any]], assets: str, **more: object
+) -> Path:
     """A config whose values come from the test alone: its broker is not there."""
     name, struct = template
     subscribe = [{"topic": "plant/{asset}/{signal}"}]
@@ -70,11 +72,11 @@ def fed_config(folder: Path, template: tuple[str, dict[str, Any]], assets: str) 
         "models_dir": str(folder / "models"),
         "store": {"path": str(folder / "store.db")},
         "http": {"port": 0},
-        "alarms": {"link_delay": "1h"},  # that the broker is not there is no alarm of the test
         "sources": {"plant": {"type": "mqtt", "url": unused_url(), "subscribe": subscribe}},
         "sinks": {"lines": {"type": "log"}},
         "templates": {name: struct},
         "assets": {assets: {"template": name}},
+        **more,
     }
     path = folder / "edge-agent.yaml"
     path.write_text(yaml.safe_dump(config))

@@ -136,10 +136,10 @@ class Links:
         assets = len({signal.asset.id for signal in signals})
         args: dict[str, Any] = {"source": name, "assets": assets, "signals": len(signals)}
         if outage.silent:
-            text = f"{name}: no value from any of {len(signals)} signals ({assets} assets)"
+            text = f"{name}: no value from any of {len(signals)} signals ({_assets(assets)})"
             return Fault(what, text, Detail("source_silent", args))
         args["reason"] = outage.reason
-        text = f"{name}: {outage.reason or 'no connection'} ({assets} assets)"
+        text = f"{name}: {outage.reason or 'no connection'} ({_assets(assets)})"
         return Fault(what, text, Detail("source_down", args))
 
     # -- silence of a whole source ------------------------------------------------------------
@@ -186,3 +186,7 @@ class Links:
             return False
         silent_s = now_s - float(watch.heard_s(rows[alive]).max())
         return silent_s >= patience_us / US_PER_S / 2
+
+
+def _assets(n: int) -> str:
+    return f"{n} asset" if n == 1 else f"{n} assets"

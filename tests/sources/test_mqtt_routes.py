@@ -11,7 +11,7 @@ from support import ListIntake
 
 from edge_agent.config import schema
 from edge_agent.ops.metrics import Metrics
-from edge_agent.records import BAD, GOOD, RETAINED
+from edge_agent.records import BAD, GOOD, RETAINED, Fault
 from edge_agent.sources.mqtt import _refusals
 from edge_agent.sources.mqtt import _routes as _mqtt_routes
 from edge_agent.sources.mqtt._decode import Decoder
@@ -141,6 +141,10 @@ def test_no_asset_is_made_of_an_unsafe_name(topic: str) -> None:
     path.take((topic, "1"))
     assert path.rejected() == {"asset_name": 1}
     assert path.plant.assets == {}
+    faults: dict[str, Fault] = {}
+    path.routes.machines.conflicts.report(faults, 0.0)
+    (fault,) = faults.values()  # a machine that nobody watches is no mere counter
+    assert (fault.what, fault.detail.message_key) == ("machines.bus", "asset_name")
 
 
 def test_a_template_that_is_not_there_is_counted() -> None:

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from edge_agent.sources.mqtt._refusals import Refusals
 
 TWO_MACHINES: Final = "two_machines"
+UNUSABLE_NAME: Final = "asset_name"
 _FORGET_S: Final = 600.0  # a topic that was not heard of for so long is a conflict no more
 _MAX_CONFLICTS: Final = 1000
 _MAX_LOGGED: Final = 100
+_MAX_SHOWN: Final = 64
 _log = logging.getLogger("edge_agent.sources")
 
 
@@ -52,7 +54,7 @@ class Place:
 
 
 class Conflicts:
-    """Topics that are refused because their machine has the name of another one."""
+    """Topics of machines that cannot be watched: theirs is the name of another one, or is none."""
 
     def __init__(self, source: str) -> None:
         self._what = f"machines.{source}"
@@ -62,7 +64,7 @@ class Conflicts:
         self._last_s: dict[bytes, float] = {}
 
     def add(self, topic: bytes, name: str, other: str) -> None:
-        """A topic is refused: `name` is what `other` delivers."""
+        """A topic is refused: `name` is what `other` delivers; without `other` it is no name."""
         if len(self._texts) < _MAX_CONFLICTS:
             self._texts[topic] = (name, topic.decode("utf-8", "backslashreplace"), other)
             self._heard.add(topic)
@@ -92,11 +94,12 @@ class Conflicts:
             "other": other[:200],
             "n": len(self._texts),
         }
+        why = f"{name} is {other[:100]}" if other else f"{name!r} is no name of an asset"
         text = (
-            f"{self._source}: {topic_text[:100]} is not watched: {name} is {other[:100]}"
-            f" ({len(self._texts)} topics)"
+            f"{self._source}: {topic_text[:100]} is not watched: {why} ({len(self._texts)} topics)"
         )
-        faults[self._what] = Fault(self._what, text, Detail(TWO_MACHINES, args))
+        detail = Detail(TWO_MACHINES if other else UNUSABLE_NAME, args)
+        faults[self._what] = Fault(self._what, text, detail)
 
 
 class Machines:
@@ -128,8 +131,14 @@ class Machines:
             return known
         if known is None and not one.template:
             raise DecodeError("unknown_asset", "the config has no such asset, and no template")
-        if not is_safe_name(asset_id) or (line and not is_safe_name(line)):
-            raise DecodeError("asset_name", "the topic gives no name that an asset may have")
+        unusable = next((n for n in (asset_id, line) if n and not is_safe_name(n)), "")
+        if unusable or not asset_id:
+            self.conflicts.add(place.topic.encode(), unusable[:_MAX_SHOWN], "")
+            raise DecodeError(
+                UNUSABLE_NAME,
+                f"{unusable[:_MAX_SHOWN]!r} is no name of an asset (letters, digits, _ . -): "
+                "give it an id in the config, by a subscription of its own",
+            )
         if known is None:
             return self._discover(asset_id, place, line)
         return self._another(known, place, line)
