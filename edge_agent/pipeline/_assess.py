@@ -195,6 +195,8 @@ def _figure(manifest: Manifest, key: str) -> float | None:
 def _span(days: float) -> str:
     """Part of a day, in units that every language reads."""
     minutes = 24 * 60 * days
+    if minutes < 2:  # noqa: PLR2004
+        return f"{minutes * 60:.0f} s"
     return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.3g} h"  # noqa: PLR2004
 
 
