@@ -13,6 +13,7 @@ from edge_agent.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from edge_agent.sources.mqtt import MqttSourceConfig
     from edge_agent.sources.opcua import OpcUaSourceConfig
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 PASSWORD: Final = "EDGE_AGENT_PASSWORD"  # noqa: S105 (the variable's name)
 
 T = TypeVar("T")
+
+
+def found_text(args: argparse.Namespace, listed: list[str], config: Callable[[], str]) -> str:
+    """What was found and a config for it: both, or what `--table` or `--yaml` asks for.
+
+    In a pipe the list is a comment, so that the whole is a config.
+    """
+    if args.table:
+        return "".join(f"{line}\n" for line in listed)
+    yaml = config()
+    if args.yaml:
+        return yaml
+    mark = "" if sys.stdout.isatty() else "# "
+    return "".join(f"{mark}{line}\n" for line in listed) + "\n" + yaml
 
 
 def add_source(parser: argparse.ArgumentParser, url: str, text: str) -> None:

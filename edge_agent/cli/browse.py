@@ -9,7 +9,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.cli._api import shown
-from edge_agent.cli._endpoint import add_login, add_source, login_keys, opcua_source
+from edge_agent.cli._endpoint import (
+    add_login,
+    add_source,
+    found_text,
+    login_keys,
+    opcua_source,
+)
 from edge_agent.cli._findings import positive_seconds
 from edge_agent.cli._models_verb import table
 from edge_agent.config import render
@@ -117,15 +123,12 @@ def _text(
 ) -> str:
     from edge_agent.sources.opcua import propose  # noqa: PLC0415
 
-    listed = _listed(browsed.nodes)
-    if args.table:
-        return "".join(f"{line}\n" for line in listed)
-    proposal = propose(browsed.nodes, name if is_known else "", config.node if is_known else None)
-    yaml = _yaml(args, name, proposal, is_known=is_known)
-    if args.yaml:
-        return yaml
-    mark = "" if sys.stdout.isatty() else "# "
-    return "".join(f"{mark}{line}\n" for line in listed) + "\n" + yaml
+    def config_text() -> str:
+        node = config.node if is_known else None
+        proposal = propose(browsed.nodes, name if is_known else "", node)
+        return _yaml(args, name, proposal, is_known=is_known)
+
+    return found_text(args, _listed(browsed.nodes), config_text)
 
 
 def _listed(nodes: list[FoundNode]) -> list[str]:

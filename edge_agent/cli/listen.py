@@ -11,7 +11,13 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.cli._api import shown
-from edge_agent.cli._endpoint import add_login, add_source, login_keys, mqtt_source
+from edge_agent.cli._endpoint import (
+    add_login,
+    add_source,
+    found_text,
+    login_keys,
+    mqtt_source,
+)
 from edge_agent.cli._findings import positive_seconds
 from edge_agent.cli._models_verb import table
 from edge_agent.config import render
@@ -105,14 +111,10 @@ def _say(heard: Listened, topics: list[str]) -> None:
 def _text(args: argparse.Namespace, name: str, heard: Listened, *, is_known: bool) -> str:
     from edge_agent.sources.mqtt import propose  # noqa: PLC0415
 
-    listed = _listed(heard.topics)
-    if args.table:
-        return "".join(f"{line}\n" for line in listed)
-    yaml = _yaml(args, name, propose(heard.topics, name if is_known else ""))
-    if args.yaml:
-        return yaml
-    mark = "" if sys.stdout.isatty() else "# "
-    return "".join(f"{mark}{line}\n" for line in listed) + "\n" + yaml
+    def config_text() -> str:
+        return _yaml(args, name, propose(heard.topics, name if is_known else ""))
+
+    return found_text(args, _listed(heard.topics), config_text)
 
 
 def _listed(topics: list[HeardTopic]) -> list[str]:

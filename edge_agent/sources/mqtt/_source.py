@@ -96,12 +96,7 @@ class MqttSource:
             self._refusals,
             stale_after_s=config.silence_s,
         )
-        self._sparkplug: SparkplugReader | None = None
-        if config.sparkplug is not None:
-            # Here, not above: protobuf costs memory that a plain broker has no use for.
-            from edge_agent.sources.mqtt._sparkplug import SparkplugReader  # noqa: PLC0415
-
-            self._sparkplug = SparkplugReader(name, config.sparkplug, routes, self._refusals)
+        self._sparkplug = _sparkplug_reader(name, config, routes, self._refusals)
         self._session: Session | None = None
         self._conflicts = routes.machines.conflicts
         self._told: tuple[LinkState, str] = (LinkState.STOPPED, "")
@@ -271,6 +266,17 @@ class MqttSource:
         level = logging.WARNING if failed else logging.INFO
         if tell:
             _log.log(level, f"source {state}", extra={"source": self.name, "reason": detail})
+
+
+def _sparkplug_reader(
+    name: str, config: MqttSourceConfig, routes: Routes, refusals: Refusals
+) -> SparkplugReader | None:
+    if config.sparkplug is None:
+        return None
+    # Here, not above: protobuf costs memory that a plain broker has no use for.
+    from edge_agent.sources.mqtt._sparkplug import SparkplugReader  # noqa: PLC0415
+
+    return SparkplugReader(name, config.sparkplug, routes, refusals)
 
 
 def client_id(name: str, config: MqttSourceConfig, gateway: Gateway) -> str:
