@@ -313,6 +313,16 @@ def test_a_rebirth_gives_aliases_anew() -> None:
     assert bench.hear("DDATA/N/P1", message(2, metric(5.0, alias=10))) == [("P1.s1", 5.0, GOOD)]
 
 
+def test_an_alias_that_a_rebirth_leaves_out_is_nobodys() -> None:
+    """Else a value would be given to a metric that the node does not have any more."""
+    bench = Bench("P1")
+    bench.born()
+    bench.hear("NBIRTH/N", message(0, metric(8, name="bdSeq", kind=INT64)))
+    bench.hear("DBIRTH/N/P1", message(1, metric(1.0, name="s0", alias=10, kind=DOUBLE)))
+    assert bench.hear("DDATA/N/P1", message(2, metric(5.0, alias=11))) == []
+    assert bench.asked() == ["spBv1.0/G/NCMD/N"]
+
+
 def test_requests_can_be_forbidden() -> None:
     bench = Bench("P1", rebirth=False)
     bench.hear("DDATA/N/P1", message(1, metric(1.0, alias=10)))
