@@ -9,7 +9,7 @@ import numpy as np
 from edge_agent.alarms import AlarmPolicy, AlarmTable
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import AlarmRule, Alarms
-from edge_agent.records import Detail, Observation
+from edge_agent.messages import Detail, Observation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

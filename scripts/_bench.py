@@ -10,12 +10,10 @@ import numpy as np
 from _bench_peers import SIGNALS, free_port, payloads
 
 from edge_agent.daemon import Replay, load_config
-from edge_agent.inference import InputSpec, Recipe, learn
+from edge_agent.learning import Recipe, learn
+from edge_agent.models import InputSpec
 from edge_agent.signals import Intake
-from edge_agent.sources.mqtt._decode import Decoder
-from edge_agent.sources.mqtt._frames import FrameCutter
-from edge_agent.sources.mqtt._refusals import Refusals
-from edge_agent.sources.mqtt._routes import Routes
+from edge_agent.sources.mqtt import Decoder, FrameCutter, Refusals, Routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

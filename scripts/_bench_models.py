@@ -13,15 +13,14 @@ from _bench_peers import SIGNALS
 
 from edge_agent.config.types import Name
 from edge_agent.daemon import Replay, load_config
-from edge_agent.inference import OutputNames, histogram_of, load_manifest, write_bundle
-from edge_agent.inference._golden import parse_golden
-from edge_agent.records import Columns
+from edge_agent.models import OutputNames, histogram_of, load_manifest, parse_golden, write_bundle
+from edge_agent.values import Columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edge_agent.inference import Manifest
+    from edge_agent.models import Manifest
 
 _ASSETS: Final = 50
 _ROUNDS: Final = 5

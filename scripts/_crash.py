@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from _crash_peers import HIGH, LOW, Broker, Daemon, Plant, Subscriber, free_port, wait_until
 
-from edge_agent.inference import InputSpec, Recipe, learn
+from edge_agent.learning import Recipe, learn
+from edge_agent.models import InputSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

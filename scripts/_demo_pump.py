@@ -16,16 +16,9 @@ from onnx import helper, numpy_helper
 from onnxruntime import InferenceSession
 
 from edge_agent.config.types import Name
-from edge_agent.demo.plant import FAULTS, NAMES, SENSORS, PumpPlant
-from edge_agent.inference import (
-    Golden,
-    InputSpec,
-    LearnedBundle,
-    Manifest,
-    Recipe,
-    histogram_of,
-    learn,
-)
+from edge_agent.demo import FAULTS, NAMES, SENSORS, PumpPlant
+from edge_agent.learning import LearnedBundle, Recipe, learn
+from edge_agent.models import Golden, InputSpec, Manifest, histogram_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from _demo_pump import JUDGED_SEED, LENGTH, ONSET_ROW, SCORED_FAULTS, STEP_S, simulated
 
-from edge_agent.demo.plant import FAULTS
+from edge_agent.demo import FAULTS
 
 if TYPE_CHECKING:
     from _demo_pump import Judged, Scorer
 
-    from edge_agent.inference import Manifest
+    from edge_agent.models import Manifest
 
 _CARD = """\
 # {name} {version}

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_agent.inference import InputSpec, Model, Recipe, learn
+from edge_agent.learning import Recipe, learn
+from edge_agent.models import InputSpec, Model
 
 if TYPE_CHECKING:
     from pathlib import Path

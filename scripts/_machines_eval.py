@@ -13,7 +13,8 @@ from _machine_faults import FAULT_ROWS, KINDS, inject
 from _machines import MACHINES
 
 from edge_agent.config.schema import Learn, Resample, Runtime
-from edge_agent.inference import InputSpec, Recipe, Registry, learn
+from edge_agent.learning import Recipe, learn
+from edge_agent.models import InputSpec, Registry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.signals import GOOD, Layout, Windows
 

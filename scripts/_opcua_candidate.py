@@ -17,12 +17,12 @@ import numpy as np
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
-from edge_agent.config.plant import Plant
 from edge_agent.ops.metrics import Metrics
+from edge_agent.plant import Plant
 from edge_agent.sources.opcua import OpcUaSource, OpcUaSourceConfig
 
 if TYPE_CHECKING:
-    from edge_agent.records import Columns, WaveBlock
+    from edge_agent.values import Columns, WaveBlock
 
 EVERY = 50  # of how many values one's latency is taken
 

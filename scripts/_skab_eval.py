@@ -14,15 +14,17 @@ import numpy as np
 from _alarm_state import alarm_state
 from _skab_data import US_PER_S, Recording, read, read_all
 
-from edge_agent.config.schema import AlarmRule, Duration, Learn, Resample, Runtime
-from edge_agent.inference import InputSpec, Recipe, Registry, learn
+from edge_agent.config.schema import AlarmRule, Learn, Resample, Runtime
+from edge_agent.config.types import Duration
+from edge_agent.learning import Recipe, learn
+from edge_agent.models import InputSpec, Registry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.signals import GOOD, Layout, Windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_agent.inference import Outputs
+    from edge_agent.models import Outputs
 
 FIT_ROWS = 400
 HEALTHY_FIT_ROWS = (400, 2000, 4000, 6000)

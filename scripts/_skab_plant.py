@@ -13,7 +13,7 @@ from pathlib import Path
 from _skab_rig import ROOT, Broker, environment, free_port
 
 from edge_agent.daemon import Replay, load_config
-from edge_agent.sources import Recording, ReplayConfig
+from edge_agent.sources.replay import Recording, ReplayConfig
 
 GROUPS = ("valve1", "valve2", "other")
 FIT_ROWS = 400

@@ -17,9 +17,11 @@ import orjson
 import yaml
 from support import ROOT, find_free_port
 
-from edge_agent.daemon import Daemon, load_config
-from edge_agent.inference import InputSpec, Recipe, learn
-from edge_agent.records import columns
+from edge_agent.daemon.daemon import Daemon
+from edge_agent.daemon.tables import load_config
+from edge_agent.learning.fit import Recipe, learn
+from edge_agent.models.bundle.manifest import InputSpec
+from edge_agent.values import columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from sink_support import Subscriber
 
-    from edge_agent.records import Columns
+    from edge_agent.values import Columns
 
 WAIT_S = 20.0
 STEP_MS = 100

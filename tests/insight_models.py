@@ -8,22 +8,16 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.config.schema import Runtime
-from edge_agent.inference import (
-    InputSpec,
-    Interval,
-    Manifest,
-    OutputNames,
-    Registry,
-    Task,
-    WindowSpec,
-    write_bundle,
-)
+from edge_agent.models.bundle.bundle import write_bundle
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
+from edge_agent.models.runtime.registry import Registry
 from edge_agent.ops.metrics import Metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_agent.inference import Model
+    from edge_agent.models.bundle.reference_distribution import Interval
+    from edge_agent.models.runtime.model import Model
 
 ROWS = 2
 HEALTHY = (10.0, 4.0, 20.0)

@@ -14,17 +14,19 @@ from support import ListIntake
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
-from edge_agent.config.plant import Plant
+from edge_agent.messages import LinkState
 from edge_agent.ops.metrics import Metrics
-from edge_agent.records import LinkState
-from edge_agent.sources.mqtt import MqttSource, MqttSourceConfig, Subscription, Tls
+from edge_agent.plant import Plant
+from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
+from edge_agent.sources.mqtt.source import MqttSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from edge_agent.clock import Clock
-    from edge_agent.records import Columns
+    from edge_agent.transport.tls import Tls
+    from edge_agent.values import Columns
 
 SOURCE = "bus"
 

@@ -23,15 +23,15 @@ from support import ListIntake, find_free_port
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
-from edge_agent.config.plant import Plant
 from edge_agent.ops.metrics import Metrics
-from edge_agent.sources.opcua import OpcUaSource, OpcUaSourceConfig
+from edge_agent.plant import Plant
+from edge_agent.sources.opcua.source import OpcUaSource, OpcUaSourceConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edge_agent.records import LinkState
+    from edge_agent.messages import LinkState
 
 SCRIPT = "opcua_server.js"
 CLIENT_URI = "urn:test:client"

@@ -19,16 +19,16 @@ from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge_agent.clock import SystemClock
-from edge_agent.records import Message
-from edge_agent.sinks import Delivery
-from edge_agent.store import Store
+from edge_agent.delivery.sender import Delivery
+from edge_agent.messages import Message
+from edge_agent.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.sinks import Sink
+    from edge_agent.sinks.base import Sink
 
 WAIT_S = 20.0
 

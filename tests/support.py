@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import pytest
 
-from edge_agent.records import Columns, WaveBlock
+from edge_agent.values import Columns, WaveBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.counting import as_read, counted
-from edge_agent.inference._statistics import counters
+from edge_agent.learning.statistics import counters
 
 
 def column(*values: float) -> np.ndarray:

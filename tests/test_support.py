@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from support import ListIntake, Mosquitto, is_listening
 
-from edge_agent.records import columns
+from edge_agent.values import columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable

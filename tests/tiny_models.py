@@ -11,9 +11,16 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.config.schema import Kind
-from edge_agent.inference import InputSpec, Manifest, OutputNames, Recipe, Task, WindowSpec
-from edge_agent.inference import write_bundle as write
-from edge_agent.inference._manifest import dump_manifest
+from edge_agent.learning.fit import Recipe
+from edge_agent.models.bundle.bundle import write_bundle as write
+from edge_agent.models.bundle.manifest import (
+    InputSpec,
+    Manifest,
+    OutputNames,
+    Task,
+    WindowSpec,
+    dump_manifest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +150,7 @@ def write_bundle_of(folder: Path, onnx_bytes: bytes, **changes: Any) -> None:
 
 def replace_file(folder: Path, name: str, raw: bytes) -> None:
     """Put other content into a bundle and state its checksum, as an attacker would."""
-    from edge_agent.inference import load_manifest  # noqa: PLC0415
+    from edge_agent.models.bundle.bundle import load_manifest  # noqa: PLC0415
 
     (folder / name).write_bytes(raw)
     old = load_manifest(folder)

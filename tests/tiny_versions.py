@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_agent.inference import (
-    InputSpec,
-    Manifest,
-    Model,
-    OutputNames,
-    Task,
-    WindowSpec,
-    write_bundle,
-)
+from edge_agent.models.bundle.bundle import write_bundle
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
+from edge_agent.models.runtime.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

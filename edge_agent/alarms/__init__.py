@@ -1,37 +1,41 @@
 """The alarm room: the ISA-18.2 table, rules, texts, and the envelope in which alarms travel."""
 
-from __future__ import annotations
-
-from edge_agent.alarms._selection import Selection, is_pattern
-from edge_agent.alarms.envelope import (
-    alert_schema,
-    envelope,
-    messages,
-    rfc3339,
-    to_json,
-    topics,
+from edge_agent.alarms.catalogue import (
+    BASELINE,
+    Policies,
+    baseline_alarm_ids,
+    drift_alarm_id,
+    limit_alarm_id,
+    model_alarm_id,
+    place_of,
+    quality_alarm_id,
+    service_alarm_id,
+    silent_alarm_id,
 )
-from edge_agent.alarms.policy import AlarmPolicy, flood_alarm_id, flood_policy
+from edge_agent.alarms.envelope import messages, rfc3339, to_json
+from edge_agent.alarms.rule import AlarmPolicy
+from edge_agent.alarms.selection import Selection, is_pattern
 from edge_agent.alarms.table import AlarmTable
 from edge_agent.alarms.texts import Texts, load_texts
-from edge_agent.alarms.transitions import TRANSITIONS, WHILE_ACTIVE, Event
 
 __all__ = [
-    "TRANSITIONS",
-    "WHILE_ACTIVE",
+    "BASELINE",
     "AlarmPolicy",
     "AlarmTable",
-    "Event",
+    "Policies",
     "Selection",
     "Texts",
-    "alert_schema",
-    "envelope",
-    "flood_alarm_id",
-    "flood_policy",
+    "baseline_alarm_ids",
+    "drift_alarm_id",
     "is_pattern",
+    "limit_alarm_id",
     "load_texts",
     "messages",
+    "model_alarm_id",
+    "place_of",
+    "quality_alarm_id",
     "rfc3339",
+    "service_alarm_id",
+    "silent_alarm_id",
     "to_json",
-    "topics",
 ]

@@ -17,21 +17,14 @@ import orjson
 
 from edge_agent.alarms.texts import printable
 from edge_agent.clock import US_PER_MS
-from edge_agent.records import AlarmState, Message
+from edge_agent.messages import AlarmState, Message
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from edge_agent.alarms.texts import Texts
     from edge_agent.config import schema
-    from edge_agent.records import (
-        Alarm,
-        Contributor,
-        Detail,
-        ModelInfo,
-        Transition,
-        WindowInfo,
-    )
+    from edge_agent.messages import Alarm, Contributor, Detail, ModelInfo, Transition, WindowInfo
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 DATA_SCHEMA: Final = "urn:edge-agent:schema:alert:1"

@@ -7,23 +7,23 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.alarms._flood import Flood, flood_bounds, new_flood
-from edge_agent.alarms._track import Track, new_track, within
-from edge_agent.alarms.policy import flood_alarm_id, flood_detail
+from edge_agent.alarms.flood import Flood, flood_bounds, new_flood
+from edge_agent.alarms.rule import flood_alarm_id, flood_detail
 from edge_agent.alarms.texts import printable
+from edge_agent.alarms.track import Track, new_track, within
 from edge_agent.alarms.transitions import Event, commands, next_state
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
-from edge_agent.records import AlarmState, Observation
+from edge_agent.messages import AlarmState, Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from edge_agent.alarms._selection import Selection
-    from edge_agent.alarms.policy import AlarmPolicy
+    from edge_agent.alarms.rule import AlarmPolicy
+    from edge_agent.alarms.selection import Selection
     from edge_agent.clock import Clock
     from edge_agent.config import schema
-    from edge_agent.records import Alarm, Transition
+    from edge_agent.messages import Alarm, Transition
 
 UPDATE_INTERVAL_S: Final = 60.0
 TIMER: Final = "timer"  # the actor of a shelving that ends by itself

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.alarms._textfile import Entries, check_language, read_entries, read_file
+from edge_agent.alarms.text_file import Entries, check_language, read_entries, read_file
 from edge_agent.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_agent.config import schema
-    from edge_agent.records import Alarm, Detail
+    from edge_agent.messages import Alarm, Detail
 
 FALLBACK_LANGUAGE: Final = "en"
 FALLBACK_KEY: Final = "alarm"

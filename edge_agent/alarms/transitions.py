@@ -9,8 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from edge_agent.records import AlarmState as S
-from edge_agent.records import TransitionKind as K
+from edge_agent.messages import AlarmState as S
+from edge_agent.messages import TransitionKind as K
 
 
 class Event(StrEnum):

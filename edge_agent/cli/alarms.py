@@ -11,13 +11,13 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from edge_agent.cli._api import add_url, ask, not_ours, request, shown
+from edge_agent.cli.api_client import add_url, ask, not_ours, request, shown
 from edge_agent.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge_agent.cli._api import Row
+    from edge_agent.cli.api_client import Row
 
 HELP = "List the running daemon's alarms, acknowledge and shelve them, read their history."
 EXAMPLE = "edge-agent alarms ack 'P-1*' --by anna --comment 'pump is being replaced'"

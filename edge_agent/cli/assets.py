@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from edge_agent.cli._api import add_url, ask, not_ours, request, shown
 from edge_agent.cli.alarms import aligned, login
+from edge_agent.cli.api_client import add_url, ask, not_ours, request, shown
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from edge_agent.cli._api import Row
+    from edge_agent.cli.api_client import Row
 
 HELP = "List the running daemon's assets; forget one that announced itself and is no more."
 EXAMPLE = "edge-agent assets forget M-O1 --by anna"

@@ -8,16 +8,10 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.cli._api import shown
-from edge_agent.cli._endpoint import (
-    add_login,
-    add_source,
-    found_text,
-    login_keys,
-    opcua_source,
-)
-from edge_agent.cli._findings import positive_seconds
-from edge_agent.cli._models_verb import table
+from edge_agent.cli.api_client import shown
+from edge_agent.cli.endpoint import add_login, add_source, found_text, login_keys, opcua_source
+from edge_agent.cli.findings import positive_seconds
+from edge_agent.cli.models.verb import table
 from edge_agent.config import render
 
 if TYPE_CHECKING:

@@ -6,14 +6,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_agent.cli._findings import as_json, failed, lines, look, positive_seconds, refuse
-from edge_agent.config import Plant, warnings
+from edge_agent.cli.findings import as_json, failed, lines, look, positive_seconds, refuse
+from edge_agent.config import warnings
 from edge_agent.findings import error, warning
+from edge_agent.plant import Plant
 
 if TYPE_CHECKING:
     import argparse
 
-    from edge_agent.config import Config
+    from edge_agent.config.schema import Config
 
 HELP = """\
 List every problem of a config with its file and line. Nothing is started or changed.

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_agent.cli._findings import as_json, failed, lines, look, positive_seconds, refuse
+from edge_agent.cli.findings import as_json, failed, lines, look, positive_seconds, refuse
 from edge_agent.findings import Severity
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.cli._endpoint import PASSWORD, add_login
-from edge_agent.cli._findings import positive_seconds
-from edge_agent.cli._first_config import Answers, look_at_plant, parse_duration, write_config
+from edge_agent.cli.endpoint import PASSWORD, add_login
+from edge_agent.cli.findings import positive_seconds
+from edge_agent.cli.first_config import Answers, look_at_plant, parse_duration, write_config
 from edge_agent.errors import UsageError
 
 if TYPE_CHECKING:

@@ -10,20 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from edge_agent.cli._api import add_url, ask, request, shown
-from edge_agent.cli._duration import duration
-from edge_agent.cli._recordings import (
-    add_recording_arguments,
-    recording_config,
-    report_refused,
-)
 from edge_agent.cli.alarms import login
+from edge_agent.cli.api_client import add_url, ask, request, shown
+from edge_agent.cli.duration import duration
 from edge_agent.cli.outcome import daemon_url
+from edge_agent.cli.recordings import add_recording_arguments, recording_config, report_refused
 from edge_agent.errors import UsageError
 
 if TYPE_CHECKING:
-    from edge_agent.config import Config
-    from edge_agent.daemon import Lesson, Taught
+    from edge_agent.config.schema import Config
+    from edge_agent.daemon import Lesson
+    from edge_agent.learning import Taught
 
 HELP = "learn what healthy looks like, on the box, and write a model bundle"
 EXAMPLE = "edge-agent learn -c edge-agent.yaml --asset 'P-*' --hours 24"
@@ -116,7 +113,7 @@ async def _listen_live(lesson: Lesson, seconds: float) -> None:
 
 
 def _listen(lesson: Lesson, config: Config, args: argparse.Namespace) -> None:
-    from edge_agent.sources import Recording  # noqa: PLC0415
+    from edge_agent.sources.replay import Recording  # noqa: PLC0415
 
     wide = "" if set(args.asset) & set("*?[") else args.asset
     source = recording_config(args, config, args.input, wide)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from edge_agent.cli._api import add_url, not_ours, request, shown
-from edge_agent.cli._models_wait import url_of
 from edge_agent.cli.alarms import login
+from edge_agent.cli.api_client import add_url, not_ours, request, shown
+from edge_agent.cli.models.wait import url_of
 from edge_agent.errors import UsageError
 
 if TYPE_CHECKING:
-    from edge_agent.config import Config
+    from edge_agent.config.schema import Config
 
 HELP = "tell that a machine has failed or was overhauled, so that intervals stay honest"
 EXAMPLE = "edge-agent outcome -c edge-agent.yaml --asset T-7 --at 2026-11-20T14:30"

@@ -8,19 +8,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.cli._recordings import (
-    add_recording_arguments,
-    recording_config,
-    report_refused,
-)
+from edge_agent.cli.recordings import add_recording_arguments, recording_config, report_refused
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
     from edge_agent.daemon import Replay
-    from edge_agent.records import Columns, Transition
-    from edge_agent.sources import Recording
+    from edge_agent.messages import Transition
+    from edge_agent.sources.replay import Recording
+    from edge_agent.values import Columns
 
 HELP = "the same pipeline over recorded data, as fast as it goes"
 EXAMPLE = "edge-agent replay -c edge-agent.yaml --input 'runs/*.csv' --asset P-101 --json"
@@ -53,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace) -> int:
     # Here, not above: the help of all commands must not wait for ONNX Runtime.
     from edge_agent.daemon import Replay, load_config  # noqa: PLC0415
-    from edge_agent.inference import parse_ref  # noqa: PLC0415
+    from edge_agent.models import parse_ref  # noqa: PLC0415
     from edge_agent.ops import logs  # noqa: PLC0415
-    from edge_agent.sources import Recording  # noqa: PLC0415
+    from edge_agent.sources.replay import Recording  # noqa: PLC0415
 
     config = load_config(args.config)
     logs.setup("warning")
@@ -115,7 +112,7 @@ def _report(replay: Replay, *, as_json: bool) -> None:
     """How the candidate compares; as JSON the last line, an object with one key."""
     import orjson  # noqa: PLC0415
 
-    from edge_agent.cli._models_report import report_lines  # noqa: PLC0415
+    from edge_agent.cli.models.report import report_lines  # noqa: PLC0415
 
     report = replay.report()
     if as_json:

@@ -11,40 +11,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from edge_agent.config import schema
-from edge_agent.config._build import Builder, OneOf
-from edge_agent.config._crosscheck import crosscheck, discovering, missing_files, walk
-from edge_agent.config._include import read_tree
-from edge_agent.config._machine import default_gateway_id
-from edge_agent.config._problem import (
-    MAX_PROBLEMS,
-    ConfigErrors,
-    Notes,
-    Problem,
-    TooManyError,
-)
-from edge_agent.config._snippet import id_ranges, render, safe_name
-from edge_agent.config._warnings import paths_of, secrets_of, warnings
-from edge_agent.config.plant import Plant
+from edge_agent.config.assets import MAX_ASSETS, expand_range
+from edge_agent.config.builder import Builder, OneOf
+from edge_agent.config.config_warnings import paths_of, secrets_of, warnings
+from edge_agent.config.cross_check import crosscheck, discovering, missing_files, walk
+from edge_agent.config.include import read_tree
+from edge_agent.config.machine import default_gateway_id
+from edge_agent.config.problem import MAX_PROBLEMS, ConfigErrors, Notes, Problem, TooManyError
 from edge_agent.config.schema import Config
+from edge_agent.config.snippet import id_ranges, render, safe_name
 from edge_agent.config.types import Name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "MAX_ASSETS",
     "Config",
     "ConfigErrors",
-    "Plant",
     "Problem",
+    "conditions",
     "discovering",
+    "expand_range",
     "find_problems",
     "id_ranges",
+    "limits",
     "load",
     "paths_of",
     "render",
     "safe_name",
     "schema",
     "secrets_of",
+    "structs",
+    "types",
     "walk",
     "warnings",
 ]

@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from edge_agent.config._problem import Wrong
+from edge_agent.config.problem import Wrong
 from edge_agent.config.types import DURATIONS
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NewType, TypeAlias
 
-from edge_agent.config._problem import Wrong, shown
 from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
+from edge_agent.config.problem import Wrong, shown
 from edge_agent.config.types import Between, Duration, Name
-from edge_agent.records import Ne107
+from edge_agent.messages import Ne107
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

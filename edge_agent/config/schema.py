@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
 from edge_agent.config.limits import Iso20816, Limit  # noqa: TC001 (same)
-from edge_agent.config.types import Between, Name, Secret
-from edge_agent.config.types import Duration as Duration  # noqa: PLC0414 (most take it from here)
-from edge_agent.config.types import Size as Size  # noqa: PLC0414 (same)
-from edge_agent.records import Ne107
+from edge_agent.config.types import (
+    Between,
+    Duration,
+    Name,
+    Secret,
+    Size,
+)
+from edge_agent.messages import Ne107
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

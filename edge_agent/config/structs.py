@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from edge_agent.config._build import Builder
-from edge_agent.config._problem import ConfigErrors, Notes, TooManyError
-from edge_agent.config._yaml import Budget, parse
+from edge_agent.config.builder import Builder
+from edge_agent.config.problem import ConfigErrors, Notes, TooManyError
+from edge_agent.config.yaml_reader import Budget, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 T = TypeVar("T")
@@ -27,3 +28,9 @@ def parse_struct(text: str, file: Path, kind: type[T]) -> T:
     if struct is None or notes.problems:
         raise ConfigErrors(notes.listed())
     return struct
+
+
+def kind_of(table: Mapping[str, Any], struct: object) -> str:
+    """The `type:` of a source's or sink's struct."""
+    found: str = next(name for name, row in table.items() if row.config is type(struct))
+    return found

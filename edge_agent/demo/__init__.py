@@ -4,6 +4,14 @@ Nothing is short-cut: the pumps speak MQTT and OPC UA over real sockets, the dae
 `edge-agent run` in a process of its own, and the alarms are those that an MQTT client receives.
 """
 
-from edge_agent.demo._show import SHORTEST_S, run_demo
+from edge_agent.demo.plant import FAULTS, NAMES, SENSORS, PumpPlant
+from edge_agent.demo.show import SHORTEST_S, run_demo
 
-__all__ = ["SHORTEST_S", "run_demo"]
+__all__ = [
+    "FAULTS",
+    "NAMES",
+    "SENSORS",
+    "SHORTEST_S",
+    "PumpPlant",
+    "run_demo",
+]

@@ -16,7 +16,7 @@ from asyncua.server.server import Server
 
 from edge_agent.config.schema import Http
 from edge_agent.errors import EdgeAgentError
-from edge_agent.records import BAD_SENSOR_FAILURE, GOOD
+from edge_agent.values import BAD_SENSOR_FAILURE, GOOD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

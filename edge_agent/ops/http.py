@@ -15,8 +15,8 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from edge_agent.errors import ConnectError
-from edge_agent.ops import _params as params
-from edge_agent.ops._guard import (
+from edge_agent.ops import params
+from edge_agent.ops.guard import (
     MAX_BODY,
     Connection,
     Connections,

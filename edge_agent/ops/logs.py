@@ -16,7 +16,7 @@ from json import dumps
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from edge_agent.errors import ConfigError
-from edge_agent.ops._log_writer import LogState, LogWriter
+from edge_agent.ops.log_writer import LogState, LogWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,44 +1,39 @@
 """Data manipulation (ISO 13374 DM): intake, event-time windows, resampling, quality of inputs."""
 
-from edge_agent.signals._conditions import FALSE, TRUE, UNKNOWN, Conditions, Turn
-from edge_agent.signals._intake import Intake, IntakeStats
-from edge_agent.signals._limits import SETTLE_US, Bound, Change, Crossing, Limits
-from edge_agent.signals._points import Points, joined
-from edge_agent.signals._quality import ENDLESS_US, Episode, Problem, QualityWatch
-from edge_agent.signals._rates import Rates
-from edge_agent.signals._waves import Waves, WaveWindows
-from edge_agent.signals._windows import Windows
-from edge_agent.signals._windowset import (
-    BAD,
-    GOOD,
-    HELD,
-    MISSING,
-    STALE,
-    UNCERTAIN,
-    Layout,
-    Reads,
-    WindowSet,
-)
+from edge_agent.signals.columns import by_time, chunks, where, with_blocks
+from edge_agent.signals.conditions import FALSE, TRUE, UNKNOWN, Conditions, Turn
+from edge_agent.signals.event_time import AssetTime
+from edge_agent.signals.gate import Gate, Span
+from edge_agent.signals.intake import Intake
+from edge_agent.signals.limits import Bound, Change, Crossing, Limits
+from edge_agent.signals.points import Points, joined
+from edge_agent.signals.quality import ENDLESS_US, Episode, Problem, QualityWatch
+from edge_agent.signals.rates import Rates
+from edge_agent.signals.router import Binding, Bindings, Router, marks
+from edge_agent.signals.scaling import Scaling
+from edge_agent.signals.waves import Waves, WaveWindows
+from edge_agent.signals.window_set import BAD, GOOD, MISSING, UNCERTAIN, Layout, Reads, WindowSet
+from edge_agent.signals.windows import Windows
 
 __all__ = [
     "BAD",
     "ENDLESS_US",
     "FALSE",
     "GOOD",
-    "HELD",
     "MISSING",
-    "SETTLE_US",
-    "STALE",
     "TRUE",
     "UNCERTAIN",
     "UNKNOWN",
+    "AssetTime",
+    "Binding",
+    "Bindings",
     "Bound",
     "Change",
     "Conditions",
     "Crossing",
     "Episode",
+    "Gate",
     "Intake",
-    "IntakeStats",
     "Layout",
     "Limits",
     "Points",
@@ -46,10 +41,18 @@ __all__ = [
     "QualityWatch",
     "Rates",
     "Reads",
+    "Router",
+    "Scaling",
+    "Span",
     "Turn",
     "WaveWindows",
     "Waves",
     "WindowSet",
     "Windows",
+    "by_time",
+    "chunks",
     "joined",
+    "marks",
+    "where",
+    "with_blocks",
 ]

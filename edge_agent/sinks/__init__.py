@@ -1,15 +1,23 @@
-"""Presentation (ISO 13374 AG): who is told of alarms, and how each message surely gets there."""
+"""Advisory generation (ISO 13374 AG): who receives alarms."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from edge_agent.sinks import _mqtt_probe, log, webhook
-from edge_agent.sinks._base import ALERT, EVENT, Command, DeliveryError, RefusedCommand, Sink
-from edge_agent.sinks._delivery import Delivery
-from edge_agent.sinks._mqtt_config import MqttSinkConfig
+from edge_agent.sinks import log, mqtt_probe, webhook
+from edge_agent.sinks.base import (
+    ALERT,
+    EVENT,
+    Command,
+    DeliveryError,
+    Refusals,
+    RefusedCommand,
+    Sink,
+    backoff_s,
+)
 from edge_agent.sinks.log import LogSink, LogSinkConfig
 from edge_agent.sinks.mqtt import MqttSink
+from edge_agent.sinks.mqtt_config import MqttSinkConfig
 from edge_agent.sinks.webhook import WebhookSink, WebhookSinkConfig
 
 if TYPE_CHECKING:
@@ -20,14 +28,15 @@ __all__ = [
     "EVENT",
     "SINKS",
     "Command",
-    "Delivery",
     "DeliveryError",
     "LogSinkConfig",
     "MqttSinkConfig",
+    "Refusals",
     "RefusedCommand",
     "Sink",
     "SinkType",
     "WebhookSinkConfig",
+    "backoff_s",
 ]
 
 
@@ -46,7 +55,7 @@ class SinkType(NamedTuple):
 
 # What a config's `type:` may be.
 SINKS: Final[Mapping[str, SinkType]] = {
-    "mqtt": SinkType(MqttSinkConfig, MqttSink, _mqtt_probe.probe),
+    "mqtt": SinkType(MqttSinkConfig, MqttSink, mqtt_probe.probe),
     "webhook": SinkType(WebhookSinkConfig, WebhookSink, webhook.probe),
     "log": SinkType(LogSinkConfig, LogSink, log.probe),
 }

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from edge_agent.records import LinkState, TransitionKind
-from edge_agent.sinks._base import EVENT, DeliveryError, LinkReporter, Sink
+from edge_agent.messages import LinkState, TransitionKind
+from edge_agent.sinks.base import EVENT, DeliveryError, LinkReporter, Sink
 
 if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Gateway
+    from edge_agent.messages import Message
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.records import Message
 
 log = logging.getLogger("edge_agent.alarms")
 

@@ -13,8 +13,8 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import EdgeAgentError
-from edge_agent.records import LinkState
-from edge_agent.sinks._base import (
+from edge_agent.messages import LinkState
+from edge_agent.sinks.base import (
     ALERT,
     EVENT,
     DeliveryError,
@@ -23,10 +23,10 @@ from edge_agent.sinks._base import (
     Sink,
     backoff_s,
 )
-from edge_agent.sinks._mqtt_commands import CommandInbox, command_filters
-from edge_agent.sinks._mqtt_connection import NO_SUBSCRIBERS, REFUSED_HOLD_S, Connection
-from edge_agent.sinks._mqtt_versions import VersionChoice
-from edge_agent.sinks._mqtt_wire import OWN_END
+from edge_agent.sinks.mqtt_commands import CommandInbox, command_filters
+from edge_agent.sinks.mqtt_connection import NO_SUBSCRIBERS, REFUSED_HOLD_S, Connection
+from edge_agent.sinks.mqtt_versions import VersionChoice
+from edge_agent.sinks.mqtt_wire import OWN_END
 from edge_agent.transport import STEADY_S, Takeovers
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Gateway
+    from edge_agent.messages import Message
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.records import Message
-    from edge_agent.sinks._base import Reply
-    from edge_agent.sinks._mqtt_config import MqttSinkConfig
+    from edge_agent.sinks.base import Reply
+    from edge_agent.sinks.mqtt_config import MqttSinkConfig
 
 log = logging.getLogger("edge_agent.sinks")
 

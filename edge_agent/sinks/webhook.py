@@ -20,11 +20,10 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from edge_agent.clock import US_PER_S
-from edge_agent.config.schema import Duration
-from edge_agent.config.types import Between, Secret
+from edge_agent.config.types import Between, Duration, Secret
 from edge_agent.errors import ConnectError, EdgeAgentError
-from edge_agent.records import LinkState, TransitionKind
-from edge_agent.sinks._base import EVENT, DeliveryError, LinkReporter, Sink
+from edge_agent.messages import LinkState, TransitionKind
+from edge_agent.sinks.base import EVENT, DeliveryError, LinkReporter, Sink
 from edge_agent.sinks.log import event_data
 from edge_agent.transport import Tls, resolve, tls_context, tls_stamp
 
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Gateway
+    from edge_agent.messages import Message
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.records import Message
-    from edge_agent.sinks._base import Refusals
+    from edge_agent.sinks.base import Refusals
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from edge_agent.findings import Finding
-    from edge_agent.records import Source
+    from edge_agent.messages import Source
 
 __all__ = ["SOURCES", "Recording", "ReplayConfig", "SourceType"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from edge_agent.inference import Interval
+from edge_agent.models import Interval
 from factory._distill import Lesson, lesson_of, teach
 from factory._export import CALIBRATION_ROWS, PRESETS, export_graph, quantize
 from factory._judge import judged
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.inference import Manifest
+    from edge_agent.models import Manifest
     from factory._recipe import Arrays, Context, Recipe
 
 _PARTS: Final = ("train", "valid", "test")

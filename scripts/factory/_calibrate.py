@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.stats import chi2
 
-from edge_agent.inference import Interval
+from edge_agent.models import Interval
 from factory._metrics import conformal_margin
 from factory._recipe import Finished
 from factory._student import run
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.inference import WindowSpec
+    from edge_agent.models import WindowSpec
     from factory._recipe import Context, Samples
 
     Finish = Callable[[torch.nn.Module, Samples, Context], Finished]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge_agent.inference import Manifest
+    from edge_agent.models import Manifest
     from factory._recipe import Recipe
 
 

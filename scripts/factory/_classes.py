@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from edge_agent.errors import UsageError
-from edge_agent.inference import OutputNames
+from edge_agent.models import OutputNames
 from factory._calibrate import finish_classes, softmax
 from factory._csv import TENSOR, Parts, manifest_of, read_recordings
 from factory._losses import soft_targets

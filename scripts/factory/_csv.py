@@ -12,7 +12,7 @@ import numpy as np
 from edge_agent.config.structs import parse_struct
 from edge_agent.config.types import Between, Name
 from edge_agent.errors import UsageError
-from edge_agent.inference import InputSpec, Manifest, OutputNames, Task, WindowSpec
+from edge_agent.models import InputSpec, Manifest, OutputNames, Task, WindowSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edge_agent.inference import Manifest
+    from edge_agent.models import Manifest
     from factory._recipe import Samples
 
 OPSET: Final = 17

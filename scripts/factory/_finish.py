@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
-from edge_agent.inference import Golden, histogram_of, verify_bundle, write_bundle
+from edge_agent.models import Golden, histogram_of, verify_bundle, write_bundle
 from factory._card import card, spread
 from factory._judge import MAIN_ROLES, outputs_of
 from factory._plots import curves_picture, reliability_picture
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.inference import Histogram, Manifest
+    from edge_agent.models import Histogram, Manifest
     from factory._build import Made
     from factory._recipe import Recipe, Samples
 

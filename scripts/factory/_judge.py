@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.inference import Manifest
+    from edge_agent.models import Manifest
     from factory._recipe import Arrays, Recipe, Samples
 
 MAIN_ROLES: Final = (

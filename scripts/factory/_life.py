@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from edge_agent.inference import OutputNames
+from edge_agent.models import OutputNames
 from factory._calibrate import finish_life
 from factory._csv import TENSOR, Parts, manifest_of
 from factory._losses import quantiles

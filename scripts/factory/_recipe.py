@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from edge_agent.inference import Manifest
+    from edge_agent.models import Manifest
 
 Arrays = Mapping[str, "NDArray[np.float32]"]
 Answer = Callable[[Arrays], "NDArray[np.float32]"]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from edge_agent.inference import Interval
+from edge_agent.models import Interval
 from factory._fd001 import (
     CAP,
     LEAST,

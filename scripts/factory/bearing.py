@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.config.schema import Kind, Resample
-from edge_agent.inference import InputSpec, Manifest, OutputNames, Task, WindowSpec
+from edge_agent.models import InputSpec, Manifest, OutputNames, Task, WindowSpec
 from factory._bearing_bench import other_machines
 from factory._bearing_card import CARD, FIGURES, PROTOCOL, TRIED
 from factory._bearing_data import NONE, PATTERN, one_hot, read_windows, without_size

@@ -2,7 +2,7 @@
 
 The student is given the first rows of a window and tells the mean of the last ones; what it misses
 is judged by Hotelling's T² with the covariance of healthy misses. Beside it the same windows are
-judged by what the box learns by itself (EWMA-T², `edge_agent.inference.learn`) from the same rows,
+judged by what the box learns by itself (EWMA-T², `edge_agent.learning.learn`) from the same rows,
 so that every run says which is better. docs/factory.md has the figures.
 """
 
@@ -16,9 +16,10 @@ from sklearn.metrics import roc_auc_score
 from transformers import PatchTSMixerConfig, PatchTSMixerForPrediction
 
 from edge_agent.config.types import Name
-from edge_agent.demo.plant import NAMES, SENSORS, PumpPlant
-from edge_agent.inference import InputSpec, Manifest, OutputNames, Task, WindowSpec, learn
-from edge_agent.inference import Recipe as Lesson
+from edge_agent.demo import NAMES, SENSORS, PumpPlant
+from edge_agent.learning import Recipe as Lesson
+from edge_agent.learning import learn
+from edge_agent.models import InputSpec, Manifest, OutputNames, Task, WindowSpec
 from factory._calibrate import alarm_threshold
 from factory._judge import session_of
 from factory._losses import squares

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.errors import UsageError
-from edge_agent.inference import Task
+from edge_agent.models import Task
 from factory._classes import class_parts
 from factory._csv import TENSOR, load_recipe, read_recordings
 from factory._life import life_parts

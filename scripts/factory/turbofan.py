@@ -14,15 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.config.types import Name
-from edge_agent.inference import (
-    AdaptiveInterval,
-    InputSpec,
-    Interval,
-    Manifest,
-    OutputNames,
-    Task,
-    WindowSpec,
-)
+from edge_agent.diagnostics import AdaptiveInterval
+from edge_agent.models import InputSpec, Interval, Manifest, OutputNames, Task, WindowSpec
 from factory import _turbofan_student as teaching
 from factory._fd001 import CAP, CYCLE, LEAST, LENGTH, SENSORS, WORN, read_test, splits
 from factory._judge import outputs_of

@@ -11,9 +11,7 @@ from factory._judge import latency_ms, off, outputs_of
 from factory._metrics import anomaly_metrics, class_metrics
 
 from edge_agent.errors import ModelError
-from edge_agent.inference import Task, load_manifest, verify_bundle
-from edge_agent.inference._files import GOLDEN, variant_file
-from edge_agent.inference._golden import parse_golden
+from edge_agent.models import GOLDEN, Task, load_manifest, parse_golden, variant_file, verify_bundle
 from model_bench._context import Context, progress
 from model_bench._table import Column, Row, Table
 
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.inference import Golden, Manifest
+    from edge_agent.models import Golden, Manifest
 
     Arrays = Mapping[str, NDArray[np.float32]]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from factory._judge import outputs_of
 
-from edge_agent.inference import load_manifest
+from edge_agent.models import load_manifest
 from model_bench import _published
 from model_bench._context import Context, no_recordings, trained_anew
 from model_bench._table import Column, Row, Table

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.alarms import AlarmPolicy, AlarmTable, flood_alarm_id, flood_policy
+from edge_agent.alarms.rule import AlarmPolicy, flood_alarm_id, flood_policy
+from edge_agent.alarms.table import AlarmTable
 from edge_agent.clock import FakeClock
-from edge_agent.config.schema import AlarmRule, Alarms, Duration
-from edge_agent.records import Alarm, Contributor, Detail, Observation, Transition
+from edge_agent.config.schema import AlarmRule, Alarms
+from edge_agent.config.types import Duration
+from edge_agent.messages import Alarm, Contributor, Detail, Observation, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -16,10 +16,11 @@ from alarm_helpers import QUICK, us
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.alarms import alert_schema, envelope, load_texts, messages, to_json, topics
+from edge_agent.alarms.envelope import alert_schema, envelope, messages, to_json, topics
+from edge_agent.alarms.texts import load_texts
 from edge_agent.config.schema import AlarmRule, Alarms, Gateway
 from edge_agent.config.types import Name
-from edge_agent.records import (
+from edge_agent.messages import (
     Alarm,
     AlarmState,
     Contributor,

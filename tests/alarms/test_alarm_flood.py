@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from alarm_helpers import Desk
 
-from edge_agent.config.schema import AlarmRule, Duration
-from edge_agent.records import Alarm, AlarmState
+from edge_agent.config.schema import AlarmRule
+from edge_agent.config.types import Duration
+from edge_agent.messages import Alarm, AlarmState
 
 FLOOD = "P-1.flood"
 

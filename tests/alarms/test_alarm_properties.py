@@ -9,11 +9,11 @@ from alarm_helpers import Desk, blaming, us
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.alarms import Event
-from edge_agent.alarms.transitions import next_state
-from edge_agent.config.schema import AlarmRule, Duration
+from edge_agent.alarms.transitions import Event, next_state
+from edge_agent.config.schema import AlarmRule
+from edge_agent.config.types import Duration
 from edge_agent.errors import EdgeAgentError
-from edge_agent.records import AlarmState, Observation, Transition, TransitionKind
+from edge_agent.messages import AlarmState, Observation, Transition, TransitionKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from alarm_helpers import Desk
 
-from edge_agent.config.schema import AlarmRule, Duration
+from edge_agent.config.schema import AlarmRule
+from edge_agent.config.types import Duration
 
 OFF_S = 30
 RULE = AlarmRule(off_delay=Duration(OFF_S))

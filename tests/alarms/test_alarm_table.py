@@ -7,10 +7,11 @@ import math
 import pytest
 from alarm_helpers import QUICK, Desk, blaming, us
 
-from edge_agent.alarms.policy import priority, severity
-from edge_agent.config.schema import AlarmRule, Duration
+from edge_agent.alarms.rule import priority, severity
+from edge_agent.config.schema import AlarmRule
+from edge_agent.config.types import Duration
 from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
-from edge_agent.records import Alarm, AlarmState, Ne107
+from edge_agent.messages import Alarm, AlarmState, Ne107
 
 RAISE, CLEAR, UPDATE = "P-1.a raise", "P-1.a clear", "P-1.a update"
 

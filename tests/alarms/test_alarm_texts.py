@@ -14,12 +14,11 @@ from alarm_helpers import blaming
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.alarms import load_texts
-from edge_agent.alarms._textfile import MAX_BYTES, read_entries
-from edge_agent.alarms.texts import fill, shown
+from edge_agent.alarms.text_file import MAX_BYTES, read_entries
+from edge_agent.alarms.texts import fill, load_texts, shown
 from edge_agent.config.schema import AlarmRule, Alarms
 from edge_agent.errors import ConfigError
-from edge_agent.records import Alarm, Detail
+from edge_agent.messages import Alarm, Detail
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,9 @@ import itertools
 import pytest
 from alarm_helpers import Desk, us
 
-from edge_agent.alarms import TRANSITIONS, Event
+from edge_agent.alarms.transitions import TRANSITIONS, Event
 from edge_agent.errors import EdgeAgentError
-from edge_agent.records import Alarm, AlarmState, Detail, Observation, TransitionKind
+from edge_agent.messages import Alarm, AlarmState, Detail, Observation, TransitionKind
 
 # Written from the state diagram of ISA-18.2, not from the code. Columns: events; `.`: nothing is
 # announced; `-`: the command is refused; `a|b`: while the condition is away | while it is there.

@@ -17,25 +17,21 @@ from onnx import TensorProto, helper
 
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import Kind
-from edge_agent.daemon import Replay, load_config
-from edge_agent.inference import (
-    Histogram,
-    InputSpec,
-    Manifest,
-    OutputNames,
-    Task,
-    WindowSpec,
-    write_bundle,
-)
+from edge_agent.daemon.replay import Replay
+from edge_agent.daemon.tables import load_config
+from edge_agent.models.bundle.bundle import write_bundle
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
+from edge_agent.models.bundle.reference_distribution import Histogram
 from edge_agent.pipeline import Pipeline
-from edge_agent.records import BAD, GOOD, UNCERTAIN, Columns, columns
+from edge_agent.values import BAD, GOOD, UNCERTAIN, Columns, columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from edge_agent.config import Config, Plant
-    from edge_agent.records import Transition
+    from edge_agent.config.schema import Config
+    from edge_agent.messages import Transition
+    from edge_agent.plant import Plant
 
 NOON_US: Final = 1_767_268_800_000_000
 TICK_S: Final = 0.25

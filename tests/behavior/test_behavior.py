@@ -9,7 +9,7 @@ import pytest
 from behavior import NOON_US, read, transitions
 
 if TYPE_CHECKING:
-    from edge_agent.records import Transition
+    from edge_agent.messages import Transition
 
 FILES = sorted(Path(__file__).parent.glob("*.yaml"))
 CASES = [(path, way) for path in FILES for way in read(path).ways]

@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_agent.alarms import AlarmPolicy, AlarmTable, Selection, load_texts, to_json
+from edge_agent.alarms.envelope import to_json
+from edge_agent.alarms.rule import AlarmPolicy
+from edge_agent.alarms.selection import Selection
+from edge_agent.alarms.table import AlarmTable
+from edge_agent.alarms.texts import load_texts
 from edge_agent.cli import main
 from edge_agent.cli.alarms import COMMANDS, STATES, seconds
 from edge_agent.clock import FakeClock
-from edge_agent.config.schema import AlarmRule, Alarms, Duration, Http
+from edge_agent.config.schema import AlarmRule, Alarms, Http
+from edge_agent.config.types import Duration
+from edge_agent.messages import Alarm, AlarmState, Detail, Observation, Transition
 from edge_agent.ops import status
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
-from edge_agent.records import Alarm, AlarmState, Detail, Observation, Transition
-from edge_agent.store import Store
+from edge_agent.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

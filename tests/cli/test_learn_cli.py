@@ -9,7 +9,7 @@ import pytest
 from cli_recordings import rows, write_csv, write_site
 
 from edge_agent.cli import main
-from edge_agent.inference import load_manifest, verify_bundle
+from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,8 @@ from onnx import helper
 from tiny_models import mean_model, mean_node, model
 
 from edge_agent.cli import main
-from edge_agent.inference import InputSpec, Recipe, learn
+from edge_agent.learning.fit import Recipe, learn
+from edge_agent.models.bundle.manifest import InputSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

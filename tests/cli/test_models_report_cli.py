@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_agent.cli import _models_report, main
+from edge_agent.cli import main
+from edge_agent.cli.models import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
     def ask(answer: object, *words: str) -> tuple[int, str, str]:
         paths: list[str] = []
-        monkeypatch.setattr(_models_report, "request", lambda _url, p: paths.append(p) or answer)
+        monkeypatch.setattr(report, "request", lambda _url, p: paths.append(p) or answer)
         code = main(["models", "report", "pump", *words])
         assert paths == ["/api/models/pump/report"]
         return code, *capsys.readouterr()

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_agent.cli import _models_report, main
-from edge_agent.cli._duration import duration
+from edge_agent.cli import main
+from edge_agent.cli.duration import duration
+from edge_agent.cli.models import report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,7 @@ def test_the_config_says_where_the_daemon_is(
     config = tmp_path / "edge-agent.yaml"
     config.write_text("http: {port: 9471}\nsources: {rec: {type: replay, path: x.csv}}\n")
     asked: list[str] = []
-    monkeypatch.setattr(_models_report, "request", lambda url, _path: asked.append(url) or {})
+    monkeypatch.setattr(report, "request", lambda url, _path: asked.append(url) or {})
     main(["models", "report", "pump", "-c", str(config), "--json"])
     assert asked == ["http://127.0.0.1:9471"]
 

@@ -11,8 +11,9 @@ import pytest
 from cli_recordings import ONSET, write_site
 
 from edge_agent.cli import main
-from edge_agent.inference import Shelf, load_manifest, write_bundle
-from edge_agent.inference._golden import parse_golden
+from edge_agent.models.bundle.bundle import load_manifest, write_bundle
+from edge_agent.models.bundle.golden import parse_golden
+from edge_agent.models.repository.repository import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 from edge_agent import config
-from edge_agent.config.schema import Duration, Size
-from edge_agent.config.types import Between, Name, Secret
+from edge_agent.config.types import Between, Duration, Name, Secret, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

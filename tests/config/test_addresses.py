@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_agent.config import warnings
-from edge_agent.daemon import find_problems, load_config
+from edge_agent.config.config_warnings import warnings
+from edge_agent.daemon.tables import find_problems, load_config
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_agent.config import load, warnings
+from edge_agent.config import load
+from edge_agent.config.config_warnings import warnings
 from edge_agent.sinks import SINKS
-from edge_agent.sources.mqtt import MqttSourceConfig
+from edge_agent.sources.mqtt.config import MqttSourceConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.config._problem import Wrong
 from edge_agent.config.conditions import (
     Compare,
     Every,
@@ -17,6 +16,7 @@ from edge_agent.config.conditions import (
     Some,
     parse_condition,
 )
+from edge_agent.config.problem import Wrong
 
 NAMES = st.sampled_from(["Running", "Speed-1", "a.b", "_x", "with space", "1st", "for", "or"])
 SIGNALS = NAMES.map(Signal)

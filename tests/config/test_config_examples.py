@@ -12,12 +12,15 @@ import pytest
 from config_tables import PASSWORD
 
 from edge_agent.cli import main
-from edge_agent.config import ConfigErrors, Plant
 from edge_agent.config.conditions import Condition
 from edge_agent.config.limits import Deadband, Level
+from edge_agent.config.problem import ConfigErrors
 from edge_agent.config.schema import Config
 from edge_agent.config.structs import parse_struct
-from edge_agent.daemon import SINKS, SOURCES, load_config
+from edge_agent.daemon.tables import load_config
+from edge_agent.plant import Plant
+from edge_agent.sinks import SINKS
+from edge_agent.sources import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,8 @@ from config_tables import VALID, find_problems
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_agent.config import MAX_PROBLEMS, warnings
+from edge_agent.config.config_warnings import warnings
+from edge_agent.config.problem import MAX_PROBLEMS
 from edge_agent.config.schema import Config
 
 if TYPE_CHECKING:

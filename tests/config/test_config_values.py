@@ -10,10 +10,8 @@ from config_tables import PASSWORD, VALID, BusConfig, LogConfig, Mode, Tls, Topi
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.config import Config, ConfigErrors, Plant
-from edge_agent.config._problem import Wrong
-from edge_agent.config._scalars import (
-    DURATIONS,
+from edge_agent.config.problem import ConfigErrors, Wrong
+from edge_agent.config.scalars import (
     MAX_DURATION_S,
     MAX_SIZE,
     SIZES,
@@ -23,10 +21,11 @@ from edge_agent.config._scalars import (
     to_int,
     to_size,
 )
-from edge_agent.config.schema import AlarmRule, Learn, Uncertain
-from edge_agent.config.types import Secret
+from edge_agent.config.schema import AlarmRule, Config, Learn, Uncertain
+from edge_agent.config.types import DURATIONS, Secret
 from edge_agent.errors import ConfigError
-from edge_agent.records import Ne107
+from edge_agent.messages import Ne107
+from edge_agent.plant import Plant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from config_tables import find_problems
 
-from edge_agent.config import MAX_PROBLEMS, Plant, warnings
+from edge_agent.config.config_warnings import warnings
+from edge_agent.config.problem import MAX_PROBLEMS
+from edge_agent.plant import Plant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edge_agent.config import Config
+    from edge_agent.config.schema import Config
 
 TEMPLATE = """
 templates:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from edge_agent.config import ConfigErrors, Plant
 from edge_agent.config.limits import rules_of, zone_bounds, zone_of
-from edge_agent.daemon import load_config
+from edge_agent.config.problem import ConfigErrors
+from edge_agent.daemon.tables import load_config
+from edge_agent.plant import Plant
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_agent.config import Config
+    from edge_agent.config.schema import Config
 
 
 def loaded(

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.config import load
-from edge_agent.config._machine import default_gateway_id, hostname
-from edge_agent.config._problem import ConfigErrors
-from edge_agent.config._scalars import is_name
-from edge_agent.sources.mqtt import MqttSourceConfig
+from edge_agent.config.machine import default_gateway_id, hostname
+from edge_agent.config.problem import ConfigErrors
+from edge_agent.config.scalars import is_name
+from edge_agent.sources.mqtt.config import MqttSourceConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_agent.config import Config
+    from edge_agent.config.schema import Config
 
 SOURCES = {"mqtt": MqttSourceConfig}
 REST = "sources: {bus: {type: mqtt, url: 'mqtt://b', subscribe: [{topic: '{asset}'}]}}"

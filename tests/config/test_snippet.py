@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.config import id_ranges, render, safe_name
-from edge_agent.config.plant import expand_range
+from edge_agent.config.assets import expand_range
+from edge_agent.config.snippet import id_ranges, render, safe_name
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text(max_size=20),

@@ -14,16 +14,12 @@ from support import Mosquitto, find_free_port
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.schema import Gateway
-from edge_agent.records import LinkState
-from edge_agent.sinks import (
-    EVENT,
-    SINKS,
-    DeliveryError,
-    LogSinkConfig,
-    MqttSinkConfig,
-    Sink,
-    WebhookSinkConfig,
-)
+from edge_agent.messages import LinkState
+from edge_agent.sinks import SINKS
+from edge_agent.sinks.base import EVENT, DeliveryError, Sink
+from edge_agent.sinks.log import LogSinkConfig
+from edge_agent.sinks.mqtt_config import MqttSinkConfig
+from edge_agent.sinks.webhook import WebhookSinkConfig
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

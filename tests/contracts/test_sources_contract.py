@@ -14,14 +14,15 @@ from support import ListIntake, Mosquitto, node_modules_dir
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
-from edge_agent.config.plant import Plant
 from edge_agent.config.types import Secret
+from edge_agent.messages import LinkState, Source
 from edge_agent.ops.metrics import Metrics
-from edge_agent.records import BAD_NO_COMMUNICATION, LinkState, Source
+from edge_agent.plant import Plant
 from edge_agent.sources import SOURCES
-from edge_agent.sources.mqtt import MqttSourceConfig, Subscription
-from edge_agent.sources.opcua import OpcUaSourceConfig
-from edge_agent.sources.replay import ReplayConfig
+from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
+from edge_agent.sources.opcua.source import OpcUaSourceConfig
+from edge_agent.sources.replay.source import ReplayConfig
+from edge_agent.values import BAD_NO_COMMUNICATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,11 +10,11 @@ import pytest
 from opcua_support import make_pair
 
 from edge_agent.clock import US_PER_S, FakeClock
-from edge_agent.daemon._certificates import Certificates, certificate_problems
+from edge_agent.daemon.certificates import Certificates, certificate_problems
 from edge_agent.ops.metrics import Metrics
-from edge_agent.sinks import MqttSinkConfig
-from edge_agent.sources.opcua import OpcUaSourceConfig, Security, SecurityPolicy
-from edge_agent.transport import Tls
+from edge_agent.sinks.mqtt_config import MqttSinkConfig
+from edge_agent.sources.opcua.source import OpcUaSourceConfig, Security, SecurityPolicy
+from edge_agent.transport.tls import Tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from daemon_support import fed_config
 
-from edge_agent.daemon import Daemon, load_config
-from edge_agent.records import AlarmState, Detail, Fault
+from edge_agent.daemon.daemon import Daemon
+from edge_agent.daemon.tables import load_config
+from edge_agent.messages import AlarmState, Detail, Fault
 
 if TYPE_CHECKING:
     from pathlib import Path

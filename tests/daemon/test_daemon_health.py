@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from edge_agent.clock import FakeClock
-from edge_agent.config import Plant, schema
+from edge_agent.config import schema
 from edge_agent.config.types import Name
-from edge_agent.daemon._health import LogHealth, discovery_faults
-from edge_agent.ops.logs import LogState
+from edge_agent.daemon.health import LogHealth, discovery_faults
+from edge_agent.ops.log_writer import LogState
 from edge_agent.ops.metrics import Metrics
+from edge_agent.plant import Plant
 
 
 def test_dropped_log_lines_are_counted_and_a_fault_for_a_minute() -> None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from daemon_support import fed_config, now_ms
 
-from edge_agent.daemon import Daemon, _models, load_config
-from edge_agent.daemon._learning_state import write_problem
-from edge_agent.daemon._status import Status
+from edge_agent.daemon import model_manager
+from edge_agent.daemon.daemon import Daemon
+from edge_agent.daemon.learning_state import write_problem
+from edge_agent.daemon.status import Status
+from edge_agent.daemon.tables import load_config
 from edge_agent.errors import ModelError
-from edge_agent.records import BAD_TYPE_MISMATCH, Columns
+from edge_agent.values import BAD_TYPE_MISMATCH, Columns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -127,7 +129,7 @@ async def test_learning_that_fails_is_told_and_loses_nothing(
     async with plant(tmp_path, first_after="5m") as at:
         await at.sees(310)
         with monkeypatch.context() as patch:
-            patch.setattr(_models, "teach", killed)
+            patch.setattr(model_manager, "teach", killed)
             await at.learns()
         assert at.learning["rows"] >= 300
         assert "killed" in at.learning["failure"]

@@ -8,15 +8,10 @@ import pytest
 from daemon_support import fed_config, write_bundle
 
 from edge_agent.clock import FakeClock
-from edge_agent.daemon import Daemon, load_config
-from edge_agent.records import (
-    BAD,
-    BAD_NO_COMMUNICATION,
-    BAD_NODE_ID_UNKNOWN,
-    AlarmState,
-    LinkState,
-    columns,
-)
+from edge_agent.daemon.daemon import Daemon
+from edge_agent.daemon.tables import load_config
+from edge_agent.messages import AlarmState, LinkState
+from edge_agent.values import BAD, BAD_NO_COMMUNICATION, BAD_NODE_ID_UNKNOWN, columns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

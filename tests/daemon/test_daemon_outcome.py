@@ -14,7 +14,7 @@ import pytest
 from daemon_support import Running, fed_config, now_ms, until
 
 from edge_agent.cli import main
-from edge_agent.records import columns
+from edge_agent.values import columns
 
 if TYPE_CHECKING:
     from pathlib import Path

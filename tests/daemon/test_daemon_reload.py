@@ -11,8 +11,8 @@ import pytest
 from daemon_support import LENGTH, PLACE, STEP_MS, Feed, Site, now_ms, until, write_bundle
 from sink_support import Subscriber
 
-from edge_agent.daemon import _models
-from edge_agent.records import LinkState
+from edge_agent.daemon import model_manager
+from edge_agent.messages import LinkState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from support import Mosquitto
 
-    from edge_agent.daemon import Daemon
+    from edge_agent.daemon.daemon import Daemon
 
 pytestmark = pytest.mark.integration
 
@@ -404,14 +404,14 @@ async def test_what_is_learned_during_an_exchange_of_the_plant_is_put_to_work(
     learn = {"auto": True, "duration": "30s", "step": "100ms", "length": 8, "lateness": "200ms"}
     site = Site(tmp_path, broker.url, templates={"pump": {"models": None, "learn": learn}})
     begun, exchanged = asyncio.Event(), asyncio.Event()
-    teach = _models.teach
+    teach = model_manager.teach
 
     async def slowly(*args: Any) -> Any:
         begun.set()
         await exchanged.wait()
         return await teach(*args)
 
-    monkeypatch.setattr(_models, "teach", slowly)
+    monkeypatch.setattr(model_manager, "teach", slowly)
     numbers = np.random.default_rng(1)
     async with site.daemon() as running:
         await until(running.up, "up")

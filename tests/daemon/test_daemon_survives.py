@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "pipeline"))
 
 import numpy as np
 import plants
@@ -28,14 +25,15 @@ from edge_agent.config.schema import (
     Template,
     Tuning,
 )
-from edge_agent.daemon import Daemon
-from edge_agent.records import Columns, LinkState, columns
-from edge_agent.sources import ReplayConfig
+from edge_agent.daemon.daemon import Daemon
+from edge_agent.messages import LinkState
+from edge_agent.sources.replay.source import ReplayConfig
+from edge_agent.values import Columns, columns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from edge_agent.config import Config
+    from edge_agent.config.schema import Config
 
 SIGNALS = {name: Signal() for name in plants.INPUTS}
 WATCHED = Template(SIGNALS, (ModelUse("base"),))

@@ -11,12 +11,14 @@ from opcua_support import make_pair
 
 from edge_agent.clock import US_PER_S, SystemClock
 from edge_agent.config.schema import TimeOf
-from edge_agent.daemon import Examined, examine, load_config
-from edge_agent.daemon import _examine_service as service
+from edge_agent.daemon import examine_service as service
+from edge_agent.daemon.examination import examine
+from edge_agent.daemon.examined import Examined
+from edge_agent.daemon.tables import load_config
 from edge_agent.errors import ConnectError
 from edge_agent.findings import Severity, error, fine, ordered, warning
 from edge_agent.ops.metrics import Metrics
-from edge_agent.sources._skew import judge_clock
+from edge_agent.sources.skew import judge_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

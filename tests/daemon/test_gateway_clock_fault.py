@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edge_agent.clock import FakeClock
-from edge_agent.daemon._gateway_clock import GatewayClock
-from edge_agent.records import Link
+from edge_agent.daemon.gateway_clock import GatewayClock
+from edge_agent.messages import Link
 
 LIMIT_S = 300.0
 

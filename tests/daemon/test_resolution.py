@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_agent.daemon._resolution import ResolutionWatch
-from edge_agent.inference import InputSpec
+from edge_agent.daemon.resolution import ResolutionWatch
+from edge_agent.models.bundle.manifest import InputSpec
 
 if TYPE_CHECKING:
-    from edge_agent.inference import Manifest
+    from edge_agent.models.bundle.manifest import Manifest
 
 
 def pipeline(spec: InputSpec, value: float, **calibration: str) -> Simple:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge_agent.demo._judge import Judge
+from edge_agent.demo.judge import Judge
 
 
 def alert(asset: str, first_input: str, transition: str = "raise", seq: int = 1) -> dict[str, Any]:

@@ -13,14 +13,14 @@ import pytest
 from asyncua import Client, ua
 from support import ROOT
 
-from edge_agent.config import Plant
-from edge_agent.daemon import find_problems
+from edge_agent.daemon.tables import find_problems
 from edge_agent.demo import servers
-from edge_agent.demo._bus import readings, seen_on_bus
-from edge_agent.demo._config import ON_PLC, config_text
-from edge_agent.demo._shipped import copy_shipped
+from edge_agent.demo.bus import readings, seen_on_bus
+from edge_agent.demo.config import ON_PLC, config_text
 from edge_agent.demo.servers import NAMESPACE, mqtt_broker, opcua_server
+from edge_agent.demo.shipped import copy_shipped
 from edge_agent.errors import EdgeAgentError
+from edge_agent.plant import Plant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

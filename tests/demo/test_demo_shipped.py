@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from support import ROOT, shipped_bundles
 
-from edge_agent.demo._shipped import BUNDLE, copy_shipped
+from edge_agent.demo.shipped import BUNDLE, copy_shipped
 from edge_agent.errors import EdgeAgentError
-from edge_agent.inference import load_manifest, verify_bundle
+from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ import orjson
 import pytest
 
 from edge_agent.cli import main
-from edge_agent.inference import load_manifest, verify_bundle
+from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKS = ROOT / "tests" / "factory" / "torch_checks.py"

@@ -37,14 +37,14 @@ from torch import nn  # noqa: E402
 
 from edge_agent.config.schema import Kind  # noqa: E402
 from edge_agent.config.types import Name  # noqa: E402
-from edge_agent.inference import (  # noqa: E402
+from edge_agent.models.bundle.graph_check import graph_problems  # noqa: E402
+from edge_agent.models.bundle.manifest import (  # noqa: E402
     InputSpec,
     Manifest,
     OutputNames,
     Task,
     WindowSpec,
 )
-from edge_agent.inference._graphcheck import graph_problems  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((256, 12, 3)).astype(np.float32)

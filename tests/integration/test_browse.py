@@ -11,7 +11,7 @@ from opcua_support import CLIENT_URI, NodeServer, make_pair
 from support import ROOT, find_free_port, node_modules_dir
 
 from edge_agent.cli import main
-from edge_agent.daemon import load_config
+from edge_agent.daemon.tables import load_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ from opcua_support import NodeServer
 from support import find_free_port, node_modules_dir
 
 from edge_agent.cli import main
-from edge_agent.sources.mqtt._sparkplug_wire import Payload
+from edge_agent.sources.mqtt.sparkplug_wire import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ from sink_support import Subscriber
 from tiny_versions import NAME, fails_over, mean, nan_over
 
 from edge_agent.cli import main
-from edge_agent.inference import Shelf
+from edge_agent.models.repository.repository import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

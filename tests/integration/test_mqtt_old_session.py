@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mqtt_support import Publisher, Rig, mqtt_config, subscription, until
 
-from edge_agent.records import LinkState
+from edge_agent.messages import LinkState
 from edge_agent.sources import mqtt
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from sink_support import Rig, Subscriber, event, eventually
 from edge_agent.clock import SystemClock
 from edge_agent.config.schema import Gateway
 from edge_agent.config.types import Name
-from edge_agent.records import LinkState
-from edge_agent.sinks import MqttSinkConfig, mqtt
+from edge_agent.messages import LinkState
+from edge_agent.sinks import mqtt
 from edge_agent.sinks.mqtt import MqttSink
+from edge_agent.sinks.mqtt_config import MqttSinkConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

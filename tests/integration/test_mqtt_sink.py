@@ -27,15 +27,15 @@ from sink_support import (
 from support import find_free_port, is_listening, wait_until
 
 from edge_agent.clock import SystemClock
-from edge_agent.config.schema import Duration, Gateway
-from edge_agent.config.types import Name, Secret
+from edge_agent.config.schema import Gateway
+from edge_agent.config.types import Duration, Name, Secret
 from edge_agent.errors import ConnectError
-from edge_agent.records import LinkState
-from edge_agent.sinks import DeliveryError, MqttSinkConfig
-from edge_agent.sinks._mqtt_config import Protocol
-from edge_agent.sinks._mqtt_probe import probe
+from edge_agent.messages import LinkState
+from edge_agent.sinks.base import DeliveryError
 from edge_agent.sinks.mqtt import MqttSink
-from edge_agent.transport import Tls
+from edge_agent.sinks.mqtt_config import MqttSinkConfig, Protocol
+from edge_agent.sinks.mqtt_probe import probe
+from edge_agent.transport.tls import Tls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from sink_support import Certificates
     from support import Mosquitto
 
+    from edge_agent.messages import Message
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.records import Message
-    from edge_agent.sinks import Command
+    from edge_agent.sinks.base import Command
 
 pytestmark = pytest.mark.integration
 
@@ -383,7 +383,7 @@ class SilentTo5:
 
 @pytest.fixture
 async def silent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[SilentTo5, str]]:
-    monkeypatch.setattr("edge_agent.sinks._mqtt_connection.CONNACK_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("edge_agent.sinks.mqtt_connection.CONNACK_TIMEOUT_S", 0.2)
     monkeypatch.setattr("edge_agent.sinks.mqtt.backoff_s", lambda _: 0.01)
     broker = SilentTo5()
     server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
@@ -430,7 +430,7 @@ async def test_a_broker_that_never_answers_to_5_gets_3_1_1_and_is_asked_again(
     metrics: Metrics, silent: tuple[SilentTo5, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker, url = silent
-    monkeypatch.setattr("edge_agent.sinks._mqtt_versions.ASK_AGAIN_S", 0.05)
+    monkeypatch.setattr("edge_agent.sinks.mqtt_versions.ASK_AGAIN_S", 0.05)
     broker.delay_s = 1.0
     sink = make_sink(metrics, MqttSinkConfig(url))
     await sink.start()

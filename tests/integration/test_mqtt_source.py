@@ -30,13 +30,15 @@ from edge_agent.clock import SystemClock
 from edge_agent.config import schema
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConnectError
-from edge_agent.records import RETAINED, LinkState
+from edge_agent.messages import LinkState
 from edge_agent.sources import mqtt
-from edge_agent.sources.mqtt import Tls, beside, probe
-from edge_agent.sources.mqtt import _session as _mqtt_session
-from edge_agent.sources.mqtt._config import Protocol
-from edge_agent.sources.mqtt._paho import Client
-from edge_agent.sources.mqtt._payload_spec import Format, Payload
+from edge_agent.sources.mqtt import session as _mqtt_session
+from edge_agent.sources.mqtt.config import Protocol
+from edge_agent.sources.mqtt.paho_client import Client
+from edge_agent.sources.mqtt.payload_spec import Format, Payload
+from edge_agent.sources.mqtt.source import beside, probe
+from edge_agent.transport.tls import Tls
+from edge_agent.values import RETAINED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -12,22 +12,18 @@ from opcua_support import CLIENT_URI, SERVER_URI, NodeServer, Pair, Rig, make_pa
 from edge_agent.config import schema
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConnectError
-from edge_agent.records import (
-    BAD_NO_COMMUNICATION,
-    BAD_NODE_ID_UNKNOWN,
-    BAD_SENSOR_FAILURE,
-    LinkState,
-)
-from edge_agent.sources.opcua import (
+from edge_agent.messages import LinkState
+from edge_agent.sources.opcua.connector import connect
+from edge_agent.sources.opcua.nodes import node_id
+from edge_agent.sources.opcua.source import (
     OpcUaSourceConfig,
     Security,
     SecurityMode,
     SecurityPolicy,
     probe,
 )
-from edge_agent.sources.opcua._connect import connect
-from edge_agent.sources.opcua._nodes import node_id
-from edge_agent.sources.opcua._subscribe import Item, Subscriptions
+from edge_agent.sources.opcua.subscribe import Item, Subscriptions
+from edge_agent.values import BAD_NO_COMMUNICATION, BAD_NODE_ID_UNKNOWN, BAD_SENSOR_FAILURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,10 +12,11 @@ from mqtt_support import Rig, make_plant, until
 from support import node_modules_dir
 
 from edge_agent.config import schema
-from edge_agent.records import BAD_NO_COMMUNICATION, GOOD, LinkState
+from edge_agent.messages import LinkState
 from edge_agent.sources import mqtt
-from edge_agent.sources.mqtt import MqttSourceConfig
-from edge_agent.sources.mqtt._sparkplug_config import Sparkplug
+from edge_agent.sources.mqtt.config import MqttSourceConfig
+from edge_agent.sources.mqtt.sparkplug_config import Sparkplug
+from edge_agent.values import BAD_NO_COMMUNICATION, GOOD
 
 if TYPE_CHECKING:
     from support import Mosquitto

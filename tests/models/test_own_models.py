@@ -18,7 +18,7 @@ from support import ROOT
 
 from edge_agent.cli import main
 from edge_agent.config.schema import Runtime
-from edge_agent.inference import Registry
+from edge_agent.models.runtime.registry import Registry
 from edge_agent.ops.metrics import Metrics
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from support import ROOT, shipped_bundles
 
-from edge_agent.inference import Manifest, Task, load_manifest, verify_bundle
-from edge_agent.inference._files import GOLDEN, MODEL, variant_file
-from edge_agent.inference._golden import Golden, parse_golden
-from edge_agent.inference._ort import open_session
-from edge_agent.inference._variants import parity
+from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
+from edge_agent.models.bundle.files import GOLDEN, MODEL, variant_file
+from edge_agent.models.bundle.golden import Golden, parse_golden
+from edge_agent.models.bundle.manifest import Manifest, Task
+from edge_agent.models.bundle.ort import open_session
+from edge_agent.models.bundle.variants import parity
 
 if TYPE_CHECKING:
     from pathlib import Path

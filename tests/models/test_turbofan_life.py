@@ -10,15 +10,15 @@ import pytest
 from support import ROOT
 
 from edge_agent.cli import main
-from edge_agent.inference import load_manifest
-from edge_agent.inference._golden import parse_golden
+from edge_agent.models.bundle.bundle import load_manifest
+from edge_agent.models.bundle.golden import parse_golden
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from edge_agent.inference import Manifest
+    from edge_agent.models.bundle.manifest import Manifest
 
 BUNDLE = ROOT / "models" / "turbofan-life"
 CAP_H = 125.0

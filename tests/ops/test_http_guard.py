@@ -17,8 +17,7 @@ from ops_support import ListStatus, asset_row, plant_of, serving
 from edge_agent.config.schema import Http
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConfigError
-from edge_agent.ops import _guard as guard
-from edge_agent.ops import _params as params
+from edge_agent.ops import guard, params
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConfigError
 from edge_agent.ops import logs
-from edge_agent.ops._log_writer import LogState, LogWriter
+from edge_agent.ops.log_writer import LogState, LogWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,7 +222,7 @@ def test_a_reader_that_stops_costs_lines_and_nobody_waits(pipe: tuple[int, int])
 def test_an_end_does_not_wait_for_a_reader_that_stopped(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_agent.ops._log_writer.FLUSH_S", 0.05)
+    monkeypatch.setattr("edge_agent.ops.log_writer.FLUSH_S", 0.05)
     reader, writes = pipe
     handler = LogWriter(writes)
     for _ in range(2):
@@ -243,7 +243,7 @@ def test_lines_for_a_reader_that_has_gone_are_counted(monkeypatch: pytest.Monkey
 
     with open(os.devnull, "wb") as stream:  # noqa: PTH123 (its descriptor is what is needed)
         handler = LogWriter(stream.fileno())
-        monkeypatch.setattr("edge_agent.ops._log_writer.os.write", gone)
+        monkeypatch.setattr("edge_agent.ops.log_writer.os.write", gone)
         handler.emit(record("a"))
         handler.close()
         handler._thread.join(5)

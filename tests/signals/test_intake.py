@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.records import WaveBlock, columns
-from edge_agent.signals import Intake
+from edge_agent.signals.intake import Intake
+from edge_agent.values import WaveBlock, columns
 
 
 def make(capacity: int = 10_000, max_bytes: int = 1 << 20) -> tuple[Intake, list[int]]:

@@ -11,17 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.config.conditions import parse_condition
-from edge_agent.signals import (
-    FALSE,
-    TRUE,
-    UNKNOWN,
-    Bound,
-    Change,
-    Conditions,
-    Limits,
-    Points,
-    Rates,
-)
+from edge_agent.signals.conditions import FALSE, TRUE, UNKNOWN, Conditions
+from edge_agent.signals.limits import Bound, Change, Limits
+from edge_agent.signals.points import Points
+from edge_agent.signals.rates import Rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

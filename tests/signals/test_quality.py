@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.config.schema import Uncertain
-from edge_agent.records import BAD, BAD_NO_COMMUNICATION, RETAINED, columns
-from edge_agent.signals import Episode, Problem, QualityWatch
+from edge_agent.signals.quality import Episode, Problem, QualityWatch
+from edge_agent.values import BAD, BAD_NO_COMMUNICATION, RETAINED, columns
 
 S = 1_000_000
 Row = tuple[int, int, float, int]

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.records import WaveBlock
-from edge_agent.signals import WaveWindows
+from edge_agent.signals.waves import WaveWindows
+from edge_agent.values import WaveBlock
 
 RATE = 1000.0
 US = 1000  # between samples

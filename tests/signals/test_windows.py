@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.config.schema import Resample
-from edge_agent.signals import BAD, GOOD, HELD, MISSING, STALE, Layout, Windows
+from edge_agent.signals.window_set import BAD, GOOD, HELD, MISSING, STALE, Layout
+from edge_agent.signals.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,10 +9,9 @@ import pytest
 from sink_support import event
 
 from edge_agent.config.schema import Gateway
-from edge_agent.records import LinkState, Message
-from edge_agent.sinks import DeliveryError, LogSinkConfig
-from edge_agent.sinks._base import LinkReporter
-from edge_agent.sinks.log import LogSink
+from edge_agent.messages import LinkState, Message
+from edge_agent.sinks.base import DeliveryError, LinkReporter
+from edge_agent.sinks.log import LogSink, LogSinkConfig
 
 if TYPE_CHECKING:
     from edge_agent.clock import FakeClock

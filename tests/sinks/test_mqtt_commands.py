@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.errors import DecodeError
-from edge_agent.sinks import Command
-from edge_agent.sinks._mqtt_commands import (
+from edge_agent.sinks.base import Command
+from edge_agent.sinks.mqtt_commands import (
     MAX_BYTES,
     REMEMBERED_IDS,
     CommandInbox,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from paho.mqtt import _packet
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from edge_agent.sinks._mqtt_scores import PUBLISH_QOS_0, encode_scores
+from edge_agent.sinks.mqtt_scores import PUBLISH_QOS_0, encode_scores
 
 topics = st.text(st.characters(codec="utf-8", exclude_characters="\0+#"), min_size=1, max_size=300)
 batches = st.lists(st.tuples(topics, st.binary(max_size=20_000)), max_size=5)

@@ -7,7 +7,7 @@ import ssl
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge_agent.sinks._mqtt_wire import TellingClient
+from edge_agent.sinks.mqtt_wire import TellingClient
 
 
 class Refused:

@@ -8,9 +8,12 @@ import pytest
 
 from edge_agent.config import find_problems
 from edge_agent.config.types import Secret
-from edge_agent.records import TransitionKind
-from edge_agent.sinks import SINKS, LogSinkConfig, MqttSinkConfig, WebhookSinkConfig
-from edge_agent.transport import Tls
+from edge_agent.messages import TransitionKind
+from edge_agent.sinks import SINKS
+from edge_agent.sinks.log import LogSinkConfig
+from edge_agent.sinks.mqtt_config import MqttSinkConfig
+from edge_agent.sinks.webhook import WebhookSinkConfig
+from edge_agent.transport.tls import Tls
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,13 +14,13 @@ from sink_support import Rig, event, make_certificates
 from support import find_free_port
 
 from edge_agent.clock import SystemClock
-from edge_agent.config.schema import Duration, Gateway
-from edge_agent.config.types import Secret
+from edge_agent.config.schema import Gateway
+from edge_agent.config.types import Duration, Secret
 from edge_agent.errors import ConnectError
-from edge_agent.records import LinkState, TransitionKind
-from edge_agent.sinks import DeliveryError, WebhookSinkConfig
-from edge_agent.sinks.webhook import WebhookSink, probe, retry_after_s
-from edge_agent.transport import Tls
+from edge_agent.messages import LinkState, TransitionKind
+from edge_agent.sinks.base import DeliveryError
+from edge_agent.sinks.webhook import WebhookSink, WebhookSinkConfig, probe, retry_after_s
+from edge_agent.transport.tls import Tls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

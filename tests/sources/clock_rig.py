@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from edge_agent.clock import FakeClock
-from edge_agent.config import Plant, schema
+from edge_agent.config import schema
 from edge_agent.config.schema import TimeOf
 from edge_agent.config.types import Name
+from edge_agent.messages import Link
 from edge_agent.ops.metrics import Metrics
-from edge_agent.records import Link
-from edge_agent.sources._clock import SourceClock
+from edge_agent.plant import Plant
+from edge_agent.sources.source_clock import SourceClock
 
 S = 1_000_000
 NOW = 1_767_225_600 * S

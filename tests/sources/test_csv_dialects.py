@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 import pytest
 from csv_dialects import NAMES, ROWS, Dialect, make_dialects, wide
 
-from edge_agent.config.plant import Plant
 from edge_agent.config.schema import Asset, Config, Signal, Template
 from edge_agent.config.types import Name
 from edge_agent.errors import EdgeAgentError
-from edge_agent.sources.replay import Recording, ReplayConfig
+from edge_agent.plant import Plant
+from edge_agent.sources.replay.recording import Recording
+from edge_agent.sources.replay.source import ReplayConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_agent.records import Columns
+    from edge_agent.values import Columns
 
 DIALECTS = make_dialects()
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.sources.mqtt._columns import UNFIT, Batch, batch_key, make_batch
-from edge_agent.sources.mqtt._payload import decode
-from edge_agent.sources.mqtt._payload_spec import Format, Payload, Target, TimeUnit, Wanted
-from edge_agent.sources.mqtt._readings import Readings
+from edge_agent.sources.mqtt.columns import UNFIT, Batch, batch_key, make_batch
+from edge_agent.sources.mqtt.payload import decode
+from edge_agent.sources.mqtt.payload_spec import Format, Payload, Target, TimeUnit, Wanted
+from edge_agent.sources.mqtt.readings import Readings
 
 ARRIVAL_US = 1_767_225_600_000_000
 TS_MS = 1_767_000_000_123

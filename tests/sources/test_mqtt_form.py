@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from edge_agent.sources.mqtt._form import Form, form_of
-from edge_agent.sources.mqtt._sparkplug_wire import Payload
+from edge_agent.sources.mqtt.form import Form, form_of
+from edge_agent.sources.mqtt.sparkplug_wire import Payload
 
 NOW_US = 1_767_225_600_000_000
 

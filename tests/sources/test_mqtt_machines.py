@@ -10,12 +10,12 @@ from mqtt_support import make_plant, subscription
 from test_mqtt_routes import Path
 
 from edge_agent.config import schema
-from edge_agent.config.plant import Plant
-from edge_agent.daemon._memory import Memory
+from edge_agent.delivery.memory import Memory
+from edge_agent.plant import Plant
 
 if TYPE_CHECKING:
-    from edge_agent.records import Fault
-    from edge_agent.sources.mqtt import Subscription
+    from edge_agent.messages import Fault
+    from edge_agent.sources.mqtt.config import Subscription
 
 
 def discovering(topic: str = "plant/{line}/{asset}/{signal}", **options: str) -> Subscription:
@@ -184,7 +184,7 @@ def test_a_fixed_asset_is_one_machine_whatever_its_topics() -> None:
 
 
 def test_a_name_that_the_payload_gives_is_checked_as_well() -> None:
-    from edge_agent.sources.mqtt._payload_spec import Payload  # noqa: PLC0415
+    from edge_agent.sources.mqtt.payload_spec import Payload  # noqa: PLC0415
 
     payload = Payload(asset="machine")
     path = Path(make_plant(), discovering("{line}/data", payload=payload))  # type: ignore[arg-type]

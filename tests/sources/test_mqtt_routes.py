@@ -11,18 +11,19 @@ from support import ListIntake
 
 from edge_agent.config import schema
 from edge_agent.ops.metrics import Metrics
-from edge_agent.records import BAD, GOOD, RETAINED, Fault
-from edge_agent.sources.mqtt import _refusals
-from edge_agent.sources.mqtt import _routes as _mqtt_routes
-from edge_agent.sources.mqtt._decode import Decoder
-from edge_agent.sources.mqtt._frames import Messages
-from edge_agent.sources.mqtt._payload_spec import Format, Payload
-from edge_agent.sources.mqtt._refusals import Refusals
-from edge_agent.sources.mqtt._routes import Routes
+from edge_agent.sources.mqtt import refusals
+from edge_agent.sources.mqtt import routes as _mqtt_routes
+from edge_agent.sources.mqtt.decode import Decoder
+from edge_agent.sources.mqtt.frames import Messages
+from edge_agent.sources.mqtt.payload_spec import Format, Payload
+from edge_agent.sources.mqtt.refusals import Refusals
+from edge_agent.sources.mqtt.routes import Routes
+from edge_agent.values import BAD, GOOD, RETAINED
 
 if TYPE_CHECKING:
-    from edge_agent.config.plant import Plant
-    from edge_agent.sources.mqtt import Subscription
+    from edge_agent.messages import Fault
+    from edge_agent.plant import Plant
+    from edge_agent.sources.mqtt.config import Subscription
 
 NOW_US = 1_767_225_600_000_000
 TS_MS = 1_767_000_000_123
@@ -254,10 +255,10 @@ def test_topics_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) 
 def test_logged_topics_are_bounded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_refusals, "_MAX_LINES_ELSE", 3)
-    refusals = Refusals(SOURCE, Metrics())
+    monkeypatch.setattr(refusals, "_MAX_LINES_ELSE", 3)
+    found = Refusals(SOURCE, Metrics())
     for n in range(10):
-        refusals.note("json", b"t%d\n\xff" % n, "broken")
+        found.note("json", b"t%d\n\xff" % n, "broken")
     assert len(caplog.records) == 4
     assert caplog.records[-1].message == "further topics are only counted"
     assert caplog.records[0].topic == r"t0\n\xff"  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_agent.errors import ConfigError
-from edge_agent.sources.mqtt._topics import compile_pattern, is_safe_name
+from edge_agent.sources.mqtt.topics import compile_pattern, is_safe_name
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from edge_agent.config.schema import Signal
 from edge_agent.errors import DecodeError
-from edge_agent.sources._numbers import TextRules
+from edge_agent.sources.numbers import TextRules
 
 
 def number(text: str, **signal: Any) -> float:

@@ -8,7 +8,12 @@ import pytest
 
 from edge_agent import config as loader
 from edge_agent.config.types import Secret
-from edge_agent.sources.opcua import OpcUaSourceConfig, Security, SecurityMode, SecurityPolicy
+from edge_agent.sources.opcua.source import (
+    OpcUaSourceConfig,
+    Security,
+    SecurityMode,
+    SecurityPolicy,
+)
 
 URL = "opc.tcp://plc:4840"
 POLICY = SecurityPolicy.BASIC256SHA256

@@ -16,14 +16,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.errors import DecodeError
-from edge_agent.sources.opcua._decode import (
+from edge_agent.sources.opcua.decode import (
     NOTHING,
     NUMBER,
     OTHER,
     Notification,
     decode_publish_response,
 )
-from edge_agent.sources.opcua._skip import skip_variant
+from edge_agent.sources.opcua.skip import skip_variant
 
 T = ua.VariantType
 BASE = datetime(2026, 1, 1, tzinfo=UTC)

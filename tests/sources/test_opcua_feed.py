@@ -9,19 +9,10 @@ import pytest
 from support import ListIntake
 
 from edge_agent.config import schema
-from edge_agent.config.plant import Plant
+from edge_agent.messages import Link
 from edge_agent.ops.metrics import Metrics
-from edge_agent.records import (
-    BAD_NO_COMMUNICATION,
-    BAD_NO_DATA,
-    BAD_SENSOR_FAILURE,
-    BAD_TYPE_MISMATCH,
-    UNCERTAIN,
-    Link,
-)
-from edge_agent.sources._clock import SourceClock
-from edge_agent.sources._zone import Zone
-from edge_agent.sources.opcua._decode import (
+from edge_agent.plant import Plant
+from edge_agent.sources.opcua.decode import (
     NOTHING,
     NUMBER,
     OTHER,
@@ -30,8 +21,17 @@ from edge_agent.sources.opcua._decode import (
     Samples,
     Text,
 )
-from edge_agent.sources.opcua._feed import Feed
+from edge_agent.sources.opcua.feed import Feed
+from edge_agent.sources.source_clock import SourceClock
+from edge_agent.sources.zone import Zone
 from edge_agent.status_codes import name_of, type_of
+from edge_agent.values import (
+    BAD_NO_COMMUNICATION,
+    BAD_NO_DATA,
+    BAD_SENSOR_FAILURE,
+    BAD_TYPE_MISMATCH,
+    UNCERTAIN,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,11 +13,11 @@ from opcua_support import Rig
 from support import find_free_port
 
 from edge_agent.errors import ConnectError
-from edge_agent.records import LinkState
-from edge_agent.sources.opcua import _wire as wire
-from edge_agent.sources.opcua import probe
-from edge_agent.sources.opcua._decode import Notification
-from edge_agent.sources.opcua._session import Session
+from edge_agent.messages import LinkState
+from edge_agent.sources.opcua import wire
+from edge_agent.sources.opcua.decode import Notification
+from edge_agent.sources.opcua.session import Session
+from edge_agent.sources.opcua.source import probe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

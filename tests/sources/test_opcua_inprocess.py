@@ -15,15 +15,15 @@ from support import find_free_port
 
 from edge_agent.config import schema
 from edge_agent.errors import ConnectError
-from edge_agent.records import (
+from edge_agent.messages import LinkState
+from edge_agent.sources.opcua.source import OpcUaSourceConfig, probe
+from edge_agent.status_codes import type_of
+from edge_agent.values import (
     BAD_NO_COMMUNICATION,
     BAD_NODE_ID_UNKNOWN,
     BAD_SENSOR_FAILURE,
     UNCERTAIN,
-    LinkState,
 )
-from edge_agent.sources.opcua import OpcUaSourceConfig, probe
-from edge_agent.status_codes import type_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

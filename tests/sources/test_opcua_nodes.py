@@ -8,8 +8,8 @@ import pytest
 from asyncua import ua
 
 from edge_agent.config import schema
-from edge_agent.config.plant import Plant
-from edge_agent.sources.opcua._nodes import address_of, node_id
+from edge_agent.plant import Plant
+from edge_agent.sources.opcua.nodes import address_of, node_id
 
 NAMESPACES = ["http://opcfoundation.org/UA/", "urn:server", "urn:plant"]
 

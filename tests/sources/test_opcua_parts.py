@@ -10,7 +10,7 @@ from asyncua.ua.ua_binary import struct_to_binary
 from opcua_support import Rig
 from support import find_free_port
 
-from edge_agent.sources.opcua._session import _MAX_PARTS, Session
+from edge_agent.sources.opcua.session import _MAX_PARTS, Session
 
 SUBSCRIPTION = 7
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edge_agent.sources.opcua import FoundNode, propose
+from edge_agent.sources.opcua.found import FoundNode
+from edge_agent.sources.opcua.proposals import propose
 
 
 def node(path: str, address: str = "", **about: object) -> FoundNode:

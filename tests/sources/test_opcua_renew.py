@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge_agent.sources.opcua._node_report import NodeReport, words
-from edge_agent.sources.opcua._renew import NodeRetry, lasting
+from edge_agent.sources.opcua.node_report import NodeReport, words
+from edge_agent.sources.opcua.renew import NodeRetry, lasting
 from edge_agent.status_codes import type_mismatch
 
 GONE = 0x8034_0000

@@ -9,8 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from opcua_support import CLIENT_URI, SERVER_URI, Pair, make_pair
 
-from edge_agent.sources.opcua._errors import RefusedError
-from edge_agent.sources.opcua._trust import (
+from edge_agent.sources.opcua.errors import RefusedError
+from edge_agent.sources.opcua.trust import (
     application_uri,
     check_pinned,
     check_trusted,

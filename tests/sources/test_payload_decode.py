@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.errors import DecodeError
-from edge_agent.records import BAD, GOOD, RETAINED, UNCERTAIN
-from edge_agent.sources.mqtt._payload import FORMATS, MAX_REFUSED, decode
-from edge_agent.sources.mqtt._payload_spec import (
+from edge_agent.sources.mqtt.objects import MAX_REFUSED
+from edge_agent.sources.mqtt.payload import FORMATS, decode
+from edge_agent.sources.mqtt.payload_spec import (
     ByteOrder,
     Format,
     Payload,
@@ -24,8 +24,9 @@ from edge_agent.sources.mqtt._payload_spec import (
     TimeUnit,
     Wanted,
 )
-from edge_agent.sources.mqtt._payload_time import MAX_TIME_US, MIN_TIME_US, time_us, times_us
-from edge_agent.sources.mqtt._readings import UNREADABLE, Readings
+from edge_agent.sources.mqtt.payload_time import MAX_TIME_US, MIN_TIME_US, time_us, times_us
+from edge_agent.sources.mqtt.readings import UNREADABLE, Readings
+from edge_agent.values import BAD, GOOD, RETAINED, UNCERTAIN
 
 ARRIVAL_US = 1_767_225_600_000_000
 TS_US = 1_767_000_000_123_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_agent.records import BAD, GOOD, UNCERTAIN
-from edge_agent.sources._qualities import QualityCodes, status_of, worst
+from edge_agent.sources.qualities import QualityCodes, status_of, worst
 from edge_agent.status_codes import NAMES, Severity, severity_of
+from edge_agent.values import BAD, GOOD, UNCERTAIN
 
 GOOD_TEXTS = (
     "good",

@@ -14,15 +14,15 @@ import yaml
 from support import ListIntake
 
 from edge_agent import config as loader
-from edge_agent.config.plant import Plant
 from edge_agent.ops.metrics import Metrics
-from edge_agent.pipeline._scaling import Scaling
+from edge_agent.plant import Plant
+from edge_agent.signals.scaling import Scaling
 from edge_agent.sources import SOURCES
-from edge_agent.sources.mqtt._decode import Decoder
-from edge_agent.sources.mqtt._frames import Messages
-from edge_agent.sources.mqtt._hints import KNOWN, recipe_of
-from edge_agent.sources.mqtt._refusals import Refusals
-from edge_agent.sources.mqtt._routes import Routes
+from edge_agent.sources.mqtt.decode import Decoder
+from edge_agent.sources.mqtt.frames import Messages
+from edge_agent.sources.mqtt.hints import KNOWN, recipe_of
+from edge_agent.sources.mqtt.refusals import Refusals
+from edge_agent.sources.mqtt.routes import Routes
 from edge_agent.status_codes import Severity, severity_of
 
 if TYPE_CHECKING:

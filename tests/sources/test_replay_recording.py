@@ -14,19 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import join
 
-from edge_agent.config.plant import Plant
 from edge_agent.config.schema import Asset, Config, Kind, Signal, Template
 from edge_agent.config.types import Name
 from edge_agent.errors import EdgeAgentError
-from edge_agent.records import BAD, BAD_NO_COMMUNICATION, BAD_NO_DATA, GOOD, UNCERTAIN
-from edge_agent.sources.replay import Recording, ReplayConfig, _recording
-from edge_agent.sources.replay._cells import Numbers, numbers
-from edge_agent.sources.replay._csv import sniff_separator
-from edge_agent.sources.replay._moments import US_PER_UNIT, epoch_parser, iso_moment
-from edge_agent.sources.replay._source import Blank, QualityCodes
+from edge_agent.plant import Plant
+from edge_agent.sources.replay import recording as recording_module
+from edge_agent.sources.replay.cells import Numbers, numbers
+from edge_agent.sources.replay.csv_reader import sniff_separator
+from edge_agent.sources.replay.moments import US_PER_UNIT, epoch_parser, iso_moment
+from edge_agent.sources.replay.recording import Recording
+from edge_agent.sources.replay.source import Blank, QualityCodes, ReplayConfig
+from edge_agent.values import BAD, BAD_NO_COMMUNICATION, BAD_NO_DATA, GOOD, UNCERTAIN
 
 if TYPE_CHECKING:
-    from edge_agent.records import Columns
+    from edge_agent.values import Columns
 
 NOON_US = round(datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()) * 1_000_000
 Cell = tuple[str, str, int, float]
@@ -296,7 +297,7 @@ def test_rows_in_any_order_come_out_in_order_of_time(tmp_path: Path, order: str)
 def test_what_is_out_of_order_beyond_reach_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_recording, "_SORT_VALUES", 400)
+    monkeypatch.setattr(recording_module, "_SORT_VALUES", 400)
     text = "".join(f"{1767268800 + n},{n}\n" for n in [*range(1000), 3])
     recording, values = read(write(tmp_path, "time,flow\n" + text))
     assert values.value.tolist() == list(range(1000))
@@ -314,7 +315,7 @@ def test_reading_in_pieces_gives_the_same_as_at_once(
         expected += [(int(t), k) for t in at]
         lines = "".join(f"{1767268800 + t},{k}\n" for t in at)
         write(tmp_path, "time,flow\n" + lines, f"{k:03}.csv")
-    monkeypatch.setattr(_recording, "_SORT_VALUES", 300)
+    monkeypatch.setattr(recording_module, "_SORT_VALUES", 300)
     recording, values = read(tmp_path / "*.csv")
     seconds = (values.time_us - NOON_US) // 1_000_000
     found = list(zip(seconds.tolist(), values.value.astype(int).tolist(), strict=True))

@@ -9,23 +9,22 @@ import pytest
 from support import ListIntake, join
 
 from edge_agent.clock import FakeClock, SystemClock
-from edge_agent.config.plant import Plant
 from edge_agent.config.schema import Asset, Config, Gateway, Signal, Template
 from edge_agent.config.types import Name
 from edge_agent.errors import EdgeAgentError
-from edge_agent.records import LinkState
-from edge_agent.signals import Intake
+from edge_agent.messages import LinkState
+from edge_agent.plant import Plant
+from edge_agent.signals.intake import Intake
 from edge_agent.sources import SOURCES
-from edge_agent.sources.replay import ReplayConfig, ReplaySource, probe
-from edge_agent.sources.replay._source import _Pace
+from edge_agent.sources.replay.source import ReplayConfig, ReplaySource, _Pace, probe
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.clock import Clock
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.records import Columns
-    from edge_agent.records import Intake as AnyIntake
+    from edge_agent.values import Columns
+    from edge_agent.values import Intake as AnyIntake
 
 START_US = 1_767_268_800_000_000
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from edge_agent.errors import EdgeAgentError
-from edge_agent.sources.replay._moments import iso_moment
-from edge_agent.sources.replay._times import TimeReader
-from edge_agent.sources.replay._zone import find_zone
+from edge_agent.sources.replay.moments import iso_moment
+from edge_agent.sources.replay.times import TimeReader
+from edge_agent.sources.replay.zone import find_zone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

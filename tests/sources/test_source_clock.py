@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.config.schema import TimeOf
-from edge_agent.records import BAD, LinkState
+from edge_agent.messages import LinkState
+from edge_agent.values import BAD
 
 DAY = 86_400.0
 

@@ -14,14 +14,14 @@ from mqtt_support import make_plant, rejected
 
 from edge_agent.config import schema
 from edge_agent.ops.metrics import Metrics
-from edge_agent.records import BAD_NO_COMMUNICATION, GOOD
-from edge_agent.sources.mqtt._frames import Messages
-from edge_agent.sources.mqtt._readings import Readings
-from edge_agent.sources.mqtt._refusals import Refusals
-from edge_agent.sources.mqtt._routes import Routes
-from edge_agent.sources.mqtt._sparkplug import BIRTHS_MISSING, SparkplugReader
-from edge_agent.sources.mqtt._sparkplug_config import Sparkplug
-from edge_agent.sources.mqtt._sparkplug_wire import metrics_of, parse_payload, read_value
+from edge_agent.sources.mqtt.frames import Messages
+from edge_agent.sources.mqtt.readings import Readings
+from edge_agent.sources.mqtt.refusals import Refusals
+from edge_agent.sources.mqtt.routes import Routes
+from edge_agent.sources.mqtt.sparkplug import BIRTHS_MISSING, SparkplugReader
+from edge_agent.sources.mqtt.sparkplug_config import Sparkplug
+from edge_agent.sources.mqtt.sparkplug_wire import metrics_of, parse_payload, read_value
+from edge_agent.values import BAD_NO_COMMUNICATION, GOOD
 
 NOW_MS = 1_767_225_600_000
 NOW_US = NOW_MS * 1000

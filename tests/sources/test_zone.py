@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from edge_agent.config.schema import TimeOf
-from edge_agent.sources._zone import Zone, zone_problems
-from edge_agent.sources.mqtt import MqttSourceConfig, Payload, Subscription
-from edge_agent.sources.mqtt._payload_spec import TimeUnit
-from edge_agent.sources.mqtt._payload_time import time_us
-from edge_agent.sources.opcua import OpcUaSourceConfig
+from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
+from edge_agent.sources.mqtt.payload_spec import Payload, TimeUnit
+from edge_agent.sources.mqtt.payload_time import time_us
+from edge_agent.sources.opcua.source import OpcUaSourceConfig
+from edge_agent.sources.zone import Zone, zone_problems
 
 S = 1_000_000
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_agent.records import Alarm, AlarmState, Detail, Message, Transition, TransitionKind
-from edge_agent.store import Store
+from edge_agent.messages import Alarm, AlarmState, Detail, Message, Transition, TransitionKind
+from edge_agent.store.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

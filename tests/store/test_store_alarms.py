@@ -15,7 +15,7 @@ from store_helpers import MIB, open_store, transition
 
 from edge_agent.clock import US_PER_S, FakeClock
 from edge_agent.errors import StoreError
-from edge_agent.records import (
+from edge_agent.messages import (
     Alarm,
     AlarmState,
     Contributor,
@@ -26,8 +26,7 @@ from edge_agent.records import (
     TransitionKind,
     WindowInfo,
 )
-from edge_agent.store import alarm_from_dict, alarm_to_dict
-from edge_agent.store._codec import alarm_from_json, alarm_to_json
+from edge_agent.store.codec import alarm_from_dict, alarm_from_json, alarm_to_dict, alarm_to_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,12 +19,12 @@ from support import ROOT
 
 from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.errors import StoreError
-from edge_agent.store._schema import move_aside
+from edge_agent.store.schema import move_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_agent.store import Store
+    from edge_agent.store.store import Store
 
 WRITER = """
 import sys

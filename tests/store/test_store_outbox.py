@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from store_helpers import MIB, message, open_store, transition
 
 from edge_agent.clock import FakeClock
-from edge_agent.store import DroppedMessages, OutboxStats
+from edge_agent.store.outbox import DroppedMessages, OutboxStats
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_agent.records import Message
-    from edge_agent.store import Store
+    from edge_agent.messages import Message
+    from edge_agent.store.store import Store
 
 KIB = 1 << 10
 LARGE = b"x" * 10 * KIB

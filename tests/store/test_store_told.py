@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from store_helpers import message, open_store, transition
 
-from edge_agent.records import TransitionKind
-from edge_agent.store import Waiting
+from edge_agent.messages import TransitionKind
+from edge_agent.store.outbox import Waiting
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import find_free_port
 
-from edge_agent.transport import dial, dial_error, resolve
-from edge_agent.transport._dial import _interleaved
+from edge_agent.transport.dialling import _interleaved, dial, dial_error, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +68,7 @@ async def test_an_address_that_goes_nowhere_does_not_hide_the_next(
 async def test_an_address_that_refuses_costs_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     port = find_free_port()
     give_addresses(monkeypatch, "127.0.0.3", "127.0.0.1")
-    monkeypatch.setattr("edge_agent.transport._dial.STAGGER_S", 60)
+    monkeypatch.setattr("edge_agent.transport.dialling.STAGGER_S", 60)
     async with await serve("127.0.0.1", port):
         opened = await dial("plc.test", port, 5)
         opened.close()

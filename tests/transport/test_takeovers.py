@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from edge_agent.records import Link
-from edge_agent.transport import Takeovers, _takeover
+from edge_agent.messages import Link
+from edge_agent.transport import takeover
+from edge_agent.transport.takeover import Takeovers
 
 QUESTION = "does another client use client_id edge-agent-x?"
 
@@ -72,7 +73,7 @@ def test_a_suspicion_needs_a_broker_that_takes_connections(
     takeovers: Takeovers, link: Link, monkeypatch: pytest.MonkeyPatch, *, listens: bool
 ) -> None:
     """A broker that flaps faster than we dial is away at the end of each connection."""
-    monkeypatch.setattr(_takeover, "_SETTLE_S", 0.0)
+    monkeypatch.setattr(takeover, "_SETTLE_S", 0.0)
 
     async def end_several() -> None:
         server = await asyncio.start_server(lambda _, w: w.close(), "127.0.0.1", 0)

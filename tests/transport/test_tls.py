@@ -10,7 +10,7 @@ from sink_support import Certificates, make_certificates
 
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConfigError, ConnectError
-from edge_agent.transport import Tls, alert_hint, tls_context
+from edge_agent.transport.tls import Tls, alert_hint, tls_context
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,15 +1,17 @@
 """Source `mqtt`: subscribes at a broker and decodes what it sends into columns."""
 
-from edge_agent.sources.mqtt._form import Form
-from edge_agent.sources.mqtt._inspect import inspect_broker as inspect
-from edge_agent.sources.mqtt._listen import HeardTopic, Listened
-from edge_agent.sources.mqtt._propose import Proposal, propose
-from edge_agent.sources.mqtt._source import (
+from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
+from edge_agent.sources.mqtt.decode import Decoder
+from edge_agent.sources.mqtt.form import Form
+from edge_agent.sources.mqtt.frames import FrameCutter
+from edge_agent.sources.mqtt.inspection import inspect_broker as inspect
+from edge_agent.sources.mqtt.listener import HeardTopic, Listened
+from edge_agent.sources.mqtt.payload_spec import Payload
+from edge_agent.sources.mqtt.proposals import Proposal, propose
+from edge_agent.sources.mqtt.refusals import Refusals
+from edge_agent.sources.mqtt.routes import Routes
+from edge_agent.sources.mqtt.source import (
     MqttSource,
-    MqttSourceConfig,
-    Payload,
-    Subscription,
-    Tls,
     backoff_s,
     beside,
     client_id,
@@ -18,15 +20,20 @@ from edge_agent.sources.mqtt._source import (
     probe,
     versions,
 )
+from edge_agent.transport import Tls
 
 __all__ = [
+    "Decoder",
     "Form",
+    "FrameCutter",
     "HeardTopic",
     "Listened",
     "MqttSource",
     "MqttSourceConfig",
     "Payload",
     "Proposal",
+    "Refusals",
+    "Routes",
     "Subscription",
     "Tls",
     "backoff_s",

@@ -1,8 +1,8 @@
 """Source `opcua`: subscribes to the nodes of one OPC UA server, whatever becomes of it."""
 
-from edge_agent.sources.opcua._found import Browsed, FoundNode
-from edge_agent.sources.opcua._propose import Proposal, propose
-from edge_agent.sources.opcua._source import (
+from edge_agent.sources.opcua.found import Browsed, FoundNode
+from edge_agent.sources.opcua.proposals import Proposal, propose
+from edge_agent.sources.opcua.source import (
     OpcUaSource,
     OpcUaSourceConfig,
     Security,

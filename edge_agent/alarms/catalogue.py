@@ -1,0 +1,159 @@
+"""Which alarms there can be, and by which rule: the answer to an alarm id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.alarms.rule import AlarmPolicy, flood_alarm_id, flood_policy
+from edge_agent.config.limits import rules_of
+from edge_agent.config.schema import AlarmRule, Drift, Learn
+from edge_agent.config.types import Duration
+from edge_agent.messages import Ne107
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge_agent.config.limits import LimitRule
+    from edge_agent.config.schema import Gateway, ModelUse
+    from edge_agent.messages import Alarm
+    from edge_agent.plant import PlantAsset, PlantSignal
+
+BASELINE: Final = "baseline"  # the place of a model that was learned on the box
+_SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
+# By the first part of `Fault.what`, where the rule of all service alarms does not fit.
+_SERVICE_RULES: Final[dict[str, AlarmRule]] = {
+    # Seen at once as a trouble; an alarm if it is not over by then, within a minute in all.
+    "clock": AlarmRule(severity=600, ne107=Ne107.CHECK_FUNCTION, on_delay=Duration(20)),
+    "config": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
+    "discovery": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
+    "learning": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
+    "log": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
+    "machines": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
+    "certificate_expires": AlarmRule(severity=400, ne107=Ne107.MAINTENANCE_REQUIRED),
+    # These end when their condition has been over for a while (daemon/_links.py).
+    "source": AlarmRule(severity=800, ne107=Ne107.FAILURE, off_delay=Duration(0)),
+    "sink": AlarmRule(severity=700, ne107=Ne107.FAILURE, off_delay=Duration(0)),
+    "nodes": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION, off_delay=Duration(0)),
+}
+
+
+def quality_alarm_id(signal: PlantSignal) -> str:
+    """The id of a signal's data-quality alarm."""
+    return f"{signal.asset.id}.{signal.name}.quality"
+
+
+def silent_alarm_id(asset: str) -> str:
+    """The id of the alarm that no signal of an asset says anything."""
+    return f"{asset}.silent"
+
+
+def baseline_alarm_ids(asset: str) -> tuple[str, str]:
+    """The ids of the alarms that rest on what was learned of an asset."""
+    return model_alarm_id(asset, BASELINE), drift_alarm_id(asset, BASELINE)
+
+
+def model_alarm_id(asset: str, place: str) -> str:
+    """The id of the alarm of one use of a model."""
+    return f"{asset}.{place}"
+
+
+def drift_alarm_id(asset: str, place: str) -> str:
+    """The id of the alarm that the inputs of a use of a model are no longer as they were."""
+    return f"{asset}.{place}.drift"
+
+
+def limit_alarm_id(signal: PlantSignal, limit: str) -> str:
+    """The id of the alarm of a limit of a signal."""
+    return f"{signal.asset.id}.{signal.name}.{limit}"
+
+
+def service_alarm_id(gateway: str, what: str) -> str:
+    """The id of an alarm of this service itself; what: `Fault.what`."""
+    return f"{gateway}.service.{what}"
+
+
+def place_of(use: ModelUse) -> str:
+    """The name of a use of a model within its template."""
+    return use.name or use.bundle
+
+
+def _limit_rule(rule: LimitRule) -> AlarmRule:
+    """The rule of a limit's alarm; its delays and its deadband are over when the table hears."""
+    config = rule.config
+    return AlarmRule(
+        off_delay=Duration(0),
+        deadband=0.0,
+        recovery=0.0,
+        severity=rule.severity,
+        ne107=config.ne107,
+        failure_mode=config.failure_mode,
+        message=config.message,
+        advice=config.advice,
+    )
+
+
+class Policies:
+    """Rules by alarm id; None for an id that cannot be (its asset left the config)."""
+
+    def __init__(self, gateway: Gateway, drift: Drift | None = None) -> None:
+        drift = drift or Drift()
+        self._drift = AlarmRule(
+            severity=drift.severity, ne107=Ne107.CHECK_FUNCTION, enabled=drift.enabled
+        )
+        self._known: dict[str, AlarmPolicy] = {}
+        self._gateway = gateway
+
+    def __call__(self, alarm_id: str) -> AlarmPolicy | None:
+        """The policy of an alarm id."""
+        return self._known.get(alarm_id)
+
+    def add_service(self, what: str) -> None:
+        """The alarm of a fault of the service itself can be from now on; what: `Fault.what`.
+
+        Only what has been a fault is known, so that no id from the wire ever is.
+        """
+        gateway = self._gateway
+        alarm_id = service_alarm_id(gateway.id, what)
+        if alarm_id not in self._known:
+            rule = _SERVICE_RULES.get(what.partition(".")[0], _SERVICE_RULE)
+            self._known[alarm_id] = AlarmPolicy(
+                gateway.id, gateway.path, rule, kind="service", stage="presentation"
+            )
+
+    def restore(self, alarms: Iterable[Alarm]) -> None:
+        """Service alarms that come out of the store can be: their faults may stand again."""
+        prefix = service_alarm_id(self._gateway.id, "")
+        for alarm in alarms:
+            if alarm.alarm_id.startswith(prefix):
+                self.add_service(alarm.alarm_id.removeprefix(prefix))
+
+    def rule(self, alarm_id: str) -> AlarmRule:
+        """The rule of an alarm; that of a service alarm for an id that cannot be."""
+        policy = self._known.get(alarm_id)
+        return _SERVICE_RULE if policy is None else policy.rule
+
+    def add_asset(self, asset: PlantAsset) -> None:
+        """All alarms that an asset can have."""
+        known, template = self._known, asset.template
+        for signal in asset.signals.values():
+            known[quality_alarm_id(signal)] = AlarmPolicy(
+                asset.id, asset.path, template.quality_alarm, "quality", "data_manipulation"
+            )
+            for rule in rules_of(signal.config):
+                known[limit_alarm_id(signal, rule.name)] = AlarmPolicy(
+                    asset.id, asset.path, _limit_rule(rule), "limit"
+                )
+        known[silent_alarm_id(asset.id)] = AlarmPolicy(
+            asset.id, asset.path, template.quality_alarm, "quality", "data_manipulation"
+        )
+        learn = template.learn or Learn()
+        known[model_alarm_id(asset.id, BASELINE)] = AlarmPolicy(asset.id, asset.path, learn.alarm)
+        for use in template.models:  # after it: a bundle that is called so itself has its own rule
+            known[model_alarm_id(asset.id, place_of(use))] = AlarmPolicy(
+                asset.id, asset.path, use.alarm
+            )
+        for place in (BASELINE, *(place_of(use) for use in template.models)):
+            known[drift_alarm_id(asset.id, place)] = AlarmPolicy(
+                asset.id, asset.path, self._drift, "quality", "data_manipulation"
+            )
+        known[flood_alarm_id(asset.id)] = flood_policy(asset.id, asset.path)

@@ -1,0 +1,37 @@
+"""Which alarms a command is about, where it is about several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_agent.messages import Alarm
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """All that is given must fit; without anything it is every alarm.
+
+    pattern, asset: of the alarm's id and its asset, with `*` and `?`; ids: these and no others.
+    """
+
+    pattern: str = ""
+    asset: str = ""
+    state: str = ""
+    ids: frozenset[str] = frozenset()
+
+    def matches(self, alarm: Alarm) -> bool:
+        """True if the alarm is selected."""
+        return (
+            (not self.pattern or fnmatchcase(alarm.alarm_id, self.pattern))
+            and (not self.asset or fnmatchcase(alarm.asset, self.asset))
+            and (not self.state or alarm.state == self.state)
+            and (not self.ids or alarm.alarm_id in self.ids)
+        )
+
+
+def is_pattern(text: str) -> bool:
+    """True if the text may stand for several alarms."""
+    return "*" in text

@@ -1,0 +1,189 @@
+"""What the alarm table remembers of one alarm beside the alarm itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from edge_agent.alarms.recovery import Recovery
+from edge_agent.alarms.rule import ALARM_ID, priority, severity_of
+from edge_agent.clock import US_PER_S
+from edge_agent.errors import EdgeAgentError
+from edge_agent.messages import Alarm, AlarmState, Transition, TransitionKind
+
+if TYPE_CHECKING:
+    from edge_agent.alarms.rule import AlarmPolicy
+    from edge_agent.alarms.transitions import Announced
+    from edge_agent.config.schema import AlarmRule
+    from edge_agent.messages import Detail, Observation
+
+
+@dataclass(slots=True)
+class Track:
+    """An alarm with its timers, all in event time.
+
+    over: the comparator behind its deadband; since_us: from when it has disagreed with
+    `alarm.active`; latest: the last observation that was not NaN.
+    """
+
+    alarm: Alarm
+    over: bool = False
+    since_us: int | None = None
+    cleared_us: int | None = None
+    updated_us: int | None = None
+    latest: Observation | None = None
+    recovery: Recovery = field(default_factory=Recovery)
+
+    @property
+    def idle(self) -> bool:
+        """Whether an observation below the limit would change nothing."""
+        alarm = self.alarm
+        at_rest = alarm.state is AlarmState.NORMAL and not alarm.active and self.since_us is None
+        return at_rest and self.recovery.lowest is None
+
+    def move(self, step_us: int) -> None:
+        """The clock was moved: every timer with it. What has happened keeps its time."""
+        for name in ("since_us", "cleared_us", "updated_us"):
+            at_us = getattr(self, name)
+            setattr(self, name, None if at_us is None else at_us + step_us)
+        self.alarm.shelved_until_us += step_us if self.alarm.shelved_until_us else 0
+        self.recovery.since_us += step_us
+        if self.recovery.at_us is not None:
+            self.recovery.at_us += step_us
+
+    def compare(self, level: float, at_us: int, rule: AlarmRule) -> bool:
+        """Compare: over at >= 1, back below 1 - deadband, or far below what it held.
+
+        A disabled rule reads as zero.
+        """
+        if not rule.enabled:
+            return False
+        if level < 1.0 - rule.deadband:
+            if not self.alarm.active:
+                self.recovery.reset()
+            return False
+        if self.alarm.active:
+            self.recovery.follow(level, at_us, rule)
+            return (level >= 1.0 or self.over) and not self.recovery.left(level, rule)
+        return (level >= 1.0 or self.over) and self.recovery.relapsed(level, at_us, rule)
+
+    def settled(self, level: float, at_us: int, rule: AlarmRule) -> bool:
+        """Tell whether the comparator has disagreed with `alarm.active` for its whole delay."""
+        if self.since_us is None or at_us < self.since_us:
+            self.since_us = at_us
+        delay_s: float = rule.on_delay if self.over else rule.off_delay
+        if not self.over and level >= 1.0 - rule.deadband:
+            delay_s = self.recovery.wait_s(rule)
+        return at_us - self.since_us >= delay_s * US_PER_S
+
+    def cooling(self, at_us: int, rule: AlarmRule) -> bool:
+        """Tell whether the last clear is too recent for another raise."""
+        return within(self.cleared_us, at_us, rule.cooldown)
+
+    def turn(self, at_us: int, rule: AlarmRule) -> None:
+        """Let the condition follow the comparator; its delay is over."""
+        alarm = self.alarm
+        self.since_us = None
+        self._recover(at_us, rule)
+        alarm.active = self.over
+        if alarm.active:
+            if alarm.state is AlarmState.NORMAL:
+                alarm.count = 0
+            if alarm.count == 0:
+                alarm.first_seen_us = at_us
+
+    def _recover(self, at_us: int, rule: AlarmRule) -> None:
+        level = self.latest.level if self.latest else 0.0
+        if self.over:
+            self.recovery.doubt()
+        elif rule.enabled and level >= 1.0 - rule.deadband:
+            self.recovery.begin(level, at_us)
+        else:
+            self.recovery.reset()
+
+    def enter(
+        self,
+        row: Announced,
+        policy: AlarmPolicy,
+        at_us: int,
+        actor: str = "",
+        comment: str | None = None,
+    ) -> Transition:
+        """Make the transition of a row of the table; comment: None leaves the one there is."""
+        state, kind = row
+        alarm = self.alarm
+        if alarm.state is AlarmState.NORMAL and not alarm.active:
+            alarm.count = alarm.first_seen_us = 0
+        if state is AlarmState.UNACK and alarm.state is not AlarmState.UNACK:
+            alarm.count += 1
+            alarm.acked_by = alarm.comment = ""
+        if state is AlarmState.UNACK or kind is TransitionKind.UPDATE:
+            self._describe(policy, at_us)
+        if kind is TransitionKind.ACK:
+            alarm.acked_by = actor
+        alarm.suppressed_by = actor if kind is TransitionKind.SUPPRESS else ""
+        alarm.shelved_by = "" if state is not AlarmState.SHELVED else alarm.shelved_by or actor
+        if comment is not None:
+            alarm.comment = comment
+        if kind is TransitionKind.CLEAR:
+            self.cleared_us = at_us
+        alarm.state = state
+        alarm.seq += 1
+        alarm.changed_us = at_us
+        return Transition(kind, at_us, replace(alarm), actor)
+
+    def has_news(self, policy: AlarmPolicy) -> bool:
+        """Tell whether the latest observation has another priority, failure mode or first input."""
+        alarm, latest = self.alarm, self.latest
+        if latest is None or alarm.detail is None:
+            return latest is not None
+        return (
+            priority(severity_of(policy.rule, latest)) != alarm.priority
+            or latest.detail.failure_mode != alarm.detail.failure_mode
+            or _first_input(latest.detail) != _first_input(alarm.detail)
+        )
+
+    def _describe(self, policy: AlarmPolicy, at_us: int) -> None:
+        """Write what the latest observation says into the alarm."""
+        self.updated_us = at_us
+        if self.latest is None:
+            return
+        alarm = self.alarm
+        alarm.detail = self.latest.detail
+        alarm.ne107 = policy.rule.ne107
+        alarm.stage = policy.stage
+        alarm.severity = severity_of(policy.rule, self.latest)
+        alarm.priority = priority(alarm.severity)
+
+
+def new_track(alarm_id: str, policy: AlarmPolicy) -> Track:
+    """Return the track of an alarm that was always normal.
+
+    Raises EdgeAgentError where the id cannot be a topic level, file name and metric label.
+    """
+    if not ALARM_ID.fullmatch(alarm_id):
+        raise EdgeAgentError(
+            "unusable alarm id", where=repr(alarm_id), hint="letters, digits and _.- only"
+        )
+    rule = policy.rule
+    return Track(
+        Alarm(
+            alarm_id,
+            policy.asset,
+            severity=rule.severity,
+            priority=priority(rule.severity),
+            ne107=rule.ne107,
+            stage=policy.stage,
+        )
+    )
+
+
+def within(start_us: int | None, at_us: int, duration_s: float) -> bool:
+    """Tell whether `at_us` is less than `duration_s` after `start_us`, and not before it."""
+    return start_us is not None and 0 <= at_us - start_us < duration_s * US_PER_S
+
+
+def _first_input(detail: Detail) -> str:
+    if not detail.contributors:
+        return ""
+    return max(detail.contributors, key=lambda each: abs(each.weight)).input

@@ -1,0 +1,250 @@
+"""`models list` and `models verify`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.cli.api_client import add_url, ask, not_ours, shown
+from edge_agent.cli.models.verb import (
+    Verb,
+    add_where,
+    bundle_folder,
+    complain,
+    config_of,
+    existing_dir,
+    models_dir_of,
+    table,
+    trust_of,
+)
+from edge_agent.cli.models.wait import url_of
+from edge_agent.errors import ConnectError, EdgeAgentError, ModelError
+from edge_agent.models import (
+    SUFFIX,
+    Shelf,
+    checked_signer,
+    keyring,
+    load_manifest,
+    parse_ref,
+    signer_shown,
+    try_bundle,
+    unpacked,
+)
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge_agent.models import Keyring, Manifest, Trial
+
+_COLUMNS: Final = (
+    "NAME",
+    "VERSION",
+    "STATE",
+    "TASK",
+    "INPUTS",
+    "ASSETS",
+    "THRESHOLD",
+    "FALSE_ALARMS_PER_DAY",
+    "WINDOW",
+    "VARIANTS",
+    "SIGNER",
+)
+
+
+def _declare_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "bundles",
+        nargs="+",
+        metavar="NAME[@VERSION]|PATH",
+        help=f"a bundle's name, its folder or {SUFFIX} file; more than one may be given",
+    )
+    add_where(parser)
+
+
+def _declare_list(parser: argparse.ArgumentParser) -> None:
+    add_where(parser)
+    add_url(parser)
+    parser.set_defaults(url=None)
+
+
+def _list(args: argparse.Namespace) -> int:
+    config = config_of(args)
+    models_dir = existing_dir(models_dir_of(args, config))
+    keys = keyring(trust_of(config))
+    refused = _refused(args.url or (url_of(config) if config else None))
+    rows: list[dict[str, Any]] = []
+    problems: list[str] = []
+    shelf = Shelf(models_dir)
+    for name in shelf.names():
+        for state, folder in _folders(shelf, name, models_dir):
+            try:
+                row = _row(load_manifest(folder), folder, state, keys)
+            except ModelError as error:
+                problems.append(str(error))
+                continue
+            reason = refused.get((row["name"], row["version"]), "")
+            rows.append(row | {"state": "refused" if reason else state, "reason": reason})
+    if args.json:
+        print(json.dumps({"bundles": rows, "unreadable": problems}))
+    elif rows:
+        print(table([_COLUMNS, *([_cell(row[c.lower()]) for c in _COLUMNS] for row in rows)]))
+        for row in [row for row in rows if row["reason"]]:
+            print(f"{row['name']} {row['version']}: refused: {row['reason']}")
+    else:
+        print(f"no bundles in {models_dir}")
+    complain(problems if not args.json else ())
+    return 1 if problems else 0
+
+
+def _refused(url: str | None) -> dict[tuple[str, str], str]:
+    """By name and version, why the running daemon refused it or took it from work.
+
+    Empty where none is known or answers: the list is of the disk, and only the daemon knows this.
+    """
+    if not url:
+        return {}
+    try:
+        rows = ask(url, "/api/models", {})
+        return {
+            (str(row["name"]), str(row["refused_version"])): shown(row["refused"])
+            for row in rows
+            if "refused_version" in row
+        }
+    except ConnectError:
+        return {}
+    except EdgeAgentError as error:
+        complain([error])
+    except (KeyError, TypeError):
+        complain([not_ours(url)])
+    return {}
+
+
+def _folders(shelf: Shelf, name: str, models_dir: Path) -> list[tuple[str, Path]]:
+    """The version at work and those on the shelf, each with what it is there for."""
+    at_work = models_dir / name
+    found = [("active", at_work)] if at_work.is_dir() else []
+    states = {shelf.previous(name): "previous", shelf.shadow(name): "shadow"}
+    active = shelf.active(name)
+    for version in reversed(shelf.versions(name)):
+        if version != active:
+            state = states.get(version, "shelf")
+            found.append((state, shelf.folder(name, version)))
+    return found
+
+
+def _verify(args: argparse.Namespace) -> int:
+    config = config_of(args)
+    models_dir, keys = models_dir_of(args, config), keyring(trust_of(config))
+    codes = [_verify_one(args, text, models_dir, keys) for text in args.bundles]
+    return max(codes)
+
+
+def _verify_one(args: argparse.Namespace, text: str, models_dir: Path, keys: Keyring) -> int:
+    """Verify one bundle; its own lines, and 1 if it is refused or not there."""
+    given = Path(text)
+    try:
+        if given.suffix == SUFFIX or given.is_file():
+            with unpacked(given) as folder:
+                return _report(args, folder, keys, str(given))
+        folder = _version_folder(text, models_dir)
+        return _report(args, folder, keys, str(folder))
+    except EdgeAgentError as error:
+        if len(args.bundles) == 1:
+            raise
+        complain([error])
+        return 1
+
+
+def _version_folder(text: str, models_dir: Path) -> Path:
+    name, at, _ = text.partition("@")
+    if at and "/" not in name:
+        ref = parse_ref(text)
+        return Shelf(models_dir).folder(ref.name, ref.version or "")
+    return bundle_folder(text, models_dir)
+
+
+def _report(args: argparse.Namespace, folder: Path, keys: Keyring, shown: str) -> int:
+    found, trial = try_bundle(folder)
+    signer = "" if found else signer_shown(folder, keys)
+    told = [str(problem) for problem in found] or _refusal(folder, keys)
+    problems = [text.replace(str(folder), shown) for text in told]
+    if args.json:
+        row = {"bundle": shown, "ok": not problems, "problems": problems, "signer": signer}
+        print(json.dumps(row | {"variants": trial.as_json()}))
+        return 1 if problems else 0
+    complain(problems)
+    if not problems:
+        manifest = load_manifest(folder)
+        print(f"{manifest.name} {manifest.version}: ok (checksums, graph, golden vectors)")
+        print(f"signer: {signer}")
+        print(_variants(trial), end="")
+    return 1 if problems else 0
+
+
+def _refusal(folder: Path, keys: Keyring) -> list[str]:
+    """Why the daemon would not take its signature; without any key it takes all."""
+    if not keys.keys:
+        return []
+    try:
+        checked_signer(folder, keys)
+    except ModelError as error:
+        return [str(error)]
+    return []
+
+
+def _variants(trial: Trial) -> str:
+    """The variants as measured on this device, a line each."""
+    lines = []
+    for row in trial.figures:
+        times = ", ".join(f"batch {batch}: {us:.0f} us" for batch, us in row.p50_us)
+        why = "chosen" if row.variant == trial.chosen else row.refused or "slower"
+        off = f", off by {row.difference:.2%}" if row.difference else ""
+        times += (
+            f", {row.relative:.0%} of fp32's time" if row.relative < 1 and not row.refused else ""
+        )
+        lines.append(f"{row.variant}: {why} ({times or 'not measured'}{off})\n")
+    return "".join(lines)
+
+
+def _row(manifest: Manifest, folder: Path, state: str, keys: Keyring) -> dict[str, Any]:
+    window = manifest.window
+    step = f"{window.step_s:g} s" if window.step_s else "each time stamp"
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "state": state,
+        "task": manifest.task.value,
+        "inputs": [spec.name for spec in manifest.inputs],
+        "assets": list(manifest.units),
+        "threshold": manifest.threshold,
+        "false_alarms_per_day": manifest.false_alarms_per_day,
+        "window": f"{window.length} x {step}",
+        "variants": "+".join(("fp32", *manifest.variants)),
+        "signer": signer_shown(folder, keys),
+    }
+
+
+def _cell(value: object) -> str:
+    """A list by its length: names are for `--json`."""
+    if isinstance(value, list):
+        return str(len(value)) if value else "any"
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+VERBS: Final = {
+    "list": Verb(
+        "list all bundles: active, previous, shadow, refused and others on the shelf",
+        "edge-agent models list -c /etc/edge-agent/edge-agent.yaml",
+        _declare_list,
+        _list,
+    ),
+    "verify": Verb(
+        "verify bundles and measure their variants; exit code 1 where one is refused",
+        "edge-agent models verify pump-baseline -c /etc/edge-agent/edge-agent.yaml",
+        _declare_verify,
+        _verify,
+    ),
+}

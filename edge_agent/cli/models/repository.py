@@ -1,0 +1,197 @@
+"""`models install`, `activate`, `rollback` and `shadow`: what the operator of a gateway does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.cli.models.verb import (
+    Verb,
+    add_where,
+    complain,
+    config_of,
+    models_dir_of,
+    private_copy,
+    say,
+    trust_of,
+)
+from edge_agent.cli.models.wait import add_wait, outcome, wish
+from edge_agent.errors import ModelError, NotFoundError
+from edge_agent.models import (
+    SUFFIX,
+    UNSIGNED,
+    Shelf,
+    checked_signer,
+    keyring,
+    parse_ref,
+    try_bundle,
+)
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge_agent.cli.models.wait import Wish
+    from edge_agent.config.schema import Config
+    from edge_agent.models import Keyring, Trial
+
+
+def _declare_install(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="PATH", help=f"a {SUFFIX} file, or a folder")
+    parser.add_argument("--activate", action="store_true", help="put it to work at once")
+    parser.add_argument(
+        "--allow-unsigned",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="take the bundle of this name without a trusted signature",
+    )
+    add_where(parser)
+    add_wait(parser)
+
+
+def _declare_ref(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "bundle", metavar="NAME[@VERSION]", help="default: the version that came last"
+    )
+    add_where(parser)
+    add_wait(parser)
+
+
+def _declare_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="NAME")
+    add_where(parser)
+    add_wait(parser)
+
+
+def _declare_shadow(parser: argparse.ArgumentParser) -> None:
+    _declare_ref(parser)
+    parser.add_argument("--off", action="store_true", help="end the shadow of NAME")
+
+
+def _install(args: argparse.Namespace) -> int:
+    config = config_of(args)
+    keys = keyring(trust_of(config))
+    shelf = Shelf(models_dir_of(args, config))
+    with private_copy(args.source) as folder:
+        signer = _trusted(folder, keys.by_name_only(tuple(args.allow_unsigned)))
+        trial = _tried(folder)
+        manifest = shelf.install(folder)
+    name, version = manifest.name, manifest.version
+    row = {"name": name, "version": version, "signer": signer, "variant": trial.chosen}
+    text = f"{name} {version}: on the shelf ({_signed(signer)}, {trial.chosen})"
+    if signer == UNSIGNED and keys.keys and not keys.allows(name):
+        complain([f"the daemon refuses it until trust.allow_unsigned names {name}"])
+    if not args.activate:
+        say(args, row, text)
+        return 0
+    wished = wish(name, version, "active")
+    shelf.activate(name, version)
+    return _awaited(args, config, wished, row)
+
+
+def _activate(args: argparse.Namespace) -> int:
+    config = config_of(args)
+    shelf = Shelf(models_dir_of(args, config))
+    name, version = _chosen(shelf, args.bundle)
+    folder = shelf.folder(name, version)
+    keys = keyring(trust_of(config))
+    signer = checked_signer(folder, keys) if keys.keys else UNSIGNED
+    trial = _tried(folder)
+    row = {"name": name, "version": version, "signer": signer, "variant": trial.chosen}
+    wished = wish(name, version, "active")
+    shelf.activate(name, version)
+    return _awaited(args, config, wished, row)
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    config = config_of(args)
+    version = Shelf(models_dir_of(args, config)).rollback(args.bundle)
+    row = {"name": args.bundle, "version": version}
+    return _awaited(args, config, wish(args.bundle, version, "active"), row)
+
+
+def _shadow(args: argparse.Namespace) -> int:
+    config = config_of(args)
+    shelf = Shelf(models_dir_of(args, config))
+    if args.off:
+        name = parse_ref(args.bundle).name
+        shelf.set_shadow(name, None)
+        say(args, {"name": name, "shadow": None}, f"{name}: no shadow")
+        return 0
+    name, version = _chosen(shelf, args.bundle)
+    wished = wish(name, version, "shadow")
+    shelf.set_shadow(name, version)
+    return _awaited(args, config, wished, {"name": name, "version": version})
+
+
+def _trusted(folder: Path, keys: Keyring) -> str:
+    """Who signed it; for what comes from elsewhere, a name must be allowed and no pattern."""
+    try:
+        return checked_signer(folder, keys)
+    except ModelError as error:
+        hint = "sign it with a key of trust.keys, or give --allow-unsigned NAME"
+        raise ModelError(error.message, where=error.where, hint=error.hint and hint) from error
+
+
+def _tried(folder: Path) -> Trial:
+    problems, trial = try_bundle(folder)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ModelError(f"{problems[0].text}{more}")
+    return trial
+
+
+def _chosen(shelf: Shelf, text: str) -> tuple[str, str]:
+    """Name and version; the one that came last, where none is given."""
+    name, version = parse_ref(text)
+    known = shelf.names()
+    if name not in known:
+        there = ", ".join(known) or "none"
+        raise NotFoundError("no such model", where=f"model {name}", hint=f"there: {there}")
+    if version is None:
+        versions = [v for v in shelf.versions(name) if v != shelf.active(name)]
+        if not versions:
+            raise NotFoundError("no other version is on the shelf", where=f"model {name}")
+        version = versions[-1]
+    return name, version
+
+
+def _awaited(
+    args: argparse.Namespace, config: Config | None, wished: Wish, row: dict[str, Any]
+) -> int:
+    """Say what became of it: at once where no daemon runs, else when the daemon has decided."""
+    found = outcome(args, config, wished)
+    say(args, row | {"state": found.state, "detail": found.detail}, found.text(wished))
+    return 1 if found.failed else 0
+
+
+def _signed(signer: str) -> str:
+    return f"signed by {signer}" if signer else "not signed"
+
+
+VERBS: Final = {
+    "install": Verb(
+        "verify a bundle and put it on the shelf",
+        "edge-agent models install pump-1.2.eab -c /etc/edge-agent/edge-agent.yaml",
+        _declare_install,
+        _install,
+    ),
+    "activate": Verb(
+        "put a version from the shelf to work, and wait until it is",
+        "edge-agent models activate pump@1.2 -c /etc/edge-agent/edge-agent.yaml",
+        _declare_ref,
+        _activate,
+    ),
+    "rollback": Verb(
+        "put the version back to work that was there before",
+        "edge-agent models rollback pump -c /etc/edge-agent/edge-agent.yaml",
+        _declare_name,
+        _rollback,
+    ),
+    "shadow": Verb(
+        "let a version score beside the one at work, without alarms",
+        "edge-agent models shadow pump@1.3 -c /etc/edge-agent/edge-agent.yaml",
+        _declare_shadow,
+        _shadow,
+    ),
+}

@@ -1,0 +1,113 @@
+"""What `replay` and `learn` share: how a recording is described, and what of it was refused."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.errors import EdgeAgentError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from edge_agent.config.schema import Config
+    from edge_agent.sources.replay import Recording, ReplayConfig
+
+NOTABLE: Final = 0.01  # of all rows: with more refused, the result may not be what was meant
+_TEXTS: Final = {
+    "separator": "one character; default: found out",
+    "time": "time column, or DATE+TIME for two; default: found out",
+    "time_format": "iso, dmy, mdy, ymd, excel, excel1904, s, ms, us, ns, or as %%d.%%m.%%Y %%H:%%M",
+    "timezone": "of times that name none: Europe/Berlin, +01:00; default: UTC",
+    "decimal": "'.' or ','; default: found out",
+}
+
+
+def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
+    """How the recording is written; what is not said is found out or asked for."""
+    group = parser.add_argument_group("the recording")
+    group.add_argument("--source", default="", metavar="NAME", help="take the keys of this source")
+    for name, text in _TEXTS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", default="", help=text)
+    group.add_argument(
+        "--columns", default="", metavar="SIGNAL=COLUMN,...", help="columns by name or number"
+    )
+    group.add_argument(
+        "--long",
+        default="",
+        metavar="TAG,VALUE[,QUALITY]",
+        help="columns of a file with one value a row; default: found by their names",
+    )
+    group.add_argument("--no-header", action="store_true", help="the first row is data")
+
+
+def recording_config(
+    args: argparse.Namespace, config: Config, path: Path, asset: str, template: str = ""
+) -> ReplayConfig:
+    """The description of a recording by the command line, on top of `--source`; UsageError."""
+    from edge_agent.sources.replay import (  # noqa: PLC0415 (help must not wait for numpy)
+        ReplayConfig,
+    )
+
+    base = _base(args.source, config, ReplayConfig)
+    given = {name: getattr(args, name) for name in _TEXTS if getattr(args, name)}
+    if given.get("separator") in {"\\t", "tab"}:
+        given["separator"] = "\t"
+    found = replace(base or ReplayConfig(path), path=path, **given)
+    if asset or template:
+        found = replace(found, asset=asset or found.asset, template=template or found.template)
+    if args.columns:
+        found = replace(found, columns=_columns(args.columns))
+    if args.no_header:
+        found = replace(found, header=False)
+    if args.long:
+        found = _long(found, args.long)
+    for key, problem in found.problems():
+        raise UsageError(f"{key}: {problem}", where="the recording")
+    return found
+
+
+def _base(name: str, config: Config, kind: type[ReplayConfig]) -> ReplayConfig | None:
+    if not name:
+        return None
+    known = {key: struct for key, struct in config.sources.items() if isinstance(struct, kind)}
+    found = next((struct for key, struct in known.items() if key == name), None)
+    if found is None:
+        names = ", ".join(known) or "there is none"
+        raise UsageError(f"no source of type replay is called {name!r}", hint=f"known: {names}")
+    return found
+
+
+def _columns(text: str) -> dict:  # type: ignore[type-arg]
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(signal.strip() and column.strip() for signal, _, column in pairs):
+        raise UsageError(f"--columns {text!r}", hint="write SIGNAL=COLUMN,SIGNAL=COLUMN")
+    return {signal.strip(): column.strip() for signal, _, column in pairs}
+
+
+def _long(found: ReplayConfig, text: str) -> ReplayConfig:
+    label, _, rest = text.partition(",")
+    value, _, quality = rest.partition(",")
+    if not label.strip() or not value.strip():
+        raise UsageError(f"--long {text!r}", hint="write TAG,VALUE or TAG,VALUE,QUALITY")
+    quality = quality.strip() or found.quality
+    return replace(found, signal_column=label.strip(), value_column=value.strip(), quality=quality)
+
+
+def report_refused(recording: Recording) -> None:
+    """Say what was refused, the first of each; EdgeAgentError if nothing was taken at all."""
+    for one in recording.refused.values():
+        print(f"{one.n} values rejected: {one.reason}: {one}", file=sys.stderr)
+    if recording.n_values:
+        refused = sum(one.n for one in recording.refused.values())
+        if refused > NOTABLE * (refused + recording.n_values):
+            share = refused / (refused + recording.n_values)
+            print(f"warning: {share:.0%} of the recording was refused", file=sys.stderr)
+        return
+    first = next(iter(recording.refused.values()), None)
+    raise EdgeAgentError(
+        "not one value of the recording was taken",
+        hint=str(first) if first else "it has no row with a value of a signal",
+    )

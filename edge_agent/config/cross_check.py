@@ -1,0 +1,275 @@
+"""What one value says about another: references, ids, ranges. Each check notes all it finds."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
+
+from edge_agent.config.assets import check_assets
+from edge_agent.config.effects import check_effects
+from edge_agent.config.learning_check import check_learning
+from edge_agent.config.limit_check import check_conditions, check_limits
+from edge_agent.config.problem import KeyPath, Notes, shown
+from edge_agent.config.scalars import MAX_NAME
+from edge_agent.errors import EdgeAgentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from edge_agent.config.schema import Config, Signal, Template
+
+    ReadKey: TypeAlias = Callable[[Path], object]
+
+PROVIDERS: Final = ("cpu", "cuda", "tensorrt")
+_TAKEN: Final = frozenset({"flood", "silent"})  # <asset>.<name> is another alarm's id
+LEVELS: Final = ("debug", "info", "warning", "error")
+_BUILT_IN: Final = frozenset({"asset", "line", "signal"})
+# Only what looks like a name: other braces (a GUID, a JSON path) are the address's own.
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_MAX_PATTERN: Final = 4 * MAX_NAME  # keeps the digits of a range few, too
+_MAX_UNIQUE_REPORTS: Final = 10
+
+
+def crosscheck(config: Config, notes: Notes) -> None:
+    """Note every contradiction between parts of the config."""
+    for check in _CHECKS:
+        check(config, notes)
+
+
+def missing_files(config: Config, notes: Notes, read_key: ReadKey | None) -> None:
+    """Note every bundle and text file that is not there, and every key that cannot be read."""
+    texts = config.alarms.texts
+    if texts is not None and not os.path.isfile(texts):  # noqa: PTH113 (Path raises on odd names)
+        notes.add(("alarms", "texts"), f"there is no file {shown(texts)}")
+    _keys(config, notes, read_key)
+    for name, template in config.templates.items():
+        if template.learn is not None and template.learn.by_itself:
+            continue
+        for number, use in enumerate(template.models):
+            path = ("templates", name, "models", number, "bundle")
+            if path in notes.broken or not use.bundle:
+                continue
+            folder = config.models_dir / use.bundle
+            if not os.path.isdir(folder):  # noqa: PTH112
+                hint = "make it with 'edge-agent learn', or set learn: auto"
+                notes.add(path, f"there is no bundle {shown(folder)}", hint)
+
+
+def _keys(config: Config, notes: Notes, read_key: ReadKey | None) -> None:
+    for number, key in enumerate(config.trust.keys):
+        path = ("trust", "keys", number)
+        if path in notes.broken:
+            continue
+        if not os.path.isfile(key):  # noqa: PTH113
+            notes.add(path, f"there is no file {shown(key)}")
+            continue
+        try:
+            if read_key is not None:
+                read_key(key)
+        except EdgeAgentError as error:
+            notes.add(path, f"{shown(key)}: {error.message}", error.hint)
+
+
+def _references(config: Config, notes: Notes) -> None:
+    if ("templates",) in notes.broken:
+        return
+    for pattern, asset in config.assets.items():
+        if asset.template and asset.template not in config.templates:
+            hint = notes.nearest(asset.template, config.templates)
+            path: KeyPath = ("assets", pattern, "template")
+            notes.add(path, f"there is no template {shown(asset.template)}", hint)
+    for path, name in discovering(config):
+        if name not in config.templates:
+            hint = notes.nearest(name, config.templates)
+            notes.add(path, f"there is no template {shown(name)}", hint)
+
+
+def discovering(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Where sources name the template of assets that announce themselves."""
+    for path, value in walk(("sources",), config.sources):
+        if path[-1] == "template" and value:
+            yield path, str(value)
+
+
+def walk(path: KeyPath, value: object) -> Iterator[tuple[KeyPath, object]]:
+    """Every value in `value`, with its path, itself included."""
+    yield path, value
+    inner: Iterable[tuple[str | int, object]] = ()
+    if isinstance(value, tuple):
+        inner = enumerate(value)
+    elif isinstance(value, dict):
+        inner = value.items()
+    elif is_dataclass(value):
+        inner = ((spec.name, getattr(value, spec.name)) for spec in fields(value))
+    for key, item in inner:
+        yield from walk((*path, key), item)
+
+
+def _signals(config: Config) -> Iterator[tuple[KeyPath, Signal]]:
+    for name, template in config.templates.items():
+        for key, signal in template.signals.items():
+            yield ("templates", name, "signals", key), signal
+    for pattern, asset in config.assets.items():
+        for key, signal in asset.signals.items():
+            yield ("assets", pattern, "signals", key), signal
+
+
+def _sources(config: Config, notes: Notes) -> None:
+    if ("sources",) in notes.broken:
+        return
+    if not config.sources:
+        notes.add(("sources",), "there is no source", "without one no value arrives")
+        return
+    for path, signal in _signals(config):
+        if signal.source and signal.source not in config.sources:
+            hint = notes.nearest(signal.source, config.sources)
+            notes.add((*path, "source"), f"there is no source {shown(signal.source)}", hint)
+        elif not signal.source and len(config.sources) > 1:
+            names = notes.nearest("", config.sources)
+            notes.add(path, "says no source, and there are several", names)
+
+
+@runtime_checkable
+class _HasAddresses(Protocol):
+    """A source's struct that knows what an address is. Some sources take any text."""
+
+    def address_problem(self, address: str) -> tuple[str, str] | None:
+        """What is wrong with a signal's address, and a hint."""
+
+
+def _addresses(config: Config, notes: Notes) -> None:
+    if ("sources",) in notes.broken:
+        return
+    for path, signal, problem in address_problems(config):
+        if signal.address:
+            text = f"{shown(signal.address)} {problem[0]}"
+            notes.add((*path, "address"), text, problem[1])
+
+
+def address_problems(config: Config) -> Iterator[tuple[KeyPath, Signal, tuple[str, str]]]:
+    """Signals whose address is none, or missing, with the reason and a hint."""
+    sources: dict[str, object] = {str(name): one for name, one in config.sources.items()}
+    only = next(iter(sources), "") if len(sources) == 1 else ""
+    for path, signal in _signals(config):
+        source = sources.get(signal.source or only)
+        if isinstance(source, _HasAddresses):
+            problem = source.address_problem(signal.address)
+            if problem is not None:
+                yield path, signal, problem
+
+
+def _effects(config: Config, notes: Notes) -> None:
+    check_effects(config, _signals(config), notes)
+
+
+def _valid_ranges(config: Config, notes: Notes) -> None:
+    for path, signal in _signals(config):
+        if signal.valid is not None and None not in signal.valid:
+            low, high = signal.valid
+            if low == high:
+                notes.add((*path, "valid"), "the range is empty", "write [low, high]")
+
+
+def _inputs(config: Config, notes: Notes) -> None:
+    own = _signals_of_every_asset(config)
+    for name, template in config.templates.items():
+        base: KeyPath = ("templates", name)
+        if (*base, "signals") in notes.broken:
+            continue
+        known = template.signals.keys() | own.get(name, set())
+        for path, signal in _used(template):
+            if signal is not None and signal not in known:
+                hint = notes.nearest(signal, sorted(known))
+                notes.add((*base, *path), f"the template has no signal {shown(signal)}", hint)
+
+
+def _signals_of_every_asset(config: Config) -> dict[str, set[str]]:
+    """By template, the signals that each of its assets adds on its own."""
+    own: dict[str, set[str]] = {}
+    for asset in config.assets.values():
+        names = set[str](asset.signals)
+        own[asset.template] = own.get(asset.template, names) & names
+    return own
+
+
+def _used(template: Template) -> Iterator[tuple[KeyPath, str]]:
+    for number, use in enumerate(template.models):
+        for name, signal in use.inputs.items():
+            yield ("models", number, "inputs", name), signal
+    for number, signal in enumerate(template.learn.inputs if template.learn else ()):
+        yield ("learn", "inputs", number), signal
+
+
+def _when(config: Config, notes: Notes) -> None:
+    extra: dict[str, set[str]] = {}
+    for asset in config.assets.values():
+        extra.setdefault(asset.template, set()).update(asset.signals)
+    check_conditions(config, notes, _signals_of_every_asset(config), extra)
+
+
+def _models(config: Config, notes: Notes) -> None:
+    """An alarm of a model is known by the name of its use, which is the bundle's unless given."""
+    for name, template in config.templates.items():
+        places = [use.name or use.bundle for use in template.models]
+        for number, place in enumerate(places):
+            key = "name" if template.models[number].name else "bundle"
+            path = ("templates", name, "models", number, key)
+            if place and place in places[:number]:
+                hint = "its alarms would have the same ids: give each use a name of its own"
+                notes.add(path, f"{shown(place)} is used twice", hint)
+            if place in _TAKEN:
+                notes.add(path, f"{shown(place)} is the name of another alarm", "name it otherwise")
+
+
+def _runtime(config: Config, notes: Notes) -> None:
+    if not config.runtime.providers:
+        notes.add(("runtime", "providers"), "is empty", f"some of: {', '.join(PROVIDERS)}")
+    for number, name in enumerate(config.runtime.providers):
+        if name is not None and name not in PROVIDERS:
+            path = ("runtime", "providers", number)
+            notes.add(path, f"{shown(name)} is no provider", notes.nearest(name, PROVIDERS))
+
+
+def _alarms_and_logs(config: Config, notes: Notes) -> None:
+    if not config.alarms.languages:
+        notes.add(("alarms", "languages"), "is empty", "alerts need one language at least: [en]")
+    level = config.log.level
+    if level not in LEVELS:
+        notes.add(("log", "level"), f"{shown(level)} is no level", notes.nearest(level, LEVELS))
+
+
+def _http(config: Config, notes: Notes) -> None:
+    http = config.http
+    has_token = http.token is not None or ("http", "token") in notes.broken
+    if http.enabled and not has_token and not _is_loopback(http.host):
+        message = f"{shown(http.host)} can be reached from other machines: a token is needed"
+        notes.add(("http", "host"), message, "add http.token, or use 127.0.0.1")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+_CHECKS: Final = (
+    _references,
+    _sources,
+    _addresses,
+    _effects,
+    _valid_ranges,
+    _inputs,
+    check_limits,
+    _when,
+    _models,
+    check_assets,
+    check_learning,
+    _runtime,
+    _alarms_and_logs,
+    _http,
+)

@@ -1,0 +1,81 @@
+"""Learning that could never come to its end is refused before it begins."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from edge_agent.config.problem import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from edge_agent.config.problem import KeyPath, Notes
+    from edge_agent.config.schema import Config, Learn
+
+_MINUTE_S = 60.0
+_HOUR_S = 3600.0
+
+
+def check_learning(config: Config, notes: Notes) -> None:
+    """Note what cannot learn: too short a time, a folder that is none."""
+    learners = [
+        (name, template.learn)
+        for name, template in config.templates.items()
+        if template.learn is not None and template.learn.by_itself
+    ]
+    for name, learn in learners:
+        base: KeyPath = ("templates", name, "learn")
+        if base not in notes.broken:
+            _check_duration(learn, (*base, "duration"), notes)
+    folder = _nearest(config.models_dir)
+    if learners and not os.path.isdir(folder):  # noqa: PTH112 (Path raises on odd names)
+        message = f"{shown(config.models_dir)}: {shown(folder)} is not a folder"
+        notes.add(("models_dir",), message, "what is learned is written there")
+
+
+def _check_duration(learn: Learn, path: KeyPath, notes: Notes) -> None:
+    rows = int(learn.duration / learn.step)
+    if rows >= learn.rows_needed:
+        return
+    needed = _told(learn.rows_needed * learn.step)
+    message = (
+        f"{_told(learn.duration)} is {rows} rows of {_told(learn.step)}; "
+        f"{learn.rows_needed} are needed to learn from: 4 windows of {learn.length}, at least 128"
+    )
+    hint = f"{needed} at least, better 1d"
+    if learn.duration < _MINUTE_S:
+        hint += f"; a number without a unit is in seconds: {learn.duration:g}h?"
+    notes.add(path, message, hint)
+
+
+def learning_warnings(config: Config) -> Iterator[str]:
+    """What is allowed about learning, but hardly meant."""
+    for name, template in config.templates.items():
+        learn = template.learn
+        if learn is None:
+            continue
+        if learn.by_itself and not os.access(_nearest(config.models_dir), os.W_OK):
+            yield f"models_dir: this user cannot write there; {name} learns into it"
+        elif learn.auto is None and not template.models:
+            yield (
+                f"templates.{name}.learn: nothing learns by itself, only "
+                "`edge-agent learn` does; write auto: true"
+            )
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    found = folder.absolute()
+    while not os.path.lexists(found) and found != found.parent:
+        found = found.parent
+    return found
+
+
+def _told(seconds: float) -> str:
+    """A duration as the config writes it."""
+    for size, unit in ((_HOUR_S, "h"), (_MINUTE_S, "m")):
+        if seconds >= size:
+            return f"{seconds / size:.3g}{unit}"
+    return f"{seconds:.3g}s"

@@ -1,0 +1,133 @@
+"""Learning on demand: a baseline from a recording or from some hours of live data."""
+
+from __future__ import annotations
+
+import asyncio
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from edge_agent.clock import SystemClock
+from edge_agent.config import discovering
+from edge_agent.config.schema import Learn
+from edge_agent.config.structs import kind_of
+from edge_agent.errors import ModelError, UsageError
+from edge_agent.learning import teach
+from edge_agent.ops.metrics import Metrics
+from edge_agent.pipeline import Pipeline
+from edge_agent.plant import Plant
+from edge_agent.signals import Intake
+from edge_agent.sources import SOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from edge_agent.config.schema import Config
+    from edge_agent.learning import Taught
+    from edge_agent.messages import Source
+    from edge_agent.plant import PlantAsset
+    from edge_agent.values import Columns
+
+_POLL_S = 0.1
+
+
+class Lesson:
+    """The assets that match `pattern`, and their rows as they are collected."""
+
+    def __init__(self, config: Config, pattern: str) -> None:
+        self.plant = Plant(config)
+        self._config = config
+        self._clock = SystemClock()
+        self._metrics = Metrics()
+        self._pipeline = Pipeline.for_learning(config, self.plant, self._metrics)
+        self._pattern = pattern
+        self.values = 0  # that came
+        self.refused: dict[str, str] = {}  # assets of which nothing could be learned, and why
+        self._chosen: dict[str, str] = {}  # asset -> why it cannot learn, or nothing
+        for asset in self.plant.assets.values():
+            self._add(asset)
+        self.plant.on_asset(self._add)
+        if not any(discovering(config)):
+            self._check()
+
+    def _add(self, asset: PlantAsset) -> None:
+        self._pipeline.add_asset(asset)
+        if fnmatchcase(asset.id, self._pattern):
+            learn = asset.template.learn or Learn()
+            self._chosen[asset.id] = self._pipeline.learn(asset, learn)
+
+    def _check(self) -> None:
+        if not self._chosen:
+            known = ", ".join(sorted(self.plant.assets)[:5])
+            message = f"no asset matches {self._pattern!r}"
+            raise UsageError(message, hint=f"known are: {known} ..." if known else "")
+        if all(self._chosen.values()):
+            asset, reason = next(iter(self._chosen.items()))
+            raise UsageError(reason, where=asset)
+
+    def state(self) -> str:
+        """How far it is, and what is missing: values, rows of the slowest asset, silent inputs."""
+        trainings = [one for each in self._pipeline.learning.values() for one in each.trainings]
+        rows = min((one.choice.complete() for one in trainings), default=0)
+        text = f"{self.values} values, {rows} rows"
+        missing = self._pipeline.obstacles()
+        if missing:
+            asset, why = next(iter(missing.items()))
+            text += f"; {asset} stands still {why}"
+        return text
+
+    def listen(self, blocks: Iterable[Columns], shown: Callable[[], None]) -> None:
+        """Collect rows from a recording."""
+        for values in blocks:
+            self._take(values)
+            shown()
+
+    async def listen_live(self, seconds: float, shown: Callable[[float], None]) -> None:
+        """Collect rows from the config's sources for so long."""
+        tuning = self._config.tuning
+        intake = Intake(tuning.intake_values, tuning.intake_bytes, lambda: None)
+        sources = [
+            self._make_source(name, struct, intake) for name, struct in self._config.sources.items()
+        ]
+        for source in sources:
+            await source.start()
+        begin_s = self._clock.monotonic_s()
+        try:
+            while (passed_s := self._clock.monotonic_s() - begin_s) < seconds:
+                await asyncio.sleep(_POLL_S)
+                self._take(intake.drain()[0])
+                shown(passed_s / seconds)
+        finally:
+            for source in sources:
+                await source.stop()
+
+    def _make_source(self, name: str, struct: object, intake: Intake) -> Source:
+        """Beside a daemon that runs on the same config, which goes on as if nobody listened."""
+        kind = SOURCES[kind_of(SOURCES, struct)]
+        own = kind.beside(struct, "learn")
+        return kind.make(
+            name, own, self.plant, intake, self._metrics, self._clock, self._config.gateway
+        )
+
+    async def learn(self) -> list[Taught]:
+        """Learn from what was collected: one bundle for assets of a template with like inputs.
+
+        ModelError where nothing could be learned of any.
+        """
+        self._check()
+        now_us, taught = self._clock.now_us(), []
+        failures: list[ModelError] = []
+        for learning in self._pipeline.learning.values():
+            learning.leave_out_slow(self._pipeline.watch)
+            for training in learning.collected():
+                try:
+                    taught.append(await teach(self._config, learning, training, now_us))
+                except ModelError as error:
+                    failures.append(error)
+                    self.refused |= dict.fromkeys(training.rows, str(error))
+        if failures and not taught:
+            raise failures[0]
+        return taught
+
+    def _take(self, values: Columns) -> None:
+        self.values += len(values)
+        self._pipeline.take(values)

@@ -1,0 +1,227 @@
+"""Certificates that the config names: how long they hold, as a metric, a trouble and an alarm.
+
+The files are read every minute, in a thread: one that was renewed ends its alarm by itself, and is
+taken up by the next connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography import x509
+
+from edge_agent.clock import US_PER_S, SystemClock
+from edge_agent.config import walk
+from edge_agent.errors import ConfigError, ConnectError
+from edge_agent.messages import Detail, Fault
+from edge_agent.transport import Tls, tls_context
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from edge_agent.config.schema import Config
+    from edge_agent.daemon.daemon import Daemon
+
+EVERY_S: Final = 60.0
+WARN_DAYS: Final = 30
+_DAY_S: Final = 86_400
+_MAX_FILE_BYTES: Final = 1 << 20
+_MAX_FILES: Final = 200
+# Keys of the config whose files are certificates. Of the first all are needed; of the others, the
+# authorities and folders of trusted ones, it does for one to be valid.
+_NEEDED: Final = frozenset({"certificate", "server_certificate", "user_certificate", "cert"})
+_ANY: Final = frozenset({"ca", "trusted"})
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """One entry of the config: what is known of its file or folder.
+
+    link: `source.plc`; key: `security.certificate`; begin, end: seconds since the epoch between
+    which it holds; error: why it cannot be read.
+    """
+
+    link: str
+    key: str
+    path: Path
+    begin: float = 0.0
+    end: float = 0.0
+    error: str = ""
+
+    def problem(self, now_s: float) -> str:
+        """What is wrong with it now; nothing where it is valid."""
+        if self.error:
+            return f"{self.path}: {self.error}"
+        if now_s >= self.end:
+            return f"{self.path} expired on {_date(self.end)}"
+        if now_s < self.begin:
+            return f"{self.path} is not valid before {_date(self.begin)}: is the clock right?"
+        return ""
+
+    def days_left(self, now_s: float) -> int:
+        """Whole days until it ends."""
+        return int((self.end - now_s) // _DAY_S)
+
+
+def read_validities(config: Config) -> list[Validity]:
+    """All certificates that the config names, read now; blocks."""
+    return list(_validities(config))
+
+
+def _validities(config: Config) -> Iterator[Validity]:
+    for link, struct in links_of(config):
+        for path, value in walk((), struct):
+            if isinstance(value, Path) and path[-1] in _NEEDED | _ANY:
+                key = ".".join(map(str, path))
+                yield _validity(link, key, value, needs_all=path[-1] in _NEEDED)
+
+
+def links_of(config: Config) -> Iterator[tuple[str, object]]:
+    """`source.NAME` and `sink.NAME` with their structs."""
+    yield from ((f"source.{name}", struct) for name, struct in config.sources.items())
+    yield from ((f"sink.{name}", struct) for name, struct in config.sinks.items())
+
+
+def unusable_keys(config: Config) -> Iterator[str]:
+    """TLS files that do not fit together, or keys that do not open; one line each. Blocks."""
+    for link, struct in links_of(config):
+        for path, value in walk((), struct):
+            if isinstance(value, Tls) and value.cert is not None and _is_all_there(value):
+                try:
+                    tls_context(value)
+                except ConnectError as error:
+                    yield f"{_config_key(link, '.'.join(map(str, path)))}: {error}"
+                except ConfigError:
+                    continue  # a secret that may well be there where the daemon runs
+
+
+def _validity(link: str, key: str, path: Path, *, needs_all: bool) -> Validity:
+    try:
+        found = list(_load(path))
+    except OSError as error:
+        return Validity(link, key, path, error=str(error.strerror or error))
+    if not found:
+        return Validity(link, key, path, error="" if path.is_dir() else "holds no certificate")
+    ends = [one.not_valid_after_utc.timestamp() for one in found]
+    begins = [one.not_valid_before_utc.timestamp() for one in found]
+    if needs_all:
+        return Validity(link, key, path, max(begins), min(ends))
+    return Validity(link, key, path, min(begins), max(ends))
+
+
+def _load(path: Path) -> Iterator[x509.Certificate]:
+    files = sorted(path.iterdir())[:_MAX_FILES] if path.is_dir() else [path]
+    for file in files:
+        if path.is_dir() and not file.is_file():
+            continue
+        with file.open("rb") as opened:
+            data = opened.read(_MAX_FILE_BYTES)
+        with contextlib.suppress(ValueError):
+            if b"-----BEGIN" in data:
+                yield from x509.load_pem_x509_certificates(data)
+            else:
+                yield x509.load_der_x509_certificate(data)
+
+
+def _is_all_there(tls: Tls) -> bool:
+    """Whether its files exist here: where the daemon runs they may well do."""
+    return all(file.exists() for file in (tls.ca, tls.cert, tls.key) if file is not None)
+
+
+def _config_key(link: str, key: str) -> str:
+    room, _, name = link.partition(".")
+    return f"{room}s.{name}.{key}"
+
+
+def _date(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+
+
+def expired(found: Iterable[Validity], now_s: float) -> list[str]:
+    """What `check` must call an error, one line each."""
+    return [
+        f"{_config_key(one.link, one.key)}: {one.problem(now_s)}"
+        for one in found
+        if one.end and one.problem(now_s)
+    ]
+
+
+def ending(found: Iterable[Validity], now_s: float) -> list[str]:
+    """What ends within 30 days, or is not here, one line each."""
+    found = list(found)
+    missing = [f"{_config_key(o.link, o.key)}: {o.path}: {o.error}" for o in found if o.error]
+    return missing + [
+        f"{_config_key(one.link, one.key)}: {one.path} expires on {_date(one.end)}"
+        for one in found
+        if one.end and not one.problem(now_s) and one.days_left(now_s) < WARN_DAYS
+    ]
+
+
+def certificate_problems(config: Config) -> tuple[list[str], list[str]]:
+    """Errors (expired, keys that do not open) and warnings (ends within 30 days), one line each."""
+    now_s = SystemClock().now_us() / US_PER_S
+    found = read_validities(config)
+    return [*expired(found, now_s), *unusable_keys(config)], ending(found, now_s)
+
+
+class Certificates:
+    """Looks after the certificates of the daemon's config."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._found: list[Validity] = []
+        self._shown: set[tuple[str, str]] = set()
+
+    async def watch(self) -> None:
+        """Look every minute, for ever."""
+        while True:
+            await self._daemon.defects.survive("certificates", self.look())
+            await asyncio.sleep(EVERY_S)
+
+    async def look(self) -> None:
+        """Read all files, and show how long they hold."""
+        config = self._daemon.config
+        self._found = await asyncio.to_thread(read_validities, config)
+        gauge = self._daemon.metrics.certificate_expiry_seconds
+        now_s = self._now_s()
+        shown = {(one.link, one.key) for one in self._found if one.end}
+        for link, key in self._shown - shown:
+            gauge.remove(link, key)
+        self._shown = shown
+        for one in self._found:
+            if one.end:
+                gauge.labels(one.link, one.key).set(one.end - now_s)
+
+    def faults(self) -> list[Fault]:
+        """One of each link: what is expired or unreadable, else what ends soon."""
+        now_s = self._now_s()
+        by_link: dict[str, list[Validity]] = {}
+        for one in self._found:
+            by_link.setdefault(one.link, []).append(one)
+        made = (_fault(link, found, now_s) for link, found in by_link.items())
+        return [fault for fault in made if fault is not None]
+
+    def _now_s(self) -> float:
+        return self._daemon.clock.now_us() / US_PER_S
+
+
+def _fault(link: str, found: Sequence[Validity], now_s: float) -> Fault | None:
+    name = link.partition(".")[2]
+    wrong = [one for one in found if one.problem(now_s)]
+    if wrong:
+        problem = wrong[0].problem(now_s)
+        args: dict[str, Any] = {"link": name, "problem": problem, "key": wrong[0].key}
+        detail = Detail("certificate_wrong", args)
+        return Fault(f"certificate.{name}", f"{name}: {problem}", detail)
+    first = min((one for one in found if one.end), key=lambda one: one.end, default=None)
+    if first is None or first.days_left(now_s) >= WARN_DAYS:
+        return None
+    days = first.days_left(now_s)
+    args = {"link": name, "file": str(first.path), "date": _date(first.end), "days": days}
+    text = f"{name}: {first.path} expires on {args['date']}, in {days} days"
+    return Fault(f"certificate_expires.{name}", text, Detail("certificate_expires", args))

@@ -1,0 +1,196 @@
+"""Operators' commands: of one alarm, of several, and over the plant bus."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from edge_agent.alarms import Selection, is_pattern
+from edge_agent.errors import EdgeAgentError, NotFoundError, StoreError
+from edge_agent.sinks import Command
+from edge_agent.store import Store
+
+if TYPE_CHECKING:
+    from edge_agent.daemon.daemon import Daemon
+    from edge_agent.messages import Alarm, Transition
+    from edge_agent.sinks import RefusedCommand
+
+log = logging.getLogger("edge_agent.daemon")
+
+_TOLD: Final = 20  # refusals in the log and in the audit ...
+_TOLD_IN_S: Final = 60.0  # ... in this time; all are counted
+_UNFINISHED: Final = 200  # commands from the bus: of more, the newest are refused
+
+
+class Commands:
+    """Carries commands out, one at a time, and notes who gave them."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._unfinished = 0
+        self._told_since_s = 0.0
+        self._told = 0
+        self._left_s = -_TOLD_IN_S
+
+    async def one(
+        self,
+        kind: str,
+        alarm_id: str,
+        actor: str,
+        duration_s: float | None = None,
+        comment: str = "",
+    ) -> Alarm:
+        """Acknowledge, shelve, ... an alarm; EdgeAgentError where it does not fit."""
+        transition = self._apply(kind, alarm_id, actor, duration_s, comment)
+        await self._send([transition], actor)
+        return transition.alarm
+
+    async def several(
+        self,
+        kind: str,
+        wanted: Selection,
+        actor: str,
+        duration_s: float | None = None,
+        comment: str = "",
+    ) -> list[Alarm]:
+        """The same to every selected alarm in whose state it is possible; they are sent as one."""
+        ids = self._daemon.alarms.select(wanted, kind)
+        done = [self._apply(kind, alarm_id, actor, duration_s, comment) for alarm_id in ids]
+        await self._send(done, actor)
+        return [transition.alarm for transition in done]
+
+    def _apply(
+        self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str
+    ) -> Transition:
+        do = getattr(self._daemon.alarms, kind)
+        args = (duration_s, actor) if kind == "shelve" else (actor,)
+        transition: Transition = do(alarm_id, *args, comment)
+        return transition
+
+    async def _send(self, transitions: list[Transition], actor: str) -> None:
+        daemon = self._daemon
+        if transitions:
+            await daemon.outlet.send(transitions, daemon.clock.now_us(), actor=actor)
+
+    # -- over the plant bus -------------------------------------------------------------------
+
+    async def from_bus(self, command: Command | RefusedCommand) -> None:
+        """Carry out what came over the bus, or note why not, and answer."""
+        if self._is_elsewhere(command):
+            self._leave(command)
+            return
+        if not isinstance(command, Command):
+            await self._refuse(command, command.topic, "mqtt", command.reason, command.error)
+            return
+        if self._unfinished >= _UNFINISHED:
+            self._count(command, "busy")
+            return
+        self._unfinished += 1
+        try:
+            await self._try(command)
+        finally:
+            self._unfinished -= 1
+
+    def _is_elsewhere(self, command: Command | RefusedCommand) -> bool:
+        """It is for a machine that is not ours: at a shared broker its own gateway answers."""
+        daemon, place = self._daemon, command.place
+        asset = daemon.plant.assets.get(place.rpartition("/")[2])
+        return place != daemon.config.gateway.path and (asset is None or asset.path != place)
+
+    def _leave(self, command: Command | RefusedCommand) -> None:
+        """It is neither answered nor noted; told now and then: it may be a typing error."""
+        self._count(command, "elsewhere")
+        now_s = self._daemon.clock.monotonic_s()
+        if now_s - self._left_s >= _TOLD_IN_S:
+            self._left_s = now_s
+            text = {"sink": command.sink, "place": command.place}
+            log.info("command for a machine that is not of this gateway", extra=text)
+
+    async def _try(self, command: Command) -> None:
+        try:
+            await self._claim(command)
+            done = await self._carry_out(command)
+        except EdgeAgentError as error:
+            reason = getattr(error, "reason", "refused")
+            self._count(command, reason)
+            subject = f"{command.kind} {command.alarm_id} by {command.place}"
+            await self._refuse(command, subject, command.actor, reason, str(error))
+            return
+        states = {alarm.alarm_id: alarm.state for alarm in done}
+        _answer(command, {"id": command.id, "ok": True, "alarms": states})
+
+    async def _claim(self, command: Command) -> None:
+        """Once only, also after a restart; where the store refuses, the sink's memory must do."""
+        try:
+            run = self._daemon.outlet.run
+            fresh = await run(Store.claim_command, command.id, command.expires_us)
+        except StoreError as error:
+            log.warning("command id not stored", extra={"reason": str(error)})
+            return
+        if not fresh:
+            raise _RefusedError("repeated", "a command with this id came before, or too many wait")
+
+    async def _carry_out(self, command: Command) -> list[Alarm]:
+        """Only what belongs to the asset of the topic: a broker's access rules name topics."""
+        kind, actor = command.kind, command.actor
+        duration_s = command.duration_s if kind == "shelve" else None
+        if is_pattern(command.alarm_id):
+            done = await self.several(
+                kind, self._at_place(command), actor, duration_s, command.comment
+            )
+            if not done:
+                raise NotFoundError(f"no alarm to {kind}", where=command.alarm_id)
+            return done
+        policy = self._daemon.policies(command.alarm_id)
+        if policy is None:
+            raise NotFoundError("no such alarm", where=command.alarm_id)
+        if policy.path != command.place:
+            text = f"the alarm belongs to {policy.path}, not to {command.place}"
+            raise _RefusedError("place", text)
+        return [await self.one(kind, command.alarm_id, actor, duration_s, command.comment)]
+
+    def _at_place(self, command: Command) -> Selection:
+        """The alarms of a pattern that belong to the asset of the topic."""
+        rules = self._daemon.policies
+        found = ((alarm_id, rules(alarm_id)) for alarm_id in self._daemon.alarms.ids())
+        ids = {alarm_id for alarm_id, rule in found if rule and rule.path == command.place}
+        return Selection(command.alarm_id, ids=frozenset(ids or {""}))
+
+    def _count(self, command: Command | RefusedCommand, reason: str) -> None:
+        self._daemon.metrics.commands.labels(command.sink, reason).inc()
+
+    async def _refuse(
+        self, command: Command | RefusedCommand, subject: str, actor: str, reason: str, error: str
+    ) -> None:
+        _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": error})
+        if not self._may_tell():
+            return
+        extra = {"sink": command.sink, "command": subject, "by": actor, "reason": error}
+        log.warning("command refused", extra=extra)
+        await self._daemon.outlet.audit([(actor, "refused", subject, f"{reason}: {error}")])
+
+    def _may_tell(self) -> bool:
+        """False while too many were told: nobody fills the log or the audit from the bus."""
+        now_s = self._daemon.clock.monotonic_s()
+        if now_s - self._told_since_s >= _TOLD_IN_S:
+            left_out = self._told - _TOLD
+            if left_out > 0:
+                log.warning("commands refused, not told one by one", extra={"count": left_out})
+            self._told_since_s, self._told = now_s, 0
+        self._told += 1
+        return self._told <= _TOLD
+
+
+class _RefusedError(EdgeAgentError):
+    """A command from the bus is not carried out; `reason` is a bounded word for metrics."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def _answer(command: Command | RefusedCommand, body: dict[str, object]) -> None:
+    if command.reply is not None:
+        command.reply(orjson.dumps(body))

@@ -1,0 +1,192 @@
+"""Lost links: one alarm of the source or sink, and what follows from it is held back.
+
+A link is away from the first moment it is down, or none of its signals says anything, until it has
+been well for `GRACE_S`. Its alarm is due once it was down for long enough within that time: a
+restart of a few seconds is none, a link that comes and goes is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.messages import Detail, Fault, LinkState
+from edge_agent.signals import ENDLESS_US, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from edge_agent.daemon.daemon import Daemon
+    from edge_agent.messages import Link
+    from edge_agent.pipeline import Pipeline
+
+GRACE_S: Final = 10.0
+_FIRST_VALUES_S: Final = 5.0  # a server has so long to send what is current
+_DOWN: Final = frozenset({LinkState.DOWN, LinkState.CONNECTING})
+_SEVERAL: Final = 2
+
+
+@dataclass(slots=True)
+class Outage:
+    """A time in which a link is away, by the monotonic clock.
+
+    down_s: how long it was down, in all; silent: connected, but nothing arrives.
+    """
+
+    seen_s: float
+    down_s: float = 0.0
+    well_since_s: float | None = None
+    silent: bool = False
+    reason: str = ""
+
+
+class Links:
+    """Follows the links of all sources and sinks."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._outages: dict[str, Outage] = {}  # by `source.NAME` and `sink.NAME`
+        self._connected_s: dict[str, float] = {}  # by source: since when
+        self._were_well: set[str] = set()
+        self._of_source: tuple[Pipeline | None, int, dict[str, NDArray[np.intp]]] = (None, 0, {})
+
+    def look(self) -> None:
+        """Follow the links; sources that are away are held in the pipeline."""
+        daemon = self._daemon
+        now_s = daemon.clock.monotonic_s()
+        signals = self._signals()
+        for name, source in daemon.sources.items():
+            down = source.link.state in _DOWN
+            if down:
+                self._connected_s.pop(name, None)
+            since_s = self._connected_s.setdefault(name, now_s) if not down else now_s
+            silent = now_s - since_s >= _FIRST_VALUES_S
+            silent = silent and self._is_silent(signals.get(name), now_s)
+            self._follow(f"source.{name}", source.link, now_s, down=down, silent=silent)
+        for name, sink in daemon.outlet.sinks.items():
+            self._follow(f"sink.{name}", sink.link, now_s, down=sink.link.state in _DOWN)
+        known = {*self._names()}
+        self._outages = {what: one for what, one in self._outages.items() if what in known}
+        daemon.pipeline.hold(self.away())
+
+    def away(self) -> set[str]:
+        """Sources whose signals are no alarms of their own now."""
+        found = (what.partition(".") for what in self._outages)
+        return {name for room, _, name in found if room == "source"}
+
+    def reason(self, source: str) -> str:
+        """Why a source is away; empty where it is not."""
+        outage = self._outages.get(f"source.{source}")
+        if outage is None:
+            return ""
+        return f"{source}: " + ("nothing arrives" if outage.silent else outage.reason or "away")
+
+    def faults(self) -> list[Fault]:
+        """The alarms that are due."""
+        limits = self._daemon.config.alarms
+        delays = {"source": limits.link_delay, "sink": limits.sink_delay}
+        return [
+            self._fault(what, outage)
+            for what, outage in self._outages.items()
+            if outage.down_s >= delays[what.partition(".")[0]]
+        ]
+
+    def told(self) -> set[str]:
+        """Names of sources and sinks whose alarm is due."""
+        return {fault.what.partition(".")[2] for fault in self.faults()}
+
+    def _names(self) -> Iterator[str]:
+        yield from (f"source.{name}" for name in self._daemon.sources)
+        yield from (f"sink.{name}" for name in self._daemon.outlet.sinks)
+
+    def _follow(
+        self, what: str, link: Link, now_s: float, *, down: bool, silent: bool = False
+    ) -> None:
+        outage = self._outages.get(what)
+        if down or silent:
+            if outage is None:
+                outage = self._outages[what] = Outage(now_s)
+            outage.down_s += now_s - outage.seen_s
+            outage.well_since_s = None
+            outage.silent = silent
+            if link.state is LinkState.DOWN:
+                outage.reason = link.detail
+        elif outage is not None:
+            if outage.well_since_s is None:
+                outage.well_since_s = now_s
+            # A link that is new has nothing to recover from: its values come at once, or not.
+            grace_s = GRACE_S if what in self._were_well else _FIRST_VALUES_S
+            if now_s - outage.well_since_s >= grace_s:
+                del self._outages[what]
+                self._were_well.add(what)
+        if outage is not None:
+            outage.seen_s = now_s
+
+    def _fault(self, what: str, outage: Outage) -> Fault:
+        room, _, name = what.partition(".")
+        if room == "sink":
+            detail = Detail("sink_down", {"sink": name, "reason": outage.reason})
+            return Fault(what, f"{name}: {outage.reason}", detail)
+        signals = [s for s in self._daemon.plant.signals if s.source == name]
+        assets = len({signal.asset.id for signal in signals})
+        args: dict[str, Any] = {"source": name, "assets": assets, "signals": len(signals)}
+        if outage.silent:
+            text = f"{name}: no value from any of {len(signals)} signals ({_assets(assets)})"
+            return Fault(what, text, Detail("source_silent", args))
+        args["reason"] = outage.reason
+        text = f"{name}: {outage.reason or 'no connection'} ({_assets(assets)})"
+        return Fault(what, text, Detail("source_down", args))
+
+    # -- silence of a whole source ------------------------------------------------------------
+
+    def _signals(self) -> dict[str, NDArray[np.intp]]:
+        """Rows of the signals of each source that has several assets."""
+        daemon = self._daemon
+        pipeline, size, found = self._of_source
+        if pipeline is not daemon.pipeline or size != len(daemon.plant.signals):
+            found = self._collect()
+            self._of_source = (daemon.pipeline, len(daemon.plant.signals), found)
+        return found
+
+    def _collect(self) -> dict[str, NDArray[np.intp]]:
+        rows: dict[str, list[int]] = {}
+        assets: dict[str, set[str]] = {}
+        for signal in self._daemon.plant.signals:
+            rows.setdefault(signal.source, []).append(signal.index)
+            assets.setdefault(signal.source, set()).add(signal.asset.id)
+        return {
+            name: np.array(found, np.intp)
+            for name, found in rows.items()
+            if len(assets[name]) >= _SEVERAL
+        }
+
+    def _is_silent(self, rows: NDArray[np.intp] | None, now_s: float) -> bool:
+        """True if some signals of a source are mute and no other was heard of for long.
+
+        For half the shortest `stale_after`: before the second of two machines that died together
+        is stale. One that is bad for another reason says nothing of the link.
+        """
+        if rows is None:
+            return False
+        watch = self._daemon.pipeline.watch
+        problem = watch.problem[rows]
+        mute = (problem == Problem.LOST) | (problem == Problem.STALE)
+        if not mute.any():
+            return False
+        alive = ~mute & (problem != Problem.BAD) & (problem != Problem.REFUSED)
+        if not alive.any():
+            return True
+        patience_us = int(watch.patience_of(rows).min())
+        if patience_us >= ENDLESS_US:
+            return False
+        silent_s = now_s - float(watch.heard_s(rows[alive]).max())
+        return silent_s >= patience_us / US_PER_S / 2
+
+
+def _assets(n: int) -> str:
+    return f"{n} asset" if n == 1 else f"{n} assets"

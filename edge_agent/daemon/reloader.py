@@ -1,0 +1,137 @@
+"""SIGHUP: the config is read again, and what it changes comes into force."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from edge_agent.alarms import load_texts
+from edge_agent.config.types import Name
+from edge_agent.daemon.config_changes import compare, labels_of
+from edge_agent.daemon.tables import load_config
+from edge_agent.delivery import Memory
+from edge_agent.errors import ConfigError, EdgeAgentError
+from edge_agent.messages import Detail, Fault
+from edge_agent.ops import notify
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from edge_agent.config.schema import Config
+    from edge_agent.daemon.daemon import Daemon
+    from edge_agent.daemon.model_manager import Models
+
+log = logging.getLogger("edge_agent.daemon")
+
+
+class Reloader:
+    """Exchanges the parts of a running daemon. busy: held while it does so."""
+
+    def __init__(self, daemon: Daemon, path: Path | None) -> None:
+        self.busy = asyncio.Lock()
+        self._daemon = daemon
+        self._path = path
+        self._tasks: list[asyncio.Task[None]] = []
+        self._refused = ""
+
+    def faults(self) -> list[Fault]:
+        """The config on disk was refused: what it changes does not hold, no restart takes it."""
+        if not self._refused:
+            return []
+        text = f"the changed config is refused, the old one holds: {self._refused}"
+        return [Fault("config", text, Detail("config_refused", {"reason": self._refused}))]
+
+    def hang_up(self) -> None:
+        """SIGHUP came."""
+        self._tasks = [task for task in self._tasks if not task.done()]
+        self._tasks.append(asyncio.get_running_loop().create_task(self.reload()))
+
+    async def stop(self) -> None:
+        """Give up what has begun."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def reload(self) -> None:
+        """Read the config again; a bad one changes nothing."""
+        async with self.busy:
+            notify.reloading()
+            await self._daemon.defects.survive("reload", self._read_again())
+            notify.ready()
+
+    async def _read_again(self) -> None:
+        reloads = self._daemon.metrics.config_reloads
+        try:
+            if self._path is None:
+                raise ConfigError("there is no config file to read again")
+            await self._adopt(await asyncio.to_thread(load_config, self._path))
+        except EdgeAgentError as error:
+            reloads.labels("refused").inc()
+            self._refused = str(error).partition("\n")[0]
+            log.error("config refused, the old one stays", extra={"reason": str(error)})
+            return
+        self._refused = ""
+        reloads.labels("ok").inc()
+        log.info("config reloaded", extra={"path": str(self._path)})
+
+    async def _adopt(self, config: Config) -> None:
+        daemon = self._daemon
+        change = compare(daemon.config, config)
+        before = labels_of(daemon)
+        load_texts(config.alarms)  # what is wrong with them is said before anything has changed
+        # Loading models takes seconds, in which the old ones serve.
+        models = await daemon.load_models(config) if change.intake else None
+        async with daemon.turning:
+            if models is not None:
+                await self._exchange_intake(config, models)
+            elif change.rules:
+                self._adopt_rules(config)
+            daemon.config = config
+            daemon.alarms.adopt(config.alarms)
+            await daemon.outlet.adopt(config)
+        after = labels_of(daemon)
+        for label, names in before.items():
+            daemon.metrics.forget(label, names - after[label])
+        await daemon.upkeep.refresh()
+
+    async def leave_out(self, assets: Collection[str]) -> None:
+        """Build plant and pipeline anew without these assets, which had announced themselves."""
+        async with self.busy:
+            daemon = self._daemon
+            models = await daemon.load_models(daemon.config)
+            async with daemon.turning:
+                await self._exchange_intake(daemon.config, models, assets)
+            daemon.metrics.forget("asset", assets)
+            await daemon.upkeep.refresh()
+
+    async def _exchange_intake(
+        self, config: Config, models: Models, gone: Collection[str] = ()
+    ) -> None:
+        """What the old sources brought goes down the old path; only then the new ones begin.
+
+        gone: discovered assets that are to be forgotten.
+        """
+        daemon = self._daemon
+        old_models, old_pipeline = daemon.models, daemon.pipeline
+        for source in daemon.sources.values():
+            await source.stop()
+        try:
+            await daemon.turn()
+            known = Memory.of(daemon.plant).without(gone)
+            await daemon.build_intake(config, models, daemon.alarms.all(), known)
+            daemon.pipeline.take_over(old_pipeline)
+        finally:  # these are the old ones still if the new could not be made
+            for source in daemon.sources.values():
+                await source.start()
+        old_models.close()
+        daemon.models.show()
+
+    def _adopt_rules(self, config: Config) -> None:
+        daemon = self._daemon
+        daemon.plant.adopt(config)
+        for asset in daemon.plant.assets.values():
+            asset.template = config.templates[Name(asset.template_name)]
+            daemon.policies.add_asset(asset)
+        daemon.pipeline.adopt_rules(config)

@@ -1,0 +1,116 @@
+"""The same pipeline over recorded data: no network, no store, the recording's own time."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from edge_agent.alarms import AlarmTable, Policies, load_texts, place_of
+from edge_agent.clock import FakeClock
+from edge_agent.config.schema import ModelUse
+from edge_agent.daemon.model_manager import Models
+from edge_agent.errors import NotFoundError
+from edge_agent.models import Shelf
+from edge_agent.ops.metrics import Metrics
+from edge_agent.pipeline import Pipeline
+from edge_agent.plant import Plant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from edge_agent.config.schema import Config
+    from edge_agent.models import Model, Ref
+    from edge_agent.pipeline import Step
+    from edge_agent.plant import PlantAsset
+    from edge_agent.serving import Due
+    from edge_agent.values import Columns
+
+log = logging.getLogger("edge_agent.models")
+
+
+class Replay:
+    """A plant, its models and alarms, ready to walk through recordings.
+
+    A recording has no gateway clock: shelving does not end in it, and nothing is too far ahead.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics | None = None) -> None:
+        self.config = config
+        self.plant = Plant(config)
+        self.metrics = metrics or Metrics()
+        self.policies = Policies(config.gateway, config.drift)
+        self.texts = load_texts(config.alarms)
+        clock = FakeClock()
+        self.alarms = AlarmTable(self.policies, config.alarms, clock)
+        self.pipeline = Pipeline(config, self.plant, self.metrics, self.alarms, live=False)
+        self._thread = ThreadPoolExecutor(1)
+        self._candidate: str | None = None
+        self._alone: Model | None = None  # a candidate beside which nothing is at work
+        self._uses: dict[str, ModelUse] = {}  # of it, by template
+        self.models = Models(config, self.metrics, self._thread, clock)
+
+    async def prepare(self, ref: Ref | None = None) -> None:
+        """Load the models and put them to work; ref: a version to compare with the one at work."""
+        await self.models.load()
+        if ref is not None:
+            await self._load_candidate(ref)
+        for asset in self.plant.assets.values():
+            self._discovered(asset)
+        self.plant.on_asset(self._discovered)
+
+    async def _load_candidate(self, ref: Ref) -> None:
+        shelf = Shelf(self.config.models_dir)
+        folder = shelf.folder(ref.name, ref.version or _newest(shelf, ref.name))
+        model = await self.models.candidate(ref.name, folder)
+        self._candidate = ref.name
+        if ref.name in {one.manifest.name for one in self.models.active}:
+            self.pipeline.shadows.set(ref.name, model)
+        else:
+            self._alone = model
+
+    def walk(self, blocks: Iterable[Columns]) -> Iterator[Step]:
+        """Walk blocks of values in the order of time; the last step closes what is open."""
+        for values in blocks:
+            yield self._step(self.pipeline.take(values))
+        yield self._step(self.pipeline.flush())
+
+    def _step(self, due: list[Due]) -> Step:
+        step = self.pipeline.conclude(self.pipeline.infer(due))
+        step.shadow = self.pipeline.shadow()
+        return step
+
+    def report(self) -> dict[str, Any] | None:
+        """How the candidate compares; None where no asset has its inputs."""
+        return None if self._candidate is None else self.pipeline.shadows.report(self._candidate)
+
+    def close(self) -> None:
+        """Let the models go."""
+        self.models.close()
+        self._thread.shutdown(wait=False)
+
+    def _discovered(self, asset: PlantAsset) -> None:
+        self.policies.add_asset(asset)
+        self.pipeline.add_asset(asset)
+        self.models.bind(self.pipeline, asset)
+        if self._alone is not None:
+            self._try_alone(self._alone, asset)
+
+    def _try_alone(self, model: Model, asset: PlantAsset) -> None:
+        """Nothing of that name is at work: the candidate scores whatever has its inputs."""
+        name, template = model.manifest.name, asset.template_name
+        named = [use for use in asset.template.models if use.bundle == name]
+        use = self._uses.setdefault(template, named[0] if named else ModelUse(name))
+        why = self.pipeline.shadows.add_alone(model, place_of(use), use, asset)
+        if why:
+            log.info("candidate does not fit", extra={"asset": asset.id, "reason": why})
+
+
+def _newest(shelf: Shelf, name: str) -> str:
+    """The version that came last, of those that are not at work; else the one that is."""
+    active = shelf.active(name)
+    found = [version for version in shelf.versions(name) if version != active]
+    version = found[-1] if found else active
+    if version is None:
+        raise NotFoundError("there is no such model", where=name, hint="edge-agent models list")
+    return version

@@ -1,0 +1,39 @@
+"""Config with the structs of all sources and sinks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent import config as config_room
+from edge_agent.models import read_public_key
+from edge_agent.sinks import SINKS
+from edge_agent.sources import SOURCES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_agent.config import Problem
+    from edge_agent.config.schema import Config
+
+__all__ = ["SINKS", "SOURCES", "find_problems", "load_config"]
+
+
+def load_config(path: str | Path, *, files: bool = True) -> Config:
+    """The config in `path`; ConfigErrors lists all that is wrong with it."""
+    return config_room.load(
+        path,
+        sources={name: row.config for name, row in SOURCES.items()},
+        sinks={name: row.config for name, row in SINKS.items()},
+        files=files,
+        read_key=read_public_key,
+    )
+
+
+def find_problems(path: str | Path) -> tuple[Config | None, list[Problem]]:
+    """The config in `path`, or None, with all its problems."""
+    return config_room.find_problems(
+        path,
+        sources={name: row.config for name, row in SOURCES.items()},
+        sinks={name: row.config for name, row in SINKS.items()},
+        read_key=read_public_key,
+    )

@@ -1,0 +1,55 @@
+"""What a receiver that may have forgotten is told again; every repetition carries its old id.
+
+A broker's confirmation is no promise beyond its own end: what it has written to its disk, if it
+writes at all, may be minutes old. docs/reliability.md says what follows from that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import US_PER_S
+from edge_agent.messages import AlarmState
+
+if TYPE_CHECKING:
+    from edge_agent.messages import Transition
+    from edge_agent.store import Store
+
+_AT_REST_US: Final = 86_400 * US_PER_S
+_MARGIN_US: Final = 60 * US_PER_S
+_MOST_EVENTS: Final = 1000
+
+
+def states(store: Store, sink: str, now_us: int) -> list[Transition]:
+    """The newest transition of each alarm that is not normal, or was so within the last day.
+
+    The latter because a broker that comes back with an old file has alarms that are long over.
+    What waits in the outbox anyway is left out.
+    """
+    waiting = {(one.key, one.seq) for one in store.waiting(sink) if one.kind == "alert"}
+    return [
+        told.transition
+        for told in store.latest()
+        if told.transition.alarm.state is not AlarmState.NORMAL
+        or told.stored_us > now_us - _AT_REST_US
+        if _key(told.transition) not in waiting
+    ]
+
+
+def events(store: Store, sink: str, now_us: int) -> list[Transition]:  # noqa: ARG001 (as `states`)
+    """The transitions confirmed last, the oldest first: who was to hear them may have not.
+
+    Those of the minute before the oldest that waits, or before the newest there is.
+    """
+    waiting = [one for one in store.waiting(sink) if one.kind == "event"]
+    newest = store.newest(_MOST_EVENTS)
+    if not newest:
+        return []
+    since_us = min([newest[0].stored_us, *(one.created_us for one in waiting)]) - _MARGIN_US
+    keys = {(one.key, one.seq) for one in waiting}
+    again = [told.transition for told in newest if told.stored_us >= since_us]
+    return [transition for transition in reversed(again) if _key(transition) not in keys]
+
+
+def _key(transition: Transition) -> tuple[str, int]:
+    return transition.alarm.alarm_id, transition.alarm.seq

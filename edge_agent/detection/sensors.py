@@ -1,0 +1,241 @@
+"""Data-quality alarms: a sensor that is bad, silent or stuck is an alarm of its own."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.alarms import quality_alarm_id, silent_alarm_id
+from edge_agent.clock import US_PER_S
+from edge_agent.detection.silence import Silence
+from edge_agent.messages import Contributor, Detail, Observation
+from edge_agent.signals import ENDLESS_US, Problem
+from edge_agent.status_codes import LOST, NO_MEASUREMENT, Severity, name_of
+from edge_agent.values import BAD_NO_COMMUNICATION, SEVERITY_SHIFT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge_agent.detection.silence import Verdict
+    from edge_agent.plant import Plant, PlantAsset, PlantSignal
+    from edge_agent.signals import Episode, QualityWatch
+
+_CODE: Final = 0xFFFF_0000  # of a status: the rest are flags
+_SETTLED_US: Final = 10 * US_PER_S
+MESSAGE_KEYS: Final = {
+    Problem.BAD: "sensor_bad",
+    Problem.OUT_OF_RANGE: "sensor_out_of_range",
+    Problem.LOST: "connection_lost",
+    Problem.STALE: "sensor_stale",
+    Problem.STUCK: "sensor_stuck",
+    Problem.REFUSED: "sensor_bad",
+}
+
+
+class SensorAlarms:
+    """Turns episodes of the quality watch into observations for the alarm table.
+
+    The table's delays elapse only at observations, so each change is told again at the very time
+    its delay ends: however the values were cut into batches, the transitions are the same.
+
+    live: a wrong address is a fault of the config, which the daemon tells, and none of the sensor.
+    A signal that is silent because its source or its whole asset is silent is no alarm of its own:
+    see `Silence`.
+    """
+
+    def __init__(self, plant: Plant, watch: QualityWatch, *, live: bool = False) -> None:
+        self._plant = plant
+        self._live = live
+        self._watch = watch
+        self._problems: dict[int, list[Episode]] = {}
+        self._last: dict[int, Episode] = {}
+        self._due_us: dict[int, int] = {}
+        self._returning: dict[int, int] = {}  # signal -> in what time it would be found silent
+        self._asset_due_us: dict[PlantAsset, int] = {}
+        self._asset_returning: set[PlantAsset] = set()
+        self._refused: set[int] = set()  # the address is wrong: a fault of the config (daemon)
+        self.silence = Silence(
+            lambda signal: {one.problem for one in self._problems.get(signal, ())},
+            lambda signal: watch.patience_us(signal)["stale"],
+        )
+
+    def observe(
+        self, episodes: Sequence[Episode], event_us: NDArray[np.int64]
+    ) -> Iterator[Observation]:
+        """What the alarm table must hear; event_us: event time by asset [A]."""
+        for episode in episodes:
+            signal = self._plant.signals[episode.signal]
+            yield from self._tell(self.silence.settle(signal.asset, episode.at_us))
+            yield from self._elapsed(signal, episode.at_us)
+            self._note(episode)
+            yield from self._tell(self.silence.note(signal, episode.at_us))
+        for asset in self.silence.assets():
+            yield from self._tell(self.silence.settle(asset, int(event_us[asset.index])))
+        for index in list(self._due_us):
+            signal = self._plant.signals[index]
+            now_us = int(event_us[signal.asset.index])
+            if index in self._returning:  # the source's clock may be far behind the gateway's
+                latest_us = now_us + self._returning[index]
+                self._due_us[index] = min(self._due_us[index], latest_us)
+            yield from self._elapsed(signal, now_us)
+        for asset in list(self._asset_due_us):
+            yield from self._asset_elapsed(asset, int(event_us[asset.index]))
+
+    def hold(self, sources: Collection[str], now_us: Callable[[PlantAsset], int]) -> None:
+        """These sources are away: what they do not deliver is no alarm of its own until later."""
+        self.silence.hold(sources, now_us)
+
+    def restored(self, signal: int, now_us: int) -> None:
+        """The signal's alarm came out of the store not at rest: it clears unless told again."""
+        stale_us = self._watch.patience_us(signal)["stale"]
+        off_us = self._delay_us(signal, on=False)
+        wait_us = off_us if stale_us >= ENDLESS_US else stale_us + US_PER_S
+        self._returning[signal] = wait_us
+        self._due_us[signal] = now_us + wait_us
+
+    def restored_asset(self, asset: PlantAsset, now_us: int) -> None:
+        """The alarm of the asset's silence came out of the store not at rest, as in `restored`."""
+        after_us = [self._watch.patience_us(s.index)["stale"] for s in asset.signals.values()]
+        finite = [one for one in after_us if one < ENDLESS_US]
+        self._asset_returning.add(asset)
+        self._asset_due_us[asset] = now_us + 2 * max(finite, default=0) + _SETTLED_US
+
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and all delays of these assets [A] with it."""
+        for signal in self._due_us:
+            if moves[self._plant.signals[signal].asset.index]:
+                self._due_us[signal] += step_us
+        for asset in self._asset_due_us:
+            if moves[asset.index]:
+                self._asset_due_us[asset] += step_us
+        self.silence.move(step_us, moves)
+
+    def set_back(self, asset: int, to_us: int) -> None:
+        """The clock of an asset was set back to `to_us`: no delay ends later than it would then."""
+        for signal, due_us in self._due_us.items():
+            if self._plant.signals[signal].asset.index == asset:
+                delay_us = self._delay_us(signal, on=bool(self._problems.get(signal)))
+                self._due_us[signal] = min(due_us, to_us + delay_us)
+
+    def _delay_us(self, signal: int, *, on: bool) -> int:
+        return self._rule_delay_us(self._plant.signals[signal].asset, on=on)
+
+    def _rule_delay_us(self, asset: PlantAsset, *, on: bool) -> int:
+        rule = asset.template.quality_alarm
+        return round((rule.on_delay if on else rule.off_delay) * US_PER_S)
+
+    def _note(self, episode: Episode) -> None:
+        self._note_address(episode)
+        problems = self._problems.setdefault(episode.signal, [])
+        if episode.begins:
+            problems.append(episode)
+            self._last[episode.signal] = episode
+        else:
+            problems[:] = [one for one in problems if one.problem != episode.problem]
+        self._returning.pop(episode.signal, None)
+        delay_us = self._delay_us(episode.signal, on=bool(problems))
+        self._due_us[episode.signal] = episode.at_us + delay_us
+
+    def _note_address(self, episode: Episode) -> None:
+        """Follow which signals the server does not know, or does not let us read."""
+        self._refused.discard(episode.signal)
+        if self._live and episode.begins and episode.problem is Problem.REFUSED:
+            self._refused.add(episode.signal)
+
+    def _tell(self, verdicts: Iterator[Verdict]) -> Iterator[Observation]:
+        """Tell the table, and have it told again when its delay ends."""
+        for one in verdicts:
+            if one.signal in self._refused:
+                continue
+            on = bool(one.on if one.signal is None else self._problems.get(one.signal))
+            due_us = one.at_us + self._rule_delay_us(one.asset, on=on)
+            if one.signal is None:
+                self._asset_due_us[one.asset] = due_us
+                self._asset_returning.discard(one.asset)
+                yield self._silent(one.asset, one.at_us)
+            else:
+                self._due_us[one.signal] = due_us
+                yield self._observation(one.signal, one.at_us)
+
+    def _elapsed(self, signal: PlantSignal, now_us: int) -> Iterator[Observation]:
+        index = signal.index
+        due_us = self._due_us.get(index)
+        if due_us is None or due_us > now_us:
+            return
+        if index in self._returning and self.silence.is_held(signal) and not self._is_seen(index):
+            return  # nothing is known of it before its source is back
+        del self._due_us[index]
+        if self._returning.pop(index, None) is not None:
+            self._due_us[index] = due_us + self._delay_us(index, on=False)
+        if not self.silence.withholds(signal) and index not in self._refused:
+            yield self._observation(index, due_us)
+
+    def _is_seen(self, signal: int) -> bool:
+        return not self._watch.unseen()[signal]
+
+    def _asset_elapsed(self, asset: PlantAsset, now_us: int) -> Iterator[Observation]:
+        due_us = self._asset_due_us[asset]
+        if due_us > now_us or any(map(self.silence.is_held, asset.signals.values())):
+            return
+        del self._asset_due_us[asset]
+        if asset in self._asset_returning:
+            self._asset_returning.discard(asset)
+            self._asset_due_us[asset] = due_us + self._rule_delay_us(asset, on=False)
+        yield self._silent(asset, due_us)
+
+    def _facts(self, signal: PlantSignal, key: str, status: int) -> dict[str, Any]:
+        """What the text of a problem says beside the signal's name; see alarms/texts.yaml."""
+        low, high = signal.config.valid or (None, None)
+        after_us = self._watch.patience_us(signal.index)
+        named = name_of(status) if status else ""
+        facts: dict[str, dict[str, Any]] = {
+            "sensor_bad": {"status": named},
+            "sensor_uncertain": {"status": named},
+            "sensor_substitute": {"status": named},
+            "device_lost": {"status": named},
+            "sensor_stale": {"seconds": after_us.get("stale", 0) / US_PER_S},
+            "sensor_stuck": {"seconds": after_us.get("stuck", 0) / US_PER_S},
+            "sensor_out_of_range": {"low": low, "high": high},
+        }
+        return {**facts.get(key, {}), "unit": signal.config.unit}
+
+    def _observation(self, index: int, at_us: int) -> Observation:
+        """What is wrong with a signal, with the value it had when that began.
+
+        Not with its newest value: which that is depends on how the values were cut into batches.
+        """
+        signal = self._plant.signals[index]
+        problems = self._problems.get(index)
+        about = problems[-1] if problems else self._last.get(index)
+        problem, value, status = Problem.BAD, math.nan, 0
+        if about is not None:
+            problem, value, status = about.problem, about.value, about.status
+        key = _message_key(problem, status)
+        args = {"input": signal.name, "source": signal.source, "value": value}
+        args |= self._facts(signal, key, status)
+        contributors = (Contributor(signal.name, 1.0, value, signal.config.unit),)
+        detail = Detail(key, args, failure_mode=key, contributors=contributors)
+        return Observation(quality_alarm_id(signal), 1.0 if problems else 0.0, at_us, detail)
+
+    def _silent(self, asset: PlantAsset, at_us: int) -> Observation:
+        """No signal of an asset says anything usable."""
+        level = 1.0 if self.silence.covers(asset) else 0.0
+        sources = sorted({signal.source for signal in asset.signals.values()})
+        args = {"signals": len(asset.signals), "source": ", ".join(sources)}
+        detail = Detail("asset_silent", args, failure_mode="asset_silent")
+        return Observation(silent_alarm_id(asset.id), level, at_us, detail)
+
+
+def _message_key(problem: Problem, status: int) -> str:
+    """What a problem is called: one word of the source may say more than that it is bad."""
+    code = status & _CODE
+    if problem is Problem.LOST and code in LOST - {BAD_NO_COMMUNICATION}:
+        return "device_lost"  # the source is there, and says that what lies behind it is not
+    if problem is Problem.BAD and code in NO_MEASUREMENT:
+        return "sensor_substitute"
+    if problem is Problem.BAD and code >> SEVERITY_SHIFT == Severity.UNCERTAIN:
+        return "sensor_uncertain"
+    return MESSAGE_KEYS[problem]

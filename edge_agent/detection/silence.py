@@ -1,0 +1,215 @@
+"""Silent signals: which are told by themselves, and which follow from something larger.
+
+A signal that is lost or stale says nothing about itself if its source is away, or if no signal of
+its machine arrives any more. One cause is one alarm (ISA-18.2, 6.5: consequential alarms).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import US_PER_S
+from edge_agent.signals import ENDLESS_US, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge_agent.plant import PlantAsset, PlantSignal
+
+MUTE: Final = frozenset({Problem.LOST, Problem.STALE})
+_LOST_WAIT_US: Final = US_PER_S  # a server sends the nodes of one device together
+_LONGEST_WAIT_US: Final = 5 * US_PER_S
+_SEVERAL: Final = 2
+
+
+@dataclass(slots=True)
+class Quiet:
+    """The mute signals of one asset that are not told by themselves; times in event time.
+
+    waiting: until when each waits for the others; covered: those for which the asset's own alarm
+    stands; held: those whose source is away.
+    """
+
+    waiting: dict[int, int] = field(default_factory=dict)
+    covered: set[int] = field(default_factory=set)
+    held: set[int] = field(default_factory=set)
+
+    def withholds(self, signal: int) -> bool:
+        """True if the signal is not told by itself."""
+        return signal in self.waiting or signal in self.covered or signal in self.held
+
+    def drop(self, signal: int) -> None:
+        """The signal is no longer mute."""
+        self.waiting.pop(signal, None)
+        self.covered.discard(signal)
+        self.held.discard(signal)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be told: of one signal, or of the whole asset (`signal` None).
+
+    on: the condition begins.
+    """
+
+    asset: PlantAsset
+    signal: int | None
+    on: bool
+    at_us: int
+
+
+class Silence:
+    """Follows the mute signals of all assets.
+
+    problems: what is wrong with a signal now; stale_us: how long a signal may be silent.
+    """
+
+    def __init__(
+        self,
+        problems: Callable[[int], Collection[Problem]],
+        stale_us: Callable[[int], int],
+    ) -> None:
+        self._problems = problems
+        self._stale_us = stale_us
+        self._quiet: dict[PlantAsset, Quiet] = {}
+        self._held: frozenset[str] = frozenset()
+
+    def is_held(self, signal: PlantSignal) -> bool:
+        """True if the signal's source is away."""
+        return signal.source in self._held
+
+    def withholds(self, signal: PlantSignal) -> bool:
+        """True if the signal is not told by itself now."""
+        quiet = self._quiet.get(signal.asset)
+        return quiet is not None and quiet.withholds(signal.index)
+
+    def covers(self, asset: PlantAsset) -> bool:
+        """True while the asset's own alarm stands for its signals."""
+        quiet = self._quiet.get(asset)
+        return quiet is not None and bool(quiet.covered)
+
+    def withheld(self, source: str) -> int:
+        """How many signals of a source are mute because the source is away."""
+        return sum(
+            signal.source == source
+            for asset, quiet in self._quiet.items()
+            if quiet.held
+            for signal in asset.signals.values()
+            if signal.index in quiet.held
+        )
+
+    def assets(self) -> list[PlantAsset]:
+        """Assets with signals that wait."""
+        return [asset for asset, quiet in self._quiet.items() if quiet.waiting]
+
+    def note(self, signal: PlantSignal, at_us: int) -> Iterator[Verdict]:
+        """The problems of a signal have changed at `at_us`."""
+        mute = self._is_mute(signal.index)
+        quiet = self._quiet.setdefault(signal.asset, Quiet()) if mute else None
+        quiet = quiet or self._quiet.get(signal.asset)
+        if quiet is None:
+            yield Verdict(signal.asset, signal.index, on=True, at_us=at_us)
+            return
+        if mute:
+            yield from self._note_mute(quiet, signal, at_us)
+            return
+        quiet.drop(signal.index)
+        yield Verdict(signal.asset, signal.index, on=True, at_us=at_us)
+        if quiet.covered and not self._is_silent(signal.asset, quiet):
+            yield from self._uncover(signal.asset, quiet, at_us)
+        self._tidy(signal.asset, quiet)
+
+    def _note_mute(self, quiet: Quiet, signal: PlantSignal, at_us: int) -> Iterator[Verdict]:
+        if self.is_held(signal):
+            quiet.waiting.pop(signal.index, None)
+            quiet.held.add(signal.index)
+        elif len(signal.asset.signals) < _SEVERAL:
+            yield Verdict(signal.asset, signal.index, on=True, at_us=at_us)
+        elif not quiet.withholds(signal.index):
+            quiet.waiting[signal.index] = at_us + self._wait_us(signal.index)
+
+    def _uncover(self, asset: PlantAsset, quiet: Quiet, at_us: int) -> Iterator[Verdict]:
+        """A signal of the asset is back: the others are told if they stay away for longer."""
+        for index in quiet.covered:
+            quiet.waiting[index] = at_us + self._patience_us(index)
+        quiet.covered = set()
+        yield Verdict(asset, None, on=False, at_us=at_us)
+
+    def settle(self, asset: PlantAsset, now_us: int) -> Iterator[Verdict]:
+        """Event time of the asset is `now_us`: decide on the signals that have waited enough.
+
+        Strictly earlier ones, so that it does not matter how values were cut into batches.
+        """
+        quiet = self._quiet.get(asset)
+        while quiet is not None and quiet.waiting and min(quiet.waiting.values()) < now_us:
+            due_us = min(quiet.waiting.values())
+            if self._is_silent(asset, quiet):
+                already = bool(quiet.covered)
+                quiet.covered |= quiet.waiting.keys()
+                quiet.waiting.clear()
+                if not already:
+                    yield Verdict(asset, None, on=True, at_us=due_us)
+                return
+            for index in [i for i, at_us in quiet.waiting.items() if at_us == due_us]:
+                del quiet.waiting[index]
+                yield Verdict(asset, index, on=True, at_us=due_us)
+        if quiet is not None:
+            self._tidy(asset, quiet)
+
+    def hold(self, sources: Collection[str], now_us: Callable[[PlantAsset], int]) -> None:
+        """These sources are away; what is mute of the others has its usual time to come back."""
+        held = frozenset(sources)
+        if held == self._held:
+            return
+        self._held = held
+        for asset, quiet in self._quiet.items():
+            for signal in asset.signals.values():
+                if signal.source in held and signal.index in quiet.waiting:
+                    del quiet.waiting[signal.index]
+                    quiet.held.add(signal.index)
+                elif signal.source not in held and signal.index in quiet.held:
+                    quiet.held.discard(signal.index)
+                    quiet.waiting[signal.index] = now_us(asset) + self._return_us(signal.index)
+
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and what waits of these assets [A] with it."""
+        for asset, quiet in self._quiet.items():
+            if moves[asset.index]:
+                quiet.waiting = {index: at_us + step_us for index, at_us in quiet.waiting.items()}
+
+    def _is_mute(self, index: int) -> bool:
+        problems = self._problems(index)
+        return bool(problems) and MUTE.issuperset(problems)
+
+    def _is_silent(self, asset: PlantAsset, quiet: Quiet) -> bool:
+        """True if nothing usable comes from the asset, but for signals whose source is away."""
+        there = [s.index for s in asset.signals.values() if s.index not in quiet.held]
+        mute = sum(map(self._is_mute, there))
+        return mute >= _SEVERAL and all(map(self._is_useless, there))
+
+    def _is_useless(self, index: int) -> bool:
+        return any(problem is not Problem.STUCK for problem in self._problems(index))
+
+    def _wait_us(self, index: int) -> int:
+        """How long a mute signal waits for the others of its asset."""
+        if Problem.LOST in self._problems(index):
+            return _LOST_WAIT_US
+        return min(self._stale_us(index) // 4, _LONGEST_WAIT_US)
+
+    def _patience_us(self, index: int) -> int:
+        """How long a signal has to come back after its source or device did."""
+        stale_us = self._stale_us(index)
+        return _LONGEST_WAIT_US if stale_us >= ENDLESS_US else stale_us
+
+    def _return_us(self, index: int) -> int:
+        """How long a signal has once its source is back, which was well for a while by then."""
+        is_lost = Problem.LOST in self._problems(index)
+        return _LOST_WAIT_US if is_lost else self._patience_us(index)
+
+    def _tidy(self, asset: PlantAsset, quiet: Quiet) -> None:
+        if not (quiet.waiting or quiet.covered or quiet.held):
+            self._quiet.pop(asset, None)

@@ -1,0 +1,100 @@
+"""Machines that are stopped on purpose: their alarms rest, and come back if they still stand.
+
+A condition that does not hold suppresses by design (ANSI/ISA-18.2 clause 11): an alarm of a model
+or a limit that stands when its machine stops is suppressed, and nothing new is raised. When the
+machine runs again it is judged anew: what still stands is announced again, and what does not is
+gone. While a condition is not known nothing is judged, and alarms stay as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal
+
+from edge_agent.clock import US_PER_S
+from edge_agent.serving import alarm_id
+from edge_agent.signals import FALSE, TRUE, UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from edge_agent.alarms import AlarmTable
+    from edge_agent.messages import Observation, Transition
+    from edge_agent.plant import PlantAsset
+    from edge_agent.serving import Group
+    from edge_agent.signals import Bindings, Turn
+
+STOPPED: Final = "stopped"  # the actor of a suppression
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The machine behind an alarm stops, runs again but is not judged yet, or is judged again."""
+
+    alarm_id: str
+    at_us: int
+    what: Literal["stops", "runs", "judged"]
+
+
+class Stops:
+    """What stopping means for the alarms of models. groups: those at work, as they are now."""
+
+    def __init__(self, bindings: Bindings, groups: Sequence[Group]) -> None:
+        self._bindings = bindings
+        self._groups = groups
+        self._waiting: set[str] = set()  # alarms of machines that run again, until they are judged
+
+    def turned(self, turns: Iterable[Turn]) -> Iterator[Rest]:
+        """Conditions turned; gives what that means for the alarms of models."""
+        for turn in turns:
+            if turn.truth == UNKNOWN:
+                continue
+            for group in self._groups:
+                for row in group.gate.rows_of(turn.number):
+                    alarm = alarm_id(group.assets[row], group)
+                    yield Rest(alarm, turn.at_us, "stops" if turn.truth == FALSE else "runs")
+
+    def tell(self, table: AlarmTable, one: Observation | Rest) -> Iterator[Transition]:
+        """Tell the alarm table; gives what changed."""
+        if isinstance(one, Rest):
+            yield from self._rest(table, one)
+            return
+        yield from table.observe(one)
+        if one.alarm_id in self._waiting:
+            alarm = table.get(one.alarm_id)
+            if alarm is None or one.level >= 1.0 or not alarm.active:
+                self._waiting.discard(one.alarm_id)
+                yield from table.resume(one.alarm_id, STOPPED, one.at_us)
+
+    def _rest(self, table: AlarmTable, one: Rest) -> Sequence[Transition]:
+        if one.what == "judged":
+            return table.resume(one.alarm_id, STOPPED, one.at_us)
+        if one.what == "runs":
+            self._waiting.add(one.alarm_id)
+            return ()
+        self._waiting.discard(one.alarm_id)
+        return table.rest(one.alarm_id, STOPPED, one.at_us)
+
+    # -- what the API shows -------------------------------------------------------------------
+
+    def number(self, asset: PlantAsset) -> int:
+        """The condition that says whether a machine runs, -1 where it has none."""
+        return -1 if asset.when is None else self._bindings.condition(asset)
+
+    def judge(self, number: int) -> tuple[int, str]:
+        """The truth of a condition (TRUE for -1), and in words what it means where not TRUE."""
+        if number < 0:
+            return TRUE, ""
+        conditions = self._bindings.conditions
+        truth, text = int(conditions.truth[number]), conditions.text(number)
+        if truth == FALSE:
+            return FALSE, f"stopped since {_clock(conditions.turned_us(number))}: not {text}"
+        names = ", ".join(conditions.unknown(number))
+        why = f"{names} has no good value" if names else "nothing was heard yet"
+        return truth, "" if truth == TRUE else f"not judged: {why}, so that {text!r} is not known"
+
+
+def _clock(at_us: int) -> str:
+    """A time in UTC, to the second."""
+    return f"{datetime.fromtimestamp(at_us // US_PER_S, UTC):%Y-%m-%d %H:%M:%S} UTC"

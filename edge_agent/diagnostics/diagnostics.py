@@ -1,0 +1,57 @@
+"""What is told beside the score: why, how long still, and whether the inputs are as they were."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from edge_agent.diagnostics.drift import DriftWatch
+from edge_agent.diagnostics.explainer import TURN_S, Explainer
+from edge_agent.diagnostics.rul_tracker import Lives
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from edge_agent.config.schema import Config
+    from edge_agent.messages import Observation
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.serving import Batch
+
+
+class Insight:
+    """Looks at what the models at work scored.
+
+    `look` may run on the models' thread, the rest belongs to that of the pipeline.
+    """
+
+    def __init__(self, config: Config, *, live: bool) -> None:
+        self._live = live
+        self._turn_s = TURN_S if live else math.inf  # a recording can wait
+        self._explainer = Explainer()
+        self.lives = Lives()
+        self._drift = DriftWatch(config.drift)
+
+    def look(self, ran: Sequence[Batch]) -> None:
+        """Add to what was scored, and take note of it; blocking."""
+        for batch in ran:
+            self.lives.tell(batch)
+            self._explainer.explain(batch, self._turn_s)
+            for scored in batch.scored:
+                self._drift.count(scored)
+
+    def observations(self, watched: Collection[str]) -> list[Observation]:
+        """What the alarm table must hear beside the scores; watched: alarms not at rest."""
+        return self._drift.observations(watched, replayed=not self._live)
+
+    def export(
+        self, metrics: Metrics, is_known: Callable[[str, str], bool] = lambda _label, _name: True
+    ) -> None:
+        """Bring the gauges up to date; is_known(label, name): whether it is still there."""
+        self.lives.export(metrics, is_known)
+        for (model, spec), (psi, ks) in self._drift.worst().items():
+            metrics.drift_psi.labels(model, spec).set(psi)
+            metrics.drift_ks.labels(model, spec).set(ks)
+
+    def take_over(self, old: Insight) -> None:
+        """Go on where another pipeline was; what drifts is counted anew."""
+        self.lives = old.lives

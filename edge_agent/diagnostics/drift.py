@@ -1,0 +1,231 @@
+"""Drift of the inputs: what is counted of them, and the alarm when they are no longer as learned.
+
+Of every asset the newest row of its scored windows is counted into the bins of the manifest's
+histograms, in blocks of event time that make up the memory. An asset is judged each time one of
+its blocks is full, so that all this costs the path of a value next to nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from edge_agent.alarms import drift_alarm_id
+from edge_agent.clock import US_PER_S
+from edge_agent.messages import Contributor, Detail, ModelInfo, Observation, WindowInfo
+from edge_agent.models import BLOCKS, bins_of, drift_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from numpy.typing import NDArray
+
+    from edge_agent.config.schema import Drift as DriftConfig
+    from edge_agent.models import Bins, Drift, InputSpec, Model
+    from edge_agent.serving import Group, Scored
+
+_SLOTS: Final = BLOCKS + 1  # whole blocks, and the one that is being filled
+_PER_BLOCK: Final = 256  # of neighbouring windows one says as much as all
+_NEVER: Final = np.iinfo(np.int64).min // 4
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found of one asset at the end of a block: its inputs that have a histogram [I].
+
+    level: what PSI surely is, divided by its limit.
+    """
+
+    group: Group
+    row: int
+    since_us: int
+    at_us: int
+    specs: tuple[InputSpec, ...]
+    last: NDArray[np.floating]  # the newest values
+    psi: NDArray[np.float64]
+    ks: NDArray[np.float64]
+    level: NDArray[np.float64]
+
+
+class Counts:
+    """What was counted of the assets of a group.
+
+    counts: uint32 [A, slots, I, B]; block: which block of event time a slot holds [A, slots].
+    """
+
+    def __init__(self, model: Model, bins: Bins, config: DriftConfig) -> None:
+        self.model = model
+        self.bins = bins
+        self._limit = config.limit + bins.unrest
+        self._specs = tuple(model.manifest.scalars[channel] for channel in bins.channel)
+        self._block_us = max(1, round(config.memory * US_PER_S / BLOCKS))
+        self._every_us = self._block_us // _PER_BLOCK
+        self._counts = np.zeros((0, _SLOTS, *bins.shares.shape), np.uint32)
+        self._block = np.zeros((0, _SLOTS), np.int64)
+        self._counted_us = np.zeros(0, np.int64)
+        self.psi = np.zeros((0, len(bins.shares)))  # as last judged, NaN before, [A, I]
+        self.ks = np.zeros((0, len(bins.shares)))
+
+    def fit(self, assets: int) -> None:
+        """Have a row for each asset."""
+        more = assets - len(self._counted_us)
+        if more:
+            inputs = len(self.bins.shares)
+            empty = np.zeros((more, *self._counts.shape[1:]), np.uint32)
+            self._counts = np.concatenate([self._counts, empty])
+            self._block = np.vstack([self._block, np.full((more, _SLOTS), _NEVER)])
+            self._counted_us = np.append(self._counted_us, np.full(more, _NEVER))
+            self.psi = np.vstack([self.psi, np.full((more, inputs), np.nan)])
+            self.ks = np.vstack([self.ks, np.full((more, inputs), np.nan)])
+
+    def add(self, scored: Scored) -> Iterator[Verdict]:
+        """Count windows; gives the verdicts on assets of which a block is full."""
+        left = self._fresh(scored, np.arange(len(scored.row)))
+        while len(left):
+            # One window of each asset at a time: a block may end between two of them.
+            _, first = np.unique(scored.row[left], return_index=True)
+            now = left[first]
+            yield from self._begin(scored, now)
+            rows, end_us = scored.row[now], scored.end_us[now]
+            bins = self.bins.of(scored.last[now], scored.group.unit[rows])
+            slot = end_us // self._block_us % _SLOTS
+            inputs = np.arange(bins.shape[1])
+            self._counts[rows[:, None], slot[:, None], inputs, bins] += 1
+            self._counted_us[rows] = end_us
+            left = self._fresh(scored, np.delete(left, first))
+
+    def _fresh(self, scored: Scored, left: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Those of the windows `left` that are far enough from what was counted before."""
+        since_us = scored.end_us[left] - self._counted_us[scored.row[left]]
+        return left[(since_us >= self._every_us) | (since_us < 0)]
+
+    def _begin(self, scored: Scored, now: NDArray[np.intp]) -> Iterator[Verdict]:
+        """Windows `now` begin a block of some assets: judge what is full, and make room."""
+        rows, end_us = scored.row[now], scored.end_us[now]
+        block = end_us // self._block_us
+        slot = block % _SLOTS
+        fresh = self._block[rows, slot] != block
+        if not fresh.any():
+            return
+        rows, block, slot = rows[fresh], block[fresh], slot[fresh]
+        self._counts[rows, slot] = 0
+        self._block[rows, slot] = block
+        # A clock that was set back, or a long pause: what is not of this memory does not count.
+        age = block[:, None] - self._block[rows]
+        whole = (age > 0) & (age <= BLOCKS)
+        counts = self._counts[rows] * whole[:, :, None, None]
+        found = drift_of(counts, self.bins)
+        self.psi[rows], self.ks[rows] = found.psi, found.ks
+        begun_us = block * self._block_us
+        yield from self._verdicts(scored, now[fresh], begun_us, found)
+
+    def _verdicts(
+        self, scored: Scored, now: NDArray[np.intp], at_us: NDArray[np.int64], found: Drift
+    ) -> Iterator[Verdict]:
+        for number, window in enumerate(now.tolist()):
+            level = found.surely[number] / self._limit
+            if np.isfinite(level).all():
+                yield Verdict(
+                    scored.group,
+                    int(scored.row[window]),
+                    int(at_us[number]) - BLOCKS * self._block_us,
+                    int(at_us[number]),
+                    self._specs,
+                    scored.last[window, self.bins.channel],
+                    found.psi[number],
+                    found.ks[number],
+                    level,
+                )
+
+
+class DriftWatch:
+    """The inputs of all models at work. `count` may run on another thread than the rest."""
+
+    def __init__(self, config: DriftConfig) -> None:
+        self._config = config
+        self._counts: WeakKeyDictionary[Group, Counts | None] = WeakKeyDictionary()
+        self._of: WeakKeyDictionary[Group, Model] = WeakKeyDictionary()
+        self._found: list[Verdict] = []
+        self._worst: dict[tuple[str, str], tuple[float, float]] = {}  # never changed in place
+
+    def count(self, scored: Scored) -> None:
+        """Take note of windows that were scored."""
+        counts = self._counts_of(scored.group)
+        if counts is not None:
+            counts.fit(len(scored.group.assets))
+            found = list(counts.add(scored))
+            if found:
+                self._found += found
+                self._worst = self._furthest()
+
+    def _counts_of(self, group: Group) -> Counts | None:
+        """Those of a group; another version of its model begins anew."""
+        if self._of.get(group) is not group.model:
+            bins = bins_of(group.model.manifest) if self._config.enabled else None
+            made = None if bins is None else Counts(group.model, bins, self._config)
+            self._of[group], self._counts[group] = group.model, made
+        return self._counts[group]
+
+    def observations(self, watched: Collection[str], *, replayed: bool) -> list[Observation]:
+        """What the alarm table must hear: of assets that drift, and of the alarms `watched`."""
+        found, self._found = self._found, []
+        engaged = set(watched)  # once over its limit, the way back counts too
+        told = []
+        for verdict in found:
+            alarm_id = drift_alarm_id(verdict.group.assets[verdict.row].id, verdict.group.place)
+            level = max(0.0, float(verdict.level.max()))
+            if level >= 1.0 or alarm_id in engaged:
+                engaged.add(alarm_id)
+                detail = _detail(verdict, replayed=replayed)
+                told.append(Observation(alarm_id, level, verdict.at_us, detail))
+        return told
+
+    def worst(self) -> dict[tuple[str, str], tuple[float, float]]:
+        """By model and input PSI and KS, each of the asset that is furthest off."""
+        return self._worst
+
+    def _furthest(self) -> dict[tuple[str, str], tuple[float, float]]:
+        found: dict[tuple[str, str], tuple[float, float]] = {}
+        for counts in filter(None, self._counts.values()):
+            judged = ~np.isnan(counts.psi[:, 0])
+            if not judged.any():
+                continue
+            manifest = counts.model.manifest
+            psi, ks = counts.psi[judged].max(axis=0), counts.ks[judged].max(axis=0)
+            for number, channel in enumerate(counts.bins.channel.tolist()):
+                key = (str(manifest.name), manifest.scalars[channel].name)
+                before = found.get(key, (0.0, 0.0))
+                found[key] = (max(before[0], float(psi[number])), max(before[1], float(ks[number])))
+        return found
+
+
+def _detail(verdict: Verdict, *, replayed: bool) -> Detail:
+    """What the alert says: the inputs that drift, or all of them on the way back."""
+    group = verdict.group
+    model, asset = group.model, group.assets[verdict.row]
+    drifting = np.flatnonzero(verdict.level >= 1.0)
+    order = drifting if len(drifting) else np.arange(len(verdict.level))
+    found = []
+    for number in order[np.argsort(-verdict.level[order])].tolist():
+        spec = verdict.specs[number]
+        signal = group.signal_of(asset, spec.name)
+        name, unit = (signal.name, signal.config.unit) if signal else (spec.name, "")
+        value = float(verdict.last[number])
+        found.append(Contributor(name, float(verdict.psi[number]), value, unit or spec.unit))
+    worst = int(np.argmax(verdict.level))
+    return Detail(
+        "drift",
+        {"psi": float(verdict.psi[worst]), "ks": float(verdict.ks[worst]), **_named(model)},
+        score=float(verdict.psi[worst]),
+        failure_mode="drift",
+        contributors=tuple(found),
+        window=WindowInfo(verdict.since_us, verdict.at_us, 1.0, "good", replayed),
+        model=ModelInfo(model.manifest.name, model.manifest.version, model.sha256),
+    )
+
+
+def _named(model: Model) -> dict[str, str]:
+    return {"model": model.manifest.name, "version": model.manifest.version}

@@ -1,0 +1,150 @@
+"""Why: the contributions of inputs to those scores that the alarm table will hear of.
+
+For models whose graph does not give them; see `edge_agent.models.contributions` for what they
+are. An asset is explained at most every few seconds of event time, and in between by the shares of
+then. A turn of the pipeline spends a bounded time on it; who had no turn has the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.models import Asked, contributions, runs_of
+from edge_agent.serving import heard, inputs_of, some_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.models import Model
+    from edge_agent.serving import Batch, Due, Group, Scored
+
+TURN_S: Final = 0.05
+LONGEST_S: Final = 0.5  # a model that would take longer for one window is not explained
+REFRESH_US: Final = 10 * US_PER_S
+_NEVER: Final = np.iinfo(np.int64).min // 4
+_ROWS: Final = 64
+_TINY: Final = 1e-6
+
+
+class Shares:
+    """Of each asset of a group: each input's share in its last score that was explained."""
+
+    def __init__(self) -> None:
+        self._of: Model | None = None
+        self.share = np.zeros((0, 0), np.float32)  # [A, inputs], NaN where nothing is known
+        self.at_us = np.zeros(0, np.int64)
+
+    def fit(self, model: Model, assets: int) -> None:
+        """Have a row for each asset; another model explains itself anew."""
+        if model is not self._of:
+            self.__init__()  # type: ignore[misc]
+            self._of = model
+            self.share = np.zeros((0, len(model.manifest.inputs)), np.float32)
+        more = assets - len(self.at_us)
+        if more:
+            unknown = np.full((more, self.share.shape[1]), np.nan, np.float32)
+            self.share = np.vstack([self.share, unknown])
+            self.at_us = np.append(self.at_us, np.full(more, _NEVER))
+
+    def due(self, scored: Scored, told: NDArray[np.intp]) -> list[int]:
+        """The windows that are to be explained, those of assets of which nothing is known first."""
+        found: list[int] = []
+        last: dict[int, int] = {}
+        for i in told[np.isfinite(scored.outputs.score[told])].tolist():
+            row, end_us = int(scored.row[i]), int(scored.end_us[i])
+            if not 0 <= end_us - last.get(row, int(self.at_us[row])) < REFRESH_US:
+                last[row] = end_us
+                found.append(i)
+        return sorted(found, key=lambda i: not np.isnan(self.share[scored.row[i], 0]))
+
+    def note(self, scored: Scored, i: int, weights: NDArray[np.float32]) -> None:
+        """Window `i` was explained."""
+        row, score = scored.row[i], scored.outputs.score[i]
+        self.share[row] = weights / score if abs(score) > _TINY else np.nan
+        self.at_us[row] = scored.end_us[i]
+
+
+class Explainer:
+    """What is known of every group; asked from one thread at a time."""
+
+    def __init__(self) -> None:
+        self._shares: WeakKeyDictionary[Group, Shares] = WeakKeyDictionary()
+
+    def explain(self, batch: Batch, turn_s: float = TURN_S) -> None:
+        """Add contributions to what a batch scored; NaN where nobody will hear of it. Blocking.
+
+        turn_s: it begins with no more windows after so long.
+        """
+        runs = 0 if batch.error else _runs(batch.model)
+        if not runs or runs * batch.seconds / batch.size > LONGEST_S:
+            return
+        until_s = perf_counter() + turn_s
+        engaged: dict[Group, NDArray[np.bool_]] = {}
+        for number, (part, scored) in enumerate(zip(batch.parts, batch.scored, strict=True)):
+            group = scored.group
+            known = engaged.setdefault(group, group.engaged.copy())
+            told = heard(scored, known)
+            known[scored.row[told]] = True
+            if len(told):
+                shares = self._shares.setdefault(group, Shares())
+                shares.fit(batch.model, len(group.assets))
+                batch.scored[number] = _explained(part, scored, told, shares, until_s)
+
+
+def _runs(model: Model) -> int:
+    """Runs to explain a window; 0 where that cannot be, or the graph explains itself."""
+    manifest = model.manifest
+    return 0 if model.reference is None or manifest.outputs.contributions else runs_of(manifest)
+
+
+def _explained(
+    part: Due, scored: Scored, told: NDArray[np.intp], shares: Shares, until_s: float
+) -> Scored:
+    """With contributions: a window's own, else by the shares of its asset's last one."""
+    fresh = _fresh(part, scored, shares.due(scored, told), until_s)
+    weights = np.full((len(scored.row), shares.share.shape[1]), np.nan, np.float32)
+    for i in told.tolist():
+        if i in fresh:
+            weights[i] = fresh[i]
+            shares.note(scored, i, fresh[i])
+        else:
+            weights[i] = shares.share[scored.row[i]] * scored.outputs.score[i]
+    outputs = replace(scored.outputs, contributions=weights)
+    return replace(scored, outputs=outputs, last=_with_waves(part, scored, told))
+
+
+def _fresh(
+    part: Due, scored: Scored, due: Sequence[int], until_s: float
+) -> dict[int, NDArray[np.float32]]:
+    """Contributions [inputs] by window: of those `due`, as many as there is time for."""
+    model = scored.group.model
+    found: dict[int, NDArray[np.float32]] = {}
+    size = max(1, _ROWS // _runs(model))
+    for start in range(0, len(due), size):
+        if model.reference is None or (start and perf_counter() > until_s):
+            break
+        chosen = np.isin(np.arange(len(scored.row)), due[start : start + size])
+        asked = Asked(*inputs_of([some_of(part, chosen)]), scored.outputs.score[chosen])
+        weights = contributions(model, model.reference, asked)
+        found |= zip(np.flatnonzero(chosen).tolist(), weights, strict=True)
+    return found
+
+
+def _with_waves(part: Due, scored: Scored, told: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The newest values and, of each waveform, its root mean square: [N, inputs]."""
+    if not part.waves:
+        return scored.last
+    inputs = range(len(scored.group.waveforms))
+    level = np.full((len(scored.row), len(inputs)), np.nan, np.float32)
+    for i in told.tolist():
+        samples = part.waves[i].samples
+        level[i] = [np.sqrt(np.mean(np.square(samples[one]))) for one in inputs]
+    return np.hstack([scored.last, level])

@@ -1,0 +1,29 @@
+"""A baseline from healthy data, learned on the box."""
+
+from edge_agent.learning.collection import Learning, Training, TrainingSet
+from edge_agent.learning.fit import LearnedBundle, Recipe, learn
+from edge_agent.learning.fit_child import learn_in_child
+from edge_agent.learning.training import (
+    LEARNED,
+    LEFT_OUT,
+    Taught,
+    learned_prefix,
+    learned_us,
+    teach,
+)
+
+__all__ = [
+    "LEARNED",
+    "LEFT_OUT",
+    "LearnedBundle",
+    "Learning",
+    "Recipe",
+    "Taught",
+    "Training",
+    "TrainingSet",
+    "learn",
+    "learn_in_child",
+    "learned_prefix",
+    "learned_us",
+    "teach",
+]

@@ -1,0 +1,433 @@
+"""Assets without a full baseline: their healthy rows are kept until there are enough to learn from.
+
+Rows are never thrown away because learning failed, and nothing stands still in silence: an input
+that does not deliver is named, and left out after a time of grace.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.config.schema import Kind
+from edge_agent.learning.healthy_rows import HealthyRows, Row
+from edge_agent.learning.input_choice import InputChoice
+from edge_agent.signals import Gate, Layout, Router, Span, Windows, WindowSet
+from edge_agent.values import BAD_TYPE_MISMATCH, Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from edge_agent.config.schema import Learn
+    from edge_agent.plant import PlantAsset
+    from edge_agent.signals import Bindings, QualityWatch
+
+log = logging.getLogger("edge_agent.learning")
+
+ALARM_STANDS: Final = "the alarm of its provisional baseline stands"
+_LATENESS_US: Final = 5 * US_PER_S
+_ALMOST: Final = 0.9
+_STAGES: Final = 4  # times the rows of a provisional baseline make the next one
+_GRACE_SHARE: Final = 0.25  # of the time until the first baseline, at most
+_PATIENCE_US: Final = 60 * US_PER_S  # so long nothing is said
+_RETRY_S: Final = (60.0, 3600.0)
+_NO_VALUE: Final = "no value"
+_NO_NUMBER: Final = "no number"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Healthy rows [T, C] by asset, of these inputs: what one bundle is learned from.
+
+    provisional_s: the seconds of data it rests on, 0 for a full baseline; left_out: by asset, the
+    inputs that did not deliver, with the reason.
+    """
+
+    inputs: tuple[str, ...]
+    rows: dict[str, NDArray[np.float64]]
+    provisional_s: float
+    left_out: dict[str, dict[str, str]]
+
+
+@dataclass(slots=True)
+class Training:
+    """How far one asset is. closed: why its rows are not learned now; retry_s: not before then."""
+
+    asset: PlantAsset
+    rows: HealthyRows
+    choice: InputChoice
+    left_out: dict[int, str] = field(default_factory=dict)
+    stage: int = 0
+    last_us: int | None = None
+    is_busy: bool = False
+    is_done: bool = False
+    closed: str = ""
+    failure: str = ""
+    delay_s: float = 0.0
+    retry_s: float = -np.inf
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it learns, and no bundle is being made of its rows."""
+        return not (self.is_done or self.is_busy)
+
+
+class Learning:
+    """The assets of one template that are learning."""
+
+    def __init__(self, template: str, config: Learn, first: PlantAsset) -> None:
+        self.template = template
+        self.config = config
+        self.inputs = tuple(learn_inputs(config, first))
+        self.trainings: list[Training] = []
+        self._router = Router()
+        self._step_us = step_us = max(1, round(config.step * US_PER_S))
+        self._gate: Gate[WindowSet] = Gate(
+            lambda rows: Span(rows.asset, rows.start_us - step_us, rows.end_us), WindowSet.where
+        )
+        known = [first.signals[name].config for name in self.inputs if name in first.signals]
+        resample = tuple(signal.resample for signal in known)
+        self._windows = Windows(
+            Layout(len(self.inputs), 1, 1, step_us, _LATENESS_US, resample, precise=True)
+        )
+        # So much may be missing from a window that is scored.
+        self._gap_us = round((1 - config.min_coverage) * config.length + 1) * step_us
+        self.stages = stages_of(config)
+        self.wanted_rows = self.stages[-1]
+        grace_s = min(config.grace, _GRACE_SHARE * self.stages[0] * config.step)
+        self._grace_us = round(grace_s * US_PER_S)
+
+    # -- who learns ---------------------------------------------------------------------------
+
+    @property
+    def assets(self) -> list[PlantAsset]:
+        """All that learn or have learned."""
+        return [training.asset for training in self.trainings]
+
+    def add(self, asset: PlantAsset, bindings: Bindings, provisional_s: float = 0.0) -> str:
+        """Learn for an asset, anew for one that has learned; gives what is missing, or nothing.
+
+        provisional_s: the data that the provisional baseline at work on it rests on.
+        """
+        missing = [name for name in self.inputs if name not in asset.signals]
+        if missing or not self.inputs:
+            return f"cannot learn: no signal {', '.join(missing) or 'that is a number'}"
+        signals = [asset.signals[name] for name in self.inputs]
+        known = self.assets
+        row = known.index(asset) if asset in known else len(known)
+        for channel, signal in enumerate(signals):
+            binding = bindings[signal.index]
+            self._router.add(signal.index, row, channel, binding.uncertain)
+        if row < len(known):
+            # The time in which it did not learn is no time in which it stood still.
+            self._windows.set_back(np.array([row]))
+            self.trainings[row] = self._new(asset, provisional_s)
+        else:
+            bound = [bindings[signal.index] for signal in signals]
+            self._windows.add_asset([b.stale_us for b in bound], [b.group for b in bound])
+            self.trainings.append(self._new(asset, provisional_s))
+            number = bindings.condition(asset, self.config.when)
+            self._gate.bind(bindings.conditions, asset.index, number)
+        self._router.begin(self._windows, bindings.standing([s.index for s in signals]))
+        return ""
+
+    def _new(self, asset: PlantAsset, provisional_s: float = 0.0) -> Training:
+        made = Training(asset, HealthyRows(self.config.length), InputChoice(len(self.inputs)))
+        made.stage = self._stage_after(round(provisional_s / self.config.step))
+        return made
+
+    def _stage_after(self, rows: int) -> int:
+        return next((n for n, wanted in enumerate(self.stages) if wanted > rows), self._last)
+
+    @property
+    def _last(self) -> int:
+        return len(self.stages) - 1
+
+    def take_over(self, old: Learning) -> None:
+        """Go on with the rows of before an exchange, of the assets whose learning is the same."""
+        same = (self.inputs, self.config.step, self.config.length)
+        if (old.inputs, old.config.step, old.config.length) != same:
+            return
+        before = {one.asset.id: one for one in old.trainings if one.is_waiting}
+        for number, mine in enumerate(self.trainings):
+            found = before.get(mine.asset.id)
+            if found is not None:
+                found.asset = mine.asset
+                found.stage = max(mine.stage, min(found.stage, self._last))
+                self.trainings[number] = found
+
+    # -- rows ---------------------------------------------------------------------------------
+
+    def push(self, values: Columns, max_blocks: int) -> None:
+        """Keep the rows that close, with a gap where an input is not usable.
+
+        A machine that is stopped on purpose gives no rows.
+        """
+        for windows in self._gate.admit(self._router.push(self._windows, values)):
+            usable, last = windows.usable_inputs(), windows.last
+            for i in np.flatnonzero(usable.any(axis=1)):
+                training, end_us = self.trainings[windows.asset[i]], int(windows.end_us[i])
+                training.choice.hear(usable[i], end_us)
+                if not (training.is_done or training.closed):
+                    x = np.where(usable[i], last[i], np.nan)
+                    self._keep(training, x, usable[i], end_us, max_blocks)
+
+    def _keep(
+        self,
+        training: Training,
+        x: NDArray[np.float64],
+        usable: NDArray[np.bool_],
+        end_us: int,
+        max_blocks: int,
+    ) -> None:
+        last_us = training.last_us
+        breaks = last_us is not None and abs(end_us - last_us) > self._gap_us
+        training.rows.add(Row(end_us, x, breaks), max_blocks)
+        training.choice.count(usable, end_us)
+        training.last_us = end_us
+
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and the rows of these plant assets [A] with it."""
+        found = [row for row, asset in enumerate(self.assets) if moves[asset.index]]
+        self._gate.set_back()
+        self._windows.move(np.array(found, np.intp), step_us)
+        for row in found:
+            one = self.trainings[row]
+            one.last_us = None if one.last_us is None else one.last_us + step_us
+            one.rows.move(step_us)
+            one.choice.move(step_us)
+
+    def set_back(self, assets: NDArray[np.intp]) -> None:
+        """The clock of these plant assets was set back."""
+        rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)
+        self._windows.set_back(rows)
+        self._gate.set_back()
+        for row in rows.tolist():
+            self.trainings[row].choice.forget_time()
+
+    def recent(self, asset: PlantAsset) -> Columns | None:
+        """The newest rows of an asset as values: they fill the windows of its new model."""
+        found = next((one for one in self.trainings if one.asset is asset), None)
+        if found is None or not found.rows.newest:
+            return None
+        rows = np.stack([row.values for row in found.rows.newest])
+        index = np.array([asset.signals[name].index for name in self.inputs], np.int32)
+        time_us = np.repeat([row.end_us for row in found.rows.newest], len(index))
+        known = ~np.isnan(rows.ravel())
+        signal = np.tile(index, len(rows))[known]
+        return Columns(
+            signal, time_us[known], rows.ravel()[known], np.zeros(len(signal), np.uint32)
+        )
+
+    def alarm(self, asset: str, *, active: bool, at_us: int | None = None) -> None:
+        """The alarm of an asset's provisional baseline stands, or no more: no fault is learned.
+
+        at_us: since when; a window before it may belong to the fault already.
+        """
+        for one in self.trainings:
+            if one.asset.id != asset or one.is_done or active == bool(one.closed):
+                continue
+            one.closed = ALARM_STANDS if active else ""
+            if active and one.last_us is not None:
+                since_us = one.last_us if at_us is None else at_us
+                self._take_back(one, since_us - self.config.length * self._step_us)
+
+    def _take_back(self, one: Training, since_us: int) -> None:
+        for row in one.rows.take_back(since_us):
+            known = ~np.isnan(row.values)
+            if known.any():  # else it only was a break
+                one.choice.discount(known)
+
+    # -- what is in the way -------------------------------------------------------------------
+
+    def look(self, now_us: NDArray[np.int64], watch: QualityWatch) -> None:
+        """Leave out inputs that hold learning up; now_us: event time by plant asset [A]."""
+        grace_rows = max(1, round(self._grace_us / US_PER_S / self.config.step))
+        for row, one in enumerate(self.trainings):
+            at_us = int(now_us[one.asset.index])
+            if one.is_done or at_us <= 0:
+                continue
+            one.choice.begin(at_us)
+            if not self._gate.is_open(row):
+                one.choice.excuse(at_us)
+                continue
+            signals = [one.asset.signals[name].index for name in self.inputs]
+            never = (watch.status[signals] & 0xFFFF_0000) == BAD_TYPE_MISMATCH
+            change = one.choice.look(at_us, self._grace_us, grace_rows, never)
+            for index in change.left_out:
+                self._leave_out(one, index, _reason(watch, signals[index]))
+            for index in change.again:
+                one.left_out.pop(index, None)
+            for index in change.back:
+                again = "is learned again" if index in change.again else "is in the next learning"
+                _say(logging.INFO, f"input delivers, {again}", one, self.inputs[index])
+
+    def _leave_out(self, one: Training, index: int, reason: str) -> None:
+        one.left_out[index] = reason
+        _say(logging.WARNING, "input left out of learning", one, self.inputs[index], reason=reason)
+
+    def leave_out_slow(self, watch: QualityWatch) -> None:
+        """All data is there: leave out what would leave too few complete rows."""
+        for one in self.trainings:
+            for index in one.choice.leave_out_slow():
+                self._leave_out(
+                    one, index, _reason(watch, one.asset.signals[self.inputs[index]].index)
+                )
+
+    def obstacle(self, one: Training, now_us: int, watch: QualityWatch) -> str:
+        """Why an asset's learning stands still, and since when; empty where it goes on."""
+        choice = one.choice
+        if one.is_done or choice.grown_us <= 0 or now_us - choice.grown_us < _PATIENCE_US:
+            return ""
+        return f"since {_clock(choice.grown_us)}: {one.closed or self._silent(one, now_us, watch)}"
+
+    def _silent(self, one: Training, now_us: int, watch: QualityWatch) -> str:
+        silent = one.choice.chosen & (one.choice.silent_us(now_us) >= _PATIENCE_US)
+        named = [
+            f"{self.inputs[i]} {_reason(watch, one.asset.signals[self.inputs[i]].index)}"
+            for i in np.flatnonzero(silent).tolist()
+        ]
+        return ", ".join(named) or "its inputs are not usable at the same time"
+
+    # -- how far it is ------------------------------------------------------------------------
+
+    def progress(self) -> dict[str, float]:
+        """Share of the rows wanted for the full baseline by asset, 0..1."""
+        return {
+            one.asset.id: min(1.0, one.choice.complete() / self.wanted_rows)
+            for one in self.trainings
+            if not one.is_done
+        }
+
+    def ready(self, monotonic_s: float = 0.0) -> list[TrainingSet]:
+        """What there is enough of to learn from; others that almost have enough come along."""
+        able = [
+            one
+            for one in self.trainings
+            if one.is_waiting and not one.closed and monotonic_s >= one.retry_s
+        ]
+        chosen = [one for group in _alike(able) for one in self._enough(group)]
+        for one in chosen:
+            one.is_busy = True
+        return list(self._sets(chosen))
+
+    def _enough(self, group: list[Training]) -> list[Training]:
+        wanted = self.stages[group[0].stage]
+        share = [one.choice.complete() / wanted for one in group]
+        if max(share) < 1.0:
+            return []
+        return [one for one, there in zip(group, share, strict=True) if there >= _ALMOST]
+
+    def collected(self) -> list[TrainingSet]:
+        """All rows collected so far, for full baselines."""
+        for one in self.trainings:
+            one.stage = self._last
+        return list(self._sets(self.trainings))
+
+    def _sets(self, chosen: list[Training]) -> Iterator[TrainingSet]:
+        for group in _alike(chosen):
+            picked = group[0].choice.chosen
+            rows = {one.asset.id: one.rows.all(len(self.inputs))[:, picked] for one in group}
+            least = min(one.choice.complete() for one in group) * self.config.step
+            names = tuple(np.array(self.inputs)[picked].tolist())
+            is_full = group[0].stage == self._last
+            left_out = {one.asset.id: self.left_out(one) for one in group if one.left_out}
+            yield TrainingSet(names, rows, 0.0 if is_full else least, left_out)
+
+    def left_out(self, one: Training) -> dict[str, str]:
+        """The inputs that an asset's learning does without, with the reason."""
+        return {self.inputs[index]: reason for index, reason in one.left_out.items()}
+
+    def rows(self) -> dict[str, NDArray[np.float64]]:
+        """All rows collected so far, [T, C] by asset."""
+        return {one.asset.id: one.rows.all(len(self.inputs)) for one in self.trainings}
+
+    # -- what became of it --------------------------------------------------------------------
+
+    def failed(self, assets: Collection[str], reason: str, monotonic_s: float = 0.0) -> None:
+        """No bundle came of these: their rows stay, and it is tried again, ever more rarely."""
+        for one in self._of(assets):
+            one.is_busy = False
+            one.failure = reason
+            one.delay_s = min(_RETRY_S[1], 2 * one.delay_s or _RETRY_S[0])
+            one.retry_s = monotonic_s + one.delay_s
+
+    def learned(self, assets: Collection[str]) -> None:
+        """These have a baseline: a full one ends it, after a provisional one it goes on."""
+        for one in self._of(assets):
+            if one.is_done:
+                continue
+            one.is_busy = False
+            one.failure, one.delay_s = "", 0.0
+            if one.stage < self._last:
+                one.stage = max(one.stage + 1, self._stage_after(one.choice.complete()))
+            else:
+                self._end(one)
+
+    def _end(self, one: Training) -> None:
+        one.is_done = True
+        one.rows = HealthyRows(self.config.length)
+        for name in self.inputs:
+            self._router.remove(one.asset.signals[name].index)
+
+    def done(self, assets: Collection[str]) -> None:
+        """These have a full baseline from elsewhere."""
+        for one in self._of(assets):
+            if not one.is_done:
+                self._end(one)
+
+    def _of(self, assets: Collection[str]) -> Iterator[Training]:
+        return (one for one in self.trainings if one.asset.id in assets)
+
+
+def stages_of(config: Learn) -> tuple[int, ...]:
+    """After how many rows a baseline is learned: provisional ones, each 4 times, then the full."""
+    wanted = max(1, round(config.duration / config.step))
+    found = []
+    rows = max(config.rows_needed, round(config.first_after / config.step))
+    while config.first_after and 2 * rows <= wanted:
+        found.append(rows)
+        rows *= _STAGES
+    return (*found, wanted)
+
+
+def learn_inputs(config: Learn, first: PlantAsset) -> list[str]:
+    """The inputs to learn from: those named, else every scalar signal that all assets have."""
+    if config.inputs:
+        return list(config.inputs)
+    shared = first.template.signals or first.signals
+    return [name for name in shared if first.signals[name].config.kind is Kind.SCALAR]
+
+
+def _alike(trainings: Iterable[Training]) -> list[list[Training]]:
+    """Groups that one bundle can serve: of the same inputs, equally far."""
+    found: dict[tuple[bytes, int], list[Training]] = {}
+    for one in trainings:
+        found.setdefault((one.choice.chosen.tobytes(), one.stage), []).append(one)
+    return list(found.values())
+
+
+def _reason(watch: QualityWatch, signal: int) -> str:
+    """What is wrong with an input, in a word or two."""
+    if (int(watch.status[signal]) & 0xFFFF_0000) == BAD_TYPE_MISMATCH:
+        return _NO_NUMBER
+    if watch.unseen()[signal]:
+        return _NO_VALUE
+    problem = watch.problem_of(signal).name.lower().replace("_", " ")
+    return "too rarely usable" if problem in {"none", "stuck"} else problem
+
+
+def _say(level: int, event: str, one: Training, name: str, **more: str) -> None:
+    log.log(level, event, extra={"asset": one.asset.id, "input": name, **more})
+
+
+def _clock(at_us: int) -> str:
+    """The time of day on the gateway."""
+    return datetime.fromtimestamp(at_us / US_PER_S, UTC).astimezone().strftime("%H:%M")

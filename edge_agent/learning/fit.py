@@ -1,0 +1,292 @@
+"""Learning a baseline from healthy rows: checks, calibration, and the bundle that comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.config.schema import LEAST_ROWS, LEAST_WINDOWS
+from edge_agent.config.types import Name
+from edge_agent.errors import ModelError
+from edge_agent.learning.statistics import (
+    LAMBDAS,
+    Baseline,
+    constant_floor,
+    counters,
+    distances,
+    fit,
+    offsets,
+    rates,
+    stride_of,
+    too_few_windows,
+    window_ends,
+)
+from edge_agent.learning.threshold import alarms_of, peaks_of, poisson_upper, tail_index
+from edge_agent.models import (
+    Histogram,
+    InputSpec,
+    Manifest,
+    OutputNames,
+    Task,
+    WindowSpec,
+    histogram_of_units,
+    write_bundle,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edge_agent.learning.statistics import Floats
+    from edge_agent.models import Tensors
+
+    Rows = Mapping[str, NDArray[np.floating]]
+
+_DAY_S: Final = 86_400.0
+_FOLDS: Final = 4
+_QUANTILE: Final = 0.999
+_MIN_MARGIN: Final = 2.0  # between what was seen and the limit: tomorrow is never quite as today
+_LEAST_SEEN: Final = 1.0  # T² where nothing ever moved: one `constant_floor` off counts as seen
+_MEMORY_ROWS: Final = round(1 / min(LAMBDAS))
+_HOLD: Final = 0.2  # of a window: the share that the daemon lets be missing
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is to be learned, beside the data.
+
+    step_s = 0: one row for each distinct time stamp, about `row_interval_s` apart. training: what
+    the manifest shall say about the data. provisional_s: see `Manifest`.
+    """
+
+    name: str
+    inputs: tuple[InputSpec, ...]
+    step_s: float = 1.0
+    length: int = 64
+    hop: int = 1
+    false_alarms_per_day: float = 0.1
+    row_interval_s: float = 1.0
+    training: tuple[tuple[str, str], ...] = ()
+    provisional_s: float = 0.0
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds between two rows."""
+        return self.step_s or self.row_interval_s
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a limit rests on: the days held out, and the false alarms that it raises in them."""
+
+    days: float
+    alarms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedBundle:
+    """Baselines of one or more assets, ready to be written.
+
+    golden: inputs and outputs by tensor. refused: assets from whose rows nothing could be learned,
+    with the reason.
+    """
+
+    manifest: Manifest
+    onnx_bytes: bytes
+    golden: tuple[Tensors, Tensors]
+    refused: dict[str, str]
+
+    def write(self, folder: Path) -> Manifest:
+        """Write the bundle; see `write_bundle`."""
+        return write_bundle(folder, self.manifest, self.onnx_bytes, self.golden)
+
+
+def learn(rows: Rows, recipe: Recipe, *, now_us: int) -> LearnedBundle:
+    """A baseline for each asset from its healthy rows.
+
+    rows: [T, C] by asset, on the model's grid, oldest first; a cell of NaN is a gap, a row of
+    nothing but NaN a break in time. now_us makes the version, so that the same data gives the same
+    bytes. ModelError where no asset has enough healthy data.
+    """
+    baselines: dict[str, Baseline] = {}
+    calibrations: list[Calibration] = []
+    refused: dict[str, str] = {}
+    for asset, values in rows.items():
+        try:
+            baselines[asset], calibration = _calibrated(_cleaned(values, recipe), recipe)
+            calibrations.append(calibration)
+        except ModelError as error:
+            refused[asset] = str(error)
+    if not baselines:
+        reasons = [f"{asset}: {reason}" for asset, reason in refused.items()]
+        raise ModelError(next(iter(reasons), "no rows to learn from"), where=recipe.name)
+    bundle = _bundle(recipe, baselines, refused, _stated(recipe, baselines, calibrations), now_us)
+    healthy = _healthy(recipe, rows, baselines)
+    return replace(bundle, manifest=replace(bundle.manifest, healthy=healthy))
+
+
+def _healthy(recipe: Recipe, rows: Rows, baselines: dict[str, Baseline]) -> dict[str, Histogram]:
+    """How each input is spread; a counter is never where it was, and has no place here."""
+    counting = _counting(baselines)
+    return {
+        spec.name: histogram_of_units(
+            [
+                np.asarray(rows[asset][:, channel], np.float64) - baseline.offset[channel]
+                for asset, baseline in baselines.items()
+            ],
+            [float(baseline.center[channel]) for baseline in baselines.values()],
+            [float(baseline.spread[channel]) for baseline in baselines.values()],
+        )
+        for channel, spec in enumerate(recipe.inputs)
+        if not counting[channel]
+    }
+
+
+def _counting(baselines: dict[str, Baseline]) -> NDArray[np.bool_]:
+    """Which inputs count, on any of the assets, [C]."""
+    return np.asarray(np.array([each.counter for each in baselines.values()]).any(axis=0))
+
+
+def _bundle(
+    recipe: Recipe,
+    baselines: dict[str, Baseline],
+    refused: dict[str, str],
+    stated: dict[str, str],
+    now_us: int,
+) -> LearnedBundle:
+    # onnx is large and the daemon never needs it: only a process that learns imports it.
+    from edge_agent.learning.graph import build_graph, golden_of  # noqa: PLC0415
+
+    onnx_bytes = build_graph(list(baselines.values()), recipe.length)
+    stamp = datetime.fromtimestamp(now_us / US_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
+    manifest = Manifest(
+        name=Name(recipe.name),
+        version=Name(f"{stamp}-{sha256(onnx_bytes).hexdigest()[:8]}"),
+        task=Task.ANOMALY,
+        inputs=_read_by(recipe.inputs, list(baselines.values())),
+        outputs=OutputNames(score="score", health="health", contributions="contributions"),
+        window=WindowSpec(recipe.step_s, recipe.length, recipe.hop),
+        threshold=1.0,
+        false_alarms_per_day=recipe.false_alarms_per_day,
+        calibration=stated,
+        units=tuple(baselines),
+        training=dict(recipe.training),
+        provisional_s=recipe.provisional_s,
+    )
+    golden = golden_of(list(baselines.values()), recipe.length)
+    return LearnedBundle(manifest, onnx_bytes, golden, refused)
+
+
+def _read_by(inputs: Iterable[InputSpec], baselines: list[Baseline]) -> tuple[InputSpec, ...]:
+    """Inputs with what the daemon does to their values before the graph gets them."""
+    found = []
+    for channel, spec in enumerate(inputs):
+        offset = tuple(float(each.offset[channel]) for each in baselines)
+        counter = tuple(bool(each.counter[channel]) for each in baselines)
+        offset, counter = offset if any(offset) else (), counter if any(counter) else ()
+        found.append(replace(spec, offset=offset, counter=counter))
+    return tuple(found)
+
+
+def _cleaned(rows: NDArray[np.floating], recipe: Recipe) -> Floats:
+    """Rows [T, C], short gaps held, longer ones left open; ModelError where too little is left."""
+    values = np.asarray(rows, np.float64)
+    if values.ndim != 2 or values.shape[1] != len(recipe.inputs):  # noqa: PLR2004
+        raise ModelError(f"rows are {values.shape}, not [T, {len(recipe.inputs)}]")
+    values = np.where(np.isfinite(values), values, np.nan)
+    empty = [recipe.inputs[i].name for i in np.flatnonzero(np.isnan(values).all(axis=0))]
+    if empty:
+        hint = "bind these inputs to signals that deliver, or learn without them"
+        raise ModelError(f"no value at all of {', '.join(empty)}", hint=hint)
+    held = _hold(values, max(1, int(_HOLD * recipe.length)))
+    whole = int((~np.isnan(held).any(axis=1)).sum())
+    needed = max(LEAST_ROWS, LEAST_WINDOWS * recipe.length)
+    if whole < needed:
+        hint = "learn from a longer time, or with a shorter window"
+        raise ModelError(f"{whole} complete rows of the {needed} needed", hint=hint)
+    return held
+
+
+def _hold(values: Floats, at_most: int) -> Floats:
+    """The last value stays for `at_most` rows, never across a row of nothing but NaN."""
+    index = np.arange(len(values))[:, None]
+    hole = np.isnan(values)
+    last = np.maximum.accumulate(np.where(hole, -1, index), axis=0)
+    broken = np.maximum.accumulate(np.where(hole.all(axis=1, keepdims=True), index, -1), axis=0)
+    held = np.take_along_axis(values, np.maximum(last, 0), axis=0)
+    return np.where((last > broken) & (index - last <= at_most), held, np.nan)
+
+
+def _calibrated(rows: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
+    """Baseline and limit of one asset: each quarter of the time is judged by the other three.
+
+    Up to the 99.9 % quantile the limit rests on what was seen, beyond it on the tail's power law.
+    """
+    counter = counters(rows)
+    rows = rates(rows, counter)
+    constant = constant_floor(rows, [spec.valid for spec in recipe.inputs])
+    offset = offsets(rows)
+    rows = rows - offset
+    length, stride = recipe.length, stride_of(len(rows))
+    held_out = [_judged(rows, part, constant, length) for part in _parts(len(rows))]
+    held_out = [scores for scores in held_out if len(scores)]
+    if len(held_out) < _FOLDS:
+        raise too_few_windows()
+    # The median, so that one restless quarter, a cold start perhaps, cannot set the limit.
+    quantiles = [np.maximum(np.quantile(s, _QUANTILE, axis=0), _LEAST_SEEN) for s in held_out]
+    seen = np.exp(np.median(np.log(quantiles), axis=0))
+    windows = sum(map(len, held_out))
+    beyond = max(1 - _QUANTILE, _FOLDS / windows)
+    rows_per_alarm = max(recipe.hop, _MEMORY_ROWS)
+    alarms_per_day = beyond * _DAY_S / (recipe.interval_s * rows_per_alarm)
+    peaks = [peaks_of((s / seen).max(axis=1), max(1, _MEMORY_ROWS // stride)) for s in held_out]
+    ratio = max(1.0, alarms_per_day / recipe.false_alarms_per_day)
+    limit = seen * max(_MIN_MARGIN, ratio ** tail_index(np.concatenate(peaks)))
+    baseline = fit(rows, np.ones(len(rows), bool), constant, length).limited(limit)
+    baseline = replace(baseline, counter=counter, offset=offset)
+    over = [(scores >= limit).any(axis=1) for scores in held_out]
+    alarms = sum(alarms_of(each, max(1, rows_per_alarm // stride)) for each in over)
+    return baseline, Calibration(windows * stride * recipe.interval_s / _DAY_S, alarms)
+
+
+def _parts(rows: int) -> list[slice]:
+    edges = np.linspace(0, rows, _FOLDS + 1).astype(int).tolist()
+    return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def _judged(rows: Floats, part: slice, constant: Floats, length: int) -> Floats:
+    """T² [n, S] of the windows that end in `part`, by a baseline that saw no row of it."""
+    used = np.ones(len(rows), bool)
+    used[part] = False
+    stride = stride_of(len(rows))
+    ends = window_ends(len(rows), length, stride)
+    mine = (ends >= part.start) & (ends < part.stop)
+    found = distances(fit(rows, used, constant, length), rows, length, stride)[mine]
+    sound: Floats = found[~np.isnan(found).any(axis=1)]
+    return sound
+
+
+def _stated(
+    recipe: Recipe, baselines: dict[str, Baseline], calibrations: list[Calibration]
+) -> dict[str, str]:
+    """What the manifest says about limit and inputs, over all assets together."""
+    counting = [recipe.inputs[channel].name for channel in np.flatnonzero(_counting(baselines))]
+    less = [s.name for s in _read_by(recipe.inputs, list(baselines.values())) if s.offset]
+    days = sum(each.days for each in calibrations)
+    alarms = sum(each.alarms for each in calibrations)
+    return {
+        "method": "each quarter of the time held out in turn; beyond what was seen a power law",
+        "held_out_asset_days": f"{days:.4g}",
+        "held_out_alarms": str(alarms),
+        "at_most_per_asset_day": f"{poisson_upper(alarms) / days:.4g}",
+        **({"judged_by_their_rate": ", ".join(counting)} if counting else {}),
+        **({"read_less_an_offset": ", ".join(less)} if less else {}),
+    }

@@ -1,0 +1,144 @@
+"""Learning in a process of its own, so that the daemon neither imports `onnx` nor stands still.
+
+The child gets a file with the rows and the folder to write; exit code 3 and one line on stderr
+where nothing could be learned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edge_agent.config.schema import Kind, Resample
+from edge_agent.errors import ModelError
+from edge_agent.learning.fit import Recipe, learn
+from edge_agent.models import InputSpec, child_command, child_environment, load_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.models import Manifest
+
+TIMEOUT_S: Final = 900.0
+_REFUSED: Final = 3
+_NICER: Final = 10
+_RECIPE: Final = "recipe"
+_MAX_LINE: Final = 400
+
+
+async def learn_in_child(  # noqa: PLR0913 (one for each thing that a caller decides)
+    rows: Mapping[str, NDArray[np.floating]],
+    inputs: Sequence[InputSpec],
+    *,
+    name: str,
+    out_dir: Path,
+    now_us: int,
+    timeout_s: float = TIMEOUT_S,
+    **recipe: Any,  # noqa: ANN401 (the other fields of Recipe)
+) -> tuple[Manifest, dict[str, str]]:
+    """Learn from rows [T, C] by asset in a child and write `out_dir`/`name`; see `learn`.
+
+    Gives the bundle's manifest and the assets that were refused, with the reason. ModelError where
+    nothing could be learned or the child took longer than `timeout_s`.
+    """
+    wanted = Recipe(name, tuple(inputs), **recipe)
+    await asyncio.to_thread(out_dir.mkdir, parents=True, exist_ok=True)
+    # Beside the models, not in /tmp: that is often memory, and the rows may be many.
+    with tempfile.TemporaryDirectory(prefix=".learn-", dir=out_dir) as scratch:
+        given = Path(scratch) / "rows.npz"
+        await asyncio.to_thread(_save, given, rows, wanted, now_us)
+        refused = await _run(given, out_dir / name, timeout_s)
+    return await asyncio.to_thread(load_manifest, out_dir / name), refused
+
+
+async def _run(given: Path, folder: Path, timeout_s: float) -> dict[str, str]:
+    child = await asyncio.create_subprocess_exec(
+        *child_command("edge_agent.learning.fit_child", str(given), str(folder)),
+        env=child_environment(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            stdout, stderr = await child.communicate()
+    except TimeoutError as error:
+        raise ModelError(f"learning took more than {timeout_s:g} s", where=folder.name) from error
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    if child.returncode == 0:
+        return dict(json.loads(stdout))
+    last = stderr.decode(errors="replace").strip().rsplit("\n", 1)[-1][:_MAX_LINE]
+    last = last.removeprefix(f"{folder.name}: ")  # the child says where, too
+    raise ModelError(last or _ended(child.returncode or 0), where=folder.name)
+
+
+def _ended(code: int) -> str:
+    if code < 0:
+        return f"the learning process was killed (signal {-code}): is there enough free memory?"
+    return f"learning ended with code {code}"
+
+
+def _save(
+    path: Path, rows: Mapping[str, NDArray[np.floating]], recipe: Recipe, now_us: int
+) -> None:
+    text = json.dumps({**asdict(recipe), "now_us": now_us, "assets": list(rows)})
+    arrays = {f"rows{number}": values for number, values in enumerate(rows.values())}
+    np.savez(path, **{_RECIPE: np.array(text), **arrays})  # type: ignore[arg-type]
+
+
+def _load(path: Path) -> tuple[dict[str, NDArray[np.floating]], Recipe, int]:
+    with np.load(path, allow_pickle=False) as file:
+        told = json.loads(str(file[_RECIPE]))
+        rows = {asset: file[f"rows{n}"] for n, asset in enumerate(told.pop("assets"))}
+    now_us = told.pop("now_us")
+    inputs = tuple(_input(**each) for each in told.pop("inputs"))
+    training = tuple((key, value) for key, value in told.pop("training"))
+    return rows, Recipe(inputs=inputs, training=training, **told), now_us
+
+
+def _input(
+    *,
+    valid: list[float] | None,
+    kind: str,
+    resample: str,
+    offset: list[float],
+    counter: list[bool],
+    **rest: Any,  # noqa: ANN401
+) -> InputSpec:
+    limits = None if valid is None else (valid[0], valid[1])
+    return InputSpec(
+        valid=limits,
+        kind=Kind(kind),
+        resample=Resample(resample),
+        offset=tuple(offset),
+        counter=tuple(counter),
+        **rest,
+    )
+
+
+def main() -> int:
+    """Learn as the first file says, write the bundle, print what was refused as JSON."""
+    os.nice(_NICER)
+    given, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    rows, recipe, now_us = _load(given)
+    try:
+        learned = learn(rows, recipe, now_us=now_us)
+        learned.write(folder)
+    except ModelError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201
+        return _REFUSED
+    print(json.dumps(learned.refused))  # noqa: T201
+    return 0

@@ -1,0 +1,96 @@
+"""What is learned on the box: the bundle of some assets, its name and its time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import US_PER_S
+from edge_agent.learning.fit_child import learn_in_child
+from edge_agent.models import InputSpec, Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge_agent.config.schema import Config
+    from edge_agent.learning.collection import Learning, TrainingSet
+    from edge_agent.models import Manifest
+
+LEARNED: Final = "learned"
+LEFT_OUT: Final = "left_out"  # of the manifest's `training`
+_LONGEST_TEMPLATE: Final = 40
+
+
+def learned_name(template: str, assets: Iterable[str]) -> str:
+    """The bundle that is learned for these assets together; it names them, so it is stable."""
+    digest = hashlib.sha256("\n".join(sorted(assets)).encode()).hexdigest()
+    return f"{learned_prefix(template)}{digest[:8]}"
+
+
+def learned_prefix(template: str) -> str:
+    """How such a name begins; cut, for a bundle's may not be longer than a template's."""
+    return f"{LEARNED}-{template[:_LONGEST_TEMPLATE]}-"
+
+
+def learned_us(version: str) -> int:
+    """When a version was learned, by its name (to the second); 0 where that does not say."""
+    try:
+        moment = datetime.strptime(f"{version.partition('-')[0]}+0000", "%Y%m%dT%H%M%SZ%z")
+    except ValueError:
+        return 0
+    return round(moment.timestamp()) * US_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What was learned: the bundle, and the assets that were refused, with the reason.
+
+    left_out: by asset, the inputs that did not deliver, with the reason.
+    """
+
+    name: str
+    manifest: Manifest
+    refused: dict[str, str]
+    left_out: dict[str, dict[str, str]]
+
+
+async def teach(config: Config, learning: Learning, training: TrainingSet, now_us: int) -> Taught:
+    """Learn one bundle for the assets of a training set into `models_dir`.
+
+    One of that name that is there goes on the shelf.
+    """
+    name = learned_name(learning.template, training.rows)
+    signals = learning.assets[0].signals
+    inputs = [
+        InputSpec(
+            name=one,
+            unit=signals[one].config.unit,
+            valid=signals[one].config.valid,
+            resample=signals[one].config.resample,
+        )
+        for one in training.inputs
+    ]
+    if (config.models_dir / name).exists():
+        await asyncio.to_thread(Shelf(config.models_dir).keep, name)
+    manifest, refused = await learn_in_child(
+        training.rows,
+        inputs,
+        name=name,
+        out_dir=config.models_dir,
+        now_us=now_us,
+        step_s=learning.config.step,
+        length=learning.config.length,
+        false_alarms_per_day=learning.config.false_alarms_per_day,
+        provisional_s=training.provisional_s,
+        training=_said(training),
+    )
+    return Taught(name, manifest, refused, training.left_out)
+
+
+def _said(training: TrainingSet) -> tuple[tuple[str, str], ...]:
+    """What the manifest says of inputs that were left out; they are the same for all assets."""
+    names = sorted({name for out in training.left_out.values() for name in out})
+    return ((LEFT_OUT, ", ".join(names)),) if names else ()

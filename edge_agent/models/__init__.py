@@ -1,0 +1,107 @@
+"""Model bundles, their versions on disk, and the engines that run them."""
+
+from edge_agent.models.bundle.archive import SUFFIX, copied, pack, packed_file, unpacked
+from edge_agent.models.bundle.bundle import (
+    Problem,
+    load_manifest,
+    try_bundle,
+    verify_bundle,
+    write_bundle,
+)
+from edge_agent.models.bundle.files import GOLDEN, variant_file
+from edge_agent.models.bundle.foreign import allowed_operators, bundle_from_onnx, inspect_onnx
+from edge_agent.models.bundle.golden import Golden, Tensors, parse_golden
+from edge_agent.models.bundle.manifest import (
+    InputSpec,
+    Manifest,
+    OutputNames,
+    Task,
+    WindowSpec,
+    read_manifest,
+)
+from edge_agent.models.bundle.reference_distribution import (
+    Histogram,
+    Interval,
+    histogram_of,
+    histogram_of_units,
+)
+from edge_agent.models.bundle.sandbox import child_command, child_environment
+from edge_agent.models.bundle.signature import generate_keys, key_id, read_public_key
+from edge_agent.models.bundle.trust import (
+    UNSIGNED,
+    Keyring,
+    checked_signer,
+    claimed_signer,
+    keyring,
+    sign_bundle,
+    signer_shown,
+)
+from edge_agent.models.bundle.variants import Figures, Trial
+from edge_agent.models.drift_distance import BLOCKS, Bins, Drift, bins_of, drift_of
+from edge_agent.models.repository.repository import SHELF, Ref, Shelf, parse_ref
+from edge_agent.models.runtime.contributions import Asked, Reference, contributions, runs_of
+from edge_agent.models.runtime.model import Model, Outputs
+from edge_agent.models.runtime.registry import ProviderReport, Registry, choose_providers
+
+__all__ = [
+    "BLOCKS",
+    "GOLDEN",
+    "SHELF",
+    "SUFFIX",
+    "UNSIGNED",
+    "Asked",
+    "Bins",
+    "Drift",
+    "Figures",
+    "Golden",
+    "Histogram",
+    "InputSpec",
+    "Interval",
+    "Keyring",
+    "Manifest",
+    "Model",
+    "OutputNames",
+    "Outputs",
+    "Problem",
+    "ProviderReport",
+    "Ref",
+    "Reference",
+    "Registry",
+    "Shelf",
+    "Task",
+    "Tensors",
+    "Trial",
+    "WindowSpec",
+    "allowed_operators",
+    "bins_of",
+    "bundle_from_onnx",
+    "checked_signer",
+    "child_command",
+    "child_environment",
+    "choose_providers",
+    "claimed_signer",
+    "contributions",
+    "copied",
+    "drift_of",
+    "generate_keys",
+    "histogram_of",
+    "histogram_of_units",
+    "inspect_onnx",
+    "key_id",
+    "keyring",
+    "load_manifest",
+    "pack",
+    "packed_file",
+    "parse_golden",
+    "parse_ref",
+    "read_manifest",
+    "read_public_key",
+    "runs_of",
+    "sign_bundle",
+    "signer_shown",
+    "try_bundle",
+    "unpacked",
+    "variant_file",
+    "verify_bundle",
+    "write_bundle",
+]

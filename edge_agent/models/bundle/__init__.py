@@ -1,0 +1,1 @@
+"""The bundle: format, archive, signature, sandbox."""

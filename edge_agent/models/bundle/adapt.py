@@ -1,0 +1,361 @@
+"""Fits an exporter's ONNX graph to what a bundle wants. For the desk: the daemon has no onnx.
+
+Exporters differ in what stands around the same model: tabular libraries want [N, features], write
+labels and ZipMaps beside the probabilities, take double; torch keeps weights in a second file and
+notes the paths of its maker's machine in every node. The numbers of the model are not touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import onnx
+from onnx import TensorProto, helper, inliner, version_converter
+
+from edge_agent.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from edge_agent.models.bundle.manifest import Manifest
+
+_OLDEST_OPSET: Final = 9  # older graphs are converted
+_OPSET: Final = 13
+_OLDEST_IR: Final = 4  # before it, weights had to be inputs as well
+_INNER: Final = "__inner"
+_MAX_TEXT: Final = 400
+_NUMBERS: Final[dict[int, str]] = {
+    TensorProto.FLOAT: "float32",
+    TensorProto.DOUBLE: "double",
+    TensorProto.FLOAT16: "float16",
+    TensorProto.INT64: "int64",
+    TensorProto.INT32: "int32",
+    TensorProto.BOOL: "bool",
+}
+
+
+@dataclass(slots=True)
+class Adapted:
+    """The fitted graph as bytes, and what was changed, in sentences."""
+
+    raw: bytes
+    changes: list[str] = field(default_factory=list)
+
+
+def adapt(path: Path, manifest: Manifest, *, negate_score: bool = False) -> Adapted:
+    """The graph in `path` with the inputs and outputs of the manifest.
+
+    negate_score: the score is -1 times the graph's (scikit-learn's are low for what is unusual).
+    ModelError says what does not fit, with the graph's own inputs and outputs.
+    """
+    model, changes = _loaded(path)
+    roles = manifest.outputs.named()
+    try:
+        changes += _drop_zipmaps(model.graph)
+        changes += _keep_outputs(model.graph, [*roles.values()])
+        changes += _fit_inputs(model, manifest)
+        for role, name in roles.items():
+            shape = manifest.output_shape(role)
+            negate = negate_score and role == "score"
+            changes += _fit_output(model, name, shape, negate=negate)
+    except ModelError as error:
+        raise ModelError(error.message, where=str(path), hint=_signature(model.graph)) from error
+    if not changes:
+        return Adapted(path.read_bytes())
+    _strip_notes(model)
+    return Adapted(model.SerializeToString(deterministic=True), changes)
+
+
+def _loaded(path: Path) -> tuple[onnx.ModelProto, list[str]]:
+    """The model with all its weights, of a supported opset and without functions."""
+    changes = []
+    try:
+        model = onnx.load(path, load_external_data=False)
+        if any(one.data_location == TensorProto.EXTERNAL for one in model.graph.initializer):
+            model = onnx.load(path)
+            changes.append("weights from a second file are inside now")
+        if model.functions:
+            model = inliner.inline_local_functions(model)
+            changes.append("functions are inlined")
+        version = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0)
+        if 0 < version < _OLDEST_OPSET:
+            model = version_converter.convert_version(model, _OPSET)
+            changes.append(f"opset {version} is converted to {_OPSET}")
+    except FileNotFoundError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except Exception as error:
+        text = " ".join(str(error).split())[:_MAX_TEXT]
+        raise ModelError(f"not a whole ONNX model: {text}", where=str(path)) from error
+    if not version:  # a graph of other domains alone; what is put around it is standard
+        model.opset_import.append(helper.make_opsetid("", _OPSET))
+    model.ir_version = max(model.ir_version, _OLDEST_IR)
+    return model, changes
+
+
+# -- outputs ----------------------------------------------------------------------------------
+
+
+def _drop_zipmaps(graph: onnx.GraphProto) -> list[str]:
+    """Probabilities as a tensor, not as a list of maps from class to number."""
+    changes = []
+    for node in [node for node in graph.node if node.op_type == "ZipMap"]:
+        (output,) = (value for value in graph.output if value.name == node.output[0])
+        graph.node.remove(node)
+        _rename(graph, node.input[0], node.output[0])
+        output.CopyFrom(helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None))
+        changes.append(f"{output.name}: an array in place of a list of maps (ZipMap)")
+    return changes
+
+
+def _keep_outputs(graph: onnx.GraphProto, wanted: list[str]) -> list[str]:
+    """Only the outputs that the manifest names, and what leads to them."""
+    there = [value.name for value in graph.output]
+    if missing := [name for name in wanted if name not in there]:
+        raise ModelError(f"the graph has no output {', '.join(map(repr, missing))}")
+    dead = [value for value in graph.output if value.name not in wanted]
+    for value in dead:
+        graph.output.remove(value)
+    needed = {value.name for value in graph.output}
+    for node in reversed(list(graph.node)):
+        if needed.isdisjoint(node.output):
+            graph.node.remove(node)
+        else:
+            needed.update(_reads(node))
+    for weight in [one for one in graph.initializer if one.name not in needed]:
+        graph.initializer.remove(weight)
+    del graph.value_info[:]
+    return [f"output {value.name!r} is left out" for value in dead]
+
+
+def _fit_output(
+    model: onnx.ModelProto, name: str, shape: tuple[int, ...], *, negate: bool
+) -> list[str]:
+    """An output as float32 of [N, *shape]."""
+    (value,) = (one for one in model.graph.output if one.name == name)
+    steps: list[onnx.NodeProto] = []
+    changes = []
+    tensor = value.type.tensor_type
+    if tensor.elem_type not in _NUMBERS:
+        raise ModelError(f"output {name!r} is no tensor of numbers")
+    if tensor.elem_type != TensorProto.FLOAT:
+        steps.append(helper.make_node("Cast", [""], [""], to=TensorProto.FLOAT))
+        changes.append(f"output {name!r}: {_NUMBERS[tensor.elem_type]} to float32")
+    sizes = _sizes(value)
+    if shape == () and (sizes is None or len(sizes) != 1):
+        steps.append(_reshape(model.graph, f"{name}__shape", [-1]))
+        changes.append(f"output {name!r}: to [N]")
+    elif shape and sizes is not None and len(sizes) > len(shape) + 1:
+        steps.append(helper.make_node("Flatten", [""], [""], axis=1))
+        changes.append(f"output {name!r}: to [N, {shape[0]}]")
+    if negate:
+        steps.append(helper.make_node("Neg", [""], [""]))
+        changes.append(f"output {name!r}: times -1")
+    if steps:
+        inner = f"{name}{_INNER}"
+        _rename(model.graph, name, inner)
+        model.graph.node.extend(_chained(inner, steps, name))
+        fitted = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])
+        value.CopyFrom(fitted)
+    return changes
+
+
+# -- inputs -----------------------------------------------------------------------------------
+
+
+def _fit_inputs(model: onnx.ModelProto, manifest: Manifest) -> list[str]:
+    """The inputs of the manifest in place of the graph's, which are made of them."""
+    graph, wanted = model.graph, manifest.tensors()
+    weights = {one.name for one in graph.initializer}
+    free = [value for value in graph.input if value.name not in weights]
+    window = manifest.window.tensor
+    columns = [spec.name for spec in manifest.scalars]
+    by_name = {value.name: value for value in free}
+    if len(columns) > 1 and set(columns) == by_name.keys() and manifest.window.length == 1:
+        return _from_columns(graph, [by_name[name] for name in columns], window)
+    if len(free) == 1 and len(wanted) == 1:
+        ((name, (dtype, shape)),) = wanted.items()
+        return _fit_input(graph, free[0], name, dtype, shape)
+    changes = []
+    for value in free:
+        if value.name in wanted:
+            changes += _fit_input(graph, value, value.name, *wanted[value.name])
+    return changes
+
+
+def _fit_input(
+    graph: onnx.GraphProto,
+    value: onnx.ValueInfoProto,
+    name: str,
+    dtype: str,
+    shape: tuple[int, ...],
+) -> list[str]:
+    """One input as `dtype` of [N, *shape] under that name; the graph reads what is made of it."""
+    element = value.type.tensor_type.elem_type
+    if element not in _NUMBERS:
+        raise ModelError(f"input {value.name!r} is no tensor of numbers")
+    steps: list[onnx.NodeProto] = []
+    changes = []
+    sizes = _sizes(value)
+    if sizes is not None and (step := _window_step(sizes, shape)) is not None:
+        steps.append(step)
+        changes.append(f"input {value.name!r}: {_shown(sizes)} is made of [N, {_commas(shape)}]")
+    if _NUMBERS[element] != dtype:
+        steps.append(helper.make_node("Cast", [""], [""], to=element))
+        changes.append(f"input {value.name!r}: {_NUMBERS[element]} is made of {dtype}")
+    if value.name != name:
+        changes.append(f"input {value.name!r} is called {name!r}")
+    if not changes:
+        return []
+    steps = steps or [helper.make_node("Identity", [""], [""])]
+    inner = f"{value.name}{_INNER}"
+    _rename(graph, value.name, inner)
+    _prepend(graph, _chained(name, steps, inner))
+    fitted = TensorProto.INT64 if dtype == "int64" else TensorProto.FLOAT
+    value.CopyFrom(helper.make_tensor_value_info(name, fitted, [_batch(sizes), *shape]))
+    return changes
+
+
+def _window_step(sizes: list[int | str], shape: tuple[int, ...]) -> onnx.NodeProto | None:
+    """What makes the graph's input out of windows [N, length, channels]; None: nothing."""
+    if len(shape) != 2 or (len(sizes) == 3 and _fits(sizes[1:], shape)):  # noqa: PLR2004
+        return None
+    length, channels = shape
+    if len(sizes) == 2 and _fits(sizes[1:], (length * channels,)):  # noqa: PLR2004
+        return helper.make_node("Flatten", [""], [""], axis=1)
+    if len(sizes) == 3 and _fits(sizes[1:], (channels, length)):  # noqa: PLR2004
+        return helper.make_node("Transpose", [""], [""], perm=[0, 2, 1])
+    return None
+
+
+def _from_columns(
+    graph: onnx.GraphProto, values: list[onnx.ValueInfoProto], window: str
+) -> list[str]:
+    """One input [N, 1, columns] in place of an input for each column of a table."""
+    flat = f"{window}{_INNER}"
+    nodes = [helper.make_node("Flatten", [window], [flat], axis=1)]
+    for index, value in enumerate(values):
+        element = value.type.tensor_type.elem_type
+        if element not in _NUMBERS:
+            raise ModelError(f"input {value.name!r} is no tensor of numbers")
+        place = f"{window}__column_{index}"
+        graph.initializer.append(helper.make_tensor(place, TensorProto.INT64, [1], [index]))
+        column, inner = f"{place}_of", f"{value.name}{_INNER}"
+        _rename(graph, value.name, inner)
+        nodes.append(helper.make_node("Gather", [flat, place], [column], axis=1))
+        nodes.append(helper.make_node("Cast", [column], [inner], to=element))
+    _prepend(graph, nodes)
+    for value in values:
+        graph.input.remove(value)
+    graph.input.append(
+        helper.make_tensor_value_info(window, TensorProto.FLOAT, ["N", 1, len(values)])
+    )
+    return [f"{len(values)} inputs of one column each are made of {window!r}"]
+
+
+# -- graphs -----------------------------------------------------------------------------------
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Another name for a tensor wherever it is written or read, in subgraphs, too."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == old:
+                    names[index] = new
+        for inner in _subgraphs(node):
+            _rename(inner, old, new)
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    """Every tensor that a node or its subgraphs read."""
+    yield from node.input
+    for graph in _subgraphs(node):
+        yield from (value.name for value in graph.output)
+        for inner in graph.node:
+            yield from _reads(inner)
+
+
+def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        yield from attribute.graphs
+        if attribute.HasField("g"):
+            yield attribute.g
+
+
+def _chained(first: str, steps: Iterable[onnx.NodeProto], last: str) -> list[onnx.NodeProto]:
+    """The steps one after the other, from the tensor `first` to the tensor `last`."""
+    nodes = list(steps)
+    source = first
+    for index, node in enumerate(nodes):
+        target = last if node is nodes[-1] else f"{last}__step_{index}"
+        node.input[0], node.output[0] = source, target
+        source = target
+    return nodes
+
+
+def _prepend(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    rest = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*nodes, *rest])
+
+
+def _reshape(graph: onnx.GraphProto, name: str, shape: list[int]) -> onnx.NodeProto:
+    graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [len(shape)], shape))
+    return helper.make_node("Reshape", ["", name], [""])
+
+
+def _strip_notes(model: onnx.ModelProto) -> None:
+    """Without the traces of its maker's machine that exporters leave in a graph."""
+    model.doc_string = model.graph.doc_string = ""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+
+
+# -- words ------------------------------------------------------------------------------------
+
+
+def _sizes(value: onnx.ValueInfoProto) -> list[int | str] | None:
+    """A tensor's shape, free dimensions by their name; None where it is not stated."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return [d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim]
+
+
+def _fits(sizes: list[int | str], shape: tuple[int, ...]) -> bool:
+    pairs = zip(sizes, shape, strict=True)
+    return all(isinstance(size, str) or size == wanted for size, wanted in pairs)
+
+
+def _batch(sizes: list[int | str] | None) -> int | str:
+    return (sizes[0] if sizes else "") or "N"
+
+
+def _shown(sizes: list[int | str] | None) -> str:
+    return "[?]" if sizes is None else f"[{', '.join(str(size or '?') for size in sizes)}]"
+
+
+def _commas(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _signature(graph: onnx.GraphProto) -> str:
+    """The graph's inputs and outputs, for whoever has to name them in model.yaml."""
+    weights = {one.name for one in graph.initializer}
+    inputs = ", ".join(described(v) for v in graph.input if v.name not in weights)
+    outputs = ", ".join(described(v) for v in graph.output)
+    return f"its inputs: {inputs}; its outputs: {outputs}"
+
+
+def described(value: onnx.ValueInfoProto) -> str:
+    """A tensor's name, type and shape: `x float32 [N, 16, 3]`."""
+    if value.type.WhichOneof("value") != "tensor_type":
+        return f"{value.name} {value.type.WhichOneof('value') or 'of no type'}"
+    element = value.type.tensor_type.elem_type
+    dtype = _NUMBERS.get(element) or TensorProto.DataType.Name(element).lower()
+    return f"{value.name} {dtype} {_shown(_sizes(value))}"

@@ -1,0 +1,172 @@
+"""A bundle as one file, `<name>-<version>.eab`: a ZIP that stores its members as they are.
+
+Nothing in it is compressed, so nothing can unpack to more than the file has; the same bundle always
+gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.errors import ModelError
+from edge_agent.models.bundle.bundle import file_problems, read_file
+from edge_agent.models.bundle.files import MANIFEST, max_bytes
+from edge_agent.models.bundle.folder import durable, write_folder
+from edge_agent.models.bundle.manifest import parse_manifest
+from edge_agent.models.repository.repository import bundle_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+    from edge_agent.models.bundle.manifest import Manifest
+
+SUFFIX: Final = ".eab"
+MAX_BYTES: Final = 1 << 30
+_MAX_MEMBERS: Final = 32
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the first day that a ZIP can say
+_MODE: Final = (stat.S_IFREG | 0o644) << 16
+_UNIX: Final = 3
+_FLAGS: Final = 0x800  # names are UTF-8; all other flags mean encryption or patches
+# What zipfile raises on garbage.
+_UNREADABLE: Final = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    struct.error,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    OSError,
+)
+
+
+def packed_file(manifest: Manifest, target: Path) -> Path:
+    """The file that `pack` writes for `target`: that file, or one in that folder."""
+    return target / f"{manifest.name}-{manifest.version}{SUFFIX}" if target.is_dir() else target
+
+
+def pack(folder: Path, target: Path) -> Path:
+    """Write the bundle in `folder` as one file; `target` is that file, or a folder for it.
+
+    Its checksums must hold; nothing is run. Gives the file. ModelError where it cannot be read or
+    written; an existing file is replaced whole.
+    """
+    raw = read_file(folder, MANIFEST)
+    manifest = parse_manifest(raw, folder / MANIFEST)
+    file = packed_file(manifest, target)
+    with durable(file) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in bundle_files(folder, raw):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.external_attr = _MODE
+            info.create_system = _UNIX
+            archive.writestr(info, content)
+    return file
+
+
+def unpack(file: Path, folder: Path) -> Manifest:
+    """Write the bundle in an archive to `folder`, which is then as suspect as any other bundle.
+
+    ModelError where the archive is anything but plain files of a bundle, each of a sane size and
+    none twice; then `folder` is as it was.
+    """
+    with _opened(file) as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                members = _members(archive, os.fstat(stream.fileno()).st_size)
+                manifest = parse_manifest(_content(archive, members[MANIFEST]), file / MANIFEST)
+                write_folder(folder, ((name, _content(archive, m)) for name, m in members.items()))
+        except _UNREADABLE as error:
+            text = " ".join(str(error).split())[:200]
+            raise ModelError(f"not a bundle's archive: {text}", where=str(file)) from error
+        except ModelError as error:
+            raise ModelError(error.message, where=error.where or str(file)) from error
+    return manifest
+
+
+@contextmanager
+def unpacked(file: Path) -> Iterator[Path]:
+    """The bundle in an archive as a folder of our own, for the time of a `with`; see `unpack`."""
+    with tempfile.TemporaryDirectory(prefix="edge-agent-") as scratch:
+        folder = Path(scratch) / "bundle"
+        unpack(file, folder)
+        yield folder
+
+
+@contextmanager
+def copied(source: Path) -> Iterator[Path]:
+    """A copy of a bundle that nobody else can change, for the time of a `with`.
+
+    ModelError where its files are not those of its manifest.
+    """
+    raw = read_file(source, MANIFEST)
+    problems = file_problems(source, parse_manifest(raw, source / MANIFEST))
+    if problems:
+        raise ModelError(problems[0].text)
+    with tempfile.TemporaryDirectory(prefix="edge-agent-") as scratch:
+        folder = Path(scratch) / "bundle"
+        write_folder(folder, bundle_files(source, raw))
+        yield folder
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    try:
+        # NONBLOCK: a pipe would wait for ever.
+        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", where=str(file)) from error
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError("is not a plain file", where=str(file))
+        if status.st_size > MAX_BYTES:
+            raise ModelError(f"is larger than {MAX_BYTES >> 20} MiB", where=str(file))
+        with open(handle, "rb", closefd=False) as stream:
+            yield stream
+    finally:
+        os.close(handle)
+
+
+def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """The members by name, of which each may be unpacked."""
+    infos = archive.infolist()
+    members = {info.orig_filename: info for info in infos}
+    if len(infos) > _MAX_MEMBERS or len(members) != len(infos):
+        raise ModelError(f"holds more than {_MAX_MEMBERS} files, or one twice")
+    if MANIFEST not in members:
+        raise ModelError(f"holds no {MANIFEST}")
+    for name, info in members.items():
+        _refuse_odd(name, info)
+    if sum(info.file_size for info in infos) > size:
+        raise ModelError("its files are larger than itself")
+    return members
+
+
+def _refuse_odd(name: str, info: zipfile.ZipInfo) -> None:
+    most = max_bytes(name)
+    if most is None:
+        raise ModelError(f"{name[:100]!r} does not belong into a bundle")
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in {0, stat.S_IFREG} or info.is_dir():
+        raise ModelError(f"{name} is not a plain file")
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & ~_FLAGS:
+        raise ModelError(f"{name} is compressed or encrypted", hint="'edge-agent models pack' it")
+    if info.file_size > most or info.compress_size != info.file_size:
+        raise ModelError(f"{name} is larger than {most / (1 << 20):.3g} MiB, or lies about it")
+
+
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    try:
+        with archive.open(info) as member:
+            return member.read(info.file_size + 1)
+    except _UNREADABLE as error:
+        raise ModelError(f"{info.filename}: {' '.join(str(error).split())[:200]}") from error

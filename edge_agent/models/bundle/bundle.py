@@ -1,0 +1,187 @@
+"""A bundle on disk: reading it with suspicion, writing it in one piece.
+
+A bundle is a folder of a few plain files, each listed with its checksum. Whatever needs the model
+to be parsed or run happens in a child process with little memory and time (`_probe`); nothing here
+parses it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from edge_agent.errors import ModelError
+from edge_agent.models.bundle.card import card_problems
+from edge_agent.models.bundle.files import (
+    CARD,
+    GOLDEN,
+    MANIFEST,
+    MODEL,
+    SIGNATURE,
+    is_picture,
+    max_bytes,
+    variant_file,
+    variant_of,
+)
+from edge_agent.models.bundle.folder import write_folder
+from edge_agent.models.bundle.golden import Golden, dump_golden
+from edge_agent.models.bundle.manifest import Manifest, dump_manifest, parse_manifest
+from edge_agent.models.bundle.sandbox import probe
+from edge_agent.models.bundle.variants import Trial, parse_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from edge_agent.models.bundle.golden import Tensors
+
+_NO_FILES: Final[Mapping[str, bytes]] = {}
+
+
+class Problem(NamedTuple):
+    """Why a bundle is refused.
+
+    reason: a bounded label for metrics (files, manifest, checksum, signature, graph, golden,
+    limits).
+    """
+
+    reason: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """The manifest of the bundle in `folder`; ModelError where it is not there or not valid."""
+    return parse_manifest(read_file(folder, MANIFEST), folder / MANIFEST)
+
+
+def read_file(folder: Path, name: str) -> bytes:
+    """One file of a bundle, whole; ModelError for anything but a plain file of a sane size.
+
+    A model with a second name on disk (a hard link) is refused: it may not be this bundle's own.
+    """
+    path = folder / name
+    try:
+        # NOFOLLOW: a link leads out of the folder. NONBLOCK: a pipe would wait for ever.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError("is not a plain file", where=str(path))
+        if name.endswith(".onnx") and status.st_nlink > 1:
+            raise ModelError("is a hard link", where=str(path), hint="copy the file")
+        most = max_bytes(name) or 0
+        _refuse_larger(status.st_size, most, path)
+        with open(handle, "rb", closefd=False) as file:
+            raw = file.read(most + 1)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    finally:
+        os.close(handle)
+    _refuse_larger(len(raw), most, path)
+    return raw
+
+
+def read_checked(folder: Path, manifest: Manifest, name: str) -> bytes:
+    """One file of a bundle, which must have the checksum that its manifest states."""
+    raw = read_file(folder, name)
+    if sha256(raw).hexdigest() != manifest.sha256.get(name):
+        raise ModelError("does not have the checksum in model.yaml", where=str(folder / name))
+    return raw
+
+
+def verify_bundle(folder: Path) -> list[Problem]:
+    """Everything that is wrong with a bundle; an empty list means that it may be loaded.
+
+    Files and checksums here; the graph (operators, inputs, outputs, no external data) and the
+    golden vectors in a child process with bounded memory and time.
+    """
+    return try_bundle(folder)[0]
+
+
+def try_bundle(folder: Path) -> tuple[list[Problem], Trial]:
+    """As `verify_bundle`; with it what the child measured of the variants, on this device."""
+    try:
+        raw = read_file(folder, MANIFEST)
+        manifest = parse_manifest(raw, folder / MANIFEST)
+    except ModelError as error:
+        return [Problem("manifest", str(error))], Trial()
+    return try_files(folder, manifest, raw)
+
+
+def try_files(folder: Path, manifest: Manifest, raw: bytes) -> tuple[list[Problem], Trial]:
+    """As `try_bundle`, for the files that the manifest in `raw` lists and for no others."""
+    problems = file_problems(folder, manifest)
+    if problems:
+        return problems, Trial()
+    found = probe(folder, sha256(raw).hexdigest())
+    trial = parse_trial(found.trial, manifest)
+    return [Problem(*each) for each in found.problems], trial
+
+
+def file_problems(folder: Path, manifest: Manifest) -> list[Problem]:
+    """What is wrong with a bundle's files by themselves, before anything of it is run."""
+    try:
+        found = sorted(os.listdir(folder))  # noqa: PTH208 (names, not paths)
+    except OSError as error:
+        return [Problem("files", f"{folder}: cannot be read: {error.strerror}")]
+    listed = {MODEL, GOLDEN, *manifest.sha256}
+    extra = [name for name in found if name not in {MANIFEST, SIGNATURE, *listed}]
+    problems = [
+        Problem("files", f"{folder}: {name!r} does not belong into a bundle") for name in extra
+    ]
+    return problems + [
+        found for name in sorted(listed) for found in _listed(folder, manifest, name)
+    ]
+
+
+def write_bundle(  # noqa: PLR0913 (what a bundle is made of)
+    folder: Path,
+    manifest: Manifest,
+    onnx_bytes: bytes,
+    golden: Golden | tuple[Tensors, Tensors],
+    *,
+    variants: Mapping[str, bytes] = _NO_FILES,
+    extras: Mapping[str, bytes] = _NO_FILES,
+) -> Manifest:
+    """Write a bundle so that `folder` is never seen half written; gives it with its checksums.
+
+    golden: inputs and outputs by tensor, of fp32. variants: ONNX bytes by name (int8). extras:
+    `card.md` and its pictures. An earlier bundle of that name is replaced. ModelError where it
+    cannot be written or its manifest does not hold.
+    """
+    unknown = [name for name in extras if name != CARD and not is_picture(name)]
+    if unknown:
+        raise ModelError(f"{unknown[0]!r} does not belong into a bundle", where=str(folder))
+    files = {MODEL: onnx_bytes, GOLDEN: dump_golden(*golden), **extras}
+    files |= {variant_file(variant): raw for variant, raw in variants.items()}
+    sums = {name: sha256(raw).hexdigest() for name, raw in files.items()}
+    manifest = replace(manifest, sha256=sums, variants=tuple(variants))
+    files[MANIFEST] = dump_manifest(manifest)
+    parse_manifest(files[MANIFEST], folder / MANIFEST)
+    write_folder(folder, files.items())
+    return manifest
+
+
+def _listed(folder: Path, manifest: Manifest, name: str) -> Iterator[Problem]:
+    try:
+        raw = read_checked(folder, manifest, name)
+    except ModelError as error:
+        yield Problem("checksum", str(error))
+        return
+    if variant_of(name) is None:
+        yield from (
+            Problem("files", f"{folder / name}: {text}") for text in card_problems(name, raw)
+        )
+
+
+def _refuse_larger(size: int, most: int, path: Path) -> None:
+    if size > most:
+        raise ModelError(f"is larger than {most / (1 << 20):.3g} MiB", where=str(path))

@@ -1,0 +1,172 @@
+"""What a graph may contain. Runs in the child only: it parses the model with `onnx`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import onnx
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_agent.models.bundle.manifest import Manifest
+
+MAX_NODES: Final = 50_000
+_MAX_DEPTH: Final = 8
+_OPSETS: Final = range(9, 27)
+_TYPES: Final[dict[int, str]] = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64"}
+
+# ONNX's own operators except those that loop (Loop, Scan: no bound on time), hold code or state
+# (none today), read sequences, maps, strings or images, or draw random numbers.
+_STANDARD: Final = frozenset(
+    """
+    Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool
+    BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BlackmanWindow Cast
+    CastLike Ceil Celu CenterCropPad Clip Compress Concat Constant ConstantOfShape Conv ConvInteger
+    ConvTranspose Cos Cosh CumSum DFT DepthToSpace DequantizeLinear Det Div Dropout
+    DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather
+    GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater
+    GreaterOrEqual GroupNormalization HammingWindow HannWindow HardSigmoid HardSwish Hardmax
+    Identity If InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less
+    LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool Mean
+    MeanVarianceNormalization MelWeightMatrix Min Mish Mod Mul Neg NonZero Not OneHot Or PRelu Pad
+    Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization RNN Range Reciprocal ReduceL1
+    ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+    ReduceSumSquare Relu Reshape Resize ReverseSequence Round STFT ScatterElements ScatterND Selu
+    Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt
+    Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Where Xor
+    """.split()  # noqa: SIM905 (a hundred quotes would hide the names)
+)
+# Forests and scalers, as scikit-learn's exporter writes them.
+_CLASSIC: Final = frozenset(
+    """
+    ArrayFeatureExtractor Binarizer FeatureVectorizer Imputer LabelEncoder LinearClassifier
+    LinearRegressor Normalizer SVMClassifier SVMRegressor Scaler TreeEnsemble TreeEnsembleClassifier
+    TreeEnsembleRegressor
+    """.split()  # noqa: SIM905
+)
+# What the runtime's own quantizer writes.
+_QUANTIZED: Final = frozenset(
+    """
+    DequantizeLinear DynamicQuantizeMatMul Gelu MatMulIntegerToFloat QGemm QLinearAdd
+    QLinearAveragePool QLinearConcat QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul
+    QLinearSigmoid QLinearSoftmax QLinearWhere QuantizeLinear
+    """.split()  # noqa: SIM905
+)
+ALLOWED: Final = {
+    "": _STANDARD,
+    "ai.onnx": _STANDARD,
+    "ai.onnx.ml": _CLASSIC,
+    "com.microsoft": _QUANTIZED,
+}
+
+
+def graph_problems(model: onnx.ModelProto, manifest: Manifest) -> Iterator[str]:
+    """What is wrong with a parsed model, in sentences."""
+    yield from _opset_problems(model)
+    if model.functions or model.training_info:
+        yield "functions and training information are not allowed"
+    refused: set[str] = set()
+    nodes = 0
+    for graph in _graphs(model.graph, 0):
+        if graph is None:
+            yield f"subgraphs are nested more than {_MAX_DEPTH} deep"
+            return
+        nodes += len(graph.node)
+        refused |= {
+            f"{node.domain}:{node.op_type}".removeprefix(":")
+            for node in graph.node
+            if node.op_type not in ALLOWED.get(node.domain, ())
+        }
+        if any(map(_maps_strings, graph.node)):
+            yield "operator ai.onnx.ml:LabelEncoder is allowed from numbers to numbers only"
+        if any(_is_external(tensor) for tensor in _tensors(graph)):
+            yield "external data is not allowed: all weights belong into model.onnx"
+    if nodes > MAX_NODES:
+        yield f"more than {MAX_NODES} nodes"
+    for name in sorted(refused):
+        yield f"operator {name} is not allowed"
+    yield from _signature_problems(model.graph, manifest)
+
+
+def _opset_problems(model: onnx.ModelProto) -> Iterator[str]:
+    for opset in model.opset_import:
+        if opset.domain not in ALLOWED:
+            yield f"operators of the domain {opset.domain!r} are not allowed"
+        elif opset.domain in {"", "ai.onnx"} and opset.version not in _OPSETS:
+            yield f"opset {opset.version} is not supported ({_OPSETS[0]} to {_OPSETS[-1]} are)"
+
+
+def _maps_strings(node: onnx.NodeProto) -> bool:
+    """A LabelEncoder of strings; with numbers it is a table, as isolation forests have it."""
+    names = {attribute.name for attribute in node.attribute}
+    return node.op_type == "LabelEncoder" and any("string" in name for name in names)
+
+
+def _graphs(graph: onnx.GraphProto, depth: int) -> Iterator[onnx.GraphProto | None]:
+    """The graph and all its subgraphs; None where they nest too deep."""
+    if depth > _MAX_DEPTH:
+        yield None
+        return
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from _graphs(inner, depth + 1)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from attribute.tensors
+            if attribute.HasField("t"):
+                yield attribute.t
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+
+
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    external = onnx.TensorProto.EXTERNAL
+    return bool(tensor.data_location == external or tensor.external_data)
+
+
+def _signature_problems(graph: onnx.GraphProto, manifest: Manifest) -> Iterator[str]:
+    """The graph's inputs and outputs against those that the manifest promises."""
+    weights = {tensor.name for tensor in graph.initializer}
+    found = {value.name: value for value in graph.input if value.name not in weights}
+    wanted = manifest.tensors()
+    for name in sorted(found.keys() - wanted.keys()):
+        yield f"the graph wants an input {name!r} that model.yaml does not have"
+    for name, (dtype, shape) in wanted.items():
+        if name not in found:
+            yield f"the graph has no input {name!r}, which model.yaml promises"
+        else:
+            yield from _mismatch(found[name], f"input {name!r}", dtype, shape)
+    outputs = {value.name: value for value in graph.output}
+    for role, name in manifest.outputs.named().items():
+        if name not in outputs:
+            yield f"the graph has no output {name!r}, which model.yaml names for {role}"
+        else:
+            shape = manifest.output_shape(role)
+            yield from _mismatch(outputs[name], f"output {name!r}", "float32", shape)
+
+
+def _mismatch(
+    value: onnx.ValueInfoProto, what: str, dtype: str, shape: tuple[int, ...]
+) -> Iterator[str]:
+    tensor = value.type.tensor_type
+    if _TYPES.get(tensor.elem_type) != dtype:
+        yield f"{what} is not {dtype}"
+    if not tensor.HasField("shape"):
+        return
+    sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+    if sizes[1:] == [1] and shape == ():
+        return  # a score of [N, 1] is as good as [N]
+    wrong = [
+        size for size, wanted in zip(sizes[1:], shape, strict=False) if size not in (None, wanted)
+    ]
+    if len(sizes) != len(shape) + 1 or wrong:
+        yield f"{what} has shape {sizes}, not [N{''.join(f', {n}' for n in shape)}]"

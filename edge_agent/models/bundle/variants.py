@@ -1,0 +1,260 @@
+"""The variants of a model (fp32, int8, ..) on this device: which agree with fp32, which is fastest.
+
+What fp32 gives for the golden vectors is the truth. A variant must agree with it on the healthy and
+on the anomalous rows, each by themselves: int8 is calibrated on a range, and clamps beyond it.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from edge_agent.models.bundle.manifest import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.models.bundle.golden import Golden, Tensors
+    from edge_agent.models.bundle.manifest import Manifest
+
+    Run = Callable[[Mapping[str, NDArray[Any]]], object]
+    Mask = NDArray[np.bool_]
+    Clock = Callable[[], float]
+
+FP32: Final = "fp32"
+BATCHES: Final = (1, 64)
+MAX_DIFFERENCE: Final = 0.01
+_FASTER: Final = 0.95  # of fp32's time, at most: what is less is noise, and fp32 is exact
+_WARM_UP: Final = 2
+_MIN_RUNS: Final = 9
+_MAX_RUNS: Final = 300
+_BUDGET_S: Final = 0.4  # for one batch size of one variant
+PATIENCE_S: Final = 10.0  # for one batch size of all variants of a model that is slow
+_US: Final = 1e6
+_MAX_TEXT: Final = 400
+_PLAIN: Final = {"score", "rul"}  # figures of any size; all others are 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One variant on this device.
+
+    p50_us: the median run in microseconds, on one thread, by batch size. relative: the sum of the
+    best runs, as a part of what fp32 took in turns with it; by that variants are compared.
+    difference: from fp32, the worst of all outputs and of healthy and anomalous rows (relative, of
+    probabilities absolute). refused: why it is not used; empty where it may be.
+    """
+
+    variant: str
+    p50_us: tuple[tuple[int, float], ...] = ()
+    relative: float = 1.0
+    difference: float = 0.0
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Which variant this device uses, and why: the figures of all, fp32 first."""
+
+    chosen: str = FP32
+    figures: tuple[Figures, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON: `chosen` and `figures`, with p50_us as a map by batch size."""
+        rows = [asdict(f) | {"p50_us": {str(n): us for n, us in f.p50_us}} for f in self.figures]
+        return {"chosen": self.chosen, "figures": rows}
+
+
+def parse_trial(found: object, manifest: Manifest) -> Trial:
+    """What a child reported; an empty trial (fp32) where it is not one.
+
+    The child has run the model, so its words are checked like any other's.
+    """
+    try:
+        chosen = str(found["chosen"])  # type: ignore[index]
+        figures = tuple(_parsed(row) for row in found["figures"])  # type: ignore[index]
+    except (TypeError, KeyError, ValueError, AttributeError, IndexError):
+        return Trial()
+    known = {FP32, *manifest.variants}
+    if chosen not in known or not {row.variant for row in figures} <= known:
+        return Trial()
+    return Trial(chosen, figures[: len(known)])
+
+
+def _parsed(row: Mapping[str, Any]) -> Figures:
+    pairs = tuple((int(n), float(us)) for n, us in row["p50_us"].items())[: len(BATCHES)]
+    relative, difference = float(row["relative"]), float(row["difference"])
+    numbers = [relative, difference, *(us for _, us in pairs)]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError
+    refused = "".join(c if c.isprintable() else " " for c in str(row["refused"])[:_MAX_TEXT])
+    return Figures(str(row["variant"]), pairs, relative, difference, refused)
+
+
+# -- agreeing ---------------------------------------------------------------------------------
+
+
+def parity(manifest: Manifest, golden: Golden, found: Tensors) -> tuple[float, str]:
+    """How far `found` is from fp32's golden outputs: (worst difference, why that is too far).
+
+    Of healthy and of anomalous rows by themselves: score and remaining life within 1 % of fp32's
+    mean size and on the same side of the threshold (but within 1 % of it, where no side counts);
+    probabilities with the same first class and, as health, within 0.01; contributions within 1 %
+    of the score. Without both kinds of rows nothing can be said, and that is too far as well.
+    """
+    worst = 0.0
+    groups = row_groups(manifest, golden)
+    for kind, rows in groups.items():
+        if not rows.any():
+            return worst, f"the golden vectors hold no {kind} rows to compare on"
+        for role, tensor in manifest.outputs.named().items():
+            got, wanted = found[tensor][rows], golden.outputs[tensor][rows]
+            if got.shape != wanted.shape or not (np.isfinite(got) == np.isfinite(wanted)).all():
+                return worst, f"{kind} rows: {role} has another shape, or other gaps, than fp32's"
+            off = _difference(role, got, wanted, _scale(manifest, golden, role, rows))
+            worst = max(worst, off)
+            if off > MAX_DIFFERENCE:
+                return worst, f"{kind} rows: {role} is {off:.2%} off fp32's"
+    return worst, _other_side(manifest, golden, found)
+
+
+def row_groups(manifest: Manifest, golden: Golden) -> dict[str, Mask]:
+    """Which golden rows are healthy and which anomalous; where none is marked, by the threshold."""
+    if golden.anomalous is not None:
+        anomalous = golden.anomalous.astype(bool)
+    else:
+        level, limit = decision(manifest, golden.outputs)
+        late = manifest.task is Task.REMAINING_LIFE
+        anomalous = level < limit if late else level >= limit
+    return {"healthy": ~anomalous, "anomalous": anomalous}
+
+
+def decision(manifest: Manifest, outputs: Tensors) -> tuple[NDArray[np.float64], float]:
+    """The level [N] that is held against the threshold, and the threshold."""
+    role = {Task.CLASSIFICATION: "probabilities", Task.REMAINING_LIFE: "rul"}.get(
+        manifest.task, "score"
+    )
+    level = outputs[manifest.outputs.named()[role]].astype(np.float64)
+    level = level.reshape(len(level), -1)
+    if role == "probabilities":
+        return 1.0 - level[:, 0], manifest.threshold
+    return level[:, level.shape[1] // 2], manifest.threshold
+
+
+def _other_side(manifest: Manifest, golden: Golden, found: Tensors) -> str:
+    """Whether a row is on the other side of the threshold, or of another class, in words."""
+    wanted, limit = decision(manifest, golden.outputs)
+    got, _ = decision(manifest, found)
+    clear = np.abs(wanted - limit) > MAX_DIFFERENCE * limit
+    moved = int(np.count_nonzero(clear & ((wanted >= limit) != (got >= limit))))
+    if moved:
+        return f"{moved} rows are on the other side of the threshold than fp32's"
+    tensor = manifest.outputs.probabilities
+    if tensor:
+        same = found[tensor].argmax(axis=1) == golden.outputs[tensor].argmax(axis=1)
+        if not same.all():
+            return f"{np.count_nonzero(~same)} rows are of another class than fp32's"
+    return ""
+
+
+def _scale(manifest: Manifest, golden: Golden, role: str, rows: Mask) -> float:
+    """What a difference is relative to."""
+    if role in _PLAIN:
+        return _mean_size(golden.outputs[manifest.outputs.named()[role]][rows])
+    if role == "contributions" and manifest.outputs.score:
+        return _mean_size(golden.outputs[manifest.outputs.score][rows])
+    return 1.0
+
+
+def _mean_size(array: NDArray[Any]) -> float:
+    finite = np.abs(array[np.isfinite(array)].astype(np.float64))
+    return float(finite.mean()) if len(finite) else 0.0
+
+
+def _difference(role: str, got: NDArray[Any], wanted: NDArray[Any], scale: float) -> float:
+    """The mean difference by that scale; of remaining life, of the worst of its quantiles."""
+    off = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
+    by_column = off.reshape(len(off), -1) if role == "rul" else off.reshape(-1, 1)
+    means = [_mean_size(column) for column in by_column.T]
+    largest = max(means)
+    return largest / scale if scale else (0.0 if largest == 0 else math.inf)
+
+
+# -- timing -----------------------------------------------------------------------------------
+
+
+class Timing(NamedTuple):
+    """Microseconds of fp32 and of a variant at one batch size: the median and the best run."""
+
+    batch: int
+    p50_us: tuple[float, float]
+    best_us: tuple[float, float]
+
+
+def compare(
+    pair: tuple[Run, Run],
+    inputs: Tensors,
+    fixed: int | None,
+    patience_s: float,
+    clock: Clock = time.perf_counter,
+) -> list[Timing]:
+    """How long fp32 and a variant run, in turns, so that both feel whatever else goes on.
+
+    fixed: the only batch size that the graph takes. patience_s: for a batch size, where even few
+    runs take long.
+    """
+    sizes = BATCHES if fixed is None else (fixed,)
+    return [_timing(pair, _tiled(inputs, rows), rows, patience_s, clock) for rows in sizes]
+
+
+def _timing(
+    pair: tuple[Run, Run], feeds: Tensors, batch: int, patience_s: float, clock: Clock
+) -> Timing:
+    times: tuple[list[float], list[float]] = ([], [])
+    begun = clock()
+    for turn in range(_MAX_RUNS):
+        used = clock() - begun
+        if used > patience_s or (used > _BUDGET_S and turn >= _MIN_RUNS):
+            break
+        for run, taken in zip(pair, times, strict=True):
+            start = clock()
+            run(feeds)
+            taken.append(_US * (clock() - start))
+    warm = [taken[_WARM_UP:] or taken for taken in times]
+    p50_us = (statistics.median(warm[0]), statistics.median(warm[1]))
+    return Timing(batch, p50_us, (min(warm[0]), min(warm[1])))
+
+
+def _tiled(inputs: Tensors, rows: int) -> Tensors:
+    """That many rows, the golden ones again and again."""
+    return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()}
+
+
+def choose(figures: tuple[Figures, ...]) -> str:
+    """The fastest variant that agrees with fp32 (the first) and is clearly faster than it."""
+    fp32, *others = figures
+    fit = [f for f in others if not f.refused]
+    return min(fit, key=lambda f: f.relative, default=fp32).variant
+
+
+def too_slow(relative: float) -> str:
+    """Why a variant that takes that part of fp32's time gains nothing; empty where it does."""
+    return "" if relative <= _FASTER else f"no faster: {relative:.0%} of fp32's time"
+
+
+def timed(variant: str, timings: Sequence[Timing], difference: float) -> Figures:
+    """The figures of a variant that agrees.
+
+    Compared by the best runs: other work on the machine can only make a run longer.
+    """
+    fp32, mine = (sum(timing.best_us[index] for timing in timings) for index in (0, 1))
+    relative = mine / fp32 if fp32 else 1.0
+    p50_us = tuple((timing.batch, timing.p50_us[1]) for timing in timings)
+    return Figures(variant, p50_us, relative, difference, too_slow(relative))

@@ -1,0 +1,173 @@
+"""Why a score is what it is, of models whose graph does not say: inputs replaced one by one.
+
+Inputs are replaced by healthy ones in two orders, there and back. The mean of an antithetic pair of
+orders is the Shapley value exactly for whatever is a sum of functions of one and of two inputs, and
+an estimate of it beyond (Mitchell, Cooper, Frank, Holmes: Sampling Permutations for Shapley Value
+Estimation, JMLR 23, 2022). In each order the changes telescope, so nothing gets lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from edge_agent.models.bundle.manifest import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from edge_agent.models.bundle.golden import Tensors
+    from edge_agent.models.bundle.manifest import Manifest
+    from edge_agent.models.runtime.model import Model
+
+    Floats = NDArray[np.float32]
+
+MAX_INPUTS: Final = 256  # of a model whose scores are explained
+_CELLS: Final = 1 << 22  # of the windows that are made up at a time
+_ROWS: Final = 64
+_LEAST_HOURS: Final = 1e-3
+_BEST: Final = {"score": np.argmin, "probabilities": np.argmax, "rul": np.argmax}
+_COLUMN: Final = {"probabilities": 0, "rul": 1}
+
+
+class Asked(NamedTuple):
+    """Windows of a model: x [n, W, C], unit [n], waves [n, L] by input, and their score [n]."""
+
+    x: Floats | None
+    unit: NDArray[np.int64] | None
+    waves: Mapping[str, Floats]
+    score: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A healthy window: x [W, C], and [L] by waveform."""
+
+    x: Floats | None
+    waves: Mapping[str, Floats]
+
+
+def reference_of(manifest: Manifest, inputs: Tensors, outputs: Tensors) -> Reference:
+    """What a healthy window of this model looks like, from its golden vectors and its histograms.
+
+    The golden row that the model itself finds healthiest; a scalar input that has a histogram of
+    its healthy values stands at their median instead.
+    """
+    row = _healthiest(manifest, outputs)
+    waves = {
+        spec.name: np.asarray(inputs[spec.name][row], np.float32) for spec in manifest.waveforms
+    }
+    if not manifest.scalars:
+        return Reference(None, waves)
+    x = np.array(inputs[manifest.window.tensor][row], np.float32)
+    for channel, spec in enumerate(manifest.scalars):
+        known = manifest.healthy.get(spec.name)
+        if known is not None and not known.center:
+            x[:, channel] = known.median
+    return Reference(x, waves)
+
+
+def runs_of(manifest: Manifest) -> int:
+    """How many windows a model is run with to explain one; 0 where it is not explained."""
+    inputs = len(manifest.inputs)
+    return 2 * inputs - 1 if inputs <= MAX_INPUTS else 0
+
+
+def contributions(model: Model, reference: Reference, asked: Asked) -> Floats:
+    """The share of each input in the score of each window, float32 [n, inputs]; blocking.
+
+    Inputs are in the order of the manifest's scalars, then its waveforms. Every row sums to the
+    score.
+
+    anomaly, classification: what replacing the input takes from the score (the probability of any
+    fault); it is below 0 where the input speaks for health. What is left of the score once all
+    inputs are healthy goes to those above 0, in proportion.
+
+    remaining_life: the hours that the input takes from the healthy life, or 0, in proportion scaled
+    so that they sum to the median, or to 0.001 h where that is less: weight / score is the input's
+    share in how much shorter life is.
+    """
+    pulls = _pulls(model, reference, asked)
+    score = asked.score.astype(np.float64)
+    if model.manifest.task is Task.REMAINING_LIFE and not model.manifest.outputs.score:
+        hours = np.maximum(score, _LEAST_HOURS)  # at its very end a life must still be explained
+        return (hours[:, None] * _proportions(-pulls)).astype(np.float32)
+    rest = score - pulls.sum(axis=1)
+    return np.asarray(pulls + rest[:, None] * _proportions(pulls), np.float32)
+
+
+def _proportions(pulls: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is above 0 by its share in all that is, [n, I]; equal shares where nothing is."""
+    above = np.maximum(pulls, 0.0)
+    total = above.sum(axis=1, keepdims=True)
+    even = np.full_like(above, 1.0 / above.shape[1])
+    return np.asarray(np.divide(above, total, out=even, where=total > 0))
+
+
+def _pulls(model: Model, reference: Reference, asked: Asked) -> NDArray[np.float64]:
+    """By how much each input's healthy replacement lowers the score, [n, I]; mean of two orders."""
+    count = len(model.manifest.inputs)
+    found = _scores(model, reference, asked, _replaced(count)).astype(np.float64)
+    score = asked.score.astype(np.float64)[:, None]
+    # All inputs replaced is the end of both orders.
+    there = np.hstack([score, found[:, :count]])
+    back = np.hstack([score, found[:, count:], found[:, count - 1 : count]])
+    pulls = (-np.diff(there) - np.diff(back)[:, ::-1]) / 2
+    return np.where(np.isfinite(pulls), pulls, 0.0)
+
+
+def _replaced(count: int) -> NDArray[np.bool_]:
+    """Which inputs are replaced in each run, [2 count - 1, count]: the first k, the last k."""
+    there = np.tril(np.ones((count, count), bool))
+    return np.vstack([there, there[:-1, ::-1]])
+
+
+def _scores(
+    model: Model, reference: Reference, asked: Asked, replaced: NDArray[np.bool_]
+) -> Floats:
+    """The score of every window under every replacement, [n, runs]."""
+    cells = sum(np.prod(shape, dtype=int) for _, shape in model.manifest.tensors().values())
+    piece = int(min(max(_CELLS // max(cells, 1), 1), _ROWS))
+    window, run = np.divmod(np.arange(len(asked.score) * len(replaced)), len(replaced))
+    found = [
+        model.run(*_mixed(model.manifest, reference, asked, window[at], replaced[run[at]])).score
+        for at in (slice(start, start + piece) for start in range(0, len(window), piece))
+    ]
+    return np.concatenate(found).reshape(len(asked.score), len(replaced))
+
+
+def _mixed(
+    manifest: Manifest,
+    reference: Reference,
+    asked: Asked,
+    window: NDArray[np.intp],
+    replaced: NDArray[np.bool_],
+) -> tuple[Floats | None, NDArray[np.int64] | None, dict[str, Floats]]:
+    """The windows [k] with some of their inputs [k, I] replaced, as `Model.run` takes them."""
+    scalars = len(manifest.scalars)
+    x = None
+    if asked.x is not None and reference.x is not None:
+        x = np.where(replaced[:, None, :scalars], reference.x, asked.x[window])
+    waves = {
+        spec.name: np.where(
+            replaced[:, scalars + number, None],
+            reference.waves[spec.name],
+            asked.waves[spec.name][window],
+        )
+        for number, spec in enumerate(manifest.waveforms)
+    }
+    return x, None if asked.unit is None else asked.unit[window], waves
+
+
+def _healthiest(manifest: Manifest, outputs: Tensors) -> int:
+    """The golden row with the lowest score, the surest health or the longest life."""
+    for role, best in _BEST.items():
+        values: Any = outputs.get(manifest.outputs.named().get(role, ""))
+        if values is not None:
+            flat = values.reshape(len(values), -1)[:, _COLUMN.get(role, 0)]
+            return int(best(np.nan_to_num(flat, nan=np.inf if role == "score" else -np.inf)))
+    return 0

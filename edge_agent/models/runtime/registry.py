@@ -1,0 +1,292 @@
+"""The models at work: loaded after every check, swapped while the old one still runs."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import re
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from edge_agent.config.schema import Trust
+from edge_agent.errors import ModelError
+from edge_agent.models.bundle.bundle import read_checked, read_file, try_files
+from edge_agent.models.bundle.files import GOLDEN, MANIFEST, MODEL, variant_file
+from edge_agent.models.bundle.golden import parse_golden
+from edge_agent.models.bundle.manifest import parse_manifest
+from edge_agent.models.bundle.ort import available_providers
+from edge_agent.models.bundle.trust import UNSIGNED, keyring
+from edge_agent.models.bundle.variants import FP32
+from edge_agent.models.runtime.contributions import reference_of
+from edge_agent.models.runtime.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edge_agent.config.schema import Runtime
+    from edge_agent.models.bundle.golden import Golden
+    from edge_agent.models.bundle.manifest import Manifest
+    from edge_agent.models.bundle.variants import Trial
+    from edge_agent.ops.metrics import Metrics
+
+log = logging.getLogger("edge_agent.models")
+
+PROVIDERS: Final = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+PROVIDERS_KEY: Final = "runtime.providers"
+# Name, time of change and size of each file of a bundle.
+Stamp: TypeAlias = tuple[tuple[str, int, int], ...]
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderReport:
+    """Which of the wished execution providers are there; both in the order of the wishes.
+
+    used: at least the CPU, which takes what the others cannot.
+    """
+
+    used: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def choose_providers(wished: Sequence[str], available: Sequence[str]) -> ProviderReport:
+    """Split the wishes (tensorrt, cuda, cpu) by what the runtime says is `available`.
+
+    ModelError for a provider that nobody knows.
+    """
+    unknown = [name for name in wished if name not in PROVIDERS]
+    if unknown:
+        known = f"known: {', '.join(PROVIDERS)}"
+        raise ModelError(f"unknown provider {unknown[0]!r}", where=PROVIDERS_KEY, hint=known)
+    used = [name for name in wished if PROVIDERS[name] in available]
+    missing = tuple(name for name in wished if name not in used)
+    return ProviderReport(tuple(used if "cpu" in used else [*used, "cpu"]), missing)
+
+
+class Registry:
+    """Bundles of one folder by name. All calls block; one thread at a time.
+
+    trust: whose bundles are loaded; ConfigError where a key of it cannot be read.
+    """
+
+    def __init__(
+        self, models_dir: Path, runtime: Runtime, metrics: Metrics, trust: Trust | None = None
+    ) -> None:
+        self._dir = models_dir
+        self._runtime = runtime
+        self._metrics = metrics
+        self._keyring = keyring(trust or Trust())
+        self._said_unsigned = False
+        self._said_refused: dict[str, tuple[str, Stamp]] = {}
+        self._active: dict[str, Model] = {}
+        self._missing: set[str] = set()
+        report = choose_providers(runtime.providers, available_providers())
+        self._providers = report.used
+        for name in runtime.providers:
+            metrics.provider_missing.labels(name).set(0)
+        for name in report.missing:
+            self._note_missing(name, "this build of onnxruntime does not have it")
+
+    def active(self, name: str) -> Model | None:
+        """The model of that name that is at work."""
+        return self._active.get(name)
+
+    def load(self, name: str) -> Model:
+        """The model at work, or the bundle of that name put to work; see `swap`."""
+        return self._active.get(name) or self.swap(name)
+
+    def swap(self, name: str) -> Model:
+        """Put the bundle that is on disk now to work, in place of the model of that name.
+
+        It is verified, loaded beside the old one and tested; ModelError where it fails, and the old
+        one stays. The old model lives until its users let go of it; then call `trim`.
+        """
+        try:
+            model = self._build(name, self._dir / name, self._active.get(name))
+        except ModelError as error:
+            self._say_refused(name, str(error))
+            raise
+        self._said_refused.pop(name, None)
+        old = self._active.get(name)
+        if model is old:
+            return model
+        self._active[name] = model
+        self._show(old, 0)
+        self._show(model, 1)
+        self._log_active(model)
+        return model
+
+    def candidate(self, name: str, folder: Path) -> Model:
+        """A version of a model, verified, loaded and tested, but not put to work.
+
+        folder: where it lies, as `Shelf.folder` gives it. ModelError where it fails.
+        """
+        return self._build(name, folder, None)
+
+    def put_back(self, model: Model) -> None:
+        """An earlier version is at work again."""
+        name = model.manifest.name
+        self._show(self._active.get(name), 0)
+        self._active[name] = model
+        self._show(model, 1)
+
+    def show(self) -> None:
+        """Say again which models are at work; another registry may have taken its own down."""
+        for model in self._active.values():
+            self._show(model, 1)
+
+    def close(self) -> None:
+        """Let all models go."""
+        for model in self._active.values():
+            self._show(model, 0)
+        self._active.clear()
+        self.trim()
+
+    def trim(self) -> None:
+        """Give freed memory back to the system: sessions that come and go fragment the heap."""
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except (OSError, AttributeError):
+            log.debug("no malloc_trim in this C library")
+
+    def _say_refused(self, name: str, reason: str) -> None:
+        """Once for each state of its files: whoever looks again tells nothing new."""
+        said = (reason, _stamp(self._dir / name))
+        if self._said_refused.get(name) != said:
+            self._said_refused[name] = said
+            extra = {"model": name, "reason": reason, "kept_old": name in self._active}
+            log.error("model refused", extra=extra)
+
+    def _log_active(self, model: Model) -> None:
+        extra: dict[str, Any] = {
+            "model": model.manifest.name,
+            "version": model.manifest.version,
+            "provider": model.provider,
+            "variant": model.variant,
+            "signer": model.signer or "unsigned",
+        }
+        log.info("model active", extra=extra)
+        for row in model.trial.figures:
+            figures = {f"p50_us_batch_{batch}": round(us) for batch, us in row.p50_us}
+            reason = row.refused or ("at work" if row.variant == model.variant else "slower")
+            extra = {"model": model.manifest.name, "variant": row.variant, "reason": reason}
+            log.info("model variant", extra=extra | figures)
+
+    # -- parts --------------------------------------------------------------------------------
+
+    def _build(self, name: str, folder: Path, old: Model | None) -> Model:
+        if not _NAME.fullmatch(name):
+            raise self._rejected(name, "files", "is not the name of a bundle")
+        try:
+            raw = read_file(folder, MANIFEST)
+            manifest = parse_manifest(raw, folder / MANIFEST)
+        except ModelError as error:
+            raise self._rejected(name, "manifest", str(error)) from error
+        digest = sha256(raw).hexdigest()
+        if old is not None and old.sha256 == digest:
+            return old
+        if manifest.name != name:
+            raise self._rejected(name, "manifest", f"model.yaml is of {manifest.name!r}")
+        signer = self._signer(folder, name, raw)
+        problems, trial = try_files(folder, manifest, raw)
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise self._rejected(name, problems[0].reason, f"{problems[0].text}{more}")
+        model = self._tested(folder, manifest, digest, trial)
+        model.signer = signer
+        self._check_providers(model)
+        return model
+
+    def _signer(self, folder: Path, name: str, raw: bytes) -> str:
+        """The key that signed it. With no key at all, nothing is refused, and that is said once."""
+        try:
+            return self._keyring.signer(folder, name, raw)
+        except ModelError as error:
+            if self._keyring.keys:
+                raise self._rejected(name, "signature", str(error)) from error
+        if not self._said_unsigned:
+            self._said_unsigned = True
+            extra = {"model": name, "reason": "trust.keys is empty: any bundle is loaded"}
+            log.warning("model signatures not checked", extra=extra)
+        return UNSIGNED
+
+    def _tested(self, folder: Path, manifest: Manifest, digest: str, trial: Trial) -> Model:
+        """The fastest variant in memory, on its real provider, agreeing with the golden vectors."""
+        if self._providers[0] != "cpu":
+            # The trial ran on the CPU, and int8 in this form (QDQ) is made for CPUs.
+            trial = replace(trial, chosen=FP32)
+        try:
+            golden = parse_golden(read_checked(folder, manifest, GOLDEN))
+            try:
+                model = self._opened(folder, manifest, digest, golden, trial)
+            except ModelError as error:
+                if trial.chosen == FP32:
+                    raise
+                extra = {"model": manifest.name, "variant": trial.chosen, "reason": str(error)}
+                log.warning("model variant refused", extra=extra)
+                trial = replace(trial, chosen=FP32)
+                model = self._opened(folder, manifest, digest, golden, trial)
+            model.reference = reference_of(manifest, golden.inputs, golden.outputs)
+        except ModelError as error:
+            raise self._rejected(manifest.name, "golden", str(error)) from error
+        return model
+
+    def _opened(
+        self, folder: Path, manifest: Manifest, digest: str, golden: Golden, trial: Trial
+    ) -> Model:
+        # Read and checked again: what was verified is what is loaded.
+        file = MODEL if trial.chosen == FP32 else variant_file(trial.chosen)
+        model = Model(
+            manifest,
+            read_checked(folder, manifest, file),
+            digest,
+            providers=[PROVIDERS[provider] for provider in self._providers],
+            max_batch=self._runtime.max_batch,
+            trial=trial,
+        )
+        model.self_test(golden)
+        return model
+
+    def _check_providers(self, model: Model) -> None:
+        """A provider whose library is missing falls back to the CPU without an error."""
+        for provider in self._providers:
+            if PROVIDERS[provider] not in model.providers:
+                self._note_missing(provider, "it failed to start: is its driver or library there?")
+
+    def _note_missing(self, provider: str, reason: str) -> None:
+        self._metrics.provider_missing.labels(provider).set(1)
+        if self._runtime.required:
+            hint = "install it, or set runtime.required to false"
+            text = f"execution provider {provider!r} is missing: {reason}"
+            raise ModelError(text, where=PROVIDERS_KEY, hint=hint)
+        if provider not in self._missing:
+            self._missing.add(provider)
+            extra = {"provider": provider, "reason": reason}
+            log.warning("execution provider missing", extra=extra)
+
+    def _rejected(self, name: str, reason: str, text: str) -> ModelError:
+        self._metrics.model_rejected.labels(name, reason).inc()
+        return ModelError(text, where=f"model {name}")
+
+    def _show(self, model: Model | None, value: int) -> None:
+        if model is not None:
+            manifest = model.manifest
+            labels = (manifest.name, manifest.version, model.provider, model.variant)
+            if value:
+                self._metrics.model_info.labels(*labels).set(value)
+            else:
+                self._metrics.model_info.remove(*labels)
+
+
+def _stamp(folder: Path) -> Stamp:
+    try:
+        found = [(path.name, path.lstat()) for path in folder.iterdir()]
+    except (OSError, ValueError):  # not there, or not even a name
+        return ()
+    return tuple(sorted((name, status.st_mtime_ns, status.st_size) for name, status in found))

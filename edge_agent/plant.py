@@ -1,0 +1,154 @@
+"""The plant as the config describes it: assets and their signals, each signal with one number.
+
+The number of a signal is its row in every table of the hot path, so rows are only ever added.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from edge_agent.config import MAX_ASSETS, expand_range
+from edge_agent.config.schema import Asset as AssetConfig
+from edge_agent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from edge_agent.config.conditions import Condition
+    from edge_agent.config.schema import Config, Signal, Template, Tuning
+
+
+@dataclass(frozen=True, slots=True)
+class PlantSignal:
+    """One sensor of one asset."""
+
+    index: int
+    asset: PlantAsset
+    name: str
+    config: Signal
+    source: str
+    address: str  # placeholders replaced; empty where the source finds the signal by its name
+
+
+@dataclass(slots=True, eq=False)
+class PlantAsset:
+    """One machine; `path` is its ISA-95 place enterprise/site/area/line/asset."""
+
+    index: int
+    id: str
+    template_name: str
+    template: Template
+    path: str
+    line: str
+    has_own_line: bool = False  # the config or the topic says it: it is not the gateway's
+    is_discovered: bool = False
+    signals: dict[str, PlantSignal] = field(default_factory=dict)
+    when: Condition | None = None  # the machine runs
+
+
+class Plant:
+    """All assets and signals, in the order in which they became known."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.signals: list[PlantSignal] = []
+        self.assets: dict[str, PlantAsset] = {}
+        self.refused = 0  # assets that announced themselves while there was no room
+        self._discovered: list[PlantAsset] = []
+        self._listeners: list[Callable[[PlantAsset], None]] = []
+        for pattern, asset in config.assets.items():
+            for asset_id in expand_range(pattern):
+                self._add(asset_id, asset)
+
+    def on_asset(self, listener: Callable[[PlantAsset], None]) -> None:
+        """Call `listener` for each asset that is discovered from now on."""
+        self._listeners.append(listener)
+
+    def adopt(self, config: Config) -> None:
+        """Assets that are discovered from now on are made as this config says."""
+        self._config = config
+
+    def of_source(self, source: str) -> list[PlantSignal]:
+        """Signals that `source` delivers."""
+        return [signal for signal in self.signals if signal.source == source]
+
+    def discover(self, asset_id: str, template: str, line: str = "") -> PlantAsset | None:
+        """The asset of that id, made from `template` if it is new; None if there is no room."""
+        known = self.assets.get(asset_id)
+        if known is not None:
+            return known
+        if self.is_full:
+            self.refused += 1
+            return None
+        asset = self._add(asset_id, AssetConfig(template=template, line=line))  # type: ignore[arg-type]
+        asset.is_discovered = True
+        self._discovered.append(asset)
+        for listener in self._listeners:
+            listener(asset)
+        return asset
+
+    @property
+    def tuning(self) -> Tuning:
+        """Bounds of the hot path."""
+        return self._config.tuning
+
+    @property
+    def max_assets(self) -> int:
+        """How many assets may announce themselves."""
+        return self._config.discovery.max_assets
+
+    @property
+    def is_full(self) -> bool:
+        """True if no further asset is taken."""
+        return len(self._discovered) >= self.max_assets
+
+    @property
+    def discovered(self) -> list[PlantAsset]:
+        """Assets that announced themselves, in the order in which they did."""
+        return list(self._discovered)
+
+    def restore(self, known: Iterable[tuple[str, str, str]]) -> None:
+        """Discover again what was known before: (asset id, template, line) each."""
+        for asset_id, template, line in known:
+            if template in self._config.templates:
+                self.discover(asset_id, template, line)
+
+    def _add(self, asset_id: str, config: AssetConfig) -> PlantAsset:
+        if len(self.assets) >= MAX_ASSETS:
+            raise ConfigError(f"more than {MAX_ASSETS} assets")
+        template = self._config.templates[config.template]
+        gateway = self._config.gateway
+        line = config.line or gateway.line
+        path = (
+            f"{gateway.enterprise}/{gateway.site}/{config.area or gateway.area}/{line}/{asset_id}"
+        )
+        asset = PlantAsset(len(self.assets), asset_id, config.template, template, path, line)
+        asset.has_own_line = bool(config.line)
+        asset.when = config.when or template.when
+        places = {**config.variables, "asset": asset_id, "line": line}
+        for name, signal in {**template.signals, **config.signals}.items():
+            limits = {**signal.limits, **config.limits.get(name, {})}
+            own = replace(signal, limits=limits) if name in config.limits else signal
+            asset.signals[name] = self._signal(asset, name, own, places)
+        self.assets[asset_id] = asset
+        return asset
+
+    def _signal(
+        self, asset: PlantAsset, name: str, config: Signal, places: dict[str, str]
+    ) -> PlantSignal:
+        source = config.source or self._only_source()
+        address = fill(config.address, {**places, "signal": name})
+        signal = PlantSignal(len(self.signals), asset, name, config, source, address)
+        self.signals.append(signal)
+        return signal
+
+    def _only_source(self) -> str:
+        return next(iter(self._config.sources), "")
+
+
+def fill(pattern: str, places: dict[str, str]) -> str:
+    """Replace {name} for each name in `places`; other braces stay."""
+    for name, value in places.items():
+        pattern = pattern.replace(f"{{{name}}}", value)
+    return pattern

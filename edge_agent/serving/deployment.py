@@ -1,0 +1,362 @@
+"""One use of a model: the model, its assets, and the windows of their signals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_agent.alarms import place_of
+from edge_agent.clock import US_PER_S
+from edge_agent.config.schema import Kind, LearnedAlarm
+from edge_agent.signals import Gate, Layout, Reads, Router, Span, Waves, WaveWindows, Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.config.schema import AlarmRule, ModelUse, Template
+    from edge_agent.models import InputSpec, Manifest, Model
+    from edge_agent.plant import PlantAsset, PlantSignal
+    from edge_agent.signals import Bindings, WindowSet
+    from edge_agent.values import Columns, WaveBlock
+
+_NEVER = np.iinfo(np.int64).min // 4
+_ENDLESS = np.iinfo(np.int64).max
+
+
+@dataclass(slots=True)
+class Due:
+    """Work for one model: scalar windows, waveform windows, or both aligned row by row."""
+
+    group: Group
+    windows: WindowSet | None
+    waves: list[Waves] = field(default_factory=list)
+    skipped: int = 0  # windows for which there was no waveform
+
+    @property
+    def size(self) -> int:
+        """Its windows."""
+        return len(self.waves) if self.windows is None else len(self.windows.asset)
+
+    def where(self, which: NDArray[np.bool_]) -> Due:
+        """Only the windows for which `which` [N] is true."""
+        windows = None if self.windows is None else self.windows.where(which)
+        waves = [wave for wave, ok in zip(self.waves, which, strict=False) if ok]
+        return Due(self.group, windows, waves)
+
+
+class Group:
+    """A model at work on the assets of one template."""
+
+    def __init__(self, place: str, use: ModelUse, model: Model) -> None:
+        self.place = place  # names the use within its template, whatever bundle fills it
+        self.use = use
+        self.model = model
+        self.assets: list[PlantAsset] = []
+        self.router = Router()
+        self.wave_router = Router()
+        manifest = model.manifest
+        self.scalars = [i for i in manifest.inputs if i.kind == Kind.SCALAR]
+        self.waveforms = [i for i in manifest.inputs if i.kind == Kind.WAVEFORM]
+        self.windows = Windows(layout_of(manifest, use)) if self.scalars else None
+        self.waves = _wave_windows(manifest)
+        self._last_waves: dict[int, Waves] = {}
+        self._wave_hold_us: list[int] = []
+        self.gate: Gate[Due] = Gate(_span, Due.where)
+        self.unit = np.zeros(0, np.int64)
+        self.engaged = np.zeros(0, bool)  # assets whose alarm is not at rest
+        self.resting = np.zeros(0, bool)  # assets that it judges no more
+        self.score = np.zeros(0, np.float32)
+        self.health = np.zeros(0, np.float32)
+        self.scored_us = np.zeros(0, np.int64)
+        self.scored_s = np.zeros(0)  # the same by the monotonic clock
+        self.published_us = np.zeros(0, np.int64)
+
+    @property
+    def title(self) -> str:
+        """What scores and metrics call it: the name of the use, else the bundle's."""
+        return self.use.name or self.model.manifest.name
+
+    @property
+    def source(self) -> str:
+        """Where its values come from; `several` where that is not one source."""
+        found = {s.source for a in self.assets[:1] for s in a.signals.values()}
+        return found.pop() if len(found) == 1 else "several"
+
+    @property
+    def limit(self) -> float:
+        """The score at which the alarm is due."""
+        return self.use.alarm.limit or self.model.manifest.threshold
+
+    def signal_of(self, asset: PlantAsset, name: str) -> PlantSignal | None:
+        """The asset's signal behind a model input."""
+        return asset.signals.get(self.use.inputs.get(name, name))
+
+    def add(self, asset: PlantAsset, bindings: Bindings, recent: Columns | None = None) -> str:
+        """Put the model to work on one more asset; gives what is missing, or nothing.
+
+        recent: its newest values, which fill its windows.
+        """
+        units = self.model.manifest.units
+        if units and asset.id not in units:
+            return f"model {self.model.manifest.name} was not learned for it"
+        problem = self._misfit(asset)
+        if problem:
+            return problem
+        row = len(self.assets)
+        self.assets.append(asset)
+        self._grow(units.index(asset.id) if units else 0)
+        self._bind(asset, row, bindings, recent)
+        return ""
+
+    def _misfit(self, asset: PlantAsset) -> str:
+        """Why the asset's signals are not what the model wants; empty where they are."""
+        inputs = self.model.manifest.inputs
+        signals = {i.name: self.signal_of(asset, i.name) for i in inputs}
+        missing = [name for name, signal in signals.items() if signal is None]
+        if missing:
+            return f"no signal for input {', '.join(missing)}"
+        wrong = [i.name for i in inputs if (s := signals[i.name]) and s.config.kind != i.kind]
+        if wrong:
+            return f"the signal for input {', '.join(wrong)} is of the other kind"
+        bound = [signal.name for signal in signals.values() if signal is not None]
+        if len(set(bound)) < len(bound):
+            return f"one signal for several inputs: {', '.join(bound)}"
+        return ""
+
+    def swap(self, model: Model) -> None:
+        """Go on with another version that wants the same windows of the same assets."""
+        units = model.manifest.units
+        self.model = model
+        self.resting[:] = False
+        for row, asset in enumerate(self.assets):
+            self.unit[row] = units.index(asset.id) if units else 0
+
+    def row_of(self, asset: str) -> int | None:
+        """The row of an asset that it judges; None where it does not."""
+        rows = (r for r, one in enumerate(self.assets) if one.id == asset and not self.resting[r])
+        return next(rows, None)
+
+    def rest(self, asset: str) -> None:
+        """Judge an asset no more, until another version takes over."""
+        row = self.row_of(asset)
+        if row is not None:
+            self.resting[row] = True
+            self.engaged[row] = False
+            self.score[row] = self.health[row] = np.nan
+
+    def inherit(self, old: Group) -> None:
+        """Take the place of another version: what was last said of each asset stays known."""
+        rows = {asset.id: row for row, asset in enumerate(old.assets)}
+        kept = [(row, rows[a.id]) for row, a in enumerate(self.assets) if a.id in rows]
+        for row, before in kept:
+            for column in ("score", "health", "scored_us", "scored_s", "published_us"):
+                getattr(self, column)[row] = getattr(old, column)[before]
+
+    def adopt_rules(self, template: Template, place: str) -> None:
+        """Take the alarm rule of this use from a new config."""
+        rules: dict[str, AlarmRule] = {place_of(use): use.alarm for use in template.models}
+        if template.learn is not None:
+            rules.setdefault(place, template.learn.alarm)
+        rules.setdefault(place, LearnedAlarm())  # learned by hand
+        self.use = replace(self.use, alarm=rules[place])
+
+    def push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[Due]:
+        """Take values over; gives the windows that close."""
+        return self.gate.admit(self._push(values, blocks))
+
+    def _push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[Due]:
+        if self.waves is not None:
+            yield from self._push_waves(self.waves, values, blocks)
+        if self.windows is not None:
+            for windows in self.router.push(self.windows, values):
+                yield self._joined(windows)
+
+    def _push_waves(
+        self, waves: WaveWindows, values: Columns, blocks: Sequence[WaveBlock]
+    ) -> Iterator[Due]:
+        for row in self.wave_router.spoiled(values):
+            self._last_waves.pop(row, None)
+        for block in blocks:
+            row, channel = self.wave_router.place(block.signal)
+            if row < 0 or not self.wave_router.is_usable(block):
+                continue
+            for each in waves.push(row, channel, block):
+                if self.windows is None:
+                    yield Due(self, None, [each])
+                self._last_waves[row] = each
+
+    def take_refused(self) -> tuple[int, int]:
+        """Values that came too late, and blocks that did not fit, since it was last asked."""
+        late = rejected = 0
+        if self.windows is not None:
+            late, self.windows.late = self.windows.late, 0
+        if self.waves is not None:
+            rejected, self.waves.rejected = self.waves.rejected, 0
+        return late, rejected
+
+    def set_back(self, assets: NDArray[np.intp]) -> None:
+        """The clock of these plant assets was set back: their windows begin anew."""
+        rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)
+        if self.windows is not None:
+            self.windows.set_back(rows)
+        self.gate.set_back()
+        self.published_us[rows] = _NEVER
+        for row in rows.tolist():
+            self._last_waves.pop(row, None)
+
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and what is kept of these plant assets [A] with it."""
+        rows = np.array([r for r, a in enumerate(self.assets) if moves[a.index]], np.intp)
+        self.gate.set_back()
+        if self.windows is not None:
+            self.windows.move(rows, step_us)
+        for column in (self.scored_us, self.published_us):
+            column[rows] += np.where(column[rows] > _NEVER, step_us, 0)
+        for row in rows.tolist():
+            if self.waves is not None:
+                self.waves.move(row, step_us)
+            if row in self._last_waves:
+                last = self._last_waves[row]
+                self._last_waves[row] = replace(
+                    last, start_us=last.start_us + step_us, end_us=last.end_us + step_us
+                )
+
+    def advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[Due]:
+        """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
+        return self.gate.admit(self._advance(asset_now_us))
+
+    def _advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[Due]:
+        if self.windows is None or not self.assets:
+            return
+        rows = np.arange(len(self.assets))
+        plant_rows = np.array([asset.index for asset in self.assets])
+        now_us = asset_now_us[plant_rows] - self.windows.layout.lateness_us
+        known = now_us > 0
+        for windows in self.windows.advance(rows[known], now_us[known]):
+            yield self._joined(windows)
+
+    def flush(self) -> Iterator[Due]:
+        """Close what is open: the recording has ended."""
+        return self.gate.admit(self._flush(), ended=True)
+
+    def _flush(self) -> Iterator[Due]:
+        if self.windows is not None:
+            for windows in self.windows.flush():
+                yield self._joined(windows)
+
+    def _joined(self, windows: WindowSet) -> Due:
+        """Scalar windows with the newest waveforms of their assets, if those are not stale."""
+        if self.resting.any():
+            windows = windows.where(~self.resting[windows.asset])
+        if not self.waveforms:
+            return Due(self, windows)
+        waves = [
+            self._fresh_waves(int(row), int(end_us))
+            for row, end_us in zip(windows.asset, windows.end_us, strict=True)
+        ]
+        kept = windows.where(np.array([each is not None for each in waves], bool))
+        found = [each for each in waves if each is not None]
+        return Due(self, kept, found, skipped=len(waves) - len(found))
+
+    def _fresh_waves(self, row: int, end_us: int) -> Waves | None:
+        waves = self._last_waves.get(row)
+        if waves is None or end_us - waves.end_us > self._wave_hold_us[row]:
+            return None
+        return waves
+
+    def _grow(self, unit: int) -> None:
+        self.unit = np.append(self.unit, unit)
+        self.engaged = np.append(self.engaged, False)
+        self.resting = np.append(self.resting, False)
+        self.score = np.append(self.score, np.float32(np.nan))
+        self.health = np.append(self.health, np.float32(np.nan))
+        self.scored_us = np.append(self.scored_us, _NEVER)
+        self.scored_s = np.append(self.scored_s, -np.inf)
+        self.published_us = np.append(self.published_us, _NEVER)
+
+    def _reads(self, unit: int) -> Reads | None:
+        """How the model reads the scalar inputs of a unit; None where it does so as they are."""
+        manifest = self.model.manifest
+        if not manifest.is_precise:
+            return None
+        return Reads(np.array(manifest.offset_of(unit)), np.array(manifest.counter_of(unit)))
+
+    def _bind(
+        self, asset: PlantAsset, row: int, bindings: Bindings, recent: Columns | None
+    ) -> None:
+        number = bindings.condition(asset, self.use.when)
+        self.gate.bind(bindings.conditions, asset.index, number)
+        signals = [self.signal_of(asset, i.name) for i in self.scalars]
+        bound = [bindings[signal.index] for signal in signals if signal is not None]
+        for channel, signal in enumerate(signals):
+            if signal is not None:
+                self.router.add(signal.index, row, channel, bound[channel].uncertain)
+        if self.windows is not None:
+            holds, groups = [b.stale_us for b in bound], [b.group for b in bound]
+            self.windows.add_asset(holds, groups, self._reads(int(self.unit[row])))
+            known = [signal.index for signal in signals if signal is not None]
+            if recent is not None:
+                self.router.begin(self.windows, recent)
+            self.router.begin(self.windows, bindings.standing(known))
+        held = [_ENDLESS]
+        for channel, spec in enumerate(self.waveforms):
+            signal = self.signal_of(asset, spec.name)
+            if signal is not None:
+                binding = bindings[signal.index]
+                self.wave_router.add(signal.index, row, channel, binding.uncertain)
+                held.append(_ENDLESS if binding.stale_us is None else binding.stale_us)
+        self._wave_hold_us.append(min(held))
+
+
+def _span(due: Due) -> Span:
+    """The rows and times of windows; the first row of a grid holds what its step brought."""
+    windows, rings = due.windows, due.group.windows
+    if windows is not None and rings is not None:
+        return Span(windows.asset, windows.start_us - rings.layout.step_us, windows.end_us)
+    columns = [(wave.asset, wave.start_us, wave.end_us) for wave in due.waves]
+    row, start_us, end_us = np.array(columns, np.int64).reshape(-1, 3).T
+    return Span(row, start_us, end_us)
+
+
+def same_windows(old: Manifest, new: Manifest) -> bool:
+    """Whether windows made for one model fit another."""
+    if old.window != new.window or (new.is_precise and old.units != new.units):
+        return False
+    return [_windowed(i) for i in old.inputs] == [_windowed(i) for i in new.inputs]
+
+
+def _windowed(spec: InputSpec) -> tuple[object, ...]:
+    """What of an input its windows depend on."""
+    read = spec.offset, spec.counter
+    return spec.name, spec.kind, spec.rate_hz, spec.length, spec.resample, *read
+
+
+def layout_of(manifest: Manifest, use: ModelUse) -> Layout:
+    """The windows that a model wants."""
+    scalars = [i for i in manifest.inputs if i.kind == Kind.SCALAR]
+    window = manifest.window
+    return Layout(
+        channels=len(scalars),
+        length=window.length,
+        hop=window.hop,
+        step_us=round(window.step_s * US_PER_S),
+        lateness_us=round(use.lateness * US_PER_S),
+        resample=tuple(i.resample for i in scalars),
+        least=window.least,
+        precise=manifest.is_precise,
+    )
+
+
+def _wave_windows(manifest: Manifest) -> WaveWindows | None:
+    waveforms = [i for i in manifest.inputs if i.kind == Kind.WAVEFORM]
+    if not waveforms:
+        return None
+    lengths = tuple(i.length for i in waveforms)
+    alone = len(waveforms) == len(manifest.inputs)
+    # A window for each sample, which nobody means, is what the default hop of 1 would give.
+    hop = manifest.window.hop if alone and manifest.window.hop > 1 else lengths[0]
+    return WaveWindows(lengths, hop, tuple(i.rate_hz for i in waveforms))

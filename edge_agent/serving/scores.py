@@ -1,0 +1,245 @@
+"""Scores to assessments: what a model's outputs mean for the alarm table and for the bus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import orjson
+
+from edge_agent.alarms import model_alarm_id
+from edge_agent.clock import US_PER_MS
+from edge_agent.messages import PROVISIONAL, Contributor, Detail, ModelInfo, Observation, WindowInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from edge_agent.models import Manifest, Outputs
+    from edge_agent.plant import PlantAsset
+    from edge_agent.serving.deployment import Due, Group
+
+_FULL: Final = 0.999
+_LEAST_HOURS: Final = 1e-3
+_LEAST_SHARE: Final = 1e-6
+_MESSAGE_KEYS: Final = {
+    "anomaly": "anomaly",
+    "classification": "fault",
+    "remaining_life": "remaining_life",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Windows with what the model said of them, row by row (N)."""
+
+    group: Group
+    row: NDArray[np.intp]
+    start_us: NDArray[np.int64]
+    end_us: NDArray[np.int64]
+    coverage: NDArray[np.float64]
+    last: NDArray[np.floating]  # the inputs' newest values; RMS of waveforms, where told: [N, ..]
+    outputs: Outputs
+    level: NDArray[np.float32]
+    health: NDArray[np.float32]
+
+
+def levels(due: Due, outputs: Outputs) -> NDArray[np.float32]:
+    """The watched quantity of each task divided by its limit, [N].
+
+    anomaly: the score; classification: the probability of any fault (1 - that of the first class,
+    which is the healthy one); remaining_life: the limit in hours divided by the median.
+    """
+    limit = due.group.limit
+    task = due.group.model.manifest.task
+    if task == "classification" and outputs.probabilities is not None:
+        level = (1.0 - outputs.probabilities[:, 0]) / limit
+    elif task == "remaining_life" and outputs.rul is not None:
+        level = limit / np.maximum(outputs.rul[:, 1], _LEAST_HOURS)
+    else:
+        level = outputs.score / limit
+    return level.astype(np.float32)
+
+
+def health_of(outputs: Outputs, level: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The model's own health index 0..1, or one that is 1/2 at the limit, [N].
+
+    Of a probability it falls to 0 where the fault is certain; a score has no such end.
+    """
+    if outputs.health is not None:
+        return outputs.health
+    if outputs.probabilities is not None:
+        sound = np.clip(outputs.probabilities[:, 0], 0.0, 1.0)
+        limit = np.divide(1.0 - sound, level, out=np.ones_like(level), where=level > 0)
+        over = 0.5 * sound / np.maximum(1.0 - limit, _LEAST_SHARE)
+        return np.where(level < 1.0, 1.0 - 0.5 * level, over).astype(np.float32)
+    return np.reciprocal(1.0 + np.maximum(level, 0.0)).astype(np.float32)
+
+
+def alarm_id(asset: PlantAsset, group: Group) -> str:
+    """The id of the alarm that a model raises for an asset."""
+    return model_alarm_id(asset.id, group.place)
+
+
+def heard(scored: Scored, engaged: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The windows that the alarm table must hear of; engaged: assets whose alarm is not at rest.
+
+    All windows of these assets and of those that are over their limit in any of them: once over,
+    the way back counts too.
+    """
+    interesting = engaged.copy()
+    interesting[scored.row[scored.level >= 1.0]] = True
+    return np.flatnonzero(interesting[scored.row])
+
+
+def observation(scored: Scored, i: int, *, replayed: bool) -> Observation:
+    """What the alarm table hears of a window."""
+    group = scored.group
+    return Observation(
+        alarm_id(group.assets[scored.row[i]], group),
+        float(scored.level[i]),
+        int(scored.end_us[i]),
+        _detail(scored, i, replayed=replayed),
+    )
+
+
+def observations(scored: Scored, *, replayed: bool) -> Iterator[Observation]:
+    """All that the alarm table must hear of."""
+    group = scored.group
+    found = heard(scored, group.engaged)
+    for i in found.tolist():
+        yield observation(scored, i, replayed=replayed)
+    group.engaged[scored.row[found]] = True
+
+
+def score_messages(scored: Scored, root: str, interval_us: int) -> Iterator[tuple[str, bytes]]:
+    """Topic and payload of each score that is due for the bus; at most one per `interval_us`."""
+    group = scored.group
+    name = group.title
+    columns = zip(
+        scored.row.tolist(),
+        scored.end_us.tolist(),
+        scored.outputs.score.tolist(),
+        scored.health.tolist(),
+        (scored.coverage >= _FULL).tolist(),
+        strict=True,
+    )
+    for row, end_us, score, health, full in columns:
+        if end_us - group.published_us[row] < interval_us:
+            continue
+        group.published_us[row] = end_us
+        asset = group.assets[row]
+        payload = {
+            "asset": asset.id,
+            "ts": end_us // US_PER_MS,
+            "score": score,
+            "health": health,
+            "quality": "good" if full else "uncertain",
+        }
+        yield f"{root}/{asset.path}/_pdm/score/{name}", orjson.dumps(payload)
+
+
+def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
+    group, outputs = scored.group, scored.outputs
+    manifest = group.model.manifest
+    row = int(scored.row[i])
+    fault, probability = _fault(scored, i)
+    coverage = float(scored.coverage[i])
+    return Detail(
+        message_key=_MESSAGE_KEYS.get(manifest.task, "alarm"),
+        message_args={"limit": group.limit, **_promise(group), **_provisional(manifest)},
+        score=float(outputs.score[i]),
+        failure_mode=fault,
+        probability=probability,
+        rul_h=_rul(outputs, i),
+        contributors=_contributors(scored, i, group.assets[row]),
+        window=WindowInfo(
+            int(scored.start_us[i]),
+            int(scored.end_us[i]),
+            coverage,
+            "good" if coverage >= _FULL else "uncertain",
+            replayed,
+        ),
+        model=ModelInfo(manifest.name, manifest.version, group.model.sha256, _mode(manifest)),
+    )
+
+
+def _promise(group: Group) -> dict[str, Any]:
+    """The false alarms a day and asset that the bundle itself may state, at its own limit.
+
+    What was held out of less than a day supports no such figure: then the text says how little
+    that was, and what it does not exclude. A bundle that does not say keeps to what it states.
+    """
+    manifest = group.model.manifest
+    if group.use.alarm.limit is not None:
+        return {}
+    days = _figure(manifest, "held_out_asset_days")
+    if days is None:
+        return {"false_alarms": manifest.false_alarms_per_day}
+    if days < 1:
+        return {"held_out": _span(days), "at_most": _figure(manifest, "at_most_per_asset_day")}
+    seen = (_figure(manifest, "held_out_alarms") or 0.0) / days
+    return {"false_alarms": max(manifest.false_alarms_per_day or 0.0, seen)}
+
+
+def _figure(manifest: Manifest, key: str) -> float | None:
+    try:
+        found = float(manifest.calibration.get(key, ""))
+    except ValueError:
+        return None
+    return found if np.isfinite(found) else None
+
+
+def _span(days: float) -> str:
+    """Part of a day, in units that every language reads."""
+    minutes = 24 * 60 * days
+    if minutes < 2:  # noqa: PLR2004
+        return f"{minutes * 60:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.3g} h"  # noqa: PLR2004
+
+
+def _provisional(manifest: Manifest) -> dict[str, Any]:
+    seconds = manifest.provisional_s
+    return {"provisional_min": round(seconds / 60)} if seconds else {}
+
+
+def _mode(manifest: Manifest) -> str:
+    return PROVISIONAL if manifest.provisional_s else "active"
+
+
+def _fault(scored: Scored, i: int) -> tuple[str, float | None]:
+    """The likeliest fault class and its probability; else the rule's failure mode."""
+    group = scored.group
+    probabilities = scored.outputs.probabilities
+    classes = group.model.manifest.classes
+    if probabilities is None or not classes:
+        return group.use.alarm.failure_mode, None
+    best = 1 + int(np.argmax(probabilities[i, 1:]))
+    return classes[best], float(probabilities[i, best])
+
+
+def _rul(outputs: Outputs, i: int) -> dict[str, float] | None:
+    if outputs.rul is None:
+        return None
+    p10, p50, p90 = (float(hours) for hours in outputs.rul[i])
+    return {"p10": p10, "p50": p50, "p90": p90}
+
+
+def _contributors(scored: Scored, i: int, asset: PlantAsset) -> tuple[Contributor, ...]:
+    """All inputs by falling share; the shares sum to the score. None where nothing is known."""
+    if scored.outputs.contributions is None:
+        return ()
+    weights = scored.outputs.contributions[i]
+    if np.isnan(weights).any():
+        return ()
+    specs = (*scored.group.scalars, *scored.group.waveforms)
+    found = []
+    for channel in np.argsort(-np.abs(weights)):
+        spec = specs[channel]
+        signal = scored.group.signal_of(asset, spec.name)
+        name, unit = (signal.name, signal.config.unit) if signal else (spec.name, spec.unit)
+        value = float(scored.last[i, channel])
+        found.append(Contributor(name, float(weights[channel]), value, unit or spec.unit))
+    return tuple(found)

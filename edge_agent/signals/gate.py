@@ -1,0 +1,104 @@
+"""Which windows lie in the time in which a machine ran: only those are judged or learned from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from edge_agent.signals.limits import SETTLE_US
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from edge_agent.signals.conditions import Conditions
+
+T = TypeVar("T")
+
+
+class Span(NamedTuple):
+    """Rows of assets, and from when to when the window of each reaches, [n]."""
+
+    row: NDArray[np.intp]
+    start_us: NDArray[np.int64]
+    end_us: NDArray[np.int64]
+
+
+class Gate(Generic[T]):
+    """Holds windows back until it is known that the machine ran on after them, and drops others.
+
+    The flag that says that a machine stops often comes later than the first values of the machine
+    that stops: what ends in the last moments before a stop is not judged either.
+    span: of a set of windows; some: those of a set that a mask names. dropped: windows, counted.
+    """
+
+    def __init__(
+        self, span: Callable[[T], Span], some: Callable[[T, NDArray[np.bool_]], T]
+    ) -> None:
+        self._span = span
+        self._some = some
+        self._conditions: Conditions | None = None
+        self._number = np.zeros(0, np.intp)  # of each row's condition, -1 for none
+        self._asset = np.zeros(0, np.intp)
+        self._held: list[tuple[int, T]] = []  # the earliest end, and the windows
+        self.dropped = 0
+
+    def bind(self, conditions: Conditions, asset: int, number: int) -> None:
+        """One more row: its asset, and the number of its condition, -1 for none."""
+        self._conditions = conditions
+        self._number = np.append(self._number, number)
+        self._asset = np.append(self._asset, asset)
+
+    def rows_of(self, number: int) -> list[int]:
+        """The rows that rest on a condition."""
+        return [int(row) for row in np.flatnonzero(self._number == number)]
+
+    def number(self, row: int) -> int:
+        """The condition of a row, -1 for none."""
+        return int(self._number[row])
+
+    def is_open(self, row: int) -> bool:
+        """True unless the machine of a row is stopped on purpose now."""
+        if self._conditions is None or self._number[row] < 0:
+            return True
+        return bool(self._conditions.holds_now(self._number[row : row + 1])[0])
+
+    def admit(self, found: Iterable[T], *, ended: bool = False) -> Iterator[T]:
+        """The windows that are known to be good; ended: no time comes after what is there."""
+        conditions = self._conditions
+        if conditions is None or (self._number < 0).all():
+            yield from found
+            return
+        now_us = conditions.now_us
+        newest_us = int(now_us[self._asset].max())
+        held, self._held = self._held, []
+        for begin_us, each in held:
+            if ended or begin_us + SETTLE_US <= newest_us:
+                yield from self._one(each, conditions, ended=ended)
+            else:
+                self._held.append((begin_us, each))
+        for each in found:
+            yield from self._one(each, conditions, ended=ended)
+
+    def _one(self, each: T, conditions: Conditions, *, ended: bool) -> Iterator[T]:
+        row, start_us, end_us = self._span(each)
+        if not len(row):
+            return
+        number = self._number[row]
+        later_us = end_us if ended else end_us + SETTLE_US
+        ran = conditions.held(number, start_us, later_us)
+        known = (number < 0) | (conditions.now_us[self._asset[row]] >= later_us)
+        good, waits = ran & known, ran & ~known
+        self.dropped += int((~ran).sum())
+        if waits.any():
+            self._held.append((int(end_us[waits].min()), self._some(each, waits)))
+        if good.all():
+            yield each
+        elif good.any():
+            yield self._some(each, good)
+
+    def set_back(self) -> None:
+        """A clock was set back: what waits for a time that may never come goes."""
+        self._held.clear()

@@ -1,0 +1,129 @@
+"""The bounded intake between sources and pipeline: columns, never one object per value."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_agent.values import Columns, WaveBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+_START_CAPACITY = 4096
+
+
+@dataclass(slots=True)
+class IntakeStats:
+    """What the intake had to drop since it was last asked: signal -> values."""
+
+    dropped: dict[int, int] = field(default_factory=dict)
+
+
+class Intake:
+    """Columns and waveform blocks that wait for the pipeline.
+
+    Holds at most `capacity` values and `max_block_bytes` of samples; the oldest go first and are
+    counted by signal. `on_values` is called when it stops being empty. Single-threaded: sources
+    and pipeline share one event loop.
+    """
+
+    def __init__(self, capacity: int, max_block_bytes: int, on_values: Callable[[], None]) -> None:
+        self._capacity = capacity
+        self._max_block_bytes = max_block_bytes
+        self._on_values = on_values
+        self._buffers = _allocate(min(capacity, _START_CAPACITY))
+        self._n = 0
+        self._blocks: deque[WaveBlock] = deque()
+        self._block_bytes = 0
+        self.stats = IntakeStats()
+
+    def __len__(self) -> int:
+        return self._n
+
+    def append(self, values: Columns) -> None:
+        """Take over a packet's values; drops the oldest where they do not fit."""
+        n = len(values)
+        if n > self._capacity:
+            self._count(values.signal[: n - self._capacity])
+            values = _tail(values, self._capacity)
+            n = self._capacity
+        if n > len(self._buffers.signal) - self._n:
+            self._make_room(n)
+        start, self._n = self._n, self._n + n
+        for name in ("signal", "time_us", "value", "status"):
+            getattr(self._buffers, name)[start : self._n] = getattr(values, name)
+        if start == 0 and n:
+            self._on_values()
+
+    def append_block(self, block: WaveBlock) -> None:
+        """Take over a waveform block."""
+        self._blocks.append(block)
+        self._block_bytes += block.samples.nbytes
+        while self._block_bytes > self._max_block_bytes and len(self._blocks) > 1:
+            oldest = self._blocks.popleft()
+            self._block_bytes -= oldest.samples.nbytes
+            self._count(np.full(1, oldest.signal, np.int32))
+        if len(self._blocks) == 1:
+            self._on_values()
+
+    def crowded(self) -> bool:
+        """Whether it is half full: TCP then holds a sender back, before anything is lost."""
+        blocks = 2 * self._block_bytes > self._max_block_bytes
+        return blocks or 2 * self._n > self._capacity
+
+    def drain(self) -> tuple[Columns, list[WaveBlock]]:
+        """Everything that waits, in order of arrival; the intake is empty afterwards."""
+        n, self._n = self._n, 0
+        buffers = self._buffers
+        values = Columns(
+            buffers.signal[:n].copy(),
+            buffers.time_us[:n].copy(),
+            buffers.value[:n].copy(),
+            buffers.status[:n].copy(),
+        )
+        blocks = list(self._blocks)
+        self._blocks.clear()
+        self._block_bytes = 0
+        return values, blocks
+
+    def take_stats(self) -> IntakeStats:
+        """The drops since the last call."""
+        stats, self.stats = self.stats, IntakeStats()
+        return stats
+
+    def _make_room(self, n: int) -> None:
+        size = len(self._buffers.signal)
+        if size < self._capacity:
+            size = min(self._capacity, max(2 * size, self._n + n))
+        # More than is needed, so that a full intake does not move its values on every packet.
+        keep = min(self._n, size - n, self._n if size > self._n + n else size - size // 8)
+        keep = max(0, min(keep, size - n))
+        self._count(self._buffers.signal[: self._n - keep])
+        grown = _allocate(size)
+        for name in ("signal", "time_us", "value", "status"):
+            getattr(grown, name)[:keep] = getattr(self._buffers, name)[self._n - keep : self._n]
+        self._buffers, self._n = grown, keep
+
+    def _count(self, signals: NDArray[np.int32]) -> None:
+        for signal, n in zip(*np.unique(signals, return_counts=True), strict=True):
+            dropped = self.stats.dropped
+            dropped[int(signal)] = dropped.get(int(signal), 0) + int(n)
+
+
+def _allocate(size: int) -> Columns:
+    return Columns(
+        np.empty(size, np.int32),
+        np.empty(size, np.int64),
+        np.empty(size, np.float64),
+        np.empty(size, np.uint32),
+    )
+
+
+def _tail(values: Columns, n: int) -> Columns:
+    return Columns(values.signal[-n:], values.time_us[-n:], values.value[-n:], values.status[-n:])

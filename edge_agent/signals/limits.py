@@ -1,0 +1,347 @@
+"""Limits of all signals as columns: what goes beyond its limit, and what comes back.
+
+A limit is beyond when the value is at it or past it, and back when it is inside by the deadband.
+Both must last for their delay, in event time, and are stamped with the moment at which they had.
+A value that is not known neither begins nor ends anything: what was pending goes on with the next
+value that is known. Most values change nothing, which one comparison for each signal shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.signals.conditions import ENDLESS, FALSE, NEVER, TRUE, UNKNOWN, moved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from edge_agent.signals.conditions import Turn
+    from edge_agent.signals.points import Points
+
+# What rests on a condition is decided so long after it was due: the flag that says that a machine
+# stops often comes later than the first values of the machine that stops.
+SETTLE_US: Final = 2 * US_PER_S
+
+
+class Change(Enum):
+    """What happens to the alarm of a limit."""
+
+    RAISE = "raise"
+    CLEAR = "clear"
+    REST = "rest"  # the machine stops while the alarm stands
+    RESUME = "resume"  # the machine runs again: it still stands
+    END = "end"  # the machine runs again: it does not
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A limit (`row`) at an instant, with the value that decided."""
+
+    row: int
+    change: Change
+    at_us: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A limit of one point. condition: the number of what it rests on, -1 for nothing."""
+
+    point: int
+    asset: int
+    above: bool
+    limit: float
+    deadband: float
+    on_us: int
+    off_us: int
+    cooldown_us: int = 0
+    condition: int = -1
+
+
+class _Row:
+    """The state of one limit; x is the value, or its negative for a limit from below."""
+
+    __slots__ = (
+        "bound",
+        "cleared_us",
+        "due_us",
+        "lag_us",
+        "limit",
+        "raised",
+        "reset",
+        "resting",
+        "shown",
+        "since_us",
+        "stood",
+        "truth",
+    )  # fmt: skip
+
+    def __init__(self, bound: Bound) -> None:
+        sign = 1.0 if bound.above else -1.0
+        self.bound = bound
+        self.limit = sign * bound.limit
+        self.reset = self.limit - bound.deadband
+        self.lag_us = 0 if bound.condition < 0 else SETTLE_US
+        self.truth = TRUE if bound.condition < 0 else UNKNOWN
+        self.raised = self.resting = False
+        self.since_us = NEVER
+        self.due_us = ENDLESS
+        self.cleared_us = NEVER
+        self.shown = np.nan
+        self.stood = np.nan  # the value that it was raised with
+
+    def look(self, at_us: int, value: float, known_us: int) -> None:
+        """Compare the value that holds from `at_us` on; known_us: since when one is known."""
+        if self.truth != TRUE:
+            self.since_us, self.due_us = NEVER, ENDLESS
+            return
+        if known_us >= ENDLESS:
+            return
+        self._compare(at_us, value if self.bound.above else -value)
+        if self.since_us == NEVER:
+            self.shown = np.nan
+        elif self.resting or np.isnan(self.shown) or at_us <= max(self.due_us, known_us):
+            self.shown = value
+
+    def _compare(self, at_us: int, x: float) -> None:
+        if self.resting:
+            disagrees, delay_us = True, 0
+        elif self.raised:
+            # Once inside by the deadband, a way back into it changes nothing.
+            disagrees = x < (self.reset if self.since_us == NEVER else self.limit)
+            delay_us = self.bound.off_us
+        else:
+            disagrees, delay_us = x >= self.limit, self.bound.on_us
+            delay_us = max(delay_us, self.cleared_us + self.bound.cooldown_us - at_us)
+        if not disagrees:
+            self.since_us, self.due_us = NEVER, ENDLESS
+            return
+        if self.since_us == NEVER:
+            self.since_us, self.due_us = at_us, at_us + delay_us
+
+    def decide(self, at_us: int) -> Change:
+        """The delay is over."""
+        value = self.shown if self.bound.above else -self.shown
+        self.since_us, self.due_us = NEVER, ENDLESS
+        self.stood = self.shown
+        if self.resting:
+            self.resting = False
+            self.raised = value >= self.reset
+            return Change.RESUME if self.raised else Change.END
+        self.raised = not self.raised
+        if not self.raised:
+            self.cleared_us = at_us
+        return Change.RAISE if self.raised else Change.CLEAR
+
+    def quiet(self) -> tuple[float, float]:
+        """[low, high) of the values that change nothing, where the value is known."""
+        if self.truth != TRUE:
+            return -np.inf, np.inf
+        if self.since_us != NEVER or self.resting:
+            return np.inf, -np.inf
+        low, high = (self.reset, np.inf) if self.raised else (-np.inf, self.limit)
+        if self.bound.above:
+            return low, high
+        return np.nextafter(-high, np.inf), np.nextafter(-low, np.inf)
+
+
+class Limits:
+    """All limits of all signals; rows are only ever added."""
+
+    def __init__(self) -> None:
+        self._rows: list[_Row] = []
+        self._of_point: dict[int, list[int]] = {}
+        self._of_condition: dict[int, list[int]] = {}
+        self._asset = np.zeros(0, np.intp)
+        self._due_us = np.zeros(0, np.int64)  # with what it waits beside the delay
+        self._used = np.zeros(0, bool)
+        self._low = np.zeros(0)
+        self._high = np.zeros(0)
+        self._last_us = np.zeros(0, np.int64)
+        self._known_us = np.zeros(0, np.int64)  # from when the value is known, ENDLESS: it is not
+        self._value = np.zeros(0)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, bound: Bound) -> int:
+        """The row of one more limit."""
+        row = len(self._rows)
+        self._rows.append(_Row(bound))
+        self._asset = np.append(self._asset, bound.asset)
+        self._due_us = np.append(self._due_us, ENDLESS)
+        self._of_point.setdefault(bound.point, []).append(row)
+        if bound.condition >= 0:
+            self._of_condition.setdefault(bound.condition, []).append(row)
+        self._use(bound.point)
+        return row
+
+    def _use(self, point: int) -> None:
+        more = point + 1 - len(self._used)
+        if more > 0:
+            self._used = np.append(self._used, np.zeros(more, bool))
+            for name, blank in (("_low", np.inf), ("_high", -np.inf), ("_value", np.nan)):
+                setattr(self, name, np.append(getattr(self, name), np.full(more, blank)))
+            for name, never in (("_last_us", NEVER), ("_known_us", ENDLESS)):
+                grown = np.append(getattr(self, name), np.full(more, never, np.int64))
+                setattr(self, name, grown)
+        self._used[point] = True
+
+    def restore(self, row: int, *, raised: bool, resting: bool) -> None:
+        """As its alarm came out of the store."""
+        self._rows[row].raised, self._rows[row].resting = raised, resting
+        self._settle([self._rows[row].bound.point])
+
+    def update(self, points: Points, turns: Iterable[Turn]) -> list[Crossing]:
+        """Take over values (ordered by time, NaN: not known) and what conditions turned to."""
+        turns = [turn for turn in turns if turn.number in self._of_condition]
+        mine = points.among(self._used)
+        if mine is None and not turns:
+            return []
+        events: list[tuple[int, int, int, float]] = []  # time, kind, point or row, value or truth
+        touched = {
+            self._rows[row].bound.point for t in turns for row in self._of_condition[t.number]
+        }
+        if mine is not None:
+            late = mine.time_us < self._last_us[mine.number]
+            if late.any():
+                mine = mine.where(~late)
+            events += self._remarkable(mine, touched)
+        events += [
+            (turn.at_us, 0, row, turn.truth)
+            for turn in turns
+            for row in self._of_condition[turn.number]
+        ]
+        if not events:
+            return []
+        events.sort(key=lambda event: event[:2])
+        found: list[Crossing] = []
+        for at_us, kind, number, value in events:
+            if kind:
+                self._value_event(number, at_us, value, found)
+            else:
+                self._turn_event(number, at_us, int(value), found)
+        touched.update(number for _, kind, number, _ in events if kind)
+        self._settle(touched)
+        return found
+
+    def _remarkable(self, mine: Points, touched: set[int]) -> list[tuple[int, int, int, float]]:
+        """The values of points of which any value may change something; all are taken over."""
+        number, value = mine.number, mine.value
+        quiet = (value >= self._low[number]) & (value < self._high[number])
+        chosen = ~quiet
+        for point in touched:
+            chosen |= number == point
+        self._last_us[number] = mine.time_us
+        if not chosen.any():
+            self._value[number] = value
+            return []
+        all_of = np.isin(number, np.unique(number[chosen]))
+        rest = ~all_of
+        self._value[number[rest]] = value[rest]
+        return [(at_us, 1, point, x) for point, at_us, x in mine.where(all_of).rows()]
+
+    def _value_event(self, point: int, at_us: int, value: float, found: list[Crossing]) -> None:
+        rows = self._of_point[point]
+        for row in rows:
+            self._elapse(row, at_us, found)
+        if value == value:  # noqa: PLR0124 (NaN)
+            self._value[point] = value
+            self._known_us[point] = min(int(self._known_us[point]), at_us)
+        else:
+            self._known_us[point] = ENDLESS
+        for row in rows:
+            self._rows[row].look(at_us, value, int(self._known_us[point]))
+
+    def _turn_event(self, number: int, at_us: int, truth: int, found: list[Crossing]) -> None:
+        self._elapse(number, at_us, found)
+        row = self._rows[number]
+        row.truth = truth
+        point = row.bound.point
+        value = float(self._value[point])
+        if truth == FALSE and row.raised and not row.resting:
+            row.resting = True
+            # Not the newest value: which that is depends on how values of one time were cut.
+            stood = value if np.isnan(row.stood) else float(row.stood)
+            found.append(Crossing(number, Change.REST, at_us, stood))
+        row.look(at_us, value, int(self._known_us[point]))
+
+    def _elapse(self, number: int, to_us: int, found: list[Crossing]) -> None:
+        """Decide what was due by then, if the value is known and its condition has settled."""
+        while True:
+            row = self._rows[number]
+            known_us = int(self._known_us[row.bound.point])
+            at_us = max(row.due_us, known_us)
+            if at_us >= ENDLESS or at_us + row.lag_us > to_us:
+                return
+            shown = float(row.shown)
+            found.append(Crossing(number, row.decide(at_us), at_us, shown))
+            row.look(at_us, float(self._value[row.bound.point]), known_us)
+
+    def advance(self, asset_now_us: NDArray[np.int64]) -> list[Crossing]:
+        """Time goes on; asset_now_us: event time by asset [A]."""
+        if not self._rows:
+            return []
+        found: list[Crossing] = []
+        due = np.flatnonzero(self._due_us <= asset_now_us[self._asset]).tolist()
+        for row in due:
+            self._elapse(row, int(asset_now_us[self._asset[row]]), found)
+        self._settle({self._rows[row].bound.point for row in due})
+        return found
+
+    def set_back(self, asset: int, to_us: int) -> None:
+        """The clock of an asset was set back to `to_us`: what was pending begins anew there."""
+        for number in np.flatnonzero(self._asset == asset).tolist():
+            row = self._rows[number]
+            point = row.bound.point
+            self._last_us[point] = NEVER
+            known = self._known_us[point] < ENDLESS
+            self._known_us[point] = to_us if known else ENDLESS
+            row.since_us, row.due_us = NEVER, ENDLESS
+            row.look(to_us, float(self._value[point]), int(self._known_us[point]))
+            self._settle([point])
+
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and the times of these assets [A] with it."""
+        mine = np.flatnonzero(moves[self._asset])
+        for row in (self._rows[number] for number in mine.tolist()):
+            row.since_us = moved(row.since_us, step_us)
+            row.due_us = moved(row.due_us, step_us)
+            row.cleared_us = moved(row.cleared_us, step_us)
+        points = np.unique([self._rows[number].bound.point for number in mine.tolist()])
+        for column, which in (
+            (self._due_us, mine),
+            (self._last_us, points.astype(np.intp)),
+            (self._known_us, points.astype(np.intp)),
+        ):
+            times = column[which]
+            column[which] += np.where((times > NEVER) & (times < ENDLESS), step_us, 0)
+
+    def state(self, row: int) -> tuple[bool, int, bool]:
+        """Whether a limit is passed, the truth of its condition, and whether its value is known."""
+        state = self._rows[row]
+        return state.raised, state.truth, bool(self._known_us[state.bound.point] < ENDLESS)
+
+    def value(self, point: int) -> float:
+        """The newest value of a point that was known."""
+        return float(self._value[point])
+
+    def _settle(self, points: Iterable[int]) -> None:
+        """Which values of these points change nothing, and when their limits are due."""
+        for point in points:
+            low, high = -np.inf, np.inf
+            if self._known_us[point] >= ENDLESS:
+                low = np.inf
+            for number in self._of_point[point]:
+                row = self._rows[number]
+                bounds = row.quiet()
+                low, high = max(low, bounds[0]), min(high, bounds[1])
+                self._due_us[number] = min(row.due_us, ENDLESS - row.lag_us) + row.lag_us
+            self._low[point], self._high[point] = low, high

@@ -1,0 +1,422 @@
+"""The newest value of every signal, and when its quality went and came back.
+
+Every change of quality is stamped with the time at which it was due by the source's clock, not
+with the time at which it was noticed: a recording gives the same episodes as the live stream.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.config.schema import Uncertain
+from edge_agent.status_codes import Severity, is_lost, is_of_node, severity_of
+from edge_agent.values import BAD_OUT_OF_RANGE, RETAINED, Columns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NEVER: Final = np.iinfo(np.int64).min // 4
+ENDLESS_US: Final = np.iinfo(np.int64).max // 4
+_TURN_S: Final = 1.0  # a value may wait for so long before it is taken over
+_LARGEST: Final = float(np.finfo(np.float32).max)
+
+
+class Problem(IntEnum):
+    """Why a signal is not to be trusted."""
+
+    NONE = 0
+    BAD = 1
+    OUT_OF_RANGE = 2
+    LOST = 3
+    STALE = 4
+    STUCK = 5
+    REFUSED = 6  # the node does not exist, may not be read or is no number: the config's fault
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A problem of a signal begins or ends at `at_us`; value and status are those it had then."""
+
+    signal: int
+    problem: Problem
+    begins: bool
+    at_us: int
+    value: float
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Values ordered by signal and time, with the problem that each speaks of, columns [n]."""
+
+    signal: NDArray[np.int32]
+    time_us: NDArray[np.int64]
+    value: NDArray[np.float64]
+    status: NDArray[np.uint32]
+    problem: NDArray[np.uint8]
+
+
+class QualityWatch:
+    """Columns over all signals; rows are only ever added."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._allocate(0)
+
+    def _allocate(self, capacity: int) -> None:
+        self.time_us = np.full(capacity, _NEVER, np.int64)
+        self.value = np.full(capacity, np.nan, np.float64)
+        self.status = np.zeros(capacity, np.uint32)
+        self.problem = np.zeros(capacity, np.uint8)
+        self.stuck = np.zeros(capacity, bool)
+        self._changed_us = np.full(capacity, _NEVER, np.int64)
+        self._stale_us = np.full(capacity, ENDLESS_US, np.int64)
+        self._stuck_us = np.full(capacity, ENDLESS_US, np.int64)  # as long as it counts
+        self._stuck_after_us = np.full(capacity, ENDLESS_US, np.int64)
+        # What no float32 can hold is no data for any model.
+        self._low = np.full(capacity, -_LARGEST)
+        self._high = np.full(capacity, _LARGEST)
+        self._uncertain_is_bad = np.zeros(capacity, bool)
+        self._uncertain_is_held = np.zeros(capacity, bool)
+        self._asset = np.zeros(capacity, np.intp)
+        self._heard_s = np.full(capacity, -np.inf)
+
+    def add(
+        self,
+        asset: int,
+        *,
+        stale_us: int | None,
+        stuck_us: int | None,
+        valid: tuple[float, float] | None,
+        uncertain: Uncertain = Uncertain.USE,
+    ) -> None:
+        """One more signal, of the asset with that number."""
+        if self._size == len(self.time_us):
+            old = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+            self._allocate(max(16, 2 * self._size))
+            for name, array in old.items():
+                getattr(self, name)[: self._size] = array
+        row, self._size = self._size, self._size + 1
+        self._asset[row] = asset
+        self._stale_us[row] = ENDLESS_US if stale_us is None else stale_us
+        self._stuck_us[row] = ENDLESS_US if stuck_us is None else stuck_us
+        self._uncertain_is_bad[row] = uncertain is Uncertain.BAD
+        self._uncertain_is_held[row] = uncertain is Uncertain.HOLD
+        self._stuck_after_us[row] = self._stuck_us[row]
+        if valid is not None:
+            self._low[row], self._high[row] = valid
+
+    def refuse_out_of_range(self, values: Columns) -> Columns:
+        """The same values, those outside their valid range marked BadOutOfRange."""
+        signal, value = values.signal, values.value
+        outside = (value < self._low[signal]) | (value > self._high[signal])
+        if not outside.any():
+            return values
+        status = np.where(outside, np.uint32(BAD_OUT_OF_RANGE), values.status)
+        value = np.where(np.abs(value) > _LARGEST, np.nan, value)
+        return Columns(signal, values.time_us, value, status)
+
+    def update(self, values: Columns, monotonic_s: float = math.inf) -> list[Episode]:
+        """Take values over (ordered by time); gives the changes of quality they bring.
+
+        monotonic_s: when they came; without it, silence is a matter of time stamps.
+        """
+        values = self._without_held(values)
+        heard_s = self._heard_s[values.signal]
+        if monotonic_s < math.inf:
+            self._heard_s[values.signal] = monotonic_s
+        if self._unremarkable(values):
+            return []
+        order = np.argsort(values.signal, kind="stable")
+        signal, time_us = values.signal[order], values.time_us[order]
+        # Of the same time: a server may take a value's quality back and leave its time stamp.
+        newer = time_us >= self.time_us[signal]
+        if not newer.all():
+            order, signal, time_us = order[newer], signal[newer], time_us[newer]
+        if not len(signal):
+            return []
+        value, status = values.value[order], values.status[order]
+        problem = self._problems(signal, value, status)
+        new = _Batch(signal, time_us, value, status, problem)
+        old = self._before(new)
+        quiet_s = monotonic_s - heard_s[order]
+        episodes = self._gaps(old, new, quiet_s) + self._changes(old, new)
+        for i in np.flatnonzero(new.problem != old.problem).tolist():
+            episodes += _switch(new, i, Problem(old.problem[i]), Problem(new.problem[i]))
+        self.time_us[signal], self.value[signal] = time_us, value
+        self.status[signal], self.problem[signal] = status, new.problem
+        episodes.sort(key=lambda e: e.at_us)
+        return episodes
+
+    def _unremarkable(self, values: Columns) -> bool:
+        """Whether nothing can begin or end with these, as is nearly always so; takes them over."""
+        signal, time_us = values.signal, values.time_us
+        passed_us = time_us - self.time_us[signal]
+        if (
+            values.status.any()
+            or self.problem[signal].any()
+            or np.isnan(values.value).any()
+            or (passed_us <= 0).any()
+            or (passed_us > self._stale_us[signal]).any()
+            or (self._stuck_us[signal] < ENDLESS_US).any()
+        ):
+            return False
+        # Ordered by time, so of several values of one signal the newest is written last.
+        self.time_us[signal], self.value[signal] = time_us, values.value
+        self.status[signal] = 0
+        return True
+
+    def without_retained(self, values: Columns) -> Columns:
+        """Without what a broker had kept, which is no sign of life.
+
+        It is shown, as uncertain, where nothing is known of a signal; it neither ends an alarm nor
+        begins a new wait for the next value.
+        """
+        if not values.status.any():
+            return values
+        old = values.status == RETAINED
+        if not old.any():
+            return values
+        signal = values.signal[old]
+        fills = (self.time_us[signal] == _NEVER) & np.isfinite(values.value[old])
+        signal = signal[fills]
+        self.time_us[signal], self.value[signal] = (
+            values.time_us[old][fills],
+            values.value[old][fills],
+        )
+        self.status[signal] = RETAINED
+        kept = ~old
+        return Columns(
+            values.signal[kept], values.time_us[kept], values.value[kept], values.status[kept]
+        )
+
+    def _without_held(self, values: Columns) -> Columns:
+        """Without the uncertain values in whose place the last good one is held.
+
+        They are no sign of life: a signal that only sends such values becomes stale.
+        """
+        if not values.status.any():
+            return values
+        held = self._uncertain_is_held[values.signal]
+        held &= severity_of(values.status) == Severity.UNCERTAIN
+        if not held.any():
+            return values
+        self.status[values.signal[held]] = values.status[held]
+        kept = ~held
+        return Columns(
+            values.signal[kept], values.time_us[kept], values.value[kept], values.status[kept]
+        )
+
+    def _problems(
+        self, signal: NDArray[np.int32], value: NDArray[np.float64], status: NDArray[np.uint32]
+    ) -> NDArray[np.uint8]:
+        """The problem each value speaks of itself, [n]."""
+        severity = severity_of(status)
+        bad = (severity == Severity.BAD) | np.isnan(value)
+        bad |= (severity == Severity.UNCERTAIN) & self._uncertain_is_bad[signal]
+        problem = np.where(bad, Problem.BAD, Problem.NONE).astype(np.uint8)
+        if bad.any():
+            code = status & np.uint32(0xFFFF_0000)
+            problem[bad & (code == BAD_OUT_OF_RANGE)] = Problem.OUT_OF_RANGE
+            problem[is_lost(status)] = Problem.LOST
+            problem[bad & is_of_node(status)] = Problem.REFUSED
+        return problem
+
+    def quality_of(self, signal: int) -> str:
+        """The problem of a signal in small letters, else `uncertain` or `good`."""
+        problem = self.problem_of(signal)
+        if problem is Problem.REFUSED:
+            return "bad"
+        if problem is not Problem.NONE:
+            return problem.name.lower()
+        uncertain = severity_of(self.status[signal : signal + 1])[0] == Severity.UNCERTAIN
+        return "uncertain" if uncertain else "good"
+
+    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """The gateway's clock was moved, and the times of these assets [A] with it."""
+        mine = np.zeros(len(self.time_us), bool)
+        mine[: self._size] = moves[self._asset[: self._size]]
+        self.time_us[mine & (self.time_us > _NEVER)] += step_us
+        self._changed_us[mine & (self._changed_us > _NEVER + 1)] += step_us
+
+    def set_back(self, assets: NDArray[np.intp]) -> None:
+        """The clock of these assets was set back: whatever comes next is newer than what was."""
+        mine = np.isin(self._asset, assets) & (self.time_us > _NEVER)
+        self.time_us[mine] = _NEVER
+        self._changed_us[mine] = _NEVER + self.stuck[mine]  # known, so that being stuck can end
+
+    def rest(self, asset: int, at_us: int = _NEVER) -> list[Episode]:
+        """From `at_us` on an asset stands still on purpose: that its values do, too, is no fault.
+
+        Call it between the values before that time and those after it.
+        """
+        mine = np.flatnonzero((self._asset == asset) & (self._stuck_us < ENDLESS_US))
+        found = []
+        for row in mine.tolist():
+            due_us = int(self._changed_us[row] + self._stuck_us[row])
+            known = self._changed_us[row] > _NEVER and self.problem[row] == Problem.NONE
+            if known and not self.stuck[row] and due_us < at_us:
+                found.append(self._stuck_episode(row, due_us, begins=True))
+                self.stuck[row] = True
+            if self.stuck[row]:
+                found.append(self._stuck_episode(row, at_us, begins=False))
+        self.stuck[mine] = False
+        self._stuck_us[mine] = ENDLESS_US
+        return found
+
+    def resume(self, asset: int, at_us: int) -> None:
+        """The asset runs again from `at_us` on."""
+        mine = (self._asset == asset) & (self._changed_us > _NEVER)
+        self._changed_us[mine] = np.maximum(self._changed_us[mine], at_us)
+        mine = self._asset == asset
+        self._stuck_us[mine] = self._stuck_after_us[mine]
+
+    def _stuck_episode(self, row: int, at_us: int, *, begins: bool) -> Episode:
+        value, status = float(self.value[row]), int(self.status[row])
+        return Episode(row, Problem.STUCK, begins, at_us, value, status)
+
+    def overdue(
+        self,
+        asset_now_us: NDArray[np.int64],
+        asset_since_us: NDArray[np.int64],
+        monotonic_s: float = math.inf,
+    ) -> list[Episode]:
+        """Signals that became stale or stuck by now.
+
+        asset_now_us: event time by asset [A]; asset_since_us: from when each asset is watched [A],
+        which is where the silence of a signal begins that never had a value. monotonic_s: now;
+        a signal that was heard of just now is behind the others, as after an outage or where a
+        recording is played fast, but not silent. Without it silence is a matter of time stamps.
+        """
+        n = self._size
+        asset = self._asset[:n]
+        now_us = asset_now_us[asset]
+        last_us = np.where(self.unseen(), asset_since_us[asset], self.time_us[:n])
+        good = (last_us > _NEVER) & (self.problem[:n] == Problem.NONE)
+        silent_s = monotonic_s - self._heard_s[:n]
+        silent = silent_s >= self._stale_us[:n] / US_PER_S
+        stale = np.flatnonzero(good & silent & (now_us - last_us > self._stale_us[:n]))
+        self.problem[stale] = Problem.STALE
+        good[stale] = False
+        good &= self._changed_us[:n] > _NEVER
+        unchanged_us = now_us - self._changed_us[:n]
+        stuck = np.flatnonzero(good & ~self.stuck[:n] & (unchanged_us > self._stuck_us[:n]))
+        self.stuck[stuck] = True
+        return [
+            Episode(
+                int(row),
+                problem,
+                begins=True,
+                at_us=int(since[row] + after[row]),
+                value=float(self.value[row]),
+                status=int(self.status[row]),
+            )
+            for rows, problem, since, after in (
+                (stale, Problem.STALE, last_us, self._stale_us),
+                (stuck, Problem.STUCK, self._changed_us, self._stuck_us),
+            )
+            for row in rows
+        ]
+
+    def patience_us(self, signal: int) -> dict[str, int]:
+        """After how long a signal is `stale` and `stuck`."""
+        return {"stale": int(self._stale_us[signal]), "stuck": int(self._stuck_after_us[signal])}
+
+    def patience_of(self, signals: NDArray[np.intp]) -> NDArray[np.int64]:
+        """After how long each of these signals is `stale`, in microseconds [k]."""
+        return self._stale_us[signals]
+
+    def heard_s(self, signals: NDArray[np.intp] | list[int]) -> NDArray[np.float64]:
+        """When a value of each of these signals came last, by the monotonic clock [k]."""
+        return self._heard_s[signals]
+
+    def unseen(self) -> NDArray[np.bool_]:
+        """Signals that never had a value, [S]."""
+        return np.equal(self.time_us[: self._size], _NEVER)
+
+    def problem_of(self, signal: int) -> Problem:
+        """What is wrong with a signal now."""
+        if self.problem[signal] == Problem.NONE and self.stuck[signal]:
+            return Problem.STUCK
+        return Problem(self.problem[signal])
+
+    def troubled(self) -> NDArray[np.bool_]:
+        """Signals with any problem, [S]."""
+        problem: NDArray[np.bool_] = self.problem[: self._size] != Problem.NONE
+        return problem | self.stuck[: self._size]
+
+    def _before(self, new: _Batch) -> _Batch:
+        """What each signal had until each of its values came."""
+        signal = new.signal
+        first = np.append(True, signal[1:] != signal[:-1])
+
+        def shifted(held: NDArray[Any], column: NDArray[Any]) -> NDArray[Any]:
+            return np.where(first, held[signal], np.roll(column, 1))
+
+        return _Batch(
+            signal,
+            shifted(self.time_us, new.time_us),
+            shifted(self.value, new.value),
+            shifted(self.status, new.status),
+            shifted(self.problem, new.problem),
+        )
+
+    def _gaps(self, old: _Batch, new: _Batch, quiet_s: NDArray[np.float64]) -> list[Episode]:
+        """Silences that nobody noticed while they lasted.
+
+        quiet_s: how long nothing came by the gateway's clock [n]. A time stamp that jumps while
+        values come is no silence.
+        """
+        patience_us = self._stale_us[new.signal]
+        silent = (old.time_us > _NEVER) & (new.time_us - old.time_us > patience_us)
+        silent &= quiet_s > patience_us / US_PER_S - _TURN_S
+        silent &= old.problem == Problem.NONE
+        found = []
+        for i in np.flatnonzero(silent).tolist():
+            due_us = int(old.time_us[i] + patience_us[i])
+            found += _switch(old, i, Problem.NONE, Problem.STALE, due_us)
+            found += _switch(new, i, Problem.STALE, Problem.NONE)
+        return found
+
+    def _changes(self, old: _Batch, new: _Batch) -> list[Episode]:
+        """Keep the time of each signal's last change; gives what was stuck until now."""
+        changed = np.flatnonzero((new.value != old.value) | (old.time_us == _NEVER))
+        signal, time_us = new.signal[changed], new.time_us[changed]
+        first = np.append(True, signal[1:] != signal[:-1])[: len(signal)]
+        since_us = np.where(first, self._changed_us[signal], np.append(0, time_us)[:-1])
+        stuck = (since_us > _NEVER) & (time_us - since_us > self._stuck_us[signal])
+        found = []
+        for i in np.flatnonzero(stuck):
+            row, at = int(signal[i]), int(changed[i])
+            if not (first[i] and self.stuck[row]):
+                due_us = int(since_us[i] + self._stuck_us[row])
+                found += _switch(old, at, Problem.NONE, Problem.STUCK, due_us)
+            found += _switch(new, at, Problem.STUCK, Problem.NONE)
+        self._changed_us[signal] = time_us
+        self.stuck[signal] = False
+        return found
+
+
+def _switch(
+    batch: _Batch, i: int, old: Problem, new: Problem, at_us: int | None = None
+) -> list[Episode]:
+    """From one problem to another, with row `i` of `batch`; at its time unless told otherwise."""
+    turns = [(old, False), (new, True)]
+    return [
+        Episode(
+            int(batch.signal[i]),
+            problem,
+            begins,
+            int(batch.time_us[i]) if at_us is None else at_us,
+            float(batch.value[i]),
+            int(batch.status[i]),
+        )
+        for problem, begins in turns
+        if problem is not Problem.NONE
+    ]

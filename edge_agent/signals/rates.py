@@ -1,0 +1,181 @@
+"""How fast a signal changes, robust to irregular sampling and to single wrong values.
+
+The window is cut into twelfths of event time, of which each gives its last value. Whenever one ends
+the rate is the median of the slopes between all pairs of these points (Theil 1950, Sen 1968), of
+five points at least that span half the window: one point that is wrong among five moves fewer than
+half of the slopes, and so not the median by much. With fewer points the rate is not known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.signals.conditions import ENDLESS, NEVER
+from edge_agent.signals.points import Points
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PARTS: Final = 12
+_LEAST_POINTS: Final = 5
+# A signal that reports only changes holds its value: its part ends by the clock, so much later.
+_HELD_LATENESS_US: Final = 5 * US_PER_S
+
+
+class _Rate:
+    """The rate of one signal over one window, in its unit per second."""
+
+    def __init__(self, window_us: int, rolls_over_at: float, *, holds: bool) -> None:
+        self.part_us = max(1, window_us // PARTS)
+        self._window_us = window_us
+        self._rolls = rolls_over_at
+        self.holds = holds
+        self._points: deque[tuple[int, float]] = deque(maxlen=PARTS)
+        self.part = NEVER  # the open one
+        self.last_us = NEVER
+        self.value = math.nan  # the newest, carried on over each roll-over
+
+    def take(self, at_us: int, value: float) -> list[tuple[int, float]]:
+        """One more value; gives (time, rate) for each part that ended before it."""
+        if at_us < self.last_us:
+            return []
+        found = self._close(at_us // self.part_us, at_us)
+        self.value = self._unrolled(value)
+        self.last_us = at_us
+        return found
+
+    @property
+    def next_us(self) -> int:
+        """When its open part ends although no value comes."""
+        if not self.holds or self.part == NEVER:
+            return ENDLESS
+        return (self.part + 1) * self.part_us + _HELD_LATENESS_US
+
+    def pass_time(self, now_us: int) -> list[tuple[int, float]]:
+        """Time goes on: what a signal that holds its value has done since."""
+        return self._close((now_us - _HELD_LATENESS_US) // self.part_us, now_us)
+
+    def begin_anew(self) -> None:
+        """What comes next has nothing to do with what was."""
+        self._points.clear()
+        self.part = self.last_us = NEVER
+        self.value = math.nan
+
+    def _close(self, part: int, by_us: int) -> list[tuple[int, float]]:
+        """End the open part and those after it that are before `part`."""
+        if self.part == NEVER:
+            self.part = part
+            return []
+        if part <= self.part:
+            return []
+        ended = [self.part]
+        if self.holds:  # two windows of standing still are as good as a thousand
+            first, last = self.part + 1, part
+            ended += range(first, min(last, first + PARTS))
+            ended += range(max(last - PARTS, first + PARTS), last)
+        found = [self._end(one, by_us) for one in ended]
+        self.part = part
+        return found
+
+    def _end(self, part: int, by_us: int) -> tuple[int, float]:
+        end_us = (part + 1) * self.part_us
+        empty = self.last_us < part * self.part_us  # what reports only changes stands as it was
+        self._points.append((end_us if empty else self.last_us, self.value))
+        while self._points[0][0] <= end_us - self._window_us - self.part_us:
+            self._points.popleft()
+        return min(by_us, end_us + _HELD_LATENESS_US) if self.holds else by_us, self._slope()
+
+    def _slope(self) -> float:
+        points = list(self._points)
+        if len(points) < _LEAST_POINTS or 2 * (points[-1][0] - points[0][0]) < self._window_us:
+            return math.nan
+        return median(_slopes(points)) * US_PER_S
+
+    def _unrolled(self, value: float) -> float:
+        if math.isnan(self.value) or not self._rolls:
+            return value
+        step = value - self.value
+        return self.value + step - self._rolls * round(step / self._rolls)
+
+
+def _slopes(points: list[tuple[int, float]]) -> list[float]:
+    """Of all pairs, per microsecond."""
+    return [
+        (later - value) / (later_us - at_us)
+        for i, (at_us, value) in enumerate(points)
+        for later_us, later in points[i + 1 :]
+        if later_us > at_us
+    ]
+
+
+class Rates:
+    """The rates of all signals that have a limit of one; gives points numbered from `first`."""
+
+    def __init__(self) -> None:
+        self._rates: list[_Rate] = []
+        self._asset = np.zeros(0, np.intp)
+        self._of_signal: dict[int, list[int]] = {}
+        self._point: list[int] = []
+        self._used = np.zeros(0, bool)
+        self._next_us = np.zeros(0, np.int64)
+
+    def add(  # noqa: PLR0913 (each names a different thing)
+        self,
+        signal: int,
+        asset: int,
+        point: int,
+        *,
+        window_us: int,
+        rolls_over_at: float,
+        holds: bool,
+    ) -> None:
+        """A rate of a signal, which becomes the point of that number."""
+        self._of_signal.setdefault(signal, []).append(len(self._rates))
+        self._rates.append(_Rate(window_us, rolls_over_at, holds=holds))
+        self._point.append(point)
+        self._asset = np.append(self._asset, asset)
+        self._next_us = np.append(self._next_us, ENDLESS)
+        if signal >= len(self._used):
+            self._used = np.append(self._used, np.zeros(signal + 1 - len(self._used), bool))
+        self._used[signal] = True
+
+    def update(self, points: Points, asset_now_us: NDArray[np.int64]) -> Points | None:
+        """Take values over, ordered by time; gives the rates, NaN where one is not known."""
+        if not self._rates:
+            return None
+        found: list[tuple[int, int, float]] = []
+        mine = points.among(self._used)
+        for signal, at_us, value in () if mine is None else mine.rows():
+            for number in self._of_signal[signal]:
+                found += self._one(number, at_us, value)
+        for number in np.flatnonzero(self._next_us <= asset_now_us[self._asset]).tolist():
+            passed = self._rates[number].pass_time(int(asset_now_us[self._asset[number]]))
+            found += [(self._point[number], *each) for each in passed]
+            self._next_us[number] = self._rates[number].next_us
+        return _points(found) if found else None
+
+    def _one(self, number: int, at_us: int, value: float) -> list[tuple[int, int, float]]:
+        rate, point = self._rates[number], self._point[number]
+        if math.isnan(value):  # it is no point; what is known of the rate may not hold any more
+            return [(point, at_us, math.nan)]
+        found = rate.take(at_us, value)
+        self._next_us[number] = rate.next_us
+        return [(point, *each) for each in found]
+
+    def set_back(self, asset: int) -> None:
+        """The clock of an asset was set back."""
+        for number in np.flatnonzero(self._asset == asset).tolist():
+            self._rates[number].begin_anew()
+            self._next_us[number] = ENDLESS
+
+
+def _points(rows: list[tuple[int, int, float]]) -> Points:
+    rows.sort(key=lambda row: row[1])
+    number, time_us, value = zip(*rows, strict=True)
+    return Points(np.array(number, np.intp), np.array(time_us, np.int64), np.array(value))

@@ -1,0 +1,154 @@
+"""From signals to the inputs of a model: where a value goes, and what its quality makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_agent.config.conditions import both
+from edge_agent.signals.conditions import Conditions
+from edge_agent.signals.window_set import BAD, GOOD, MISSING, UNCERTAIN
+from edge_agent.status_codes import Severity, severity_of
+from edge_agent.values import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.config.conditions import Condition
+    from edge_agent.plant import PlantAsset
+    from edge_agent.signals.quality import QualityWatch
+    from edge_agent.signals.window_set import WindowSet
+    from edge_agent.signals.windows import Windows
+    from edge_agent.values import WaveBlock
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """How a signal may be used: what its source and its config say about it."""
+
+    stale_us: int | None
+    group: int  # > 0: signals of one subscription that reports only changes
+    uncertain: int  # the mark that a value of uncertain quality gets
+
+
+@dataclass(frozen=True, slots=True)
+class Bindings:
+    """The bindings of all signals of a plant, by their number; signals are only ever added."""
+
+    watch: QualityWatch
+    conditions: Conditions = field(default_factory=Conditions)
+    _bindings: list[Binding] = field(default_factory=list)
+
+    def __getitem__(self, signal: int) -> Binding:
+        return self._bindings[signal]
+
+    def append(self, binding: Binding) -> None:
+        """One more signal."""
+        self._bindings.append(binding)
+
+    def condition(self, asset: PlantAsset, more: Condition | None = None) -> int:
+        """The number of an asset's own condition together with one more; -1 where it has none."""
+        whole = both(asset.when, more)
+        if whole is None:
+            return -1
+        found = asset.signals.items()
+        signals = {name: (one.index, self[one.index].stale_us) for name, one in found}
+        return self.conditions.add(asset.index, whole, signals)
+
+    def standing(self, signals: Sequence[int]) -> Columns:
+        """What those of the signals stand at that report only changes.
+
+        Who begins to listen in mid-stream would wait for them until they change: a set point may
+        take days. As of the newest value of any of the signals, so that no time passes by it.
+        """
+        watch, known = self.watch, np.asarray(signals, np.intp)
+        seen = ~watch.unseen()[known] & (watch.problem[known] == 0)
+        silent = np.array([self[number].group > 0 for number in signals], bool)
+        chosen = known[seen & silent]
+        newest_us = watch.time_us[known].max(initial=0)
+        return Columns(
+            chosen,
+            np.full(len(chosen), newest_us, np.int64),
+            watch.value[chosen],
+            watch.status[chosen],
+        )
+
+
+class Router:
+    """Sends each value to its row and input; -1 for a signal that nobody here wants."""
+
+    def __init__(self) -> None:
+        self._row = np.full(16, -1, np.int32)
+        self._channel = np.full(16, -1, np.int32)
+        self._uncertain = np.full(16, UNCERTAIN, np.uint8)
+
+    def add(self, signal: int, row: int, channel: int, uncertain: int = UNCERTAIN) -> None:
+        """From now on `signal` is input `channel` of asset row `row`."""
+        self.cover(signal + 1)
+        self._row[signal], self._channel[signal] = row, channel
+        self._uncertain[signal] = uncertain
+
+    def remove(self, signal: int) -> None:
+        """Nobody here wants `signal` any more."""
+        self._row[signal] = -1
+
+    def cover(self, signals: int) -> None:
+        """Make room for that many signals."""
+        if signals > len(self._row):
+            more = max(signals, 2 * len(self._row)) - len(self._row)
+            self._row = np.append(self._row, np.full(more, -1, np.int32))
+            self._channel = np.append(self._channel, np.full(more, -1, np.int32))
+            self._uncertain = np.append(self._uncertain, np.full(more, UNCERTAIN, np.uint8))
+
+    def place(self, signal: int) -> tuple[int, int]:
+        """Row and input of one signal."""
+        if signal >= len(self._row):
+            return -1, -1
+        return int(self._row[signal]), int(self._channel[signal])
+
+    def is_usable(self, block: WaveBlock) -> bool:
+        """Whether the quality of a block allows inference."""
+        severity = severity_of(np.array([block.status], np.uint32))[0]
+        if severity == Severity.UNCERTAIN:
+            return bool(self._uncertain[block.signal] == UNCERTAIN)
+        return bool(severity == Severity.GOOD)
+
+    def spoiled(self, values: Columns) -> list[int]:
+        """Rows of which a waveform is said to be bad: a value beside its blocks."""
+        bad = values.signal[severity_of(values.status) == Severity.BAD]
+        return [row for row, _ in map(self.place, bad.tolist()) if row >= 0]
+
+    def begin(self, windows: Windows, standing: Columns) -> None:
+        """Write what signals stand at; no window closes by it."""
+        for _ in self.push(windows, standing) if len(standing) else ():
+            pass
+
+    def push(self, windows: Windows, values: Columns) -> Iterator[WindowSet]:
+        """Write the values that belong here into `windows`; gives the windows that close."""
+        if not len(values):
+            return
+        self.cover(int(values.signal.max()) + 1)
+        row = self._row[values.signal]
+        mark = marks(values, self._uncertain)
+        mine = (row >= 0) & (mark != MISSING)
+        if not mine.any():
+            return
+        if mine.all():
+            signal, time_us, value = values.signal, values.time_us, values.value
+        else:
+            row, mark = row[mine], mark[mine]
+            signal, time_us, value = values.signal[mine], values.time_us[mine], values.value[mine]
+        yield from windows.push(row, self._channel[signal], time_us, value, mark)
+
+
+def marks(values: Columns, uncertain: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mark of each value [n]; uncertain: that of an uncertain value, by signal."""
+    if not values.status.any() and not np.isnan(values.value).any():
+        return np.full(len(values), GOOD, np.uint8)
+    severity = severity_of(values.status)
+    mark = np.where(severity == Severity.UNCERTAIN, uncertain[values.signal], GOOD)
+    return np.where((severity == Severity.BAD) | np.isnan(values.value), BAD, mark).astype(np.uint8)

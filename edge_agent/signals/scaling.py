@@ -1,0 +1,54 @@
+"""From what a source sends to the unit of the signal: value = number * scale + offset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_agent.values import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_agent.config.schema import Signal
+    from edge_agent.values import WaveBlock
+
+
+class Scaling:
+    """Columns over all signals; rows are only ever added. Costs nothing where none is scaled."""
+
+    def __init__(self) -> None:
+        self._scale: list[float] = []
+        self._offset: list[float] = []
+        self._table = np.empty((2, 0))
+        self._is_used = False
+
+    def add(self, config: Signal) -> None:
+        """One more signal."""
+        self._scale.append(config.scale)
+        self._offset.append(config.offset)
+        self._is_used = self._is_used or (config.scale, config.offset) != (1.0, 0.0)
+
+    def scale_values(self, values: Columns) -> Columns:
+        """The values in the units of their signals."""
+        if not self._is_used or not len(values):
+            return values
+        if self._table.shape[1] < len(self._scale):
+            self._table = np.array([self._scale, self._offset])
+        scale, offset = self._table[:, values.signal]
+        with np.errstate(over="ignore"):
+            scaled = values.value * scale + offset
+        return Columns(values.signal, values.time_us, scaled, values.status)
+
+    def scale_blocks(self, blocks: Sequence[WaveBlock]) -> Sequence[WaveBlock]:
+        """The waveforms in the units of their signals."""
+        return [self._scale_block(block) for block in blocks] if self._is_used else blocks
+
+    def _scale_block(self, block: WaveBlock) -> WaveBlock:
+        scale, offset = self._scale[block.signal], self._offset[block.signal]
+        if (scale, offset) == (1.0, 0.0):
+            return block
+        samples = block.samples.astype(np.float64) * scale + offset
+        return replace(block, samples=samples.astype(np.float32))

@@ -1,0 +1,395 @@
+"""Event-time windows of one model over all its assets, as rings of rows.
+
+A row is one step of the model's grid (`step_us` > 0: all values in (t - step, t]) or one distinct
+time stamp of the asset (`step_us` = 0). A row is closed when every input has reached it, or when
+some input is `lateness_us` past it; what no value filled is then held from the row before, for at
+most `hold_us` since the value it repeats, and marked. Closed rows never change, so that a
+recording gives the same windows however its values are cut into batches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.config.schema import Resample
+from edge_agent.counting import as_read
+from edge_agent.signals.ragged import ragged
+from edge_agent.signals.resample import Values, aggregate
+from edge_agent.signals.window_set import BAD, HELD, MISSING, SOUND, STALE, Layout, WindowSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from edge_agent.signals.window_set import Reads
+
+_NEVER: Final = np.iinfo(np.int64).min // 4
+_SLACK_ROWS: Final = 256
+
+
+class Windows:
+    """The rings of all assets that share one model."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        lateness_rows = layout.lateness_us // layout.step_us if layout.step_us else 0
+        self._ring = layout.length + max(_SLACK_ROWS, 2 * layout.hop, 2 * lateness_rows)
+        self._aggregated = np.array([r is not Resample.LAST for r in layout.resample])
+        self.late = 0
+        self._size = 0
+        self._allocate(0)
+
+    def _allocate(self, capacity: int) -> None:
+        ring, channels = self._ring, self.layout.channels
+        exact = np.float64 if self.layout.precise else np.float32
+        self._x = np.full((capacity, ring, channels), np.nan, exact)
+        self._mark = np.zeros((capacity, ring, channels), np.uint8)
+        self._count = np.zeros(
+            (capacity, ring, channels) if self._aggregated.any() else (0, 0, 0), np.uint32
+        )
+        self._row_us = np.full((capacity, 0 if self.layout.step_us else ring), _NEVER, np.int64)
+        self._head = np.full(capacity, -1, np.int64)  # newest row with a value
+        self._done = np.full(capacity, -1, np.int64)  # newest closed row
+        self._done_us = np.full(capacity, _NEVER, np.int64)  # its time; outlives a restart
+        self._next_end = np.full(capacity, -1, np.int64)  # last row of the next window
+        self._started = np.zeros(capacity, bool)
+        self._last_us = np.full((capacity, channels), _NEVER, np.int64)
+        self._carry = np.full((capacity, channels), np.nan, exact)
+        self._carry_us = np.full((capacity, channels), _NEVER, np.int64)
+        self._carry_mark = np.zeros((capacity, channels), np.uint8)
+        self._hold_us = np.full((capacity, channels), np.iinfo(np.int64).max, np.int64)
+        self._group = np.zeros((capacity, channels), np.int16)
+        self._offset = np.zeros((capacity, channels))
+        self._counts = np.zeros((capacity, channels), bool)
+
+    def add_asset(
+        self, hold_us: list[int | None], group: list[int], reads: Reads | None = None
+    ) -> int:
+        """Room for one more asset; gives its row.
+
+        hold_us: how long each input's last value stands in for a new one (None: without end).
+        group: inputs of one group (> 0) share their progress, because one subscription reports
+        only what changes; 0: an input that reports every sample. reads: of a precise layout.
+        """
+        if self._size == len(self._head):
+            self._grow(max(4, 2 * self._size))
+        row, self._size = self._size, self._size + 1
+        endless = np.iinfo(np.int64).max
+        self._hold_us[row] = [endless if hold is None else hold for hold in hold_us]
+        self._group[row] = group
+        if reads is not None:
+            self._offset[row], self._counts[row] = reads.offset, reads.counts
+        return row
+
+    def _grow(self, capacity: int) -> None:
+        old = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+        self._allocate(capacity)
+        for name, array in old.items():
+            if name != "_aggregated":
+                getattr(self, name)[: len(array)] = array
+
+    def push(
+        self,
+        asset: NDArray[np.integer],
+        channel: NDArray[np.integer],
+        time_us: NDArray[np.int64],
+        value: NDArray[np.floating],
+        mark: NDArray[np.uint8],
+    ) -> Iterator[WindowSet]:
+        """Write values (columns of equal length, ordered by time) and give the windows that close.
+
+        Values beyond the ring wait until the rows before them are closed; `late` counts those
+        whose row was closed already.
+        """
+        values = Values(asset, channel, time_us, value, mark)
+        while len(values.asset):
+            row = self._rows_of(values)
+            fits = row <= self._done[values.asset] + (self._ring - self.layout.length)
+            if not fits.any():
+                yield from self._restart(values)
+                continue
+            now = values if fits.all() else values.where(fits)
+            self._write(now, row if now is values else row[fits])
+            touched = np.flatnonzero(np.bincount(now.asset, minlength=self._size))
+            yield from self._close(touched, self._watermark(touched))
+            if now is values:
+                return
+            values = values.where(~fits)
+
+    def advance(self, asset: NDArray[np.intp], to_us: NDArray[np.int64]) -> Iterator[WindowSet]:
+        """Close the rows of `asset` [n] up to `to_us` [n] although no value came."""
+        if not self.layout.step_us:
+            return
+        begun = self._started[asset]
+        asset, to_us = asset[begun], to_us[begun]
+        silent = (to_us[:, None] - self._last_us[asset] > self._hold_us[asset]).all(axis=1)
+        asset, to_us = asset[~silent], to_us[~silent]
+        room = self._ring - self.layout.length
+        limit_us = (self._done[asset] + room) * self.layout.step_us
+        yield from self._close(asset, np.minimum(to_us, limit_us))
+
+    def set_back(self, asset: NDArray[np.intp]) -> None:
+        """The clock of these was set back: begin anew, whatever the time of the next value is."""
+        self._empty(asset)
+        self._done_us[asset] = _NEVER
+        self._last_us[asset] = self._carry_us[asset] = _NEVER
+
+    def filled(self, asset: int) -> tuple[int, int]:
+        """Rows that an asset's first window holds, and how many it needs."""
+        needed = self.layout.least or self.layout.length
+        open_rows = int(self._next_end[asset] - self._done[asset])
+        return (max(0, needed - open_rows) if self._started[asset] else 0), needed
+
+    def move(self, row: NDArray[np.intp], step_us: int) -> None:
+        """The gateway's clock was moved: all that is kept of these rows moves with it.
+
+        By whole steps of the grid; what remains is less than half a step.
+        """
+        rows = round(step_us / self.layout.step_us) if self.layout.step_us else 0
+        moved_us = rows * self.layout.step_us if self.layout.step_us else step_us
+        for name in ("_done_us", "_last_us", "_carry_us", "_row_us"):
+            times = getattr(self, name)[row]
+            getattr(self, name)[row] = np.where(times > _NEVER, times + moved_us, times)
+        for column in (self._head, self._done, self._next_end):
+            column[row] += rows
+        for ring in (self._x, self._mark, self._count):
+            if ring.size:
+                ring[row] = np.roll(ring[row], rows % self._ring, axis=1)
+
+    def flush(self) -> Iterator[WindowSet]:
+        """Close all rows that hold a value: the recording has ended."""
+        asset = np.flatnonzero(self._started)
+        yield from self._close(asset, self._head_us(asset))
+
+    # -- rows ---------------------------------------------------------------------------------
+
+    def _rows_of(self, values: Values) -> NDArray[np.int64]:
+        """The row of each value, [n]."""
+        asset, time_us = values.asset, values.time_us
+        if self.layout.step_us:
+            step: NDArray[np.int64] = -(-time_us // self.layout.step_us)
+            self._start(asset, step)
+            return step
+        self._start(asset, np.zeros(len(asset), np.int64))
+        head_us = self._row_us[asset, self._head[asset] % self._ring]
+        row: NDArray[np.int64] = self._head[asset]
+        ahead = time_us > head_us
+        if ahead.any():
+            row[ahead] += _rank(asset[ahead], time_us[ahead])
+        behind = time_us < head_us
+        if behind.any():
+            at_or_after = self._row_us[asset[behind]] >= time_us[behind, None]
+            row[behind] += 1 - at_or_after.sum(axis=1)
+        late = time_us <= self._done_us[asset]
+        row[late] = self._done[asset[late]]
+        return row
+
+    def _start(self, asset: NDArray[np.integer], row: NDArray[np.int64]) -> None:
+        fresh = ~self._started[asset]
+        if not fresh.any():
+            return
+        # Reversed, so that an asset's first (oldest) value decides where its rows begin.
+        new, first = asset[fresh][::-1], row[fresh][::-1]
+        self._head[new] = first - 1
+        self._done[new] = first - 1
+        self._next_end[new] = first + (self.layout.least or self.layout.length) - 1
+        self._started[new] = True
+
+    def _restart(self, values: Values) -> Iterator[WindowSet]:
+        """A gap longer than the ring: close what is there and begin anew after it."""
+        asset = np.unique(values.asset)
+        yield from self._close(asset, self._head_us(asset))
+        self._empty(asset)
+
+    def _empty(self, asset: NDArray[np.intp]) -> None:
+        self._x[asset], self._mark[asset] = np.nan, MISSING
+        if not self.layout.step_us:
+            self._row_us[asset] = _NEVER
+        if self._count.size:
+            self._count[asset] = 0
+        self._started[asset] = False
+
+    def _write(self, values: Values, row: NDArray[np.int64]) -> None:
+        asset, channel, time_us = values.asset, values.channel, values.time_us
+        late = row <= self._done[asset]
+        if late.any():
+            self._take_late(values.where(late))
+            keep = ~late
+            values, row = values.where(keep), row[keep]
+            asset, channel, time_us = values.asset, values.channel, values.time_us
+        slot = row % self._ring
+        # Ordered by time, so of several values for one cell the newest is written last.
+        self._head[asset] = np.maximum(self._head[asset], row)
+        if not self.layout.step_us:
+            new = self._row_us[asset, slot] == _NEVER
+            self._row_us[asset[new], slot[new]] = time_us[new]
+        if self._count.size:
+            aggregate(self._x, self._count, self.layout.resample, values, slot)
+        else:
+            self._x[asset, slot, channel] = values.value
+        self._mark[asset, slot, channel] = values.mark
+        self._last_us[asset, channel] = np.maximum(self._last_us[asset, channel], time_us)
+
+    def _take_late(self, values: Values) -> None:
+        """Too late for its row; yet the newest value is what the rows to come must hold."""
+        self.late += len(values.asset)
+        newer = values.time_us >= self._last_us[values.asset, values.channel]
+        values = values.where(newer)
+        at = (values.asset, values.channel)
+        self._last_us[at] = values.time_us
+        good = values.mark != BAD
+        self._carry_us[at], self._carry_mark[at] = values.time_us, values.mark
+        self._carry[at[0][good], at[1][good]] = values.value[good]
+
+    # -- closing ------------------------------------------------------------------------------
+
+    def _head_us(self, asset: NDArray[np.intp]) -> NDArray[np.int64]:
+        if self.layout.step_us:
+            return self._head[asset] * self.layout.step_us
+        return self._row_us[asset, self._head[asset] % self._ring]
+
+    def _watermark(self, asset: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Time up to which each asset's rows are complete."""
+        last = self._last_us[asset]
+        newest = last.max(axis=1)
+        reach = last
+        group = self._group[asset]
+        for number in range(1, int(group.max(initial=0)) + 1):
+            member = group == number
+            # Up to that time, not with it: the report of another change at the same time may
+            # be in the next packet.
+            shared = np.where(member, last, _NEVER).max(axis=1) - 1
+            reach = np.where(member, np.maximum(last, shared[:, None]), reach)
+        watermark: NDArray[np.int64] = np.maximum(
+            reach.min(axis=1), newest - self.layout.lateness_us
+        )
+        return watermark
+
+    def _close(
+        self, asset: NDArray[np.intp], watermark_us: NDArray[np.int64]
+    ) -> Iterator[WindowSet]:
+        n = self._closable(asset, watermark_us)
+        if not n.any():
+            return
+        asset, n = asset[n > 0], n[n > 0]
+        owner, offset = ragged(n)
+        rows = self._done[asset][owner] + 1 + offset
+        self._fill(asset, owner, offset, rows)
+        self._done[asset] += n
+        self._done_us[asset] = self._row_times(asset, self._done[asset])
+        due = self._due(asset)
+        if due is not None:
+            yield due
+        self._forget(asset[owner], rows - self.layout.length)
+
+    def _closable(
+        self, asset: NDArray[np.intp], watermark_us: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """How many rows of each asset end at or before its watermark, [n]."""
+        if self.layout.step_us:
+            rows = watermark_us // self.layout.step_us
+        else:
+            times = self._row_us[asset]
+            is_open = times > self._done_us[asset][:, None]
+            closing: NDArray[np.bool_] = is_open & (times <= watermark_us[:, None])
+            rows = self._done[asset] + closing.sum(axis=1)
+        open_rows: NDArray[np.int64] = np.maximum(rows - self._done[asset], 0)
+        return open_rows
+
+    def _row_times(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self.layout.step_us:
+            return rows * self.layout.step_us
+        return self._row_us[asset, rows % self._ring]
+
+    def _fill(
+        self,
+        asset: NDArray[np.intp],
+        owner: NDArray[np.intp],
+        offset: NDArray[np.int64],
+        rows: NDArray[np.int64],
+    ) -> None:
+        """Fill the gaps of closing rows [T] from the row before, and mark them."""
+        of = asset[owner]
+        at = (of, rows % self._ring)
+        x, mark = self._x[at], self._mark[at]
+        time_us = self._row_times(of, rows)
+        last = np.append(np.flatnonzero(offset == 0)[1:], len(rows)) - 1
+        if SOUND[mark].all():
+            self._carry_us[asset] = time_us[last, None]
+            self._carry[asset], self._carry_mark[asset] = x[last], mark[last]
+            return
+        first = (np.arange(len(rows)) - offset)[:, None]  # where each asset's rows begin
+        seen = mark != MISSING
+        source = _last_true(seen)
+        carried = source < first
+        source_us = np.where(carried, self._carry_us[of], time_us[np.maximum(source, 0)])
+        source_mark = np.where(carried, self._carry_mark[of], _take(mark, source))
+        aged = time_us[:, None] - source_us > self._hold_us[of]
+        held = np.where(source_mark == MISSING, MISSING, np.where(aged, STALE, HELD))
+        mark = np.where(seen, mark, np.where(source_mark == BAD, BAD, held)).astype(np.uint8)
+        good = _last_true(seen & (mark != BAD))
+        x = np.where(good < first, self._carry[of], _take(x, good))
+        self._x[at], self._mark[at] = x, mark
+        self._carry[asset], self._carry_us[asset] = x[last], source_us[last]
+        self._carry_mark[asset] = source_mark[last]
+
+    def _due(self, asset: NDArray[np.intp]) -> WindowSet | None:
+        layout = self.layout
+        n = (self._done[asset] - self._next_end[asset]) // layout.hop + 1
+        n = np.maximum(n, 0)
+        if not n.any():
+            return None
+        owner, offset = ragged(n)
+        of = asset[owner]
+        end = self._next_end[of] + offset * layout.hop
+        self._next_end[asset] += n * layout.hop
+        rows = end[:, None] + np.arange(1 - layout.length, 1)
+        at = (of[:, None], rows % self._ring)
+        start_us = self._row_times(of, self._first_rows(of, rows))
+        end_us, x, mark = self._row_times(of, end), self._x[at], self._mark[at]
+        if not layout.precise:
+            return WindowSet(of, start_us, end_us, x, mark)
+        read = as_read(x, self._offset[of][:, None], self._counts[of][:, None])
+        return WindowSet(of, start_us, end_us, read, mark, x[:, -1])
+
+    def _first_rows(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The first of the rows [N, W] of each window, [N]; short ones begin with no row at all."""
+        if not self.layout.least:
+            return rows[:, 0]
+        seen = (self._mark[asset[:, None], rows % self._ring] != MISSING).any(axis=2)
+        first: NDArray[np.int64] = rows[np.arange(len(rows)), np.argmax(seen, axis=1)]
+        return first
+
+    def _forget(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> None:
+        slot = rows % self._ring
+        self._x[asset, slot], self._mark[asset, slot] = np.nan, MISSING
+        if self._count.size:
+            self._count[asset, slot] = 0
+        if not self.layout.step_us:
+            self._row_us[asset, slot] = _NEVER
+
+
+def _last_true(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Index of the newest True at or above each cell of [T, C]; -1 where there is none."""
+    index = np.where(mask, np.arange(len(mask))[:, None], -1)
+    return np.maximum.accumulate(index, axis=0)
+
+
+def _take(array: NDArray[np.generic], row: NDArray[np.intp]) -> NDArray[np.generic]:
+    return np.take_along_axis(array, np.maximum(row, 0), axis=0)
+
+
+def _rank(asset: NDArray[np.intp], time_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """1 for an asset's first distinct time, 2 for its second, ...; in the order given."""
+    order = np.lexsort((time_us, asset))
+    a, t = asset[order], time_us[order]
+    new_asset = np.append(True, a[1:] != a[:-1])
+    step = np.append(True, t[1:] != t[:-1]) | new_asset
+    total = np.cumsum(step)
+    begin = np.maximum.accumulate(np.where(new_asset, total - 1, 0))
+    rank = np.empty(len(a), np.int64)
+    rank[order] = total - begin
+    return rank

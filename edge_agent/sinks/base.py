@@ -1,0 +1,222 @@
+"""What every sink is, and what all of them share."""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from edge_agent.errors import EdgeAgentError
+from edge_agent.messages import Detail, Fault, Link, LinkState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge_agent.clock import Clock
+    from edge_agent.messages import Message
+    from edge_agent.ops.metrics import Metrics
+
+Reply: TypeAlias = "Callable[[bytes], None]"
+
+log = logging.getLogger("edge_agent.sinks")
+
+ALERT: Final = "alert"
+EVENT: Final = "event"
+FIRST_DELAY_S: Final = 1.0
+LONGEST_DELAY_S: Final = 60.0
+_LEVELS: Final = {
+    LinkState.UP: logging.INFO,
+    LinkState.DEGRADED: logging.WARNING,
+    LinkState.DOWN: logging.WARNING,
+}
+_ANSWERING: Final = frozenset({LinkState.CONNECTING, LinkState.UP})
+
+
+class DeliveryError(EdgeAgentError):
+    """A message was not confirmed; `reason` is a bounded label for metrics, empty: no failure.
+
+    retry: the same message may well be taken later. hold_s: the receiver is well and refuses only
+    this message, which is tried again after 1 s, doubling to this; None means that the receiver
+    itself is in trouble. wait_s: the receiver asks for nothing more before that time.
+    give_up_s: a message refused for so long, while the receiver confirms others, is deleted.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        message: str,
+        *,
+        reason: str,
+        retry: bool,
+        hold_s: float | None = None,
+        wait_s: float = 0.0,
+        give_up_s: float | None = None,
+        where: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.reason = reason
+        self.retry = retry
+        self.hold_s = hold_s
+        self.wait_s = wait_s
+        self.give_up_s = give_up_s
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """What a receiver refuses although it answers.
+
+    waiting: messages that are refused and kept. subject, reason: of one of them, or of the last
+    that was given up. given_up: messages deleted since the start because they were never taken.
+    """
+
+    waiting: int = 0
+    subject: str = ""
+    reason: str = ""
+    given_up: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something an operator asks for over the plant bus.
+
+    kind: `ack` or `shelve`; duration_s: how long to shelve, 0 for `ack`; place: the ISA-95 path
+    enterprise/site/area/line/asset of the topic, which a broker's access rules speak about.
+    expires_us: until when its id is not taken again; reply: sends an answer to whoever asked for
+    one.
+    """
+
+    kind: str
+    alarm_id: str
+    actor: str
+    duration_s: float
+    id: str
+    place: str
+    comment: str = ""
+    expires_us: int = field(default=0, compare=False)
+    sink: str = field(default="", compare=False)
+    reply: Reply | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCommand:
+    """What came to a topic of commands and is none; reason: a bounded word, error: the words."""
+
+    sink: str
+    topic: str
+    reason: str
+    error: str
+    id: str = ""
+    place: str = ""  # as of a Command
+    reply: Reply | None = field(default=None, compare=False, repr=False)
+
+
+class Sink(Protocol):
+    """A receiver of alarms.
+
+    `start` returns at once and never waits for the other side; `stop` is safe before `start` and
+    when repeated. Everything runs on the event loop that `start` was called on.
+    """
+
+    name: str
+    link: Link
+    kinds: frozenset[str]  # of messages that are worth an outbox row for this sink
+    window: int  # how many messages may be unconfirmed at once
+    on_ready: Callable[[], None] | None = None  # it may be worth trying again right now
+    on_connected: Callable[[], None] | None = None  # anew: what it shows may be old
+    on_forgotten: Callable[[], None] | None = None  # it has, or may have, what it heard last
+    on_command: Callable[[Command], None] | None = None
+    on_refused: Callable[[RefusedCommand], None] | None = None  # a command that is none
+
+    async def start(self) -> None:
+        """Begin to connect."""
+
+    async def stop(self) -> None:
+        """Disconnect and release everything; what is being delivered fails with a retry."""
+
+    async def deliver(self, message: Message) -> None:
+        """Return once the receiver has CONFIRMED the message; raise DeliveryError otherwise."""
+
+    def publish_scores(self, batch: Sequence[tuple[str, bytes]]) -> None:
+        """Send (topic, body) pairs and forget them; dropped while the receiver is away."""
+
+    def set_status(self, status: str) -> None:
+        """Say how the service is: `online` or `degraded`."""
+
+    def note_refusals(self, refusals: Refusals) -> None:
+        """Show in the link what the receiver refuses; called at each change."""
+
+
+class LinkReporter:
+    """Keeps a sink's link, its metric and its log the same; one log line per change of state.
+
+    A sink whose receiver answers but refuses what we send is degraded, never up.
+    """
+
+    def __init__(self, name: str, metrics: Metrics, clock: Clock) -> None:
+        self.link = Link()
+        self._name = name
+        self._gauge = metrics.sink_up.labels(name)
+        self._clock = clock
+        self._state = LinkState.STOPPED
+        self._detail = ""
+        self._refusals: dict[str, Refusals] = {}
+        self._gauge.set(0)
+
+    def set(self, state: LinkState, detail: str = "") -> None:
+        """Note the state and why; the same state again only renews the detail."""
+        self._state, self._detail = state, detail
+        self._show()
+
+    def note_refusals(self, part: str, refusals: Refusals) -> None:
+        """Note what the receiver refuses; part: of what we send, `messages` or `status`."""
+        self._refusals[part] = refusals
+        self._show()
+
+    def _show(self) -> None:
+        refused = next((one for one in self._refusals.values() if one.waiting), None)
+        state, detail = self._state, self._detail
+        if refused is not None and state in _ANSWERING:
+            state, detail = LinkState.DEGRADED, _refused_text(refused)
+        elif state in _ANSWERING:
+            gone = [_given_up_text(one) for one in self._refusals.values() if one.given_up]
+            detail = "; ".join([detail, *gone] if detail else gone)
+        self._show_fault(refused)
+        changed = state is not self.link.state
+        self.link.state = state
+        self.link.detail = detail
+        if not changed:
+            return
+        self.link.since_us = self._clock.now_us()
+        self._gauge.set(state is LinkState.UP)
+        level = _LEVELS.get(state, logging.DEBUG)
+        log.log(
+            level, "sink state", extra={"sink": self._name, "state": state.value, "reason": detail}
+        )
+
+    def _show_fault(self, refused: Refusals | None) -> None:
+        what = f"refused.{self._name}"
+        if refused is None or self._state is LinkState.STOPPED:
+            self.link.faults.pop(what, None)
+            return
+        args = {"sink": self._name, "subject": refused.subject, "reason": refused.reason}
+        text = f"{self._name}: {_refused_text(refused)}"
+        self.link.faults[what] = Fault(what, text, Detail("sink_refuses", args))
+
+
+def _refused_text(refused: Refusals) -> str:
+    more = f" (and {refused.waiting - 1} more)" if refused.waiting > 1 else ""
+    return f"{refused.subject}{more}: {refused.reason}"
+
+
+def _given_up_text(refused: Refusals) -> str:
+    return f"{refused.given_up} given up, the last: {refused.subject}: {refused.reason}"
+
+
+def backoff_s(failures: int, rng: Callable[[], float] = random.random) -> float:
+    """Return how long to wait after that many failures in a row: 1 s doubling to 60 s, jittered.
+
+    The jitter (down to half) keeps many gateways from returning to a broker in the same instant.
+    """
+    exponent = min(max(failures, 1) - 1, 10)
+    return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**exponent) * (0.5 + 0.5 * rng())

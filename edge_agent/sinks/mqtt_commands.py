@@ -1,0 +1,166 @@
+"""Commands from the plant bus: nothing in them is trusted, and each counts once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from edge_agent.clock import US_PER_MS, US_PER_S
+from edge_agent.errors import DecodeError
+from edge_agent.sinks.base import Command, RefusedCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_agent.clock import Clock
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.sinks.base import Reply
+
+MAX_BYTES: Final = 4096
+MAX_TEXT: Final = 256
+MAX_AHEAD_S: Final = 900.0
+REMEMBERED_IDS: Final = 1024
+KINDS: Final = ("ack", "shelve")
+_PLACE_LEVELS: Final = 5  # enterprise/site/area/line/asset
+
+
+def command_filters(root: str) -> list[str]:
+    """Return the topic filters to subscribe to."""
+    return [f"{root}/{'+/' * _PLACE_LEVELS}_pdm/cmd/{kind}" for kind in KINDS]
+
+
+class CommandInbox:
+    """Decides which messages are commands to be carried out; all others are counted by reason.
+
+    on_refused: told of those that are none. An id is remembered here for a moment only; whoever
+    carries commands out remembers it until it expires.
+    """
+
+    def __init__(self, sink: str, metrics: Metrics, clock: Clock) -> None:
+        self.on_refused: Callable[[RefusedCommand], None] | None = None
+        self._sink = sink
+        self._counter = metrics.commands
+        self._clock = clock
+        self._seen: dict[str, None] = {}
+
+    def take(
+        self, topic: str, payload: bytes, *, retained: bool, reply: Reply | None = None
+    ) -> Command | None:
+        """Return the command, or None where there is nothing to do."""
+        try:
+            command = self._check(topic, payload, retained=retained)
+        except DecodeError as error:
+            self._counter.labels(self._sink, error.reason).inc()
+            self._refuse(topic, payload, error, reply)
+            return None
+        self._counter.labels(self._sink, "accepted").inc()
+        return replace(command, sink=self._sink, reply=reply)
+
+    def _refuse(self, topic: str, payload: bytes, error: DecodeError, reply: Reply | None) -> None:
+        if self.on_refused is None:
+            return
+        found, place = _id_of(payload), _place(topic)
+        self.on_refused(
+            RefusedCommand(self._sink, topic, error.reason, error.message, found, place, reply)
+        )
+
+    def _check(self, topic: str, payload: bytes, *, retained: bool) -> Command:
+        if retained:  # it is of unknown age, and comes again with every connection
+            raise DecodeError("retained", "a command must not be retained")
+        command = parse_command(topic, payload, self._clock.now_us())
+        if command.id in self._seen:
+            raise DecodeError("repeated", "a command with this id came before")
+        self._seen[command.id] = None
+        if len(self._seen) > REMEMBERED_IDS:
+            del self._seen[next(iter(self._seen))]
+        return command
+
+
+def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
+    """Decode `{id, alarm_id, expires, by, comment, duration_s}`; DecodeError with a bounded reason.
+
+    expires: epoch milliseconds, or ISO 8601 (UTC where it names no zone), at most `MAX_AHEAD_S`
+    ahead, since ids are remembered for so long; duration_s: for `shelve`.
+    """
+    if len(payload) > MAX_BYTES:
+        raise DecodeError("oversized", f"{len(payload)} bytes")
+    try:
+        data = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise DecodeError("malformed", str(error)) from error
+    if not isinstance(data, dict):
+        raise DecodeError("malformed", "not a JSON object")
+    kind = topic.rpartition("/")[2]
+    expires_us = _expires_us(data)
+    command = Command(
+        kind=kind,
+        alarm_id=_text(data, "alarm_id"),
+        actor=_text(data, "by", "mqtt"),
+        duration_s=_duration_s(data) if kind == "shelve" else 0.0,
+        id=_text(data, "id"),
+        place=_place(topic),
+        comment=_text(data, "comment") if data.get("comment") else "",
+        expires_us=round(expires_us),
+    )
+    if expires_us <= now_us:
+        raise DecodeError("expired", "it has expired (expires), or a clock is wrong")
+    if expires_us > now_us + MAX_AHEAD_S * US_PER_S:
+        raise DecodeError("too_far", f"expires is more than {MAX_AHEAD_S:g} s ahead")
+    return command
+
+
+def _place(topic: str) -> str:
+    """The ISA-95 path of {root}/{path}/_pdm/cmd/{kind}."""
+    return "/".join(topic.split("/")[:-3][-_PLACE_LEVELS:])
+
+
+def _id_of(payload: bytes) -> str:
+    """The id of a refused command, for its answer."""
+    try:
+        return _text(orjson.loads(payload[:MAX_BYTES]), "id")
+    except (orjson.JSONDecodeError, DecodeError, AttributeError):
+        return ""
+
+
+def _text(data: dict[str, Any], key: str, default: str = "") -> str:
+    value = data.get(key, default)
+    if key not in data and not default:
+        raise DecodeError("malformed", f"{key} is missing")
+    if not isinstance(value, str) or not value or len(value) > MAX_TEXT or not value.isprintable():
+        raise DecodeError("malformed", f"{key} is not a text of 1 to {MAX_TEXT} characters")
+    return value
+
+
+def _duration_s(data: dict[str, Any]) -> float:
+    if "duration_s" not in data:
+        raise DecodeError("malformed", "duration_s is missing: for how many seconds")
+    value = _number(data["duration_s"])
+    if value is None or value <= 0:
+        raise DecodeError("malformed", "duration_s is not a positive number")
+    return value
+
+
+def _expires_us(data: dict[str, Any]) -> float:
+    if "expires" not in data:
+        raise DecodeError("malformed", "expires is missing: epoch milliseconds or ISO 8601")
+    value = data["expires"]
+    number = _number(value)
+    if number is not None:
+        return number * US_PER_MS
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return moment.timestamp() * US_PER_S
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DecodeError("malformed", "expires is not a time") from error
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

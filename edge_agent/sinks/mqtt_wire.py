@@ -1,0 +1,201 @@
+"""A paho client on the asyncio loop: its socket, its keepalive, its end.
+
+paho's own thread is not used: a TLS error can hang it while it calls itself connected. A client is
+never used again after its end; with it goes paho's queue, which would send everything twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+
+from paho.mqtt.client import Client
+
+from edge_agent.sinks.mqtt_scores import PUBLISH_QOS_0
+from edge_agent.transport import dial_endpoint, dial_error
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from paho.mqtt.client import DisconnectFlags, SocketLike
+    from paho.mqtt.enums import MQTTErrorCode
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from edge_agent.clock import Clock
+    from edge_agent.sinks.mqtt_config import MqttSinkConfig
+
+DIAL_TIMEOUT_S: Final = 10.0
+CHECK_EVERY_S: Final = 1.0
+OWN_END: Final = "closed"  # why a connection ended that we closed
+
+
+class TellingClient(Client):
+    """A paho client (2.2) over a socket that is open already.
+
+    loss: why its connection ended, which paho's own log alone has.
+    """
+
+    opened: socket.socket | None = None
+    loss = ""
+
+    def _create_socket(self) -> socket.socket:
+        opened, self.opened = self.opened, None
+        if opened is None:
+            raise ConnectionError("no socket was opened")
+        return opened
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        try:
+            data = super()._sock_recv(bufsize)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.loss = self.loss or str(error)
+            raise
+        if not data:
+            self.loss = self.loss or "closed by the broker"
+        return data
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        try:
+            return super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self._hear_last_word()
+            self.loss = self.loss or str(error)
+            raise
+
+    def _hear_last_word(self) -> None:
+        """A TLS alert says more than the write that failed after it: it may wait to be read."""
+        with contextlib.suppress(OSError):
+            self._sock_recv(1)
+
+
+class Wire:
+    """Serves `client` from `dial` until `ended`, whose result says why; all on one event loop.
+
+    unsent_bytes: of blocks that the socket has not taken yet.
+    """
+
+    def __init__(self, client: TellingClient, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._heard_s = clock.monotonic_s()
+        self._timer: asyncio.TimerHandle | None = None
+        self.ended: asyncio.Future[str] = self._loop.create_future()
+        self.unsent_bytes = 0
+        client.on_disconnect = self._on_disconnect
+
+    async def dial(self, config: MqttSinkConfig, options: dict[str, Any]) -> None:
+        """Resolve, connect, TLS handshake, CONNECT; ConnectError."""
+        tls = config.tls if config.encrypted else None
+        try:
+            opened = await dial_endpoint(config.host, config.port, DIAL_TIMEOUT_S, tls)
+            self._client.opened = opened
+            self._client.connect(config.host, config.port, **options)
+        except (OSError, ValueError) as error:
+            raise dial_error(error, config.url) from error
+        self._heard_s = self._clock.monotonic_s()
+        self._attach()
+
+    async def first_of(self, wanted: asyncio.Future[Any], name: str, timeout_s: float) -> str:
+        """Wait for an answer; returns why there is none, or an empty text."""
+        await asyncio.wait(
+            {wanted, self.ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        if wanted.done():
+            return ""
+        if self.ended.done():
+            return f"no {name}: {self.ended.result()}"
+        return f"no {name} within {timeout_s:g} s"
+
+    def send(self, block: bytes) -> None:
+        """Queue whole packets that need no answer, as one write."""
+        self.unsent_bytes += len(block)
+        # As if it were one packet, and of QoS 1: for each of QoS 0 paho makes a callback.
+        self._client._packet_queue(PUBLISH_QOS_0, block, 0, 1)  # noqa: SLF001
+
+    def close(self) -> None:
+        """Say goodbye, so that the will is not published, and end."""
+        if not self.ended.done():
+            self._client.disconnect()
+            self._serve(self._client.loop_write)
+        self.abort(OWN_END)
+
+    def abort(self, reason: str) -> None:
+        """End without a word."""
+        self._end(reason)
+        sock = self._client.socket()
+        if sock is not None and sock.fileno() >= 0:
+            self._detach(sock)
+            self._client.on_socket_close = None
+            self._client.on_socket_unregister_write = None
+            sock.close()
+
+    def _attach(self) -> None:
+        sock = self._client.socket()
+        if sock is None or sock.fileno() < 0:
+            self._end("closed at once")
+            return
+        self._client.on_socket_close = self._on_socket_close
+        self._client.on_socket_register_write = self._on_unsent
+        self._client.on_socket_unregister_write = self._on_all_sent
+        self._loop.add_reader(sock.fileno(), self._on_readable)
+        if self._client.want_write():
+            self._on_unsent(self._client, None, sock)
+        self._timer = self._loop.call_later(CHECK_EVERY_S, self._check)
+
+    def _detach(self, sock: SocketLike) -> None:
+        self._loop.remove_reader(sock.fileno())
+        self._loop.remove_writer(sock.fileno())
+
+    def _on_readable(self) -> None:
+        self._heard_s = self._clock.monotonic_s()
+        self._serve(self._client.loop_read)
+        sock = self._client.socket()
+        while isinstance(sock, ssl.SSLSocket) and sock.fileno() >= 0 and sock.pending():
+            self._serve(self._client.loop_read)
+            sock = self._client.socket()
+
+    def _serve(self, step: Callable[[], MQTTErrorCode]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 (no defect of paho's may reach the event loop)
+            self.abort(f"{type(error).__name__}: {error}")
+
+    def _check(self) -> None:
+        """Keepalive: paho's, and our own for the case that it is deceived."""
+        self._timer = self._loop.call_later(CHECK_EVERY_S, self._check)
+        self._serve(self._client.loop_misc)
+        keepalive_s = self._client.keepalive
+        silent_s = self._clock.monotonic_s() - self._heard_s
+        if keepalive_s and silent_s > 2 * keepalive_s:
+            self.abort(f"nothing heard for {silent_s:.0f} s")
+
+    def _end(self, reason: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+    def _on_disconnect(
+        self, _c: object, _u: object, flags: DisconnectFlags, code: ReasonCode, _p: object
+    ) -> None:
+        said = flags.is_disconnect_packet_from_server
+        self._end(f"the broker said: {code}" if said else self._client.loss or "connection lost")
+
+    def _on_socket_close(self, _c: object, _u: object, sock: SocketLike) -> None:
+        self._detach(sock)
+
+    def _on_unsent(self, _c: object, _u: object, sock: SocketLike) -> None:
+        self._loop.add_writer(sock.fileno(), self._serve, self._client.loop_write)
+
+    def _on_all_sent(self, _c: object, _u: object, sock: SocketLike) -> None:
+        self.unsent_bytes = 0
+        self._loop.remove_writer(sock.fileno())

@@ -1,0 +1,237 @@
+"""What the config says about an MQTT source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
+
+from edge_agent.config.schema import Kind, TimeOf
+from edge_agent.config.types import Between, Duration, HostText, Secret, Size
+from edge_agent.errors import ConfigError
+from edge_agent.sources.mqtt.payload_spec import BINARY, Format, Payload
+from edge_agent.sources.mqtt.sparkplug_config import (  # noqa: TC001 (the loader asks for the types of fields)
+    Sparkplug,
+)
+from edge_agent.sources.mqtt.topics import Pattern, compile_pattern, unknown_names
+from edge_agent.sources.zone import zone_problems
+from edge_agent.transport import Tls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edge_agent.config.schema import Signal
+
+PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+PACKET_HEAD_BYTES: Final = 4096  # room for topic and properties beside the payload
+_HALF_EMPTY: Final = (
+    "the samples of one topic go to the members in turns: every window of a model would be half "
+    "empty; leave it out, and split the assets between gateways"
+)
+_PLAIN: Final = Payload()
+_OF_WAVEFORMS: Final = ("scale", "offset", "samples", "rate_hz")
+_NO_WAVEFORM: Final = "has no effect: no signal here is a waveform (see scale of a signal)"
+_STALE_S: Final = 30.0
+MAX_PACKET_BYTES: Final = 268_435_455  # MQTT 5, 1.5.5
+
+
+class Protocol(StrEnum):
+    """Version of MQTT; `auto` is 5, and 3.1.1 where the broker has no 5."""
+
+    AUTO = "auto"
+    V5 = "5"
+    V311 = "3.1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Topics of one kind: `plant/{line}/{asset}/{signal}`.
+
+    A placeholder matches one level. Where neither `signal` nor a placeholder {signal} says which
+    signal a topic is, a payload is an object (or CSV columns) with the signals of its asset.
+    """
+
+    topic: str
+    qos: Annotated[int, Between(0, 2)] = 1
+    asset: str = ""  # an id, or a format of placeholders such as "{line}-{asset}"
+    signal: str = ""  # a name, or a format
+    template: str = ""  # assets that the config does not name are made from it
+    payload: Payload = field(default_factory=Payload)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Contradictions, as (key, message)."""
+        try:
+            names = compile_pattern(self.topic).names
+        except ConfigError as error:
+            yield "topic", str(error)
+            return
+        formats = [("asset", self.asset_format), ("signal", self.signal)]
+        formats += [
+            (f"payload.{key}", getattr(self.payload, key))
+            for key in ("value", "time", "quality", "items", "name")
+        ]
+        given = {"asset"} if self.payload.asset else set[str]()
+        for key, text in formats:
+            for name in unknown_names(text, names | (given if key == "asset" else set())):
+                yield key, f"the topic has no placeholder {{{name}}}"
+        yield from self._records_problems()
+        if self.payload.format in {Format.CSV, *BINARY} and not self.signal_format:
+            if self.payload.format is not Format.CSV:
+                yield "payload.format", "binary samples need a {signal} in the topic, or signal"
+            elif not self.payload.columns:
+                yield "payload.columns", "name them, where the topic names no {signal}"
+
+    def _records_problems(self) -> Iterator[tuple[str, str]]:
+        spec = self.payload
+        if spec.name and self.signal_format:
+            yield "payload.name", "has no effect: the topic or `signal` says which signal it is"
+        if spec.asset and self.signal_format:
+            yield "payload.asset", "needs topics without {signal}: its objects are of whole assets"
+        if spec.asset and not self.template and not self.asset and "asset" in self.pattern.names:
+            yield "payload.asset", "has no effect: the topic has an {asset}"
+
+    @property
+    def pattern(self) -> Pattern:
+        """The topic, compiled."""
+        return compile_pattern(self.topic)
+
+    @property
+    def asset_format(self) -> str:
+        """How an asset's id is made from the placeholders."""
+        return self.asset or "{asset}"
+
+    @property
+    def signal_format(self) -> str:
+        """How a signal's name is made from the placeholders; empty on topics of a whole asset."""
+        return self.signal or ("{signal}" if "signal" in self.pattern.names else "")
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSourceConfig:
+    """An MQTT broker as a source."""
+
+    url: str
+    subscribe: tuple[Subscription, ...] = ()
+    sparkplug: Sparkplug | None = None  # in place of subscribe
+    username: str = ""
+    password: Secret | None = None
+    tls: Tls = field(default_factory=Tls)
+    client_id: HostText = HostText("")  # default: edge-agent-<gateway>-<source>
+    keepalive: Annotated[Duration, Between(5, 65_535)] = Duration(30)
+    session_expiry: Annotated[Duration, Between(0, 0xFFFF_FFFE)] = Duration(3600)
+    protocol: Protocol = Protocol.AUTO
+    share: str = ""  # a group whose members share the messages (MQTT 5, 4.8.2)
+    max_payload: Annotated[Size, Between(1024, MAX_PACKET_BYTES - PACKET_HEAD_BYTES)] = Size(
+        1 << 20
+    )
+    coalesce: Annotated[Duration, Between(0, 1)] = Duration(0.02)  # rest between two reads
+    stale_after: Duration | None = None  # default: 30 s; never with sparkplug, which tells changes
+    time: TimeOf = TimeOf.AUTO  # whose clock counts: source (the payload's time), arrival, auto
+    timezone: str = "UTC"  # of times in payloads that name none
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Contradictions, as (key, message)."""
+        yield from _url_problems(self.url)
+        if self.time is TimeOf.SERVER:
+            yield "time", "a broker stamps nothing: source, arrival or auto"
+        yield from zone_problems(self.timezone)
+        if not self.subscribe and self.sparkplug is None:
+            yield "subscribe", "is empty: no value would arrive"
+        if self.subscribe and self.sparkplug is not None:
+            yield "sparkplug", "cannot stand beside subscribe: give it a source of its own"
+        if self.share and self.sparkplug is not None:
+            yield "share", "has no effect on sparkplug"
+        yield from self._unreached()
+        if self.password is not None and not self.username:
+            yield "password", "needs a username"
+        if self.share and self.protocol is Protocol.V311:
+            yield "share", "shared subscriptions need MQTT 5"
+        if set(self.share) & set("/+#"):
+            yield "share", "has no '/', '+' or '#'"
+        if self.tls != Tls() and not self.url.startswith("mqtts:"):
+            yield "tls", "has no effect without mqtts://"
+
+    def _unreached(self) -> Iterator[tuple[str, str]]:
+        """Subscriptions of which an earlier one takes every topic."""
+        try:
+            patterns = [one.pattern for one in self.subscribe]
+        except ConfigError:
+            return  # said of the topic itself
+        for n, later in enumerate(patterns):
+            first = next((k for k, one in enumerate(patterns[:n]) if one.covers(later)), None)
+            if first is not None:
+                text = f"is never reached: subscribe[{first}] takes all its topics (put this first)"
+                yield f"subscribe.{n}.topic", text
+
+    def unread_keys(self) -> Sequence[str]:
+        """Keys of a signal that only other sources read."""
+        return ("sampling", "deadband")
+
+    def unfit(self, signals: dict[str, Signal], *, windows: bool) -> Iterator[tuple[str, str]]:
+        """Contradictions with the signals, as (key, message)."""
+        if self.share and windows:
+            yield "share", _HALF_EMPTY
+        for n, one in enumerate(self.subscribe):
+            own = [signals[one.signal]] if one.signal in signals else list(signals.values())
+            if own and not any(signal.kind is Kind.WAVEFORM for signal in own):
+                for key in _OF_WAVEFORMS:
+                    if getattr(one.payload, key) != getattr(_PLAIN, key):
+                        yield f"subscribe.{n}.payload.{key}", _NO_WAVEFORM
+
+    @property
+    def reports_changes(self) -> bool:
+        """True if a value holds until another one comes; the pipeline asks."""
+        return self.sparkplug is not None
+
+    @property
+    def silence_s(self) -> float | None:
+        """After how long without a value a signal is stale by default; None: never."""
+        if self.stale_after is None and self.reports_changes:
+            return None
+        return self.stale_after or _STALE_S
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """What is subscribed, each payload with the time zone that holds for it."""
+        own = "" if self.timezone == "UTC" else self.timezone
+        return tuple(
+            replace(one, payload=replace(one.payload, timezone=one.payload.timezone or own))
+            for one in self.subscribe
+        )
+
+    @property
+    def host(self) -> str:
+        """The broker's name or address."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The broker's TCP port."""
+        parts = urlsplit(self.url)
+        return parts.port or PORTS[parts.scheme]
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS is used."""
+        return urlsplit(self.url).scheme == "mqtts"
+
+    @property
+    def max_packet_bytes(self) -> int:
+        """The largest packet that is taken."""
+        return int(self.max_payload) + PACKET_HEAD_BYTES
+
+
+def _url_problems(url: str) -> Iterator[tuple[str, str]]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        yield "url", str(error)
+        return
+    if parts.scheme not in PORTS or not parts.hostname or port == 0:
+        yield "url", "write mqtt://host:port or mqtts://host:port"
+    elif parts.username is not None:
+        yield "url", "credentials have keys of their own: username, password"
+    elif parts.path.strip("/") or parts.query or parts.fragment:
+        yield "url", "has nothing after the port"

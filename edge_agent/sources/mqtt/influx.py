@@ -1,0 +1,69 @@
+"""InfluxDB line protocol: `pump,asset=P-1 flow=1.5,state="on" 1767225600000000000`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.errors import DecodeError
+from edge_agent.sources.mqtt.json_values import decoded
+from edge_agent.sources.mqtt.objects import take_each, take_named
+
+if TYPE_CHECKING:
+    from edge_agent.sources.mqtt.readings import Readings
+
+_BLANK: Final = re.compile(r'((?:[^\\ "]|\\.|"(?:[^"\\]|\\.)*")+)(?: +|$)')
+_COMMA: Final = re.compile(r'((?:[^\\,"]|\\.|"(?:[^"\\]|\\.)*")+)(?:,|$)')
+_PAIR: Final = re.compile(r"((?:[^\\=]|\\.)+)=(.*)", re.DOTALL)
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[iu]?")
+_TRUE: Final = frozenset({"t", "T", "true", "True", "TRUE"})
+_FALSE: Final = frozenset({"f", "F", "false", "False", "FALSE"})
+_MAX_LINE: Final = 64 << 10
+
+
+def decode_influx(payload: bytes, out: Readings) -> None:
+    """Each line is an object: its tags and fields, the measurement and the time under `time`."""
+    text, oddity = decoded(payload)
+    if oddity:
+        out.mend(oddity, oddity)
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise DecodeError("empty", "no line")
+    out.odd = True
+    take_each(lines, _take_line, out)
+
+
+def _take_line(line: str, out: Readings) -> None:
+    parts = _BLANK.findall(line.strip()) if len(line) <= _MAX_LINE else []
+    if len(parts) not in {2, 3} or sum(map(len, parts)) + len(parts) - 1 > len(line):
+        raise DecodeError("columns", "no line of measurement,tags fields time")
+    measurement, *tags = _COMMA.findall(parts[0])
+    doc: dict[str, Any] = {"measurement": _plain(measurement)}
+    doc |= {key: _plain(value) for key, value in map(_pair, tags)}
+    doc |= {key: _value(value) for key, value in map(_pair, _COMMA.findall(parts[1]))}
+    if len(parts) > 2 and out.spec.time:  # noqa: PLR2004
+        doc[out.spec.time] = int(parts[2]) if parts[2].isdigit() else parts[2]
+    single = out.target.single
+    if single is None:
+        take_named(doc, out)
+    else:
+        out.take(single, *out.unwrap(doc))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    found = _PAIR.fullmatch(text)
+    if found is None:
+        raise DecodeError("columns", "a field or tag without '='")
+    return _plain(found[1]), found[2]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def _value(text: str) -> object:
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    if _NUMBER.fullmatch(text):
+        return float(text.rstrip("iu"))
+    return _plain(text[1:-1]) if text[:1] == text[-1:] == '"' else text

@@ -1,0 +1,124 @@
+"""What a broker's topics are like, heard for some seconds; bounded whatever is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.sources.mqtt.form import MAX_BYTES, Form, form_of
+from edge_agent.sources.mqtt.receive import receive
+from edge_agent.sources.mqtt.topics import compile_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge_agent.clock import Clock
+    from edge_agent.sources.mqtt.config import MqttSourceConfig, Protocol
+    from edge_agent.sources.mqtt.frames import Messages
+
+MAX_TOPICS: Final = 2000
+_SAMPLE_CHARACTERS: Final = 80
+
+
+@dataclass(slots=True)
+class HeardTopic:
+    """A topic. n: live messages; retained: kept ones; rate: live messages a second."""
+
+    topic: str
+    n: int
+    retained: int
+    rate: float
+    form: Form
+    sample: str
+
+
+@dataclass(slots=True)
+class Listened:
+    """What was heard. more: messages of topics beyond MAX_TOPICS; refused: filters, with why."""
+
+    topics: list[HeardTopic]
+    messages: int
+    more: int
+    refused: list[str]
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is kept of a topic while it is listened to: the latest payload only."""
+
+    n: int = 0
+    retained: int = 0
+    payload: bytes = b""
+    bytes: int = 0
+    arrival_us: int = 0
+
+
+@dataclass(slots=True)
+class _Ear:
+    """Takes messages in."""
+
+    clock: Clock
+    kept: dict[bytes, _Kept] = field(default_factory=dict)
+    messages: int = 0
+    more: int = 0
+
+    def accept(self, messages: Messages) -> None:
+        """Count each message, and keep the latest of its topic."""
+        now_us = self.clock.now_us()
+        retained = set(messages.retained)
+        for number, (topic, payload) in enumerate(
+            zip(messages.topics, messages.payloads, strict=True)
+        ):
+            self._keep(topic, payload, now_us, retained=number in retained)
+        for topic in messages.too_large:
+            self._keep(topic, b"", now_us, retained=False)
+
+    def _keep(self, topic: bytes, payload: bytes, now_us: int, *, retained: bool) -> None:
+        self.messages += 1
+        one = self.kept.get(topic)
+        if one is None:
+            if len(self.kept) >= MAX_TOPICS:
+                self.more += 1
+                return
+            one = self.kept[topic] = _Kept()
+        one.n += not retained
+        one.retained += retained
+        one.payload = payload[: MAX_BYTES + 1]
+        one.bytes, one.arrival_us = len(payload), now_us
+
+
+async def listen_to(  # noqa: PLR0913, PLR0917 (where, to what, for how long)
+    config: MqttSourceConfig,
+    versions: Sequence[Protocol],
+    topics: Sequence[str],
+    seconds: float,
+    clock: Clock,
+    progress: Callable[[float, int], None],
+) -> Listened:
+    """Listen to topic filters (patterns with {placeholders} will do) for so many seconds.
+
+    Under a client id of its own: a daemon that runs misses nothing. ConnectError if the broker
+    refuses us.
+    """
+    ear = _Ear(clock)
+    filters = [(compile_pattern(topic).filter, 0) for topic in topics]
+
+    def go_on(share: float) -> bool:
+        progress(share, ear.messages)
+        return False
+
+    refused = await receive(config, versions, filters, seconds, ear.accept, go_on)
+    found = [_heard(topic, one, seconds) for topic, one in sorted(ear.kept.items())]
+    return Listened(found, ear.messages, ear.more, refused)
+
+
+def _heard(raw: bytes, kept: _Kept, seconds: float) -> HeardTopic:
+    topic = raw.decode(errors="replace")
+    form = form_of(topic, kept.payload, kept.arrival_us)
+    return HeardTopic(topic, kept.n, kept.retained, kept.n / seconds, form, _sample(kept.payload))
+
+
+def _sample(payload: bytes) -> str:
+    text = payload[: 4 * _SAMPLE_CHARACTERS].decode(errors="replace")
+    text = "".join(sign if sign.isprintable() else " " for sign in text)
+    return text if len(text) <= _SAMPLE_CHARACTERS else text[: _SAMPLE_CHARACTERS - 3] + "..."

@@ -1,0 +1,83 @@
+"""Time stamps on the wire to microseconds since the epoch."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from edge_agent.errors import DecodeError
+from edge_agent.sources.mqtt.payload_spec import TimeUnit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MIN_TIME_US: Final = 631_152_000_000_000  # 1990-01-01; before it a clock was never set
+MAX_TIME_US: Final = 4_102_444_800_000_000  # 2100-01-01
+_LAST_US: Final = 10_000_000_000_000_000  # 2286: read with care, for its clock to be told of
+_OUTSIDE: Final = "a time stamp outside 1970 to 2286"
+_UNIT_US: Final = {TimeUnit.S: 1e6, TimeUnit.MS: 1e3, TimeUnit.US: 1.0, TimeUnit.NS: 1e-3}
+# Of the four units, one at most makes a number a time of 1990 to 2100; these limits part them.
+_AUTO_LIMITS: Final = (1e11, 1e14, 1e17)
+_AUTO_US: Final = (1e6, 1e3, 1.0, 1e-3)
+# Texts that count s, ms, us or ns since 1970 and are no date such as 20261126231000 or 2611262310.
+_COUNT: Final = re.compile(r"1\d{9}(\.\d+)?|[12]\d{12}(\.\d+)?|[12]\d{15}|[12]\d{18}", re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,19}(\.\d+)?", re.ASCII)
+_AUTO_LIMITS_ARRAY: Final = np.array(_AUTO_LIMITS)
+_AUTO_US_ARRAY: Final = np.array(_AUTO_US)
+
+
+def times_us(times: NDArray[np.float64], unit: TimeUnit) -> NDArray[np.int64]:
+    """Time stamps [n] of a numeric unit as microseconds [n]; DecodeError if one is unreasonable."""
+    factor = _UNIT_US.get(unit)
+    with np.errstate(over="ignore"):
+        if factor is not None:
+            scaled = times * factor
+        else:
+            scaled = times * _AUTO_US_ARRAY[_AUTO_LIMITS_ARRAY.searchsorted(times)]
+    # The careful way takes older ones: of a clock that was never set, but not of a `true`.
+    if not ((scaled >= MIN_TIME_US) & (scaled < MAX_TIME_US)).all():
+        raise DecodeError("time", _OUTSIDE)
+    return np.rint(scaled).astype(np.int64)
+
+
+def time_us(raw: object, unit: TimeUnit, zone: str = "") -> int:
+    """One time stamp as microseconds; DecodeError `time` if it is none.
+
+    raw: a number, also in a text, or ISO 8601.
+    zone: the IANA name of the zone of texts that name none; default: UTC.
+    """
+    if isinstance(raw, str) and unit != TimeUnit.ISO:
+        counts = _COUNT if unit == TimeUnit.AUTO else _NUMBER
+        raw = float(raw) if counts.fullmatch(raw) else raw
+    if isinstance(raw, str) and unit in {TimeUnit.AUTO, TimeUnit.ISO}:
+        return _bounded(_iso_seconds(raw, zone) * 1e6)
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or unit == TimeUnit.ISO:
+        raise DecodeError("time", f"a {type(raw).__name__} where a time ({unit}) is expected")
+    try:
+        number = float(raw)
+    except OverflowError as error:
+        raise DecodeError("time", "the time stamp is too large") from error
+    factor = _UNIT_US.get(unit)
+    return _bounded(number * (factor or _AUTO_US[bisect_left(_AUTO_LIMITS, number)]))
+
+
+def _bounded(microseconds: float) -> int:
+    if not 1 <= microseconds < _LAST_US:
+        raise DecodeError("time", _OUTSIDE)
+    return round(microseconds)
+
+
+def _iso_seconds(text: str, zone: str) -> float:
+    """Seconds since the epoch; a time without zone is of `zone`."""
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=ZoneInfo(zone) if zone else UTC)
+        return moment.timestamp()
+    except (ValueError, OverflowError) as error:
+        raise DecodeError("time", "the time stamp is not ISO 8601") from error

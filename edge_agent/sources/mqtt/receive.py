@@ -1,0 +1,88 @@
+"""Hearing a broker for some seconds, beside a running daemon and taking nothing from it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import SystemClock
+from edge_agent.errors import ConnectError
+from edge_agent.sources.mqtt.session import (
+    CONNECT_TIMEOUT_S,
+    FIRST_TRY_TIMEOUT_S,
+    Session,
+    VersionError,
+    make_client,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from edge_agent.sources.mqtt.config import MqttSourceConfig, Protocol
+    from edge_agent.sources.mqtt.frames import Messages
+
+_STEP_S: Final = 0.2
+
+
+async def receive(  # noqa: PLR0913, PLR0917 (what is heard, for how long, and who is told)
+    config: MqttSourceConfig,
+    versions: Sequence[Protocol],
+    filters: list[tuple[str, int]],
+    seconds: float,
+    accept: Callable[[Messages], None],
+    enough: Callable[[float], bool],
+) -> list[str]:
+    """Subscribe with a client id of its own and hand on what comes; gives what was refused.
+
+    Ends after so many seconds, or as soon as `enough` (called with the share of the time that has
+    passed) says so. ConnectError if the broker refuses us or the connection breaks.
+    """
+    *first, last = versions
+    for version in first:
+        with contextlib.suppress(VersionError):
+            return await _serve(
+                config, version, FIRST_TRY_TIMEOUT_S, filters, accept, _until(seconds, enough)
+            )
+    return await _serve(config, last, CONNECT_TIMEOUT_S, filters, accept, _until(seconds, enough))
+
+
+async def _serve(  # noqa: PLR0913, PLR0917
+    config: MqttSourceConfig,
+    version: Protocol,
+    timeout_s: float,
+    filters: list[tuple[str, int]],
+    accept: Callable[[Messages], None],
+    wait: Callable[[asyncio.Task[str]], Awaitable[None]],
+) -> list[str]:
+    own_id = f"{config.client_id or 'edge-agent'}-probe-{secrets.token_hex(4)}"
+    client = make_client(config, own_id, version, set(), persistent=False)
+    session = Session(config, client, accept, SystemClock())
+    try:
+        await session.open(timeout_s)
+        refused = await session.subscribe(filters)
+        losing = asyncio.create_task(session.lost())
+        try:
+            await wait(losing)
+        finally:
+            losing.cancel()
+        if losing.done() and not losing.cancelled():
+            raise ConnectError(losing.result(), where=config.url)
+    finally:
+        session.close()
+    return refused
+
+
+def _until(
+    seconds: float, enough: Callable[[float], bool]
+) -> Callable[[asyncio.Task[str]], Awaitable[None]]:
+    async def wait(losing: asyncio.Task[str]) -> None:
+        clock = SystemClock()
+        begin_s = clock.monotonic_s()
+        passed_s = 0.0
+        while passed_s < seconds and not losing.done() and not enough(passed_s / seconds):
+            await asyncio.wait([losing], timeout=min(_STEP_S, seconds - passed_s))
+            passed_s = clock.monotonic_s() - begin_s
+
+    return wait

@@ -1,0 +1,347 @@
+"""Source `mqtt`: subscribes at a broker and decodes what it sends into columns.
+
+Speaks MQTT 5, and 3.1.1 where the broker has no 5. A message is confirmed (QoS 1, 2) only after the
+intake has it, and with a persistent session the broker keeps what comes while we are away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import SystemClock
+from edge_agent.config.types import Duration, HostText
+from edge_agent.errors import ConnectError, EdgeAgentError
+from edge_agent.messages import Link, LinkState
+from edge_agent.sources.mqtt.config import MqttSourceConfig, Protocol, Subscription
+from edge_agent.sources.mqtt.decode import Decoder
+from edge_agent.sources.mqtt.listener import listen_to
+from edge_agent.sources.mqtt.payload_spec import Payload
+from edge_agent.sources.mqtt.readings import Readings
+from edge_agent.sources.mqtt.refusals import Refusals
+from edge_agent.sources.mqtt.routes import Routes
+from edge_agent.sources.mqtt.session import (
+    CONNECT_TIMEOUT_S,
+    FIRST_TRY_TIMEOUT_S,
+    Session,
+    VersionError,
+    make_client,
+)
+from edge_agent.sources.source_clock import SourceClock
+from edge_agent.transport import STEADY_S as TAKEOVER_STEADY_S
+from edge_agent.transport import Takeovers, Tls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge_agent.clock import Clock
+    from edge_agent.config.schema import Gateway
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.plant import Plant
+    from edge_agent.sources.mqtt.frames import Messages
+    from edge_agent.sources.mqtt.listener import Listened
+    from edge_agent.sources.mqtt.sparkplug import SparkplugReader
+    from edge_agent.values import Intake
+
+__all__ = ["MqttSource", "MqttSourceConfig", "Payload", "Subscription", "Tls", "probe"]
+
+MAX_BACKOFF_S: Final = 60.0
+STEADY_S: Final = 30.0  # a connection that held so long was a good one: the next wait is short
+_VERSIONS: Final = {
+    Protocol.AUTO: (Protocol.V5, Protocol.V311),
+    Protocol.V5: (Protocol.V5,),
+    Protocol.V311: (Protocol.V311,),
+}
+_log = logging.getLogger("edge_agent.sources")
+
+
+class MqttSource:
+    """One broker as a source; see `records.Source`."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the same for all sources)
+        self,
+        name: str,
+        config: MqttSourceConfig,
+        plant: Plant,
+        intake: Intake,
+        metrics: Metrics,
+        clock: Clock,
+        gateway: Gateway,
+    ) -> None:
+        self.name = name
+        self.link = Link()
+        self._config = config
+        self._intake = intake
+        self._clock = clock
+        self._client_id = client_id(name, config, gateway)
+        self._takeovers = Takeovers(name, self._client_id, self.link)
+        self._up = metrics.source_up.labels(name)
+        self._reconnects = metrics.source_reconnects.labels(name)
+        self._refusals = Refusals(name, metrics)
+        routes = Routes(
+            name,
+            config.subscriptions,
+            plant,
+            metrics,
+            self._refusals,
+            stale_after_s=config.silence_s,
+        )
+        self._sparkplug = _sparkplug_reader(name, config, routes, self._refusals)
+        self._session: Session | None = None
+        self._conflicts = routes.machines.conflicts
+        self._told: tuple[LinkState, str] = (LinkState.STOPPED, "")
+        self._source_clock = SourceClock(
+            name, config.time, plant, self.link, metrics, clock, self._show_link
+        )
+        self._decoder = Decoder(
+            routes,
+            self._refusals,
+            intake,
+            metrics.values_received.labels(name),
+            self._source_clock,
+        )
+        self._versions = versions(config)
+        self._held: set[bytes] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to connect, and to deliver into the intake."""
+        if self._task is None:
+            self._set_link(LinkState.CONNECTING)
+            self._task = asyncio.create_task(self._run(), name=f"mqtt source {self.name}")
+
+    async def stop(self) -> None:
+        """Stop delivering and disconnect; the broker keeps the session."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._set_link(LinkState.STOPPED)
+
+    async def _run(self) -> None:
+        attempt = 0
+        while True:
+            began_s = self._clock.monotonic_s()
+            try:
+                await self._connect_once()
+            except EdgeAgentError as error:
+                self._set_link(LinkState.DOWN, str(error))
+            except Exception as error:  # noqa: BLE001 (a source ends when it is stopped, not before)
+                _log.exception("source failed", extra={"source": self.name})
+                self._set_link(LinkState.DOWN, f"internal error: {error!r}")
+            if self._clock.monotonic_s() - began_s > STEADY_S:
+                attempt = 0
+            await asyncio.sleep(backoff_s(attempt))
+            attempt += 1
+
+    async def _connect_once(self) -> None:
+        """One connection from beginning to end; EdgeAgentError where it does not come about."""
+        *first, last = self._versions
+        lasting = False
+        for version in first:
+            try:
+                return await self._serve(version, FIRST_TRY_TIMEOUT_S)
+            except VersionError as error:
+                lasting = error.lasting
+        return await self._serve(last, CONNECT_TIMEOUT_S, forget_others=lasting)
+
+    async def _serve(
+        self, version: Protocol, timeout_s: float, *, forget_others: bool = False
+    ) -> None:
+        persistent = self._config.session_expiry > 0
+        client = make_client(
+            self._config, self._client_id, version, self._held, persistent=persistent
+        )
+        session = Session(self._config, client, self._take, self._clock, self._intake.crowded)
+        try:
+            kept = await self._open(session, timeout_s)
+            if forget_others:
+                self._versions = (version,)
+            await self._subscribe(session, version, kept=kept)
+            self._session = session
+            if self._sparkplug is not None:
+                self._sparkplug.ask_known(self._clock.monotonic_s(), self._clock.now_us())
+                self._send_requests()
+            reason = await self._end_of(session)
+            self._reconnects.inc()
+            self._set_link(LinkState.DOWN, reason)
+        finally:
+            self._session = None
+            session.close()
+            self._forget_births()
+
+    async def _open(self, session: Session, timeout_s: float) -> bool:
+        """Connect; whether the broker kept our session. EdgeAgentError where it does not."""
+        try:
+            return await session.open(timeout_s)
+        except VersionError:
+            raise
+        except EdgeAgentError:
+            self._takeovers.note_unreached()
+            raise
+
+    def _forget_births(self) -> None:
+        """The connection is over: what a Sparkplug node said last is not known to hold."""
+        if self._sparkplug is not None:
+            out = Readings(self._clock.now_us())
+            self._sparkplug.forget_births(out)
+            self._decoder.deliver(out)
+
+    def _send_requests(self) -> None:
+        """Ask Sparkplug nodes for their births."""
+        if self._sparkplug is not None and self._session is not None:
+            requests, self._sparkplug.requests = self._sparkplug.requests, []
+            for topic, payload in requests:
+                self._session.publish(topic, payload)
+
+    async def _end_of(self, session: Session) -> str:
+        """Wait for the end of a connection; gives the reason, and what is suspected."""
+        began_s = self._clock.monotonic_s()
+        loop = asyncio.get_running_loop()
+        steady = loop.call_later(TAKEOVER_STEADY_S, self._takeovers.note_steady)
+        try:
+            reason = await session.lost()
+        finally:
+            steady.cancel()
+        lived_s = self._clock.monotonic_s() - began_s
+        return await self._takeovers.ask_end(reason, lived_s, self._config.host, self._config.port)
+
+    async def _subscribe(self, session: Session, version: Protocol, *, kept: bool) -> None:
+        if not kept:
+            self._held.clear()
+        # A session that was kept may have other topics: those of another config, or of the day on
+        # which a broker that lost its power last wrote its file.
+        refused = await session.subscribe(filters(self._config))
+        detail = "; ".join(refused)
+        state = LinkState.DEGRADED if refused else LinkState.UP
+        self._set_link(state, f"not subscribed: {detail}" if refused else f"MQTT {version}")
+
+    def _take(self, messages: Messages) -> None:
+        try:
+            if self._sparkplug is None:
+                self._decoder.take(messages, self._clock.now_us())
+            else:
+                self._take_sparkplug(self._sparkplug, messages)
+        except Exception:  # noqa: BLE001 (whatever a payload did, the next ones must be heard)
+            _log.exception("payloads not decoded", extra={"source": self.name})
+            self._refusals.count("internal", len(messages.topics))
+        self._conflicts.report(self.link.faults, self._clock.monotonic_s())
+
+    def _take_sparkplug(self, reader: SparkplugReader, messages: Messages) -> None:
+        out, monotonic_s = Readings(self._clock.now_us()), self._clock.monotonic_s()
+        for topic in messages.too_large:
+            self._refusals.note("too_large", topic, "larger than max_payload")
+        reader.read(messages, out, monotonic_s)
+        self._decoder.deliver(out)
+        self._send_requests()
+        reader.report(self.link.faults, monotonic_s)
+
+    def _set_link(self, state: LinkState, detail: str = "") -> None:
+        """Note how the connection is."""
+        told, self._told = self._told, (state, detail)
+        self._show_link(tell=told != self._told)
+
+    def _show_link(self, *, tell: bool = False) -> None:
+        """Show connection and clock as one; one log line where the state changes, or if `tell`."""
+        link = self.link
+        state, detail = self._source_clock.shown(*self._told)
+        tell = tell or link.state is not state
+        if link.state is not state:
+            link.since_us = self._clock.now_us()
+        link.state, link.detail = state, detail
+        connected = state in {LinkState.UP, LinkState.DEGRADED}
+        self._up.set(connected)
+        failed = state in {LinkState.DOWN, LinkState.DEGRADED}
+        level = logging.WARNING if failed else logging.INFO
+        if tell:
+            _log.log(level, f"source {state}", extra={"source": self.name, "reason": detail})
+
+
+def _sparkplug_reader(
+    name: str, config: MqttSourceConfig, routes: Routes, refusals: Refusals
+) -> SparkplugReader | None:
+    if config.sparkplug is None:
+        return None
+    # Here, not above: protobuf costs memory that a plain broker has no use for.
+    from edge_agent.sources.mqtt.sparkplug import SparkplugReader  # noqa: PLC0415
+
+    return SparkplugReader(name, config.sparkplug, routes, refusals)
+
+
+def client_id(name: str, config: MqttSourceConfig, gateway: Gateway) -> str:
+    """What the broker knows the session by; the same after every restart."""
+    return config.client_id or f"edge-agent-{gateway.id}-{name}"
+
+
+def beside(config: MqttSourceConfig, purpose: str) -> MqttSourceConfig:
+    """The config of a connection that disturbs no running daemon and leaves nothing behind.
+
+    Its own client id, or the broker would throw the daemon out; no share of the daemon's messages;
+    no session that the broker goes on filling.
+    """
+    own_id = f"{config.client_id or 'edge-agent'}-{purpose}-{secrets.token_hex(4)}"
+    return replace(config, client_id=HostText(own_id), session_expiry=Duration(0), share="")
+
+
+def versions(config: MqttSourceConfig) -> tuple[Protocol, ...]:
+    """Versions to try in turn. On 3.1.1 a share is no share but a topic that nobody writes to."""
+    return (Protocol.V5,) if config.share else _VERSIONS[config.protocol]
+
+
+def filters(config: MqttSourceConfig, *, shared: bool = True) -> list[tuple[str, int]]:
+    """(topic filter, QoS) of each subscription."""
+    if config.sparkplug is not None:
+        return [(config.sparkplug.topic, 1)]
+    prefix = f"$share/{config.share}/" if config.share and shared else ""
+    return [(f"{prefix}{one.pattern.filter}", one.qos) for one in config.subscribe]
+
+
+def backoff_s(attempt: int) -> float:
+    """Seconds to wait after a failure: 1, 2, 4 ... 60, each cut by up to a half at random."""
+    longest = min(MAX_BACKOFF_S, 2.0 ** min(attempt, 10))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, keeps no secret)
+
+
+async def probe(config: MqttSourceConfig) -> None:
+    """Connect and subscribe once, beside a running daemon and taking nothing from it.
+
+    ConnectError says what the broker refused.
+    """
+    *first, last = versions(config)
+    for version in first:
+        with contextlib.suppress(VersionError):
+            return await _try(config, version, FIRST_TRY_TIMEOUT_S)
+    return await _try(config, last, CONNECT_TIMEOUT_S)
+
+
+async def _try(config: MqttSourceConfig, version: Protocol, timeout_s: float) -> None:
+    own_id = f"{config.client_id or 'edge-agent'}-probe-{secrets.token_hex(4)}"
+    client = make_client(config, own_id, version, set(), persistent=False)
+    session = Session(config, client, lambda _: None, SystemClock())
+    try:
+        await session.open(timeout_s)
+        refused = await session.subscribe(filters(config, shared=False))
+    finally:
+        session.close()
+    if refused:
+        raise ConnectError(f"not subscribed: {'; '.join(refused)}", where=config.url)
+
+
+async def listen(
+    config: MqttSourceConfig,
+    topics: Sequence[str],
+    seconds: float,
+    progress: Callable[[float, int], None] = lambda _share, _messages: None,
+) -> Listened:
+    """What topics (patterns) are like, heard beside a running daemon for so many seconds.
+
+    progress is called with the share of the time that has passed and the messages so far.
+    ConnectError if the broker refuses us.
+    """
+    return await listen_to(config, versions(config), topics, seconds, SystemClock(), progress)

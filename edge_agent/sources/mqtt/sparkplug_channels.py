@@ -1,0 +1,139 @@
+"""Which signal a Sparkplug metric is, and its values as readings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_MS
+from edge_agent.errors import DecodeError
+from edge_agent.plant import fill
+from edge_agent.sources.mqtt.config import Subscription
+from edge_agent.sources.mqtt.machines import Place
+from edge_agent.sources.mqtt.sparkplug_wire import read_value, status_of_metric
+from edge_agent.values import BAD, BAD_NO_COMMUNICATION, WaveBlock
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_agent.sources.mqtt.payload_spec import Wanted
+    from edge_agent.sources.mqtt.readings import Readings
+    from edge_agent.sources.mqtt.refusals import Refusals
+    from edge_agent.sources.mqtt.routes import Routes
+    from edge_agent.sources.mqtt.sparkplug_config import Sparkplug
+    from edge_agent.sources.mqtt.sparkplug_wire import Metric
+
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
+_EXPECTED: Final = frozenset({"unknown_asset", "asset_name"})  # a plant has more than is watched
+
+
+@dataclass(slots=True)
+class Channel:
+    """A metric that was born: its data type, and the signal that wants it."""
+
+    name: str
+    datatype: int
+    wanted: Wanted | None
+    last_us: int = 0  # the newest time that it came with
+
+
+class Channels:
+    """Makes the channels of metrics, and takes their values."""
+
+    def __init__(self, config: Sparkplug, routes: Routes, refusals: Refusals) -> None:
+        self._asset = config.asset
+        self._metric = _pattern(config.metric)
+        self._routes = routes
+        self._refusals = refusals
+        # As machines know it: an id for each asset, made of what tells nodes and devices apart.
+        self._subscription = Subscription(
+            config.topic, asset="{asset}", signal="{signal}", template=config.template
+        )
+
+    def make(self, group: str, node: str, device: str, metric: Metric) -> Channel:
+        """The channel of a metric that was just born; device: empty for the node's own."""
+        places = {"group": group, "node": node, "device": device or node}
+        topic = "/".join((group, node, *([device] if device else [])))
+        found = self._metric.fullmatch(metric.name)
+        wanted = None if found is None else self._wanted(places | found.groupdict(), topic)
+        return Channel(metric.name, metric.datatype, wanted)
+
+    def _wanted(self, places: dict[str, str], topic: str) -> Wanted | None:
+        """The signal of a metric; None where no asset of the plant has it."""
+        asset_id = fill(self._asset, {key: _safe(text) for key, text in places.items()})
+        place = self._place(places, topic)
+        try:
+            asset = self._routes.machines.asset_of(place, asset_id)
+            wanted = self._routes.wanted_of(asset).get(places["signal"])
+            if wanted is not None:
+                self._routes.machines.claim(place, wanted.index)
+        except DecodeError as error:
+            if error.reason not in _EXPECTED:
+                about = f"{topic}/{places['signal']}"
+                self._refusals.note(error.reason, about.encode(), error.message)
+            return None
+        return wanted
+
+    def _place(self, places: dict[str, str], topic: str) -> Place:
+        """Where a metric stands. A machine that metrics name may be spread over devices."""
+        of_metric = set(self._metric.groupindex) - {"signal"}
+        left_out = {"signal", "device"} if of_metric else {"signal"}
+        identity = {key: text for key, text in places.items() if key not in left_out}
+        return Place(-1, self._subscription, identity, tuple(identity.values()), topic)
+
+    def take(self, channel: Channel, metric: Metric, out: Readings) -> None:
+        """A metric's value as a reading; one that can be no number is Bad, and said once."""
+        wanted = channel.wanted
+        if wanted is None:
+            return
+        at_us = None if metric.time_ms is None else metric.time_ms * US_PER_MS
+        channel.last_us = max(channel.last_us, at_us or 0)
+        status = status_of_metric(metric.raw)
+        try:
+            value = read_value(metric.raw, metric.datatype or channel.datatype)
+            if isinstance(value, np.ndarray):
+                _take_samples(wanted, value, at_us, status, out)
+            else:
+                out.take(wanted, value, at_us, status)
+        except DecodeError as error:
+            if not wanted.waveform:
+                out.take(wanted, None, at_us, BAD)
+            self._refusals.note(error.reason, channel.name.encode(), error.message)
+
+
+def take_loss(channel: Channel, out: Readings) -> None:
+    """A value that holds no more: there is no communication with what it came from."""
+    if channel.wanted is not None and not channel.wanted.waveform:
+        # Not before the last value, whose clock may be ahead of ours: then it would be late.
+        out.take(channel.wanted, None, max(out.arrival_us, channel.last_us), BAD_NO_COMMUNICATION)
+
+
+def _take_samples(
+    wanted: Wanted, samples: NDArray[np.generic], at_us: int | None, status: int, out: Readings
+) -> None:
+    if not wanted.waveform or wanted.rate_hz <= 0:
+        raise DecodeError("kind", "an array, where the signal is no waveform with rate_hz")
+    block = samples.astype(np.float32)
+    status = status if np.isfinite(block).all() else BAD
+    end_us = out.arrival_us if at_us is None else at_us
+    out.blocks.append(WaveBlock(wanted.index, end_us, wanted.rate_hz, block, status))
+
+
+def _safe(text: str) -> str:
+    """A name that an asset may have; `Pump 1` and `Pump-1` stay two by their places."""
+    return _UNSAFE.sub("-", text).strip("-_.") or "_"
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """`{asset}/{signal}` as an expression over metric names; {signal} may hold more levels."""
+    parts = re.split(r"(\{[a-z_]+\})", text)
+    texts = [
+        f"(?P<{part[1:-1]}>{'.+' if part == '{signal}' else '[^/]+'})"
+        if part.startswith("{")
+        else re.escape(part)
+        for part in parts
+    ]
+    return re.compile("".join(texts))

@@ -1,0 +1,334 @@
+"""From notifications to the intake: which signal, which event time, which quality."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.config.schema import Kind, TimeOf
+from edge_agent.errors import DecodeError
+from edge_agent.sources.numbers import TextRules
+from edge_agent.sources.opcua.decode import ARRAY, NOTHING, NUMBER, OTHER, Rows
+from edge_agent.status_codes import is_of_node
+from edge_agent.values import (
+    BAD,
+    BAD_NO_COMMUNICATION,
+    BAD_NO_DATA,
+    BAD_TYPE_MISMATCH,
+    Columns,
+    WaveBlock,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.clock import Clock
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.plant import PlantSignal
+    from edge_agent.sources.opcua.decode import Notification, Samples, Text
+    from edge_agent.sources.source_clock import SourceClock
+    from edge_agent.sources.zone import Zone
+    from edge_agent.values import Intake
+
+# Part 4, 7.39: InfoType DataValue with the Overflow bit: the server's queue has lost values.
+_OVERFLOW: Final = 0x0480
+# A time stamp further ahead says nothing about the source's clock; the pipeline refuses it too.
+_MAX_AHEAD_US: Final = 300 * US_PER_S
+
+log = logging.getLogger("edge_agent.sources")
+
+
+class Feed:
+    """The tables from client handle to signal, and the source's own clock as its values show it.
+
+    The client handle of an item is the position of its signal in `signals`. latest, heard_s: by
+    handle, what was last notified and when (monotonic). faulty_changed: some node does not exist
+    any more, may not be read or holds no number, or the contrary; until somebody looks.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the parts of the source that it works for)
+        self,
+        source: str,
+        intake: Intake,
+        metrics: Metrics,
+        clock: Clock,
+        source_clock: SourceClock,
+        zone: Zone,
+        time_of: TimeOf = TimeOf.AUTO,
+    ) -> None:
+        self._source_clock = source_clock
+        self._zone = zone
+        self._time_of = time_of
+        self.signals: list[PlantSignal] = []
+        self.latest = np.empty(0, np.float64)
+        self.heard_s = np.empty(0, np.float64)
+        self.faulty_changed = False
+        self._fault = np.empty(0, np.uint32)
+        self._is_any_faulty = False
+        self._is_silent = False  # nothing came since every signal was marked
+        self._source = source
+        self._intake = intake
+        self._clock = clock
+        self._rejected = metrics.values_rejected
+        self._received = metrics.values_received.labels(source)
+        self._signal = np.empty(0, np.int32)
+        self._is_wave = np.empty(0, np.bool_)
+        self._seen = np.empty(0, np.bool_)
+        self._marked_us = np.empty(0, np.int64)
+        self._told: set[int] = set()
+        self._rules: dict[int, TextRules] = {}
+        self._newest_us = 0
+        self._live_us = 0
+        self._live_at_s = 0.0
+        self._moved_us = 0
+
+    def add(self, signals: Sequence[PlantSignal]) -> None:
+        """Give the next handles to `signals`."""
+        n = len(signals)
+        self.signals.extend(signals)
+        numbers = np.array([signal.index for signal in signals], np.int32)
+        waves = np.array([signal.config.kind is Kind.WAVEFORM for signal in signals], np.bool_)
+        self._signal = np.concatenate([self._signal, numbers])
+        self._is_wave = np.concatenate([self._is_wave, waves])
+        self._seen = np.concatenate([self._seen, np.zeros(n, np.bool_)])
+        self._fault = np.concatenate([self._fault, np.zeros(n, np.uint32)])
+        self.latest = np.concatenate([self.latest, np.full(n, np.nan)])
+        self.heard_s = np.concatenate([self.heard_s, np.full(n, -np.inf)])
+        self._marked_us = np.concatenate([self._marked_us, np.zeros(n, np.int64)])
+
+    def begin(self) -> None:
+        """A new subscription: each item's first value is what the server holds, however old."""
+        self._seen[:] = False
+        self._fault[:] = 0
+        self._is_any_faulty = self.faulty_changed = False
+
+    def take(self, notification: Notification) -> None:
+        """Hand a notification's values to the intake."""
+        self._is_silent = False
+        for rows in notification.rows:
+            self._take_rows(rows)
+        for text in notification.texts:
+            self._take_text(text)
+        for samples in notification.arrays:
+            self._take_samples(samples)
+
+    def mark_lost(self) -> None:
+        """Say of every signal that there is no communication, once for each outage."""
+        if not self._is_silent:
+            self.mark(BAD_NO_COMMUNICATION, range(len(self.signals)))
+            self._is_silent = True
+
+    def mark(self, status: int, handles: Sequence[int]) -> None:
+        """Say of `handles` that there is no value now: NaN of that status."""
+        if not handles:
+            return
+        every, n = np.asarray(handles, np.intp), len(handles)
+        at_us = self.event_now_us()
+        self._marked_us[every] = at_us
+        self._intake.append(
+            Columns(
+                self._signal[every],
+                np.full(n, at_us, np.int64),
+                np.full(n, np.nan),
+                np.full(n, status, np.uint32),
+            )
+        )
+
+    def event_now_us(self) -> int:
+        """What the source's own clock shows now: its newest change plus the time since then.
+
+        A mark must fall behind all values before it and ahead of all that follow, in event time.
+        The gateway's clock gives neither when the source's is off by seconds, and with recorded
+        data played through a server it is years away. Values that were there already when the
+        subscription began say nothing about that clock: as long as there are no others, it is
+        taken to be the gateway's.
+        """
+        now_us = self._clock.now_us()
+        self._follow_gateway(now_us)
+        if self._live_us:
+            elapsed_s = self._clock.monotonic_s() - self._live_at_s
+            now_us = self._live_us + round(elapsed_s * US_PER_S)
+        return max(now_us, self._newest_us + 1)
+
+    def now_s(self) -> float:
+        """The monotonic time by which `heard_s` counts."""
+        return self._clock.monotonic_s()
+
+    def reject(self, reason: str, n: int = 1) -> None:
+        """Count refused values."""
+        self._rejected.labels(self._source, reason).inc(n)
+
+    def _take_rows(self, rows: Rows) -> None:
+        known = rows.handle < len(self.signals)
+        if not known.all():
+            self.reject("handle_unknown", int((~known).sum()))
+            rows = Rows(*(getattr(rows, name)[known] for name in Rows.__slots__))
+        if not len(rows):
+            return
+        handle = rows.handle.astype(np.intp)
+        value, status = self._judge(handle, rows)
+        time_us = self._event_times(handle, rows.time_us, rows.server_us, value, status)
+        self._note_latest(handle, value, status)
+        self._intake.append(Columns(self._signal[handle], time_us, value, status))
+        self._received.inc(len(rows))
+
+    def _note_latest(
+        self, handle: NDArray[np.intp], value: NDArray[np.float64], status: NDArray[np.uint32]
+    ) -> None:
+        """Keep what was last said of each node, and of which the server says that it is none."""
+        self.latest[handle] = value
+        self.heard_s[handle] = self._clock.monotonic_s()
+        if self._is_any_faulty or (status >= BAD).any():
+            self._note_faults(handle, np.where(is_of_node(status), status, np.uint32(0)))
+
+    def _note_faults(self, handle: NDArray[np.intp], code: NDArray[np.uint32]) -> None:
+        if (self._fault[handle] != code).any():
+            self._fault[handle] = code
+            self._is_any_faulty = bool(self._fault.any())
+            self.faulty_changed = True
+
+    def faulty(self) -> dict[int, int]:
+        """StatusCode by handle of the nodes of which the server says that they are none."""
+        return {int(one): int(self._fault[one]) for one in np.flatnonzero(self._fault)}
+
+    def forget_faults(self, handles: Sequence[int]) -> None:
+        """These nodes are asked for anew, or known to be refused."""
+        self._note_faults(np.asarray(handles, np.intp), np.zeros(len(handles), np.uint32))
+
+    def _take_text(self, text: Text) -> None:
+        """A text that is a number, or a word of the signal's `map`; any other has a wrong type."""
+        handle, rows = int(text.rows.handle[0]), text.rows
+        if handle < len(self.signals) and not self._is_wave[handle] and rows.status[0] < BAD:
+            rules = self._rules.get(handle)
+            if rules is None:
+                rules = self._rules[handle] = TextRules(self.signals[handle].config)
+            with contextlib.suppress(DecodeError):
+                rows.value[0] = rules.number(text.text)
+                rows.kind[0] = NUMBER
+        self._take_rows(rows)
+
+    def _judge(
+        self, handle: NDArray[np.intp], rows: Rows
+    ) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
+        """Values and codes: nothing is BadNoData, no number BadTypeMismatch, Bad never a number."""
+        value, status = rows.value, rows.status
+        overflows = int(((status & _OVERFLOW) == _OVERFLOW).sum())
+        if overflows:
+            self.reject("overflow", overflows)
+        bad = status >= BAD
+        wrong = ((rows.kind >= OTHER) | ((rows.kind == NUMBER) & self._is_wave[handle])) & ~bad
+        if wrong.any():
+            self._refuse("type", handle[wrong])
+            status = np.where(wrong, np.uint32(BAD_TYPE_MISMATCH) | rows.kind, status)
+        none = (rows.kind == NOTHING) & ~bad
+        status = np.where(none, np.uint32(BAD_NO_DATA), status)
+        return np.where(none | wrong | bad, np.nan, value), status
+
+    def _event_times(
+        self,
+        handle: NDArray[np.intp],
+        source_us: NDArray[np.int64],
+        server_us: NDArray[np.int64],
+        value: NDArray[np.float64],
+        status: NDArray[np.uint32],
+    ) -> NDArray[np.int64]:
+        """The times that count, by the source's own stamps where they are sound.
+
+        A value older than the mark before it is what held through an outage: it holds again from
+        now on, for at its own time it would stay hidden behind the mark until it next changes.
+        """
+        now_us = self._clock.now_us()
+        self._follow_gateway(now_us)
+        server_us = self._zone.to_utc(server_us, now_us)
+        time_us = np.where(source_us > 0, self._zone.to_utc(source_us, now_us), server_us)
+        if self._time_of is TimeOf.SERVER:
+            time_us = np.where(server_us > 0, server_us, time_us)
+        time_us = self._source_clock.stamp(
+            self._signal[handle], time_us, value, status, now_us, server_us, ~self._seen[handle]
+        )
+        self._observe(handle, time_us)
+        marked_us = self._marked_us[handle]
+        older = time_us <= marked_us
+        if older.any():
+            time_us = np.where(older, np.maximum(self.event_now_us(), marked_us + 1), time_us)
+        return time_us
+
+    def _follow_gateway(self, now_us: int) -> None:
+        """The gateway's clock was moved, and all event times with it."""
+        before_us, self._moved_us = self._moved_us, self._source_clock.moved_us(now_us)
+        step_us = self._moved_us - before_us
+        if step_us:
+            self._newest_us += step_us if self._newest_us else 0
+            self._live_us += step_us if self._live_us else 0
+            self._marked_us[self._marked_us > 0] += step_us
+
+    def _observe(self, handle: NDArray[np.intp], time_us: NDArray[np.int64]) -> None:
+        sane = time_us <= self._clock.now_us() + _MAX_AHEAD_US
+        self._newest_us = max(self._newest_us, int(time_us.max(where=sane, initial=0)))
+        live_us = int(time_us.max(where=sane & self._seen[handle], initial=0))
+        if live_us > self._live_us:
+            self._live_us, self._live_at_s = live_us, self._clock.monotonic_s()
+        self._seen[handle] = True
+
+    def _take_samples(self, block: Samples) -> None:
+        if block.handle >= len(self.signals):
+            self.reject("handle_unknown")
+            return
+        config = self.signals[block.handle].config
+        if config.kind is Kind.WAVEFORM and config.rate_hz > 0 and block.status < BAD:
+            end_us = self._end_of(block)
+            index = int(self._signal[block.handle])
+            handle = np.array([block.handle])
+            self._note_latest(handle, np.array([np.nan]), np.array([block.status], np.uint32))
+            self._intake.append_block(
+                WaveBlock(index, end_us, config.rate_hz, block.samples, block.status)
+            )
+            self._received.inc(len(block.samples))
+            return
+        if config.kind is Kind.WAVEFORM and block.status < BAD:
+            self._refuse("rate_unknown", np.array([block.handle]))
+        self._take_rows(_row_of(block))
+
+    def _end_of(self, block: Samples) -> int:
+        """A block is one value to the clock: its last sample."""
+        last = block.samples[-1:] if len(block.samples) else np.zeros(1)
+        times = self._event_times(
+            np.array([block.handle]),
+            np.array([block.time_us]),
+            np.array([block.server_us]),
+            last.astype(np.float64),
+            np.array([block.status], np.uint32),
+        )
+        return int(times[0])
+
+    def _refuse(self, reason: str, handles: NDArray[np.intp]) -> None:
+        self.reject(reason, len(handles))
+        for handle in set(handles.tolist()) - self._told:
+            self._told.add(handle)
+            signal = self.signals[handle]
+            log.warning(
+                "value refused",
+                extra={
+                    "source": self._source,
+                    "signal": f"{signal.asset.id}.{signal.name}",
+                    "reason": reason,
+                },
+            )
+
+
+def _row_of(block: Samples) -> Rows:
+    """The place of an array that is no data."""
+    return Rows(
+        np.array([block.handle], np.uint32),
+        np.array([block.time_us], np.int64),
+        np.full(1, np.nan),
+        np.array([block.status], np.uint32),
+        np.array([ARRAY], np.uint8),
+        np.array([block.server_us], np.int64),
+    )

@@ -1,0 +1,101 @@
+"""When nodes are asked for again, and which: the server may have lost them without a word."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from asyncua.ua.attribute_ids import AttributeIds
+
+from edge_agent.config.schema import Kind
+from edge_agent.sources.opcua.read import Reader, code_of
+from edge_agent.status_codes import is_of_node
+from edge_agent.values import BAD, BAD_TYPE_MISMATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from asyncua import ua
+
+    from edge_agent.sources.opcua.connector import Connection
+    from edge_agent.sources.opcua.feed import Feed
+    from edge_agent.sources.opcua.source import OpcUaSourceConfig
+    from edge_agent.sources.opcua.subscribe import Subscriptions
+
+_FIRST_S: Final = 5.0
+_UPPER: Final = 0xFFFF_0000
+_LEAST_GRACE_S: Final = 0.5
+
+
+class NodeRetry:
+    """When to look again: soon after a trouble begins, then ever less, at last every `longest_s`.
+
+    A server that starts, or a download that replaces nodes, takes seconds; a wrong address lasts.
+    """
+
+    def __init__(self, longest_s: float, now_s: float) -> None:
+        self._longest_s = longest_s
+        self._wait_s = longest_s
+        self._last_s = now_s
+        self._was_troubled = False
+
+    def is_due(self, now_s: float, *, troubled: bool) -> bool:
+        """Whether it is time; troubled: some nodes are missing."""
+        if troubled and not self._was_troubled:
+            self._wait_s, self._last_s = min(_FIRST_S, self._longest_s), now_s
+        elif not troubled:
+            self._wait_s = self._longest_s
+        self._was_troubled = troubled
+        if now_s - self._last_s < self._wait_s:
+            return False
+        self._last_s = now_s
+        self._wait_s = min(self._longest_s, 2 * self._wait_s)
+        return True
+
+
+def lasting(faulty: Mapping[int, int]) -> list[int]:
+    """The nodes of which a new item may know more: not those whose type does not fit."""
+    return [handle for handle, code in faulty.items() if code & _UPPER != BAD_TYPE_MISMATCH]
+
+
+async def silent_items(
+    connection: Connection, subscriptions: Subscriptions, feed: Feed, config: OpcUaSourceConfig
+) -> set[int]:
+    """Handles of items that say nothing of what their nodes show.
+
+    Every node is read once. One that shows something else than was last notified is waited for; if
+    nothing comes of it, its item is dead. Waveforms are not compared.
+    """
+    watched = {
+        handle: one.item
+        for handle, one in subscriptions.items.items()
+        if feed.signals[handle].config.kind is not Kind.WAVEFORM
+    }
+    asked_s = feed.now_s()
+    answers = await Reader(connection).read(
+        [item.node for item in watched.values()], AttributeIds.Value
+    )
+    differing = [
+        handle
+        for (handle, item), answer in zip(watched.items(), answers, strict=True)
+        if _differs(answer, float(feed.latest[handle]), item.deadband)
+    ]
+    if not differing:
+        return set()
+    longest_ms = max(watched[handle].sampling_ms for handle in differing)
+    grace_s = 2 * max(config.publishing_interval, longest_ms / 1000)
+    await asyncio.sleep(max(_LEAST_GRACE_S, grace_s))
+    return {handle for handle in differing if feed.heard_s[handle] < asked_s}
+
+
+def _differs(answer: ua.DataValue, latest: float, deadband: float) -> bool:
+    code = code_of(answer)
+    if is_of_node(np.array([code], np.uint32))[0]:
+        return True
+    value = answer.Value.Value if answer.Value is not None and code < BAD else None
+    number = float(value) if isinstance(value, int | float) else math.nan
+    if math.isnan(number) or math.isnan(latest):
+        return math.isnan(number) is not math.isnan(latest)
+    return abs(number - latest) > deadband

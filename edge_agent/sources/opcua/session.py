@@ -1,0 +1,294 @@
+"""The life of one connection: subscribe, publish, watch that it lives. Never used twice.
+
+asyncua's own reconnect can stay "connected" for ever after a stall of the server, so nothing here
+is repaired: any doubt ends the session, and the source opens a fresh one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from asyncua import ua
+from asyncua.ua.status_codes import StatusCodes
+from asyncua.ua.uaerrors import UaStatusCodeError
+
+from edge_agent.errors import DecodeError
+from edge_agent.sources.opcua import wire
+from edge_agent.sources.opcua.connector import connect
+from edge_agent.sources.opcua.decode import decode_publish_response
+from edge_agent.sources.opcua.errors import LostError
+from edge_agent.sources.opcua.explain import explained, status_name
+from edge_agent.sources.opcua.node_report import NodeReport, report
+from edge_agent.sources.opcua.nodes import address_of, node_id
+from edge_agent.sources.opcua.renew import NodeRetry, lasting, silent_items
+from edge_agent.sources.opcua.subscribe import Item, Subscriptions
+from edge_agent.values import BAD_NODE_ID_UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge_agent.clock import Clock
+    from edge_agent.sources.opcua.connector import Connection
+    from edge_agent.sources.opcua.decode import Notification
+    from edge_agent.sources.opcua.feed import Feed
+    from edge_agent.sources.opcua.source import OpcUaSourceConfig
+
+# Part 4, 5.14.5: the server can only speak in answer to a request, so some must always wait there.
+_PUBLISH_REQUESTS: Final = 3
+_WATCH_STEP_S: Final = 1.0
+_MAX_PARTS: Final = 16  # of one publishing cycle, of up to 10,000 values each
+_SHOWN: Final = 3
+_NODE_STEP_S: Final = 1.0
+_LAST_SEQUENCE: Final = 0xFFFF_FFFF
+
+log = logging.getLogger("edge_agent.sources")
+
+
+class Session:
+    """One connection from its first packet to its end.
+
+    on_up is called with a text once values flow, and again when that text changes, and with what is
+    wrong with the nodes. add_signals gives the feed what the plant has newly discovered.
+    """
+
+    def __init__(  # noqa: PLR0913 (the parts of the source that it works on)
+        self,
+        config: OpcUaSourceConfig,
+        session_name: str,
+        feed: Feed,
+        clock: Clock,
+        *,
+        source: str,
+        discovered: asyncio.Event,
+        add_signals: Callable[[], None],
+        on_up: Callable[[str, NodeReport], None],
+    ) -> None:
+        self._config = config
+        self._session_name = session_name
+        self._feed = feed
+        self._clock = clock
+        self._source = source
+        self._discovered = discovered
+        self._add_signals = add_signals
+        self._on_up = on_up
+        self._refused: dict[int, int] = {}
+        self._asked = 0
+        self._requests = _PUBLISH_REQUESTS
+        self._acks: list[ua.SubscriptionAcknowledgement] = []
+        self._parts: list[Notification] = []
+        self._next_sequence: dict[int, int] = {}
+        self._heard_s: dict[int, float] = {}
+
+    async def run(self) -> None:
+        """Deliver until the connection ends; always raises, a ConnectError for what is expected."""
+        connection = await connect(self._config, self._session_name)
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._serve(connection, group)
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        finally:
+            self._hand_over()
+            await connection.close()
+
+    async def _serve(self, connection: Connection, group: asyncio.TaskGroup) -> None:
+        self._feed.begin()
+        subscriptions = Subscriptions(connection, self._config)
+        await subscriptions.create()
+        for number in range(self._requests):
+            group.create_task(self._publish(connection, subscriptions), name=f"publish-{number}")
+        group.create_task(self._watch(subscriptions), name="watch")
+        group.create_task(connection.keep_open(), name="renew")
+        group.create_task(connection.keep_session(), name="keep")
+        await self._subscribe(connection, subscriptions)
+        group.create_task(self._keep_nodes(connection, subscriptions), name="nodes")
+
+    # -- values -------------------------------------------------------------------------------
+
+    async def _publish(self, connection: Connection, subscriptions: Subscriptions) -> None:
+        """Keep one publish request at the server; several of these run side by side."""
+        while True:
+            acks, self._acks = self._acks, []
+            try:
+                with explained("receiving", connection.where):
+                    data = await self._receive(connection, acks)
+            except _FewerRequests:
+                return
+            if data is not None:
+                self._take(data, subscriptions, connection.where)
+
+    async def _receive(
+        self, connection: Connection, acks: list[ua.SubscriptionAcknowledgement]
+    ) -> bytes | None:
+        try:
+            return await wire.publish(connection.client, acks)
+        except UaStatusCodeError as error:
+            if error.code == StatusCodes.BadTimeout:
+                return None
+            if error.code == StatusCodes.BadTooManyPublishRequests and self._requests > 1:
+                self._requests -= 1
+                raise _FewerRequests("the server holds fewer publish requests") from error
+            raise
+
+    def _take(self, data: bytes, subscriptions: Subscriptions, where: str) -> None:
+        try:
+            notification = decode_publish_response(data)
+        except DecodeError as error:
+            self._feed.reject(error.reason)
+            return
+        if notification.subscription not in subscriptions.ids:
+            self._feed.reject("subscription_unknown")
+            return
+        if notification.ended is not None:
+            reason = f"the server ended the subscription: {status_name(notification.ended)}"
+            raise LostError(reason, where=where)
+        self._heard_s[notification.subscription] = self._clock.monotonic_s()
+        self._follow(notification)
+        self._parts.append(notification)
+        if not notification.more or len(self._parts) >= _MAX_PARTS:
+            self._hand_over()
+            if self._feed.faulty_changed and self._asked:
+                self._tell_nodes(subscriptions)
+
+    def _hand_over(self) -> None:
+        """All parts at once: one may hold a node's values of seconds in which another's follow."""
+        parts, self._parts = self._parts, []
+        for part in parts:
+            self._feed.take(part)
+
+    def _follow(self, notification: Notification) -> None:
+        """Acknowledge, and notice a notification that never came."""
+        number, sequence = notification.subscription, notification.sequence
+        if sequence != self._next_sequence.get(number, sequence):
+            self._feed.reject("sequence_gap")
+        if not notification.data:  # a keepalive names the number that comes next
+            self._next_sequence[number] = sequence
+            return
+        self._next_sequence[number] = sequence + 1 if sequence < _LAST_SEQUENCE else 1
+        self._acks.append(
+            ua.SubscriptionAcknowledgement(
+                SubscriptionId=ua.IntegerId(number), SequenceNumber=ua.Counter(sequence)
+            )
+        )
+
+    async def _watch(self, subscriptions: Subscriptions) -> None:
+        """End the session when a subscription is silent for too long, without even a keepalive."""
+        while True:
+            step_s = min(_WATCH_STEP_S, subscriptions.stall_after_s / 4)
+            before_s = self._clock.monotonic_s()
+            await asyncio.sleep(step_s)
+            now_s = self._clock.monotonic_s()
+            # Time in which this process itself was held up is not the server's silence: what it
+            # sent meanwhile still waits in the socket.
+            own_s = max(0.0, now_s - before_s - step_s)
+            for number in subscriptions.ids:
+                self._heard_s[number] = self._heard_s.get(number, now_s) + own_s
+            silent_s = now_s - min(self._heard_s.values())
+            if silent_s > subscriptions.stall_after_s:
+                raise LostError(
+                    f"stalled: nothing came for {silent_s:.1f} s", where=self._config.url
+                )
+
+    # -- nodes --------------------------------------------------------------------------------
+
+    async def _keep_nodes(self, connection: Connection, subscriptions: Subscriptions) -> None:
+        """Take in what the plant discovers, and ask again for what is missing or says nothing."""
+        retry = NodeRetry(self._config.node_retry, self._clock.monotonic_s())
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_NODE_STEP_S):
+                    await self._discovered.wait()
+            troubled = bool(self._refused or lasting(self._feed.faulty()))
+            if retry.is_due(self._clock.monotonic_s(), troubled=troubled):
+                await self._renew(connection, subscriptions)
+            elif self._discovered.is_set():
+                await self._subscribe(connection, subscriptions)
+
+    async def _renew(self, connection: Connection, subscriptions: Subscriptions) -> None:
+        """Ask anew for nodes that were deleted, and for items that the server forgot.
+
+        Part 4, 5.12.1.1: an item whose node is deleted is not linked to a new node of that id. Some
+        servers say so, with a status; others fall silent, which only a look at the nodes shows.
+        """
+        gone = set(lasting(self._feed.faulty()))
+        with explained("looking at the nodes", connection.where):
+            if self._refused or gone:
+                await connection.read_namespaces()
+            gone |= await silent_items(connection, subscriptions, self._feed, self._config)
+            await subscriptions.remove(gone)
+        await self._subscribe(connection, subscriptions, sorted(gone))
+
+    async def _subscribe(
+        self, connection: Connection, subscriptions: Subscriptions, again: Sequence[int] = ()
+    ) -> None:
+        """Watch every signal that is not watched yet; again: handles whose items were removed."""
+        self._discovered.clear()
+        self._add_signals()
+        signals = self._feed.signals
+        handles = [*self._refused, *again, *range(self._asked, len(signals))]
+        items, refused = self._items(handles, connection.namespaces)
+        with explained("watching the nodes", connection.where):
+            refused |= await subscriptions.add(items)
+        self._asked = len(signals)
+        known = self._refused | self._feed.faulty()
+        new = [handle for handle, code in refused.items() if known.get(handle) != code]
+        self._refused = refused
+        self._feed.forget_faults(list(refused))
+        self._tell_refused(new)
+        self._tell_nodes(subscriptions)
+
+    def _tell_nodes(self, subscriptions: Subscriptions) -> None:
+        """Say how many nodes there are, what is wrong with the others, and what was revised."""
+        self._feed.faulty_changed = False
+        found = report(self._feed.signals, self._feed.faulty() | self._refused)
+        most = subscriptions.revised.most_common(_SHOWN)
+        parts = [found.text()]
+        parts += [f"revised: {what}" + (f" ({n})" if n > 1 else "") for what, n in most]
+        self._on_up("; ".join(parts), found)
+
+    def _items(
+        self, handles: Sequence[int], namespaces: Sequence[str]
+    ) -> tuple[list[Item], dict[int, int]]:
+        items: list[Item] = []
+        invalid: dict[int, int] = {}
+        config = self._config
+        for handle in handles:
+            signal = self._feed.signals[handle]
+            sampling_s = signal.config.sampling
+            if sampling_s is None:
+                sampling_s = config.sampling_interval
+            if sampling_s is None:
+                sampling_s = config.publishing_interval
+            try:
+                node = node_id(address_of(signal, config.node), namespaces)
+            except ValueError:
+                invalid[handle] = BAD_NODE_ID_UNKNOWN
+            else:
+                items.append(Item(handle, node, sampling_s * 1000, signal.config.deadband))
+        return items, invalid
+
+    def _tell_refused(self, refused: Sequence[int]) -> None:
+        """Nodes that the server refuses become bad values, so that their alarm rises."""
+        for code in {self._refused[handle] for handle in refused}:
+            handles = [handle for handle in refused if self._refused[handle] == code]
+            self._feed.mark(code, handles)
+            unknown = code == BAD_NODE_ID_UNKNOWN
+            self._feed.reject("node_unknown" if unknown else "node_refused", len(handles))
+            signals = [self._feed.signals[handle] for handle in handles[:_SHOWN]]
+            nodes = ", ".join(address_of(signal, self._config.node) for signal in signals)
+            log.warning(
+                "nodes refused",
+                extra={
+                    "source": self._source,
+                    "status": status_name(code),
+                    "count": len(handles),
+                    "nodes": nodes,
+                },
+            )
+
+
+class _FewerRequests(Exception):  # noqa: N818 (no error: the other requests go on)
+    """The server's queue of publish requests is shorter than was thought."""

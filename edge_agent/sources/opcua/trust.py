@@ -1,0 +1,265 @@
+"""Certificates of OPC UA applications (Part 4, 6.1.3): our own, and whether to trust a server's."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+from edge_agent.sources.opcua.errors import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_MIN_KEY_BITS: Final = 2048  # Part 7: of all three policies
+_MAX_CHAIN: Final = 5
+_MAX_FILES: Final = 1000
+_MAX_FILE_BYTES: Final = 1 << 20
+_PEM: Final = b"-----BEGIN"
+_CERTIFICATE_FILES: Final = frozenset({".pem", ".crt", ".cer", ".der"})
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """A certificate, PEM or DER, whatever the file is called."""
+    data = _read(path)
+    try:
+        if _PEM in data:
+            return x509.load_pem_x509_certificate(data)
+        return x509.load_der_x509_certificate(data)
+    except ValueError as error:
+        raise RefusedError("this is no certificate", where=str(path), hint=str(error)) from error
+
+
+def read_key(path: Path, password: str | None) -> RSAPrivateKey:
+    """A private RSA key, PEM or DER."""
+    data = _read(path)
+    secret = password.encode() if password else None
+    load = (
+        serialization.load_pem_private_key if _PEM in data else serialization.load_der_private_key
+    )
+    try:
+        key = load(data, secret)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        hint = "is its password right?" if secret else "does it need private_key_password?"
+        raise RefusedError("this private key does not open", where=str(path), hint=hint) from error
+    if not isinstance(key, RSAPrivateKey):
+        raise RefusedError("OPC UA's policies need an RSA key", where=str(path))
+    return key
+
+
+def read_pair(
+    certificate: Path, private_key: Path, password: str | None
+) -> tuple[x509.Certificate, RSAPrivateKey]:
+    """A certificate and its key."""
+    pair = read_certificate(certificate), read_key(private_key, password)
+    if pair[0].public_key() != pair[1].public_key():
+        hint = f"it belongs to {private_key}"
+        raise RefusedError("the certificate has another key", where=str(certificate), hint=hint)
+    return pair
+
+
+def application_uri(certificate: x509.Certificate, wanted: str = "") -> str:
+    """The URI of the certificate's subjectAltName, which the application must name as its own."""
+    found = _uris(certificate)
+    uri = wanted or next(iter(found), "")
+    if uri and uri in found:
+        return uri
+    have = ", ".join(found) or "none"
+    raise RefusedError(
+        f"the client certificate does not name the application URI {wanted or '(any)'}",
+        hint=f"it names {have}; servers refuse a session whose URI differs from its certificate",
+    )
+
+
+def thumbprint(certificate: x509.Certificate) -> str:
+    """SHA-1, as every OPC UA tool shows it."""
+    return certificate.fingerprint(hashes.SHA1()).hex()  # noqa: S303 (a name, not a proof)
+
+
+def subject(certificate: x509.Certificate) -> str:
+    """The subject and thumbprint, for people."""
+    return f"{certificate.subject.rfc4514_string()} (SHA-1 {thumbprint(certificate)})"
+
+
+def split_chain(blob: bytes) -> list[x509.Certificate]:
+    """The certificates of a ServerCertificate: the server's own, then its issuers, in DER."""
+    chain: list[x509.Certificate] = []
+    while blob and len(chain) < _MAX_CHAIN:
+        size = _der_size(blob)
+        try:
+            chain.append(x509.load_der_x509_certificate(blob[:size]))
+        except ValueError as error:
+            raise RefusedError("the server's certificate does not decode") from error
+        blob = blob[size:]
+    return chain
+
+
+def check_pinned(pinned: x509.Certificate, shown: Sequence[x509.Certificate]) -> None:
+    """The server must show the very certificate that was pinned, whatever its dates say."""
+    if not shown or shown[0] != pinned:
+        what = subject(shown[0]) if shown else "none"
+        raise RefusedError(
+            "the server shows another certificate than the pinned one",
+            hint=f"it shows {what}; pinned is {subject(pinned)}",
+        )
+
+
+def check_trusted(folder: Path, shown: Sequence[x509.Certificate], uri: str, host: str) -> None:
+    """The server's certificate must lie in `folder`, or a chain must lead from it to a CA there.
+
+    One that lies there itself was put there for this server. A CA vouches for many, so then the
+    certificate must name the host that was asked for.
+    """
+    if not shown:
+        raise RefusedError("the server shows no certificate")
+    leaf, anchors = shown[0], _read_folder(folder)
+    _check_leaf(leaf, uri)
+    if _is_revoked(leaf, folder):
+        raise RefusedError(f"the server's certificate has been revoked: {subject(leaf)}")
+    if leaf in anchors:
+        return
+    between = [one for one in shown[1:] if not _is_revoked(one, folder)]
+    if not _chains_to(leaf, between, anchors):
+        hint = f"put its certificate or its CA's into {folder}"
+        raise RefusedError(f"the server's certificate is not trusted: {subject(leaf)}", hint=hint)
+    if not _names_host(leaf, host):
+        hint = "connect by a name in it, or pin it with server_certificate"
+        raise RefusedError(f"the server's certificate does not name the host {host}", hint=hint)
+
+
+def _check_leaf(leaf: x509.Certificate, uri: str) -> None:
+    if not _is_current(leaf):
+        dates = f"{leaf.not_valid_before_utc:%Y-%m-%d} to {leaf.not_valid_after_utc:%Y-%m-%d}"
+        hint = "renew it, set this gateway's clock, or pin it with server_certificate"
+        raise RefusedError(f"the server's certificate is valid from {dates}", hint=hint)
+    key = leaf.public_key()
+    if not isinstance(key, RSAPublicKey) or key.key_size < _MIN_KEY_BITS:
+        raise RefusedError(f"the server's key is not RSA of at least {_MIN_KEY_BITS} bits")
+    if uri not in _uris(leaf):
+        hint = "pin it with server_certificate if that is as it should be"
+        raise RefusedError(f"the server's certificate does not name its URI {uri}", hint=hint)
+
+
+def _chains_to(
+    leaf: x509.Certificate,
+    between: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
+) -> bool:
+    """Whether signatures lead from `leaf` over `between` to a CA of `anchors`."""
+    current, left = leaf, list(between)
+    for depth in range(_MAX_CHAIN):
+        if any(_is_issuer(anchor, current, depth) for anchor in anchors):
+            return True
+        issuer = next((one for one in left if _is_issuer(one, current, depth)), None)
+        if issuer is None:
+            return False
+        left.remove(issuer)
+        current = issuer
+    return False
+
+
+def _is_issuer(issuer: x509.Certificate, of: x509.Certificate, depth: int) -> bool:
+    try:
+        basic = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
+        of.verify_directly_issued_by(issuer)
+    except (x509.ExtensionNotFound, ValueError, TypeError, InvalidSignature):
+        return False
+    long_enough = basic.path_length is None or basic.path_length >= depth
+    return basic.ca and long_enough and _may_sign(issuer) and _is_current(issuer)
+
+
+def _may_sign(issuer: x509.Certificate) -> bool:
+    try:
+        usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return usage.key_cert_sign
+
+
+def ended_text(certificate: x509.Certificate) -> str:
+    """`ended on 2025-01-01` or `begins only on ...`; nothing for one that is valid now."""
+    now = datetime.now(UTC)
+    if certificate.not_valid_after_utc < now:
+        return f"ended on {certificate.not_valid_after_utc:%Y-%m-%d}: renew it, or set the clock"
+    if certificate.not_valid_before_utc > now:
+        return f"begins only on {certificate.not_valid_before_utc:%Y-%m-%d}: set the clock"
+    return ""
+
+
+def _is_current(certificate: x509.Certificate) -> bool:
+    now = datetime.now(UTC)
+    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+
+
+def _names_host(certificate: x509.Certificate, host: str) -> bool:
+    names = _alternative_names(certificate)
+    if host.lower() in {name.lower() for name in names.get_values_for_type(x509.DNSName)}:
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host) in names.get_values_for_type(x509.IPAddress)
+    return False
+
+
+def _uris(certificate: x509.Certificate) -> list[str]:
+    return _alternative_names(certificate).get_values_for_type(x509.UniformResourceIdentifier)
+
+
+def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName:
+    with contextlib.suppress(x509.ExtensionNotFound, ValueError):
+        return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return x509.SubjectAlternativeName([])
+
+
+def _is_revoked(certificate: x509.Certificate, folder: Path) -> bool:
+    """Whether a revocation list (*.crl) in the folder names it."""
+    for path in _files(folder, frozenset({".crl"})):
+        data = _read(path)
+        load = x509.load_pem_x509_crl if _PEM in data else x509.load_der_x509_crl
+        try:
+            revoked = load(data)
+        except ValueError as error:
+            raise RefusedError("this is no revocation list", where=str(path)) from error
+        number = certificate.serial_number
+        if revoked.issuer == certificate.issuer and (
+            revoked.get_revoked_certificate_by_serial_number(number) is not None
+        ):
+            return True
+    return False
+
+
+def _read_folder(folder: Path) -> list[x509.Certificate]:
+    return [read_certificate(path) for path in _files(folder, _CERTIFICATE_FILES)]
+
+
+def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    try:
+        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes)
+    except OSError as error:
+        reason = f"cannot read the folder: {error.strerror}"
+        raise RefusedError(reason, where=str(folder)) from error
+    return found[:_MAX_FILES]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_FILE_BYTES)
+    except OSError as error:
+        raise RefusedError(f"cannot read it: {error.strerror}", where=str(path)) from error
+
+
+def _der_size(blob: bytes) -> int:
+    """Size of the DER element that `blob` begins with."""
+    if len(blob) < 2:  # noqa: PLR2004 (tag and length)
+        return len(blob)
+    if blob[1] < 0x80:  # noqa: PLR2004 (the short form)
+        return 2 + blob[1]
+    n = blob[1] & 0x7F
+    return 2 + n + int.from_bytes(blob[2 : 2 + n], "big")

@@ -1,0 +1,327 @@
+"""How a recording writes times and numbers, decided by whole columns, or refused with the cause.
+
+1,234 may be 1234 or 1.234, and 03/04/2026 may be of March or of April: what no cell of the column
+decides is asked of the user, never guessed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.errors import EdgeAgentError
+from edge_agent.sources.replay.cells import BLANK, Evidence, Numbers, number_evidence
+from edge_agent.sources.replay.moments import (
+    ANY_ORDER,
+    EXCEL,
+    EXCEL_1904,
+    ORDERS,
+    US_PER_DAY,
+    US_PER_UNIT,
+    compact_moment,
+    epoch_parser,
+    is_clock,
+    is_number,
+    iso_moment,
+    match,
+    moment_of,
+    possible_orders,
+    serial_parser,
+    strptime_parser,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from edge_agent.sources.replay.csv_reader import Table
+    from edge_agent.sources.replay.moments import Parse
+
+LATEST_S: Final = 1e11  # the year 5138: a greater number counts something shorter than seconds
+_SERIAL_DAYS: Final = (32_874.0, 65_747.0)  # 1990 to 2079
+_SERIAL_DIGITS: Final = 4  # behind the point: fewer may be of seconds since a start
+_COMPACT_WIDTHS: Final = frozenset({8, 12, 14})
+_NAME_UNIT: Final = re.compile(r"[\[(]\s*([a-zµ]+)\s*[\])]", re.IGNORECASE)
+# Microseconds in the units that a column's name may give in brackets.
+_UNITS_US: Final = {
+    **US_PER_UNIT,
+    **dict.fromkeys(("sec", "seconds"), 1e6),
+    "µs": 1.0,
+    **dict.fromkeys(("min", "minutes"), 60e6),
+    **dict.fromkeys(("h", "hours"), 3600e6),
+    **dict.fromkeys(("d", "days"), 86400e6),
+}
+_LONGEST_RUN_S: Final = 3e8  # since a start: beyond, seconds are those since 1970
+_DATES_S: Final = (6.3e8, 2.5e9)  # 1990 to 2049: a recording is of no other time
+# 1950 to 2100: 2569 is a year of the Buddhist calendar; 1601, 1899 and 1900 stand for no time.
+_YEARS_S: Final = (-631_152_000.0, 4_133_980_800.0)
+_WIDE_SHARE, _FEW_ROWS = 0.1, 2
+_EVIDENCE_CELLS: Final = 60_000
+_SMOOTH_DAYS, _JUMP_DAYS = 3, 20
+_ROWS_A_DAY: Final = 3
+_US_PER_HOUR: Final = 3_600_000_000
+_NOON_H: Final = 12
+_DAY_FIRST: Final = {"ymd": "2026/11/26", "dmy": "26/11/2026", "mdy": "11/26/2026"}
+
+
+def check_shape(table: Table) -> None:
+    """Refuse a table of which many rows have more cells than the header: EdgeAgentError."""
+    width = len(table.names)
+    wide = [row for row in table.sample if any(cell.strip() for cell in row[width:])]
+    if len(wide) > max(_FEW_ROWS, _WIDE_SHARE * len(table.sample)):
+        raise EdgeAgentError(
+            f"{len(wide)} of the first {len(table.sample)} rows have more cells than the header, "
+            f"as {(table.separator or ',').join(wide[0])[:80]!r}",
+            where=str(table.path),
+            hint="a decimal comma beside a separator comma? export it with another separator",
+        )
+
+
+def choose_time(
+    table: Table, form: str, name: str, cell_of: Callable[[Sequence[str]], str]
+) -> Parse:
+    """The parser of the table's times; EdgeAgentError if they may mean several things.
+
+    form: `iso`, `s`, `ms`, `us`, `ns`, `excel`, `excel1904`, `dmy`, `mdy`, `ymd`, a strptime
+    format, or `` to find it out; cell_of: the text of a row's time.
+    """
+    if form:
+        return _named_form(form)
+    cells = [text for row in table.sample if (text := cell_of(row).strip())]
+    numeric = [text for text in cells if is_number(text)]
+    try:
+        if len(numeric) > sum(match(text) is not None for text in cells):
+            return _numeric_form(numeric, name, since_1904=table.since_1904)
+        parse = _between(_textual_form(cells, lambda: map(cell_of, table.again())), *_YEARS_S)
+        _refuse_half_days(cells, parse)
+    except EdgeAgentError as error:
+        error.where = f"{table.path}: column {name!r}"
+        raise
+    return parse
+
+
+def _refuse_half_days(cells: list[str], parse: Parse) -> None:
+    """Refuse a clock of twelve hours without AM and PM, which falls back from 12:59 to 1:00."""
+    found: list[int] = []
+    for cell in cells:
+        try:
+            found.append(parse(cell) >> 1)
+        except (ValueError, OverflowError):
+            continue
+    us = np.array(found, np.int64)
+    hours = us // _US_PER_HOUR % 24
+    steps_h = np.diff(us) / _US_PER_HOUR
+    falls = np.flatnonzero((np.abs(steps_h + 11) < 1) & (hours[:-1] == _NOON_H) & (hours[1:] == 1))
+    if len(falls) and hours.min() >= 1 and hours.max() <= _NOON_H:
+        cell = cells[int(falls[0]) + 1]
+        raise EdgeAgentError(f"has a clock of twelve hours without AM or PM, as {cell!r}")
+
+
+def _named_form(form: str) -> Parse:
+    if form in US_PER_UNIT:
+        return epoch_parser(US_PER_UNIT[form])
+    if form in {EXCEL, EXCEL_1904}:
+        return serial_parser(form)
+    if form in ORDERS:
+        return partial(moment_of, order=form)
+    if form == "iso":
+        return iso_moment
+    if "%" not in form:
+        known = ", ".join(("iso", *US_PER_UNIT, EXCEL, EXCEL_1904, *ORDERS))
+        raise EdgeAgentError(f"unknown time format {form!r}", hint=f"{known} or as %d.%m.%Y %H:%M")
+    return strptime_parser(form)
+
+
+def _numeric_form(cells: list[str], name: str, *, since_1904: bool) -> Parse:
+    unit = _NAME_UNIT.search(name)
+    if unit and unit[1].lower() in _UNITS_US:
+        return epoch_parser(_UNITS_US[unit[1].lower()])
+    if {len(cell) for cell in cells} <= _COMPACT_WIDTHS and _all_parse(cells, compact_moment):
+        return compact_moment
+    counts = sorted(float(cell.replace(",", ".")) for cell in cells)
+    middle = counts[(len(counts) - 1) // 2]  # of odd cells in between each is refused alone
+    if _SERIAL_DAYS[0] <= middle <= _SERIAL_DAYS[1]:
+        return _serial_form(cells, counts[0], counts[-1], since_1904=since_1904)
+    return _epoch_form(cells, middle)
+
+
+def _epoch_form(cells: list[str], middle: float) -> Parse:
+    """Seconds since a start, or a count since 1970 that is a date of some recording."""
+    us = US_PER_UNIT[unit_of(middle)]
+    if us == US_PER_UNIT["s"] and abs(middle) < _LONGEST_RUN_S:
+        low_s, high_s = -_LONGEST_RUN_S, _LONGEST_RUN_S
+    else:
+        low_s, high_s = _DATES_S
+    if not low_s <= middle * us / 1e6 <= high_s or _all_parse(cells, strptime_parser("%y%m%d%H%M")):
+        raise EdgeAgentError(
+            f"numbers as {middle:.12g} may mean several times, or none",
+            hint="say what they count: time_format s, ms, us, ns, excel, or as %y%m%d%H%M",
+        )
+    return _between(epoch_parser(us), low_s, high_s)
+
+
+def _between(parse: Parse, low_s: float, high_s: float) -> Parse:
+    """Refuse what would be no date of a recording: a count in another unit."""
+    low, high = 2 * low_s * 1e6, 2 * high_s * 1e6
+
+    def bounded(cell: str) -> int:
+        moment = parse(cell)
+        if not low <= moment <= high:
+            raise ValueError(cell)
+        return moment
+
+    return bounded
+
+
+def unit_of(count: float) -> str:
+    """The unit in which so large a count since 1970 is a date of today."""
+    limits = ((unit, LATEST_S * 1000.0**n) for n, unit in enumerate(US_PER_UNIT))
+    return next((unit for unit, limit in limits if abs(count) < limit), "ns")
+
+
+def _serial_form(cells: list[str], low: float, high: float, *, since_1904: bool) -> Parse:
+    digits = [len(re.split("[.,]", cell)[-1]) if re.search("[.,]", cell) else 0 for cell in cells]
+    if 2 * sum(n >= _SERIAL_DIGITS for n in digits) < len(cells):
+        raise EdgeAgentError(
+            f"times from {low:g} to {high:g} may be days of a spreadsheet or seconds",
+            hint="say which: time_format excel, or s",
+        )
+    return serial_parser(EXCEL_1904 if since_1904 else EXCEL)
+
+
+def _all_parse(cells: list[str], parse: Parse) -> bool:
+    try:
+        return bool([parse(cell) for cell in cells])
+    except ValueError:
+        return False
+
+
+def _textual_form(cells: list[str], again: Callable[[], Iterator[str]]) -> Parse:
+    if cells and all(is_clock(cell) for cell in cells):
+        raise EdgeAgentError(
+            f"has times of day without a date, as {cells[0]!r}",
+            hint="name a column with both, or two as DATE+TIME",
+        )
+    orders = _orders(cells)
+    if orders == ANY_ORDER:
+        return iso_moment
+    if len(orders) > 1:
+        orders = _orders(again()) or orders
+    if len(orders) > 1:
+        orders = _smooth_orders(list(itertools.islice(again(), 1_000_000)), orders)
+    if len(orders) == 1 or _all_same(again(), orders):
+        return partial(moment_of, order=next(iter(orders)))
+    raise _undecided(cells, orders)
+
+
+def _orders(cells: Iterable[str]) -> frozenset[str]:
+    """Orders in which all dates can be meant."""
+    orders = ANY_ORDER
+    seen: dict[str, frozenset[str]] = {}
+    for cell in cells:
+        date = cell.strip().partition(" ")[0]
+        if date not in seen:
+            # A cell may begin with a weekday or a month: then it is looked at as a whole.
+            seen[date] = found = possible_orders(date) or possible_orders(cell)
+            if found:
+                orders &= found
+    return orders
+
+
+def _smooth_orders(cells: list[str], orders: frozenset[str]) -> frozenset[str]:
+    """The one order in which rows that follow within a day never jump by weeks, if there is one."""
+    smooth = {order for order in orders if _is_smooth(cells, order)}
+    return frozenset(smooth) if len(smooth) == 1 else orders
+
+
+def _is_smooth(cells: list[str], order: str) -> bool:
+    days: list[int] = []
+    for cell in cells:
+        try:
+            days.append(moment_of(cell, order) // (2 * US_PER_DAY))
+        except ValueError:
+            continue
+    steps = np.abs(np.diff(np.array(days, np.int64)))
+    changes = steps[steps > 0]
+    if not len(changes) or len(days) < _ROWS_A_DAY * (len(changes) + 1):
+        return False
+    return bool(changes.max() <= _SMOOTH_DAYS)
+
+
+def _all_same(cells: Iterable[str], orders: frozenset[str]) -> bool:
+    """Whether every date is the same day in each of the orders, as 04/04/2026."""
+    dated = [cell for cell in cells if possible_orders(cell)]
+    return bool(orders and dated) and all(
+        len({moment_of(cell, order) for order in orders}) == 1 for cell in dated
+    )
+
+
+def _undecided(cells: list[str], orders: frozenset[str]) -> EdgeAgentError:
+    examples = [cell for cell in cells if possible_orders(cell) != ANY_ORDER]
+    if orders:
+        what = " or ".join(sorted(_DAY_FIRST[order] for order in orders))
+        text = f"{(examples or cells)[0]!r} may be written as {what}, and no row tells which"
+    else:
+        text = f"the dates fit no one order of day and month, as {(examples or cells)[0]!r}"
+    return EdgeAgentError(text, hint="say which: time_format dmy, mdy or ymd")
+
+
+def choose_numbers(
+    table: Table, columns: Sequence[int], times: Sequence[int | None], decimal: str
+) -> list[Numbers]:
+    """How each of the columns writes its numbers; decimal: as the config says, or ``.
+
+    All columns but `times` give evidence: a file has one decimal sign.
+    """
+    every = [n for n in range(len(table.names)) if n not in times]
+    rows = table.sample[: max(50, _EVIDENCE_CELLS // max(1, len(every)))]
+    found = {n: number_evidence(_cells(rows, n)) for n in every}
+    whole = _sum(found.values())
+    if not decimal and whole.either and not whole.point and not whole.comma:
+        found = _evidence_of_all(table, every)
+        whole = _sum(found.values())
+    return [_numbers_of(found[n], whole, decimal, table.separator) for n in columns]
+
+
+def _cells(rows: Iterable[Sequence[str]], column: int) -> list[str]:
+    texts = (row[column] for row in rows if column < len(row))
+    return [text for text in texts if text.strip().lower() not in BLANK]
+
+
+def _evidence_of_all(table: Table, columns: Sequence[int]) -> dict[int, Evidence]:
+    found = dict.fromkeys(columns, Evidence())
+    rows = table.again()
+    while part := list(itertools.islice(rows, 10_000)):
+        found = {n: one.plus(number_evidence(_cells(part, n))) for n, one in found.items()}
+    return found
+
+
+def _sum(found: Iterable[Evidence]) -> Evidence:
+    total = Evidence()
+    for one in found:
+        total = total.plus(one)
+    return total
+
+
+def _numbers_of(one: Evidence, whole: Evidence, decimal: str, separator: str) -> Numbers:
+    """A column by what it proves itself, else by what the others prove; undecided cells fail."""
+    if decimal:
+        return Numbers(decimal, grouped=bool(one.grouped))
+    by_all = "," if whole.comma and not whole.point else "."
+    if bool(one.comma) != bool(one.point):
+        sign = "," if one.comma else "."
+    elif one.point_either and _may_group(one, whole, separator):
+        sign = ","  # 1.234 is refused then
+    else:
+        sign = by_all
+    proof, other = (one.point, one.either) if sign == "." else (one.comma, one.point_either)
+    return Numbers(sign, grouped=bool(one.grouped) or bool(proof and other))
+
+
+def _may_group(one: Evidence, whole: Evidence, separator: str) -> bool:
+    """Whether the points of 1.234 may group thousands: beside plain integers, or decimal commas."""
+    beside = bool(one.whole) and separator == ";"
+    return not one.point and (beside or bool(whole.comma))

@@ -1,0 +1,269 @@
+"""Source `replay`: CSV recordings at their own pace, N times as fast, or as fast as it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path  # noqa: TC003 (the config loader reads the annotations)
+from typing import TYPE_CHECKING, Annotated, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.config.types import Between, Name
+from edge_agent.errors import EdgeAgentError
+from edge_agent.findings import fine, first_of, warning
+from edge_agent.messages import Link, LinkState
+from edge_agent.plant import Plant
+from edge_agent.sources.replay.csv_reader import open_table
+from edge_agent.sources.replay.recording import Recording, find_files, take
+from edge_agent.values import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_agent.clock import Clock
+    from edge_agent.config.schema import Config, Gateway
+    from edge_agent.findings import Finding
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.values import Intake
+
+__all__ = ["Recording", "ReplayConfig", "ReplaySource", "inspect", "probe"]
+
+_INSPECTED_BLOCKS: Final = 4
+_TICK_S: Final = (0.02, 0.5)  # how long to wait, at least and at most, for values to be due
+_RETRY_S: Final = 10.0
+_MAX_WAITING: Final = 16_384  # values in the intake at which a replay without pace holds
+
+log = logging.getLogger("edge_agent.sources")
+
+
+class Blank(StrEnum):
+    """What an empty cell is."""
+
+    SKIP = "skip"  # no value
+    BAD = "bad"  # a value of status BadNoData
+
+
+class QualityCodes(StrEnum):
+    """What numbers in a quality column are."""
+
+    OPCUA = "opcua"  # StatusCodes: 0 is Good
+    CLASSIC = "classic"  # OPC Classic: 192 is Good, 0 is Bad
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayConfig:
+    """`type: replay`. A column is given by its name or its number, the first being 1.
+
+    Wide files have a column for each signal, called as the signal, as its address, or as
+    `columns` says; of one asset (`asset`, where `{stem}` is the file's name), or with an
+    `asset_column`; with neither, columns are called `asset.signal` or as addresses that only one
+    signal has. Long files have one value a row (`signal_column` and `value_column`).
+    """
+
+    path: Path  # may be a pattern: runs/*.csv; .gz is unpacked
+    asset: str = ""
+    template: str = ""  # for assets that the config does not name
+    columns: dict[Name, str] = field(default_factory=dict)  # column by signal
+    header: bool = True  # without one, columns have numbers only
+    separator: str = ""  # default: found out; a blank stands for any run of blanks
+    decimal: str = ""  # default: found out by the whole file
+    time: str = ""  # or DATE+TIME; default: a column called time, timestamp, ..., else by its cells
+    # iso, dmy, mdy, ymd, excel, excel1904, s, ms, us, ns (since 1970), or as strptime; default:
+    # found out by the whole file
+    time_format: str = ""
+    timezone: str = "UTC"  # of times that name none: an IANA name, or as +01:00
+    asset_column: str = ""
+    signal_column: str = ""
+    value_column: str = ""
+    quality: str = ""  # a column for the row, or for each value: `{column}_quality`
+    quality_codes: QualityCodes = QualityCodes.OPCUA
+    blank: Blank = Blank.SKIP
+    speed: Annotated[float, Between(0, 1e9)] = 1.0  # 0: as fast as it goes
+    loop: bool = False
+    shift_to_now: bool = False  # move all times so that the first is now
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What contradicts itself."""
+        if bool(self.signal_column) != bool(self.value_column):
+            yield "signal_column", "signal_column and value_column go together"
+        if self.asset and self.asset_column:
+            yield "asset_column", "give either asset or asset_column"
+        if self.decimal not in {"", ".", ","}:
+            yield "decimal", "must be '.' or ','"
+        if len(self.separator) > 1 or self.separator in {'"', "\n", "\r"}:
+            yield "separator", "must be one character"
+
+
+async def probe(config: ReplayConfig) -> None:
+    """Open every file and read its header; EdgeAgentError where that fails."""
+    for path in find_files(config.path):
+        with open_table(path, config.separator, header=config.header):
+            pass
+
+
+async def inspect(
+    name: str,
+    config: ReplayConfig,
+    whole: Config,
+    clock: Clock,  # noqa: ARG001 (of sources that are live)
+    seconds: float,  # noqa: ARG001
+) -> list[Finding]:
+    """Read the head of the recordings: which signals have a column with numbers."""
+    await probe(config)
+    plant = Plant(whole)
+    recording = Recording(config, plant)
+    seen: set[int] = set()
+    for _, block in zip(range(_INSPECTED_BLOCKS), recording.blocks(), strict=False):
+        seen.update(block.signal[np.isfinite(block.value)].tolist())
+    mine = plant.of_source(name)
+    lost = [f"{one.asset.id}.{one.name}" for one in mine if one.index not in seen]
+    where = f"source {name}"
+    found = [fine(where, f"{len(mine) - len(lost)} of {len(mine)} signals are in the recording")]
+    if lost:
+        what = f"no value of {first_of(lost)} in the first rows"
+        found.append(warning(where, what, "see columns:, asset: and the header of the file"))
+    return found
+
+
+class ReplaySource:
+    """Plays the recordings of its config into the intake, once or for ever.
+
+    A file that is missing or is no such recording is retried every 10 s.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the constructor that all sources share)
+        self,
+        name: str,
+        config: ReplayConfig,
+        plant: Plant,
+        intake: Intake,
+        metrics: Metrics,
+        clock: Clock,
+        gateway: Gateway,
+    ) -> None:
+        del gateway
+        self.name = name
+        self.link = Link()
+        self._config = config
+        self._plant = plant
+        self._intake = intake
+        self._metrics = metrics
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to play."""
+        self._set(LinkState.CONNECTING, "")
+        self._task = asyncio.create_task(self._run(), name=f"source {self.name}")
+
+    async def stop(self) -> None:
+        """Stop where it is."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._set(LinkState.STOPPED, "")
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._play()
+            except EdgeAgentError as error:
+                self._set(LinkState.DOWN, str(error))
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
+
+    async def _play(self) -> None:
+        """Every pass after the first follows on the one before, as if the recording went on."""
+        follow_us = self._clock.now_us() if self._config.shift_to_now else None
+        while True:
+            again = self.link.state is LinkState.DOWN  # what is refused was said the first time
+            recording = Recording(self._config, self._plant, self.name, quiet=again)
+            last_us = await self._pass(recording, follow_us)
+            for reason, n in recording.rejected.items():
+                self._metrics.values_rejected.labels(self.name, reason).inc(n)
+            if last_us is None:
+                first = next(iter(recording.refused.values()), None)
+                hint = str(first) if first else "it has no row with a value of a signal"
+                raise EdgeAgentError("not one value in it", where=str(self._config.path), hint=hint)
+            if not self._config.loop:
+                refused = sum(recording.rejected.values())
+                more = f"; {refused} values refused, see the log" if refused else ""
+                self._set(LinkState.STOPPED, f"played to its end{more}")
+                return
+            follow_us = last_us + US_PER_S
+            await asyncio.sleep(1 / self._config.speed if self._config.speed else 0)
+
+    async def _pass(self, recording: Recording, begin_us: int | None) -> int | None:
+        """Play once, shifted to `begin_us`; the time of the last value played."""
+        shift_us, last_us = 0, None
+        pace: _Pace | None = None
+        with contextlib.closing(recording.steps()) as steps:
+            for block in steps:
+                await asyncio.sleep(0)
+                if not len(block):
+                    continue
+                first_us = int(block.time_us[0])
+                if pace is None:
+                    shift_us = 0 if begin_us is None else begin_us - first_us
+                    pace = _Pace(self._config.speed, first_us, self._clock)
+                    self._set(LinkState.UP, str(self._config.path))
+                await self._deliver(block, shift_us, pace)
+                last_us = int(block.time_us[-1]) + shift_us
+        return last_us
+
+    async def _deliver(self, block: Columns, shift_us: int, pace: _Pace) -> None:
+        """Hand over a block bit by bit as its times come, or as the intake has room."""
+        start = 0
+        while start < len(block):
+            due = int(np.searchsorted(block.time_us, pace.now_us(), "right"))
+            if due > start and len(self._intake) < _MAX_WAITING:
+                self._hand_over(take(block, slice(start, due)), shift_us)
+                start = due
+            else:
+                await asyncio.sleep(pace.wait_s(int(block.time_us[start])))
+
+    def _hand_over(self, values: Columns, shift_us: int) -> None:
+        moved = Columns(values.signal, values.time_us + shift_us, values.value, values.status)
+        self._metrics.values_received.labels(self.name).inc(len(moved))
+        self._intake.append(moved)
+
+    def _set(self, state: LinkState, detail: str) -> None:
+        if state is self.link.state and detail == self.link.detail:
+            return
+        self.link.state, self.link.detail = state, detail
+        self.link.since_us = self._clock.now_us()
+        self._metrics.source_up.labels(self.name).set(state is LinkState.UP)
+        level = logging.WARNING if state is LinkState.DOWN else logging.INFO
+        log.log(level, "source %s", state, extra={"source": self.name, "detail": detail})
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Where in the recording it is now, when `speed` seconds of it pass in one."""
+
+    speed: float
+    first_us: int
+    clock: Clock
+    begin_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begin_s = self.clock.monotonic_s()
+
+    def now_us(self) -> int:
+        if self.speed == 0:
+            return int(np.iinfo(np.int64).max)
+        passed_s = self.clock.monotonic_s() - self.begin_s
+        return self.first_us + round(passed_s * self.speed * US_PER_S)
+
+    def wait_s(self, time_us: int) -> float:
+        """How long to sleep until that time of the recording may have come."""
+        ahead_s = (time_us - self.now_us()) / US_PER_S / max(self.speed, 1e-9)
+        return min(max(ahead_s, _TICK_S[0]), _TICK_S[1])

@@ -1,0 +1,405 @@
+"""One source's time stamps, judged against the gateway's clock: which time a value gets.
+
+A right clock's stamps pass unchanged. A clock that is wrong by a steady offset is shifted by it, so
+that order and spacing of its stamps survive; stamps that stand still or wander give way to the
+server's, or to the time of arrival. What results never steps back with the source's clock.
+
+Old stamps are no proof of a wrong clock: a device may deliver what it kept, and an OPC UA node has
+the time of its last change. Such stamps run faster than time or come once; those of a clock that
+is off run at its pace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S, StepWatch
+from edge_agent.config.schema import TimeOf
+from edge_agent.messages import LinkState
+from edge_agent.sources.clock_report import ClockReport, Wrong
+from edge_agent.values import SEVERITY_SHIFT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from edge_agent.clock import Clock
+    from edge_agent.messages import Link
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.plant import Plant
+
+    Mask = NDArray[np.bool_]
+    Times = NDArray[np.int64]
+
+NEVER: Final = np.iinfo(np.int64).min // 4
+_SLACK_US: Final = 5 * US_PER_S  # transport, jitter, values out of order
+_ALIKE_US: Final = 2 * US_PER_S  # offsets of one asset's signals, which then share one
+_CONFIRM_S: Final = 5.0
+_CONFIRM_BEHIND_S: Final = 10.0
+_SAMPLES: Final = 4
+_SAMPLES_AHEAD: Final = 2  # nothing that is true is ahead
+_PACE: Final = (0.6, 1.5)  # of stamps that pass as time does
+_HOLD_S: Final = 60.0  # stamps that stood still are not believed for so long
+_SLEW: Final = 0.05  # of the time that passes: events that are ahead come back so fast
+_LEAST_BEHIND_S: Final = 60.0
+_REPORT_S: Final = 1.0
+_NEVER_SET_US: Final = 631_152_000 * US_PER_S  # 1990: nobody kept values for so long
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubts:
+    """The newest stamp of signals [k] that does not go on as those before it.
+
+    follow_us: where it would be had it gone on; ahead, behind: beyond what is allowed.
+    """
+
+    signal: NDArray[np.integer]
+    raw_us: Times
+    follow_us: Times
+    ahead: Mask
+    behind: Mask
+
+
+class SourceClock:
+    """State by signal of the plant, in columns that grow; see the module.
+
+    raw_us: the newest stamp; shift_us: how far the clock is ahead (behind: < 0) where it is
+    corrected; by_arrival: the stamps are of no use. anchor_*: where doubtful stamps began.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 (what a source has at hand)
+        self,
+        source: str,
+        time_of: TimeOf,
+        plant: Plant,
+        link: Link,
+        metrics: Metrics,
+        clock: Clock,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._time_of = time_of
+        self._plant = plant
+        self._clock = clock
+        limit_s: float = plant.tuning.max_future
+        self._ahead_us = round(limit_s * US_PER_S)
+        self._behind_us = round(max(limit_s, _LEAST_BEHIND_S) * US_PER_S)
+        self._report = ClockReport(source, time_of, link, metrics, clock, on_change)
+        self._size = 0
+        self._allocate(0)
+        self._asset_shift_us = np.zeros(0, np.int64)
+        self._steps = StepWatch()
+        self._stepped_us = 0  # by how much the gateway's clock was moved, all in all
+        self._report_s = -np.inf
+        self._is_wrong = False
+
+    def moved_us(self, now_us: int) -> int:
+        """By how much all event times were moved with the gateway's clock, all in all."""
+        self._follow_gateway(now_us, self._clock.monotonic_s())
+        return self._stepped_us if self._time_of in {TimeOf.AUTO, TimeOf.ARRIVAL} else 0
+
+    def shown(self, state: LinkState, detail: str) -> tuple[LinkState, str]:
+        """State and detail of the link: connected with a wrong clock is degraded."""
+        trouble = self._report.trouble
+        if not trouble or state not in {LinkState.UP, LinkState.DEGRADED}:
+            return state, detail
+        # A good connection has nothing to add.
+        return LinkState.DEGRADED, trouble if state is LinkState.UP else f"{detail}; {trouble}"
+
+    def stamp(  # noqa: PLR0913, PLR0917 (columns)
+        self,
+        signal: NDArray[np.integer],
+        time_us: Times,
+        value: NDArray[np.float64],
+        status: NDArray[np.uint32],
+        arrival_us: int,
+        server_us: Times | None = None,
+        first: Mask | None = None,
+    ) -> Times:
+        """Event times [n] of values [n] that came at `arrival_us`, in microseconds.
+
+        time_us: the source's stamps; 0 or `arrival_us` where there is none. server_us: a second
+        clock's, 0 where there is none. first: values that were there before we listened.
+        """
+        now_s = self._clock.monotonic_s()
+        self._follow_gateway(arrival_us, now_s)
+        if self._time_of is TimeOf.ARRIVAL:
+            return np.full(len(time_us), arrival_us, np.int64)
+        if (time_us == arrival_us).all():
+            return time_us
+        self._cover(signal)
+        if not self._pass_sound(signal, time_us, value, arrival_us, now_s):
+            stamped = (time_us > 0) & (time_us != arrival_us)
+            sound = (status >> SEVERITY_SHIFT) <= 1
+            proof = stamped & sound & np.isfinite(value)
+            if first is not None:
+                proof &= ~first
+                told = first & stamped & (time_us <= arrival_us + self._ahead_us)
+                self._note_first(signal[told], time_us[told], now_s)
+            if proof.any():
+                self._judge(signal[proof], time_us[proof], value[proof], arrival_us, now_s)
+            time_us = self._times(signal, time_us, stamped, arrival_us, server_us)
+        if now_s - self._report_s >= _REPORT_S:
+            self._report_s = now_s
+            self._tell(arrival_us, now_s)
+        return time_us
+
+    # -- columns ------------------------------------------------------------------------------
+
+    def _allocate(self, size: int) -> None:
+        self._raw_us = np.full(size, NEVER, np.int64)
+        self._value = np.full(size, np.nan)
+        self._moved_s = np.zeros(size)
+        self._shift_us = np.zeros(size, np.int64)
+        self._by_arrival = np.zeros(size, np.bool_)
+        self._held_s = np.full(size, -np.inf)
+        self._doubted = np.zeros(size, np.bool_)
+        self._anchor_s = np.zeros(size)
+        self._anchor_us = np.zeros(size, np.int64)
+        self._offset_us = np.zeros(size, np.int64)  # the largest since the anchor
+        self._samples = np.zeros(size, np.int64)
+        self._asset = np.zeros(size, np.intp)
+        self._special = np.zeros(size, np.bool_)  # not for the fast path
+
+    def _cover(self, signal: NDArray[np.integer]) -> None:
+        """Make room for what the plant has discovered."""
+        if len(signal) and int(signal.max()) >= self._size:
+            old = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+            n, self._size = self._size, max(len(self._plant.signals), int(signal.max()) + 1)
+            self._allocate(self._size)
+            for name, column in old.items():
+                if name != "_asset_shift_us":
+                    getattr(self, name)[:n] = column
+            known = self._plant.signals[: self._size]
+            self._asset[: len(known)] = [one.asset.index for one in known]
+            shifts = np.zeros(int(self._asset.max()) + 1, np.int64)
+            shifts[: len(self._asset_shift_us)] = self._asset_shift_us
+            self._asset_shift_us = shifts
+
+    # -- the usual ----------------------------------------------------------------------------
+
+    def _pass_sound(
+        self,
+        signal: NDArray[np.integer],
+        time_us: Times,
+        value: NDArray[np.float64],
+        now_us: int,
+        now_s: float,
+    ) -> bool:
+        """Take note of stamps that all go on as they should; False if one does not."""
+        if (
+            (time_us > now_us + self._ahead_us).any()
+            or (time_us < now_us - self._behind_us).any()
+            or (time_us <= self._raw_us[signal]).any()
+            or self._special[signal].any()
+        ):
+            return False
+        self._raw_us[signal], self._value[signal] = time_us, value
+        self._moved_s[signal] = now_s
+        return True
+
+    def _note_first(self, signal: NDArray[np.integer], time_us: Times, now_s: float) -> None:
+        self._raw_us[signal] = np.maximum(self._raw_us[signal], time_us)
+        self._moved_s[signal] = now_s
+
+    # -- the doubtful -------------------------------------------------------------------------
+
+    def _judge(
+        self,
+        signal: NDArray[np.integer],
+        time_us: Times,
+        value: NDArray[np.float64],
+        now_us: int,
+        now_s: float,
+    ) -> None:
+        """Look at the newest stamp of each signal."""
+        order = np.lexsort((time_us, signal))
+        signal = signal[order]
+        last = np.append(signal[1:] != signal[:-1], True)
+        one, raw_us, value = signal[last], time_us[order][last], value[order][last]
+        self._return_to_raw(one, raw_us, now_us, now_s)
+        before_us, elapsed_s = self._raw_us[one], now_s - self._moved_s[one]
+        known = before_us > NEVER
+        event_us = raw_us - self._shift_us[one]
+        elapsed_us = (elapsed_s * US_PER_S).astype(np.int64)
+        ahead = event_us > now_us + self._ahead_us
+        front_us = before_us - self._shift_us[one]
+        goes_on = known & (raw_us <= before_us + elapsed_us + _SLACK_US) & (raw_us >= before_us)
+        goes_on &= front_us <= now_us + self._ahead_us + _SLACK_US
+        moved = ~known | (raw_us > before_us)
+        back = known & (raw_us < before_us - _SLACK_US)
+        stands = known & (raw_us == before_us) & (value != self._value[one])
+        behind = moved & (event_us < now_us - self._behind_us)
+        doubtful = (ahead & ~goes_on) | back | stands | behind
+        doubtful &= ~self._adopt_siblings(one, raw_us, now_us, doubtful)
+        sure = moved & ~doubtful
+        self._believe(one[sure], raw_us[sure], ahead[sure], now_us, now_s)
+        self._value[one] = value
+        late = behind & doubtful  # perhaps what a device had kept: told as it is
+        self._raw_us[one[late]], self._moved_s[one[late]] = raw_us[late], now_s
+        which = np.flatnonzero(doubtful)
+        if len(which):
+            # A value behind all before it goes on where they would be now.
+            follow_us = np.where(back, front_us + elapsed_us, now_us)
+            doubts = _Doubts(
+                one[which], raw_us[which], follow_us[which], ahead[which], behind[which]
+            )
+            self._doubt(doubts, now_us, now_s)
+        self._special[one] = self._doubted[one] | self._by_arrival[one] | (self._shift_us[one] != 0)
+
+    def _return_to_raw(
+        self, signal: NDArray[np.integer], raw_us: Times, now_us: int, now_s: float
+    ) -> None:
+        """A clock that was wrong and shows the right time is believed at once."""
+        fits = np.abs(raw_us - now_us) <= _SLACK_US
+        shifted = self._shift_us[signal] != 0
+        front_us = self._raw_us[signal] - self._shift_us[signal]
+        arrival = self._by_arrival[signal]
+        shifted &= fits & (raw_us >= front_us - _SLACK_US) & ~arrival
+        released = arrival & (now_s >= self._held_s[signal]) & (raw_us > self._raw_us[signal])
+        released &= raw_us >= now_us - self._behind_us
+        released &= raw_us <= now_us + _SLACK_US
+        back = signal[shifted | released]
+        self._settle(back, np.zeros(len(back), np.int64), NEVER)
+
+    def _adopt_siblings(
+        self, signal: NDArray[np.integer], raw_us: Times, now_us: int, doubtful: Mask
+    ) -> Mask:
+        """Doubtful stamps that fit the offset of another signal of their asset take it."""
+        shift_us = self._asset_shift_us[self._asset[signal]]
+        fits = np.abs(raw_us - shift_us - now_us) <= _SLACK_US
+        found: Mask = doubtful & fits & (shift_us != 0) & (shift_us != self._shift_us[signal])
+        self._settle(signal[found], shift_us[found], raw_us[found])
+        self._moved_s[signal[found]] = self._clock.monotonic_s()
+        return found
+
+    def _settle(self, signal: NDArray[np.integer], shift_us: Times, raw_us: Times | int) -> None:
+        self._shift_us[signal], self._raw_us[signal] = shift_us, raw_us
+        self._by_arrival[signal] = self._doubted[signal] = False
+
+    def _believe(
+        self, signal: NDArray[np.integer], raw_us: Times, ahead: Mask, now_us: int, now_s: float
+    ) -> None:
+        """Stamps that go on as before; those that drift too far ahead come back slowly."""
+        self._doubted[signal] = False
+        passed_s = np.minimum(now_s - self._moved_s[signal], 10.0)
+        shift_us = self._shift_us[signal]
+        excess_us = raw_us - shift_us - now_us
+        slew_us = np.minimum(excess_us, (passed_s * _SLEW * US_PER_S).astype(np.int64))
+        slews = (ahead | (shift_us != 0)) & (excess_us > US_PER_S)
+        self._shift_us[signal] = shift_us + np.where(slews, np.maximum(slew_us, 1), 0)
+        self._raw_us[signal], self._moved_s[signal] = raw_us, now_s
+        self._offset_us[signal] = raw_us - now_us
+
+    def _doubt(self, doubts: _Doubts, now_us: int, now_s: float) -> None:
+        """Measure the pace of doubtful stamps; decide where it has shown for long enough."""
+        signal, raw_us, ahead = doubts.signal, doubts.raw_us, doubts.ahead
+        offset_us = raw_us - now_us
+        fresh = ~self._doubted[signal]
+        self._anchor(signal[fresh], raw_us[fresh], offset_us[fresh], now_s)
+        again = signal[~fresh]
+        self._samples[again] += 1
+        self._offset_us[again] = np.maximum(self._offset_us[again], offset_us[~fresh])
+        span_s = now_s - self._anchor_s[signal]
+        long_s = np.where(doubts.behind, _CONFIRM_BEHIND_S, _CONFIRM_S)
+        many = self._samples[signal] >= np.where(ahead, _SAMPLES_AHEAD, _SAMPLES)
+        ripe = many & (span_s >= long_s)
+        if not ripe.any():
+            return
+        pace = (raw_us - self._anchor_us[signal]) / US_PER_S / np.maximum(span_s, 1e-9)
+        steady = ripe & (pace >= _PACE[0]) & (pace <= _PACE[1])
+        # Slower: the clock stands. Faster, or history told backwards: late values, if not ahead.
+        useless = ripe & ~steady
+        useless &= ahead | (np.abs(pace) < _PACE[0]) | (raw_us < _NEVER_SET_US)
+        self._correct(signal[steady], raw_us[steady], doubts.follow_us[steady], now_us)
+        self._by_arrival[signal[useless]] = True
+        self._held_s[signal[useless]] = now_s + _HOLD_S
+        rest = ripe & ~steady
+        self._anchor(signal[rest], raw_us[rest], offset_us[rest], now_s)
+
+    def _anchor(
+        self, signal: NDArray[np.integer], raw_us: Times, offset_us: Times, now_s: float
+    ) -> None:
+        self._doubted[signal] = True
+        self._anchor_s[signal], self._anchor_us[signal] = now_s, raw_us
+        self._offset_us[signal], self._samples[signal] = offset_us, 1
+
+    def _correct(
+        self, signal: NDArray[np.integer], raw_us: Times, follow_us: Times, now_us: int
+    ) -> None:
+        """A steady offset: shift by it. One asset's signals share it where theirs are alike."""
+        follows = (follow_us != now_us) & (follow_us <= now_us + self._ahead_us)
+        shift_us = np.where(follows, raw_us - follow_us, self._offset_us[signal])
+        asset = self._asset[signal]
+        self._asset_shift_us[asset] = shift_us
+        shared_us = self._asset_shift_us[asset]
+        alike = np.abs(shared_us - shift_us) <= _ALIKE_US
+        self._settle(signal, np.where(alike, shared_us, shift_us), raw_us)
+        self._moved_s[signal] = self._clock.monotonic_s()
+
+    # -- what comes of it ---------------------------------------------------------------------
+
+    def _times(
+        self,
+        signal: NDArray[np.integer],
+        time_us: Times,
+        stamped: Mask,
+        now_us: int,
+        server_us: Times | None,
+    ) -> Times:
+        if self._time_of is not TimeOf.AUTO:
+            return np.where(stamped, time_us, now_us)
+        shift_us = self._shift_us[signal]
+        event_us = time_us - shift_us
+        limit_us = now_us + self._ahead_us + np.where(shift_us != 0, _SLACK_US, 0)
+        useless = self._by_arrival[signal] | (event_us > limit_us)
+        if server_us is not None:
+            # Not merely old: a server may repeat the source's stamp that stands still.
+            sound = np.abs(server_us - now_us) <= _SLACK_US
+            instead = np.where(sound, server_us, now_us)
+            useless |= sound & (np.abs(shift_us) > self._ahead_us)
+            return np.where(stamped & ~useless, event_us, np.where(stamped, instead, now_us))
+        return np.where(stamped & ~useless, event_us, now_us)
+
+    def _follow_gateway(self, now_us: int, now_s: float) -> None:
+        """The gateway's clock was moved: all events move with it, no stamp is to blame."""
+        step_us = self._steps.step_us(now_us, now_s)
+        if not step_us:
+            return
+        known = self._raw_us > NEVER
+        self._shift_us[known] -= step_us
+        self._offset_us[known] -= step_us
+        self._special |= self._shift_us != 0
+        self._asset_shift_us -= step_us
+        self._stepped_us += step_us
+        self._doubted[:] = False
+
+    def _tell(self, now_us: int, now_s: float) -> None:
+        """Say what is wrong; `_offset_us` is kept for those that are."""
+        known = self._raw_us > NEVER
+        far = (np.abs(self._offset_us) > self._ahead_us) & (self._shift_us != 0)
+        far |= self._by_arrival
+        moved = np.abs(self._shift_us + self._stepped_us) <= _SLACK_US
+        moved &= far & ~self._by_arrival & (self._stepped_us != 0)
+        wrong = np.flatnonzero(far & ~moved)
+        if not len(wrong):
+            offsets = (self._raw_us[known] - now_us) / US_PER_S + (now_s - self._moved_s[known])
+            self._report.sound(offsets, blames_gateway=bool(moved.any()))
+            return
+        steady = (np.abs(self._shift_us) > self._ahead_us) & ~self._by_arrival
+        offset_us = np.where(steady, self._shift_us, self._offset_us)
+        worst = int(wrong[np.abs(offset_us[wrong]).argmax()])
+        assets = np.unique(self._asset[wrong])
+        of = np.unique(self._asset[known])
+        self._report.wrong(
+            Wrong(
+                offset_s=float(offset_us[worst]) / US_PER_S,
+                stands=bool(self._by_arrival[worst]),
+                asset=self._plant.signals[worst].asset.id,
+                assets=len(assets),
+                of=max(len(of), len(assets)),
+            )
+        )

@@ -1,0 +1,134 @@
+"""The tables that only grow, and so are pruned: history of alarms, and audit."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from edge_agent.messages import Transition, TransitionKind
+from edge_agent.store.codec import alarms_from_rows
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+HISTORY_LIMIT: Final = 10_000  # rows one query may return
+AUDIT_DETAIL_CHARS: Final = 1000
+ROW_OVERHEAD_BYTES: Final = 128
+
+_INSERT: Final = (
+    "INSERT INTO history (stored_us, at_us, asset, alarm_id, kind, actor, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_SELECT: Final = (
+    "SELECT row, at_us, alarm_id, asset, kind AS transition, actor, body AS alarm FROM history"
+    " WHERE (:asset IS NULL OR asset = :asset) AND (:alarm_id IS NULL OR alarm_id = :alarm_id)"
+    " ORDER BY row DESC LIMIT :limit"
+)
+_NEWEST: Final = (
+    "SELECT stored_us, kind, at_us, actor, alarm_id, body FROM history ORDER BY row DESC LIMIT ?"
+)
+# A state whose transition is no longer in the history is told as an update.
+_LATEST: Final = (
+    "SELECT COALESCE(h.stored_us, 0), COALESCE(h.kind, 'update'), h.at_us, COALESCE(h.actor, ''),"
+    " a.alarm_id, a.body FROM alarms AS a LEFT JOIN history AS h ON h.row ="
+    " (SELECT MAX(row) FROM history WHERE alarm_id = a.alarm_id)"
+)
+_BYTES: Final = "SELECT COALESCE(SUM(LENGTH(body) + 128), 0) FROM history"
+_KEEP_NEWEST: Final = (
+    "DELETE FROM history WHERE row <= (SELECT row FROM"
+    " (SELECT row, SUM(LENGTH(body) + 128) OVER (ORDER BY row DESC) AS bytes FROM history)"
+    " WHERE bytes > ? ORDER BY row DESC LIMIT 1)"
+)
+_INSERT_AUDIT: Final = (
+    "INSERT INTO audit (at_us, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)"
+)
+_SELECT_AUDIT: Final = (
+    "SELECT at_us, actor, action, subject, detail FROM audit ORDER BY row DESC LIMIT ?"
+)
+
+
+class Told(NamedTuple):
+    """A transition out of the history; stored_us: gateway time at which it was committed."""
+
+    stored_us: int
+    transition: Transition
+
+
+def insert_history(
+    db: sqlite3.Connection, transitions: Sequence[Transition], bodies: Sequence[str], now_us: int
+) -> None:
+    """Append `transitions`; `bodies` holds the JSON of each one's alarm."""
+    db.executemany(
+        _INSERT,
+        [
+            (now_us, t.at_us, t.alarm.asset, t.alarm.alarm_id, t.kind, t.actor, body)
+            for t, body in zip(transitions, bodies, strict=True)
+        ],
+    )
+
+
+def select_history(
+    db: sqlite3.Connection, asset: str | None, alarm_id: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return the newest first, `alarm` as a dict."""
+    values = {"asset": asset, "alarm_id": alarm_id, "limit": min(limit, HISTORY_LIMIT)}
+    found = _dicts(db.execute(_SELECT, values))
+    return [{**one, "alarm": json.loads(one["alarm"])} for one in found]
+
+
+def select_newest(db: sqlite3.Connection, limit: int) -> list[Told]:
+    """Return the newest first."""
+    return list(_told(db.execute(_NEWEST, (limit,))))
+
+
+def select_latest(db: sqlite3.Connection) -> list[Told]:
+    """Return the newest transition of every alarm."""
+    return list(_told(db.execute(_LATEST)))
+
+
+def _told(rows: Iterable[tuple[Any, ...]]) -> Iterator[Told]:
+    for stored_us, kind, at_us, actor, *state in rows:
+        for alarm in alarms_from_rows([(state[0], state[1])]):
+            time_us = alarm.changed_us if at_us is None else at_us
+            yield Told(stored_us, Transition(TransitionKind(kind), time_us, alarm, actor))
+
+
+def history_bytes(db: sqlite3.Connection) -> int:
+    """Return what the history weighs."""
+    return int(db.execute(_BYTES).fetchone()[0])
+
+
+def history_weight(bodies: Sequence[str]) -> int:
+    """Return what rows with these bodies add to `history_bytes`."""
+    return sum(len(body) + ROW_OVERHEAD_BYTES for body in bodies)
+
+
+def shrink_history(db: sqlite3.Connection, budget: int) -> None:
+    """Delete the oldest rows until the rest fits `budget` bytes."""
+    db.execute(_KEEP_NEWEST, (budget,))
+
+
+def forget_history(db: sqlite3.Connection, before_us: int) -> None:
+    """Delete rows stored before that time.
+
+    The gateway's time counts, not the event's: a replayed recording is years old.
+    """
+    db.execute("DELETE FROM history WHERE stored_us < ?", (before_us,))
+
+
+def insert_audit(db: sqlite3.Connection, entry: tuple[int, str, str, str, str], keep: int) -> None:
+    """Append an entry and keep only the newest `keep`."""
+    *head, detail = entry
+    row = db.execute(_INSERT_AUDIT, (*head, detail[:AUDIT_DETAIL_CHARS])).lastrowid or 0
+    db.execute("DELETE FROM audit WHERE row <= ?", (row - keep,))
+
+
+def select_audit(db: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
+    """Return the newest entries first."""
+    return _dicts(db.execute(_SELECT_AUDIT, (limit,)))
+
+
+def _dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]

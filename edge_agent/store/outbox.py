@@ -1,0 +1,146 @@
+"""The outbox table: messages wait in it until their sink has confirmed them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from edge_agent.messages import Message
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Sequence
+
+# Messages of one sink that must arrive one after the other: (kind, key).
+Line = tuple[str, str]
+
+ROW_OVERHEAD_BYTES: Final = 128  # numbers, and entries of both indexes
+_CHUNK: Final = 64
+
+_COLUMNS: Final = "sink, kind, key, seq, topic, body, created_us"
+_INSERT: Final = f"INSERT INTO outbox ({_COLUMNS}, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_PENDING: Final = f"SELECT row, {_COLUMNS} FROM outbox WHERE sink = ?"  # noqa: S608
+_WAITING: Final = "SELECT kind, key, seq, created_us FROM outbox WHERE sink = ?"
+_STATS: Final = "SELECT sink, COUNT(*), SUM(bytes), MIN(created_us) FROM outbox GROUP BY sink"
+
+# The drop order, first row first; within a row, the sink with most bytes and its oldest message.
+_SUPERSEDED: Final = (
+    "SELECT row, bytes FROM outbox AS old WHERE sink = ? AND kind = 'alert' AND EXISTS"
+    " (SELECT 1 FROM outbox AS new WHERE new.sink = old.sink AND new.kind = 'alert'"
+    " AND new.key = old.key AND new.row > old.row) ORDER BY row LIMIT ?"
+)
+_EVENTS: Final = (
+    "SELECT row, bytes FROM outbox WHERE sink = ? AND kind <> 'alert' ORDER BY row LIMIT ?"
+)
+_ALERTS: Final = (
+    "SELECT row, bytes FROM outbox WHERE sink = ? AND kind = 'alert' ORDER BY row LIMIT ?"
+)
+_RANKS: Final = (("superseded", _SUPERSEDED), ("event", _EVENTS), ("newest", _ALERTS))
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStats:
+    """What waits for one sink; oldest_us: gateway time at which its oldest message was made."""
+
+    rows: int
+    bytes: int
+    oldest_us: int
+
+
+class Waiting(NamedTuple):
+    """A message that is not confirmed yet, without its body."""
+
+    kind: str
+    key: str
+    seq: int
+    created_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedMessages:
+    """Messages given up to stay within the budget.
+
+    rank: `superseded` (a newer state of the same alarm waits: nothing is lost), `event`, `newest`.
+    """
+
+    sink: str
+    rank: str
+    messages: int
+    bytes: int
+
+
+def insert(db: sqlite3.Connection, messages: Sequence[Message]) -> None:
+    """Append `messages`; their `row` is given by the table."""
+    db.executemany(
+        _INSERT,
+        [(m.sink, m.kind, m.key, m.seq, m.topic, m.body, m.created_us, _size(m)) for m in messages],
+    )
+
+
+def pending(
+    db: sqlite3.Connection, sink: str, limit: int, exclude: Collection[Line]
+) -> list[Message]:
+    """Return the oldest `limit` messages of `sink` that stand in none of the lines of `exclude`."""
+    query, values = _PENDING, [sink]
+    if exclude:
+        lines = ", ".join(["(?, ?)"] * len(exclude))
+        query += f" AND (kind, key) NOT IN (VALUES {lines})"
+        values += [part for line in exclude for part in line]
+    rows = db.execute(f"{query} ORDER BY row LIMIT ?", (*values, limit))
+    return [Message(*row) for row in rows]
+
+
+def waiting(db: sqlite3.Connection, sink: str) -> list[Waiting]:
+    """Return everything that waits for `sink`, in no order."""
+    return [Waiting(*row) for row in db.execute(_WAITING, (sink,))]
+
+
+def confirm(db: sqlite3.Connection, rows: Sequence[int]) -> None:
+    """Delete delivered messages; a row that is gone already is no error."""
+    db.executemany("DELETE FROM outbox WHERE row = ?", [(row,) for row in rows])
+
+
+def stats(db: sqlite3.Connection) -> dict[str, OutboxStats]:
+    """Return what waits per sink; a sink for which nothing waits is not in it."""
+    return {sink: OutboxStats(*numbers) for sink, *numbers in db.execute(_STATS)}
+
+
+def make_room(db: sqlite3.Connection, budget: int) -> list[DroppedMessages]:
+    """Drop in the stated order until all messages together fit `budget` bytes."""
+    weights = {sink: one.bytes for sink, one in stats(db).items()}
+    excess = sum(weights.values()) - budget
+    rows: Counter[tuple[str, str]] = Counter()
+    freed: Counter[tuple[str, str]] = Counter()
+    for rank, query in _RANKS:
+        candidates = set(weights)
+        while excess > 0 and candidates:
+            sink = max(candidates, key=lambda name: weights[name])
+            victims = db.execute(query, (sink, _CHUNK)).fetchall()
+            if not victims:
+                candidates.remove(sink)
+                continue
+            gone, size = _drop(db, victims, excess)
+            rows[sink, rank] += gone
+            freed[sink, rank] += size
+            weights[sink] -= size
+            excess -= size
+    return [DroppedMessages(*who, count, freed[who]) for who, count in rows.items()]
+
+
+def _drop(
+    db: sqlite3.Connection, victims: Sequence[tuple[int, int]], excess: int
+) -> tuple[int, int]:
+    size = 0
+    gone: list[int] = []
+    for row, bytes_ in victims:
+        if size >= excess:
+            break
+        gone.append(row)
+        size += bytes_
+    confirm(db, gone)
+    return len(gone), size
+
+
+def _size(message: Message) -> int:
+    return len(message.body) + len(message.topic) + 2 * len(message.key) + ROW_OVERHEAD_BYTES

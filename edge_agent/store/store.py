@@ -1,0 +1,324 @@
+"""The store itself: one connection, short transactions, bounded in every direction."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from edge_agent.clock import US_PER_S
+from edge_agent.errors import StoreError
+from edge_agent.store import journal, outbox
+from edge_agent.store.ballast import Ballast, empty_wal, limit_pages
+from edge_agent.store.codec import alarm_to_json, alarms_from_rows
+from edge_agent.store.schema import PAGE_BYTES, hint_of, open_database, primary_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from pathlib import Path
+
+    from edge_agent.clock import Clock
+    from edge_agent.messages import Alarm, Message, Transition
+    from edge_agent.store.journal import Told
+    from edge_agent.store.outbox import DroppedMessages, Line, OutboxStats, Waiting
+
+log = logging.getLogger("edge_agent.store")
+
+T = TypeVar("T")
+
+MIN_BYTES: Final = 1 << 20
+MAX_COMMANDS: Final = 10_000  # ids of commands that have not expired
+_MAX_RESERVE: Final = 4 << 20
+# On a full disk the history goes in small cuts, before the outbox is touched: the WAL of a large
+# one would not fit either.
+_CUTS: Final = 16
+_CUT_BYTES: Final = 64 << 10
+_PRUNE_EVERY_S: Final = 3600.0
+_REPORT_EVERY_S: Final = 3600.0  # being full comes and goes with every row
+_SECONDS_A_DAY: Final = 86_400
+
+_UPSERT_ALARM: Final = (
+    "INSERT INTO alarms (alarm_id, body) VALUES (?, ?)"
+    " ON CONFLICT (alarm_id) DO UPDATE SET body = excluded.body"
+)
+_UPSERT_VALUE: Final = (
+    "INSERT INTO vault (key, value) VALUES (?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
+
+
+class Store:
+    """Alarm states, history, outbox, learned values and audit in one SQLite file.
+
+    WAL with synchronous = FULL: what a call has returned from survives a power cut. Every call is
+    synchronous and may wait for the disk: make all of them from ONE dedicated executor thread.
+    Every method may raise StoreError; a failed one has changed nothing, but for old history that
+    it may have cut to make space.
+
+    Of `max_bytes` an eighth (at most 8 MiB) is set apart for the WAL and the ballast; of the rest
+    the outbox gets half and the history a quarter. When the outbox would pass its budget,
+    messages are dropped in this order, the sink with most bytes first, its oldest first:
+
+    1. an `alert` (retained state) that a newer `alert` of the same key has superseded,
+    2. an `event`,
+    3. the newest `alert` of a key.
+    """
+
+    def __init__(
+        self, db: sqlite3.Connection, path: Path, max_bytes: int, history_days: float, clock: Clock
+    ) -> None:
+        self._db = db
+        self._path = path
+        self._clock = clock
+        self._page_limit = _page_limit(max_bytes)
+        self._outbox_budget = self._page_limit * PAGE_BYTES // 2
+        self._history_budget = self._page_limit * PAGE_BYTES // 4
+        self._audit_rows = min(10_000, max_bytes >> 13)
+        self._history_us = round(history_days * _SECONDS_A_DAY * US_PER_S)
+        self._history_bytes = journal.history_bytes(db)
+        self._next_prune_s = clock.monotonic_s()
+        self._dropped: list[DroppedMessages] = []
+        self._next_report_s = clock.monotonic_s()
+        self._ballast = Ballast(path.with_name(f"{path.name}.ballast"), _reserve(max_bytes))
+        self._ballast.restore(clock.monotonic_s())
+
+    @classmethod
+    def open(cls, path: Path, *, max_bytes: int, history_days: float, clock: Clock) -> Store:
+        """Open or create the file; one that is corrupt is moved to `<name>.corrupt-<time>`.
+
+        A file that is larger than a newly lowered `max_bytes` keeps its size but grows no more.
+        """
+        if max_bytes < MIN_BYTES:
+            raise StoreError(
+                f"max_bytes {max_bytes} is too small", where=str(path), hint="at least 1MiB"
+            )
+        db = open_database(
+            path,
+            page_limit=_page_limit(max_bytes),
+            wal_bytes=_reserve(max_bytes) // 2,
+            now_us=clock.now_us(),
+        )
+        return cls(db, path, max_bytes, history_days, clock)
+
+    def close(self) -> None:
+        """Close the file; safe when repeated."""
+        with self._reporting("close"):
+            self._db.close()
+
+    def commit(
+        self, transitions: Sequence[Transition], messages: Sequence[Message]
+    ) -> list[DroppedMessages]:
+        """Alarm states, history and outbox rows in ONE transaction; returns what it had to drop."""
+        now_us = self._clock.now_us()
+        bodies = [alarm_to_json(one.alarm) for one in transitions]
+        states = [(t.alarm.alarm_id, b) for t, b in zip(transitions, bodies, strict=True)]
+
+        def change(db: sqlite3.Connection) -> list[DroppedMessages]:
+            db.executemany(_UPSERT_ALARM, states)
+            journal.insert_history(db, transitions, bodies, now_us)
+            outbox.insert(db, messages)
+            return outbox.make_room(db, self._outbox_budget)
+
+        self._dropped += self._write("commit", change, self._halve_outbox)
+        self._history_bytes += journal.history_weight(bodies)
+        self._housekeeping()
+        dropped, self._dropped = self._dropped, []
+        return dropped
+
+    def alarms(self) -> list[Alarm]:
+        """Return every alarm as last committed; an unreadable one is logged and left out."""
+        with self._reporting("read the alarms"):
+            rows = self._db.execute("SELECT alarm_id, body FROM alarms").fetchall()
+        return alarms_from_rows(rows)
+
+    def pending(self, sink: str, limit: int, exclude: Collection[Line] = ()) -> list[Message]:
+        """Return the oldest `limit` messages of `sink` in row order, but for `exclude`d lines.
+
+        A line is a (kind, key); lines, not rows, so that an alarm whose messages are refused
+        cannot stand in the way of the others.
+        """
+        with self._reporting("read the outbox"):
+            return outbox.pending(self._db, sink, limit, exclude)
+
+    def confirm(self, rows: Sequence[int]) -> None:
+        """Delete delivered messages; rows that are gone already are no error."""
+        self._write("confirm", lambda db: outbox.confirm(db, rows))
+
+    def forget_sinks(self, keep: Collection[str]) -> int:
+        """Delete the messages of every sink not in `keep`; returns how many."""
+
+        def change(db: sqlite3.Connection) -> int:
+            gone = [sink for sink in outbox.stats(db) if sink not in keep]
+            return sum(
+                db.execute("DELETE FROM outbox WHERE sink = ?", (sink,)).rowcount for sink in gone
+            )
+
+        return self._write("forget sinks", change)
+
+    def outbox_stats(self) -> dict[str, OutboxStats]:
+        """Return what waits, by sink that has something waiting."""
+        with self._reporting("read the outbox"):
+            return outbox.stats(self._db)
+
+    def history(
+        self, *, asset: str | None = None, alarm_id: str | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Return transitions, the newest first.
+
+        Keys: row, at_us, alarm_id, asset, transition, actor, and alarm: the whole alarm after the
+        transition, as `alarm_to_dict` gives it.
+        """
+        with self._reporting("read the history"):
+            return journal.select_history(self._db, asset, alarm_id, limit)
+
+    def latest(self) -> list[Told]:
+        """Return the newest transition of every alarm: the states as last committed."""
+        with self._reporting("read the alarms"):
+            return journal.select_latest(self._db)
+
+    def newest(self, limit: int) -> list[Told]:
+        """Return the newest transitions of all alarms, the newest first."""
+        with self._reporting("read the history"):
+            return journal.select_newest(self._db, limit)
+
+    def waiting(self, sink: str) -> list[Waiting]:
+        """Return what waits for `sink`, without the bodies."""
+        with self._reporting("read the outbox"):
+            return outbox.waiting(self._db, sink)
+
+    def save_value(self, key: str, value: bytes) -> None:
+        """Keep `value` under `key`, in place of what was there."""
+        self._write("save a value", lambda db: db.execute(_UPSERT_VALUE, (key, value)))
+
+    def load_value(self, key: str) -> bytes | None:
+        """Return what `save_value` kept; None if there is nothing."""
+        with self._reporting("load a value"):
+            row = self._db.execute("SELECT value FROM vault WHERE key = ?", (key,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def audit(self, actor: str, action: str, subject: str, detail: str = "") -> None:
+        """Note who did what; the newest entries are kept (10,000, fewer in a small store)."""
+        self.audit_all([(actor, action, subject, detail)])
+
+    def audit_all(self, entries: Sequence[tuple[str, str, str, str]]) -> None:
+        """Note several (actor, action, subject, detail) at once."""
+        now_us = self._clock.now_us()
+
+        def change(db: sqlite3.Connection) -> None:
+            for entry in entries:
+                journal.insert_audit(db, (now_us, *entry), self._audit_rows)
+
+        self._write("audit", change)
+
+    def claim_command(self, command_id: str, expires_us: int) -> bool:
+        """Remember the id of a command until it expires; False if it is known, or no more fit."""
+        now_us = self._clock.now_us()
+
+        def change(db: sqlite3.Connection) -> bool:
+            db.execute("DELETE FROM commands WHERE expires_us <= ?", (now_us,))
+            known = int(db.execute("SELECT COUNT(*) FROM commands").fetchone()[0])
+            if known >= MAX_COMMANDS:
+                return False
+            row = (command_id, expires_us)
+            return db.execute("INSERT OR IGNORE INTO commands VALUES (?, ?)", row).rowcount > 0
+
+        return self._write("remember a command", change)
+
+    def audit_log(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return audit entries, the newest first: at_us, actor, action, subject, detail."""
+        with self._reporting("read the audit log"):
+            return journal.select_audit(self._db, limit)
+
+    def _write(
+        self,
+        action: str,
+        change: Callable[[sqlite3.Connection], T],
+        last_relief: Callable[[], None] = lambda: None,
+    ) -> T:
+        """Run `change` in a transaction; when there is no space, make some and try again."""
+        reliefs = (self._fit_to_disk, *[self._cut_history] * _CUTS, last_relief)
+        with self._reporting(action):
+            for relieve in reliefs:
+                try:
+                    return self._transaction(change)
+                except sqlite3.OperationalError as error:
+                    if primary_code(error) != sqlite3.SQLITE_FULL:
+                        raise
+                    self._report_full()
+                    with contextlib.suppress(sqlite3.OperationalError, OSError):
+                        relieve()
+            return self._transaction(change)
+
+    def _report_full(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._next_report_s:
+            self._next_report_s = now_s + _REPORT_EVERY_S
+            log.warning("store full", extra={"path": str(self._path)})
+
+    def _fit_to_disk(self) -> None:
+        self._ballast.spend(self._db, self._page_limit)
+
+    def _cut_history(self) -> None:
+        cut = max(_CUT_BYTES, self._history_bytes // _CUTS)
+        self._prune_history(max(0, self._history_bytes - cut))
+        empty_wal(self._db)
+
+    def _halve_outbox(self) -> None:
+        """What it drops is returned by the next commit that succeeds."""
+
+        def change(db: sqlite3.Connection) -> list[DroppedMessages]:
+            total = sum(one.bytes for one in outbox.stats(db).values())
+            return outbox.make_room(db, total // 2)
+
+        self._dropped += self._transaction(change)
+        empty_wal(self._db)
+
+    def _housekeeping(self) -> None:
+        """Do what is due now and then; it never fails the commit that it comes after."""
+        now_s = self._clock.monotonic_s()
+        try:
+            if self._ballast.restore(now_s):
+                limit_pages(self._db, self._page_limit)
+            if self._history_bytes > self._history_budget:
+                self._prune_history(self._history_budget * 9 // 10)
+            if now_s >= self._next_prune_s:
+                self._next_prune_s = now_s + _PRUNE_EVERY_S
+                oldest_us = self._clock.now_us() - self._history_us
+                self._transaction(lambda db: journal.forget_history(db, oldest_us))
+        except sqlite3.Error as error:
+            log.warning("history not pruned", extra={"path": str(self._path), "reason": str(error)})
+
+    def _prune_history(self, budget: int) -> None:
+        self._transaction(lambda db: journal.shrink_history(db, budget))
+        self._history_bytes = journal.history_bytes(self._db)
+
+    def _transaction(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            result = change(self._db)
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # SQLite has rolled back by itself after some errors
+                self._db.execute("ROLLBACK")
+            raise
+        return result
+
+    @contextlib.contextmanager
+    def _reporting(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, UnicodeEncodeError, OverflowError) as error:
+            raise StoreError(
+                f"cannot {action}: {error}",
+                where=str(self._path),
+                hint=hint_of(error),
+            ) from error
+
+
+def _reserve(max_bytes: int) -> int:
+    return min(max_bytes // 16, _MAX_RESERVE) // PAGE_BYTES * PAGE_BYTES
+
+
+def _page_limit(max_bytes: int) -> int:
+    return (max_bytes - 2 * _reserve(max_bytes)) // PAGE_BYTES

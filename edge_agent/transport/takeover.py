@@ -1,0 +1,71 @@
+"""Two clients of one id: a broker lets one in and throws the other out, in turns, for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.messages import Detail, Fault
+from edge_agent.transport.dialling import answers
+
+if TYPE_CHECKING:
+    from edge_agent.messages import Link
+
+SHORT_S: Final = 12.0
+STEADY_S: Final = 90.0  # longer than the longest wait of the other one between two attempts
+_SETTLE_S: Final = 0.5  # a broker that stops may end connections first, and listening afterwards
+_ANSWER_S: Final = 2.0
+_ENOUGH: Final = 3
+_SHUTS_DOWN: Final = "shutting down"  # MQTT 5, 0x8B
+_TAKEN_OVER: Final = "taken over"  # MQTT 5, 0x8E: Session taken over
+
+
+class Takeovers:
+    """Notices by the lives of connections that somebody else uses the client id."""
+
+    def __init__(self, name: str, client_id: str, link: Link) -> None:
+        self._name = name
+        self._client_id = client_id
+        self._link = link
+        self._short = 0
+
+    def note_end(self, reason: str, lived_s: float) -> str:
+        """The broker ended a connection after `lived_s`; gives the reason with what is suspected.
+
+        Ends of our own, and brokers that were not reached, are not to be noted.
+        """
+        said_so = _TAKEN_OVER in reason.lower()
+        if _SHUTS_DOWN in reason.lower():
+            self._short = 0
+            return reason
+        self._short = self._short + 1 if said_so or lived_s < SHORT_S else 0
+        if not said_so and self._short < _ENOUGH:
+            return reason
+        question = f"does another client use client_id {self._client_id}?"
+        text = f"{self._name}: connections end within seconds: {question}"
+        args = {"link": self._name, "client_id": self._client_id}
+        fault = Fault(f"client_id.{self._name}", text, Detail("client_id_taken", args))
+        self._link.faults[fault.what] = fault
+        return f"{reason} ({question})"
+
+    async def ask_end(self, reason: str, lived_s: float, host: str, port: int) -> str:
+        """As `note_end`, but a suspicion is raised only while the broker takes connections.
+
+        One that stopped, or a line that broke, ends connections too, and throws nobody out.
+        """
+        said_so = _TAKEN_OVER in reason.lower()
+        if not said_so and lived_s < SHORT_S and self._short + 1 >= _ENOUGH:
+            await asyncio.sleep(_SETTLE_S)
+            if not await answers(host, port, _ANSWER_S):
+                self.note_unreached()
+                return reason
+        return self.note_end(reason, lived_s)
+
+    def note_unreached(self) -> None:
+        """The broker was not reached, for us nor for another client: it, or the line, fails."""
+        self._short = 0
+
+    def note_steady(self) -> None:
+        """A connection has lasted for `STEADY_S`: nobody else uses the id."""
+        self._short = 0
+        self._link.faults.pop(f"client_id.{self._name}", None)

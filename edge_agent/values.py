@@ -1,0 +1,94 @@
+"""Values of the plant as columns, waveforms as blocks, and the place where sources put them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+# OPC UA Part 4, 7.39: the two top bits of a StatusCode are its severity. Every source speaks this
+# code, so that a value's quality survives from the wire to the alarm unchanged.
+GOOD: Final = 0x0000_0000
+UNCERTAIN: Final = 0x4000_0000
+BAD: Final = 0x8000_0000
+BAD_NO_COMMUNICATION: Final = 0x8031_0000
+BAD_NODE_ID_UNKNOWN: Final = 0x8034_0000
+BAD_OUT_OF_RANGE: Final = 0x803C_0000
+BAD_TYPE_MISMATCH: Final = 0x8074_0000
+BAD_SENSOR_FAILURE: Final = 0x808C_0000
+BAD_NO_DATA: Final = 0x809B_0000
+SEVERITY_SHIFT: Final = 30
+# A value that a broker had kept, of unknown age or too old: no sign of life. Bit 0 means nothing in
+# OPC UA without an InfoType, so that no server's code is this one.
+RETAINED: Final = UNCERTAIN | 1
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Values as columns of equal length n, in the order of arrival.
+
+    signal: int32 index into `Plant.signals`; time_us: int64, the source's own time stamp where it
+    has one, microseconds since the epoch; value: float64, NaN where there is none; status: uint32,
+    OPC UA StatusCode.
+    """
+
+    signal: NDArray[np.int32]
+    time_us: NDArray[np.int64]
+    value: NDArray[np.float64]
+    status: NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.signal)
+
+
+def columns(
+    signal: Sequence[int],
+    time_us: Sequence[int],
+    value: Sequence[float],
+    status: Sequence[int] | int = GOOD,
+) -> Columns:
+    """Columns from plain sequences; a single `status` holds for every row."""
+    n = len(signal)
+    codes = np.full(n, status, np.uint32) if isinstance(status, int) else status
+    return Columns(
+        np.asarray(signal, np.int32),
+        np.asarray(time_us, np.int64),
+        np.asarray(value, np.float64),
+        np.asarray(codes, np.uint32),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WaveBlock:
+    """A block of equally spaced samples of one signal.
+
+    end_us: time of the last sample; rate_hz: samples per second; samples: float32 [n].
+    """
+
+    signal: int
+    end_us: int
+    rate_hz: float
+    samples: NDArray[np.float32]
+    status: int = GOOD
+
+
+class Intake(Protocol):
+    """Where sources put what they decoded. Both calls return at once; the oldest go when full."""
+
+    def append(self, values: Columns) -> None:
+        """Take over a packet's values."""
+
+    def append_block(self, block: WaveBlock) -> None:
+        """Take over a waveform block."""
+
+    def crowded(self) -> bool:
+        """Whether a source that can should leave what comes with its sender for a while."""
+
+    def __len__(self) -> int:
+        """Values that wait: a source that can hold back does so by this."""

@@ -1,0 +1,120 @@
+"""What is gone leaves nothing behind: assets, sources and sinks of the config, ghosts of topics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from daemon_support import fed_config, unused_url
+
+from edge_agent.clock import FakeClock
+from edge_agent.daemon.daemon import Daemon
+from edge_agent.daemon.tables import load_config
+from edge_agent.errors import EdgeAgentError, NotFoundError
+from edge_agent.messages import LinkState
+from edge_agent.values import columns
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from edge_agent.plant import PlantAsset
+
+DAY_S = 86_400
+BEGIN_US = 1_700_000_000_000_000
+
+
+async def test_a_reload_takes_the_series_of_what_is_gone(tmp_path: Path) -> None:
+    """Of assets, sources and sinks; also after the next scrape, which writes the gauges anew."""
+    path = fed_config(tmp_path, ("pump", {"signals": {"flow": {"source": "plant"}}}), "P-{1..2}")
+    full = yaml.safe_load(path.read_text())
+    full["sources"]["old"] = {**full["sources"]["plant"], "url": unused_url()}
+    full["sinks"]["hook"] = {"type": "webhook", "url": "http://127.0.0.1:9/none"}
+    full["assets"]["GONE-7"] = {"template": "pump", "signals": {"flow": {"source": "old"}}}
+    slim = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(full))
+    daemon = Daemon(load_config(path), path=path)
+    await daemon._start()
+    try:
+        status = daemon.http._status
+        status.export()
+        before = daemon.metrics.render().decode()
+        gone = ('asset="GONE-7"', 'source="old"', 'sink="hook"')
+        assert all(one in before for one in gone)
+        path.write_text(yaml.safe_dump(slim))
+        await daemon.reload()
+        status.export()
+        after = daemon.metrics.render().decode()
+        assert [one for one in gone if one in after] == []
+        assert 'asset="P-1"' in after
+        assert 'source="plant"' in after
+    finally:
+        await daemon._shut_down()
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    signals = {"flow": {}, "pressure": {}}
+    path = fed_config(tmp_path, ("pump", {"signals": signals}), "P-{1..2}")
+    made = Daemon(load_config(path), path=path, clock=FakeClock(BEGIN_US))
+    await made._start()
+    made.sources["plant"].link.state = LinkState.UP
+    try:
+        yield made
+    finally:
+        await made._shut_down()
+
+
+async def announce(daemon: Daemon, asset_id: str, *signals: str) -> PlantAsset:
+    """An asset announces itself with a value of each of these signals; the others speak, too."""
+    asset = daemon.plant.discover(asset_id, "pump")
+    assert asset is not None
+    now_us = daemon.clock.now_us()
+    rows = [asset.signals[name].index for name in signals]
+    rows += [s.index for one in ("P-1", "P-2") for s in daemon.plant.assets[one].signals.values()]
+    daemon.intake.append(columns(rows, [now_us] * len(rows), [1.0] * len(rows)))
+    await daemon.turn()
+    return asset
+
+
+async def test_an_asset_that_announced_itself_is_forgotten_by_hand(daemon: Daemon) -> None:
+    """With its alarms and its series; its retained alerts are emptied. One of the config is not."""
+    await announce(daemon, "M-O1", "flow")
+    alarm_id = "M-O1.flow.quality"
+    await daemon.command("shelve", alarm_id, "anna", 60.0)
+    daemon.http._status.export()
+    assert 'asset="M-O1"' in daemon.metrics.render().decode()
+    answer = await daemon.http._status.asset_command("forget", "M-O1", "anna", None)
+    assert answer == {"asset": "M-O1", "forgotten": True}
+    assert sorted(daemon.plant.assets) == ["P-1", "P-2"]
+    assert daemon.alarms.get(alarm_id) is None
+    daemon.http._status.export()
+    assert 'asset="M-O1"' not in daemon.metrics.render().decode()
+    (newest, *_) = await daemon.outlet.history(None, alarm_id, 10)
+    assert (newest["transition"], newest["alarm"]["state"]) == ("clear", "normal")
+    assert (await daemon.outlet.recall()).discovered == ()
+    assert (await daemon.http._status.audit(1))[0]["action"] == "forget"
+    with pytest.raises(EdgeAgentError, match="the config names this asset"):
+        await daemon.forgetting.one("P-1", "anna")
+    with pytest.raises(NotFoundError):
+        await daemon.forgetting.one("M-O1", "anna")
+
+
+async def test_a_ghost_fades_and_a_machine_that_was_whole_does_not(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Never all of its signals, and a week of silence; `M-01` was whole once and may be off."""
+    assert isinstance(daemon.clock, FakeClock)
+    await announce(daemon, "M-O1", "flow")
+    await announce(daemon, "M-01", "flow", "pressure")
+    await daemon.forgetting.look()
+    for _ in range(6):
+        daemon.clock.advance(DAY_S)
+        await daemon.forgetting.look()
+    assert "M-O1" in daemon.plant.assets
+    daemon.clock.advance(DAY_S + 60)
+    await daemon.forgetting.look()
+    assert sorted(daemon.plant.assets) == ["M-01", "P-1", "P-2"]
+    (line,) = [one for one in caplog.records if one.message == "assets forgotten"]
+    assert line.__dict__["assets"] == "M-O1"

@@ -1,0 +1,105 @@
+"""Between alarm table and store: what the disk refuses, and callers that go away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from daemon_support import Running, Site, healthy, now_ms, until
+from sink_support import Subscriber
+
+from edge_agent.errors import StoreError
+from edge_agent.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from support import Mosquitto
+
+pytestmark = pytest.mark.integration
+
+ALARM = "P-1.temp.quality"
+STORE_ALARM = "gateway.service.store"
+
+
+@pytest.fixture
+async def bus(broker: Mosquitto) -> AsyncIterator[Subscriber]:
+    subscriber = await Subscriber(broker.port).ready()
+    yield subscriber
+    await asyncio.to_thread(subscriber.stop)
+
+
+def bring(running: Running, temp: float) -> None:
+    running.daemon.intake.append(running.values("P-1", [(now_ms(), healthy(temp=temp))]))
+
+
+def committed(folder: Path) -> list[str]:
+    """Ids of all transitions, in their order."""
+    with contextlib.closing(sqlite3.connect(folder / "store.db")) as db:
+        query = "SELECT alarm_id || ':' || json_extract(body, '$.seq') FROM history ORDER BY row"
+        return [row[0] for row in db.execute(query)]
+
+
+async def test_what_the_disk_refuses_is_kept_and_goes_out_later(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its order and under its ids; the trouble itself is an alarm, too."""
+    commit, refusing = Store.commit, threading.Event()
+
+    def unwilling(store: Store, *args: object) -> object:
+        if refusing.is_set():
+            raise StoreError("cannot commit: disk I/O error")
+        return commit(store, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "commit", unwilling)
+    async with Site(tmp_path, broker.url).daemon() as running:
+        await until(running.up, "up")
+        refusing.set()
+        bring(running, 200.0)
+        await until(lambda: running.states().get(ALARM) == "unack", "raised in memory")
+        await until(lambda: STORE_ALARM in running.states(), "the trouble is an alarm")
+        await running.daemon.command("ack", ALARM, "anna")
+        assert running.daemon.troubles() == ["cannot commit: disk I/O error"]
+        assert bus.ids("/_pdm/") == []
+        refusing.clear()
+        wanted = [f"{ALARM}:1", f"{STORE_ALARM}:1", f"{ALARM}:2"]
+        await until(lambda: len(bus.ids("/_pdm/event")) == 3, "told")
+        assert sorted(bus.ids("/_pdm/event")) == sorted(wanted)
+        await until(lambda: running.daemon.troubles() == [], "no trouble any more")
+    assert committed(tmp_path) == wanted
+
+
+async def test_a_caller_that_goes_away_costs_nothing(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled in the middle of the commit: it is done once, not twice and not half."""
+    commit, slow, begun = Store.commit, threading.Event(), threading.Event()
+
+    def hesitant(store: Store, *args: object) -> object:
+        if slow.is_set():
+            begun.set()
+            threading.Event().wait(0.3)
+        return commit(store, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "commit", hesitant)
+    async with Site(tmp_path, broker.url).daemon() as running:
+        await until(running.up, "up")
+        bring(running, 200.0)
+        await until(lambda: bus.ids("/_pdm/event") == [f"{ALARM}:1"], "raised")
+        slow.set()
+        callers = [asyncio.create_task(running.daemon.command("ack", ALARM, "anna"))]
+        await until(begun.is_set, "the commit has begun")
+        callers.append(asyncio.create_task(running.daemon.command("suppress", ALARM, "anna")))
+        await asyncio.sleep(0)  # it waits for the commit before it
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+        slow.clear()
+        wanted = [f"{ALARM}:{seq}" for seq in (1, 2, 3)]
+        await until(lambda: bus.ids("/_pdm/event") == wanted, "each once")
+    assert committed(tmp_path) == wanted

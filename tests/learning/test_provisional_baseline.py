@@ -1,0 +1,204 @@
+"""A first baseline from little data: marked, capped, and replaced by a better one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import live_plants
+import numpy as np
+import plants
+import pytest
+
+from edge_agent.alarms.texts import load_texts
+from edge_agent.config.schema import AlarmRule, Alarms, Learn, LearnedAlarm, Template
+from edge_agent.models.repository.repository import Shelf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_agent.config.schema import Config
+    from edge_agent.daemon.replay import Replay
+    from edge_agent.messages import Transition
+
+FIRST, FULL = 300, 1500
+
+
+def config(folder: Path, **changes: object) -> Config:
+    rule = Learn(
+        auto=True,
+        duration=float(FULL),
+        first_after=float(FIRST),
+        length=16,
+        alarm=LearnedAlarm(severity=900),
+    )
+    template = Template(dict.fromkeys(plants.INPUTS, plants_signal()), learn=rule)
+    return plants.config(**{"templates": {"pump": template}, "models_dir": folder, **changes})
+
+
+def plants_signal() -> plants.Signal:
+    return plants.Signal(source="bus")
+
+
+class Walk:
+    """A replay that learns; `sees` walks rows of the plant down its path, one a second."""
+
+    def __init__(self, made: Config) -> None:
+        self.replay: Replay = plants.prepared(made)
+        self.at_s = 1000
+        self.transitions: list[Transition] = []
+
+    def sees(self, rows: np.ndarray, batch: int = 50) -> None:
+        pipeline = self.replay.pipeline
+        for begin in range(0, len(rows), batch):
+            part = rows[begin : begin + batch]
+            values = plants.values(part, start_s=self.at_s)
+            step = pipeline.conclude(pipeline.infer(pipeline.take(values)))
+            self.transitions += step.transitions
+            self.at_s += len(part)
+            pipeline.look_at_learning()
+
+    def learns(self) -> None:
+        asyncio.run(self.replay.models.learn_what_is_ready(self.replay.pipeline))
+
+    @property
+    def version(self) -> str:
+        (group,) = self.replay.pipeline.groups
+        return group.model.manifest.version
+
+    @property
+    def progress(self) -> dict[str, float]:
+        return self.replay.pipeline.learning["pump"].progress()
+
+
+@pytest.fixture
+def walk(tmp_path: Path) -> Walk:
+    made = Walk(config(tmp_path))
+    yield made
+    made.replay.close()
+
+
+def test_the_first_score_comes_with_the_next_row(walk: Walk) -> None:
+    """The rows at hand fill the window: nobody waits for another 16."""
+    walk.sees(plants.healthy(FIRST + 10, seed=1))
+    walk.learns()
+    (group,) = walk.replay.pipeline.groups
+    assert walk.replay.pipeline.warming() == {"any": (15, 16)}
+    assert np.isnan(group.score[0])
+    walk.sees(plants.healthy(2, seed=2))
+    assert not np.isnan(group.score[0])
+    assert walk.replay.pipeline.warming() == {}
+
+
+def test_it_is_marked_everywhere_and_its_alarms_are_no_more_than_medium(walk: Walk) -> None:
+    walk.sees(plants.healthy(FIRST + 10, seed=1))
+    walk.learns()
+    (model,) = walk.replay.models.active
+    assert FIRST <= model.manifest.provisional_s <= FIRST + 10
+    assert walk.replay.models.provisional() == {"any": model.manifest.provisional_s}
+    walk.sees(plants.fault(100, 20, by=-30.0))
+    (raised,) = [t for t in walk.transitions if t.kind == "raise"]
+    assert (raised.alarm.severity, raised.alarm.priority) == (666, "medium")
+    told = live_plants.sent(raised)
+    assert told["model"]["mode"] == "provisional"
+    assert told["message"]["en"].endswith(
+        "rests on 5 min of held-out data: up to "
+        f"{float(model.manifest.calibration['at_most_per_asset_day']):.0f} false alarms a day "
+        "are possible; provisional baseline from 5 min of data"
+    )
+    for language, words in {"de": "vorläufige Basis aus 5 min", "ja": "暫定", "zh": "临时"}.items():
+        assert words in told["message"][language]
+
+
+def test_learning_goes_on_and_the_better_one_takes_over_without_losing_a_window(
+    walk: Walk, tmp_path: Path
+) -> None:
+    walk.sees(plants.healthy(FIRST + 10, seed=1))
+    walk.learns()
+    first = walk.version
+    assert walk.progress["any"] == pytest.approx((FIRST + 9) / FULL, abs=0.01)
+    walk.sees(plants.healthy(FULL, seed=1)[FIRST:])
+    walk.sees(plants.healthy(20, seed=3))
+    walk.learns()  # an intermediate one, of four times the data
+    walk.learns()
+    walk.sees(plants.healthy(FULL // 2, seed=4))
+    walk.learns()
+    (scored,) = walk.replay.pipeline.groups
+    before_us = int(scored.scored_us[0])
+    asyncio.run(walk.replay.models.refresh(walk.replay.pipeline, asyncio.Lock()))
+    assert walk.version != first
+    assert walk.replay.models.provisional() == {}
+    assert walk.progress == {}
+    walk.sees(plants.healthy(1, seed=5), batch=1)
+    (scored,) = walk.replay.pipeline.groups
+    assert int(scored.scored_us[0]) - before_us == plants.S
+    (name,) = {model.manifest.name for model in walk.replay.models.active}
+    assert first in Shelf(tmp_path).versions(name), "and can be rolled back to"
+
+
+def test_a_fault_that_begins_meanwhile_is_not_learned(walk: Walk) -> None:
+    """Rows while its alarm stands do not count, and those just before it neither."""
+    walk.sees(plants.healthy(FIRST + 10, seed=1))
+    walk.learns()
+    before = walk.progress["any"]
+    walk.sees(plants.fault(400, 0, by=-30.0))
+    assert walk.progress["any"] <= before + 16 / FULL
+    rows = walk.replay.pipeline.learning["pump"].rows()["any"]
+    assert np.nanmin(rows[:, 0]) > 5
+    assert "its provisional baseline" in walk.replay.pipeline.obstacles()["any"]
+
+
+def test_a_restart_goes_on_from_the_provisional_one(tmp_path: Path) -> None:
+    walk = Walk(config(tmp_path))
+    walk.sees(plants.healthy(FIRST + 10, seed=1))
+    walk.learns()
+    walk.replay.close()
+    again = Walk(config(tmp_path))
+    assert again.replay.models.without == {}
+    assert again.progress == {"any": 0.0}
+    assert again.replay.pipeline.learning["pump"].trainings[0].stage == 1
+    again.replay.close()
+
+
+@pytest.mark.parametrize(
+    ("calibration", "told"),
+    [
+        ({}, "0.1 false alarms a day are to be expected at this limit"),
+        (
+            {
+                "held_out_asset_days": "0.0028",
+                "held_out_alarms": "0",
+                "at_most_per_asset_day": "833",
+            },
+            "rests on 4 min of held-out data: up to 833 false alarms a day are possible",
+        ),
+        (
+            {"held_out_asset_days": "0.9", "at_most_per_asset_day": "3.3"},
+            "rests on 21.6 h of held-out data: up to 3.3 false alarms a day are possible",
+        ),
+        (
+            {"held_out_asset_days": "2", "held_out_alarms": "0"},
+            "0.1 false alarms a day are to be expected at this limit",
+        ),
+        (
+            {"held_out_asset_days": "2", "held_out_alarms": "6"},
+            "3 false alarms a day are to be expected at this limit",
+        ),
+        ({"held_out_asset_days": "many"}, "0.1 false alarms a day"),
+    ],
+)
+def test_the_false_alarms_of_a_text_are_those_of_the_bundle(calibration: dict, told: str) -> None:
+    """Less than a day held out supports no figure, and the text says how little it was."""
+    from types import SimpleNamespace as Simple  # noqa: PLC0415
+
+    from edge_agent.messages import Alarm, Detail  # noqa: PLC0415
+    from edge_agent.serving.scores import _promise  # noqa: PLC0415
+
+    manifest = Simple(calibration=calibration, false_alarms_per_day=0.1)
+    group = Simple(use=Simple(alarm=AlarmRule()), model=Simple(manifest=manifest))
+    detail = Detail("anomaly", _promise(group), score=2.0)
+    texts = load_texts(Alarms(languages=("en",)))
+    message = texts.message(Alarm("P-1.a", "P-1", detail=detail), AlarmRule())["en"]
+    assert told in message
+    own = Simple(use=Simple(alarm=AlarmRule(limit=3.0)), model=group.model)
+    assert _promise(own) == {}, "another limit than the bundle's own"

@@ -1,0 +1,87 @@
+"""A pipeline as the daemon drives it: live, by a clock that the test moves."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import plants
+from plants import S
+
+from edge_agent.alarms.catalogue import Policies
+from edge_agent.alarms.envelope import alert_schema, envelope
+from edge_agent.alarms.table import AlarmTable
+from edge_agent.alarms.texts import load_texts
+from edge_agent.clock import FakeClock
+from edge_agent.config.schema import AlarmRule, Alarms, Asset, Gateway, ModelUse, Signal, Template
+from edge_agent.ops.metrics import Metrics
+from edge_agent.pipeline import Pipeline
+from edge_agent.plant import Plant
+from edge_agent.serving.deployment import Group
+from edge_agent.values import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from edge_agent.config.schema import Config
+    from edge_agent.messages import Alarm, Transition
+    from edge_agent.models.runtime.model import Model
+    from edge_agent.pipeline import Step
+    from edge_agent.values import Columns, WaveBlock
+
+NOTHING = columns([], [], [])
+BEGIN_S = 1000
+
+
+class Live:
+    """`turn` is one turn of the daemon, `t` seconds after BEGIN_S by all clocks."""
+
+    def __init__(self, config: Config, restored: Iterable[Alarm] = ()) -> None:
+        self.metrics = Metrics()
+        self.plant = Plant(config)
+        policies = Policies(config.gateway, config.drift)
+        for asset in self.plant.assets.values():
+            policies.add_asset(asset)
+        self.alarms = AlarmTable(policies, config.alarms, FakeClock(BEGIN_S * S), restored)
+        self.pipeline = Pipeline(config, self.plant, self.metrics, self.alarms, live=True)
+        for asset in self.plant.assets.values():
+            self.pipeline.add_asset(asset, BEGIN_S * S, 0.0)
+        self.transitions: list[Transition] = []
+
+    def use(self, model: Model, **changes: object) -> list[str]:
+        """Put a model to work on every asset; gives what each lacks."""
+        use = ModelUse(model.manifest.name, **changes)
+        return [
+            self.pipeline.use_model(asset, use.bundle, lambda: Group(use.bundle, use, model))
+            for asset in self.plant.assets.values()
+        ]
+
+    def turn(self, t: float, values: Columns = NOTHING, blocks: Sequence[WaveBlock] = ()) -> Step:
+        pipeline = self.pipeline
+        due = pipeline.take(values, blocks, now_us=BEGIN_S * S + round(t * S), monotonic_s=t)
+        step = pipeline.conclude(pipeline.infer(due))
+        self.transitions += step.transitions
+        return step
+
+    def told(self) -> list[tuple[str, str]]:
+        """(kind, message key) of all transitions."""
+        return [(str(t.kind), t.alarm.detail.message_key) for t in self.transitions]
+
+
+def of(*models: str, **signals: Signal) -> Config:
+    """One asset with these signals, all of the source `bus`, and the rules of these models."""
+    template = Template(signals, tuple(ModelUse(name) for name in models))
+    return plants.config(templates={"pump": template}, assets={"any": Asset("pump")})
+
+
+def sent(transition: Transition) -> dict[str, Any]:
+    """What goes out for a transition: `data` of an envelope that validates."""
+    limits = Alarms()
+    raw = envelope(
+        transition, gateway=Gateway(), path="a/b", texts=load_texts(limits), rule=AlarmRule()
+    )
+    body = json.loads(raw)
+    jsonschema.validate(body, alert_schema())
+    data: dict[str, Any] = body["data"]
+    return data
