@@ -6,7 +6,6 @@ import asyncio
 import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +31,7 @@ from edge_agent.values import Columns, columns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from edge_agent.config.schema import Config
 

@@ -510,4 +510,4 @@ def test_only_one_file_imports_the_runtime() -> None:
     found = [
         f.name for f in files if re.search(r"(?m)^\s*(import|from) onnxruntime", f.read_text())
     ]
-    assert found == ["_ort.py"]
+    assert found == ["ort.py"]
