@@ -18,8 +18,8 @@ import numpy as np
 
 from edge_agent.alarms import (
     BASELINE,
+    AlarmCatalogue,
     AlarmTable,
-    Policies,
     model_alarm_id,
     quality_alarm_id,
     silent_alarm_id,
@@ -28,17 +28,17 @@ from edge_agent.clock import US_PER_S, FakeClock, StepWatch
 from edge_agent.config.schema import TimeOf, Uncertain
 from edge_agent.config.types import Name
 from edge_agent.detection import Rules, SensorAlarms
-from edge_agent.diagnostics import Insight
+from edge_agent.diagnostics import Diagnostics
 from edge_agent.learning import Learning
-from edge_agent.serving import AtWork, observations, score_messages
+from edge_agent.serving import Deployments, observations, score_messages
 from edge_agent.signals import (
     BAD,
     MISSING,
     UNCERTAIN,
-    AssetTime,
     Binding,
     Bindings,
     Conditions,
+    EventTime,
     QualityWatch,
     Scaling,
     by_time,
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from edge_agent.models import Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import Plant, PlantAsset, PlantSignal
-    from edge_agent.serving import Due, Group, Scored
+    from edge_agent.serving import Deployment, Scored, WindowBatch
     from edge_agent.signals import Episode
     from edge_agent.values import WaveBlock
 
@@ -100,16 +100,16 @@ class Pipeline:
         self.watch = QualityWatch()
         self.learning: dict[str, Learning] = {}
         self._bindings = Bindings(self.watch, Conditions(live=live))
-        self._at_work = AtWork(config, self._bindings, metrics, alarms, live=live)
+        self._at_work = Deployments(config, self._bindings, metrics, alarms, live=live)
         self.groups = self._at_work.groups
         self.versions, self.shadows = self._at_work.versions, self._at_work.shadows
-        self.insight = Insight(config, live=live)
+        self.diagnostics = Diagnostics(config, live=live)
         self.rules = Rules(self._bindings, self.groups, alarms, live=live)
         self._groups_by_source: dict[str, int] = {}
         self._scaling = Scaling()
         self._sensors = SensorAlarms(plant, self.watch, live=live)
         self._asset_of = np.zeros(0, np.intp)
-        self.time = AssetTime(live=live)
+        self.time = EventTime(live=live)
         self._moves = np.zeros(0, np.bool_)  # assets whose time is the gateway's
         self._steps = StepWatch()
         self._now_us = self.time.now_us(0.0)
@@ -121,7 +121,9 @@ class Pipeline:
     @classmethod
     def for_learning(cls, config: Config, plant: Plant, metrics: Metrics) -> Pipeline:
         """A pipeline that only collects rows: no models, no alarms."""
-        nothing = AlarmTable(Policies(config.gateway, config.drift), config.alarms, FakeClock())
+        nothing = AlarmTable(
+            AlarmCatalogue(config.gateway, config.drift), config.alarms, FakeClock()
+        )
         return cls(config, plant, metrics, nothing, live=False)
 
     # -- what there is ------------------------------------------------------------------------
@@ -159,7 +161,7 @@ class Pipeline:
             uncertain=config.uncertain,
         )
 
-    def use_model(self, asset: PlantAsset, place: str, group: Callable[[], Group]) -> str:
+    def use_model(self, asset: PlantAsset, place: str, group: Callable[[], Deployment]) -> str:
         """Put a model to work on an asset; `place` names the use within the template.
 
         Gives what is missing, or nothing.
@@ -222,7 +224,7 @@ class Pipeline:
             for row, asset in enumerate(group.assets):
                 if not np.isnan(group.health[row]):
                     scored.add(asset.id)
-                elif group.windows is not None and not group.resting[row]:
+                elif group.windows is not None and not group.disabled[row]:
                     found[asset.id] = group.windows.filled(row)
         return {asset: rows for asset, rows in found.items() if asset not in scored}
 
@@ -248,7 +250,7 @@ class Pipeline:
                 learning.take_over(old.learning[template])
         self._at_work.take_over(old._at_work)
         self.rules.take_over(old.rules, self._plant.assets, old._plant.assets)
-        self.insight.take_over(old.insight)
+        self.diagnostics.take_over(old.diagnostics)
 
     def restored(self, now_us: int) -> None:
         """Alarms that came out of the store not at rest are told of what happens next."""
@@ -278,14 +280,14 @@ class Pipeline:
         *,
         now_us: int = 0,
         monotonic_s: float = 0.0,
-    ) -> list[Due]:
+    ) -> list[WindowBatch]:
         """Order by time, judge quality, write the windows; gives the windows that closed."""
         self._monotonic_s = monotonic_s
         values = self._follow_gateway(values, now_us, monotonic_s)
         self._at_work.begin(monotonic_s)
         values = self._scaling.scale_values(self.watch.without_retained(by_time(values)))
         values, blocks = self._refuse_future(values, now_us), self._scaling.scale_blocks(blocks)
-        due: list[Due] = []
+        due: list[WindowBatch] = []
         if len(values):
             values = self.watch.refuse_out_of_range(values)
         seen = values if not blocks else self._refuse_future(with_blocks(values, blocks), now_us)
@@ -307,13 +309,13 @@ class Pipeline:
         self._at_work.count_late()
         return due
 
-    def infer(self, due: Sequence[Due]) -> list[Scored]:
+    def infer(self, due: Sequence[WindowBatch]) -> list[Scored]:
         """One run per model over the windows of all assets; blocking.
 
         A version that fails gives way to the one before it here.
         """
         ran = self._at_work.run(due)
-        self.insight.look(ran)
+        self.diagnostics.look(ran)
         return [scored for batch in ran for scored in batch.scored]
 
     def shadow(self, *, busy: bool = False) -> list[Transition]:
@@ -326,7 +328,7 @@ class Pipeline:
     def conclude(self, scored: Sequence[Scored]) -> Step:
         """Tell the alarm table; gives what changed and the scores that are due for the bus."""
         seen = [s for one in scored for s in observations(one, replayed=not self._live)]
-        seen += self.insight.observations(self.alarms.watched)
+        seen += self.diagnostics.observations(self.alarms.watched)
         episodes, self._episodes = self._episodes, []
         episodes.sort(key=lambda episode: episode.at_us)
         self._sensors.hold(self._away, lambda asset: int(self._now_us[asset.index]))
@@ -345,7 +347,7 @@ class Pipeline:
             self._close_learning(each)
         return Step(transitions, scores, sum(len(one.row) for one in scored))
 
-    def flush(self) -> list[Due]:
+    def flush(self) -> list[WindowBatch]:
         """The recording has ended: its open windows."""
         return list(self._at_work.flush())
 
@@ -407,7 +409,7 @@ class Pipeline:
             self.rules.set_back(index, to_us)
         log.warning("source clock set back", extra={"assets": len(found)})
 
-    def _advance(self, monotonic_s: float) -> tuple[list[Episode], Iterable[Due]]:
+    def _advance(self, monotonic_s: float) -> tuple[list[Episode], Iterable[WindowBatch]]:
         """Time goes on although no value comes: staleness, and rows that hold their values."""
         if self._live and monotonic_s - self._overdue_s < _OVERDUE_EVERY_S:
             return [], ()
@@ -422,7 +424,7 @@ class Pipeline:
         group.health[scored.row] = scored.health
         group.scored_us[scored.row] = scored.end_us
         group.scored_s[scored.row] = self._monotonic_s
-        for row in np.flatnonzero(group.engaged).tolist():
+        for row in np.flatnonzero(group.alarm_open).tolist():
             self._at_work.engage(group, row)
 
     def _close_learning(self, transition: Transition) -> None:

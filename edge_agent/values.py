@@ -87,7 +87,7 @@ class Intake(Protocol):
     def append_block(self, block: WaveBlock) -> None:
         """Take over a waveform block."""
 
-    def crowded(self) -> bool:
+    def backpressured(self) -> bool:
         """Whether a source that can should leave what comes with its sender for a while."""
 
     def __len__(self) -> int:

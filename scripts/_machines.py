@@ -63,10 +63,10 @@ def cycling_compressor(random: Random, rows: int) -> Floats:
         pressure[row], running[row] = bar, on
     motor = lagged(18 + 32 * running, 3)
     oil = 55 + lagged(30 * running, 240)
-    outlet = 70 + lagged(35 * running + 3 * wander(random, rows, 200), 40)
+    publisher = 70 + lagged(35 * running + 3 * wander(random, rows, 200), 40)
     return read(
         random,
-        [pressure, motor, oil, outlet, running],
+        [pressure, motor, oil, publisher, running],
         [0.02, 0.4, 0.2, 0.4, 0],
         [0.01, 0.1, 0.1, 0.1, 1],
     )

@@ -14,7 +14,7 @@ from _machines import MACHINES
 
 from edge_agent.config.schema import Learn, Resample, Runtime
 from edge_agent.learning import Recipe, learn
-from edge_agent.models import InputSpec, Registry
+from edge_agent.models import InputSpec, SessionRegistry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.signals import GOOD, Layout, Windows
 
@@ -145,7 +145,7 @@ def _learned(machine: Machine, healthy: Floats) -> Callable[[Floats], Alarmed]:
     recipe = Recipe("machine", inputs, step_s=machine.step_s, length=length)
     with tempfile.TemporaryDirectory() as scratch:
         learn({"M": healthy.astype(np.float32)}, recipe, now_us=0).write(Path(scratch) / "machine")
-        model = Registry(Path(scratch), Runtime(), Metrics()).load("machine")
+        model = SessionRegistry(Path(scratch), Runtime(), Metrics()).load("machine")
 
     def detect(values: Floats) -> Alarmed:
         end_us, x = _windows(values, length, machine.step_s)

@@ -42,7 +42,7 @@ class CountingIntake:
     def append_block(self, block: WaveBlock) -> None:
         self.values += len(block.samples)
 
-    def crowded(self) -> bool:
+    def backpressured(self) -> bool:
         return False
 
 

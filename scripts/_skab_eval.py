@@ -17,7 +17,7 @@ from _skab_data import US_PER_S, Recording, read, read_all
 from edge_agent.config.schema import AlarmRule, Learn, Resample, Runtime
 from edge_agent.config.types import Duration
 from edge_agent.learning import Recipe, learn
-from edge_agent.models import InputSpec, Registry
+from edge_agent.models import InputSpec, SessionRegistry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.signals import GOOD, Layout, Windows
 
@@ -134,7 +134,7 @@ def learned(
     recipe = Recipe("skab", inputs, step_s=step_s, length=length)
     with tempfile.TemporaryDirectory() as scratch:
         learn(rows, recipe, now_us=0).write(Path(scratch) / recipe.name)
-        model = Registry(Path(scratch), Runtime(), Metrics()).load(recipe.name)
+        model = SessionRegistry(Path(scratch), Runtime(), Metrics()).load(recipe.name)
     found = []
     for unit, recording in enumerate(recordings):
         ends, x = windows(recording, length, step_s)

@@ -182,7 +182,7 @@ class Running:
 
     def up(self) -> bool:
         """Whether every source and sink is connected."""
-        links = [*self.daemon.sources.values(), *self.daemon.outlet.sinks.values()]
+        links = [*self.daemon.sources.values(), *self.daemon.publisher.sinks.values()]
         return all(one.link.state == "up" for one in links)
 
     def values(self, asset: str, rows: Iterable[tuple[int, dict[str, float]]]) -> Columns:

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_agent.config.schema import Runtime
 from edge_agent.models.bundle.bundle import write_bundle
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
-from edge_agent.models.runtime.registry import Registry
+from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -100,4 +100,4 @@ def _model(
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     write_bundle(folder / manifest.name, manifest, made.SerializeToString(), golden)
-    return Registry(folder, Runtime(), Metrics()).load(manifest.name)
+    return SessionRegistry(folder, Runtime(), Metrics()).load(manifest.name)

@@ -9,7 +9,7 @@ import jsonschema
 import plants
 from plants import S
 
-from edge_agent.alarms.catalogue import Policies
+from edge_agent.alarms.catalogue import AlarmCatalogue
 from edge_agent.alarms.envelope import alert_schema, envelope
 from edge_agent.alarms.table import AlarmTable
 from edge_agent.alarms.texts import load_texts
@@ -18,7 +18,7 @@ from edge_agent.config.schema import AlarmRule, Alarms, Asset, Gateway, ModelUse
 from edge_agent.ops.metrics import Metrics
 from edge_agent.pipeline import Pipeline
 from edge_agent.plant import Plant
-from edge_agent.serving.deployment import Group
+from edge_agent.serving.deployment import Deployment
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Live:
     def __init__(self, config: Config, restored: Iterable[Alarm] = ()) -> None:
         self.metrics = Metrics()
         self.plant = Plant(config)
-        policies = Policies(config.gateway, config.drift)
+        policies = AlarmCatalogue(config.gateway, config.drift)
         for asset in self.plant.assets.values():
             policies.add_asset(asset)
         self.alarms = AlarmTable(policies, config.alarms, FakeClock(BEGIN_S * S), restored)
@@ -53,7 +53,7 @@ class Live:
         """Put a model to work on every asset; gives what each lacks."""
         use = ModelUse(model.manifest.name, **changes)
         return [
-            self.pipeline.use_model(asset, use.bundle, lambda: Group(use.bundle, use, model))
+            self.pipeline.use_model(asset, use.bundle, lambda: Deployment(use.bundle, use, model))
             for asset in self.plant.assets.values()
         ]
 

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge_agent.clock import SystemClock
-from edge_agent.delivery.sender import Delivery
+from edge_agent.delivery.sender import Sender
 from edge_agent.messages import Message
 from edge_agent.store.store import Store
 
@@ -74,7 +74,7 @@ class Rig:
         self.confirmed: list[Message] = []
         self._thread = ThreadPoolExecutor(1)
         self.store: Store | None = None
-        self.delivery = Delivery(
+        self.delivery = Sender(
             sink, self.run, metrics, on_confirmed=self.confirmed.append, sleep=sleep
         )
 

@@ -43,7 +43,7 @@ class ListIntake:
     def append_block(self, block: WaveBlock) -> None:
         self.blocks.append(block)
 
-    def crowded(self) -> bool:
+    def backpressured(self) -> bool:
         return False
 
     @property

@@ -109,6 +109,6 @@ class Watched(Live):
             if not np.isfinite(seen.get((BEGIN_S + t) * 1000) or np.nan)
         ]
 
-    def at_work(self) -> set[str]:
+    def deployments(self) -> set[str]:
         """The versions at work."""
         return {group.model.manifest.version for group in self.pipeline.groups}

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from edge_agent.config.schema import Kind, Runtime
 from edge_agent.models.bundle.bundle import write_bundle
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
-from edge_agent.models.runtime.registry import Registry
+from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -86,4 +86,4 @@ def _model(
         threshold=10.0,
     )
     write_bundle(folder / graph.name, manifest, made.SerializeToString(), golden)
-    return Registry(folder, Runtime(), Metrics()).load(graph.name)
+    return SessionRegistry(folder, Runtime(), Metrics()).load(graph.name)

@@ -2,15 +2,15 @@
 
 from edge_agent.alarms.catalogue import (
     BASELINE,
-    Policies,
+    AlarmCatalogue,
     baseline_alarm_ids,
     drift_alarm_id,
     limit_alarm_id,
     model_alarm_id,
-    place_of,
     quality_alarm_id,
     service_alarm_id,
     silent_alarm_id,
+    use_name_of,
 )
 from edge_agent.alarms.envelope import messages, rfc3339, to_json
 from edge_agent.alarms.rule import AlarmPolicy
@@ -20,9 +20,9 @@ from edge_agent.alarms.texts import Texts, load_texts
 
 __all__ = [
     "BASELINE",
+    "AlarmCatalogue",
     "AlarmPolicy",
     "AlarmTable",
-    "Policies",
     "Selection",
     "Texts",
     "baseline_alarm_ids",
@@ -32,10 +32,10 @@ __all__ = [
     "load_texts",
     "messages",
     "model_alarm_id",
-    "place_of",
     "quality_alarm_id",
     "rfc3339",
     "service_alarm_id",
     "silent_alarm_id",
     "to_json",
+    "use_name_of",
 ]

@@ -72,7 +72,7 @@ def service_alarm_id(gateway: str, what: str) -> str:
     return f"{gateway}.service.{what}"
 
 
-def place_of(use: ModelUse) -> str:
+def use_name_of(use: ModelUse) -> str:
     """The name of a use of a model within its template."""
     return use.name or use.bundle
 
@@ -92,7 +92,7 @@ def _limit_rule(rule: LimitRule) -> AlarmRule:
     )
 
 
-class Policies:
+class AlarmCatalogue:
     """Rules by alarm id; None for an id that cannot be (its asset left the config)."""
 
     def __init__(self, gateway: Gateway, drift: Drift | None = None) -> None:
@@ -149,10 +149,10 @@ class Policies:
         learn = template.learn or Learn()
         known[model_alarm_id(asset.id, BASELINE)] = AlarmPolicy(asset.id, asset.path, learn.alarm)
         for use in template.models:  # after it: a bundle that is called so itself has its own rule
-            known[model_alarm_id(asset.id, place_of(use))] = AlarmPolicy(
+            known[model_alarm_id(asset.id, use_name_of(use))] = AlarmPolicy(
                 asset.id, asset.path, use.alarm
             )
-        for place in (BASELINE, *(place_of(use) for use in template.models)):
+        for place in (BASELINE, *(use_name_of(use) for use in template.models)):
             known[drift_alarm_id(asset.id, place)] = AlarmPolicy(
                 asset.id, asset.path, self._drift, "quality", "data_manipulation"
             )

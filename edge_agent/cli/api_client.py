@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from http.client import HTTPMessage
     from typing import IO
 
+    from edge_agent.config.schema import Config
+
 URL: Final = "http://127.0.0.1:9460"
 TOKEN: Final = "EDGE_AGENT_TOKEN"  # noqa: S105 (the variable's name)
+_ANYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104 (what a server listens on, and nobody can ask)
 
 _TIMEOUT_S: Final = 15
 _MAX_ANSWER: Final = 64 << 20
@@ -121,3 +124,27 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
     ) -> None:
         """Follow none."""
         return
+
+
+def url_of(config: Config | None) -> str | None:
+    """Where the daemon of that config answers; None where it does not."""
+    if config is None:
+        return URL
+    http = config.http
+    if not http.enabled or not http.port:
+        return None
+    host = "127.0.0.1" if http.host in _ANYWHERE else http.host
+    return f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
+
+
+def daemon_url(args: argparse.Namespace) -> str:
+    """Where the daemon is: as `--url` says, else as the config has it."""
+    config: Config | None = None
+    if args.url is None and args.config is not None:
+        from edge_agent.daemon import load_config  # noqa: PLC0415 (help must not wait for it)
+
+        config = load_config(args.config, files=False)
+    url = args.url or url_of(config)
+    if url is None:
+        raise UsageError("http is off in the config", hint="switch it on, or give --url")
+    return str(url)

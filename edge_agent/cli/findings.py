@@ -9,8 +9,7 @@ from dataclasses import asdict
 from json import dumps
 from typing import TYPE_CHECKING
 
-from edge_agent.cli.api_client import fetch, shown
-from edge_agent.cli.models.wait import url_of
+from edge_agent.cli.api_client import fetch, shown, url_of
 from edge_agent.clock import SystemClock
 from edge_agent.config import ConfigErrors
 from edge_agent.errors import EdgeAgentError

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from edge_agent.cli.alarms import login
-from edge_agent.cli.api_client import add_url, ask, request, shown
+from edge_agent.cli.api_client import add_url, ask, daemon_url, request, shown
 from edge_agent.cli.duration import duration
-from edge_agent.cli.outcome import daemon_url
 from edge_agent.cli.recordings import add_recording_arguments, recording_config, report_refused
 from edge_agent.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_agent.config.schema import Config
-    from edge_agent.daemon import Lesson
-    from edge_agent.learning import Taught
+    from edge_agent.daemon import BaselineTraining
+    from edge_agent.learning import TrainedBaseline
 
 HELP = "learn what healthy looks like, on the box, and write a model bundle"
 EXAMPLE = "edge-agent learn -c edge-agent.yaml --asset 'P-*' --hours 24"
@@ -77,12 +76,12 @@ def _again(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> int:
     # Here, not above: the help of all commands must not wait for ONNX Runtime.
-    from edge_agent.daemon import Lesson, load_config  # noqa: PLC0415
+    from edge_agent.daemon import BaselineTraining, load_config  # noqa: PLC0415
     from edge_agent.ops import logs  # noqa: PLC0415
 
     config = load_config(args.config, files=False)
     logs.setup("warning")
-    lesson = Lesson(config, args.asset)
+    lesson = BaselineTraining(config, args.asset)
     if args.input is None:
         await _listen_live(lesson, args.hours * 3600)
     else:
@@ -96,7 +95,7 @@ async def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _listen_live(lesson: Lesson, seconds: float) -> None:
+async def _listen_live(lesson: BaselineTraining, seconds: float) -> None:
     """Collect for so long; say how it goes each second on a terminal, else each minute."""
     said_s = 0.0
 
@@ -112,7 +111,7 @@ async def _listen_live(lesson: Lesson, seconds: float) -> None:
     await lesson.listen_live(seconds, show)
 
 
-def _listen(lesson: Lesson, config: Config, args: argparse.Namespace) -> None:
+def _listen(lesson: BaselineTraining, config: Config, args: argparse.Namespace) -> None:
     from edge_agent.sources.replay import Recording  # noqa: PLC0415
 
     wide = "" if set(args.asset) & set("*?[") else args.asset
@@ -130,7 +129,7 @@ def _show(share: float, more: str = "") -> None:
         print(f"\r{line:<{_LINE}}", end="", file=sys.stderr, flush=True)
 
 
-def _report(config: Config, taught: Taught) -> None:
+def _report(config: Config, taught: TrainedBaseline) -> None:
     manifest = taught.manifest
     print(
         f"{config.models_dir / taught.name}: {len(manifest.units)} assets, "

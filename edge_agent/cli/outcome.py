@@ -5,16 +5,11 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from edge_agent.cli.alarms import login
-from edge_agent.cli.api_client import add_url, not_ours, request, shown
-from edge_agent.cli.models.wait import url_of
-from edge_agent.errors import UsageError
-
-if TYPE_CHECKING:
-    from edge_agent.config.schema import Config
+from edge_agent.cli.api_client import add_url, daemon_url, not_ours, request, shown
 
 HELP = "tell that a machine has failed or was overhauled, so that intervals stay honest"
 EXAMPLE = "edge-agent outcome -c edge-agent.yaml --asset T-7 --at 2026-11-20T14:30"
@@ -51,19 +46,6 @@ def run(args: argparse.Namespace) -> int:
     except (KeyError, TypeError):
         raise not_ours(url) from None
     return 0
-
-
-def daemon_url(args: argparse.Namespace) -> str:
-    """Where the daemon is: as `--url` says, else as the config has it."""
-    config: Config | None = None
-    if args.url is None and args.config is not None:
-        from edge_agent.daemon import load_config  # noqa: PLC0415 (help must not wait for it)
-
-        config = load_config(args.config, files=False)
-    url = args.url or url_of(config)
-    if url is None:
-        raise UsageError("http is off in the config", hint="switch it on, or give --url")
-    return str(url)
 
 
 def moment_ms(text: str) -> float:

@@ -1,6 +1,6 @@
 """The composition root: builds every part from the config and keeps it running."""
 
-from edge_agent.daemon.baseline_training import Lesson
+from edge_agent.daemon.baseline_training import BaselineTraining
 from edge_agent.daemon.certificates import certificate_problems
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.daemon.examination import examine
@@ -9,9 +9,9 @@ from edge_agent.daemon.replay import Replay
 from edge_agent.daemon.tables import find_problems, load_config
 
 __all__ = [
+    "BaselineTraining",
     "Daemon",
     "Examined",
-    "Lesson",
     "Replay",
     "certificate_problems",
     "examine",

@@ -29,7 +29,7 @@ _LEAST_UP_S: Final = 3600.0  # by the monotonic clock: a wall clock that steps m
 _AGENT: Final = "edge-agent"
 
 
-class Forgetting:
+class AssetRemoval:
     """Knows of each discovered asset when it was heard last, and whether it was ever whole."""
 
     def __init__(self, daemon: Daemon) -> None:
@@ -42,7 +42,7 @@ class Forgetting:
 
     async def recall(self) -> None:
         """Go on where the last run of the service was."""
-        raw = await self._daemon.outlet.run(Store.load_value, _KEY)
+        raw = await self._daemon.publisher.run(Store.load_value, _KEY)
         try:
             data = orjson.loads(raw or b'{"heard": {}, "whole": []}')
             self._heard_us = {str(asset): int(us) for asset, us in data["heard"].items()}
@@ -102,13 +102,13 @@ class Forgetting:
         """Take assets out of the plant, with their alarms, their series and what is remembered."""
         daemon, gone = self._daemon, set(assets)
         await daemon.reloader.leave_out(gone)
-        daemon.pipeline.insight.lives.forget(gone)
+        daemon.pipeline.diagnostics.lives.forget(gone)
         for asset in gone:
             self._heard_us.pop(asset, None)
             self._whole.discard(asset)
-            daemon.relearning.since.pop(asset, None)
+            daemon.baseline_reset.since.pop(asset, None)
         await self.keep()
-        await daemon.outlet.audit([(actor, "forget", asset, "") for asset in sorted(gone)])
+        await daemon.publisher.audit([(actor, "forget", asset, "") for asset in sorted(gone)])
         why = "by hand" if actor != _AGENT else "never whole, and silent for discovery.forget_after"
         extra = {"assets": ", ".join(sorted(gone)), "by": actor, "reason": why}
         log.warning("assets forgotten", extra=extra)
@@ -120,8 +120,8 @@ class Forgetting:
         self._whole &= known
         data = orjson.dumps({"heard": self._heard_us, "whole": sorted(self._whole)})
         try:
-            await self._daemon.outlet.run(Store.save_value, _KEY, data)
+            await self._daemon.publisher.run(Store.save_value, _KEY, data)
         except StoreError as error:
-            self._daemon.outlet.health.note_trouble(str(error))
+            self._daemon.publisher.health.note_trouble(str(error))
             return
         self._saved_s = self._daemon.clock.monotonic_s()

@@ -23,7 +23,7 @@ log = logging.getLogger("edge_agent.models")
 _KEY: Final = "forgotten"
 
 
-class Relearning:
+class BaselineReset:
     """Which assets learn again, over restarts, and the alarms that rest on what they forgot.
 
     since: by asset, before when what was learned is void (us); the models share it.
@@ -36,7 +36,7 @@ class Relearning:
 
     async def recall(self) -> None:
         """Go on where the last run of the service was."""
-        raw = await self._daemon.outlet.run(Store.load_value, _KEY)
+        raw = await self._daemon.publisher.run(Store.load_value, _KEY)
         try:
             self.since |= {str(asset): int(us) for asset, us in orjson.loads(raw or b"{}").items()}
         except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
@@ -59,9 +59,9 @@ class Relearning:
             await self._withdraw([asset_id])
         await self._keep()
         try:
-            await daemon.outlet.run(Store.audit, actor, "learn", asset_id)
+            await daemon.publisher.run(Store.audit, actor, "learn", asset_id)
         except StoreError as error:
-            daemon.outlet.health.note_trouble(str(error))
+            daemon.publisher.health.note_trouble(str(error))
         log.info("learning again", extra={"asset": asset_id, "actor": actor})
         wanted = asset.template.learn or Learn()
         return {"asset": asset_id, "learning": True, "duration_s": wanted.duration}
@@ -79,15 +79,15 @@ class Relearning:
         daemon = self._daemon
         ids = [alarm_id for asset in assets for alarm_id in baseline_alarm_ids(asset)]
         found = [alarm for alarm in map(daemon.alarms.withdraw, ids) if alarm is not None]
-        await daemon.outlet.withdraw(found, Memory.of(daemon.plant))
+        await daemon.publisher.withdraw(found, Memory.of(daemon.plant))
 
     async def _keep(self) -> None:
         since = dict(self.since)
         if since == self._saved:
             return
         try:
-            await self._daemon.outlet.run(Store.save_value, _KEY, orjson.dumps(since))
+            await self._daemon.publisher.run(Store.save_value, _KEY, orjson.dumps(since))
         except StoreError as error:
-            self._daemon.outlet.health.note_trouble(str(error))
+            self._daemon.publisher.health.note_trouble(str(error))
             return
         self._saved = since

@@ -11,7 +11,7 @@ from edge_agent.config import discovering
 from edge_agent.config.schema import Learn
 from edge_agent.config.structs import kind_of
 from edge_agent.errors import ModelError, UsageError
-from edge_agent.learning import teach
+from edge_agent.learning import train_baseline
 from edge_agent.ops.metrics import Metrics
 from edge_agent.pipeline import Pipeline
 from edge_agent.plant import Plant
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from edge_agent.config.schema import Config
-    from edge_agent.learning import Taught
+    from edge_agent.learning import TrainedBaseline
     from edge_agent.messages import Source
     from edge_agent.plant import PlantAsset
     from edge_agent.values import Columns
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.1
 
 
-class Lesson:
+class BaselineTraining:
     """The assets that match `pattern`, and their rows as they are collected."""
 
     def __init__(self, config: Config, pattern: str) -> None:
@@ -108,7 +108,7 @@ class Lesson:
             name, own, self.plant, intake, self._metrics, self._clock, self._config.gateway
         )
 
-    async def learn(self) -> list[Taught]:
+    async def learn(self) -> list[TrainedBaseline]:
         """Learn from what was collected: one bundle for assets of a template with like inputs.
 
         ModelError where nothing could be learned of any.
@@ -120,7 +120,7 @@ class Lesson:
             learning.leave_out_slow(self._pipeline.watch)
             for training in learning.collected():
                 try:
-                    taught.append(await teach(self._config, learning, training, now_us))
+                    taught.append(await train_baseline(self._config, learning, training, now_us))
                 except ModelError as error:
                     failures.append(error)
                     self.refused |= dict.fromkeys(training.rows, str(error))

@@ -180,7 +180,7 @@ class Certificates:
     async def watch(self) -> None:
         """Look every minute, for ever."""
         while True:
-            await self._daemon.defects.survive("certificates", self.look())
+            await self._daemon.error_boundary.guard("certificates", self.look())
             await asyncio.sleep(EVERY_S)
 
     async def look(self) -> None:

@@ -72,7 +72,7 @@ class Commands:
     async def _send(self, transitions: list[Transition], actor: str) -> None:
         daemon = self._daemon
         if transitions:
-            await daemon.outlet.send(transitions, daemon.clock.now_us(), actor=actor)
+            await daemon.publisher.send(transitions, daemon.clock.now_us(), actor=actor)
 
     # -- over the plant bus -------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class Commands:
     async def _claim(self, command: Command) -> None:
         """Once only, also after a restart; where the store refuses, the sink's memory must do."""
         try:
-            run = self._daemon.outlet.run
+            run = self._daemon.publisher.run
             fresh = await run(Store.claim_command, command.id, command.expires_us)
         except StoreError as error:
             log.warning("command id not stored", extra={"reason": str(error)})
@@ -169,7 +169,7 @@ class Commands:
             return
         extra = {"sink": command.sink, "command": subject, "by": actor, "reason": error}
         log.warning("command refused", extra=extra)
-        await self._daemon.outlet.audit([(actor, "refused", subject, f"{reason}: {error}")])
+        await self._daemon.publisher.audit([(actor, "refused", subject, f"{reason}: {error}")])
 
     def _may_tell(self) -> bool:
         """False while too many were told: nobody fills the log or the audit from the bus."""

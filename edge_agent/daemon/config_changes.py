@@ -70,6 +70,6 @@ def labels_of(daemon: Daemon) -> dict[str, set[str]]:
     return {
         "asset": set(daemon.plant.assets),
         "source": set(daemon.sources),
-        "sink": set(daemon.outlet.sinks),
+        "sink": set(daemon.publisher.sinks),
         "model": models,
     }

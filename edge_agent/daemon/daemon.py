@@ -15,27 +15,27 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge_agent import __version__
-from edge_agent.alarms import AlarmTable, Policies
+from edge_agent.alarms import AlarmCatalogue, AlarmTable
 from edge_agent.clock import SystemClock
 from edge_agent.config.structs import kind_of
-from edge_agent.daemon.asset_removal import Forgetting
-from edge_agent.daemon.baseline_reset import Relearning
+from edge_agent.daemon.asset_removal import AssetRemoval
+from edge_agent.daemon.baseline_reset import BaselineReset
 from edge_agent.daemon.certificates import Certificates
 from edge_agent.daemon.commands import Commands
-from edge_agent.daemon.error_boundary import Defects
+from edge_agent.daemon.error_boundary import ErrorBoundary
 from edge_agent.daemon.gateway_clock import GatewayClock
 from edge_agent.daemon.health import LogHealth
 from edge_agent.daemon.links import Links
-from edge_agent.daemon.model_manager import Models
+from edge_agent.daemon.model_manager import ModelManager
 from edge_agent.daemon.node_faults import NodeFaults
-from edge_agent.daemon.reconciler import EVERY_S as UPKEEP_EVERY_S
-from edge_agent.daemon.reconciler import Upkeep
+from edge_agent.daemon.reconciler import EVERY_S as RECONCILE_EVERY_S
+from edge_agent.daemon.reconciler import Reconciler
 from edge_agent.daemon.reloader import Reloader
 from edge_agent.daemon.resolution import ResolutionWatch
-from edge_agent.daemon.rul_store import LivesKeeper
+from edge_agent.daemon.rul_store import RulStore
 from edge_agent.daemon.status import Status
-from edge_agent.daemon.supervisor import Watchman
-from edge_agent.delivery import Outlet
+from edge_agent.daemon.supervisor import Supervisor
+from edge_agent.delivery import Publisher
 from edge_agent.ops import notify
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
@@ -82,25 +82,25 @@ class Daemon:
         self.turning = asyncio.Lock()  # held while the pipeline works, and while it is exchanged
         self.started = False
         self._turned_s = self.clock.monotonic_s()
-        self.defects = Defects(self.metrics, self.clock)
+        self.error_boundary = ErrorBoundary(self.metrics, self.clock)
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="models")
         # Not on the same thread: loading takes seconds, in which the models at work go on.
         self.loading_thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self.sources: dict[str, Source] = {}
         self.reloader = Reloader(self, path)
-        self.upkeep = Upkeep(self)
+        self.reconciler = Reconciler(self)
         self.log_health = LogHealth(self.metrics, self.clock)
         self.gateway_clock = GatewayClock(self.clock)
         self.links = Links(self)
-        self.forgetting = Forgetting(self)
+        self.asset_removal = AssetRemoval(self)
         self.nodes = NodeFaults(self)
         self.certificates = Certificates(self)
-        self.watchman = Watchman(self)
+        self.supervisor = Supervisor(self)
         self.resolution = ResolutionWatch()
-        self.lives = LivesKeeper(self)
-        self.relearning = Relearning(self)
+        self.lives = RulStore(self)
+        self.baseline_reset = BaselineReset(self)
         self.commands = Commands(self)
-        self.outlet = Outlet(config, self.metrics, self.clock, self.commands.from_bus)
+        self.publisher = Publisher(config, self.metrics, self.clock, self.commands.from_bus)
         self.http = HttpServer(config.http, Status(self), self.metrics)
 
     async def run(self, *, on_ready: asyncio.Event | None = None) -> None:
@@ -130,30 +130,30 @@ class Daemon:
     # -- start --------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        restored = await self.outlet.start()
-        memory = await self.outlet.recall()
-        await self.relearning.recall()
+        restored = await self.publisher.start()
+        memory = await self.publisher.recall()
+        await self.baseline_reset.recall()
         models = await self.load_models(self.config)
         await self.build_intake(self.config, models, restored, memory)
         await self.lives.recall()
-        await self.forgetting.recall()
+        await self.asset_removal.recall()
         await self.http.start()
         for source in self.sources.values():
             await source.start()
         self.started = True
 
-    async def load_models(self, config: Config) -> Models:
+    async def load_models(self, config: Config) -> ModelManager:
         """The models of a config, none of them at work yet."""
-        models = Models(config, self.metrics, self.loading_thread, self.clock)
-        models.forgotten = self.relearning.since
+        models = ModelManager(config, self.metrics, self.loading_thread, self.clock)
+        models.forgotten = self.baseline_reset.since
         await models.load()
         return models
 
     async def build_intake(
-        self, config: Config, models: Models, alarms: Iterable[Alarm], memory: Memory
+        self, config: Config, models: ModelManager, alarms: Iterable[Alarm], memory: Memory
     ) -> None:
         """Plant, alarms, pipeline and sources, built together and exchanged together."""
-        plant, policies = Plant(config), Policies(config.gateway, config.drift)
+        plant, policies = Plant(config), AlarmCatalogue(config.gateway, config.drift)
         plant.restore(memory.discovered)
         for asset in plant.assets.values():
             policies.add_asset(asset)
@@ -176,13 +176,13 @@ class Daemon:
         }
         self.config, self.plant, self.policies, self.alarms = config, plant, policies, table
         self.pipeline, self.models, self.intake, self.sources = pipeline, models, intake, sources
-        self.outlet.attach(policies)
-        await self.outlet.withdraw(table.retire(), memory)
-        await self.outlet.remember(plant)
+        self.publisher.attach(policies)
+        await self.publisher.withdraw(table.retire(), memory)
+        await self.publisher.remember(plant)
         self.metrics.assets.set(len(plant.assets))
 
     def _alarm_table(
-        self, config: Config, policies: Policies, alarms: Iterable[Alarm]
+        self, config: Config, policies: AlarmCatalogue, alarms: Iterable[Alarm]
     ) -> AlarmTable:
         return AlarmTable(
             policies,
@@ -205,7 +205,7 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             work = [
                 group.create_task(self._walk(), name="pipeline"),
-                group.create_task(self.watchman.watch(), name="watch"),
+                group.create_task(self.supervisor.watch(), name="watch"),
                 group.create_task(self._learn(), name="learn"),
                 group.create_task(self._tend(), name="upkeep"),
                 group.create_task(self.certificates.watch(), name="certificates"),
@@ -232,7 +232,7 @@ class Daemon:
         # A server that was held up sends node by node: cut like that, the last would be late.
         for chunk in chunks(by_time(values), _CHUNK):
             work = self._walk_down(chunk, blocks, arrived_us)
-            if await self.defects.survive("pipeline", work):
+            if await self.error_boundary.guard("pipeline", work):
                 self._turned_s = self.clock.monotonic_s()
             blocks = []
 
@@ -248,11 +248,11 @@ class Daemon:
             scored = await loop.run_in_executor(self._model_thread, pipeline.infer, due)
         step = pipeline.conclude(scored)
         if step.transitions:  # an alarm of an asset that a restart would not know is lost by it
-            await self.outlet.remember(self.plant)
-        await self.outlet.send(step.transitions, arrived_us)
-        self.outlet.send_scores(step.scores)
+            await self.publisher.remember(self.plant)
+        await self.publisher.send(step.transitions, arrived_us)
+        self.publisher.send_scores(step.scores)
         if pipeline.shadows.running:  # after all that matters
-            shadow = partial(pipeline.shadow, busy=self.intake.crowded())
+            shadow = partial(pipeline.shadow, busy=self.intake.backpressured())
             await asyncio.get_running_loop().run_in_executor(self._model_thread, shadow)
 
     def _count_drops(self) -> None:
@@ -271,16 +271,16 @@ class Daemon:
                 self.resolution.look(pipeline)
             if pipeline.learning and self.clock.monotonic_s() - probed_s > _PROBE_EVERY_S:
                 probed_s = self.clock.monotonic_s()
-                await self.defects.survive("learn", self.models.probe_disk())
-            await self.defects.survive("learn", self.models.learn_what_is_ready(pipeline))
+                await self.error_boundary.guard("learn", self.models.probe_disk())
+            await self.error_boundary.guard("learn", self.models.learn_what_is_ready(pipeline))
             if pipeline is not self.pipeline:  # exchanged meanwhile: what was learned is on disk
-                await self.defects.survive("learn", self.upkeep.refresh())
+                await self.error_boundary.guard("learn", self.reconciler.refresh())
 
     async def _tend(self) -> None:
         while True:
-            await asyncio.sleep(UPKEEP_EVERY_S)
-            await self.defects.survive("upkeep", self.upkeep.tend())
-            await self.defects.survive("forget", self.forgetting.look())
+            await asyncio.sleep(RECONCILE_EVERY_S)
+            await self.error_boundary.guard("upkeep", self.reconciler.reconcile())
+            await self.error_boundary.guard("forget", self.asset_removal.look())
 
     def alive(self) -> bool:
         """Whether the pipeline turns over.
@@ -292,7 +292,7 @@ class Daemon:
 
     def troubles(self) -> list[str]:
         """What keeps the service from doing all it should."""
-        return self.watchman.troubles()
+        return self.supervisor.troubles()
 
     async def reload(self) -> None:
         """Read the config again; a bad one changes nothing."""
@@ -310,14 +310,14 @@ class Daemon:
         deadline_s = self.config.tuning.drain_deadline
         await self.reloader.stop()
         for source in reversed(list(self.sources.values())):
-            await self.defects.survive("stop", source.stop())
+            await self.error_boundary.guard("stop", source.stop())
         if self.started:
             await _within(deadline_s, self.turn())
-            await self.defects.survive("stop", self.outlet.remember(self.plant))
-            await self.defects.survive("stop", self.forgetting.keep())
-            await self.defects.survive("stop", self.lives.keep(at_once=True))
-        await self.defects.survive("stop", self.http.stop())
-        await self.outlet.stop(deadline_s)
+            await self.error_boundary.guard("stop", self.publisher.remember(self.plant))
+            await self.error_boundary.guard("stop", self.asset_removal.keep())
+            await self.error_boundary.guard("stop", self.lives.keep(at_once=True))
+        await self.error_boundary.guard("stop", self.http.stop())
+        await self.publisher.stop(deadline_s)
         if self.started:
             self.models.close()
         self._model_thread.shutdown(wait=False, cancel_futures=True)

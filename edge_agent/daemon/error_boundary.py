@@ -16,7 +16,7 @@ log = logging.getLogger("edge_agent.daemon")
 _REPORT_EVERY_S: Final = 60.0  # a traceback for each poisoned value would bury the rest
 
 
-class Defects:
+class ErrorBoundary:
     """Counts what goes wrong in a part of the service, and reports it now and then."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
@@ -24,7 +24,7 @@ class Defects:
         self._clock = clock
         self._reported_s: dict[str, float] = {}
 
-    async def survive(self, part: str, work: Awaitable[object]) -> bool:
+    async def guard(self, part: str, work: Awaitable[object]) -> bool:
         """Whether `work` went well."""
         try:
             await work
@@ -34,7 +34,7 @@ class Defects:
         return True
 
     def _note(self, part: str, error: Exception) -> None:
-        self._metrics.defects.labels(part).inc()
+        self._metrics.error_boundary.labels(part).inc()
         now_s = self._clock.monotonic_s()
         if now_s - self._reported_s.get(part, -_REPORT_EVERY_S) >= _REPORT_EVERY_S:
             self._reported_s[part] = now_s

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_agent.errors import EdgeAgentError
 from edge_agent.findings import Finding, error, fine, first_of, warning
-from edge_agent.models import Shelf, checked_signer, keyring, verify_bundle
+from edge_agent.models import ModelRepository, checked_signer, keyring, verify_bundle
 
 if TYPE_CHECKING:
     from edge_agent.daemon.examined import Examined
@@ -41,7 +41,11 @@ async def models(examined: Examined) -> list[Finding]:
     if not folder.is_dir():
         return []
     used = {use.bundle for template in config.templates.values() for use in template.models}
-    names = [name for name in Shelf(folder).names() if name in used or name.startswith("learned-")]
+    names = [
+        name
+        for name in ModelRepository(folder).names()
+        if name in used or name.startswith("learned-")
+    ]
     try:
         keys = keyring(config.trust)
     except EdgeAgentError as problem:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edge_agent.daemon.daemon import Daemon
     from edge_agent.plant import PlantAsset, PlantSignal
-    from edge_agent.serving import Group
+    from edge_agent.serving import Deployment
 
 _LEAST_S: Final = 10.0
 _WINDOWS: Final = 3  # missed one after the other, with an input that is away
@@ -47,13 +47,13 @@ class Judgements:
             self._runs(self._stops.number(asset), asset)
         for group in daemon.pipeline.groups:
             for row, asset in enumerate(group.assets):
-                if not group.resting[row]:
+                if not group.disabled[row]:
                     self._look(group, row, asset)
         for asset_id in self.found:
             self.unjudged.pop(asset_id, None)
             self.stopped.pop(asset_id, None)
 
-    def is_fresh(self, group: Group, row: int) -> bool:
+    def is_fresh(self, group: Deployment, row: int) -> bool:
         """True if the last score of an asset still says how it is."""
         runs = self._stops.judge(group.gate.number(row))[0] == TRUE
         return runs and not np.isnan(group.score[row]) and not self._why_old(group, row)
@@ -67,7 +67,7 @@ class Judgements:
             self.unjudged.setdefault(asset.id, why)
         return truth == TRUE
 
-    def _look(self, group: Group, row: int, asset: PlantAsset) -> None:
+    def _look(self, group: Deployment, row: int, asset: PlantAsset) -> None:
         if not self._runs(group.gate.number(row), asset):
             return
         reason = self._why_old(group, row)
@@ -85,7 +85,7 @@ class Judgements:
             "scored_ms": int(group.scored_us[row]) // US_PER_MS,
         }
 
-    def _why_old(self, group: Group, row: int) -> str:
+    def _why_old(self, group: Deployment, row: int) -> str:
         """Why the last score of an asset is too old; empty where it is not."""
         silent_s = self._now_s - float(group.scored_s[row])
         if silent_s < _LEAST_S:
@@ -110,14 +110,14 @@ class Judgements:
         return f"not judged: no usable value from {names}{more}"
 
 
-def _inputs(group: Group, asset: PlantAsset) -> Iterator[PlantSignal]:
+def _inputs(group: Deployment, asset: PlantAsset) -> Iterator[PlantSignal]:
     for spec in group.model.manifest.inputs:
         signal = group.signal_of(asset, spec.name)
         if signal is not None:
             yield signal
 
 
-def _period_s(group: Group) -> float:
+def _period_s(group: Deployment) -> float:
     """How often a model scores, in seconds; 0 where its waveforms decide that."""
     if group.windows is None:
         return 0.0

@@ -68,7 +68,7 @@ class Links:
             silent = now_s - since_s >= _FIRST_VALUES_S
             silent = silent and self._is_silent(signals.get(name), now_s)
             self._follow(f"source.{name}", source.link, now_s, down=down, silent=silent)
-        for name, sink in daemon.outlet.sinks.items():
+        for name, sink in daemon.publisher.sinks.items():
             self._follow(f"sink.{name}", sink.link, now_s, down=sink.link.state in _DOWN)
         known = {*self._names()}
         self._outages = {what: one for what, one in self._outages.items() if what in known}
@@ -102,7 +102,7 @@ class Links:
 
     def _names(self) -> Iterator[str]:
         yield from (f"source.{name}" for name in self._daemon.sources)
-        yield from (f"sink.{name}" for name in self._daemon.outlet.sinks)
+        yield from (f"sink.{name}" for name in self._daemon.publisher.sinks)
 
     def _follow(
         self, what: str, link: Link, now_s: float, *, down: bool, silent: bool = False

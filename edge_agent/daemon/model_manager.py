@@ -7,13 +7,13 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from edge_agent.alarms import BASELINE, place_of
+from edge_agent.alarms import BASELINE, use_name_of
 from edge_agent.config.schema import Learn, ModelUse
 from edge_agent.daemon.learning_state import write_problem
 from edge_agent.errors import EdgeAgentError, ModelError
-from edge_agent.learning import LEARNED, LEFT_OUT, learned_prefix, learned_us, teach
-from edge_agent.models import Registry
-from edge_agent.serving import Group
+from edge_agent.learning import LEARNED, LEFT_OUT, learned_prefix, learned_us, train_baseline
+from edge_agent.models import SessionRegistry
+from edge_agent.serving import Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -34,7 +34,7 @@ T = TypeVar("T")
 log = logging.getLogger("edge_agent.models")
 
 
-class Models:
+class ModelManager:
     """Which bundle works on which asset.
 
     A bundle that is refused is reported, and its assets are watched without it: one bad model
@@ -47,7 +47,7 @@ class Models:
         self._config = config
         self._clock = clock
         self._thread = thread
-        self._registry = Registry(config.models_dir, config.runtime, metrics, config.trust)
+        self._registry = SessionRegistry(config.models_dir, config.runtime, metrics, config.trust)
         self._loaded: dict[str, Model] = {}
         self._assets: list[PlantAsset] = []
         self.refused: dict[str, str] = {}
@@ -88,7 +88,7 @@ class Models:
         self, pipeline: Pipeline, learning: Learning, training: TrainingSet
     ) -> None:
         try:
-            taught = await teach(self._config, learning, training, self._clock.now_us())
+            taught = await train_baseline(self._config, learning, training, self._clock.now_us())
             if taught.name not in self._loaded:  # else it is exchanged like any other version
                 await self._load(taught.name)
         except (EdgeAgentError, OSError) as error:  # a disk that is full, or read-only
@@ -124,8 +124,8 @@ class Models:
 
     def left_out(self) -> dict[str, str]:
         """The assets of a baseline that does without some inputs, and their names."""
-        at_work = {asset: self._loaded.get(name) for asset, name in self._baselines.items()}
-        found = {a: m.manifest.training.get(LEFT_OUT, "") for a, m in at_work.items() if m}
+        deployments = {asset: self._loaded.get(name) for asset, name in self._baselines.items()}
+        found = {a: m.manifest.training.get(LEFT_OUT, "") for a, m in deployments.items() if m}
         return {asset: names for asset, names in found.items() if names}
 
     def _take_up(self, pipeline: Pipeline, assets: Iterable[PlantAsset]) -> None:
@@ -172,7 +172,7 @@ class Models:
                     self._loaded[name] = new
                     self._lost(pipeline.exchange(new))
                     self.relearned |= {
-                        a for a, at_work in self._baselines.items() if at_work == name
+                        a for a, deployments in self._baselines.items() if deployments == name
                     }
         found = set(self._loaded) | set(passed_over)
         missing = [name for name in self.wanted() if name not in found]
@@ -246,8 +246,8 @@ class Models:
         model = self._loaded.get(use.bundle)
         if model is None:
             return f"model {use.bundle} is refused"
-        place = place_of(use)
-        return pipeline.use_model(asset, place, lambda: Group(place, use, model))
+        place = use_name_of(use)
+        return pipeline.use_model(asset, place, lambda: Deployment(place, use, model))
 
     def _use_learned(self, pipeline: Pipeline, asset: PlantAsset) -> bool:
         """Put the newest bundle that was learned for this asset to work, if it is not yet."""
@@ -264,7 +264,7 @@ class Models:
                 when=learn.when,
                 alarm=learn.alarm,
             )
-            missing = pipeline.use_model(asset, name, partial(Group, BASELINE, use, model))
+            missing = pipeline.use_model(asset, name, partial(Deployment, BASELINE, use, model))
             if not missing:
                 self._succeed(pipeline, asset, name)
                 return True

@@ -22,7 +22,7 @@ def model_rows(daemon: Daemon) -> list[dict[str, Any]]:
         if name not in names
     ]
     for row in rows:
-        refusal = daemon.upkeep.refused.get(row["name"])
+        refusal = daemon.reconciler.refused.get(row["name"])
         if refusal is not None:
             at_ms = refusal.at_us // US_PER_MS
             row |= {"refused": refusal.text, "refused_version": refusal.version}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import EdgeAgentError, ModelError
 from edge_agent.messages import Detail, Fault
-from edge_agent.models import SHELF, Shelf
+from edge_agent.models import REPOSITORY_DIR, ModelRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class Refusal:
     good: str = ""
 
 
-class Upkeep:
+class Reconciler:
     """Looks after the models of a running daemon.
 
     A change on disk is taken up once it has stood still from one look to the next, so that nobody
@@ -57,7 +57,7 @@ class Upkeep:
         self._passed_over: dict[str, Signature] = {}
         self._busy = asyncio.Lock()
 
-    async def tend(self) -> None:
+    async def reconcile(self) -> None:
         """Follow what happened to the models at work and on disk since the last look."""
         await self._settle()
         seen = await asyncio.to_thread(self._look)
@@ -189,8 +189,8 @@ class Upkeep:
     # -- the disk -----------------------------------------------------------------------------
 
     @property
-    def _shelf(self) -> Shelf:
-        return Shelf(self._daemon.config.models_dir)
+    def _shelf(self) -> ModelRepository:
+        return ModelRepository(self._daemon.config.models_dir)
 
     def _look(self) -> dict[str, Signature]:
         """What lies on disk, by the name of the bundle."""
@@ -201,12 +201,12 @@ class Upkeep:
 
 
 def _signature(models_dir: Path, name: str) -> Signature:
-    places = (models_dir / name, models_dir / SHELF / name)
+    places = (models_dir / name, models_dir / REPOSITORY_DIR / name)
     found = [(path, path.stat()) for place in places if place.is_dir() for path in place.iterdir()]
     return tuple(sorted((str(p), s.st_mtime_ns, s.st_size, s.st_ino) for p, s in found))
 
 
-def _roll_back_on_disk(shelf: Shelf, name: str, bad: str, good: str) -> None:
+def _roll_back_on_disk(shelf: ModelRepository, name: str, bad: str, good: str) -> None:
     if (shelf.active(name) or "") != bad:
         return  # somebody was quicker
     if shelf.previous(name) != good:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config.schema import Config
     from edge_agent.daemon.daemon import Daemon
-    from edge_agent.daemon.model_manager import Models
+    from edge_agent.daemon.model_manager import ModelManager
 
 log = logging.getLogger("edge_agent.daemon")
 
@@ -58,7 +58,7 @@ class Reloader:
         """Read the config again; a bad one changes nothing."""
         async with self.busy:
             notify.reloading()
-            await self._daemon.defects.survive("reload", self._read_again())
+            await self._daemon.error_boundary.guard("reload", self._read_again())
             notify.ready()
 
     async def _read_again(self) -> None:
@@ -90,11 +90,11 @@ class Reloader:
                 self._adopt_rules(config)
             daemon.config = config
             daemon.alarms.adopt(config.alarms)
-            await daemon.outlet.adopt(config)
+            await daemon.publisher.adopt(config)
         after = labels_of(daemon)
         for label, names in before.items():
             daemon.metrics.forget(label, names - after[label])
-        await daemon.upkeep.refresh()
+        await daemon.reconciler.refresh()
 
     async def leave_out(self, assets: Collection[str]) -> None:
         """Build plant and pipeline anew without these assets, which had announced themselves."""
@@ -104,10 +104,10 @@ class Reloader:
             async with daemon.turning:
                 await self._exchange_intake(daemon.config, models, assets)
             daemon.metrics.forget("asset", assets)
-            await daemon.upkeep.refresh()
+            await daemon.reconciler.refresh()
 
     async def _exchange_intake(
-        self, config: Config, models: Models, gone: Collection[str] = ()
+        self, config: Config, models: ModelManager, gone: Collection[str] = ()
     ) -> None:
         """What the old sources brought goes down the old path; only then the new ones begin.
 

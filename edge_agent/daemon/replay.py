@@ -6,12 +6,12 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.alarms import AlarmTable, Policies, load_texts, place_of
+from edge_agent.alarms import AlarmCatalogue, AlarmTable, load_texts, use_name_of
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import ModelUse
-from edge_agent.daemon.model_manager import Models
+from edge_agent.daemon.model_manager import ModelManager
 from edge_agent.errors import NotFoundError
-from edge_agent.models import Shelf
+from edge_agent.models import ModelRepository
 from edge_agent.ops.metrics import Metrics
 from edge_agent.pipeline import Pipeline
 from edge_agent.plant import Plant
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge_agent.models import Model, Ref
     from edge_agent.pipeline import Step
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving import Due
+    from edge_agent.serving import WindowBatch
     from edge_agent.values import Columns
 
 log = logging.getLogger("edge_agent.models")
@@ -39,7 +39,7 @@ class Replay:
         self.config = config
         self.plant = Plant(config)
         self.metrics = metrics or Metrics()
-        self.policies = Policies(config.gateway, config.drift)
+        self.policies = AlarmCatalogue(config.gateway, config.drift)
         self.texts = load_texts(config.alarms)
         clock = FakeClock()
         self.alarms = AlarmTable(self.policies, config.alarms, clock)
@@ -48,7 +48,7 @@ class Replay:
         self._candidate: str | None = None
         self._alone: Model | None = None  # a candidate beside which nothing is at work
         self._uses: dict[str, ModelUse] = {}  # of it, by template
-        self.models = Models(config, self.metrics, self._thread, clock)
+        self.models = ModelManager(config, self.metrics, self._thread, clock)
 
     async def prepare(self, ref: Ref | None = None) -> None:
         """Load the models and put them to work; ref: a version to compare with the one at work."""
@@ -60,7 +60,7 @@ class Replay:
         self.plant.on_asset(self._discovered)
 
     async def _load_candidate(self, ref: Ref) -> None:
-        shelf = Shelf(self.config.models_dir)
+        shelf = ModelRepository(self.config.models_dir)
         folder = shelf.folder(ref.name, ref.version or _newest(shelf, ref.name))
         model = await self.models.candidate(ref.name, folder)
         self._candidate = ref.name
@@ -75,7 +75,7 @@ class Replay:
             yield self._step(self.pipeline.take(values))
         yield self._step(self.pipeline.flush())
 
-    def _step(self, due: list[Due]) -> Step:
+    def _step(self, due: list[WindowBatch]) -> Step:
         step = self.pipeline.conclude(self.pipeline.infer(due))
         step.shadow = self.pipeline.shadow()
         return step
@@ -101,12 +101,12 @@ class Replay:
         name, template = model.manifest.name, asset.template_name
         named = [use for use in asset.template.models if use.bundle == name]
         use = self._uses.setdefault(template, named[0] if named else ModelUse(name))
-        why = self.pipeline.shadows.add_alone(model, place_of(use), use, asset)
+        why = self.pipeline.shadows.add_alone(model, use_name_of(use), use, asset)
         if why:
             log.info("candidate does not fit", extra={"asset": asset.id, "reason": why})
 
 
-def _newest(shelf: Shelf, name: str) -> str:
+def _newest(shelf: ModelRepository, name: str) -> str:
     """The version that came last, of those that are not at work; else the one that is."""
     active = shelf.active(name)
     found = [version for version in shelf.versions(name) if version != active]

@@ -11,7 +11,7 @@ from edge_agent.store import Store
 
 if TYPE_CHECKING:
     from edge_agent.daemon.daemon import Daemon
-    from edge_agent.diagnostics import Lives, Outcome
+    from edge_agent.diagnostics import Outcome, RulTracker
 
 log = logging.getLogger("edge_agent.daemon")
 
@@ -19,7 +19,7 @@ _KEY: Final = "lives"
 _SAVE_EVERY_S: Final = 3600.0  # a crash loses this much of lives that last weeks
 
 
-class LivesKeeper:
+class RulStore:
     """Keeps what was told of remaining lives in the store, and takes word of their end."""
 
     def __init__(self, daemon: Daemon) -> None:
@@ -27,12 +27,12 @@ class LivesKeeper:
         self._saved_s = daemon.clock.monotonic_s()
 
     @property
-    def _lives(self) -> Lives:
-        return self._daemon.pipeline.insight.lives
+    def _lives(self) -> RulTracker:
+        return self._daemon.pipeline.diagnostics.lives
 
     async def recall(self) -> None:
         """Go on where the last run of the service was."""
-        self._lives.restore(await self._daemon.outlet.run(Store.load_value, _KEY))
+        self._lives.restore(await self._daemon.publisher.run(Store.load_value, _KEY))
 
     async def keep(self, *, at_once: bool = False) -> None:
         """Save what has changed, now and then or `at_once`."""
@@ -42,10 +42,10 @@ class LivesKeeper:
         self._saved_s = now_s
         lives = self._lives
         try:
-            await self._daemon.outlet.run(Store.save_value, _KEY, lives.dump())
+            await self._daemon.publisher.run(Store.save_value, _KEY, lives.dump())
         except StoreError as error:
             lives.changed = True
-            self._daemon.outlet.health.note_trouble(str(error))
+            self._daemon.publisher.health.note_trouble(str(error))
 
     async def end(self, asset: str, at_us: int, actor: str, *, failed: bool) -> list[Outcome]:
         """A life of `asset` ended; EdgeAgentError where that cannot be, or nothing was told."""
@@ -61,7 +61,7 @@ class LivesKeeper:
         log.info("life ended", extra={"asset": asset, "how": action, "models": len(found)})
         await self.keep(at_once=True)
         try:
-            await daemon.outlet.run(Store.audit, actor, action, asset)
+            await daemon.publisher.run(Store.audit, actor, action, asset)
         except StoreError as error:
-            daemon.outlet.health.note_trouble(str(error))
+            daemon.publisher.health.note_trouble(str(error))
         return found

@@ -66,11 +66,11 @@ class Status:
             ],
             "sinks": [
                 _link(n, s.link, SINKS, daemon.config.sinks[Name(n)])
-                for n, s in daemon.outlet.sinks.items()
+                for n, s in daemon.publisher.sinks.items()
             ],
             "models": self.models(),
             "learning": learning_rows(daemon.pipeline),
-            "outbox": daemon.outlet.stats(),
+            "outbox": daemon.publisher.stats(),
             "troubles": daemon.troubles(),
         }
 
@@ -131,13 +131,13 @@ class Status:
         self, asset: str | None, alarm_id: str | None, limit: int
     ) -> list[dict[str, Any]]:
         """Past transitions, the newest first."""
-        rows = await self._daemon.outlet.history(asset, alarm_id, limit)
-        texts_of = self._daemon.outlet.texts_of
+        rows = await self._daemon.publisher.history(asset, alarm_id, limit)
+        texts_of = self._daemon.publisher.texts_of
         return [_past(row, texts_of) for row in rows]
 
     async def audit(self, limit: int) -> list[dict[str, Any]]:
         """Who did what, the newest first."""
-        rows = await self._daemon.outlet.run(Store.audit_log, limit)
+        rows = await self._daemon.publisher.run(Store.audit_log, limit)
         return [{"at_ms": row.pop("at_us") // US_PER_MS, **row} for row in rows]
 
     async def command(
@@ -174,9 +174,9 @@ class Status:
         """A life that ended, or one that begins with learning again."""
         daemon, actor = self._daemon, actor[:_MAX_COMMAND_ACTOR]
         if kind == "learn":
-            return await daemon.relearning.begin(asset, actor)
+            return await daemon.baseline_reset.begin(asset, actor)
         if kind == "forget":
-            return await daemon.forgetting.one(asset, actor)
+            return await daemon.asset_removal.one(asset, actor)
         at_us = daemon.clock.now_us() if at_ms is None else round(at_ms * US_PER_MS)
         found = await daemon.lives.end(asset, at_us, actor, failed=kind == "failed")
         return {"asset": asset, "at_ms": at_us // US_PER_MS, "models": [asdict(o) for o in found]}
@@ -196,7 +196,7 @@ class Status:
                     metrics.score.remove(asset.id, name)
                     metrics.health.remove(asset.id, name)
         known = labels_of(daemon)
-        daemon.pipeline.insight.export(metrics, lambda label, name: name in known[label])
+        daemon.pipeline.diagnostics.export(metrics, lambda label, name: name in known[label])
         export_learning(daemon)
         metrics.alarms.clear()
         for (state, priority), n in daemon.alarms.counts().items():
@@ -206,7 +206,7 @@ class Status:
         for asset in daemon.plant.assets.values():
             stale = sum(bool(troubled[s.index]) for s in asset.signals.values())
             metrics.inputs_stale.labels(asset.id).set(stale)
-        daemon.outlet.export()
+        daemon.publisher.export()
 
     def _export_running(self) -> None:
         running, stops = self._daemon.metrics.asset_running, self._daemon.pipeline.rules.stops
@@ -217,7 +217,7 @@ class Status:
                 running.labels(asset.id).set(int(truth == TRUE))
 
     def _alarm(self, alarm: Alarm) -> dict[str, Any]:
-        return {**to_json(alarm), **self._daemon.outlet.texts_of(alarm)}
+        return {**to_json(alarm), **self._daemon.publisher.texts_of(alarm)}
 
 
 def _link(name: str, link: Link, table: Mapping[str, Any], struct: object) -> dict[str, Any]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Fault
 
 
-class Watchman:
+class Supervisor:
     """Shelvings that end, service alarms, the watchdog of systemd, and a word on our state."""
 
     def __init__(self, daemon: Daemon) -> None:
@@ -29,26 +29,26 @@ class Watchman:
         said = ""
         while True:
             await asyncio.sleep(interval_s)
-            await daemon.defects.survive("watch", self.look_after())
+            await daemon.error_boundary.guard("watch", self.look_after())
             if daemon.alive():
                 notify.watchdog()
             text = self._summary()
             if text != said:
                 said = text
                 notify.status(text)
-            daemon.outlet.set_degraded(bool(self.troubles()))
+            daemon.publisher.set_degraded(bool(self.troubles()))
 
     async def look_after(self) -> None:
         """One round."""
         daemon = self._daemon
         now_us = daemon.clock.now_us()
-        await daemon.outlet.send(daemon.alarms.tick(now_us), now_us)
-        await daemon.outlet.refresh()
-        await daemon.outlet.remember(daemon.plant)
+        await daemon.publisher.send(daemon.alarms.tick(now_us), now_us)
+        await daemon.publisher.refresh()
+        await daemon.publisher.remember(daemon.plant)
         await daemon.lives.keep()
-        await daemon.relearning.settle()
+        await daemon.baseline_reset.settle()
         for seen in self._service_observations(now_us):
-            await daemon.outlet.send(daemon.alarms.observe(seen), now_us)
+            await daemon.publisher.send(daemon.alarms.observe(seen), now_us)
 
     def _service_observations(self, now_us: int) -> list[Observation]:
         """Service alarms: those of today's faults are over their limit, all others are not."""
@@ -65,18 +65,18 @@ class Watchman:
     def faults(self) -> list[Fault]:
         """What is wrong now; each is a service alarm as long as it stands here."""
         daemon = self._daemon
-        links = [one.link for one in (*daemon.sources.values(), *daemon.outlet.sinks.values())]
+        links = [one.link for one in (*daemon.sources.values(), *daemon.publisher.sinks.values())]
         found = [fault for link in links for fault in link.faults.values()]
         found += daemon.links.faults()
         found += daemon.nodes.faults() if daemon.started else []
         found += daemon.certificates.faults()
-        found += daemon.outlet.health.faults()
+        found += daemon.publisher.health.faults()
         found += daemon.log_health.faults()
         found += daemon.reloader.faults()
         clocks = {name: source.link for name, source in daemon.sources.items()}
         found += daemon.gateway_clock.faults(clocks, daemon.config.tuning.max_future)
         if daemon.started:
-            found += daemon.upkeep.faults()
+            found += daemon.reconciler.faults()
             found += learning_faults(daemon)
             found += discovery_faults(daemon.plant)
         return found
@@ -84,7 +84,7 @@ class Watchman:
     def troubles(self) -> list[str]:
         """What keeps the service from doing all it should, one line each."""
         daemon = self._daemon
-        links = [*daemon.sources.items(), *daemon.outlet.sinks.items()]
+        links = [*daemon.sources.items(), *daemon.publisher.sinks.items()]
         told = daemon.links.told()  # with its extent, by its fault
         down = [
             f"{n}: {s.link.detail or s.link.state}"

@@ -20,7 +20,7 @@ _DROP_ALARM_S: Final = 60.0  # the alarm clears when nothing was dropped for so 
 _SUPERSEDED: Final = "superseded"  # a newer state of the same alarm waits: nothing is lost
 
 
-class OutletHealth:
+class PublisherHealth:
     """Counts what the store refuses and what the outbox had to give up."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:

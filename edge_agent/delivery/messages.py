@@ -10,14 +10,14 @@ from edge_agent.config.schema import AlarmRule
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from edge_agent.alarms import Policies, Texts
+    from edge_agent.alarms import AlarmCatalogue, Texts
     from edge_agent.config.schema import Config
     from edge_agent.messages import Alarm, Message, Transition
 
 _NO_RULE = AlarmRule()
 
 
-class Envelopes:
+class Messages:
     """Makes the messages of transitions.
 
     policies: rules by alarm id, None until the plant is known; places: ISA-95 path by asset, for
@@ -25,7 +25,7 @@ class Envelopes:
     """
 
     def __init__(self, config: Config) -> None:
-        self.policies: Policies | None = None
+        self.policies: AlarmCatalogue | None = None
         self.places: dict[str, str] = {}
         self._config = config
         self._texts = load_texts(config.alarms)

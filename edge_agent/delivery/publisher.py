@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeAlias,
 from edge_agent.alarms import load_texts
 from edge_agent.config.structs import kind_of
 from edge_agent.delivery import republish
-from edge_agent.delivery.health import OutletHealth
+from edge_agent.delivery.health import PublisherHealth
 from edge_agent.delivery.memory import Memory
 from edge_agent.delivery.message_ages import MessageAges
-from edge_agent.delivery.messages import Envelopes
-from edge_agent.delivery.sender import Delivery
+from edge_agent.delivery.messages import Messages
+from edge_agent.delivery.sender import Sender
 from edge_agent.errors import StoreError
 from edge_agent.messages import AlarmState, LinkState, Transition, TransitionKind
 from edge_agent.sinks import SINKS
@@ -26,7 +26,7 @@ from edge_agent.store import Store
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
-    from edge_agent.alarms import Policies
+    from edge_agent.alarms import AlarmCatalogue
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
     from edge_agent.messages import Alarm, Message
@@ -50,7 +50,7 @@ _RETRY_S: Final = 5.0
 _SAVE_AGAIN_S: Final = 1.0
 
 
-class Outlet:
+class Publisher:
     """Store, sinks, and the delivery between them."""
 
     def __init__(
@@ -70,14 +70,14 @@ class Outlet:
         self._unsaved: list[Transition] = []
         self._unsaved_from_us = 0
         self._save_again_s = 0.0  # not before: a full disk must not cost every turn
-        self._deliveries: dict[str, Delivery] = {}
+        self._deliveries: dict[str, Sender] = {}
         self._attached = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.health = OutletHealth(metrics, clock)
+        self.health = PublisherHealth(metrics, clock)
         self._ages = MessageAges(clock)
         self._remembered = -1
         self._stats: dict[str, OutboxStats] = {}
-        self._envelopes = Envelopes(config)
+        self._envelopes = Messages(config)
         self.sinks: dict[str, Sink] = {}
         self._doubtful: set[str] = set()  # sinks that may have lost what they confirmed to us last
 
@@ -112,7 +112,7 @@ class Outlet:
         sink.on_forgotten = lambda: self._spawn(self._tell_again(name, "event", republish.events))
         sink.on_command = lambda command: self._spawn(self._carry_out(command))
         sink.on_refused = lambda command: self._spawn(self._carry_out(command))
-        delivery = Delivery(sink, self.run, self._metrics, on_confirmed=self._confirmed)
+        delivery = Sender(sink, self.run, self._metrics, on_confirmed=self._confirmed)
         self.sinks[name], self._deliveries[name] = sink, delivery
         await sink.start()
         await delivery.start()
@@ -132,7 +132,7 @@ class Outlet:
             if name not in self.sinks:
                 await self._start_sink(name, struct)
 
-    def attach(self, policies: Policies) -> None:
+    def attach(self, policies: AlarmCatalogue) -> None:
         """Where alarms belong. What came from the bus before this has waited for it."""
         self._envelopes.policies = policies
         self._remembered = -1

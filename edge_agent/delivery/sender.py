@@ -30,7 +30,7 @@ DEFECT_HOLD_S: Final = 60.0
 MAX_HELD: Final = 1000  # lines; with so many refused, the sink is as good as down
 
 
-class Delivery:
+class Sender:
     """One sink's task: at most `sink.window` messages in flight, one of a line at a time.
 
     A line is a (kind, key): two states of one alarm never overtake each other. A receiver in

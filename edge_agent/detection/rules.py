@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_agent.alarms import AlarmTable
     from edge_agent.messages import Observation, Transition
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving import Group
+    from edge_agent.serving import Deployment
     from edge_agent.signals import Bindings, Episode, Turn
     from edge_agent.values import Columns
 
@@ -31,7 +31,7 @@ class Rules:
     """Conditions and limits of one plant. live: what is stale is told by the quality watch."""
 
     def __init__(
-        self, bindings: Bindings, groups: Sequence[Group], alarms: AlarmTable, *, live: bool
+        self, bindings: Bindings, groups: Sequence[Deployment], alarms: AlarmTable, *, live: bool
     ) -> None:
         self._live = live
         self._bindings = bindings

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_agent.alarms import AlarmTable
     from edge_agent.messages import Observation, Transition
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving import Group
+    from edge_agent.serving import Deployment
     from edge_agent.signals import Bindings, Turn
 
 STOPPED: Final = "stopped"  # the actor of a suppression
@@ -40,7 +40,7 @@ class Rest:
 class Stops:
     """What stopping means for the alarms of models. groups: those at work, as they are now."""
 
-    def __init__(self, bindings: Bindings, groups: Sequence[Group]) -> None:
+    def __init__(self, bindings: Bindings, groups: Sequence[Deployment]) -> None:
         self._bindings = bindings
         self._groups = groups
         self._waiting: set[str] = set()  # alarms of machines that run again, until they are judged

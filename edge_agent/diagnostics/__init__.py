@@ -1,12 +1,12 @@
 """Beside the score: contributions, drift, remaining life (ISO 13374 HA and PA)."""
 
-from edge_agent.diagnostics.diagnostics import Insight
+from edge_agent.diagnostics.diagnostics import Diagnostics
 from edge_agent.diagnostics.rul_interval import AdaptiveInterval
-from edge_agent.diagnostics.rul_tracker import Lives, Outcome
+from edge_agent.diagnostics.rul_tracker import Outcome, RulTracker
 
 __all__ = [
     "AdaptiveInterval",
-    "Insight",
-    "Lives",
+    "Diagnostics",
     "Outcome",
+    "RulTracker",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.diagnostics.drift import DriftWatch
 from edge_agent.diagnostics.explainer import TURN_S, Explainer
-from edge_agent.diagnostics.rul_tracker import Lives
+from edge_agent.diagnostics.rul_tracker import RulTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge_agent.serving import Batch
 
 
-class Insight:
+class Diagnostics:
     """Looks at what the models at work scored.
 
     `look` may run on the models' thread, the rest belongs to that of the pipeline.
@@ -28,7 +28,7 @@ class Insight:
         self._live = live
         self._turn_s = TURN_S if live else math.inf  # a recording can wait
         self._explainer = Explainer()
-        self.lives = Lives()
+        self.lives = RulTracker()
         self._drift = DriftWatch(config.drift)
 
     def look(self, ran: Sequence[Batch]) -> None:
@@ -52,6 +52,6 @@ class Insight:
             metrics.drift_psi.labels(model, spec).set(psi)
             metrics.drift_ks.labels(model, spec).set(ks)
 
-    def take_over(self, old: Insight) -> None:
+    def take_over(self, old: Diagnostics) -> None:
         """Go on where another pipeline was; what drifts is counted anew."""
         self.lives = old.lives

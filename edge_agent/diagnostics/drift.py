@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config.schema import Drift as DriftConfig
     from edge_agent.models import Bins, Drift, InputSpec, Model
-    from edge_agent.serving import Group, Scored
+    from edge_agent.serving import Deployment, Scored
 
 _SLOTS: Final = BLOCKS + 1  # whole blocks, and the one that is being filled
 _PER_BLOCK: Final = 256  # of neighbouring windows one says as much as all
@@ -39,7 +39,7 @@ class Verdict:
     level: what PSI surely is, divided by its limit.
     """
 
-    group: Group
+    group: Deployment
     row: int
     since_us: int
     at_us: int
@@ -146,8 +146,8 @@ class DriftWatch:
 
     def __init__(self, config: DriftConfig) -> None:
         self._config = config
-        self._counts: WeakKeyDictionary[Group, Counts | None] = WeakKeyDictionary()
-        self._of: WeakKeyDictionary[Group, Model] = WeakKeyDictionary()
+        self._counts: WeakKeyDictionary[Deployment, Counts | None] = WeakKeyDictionary()
+        self._of: WeakKeyDictionary[Deployment, Model] = WeakKeyDictionary()
         self._found: list[Verdict] = []
         self._worst: dict[tuple[str, str], tuple[float, float]] = {}  # never changed in place
 
@@ -161,7 +161,7 @@ class DriftWatch:
                 self._found += found
                 self._worst = self._furthest()
 
-    def _counts_of(self, group: Group) -> Counts | None:
+    def _counts_of(self, group: Deployment) -> Counts | None:
         """Those of a group; another version of its model begins anew."""
         if self._of.get(group) is not group.model:
             bins = bins_of(group.model.manifest) if self._config.enabled else None
@@ -172,13 +172,13 @@ class DriftWatch:
     def observations(self, watched: Collection[str], *, replayed: bool) -> list[Observation]:
         """What the alarm table must hear: of assets that drift, and of the alarms `watched`."""
         found, self._found = self._found, []
-        engaged = set(watched)  # once over its limit, the way back counts too
+        alarm_open = set(watched)  # once over its limit, the way back counts too
         told = []
         for verdict in found:
             alarm_id = drift_alarm_id(verdict.group.assets[verdict.row].id, verdict.group.place)
             level = max(0.0, float(verdict.level.max()))
-            if level >= 1.0 or alarm_id in engaged:
-                engaged.add(alarm_id)
+            if level >= 1.0 or alarm_id in alarm_open:
+                alarm_open.add(alarm_id)
                 detail = _detail(verdict, replayed=replayed)
                 told.append(Observation(alarm_id, level, verdict.at_us, detail))
         return told

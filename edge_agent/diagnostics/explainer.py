@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_agent.clock import US_PER_S
 from edge_agent.models import Asked, contributions, runs_of
-from edge_agent.serving import heard, inputs_of, some_of
+from edge_agent.serving import inputs_of, reportable, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.models import Model
-    from edge_agent.serving import Batch, Due, Group, Scored
+    from edge_agent.serving import Batch, Deployment, Scored, WindowBatch
 
 TURN_S: Final = 0.05
 LONGEST_S: Final = 0.5  # a model that would take longer for one window is not explained
@@ -76,7 +76,7 @@ class Explainer:
     """What is known of every group; asked from one thread at a time."""
 
     def __init__(self) -> None:
-        self._shares: WeakKeyDictionary[Group, Shares] = WeakKeyDictionary()
+        self._shares: WeakKeyDictionary[Deployment, Shares] = WeakKeyDictionary()
 
     def explain(self, batch: Batch, turn_s: float = TURN_S) -> None:
         """Add contributions to what a batch scored; NaN where nobody will hear of it. Blocking.
@@ -87,11 +87,11 @@ class Explainer:
         if not runs or runs * batch.seconds / batch.size > LONGEST_S:
             return
         until_s = perf_counter() + turn_s
-        engaged: dict[Group, NDArray[np.bool_]] = {}
+        alarm_open: dict[Deployment, NDArray[np.bool_]] = {}
         for number, (part, scored) in enumerate(zip(batch.parts, batch.scored, strict=True)):
             group = scored.group
-            known = engaged.setdefault(group, group.engaged.copy())
-            told = heard(scored, known)
+            known = alarm_open.setdefault(group, group.alarm_open.copy())
+            told = reportable(scored, known)
             known[scored.row[told]] = True
             if len(told):
                 shares = self._shares.setdefault(group, Shares())
@@ -106,7 +106,7 @@ def _runs(model: Model) -> int:
 
 
 def _explained(
-    part: Due, scored: Scored, told: NDArray[np.intp], shares: Shares, until_s: float
+    part: WindowBatch, scored: Scored, told: NDArray[np.intp], shares: Shares, until_s: float
 ) -> Scored:
     """With contributions: a window's own, else by the shares of its asset's last one."""
     fresh = _fresh(part, scored, shares.due(scored, told), until_s)
@@ -122,7 +122,7 @@ def _explained(
 
 
 def _fresh(
-    part: Due, scored: Scored, due: Sequence[int], until_s: float
+    part: WindowBatch, scored: Scored, due: Sequence[int], until_s: float
 ) -> dict[int, NDArray[np.float32]]:
     """Contributions [inputs] by window: of those `due`, as many as there is time for."""
     model = scored.group.model
@@ -138,7 +138,7 @@ def _fresh(
     return found
 
 
-def _with_waves(part: Due, scored: Scored, told: NDArray[np.intp]) -> NDArray[np.float32]:
+def _with_waves(part: WindowBatch, scored: Scored, told: NDArray[np.intp]) -> NDArray[np.float32]:
     """The newest values and, of each waveform, its root mean square: [N, inputs]."""
     if not part.waves:
         return scored.last

@@ -80,7 +80,7 @@ class Outcome:
     coverage: float
 
 
-class Lives:
+class RulTracker:
     """All remaining lives of this gateway.
 
     `tell` may run on the models' thread while nothing else here does. changed: whether there is

@@ -6,10 +6,10 @@ from edge_agent.learning.fit_child import learn_in_child
 from edge_agent.learning.training import (
     LEARNED,
     LEFT_OUT,
-    Taught,
+    TrainedBaseline,
     learned_prefix,
     learned_us,
-    teach,
+    train_baseline,
 )
 
 __all__ = [
@@ -18,12 +18,12 @@ __all__ = [
     "LearnedBundle",
     "Learning",
     "Recipe",
-    "Taught",
+    "TrainedBaseline",
     "Training",
     "TrainingSet",
     "learn",
     "learn_in_child",
     "learned_prefix",
     "learned_us",
-    "teach",
+    "train_baseline",
 ]

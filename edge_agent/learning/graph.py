@@ -18,7 +18,7 @@ from edge_agent.learning.statistics import (
     STILLNESS,
     change_weights,
     memory_weights,
-    restlessness,
+    variability,
 )
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def reference(
     precision = np.stack([b.precision for b in baselines])[unit]
     z = np.clip((x.astype(float) - center) * scale, -CLIP, CLIP)
     change = change_weights(length) @ np.abs(np.diff(z, axis=1))
-    restless = restlessness(change, usual)[:, None, :]
+    restless = variability(change, usual)[:, None, :]
     e = np.concatenate([memory_weights(length) @ z, restless], axis=1)
     e -= np.stack([b.middle for b in baselines])[unit]
     shares = e * np.einsum("nsij,nsj->nsi", precision, e)

@@ -149,13 +149,13 @@ def distances(baseline: Baseline, rows: Floats, length: int, stride: int = 1) ->
     """
     scaled = np.clip((rows - baseline.center) / baseline.spread, -CLIP, CLIP)
     found = _smooth(scaled, length, stride)
-    found[:, -1] = restlessness(found[:, -1], baseline.restless)
+    found[:, -1] = variability(found[:, -1], baseline.restless)
     found -= baseline.middle
     pull = np.einsum("nsi,sij->nsj", found, baseline.precision, optimize=True)
     return np.asarray((found * pull).sum(axis=2))
 
 
-def restlessness(changes: Floats, usual: Floats) -> Floats:
+def variability(changes: Floats, usual: Floats) -> Floats:
     """The logarithm that makes smoothed absolute differences [..., C] comparable."""
     return np.asarray(np.log(changes / usual + STILLNESS))
 
@@ -188,7 +188,7 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int) -> Baseline:
     if len(found) < 2:  # noqa: PLR2004
         raise too_few_windows()
     restless = np.maximum(found[:, -1].mean(axis=0), _LEAST_RESTLESS)
-    found[:, -1] = restlessness(found[:, -1], restless)
+    found[:, -1] = variability(found[:, -1], restless)
     inverse = np.array([precision(each, ends, len(rows)) for each in found.transpose(1, 0, 2)])
     none = np.zeros(rows.shape[1])
     mean = found.mean(axis=0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import US_PER_S
 from edge_agent.learning.fit_child import learn_in_child
-from edge_agent.models import InputSpec, Shelf
+from edge_agent.models import InputSpec, ModelRepository
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +45,7 @@ def learned_us(version: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Taught:
+class TrainedBaseline:
     """What was learned: the bundle, and the assets that were refused, with the reason.
 
     left_out: by asset, the inputs that did not deliver, with the reason.
@@ -57,7 +57,9 @@ class Taught:
     left_out: dict[str, dict[str, str]]
 
 
-async def teach(config: Config, learning: Learning, training: TrainingSet, now_us: int) -> Taught:
+async def train_baseline(
+    config: Config, learning: Learning, training: TrainingSet, now_us: int
+) -> TrainedBaseline:
     """Learn one bundle for the assets of a training set into `models_dir`.
 
     One of that name that is there goes on the shelf.
@@ -74,7 +76,7 @@ async def teach(config: Config, learning: Learning, training: TrainingSet, now_u
         for one in training.inputs
     ]
     if (config.models_dir / name).exists():
-        await asyncio.to_thread(Shelf(config.models_dir).keep, name)
+        await asyncio.to_thread(ModelRepository(config.models_dir).keep, name)
     manifest, refused = await learn_in_child(
         training.rows,
         inputs,
@@ -87,7 +89,7 @@ async def teach(config: Config, learning: Learning, training: TrainingSet, now_u
         provisional_s=training.provisional_s,
         training=_said(training),
     )
-    return Taught(name, manifest, refused, training.left_out)
+    return TrainedBaseline(name, manifest, refused, training.left_out)
 
 
 def _said(training: TrainingSet) -> tuple[tuple[str, str], ...]:

@@ -38,15 +38,15 @@ from edge_agent.models.bundle.trust import (
 )
 from edge_agent.models.bundle.variants import Figures, Trial
 from edge_agent.models.drift_distance import BLOCKS, Bins, Drift, bins_of, drift_of
-from edge_agent.models.repository.repository import SHELF, Ref, Shelf, parse_ref
+from edge_agent.models.repository.repository import REPOSITORY_DIR, ModelRepository, Ref, parse_ref
 from edge_agent.models.runtime.contributions import Asked, Reference, contributions, runs_of
 from edge_agent.models.runtime.model import Model, Outputs
-from edge_agent.models.runtime.registry import ProviderReport, Registry, choose_providers
+from edge_agent.models.runtime.registry import ProviderReport, SessionRegistry, choose_providers
 
 __all__ = [
     "BLOCKS",
     "GOLDEN",
-    "SHELF",
+    "REPOSITORY_DIR",
     "SUFFIX",
     "UNSIGNED",
     "Asked",
@@ -60,14 +60,14 @@ __all__ = [
     "Keyring",
     "Manifest",
     "Model",
+    "ModelRepository",
     "OutputNames",
     "Outputs",
     "Problem",
     "ProviderReport",
     "Ref",
     "Reference",
-    "Registry",
-    "Shelf",
+    "SessionRegistry",
     "Task",
     "Tensors",
     "Trial",

@@ -118,7 +118,7 @@ class Metrics:
             "outbox_oldest_seconds", "Age of the oldest waiting message.", "sink"
         )
         self.outbox_dropped = counter("outbox_dropped", "Messages dropped, store full.", "sink")
-        self.defects = counter("defects", "Unexpected errors that were survived.", "part")
+        self.error_boundary = counter("defects", "Unexpected errors that were survived.", "part")
         self.store_errors = counter("store_errors", "Failed transactions.")
         self.log_dropped = counter("log_dropped", "Log lines dropped, their reader had stopped.")
         self.model_info = gauge(

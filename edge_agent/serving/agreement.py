@@ -102,7 +102,7 @@ class Correlation:
         return float(self._moment[0, 1]) / spread if spread > 0 else None
 
 
-class Tally:
+class Agreement:
     """Pairs of decisions, over all assets and for each."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_agent.alarms import place_of
+from edge_agent.alarms import use_name_of
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind, LearnedAlarm
 from edge_agent.signals import Gate, Layout, Reads, Router, Span, Waves, WaveWindows, Windows
@@ -28,10 +28,10 @@ _ENDLESS = np.iinfo(np.int64).max
 
 
 @dataclass(slots=True)
-class Due:
+class WindowBatch:
     """Work for one model: scalar windows, waveform windows, or both aligned row by row."""
 
-    group: Group
+    group: Deployment
     windows: WindowSet | None
     waves: list[Waves] = field(default_factory=list)
     skipped: int = 0  # windows for which there was no waveform
@@ -41,14 +41,14 @@ class Due:
         """Its windows."""
         return len(self.waves) if self.windows is None else len(self.windows.asset)
 
-    def where(self, which: NDArray[np.bool_]) -> Due:
+    def where(self, which: NDArray[np.bool_]) -> WindowBatch:
         """Only the windows for which `which` [N] is true."""
         windows = None if self.windows is None else self.windows.where(which)
         waves = [wave for wave, ok in zip(self.waves, which, strict=False) if ok]
-        return Due(self.group, windows, waves)
+        return WindowBatch(self.group, windows, waves)
 
 
-class Group:
+class Deployment:
     """A model at work on the assets of one template."""
 
     def __init__(self, place: str, use: ModelUse, model: Model) -> None:
@@ -65,10 +65,10 @@ class Group:
         self.waves = _wave_windows(manifest)
         self._last_waves: dict[int, Waves] = {}
         self._wave_hold_us: list[int] = []
-        self.gate: Gate[Due] = Gate(_span, Due.where)
+        self.gate: Gate[WindowBatch] = Gate(_span, WindowBatch.where)
         self.unit = np.zeros(0, np.int64)
-        self.engaged = np.zeros(0, bool)  # assets whose alarm is not at rest
-        self.resting = np.zeros(0, bool)  # assets that it judges no more
+        self.alarm_open = np.zeros(0, bool)  # assets whose alarm is not at rest
+        self.disabled = np.zeros(0, bool)  # assets that it judges no more
         self.score = np.zeros(0, np.float32)
         self.health = np.zeros(0, np.float32)
         self.scored_us = np.zeros(0, np.int64)
@@ -131,24 +131,24 @@ class Group:
         """Go on with another version that wants the same windows of the same assets."""
         units = model.manifest.units
         self.model = model
-        self.resting[:] = False
+        self.disabled[:] = False
         for row, asset in enumerate(self.assets):
             self.unit[row] = units.index(asset.id) if units else 0
 
     def row_of(self, asset: str) -> int | None:
         """The row of an asset that it judges; None where it does not."""
-        rows = (r for r, one in enumerate(self.assets) if one.id == asset and not self.resting[r])
+        rows = (r for r, one in enumerate(self.assets) if one.id == asset and not self.disabled[r])
         return next(rows, None)
 
     def rest(self, asset: str) -> None:
         """Judge an asset no more, until another version takes over."""
         row = self.row_of(asset)
         if row is not None:
-            self.resting[row] = True
-            self.engaged[row] = False
+            self.disabled[row] = True
+            self.alarm_open[row] = False
             self.score[row] = self.health[row] = np.nan
 
-    def inherit(self, old: Group) -> None:
+    def inherit(self, old: Deployment) -> None:
         """Take the place of another version: what was last said of each asset stays known."""
         rows = {asset.id: row for row, asset in enumerate(old.assets)}
         kept = [(row, rows[a.id]) for row, a in enumerate(self.assets) if a.id in rows]
@@ -158,17 +158,17 @@ class Group:
 
     def adopt_rules(self, template: Template, place: str) -> None:
         """Take the alarm rule of this use from a new config."""
-        rules: dict[str, AlarmRule] = {place_of(use): use.alarm for use in template.models}
+        rules: dict[str, AlarmRule] = {use_name_of(use): use.alarm for use in template.models}
         if template.learn is not None:
             rules.setdefault(place, template.learn.alarm)
         rules.setdefault(place, LearnedAlarm())  # learned by hand
         self.use = replace(self.use, alarm=rules[place])
 
-    def push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[Due]:
+    def push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[WindowBatch]:
         """Take values over; gives the windows that close."""
         return self.gate.admit(self._push(values, blocks))
 
-    def _push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[Due]:
+    def _push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[WindowBatch]:
         if self.waves is not None:
             yield from self._push_waves(self.waves, values, blocks)
         if self.windows is not None:
@@ -177,7 +177,7 @@ class Group:
 
     def _push_waves(
         self, waves: WaveWindows, values: Columns, blocks: Sequence[WaveBlock]
-    ) -> Iterator[Due]:
+    ) -> Iterator[WindowBatch]:
         for row in self.wave_router.spoiled(values):
             self._last_waves.pop(row, None)
         for block in blocks:
@@ -186,7 +186,7 @@ class Group:
                 continue
             for each in waves.push(row, channel, block):
                 if self.windows is None:
-                    yield Due(self, None, [each])
+                    yield WindowBatch(self, None, [each])
                 self._last_waves[row] = each
 
     def take_refused(self) -> tuple[int, int]:
@@ -225,11 +225,11 @@ class Group:
                     last, start_us=last.start_us + step_us, end_us=last.end_us + step_us
                 )
 
-    def advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[Due]:
+    def advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[WindowBatch]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
         return self.gate.admit(self._advance(asset_now_us))
 
-    def _advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[Due]:
+    def _advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[WindowBatch]:
         if self.windows is None or not self.assets:
             return
         rows = np.arange(len(self.assets))
@@ -239,28 +239,28 @@ class Group:
         for windows in self.windows.advance(rows[known], now_us[known]):
             yield self._joined(windows)
 
-    def flush(self) -> Iterator[Due]:
+    def flush(self) -> Iterator[WindowBatch]:
         """Close what is open: the recording has ended."""
         return self.gate.admit(self._flush(), ended=True)
 
-    def _flush(self) -> Iterator[Due]:
+    def _flush(self) -> Iterator[WindowBatch]:
         if self.windows is not None:
             for windows in self.windows.flush():
                 yield self._joined(windows)
 
-    def _joined(self, windows: WindowSet) -> Due:
+    def _joined(self, windows: WindowSet) -> WindowBatch:
         """Scalar windows with the newest waveforms of their assets, if those are not stale."""
-        if self.resting.any():
-            windows = windows.where(~self.resting[windows.asset])
+        if self.disabled.any():
+            windows = windows.where(~self.disabled[windows.asset])
         if not self.waveforms:
-            return Due(self, windows)
+            return WindowBatch(self, windows)
         waves = [
             self._fresh_waves(int(row), int(end_us))
             for row, end_us in zip(windows.asset, windows.end_us, strict=True)
         ]
         kept = windows.where(np.array([each is not None for each in waves], bool))
         found = [each for each in waves if each is not None]
-        return Due(self, kept, found, skipped=len(waves) - len(found))
+        return WindowBatch(self, kept, found, skipped=len(waves) - len(found))
 
     def _fresh_waves(self, row: int, end_us: int) -> Waves | None:
         waves = self._last_waves.get(row)
@@ -270,8 +270,8 @@ class Group:
 
     def _grow(self, unit: int) -> None:
         self.unit = np.append(self.unit, unit)
-        self.engaged = np.append(self.engaged, False)
-        self.resting = np.append(self.resting, False)
+        self.alarm_open = np.append(self.alarm_open, False)
+        self.disabled = np.append(self.disabled, False)
         self.score = np.append(self.score, np.float32(np.nan))
         self.health = np.append(self.health, np.float32(np.nan))
         self.scored_us = np.append(self.scored_us, _NEVER)
@@ -312,7 +312,7 @@ class Group:
         self._wave_hold_us.append(min(held))
 
 
-def _span(due: Due) -> Span:
+def _span(due: WindowBatch) -> Span:
     """The rows and times of windows; the first row of a grid holds what its step brought."""
     windows, rings = due.windows, due.group.windows
     if windows is not None and rings is not None:

@@ -8,7 +8,7 @@ from edge_agent.config.types import Name
 from edge_agent.serving.run_stats import Budget
 from edge_agent.serving.runs import batches, count
 from edge_agent.serving.scores import alarm_id
-from edge_agent.serving.shadow_alarms import Jury
+from edge_agent.serving.shadow_alarms import ShadowAlarms
 from edge_agent.serving.shadows import Shadows
 from edge_agent.serving.versions import Versions
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from edge_agent.models import Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving.deployment import Due, Group
+    from edge_agent.serving.deployment import Deployment, WindowBatch
     from edge_agent.serving.runs import Batch
-    from edge_agent.serving.standby import Companion
+    from edge_agent.serving.standby import Standby
     from edge_agent.signals import Bindings
     from edge_agent.values import Columns, WaveBlock
 
 
-class AtWork:
+class Deployments:
     """One group for each use of a model; all of them, and all beside them, get the same values.
 
     bindings: of all signals of the plant, which grow with it. ran: the runs of this turn.
@@ -46,16 +46,16 @@ class AtWork:
         *,
         live: bool,
     ) -> None:
-        self.groups: list[Group] = []
+        self.groups: list[Deployment] = []
         self.ran: list[Batch] = []
-        self._by_place: dict[tuple[str, str], Group] = {}
+        self._by_place: dict[tuple[str, str], Deployment] = {}
         self._bindings = bindings
         self._metrics = metrics
         self._alarms = alarms
         budget = Budget(config.runtime.latency_budget, config.runtime.max_batch)
 
-        def jury(mode: str) -> Jury:
-            return Jury(mode, alarms.rules, config.alarms, replayed=not live)
+        def jury(mode: str) -> ShadowAlarms:
+            return ShadowAlarms(mode, alarms.rules, config.alarms, replayed=not live)
 
         self.versions = Versions(self.groups, bindings, budget, self._replace)
         self.shadows = Shadows(self.groups, bindings, jury, budget, metrics)
@@ -66,7 +66,7 @@ class AtWork:
         self,
         asset: PlantAsset,
         place: str,
-        group: Callable[[], Group],
+        group: Callable[[], Deployment],
         recent: Columns | None = None,
     ) -> str:
         """Put a model to work on an asset; gives what is missing, or nothing.
@@ -98,25 +98,25 @@ class AtWork:
         self.shadows.renew(new)
         return lost
 
-    def _replace(self, old: Group, new: Group) -> None:
+    def _replace(self, old: Deployment, new: Deployment) -> None:
         """A group of another version takes the place of one."""
         self.groups[self.groups.index(old)] = new
         key = next(key for key, group in self._by_place.items() if group is old)
         self._by_place[key] = new
         self._engage_all(new)
 
-    def _companions(self) -> list[Companion]:
-        return [*self.versions.companions(), *self.shadows.companions()]
+    def _companions(self) -> list[Standby]:
+        return [*self.versions.standbys(), *self.shadows.standbys()]
 
     def adopt_rules(self, config: Config) -> None:
         """New alarm rules come into force; all else is as it was."""
         for (template, place), group in self._by_place.items():
             group.adopt_rules(config.templates[Name(template)], place)
-        for companion in self._companions():
-            if companion.main is not None:
-                companion.group.use = companion.main.use
+        for standby in self._companions():
+            if standby.main is not None:
+                standby.group.use = standby.main.use
 
-    def take_over(self, old: AtWork) -> None:
+    def take_over(self, old: Deployments) -> None:
         """What stood beside the same models goes on beside these."""
         self.versions.take_over(old.versions)
         self.shadows.take_over(old.shadows)
@@ -126,13 +126,13 @@ class AtWork:
         for group in self.groups:
             self._engage_all(group)
 
-    def _engage_all(self, group: Group) -> None:
+    def _engage_all(self, group: Deployment) -> None:
         for row in range(len(group.assets)):
             self.engage(group, row)
 
-    def engage(self, group: Group, row: int) -> None:
+    def engage(self, group: Deployment, row: int) -> None:
         """An alarm that is not at rest hears of every window, or it would never clear."""
-        group.engaged[row] = alarm_id(group.assets[row], group) in self._alarms.watched
+        group.alarm_open[row] = alarm_id(group.assets[row], group) in self._alarms.watched
 
     # -- a turn -------------------------------------------------------------------------------
 
@@ -140,22 +140,22 @@ class AtWork:
         """A turn begins."""
         self.ran = []
         self.versions.begin(monotonic_s)
-        for companion in self._companions():
-            companion.due = []
+        for standby in self._companions():
+            standby.due = []
 
-    def push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[Due]:
+    def push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[WindowBatch]:
         """Take values over; gives the windows that close."""
         for group in self.groups:
             yield from group.push(values, blocks)
-        for companion in self._companions():
-            companion.push(values, blocks)
+        for standby in self._companions():
+            standby.push(values, blocks)
 
-    def advance(self, now_us: NDArray[np.int64]) -> Iterator[Due]:
+    def advance(self, now_us: NDArray[np.int64]) -> Iterator[WindowBatch]:
         """Close rows by the clock; now_us: event time by plant asset [A]."""
         for group in self.groups:
             yield from group.advance(now_us)
-        for companion in self._companions():
-            companion.advance(now_us)
+        for standby in self._companions():
+            standby.advance(now_us)
 
     def set_back(self, assets: NDArray[np.intp]) -> None:
         """The clock of these plant assets was set back: their windows begin anew."""
@@ -167,15 +167,15 @@ class AtWork:
         for group in (*self.groups, *(one.group for one in self._companions())):
             group.move(step_us, moves)
 
-    def flush(self) -> Iterator[Due]:
+    def flush(self) -> Iterator[WindowBatch]:
         """The recording has ended: its open windows."""
-        for companion in self._companions():
-            companion.due = []
-            companion.flush()
+        for standby in self._companions():
+            standby.due = []
+            standby.flush()
         for group in self.groups:
             yield from group.flush()
 
-    def run(self, due: Sequence[Due]) -> list[Batch]:
+    def run(self, due: Sequence[WindowBatch]) -> list[Batch]:
         """One run per model; a version that fails gives way to the one before it. Blocking."""
         self.ran = [self.versions.run(batch) for batch in batches(due, self._metrics)]
         for batch in self.ran:

@@ -45,7 +45,7 @@ class Budget:
 
 
 @dataclass(slots=True)
-class Conduct:
+class RunStats:
     """What is remembered of a version's runs."""
 
     windows: int = 0  # with a score that is a number
@@ -59,12 +59,12 @@ class Conduct:
         if batch.error:
             self.failed += batch.size
             return Trouble.FAILED
-        nonsense = batch.nonsense
-        self.windows += batch.size - nonsense
-        self.not_a_number += nonsense
+        non_finite = batch.non_finite
+        self.windows += batch.size - non_finite
+        self.not_a_number += non_finite
         self._seconds.append(batch.seconds)
         self._slow.append(batch.seconds > budget.of(batch.size))
-        if nonsense:
+        if non_finite:
             return Trouble.NOT_A_NUMBER
         return Trouble.SLOW if sum(self._slow) >= _SLOW_RUNS else None
 

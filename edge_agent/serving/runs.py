@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edge_agent.models import Model, Outputs
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.serving.deployment import Due
+    from edge_agent.serving.deployment import WindowBatch
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Batch:
     """One run of a model over the windows of all its assets, and what came of it."""
 
     model: Model
-    parts: list[Due]
+    parts: list[WindowBatch]
     scored: list[Scored] = field(default_factory=list)  # one for each part, unless it failed
     seconds: float = 0.0
     error: str = ""
@@ -37,14 +37,14 @@ class Batch:
         return sum(part.size for part in self.parts)
 
     @property
-    def nonsense(self) -> int:
+    def non_finite(self) -> int:
         """How many scores are no number: NaN passes through ONNX Runtime."""
         return sum(int(np.isnan(one.outputs.score).sum()) for one in self.scored)
 
 
-def batches(due: Iterable[Due], metrics: Metrics) -> list[Batch]:
+def batches(due: Iterable[WindowBatch], metrics: Metrics) -> list[Batch]:
     """The windows that may be scored, by model; `run` scores them."""
-    by_model: dict[int, list[Due]] = defaultdict(list)
+    by_model: dict[int, list[WindowBatch]] = defaultdict(list)
     for each in due:
         kept = usable(each)
         skipped = each.size - kept.size + each.skipped
@@ -56,7 +56,7 @@ def batches(due: Iterable[Due], metrics: Metrics) -> list[Batch]:
     return [Batch(parts[0].group.model, parts) for parts in by_model.values()]
 
 
-def usable(due: Due) -> Due:
+def usable(due: WindowBatch) -> WindowBatch:
     """Only windows whose inputs allow inference: covered enough, and sound to the end."""
     windows = due.windows
     if windows is None:
@@ -65,14 +65,14 @@ def usable(due: Due) -> Due:
     return due if good.all() else some_of(due, good)
 
 
-def _least_coverage(due: Due) -> float:
+def _least_coverage(due: WindowBatch) -> float:
     """What the config asks for, or what the model itself can do with, where that is less."""
     window = due.group.model.manifest.window
     able = window.least / window.length if window.least else 1.0
     return min(due.group.use.min_coverage, able)
 
 
-def some_of(due: Due, which: NDArray[np.bool_]) -> Due:
+def some_of(due: WindowBatch, which: NDArray[np.bool_]) -> WindowBatch:
     """Only the windows for which `which` [N] is true."""
     return due.where(which)
 
@@ -104,19 +104,19 @@ def run(batch: Batch, limit_s: float | None = None) -> Batch:
 
 def count(batch: Batch, metrics: Metrics) -> None:
     """What became of the windows of a batch."""
-    name, size, nonsense = batch.model.manifest.name, batch.size, batch.nonsense
+    name, size, non_finite = batch.model.manifest.name, batch.size, batch.non_finite
     if batch.error:
         metrics.windows.labels(name, "failed").inc(size)
         return
-    metrics.windows.labels(name, "scored").inc(size - nonsense)
-    if nonsense:  # it is neither health nor fault
-        metrics.windows.labels(name, "not_a_number").inc(nonsense)
+    metrics.windows.labels(name, "scored").inc(size - non_finite)
+    if non_finite:  # it is neither health nor fault
+        metrics.windows.labels(name, "not_a_number").inc(non_finite)
     metrics.inference_seconds.labels(name).observe(batch.seconds)
     metrics.batch_size.labels(name).observe(size)
 
 
 def inputs_of(
-    parts: list[Due],
+    parts: list[WindowBatch],
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None, dict[str, NDArray[np.float32]]]:
     """Put all parts together: x [N, W, C], unit [N], and the waveforms [N, L] by input."""
     group = parts[0].group
@@ -141,13 +141,13 @@ def _finite(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(hole, filled, x)
 
 
-def _rows(due: Due) -> NDArray[np.intp]:
+def _rows(due: WindowBatch) -> NDArray[np.intp]:
     if due.windows is not None:
         return due.windows.asset
     return np.array([wave.asset for wave in due.waves], np.intp)
 
 
-def _scored(due: Due, outputs: Outputs) -> Scored:
+def _scored(due: WindowBatch, outputs: Outputs) -> Scored:
     windows, waves = due.windows, due.waves
     level = levels(due, outputs)
     health = health_of(outputs, level)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edge_agent.models import Manifest, Outputs
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving.deployment import Due, Group
+    from edge_agent.serving.deployment import Deployment, WindowBatch
 
 _FULL: Final = 0.999
 _LEAST_HOURS: Final = 1e-3
@@ -35,7 +35,7 @@ _MESSAGE_KEYS: Final = {
 class Scored:
     """Windows with what the model said of them, row by row (N)."""
 
-    group: Group
+    group: Deployment
     row: NDArray[np.intp]
     start_us: NDArray[np.int64]
     end_us: NDArray[np.int64]
@@ -46,7 +46,7 @@ class Scored:
     health: NDArray[np.float32]
 
 
-def levels(due: Due, outputs: Outputs) -> NDArray[np.float32]:
+def levels(due: WindowBatch, outputs: Outputs) -> NDArray[np.float32]:
     """The watched quantity of each task divided by its limit, [N].
 
     anomaly: the score; classification: the probability of any fault (1 - that of the first class,
@@ -78,18 +78,18 @@ def health_of(outputs: Outputs, level: NDArray[np.float32]) -> NDArray[np.float3
     return np.reciprocal(1.0 + np.maximum(level, 0.0)).astype(np.float32)
 
 
-def alarm_id(asset: PlantAsset, group: Group) -> str:
+def alarm_id(asset: PlantAsset, group: Deployment) -> str:
     """The id of the alarm that a model raises for an asset."""
     return model_alarm_id(asset.id, group.place)
 
 
-def heard(scored: Scored, engaged: NDArray[np.bool_]) -> NDArray[np.intp]:
+def reportable(scored: Scored, alarm_open: NDArray[np.bool_]) -> NDArray[np.intp]:
     """The windows that the alarm table must hear of; engaged: assets whose alarm is not at rest.
 
     All windows of these assets and of those that are over their limit in any of them: once over,
     the way back counts too.
     """
-    interesting = engaged.copy()
+    interesting = alarm_open.copy()
     interesting[scored.row[scored.level >= 1.0]] = True
     return np.flatnonzero(interesting[scored.row])
 
@@ -108,10 +108,10 @@ def observation(scored: Scored, i: int, *, replayed: bool) -> Observation:
 def observations(scored: Scored, *, replayed: bool) -> Iterator[Observation]:
     """All that the alarm table must hear of."""
     group = scored.group
-    found = heard(scored, group.engaged)
+    found = reportable(scored, group.alarm_open)
     for i in found.tolist():
         yield observation(scored, i, replayed=replayed)
-    group.engaged[scored.row[found]] = True
+    group.alarm_open[scored.row[found]] = True
 
 
 def score_messages(scored: Scored, root: str, interval_us: int) -> Iterator[tuple[str, bytes]]:
@@ -166,7 +166,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     )
 
 
-def _promise(group: Group) -> dict[str, Any]:
+def _promise(group: Deployment) -> dict[str, Any]:
     """The false alarms a day and asset that the bundle itself may state, at its own limit.
 
     What was held out of less than a day supports no such figure: then the text says how little

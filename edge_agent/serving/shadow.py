@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_agent.clock import US_PER_MS
-from edge_agent.serving.agreement import NOTHING, OUTCOMES, Judged, Last, Tally
-from edge_agent.serving.run_stats import Conduct, Trouble
+from edge_agent.serving.agreement import NOTHING, OUTCOMES, Agreement, Judged, Last
+from edge_agent.serving.run_stats import RunStats, Trouble
 from edge_agent.serving.runs import Batch, run, usable
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from edge_agent.messages import Transition
     from edge_agent.models import Model
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.serving.deployment import Group
+    from edge_agent.serving.deployment import Deployment
     from edge_agent.serving.run_stats import Budget
     from edge_agent.serving.scores import Scored
-    from edge_agent.serving.shadow_alarms import Jury
-    from edge_agent.serving.standby import Companion
+    from edge_agent.serving.shadow_alarms import ShadowAlarms
+    from edge_agent.serving.standby import Standby
 
 
 class Shadow:
@@ -35,18 +35,22 @@ class Shadow:
     """
 
     def __init__(
-        self, model: Model, juries: tuple[Jury, Jury], budget: Budget, metrics: Metrics
+        self,
+        model: Model,
+        juries: tuple[ShadowAlarms, ShadowAlarms],
+        budget: Budget,
+        metrics: Metrics,
     ) -> None:
         self.model = model
         self.trouble = ""
-        self.companions: list[Companion] = []
+        self.standbys: list[Standby] = []
         self._budget = budget
         self._metrics = metrics
         self._skipped = 0
-        self._active, self._candidate = Conduct(), Conduct()
+        self._active, self._candidate = RunStats(), RunStats()
         self._active_jury, self._jury = juries
-        self._tally = Tally()
-        self._last: dict[Group, Last] = {}
+        self._tally = Agreement()
+        self._last: dict[Deployment, Last] = {}
 
     @property
     def name(self) -> str:
@@ -56,7 +60,7 @@ class Shadow:
     @property
     def active(self) -> Model | None:
         """The version at work; None where there is none."""
-        mains = (one.main for one in self.companions)
+        mains = (one.main for one in self.standbys)
         return next((main.model for main in mains if main is not None), None)
 
     def adopt(self, old: Shadow) -> None:
@@ -78,7 +82,7 @@ class Shadow:
         """
         mine = [batch for batch in ran if batch.model.manifest.name == self.name]
         parts = [part for batch in mine for part in batch.parts]
-        found = [usable(due) for one in self.companions for due in one.windows_of(parts)]
+        found = [usable(due) for one in self.standbys for due in one.windows_of(parts)]
         batch = Batch(self.model, [due for due in found if due.size])
         if busy:
             self._skipped += batch.size
@@ -96,7 +100,7 @@ class Shadow:
         self._metrics.shadow_seconds.labels(self.name).observe(batch.seconds)
         for outcome, n in (
             ("failed", batch.size if batch.error else 0),
-            ("not_a_number", batch.nonsense),
+            ("not_a_number", batch.non_finite),
         ):
             if n:
                 self._metrics.shadow_windows.labels(self.name, outcome).inc(n)
@@ -110,7 +114,7 @@ class Shadow:
         theirs, _ = self._active_jury.judge(active)
         ours, told = self._jury.judge(candidate)
         counts = np.zeros(len(OUTCOMES), np.int64)
-        for one in self.companions:
+        for one in self.standbys:
             last = self._last.setdefault(one.group, Last())
             mine = _of(one.group, candidate, ours)
             counts += self._tally.add(_of(one.main, active, theirs), mine, last)
@@ -126,7 +130,7 @@ class Shadow:
 
     def report(self) -> dict[str, Any]:
         """How the candidate compares with the version at work; docs/models.md explains it."""
-        names = {a.index: a.id for one in self.companions for a in one.group.assets}
+        names = {a.index: a.id for one in self.standbys for a in one.group.assets}
         active = self.active
         return {
             "model": self.name,
@@ -141,11 +145,11 @@ class Shadow:
             "candidate": _version(self.model, self._candidate, self._jury),
             "assets_served": len(names),
             "worst": self._tally.worst(names),
-            "lacking": {k: v for one in self.companions for k, v in one.lacking.items()},
+            "lacking": {k: v for one in self.standbys for k, v in one.lacking.items()},
         }
 
 
-def _version(model: Model, conduct: Conduct, jury: Jury) -> dict[str, Any]:
+def _version(model: Model, conduct: RunStats, jury: ShadowAlarms) -> dict[str, Any]:
     manifest = model.manifest
     return {
         "version": manifest.version,
@@ -155,7 +159,7 @@ def _version(model: Model, conduct: Conduct, jury: Jury) -> dict[str, Any]:
     }
 
 
-def _of(group: Group | None, scored: Sequence[Scored], judged: Sequence[Judged]) -> Judged:
+def _of(group: Deployment | None, scored: Sequence[Scored], judged: Sequence[Judged]) -> Judged:
     """The decisions on the windows of one use."""
     found = [j for s, j in zip(scored, judged, strict=True) if s.group is group]
     return Judged(*map(np.concatenate, zip(*found, strict=True))) if found else NOTHING

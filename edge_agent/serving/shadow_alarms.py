@@ -11,7 +11,7 @@ from edge_agent.alarms import AlarmPolicy, AlarmTable
 from edge_agent.clock import FakeClock
 from edge_agent.messages import TransitionKind
 from edge_agent.serving.agreement import Judged
-from edge_agent.serving.scores import alarm_id, heard, observation
+from edge_agent.serving.scores import alarm_id, observation, reportable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Alarms
     from edge_agent.messages import Observation, Transition
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving.deployment import Group
+    from edge_agent.serving.deployment import Deployment
     from edge_agent.serving.scores import Scored
 
 
-class Jury:
+class ShadowAlarms:
     """Judges the windows of one version; begins from rest.
 
     mode: what its alarms say of their model; rules: those at work, by alarm id, and where there are
@@ -43,7 +43,7 @@ class Jury:
         self.raises = 0
         self._mode = mode
         self._rules = rules
-        self._uses: dict[str, tuple[PlantAsset, Group]] = {}  # by alarm id
+        self._uses: dict[str, tuple[PlantAsset, Deployment]] = {}  # by alarm id
         self._replayed = replayed
         self._table = AlarmTable(self._policy, limits, FakeClock())
 
@@ -53,7 +53,7 @@ class Jury:
         seen = [
             (self._said(scored, i), one, i)
             for scored, one in zip(found, judged, strict=True)
-            for i in heard(scored, self._engaged(scored.group)).tolist()
+            for i in reportable(scored, self._engaged(scored.group)).tolist()
         ]
         seen.sort(key=lambda each: (each[0].at_us, each[0].alarm_id))
         told: list[Transition] = []
@@ -73,7 +73,7 @@ class Jury:
         model = replace(said.detail.model, mode=self._mode)
         return replace(said, detail=replace(said.detail, model=model))
 
-    def _engaged(self, group: Group) -> NDArray[np.bool_]:
+    def _engaged(self, group: Deployment) -> NDArray[np.bool_]:
         """Assets whose alarm is not at rest."""
         ids = [alarm_id(asset, group) for asset in group.assets]
         for one, asset in zip(ids, group.assets, strict=True):

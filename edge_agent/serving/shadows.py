@@ -6,9 +6,9 @@ import logging
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.serving.deployment import Group
+from edge_agent.serving.deployment import Deployment
 from edge_agent.serving.shadow import Shadow
-from edge_agent.serving.standby import Companion
+from edge_agent.serving.standby import Standby
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.run_stats import Budget
     from edge_agent.serving.runs import Batch
-    from edge_agent.serving.shadow_alarms import Jury
+    from edge_agent.serving.shadow_alarms import ShadowAlarms
     from edge_agent.signals import Bindings
 
 log = logging.getLogger("edge_agent.serving")
@@ -43,9 +43,9 @@ class Shadows:
 
     def __init__(
         self,
-        groups: list[Group],
+        groups: list[Deployment],
         bindings: Bindings,
-        jury: Callable[[str], Jury],
+        jury: Callable[[str], ShadowAlarms],
         budget: Budget,
         metrics: Metrics,
     ) -> None:
@@ -57,10 +57,10 @@ class Shadows:
         self._budget = budget
         self._metrics = metrics
 
-    def companions(self) -> Iterator[Companion]:
+    def standbys(self) -> Iterator[Standby]:
         """All that must be fed."""
         for shadow in self.running.values():
-            yield from shadow.companions
+            yield from shadow.standbys
 
     def set(self, name: str, model: Model | None) -> None:
         """Let this candidate of a bundle score from now on; None: no more."""
@@ -80,7 +80,7 @@ class Shadows:
         )
         name = model.manifest.name
         mains = [group for group in self._groups if group.model.manifest.name == name]
-        shadow.companions = [Companion.beside(main, model, self._bindings) for main in mains]
+        shadow.standbys = [Standby.beside(main, model, self._bindings) for main in mains]
         extra = {"model": name, "version": model.manifest.version}
         log.info("shadow begins", extra=extra)
         return shadow
@@ -92,14 +92,14 @@ class Shadows:
         extra = {"model": shadow.name, "state": state.value, "reason": reason}
         log.log(level, "shadow ends", extra=extra)
 
-    def add(self, group: Group, asset: PlantAsset) -> None:
+    def add(self, group: Deployment, asset: PlantAsset) -> None:
         """A model was put to work on one more asset."""
         shadow = self.running.get(group.model.manifest.name)
         if shadow is None:
             return
-        beside = next((one for one in shadow.companions if one.main is group), None)
+        beside = next((one for one in shadow.standbys if one.main is group), None)
         if beside is None:
-            shadow.companions.append(Companion.beside(group, shadow.model, self._bindings))
+            shadow.standbys.append(Standby.beside(group, shadow.model, self._bindings))
         else:
             beside.add(asset, self._bindings)
 
@@ -108,19 +108,19 @@ class Shadows:
         name = model.manifest.name
         if name not in self.running:
             self.running[name] = self._begin(model)
-        companions = self.running[name].companions
-        one = next((c for c in companions if c.main is None and c.group.use is use), None)
+        standbys = self.running[name].standbys
+        one = next((c for c in standbys if c.main is None and c.group.use is use), None)
         if one is None:
-            one = Companion(Group(place, use, model), None)
-            companions.append(one)
+            one = Standby(Deployment(place, use, model), None)
+            standbys.append(one)
         return one.add(asset, self._bindings)
 
-    def ready(self, model: Model) -> dict[Group, Companion]:
+    def ready(self, model: Model) -> dict[Deployment, Standby]:
         """The companions of this very version, by the group that they stand beside."""
         shadow = self.running.get(model.manifest.name)
         if shadow is None or shadow.model.sha256 != model.sha256:
             return {}
-        return {one.main: one for one in shadow.companions if one.main is not None}
+        return {one.main: one for one in shadow.standbys if one.main is not None}
 
     def renew(self, active: Model) -> None:
         """Another version is at work: a comparison with it begins anew."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from edge_agent.serving.deployment import Due, Group, same_windows
+from edge_agent.serving.deployment import Deployment, WindowBatch, same_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge_agent.values import Columns, WaveBlock
 
 
-class Companion:
+class Standby:
     """A version beside `main`, a model at work; main is None where nothing is at work.
 
     Where it wants the very windows of `main` it shares them; else it keeps its own, fed with the
@@ -28,17 +28,17 @@ class Companion:
     asset.
     """
 
-    def __init__(self, group: Group, main: Group | None) -> None:
+    def __init__(self, group: Deployment, main: Deployment | None) -> None:
         self.group = group
         self.main = main
         self.shares = False
-        self.due: list[Due] = []
+        self.due: list[WindowBatch] = []
         self.lacking: dict[str, str] = {}
 
     @classmethod
-    def beside(cls, main: Group, model: Model, bindings: Bindings) -> Self:
+    def beside(cls, main: Deployment, model: Model, bindings: Bindings) -> Self:
         """A version for everything that `main` is at work on."""
-        made = cls(Group(main.place, main.use, model), main)
+        made = cls(Deployment(main.place, main.use, model), main)
         for asset in main.assets:
             made._take_on(asset, bindings)
         made.shares = made._fits(main)
@@ -56,7 +56,7 @@ class Companion:
             self.lacking[asset.id] = missing
         return missing
 
-    def _fits(self, main: Group) -> bool:
+    def _fits(self, main: Deployment) -> bool:
         """Whether it wants the same windows, of the same assets in the same rows."""
         ours, theirs = self.group.model.manifest, main.model.manifest
         return self.group.assets == main.assets and same_windows(theirs, ours)
@@ -78,7 +78,7 @@ class Companion:
         if not self.shares:
             self.due += self.group.flush()
 
-    def windows_of(self, parts: Iterable[Due]) -> list[Due]:
+    def windows_of(self, parts: Iterable[WindowBatch]) -> list[WindowBatch]:
         """Its windows of this turn; parts: those that the models at work were given."""
         if not self.shares:
             return self.due

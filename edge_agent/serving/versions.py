@@ -11,9 +11,9 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.serving.run_stats import Conduct, Trouble
+from edge_agent.serving.run_stats import RunStats, Trouble
 from edge_agent.serving.runs import Batch, run, usable
-from edge_agent.serving.standby import Companion
+from edge_agent.serving.standby import Standby
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from edge_agent.models import Model
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving.deployment import Group
+    from edge_agent.serving.deployment import Deployment
     from edge_agent.serving.run_stats import Budget
     from edge_agent.signals import Bindings
 
@@ -56,20 +56,20 @@ class Arrival:
     of which a window has closed.
     """
 
-    companion: Companion
+    standby: Standby
     until_s: float
     scored_us: NDArray[np.int64]
     full: set[str] = field(default_factory=set)
 
-    def is_ready(self, main: Group, monotonic_s: float) -> bool:
+    def is_ready(self, main: Deployment, monotonic_s: float) -> bool:
         """Whether every asset that is being scored has a window of the new kind."""
-        for due in self.companion.due:
+        for due in self.standby.due:
             rows = [w.asset for w in due.waves] if due.windows is None else due.windows.asset
-            self.full |= {self.companion.group.assets[row].id for row in set(map(int, rows))}
+            self.full |= {self.standby.group.assets[row].id for row in set(map(int, rows))}
         known = len(self.scored_us)
         scored = main.scored_us[:known] != self.scored_us
         awaited = {main.assets[row].id for row in scored.nonzero()[0].tolist()}
-        awaited -= self.companion.lacking.keys()
+        awaited -= self.standby.lacking.keys()
         return (bool(self.full) and awaited <= self.full) or monotonic_s >= self.until_s
 
 
@@ -83,10 +83,10 @@ class Versions:
 
     def __init__(
         self,
-        groups: list[Group],
+        groups: list[Deployment],
         bindings: Bindings,
         budget: Budget,
-        replace: Callable[[Group, Group], None],
+        replace: Callable[[Deployment, Deployment], None],
     ) -> None:
         self.rollbacks: list[Rollback] = []
         self.failing: dict[str, tuple[Model, str]] = {}
@@ -95,23 +95,23 @@ class Versions:
         self._budget = budget
         self._replace = replace
         self._kept: dict[str, Model] = {}  # by name: the versions to fall back on
-        self._previous: dict[Group, Companion] = {}
-        self._next: dict[Group, Arrival] = {}
-        self._conduct: dict[str, tuple[str, Conduct]] = {}  # by name, with the digest
+        self._previous: dict[Deployment, Standby] = {}
+        self._next: dict[Deployment, Arrival] = {}
+        self._conduct: dict[str, tuple[str, RunStats]] = {}  # by name, with the digest
         self._monotonic_s = 0.0
 
     # -- what there is ------------------------------------------------------------------------
 
-    def companions(self) -> Iterator[Companion]:
+    def standbys(self) -> Iterator[Standby]:
         """All that must be fed."""
         yield from self._previous.values()
-        yield from (arrival.companion for arrival in self._next.values())
+        yield from (arrival.standby for arrival in self._next.values())
 
-    def add(self, group: Group, asset: PlantAsset) -> None:
+    def add(self, group: Deployment, asset: PlantAsset) -> None:
         """A model was put to work on one more asset."""
-        for companion in self.companions():
-            if companion.main is group:
-                companion.add(asset, self._bindings)
+        for standby in self.standbys():
+            if standby.main is group:
+                standby.add(asset, self._bindings)
         self._complete(group)
 
     def keep(self, model: Model) -> None:
@@ -127,11 +127,11 @@ class Versions:
         for group in self._of(name):
             self._previous.pop(group, None)
 
-    def _complete(self, group: Group) -> None:
+    def _complete(self, group: Deployment) -> None:
         """A group has its version to fall back on, where there is one."""
         model = self._kept.get(group.model.manifest.name)
         if model is not None and model is not group.model and group not in self._previous:
-            self._previous[group] = Companion.beside(group, model, self._bindings)
+            self._previous[group] = Standby.beside(group, model, self._bindings)
 
     def previous(self, name: str) -> Model | None:
         """The version to fall back on."""
@@ -140,13 +140,13 @@ class Versions:
     def arriving(self, name: str) -> Model | None:
         """The version whose windows are filling."""
         found = (self._next.get(group) for group in self._of(name))
-        return next((one.companion.group.model for one in found if one is not None), None)
+        return next((one.standby.group.model for one in found if one is not None), None)
 
-    def conduct(self, model: Model) -> Conduct:
+    def conduct(self, model: Model) -> RunStats:
         """How a version has run since it is at work."""
-        digest, found = self._conduct.get(model.manifest.name, ("", Conduct()))
+        digest, found = self._conduct.get(model.manifest.name, ("", RunStats()))
         if digest != model.sha256:
-            found = Conduct()
+            found = RunStats()
             self._conduct[model.manifest.name] = (model.sha256, found)
         return found
 
@@ -164,12 +164,12 @@ class Versions:
             if kept is not None:
                 self.keep(kept)
 
-    def _of(self, name: str) -> list[Group]:
+    def _of(self, name: str) -> list[Deployment]:
         return [group for group in self._groups if group.model.manifest.name == name]
 
     # -- one gives way to another -------------------------------------------------------------
 
-    def exchange(self, new: Model, ready: Mapping[Group, Companion]) -> dict[str, str]:
+    def exchange(self, new: Model, ready: Mapping[Deployment, Standby]) -> dict[str, str]:
         """Another version takes over: at once where its windows are the same, else when full.
 
         ready: companions of that version that are there already. Gives the assets that it cannot
@@ -180,10 +180,10 @@ class Versions:
             if new is group.model:
                 self._next.pop(group, None)
                 continue
-            companion = ready.get(group) or Companion.beside(group, new, self._bindings)
-            lost |= companion.lacking
-            if not companion.shares:
-                self._next[group] = self._arrival(group, companion)
+            standby = ready.get(group) or Standby.beside(group, new, self._bindings)
+            lost |= standby.lacking
+            if not standby.shares:
+                self._next[group] = self._arrival(group, standby)
                 continue
             self._kept[new.manifest.name] = group.model
             group.swap(new)
@@ -192,11 +192,11 @@ class Versions:
             self._complete(group)
         return lost
 
-    def _arrival(self, group: Group, companion: Companion) -> Arrival:
-        window = companion.group.model.manifest.window
+    def _arrival(self, group: Deployment, standby: Standby) -> Arrival:
+        window = standby.group.model.manifest.window
         span_s = _WINDOWS_AWAITED * max(window.step_s, 1.0) * window.length
         until_s = self._monotonic_s + span_s + _GRACE_S
-        return Arrival(companion, until_s, group.scored_us.copy())
+        return Arrival(standby, until_s, group.scored_us.copy())
 
     def begin(self, monotonic_s: float) -> None:
         """A turn begins: versions whose windows are full take over."""
@@ -204,18 +204,18 @@ class Versions:
         for group, arrival in list(self._next.items()):
             if arrival.is_ready(group, monotonic_s):
                 del self._next[group]
-                new = arrival.companion.group
+                new = arrival.standby.group
                 self._succeed(group, new)
                 self._kept[new.model.manifest.name] = group.model
-                self._previous[new] = Companion(group, new)  # its windows go on
+                self._previous[new] = Standby(group, new)  # its windows go on
 
-    def _succeed(self, old: Group, new: Group) -> None:
+    def _succeed(self, old: Deployment, new: Deployment) -> None:
         new.inherit(old)
         self._replace(old, new)
         self._previous.pop(old, None)
         arrival = self._next.pop(old, None)
         if arrival is not None:
-            arrival.companion.main = new
+            arrival.standby.main = new
             self._next[new] = arrival
 
     # -- runs ---------------------------------------------------------------------------------
@@ -235,11 +235,11 @@ class Versions:
         self._note(batch, trouble)
         return batch
 
-    def _at_work(self, batch: Batch) -> list[Group]:
+    def _at_work(self, batch: Batch) -> list[Deployment]:
         return [group for group in self._groups if group.model is batch.model]
 
     def _run_again(
-        self, batch: Batch, trouble: Trouble, previous: dict[Group, Companion]
+        self, batch: Batch, trouble: Trouble, previous: dict[Deployment, Standby]
     ) -> Batch | None:
         """The same windows, by the version before; None where that is no better."""
         good = next(iter(previous.values())).group.model
@@ -247,16 +247,16 @@ class Versions:
         again = Batch(good, [part for part in found if part.size])
         if again.parts:
             run(again, self._budget.limit_s(again.size))
-            if Conduct().note(again, self._budget) is not None or self._is_slow(again, trouble):
+            if RunStats().note(again, self._budget) is not None or self._is_slow(again, trouble):
                 return None
         text = _said(batch, trouble, self._budget)
         self.rollbacks.append(Rollback(batch.model, good, trouble, text))
         self.failing.pop(batch.model.manifest.name, None)
         self._kept.pop(batch.model.manifest.name, None)
-        for companion in previous.values():
-            again.scored = [companion.as_main(scored) for scored in again.scored]
-        for group, companion in previous.items():
-            self._put_back(group, companion)
+        for standby in previous.values():
+            again.scored = [standby.as_main(scored) for scored in again.scored]
+        for group, standby in previous.items():
+            self._put_back(group, standby)
         return again
 
     def _is_slow(self, again: Batch, trouble: Trouble) -> bool:
@@ -266,12 +266,12 @@ class Versions:
         warm = run(Batch(again.model, again.parts))  # its first run after long is not its pace
         return warm.seconds > self._budget.of(again.size)
 
-    def _put_back(self, group: Group, companion: Companion) -> None:
-        if companion.shares:
+    def _put_back(self, group: Deployment, standby: Standby) -> None:
+        if standby.shares:
             del self._previous[group]
-            group.swap(companion.group.model)
+            group.swap(standby.group.model)
         else:
-            self._succeed(group, companion.group)
+            self._succeed(group, standby.group)
 
     def _note(self, batch: Batch, trouble: Trouble | None) -> None:
         """One line when a model begins to fail, one when it works again."""
@@ -291,6 +291,6 @@ def _said(batch: Batch, trouble: Trouble | None, budget: Budget) -> str:
     if trouble is Trouble.FAILED:
         return batch.error
     if trouble is Trouble.NOT_A_NUMBER:
-        return f"{batch.nonsense} of {batch.size} scores are not a number"
+        return f"{batch.non_finite} of {batch.size} scores are not a number"
     budget_ms = budget.of(batch.size) * 1e3
     return f"{batch.size} windows take {batch.seconds * 1e3:.3g} ms, more than {budget_ms:g} ms"

@@ -2,7 +2,7 @@
 
 from edge_agent.signals.columns import by_time, chunks, where, with_blocks
 from edge_agent.signals.conditions import FALSE, TRUE, UNKNOWN, Conditions, Turn
-from edge_agent.signals.event_time import AssetTime
+from edge_agent.signals.event_time import EventTime
 from edge_agent.signals.gate import Gate, Span
 from edge_agent.signals.intake import Intake
 from edge_agent.signals.limits import Bound, Change, Crossing, Limits
@@ -24,7 +24,6 @@ __all__ = [
     "TRUE",
     "UNCERTAIN",
     "UNKNOWN",
-    "AssetTime",
     "Binding",
     "Bindings",
     "Bound",
@@ -32,6 +31,7 @@ __all__ = [
     "Conditions",
     "Crossing",
     "Episode",
+    "EventTime",
     "Gate",
     "Intake",
     "Layout",

@@ -18,7 +18,7 @@ _STEP_BACK_S: Final = 10.0  # nothing but the past for so long: the source's clo
 _NOBODY: Final = np.zeros(0, np.intp)
 
 
-class AssetTime:
+class EventTime:
     """Columns over all assets; rows are only ever added.
 
     since_us: from when each asset is watched [A]. In a recording (not `live`) time stands still

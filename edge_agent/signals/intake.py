@@ -72,7 +72,7 @@ class Intake:
         if len(self._blocks) == 1:
             self._on_values()
 
-    def crowded(self) -> bool:
+    def backpressured(self) -> bool:
         """Whether it is half full: TCP then holds a sender back, before anything is lost."""
         blocks = 2 * self._block_bytes > self._max_block_bytes
         return blocks or 2 * self._n > self._capacity

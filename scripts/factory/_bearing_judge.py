@@ -27,7 +27,7 @@ from factory._bearing_sim import CLASSES, simulate
 from factory._bearing_student import Body
 from factory._bearing_teacher import Known, regression, teacher_of
 from factory._calibrate import softmax
-from factory._distill import Lesson, teach
+from factory._distill import BaselineTraining, train_baseline
 from factory._losses import soft_targets
 from factory._metrics import class_metrics
 from factory._prune import parameters, shrink
@@ -117,7 +117,7 @@ def learn(
     features = np.concatenate([known.features, made_up])
     scale = Scale(features)
     student = Student(torch.nn.Identity(), Body(known, scale))
-    lesson = Lesson(
+    lesson = BaselineTraining(
         scale(torch.from_numpy(features)),
         torch.from_numpy(one_hot(np.concatenate([known.label, label]))),
         torch.from_numpy(teacher.logits(features)),
@@ -131,7 +131,9 @@ def learn(
     ):
         if purpose == "pruning":
             shrink(student.body, lesson.features, training.prune)
-        teach(student, lesson, few, loss, training, context, epochs=epochs, purpose=purpose)
+        train_baseline(
+            student, lesson, few, loss, training, context, epochs=epochs, purpose=purpose
+        )
     student.eval()
     return Learned(teacher, student, scale)
 

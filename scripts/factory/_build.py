@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from edge_agent.models import Interval
-from factory._distill import Lesson, lesson_of, teach
+from factory._distill import BaselineTraining, lesson_of, train_baseline
 from factory._export import CALIBRATION_ROWS, PRESETS, export_graph, quantize
 from factory._judge import judged
 from factory._prune import Cut, apply_cut, parameters, shrink
@@ -227,9 +227,9 @@ class Run:
         training = self._recipe.training
         queries = self._queries(splits) if "queries" in answers else None
         lesson = lesson_of(student, splits.train, answers["train"], queries, answers.get("queries"))
-        held_out: Lesson = lesson_of(student, splits.valid, answers["valid"])
+        held_out: BaselineTraining = lesson_of(student, splits.valid, answers["valid"])
         epochs = training.epochs if purpose == "distillation" else training.prune_epochs
-        curve = teach(
+        curve = train_baseline(
             student,
             lesson,
             held_out,

@@ -26,7 +26,7 @@ _WARM_UP = 0.05  # of all steps
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class BaselineTraining:
     """Features with the truth, the teacher's answers, and whether the truth is known; also a batch.
 
     features [N, ...], hard [N, K'], soft [N, K''], real [N].
@@ -37,9 +37,11 @@ class Lesson:
     soft: torch.Tensor
     real: torch.Tensor
 
-    def take(self, index: torch.Tensor) -> Lesson:
+    def take(self, index: torch.Tensor) -> BaselineTraining:
         """These rows."""
-        return Lesson(self.features[index], self.hard[index], self.soft[index], self.real[index])
+        return BaselineTraining(
+            self.features[index], self.hard[index], self.soft[index], self.real[index]
+        )
 
 
 def lesson_of(
@@ -48,7 +50,7 @@ def lesson_of(
     answers: Floats,
     queries: Arrays | None = None,
     query_answers: Floats | None = None,
-) -> Lesson:
+) -> BaselineTraining:
     """Rows of `samples`, then queries that only the teacher can answer."""
     features = [run(student.features, *samples.inputs.values())]
     hard, soft, real = [samples.target], [answers], [np.ones(len(samples), np.float32)]
@@ -59,13 +61,13 @@ def lesson_of(
         soft.append(query_answers)
         real.append(np.zeros(count, np.float32))
     parts = (features, hard, soft, real)
-    return Lesson(*(torch.from_numpy(np.concatenate(part)) for part in parts))
+    return BaselineTraining(*(torch.from_numpy(np.concatenate(part)) for part in parts))
 
 
-def teach(
+def train_baseline(
     student: torch.nn.Module,
-    lesson: Lesson,
-    held_out: Lesson,
+    lesson: BaselineTraining,
+    held_out: BaselineTraining,
     loss: Loss,
     training: Training,
     context: Context,
@@ -111,13 +113,15 @@ def _rise_and_fall(steps: int) -> Callable[[int], float]:
     return share
 
 
-def _batches(lesson: Lesson, size: int, random: torch.Generator) -> Iterator[Lesson]:
+def _batches(
+    lesson: BaselineTraining, size: int, random: torch.Generator
+) -> Iterator[BaselineTraining]:
     order = torch.randperm(len(lesson.real), generator=random)
     for begin in range(0, len(order), size):
         yield lesson.take(order[begin : begin + size])
 
 
-def _mean_loss(student: torch.nn.Module, lesson: Lesson, loss: Loss) -> float:
+def _mean_loss(student: torch.nn.Module, lesson: BaselineTraining, loss: Loss) -> float:
     student.body.eval()
     with torch.no_grad():
         return float(loss(student.body(lesson.features), lesson))

@@ -17,7 +17,7 @@ from transformers import PatchTSMixerConfig, PatchTSMixerForPrediction
 
 from edge_agent.config.types import Name
 from edge_agent.demo import NAMES, SENSORS, PumpPlant
-from edge_agent.learning import Recipe as Lesson
+from edge_agent.learning import Recipe as BaselineTraining
 from edge_agent.learning import learn
 from edge_agent.models import InputSpec, Manifest, OutputNames, Task, WindowSpec
 from factory._calibrate import alarm_threshold
@@ -77,7 +77,7 @@ def recipe() -> Recipe:
         metrics=_metrics,
         training=Training(epochs=40, prune_epochs=20),
         keep_float=("student.features", "student.body.4", "distance"),
-        settings={"code": code_of([PumpPlant, learn, Lesson])},
+        settings={"code": code_of([PumpPlant, learn, BaselineTraining])},
         card={"About": (__doc__ or "").strip()},
     )
 
@@ -112,7 +112,7 @@ def _learned(rows: Sequence[Floats]) -> bytes:
     gap = np.full((1, _CHANNELS), np.nan, np.float32)
     joined = np.concatenate([part for one in rows for part in (one, gap)])
     inputs = tuple(InputSpec(name) for name in NAMES)
-    lesson = Lesson(name="beside", inputs=inputs, length=_LENGTH, hop=_HOP)
+    lesson = BaselineTraining(name="beside", inputs=inputs, length=_LENGTH, hop=_HOP)
     return learn({"pump": joined}, lesson, now_us=0).onnx_bytes
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import plants
 import pytest
 
-from edge_agent.alarms.catalogue import Policies, service_alarm_id
+from edge_agent.alarms.catalogue import AlarmCatalogue, service_alarm_id
 from edge_agent.alarms.rule import ALARM_ID
 from edge_agent.config.scalars import MAX_NAME
 from edge_agent.config.schema import AlarmRule, Asset, Gateway, Learn, ModelUse, Template
@@ -17,9 +17,9 @@ LOUD = AlarmRule(severity=900)
 QUIET = AlarmRule(severity=100)
 
 
-def policies(template: Template, **assets: Asset) -> Policies:
+def policies(template: Template, **assets: Asset) -> AlarmCatalogue:
     made = plants.config(templates={"pump": template}, assets=assets or {"P-1": Asset("pump")})
-    found = Policies(Gateway())
+    found = AlarmCatalogue(Gateway())
     found.add_service("store")
     for asset in Plant(made).assets.values():
         found.add_asset(asset)
@@ -96,7 +96,7 @@ def test_the_longest_names_give_ids_that_an_alarm_may_have() -> None:
 
 def test_service_alarms_are_known_by_their_gateway() -> None:
     """Only those of faults that were there: none by an id from the wire."""
-    found = Policies(Gateway())
+    found = AlarmCatalogue(Gateway())
     assert found(service_alarm_id("gateway", "source.plc")) is None
     found.add_service("source.plc")
     policy = found(service_alarm_id("gateway", "source.plc"))

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_agent.cli import main
+from edge_agent.cli import api_client, main
 from edge_agent.cli.models import look, wait
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.models.bundle.bundle import load_manifest, write_bundle
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
-from edge_agent.models.repository.repository import Shelf
+from edge_agent.models.repository.repository import ModelRepository
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -220,9 +220,9 @@ def test_the_list_of_the_disk_needs_no_daemon(
 def test_a_shadow_begins_and_ends(desk: Desk, told: Any) -> None:
     desk.run("install", desk.made("1"))
     assert desk.run("shadow", "pump@1") == 0
-    assert Shelf(desk.models).shadow("pump") == "1"
+    assert ModelRepository(desk.models).shadow("pump") == "1"
     assert desk.run("shadow", "pump", "--off") == 0
-    assert Shelf(desk.models).shadow("pump") is None
+    assert ModelRepository(desk.models).shadow("pump") is None
     told()
     assert desk.run("shadow", "pump@9") == 1
     assert "pump@9: no such version (there: 1)" in told().err
@@ -232,7 +232,7 @@ def test_a_folder_can_be_installed_too(desk: Desk) -> None:
     folder = write(desk.root, "1")
     run("sign", folder, "--key", desk.key)
     assert desk.run("install", folder) == 0
-    assert Shelf(desk.models).versions("pump") == ["1"]
+    assert ModelRepository(desk.models).versions("pump") == ["1"]
 
 
 def test_an_archive_can_be_signed_and_verified(desk: Desk, told: Any) -> None:
@@ -722,7 +722,7 @@ def test_the_daemon_is_asked_where_its_config_says(http: str, url: str | None, d
     from edge_agent.daemon.tables import load_config  # noqa: PLC0415
 
     desk.config.write_text(desk.config.read_text().replace("{port: 9}", http))
-    assert wait.url_of(load_config(desk.config, files=False)) == url
+    assert api_client.url_of(load_config(desk.config, files=False)) == url
 
 
 def test_copies_of_what_is_installed_go_away(desk: Desk, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from cli_recordings import ONSET, write_site
 from edge_agent.cli import main
 from edge_agent.models.bundle.bundle import load_manifest, write_bundle
 from edge_agent.models.bundle.golden import parse_golden
-from edge_agent.models.repository.repository import Shelf
+from edge_agent.models.repository.repository import ModelRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,7 +225,7 @@ def versions(site: Path) -> str:
     manifest = replace(load_manifest(models / name), version="high", threshold=2.0)
     golden = parse_golden((models / name / "golden.npz").read_bytes())
     write_bundle(site.parent / "new" / name, manifest, raw, golden)
-    Shelf(models).install(site.parent / "new" / name)
+    ModelRepository(models).install(site.parent / "new" / name)
     return name
 
 

@@ -91,14 +91,14 @@ async def test_an_asset_that_announced_itself_is_forgotten_by_hand(daemon: Daemo
     assert daemon.alarms.get(alarm_id) is None
     daemon.http._status.export()
     assert 'asset="M-O1"' not in daemon.metrics.render().decode()
-    (newest, *_) = await daemon.outlet.history(None, alarm_id, 10)
+    (newest, *_) = await daemon.publisher.history(None, alarm_id, 10)
     assert (newest["transition"], newest["alarm"]["state"]) == ("clear", "normal")
-    assert (await daemon.outlet.recall()).discovered == ()
+    assert (await daemon.publisher.recall()).discovered == ()
     assert (await daemon.http._status.audit(1))[0]["action"] == "forget"
     with pytest.raises(EdgeAgentError, match="the config names this asset"):
-        await daemon.forgetting.one("P-1", "anna")
+        await daemon.asset_removal.one("P-1", "anna")
     with pytest.raises(NotFoundError):
-        await daemon.forgetting.one("M-O1", "anna")
+        await daemon.asset_removal.one("M-O1", "anna")
 
 
 async def test_a_ghost_fades_and_a_machine_that_was_whole_does_not(
@@ -108,13 +108,13 @@ async def test_a_ghost_fades_and_a_machine_that_was_whole_does_not(
     assert isinstance(daemon.clock, FakeClock)
     await announce(daemon, "M-O1", "flow")
     await announce(daemon, "M-01", "flow", "pressure")
-    await daemon.forgetting.look()
+    await daemon.asset_removal.look()
     for _ in range(6):
         daemon.clock.advance(DAY_S)
-        await daemon.forgetting.look()
+        await daemon.asset_removal.look()
     assert "M-O1" in daemon.plant.assets
     daemon.clock.advance(DAY_S + 60)
-    await daemon.forgetting.look()
+    await daemon.asset_removal.look()
     assert sorted(daemon.plant.assets) == ["M-01", "P-1", "P-2"]
     (line,) = [one for one in caplog.records if one.message == "assets forgotten"]
     assert line.__dict__["assets"] == "M-O1"

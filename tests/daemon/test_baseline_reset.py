@@ -10,7 +10,7 @@ import pytest
 from daemon_support import STEP_MS, Running, fed_config, now_ms, until
 
 from edge_agent.cli import main
-from edge_agent.models.repository.repository import Shelf
+from edge_agent.models.repository.repository import ModelRepository
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ async def test_after_an_overhaul_one_command_learns_anew(
         await until(lambda: states(running) == {BASELINE: "unack"}, "10 is a fault now")
         assert [row["action"] for row in await audit(running)].count("learn") == 1
 
-        shelf = Shelf(tmp_path / "models")
+        shelf = ModelRepository(tmp_path / "models")
         assert shelf.previous(name) == old.manifest.version
         shelf.rollback(name)
         await until(lambda: running.daemon.models.active[0].sha256 == old.sha256, "the old one")
@@ -120,7 +120,7 @@ async def test_after_an_overhaul_one_command_learns_anew(
 async def audit(running: Running) -> list[dict[str, Any]]:
     from edge_agent.store.store import Store  # noqa: PLC0415
 
-    return await running.daemon.outlet.run(Store.audit_log)
+    return await running.daemon.publisher.run(Store.audit_log)
 
 
 async def test_the_other_assets_of_a_bundle_go_on(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ async def test_a_fault_of_a_link_is_a_trouble_and_a_service_alarm(tmp_path: Path
     try:
         faults = daemon.sources["plant"].link.faults
         faults[FAULT.what] = FAULT
-        await daemon.watchman.look_after()
+        await daemon.supervisor.look_after()
         alarm = daemon.alarms.get(ALARM)
         assert alarm is not None
         assert alarm.state is AlarmState.UNACK
@@ -33,7 +33,7 @@ async def test_a_fault_of_a_link_is_a_trouble_and_a_service_alarm(tmp_path: Path
         faults.clear()
         rule = daemon.policies.rule(ALARM)
         for later_us in (0, round(rule.off_delay * 1e6) + 1):
-            for seen in daemon.watchman._service_observations(daemon.clock.now_us() + later_us):
+            for seen in daemon.supervisor._service_observations(daemon.clock.now_us() + later_us):
                 daemon.alarms.observe(seen)
         alarm = daemon.alarms.get(ALARM)
         assert alarm is not None

@@ -67,7 +67,7 @@ class Plant:
         return dict(row)
 
     async def alarm(self, alarm_id: str = ALARM) -> str:
-        await self.daemon.watchman.look_after()
+        await self.daemon.supervisor.look_after()
         found = self.daemon.alarms.get(alarm_id)
         return "" if found is None else str(found.state)
 
@@ -93,7 +93,7 @@ async def test_a_dead_sensor_is_a_trouble_within_minutes_and_then_left_out(tmp_p
         assert "pressure" not in trouble
         assert trouble.removeprefix("learning stands still: P-1 ") in at.note
         assert await at.alarm() == "unack"
-        message = at.daemon.outlet.texts_of(at.daemon.alarms.get(ALARM))["message"]["en"]
+        message = at.daemon.publisher.texts_of(at.daemon.alarms.get(ALARM))["message"]["en"]
         assert message.startswith("Learning stands still: P-1 since")
         await at.sees(300, delivers=2)
         assert [t for t in at.daemon.troubles() if t.startswith("learning")] == []
@@ -129,7 +129,7 @@ async def test_learning_that_fails_is_told_and_loses_nothing(
     async with plant(tmp_path, first_after="5m") as at:
         await at.sees(310)
         with monkeypatch.context() as patch:
-            patch.setattr(model_manager, "teach", killed)
+            patch.setattr(model_manager, "train_baseline", killed)
             await at.learns()
         assert at.learning["rows"] >= 300
         assert "killed" in at.learning["failure"]

@@ -47,7 +47,7 @@ class Plant:
                 )
             async with self.daemon.turning:
                 await self.daemon.turn()
-            await self.daemon.watchman.look_after()
+            await self.daemon.supervisor.look_after()
 
     def states(self) -> dict[str, AlarmState]:
         return {one.alarm_id: one.state for one in self.daemon.alarms.active()}
@@ -177,7 +177,7 @@ async def test_a_single_sensor_is_told_as_before(plant: Plant) -> None:
 
 
 async def test_a_sink_that_is_down_for_long_is_an_alarm(plant: Plant) -> None:
-    plant.daemon.outlet.sinks["lines"].link.state = LinkState.DOWN
+    plant.daemon.publisher.sinks["lines"].link.state = LinkState.DOWN
     await plant.seconds(50, values=good)
     assert plant.states() == {}
     await plant.seconds(15, values=good)
@@ -199,7 +199,7 @@ async def test_wrong_addresses_are_one_fault_of_the_config(plant: Plant) -> None
 async def test_a_bad_sensor_is_told_with_the_name_of_its_status(plant: Plant) -> None:
     await plant.seconds(5, values=lambda row: BAD + 0x8C0000 if row == 0 else 0)
     (alarm,) = plant.daemon.alarms.active()
-    message = plant.daemon.outlet.texts_of(alarm)["message"]["en"]
+    message = plant.daemon.publisher.texts_of(alarm)["message"]["en"]
     assert message == "P-1: bar reports bad quality: BadSensorFailure (0x808C0000)"
 
 

@@ -191,7 +191,7 @@ async def test_texts_that_are_wrong_change_nothing(
         before = running.daemon.config
         await running.daemon.reload()
         assert running.daemon.config is before
-        assert list(running.daemon.outlet.sinks) == ["bus"]
+        assert list(running.daemon.publisher.sinks) == ["bus"]
     assert [one for one in caplog.records if "refused" in one.message]
 
 
@@ -203,7 +203,7 @@ async def test_a_sink_that_leaves_the_config_goes_offline(
         await until(running.up, "up")
         site.change(sinks={"bus": None})
         await running.daemon.reload()
-        assert list(running.daemon.outlet.sinks) == ["lines"]
+        assert list(running.daemon.publisher.sinks) == ["lines"]
         await until(lambda: bus.bodies("/status")[-1:] == [b"offline"], "offline")
 
 
@@ -404,14 +404,14 @@ async def test_what_is_learned_during_an_exchange_of_the_plant_is_put_to_work(
     learn = {"auto": True, "duration": "30s", "step": "100ms", "length": 8, "lateness": "200ms"}
     site = Site(tmp_path, broker.url, templates={"pump": {"models": None, "learn": learn}})
     begun, exchanged = asyncio.Event(), asyncio.Event()
-    teach = model_manager.teach
+    train_baseline = model_manager.train_baseline
 
     async def slowly(*args: Any) -> Any:
         begun.set()
         await exchanged.wait()
-        return await teach(*args)
+        return await train_baseline(*args)
 
-    monkeypatch.setattr(model_manager, "teach", slowly)
+    monkeypatch.setattr(model_manager, "train_baseline", slowly)
     numbers = np.random.default_rng(1)
     async with site.daemon() as running:
         await until(running.up, "up")

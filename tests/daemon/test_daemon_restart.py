@@ -222,7 +222,7 @@ async def test_a_broker_with_an_old_memory_loses_its_ghosts(
         await until(running.up, "up")
         running.daemon.intake.append(running.values("P-1", [(now_ms(), healthy(temp=200.0))]))
         await until(lambda: running.states() == {alarm: "unack"}, "raised")
-        await until(lambda: running.daemon.outlet.stats()[0]["rows"] == 0, "delivered")
+        await until(lambda: running.daemon.publisher.stats()[0]["rows"] == 0, "delivered")
         await asyncio.sleep(0.5)
         aged.stop()  # only now it writes its file
         aged.start()

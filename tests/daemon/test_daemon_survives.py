@@ -68,8 +68,8 @@ async def until(done: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def defects(daemon: Daemon, part: str) -> float:
-    return daemon.metrics.defects.labels(part)._value.get()
+def error_boundary(daemon: Daemon, part: str) -> float:
+    return daemon.metrics.error_boundary.labels(part)._value.get()
 
 
 async def test_values_that_cannot_be_digested_are_lost_alone(
@@ -79,7 +79,7 @@ async def test_values_that_cannot_be_digested_are_lost_alone(
     async with running(config(tmp_path)) as daemon:
         for number in range(5):
             daemon.intake.append(columns([999], [1000], [1.0]))
-            await until(lambda number=number: defects(daemon, "pipeline") == number + 1)
+            await until(lambda number=number: error_boundary(daemon, "pipeline") == number + 1)
         daemon.intake.append(plants.values(plants.fault()))
         await until(lambda: [a.alarm_id for a in daemon.alarms.active()] == ["any.base"])
         assert daemon.alive()
@@ -103,9 +103,9 @@ async def test_a_pipeline_that_digests_nothing_is_not_alive(tmp_path: Path) -> N
     """Then the watchdog of systemd starts the service anew."""
     async with running(config(tmp_path)) as daemon:
         daemon.pipeline.take = None  # type: ignore[assignment]
-        await until(lambda: defects(daemon, "pipeline") > 0)
+        await until(lambda: error_boundary(daemon, "pipeline") > 0)
         before_s = daemon._turned_s
-        await until(lambda: defects(daemon, "pipeline") > 2)
+        await until(lambda: error_boundary(daemon, "pipeline") > 2)
         assert daemon._turned_s == before_s
 
 
@@ -119,7 +119,7 @@ async def test_a_disk_that_refuses_what_was_learned_does_not_end_the_service(
         daemon.intake.append(plants.values(plants.healthy(210, seed=1)))
         learning = daemon.pipeline.learning["pump"]
         await until(lambda: learning.progress() == {"any": 1.0})
-        await until(lambda: "learning" in {one.what for one in daemon.watchman.faults()})
+        await until(lambda: "learning" in {one.what for one in daemon.supervisor.faults()})
         assert learning.progress() == {"any": 1.0}
         assert daemon.alive()
 

@@ -23,7 +23,7 @@ from edge_agent.config.schema import (
 )
 from edge_agent.daemon import daemon as daemon_module
 from edge_agent.daemon.daemon import Daemon
-from edge_agent.models.repository.repository import Shelf
+from edge_agent.models.repository.repository import ModelRepository
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Gateway:
     async def look(self, times: int = 2) -> None:
         """What the daemon does every second."""
         for _ in range(times):
-            await self.daemon.upkeep.tend()
+            await self.daemon.reconciler.reconcile()
 
     async def rows(self, n: int, level: float) -> int:
         """`n` more rows, a second apart; gives how many windows were scored meanwhile."""
@@ -72,8 +72,8 @@ class Gateway:
 
     async def alarm(self) -> str:
         """What the service alarm of the models would say now."""
-        await self.daemon.watchman.look_after()
-        faults = self.daemon.upkeep.faults()
+        await self.daemon.supervisor.look_after()
+        faults = self.daemon.reconciler.faults()
         return faults[0].detail.message_key if faults else ""
 
 
@@ -92,7 +92,7 @@ def models(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def gateway(models: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
-    monkeypatch.setattr(daemon_module, "UPKEEP_EVERY_S", 3600.0)
+    monkeypatch.setattr(daemon_module, "RECONCILE_EVERY_S", 3600.0)
     template = Template({name: Signal() for name in INPUTS}, (ModelUse(NAME, lateness=0.0),))
     made = Config(
         templates={"pump": template},
@@ -141,9 +141,9 @@ async def test_a_bundle_that_was_copied_over_by_hand_goes_back_in_memory(
         assert (one.row()["version"], one.row()["previous"]) == ("2", "1")
         assert await one.rows(10, 60.0) == 10 - LENGTH + 1
         await one.look()
-        await one.daemon.upkeep.refresh()  # as SIGHUP does
+        await one.daemon.reconciler.refresh()  # as SIGHUP does
         assert (one.row()["version"], one.row()["refused_version"]) == ("1", "2")
-        assert Shelf(models).active(NAME) == "2"
+        assert ModelRepository(models).active(NAME) == "2"
         assert [r.message for r in caplog.records].count("rollback not on disk") == 1
         bundle(models / NAME, mean, "3")
         await one.look()
@@ -155,7 +155,7 @@ async def test_no_version_goes_back_to_one_that_the_operator_took_away(
 ) -> None:
     """Version 1 fails after a rollback by hand: it stays, and the service alarm says so."""
     bundle(models / NAME, fails_over, "1", 50)
-    shelf = Shelf(models)
+    shelf = ModelRepository(models)
     shelf.install(bundle(models.parent / "new", version="2"))
     async with gateway(models, monkeypatch) as one:
         shelf.activate(NAME, "2")
@@ -177,7 +177,7 @@ async def test_a_reload_right_after_a_rollback_does_not_undo_it(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bad one was on disk still, and the reload has loaded it again."""
-    shelf = Shelf(models)
+    shelf = ModelRepository(models)
     shelf.install(bundle(models.parent / "new", nan_over, "2", 50.0))
     async with gateway(models, monkeypatch) as one:
         shelf.activate(NAME, "2")
@@ -196,7 +196,7 @@ async def test_a_rollback_is_told_for_a_while_and_no_longer(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then the alarm waits for its operator, as any that has gone."""
-    shelf = Shelf(models)
+    shelf = ModelRepository(models)
     shelf.install(bundle(models.parent / "new", nan_over, "2", 50.0))
     async with gateway(models, monkeypatch) as one:
         shelf.activate(NAME, "2")
@@ -214,7 +214,7 @@ async def test_a_bundle_that_fails_its_tests_at_the_start_gives_way(
     models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The daemon was down when it was activated."""
-    shelf = Shelf(models)
+    shelf = ModelRepository(models)
     shelf.install(bundle(models.parent / "new", version="2"))
     shelf.activate(NAME, "2")
     raw = (models / NAME / "model.onnx").read_bytes()
@@ -231,7 +231,7 @@ async def test_a_shadow_that_fails_its_tests_is_refused(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And one that is called off scores no more; its report stays."""
-    shelf = Shelf(models)
+    shelf = ModelRepository(models)
     for version in ("2", "3"):
         shelf.install(bundle(models.parent / version, version=version))
     bad = shelf.folder(NAME, "2") / "model.onnx"

@@ -92,7 +92,7 @@ def test_health_raises_nothing_and_shows_as_a_metric(tmp_path: Path) -> None:
     live = plant(model(tmp_path))
     walk(live, 0, 200)
     assert told(live) == []
-    live.pipeline.insight.export(live.metrics)
+    live.pipeline.diagnostics.export(live.metrics)
     shown = {
         (s.labels["model"], s.labels["input"]): s.value
         for family in (live.metrics.drift_psi, live.metrics.drift_ks)

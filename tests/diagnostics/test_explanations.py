@@ -117,7 +117,7 @@ def test_a_turn_spends_a_bounded_time_on_it(
     monkeypatch.setattr(explainer, "_ROWS", 5)  # one window
     model = insight_models.squares(tmp_path)
     live, ran = plant(model), counting(model)
-    live.pipeline.insight._turn_s = 0.0
+    live.pipeline.diagnostics._turn_s = 0.0
     late = [row(t, FAULT) for t in range(60)]
     whole = columns(
         np.concatenate([one.signal for one in late]),

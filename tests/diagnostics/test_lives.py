@@ -11,7 +11,7 @@ from live_plants import BEGIN_S, Live, of
 from plants import S
 
 from edge_agent.config.schema import Signal
-from edge_agent.diagnostics.rul_tracker import KEPT, Life, Lives
+from edge_agent.diagnostics.rul_tracker import KEPT, Life, RulTracker
 from edge_agent.errors import NotFoundError
 from edge_agent.models.bundle.reference_distribution import Interval
 from edge_agent.values import columns
@@ -46,7 +46,7 @@ def at_h(hour: float) -> int:
 def test_a_machine_that_fails_earlier_than_told_pulls_p10_down(tmp_path: Path) -> None:
     """100 h were told at hour 0, 99 at hour 1, ...; it fails at hour 50."""
     live = plant(insight_models.hours(tmp_path))
-    lives = live.pipeline.insight.lives
+    lives = live.pipeline.diagnostics.lives
     tell(live, 0, [100.0 - n for n in range(20)])
     (found,) = lives.end(ASSET, at_h(50), failed=True)
     assert (found.model, found.version, found.coverage) == ("hours", "1", 0.0)
@@ -61,7 +61,7 @@ def test_the_alert_tells_the_adapted_interval(tmp_path: Path) -> None:
     """rul_h of the alarm that is raised after a life was missed."""
     live = plant(insight_models.hours(tmp_path, interval=Interval(0.8, 1.0)))
     tell(live, 0, [100.0] * 3)
-    live.pipeline.insight.lives.end(ASSET, at_h(10), failed=True)
+    live.pipeline.diagnostics.lives.end(ASSET, at_h(10), failed=True)
     tell(live, 20, [10.0])
     (raised,) = (t.alarm for t in live.transitions if t.alarm.alarm_id == "any.hours")
     assert raised.detail is not None
@@ -73,7 +73,7 @@ def test_the_alert_tells_the_adapted_interval(tmp_path: Path) -> None:
 def test_an_overhaul_is_no_truth(tmp_path: Path) -> None:
     """How long the machine would have lived nobody knows; its next life begins anew."""
     live = plant(insight_models.hours(tmp_path))
-    lives = live.pipeline.insight.lives
+    lives = live.pipeline.diagnostics.lives
     tell(live, 0, [100.0] * 5)
     lives.end(ASSET, at_h(10), failed=False)
     assert lives._told["hours", "1"].interval.lives == 0
@@ -84,7 +84,7 @@ def test_an_overhaul_is_no_truth(tmp_path: Path) -> None:
 def test_what_was_told_after_the_end_is_of_the_next_life(tmp_path: Path) -> None:
     """The word of a failure comes days later."""
     live = plant(insight_models.hours(tmp_path))
-    lives = live.pipeline.insight.lives
+    lives = live.pipeline.diagnostics.lives
     tell(live, 0, [10.0] * 5)
     tell(live, 20, [500.0] * 5)
     (first,) = lives.end(ASSET, at_h(15), failed=True)
@@ -99,7 +99,7 @@ def test_versions_learn_each_from_what_it_told(tmp_path: Path) -> None:
     tell(live, 0, [100.0] * 3)
     live.pipeline.exchange(insight_models.hours(tmp_path, version="2"))
     tell(live, 5, [5.0] * 3)
-    found = live.pipeline.insight.lives.end(ASSET, at_h(10), failed=True)
+    found = live.pipeline.diagnostics.lives.end(ASSET, at_h(10), failed=True)
     assert [(one.version, one.coverage) for one in found] == [
         ("1", 0.0),
         ("2", pytest.approx(1 / 3)),
@@ -132,17 +132,17 @@ def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
     model = insight_models.hours(tmp_path, interval=Interval(0.8, 0.5))
     live = plant(model)
     tell(live, 0, [100.0] * 3)
-    live.pipeline.insight.lives.end(ASSET, at_h(10), failed=True)
+    live.pipeline.diagnostics.lives.end(ASSET, at_h(10), failed=True)
     tell(live, 20, [50.0] * 3)
-    assert live.pipeline.insight.lives.changed
-    raw = live.pipeline.insight.lives.dump()
-    assert not live.pipeline.insight.lives.changed
+    assert live.pipeline.diagnostics.lives.changed
+    raw = live.pipeline.diagnostics.lives.dump()
+    assert not live.pipeline.diagnostics.lives.changed
 
     again = plant(model)
-    again.pipeline.insight.lives.restore(raw)
+    again.pipeline.diagnostics.lives.restore(raw)
     tell(again, 30, [50.0])
-    told = again.pipeline.insight.lives._told["hours", "1"]
-    before = live.pipeline.insight.lives._told["hours", "1"]
+    told = again.pipeline.diagnostics.lives._told["hours", "1"]
+    before = live.pipeline.diagnostics.lives._told["hours", "1"]
     assert told.interval == before.interval
     assert len(told.lives[ASSET].rows) == 4
 
@@ -152,7 +152,7 @@ def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_read_is_as_good_as_nothing(raw: bytes | None) -> None:
     """An older or newer service wrote it, or nobody."""
-    lives = Lives()
+    lives = RulTracker()
     lives.restore(raw)
     assert lives.dump() == b"[]"
 
@@ -160,15 +160,15 @@ def test_what_cannot_be_read_is_as_good_as_nothing(raw: bytes | None) -> None:
 def test_metrics_tell_life_coverage_and_scales(tmp_path: Path) -> None:
     """In seconds, by quantile; coverage only once a life has ended."""
     live = plant(insight_models.hours(tmp_path))
-    insight = live.pipeline.insight
+    diagnostics = live.pipeline.diagnostics
     tell(live, 0, [100.0] * 3)
-    insight.export(live.metrics)
+    diagnostics.export(live.metrics)
     text = live.metrics.render().decode()
     life = 'edge_agent_remaining_life_seconds{asset="any",model="hours",p="0.5"}'
     assert f"{life} 360000.0" in text
     assert "edge_agent_rul_coverage{" not in text
-    insight.lives.end(ASSET, at_h(100), failed=True)
-    insight.export(live.metrics)
+    diagnostics.lives.end(ASSET, at_h(100), failed=True)
+    diagnostics.export(live.metrics)
     text = live.metrics.render().decode()
     assert 'edge_agent_rul_coverage{model="hours"} 1.0' in text
     assert 'edge_agent_rul_lives{model="hours"} 1.0' in text

@@ -13,7 +13,7 @@ from sink_support import Subscriber
 from tiny_versions import NAME, fails_over, mean, nan_over
 
 from edge_agent.cli import main
-from edge_agent.models.repository.repository import Shelf
+from edge_agent.models.repository.repository import ModelRepository
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -127,7 +127,7 @@ async def test_from_version_1_to_2_and_back_by_itself(
         assert (row_of(running)["version"], row_of(running)["previous"]) == ("2", "1")
         line.level = 60.0
         await until(lambda: row_of(running)["version"] == "1", "rolled back")
-        await until(lambda: Shelf(models).active(NAME) == "1", "on disk, too")
+        await until(lambda: ModelRepository(models).active(NAME) == "1", "on disk, too")
         await until(lambda: running.states().get(ALARM) == "unack", "service alarm")
         await asyncio.sleep(2.5)  # two looks at the disk: the bad version stays away
         await line.stop()
@@ -153,7 +153,7 @@ async def test_a_restart_forgets_neither_the_version_before_nor_the_shadow(
     site = Site(tmp_path, broker.url)
     models = site.folder / "models"
     bundle(models / NAME, mean, "1")
-    shelf = Shelf(models)
+    shelf = ModelRepository(models)
     shelf.install(bundle(tmp_path / "b", lambda **k: fails_over(50, **k), "2"))
     shelf.install(bundle(tmp_path / "c", mean, "3"))
     shelf.activate(NAME, "2")
@@ -181,7 +181,7 @@ async def test_an_activated_version_that_fails_its_tests_is_put_back(
     bad = bundle(tmp_path / "b", mean, "2")
     text = (bad / "model.yaml").read_text().replace("length: 8", "length: 9")
     (bad / "model.yaml").write_text(text)
-    shelf = Shelf(models)
+    shelf = ModelRepository(models)
     shelf.install(bad)
     feed = Feed(bus)
     async with site.daemon() as running:
@@ -204,7 +204,7 @@ async def test_a_reload_keeps_the_shadow_and_the_version_before(
     site = Site(tmp_path, broker.url)
     models = site.folder / "models"
     bundle(models / NAME, mean, "1")
-    shelf = Shelf(models)
+    shelf = ModelRepository(models)
     for version in ("2", "3"):
         shelf.install(bundle(tmp_path / version, mean, version))
     shelf.activate(NAME, "2")

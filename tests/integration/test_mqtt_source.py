@@ -577,7 +577,7 @@ class CrowdedIntake(ListIntake):
 
     full = False
 
-    def crowded(self) -> bool:
+    def backpressured(self) -> bool:
         return self.full
 
 

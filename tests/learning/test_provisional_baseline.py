@@ -12,7 +12,7 @@ import pytest
 
 from edge_agent.alarms.texts import load_texts
 from edge_agent.config.schema import AlarmRule, Alarms, Learn, LearnedAlarm, Template
-from edge_agent.models.repository.repository import Shelf
+from edge_agent.models.repository.repository import ModelRepository
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,7 +133,7 @@ def test_learning_goes_on_and_the_better_one_takes_over_without_losing_a_window(
     (scored,) = walk.replay.pipeline.groups
     assert int(scored.scored_us[0]) - before_us == plants.S
     (name,) = {model.manifest.name for model in walk.replay.models.active}
-    assert first in Shelf(tmp_path).versions(name), "and can be rolled back to"
+    assert first in ModelRepository(tmp_path).versions(name), "and can be rolled back to"
 
 
 def test_a_fault_that_begins_meanwhile_is_not_learned(walk: Walk) -> None:

@@ -38,7 +38,7 @@ from edge_agent.models.bundle.variants import Trial
 from edge_agent.models.runtime import model as model_module
 from edge_agent.models.runtime import registry as registry_module
 from edge_agent.models.runtime.model import Model, Outputs
-from edge_agent.models.runtime.registry import Registry, choose_providers
+from edge_agent.models.runtime.registry import SessionRegistry, choose_providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,9 +54,9 @@ def opened(onnx_bytes: bytes, max_batch: int = 64, **changes: Any) -> Model:
 
 
 @pytest.fixture
-def registry(tmp_path: Path, metrics: Metrics) -> Registry:
+def registry(tmp_path: Path, metrics: Metrics) -> SessionRegistry:
     write_mean_bundle(tmp_path / "mean")
-    return Registry(tmp_path, Runtime(), metrics, Trust(allow_unsigned=("*",)))
+    return SessionRegistry(tmp_path, Runtime(), metrics, Trust(allow_unsigned=("*",)))
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -230,7 +230,7 @@ def test_a_missing_provider_is_logged_once_and_counted(
 ) -> None:
     write_mean_bundle(tmp_path / "mean")
     with caplog.at_level(logging.WARNING, "edge_agent.models"):
-        found = Registry(tmp_path, Runtime(providers=("tensorrt", "cpu")), metrics)
+        found = SessionRegistry(tmp_path, Runtime(providers=("tensorrt", "cpu")), metrics)
     assert found.load("mean").provider == "CPUExecutionProvider"
     told = [r.message for r in caplog.records if "provider" in r.message]
     assert told == ["execution provider missing"]
@@ -240,7 +240,7 @@ def test_a_missing_provider_is_logged_once_and_counted(
 
 def test_a_required_provider_that_is_missing_ends_it(tmp_path: Path, metrics: Metrics) -> None:
     with pytest.raises(ModelError) as refused:
-        Registry(tmp_path, Runtime(providers=("tensorrt",), required=True), metrics)
+        SessionRegistry(tmp_path, Runtime(providers=("tensorrt",), required=True), metrics)
     assert refused.value.where == "runtime.providers"
 
 
@@ -253,11 +253,11 @@ def test_a_silent_fallback_to_the_cpu_is_noticed(
     monkeypatch.setattr(registry_module, "available_providers", lambda: both)
     real = model_module.open_session
     monkeypatch.setattr(model_module, "open_session", lambda raw, _: real(raw, CPU))
-    found = Registry(tmp_path, Runtime(providers=("cuda", "cpu")), metrics)
+    found = SessionRegistry(tmp_path, Runtime(providers=("cuda", "cpu")), metrics)
     assert value(metrics, "provider_missing", provider="cuda") == 0
     found.load("mean")
     assert value(metrics, "provider_missing", provider="cuda") == 1
-    strict = Registry(tmp_path, Runtime(providers=("cuda", "cpu"), required=True), metrics)
+    strict = SessionRegistry(tmp_path, Runtime(providers=("cuda", "cpu"), required=True), metrics)
     with pytest.raises(ModelError, match="driver or library"):
         strict.load("mean")
 
@@ -266,7 +266,7 @@ def test_a_silent_fallback_to_the_cpu_is_noticed(
 
 
 def test_a_swap_puts_the_new_bundle_to_work(
-    registry: Registry, tmp_path: Path, metrics: Metrics
+    registry: SessionRegistry, tmp_path: Path, metrics: Metrics
 ) -> None:
     old = registry.load("mean")
     write_mean_bundle(tmp_path / "mean", factor=3.0, version="2")
@@ -284,7 +284,7 @@ def test_a_swap_puts_the_new_bundle_to_work(
     )
 
 
-def test_the_same_bundle_is_not_loaded_twice(registry: Registry) -> None:
+def test_the_same_bundle_is_not_loaded_twice(registry: SessionRegistry) -> None:
     assert registry.swap("mean") is registry.swap("mean")
 
 
@@ -320,7 +320,7 @@ def _renamed(folder: Path) -> None:
     ],
 )
 def test_a_bundle_that_is_refused_leaves_the_old_one_at_work(  # noqa: PLR0917 (fixtures)
-    registry: Registry,
+    registry: SessionRegistry,
     tmp_path: Path,
     metrics: Metrics,
     caplog: pytest.LogCaptureFixture,
@@ -344,7 +344,7 @@ def test_a_bundle_that_is_refused_leaves_the_old_one_at_work(  # noqa: PLR0917 (
 
 
 def test_a_refusal_is_said_again_only_where_something_changed(
-    registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    registry: SessionRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The daemon looks at a refused bundle twice while it starts."""
 
@@ -367,12 +367,12 @@ def test_a_refusal_is_said_again_only_where_something_changed(
 
 
 @pytest.mark.parametrize("name", ["nowhere", "../mean", "", "a/b", "a\0b"])
-def test_a_bundle_that_is_not_there_is_refused(registry: Registry, name: str) -> None:
+def test_a_bundle_that_is_not_there_is_refused(registry: SessionRegistry, name: str) -> None:
     with pytest.raises(ModelError):
         registry.load(name)
 
 
-def test_after_close_nothing_is_at_work(registry: Registry, metrics: Metrics) -> None:
+def test_after_close_nothing_is_at_work(registry: SessionRegistry, metrics: Metrics) -> None:
     registry.load("mean")
     registry.close()
     registry.close()
@@ -411,7 +411,7 @@ def test_memory_does_not_grow_over_fifty_swaps(
 ) -> None:
     """Old sessions go and their memory with them; the child is left out, for time."""
     monkeypatch.setattr(registry_module, "try_files", lambda *_: ([], Trial()))
-    found = Registry(tmp_path, Runtime(), metrics)
+    found = SessionRegistry(tmp_path, Runtime(), metrics)
     process = psutil.Process()
     sizes = []
     for turn in range(50):
@@ -434,7 +434,7 @@ def test_a_foreign_file_becomes_a_bundle(tmp_path: Path, metrics: Metrics) -> No
     theirs = manifest(name="theirs", window=WindowSpec(0.0, 8, 4))
     bundle_from_onnx(tmp_path / "theirs.onnx", tmp_path / "theirs", theirs)
     assert verify_bundle(tmp_path / "theirs") == []
-    loaded = Registry(tmp_path, Runtime(), metrics).load("theirs")
+    loaded = SessionRegistry(tmp_path, Runtime(), metrics).load("theirs")
     assert np.allclose(loaded.run(golden_x()).score, golden_x().mean(axis=(1, 2)))
 
 

@@ -18,7 +18,7 @@ from support import ROOT
 
 from edge_agent.cli import main
 from edge_agent.config.schema import Runtime
-from edge_agent.models.runtime.registry import Registry
+from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_a_recipe_gives_a_bundle_that_sees_a_new_fault(
     install += ["--allow-unsigned", name]
     (tmp_path / "models").mkdir()
     assert main(install) == 0
-    model = Registry(tmp_path / "models", Runtime(), Metrics()).load(name)
+    model = SessionRegistry(tmp_path / "models", Runtime(), Metrics()).load(name)
     length, limit = model.manifest.window.length, model.manifest.threshold
     sound = model.run(windows(rows(800, 11), length)).score
     broken = model.run(windows(rows(800, 12, faulty=True), length)).score

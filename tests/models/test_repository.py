@@ -15,8 +15,8 @@ from tiny_models import write_mean_bundle
 from edge_agent.errors import ModelError, NotFoundError, UsageError
 from edge_agent.models.bundle import folder as folder_module
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
-from edge_agent.models.repository.repository import Shelf, parse_ref
-from edge_agent.models.repository.state import ShelfState, parse_state
+from edge_agent.models.repository.repository import ModelRepository, parse_ref
+from edge_agent.models.repository.state import RepositoryState, parse_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +28,8 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shelf(models: Path) -> Shelf:
-    return Shelf(models)
+def shelf(models: Path) -> ModelRepository:
+    return ModelRepository(models)
 
 
 def made(tmp_path: Path, version: str, factor: float = 1.0) -> Path:
@@ -39,13 +39,13 @@ def made(tmp_path: Path, version: str, factor: float = 1.0) -> Path:
     return folder
 
 
-def with_versions(shelf: Shelf, tmp_path: Path, *versions: str) -> None:
+def with_versions(shelf: ModelRepository, tmp_path: Path, *versions: str) -> None:
     for number, version in enumerate(versions):
         shelf.install(made(tmp_path, version, number + 1.0))
 
 
 def test_what_is_installed_is_whole_and_not_at_work(
-    shelf: Shelf, tmp_path: Path, models: Path
+    shelf: ModelRepository, tmp_path: Path, models: Path
 ) -> None:
     installed = shelf.install(made(tmp_path, "1"))
     assert installed.version == "1"
@@ -55,13 +55,13 @@ def test_what_is_installed_is_whole_and_not_at_work(
     assert not (models / "mean").exists()
 
 
-def test_installing_the_same_again_changes_nothing(shelf: Shelf, tmp_path: Path) -> None:
+def test_installing_the_same_again_changes_nothing(shelf: ModelRepository, tmp_path: Path) -> None:
     shelf.install(made(tmp_path, "1"))
     shelf.install(made(tmp_path, "1"))
     assert shelf.versions("mean") == ["1"]
 
 
-def test_a_version_never_changes(shelf: Shelf, tmp_path: Path) -> None:
+def test_a_version_never_changes(shelf: ModelRepository, tmp_path: Path) -> None:
     shelf.install(made(tmp_path, "1"))
     with pytest.raises(ModelError, match="there already, with another content"):
         shelf.install(made(tmp_path, "1", factor=2.0))
@@ -69,19 +69,23 @@ def test_a_version_never_changes(shelf: Shelf, tmp_path: Path) -> None:
 
 
 def test_the_version_at_work_never_changes_either(
-    shelf: Shelf, tmp_path: Path, models: Path
+    shelf: ModelRepository, tmp_path: Path, models: Path
 ) -> None:
     write_mean_bundle(models / "mean", version="1")
     with pytest.raises(ModelError, match="there already, with another content"):
         shelf.install(made(tmp_path, "1", factor=2.0))
 
 
-def test_versions_come_in_the_order_of_their_arrival(shelf: Shelf, tmp_path: Path) -> None:
+def test_versions_come_in_the_order_of_their_arrival(
+    shelf: ModelRepository, tmp_path: Path
+) -> None:
     with_versions(shelf, tmp_path, "9", "10", "1")
     assert shelf.versions("mean") == ["9", "10", "1"]
 
 
-def test_activation_keeps_what_was_at_work(shelf: Shelf, tmp_path: Path, models: Path) -> None:
+def test_activation_keeps_what_was_at_work(
+    shelf: ModelRepository, tmp_path: Path, models: Path
+) -> None:
     """Also where it never came by the shelf."""
     write_mean_bundle(models / "mean", factor=7.0, version="0")
     with_versions(shelf, tmp_path, "1")
@@ -93,7 +97,7 @@ def test_activation_keeps_what_was_at_work(shelf: Shelf, tmp_path: Path, models:
 
 
 def test_rollback_puts_the_last_one_back_and_never_leads_forward(
-    shelf: Shelf, tmp_path: Path
+    shelf: ModelRepository, tmp_path: Path
 ) -> None:
     with_versions(shelf, tmp_path, "1", "2", "3")
     for version in ("1", "2", "3"):
@@ -108,7 +112,7 @@ def test_rollback_puts_the_last_one_back_and_never_leads_forward(
 
 
 def test_a_version_written_over_the_one_at_work_can_be_rolled_back(
-    shelf: Shelf, models: Path
+    shelf: ModelRepository, models: Path
 ) -> None:
     """As learning again does it: keep, then write."""
     write_mean_bundle(models / "mean", version="1")
@@ -120,7 +124,7 @@ def test_a_version_written_over_the_one_at_work_can_be_rolled_back(
 
 
 def test_a_broken_bundle_at_work_can_be_rolled_back(
-    shelf: Shelf, tmp_path: Path, models: Path
+    shelf: ModelRepository, tmp_path: Path, models: Path
 ) -> None:
     with_versions(shelf, tmp_path, "1", "2")
     shelf.activate("mean", "1")
@@ -132,7 +136,7 @@ def test_a_broken_bundle_at_work_can_be_rolled_back(
 
 
 def test_what_is_at_work_and_damaged_does_not_get_onto_the_shelf(
-    shelf: Shelf, tmp_path: Path, models: Path
+    shelf: ModelRepository, tmp_path: Path, models: Path
 ) -> None:
     """The shelf keeps the copy that was whole."""
     with_versions(shelf, tmp_path, "1", "2")
@@ -143,7 +147,7 @@ def test_what_is_at_work_and_damaged_does_not_get_onto_the_shelf(
 
 
 def test_a_crash_between_the_note_and_the_copy_costs_no_version(
-    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shelf: ModelRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_versions(shelf, tmp_path, "1", "2")
     shelf.activate("mean", "1")
@@ -162,7 +166,7 @@ def test_a_crash_between_the_note_and_the_copy_costs_no_version(
 
 
 def test_the_shelf_holds_few_versions_and_all_that_are_needed(models: Path, tmp_path: Path) -> None:
-    shelf = Shelf(models, keep=3)
+    shelf = ModelRepository(models, keep=3)
     with_versions(shelf, tmp_path, "1", "2", "3")
     shelf.activate("mean", "1")
     shelf.activate("mean", "2")
@@ -172,7 +176,7 @@ def test_the_shelf_holds_few_versions_and_all_that_are_needed(models: Path, tmp_
     assert shelf.versions("mean") == ["1", "2", "3", "7"]
 
 
-def test_a_shadow_is_on_the_shelf_and_not_at_work(shelf: Shelf, tmp_path: Path) -> None:
+def test_a_shadow_is_on_the_shelf_and_not_at_work(shelf: ModelRepository, tmp_path: Path) -> None:
     with_versions(shelf, tmp_path, "1", "2")
     shelf.activate("mean", "1")
     shelf.set_shadow("mean", "2")
@@ -183,20 +187,22 @@ def test_a_shadow_is_on_the_shelf_and_not_at_work(shelf: Shelf, tmp_path: Path) 
     assert shelf.shadow("mean") is None
 
 
-def test_what_never_was_on_the_shelf_cannot_be_a_shadow(shelf: Shelf, models: Path) -> None:
+def test_what_never_was_on_the_shelf_cannot_be_a_shadow(
+    shelf: ModelRepository, models: Path
+) -> None:
     write_mean_bundle(models / "mean", version="1")
     with pytest.raises(ModelError, match="is at work"):
         shelf.set_shadow("mean", "1")
 
 
-def test_a_shadow_can_be_ended(shelf: Shelf, tmp_path: Path) -> None:
+def test_a_shadow_can_be_ended(shelf: ModelRepository, tmp_path: Path) -> None:
     with_versions(shelf, tmp_path, "1")
     shelf.set_shadow("mean", "1")
     shelf.set_shadow("mean", None)
     assert shelf.shadow("mean") is None
 
 
-def test_the_folder_of_a_version_at_work_is_found(shelf: Shelf, models: Path) -> None:
+def test_the_folder_of_a_version_at_work_is_found(shelf: ModelRepository, models: Path) -> None:
     write_mean_bundle(models / "mean", version="1")
     assert shelf.folder("mean", "1") == models / "mean"
     assert shelf.names() == ["mean"]
@@ -204,7 +210,9 @@ def test_the_folder_of_a_version_at_work_is_found(shelf: Shelf, models: Path) ->
         shelf.folder("mean", "2")
 
 
-def test_the_signature_travels_with_the_bundle(shelf: Shelf, tmp_path: Path, models: Path) -> None:
+def test_the_signature_travels_with_the_bundle(
+    shelf: ModelRepository, tmp_path: Path, models: Path
+) -> None:
     source = made(tmp_path, "1")
     (source / "model.sig").write_bytes(b"{}")
     shelf.install(source)
@@ -213,7 +221,7 @@ def test_the_signature_travels_with_the_bundle(shelf: Shelf, tmp_path: Path, mod
 
 
 def test_a_lost_state_costs_the_order_and_no_bundle(
-    shelf: Shelf, tmp_path: Path, models: Path
+    shelf: ModelRepository, tmp_path: Path, models: Path
 ) -> None:
     with_versions(shelf, tmp_path, "2", "1")
     (models / ".shelf" / "mean" / "state.json").write_bytes(b'{"versions": [')
@@ -221,7 +229,9 @@ def test_a_lost_state_costs_the_order_and_no_bundle(
     assert load_manifest(shelf.folder("mean", "2")).version == "2"
 
 
-def test_leftovers_of_a_process_that_died_go(shelf: Shelf, tmp_path: Path, models: Path) -> None:
+def test_leftovers_of_a_process_that_died_go(
+    shelf: ModelRepository, tmp_path: Path, models: Path
+) -> None:
     with_versions(shelf, tmp_path, "1")
     left = models / ".shelf" / "mean" / ".new-abc"
     left.mkdir()
@@ -230,7 +240,7 @@ def test_leftovers_of_a_process_that_died_go(shelf: Shelf, tmp_path: Path, model
 
 
 def test_two_who_change_the_shelf_at_once_are_kept_apart(
-    shelf: Shelf, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+    shelf: ModelRepository, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one gives up with a readable error, and works once the first is gone."""
     with_versions(shelf, tmp_path, "1")
@@ -263,7 +273,7 @@ def test_a_reference_is_a_name_and_perhaps_a_version(bad: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["..", ".shelf", "a/b", ""])
-def test_no_name_leads_out_of_the_shelf(bad: str, shelf: Shelf) -> None:
+def test_no_name_leads_out_of_the_shelf(bad: str, shelf: ModelRepository) -> None:
     with pytest.raises(UsageError):
         shelf.versions(bad)
     with pytest.raises(UsageError):
@@ -279,17 +289,17 @@ def test_any_state_file_is_read(raw: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "state.json"
         file.write_bytes(raw)
-        assert isinstance(parse_state(file), ShelfState)
+        assert isinstance(parse_state(file), RepositoryState)
 
 
 @pytest.mark.parametrize("spoilt", [{"versions": 1}, {"previous": None}, {"shadow": [1]}])
 def test_a_state_of_wrong_types_is_read(spoilt: dict[str, object], tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     file.write_text(json.dumps({"versions": ["1"], "previous": [], "shadow": None} | spoilt))
-    assert isinstance(parse_state(file), ShelfState)
+    assert isinstance(parse_state(file), RepositoryState)
 
 
 def test_a_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    state = ShelfState(("1", "2"), ("1",), "2")
+    state = RepositoryState(("1", "2"), ("1",), "2")
     (tmp_path / "state.json").write_bytes(state.dumped())
     assert parse_state(tmp_path / "state.json") == state

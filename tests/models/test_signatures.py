@@ -30,7 +30,7 @@ from edge_agent.models.bundle.trust import (
     sign_bundle,
     signer_shown,
 )
-from edge_agent.models.runtime.registry import Registry
+from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def test_from_elsewhere_a_pattern_allows_nothing(signed: Path, keys: Pair) -> No
 
 
 def load(models: Path, trust: Trust, metrics: Metrics) -> str:
-    return Registry(models, Runtime(), metrics, trust).load("mean").signer
+    return SessionRegistry(models, Runtime(), metrics, trust).load("mean").signer
 
 
 def test_the_daemon_loads_what_a_trusted_key_signed(signed: Path, keys: Pair) -> None:
@@ -229,7 +229,7 @@ def test_without_keys_everything_is_loaded_and_that_is_said_once(
 ) -> None:
     _unsigned(signed)
     write_mean_bundle(signed.parent / "other")
-    found = Registry(signed.parent, Runtime(), Metrics())
+    found = SessionRegistry(signed.parent, Runtime(), Metrics())
     found.load("mean")
     found.load("other")
     told = [r for r in caplog.records if r.message == "model signatures not checked"]
@@ -241,7 +241,7 @@ def test_what_was_learned_on_the_box_needs_no_signature_and_no_warning(
 ) -> None:
     write_mean_bundle(tmp_path / "models" / "learned-pump-1")
     for trust in (Trust(), Trust(keys=(keys.public,))):
-        Registry(tmp_path / "models", Runtime(), Metrics(), trust).load("learned-pump-1")
+        SessionRegistry(tmp_path / "models", Runtime(), Metrics(), trust).load("learned-pump-1")
     assert caplog.records == []
 
 
@@ -249,7 +249,7 @@ def test_a_key_that_cannot_be_read_is_an_error_of_the_config(tmp_path: Path) -> 
     (tmp_path / "no.pub").write_text("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----")
     for name in ("gone.pub", "no.pub"):
         with pytest.raises(ConfigError, match=name.replace(".", r"\.")):
-            Registry(tmp_path, Runtime(), Metrics(), Trust(keys=(tmp_path / name,)))
+            SessionRegistry(tmp_path, Runtime(), Metrics(), Trust(keys=(tmp_path / name,)))
 
 
 # -- keys and files ---------------------------------------------------------------------------

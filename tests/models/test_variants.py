@@ -35,7 +35,7 @@ from edge_agent.models.bundle.variants import (
     row_groups,
     timed,
 )
-from edge_agent.models.runtime.registry import Registry
+from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def test_the_faster_variant_that_agrees_is_the_one_at_work(
     bundle(tmp_path / "mean", slow_model(), int8=scaled_model(1.001))
     metrics = Metrics()
     with caplog.at_level(logging.INFO, "edge_agent.models"):
-        active = Registry(tmp_path, Runtime(), metrics, UNSIGNED).load("mean")
+        active = SessionRegistry(tmp_path, Runtime(), metrics, UNSIGNED).load("mean")
     assert active.variant == "int8"
     assert [row.variant for row in active.trial.figures] == ["fp32", "int8"]
     x = golden().inputs["x"]
@@ -179,7 +179,7 @@ def test_a_variant_that_fails_in_the_daemon_itself_gives_way_to_fp32(
     bundle(tmp_path / "mean", scaled_model(1.0), int8=clamped_model(2.5))
     lie = Trial("int8", (Figures("fp32"), Figures("int8")))
     monkeypatch.setattr("edge_agent.models.runtime.registry.try_files", lambda *_: ([], lie))
-    active = Registry(tmp_path, Runtime(), Metrics(), UNSIGNED).load("mean")
+    active = SessionRegistry(tmp_path, Runtime(), Metrics(), UNSIGNED).load("mean")
     assert active.variant == "fp32"
     assert "model variant refused" in [record.message for record in caplog.records]
 
@@ -189,7 +189,7 @@ def test_another_provider_than_the_cpu_keeps_fp32(
 ) -> None:
     """The trial ran on the CPU and says nothing of a GPU."""
     bundle(tmp_path / "mean", slow_model(), int8=scaled_model(1.0))
-    found = Registry(tmp_path, Runtime(), Metrics(), UNSIGNED)
+    found = SessionRegistry(tmp_path, Runtime(), Metrics(), UNSIGNED)
     monkeypatch.setattr(found, "_providers", ("cuda", "cpu"))
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
         assert found.load("mean").variant == "fp32"

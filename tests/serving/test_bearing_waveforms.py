@@ -11,7 +11,7 @@ from plants import S
 from support import ROOT
 
 from edge_agent.config.schema import Kind, Runtime, Signal
-from edge_agent.models.runtime.registry import Registry
+from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.values import WaveBlock, columns
 
@@ -30,7 +30,7 @@ SECONDS = 9
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return Registry(ROOT / "models", Runtime(), Metrics()).load("bearing-fault")
+    return SessionRegistry(ROOT / "models", Runtime(), Metrics()).load("bearing-fault")
 
 
 def played(model: Model, wave: np.ndarray, rpm: float) -> Live:

@@ -22,9 +22,9 @@ from edge_agent.config.schema import (
 )
 from edge_agent.learning.fit import Recipe, learn
 from edge_agent.models.bundle.manifest import InputSpec
-from edge_agent.models.runtime.registry import Registry
+from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
-from edge_agent.serving.deployment import Group
+from edge_agent.serving.deployment import Deployment
 from edge_agent.signals.quality import Problem
 from edge_agent.values import BAD, columns
 
@@ -38,7 +38,7 @@ FLOW = Signal(source="bus")
 
 
 def model(folder: Path | None = None) -> Model:
-    return Registry(folder or plants.models(), Runtime(), Metrics()).load("base")
+    return SessionRegistry(folder or plants.models(), Runtime(), Metrics()).load("base")
 
 
 def write(folder: Path, *assets: str, length: int = 32, version: int = 0) -> Model:
@@ -202,7 +202,7 @@ def test_rules_of_models_that_were_learned_by_hand_survive_a_reload() -> None:
     made = plants.config()
     live = Live(made)
     use = ModelUse("learned-pump-1")
-    group = Group("baseline", use, model())
+    group = Deployment("baseline", use, model())
     live.pipeline.use_model(live.plant.assets["any"], use.bundle, lambda: group)
     live.pipeline.adopt_rules(made)
     assert live.pipeline.groups[0].use.alarm == LearnedAlarm()

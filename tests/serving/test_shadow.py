@@ -20,7 +20,7 @@ from version_models import (
     slow,
 )
 
-from edge_agent.serving.agreement import NOTHING, Correlation, Judged, Last, Tally, pair
+from edge_agent.serving.agreement import NOTHING, Agreement, Correlation, Judged, Last, pair
 
 
 def beside(candidate: Any, **rule: Any) -> Watched:
@@ -253,7 +253,7 @@ def test_correlation_bit_by_bit_is_that_of_the_whole() -> None:
 
 
 def test_before_the_first_window_nothing_is_claimed() -> None:
-    tally = Tally()
+    tally = Agreement()
     tally.add(NOTHING, NOTHING, Last())
     assert (tally.compared, tally.agreement(), tally.correlation.value()) == (0, None, None)
 

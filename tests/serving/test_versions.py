@@ -42,9 +42,9 @@ def test_a_version_with_other_windows_takes_over_once_they_are_full(length: int)
     plant.pipeline.exchange(mean("2", factor=3.0, length=length))
     assert plant.pipeline.versions.arriving(NAME).manifest.version == "2"
     plant.rows(length, 1.0)
-    assert plant.at_work() == {"1"}
+    assert plant.deployments() == {"1"}
     plant.rows(12, 1.0)
-    assert plant.at_work() == {"2"}
+    assert plant.deployments() == {"2"}
     assert plant.missing() == []
     assert list(plant.scores["P-2"].values())[-1] == 3.0
 
@@ -54,9 +54,9 @@ def test_windows_that_never_fill_do_not_hold_a_version_back_for_ever() -> None:
     plant = watched()
     plant.pipeline.exchange(mean("2", length=9))
     plant.turn(80.0)
-    assert plant.at_work() == {"1"}
+    assert plant.deployments() == {"1"}
     plant.turn(90.0)
-    assert plant.at_work() == {"2"}
+    assert plant.deployments() == {"2"}
 
 
 def test_a_shadow_that_is_activated_takes_over_at_once() -> None:
@@ -67,7 +67,7 @@ def test_a_shadow_that_is_activated_takes_over_at_once() -> None:
     plant.rows(10, 1.0)
     plant.pipeline.exchange(new)
     plant.rows(2, 1.0)
-    assert plant.at_work() == {"2"}
+    assert plant.deployments() == {"2"}
     assert plant.missing() == []
 
 
@@ -86,9 +86,9 @@ def test_what_a_version_cannot_score_the_one_before_scores_in_the_same_turn(
     plant = watched()
     plant.pipeline.exchange(bad)
     plant.rows(3, 2.0)
-    assert plant.at_work() == {"2"}
+    assert plant.deployments() == {"2"}
     plant.rows(3, 60.0, 2.0)
-    assert plant.at_work() == {"1"}
+    assert plant.deployments() == {"1"}
     assert plant.missing() == []
     assert plant.scores["P-1"][(1000 + 10) * 1000] == pytest.approx((2 * 3 + 60) / 4)
     (rollback,) = plant.pipeline.versions.rollbacks
@@ -105,9 +105,9 @@ def test_a_version_that_takes_too_long_gives_way(monkeypatch: pytest.MonkeyPatch
     plant = watched(budget_s=1.0)
     plant.pipeline.exchange(slow(watch, 1.5))
     plant.rows(9, 2.0)
-    assert plant.at_work() == {"2"}
+    assert plant.deployments() == {"2"}
     plant.rows(1, 2.0)
-    assert plant.at_work() == {"1"}
+    assert plant.deployments() == {"1"}
     assert plant.missing() == []
     (rollback,) = plant.pipeline.versions.rollbacks
     assert rollback.trouble == "slow"
@@ -122,7 +122,7 @@ def test_a_slow_machine_is_no_reason_to_go_back(monkeypatch: pytest.MonkeyPatch)
     plant.rows(5, 1.0)
     plant.pipeline.exchange(slow(watch, 1.5, "2"))
     plant.rows(25, 1.0)
-    assert plant.at_work() == {"2"}
+    assert plant.deployments() == {"2"}
     assert plant.pipeline.versions.rollbacks == []
 
 
@@ -133,7 +133,7 @@ def test_more_windows_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     plant.use(mean())
     plant.pipeline.exchange(slow(watch, 2.5))  # 150 windows are three batches of 64
     plant.rows(20, 1.0)
-    assert plant.at_work() == {"2"}
+    assert plant.deployments() == {"2"}
 
 
 def test_windows_that_no_version_can_score_change_nothing(
@@ -148,7 +148,7 @@ def test_windows_that_no_version_can_score_change_nothing(
         plant.rows(3, 60.0, 1.0)
         assert set(plant.pipeline.versions.failing) == {NAME}
         plant.rows(8, 1.0)
-    assert plant.at_work() == {"2"}
+    assert plant.deployments() == {"2"}
     assert plant.pipeline.versions.rollbacks == []
     assert plant.pipeline.versions.failing == {}
     said = [one.message for one in caplog.records]
@@ -164,9 +164,9 @@ def test_the_version_before_may_have_windows_of_its_own() -> None:
     plant.rows(10, 1.0)
     plant.pipeline.exchange(nan_over(50.0, length=3))
     plant.rows(8, 2.0)
-    assert plant.at_work() == {"2"}
+    assert plant.deployments() == {"2"}
     plant.rows(5, 60.0)
-    assert plant.at_work() == {"1"}
+    assert plant.deployments() == {"1"}
     assert plant.missing(9) == []
 
 
@@ -177,9 +177,9 @@ def test_every_asset_that_comes_later_has_both_versions() -> None:
     plant.pipeline.exchange(nan_over(50.0))
     first = next(iter(plant.plant.assets.values()))
     assert plant.pipeline.versions.previous(NAME) is model
-    (companion,) = plant.pipeline.versions.companions()
-    assert first in companion.group.assets
-    assert companion.shares
+    (standby,) = plant.pipeline.versions.standbys()
+    assert first in standby.group.assets
+    assert standby.shares
 
 
 def test_a_reload_does_not_make_a_version_new(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,9 +193,9 @@ def test_a_reload_does_not_make_a_version_new(monkeypatch: pytest.MonkeyPatch) -
     other.use(new)
     other.pipeline.take_over(plant.pipeline)
     other.rows(LENGTH + 1, 2.0)
-    assert other.at_work() == {"2"}
+    assert other.deployments() == {"2"}
     other.rows(1, 2.0)
-    assert other.at_work() == {"1"}
+    assert other.deployments() == {"1"}
 
 
 def test_an_asset_that_the_new_version_does_not_know_is_said() -> None:

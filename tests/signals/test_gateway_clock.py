@@ -15,7 +15,7 @@ from edge_agent.config.conditions import parse_condition
 from edge_agent.config.limits import Limit
 from edge_agent.config.schema import AlarmRule, Asset, Learn, Runtime, Signal, Template, TimeOf
 from edge_agent.config.types import Duration, Name
-from edge_agent.models.runtime.registry import Registry
+from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.values import BAD, Columns, columns
 
@@ -69,14 +69,14 @@ def made(template: Template | None = None, **source: object) -> Config:
 @pytest.mark.parametrize("step", STEPS)
 def test_windows_go_on_without_a_gap_and_a_fault_is_found_in_time(step: float) -> None:
     live = Stepped(made(), step, 60)
-    live.use(Registry(plants.models(), Runtime(), Metrics()).load("base"))
+    live.use(SessionRegistry(plants.models(), Runtime(), Metrics()).load("base"))
     rows = plants.fault(120, 75)
     windows = [live.go(t, plants.values(rows[t : t + 1], start_s=BEGIN_S + t)) for t in range(120)]
     assert windows[40:] == [1] * 80
     assert live.told() == [("raise", "anomaly")]
     late_s = (live.transitions[0].at_us - live.now_us(75)) / S
     calm = Stepped(made(), 0.0, 60)
-    calm.use(Registry(plants.models(), Runtime(), Metrics()).load("base"))
+    calm.use(SessionRegistry(plants.models(), Runtime(), Metrics()).load("base"))
     for t in range(120):
         calm.go(t, plants.values(rows[t : t + 1], start_s=BEGIN_S + t))
     assert late_s == (calm.transitions[0].at_us - calm.now_us(75)) / S
@@ -112,7 +112,7 @@ def test_the_delays_of_alarms_end_when_they_would_have(step: float) -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_back_and_forth_tells_every_alarm_once(step: float) -> None:
     live = Stepped(made(), step, 60)
-    live.use(Registry(plants.models(), Runtime(), Metrics()).load("base"))
+    live.use(SessionRegistry(plants.models(), Runtime(), Metrics()).load("base"))
     rows = plants.fault(200, 50)
     for t in range(200):
         if t == 150:

@@ -43,13 +43,13 @@ def test_it_wakes_the_pipeline_once_until_it_is_drained() -> None:
 def test_it_is_crowded_when_half_full_so_that_a_sender_can_be_held_back() -> None:
     intake, _ = make(100, max_bytes=4000)
     intake.append(columns([0] * 50, list(range(50)), [0.0] * 50))
-    assert not intake.crowded()
+    assert not intake.backpressured()
     intake.append(columns([0], [50], [0.0]))
-    assert intake.crowded()
+    assert intake.backpressured()
     intake.drain()
-    assert not intake.crowded()
+    assert not intake.backpressured()
     intake.append_block(WaveBlock(3, 0, 1000.0, np.zeros(501, np.float32)))
-    assert intake.crowded()
+    assert intake.backpressured()
 
 
 def test_waveform_blocks_are_bounded_by_bytes_and_the_oldest_go() -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.cli.api_client import add_url, ask, not_ours, shown
+from edge_agent.cli.api_client import add_url, ask, not_ours, shown, url_of
 from edge_agent.cli.models.verb import (
     Verb,
     add_where,
@@ -18,11 +18,10 @@ from edge_agent.cli.models.verb import (
     table,
     trust_of,
 )
-from edge_agent.cli.models.wait import url_of
 from edge_agent.errors import ConnectError, EdgeAgentError, ModelError
 from edge_agent.models import (
     SUFFIX,
-    Shelf,
+    ModelRepository,
     checked_signer,
     keyring,
     load_manifest,
@@ -75,7 +74,7 @@ def _list(args: argparse.Namespace) -> int:
     refused = _refused(args.url or (url_of(config) if config else None))
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
-    shelf = Shelf(models_dir)
+    shelf = ModelRepository(models_dir)
     for name in shelf.names():
         for state, folder in _folders(shelf, name, models_dir):
             try:
@@ -120,10 +119,10 @@ def _refused(url: str | None) -> dict[tuple[str, str], str]:
     return {}
 
 
-def _folders(shelf: Shelf, name: str, models_dir: Path) -> list[tuple[str, Path]]:
+def _folders(shelf: ModelRepository, name: str, models_dir: Path) -> list[tuple[str, Path]]:
     """The version at work and those on the shelf, each with what it is there for."""
-    at_work = models_dir / name
-    found = [("active", at_work)] if at_work.is_dir() else []
+    deployments = models_dir / name
+    found = [("active", deployments)] if deployments.is_dir() else []
     states = {shelf.previous(name): "previous", shelf.shadow(name): "shadow"}
     active = shelf.active(name)
     for version in reversed(shelf.versions(name)):
@@ -160,7 +159,7 @@ def _version_folder(text: str, models_dir: Path) -> Path:
     name, at, _ = text.partition("@")
     if at and "/" not in name:
         ref = parse_ref(text)
-        return Shelf(models_dir).folder(ref.name, ref.version or "")
+        return ModelRepository(models_dir).folder(ref.name, ref.version or "")
     return bundle_folder(text, models_dir)
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from edge_agent.cli.api_client import add_url, not_ours, request, shown
+from edge_agent.cli.api_client import add_url, daemon_url, not_ours, request, shown
 from edge_agent.cli.duration import duration
 from edge_agent.cli.models.verb import Verb, add_json, table
-from edge_agent.cli.outcome import daemon_url
 
 if TYPE_CHECKING:
     import argparse

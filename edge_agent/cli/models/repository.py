@@ -20,7 +20,7 @@ from edge_agent.errors import ModelError, NotFoundError
 from edge_agent.models import (
     SUFFIX,
     UNSIGNED,
-    Shelf,
+    ModelRepository,
     checked_signer,
     keyring,
     parse_ref,
@@ -71,7 +71,7 @@ def _declare_shadow(parser: argparse.ArgumentParser) -> None:
 def _install(args: argparse.Namespace) -> int:
     config = config_of(args)
     keys = keyring(trust_of(config))
-    shelf = Shelf(models_dir_of(args, config))
+    shelf = ModelRepository(models_dir_of(args, config))
     with private_copy(args.source) as folder:
         signer = _trusted(folder, keys.by_name_only(tuple(args.allow_unsigned)))
         trial = _tried(folder)
@@ -91,7 +91,7 @@ def _install(args: argparse.Namespace) -> int:
 
 def _activate(args: argparse.Namespace) -> int:
     config = config_of(args)
-    shelf = Shelf(models_dir_of(args, config))
+    shelf = ModelRepository(models_dir_of(args, config))
     name, version = _chosen(shelf, args.bundle)
     folder = shelf.folder(name, version)
     keys = keyring(trust_of(config))
@@ -105,14 +105,14 @@ def _activate(args: argparse.Namespace) -> int:
 
 def _rollback(args: argparse.Namespace) -> int:
     config = config_of(args)
-    version = Shelf(models_dir_of(args, config)).rollback(args.bundle)
+    version = ModelRepository(models_dir_of(args, config)).rollback(args.bundle)
     row = {"name": args.bundle, "version": version}
     return _awaited(args, config, wish(args.bundle, version, "active"), row)
 
 
 def _shadow(args: argparse.Namespace) -> int:
     config = config_of(args)
-    shelf = Shelf(models_dir_of(args, config))
+    shelf = ModelRepository(models_dir_of(args, config))
     if args.off:
         name = parse_ref(args.bundle).name
         shelf.set_shadow(name, None)
@@ -141,7 +141,7 @@ def _tried(folder: Path) -> Trial:
     return trial
 
 
-def _chosen(shelf: Shelf, text: str) -> tuple[str, str]:
+def _chosen(shelf: ModelRepository, text: str) -> tuple[str, str]:
     """Name and version; the one that came last, where none is given."""
     name, version = parse_ref(text)
     known = shelf.names()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edge_agent.cli.api_client import URL, add_url, ask, not_ours, shown
+from edge_agent.cli.api_client import add_url, ask, not_ours, shown, url_of
 from edge_agent.errors import ConnectError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ _WAIT_S = 60.0
 _POLL_S = 0.5
 _monotonic = time.monotonic
 _sleep = time.sleep
-_ANYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104 (what a server listens on, and nobody can ask)
 
 
 class Wish(NamedTuple):
@@ -78,17 +77,6 @@ def outcome(args: argparse.Namespace, config: Config | None, wished: Wish) -> Ou
     if url is None:
         return Outcome("on disk", "http is off in the config, so nobody can be asked")
     return awaited(lambda: ask(url, "/api/models", {}), wished, args.wait, url)
-
-
-def url_of(config: Config | None) -> str | None:
-    """Where the daemon of that config answers; None where it does not."""
-    if config is None:
-        return URL
-    http = config.http
-    if not http.enabled or not http.port:
-        return None
-    host = "127.0.0.1" if http.host in _ANYWHERE else http.host
-    return f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
 
 
 def awaited(

@@ -18,7 +18,7 @@ from edge_agent.models.bundle.bundle import load_manifest, read_checked, read_fi
 from edge_agent.models.bundle.files import MANIFEST, SIGNATURE
 from edge_agent.models.bundle.folder import locked, write_file, write_folder
 from edge_agent.models.bundle.manifest import parse_manifest
-from edge_agent.models.repository.state import ShelfState, parse_state
+from edge_agent.models.repository.state import RepositoryState, parse_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from edge_agent.models.bundle.manifest import Manifest
 
-SHELF: Final = ".shelf"
+REPOSITORY_DIR: Final = ".shelf"
 KEEP: Final = 5
 _STATE: Final = "state.json"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -50,7 +50,7 @@ def parse_ref(text: str) -> Ref:
     return Ref(name, version if at else None)
 
 
-class Shelf:
+class ModelRepository:
     """The versions of the bundles of one folder. All calls block; ModelError where the disk fails.
 
     keep: versions of a name beside those that are needed (at work, the one before, the shadow).
@@ -58,7 +58,7 @@ class Shelf:
 
     def __init__(self, models_dir: Path, keep: int = KEEP) -> None:
         self._dir = models_dir
-        self._shelf = models_dir / SHELF
+        self._shelf = models_dir / REPOSITORY_DIR
         self._keep = keep
 
     # -- looking ------------------------------------------------------------------------------
@@ -176,10 +176,10 @@ class Shelf:
     def _place(self, name: str) -> Path:
         return self._shelf / _checked(name)
 
-    def _state(self, name: str) -> ShelfState:
+    def _state(self, name: str) -> RepositoryState:
         return parse_state(self._place(name) / _STATE)
 
-    def _write_state(self, name: str, state: ShelfState) -> None:
+    def _write_state(self, name: str, state: RepositoryState) -> None:
         if state != self._state(name):
             write_file(self._place(name) / _STATE, state.dumped())
 

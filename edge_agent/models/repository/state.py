@@ -14,35 +14,35 @@ _MAX_NAMES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class ShelfState:
+class RepositoryState:
     """What one name's shelf remembers; both lists with the newest last."""
 
     versions: tuple[str, ...] = ()
     previous: tuple[str, ...] = ()
     shadow: str | None = None
 
-    def arrived(self, version: str) -> ShelfState:
+    def arrived(self, version: str) -> RepositoryState:
         """After a version came onto the shelf."""
         return replace(self, versions=_last(self.versions, version))
 
-    def kept(self, version: str) -> ShelfState:
+    def kept(self, version: str) -> RepositoryState:
         """After the version at work was noted as one to go back to."""
         return replace(self, previous=_last(self.previous, version))
 
-    def activated(self, version: str, old: str | None) -> ShelfState:
+    def activated(self, version: str, old: str | None) -> RepositoryState:
         """After `version` went to work in place of `old`."""
         state = self if old in {None, version} else self.kept(str(old))
         previous = tuple(earlier for earlier in state.previous if earlier != version)
         shadow = None if self.shadow == version else self.shadow
         return replace(state, previous=previous, shadow=shadow)
 
-    def rolled_back(self, version: str) -> ShelfState:
+    def rolled_back(self, version: str) -> RepositoryState:
         """After `version` was put back: what came after it is no version to go back to."""
         if version not in self.previous:
             return self
         return replace(self, previous=self.previous[: self.previous.index(version)])
 
-    def shadowed(self, version: str | None) -> ShelfState:
+    def shadowed(self, version: str | None) -> RepositoryState:
         """With another shadow."""
         return replace(self, shadow=version)
 
@@ -51,7 +51,7 @@ class ShelfState:
         return json.dumps(asdict(self), indent=1).encode() + b"\n"
 
 
-def parse_state(file: Path) -> ShelfState:
+def parse_state(file: Path) -> RepositoryState:
     """The state in `file`; empty where there is none, or where it is not one.
 
     It only orders what lies in the folders, so one that is lost costs the order and no bundle.
@@ -60,11 +60,11 @@ def parse_state(file: Path) -> ShelfState:
         with file.open("rb") as stream:
             found = json.loads(stream.read(_MAX_BYTES))
         shadow = found["shadow"]
-        return ShelfState(
+        return RepositoryState(
             _names(found["versions"]), _names(found["previous"]), shadow and str(shadow)
         )
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return ShelfState()
+        return RepositoryState()
 
 
 def _names(found: object) -> tuple[str, ...]:

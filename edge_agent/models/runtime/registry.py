@@ -69,7 +69,7 @@ def choose_providers(wished: Sequence[str], available: Sequence[str]) -> Provide
     return ProviderReport(tuple(used if "cpu" in used else [*used, "cpu"]), missing)
 
 
-class Registry:
+class SessionRegistry:
     """Bundles of one folder by name. All calls block; one thread at a time.
 
     trust: whose bundles are loaded; ConfigError where a key of it cannot be read.
@@ -125,7 +125,7 @@ class Registry:
     def candidate(self, name: str, folder: Path) -> Model:
         """A version of a model, verified, loaded and tested, but not put to work.
 
-        folder: where it lies, as `Shelf.folder` gives it. ModelError where it fails.
+        folder: where it lies, as `ModelRepository.folder` gives it. ModelError where it fails.
         """
         return self._build(name, folder, None)
 

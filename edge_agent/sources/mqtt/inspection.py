@@ -74,7 +74,7 @@ class _Heard:
         self.good.add(block.signal)
         self.offsets_us[block.signal] = block.end_us - self.arrival_us
 
-    def crowded(self) -> bool:
+    def backpressured(self) -> bool:
         return False
 
     def __len__(self) -> int:

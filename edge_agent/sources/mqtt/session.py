@@ -102,12 +102,12 @@ class Session:
         client: Client,
         take: Callable[[Messages], None],
         clock: Clock,
-        crowded: Callable[[], bool] = lambda: False,
+        backpressured: Callable[[], bool] = lambda: False,
     ) -> None:
         self._config = config
         self._client = client
         self._take = take
-        self._crowded = crowded
+        self._crowded = backpressured
         self._clock = clock
         self._where = config.url
         self._loop = asyncio.get_running_loop()

@@ -158,7 +158,7 @@ class MqttSource:
         client = make_client(
             self._config, self._client_id, version, self._held, persistent=persistent
         )
-        session = Session(self._config, client, self._take, self._clock, self._intake.crowded)
+        session = Session(self._config, client, self._take, self._clock, self._intake.backpressured)
         try:
             kept = await self._open(session, timeout_s)
             if forget_others:
