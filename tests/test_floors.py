@@ -1,8 +1,9 @@
-"""Imports of the package run down the floors only, and never into another room's private files."""
+"""Imports run down the floors of pyproject.toml only, and never past the face of a room."""
 
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,24 +14,8 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[1] / "edge_agent"
 
-# From the roof to the ground; rooms of one floor stand beside each other. "" is the package itself.
-FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"__main__"}),
-    frozenset({"cli"}),
-    frozenset({"demo"}),
-    frozenset({"daemon"}),
-    frozenset({"delivery"}),
-    frozenset({"pipeline"}),
-    frozenset({"diagnostics", "detection"}),
-    frozenset({"serving", "learning"}),
-    frozenset({"models", "sources", "sinks"}),
-    frozenset({"alarms", "signals", "store", "ops"}),
-    frozenset({"transport"}),
-    frozenset({"plant"}),
-    frozenset({"config"}),
-    frozenset({"values", "messages", "errors", "clock", "counting", "findings", "status_codes"}),
-    frozenset({""}),
-)
+PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))
+FLOORS: list[list[str]] = PROJECT["tool"]["edge-agent"]["floors"]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
