@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.models.bundle.files import CARD, is_picture
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 _MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _MAX_SIDE: Final = 4096  # pixels; a viewer needs 4 bytes for each
 _MAX_CHUNKS: Final = 4096
-_HEADER: Final = struct.Struct(">IIBBBBB")
+_SIZE: Final = struct.Struct(">II5x")  # width, height, and how the pixels are stored
 _CHUNK: Final = struct.Struct(">I4s")
-# What a plot needs: text and profiles unpack to any size in whoever looks at them.
-_CHUNKS: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"pHYs", b"gAMA", b"sRGB"})
-_TEXT: Final = frozenset({b"tEXt"})
+_CHECKSUM: Final = 4  # bytes
+# What a plot needs. Compressed texts and colour profiles unpack to any size in a viewer.
+_KINDS: Final = frozenset(b"IHDR PLTE IDAT IEND tRNS tEXt pHYs gAMA sRGB".split())
 
 
 def card_problems(name: str, raw: bytes) -> Iterator[str]:
@@ -28,47 +29,40 @@ def card_problems(name: str, raw: bytes) -> Iterator[str]:
             raw.decode("utf-8")
         except UnicodeDecodeError:
             yield "not UTF-8 text"
-    elif is_picture(name):
-        yield from _picture_problems(raw)
+    elif is_picture(name) and (problem := _picture_problem(raw)):
+        yield problem
 
 
-def _picture_problems(raw: bytes) -> Iterator[str]:
-    """A PNG (ISO/IEC 15948) of a sane size: whole chunks, each with its checksum, and no more."""
+def _picture_problem(raw: bytes) -> str:
+    """Why this is no PNG (ISO/IEC 15948) of a sane size; empty if it is one, and nothing more."""
     if not raw.startswith(_MAGIC):
-        yield "not a PNG picture"
-        return
+        return "not a PNG picture"
+    chunks = list(islice(_chunks(raw), _MAX_CHUNKS))
+    kinds = [kind for kind, _, _ in chunks]
+    foreign = next((kind for kind in kinds if kind not in _KINDS), None)
+    if foreign is not None:
+        return f"a PNG picture with a chunk {foreign!r}, which no plot needs"
+    if kinds[:1] != [b"IHDR"] or kinds.count(b"IHDR") > 1:
+        return "not a whole PNG picture"
+    if not _has_sane_size(chunks[0][1]):
+        return f"a picture of no size, or of more than {_MAX_SIDE} pixels a side"
+    if kinds[-1] != b"IEND" or chunks[-1][2] != len(raw):
+        return "not a whole PNG picture, or more than that"
+    return ""
+
+
+def _chunks(raw: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+    """Kind, data and end of each whole chunk, up to the first one with a wrong checksum."""
     at = len(_MAGIC)
-    kinds: list[bytes] = []
-    while at < len(raw) and len(kinds) < _MAX_CHUNKS:
-        kind, end = _chunk(raw, at)
-        if kind is None or (not kinds and kind != b"IHDR"):
-            yield "not a whole PNG picture"
+    while at + _CHUNK.size <= len(raw):
+        length, kind = _CHUNK.unpack_from(raw, at)
+        start, end = at + _CHUNK.size, at + _CHUNK.size + length
+        checksum = zlib.crc32(raw[at + 4 : end]).to_bytes(_CHECKSUM, "big")
+        if raw[end : end + _CHECKSUM] != checksum:
             return
-        if kind not in _CHUNKS | _TEXT:
-            yield f"a PNG picture with a chunk {kind!r}, which no plot needs"
-            return
-        if kind == b"IHDR" and not _has_sane_size(raw[at + _CHUNK.size : end - 4]):
-            yield f"a picture of no size, or of more than {_MAX_SIDE} pixels a side"
-            return
-        kinds.append(kind)
-        at = end
-    if at != len(raw) or kinds.count(b"IHDR") != 1 or kinds[-1:] != [b"IEND"]:
-        yield "not a whole PNG picture, or more than that"
-
-
-def _chunk(raw: bytes, at: int) -> tuple[bytes | None, int]:
-    """The kind of the chunk that begins there, and where it ends; None where it is broken."""
-    if at + _CHUNK.size > len(raw):
-        return None, at
-    length, kind = _CHUNK.unpack_from(raw, at)
-    end = at + _CHUNK.size + length + 4
-    if end > len(raw):
-        return None, at
-    body = raw[at + 4 : end - 4]
-    return (kind if zlib.crc32(body).to_bytes(4, "big") == raw[end - 4 : end] else None), end
+        at = end + _CHECKSUM
+        yield kind, raw[start:end], at
 
 
 def _has_sane_size(header: bytes) -> bool:
-    if len(header) != _HEADER.size:
-        return False
-    return all(0 < int(side) <= _MAX_SIDE for side in _HEADER.unpack(header)[:2])
+    return len(header) == _SIZE.size and all(0 < side <= _MAX_SIDE for side in _SIZE.unpack(header))
