@@ -4,26 +4,54 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from edge_agent.alarms.text_file import Entries, check_language, read_entries, read_file
-from edge_agent.errors import ConfigError
+from edge_agent.config.structs import parse_struct, read_struct
+from edge_agent.config.types import Name, is_language
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from edge_agent.config import schema
     from edge_agent.messages import Alarm, Detail
 
+# (key, part, language) -> text
+Entries: TypeAlias = dict[tuple[str, str, str], str]
+
 FALLBACK_LANGUAGE: Final = "en"
 FALLBACK_KEY: Final = "alarm"
+MAX_TEXT: Final = 1000  # characters
 
 _MAX_ARGUMENT: Final = 200
 _MISSING: Final = "–"  # noqa: RUF001 (a dash in all four languages)
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 _OPTIONAL: Final = re.compile(r"\[([^\[\]]*\{\w+\}[^\[\]]*)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class TextEntry:
+    """What a file of texts holds under one key: text by language."""
+
+    message: dict[str, str] = field(default_factory=dict)
+    advice: dict[str, str] = field(default_factory=dict)
+    decimal: dict[str, str] = field(default_factory=dict)  # of the key `number`: the decimal sign
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with the texts, as (key, message)."""
+        for part, language, text in self.texts():
+            if not is_language(language):
+                yield f"{part}.{language}", "no language tag, such as en or pt-BR"
+            elif not 0 < len(text) <= MAX_TEXT:
+                yield f"{part}.{language}", f"a text has 1 to {MAX_TEXT} characters"
+
+    def texts(self) -> Iterator[tuple[str, str, str]]:
+        """Part, language and text of each."""
+        for part in ("message", "advice", "decimal"):
+            for language, text in getattr(self, part).items():
+                yield part, language, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +89,20 @@ class Texts:
 
 def load_texts(alarms: schema.Alarms) -> Texts:
     """Load the texts of the package with `alarms.texts` over them; ConfigError if that is wrong."""
-    if not alarms.languages:
-        raise ConfigError("no language", where="alarms.languages", hint="such as [en, de]")
-    for language in alarms.languages:
-        check_language(language, "alarms.languages")
     shipped = resources.files("edge_agent.alarms").joinpath("texts.yaml")
-    entries = read_entries(shipped.read_text(encoding="utf-8"), "texts.yaml")
+    kind = dict[Name, TextEntry]
+    entries = _flat(parse_struct(shipped.read_text(encoding="utf-8"), Path("texts.yaml"), kind))
     if alarms.texts is not None:
-        entries |= read_entries(read_file(alarms.texts), str(alarms.texts))
+        entries |= _flat(read_struct(alarms.texts, kind))
     return Texts(entries, alarms.languages)
+
+
+def _flat(file: Mapping[Name, TextEntry]) -> Entries:
+    return {
+        (key, part, language): text
+        for key, entry in file.items()
+        for part, language, text in entry.texts()
+    }
 
 
 def placeholders(alarm: Alarm) -> dict[str, Any]:

@@ -50,8 +50,8 @@ class Builder:
     hints: Mapping[str, Any]
 
     def build(self, tree: MapNode) -> Any:
-        """The root struct, whatever is wrong with it: look at the notes before using it."""
-        return self._struct(tree, self.root, (), None)
+        """A `root`, whatever is wrong with it: look at the notes before using it."""
+        return self._value(tree, self.root, ())
 
     def _value(self, node: Node, kind: Any, path: KeyPath, default: Any = MISSING) -> Any:
         """`node` as a `kind`, or its default after noting what is wrong with it."""

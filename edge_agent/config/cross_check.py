@@ -14,6 +14,7 @@ from edge_agent.config.learning_check import check_learning
 from edge_agent.config.limit_check import check_conditions, check_limits
 from edge_agent.config.problem import KeyPath, Notes, shown
 from edge_agent.config.scalars import MAX_NAME
+from edge_agent.config.types import is_language
 from edge_agent.errors import EdgeAgentError
 
 if TYPE_CHECKING:
@@ -237,6 +238,10 @@ def _runtime(config: Config, notes: Notes) -> None:
 def _alarms_and_logs(config: Config, notes: Notes) -> None:
     if not config.alarms.languages:
         notes.add(("alarms", "languages"), "is empty", "alerts need one language at least: [en]")
+    for number, language in enumerate(config.alarms.languages):
+        if language is not None and not is_language(language):
+            path = ("alarms", "languages", number)
+            notes.add(path, f"{shown(language)} is no language tag", "write en, de or pt-BR")
     level = config.log.level
     if level not in LEVELS:
         notes.add(("log", "level"), f"{shown(level)} is no level", notes.nearest(level, LEVELS))

@@ -76,6 +76,7 @@ class Notes:
     """The problems found so far, and the line of every key path that was read."""
 
     main: Path
+    may_be_empty: bool = False  # a file without any key is no problem
     problems: list[Problem] = field(default_factory=list)
     marks: dict[KeyPath, Mark] = field(default_factory=dict)
     broken: set[KeyPath] = field(default_factory=set)

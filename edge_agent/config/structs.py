@@ -1,15 +1,16 @@
-"""One YAML text as one struct, with the same care as the config; for the other files we read."""
+"""Other YAML than the config as typed values, read with the same care: bundles, alarm texts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_agent.config.builder import Builder
+from edge_agent.config.include import read_tree
 from edge_agent.config.problem import ConfigErrors, Notes, TooManyError
-from edge_agent.config.yaml_reader import Budget, parse
+from edge_agent.config.yaml_reader import Budget, MapNode, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 T = TypeVar("T")
@@ -17,10 +18,21 @@ T = TypeVar("T")
 
 def parse_struct(text: str, file: Path, kind: type[T]) -> T:
     """`text` as a `kind`; ConfigErrors lists what is wrong, with the lines of `file`."""
-    notes = Notes(file)
+    return _build(Notes(file), kind, lambda notes: parse(text, file, notes, Budget()))
+
+
+def read_struct(file: Path, kind: type[T]) -> T:
+    """The same of a file and of those that it includes; it may be empty if all keys are optional.
+
+    ConfigErrors also says why a file cannot be read.
+    """
+    return _build(Notes(file, may_be_empty=True), kind, lambda notes: read_tree(file, notes))
+
+
+def _build(notes: Notes, kind: type[T], read: Callable[[Notes], MapNode | None]) -> T:
     struct: T | None = None
     try:
-        tree = parse(text, file, notes, Budget())
+        tree = read(notes)
         if tree is not None:
             struct = Builder(notes, kind, {}).build(tree)
     except TooManyError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ DURATIONS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d":
 
 
 _BOM: Final = "\ufeff"
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +74,8 @@ class Secret:
         except UnicodeDecodeError:
             # Not chained: the decoder's error carries the bytes it choked on.
             raise ConfigError("the secret is not UTF-8 text", where=str(path)) from None
+
+
+def is_language(text: str) -> bool:
+    """Whether `text` has the form of a language tag (BCP 47)."""
+    return _LANGUAGE.fullmatch(text) is not None

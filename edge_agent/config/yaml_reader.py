@@ -122,6 +122,8 @@ def parse(text: str, file: Path, notes: Notes, budget: Budget) -> MapNode | None
         if isinstance(tree.root, MapNode):
             return tree.root
         empty = tree.root is None or (isinstance(tree.root, TextNode) and tree.root.is_null)
+        if empty and notes.may_be_empty:
+            return MapNode(Mark(file, 1), {})
         what = "the file is empty" if empty else "the file is not a map of keys"
         notes.refuse_file(what, "write 'key: value' lines", at=Mark(file, 1))
     return None

@@ -146,6 +146,12 @@ EDITS = [
     ("  providers: [cuda, cpu]", "  providers: [cudda]", "'cudda' is no provider (did you mean"),
     ("  providers: [cuda, cpu]", "  providers: []", "runtime.providers: is empty"),
     ("  languages: [en, de]", "  languages: []", "alarms.languages: is empty"),
+    ("  languages: [en, de]", "  languages: [en, ../x]", "languages[1]: '../x' is no language tag"),
+    (
+        "  languages: [en, de]",
+        "  languages: [english]",
+        "languages[0]: 'english' is no language tag",
+    ),
     ("  languages: [en, de]", "  texts: none.yaml", "alarms.texts: there is no file"),
     ("  level: info", "  level: verbose", "'verbose' is no level"),
     ("  host: 127.0.0.1", "  host: 0.0.0.0", "a token is needed"),
