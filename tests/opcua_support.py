@@ -25,7 +25,8 @@ from edge_agent.clock import SystemClock
 from edge_agent.config import schema
 from edge_agent.ops.metrics import Metrics
 from edge_agent.plant import Plant
-from edge_agent.sources.opcua.source import OpcUaSource, OpcUaSourceConfig
+from edge_agent.sources.opcua.config import OpcUaSourceConfig
+from edge_agent.sources.opcua.source import OpcUaSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable

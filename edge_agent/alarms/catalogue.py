@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.alarms.rule import AlarmPolicy, flood_alarm_id, flood_policy
-from edge_agent.config.limits import rules_of
+from edge_agent.config.limit_rules import rules_of
 from edge_agent.config.schema import AlarmRule, Drift, Learn
 from edge_agent.config.types import Duration
 from edge_agent.messages import Ne107
@@ -13,7 +13,7 @@ from edge_agent.messages import Ne107
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edge_agent.config.limits import LimitRule
+    from edge_agent.config.limit_rules import LimitRule
     from edge_agent.config.schema import Gateway, ModelUse
     from edge_agent.messages import Alarm
     from edge_agent.plant import PlantAsset, PlantSignal

@@ -35,6 +35,7 @@ __all__ = [
     "expand_range",
     "find_problems",
     "id_ranges",
+    "limit_rules",
     "limits",
     "load",
     "paths_of",

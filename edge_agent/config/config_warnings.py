@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.config.cross_check import address_problems, discovering, walk
 from edge_agent.config.learning_check import learning_warnings
-from edge_agent.config.limits import rules_of
+from edge_agent.config.limit_rules import rules_of
 from edge_agent.config.problem import dotted
 from edge_agent.config.types import Name, Secret
 from edge_agent.errors import ConfigError

@@ -6,17 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.config.limits import (
-    KNOWN,
-    SPELLED,
-    TAKEN,
-    Limit,
-    LimitRule,
-    kind_of_limit,
-    rules_of,
-    velocity_factor,
-    zone_limits,
-)
+from edge_agent.config.limit_rules import LimitRule, rules_of, zone_limits
+from edge_agent.config.limits import KNOWN, SPELLED, TAKEN, Limit, kind_of_limit, velocity_factor
 from edge_agent.config.problem import KeyPath, Notes, shown
 from edge_agent.config.schema import Kind
 from edge_agent.config.types import Name

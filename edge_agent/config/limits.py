@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NewType, TypeAlias
 
 from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
 from edge_agent.config.problem import Wrong, shown
-from edge_agent.config.types import Between, Duration, Name
+from edge_agent.config.types import Between, Duration
 from edge_agent.messages import Ne107
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from edge_agent.config.schema import Signal
 
 Kind: TypeAlias = Literal["above", "below", "rising", "falling"]
 Bounds: TypeAlias = tuple[float, float, float]  # between the zones A/B, B/C and C/D
@@ -43,9 +41,7 @@ SPELLED: Final[Mapping[str, str]] = {
 }  # fmt: skip
 TAKEN: Final = frozenset({"quality", "drift", "flood", "silent"})  # names of other alarms
 ZONES: Final = ("zone_c", "zone_d")
-_SEVERITY: Final = 500
 _PER: Final = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SECONDS_NAME: Final = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "d"}
 _NUMBER: Final = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _LEVEL: Final = re.compile(rf"({_NUMBER})(?: ?/ ?([a-z]+))?")
 _DEADBAND: Final = re.compile(rf"({_NUMBER}) ?(%?)")
@@ -199,79 +195,10 @@ class Iso20816:
             yield "", _WHICH_CLASS
 
 
-@dataclass(frozen=True, slots=True)
-class LimitRule:
-    """One limit of a signal, ready for use.
-
-    limit, deadband: in the signal's unit, for rates in its unit per second; per_s: seconds of the
-    time in which a rate is shown; zone: of ISO 20816, that begins at the limit.
-    """
-
-    name: str
-    kind: Kind
-    limit: float
-    deadband: float
-    severity: int
-    config: Limit
-    per_s: float = 0.0
-    zone: str = ""
-
-    @property
-    def is_rate(self) -> bool:
-        """Whether it watches the change of the signal."""
-        return self.kind in {"rising", "falling"}
-
-    @property
-    def per(self) -> str:
-        """The unit of time of a rate, empty for a value."""
-        return _SECONDS_NAME.get(self.per_s, "")
-
-
-def rules_of(signal: Signal) -> tuple[LimitRule, ...]:
-    """All limits of a signal that passed the checks; own ones go before those of its zones."""
-    made = {**zone_limits(signal), **signal.limits}
-    return tuple(_rule(name, limit) for name, limit in made.items() if limit.enabled)
-
-
-def zone_limits(signal: Signal) -> dict[Name, Limit]:
-    """The limits that a vibration class brings with it."""
-    bounds = zone_bounds(signal)
-    iso = signal.iso20816
-    if iso is None or bounds is None:
-        return {}
-    severities = (600, 850)
-    classes = (Ne107.MAINTENANCE_REQUIRED, Ne107.OUT_OF_SPECIFICATION)
-    return {
-        Name(name): Limit(
-            above=bound,
-            on_delay=iso.on_delay,
-            off_delay=iso.off_delay,
-            severity=severity,
-            ne107=ne107,
-        )
-        for name, bound, severity, ne107 in zip(ZONES, bounds[1:], severities, classes, strict=True)
-    }
-
-
-def zone_bounds(signal: Signal) -> Bounds | None:
-    """The boundaries A/B, B/C and C/D in the signal's own unit; None where it has none."""
-    bounds = None if signal.iso20816 is None else signal.iso20816.bounds_mm_s
-    factor = velocity_factor(signal.unit)
-    if bounds is None or factor is None:
-        return None
-    low, middle, high = (float(f"{bound * factor:.4g}") for bound in bounds)
-    return low, middle, high
-
-
 def velocity_factor(unit: str) -> float | None:
     """What 1 mm/s is in a unit of velocity; None for any other unit."""
     plain = re.sub(r"[ ,(]*(rms|r\.m\.s\.|eff)[)]?$", "", unit.strip().lower()).replace(" ", "")
     return _MM_S.get(plain)
-
-
-def zone_of(bounds: Bounds, value: float) -> str:
-    """The zone A to D of a vibration velocity."""
-    return "ABCD"[sum(value >= bound for bound in bounds)]
 
 
 def kind_of_limit(name: str, limit: Limit) -> Kind | None:
@@ -285,26 +212,3 @@ def kind_of_limit(name: str, limit: Limit) -> Kind | None:
     if limit.falling is not None:
         return "falling"
     return KNOWN[name][0] if name in KNOWN else None
-
-
-def _rule(name: str, limit: Limit) -> LimitRule:
-    kind = kind_of_limit(name, limit) or "above"
-    rate = limit.rising or limit.falling
-    value = limit.above if limit.above is not None else limit.below
-    level = limit.limit or rate or Level(math.nan if value is None else value)
-    per_s = level.per_s
-    deadband = limit.deadband.value
-    if limit.deadband.percent:
-        deadband = abs(level.value) * deadband / 100
-    severity = limit.severity or KNOWN.get(name, (kind, _SEVERITY))[1]
-    zone = name[-1].upper() if name in ZONES else ""
-    return LimitRule(
-        name,
-        kind,
-        level.value / (per_s or 1),
-        deadband / (per_s or 1),
-        severity,
-        limit,
-        per_s,
-        zone,
-    )

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_agent.alarms import limit_alarm_id
 from edge_agent.clock import US_PER_S
-from edge_agent.config.limits import rules_of, zone_bounds, zone_of
+from edge_agent.config.limit_rules import rules_of, zone_bounds, zone_of
 from edge_agent.detection.stops import STOPPED, Rest
 from edge_agent.messages import AlarmState, Contributor, Detail, Observation
 from edge_agent.signals import FALSE, TRUE, Bound, Change, Limits, Points, Rates, joined
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.alarms import AlarmTable
-    from edge_agent.config.limits import LimitRule
+    from edge_agent.config.limit_rules import LimitRule
     from edge_agent.plant import PlantAsset, PlantSignal
     from edge_agent.signals import Bindings, Crossing, Turn
 

@@ -13,7 +13,7 @@ import pytest
 from edge_agent import config
 from edge_agent.cli import main
 from edge_agent.findings import error, fine, warning
-from edge_agent.sources.replay.source import ReplayConfig
+from edge_agent.sources.replay.config import ReplayConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

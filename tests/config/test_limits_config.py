@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from edge_agent.config.limits import rules_of, zone_bounds, zone_of
+from edge_agent.config.limit_rules import rules_of, zone_bounds, zone_of
 from edge_agent.config.problem import ConfigErrors
 from edge_agent.daemon.tables import load_config
 from edge_agent.plant import Plant

@@ -20,8 +20,8 @@ from edge_agent.ops.metrics import Metrics
 from edge_agent.plant import Plant
 from edge_agent.sources import SOURCES
 from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
-from edge_agent.sources.opcua.source import OpcUaSourceConfig
-from edge_agent.sources.replay.source import ReplayConfig
+from edge_agent.sources.opcua.config import OpcUaSourceConfig
+from edge_agent.sources.replay.config import ReplayConfig
 from edge_agent.values import BAD_NO_COMMUNICATION
 
 if TYPE_CHECKING:

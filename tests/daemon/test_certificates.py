@@ -13,7 +13,7 @@ from edge_agent.clock import US_PER_S, FakeClock
 from edge_agent.daemon.certificates import Certificates, certificate_problems
 from edge_agent.ops.metrics import Metrics
 from edge_agent.sinks.mqtt_config import MqttSinkConfig
-from edge_agent.sources.opcua.source import OpcUaSourceConfig, Security, SecurityPolicy
+from edge_agent.sources.opcua.config import OpcUaSourceConfig, Security, SecurityPolicy
 from edge_agent.transport.tls import Tls
 
 if TYPE_CHECKING:

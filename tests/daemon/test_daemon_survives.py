@@ -26,7 +26,7 @@ from edge_agent.config.schema import (
 )
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.messages import LinkState
-from edge_agent.sources.replay.source import ReplayConfig
+from edge_agent.sources.replay.config import ReplayConfig
 from edge_agent.values import Columns, columns
 
 if TYPE_CHECKING:

@@ -13,15 +13,15 @@ from edge_agent.config import schema
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState
-from edge_agent.sources.opcua.connector import connect
-from edge_agent.sources.opcua.nodes import node_id
-from edge_agent.sources.opcua.source import (
+from edge_agent.sources.opcua.config import (
     OpcUaSourceConfig,
     Security,
     SecurityMode,
     SecurityPolicy,
-    probe,
 )
+from edge_agent.sources.opcua.connector import connect
+from edge_agent.sources.opcua.nodes import node_id
+from edge_agent.sources.opcua.source import probe
 from edge_agent.sources.opcua.subscribe import Item, Subscriptions
 from edge_agent.values import BAD_NO_COMMUNICATION, BAD_NODE_ID_UNKNOWN, BAD_SENSOR_FAILURE
 

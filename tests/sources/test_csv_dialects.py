@@ -17,8 +17,8 @@ from edge_agent.config.schema import Asset, Config, Signal, Template
 from edge_agent.config.types import Name
 from edge_agent.errors import EdgeAgentError
 from edge_agent.plant import Plant
+from edge_agent.sources.replay.config import ReplayConfig
 from edge_agent.sources.replay.recording import Recording
-from edge_agent.sources.replay.source import ReplayConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 
 from edge_agent import config as loader
 from edge_agent.config.types import Secret
-from edge_agent.sources.opcua.source import (
+from edge_agent.sources.opcua.config import (
     OpcUaSourceConfig,
     Security,
     SecurityMode,

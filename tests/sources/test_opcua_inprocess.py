@@ -16,7 +16,8 @@ from support import find_free_port
 from edge_agent.config import schema
 from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState
-from edge_agent.sources.opcua.source import OpcUaSourceConfig, probe
+from edge_agent.sources.opcua.config import OpcUaSourceConfig
+from edge_agent.sources.opcua.source import probe
 from edge_agent.status_codes import type_of
 from edge_agent.values import (
     BAD_NO_COMMUNICATION,

@@ -20,10 +20,10 @@ from edge_agent.errors import EdgeAgentError
 from edge_agent.plant import Plant
 from edge_agent.sources.replay import recording as recording_module
 from edge_agent.sources.replay.cells import Numbers, numbers
+from edge_agent.sources.replay.config import Blank, QualityCodes, ReplayConfig
 from edge_agent.sources.replay.csv_reader import sniff_separator
 from edge_agent.sources.replay.moments import US_PER_UNIT, epoch_parser, iso_moment
 from edge_agent.sources.replay.recording import Recording
-from edge_agent.sources.replay.source import Blank, QualityCodes, ReplayConfig
 from edge_agent.values import BAD, BAD_NO_COMMUNICATION, BAD_NO_DATA, GOOD, UNCERTAIN
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from edge_agent.messages import LinkState
 from edge_agent.plant import Plant
 from edge_agent.signals.intake import Intake
 from edge_agent.sources import SOURCES
-from edge_agent.sources.replay.source import ReplayConfig, ReplaySource, _Pace, probe
+from edge_agent.sources.replay.config import ReplayConfig
+from edge_agent.sources.replay.source import ReplaySource, _Pace, probe
 
 if TYPE_CHECKING:
     from pathlib import Path

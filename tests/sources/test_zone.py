@@ -11,7 +11,7 @@ from edge_agent.config.schema import TimeOf
 from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
 from edge_agent.sources.mqtt.payload_spec import Payload, TimeUnit
 from edge_agent.sources.mqtt.payload_time import time_us
-from edge_agent.sources.opcua.source import OpcUaSourceConfig
+from edge_agent.sources.opcua.config import OpcUaSourceConfig
 from edge_agent.sources.zone import Zone, zone_problems
 
 S = 1_000_000

@@ -1,18 +1,14 @@
 """Source `opcua`: subscribes to the nodes of one OPC UA server, whatever becomes of it."""
 
-from edge_agent.sources.opcua.found import Browsed, FoundNode
-from edge_agent.sources.opcua.proposals import Proposal, propose
-from edge_agent.sources.opcua.source import (
-    OpcUaSource,
+from edge_agent.sources.opcua.config import (
     OpcUaSourceConfig,
     Security,
     SecurityMode,
     SecurityPolicy,
-    browse,
-    inspect,
-    pin,
-    probe,
 )
+from edge_agent.sources.opcua.found import Browsed, FoundNode
+from edge_agent.sources.opcua.proposals import Proposal, propose
+from edge_agent.sources.opcua.source import OpcUaSource, browse, inspect, pin, probe
 
 __all__ = [
     "Browsed",

@@ -20,8 +20,8 @@ from edge_agent.sources.opcua.read import TOO_LARGE, Reader
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from edge_agent.sources.opcua.config import OpcUaSourceConfig
     from edge_agent.sources.opcua.connector import Connection
-    from edge_agent.sources.opcua.source import OpcUaSourceConfig
 
 MAX_NODES: Final = 100_000
 MAX_DEPTH: Final = 24

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     from edge_agent.config.types import Secret
-    from edge_agent.sources.opcua.source import OpcUaSourceConfig
+    from edge_agent.sources.opcua.config import OpcUaSourceConfig
 
 _POLICIES: Final[Mapping[str, Any]] = {
     "Basic256Sha256": security_policies.SecurityPolicyBasic256Sha256,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
     from edge_agent.plant import PlantSignal
-    from edge_agent.sources.opcua.source import OpcUaSourceConfig
+    from edge_agent.sources.opcua.config import OpcUaSourceConfig
 
 _MAX_SHOWN: Final = 20  # findings of one kind; the rest is counted
 _GONE: Final = frozenset({"BadNodeIdUnknown", "BadNodeIdInvalid"})

@@ -15,7 +15,7 @@ from edge_agent.sources.opcua.trust import split_chain, subject
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_agent.sources.opcua.source import OpcUaSourceConfig
+    from edge_agent.sources.opcua.config import OpcUaSourceConfig
 
 
 async def shown_certificate(config: OpcUaSourceConfig, file: Path) -> str:

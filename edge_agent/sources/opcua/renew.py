@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from asyncua import ua
 
+    from edge_agent.sources.opcua.config import OpcUaSourceConfig
     from edge_agent.sources.opcua.connector import Connection
     from edge_agent.sources.opcua.feed import Feed
-    from edge_agent.sources.opcua.source import OpcUaSourceConfig
     from edge_agent.sources.opcua.subscribe import Subscriptions
 
 _FIRST_S: Final = 5.0

@@ -18,8 +18,8 @@ from edge_agent.sources.opcua.explain import explained
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from edge_agent.sources.opcua.config import OpcUaSourceConfig
     from edge_agent.sources.opcua.connector import Connection
-    from edge_agent.sources.opcua.source import OpcUaSourceConfig
 
 _CODES: Final = StatusCodes
 _TOO_LARGE: Final = frozenset(

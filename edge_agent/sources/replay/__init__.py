@@ -1,7 +1,8 @@
 """Source `replay`: CSV recordings at their own pace, N times as fast, or as fast as it goes."""
 
+from edge_agent.sources.replay.config import ReplayConfig
 from edge_agent.sources.replay.recording import Recording
-from edge_agent.sources.replay.source import ReplayConfig, ReplaySource, inspect, probe
+from edge_agent.sources.replay.source import ReplaySource, inspect, probe
 
 __all__ = [
     "Recording",

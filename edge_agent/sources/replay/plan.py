@@ -23,9 +23,9 @@ from edge_agent.sources.replay.places import NOWHERE
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from edge_agent.sources.replay.config import ReplayConfig
     from edge_agent.sources.replay.csv_reader import Chunk, Table
     from edge_agent.sources.replay.places import Places
-    from edge_agent.sources.replay.source import ReplayConfig
 
 log = logging.getLogger("edge_agent.sources")
 

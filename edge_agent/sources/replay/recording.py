@@ -13,7 +13,8 @@ import numpy as np
 
 from edge_agent.errors import EdgeAgentError
 from edge_agent.sources.replay.csv_reader import open_table, read_chunk
-from edge_agent.sources.replay.places import Decoder, Places, Rows
+from edge_agent.sources.replay.decoder import Decoder, Rows
+from edge_agent.sources.replay.places import Places
 from edge_agent.sources.replay.plan import make_plan
 from edge_agent.sources.replay.sniff import check_shape, choose_numbers, choose_time
 from edge_agent.sources.replay.times import TimeReader
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from edge_agent.plant import Plant
+    from edge_agent.sources.replay.config import ReplayConfig
     from edge_agent.sources.replay.csv_reader import Table
-    from edge_agent.sources.replay.source import ReplayConfig
 
 BLOCK_VALUES: Final = 4096
 MAX_FILES: Final = 512  # all are open at once, and a process may open 1024

@@ -6,14 +6,11 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass, field
-from enum import StrEnum
-from pathlib import Path  # noqa: TC003 (the config loader reads the annotations)
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from edge_agent.clock import US_PER_S
-from edge_agent.config.types import Between, Name
 from edge_agent.errors import EdgeAgentError
 from edge_agent.findings import fine, first_of, warning
 from edge_agent.messages import Link, LinkState
@@ -23,15 +20,12 @@ from edge_agent.sources.replay.recording import Recording, find_files, take
 from edge_agent.values import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config, Gateway
     from edge_agent.findings import Finding
     from edge_agent.ops.metrics import Metrics
+    from edge_agent.sources.replay.config import ReplayConfig
     from edge_agent.values import Intake
-
-__all__ = ["Recording", "ReplayConfig", "ReplaySource", "inspect", "probe"]
 
 _INSPECTED_BLOCKS: Final = 4
 _TICK_S: Final = (0.02, 0.5)  # how long to wait, at least and at most, for values to be due
@@ -39,64 +33,6 @@ _RETRY_S: Final = 10.0
 _MAX_WAITING: Final = 16_384  # values in the intake at which a replay without pace holds
 
 log = logging.getLogger("edge_agent.sources")
-
-
-class Blank(StrEnum):
-    """What an empty cell is."""
-
-    SKIP = "skip"  # no value
-    BAD = "bad"  # a value of status BadNoData
-
-
-class QualityCodes(StrEnum):
-    """What numbers in a quality column are."""
-
-    OPCUA = "opcua"  # StatusCodes: 0 is Good
-    CLASSIC = "classic"  # OPC Classic: 192 is Good, 0 is Bad
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayConfig:
-    """`type: replay`. A column is given by its name or its number, the first being 1.
-
-    Wide files have a column for each signal, called as the signal, as its address, or as
-    `columns` says; of one asset (`asset`, where `{stem}` is the file's name), or with an
-    `asset_column`; with neither, columns are called `asset.signal` or as addresses that only one
-    signal has. Long files have one value a row (`signal_column` and `value_column`).
-    """
-
-    path: Path  # may be a pattern: runs/*.csv; .gz is unpacked
-    asset: str = ""
-    template: str = ""  # for assets that the config does not name
-    columns: dict[Name, str] = field(default_factory=dict)  # column by signal
-    header: bool = True  # without one, columns have numbers only
-    separator: str = ""  # default: found out; a blank stands for any run of blanks
-    decimal: str = ""  # default: found out by the whole file
-    time: str = ""  # or DATE+TIME; default: a column called time, timestamp, ..., else by its cells
-    # iso, dmy, mdy, ymd, excel, excel1904, s, ms, us, ns (since 1970), or as strptime; default:
-    # found out by the whole file
-    time_format: str = ""
-    timezone: str = "UTC"  # of times that name none: an IANA name, or as +01:00
-    asset_column: str = ""
-    signal_column: str = ""
-    value_column: str = ""
-    quality: str = ""  # a column for the row, or for each value: `{column}_quality`
-    quality_codes: QualityCodes = QualityCodes.OPCUA
-    blank: Blank = Blank.SKIP
-    speed: Annotated[float, Between(0, 1e9)] = 1.0  # 0: as fast as it goes
-    loop: bool = False
-    shift_to_now: bool = False  # move all times so that the first is now
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """What contradicts itself."""
-        if bool(self.signal_column) != bool(self.value_column):
-            yield "signal_column", "signal_column and value_column go together"
-        if self.asset and self.asset_column:
-            yield "asset_column", "give either asset or asset_column"
-        if self.decimal not in {"", ".", ","}:
-            yield "decimal", "must be '.' or ','"
-        if len(self.separator) > 1 or self.separator in {'"', "\n", "\r"}:
-            yield "separator", "must be one character"
 
 
 async def probe(config: ReplayConfig) -> None:
