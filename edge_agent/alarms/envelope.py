@@ -136,8 +136,7 @@ def _data(transition: Transition, texts: Texts, rule: schema.AlarmRule) -> dict[
         "priority": alarm.priority,
         "ne107": alarm.ne107,
         "stage": alarm.stage,
-        "message": texts.message(alarm, rule),
-        "advice": texts.advice(alarm, rule),
+        **texts.render(alarm, rule),
         "first_seen": rfc3339(alarm.first_seen_us) if alarm.count or alarm.active else None,
         "count": alarm.count,
         "shelved_until": rfc3339(until_us) if until_us else None,
@@ -184,7 +183,12 @@ def _window(window: WindowInfo) -> dict[str, Any]:
 
 
 def _model(model: ModelInfo) -> dict[str, str]:
-    return {field.name: getattr(model, field.name) for field in fields(model)}
+    return {
+        "name": model.name,
+        "version": model.version,
+        "sha256": model.sha256,
+        "mode": model.mode,
+    }
 
 
 def _contributors(all_of_them: Sequence[Contributor]) -> list[dict[str, Any]]:

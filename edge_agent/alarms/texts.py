@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -54,37 +55,53 @@ class TextEntry:
                 yield part, language, text
 
 
+# Parts in turn, every second one optional; of each part every second piece is a name.
+Template: TypeAlias = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """Parsed templates by (key, part), English where a language lacks one; its decimal sign."""
+
+    name: str
+    templates: Mapping[tuple[str, str], Template]
+    decimal: str
+
+    def fill_part(
+        self, part: str, detail: Detail | None, own: str | None, values: Mapping[str, str]
+    ) -> str:
+        """Fill a rule's own text, or that of the failure mode, the message key or any alarm."""
+        if own:
+            return fill(parsed(own), values)
+        templates, found = self.templates, None
+        if detail is not None:
+            found = templates.get((detail.failure_mode, part))
+            found = found or templates.get((detail.message_key, part))
+        return fill(found or templates[FALLBACK_KEY, part], values)
+
+
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Templates by (key, part, language), and the languages in which alarms are told."""
+    """Templates by (key, part, language), and the languages in which alarms are rendered."""
 
     entries: Entries
-    languages: tuple[str, ...]
+    languages: tuple[Language, ...]
 
-    def message(self, alarm: Alarm, rule: schema.AlarmRule) -> dict[str, str]:
-        """Say by language what happened; texts of the rule go first."""
-        return self._by_language("message", alarm, rule.message)
+    def render(self, alarm: Alarm, rule: schema.AlarmRule) -> dict[str, dict[str, str]]:
+        """Render `message` (what happened) and `advice` (what to do) of an alarm, by language.
 
-    def advice(self, alarm: Alarm, rule: schema.AlarmRule) -> dict[str, str]:
-        """Say by language what to do about it; texts of the rule go first."""
-        return self._by_language("advice", alarm, rule.advice)
-
-    def _by_language(self, part: str, alarm: Alarm, own: Mapping[str, str]) -> dict[str, str]:
-        values = placeholders(alarm)
-        told = {}
-        for language in self.languages:
-            template = own.get(language) or self._template(part, alarm.detail, language)
-            told[language] = fill(template, values, self._find("number", "decimal", language))
-        return told
-
-    def _template(self, part: str, detail: Detail | None, language: str) -> str:
-        keys = () if detail is None else (detail.failure_mode, detail.message_key)
-        found = (self._find(key, part, language) for key in (*keys, FALLBACK_KEY))
-        return next(filter(None, found), "")
-
-    def _find(self, key: str, part: str, language: str) -> str:
-        text = self.entries.get((key, part, language))
-        return text or self.entries.get((key, part, FALLBACK_LANGUAGE), "")
+        Texts of the rule go first.
+        """
+        named = placeholders(alarm)
+        values_by_sign = {".": shown_values(named)}
+        message, advice = {}, {}
+        for one in self.languages:
+            if one.decimal not in values_by_sign:
+                values_by_sign[one.decimal] = _with_decimal(values_by_sign["."], named, one.decimal)
+            values, name = values_by_sign[one.decimal], one.name
+            message[name] = one.fill_part("message", alarm.detail, rule.message.get(name), values)
+            advice[name] = one.fill_part("advice", alarm.detail, rule.advice.get(name), values)
+        return {"message": message, "advice": advice}
 
 
 def load_texts(alarms: schema.Alarms) -> Texts:
@@ -94,7 +111,7 @@ def load_texts(alarms: schema.Alarms) -> Texts:
     entries = _flat(parse_struct(shipped.read_text(encoding="utf-8"), Path("texts.yaml"), kind))
     if alarms.texts is not None:
         entries |= _flat(read_struct(alarms.texts, kind))
-    return Texts(entries, alarms.languages)
+    return Texts(entries, tuple(_language(name, entries) for name in alarms.languages))
 
 
 def _flat(file: Mapping[Name, TextEntry]) -> Entries:
@@ -103,6 +120,14 @@ def _flat(file: Mapping[Name, TextEntry]) -> Entries:
         for key, entry in file.items()
         for part, language, text in entry.texts()
     }
+
+
+def _language(name: str, entries: Entries) -> Language:
+    texts: dict[tuple[str, str], str] = {}
+    for wanted in (FALLBACK_LANGUAGE, name):
+        texts |= {(key, part): text for (key, part, one), text in entries.items() if one == wanted}
+    templates = {key: parsed(text) for key, text in texts.items()}
+    return Language(name, templates, texts["number", "decimal"])
 
 
 def placeholders(alarm: Alarm) -> dict[str, Any]:
@@ -114,34 +139,57 @@ def placeholders(alarm: Alarm) -> dict[str, Any]:
     values |= {"score": detail.score, "failure_mode": detail.failure_mode}
     if detail.probability is not None:
         values["probability"] = 100 * float(detail.probability)
-    values |= {f"rul_{name}": hours for name, hours in (detail.rul_h or {}).items()}
+    for name, hours in (detail.rul_h or {}).items():
+        values[f"rul_{name}"] = hours
     if detail.contributors:
         first = max(detail.contributors, key=lambda each: abs(each.weight))
         values |= {"input": first.input, "value": first.value, "unit": first.unit}
     return values | detail.message_args
 
 
-def fill(template: str, values: Mapping[str, Any], decimal: str = ".") -> str:
-    """Fill in a template; never fails, whatever is missing or of whatever type.
-
-    {reading} is {value} with its {unit}.
-    """
-
-    def known(name: str) -> str:
-        if name != "reading":
-            return shown(values.get(name), decimal)
-        value = shown(values.get("value"), decimal)
-        return f"{value} {shown(values.get('unit'), decimal)}".strip() if value else ""
-
-    def optional(match: re.Match[str]) -> str:
-        whole = all(known(name) for name in _PLACE.findall(match[1]))
-        return match[1] if whole else ""
-
-    text = _OPTIONAL.sub(optional, template)
-    return _PLACE.sub(lambda match: known(match[1]) or _MISSING, text).strip()
+@lru_cache(maxsize=2048)
+def parsed(text: str) -> Template:
+    """Split the text of a template."""
+    return tuple(tuple(_PLACE.split(part)) for part in _OPTIONAL.split(text))
 
 
-def shown(value: object, decimal: str = ".") -> str:
+def fill(template: Template, values: Mapping[str, str]) -> str:
+    """Fill in a template with what `shown_values` returns; never fails, whatever is missing."""
+    pieces: list[str] = []
+    for number, part in enumerate(template):
+        names = part[1::2]
+        if number % 2 and not all(map(values.get, names)):
+            continue
+        pieces.append(part[0])
+        for name, text in zip(names, part[2::2], strict=True):
+            pieces += (values.get(name) or _MISSING, text)
+    return "".join(pieces).strip()
+
+
+def shown_values(named: Mapping[str, Any]) -> dict[str, str]:
+    """Show everything that a template may name; `reading` is `value` with its `unit`."""
+    values = {name: shown(value) for name, value in named.items()}
+    return _with_reading(values)
+
+
+def _with_decimal(
+    values: Mapping[str, str], named: Mapping[str, Any], decimal: str
+) -> dict[str, str]:
+    """Show numbers with another decimal sign."""
+    changed = {
+        name: values[name] if isinstance(value, str) else values[name].replace(".", decimal)
+        for name, value in named.items()
+    }
+    return _with_reading(changed)
+
+
+def _with_reading(values: dict[str, str]) -> dict[str, str]:
+    value = values.get("value", "")
+    values["reading"] = f"{value} {values.get('unit', '')}".strip() if value else ""
+    return values
+
+
+def shown(value: object) -> str:
     """Show a number with three significant digits, a text cut to a bearable length."""
     if value is None:
         return ""
@@ -153,11 +201,12 @@ def shown(value: object, decimal: str = ".") -> str:
         return printable(str(value), _MAX_ARGUMENT)
     if not math.isfinite(number):
         return ""
-    text = f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"  # noqa: PLR2004
-    return text.replace(".", decimal)
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"  # noqa: PLR2004
 
 
 def printable(text: str, longest: int) -> str:
     """Cut a text that may come from the wire to one line of printable characters."""
-    line = "".join(char if char.isprintable() else " " for char in text[:longest])
+    line = text[:longest]
+    if not line.isprintable():
+        line = "".join([char if char.isprintable() else " " for char in line])
     return " ".join(line.split())

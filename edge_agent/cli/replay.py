@@ -101,7 +101,7 @@ def _line(replay: Replay, transition: Transition, args: argparse.Namespace) -> s
             **to_json(alarm),
         }
         return orjson.dumps(row).decode()
-    texts = replay.texts.message(alarm, replay.policies.rule(alarm.alarm_id))
+    texts = replay.texts.render(alarm, replay.policies.rule(alarm.alarm_id))["message"]
     text = texts.get("en") or next(iter(texts.values()))
     model = alarm.detail.model if alarm.detail else None
     mode = f"{model.mode if model else '':<7} " if args.model else ""

@@ -62,7 +62,4 @@ class Messages:
         policy = self.policies(alarm.alarm_id) if self.policies else None
         if policy is None:
             return {"message": {}, "advice": {}}
-        return {
-            "message": self._texts.message(alarm, policy.rule),
-            "advice": self._texts.advice(alarm, policy.rule),
-        }
+        return self._texts.render(alarm, policy.rule)

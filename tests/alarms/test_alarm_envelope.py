@@ -89,7 +89,7 @@ def event(transition: Transition, rule: AlarmRule = QUICK, texts: Any = TEXTS) -
 def test_golden_envelope() -> None:
     """The whole of it, as a consumer has it."""
     advice = {
-        language: TEXTS.entries["bearing_wear", "advice", language] for language in TEXTS.languages
+        one.name: TEXTS.entries["bearing_wear", "advice", one.name] for one in TEXTS.languages
     }
     assert event(RAISED) == {
         "specversion": "1.0",

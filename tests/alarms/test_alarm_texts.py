@@ -7,18 +7,22 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from alarm_helpers import blaming
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.alarms.texts import TextEntry, fill, load_texts, shown
+from edge_agent.alarms.texts import TextEntry, fill, load_texts, parsed, shown, shown_values
 from edge_agent.config.schema import AlarmRule, Alarms
 from edge_agent.config.structs import parse_struct
 from edge_agent.config.types import Name
 from edge_agent.errors import ConfigError
 from edge_agent.messages import Alarm, Detail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LANGUAGES = ("en", "zh", "ja", "de")
 KEYS = [
@@ -94,11 +98,17 @@ EVERYTHING = {
 SHIPPED = load_texts(Alarms()).entries
 
 
+def filled(template: str, named: Mapping[str, object]) -> str:
+    return fill(parsed(template), shown_values(named))
+
+
 def told(
     detail: Detail | None, language: str = "en", rule: AlarmRule | None = None, **config: object
 ) -> str:
     texts = load_texts(Alarms(languages=(language,), **config))  # type: ignore[arg-type]
-    return texts.message(Alarm("P-1.a", "P-1", detail=detail), rule or AlarmRule())[language]
+    return texts.render(Alarm("P-1.a", "P-1", detail=detail), rule or AlarmRule())["message"][
+        language
+    ]
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -109,9 +119,9 @@ def test_every_key_has_both_texts_in_every_language(key: str, part: str, languag
     names = set(re.findall(r"\{(\w+)\}", template)) - {"reading"}
     assert names <= EVERYTHING.keys()
     known = EVERYTHING if "held_out" not in names else {**EVERYTHING, "false_alarms": None}
-    whole = fill(template, known)
+    whole = filled(template, known)
     assert not re.search(r"[{}\[\]]|  ", whole)
-    bare = fill(template, {})
+    bare = filled(template, {})
     assert not re.search(r"[{}\[\]]|  | [,;.]|\(\)", bare)
     assert len(whole) < 250
 
@@ -168,26 +178,26 @@ def test_the_rules_own_texts_go_first() -> None:
     assert told(None, "de", rule) == "P-1 schwingt"
     assert told(None, "en", rule) == "P-1: alarm P-1.a"
     texts = load_texts(Alarms(languages=("de",)))
-    assert texts.advice(Alarm("P-1.a", "P-1"), rule) == {"de": "Nachsehen."}
+    assert texts.render(Alarm("P-1.a", "P-1"), rule)["advice"] == {"de": "Nachsehen."}
 
 
 def test_what_is_missing_shows_as_a_dash() -> None:
-    assert fill("{a} and {b}", {"a": 1}) == "1 and –"
+    assert filled("{a} and {b}", {"a": 1}) == "1 and –"
 
 
 def test_values_are_not_templates() -> None:
     """What comes from outside is never filled in again."""
-    assert fill("{a} [{b}]", {"a": "{secret}", "b": "[{a}]", "secret": "x"}) == "{secret} [{a}]"
+    assert filled("{a} [{b}]", {"a": "{secret}", "b": "[{a}]", "secret": "x"}) == "{secret} [{a}]"
 
 
 def test_brackets_that_name_nothing_stay() -> None:
-    assert fill("pressure [bar] {a}", {"a": 1}) == "pressure [bar] 1"
+    assert filled("pressure [bar] {a}", {"a": 1}) == "pressure [bar] 1"
 
 
 @given(st.text(), st.dictionaries(st.text(max_size=5), st.none() | st.floats() | st.text()))
 def test_no_template_and_no_value_fails(template: str, values: dict[str, object]) -> None:
-    fill(template, values)
-    fill("{" + template + "} [x {a}] {b}", {**values, "a": object(), "b": [1, {}]})
+    filled(template, values)
+    filled("{" + template + "} [x {a}] {b}", {**values, "a": object(), "b": [1, {}]})
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ class Plant:
         return [{"at_ms": row.pop("at_us") // 1000, **row} for row in rows]
 
     def row(self, alarm: Alarm) -> dict[str, Any]:
-        return to_json(alarm) | {"message": self.texts.message(alarm, RULE)}
+        return to_json(alarm) | {"message": self.texts.render(alarm, RULE)["message"]}
 
 
 def policy_of(alarm_id: str) -> AlarmPolicy | None:

@@ -198,7 +198,7 @@ def test_the_false_alarms_of_a_text_are_those_of_the_bundle(calibration: dict, t
     group = Simple(use=Simple(alarm=AlarmRule()), model=Simple(manifest=manifest))
     detail = Detail("anomaly", _promise(group), score=2.0)
     texts = load_texts(Alarms(languages=("en",)))
-    message = texts.message(Alarm("P-1.a", "P-1", detail=detail), AlarmRule())["en"]
+    message = texts.render(Alarm("P-1.a", "P-1", detail=detail), AlarmRule())["message"]["en"]
     assert told in message
     own = Simple(use=Simple(alarm=AlarmRule(limit=3.0)), model=group.model)
     assert _promise(own) == {}, "another limit than the bundle's own"
