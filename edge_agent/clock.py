@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 US_PER_S = 1_000_000
 US_PER_MS = 1_000
+# Times that are none, as int64: before and after all others, with room for a sum of two.
+NEVER: Final = -(1 << 61)
+ENDLESS: Final = (1 << 61) - 1
 _LEAST_STEP_US = 2 * US_PER_S
 
 

@@ -41,9 +41,7 @@ from edge_agent.signals import (
     EventTime,
     QualityWatch,
     Scaling,
-    by_time,
-    where,
-    with_blocks,
+    rms_of,
 )
 from edge_agent.values import Columns
 
@@ -285,12 +283,15 @@ class Pipeline:
         self._monotonic_s = monotonic_s
         values = self._follow_gateway(values, now_us, monotonic_s)
         self._at_work.begin(monotonic_s)
-        values = self._scaling.scale_values(self.watch.without_retained(by_time(values)))
+        values = self._scaling.scale_values(self.watch.without_retained(values.sorted_by_time()))
         values, blocks = self._refuse_future(values, now_us), self._scaling.scale_blocks(blocks)
         due: list[WindowBatch] = []
         if len(values):
             values = self.watch.refuse_out_of_range(values)
-        seen = values if not blocks else self._refuse_future(with_blocks(values, blocks), now_us)
+        seen = values
+        if blocks:
+            seen = Columns.concat([values, rms_of(blocks)]).sorted_by_time()
+            seen = self._refuse_future(seen, now_us)
         if len(seen):
             self._set_back(seen, monotonic_s)
             self.time.note(self._asset_of[seen.signal], seen.time_us, monotonic_s)
@@ -365,7 +366,7 @@ class Pipeline:
         for signal in values.signal[future]:
             source = self._plant.signals[signal].source
             self._metrics.values_rejected.labels(source, "future").inc()
-        return where(values, ~future)
+        return values.where(~future)
 
     def _follow_gateway(self, values: Columns, now_us: int, monotonic_s: float) -> Columns:
         """If the gateway's clock was moved, all that has its time moves with it."""

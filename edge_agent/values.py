@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,6 +45,42 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.signal)
+
+    def where(self, which: NDArray[np.generic]) -> Columns:
+        """Some of the rows: `which` is a mask [n], or row numbers in the order wanted."""
+        return Columns(
+            self.signal[which], self.time_us[which], self.value[which], self.status[which]
+        )
+
+    def slice(self, start: int, stop: int | None = None) -> Columns:
+        """The rows from `start` up to `stop`, as views; both count as in a slice of Python."""
+        at = slice(start, stop)
+        return Columns(self.signal[at], self.time_us[at], self.value[at], self.status[at])
+
+    def chunks(self, size: int) -> Iterator[Columns]:
+        """The same rows, at most `size` at a time, as views; at least one chunk."""
+        for start in range(0, max(1, len(self)), size):
+            yield self.slice(start, start + size)
+
+    def sorted_by_time(self) -> Columns:
+        """The same rows in the order of time; rows of the same time keep their order."""
+        time_us = self.time_us
+        if bool((time_us[1:] >= time_us[:-1]).all()):
+            return self
+        return self.where(np.argsort(time_us, kind="stable"))
+
+    @staticmethod
+    def concat(parts: Sequence[Columns]) -> Columns:
+        """The rows of all parts, one part after the other; no rows if there are no parts."""
+        if len(parts) == 1:
+            return parts[0]
+        parts = parts or (columns((), (), ()),)
+        return Columns(
+            np.concatenate([part.signal for part in parts]),
+            np.concatenate([part.time_us for part in parts]),
+            np.concatenate([part.value for part in parts]),
+            np.concatenate([part.status for part in parts]),
+        )
 
 
 def columns(

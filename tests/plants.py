@@ -94,9 +94,7 @@ def fault(n: int = 300, onset: int = 150, *, by: float = -3.0) -> np.ndarray:
 
 def cut(whole: Columns, size: int) -> Iterable[Columns]:
     """The same values in batches of `size`."""
-    for start in range(0, len(whole), size):
-        at = slice(start, start + size)
-        yield Columns(whole.signal[at], whole.time_us[at], whole.value[at], whole.status[at])
+    return whole.chunks(size)
 
 
 def prepared(made: Config) -> Replay:

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 import pytest
 
 from edge_agent.values import Columns, WaveBlock
@@ -49,24 +48,10 @@ class ListIntake:
     @property
     def columns(self) -> Columns:
         """Everything so far as one `Columns`."""
-        return join(self.packets)
+        return Columns.concat(self.packets)
 
     def __len__(self) -> int:
         return sum(len(packet) for packet in self.packets)
-
-
-def join(packets: list[Columns]) -> Columns:
-    """Several `Columns` as one."""
-
-    def column(name: str, dtype: type) -> np.ndarray:
-        return np.concatenate([np.empty(0, dtype), *(getattr(p, name) for p in packets)])
-
-    return Columns(
-        column("signal", np.int32),
-        column("time_us", np.int64),
-        column("value", np.float64),
-        column("status", np.uint32),
-    )
 
 
 def find_free_port() -> int:

@@ -48,7 +48,7 @@ def test_transitions_do_not_depend_on_how_values_arrive(size: int) -> None:
     status = np.where((row > 200) & (row < 220) & (signal == 1), BAD, 0).astype(np.uint32)
     keep = ~((row > 240) & (row < 260) & (signal == 2)) & ~((row > 270) & (row < 280))
     whole = Columns(whole.signal, whole.time_us, whole.value, status)
-    whole = Columns(*(getattr(whole, c)[keep] for c in ("signal", "time_us", "value", "status")))
+    whole = whole.where(keep)
     expected = told(plants.transitions(plants.config(), [whole]))
     assert {kind for kind, *_ in expected} >= {"raise", "clear"}
     assert told(plants.transitions(plants.config(), plants.cut(whole, size))) == expected
@@ -114,9 +114,7 @@ def test_assets_that_share_a_model_are_scored_in_one_batch() -> None:
     replay = plants.prepared(replace(two, models_dir=_for_any_asset()))
     rows = plants.healthy(40, seed=4)
     parts = [plants.values(rows, first_signal=3 * n) for n in range(3)]
-    whole = Columns(
-        *(np.concatenate([getattr(p, c) for p in parts]) for c in Columns.__slots__),
-    )
+    whole = Columns.concat(parts)
     due = replay.pipeline.take(whole)
     (scored,) = replay.pipeline.infer(due)
     assert len(scored.row) == 3 * 9

@@ -41,7 +41,7 @@ from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
 from edge_agent.pipeline import Pipeline
 from edge_agent.plant import Plant
-from edge_agent.signals import Intake, by_time, chunks
+from edge_agent.signals import Intake
 from edge_agent.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class Daemon:
         self._count_drops()
         arrived_us = self.clock.now_us()
         # A server that was held up sends node by node: cut like that, the last would be late.
-        for chunk in chunks(by_time(values), _CHUNK):
+        for chunk in values.sorted_by_time().chunks(_CHUNK):
             work = self._walk_down(chunk, blocks, arrived_us)
             if await self.error_boundary.guard("pipeline", work):
                 self._turned_s = self.clock.monotonic_s()

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
+from edge_agent.clock import ENDLESS, US_PER_S
 from edge_agent.messages import Detail, Fault, LinkState
-from edge_agent.signals import ENDLESS_US, Problem
+from edge_agent.signals import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,7 +182,7 @@ class Links:
         if not alive.any():
             return True
         patience_us = int(watch.patience_of(rows).min())
-        if patience_us >= ENDLESS_US:
+        if patience_us >= ENDLESS:
             return False
         silent_s = now_s - float(watch.heard_s(rows[alive]).max())
         return silent_s >= patience_us / US_PER_S / 2

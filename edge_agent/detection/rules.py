@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_agent.detection.limit_alarms import LimitAlarms
 from edge_agent.detection.stops import Rest, Stops
-from edge_agent.signals import BAD, MISSING, TRUE, Points, Problem, joined, marks, where
+from edge_agent.signals import BAD, MISSING, TRUE, Points, Problem, joined, marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -97,15 +97,14 @@ class Rules:
         for turn in [turn for turn in self._turns if turn.number in self._runs]:
             end = int(np.searchsorted(seen.time_us, turn.at_us))
             if end > begin:
-                episodes += watch.update(where(seen, np.s_[begin:end]), monotonic_s)
+                episodes += watch.update(seen.slice(begin, end), monotonic_s)
                 begin = end
             if turn.truth == TRUE:
                 watch.resume(self._runs[turn.number], turn.at_us)
             else:
                 episodes += watch.rest(self._runs[turn.number], turn.at_us)
         if begin < len(seen):
-            rest = where(seen, np.s_[begin:]) if begin else seen
-            episodes += watch.update(rest, monotonic_s)
+            episodes += watch.update(seen.slice(begin), monotonic_s)
         return episodes
 
     def compare(self, episodes: Iterable[Episode], asset_now_us: NDArray[np.int64]) -> None:

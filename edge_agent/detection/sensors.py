@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.alarms import quality_alarm_id, silent_alarm_id
-from edge_agent.clock import US_PER_S
+from edge_agent.clock import ENDLESS, US_PER_S
 from edge_agent.detection.silence import Silence
 from edge_agent.messages import Contributor, Detail, Observation
-from edge_agent.signals import ENDLESS_US, Problem
+from edge_agent.signals import Problem
 from edge_agent.status_codes import LOST, NO_MEASUREMENT, Severity, name_of
 from edge_agent.values import BAD_NO_COMMUNICATION, SEVERITY_SHIFT
 
@@ -92,14 +92,14 @@ class SensorAlarms:
         """The signal's alarm came out of the store not at rest: it clears unless told again."""
         stale_us = self._watch.patience_us(signal)["stale"]
         off_us = self._delay_us(signal, on=False)
-        wait_us = off_us if stale_us >= ENDLESS_US else stale_us + US_PER_S
+        wait_us = off_us if stale_us >= ENDLESS else stale_us + US_PER_S
         self._returning[signal] = wait_us
         self._due_us[signal] = now_us + wait_us
 
     def restored_asset(self, asset: PlantAsset, now_us: int) -> None:
         """The alarm of the asset's silence came out of the store not at rest, as in `restored`."""
         after_us = [self._watch.patience_us(s.index)["stale"] for s in asset.signals.values()]
-        finite = [one for one in after_us if one < ENDLESS_US]
+        finite = [one for one in after_us if one < ENDLESS]
         self._asset_returning.add(asset)
         self._asset_due_us[asset] = now_us + 2 * max(finite, default=0) + _SETTLED_US
 

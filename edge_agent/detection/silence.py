@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.clock import US_PER_S
-from edge_agent.signals import ENDLESS_US, Problem
+from edge_agent.clock import ENDLESS, US_PER_S
+from edge_agent.signals import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -203,7 +203,7 @@ class Silence:
     def _patience_us(self, index: int) -> int:
         """How long a signal has to come back after its source or device did."""
         stale_us = self._stale_us(index)
-        return _LONGEST_WAIT_US if stale_us >= ENDLESS_US else stale_us
+        return _LONGEST_WAIT_US if stale_us >= ENDLESS else stale_us
 
     def _return_us(self, index: int) -> int:
         """How long a signal has once its source is back, which was well for a while by then."""

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from edge_agent.alarms import drift_alarm_id
-from edge_agent.clock import US_PER_S
+from edge_agent.clock import NEVER, US_PER_S
 from edge_agent.messages import Contributor, Detail, ModelInfo, Observation, WindowInfo
 from edge_agent.models import BLOCKS, bins_of, drift_of
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _SLOTS: Final = BLOCKS + 1  # whole blocks, and the one that is being filled
 _PER_BLOCK: Final = 256  # of neighbouring windows one says as much as all
-_NEVER: Final = np.iinfo(np.int64).min // 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +75,8 @@ class Counts:
             inputs = len(self.bins.shares)
             empty = np.zeros((more, *self._counts.shape[1:]), np.uint32)
             self._counts = np.concatenate([self._counts, empty])
-            self._block = np.vstack([self._block, np.full((more, _SLOTS), _NEVER)])
-            self._counted_us = np.append(self._counted_us, np.full(more, _NEVER))
+            self._block = np.vstack([self._block, np.full((more, _SLOTS), NEVER)])
+            self._counted_us = np.append(self._counted_us, np.full(more, NEVER))
             self.psi = np.vstack([self.psi, np.full((more, inputs), np.nan)])
             self.ks = np.vstack([self.ks, np.full((more, inputs), np.nan)])
 

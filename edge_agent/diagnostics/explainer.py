@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
+from edge_agent.clock import NEVER, US_PER_S
 from edge_agent.models import Asked, contributions, runs_of
 from edge_agent.serving import inputs_of, reportable, some_of
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 TURN_S: Final = 0.05
 LONGEST_S: Final = 0.5  # a model that would take longer for one window is not explained
 REFRESH_US: Final = 10 * US_PER_S
-_NEVER: Final = np.iinfo(np.int64).min // 4
 _ROWS: Final = 64
 _TINY: Final = 1e-6
 
@@ -52,7 +51,7 @@ class Shares:
         if more:
             unknown = np.full((more, self.share.shape[1]), np.nan, np.float32)
             self.share = np.vstack([self.share, unknown])
-            self.at_us = np.append(self.at_us, np.full(more, _NEVER))
+            self.at_us = np.append(self.at_us, np.full(more, NEVER))
 
     def due(self, scored: Scored, told: NDArray[np.intp]) -> list[int]:
         """The windows that are to be explained, those of assets of which nothing is known first."""

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from edge_agent.clock import NEVER
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Mask = NDArray[np.bool_]
 
-_NEVER: Final = np.iinfo(np.int64).min // 4
 _TOO_SLOW: Final = 0.25  # of the rows are complete: learning would take four times as long
 _MAX_KINDS: Final = 4096  # of rows, by which inputs were usable
 _AS_FAST: Final = 0.9  # of the complete rows stay complete with an input that is taken again
@@ -33,9 +34,9 @@ class InputChoice:
 
     def __init__(self, inputs: int) -> None:
         self.chosen = np.ones(inputs, bool)
-        self.heard_us = np.full(inputs, _NEVER, np.int64)  # when each was usable last
-        self.begun_us = _NEVER
-        self.grown_us = _NEVER
+        self.heard_us = np.full(inputs, NEVER, np.int64)  # when each was usable last
+        self.begun_us = NEVER
+        self.grown_us = NEVER
         self.rows = 0
         self._by_usable: dict[bytes, int] = {}
         self._complete = 0  # of the chosen; counted along, for it is asked each second
@@ -43,7 +44,7 @@ class InputChoice:
 
     def begin(self, now_us: int) -> None:
         """Who has not been heard of is waited for from now on."""
-        if self.begun_us == _NEVER:
+        if self.begun_us == NEVER:
             self.begun_us = self.grown_us = now_us
 
     def hear(self, usable: Mask, end_us: int) -> None:
@@ -127,7 +128,7 @@ class InputChoice:
 
     def _delivering(self, silent_us: NDArray[np.int64], grace_us: int, never: Mask) -> list[int]:
         """Left out, and usable now."""
-        now = ~self.chosen & ~never & (silent_us < grace_us) & (self.heard_us > _NEVER)
+        now = ~self.chosen & ~never & (silent_us < grace_us) & (self.heard_us > NEVER)
         return np.flatnonzero(now).tolist()
 
     def _is_cheap(self, index: int) -> bool:
@@ -145,9 +146,9 @@ class InputChoice:
 
     def move(self, step_us: int) -> None:
         """The gateway's clock was moved, and all times of the asset with it."""
-        self.heard_us[self.heard_us > _NEVER] += step_us
-        self.begun_us += step_us if self.begun_us > _NEVER else 0
-        self.grown_us += step_us if self.grown_us > _NEVER else 0
+        self.heard_us[self.heard_us > NEVER] += step_us
+        self.begun_us += step_us if self.begun_us > NEVER else 0
+        self.grown_us += step_us if self.grown_us > NEVER else 0
 
     def excuse(self, now_us: int) -> None:
         """The machine rests: that nothing comes until now holds nothing up."""
@@ -155,4 +156,4 @@ class InputChoice:
 
     def forget_time(self) -> None:
         """The asset's clock was set back: what counts begins with the next row."""
-        self.heard_us[:] = self.begun_us = self.grown_us = _NEVER
+        self.heard_us[:] = self.begun_us = self.grown_us = NEVER

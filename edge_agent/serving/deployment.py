@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_agent.alarms import use_name_of
-from edge_agent.clock import US_PER_S
+from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.config.schema import Kind, LearnedAlarm
 from edge_agent.signals import Gate, Layout, Reads, Router, Span, Waves, WaveWindows, Windows
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from edge_agent.plant import PlantAsset, PlantSignal
     from edge_agent.signals import Bindings, WindowSet
     from edge_agent.values import Columns, WaveBlock
-
-_NEVER = np.iinfo(np.int64).min // 4
-_ENDLESS = np.iinfo(np.int64).max
 
 
 @dataclass(slots=True)
@@ -204,7 +201,7 @@ class Deployment:
         if self.windows is not None:
             self.windows.set_back(rows)
         self.gate.set_back()
-        self.published_us[rows] = _NEVER
+        self.published_us[rows] = NEVER
         for row in rows.tolist():
             self._last_waves.pop(row, None)
 
@@ -215,7 +212,7 @@ class Deployment:
         if self.windows is not None:
             self.windows.move(rows, step_us)
         for column in (self.scored_us, self.published_us):
-            column[rows] += np.where(column[rows] > _NEVER, step_us, 0)
+            column[rows] += np.where(column[rows] > NEVER, step_us, 0)
         for row in rows.tolist():
             if self.waves is not None:
                 self.waves.move(row, step_us)
@@ -274,9 +271,9 @@ class Deployment:
         self.disabled = np.append(self.disabled, False)
         self.score = np.append(self.score, np.float32(np.nan))
         self.health = np.append(self.health, np.float32(np.nan))
-        self.scored_us = np.append(self.scored_us, _NEVER)
+        self.scored_us = np.append(self.scored_us, NEVER)
         self.scored_s = np.append(self.scored_s, -np.inf)
-        self.published_us = np.append(self.published_us, _NEVER)
+        self.published_us = np.append(self.published_us, NEVER)
 
     def _reads(self, unit: int) -> Reads | None:
         """How the model reads the scalar inputs of a unit; None where it does so as they are."""
@@ -302,13 +299,13 @@ class Deployment:
             if recent is not None:
                 self.router.begin(self.windows, recent)
             self.router.begin(self.windows, bindings.standing(known))
-        held = [_ENDLESS]
+        held = [ENDLESS]
         for channel, spec in enumerate(self.waveforms):
             signal = self.signal_of(asset, spec.name)
             if signal is not None:
                 binding = bindings[signal.index]
                 self.wave_router.add(signal.index, row, channel, binding.uncertain)
-                held.append(_ENDLESS if binding.stale_us is None else binding.stale_us)
+                held.append(ENDLESS if binding.stale_us is None else binding.stale_us)
         self._wave_hold_us.append(min(held))
 
 

@@ -1,23 +1,21 @@
 """Data manipulation (ISO 13374 DM): intake, event-time windows, resampling, quality of inputs."""
 
-from edge_agent.signals.columns import by_time, chunks, where, with_blocks
 from edge_agent.signals.conditions import FALSE, TRUE, UNKNOWN, Conditions, Turn
 from edge_agent.signals.event_time import EventTime
 from edge_agent.signals.gate import Gate, Span
 from edge_agent.signals.intake import Intake
 from edge_agent.signals.limits import Bound, Change, Crossing, Limits
 from edge_agent.signals.points import Points, joined
-from edge_agent.signals.quality import ENDLESS_US, Episode, Problem, QualityWatch
+from edge_agent.signals.quality import Episode, Problem, QualityWatch
 from edge_agent.signals.rates import Rates
 from edge_agent.signals.router import Binding, Bindings, Router, marks
 from edge_agent.signals.scaling import Scaling
-from edge_agent.signals.waves import Waves, WaveWindows
+from edge_agent.signals.waves import Waves, WaveWindows, rms_of
 from edge_agent.signals.window_set import BAD, GOOD, MISSING, UNCERTAIN, Layout, Reads, WindowSet
 from edge_agent.signals.windows import Windows
 
 __all__ = [
     "BAD",
-    "ENDLESS_US",
     "FALSE",
     "GOOD",
     "MISSING",
@@ -49,10 +47,7 @@ __all__ = [
     "Waves",
     "WindowSet",
     "Windows",
-    "by_time",
-    "chunks",
     "joined",
     "marks",
-    "where",
-    "with_blocks",
+    "rms_of",
 ]

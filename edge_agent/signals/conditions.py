@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
+from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.config.conditions import Compare, Every, Held, Not, Signal
 from edge_agent.signals.points import Points, joined
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 TRUE: Final = 1
 UNKNOWN: Final = 0
 FALSE: Final = -1
-NEVER: Final = np.iinfo(np.int64).min // 4
-ENDLESS: Final = np.iinfo(np.int64).max // 4
 _MOST_SPANS: Final = 4096  # times in which a condition held that are remembered
 
 

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
+from edge_agent.clock import NEVER, US_PER_S
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NEVER: Final = np.iinfo(np.int64).min // 4
 _STEP_BACK_S: Final = 10.0  # nothing but the past for so long: the source's clock was set back
 
 

@@ -51,7 +51,7 @@ class Intake:
         n = len(values)
         if n > self._capacity:
             self._count(values.signal[: n - self._capacity])
-            values = _tail(values, self._capacity)
+            values = values.slice(n - self._capacity)
             n = self._capacity
         if n > len(self._buffers.signal) - self._n:
             self._make_room(n)
@@ -123,7 +123,3 @@ def _allocate(size: int) -> Columns:
         np.empty(size, np.float64),
         np.empty(size, np.uint32),
     )
-
-
-def _tail(values: Columns, n: int) -> Columns:
-    return Columns(values.signal[-n:], values.time_us[-n:], values.value[-n:], values.status[-n:])

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
-from edge_agent.signals.conditions import ENDLESS, FALSE, NEVER, TRUE, UNKNOWN, moved
+from edge_agent.clock import ENDLESS, NEVER, US_PER_S
+from edge_agent.signals.conditions import FALSE, TRUE, UNKNOWN, moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

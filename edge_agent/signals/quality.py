@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
+from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.config.schema import Uncertain
 from edge_agent.status_codes import Severity, is_lost, is_of_node, severity_of
 from edge_agent.values import BAD_OUT_OF_RANGE, RETAINED, Columns
@@ -21,8 +21,6 @@ from edge_agent.values import BAD_OUT_OF_RANGE, RETAINED, Columns
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_NEVER: Final = np.iinfo(np.int64).min // 4
-ENDLESS_US: Final = np.iinfo(np.int64).max // 4
 _TURN_S: Final = 1.0  # a value may wait for so long before it is taken over
 _LARGEST: Final = float(np.finfo(np.float32).max)
 
@@ -70,15 +68,15 @@ class QualityWatch:
         self._allocate(0)
 
     def _allocate(self, capacity: int) -> None:
-        self.time_us = np.full(capacity, _NEVER, np.int64)
+        self.time_us = np.full(capacity, NEVER, np.int64)
         self.value = np.full(capacity, np.nan, np.float64)
         self.status = np.zeros(capacity, np.uint32)
         self.problem = np.zeros(capacity, np.uint8)
         self.stuck = np.zeros(capacity, bool)
-        self._changed_us = np.full(capacity, _NEVER, np.int64)
-        self._stale_us = np.full(capacity, ENDLESS_US, np.int64)
-        self._stuck_us = np.full(capacity, ENDLESS_US, np.int64)  # as long as it counts
-        self._stuck_after_us = np.full(capacity, ENDLESS_US, np.int64)
+        self._changed_us = np.full(capacity, NEVER, np.int64)
+        self._stale_us = np.full(capacity, ENDLESS, np.int64)
+        self._stuck_us = np.full(capacity, ENDLESS, np.int64)  # as long as it counts
+        self._stuck_after_us = np.full(capacity, ENDLESS, np.int64)
         # What no float32 can hold is no data for any model.
         self._low = np.full(capacity, -_LARGEST)
         self._high = np.full(capacity, _LARGEST)
@@ -104,8 +102,8 @@ class QualityWatch:
                 getattr(self, name)[: self._size] = array
         row, self._size = self._size, self._size + 1
         self._asset[row] = asset
-        self._stale_us[row] = ENDLESS_US if stale_us is None else stale_us
-        self._stuck_us[row] = ENDLESS_US if stuck_us is None else stuck_us
+        self._stale_us[row] = ENDLESS if stale_us is None else stale_us
+        self._stuck_us[row] = ENDLESS if stuck_us is None else stuck_us
         self._uncertain_is_bad[row] = uncertain is Uncertain.BAD
         self._uncertain_is_held[row] = uncertain is Uncertain.HOLD
         self._stuck_after_us[row] = self._stuck_us[row]
@@ -164,7 +162,7 @@ class QualityWatch:
             or np.isnan(values.value).any()
             or (passed_us <= 0).any()
             or (passed_us > self._stale_us[signal]).any()
-            or (self._stuck_us[signal] < ENDLESS_US).any()
+            or (self._stuck_us[signal] < ENDLESS).any()
         ):
             return False
         # Ordered by time, so of several values of one signal the newest is written last.
@@ -183,18 +181,12 @@ class QualityWatch:
         old = values.status == RETAINED
         if not old.any():
             return values
-        signal = values.signal[old]
-        fills = (self.time_us[signal] == _NEVER) & np.isfinite(values.value[old])
-        signal = signal[fills]
-        self.time_us[signal], self.value[signal] = (
-            values.time_us[old][fills],
-            values.value[old][fills],
-        )
-        self.status[signal] = RETAINED
-        kept = ~old
-        return Columns(
-            values.signal[kept], values.time_us[kept], values.value[kept], values.status[kept]
-        )
+        retained = values.where(old)
+        fills = self.time_us[retained.signal] == NEVER
+        shown = retained.where(fills & np.isfinite(retained.value))
+        self.time_us[shown.signal], self.value[shown.signal] = shown.time_us, shown.value
+        self.status[shown.signal] = RETAINED
+        return values.where(~old)
 
     def _without_held(self, values: Columns) -> Columns:
         """Without the uncertain values in whose place the last good one is held.
@@ -208,10 +200,7 @@ class QualityWatch:
         if not held.any():
             return values
         self.status[values.signal[held]] = values.status[held]
-        kept = ~held
-        return Columns(
-            values.signal[kept], values.time_us[kept], values.value[kept], values.status[kept]
-        )
+        return values.where(~held)
 
     def _problems(
         self, signal: NDArray[np.int32], value: NDArray[np.float64], status: NDArray[np.uint32]
@@ -242,37 +231,37 @@ class QualityWatch:
         """The gateway's clock was moved, and the times of these assets [A] with it."""
         mine = np.zeros(len(self.time_us), bool)
         mine[: self._size] = moves[self._asset[: self._size]]
-        self.time_us[mine & (self.time_us > _NEVER)] += step_us
-        self._changed_us[mine & (self._changed_us > _NEVER + 1)] += step_us
+        self.time_us[mine & (self.time_us > NEVER)] += step_us
+        self._changed_us[mine & (self._changed_us > NEVER + 1)] += step_us
 
     def set_back(self, assets: NDArray[np.intp]) -> None:
         """The clock of these assets was set back: whatever comes next is newer than what was."""
-        mine = np.isin(self._asset, assets) & (self.time_us > _NEVER)
-        self.time_us[mine] = _NEVER
-        self._changed_us[mine] = _NEVER + self.stuck[mine]  # known, so that being stuck can end
+        mine = np.isin(self._asset, assets) & (self.time_us > NEVER)
+        self.time_us[mine] = NEVER
+        self._changed_us[mine] = NEVER + self.stuck[mine]  # known, so that being stuck can end
 
-    def rest(self, asset: int, at_us: int = _NEVER) -> list[Episode]:
+    def rest(self, asset: int, at_us: int = NEVER) -> list[Episode]:
         """From `at_us` on an asset stands still on purpose: that its values do, too, is no fault.
 
         Call it between the values before that time and those after it.
         """
-        mine = np.flatnonzero((self._asset == asset) & (self._stuck_us < ENDLESS_US))
+        mine = np.flatnonzero((self._asset == asset) & (self._stuck_us < ENDLESS))
         found = []
         for row in mine.tolist():
             due_us = int(self._changed_us[row] + self._stuck_us[row])
-            known = self._changed_us[row] > _NEVER and self.problem[row] == Problem.NONE
+            known = self._changed_us[row] > NEVER and self.problem[row] == Problem.NONE
             if known and not self.stuck[row] and due_us < at_us:
                 found.append(self._stuck_episode(row, due_us, begins=True))
                 self.stuck[row] = True
             if self.stuck[row]:
                 found.append(self._stuck_episode(row, at_us, begins=False))
         self.stuck[mine] = False
-        self._stuck_us[mine] = ENDLESS_US
+        self._stuck_us[mine] = ENDLESS
         return found
 
     def resume(self, asset: int, at_us: int) -> None:
         """The asset runs again from `at_us` on."""
-        mine = (self._asset == asset) & (self._changed_us > _NEVER)
+        mine = (self._asset == asset) & (self._changed_us > NEVER)
         self._changed_us[mine] = np.maximum(self._changed_us[mine], at_us)
         mine = self._asset == asset
         self._stuck_us[mine] = self._stuck_after_us[mine]
@@ -298,13 +287,13 @@ class QualityWatch:
         asset = self._asset[:n]
         now_us = asset_now_us[asset]
         last_us = np.where(self.unseen(), asset_since_us[asset], self.time_us[:n])
-        good = (last_us > _NEVER) & (self.problem[:n] == Problem.NONE)
+        good = (last_us > NEVER) & (self.problem[:n] == Problem.NONE)
         silent_s = monotonic_s - self._heard_s[:n]
         silent = silent_s >= self._stale_us[:n] / US_PER_S
         stale = np.flatnonzero(good & silent & (now_us - last_us > self._stale_us[:n]))
         self.problem[stale] = Problem.STALE
         good[stale] = False
-        good &= self._changed_us[:n] > _NEVER
+        good &= self._changed_us[:n] > NEVER
         unchanged_us = now_us - self._changed_us[:n]
         stuck = np.flatnonzero(good & ~self.stuck[:n] & (unchanged_us > self._stuck_us[:n]))
         self.stuck[stuck] = True
@@ -338,7 +327,7 @@ class QualityWatch:
 
     def unseen(self) -> NDArray[np.bool_]:
         """Signals that never had a value, [S]."""
-        return np.equal(self.time_us[: self._size], _NEVER)
+        return np.equal(self.time_us[: self._size], NEVER)
 
     def problem_of(self, signal: int) -> Problem:
         """What is wrong with a signal now."""
@@ -374,7 +363,7 @@ class QualityWatch:
         values come is no silence.
         """
         patience_us = self._stale_us[new.signal]
-        silent = (old.time_us > _NEVER) & (new.time_us - old.time_us > patience_us)
+        silent = (old.time_us > NEVER) & (new.time_us - old.time_us > patience_us)
         silent &= quiet_s > patience_us / US_PER_S - _TURN_S
         silent &= old.problem == Problem.NONE
         found = []
@@ -386,11 +375,11 @@ class QualityWatch:
 
     def _changes(self, old: _Batch, new: _Batch) -> list[Episode]:
         """Keep the time of each signal's last change; gives what was stuck until now."""
-        changed = np.flatnonzero((new.value != old.value) | (old.time_us == _NEVER))
+        changed = np.flatnonzero((new.value != old.value) | (old.time_us == NEVER))
         signal, time_us = new.signal[changed], new.time_us[changed]
         first = np.append(True, signal[1:] != signal[:-1])[: len(signal)]
         since_us = np.where(first, self._changed_us[signal], np.append(0, time_us)[:-1])
-        stuck = (since_us > _NEVER) & (time_us - since_us > self._stuck_us[signal])
+        stuck = (since_us > NEVER) & (time_us - since_us > self._stuck_us[signal])
         found = []
         for i in np.flatnonzero(stuck):
             row, at = int(signal[i]), int(changed[i])

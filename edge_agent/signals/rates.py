@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
-from edge_agent.signals.conditions import ENDLESS, NEVER
+from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.signals.points import Points
 
 if TYPE_CHECKING:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from edge_agent.clock import US_PER_S
+from edge_agent.values import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from edge_agent.values import WaveBlock
+    from edge_agent.values import Columns, WaveBlock
 
 _RATE_TOLERANCE: Final = 0.005
 _JOINT_TOLERANCE_SAMPLES: Final = 1.5
+
+
+def rms_of(blocks: Sequence[WaveBlock]) -> Columns:
+    """A value for each block, as a sign of life of its signal: the root mean square."""
+    blocks = [block for block in blocks if len(block.samples)]
+    square = [np.mean(np.square(block.samples, dtype=np.float64)) for block in blocks]
+    return columns(
+        [block.signal for block in blocks],
+        [block.end_us for block in blocks],
+        [math.sqrt(each) for each in square],
+        [block.status for block in blocks],
+    )
 
 
 @dataclass(frozen=True, slots=True)

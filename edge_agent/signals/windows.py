@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edge_agent.clock import NEVER
 from edge_agent.config.schema import Resample
 from edge_agent.counting import as_read
 from edge_agent.signals.ragged import ragged
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from edge_agent.signals.window_set import Reads
 
-_NEVER: Final = np.iinfo(np.int64).min // 4
 _SLACK_ROWS: Final = 256
 
 
@@ -50,15 +50,15 @@ class Windows:
         self._count = np.zeros(
             (capacity, ring, channels) if self._aggregated.any() else (0, 0, 0), np.uint32
         )
-        self._row_us = np.full((capacity, 0 if self.layout.step_us else ring), _NEVER, np.int64)
+        self._row_us = np.full((capacity, 0 if self.layout.step_us else ring), NEVER, np.int64)
         self._head = np.full(capacity, -1, np.int64)  # newest row with a value
         self._done = np.full(capacity, -1, np.int64)  # newest closed row
-        self._done_us = np.full(capacity, _NEVER, np.int64)  # its time; outlives a restart
+        self._done_us = np.full(capacity, NEVER, np.int64)  # its time; outlives a restart
         self._next_end = np.full(capacity, -1, np.int64)  # last row of the next window
         self._started = np.zeros(capacity, bool)
-        self._last_us = np.full((capacity, channels), _NEVER, np.int64)
+        self._last_us = np.full((capacity, channels), NEVER, np.int64)
         self._carry = np.full((capacity, channels), np.nan, exact)
-        self._carry_us = np.full((capacity, channels), _NEVER, np.int64)
+        self._carry_us = np.full((capacity, channels), NEVER, np.int64)
         self._carry_mark = np.zeros((capacity, channels), np.uint8)
         self._hold_us = np.full((capacity, channels), np.iinfo(np.int64).max, np.int64)
         self._group = np.zeros((capacity, channels), np.int16)
@@ -134,8 +134,8 @@ class Windows:
     def set_back(self, asset: NDArray[np.intp]) -> None:
         """The clock of these was set back: begin anew, whatever the time of the next value is."""
         self._empty(asset)
-        self._done_us[asset] = _NEVER
-        self._last_us[asset] = self._carry_us[asset] = _NEVER
+        self._done_us[asset] = NEVER
+        self._last_us[asset] = self._carry_us[asset] = NEVER
 
     def filled(self, asset: int) -> tuple[int, int]:
         """Rows that an asset's first window holds, and how many it needs."""
@@ -152,7 +152,7 @@ class Windows:
         moved_us = rows * self.layout.step_us if self.layout.step_us else step_us
         for name in ("_done_us", "_last_us", "_carry_us", "_row_us"):
             times = getattr(self, name)[row]
-            getattr(self, name)[row] = np.where(times > _NEVER, times + moved_us, times)
+            getattr(self, name)[row] = np.where(times > NEVER, times + moved_us, times)
         for column in (self._head, self._done, self._next_end):
             column[row] += rows
         for ring in (self._x, self._mark, self._count):
@@ -207,7 +207,7 @@ class Windows:
     def _empty(self, asset: NDArray[np.intp]) -> None:
         self._x[asset], self._mark[asset] = np.nan, MISSING
         if not self.layout.step_us:
-            self._row_us[asset] = _NEVER
+            self._row_us[asset] = NEVER
         if self._count.size:
             self._count[asset] = 0
         self._started[asset] = False
@@ -224,7 +224,7 @@ class Windows:
         # Ordered by time, so of several values for one cell the newest is written last.
         self._head[asset] = np.maximum(self._head[asset], row)
         if not self.layout.step_us:
-            new = self._row_us[asset, slot] == _NEVER
+            new = self._row_us[asset, slot] == NEVER
             self._row_us[asset[new], slot[new]] = time_us[new]
         if self._count.size:
             aggregate(self._x, self._count, self.layout.resample, values, slot)
@@ -261,7 +261,7 @@ class Windows:
             member = group == number
             # Up to that time, not with it: the report of another change at the same time may
             # be in the next packet.
-            shared = np.where(member, last, _NEVER).max(axis=1) - 1
+            shared = np.where(member, last, NEVER).max(axis=1) - 1
             reach = np.where(member, np.maximum(last, shared[:, None]), reach)
         watermark: NDArray[np.int64] = np.maximum(
             reach.min(axis=1), newest - self.layout.lateness_us
@@ -369,7 +369,7 @@ class Windows:
         if self._count.size:
             self._count[asset, slot] = 0
         if not self.layout.step_us:
-            self._row_us[asset, slot] = _NEVER
+            self._row_us[asset, slot] = NEVER
 
 
 def _last_true(mask: NDArray[np.bool_]) -> NDArray[np.intp]:

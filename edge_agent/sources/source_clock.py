@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S, StepWatch
+from edge_agent.clock import NEVER, US_PER_S, StepWatch
 from edge_agent.config.schema import TimeOf
 from edge_agent.messages import LinkState
 from edge_agent.sources.clock_report import ClockReport, Wrong
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
     Times = NDArray[np.int64]
 
-NEVER: Final = np.iinfo(np.int64).min // 4
 _SLACK_US: Final = 5 * US_PER_S  # transport, jitter, values out of order
 _ALIKE_US: Final = 2 * US_PER_S  # offsets of one asset's signals, which then share one
 _CONFIRM_S: Final = 5.0

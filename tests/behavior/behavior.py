@@ -132,7 +132,7 @@ class _Live:
         while self.clock.now_us() <= end_us:
             now_us = self.clock.now_us()
             upto = int(np.searchsorted(values.time_us, now_us, "right"))
-            found += self._turn(_slice(values, slice(done, upto)))
+            found += self._turn(values.slice(done, upto))
             done = upto
             while commands and NOON_US + commands[0]["at"] * 1e6 <= now_us:
                 found.append(self._command(**commands.pop(0)))
@@ -177,8 +177,4 @@ def _rows(readings: Iterable[dict[str, Any]]) -> Iterable[tuple[float, str, floa
 
 
 def _one_by_one(values: Columns) -> Iterable[Columns]:
-    return (_slice(values, slice(n, n + 1)) for n in range(len(values)))
-
-
-def _slice(values: Columns, at: slice) -> Columns:
-    return Columns(values.signal[at], values.time_us[at], values.value[at], values.status[at])
+    return values.chunks(1)

@@ -27,7 +27,7 @@ from edge_agent.config.schema import (
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.messages import LinkState
 from edge_agent.sources.replay.config import ReplayConfig
-from edge_agent.values import Columns, columns
+from edge_agent.values import columns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -92,7 +92,7 @@ async def test_a_backlog_that_comes_signal_by_signal_is_not_late(tmp_path: Path)
     values = plants.values(rows)
     by_signal = np.argsort(values.signal, kind="stable")
     async with running(config(tmp_path)) as daemon:
-        daemon.intake.append(Columns(*(getattr(values, n)[by_signal] for n in Columns.__slots__)))
+        daemon.intake.append(values.where(by_signal))
         windows = daemon.metrics.windows.labels("base", "scored")
         await until(lambda: windows._value.get() == len(rows) - 31)
         late = [m for m in daemon.metrics.values_late.collect()[0].samples if m.value]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import insight_models
-import numpy as np
 import pytest
 from insight_models import HEALTHY, NAMES
 from live_plants import BEGIN_S, Live, of, sent
@@ -13,14 +12,13 @@ from plants import S
 
 from edge_agent.config.schema import Signal
 from edge_agent.diagnostics import explainer
-from edge_agent.values import columns
+from edge_agent.values import Columns, columns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.messages import Alarm
     from edge_agent.models.runtime.model import Model
-    from edge_agent.values import Columns
 
 FAULT = (13.0, 5.0, 20.0)  # score 9 + 1 + 0
 
@@ -119,12 +117,7 @@ def test_a_turn_spends_a_bounded_time_on_it(
     live, ran = plant(model), counting(model)
     live.pipeline.diagnostics._turn_s = 0.0
     late = [row(t, FAULT) for t in range(60)]
-    whole = columns(
-        np.concatenate([one.signal for one in late]),
-        np.concatenate([one.time_us for one in late]),
-        np.concatenate([one.value for one in late]),
-    )
-    live.turn(60, whole)
+    live.turn(60, Columns.concat(late))
     assert sum(ran) == ran[0] + 5, "of the six that were due"
     assert raised(live).detail.contributors, "the first of them, which raised the alarm"  # type: ignore[union-attr]
 

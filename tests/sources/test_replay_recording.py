@@ -6,13 +6,12 @@ import gzip
 import math
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import join
 
 from edge_agent.config.schema import Asset, Config, Kind, Signal, Template
 from edge_agent.config.types import Name
@@ -24,10 +23,7 @@ from edge_agent.sources.replay.config import Blank, QualityCodes, ReplayConfig
 from edge_agent.sources.replay.csv_reader import sniff_separator
 from edge_agent.sources.replay.moments import US_PER_UNIT, epoch_parser, iso_moment
 from edge_agent.sources.replay.recording import Recording
-from edge_agent.values import BAD, BAD_NO_COMMUNICATION, BAD_NO_DATA, GOOD, UNCERTAIN
-
-if TYPE_CHECKING:
-    from edge_agent.values import Columns
+from edge_agent.values import BAD, BAD_NO_COMMUNICATION, BAD_NO_DATA, GOOD, UNCERTAIN, Columns
 
 NOON_US = round(datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()) * 1_000_000
 Cell = tuple[str, str, int, float]
@@ -56,7 +52,7 @@ def write(folder: Path, text: str, name: str = "run.csv", encoding: str = "utf-8
 def read(path: Path, plant: Plant | None = None, **options: Any) -> tuple[Recording, Columns]:
     options.setdefault("asset", "P1")
     recording = Recording(ReplayConfig(path, **options), plant or flow_and_temp())
-    return recording, join(list(recording.blocks()))
+    return recording, Columns.concat(list(recording.blocks()))
 
 
 def cells(values: Columns, plant: Plant) -> list[Cell]:
@@ -253,8 +249,8 @@ def test_only_scalar_signals_of_the_source_are_fed(tmp_path: Path) -> None:
     )
     path = write(tmp_path, "time,flow,temp,vib\n1767268800,1,2,3\n")
     config = ReplayConfig(path, asset="P1")
-    of_source = join(list(Recording(config, plant, "rec").blocks()))
-    of_any = join(list(Recording(config, plant).blocks()))
+    of_source = Columns.concat(list(Recording(config, plant, "rec").blocks()))
+    of_any = Columns.concat(list(Recording(config, plant).blocks()))
     assert of_source.value.tolist() == [1.0]
     assert of_any.value.tolist() == [1.0, 2.0]
 
@@ -407,7 +403,7 @@ def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, dat
     path.write_bytes(b"time,flow\n1767268800,1\n" + data)
     recording = Recording(ReplayConfig(path, asset="P1"), flow_and_temp())
     try:
-        values = join(list(recording.blocks()))
+        values = Columns.concat(list(recording.blocks()))
     except EdgeAgentError:
         return
     assert (np.diff(values.time_us) >= 0).all()

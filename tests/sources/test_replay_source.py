@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import ListIntake, join
 
 from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.config.schema import Asset, Config, Gateway, Signal, Template
@@ -18,13 +17,15 @@ from edge_agent.signals.intake import Intake
 from edge_agent.sources import SOURCES
 from edge_agent.sources.replay.config import ReplayConfig
 from edge_agent.sources.replay.source import ReplaySource, _Pace, probe
+from edge_agent.values import Columns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support import ListIntake
+
     from edge_agent.clock import Clock
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.values import Columns
     from edge_agent.values import Intake as AnyIntake
 
 START_US = 1_767_268_800_000_000
@@ -135,7 +136,7 @@ async def test_without_pace_nothing_is_lost_to_a_slow_reader(
         while source.link.state is not LinkState.STOPPED or len(bounded):
             await asyncio.sleep(0.03)
             got.append(bounded.drain()[0])
-    assert join(got).value.tolist() == list(range(60_000))
+    assert Columns.concat(got).value.tolist() == list(range(60_000))
     assert not bounded.take_stats().dropped
 
 

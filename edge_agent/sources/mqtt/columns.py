@@ -250,10 +250,4 @@ def _in_order(parts: list[Columns], messages: list[list[int]]) -> Columns:
         np.repeat(numbers, len(part) // len(numbers))
         for part, numbers in zip(parts, messages, strict=True)
     ]
-    order = np.concatenate(came_from).argsort(kind="stable")
-    return Columns(
-        np.concatenate([part.signal for part in parts])[order],
-        np.concatenate([part.time_us for part in parts])[order],
-        np.concatenate([part.value for part in parts])[order],
-        np.concatenate([part.status for part in parts])[order],
-    )
+    return Columns.concat(parts).where(np.concatenate(came_from).argsort(kind="stable"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edge_agent.clock import NEVER
 from edge_agent.errors import EdgeAgentError
 from edge_agent.sources.replay.csv_reader import open_table, read_chunk
 from edge_agent.sources.replay.decoder import Decoder, Rows
@@ -33,7 +34,6 @@ BLOCK_VALUES: Final = 4096
 MAX_FILES: Final = 512  # all are open at once, and a process may open 1024
 _SORT_VALUES: Final = 1_000_000
 _CHUNK_VALUES: Final = 16_384
-_NEVER: Final = np.iinfo(np.int64).min
 _MAX_CELL: Final = 60
 _NOTHING: Final = make_columns([], [], [])
 
@@ -121,7 +121,7 @@ class Recording:
         self._paths = find_files(config.path)
         self._sizes = {path: path.stat().st_size for path in self._paths}
         self._positions: dict[Path, Callable[[], int]] = {}
-        self._done_us = _NEVER
+        self._done_us = NEVER
         self.total_bytes = sum(self._sizes.values())
         self.refused: dict[str, Refused] = {}
         """Rows or cells refused, by reason, with the first of each."""
@@ -167,7 +167,10 @@ class Recording:
         time_us = rows.values.time_us
         self._done_us = max(horizon_us, int(time_us[len(time_us) // 2]))
         n = int(np.searchsorted(time_us, self._done_us, "right"))
-        return _slice(rows, slice(0, n)), _slice(rows, slice(n, None))
+        return (
+            Rows(rows.values.slice(0, n), rows.row[:n]),
+            Rows(rows.values.slice(n), rows.row[n:]),
+        )
 
     def _read(self, path: Path) -> Generator[Rows]:
         config = self._config
@@ -240,14 +243,14 @@ def find_files(path: Path) -> list[Path]:
 
 def _in_turn(readers: list[Generator[Rows]]) -> Iterator[tuple[Rows, int]]:
     """What the readers give, the one furthest behind going next; and how far all have come."""
-    reached = dict.fromkeys(readers, _NEVER)
+    reached = dict.fromkeys(readers, NEVER)
     while reached:
         reader = min(reached, key=reached.__getitem__)
         rows = next(reader, None)
         if rows is None:
             del reached[reader]
             continue
-        last_us = int(rows.values.time_us.max(initial=_NEVER + 1))
+        last_us = int(rows.values.time_us.max(initial=NEVER + 1))
         reached[reader] = max(reached[reader], last_us)
         yield rows, min(reached.values())
 
@@ -259,23 +262,10 @@ def _chunk_values(files: int) -> int:
 
 def _merge(parts: list[Rows]) -> Rows:
     """All in the order of time; what has the same time keeps its order."""
-
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(_NOTHING, name), *(getattr(p.values, name) for p in parts)])
-
-    values = Columns(joined("signal"), joined("time_us"), joined("value"), joined("status"))
+    values = Columns.concat([part.values for part in parts])
     row = np.concatenate([np.empty(0, np.int64), *(part.row for part in parts)])
     order = np.argsort(values.time_us, kind="stable")
-    return _slice(Rows(values, row), order)
-
-
-def _slice(rows: Rows, at: slice | np.ndarray) -> Rows:
-    return Rows(take(rows.values, at), rows.row[at])
-
-
-def take(values: Columns, at: slice | np.ndarray) -> Columns:
-    """Some of the rows of `Columns`."""
-    return Columns(values.signal[at], values.time_us[at], values.value[at], values.status[at])
+    return Rows(values.where(order), row[order])
 
 
 def _cut(rows: Rows) -> Iterator[Columns]:
@@ -286,5 +276,5 @@ def _cut(rows: Rows) -> Iterator[Columns]:
         last = int(np.searchsorted(ends, start + BLOCK_VALUES, "right")) - 1
         next_end = int(np.searchsorted(ends, start, "right"))
         stop = int(ends[max(last, next_end)])
-        yield take(rows.values, slice(start, stop))
+        yield rows.values.slice(start, stop)
         start = stop

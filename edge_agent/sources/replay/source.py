@@ -16,7 +16,7 @@ from edge_agent.findings import fine, first_of, warning
 from edge_agent.messages import Link, LinkState
 from edge_agent.plant import Plant
 from edge_agent.sources.replay.csv_reader import open_table
-from edge_agent.sources.replay.recording import Recording, find_files, take
+from edge_agent.sources.replay.recording import Recording, find_files
 from edge_agent.values import Columns
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class ReplaySource:
         while start < len(block):
             due = int(np.searchsorted(block.time_us, pace.now_us(), "right"))
             if due > start and len(self._intake) < _MAX_WAITING:
-                self._hand_over(take(block, slice(start, due)), shift_us)
+                self._hand_over(block.slice(start, due), shift_us)
                 start = due
             else:
                 await asyncio.sleep(pace.wait_s(int(block.time_us[start])))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge_agent.sources.replay.moments import Parse
 
 _LATEST_US: Final = 250_000_000_000_000_000
-_NEVER: Final = 4 * _LATEST_US
+_TOO_LATE_US: Final = 4 * _LATEST_US
 
 
 class TimeReader:
@@ -66,10 +66,10 @@ class TimeReader:
         try:
             return np.array(found, np.int64)
         except OverflowError:
-            return np.array([m if abs(m) < _NEVER else _NEVER for m in found], np.int64)
+            return np.array([m if abs(m) < _TOO_LATE_US else _TOO_LATE_US for m in found], np.int64)
 
     def _moment_or_never(self, cell: str) -> int:
         try:
             return self._parse(cell)
         except (ValueError, OverflowError):
-            return _NEVER
+            return _TOO_LATE_US
