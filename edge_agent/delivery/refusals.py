@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.sinks import ALERT, Refusals, backoff_s
+from edge_agent.sinks import ALERT, Refusals
+from edge_agent.transport import backoff_s
 
 if TYPE_CHECKING:
     from edge_agent.messages import Message

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.delivery.refusals import RefusalLog
 from edge_agent.errors import StoreError
-from edge_agent.sinks import DeliveryError, backoff_s
+from edge_agent.sinks import DeliveryError
 from edge_agent.store import Store
+from edge_agent.transport import backoff_s
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

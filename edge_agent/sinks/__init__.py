@@ -13,7 +13,6 @@ from edge_agent.sinks.base import (
     Refusals,
     RefusedCommand,
     Sink,
-    backoff_s,
 )
 from edge_agent.sinks.log import LogSink, LogSinkConfig
 from edge_agent.sinks.mqtt import MqttSink
@@ -36,7 +35,6 @@ __all__ = [
     "Sink",
     "SinkType",
     "WebhookSinkConfig",
-    "backoff_s",
 ]
 
 

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from edge_agent.errors import EdgeAgentError
-from edge_agent.messages import Detail, Fault, Link, LinkState
+from edge_agent.messages import Detail, Fault, LinkState
+from edge_agent.transport import LinkReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge_agent.clock import Clock
-    from edge_agent.messages import Message
+    from edge_agent.messages import Link, Message
     from edge_agent.ops.metrics import Metrics
 
 Reply: TypeAlias = "Callable[[bytes], None]"
 
-log = logging.getLogger("edge_agent.sinks")
-
 ALERT: Final = "alert"
 EVENT: Final = "event"
-FIRST_DELAY_S: Final = 1.0
-LONGEST_DELAY_S: Final = 60.0
-_LEVELS: Final = {
-    LinkState.UP: logging.INFO,
-    LinkState.DEGRADED: logging.WARNING,
-    LinkState.DOWN: logging.WARNING,
-}
 _ANSWERING: Final = frozenset({LinkState.CONNECTING, LinkState.UP})
 
 
@@ -147,60 +137,37 @@ class Sink(Protocol):
         """Show in the link what the receiver refuses; called at each change."""
 
 
-class LinkReporter:
-    """Keeps a sink's link, its metric and its log the same; one log line per change of state.
-
-    A sink whose receiver answers but refuses what we send is degraded, never up.
-    """
+class SinkReporter(LinkReporter):
+    """The reporter of a sink: one whose receiver answers but refuses what we send is degraded."""
 
     def __init__(self, name: str, metrics: Metrics, clock: Clock) -> None:
-        self.link = Link()
-        self._name = name
-        self._gauge = metrics.sink_up.labels(name)
-        self._clock = clock
-        self._state = LinkState.STOPPED
-        self._detail = ""
+        gauge = metrics.sink_up.labels(name)
+        super().__init__("sink", name, gauge, clock, connected=frozenset({LinkState.UP}))
+        self.view = self._with_refusals
         self._refusals: dict[str, Refusals] = {}
-        self._gauge.set(0)
-
-    def set(self, state: LinkState, detail: str = "") -> None:
-        """Note the state and why; the same state again only renews the detail."""
-        self._state, self._detail = state, detail
-        self._show()
 
     def note_refusals(self, part: str, refusals: Refusals) -> None:
         """Note what the receiver refuses; part: of what we send, `messages` or `status`."""
         self._refusals[part] = refusals
-        self._show()
+        self.refresh()
 
-    def _show(self) -> None:
+    def _with_refusals(self, state: LinkState, detail: str) -> tuple[LinkState, str]:
         refused = next((one for one in self._refusals.values() if one.waiting), None)
-        state, detail = self._state, self._detail
-        if refused is not None and state in _ANSWERING:
-            state, detail = LinkState.DEGRADED, _refused_text(refused)
-        elif state in _ANSWERING:
-            gone = [_given_up_text(one) for one in self._refusals.values() if one.given_up]
-            detail = "; ".join([detail, *gone] if detail else gone)
-        self._show_fault(refused)
-        changed = state is not self.link.state
-        self.link.state = state
-        self.link.detail = detail
-        if not changed:
-            return
-        self.link.since_us = self._clock.now_us()
-        self._gauge.set(state is LinkState.UP)
-        level = _LEVELS.get(state, logging.DEBUG)
-        log.log(
-            level, "sink state", extra={"sink": self._name, "state": state.value, "reason": detail}
-        )
+        self._show_fault(refused if state is not LinkState.STOPPED else None)
+        if state not in _ANSWERING:
+            return state, detail
+        if refused is not None:
+            return LinkState.DEGRADED, _refused_text(refused)
+        gone = [_given_up_text(one) for one in self._refusals.values() if one.given_up]
+        return state, "; ".join([detail, *gone] if detail else gone)
 
     def _show_fault(self, refused: Refusals | None) -> None:
-        what = f"refused.{self._name}"
-        if refused is None or self._state is LinkState.STOPPED:
+        what = f"refused.{self.name}"
+        if refused is None:
             self.link.faults.pop(what, None)
             return
-        args = {"sink": self._name, "subject": refused.subject, "reason": refused.reason}
-        text = f"{self._name}: {_refused_text(refused)}"
+        args = {"sink": self.name, "subject": refused.subject, "reason": refused.reason}
+        text = f"{self.name}: {_refused_text(refused)}"
         self.link.faults[what] = Fault(what, text, Detail("sink_refuses", args))
 
 
@@ -211,12 +178,3 @@ def _refused_text(refused: Refusals) -> str:
 
 def _given_up_text(refused: Refusals) -> str:
     return f"{refused.given_up} given up, the last: {refused.subject}: {refused.reason}"
-
-
-def backoff_s(failures: int, rng: Callable[[], float] = random.random) -> float:
-    """Return how long to wait after that many failures in a row: 1 s doubling to 60 s, jittered.
-
-    The jitter (down to half) keeps many gateways from returning to a broker in the same instant.
-    """
-    exponent = min(max(failures, 1) - 1, 10)
-    return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**exponent) * (0.5 + 0.5 * rng())

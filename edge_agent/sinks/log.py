@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from edge_agent.messages import LinkState, TransitionKind
-from edge_agent.sinks.base import EVENT, DeliveryError, LinkReporter, Sink
+from edge_agent.sinks.base import EVENT, DeliveryError, Sink, SinkReporter
 
 if TYPE_CHECKING:
     from edge_agent.clock import Clock
@@ -55,7 +55,7 @@ class LogSink(Sink):
     ) -> None:
         self.name = name
         self._config = config
-        self._reporter = LinkReporter(name, metrics, clock)
+        self._reporter = SinkReporter(name, metrics, clock)
         self.link = self._reporter.link
 
     async def start(self) -> None:

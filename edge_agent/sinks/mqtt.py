@@ -13,21 +13,19 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import EdgeAgentError
-from edge_agent.messages import LinkState
 from edge_agent.sinks.base import (
     ALERT,
     EVENT,
     DeliveryError,
-    LinkReporter,
     Refusals,
     Sink,
-    backoff_s,
+    SinkReporter,
 )
 from edge_agent.sinks.mqtt_commands import CommandInbox, command_filters
 from edge_agent.sinks.mqtt_connection import NO_SUBSCRIBERS, REFUSED_HOLD_S, Connection
 from edge_agent.sinks.mqtt_versions import VersionChoice
 from edge_agent.sinks.mqtt_wire import OWN_END
-from edge_agent.transport import STEADY_S, Takeovers
+from edge_agent.transport import STEADY_S, LostError, Reconnector, Takeovers, Waits
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -43,9 +41,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.sinks")
 
-# After a connection that was up the wait is short; not the shortest, or two clients of one name
-# would throw each other out every second.
-FAILURES_AFTER_UP: Final = 1
+# After a connection that was up the wait is short, for alarms wait with us; not the shortest, or
+# two clients of one name would throw each other out every second.
+_WAITS: Final = Waits(failures_after_up=1)
 GOODBYE_TIMEOUT_S: Final = 2.0
 RETURN_S: Final = 30.0  # so long after a connection an event waits for somebody to hear it
 UNHEARD_HOLD_S: Final = 2.0
@@ -77,22 +75,19 @@ class MqttSink(Sink):
         self._inbox = CommandInbox(name, metrics, clock)
         self._clock = clock
         self._versions = VersionChoice(config.protocol)
-        self._reporter = LinkReporter(name, metrics, clock)
+        self._reporter = SinkReporter(name, metrics, clock)
+        self._reconnector = Reconnector(self._reporter, self._serve, clock, waits=_WAITS)
         self.link = self._reporter.link
         self._takeovers = Takeovers(name, self._client_id, self.link)
         self._status = "online"
         self._connection: Connection | None = None
-        self._connected_s = 0.0
         self._has_been_up = False
-        self._task: asyncio.Task[None] | None = None
         self._notices: set[asyncio.Task[None]] = set()
         self._asks_again = False  # whether the refused status waits to be sent once more
 
     async def start(self) -> None:
         """Begin to connect, and keep at it for ever."""
-        if self._task is None:
-            self._reporter.set(LinkState.CONNECTING)
-            self._task = asyncio.create_task(self._run(), name=f"sink {self.name}")
+        await self._reconnector.start()
 
     async def stop(self) -> None:
         """Say `offline` and disconnect."""
@@ -102,12 +97,10 @@ class MqttSink(Sink):
                 async with asyncio.timeout(GOODBYE_TIMEOUT_S):
                     await connection.publish(self._status_topic, _OFFLINE, retain=True)
             connection.close()
-        task, self._task = self._task, None
-        if task is not None:
-            for one in (task, *self._notices):
-                one.cancel()
-            await asyncio.gather(task, *self._notices, return_exceptions=True)
-        self._reporter.set(LinkState.STOPPED)
+        await self._reconnector.stop()
+        for notice in self._notices:
+            notice.cancel()
+        await asyncio.gather(*self._notices, return_exceptions=True)
 
     async def deliver(self, message: Message) -> None:
         """Publish it, retained if it is a state, and return after its PUBACK."""
@@ -118,7 +111,7 @@ class MqttSink(Sink):
             )
         is_state = message.kind == ALERT
         code = await connection.publish(message.topic, message.body, retain=is_state)
-        young = self._clock.monotonic_s() - self._connected_s < RETURN_S
+        young = self._reconnector.lived_s() < RETURN_S
         if code == NO_SUBSCRIBERS and young and not is_state:
             # After an outage subscribers are on their way back too, and an event is not retained.
             raise DeliveryError("nobody hears it yet", reason="", retry=True, hold_s=UNHEARD_HOLD_S)
@@ -144,30 +137,18 @@ class MqttSink(Sink):
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
 
-    async def _run(self) -> None:
-        failures = 0
-        while True:
-            reason = await self._live()
-            if self.link.state is LinkState.UP:
-                failures = min(failures, FAILURES_AFTER_UP)
-            failures += 1
-            self._reporter.set(LinkState.DOWN, reason)
-            await asyncio.sleep(backoff_s(failures))
-
-    async def _live(self) -> str:
-        """One connection from beginning to end; returns why it ended."""
+    async def _serve(self) -> None:
+        """One connection from beginning to end; an EdgeAgentError says why it ended."""
         try:
             connection = await self._versions.connect(self._make_connection)
-        except EdgeAgentError as error:
+        except EdgeAgentError:
             self._takeovers.note_unreached()
-            return str(error)
+            raise
         try:
             await self._welcome(connection)
             if self._versions.guessed:
                 self._notice(self._leave_if_5_is_spoken(connection))
-            return await self._end_of(connection)
-        except EdgeAgentError as error:
-            return str(error)
+            raise LostError(await self._end_of(connection), where=self._config.url)
         finally:
             self._connection = None
             connection.abort("left")
@@ -181,7 +162,7 @@ class MqttSink(Sink):
             steady.cancel()
         if reason == OWN_END:
             return reason
-        lived_s = self._clock.monotonic_s() - self._connected_s
+        lived_s = self._reconnector.lived_s()
         return await self._takeovers.ask_end(reason, lived_s, self._config.host, self._config.port)
 
     def _make_connection(self, version: MQTTProtocolVersion) -> Connection:
@@ -213,8 +194,7 @@ class MqttSink(Sink):
         await self._announce(connection)
         self.window = min(self._config.send_window, connection.window)
         self._connection = connection
-        self._connected_s = self._clock.monotonic_s()
-        self._reporter.set(LinkState.UP, "; ".join(details))
+        self._reconnector.note_connected(detail="; ".join(details))
         if self.on_connected is not None:
             self.on_connected()
         if self.on_ready is not None:

@@ -23,7 +23,7 @@ from edge_agent.clock import US_PER_S
 from edge_agent.config.types import Between, Duration, Secret
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.messages import LinkState, TransitionKind
-from edge_agent.sinks.base import EVENT, DeliveryError, LinkReporter, Sink
+from edge_agent.sinks.base import EVENT, DeliveryError, Sink, SinkReporter
 from edge_agent.sinks.log import event_data
 from edge_agent.transport import Tls, resolve, tls_context, tls_stamp
 
@@ -95,7 +95,7 @@ class WebhookSink(Sink):
         self.window = config.send_window
         self._config = config
         self._clock = clock
-        self._reporter = LinkReporter(name, metrics, clock)
+        self._reporter = SinkReporter(name, metrics, clock)
         self.link = self._reporter.link
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()

@@ -1,13 +1,27 @@
-"""What all connections share: how they are opened, and how TLS checks who is at the other end."""
+"""What all connections share: how they are opened, kept and opened again, and checked by TLS."""
 
 from edge_agent.transport.dialling import dial, dial_endpoint, dial_error, resolve
+from edge_agent.transport.reconnect import (
+    LinkReporter,
+    LostError,
+    Reconnector,
+    RefusedError,
+    Waits,
+    backoff_s,
+)
 from edge_agent.transport.takeover import STEADY_S, Takeovers
 from edge_agent.transport.tls import Tls, own_hint, tls_context, tls_stamp
 
 __all__ = [
     "STEADY_S",
+    "LinkReporter",
+    "LostError",
+    "Reconnector",
+    "RefusedError",
     "Takeovers",
     "Tls",
+    "Waits",
+    "backoff_s",
     "dial",
     "dial_endpoint",
     "dial_error",

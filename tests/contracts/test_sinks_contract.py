@@ -257,8 +257,9 @@ async def test_one_log_line_a_change_of_state(
             await eventually(lambda: sink.link.state is LinkState.DOWN, "down")
             await pair.receiver.up()
             await rig.emptied()
-    states = [one.state for one in caplog.records if one.message == "sink state"]  # type: ignore[attr-defined]
-    assert states == (["up"] if pair.kind == "log" else ["up", "down", "up"])
+    lines = [one.message for one in caplog.records if one.name == "edge_agent.sinks"]
+    turns = ["up"] if pair.kind == "log" else ["connecting", "up", "down", "up"]
+    assert lines == [f"sink {turn}" for turn in (*turns, "stopped")]
 
 
 async def deliver_at_last(sink: Sink) -> None:

@@ -14,7 +14,7 @@ from sink_support import Rig, event
 from edge_agent.errors import StoreError
 from edge_agent.messages import Link, Message
 from edge_agent.ops.metrics import Metrics
-from edge_agent.sinks.base import ALERT, EVENT, DeliveryError, Refusals, Sink, backoff_s
+from edge_agent.sinks.base import ALERT, EVENT, DeliveryError, Refusals, Sink
 from edge_agent.store.store import Store
 
 if TYPE_CHECKING:
@@ -535,13 +535,3 @@ async def _random_answers(
     for kind, key in set(wanted):
         seqs = [m.seq for m in sink.delivered if (m.kind, m.key) == (kind, f"k{key}")]
         assert seqs == sorted(seqs)
-
-
-@pytest.mark.parametrize(
-    ("failures", "low", "high"), [(0, 0.5, 1), (1, 0.5, 1), (2, 1, 2), (7, 30, 60), (99, 30, 60)]
-)
-def test_backoff_doubles_from_one_second_to_a_minute(
-    failures: int, low: float, high: float
-) -> None:
-    assert backoff_s(failures, lambda: 0.0) == low
-    assert backoff_s(failures, lambda: 1.0) == high

@@ -8,7 +8,6 @@ import pytest
 from mqtt_support import Publisher, Rig, mqtt_config, subscription, until
 
 from edge_agent.messages import LinkState
-from edge_agent.sources import mqtt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +21,7 @@ async def test_topics_that_came_after_the_brokers_file_are_subscribed_again(
     make_broker: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says that it has kept our session, and knows nothing of the second topic."""
-    monkeypatch.setattr(mqtt._source, "backoff_s", lambda _attempt: 0.05)
+    monkeypatch.setattr("edge_agent.transport.reconnect.backoff_s", lambda *_: 0.05)
     broker = make_broker("persistence true\nautosave_interval 100000")
     first, second = subscription("plant/{asset}/{signal}"), subscription("hall/{asset}/{signal}")
     async with Rig(mqtt_config(broker.url, first)) as rig:

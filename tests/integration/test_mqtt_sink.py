@@ -220,7 +220,9 @@ async def test_what_access_rules_refuse_is_kept_and_holds_up_nothing_else(
         await rig.emptied()
         assert (link.state, link.faults, sink_up(metrics)) == (LinkState.UP, {}, 1)
     said = [one for one in caplog.records if one.levelname == "WARNING"]
-    assert [one.message for one in said] == ["message refused", "sink state"], "once, not each time"
+    assert [one.message for one in said] == ["message refused", "sink degraded"], (
+        "once, not each time"
+    )
 
 
 async def test_a_status_that_access_rules_refuse_is_a_fault_until_they_let_it_pass(
@@ -384,7 +386,7 @@ class SilentTo5:
 @pytest.fixture
 async def silent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[SilentTo5, str]]:
     monkeypatch.setattr("edge_agent.sinks.mqtt_connection.CONNACK_TIMEOUT_S", 0.2)
-    monkeypatch.setattr("edge_agent.sinks.mqtt.backoff_s", lambda _: 0.01)
+    monkeypatch.setattr("edge_agent.transport.reconnect.backoff_s", lambda *_: 0.01)
     broker = SilentTo5()
     server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
     yield broker, f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"

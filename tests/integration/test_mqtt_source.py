@@ -31,8 +31,8 @@ from edge_agent.config import schema
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState
-from edge_agent.sources import mqtt
 from edge_agent.sources.mqtt import session as _mqtt_session
+from edge_agent.sources.mqtt import source as _mqtt_source
 from edge_agent.sources.mqtt.config import Protocol
 from edge_agent.sources.mqtt.paho_client import Client
 from edge_agent.sources.mqtt.payload_spec import Format, Payload
@@ -59,7 +59,7 @@ def doc(value: float, n: int = 0) -> bytes:
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reconnect at once, nearly: the waiting itself has a test of its own."""
-    monkeypatch.setattr(mqtt._source, "backoff_s", lambda _attempt: 0.05)
+    monkeypatch.setattr("edge_agent.transport.reconnect.backoff_s", lambda *_: 0.05)
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ async def test_a_broker_without_mqtt_5_gets_3_1_1(
     amqtt_url: str, make_publisher: Callable[..., Publisher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        mqtt._source, "FIRST_TRY_TIMEOUT_S", 0.3
+        _mqtt_source, "FIRST_TRY_TIMEOUT_S", 0.3
     )  # it hangs over a CONNECT of MQTT 5
     async with Rig(mqtt_config(amqtt_url)) as rig:
         await rig.up()

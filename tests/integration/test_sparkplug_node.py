@@ -13,7 +13,6 @@ from support import node_modules_dir
 
 from edge_agent.config import schema
 from edge_agent.messages import LinkState
-from edge_agent.sources import mqtt
 from edge_agent.sources.mqtt.config import MqttSourceConfig
 from edge_agent.sources.mqtt.sparkplug_config import Sparkplug
 from edge_agent.values import BAD_NO_COMMUNICATION, GOOD
@@ -110,7 +109,7 @@ async def test_a_lost_broker_is_a_loss_of_all_values_and_they_come_back(
     broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody hears of deaths meanwhile; after the return births are asked for."""
-    monkeypatch.setattr(mqtt._source, "backoff_s", lambda _attempt: 0.05)
+    monkeypatch.setattr("edge_agent.transport.reconnect.backoff_s", lambda *_: 0.05)
     rig = make_rig(broker)
     async with rig:
         await rig.up()

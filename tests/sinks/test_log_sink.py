@@ -10,7 +10,7 @@ from sink_support import event
 
 from edge_agent.config.schema import Gateway
 from edge_agent.messages import LinkState, Message
-from edge_agent.sinks.base import DeliveryError, LinkReporter
+from edge_agent.sinks.base import DeliveryError, SinkReporter
 from edge_agent.sinks.log import LogSink, LogSinkConfig
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def test_a_link_is_logged_once_a_change(
     metrics: Metrics, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    reporter = LinkReporter("plant", metrics, clock)
+    reporter = SinkReporter("plant", metrics, clock)
 
     def gauge() -> float | None:
         return metrics.registry.get_sample_value("edge_agent_sink_up", {"sink": "plant"})

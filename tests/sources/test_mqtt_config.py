@@ -12,7 +12,7 @@ from edge_agent.config.types import Secret
 from edge_agent.sources import SOURCES
 from edge_agent.sources.mqtt.config import MqttSourceConfig, Protocol
 from edge_agent.sources.mqtt.payload_spec import Format, Payload
-from edge_agent.sources.mqtt.source import backoff_s, filters, versions
+from edge_agent.sources.mqtt.source import filters, versions
 from edge_agent.sources.mqtt.topics import compile_pattern
 from edge_agent.transport.tls import Tls
 
@@ -135,13 +135,6 @@ def test_ports_and_versions_have_defaults() -> None:
     assert mqtt_config("mqtts://h").port == 8883
     assert versions(mqtt_config("mqtt://h")) == (Protocol.V5, Protocol.V311)
     assert versions(mqtt_config("mqtt://h", share="g")) == (Protocol.V5,)
-
-
-def test_waits_grow_and_are_spread() -> None:
-    waits = [backoff_s(n) for n in range(20)]
-    assert 0.5 <= waits[0] <= 1
-    assert all(30 <= wait <= 60 for wait in waits[6:])
-    assert len({backoff_s(9) for _ in range(20)}) > 1
 
 
 EFFECTS = """

@@ -12,7 +12,6 @@ from edge_agent.sources.mqtt.refusals import Refusals
 from edge_agent.sources.mqtt.routes import Routes
 from edge_agent.sources.mqtt.source import (
     MqttSource,
-    backoff_s,
     beside,
     client_id,
     filters,
@@ -36,7 +35,6 @@ __all__ = [
     "Routes",
     "Subscription",
     "Tls",
-    "backoff_s",
     "beside",
     "client_id",
     "filters",

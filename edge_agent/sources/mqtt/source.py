@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.clock import SystemClock
 from edge_agent.config.types import Duration, HostText
 from edge_agent.errors import ConnectError, EdgeAgentError
-from edge_agent.messages import Link, LinkState
+from edge_agent.messages import LinkState
 from edge_agent.sources.mqtt.config import MqttSourceConfig, Protocol, Subscription
 from edge_agent.sources.mqtt.decode import Decoder
 from edge_agent.sources.mqtt.listener import listen_to
@@ -33,8 +32,7 @@ from edge_agent.sources.mqtt.session import (
     make_client,
 )
 from edge_agent.sources.source_clock import SourceClock
-from edge_agent.transport import STEADY_S as TAKEOVER_STEADY_S
-from edge_agent.transport import Takeovers, Tls
+from edge_agent.transport import STEADY_S, LinkReporter, LostError, Reconnector, Takeovers, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,8 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MqttSource", "MqttSourceConfig", "Payload", "Subscription", "Tls", "probe"]
 
-MAX_BACKOFF_S: Final = 60.0
-STEADY_S: Final = 30.0  # a connection that held so long was a good one: the next wait is short
 _VERSIONS: Final = {
     Protocol.AUTO: (Protocol.V5, Protocol.V311),
     Protocol.V5: (Protocol.V5,),
@@ -74,14 +70,19 @@ class MqttSource:
         gateway: Gateway,
     ) -> None:
         self.name = name
-        self.link = Link()
+        self._reporter = LinkReporter("source", name, metrics.source_up.labels(name), clock)
+        self.link = self._reporter.link
+        self._reconnector = Reconnector(
+            self._reporter,
+            self._connect_once,
+            clock,
+            reconnects=metrics.source_reconnects.labels(name),
+        )
         self._config = config
         self._intake = intake
         self._clock = clock
         self._client_id = client_id(name, config, gateway)
         self._takeovers = Takeovers(name, self._client_id, self.link)
-        self._up = metrics.source_up.labels(name)
-        self._reconnects = metrics.source_reconnects.labels(name)
         self._refusals = Refusals(name, metrics)
         routes = Routes(
             name,
@@ -94,10 +95,10 @@ class MqttSource:
         self._sparkplug = _sparkplug_reader(name, config, routes, self._refusals)
         self._session: Session | None = None
         self._conflicts = routes.machines.conflicts
-        self._told: tuple[LinkState, str] = (LinkState.STOPPED, "")
         self._source_clock = SourceClock(
-            name, config.time, plant, self.link, metrics, clock, self._show_link
+            name, config.time, plant, self.link, metrics, clock, self._reporter.refresh
         )
+        self._reporter.view = self._source_clock.shown
         self._decoder = Decoder(
             routes,
             self._refusals,
@@ -107,38 +108,14 @@ class MqttSource:
         )
         self._versions = versions(config)
         self._held: set[bytes] = set()
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to connect, and to deliver into the intake."""
-        if self._task is None:
-            self._set_link(LinkState.CONNECTING)
-            self._task = asyncio.create_task(self._run(), name=f"mqtt source {self.name}")
+        await self._reconnector.start(self._config.url)
 
     async def stop(self) -> None:
         """Stop delivering and disconnect; the broker keeps the session."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._set_link(LinkState.STOPPED)
-
-    async def _run(self) -> None:
-        attempt = 0
-        while True:
-            began_s = self._clock.monotonic_s()
-            try:
-                await self._connect_once()
-            except EdgeAgentError as error:
-                self._set_link(LinkState.DOWN, str(error))
-            except Exception as error:  # noqa: BLE001 (a source ends when it is stopped, not before)
-                _log.exception("source failed", extra={"source": self.name})
-                self._set_link(LinkState.DOWN, f"internal error: {error!r}")
-            if self._clock.monotonic_s() - began_s > STEADY_S:
-                attempt = 0
-            await asyncio.sleep(backoff_s(attempt))
-            attempt += 1
+        await self._reconnector.stop()
 
     async def _connect_once(self) -> None:
         """One connection from beginning to end; EdgeAgentError where it does not come about."""
@@ -168,9 +145,7 @@ class MqttSource:
             if self._sparkplug is not None:
                 self._sparkplug.ask_known(self._clock.monotonic_s(), self._clock.now_us())
                 self._send_requests()
-            reason = await self._end_of(session)
-            self._reconnects.inc()
-            self._set_link(LinkState.DOWN, reason)
+            raise LostError(await self._end_of(session), where=self._config.url)
         finally:
             self._session = None
             session.close()
@@ -202,14 +177,13 @@ class MqttSource:
 
     async def _end_of(self, session: Session) -> str:
         """Wait for the end of a connection; gives the reason, and what is suspected."""
-        began_s = self._clock.monotonic_s()
         loop = asyncio.get_running_loop()
-        steady = loop.call_later(TAKEOVER_STEADY_S, self._takeovers.note_steady)
+        steady = loop.call_later(STEADY_S, self._takeovers.note_steady)
         try:
             reason = await session.lost()
         finally:
             steady.cancel()
-        lived_s = self._clock.monotonic_s() - began_s
+        lived_s = self._reconnector.lived_s()
         return await self._takeovers.ask_end(reason, lived_s, self._config.host, self._config.port)
 
     async def _subscribe(self, session: Session, version: Protocol, *, kept: bool) -> None:
@@ -220,7 +194,8 @@ class MqttSource:
         refused = await session.subscribe(filters(self._config))
         detail = "; ".join(refused)
         state = LinkState.DEGRADED if refused else LinkState.UP
-        self._set_link(state, f"not subscribed: {detail}" if refused else f"MQTT {version}")
+        text = f"not subscribed: {detail}" if refused else f"MQTT {version}"
+        self._reconnector.note_connected(state, text)
 
     def _take(self, messages: Messages) -> None:
         try:
@@ -241,26 +216,6 @@ class MqttSource:
         self._decoder.deliver(out)
         self._send_requests()
         reader.report(self.link.faults, monotonic_s)
-
-    def _set_link(self, state: LinkState, detail: str = "") -> None:
-        """Note how the connection is."""
-        told, self._told = self._told, (state, detail)
-        self._show_link(tell=told != self._told)
-
-    def _show_link(self, *, tell: bool = False) -> None:
-        """Show connection and clock as one; one log line where the state changes, or if `tell`."""
-        link = self.link
-        state, detail = self._source_clock.shown(*self._told)
-        tell = tell or link.state is not state
-        if link.state is not state:
-            link.since_us = self._clock.now_us()
-        link.state, link.detail = state, detail
-        connected = state in {LinkState.UP, LinkState.DEGRADED}
-        self._up.set(connected)
-        failed = state in {LinkState.DOWN, LinkState.DEGRADED}
-        level = logging.WARNING if failed else logging.INFO
-        if tell:
-            _log.log(level, f"source {state}", extra={"source": self.name, "reason": detail})
 
 
 def _sparkplug_reader(
@@ -300,12 +255,6 @@ def filters(config: MqttSourceConfig, *, shared: bool = True) -> list[tuple[str,
         return [(config.sparkplug.topic, 1)]
     prefix = f"$share/{config.share}/" if config.share and shared else ""
     return [(f"{prefix}{one.pattern.filter}", one.qos) for one in config.subscribe]
-
-
-def backoff_s(attempt: int) -> float:
-    """Seconds to wait after a failure: 1, 2, 4 ... 60, each cut by up to a half at random."""
-    longest = min(MAX_BACKOFF_S, 2.0 ** min(attempt, 10))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, keeps no secret)
 
 
 async def probe(config: MqttSourceConfig) -> None:
