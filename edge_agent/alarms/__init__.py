@@ -16,7 +16,7 @@ from edge_agent.alarms.envelope import messages, rfc3339, to_json
 from edge_agent.alarms.rule import AlarmPolicy
 from edge_agent.alarms.selection import Selection, is_pattern
 from edge_agent.alarms.table import AlarmTable
-from edge_agent.alarms.texts import Texts, load_texts
+from edge_agent.alarms.texts import Texts, load_texts, read_texts
 
 __all__ = [
     "BASELINE",
@@ -33,6 +33,7 @@ __all__ = [
     "messages",
     "model_alarm_id",
     "quality_alarm_id",
+    "read_texts",
     "rfc3339",
     "service_alarm_id",
     "silent_alarm_id",

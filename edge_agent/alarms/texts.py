@@ -107,11 +107,16 @@ class Texts:
 def load_texts(alarms: schema.Alarms) -> Texts:
     """Load the texts of the package with `alarms.texts` over them; ConfigError if that is wrong."""
     shipped = resources.files("edge_agent.alarms").joinpath("texts.yaml")
-    kind = dict[Name, TextEntry]
-    entries = _flat(parse_struct(shipped.read_text(encoding="utf-8"), Path("texts.yaml"), kind))
+    text = shipped.read_text(encoding="utf-8")
+    entries = _flat(parse_struct(text, Path("texts.yaml"), dict[Name, TextEntry]))
     if alarms.texts is not None:
-        entries |= _flat(read_struct(alarms.texts, kind))
+        entries |= _flat(read_texts(alarms.texts))
     return Texts(entries, tuple(_language(name, entries) for name in alarms.languages))
+
+
+def read_texts(file: Path) -> dict[Name, TextEntry]:
+    """Read a user's texts; ConfigErrors lists all that is wrong with them."""
+    return read_struct(file, dict[Name, TextEntry])
 
 
 def _flat(file: Mapping[Name, TextEntry]) -> Entries:

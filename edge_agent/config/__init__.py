@@ -14,7 +14,14 @@ from edge_agent.config import schema
 from edge_agent.config.assets import MAX_ASSETS, expand_range
 from edge_agent.config.builder import Builder, OneOf
 from edge_agent.config.config_warnings import paths_of, secrets_of, warnings
-from edge_agent.config.cross_check import crosscheck, discovering, missing_files, walk
+from edge_agent.config.cross_check import (
+    NO_READERS,
+    Readers,
+    crosscheck,
+    discovering,
+    missing_files,
+    walk,
+)
 from edge_agent.config.include import read_tree
 from edge_agent.config.machine import default_gateway_id
 from edge_agent.config.problem import MAX_PROBLEMS, ConfigErrors, Notes, Problem, TooManyError
@@ -23,13 +30,14 @@ from edge_agent.config.snippet import id_ranges, render, safe_name
 from edge_agent.config.types import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 __all__ = [
     "MAX_ASSETS",
     "Config",
     "ConfigErrors",
     "Problem",
+    "Readers",
     "conditions",
     "discovering",
     "expand_range",
@@ -56,16 +64,16 @@ def load(
     sources: Mapping[str, type],
     sinks: Mapping[str, type],
     files: bool = True,
-    read_key: Callable[[Path], object] | None = None,
+    readers: Readers = NO_READERS,
 ) -> Config:
     """The config in `path` and its includes; ConfigErrors lists all that is wrong with it.
 
     `sources` and `sinks` map a `type:` to the frozen dataclass of its other keys. With `files`
     false, model bundles and texts may still be missing (a bundle is about to be learned)
-    and keys are not read; else `read_key` raises an EdgeAgentError for a file that holds no key.
+    and what the config names is not read by `readers` either.
     """
     config, problems = find_problems(
-        path, sources=sources, sinks=sinks, files=files, read_key=read_key
+        path, sources=sources, sinks=sinks, files=files, readers=readers
     )
     if config is None:
         raise ConfigErrors(problems)
@@ -78,7 +86,7 @@ def find_problems(
     sources: Mapping[str, type],
     sinks: Mapping[str, type],
     files: bool = True,
-    read_key: Callable[[Path], object] | None = None,
+    readers: Readers = NO_READERS,
 ) -> tuple[Config | None, list[Problem]]:
     """The config, or None, and all problems in the order of the files and their lines."""
     notes = Notes(Path(path))
@@ -86,7 +94,7 @@ def find_problems(
     try:
         config = _read(notes, hints)
         if config is not None and files and not notes.unread:
-            missing_files(config, notes, read_key)
+            missing_files(config, notes, readers)
     except TooManyError:
         config = None
         problems = notes.listed()

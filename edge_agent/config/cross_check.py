@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
 from edge_agent.config.assets import check_assets
 from edge_agent.config.effects import check_effects
 from edge_agent.config.learning_check import check_learning
 from edge_agent.config.limit_check import check_conditions, check_limits
-from edge_agent.config.problem import KeyPath, Notes, shown
+from edge_agent.config.problem import ConfigErrors, KeyPath, Notes, shown
 from edge_agent.config.scalars import MAX_NAME
 from edge_agent.config.types import is_language
 from edge_agent.errors import EdgeAgentError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config.schema import Config, Signal, Template
 
-    ReadKey: TypeAlias = Callable[[Path], object]
+    ReadFile: TypeAlias = Callable[[Path], object] | None
 
 PROVIDERS: Final = ("cpu", "cuda", "tensorrt")
 _TAKEN: Final = frozenset({"flood", "silent"})  # <asset>.<name> is another alarm's id
@@ -41,12 +41,25 @@ def crosscheck(config: Config, notes: Notes) -> None:
         check(config, notes)
 
 
-def missing_files(config: Config, notes: Notes, read_key: ReadKey | None) -> None:
-    """Note every bundle and text file that is not there, and every key that cannot be read."""
-    texts = config.alarms.texts
-    if texts is not None and not os.path.isfile(texts):  # noqa: PTH113 (Path raises on odd names)
-        notes.add(("alarms", "texts"), f"there is no file {shown(texts)}")
-    _keys(config, notes, read_key)
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Read files that a config names, to find what is wrong with them.
+
+    key: raises an EdgeAgentError for a file that holds no key; texts: ConfigErrors for all that is
+    wrong in a file of texts.
+    """
+
+    key: ReadFile = None
+    texts: ReadFile = None
+
+
+NO_READERS: Final = Readers()
+
+
+def missing_files(config: Config, notes: Notes, readers: Readers) -> None:
+    """Note every bundle that is not there, and all that is wrong in files of texts and of keys."""
+    _texts(config.alarms.texts, notes, readers.texts)
+    _keys(config, notes, readers.key)
     for name, template in config.templates.items():
         if template.learn is not None and template.learn.by_itself:
             continue
@@ -60,7 +73,20 @@ def missing_files(config: Config, notes: Notes, read_key: ReadKey | None) -> Non
                 notes.add(path, f"there is no bundle {shown(folder)}", hint)
 
 
-def _keys(config: Config, notes: Notes, read_key: ReadKey | None) -> None:
+def _texts(file: Path | None, notes: Notes, read_texts: ReadFile) -> None:
+    if file is None:
+        return
+    if not os.path.isfile(file):  # noqa: PTH113 (Path raises on odd names)
+        notes.add(("alarms", "texts"), f"there is no file {shown(file)}")
+    elif read_texts is not None:
+        notes.files.append(str(file))
+        try:
+            read_texts(file)
+        except ConfigErrors as errors:
+            notes.problems += errors.problems
+
+
+def _keys(config: Config, notes: Notes, read_key: ReadFile) -> None:
     for number, key in enumerate(config.trust.keys):
         path = ("trust", "keys", number)
         if path in notes.broken:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_agent import config as config_room
+from edge_agent.alarms import read_texts
 from edge_agent.models import read_public_key
 from edge_agent.sinks import SINKS
 from edge_agent.sources import SOURCES
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SINKS", "SOURCES", "find_problems", "load_config"]
 
+READERS: Final = config_room.Readers(key=read_public_key, texts=read_texts)
+
 
 def load_config(path: str | Path, *, files: bool = True) -> Config:
     """The config in `path`; ConfigErrors lists all that is wrong with it."""
@@ -25,7 +28,7 @@ def load_config(path: str | Path, *, files: bool = True) -> Config:
         sources={name: row.config for name, row in SOURCES.items()},
         sinks={name: row.config for name, row in SINKS.items()},
         files=files,
-        read_key=read_public_key,
+        readers=READERS,
     )
 
 
@@ -35,5 +38,5 @@ def find_problems(path: str | Path) -> tuple[Config | None, list[Problem]]:
         path,
         sources={name: row.config for name, row in SOURCES.items()},
         sinks={name: row.config for name, row in SINKS.items()},
-        read_key=read_public_key,
+        readers=READERS,
     )
