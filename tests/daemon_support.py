@@ -174,7 +174,7 @@ class Running:
 
     def states(self) -> dict[str, str]:
         """State by alarm id."""
-        return {alarm.alarm_id: str(alarm.state) for alarm in self.daemon.alarms.all()}
+        return {alarm.alarm_id: str(alarm.state) for alarm in self.daemon.runtime.alarms.all()}
 
     def windows(self, model: str = "watch", outcome: str = "scored") -> int:
         """How many windows had that outcome."""
@@ -182,12 +182,12 @@ class Running:
 
     def up(self) -> bool:
         """Whether every source and sink is connected."""
-        links = [*self.daemon.sources.values(), *self.daemon.publisher.sinks.values()]
+        links = [*self.daemon.runtime.sources.values(), *self.daemon.publisher.sinks.values()]
         return all(one.link.state == "up" for one in links)
 
     def values(self, asset: str, rows: Iterable[tuple[int, dict[str, float]]]) -> Columns:
         """Rows (time in ms, value by signal) as a source would decode them."""
-        signals = self.daemon.plant.assets[asset].signals
+        signals = self.daemon.runtime.plant.assets[asset].signals
         cells = [
             (signals[name].index, ts * 1000, value)
             for ts, row in rows

@@ -65,9 +65,9 @@ class AssetRemoval:
 
     def _note(self, now_s: float) -> None:
         daemon = self._daemon
-        watch, now_us = daemon.pipeline.watch, daemon.clock.now_us()
+        watch, now_us = daemon.runtime.pipeline.watch, daemon.clock.now_us()
         unseen = watch.unseen()
-        for asset in daemon.plant.discovered:
+        for asset in daemon.runtime.plant.discovered:
             rows = [signal.index for signal in asset.signals.values()]
             silent_s = now_s - float(watch.heard_s(rows).max(initial=-float("inf")))
             if silent_s < 2 * _EVERY_S or asset.id not in self._heard_us:
@@ -77,19 +77,19 @@ class AssetRemoval:
 
     def _ghosts(self, now_s: float) -> list[str]:
         daemon = self._daemon
-        after_s = daemon.config.discovery.forget_after
+        after_s = daemon.runtime.config.discovery.forget_after
         if not after_s or now_s - self._began_s < min(after_s, _LEAST_UP_S):
             return []
         before_us = daemon.clock.now_us() - after_s * US_PER_S
-        known = {asset.id for asset in daemon.plant.discovered} - self._whole
+        known = {asset.id for asset in daemon.runtime.plant.discovered} - self._whole
         return sorted(asset for asset in known if self._heard_us.get(asset, 0) < before_us)
 
     async def one(self, asset_id: str, actor: str) -> dict[str, Any]:
         """Forget an asset; EdgeAgentError where the config names it, or there is none."""
         daemon = self._daemon
-        if asset_id not in daemon.plant.assets:
+        if asset_id not in daemon.runtime.plant.assets:
             raise NotFoundError("no such asset", where=repr(asset_id[:200]))
-        if asset_id not in {asset.id for asset in daemon.plant.discovered}:
+        if asset_id not in {asset.id for asset in daemon.runtime.plant.discovered}:
             raise EdgeAgentError(
                 "the config names this asset",
                 where=asset_id,
@@ -102,7 +102,7 @@ class AssetRemoval:
         """Take assets out of the plant, with their alarms, their series and what is remembered."""
         daemon, gone = self._daemon, set(assets)
         await daemon.reloader.leave_out(gone)
-        daemon.pipeline.diagnostics.lives.forget(gone)
+        daemon.runtime.pipeline.diagnostics.lives.forget(gone)
         for asset in gone:
             self._heard_us.pop(asset, None)
             self._whole.discard(asset)
@@ -115,7 +115,7 @@ class AssetRemoval:
 
     async def keep(self) -> None:
         """Save what is known; of assets that are still there."""
-        known = {asset.id for asset in self._daemon.plant.discovered}
+        known = {asset.id for asset in self._daemon.runtime.plant.discovered}
         self._heard_us = {asset: us for asset, us in self._heard_us.items() if asset in known}
         self._whole &= known
         data = orjson.dumps({"heard": self._heard_us, "whole": sorted(self._whole)})

@@ -49,11 +49,13 @@ class BaselineReset:
         EdgeAgentError where there is no such asset, or nothing that it could learn from.
         """
         daemon = self._daemon
-        asset = daemon.plant.assets.get(asset_id)
+        asset = daemon.runtime.plant.assets.get(asset_id)
         if asset is None:
             raise NotFoundError("no such asset", where=repr(asset_id[:200]))
         async with daemon.turning:
-            reason = daemon.models.forget(daemon.pipeline, asset, daemon.clock.now_us())
+            reason = daemon.runtime.models.forget(
+                daemon.runtime.pipeline, asset, daemon.clock.now_us()
+            )
             if reason:
                 raise EdgeAgentError(reason, where=asset_id)
             await self._withdraw([asset_id])
@@ -68,7 +70,7 @@ class BaselineReset:
 
     async def settle(self) -> None:
         """Another baseline is at work: the alarms of the one before do not stand for it."""
-        models = self._daemon.models
+        models = self._daemon.runtime.models
         done, models.relearned = models.relearned, set()
         if done:
             async with self._daemon.turning:
@@ -78,8 +80,8 @@ class BaselineReset:
     async def _withdraw(self, assets: Iterable[str]) -> None:
         daemon = self._daemon
         ids = [alarm_id for asset in assets for alarm_id in baseline_alarm_ids(asset)]
-        found = [alarm for alarm in map(daemon.alarms.withdraw, ids) if alarm is not None]
-        await daemon.publisher.withdraw(found, Memory.of(daemon.plant))
+        found = [alarm for alarm in map(daemon.runtime.alarms.withdraw, ids) if alarm is not None]
+        await daemon.publisher.withdraw(found, Memory.of(daemon.runtime.plant))
 
     async def _keep(self) -> None:
         since = dict(self.since)

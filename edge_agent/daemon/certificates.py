@@ -185,7 +185,7 @@ class Certificates:
 
     async def look(self) -> None:
         """Read all files, and show how long they hold."""
-        config = self._daemon.config
+        config = self._daemon.runtime.config
         self._found = await asyncio.to_thread(read_validities, config)
         gauge = self._daemon.metrics.certificate_expiry_seconds
         now_s = self._now_s()

@@ -56,7 +56,7 @@ class Commands:
         comment: str = "",
     ) -> list[Alarm]:
         """The same to every selected alarm in whose state it is possible; they are sent as one."""
-        ids = self._daemon.alarms.select(wanted, kind)
+        ids = self._daemon.runtime.alarms.select(wanted, kind)
         done = [self._apply(kind, alarm_id, actor, duration_s, comment) for alarm_id in ids]
         await self._send(done, actor)
         return [transition.alarm for transition in done]
@@ -64,7 +64,7 @@ class Commands:
     def _apply(
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str
     ) -> Transition:
-        do = getattr(self._daemon.alarms, kind)
+        do = getattr(self._daemon.runtime.alarms, kind)
         args = (duration_s, actor) if kind == "shelve" else (actor,)
         transition: Transition = do(alarm_id, *args, comment)
         return transition
@@ -96,8 +96,10 @@ class Commands:
     def _is_elsewhere(self, command: Command | RefusedCommand) -> bool:
         """It is for a machine that is not ours: at a shared broker its own gateway answers."""
         daemon, place = self._daemon, command.place
-        asset = daemon.plant.assets.get(place.rpartition("/")[2])
-        return place != daemon.config.gateway.path and (asset is None or asset.path != place)
+        asset = daemon.runtime.plant.assets.get(place.rpartition("/")[2])
+        return place != daemon.runtime.config.gateway.path and (
+            asset is None or asset.path != place
+        )
 
     def _leave(self, command: Command | RefusedCommand) -> None:
         """It is neither answered nor noted; told now and then: it may be a typing error."""
@@ -143,7 +145,7 @@ class Commands:
             if not done:
                 raise NotFoundError(f"no alarm to {kind}", where=command.alarm_id)
             return done
-        policy = self._daemon.policies(command.alarm_id)
+        policy = self._daemon.runtime.catalogue(command.alarm_id)
         if policy is None:
             raise NotFoundError("no such alarm", where=command.alarm_id)
         if policy.path != command.place:
@@ -153,8 +155,8 @@ class Commands:
 
     def _at_place(self, command: Command) -> Selection:
         """The alarms of a pattern that belong to the asset of the topic."""
-        rules = self._daemon.policies
-        found = ((alarm_id, rules(alarm_id)) for alarm_id in self._daemon.alarms.ids())
+        rules = self._daemon.runtime.catalogue
+        found = ((alarm_id, rules(alarm_id)) for alarm_id in self._daemon.runtime.alarms.ids())
         ids = {alarm_id for alarm_id, rule in found if rule and rule.path == command.place}
         return Selection(command.alarm_id, ids=frozenset(ids or {""}))
 

@@ -15,18 +15,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge_agent import __version__
-from edge_agent.alarms import AlarmCatalogue, AlarmTable
 from edge_agent.clock import SystemClock
-from edge_agent.config.structs import kind_of
 from edge_agent.daemon.asset_removal import AssetRemoval
 from edge_agent.daemon.baseline_reset import BaselineReset
+from edge_agent.daemon.build import RuntimeBuilder
 from edge_agent.daemon.certificates import Certificates
 from edge_agent.daemon.commands import Commands
 from edge_agent.daemon.error_boundary import ErrorBoundary
 from edge_agent.daemon.gateway_clock import GatewayClock
 from edge_agent.daemon.health import LogHealth
 from edge_agent.daemon.links import Links
-from edge_agent.daemon.model_manager import ModelManager
 from edge_agent.daemon.node_faults import NodeFaults
 from edge_agent.daemon.reconciler import EVERY_S as RECONCILE_EVERY_S
 from edge_agent.daemon.reconciler import Reconciler
@@ -39,20 +37,16 @@ from edge_agent.delivery import Publisher
 from edge_agent.ops import notify
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
-from edge_agent.pipeline import Pipeline
-from edge_agent.plant import Plant
-from edge_agent.signals import Intake
-from edge_agent.sources import SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Coroutine, Sequence
     from pathlib import Path
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
+    from edge_agent.daemon.runtime import Runtime
     from edge_agent.delivery import Memory
-    from edge_agent.messages import Alarm, Source
-    from edge_agent.plant import PlantAsset
+    from edge_agent.messages import Alarm
     from edge_agent.serving import Scored
     from edge_agent.values import Columns, WaveBlock
 
@@ -72,7 +66,8 @@ class Daemon:
     def __init__(
         self, config: Config, *, path: Path | None = None, clock: Clock | None = None
     ) -> None:
-        self.config = config
+        self._config = config  # to start with
+        self._runtime: Runtime | None = None
         self.clock = clock or SystemClock()
         self.metrics = Metrics()
         self.metrics.build_info.labels(__version__).set(1)
@@ -80,15 +75,14 @@ class Daemon:
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self.turning = asyncio.Lock()  # held while the pipeline works, and while it is exchanged
-        self.started = False
+        self.is_ready = False
         self._turned_s = self.clock.monotonic_s()
         self.error_boundary = ErrorBoundary(self.metrics, self.clock)
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="models")
         # Not on the same thread: loading takes seconds, in which the models at work go on.
         self.loading_thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
-        self.sources: dict[str, Source] = {}
         self.reloader = Reloader(self, path)
-        self.reconciler = Reconciler(self)
+        self.reconciler = Reconciler(lambda: self.runtime, self.turning, self.metrics, self.clock)
         self.log_health = LogHealth(self.metrics, self.clock)
         self.gateway_clock = GatewayClock(self.clock)
         self.links = Links(self)
@@ -99,6 +93,13 @@ class Daemon:
         self.resolution = ResolutionWatch()
         self.lives = RulStore(self)
         self.baseline_reset = BaselineReset(self)
+        self.builder = RuntimeBuilder(
+            self.metrics,
+            self.clock,
+            self.loading_thread,
+            self.baseline_reset.since,
+            self._wake.set,
+        )
         self.commands = Commands(self)
         self.publisher = Publisher(config, self.metrics, self.clock, self.commands.from_bus)
         self.http = HttpServer(config.http, Status(self), self.metrics)
@@ -111,15 +112,17 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self.reloader.hang_up)
         try:
             async with self.reloader.busy:  # a SIGHUP waits until there is something to exchange
-                await self._start()
+                await self.startup()
             notify.ready()
             if on_ready is not None:
                 on_ready.set()
-            log.info("ready", extra={"version": __version__, "gateway": self.config.gateway.id})
+            log.info(
+                "ready", extra={"version": __version__, "gateway": self.runtime.config.gateway.id}
+            )
             await self._serve()
         finally:
             notify.stopping()
-            await self._shut_down()
+            await self.shutdown()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
@@ -129,75 +132,43 @@ class Daemon:
 
     # -- start --------------------------------------------------------------------------------
 
-    async def _start(self) -> None:
+    async def startup(self) -> None:
+        """Store, sinks, models and sources, in this order; nothing waits for the other side."""
         restored = await self.publisher.start()
         memory = await self.publisher.recall()
         await self.baseline_reset.recall()
-        models = await self.load_models(self.config)
-        await self.build_intake(self.config, models, restored, memory)
-        await self.lives.recall()
         await self.asset_removal.recall()
-        await self.http.start()
-        for source in self.sources.values():
-            await source.start()
-        self.started = True
-
-    async def load_models(self, config: Config) -> ModelManager:
-        """The models of a config, none of them at work yet."""
-        models = ModelManager(config, self.metrics, self.loading_thread, self.clock)
-        models.forgotten = self.baseline_reset.since
-        await models.load()
-        return models
-
-    async def build_intake(
-        self, config: Config, models: ModelManager, alarms: Iterable[Alarm], memory: Memory
-    ) -> None:
-        """Plant, alarms, pipeline and sources, built together and exchanged together."""
-        plant, policies = Plant(config), AlarmCatalogue(config.gateway, config.drift)
-        plant.restore(memory.discovered)
-        for asset in plant.assets.values():
-            policies.add_asset(asset)
-        alarms = list(alarms)
-        policies.restore(alarms)
-        table = self._alarm_table(config, policies, alarms)
-        pipeline = Pipeline(config, plant, self.metrics, table, live=True)
-        for asset in plant.assets.values():
-            pipeline.add_asset(asset, self.clock.now_us(), self.clock.monotonic_s())
-        for asset in plant.assets.values():
-            models.bind(pipeline, asset)
-        pipeline.restored(self.clock.now_us())
-        intake = Intake(config.tuning.intake_values, config.tuning.intake_bytes, self._wake.set)
-        plant.on_asset(self._discovered)
-        sources: dict[str, Source] = {
-            name: SOURCES[kind_of(SOURCES, struct)].make(
-                name, struct, plant, intake, self.metrics, self.clock, config.gateway
-            )
-            for name, struct in config.sources.items()
-        }
-        self.config, self.plant, self.policies, self.alarms = config, plant, policies, table
-        self.pipeline, self.models, self.intake, self.sources = pipeline, models, intake, sources
-        self.publisher.attach(policies)
-        await self.publisher.withdraw(table.retire(), memory)
-        await self.publisher.remember(plant)
-        self.metrics.assets.set(len(plant.assets))
-
-    def _alarm_table(
-        self, config: Config, policies: AlarmCatalogue, alarms: Iterable[Alarm]
-    ) -> AlarmTable:
-        return AlarmTable(
-            policies,
-            config.alarms,
-            self.clock,
-            alarms,
-            on_held=lambda asset: self.metrics.alarms_flooded.labels(asset).inc(),
+        models = await self.builder.load_models(self._config)
+        await self.replace_runtime(
+            self.builder.build(self._config, models, restored, memory), memory
         )
+        await self.lives.recall()
+        await self.http.start()
+        for source in self.runtime.sources.values():
+            await source.start()
+        self.is_ready = True
 
-    def _discovered(self, asset: PlantAsset) -> None:
-        self.policies.add_asset(asset)
-        self.pipeline.add_asset(asset, self.clock.now_us(), self.clock.monotonic_s())
-        self.models.bind(self.pipeline, asset)
-        self.metrics.assets.set(len(self.plant.assets))
-        log.info("asset discovered", extra={"asset": asset.id, "template": asset.template_name})
+    @property
+    def runtime(self) -> Runtime:
+        """What the config in force made."""
+        if self._runtime is None:
+            raise RuntimeError("the daemon has not started")
+        return self._runtime
+
+    async def replace_runtime(self, runtime: Runtime, memory: Memory) -> None:
+        """Let another runtime serve; memory: of the plant before it, whose alarms may have to go.
+
+        Call it while nothing else walks down the pipeline.
+        """
+        self._runtime = runtime
+        self.publisher.attach(runtime.catalogue)
+        await self.publisher.withdraw(runtime.alarms.retire(), memory)
+        await self.publisher.remember(runtime.plant)
+        self.metrics.assets.set(len(runtime.plant.assets))
+
+    def adopt_rules(self, config: Config) -> None:
+        """Let new alarm rules hold; all else is as it was."""
+        self._runtime = self.runtime.with_rules(config)
 
     # -- serve --------------------------------------------------------------------------------
 
@@ -211,7 +182,7 @@ class Daemon:
                 group.create_task(self.certificates.watch(), name="certificates"),
             ]
             await self._stop.wait()
-            await _within(self.config.tuning.drain_deadline, self.turning.acquire())
+            await _within(self.runtime.config.tuning.drain_deadline, self.turning.acquire())
             for task in work:  # none of them is on its way down the path now
                 task.cancel()
 
@@ -220,13 +191,13 @@ class Daemon:
         while True:
             async with self.turning:
                 await self.turn()
-            await asyncio.sleep(self.config.tuning.tick)
+            await asyncio.sleep(self.runtime.config.tuning.tick)
             await _within(_IDLE_S, self._wake.wait())
 
     async def turn(self) -> None:
         """All that waits, down the path; what cannot be digested is lost, and only that."""
         self._wake.clear()
-        values, blocks = self.intake.drain()
+        values, blocks = self.runtime.intake.drain()
         self._count_drops()
         arrived_us = self.clock.now_us()
         # A server that was held up sends node by node: cut like that, the last would be late.
@@ -239,7 +210,7 @@ class Daemon:
     async def _walk_down(
         self, values: Columns, blocks: Sequence[WaveBlock], arrived_us: int
     ) -> None:
-        pipeline, monotonic_s = self.pipeline, self.clock.monotonic_s()
+        pipeline, monotonic_s = self.runtime.pipeline, self.clock.monotonic_s()
         due = pipeline.take(values, blocks, now_us=arrived_us, monotonic_s=monotonic_s)
         self.links.look()
         scored: Sequence[Scored] = ()
@@ -248,32 +219,36 @@ class Daemon:
             scored = await loop.run_in_executor(self._model_thread, pipeline.infer, due)
         step = pipeline.conclude(scored)
         if step.transitions:  # an alarm of an asset that a restart would not know is lost by it
-            await self.publisher.remember(self.plant)
+            await self.publisher.remember(self.runtime.plant)
         await self.publisher.send(step.transitions, arrived_us)
         self.publisher.send_scores(step.scores)
         if pipeline.shadows.running:  # after all that matters
-            shadow = partial(pipeline.shadow, busy=self.intake.backpressured())
+            shadow = partial(pipeline.shadow, busy=self.runtime.intake.backpressured())
             await asyncio.get_running_loop().run_in_executor(self._model_thread, shadow)
 
     def _count_drops(self) -> None:
-        for index, n in self.intake.take_stats().dropped.items():
-            source = self.plant.signals[index].source
+        for index, n in self.runtime.intake.take_stats().dropped.items():
+            source = self.runtime.plant.signals[index].source
             self.metrics.values_dropped.labels(source).inc(n)
 
     async def _learn(self) -> None:
         probed_s = looked_s = -_PROBE_EVERY_S
         while True:
             await asyncio.sleep(_LEARN_EVERY_S)
-            pipeline = self.pipeline
+            pipeline = self.runtime.pipeline
             if self.clock.monotonic_s() - looked_s >= _LOOK_EVERY_S:
                 looked_s = self.clock.monotonic_s()
                 pipeline.look_at_learning()
                 self.resolution.look(pipeline)
             if pipeline.learning and self.clock.monotonic_s() - probed_s > _PROBE_EVERY_S:
                 probed_s = self.clock.monotonic_s()
-                await self.error_boundary.guard("learn", self.models.probe_disk())
-            await self.error_boundary.guard("learn", self.models.learn_what_is_ready(pipeline))
-            if pipeline is not self.pipeline:  # exchanged meanwhile: what was learned is on disk
+                await self.error_boundary.guard("learn", self.runtime.models.probe_disk())
+            await self.error_boundary.guard(
+                "learn", self.runtime.models.learn_what_is_ready(pipeline)
+            )
+            if (
+                pipeline is not self.runtime.pipeline
+            ):  # exchanged meanwhile: what was learned is on disk
                 await self.error_boundary.guard("learn", self.reconciler.refresh())
 
     async def _tend(self) -> None:
@@ -306,20 +281,23 @@ class Daemon:
 
     # -- stop ---------------------------------------------------------------------------------
 
-    async def _shut_down(self) -> None:
-        deadline_s = self.config.tuning.drain_deadline
+    async def shutdown(self) -> None:
+        """Stop the sources, drain the pipeline and the outbox, close; safe after a failed start."""
+        self.is_ready = False
+        deadline_s, guard = self._config.tuning.drain_deadline, self.error_boundary.guard
         await self.reloader.stop()
-        for source in reversed(list(self.sources.values())):
-            await self.error_boundary.guard("stop", source.stop())
-        if self.started:
+        runtime = self._runtime
+        if runtime is not None:
+            for source in reversed(list(runtime.sources.values())):
+                await guard("stop", source.stop())
             await _within(deadline_s, self.turn())
-            await self.error_boundary.guard("stop", self.publisher.remember(self.plant))
-            await self.error_boundary.guard("stop", self.asset_removal.keep())
-            await self.error_boundary.guard("stop", self.lives.keep(at_once=True))
-        await self.error_boundary.guard("stop", self.http.stop())
+            await guard("stop", self.publisher.remember(runtime.plant))
+            await guard("stop", self.asset_removal.keep())
+            await guard("stop", self.lives.keep(at_once=True))
+        await guard("stop", self.http.stop())
         await self.publisher.stop(deadline_s)
-        if self.started:
-            self.models.close()
+        if runtime is not None:
+            runtime.models.close()
         self._model_thread.shutdown(wait=False, cancel_futures=True)
         self.loading_thread.shutdown(wait=False, cancel_futures=True)
 

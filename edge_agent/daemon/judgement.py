@@ -38,14 +38,16 @@ class Judgements:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._now_s = daemon.clock.monotonic_s()
-        self._troubled = daemon.pipeline.watch.troubled() | daemon.pipeline.watch.unseen()
+        self._troubled = (
+            daemon.runtime.pipeline.watch.troubled() | daemon.runtime.pipeline.watch.unseen()
+        )
         self.found: dict[str, dict[str, Any]] = {}
         self.unjudged: dict[str, str] = {}
         self.stopped: dict[str, str] = {}
-        self._stops = daemon.pipeline.rules.stops
-        for asset in daemon.plant.assets.values():
+        self._stops = daemon.runtime.pipeline.rules.stops
+        for asset in daemon.runtime.plant.assets.values():
             self._runs(self._stops.number(asset), asset)
-        for group in daemon.pipeline.groups:
+        for group in daemon.runtime.pipeline.groups:
             for row, asset in enumerate(group.assets):
                 if not group.disabled[row]:
                     self._look(group, row, asset)

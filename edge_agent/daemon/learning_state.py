@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.messages import Detail, Fault
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edge_agent.daemon.daemon import Daemon
     from edge_agent.learning import Learning, Training
     from edge_agent.pipeline import Pipeline
 
-_PROBE_BYTES: Final = 1 << 20
 _NAMED: Final = 3  # assets in one line
 _MINUTE_S: Final = 60.0
 
 
-def write_problem(models_dir: Path) -> str:
-    """Why nothing can be written into `models_dir`; empty where it can. Blocking."""
-    try:
-        models_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=models_dir) as file:
-            file.write(b"\0" * _PROBE_BYTES)
-            file.flush()
-    except OSError as error:
-        return f"models_dir {models_dir} cannot be written: {error.strerror}"
-    return ""
-
-
 def learning_faults(daemon: Daemon) -> list[Fault]:
     """What keeps assets from learning: one fault a template, and one where nothing can."""
-    pipeline, problem = daemon.pipeline, daemon.models.write_problem
+    pipeline, problem = daemon.runtime.pipeline, daemon.runtime.models.write_problem
     found = []
     if problem and any(_open(learning) for learning in pipeline.learning.values()):
         found.append(Fault("learning", problem, Detail("learning_failed", {"reason": problem})))
@@ -89,17 +73,17 @@ def export_learning(daemon: Daemon) -> None:
     gauges = metrics.learning_progress, metrics.learning_stopped
     for gauge in (*gauges, metrics.baseline_provisional_seconds):
         gauge.clear()
-    for row in learning_rows(daemon.pipeline):
+    for row in learning_rows(daemon.runtime.pipeline):
         metrics.learning_progress.labels(row["asset"]).set(row["progress"])
         stopped = bool(row["obstacle"] or row["failure"])
         metrics.learning_stopped.labels(row["asset"]).set(stopped)
-    for asset, seconds in daemon.models.provisional().items():
+    for asset, seconds in daemon.runtime.models.provisional().items():
         metrics.baseline_provisional_seconds.labels(asset).set(seconds)
 
 
 def notes(daemon: Daemon) -> dict[str, str]:
     """By asset, what is to be known of its models and its learning."""
-    pipeline, models = daemon.pipeline, daemon.models
+    pipeline, models = daemon.runtime.pipeline, daemon.runtime.models
     found = {asset: [why] for asset, why in models.without.items() if why != "learning"}
     for asset, seconds in models.provisional().items():
         minutes = seconds / _MINUTE_S

@@ -60,7 +60,7 @@ class Links:
         daemon = self._daemon
         now_s = daemon.clock.monotonic_s()
         signals = self._signals()
-        for name, source in daemon.sources.items():
+        for name, source in daemon.runtime.sources.items():
             down = source.link.state in _DOWN
             if down:
                 self._connected_s.pop(name, None)
@@ -72,7 +72,7 @@ class Links:
             self._follow(f"sink.{name}", sink.link, now_s, down=sink.link.state in _DOWN)
         known = {*self._names()}
         self._outages = {what: one for what, one in self._outages.items() if what in known}
-        daemon.pipeline.hold(self.away())
+        daemon.runtime.pipeline.hold(self.away())
 
     def away(self) -> set[str]:
         """Sources whose signals are no alarms of their own now."""
@@ -88,7 +88,7 @@ class Links:
 
     def faults(self) -> list[Fault]:
         """The alarms that are due."""
-        limits = self._daemon.config.alarms
+        limits = self._daemon.runtime.config.alarms
         delays = {"source": limits.link_delay, "sink": limits.sink_delay}
         return [
             self._fault(what, outage)
@@ -101,7 +101,7 @@ class Links:
         return {fault.what.partition(".")[2] for fault in self.faults()}
 
     def _names(self) -> Iterator[str]:
-        yield from (f"source.{name}" for name in self._daemon.sources)
+        yield from (f"source.{name}" for name in self._daemon.runtime.sources)
         yield from (f"sink.{name}" for name in self._daemon.publisher.sinks)
 
     def _follow(
@@ -132,7 +132,7 @@ class Links:
         if room == "sink":
             detail = Detail("sink_down", {"sink": name, "reason": outage.reason})
             return Fault(what, f"{name}: {outage.reason}", detail)
-        signals = [s for s in self._daemon.plant.signals if s.source == name]
+        signals = [s for s in self._daemon.runtime.plant.signals if s.source == name]
         assets = len({signal.asset.id for signal in signals})
         args: dict[str, Any] = {"source": name, "assets": assets, "signals": len(signals)}
         if outage.silent:
@@ -148,15 +148,15 @@ class Links:
         """Rows of the signals of each source that has several assets."""
         daemon = self._daemon
         pipeline, size, found = self._of_source
-        if pipeline is not daemon.pipeline or size != len(daemon.plant.signals):
+        if pipeline is not daemon.runtime.pipeline or size != len(daemon.runtime.plant.signals):
             found = self._collect()
-            self._of_source = (daemon.pipeline, len(daemon.plant.signals), found)
+            self._of_source = (daemon.runtime.pipeline, len(daemon.runtime.plant.signals), found)
         return found
 
     def _collect(self) -> dict[str, NDArray[np.intp]]:
         rows: dict[str, list[int]] = {}
         assets: dict[str, set[str]] = {}
-        for signal in self._daemon.plant.signals:
+        for signal in self._daemon.runtime.plant.signals:
             rows.setdefault(signal.source, []).append(signal.index)
             assets.setdefault(signal.source, set()).add(signal.asset.id)
         return {
@@ -173,7 +173,7 @@ class Links:
         """
         if rows is None:
             return False
-        watch = self._daemon.pipeline.watch
+        watch = self._daemon.runtime.pipeline.watch
         problem = watch.problem[rows]
         mute = (problem == Problem.LOST) | (problem == Problem.STALE)
         if not mute.any():

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from edge_agent.alarms import BASELINE, use_name_of
 from edge_agent.config.schema import Learn, ModelUse
-from edge_agent.daemon.learning_state import write_problem
 from edge_agent.errors import EdgeAgentError, ModelError
-from edge_agent.learning import LEARNED, LEFT_OUT, learned_prefix, learned_us, train_baseline
+from edge_agent.learning import (
+    LEARNED,
+    LEFT_OUT,
+    learned_prefix,
+    learned_us,
+    train_baseline,
+    write_problem,
+)
 from edge_agent.models import SessionRegistry
 from edge_agent.serving import Deployment
 

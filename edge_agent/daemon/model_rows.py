@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 def model_rows(daemon: Daemon) -> list[dict[str, Any]]:
     """A row for each model at work or refused, and one for each shadow."""
-    loaded = daemon.models.active
+    loaded = daemon.runtime.models.active
     rows = [_active(daemon, model) for model in loaded]
     names = {model.manifest.name for model in loaded}
     rows += [
         _row(name, "", "active", "refused") | {"assets": 0, "refused": why}
-        for name, why in daemon.models.refused.items()
+        for name, why in daemon.runtime.models.refused.items()
         if name not in names
     ]
     for row in rows:
@@ -36,8 +36,8 @@ def _row(name: str, version: str, mode: str, state: str) -> dict[str, Any]:
 
 def _active(daemon: Daemon, loaded: Model) -> dict[str, Any]:
     """The version at work: until the windows of the one that was loaded last are full, another."""
-    name, versions = loaded.manifest.name, daemon.pipeline.versions
-    groups = [g for g in daemon.pipeline.groups if g.model.manifest.name == name]
+    name, versions = loaded.manifest.name, daemon.runtime.pipeline.versions
+    groups = [g for g in daemon.runtime.pipeline.groups if g.model.manifest.name == name]
     model = groups[0].model if groups else loaded
     previous, arriving = versions.previous(name), versions.arriving(name)
     failing = versions.failing.get(name)
@@ -64,7 +64,7 @@ def _about(model: Model) -> dict[str, Any]:
 
 
 def _shadows(daemon: Daemon) -> list[dict[str, Any]]:
-    shadows = daemon.pipeline.shadows
+    shadows = daemon.runtime.pipeline.shadows
     rows = []
     for name in {**shadows.past, **shadows.running}:
         report = shadows.report(name) or {}

@@ -33,10 +33,10 @@ class NodeFaults:
         now_s = daemon.clock.monotonic_s()
         found: dict[str, list[PlantSignal]] = {}
         for index in self._refused():
-            signal = daemon.plant.signals[index]
+            signal = daemon.runtime.plant.signals[index]
             found.setdefault(signal.source, []).append(signal)
         self._since_s = {name: self._since_s.get(name, now_s) for name in found}
-        delay_s = daemon.config.alarms.link_delay
+        delay_s = daemon.runtime.config.alarms.link_delay
         return [
             self._fault(name, signals)
             for name, signals in found.items()
@@ -44,15 +44,15 @@ class NodeFaults:
         ]
 
     def _refused(self) -> list[int]:
-        watch = self._daemon.pipeline.watch
-        n = len(self._daemon.plant.signals)
+        watch = self._daemon.runtime.pipeline.watch
+        n = len(self._daemon.runtime.plant.signals)
         rows: list[int] = np.flatnonzero(watch.problem[:n] == Problem.REFUSED).tolist()
         return rows
 
     def _fault(self, source: str, refused: list[PlantSignal]) -> Fault:
         daemon = self._daemon
-        total = sum(signal.source == source for signal in daemon.plant.signals)
-        status = daemon.pipeline.watch.status.tolist()
+        total = sum(signal.source == source for signal in daemon.runtime.plant.signals)
+        status = daemon.runtime.pipeline.watch.status.tolist()
         shown = [
             " ".join(
                 filter(

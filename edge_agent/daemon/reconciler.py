@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edge_agent.daemon.daemon import Daemon
+    from edge_agent.clock import Clock
+    from edge_agent.daemon.runtime import Runtime
     from edge_agent.models import Model
+    from edge_agent.ops.metrics import Metrics
     from edge_agent.serving import Rollback
 
 T = TypeVar("T")
@@ -46,12 +48,22 @@ class Reconciler:
     """Looks after the models of a running daemon.
 
     A change on disk is taken up once it has stood still from one look to the next, so that nobody
-    is read half copied. refused: by name, the version that gave way or failed its tests.
+    is read half copied. refused: by name, the version that gave way or failed its tests; turning:
+    held while the pipeline works.
     """
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(
+        self,
+        runtime: Callable[[], Runtime],
+        turning: asyncio.Lock,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
         self.refused: dict[str, Refusal] = {}
-        self._daemon = daemon
+        self._runtime = runtime
+        self._turning = turning
+        self._metrics = metrics
+        self._clock = clock
         self._seen: dict[str, Signature] = {}
         self._done: dict[str, Signature] = {}
         self._passed_over: dict[str, Signature] = {}
@@ -69,15 +81,15 @@ class Reconciler:
     async def refresh(self) -> None:
         """Take up what lies on disk now: versions activated, the one before them, the shadow."""
         async with self._busy:
-            daemon = self._daemon
             self._done = self._seen = await asyncio.to_thread(self._look)
             over = {n for n, s in self._passed_over.items() if self._done.get(n) == s}
-            before = {str(model.manifest.name): model for model in daemon.models.active}
-            refused = await daemon.models.refresh(daemon.pipeline, daemon.turning, over)
+            before = {str(model.manifest.name): model for model in self._runtime().models.active}
+            runtime = self._runtime()
+            refused = await runtime.models.refresh(runtime.pipeline, self._turning, over)
             for name, error in refused.items():
                 active = before[name].manifest.version if name in before else None
                 await self._refuse(name, str(error), active)
-            for model in daemon.models.active:
+            for model in self._runtime().models.active:
                 if model is not before.get(model.manifest.name):
                     self._forgive(model)
                 await self._stand_by(model)
@@ -92,7 +104,7 @@ class Reconciler:
 
     async def _settle(self) -> None:
         """Versions that gave way while they ran: on disk, too."""
-        rollbacks = self._daemon.pipeline.versions.rollbacks
+        rollbacks = self._runtime().pipeline.versions.rollbacks
         while rollbacks:
             one = rollbacks.pop(0)
             await self._put_back(one)
@@ -101,12 +113,12 @@ class Reconciler:
 
     async def _put_back(self, one: Rollback) -> None:
         """A reload may have loaded the bad one again, from the disk, before this was settled."""
-        daemon = self._daemon
-        daemon.models.put_back(one.good)
-        async with daemon.turning:
-            if any(group.model.sha256 == one.bad.sha256 for group in daemon.pipeline.groups):
-                daemon.pipeline.exchange(one.good)
-                daemon.pipeline.versions.drop(one.name)
+        self._runtime().models.put_back(one.good)
+        async with self._turning:
+            runtime = self._runtime()
+            if any(group.model.sha256 == one.bad.sha256 for group in runtime.pipeline.groups):
+                runtime.pipeline.exchange(one.good)
+                runtime.pipeline.versions.drop(one.name)
 
     async def _refuse(self, name: str, text: str, active: str | None) -> None:
         """What lies on disk fails its tests. What it replaced comes back, if it was activated."""
@@ -116,12 +128,12 @@ class Reconciler:
             await self._roll_back(name, bad, previous, _SELF_TEST, text)
         else:
             self._passed_over[name] = self._done.get(name, ())
-            self.refused[name] = Refusal(bad, text, self._daemon.clock.now_us())
+            self.refused[name] = Refusal(bad, text, self._clock.now_us())
 
     async def _roll_back(self, name: str, bad: str, good: str, reason: str, text: str) -> None:
         """Put `good` back in the place of `bad` on disk, and tell everybody."""
-        self._daemon.metrics.model_rollbacks.labels(name, reason).inc()
-        self.refused[name] = Refusal(bad, text, self._daemon.clock.now_us(), good)
+        self._metrics.model_rollbacks.labels(name, reason).inc()
+        self.refused[name] = Refusal(bad, text, self._clock.now_us(), good)
         extra = {"model": name, "version": bad, "to": good, "reason": text}
         log.error("model rolled back", extra=extra)
         self._passed_over[name] = (await asyncio.to_thread(self._look)).get(name, ())
@@ -133,8 +145,8 @@ class Reconciler:
 
     def faults(self) -> list[Fault]:
         """What is wrong with the models now: those that fail, else the latest that gave way."""
-        now_us = self._daemon.clock.now_us()
-        failing = self._daemon.pipeline.versions.failing
+        now_us = self._clock.now_us()
+        failing = self._runtime().pipeline.versions.failing
         recent = [
             (one.at_us, name, one)
             for name, one in self.refused.items()
@@ -157,8 +169,8 @@ class Reconciler:
 
     async def _stand_by(self, active: Model) -> None:
         """The version before, and the shadow, as the shelf has them."""
-        name, shelf, daemon = str(active.manifest.name), self._shelf, self._daemon
-        versions, shadows = daemon.pipeline.versions, daemon.pipeline.shadows
+        name, shelf, pipeline = str(active.manifest.name), self._shelf, self._runtime().pipeline
+        versions, shadows = pipeline.versions, pipeline.shadows
         there = await asyncio.to_thread(shelf.versions, name)
         previous = await asyncio.to_thread(shelf.previous, name)
         shadow = await asyncio.to_thread(shelf.shadow, name)
@@ -177,26 +189,26 @@ class Reconciler:
     async def _load(self, name: str, version: str, use: Callable[[Model], None]) -> None:
         """Load a version from the shelf beside the one at work."""
         try:
-            model = await self._daemon.models.candidate(name, self._shelf.folder(name, version))
+            model = await self._runtime().models.candidate(name, self._shelf.folder(name, version))
         except EdgeAgentError as error:
             extra = {"model": name, "version": version, "reason": str(error)}
             log.warning("version does not stand by", extra=extra)
-            self.refused[name] = Refusal(version, str(error), self._daemon.clock.now_us())
+            self.refused[name] = Refusal(version, str(error), self._clock.now_us())
             return
-        async with self._daemon.turning:
+        async with self._turning:
             use(model)
 
     # -- the disk -----------------------------------------------------------------------------
 
     @property
     def _shelf(self) -> ModelRepository:
-        return ModelRepository(self._daemon.config.models_dir)
+        return ModelRepository(self._runtime().config.models_dir)
 
     def _look(self) -> dict[str, Signature]:
         """What lies on disk, by the name of the bundle."""
-        models_dir = self._daemon.config.models_dir
-        names = {str(model.manifest.name) for model in self._daemon.models.active}
-        names.update(self._daemon.models.wanted())
+        models_dir = self._runtime().config.models_dir
+        names = {str(model.manifest.name) for model in self._runtime().models.active}
+        names.update(self._runtime().models.wanted())
         return {name: _signature(models_dir, name) for name in names}
 
 

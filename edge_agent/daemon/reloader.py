@@ -7,8 +7,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from edge_agent.alarms import load_texts
-from edge_agent.config.types import Name
-from edge_agent.daemon.config_changes import compare, labels_of
+from edge_agent.daemon.config_changes import rebuilds
+from edge_agent.daemon.runtime import labels_of
 from edge_agent.daemon.tables import load_config
 from edge_agent.delivery import Memory
 from edge_agent.errors import ConfigError, EdgeAgentError
@@ -66,7 +66,7 @@ class Reloader:
         try:
             if self._path is None:
                 raise ConfigError("there is no config file to read again")
-            await self._adopt(await asyncio.to_thread(load_config, self._path))
+            await self.adopt(await asyncio.to_thread(load_config, self._path))
         except EdgeAgentError as error:
             reloads.labels("refused").inc()
             self._refused = str(error).partition("\n")[0]
@@ -76,22 +76,22 @@ class Reloader:
         reloads.labels("ok").inc()
         log.info("config reloaded", extra={"path": str(self._path)})
 
-    async def _adopt(self, config: Config) -> None:
+    async def adopt(self, config: Config) -> None:
+        """Let a config come into force; an error leaves what is in force as it was."""
         daemon = self._daemon
-        change = compare(daemon.config, config)
-        before = labels_of(daemon)
+        is_new = rebuilds(daemon.runtime.config, config)
+        before = labels_of(daemon.runtime, daemon.publisher.sinks)
         load_texts(config.alarms)  # what is wrong with them is said before anything has changed
         # Loading models takes seconds, in which the old ones serve.
-        models = await daemon.load_models(config) if change.intake else None
+        models = await daemon.builder.load_models(config) if is_new else None
         async with daemon.turning:
             if models is not None:
-                await self._exchange_intake(config, models)
-            elif change.rules:
-                self._adopt_rules(config)
-            daemon.config = config
-            daemon.alarms.adopt(config.alarms)
+                await self._exchange_runtime(config, models)
+            else:
+                daemon.adopt_rules(config)
+            daemon.runtime.alarms.adopt(config.alarms)
             await daemon.publisher.adopt(config)
-        after = labels_of(daemon)
+        after = labels_of(daemon.runtime, daemon.publisher.sinks)
         for label, names in before.items():
             daemon.metrics.forget(label, names - after[label])
         await daemon.reconciler.refresh()
@@ -100,13 +100,14 @@ class Reloader:
         """Build plant and pipeline anew without these assets, which had announced themselves."""
         async with self.busy:
             daemon = self._daemon
-            models = await daemon.load_models(daemon.config)
+            config = daemon.runtime.config
+            models = await daemon.builder.load_models(config)
             async with daemon.turning:
-                await self._exchange_intake(daemon.config, models, assets)
+                await self._exchange_runtime(config, models, assets)
             daemon.metrics.forget("asset", assets)
             await daemon.reconciler.refresh()
 
-    async def _exchange_intake(
+    async def _exchange_runtime(
         self, config: Config, models: ModelManager, gone: Collection[str] = ()
     ) -> None:
         """What the old sources brought goes down the old path; only then the new ones begin.
@@ -114,24 +115,17 @@ class Reloader:
         gone: discovered assets that are to be forgotten.
         """
         daemon = self._daemon
-        old_models, old_pipeline = daemon.models, daemon.pipeline
-        for source in daemon.sources.values():
+        old = daemon.runtime
+        for source in old.sources.values():
             await source.stop()
         try:
             await daemon.turn()
-            known = Memory.of(daemon.plant).without(gone)
-            await daemon.build_intake(config, models, daemon.alarms.all(), known)
-            daemon.pipeline.take_over(old_pipeline)
+            known = Memory.of(old.plant).without(gone)
+            new = daemon.builder.build(config, models, old.alarms.all(), known)
+            new.pipeline.take_over(old.pipeline)
+            await daemon.replace_runtime(new, known)
         finally:  # these are the old ones still if the new could not be made
-            for source in daemon.sources.values():
+            for source in daemon.runtime.sources.values():
                 await source.start()
-        old_models.close()
-        daemon.models.show()
-
-    def _adopt_rules(self, config: Config) -> None:
-        daemon = self._daemon
-        daemon.plant.adopt(config)
-        for asset in daemon.plant.assets.values():
-            asset.template = config.templates[Name(asset.template_name)]
-            daemon.policies.add_asset(asset)
-        daemon.pipeline.adopt_rules(config)
+        old.models.close()
+        models.show()

@@ -28,7 +28,7 @@ class RulStore:
 
     @property
     def _lives(self) -> RulTracker:
-        return self._daemon.pipeline.diagnostics.lives
+        return self._daemon.runtime.pipeline.diagnostics.lives
 
     async def recall(self) -> None:
         """Go on where the last run of the service was."""
@@ -50,9 +50,11 @@ class RulStore:
     async def end(self, asset: str, at_us: int, actor: str, *, failed: bool) -> list[Outcome]:
         """A life of `asset` ended; EdgeAgentError where that cannot be, or nothing was told."""
         daemon = self._daemon
-        if asset not in daemon.plant.assets:
+        if asset not in daemon.runtime.plant.assets:
             raise NotFoundError("no such asset", where=repr(asset[:200]))
-        latest_us = daemon.clock.now_us() + round(daemon.config.tuning.max_future * US_PER_S)
+        latest_us = daemon.clock.now_us() + round(
+            daemon.runtime.config.tuning.max_future * US_PER_S
+        )
         if not 0 < at_us <= latest_us:
             raise UsageError("a time that is not yet", where=asset, hint="--at is when it ended")
         async with daemon.turning:

@@ -12,10 +12,10 @@ from edge_agent.alarms import Selection, to_json
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.structs import kind_of
 from edge_agent.config.types import Name
-from edge_agent.daemon.config_changes import labels_of
 from edge_agent.daemon.judgement import Judgements
 from edge_agent.daemon.learning_state import export_learning, learning_rows, notes
 from edge_agent.daemon.model_rows import model_rows
+from edge_agent.daemon.runtime import labels_of
 from edge_agent.detection import STOPPED
 from edge_agent.errors import NotFoundError
 from edge_agent.messages import AlarmState, LinkState
@@ -48,28 +48,28 @@ class Status:
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether everything is up; a dead PLC makes the service degraded, not unready."""
-        started = self._daemon.started
-        return started, {"started": started, "troubles": self._daemon.troubles()}
+        is_ready = self._daemon.is_ready
+        return is_ready, {"started": is_ready, "troubles": self._daemon.troubles()}
 
     def summary(self) -> dict[str, Any]:
         """The service on one page."""
         daemon = self._daemon
-        gateway = daemon.config.gateway
+        gateway = daemon.runtime.config.gateway
         return {
             "gateway": gateway.id,
             "path": f"{gateway.enterprise}/{gateway.site}/{gateway.area}/{gateway.line}",
             "version": __version__,
             "uptime_s": (daemon.clock.now_us() - daemon.started_us) / US_PER_S,
             "sources": [
-                _link(n, s.link, SOURCES, daemon.config.sources[Name(n)])
-                for n, s in daemon.sources.items()
+                _link(n, s.link, SOURCES, daemon.runtime.config.sources[Name(n)])
+                for n, s in daemon.runtime.sources.items()
             ],
             "sinks": [
-                _link(n, s.link, SINKS, daemon.config.sinks[Name(n)])
+                _link(n, s.link, SINKS, daemon.runtime.config.sinks[Name(n)])
                 for n, s in daemon.publisher.sinks.items()
             ],
             "models": self.models(),
-            "learning": learning_rows(daemon.pipeline),
+            "learning": learning_rows(daemon.runtime.pipeline),
             "outbox": daemon.publisher.stats(),
             "troubles": daemon.troubles(),
         }
@@ -80,7 +80,7 @@ class Status:
 
     def model_report(self, name: str) -> dict[str, Any]:
         """How the shadow of a model compares with it; NotFoundError where there was none."""
-        report = self._daemon.pipeline.shadows.report(name)
+        report = self._daemon.runtime.pipeline.shadows.report(name)
         if report is None:
             hint = f"edge-agent models shadow {name}@VERSION"
             raise NotFoundError("no shadow was compared", where=repr(name), hint=hint)
@@ -90,14 +90,14 @@ class Status:
         """Every asset with its health, inputs and number of alarms."""
         daemon = self._daemon
         alarms: dict[str, int] = {}
-        for alarm in daemon.alarms.active():
+        for alarm in daemon.runtime.alarms.active():
             if alarm.suppressed_by == STOPPED:
                 continue
             alarms[alarm.asset] = alarms.get(alarm.asset, 0) + 1
         judgements = Judgements(daemon)
         judged = judgements.found
-        unseen = daemon.pipeline.watch.unseen()
-        told, provisional = notes(daemon), daemon.models.provisional()
+        unseen = daemon.runtime.pipeline.watch.unseen()
+        told, provisional = notes(daemon), daemon.runtime.models.provisional()
         return [
             {
                 "id": asset.id,
@@ -110,16 +110,16 @@ class Status:
                 or told.get(asset.id, ""),
                 "provisional_s": provisional.get(asset.id, 0.0),
                 "inputs": [
-                    _input(daemon.pipeline, s, seen=not unseen[s.index])
+                    _input(daemon.runtime.pipeline, s, seen=not unseen[s.index])
                     for s in asset.signals.values()
                 ],
             }
-            for asset in daemon.plant.assets.values()
+            for asset in daemon.runtime.plant.assets.values()
         ]
 
     def alarms(self, state: str | None) -> list[dict[str, Any]]:
         """Alarms that are not normal, or those in one state; the most severe first."""
-        found = self._daemon.alarms.all()
+        found = self._daemon.runtime.alarms.all()
         if state is None:
             found = [alarm for alarm in found if alarm.state is not AlarmState.NORMAL]
         elif state != "all":
@@ -186,7 +186,7 @@ class Status:
         daemon, metrics = self._daemon, self._daemon.metrics
         judgements = Judgements(daemon)
         metrics.assets_unjudged.set(len(judgements.unjudged))
-        for group in daemon.pipeline.groups:
+        for group in daemon.runtime.pipeline.groups:
             name = group.title
             for row, asset in enumerate(group.assets):
                 if judgements.is_fresh(group, row):
@@ -195,23 +195,28 @@ class Status:
                 else:  # a score that is old is none
                     metrics.score.remove(asset.id, name)
                     metrics.health.remove(asset.id, name)
-        known = labels_of(daemon)
-        daemon.pipeline.diagnostics.export(metrics, lambda label, name: name in known[label])
+        known = labels_of(daemon.runtime, daemon.publisher.sinks)
+        daemon.runtime.pipeline.diagnostics.export(
+            metrics, lambda label, name: name in known[label]
+        )
         export_learning(daemon)
         metrics.alarms.clear()
-        for (state, priority), n in daemon.alarms.counts().items():
+        for (state, priority), n in daemon.runtime.alarms.counts().items():
             metrics.alarms.labels(state, priority).set(n)
         self._export_running()
-        troubled = daemon.pipeline.watch.troubled()
-        for asset in daemon.plant.assets.values():
+        troubled = daemon.runtime.pipeline.watch.troubled()
+        for asset in daemon.runtime.plant.assets.values():
             stale = sum(bool(troubled[s.index]) for s in asset.signals.values())
             metrics.inputs_stale.labels(asset.id).set(stale)
         daemon.publisher.export()
 
     def _export_running(self) -> None:
-        running, stops = self._daemon.metrics.asset_running, self._daemon.pipeline.rules.stops
+        running, stops = (
+            self._daemon.metrics.asset_running,
+            self._daemon.runtime.pipeline.rules.stops,
+        )
         running.clear()
-        for asset in self._daemon.plant.assets.values():
+        for asset in self._daemon.runtime.plant.assets.values():
             truth = stops.judge(stops.number(asset))[0]
             if asset.when is not None and truth != UNKNOWN:
                 running.labels(asset.id).set(int(truth == TRUE))
@@ -247,12 +252,12 @@ def _state(
 
 
 def _without_a_model(daemon: Daemon, asset: PlantAsset) -> str:
-    reason = daemon.models.without.get(asset.id)
+    reason = daemon.runtime.models.without.get(asset.id)
     if reason is None:
         return "warming"
     if "learning" in reason:
         return "learning"
-    return "normal" if daemon.pipeline.rules.limits.judges(asset) else "no_model"
+    return "normal" if daemon.runtime.pipeline.rules.limits.judges(asset) else "no_model"
 
 
 def _past(row: dict[str, Any], texts_of: Callable[[Alarm], dict[str, Any]]) -> dict[str, Any]:

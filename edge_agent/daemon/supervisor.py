@@ -42,20 +42,20 @@ class Supervisor:
         """One round."""
         daemon = self._daemon
         now_us = daemon.clock.now_us()
-        await daemon.publisher.send(daemon.alarms.tick(now_us), now_us)
+        await daemon.publisher.send(daemon.runtime.alarms.tick(now_us), now_us)
         await daemon.publisher.refresh()
-        await daemon.publisher.remember(daemon.plant)
+        await daemon.publisher.remember(daemon.runtime.plant)
         await daemon.lives.keep()
         await daemon.baseline_reset.settle()
         for seen in self._service_observations(now_us):
-            await daemon.publisher.send(daemon.alarms.observe(seen), now_us)
+            await daemon.publisher.send(daemon.runtime.alarms.observe(seen), now_us)
 
     def _service_observations(self, now_us: int) -> list[Observation]:
         """Service alarms: those of today's faults are over their limit, all others are not."""
-        gateway, alarms = self._daemon.config.gateway.id, self._daemon.alarms
+        gateway, alarms = self._daemon.runtime.config.gateway.id, self._daemon.runtime.alarms
         faults = {service_alarm_id(gateway, one.what): one for one in self.faults()}
         for fault in faults.values():
-            self._daemon.policies.add_service(fault.what)
+            self._daemon.runtime.catalogue.add_service(fault.what)
         prefix = service_alarm_id(gateway, "")
         tracked = [alarm_id for alarm_id in alarms.ids() if alarm_id.startswith(prefix)]
         over = [Observation(i, 1.0, now_us, one.detail) for i, one in faults.items()]
@@ -65,26 +65,27 @@ class Supervisor:
     def faults(self) -> list[Fault]:
         """What is wrong now; each is a service alarm as long as it stands here."""
         daemon = self._daemon
-        links = [one.link for one in (*daemon.sources.values(), *daemon.publisher.sinks.values())]
+        links = [
+            one.link for one in (*daemon.runtime.sources.values(), *daemon.publisher.sinks.values())
+        ]
         found = [fault for link in links for fault in link.faults.values()]
         found += daemon.links.faults()
-        found += daemon.nodes.faults() if daemon.started else []
+        found += daemon.nodes.faults()
         found += daemon.certificates.faults()
         found += daemon.publisher.health.faults()
         found += daemon.log_health.faults()
         found += daemon.reloader.faults()
-        clocks = {name: source.link for name, source in daemon.sources.items()}
-        found += daemon.gateway_clock.faults(clocks, daemon.config.tuning.max_future)
-        if daemon.started:
-            found += daemon.reconciler.faults()
-            found += learning_faults(daemon)
-            found += discovery_faults(daemon.plant)
+        clocks = {name: source.link for name, source in daemon.runtime.sources.items()}
+        found += daemon.gateway_clock.faults(clocks, daemon.runtime.config.tuning.max_future)
+        found += daemon.reconciler.faults()
+        found += learning_faults(daemon)
+        found += discovery_faults(daemon.runtime.plant)
         return found
 
     def troubles(self) -> list[str]:
         """What keeps the service from doing all it should, one line each."""
         daemon = self._daemon
-        links = [*daemon.sources.items(), *daemon.publisher.sinks.items()]
+        links = [*daemon.runtime.sources.items(), *daemon.publisher.sinks.items()]
         told = daemon.links.told()  # with its extent, by its fault
         down = [
             f"{n}: {s.link.detail or s.link.state}"
@@ -97,7 +98,8 @@ class Supervisor:
         daemon, troubles = self._daemon, self.troubles()
         if troubles:
             return "; ".join(troubles)[:200]
-        return f"{len(daemon.plant.assets)} assets, {len(daemon.alarms.active())} alarms"
+        runtime = daemon.runtime
+        return f"{len(runtime.plant.assets)} assets, {len(runtime.alarms.active())} alarms"
 
 
 def _is_down(state: LinkState) -> bool:

@@ -10,6 +10,7 @@ from edge_agent.learning.training import (
     learned_prefix,
     learned_us,
     train_baseline,
+    write_problem,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "learned_prefix",
     "learned_us",
     "train_baseline",
+    "write_problem",
 ]

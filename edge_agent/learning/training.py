@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,7 @@ from edge_agent.models import InputSpec, ModelRepository
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from edge_agent.config.schema import Config
     from edge_agent.learning.collection import Learning, TrainingSet
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 LEARNED: Final = "learned"
 LEFT_OUT: Final = "left_out"  # of the manifest's `training`
 _LONGEST_TEMPLATE: Final = 40
+_PROBE_BYTES: Final = 1 << 20
 
 
 def learned_name(template: str, assets: Iterable[str]) -> str:
@@ -96,3 +99,15 @@ def _said(training: TrainingSet) -> tuple[tuple[str, str], ...]:
     """What the manifest says of inputs that were left out; they are the same for all assets."""
     names = sorted({name for out in training.left_out.values() for name in out})
     return ((LEFT_OUT, ", ".join(names)),) if names else ()
+
+
+def write_problem(models_dir: Path) -> str:
+    """Why nothing can be written into `models_dir`; empty where it can. Blocking."""
+    try:
+        models_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=models_dir) as file:
+            file.write(b"\0" * _PROBE_BYTES)
+            file.flush()
+    except OSError as error:
+        return f"models_dir {models_dir} cannot be written: {error.strerror}"
+    return ""

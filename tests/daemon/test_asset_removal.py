@@ -35,7 +35,7 @@ async def test_a_reload_takes_the_series_of_what_is_gone(tmp_path: Path) -> None
     slim = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump(full))
     daemon = Daemon(load_config(path), path=path)
-    await daemon._start()
+    await daemon.startup()
     try:
         status = daemon.http._status
         status.export()
@@ -50,7 +50,7 @@ async def test_a_reload_takes_the_series_of_what_is_gone(tmp_path: Path) -> None
         assert 'asset="P-1"' in after
         assert 'source="plant"' in after
     finally:
-        await daemon._shut_down()
+        await daemon.shutdown()
 
 
 @pytest.fixture
@@ -58,22 +58,24 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     signals = {"flow": {}, "pressure": {}}
     path = fed_config(tmp_path, ("pump", {"signals": signals}), "P-{1..2}")
     made = Daemon(load_config(path), path=path, clock=FakeClock(BEGIN_US))
-    await made._start()
-    made.sources["plant"].link.state = LinkState.UP
+    await made.startup()
+    made.runtime.sources["plant"].link.state = LinkState.UP
     try:
         yield made
     finally:
-        await made._shut_down()
+        await made.shutdown()
 
 
 async def announce(daemon: Daemon, asset_id: str, *signals: str) -> PlantAsset:
     """An asset announces itself with a value of each of these signals; the others speak, too."""
-    asset = daemon.plant.discover(asset_id, "pump")
+    asset = daemon.runtime.plant.discover(asset_id, "pump")
     assert asset is not None
     now_us = daemon.clock.now_us()
     rows = [asset.signals[name].index for name in signals]
-    rows += [s.index for one in ("P-1", "P-2") for s in daemon.plant.assets[one].signals.values()]
-    daemon.intake.append(columns(rows, [now_us] * len(rows), [1.0] * len(rows)))
+    rows += [
+        s.index for one in ("P-1", "P-2") for s in daemon.runtime.plant.assets[one].signals.values()
+    ]
+    daemon.runtime.intake.append(columns(rows, [now_us] * len(rows), [1.0] * len(rows)))
     await daemon.turn()
     return asset
 
@@ -87,8 +89,8 @@ async def test_an_asset_that_announced_itself_is_forgotten_by_hand(daemon: Daemo
     assert 'asset="M-O1"' in daemon.metrics.render().decode()
     answer = await daemon.http._status.asset_command("forget", "M-O1", "anna", None)
     assert answer == {"asset": "M-O1", "forgotten": True}
-    assert sorted(daemon.plant.assets) == ["P-1", "P-2"]
-    assert daemon.alarms.get(alarm_id) is None
+    assert sorted(daemon.runtime.plant.assets) == ["P-1", "P-2"]
+    assert daemon.runtime.alarms.get(alarm_id) is None
     daemon.http._status.export()
     assert 'asset="M-O1"' not in daemon.metrics.render().decode()
     (newest, *_) = await daemon.publisher.history(None, alarm_id, 10)
@@ -112,9 +114,9 @@ async def test_a_ghost_fades_and_a_machine_that_was_whole_does_not(
     for _ in range(6):
         daemon.clock.advance(DAY_S)
         await daemon.asset_removal.look()
-    assert "M-O1" in daemon.plant.assets
+    assert "M-O1" in daemon.runtime.plant.assets
     daemon.clock.advance(DAY_S + 60)
     await daemon.asset_removal.look()
-    assert sorted(daemon.plant.assets) == ["M-01", "P-1", "P-2"]
+    assert sorted(daemon.runtime.plant.assets) == ["M-01", "P-1", "P-2"]
     (line,) = [one for one in caplog.records if one.message == "assets forgotten"]
     assert line.__dict__["assets"] == "M-O1"

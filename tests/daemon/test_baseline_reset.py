@@ -44,24 +44,24 @@ class Pump:
 
     async def send(self, running: Running, rows: int, flow: float) -> None:
         """Rows of a flow and a pressure of 4, each +- 0.1."""
-        signals = running.daemon.plant.assets[self.asset].signals
+        signals = running.daemon.runtime.plant.assets[self.asset].signals
         time_us = np.repeat((self._next_ms + STEP_MS * np.arange(rows)) * 1000, 2)
         self._next_ms += STEP_MS * rows
         index = [signals["flow"].index, signals["pressure"].index] * rows
         value = self._random.normal([flow, 4.0], 0.1, (rows, 2)).ravel()
-        running.daemon.intake.append(columns(index, time_us, value))
-        await until(lambda: len(running.daemon.intake) == 0, "the rows")
+        running.daemon.runtime.intake.append(columns(index, time_us, value))
+        await until(lambda: len(running.daemon.runtime.intake) == 0, "the rows")
         await asyncio.sleep(0.1)  # the last of them are on their way down the path
 
 
 async def learned(running: Running, pump: Pump, flow: float) -> Model:
     """Send healthy rows until something was learned from them; gives it."""
     daemon = running.daemon
-    before = {model.sha256 for model in daemon.models.active}
+    before = {model.sha256 for model in daemon.runtime.models.active}
     await pump.send(running, LEARNED_ROWS, flow)
-    await until(lambda: {m.sha256 for m in daemon.models.active} - before, "learned", 60)
-    await until(lambda: pump.asset not in daemon.models.without, "at work")
-    (model,) = (m for m in daemon.models.active if m.sha256 not in before)
+    await until(lambda: {m.sha256 for m in daemon.runtime.models.active} - before, "learned", 60)
+    await until(lambda: pump.asset not in daemon.runtime.models.without, "at work")
+    (model,) = (m for m in daemon.runtime.models.active if m.sha256 not in before)
     return model
 
 
@@ -90,13 +90,13 @@ async def test_after_an_overhaul_one_command_learns_anew(
         assert await again(running, path, "--asset", "P-*") == 0
         assert "P-1: learns again from now on, from 20 s of good data\n" in capsys.readouterr().out
         assert states(running) == {}, "what it rested on is void"
-        assert running.daemon.models.without == {"P-1": "learning"}
+        assert running.daemon.runtime.models.without == {"P-1": "learning"}
         scored = running.windows(name)
         await pump.send(running, 30, flow=16)
         assert running.windows(name) == scored, "the old baseline judges no more"
 
     async with Running(path) as running:
-        assert running.daemon.models.without == {"P-1": "learning"}, "after a restart, too"
+        assert running.daemon.runtime.models.without == {"P-1": "learning"}, "after a restart, too"
         assert states(running) == {}
         new = await learned(running, pump, flow=13)
         assert (new.manifest.name, new.sha256 != old.sha256) == (name, True)
@@ -111,7 +111,9 @@ async def test_after_an_overhaul_one_command_learns_anew(
         shelf = ModelRepository(tmp_path / "models")
         assert shelf.previous(name) == old.manifest.version
         shelf.rollback(name)
-        await until(lambda: running.daemon.models.active[0].sha256 == old.sha256, "the old one")
+        await until(
+            lambda: running.daemon.runtime.models.active[0].sha256 == old.sha256, "the old one"
+        )
         await until(lambda: states(running) == {}, "the alarm of the one that went")
         await pump.send(running, 30, flow=13)
         await until(lambda: states(running) == {BASELINE: "unack"}, "13 is a fault again")
@@ -144,7 +146,7 @@ async def test_the_other_assets_of_a_bundle_go_on(tmp_path: Path) -> None:
         await until(lambda: running.windows(alone.manifest.name), "windows of its own")
         assert running.windows(name) == scored, "not judged by both"
         assert states(running) == {}
-        assert daemon.models.without == {}
+        assert daemon.runtime.models.without == {}
     async with Running(path) as running:
         await one.send(running, 30, flow=13)
         await until(lambda: running.windows(alone.manifest.name), "after a restart, too")
@@ -163,7 +165,9 @@ async def test_what_is_learned_elsewhere_is_taken_up_by_itself(tmp_path: Path) -
         await until(lambda: states(running) == {BASELINE: "unack"}, "the alarm")
         words = ["--asset", "P-1", "--input", str(tmp_path / "healthy.csv")]
         assert await again(running, path, *words) == 0
-        await until(lambda: running.daemon.models.active[0].sha256 != old.sha256, "taken up")
+        await until(
+            lambda: running.daemon.runtime.models.active[0].sha256 != old.sha256, "taken up"
+        )
         await until(lambda: states(running) == {}, "void")
         await pump.send(running, 30, flow=13)
         assert states(running) == {}

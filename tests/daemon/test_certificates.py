@@ -39,7 +39,9 @@ class Rig:
         self.metrics = Metrics()
         self.clock = FakeClock(round(datetime.now(UTC).timestamp() * US_PER_S))
         self.daemon: Any = SimpleNamespace(
-            config=SimpleNamespace(sources={"plc": plc}, sinks={"bus": bus}),
+            runtime=SimpleNamespace(
+                config=SimpleNamespace(sources={"plc": plc}, sinks={"bus": bus})
+            ),
             metrics=self.metrics,
             clock=self.clock,
         )
@@ -139,7 +141,7 @@ async def test_what_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
 async def test_the_metric_of_what_left_the_config_goes(pair: Callable[..., Pair]) -> None:
     rig = Rig(tls=Tls(pair("own", -1, 100).certificate))
     await rig.watch.look()
-    rig.daemon.config.sinks.clear()
+    rig.daemon.runtime.config.sinks.clear()
     await rig.watch.look()
     assert 'link="sink.bus"' not in rig.metrics.render().decode()
 
@@ -149,7 +151,7 @@ def test_check_calls_an_expired_certificate_an_error_and_warns_in_time(
 ) -> None:
     old, soon = pair("old", -20, -10), pair("soon", -1, 20)
     rig = Rig(security=security(old, soon))
-    errors, warnings = certificate_problems(rig.daemon.config)
+    errors, warnings = certificate_problems(rig.daemon.runtime.config)
     assert errors == [f"sources.plc.security.certificate: {errors[0].partition(': ')[2]}"]
     assert "old.pem expired on" in errors[0]
     assert warnings[0].startswith("sources.plc.security.server_certificate: ")
@@ -160,5 +162,5 @@ def test_check_finds_a_key_that_does_not_belong_to_its_certificate(
 ) -> None:
     one, other = pair("one", -1, 100), pair("other", -1, 100)
     rig = Rig(tls=Tls(None, one.certificate, other.key))
-    errors, _ = certificate_problems(rig.daemon.config)
+    errors, _ = certificate_problems(rig.daemon.runtime.config)
     assert "the key does not belong to" in errors[0]

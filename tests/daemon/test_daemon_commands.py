@@ -95,7 +95,7 @@ async def test_commands_over_the_bus(alarmed: Running, bus: Subscriber) -> None:
     await until(lambda: alarmed.states() == {ALARM: "acked"}, "acknowledged")
     command(bus, "shelve", by="ben", duration_s=1800)
     await until(lambda: alarmed.states() == {ALARM: "shelved"}, "shelved")
-    alarm = alarmed.daemon.alarms.get(ALARM)
+    alarm = alarmed.daemon.runtime.alarms.get(ALARM)
     assert alarm is not None
     assert abs(alarm.shelved_until_us // 1000 - now_ms() - 1_800_000) < 30_000
 
@@ -132,7 +132,7 @@ async def test_a_command_is_bound_to_the_asset_of_its_topic(
     """Who may write to P-2's topic, by the broker's access rules, has no say over P-1's alarms."""
     whole = {"id": "x-1", "alarm_id": ALARM, "expires": now_ms() + 60_000, "by": "mallory"}
     Feed(bus).send("P-2", 1)
-    await until(lambda: "P-2" in alarmed.daemon.plant.assets, "two machines")
+    await until(lambda: "P-2" in alarmed.daemon.runtime.plant.assets, "two machines")
     bus.publish(f"{PLACE}/P-2/_pdm/cmd/ack", json.dumps(whole).encode())
     bus.publish(
         f"{PLACE}/P-2/_pdm/cmd/ack", json.dumps({**whole, "id": "x-2", "alarm_id": "*"}).encode()
@@ -254,7 +254,7 @@ async def test_commands_are_answered_where_they_ask_for_it(
         send("ack", "hmi/1/answers", id="a", comment="I see to it", by="anna")
         await until(lambda: answers("hmi/1/answers"), "answered")
         assert answers("hmi/1/answers") == [{"id": "a", "ok": True, "alarms": {ALARM: "acked"}}]
-        alarm = alarmed.daemon.alarms.get(ALARM)
+        alarm = alarmed.daemon.runtime.alarms.get(ALARM)
         assert alarm is not None
         assert (alarm.acked_by, alarm.comment) == ("anna", "I see to it")
         send("ack", f"{PLACE}/P-1/_pdm/reply/hmi", id="b")

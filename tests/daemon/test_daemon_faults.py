@@ -21,23 +21,23 @@ async def test_a_fault_of_a_link_is_a_trouble_and_a_service_alarm(tmp_path: Path
     """As long as its owner reports it; a restored alarm that nobody reports any more clears."""
     path = fed_config(tmp_path, ("pump", {"signals": {"flow": {}}}), "P-1")
     daemon = Daemon(load_config(path), path=path)
-    await daemon._start()
+    await daemon.startup()
     try:
-        faults = daemon.sources["plant"].link.faults
+        faults = daemon.runtime.sources["plant"].link.faults
         faults[FAULT.what] = FAULT
         await daemon.supervisor.look_after()
-        alarm = daemon.alarms.get(ALARM)
+        alarm = daemon.runtime.alarms.get(ALARM)
         assert alarm is not None
         assert alarm.state is AlarmState.UNACK
         assert FAULT.text in daemon.troubles()
         faults.clear()
-        rule = daemon.policies.rule(ALARM)
+        rule = daemon.runtime.catalogue.rule(ALARM)
         for later_us in (0, round(rule.off_delay * 1e6) + 1):
             for seen in daemon.supervisor._service_observations(daemon.clock.now_us() + later_us):
-                daemon.alarms.observe(seen)
-        alarm = daemon.alarms.get(ALARM)
+                daemon.runtime.alarms.observe(seen)
+        alarm = daemon.runtime.alarms.get(ALARM)
         assert alarm is not None
         assert alarm.state is AlarmState.RTN_UNACK
         assert FAULT.text not in daemon.troubles()
     finally:
-        await daemon._shut_down()
+        await daemon.shutdown()

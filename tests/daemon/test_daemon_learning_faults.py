@@ -10,10 +10,10 @@ from daemon_support import fed_config, now_ms
 
 from edge_agent.daemon import model_manager
 from edge_agent.daemon.daemon import Daemon
-from edge_agent.daemon.learning_state import write_problem
 from edge_agent.daemon.status import Status
 from edge_agent.daemon.tables import load_config
 from edge_agent.errors import ModelError
+from edge_agent.learning import write_problem
 from edge_agent.values import BAD_TYPE_MISMATCH, Columns
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Plant:
 
     async def sees(self, rows: int, *, delivers: int = 3, text: bool = False) -> None:
         """Rows of the first inputs, one a second; text: the last of them is a String."""
-        signals = self.daemon.plant.assets["P-1"].signals
+        signals = self.daemon.runtime.plant.assets["P-1"].signals
         index = [signals[name].index for name in NAMES[:delivers]]
         random = np.random.default_rng(self._row)
         for begin in range(0, rows, 50):
@@ -49,12 +49,12 @@ class Plant:
                 status[delivers - 1 :: delivers] = BAD_TYPE_MISMATCH
                 value[delivers - 1 :: delivers] = np.nan
             signal = np.tile(index, n).astype(np.int32)
-            self.daemon.intake.append(Columns(signal, 1000 * ms, value, status))
+            self.daemon.runtime.intake.append(Columns(signal, 1000 * ms, value, status))
             await self.daemon.turn()
-            self.daemon.pipeline.look_at_learning()
+            self.daemon.runtime.pipeline.look_at_learning()
 
     async def learns(self) -> None:
-        await self.daemon.models.learn_what_is_ready(self.daemon.pipeline)
+        await self.daemon.runtime.models.learn_what_is_ready(self.daemon.runtime.pipeline)
 
     @property
     def note(self) -> str:
@@ -68,7 +68,7 @@ class Plant:
 
     async def alarm(self, alarm_id: str = ALARM) -> str:
         await self.daemon.supervisor.look_after()
-        found = self.daemon.alarms.get(alarm_id)
+        found = self.daemon.runtime.alarms.get(alarm_id)
         return "" if found is None else str(found.state)
 
 
@@ -77,11 +77,11 @@ async def plant(folder: Path, **learn: object) -> AsyncIterator[Plant]:
     struct = {"signals": {name: {} for name in NAMES}, "learn": {"auto": True, **learn}}
     path = fed_config(folder, ("pump", struct), "P-1")
     daemon = Daemon(load_config(path), path=path)
-    await daemon._start()
+    await daemon.startup()
     try:
         yield Plant(daemon)
     finally:
-        await daemon._shut_down()
+        await daemon.shutdown()
 
 
 async def test_a_dead_sensor_is_a_trouble_within_minutes_and_then_left_out(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ async def test_a_dead_sensor_is_a_trouble_within_minutes_and_then_left_out(tmp_p
         assert "pressure" not in trouble
         assert trouble.removeprefix("learning stands still: P-1 ") in at.note
         assert await at.alarm() == "unack"
-        message = at.daemon.publisher.texts_of(at.daemon.alarms.get(ALARM))["message"]["en"]
+        message = at.daemon.publisher.texts_of(at.daemon.runtime.alarms.get(ALARM))["message"]["en"]
         assert message.startswith("Learning stands still: P-1 since")
         await at.sees(300, delivers=2)
         assert [t for t in at.daemon.troubles() if t.startswith("learning")] == []
@@ -107,7 +107,7 @@ async def test_a_string_does_not_hold_learning_up(tmp_path: Path) -> None:
     async with plant(tmp_path, first_after="5m") as at:
         await at.sees(310, text=True)
         await at.learns()
-        (model,) = at.daemon.models.active
+        (model,) = at.daemon.runtime.models.active
         assert [spec.name for spec in model.manifest.inputs] == ["flow", "pressure"]
         assert model.manifest.training["left_out"] == "state"
         assert at.note.startswith("provisional baseline from 5 min of data; learning 0 %")
@@ -138,11 +138,11 @@ async def test_learning_that_fails_is_told_and_loses_nothing(
         )
         assert await at.alarm() == "unack"
         await at.learns()
-        assert at.daemon.models.active == [], "not before the time it was told"
-        for one in at.daemon.pipeline.learning["pump"].trainings:
+        assert at.daemon.runtime.models.active == [], "not before the time it was told"
+        for one in at.daemon.runtime.pipeline.learning["pump"].trainings:
             one.retry_s = 0.0
         await at.learns()
-        assert len(at.daemon.models.active) == 1
+        assert len(at.daemon.runtime.models.active) == 1
         assert [t for t in at.daemon.troubles() if t.startswith("learning")] == []
 
 
@@ -152,15 +152,15 @@ async def test_a_folder_that_cannot_be_written_is_found_at_the_start(
     """Not after a day; and the alarm goes once it can."""
     async with plant(tmp_path) as at:
         (tmp_path / "file").write_text("")
-        folder = at.daemon.models._config.models_dir
-        object.__setattr__(at.daemon.models._config, "models_dir", tmp_path / "file")
-        await at.daemon.models.probe_disk()
-        await at.daemon.models.probe_disk()
+        folder = at.daemon.runtime.models._config.models_dir
+        object.__setattr__(at.daemon.runtime.models._config, "models_dir", tmp_path / "file")
+        await at.daemon.runtime.models.probe_disk()
+        await at.daemon.runtime.models.probe_disk()
         assert caplog.messages.count("cannot learn") == 1
         assert any(str(tmp_path / "file") in trouble for trouble in at.daemon.troubles())
         assert await at.alarm("gateway.service.learning") == "unack"
-        object.__setattr__(at.daemon.models._config, "models_dir", folder)
-        await at.daemon.models.probe_disk()
+        object.__setattr__(at.daemon.runtime.models._config, "models_dir", folder)
+        await at.daemon.runtime.models.probe_disk()
         assert [t for t in at.daemon.troubles() if "models_dir" in t] == []
 
 

@@ -60,21 +60,21 @@ async def test_it_learns_by_itself_and_knows_it_after_a_restart(tmp_path: Path) 
     path = write_config(tmp_path, speed=40)
     async with Running(path) as running:
         daemon = running.daemon
-        assert daemon.models.without == {"P-1": "learning"}
-        await until(lambda: daemon.models.active, "learned", 40)
-        (model,) = daemon.models.active
+        assert daemon.runtime.models.without == {"P-1": "learning"}
+        await until(lambda: daemon.runtime.models.active, "learned", 40)
+        (model,) = daemon.runtime.models.active
         assert model.manifest.name.startswith("learned-pump-")
-        assert daemon.models.without == {}
+        assert daemon.runtime.models.without == {}
         await until(lambda: running.windows(model.manifest.name), "windows")
         await until(lambda: running.states().get("P-1.baseline") == "unack", "the fault")
-        alarm = daemon.alarms.get("P-1.baseline")
+        alarm = daemon.runtime.alarms.get("P-1.baseline")
         assert alarm is not None
         assert alarm.detail is not None
         assert alarm.detail.contributors[0].input == "flow"
     async with Running(path) as running:
-        (again,) = running.daemon.models.active
+        (again,) = running.daemon.runtime.models.active
         assert again.sha256 == model.sha256, "not learned anew"
-        assert running.daemon.models.without == {}
+        assert running.daemon.runtime.models.without == {}
         assert running.states() == {"P-1.baseline": "unack"}
 
 
@@ -82,7 +82,7 @@ async def test_a_stop_in_the_middle_of_learning_is_no_trouble(tmp_path: Path) ->
     path = write_config(tmp_path, speed=20)
     running = Running(path)
     async with running:
-        learning = running.daemon.pipeline.learning["pump"]
+        learning = running.daemon.runtime.pipeline.learning["pump"]
         await until(lambda: learning.progress().get("P-1", 1) > 0.9, "rows", 40)
     assert running.took_s < 5
     assert not list((tmp_path / "models").glob(".learn-*")), "the child's files are gone"

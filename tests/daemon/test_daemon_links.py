@@ -30,19 +30,19 @@ class Plant:
     def __init__(self, daemon: Daemon, clock: FakeClock) -> None:
         self.daemon = daemon
         self.clock = clock
-        self.link = daemon.sources["plant"].link
+        self.link = daemon.runtime.sources["plant"].link
         self.raised: list[str] = []
 
     async def seconds(self, n: float, *, values: Callable[[int], int | None] | None = None) -> None:
         """`n` seconds go by; values: the status that each signal sends then, None for silence."""
         for _ in range(round(2 * n)):
             self.clock.advance(0.5)
-            rows = range(len(self.daemon.plant.signals)) if values else []
+            rows = range(len(self.daemon.runtime.plant.signals)) if values else []
             sent = [(row, status) for row in rows if (status := values(row)) is not None]  # type: ignore[misc]
             if sent:
                 index, status = zip(*sent, strict=True)
                 now_us = self.clock.now_us()
-                self.daemon.intake.append(
+                self.daemon.runtime.intake.append(
                     columns(index, [now_us] * len(index), [1.0] * len(index), list(status))
                 )
             async with self.daemon.turning:
@@ -50,12 +50,12 @@ class Plant:
             await self.daemon.supervisor.look_after()
 
     def states(self) -> dict[str, AlarmState]:
-        return {one.alarm_id: one.state for one in self.daemon.alarms.active()}
+        return {one.alarm_id: one.state for one in self.daemon.runtime.alarms.active()}
 
     def texts(self) -> dict[str, str]:
         return {
             one.alarm_id: one.detail.message_key
-            for one in self.daemon.alarms.active()
+            for one in self.daemon.runtime.alarms.active()
             if one.detail is not None
         }
 
@@ -73,14 +73,14 @@ async def plant(tmp_path: Path) -> AsyncIterator[Plant]:
     path = fed_config(tmp_path, TEMPLATE, "P-{1..40}")
     clock = FakeClock(BEGIN_US)
     daemon = Daemon(load_config(path), path=path, clock=clock)
-    await daemon._start()
-    await daemon.sources["plant"].stop()
+    await daemon.startup()
+    await daemon.runtime.sources["plant"].stop()
     made = Plant(daemon, clock)
     made.link.state = LinkState.UP
     try:
         yield made
     finally:
-        await daemon._shut_down()
+        await daemon.shutdown()
 
 
 def fall(plant: Plant, reason: str = "connection refused") -> None:
@@ -104,7 +104,7 @@ async def test_a_lost_link_is_one_alarm_that_clears_by_itself(plant: Plant) -> N
     fall(plant)
     await plant.seconds(45)
     assert plant.texts() == {SOURCE: "source_down"}
-    (alarm,) = plant.daemon.alarms.active()
+    (alarm,) = plant.daemon.runtime.alarms.active()
     assert alarm.detail is not None
     assert alarm.detail.message_args["assets"] == 40
     assert alarm.detail.message_args["reason"] == "connection refused"
@@ -198,7 +198,7 @@ async def test_wrong_addresses_are_one_fault_of_the_config(plant: Plant) -> None
 
 async def test_a_bad_sensor_is_told_with_the_name_of_its_status(plant: Plant) -> None:
     await plant.seconds(5, values=lambda row: BAD + 0x8C0000 if row == 0 else 0)
-    (alarm,) = plant.daemon.alarms.active()
+    (alarm,) = plant.daemon.runtime.alarms.active()
     message = plant.daemon.publisher.texts_of(alarm)["message"]["en"]
     assert message == "P-1: bar reports bad quality: BadSensorFailure (0x808C0000)"
 
@@ -212,23 +212,25 @@ async def watched(tmp_path: Path) -> AsyncIterator[Plant]:
     write_bundle(tmp_path / "models" / "watch")
     clock = FakeClock(BEGIN_US)
     daemon = Daemon(load_config(path), path=path, clock=clock)
-    await daemon._start()
-    await daemon.sources["plant"].stop()
+    await daemon.startup()
+    await daemon.runtime.sources["plant"].stop()
     made = Plant(daemon, clock)
     made.link.state = LinkState.UP
     try:
         yield made
     finally:
-        await daemon._shut_down()
+        await daemon.shutdown()
 
 
 async def rows(plant: Plant, n: int, assets: str = "P-1 P-2") -> None:
     for _ in range(n):
         plant.clock.advance(0.1)
         for asset in assets.split():
-            signals = plant.daemon.plant.assets[asset].signals
+            signals = plant.daemon.runtime.plant.assets[asset].signals
             index = [signals["flow"].index, signals["pressure"].index]
-            plant.daemon.intake.append(columns(index, [plant.clock.now_us()] * 2, [10.0, 4.0]))
+            plant.daemon.runtime.intake.append(
+                columns(index, [plant.clock.now_us()] * 2, [10.0, 4.0])
+            )
         await plant.daemon.turn()
 
 

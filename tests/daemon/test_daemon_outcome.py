@@ -37,12 +37,14 @@ def write_config(folder: Path) -> Path:
 async def tell(running: Running, asset: str, begin_ms: int, hours: list[float]) -> None:
     """One prediction an hour."""
     daemon = running.daemon
-    signals = [daemon.plant.assets[asset].signals[name].index for name in insight_models.NAMES]
+    signals = [
+        daemon.runtime.plant.assets[asset].signals[name].index for name in insight_models.NAMES
+    ]
     for number, left in enumerate(hours):
         at_us = (begin_ms + number * HOUR_MS) * 1000
         time_us = np.repeat(at_us + 1_000_000 * np.arange(3), 3).tolist()
         wanted = running.windows("hours") + 1
-        daemon.intake.append(columns(signals * 3, time_us, [left, 4.0, 20.0] * 3))
+        daemon.runtime.intake.append(columns(signals * 3, time_us, [left, 4.0, 20.0] * 3))
         await until(partial(_has_windows, running, wanted), "a window")
 
 

@@ -77,7 +77,7 @@ async def test_a_refused_config_is_an_alarm_until_one_is_taken(
         await until(running.up, "up")
         site.change(tuning={"tick": "soon"})
         await running.daemon.reload()
-        alarm = f"{running.daemon.config.gateway.id}.service.config"
+        alarm = f"{running.daemon.runtime.config.gateway.id}.service.config"
         await until(lambda: running.states().get(alarm) == "unack", "raised")
         site.change(tuning={"tick": "50ms"})
         await running.daemon.reload()
@@ -109,10 +109,10 @@ async def test_a_config_that_cannot_be_taken_changes_nothing_and_says_so(  # noq
         await until(running.up, "up")
         feed.send("P-1", 10)
         await until(lambda: running.windows() == 10 - LENGTH + 1, "windows")
-        before = running.daemon.config
+        before = running.daemon.runtime.config
         site.change(**changes)
         await running.daemon.reload()
-        assert running.daemon.config is before
+        assert running.daemon.runtime.config is before
         (fault,) = running.daemon.reloader.faults()
         assert said in fault.text
         feed.send("P-1", 10)
@@ -133,13 +133,13 @@ async def test_a_changed_sink_is_exchanged_and_takes_over_what_waits(
     site = Site(tmp_path, broker.url, sinks={"bus": {"url": away.url}})
     feed = Feed(bus)
     async with site.daemon() as running:
-        source = running.daemon.sources["plant"]
+        source = running.daemon.runtime.sources["plant"]
         await until(lambda: source.link.state == LinkState.UP, "source up")
         feed.send("P-1", 2, temp=200.0)
         await until(lambda: running.states() == {"P-1.temp.quality": "unack"}, "raised")
         site.change(sinks={"bus": {"url": broker.url}})
         await running.daemon.reload()
-        assert running.daemon.sources["plant"] is source, "only the sink was exchanged"
+        assert running.daemon.runtime.sources["plant"] is source, "only the sink was exchanged"
         await until(lambda: bus.ids("/_pdm/event") == ["P-1.temp.quality:1"], "delivered")
 
 
@@ -188,9 +188,9 @@ async def test_texts_that_are_wrong_change_nothing(
         (tmp_path / "texts.yaml").write_text("anomaly: [1, 2]\n")
         texts = {"texts": str(tmp_path / "texts.yaml")}
         site.change(alarms=texts, sinks={"lines": {"type": "log"}})
-        before = running.daemon.config
+        before = running.daemon.runtime.config
         await running.daemon.reload()
-        assert running.daemon.config is before
+        assert running.daemon.runtime.config is before
         assert list(running.daemon.publisher.sinks) == ["bus"]
     assert [one for one in caplog.records if "refused" in one.message]
 
@@ -306,7 +306,7 @@ async def test_a_new_version_of_a_model_takes_over_between_two_windows(
     feed = Feed(bus)
     async with site.daemon() as running:
         await until(running.up, "up")
-        (before,) = running.daemon.models.active
+        (before,) = running.daemon.runtime.models.active
         reloading = None
         for number in range(100):
             feed.send("P-1", flow=10.1)
@@ -319,7 +319,7 @@ async def test_a_new_version_of_a_model_takes_over_between_two_windows(
         await reloading
         feed.send("P-1", 20, flow=10.1)
         feed.send("P-2", 20, flow=10.1)
-        (after,) = running.daemon.models.active
+        (after,) = running.daemon.runtime.models.active
         await until(lambda: running.windows() >= 2 * (120 - LENGTH + 1), "every window")
         await until(lambda: len(scored(bus, "P-2")) > 120 - LENGTH, "every score on the bus")
     assert after.manifest.version != before.manifest.version
@@ -336,19 +336,19 @@ async def test_a_broken_bundle_leaves_the_old_one_at_work_until_it_is_mended(
     feed = Feed(bus)
     async with site.daemon() as running:
         await until(running.up, "up")
-        (before,) = running.daemon.models.active
+        (before,) = running.daemon.runtime.models.active
         write_bundle(folder, version=2)
         good = (folder / "model.onnx").read_bytes()
         (folder / "model.onnx").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
         await running.daemon.reload()
-        assert running.daemon.models.active == [before]
+        assert running.daemon.runtime.models.active == [before]
         refused = running.daemon.metrics.model_rejected.labels("watch", "checksum")
         assert refused._value.get() == 1
         feed.send("P-1", 20)
         await until(lambda: running.windows() == 20 - LENGTH + 1, "windows go on")
         (folder / "model.onnx").write_bytes(good)
         await running.daemon.reload()
-        (after,) = running.daemon.models.active
+        (after,) = running.daemon.runtime.models.active
         assert after.manifest.version != before.manifest.version
 
 
@@ -362,12 +362,12 @@ async def test_a_bundle_that_was_broken_at_the_start_is_taken_up_when_it_is_mend
     feed = Feed(bus)
     async with site.daemon() as running:
         await until(running.up, "up")
-        assert list(running.daemon.models.refused) == ["watch"]
-        assert set(running.daemon.models.without) == {"P-1", "P-2"}
+        assert list(running.daemon.runtime.models.refused) == ["watch"]
+        assert set(running.daemon.runtime.models.without) == {"P-1", "P-2"}
         model.write_bytes(good)
         await running.daemon.reload()
-        assert running.daemon.models.refused == {}
-        assert running.daemon.models.without == {}
+        assert running.daemon.runtime.models.refused == {}
+        assert running.daemon.runtime.models.without == {}
         feed.send("P-1", 20)
         await until(lambda: running.windows() == 20 - LENGTH + 1, "windows")
 
@@ -380,7 +380,7 @@ async def test_a_day_of_learning_outlives_the_exchange_of_the_plant(
     feed = Feed(bus)
 
     def progress() -> dict[str, float]:
-        return running.daemon.pipeline.learning["pump"].progress()
+        return running.daemon.runtime.pipeline.learning["pump"].progress()
 
     async with site.daemon() as running:
         await until(running.up, "up")
@@ -415,20 +415,20 @@ async def test_what_is_learned_during_an_exchange_of_the_plant_is_put_to_work(
     numbers = np.random.default_rng(1)
     async with site.daemon() as running:
         await until(running.up, "up")
-        signals = running.daemon.plant.assets["P-1"].signals
+        signals = running.daemon.runtime.plant.assets["P-1"].signals
         assert set(signals) == {"flow", "pressure", "temp"}
         begin_ms = now_ms() // STEP_MS * STEP_MS - 60_000
         rows = [
             (begin_ms + STEP_MS * n, dict(zip(signals, numbers.normal(9, 1, 3), strict=True)))
             for n in range(310)
         ]
-        running.daemon.intake.append(running.values("P-1", rows))
+        running.daemon.runtime.intake.append(running.values("P-1", rows))
         await until(begun.is_set, "enough rows")
         site.change(assets={"P-3": {"template": "pump"}})
         await running.daemon.reload()
-        assert "P-1" in running.daemon.models.without
+        assert "P-1" in running.daemon.runtime.models.without
         exchanged.set()
-        await until(lambda: "P-1" not in running.daemon.models.without, "put to work")
+        await until(lambda: "P-1" not in running.daemon.runtime.models.without, "put to work")
 
 
 async def test_reloads_that_come_together_are_carried_out_one_by_one(
@@ -441,4 +441,4 @@ async def test_reloads_that_come_together_are_carried_out_one_by_one(
         await asyncio.gather(*(running.daemon.reload() for _ in range(3)))
         await until(running.up, "up again")
         assert reloads(running.daemon, "ok") == 3
-        assert set(running.daemon.plant.assets) == {"P-1", "P-2", "P-3"}
+        assert set(running.daemon.runtime.plant.assets) == {"P-1", "P-2", "P-3"}

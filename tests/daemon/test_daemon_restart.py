@@ -46,9 +46,9 @@ async def test_a_stop_scores_and_sends_what_has_arrived(
         start_ms = now_ms() // STEP_MS * STEP_MS - 10_000
         rows = [(start_ms + STEP_MS * n, healthy(temp=200.0 * (n > 18))) for n in range(20)]
         running.daemon.stop()  # before the pipeline wakes up
-        running.daemon.intake.append(running.values("P-1", rows))
+        running.daemon.runtime.intake.append(running.values("P-1", rows))
     assert running.windows() == 20 - LENGTH + 1
-    assert len(running.daemon.intake) == 0
+    assert len(running.daemon.runtime.intake) == 0
     await heard(bus, "P-1.temp.quality:1")
     await until(lambda: bus.bodies(STATUS) == [b"online", b"offline"], "status")
 
@@ -64,7 +64,7 @@ async def test_a_stop_without_the_broker_ends_in_time_and_the_next_start_deliver
         await until(running.up, "up")
         away.stop()
         rows = [(now_ms(), healthy(temp=200.0))]
-        running.daemon.intake.append(running.values("P-1", rows))
+        running.daemon.runtime.intake.append(running.values("P-1", rows))
         await until(lambda: running.states() == {"P-1.temp.quality": "unack"}, "raised")
     assert running.took_s < 4
     away.start()
@@ -128,10 +128,10 @@ async def test_a_discovered_asset_that_stays_silent_after_a_restart_is_missed(
     async with site.daemon() as running:
         await until(running.up, "up")
         feed.send("C-7")
-        await until(lambda: "C-7" in running.daemon.plant.assets, "discovered")
+        await until(lambda: "C-7" in running.daemon.runtime.plant.assets, "discovered")
         await asyncio.sleep(0.1)
     async with site.daemon() as running:
-        assert "C-7" in running.daemon.plant.assets
+        assert "C-7" in running.daemon.runtime.plant.assets
         for _ in range(300):  # another machine speaks: it is not the source that is silent
             feed.send("P-1")
             await asyncio.sleep(STEP_MS / 1000)
@@ -177,7 +177,7 @@ async def test_a_broker_that_forgot_everything_is_told_again(
         await until(running.up, "up")
         rows = [(now_ms(), healthy(temp=200.0))]
         for asset in ("P-1", "P-2"):
-            running.daemon.intake.append(running.values(asset, rows))
+            running.daemon.runtime.intake.append(running.values(asset, rows))
         await until(lambda: len(running.states()) == 2, "raised")
         await running.daemon.command("ack", "P-2.temp.quality", "anna")
         await heard(bus, "P-1.temp.quality:1", "P-2.temp.quality:1", "P-2.temp.quality:2")
@@ -201,9 +201,11 @@ async def test_after_a_kill_the_last_events_are_told_again(
     site = Site(tmp_path, broker.url)
     async with site.daemon() as running:
         await until(running.up, "up")
-        running.daemon.intake.append(running.values("P-1", [(now_ms(), healthy(temp=200.0))]))
+        running.daemon.runtime.intake.append(
+            running.values("P-1", [(now_ms(), healthy(temp=200.0))])
+        )
         await heard(bus, "P-1.temp.quality:1")
-        path = running.daemon.config.store.path
+        path = running.daemon.runtime.config.store.path
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE vault SET value = ? WHERE key = 'life'", (b"begun",))
     async with site.daemon() as running:
@@ -220,7 +222,9 @@ async def test_a_broker_with_an_old_memory_loses_its_ghosts(
     alarm = "P-1.temp.quality"
     async with site.daemon() as running:
         await until(running.up, "up")
-        running.daemon.intake.append(running.values("P-1", [(now_ms(), healthy(temp=200.0))]))
+        running.daemon.runtime.intake.append(
+            running.values("P-1", [(now_ms(), healthy(temp=200.0))])
+        )
         await until(lambda: running.states() == {alarm: "unack"}, "raised")
         await until(lambda: running.daemon.publisher.stats()[0]["rows"] == 0, "delivered")
         await asyncio.sleep(0.5)
@@ -229,7 +233,7 @@ async def test_a_broker_with_an_old_memory_loses_its_ghosts(
         await until(lambda: not running.up(), "down", 5)
         await until(running.up, "up again")
         later = [(now_ms() + 1000 * n, healthy()) for n in range(3)]
-        running.daemon.intake.append(running.values("P-1", later))
+        running.daemon.runtime.intake.append(running.values("P-1", later))
         await until(lambda: running.states() == {alarm: "rtn_unack"}, "cleared")
         await running.daemon.command("ack", alarm, "anna")
         await asyncio.sleep(1.0)
@@ -249,7 +253,9 @@ async def test_a_command_that_comes_before_we_are_ready_is_carried_out(
     alarm = "P-1.temp.quality"
     async with site.daemon() as running:
         await until(running.up, "up")
-        running.daemon.intake.append(running.values("P-1", [(now_ms(), healthy(temp=200.0))]))
+        running.daemon.runtime.intake.append(
+            running.values("P-1", [(now_ms(), healthy(temp=200.0))])
+        )
         await until(lambda: running.states() == {alarm: "unack"}, "raised")
     expires = int(time.time() * 1000) + 60_000
     command = {"id": "c-1", "alarm_id": alarm, "by": "anna", "expires": expires}

@@ -26,6 +26,7 @@ from edge_agent.config.schema import (
 )
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.messages import LinkState
+from edge_agent.pipeline import Pipeline
 from edge_agent.sources.replay.config import ReplayConfig
 from edge_agent.values import columns
 
@@ -78,10 +79,10 @@ async def test_values_that_cannot_be_digested_are_lost_alone(
     """A signal that is not there must not end the service, nor fill the log."""
     async with running(config(tmp_path)) as daemon:
         for number in range(5):
-            daemon.intake.append(columns([999], [1000], [1.0]))
+            daemon.runtime.intake.append(columns([999], [1000], [1.0]))
             await until(lambda number=number: error_boundary(daemon, "pipeline") == number + 1)
-        daemon.intake.append(plants.values(plants.fault()))
-        await until(lambda: [a.alarm_id for a in daemon.alarms.active()] == ["any.base"])
+        daemon.runtime.intake.append(plants.values(plants.fault()))
+        await until(lambda: [a.alarm_id for a in daemon.runtime.alarms.active()] == ["any.base"])
         assert daemon.alive()
     assert [r.message for r in caplog.records].count("unexpected error") == 1
 
@@ -92,7 +93,7 @@ async def test_a_backlog_that_comes_signal_by_signal_is_not_late(tmp_path: Path)
     values = plants.values(rows)
     by_signal = np.argsort(values.signal, kind="stable")
     async with running(config(tmp_path)) as daemon:
-        daemon.intake.append(values.where(by_signal))
+        daemon.runtime.intake.append(values.where(by_signal))
         windows = daemon.metrics.windows.labels("base", "scored")
         await until(lambda: windows._value.get() == len(rows) - 31)
         late = [m for m in daemon.metrics.values_late.collect()[0].samples if m.value]
@@ -102,7 +103,7 @@ async def test_a_backlog_that_comes_signal_by_signal_is_not_late(tmp_path: Path)
 async def test_a_pipeline_that_digests_nothing_is_not_alive(tmp_path: Path) -> None:
     """Then the watchdog of systemd starts the service anew."""
     async with running(config(tmp_path)) as daemon:
-        daemon.pipeline.take = None  # type: ignore[assignment]
+        daemon.runtime.pipeline.take = None  # type: ignore[assignment]
         await until(lambda: error_boundary(daemon, "pipeline") > 0)
         before_s = daemon._turned_s
         await until(lambda: error_boundary(daemon, "pipeline") > 2)
@@ -116,8 +117,8 @@ async def test_a_disk_that_refuses_what_was_learned_does_not_end_the_service(
     (tmp_path / "file").write_text("")
     made = config(tmp_path, LEARNER, models_dir=tmp_path / "file" / "models")
     async with running(made) as daemon:
-        daemon.intake.append(plants.values(plants.healthy(210, seed=1)))
-        learning = daemon.pipeline.learning["pump"]
+        daemon.runtime.intake.append(plants.values(plants.healthy(210, seed=1)))
+        learning = daemon.runtime.pipeline.learning["pump"]
         await until(lambda: learning.progress() == {"any": 1.0})
         await until(lambda: "learning" in {one.what for one in daemon.supervisor.faults()})
         assert learning.progress() == {"any": 1.0}
@@ -129,29 +130,29 @@ async def test_what_is_on_its_way_when_the_service_stops_arrives(tmp_path: Path)
     made = config(tmp_path)
     began, go_on = threading.Event(), threading.Event()
     async with running(made) as daemon:
-        infer = daemon.pipeline.infer
+        infer = daemon.runtime.pipeline.infer
 
         def slow(due: list) -> list:
             began.set()
             go_on.wait(10)
             return infer(due)
 
-        daemon.pipeline.infer = slow  # type: ignore[method-assign]
-        daemon.intake.append(plants.values(plants.fault()))
+        daemon.runtime.pipeline.infer = slow  # type: ignore[method-assign]
+        daemon.runtime.intake.append(plants.values(plants.fault()))
         await until(began.is_set)
         daemon.stop()
         await asyncio.sleep(0.05)
         go_on.set()
     async with running(made) as daemon:
-        assert [alarm.alarm_id for alarm in daemon.alarms.active()] == ["any.base"]
+        assert [alarm.alarm_id for alarm in daemon.runtime.alarms.active()] == ["any.base"]
 
 
 async def test_models_at_work_do_not_wait_for_those_that_are_loaded(tmp_path: Path) -> None:
     async with running(config(tmp_path)) as daemon:
         held = threading.Event()
         daemon.loading_thread.submit(held.wait, 20)
-        daemon.intake.append(plants.values(plants.fault()))
-        await until(lambda: bool(daemon.alarms.active()))
+        daemon.runtime.intake.append(plants.values(plants.fault()))
+        await until(lambda: bool(daemon.runtime.alarms.active()))
         assert not held.is_set()
         held.set()
 
@@ -162,25 +163,32 @@ async def test_an_asset_with_a_signal_of_its_own_learns_beside_the_others(tmp_pa
     async with running(
         config(tmp_path, LEARNER, assets=assets, models_dir=tmp_path / "models")
     ) as daemon:
-        assert daemon.pipeline.learning["pump"].progress() == {"A": 0.0, "B": 0.0}
+        assert daemon.runtime.pipeline.learning["pump"].progress() == {"A": 0.0, "B": 0.0}
 
 
-async def test_a_reload_that_fails_half_way_leaves_the_sources_at_work(tmp_path: Path) -> None:
+async def test_a_reload_that_fails_half_way_leaves_the_sources_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are stopped before the new side is made."""
     (tmp_path / "run.csv").write_text("time,flow\n2026-01-01T00:00:00Z,1\n")
     source = {"bus": ReplayConfig(path=tmp_path / "run.csv", asset="any", loop=True)}
     made = config(tmp_path, sources=source)
     async with running(made) as daemon:
-        daemon.build_intake = None  # type: ignore[method-assign,assignment]
+        before = daemon.runtime
+        monkeypatch.setattr(Pipeline, "take_over", None)
         with pytest.raises(TypeError):
-            await daemon.reloader._adopt(replace(made, discovery=Discovery(7)))
-        assert daemon.sources["bus"].link.state is not LinkState.STOPPED
+            await daemon.reloader.adopt(replace(made, discovery=Discovery(7)))
+        assert daemon.runtime is before
+        assert daemon.runtime.sources["bus"].link.state is not LinkState.STOPPED
 
 
 async def test_assets_discovered_after_a_reload_have_the_new_rules(tmp_path: Path) -> None:
     made = config(tmp_path)
     louder = replace(WATCHED, models=(ModelUse("base", alarm=AlarmRule(severity=900)),))
     async with running(made) as daemon:
-        await daemon.reloader._adopt(replace(made, templates={"pump": louder}))
-        daemon.plant.discover("new", "pump")
-        assert [daemon.policies.rule(f"{a}.base").severity for a in ("any", "new")] == [900, 900]
+        await daemon.reloader.adopt(replace(made, templates={"pump": louder}))
+        daemon.runtime.plant.discover("new", "pump")
+        assert [daemon.runtime.catalogue.rule(f"{a}.base").severity for a in ("any", "new")] == [
+            900,
+            900,
+        ]

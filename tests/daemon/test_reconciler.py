@@ -57,11 +57,11 @@ class Gateway:
         daemon = self.daemon
         scored = daemon.metrics.windows.labels(NAME, "scored")
         before = scored._value.get()
-        signals = [s.index for s in daemon.plant.assets["P-1"].signals.values()]
+        signals = [s.index for s in daemon.runtime.plant.assets["P-1"].signals.values()]
         time_us = [(self.t + i) * S for i in range(n) for _ in signals]
         self.t += n
-        daemon.intake.append(columns(signals * n, time_us, [level] * len(time_us)))
-        await until(lambda: daemon.pipeline.watch.time_us[signals[0]] == (self.t - 1) * S)
+        daemon.runtime.intake.append(columns(signals * n, time_us, [level] * len(time_us)))
+        await until(lambda: daemon.runtime.pipeline.watch.time_us[signals[0]] == (self.t - 1) * S)
         async with daemon.turning:
             return int(scored._value.get() - before)
 
@@ -184,8 +184,8 @@ async def test_a_reload_right_after_a_rollback_does_not_undo_it(
         await one.look()
         await one.rows(10, 60.0)
         assert one.row()["version"] == "1"
-        changed = replace(one.daemon.config, discovery=Discovery(7))
-        await one.daemon.reloader._adopt(changed)
+        changed = replace(one.daemon.runtime.config, discovery=Discovery(7))
+        await one.daemon.reloader.adopt(changed)
         await one.look()
         assert (one.row()["version"], shelf.active(NAME)) == ("1", "1")
         assert one.row()["refused_version"] == "2"

@@ -35,7 +35,7 @@ async def bus(broker: Mosquitto) -> AsyncIterator[Subscriber]:
 
 
 def bring(running: Running, temp: float) -> None:
-    running.daemon.intake.append(running.values("P-1", [(now_ms(), healthy(temp=temp))]))
+    running.daemon.runtime.intake.append(running.values("P-1", [(now_ms(), healthy(temp=temp))]))
 
 
 def committed(folder: Path) -> list[str]:

@@ -66,7 +66,7 @@ def row_of(running: Running, mode: str = "active") -> dict[str, Any]:
 
 def windows_of_both(running: Running) -> set[int]:
     """How many windows the report has of each of the two versions."""
-    report = running.daemon.pipeline.shadows.report(NAME)
+    report = running.daemon.runtime.pipeline.shadows.report(NAME)
     return {report[side]["windows"] for side in ("active", "candidate")}
 
 
@@ -214,10 +214,10 @@ async def test_a_reload_keeps_the_shadow_and_the_version_before(
         await until(lambda: row_of(running, "shadow").get("state") == "running", "shadow")
         feed.send("P-1", 20, flow=1.0)
         await until(lambda: row_of(running, "shadow")["compared"] > 20 - LENGTH, "compared")
-        before = running.daemon.pipeline
+        before = running.daemon.runtime.pipeline
         site.change(discovery={"max_assets": 7})
         await running.daemon.reload()
-        assert running.daemon.pipeline is not before
+        assert running.daemon.runtime.pipeline is not before
         assert row_of(running)["previous"] == "1"
         assert row_of(running, "shadow")["compared"] > 20 - LENGTH
         feed.send("P-1", 60, flow=1.0)
