@@ -14,6 +14,7 @@ from edge_agent.config.limit_rules import rules_of, zone_bounds, zone_of
 from edge_agent.detection.stops import STOPPED, Rest
 from edge_agent.messages import AlarmState, Contributor, Detail, Observation
 from edge_agent.signals import FALSE, TRUE, Bound, Change, Limits, Points, Rates, joined
+from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,13 +44,16 @@ class _Limit:
     condition: int
 
 
-class LimitAlarms:
+class LimitAlarms(Table):
     """The limits of all signals of a plant.
 
     Points are the signals, by their number in `_point_of`, and the rates of some.
     """
 
+    _point_of = column(np.intp, -1)  # by signal, -1 for none
+
     def __init__(self, bindings: Bindings, alarms: AlarmTable) -> None:
+        super().__init__()
         self._bindings = bindings
         self._alarms = alarms
         self._limits: list[_Limit] = []
@@ -57,14 +61,12 @@ class LimitAlarms:
         self._columns = Limits()
         self._rates = Rates()
         self._points = 0
-        self._point_of = np.zeros(0, np.intp)  # by signal, -1 for none
         self._rate_points: dict[tuple[int, float, float], int] = {}
         self._crossings: list[Crossing] = []
 
     def add(self, signal: PlantSignal) -> None:
         """Watch the limits of one more signal."""
-        grown = np.full(signal.index + 1 - len(self._point_of), -1, np.intp)
-        self._point_of = np.append(self._point_of, grown)
+        self.cover(signal.index + 1)
         for rule in rules_of(signal.config):
             condition = self._bindings.condition(signal.asset, rule.config.when)
             point = self._rate(signal, rule) if rule.is_rate else self._value(signal)

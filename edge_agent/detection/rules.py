@@ -13,6 +13,7 @@ import numpy as np
 from edge_agent.detection.limit_alarms import LimitAlarms
 from edge_agent.detection.stops import Rest, Stops
 from edge_agent.signals import BAD, MISSING, TRUE, Points, Problem, joined, marks
+from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
     from edge_agent.values import Columns
 
 
-class Rules:
+class Rules(Table):
     """Conditions and limits of one plant. live: what is stale is told by the quality watch."""
+
+    _uncertain = column(np.uint8)  # the mark of an uncertain value, by signal
 
     def __init__(
         self, bindings: Bindings, groups: Sequence[Deployment], alarms: AlarmTable, *, live: bool
     ) -> None:
+        super().__init__()
         self._live = live
         self._bindings = bindings
         self._conditions = bindings.conditions
@@ -40,15 +44,14 @@ class Rules:
         self.stops = Stops(bindings, groups)
         self._rests: list[Rest] = []
         self._runs: dict[int, int] = {}  # condition -> the asset that runs while it holds
-        self._uncertain = np.zeros(0, np.uint8)
         self._points: Points | None = None
         self._turns: list[Turn] = []
 
     def add_asset(self, asset: PlantAsset) -> None:
         """One more asset, whose signals are bound."""
         for signal in asset.signals.values():
-            mark = np.uint8(self._bindings[signal.index].uncertain)
-            self._uncertain = np.append(self._uncertain, mark)
+            row = self.grow()
+            self._uncertain[row] = self._bindings[signal.index].uncertain
             self.limits.add(signal)
         if asset.when is not None:
             self._runs[self._bindings.condition(asset)] = asset.index

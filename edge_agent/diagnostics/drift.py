@@ -17,6 +17,7 @@ from edge_agent.alarms import drift_alarm_id
 from edge_agent.clock import NEVER, US_PER_S
 from edge_agent.messages import Contributor, Detail, ModelInfo, Observation, WindowInfo
 from edge_agent.models import BLOCKS, bins_of, drift_of
+from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -49,36 +50,28 @@ class Verdict:
     level: NDArray[np.float64]
 
 
-class Counts:
+class Counts(Table):
     """What was counted of the assets of a group.
 
-    counts: uint32 [A, slots, I, B]; block: which block of event time a slot holds [A, slots].
+    counts: [A, slots, I, B]; block: which block of event time a slot holds [A, slots]; psi, ks: as
+    last judged, NaN before.
     """
 
+    _counts = column(np.uint32, 0, _SLOTS, "inputs", "bins")
+    _block = column(np.int64, NEVER, _SLOTS)
+    _counted_us = column(np.int64, NEVER)
+    psi = column(np.float64, np.nan, "inputs")
+    ks = column(np.float64, np.nan, "inputs")
+
     def __init__(self, model: Model, bins: Bins, config: DriftConfig) -> None:
+        inputs, n_bins = bins.shares.shape
+        super().__init__({"inputs": inputs, "bins": n_bins})
         self.model = model
         self.bins = bins
         self._limit = config.limit + bins.unrest
         self._specs = tuple(model.manifest.scalars[channel] for channel in bins.channel)
         self._block_us = max(1, round(config.memory * US_PER_S / BLOCKS))
         self._every_us = self._block_us // _PER_BLOCK
-        self._counts = np.zeros((0, _SLOTS, *bins.shares.shape), np.uint32)
-        self._block = np.zeros((0, _SLOTS), np.int64)
-        self._counted_us = np.zeros(0, np.int64)
-        self.psi = np.zeros((0, len(bins.shares)))  # as last judged, NaN before, [A, I]
-        self.ks = np.zeros((0, len(bins.shares)))
-
-    def fit(self, assets: int) -> None:
-        """Have a row for each asset."""
-        more = assets - len(self._counted_us)
-        if more:
-            inputs = len(self.bins.shares)
-            empty = np.zeros((more, *self._counts.shape[1:]), np.uint32)
-            self._counts = np.concatenate([self._counts, empty])
-            self._block = np.vstack([self._block, np.full((more, _SLOTS), NEVER)])
-            self._counted_us = np.append(self._counted_us, np.full(more, NEVER))
-            self.psi = np.vstack([self.psi, np.full((more, inputs), np.nan)])
-            self.ks = np.vstack([self.ks, np.full((more, inputs), np.nan)])
 
     def add(self, scored: Scored) -> Iterator[Verdict]:
         """Count windows; gives the verdicts on assets of which a block is full."""
@@ -154,7 +147,7 @@ class DriftWatch:
         """Take note of windows that were scored."""
         counts = self._counts_of(scored.group)
         if counts is not None:
-            counts.fit(len(scored.group.assets))
+            counts.cover(len(scored.group.assets))
             found = list(counts.add(scored))
             if found:
                 self._found += found
@@ -188,7 +181,7 @@ class DriftWatch:
 
     def _furthest(self) -> dict[tuple[str, str], tuple[float, float]]:
         found: dict[tuple[str, str], tuple[float, float]] = {}
-        for counts in filter(None, self._counts.values()):
+        for counts in (one for one in self._counts.values() if one is not None):
             judged = ~np.isnan(counts.psi[:, 0])
             if not judged.any():
                 continue

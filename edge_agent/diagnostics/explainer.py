@@ -17,6 +17,7 @@ import numpy as np
 from edge_agent.clock import NEVER, US_PER_S
 from edge_agent.models import Asked, contributions, runs_of
 from edge_agent.serving import inputs_of, reportable, some_of
+from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,25 +34,15 @@ _ROWS: Final = 64
 _TINY: Final = 1e-6
 
 
-class Shares:
+class Shares(Table):
     """Of each asset of a group: each input's share in its last score that was explained."""
 
-    def __init__(self) -> None:
-        self._of: Model | None = None
-        self.share = np.zeros((0, 0), np.float32)  # [A, inputs], NaN where nothing is known
-        self.at_us = np.zeros(0, np.int64)
+    share = column(np.float32, np.nan, "inputs")  # NaN where nothing is known
+    at_us = column(np.int64, NEVER)
 
-    def fit(self, model: Model, assets: int) -> None:
-        """Have a row for each asset; another model explains itself anew."""
-        if model is not self._of:
-            self.__init__()  # type: ignore[misc]
-            self._of = model
-            self.share = np.zeros((0, len(model.manifest.inputs)), np.float32)
-        more = assets - len(self.at_us)
-        if more:
-            unknown = np.full((more, self.share.shape[1]), np.nan, np.float32)
-            self.share = np.vstack([self.share, unknown])
-            self.at_us = np.append(self.at_us, np.full(more, NEVER))
+    def __init__(self, model: Model) -> None:
+        super().__init__({"inputs": len(model.manifest.inputs)})
+        self.model = model
 
     def due(self, scored: Scored, told: NDArray[np.intp]) -> list[int]:
         """The windows that are to be explained, those of assets of which nothing is known first."""
@@ -93,9 +84,16 @@ class Explainer:
             told = reportable(scored, known)
             known[scored.row[told]] = True
             if len(told):
-                shares = self._shares.setdefault(group, Shares())
-                shares.fit(batch.model, len(group.assets))
+                shares = self._shares_of(group, batch.model)
                 batch.scored[number] = _explained(part, scored, told, shares, until_s)
+
+    def _shares_of(self, group: Deployment, model: Model) -> Shares:
+        """Those of a group, a row for each asset; another model explains itself anew."""
+        shares = self._shares.get(group)
+        if shares is None or shares.model is not model:
+            shares = self._shares[group] = Shares(model)
+        shares.cover(len(group.assets))
+        return shares
 
 
 def _runs(model: Model) -> int:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from edge_agent.tables import Table, column
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,18 +34,11 @@ NOTHING: Final = Judged(
 )
 
 
-class Last:
+class Last(Table):
     """What was last decided on each asset; NaN where nothing was yet."""
 
-    def __init__(self) -> None:
-        self.is_on = np.zeros(0, bool)
-        self.level = np.zeros(0, np.float32)
-
-    def cover(self, assets: int) -> None:
-        """Make room for that many assets."""
-        more = max(0, assets - len(self.level))
-        self.is_on = np.append(self.is_on, np.zeros(more, bool))
-        self.level = np.append(self.level, np.full(more, np.nan, np.float32))
+    is_on = column(np.bool_)
+    level = column(np.float32, np.nan)
 
 
 def pair(
@@ -102,15 +97,17 @@ class Correlation:
         return float(self._moment[0, 1]) / spread if spread > 0 else None
 
 
-class Agreement:
+class Agreement(Table):
     """Pairs of decisions, over all assets and for each."""
 
+    _outcomes = column(np.int64, 0, len(OUTCOMES))  # windows by asset and outcome
+    _apart = column(np.float64)  # sum of the distance of the levels, by asset
+
     def __init__(self) -> None:
+        super().__init__()
         self.correlation = Correlation()
         self.from_us = 0
         self.to_us = 0
-        self._outcomes = np.zeros((0, len(OUTCOMES)), np.int64)
-        self._apart = np.zeros(0)  # sum of the distance of the levels, by asset
 
     def add(self, active: Judged, candidate: Judged, last: Last) -> NDArray[np.int64]:
         """Compare the candidate's windows; gives how many of each outcome."""
@@ -119,7 +116,7 @@ class Agreement:
         asset, end_us = candidate.asset[known], candidate.end_us[known]
         if not len(asset):
             return np.zeros(len(OUTCOMES), np.int64)
-        self._cover(int(asset.max()) + 1)
+        self.cover(int(asset.max()) + 1)
         outcome = 2 * is_on[known] + candidate.is_on[known]
         np.add.at(self._outcomes, (asset, outcome), 1)
         apart = np.abs(level[known].astype(np.float64) - candidate.level[known])
@@ -128,11 +125,6 @@ class Agreement:
         self.from_us = self.from_us or int(end_us.min())
         self.to_us = max(self.to_us, int(end_us.max()))
         return np.bincount(outcome, minlength=len(OUTCOMES))
-
-    def _cover(self, assets: int) -> None:
-        more = max(0, assets - len(self._apart))
-        self._outcomes = np.vstack([self._outcomes, np.zeros((more, len(OUTCOMES)), np.int64)])
-        self._apart = np.append(self._apart, np.zeros(more))
 
     @property
     def compared(self) -> int:

@@ -11,6 +11,7 @@ from edge_agent.alarms import use_name_of
 from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.config.schema import Kind, LearnedAlarm
 from edge_agent.signals import Gate, Layout, Reads, Router, Span, Waves, WaveWindows, Windows
+from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,10 +46,20 @@ class WindowBatch:
         return WindowBatch(self.group, windows, waves)
 
 
-class Deployment:
+class Deployment(Table):
     """A model at work on the assets of one template."""
 
+    unit = column(np.int64)
+    alarm_open = column(np.bool_)  # assets whose alarm is not at rest
+    disabled = column(np.bool_)  # assets that it judges no more
+    score = column(np.float32, np.nan)
+    health = column(np.float32, np.nan)
+    scored_us = column(np.int64, NEVER)
+    scored_s = column(np.float64, -np.inf)  # the same by the monotonic clock
+    published_us = column(np.int64, NEVER)
+
     def __init__(self, place: str, use: ModelUse, model: Model) -> None:
+        super().__init__()
         self.place = place  # names the use within its template, whatever bundle fills it
         self.use = use
         self.model = model
@@ -63,14 +74,6 @@ class Deployment:
         self._last_waves: dict[int, Waves] = {}
         self._wave_hold_us: list[int] = []
         self.gate: Gate[WindowBatch] = Gate(_span, WindowBatch.where)
-        self.unit = np.zeros(0, np.int64)
-        self.alarm_open = np.zeros(0, bool)  # assets whose alarm is not at rest
-        self.disabled = np.zeros(0, bool)  # assets that it judges no more
-        self.score = np.zeros(0, np.float32)
-        self.health = np.zeros(0, np.float32)
-        self.scored_us = np.zeros(0, np.int64)
-        self.scored_s = np.zeros(0)  # the same by the monotonic clock
-        self.published_us = np.zeros(0, np.int64)
 
     @property
     def title(self) -> str:
@@ -103,9 +106,9 @@ class Deployment:
         problem = self._misfit(asset)
         if problem:
             return problem
-        row = len(self.assets)
+        row = self.grow()
         self.assets.append(asset)
-        self._grow(units.index(asset.id) if units else 0)
+        self.unit[row] = units.index(asset.id) if units else 0
         self._bind(asset, row, bindings, recent)
         return ""
 
@@ -150,8 +153,8 @@ class Deployment:
         rows = {asset.id: row for row, asset in enumerate(old.assets)}
         kept = [(row, rows[a.id]) for row, a in enumerate(self.assets) if a.id in rows]
         for row, before in kept:
-            for column in ("score", "health", "scored_us", "scored_s", "published_us"):
-                getattr(self, column)[row] = getattr(old, column)[before]
+            for name in ("score", "health", "scored_us", "scored_s", "published_us"):
+                getattr(self, name)[row] = getattr(old, name)[before]
 
     def adopt_rules(self, template: Template, place: str) -> None:
         """Take the alarm rule of this use from a new config."""
@@ -211,8 +214,8 @@ class Deployment:
         self.gate.set_back()
         if self.windows is not None:
             self.windows.move(rows, step_us)
-        for column in (self.scored_us, self.published_us):
-            column[rows] += np.where(column[rows] > NEVER, step_us, 0)
+        for times in (self.scored_us, self.published_us):
+            times[rows] += np.where(times[rows] > NEVER, step_us, 0)
         for row in rows.tolist():
             if self.waves is not None:
                 self.waves.move(row, step_us)
@@ -264,16 +267,6 @@ class Deployment:
         if waves is None or end_us - waves.end_us > self._wave_hold_us[row]:
             return None
         return waves
-
-    def _grow(self, unit: int) -> None:
-        self.unit = np.append(self.unit, unit)
-        self.alarm_open = np.append(self.alarm_open, False)
-        self.disabled = np.append(self.disabled, False)
-        self.score = np.append(self.score, np.float32(np.nan))
-        self.health = np.append(self.health, np.float32(np.nan))
-        self.scored_us = np.append(self.scored_us, NEVER)
-        self.scored_s = np.append(self.scored_s, -np.inf)
-        self.published_us = np.append(self.published_us, NEVER)
 
     def _reads(self, unit: int) -> Reads | None:
         """How the model reads the scalar inputs of a unit; None where it does so as they are."""

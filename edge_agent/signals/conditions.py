@@ -17,6 +17,7 @@ import numpy as np
 from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.config.conditions import Compare, Every, Held, Not, Signal
 from edge_agent.signals.points import Points, joined
+from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -144,7 +145,19 @@ class _Instance:
         return self.values[operand.name] if isinstance(operand, Signal) else operand
 
 
-class Conditions:
+class _SignalTable(Table):
+    """Columns over all signals; low, high: between them a value changes nothing."""
+
+    used = column(np.bool_)
+    low = column(np.float64, np.inf)
+    high = column(np.float64, -np.inf)
+    last_us = column(np.int64, NEVER)
+    known = column(np.bool_)
+    stale_us = column(np.int64, ENDLESS)
+    asset = column(np.intp)
+
+
+class Conditions(Table):
     """All conditions of all assets; numbers are only ever added.
 
     truth [C]: of each condition now. turns: what changed since it was last emptied. now_us: event
@@ -152,27 +165,20 @@ class Conditions:
     (NaN); a recording has no other clock than its own.
     """
 
+    _asset = column(np.intp)
+    _next_us = column(np.int64, ENDLESS)
+    truth = column(np.int8, UNKNOWN)
+    _begin_us = column(np.int64, ENDLESS)  # of the present span
+
     def __init__(self, *, live: bool = True) -> None:
+        super().__init__()
         self._live = live
+        self._signals = _SignalTable()
         self.now_us = np.zeros(0, np.int64)
         self._instances: list[_Instance] = []
         self._numbers: dict[tuple[int, Condition], int] = {}
         self._users: dict[int, list[tuple[int, str]]] = {}  # signal -> (condition, its name there)
-        self._asset = np.zeros(0, np.intp)
-        self._next_us = np.zeros(0, np.int64)
-        self.truth = np.zeros(0, np.int8)
-        self._begin_us = np.zeros(0, np.int64)  # of the present span
-        self._used = np.zeros(0, bool)
-        self._low = np.zeros(0)  # between these a value changes nothing, [S]
-        self._high = np.zeros(0)
-        self._last_us = np.zeros(0, np.int64)
-        self._stale_us = np.zeros(0, np.int64)
-        self._known = np.zeros(0, bool)
-        self._asset_of = np.zeros(0, np.intp)  # [S]
         self.turns: list[Turn] = []
-
-    def __len__(self) -> int:
-        return len(self._instances)
 
     def add(
         self, asset: int, condition: Condition, signals: Mapping[str, tuple[int, int | None]]
@@ -184,32 +190,18 @@ class Conditions:
         key = (asset, condition)
         if key in self._numbers:
             return self._numbers[key]
-        number = self._numbers[key] = len(self._instances)
+        number = self._numbers[key] = self.grow()
+        self._asset[number] = asset
         self._instances.append(_Instance(condition))
-        self._asset = np.append(self._asset, asset)
-        self._next_us = np.append(self._next_us, ENDLESS)
-        self.truth = np.append(self.truth, np.int8(UNKNOWN))
-        self._begin_us = np.append(self._begin_us, ENDLESS)
         for name in sorted(condition.signals & signals.keys()):
             signal, stale_us = signals[name]
             self._users.setdefault(signal, []).append((number, name))
-            self._use(signal)
-            self._asset_of[signal] = asset
-            self._stale_us[signal] = ENDLESS if stale_us is None else stale_us
+            self._signals.cover(signal + 1)
+            self._signals.used[signal] = True
+            self._signals.low[signal] = np.inf
+            self._signals.asset[signal] = asset
+            self._signals.stale_us[signal] = ENDLESS if stale_us is None else stale_us
         return number
-
-    def _use(self, signal: int) -> None:
-        more = signal + 1 - len(self._used)
-        if more > 0:
-            self._used = np.append(self._used, np.zeros(more, bool))
-            self._low = np.append(self._low, np.full(more, np.inf))
-            self._high = np.append(self._high, np.full(more, -np.inf))
-            self._last_us = np.append(self._last_us, np.full(more, NEVER, np.int64))
-            self._known = np.append(self._known, np.zeros(more, bool))
-            self._stale_us = np.append(self._stale_us, np.full(more, ENDLESS, np.int64))
-            self._asset_of = np.append(self._asset_of, np.zeros(more, np.intp))
-        self._used[signal] = True
-        self._low[signal] = np.inf
 
     def update(self, points: Points, asset_now_us: NDArray[np.int64]) -> None:
         """Take values over, ordered by time, and let time go on.
@@ -219,9 +211,9 @@ class Conditions:
         self.now_us = asset_now_us
         if not self._instances:
             return
-        mine = points.among(self._used)
+        mine = points.among(self._signals.used)
         if mine is not None:
-            late = mine.time_us < self._last_us[mine.number]
+            late = mine.time_us < self._signals.last_us[mine.number]
             mine = self._with_gaps(mine.where(~late) if late.any() else mine)
         if not self._live:
             mine = self._with_silence(mine, asset_now_us)
@@ -232,9 +224,11 @@ class Conditions:
             self._note(number, self._instances[number].advance(now_us))
 
     def _change(self, mine: Points) -> None:
-        self._last_us[mine.number] = mine.time_us
-        self._known[mine.number] = ~np.isnan(mine.value)
-        quiet = (mine.value >= self._low[mine.number]) & (mine.value < self._high[mine.number])
+        self._signals.last_us[mine.number] = mine.time_us
+        self._signals.known[mine.number] = ~np.isnan(mine.value)
+        quiet = (mine.value >= self._signals.low[mine.number]) & (
+            mine.value < self._signals.high[mine.number]
+        )
         if quiet.all():
             return
         changed = np.unique(mine.number[~quiet])
@@ -255,16 +249,18 @@ class Conditions:
             self._begin_us[number] = to_us if instance.truth == TRUE else ENDLESS
             for signal, users in self._users.items():
                 if any(user == number for user, _ in users):
-                    self._last_us[signal] = NEVER
+                    self._signals.last_us[signal] = NEVER
 
     def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and the times of these assets [A] with it."""
         mine = np.flatnonzero(moves[self._asset])
         for number in mine.tolist():
             self._instances[number].move(step_us)
-        for column in (self._next_us, self._begin_us):
-            column[mine] += np.where(column[mine] < ENDLESS, step_us, 0)
-        self._last_us[moves[self._asset_of] & (self._last_us > NEVER)] += step_us
+        for times in (self._next_us, self._begin_us):
+            times[mine] += np.where(times[mine] < ENDLESS, step_us, 0)
+        self._signals.last_us[moves[self._signals.asset] & (self._signals.last_us > NEVER)] += (
+            step_us
+        )
 
     def text(self, number: int) -> str:
         """A condition as it was written."""
@@ -323,27 +319,29 @@ class Conditions:
         order = np.argsort(mine.number, kind="stable")
         number, time_us = mine.number[order], mine.time_us[order]
         first = np.append(True, number[1:] != number[:-1])
-        before_us = np.where(first, self._last_us[number], np.roll(time_us, 1))
+        before_us = np.where(first, self._signals.last_us[number], np.roll(time_us, 1))
         value = mine.value[order]
-        known = np.where(first, self._known[number], ~np.isnan(np.roll(value, 1)))
-        gap = known & (time_us - before_us > self._stale_us[number])
+        known = np.where(first, self._signals.known[number], ~np.isnan(np.roll(value, 1)))
+        gap = known & (time_us - before_us > self._signals.stale_us[number])
         if not gap.any():
             return mine
         number, before_us = number[gap], before_us[gap]
-        lost = Points(number, before_us + self._stale_us[number], np.full(len(number), np.nan))
+        lost = Points(
+            number, before_us + self._signals.stale_us[number], np.full(len(number), np.nan)
+        )
         return joined((lost, mine))
 
     def _with_silence(self, mine: Points | None, asset_now_us: NDArray[np.int64]) -> Points | None:
         """The same with the signals whose newest value is stale by now."""
-        last_us, known = self._last_us.copy(), self._known.copy()
+        last_us, known = self._signals.last_us.copy(), self._signals.known.copy()
         if mine is not None:
             last_us[mine.number] = mine.time_us
             known[mine.number] = ~np.isnan(mine.value)
-        stale = known & (asset_now_us[self._asset_of] - last_us > self._stale_us)
+        stale = known & (asset_now_us[self._signals.asset] - last_us > self._signals.stale_us)
         if not stale.any():
             return mine
         signal = np.flatnonzero(stale)
-        at_us = last_us[signal] + self._stale_us[signal]
+        at_us = last_us[signal] + self._signals.stale_us[signal]
         order = np.argsort(at_us, kind="stable")
         silent = Points(signal[order], at_us[order], np.full(len(signal), np.nan))
         return silent if mine is None else joined((silent, mine))
@@ -355,7 +353,7 @@ class Conditions:
             instance = self._instances[number]
             bounds = _bounds(instance.condition.root, name, instance.values[name])
             low, high = max(low, bounds[0]), min(high, bounds[1])
-        self._low[signal], self._high[signal] = low, high
+        self._signals.low[signal], self._signals.high[signal] = low, high
 
 
 def _compare(sign: str, left: float, right: float) -> int:

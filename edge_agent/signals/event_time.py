@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.clock import NEVER, US_PER_S
+from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,29 +18,28 @@ _STEP_BACK_S: Final = 10.0  # nothing but the past for so long: the source's clo
 _NOBODY: Final = np.zeros(0, np.intp)
 
 
-class EventTime:
+class EventTime(Table):
     """Columns over all assets; rows are only ever added.
 
     since_us: from when each asset is watched [A]. In a recording (not `live`) time stands still
     where no value comes.
     """
 
+    _event_us = column(np.int64)
+    since_us = column(np.int64)
+    _begun = column(np.bool_)
+    _arrived_s = column(np.float64)
+    _behind_s = column(np.float64, np.inf)  # since when nothing but the past came
+
     def __init__(self, *, live: bool) -> None:
+        super().__init__()
         self._live = live
-        self._event_us = np.zeros(0, np.int64)
-        self.since_us = np.zeros(0, np.int64)
-        self._begun = np.zeros(0, bool)
-        self._arrived_s = np.zeros(0, np.float64)
-        self._behind_s = np.zeros(0, np.float64)  # since when nothing but the past came
 
     def add(self, now_us: int, monotonic_s: float) -> None:
         """One more asset."""
-        since_us = now_us if self._live else NEVER
-        self._event_us = np.append(self._event_us, since_us)
-        self.since_us = np.append(self.since_us, since_us)
-        self._begun = np.append(self._begun, False)
-        self._arrived_s = np.append(self._arrived_s, monotonic_s)
-        self._behind_s = np.append(self._behind_s, np.inf)
+        row = self.grow()
+        self._event_us[row] = self.since_us[row] = now_us if self._live else NEVER
+        self._arrived_s[row] = monotonic_s
 
     def set_back(
         self, asset: NDArray[np.intp], time_us: NDArray[np.int64], monotonic_s: float

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from edge_agent.signals.limits import SETTLE_US
+from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +27,7 @@ class Span(NamedTuple):
     end_us: NDArray[np.int64]
 
 
-class Gate(Generic[T]):
+class Gate(Table, Generic[T]):
     """Holds windows back until it is known that the machine ran on after them, and drops others.
 
     The flag that says that a machine stops often comes later than the first values of the machine
@@ -34,22 +35,24 @@ class Gate(Generic[T]):
     span: of a set of windows; some: those of a set that a mask names. dropped: windows, counted.
     """
 
+    _number = column(np.intp, -1)  # of each row's condition, -1 for none
+    _asset = column(np.intp)
+
     def __init__(
         self, span: Callable[[T], Span], some: Callable[[T, NDArray[np.bool_]], T]
     ) -> None:
+        super().__init__()
         self._span = span
         self._some = some
         self._conditions: Conditions | None = None
-        self._number = np.zeros(0, np.intp)  # of each row's condition, -1 for none
-        self._asset = np.zeros(0, np.intp)
         self._held: list[tuple[int, T]] = []  # the earliest end, and the windows
         self.dropped = 0
 
     def bind(self, conditions: Conditions, asset: int, number: int) -> None:
         """One more row: its asset, and the number of its condition, -1 for none."""
         self._conditions = conditions
-        self._number = np.append(self._number, number)
-        self._asset = np.append(self._asset, asset)
+        row = self.grow()
+        self._number[row], self._asset[row] = number, asset
 
     def rows_of(self, number: int) -> list[int]:
         """The rows that rest on a condition."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.signals.conditions import FALSE, TRUE, UNKNOWN, moved
+from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -152,47 +153,41 @@ class _Row:
         return np.nextafter(-high, np.inf), np.nextafter(-low, np.inf)
 
 
-class Limits:
+class _PointTable(Table):
+    """Columns over all points; low, high: between them a value changes nothing."""
+
+    used = column(np.bool_)
+    low = column(np.float64, np.inf)
+    high = column(np.float64, -np.inf)
+    value = column(np.float64, np.nan)
+    last_us = column(np.int64, NEVER)
+    known_us = column(np.int64, ENDLESS)  # from when the value is known; ENDLESS: it is not
+
+
+class Limits(Table):
     """All limits of all signals; rows are only ever added."""
 
+    _asset = column(np.intp)
+    _due_us = column(np.int64, ENDLESS)  # with what it waits beside the delay
+
     def __init__(self) -> None:
+        super().__init__()
+        self._points = _PointTable()
         self._rows: list[_Row] = []
         self._of_point: dict[int, list[int]] = {}
         self._of_condition: dict[int, list[int]] = {}
-        self._asset = np.zeros(0, np.intp)
-        self._due_us = np.zeros(0, np.int64)  # with what it waits beside the delay
-        self._used = np.zeros(0, bool)
-        self._low = np.zeros(0)
-        self._high = np.zeros(0)
-        self._last_us = np.zeros(0, np.int64)
-        self._known_us = np.zeros(0, np.int64)  # from when the value is known, ENDLESS: it is not
-        self._value = np.zeros(0)
-
-    def __len__(self) -> int:
-        return len(self._rows)
 
     def add(self, bound: Bound) -> int:
         """The row of one more limit."""
-        row = len(self._rows)
+        row = self.grow()
+        self._asset[row] = bound.asset
         self._rows.append(_Row(bound))
-        self._asset = np.append(self._asset, bound.asset)
-        self._due_us = np.append(self._due_us, ENDLESS)
         self._of_point.setdefault(bound.point, []).append(row)
         if bound.condition >= 0:
             self._of_condition.setdefault(bound.condition, []).append(row)
-        self._use(bound.point)
+        self._points.cover(bound.point + 1)
+        self._points.used[bound.point] = True
         return row
-
-    def _use(self, point: int) -> None:
-        more = point + 1 - len(self._used)
-        if more > 0:
-            self._used = np.append(self._used, np.zeros(more, bool))
-            for name, blank in (("_low", np.inf), ("_high", -np.inf), ("_value", np.nan)):
-                setattr(self, name, np.append(getattr(self, name), np.full(more, blank)))
-            for name, never in (("_last_us", NEVER), ("_known_us", ENDLESS)):
-                grown = np.append(getattr(self, name), np.full(more, never, np.int64))
-                setattr(self, name, grown)
-        self._used[point] = True
 
     def restore(self, row: int, *, raised: bool, resting: bool) -> None:
         """As its alarm came out of the store."""
@@ -202,7 +197,7 @@ class Limits:
     def update(self, points: Points, turns: Iterable[Turn]) -> list[Crossing]:
         """Take over values (ordered by time, NaN: not known) and what conditions turned to."""
         turns = [turn for turn in turns if turn.number in self._of_condition]
-        mine = points.among(self._used)
+        mine = points.among(self._points.used)
         if mine is None and not turns:
             return []
         events: list[tuple[int, int, int, float]] = []  # time, kind, point or row, value or truth
@@ -210,7 +205,7 @@ class Limits:
             self._rows[row].bound.point for t in turns for row in self._of_condition[t.number]
         }
         if mine is not None:
-            late = mine.time_us < self._last_us[mine.number]
+            late = mine.time_us < self._points.last_us[mine.number]
             if late.any():
                 mine = mine.where(~late)
             events += self._remarkable(mine, touched)
@@ -235,17 +230,17 @@ class Limits:
     def _remarkable(self, mine: Points, touched: set[int]) -> list[tuple[int, int, int, float]]:
         """The values of points of which any value may change something; all are taken over."""
         number, value = mine.number, mine.value
-        quiet = (value >= self._low[number]) & (value < self._high[number])
+        quiet = (value >= self._points.low[number]) & (value < self._points.high[number])
         chosen = ~quiet
         for point in touched:
             chosen |= number == point
-        self._last_us[number] = mine.time_us
+        self._points.last_us[number] = mine.time_us
         if not chosen.any():
-            self._value[number] = value
+            self._points.value[number] = value
             return []
         all_of = np.isin(number, np.unique(number[chosen]))
         rest = ~all_of
-        self._value[number[rest]] = value[rest]
+        self._points.value[number[rest]] = value[rest]
         return [(at_us, 1, point, x) for point, at_us, x in mine.where(all_of).rows()]
 
     def _value_event(self, point: int, at_us: int, value: float, found: list[Crossing]) -> None:
@@ -253,37 +248,37 @@ class Limits:
         for row in rows:
             self._elapse(row, at_us, found)
         if value == value:  # noqa: PLR0124 (NaN)
-            self._value[point] = value
-            self._known_us[point] = min(int(self._known_us[point]), at_us)
+            self._points.value[point] = value
+            self._points.known_us[point] = min(int(self._points.known_us[point]), at_us)
         else:
-            self._known_us[point] = ENDLESS
+            self._points.known_us[point] = ENDLESS
         for row in rows:
-            self._rows[row].look(at_us, value, int(self._known_us[point]))
+            self._rows[row].look(at_us, value, int(self._points.known_us[point]))
 
     def _turn_event(self, number: int, at_us: int, truth: int, found: list[Crossing]) -> None:
         self._elapse(number, at_us, found)
         row = self._rows[number]
         row.truth = truth
         point = row.bound.point
-        value = float(self._value[point])
+        value = float(self._points.value[point])
         if truth == FALSE and row.raised and not row.resting:
             row.resting = True
             # Not the newest value: which that is depends on how values of one time were cut.
             stood = value if np.isnan(row.stood) else float(row.stood)
             found.append(Crossing(number, Change.REST, at_us, stood))
-        row.look(at_us, value, int(self._known_us[point]))
+        row.look(at_us, value, int(self._points.known_us[point]))
 
     def _elapse(self, number: int, to_us: int, found: list[Crossing]) -> None:
         """Decide what was due by then, if the value is known and its condition has settled."""
         while True:
             row = self._rows[number]
-            known_us = int(self._known_us[row.bound.point])
+            known_us = int(self._points.known_us[row.bound.point])
             at_us = max(row.due_us, known_us)
             if at_us >= ENDLESS or at_us + row.lag_us > to_us:
                 return
             shown = float(row.shown)
             found.append(Crossing(number, row.decide(at_us), at_us, shown))
-            row.look(at_us, float(self._value[row.bound.point]), known_us)
+            row.look(at_us, float(self._points.value[row.bound.point]), known_us)
 
     def advance(self, asset_now_us: NDArray[np.int64]) -> list[Crossing]:
         """Time goes on; asset_now_us: event time by asset [A]."""
@@ -301,11 +296,11 @@ class Limits:
         for number in np.flatnonzero(self._asset == asset).tolist():
             row = self._rows[number]
             point = row.bound.point
-            self._last_us[point] = NEVER
-            known = self._known_us[point] < ENDLESS
-            self._known_us[point] = to_us if known else ENDLESS
+            self._points.last_us[point] = NEVER
+            known = self._points.known_us[point] < ENDLESS
+            self._points.known_us[point] = to_us if known else ENDLESS
             row.since_us, row.due_us = NEVER, ENDLESS
-            row.look(to_us, float(self._value[point]), int(self._known_us[point]))
+            row.look(to_us, float(self._points.value[point]), int(self._points.known_us[point]))
             self._settle([point])
 
     def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
@@ -316,32 +311,32 @@ class Limits:
             row.due_us = moved(row.due_us, step_us)
             row.cleared_us = moved(row.cleared_us, step_us)
         points = np.unique([self._rows[number].bound.point for number in mine.tolist()])
-        for column, which in (
+        for times_us, which in (
             (self._due_us, mine),
-            (self._last_us, points.astype(np.intp)),
-            (self._known_us, points.astype(np.intp)),
+            (self._points.last_us, points.astype(np.intp)),
+            (self._points.known_us, points.astype(np.intp)),
         ):
-            times = column[which]
-            column[which] += np.where((times > NEVER) & (times < ENDLESS), step_us, 0)
+            times = times_us[which]
+            times_us[which] += np.where((times > NEVER) & (times < ENDLESS), step_us, 0)
 
     def state(self, row: int) -> tuple[bool, int, bool]:
         """Whether a limit is passed, the truth of its condition, and whether its value is known."""
         state = self._rows[row]
-        return state.raised, state.truth, bool(self._known_us[state.bound.point] < ENDLESS)
+        return state.raised, state.truth, bool(self._points.known_us[state.bound.point] < ENDLESS)
 
     def value(self, point: int) -> float:
         """The newest value of a point that was known."""
-        return float(self._value[point])
+        return float(self._points.value[point])
 
     def _settle(self, points: Iterable[int]) -> None:
         """Which values of these points change nothing, and when their limits are due."""
         for point in points:
             low, high = -np.inf, np.inf
-            if self._known_us[point] >= ENDLESS:
+            if self._points.known_us[point] >= ENDLESS:
                 low = np.inf
             for number in self._of_point[point]:
                 row = self._rows[number]
                 bounds = row.quiet()
                 low, high = max(low, bounds[0]), min(high, bounds[1])
                 self._due_us[number] = min(row.due_us, ENDLESS - row.lag_us) + row.lag_us
-            self._low[point], self._high[point] = low, high
+            self._points.low[point], self._points.high[point] = low, high

@@ -16,6 +16,7 @@ import numpy as np
 from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.config.schema import Uncertain
 from edge_agent.status_codes import Severity, is_lost, is_of_node, severity_of
+from edge_agent.tables import Table, column
 from edge_agent.values import BAD_OUT_OF_RANGE, RETAINED, Columns
 
 if TYPE_CHECKING:
@@ -60,30 +61,25 @@ class _Batch:
     problem: NDArray[np.uint8]
 
 
-class QualityWatch:
+class QualityWatch(Table):
     """Columns over all signals; rows are only ever added."""
 
-    def __init__(self) -> None:
-        self._size = 0
-        self._allocate(0)
-
-    def _allocate(self, capacity: int) -> None:
-        self.time_us = np.full(capacity, NEVER, np.int64)
-        self.value = np.full(capacity, np.nan, np.float64)
-        self.status = np.zeros(capacity, np.uint32)
-        self.problem = np.zeros(capacity, np.uint8)
-        self.stuck = np.zeros(capacity, bool)
-        self._changed_us = np.full(capacity, NEVER, np.int64)
-        self._stale_us = np.full(capacity, ENDLESS, np.int64)
-        self._stuck_us = np.full(capacity, ENDLESS, np.int64)  # as long as it counts
-        self._stuck_after_us = np.full(capacity, ENDLESS, np.int64)
-        # What no float32 can hold is no data for any model.
-        self._low = np.full(capacity, -_LARGEST)
-        self._high = np.full(capacity, _LARGEST)
-        self._uncertain_is_bad = np.zeros(capacity, bool)
-        self._uncertain_is_held = np.zeros(capacity, bool)
-        self._asset = np.zeros(capacity, np.intp)
-        self._heard_s = np.full(capacity, -np.inf)
+    time_us = column(np.int64, NEVER)
+    value = column(np.float64, np.nan)
+    status = column(np.uint32)
+    problem = column(np.uint8)
+    stuck = column(np.bool_)
+    _changed_us = column(np.int64, NEVER)
+    _stale_us = column(np.int64, ENDLESS)
+    _stuck_us = column(np.int64, ENDLESS)  # as long as it counts
+    _stuck_after_us = column(np.int64, ENDLESS)
+    # What no float32 can hold is no data for any model.
+    _low = column(np.float64, -_LARGEST)
+    _high = column(np.float64, _LARGEST)
+    _uncertain_is_bad = column(np.bool_)
+    _uncertain_is_held = column(np.bool_)
+    _asset = column(np.intp)
+    _heard_s = column(np.float64, -np.inf)
 
     def add(
         self,
@@ -95,12 +91,7 @@ class QualityWatch:
         uncertain: Uncertain = Uncertain.USE,
     ) -> None:
         """One more signal, of the asset with that number."""
-        if self._size == len(self.time_us):
-            old = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
-            self._allocate(max(16, 2 * self._size))
-            for name, array in old.items():
-                getattr(self, name)[: self._size] = array
-        row, self._size = self._size, self._size + 1
+        row = self.grow()
         self._asset[row] = asset
         self._stale_us[row] = ENDLESS if stale_us is None else stale_us
         self._stuck_us[row] = ENDLESS if stuck_us is None else stuck_us
@@ -229,8 +220,7 @@ class QualityWatch:
 
     def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and the times of these assets [A] with it."""
-        mine = np.zeros(len(self.time_us), bool)
-        mine[: self._size] = moves[self._asset[: self._size]]
+        mine = moves[self._asset]
         self.time_us[mine & (self.time_us > NEVER)] += step_us
         self._changed_us[mine & (self._changed_us > NEVER + 1)] += step_us
 
@@ -283,19 +273,17 @@ class QualityWatch:
         a signal that was heard of just now is behind the others, as after an outage or where a
         recording is played fast, but not silent. Without it silence is a matter of time stamps.
         """
-        n = self._size
-        asset = self._asset[:n]
-        now_us = asset_now_us[asset]
-        last_us = np.where(self.unseen(), asset_since_us[asset], self.time_us[:n])
-        good = (last_us > NEVER) & (self.problem[:n] == Problem.NONE)
-        silent_s = monotonic_s - self._heard_s[:n]
-        silent = silent_s >= self._stale_us[:n] / US_PER_S
-        stale = np.flatnonzero(good & silent & (now_us - last_us > self._stale_us[:n]))
+        now_us = asset_now_us[self._asset]
+        last_us = np.where(self.unseen(), asset_since_us[self._asset], self.time_us)
+        good = (last_us > NEVER) & (self.problem == Problem.NONE)
+        silent_s = monotonic_s - self._heard_s
+        silent = silent_s >= self._stale_us / US_PER_S
+        stale = np.flatnonzero(good & silent & (now_us - last_us > self._stale_us))
         self.problem[stale] = Problem.STALE
         good[stale] = False
-        good &= self._changed_us[:n] > NEVER
-        unchanged_us = now_us - self._changed_us[:n]
-        stuck = np.flatnonzero(good & ~self.stuck[:n] & (unchanged_us > self._stuck_us[:n]))
+        good &= self._changed_us > NEVER
+        unchanged_us = now_us - self._changed_us
+        stuck = np.flatnonzero(good & ~self.stuck & (unchanged_us > self._stuck_us))
         self.stuck[stuck] = True
         return [
             Episode(
@@ -327,7 +315,7 @@ class QualityWatch:
 
     def unseen(self) -> NDArray[np.bool_]:
         """Signals that never had a value, [S]."""
-        return np.equal(self.time_us[: self._size], NEVER)
+        return np.equal(self.time_us, NEVER)
 
     def problem_of(self, signal: int) -> Problem:
         """What is wrong with a signal now."""
@@ -337,8 +325,8 @@ class QualityWatch:
 
     def troubled(self) -> NDArray[np.bool_]:
         """Signals with any problem, [S]."""
-        problem: NDArray[np.bool_] = self.problem[: self._size] != Problem.NONE
-        return problem | self.stuck[: self._size]
+        problem: NDArray[np.bool_] = self.problem != Problem.NONE
+        return problem | self.stuck
 
     def _before(self, new: _Batch) -> _Batch:
         """What each signal had until each of its values came."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.signals.points import Points
+from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,16 +114,24 @@ def _slopes(points: list[tuple[int, float]]) -> list[float]:
     ]
 
 
-class Rates:
+class _Signals(Table):
+    """Columns over all signals."""
+
+    used = column(np.bool_)
+
+
+class Rates(Table):
     """The rates of all signals that have a limit of one; gives points numbered from `first`."""
 
+    _asset = column(np.intp)
+    _next_us = column(np.int64, ENDLESS)
+
     def __init__(self) -> None:
+        super().__init__()
+        self._signals = _Signals()
         self._rates: list[_Rate] = []
-        self._asset = np.zeros(0, np.intp)
         self._of_signal: dict[int, list[int]] = {}
         self._point: list[int] = []
-        self._used = np.zeros(0, bool)
-        self._next_us = np.zeros(0, np.int64)
 
     def add(  # noqa: PLR0913 (each names a different thing)
         self,
@@ -135,21 +144,20 @@ class Rates:
         holds: bool,
     ) -> None:
         """A rate of a signal, which becomes the point of that number."""
-        self._of_signal.setdefault(signal, []).append(len(self._rates))
+        number = self.grow()
+        self._asset[number] = asset
+        self._of_signal.setdefault(signal, []).append(number)
         self._rates.append(_Rate(window_us, rolls_over_at, holds=holds))
         self._point.append(point)
-        self._asset = np.append(self._asset, asset)
-        self._next_us = np.append(self._next_us, ENDLESS)
-        if signal >= len(self._used):
-            self._used = np.append(self._used, np.zeros(signal + 1 - len(self._used), bool))
-        self._used[signal] = True
+        self._signals.cover(signal + 1)
+        self._signals.used[signal] = True
 
     def update(self, points: Points, asset_now_us: NDArray[np.int64]) -> Points | None:
         """Take values over, ordered by time; gives the rates, NaN where one is not known."""
         if not self._rates:
             return None
         found: list[tuple[int, int, float]] = []
-        mine = points.among(self._used)
+        mine = points.among(self._signals.used)
         for signal, at_us, value in () if mine is None else mine.rows():
             for number in self._of_signal[signal]:
                 found += self._one(number, at_us, value)

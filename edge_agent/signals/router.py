@@ -11,6 +11,7 @@ from edge_agent.config.conditions import both
 from edge_agent.signals.conditions import Conditions
 from edge_agent.signals.window_set import BAD, GOOD, MISSING, UNCERTAIN
 from edge_agent.status_codes import Severity, severity_of
+from edge_agent.tables import Table, column
 from edge_agent.values import Columns
 
 if TYPE_CHECKING:
@@ -78,13 +79,12 @@ class Bindings:
         )
 
 
-class Router:
+class Router(Table):
     """Sends each value to its row and input; -1 for a signal that nobody here wants."""
 
-    def __init__(self) -> None:
-        self._row = np.full(16, -1, np.int32)
-        self._channel = np.full(16, -1, np.int32)
-        self._uncertain = np.full(16, UNCERTAIN, np.uint8)
+    _row = column(np.int32, -1)
+    _channel = column(np.int32, -1)
+    _uncertain = column(np.uint8, UNCERTAIN)
 
     def add(self, signal: int, row: int, channel: int, uncertain: int = UNCERTAIN) -> None:
         """From now on `signal` is input `channel` of asset row `row`."""
@@ -95,14 +95,6 @@ class Router:
     def remove(self, signal: int) -> None:
         """Nobody here wants `signal` any more."""
         self._row[signal] = -1
-
-    def cover(self, signals: int) -> None:
-        """Make room for that many signals."""
-        if signals > len(self._row):
-            more = max(signals, 2 * len(self._row)) - len(self._row)
-            self._row = np.append(self._row, np.full(more, -1, np.int32))
-            self._channel = np.append(self._channel, np.full(more, -1, np.int32))
-            self._uncertain = np.append(self._uncertain, np.full(more, UNCERTAIN, np.uint8))
 
     def place(self, signal: int) -> tuple[int, int]:
         """Row and input of one signal."""

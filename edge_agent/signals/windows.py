@@ -19,6 +19,7 @@ from edge_agent.counting import as_read
 from edge_agent.signals.ragged import ragged
 from edge_agent.signals.resample import Values, aggregate
 from edge_agent.signals.window_set import BAD, HELD, MISSING, SOUND, STALE, Layout, WindowSet
+from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +29,29 @@ if TYPE_CHECKING:
     from edge_agent.signals.window_set import Reads
 
 _SLACK_ROWS: Final = 256
+_NO_END: Final = int(np.iinfo(np.int64).max)
 
 
-class Windows:
+class Windows(Table):
     """The rings of all assets that share one model."""
+
+    _x: NDArray[np.floating] = column(np.float32, np.nan, "ring", "channels")
+    _mark = column(np.uint8, 0, "ring", "channels")
+    _count = column(np.uint32, 0, "ring", "aggregated")
+    _row_us = column(np.int64, NEVER, "times")
+    _head = column(np.int64, -1)  # newest row with a value
+    _done = column(np.int64, -1)  # newest closed row
+    _done_us = column(np.int64, NEVER)  # its time; outlives a restart
+    _next_end = column(np.int64, -1)  # last row of the next window
+    _started = column(np.bool_)
+    _last_us = column(np.int64, NEVER, "channels")
+    _carry: NDArray[np.floating] = column(np.float32, np.nan, "channels")
+    _carry_us = column(np.int64, NEVER, "channels")
+    _carry_mark = column(np.uint8, 0, "channels")
+    _hold_us = column(np.int64, _NO_END, "channels")
+    _group = column(np.int16, 0, "channels")
+    _offset = column(np.float64, 0, "channels")
+    _counts = column(np.bool_, 0, "channels")
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -39,31 +59,14 @@ class Windows:
         self._ring = layout.length + max(_SLACK_ROWS, 2 * layout.hop, 2 * lateness_rows)
         self._aggregated = np.array([r is not Resample.LAST for r in layout.resample])
         self.late = 0
-        self._size = 0
-        self._allocate(0)
-
-    def _allocate(self, capacity: int) -> None:
-        ring, channels = self._ring, self.layout.channels
-        exact = np.float64 if self.layout.precise else np.float32
-        self._x = np.full((capacity, ring, channels), np.nan, exact)
-        self._mark = np.zeros((capacity, ring, channels), np.uint8)
-        self._count = np.zeros(
-            (capacity, ring, channels) if self._aggregated.any() else (0, 0, 0), np.uint32
-        )
-        self._row_us = np.full((capacity, 0 if self.layout.step_us else ring), NEVER, np.int64)
-        self._head = np.full(capacity, -1, np.int64)  # newest row with a value
-        self._done = np.full(capacity, -1, np.int64)  # newest closed row
-        self._done_us = np.full(capacity, NEVER, np.int64)  # its time; outlives a restart
-        self._next_end = np.full(capacity, -1, np.int64)  # last row of the next window
-        self._started = np.zeros(capacity, bool)
-        self._last_us = np.full((capacity, channels), NEVER, np.int64)
-        self._carry = np.full((capacity, channels), np.nan, exact)
-        self._carry_us = np.full((capacity, channels), NEVER, np.int64)
-        self._carry_mark = np.zeros((capacity, channels), np.uint8)
-        self._hold_us = np.full((capacity, channels), np.iinfo(np.int64).max, np.int64)
-        self._group = np.zeros((capacity, channels), np.int16)
-        self._offset = np.zeros((capacity, channels))
-        self._counts = np.zeros((capacity, channels), bool)
+        exact = np.float64 if layout.precise else np.float32
+        sizes = {
+            "ring": self._ring,
+            "channels": layout.channels,
+            "aggregated": layout.channels if self._aggregated.any() else 0,
+            "times": 0 if layout.step_us else self._ring,
+        }
+        super().__init__(sizes, {"_x": exact, "_carry": exact})
 
     def add_asset(
         self, hold_us: list[int | None], group: list[int], reads: Reads | None = None
@@ -74,22 +77,12 @@ class Windows:
         group: inputs of one group (> 0) share their progress, because one subscription reports
         only what changes; 0: an input that reports every sample. reads: of a precise layout.
         """
-        if self._size == len(self._head):
-            self._grow(max(4, 2 * self._size))
-        row, self._size = self._size, self._size + 1
-        endless = np.iinfo(np.int64).max
-        self._hold_us[row] = [endless if hold is None else hold for hold in hold_us]
+        row = self.grow()
+        self._hold_us[row] = [_NO_END if hold is None else hold for hold in hold_us]
         self._group[row] = group
         if reads is not None:
             self._offset[row], self._counts[row] = reads.offset, reads.counts
         return row
-
-    def _grow(self, capacity: int) -> None:
-        old = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
-        self._allocate(capacity)
-        for name, array in old.items():
-            if name != "_aggregated":
-                getattr(self, name)[: len(array)] = array
 
     def push(
         self,
@@ -113,7 +106,7 @@ class Windows:
                 continue
             now = values if fits.all() else values.where(fits)
             self._write(now, row if now is values else row[fits])
-            touched = np.flatnonzero(np.bincount(now.asset, minlength=self._size))
+            touched = np.flatnonzero(np.bincount(now.asset, minlength=len(self)))
             yield from self._close(touched, self._watermark(touched))
             if now is values:
                 return
@@ -153,8 +146,8 @@ class Windows:
         for name in ("_done_us", "_last_us", "_carry_us", "_row_us"):
             times = getattr(self, name)[row]
             getattr(self, name)[row] = np.where(times > NEVER, times + moved_us, times)
-        for column in (self._head, self._done, self._next_end):
-            column[row] += rows
+        for numbers in (self._head, self._done, self._next_end):
+            numbers[row] += rows
         for ring in (self._x, self._mark, self._count):
             if ring.size:
                 ring[row] = np.roll(ring[row], rows % self._ring, axis=1)

@@ -20,6 +20,7 @@ from edge_agent.clock import NEVER, US_PER_S, StepWatch
 from edge_agent.config.schema import TimeOf
 from edge_agent.messages import LinkState
 from edge_agent.sources.clock_report import ClockReport, Wrong
+from edge_agent.tables import Table, column
 from edge_agent.values import SEVERITY_SHIFT
 
 if TYPE_CHECKING:
@@ -63,12 +64,26 @@ class _Doubts:
     behind: Mask
 
 
-class SourceClock:
+class SourceClock(Table):
     """State by signal of the plant, in columns that grow; see the module.
 
     raw_us: the newest stamp; shift_us: how far the clock is ahead (behind: < 0) where it is
     corrected; by_arrival: the stamps are of no use. anchor_*: where doubtful stamps began.
     """
+
+    _raw_us = column(np.int64, NEVER)
+    _value = column(np.float64, np.nan)
+    _moved_s = column(np.float64)
+    _shift_us = column(np.int64)
+    _by_arrival = column(np.bool_)
+    _held_s = column(np.float64, -np.inf)
+    _doubted = column(np.bool_)
+    _anchor_s = column(np.float64)
+    _anchor_us = column(np.int64)
+    _offset_us = column(np.int64)  # the largest since the anchor
+    _samples = column(np.int64)
+    _asset = column(np.intp)
+    _special = column(np.bool_)  # not for the fast path
 
     def __init__(  # noqa: PLR0913, PLR0917 (what a source has at hand)
         self,
@@ -80,6 +95,7 @@ class SourceClock:
         clock: Clock,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        super().__init__()
         self._time_of = time_of
         self._plant = plant
         self._clock = clock
@@ -87,8 +103,6 @@ class SourceClock:
         self._ahead_us = round(limit_s * US_PER_S)
         self._behind_us = round(max(limit_s, _LEAST_BEHIND_S) * US_PER_S)
         self._report = ClockReport(source, time_of, link, metrics, clock, on_change)
-        self._size = 0
-        self._allocate(0)
         self._asset_shift_us = np.zeros(0, np.int64)
         self._steps = StepWatch()
         self._stepped_us = 0  # by how much the gateway's clock was moved, all in all
@@ -129,7 +143,7 @@ class SourceClock:
             return np.full(len(time_us), arrival_us, np.int64)
         if (time_us == arrival_us).all():
             return time_us
-        self._cover(signal)
+        self._cover_plant(signal)
         if not self._pass_sound(signal, time_us, value, arrival_us, now_s):
             stamped = (time_us > 0) & (time_us != arrival_us)
             sound = (status >> SEVERITY_SHIFT) <= 1
@@ -148,31 +162,11 @@ class SourceClock:
 
     # -- columns ------------------------------------------------------------------------------
 
-    def _allocate(self, size: int) -> None:
-        self._raw_us = np.full(size, NEVER, np.int64)
-        self._value = np.full(size, np.nan)
-        self._moved_s = np.zeros(size)
-        self._shift_us = np.zeros(size, np.int64)
-        self._by_arrival = np.zeros(size, np.bool_)
-        self._held_s = np.full(size, -np.inf)
-        self._doubted = np.zeros(size, np.bool_)
-        self._anchor_s = np.zeros(size)
-        self._anchor_us = np.zeros(size, np.int64)
-        self._offset_us = np.zeros(size, np.int64)  # the largest since the anchor
-        self._samples = np.zeros(size, np.int64)
-        self._asset = np.zeros(size, np.intp)
-        self._special = np.zeros(size, np.bool_)  # not for the fast path
-
-    def _cover(self, signal: NDArray[np.integer]) -> None:
+    def _cover_plant(self, signal: NDArray[np.integer]) -> None:
         """Make room for what the plant has discovered."""
-        if len(signal) and int(signal.max()) >= self._size:
-            old = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
-            n, self._size = self._size, max(len(self._plant.signals), int(signal.max()) + 1)
-            self._allocate(self._size)
-            for name, column in old.items():
-                if name != "_asset_shift_us":
-                    getattr(self, name)[:n] = column
-            known = self._plant.signals[: self._size]
+        if len(signal) and int(signal.max()) >= len(self):
+            self.cover(max(len(self._plant.signals), int(signal.max()) + 1))
+            known = self._plant.signals
             self._asset[: len(known)] = [one.asset.index for one in known]
             shifts = np.zeros(int(self._asset.max()) + 1, np.int64)
             shifts[: len(self._asset_shift_us)] = self._asset_shift_us

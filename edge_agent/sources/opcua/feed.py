@@ -14,6 +14,7 @@ from edge_agent.errors import DecodeError
 from edge_agent.sources.numbers import TextRules
 from edge_agent.sources.opcua.decode import ARRAY, NOTHING, NUMBER, OTHER, Rows
 from edge_agent.status_codes import is_of_node
+from edge_agent.tables import Table, column
 from edge_agent.values import (
     BAD,
     BAD_NO_COMMUNICATION,
@@ -44,13 +45,21 @@ _MAX_AHEAD_US: Final = 300 * US_PER_S
 log = logging.getLogger("edge_agent.sources")
 
 
-class Feed:
+class Feed(Table):
     """The tables from client handle to signal, and the source's own clock as its values show it.
 
     The client handle of an item is the position of its signal in `signals`. latest, heard_s: by
     handle, what was last notified and when (monotonic). faulty_changed: some node does not exist
     any more, may not be read or holds no number, or the contrary; until somebody looks.
     """
+
+    latest = column(np.float64, np.nan)
+    heard_s = column(np.float64, -np.inf)
+    _signal = column(np.int32)
+    _is_wave = column(np.bool_)
+    _seen = column(np.bool_)
+    _fault = column(np.uint32)
+    _marked_us = column(np.int64)
 
     def __init__(  # noqa: PLR0913, PLR0917 (the parts of the source that it works for)
         self,
@@ -62,14 +71,12 @@ class Feed:
         zone: Zone,
         time_of: TimeOf = TimeOf.AUTO,
     ) -> None:
+        super().__init__()
         self._source_clock = source_clock
         self._zone = zone
         self._time_of = time_of
         self.signals: list[PlantSignal] = []
-        self.latest = np.empty(0, np.float64)
-        self.heard_s = np.empty(0, np.float64)
         self.faulty_changed = False
-        self._fault = np.empty(0, np.uint32)
         self._is_any_faulty = False
         self._is_silent = False  # nothing came since every signal was marked
         self._source = source
@@ -77,10 +84,6 @@ class Feed:
         self._clock = clock
         self._rejected = metrics.values_rejected
         self._received = metrics.values_received.labels(source)
-        self._signal = np.empty(0, np.int32)
-        self._is_wave = np.empty(0, np.bool_)
-        self._seen = np.empty(0, np.bool_)
-        self._marked_us = np.empty(0, np.int64)
         self._told: set[int] = set()
         self._rules: dict[int, TextRules] = {}
         self._newest_us = 0
@@ -90,17 +93,10 @@ class Feed:
 
     def add(self, signals: Sequence[PlantSignal]) -> None:
         """Give the next handles to `signals`."""
-        n = len(signals)
         self.signals.extend(signals)
-        numbers = np.array([signal.index for signal in signals], np.int32)
-        waves = np.array([signal.config.kind is Kind.WAVEFORM for signal in signals], np.bool_)
-        self._signal = np.concatenate([self._signal, numbers])
-        self._is_wave = np.concatenate([self._is_wave, waves])
-        self._seen = np.concatenate([self._seen, np.zeros(n, np.bool_)])
-        self._fault = np.concatenate([self._fault, np.zeros(n, np.uint32)])
-        self.latest = np.concatenate([self.latest, np.full(n, np.nan)])
-        self.heard_s = np.concatenate([self.heard_s, np.full(n, -np.inf)])
-        self._marked_us = np.concatenate([self._marked_us, np.zeros(n, np.int64)])
+        first = self.grow(len(signals))
+        self._signal[first:] = [signal.index for signal in signals]
+        self._is_wave[first:] = [signal.config.kind is Kind.WAVEFORM for signal in signals]
 
     def begin(self) -> None:
         """A new subscription: each item's first value is what the server holds, however old."""
