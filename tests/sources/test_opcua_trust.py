@@ -9,7 +9,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from opcua_support import CLIENT_URI, SERVER_URI, Pair, make_pair
 
-from edge_agent.sources.opcua.errors import RefusedError
 from edge_agent.sources.opcua.trust import (
     application_uri,
     check_pinned,
@@ -18,6 +17,7 @@ from edge_agent.sources.opcua.trust import (
     read_pair,
     split_chain,
 )
+from edge_agent.transport import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,6 @@ from asyncua.ua.object_ids import ObjectIds
 
 from edge_agent.errors import ConnectError
 from edge_agent.sources.opcua import wire
-from edge_agent.sources.opcua.errors import RefusedError
 from edge_agent.sources.opcua.explain import TRUST_US, explained, is_policy, status_name
 from edge_agent.sources.opcua.trust import (
     application_uri,
@@ -32,6 +31,7 @@ from edge_agent.sources.opcua.trust import (
     split_chain,
     subject,
 )
+from edge_agent.transport import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

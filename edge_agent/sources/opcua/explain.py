@@ -10,7 +10,7 @@ from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from edge_agent.errors import ConnectError, EdgeAgentError
-from edge_agent.sources.opcua.errors import RefusedError
+from edge_agent.transport import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,12 +19,12 @@ from edge_agent.errors import DecodeError
 from edge_agent.sources.opcua import wire
 from edge_agent.sources.opcua.connector import connect
 from edge_agent.sources.opcua.decode import decode_publish_response
-from edge_agent.sources.opcua.errors import LostError
 from edge_agent.sources.opcua.explain import explained, status_name
 from edge_agent.sources.opcua.node_report import NodeReport, report
 from edge_agent.sources.opcua.nodes import address_of, node_id
 from edge_agent.sources.opcua.renew import NodeRetry, lasting, silent_items
 from edge_agent.sources.opcua.subscribe import Item, Subscriptions
+from edge_agent.transport import LostError
 from edge_agent.values import BAD_NODE_ID_UNKNOWN
 
 if TYPE_CHECKING:

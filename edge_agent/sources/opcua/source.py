@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from pathlib import Path  # noqa: TC003 (the config loader reads the annotations)
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.config.schema import Gateway
 from edge_agent.errors import ConnectError, EdgeAgentError
-from edge_agent.messages import Link, LinkState
-from edge_agent.sources.opcua.errors import RefusedError
+from edge_agent.messages import LinkState
 from edge_agent.sources.opcua.feed import Feed
 from edge_agent.sources.source_clock import SourceClock
 from edge_agent.sources.zone import Zone
+from edge_agent.transport import LinkReporter, Reconnector, Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +28,8 @@ if TYPE_CHECKING:
     from edge_agent.sources.opcua.node_report import NodeReport
     from edge_agent.values import Intake
 
-_RETRY_S: Final = (1.0, 30.0)  # first and longest wait between attempts
-_REFUSED_RETRY_S: Final = 60.0  # nobody mends a setting in seconds, and a server counts attempts
-_STEADY_S: Final = 30.0  # a connection that lasted so long starts the waits anew
-_STOP_S: Final = 5.0
-_WORRYING: Final = frozenset({LinkState.DOWN, LinkState.DEGRADED})
+# Nobody mends a setting in seconds, and a server counts attempts.
+_WAITS: Final = Waits(longest_s=30.0, refused_s=60.0)
 
 log = logging.getLogger("edge_agent.sources")
 
@@ -57,67 +53,62 @@ class OpcUaSource:
         gateway: Gateway,
     ) -> None:
         self.name = name
-        self.link = Link()
+        self._reporter = LinkReporter("source", name, metrics.source_up.labels(name), clock)
+        self.link = self._reporter.link
+        self._reconnector = Reconnector(
+            self._reporter,
+            self._serve,
+            clock,
+            waits=_WAITS,
+            reconnects=metrics.source_reconnects.labels(name),
+        )
         self._config = config
         self._plant = plant
         self._clock = clock
         self._gateway = gateway
-        self._told: tuple[LinkState, str] = (LinkState.STOPPED, "")
         self._source_clock = SourceClock(
-            name, config.time, plant, self.link, metrics, clock, self._show_link
+            name, config.time, plant, self.link, metrics, clock, self._reporter.refresh
         )
+        self._reporter.view = self._source_clock.shown
         self._feed = Feed(
             name, intake, metrics, clock, self._source_clock, Zone(config.timezone), config.time
         )
-        self._is_up = metrics.source_up.labels(name)
-        self._reconnects = metrics.source_reconnects.labels(name)
         self._discovered = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._up_at_s: float | None = None
-        self._failures = 0
-        self._refused = False
         plant.on_asset(self._on_asset)
 
     async def start(self) -> None:
         """Begin to connect; returns at once, whether or not the server answers."""
-        if self._task is None:
-            self._set(LinkState.CONNECTING, self._config.url)
-            self._task = asyncio.create_task(self._run(), name=f"source {self.name}")
+        await self._reconnector.start(self._config.url)
 
     async def stop(self) -> None:
         """Close the session, waiting no longer than a few seconds."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task], timeout=_STOP_S)
-            self._up_at_s = None
-            self._is_up.set(0)
-            self._set(LinkState.STOPPED, "")
+        await self._reconnector.stop()
 
-    async def _run(self) -> None:
+    async def _serve(self) -> None:
+        """One connection from beginning to end; a ConnectError says why it ended."""
         # The library costs 40 MB and half a second, which a plant without OPC UA need not pay.
         from edge_agent.sources.opcua.session import Session  # noqa: PLC0415
 
         self._add_signals()
-        while True:
-            session = Session(
-                self._config,
-                self._gateway.id,
-                self._feed,
-                self._clock,
-                source=self.name,
-                discovered=self._discovered,
-                add_signals=self._add_signals,
-                on_up=self._on_up,
-            )
-            try:
-                await session.run()
-            except EdgeAgentError as error:
-                self._on_down(error)
-            except Exception as error:  # whatever a server makes the library raise
-                log.debug("unexpected", extra={"source": self.name}, exc_info=True)
-                self._on_down(ConnectError(f"{type(error).__name__}: {error}"))
-            await asyncio.sleep(self._wait_s())
+        session = Session(
+            self._config,
+            self._gateway.id,
+            self._feed,
+            self._clock,
+            source=self.name,
+            discovered=self._discovered,
+            add_signals=self._add_signals,
+            on_up=self._on_up,
+        )
+        try:
+            await session.run()
+        except EdgeAgentError:
+            self._feed.mark_lost()
+            raise
+        except Exception as error:  # whatever a server makes the library raise
+            self._feed.mark_lost()
+            log.debug("unexpected", extra={"source": self.name}, exc_info=True)
+            raise ConnectError(f"{type(error).__name__}: {error}") from error
 
     def _add_signals(self) -> None:
         """The plant only ever adds signals, so the new ones are the last."""
@@ -128,46 +119,8 @@ class OpcUaSource:
             self._discovered.set()
 
     def _on_up(self, detail: str, nodes: NodeReport) -> None:
-        if self._up_at_s is None:
-            self._up_at_s = self._clock.monotonic_s()
-        self._is_up.set(1)
-        self._set(LinkState.UP if nodes.is_complete else LinkState.DEGRADED, detail)
-
-    def _on_down(self, error: EdgeAgentError) -> None:
-        was_up, self._up_at_s = self._up_at_s, None
-        if was_up is not None:
-            self._reconnects.inc()
-            if self._clock.monotonic_s() - was_up > _STEADY_S:
-                self._failures = 0
-        self._feed.mark_lost()
-        self._failures += 1
-        newly_refused = isinstance(error, RefusedError) and not self._refused
-        self._refused = isinstance(error, RefusedError)
-        self._is_up.set(0)
-        self._set(LinkState.DOWN, str(error), tell=newly_refused)
-
-    def _wait_s(self) -> float:
-        first_s, longest_s = _RETRY_S
-        wait_s = min(longest_s, first_s * 2.0 ** min(self._failures - 1, 16))
-        if self._refused:
-            wait_s = _REFUSED_RETRY_S
-        return wait_s * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, hides nothing)
-
-    def _set(self, state: LinkState, detail: str, *, tell: bool = False) -> None:
-        """Note how the connection is."""
-        self._told = (state, detail)
-        self._show_link(tell=tell)
-
-    def _show_link(self, *, tell: bool = False) -> None:
-        """Show connection and clock as one; one log line where the state changes, or if `tell`."""
-        link = self.link
-        state, link.detail = self._source_clock.shown(*self._told)
-        if link.state is state and not tell:
-            return
-        if link.state is not state:
-            link.state, link.since_us = state, self._clock.now_us()
-        level = logging.WARNING if state in _WORRYING else logging.INFO
-        log.log(level, f"source {state}", extra={"source": self.name, "detail": link.detail})  # noqa: G004
+        state = LinkState.UP if nodes.is_complete else LinkState.DEGRADED
+        self._reconnector.note_connected(state, detail)
 
 
 async def probe(config: OpcUaSourceConfig) -> None:

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from edge_agent.sources.opcua.errors import RefusedError
+from edge_agent.transport import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

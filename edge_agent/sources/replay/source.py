@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -13,10 +12,11 @@ import numpy as np
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import EdgeAgentError
 from edge_agent.findings import fine, first_of, warning
-from edge_agent.messages import Link, LinkState
+from edge_agent.messages import LinkState
 from edge_agent.plant import Plant
 from edge_agent.sources.replay.csv_reader import open_table
 from edge_agent.sources.replay.recording import Recording, find_files
+from edge_agent.transport import LinkReporter, Reconnector, Waits
 from edge_agent.values import Columns
 
 if TYPE_CHECKING:
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 
 _INSPECTED_BLOCKS: Final = 4
 _TICK_S: Final = (0.02, 0.5)  # how long to wait, at least and at most, for values to be due
-_RETRY_S: Final = 10.0
+_WAITS: Final = Waits(first_s=10.0, longest_s=10.0)
 _MAX_WAITING: Final = 16_384  # values in the intake at which a replay without pace holds
-
-log = logging.getLogger("edge_agent.sources")
 
 
 async def probe(config: ReplayConfig) -> None:
@@ -69,7 +67,7 @@ async def inspect(
 class ReplaySource:
     """Plays the recordings of its config into the intake, once or for ever.
 
-    A file that is missing or is no such recording is retried every 10 s.
+    A file that is missing or is no such recording is tried again within 10 s.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (the constructor that all sources share)
@@ -84,37 +82,22 @@ class ReplaySource:
     ) -> None:
         del gateway
         self.name = name
-        self.link = Link()
+        self._reporter = LinkReporter("source", name, metrics.source_up.labels(name), clock)
+        self.link = self._reporter.link
+        self._reconnector = Reconnector(self._reporter, self._play, clock, waits=_WAITS)
         self._config = config
         self._plant = plant
         self._intake = intake
         self._metrics = metrics
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to play."""
-        self._set(LinkState.CONNECTING, "")
-        self._task = asyncio.create_task(self._run(), name=f"source {self.name}")
+        await self._reconnector.start()
 
     async def stop(self) -> None:
         """Stop where it is."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._set(LinkState.STOPPED, "")
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._play()
-            except EdgeAgentError as error:
-                self._set(LinkState.DOWN, str(error))
-                await asyncio.sleep(_RETRY_S)
-            else:
-                return
+        await self._reconnector.stop()
 
     async def _play(self) -> None:
         """Every pass after the first follows on the one before, as if the recording went on."""
@@ -132,7 +115,7 @@ class ReplaySource:
             if not self._config.loop:
                 refused = sum(recording.rejected.values())
                 more = f"; {refused} values refused, see the log" if refused else ""
-                self._set(LinkState.STOPPED, f"played to its end{more}")
+                self._reporter.set(LinkState.STOPPED, f"played to its end{more}")
                 return
             follow_us = last_us + US_PER_S
             await asyncio.sleep(1 / self._config.speed if self._config.speed else 0)
@@ -150,7 +133,7 @@ class ReplaySource:
                 if pace is None:
                     shift_us = 0 if begin_us is None else begin_us - first_us
                     pace = _Pace(self._config.speed, first_us, self._clock)
-                    self._set(LinkState.UP, str(self._config.path))
+                    self._reconnector.note_connected(detail=str(self._config.path))
                 await self._deliver(block, shift_us, pace)
                 last_us = int(block.time_us[-1]) + shift_us
         return last_us
@@ -170,15 +153,6 @@ class ReplaySource:
         moved = Columns(values.signal, values.time_us + shift_us, values.value, values.status)
         self._metrics.values_received.labels(self.name).inc(len(moved))
         self._intake.append(moved)
-
-    def _set(self, state: LinkState, detail: str) -> None:
-        if state is self.link.state and detail == self.link.detail:
-            return
-        self.link.state, self.link.detail = state, detail
-        self.link.since_us = self._clock.now_us()
-        self._metrics.source_up.labels(self.name).set(state is LinkState.UP)
-        level = logging.WARNING if state is LinkState.DOWN else logging.INFO
-        log.log(level, "source %s", state, extra={"source": self.name, "detail": detail})
 
 
 @dataclass(slots=True)
