@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, str]] = {
     "run": "run the daemon",
     "replay": "run recorded data through the same pipeline",
     "learn": "learn what healthy looks like and write a model bundle",
+    "train": "train a model from recordings and write its bundle (extra compress)",
     "assets": "list the running daemon's assets, forget one that is no more",
     "outcome": "tell that a machine has failed or was overhauled",
     "models": "verify, sign and pack model bundles, put versions to work and back",

@@ -61,7 +61,7 @@ def trained_anew(context: Context, recipe: str) -> dict[str, Any] | str:
         return reason
     try:
         found: dict[str, Any] = importlib.import_module(recipe).evaluate(
-            context.seeds, context.work
+            context.seeds, context.work, context.data
         )
     except (ModuleNotFoundError, FileNotFoundError) as error:
         return str(error)

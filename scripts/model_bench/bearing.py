@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from factory._judge import outputs_of
 
+from edge_agent.factory.judge import outputs_of
 from edge_agent.models import load_manifest
 from model_bench._context import Context, no_recordings, trained_anew
 from model_bench._table import Column, Row, Table
@@ -49,7 +49,7 @@ _NOTE: Final = (
 
 def _trained(context: Context) -> Table:
     title = "CWRU, trained anew: accuracy on what was left out"
-    found = trained_anew(context, "factory.bearing")
+    found = trained_anew(context, "edge_agent.factory.bearing.recipe")
     if isinstance(found, str):
         return Table(title, COMMAND, absent=found)
     rows = (
@@ -67,7 +67,7 @@ def _trained(context: Context) -> Table:
 
 def _majority(context: Context) -> Row:
     """The class that is most frequent in what is learned from, told of all that is left out."""
-    windows = importlib.import_module("factory._bearing_data").read_windows(context.data)
+    windows = importlib.import_module("edge_agent.factory.bearing.data").read_windows(context.data)
     found: dict[str, float | str] = {"name": "majority class (of the faulty windows left out)"}
     for key, size in _SIZES.items():
         left_out = windows.size == size

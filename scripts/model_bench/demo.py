@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from _demo_pump import (
+
+from edge_agent.factory.demo_pump.model import (
     HEALTHY_PUMPS,
     HEALTHY_ROWS,
     LENGTH,
@@ -18,7 +19,6 @@ from _demo_pump import (
     rows_learned,
     windows_of,
 )
-
 from model_bench._table import Column, Row, Table
 from model_bench.shipped import graphs
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import onnx
-from factory._judge import latency_ms, off, outputs_of
-from factory._metrics import anomaly_metrics, class_metrics
 
 from edge_agent.errors import ModelError
+from edge_agent.factory.judge import latency_ms, off, outputs_of
+from edge_agent.factory.metrics import anomaly_metrics, class_metrics
 from edge_agent.models import GOLDEN, Task, load_manifest, parse_golden, variant_file, verify_bundle
 from model_bench._context import Context, progress
 from model_bench._table import Column, Row, Table
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 COMMAND: Final = "scripts/benchmark-models --only latency,parity"
 # Bundle to the recipe that can bring real rows for it: `test_set(data)`.
-RECIPES: Final = {"turbofan-life": "factory.turbofan", "bearing-fault": "factory.bearing"}
+RECIPES: Final = {
+    "turbofan-life": "edge_agent.factory.turbofan.recipe",
+    "bearing-fault": "edge_agent.factory.bearing.recipe",
+}
 _CAP: Final = 125.0  # cycles
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from factory._judge import outputs_of
 
+from edge_agent.factory.judge import outputs_of
 from edge_agent.models import load_manifest
 from model_bench import _published
 from model_bench._context import Context, no_recordings, trained_anew
@@ -53,7 +53,7 @@ def turbofan(context: Context) -> list[Table]:
 
 def _trained(context: Context, baselines: tuple[Row, ...]) -> list[Table]:
     title = "FD001, trained anew: error on the 100 test engines"
-    found = trained_anew(context, "factory.turbofan")
+    found = trained_anew(context, "edge_agent.factory.turbofan.recipe")
     if isinstance(found, str):
         return [Table(title, COMMAND, absent=found)]
     rows = [{"name": name, **row} for name, row in found["rows"].items()]

@@ -8,15 +8,12 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+import numpy as np
+import torch
 
-import numpy as np  # noqa: E402 (the path is set first)
-import torch  # noqa: E402
-from factory._bearing_bench import other_machines  # noqa: E402
-from factory._bearing_features import (  # noqa: E402
+from edge_agent.factory.bearing.bench import other_machines
+from edge_agent.factory.bearing.features import (
     LENGTH,
     LINES,
     SHAPE,
@@ -25,10 +22,10 @@ from factory._bearing_features import (  # noqa: E402
     features_of,
     orders_of,
 )
-from factory._bearing_sim import CLASSES, machine, simulate  # noqa: E402
-from factory._bearing_student import Body, Distance  # noqa: E402
-from factory._bearing_teacher import Known, gate_of, old_hand  # noqa: E402
-from factory._student import Scale  # noqa: E402
+from edge_agent.factory.bearing.sim import CLASSES, machine, simulate
+from edge_agent.factory.bearing.student import Body, Distance
+from edge_agent.factory.bearing.teacher import Known, gate_of, old_hand
+from edge_agent.factory.student import Scale
 
 torch.set_num_threads(1)
 ORDERS = orders_of(9, 7.94 / 39.04)

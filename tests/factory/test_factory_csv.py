@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factory._csv import load_recipe, read_recordings
 
 from edge_agent.errors import ConfigError, UsageError
+from edge_agent.factory.recordings.csv_files import load_recipe, read_recordings
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """\

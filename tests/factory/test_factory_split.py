@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from factory import Samples, Splits, mix_up, split_groups, time_blocks, windows_of
-from factory._metrics import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.errors import UsageError
+from edge_agent.factory import Samples, Splits, mix_up, split_groups, time_blocks, windows_of
+from edge_agent.factory.metrics import (
     anomaly_metrics,
     calibration_error,
     class_metrics,
     conformal_margin,
     life_metrics,
 )
-from factory._split import refuse_shared_groups
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from edge_agent.errors import UsageError
+from edge_agent.factory.split import refuse_shared_groups
 
 
 def samples(groups: list[int]) -> Samples:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from factory import Context
-from factory._csv import load_recipe
-from factory._split import refuse_shared_groups
-from factory._stages import Workshop, code_of, read_json, source_digests, write_json
 
 from edge_agent.errors import UsageError
+from edge_agent.factory import Context
+from edge_agent.factory.recordings.csv_files import load_recipe
+from edge_agent.factory.split import refuse_shared_groups
+from edge_agent.factory.stages import Workshop, code_of, read_json, source_digests, write_json
 
 
 class Shop:
@@ -65,9 +65,18 @@ def test_the_code_of_a_stage_is_part_of_its_key(tmp_path: Path) -> None:
 
 def test_the_code_of_a_recipe_is_its_module_and_what_that_uses() -> None:
     """What a module of the package imports from another belongs to it, at any depth."""
-    assert list(code_of([write_json])) == ["factory._stages"]
-    assert list(code_of([refuse_shared_groups, load_recipe])) == ["factory._csv", "factory._split"]
-    here = {"factory._csv", "factory._recipe", "factory._split", "factory._stages", __name__}
+    assert list(code_of([write_json])) == ["edge_agent.factory.stages"]
+    assert list(code_of([refuse_shared_groups, load_recipe])) == [
+        "edge_agent.factory.recordings.csv_files",
+        "edge_agent.factory.split",
+    ]
+    here = {
+        "edge_agent.factory.recordings.csv_files",
+        "edge_agent.factory.recipe",
+        "edge_agent.factory.split",
+        "edge_agent.factory.stages",
+        __name__,
+    }
     assert set(code_of([test_a_stage_is_made_once])) == here
 
 

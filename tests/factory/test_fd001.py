@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from factory import Context
-from factory._fd001 import (
+
+from edge_agent.factory import Context
+from edge_agent.factory.split import refuse_shared_groups
+from edge_agent.factory.turbofan.fd001 import (
     CAP,
     LEAST,
     LENGTH,
@@ -18,7 +20,6 @@ from factory._fd001 import (
     synthetic,
     windows,
 )
-from factory._split import refuse_shared_groups
 
 if TYPE_CHECKING:
     from pathlib import Path

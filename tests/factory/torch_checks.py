@@ -14,31 +14,28 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+import numpy as np
+import onnx
+import torch
+from torch import nn
 
-import numpy as np  # noqa: E402 (the path is set first)
-import onnx  # noqa: E402
-import torch  # noqa: E402
-from factory._calibrate import (  # noqa: E402
+from edge_agent.config.schema import Kind
+from edge_agent.config.types import Name
+from edge_agent.factory.calibrate import (
     ClassGraph,
     LifeGraph,
     alarm_threshold,
     best_temperature,
     softmax,
 )
-from factory._export import export_graph, quantize  # noqa: E402
-from factory._judge import outputs_of  # noqa: E402
-from factory._losses import quantiles, soft_targets, squares  # noqa: E402
-from factory._prune import apply_cut, parameters, shrink  # noqa: E402
-from factory._recipe import Samples  # noqa: E402
-from factory._student import Scale, Student, WindowStatistics, fitted_features, mlp, run  # noqa: E402
-from torch import nn  # noqa: E402
-
-from edge_agent.config.schema import Kind  # noqa: E402
-from edge_agent.config.types import Name  # noqa: E402
-from edge_agent.models.bundle.graph_check import graph_problems  # noqa: E402
-from edge_agent.models.bundle.manifest import (  # noqa: E402
+from edge_agent.factory.export import export_graph, quantize
+from edge_agent.factory.judge import outputs_of
+from edge_agent.factory.losses import quantiles, soft_targets, squares
+from edge_agent.factory.prune import apply_cut, parameters, shrink
+from edge_agent.factory.recipe import Samples
+from edge_agent.factory.student import Scale, Student, WindowStatistics, fitted_features, mlp, run
+from edge_agent.models.bundle.graph_check import graph_problems
+from edge_agent.models.bundle.manifest import (
     InputSpec,
     Manifest,
     OutputNames,

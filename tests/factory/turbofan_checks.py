@@ -8,16 +8,13 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+import numpy as np
+import torch
 
-import numpy as np  # noqa: E402 (the path is set first)
-import torch  # noqa: E402
-from factory._fd001 import CAP, LENGTH, SENSORS, Basis, windows  # noqa: E402
-from factory._finish import is_counter  # noqa: E402
-from factory._turbofan_student import (  # noqa: E402
+from edge_agent.factory.bundle import is_counter
+from edge_agent.factory.turbofan.fd001 import CAP, LENGTH, SENSORS, Basis, windows
+from edge_agent.factory.turbofan.student import (
     HARD_SHARE,
     MEMORIES,
     LifeGraph,

@@ -1,0 +1,114 @@
+"""`edge-agent train`: a model from recordings, by a recipe of the factory."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.errors import EdgeAgentError
+
+if TYPE_CHECKING:
+    from edge_agent.factory import Job
+
+HELP = """\
+Train a model, from raw recordings to a verified bundle.
+
+RECIPE is a YAML file beside your own recordings (docs/factory.md), or one of
+
+  turbofan-life  remaining life of turbofan engines; recordings cmapss/*FD001.txt
+  bearing-fault  which part of a rolling bearing is damaged; recordings cwru/*.npz
+  demo-pump      what healthy is for the demo's simulated pumps
+  demo-mixer     a forecaster as anomaly detector of the same pumps
+
+It needs the extra `compress`. Finished stages are kept in the work folder: a run that was killed
+goes on where it was, if it is started again."""
+EXAMPLE = "edge-agent train my-pump.yaml --output /var/lib/edge-agent/models"
+_EXTRA: Final = "pip install 'edge-agent-pdm[compress]', torch first: docs/factory.md"
+_INTERRUPTED: Final = 130
+# One thread gives the same sums every time; no telemetry, nothing is fetched.
+_ENVIRONMENT: Final = {
+    "OMP_NUM_THREADS": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or its YAML file")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed (default: 1)")
+    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="train so often")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder of the recordings, if no YAML file is named (default: EDGE_AGENT_DATA)",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("build/factory"),
+        metavar="DIR",
+        help="where finished stages are kept (default: build/factory)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("models"),
+        metavar="DIR",
+        help="the bundle is written to DIR/NAME (default: models)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, and print the bundle's card."""
+    # Before numpy and torch are imported, which read it once.
+    os.environ.update(_ENVIRONMENT)
+    from edge_agent.factory import missing_packages, train  # noqa: PLC0415
+
+    job = _job(args)
+    _ = job.file  # an unknown recipe is refused before a missing package
+    if missing := missing_packages(job.model):
+        named = ", ".join(missing)
+        raise EdgeAgentError(f"not installed: {named}", where="edge-agent train", hint=_EXTRA)
+    try:
+        folder = train(job)
+    except KeyboardInterrupt:
+        print("interrupted: what is done is kept, run it again to go on", file=sys.stderr)
+        return _INTERRUPTED
+    print((folder / "card.md").read_text("utf-8"))
+    return 0
+
+
+def _job(args: argparse.Namespace) -> Job:
+    from edge_agent.factory import Job  # noqa: PLC0415
+
+    named = os.environ.get("EDGE_AGENT_DATA")
+    return Job(
+        model=args.recipe,
+        seeds=tuple(range(args.seed, args.seed + args.seeds)),
+        data=args.data or (Path(named) if named else None),
+        work=args.work,
+        output=args.output,
+        command=_command(args),
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+
+
+def _command(args: argparse.Namespace) -> str:
+    """What builds the same bundle again, whatever its folders are."""
+    words = ["edge-agent", "train", args.recipe]
+    words += ["--seed", str(args.seed)] * (args.seed != 1)
+    words += ["--seeds", str(args.seeds)] * (args.seeds != 1)
+    return shlex.join(words)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number

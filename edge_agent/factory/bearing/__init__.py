@@ -1,0 +1,1 @@
+"""`bearing-fault`: which part of a rolling bearing is damaged."""

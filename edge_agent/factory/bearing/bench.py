@@ -1,0 +1,100 @@
+"""A second maker of bearings, by other rules than the one that teaches: for judging alone.
+
+The noise is that of a structure (poles drawn at random) instead of a smooth curve; a defect is
+struck twice (in and out of the spall); slip adds up as a walk; the load zone is Stribeck's; speed
+creeps; a gear sings along.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from scipy.signal import lfilter
+
+from edge_agent.factory.bearing.features import LENGTH, RATE_HZ
+from edge_agent.factory.bearing.sim import CLASSES, Simulated, order_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_agent.factory.bearing.features import Orders
+
+    Floats = NDArray[np.float64]
+
+_SPEEDS_HZ: Final = (12.0, 55.0)
+_PREFIX: Final = 4096
+_POLES: Final = 5
+_LOAD_POWER: Final = 1.5  # of a ball; Stribeck
+
+
+def other_machines(
+    orders: Orders, each: int, loudness_db: float, random: np.random.Generator
+) -> Simulated:
+    """`each` machines of every class; the defect's power against all else is the same in all."""
+    label = np.repeat(np.arange(len(CLASSES)), each)
+    speeds = random.uniform(*_SPEEDS_HZ, len(label))
+    waves = [
+        _machine(orders, CLASSES[k], speed_hz, loudness_db, random)
+        for k, speed_hz in zip(label, speeds, strict=True)
+    ]
+    return Simulated((speeds * 60).astype(np.float32), np.stack(waves), label)
+
+
+def _machine(
+    orders: Orders, kind: str, speed_hz: float, loudness_db: float, random: np.random.Generator
+) -> NDArray[np.float32]:
+    length = LENGTH + _PREFIX
+    creep = np.linspace(1 - 0.002, 1 + 0.002, length) ** random.choice([-1, 0, 1])
+    turns = np.cumsum(creep) * speed_hz / RATE_HZ
+    structure = _structure(random)
+    wave = _unit(lfilter([1.0], structure, random.normal(size=length)))
+    wave = _unit(wave + random.uniform(0, 1.5) * _gear(turns, random))
+    if kind != CLASSES[0]:
+        rung = lfilter([1.0], _structure(random), _strikes(orders, kind, turns, random))
+        wave = wave + 10 ** (loudness_db / 20) * _unit(rung)
+    return np.asarray(wave[_PREFIX:] * 10 ** random.uniform(-1, 1), np.float32)
+
+
+def _structure(random: np.random.Generator) -> Floats:
+    """The denominator of a filter with some lightly damped modes."""
+    angle = random.uniform(0.1, 0.95, _POLES) * np.pi
+    radius = random.uniform(0.85, 0.985, _POLES)
+    poles = radius * np.exp(1j * angle)
+    return np.asarray(np.poly(np.concatenate([poles, poles.conj()])).real)
+
+
+def _gear(turns: Floats, random: np.random.Generator) -> Floats:
+    """A mesh and its harmonics, swelling once a turn."""
+    teeth = random.integers(11, 60)
+    swell = 1 + random.uniform(0, 0.5) * np.cos(2 * np.pi * (turns + random.random()))
+    found = np.zeros_like(turns)
+    for harmonic in range(1, 4):
+        phase = 2 * np.pi * (harmonic * teeth * turns + random.random())
+        found += random.uniform(0, 1) / harmonic * np.cos(phase)
+    return found * swell
+
+
+def _strikes(orders: Orders, kind: str, turns: Floats, random: np.random.Generator) -> Floats:
+    """Pairs of impulses where a ball goes into the spall and out of it."""
+    order = order_of(orders, kind)
+    count = int(turns[-1] * order) - 1
+    steps = 1 + random.normal(0, random.uniform(0.003, 0.01), count)
+    due = (random.random() + np.cumsum(steps)) / order
+    rotation = {CLASSES[3]: 0.0, CLASSES[2]: 1.0, CLASSES[1]: orders.cage}[kind]
+    zone = np.cos(2 * np.pi * (rotation * due + random.random() * (rotation > 0)))
+    extent = random.uniform(0.5, 1.2)
+    weight = np.maximum(0.0, 1 - (1 - zone) / (2 * extent)) ** _LOAD_POWER
+    if kind == CLASSES[1]:
+        weight[1::2] *= random.uniform(0.4, 1.0)
+    index = np.searchsorted(turns, due)
+    found = np.zeros_like(turns)
+    for offset, size in ((0, 1.0), (random.integers(2, 9), random.uniform(0.3, 0.9))):
+        at = index + offset
+        inside = at < len(turns)
+        np.add.at(found, at[inside], size * weight[inside])
+    return found
+
+
+def _unit(values: Floats) -> Floats:
+    return np.asarray(values / (np.sqrt((values**2).mean()) + 1e-12))

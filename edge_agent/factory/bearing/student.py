@@ -1,0 +1,81 @@
+"""The bearing model's graph: features, both experts as small layers, and the gate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from edge_agent.factory.bearing.features import LINES, SHAPE, BearingFeatures
+from edge_agent.factory.bearing.teacher import Known, gate_of, old_hand
+from edge_agent.factory.student import Scale, mlp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_agent.factory.bearing.features import Orders
+    from edge_agent.factory.bearing.teacher import Gate
+
+_HIDDEN: Final = 24
+_CLASSES: Final = 4
+_SHARPNESS: Final = 10.0  # of the gate, at its limit: 1 / the teacher's width
+
+
+class Seen(torch.nn.Module):
+    """Speed [N, 1, 1] and waveform [N, LENGTH] to features [N, 2 LINES + SHAPE], in spreads."""
+
+    def __init__(self, orders: Orders, features: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.spectra = BearingFeatures(orders)
+        self.scale = Scale(features)
+
+    def forward(self, x: torch.Tensor, waveform: torch.Tensor) -> torch.Tensor:
+        """What the body takes."""
+        scaled: torch.Tensor = self.scale(self.spectra(x, waveform))
+        return scaled
+
+
+class Distance(torch.nn.Module):
+    """How far a scaled shape [N, SHAPE] is from the learned machine's: 1 at the limit, [N, 1]."""
+
+    def __init__(self, gate: Gate, scale: Scale) -> None:
+        super().__init__()
+        spread = 1 / scale.gain.numpy()[2 * LINES :].astype(np.float64)
+        center = scale.center.numpy()[2 * LINES :].astype(np.float64)
+        root = gate.root / np.sqrt(SHAPE * gate.limit)
+        weights, bias = spread[:, None] * root, (center - gate.center) @ root
+        self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32))
+        self.register_buffer("bias", torch.tensor(bias, dtype=torch.float32))
+
+    def forward(self, shape: torch.Tensor) -> torch.Tensor:
+        """The squared distance."""
+        off = torch.matmul(shape, self.weights) + self.bias
+        return (off * off).sum(dim=1, keepdim=True)
+
+
+class Body(torch.nn.Module):
+    """Scaled features to logits [N, classes].
+
+    `hand` starts as the regressions that it is taught by, `lines` is taught from nothing.
+    """
+
+    def __init__(self, known: Known, scale: Scale) -> None:
+        super().__init__()
+        self.distance = Distance(gate_of(known), scale)
+        self.lines = mlp(2 * LINES, (_HIDDEN,), _CLASSES)
+        self.hand = torch.nn.Linear(2 * LINES + SHAPE, _CLASSES)
+        map_ = old_hand(known.features, known.label)
+        center = scale.center.numpy().astype(np.float64)
+        spread = 1 / scale.gain.numpy().astype(np.float64)
+        with torch.no_grad():
+            self.hand.weight.copy_(torch.tensor((spread[:, None] * map_.weights).T))
+            self.hand.bias.copy_(torch.tensor(map_.bias + center @ map_.weights))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """The old hand where the machine is the learned one, the physicist elsewhere."""
+        distance = self.distance(features[:, 2 * LINES :])
+        share = torch.sigmoid((1.0 - distance) * _SHARPNESS)
+        hand: torch.Tensor = self.hand(features)
+        lines: torch.Tensor = self.lines(features[:, : 2 * LINES])
+        return share * hand + (1.0 - share) * lines

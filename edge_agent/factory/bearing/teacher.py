@@ -1,0 +1,176 @@
+"""Who teaches the bearing model: two experts, and a gate that asks whose business a machine is.
+
+- The physicist knows defect lines alone, from simulated bearings of machines of all kinds (and one
+  real healthy recording). It holds for machines that nobody has seen.
+- The old hand knows the learned machine: lines, and how its structure rings above 2 kHz. Damage
+  that shows no lines at all (Smith, Randall, MSSP 64-65, 2015, name such recordings) it tells by
+  the ringing alone. Nine logistic regressions on parts of the features, averaged: none is chosen.
+- The gate lets the old hand speak where the ringing is as near to the learned machine's as that of
+  a size of damage which was left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from edge_agent.factory.bearing.data import one_hot
+from edge_agent.factory.bearing.features import LINES, SHAPE
+from edge_agent.factory.calibrate import best_temperature
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_BEST, _MEAN = slice(0, LINES), slice(LINES, 2 * LINES)
+_VIEWS: Final = ((_BEST,), (_MEAN,), (_BEST, _MEAN))
+_CUTS: Final = (0, 3, 7)  # first bands of the shape: from 2.06, 2.48 and 3.05 kHz on
+_STRENGTH: Final = 0.5  # C of the regressions
+_SHRINK: Final = 0.3
+_PASS: Final = 0.9  # share of left-out damage that the gate lets through
+_SOFT: Final = 0.1  # width of the gate, of its limit
+_TREES: Final = 300
+_LEAF: Final = 3
+_SURE: Final = 1e-3  # least probability that the physicist tells
+
+
+class Linear(NamedTuple):
+    """Logits = features @ weights + bias: weights [features, classes]."""
+
+    weights: Floats
+    bias: Floats
+
+    def __call__(self, features: NDArray[np.floating]) -> Floats:
+        """Logits [N, classes] of features [N, features]."""
+        return np.asarray(features @ self.weights + self.bias)
+
+
+class Gate(NamedTuple):
+    """Squared distance of a shape from the learned machine's, against a limit."""
+
+    center: Floats  # [SHAPE]
+    root: Floats  # [SHAPE, SHAPE]
+    limit: float
+
+    def distance(self, shape: NDArray[np.floating]) -> Floats:
+        """[N], 1 for what is usual."""
+        return np.asarray((((shape - self.center) @ self.root) ** 2).mean(axis=1))
+
+    def __call__(self, shape: NDArray[np.floating]) -> Floats:
+        """How much the old hand has to say, [N], 0..1."""
+        soft = self.limit * _SOFT
+        return np.asarray(1 / (1 + np.exp(-(self.limit - self.distance(shape)) / soft)))
+
+
+class Teacher(NamedTuple):
+    """Both experts and the gate; temperature: of the old hand, who is too sure of new damage."""
+
+    hand: Linear
+    temperature: float
+    gate: Gate
+    physicist: ExtraTreesClassifier
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[N, classes]."""
+        share = self.gate(features[:, 2 * LINES :])[:, None]
+        probability = self.physicist.predict_proba(features[:, : 2 * LINES])
+        lines = np.log(np.maximum(probability, _SURE))
+        told = share * self.hand(features) / self.temperature + (1 - share) * lines
+        return np.asarray(told - told.mean(axis=1, keepdims=True), np.float32)
+
+
+class Known(NamedTuple):
+    """Features [N, ...] of the learned machine, with label and size of damage [N]."""
+
+    features: NDArray[np.float32]
+    label: NDArray[np.int64]
+    size: NDArray[np.int64]
+
+
+def teacher_of(
+    known: Known, made_up: NDArray[np.float32], label: NDArray[np.int64], seed: int
+) -> Teacher:
+    """Both experts: `made_up` are features of simulated machines."""
+    healthy = known.label == 0
+    lines = np.concatenate([made_up, known.features[healthy]])[:, : 2 * LINES]
+    forest = ExtraTreesClassifier(
+        _TREES, min_samples_leaf=_LEAF, class_weight="balanced", random_state=seed
+    )
+    forest.fit(lines, np.concatenate([label, known.label[healthy]]))
+    hand = old_hand(known.features, known.label)
+    return Teacher(hand, _temperature(known), gate_of(known), forest)
+
+
+def _temperature(known: Known) -> float:
+    """What makes the old hand as sure of a size of damage that was left out as it is right."""
+    logits, label = [], []
+    for size in _sizes(known):
+        out = known.size == size
+        hand = old_hand(known.features[~out], known.label[~out])
+        logits.append(hand(known.features[out]))
+        label.append(known.label[out])
+    every = np.concatenate(logits).astype(np.float32)
+    return best_temperature(every, one_hot(np.concatenate(label)))
+
+
+def _sizes(known: Known) -> list[int]:
+    """Sizes of damage that can be left out: the others still hold every class."""
+    classes = np.unique(known.label)
+    return [
+        int(size)
+        for size in np.unique(known.size[known.size > 0])
+        if np.array_equal(np.unique(known.label[known.size != size]), classes)
+    ]
+
+
+def old_hand(features: NDArray[np.float32], label: NDArray[np.int64]) -> Linear:
+    """The mean of nine regressions, which is one linear map again."""
+    maps = [regression(features, label, view, cut) for view in _VIEWS for cut in _CUTS]
+    weights = np.mean([one.weights for one in maps], axis=0)
+    return Linear(weights, np.mean([one.bias for one in maps], axis=0))
+
+
+def regression(
+    features: NDArray[np.float32], label: NDArray[np.int64], view: tuple[slice, ...], cut: int
+) -> Linear:
+    """A regression on some lines and on the shape from band `cut` on, as a map of all features."""
+    part = _part(view, cut)
+    seen = features.astype(np.float64) @ part
+    scale = StandardScaler().fit(seen)
+    model = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=1000)
+    model.fit(scale.transform(seen), label)
+    weights = model.coef_.T / scale.scale_[:, None]
+    whole = part @ weights
+    bias = model.intercept_ - scale.mean_ @ weights
+    return Linear(whole - whole.mean(axis=1, keepdims=True), bias - bias.mean())
+
+
+def _part(view: tuple[slice, ...], cut: int) -> Floats:
+    """A matrix that picks lines and takes the mean of the shape's upper bands out of them."""
+    every = np.eye(2 * LINES + SHAPE)
+    upper = every[:, 2 * LINES + cut :]
+    columns = [every[:, lines] for lines in view]
+    return np.concatenate([*columns, upper - upper.mean(axis=1, keepdims=True)], axis=1)
+
+
+def gate_of(known: Known) -> Gate:
+    """The limit is what most windows of a size of damage keep that was left out."""
+    shape = known.features[:, 2 * LINES :].astype(np.float64)
+    held_out = [
+        _distances(shape[known.size != size]).distance(shape[known.size == size])
+        for size in _sizes(known)
+    ]
+    limit = float(np.quantile(np.concatenate(held_out), _PASS))
+    return _distances(shape)._replace(limit=limit)
+
+
+def _distances(shape: Floats) -> Gate:
+    covariance = np.cov(shape.T)
+    even = np.eye(SHAPE) * np.trace(covariance) / SHAPE
+    root = np.linalg.cholesky(np.linalg.inv((1 - _SHRINK) * covariance + _SHRINK * even))
+    return Gate(shape.mean(axis=0), root, 1.0)

@@ -1,0 +1,145 @@
+"""The last stage: a bundle of the first seed's graphs, with the figures of all seeds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edge_agent.config.types import Name
+from edge_agent.errors import ModelError
+from edge_agent.factory.card import card, spread
+from edge_agent.factory.judge import MAIN_ROLES, outputs_of
+from edge_agent.factory.plots import curves_picture, reliability_picture
+from edge_agent.models import Golden, histogram_of, verify_bundle, write_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edge_agent.factory.build import Made
+    from edge_agent.factory.recipe import Recipe, Samples
+    from edge_agent.models import Histogram, Manifest
+
+_GOLDEN_ROWS: Final = 32  # normal ones, and as many anomalous ones
+_GOLDEN_CELLS: Final = 300_000  # of all rows together: a megabyte of waveforms is enough
+_BINS: Final = 10
+
+
+def write(recipe: Recipe, made: Sequence[Made], folder: Path, command: str) -> Manifest:
+    """Write the bundle and verify it; ModelError where it is refused."""
+    first = made[0]
+    fp32, test = first.graphs["fp32"], first.splits.test
+    manifest = replace(
+        first.manifest,
+        version=Name(f"{recipe.manifest.version}-{sha256(fp32).hexdigest()[:8]}"),
+        healthy=_healthy(first),
+        calibration={**first.manifest.calibration, **_realised(made)},
+        **_figures(first.manifest, made, command),
+    )
+    extras = {
+        "card.md": card(recipe, manifest, [each.found for each in made], command).encode(),
+        "training.png": curves_picture(first.curves),
+        "reliability.png": reliability_picture(outputs_of(fp32, manifest, test.inputs), test),
+    }
+    variants = {name: raw for name, raw in first.graphs.items() if name != "fp32"}
+    golden = golden_of(fp32, manifest, test)
+    manifest = write_bundle(folder, manifest, fp32, golden, variants=variants, extras=extras)
+    for problem in verify_bundle(folder):
+        raise ModelError(f"what was just built is refused: {problem}", where=str(folder))
+    return manifest
+
+
+def golden_of(raw: bytes, manifest: Manifest, test: Samples) -> Golden:
+    """Rows of test, normal and anomalous, from the least to the largest of what the graph tells."""
+    outputs = outputs_of(raw, manifest, test.inputs)
+    role = next(role for role in MAIN_ROLES if role in outputs)
+    told = outputs[role].reshape(len(test), -1)
+    order = np.argsort(told[:, 0] if role == "probabilities" else told.mean(axis=1), kind="stable")
+    cells = max(1, sum(array[0].size for array in test.inputs.values()))
+    most = max(1, min(_GOLDEN_ROWS, _GOLDEN_CELLS // (2 * cells)))
+    kinds = (order[~test.anomalous[order]], order[test.anomalous[order]])
+    picked = np.concatenate([_spaced(rows, most) for rows in kinds])
+    rows = test.take(picked)
+    # Run again: a batch of another size is summed in another order.
+    told_again = outputs_of(raw, manifest, rows.inputs)
+    named = manifest.outputs.named()
+    return Golden(
+        {name: rows.inputs[name] for name in manifest.tensors()},
+        {named[role]: values for role, values in told_again.items()},
+        rows.anomalous.astype(np.int64),
+    )
+
+
+def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    index = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
+    return np.asarray(rows[np.unique(index)])
+
+
+def _realised(made: Sequence[Made]) -> dict[str, str]:
+    """What became of an interval's promise on test, over all seeds."""
+    found = [one.found["graphs"]["fp32"]["figures"] for one in made]
+    told = [figures["coverage"] for figures in found if "coverage" in figures]
+    return {"coverage_on_test": spread(told)} if told else {}
+
+
+def _healthy(made: Made) -> dict[str, Histogram]:
+    """By scalar input, of the newest row of each healthy window that was learned from.
+
+    Not of a counter: where one stands says how long a machine ran, not whether inputs drift.
+    """
+    manifest, train = made.manifest, made.splits.train
+    if not manifest.scalars:
+        return {}
+    healthy = train.inputs[manifest.window.tensor][~train.anomalous]
+    return {
+        spec.name: histogram_of(healthy[:, -1, channel], _BINS)
+        for channel, spec in enumerate(manifest.scalars)
+        if not is_counter(healthy[:, :, channel])
+    }
+
+
+def is_counter(windows: NDArray[np.float32]) -> bool:
+    """Whether an input [N, L] never falls within a window and grows in each."""
+    grows = windows[:, -1] > windows[:, 0]
+    return bool(grows.all() and (np.diff(windows, axis=1) >= 0).all())
+
+
+def _figures(manifest: Manifest, made: Sequence[Made], command: str) -> dict[str, Any]:
+    """The manifest's free maps: figures over all seeds as text."""
+    found = [each.found for each in made]
+    names = list(found[0]["graphs"]["fp32"]["figures"])
+    first = found[0]["graphs"]
+    return {
+        "teacher": {
+            **manifest.teacher,
+            **{
+                name: spread([one["teacher"][name] for one in found])
+                for name in found[0]["teacher"]
+            },
+        },
+        "pruning": {
+            **manifest.pruning,
+            "parameters": str(found[0]["parameters"]),
+            "parameters_before": str(found[0]["parameters_before"]),
+        },
+        "quantization": {
+            f"{graph}_off_{kind}": f"{value:.3g}"
+            for graph, one in first.items()
+            for kind, value in one.get("off", {}).items()
+        },
+        "benchmarks": {
+            "command": command,
+            **manifest.benchmarks,
+            **{
+                f"{graph}_{name}": spread([one["graphs"][graph]["figures"][name] for one in found])
+                for graph in first
+                for name in names
+            },
+        },
+        "training": {**manifest.training, "seeds": " ".join(str(one["seed"]) for one in found)},
+    }

@@ -1,0 +1,1 @@
+"""`demo-pump`: what healthy is for any pump of the demo's plant."""

@@ -1,0 +1,45 @@
+"""Learn, judge and write `demo-pump`; seeded, so that the same code gives the same bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.errors import ModelError
+from edge_agent.factory.demo_pump.card import card, picture
+from edge_agent.factory.demo_pump.model import (
+    NAME,
+    Scorer,
+    golden_of,
+    judged,
+    learned,
+    manifest_of,
+    rows_learned,
+    without_units,
+)
+from edge_agent.models import verify_bundle, write_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def write(output: Path, command: str, say: Callable[[str], None]) -> Path:
+    """Build the bundle below `output`, about a minute; its folder. ModelError if it is refused."""
+    say("1/3 learning")
+    rows = rows_learned()
+    baseline = learned(rows)
+    onnx_bytes = without_units(baseline.onnx_bytes)
+    scorer = Scorer(onnx_bytes)
+    say("2/3 judging with pumps that were not learned from")
+    found = judged(scorer)
+    manifest = manifest_of(baseline, rows, onnx_bytes, found, command)
+    say("3/3 writing and verifying")
+    folder = output / NAME
+    extras = {
+        "card.md": card(manifest, found, command).encode(),
+        "scores.png": picture(scorer),
+    }
+    write_bundle(folder, manifest, onnx_bytes, golden_of(scorer), extras=extras)
+    for problem in verify_bundle(folder):
+        raise ModelError(f"what was just built is refused: {problem}", where=str(folder))
+    return folder

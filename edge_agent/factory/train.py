@@ -1,0 +1,110 @@
+"""One training from a recipe's name, or its YAML file, to a verified bundle."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.errors import UsageError
+from edge_agent.factory.recipe import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from edge_agent.factory.recipe import Recipe
+
+# Model to the module of this package that holds its `recipe()`.
+RECIPES: Final = {
+    "turbofan-life": "turbofan.recipe",
+    "bearing-fault": "bearing.recipe",
+    "demo-mixer": "mixer",
+}
+# Not distilled: the daemon's own learner makes it.
+DEMO_PUMP: Final = "demo-pump"
+_YAML: Final = (".yaml", ".yml")
+_PACKAGES: Final = ("torch", "optimum", "sklearn", "matplotlib", "tqdm")
+_PACKAGES_OF_DEMO_PUMP: Final = ("matplotlib",)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to train and where.
+
+    model: a name, or a recipe's YAML file, whose recordings lie below its folder; seeds: one
+    training each, the bundle is of the first; data: the folder of the recordings, None if it was
+    not given; work: where finished stages are kept; output: the folder of bundles; command: what
+    the card says the bundle was built by; say(line): told of every stage.
+    """
+
+    model: str
+    seeds: tuple[int, ...]
+    data: Path | None
+    work: Path
+    output: Path
+    command: str
+    say: Callable[[str], None]
+
+    @property
+    def file(self) -> Path | None:
+        """The recipe's YAML file; None for a recipe of this package. UsageError if unknown."""
+        if self.model in (*RECIPES, DEMO_PUMP):
+            return None
+        path = Path(self.model)
+        if path.suffix not in _YAML:
+            hint = f"one of {', '.join((*RECIPES, DEMO_PUMP))}, or a recipe's YAML file"
+            raise UsageError(f"no model {self.model!r}", hint=hint)
+        return path
+
+
+def missing_packages(model: str) -> list[str]:
+    """Packages that a training needs and that are not installed."""
+    needed = _PACKAGES_OF_DEMO_PUMP if model == DEMO_PUMP else _PACKAGES
+    return [name for name in needed if importlib.util.find_spec(name) is None]
+
+
+def train(job: Job) -> Path:
+    """Train, write and verify; the bundle's folder. ModelError if what was built is refused."""
+    if job.model == DEMO_PUMP:
+        build = importlib.import_module("edge_agent.factory.demo_pump.build")
+        folder: Path = build.write(job.output, job.command, job.say)
+        return folder
+    return _distilled(job, *_recipe_and_data(job))
+
+
+def _distilled(job: Job, recipe: Recipe, data: Path) -> Path:
+    # Here, not above: an error in a recipe must not wait for torch.
+    build = importlib.import_module("edge_agent.factory.build")
+    bundle = importlib.import_module("edge_agent.factory.bundle")
+    made = []
+    for seed in job.seeds:
+        job.say(f"-- {recipe.manifest.name}, seed {seed}")
+        context = Context(seed=seed, data=data, progress=_progress)
+        made.append(build.Run(recipe, context, job.work, job.say).make())
+    folder = job.output / recipe.manifest.name
+    manifest = bundle.write(recipe, made, folder, job.command)
+    job.say(f"{folder}: {manifest.name} {manifest.version}, verified")
+    return folder
+
+
+def _recipe_and_data(job: Job) -> tuple[Recipe, Path]:
+    """The recipe, and the folder of its recordings."""
+    if job.file is not None:
+        own = importlib.import_module("edge_agent.factory.recordings.recipe").recipe(job.file)
+        return own, job.file.resolve().parent
+    module = importlib.import_module(f"edge_agent.factory.{RECIPES[job.model]}")
+    recipe: Recipe = module.recipe()
+    if recipe.sources and job.data is None:
+        what = f"the folder of the recordings is not known ({', '.join(recipe.sources)})"
+        raise UsageError(what, where=job.model, hint="give it by --data or EDGE_AGENT_DATA")
+    return recipe, job.data or Path()
+
+
+def _progress(steps: Iterable[Any], text: str) -> Iterable[Any]:
+    """A bar on a terminal."""
+    from tqdm import tqdm  # noqa: PLC0415 (of the extra)
+
+    bar: Iterable[Any] = tqdm(steps, desc=text, leave=False, disable=None)
+    return bar

@@ -1,0 +1,1 @@
+"""`turbofan-life`: the remaining life of turbofan engines."""
