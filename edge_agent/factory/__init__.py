@@ -25,12 +25,12 @@ Rules that keep its figures honest, of which the first is enforced:
   number of epochs: it calibrates thresholds and intervals. `test` is looked at by `judge` alone.
 - What goes in at run time is what a window holds: scaling and features live in the graph.
 
-It needs the extra `compress`, and nothing but `edge-agent train` imports it. `train`, `recipe`,
+It needs the extra `compress`, and nothing but `edge-agent train` imports it. `training`, `recipe`,
 `split`, `stages` and `recordings.csv_files` do without the extra.
 """
 
 from __future__ import annotations
 
-from edge_agent.factory.train import DEMO_PUMP, RECIPES, Job, missing_packages, train
+from edge_agent.factory.training import DEMO_PUMP, RECIPES, Job, missing_packages, train
 
 __all__ = ["DEMO_PUMP", "RECIPES", "Job", "missing_packages", "train"]

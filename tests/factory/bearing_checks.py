@@ -1,13 +1,6 @@
-"""Checks of the bearing model's parts; run by test_factory_bearing.py in a process of its own.
-
-python tests/factory/bearing_checks.py     # {check: "" or what is wrong} as JSON
-"""
+"""Checks of the bearing model's parts that need torch; run_checks.py runs them."""
 
 from __future__ import annotations
-
-import json
-import sys
-import traceback
 
 import numpy as np
 import torch
@@ -109,22 +102,3 @@ def learned() -> tuple[Known, np.ndarray]:
     center = random.normal(0, 3, (4, 2 * LINES + SHAPE))
     features = (center[label] + random.normal(0, 1, (240, 2 * LINES + SHAPE))).astype(np.float32)
     return Known(features, label, size), features
-
-
-def main() -> None:
-    """Run all checks."""
-    skipped = {"main", "learned"}
-    found = {}
-    for name, check in list(globals().items()):
-        if getattr(check, "__module__", "") != "__main__" or name in skipped:
-            continue
-        try:
-            check()
-            found[name] = ""
-        except Exception:  # noqa: BLE001 (whatever is wrong is the answer)
-            found[name] = traceback.format_exc()
-    sys.stdout.write(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -87,29 +85,3 @@ def test_a_recipe_that_contradicts_itself_is_refused(
     with pytest.raises(ConfigError, match=message) as caught:
         load_recipe(recipe_file(tmp_path, RECIPE.replace(old, new)))
     assert "pump.yaml" in str(caught.value)
-
-
-def without(package: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """`scripts/train` where a package is not installed."""
-    code = f"import runpy, sys; sys.modules[{package!r}] = None; sys.argv = {['train', *words]!r};"
-    code += "runpy.run_path('scripts/train', run_name='__main__')"
-    command = [sys.executable, "-c", code]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-def test_without_the_extra_there_is_one_line_with_the_command(tmp_path: Path) -> None:
-    recording(tmp_path, "time,flow,pressure,state\n0,1,1,healthy\n2,1,1,worn\n")
-    done = without("sklearn", str(recipe_file(tmp_path)))
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "the Python package 'sklearn' is not installed: pip install -e '.[compress]'"
-    ]
-
-
-def test_an_unknown_model_names_those_that_there_are() -> None:
-    done = without("torch", "no-such-model")
-    assert done.returncode == 2
-    assert "turbofan-life" in done.stderr
-    assert len(done.stderr.splitlines()) == 1

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.errors import UsageError
-from edge_agent.factory import Samples, Splits, mix_up, split_groups, time_blocks, windows_of
 from edge_agent.factory.metrics import (
     anomaly_metrics,
     calibration_error,
@@ -16,7 +15,14 @@ from edge_agent.factory.metrics import (
     conformal_margin,
     life_metrics,
 )
-from edge_agent.factory.split import refuse_shared_groups
+from edge_agent.factory.recipe import Samples, Splits
+from edge_agent.factory.split import (
+    mix_up,
+    refuse_shared_groups,
+    split_groups,
+    time_blocks,
+    windows_of,
+)
 
 
 def samples(groups: list[int]) -> Samples:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.errors import UsageError
-from edge_agent.factory import Context
+from edge_agent.factory.recipe import Context
 from edge_agent.factory.recordings.csv_files import load_recipe
 from edge_agent.factory.split import refuse_shared_groups
 from edge_agent.factory.stages import Workshop, code_of, read_json, source_digests, write_json
@@ -58,7 +58,7 @@ def test_the_code_of_a_stage_is_part_of_its_key(tmp_path: Path) -> None:
     shops = [Workshop(tmp_path, {}, print) for _ in range(2)]
     folders = [
         shop.stage("data", lambda _: None, code=code)
-        for shop, code in zip(shops, [("_split.py",), ("_stages.py",)], strict=True)
+        for shop, code in zip(shops, [("split.py",), ("stages.py",)], strict=True)
     ]
     assert folders[0] != folders[1]
 

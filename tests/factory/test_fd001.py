@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_agent.factory import Context
+from edge_agent.factory.recipe import Context
 from edge_agent.factory.split import refuse_shared_groups
 from edge_agent.factory.turbofan.fd001 import (
     CAP,

@@ -1,16 +1,9 @@
-"""Checks of the factory's parts that need torch; run by test_factory_torch.py in a process of its
-own, because torch need not be there and its dependencies warn.
-
-    python tests/factory/torch_checks.py     # {check: "" or what is wrong} as JSON
-"""
+"""Checks of the factory's parts that need torch; run_checks.py runs them."""
 
 from __future__ import annotations
 
 import copy
-import json
-import sys
 import tempfile
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -270,31 +263,3 @@ def int8_leaves_alone_what_it_is_told_to() -> None:
 def probabilities_sum_to_one() -> None:
     told = ClassGraph(nn.Identity(), 0.5, "p")(torch.randn(6, 4) * 9)["p"]
     assert torch.allclose(told.sum(dim=1), torch.ones(6), atol=1e-6)
-
-
-CHECKS = [
-    value
-    for value in list(globals().values())
-    if getattr(value, "__module__", "") == __name__
-    and callable(value)
-    and not isinstance(value, type)
-    and value.__name__ != "two_inputs"
-]
-
-
-def main() -> None:
-    """Run all checks."""
-    torch.set_num_threads(1)
-    found = {}
-    for check in CHECKS:
-        torch.manual_seed(0)
-        try:
-            check()
-            found[check.__name__] = ""
-        except Exception:  # noqa: BLE001 (told to the test, which fails)
-            found[check.__name__] = traceback.format_exc()
-    sys.stdout.write(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,6 @@
-"""Checks of the turbofan recipe that need torch; run by test_turbofan_student.py.
-
-python tests/factory/turbofan_checks.py     # {check: "" or what is wrong} as JSON
-"""
+"""Checks of the turbofan recipe that need torch; run_checks.py runs them."""
 
 from __future__ import annotations
-
-import json
-import sys
-import traceback
 
 import numpy as np
 import torch
@@ -122,22 +115,3 @@ def a_counter_is_told_from_an_input_that_stands_or_falls() -> None:
     assert is_counter(rising)
     assert not is_counter(np.ones((3, 5), np.float32))
     assert not is_counter(rising[:, ::-1])
-
-
-def main() -> None:
-    """Run all checks."""
-    found = {}
-    for name, check in list(globals().items()):
-        own = getattr(check, "__module__", "") == "__main__" and callable(check)
-        if not own or name in {"main", "rows_of", "features"}:
-            continue
-        try:
-            check()
-            found[name] = ""
-        except Exception:  # noqa: BLE001 (told to the test that runs this)
-            found[name] = traceback.format_exc()
-    sys.stdout.write(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,63 +1,23 @@
-"""What needs torch: run by a Python that has it, in processes of its own, else skipped.
-
-EDGE_AGENT_FACTORY_PYTHON names that Python; `EDGE_AGENT_FACTORY=1 scripts/test` makes one. Without
-it the Python that runs the tests is tried.
-"""
+"""A whole training by `edge-agent train`: killed and gone on, repeated, loaded by the daemon."""
 
 from __future__ import annotations
 
-import ast
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
 import pytest
+from factory_python import ENVIRONMENT, PYTHON, factory_run, needs_torch
+from support import ROOT
 
 from edge_agent.cli import main
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
 
-ROOT = Path(__file__).resolve().parents[2]
-CHECKS = ROOT / "tests" / "factory" / "torch_checks.py"
-PYTHON = os.environ.get("EDGE_AGENT_FACTORY_PYTHON", sys.executable)
-NEEDED = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))"
-PACKAGES = ("torch", "optimum", "sklearn", "matplotlib", "tqdm")
-
-
-def has_torch() -> bool:
-    command = [PYTHON, "-c", NEEDED, *PACKAGES]
-    return subprocess.run(command, check=False, timeout=60).returncode == 0
-
-
-needs_torch = pytest.mark.skipif(
-    not has_torch(), reason="the extra compress is not installed (EDGE_AGENT_FACTORY=1)"
-)
-
-
-def checks() -> list[str]:
-    """The names of the checks, read without importing torch."""
-    tree = ast.parse(CHECKS.read_text())
-    plain = [each for each in tree.body if isinstance(each, ast.FunctionDef)]
-    return [each.name for each in plain if each.name not in {"main", "two_inputs"}]
-
-
-@pytest.fixture(scope="module")
-def found() -> dict[str, str]:
-    done = subprocess.run(
-        [PYTHON, str(CHECKS)], capture_output=True, text=True, timeout=300, check=True
-    )
-    result: dict[str, str] = json.loads(done.stdout)
-    return result
-
-
-@needs_torch
-@pytest.mark.parametrize("check", checks())
-def test_with_torch(check: str, found: dict[str, str]) -> None:
-    assert not found[check], found[check]
-
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RECIPE = """\
 name: pump-faults
@@ -78,14 +38,18 @@ card: {About: Made by a test.}
 def train_command(folder: Path, work: str, models: str) -> list[str]:
     recipe = str(folder / "pump.yaml")
     places = ["--work", str(folder / work), "--output", str(folder / models)]
-    return [PYTHON, str(ROOT / "scripts" / "train"), recipe, *places]
+    return ["-m", "edge_agent", "train", recipe, *places]
 
 
 def killed_at(command: list[str], stage: str) -> list[str]:
     """Run until that stage begins, then SIGKILL; the lines told so far."""
     told: list[str] = []
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [PYTHON, *command],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=ENVIRONMENT,
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -106,13 +70,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     (folder / "pump.yaml").write_text(RECIPE)
     command = train_command(folder, "work", "models")
     assert killed_at(command, "prune")[-1] == "prune"
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    subprocess.run(
-        train_command(folder, "other-work", "other-models"),
-        capture_output=True,
-        timeout=300,
-        check=True,
-    )
+    done = factory_run(*command)
+    factory_run(*train_command(folder, "other-work", "other-models"))
     return folder, done.stderr.splitlines()
 
 

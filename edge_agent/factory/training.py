@@ -55,7 +55,9 @@ class Job:
         path = Path(self.model)
         if path.suffix not in _YAML:
             hint = f"one of {', '.join((*RECIPES, DEMO_PUMP))}, or a recipe's YAML file"
-            raise UsageError(f"no model {self.model!r}", hint=hint)
+            raise UsageError(f"no recipe {self.model!r}", hint=hint)
+        if not path.is_file():
+            raise UsageError("no such file", where=self.model)
         return path
 
 
