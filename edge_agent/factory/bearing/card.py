@@ -60,8 +60,8 @@ rings as that rig does."""
 _USE: Final = """\
 - A bearing with the orders of a 6205 at a steady 600 to 3600 1/min (nominal speed will do if it
   is within 1 %), an accelerometer on the bearing's housing, blocks of any length at 12 kHz.
-- For another bearing, put its geometry into `ORDERS` of `edge_agent/factory/bearing/recipe.py` and build
-  again.
+- For another bearing, put its geometry into `ORDERS` of `edge_agent/factory/bearing/recipe.py` and
+  build again.
 - Run it as a shadow first, and let its alarm wait (`on_delay: 10s`) for some windows that agree."""
 _LIMITS: Final = """\
 - **One test rig, at most sixteen bearings, damage made by spark erosion.** What it says of real
