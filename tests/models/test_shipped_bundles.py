@@ -59,7 +59,7 @@ def test_it_says_where_it_comes_from(folder: Path) -> None:
     manifest = load_manifest(folder)
     assert manifest.training["data"]
     assert manifest.training["licence"]
-    assert manifest.benchmarks["command"].startswith("scripts/")
+    assert manifest.benchmarks["command"].startswith("edge-agent train ")
     stated = " ".join(manifest.training.values()).lower()
     assert "skab" not in stated, "its licence forbids it"
 
