@@ -6,7 +6,6 @@ import asyncio
 import json
 import secrets
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -21,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from edge_agent.clock import SystemClock
 from edge_agent.delivery.sender import Sender
 from edge_agent.messages import Message
-from edge_agent.store.store import Store
+from edge_agent.store import Store, StoreWorker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,21 +71,15 @@ class Rig:
         self.sink = sink
         self.metrics = metrics
         self.confirmed: list[Message] = []
-        self._thread = ThreadPoolExecutor(1)
-        self.store: Store | None = None
+        self.store = StoreWorker()
+        self.run: Callable[..., Awaitable[Any]] = self.store.run
         self.delivery = Sender(
-            sink, self.run, metrics, on_confirmed=self.confirmed.append, sleep=sleep
+            sink, self.store, metrics, on_confirmed=self.confirmed.append, sleep=sleep
         )
 
-    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: function(self.store, *args))
-
     async def __aenter__(self) -> Self:
-        def opened(_: object) -> Store:
-            return Store.open(self._path, max_bytes=16 << 20, history_days=1, clock=SystemClock())
-
-        self.store = await self.run(opened)
+        clock = SystemClock()
+        await self.store.open(self._path, max_bytes=16 << 20, history_days=1, clock=clock)
         await self.sink.start()
         await self.delivery.start()
         return self
@@ -94,8 +87,7 @@ class Rig:
     async def __aexit__(self, *_: object) -> None:
         await self.delivery.stop()
         await self.sink.stop()
-        await self.run(Store.close)
-        self._thread.shutdown()
+        await self.store.close()
 
     async def put(self, *messages: Message) -> None:
         """Commit messages and say so."""

@@ -42,7 +42,7 @@ class AssetRemoval:
 
     async def recall(self) -> None:
         """Go on where the last run of the service was."""
-        raw = await self._daemon.publisher.run(Store.load_value, _KEY)
+        raw = await self._daemon.publisher.store.run(Store.load_value, _KEY)
         try:
             data = orjson.loads(raw or b'{"heard": {}, "whole": []}')
             self._heard_us = {str(asset): int(us) for asset, us in data["heard"].items()}
@@ -120,7 +120,7 @@ class AssetRemoval:
         self._whole &= known
         data = orjson.dumps({"heard": self._heard_us, "whole": sorted(self._whole)})
         try:
-            await self._daemon.publisher.run(Store.save_value, _KEY, data)
+            await self._daemon.publisher.store.run(Store.save_value, _KEY, data)
         except StoreError as error:
             self._daemon.publisher.health.note_trouble(str(error))
             return

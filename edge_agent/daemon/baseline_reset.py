@@ -36,7 +36,7 @@ class BaselineReset:
 
     async def recall(self) -> None:
         """Go on where the last run of the service was."""
-        raw = await self._daemon.publisher.run(Store.load_value, _KEY)
+        raw = await self._daemon.publisher.store.run(Store.load_value, _KEY)
         try:
             self.since |= {str(asset): int(us) for asset, us in orjson.loads(raw or b"{}").items()}
         except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
@@ -61,7 +61,7 @@ class BaselineReset:
             await self._withdraw([asset_id])
         await self._keep()
         try:
-            await daemon.publisher.run(Store.audit, actor, "learn", asset_id)
+            await daemon.publisher.store.run(Store.audit, actor, "learn", asset_id)
         except StoreError as error:
             daemon.publisher.health.note_trouble(str(error))
         log.info("learning again", extra={"asset": asset_id, "actor": actor})
@@ -88,7 +88,7 @@ class BaselineReset:
         if since == self._saved:
             return
         try:
-            await self._daemon.publisher.run(Store.save_value, _KEY, orjson.dumps(since))
+            await self._daemon.publisher.store.run(Store.save_value, _KEY, orjson.dumps(since))
         except StoreError as error:
             self._daemon.publisher.health.note_trouble(str(error))
             return

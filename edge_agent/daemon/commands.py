@@ -126,7 +126,7 @@ class Commands:
     async def _claim(self, command: Command) -> None:
         """Once only, also after a restart; where the store refuses, the sink's memory must do."""
         try:
-            run = self._daemon.publisher.run
+            run = self._daemon.publisher.store.run
             fresh = await run(Store.claim_command, command.id, command.expires_us)
         except StoreError as error:
             log.warning("command id not stored", extra={"reason": str(error)})

@@ -32,7 +32,7 @@ class RulStore:
 
     async def recall(self) -> None:
         """Go on where the last run of the service was."""
-        self._lives.restore(await self._daemon.publisher.run(Store.load_value, _KEY))
+        self._lives.restore(await self._daemon.publisher.store.run(Store.load_value, _KEY))
 
     async def keep(self, *, at_once: bool = False) -> None:
         """Save what has changed, now and then or `at_once`."""
@@ -42,7 +42,7 @@ class RulStore:
         self._saved_s = now_s
         lives = self._lives
         try:
-            await self._daemon.publisher.run(Store.save_value, _KEY, lives.dump())
+            await self._daemon.publisher.store.run(Store.save_value, _KEY, lives.dump())
         except StoreError as error:
             lives.changed = True
             self._daemon.publisher.health.note_trouble(str(error))
@@ -63,7 +63,7 @@ class RulStore:
         log.info("life ended", extra={"asset": asset, "how": action, "models": len(found)})
         await self.keep(at_once=True)
         try:
-            await daemon.publisher.run(Store.audit, actor, action, asset)
+            await daemon.publisher.store.run(Store.audit, actor, action, asset)
         except StoreError as error:
             daemon.publisher.health.note_trouble(str(error))
         return found

@@ -131,13 +131,15 @@ class Status:
         self, asset: str | None, alarm_id: str | None, limit: int
     ) -> list[dict[str, Any]]:
         """Past transitions, the newest first."""
-        rows = await self._daemon.publisher.history(asset, alarm_id, limit)
+        rows = await self._daemon.publisher.store.run(
+            Store.history, asset=asset, alarm_id=alarm_id, limit=limit
+        )
         texts_of = self._daemon.publisher.texts_of
         return [_past(row, texts_of) for row in rows]
 
     async def audit(self, limit: int) -> list[dict[str, Any]]:
         """Who did what, the newest first."""
-        rows = await self._daemon.publisher.run(Store.audit_log, limit)
+        rows = await self._daemon.publisher.store.run(Store.audit_log, limit)
         return [{"at_ms": row.pop("at_us") // US_PER_MS, **row} for row in rows]
 
     async def command(

@@ -1,29 +1,38 @@
-"""What keeps alarms from being kept or delivered, and the service's own alarms about it."""
+"""What keeps alarms from being stored or delivered, and how old the waiting ones are."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.clock import US_PER_S
 from edge_agent.messages import Detail, Fault
+from edge_agent.sinks import ALERT, Refusals
+from edge_agent.transport import backoff_s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_agent.clock import Clock
+    from edge_agent.messages import Message
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.store import DroppedMessages
+    from edge_agent.sinks import DeliveryError, Sink
+    from edge_agent.store import DroppedMessages, Line
 
 log = logging.getLogger("edge_agent.delivery")
 
 _DROP_ALARM_S: Final = 60.0  # the alarm clears when nothing was dropped for so long
+_MAX_NAMED: Final = 20  # topics that get a log line of their own while anything is refused
+_STEP_US: Final = US_PER_S  # a smaller change of the clock is its ordinary correction
+_MAX_STEPS: Final = 100
 _SUPERSEDED: Final = "superseded"  # a newer state of the same alarm waits: nothing is lost
 
 
 class PublisherHealth:
-    """Counts what the store refuses and what the outbox had to give up."""
+    """Counts what the store refuses and what the outbox had to drop; measures ages."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        self.ages = MessageAges(clock)
         self._metrics = metrics
         self._clock = clock
         self._dropped = 0
@@ -37,6 +46,11 @@ class PublisherHealth:
             if one.rank != _SUPERSEDED:
                 self._dropped += one.messages
                 self._dropped_s = self._clock.monotonic_s()
+
+    def note_confirmed(self, message: Message) -> None:
+        """A receiver has confirmed a message."""
+        seconds = self.ages.seconds(message.created_us)
+        self._metrics.end_to_end_seconds.labels(message.sink).observe(seconds)
 
     def note_trouble(self, reason: str) -> None:
         """Why the store refuses, or nothing if it works."""
@@ -61,3 +75,126 @@ class PublisherHealth:
             detail = Detail("store_trouble", {"reason": self.trouble})
             found.append(Fault("store", self.trouble, detail))
         return found
+
+
+class MessageAges:
+    """Ages by the wall clock, in which messages are stamped, without its steps.
+
+    `look` must be called about once a second: it compares the wall clock with the monotonic one.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset_us = self._offset()
+        self._steps: list[tuple[int, int]] = []  # (wall time before the step, microseconds ahead)
+
+    def look(self) -> None:
+        """Notice a step of the wall clock."""
+        offset_us = self._offset()
+        ahead_us = offset_us - self._offset_us
+        self._offset_us = offset_us
+        if abs(ahead_us) > _STEP_US:
+            self._steps.append((self._clock.now_us() - ahead_us, ahead_us))
+            del self._steps[:-_MAX_STEPS]
+
+    def seconds(self, created_us: int) -> float:
+        """Age of a message in seconds, at least 0."""
+        now_us = self._clock.now_us()
+        age_us = now_us - created_us
+        for before_us, ahead_us in self._steps:
+            # After a step back new stamps lie among the old ones: only those ahead of now are old.
+            is_old = created_us <= before_us if ahead_us > 0 else created_us > now_us
+            age_us -= ahead_us if is_old else 0
+        return max(0.0, age_us / US_PER_S)
+
+    def _offset(self) -> int:
+        return self._clock.now_us() - round(self._clock.monotonic_s() * US_PER_S)
+
+
+class _Refused:
+    """One line (kind, key) whose first message is refused."""
+
+    def __init__(self, message: Message, confirmed: int) -> None:
+        self.row = message.row
+        self.tries = 0
+        self.held_s = 0.0
+        self.confirmed = confirmed  # by the receiver, of all messages, when it was first refused
+
+
+class RefusalLog:
+    """Keeps the refused lines of one sink, and tells the sink, so that its link shows them."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._lines: dict[Line, _Refused] = {}
+        self._named: set[Line] = set()
+        self._confirmed = 0
+        self._subject = ""
+        self._reason = ""
+        self.given_up = 0
+
+    @property
+    def waiting(self) -> int:
+        """Lines that the receiver refuses and that are kept."""
+        return len(self._lines)
+
+    def note_confirmed(self, line: Line) -> None:
+        """The receiver took a message of this line."""
+        self._confirmed += 1
+        if self._lines.pop(line, None) is not None:
+            self._tell()
+
+    def note_refused(self, line: Line, message: Message, error: DeliveryError) -> float | None:
+        """Return the seconds to wait before the next try, or None if it must be given up.
+
+        That is only so if the receiver has confirmed others since: who confirms nothing may not
+        understand us at all (a proxy, a wrong address), and somebody will mend that.
+        """
+        refused = self._lines.get(line)
+        if refused is None or refused.row != message.row:
+            refused = self._lines[line] = _Refused(message, self._confirmed)
+        limit_s = error.give_up_s
+        if (
+            limit_s is not None
+            and refused.held_s >= limit_s
+            and self._confirmed > refused.confirmed
+        ):
+            return None
+        refused.tries += 1
+        hold_s = max(min(error.hold_s or 0.0, backoff_s(refused.tries)), error.wait_s)
+        refused.held_s += hold_s
+        self._name(line, message, error)
+        self._tell()
+        return hold_s
+
+    def note_given_up(self, line: Line, message: Message, error: DeliveryError) -> None:
+        """A message is deleted although it was never taken."""
+        self._lines.pop(line, None)
+        self.given_up += 1
+        self._show(message, error)
+        self._tell()
+
+    def clear(self) -> None:
+        """Nothing waits for this sink any more."""
+        if self._lines:
+            self._lines.clear()
+            self._tell()
+
+    def _name(self, line: Line, message: Message, error: DeliveryError) -> None:
+        """Log each refused topic once while it is refused; the link shows the last of them."""
+        self._show(message, error)
+        self._named &= self._lines.keys()
+        if line not in self._named and len(self._named) < _MAX_NAMED:
+            self._named.add(line)
+            fields = {"sink": self._sink.name, "subject": self._subject, "reason": self._reason}
+            log.warning("message refused", extra=fields)
+
+    def _show(self, message: Message, error: DeliveryError) -> None:
+        """A bus has topics, which access rules speak of; a webhook has one address for all."""
+        self._subject = message.topic if ALERT in self._sink.kinds else message.key
+        self._reason = error.message
+
+    def _tell(self) -> None:
+        self._sink.note_refusals(
+            Refusals(len(self._lines), self._subject, self._reason, self.given_up)
+        )

@@ -1,18 +1,22 @@
-"""From transitions to messages: where an alarm belongs, and what its rule and the texts say."""
+"""From transitions to messages, and what the service knew of the plant before its last stop."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import orjson
 
 from edge_agent.alarms import load_texts, messages
 from edge_agent.config.schema import AlarmRule
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from edge_agent.alarms import AlarmCatalogue, Texts
     from edge_agent.config.schema import Config
     from edge_agent.messages import Alarm, Message, Transition
+    from edge_agent.plant import Plant
 
 _NO_RULE = AlarmRule()
 
@@ -34,28 +38,33 @@ class Messages:
         """From now on as this config says."""
         self._config, self._texts = config, texts
 
-    def of(
+    def make(
         self,
-        transition: Transition,
+        transitions: Iterable[Transition],
         sinks: Sequence[tuple[str, Collection[str]]],
         now_us: int,
     ) -> list[Message]:
-        """The messages of a transition; sinks: (name, kinds) each. None where it has no place."""
-        alarm = transition.alarm
-        policy = self.policies(alarm.alarm_id) if self.policies else None
-        path = policy.path if policy else self.places.get(alarm.asset)
-        if path is None:
-            return []
-        return messages(
-            transition,
-            gateway=self._config.gateway,
-            root=self._config.topic_root,
-            path=path,
-            texts=self._texts,
-            rule=policy.rule if policy else _NO_RULE,
-            sinks=sinks,
-            now_us=now_us,
-        )
+        """Make the messages of transitions; sinks: (name, kinds) each.
+
+        An alarm whose asset has no place makes none.
+        """
+        found: list[Message] = []
+        for transition in transitions:
+            alarm = transition.alarm
+            policy = self.policies(alarm.alarm_id) if self.policies else None
+            path = policy.path if policy else self.places.get(alarm.asset)
+            if path is not None:
+                found += messages(
+                    transition,
+                    gateway=self._config.gateway,
+                    root=self._config.topic_root,
+                    path=path,
+                    texts=self._texts,
+                    rule=policy.rule if policy else _NO_RULE,
+                    sinks=sinks,
+                    now_us=now_us,
+                )
+        return found
 
     def texts_of(self, alarm: Alarm) -> dict[str, dict[str, str]]:
         """An alarm's message and advice by language."""
@@ -63,3 +72,44 @@ class Messages:
         if policy is None:
             return {"message": {}, "advice": {}}
         return self._texts.render(alarm, policy.rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The assets that announced themselves, and where every asset stood on the plant bus.
+
+    Without the first an alarm of a discovered asset would be forgotten by a restart; without the
+    second the retained alert of an asset that left the config could not be withdrawn.
+    """
+
+    discovered: tuple[tuple[str, str, str], ...] = ()  # asset id, template, line
+    paths: dict[str, str] = field(default_factory=dict)  # asset id -> ISA-95 path
+
+    @classmethod
+    def of(cls, plant: Plant) -> Self:
+        """What is worth knowing of a plant."""
+        return cls(
+            tuple(
+                (a.id, a.template_name, a.line if a.has_own_line else "") for a in plant.discovered
+            ),
+            {asset.id: asset.path for asset in plant.assets.values()},
+        )
+
+    def without(self, assets: Collection[str]) -> Memory:
+        """The same without these discovered assets; where they stood is needed to withdraw them."""
+        kept = tuple(one for one in self.discovered if one[0] not in assets)
+        return Memory(kept, self.paths)
+
+    def dump(self) -> bytes:
+        """As JSON."""
+        return orjson.dumps({"discovered": self.discovered, "paths": self.paths})
+
+    @classmethod
+    def parse(cls, raw: bytes | None) -> Self:
+        """From JSON; what another version wrote differently is as good as nothing."""
+        try:
+            data = orjson.loads(raw or b"{}")
+            found = tuple((str(a), str(t), str(line)) for a, t, line in data["discovered"])
+            return cls(found, {str(k): str(v) for k, v in data["paths"].items()})
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+            return cls()

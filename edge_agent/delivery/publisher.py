@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.alarms import load_texts
 from edge_agent.config.structs import kind_of
 from edge_agent.delivery import republish
 from edge_agent.delivery.health import PublisherHealth
-from edge_agent.delivery.memory import Memory
-from edge_agent.delivery.message_ages import MessageAges
-from edge_agent.delivery.messages import Messages
+from edge_agent.delivery.messages import Memory, Messages
 from edge_agent.delivery.sender import Sender
 from edge_agent.errors import StoreError
 from edge_agent.messages import AlarmState, LinkState, Transition, TransitionKind
-from edge_agent.sinks import SINKS
-from edge_agent.store import Store
+from edge_agent.sinks import ALERT, EVENT, SINKS
+from edge_agent.store import Store, StoreWorker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -29,15 +26,11 @@ if TYPE_CHECKING:
     from edge_agent.alarms import AlarmCatalogue
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
-    from edge_agent.messages import Alarm, Message
+    from edge_agent.messages import Alarm
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import Plant
     from edge_agent.sinks import Command, RefusedCommand, Sink
     from edge_agent.store import DroppedMessages, OutboxStats
-
-P = ParamSpec("P")
-T = TypeVar("T")
-Choice: TypeAlias = "Callable[[Store, str, int], list[Transition]]"
 
 log = logging.getLogger("edge_agent.delivery")
 
@@ -64,41 +57,37 @@ class Publisher:
         self._metrics = metrics
         self._clock = clock
         self._command = command
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._store: Store | None = None
+        self.store = StoreWorker()
         self._saving = asyncio.Lock()
         self._unsaved: list[Transition] = []
         self._unsaved_from_us = 0
         self._save_again_s = 0.0  # not before: a full disk must not cost every turn
-        self._deliveries: dict[str, Sender] = {}
+        self._senders: dict[str, Sender] = {}
         self._attached = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.health = PublisherHealth(metrics, clock)
-        self._ages = MessageAges(clock)
         self._remembered = -1
         self._stats: dict[str, OutboxStats] = {}
-        self._envelopes = Messages(config)
+        self._messages = Messages(config)
         self.sinks: dict[str, Sink] = {}
         self._doubtful: set[str] = set()  # sinks that may have lost what they confirmed to us last
 
     async def start(self) -> list[Alarm]:
         """Open the store and start the sinks; gives the alarms as they were."""
         config = self._config
-        self._store = await self._on_thread(
-            lambda: Store.open(
-                config.store.path,
-                max_bytes=config.store.max_bytes,
-                history_days=config.store.history_days,
-                clock=self._clock,
-            )
+        await self.store.open(
+            config.store.path,
+            max_bytes=config.store.max_bytes,
+            history_days=config.store.history_days,
+            clock=self._clock,
         )
-        restored = await self.run(Store.alarms)
-        await self.run(Store.forget_sinks, list(config.sinks))
-        # Killed, the broker may have been, too.
-        was_killed = await self.run(Store.load_value, _LIFE) == _BEGUN
+        restored = await self.store.run(Store.alarms)
+        await self.store.run(Store.forget_sinks, list(config.sinks))
+        # If we were killed, assume that the broker was killed as well.
+        was_killed = await self.store.run(Store.load_value, _LIFE) == _BEGUN
         self._doubtful = set(config.sinks) if was_killed else set()
         with contextlib.suppress(StoreError):  # a disk that is full fails no start
-            await self.run(Store.save_value, _LIFE, _BEGUN)
+            await self.store.run(Store.save_value, _LIFE, _BEGUN)
         for name, struct in config.sinks.items():
             await self._start_sink(name, struct)
         return restored
@@ -109,23 +98,24 @@ class Publisher:
             name, struct, config.gateway, config.topic_root, self._metrics, self._clock
         )
         sink.on_connected = partial(self._connected, name)
-        sink.on_forgotten = lambda: self._spawn(self._tell_again(name, "event", republish.events))
+        sink.on_forgotten = lambda: self._spawn(self._republish(name, EVENT))
         sink.on_command = lambda command: self._spawn(self._carry_out(command))
         sink.on_refused = lambda command: self._spawn(self._carry_out(command))
-        delivery = Sender(sink, self.run, self._metrics, on_confirmed=self._confirmed)
-        self.sinks[name], self._deliveries[name] = sink, delivery
+        confirmed = self.health.note_confirmed
+        sender = Sender(sink, self.store, self._metrics, on_confirmed=confirmed)
+        self.sinks[name], self._senders[name] = sink, sender
         await sink.start()
-        await delivery.start()
+        await sender.start()
 
     async def adopt(self, config: Config) -> None:
         """Exchange the sinks that a new config changes; the others go on."""
-        self._envelopes.adopt(config, load_texts(config.alarms))
+        self._messages.adopt(config, load_texts(config.alarms))
         old, self._config = self._config.sinks, config
         for name in [name for name in old if config.sinks.get(name) != old[name]]:
-            await self._deliveries.pop(name).stop()
+            await self._senders.pop(name).stop()
             await self.sinks.pop(name).stop()
         try:
-            await self.run(Store.forget_sinks, list(config.sinks))
+            await self.store.run(Store.forget_sinks, list(config.sinks))
         except StoreError as error:  # what waits for a sink that is gone waits for the next start
             self.health.note_trouble(str(error))
         for name, struct in config.sinks.items():
@@ -134,7 +124,7 @@ class Publisher:
 
     def attach(self, policies: AlarmCatalogue) -> None:
         """Where alarms belong. What came from the bus before this has waited for it."""
-        self._envelopes.policies = policies
+        self._messages.policies = policies
         self._remembered = -1
         self._attached.set()
 
@@ -143,17 +133,14 @@ class Publisher:
         for task in self._tasks:
             task.cancel()
         await self._save()
-        await asyncio.gather(*(d.flush(deadline_s) for d in self._deliveries.values()))
-        for delivery in self._deliveries.values():
-            await delivery.stop()
+        await asyncio.gather(*(d.flush(deadline_s) for d in self._senders.values()))
+        for sender in self._senders.values():
+            await sender.stop()
         for sink in self.sinks.values():
             await sink.stop()
-        if self._store is not None:
-            with contextlib.suppress(StoreError):  # then the next start tells some events again
-                await self.run(Store.save_value, _LIFE, _ENDED)
-            await self._on_thread(self._store.close)
-            self._store = None
-        self._thread.shutdown(wait=False)
+        with contextlib.suppress(StoreError):  # then the next start tells some events again
+            await self.store.run(Store.save_value, _LIFE, _ENDED)
+        await self.store.close()
 
     # -- out ----------------------------------------------------------------------------------
 
@@ -180,8 +167,10 @@ class Publisher:
             batch = self._unsaved[:]
             if not batch:
                 return
+            takers = [(name, sink.kinds) for name, sink in self.sinks.items()]
+            made = self._messages.make(batch, takers, self._unsaved_from_us)
             try:
-                dropped = await self.run(Store.commit, batch, self._messages(batch))
+                dropped = await self.store.run(Store.commit, batch, made)
             except StoreError as error:
                 self.health.note_trouble(str(error))
                 self._save_again_s = self._clock.monotonic_s() + _SAVE_AGAIN_S
@@ -191,18 +180,18 @@ class Publisher:
             self.health.note_trouble("")
         for transition in batch:
             self._metrics.transitions.labels(transition.kind).inc()
-        self._sent(dropped, self._deliveries)
+        self._sent(dropped, self._senders)
 
     def _sent(self, dropped: Sequence[DroppedMessages], sinks: Iterable[str]) -> None:
         self.health.note_dropped(dropped)
         for name in sinks:
-            if name in self._deliveries:  # a reload may have taken it meanwhile
-                self._deliveries[name].wake()
+            if name in self._senders:  # a reload may have taken it meanwhile
+                self._senders[name].wake()
 
     async def audit(self, entries: Sequence[tuple[str, str, str, str]]) -> None:
         """Note who did what to what, and why: (actor, action, subject, detail) each."""
         try:
-            await self.run(Store.audit_all, entries)
+            await self.store.run(Store.audit_all, entries)
         except StoreError as error:
             self.health.note_trouble(str(error))
 
@@ -217,79 +206,47 @@ class Publisher:
         for sink in self.sinks.values():
             sink.set_status("degraded" if degraded else "online")
 
-    def _messages(self, batch: Iterable[Transition]) -> list[Message]:
-        taken = [(name, sink.kinds) for name, sink in self.sinks.items()]
-        now_us = self._unsaved_from_us
-        return [m for transition in batch for m in self._envelopes.of(transition, taken, now_us)]
-
     def _connected(self, name: str) -> None:
-        self._spawn(self._tell_again(name, "alert", republish.states))
+        self._spawn(self._republish(name, ALERT))
         if name in self._doubtful:
             self._doubtful.remove(name)
-            self._spawn(self._tell_again(name, "event", republish.events))
+            self._spawn(self._republish(name, EVENT))
 
-    async def _tell_again(self, name: str, kind: str, choose: Choice) -> None:
-        """Tell a sink what its receiver may have forgotten."""
+    async def _republish(self, name: str, kind: str) -> None:
+        """Send again what the receiver may have forgotten."""
         await self._attached.wait()
         while name in self.sinks and kind in self.sinks[name].kinds:
+            messages, now_us = self._messages, self._clock.now_us()
             try:
-                told, dropped = await self._on_thread(lambda: self._enqueue(name, kind, choose))
+                count, dropped = await self.store.run(
+                    republish.enqueue, name, kind, messages, now_us
+                )
             except StoreError as error:
                 self.health.note_trouble(str(error))
                 await asyncio.sleep(_RETRY_S)
                 continue
             self._sent(dropped, [name])
-            if told:
-                log.info("told again", extra={"sink": name, "kind": kind, "alarms": told})
+            if count:
+                log.info("told again", extra={"sink": name, "kind": kind, "alarms": count})
             return
-
-    def _enqueue(self, name: str, kind: str, choose: Choice) -> tuple[int, list[DroppedMessages]]:
-        """On the store's thread, so that no newer state can be committed before an older one."""
-        store, now_us = self._opened(), self._clock.now_us()
-        sinks = [(name, {kind})]
-        again = choose(store, name, now_us)
-        found = [m for transition in again for m in self._envelopes.of(transition, sinks, now_us)]
-        return len(found), store.commit([], found) if found else []
 
     async def _carry_out(self, command: Command | RefusedCommand) -> None:
         """A command from the plant bus."""
         await self._attached.wait()
         await self._command(command)
 
-    # -- the store's thread -------------------------------------------------------------------
-
-    async def run(
-        self, function: Callable[Concatenate[Store, P], T], *args: P.args, **options: P.kwargs
-    ) -> T:
-        """Call a method of the store, given unbound, on its own thread."""
-        return await self._on_thread(lambda: function(self._opened(), *args, **options))
-
-    async def _on_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
-
-    async def history(
-        self, asset: str | None, alarm_id: str | None, limit: int
-    ) -> list[dict[str, Any]]:
-        """Past transitions, the newest first."""
-        return await self.run(Store.history, asset=asset, alarm_id=alarm_id, limit=limit)
-
-    def _opened(self) -> Store:
-        if self._store is None:
-            raise StoreError("the store is closed")
-        return self._store
-
     # -- memory -------------------------------------------------------------------------------
 
     async def recall(self) -> Memory:
         """What was remembered before the last stop."""
-        return Memory.parse(await self.run(Store.load_value, _MEMORY))
+        return Memory.parse(await self.store.run(Store.load_value, _MEMORY))
 
     async def remember(self, plant: Plant) -> None:
         """Keep what is worth knowing of the plant, where it has changed."""
         if len(plant.assets) == self._remembered:
             return
         try:
-            await self.run(Store.save_value, _MEMORY, Memory.of(plant).dump())
+            await self.store.run(Store.save_value, _MEMORY, Memory.of(plant).dump())
         except StoreError as error:
             self.health.note_trouble(str(error))
             return
@@ -297,7 +254,7 @@ class Publisher:
 
     async def withdraw(self, alarms: Iterable[Alarm], memory: Memory) -> None:
         """Clear alarms that can be no more, since their asset left the config."""
-        self._envelopes.places = memory.paths
+        self._messages.places = memory.paths
         now_us = self._clock.now_us()
         standing = [alarm for alarm in alarms if alarm.state is not AlarmState.NORMAL]
         gone = [Transition(TransitionKind.CLEAR, now_us, _at_rest(a)) for a in standing]
@@ -309,9 +266,9 @@ class Publisher:
 
     async def refresh(self) -> None:
         """Read how much waits; for metrics and the status page."""
-        self._ages.look()
+        self.health.ages.look()
         try:
-            self._stats = await self.run(Store.outbox_stats)
+            self._stats = await self.store.run(Store.outbox_stats)
         except StoreError as error:
             self.health.note_trouble(str(error))
 
@@ -322,9 +279,9 @@ class Publisher:
                 "sink": name,
                 "rows": one.rows if one else 0,
                 "bytes": one.bytes if one else 0,
-                "oldest_s": self._ages.seconds(one.oldest_us) if one else 0.0,
-                "refused": self._deliveries[name].refusals.waiting,
-                "given_up": self._deliveries[name].refusals.given_up,
+                "oldest_s": self.health.ages.seconds(one.oldest_us) if one else 0.0,
+                "refused": self._senders[name].refusals.waiting,
+                "given_up": self._senders[name].refusals.given_up,
             }
             for name, one in ((name, self._stats.get(name)) for name in self.sinks)
         ]
@@ -341,11 +298,7 @@ class Publisher:
 
     def texts_of(self, alarm: Alarm) -> dict[str, dict[str, str]]:
         """An alarm's message and advice by language."""
-        return self._envelopes.texts_of(alarm)
-
-    def _confirmed(self, message: Message) -> None:
-        seconds = self._ages.seconds(message.created_us)
-        self._metrics.end_to_end_seconds.labels(message.sink).observe(seconds)
+        return self._messages.texts_of(alarm)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

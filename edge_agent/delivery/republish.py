@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import US_PER_S
 from edge_agent.messages import AlarmState
+from edge_agent.sinks import ALERT, EVENT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from edge_agent.delivery.messages import Messages
     from edge_agent.messages import Transition
-    from edge_agent.store import Store
+    from edge_agent.store import DroppedMessages, Store
 
 _AT_REST_US: Final = 86_400 * US_PER_S
 _MARGIN_US: Final = 60 * US_PER_S
@@ -26,7 +30,7 @@ def states(store: Store, sink: str, now_us: int) -> list[Transition]:
     The latter because a broker that comes back with an old file has alarms that are long over.
     What waits in the outbox anyway is left out.
     """
-    waiting = {(one.key, one.seq) for one in store.waiting(sink) if one.kind == "alert"}
+    waiting = {(one.key, one.seq) for one in store.waiting(sink) if one.kind == ALERT}
     return [
         told.transition
         for told in store.latest()
@@ -41,7 +45,7 @@ def events(store: Store, sink: str, now_us: int) -> list[Transition]:  # noqa: A
 
     Those of the minute before the oldest that waits, or before the newest there is.
     """
-    waiting = [one for one in store.waiting(sink) if one.kind == "event"]
+    waiting = [one for one in store.waiting(sink) if one.kind == EVENT]
     newest = store.newest(_MOST_EVENTS)
     if not newest:
         return []
@@ -53,3 +57,20 @@ def events(store: Store, sink: str, now_us: int) -> list[Transition]:  # noqa: A
 
 def _key(transition: Transition) -> tuple[str, int]:
     return transition.alarm.alarm_id, transition.alarm.seq
+
+
+_CHOICES: Final[Mapping[str, Callable[[Store, str, int], list[Transition]]]] = {
+    ALERT: states,
+    EVENT: events,
+}
+
+
+def enqueue(
+    store: Store, sink: str, kind: str, messages: Messages, now_us: int
+) -> tuple[int, list[DroppedMessages]]:
+    """Put what a sink is to be sent again into the outbox; returns how many, and what was dropped.
+
+    All on the store's thread, so that no newer state can be committed before an older one.
+    """
+    found = messages.make(_CHOICES[kind](store, sink, now_us), [(sink, {kind})], now_us)
+    return len(found), store.commit([], found) if found else []

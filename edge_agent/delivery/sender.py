@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from edge_agent.delivery.refusals import RefusalLog
+from edge_agent.delivery.health import RefusalLog
 from edge_agent.errors import StoreError
 from edge_agent.sinks import DeliveryError
 from edge_agent.store import Store
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from edge_agent.messages import Message
     from edge_agent.ops.metrics import Metrics
     from edge_agent.sinks import Sink
-    from edge_agent.store import Line
+    from edge_agent.store import Line, StoreWorker
 
-    # Calls a method of Store, given unbound, on the store's own thread: run(Store.confirm, rows).
-    RunInStore = Callable[..., Awaitable[Any]]
     Sleep = Callable[[float], Awaitable[None]]
 
 log = logging.getLogger("edge_agent.delivery")
@@ -43,14 +41,14 @@ class Sender:
     def __init__(
         self,
         sink: Sink,
-        run_in_store: RunInStore,
+        store: StoreWorker,
         metrics: Metrics,
         *,
         on_confirmed: Callable[[Message], None] | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._sink = sink
-        self._run_in_store = run_in_store
+        self._store = store
         self._metrics = metrics
         self._on_confirmed = on_confirmed
         self._sleep = sleep
@@ -86,7 +84,8 @@ class Sender:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(StoreError):
-            await self._settle()
+            await self._give_up_refused()
+            await self._exchange(0)
 
     def wake(self) -> None:
         """Say that there are new messages."""
@@ -107,86 +106,89 @@ class Sender:
             await self._wake.wait()
             self._wake.clear()
             try:
-                await self._settle()
-                await self._fill()
+                await self._give_up_refused()
+                while await self._exchange(self._room()):
+                    pass
             except StoreError as error:
                 self._note_store(error)
             except Exception:
                 log.exception("delivery failed", extra={"sink": self._sink.name})
                 self._pause()
             else:
-                self._note_store(None)
+                self._store_fails = False
             if not self._flying:
                 self._quiet.set()
 
-    async def _settle(self) -> None:
-        """Delete what is done with; its lines are free only after that."""
+    async def _give_up_refused(self) -> None:
+        """Note in the audit what is refused for good; it is deleted as if it were delivered."""
         while self._refused:
-            await self._give_up(*self._refused[0])
+            message, error = self._refused[0]
+            subject = f"{message.sink} {message.kind} {message.key}:{message.seq}"
+            self._metrics.sink_given_up.labels(self._sink.name).inc()
+            self.refusals.note_given_up((message.kind, message.key), message, error)
+            log.warning("message given up", extra={"subject": subject, "reason": str(error)})
+            await self._store.run(Store.audit, "edge-agent", "give up", subject, str(error))
             self._delivered.append(self._refused.pop(0)[0])
-        if self._delivered:
-            done = self._delivered[:]
-            await self._run_in_store(Store.confirm, [message.row for message in done])
-            del self._delivered[: len(done)]
-            self._busy.difference_update(_line(message) for message in done)
 
-    async def _give_up(self, message: Message, error: DeliveryError) -> None:
-        subject = f"{message.sink} {message.kind} {message.key}:{message.seq}"
-        self._metrics.sink_given_up.labels(self._sink.name).inc()
-        self.refusals.note_given_up(_line(message), message, error)
-        log.warning("message given up", extra={"subject": subject, "reason": str(error)})
-        await self._run_in_store(Store.audit, "edge-agent", "give up", subject, str(error))
+    def _room(self) -> int:
+        """How many messages the receiver may be sent now."""
+        if self._rest is not None or self._held >= MAX_HELD:
+            return 0
+        return max(0, self._sink.window - len(self._flying))
 
-    async def _fill(self) -> None:
-        while self._rest is None and self._held < MAX_HELD:
-            free = self._sink.window - len(self._flying)
-            if free <= 0:
-                return
-            busy = frozenset(self._busy)
-            found = await self._run_in_store(Store.pending, self._sink.name, free, busy)
-            for message in found:
-                if _line(message) not in self._busy:
-                    self._launch(message)
-            if not found:
-                if not busy:
-                    self.refusals.clear()  # what was refused may have been dropped, store full
-                return
+    async def _exchange(self, room: int) -> bool:
+        """Delete what is delivered and send what waits; True if more may wait.
 
-    def _launch(self, message: Message) -> None:
-        self._busy.add(_line(message))
-        self._spawn(self._flying, self._deliver(message))
+        A line is free only when its message is deleted.
+        """
+        done = self._delivered[:]
+        if not done and not room:
+            return False
+        lines, rows = {(one.kind, one.key) for one in done}, [one.row for one in done]
+        busy = frozenset(self._busy - lines)
+        found = await self._store.run(Store.exchange, self._sink.name, rows, room, busy)
+        del self._delivered[: len(done)]
+        self._busy -= lines
+        for message in found:
+            line = (message.kind, message.key)
+            if line not in self._busy:
+                self._busy.add(line)
+                self._spawn(self._flying, self._deliver(message, line))
+        if room and not found and not busy:
+            self.refusals.clear()  # what was refused may have been dropped, store full
+        return 0 < room <= len(found)
 
-    async def _deliver(self, message: Message) -> None:
+    async def _deliver(self, message: Message, line: Line) -> None:
         try:
             await self._sink.deliver(message)
         except DeliveryError as error:
-            self._note_refusal(message, error)
+            self._note_refusal(message, line, error)
         except Exception as error:
             # A defect on one message must neither end the task nor be retried in a circle.
             log.exception("delivery failed", extra={"sink": self._sink.name})
             defect = DeliveryError(str(error), reason="error", retry=True, hold_s=DEFECT_HOLD_S)
-            self._note_refusal(message, defect)
+            self._note_refusal(message, line, defect)
         else:
             self._failures = 0
-            self.refusals.note_confirmed(_line(message))
+            self.refusals.note_confirmed(line)
             self._delivered.append(message)
             if self._on_confirmed is not None:
                 self._on_confirmed(message)
 
-    def _note_refusal(self, message: Message, error: DeliveryError) -> None:
+    def _note_refusal(self, message: Message, line: Line, error: DeliveryError) -> None:
         if error.reason:
             self._metrics.sink_failures.labels(self._sink.name, error.reason).inc()
         if not error.retry:
             self._refused.append((message, error))
         elif error.hold_s is not None:
-            self._hold_back(message, error)
+            self._hold_back(message, line, error)
         else:
-            self._busy.discard(_line(message))
+            self._busy.discard(line)
             self._pause(error.wait_s)
 
-    def _hold_back(self, message: Message, error: DeliveryError) -> None:
+    def _hold_back(self, message: Message, line: Line, error: DeliveryError) -> None:
         """Let the message's line rest, or give the message up; a refusal has a reason."""
-        line, hold_s = _line(message), error.hold_s
+        hold_s = error.hold_s
         if error.reason:
             hold_s = self.refusals.note_refused(line, message, error)
         if hold_s is None:
@@ -225,24 +227,19 @@ class Sender:
             self._rest = None
         self._wake.set()
 
-    def _note_store(self, error: StoreError | None) -> None:
-        if error is not None:
-            self._metrics.store_errors.inc()
-            self._pause()
-            if not self._store_fails:
-                log.error("outbox unreadable", extra={"reason": str(error)})
-        self._store_fails = error is not None
+    def _note_store(self, error: StoreError) -> None:
+        self._metrics.store_errors.inc()
+        self._pause()
+        if not self._store_fails:
+            log.error("outbox unreadable", extra={"reason": str(error)})
+        self._store_fails = True
 
     def _spawn(
-        self, group: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]
+        self, group: set[asyncio.Task[None]], work: Coroutine[object, object, None]
     ) -> asyncio.Task[None]:
         """Run `work` beside the main task, which looks again when it is over."""
-        task = asyncio.create_task(work)
+        task = asyncio.get_running_loop().create_task(work)
         group.add(task)
         task.add_done_callback(group.discard)
         task.add_done_callback(lambda _: self._wake.set())
         return task
-
-
-def _line(message: Message) -> Line:
-    return (message.kind, message.key)

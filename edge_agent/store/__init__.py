@@ -3,16 +3,18 @@
 One SQLite file with one writer. See `Store`.
 """
 
-from edge_agent.store.codec import alarm_from_dict
 from edge_agent.store.inspection import look_at_store
+from edge_agent.store.journal import alarm_from_dict
 from edge_agent.store.outbox import DroppedMessages, Line, OutboxStats
 from edge_agent.store.store import Store
+from edge_agent.store.worker import StoreWorker
 
 __all__ = [
     "DroppedMessages",
     "Line",
     "OutboxStats",
     "Store",
+    "StoreWorker",
     "alarm_from_dict",
     "look_at_store",
 ]

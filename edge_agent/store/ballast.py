@@ -25,7 +25,7 @@ class Ballast:
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._size = size
-        self._next_try_s = 0.0
+        self.next_try_s = 0.0
 
     def spend(self, db: sqlite3.Connection, page_limit: int) -> None:
         """On a full disk give the space to the WAL and its checkpoint, hardly any to growth.
@@ -45,9 +45,9 @@ class Ballast:
 
         True if it was not there and is now.
         """
-        if now_s < self._next_try_s:
+        if now_s < self.next_try_s:
             return False
-        self._next_try_s = now_s + _RETRY_S
+        self.next_try_s = now_s + _RETRY_S
         with contextlib.suppress(OSError):
             if self._path.exists() and self._path.stat().st_size == self._size:
                 return False

@@ -1,21 +1,39 @@
-"""The tables that only grow, and so are pruned: history of alarms, and audit."""
+"""Alarms as JSON, and the tables of what was: states, history and audit, which are pruned."""
 
 from __future__ import annotations
 
 import json
+import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from edge_agent.messages import Transition, TransitionKind
-from edge_agent.store.codec import alarms_from_rows
+from edge_agent.messages import (
+    Alarm,
+    AlarmState,
+    Contributor,
+    Detail,
+    ModelInfo,
+    Ne107,
+    Transition,
+    TransitionKind,
+    WindowInfo,
+)
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+log = logging.getLogger("edge_agent.store")
+
+MAX_COMMANDS: Final = 10_000  # ids of commands that have not expired
 HISTORY_LIMIT: Final = 10_000  # rows one query may return
 AUDIT_DETAIL_CHARS: Final = 1000
 ROW_OVERHEAD_BYTES: Final = 128
 
+_UPSERT_ALARM: Final = (
+    "INSERT INTO alarms (alarm_id, body) VALUES (?, ?)"
+    " ON CONFLICT (alarm_id) DO UPDATE SET body = excluded.body"
+)
 _INSERT: Final = (
     "INSERT INTO history (stored_us, at_us, asset, alarm_id, kind, actor, body)"
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -55,17 +73,17 @@ class Told(NamedTuple):
     transition: Transition
 
 
-def insert_history(
+def insert(
     db: sqlite3.Connection, transitions: Sequence[Transition], bodies: Sequence[str], now_us: int
 ) -> None:
-    """Append `transitions`; `bodies` holds the JSON of each one's alarm."""
-    db.executemany(
-        _INSERT,
-        [
-            (now_us, t.at_us, t.alarm.asset, t.alarm.alarm_id, t.kind, t.actor, body)
-            for t, body in zip(transitions, bodies, strict=True)
-        ],
-    )
+    """Keep the states after `transitions`, and append these; bodies: the JSON of their alarms."""
+    states, rows = [], []
+    for one, body in zip(transitions, bodies, strict=True):
+        asset, alarm_id = one.alarm.asset, one.alarm.alarm_id
+        states.append((alarm_id, body))
+        rows.append((now_us, one.at_us, asset, alarm_id, one.kind, one.actor, body))
+    db.executemany(_UPSERT_ALARM, states)
+    db.executemany(_INSERT, rows)
 
 
 def select_history(
@@ -99,11 +117,6 @@ def history_bytes(db: sqlite3.Connection) -> int:
     return int(db.execute(_BYTES).fetchone()[0])
 
 
-def history_weight(bodies: Sequence[str]) -> int:
-    """Return what rows with these bodies add to `history_bytes`."""
-    return sum(len(body) + ROW_OVERHEAD_BYTES for body in bodies)
-
-
 def shrink_history(db: sqlite3.Connection, budget: int) -> None:
     """Delete the oldest rows until the rest fits `budget` bytes."""
     db.execute(_KEEP_NEWEST, (budget,))
@@ -132,3 +145,74 @@ def select_audit(db: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
 def _dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def claim_command(db: sqlite3.Connection, command_id: str, expires_us: int, now_us: int) -> bool:
+    """Remember the id of a command; False if it is known, or no more fit."""
+    db.execute("DELETE FROM commands WHERE expires_us <= ?", (now_us,))
+    known = int(db.execute("SELECT COUNT(*) FROM commands").fetchone()[0])
+    if known >= MAX_COMMANDS:
+        return False
+    row = (command_id, expires_us)
+    return db.execute("INSERT OR IGNORE INTO commands VALUES (?, ?)", row).rowcount > 0
+
+
+def alarm_to_dict(alarm: Alarm) -> dict[str, Any]:
+    """Return the alarm as plain dicts, lists, strings and numbers; None where there is nothing."""
+    return asdict(alarm)
+
+
+def alarm_from_dict(data: Mapping[str, Any]) -> Alarm:
+    """Invert `alarm_to_dict`; KeyError, TypeError or ValueError where it is none."""
+    detail = data["detail"]
+    return Alarm(
+        **{
+            **data,
+            "state": AlarmState(data["state"]),
+            "ne107": Ne107(data["ne107"]),
+            "detail": None if detail is None else _detail(detail),
+        }
+    )
+
+
+def alarm_to_json(alarm: Alarm) -> str:
+    """Return one line of ASCII.
+
+    Not orjson: it writes NaN as null, and the value of a contributor whose sensor is lost is NaN.
+    """
+    return json.dumps(asdict(alarm), separators=(",", ":"), default=_plain)
+
+
+def alarm_from_json(text: str) -> Alarm:
+    """Invert `alarm_to_json`; exact as long as `message_args` holds JSON types only."""
+    return alarm_from_dict(json.loads(text))
+
+
+def alarms_from_rows(rows: Iterable[tuple[str, str]]) -> list[Alarm]:
+    """Decode (alarm_id, JSON) rows; one that cannot be read is logged and left out."""
+    return [alarm for row in rows for alarm in _restored(*row)]
+
+
+def _restored(alarm_id: str, text: str) -> Iterator[Alarm]:
+    try:
+        yield alarm_from_json(text)
+    except (KeyError, TypeError, ValueError) as error:
+        log.warning("alarm unreadable", extra={"alarm_id": alarm_id, "reason": str(error)})
+
+
+def _detail(data: Mapping[str, Any]) -> Detail:
+    window, model = data["window"], data["model"]
+    return Detail(
+        **{
+            **data,
+            "contributors": tuple(Contributor(**one) for one in data["contributors"]),
+            "window": None if window is None else WindowInfo(**window),
+            "model": None if model is None else ModelInfo(**model),
+        }
+    )
+
+
+def _plain(value: object) -> object:
+    """Turn numpy scalars into numbers, all else into text: no alarm is lost over it."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) else str(value)

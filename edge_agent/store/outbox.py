@@ -23,6 +23,7 @@ _INSERT: Final = f"INSERT INTO outbox ({_COLUMNS}, bytes) VALUES (?, ?, ?, ?, ?,
 _PENDING: Final = f"SELECT row, {_COLUMNS} FROM outbox WHERE sink = ?"  # noqa: S608
 _WAITING: Final = "SELECT kind, key, seq, created_us FROM outbox WHERE sink = ?"
 _STATS: Final = "SELECT sink, COUNT(*), SUM(bytes), MIN(created_us) FROM outbox GROUP BY sink"
+_TOTAL: Final = "SELECT COALESCE(SUM(bytes), 0) FROM outbox"
 
 # The drop order, first row first; within a row, the sink with most bytes and its oldest message.
 _SUPERSEDED: Final = (
@@ -74,7 +75,13 @@ def insert(db: sqlite3.Connection, messages: Sequence[Message]) -> None:
     """Append `messages`; their `row` is given by the table."""
     db.executemany(
         _INSERT,
-        [(m.sink, m.kind, m.key, m.seq, m.topic, m.body, m.created_us, _size(m)) for m in messages],
+        [
+            (
+                *(m.sink, m.kind, m.key, m.seq, m.topic, m.body, m.created_us),
+                len(m.body) + len(m.topic) + 2 * len(m.key) + ROW_OVERHEAD_BYTES,
+            )
+            for m in messages
+        ],
     )
 
 
@@ -101,6 +108,12 @@ def confirm(db: sqlite3.Connection, rows: Sequence[int]) -> None:
     db.executemany("DELETE FROM outbox WHERE row = ?", [(row,) for row in rows])
 
 
+def forget_sinks(db: sqlite3.Connection, keep: Collection[str]) -> int:
+    """Delete the messages of every sink not in `keep`; returns how many."""
+    gone = [(sink,) for sink in stats(db) if sink not in keep]
+    return db.executemany("DELETE FROM outbox WHERE sink = ?", gone).rowcount if gone else 0
+
+
 def stats(db: sqlite3.Connection) -> dict[str, OutboxStats]:
     """Return what waits per sink; a sink for which nothing waits is not in it."""
     return {sink: OutboxStats(*numbers) for sink, *numbers in db.execute(_STATS)}
@@ -108,8 +121,10 @@ def stats(db: sqlite3.Connection) -> dict[str, OutboxStats]:
 
 def make_room(db: sqlite3.Connection, budget: int) -> list[DroppedMessages]:
     """Drop in the stated order until all messages together fit `budget` bytes."""
+    excess = int(db.execute(_TOTAL).fetchone()[0]) - budget
+    if excess <= 0:
+        return []
     weights = {sink: one.bytes for sink, one in stats(db).items()}
-    excess = sum(weights.values()) - budget
     rows: Counter[tuple[str, str]] = Counter()
     freed: Counter[tuple[str, str]] = Counter()
     for rank, query in _RANKS:
@@ -140,7 +155,3 @@ def _drop(
         size += bytes_
     confirm(db, gone)
     return len(gone), size
-
-
-def _size(message: Message) -> int:
-    return len(message.body) + len(message.topic) + 2 * len(message.key) + ROW_OVERHEAD_BYTES

@@ -11,7 +11,6 @@ from edge_agent.clock import US_PER_S
 from edge_agent.errors import StoreError
 from edge_agent.store import journal, outbox
 from edge_agent.store.ballast import Ballast, empty_wal, limit_pages
-from edge_agent.store.codec import alarm_to_json, alarms_from_rows
 from edge_agent.store.schema import PAGE_BYTES, hint_of, open_database, primary_code
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ log = logging.getLogger("edge_agent.store")
 T = TypeVar("T")
 
 MIN_BYTES: Final = 1 << 20
-MAX_COMMANDS: Final = 10_000  # ids of commands that have not expired
 _MAX_RESERVE: Final = 4 << 20
 # On a full disk the history goes in small cuts, before the outbox is touched: the WAL of a large
 # one would not fit either.
@@ -38,10 +36,6 @@ _PRUNE_EVERY_S: Final = 3600.0
 _REPORT_EVERY_S: Final = 3600.0  # being full comes and goes with every row
 _SECONDS_A_DAY: Final = 86_400
 
-_UPSERT_ALARM: Final = (
-    "INSERT INTO alarms (alarm_id, body) VALUES (?, ?)"
-    " ON CONFLICT (alarm_id) DO UPDATE SET body = excluded.body"
-)
 _UPSERT_VALUE: Final = (
     "INSERT INTO vault (key, value) VALUES (?, ?)"
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -111,17 +105,15 @@ class Store:
     ) -> list[DroppedMessages]:
         """Alarm states, history and outbox rows in ONE transaction; returns what it had to drop."""
         now_us = self._clock.now_us()
-        bodies = [alarm_to_json(one.alarm) for one in transitions]
-        states = [(t.alarm.alarm_id, b) for t, b in zip(transitions, bodies, strict=True)]
+        bodies = [journal.alarm_to_json(one.alarm) for one in transitions]
 
         def change(db: sqlite3.Connection) -> list[DroppedMessages]:
-            db.executemany(_UPSERT_ALARM, states)
-            journal.insert_history(db, transitions, bodies, now_us)
+            journal.insert(db, transitions, bodies, now_us)
             outbox.insert(db, messages)
             return outbox.make_room(db, self._outbox_budget)
 
         self._dropped += self._write("commit", change, self._halve_outbox)
-        self._history_bytes += journal.history_weight(bodies)
+        self._history_bytes += sum(map(len, bodies)) + journal.ROW_OVERHEAD_BYTES * len(bodies)
         self._housekeeping()
         dropped, self._dropped = self._dropped, []
         return dropped
@@ -130,7 +122,7 @@ class Store:
         """Return every alarm as last committed; an unreadable one is logged and left out."""
         with self._reporting("read the alarms"):
             rows = self._db.execute("SELECT alarm_id, body FROM alarms").fetchall()
-        return alarms_from_rows(rows)
+        return journal.alarms_from_rows(rows)
 
     def pending(self, sink: str, limit: int, exclude: Collection[Line] = ()) -> list[Message]:
         """Return the oldest `limit` messages of `sink` in row order, but for `exclude`d lines.
@@ -141,20 +133,21 @@ class Store:
         with self._reporting("read the outbox"):
             return outbox.pending(self._db, sink, limit, exclude)
 
+    def exchange(
+        self, sink: str, delivered: Sequence[int], limit: int, exclude: Collection[Line] = ()
+    ) -> list[Message]:
+        """`confirm` what is delivered, then return what is `pending`."""
+        if delivered:
+            self.confirm(delivered)
+        return self.pending(sink, limit, exclude) if limit else []
+
     def confirm(self, rows: Sequence[int]) -> None:
         """Delete delivered messages; rows that are gone already are no error."""
         self._write("confirm", lambda db: outbox.confirm(db, rows))
 
     def forget_sinks(self, keep: Collection[str]) -> int:
         """Delete the messages of every sink not in `keep`; returns how many."""
-
-        def change(db: sqlite3.Connection) -> int:
-            gone = [sink for sink in outbox.stats(db) if sink not in keep]
-            return sum(
-                db.execute("DELETE FROM outbox WHERE sink = ?", (sink,)).rowcount for sink in gone
-            )
-
-        return self._write("forget sinks", change)
+        return self._write("forget sinks", lambda db: outbox.forget_sinks(db, keep))
 
     def outbox_stats(self) -> dict[str, OutboxStats]:
         """Return what waits, by sink that has something waiting."""
@@ -215,15 +208,10 @@ class Store:
         """Remember the id of a command until it expires; False if it is known, or no more fit."""
         now_us = self._clock.now_us()
 
-        def change(db: sqlite3.Connection) -> bool:
-            db.execute("DELETE FROM commands WHERE expires_us <= ?", (now_us,))
-            known = int(db.execute("SELECT COUNT(*) FROM commands").fetchone()[0])
-            if known >= MAX_COMMANDS:
-                return False
-            row = (command_id, expires_us)
-            return db.execute("INSERT OR IGNORE INTO commands VALUES (?, ?)", row).rowcount > 0
-
-        return self._write("remember a command", change)
+        return self._write(
+            "remember a command",
+            lambda db: journal.claim_command(db, command_id, expires_us, now_us),
+        )
 
     def audit_log(self, limit: int = 100) -> list[dict[str, Any]]:
         """Return audit entries, the newest first: at_us, actor, action, subject, detail."""
@@ -278,7 +266,7 @@ class Store:
         """Do what is due now and then; it never fails the commit that it comes after."""
         now_s = self._clock.monotonic_s()
         try:
-            if self._ballast.restore(now_s):
+            if now_s >= self._ballast.next_try_s and self._ballast.restore(now_s):
                 limit_pages(self._db, self._page_limit)
             if self._history_bytes > self._history_budget:
                 self._prune_history(self._history_budget * 9 // 10)

@@ -13,6 +13,7 @@ from edge_agent.daemon.daemon import Daemon
 from edge_agent.daemon.tables import load_config
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.messages import LinkState
+from edge_agent.store import Store
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ async def test_an_asset_that_announced_itself_is_forgotten_by_hand(daemon: Daemo
     assert daemon.runtime.alarms.get(alarm_id) is None
     daemon.http._status.export()
     assert 'asset="M-O1"' not in daemon.metrics.render().decode()
-    (newest, *_) = await daemon.publisher.history(None, alarm_id, 10)
+    (newest, *_) = await daemon.publisher.store.run(Store.history, alarm_id=alarm_id)
     assert (newest["transition"], newest["alarm"]["state"]) == ("clear", "normal")
     assert (await daemon.publisher.recall()).discovered == ()
     assert (await daemon.http._status.audit(1))[0]["action"] == "forget"

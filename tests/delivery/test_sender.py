@@ -18,7 +18,7 @@ from edge_agent.sinks.base import ALERT, EVENT, DeliveryError, Refusals, Sink
 from edge_agent.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
 DOWN = DeliveryError("down", reason="disconnected", retry=True)
@@ -413,19 +413,22 @@ async def test_a_defect_of_the_sink_is_logged_and_does_not_end_the_delivery(
 
 
 async def test_a_store_that_fails_is_asked_again_and_nothing_is_sent_twice(
-    tmp_path: Path, metrics: Metrics, naps: Naps, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    metrics: Metrics,
+    naps: Naps,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A message is confirmed while the disk refuses: its line is held until it could be deleted."""
     rig, sink = make_rig(tmp_path, metrics, naps)
-    works = rig.run
-    broken = True
+    confirm, broken = Store.confirm, True
 
-    async def run(function: Callable[..., Awaitable[object]], *args: object) -> object:
-        if broken and function is Store.confirm:
+    def unwilling(store: Store, rows: list[int]) -> None:
+        if broken:
             raise StoreError("disk")
-        return await works(function, *args)
+        confirm(store, rows)
 
-    rig.delivery._run_in_store = run
+    monkeypatch.setattr(Store, "confirm", unwilling)
     async with rig:
         await rig.put(event("a", 1), event("a", 2))
         for tries in (1, 2, 3):

@@ -10,7 +10,7 @@ from mqtt_support import make_plant, subscription
 from test_mqtt_routes import Path
 
 from edge_agent.config import schema
-from edge_agent.delivery.memory import Memory
+from edge_agent.delivery import Memory
 from edge_agent.plant import Plant
 
 if TYPE_CHECKING:

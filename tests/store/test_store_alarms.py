@@ -26,7 +26,7 @@ from edge_agent.messages import (
     TransitionKind,
     WindowInfo,
 )
-from edge_agent.store.codec import alarm_from_dict, alarm_from_json, alarm_to_dict, alarm_to_json
+from edge_agent.store.journal import alarm_from_dict, alarm_from_json, alarm_to_dict, alarm_to_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_agent.clock import US_PER_S
-from edge_agent.delivery.message_ages import MessageAges
+from edge_agent.delivery.health import MessageAges
 
 
 class Hands:
