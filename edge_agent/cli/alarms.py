@@ -7,7 +7,9 @@ import getpass
 import json
 import os
 import re
+import sys
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -68,7 +70,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     history.add_argument("--asset", help="only this asset's")
     history.add_argument("--alarm", dest="alarm_id", help="only this alarm's")
     history.add_argument("--limit", type=int, default=50, metavar="N", help="default: 50")
-    audit = _action(actions, "audit", "show who did what, the newest first")
+    _add_audit(actions)
+
+
+def _add_audit(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "show who gave which command and why, what was refused or given up, the newest first"
+    audit = _action(actions, "audit", text)
+    audit.epilog = "example:\n  edge-agent alarms audit --asset P-101 --since 7d"
+    audit.formatter_class = argparse.RawDescriptionHelpFormatter
+    audit.add_argument("--asset", help="only of this asset and its alarms; a pattern, too: 'P-1*'")
+    audit.add_argument("--alarm", dest="alarm_id", help="only of this alarm; a pattern, too")
+    audit.add_argument("--by", metavar="NAME", help="only what this person did")
+    audit.add_argument(
+        "--since", type=since_ms, metavar="TIME", help="30m, 24h or 7d ago, or an ISO 8601 time"
+    )
+    audit.add_argument("--before", type=int, metavar="ROW", help="go on behind this row")
     audit.add_argument("--limit", type=int, default=50, metavar="N", help="default: 50")
 
 
@@ -82,8 +98,7 @@ def run(args: argparse.Namespace) -> int:
         rows = ask(args.url, "/api/alarms/history", query)
         _show(rows, _HISTORY_COLUMNS, args, none="no history")
     elif args.action == "audit":
-        rows = ask(args.url, "/api/audit", {"limit": args.limit})
-        _show(rows, _AUDIT_COLUMNS, args, none="no entries")
+        _audit(args)
     else:
         _show(_command(args), _ALARM_COLUMNS, args)
     return 0
@@ -95,6 +110,36 @@ def seconds(text: str) -> float:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 30m, 2h, 1d")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def since_ms(text: str) -> int:
+    """Read `24h` as so long ago, or an ISO 8601 time, local unless it says; milliseconds."""
+    if _DURATION.fullmatch(text):
+        return round((time.time() - seconds(text)) * 1000)
+    return round(moment_ms(text))
+
+
+def moment_ms(text: str) -> float:
+    """Milliseconds since the epoch of an ISO 8601 time."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-20T14:30") from None
+
+
+def _audit(args: argparse.Namespace) -> None:
+    query = {
+        "asset": args.asset,
+        "alarm_id": args.alarm_id,
+        "by": args.by,
+        "since_ms": args.since,
+        "before": args.before,
+        "limit": args.limit,
+    }
+    rows = ask(args.url, "/api/audit", query)
+    _show(rows, _AUDIT_COLUMNS, args, none="no entries")
+    if rows and len(rows) == args.limit:
+        print(f"older entries: --before {rows[-1].get('row')}", file=sys.stderr)
 
 
 def _action(

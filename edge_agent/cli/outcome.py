@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from edge_agent.cli.alarms import login
+from edge_agent.cli.alarms import login, moment_ms
 from edge_agent.cli.api_client import add_url, daemon_url, not_ours, request, shown
+
+if TYPE_CHECKING:
+    import argparse
 
 HELP = "tell that a machine has failed or was overhauled, so that intervals stay honest"
 EXAMPLE = "edge-agent outcome -c edge-agent.yaml --asset T-7 --at 2026-11-20T14:30"
@@ -46,14 +47,6 @@ def run(args: argparse.Namespace) -> int:
     except (KeyError, TypeError):
         raise not_ours(url) from None
     return 0
-
-
-def moment_ms(text: str) -> float:
-    """Milliseconds since the epoch of an ISO 8601 time."""
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-20T14:30") from None
 
 
 def _lines(answer: dict[str, Any], *, overhauled: bool) -> list[str]:

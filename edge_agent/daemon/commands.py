@@ -82,7 +82,11 @@ class Commands:
             self._leave(command)
             return
         if not isinstance(command, Command):
-            await self._refuse(command, command.topic, "mqtt", command.reason, command.error)
+            reason, error = command.reason, command.error
+            _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": error})
+            await self.note_refused(
+                command.sink, command.topic, "mqtt", error, f"{reason}: {error}"
+            )
             return
         if self._unfinished >= _UNFINISHED:
             self._count(command, "busy")
@@ -117,8 +121,11 @@ class Commands:
         except EdgeAgentError as error:
             reason = getattr(error, "reason", "refused")
             self._count(command, reason)
-            subject = f"{command.kind} {command.alarm_id} by {command.place}"
-            await self._refuse(command, subject, command.actor, reason, str(error))
+            _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": str(error)})
+            detail = f"{command.kind} at {command.place}: {reason}: {error}"
+            await self.note_refused(
+                command.sink, command.alarm_id, command.actor, str(error), detail
+            )
             return
         states = {alarm.alarm_id: alarm.state for alarm in done}
         _answer(command, {"id": command.id, "ok": True, "alarms": states})
@@ -163,15 +170,15 @@ class Commands:
     def _count(self, command: Command | RefusedCommand, reason: str) -> None:
         self._daemon.metrics.commands.labels(command.sink, reason).inc()
 
-    async def _refuse(
-        self, command: Command | RefusedCommand, subject: str, actor: str, reason: str, error: str
+    async def note_refused(
+        self, sender: str, subject: str, actor: str, reason: str, detail: str
     ) -> None:
-        _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": error})
+        """Log a refused command and note it in the audit; sender: a sink, or `http`."""
         if not self._may_tell():
             return
-        extra = {"sink": command.sink, "command": subject, "by": actor, "reason": error}
+        extra = {"sink": sender, "command": subject, "by": actor, "reason": reason}
         log.warning("command refused", extra=extra)
-        await self._daemon.publisher.audit([(actor, "refused", subject, f"{reason}: {error}")])
+        await self._daemon.publisher.audit([(actor, "refused", subject, detail)])
 
     def _may_tell(self) -> bool:
         """False while too many were told: nobody fills the log or the audit from the bus."""

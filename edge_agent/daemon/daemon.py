@@ -37,6 +37,7 @@ from edge_agent.delivery import Publisher
 from edge_agent.ops import notify
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
+from edge_agent.service import status_routes
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -102,7 +103,8 @@ class Daemon:
         )
         self.commands = Commands(self)
         self.publisher = Publisher(config, self.metrics, self.clock, self.commands.from_bus)
-        self.http = HttpServer(config.http, Status(self), self.metrics)
+        self.status = Status(self)
+        self.http = HttpServer(config.http, status_routes(self.status, self.metrics))
 
     async def run(self, *, on_ready: asyncio.Event | None = None) -> None:
         """Start everything, serve until `stop`, then let go of everything in reverse."""

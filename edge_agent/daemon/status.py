@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from edge_agent.daemon.learning_state import export_learning, learning_rows, not
 from edge_agent.daemon.model_rows import model_rows
 from edge_agent.daemon.runtime import labels_of
 from edge_agent.detection import STOPPED
-from edge_agent.errors import NotFoundError
+from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.messages import AlarmState, LinkState
 from edge_agent.signals import TRUE, UNKNOWN
 from edge_agent.sinks import SINKS
@@ -25,18 +25,21 @@ from edge_agent.sources import SOURCES
 from edge_agent.store import Store, alarm_from_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from edge_agent.daemon.daemon import Daemon
     from edge_agent.messages import Alarm, Link
     from edge_agent.pipeline import Pipeline
     from edge_agent.plant import PlantAsset, PlantSignal
+    from edge_agent.store import AuditFilter
+
+T = TypeVar("T")
 
 _MAX_COMMAND_ACTOR = 100
 
 
 class Status:
-    """Answers of the daemon to the HTTP server (`ops.http.StatusProvider`)."""
+    """Answers of the daemon to the HTTP server (`service.StatusProvider`)."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
@@ -137,9 +140,9 @@ class Status:
         texts_of = self._daemon.publisher.texts_of
         return [_past(row, texts_of) for row in rows]
 
-    async def audit(self, limit: int) -> list[dict[str, Any]]:
+    async def audit(self, wanted: AuditFilter, limit: int) -> list[dict[str, Any]]:
         """Who did what, the newest first."""
-        rows = await self._daemon.publisher.store.run(Store.audit_log, limit)
+        rows = await self._daemon.publisher.store.run(Store.audit_log, wanted, limit)
         return [{"at_ms": row.pop("at_us") // US_PER_MS, **row} for row in rows]
 
     async def command(
@@ -147,8 +150,8 @@ class Status:
     ) -> dict[str, Any]:
         """Acknowledge, shelve, ...; EdgeAgentError where it does not fit."""
         actor = actor[:_MAX_COMMAND_ACTOR]
-        one = self._daemon.commands.one
-        return self._alarm(await one(kind, alarm_id, actor, duration_s, comment))
+        work = self._daemon.commands.one(kind, alarm_id, actor, duration_s, comment)
+        return self._alarm(await self._recorded(work, kind, alarm_id, actor))
 
     async def command_several(
         self,
@@ -170,11 +173,27 @@ class Status:
         several = self._daemon.commands.several
         return [self._alarm(a) for a in await several(kind, selection, actor, duration_s, comment)]
 
+    async def _recorded(self, work: Awaitable[T], kind: str, subject: str, actor: str) -> T:
+        """Note in the audit that a command is refused."""
+        try:
+            return await work
+        except EdgeAgentError as error:
+            note = self._daemon.commands.note_refused
+            await note("http", subject, actor, str(error), f"{kind}: {error}")
+            raise
+
     async def asset_command(
         self, kind: str, asset: str, actor: str, at_ms: float | None
     ) -> dict[str, Any]:
         """A life that ended, or one that begins with learning again."""
-        daemon, actor = self._daemon, actor[:_MAX_COMMAND_ACTOR]
+        actor = actor[:_MAX_COMMAND_ACTOR]
+        work = self._command_asset(kind, asset, actor, at_ms)
+        return await self._recorded(work, kind, asset, actor)
+
+    async def _command_asset(
+        self, kind: str, asset: str, actor: str, at_ms: float | None
+    ) -> dict[str, Any]:
+        daemon = self._daemon
         if kind == "learn":
             return await daemon.baseline_reset.begin(asset, actor)
         if kind == "forget":

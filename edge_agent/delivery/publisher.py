@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.alarms import load_texts
+from edge_agent.alarms import load_texts, rfc3339
 from edge_agent.config.structs import kind_of
 from edge_agent.delivery import republish
 from edge_agent.delivery.health import PublisherHealth
@@ -159,7 +159,7 @@ class Publisher:
             await asyncio.shield(self._save())
         if actor:
             await self.audit(
-                [(actor, str(t.kind), t.alarm.alarm_id, t.alarm.comment) for t in transitions]
+                [(actor, str(t.kind), t.alarm.alarm_id, _detail(t.alarm)) for t in transitions]
             )
 
     async def _save(self) -> None:
@@ -304,6 +304,13 @@ class Publisher:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _detail(alarm: Alarm) -> str:
+    """What the audit says of a command beside who gave it: the comment, and how long it shelves."""
+    until_us = alarm.shelved_until_us
+    until = f"until {rfc3339(until_us)[:19]}Z" if until_us else ""
+    return ": ".join(filter(None, (until, alarm.comment)))
 
 
 def _at_rest(alarm: Alarm) -> Alarm:

@@ -3,4 +3,4 @@
 Its modules are imported by name: `http` pulls in aiohttp, which `check` or `models` never need.
 """
 
-__all__ = ["http", "logs", "metrics", "notify", "status"]
+__all__ = ["http", "logs", "metrics", "notify", "routes"]

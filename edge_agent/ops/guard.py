@@ -15,10 +15,10 @@ from http import HTTPStatus
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import orjson
 from aiohttp import hdrs, web
 
 from edge_agent.errors import ConfigError, EdgeAgentError, NotFoundError, UsageError
+from edge_agent.ops.routes import OPEN, READ, Refusal, as_json
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.ops")
 
-MAX_BODY: Final = 16 << 10
 MAX_CONNECTIONS: Final = 100
 # From connecting, or from the last answer, to the end of the next request's header.
 REQUEST_TIMEOUT_S: Final = 15.0
@@ -42,7 +41,7 @@ _LIMITS: Final[dict[str, Any]] = {
     "auto_decompress": False,  # no bombs: nothing that we take is worth compressing
     "access_log": None,
 }
-_OPEN: Final = frozenset({"/", "/health/live", "/health/ready"})
+_READING: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _HEADERS: Final = {
@@ -60,14 +59,6 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-
-
-class Refusal(Exception):  # noqa: N818 (an answer, not a fault)
-    """A request that gets an error as its answer."""
-
-    def __init__(self, status: int, error: str, hint: str = "") -> None:
-        super().__init__(error)
-        self.status, self.error, self.hint = status, error, hint
 
 
 class Connections(dict["Connection", None]):
@@ -121,13 +112,17 @@ class Connection(web.RequestHandler):
 
 
 class Guard:
-    """The middleware in front of all handlers; raises ConfigError for a token too short."""
+    """The middleware in front of all handlers; raises ConfigError for a token too short.
+
+    scopes: that of each handler's route; one that has none is for those who may read.
+    """
 
     def __init__(self, config: Http, connections: Connections) -> None:
         names = {"localhost", config.host, socket.gethostname(), *config.names}
         self._names = frozenset(name.lower() for name in names)
         self._token = None if config.token is None else config.token.reveal().encode()
         self._connections = connections
+        self.scopes: dict[object, str] = {}
         if self._token is not None and len(self._token) < MIN_TOKEN:
             raise ConfigError(f"shorter than {MIN_TOKEN} characters", where="http.token")
 
@@ -148,9 +143,11 @@ class Guard:
             self._check(request)
             return await handler(request)
         except Refusal as refusal:
-            return error(refusal.status, refusal.error, refusal.hint)
-        except web.HTTPException as answer:
-            return _restated(answer)
+            answer = error(refusal.status, refusal.error, refusal.hint)
+            answer.headers.update(refusal.headers)
+            return answer
+        except web.HTTPException as refusal:
+            return _restated(refusal)
         except EdgeAgentError as trouble:
             return error(_status_of(trouble), _place(trouble), trouble.hint)
         except ConnectionError:
@@ -162,12 +159,11 @@ class Guard:
     def _check(self, request: web.Request) -> None:
         if not self._is_for_us(request.headers.get(hdrs.HOST, "")):
             raise Refusal(421, "not the name of this gateway", "add it to http.names")
-        if request.path in _OPEN or request.path.startswith("/static/"):
-            return
-        if is_direct_loopback(request):
+        scope = self.scopes.get(request.match_info.handler, READ)
+        if scope == OPEN or is_direct_loopback(request):
             return
         if self._token is None:
-            if request.method == hdrs.METH_POST:
+            if scope != READ or request.method not in _READING:
                 raise Refusal(403, "commands need a token from here", "set http.token")
             return
         if not self._has_token(request.headers.get(hdrs.AUTHORIZATION, "")):
@@ -208,16 +204,11 @@ async def add_headers(_request: web.Request, response: web.StreamResponse) -> No
         response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
 
 
-def json(body: object, status: int = 200) -> web.Response:
-    """Answer with JSON; NaN becomes null."""
-    return web.Response(
-        body=orjson.dumps(body), status=status, content_type="application/json", charset="utf-8"
-    )
-
-
 def error(status: int, text: str, hint: str = "") -> web.Response:
     """Answer with `{"error", "hint"}`."""
-    return json({"error": text, "hint": hint}, status)
+    body = as_json({"error": text, "hint": hint})
+    headers = {hdrs.CONTENT_TYPE: body.content_type}
+    return web.Response(body=body.body, status=status, headers=headers)
 
 
 def _restated(answer: web.HTTPException) -> web.Response:

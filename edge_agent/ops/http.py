@@ -1,60 +1,61 @@
-"""The daemon's own HTTP server: metrics, health, status page, alarms and assets as JSON.
+"""The daemon's own HTTP server: serves tables of routes behind one guard, and the status page.
 
-docs/http.md lists its routes. Importing this module imports aiohttp.
+docs/http.md lists the routes. Importing this module imports aiohttp.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from importlib import resources
+from inspect import isawaitable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST
+import orjson
+from aiohttp import hdrs, web
 
 from edge_agent.errors import ConnectError
-from edge_agent.ops import params
-from edge_agent.ops.guard import (
-    MAX_BODY,
-    Connection,
-    Connections,
-    Guard,
+from edge_agent.ops.guard import Connection, Connections, Guard, add_headers
+from edge_agent.ops.routes import (
+    JSON,
+    MAX_TEXT,
+    OPEN,
     Refusal,
-    add_headers,
-    json,
+    Request,
+    Response,
+    Route,
+    as_json,
 )
-from edge_agent.ops.status import ASSET_COMMANDS, COMMANDS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from importlib.resources.abc import Traversable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from edge_agent.config.schema import Http
-    from edge_agent.ops.metrics import Metrics
-    from edge_agent.ops.status import StatusProvider
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("edge_agent.ops")
 
 SHUTDOWN_S: Final = 1.0
-HISTORY_ROWS: Final = 100
-AUDIT_ROWS: Final = 100
-MAX_ROWS: Final = 10_000
-_CONTENT_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+BODY_TIMEOUT_S: Final = 5.0
+_WITH_BODY: Final = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH})
+_PAGE_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 
 
 class HttpServer:
-    """Serves until stopped; `port` is the one in use, which port 0 leaves to the system."""
+    """Serves `routes` until stopped; `port` is the one in use, which port 0 leaves to the system.
 
-    def __init__(self, config: Http, status: StatusProvider, metrics: Metrics) -> None:
+    Raises ConfigError if the token is too short.
+    """
+
+    def __init__(self, config: Http, routes: Sequence[Route]) -> None:
         self.port = config.port
         self._config = config
-        self._status = status
-        self._metrics = metrics
+        self._routes = [*page_routes(), *routes]
         self._connections = Connections()
         self._guard = Guard(config, self._connections)
-        self._scrape = asyncio.Lock()
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
 
@@ -100,128 +101,81 @@ class HttpServer:
             )
 
     def _application(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_BODY, middlewares=[self._guard.middleware])
+        app = web.Application(middlewares=[self._guard.middleware])
         app.on_response_prepare.append(add_headers)
-        for file in resources.files("edge_agent.ops").joinpath("page").iterdir():
-            path = "/" if file.name == "index.html" else f"/static/{file.name}"
-            app.router.add_get(path, _static(file))
-        for path, handler in (
-            ("/metrics", self._get_metrics),
-            ("/health/live", self._get_live),
-            ("/health/ready", self._get_ready),
-            ("/api/summary", self._get_summary),
-            ("/api/models", self._get_models),
-            ("/api/models/{name}/report", self._get_report),
-            ("/api/assets", self._get_assets),
-            ("/api/alarms", self._get_alarms),
-            ("/api/alarms/history", self._get_history),
-            ("/api/audit", self._get_audit),
-        ):
-            app.router.add_get(path, handler)
-        kinds = f"{{kind:{'|'.join(COMMANDS)}}}"
-        app.router.add_post(f"/api/alarms/{kinds}", self._post_several)
-        app.router.add_post(f"/api/alarms/{{alarm_id}}/{kinds}", self._post)
-        app.router.add_route("*", "/api/alarms/{alarm_id}/{kind}", _no_command)
-        path = f"/api/assets/{{asset}}/{{kind:{'|'.join(ASSET_COMMANDS)}}}"
-        app.router.add_post(path, self._post_asset)
+        for route in self._routes:
+            handler = _handler(route)
+            self._guard.scopes[handler] = route.scope
+            if route.method == hdrs.METH_GET:
+                app.router.add_get(route.path, handler)  # and HEAD
+            else:
+                app.router.add_route(route.method, route.path, handler)
         return app
 
-    async def _get_metrics(self, _request: web.Request) -> web.Response:
-        # One at a time and off the loop: thousands of series take many milliseconds.
-        async with self._scrape:
-            self._status.export()
-            body = await asyncio.to_thread(self._metrics.render)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def _get_live(self, _request: web.Request) -> web.Response:
-        alive, reason = self._status.live()
-        return json({"live": alive, "reason": reason}, 200 if alive else 503)
+def _handler(route: Route) -> Handler:
+    """What aiohttp calls for a route."""
 
-    async def _get_ready(self, _request: web.Request) -> web.Response:
-        ready, reasons = self._status.ready()
-        return json({"ready": ready, **reasons}, 200 if ready else 503)
+    async def answer(request: web.Request) -> web.StreamResponse:
+        query = _query(request, route)
+        said = route.handler(Request(request.match_info, query, await _body(request, route)))
+        if isawaitable(said):
+            said = await said
+        response = said if isinstance(said, Response) else as_json(said)
+        headers = {**response.headers, hdrs.CONTENT_TYPE: response.content_type}
+        return web.Response(body=response.body, status=response.status, headers=headers)
 
-    async def _get_summary(self, _request: web.Request) -> web.Response:
-        return json(self._status.summary())
-
-    async def _get_models(self, _request: web.Request) -> web.Response:
-        return json(self._status.models())
-
-    async def _get_report(self, request: web.Request) -> web.Response:
-        return json(self._status.model_report(request.match_info["name"]))
-
-    async def _get_assets(self, request: web.Request) -> web.Response:
-        params.only(request, "search", "offset", "limit")
-        wanted = params.text(request, "search") or ""
-        found = [asset for asset in self._status.assets() if _matches(asset, wanted.casefold())]
-        found.sort(key=_urgency)
-        return _rows(request, found)
-
-    async def _get_alarms(self, request: web.Request) -> web.Response:
-        params.only(request, "state", "offset", "limit")
-        return _rows(request, self._status.alarms(params.alarm_state(request)))
-
-    async def _get_history(self, request: web.Request) -> web.Response:
-        params.only(request, "asset", "alarm_id", "limit")
-        asset, alarm_id = params.text(request, "asset"), params.text(request, "alarm_id")
-        limit = params.number(request, "limit", HISTORY_ROWS, MAX_ROWS)
-        return json(await self._status.history(asset, alarm_id, limit))
-
-    async def _get_audit(self, request: web.Request) -> web.Response:
-        params.only(request, "limit")
-        return json(await self._status.audit(params.number(request, "limit", AUDIT_ROWS, MAX_ROWS)))
-
-    async def _post_several(self, request: web.Request) -> web.Response:
-        kind = request.match_info["kind"]
-        wanted, actor, duration_s, comment = await params.commands(request, kind)
-        return json(await self._status.command_several(kind, wanted, actor, duration_s, comment))
-
-    async def _post(self, request: web.Request) -> web.Response:
-        kind, alarm_id = request.match_info["kind"], request.match_info["alarm_id"]
-        actor, duration_s, comment = await params.command(request, kind)
-        return json(await self._status.command(kind, alarm_id, actor, duration_s, comment))
-
-    async def _post_asset(self, request: web.Request) -> web.Response:
-        kind, asset = request.match_info["kind"], request.match_info["asset"]
-        actor, at_ms = await params.asset_command(request, kind)
-        return json(await self._status.asset_command(kind, asset, actor, at_ms))
+    return answer
 
 
-async def _no_command(request: web.Request) -> web.Response:
-    kind = request.match_info["kind"]
-    if kind in COMMANDS:
-        raise web.HTTPMethodNotAllowed(request.method, ["POST"])
-    raise Refusal(404, "no such command", f"POST one of: {', '.join(COMMANDS)}")
+def _query(request: web.Request, route: Route) -> dict[str, Any]:
+    """Refuse a misspelt parameter, which would otherwise be left out in silence."""
+    given, known = request.query, route.query
+    for name in given if known else ():
+        if name not in known or len(given.getall(name)) > 1:
+            hint = f"once each: {', '.join(known)}"
+            raise Refusal(400, f"no parameter {name[:MAX_TEXT]!r}", hint)
+    return {
+        name: one.parse(name, given[name]) if name in given else one.default
+        for name, one in known.items()
+    }
 
 
-def _rows(request: web.Request, found: list[dict[str, Any]]) -> web.Response:
-    """Answer with the part that was asked for; X-Total-Count tells how many there are."""
-    offset = params.number(request, "offset", 0, 1_000_000)
-    limit = params.number(request, "limit", MAX_ROWS, MAX_ROWS)
-    response = json(found[offset : offset + limit])
-    response.headers["X-Total-Count"] = str(len(found))
-    return response
+async def _body(request: web.Request, route: Route) -> object:
+    """Read the body as the route has it; bytes, or the value if it is JSON."""
+    if request.method not in _WITH_BODY or route.method == hdrs.METH_ANY:
+        return None
+    if request.content_type != route.content_type:
+        what = "JSON" if route.content_type == JSON else route.content_type
+        raise Refusal(415, f"the body is not {what}", f"Content-Type: {route.content_type}")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await request.clone(client_max_size=route.max_body).read()
+    except TimeoutError:
+        raise Refusal(408, f"no whole body within {BODY_TIMEOUT_S:g} s") from None
+    except web.RequestPayloadError:
+        raise Refusal(400, "the body is cut or malformed") from None
+    if route.content_type != JSON:
+        return body
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as problem:
+        raise Refusal(400, f"the body is not JSON: {problem}") from None
 
 
-def _matches(asset: dict[str, Any], wanted: str) -> bool:
-    return wanted in f"{asset['path']} {asset['id']} {asset['state']}".casefold()
+def page_routes() -> list[Route]:
+    """The status page and its files."""
+    rows = []
+    for file in resources.files("edge_agent.ops").joinpath("page").iterdir():
+        path = "/" if file.name == "index.html" else f"/static/{file.name}"
+        kind = _PAGE_TYPES[file.name.rpartition(".")[2]]
+        answer = Response(file.read_bytes(), f"{kind}; charset=utf-8")
+        rows.append(Route("GET", path, partial(_same, answer), OPEN))
+    return rows
 
 
-def _urgency(asset: dict[str, Any]) -> tuple[bool, bool, float]:
-    """Order the abnormal first: alarms, then inputs that are not good, then the lowest health."""
-    good = all(each["quality"] == "good" for each in asset["inputs"])
-    health = asset["health"]
-    return not asset["alarms"], good, 1.0 if health is None else health
-
-
-def _static(file: Traversable) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    body = file.read_bytes()
-    content_type = _CONTENT_TYPES[file.name.rpartition(".")[2]]
-
-    async def get(_request: web.Request) -> web.Response:
-        return web.Response(body=body, content_type=content_type, charset="utf-8")
-
-    return get
+def _same(answer: Response, _: Request) -> Response:
+    return answer
 
 
 def _is_loopback(host: str) -> bool:

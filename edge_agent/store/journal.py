@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -61,9 +62,24 @@ _KEEP_NEWEST: Final = (
 _INSERT_AUDIT: Final = (
     "INSERT INTO audit (at_us, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)"
 )
+# An asset's entries are its own and those of its alarms, whose ids begin with its id.
 _SELECT_AUDIT: Final = (
-    "SELECT at_us, actor, action, subject, detail FROM audit ORDER BY row DESC LIMIT ?"
+    "SELECT row, at_us, actor, action, subject, detail FROM audit"
+    " WHERE (:before IS NULL OR row < :before) AND (:since_us IS NULL OR at_us >= :since_us)"
+    " AND (:actor IS NULL OR actor = :actor) AND (:alarm IS NULL OR subject GLOB :alarm)"
+    " AND (:asset IS NULL OR subject GLOB :asset OR subject GLOB :asset || '.*')"
+    " ORDER BY row DESC LIMIT :limit"
 )
+
+
+class AuditFilter(NamedTuple):
+    """Which entries of the audit are wanted; None: all. asset, alarm_id: with `*` for any text."""
+
+    asset: str | None = None
+    alarm_id: str | None = None
+    actor: str | None = None
+    since_us: int | None = None
+    before: int | None = None  # a row
 
 
 class Told(NamedTuple):
@@ -137,9 +153,16 @@ def insert_audit(db: sqlite3.Connection, entry: tuple[int, str, str, str, str], 
     db.execute("DELETE FROM audit WHERE row <= ?", (row - keep,))
 
 
-def select_audit(db: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
+def select_audit(db: sqlite3.Connection, wanted: AuditFilter, limit: int) -> list[dict[str, Any]]:
     """Return the newest entries first."""
-    return _dicts(db.execute(_SELECT_AUDIT, (limit,)))
+    patterns = {"asset": _glob(wanted.asset), "alarm": _glob(wanted.alarm_id)}
+    values = {"limit": limit, **wanted._asdict(), **patterns}
+    return _dicts(db.execute(_SELECT_AUDIT, values))
+
+
+def _glob(pattern: str | None) -> str | None:
+    """In a pattern of ours only `*` means something."""
+    return None if pattern is None else re.sub(r"([\[?])", r"[\1]", pattern)
 
 
 def _dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:

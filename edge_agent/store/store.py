@@ -11,6 +11,7 @@ from edge_agent.clock import US_PER_S
 from edge_agent.errors import StoreError
 from edge_agent.store import journal, outbox
 from edge_agent.store.ballast import Ballast, empty_wal, limit_pages
+from edge_agent.store.journal import AuditFilter
 from edge_agent.store.schema import PAGE_BYTES, hint_of, open_database, primary_code
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _PRUNE_EVERY_S: Final = 3600.0
 _REPORT_EVERY_S: Final = 3600.0  # being full comes and goes with every row
 _SECONDS_A_DAY: Final = 86_400
 
+_ALL: Final = AuditFilter()
 _UPSERT_VALUE: Final = (
     "INSERT INTO vault (key, value) VALUES (?, ?)"
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -213,10 +215,13 @@ class Store:
             lambda db: journal.claim_command(db, command_id, expires_us, now_us),
         )
 
-    def audit_log(self, limit: int = 100) -> list[dict[str, Any]]:
-        """Return audit entries, the newest first: at_us, actor, action, subject, detail."""
+    def audit_log(self, wanted: AuditFilter = _ALL, limit: int = 100) -> list[dict[str, Any]]:
+        """Return audit entries, the newest first: row, at_us, actor, action, subject, detail.
+
+        `wanted.before` goes on behind the last row of an answer.
+        """
         with self._reporting("read the audit log"):
-            return journal.select_audit(self._db, limit)
+            return journal.select_audit(self._db, wanted, limit)
 
     def _write(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import threading
@@ -11,21 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edge_agent import service
 from edge_agent.alarms.envelope import to_json
 from edge_agent.alarms.rule import AlarmPolicy
 from edge_agent.alarms.selection import Selection
 from edge_agent.alarms.table import AlarmTable
 from edge_agent.alarms.texts import load_texts
 from edge_agent.cli import main
-from edge_agent.cli.alarms import COMMANDS, STATES, seconds
+from edge_agent.cli.alarms import COMMANDS, STATES, seconds, since_ms
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import AlarmRule, Alarms, Http
 from edge_agent.config.types import Duration
 from edge_agent.messages import Alarm, AlarmState, Detail, Observation, Transition
-from edge_agent.ops import status
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
-from edge_agent.store.store import Store
+from edge_agent.service import status_routes
+from edge_agent.store import AuditFilter, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -78,8 +80,8 @@ class Plant:
         ids = self.table.select(Selection(**wanted), kind)
         return [await self.command(kind, one, actor, duration_s, comment) for one in ids]
 
-    async def audit(self, limit: int) -> list[dict[str, Any]]:
-        rows = self.store.audit_log(limit)
+    async def audit(self, wanted: AuditFilter, limit: int) -> list[dict[str, Any]]:
+        rows = self.store.audit_log(wanted, limit)
         return [{"at_ms": row.pop("at_us") // 1000, **row} for row in rows]
 
     def row(self, alarm: Alarm) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def plant(tmp_path: Path) -> Iterator[Plant]:
 @asynccontextmanager
 async def served(plant: Plant) -> AsyncIterator[str]:
     """The address of a running server; the command runs on a thread of its own."""
-    server = HttpServer(Http(port=0), plant, Metrics())  # type: ignore[arg-type]
+    server = HttpServer(Http(port=0), status_routes(plant, Metrics()))  # type: ignore[arg-type]
     await server.start()
     try:
         yield f"http://127.0.0.1:{server.port}"
@@ -156,6 +158,37 @@ async def test_several_are_acknowledged_at_once_with_a_comment(
     ]
     states = {alarm.alarm_id for alarm in plant.table.all() if alarm.state is AlarmState.ACKED}
     assert states == set(acked)
+
+
+async def test_the_audit_is_chosen_and_paged(
+    plant: Plant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By asset, alarm, person and time; a full page says how to go on."""
+    entries = [("anna", "ack", "P-1.pump", "seen"), ("bert", "learn", "P-2", "")]
+    plant.store.audit_all(entries)
+    plant.clock.advance(3600)
+    plant.store.audit("anna", "unshelve", "P-2.pump", "again")
+
+    async def rows(*words: str) -> list[str]:
+        async with served(plant) as url:
+            assert await call(url, "audit", "--json", *words) == 0
+        return [json.loads(line)["subject"] for line in capsys.readouterr().out.splitlines()]
+
+    assert await rows() == ["P-2.pump", "P-2", "P-1.pump"]
+    assert await rows("--asset", "P-2") == ["P-2.pump", "P-2"]
+    assert await rows("--alarm", "*.pump", "--by", "anna") == ["P-2.pump", "P-1.pump"]
+    assert await rows("--since", "2026-01-01T00:30:00Z") == ["P-2.pump"]
+    assert await rows("--since", "1h") == []
+    async with served(plant) as url:
+        assert await call(url, "audit", "--limit", "2") == 0
+        hint = capsys.readouterr().err.split("--before ")[1].strip()
+    assert await rows("--before", hint) == ["P-1.pump"]
+
+
+@pytest.mark.parametrize("since", ["yesterday", "3 weeks", ""])
+def test_a_since_that_is_no_time_is_refused(since: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="no time such as"):
+        since_ms(since)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +335,7 @@ async def test_a_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatc
 
 def test_states_and_commands_are_the_servers() -> None:
     assert list(STATES) == [*AlarmState, "all"]
-    assert [name.replace("-", "_") for name in COMMANDS] == list(status.COMMANDS)
+    assert [name.replace("-", "_") for name in COMMANDS] == list(service.COMMANDS)
 
 
 # What answers there is something else -------------------------------------------------------------

@@ -13,7 +13,7 @@ from edge_agent.daemon.daemon import Daemon
 from edge_agent.daemon.tables import load_config
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.messages import LinkState
-from edge_agent.store import Store
+from edge_agent.store import AuditFilter, Store
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ async def test_a_reload_takes_the_series_of_what_is_gone(tmp_path: Path) -> None
     daemon = Daemon(load_config(path), path=path)
     await daemon.startup()
     try:
-        status = daemon.http._status
+        status = daemon.status
         status.export()
         before = daemon.metrics.render().decode()
         gone = ('asset="GONE-7"', 'source="old"', 'sink="hook"')
@@ -86,18 +86,18 @@ async def test_an_asset_that_announced_itself_is_forgotten_by_hand(daemon: Daemo
     await announce(daemon, "M-O1", "flow")
     alarm_id = "M-O1.flow.quality"
     await daemon.command("shelve", alarm_id, "anna", 60.0)
-    daemon.http._status.export()
+    daemon.status.export()
     assert 'asset="M-O1"' in daemon.metrics.render().decode()
-    answer = await daemon.http._status.asset_command("forget", "M-O1", "anna", None)
+    answer = await daemon.status.asset_command("forget", "M-O1", "anna", None)
     assert answer == {"asset": "M-O1", "forgotten": True}
     assert sorted(daemon.runtime.plant.assets) == ["P-1", "P-2"]
     assert daemon.runtime.alarms.get(alarm_id) is None
-    daemon.http._status.export()
+    daemon.status.export()
     assert 'asset="M-O1"' not in daemon.metrics.render().decode()
     (newest, *_) = await daemon.publisher.store.run(Store.history, alarm_id=alarm_id)
     assert (newest["transition"], newest["alarm"]["state"]) == ("clear", "normal")
     assert (await daemon.publisher.recall()).discovered == ()
-    assert (await daemon.http._status.audit(1))[0]["action"] == "forget"
+    assert (await daemon.status.audit(AuditFilter(), 1))[0]["action"] == "forget"
     with pytest.raises(EdgeAgentError, match="the config names this asset"):
         await daemon.asset_removal.one("P-1", "anna")
     with pytest.raises(NotFoundError):

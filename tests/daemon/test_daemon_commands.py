@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from paho.mqtt.properties import Properties
 from sink_support import Subscriber
 
 from edge_agent.cli import main
+from edge_agent.store import AuditFilter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -114,9 +116,9 @@ async def test_commands_that_must_not_count(alarmed: Running, bus: Subscriber) -
 
 async def test_the_status_page_knows_what_is_wrong(alarmed: Running) -> None:
     """Through the API that it is made of."""
-    summary = alarmed.daemon.http._status.summary()
+    summary = alarmed.daemon.status.summary()
     assert summary["troubles"] == []
-    (asset,) = [a for a in alarmed.daemon.http._status.assets() if a["id"] == "P-1"]
+    (asset,) = [a for a in alarmed.daemon.status.assets() if a["id"] == "P-1"]
     assert (asset["state"], asset["alarms"]) == ("alarm", 1)
     (temp,) = [i for i in asset["inputs"] if i["name"] == "temp"]
     assert temp["quality"] == "out_of_range"
@@ -140,7 +142,7 @@ async def test_a_command_is_bound_to_the_asset_of_its_topic(
     await until(lambda: counted(alarmed, "place") == 1, "refused")
     await until(lambda: counted(alarmed, "refused") == 1, "refused, as a pattern")
     assert alarmed.states() == {ALARM: "unack"}
-    rows = await alarmed.daemon.http._status.audit(10)
+    rows = await alarmed.daemon.status.audit(AuditFilter(), 10)
     assert [(row["actor"], row["action"]) for row in rows] == [("mallory", "refused")] * 2
     assert "the alarm belongs to enterprise/site/area/line/P-1" in rows[-1]["detail"]
     assert [one.message for one in caplog.records].count("command refused") == 2
@@ -174,7 +176,7 @@ async def test_commands_for_other_gateways_are_left_to_them(
     answers = [json.loads(one.body) for one in bus.received if one.topic == "hmi/answers"]
     assert sorted(one["reason"] for one in answers) == ["malformed", "place"]
     assert alarmed.states() == {ALARM: "unack"}
-    assert len(await alarmed.daemon.http._status.audit(10)) == 2
+    assert len(await alarmed.daemon.status.audit(AuditFilter(), 10)) == 2
     told = [one for one in caplog.records if one.message.startswith("command for a machine")]
     assert [one.__dict__["place"] for one in told] == ["acme/south/area/line/P-1"]
 
@@ -192,7 +194,7 @@ async def test_a_refused_command_is_logged_with_what_is_missing(
         bus.publish(f"{PLACE}/P-1/_pdm/cmd/ack", b"{}")
     await until(lambda: counted(alarmed, "malformed") == 201, "all counted")
     assert [one.message for one in caplog.records].count("command refused") == 20
-    assert len(await alarmed.daemon.http._status.audit(1000)) == 20
+    assert len(await alarmed.daemon.status.audit(AuditFilter(), 1000)) == 20
 
 
 async def test_a_command_counts_once_also_after_a_restart(
@@ -281,3 +283,21 @@ async def test_all_alarms_of_an_asset_are_acknowledged_over_the_bus(
     command(bus, "ack", alarm_id="*", by="anna")
     await until(lambda: alarmed.states()[ALARM] == "acked", "acknowledged")
     assert alarmed.states()["P-2.temp.quality"] == "unack"
+
+
+async def test_the_audit_of_a_running_daemon_is_read_by_the_command(
+    alarmed: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was done and what was refused, over HTTP, with who, why and until when."""
+    said = ("--by", "anna", "--comment", "pump out")
+    assert await alarms(alarmed, "shelve", ALARM, "--for", "30m", *said) == 0
+    assert await alarms(alarmed, "suppress", "P-1.none", "--by", "bert") != 0
+    capsys.readouterr()
+    assert await alarms(alarmed, "audit", "--asset", "P-1", "--json") == 0
+    refused, shelved = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (shelved["actor"], shelved["action"], shelved["subject"]) == ("anna", "shelve", ALARM)
+    assert re.fullmatch(r"until 20..-..-..T..:..:..Z: pump out", shelved["detail"])
+    assert (refused["actor"], refused["action"]) == ("bert", "refused")
+    assert refused["detail"].startswith("suppress: ")
+    assert await alarms(alarmed, "audit", "--by", "carl") == 0
+    assert capsys.readouterr().out == "no entries\n"

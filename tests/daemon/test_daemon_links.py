@@ -236,7 +236,7 @@ async def rows(plant: Plant, n: int, assets: str = "P-1 P-2") -> None:
 
 async def test_a_machine_whose_values_are_away_is_not_judged(watched: Plant) -> None:
     """Its last score is no longer shown, neither on the page nor as a metric; `note` says why."""
-    status, metrics = watched.daemon.http._status, watched.daemon.metrics
+    status, metrics = watched.daemon.status, watched.daemon.metrics
     await rows(watched, 40)
     assert [one["state"] for one in status.assets()] == ["normal", "normal"]
     await rows(watched, 400, "P-2")
@@ -255,8 +255,8 @@ async def test_a_lost_source_leaves_no_machine_green(watched: Plant) -> None:
     await rows(watched, 40)
     fall(watched)
     await watched.seconds(40)
-    shown = {(one["state"], one["note"]) for one in watched.daemon.http._status.assets()}
+    shown = {(one["state"], one["note"]) for one in watched.daemon.status.assets()}
     assert shown == {("unjudged", "not judged: plant: connection refused")}
     watched.link.state = LinkState.UP
     await rows(watched, 40)
-    assert {one["state"] for one in watched.daemon.http._status.assets()} == {"normal"}
+    assert {one["state"] for one in watched.daemon.status.assets()} == {"normal"}

@@ -147,7 +147,7 @@ async def test_a_sink_is_exchanged_there_and_back(tmp_path: Path, broker: Mosqui
     """Each reload is compared with the one before it, not with the start."""
     site = Site(tmp_path, broker.url)
     async with site.daemon() as running:
-        status = running.daemon.http._status
+        status = running.daemon.status
         await until(running.up, "up")
         site.change(sinks={"lines": {"type": "log"}})
         await running.daemon.reload()

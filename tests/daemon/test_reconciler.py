@@ -67,7 +67,7 @@ class Gateway:
 
     def row(self, mode: str = "active") -> dict[str, Any]:
         """What /api/models says."""
-        rows = self.daemon.http._status.models()
+        rows = self.daemon.status.models()
         return next((row for row in rows if row["mode"] == mode), {})
 
     async def alarm(self) -> str:

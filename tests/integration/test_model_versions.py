@@ -60,7 +60,7 @@ def missing(bus: Subscriber, feed: Feed) -> list[tuple[str, int]]:
 
 def row_of(running: Running, mode: str = "active") -> dict[str, Any]:
     """What /api/models says of the one model, or of its shadow."""
-    rows = running.daemon.http._status.models()
+    rows = running.daemon.status.models()
     return next((row for row in rows if row["mode"] == mode), {})
 
 

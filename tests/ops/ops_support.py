@@ -11,9 +11,12 @@ from edge_agent.config.schema import Http
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
+from edge_agent.service import status_routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from edge_agent.store import AuditFilter
 
 GOOD_INPUTS = (("vib_de", 2.31, "mm/s"), ("temp_de", 61.4, "°C"), ("flow", 118.0, "m³/h"))
 
@@ -102,6 +105,7 @@ class ListStatus:
     commands: list[tuple[str, str, str, float | None]] = field(default_factory=list)
     selected: list[tuple[Any, ...]] = field(default_factory=list)
     asked: list[tuple[str | None, str | None, int]] = field(default_factory=list)
+    audited: list[tuple[AuditFilter, int]] = field(default_factory=list)
     links: list[dict[str, Any]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
 
@@ -148,7 +152,8 @@ class ListStatus:
         self.asked.append((asset, alarm_id, limit))
         return [{"alarm_id": alarm_id, "transition": "raise"}]
 
-    async def audit(self, limit: int) -> list[dict[str, Any]]:
+    async def audit(self, wanted: AuditFilter, limit: int) -> list[dict[str, Any]]:
+        self.audited.append((wanted, limit))
         row = {"at_ms": 1, "actor": "Lena", "action": "ack", "subject": "P-042.model", "detail": ""}
         return [row][:limit]
 
@@ -240,7 +245,7 @@ async def serving(
 ) -> AsyncIterator[HttpServer]:
     """A running server on a port that the system chose."""
     http = Http(**{"port": 0, **config})
-    server = HttpServer(http, status or ListStatus(), metrics or Metrics())
+    server = HttpServer(http, status_routes(status or ListStatus(), metrics or Metrics()))
     await server.start()
     try:
         yield server

@@ -15,8 +15,8 @@ from ops_support import ListStatus, alarm_row, asset_row, plant_of, serving
 from edge_agent.config.schema import Http
 from edge_agent.errors import ConnectError
 from edge_agent.ops.http import HttpServer
-from edge_agent.ops.metrics import Metrics
-from edge_agent.ops.status import ASSET_COMMANDS, COMMANDS
+from edge_agent.service import ASSET_COMMANDS, COMMANDS
+from edge_agent.store import AuditFilter
 
 ACK = "/api/alarms/P-042.model/ack"
 
@@ -40,7 +40,7 @@ async def test_port_0_leaves_the_choice_to_the_system() -> None:
 
 
 async def test_stop_is_safe_unstarted_and_repeated_and_frees_the_port() -> None:
-    server = HttpServer(Http(port=0), ListStatus(), Metrics())
+    server = HttpServer(Http(port=0), [])
     await server.stop()
     await server.start()
     await server.start()
@@ -53,7 +53,7 @@ async def test_stop_is_safe_unstarted_and_repeated_and_frees_the_port() -> None:
 
 async def test_a_taken_port_says_which_and_what_to_do() -> None:
     async with serving() as first:
-        second = HttpServer(Http(port=first.port), ListStatus(), Metrics())
+        second = HttpServer(Http(port=first.port), [])
         with pytest.raises(ConnectError, match=rf"127\.0\.0\.1:{first.port}.*another program"):
             await second.start()
         await second.stop()
@@ -132,9 +132,25 @@ async def test_history_passes_on_what_was_asked() -> None:
     assert status.asked == [(None, None, 100), ("P-1", "P-1.model", 7)]
 
 
+async def test_the_audit_passes_on_what_was_asked() -> None:
+    """Each filter under its own name; what is not given is none."""
+    status = ListStatus()
+    async with serving(status) as server:
+        await ask(server, "/api/audit")
+        query = "asset=P-1&alarm_id=P-1.*&by=anna&since_ms=1767225600000&before=12&limit=7"
+        await ask(server, f"/api/audit?{query}")
+    assert status.audited == [
+        (AuditFilter(), 100),
+        (AuditFilter("P-1", "P-1.*", "anna", 1_767_225_600_000_000, 12), 7),
+    ]
+
+
 @pytest.mark.parametrize(
     "query",
     [
+        "audit?since_ms=yesterday",
+        "audit?before=-1",
+        "audit?actor=anna",
         "alarms?state=loud",
         "alarms?limit=-1",
         "alarms?limit=1e3",

@@ -17,9 +17,9 @@ from ops_support import ListStatus, asset_row, plant_of, serving
 from edge_agent.config.schema import Http
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConfigError
-from edge_agent.ops import guard, params
+from edge_agent.ops import guard, http
 from edge_agent.ops.http import HttpServer
-from edge_agent.ops.metrics import Metrics
+from edge_agent.ops.routes import MAX_BODY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -226,7 +226,7 @@ async def test_a_local_proxy_does_not_lend_its_address(header: str, token: Secre
 def test_a_short_token_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_TOKEN", "")
     with pytest.raises(ConfigError, match=r"http\.token.*shorter"):
-        HttpServer(Http(token=Secret(env="HTTP_TOKEN")), ListStatus(), Metrics())
+        HttpServer(Http(token=Secret(env="HTTP_TOKEN")), [])
 
 
 # -- sizes and times ------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_a_short_token_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_a_body_over_16_kib_is_413_however_it_is_sent() -> None:
     status = plant_of(50)
-    big = json.dumps({"by": "x" * guard.MAX_BODY}).encode()
+    big = json.dumps({"by": "x" * MAX_BODY}).encode()
     chunk = f"{len(big):x}\r\n".encode() + big + b"\r\n0\r\n\r\n"
     chunked = post(ACK, b"", "Content-Type: application/json", "Transfer-Encoding: chunked")
     chunked = chunked.replace(b"Content-Length: 0\r\n", b"") + chunk
@@ -273,7 +273,7 @@ async def test_an_outsized_or_malformed_header_is_400_and_no_noise_in_the_log(
 
 
 async def test_a_body_that_never_ends_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(params, "BODY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(http, "BODY_TIMEOUT_S", 0.1)
     monkeypatch.setitem(guard._LIMITS, "lingering_time", 0.1)
     async with serving(plant_of(50)) as server:
         assert (await raw(server.port, post(ACK, BODY)[:-3]))[0] == 408

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -26,7 +26,13 @@ from edge_agent.messages import (
     TransitionKind,
     WindowInfo,
 )
-from edge_agent.store.journal import alarm_from_dict, alarm_from_json, alarm_to_dict, alarm_to_json
+from edge_agent.store.journal import (
+    AuditFilter,
+    alarm_from_dict,
+    alarm_from_json,
+    alarm_to_dict,
+    alarm_to_json,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,7 +183,7 @@ def test_audit_is_newest_first_and_bounded(tmp_path: Path, clock: FakeClock) -> 
     store = open_store(tmp_path / "a.db", clock, max_bytes=MIB)
     for number in range(200):
         store.audit("anna", "ack", f"alarm-{number}", "x" * 5000)
-    entries = store.audit_log(1000)
+    entries = store.audit_log(limit=1000)
     assert [entry["subject"] for entry in entries] == [f"alarm-{n}" for n in range(199, 71, -1)]
     assert len(entries[0]["detail"]) == 1000
     assert entries[0]["at_us"] == clock.now_us()
@@ -206,3 +212,41 @@ def test_dicts_keep_what_is_not_a_number() -> None:
     back = alarm_from_dict(alarm_to_dict(alarm))
     assert back.detail is not None
     assert math.isnan(back.detail.contributors[0].value)
+
+
+def test_the_audit_is_chosen_by_asset_alarm_person_and_time(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """An asset's entries take in those of its alarms, and of no other asset; only `*` is a sign."""
+    store = open_store(tmp_path / "a.db", clock)
+    for actor, subject in [
+        ("anna", "P-1.flow.high"),
+        ("bert", "P-1"),
+        ("anna", "P-10.pump"),
+        ("anna", "P-[1].pump"),
+    ]:
+        store.audit(actor, "ack", subject)
+        clock.advance(10)
+
+    def subjects(limit: int = 100, **wanted: Any) -> list[str]:
+        return [row["subject"] for row in store.audit_log(AuditFilter(**wanted), limit)]
+
+    assert subjects(asset="P-1") == ["P-1", "P-1.flow.high"]
+    assert subjects(asset="P-1*") == ["P-10.pump", "P-1", "P-1.flow.high"]
+    assert subjects(asset="P-[1]") == ["P-[1].pump"]
+    assert subjects(alarm_id="*.pump") == ["P-[1].pump", "P-10.pump"]
+    assert subjects(alarm_id="P-?0.pump") == []
+    assert subjects(actor="bert") == ["P-1"]
+    assert subjects(since_us=clock.now_us() - 20_000_000) == ["P-[1].pump", "P-10.pump"]
+    store.close()
+
+
+def test_the_audit_comes_in_pages(tmp_path: Path, clock: FakeClock) -> None:
+    """`before` the last row of a page goes on there, whatever came meanwhile."""
+    store = open_store(tmp_path / "a.db", clock)
+    store.audit_all([("anna", "ack", f"a{number}", "") for number in range(5)])
+    page = store.audit_log(limit=2)
+    store.audit("anna", "ack", "later")
+    rest = store.audit_log(AuditFilter(before=page[-1]["row"]))
+    assert [row["subject"] for row in page + rest] == ["a4", "a3", "a2", "a1", "a0"]
+    store.close()

@@ -1,0 +1,236 @@
+"""The routes by which people and programs read the daemon's state and give it commands.
+
+docs/http.md shows each with the fields of its rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from edge_agent.clock import US_PER_MS
+from edge_agent.ops.routes import (
+    COMMAND,
+    OPEN,
+    Refusal,
+    Request,
+    Response,
+    Route,
+    as_json,
+    choice,
+    number,
+    text,
+)
+from edge_agent.service.command_body import (
+    STATES,
+    parse_asset_command,
+    parse_command,
+    parse_selection,
+)
+from edge_agent.store import AuditFilter
+
+if TYPE_CHECKING:
+    from edge_agent.ops.metrics import Metrics
+
+COMMANDS: Final = (
+    "ack",
+    "shelve",
+    "unshelve",
+    "suppress",
+    "unsuppress",
+    "remove_from_service",
+    "return_to_service",
+)
+ASSET_COMMANDS: Final = ("failed", "overhauled", "learn", "forget")
+MAX_ROWS: Final = 10_000
+_DEFAULT_ROWS: Final = 100  # of the history and of the audit
+_LAST: Final = 10**15  # of row numbers, and of milliseconds
+
+
+class StatusProvider(Protocol):
+    """The daemon as plain data; times in milliseconds since the epoch.
+
+    What is not `async` returns at once: it runs between two turns of the pipeline.
+    """
+
+    def live(self) -> tuple[bool, str]:
+        """Whether the process does its work, and if not why."""
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Whether all is started, with the reasons."""
+
+    def export(self) -> None:
+        """Bring the gauges up to date; called before each scrape."""
+
+    def summary(self) -> dict[str, Any]:
+        """Gateway, version, sources, sinks, models, learning, outbox, troubles."""
+
+    def models(self) -> list[dict[str, Any]]:
+        """All models: active, refused, and shadows."""
+
+    def model_report(self, name: str) -> dict[str, Any]:
+        """How a shadow compares with the active version; NotFoundError if there is none."""
+
+    def assets(self) -> list[dict[str, Any]]:
+        """All assets with state, health, score, inputs and number of alarms."""
+
+    def alarms(self, state: str | None) -> list[dict[str, Any]]:
+        """Alarms in `state` or `all`; by default those not normal. The most severe first."""
+
+    async def history(
+        self, asset: str | None, alarm_id: str | None, limit: int
+    ) -> list[dict[str, Any]]:
+        """Past transitions, newest first, at most `limit`."""
+
+    async def audit(self, wanted: AuditFilter, limit: int) -> list[dict[str, Any]]:
+        """Who did what, newest first, at most `limit`."""
+
+    async def command_several(
+        self,
+        kind: str,
+        wanted: dict[str, Any],
+        actor: str,
+        duration_s: float | None,
+        comment: str,
+    ) -> list[dict[str, Any]]:
+        """Carry out one of COMMANDS on all selected alarms where it is possible; their rows.
+
+        wanted: pattern, asset, state, ids, as far as they are given.
+        """
+
+    async def command(
+        self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str
+    ) -> dict[str, Any]:
+        """Carry out one of COMMANDS and return the alarm's row.
+
+        Raises NotFoundError, UsageError for arguments that do not fit, and any other
+        EdgeAgentError where the alarm's state does not allow it.
+        """
+
+    async def asset_command(
+        self, kind: str, asset: str, actor: str, at_ms: float | None
+    ) -> dict[str, Any]:
+        """Carry out one of ASSET_COMMANDS and say what came of it; at_ms: now unless given.
+
+        Raises NotFoundError, UsageError and other EdgeAgentErrors as `command` does.
+        """
+
+
+def status_routes(status: StatusProvider, metrics: Metrics) -> list[Route]:
+    """The table of the status API."""
+    api = _StatusApi(status, metrics)
+    kinds = f"{{kind:{'|'.join(COMMANDS)}}}"
+    asset_kinds = f"{{kind:{'|'.join(ASSET_COMMANDS)}}}"
+    page = {"offset": number(1_000_000, 0), "limit": number(MAX_ROWS, MAX_ROWS)}
+    few = {"limit": number(MAX_ROWS, _DEFAULT_ROWS)}
+    state = choice(STATES, "no such alarm state")
+    asset_or_alarm = {"asset": text(), "alarm_id": text()}
+    newest = {"by": text(), "since_ms": number(_LAST, None), "before": number(_LAST, None)}
+    return [
+        Route("GET", "/metrics", api.scrape),
+        Route("GET", "/health/live", api.live, OPEN),
+        Route("GET", "/health/ready", api.ready, OPEN),
+        Route("GET", "/api/summary", lambda _: status.summary()),
+        Route("GET", "/api/models", lambda _: status.models()),
+        Route("GET", "/api/models/{name}/report", lambda r: status.model_report(r.parts["name"])),
+        Route("GET", "/api/assets", api.assets, query={"search": text(), **page}),
+        Route("GET", "/api/alarms", api.alarms, query={"state": state, **page}),
+        Route("GET", "/api/alarms/history", api.history, query=asset_or_alarm | few),
+        Route("GET", "/api/audit", api.audit, query=asset_or_alarm | newest | few),
+        Route("POST", f"/api/alarms/{kinds}", api.command_several, COMMAND),
+        Route("POST", f"/api/alarms/{{alarm_id}}/{kinds}", api.command, COMMAND),
+        Route("*", "/api/alarms/{alarm_id}/{kind}", _no_command),
+        Route("POST", f"/api/assets/{{asset}}/{asset_kinds}", api.asset_command, COMMAND),
+    ]
+
+
+class _StatusApi:
+    """The handlers that are more than one call."""
+
+    def __init__(self, status: StatusProvider, metrics: Metrics) -> None:
+        self._status = status
+        self._metrics = metrics
+        self._scraping = asyncio.Lock()
+
+    async def scrape(self, _: Request) -> Response:
+        """One at a time and off the loop: thousands of series take many milliseconds."""
+        async with self._scraping:
+            self._status.export()
+            body = await asyncio.to_thread(self._metrics.render)
+        return Response(body, CONTENT_TYPE_LATEST)
+
+    def live(self, _: Request) -> Response:
+        """Answer 200 or 503, with the reason."""
+        alive, reason = self._status.live()
+        return as_json({"live": alive, "reason": reason}, 200 if alive else 503)
+
+    def ready(self, _: Request) -> Response:
+        """Answer 200 or 503, with the reasons."""
+        ready, reasons = self._status.ready()
+        return as_json({"ready": ready, **reasons}, 200 if ready else 503)
+
+    def assets(self, request: Request) -> Response:
+        """Answer with the assets that hold the searched text, the abnormal ones first."""
+        wanted = (request.query["search"] or "").casefold()
+        found = [asset for asset in self._status.assets() if _matches(asset, wanted)]
+        found.sort(key=_urgency)
+        return _page(request, found)
+
+    def alarms(self, request: Request) -> Response:
+        """Answer with the alarms of a state."""
+        return _page(request, self._status.alarms(request.query["state"]))
+
+    async def history(self, request: Request) -> list[dict[str, Any]]:
+        """Answer with past transitions."""
+        return await self._status.history(**request.query)
+
+    async def audit(self, request: Request) -> list[dict[str, Any]]:
+        """Answer with who did what."""
+        asked = request.query
+        since_us = None if asked["since_ms"] is None else asked["since_ms"] * US_PER_MS
+        wanted = AuditFilter(
+            asked["asset"], asked["alarm_id"], asked["by"], since_us, asked["before"]
+        )
+        return await self._status.audit(wanted, asked["limit"])
+
+    async def command_several(self, request: Request) -> list[dict[str, Any]]:
+        """Command all alarms that are selected."""
+        kind = request.parts["kind"]
+        return await self._status.command_several(kind, *parse_selection(request.body, kind))
+
+    async def command(self, request: Request) -> dict[str, Any]:
+        """Command one alarm."""
+        kind, alarm_id = request.parts["kind"], request.parts["alarm_id"]
+        return await self._status.command(kind, alarm_id, *parse_command(request.body, kind))
+
+    async def asset_command(self, request: Request) -> dict[str, Any]:
+        """Command one asset."""
+        kind, asset = request.parts["kind"], request.parts["asset"]
+        return await self._status.asset_command(
+            kind, asset, *parse_asset_command(request.body, kind)
+        )
+
+
+def _no_command(request: Request) -> None:
+    if request.parts["kind"] in COMMANDS:
+        raise Refusal(405, "method not allowed", headers={"Allow": "POST"})
+    raise Refusal(404, "no such command", f"POST one of: {', '.join(COMMANDS)}")
+
+
+def _page(request: Request, found: list[dict[str, Any]]) -> Response:
+    """Answer with the part that was asked for; X-Total-Count tells how many there are."""
+    offset, limit = request.query["offset"], request.query["limit"]
+    return as_json(found[offset : offset + limit], headers={"X-Total-Count": str(len(found))})
+
+
+def _matches(asset: dict[str, Any], wanted: str) -> bool:
+    return wanted in f"{asset['path']} {asset['id']} {asset['state']}".casefold()
+
+
+def _urgency(asset: dict[str, Any]) -> tuple[bool, bool, float]:
+    """Order the abnormal first: alarms, then inputs that are not good, then the lowest health."""
+    good = all(each["quality"] == "good" for each in asset["inputs"])
+    health = asset["health"]
+    return not asset["alarms"], good, 1.0 if health is None else health

@@ -1,0 +1,127 @@
+"""A table of routes from anywhere is served behind the guard; no other room knows of it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from edge_agent.config.schema import Http
+from edge_agent.config.types import Secret
+from edge_agent.ops.http import HttpServer
+from edge_agent.ops.routes import OPEN, Refusal, Request, Response, Route, choice, number
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+TOKEN = "correct-horse-battery"  # noqa: S105
+ELSEWHERE = {"Forwarded": "for=10.0.0.9"}  # a proxy on this machine lends nobody its address
+PICTURE = {"Content-Type": "image/png"}
+
+
+async def classify(request: Request) -> Response:
+    """A fake interface of pictures: longer than a command, of another type, with an own answer."""
+    if request.parts["model"] != "cat":
+        raise Refusal(404, "no such model", "cat")
+    body = f"{len(request.body)} {request.query}".encode()
+    return Response(body, "text/plain; charset=utf-8", headers={"X-Model": "cat"})
+
+
+ROUTES = [
+    Route("GET", "/fake/health", lambda _: {"live": True}, OPEN),
+    Route("GET", "/fake/models", lambda _: ["cat"]),
+    Route(
+        "POST",
+        "/fake/models/{model}/infer",
+        classify,
+        scope="infer",
+        query={"top": number(9, 3), "form": choice(("short", "long"), "no such form")},
+        content_type="image/png",
+        max_body=100_000,
+    ),
+    Route("PUT", "/fake/models/{model}", lambda request: request.body, scope="admin"),
+]
+
+
+@asynccontextmanager
+async def asking(**config: Any) -> AsyncIterator[Any]:
+    """A function that asks the server and returns status, body and headers."""
+    server = HttpServer(Http(**{"port": 0, **config}), ROUTES)
+    await server.start()
+
+    async def ask(method: str, path: str, **more: Any) -> tuple[int, bytes, Any]:
+        url = f"http://127.0.0.1:{server.port}/fake/{path}"
+        async with aiohttp.ClientSession() as session, session.request(method, url, **more) as got:
+            return got.status, await got.read(), got.headers
+
+    try:
+        yield ask
+    finally:
+        await server.stop()
+
+
+async def test_a_row_has_its_own_content_type_body_limit_and_answer() -> None:
+    """100,000 bytes of a picture pass, which no command of the status API could have."""
+    async with asking() as ask:
+        status, body, headers = await ask(
+            "POST", "models/cat/infer?form=long", data=b"x" * 100_000, headers=PICTURE
+        )
+        assert (status, body) == (200, b"100000 {'top': 3, 'form': 'long'}")
+        assert (headers["X-Model"], headers["Server"]) == ("cat", "edge-agent")
+        assert headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+async def test_json_comes_as_a_value_and_goes_as_one() -> None:
+    async with asking() as ask:
+        assert (await ask("PUT", "models/cat", json=[1, {"a": None}]))[1] == b'[1,{"a":null}]'
+        status, body, headers = await ask("GET", "models")
+    assert (status, body) == (200, b'["cat"]')
+    assert headers["Content-Type"] == "application/json; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "status", "error"),
+    [
+        ("models/cat/infer", {"data": b"x" * 100_001, "headers": PICTURE}, 413, b"too large"),
+        ("models/cat/infer", {"json": {}}, 415, b"the body is not image/png"),
+        ("models/dog/infer", {"data": b"x", "headers": PICTURE}, 404, b"no such model"),
+        ("models/cat/infer?top=10", {"data": b"x", "headers": PICTURE}, 400, b"top is no whole"),
+        ("models/cat/infer?top=ten", {"data": b"x", "headers": PICTURE}, 400, b"top is no whole"),
+        ("models/cat/infer?form=odd", {"data": b"x", "headers": PICTURE}, 400, b"no such form"),
+        ("models/cat/infer?tops=1", {"data": b"x", "headers": PICTURE}, 400, b"no parameter"),
+        ("models", {"data": b"x"}, 405, b"not allowed"),
+    ],
+)
+async def test_what_a_row_does_not_allow_is_refused(
+    path: str, more: dict[str, Any], status: int, error: bytes
+) -> None:
+    """Before its handler hears of it, in the words of the API."""
+    async with asking() as ask:
+        got, body, _ = await ask("POST", path, **more)
+    assert got == status
+    assert error in body.lower()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "answers"),
+    [
+        ("GET", "health", (200, 200, 200)),
+        ("GET", "models", (200, 401, 200)),
+        ("GET", "nothing", (404, 401, 404)),
+        ("POST", "models/cat/infer", (403, 401, 415)),
+        ("PUT", "models/cat", (403, 401, 415)),
+    ],
+)
+async def test_a_scope_says_who_may_ask(
+    method: str, path: str, answers: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From elsewhere: no token configured, a wrong one, the right one. 415: it came through."""
+    monkeypatch.setenv("HTTP_TOKEN", TOKEN)
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    async with asking() as ask:
+        codes = [(await ask(method, path, headers=ELSEWHERE))[0]]
+    async with asking(token=Secret(env="HTTP_TOKEN")) as ask:
+        codes += [(await ask(method, path, headers=ELSEWHERE | more))[0] for more in ({}, bearer)]
+    assert tuple(codes) == answers
