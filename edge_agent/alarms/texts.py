@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edge_agent.config import schema
-    from edge_agent.messages import Alarm, Detail
+    from edge_agent.messages import Alarm
 
 # (key, part, language) -> text
 Entries: TypeAlias = dict[tuple[str, str, str], str]
@@ -61,23 +61,11 @@ Template: TypeAlias = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """Parsed templates by (key, part), English where a language lacks one; its decimal sign."""
+    """A language: parsed templates by (key, part), English where it lacks one; its decimal sign."""
 
     name: str
     templates: Mapping[tuple[str, str], Template]
     decimal: str
-
-    def fill_part(
-        self, part: str, detail: Detail | None, own: str | None, values: Mapping[str, str]
-    ) -> str:
-        """Fill a rule's own text, or that of the failure mode, the message key or any alarm."""
-        if own:
-            return fill(parsed(own), values)
-        templates, found = self.templates, None
-        if detail is not None:
-            found = templates.get((detail.failure_mode, part))
-            found = found or templates.get((detail.message_key, part))
-        return fill(found or templates[FALLBACK_KEY, part], values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +80,22 @@ class Texts:
 
         Texts of the rule go first.
         """
+        detail = alarm.detail
+        keys = (FALLBACK_KEY,) if detail is None else (detail.failure_mode, detail.message_key)
         named = placeholders(alarm)
         values_by_sign = {".": shown_values(named)}
-        message, advice = {}, {}
+        rendered: dict[str, dict[str, str]] = {"message": {}, "advice": {}}
         for one in self.languages:
             if one.decimal not in values_by_sign:
                 values_by_sign[one.decimal] = _with_decimal(values_by_sign["."], named, one.decimal)
-            values, name = values_by_sign[one.decimal], one.name
-            message[name] = one.fill_part("message", alarm.detail, rule.message.get(name), values)
-            advice[name] = one.fill_part("advice", alarm.detail, rule.advice.get(name), values)
-        return {"message": message, "advice": advice}
+            values, templates = values_by_sign[one.decimal], one.templates
+            for part, own in (("message", rule.message), ("advice", rule.advice)):
+                template = parsed(own[one.name]) if own.get(one.name) else None
+                for key in keys:
+                    template = template or templates.get((key, part))
+                template = template or templates[FALLBACK_KEY, part]
+                rendered[part][one.name] = fill(template, values)
+        return rendered
 
 
 def load_texts(alarms: schema.Alarms) -> Texts:
