@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from support import (
     find_free_port,
     node_modules_dir,
 )
+from workers import OneFileOneWorker, work_of
 
 from edge_agent.clock import FakeClock
 from edge_agent.ops.metrics import Metrics
@@ -21,6 +23,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NEW_YEAR_2026_US = 1_767_225_600_000_000
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneFileOneWorker | None:
+    """For `-n 2 --dist loadfile`, as scripts/test says it."""
+    return OneFileOneWorker(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first, so that at the end no worker waits for another one's last file."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: (work_of(item.nodeid) != "busy", item.path not in slow))
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support import ListIntake, Mosquitto, is_listening
+from support import ROOT, ListIntake, Mosquitto, is_listening
+from workers import BUSY
 
 from edge_agent.values import columns
 
@@ -37,3 +38,8 @@ def test_broker_comes_back_on_the_same_port(broker: Mosquitto) -> None:
 
 def test_free_ports_are_free(free_port: Callable[[], int]) -> None:
     assert not is_listening(free_port())
+
+
+def test_what_must_run_alone_is_there() -> None:
+    """A file that was renamed would run beside the others of its kind."""
+    assert [file for file in sorted(BUSY) if not (ROOT / file).is_file()] == []

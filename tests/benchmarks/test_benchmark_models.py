@@ -37,6 +37,7 @@ def run(*arguments: str, data: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.benchmark
 def test_it_measures_every_graph_that_is_shipped(tmp_path: Path) -> None:
     done = run("--only", "latency,parity", "--json", str(tmp_path / "f.json"), data=tmp_path)
     assert done.returncode == 0, done.stderr

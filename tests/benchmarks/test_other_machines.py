@@ -12,7 +12,7 @@ import pytest
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "other-machines"
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_the_defaults_hold_on_machines_of_many_kinds() -> None:
     """Seed 14, no figure of which was looked at to choose anything.
 

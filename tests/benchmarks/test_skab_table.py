@@ -13,7 +13,7 @@ import pytest
 SKAB = Path(__file__).resolve().parents[2] / "scripts" / "skab"
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_the_defaults_hold_on_recordings_they_were_not_tuned_on(data_dir: Path) -> None:
     """The 18 others: F1 at least .80 by row and by alarm, false alarms before at most 10 %.
 
