@@ -26,7 +26,7 @@ NEW_YEAR_2026_US = 1_767_225_600_000_000
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneFileOneWorker | None:
-    """For `-n 2 --dist loadfile`, as scripts/test says it."""
+    """For -n, with the --dist of pyproject.toml."""
     return OneFileOneWorker(config, log) if config.getvalue("dist") == "loadfile" else None
 
 

@@ -21,8 +21,8 @@ Written by `scripts/benchmark-models --write-docs`; do not edit. Each figure is 
 the command that stand beside it; several seeds stand as mean (least to most). Recordings are not
 part of this project: README.md says where they are published.
 
-`scripts/test --benchmarks`, the nightly run, fails if the learner's figures fall below the limits in
-`tests/benchmarks`. It takes minutes and needs an idle machine, so that `scripts/test` leaves it out.
+`scripts/test --benchmarks`, the nightly run, fails if the learner's figures fall below the limits
+in `tests/benchmarks`. It takes minutes and needs an idle machine: `scripts/test` leaves it out.
 """
 _SECTION: Final = "<!-- section {name} -->\n{text}<!-- end {name} -->\n"
 
