@@ -5,28 +5,27 @@ from __future__ import annotations
 from xdist.scheduler import LoadFileScheduling
 
 # These run one after the other: each needs a core, or fails if it gets no time, so that beside
-# one of them another file may run and not a second of them.
+# one of them another file may run and not a second of them. The names of files are unique.
 BUSY = frozenset(
     {
-        "tests/contracts/test_sources_contract.py",
-        "tests/daemon/test_daemon_process.py",
-        "tests/daemon/test_daemon_restart.py",
-        "tests/factory/test_factory_bearing.py",
-        "tests/factory/test_factory_torch.py",
-        "tests/factory/test_turbofan_student.py",
-        "tests/integration/test_crash.py",
-        "tests/integration/test_skab_live.py",
-        "tests/ops/test_http_guard.py",
-        "tests/ops/test_page.py",
-        "tests/systemd/test_unit_boots.py",
+        "test_crash.py",
+        "test_daemon_process.py",
+        "test_daemon_restart.py",
+        "test_factory_checks.py",
+        "test_factory_training.py",
+        "test_http_guard.py",
+        "test_page.py",
+        "test_skab_live.py",
+        "test_sources_contract.py",
+        "test_unit_boots.py",
     }
 )
 
 
 def work_of(nodeid: str) -> str:
-    """The name of the piece of work that a test belongs to: its file, or "busy"."""
+    """The piece of work that a test belongs to: its file, or "busy"."""
     file = nodeid.partition("::")[0]
-    return "busy" if file in BUSY else file
+    return "busy" if file.rpartition("/")[2] in BUSY else file
 
 
 class OneFileOneWorker(LoadFileScheduling):  # type: ignore[misc] # xdist hands out Any
