@@ -155,7 +155,8 @@ class Publisher:
         if transitions and not self._unsaved:
             self._unsaved_from_us = arrived_us
         self._unsaved += transitions
-        if self._unsaved and self._clock.monotonic_s() >= self._save_again_s:
+        refused = self._save_again_s > 0.0 and self._clock.monotonic_s() < self._save_again_s
+        if self._unsaved and not refused:
             await asyncio.shield(self._save())
         if actor:
             await self.audit(
@@ -177,13 +178,16 @@ class Publisher:
                 del self._unsaved[:-_MAX_UNSAVED]
                 return
             del self._unsaved[: len(batch)]
-            self.health.note_trouble("")
+            self._save_again_s = 0.0
+            if self.health.trouble:
+                self.health.note_trouble("")
         for transition in batch:
             self._metrics.transitions.labels(transition.kind).inc()
         self._sent(dropped, self._senders)
 
     def _sent(self, dropped: Sequence[DroppedMessages], sinks: Iterable[str]) -> None:
-        self.health.note_dropped(dropped)
+        if dropped:
+            self.health.note_dropped(dropped)
         for name in sinks:
             if name in self._senders:  # a reload may have taken it meanwhile
                 self._senders[name].wake()

@@ -106,7 +106,8 @@ class Sender:
             await self._wake.wait()
             self._wake.clear()
             try:
-                await self._give_up_refused()
+                if self._refused:
+                    await self._give_up_refused()
                 while await self._exchange(self._room()):
                     pass
             except StoreError as error:
@@ -144,7 +145,11 @@ class Sender:
         done = self._delivered[:]
         if not done and not room:
             return False
-        lines, rows = {(one.kind, one.key) for one in done}, [one.row for one in done]
+        lines: set[Line] = set()
+        rows: list[int] = []
+        for message in done:
+            lines.add((message.kind, message.key))
+            rows.append(message.row)
         busy = frozenset(self._busy - lines)
         found = await self._store.run(Store.exchange, self._sink.name, rows, room, busy)
         del self._delivered[: len(done)]

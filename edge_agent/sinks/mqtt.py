@@ -111,8 +111,7 @@ class MqttSink(Sink):
             )
         is_state = message.kind == ALERT
         code = await connection.publish(message.topic, message.body, retain=is_state)
-        young = self._reconnector.lived_s() < RETURN_S
-        if code == NO_SUBSCRIBERS and young and not is_state:
+        if code == NO_SUBSCRIBERS and not is_state and self._reconnector.lived_s() < RETURN_S:
             # After an outage subscribers are on their way back too, and an event is not retained.
             raise DeliveryError("nobody hears it yet", reason="", retry=True, hold_s=UNHEARD_HOLD_S)
 

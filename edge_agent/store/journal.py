@@ -89,17 +89,18 @@ class Told(NamedTuple):
     transition: Transition
 
 
-def insert(
-    db: sqlite3.Connection, transitions: Sequence[Transition], bodies: Sequence[str], now_us: int
-) -> None:
-    """Keep the states after `transitions`, and append these; bodies: the JSON of their alarms."""
-    states, rows = [], []
-    for one, body in zip(transitions, bodies, strict=True):
+def insert(db: sqlite3.Connection, transitions: Sequence[Transition], now_us: int) -> int:
+    """Keep the states after `transitions`, and append these; returns their `history_bytes`."""
+    states, rows, weight = [], [], 0
+    for one in transitions:
         asset, alarm_id = one.alarm.asset, one.alarm.alarm_id
+        body = alarm_to_json(one.alarm)
         states.append((alarm_id, body))
         rows.append((now_us, one.at_us, asset, alarm_id, one.kind, one.actor, body))
+        weight += len(body) + ROW_OVERHEAD_BYTES
     db.executemany(_UPSERT_ALARM, states)
     db.executemany(_INSERT, rows)
+    return weight
 
 
 def select_history(

@@ -106,17 +106,17 @@ class Store:
         self, transitions: Sequence[Transition], messages: Sequence[Message]
     ) -> list[DroppedMessages]:
         """Alarm states, history and outbox rows in ONE transaction; returns what it had to drop."""
-        now_us = self._clock.now_us()
-        bodies = [journal.alarm_to_json(one.alarm) for one in transitions]
+        now_us, now_s = self._clock.now_us(), self._clock.monotonic_s()
 
-        def change(db: sqlite3.Connection) -> list[DroppedMessages]:
-            journal.insert(db, transitions, bodies, now_us)
+        def change(db: sqlite3.Connection) -> tuple[int, list[DroppedMessages]]:
+            weight = journal.insert(db, transitions, now_us)
             outbox.insert(db, messages)
-            return outbox.make_room(db, self._outbox_budget)
+            return weight, outbox.make_room(db, self._outbox_budget)
 
-        self._dropped += self._write("commit", change, self._halve_outbox)
-        self._history_bytes += sum(map(len, bodies)) + journal.ROW_OVERHEAD_BYTES * len(bodies)
-        self._housekeeping()
+        weight, dropped = self._write("commit", change, self._halve_outbox)
+        self._dropped += dropped
+        self._history_bytes += weight
+        self._housekeeping(now_s)
         dropped, self._dropped = self._dropped, []
         return dropped
 
@@ -267,9 +267,8 @@ class Store:
         self._dropped += self._transaction(change)
         empty_wal(self._db)
 
-    def _housekeeping(self) -> None:
+    def _housekeeping(self, now_s: float) -> None:
         """Do what is due now and then; it never fails the commit that it comes after."""
-        now_s = self._clock.monotonic_s()
         try:
             if now_s >= self._ballast.next_try_s and self._ballast.restore(now_s):
                 limit_pages(self._db, self._page_limit)
