@@ -60,10 +60,7 @@ class BaselineReset:
                 raise EdgeAgentError(reason, where=asset_id)
             await self._withdraw([asset_id])
         await self._keep()
-        try:
-            await daemon.publisher.store.run(Store.audit, actor, "learn", asset_id)
-        except StoreError as error:
-            daemon.publisher.health.note_trouble(str(error))
+        await daemon.publisher.audit([(actor, "learn", asset_id, "")])
         log.info("learning again", extra={"asset": asset_id, "actor": actor})
         wanted = asset.template.learn or Learn()
         return {"asset": asset_id, "learning": True, "duration_s": wanted.duration}

@@ -62,8 +62,5 @@ class RulStore:
         action = "failed" if failed else "overhauled"
         log.info("life ended", extra={"asset": asset, "how": action, "models": len(found)})
         await self.keep(at_once=True)
-        try:
-            await daemon.publisher.store.run(Store.audit, actor, action, asset)
-        except StoreError as error:
-            daemon.publisher.health.note_trouble(str(error))
+        await daemon.publisher.audit([(actor, action, asset, "")])
         return found
