@@ -6,17 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from support import (
-    ListIntake,
-    Mosquitto,
-    find_data_dir,
-    find_free_port,
-    node_modules_dir,
-)
+from support import find_data_dir, node_modules_dir
 from workers import OneFileOneWorker, work_of
 
 from edge_agent.clock import FakeClock
 from edge_agent.ops.metrics import Metrics
+from edge_agent.testing import ListIntake, Mosquitto, find_free_port, find_mosquitto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,6 +61,8 @@ def make_broker(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., Mosquitto]]:
     """Call it (with extra config lines) for a running mosquitto of its own."""
+    if find_mosquitto() is None:
+        pytest.skip("mosquitto is not installed")
     brokers: list[Mosquitto] = []
 
     def make(extra: str = "", *, anonymous: bool = True) -> Mosquitto:

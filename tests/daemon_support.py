@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import orjson
 import yaml
-from support import ROOT, find_free_port
 
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.daemon.tables import load_config
 from edge_agent.learning.fit import Recipe, learn
 from edge_agent.models.bundle.manifest import InputSpec
+from edge_agent.testing import find_free_port
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
@@ -256,43 +252,6 @@ class NotifySocket:
 
     def close(self) -> None:
         self._socket.close()
-
-
-class Child:
-    """`edge-agent run` as a process of its own."""
-
-    def __init__(self, path: Path, **environment: str) -> None:
-        command = [sys.executable, "-m", "edge_agent", "run", "-c", str(path)]
-        kept = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-        self.begin_s = time.monotonic()
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env=kept, cwd=path.parent
-        )
-
-    def stop(self, timeout_s: float = 30.0) -> tuple[int, float, str]:
-        """SIGTERM; exit code, seconds, and what it wrote to stderr."""
-        begin = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        return self.ended(timeout_s, begin)
-
-    def ended(
-        self, timeout_s: float = 30.0, begin_s: float | None = None
-    ) -> tuple[int, float, str]:
-        """Wait for its end; exit code, seconds, and what it wrote to stderr."""
-        begin_s = self.begin_s if begin_s is None else begin_s
-        try:
-            _, text = self.process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            _, text = self.process.communicate()
-            raise AssertionError(f"not ended within {timeout_s:g} s:\n{text}") from None
-        return self.process.returncode, time.monotonic() - begin_s, text
-
-    def kill(self) -> None:
-        """As SIGKILL; safe when it has ended."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
 
 
 def unused_url() -> str:

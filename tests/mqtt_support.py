@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
-from support import ListIntake
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -19,6 +18,7 @@ from edge_agent.ops.metrics import Metrics
 from edge_agent.plant import Plant
 from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
 from edge_agent.sources.mqtt.source import MqttSource
+from edge_agent.testing import ListIntake
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from support import ListIntake, find_free_port
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -27,6 +26,7 @@ from edge_agent.ops.metrics import Metrics
 from edge_agent.plant import Plant
 from edge_agent.sources.opcua.config import OpcUaSourceConfig
 from edge_agent.sources.opcua.source import OpcUaSource
+from edge_agent.testing import ListIntake, find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support import ROOT, ListIntake, Mosquitto, is_listening
+from support import ROOT
 from workers import BUSY
 
+from edge_agent.testing import ListIntake, Mosquitto, is_listening
 from edge_agent.values import columns
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from aiohttp import web
 from sink_support import Rig, event, eventually, leave_a_listener
-from support import Mosquitto, find_free_port
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.schema import Gateway
@@ -20,6 +19,7 @@ from edge_agent.sinks.base import EVENT, DeliveryError, Sink
 from edge_agent.sinks.log import LogSinkConfig
 from edge_agent.sinks.mqtt_config import MqttSinkConfig
 from edge_agent.sinks.webhook import WebhookSinkConfig
+from edge_agent.testing import Mosquitto, find_free_port, find_mosquitto
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,6 +47,8 @@ class Broker:
     """mosquitto: it refuses what is larger than its limit."""
 
     def __init__(self, folder: Path) -> None:
+        if find_mosquitto() is None:
+            pytest.skip("mosquitto is not installed")
         self._broker = Mosquitto(folder, "persistence true\nmax_packet_size 5000")
         self.config = MqttSinkConfig(self._broker.url)
 

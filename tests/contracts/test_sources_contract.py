@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from mqtt_support import Publisher, make_users, until
 from opcua_support import NodeServer
-from support import ListIntake, Mosquitto, node_modules_dir
+from support import node_modules_dir
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -22,6 +22,7 @@ from edge_agent.sources import SOURCES
 from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
 from edge_agent.sources.opcua.config import OpcUaSourceConfig
 from edge_agent.sources.replay.config import ReplayConfig
+from edge_agent.testing import ListIntake, Mosquitto, find_mosquitto
 from edge_agent.values import BAD_NO_COMMUNICATION
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class MqttServer:
         self._wrong = folder / "wrong"
         self._wrong.write_text("wrong")
         users = make_users(folder, "edge", "right")
+        if find_mosquitto() is None:
+            pytest.skip("mosquitto is not installed")
         self._broker = Mosquitto(folder, f"password_file {users}\n", anonymous=False)
 
     def config(self, *, refused: bool) -> object:

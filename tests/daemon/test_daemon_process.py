@@ -8,35 +8,43 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
-from daemon_support import Child, NotifySocket, Site, unused_url
-from support import wait_until
+from daemon_support import NotifySocket, Site, unused_url
+
+from edge_agent.testing import DaemonProcess, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from support import Mosquitto
+    from edge_agent.testing import Mosquitto
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def children() -> Iterator[Callable[..., Child]]:
+def children(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
     """Start daemons that are gone after the test."""
     with ExitStack() as stack:
+        logs = (tmp_path / f"daemon-{number}.log" for number in count())
 
-        def start(path: Path, **environment: str) -> Child:
-            child = Child(path, **environment)
+        def start(path: Path, **environment: str) -> DaemonProcess:
+            child = DaemonProcess(path, log=next(logs), **environment)
             stack.callback(child.kill)
-            return child
+            return child.start(wait=False)
 
         yield start
 
 
-def started(child: Child, notified: NotifySocket) -> None:
+def ended(child: DaemonProcess) -> tuple[int | None, str]:
+    """Exit code and output of one that ends by itself."""
+    return child.wait().code, child.log()
+
+
+def started(child: DaemonProcess, notified: NotifySocket) -> None:
     wait_until(
         lambda: "READY=1" in notified.heard() or child.process.poll() is not None, 30, "READY=1"
     )
@@ -44,7 +52,7 @@ def started(child: Child, notified: NotifySocket) -> None:
 
 
 def test_ready_and_watchdog_though_broker_and_plant_are_down(
-    tmp_path: Path, children: Callable[..., Child]
+    tmp_path: Path, children: Callable[..., DaemonProcess]
 ) -> None:
     """A dead PLC must not fail a boot; the outage is known and said, so the watchdog is fed."""
     site = Site(tmp_path, unused_url())
@@ -53,7 +61,7 @@ def test_ready_and_watchdog_though_broker_and_plant_are_down(
         started(child, systemd)
         wait_until(lambda: systemd.heard().count("WATCHDOG=1") >= 4, 10, "watchdog")
         wait_until(lambda: any("refused" in s for s in systemd.heard()), 10, "status")
-        code, took_s, text = child.stop()
+        (code, took_s), text = child.stop(), child.log()
         heard = systemd.heard()
     assert code == 0, text
     assert took_s < 3
@@ -62,11 +70,11 @@ def test_ready_and_watchdog_though_broker_and_plant_are_down(
 
 
 def test_a_bad_config_ends_with_78_and_a_line_for_each_problem(
-    tmp_path: Path, children: Callable[..., Child]
+    tmp_path: Path, children: Callable[..., DaemonProcess]
 ) -> None:
     site = Site(tmp_path, "ftp://nowhere")
     site.change(sinks={"bus": {"colour": "red"}}, tuning={"tick": "soon"})
-    code, _, text = children(site.path).ended()
+    code, text = ended(children(site.path))
     lines = text.splitlines()
     assert code == 78
     assert len(lines) == 4, text
@@ -75,25 +83,27 @@ def test_a_bad_config_ends_with_78_and_a_line_for_each_problem(
         assert any(part in line for line in lines), part
 
 
-def test_a_missing_config_ends_with_78(tmp_path: Path, children: Callable[..., Child]) -> None:
-    code, _, text = children(tmp_path / "none.yaml").ended()
+def test_a_missing_config_ends_with_78(
+    tmp_path: Path, children: Callable[..., DaemonProcess]
+) -> None:
+    code, text = ended(children(tmp_path / "none.yaml"))
     assert (code, len(text.splitlines())) == (78, 1), text
 
 
 def test_a_second_daemon_on_the_same_store_is_refused_in_one_line(
-    tmp_path: Path, children: Callable[..., Child]
+    tmp_path: Path, children: Callable[..., DaemonProcess]
 ) -> None:
     """Both would deliver the same outbox."""
     site = Site(tmp_path, unused_url())
     with closing(NotifySocket(tmp_path)) as systemd:
         first = children(site.path, NOTIFY_SOCKET=str(systemd.path))
         started(first, systemd)
-        code, _, text = children(site.path).ended()
+        code, text = ended(children(site.path))
         assert code == 1
         assert len(text.splitlines()) == 1, text
         assert "store.db" in text
         assert "another edge-agent" in text
-        assert first.stop()[0] == 0
+        assert first.stop().code == 0
 
 
 @contextmanager
@@ -110,30 +120,32 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 
 def test_a_store_that_cannot_be_written_is_said_in_one_line(
-    tmp_path: Path, children: Callable[..., Child]
+    tmp_path: Path, children: Callable[..., DaemonProcess]
 ) -> None:
     """Exit code 1, so that systemd tries again: a disk may come back, a config does not mend."""
     with mounted(tmp_path / "disk", "size=1m,ro") as disk:
         site = Site(tmp_path, unused_url(), store={"path": str(disk / "store.db")})
-        code, _, text = children(site.path).ended()
+        code, text = ended(children(site.path))
     assert code == 1
     assert len(text.splitlines()) == 1, text
     assert "cannot open the store" in text
 
 
-def test_it_starts_and_stops_on_a_full_disk(tmp_path: Path, children: Callable[..., Child]) -> None:
+def test_it_starts_and_stops_on_a_full_disk(
+    tmp_path: Path, children: Callable[..., DaemonProcess]
+) -> None:
     """Of a store that was there before: what must be written has its space set aside."""
     with mounted(tmp_path / "disk", "size=8m") as disk, closing(NotifySocket(tmp_path)) as systemd:
         store = {"path": str(disk / "store.db"), "max_bytes": "1MiB"}
         site = Site(tmp_path, unused_url(), store=store)
         first = children(site.path, NOTIFY_SOCKET=str(systemd.path))
         started(first, systemd)
-        assert first.stop()[0] == 0
+        assert first.stop().code == 0
         systemd.heard().clear()
         fill(disk / "filler")
         second = children(site.path, NOTIFY_SOCKET=str(systemd.path))
         started(second, systemd)
-        code, _, text = second.stop()
+        code, text = second.stop().code, second.log()
     assert code == 0, text
     assert "Traceback" not in text
 
@@ -146,7 +158,7 @@ def fill(path: Path) -> None:
 
 
 def test_sighup_in_the_first_moments_does_no_harm(
-    tmp_path: Path, children: Callable[..., Child]
+    tmp_path: Path, children: Callable[..., DaemonProcess]
 ) -> None:
     """Without a handler its default is to end the process."""
     site = Site(tmp_path, unused_url())
@@ -157,23 +169,23 @@ def test_sighup_in_the_first_moments_does_no_harm(
             child.process.send_signal(signal.SIGHUP)
             time.sleep(0.05)
         started(child, systemd)
-        assert child.stop()[0] == 0
+        assert child.stop().code == 0
 
 
 def test_sigterm_during_the_start_ends_it_well(
-    tmp_path: Path, children: Callable[..., Child]
+    tmp_path: Path, children: Callable[..., DaemonProcess]
 ) -> None:
     site = Site(tmp_path, unused_url())
     child = children(site.path)
     wait_until((tmp_path / "store.db").exists, 20, "the store is opened")
-    code, took_s, text = child.stop()
+    (code, took_s), text = child.stop(), child.log()
     assert code == 0, text
     assert took_s < 10
     assert "Traceback" not in text
 
 
 def test_sighup_reloads_and_tells_systemd(
-    tmp_path: Path, broker: Mosquitto, children: Callable[..., Child]
+    tmp_path: Path, broker: Mosquitto, children: Callable[..., DaemonProcess]
 ) -> None:
     site = Site(tmp_path, broker.url)
     with closing(NotifySocket(tmp_path)) as systemd:
@@ -184,7 +196,7 @@ def test_sighup_reloads_and_tells_systemd(
         wait_until(lambda: systemd.heard().count("READY=1") == 2, 20, "reloaded")
         assert "RELOADING=1" in systemd.heard()
         wait_until(lambda: any("3 assets" in s for s in systemd.heard()), 10, "status")
-        code, _, text = child.stop()
+        code, text = child.stop().code, child.log()
     assert code == 0
     assert "config reloaded" in text
 
@@ -207,7 +219,7 @@ def hanging_port(*, accept: bool) -> Iterator[int]:
 @pytest.mark.parametrize("accept", [True, False], ids=["never answers", "drops every packet"])
 def test_sigterm_ends_in_time_though_a_broker_hangs(
     tmp_path: Path,
-    children: Callable[..., Child],
+    children: Callable[..., DaemonProcess],
     accept: bool,  # noqa: FBT001
 ) -> None:
     with hanging_port(accept=accept) as port, closing(NotifySocket(tmp_path)) as systemd:
@@ -215,7 +227,7 @@ def test_sigterm_ends_in_time_though_a_broker_hangs(
         child = children(site.path, NOTIFY_SOCKET=str(systemd.path))
         started(child, systemd)
         time.sleep(1)
-        code, took_s, text = child.stop()
+        (code, took_s), text = child.stop(), child.log()
     assert code == 0, text
     assert took_s < 4
     assert "Traceback" not in text

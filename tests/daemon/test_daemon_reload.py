@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from support import Mosquitto
-
     from edge_agent.daemon.daemon import Daemon
+    from edge_agent.testing import Mosquitto
 
 pytestmark = pytest.mark.integration
 

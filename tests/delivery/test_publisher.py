@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support import Mosquitto
+    from edge_agent.testing import Mosquitto
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from support import ROOT, wait_until
+from support import ROOT
+
+from edge_agent.testing import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from opcua_support import CLIENT_URI, NodeServer, make_pair
-from support import ROOT, find_free_port, node_modules_dir
+from support import ROOT, node_modules_dir
 
 from edge_agent.cli import main
 from edge_agent.daemon.tables import load_config
+from edge_agent.testing import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,16 +14,17 @@ import yaml
 from daemon_support import Running
 from mqtt_support import Publisher
 from opcua_support import NodeServer
-from support import find_free_port, node_modules_dir
+from support import node_modules_dir
 
 from edge_agent.cli import main
 from edge_agent.sources.mqtt.sparkplug_wire import Payload
+from edge_agent.testing import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from support import Mosquitto
+    from edge_agent.testing import Mosquitto
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support import ROOT, mosquitto_program
+from support import ROOT
+
+from edge_agent.testing import find_mosquitto
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
-@pytest.mark.skipif(mosquitto_program() is None, reason="mosquitto is not installed")
+@pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
 @pytest.mark.parametrize(
     ("persistence", "daemon_kills", "broker_kills"), [("off", 6, 3), ("on", 3, 2)]
 )

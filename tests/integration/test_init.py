@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from mqtt_support import Publisher, make_users
-from support import find_free_port
 
 from edge_agent.cli import main
+from edge_agent.testing import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from support import Mosquitto
+    from edge_agent.testing import Mosquitto
 
 pytestmark = pytest.mark.integration
 

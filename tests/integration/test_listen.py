@@ -11,15 +11,15 @@ import orjson
 import pytest
 import yaml
 from mqtt_support import Publisher
-from support import find_free_port
 
 from edge_agent.cli import main
+from edge_agent.testing import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from support import Mosquitto
+    from edge_agent.testing import Mosquitto
 
 pytestmark = pytest.mark.integration
 

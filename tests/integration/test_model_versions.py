@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon_support import Running
-    from support import Mosquitto
+
+    from edge_agent.testing import Mosquitto
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

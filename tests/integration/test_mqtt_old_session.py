@@ -12,7 +12,7 @@ from edge_agent.messages import LinkState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support import Mosquitto
+    from edge_agent.testing import Mosquitto
 
 pytestmark = pytest.mark.integration
 

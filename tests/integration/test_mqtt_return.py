@@ -19,9 +19,8 @@ from edge_agent.sinks.mqtt_config import MqttSinkConfig
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support import Mosquitto
-
     from edge_agent.ops.metrics import Metrics
+    from edge_agent.testing import Mosquitto
 
 pytestmark = pytest.mark.integration
 

@@ -24,7 +24,6 @@ from sink_support import (
     leave_a_listener,
     make_certificates,
 )
-from support import find_free_port, is_listening, wait_until
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.schema import Gateway
@@ -35,6 +34,7 @@ from edge_agent.sinks.base import DeliveryError
 from edge_agent.sinks.mqtt import MqttSink
 from edge_agent.sinks.mqtt_config import MqttSinkConfig, Protocol
 from edge_agent.sinks.mqtt_probe import probe
+from edge_agent.testing import find_free_port, is_listening, wait_until
 from edge_agent.transport.tls import Tls
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sink_support import Certificates
-    from support import Mosquitto
 
     from edge_agent.messages import Message
     from edge_agent.ops.metrics import Metrics
     from edge_agent.sinks.base import Command
+    from edge_agent.testing import Mosquitto
 
 pytestmark = pytest.mark.integration
 

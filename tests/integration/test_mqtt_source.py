@@ -24,7 +24,6 @@ from mqtt_support import (
     until,
 )
 from opcua_support import make_pair
-from support import ListIntake, find_free_port
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -37,6 +36,7 @@ from edge_agent.sources.mqtt.config import Protocol
 from edge_agent.sources.mqtt.paho_client import Client
 from edge_agent.sources.mqtt.payload_spec import Format, Payload
 from edge_agent.sources.mqtt.source import beside, probe
+from edge_agent.testing import ListIntake, find_free_port
 from edge_agent.transport.tls import Tls
 from edge_agent.values import RETAINED
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from support import Mosquitto
+    from edge_agent.testing import Mosquitto
 
 pytestmark = [pytest.mark.integration]
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from support import ROOT, find_free_port, mosquitto_program, node_modules_dir
+from support import ROOT, node_modules_dir
+
+from edge_agent.testing import find_free_port, find_mosquitto
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +95,7 @@ def test_opc_ua(run: object) -> None:
 
 def test_mqtt(run: object) -> None:
     """The same over a broker, where the alarm comes back."""
-    if mosquitto_program() is None:
+    if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed")
     told = run(replaced(blocks("MQTT")))  # type: ignore[operator]
     assert re.search(r"P-102\.baseline .*P-102: unusual behaviour", told)

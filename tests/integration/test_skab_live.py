@@ -8,7 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support import ROOT, mosquitto_program
+from support import ROOT
+
+from edge_agent.testing import find_mosquitto
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +25,7 @@ TIMEOUT_S = 240
 @pytest.mark.usefixtures("node_modules")
 def test_a_live_run_gives_the_transitions_of_a_replay(data_dir: Path) -> None:
     """And every window the same score, although values come one by one over two protocols."""
-    if mosquitto_program() is None:
+    if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed")
     if not (data_dir / "skab").is_dir():
         pytest.skip(f"no recordings of SKAB in {data_dir}")

@@ -18,7 +18,7 @@ from edge_agent.sources.mqtt.sparkplug_config import Sparkplug
 from edge_agent.values import BAD_NO_COMMUNICATION, GOOD
 
 if TYPE_CHECKING:
-    from support import Mosquitto
+    from edge_agent.testing import Mosquitto
 
 pytestmark = [pytest.mark.integration]
 

@@ -11,7 +11,6 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from sink_support import Rig, event, make_certificates
-from support import find_free_port
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.schema import Gateway
@@ -20,6 +19,7 @@ from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState, TransitionKind
 from edge_agent.sinks.base import DeliveryError
 from edge_agent.sinks.webhook import WebhookSink, WebhookSinkConfig, probe, retry_after_s
+from edge_agent.testing import find_free_port
 from edge_agent.transport.tls import Tls
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from mqtt_support import SOURCE, make_plant, rejected, subscription
-from support import ListIntake
 
 from edge_agent.config import schema
 from edge_agent.ops.metrics import Metrics
@@ -18,6 +17,7 @@ from edge_agent.sources.mqtt.frames import Messages
 from edge_agent.sources.mqtt.payload_spec import Format, Payload
 from edge_agent.sources.mqtt.refusals import Refusals
 from edge_agent.sources.mqtt.routes import Routes
+from edge_agent.testing import ListIntake
 from edge_agent.values import BAD, GOOD, RETAINED
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support import ListIntake
 
 from edge_agent.config import schema
 from edge_agent.messages import Link
@@ -25,6 +24,7 @@ from edge_agent.sources.opcua.feed import Feed
 from edge_agent.sources.source_clock import SourceClock
 from edge_agent.sources.zone import Zone
 from edge_agent.status_codes import name_of, type_of
+from edge_agent.testing import ListIntake
 from edge_agent.values import (
     BAD_NO_COMMUNICATION,
     BAD_NO_DATA,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from opcua_support import Rig
-from support import find_free_port
 
 from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState
@@ -18,6 +17,7 @@ from edge_agent.sources.opcua import wire
 from edge_agent.sources.opcua.decode import Notification
 from edge_agent.sources.opcua.session import Session
 from edge_agent.sources.opcua.source import probe
+from edge_agent.testing import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

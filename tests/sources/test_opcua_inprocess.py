@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 from asyncua import Server, ua
 from opcua_support import Rig
-from support import find_free_port
 
 from edge_agent.config import schema
 from edge_agent.errors import ConnectError
@@ -19,6 +18,7 @@ from edge_agent.messages import LinkState
 from edge_agent.sources.opcua.config import OpcUaSourceConfig
 from edge_agent.sources.opcua.source import probe
 from edge_agent.status_codes import type_of
+from edge_agent.testing import find_free_port
 from edge_agent.values import (
     BAD_NO_COMMUNICATION,
     BAD_NODE_ID_UNKNOWN,

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from asyncua import ua
 from asyncua.ua.ua_binary import struct_to_binary
 from opcua_support import Rig
-from support import find_free_port
 
 from edge_agent.sources.opcua.session import _MAX_PARTS, Session
+from edge_agent.testing import find_free_port
 
 SUBSCRIPTION = 7
 

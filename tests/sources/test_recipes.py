@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 import yaml
-from support import ListIntake
 
 from edge_agent import config as loader
 from edge_agent.ops.metrics import Metrics
@@ -24,6 +23,7 @@ from edge_agent.sources.mqtt.hints import KNOWN, recipe_of
 from edge_agent.sources.mqtt.refusals import Refusals
 from edge_agent.sources.mqtt.routes import Routes
 from edge_agent.status_codes import Severity, severity_of
+from edge_agent.testing import ListIntake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,10 +22,9 @@ from edge_agent.values import Columns
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support import ListIntake
-
     from edge_agent.clock import Clock
     from edge_agent.ops.metrics import Metrics
+    from edge_agent.testing import ListIntake
     from edge_agent.values import Intake as AnyIntake
 
 START_US = 1_767_268_800_000_000

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import find_free_port
 
+from edge_agent.testing import find_free_port
 from edge_agent.transport.dialling import _interleaved, dial, dial_error, resolve
 
 if TYPE_CHECKING:
