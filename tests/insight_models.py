@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from edge_agent.config.schema import Runtime
 from edge_agent.models.bundle.bundle import write_bundle
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
 from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
+from edge_agent.testing import tiny_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,20 +85,10 @@ def _model(
     weights: dict[str, np.ndarray],
     golden: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
 ) -> Model:
-    inputs, outputs = golden
-    infos = {
-        name: helper.make_tensor_value_info(
-            name, TensorProto.FLOAT, ["N", *map(int, values.shape[1:])]
-        )
-        for name, values in (inputs | outputs).items()
-    }
-    graph = helper.make_graph(
-        nodes,
-        manifest.name,
-        [infos[name] for name in inputs],
-        [infos[name] for name in outputs],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    shapes = [
+        {name: ("N", *map(int, values.shape[1:])) for name, values in tensors.items()}
+        for tensors in golden
+    ]
+    made = tiny_graph(nodes, *shapes, weights)
     write_bundle(folder / manifest.name, manifest, made.SerializeToString(), golden)
     return SessionRegistry(folder, Runtime(), Metrics()).load(manifest.name)

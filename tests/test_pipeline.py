@@ -17,6 +17,7 @@ from edge_agent.config.schema import Asset, ModelUse, Tuning
 from edge_agent.models.bundle.foreign import bundle_from_onnx
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
 from edge_agent.pipeline import Pipeline
+from edge_agent.testing import tiny_graph
 from edge_agent.values import BAD, Columns
 
 if TYPE_CHECKING:
@@ -138,13 +139,12 @@ def _for_any_asset() -> Path:
     if not folder.exists():
         for name in ("mean", "base"):
             _bundle(folder, name, [_node("ReduceMean", ["x"], axes=[1, 2], keepdims=0)])
-        table = helper.make_tensor("table", TensorProto.FLOAT, [60], [0.0] * 60)
         lookup = [
             _node("ReduceMax", ["x"], "top", axes=[1, 2], keepdims=0),
             _node("Cast", ["top"], "index", to=TensorProto.INT64),
             _node("Gather", ["table", "index"]),
         ]
-        _bundle(folder, "lookup", lookup, [table])
+        _bundle(folder, "lookup", lookup, {"table": np.zeros(60, np.float32)})
     return folder
 
 
@@ -152,11 +152,8 @@ def _node(kind: str, inputs: list[str], output: str = "score", **options: object
     return helper.make_node(kind, inputs, [output], **options)
 
 
-def _bundle(folder: Path, name: str, nodes: list, tables: list | None = None) -> None:
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 32, 3])
-    score = helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])
-    graph = helper.make_graph(nodes, name, [x], [score], tables or [])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+def _bundle(folder: Path, name: str, nodes: list, tables: dict[str, object] | None = None) -> None:
+    model = tiny_graph(nodes, {"x": ("N", 32, 3)}, {"score": ("N",)}, tables)
     folder.mkdir(exist_ok=True)
     onnx.save(model, folder / f"{name}.onnx")
     inputs = tuple(InputSpec(n, valid=(0.0, 30.0)) for n in plants.INPUTS)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from edge_agent.config.schema import Kind
 from edge_agent.learning.fit import Recipe
@@ -21,6 +20,7 @@ from edge_agent.models.bundle.manifest import (
     WindowSpec,
     dump_manifest,
 )
+from edge_agent.testing import tiny_graph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,15 +56,9 @@ def model(
     outputs: Sequence[str] = ("score",),
 ) -> onnx.ModelProto:
     """A model from x [N, 8, 2] to scores [N], whatever its nodes do."""
-    graph = helper.make_graph(
-        list(nodes),
-        "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, LENGTH, CHANNELS])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch]) for name in outputs],
-        [numpy_helper.from_array(np.asarray(v), name) for name, v in (weights or {}).items()],
-    )
-    versions = [helper.make_opsetid(domain, version) for domain, version in opsets]
-    return helper.make_model(graph, opset_imports=versions, ir_version=8)
+    shapes = dict.fromkeys(outputs, (batch,))
+    x = {"x": (batch, LENGTH, CHANNELS)}
+    return tiny_graph(nodes, x, shapes, weights, opsets=dict(opsets))
 
 
 def mean_node(source: str = "x", target: str = "score") -> onnx.NodeProto:
@@ -172,7 +166,3 @@ def healthy(seed: int, rows: int = 600, channels: int = 3) -> np.ndarray:
 
 def wave(name: str, length: int) -> InputSpec:
     return InputSpec(name, kind=Kind.WAVEFORM, rate_hz=1000.0, length=length)
-
-
-def as_json(text: str) -> Any:
-    return json.loads(text)

@@ -6,11 +6,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from edge_agent.models.bundle.bundle import write_bundle
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
 from edge_agent.models.runtime.model import Model
+from edge_agent.testing import tiny_graph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,18 +44,8 @@ def _model(
     folder: Path | None = None,
 ) -> Model:
     """A model from x [N, length, 2] to scores [N]; it is written to `folder` as a bundle, too."""
-    cells = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", length, len(INPUTS)])]
-    if units:
-        cells.append(helper.make_tensor_value_info("unit", TensorProto.INT64, ["N"]))
-    graph = helper.make_graph(
-        list(nodes),
-        "tiny",
-        cells,
-        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])],
-        [numpy_helper.from_array(np.asarray(v), name) for name, v in weights.items()],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    raw = bytes(made.SerializeToString())
+    inputs = {"x": ("N", length, len(INPUTS)), **({"unit": ("N",)} if units else {})}
+    raw = bytes(tiny_graph(nodes, inputs, {"score": ("N",)}, weights).SerializeToString())
     manifest = Manifest(
         name=NAME,
         version=version,

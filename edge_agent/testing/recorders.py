@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_agent.messages import Link
-from edge_agent.sinks.base import ALERT, EVENT, Refusals, Sink
+from edge_agent.sinks import ALERT, EVENT, Refusals, Sink
 from edge_agent.values import Columns, WaveBlock
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import yaml
-from onnx import TensorProto, helper
+from onnx import helper
 
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import Kind
@@ -23,6 +23,7 @@ from edge_agent.models.bundle.bundle import write_bundle
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
 from edge_agent.models.bundle.reference_distribution import Histogram
 from edge_agent.pipeline import Pipeline
+from edge_agent.testing import tiny_graph
 from edge_agent.values import BAD, GOOD, UNCERTAIN, Columns, columns
 
 if TYPE_CHECKING:
@@ -66,19 +67,12 @@ def write_level_bundle(folder: Path) -> None:
 
     It was made with readings between 0.2 and 0.8.
     """
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceMean", ["x"], ["score"], axes=[1, 2], keepdims=0),
-            helper.make_node("ReduceMean", ["x"], ["contributions"], axes=[1], keepdims=0),
-        ],
-        "level",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 1])],
-        [
-            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"]),
-            helper.make_tensor_value_info("contributions", TensorProto.FLOAT, ["N", 1]),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["score"], axes=[1, 2], keepdims=0),
+        helper.make_node("ReduceMean", ["x"], ["contributions"], axes=[1], keepdims=0),
+    ]
+    outputs = {"score": ("N",), "contributions": ("N", 1)}
+    model = tiny_graph(nodes, {"x": ("N", 1, 1)}, outputs)
     manifest = Manifest(
         name="level",
         version="1",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from tiny_models import wave
 
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
@@ -22,6 +22,7 @@ from edge_agent.models.runtime.contributions import (
     runs_of,
 )
 from edge_agent.models.runtime.model import Model
+from edge_agent.testing import tiny_graph
 
 LENGTH = 4
 TASKS = {
@@ -42,19 +43,13 @@ def build(
     **changes: Any,
 ) -> Model:
     """A model of `channels` scalars and `waves` from nodes (operator, inputs, output, ...)."""
-    inputs = [
-        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", LENGTH, channels]),
-        *(helper.make_tensor_value_info(w.name, TensorProto.FLOAT, ["N", w.length]) for w in waves),
-    ]
-    shape = ["N"] if task is Task.ANOMALY else ["N", WIDTH[task]]
-    graph = helper.make_graph(
+    shape = ("N",) if task is Task.ANOMALY else ("N", WIDTH[task])
+    proto = tiny_graph(
         [helper.make_node(op, i.split(), [o], **extra) for op, i, o, extra in nodes],
-        "tiny",
-        inputs,
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+        {"x": ("N", LENGTH, channels), **{w.name: ("N", w.length) for w in waves}},
+        {"y": shape},
+        weights,
     )
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     manifest = Manifest(
         name="tiny",
         version="1",

@@ -39,6 +39,7 @@ from edge_agent.models.runtime import model as model_module
 from edge_agent.models.runtime import registry as registry_module
 from edge_agent.models.runtime.model import Model, Outputs
 from edge_agent.models.runtime.registry import SessionRegistry, choose_providers
+from edge_agent.testing import tiny_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,20 +153,12 @@ def test_remaining_life_scores_its_median() -> None:
 
 
 def test_waveforms_are_inputs_of_their_own() -> None:
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceMean", ["x"], ["a"], axes=[1, 2], keepdims=0),
-            helper.make_node("ReduceMax", ["wave"], ["b"], axes=[1], keepdims=0),
-            helper.make_node("Add", ["a", "b"], ["score"]),
-        ],
-        "two rates",
-        [
-            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8, 2]),
-            helper.make_tensor_value_info("wave", TensorProto.FLOAT, ["N", 16]),
-        ],
-        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])],
-    )
-    raw = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["a"], axes=[1, 2], keepdims=0),
+        helper.make_node("ReduceMax", ["wave"], ["b"], axes=[1], keepdims=0),
+        helper.make_node("Add", ["a", "b"], ["score"]),
+    ]
+    raw = tiny_graph(nodes, {"x": ("N", 8, 2), "wave": ("N", 16)}, {"score": ("N",)})
     loaded = opened(raw.SerializeToString(), inputs=(*INPUTS, wave("wave", 16)))
     x, samples = golden_x(5), np.random.default_rng(1).random((5, 16)).astype(np.float32)
     score = loaded.run(x, None, {"wave": samples}).score

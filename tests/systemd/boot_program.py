@@ -26,18 +26,16 @@ import yaml
 from ops_support import ListStatus, serving
 
 from edge_agent.ops import logs, notify
+from edge_agent.testing import tiny_graph
 
 LIBRARIES = (aiohttp, asyncua, onnxruntime, orjson, paho, yaml)
 
 
 def run_model() -> float:
     """One matrix product in ONNX Runtime, on two threads so that it sets affinities."""
-    weights = onnx.numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
-    ends = [onnx.helper.make_tensor_value_info(name, 1, ["n", 64]) for name in "xy"]
     node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
-    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [weights])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
-    model.ir_version = 10
+    weights = {"w": np.ones((64, 64), np.float32)}
+    model = tiny_graph([node], {"x": ("n", 64)}, {"y": ("n", 64)}, weights)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     session = onnxruntime.InferenceSession(
