@@ -443,10 +443,10 @@ def test_a_foreign_file_that_does_not_run_is_refused(tmp_path: Path) -> None:
 LOADS = """
 from pathlib import Path
 from edge_agent.config.schema import Runtime
-from edge_agent.models import Registry
+from edge_agent.models import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 import numpy as np
-model = Registry(Path({folder!r}), Runtime(), Metrics()).load("mean")
+model = SessionRegistry(Path({folder!r}), Runtime(), Metrics()).load("mean")
 model.run(np.zeros((1, 8, 2), np.float32))
 print(model.provider)
 """
