@@ -46,17 +46,16 @@ from edge_agent.signals import (
 from edge_agent.values import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from edge_agent.config.schema import Config, Learn
+    from edge_agent.config.schema import Config, Learn, ModelUse
     from edge_agent.detection import Silence
     from edge_agent.messages import Transition
-    from edge_agent.models import Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import Plant, PlantAsset, PlantSignal
-    from edge_agent.serving import Deployment, Scored, WindowBatch
+    from edge_agent.serving import Scored, WindowBatch
     from edge_agent.signals import Episode
     from edge_agent.values import WaveBlock
 
@@ -98,11 +97,9 @@ class Pipeline:
         self.watch = QualityWatch()
         self.learning: dict[str, Learning] = {}
         self._bindings = Bindings(self.watch, Conditions(live=live))
-        self._at_work = Deployments(config, self._bindings, metrics, alarms, live=live)
-        self.groups = self._at_work.groups
-        self.versions, self.shadows = self._at_work.versions, self._at_work.shadows
+        self.deployments = Deployments(config, self._bindings, metrics, alarms, live=live)
         self.diagnostics = Diagnostics(config, live=live)
-        self.rules = Rules(self._bindings, self.groups, alarms, live=live)
+        self.rules = Rules(self._bindings, self.deployments, alarms, live=live)
         self._groups_by_source: dict[str, int] = {}
         self._scaling = Scaling()
         self._sensors = SensorAlarms(plant, self.watch, live=live)
@@ -159,30 +156,19 @@ class Pipeline:
             uncertain=config.uncertain,
         )
 
-    def use_model(self, asset: PlantAsset, place: str, group: Callable[[], Deployment]) -> str:
-        """Put a model to work on an asset; `place` names the use within the template.
+    def use_model(self, asset: PlantAsset, use: ModelUse, alarm_name: str | None = None) -> str:
+        """Let a model score an asset; returns what is missing, or nothing.
 
-        Gives what is missing, or nothing.
+        alarm_name: of its alarms; the name of the use if left out.
         """
         learning = self.learning.get(asset.template_name)
         recent = None if learning is None else learning.recent(asset)
-        return self._at_work.use(asset, place, group, recent)
-
-    def rest(self, asset: PlantAsset, place: str) -> None:
-        """A model judges an asset no more."""
-        self._at_work.rest(asset, place)
-
-    def exchange(self, new: Model) -> dict[str, str]:
-        """Another version of a model takes over, at once or when its own windows are full.
-
-        The one before stays ready. Gives the assets that it cannot serve, with the reason.
-        """
-        return self._at_work.exchange(new)
+        return self.deployments.use_model(asset, use, alarm_name, recent)
 
     def adopt_rules(self, config: Config) -> None:
         """New alarm rules come into force; all else is as it was."""
         self._config = config
-        self._at_work.adopt_rules(config)
+        self.deployments.adopt_rules(config)
 
     def learn(self, asset: PlantAsset, config: Learn, provisional_s: float = 0.0) -> str:
         """Keep the asset's rows until there are enough to learn from.
@@ -218,7 +204,7 @@ class Pipeline:
         """Of assets of which nothing was scored yet: rows in the first window, and of how many."""
         found: dict[str, tuple[int, int]] = {}
         scored: set[str] = set()
-        for group in self.groups:
+        for group in self.deployments:
             for row, asset in enumerate(group.assets):
                 if not np.isnan(group.health[row]):
                     scored.add(asset.id)
@@ -246,7 +232,7 @@ class Pipeline:
         for template, learning in self.learning.items():
             if template in old.learning:
                 learning.take_over(old.learning[template])
-        self._at_work.take_over(old._at_work)
+        self.deployments.take_over(old.deployments)
         self.rules.take_over(old.rules, self._plant.assets, old._plant.assets)
         self.diagnostics.take_over(old.diagnostics)
 
@@ -258,7 +244,7 @@ class Pipeline:
         for asset in self._plant.assets.values():
             if silent_alarm_id(asset.id) in self.alarms.watched:
                 self._sensors.restored_asset(asset, now_us)
-        self._at_work.restored()
+        self.deployments.follow_alarms()
 
     @property
     def silence(self) -> Silence:
@@ -282,7 +268,7 @@ class Pipeline:
         """Order by time, judge quality, write the windows; gives the windows that closed."""
         self._monotonic_s = monotonic_s
         values = self._follow_gateway(values, now_us, monotonic_s)
-        self._at_work.begin(monotonic_s)
+        self.deployments.start_turn(monotonic_s)
         values = self._scaling.scale_values(self.watch.without_retained(values.sorted_by_time()))
         values, blocks = self._refuse_future(values, now_us), self._scaling.scale_blocks(blocks)
         due: list[WindowBatch] = []
@@ -299,7 +285,7 @@ class Pipeline:
         self.rules.turn_conditions(values, self._now_us)
         episodes = self.rules.watch_quality(seen, monotonic_s if self._live else math.inf)
         if len(values) or blocks:
-            due += self._at_work.push(values, blocks)
+            due += self.deployments.accept_values(values, blocks)
         for learning in self.learning.values() if len(values) else ():
             learning.push(values, self._learning_blocks())
         overdue, closed = self._advance(monotonic_s)
@@ -307,7 +293,7 @@ class Pipeline:
         episodes += overdue
         self.rules.compare(episodes, self._now_us)
         self._episodes += episodes
-        self._at_work.count_late()
+        self.deployments.count_refused()
         return due
 
     def infer(self, due: Sequence[WindowBatch]) -> list[Scored]:
@@ -315,16 +301,14 @@ class Pipeline:
 
         A version that fails gives way to the one before it here.
         """
-        ran = self._at_work.run(due)
-        self.diagnostics.look(ran)
-        return [scored for batch in ran for scored in batch.scored]
+        return self.diagnostics.annotate(self.deployments.run(due))
 
     def shadow(self, *, busy: bool = False) -> list[Transition]:
         """The candidates score the windows of this turn; gives what their alarms would tell.
 
         Blocking; call it when the step's own alarms are on their way. busy: no time for it.
         """
-        return self._at_work.shadow(busy=busy)
+        return self.deployments.run_shadows(busy=busy)
 
     def conclude(self, scored: Sequence[Scored]) -> Step:
         """Tell the alarm table; gives what changed and the scores that are due for the bus."""
@@ -350,7 +334,7 @@ class Pipeline:
 
     def flush(self) -> list[WindowBatch]:
         """The recording has ended: its open windows."""
-        return list(self._at_work.flush())
+        return self.deployments.close_windows()
 
     # -- parts of the path --------------------------------------------------------------------
 
@@ -376,7 +360,7 @@ class Pipeline:
         moves = self._moves
         self.time.move(step_us, moves)
         self.watch.move(step_us, moves)
-        self._at_work.move(step_us, moves)
+        self.deployments.shift_clock(step_us, moves)
         for learning in self.learning.values():
             learning.move(step_us, moves)
         self._sensors.move(step_us, moves)
@@ -401,7 +385,7 @@ class Pipeline:
         if not len(found):
             return
         self.watch.set_back(found)
-        self._at_work.set_back(found)
+        self.deployments.reset_clock(found)
         for learning in self.learning.values():
             learning.set_back(found)
         for index in found.tolist():
@@ -417,7 +401,7 @@ class Pipeline:
         self._overdue_s = monotonic_s
         heard_by_s = monotonic_s if self._live else math.inf
         episodes = self.watch.overdue(self._now_us, self.time.since_us, heard_by_s)
-        return episodes, self._at_work.advance(self._now_us) if self._live else ()
+        return episodes, self.deployments.close_by_clock(self._now_us) if self._live else ()
 
     def _remember(self, scored: Scored) -> None:
         group = scored.group
@@ -426,7 +410,7 @@ class Pipeline:
         group.scored_us[scored.row] = scored.end_us
         group.scored_s[scored.row] = self._monotonic_s
         for row in np.flatnonzero(group.alarm_open).tolist():
-            self._at_work.engage(group, row)
+            self.deployments.follow_alarm(group, row)
 
     def _close_learning(self, transition: Transition) -> None:
         alarm = transition.alarm

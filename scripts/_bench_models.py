@@ -96,8 +96,8 @@ async def _walk(path: Path, case: Case, rows: int) -> float:
         replay.plant.discover(f"a{number:03d}", "machine")
     await replay.prepare()
     if case.shadow:
-        candidate = await replay.models.candidate("bench", path.parent / _CANDIDATE)
-        replay.pipeline.shadows.set("bench", candidate)
+        candidate = await replay.models.load_model("bench", path.parent / _CANDIDATE)
+        replay.pipeline.deployments.set_shadow("bench", candidate)
     pipeline, timed = replay.pipeline, Clocked()
     for values in _turns(rows):
         scored = timed("path", pipeline.infer, timed("path", pipeline.take, values))

@@ -18,7 +18,6 @@ from edge_agent.config.schema import AlarmRule, Alarms, Asset, Gateway, ModelUse
 from edge_agent.ops.metrics import Metrics
 from edge_agent.pipeline import Pipeline
 from edge_agent.plant import Plant
-from edge_agent.serving.deployment import Deployment
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
@@ -52,10 +51,8 @@ class Live:
     def use(self, model: Model, **changes: object) -> list[str]:
         """Put a model to work on every asset; gives what each lacks."""
         use = ModelUse(model.manifest.name, **changes)
-        return [
-            self.pipeline.use_model(asset, use.bundle, lambda: Deployment(use.bundle, use, model))
-            for asset in self.plant.assets.values()
-        ]
+        self.pipeline.deployments.add_model(model)
+        return [self.pipeline.use_model(asset, use) for asset in self.plant.assets.values()]
 
     def turn(self, t: float, values: Columns = NOTHING, blocks: Sequence[WaveBlock] = ()) -> Step:
         pipeline = self.pipeline

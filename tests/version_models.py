@@ -111,4 +111,4 @@ class Watched(Live):
 
     def deployments(self) -> set[str]:
         """The versions at work."""
-        return {group.model.manifest.version for group in self.pipeline.groups}
+        return {group.model.manifest.version for group in self.pipeline.deployments}

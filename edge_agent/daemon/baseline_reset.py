@@ -53,9 +53,7 @@ class BaselineReset:
         if asset is None:
             raise NotFoundError("no such asset", where=repr(asset_id[:200]))
         async with daemon.turning:
-            reason = daemon.runtime.models.forget(
-                daemon.runtime.pipeline, asset, daemon.clock.now_us()
-            )
+            reason = daemon.runtime.models.forget(asset, daemon.clock.now_us())
             if reason:
                 raise EdgeAgentError(reason, where=asset_id)
             await self._withdraw([asset_id])

@@ -87,14 +87,15 @@ class RuntimeBuilder:
         clock = self.clock
         for asset in plant.assets.values():
             pipeline.add_asset(asset, clock.now_us(), clock.monotonic_s())
+        models.attach(pipeline)
         for asset in plant.assets.values():
-            models.bind(pipeline, asset)
+            models.bind(asset)
         pipeline.restored(clock.now_us())
 
         def discovered(asset: PlantAsset) -> None:
             catalogue.add_asset(asset)
             pipeline.add_asset(asset, clock.now_us(), clock.monotonic_s())
-            models.bind(pipeline, asset)
+            models.bind(asset)
             self.metrics.assets.set(len(plant.assets))
             log.info("asset discovered", extra={"asset": asset.id, "template": asset.template_name})
 

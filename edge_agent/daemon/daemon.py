@@ -26,8 +26,6 @@ from edge_agent.daemon.gateway_clock import GatewayClock
 from edge_agent.daemon.health import LogHealth
 from edge_agent.daemon.links import Links
 from edge_agent.daemon.node_faults import NodeFaults
-from edge_agent.daemon.reconciler import EVERY_S as RECONCILE_EVERY_S
-from edge_agent.daemon.reconciler import Reconciler
 from edge_agent.daemon.reloader import Reloader
 from edge_agent.daemon.resolution import ResolutionWatch
 from edge_agent.daemon.rul_store import RulStore
@@ -38,6 +36,7 @@ from edge_agent.ops import notify
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
 from edge_agent.service import status_routes
+from edge_agent.serving import RECONCILE_EVERY_S, Reconciler
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -83,7 +82,9 @@ class Daemon:
         # Not on the same thread: loading takes seconds, in which the models at work go on.
         self.loading_thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self.reloader = Reloader(self, path)
-        self.reconciler = Reconciler(lambda: self.runtime, self.turning, self.metrics, self.clock)
+        self.reconciler = Reconciler(
+            lambda: self.runtime.models, self.turning, self.metrics, self.clock
+        )
         self.log_health = LogHealth(self.metrics, self.clock)
         self.gateway_clock = GatewayClock(self.clock)
         self.links = Links(self)
@@ -224,7 +225,7 @@ class Daemon:
             await self.publisher.remember(self.runtime.plant)
         await self.publisher.send(step.transitions, arrived_us)
         self.publisher.send_scores(step.scores)
-        if pipeline.shadows.running:  # after all that matters
+        if pipeline.deployments.has_shadows():  # after all that matters
             shadow = partial(pipeline.shadow, busy=self.runtime.intake.backpressured())
             await asyncio.get_running_loop().run_in_executor(self._model_thread, shadow)
 
@@ -245,9 +246,7 @@ class Daemon:
             if pipeline.learning and self.clock.monotonic_s() - probed_s > _PROBE_EVERY_S:
                 probed_s = self.clock.monotonic_s()
                 await self.error_boundary.guard("learn", self.runtime.models.probe_disk())
-            await self.error_boundary.guard(
-                "learn", self.runtime.models.learn_what_is_ready(pipeline)
-            )
+            await self.error_boundary.guard("learn", self.runtime.models.learn_what_is_ready())
             if (
                 pipeline is not self.runtime.pipeline
             ):  # exchanged meanwhile: what was learned is on disk

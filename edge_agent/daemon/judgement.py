@@ -47,7 +47,7 @@ class Judgements:
         self._stops = daemon.runtime.pipeline.rules.stops
         for asset in daemon.runtime.plant.assets.values():
             self._runs(self._stops.number(asset), asset)
-        for group in daemon.runtime.pipeline.groups:
+        for group in daemon.runtime.pipeline.deployments:
             for row, asset in enumerate(group.assets):
                 if not group.disabled[row]:
                     self._look(group, row, asset)

@@ -1,4 +1,4 @@
-"""Models at work: those the config names, those learned on the box, and the learning itself."""
+"""Which bundle scores which asset: those of the config, those learned on the box, the learning."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from edge_agent.alarms import BASELINE, use_name_of
+from edge_agent.alarms import BASELINE
 from edge_agent.config.schema import Learn, ModelUse
 from edge_agent.errors import EdgeAgentError, ModelError
 from edge_agent.learning import (
@@ -18,11 +18,10 @@ from edge_agent.learning import (
     train_baseline,
     write_problem,
 )
-from edge_agent.models import SessionRegistry
-from edge_agent.serving import Deployment
+from edge_agent.models import PROVIDERS_KEY, SessionRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Pipeline
     from edge_agent.plant import PlantAsset
+    from edge_agent.serving import Deployments
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,7 +41,7 @@ log = logging.getLogger("edge_agent.models")
 
 
 class ModelManager:
-    """Which bundle works on which asset.
+    """Loads bundles from disk, and lets each asset be scored by its own.
 
     A bundle that is refused is reported, and its assets are watched without it: one bad model
     must not stop a line's other alarms.
@@ -50,29 +50,51 @@ class ModelManager:
     def __init__(
         self, config: Config, metrics: Metrics, thread: ThreadPoolExecutor, clock: Clock
     ) -> None:
+        self.models_dir = config.models_dir
         self._config = config
         self._clock = clock
         self._thread = thread
         self._registry = SessionRegistry(config.models_dir, config.runtime, metrics, config.trust)
-        self._loaded: dict[str, Model] = {}
+        self._loaded: list[Model] = []  # until `attach`
+        self._not_loaded: dict[str, str] = {}
+        self._pipeline: Pipeline
+        self.deployments: Deployments
         self._assets: list[PlantAsset] = []
-        self.refused: dict[str, str] = {}
         self.without: dict[str, str] = {}  # asset -> why it has no model
         self.forgotten: dict[str, int] = {}  # asset -> what was learned before then is void
         self.relearned: set[str] = set()  # assets whose baseline was exchanged for another
         self.write_problem = ""  # why nothing can be learned into models_dir
-        self._baselines: dict[str, str] = {}  # asset -> the learned bundle at work on it
+        self._baselines: dict[str, str] = {}  # asset -> the learned bundle that scores it
 
     async def load(self) -> None:
-        """Load what the config names and what was learned before; `bind` puts it to work."""
+        """Load what the config names and what was learned before; `attach` puts it in service."""
         for name in self.wanted():
-            await self._load(name)
+            try:
+                self._loaded.append(await self.load_model(name))
+            except ModelError as error:
+                if self._config.runtime.required and error.where == PROVIDERS_KEY:
+                    raise
+                self._not_loaded[name] = str(error)
 
-    def bind(self, pipeline: Pipeline, asset: PlantAsset) -> None:
-        """Give an asset its models; one that has none learns, where its template says so."""
+    async def load_model(self, name: str, folder: Path | None = None) -> Model:
+        """Verify and load a bundle from its folder, or another one; ModelError if refused."""
+        return await self._on_thread(self._registry.load, name, folder)
+
+    def attach(self, pipeline: Pipeline) -> None:
+        """Hand what was loaded over to the deployments of a pipeline, which own it from now on."""
+        self._pipeline = pipeline
+        self.deployments = pipeline.deployments
+        for model in self._loaded:
+            self.deployments.add_model(model)
+        self.deployments.not_loaded |= self._not_loaded
+        self._loaded.clear()
+
+    def bind(self, asset: PlantAsset) -> None:
+        """Give an asset its models; one that has none learns, if its template says so."""
         self._assets.append(asset)
-        reasons = [self._use(pipeline, asset, use) for use in asset.template.models]
-        if self._use_learned(pipeline, asset):
+        pipeline = self._pipeline
+        reasons = [pipeline.use_model(asset, use) for use in asset.template.models]
+        if self._use_learned(asset):
             reasons.append("")
             provisional_s = self._provisional_s(asset.id)
             if provisional_s and self._learns(asset):
@@ -84,19 +106,16 @@ class ModelManager:
         elif any(reasons):
             log.error("asset lacks a model", extra={"asset": asset.id, "reason": max(reasons)})
 
-    async def learn_what_is_ready(self, pipeline: Pipeline) -> None:
-        """Learn for the assets that have enough healthy rows, and put the result to work."""
-        for learning in tuple(pipeline.learning.values()):
+    async def learn_what_is_ready(self) -> None:
+        """Learn for the assets that have enough healthy rows, and put the result in service."""
+        for learning in tuple(self._pipeline.learning.values()):
             for training in learning.ready(self._clock.monotonic_s()):
-                await self._learn_from(pipeline, learning, training)
+                await self._learn_from(learning, training)
 
-    async def _learn_from(
-        self, pipeline: Pipeline, learning: Learning, training: TrainingSet
-    ) -> None:
+    async def _learn_from(self, learning: Learning, training: TrainingSet) -> None:
         try:
             taught = await train_baseline(self._config, learning, training, self._clock.now_us())
-            if taught.name not in self._loaded:  # else it is exchanged like any other version
-                await self._load(taught.name)
+            await self._add_learned(taught.name)
         except (EdgeAgentError, OSError) as error:  # a disk that is full, or read-only
             text, assets = str(error), list(training.rows)
             log.error("learning failed", extra={"reason": text, "assets": len(assets)})
@@ -105,12 +124,20 @@ class ModelManager:
         for asset, reason in taught.refused.items():
             log.warning("cannot learn yet", extra={"asset": asset, "reason": reason})
             learning.failed([asset], reason, self._clock.monotonic_s())
-        self._take_up(pipeline, learning.assets)
+        self._take_up(learning.assets)
         learning.learned(taught.manifest.units)
         extra = {"model": taught.name, "assets": len(taught.manifest.units)}
         if training.provisional_s:
             extra["provisional_min"] = round(training.provisional_s / 60)
         log.info("learned", extra=extra)
+
+    async def _add_learned(self, name: str) -> None:
+        """A further version of a bundle replaces the one in service like any other version."""
+        if self.deployments.latest(name) is None:
+            try:
+                self.deployments.add_model(await self.load_model(name))
+            except ModelError as error:
+                self.deployments.not_loaded[name] = str(error)
 
     async def probe_disk(self) -> None:
         """Find out at the start, and not after a day, that nothing can be written."""
@@ -125,30 +152,30 @@ class ModelManager:
         return {asset: seconds for asset, seconds in found.items() if seconds}
 
     def _provisional_s(self, asset: str) -> float:
-        model = self._loaded.get(self._baselines.get(asset, ""))
+        model = self.deployments.latest(self._baselines.get(asset, ""))
         return model.manifest.provisional_s if model is not None else 0.0
 
     def left_out(self) -> dict[str, str]:
         """The assets of a baseline that does without some inputs, and their names."""
-        deployments = {asset: self._loaded.get(name) for asset, name in self._baselines.items()}
-        found = {a: m.manifest.training.get(LEFT_OUT, "") for a, m in deployments.items() if m}
+        models = {asset: self.deployments.latest(name) for asset, name in self._baselines.items()}
+        found = {a: m.manifest.training.get(LEFT_OUT, "") for a, m in models.items() if m}
         return {asset: names for asset, names in found.items() if names}
 
-    def _take_up(self, pipeline: Pipeline, assets: Iterable[PlantAsset]) -> None:
-        """Put what was learned to work on assets that have nothing yet, or something older."""
+    def _take_up(self, assets: Iterable[PlantAsset]) -> None:
+        """Let what was learned score assets that have nothing yet, or something older."""
         for asset in assets:
-            if self._use_learned(pipeline, asset):
+            if self._use_learned(asset):
                 self.without.pop(asset.id, None)
                 if not self._provisional_s(asset.id):
-                    pipeline.learned_elsewhere(asset)
+                    self._pipeline.learned_elsewhere(asset)
 
-    def forget(self, pipeline: Pipeline, asset: PlantAsset, now_us: int) -> str:
-        """What was learned of an asset is void, and it learns anew; gives what is in the way."""
-        reason = pipeline.learn(asset, asset.template.learn or Learn())
+    def forget(self, asset: PlantAsset, now_us: int) -> str:
+        """What was learned of an asset is void, and it learns anew; returns what is in the way."""
+        reason = self._pipeline.learn(asset, asset.template.learn or Learn())
         if reason:
             return reason
         self.forgotten[asset.id] = now_us
-        pipeline.rest(asset, self._baselines.pop(asset.id, ""))
+        self.deployments.disable(asset, self._baselines.pop(asset.id, ""))
         if not asset.template.models:
             self.without[asset.id] = "learning"
         return ""
@@ -157,80 +184,28 @@ class ModelManager:
         learn = asset.template.learn
         return asset.id in self.forgotten or (learn is not None and learn.by_itself)
 
-    async def refresh(
-        self, pipeline: Pipeline, turning: asyncio.Lock, passed_over: Collection[str] = ()
-    ) -> dict[str, ModelError]:
-        """Exchange the bundles that changed on disk; one that is refused leaves the old at work.
+    def use_models(self, added: Sequence[str], replaced: Mapping[str, dict[str, str]]) -> None:
+        """Let assets be scored by what came into service; as `ModelLoader` has it."""
+        for name, lost in replaced.items():
+            self.without |= lost
+            for asset_id, reason in lost.items():
+                log.error("asset lacks a model", extra={"asset": asset_id, "reason": reason})
+            self.relearned |= {asset for asset, one in self._baselines.items() if one == name}
+        for asset in self._assets:
+            uses = [use for use in asset.template.models if use.bundle in added]
+            if not all(self._pipeline.use_model(asset, use) for use in uses):
+                self.without.pop(asset.id, None)
+        self._take_up(self._assets)
 
-        The windows of its assets stay as they are, so that none is lost. turning: held while a
-        model is exchanged, not while it is loaded; passed_over: not even looked at. Gives what was
-        refused.
-        """
-        refused: dict[str, ModelError] = {}
-        for name, old in [one for one in self._loaded.items() if one[0] not in passed_over]:
-            try:
-                new = await self._on_thread(self._registry.swap, name)
-            except ModelError as error:  # said by the registry
-                refused[name] = error
-                continue
-            async with turning:
-                if new is not old and self._loaded[name] is old:  # else it gave way meanwhile
-                    self._loaded[name] = new
-                    self._lost(pipeline.exchange(new))
-                    self.relearned |= {
-                        a for a, deployments in self._baselines.items() if deployments == name
-                    }
-        found = set(self._loaded) | set(passed_over)
-        missing = [name for name in self.wanted() if name not in found]
-        for name in missing:
-            problem = await self._load(name)
-            refused |= {name: problem} if problem else {}
-        async with turning:
-            for name in missing:
-                self._use_at_last(pipeline, name)
-            self._take_up(pipeline, self._assets)
+    async def trim(self) -> None:
+        """Give the memory of versions that left back to the system."""
         await self._on_thread(self._registry.trim)
-        return refused
-
-    async def candidate(self, name: str, folder: Path) -> Model:
-        """A version of a bundle, verified and loaded, but not at work; ModelError if refused."""
-        return await self._on_thread(self._registry.candidate, name, folder)
-
-    def put_back(self, model: Model) -> None:
-        """This version is at work again in place of a later one."""
-        self._loaded[model.manifest.name] = model
-        self._registry.put_back(model)
-
-    def _lost(self, reasons: dict[str, str]) -> None:
-        self.without |= reasons
-        for asset, reason in reasons.items():
-            log.error("asset lacks a model", extra={"asset": asset, "reason": reason})
-
-    def show(self) -> None:
-        """Say again which models are at work."""
-        self._registry.show()
 
     def close(self) -> None:
-        """Let the sessions go."""
-        self._registry.close()
-
-    @property
-    def active(self) -> list[Model]:
-        """The models at work."""
-        return list(self._loaded.values())
+        """Give the memory of the sessions back, once their users have let go of them."""
+        self._registry.trim()
 
     # -- parts --------------------------------------------------------------------------------
-
-    async def _load(self, name: str) -> ModelError | None:
-        try:
-            self._loaded[name] = await self._on_thread(self._registry.load, name)
-        except ModelError as error:
-            if self._config.runtime.required and error.where == "runtime.providers":
-                raise
-            self.refused[name] = str(error)
-            return error
-        self.refused.pop(name, None)
-        return None
 
     async def _on_thread(self, call: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
@@ -241,27 +216,13 @@ class ModelManager:
         named = {use.bundle for t in self._config.templates.values() for use in t.models}
         return [*sorted(named), *(name for name in self._learned_names() if name not in named)]
 
-    def _use_at_last(self, pipeline: Pipeline, name: str) -> None:
-        """Put a bundle to work that was refused before."""
-        for asset in self._assets:
-            uses = [use for use in asset.template.models if use.bundle == name]
-            if not all(self._use(pipeline, asset, use) for use in uses):
-                self.without.pop(asset.id, None)
-
-    def _use(self, pipeline: Pipeline, asset: PlantAsset, use: ModelUse) -> str:
-        model = self._loaded.get(use.bundle)
-        if model is None:
-            return f"model {use.bundle} is refused"
-        place = use_name_of(use)
-        return pipeline.use_model(asset, place, lambda: Deployment(place, use, model))
-
-    def _use_learned(self, pipeline: Pipeline, asset: PlantAsset) -> bool:
-        """Put the newest bundle that was learned for this asset to work, if it is not yet."""
+    def _use_learned(self, asset: PlantAsset) -> bool:
+        """Let the newest bundle that was learned for this asset score it, if it does not yet."""
         learn = asset.template.learn or Learn()
         for model in self._learned_for(asset):
             name = model.manifest.name
             if self._baselines.get(asset.id) == name:
-                self._rest_others(pipeline, asset, name)
+                self._disable_others(asset, name)
                 return True
             use = ModelUse(
                 name,
@@ -270,38 +231,39 @@ class ModelManager:
                 when=learn.when,
                 alarm=learn.alarm,
             )
-            missing = pipeline.use_model(asset, name, partial(Deployment, BASELINE, use, model))
+            missing = self._pipeline.use_model(asset, use, BASELINE)
             if not missing:
-                self._succeed(pipeline, asset, name)
+                self._set_baseline(asset, name)
                 return True
             extra = {"asset": asset.id, "model": name, "reason": missing}
             log.warning("learned model does not fit", extra=extra)
         return False
 
-    def _succeed(self, pipeline: Pipeline, asset: PlantAsset, name: str) -> None:
-        """Another learned bundle is at work on an asset."""
+    def _set_baseline(self, asset: PlantAsset, name: str) -> None:
+        """Another learned bundle scores an asset."""
         old = self._baselines.get(asset.id)
         self._baselines[asset.id] = name
         if asset.id in self.forgotten or old is not None:
             self.relearned.add(asset.id)
         if not self._provisional_s(asset.id):  # else it goes on learning, over a restart too
             self.forgotten.pop(asset.id, None)
-        self._rest_others(pipeline, asset, name)
+        self._disable_others(asset, name)
 
-    def _rest_others(self, pipeline: Pipeline, asset: PlantAsset, name: str) -> None:
-        """Only one learned bundle judges an asset."""
+    def _disable_others(self, asset: PlantAsset, name: str) -> None:
+        """Only one learned bundle scores an asset."""
         prefix = learned_prefix(asset.template_name)
-        for other in [other for other in self._loaded if other.startswith(prefix)]:
-            if other != name:
-                pipeline.rest(asset, other)
+        for model in self.deployments.models():
+            other = str(model.manifest.name)
+            if other.startswith(prefix) and other != name:
+                self.deployments.disable(asset, other)
 
     def _learned_for(self, asset: PlantAsset) -> list[Model]:
         """The bundles that were learned for an asset and are not void, the newest first."""
         prefix, void_us = learned_prefix(asset.template_name), self.forgotten.get(asset.id)
         mine = [
             model
-            for name, model in self._loaded.items()
-            if name.startswith(prefix) and asset.id in model.manifest.units
+            for model in self.deployments.models()
+            if model.manifest.name.startswith(prefix) and asset.id in model.manifest.units
         ]
         valid = [m for m in mine if void_us is None or learned_us(m.manifest.version) > void_us]
         return sorted(valid, key=lambda model: learned_us(model.manifest.version), reverse=True)

@@ -128,4 +128,3 @@ class Reloader:
             for source in daemon.runtime.sources.values():
                 await source.start()
         old.models.close()
-        models.show()

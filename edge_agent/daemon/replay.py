@@ -6,7 +6,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.alarms import AlarmCatalogue, AlarmTable, load_texts, use_name_of
+from edge_agent.alarms import AlarmCatalogue, AlarmTable, load_texts
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import ModelUse
 from edge_agent.daemon.model_manager import ModelManager
@@ -53,6 +53,7 @@ class Replay:
     async def prepare(self, ref: Ref | None = None) -> None:
         """Load the models and put them to work; ref: a version to compare with the one at work."""
         await self.models.load()
+        self.models.attach(self.pipeline)
         if ref is not None:
             await self._load_candidate(ref)
         for asset in self.plant.assets.values():
@@ -62,10 +63,10 @@ class Replay:
     async def _load_candidate(self, ref: Ref) -> None:
         shelf = ModelRepository(self.config.models_dir)
         folder = shelf.folder(ref.name, ref.version or _newest(shelf, ref.name))
-        model = await self.models.candidate(ref.name, folder)
+        model = await self.models.load_model(ref.name, folder)
         self._candidate = ref.name
-        if ref.name in {one.manifest.name for one in self.models.active}:
-            self.pipeline.shadows.set(ref.name, model)
+        if self.pipeline.deployments.latest(ref.name) is not None:
+            self.pipeline.deployments.set_shadow(ref.name, model)
         else:
             self._alone = model
 
@@ -82,7 +83,9 @@ class Replay:
 
     def report(self) -> dict[str, Any] | None:
         """How the candidate compares; None where no asset has its inputs."""
-        return None if self._candidate is None else self.pipeline.shadows.report(self._candidate)
+        return (
+            None if self._candidate is None else self.pipeline.deployments.report(self._candidate)
+        )
 
     def close(self) -> None:
         """Let the models go."""
@@ -92,7 +95,7 @@ class Replay:
     def _discovered(self, asset: PlantAsset) -> None:
         self.policies.add_asset(asset)
         self.pipeline.add_asset(asset)
-        self.models.bind(self.pipeline, asset)
+        self.models.bind(asset)
         if self._alone is not None:
             self._try_alone(self._alone, asset)
 
@@ -101,7 +104,7 @@ class Replay:
         name, template = model.manifest.name, asset.template_name
         named = [use for use in asset.template.models if use.bundle == name]
         use = self._uses.setdefault(template, named[0] if named else ModelUse(name))
-        why = self.pipeline.shadows.add_alone(model, use_name_of(use), use, asset)
+        why = self.pipeline.deployments.try_shadow(model, use, asset)
         if why:
             log.info("candidate does not fit", extra={"asset": asset.id, "reason": why})
 

@@ -21,7 +21,7 @@ _WHOLE: Final = 2.0**24  # above it float32 does not even hold all whole numbers
 def unresolved_inputs(pipeline: Pipeline) -> dict[str, dict[str, float]]:
     """By asset, the inputs of its models that are too large for float32, and what they read."""
     found: dict[str, dict[str, float]] = {}
-    for group in pipeline.groups:
+    for group in pipeline.deployments:
         names = [s.name for s in group.scalars if _is_read_as_it_is(group.model.manifest, s)]
         for asset in group.assets if names else ():
             for name in names:

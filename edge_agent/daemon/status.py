@@ -14,7 +14,6 @@ from edge_agent.config.structs import kind_of
 from edge_agent.config.types import Name
 from edge_agent.daemon.judgement import Judgements
 from edge_agent.daemon.learning_state import export_learning, learning_rows, notes
-from edge_agent.daemon.model_rows import model_rows
 from edge_agent.daemon.runtime import labels_of
 from edge_agent.detection import STOPPED
 from edge_agent.errors import EdgeAgentError, NotFoundError
@@ -79,11 +78,11 @@ class Status:
 
     def models(self) -> list[dict[str, Any]]:
         """Models at work and refused, and the shadows beside them."""
-        return model_rows(self._daemon)
+        return self._daemon.runtime.pipeline.deployments.rows()
 
     def model_report(self, name: str) -> dict[str, Any]:
         """How the shadow of a model compares with it; NotFoundError where there was none."""
-        report = self._daemon.runtime.pipeline.shadows.report(name)
+        report = self._daemon.runtime.pipeline.deployments.report(name)
         if report is None:
             hint = f"edge-agent models shadow {name}@VERSION"
             raise NotFoundError("no shadow was compared", where=repr(name), hint=hint)
@@ -207,7 +206,7 @@ class Status:
         daemon, metrics = self._daemon, self._daemon.metrics
         judgements = Judgements(daemon)
         metrics.assets_unjudged.set(len(judgements.unjudged))
-        for group in daemon.runtime.pipeline.groups:
+        for group in daemon.runtime.pipeline.deployments:
             name = group.title
             for row, asset in enumerate(group.assets):
                 if judgements.is_fresh(group, row):
@@ -217,6 +216,7 @@ class Status:
                     metrics.score.remove(asset.id, name)
                     metrics.health.remove(asset.id, name)
         known = labels_of(daemon.runtime, daemon.publisher.sinks)
+        daemon.runtime.pipeline.deployments.export()
         daemon.runtime.pipeline.diagnostics.export(
             metrics, lambda label, name: name in known[label]
         )

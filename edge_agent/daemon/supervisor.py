@@ -77,7 +77,7 @@ class Supervisor:
         found += daemon.reloader.faults()
         clocks = {name: source.link for name, source in daemon.runtime.sources.items()}
         found += daemon.gateway_clock.faults(clocks, daemon.runtime.config.tuning.max_future)
-        found += daemon.reconciler.faults()
+        found += daemon.runtime.pipeline.deployments.faults(daemon.clock.now_us())
         found += learning_faults(daemon)
         found += discovery_faults(daemon.runtime.plant)
         return found

@@ -16,7 +16,7 @@ from edge_agent.signals import BAD, MISSING, TRUE, Points, Problem, joined, mark
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -34,7 +34,7 @@ class Rules(Table):
     _uncertain = column(np.uint8)  # the mark of an uncertain value, by signal
 
     def __init__(
-        self, bindings: Bindings, groups: Sequence[Deployment], alarms: AlarmTable, *, live: bool
+        self, bindings: Bindings, groups: Iterable[Deployment], alarms: AlarmTable, *, live: bool
     ) -> None:
         super().__init__()
         self._live = live

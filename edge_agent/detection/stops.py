@@ -40,7 +40,7 @@ class Rest:
 class Stops:
     """What stopping means for the alarms of models. groups: those at work, as they are now."""
 
-    def __init__(self, bindings: Bindings, groups: Sequence[Deployment]) -> None:
+    def __init__(self, bindings: Bindings, groups: Iterable[Deployment]) -> None:
         self._bindings = bindings
         self._groups = groups
         self._waiting: set[str] = set()  # alarms of machines that run again, until they are judged

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.messages import Observation
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.serving import Batch
+    from edge_agent.serving import Scored
 
 
 class Diagnostics:
     """Looks at what the models at work scored.
 
-    `look` may run on the models' thread, the rest belongs to that of the pipeline.
+    `annotate` may run on the models' thread, the rest belongs to that of the pipeline.
     """
 
     def __init__(self, config: Config, *, live: bool) -> None:
@@ -31,13 +31,13 @@ class Diagnostics:
         self.lives = RulTracker()
         self._drift = DriftWatch(config.drift)
 
-    def look(self, ran: Sequence[Batch]) -> None:
-        """Add to what was scored, and take note of it; blocking."""
-        for batch in ran:
-            self.lives.tell(batch)
-            self._explainer.explain(batch, self._turn_s)
-            for scored in batch.scored:
-                self._drift.count(scored)
+    def annotate(self, scored: Sequence[Scored]) -> list[Scored]:
+        """Add remaining life and contributions to what was scored, and count drift; blocking."""
+        found = [self.lives.annotate(one) for one in scored]
+        found = self._explainer.annotate(found, self._turn_s)
+        for one in found:
+            self._drift.count(one)
+        return found
 
     def observations(self, watched: Collection[str]) -> list[Observation]:
         """What the alarm table must hear beside the scores; watched: alarms not at rest."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_agent.clock import NEVER, US_PER_S
 from edge_agent.models import Asked, contributions, runs_of
-from edge_agent.serving import inputs_of, reportable, some_of
+from edge_agent.serving import inputs_of, reportable
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.models import Model
-    from edge_agent.serving import Batch, Deployment, Scored, WindowBatch
+    from edge_agent.serving import Deployment, Scored, WindowBatch
 
 TURN_S: Final = 0.05
 LONGEST_S: Final = 0.5  # a model that would take longer for one window is not explained
@@ -68,24 +68,35 @@ class Explainer:
     def __init__(self) -> None:
         self._shares: WeakKeyDictionary[Deployment, Shares] = WeakKeyDictionary()
 
-    def explain(self, batch: Batch, turn_s: float = TURN_S) -> None:
-        """Add contributions to what a batch scored; NaN where nobody will hear of it. Blocking.
+    def annotate(self, scored: Sequence[Scored], turn_s: float = TURN_S) -> list[Scored]:
+        """Add contributions; NaN for windows that are not reported. Blocking.
 
-        turn_s: it begins with no more windows after so long.
+        turn_s: each model begins with no more windows after so long.
         """
-        runs = 0 if batch.error else _runs(batch.model)
-        if not runs or runs * batch.seconds / batch.size > LONGEST_S:
-            return
-        until_s = perf_counter() + turn_s
         alarm_open: dict[Deployment, NDArray[np.bool_]] = {}
-        for number, (part, scored) in enumerate(zip(batch.parts, batch.scored, strict=True)):
-            group = scored.group
-            known = alarm_open.setdefault(group, group.alarm_open.copy())
-            told = reportable(scored, known)
-            known[scored.row[told]] = True
-            if len(told):
-                shares = self._shares_of(group, batch.model)
-                batch.scored[number] = _explained(part, scored, told, shares, until_s)
+        until_s: dict[Model, float] = {}
+        return [self._annotated(one, alarm_open, until_s, turn_s) for one in scored]
+
+    def _annotated(
+        self,
+        scored: Scored,
+        alarm_open: dict[Deployment, NDArray[np.bool_]],
+        until_s: dict[Model, float],
+        turn_s: float,
+    ) -> Scored:
+        group = scored.group
+        runs = _runs(group.model)
+        if not runs or runs * scored.seconds > LONGEST_S:
+            return scored
+        if group.model not in until_s:
+            until_s[group.model] = perf_counter() + turn_s
+        known = alarm_open.setdefault(group, group.alarm_open.copy())
+        told = reportable(scored, known)
+        known[scored.row[told]] = True
+        if not len(told):
+            return scored
+        shares = self._shares_of(group, group.model)
+        return _explained(scored.batch, scored, told, shares, until_s[group.model])
 
     def _shares_of(self, group: Deployment, model: Model) -> Shares:
         """Those of a group, a row for each asset; another model explains itself anew."""
@@ -129,7 +140,7 @@ def _fresh(
         if model.reference is None or (start and perf_counter() > until_s):
             break
         chosen = np.isin(np.arange(len(scored.row)), due[start : start + size])
-        asked = Asked(*inputs_of([some_of(part, chosen)]), scored.outputs.score[chosen])
+        asked = Asked(*inputs_of([part.where(chosen)]), scored.outputs.score[chosen])
         weights = contributions(model, model.reference, asked)
         found |= zip(np.flatnonzero(chosen).tolist(), weights, strict=True)
     return found

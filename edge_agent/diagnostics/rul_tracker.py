@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from edge_agent.models import Manifest
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.serving import Batch
+    from edge_agent.serving import Scored
 
 KEPT: Final = 32  # predictions of one life
 SPACING_US: Final = 60 * US_PER_S  # between two of them, as long as there are few
@@ -83,7 +83,7 @@ class Outcome:
 class RulTracker:
     """All remaining lives of this gateway.
 
-    `tell` may run on the models' thread while nothing else here does. changed: whether there is
+    `annotate` may run on the models' thread while nothing else here does. changed: whether there is
     something to keep since the last `dump`.
     """
 
@@ -92,25 +92,22 @@ class RulTracker:
         self._told: dict[tuple[str, str], Told] = {}
         self._latest: dict[tuple[str, str], tuple[float, float, float]] = {}
 
-    def tell(self, batch: Batch) -> None:
+    def annotate(self, scored: Scored) -> Scored:
         """Put the adapted interval in place of the model's own, and keep what is told."""
-        if "rul" not in batch.model.manifest.outputs.named():
-            return
-        told = self._of(batch.model.manifest)
-        for number, scored in enumerate(batch.scored):
-            if scored.outputs.rul is None:
-                continue
-            rul = told.interval.told(scored.outputs.rul)
-            batch.scored[number] = replace(scored, outputs=replace(scored.outputs, rul=rul))
-            group = scored.group
-            for row, end_us, hours in zip(
-                scored.row.tolist(), scored.end_us.tolist(), rul.tolist(), strict=True
-            ):
-                if all(map(math.isfinite, hours)):
-                    asset = group.assets[row].id
-                    self._latest[asset, group.title] = (hours[0], hours[1], hours[2])
-                    life = told.lives.setdefault(asset, Life())
-                    self.changed |= life.note((end_us, *hours))
+        if scored.outputs.rul is None:
+            return scored
+        group = scored.group
+        told = self._of(group.model.manifest)
+        rul = told.interval.told(scored.outputs.rul)
+        for row, end_us, hours in zip(
+            scored.row.tolist(), scored.end_us.tolist(), rul.tolist(), strict=True
+        ):
+            if all(map(math.isfinite, hours)):
+                asset = group.assets[row].id
+                self._latest[asset, group.title] = (hours[0], hours[1], hours[2])
+                life = told.lives.setdefault(asset, Life())
+                self.changed |= life.note((end_us, *hours))
+        return replace(scored, outputs=replace(scored.outputs, rul=rul))
 
     def forget(self, assets: Collection[str]) -> None:
         """These assets are no more: nothing that was told of them is kept."""

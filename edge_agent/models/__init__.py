@@ -41,11 +41,17 @@ from edge_agent.models.drift_distance import BLOCKS, Bins, Drift, bins_of, drift
 from edge_agent.models.repository.repository import REPOSITORY_DIR, ModelRepository, Ref, parse_ref
 from edge_agent.models.runtime.contributions import Asked, Reference, contributions, runs_of
 from edge_agent.models.runtime.model import Model, Outputs
-from edge_agent.models.runtime.registry import ProviderReport, SessionRegistry, choose_providers
+from edge_agent.models.runtime.registry import (
+    PROVIDERS_KEY,
+    ProviderReport,
+    SessionRegistry,
+    choose_providers,
+)
 
 __all__ = [
     "BLOCKS",
     "GOLDEN",
+    "PROVIDERS_KEY",
     "REPOSITORY_DIR",
     "SUFFIX",
     "UNSIGNED",

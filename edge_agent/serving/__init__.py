@@ -2,15 +2,16 @@
 
 from edge_agent.serving.deployment import Deployment, WindowBatch
 from edge_agent.serving.deployments import Deployments
-from edge_agent.serving.runs import Batch, inputs_of, some_of
+from edge_agent.serving.reconciler import RECONCILE_EVERY_S, ModelLoader, Reconciler
+from edge_agent.serving.runs import inputs_of
 from edge_agent.serving.scores import Scored, alarm_id, observations, reportable, score_messages
-from edge_agent.serving.versions import Rollback
 
 __all__ = [
-    "Batch",
+    "RECONCILE_EVERY_S",
     "Deployment",
     "Deployments",
-    "Rollback",
+    "ModelLoader",
+    "Reconciler",
     "Scored",
     "WindowBatch",
     "alarm_id",
@@ -18,5 +19,4 @@ __all__ = [
     "observations",
     "reportable",
     "score_messages",
-    "some_of",
 ]

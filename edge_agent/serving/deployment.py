@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.config.schema import AlarmRule, ModelUse, Template
-    from edge_agent.models import InputSpec, Manifest, Model
+    from edge_agent.models import Manifest, Model
     from edge_agent.plant import PlantAsset, PlantSignal
     from edge_agent.signals import Bindings, WindowSet
     from edge_agent.values import Columns, WaveBlock
@@ -38,6 +38,13 @@ class WindowBatch:
     def size(self) -> int:
         """Its windows."""
         return len(self.waves) if self.windows is None else len(self.windows.asset)
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """The asset of each window [N], by its row in the deployment."""
+        if self.windows is not None:
+            return self.windows.asset
+        return np.array([wave.asset for wave in self.waves], np.intp)
 
     def where(self, which: NDArray[np.bool_]) -> WindowBatch:
         """Only the windows for which `which` [N] is true."""
@@ -95,7 +102,9 @@ class Deployment(Table):
         """The asset's signal behind a model input."""
         return asset.signals.get(self.use.inputs.get(name, name))
 
-    def add(self, asset: PlantAsset, bindings: Bindings, recent: Columns | None = None) -> str:
+    def add_asset(
+        self, asset: PlantAsset, bindings: Bindings, recent: Columns | None = None
+    ) -> str:
         """Put the model to work on one more asset; gives what is missing, or nothing.
 
         recent: its newest values, which fill its windows.
@@ -127,7 +136,7 @@ class Deployment(Table):
             return f"one signal for several inputs: {', '.join(bound)}"
         return ""
 
-    def swap(self, model: Model) -> None:
+    def set_model(self, model: Model) -> None:
         """Go on with another version that wants the same windows of the same assets."""
         units = model.manifest.units
         self.model = model
@@ -140,7 +149,7 @@ class Deployment(Table):
         rows = (r for r, one in enumerate(self.assets) if one.id == asset and not self.disabled[r])
         return next(rows, None)
 
-    def rest(self, asset: str) -> None:
+    def disable(self, asset: str) -> None:
         """Judge an asset no more, until another version takes over."""
         row = self.row_of(asset)
         if row is not None:
@@ -148,7 +157,7 @@ class Deployment(Table):
             self.alarm_open[row] = False
             self.score[row] = self.health[row] = np.nan
 
-    def inherit(self, old: Deployment) -> None:
+    def adopt_scores(self, old: Deployment) -> None:
         """Take the place of another version: what was last said of each asset stays known."""
         rows = {asset.id: row for row, asset in enumerate(old.assets)}
         kept = [(row, rows[a.id]) for row, a in enumerate(self.assets) if a.id in rows]
@@ -156,19 +165,21 @@ class Deployment(Table):
             for name in ("score", "health", "scored_us", "scored_s", "published_us"):
                 getattr(self, name)[row] = getattr(old, name)[before]
 
-    def adopt_rules(self, template: Template, place: str) -> None:
+    def adopt_rules(self, template: Template) -> None:
         """Take the alarm rule of this use from a new config."""
         rules: dict[str, AlarmRule] = {use_name_of(use): use.alarm for use in template.models}
         if template.learn is not None:
-            rules.setdefault(place, template.learn.alarm)
-        rules.setdefault(place, LearnedAlarm())  # learned by hand
-        self.use = replace(self.use, alarm=rules[place])
+            rules.setdefault(self.place, template.learn.alarm)
+        rules.setdefault(self.place, LearnedAlarm())  # learned by hand
+        self.use = replace(self.use, alarm=rules[self.place])
 
-    def push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[WindowBatch]:
+    def accept_values(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[WindowBatch]:
         """Take values over; gives the windows that close."""
-        return self.gate.admit(self._push(values, blocks))
+        return self.gate.admit(self._close_by_values(values, blocks))
 
-    def _push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[WindowBatch]:
+    def _close_by_values(
+        self, values: Columns, blocks: Sequence[WaveBlock]
+    ) -> Iterator[WindowBatch]:
         if self.waves is not None:
             yield from self._push_waves(self.waves, values, blocks)
         if self.windows is not None:
@@ -198,7 +209,7 @@ class Deployment(Table):
             rejected, self.waves.rejected = self.waves.rejected, 0
         return late, rejected
 
-    def set_back(self, assets: NDArray[np.intp]) -> None:
+    def reset_clock(self, assets: NDArray[np.intp]) -> None:
         """The clock of these plant assets was set back: their windows begin anew."""
         rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)
         if self.windows is not None:
@@ -208,7 +219,7 @@ class Deployment(Table):
         for row in rows.tolist():
             self._last_waves.pop(row, None)
 
-    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+    def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and what is kept of these plant assets [A] with it."""
         rows = np.array([r for r, a in enumerate(self.assets) if moves[a.index]], np.intp)
         self.gate.set_back()
@@ -225,11 +236,11 @@ class Deployment(Table):
                     last, start_us=last.start_us + step_us, end_us=last.end_us + step_us
                 )
 
-    def advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[WindowBatch]:
+    def close_by_clock(self, asset_now_us: NDArray[np.int64]) -> Iterator[WindowBatch]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
-        return self.gate.admit(self._advance(asset_now_us))
+        return self.gate.admit(self._close_by_clock(asset_now_us))
 
-    def _advance(self, asset_now_us: NDArray[np.int64]) -> Iterator[WindowBatch]:
+    def _close_by_clock(self, asset_now_us: NDArray[np.int64]) -> Iterator[WindowBatch]:
         if self.windows is None or not self.assets:
             return
         rows = np.arange(len(self.assets))
@@ -239,11 +250,11 @@ class Deployment(Table):
         for windows in self.windows.advance(rows[known], now_us[known]):
             yield self._joined(windows)
 
-    def flush(self) -> Iterator[WindowBatch]:
+    def close_windows(self) -> Iterator[WindowBatch]:
         """Close what is open: the recording has ended."""
-        return self.gate.admit(self._flush(), ended=True)
+        return self.gate.admit(self._close_windows(), ended=True)
 
-    def _flush(self) -> Iterator[WindowBatch]:
+    def _close_windows(self) -> Iterator[WindowBatch]:
         if self.windows is not None:
             for windows in self.windows.flush():
                 yield self._joined(windows)
@@ -310,19 +321,6 @@ def _span(due: WindowBatch) -> Span:
     columns = [(wave.asset, wave.start_us, wave.end_us) for wave in due.waves]
     row, start_us, end_us = np.array(columns, np.int64).reshape(-1, 3).T
     return Span(row, start_us, end_us)
-
-
-def same_windows(old: Manifest, new: Manifest) -> bool:
-    """Whether windows made for one model fit another."""
-    if old.window != new.window or (new.is_precise and old.units != new.units):
-        return False
-    return [_windowed(i) for i in old.inputs] == [_windowed(i) for i in new.inputs]
-
-
-def _windowed(spec: InputSpec) -> tuple[object, ...]:
-    """What of an input its windows depend on."""
-    read = spec.offset, spec.counter
-    return spec.name, spec.kind, spec.rate_hz, spec.length, spec.resample, *read
 
 
 def layout_of(manifest: Manifest, use: ModelUse) -> Layout:

@@ -1,40 +1,56 @@
-"""The models at work on a plant's assets, and the versions and candidates beside them."""
+"""The models in service: the one owner of which version of a model is active.
+
+A deployment is one use of a model on the assets of a template. Standby, shadow, agreement, run
+statistics and rollback are parts of this and seen by nobody else: whoever wants to know which
+version scores, or wants another one to, asks here. The repository on disk keeps what the operator
+wishes, and the session registry is a cache of what was loaded.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Any
 
+from edge_agent.alarms import use_name_of
 from edge_agent.config.types import Name
-from edge_agent.serving.run_stats import Budget
-from edge_agent.serving.runs import batches, count
+from edge_agent.serving.agreement import ShadowAlarms
+from edge_agent.serving.deployment import Deployment
+from edge_agent.serving.reports import active_row, faults, refused_row, shadow_row
+from edge_agent.serving.runs import Budget, count_windows, runs_of_models
 from edge_agent.serving.scores import alarm_id
-from edge_agent.serving.shadow_alarms import ShadowAlarms
-from edge_agent.serving.shadows import Shadows
-from edge_agent.serving.versions import Versions
+from edge_agent.serving.shadow import Shadows
+from edge_agent.serving.versions import BundleVersions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from edge_agent.alarms import AlarmTable
-    from edge_agent.config.schema import Config
-    from edge_agent.messages import Transition
+    from edge_agent.config.schema import Config, ModelUse
+    from edge_agent.messages import Fault, Transition
     from edge_agent.models import Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving.deployment import Deployment, WindowBatch
-    from edge_agent.serving.runs import Batch
+    from edge_agent.serving.deployment import WindowBatch
+    from edge_agent.serving.reports import Refusal
+    from edge_agent.serving.runs import ModelRun
+    from edge_agent.serving.scores import Scored
     from edge_agent.serving.standby import Standby
+    from edge_agent.serving.versions import Rollback
     from edge_agent.signals import Bindings
     from edge_agent.values import Columns, WaveBlock
 
+log = logging.getLogger("edge_agent.models")
+
 
 class Deployments:
-    """One group for each use of a model; all of them, and all beside them, get the same values.
+    """All deployments of a plant; iterating gives the active ones.
 
-    bindings: of all signals of the plant, which grow with it. ran: the runs of this turn.
+    bindings: of all signals of the plant, which grow with it. rollbacks: versions that gave way
+    and that the repository on disk still names; refused: by name of the bundle, the version that
+    should be active and is not; not_loaded: bundles of which no version could be loaded, and why.
     """
 
     def __init__(
@@ -46,155 +62,292 @@ class Deployments:
         *,
         live: bool,
     ) -> None:
-        self.groups: list[Deployment] = []
-        self.ran: list[Batch] = []
-        self._by_place: dict[tuple[str, str], Deployment] = {}
+        self.rollbacks: list[Rollback] = []
+        self.refused: dict[str, Refusal] = {}
+        self.not_loaded: dict[str, str] = {}
+        self._bundles: dict[str, BundleVersions] = {}
+        self._by_use: dict[tuple[str, str], Deployment] = {}
         self._bindings = bindings
         self._metrics = metrics
         self._alarms = alarms
-        budget = Budget(config.runtime.latency_budget, config.runtime.max_batch)
+        self._budget = Budget(config.runtime.latency_budget, config.runtime.max_batch)
+        self._monotonic_s = 0.0
+        self._ran: list[ModelRun] = []  # in this turn
 
-        def jury(mode: str) -> ShadowAlarms:
+        def new_alarms(mode: str) -> ShadowAlarms:
             return ShadowAlarms(mode, alarms.rules, config.alarms, replayed=not live)
 
-        self.versions = Versions(self.groups, bindings, budget, self._replace)
-        self.shadows = Shadows(self.groups, bindings, jury, budget, metrics)
+        self._shadows = Shadows(self._of_bundle, bindings, new_alarms, self._budget, metrics)
 
-    # -- who ----------------------------------------------------------------------------------
+    # -- which version is active --------------------------------------------------------------
 
-    def use(
+    def __iter__(self) -> Iterator[Deployment]:
+        """The active deployments, in the order in which they came."""
+        return iter(tuple(self._by_use.values()))
+
+    def models(self) -> list[Model]:
+        """The version of each bundle that was activated last: it is active or warming."""
+        return [bundle.latest for bundle in self._bundles.values()]
+
+    def latest(self, name: str) -> Model | None:
+        """The version of a bundle that was activated last; None if none is in service."""
+        return self._bundles[name].latest if name in self._bundles else None
+
+    def active(self, name: str) -> Model | None:
+        """The version of a bundle that scores; None if none is in service."""
+        return self._bundles[name].active.model if name in self._bundles else None
+
+    def standby(self, name: str) -> Model | None:
+        """The version that takes over if the active one fails."""
+        found = self._bundles[name].standby if name in self._bundles else None
+        return None if found is None else found.model
+
+    def warming(self, name: str) -> Model | None:
+        """The version whose windows fill; it takes over once they are full."""
+        found = self._bundles[name].warming if name in self._bundles else None
+        return None if found is None else found.model
+
+    def _of_bundle(self, name: str) -> list[Deployment]:
+        return self._bundles[name].deployments if name in self._bundles else []
+
+    # -- what changes it ----------------------------------------------------------------------
+
+    def add_model(self, model: Model) -> None:
+        """Take the first version of a bundle into service; assets come with `use_model`."""
+        name = model.manifest.name
+        self.not_loaded.pop(name, None)
+        self._bundles[name] = BundleVersions(
+            model, self._bindings, self._budget, self._follow_version, self.rollbacks
+        )
+        _log_active(model)
+
+    def use_model(
         self,
         asset: PlantAsset,
-        place: str,
-        group: Callable[[], Deployment],
+        use: ModelUse,
+        alarm_name: str | None = None,
         recent: Columns | None = None,
     ) -> str:
-        """Put a model to work on an asset; gives what is missing, or nothing.
+        """Let the active version of a bundle score an asset; returns what is missing, or nothing.
 
-        recent: its newest values, so that its first window is full at once.
+        alarm_name: of its alarms; the name of the use if left out. recent: the newest values of the
+        asset, so that its first window is full at once.
         """
-        key = (asset.template_name, place)
-        if key not in self._by_place:
-            self._by_place[key] = group()
-            self.groups.append(self._by_place[key])
-        found = self._by_place[key]
+        bundle = self._bundles.get(use.bundle)
+        if bundle is None:
+            return f"model {use.bundle} is refused"
+        key = asset.template_name, use_name_of(use)
+        if key not in self._by_use:
+            made = Deployment(alarm_name or use_name_of(use), use, bundle.active.model)
+            self._by_use[key] = made
+            bundle.deployments.append(made)
+        found = self._by_use[key]
         if asset in found.assets:
             return ""
-        missing = found.add(asset, self._bindings, recent)
+        missing = found.add_asset(asset, self._bindings, recent)
         if not missing:
-            self.engage(found, len(found.assets) - 1)
-            self.versions.add(found, asset)
-            self.shadows.add(found, asset)
+            self.follow_alarm(found, len(found.assets) - 1)
+            bundle.serve_asset(found, asset)
+            self._shadows.serve_asset(found, asset)
         return missing
 
-    def rest(self, asset: PlantAsset, place: str) -> None:
-        """A model judges an asset no more."""
-        if (asset.template_name, place) in self._by_place:
-            self._by_place[asset.template_name, place].rest(asset.id)
+    def disable(self, asset: PlantAsset, use_name: str) -> None:
+        """Let a model score an asset no more, until another version takes over."""
+        if (asset.template_name, use_name) in self._by_use:
+            self._by_use[asset.template_name, use_name].disable(asset.id)
 
-    def exchange(self, new: Model) -> dict[str, str]:
-        """Another version of a model takes over; gives the assets that it cannot serve, and why."""
-        lost = self.versions.exchange(new, self.shadows.ready(new))
-        self.shadows.renew(new)
-        return lost
+    def replace_version(self, model: Model) -> dict[str, str]:
+        """Let another version of a bundle take over, at once or when its own windows are full.
 
-    def _replace(self, old: Deployment, new: Deployment) -> None:
-        """A group of another version takes the place of one."""
-        self.groups[self.groups.index(old)] = new
-        key = next(key for key, group in self._by_place.items() if group is old)
-        self._by_place[key] = new
-        self._engage_all(new)
+        The one before becomes the standby. Returns the assets that the new one cannot serve, with
+        the reason.
+        """
+        ready = self._shadows.promote(model)
+        bundle = self._bundles[model.manifest.name]
+        return bundle.replace_version(model, ready, self._monotonic_s)
 
-    def _companions(self) -> list[Standby]:
-        return [*self.versions.standbys(), *self.shadows.standbys()]
+    def set_standby(self, name: str, model: Model | None) -> None:
+        """Have this version of a bundle ready to fall back on; None: there is none."""
+        if name in self._bundles:
+            self._bundles[name].set_standby(model)
+
+    def set_shadow(self, name: str, model: Model | None) -> None:
+        """Let this version score beside the active one, and compare them; None: no more."""
+        self._shadows.set_candidate(name, model)
+
+    def try_shadow(self, model: Model, use: ModelUse, asset: PlantAsset) -> str:
+        """Let a version score an asset for which no version is active; returns what is missing."""
+        return self._shadows.try_alone(model, use_name_of(use), use, asset)
+
+    def _follow_version(
+        self, bundle: BundleVersions, replaced: dict[Deployment, Deployment]
+    ) -> None:
+        """Another version of a bundle is active."""
+        for key, deployment in self._by_use.items():
+            if deployment in replaced:
+                self._by_use[key] = replaced[deployment]
+        for deployment in replaced.values():
+            self._follow_alarms(deployment)
+        self._shadows.compare_anew(bundle.active.model.manifest.name)
+        _log_active(bundle.active.model)
+
+    # -- a new config -------------------------------------------------------------------------
 
     def adopt_rules(self, config: Config) -> None:
         """New alarm rules come into force; all else is as it was."""
-        for (template, place), group in self._by_place.items():
-            group.adopt_rules(config.templates[Name(template)], place)
-        for standby in self._companions():
+        for (template, _), deployment in self._by_use.items():
+            deployment.adopt_rules(config.templates[Name(template)])
+        for standby in self._standbys():
             if standby.main is not None:
-                standby.group.use = standby.main.use
+                standby.deployment.use = standby.main.use
 
     def take_over(self, old: Deployments) -> None:
-        """What stood beside the same models goes on beside these."""
-        self.versions.take_over(old.versions)
-        self.shadows.take_over(old.shadows)
+        """What stood beside the same models goes on beside these.
 
-    def restored(self) -> None:
-        """Alarms came out of the store: those that are not at rest are told what happens next."""
-        for group in self.groups:
-            self._engage_all(group)
+        A version that gave way does not come back, although it was on disk still.
+        """
+        self.rollbacks += old.rollbacks
+        self.refused |= old.refused
+        for name, bundle in self._bundles.items():
+            if name in old._bundles:
+                bundle.take_over(old._bundles[name])
+        self._shadows.take_over(old._shadows)
+        for one in self.rollbacks:
+            active = self.active(one.name)
+            if active is not None and active.sha256 == one.bad.model.sha256:
+                self.replace_version(one.good)
+                self.set_standby(one.name, None)
 
-    def _engage_all(self, group: Deployment) -> None:
-        for row in range(len(group.assets)):
-            self.engage(group, row)
+    def follow_alarms(self) -> None:
+        """Alarms came out of the store: those that are not at rest hear of every window."""
+        for deployment in self:
+            self._follow_alarms(deployment)
 
-    def engage(self, group: Deployment, row: int) -> None:
+    def _follow_alarms(self, deployment: Deployment) -> None:
+        for row in range(len(deployment.assets)):
+            self.follow_alarm(deployment, row)
+
+    def follow_alarm(self, deployment: Deployment, row: int) -> None:
         """An alarm that is not at rest hears of every window, or it would never clear."""
-        group.alarm_open[row] = alarm_id(group.assets[row], group) in self._alarms.watched
+        alarm = alarm_id(deployment.assets[row], deployment)
+        deployment.alarm_open[row] = alarm in self._alarms.watched
 
     # -- a turn -------------------------------------------------------------------------------
 
-    def begin(self, monotonic_s: float) -> None:
-        """A turn begins."""
-        self.ran = []
-        self.versions.begin(monotonic_s)
-        for standby in self._companions():
+    def start_turn(self, monotonic_s: float) -> None:
+        """Versions whose windows are full take over; call it before the values of a turn."""
+        self._monotonic_s = monotonic_s
+        self._ran = []
+        for bundle in self._bundles.values():
+            bundle.finish_warming(monotonic_s)
+        for standby in self._standbys():
             standby.due = []
 
-    def push(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[WindowBatch]:
-        """Take values over; gives the windows that close."""
-        for group in self.groups:
-            yield from group.push(values, blocks)
-        for standby in self._companions():
-            standby.push(values, blocks)
+    def accept_values(self, values: Columns, blocks: Sequence[WaveBlock]) -> list[WindowBatch]:
+        """Write values into all windows; returns those of the active versions that closed."""
+        for standby in self._standbys():
+            standby.accept_values(values, blocks)
+        return [due for one in self for due in one.accept_values(values, blocks)]
 
-    def advance(self, now_us: NDArray[np.int64]) -> Iterator[WindowBatch]:
-        """Close rows by the clock; now_us: event time by plant asset [A]."""
-        for group in self.groups:
-            yield from group.advance(now_us)
-        for standby in self._companions():
-            standby.advance(now_us)
+    def close_by_clock(self, now_us: NDArray[np.int64]) -> list[WindowBatch]:
+        """Close windows by the clock; now_us: event time by plant asset [A]."""
+        for standby in self._standbys():
+            standby.close_by_clock(now_us)
+        return [due for one in self for due in one.close_by_clock(now_us)]
 
-    def set_back(self, assets: NDArray[np.intp]) -> None:
+    def close_windows(self) -> list[WindowBatch]:
+        """Close all open windows: the recording has ended."""
+        for standby in self._standbys():
+            standby.close_windows()
+        return [due for one in self for due in one.close_windows()]
+
+    def reset_clock(self, assets: NDArray[np.intp]) -> None:
         """The clock of these plant assets was set back: their windows begin anew."""
-        for group in (*self.groups, *(one.group for one in self._companions())):
-            group.set_back(assets)
+        for one in (*self, *(standby.deployment for standby in self._standbys())):
+            one.reset_clock(assets)
 
-    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+    def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and the windows of these plant assets [A] with it."""
-        for group in (*self.groups, *(one.group for one in self._companions())):
-            group.move(step_us, moves)
+        for one in (*self, *(standby.deployment for standby in self._standbys())):
+            one.shift_clock(step_us, moves)
 
-    def flush(self) -> Iterator[WindowBatch]:
-        """The recording has ended: its open windows."""
-        for standby in self._companions():
-            standby.due = []
-            standby.flush()
-        for group in self.groups:
-            yield from group.flush()
+    def _standbys(self) -> list[Standby]:
+        found = [one for bundle in self._bundles.values() for one in bundle.standbys()]
+        return [*found, *self._shadows.standbys()]
 
-    def run(self, due: Sequence[WindowBatch]) -> list[Batch]:
-        """One run per model; a version that fails gives way to the one before it. Blocking."""
-        self.ran = [self.versions.run(batch) for batch in batches(due, self._metrics)]
-        for batch in self.ran:
-            count(batch, self._metrics)
-        return self.ran
+    def run(self, batches: Sequence[WindowBatch]) -> list[Scored]:
+        """Score windows, one run per model; blocking.
 
-    def shadow(self, *, busy: bool) -> list[Transition]:
-        """The candidates' turn; gives what their alarms would tell. Blocking."""
-        return self.shadows.step(self.ran, busy=busy)
+        A version that fails gives way to the standby, which scores the same windows here.
+        """
+        runs = runs_of_models(batches, self._metrics)
+        self._ran = [self._bundles[run.model.manifest.name].score(run) for run in runs]
+        for run in self._ran:
+            count_windows(run, self._metrics)
+        return [scored for run in self._ran for scored in run.scored]
 
-    def count_late(self) -> None:
-        """What came too late for its window, or did not fit it."""
-        for group in self.groups:
-            late, rejected = group.take_refused()
+    def has_shadows(self) -> bool:
+        """True if any version scores beside the active one."""
+        return bool(self._shadows.running)
+
+    def run_shadows(self, *, busy: bool) -> list[Transition]:
+        """Score the windows of this turn by the shadows; returns what their alarms would announce.
+
+        Blocking. busy: values wait, so that there is no time for it.
+        """
+        return self._shadows.score_and_compare(self._ran, busy=busy)
+
+    def count_refused(self) -> None:
+        """Count what came too late for its window, or did not fit it."""
+        for one in self:
+            late, rejected = one.take_refused()
             if late:
-                self._metrics.values_late.labels(group.source).inc(late)
-            if group.gate.dropped:
-                name = group.model.manifest.name
-                self._metrics.windows.labels(name, "stopped").inc(group.gate.dropped)
-                group.gate.dropped = 0
+                self._metrics.values_late.labels(one.source).inc(late)
+            if one.gate.dropped:
+                name = one.model.manifest.name
+                self._metrics.windows.labels(name, "stopped").inc(one.gate.dropped)
+                one.gate.dropped = 0
             if rejected:
-                self._metrics.values_rejected.labels(group.source, "waveform").inc(rejected)
+                self._metrics.values_rejected.labels(one.source, "waveform").inc(rejected)
+
+    # -- what is said of it -------------------------------------------------------------------
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each bundle in service or refused, and one for each shadow."""
+        rows = [active_row(name, bundle) for name, bundle in self._bundles.items()]
+        rows += [refused_row(name, why) for name, why in self.not_loaded.items()]
+        for row in rows:
+            if row["name"] in self.refused:
+                row.update(self.refused[row["name"]].as_dict())
+        return rows + [shadow_row(report) for report in self._shadows.reports()]
+
+    def faults(self, now_us: int) -> list[Fault]:
+        """What is wrong with the models now: those that fail, else the latest that gave way."""
+        return faults(self._bundles, self.refused, now_us)
+
+    def report(self, name: str) -> dict[str, Any] | None:
+        """How the shadow of a bundle compares with the active version; None if there was none."""
+        return self._shadows.report(name)
+
+    def has_shadow(self, name: str, version: str) -> bool:
+        """True if this version is the shadow, or was and was rejected."""
+        return self._shadows.has(name, version)
+
+    def export(self) -> None:
+        """Bring the gauge of the active models up to date."""
+        self._metrics.model_info.clear()
+        for bundle in self._bundles.values():
+            model = bundle.active.model
+            labels = model.manifest.name, model.manifest.version, model.provider, model.variant
+            self._metrics.model_info.labels(*labels).set(1)
+
+
+def _log_active(model: Model) -> None:
+    extra = {
+        "model": model.manifest.name,
+        "version": model.manifest.version,
+        "provider": model.provider,
+        "variant": model.variant,
+        "signer": model.signer or "unsigned",
+    }
+    log.info("model active", extra=extra)

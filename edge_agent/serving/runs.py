@@ -1,11 +1,16 @@
-"""Windows to scores: which windows may be scored, and one run per model for all assets."""
+"""Windows to scores: one run per model for all assets, its time and outcome, and the verdict on it.
+
+Which windows may be scored is decided here too: those that are covered enough and sound to the end.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
+from enum import StrEnum
+from math import ceil
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,30 +25,116 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.serving.deployment import WindowBatch
 
+_RUNS_KEPT: Final = 1000  # for the percentiles
+_RUNS_JUDGED: Final = 50
+# More than the first runs after loading, or a moment in which the machine is busy.
+_SLOW_RUNS: Final = 10
+_ENDLESS_TIMES: Final = 20  # a single run that is so far over the budget is ended
+
+
+# -- the verdict on a version ---------------------------------------------------------------------
+
+
+class Trouble(StrEnum):
+    """Why a version may not stay active."""
+
+    FAILED = "failed"
+    NOT_A_NUMBER = "not_a_number"
+    SLOW = "slow"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run of up to `max_batch` windows may take; of more windows, as many times more."""
+
+    seconds: float
+    max_batch: int
+
+    def of(self, windows: int) -> float:
+        """Seconds for that many windows."""
+        return self.seconds * max(1, ceil(windows / self.max_batch))
+
+    def limit_s(self, windows: int) -> float:
+        """After so long a run is ended: it might never end by itself."""
+        return _ENDLESS_TIMES * self.of(windows)
+
 
 @dataclass(slots=True)
-class Batch:
-    """One run of a model over the windows of all its assets, and what came of it."""
+class RunStats:
+    """What is remembered of a version's runs."""
+
+    windows: int = 0  # with a score that is a number
+    not_a_number: int = 0
+    failed: int = 0
+    _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_RUNS_KEPT))
+    _slow: deque[bool] = field(default_factory=lambda: deque(maxlen=_RUNS_JUDGED))
+
+    def add_run(self, run: ModelRun, budget: Budget) -> Trouble | None:
+        """Count a run; returns what speaks against the version now."""
+        if run.error:
+            self.failed += run.size
+            return Trouble.FAILED
+        non_finite = run.non_finite
+        self.windows += run.size - non_finite
+        self.not_a_number += non_finite
+        self._seconds.append(run.seconds)
+        self._slow.append(run.seconds > budget.of(run.size))
+        if non_finite:
+            return Trouble.NOT_A_NUMBER
+        return Trouble.SLOW if sum(self._slow) >= _SLOW_RUNS else None
+
+    def forget_slow_runs(self) -> None:
+        """Judge its latency anew."""
+        self._slow.clear()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Windows by outcome, and the latency of a run in milliseconds."""
+        p50, p99 = (None, None)
+        if self._seconds:
+            p50, p99 = (round(float(1e3 * q), 4) for q in np.percentile(self._seconds, (50, 99)))
+        return {
+            "windows": self.windows,
+            "not_a_number": self.not_a_number,
+            "failed": self.failed,
+            "latency_ms": {"p50": p50, "p99": p99},
+        }
+
+
+# -- a run ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class ModelRun:
+    """One run of a model over the windows of all its assets, and its outcome."""
 
     model: Model
-    parts: list[WindowBatch]
-    scored: list[Scored] = field(default_factory=list)  # one for each part, unless it failed
+    batches: list[WindowBatch]
+    scored: list[Scored] = field(default_factory=list)  # one for each batch, unless it failed
     seconds: float = 0.0
     error: str = ""
 
     @property
     def size(self) -> int:
         """Its windows."""
-        return sum(part.size for part in self.parts)
+        return sum(batch.size for batch in self.batches)
 
     @property
     def non_finite(self) -> int:
         """How many scores are no number: NaN passes through ONNX Runtime."""
         return sum(int(np.isnan(one.outputs.score).sum()) for one in self.scored)
 
+    def trouble_text(self, trouble: Trouble | None, budget: Budget) -> str:
+        """The trouble in words."""
+        if trouble is Trouble.FAILED:
+            return self.error
+        if trouble is Trouble.NOT_A_NUMBER:
+            return f"{self.non_finite} of {self.size} scores are not a number"
+        budget_ms = budget.of(self.size) * 1e3
+        return f"{self.size} windows take {self.seconds * 1e3:.3g} ms, more than {budget_ms:g} ms"
 
-def batches(due: Iterable[WindowBatch], metrics: Metrics) -> list[Batch]:
-    """The windows that may be scored, by model; `run` scores them."""
+
+def runs_of_models(due: Iterable[WindowBatch], metrics: Metrics) -> list[ModelRun]:
+    """The windows that may be scored, one run per model; `score_windows` executes it."""
     by_model: dict[int, list[WindowBatch]] = defaultdict(list)
     for each in due:
         kept = usable(each)
@@ -53,7 +144,7 @@ def batches(due: Iterable[WindowBatch], metrics: Metrics) -> list[Batch]:
             metrics.windows.labels(name, "skipped_quality").inc(skipped)
         if kept.size:
             by_model[id(each.group.model)].append(kept)
-    return [Batch(parts[0].group.model, parts) for parts in by_model.values()]
+    return [ModelRun(batches[0].group.model, batches) for batches in by_model.values()]
 
 
 def usable(due: WindowBatch) -> WindowBatch:
@@ -62,70 +153,65 @@ def usable(due: WindowBatch) -> WindowBatch:
     if windows is None:
         return due
     good = windows.ends_usable() & (windows.coverage() >= _least_coverage(due))
-    return due if good.all() else some_of(due, good)
+    return due if good.all() else due.where(good)
 
 
 def _least_coverage(due: WindowBatch) -> float:
-    """What the config asks for, or what the model itself can do with, where that is less."""
+    """What the config asks for, or what the model itself can do with, if that is less."""
     window = due.group.model.manifest.window
     able = window.least / window.length if window.least else 1.0
     return min(due.group.use.min_coverage, able)
 
 
-def some_of(due: WindowBatch, which: NDArray[np.bool_]) -> WindowBatch:
-    """Only the windows for which `which` [N] is true."""
-    return due.where(which)
-
-
-def run(batch: Batch, limit_s: float | None = None) -> Batch:
-    """Score the windows of a batch; blocking. One that fails says so in `error`.
+def score_windows(run: ModelRun, limit_s: float | None = None) -> ModelRun:
+    """Score the windows of a run; blocking. One that fails says so in `error`.
 
     limit_s: a run that takes longer is ended, and has failed.
     """
-    x, unit, waves = inputs_of(batch.parts)
+    x, unit, waves = inputs_of(run.batches)
     begin = perf_counter()
     try:
         if limit_s is None:
-            outputs = batch.model.run(x, unit, waves)
+            outputs = run.model.run(x, unit, waves)
         else:
-            outputs = batch.model.run_terminable(limit_s, x, unit, waves)
+            outputs = run.model.run_terminable(limit_s, x, unit, waves)
     except Exception as error:  # noqa: BLE001 (one model that fails must not stop the others)
-        batch.error = str(error) or type(error).__name__
-        return batch
+        run.error = str(error) or type(error).__name__
+        return run
     finally:
-        batch.seconds = perf_counter() - begin
-    start = 0
-    for part in batch.parts:
-        stop = start + part.size
-        batch.scored.append(_scored(part, outputs.rows(start, stop)))
+        run.seconds = perf_counter() - begin
+    start, size = 0, run.size
+    for batch in run.batches:
+        stop = start + batch.size
+        run.scored.append(_scored(batch, outputs.rows(start, stop), run.seconds / size))
         start = stop
-    return batch
+    return run
 
 
-def count(batch: Batch, metrics: Metrics) -> None:
-    """What became of the windows of a batch."""
-    name, size, non_finite = batch.model.manifest.name, batch.size, batch.non_finite
-    if batch.error:
+def count_windows(run: ModelRun, metrics: Metrics) -> None:
+    """Count what became of the windows of a run."""
+    name, size, non_finite = run.model.manifest.name, run.size, run.non_finite
+    if run.error:
         metrics.windows.labels(name, "failed").inc(size)
         return
     metrics.windows.labels(name, "scored").inc(size - non_finite)
     if non_finite:  # it is neither health nor fault
         metrics.windows.labels(name, "not_a_number").inc(non_finite)
-    metrics.inference_seconds.labels(name).observe(batch.seconds)
+    metrics.inference_seconds.labels(name).observe(run.seconds)
     metrics.batch_size.labels(name).observe(size)
 
 
 def inputs_of(
-    parts: list[WindowBatch],
+    batches: list[WindowBatch],
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None, dict[str, NDArray[np.float32]]]:
-    """Put all parts together: x [N, W, C], unit [N], and the waveforms [N, L] by input."""
-    group = parts[0].group
+    """Put all batches together: x [N, W, C], unit [N], and the waveforms [N, L] by input."""
+    group = batches[0].group
     x = None
     if group.windows is not None:
-        x = _finite(np.concatenate([p.windows.x for p in parts if p.windows is not None]))
-    unit = np.concatenate([p.group.unit[_rows(p)] for p in parts])
+        x = _finite(np.concatenate([b.windows.x for b in batches if b.windows is not None]))
+    unit = np.concatenate([b.group.unit[b.rows] for b in batches])
     waves = {
-        spec.name: np.stack([w.samples[i] for p in parts for w in p.waves])
+        spec.name: np.stack([w.samples[i] for b in batches for w in b.waves])
         for i, spec in enumerate(group.waveforms)
     }
     return x, unit if group.model.manifest.units else None, waves
@@ -141,30 +227,18 @@ def _finite(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(hole, filled, x)
 
 
-def _rows(due: WindowBatch) -> NDArray[np.intp]:
-    if due.windows is not None:
-        return due.windows.asset
-    return np.array([wave.asset for wave in due.waves], np.intp)
-
-
-def _scored(due: WindowBatch, outputs: Outputs) -> Scored:
+def _scored(due: WindowBatch, outputs: Outputs, seconds: float) -> Scored:
     windows, waves = due.windows, due.waves
     level = levels(due, outputs)
     health = health_of(outputs, level)
     if windows is not None:
-        return Scored(
-            due.group,
-            windows.asset,
-            windows.start_us,
-            windows.end_us,
-            windows.coverage(),
-            windows.last,
-            outputs,
-            level,
-            health,
-        )
-    start_us = np.array([wave.start_us for wave in waves], np.int64)
-    end_us = np.array([wave.end_us for wave in waves], np.int64)
-    last = np.zeros((len(waves), 0), np.float32)
-    full = np.ones(len(waves))
-    return Scored(due.group, _rows(due), start_us, end_us, full, last, outputs, level, health)
+        start_us, end_us = windows.start_us, windows.end_us
+        coverage, last = windows.coverage(), windows.last
+    else:
+        start_us = np.array([wave.start_us for wave in waves], np.int64)
+        end_us = np.array([wave.end_us for wave in waves], np.int64)
+        coverage, last = np.ones(len(waves)), np.zeros((len(waves), 0), np.float32)
+    rows = due.rows
+    return Scored(
+        due.group, rows, start_us, end_us, coverage, last, outputs, level, health, due, seconds
+    )

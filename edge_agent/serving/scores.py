@@ -44,6 +44,8 @@ class Scored:
     outputs: Outputs
     level: NDArray[np.float32]
     health: NDArray[np.float32]
+    batch: WindowBatch  # the windows themselves
+    seconds: float  # that the run took for each window
 
 
 def levels(due: WindowBatch, outputs: Outputs) -> NDArray[np.float32]:

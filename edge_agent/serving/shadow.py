@@ -1,55 +1,71 @@
-"""A candidate beside the model at work: it scores the live stream, and nothing comes of it.
+"""A candidate beside the active version: it scores the live stream, and nothing comes of it.
 
 Its scores reach neither the alarm table nor the bus. Both versions are judged by alarm tables of
-their own, by the rules of the use at work, from rest: what is compared is what would be raised.
+their own, by the rules of the active use, from rest: what is compared is what would be raised.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from edge_agent.clock import US_PER_MS
 from edge_agent.serving.agreement import NOTHING, OUTCOMES, Agreement, Judged, Last
-from edge_agent.serving.run_stats import RunStats, Trouble
-from edge_agent.serving.runs import Batch, run, usable
+from edge_agent.serving.deployment import Deployment
+from edge_agent.serving.lifecycle import Event, State
+from edge_agent.serving.runs import ModelRun, RunStats, Trouble, score_windows, usable
+from edge_agent.serving.standby import Standby
+from edge_agent.serving.versions import Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from edge_agent.config.schema import ModelUse
     from edge_agent.messages import Transition
     from edge_agent.models import Model
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.serving.deployment import Deployment
-    from edge_agent.serving.run_stats import Budget
+    from edge_agent.plant import PlantAsset
+    from edge_agent.serving.agreement import ShadowAlarms
+    from edge_agent.serving.runs import Budget
     from edge_agent.serving.scores import Scored
-    from edge_agent.serving.shadow_alarms import ShadowAlarms
-    from edge_agent.serving.standby import Standby
+    from edge_agent.signals import Bindings
+
+log = logging.getLogger("edge_agent.serving")
+
+# What the report calls the states of a candidate.
+_REPORTED: Final = {
+    State.SHADOW: "running",
+    State.REJECTED: "dropped",
+    State.PROMOTED: "ended",
+    State.RETIRED: "ended",
+}
 
 
 class Shadow:
-    """One candidate, what stands beside it, and how the two compare.
+    """One candidate, what stands beside it, and how the two versions compare.
 
-    juries: of the version at work and of the candidate. trouble: why it may not go on, or nothing.
+    alarms: of the active version and of the candidate. trouble: why it may not go on, or nothing.
     """
 
     def __init__(
         self,
         model: Model,
-        juries: tuple[ShadowAlarms, ShadowAlarms],
+        alarms: tuple[ShadowAlarms, ShadowAlarms],
         budget: Budget,
         metrics: Metrics,
     ) -> None:
-        self.model = model
+        self.version = Version(model)
+        self.version.apply(Event.SHADOW)
         self.trouble = ""
         self.standbys: list[Standby] = []
         self._budget = budget
         self._metrics = metrics
         self._skipped = 0
-        self._active, self._candidate = RunStats(), RunStats()
-        self._active_jury, self._jury = juries
-        self._tally = Agreement()
+        self._active_stats = RunStats()
+        self._active_alarms, self._alarms = alarms
+        self._agreement = Agreement()
         self._last: dict[Deployment, Last] = {}
 
     @property
@@ -58,108 +74,257 @@ class Shadow:
         return self.model.manifest.name
 
     @property
+    def model(self) -> Model:
+        """The candidate."""
+        return self.version.model
+
+    @property
     def active(self) -> Model | None:
-        """The version at work; None where there is none."""
+        """The active version; None if there is none."""
         mains = (one.main for one in self.standbys)
         return next((main.model for main in mains if main is not None), None)
 
-    def adopt(self, old: Shadow) -> None:
+    def continue_from(self, old: Shadow) -> None:
         """Go on where the same candidate beside the same version was."""
-        for name in ("_skipped", "_active", "_candidate", "_active_jury", "_jury", "_tally"):
+        self.version.run_stats = old.version.run_stats
+        for name in ("_skipped", "_active_stats", "_active_alarms", "_alarms", "_agreement"):
             setattr(self, name, getattr(old, name))
 
-    def is_as(self, other: Shadow) -> bool:
-        """Whether the same two versions are compared."""
+    def compares_as(self, other: Shadow) -> bool:
+        """True if both compare the same two versions."""
         mine, theirs = (one.active and one.active.sha256 for one in (self, other))
         return self.model.sha256 == other.model.sha256 and mine == theirs
 
     # -- a turn -------------------------------------------------------------------------------
 
-    def step(self, ran: Iterable[Batch], *, busy: bool) -> list[Transition]:
-        """Score the windows of this turn and compare; gives what its alarms would tell.
+    def score_and_compare(self, ran: Iterable[ModelRun], *, busy: bool) -> list[Transition]:
+        """Score the windows of this turn and compare; returns what its alarms would announce.
 
-        ran: what the models at work scored; busy: values wait, so that there is no time for it.
+        ran: the runs of the active versions; busy: values wait, so that there is no time for it.
         """
-        mine = [batch for batch in ran if batch.model.manifest.name == self.name]
-        parts = [part for batch in mine for part in batch.parts]
-        found = [usable(due) for one in self.standbys for due in one.windows_of(parts)]
-        batch = Batch(self.model, [due for due in found if due.size])
+        mine = [run for run in ran if run.model.manifest.name == self.name]
+        batches = [batch for run in mine for batch in run.batches]
+        found = [usable(due) for one in self.standbys for due in one.windows_of(batches)]
+        run = ModelRun(self.model, [due for due in found if due.size])
         if busy:
-            self._skipped += batch.size
-            self._metrics.shadow_windows.labels(self.name, "skipped").inc(batch.size)
+            self._skipped += run.size
+            self._metrics.shadow_windows.labels(self.name, "skipped").inc(run.size)
             return []
         for each in mine:
-            self._active.note(each, self._budget)
-        if batch.parts:
-            self._run(batch)
-        return self._compare([one for each in mine for one in each.scored], batch.scored)
+            self._active_stats.add_run(each, self._budget)
+        if run.batches:
+            self._score(run)
+        return self._compare([one for each in mine for one in each.scored], run.scored)
 
-    def _run(self, batch: Batch) -> None:
-        run(batch, self._budget.limit_s(batch.size))
-        trouble = self._candidate.note(batch, self._budget)
-        self._metrics.shadow_seconds.labels(self.name).observe(batch.seconds)
+    def _score(self, run: ModelRun) -> None:
+        score_windows(run, self._budget.limit_s(run.size))
+        trouble = self.version.run_stats.add_run(run, self._budget)
+        self._metrics.shadow_seconds.labels(self.name).observe(run.seconds)
         for outcome, n in (
-            ("failed", batch.size if batch.error else 0),
-            ("not_a_number", batch.non_finite),
+            ("failed", run.size if run.error else 0),
+            ("not_a_number", run.non_finite),
         ):
             if n:
                 self._metrics.shadow_windows.labels(self.name, outcome).inc(n)
         if trouble is Trouble.FAILED:
-            self.trouble = batch.error
+            self.trouble = run.error
         elif trouble is Trouble.SLOW:
-            self.trouble = f"{batch.size} windows take {batch.seconds * 1e3:.3g} ms"
+            self.trouble = f"{run.size} windows take {run.seconds * 1e3:.3g} ms"
 
     def _compare(self, active: Sequence[Scored], candidate: Sequence[Scored]) -> list[Transition]:
-        before = self._active_jury.raises, self._jury.raises
-        theirs, _ = self._active_jury.judge(active)
-        ours, told = self._jury.judge(candidate)
+        before = self._active_alarms.raises, self._alarms.raises
+        theirs, _ = self._active_alarms.judge(active)
+        ours, announced = self._alarms.judge(candidate)
         counts = np.zeros(len(OUTCOMES), np.int64)
         for one in self.standbys:
-            last = self._last.setdefault(one.group, Last())
-            mine = _of(one.group, candidate, ours)
-            counts += self._tally.add(_of(one.main, active, theirs), mine, last)
+            last = self._last.setdefault(one.deployment, Last())
+            mine = _of(one.deployment, candidate, ours)
+            counts += self._agreement.add(_of(one.main, active, theirs), mine, last)
         for outcome, n in zip(OUTCOMES, counts.tolist(), strict=True):
             if n:
                 self._metrics.shadow_windows.labels(self.name, outcome).inc(n)
-        now = self._active_jury.raises, self._jury.raises
+        now = self._active_alarms.raises, self._alarms.raises
         for mode, n in zip(("active", "shadow"), np.subtract(now, before).tolist(), strict=True):
             self._metrics.shadow_alarms.labels(self.name, mode).inc(n)
-        return told
-
-    # -- report -------------------------------------------------------------------------------
+        return announced
 
     def report(self) -> dict[str, Any]:
-        """How the candidate compares with the version at work; docs/models.md explains it."""
-        names = {a.index: a.id for one in self.standbys for a in one.group.assets}
-        active = self.active
+        """How the candidate compares with the active version; docs/models.md explains it."""
+        names = {a.index: a.id for one in self.standbys for a in one.deployment.assets}
+        active, agreement = self.active, self._agreement
         return {
             "model": self.name,
-            "compared": self._tally.compared,
-            "agreement": self._tally.agreement(),
-            "from_ms": self._tally.from_us // US_PER_MS,
-            "to_ms": self._tally.to_us // US_PER_MS,
-            "outcomes": self._tally.as_dict(),
+            "compared": agreement.compared,
+            "agreement": agreement.agreement(),
+            "from_ms": agreement.from_us // US_PER_MS,
+            "to_ms": agreement.to_us // US_PER_MS,
+            "outcomes": agreement.as_dict(),
             "skipped": self._skipped,
-            "correlation": self._tally.correlation.value(),
-            "active": active and _version(active, self._active, self._active_jury),
-            "candidate": _version(self.model, self._candidate, self._jury),
+            "correlation": agreement.correlation.value(),
+            "active": active and _side(active, self._active_stats, self._active_alarms),
+            "candidate": _side(self.model, self.version.run_stats, self._alarms),
             "assets_served": len(names),
-            "worst": self._tally.worst(names),
+            "worst": agreement.worst(names),
             "lacking": {k: v for one in self.standbys for k, v in one.lacking.items()},
+            "state": _REPORTED[self.version.state],
+            "reason": self.version.reason,
         }
 
 
-def _version(model: Model, conduct: RunStats, jury: ShadowAlarms) -> dict[str, Any]:
-    manifest = model.manifest
+def _side(model: Model, run_stats: RunStats, alarms: ShadowAlarms) -> dict[str, Any]:
     return {
-        "version": manifest.version,
+        "version": model.manifest.version,
         "sha256": model.sha256,
-        **conduct.as_dict(),
-        "alarms": jury.raises,
+        **run_stats.as_dict(),
+        "alarms": alarms.raises,
     }
 
 
-def _of(group: Deployment | None, scored: Sequence[Scored], judged: Sequence[Judged]) -> Judged:
-    """The decisions on the windows of one use."""
-    found = [j for s, j in zip(scored, judged, strict=True) if s.group is group]
+def _of(
+    deployment: Deployment | None, scored: Sequence[Scored], judged: Sequence[Judged]
+) -> Judged:
+    """The decisions on the windows of one deployment."""
+    found = [j for s, j in zip(scored, judged, strict=True) if s.group is deployment]
     return Judged(*map(np.concatenate, zip(*found, strict=True))) if found else NOTHING
+
+
+class Shadows:
+    """The candidates by the name of their bundle, at most one each.
+
+    past: of each bundle the last candidate that scores no more: its report and its version.
+    deployments: gives the active ones of a bundle.
+    """
+
+    def __init__(
+        self,
+        deployments: Callable[[str], list[Deployment]],
+        bindings: Bindings,
+        new_alarms: Callable[[str], ShadowAlarms],
+        budget: Budget,
+        metrics: Metrics,
+    ) -> None:
+        self.running: dict[str, Shadow] = {}
+        self._past: dict[str, tuple[Version, dict[str, Any]]] = {}
+        self._deployments = deployments
+        self._bindings = bindings
+        self._new_alarms = new_alarms
+        self._budget = budget
+        self._metrics = metrics
+
+    def standbys(self) -> Iterator[Standby]:
+        """All that the values must reach."""
+        for shadow in self.running.values():
+            yield from shadow.standbys
+
+    def set_candidate(self, name: str, model: Model | None) -> None:
+        """Let this candidate of a bundle score from now on; None: no more."""
+        have = self.running.get(name)
+        if model is None:
+            if have is not None:
+                self._end(have, Event.RETIRE, "called off")
+            elif name in self._past and self._past[name][0].state is State.REJECTED:
+                version = self._past[name][0]  # it may try again after this
+                version.apply(Event.RETIRE, version.reason)
+        elif have is None or have.model.sha256 != model.sha256:
+            self._past.pop(name, None)
+            self.running[name] = self._begin(model)
+
+    def _begin(self, model: Model) -> Shadow:
+        alarms = self._new_alarms("active"), self._new_alarms("shadow")
+        shadow = Shadow(model, alarms, self._budget, self._metrics)
+        shadow.standbys = [
+            Standby.beside(main, model, self._bindings) for main in self._deployments(shadow.name)
+        ]
+        extra = {"model": shadow.name, "version": model.manifest.version}
+        log.info("shadow begins", extra=extra)
+        return shadow
+
+    def _end(self, shadow: Shadow, event: Event, reason: str) -> None:
+        shadow.version.apply(event, reason)
+        del self.running[shadow.name]
+        self._past[shadow.name] = shadow.version, shadow.report()
+        level = logging.WARNING if event is Event.REJECT else logging.INFO
+        state = _REPORTED[shadow.version.state]
+        extra = {"model": shadow.name, "state": state, "reason": reason}
+        log.log(level, "shadow ends", extra=extra)
+
+    def serve_asset(self, deployment: Deployment, asset: PlantAsset) -> None:
+        """A deployment serves one more asset, and so does the candidate beside it."""
+        shadow = self.running.get(deployment.model.manifest.name)
+        if shadow is None:
+            return
+        beside = next((one for one in shadow.standbys if one.main is deployment), None)
+        if beside is None:
+            shadow.standbys.append(Standby.beside(deployment, shadow.model, self._bindings))
+        else:
+            beside.add_asset(asset, self._bindings)
+
+    def try_alone(self, model: Model, use_name: str, use: ModelUse, asset: PlantAsset) -> str:
+        """Let a candidate score an asset without an active model; returns what is missing."""
+        name = model.manifest.name
+        if name not in self.running:
+            self.running[name] = self._begin(model)
+        standbys = self.running[name].standbys
+        one = next((s for s in standbys if s.main is None and s.deployment.use is use), None)
+        if one is None:
+            one = Standby(Deployment(use_name, use, model), None)
+            standbys.append(one)
+        return one.add_asset(asset, self._bindings)
+
+    def promote(self, model: Model) -> dict[Deployment, Standby]:
+        """End the candidate if it is this very version; returns its standbys by deployment."""
+        shadow = self.running.get(model.manifest.name)
+        if shadow is None or shadow.model.sha256 != model.sha256:
+            return {}
+        ready = {one.main: one for one in shadow.standbys if one.main is not None}
+        self._end(shadow, Event.PROMOTE, "it is at work now")
+        return ready
+
+    def compare_anew(self, name: str) -> None:
+        """Another version is active: a comparison with it begins anew."""
+        if name in self.running:
+            self.running[name] = self._begin(self.running[name].model)
+
+    def take_over(self, old: Shadows) -> None:
+        """A new config does not end a comparison of the same two versions, nor begin one again."""
+        self._past |= old._past
+        for name, before in old.running.items():
+            now = self.running[name] = self._begin(before.model)
+            if now.compares_as(before):
+                now.continue_from(before)
+
+    def has(self, name: str, version: str) -> bool:
+        """True if this candidate scores, or was rejected."""
+        found = self.running[name].version if name in self.running else None
+        if found is None and name in self._past:
+            found = self._past[name][0]
+        states = {State.SHADOW, State.REJECTED}
+        return found is not None and found.state in states and found.number == version
+
+    def report(self, name: str) -> dict[str, Any] | None:
+        """How the candidate of a bundle compares; None if there was none."""
+        if name in self.running:
+            return self.running[name].report()
+        if name not in self._past:
+            return None
+        version, report = self._past[name]
+        return report | {"state": _REPORTED[version.state]}
+
+    def reports(self) -> list[dict[str, Any]]:
+        """One for each bundle that has or had a candidate."""
+        found = (self.report(name) for name in {**self._past, **self.running})
+        return [report for report in found if report is not None]
+
+    def score_and_compare(self, ran: Sequence[ModelRun], *, busy: bool) -> list[Transition]:
+        """The candidates' turn; returns what their alarms would announce. Blocking."""
+        announced: list[Transition] = []
+        for shadow in list(self.running.values()):
+            try:
+                announced += shadow.score_and_compare(ran, busy=busy)
+            except Exception as error:
+                # A candidate must do no harm, whatever it brings about.
+                log.exception("shadow stumbles", extra={"model": shadow.name})
+                shadow.trouble = f"{type(error).__name__}: {error}"
+            if shadow.trouble:
+                self._end(shadow, Event.REJECT, shadow.trouble)
+        return announced

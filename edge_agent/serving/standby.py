@@ -1,11 +1,11 @@
-"""Another version of a model beside the one at work: ready to score the same stream."""
+"""Another version of a model beside the active one: ready to score the same stream."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from edge_agent.serving.deployment import Deployment, WindowBatch, same_windows
+from edge_agent.serving.deployment import Deployment, WindowBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_agent.models import Model
+    from edge_agent.models import InputSpec, Manifest, Model
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.scores import Scored
     from edge_agent.signals import Bindings
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 
 
 class Standby:
-    """A version beside `main`, a model at work; main is None where nothing is at work.
+    """Another version beside `main`, an active deployment; main is None if nothing is active.
 
-    Where it wants the very windows of `main` it shares them; else it keeps its own, fed with the
-    same values. due: its own windows that closed in this turn; lacking: why it cannot serve an
-    asset.
+    If it wants the very windows of `main` it shares them; else it keeps its own, fed with the same
+    values. due: its own windows that closed in this turn; lacking: why it cannot serve an asset.
     """
 
-    def __init__(self, group: Deployment, main: Deployment | None) -> None:
-        self.group = group
+    def __init__(self, deployment: Deployment, main: Deployment | None) -> None:
+        self.deployment = deployment
         self.main = main
         self.shares = False
         self.due: list[WindowBatch] = []
@@ -37,55 +36,72 @@ class Standby:
 
     @classmethod
     def beside(cls, main: Deployment, model: Model, bindings: Bindings) -> Self:
-        """A version for everything that `main` is at work on."""
+        """A version for all assets of `main`."""
         made = cls(Deployment(main.place, main.use, model), main)
         for asset in main.assets:
-            made._take_on(asset, bindings)
+            made._add(asset, bindings)
         made.shares = made._fits(main)
         return made
 
-    def add(self, asset: PlantAsset, bindings: Bindings) -> str:
-        """Serve one more asset; gives what is missing, or nothing."""
-        missing = self._take_on(asset, bindings)
+    def add_asset(self, asset: PlantAsset, bindings: Bindings) -> str:
+        """Serve one more asset; returns what is missing, or nothing."""
+        missing = self._add(asset, bindings)
         self.shares = self.shares and self.main is not None and self._fits(self.main)
         return missing
 
-    def _take_on(self, asset: PlantAsset, bindings: Bindings) -> str:
-        missing = self.group.add(asset, bindings)
+    def stand_beside(self, main: Deployment) -> None:
+        """Another deployment has the place of `main`."""
+        self.main = main
+        self.shares = self._fits(main)
+
+    def _add(self, asset: PlantAsset, bindings: Bindings) -> str:
+        missing = self.deployment.add_asset(asset, bindings)
         if missing:
             self.lacking[asset.id] = missing
         return missing
 
     def _fits(self, main: Deployment) -> bool:
         """Whether it wants the same windows, of the same assets in the same rows."""
-        ours, theirs = self.group.model.manifest, main.model.manifest
-        return self.group.assets == main.assets and same_windows(theirs, ours)
+        ours, theirs = self.deployment.model.manifest, main.model.manifest
+        return self.deployment.assets == main.assets and same_windows(theirs, ours)
 
-    # -- windows ------------------------------------------------------------------------------
-
-    def push(self, values: Columns, blocks: Sequence[WaveBlock]) -> None:
-        """Take values over."""
+    def accept_values(self, values: Columns, blocks: Sequence[WaveBlock]) -> None:
+        """Write values into its own windows."""
         if not self.shares:
-            self.due += self.group.push(values, blocks)
+            self.due += self.deployment.accept_values(values, blocks)
 
-    def advance(self, asset_now_us: NDArray[np.int64]) -> None:
-        """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
+    def close_by_clock(self, asset_now_us: NDArray[np.int64]) -> None:
+        """Close windows by the clock; asset_now_us: event time by plant asset [A]."""
         if not self.shares:
-            self.due += self.group.advance(asset_now_us)
+            self.due += self.deployment.close_by_clock(asset_now_us)
 
-    def flush(self) -> None:
-        """The recording has ended."""
+    def close_windows(self) -> None:
+        """Close all open windows: the recording has ended."""
+        self.due = []
         if not self.shares:
-            self.due += self.group.flush()
+            self.due += self.deployment.close_windows()
 
-    def windows_of(self, parts: Iterable[WindowBatch]) -> list[WindowBatch]:
-        """Its windows of this turn; parts: those that the models at work were given."""
+    def windows_of(self, batches: Iterable[WindowBatch]) -> list[WindowBatch]:
+        """Its windows of this turn; batches: those of the active deployments."""
         if not self.shares:
             return self.due
-        return [replace(part, group=self.group) for part in parts if part.group is self.main]
+        return [replace(one, group=self.deployment) for one in batches if one.group is self.main]
 
     def as_main(self, scored: Scored) -> Scored:
         """What it made of shared windows, as the work of `main`."""
-        if self.shares and self.main is not None and scored.group is self.group:
+        if self.shares and self.main is not None and scored.group is self.deployment:
             return replace(scored, group=self.main)
         return scored
+
+
+def same_windows(old: Manifest, new: Manifest) -> bool:
+    """Whether windows made for one model fit another."""
+    if old.window != new.window or (new.is_precise and old.units != new.units):
+        return False
+    return [_windowed(i) for i in old.inputs] == [_windowed(i) for i in new.inputs]
+
+
+def _windowed(spec: InputSpec) -> tuple[object, ...]:
+    """What of an input its windows depend on."""
+    read = spec.offset, spec.counter
+    return spec.name, spec.kind, spec.rate_hz, spec.length, spec.resample, *read

@@ -1,8 +1,7 @@
-"""Versions of the models at work: how one gives way to another without losing a window.
+"""The versions of one bundle in service: the active one, and what stands ready beside it.
 
-Beside each model at work the version before it stays ready. Whatever the new one does wrong (a
-score that is no number, a run that fails, runs that take too long), the same windows are scored by
-the old one in the same turn, and it is at work again.
+Whatever the active version does wrong (a score that is not a number, a run that fails, runs that
+take too long), the standby scores the same windows in the same turn and is active from then on.
 """
 
 from __future__ import annotations
@@ -11,20 +10,17 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.serving.run_stats import RunStats, Trouble
-from edge_agent.serving.runs import Batch, run, usable
+from edge_agent.serving.lifecycle import Event, State, next_state
+from edge_agent.serving.runs import ModelRun, RunStats, Trouble, score_windows, usable
 from edge_agent.serving.standby import Standby
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from edge_agent.models import Model
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.deployment import Deployment
-    from edge_agent.serving.run_stats import Budget
+    from edge_agent.serving.runs import Budget
     from edge_agent.signals import Bindings
 
 log = logging.getLogger("edge_agent.serving")
@@ -33,264 +29,271 @@ _GRACE_S: Final = 60.0
 _WINDOWS_AWAITED: Final = 2  # a plant that is silent for so long will not fill them
 
 
+@dataclass(slots=True, eq=False)
+class Version:
+    """One version of a bundle. standbys: of one that is not active, by the deployment beside it."""
+
+    model: Model
+    state: State = State.LOADING
+    reason: str = ""  # why it fails, or gave way
+    run_stats: RunStats = field(default_factory=RunStats)
+    standbys: dict[Deployment, Standby] = field(default_factory=dict)
+
+    @property
+    def number(self) -> str:
+        """The version as its manifest has it."""
+        return self.model.manifest.version
+
+    def apply(self, event: Event, reason: str = "") -> None:
+        """Follow the table of `lifecycle`; ValueError if the event cannot happen now."""
+        self.state, self.reason = next_state(self.state, event), reason
+
+
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """A version gave way to the one before it."""
+    """A version that gave way to the one before it; `bad.reason` says why."""
 
-    bad: Model
+    bad: Version
     good: Model
     trouble: Trouble
-    text: str
 
     @property
     def name(self) -> str:
         """The bundle's name."""
-        return self.bad.manifest.name
+        return self.good.manifest.name
 
 
-@dataclass(slots=True)
-class Arrival:
-    """A version whose windows fill beside the one at work, which goes on until they are full.
+class Warming:
+    """Waits for the windows of a version, which fill while the active one goes on.
 
-    scored_us: when the assets of the one at work were last scored as this began [A]; full: assets
-    of which a window has closed.
+    Its windows are full if every asset that was scored since has one of the new kind.
     """
 
-    standby: Standby
-    until_s: float
-    scored_us: NDArray[np.int64]
-    full: set[str] = field(default_factory=set)
+    def __init__(self, version: Version, monotonic_s: float) -> None:
+        self.version = version
+        window = version.model.manifest.window
+        span_s = _WINDOWS_AWAITED * max(window.step_s, 1.0) * window.length
+        self._until_s = monotonic_s + span_s + _GRACE_S
+        self._scored_us = {main: main.scored_us.copy() for main in version.standbys}
+        self._full: set[tuple[Deployment, str]] = set()
 
-    def is_ready(self, main: Deployment, monotonic_s: float) -> bool:
-        """Whether every asset that is being scored has a window of the new kind."""
-        for due in self.standby.due:
-            rows = [w.asset for w in due.waves] if due.windows is None else due.windows.asset
-            self.full |= {self.standby.group.assets[row].id for row in set(map(int, rows))}
-        known = len(self.scored_us)
-        scored = main.scored_us[:known] != self.scored_us
-        awaited = {main.assets[row].id for row in scored.nonzero()[0].tolist()}
-        awaited -= self.standby.lacking.keys()
-        return (bool(self.full) and awaited <= self.full) or monotonic_s >= self.until_s
+    def is_ready(self, monotonic_s: float) -> bool:
+        """True if its windows are full, or will not be."""
+        awaited: set[tuple[Deployment, str]] = set()
+        for main, standby in self.version.standbys.items():
+            if not standby.shares:
+                self._full |= {(main, asset) for asset in _served(standby)}
+                awaited |= {(main, asset) for asset in self._scored_since(main, standby)}
+        return (bool(self._full) and awaited <= self._full) or monotonic_s >= self._until_s
+
+    def _scored_since(self, main: Deployment, standby: Standby) -> set[str]:
+        before = self._scored_us.get(main, main.scored_us)
+        scored = main.scored_us[: len(before)] != before
+        return {main.assets[row].id for row in scored.nonzero()[0]} - standby.lacking.keys()
 
 
-class Versions:
-    """What stands ready beside the models at work.
+def _served(standby: Standby) -> set[str]:
+    """The assets of which a window closed in this turn."""
+    rows: set[int] = set()
+    for due in standby.due:
+        rows |= set(due.rows.tolist())
+    return {standby.deployment.assets[row].id for row in rows}
 
-    groups: the models at work; replace: puts one group in the place of another. rollbacks and
-    failing tell the daemon what has happened: versions that gave way, and by name what is wrong
-    with a model that has no better version.
+
+class BundleVersions:
+    """The versions of one bundle and the deployments of the active one.
+
+    on_active: called once another version is active, with the deployments that it replaced by its
+    own; rollbacks: grows by each version that gives way.
     """
 
     def __init__(
         self,
-        groups: list[Deployment],
+        model: Model,
         bindings: Bindings,
         budget: Budget,
-        replace: Callable[[Deployment, Deployment], None],
+        on_active: Callable[[BundleVersions, dict[Deployment, Deployment]], None],
+        rollbacks: list[Rollback],
     ) -> None:
-        self.rollbacks: list[Rollback] = []
-        self.failing: dict[str, tuple[Model, str]] = {}
-        self._groups = groups
+        self.deployments: list[Deployment] = []
+        self.standby: Version | None = None
         self._bindings = bindings
         self._budget = budget
-        self._replace = replace
-        self._kept: dict[str, Model] = {}  # by name: the versions to fall back on
-        self._previous: dict[Deployment, Standby] = {}
-        self._next: dict[Deployment, Arrival] = {}
-        self._conduct: dict[str, tuple[str, RunStats]] = {}  # by name, with the digest
-        self._monotonic_s = 0.0
+        self._on_active = on_active
+        self._rollbacks = rollbacks
+        self._warming: Warming | None = None
+        self.active = Version(model)
+        self.active.apply(Event.ACTIVATE)
 
-    # -- what there is ------------------------------------------------------------------------
+    @property
+    def warming(self) -> Version | None:
+        """The version whose windows are filling."""
+        return None if self._warming is None else self._warming.version
+
+    @property
+    def latest(self) -> Model:
+        """The version that was activated last, even if its windows are still filling."""
+        return (self.warming or self.active).model
 
     def standbys(self) -> Iterator[Standby]:
-        """All that must be fed."""
-        yield from self._previous.values()
-        yield from (arrival.standby for arrival in self._next.values())
+        """All that the values must reach, beside the deployments."""
+        for version in (self.standby, self.warming):
+            yield from version.standbys.values() if version is not None else ()
 
-    def add(self, group: Deployment, asset: PlantAsset) -> None:
-        """A model was put to work on one more asset."""
-        for standby in self.standbys():
-            if standby.main is group:
-                standby.add(asset, self._bindings)
-        self._complete(group)
+    def serve_asset(self, deployment: Deployment, asset: PlantAsset) -> None:
+        """A deployment serves one more asset, and so does what stands beside it."""
+        for version in (self.standby, self.warming):
+            if version is not None and deployment in version.standbys:
+                version.standbys[deployment].add_asset(asset, self._bindings)
+            elif version is not None:
+                beside = Standby.beside(deployment, version.model, self._bindings)
+                version.standbys[deployment] = beside
 
-    def keep(self, model: Model) -> None:
-        """Have this version of a bundle ready to fall back on."""
-        self._kept[model.manifest.name] = model
-        for group in self._of(model.manifest.name):
-            self._previous.pop(group, None)
-            self._complete(group)
+    # -- one version after another ------------------------------------------------------------
 
-    def drop(self, name: str) -> None:
-        """There is no version of a bundle to fall back on."""
-        self._kept.pop(name, None)
-        for group in self._of(name):
-            self._previous.pop(group, None)
+    def set_standby(self, model: Model | None) -> None:
+        """Have this version ready to fall back on; None: there is none."""
+        if self.standby is not None:
+            self.standby.apply(Event.RETIRE)
+            self.standby = None
+        if model is not None and model.sha256 != self.active.model.sha256:
+            self.standby = self._beside(model, {})
+            self.standby.apply(Event.STAND_BY)
 
-    def _complete(self, group: Deployment) -> None:
-        """A group has its version to fall back on, where there is one."""
-        model = self._kept.get(group.model.manifest.name)
-        if model is not None and model is not group.model and group not in self._previous:
-            self._previous[group] = Standby.beside(group, model, self._bindings)
+    def replace_version(
+        self, model: Model, ready: Mapping[Deployment, Standby], monotonic_s: float
+    ) -> dict[str, str]:
+        """Let another version take over: at once if its windows are the same, else when full.
 
-    def previous(self, name: str) -> Model | None:
-        """The version to fall back on."""
-        return self._kept.get(name)
-
-    def arriving(self, name: str) -> Model | None:
-        """The version whose windows are filling."""
-        found = (self._next.get(group) for group in self._of(name))
-        return next((one.standby.group.model for one in found if one is not None), None)
-
-    def conduct(self, model: Model) -> RunStats:
-        """How a version has run since it is at work."""
-        digest, found = self._conduct.get(model.manifest.name, ("", RunStats()))
-        if digest != model.sha256:
-            found = RunStats()
-            self._conduct[model.manifest.name] = (model.sha256, found)
-        return found
-
-    def take_over(self, old: Versions) -> None:
-        """A new config does not make a version new, nor does it take away the one before."""
-        self._conduct = old._conduct
-        self.rollbacks, self.failing = old.rollbacks, old.failing
-        for group in self._groups:
-            before = old._of(group.model.manifest.name)
-            if not before:
-                continue
-            there = before[0].model
-            is_same = there.sha256 == group.model.sha256
-            kept = old._kept.get(group.model.manifest.name) if is_same else there
-            if kept is not None:
-                self.keep(kept)
-
-    def _of(self, name: str) -> list[Deployment]:
-        return [group for group in self._groups if group.model.manifest.name == name]
-
-    # -- one gives way to another -------------------------------------------------------------
-
-    def exchange(self, new: Model, ready: Mapping[Deployment, Standby]) -> dict[str, str]:
-        """Another version takes over: at once where its windows are the same, else when full.
-
-        ready: companions of that version that are there already. Gives the assets that it cannot
-        serve, with the reason.
+        ready: its standbys that are there already. Returns the assets that it cannot serve, with
+        the reason.
         """
-        lost: dict[str, str] = {}
-        for group in self._of(new.manifest.name):
-            if new is group.model:
-                self._next.pop(group, None)
-                continue
-            standby = ready.get(group) or Standby.beside(group, new, self._bindings)
-            lost |= standby.lacking
-            if not standby.shares:
-                self._next[group] = self._arrival(group, standby)
-                continue
-            self._kept[new.manifest.name] = group.model
-            group.swap(new)
-            self._next.pop(group, None)
-            self._previous.pop(group, None)
-            self._complete(group)
+        self._stop_warming()
+        if model.sha256 == self.active.model.sha256:
+            return {}
+        version = self._beside(model, ready)
+        beside = version.standbys.values()
+        lost = {asset: why for one in beside for asset, why in one.lacking.items()}
+        if all(one.shares for one in beside):
+            self._activate(version)
+        else:
+            version.apply(Event.WARM_UP)
+            self._warming = Warming(version, monotonic_s)
         return lost
 
-    def _arrival(self, group: Deployment, standby: Standby) -> Arrival:
-        window = standby.group.model.manifest.window
-        span_s = _WINDOWS_AWAITED * max(window.step_s, 1.0) * window.length
-        until_s = self._monotonic_s + span_s + _GRACE_S
-        return Arrival(standby, until_s, group.scored_us.copy())
+    def finish_warming(self, monotonic_s: float) -> None:
+        """Let the warming version take over if its windows are full."""
+        if self._warming is not None and self._warming.is_ready(monotonic_s):
+            version, self._warming = self._warming.version, None
+            self._activate(version)
 
-    def begin(self, monotonic_s: float) -> None:
-        """A turn begins: versions whose windows are full take over."""
-        self._monotonic_s = monotonic_s
-        for group, arrival in list(self._next.items()):
-            if arrival.is_ready(group, monotonic_s):
-                del self._next[group]
-                new = arrival.standby.group
-                self._succeed(group, new)
-                self._kept[new.model.manifest.name] = group.model
-                self._previous[new] = Standby(group, new)  # its windows go on
+    def _beside(self, model: Model, ready: Mapping[Deployment, Standby]) -> Version:
+        standbys = {
+            main: ready.get(main) or Standby.beside(main, model, self._bindings)
+            for main in self.deployments
+        }
+        return Version(model, standbys=standbys)
 
-    def _succeed(self, old: Deployment, new: Deployment) -> None:
-        new.inherit(old)
-        self._replace(old, new)
-        self._previous.pop(old, None)
-        arrival = self._next.pop(old, None)
-        if arrival is not None:
-            arrival.standby.main = new
-            self._next[new] = arrival
+    def _stop_warming(self) -> None:
+        if self._warming is not None:
+            self._warming.version.apply(Event.RETIRE)
+            self._warming = None
+
+    def _activate(self, version: Version) -> None:
+        """The version before is the standby from now on."""
+        old = self.active
+        old.apply(Event.SUPERSEDE)
+        self.set_standby(None)
+        replaced = self._put_in_place(version)
+        before = {new: main for main, new in replaced.items()}
+        for main in self.deployments:
+            if main in before:
+                old.standbys[main] = Standby(before[main], main)  # its windows go on
+            else:
+                old.standbys[main] = Standby.beside(main, old.model, self._bindings)
+        self.standby = old
+        self._on_active(self, replaced)
+
+    def _roll_back(self, good: Version, trouble: Trouble, text: str) -> None:
+        """The standby takes over; what failed is nobody's standby."""
+        bad, self.standby = self.active, None
+        bad.apply(Event.GIVE_WAY, text)
+        self._rollbacks.append(Rollback(bad, good.model, trouble))
+        self._on_active(self, self._put_in_place(good))
+
+    def _put_in_place(self, version: Version) -> dict[Deployment, Deployment]:
+        """Make a version the active one; returns the deployments that others replaced."""
+        replaced: dict[Deployment, Deployment] = {}
+        for number, main in enumerate(self.deployments):
+            standby = version.standbys[main]
+            if standby.shares:
+                main.set_model(version.model)
+            else:
+                standby.deployment.adopt_scores(main)
+                self.deployments[number] = replaced[main] = standby.deployment
+        version.standbys, version.run_stats = {}, RunStats()
+        version.apply(Event.ACTIVATE)
+        self.active = version
+        if self.warming is not None:
+            for main, new in replaced.items():
+                self.warming.standbys[new] = moved = self.warming.standbys.pop(main)
+                moved.stand_beside(new)
+        return replaced
+
+    def take_over(self, old: BundleVersions) -> None:
+        """A new config does not make a version new, nor does it take away the one before."""
+        if old.active.model.sha256 != self.active.model.sha256:
+            self.set_standby(old.active.model)
+            return
+        self.active.run_stats = old.active.run_stats
+        self.active.state, self.active.reason = old.active.state, old.active.reason
+        if old.standby is not None:
+            self.set_standby(old.standby.model)
 
     # -- runs ---------------------------------------------------------------------------------
 
-    def run(self, batch: Batch) -> Batch:
-        """Score a batch, by the version before where the one at work fails; blocking."""
-        previous = {g: self._previous[g] for g in self._at_work(batch) if g in self._previous}
-        limit_s = self._budget.limit_s(batch.size) if previous else None
-        run(batch, limit_s)
-        conduct = self.conduct(batch.model)
-        trouble = conduct.note(batch, self._budget)
-        if trouble is not None and previous:
-            again = self._run_again(batch, trouble, previous)
+    def score(self, run: ModelRun) -> ModelRun:
+        """Execute a run, by the standby if the active version fails; blocking."""
+        limit_s = self._budget.limit_s(run.size) if self.standby is not None else None
+        score_windows(run, limit_s)
+        stats = self.active.run_stats
+        trouble = stats.add_run(run, self._budget)
+        if trouble is not None and self.standby is not None:
+            again = self._score_by_standby(run, trouble, self.standby)
             if again is not None:
                 return again
-            conduct.forgive()
-        self._note(batch, trouble)
-        return batch
+            stats.forget_slow_runs()
+        self._follow_outcome(run, trouble)
+        return run
 
-    def _at_work(self, batch: Batch) -> list[Deployment]:
-        return [group for group in self._groups if group.model is batch.model]
-
-    def _run_again(
-        self, batch: Batch, trouble: Trouble, previous: dict[Deployment, Standby]
-    ) -> Batch | None:
-        """The same windows, by the version before; None where that is no better."""
-        good = next(iter(previous.values())).group.model
-        found = [usable(d) for c in previous.values() for d in c.windows_of(batch.parts)]
-        again = Batch(good, [part for part in found if part.size])
-        if again.parts:
-            run(again, self._budget.limit_s(again.size))
-            if RunStats().note(again, self._budget) is not None or self._is_slow(again, trouble):
+    def _score_by_standby(self, run: ModelRun, trouble: Trouble, good: Version) -> ModelRun | None:
+        """The same windows, by the standby; None if that is no better."""
+        beside = good.standbys.values()
+        found = [usable(due) for one in beside for due in one.windows_of(run.batches)]
+        again = ModelRun(good.model, [batch for batch in found if batch.size])
+        if again.batches:
+            score_windows(again, self._budget.limit_s(again.size))
+            failed = RunStats().add_run(again, self._budget) is not None
+            if failed or (trouble is Trouble.SLOW and self._is_slow(again)):
                 return None
-        text = _said(batch, trouble, self._budget)
-        self.rollbacks.append(Rollback(batch.model, good, trouble, text))
-        self.failing.pop(batch.model.manifest.name, None)
-        self._kept.pop(batch.model.manifest.name, None)
-        for standby in previous.values():
+        for standby in beside:
             again.scored = [standby.as_main(scored) for scored in again.scored]
-        for group, standby in previous.items():
-            self._put_back(group, standby)
+        self._roll_back(good, trouble, run.trouble_text(trouble, self._budget))
         return again
 
-    def _is_slow(self, again: Batch, trouble: Trouble) -> bool:
+    def _is_slow(self, again: ModelRun) -> bool:
         """Then it is the machine that is slow, not the version."""
-        if trouble is not Trouble.SLOW:
-            return False
-        warm = run(Batch(again.model, again.parts))  # its first run after long is not its pace
+        warm = score_windows(ModelRun(again.model, again.batches))  # its first run is not its pace
         return warm.seconds > self._budget.of(again.size)
 
-    def _put_back(self, group: Deployment, standby: Standby) -> None:
-        if standby.shares:
-            del self._previous[group]
-            group.swap(standby.group.model)
-        else:
-            self._succeed(group, standby.group)
-
-    def _note(self, batch: Batch, trouble: Trouble | None) -> None:
+    def _follow_outcome(self, run: ModelRun, trouble: Trouble | None) -> None:
         """One line when a model begins to fail, one when it works again."""
-        model, name = batch.model, batch.model.manifest.name
+        name, is_failing = run.model.manifest.name, self.active.state is State.FAILING
         if trouble in {Trouble.FAILED, Trouble.NOT_A_NUMBER}:
-            text = _said(batch, trouble, self._budget)
-            if name not in self.failing:
-                extra = {"model": name, "version": model.manifest.version, "reason": text}
+            self.active.apply(Event.FAIL, run.trouble_text(trouble, self._budget))
+            if not is_failing:
+                extra = {"model": name, "version": self.active.number, "reason": self.active.reason}
                 log.error("model fails", extra=extra)
-            self.failing[name] = (model, text)
-        elif self.failing.pop(name, None) is not None:
+        elif is_failing:
+            self.active.apply(Event.RECOVER)
             log.info("model works again", extra={"model": name})
-
-
-def _said(batch: Batch, trouble: Trouble | None, budget: Budget) -> str:
-    """The trouble in words."""
-    if trouble is Trouble.FAILED:
-        return batch.error
-    if trouble is Trouble.NOT_A_NUMBER:
-        return f"{batch.non_finite} of {batch.size} scores are not a number"
-    budget_ms = budget.of(batch.size) * 1e3
-    return f"{batch.size} windows take {batch.seconds * 1e3:.3g} ms, more than {budget_ms:g} ms"

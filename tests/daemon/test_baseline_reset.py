@@ -57,11 +57,15 @@ class Pump:
 async def learned(running: Running, pump: Pump, flow: float) -> Model:
     """Send healthy rows until something was learned from them; gives it."""
     daemon = running.daemon
-    before = {model.sha256 for model in daemon.runtime.models.active}
+    before = {model.sha256 for model in daemon.runtime.pipeline.deployments.models()}
     await pump.send(running, LEARNED_ROWS, flow)
-    await until(lambda: {m.sha256 for m in daemon.runtime.models.active} - before, "learned", 60)
+    await until(
+        lambda: {m.sha256 for m in daemon.runtime.pipeline.deployments.models()} - before,
+        "learned",
+        60,
+    )
     await until(lambda: pump.asset not in daemon.runtime.models.without, "at work")
-    (model,) = (m for m in daemon.runtime.models.active if m.sha256 not in before)
+    (model,) = (m for m in daemon.runtime.pipeline.deployments.models() if m.sha256 not in before)
     return model
 
 
@@ -112,7 +116,8 @@ async def test_after_an_overhaul_one_command_learns_anew(
         assert shelf.previous(name) == old.manifest.version
         shelf.rollback(name)
         await until(
-            lambda: running.daemon.runtime.models.active[0].sha256 == old.sha256, "the old one"
+            lambda: running.daemon.runtime.pipeline.deployments.models()[0].sha256 == old.sha256,
+            "the old one",
         )
         await until(lambda: states(running) == {}, "the alarm of the one that went")
         await pump.send(running, 30, flow=13)
@@ -166,7 +171,8 @@ async def test_what_is_learned_elsewhere_is_taken_up_by_itself(tmp_path: Path) -
         words = ["--asset", "P-1", "--input", str(tmp_path / "healthy.csv")]
         assert await again(running, path, *words) == 0
         await until(
-            lambda: running.daemon.runtime.models.active[0].sha256 != old.sha256, "taken up"
+            lambda: running.daemon.runtime.pipeline.deployments.models()[0].sha256 != old.sha256,
+            "taken up",
         )
         await until(lambda: states(running) == {}, "void")
         await pump.send(running, 30, flow=13)

@@ -54,7 +54,7 @@ class Plant:
             self.daemon.runtime.pipeline.look_at_learning()
 
     async def learns(self) -> None:
-        await self.daemon.runtime.models.learn_what_is_ready(self.daemon.runtime.pipeline)
+        await self.daemon.runtime.models.learn_what_is_ready()
 
     @property
     def note(self) -> str:
@@ -107,7 +107,7 @@ async def test_a_string_does_not_hold_learning_up(tmp_path: Path) -> None:
     async with plant(tmp_path, first_after="5m") as at:
         await at.sees(310, text=True)
         await at.learns()
-        (model,) = at.daemon.runtime.models.active
+        (model,) = at.daemon.runtime.pipeline.deployments.models()
         assert [spec.name for spec in model.manifest.inputs] == ["flow", "pressure"]
         assert model.manifest.training["left_out"] == "state"
         assert at.note.startswith("provisional baseline from 5 min of data; learning 0 %")
@@ -138,11 +138,13 @@ async def test_learning_that_fails_is_told_and_loses_nothing(
         )
         assert await at.alarm() == "unack"
         await at.learns()
-        assert at.daemon.runtime.models.active == [], "not before the time it was told"
+        assert at.daemon.runtime.pipeline.deployments.models() == [], (
+            "not before the time it was told"
+        )
         for one in at.daemon.runtime.pipeline.learning["pump"].trainings:
             one.retry_s = 0.0
         await at.learns()
-        assert len(at.daemon.runtime.models.active) == 1
+        assert len(at.daemon.runtime.pipeline.deployments.models()) == 1
         assert [t for t in at.daemon.troubles() if t.startswith("learning")] == []
 
 

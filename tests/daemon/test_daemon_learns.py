@@ -61,8 +61,8 @@ async def test_it_learns_by_itself_and_knows_it_after_a_restart(tmp_path: Path) 
     async with Running(path) as running:
         daemon = running.daemon
         assert daemon.runtime.models.without == {"P-1": "learning"}
-        await until(lambda: daemon.runtime.models.active, "learned", 40)
-        (model,) = daemon.runtime.models.active
+        await until(daemon.runtime.pipeline.deployments.models, "learned", 40)
+        (model,) = daemon.runtime.pipeline.deployments.models()
         assert model.manifest.name.startswith("learned-pump-")
         assert daemon.runtime.models.without == {}
         await until(lambda: running.windows(model.manifest.name), "windows")
@@ -72,7 +72,7 @@ async def test_it_learns_by_itself_and_knows_it_after_a_restart(tmp_path: Path) 
         assert alarm.detail is not None
         assert alarm.detail.contributors[0].input == "flow"
     async with Running(path) as running:
-        (again,) = running.daemon.runtime.models.active
+        (again,) = running.daemon.runtime.pipeline.deployments.models()
         assert again.sha256 == model.sha256, "not learned anew"
         assert running.daemon.runtime.models.without == {}
         assert running.states() == {"P-1.baseline": "unack"}

@@ -305,7 +305,7 @@ async def test_a_new_version_of_a_model_takes_over_between_two_windows(
     feed = Feed(bus)
     async with site.daemon() as running:
         await until(running.up, "up")
-        (before,) = running.daemon.runtime.models.active
+        (before,) = running.daemon.runtime.pipeline.deployments.models()
         reloading = None
         for number in range(100):
             feed.send("P-1", flow=10.1)
@@ -318,7 +318,7 @@ async def test_a_new_version_of_a_model_takes_over_between_two_windows(
         await reloading
         feed.send("P-1", 20, flow=10.1)
         feed.send("P-2", 20, flow=10.1)
-        (after,) = running.daemon.runtime.models.active
+        (after,) = running.daemon.runtime.pipeline.deployments.models()
         await until(lambda: running.windows() >= 2 * (120 - LENGTH + 1), "every window")
         await until(lambda: len(scored(bus, "P-2")) > 120 - LENGTH, "every score on the bus")
     assert after.manifest.version != before.manifest.version
@@ -335,19 +335,19 @@ async def test_a_broken_bundle_leaves_the_old_one_at_work_until_it_is_mended(
     feed = Feed(bus)
     async with site.daemon() as running:
         await until(running.up, "up")
-        (before,) = running.daemon.runtime.models.active
+        (before,) = running.daemon.runtime.pipeline.deployments.models()
         write_bundle(folder, version=2)
         good = (folder / "model.onnx").read_bytes()
         (folder / "model.onnx").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
         await running.daemon.reload()
-        assert running.daemon.runtime.models.active == [before]
+        assert running.daemon.runtime.pipeline.deployments.models() == [before]
         refused = running.daemon.metrics.model_rejected.labels("watch", "checksum")
         assert refused._value.get() == 1
         feed.send("P-1", 20)
         await until(lambda: running.windows() == 20 - LENGTH + 1, "windows go on")
         (folder / "model.onnx").write_bytes(good)
         await running.daemon.reload()
-        (after,) = running.daemon.runtime.models.active
+        (after,) = running.daemon.runtime.pipeline.deployments.models()
         assert after.manifest.version != before.manifest.version
 
 
@@ -361,11 +361,11 @@ async def test_a_bundle_that_was_broken_at_the_start_is_taken_up_when_it_is_mend
     feed = Feed(bus)
     async with site.daemon() as running:
         await until(running.up, "up")
-        assert list(running.daemon.runtime.models.refused) == ["watch"]
+        assert list(running.daemon.runtime.pipeline.deployments.not_loaded) == ["watch"]
         assert set(running.daemon.runtime.models.without) == {"P-1", "P-2"}
         model.write_bytes(good)
         await running.daemon.reload()
-        assert running.daemon.runtime.models.refused == {}
+        assert running.daemon.runtime.pipeline.deployments.not_loaded == {}
         assert running.daemon.runtime.models.without == {}
         feed.send("P-1", 20)
         await until(lambda: running.windows() == 20 - LENGTH + 1, "windows")

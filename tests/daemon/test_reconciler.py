@@ -73,7 +73,7 @@ class Gateway:
     async def alarm(self) -> str:
         """What the service alarm of the models would say now."""
         await self.daemon.supervisor.look_after()
-        faults = self.daemon.reconciler.faults()
+        faults = self.daemon.runtime.pipeline.deployments.faults(self.daemon.clock.now_us())
         return faults[0].detail.message_key if faults else ""
 
 

@@ -108,7 +108,7 @@ def test_another_version_is_judged_anew(tmp_path: Path) -> None:
     live = plant(model(tmp_path))
     walk(live, 0, 100)
     walk(live, 100, 120, off=(0.6, 0.0, 0.0))
-    live.pipeline.exchange(model(tmp_path, version="2"))
+    live.pipeline.deployments.replace_version(model(tmp_path, version="2"))
     walk(live, 220, 60, off=(0.6, 0.0, 0.0))
     assert [kind for kind, _, _ in told(live)] == ["raise"]
     walk(live, 280, 150)

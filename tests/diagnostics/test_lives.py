@@ -97,7 +97,7 @@ def test_versions_learn_each_from_what_it_told(tmp_path: Path) -> None:
     old = insight_models.hours(tmp_path, version="1")
     live = plant(old)
     tell(live, 0, [100.0] * 3)
-    live.pipeline.exchange(insight_models.hours(tmp_path, version="2"))
+    live.pipeline.deployments.replace_version(insight_models.hours(tmp_path, version="2"))
     tell(live, 5, [5.0] * 3)
     found = live.pipeline.diagnostics.lives.end(ASSET, at_h(10), failed=True)
     assert [(one.version, one.coverage) for one in found] == [

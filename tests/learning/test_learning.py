@@ -225,7 +225,7 @@ def test_an_asset_learns_by_itself_and_is_watched_from_then_on(tmp_path: Path) -
     replay = plants.prepared(auto(tmp_path))
     assert replay.models.without == {"any": "learning"}
     assert walk(replay, plants.values(plants.healthy(700, seed=1))) == []
-    asyncio.run(replay.models.learn_what_is_ready(replay.pipeline))
+    asyncio.run(replay.models.learn_what_is_ready())
     assert replay.models.without == {}
     assert [folder.name[:13] for folder in tmp_path.iterdir()] == ["learned-pump-"]
     assert replay.pipeline.learning["pump"].progress() == {}
@@ -239,7 +239,7 @@ def test_an_asset_learns_by_itself_and_is_watched_from_then_on(tmp_path: Path) -
 def test_what_was_learned_is_there_after_a_restart(tmp_path: Path) -> None:
     first = plants.prepared(auto(tmp_path))
     walk(first, plants.values(plants.healthy(700, seed=1)))
-    asyncio.run(first.models.learn_what_is_ready(first.pipeline))
+    asyncio.run(first.models.learn_what_is_ready())
     first.close()
     second = plants.prepared(auto(tmp_path))
     assert second.models.without == {}
@@ -251,7 +251,7 @@ def test_what_was_learned_of_other_signals_is_learned_anew(tmp_path: Path) -> No
     """An asset must not go unwatched because its old bundle no longer fits it."""
     first = plants.prepared(auto(tmp_path))
     walk(first, plants.values(plants.healthy(700, seed=1)))
-    asyncio.run(first.models.learn_what_is_ready(first.pipeline))
+    asyncio.run(first.models.learn_what_is_ready())
     first.close()
     rule = first.config.templates["pump"].learn
     renamed = Template(dict.fromkeys(("flow", "pressure", "ampere"), FLOW), learn=rule)
@@ -266,7 +266,7 @@ def test_learning_that_fails_keeps_its_rows_and_says_so(
     """More rows may be what is missing; a day of them must not be lost."""
     replay = plants.prepared(auto(tmp_path, templates={"pump": few()}))
     walk(replay, plants.values(plants.healthy(60, seed=1)))
-    asyncio.run(replay.models.learn_what_is_ready(replay.pipeline))
+    asyncio.run(replay.models.learn_what_is_ready())
     assert "learning failed" in caplog.messages
     assert replay.pipeline.learning["pump"].progress() == {"any": 1.0}
     assert replay.models.without == {"any": "learning"}

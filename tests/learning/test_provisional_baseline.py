@@ -11,8 +11,10 @@ import plants
 import pytest
 
 from edge_agent.alarms.texts import load_texts
+from edge_agent.clock import FakeClock
 from edge_agent.config.schema import AlarmRule, Alarms, Learn, LearnedAlarm, Template
 from edge_agent.models.repository.repository import ModelRepository
+from edge_agent.serving.reconciler import Reconciler
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,11 +61,11 @@ class Walk:
             pipeline.look_at_learning()
 
     def learns(self) -> None:
-        asyncio.run(self.replay.models.learn_what_is_ready(self.replay.pipeline))
+        asyncio.run(self.replay.models.learn_what_is_ready())
 
     @property
     def version(self) -> str:
-        (group,) = self.replay.pipeline.groups
+        (group,) = self.replay.pipeline.deployments
         return group.model.manifest.version
 
     @property
@@ -82,7 +84,7 @@ def test_the_first_score_comes_with_the_next_row(walk: Walk) -> None:
     """The rows at hand fill the window: nobody waits for another 16."""
     walk.sees(plants.healthy(FIRST + 10, seed=1))
     walk.learns()
-    (group,) = walk.replay.pipeline.groups
+    (group,) = walk.replay.pipeline.deployments
     assert walk.replay.pipeline.warming() == {"any": (15, 16)}
     assert np.isnan(group.score[0])
     walk.sees(plants.healthy(2, seed=2))
@@ -93,7 +95,7 @@ def test_the_first_score_comes_with_the_next_row(walk: Walk) -> None:
 def test_it_is_marked_everywhere_and_its_alarms_are_no_more_than_medium(walk: Walk) -> None:
     walk.sees(plants.healthy(FIRST + 10, seed=1))
     walk.learns()
-    (model,) = walk.replay.models.active
+    (model,) = walk.replay.pipeline.deployments.models()
     assert FIRST <= model.manifest.provisional_s <= FIRST + 10
     assert walk.replay.models.provisional() == {"any": model.manifest.provisional_s}
     walk.sees(plants.fault(100, 20, by=-30.0))
@@ -123,16 +125,18 @@ def test_learning_goes_on_and_the_better_one_takes_over_without_losing_a_window(
     walk.learns()
     walk.sees(plants.healthy(FULL // 2, seed=4))
     walk.learns()
-    (scored,) = walk.replay.pipeline.groups
+    (scored,) = walk.replay.pipeline.deployments
     before_us = int(scored.scored_us[0])
-    asyncio.run(walk.replay.models.refresh(walk.replay.pipeline, asyncio.Lock()))
+    replay = walk.replay
+    reconciler = Reconciler(lambda: replay.models, asyncio.Lock(), replay.metrics, FakeClock())
+    asyncio.run(reconciler.refresh())
     assert walk.version != first
     assert walk.replay.models.provisional() == {}
     assert walk.progress == {}
     walk.sees(plants.healthy(1, seed=5), batch=1)
-    (scored,) = walk.replay.pipeline.groups
+    (scored,) = walk.replay.pipeline.deployments
     assert int(scored.scored_us[0]) - before_us == plants.S
-    (name,) = {model.manifest.name for model in walk.replay.models.active}
+    (name,) = {model.manifest.name for model in walk.replay.pipeline.deployments.models()}
     assert first in ModelRepository(tmp_path).versions(name), "and can be rolled back to"
 
 

@@ -1,4 +1,4 @@
-"""Sessions: batches, providers, hot swap, time budgets, memory, and no trace outside the house."""
+"""Sessions: batches, providers, versions, time budgets, memory, and no trace outside the house."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -255,30 +256,29 @@ def test_a_silent_fallback_to_the_cpu_is_noticed(
         strict.load("mean")
 
 
-# -- hot swap -------------------------------------------------------------------------------------
+# -- versions beside each other -------------------------------------------------------------------
 
 
-def test_a_swap_puts_the_new_bundle_to_work(
-    registry: SessionRegistry, tmp_path: Path, metrics: Metrics
+def test_the_next_version_is_loaded_beside_the_one_before(
+    registry: SessionRegistry, tmp_path: Path
 ) -> None:
     old = registry.load("mean")
     write_mean_bundle(tmp_path / "mean", factor=3.0, version="2")
-    assert registry.load("mean") is old
-    new = registry.swap("mean")
-    assert registry.active("mean") is new
+    new = registry.load("mean")
+    assert (old.manifest.version, new.manifest.version) == ("1", "2")
     assert np.allclose(new.run(golden_x()).score, 3 * old.run(golden_x()).score)
-    assert (
-        value(metrics, "model_info", model="mean", version="1", provider=CPU[0], variant="fp32")
-        is None
-    )
-    assert (
-        value(metrics, "model_info", model="mean", version="2", provider=CPU[0], variant="fp32")
-        == 1
-    )
 
 
-def test_the_same_bundle_is_not_loaded_twice(registry: SessionRegistry) -> None:
-    assert registry.swap("mean") is registry.swap("mean")
+def test_the_same_bundle_is_not_loaded_twice(registry: SessionRegistry, tmp_path: Path) -> None:
+    """Wherever it lies; it is loaded anew once nobody uses it any more."""
+    first = registry.load("mean")
+    shutil.copytree(tmp_path / "mean", tmp_path / "copy")
+    assert registry.load("mean") is first
+    assert registry.load("mean", tmp_path / "copy") is first
+    gone = weakref.ref(first)
+    del first
+    gc.collect()
+    assert gone() is None
 
 
 def _other_bytes(folder: Path) -> None:
@@ -312,7 +312,7 @@ def _renamed(folder: Path) -> None:
         (_renamed, "manifest"),
     ],
 )
-def test_a_bundle_that_is_refused_leaves_the_old_one_at_work(  # noqa: PLR0917 (fixtures)
+def test_a_bundle_that_is_refused_leaves_the_old_one_as_it_was(  # noqa: PLR0917 (fixtures)
     registry: SessionRegistry,
     tmp_path: Path,
     metrics: Metrics,
@@ -325,14 +325,9 @@ def test_a_bundle_that_is_refused_leaves_the_old_one_at_work(  # noqa: PLR0917 (
     write_mean_bundle(tmp_path / "mean", factor=3.0, version="2")
     spoil(tmp_path / "mean")
     with pytest.raises(ModelError):
-        registry.swap("mean")
-    assert registry.active("mean") is old
+        registry.load("mean")
     assert np.array_equal(old.run(golden_x()).score, before)
     assert value(metrics, "model_rejected_total", model="mean", reason=reason) == 1
-    assert (
-        value(metrics, "model_info", model="mean", version="1", provider=CPU[0], variant="fp32")
-        == 1
-    )
     assert [r.message for r in caplog.records] == ["model refused"]
 
 
@@ -365,17 +360,6 @@ def test_a_bundle_that_is_not_there_is_refused(registry: SessionRegistry, name: 
         registry.load(name)
 
 
-def test_after_close_nothing_is_at_work(registry: SessionRegistry, metrics: Metrics) -> None:
-    registry.load("mean")
-    registry.close()
-    registry.close()
-    assert registry.active("mean") is None
-    assert (
-        value(metrics, "model_info", model="mean", version="1", provider=CPU[0], variant="fp32")
-        is None
-    )
-
-
 def test_the_runtime_must_reproduce_the_golden_vectors_itself() -> None:
     """In the daemon's own process, whatever the child found: the provider may differ."""
     with pytest.raises(ModelError, match="not reproduced"):
@@ -399,7 +383,7 @@ def heavy_model(seed: int) -> bytes:
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_over_fifty_swaps(
+def test_memory_does_not_grow_over_fifty_versions(
     tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Old sessions go and their memory with them; the child is left out, for time."""
@@ -411,7 +395,8 @@ def test_memory_does_not_grow_over_fifty_swaps(
         path = tmp_path / "heavy.onnx"
         path.write_bytes(heavy_model(turn % 3))
         bundle_from_onnx(path, tmp_path / "heavy", manifest(name="heavy", version=str(turn)))
-        found.swap("heavy")
+        present = found.load("heavy")
+        assert present.manifest.version == str(turn)
         gc.collect()
         found.trim()
         sizes.append(process.memory_info().rss)

@@ -24,7 +24,6 @@ from edge_agent.learning.fit import Recipe, learn
 from edge_agent.models.bundle.manifest import InputSpec
 from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
-from edge_agent.serving.deployment import Deployment
 from edge_agent.signals.quality import Problem
 from edge_agent.values import BAD, columns
 
@@ -142,11 +141,11 @@ def test_an_alarm_clears_though_its_model_was_exchanged_meanwhile(tmp_path: Path
     live.use(model())
     live.turn(0, plants.values(plants.fault()))
     raised = live.told()
-    old = live.pipeline.groups[0]
-    live.pipeline.exchange(write(tmp_path, "any", length=16))
+    old = next(iter(live.pipeline.deployments))
+    live.pipeline.deployments.replace_version(write(tmp_path, "any", length=16))
     live.turn(300, plants.values(plants.fault(200, 0)[:30], start_s=BEGIN_S + 300))
     live.turn(330, plants.values(plants.healthy(200, seed=4), start_s=BEGIN_S + 330))
-    assert live.pipeline.groups[0] is not old
+    assert old not in live.pipeline.deployments
     assert raised == [("raise", "anomaly")]
     assert live.told()[-1] == ("clear", "anomaly")
 
@@ -169,7 +168,9 @@ def test_an_asset_is_never_judged_by_the_baseline_of_another(tmp_path: Path) -> 
     old, new = write(tmp_path, "A", "B"), write(tmp_path, "A", version=1)
     live = Live(plants.config(assets=assets))
     assert live.use(old) == ["", ""]
-    assert live.pipeline.exchange(new) == {"B": "model base was not learned for it"}
+    assert live.pipeline.deployments.replace_version(new) == {
+        "B": "model base was not learned for it"
+    }
     rows = np.concatenate([plants.healthy(60, seed=4)] * 2, axis=1)
     judged = []
     for start_s in (1000, 1060):
@@ -194,18 +195,18 @@ def test_signals_that_do_not_fit_are_told(changes: dict, reason: str) -> None:
     live = Live(of(**signals))
     (told,) = live.use(model(), **changes)
     assert reason in told
-    assert live.pipeline.groups[0].assets == []
+    assert [one.assets for one in live.pipeline.deployments] == [[]]
 
 
 def test_rules_of_models_that_were_learned_by_hand_survive_a_reload() -> None:
     """Their template has no `learn:` of its own."""
     made = plants.config()
     live = Live(made)
-    use = ModelUse("learned-pump-1")
-    group = Deployment("baseline", use, model())
-    live.pipeline.use_model(live.plant.assets["any"], use.bundle, lambda: group)
+    live.pipeline.deployments.add_model(model())
+    live.pipeline.use_model(live.plant.assets["any"], ModelUse("base"), "baseline")
     live.pipeline.adopt_rules(made)
-    assert live.pipeline.groups[0].use.alarm == LearnedAlarm()
+    (deployment,) = live.pipeline.deployments
+    assert deployment.use.alarm == LearnedAlarm()
 
 
 def subscribed() -> Live:

@@ -27,12 +27,12 @@ def beside(candidate: Any, **rule: Any) -> Watched:
     """Two pumps, watched by version 1 with the candidate beside it."""
     plant = Watched(config(**rule))
     plant.use(mean())
-    plant.pipeline.shadows.set(NAME, candidate)
+    plant.pipeline.deployments.set_shadow(NAME, candidate)
     return plant
 
 
 def report(plant: Watched) -> dict[str, Any]:
-    return plant.pipeline.shadows.report(NAME)
+    return plant.pipeline.deployments.report(NAME)
 
 
 def metric(plant: Watched, outcome: str) -> float:
@@ -89,7 +89,7 @@ def test_the_worst_assets_come_first() -> None:
     """Where the two decide differently; then where their levels are furthest apart."""
     plant = Watched(config("P-{1..8}"))
     plant.use(mean())
-    plant.pipeline.shadows.set(NAME, mean("2", factor=2.0))
+    plant.pipeline.deployments.set_shadow(NAME, mean("2", factor=2.0))
     plant.rows(8, 1.0, 6.0, 2.0, 3.0, 1.0)
     worst = report(plant)["worst"]
     assert [row["asset"] for row in worst][:3] == ["P-2", "P-4", "P-3"]
@@ -119,19 +119,19 @@ def test_a_candidate_that_fails_or_takes_too_long_is_dropped(
     assert said["state"] == "dropped"
     assert said["reason"]
     assert said["candidate"]["version"] == "2"
-    assert plant.pipeline.shadows.running == {}
+    assert not plant.pipeline.deployments.has_shadows()
     assert plant.missing() == []
     assert [one.message for one in caplog.records if one.levelname == "WARNING"] == ["shadow ends"]
 
 
 def test_a_candidate_that_brings_about_what_nobody_foresaw_is_dropped_too(
-    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever is wrong with the comparison itself, the line goes on."""
     plant = beside(mean("2"))
-    plant.pipeline.shadows.running[NAME]._compare = None  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(Agreement, "add", None)
     plant.rows(8, 1.0)
-    assert plant.pipeline.shadows.running == {}
+    assert not plant.pipeline.deployments.has_shadows()
     assert plant.missing() == []
     assert [r.message for r in caplog.records if r.levelname == "ERROR"] == ["shadow stumbles"]
 
@@ -168,13 +168,14 @@ def test_a_candidate_may_have_windows_of_its_own() -> None:
 
 def test_another_version_at_work_begins_the_comparison_anew() -> None:
     """The report would mix two models. The same version at work ends it."""
-    plant = beside(mean("3"))
+    third = mean("3")
+    plant = beside(third)
     plant.rows(6, 1.0)
-    plant.pipeline.exchange(mean("2", factor=2.0))
+    plant.pipeline.deployments.replace_version(mean("2", factor=2.0))
     assert report(plant)["compared"] == 0
     plant.rows(2, 1.0)
     assert (report(plant)["compared"], report(plant)["active"]["version"]) == (4, "2")
-    plant.pipeline.exchange(plant.pipeline.shadows.running[NAME].model)
+    plant.pipeline.deployments.replace_version(third)
     assert (report(plant)["state"], report(plant)["compared"]) == ("ended", 4)
 
 
@@ -183,7 +184,7 @@ def test_a_reload_loses_no_shadow() -> None:
     plant = beside(mean("2"))
     plant.rows(6, 20.0)
     other = Watched(config())
-    other.use(plant.pipeline.groups[0].model)
+    other.use(plant.pipeline.deployments.active(NAME))
     other.pipeline.take_over(plant.pipeline)
     other.t = plant.t
     other.rows(6, 20.0)
@@ -263,7 +264,7 @@ def test_a_candidate_without_a_model_at_work_is_judged_alone() -> None:
     plant = Watched(config())
     use = replace(plant.plant.assets["P-1"].template.models[0])
     for asset in plant.plant.assets.values():
-        assert plant.pipeline.shadows.add_alone(mean("2"), NAME, use, asset) == ""
+        assert plant.pipeline.deployments.try_shadow(mean("2"), use, asset) == ""
     plant.rows(8, 20.0, 1.0)
     said = report(plant)
     assert (said["active"], said["compared"], said["agreement"]) == (None, 0, None)

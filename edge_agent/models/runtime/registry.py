@@ -1,4 +1,4 @@
-"""The models at work: loaded after every check, swapped while the old one still runs."""
+"""Bundles to models in memory: loaded after every check, each once as long as it is used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import logging
 import re
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+from weakref import WeakValueDictionary
 
 from edge_agent.config.schema import Trust
 from edge_agent.errors import ModelError
@@ -70,7 +71,9 @@ def choose_providers(wished: Sequence[str], available: Sequence[str]) -> Provide
 
 
 class SessionRegistry:
-    """Bundles of one folder by name. All calls block; one thread at a time.
+    """A cache of loaded models by the digest of their manifest. Calls block; one thread at a time.
+
+    A model stays as long as anybody uses it; which version is active is not known here.
 
     trust: whose bundles are loaded; ConfigError where a key of it cannot be read.
     """
@@ -84,7 +87,7 @@ class SessionRegistry:
         self._keyring = keyring(trust or Trust())
         self._said_unsigned = False
         self._said_refused: dict[str, tuple[str, Stamp]] = {}
-        self._active: dict[str, Model] = {}
+        self._sessions: WeakValueDictionary[str, Model] = WeakValueDictionary()
         self._missing: set[str] = set()
         report = choose_providers(runtime.providers, available_providers())
         self._providers = report.used
@@ -93,60 +96,21 @@ class SessionRegistry:
         for name in report.missing:
             self._note_missing(name, "this build of onnxruntime does not have it")
 
-    def active(self, name: str) -> Model | None:
-        """The model of that name that is at work."""
-        return self._active.get(name)
+    def load(self, name: str, folder: Path | None = None) -> Model:
+        """The model of a bundle: verified, loaded and tested, unless it is loaded already.
 
-    def load(self, name: str) -> Model:
-        """The model at work, or the bundle of that name put to work; see `swap`."""
-        return self._active.get(name) or self.swap(name)
-
-    def swap(self, name: str) -> Model:
-        """Put the bundle that is on disk now to work, in place of the model of that name.
-
-        It is verified, loaded beside the old one and tested; ModelError where it fails, and the old
-        one stays. The old model lives until its users let go of it; then call `trim`.
+        folder: where it lies, as `ModelRepository.folder` gives it; left out, the folder of what
+        should be active, whose refusal is logged. ModelError if it is refused.
         """
+        if folder is not None:
+            return self._build(name, folder)
         try:
-            model = self._build(name, self._dir / name, self._active.get(name))
+            model = self._build(name, self._dir / name)
         except ModelError as error:
             self._say_refused(name, str(error))
             raise
         self._said_refused.pop(name, None)
-        old = self._active.get(name)
-        if model is old:
-            return model
-        self._active[name] = model
-        self._show(old, 0)
-        self._show(model, 1)
-        self._log_active(model)
         return model
-
-    def candidate(self, name: str, folder: Path) -> Model:
-        """A version of a model, verified, loaded and tested, but not put to work.
-
-        folder: where it lies, as `ModelRepository.folder` gives it. ModelError where it fails.
-        """
-        return self._build(name, folder, None)
-
-    def put_back(self, model: Model) -> None:
-        """An earlier version is at work again."""
-        name = model.manifest.name
-        self._show(self._active.get(name), 0)
-        self._active[name] = model
-        self._show(model, 1)
-
-    def show(self) -> None:
-        """Say again which models are at work; another registry may have taken its own down."""
-        for model in self._active.values():
-            self._show(model, 1)
-
-    def close(self) -> None:
-        """Let all models go."""
-        for model in self._active.values():
-            self._show(model, 0)
-        self._active.clear()
-        self.trim()
 
     def trim(self) -> None:
         """Give freed memory back to the system: sessions that come and go fragment the heap."""
@@ -160,27 +124,11 @@ class SessionRegistry:
         said = (reason, _stamp(self._dir / name))
         if self._said_refused.get(name) != said:
             self._said_refused[name] = said
-            extra = {"model": name, "reason": reason, "kept_old": name in self._active}
-            log.error("model refused", extra=extra)
-
-    def _log_active(self, model: Model) -> None:
-        extra: dict[str, Any] = {
-            "model": model.manifest.name,
-            "version": model.manifest.version,
-            "provider": model.provider,
-            "variant": model.variant,
-            "signer": model.signer or "unsigned",
-        }
-        log.info("model active", extra=extra)
-        for row in model.trial.figures:
-            figures = {f"p50_us_batch_{batch}": round(us) for batch, us in row.p50_us}
-            reason = row.refused or ("at work" if row.variant == model.variant else "slower")
-            extra = {"model": model.manifest.name, "variant": row.variant, "reason": reason}
-            log.info("model variant", extra=extra | figures)
+            log.error("model refused", extra={"model": name, "reason": reason})
 
     # -- parts --------------------------------------------------------------------------------
 
-    def _build(self, name: str, folder: Path, old: Model | None) -> Model:
+    def _build(self, name: str, folder: Path) -> Model:
         if not _NAME.fullmatch(name):
             raise self._rejected(name, "files", "is not the name of a bundle")
         try:
@@ -189,8 +137,9 @@ class SessionRegistry:
         except ModelError as error:
             raise self._rejected(name, "manifest", str(error)) from error
         digest = sha256(raw).hexdigest()
-        if old is not None and old.sha256 == digest:
-            return old
+        loaded = self._sessions.get(digest)
+        if loaded is not None:
+            return loaded
         if manifest.name != name:
             raise self._rejected(name, "manifest", f"model.yaml is of {manifest.name!r}")
         signer = self._signer(folder, name, raw)
@@ -201,6 +150,8 @@ class SessionRegistry:
         model = self._tested(folder, manifest, digest, trial)
         model.signer = signer
         self._check_providers(model)
+        _log_variants(model)
+        self._sessions[digest] = model
         return model
 
     def _signer(self, folder: Path, name: str, raw: bytes) -> str:
@@ -274,14 +225,14 @@ class SessionRegistry:
         self._metrics.model_rejected.labels(name, reason).inc()
         return ModelError(text, where=f"model {name}")
 
-    def _show(self, model: Model | None, value: int) -> None:
-        if model is not None:
-            manifest = model.manifest
-            labels = (manifest.name, manifest.version, model.provider, model.variant)
-            if value:
-                self._metrics.model_info.labels(*labels).set(value)
-            else:
-                self._metrics.model_info.remove(*labels)
+
+def _log_variants(model: Model) -> None:
+    """Which variant was chosen, and why not the others."""
+    for row in model.trial.figures:
+        figures = {f"p50_us_batch_{batch}": round(us) for batch, us in row.p50_us}
+        reason = row.refused or ("at work" if row.variant == model.variant else "slower")
+        said = {"model": model.manifest.name, "variant": row.variant, "reason": reason}
+        log.info("model variant", extra={**said, **figures})
 
 
 def _stamp(folder: Path) -> Stamp:

@@ -1,0 +1,102 @@
+"""What the page, the API and the service alarm say of the models in service, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.clock import US_PER_MS, US_PER_S
+from edge_agent.messages import Detail, Fault
+from edge_agent.serving.lifecycle import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_agent.models import Model
+    from edge_agent.serving.versions import BundleVersions
+
+_ALARM_S: Final = 600.0  # what has happened stands for so long; then it waits for its operator
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A version that should be active and is not; good: the one that it gave way to."""
+
+    version: str
+    text: str
+    at_us: int
+    good: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As a part of the row of its bundle."""
+        return {
+            "refused": self.text,
+            "refused_version": self.version,
+            "refused_ms": self.at_us // US_PER_MS,
+            "rolled_back": bool(self.good),
+        }
+
+
+def active_row(name: str, bundle: BundleVersions) -> dict[str, Any]:
+    """The active version: until the windows of the one that was loaded last are full, another."""
+    version = bundle.active
+    state = State.WARMING if bundle.warming and version.state is State.ACTIVE else version.state
+    return {
+        **_row(name, version.number, "active", state),
+        **_about(version.model),
+        "assets": sum(len(one.assets) for one in bundle.deployments),
+        "reason": version.reason,
+        "previous": bundle.standby and bundle.standby.number,
+        "next": bundle.warming and bundle.warming.number,
+        "latency_ms": version.run_stats.as_dict()["latency_ms"],
+    }
+
+
+def refused_row(name: str, why: str) -> dict[str, Any]:
+    """A bundle of which no version could be loaded."""
+    return _row(name, "", "active", State.REFUSED) | {"assets": 0, "refused": why}
+
+
+def shadow_row(report: dict[str, Any]) -> dict[str, Any]:
+    """A candidate, by its report."""
+    row = _row(report["model"], report["candidate"]["version"], "shadow", report["state"])
+    shown = {key: report[key] for key in ("reason", "compared", "agreement")}
+    return {**row, **shown, "assets": report["assets_served"]}
+
+
+def _row(name: str, version: str, mode: str, state: str) -> dict[str, Any]:
+    return {"name": name, "version": version, "mode": mode, "state": str(state)}
+
+
+def _about(model: Model) -> dict[str, Any]:
+    return {
+        "sha256": model.sha256,
+        "variant": model.variant,
+        "provider": model.provider,
+        "task": model.manifest.task.value,
+        "provisional_s": model.manifest.provisional_s,
+    }
+
+
+def faults(
+    bundles: Mapping[str, BundleVersions], refused: Mapping[str, Refusal], now_us: int
+) -> list[Fault]:
+    """What is wrong with the models now: those that fail, else the latest that gave way."""
+    failing = {n: b.active for n, b in bundles.items() if b.active.state is State.FAILING}
+    if failing:
+        name, version = next(iter(failing.items()))
+        args = {"model": name, "version": version.number, "reason": version.reason}
+        text = "; ".join(f"model {name}: {one.reason}" for name, one in failing.items())
+        return [Fault("model", text, Detail("model_failed", args))]
+    recent = [
+        (one.at_us, name, one)
+        for name, one in refused.items()
+        if one.good and now_us - one.at_us < _ALARM_S * US_PER_S
+    ]
+    if not recent:
+        return []
+    _, name, one = max(recent, key=lambda each: each[:2])
+    reason = f"{one.version}: {one.text}"
+    args = {"model": name, "version": one.good, "reason": reason}
+    text = f"model {name} rolled back to {one.good}: {reason}"
+    return [Fault("model", text, Detail("model_rolled_back", args))]
