@@ -6,12 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from support import find_data_dir, node_modules_dir
 from workers import OneFileOneWorker, work_of
 
 from edge_agent.clock import FakeClock
 from edge_agent.ops.metrics import Metrics
 from edge_agent.testing import ListIntake, Mosquitto, find_free_port, find_mosquitto
+from scripts.rigs import find_data, find_node_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +84,7 @@ def broker(make_broker: Callable[..., Mosquitto]) -> Mosquitto:
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """The node_modules folder with node-opcua; skips where it is not installed."""
-    place = node_modules_dir()
+    place = find_node_modules()
     if place is None:
         pytest.skip("node-opcua is not installed: ./scripts/test installs it where it may")
     return place
@@ -93,7 +93,7 @@ def node_modules() -> Path:
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real recordings (skab, cmapss, cwru); skips where it is absent."""
-    place = find_data_dir()
+    place = find_data()
     if place is None:
         pytest.skip("no recordings: set EDGE_AGENT_DATA to their folder")
     return place

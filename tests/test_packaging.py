@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from support import ROOT
+
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support import ROOT
 from workers import BUSY
 
 from edge_agent.testing import ListIntake, Mosquitto, is_listening
 from edge_agent.values import columns
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

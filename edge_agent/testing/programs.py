@@ -71,15 +71,16 @@ class Program:
 
     log: the file that gets its output; environment: variables beside those of this process. As a
     context manager it is started, waited for, and stopped. `unexpected` has the exit codes of ends
-    that nobody asked for.
+    that nobody asked for. pipes: whether stdin and stdout are pipes of ours, `process.stdin`.
     """
+
+    pipes = False
 
     def __init__(self, command: Sequence[str], log: Path, **environment: str) -> None:
         self._command = list(command)
         self._log = log
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: int | None = None  # of stdin and stdout; None: the output goes to the log
         self.unexpected: list[int] = []
 
     @property
@@ -99,8 +100,8 @@ class Program:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 (what the caller asks for)
                 self._command,
-                stdin=self._pipe,
-                stdout=self._pipe or log,
+                stdin=subprocess.PIPE if self.pipes else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if self.pipes else log,
                 stderr=log,
                 bufsize=0,
                 cwd=self._log.parent,

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from model_bench._context import Context, data_folder, environment
-from model_bench._docs import write_docs
-from model_bench._table import Table
-from model_bench.bearing import bearing
-from model_bench.demo import demo
-from model_bench.machines import machines
-from model_bench.shipped import latency, parity
-from model_bench.skab import skab
-from model_bench.turbofan import turbofan
+from scripts.model_bench.bearing import bearing
+from scripts.model_bench.context import Context, environment
+from scripts.model_bench.demo import demo
+from scripts.model_bench.docs import write_docs
+from scripts.model_bench.machines import machines
+from scripts.model_bench.shipped import latency, parity
+from scripts.model_bench.skab import skab
+from scripts.model_bench.table import Table
+from scripts.model_bench.turbofan import turbofan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,4 +31,4 @@ SECTIONS: Final[dict[str, Callable[[Context], list[Table]]]] = {
     "demo": demo,
 }
 
-__all__ = ["SECTIONS", "Context", "Table", "data_folder", "environment", "write_docs"]
+__all__ = ["SECTIONS", "Context", "Table", "environment", "write_docs"]

@@ -9,9 +9,9 @@ import numpy as np
 
 from edge_agent.factory.judge import outputs_of
 from edge_agent.models import load_manifest
-from model_bench._context import Context, no_recordings, trained_anew
-from model_bench._table import Column, Row, Table
-from model_bench.shipped import graphs, test_set
+from scripts.model_bench.context import Context, no_recordings, trained_anew
+from scripts.model_bench.shipped import graphs, test_set
+from scripts.model_bench.table import Column, Row, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,13 +19,13 @@ from edge_agent.factory.demo_pump.model import (
     rows_learned,
     windows_of,
 )
-from model_bench._table import Column, Row, Table
-from model_bench.shipped import graphs
+from scripts.model_bench.shipped import graphs
+from scripts.model_bench.table import Column, Row, Table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from model_bench._context import Context
+    from scripts.model_bench.context import Context
 
     Floats = NDArray[np.float32]
 
@@ -47,7 +47,7 @@ def demo(context: Context) -> list[Table]:
     if not folder.is_dir():
         return [Table(title, COMMAND, absent=f"no bundle {NAME}")]
     scorer = Scorer(graphs(folder)["fp32"])
-    rows = (
+    rows: tuple[Row, ...] = (
         _row(f"{NAME} fp32", judged(scorer)),
         _row("windowed mean of abs(z)", judged(ZScore(rows_learned()))),
         {

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from _machines_eval import LEARNED, MEAN_Z, evaluate
-
-from model_bench._table import Column, Row, Table
+from scripts.machines.evaluate import LEARNED, MEAN_Z, evaluate
+from scripts.model_bench.table import Column, Row, Table
 
 if TYPE_CHECKING:
-    from model_bench._context import Context
+    from scripts.model_bench.context import Context
 
 COMMAND: Final = "scripts/benchmark-models --only machines"
 SEEDS: Final = (11, 12, 13)
@@ -41,7 +40,7 @@ def machines(_context: Context) -> list[Table]:
     mean |= {"found": found["mean"][LEARNED]["found"], "simple_far": found["mean"][MEAN_Z]["far"]}
     rows.append(mean | {"simple_found": found["mean"][MEAN_Z]["found"]})
     note = (
-        f"Simulated (`scripts/_machines.py`), seeds {', '.join(map(str, SEEDS))}; the defaults "
+        f"Simulated (`scripts/machines/`), seeds {', '.join(map(str, SEEDS))}; the defaults "
         "were chosen with seeds 1 and 2. Each machine is learned, then judged on the healthy time "
         "that follows and on six kinds of fault of one input. An alarm that never ends has a FAR "
         "of 100 % and finds all."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import onnx
@@ -12,8 +12,8 @@ from edge_agent.errors import ModelError
 from edge_agent.factory.judge import latency_ms, off, outputs_of
 from edge_agent.factory.metrics import anomaly_metrics, class_metrics
 from edge_agent.models import GOLDEN, Task, load_manifest, parse_golden, variant_file, verify_bundle
-from model_bench._context import Context, progress
-from model_bench._table import Column, Row, Table
+from scripts.model_bench.context import Context, progress
+from scripts.model_bench.table import Column, Row, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,7 +81,7 @@ def latency(context: Context) -> list[Table]:
 def _speeds(folder: Path) -> Iterator[Row]:
     manifest, golden = load_manifest(folder), golden_of(folder)
     for variant, raw in graphs(folder).items():
-        found = latency_ms(raw, manifest, golden.inputs)
+        found = latency_ms(raw, manifest, cast("Arrays", golden.inputs))
         yield {
             "name": f"{manifest.name} {variant}",
             "bytes": len(raw),
@@ -123,7 +123,8 @@ def _parities(context: Context, folder: Path) -> Iterator[Row]:
         yield {"name": f"{manifest.name}: fp32 only"}
         return
     marks = golden.anomalous
-    sets = [("golden rows", golden.inputs, np.asarray(marks).astype(bool), None)]
+    sets: list[tuple[str, Arrays, NDArray[np.bool_], dict[str, Any] | None]]
+    sets = [("golden rows", cast("Arrays", golden.inputs), np.asarray(marks).astype(bool), None)]
     real = test_set(context, manifest.name)
     if isinstance(real, dict):
         sets.append(("recordings", real["inputs"], real["anomalous"], real))

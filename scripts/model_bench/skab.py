@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import Any, Final
 
-from model_bench import _published
-from model_bench._context import Context, no_recordings
-from model_bench._table import Column, Row, Table
+from scripts.model_bench import published
+from scripts.model_bench.context import Context, no_recordings
+from scripts.model_bench.table import Column, Row, Table
 
 COMMAND: Final = "scripts/benchmark-models --only skab"
 _COLUMNS: Final = (
@@ -28,7 +28,7 @@ def skab(context: Context) -> list[Table]:
     if folder is None:
         return [Table("SKAB", COMMAND, absent=no_recordings("skab"))]
     try:
-        found = importlib.import_module("_skab_eval").evaluate(folder)
+        found = importlib.import_module("scripts.skab_eval.evaluate").evaluate(folder)
     except ModuleNotFoundError as error:
         return [Table("SKAB", COMMAND, absent=str(error))]
     parts = list(next(iter(found["rows"].values())))
@@ -39,7 +39,7 @@ def _part(found: dict[str, Any], part: str) -> Table:
     rows: list[Row] = [{"name": name, **parts[part]} for name, parts in found["rows"].items()]
     notes = [str(found["protocol"])] if part == _ALL else []
     if part == _ALL:
-        rows += _published.SKAB
+        rows += published.SKAB
         notes.append(
             "The published autoencoders flag a point only after seeing what follows it; ours and "
             "the two simple detectors never look ahead. Nothing trained on these data is shipped."

@@ -8,10 +8,10 @@ import numpy as np
 
 from edge_agent.factory.judge import outputs_of
 from edge_agent.models import load_manifest
-from model_bench import _published
-from model_bench._context import Context, no_recordings, trained_anew
-from model_bench._table import Column, Row, Table
-from model_bench.shipped import graphs, life_figures, test_set
+from scripts.model_bench import published
+from scripts.model_bench.context import Context, no_recordings, trained_anew
+from scripts.model_bench.shipped import graphs, life_figures, test_set
+from scripts.model_bench.table import Column, Row, Table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ def _trained(context: Context, baselines: tuple[Row, ...]) -> list[Table]:
     more = {"seeds": list(context.seeds)}
     named = {str(row["name"]) for row in errors}
     ours = (*(row for row in baselines if row["name"] not in named), *errors)
-    table = Table(title, COMMAND, _COLUMNS, (*ours, *_published.TURBOFAN), notes, extra=more)
+    table = Table(title, COMMAND, _COLUMNS, (*ours, *published.TURBOFAN), notes, extra=more)
     said = (f"{seeds}Nominal: 80 %.",)
     return [table, Table("FD001: 80 % interval", COMMAND, _INTERVAL, intervals, said, extra=more)]
 

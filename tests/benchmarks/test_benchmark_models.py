@@ -9,9 +9,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support import ROOT, shipped_bundles
+from support import shipped_bundles
 
 from edge_agent.models.bundle.bundle import load_manifest
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support import ROOT
 
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from model_bench._docs import write_docs
-from model_bench._table import Column, Table, shown
-from model_bench.shipped import life_figures
+from scripts.model_bench.docs import write_docs
+from scripts.model_bench.shipped import life_figures
+from scripts.model_bench.table import Column, Table, shown
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from mqtt_support import Publisher, make_users, until
 from opcua_support import NodeServer
-from support import node_modules_dir
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -24,6 +23,7 @@ from edge_agent.sources.opcua.config import OpcUaSourceConfig
 from edge_agent.sources.replay.config import ReplayConfig
 from edge_agent.testing import ListIntake, Mosquitto, find_mosquitto
 from edge_agent.values import BAD_NO_COMMUNICATION
+from scripts.rigs import find_node_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,7 +111,7 @@ class OpcUaServer:
     """node-opcua, which knows one user; passwords go in the open, as on a test bench."""
 
     def __init__(self, folder: Path) -> None:
-        modules = node_modules_dir()
+        modules = find_node_modules()
         if modules is None:
             pytest.skip("node-opcua is not installed: ./scripts/test installs it where it may")
         for name in ("right", "wrong"):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from support import ROOT
 
 from edge_agent.testing import wait_until
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from asyncua import Client, ua
-from support import ROOT
 
 from edge_agent.daemon.tables import find_problems
 from edge_agent.demo import servers
@@ -21,6 +20,7 @@ from edge_agent.demo.servers import NAMESPACE, mqtt_broker, opcua_server
 from edge_agent.demo.shipped import copy_shipped
 from edge_agent.errors import EdgeAgentError
 from edge_agent.plant import Plant
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,11 +6,12 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
-from support import ROOT, shipped_bundles
+from support import shipped_bundles
 
 from edge_agent.demo.shipped import BUNDLE, copy_shipped
 from edge_agent.errors import EdgeAgentError
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

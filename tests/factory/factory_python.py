@@ -12,7 +12,8 @@ import sys
 from functools import cache
 
 import pytest
-from support import ROOT
+
+from scripts.rigs import ROOT
 
 PYTHON = os.environ.get("EDGE_AGENT_FACTORY_PYTHON", sys.executable)
 # That Python need not have edge_agent installed.

@@ -11,10 +11,10 @@ import numpy as np
 import orjson
 import pytest
 from factory_python import ENVIRONMENT, PYTHON, factory_run, needs_torch
-from support import ROOT
 
 from edge_agent.cli import main
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from opcua_support import CLIENT_URI, NodeServer, make_pair
-from support import ROOT, node_modules_dir
 
 from edge_agent.cli import main
 from edge_agent.daemon.tables import load_config
 from edge_agent.testing import find_free_port
+from scripts.rigs import ROOT, find_node_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ PLANT = ROOT / "docs" / "quickstart" / "plant.js"
 
 
 def serve(folder: Path, script: Path, **options: Any) -> NodeServer:
-    modules = node_modules_dir()
+    modules = find_node_modules()
     if modules is None:
         pytest.skip("node-opcua is not installed")
     return NodeServer(modules, folder, script=script, **options).start()
@@ -184,7 +184,7 @@ def test_an_encrypted_server_is_pinned_at_the_first_meeting(
     """Its certificate is written down and shown; user and password go encrypted."""
     folder = tmp_path_factory.mktemp("secure")
     ours = make_pair(folder, "client", CLIENT_URI)
-    modules = node_modules_dir()
+    modules = find_node_modules()
     if modules is None:
         pytest.skip("node-opcua is not installed")
     server = NodeServer(

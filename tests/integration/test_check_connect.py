@@ -14,11 +14,11 @@ import yaml
 from daemon_support import Running
 from mqtt_support import Publisher
 from opcua_support import NodeServer
-from support import node_modules_dir
 
 from edge_agent.cli import main
 from edge_agent.sources.mqtt.sparkplug_wire import Payload
 from edge_agent.testing import find_free_port
+from scripts.rigs import find_node_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def plc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeServer]:
-    modules = node_modules_dir()
+    modules = find_node_modules()
     if modules is None:
         pytest.skip("node-opcua is not installed")
     server = NodeServer(modules, tmp_path_factory.mktemp("plc"), assets=2, signals=3).start()

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support import ROOT
 
 from edge_agent.testing import find_mosquitto
+from scripts.crash_test.crash import Plan, crash
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,14 +24,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 )
 def test_no_committed_transition_is_lost(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     persistence: str,
     daemon_kills: int,
     broker_kills: int,
 ) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    from _crash import Plan, crash  # noqa: PLC0415 (scripts are no package)
-
     verdict = crash(Plan(daemon_kills, broker_kills, persistence == "on", seed=5), tmp_path)
     print(verdict)  # noqa: T201
     assert verdict.unheard == []

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from support import ROOT, node_modules_dir
 
 from edge_agent.testing import find_free_port, find_mosquitto
+from scripts.rigs import ROOT, find_node_modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def run(tmp_path: Path) -> Iterator[object]:
                 env={
                     **os.environ,
                     "PATH": os.pathsep.join(bins),
-                    "NODE_PATH": str(node_modules_dir() or ""),
+                    "NODE_PATH": str(find_node_modules() or ""),
                     "PYTHONPATH": str(ROOT),
                 },
                 stdin=subprocess.DEVNULL,
@@ -83,7 +83,7 @@ def run(tmp_path: Path) -> Iterator[object]:
 
 def test_opc_ua(run: object) -> None:
     """Browse, init, check, learn, a fault, its alarm, an acknowledgement, the doctor."""
-    if node_modules_dir() is None:
+    if find_node_modules() is None:
         pytest.skip("node-opcua is not installed")
     begin_s = time.monotonic()
     told = run(replaced(blocks("OPC UA")))  # type: ignore[operator]

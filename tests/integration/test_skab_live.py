@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support import ROOT
 
 from edge_agent.testing import find_mosquitto
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

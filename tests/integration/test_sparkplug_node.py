@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 from mqtt_support import Rig, make_plant, until
-from support import node_modules_dir
 
 from edge_agent.config import schema
 from edge_agent.messages import LinkState
 from edge_agent.sources.mqtt.config import MqttSourceConfig
 from edge_agent.sources.mqtt.sparkplug_config import Sparkplug
 from edge_agent.values import BAD_NO_COMMUNICATION, GOOD
+from scripts.rigs import find_node_modules
 
 if TYPE_CHECKING:
     from edge_agent.testing import Mosquitto
@@ -29,7 +29,7 @@ class EdgeNode:
     """The node in a process of its own."""
 
     def __init__(self, url: str) -> None:
-        modules = node_modules_dir()
+        modules = find_node_modules()
         if modules is None or not (modules / "sparkplug-client").is_dir():
             pytest.skip("sparkplug-client is not installed (npm)")
         self._command = ["node", str(PROGRAM), url]

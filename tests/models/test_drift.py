@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import find_data_dir
 from tiny_models import NOW_US, healthy, recipe
 
 from edge_agent.learning.fit import learn
@@ -26,6 +25,7 @@ from edge_agent.models.bundle.reference_distribution import (
     histogram_of_units,
 )
 from edge_agent.models.drift_distance import BLOCKS, MIN_BLOCKS, bins_of, drift_of
+from scripts.rigs import find_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -226,7 +226,7 @@ def test_a_real_machine_that_is_healthy_is_not_suspected() -> None:
 
     2.6 hours at one row a second; the memory here is the rest of it. For evaluation only.
     """
-    folder = find_data_dir()
+    folder = find_data()
     if folder is None:
         pytest.skip("no recordings here: see EDGE_AGENT_DATA")
     path = folder / "skab" / "anomaly-free" / "anomaly-free.csv"

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support import ROOT
 
 from edge_agent.cli import main
 from edge_agent.config.schema import Runtime
 from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support import ROOT, shipped_bundles
+from support import shipped_bundles
 
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
 from edge_agent.models.bundle.files import GOLDEN, MODEL, variant_file
@@ -14,6 +14,7 @@ from edge_agent.models.bundle.golden import Golden, parse_golden
 from edge_agent.models.bundle.manifest import Manifest, Task
 from edge_agent.models.bundle.ort import open_session
 from edge_agent.models.bundle.variants import parity
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support import ROOT
 
 from edge_agent.cli import main
 from edge_agent.models.bundle.bundle import load_manifest
 from edge_agent.models.bundle.golden import parse_golden
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from live_plants import BEGIN_S, Live, of
 from plants import S
-from support import ROOT
 
 from edge_agent.config.schema import Kind, Runtime, Signal
 from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.values import WaveBlock, columns
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

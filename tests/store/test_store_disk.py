@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from store_helpers import MIB, message, open_store, transition
-from support import ROOT
 
 from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.errors import StoreError
 from edge_agent.store.schema import move_aside
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 WRITER = """
 import sys
 from pathlib import Path
-sys.path[:0] = [sys.argv[2], sys.argv[3]]
 from store_helpers import message, open_store, transition
 from edge_agent.clock import SystemClock
 store = open_store(Path(sys.argv[1]), SystemClock())
@@ -43,8 +42,11 @@ while True:
 
 def write_until_killed(path: Path, run_s: float) -> int:
     """The last sequence number that a writer, killed after `run_s`, had been told is safe."""
-    args = [sys.executable, "-c", WRITER, str(path), str(ROOT), str(Path(__file__).parent)]
-    with subprocess.Popen(args, stdout=subprocess.PIPE) as writer:
+    packages = {"PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}"}
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, env={**os.environ, **packages}
+    ) as writer:
         assert writer.stdout is not None
         first = writer.stdout.readline()
         time.sleep(run_s)

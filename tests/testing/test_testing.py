@@ -8,11 +8,11 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support import ROOT
 
 from edge_agent.models import load_manifest, verify_bundle
 from edge_agent.sinks.base import DeliveryError
 from edge_agent.testing import Program, ProgramError, RecordingSink, find_mosquitto, mean_bundle
+from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import onnx
@@ -122,6 +122,13 @@ def _one(value: int, name: str = "") -> onnx.TensorProto:
     return numpy_helper.from_array(np.array([value], np.int64), name or None)
 
 
+class Judge(Protocol):
+    """What scores every window of a pump's rows."""
+
+    def along(self, rows: Floats) -> tuple[Floats, Floats]:
+        """Score [n] and contributions [n, sensors]."""
+
+
 class Scorer:
     """Runs the model on windows of rows."""
 
@@ -145,7 +152,7 @@ def windows_of(rows: Floats) -> Floats:
     return np.ascontiguousarray(view.transpose(0, 2, 1))
 
 
-def judged(scorer: Scorer) -> Judged:
+def judged(scorer: Judge) -> Judged:
     """False alarms of pumps that are well, and delays of pumps that fail; none was learned from."""
     peaks, alarms = [], 0
     for pump in simulated(JUDGED_SEED, HEALTHY_PUMPS, HEALTHY_ROWS):
@@ -158,7 +165,7 @@ def judged(scorer: Scorer) -> Judged:
     return Judged(days, alarms, max(peaks), faults)
 
 
-def _answer(scorer: Scorer, fault: str) -> Answer:
+def _answer(scorer: Judge, fault: str) -> Answer:
     delays, right = [], 0
     for pump in simulated(JUDGED_SEED + 1, FAULTY_PUMPS, FAULTY_ROWS, fault, ONSET_ROW):
         score, contributions = scorer.along(pump[ONSET_ROW - LENGTH + 1 :])

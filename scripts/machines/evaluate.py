@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from _alarm_state import alarm_state
-from _machine_faults import FAULT_ROWS, KINDS, inject
-from _machines import MACHINES
 
 from edge_agent.config.schema import Learn, Resample, Runtime
 from edge_agent.learning import Recipe, learn
 from edge_agent.models import InputSpec, SessionRegistry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.signals import GOOD, Layout, Windows
+from scripts.alarm_state import alarm_state
+from scripts.machines.faults import FAULT_ROWS, KINDS, inject
+from scripts.machines.machines import MACHINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from _machine_parts import Floats
-    from _machines import Machine
     from numpy.typing import NDArray
+
+    from scripts.machines.machines import Machine
+    from scripts.machines.parts import Floats
 
     Alarmed = tuple[NDArray[np.intp], NDArray[np.bool_]]  # last row of each window; alarm after it
 

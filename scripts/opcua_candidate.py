@@ -17,6 +17,7 @@ import numpy as np
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
+from edge_agent.config.types import Duration, Name
 from edge_agent.ops.metrics import Metrics
 from edge_agent.plant import Plant
 from edge_agent.sources.opcua import OpcUaSource, OpcUaSourceConfig
@@ -35,32 +36,41 @@ class CountingIntake:
         self.late_ms: list[float] = []
 
     def append(self, values: Columns) -> None:
+        """Count values, and take the latency of some."""
         self.values += len(values)
         now_us = time.time_ns() // 1000
         self.late_ms.extend(((now_us - values.time_us[::EVERY]) / 1000).tolist())
 
     def append_block(self, block: WaveBlock) -> None:
+        """Count samples."""
         self.values += len(block.samples)
 
+    def __len__(self) -> int:
+        return 0
+
     def backpressured(self) -> bool:
+        """Never."""
         return False
 
 
 def make_source(intake: CountingIntake) -> OpcUaSource:
+    """The source as the environment describes it."""
     assets, signals = int(os.environ["ASSETS"]), int(os.environ["SIGNALS"])
     config = schema.Config(
-        sources={"plc": None},  # type: ignore[dict-item]
+        sources={Name("plc"): None},
         templates={
-            "t": schema.Template(signals={f"s{q}": schema.Signal() for q in range(signals)})
-        },  # type: ignore[dict-item,misc]
-        assets={f"a{{000..{assets - 1:03}}}": schema.Asset(template="t")},
+            Name("t"): schema.Template(
+                signals={Name(f"s{q}"): schema.Signal() for q in range(signals)}
+            )
+        },
+        assets={f"a{{000..{assets - 1:03}}}": schema.Asset(template=Name("t"))},
     )
     publish_s = float(os.environ.get("PUBLISH", "100")) / 1000
     opcua = OpcUaSourceConfig(
         os.environ["OPC_URL"],
         node="ns=1;s={asset}.{signal}",
-        publishing_interval=schema.Duration(publish_s),
-        sampling_interval=schema.Duration(0),
+        publishing_interval=Duration(publish_s),
+        sampling_interval=Duration(0),
         queue_size=100,
     )
     gateway = schema.Gateway()
@@ -68,11 +78,13 @@ def make_source(intake: CountingIntake) -> OpcUaSource:
 
 
 def cpu_s() -> float:
+    """CPU time of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 async def main() -> None:
+    """Warm up, count, print."""
     intake = CountingIntake()
     source = make_source(intake)
     await source.start()

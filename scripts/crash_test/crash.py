@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from _crash_peers import HIGH, LOW, Broker, Daemon, Plant, Subscriber, free_port, wait_until
 
 from edge_agent.learning import Recipe, learn
 from edge_agent.models import InputSpec
+from edge_agent.testing import Mosquitto, find_free_port, wait_until
+from scripts.crash_test.peers import HIGH, LOW, Daemon, Plant, Subscriber
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +85,12 @@ class Verdict:
         )
 
 
-def write_config(folder: Path, port: int, http_port: int) -> Path:
+def broker_of(folder: Path, *, persistence: bool) -> Mosquitto:
+    """A mosquitto that drops nothing if a subscriber is slow, not yet started."""
+    return Mosquitto(folder, f"max_queued_messages 0\n{PERSISTENCE[persistence]}")
+
+
+def write_config(folder: Path, port: int) -> Path:
     """A config with a model for every asset."""
     numbers = np.random.default_rng(0)
     rows = {asset: numbers.normal([10, 4], 0.1, (400, 2)).astype(np.float32) for asset in ASSETS}
@@ -92,7 +98,7 @@ def write_config(folder: Path, port: int, http_port: int) -> Path:
     recipe = Recipe("baseline", inputs, step_s=0.2, length=8, hop=1)
     learn(rows, recipe, now_us=0).write(folder / "models" / "baseline")
     path = folder / "edge-agent.yaml"
-    text = CONFIG.format(port=port, http=http_port, low=LOW, high=HIGH, listed=LISTED)
+    text = CONFIG.format(port=port, http=find_free_port(), low=LOW, high=HIGH, listed=LISTED)
     path.write_text(text)
     return path
 
@@ -100,9 +106,8 @@ def write_config(folder: Path, port: int, http_port: int) -> Path:
 def crash(plan: Plan, folder: Path) -> Verdict:
     """Run the plan in `folder`; what it leaves there (logs, store) tells the rest."""
     begin = time.monotonic()
-    broker = Broker(folder, PERSISTENCE[plan.persistence])
-    http_port = free_port()
-    daemon = Daemon(write_config(folder, broker.port, http_port), http_port)
+    broker = broker_of(folder, persistence=plan.persistence)
+    daemon = Daemon(write_config(folder, broker.port))
     verdict = Verdict()
     broker.start()
     with ExitStack() as stack:
@@ -110,11 +115,13 @@ def crash(plan: Plan, folder: Path) -> Verdict:
         heard = stack.enter_context(Subscriber(broker.port))
         plant = stack.enter_context(Plant(broker.port, ASSETS, plan.seed, heard))
         stack.callback(daemon.kill)
-        daemon.start()
+        daemon.start(wait=False)
         _kill(plan, daemon, broker)
         plant.frozen = True
-        if not wait_until(lambda: _calm(daemon, heard), SETTLE_TIMEOUT_S):
-            verdict.problems.append(f"not calm after {SETTLE_TIMEOUT_S:g} s")
+        try:
+            wait_until(lambda: _calm(daemon, heard), SETTLE_TIMEOUT_S, "calm")
+        except TimeoutError as error:
+            verdict.problems.append(str(error))
         code, took_s = daemon.stop()
         time.sleep(0.5)
         if code != 0:
@@ -126,7 +133,7 @@ def crash(plan: Plan, folder: Path) -> Verdict:
     return verdict
 
 
-def _kill(plan: Plan, daemon: Daemon, broker: Broker) -> None:
+def _kill(plan: Plan, daemon: Daemon, broker: Mosquitto) -> None:
     """Both at random moments, and each also while the other is away."""
     moments = random.Random(plan.seed)  # noqa: S311 (a plan, not a secret)
     lives = [moments.uniform(0.2, 8.0) for _ in range(plan.daemon_kills)]
@@ -141,12 +148,12 @@ def _kill(plan: Plan, daemon: Daemon, broker: Broker) -> None:
         time.sleep(life)
         daemon.kill()
         time.sleep(pause)
-        daemon.start()
+        daemon.start(wait=False)
     time.sleep(LAST_LIFE_S)
     killer.join()
 
 
-def _kill_broker(broker: Broker, waits: list[float], outages: list[float]) -> None:
+def _kill_broker(broker: Mosquitto, waits: list[float], outages: list[float]) -> None:
     for wait, outage in zip(waits, outages, strict=True):
         time.sleep(wait)
         broker.kill()

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
-from _crash import ASSETS, PERSISTENCE, write_config
-from _crash_peers import Broker, Daemon, Plant, Subscriber, free_port, wait_until
+
+from edge_agent.testing import wait_until
+from scripts.crash_test.crash import ASSETS, broker_of, write_config
+from scripts.crash_test.peers import Daemon, Plant, Subscriber
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,10 +53,9 @@ class Soak:
 
 def soak(seconds: float, folder: Path, seed: int = 1) -> Soak:
     """Run for so long; the memory is the mean of ten seconds."""
-    broker = Broker(folder, PERSISTENCE[True])
-    http_port = free_port()
-    config = write_config(folder, broker.port, http_port)
-    daemon = Daemon(config, http_port)
+    broker = broker_of(folder, persistence=True)
+    config = write_config(folder, broker.port)
+    daemon = Daemon(config)
     broker.start()
     with ExitStack() as stack:
         stack.callback(broker.stop)

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-
-from _skab_rig import ROOT, Broker, environment, free_port
+from typing import TYPE_CHECKING
 
 from edge_agent.daemon import Replay, load_config
 from edge_agent.sources.replay import Recording, ReplayConfig
+from edge_agent.testing import Mosquitto, find_free_port
+from scripts.rigs import ROOT, find_data
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GROUPS = ("valve1", "valve2", "other")
 FIT_ROWS = 400
@@ -98,8 +101,9 @@ class Recorded:
 
 def find_recordings(only: list[str]) -> list[Path]:
     """The files: all 34, or those that `only` names (`valve1`, `other/13`)."""
-    named = os.environ.get("EDGE_AGENT_DATA")
-    folder = (Path(named) if named else ROOT.parent / "shared" / "data") / "skab"
+    folder = find_data("skab")
+    if folder is None:
+        return []
     files = [file for group in GROUPS for file in sorted((folder / group).glob("*.csv"), key=_key)]
     return [f for f in files if not only or {f.parent.name, f"{f.parent.name}/{f.stem}"} & {*only}]
 
@@ -131,15 +135,15 @@ class Plant:
     """A folder with a config of all recordings as assets, and links to their files."""
 
     def __init__(
-        self, folder: Path, recordings: list[Recorded], broker: Broker, options: Options
+        self, folder: Path, recorded: list[Recorded], broker: Mosquitto, options: Options
     ) -> None:
         self.folder = folder
-        self.recordings = recordings
-        self.opcua_port, self.http_port = free_port(), free_port()
+        self.recordings = recorded
+        self.opcua_port = find_free_port()
         self.config = folder / "edge-agent.yaml"
         self._links = folder / "recordings"
         self._links.mkdir()
-        for one in recordings:
+        for one in recorded:
             (self._links / f"{one.asset}.csv").symlink_to(one.path.resolve())
         self._write(broker.port, options)
 
@@ -148,7 +152,7 @@ class Plant:
         signals += [f'      {name}: {{source: bus, address: "{a}"}}' for name, a in MQTT.items()]
         text = CONFIG.format(
             folder=self.folder,
-            http=self.http_port,
+            http=find_free_port(),
             opcua=self.opcua_port,
             mqtt=mqtt_port,
             signals="\n".join(signals),
@@ -188,7 +192,8 @@ class Plant:
 
     def _run(self, name: str, *arguments: str) -> bytes:
         command = [sys.executable, "-m", "edge_agent", name, "-c", str(self.config), *arguments]
-        done = subprocess.run(command, env=environment(), capture_output=True, check=False)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
         if done.returncode:
             sys.exit(f"edge-agent {name} failed:\n{done.stderr.decode()}")
         return done.stdout

@@ -1,115 +1,21 @@
-"""What a benchmark needs beside the daemon: a broker, a load, and the daemon in its own process."""
+"""The load of a benchmark: a publisher in a process of its own, which hears the scores as well."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import orjson
 import paho.mqtt.client as mqtt
-import psutil
+from paho.mqtt.enums import CallbackAPIVersion
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = 8
 _MAX_WAITING = 2000  # packets
-
-
-def free_port() -> int:
-    """A TCP port of the loopback that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Broker:
-    """A mosquitto of our own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self._config = folder / f"mosquitto-{self.port}.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nlog_type error\n"
-            "max_queued_messages 0\nset_tcp_nodelay true\nuser root\n"
-        )
-
-    def __enter__(self) -> Self:
-        program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
-        if program is None:
-            sys.exit("mosquitto is not installed (apt-get install mosquitto)")
-        self._process = subprocess.Popen([program, "-c", str(self._config)])
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return self
-            time.sleep(0.05)
-        sys.exit("mosquitto did not start")
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-
-class DaemonProcess:
-    """`edge-agent run` as a child; entered when it is ready."""
-
-    def __init__(self, config: Path) -> None:
-        self._config = config
-        self._url = f"http://127.0.0.1:{_http_port(config)}"
-
-    def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "edge_agent", "run", "-c", str(self._config)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self._process = subprocess.Popen(command, env=environment)
-        self._ps = psutil.Process(self._process.pid)
-        for _ in range(600):
-            if self._process.poll() is not None:
-                sys.exit("the daemon ended at once")
-            try:
-                with urllib.request.urlopen(f"{self._url}/health/ready", timeout=1):
-                    return self
-            except OSError:
-                time.sleep(0.05)
-        sys.exit("the daemon did not become ready")
-
-    def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
-
-    def cpu_s(self) -> float:
-        """User and system time so far."""
-        times = self._ps.cpu_times()
-        return times.user + times.system
-
-    def peak_mib(self) -> float:
-        """The largest resident set so far."""
-        text = Path(f"/proc/{self._process.pid}/status").read_text()
-        line = next(line for line in text.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-
-    def windows(self) -> float:
-        """Windows scored so far."""
-        with urllib.request.urlopen(f"{self._url}/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        scored = [x for x in lines if x.startswith("edge_agent_windows_total") and '"scored"' in x]
-        return sum(float(line.rsplit(" ", 1)[1]) for line in scored)
-
-
-def _http_port(config: Path) -> str:
-    line = next(x for x in config.read_text().splitlines() if x.startswith("http:"))
-    return line.split("port:")[1].strip(" }")
 
 
 @dataclass
@@ -148,6 +54,7 @@ class Load:
         work = (*self._args, seconds, self._ticks, there)
         process = multiprocessing.Process(target=_publish, args=work)
         process.start()
+        done: Done
         done, self._ticks = here.recv()
         process.join()
         return done
@@ -156,7 +63,7 @@ class Load:
 def _publish(
     port: int, shape: str, assets: int, rate: float, seconds: float, tick: int, out: Connection
 ) -> None:
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     client.max_queued_messages_set(0)
     sent: dict[tuple[str, int], float] = {}
     latencies: list[float] = []

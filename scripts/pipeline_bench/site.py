@@ -7,13 +7,15 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from _bench_peers import SIGNALS, free_port, payloads
 
+from edge_agent.config.types import Name
 from edge_agent.daemon import Replay, load_config
 from edge_agent.learning import Recipe, learn
 from edge_agent.models import InputSpec
 from edge_agent.signals import Intake
 from edge_agent.sources.mqtt import Decoder, FrameCutter, Refusals, Routes
+from edge_agent.testing import Mosquitto, find_free_port
+from scripts.pipeline_bench.load import SIGNALS, payloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +48,14 @@ templates:
     signals: {{{signals}}}
     models: [{{bundle: bench, alarm: {{limit: {limit}}}}}]
 """
+# It drops nothing if a subscriber is slow.
+BROKER = "log_type error\nmax_queued_messages 0\nset_tcp_nodelay true"
 TOPICS = {"signal": "plant/{line}/{asset}/{signal}", "asset": "plant/{line}/{asset}"}
+
+
+def broker(folder: Path) -> Mosquitto:
+    """A mosquitto, not yet started."""
+    return Mosquitto(folder, BROKER)
 
 
 def fleet_config(
@@ -64,7 +73,7 @@ def fleet_config(
     make_baseline(folder / "models" / "bench", assets, hop=hop, length=length, step_s=step_s)
     text = CONFIG.format(
         folder=folder,
-        http=free_port(),
+        http=find_free_port(),
         port=port,
         limit=f"{limit:f}",
         topic=TOPICS[shape],
@@ -96,6 +105,7 @@ class Clocked:
         self.spent: dict[str, float] = {}
 
     def __call__(self, stage: str, work: Callable[..., T], *args: object) -> T:
+        """Do the work and count its time."""
         begin = time.process_time()
         done = work(*args)
         self.spent[stage] = self.spent.get(stage, 0.0) + time.process_time() - begin
@@ -117,7 +127,7 @@ async def _walk(folder: Path, shape: str, values: int) -> tuple[dict[str, float]
     replay = Replay(load_config(path))
     await replay.prepare()
     intake = Intake(1_000_000, 1 << 20, lambda: None)
-    struct = replay.config.sources["plant"]
+    struct = replay.config.sources[Name("plant")]
     refusals = Refusals("plant", replay.metrics)
     routes = Routes("plant", struct.subscribe, replay.plant, replay.metrics, refusals)
     received = replay.metrics.values_received.labels("plant")

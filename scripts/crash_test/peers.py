@@ -1,143 +1,27 @@
-"""What the crash test needs around the daemon: a broker, a plant with faults, a subscriber."""
+"""What the crash test needs around the daemon: a plant with faults, a subscriber."""
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import orjson
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from edge_agent.testing import DaemonProcess
 
-ROOT = Path(__file__).resolve().parent.parent
-STOP_TIMEOUT_S = 30.0
 TICK_S = 0.1
 PLACE = "edge/acme/north/water/{line}"
 LOW, HIGH = 0.0, 100.0
 
 
-def free_port() -> int:
-    """A TCP port of the loopback that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until(done: Callable[[], bool], timeout_s: float) -> bool:
-    """Poll until it is so; False where it never was."""
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-class Process:
-    """A program that may be killed and started again, with its output in a file."""
-
-    def __init__(self, command: list[str], log: Path, **environment: str) -> None:
-        self._command = command
-        self._log = log
-        self._environment = {**os.environ, **environment}
-        self._process: subprocess.Popen[bytes] | None = None
-        self.unexpected: list[int] = []  # exit codes of ends that nobody asked for
-
-    @property
-    def pid(self) -> int:
-        """Of the running process; 0 while there is none."""
-        return self._process.pid if self._process else 0
-
-    def start(self) -> None:
-        """Start it."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=log, env=self._environment, cwd=self._log.parent
-            )
-
-    def kill(self) -> None:
-        """As SIGKILL; an earlier end of its own is noted."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.poll() is not None:
-            self.unexpected.append(process.returncode)
-        process.kill()
-        process.wait()
-
-    def stop(self) -> tuple[int | None, float]:
-        """SIGTERM; gives the exit code (None where it had to be killed) and how long it took."""
-        begin = time.monotonic()
-        process, self._process = self._process, None
-        if process is None:
-            return None, 0.0
-        process.send_signal(signal.SIGTERM)
-        try:
-            code: int | None = process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            code = None
-        return code, time.monotonic() - begin
-
-
-class Broker(Process):
-    """A mosquitto of our own; `persistence` is what its config says about it."""
-
-    def __init__(self, folder: Path, persistence: str) -> None:
-        program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
-        if program is None:
-            sys.exit("mosquitto is not installed (apt-get install mosquitto)")
-        self.port = free_port()
-        config = folder / "mosquitto.conf"
-        config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"
-            f"max_queued_messages 0\npersistence_location {folder}/\n{persistence}\n"
-        )
-        super().__init__([program, "-c", str(config)], folder / "mosquitto.log")
-
-    def start(self) -> None:
-        """Start it and wait until it listens."""
-        super().start()
-        if not wait_until(self._listens, 10):
-            sys.exit("mosquitto did not start")
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-
-class Daemon(Process):
-    """`edge-agent run` as a child."""
-
-    def __init__(self, config: Path, http_port: int) -> None:
-        command = [sys.executable, "-m", "edge_agent", "run", "-c", str(config)]
-        super().__init__(command, config.parent / "daemon.log", PYTHONPATH=str(ROOT))
-        self._url = f"http://127.0.0.1:{http_port}"
-
-    def ask(self, path: str) -> bytes:
-        """What its HTTP server says; nothing while it does not answer."""
-        try:
-            with urllib.request.urlopen(self._url + path, timeout=2) as answer:
-                body: bytes = answer.read()
-                return body
-        except (OSError, urllib.error.URLError):
-            return b""
+class Daemon(DaemonProcess):
+    """`edge-agent run` as a child, which is killed before it is ready, too."""
 
     def quiet(self) -> bool:
         """Whether all links are up and nothing waits in the outbox."""
@@ -153,7 +37,7 @@ class _Client:
 
     def __init__(self, port: int, name: str) -> None:
         self._client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, name, protocol=mqtt.MQTTv5, reconnect_on_failure=True
+            CallbackAPIVersion.VERSION2, name, protocol=mqtt.MQTTv5, reconnect_on_failure=True
         )
         self._client.reconnect_delay_set(0.1, 0.2)  # type: ignore[arg-type]
         self._client.max_queued_messages_set(0)

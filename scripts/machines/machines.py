@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from _machine_parts import lagged, read, switching, wander
+
+from scripts.machines.parts import lagged, read, switching, wander
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from _machine_parts import Floats, Random
+    from scripts.machines.parts import Floats, Random
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Machine:
 
 
 def steady_pump(random: Random, rows: int) -> Floats:
+    """A pump at one speed, whose load wanders."""
     load = wander(random, rows, 60)
     flow, amps = 100 + 2 * load, 20 + 0.6 * load
     warm = 60 + lagged(2 * load, 600) + 0.3 * wander(random, rows, 900)
@@ -73,6 +75,7 @@ def cycling_compressor(random: Random, rows: int) -> Floats:
 
 
 def three_speed_fan(random: Random, rows: int) -> Floats:
+    """A fan that is switched between three speeds."""
     speed = lagged(switching(random, rows, (600.0, 900.0, 1450.0), 600), 8)
     share = speed / 1450
     dirt = 1 + 0.02 * wander(random, rows, 3000)
@@ -226,7 +229,7 @@ def pump_started_meanwhile(random: Random, rows: int) -> Floats:
     running = lagged((np.arange(rows) >= 300).astype(float), 5)
     warm = lagged((np.arange(rows) >= 300).astype(float), 600)
     share = np.column_stack([running, running, running, warm, running])
-    return stopped + (found - stopped) * share
+    return np.asarray(stopped + (found - stopped) * share)
 
 
 def wind_turbine(random: Random, rows: int) -> Floats:

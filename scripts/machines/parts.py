@@ -49,4 +49,5 @@ def read(random: Random, columns: list[Floats], noise: list[float], steps: list[
     true = np.column_stack(columns)
     seen = true + random.standard_normal(true.shape) * np.array(noise)
     step = np.array(steps)
-    return np.where(step > 0, np.round(seen / np.where(step > 0, step, 1.0)) * step, seen)
+    coarse = np.round(seen / np.where(step > 0, step, 1.0)) * step
+    return np.asarray(np.where(step > 0, coarse, seen))

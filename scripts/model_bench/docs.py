@@ -6,13 +6,13 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from model_bench._context import environment
+from scripts.model_bench.context import environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from model_bench._table import Table
+    from scripts.model_bench.table import Table
 
 _HEAD: Final = """\
 # Benchmarks of the models

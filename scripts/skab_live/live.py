@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from _skab_plant import MQTT, OPCUA
-from _skab_rig import DaemonProcess, Listener, OpcUaServer, Publisher
+from scripts.skab_live.plant import MQTT, OPCUA
+from scripts.skab_live.rig import Daemon, Listener, OpcUaServer, Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from _skab_plant import Options, Plant, Recorded
-    from _skab_rig import Broker, Program
+    from edge_agent.testing import Mosquitto, Program
+    from scripts.skab_live.plant import Options, Plant, Recorded
 
 SETTLE_S = 60.0
 HALT_EVERY_S = 10.0
@@ -48,7 +48,7 @@ class Live:
     cpu_s: dict[str, float]
 
 
-def live(plant: Plant, modules: Path, broker: Broker, options: Options) -> Live:
+def live(plant: Plant, modules: Path, broker: Mosquitto, options: Options) -> Live:
     """The recordings through server, broker and daemon, and what came out at the other end."""
     listener, publisher = Listener(broker.port), Publisher(broker.port)
     first = {
@@ -57,7 +57,7 @@ def live(plant: Plant, modules: Path, broker: Broker, options: Options) -> Live:
         for name in OPCUA
     }
     with OpcUaServer(modules, plant.folder, plant.opcua_port, first) as server:
-        with DaemonProcess(plant.config, plant.http_port) as daemon:
+        with Daemon(plant.config) as daemon:
             programs = {"daemon": daemon, "node-opcua": server, "mosquitto": broker}
             begin_s, own_s = time.monotonic(), time.process_time()
             with halting(programs.get(options.halted), options.halt_s):
@@ -131,7 +131,7 @@ def halting(program: Program | None, seconds: float) -> Iterator[None]:
     thread.join()
 
 
-def settled(daemon: DaemonProcess, wanted: dict[str, int]) -> dict[str, int]:
+def settled(daemon: Daemon, wanted: dict[str, int]) -> dict[str, int]:
     """Wait until the daemon has all values; how many it has."""
     deadline_s = time.monotonic() + SETTLE_S
     while True:

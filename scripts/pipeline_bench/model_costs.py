@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from _bench import Clocked, fleet_config
-from _bench_peers import SIGNALS
 
 from edge_agent.config.types import Name
 from edge_agent.daemon import Replay, load_config
 from edge_agent.models import OutputNames, histogram_of, load_manifest, parse_golden, write_bundle
 from edge_agent.values import Columns
+from scripts.pipeline_bench.load import SIGNALS
+from scripts.pipeline_bench.site import Clocked, fleet_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

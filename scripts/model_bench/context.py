@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import platform
 import sys
 from dataclasses import dataclass
@@ -71,12 +70,6 @@ def trained_anew(context: Context, recipe: str) -> dict[str, Any] | str:
 def no_recordings(name: str) -> str:
     """What to say where a set is absent."""
     return f"no recordings {name}/: set EDGE_AGENT_DATA to the folder that holds it"
-
-
-def data_folder(root: Path) -> Path:
-    """EDGE_AGENT_DATA, else beside the checkout."""
-    named = os.environ.get("EDGE_AGENT_DATA")
-    return Path(named) if named else root.parent / "shared" / "data"
 
 
 def progress(items: Iterable[T], text: str) -> Iterator[T]:

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from _alarm_state import alarm_state
-from _skab_data import US_PER_S, Recording, read, read_all
 
 from edge_agent.config.schema import AlarmRule, Learn, Resample, Runtime
 from edge_agent.config.types import Duration
@@ -20,6 +18,8 @@ from edge_agent.learning import Recipe, learn
 from edge_agent.models import InputSpec, SessionRegistry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.signals import GOOD, Layout, Windows
+from scripts.alarm_state import alarm_state
+from scripts.skab_eval.data import US_PER_S, Recording, read, read_all
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -203,7 +203,7 @@ def z_score(recording: Recording) -> NDArray[np.float64]:
     spread = np.maximum(learned.std(axis=0), 1e-9)
     z = np.abs((recording.values - learned.mean(axis=0)) / spread).mean(axis=1)
     smooth = np.convolve(z, np.full(64, 1 / 64), "full")[: len(z)]
-    return smooth / np.quantile(smooth[64:FIT_ROWS], 0.999)
+    return np.asarray(smooth / np.quantile(smooth[64:FIT_ROWS], 0.999))
 
 
 def best_limit(recordings: list[Recording], scores: list[NDArray[np.float64]]) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from _machine_parts import Floats, Random
+    from scripts.machines.parts import Floats, Random
 
 FAULT_ROWS: Final = 600
 _SIZE: Final = 3.0  # of the channel's healthy spread

@@ -1,0 +1,1 @@
+"""Tools of the checkout: benchmarks, comparisons, tests of hours; each has a launcher beside it."""

@@ -1,0 +1,1 @@
+"""`scripts/crash-test`: what is lost if the daemon and its broker are killed."""

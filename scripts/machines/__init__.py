@@ -1,0 +1,1 @@
+"""`scripts/other-machines`: simulated machines, and what the learner makes of them."""

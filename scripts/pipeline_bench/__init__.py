@@ -1,0 +1,1 @@
+"""`scripts/bench`: figures of the daemon on this machine."""

@@ -1,0 +1,134 @@
+"""Figures of the daemon on this machine, over its own mosquitto on the loopback.
+
+    scripts/bench                 # everything, about three minutes
+    scripts/bench --only fleet    # stages | models | broker | fleet | idle
+
+stages  CPU seconds per million values of each part of the path, in one process
+models  what drift, explanations and a shadow cost, as ratios to the path without them
+broker  values/s and CPU seconds per million values of the whole daemon, and the latency from a
+        window's last value to its score on the bus
+fleet   500 assets x 8 signals at 1 Hz: share of a core and memory
+idle    start-up until ready, and CPU and memory with nothing to do
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_agent.testing import DaemonProcess
+from scripts.pipeline_bench.load import SIGNALS, Load
+from scripts.pipeline_bench.model_costs import model_costs
+from scripts.pipeline_bench.site import broker, fleet_config, stages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def main() -> int:
+    """Print one table a section."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", choices=sorted(SECTIONS), action="append")
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of paced runs")
+    args = parser.parse_args()
+    for name in args.only or SECTIONS:
+        print(f"\n## {name}")
+        with tempfile.TemporaryDirectory(prefix="edge-agent-bench.") as folder:
+            SECTIONS[name](Path(folder), args.seconds)
+    return 0
+
+
+def stages_section(folder: Path, _seconds: float) -> None:
+    """CPU seconds per million values by stage."""
+    print("| shape | stage | CPU s per million values |\n| --- | --- | --- |")
+    for shape, stage, cost in stages(folder):
+        print(f"| {shape} | {stage} | {cost:.2f} |")
+
+
+def models_section(folder: Path, _seconds: float) -> None:
+    """Windows, inference, alarms: what comes on top of them."""
+    print("| beside the bare path | CPU s per million values | ratio |\n| --- | --- | --- |")
+    for case, cost, ratio in model_costs(folder):
+        print(f"| {case} | {cost:.2f} | {ratio:.2f} |")
+
+
+def broker_section(folder: Path, seconds: float) -> None:
+    """The whole daemon behind a broker, flat out and paced."""
+    print("| shape | load | values/s | CPU s per million values | p50 ms | p95 ms | p99 ms |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for shape in ("signal", "asset"):
+        for rate in (0.0, 5000.0):
+            with broker(folder) as bus:
+                config = fleet_config(folder, bus.port, shape, 50, hop=16, length=64, step_s=0.0)
+                with DaemonProcess(config) as daemon:
+                    load = Load(bus.port, shape, assets=50, rate=rate)
+                    load.warm_up()
+                    before = daemon.cpu_s()
+                    done = load.run(seconds / 3)
+                    cost = (daemon.cpu_s() - before) / done.values * 1e6
+            p50, p95, p99 = (done.latency_ms(q) for q in (0.5, 0.95, 0.99))
+            name = f"{rate:,.0f}/s" if rate else "flat out"
+            latency = f"{p50:.1f} | {p95:.1f} | {p99:.1f}" if rate else "- | - | -"
+            print(f"| {shape} | {name} | {done.rate:,.0f} | {cost:.1f} | {latency} |", flush=True)
+
+
+def fleet_section(folder: Path, seconds: float) -> None:
+    """500 like assets, one value a second from each of their signals."""
+    print("| shape | assets x signals | share of a core | RSS MiB (peak) | windows/s |")
+    print("| --- | --- | --- | --- | --- |")
+    for shape in ("signal", "asset"):
+        with broker(folder) as bus:
+            config = fleet_config(folder, bus.port, shape, 500, hop=1, length=64, step_s=1.0)
+            with DaemonProcess(config) as daemon:
+                load = Load(bus.port, shape, assets=500, rate=500.0 * SIGNALS)
+                load.warm_up()
+                load.run(70.0)  # until every window is full
+                before, scored = daemon.cpu_s(), windows(daemon)
+                load.run(seconds)
+                share = (daemon.cpu_s() - before) / seconds
+                rate = (windows(daemon) - scored) / seconds
+                memory = daemon.peak_mib()
+        print(f"| {shape} | 500 x {SIGNALS} | {share:.1%} | {memory:.0f} | {rate:.0f} |")
+
+
+def windows(daemon: DaemonProcess) -> float:
+    """Windows scored so far."""
+    return daemon.metric("windows_total", '"scored"')
+
+
+def idle_section(folder: Path, seconds: float) -> None:
+    """A daemon with 500 assets and no data."""
+    starts = []
+    with broker(folder) as bus:
+        config = fleet_config(folder, bus.port, "asset", 500, hop=1, length=64, step_s=1.0)
+        for _ in range(3):
+            begin = time.monotonic()
+            with DaemonProcess(config):
+                starts.append(time.monotonic() - begin)
+        with DaemonProcess(config) as daemon:
+            before = daemon.cpu_s()
+            time.sleep(seconds)
+            share = (daemon.cpu_s() - before) / seconds
+            memory = daemon.peak_mib()
+    print("| start-up until ready, s (median of 3) | idle share of a core | RSS MiB (peak) |")
+    print("| --- | --- | --- |")
+    print(f"| {statistics.median(starts):.2f} | {share:.2%} | {memory:.0f} |")
+
+
+SECTIONS: dict[str, Callable[[Path, float], None]] = {
+    "stages": stages_section,
+    "models": models_section,
+    "broker": broker_section,
+    "fleet": fleet_section,
+    "idle": idle_section,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

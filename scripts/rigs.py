@@ -1,0 +1,30 @@
+"""What scripts and tests share: the checkout, the recordings, the foreign OPC UA server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+_CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def data_folder() -> Path:
+    """The folder of skab/, cmapss/ and cwru/: EDGE_AGENT_DATA, else beside the checkout."""
+    named = os.environ.get("EDGE_AGENT_DATA")
+    return Path(named) if named else ROOT.parent / "shared" / "data"
+
+
+def find_data(name: str = "") -> Path | None:
+    """That folder, or a set of recordings in it, such as skab; None if it is absent."""
+    folder = data_folder() / name
+    return folder if folder.is_dir() else None
+
+
+def find_node_modules() -> Path | None:
+    """The `node_modules` that holds node-opcua; None if it is not installed (scripts/test)."""
+    named = os.environ.get("EDGE_AGENT_NODE_MODULES")
+    places = [Path(named)] if named else []
+    places += [_CACHE / name / "node" / "node_modules" for name in ("edge-agent", "plant-peers")]
+    return next((place for place in places if (place / "node-opcua").is_dir()), None)

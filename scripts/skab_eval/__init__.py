@@ -1,0 +1,1 @@
+"""`scripts/skab`: the Skoltech Anomaly Benchmark by its published protocol."""

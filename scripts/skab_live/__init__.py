@@ -1,0 +1,1 @@
+"""`scripts/skab-live`: recordings through real servers, compared with a replay."""
