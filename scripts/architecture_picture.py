@@ -53,7 +53,9 @@ Row = list[str]
 def main() -> int:
     """Write the picture, or compare it."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/architecture-picture",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--check", action="store_true", help="write nothing")
     args = parser.parse_args()

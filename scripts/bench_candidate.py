@@ -59,7 +59,9 @@ TOPICS = {"signal": "plant/{line}/{asset}/{signal}", "asset": "plant/{line}/{ass
 
 def main() -> int:
     """Write a config into a fresh folder and run the daemon on it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench-candidate", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model", type=Path, required=True)

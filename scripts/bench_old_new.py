@@ -49,7 +49,9 @@ IDLE = ("start-up until ready, s", "idle share of a core, %", "idle peak RSS MiB
 def main() -> int:
     """Print the referee's tables, then the ratios."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/bench-old-new",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("old", type=Path, help="a checkout with its .venv")
     parser.add_argument("new", type=Path, nargs="?", default=ROOT, help="default: this one")

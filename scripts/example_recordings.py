@@ -32,7 +32,9 @@ SPREAD_ROWS = 180  # by which pumps differ in how long they stay well
 def main() -> None:
     """Both kinds of recordings."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/example-recordings",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pumps", type=int, default=8, help="of each state (default 8)")

@@ -161,7 +161,9 @@ def measure() -> list[list[Event]]:
 def main() -> int:
     """Print what was asked for; 1 where no alarm was delivered."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/hops",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for what in ("json", "files", "calls"):
         parser.add_argument(f"--{what}", action="store_true")

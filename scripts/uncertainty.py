@@ -37,7 +37,7 @@ SHIFT_DAY = 3
 
 def main() -> int:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="scripts/uncertainty", description=__doc__.split("\n")[0])
     parser.add_argument("--only", choices=["drift", "interval"])
     only = parser.parse_args().only
     if only != "interval":

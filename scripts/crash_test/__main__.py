@@ -22,7 +22,9 @@ from scripts.crash_test.soak import soak
 def main() -> int:
     """Run as asked; 0 where nothing was lost."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/crash-test",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--daemon-kills", type=int, default=50, metavar="N")
     parser.add_argument("--broker-kills", type=int, default=10, metavar="N")

@@ -27,7 +27,9 @@ SEEDS = (11, 12, 13)
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="scripts/other-machines", description=(__doc__ or "").split("\n\n")[0]
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     text = "of the simulation (default: %(default)s)"
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help=text)

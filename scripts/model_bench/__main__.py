@@ -60,7 +60,9 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/benchmark-models",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", type=sections, default=list(SECTIONS), metavar="SECTION,..")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="train anew so often")

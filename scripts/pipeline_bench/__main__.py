@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 def main() -> int:
     """Print one table a section."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", choices=sorted(SECTIONS), action="append")
     parser.add_argument("--seconds", type=float, default=30.0, help="length of paced runs")

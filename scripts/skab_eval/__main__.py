@@ -45,7 +45,9 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="scripts/skab", description=(__doc__ or "").split("\n\n")[0]
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     text = "seconds between two rows; 0: one row for each time stamp (default: %(default)s)"
     parser.add_argument("--step", type=float, default=float(Learn().step), help=text)

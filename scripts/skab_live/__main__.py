@@ -61,7 +61,9 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="scripts/skab-live", description=(__doc__ or "").split("\n\n")[0]
+    )
     default = Options()
     text = "recorded seconds in one (default: %(default)g)"
     parser.add_argument("--speed", type=float, default=default.speed, help=text)
