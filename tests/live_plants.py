@@ -56,8 +56,9 @@ class Live:
 
     def turn(self, t: float, values: Columns = NOTHING, blocks: Sequence[WaveBlock] = ()) -> Step:
         pipeline = self.pipeline
-        due = pipeline.take(values, blocks, now_us=BEGIN_S * S + round(t * S), monotonic_s=t)
-        step = pipeline.conclude(pipeline.infer(due))
+        now_us, ordered = BEGIN_S * S + round(t * S), values.sorted_by_time()
+        due = pipeline.close_windows(ordered, blocks, now_us=now_us, monotonic_s=t)
+        step = pipeline.update_alarms(pipeline.score_windows(due))
         self.transitions += step.transitions
         return step
 

@@ -61,14 +61,15 @@ def test_a_live_run_gives_the_transitions_of_a_replay() -> None:
     expected = told(plants.transitions(made, [whole]))
     replay = plants.prepared(made)
     live = Pipeline(made, replay.plant, replay.metrics, replay.alarms, live=True)
-    replay.pipeline = live
+    for model in replay.pipeline.deployments.models():
+        live.deployments.add_model(model)
     for asset in replay.plant.assets.values():
         live.add_asset(asset, 900 * S, 0.0)
-        replay.models.bind(live, asset)
+        assert [live.use_model(asset, use) for use in asset.template.models] == [""]
     found = []
     for number, block in enumerate(plants.cut(whole, 3)):
-        due = live.take(block, now_us=int(block.time_us[-1]), monotonic_s=float(number))
-        found += live.conclude(live.infer(due)).transitions
+        due = live.close_windows(block, now_us=int(block.time_us[-1]), monotonic_s=float(number))
+        found += live.update_alarms(live.score_windows(due)).transitions
     assert told(found) == expected[: len(found)]
     assert len(found) == len([t for t in expected if t[1] <= int(whole.time_us[-1])])
 
@@ -92,7 +93,7 @@ def test_a_source_clock_that_runs_ahead_is_refused() -> None:
     for asset in replay.plant.assets.values():
         live.add_asset(asset, 1000 * S)
     ahead = plants.values(plants.healthy(30, seed=1), start_s=1000)
-    live.take(ahead, now_us=1005 * S, monotonic_s=1.0)
+    live.close_windows(ahead, now_us=1005 * S, monotonic_s=1.0)
     refused = replay.metrics.values_rejected.labels("bus", "future")
     assert refused._value.get() == 3 * 14
     assert live.watch.time_us[0] == 1015 * S
@@ -116,8 +117,8 @@ def test_assets_that_share_a_model_are_scored_in_one_batch() -> None:
     rows = plants.healthy(40, seed=4)
     parts = [plants.values(rows, first_signal=3 * n) for n in range(3)]
     whole = Columns.concat(parts)
-    due = replay.pipeline.take(whole)
-    (scored,) = replay.pipeline.infer(due)
+    due = replay.pipeline.close_windows(whole)
+    (scored,) = replay.pipeline.score_windows(due)
     assert len(scored.row) == 3 * 9
     assert np.ptp(scored.outputs.score.reshape(3, 9), axis=0).max() < 1e-5
 

@@ -86,7 +86,7 @@ class Watched(Live):
                 value.append(levels[min(number, len(levels) - 1)])
         time_us = np.full(len(signal), (BEGIN_S + self.t) * S)
         step = self.turn(float(self.t), columns(signal, time_us, value))
-        self.shadow_told += self.pipeline.shadow(busy=busy)
+        self.shadow_told += self.pipeline.run_shadows(busy=busy)
         for _, payload in step.scores:
             said = orjson.loads(payload)
             seen = self.scores[said["asset"]]

@@ -53,7 +53,7 @@ class BaselineTraining:
         self._pipeline.add_asset(asset)
         if fnmatchcase(asset.id, self._pattern):
             learn = asset.template.learn or Learn()
-            self._chosen[asset.id] = self._pipeline.learn(asset, learn)
+            self._chosen[asset.id] = self._pipeline.learning.learn_asset(asset, learn)
 
     def _check(self) -> None:
         if not self._chosen:
@@ -69,7 +69,7 @@ class BaselineTraining:
         trainings = [one for each in self._pipeline.learning.values() for one in each.trainings]
         rows = min((one.choice.complete() for one in trainings), default=0)
         text = f"{self.values} values, {rows} rows"
-        missing = self._pipeline.obstacles()
+        missing = self._pipeline.learning.obstacles()
         if missing:
             asset, why = next(iter(missing.items()))
             text += f"; {asset} stands still {why}"
@@ -130,4 +130,4 @@ class BaselineTraining:
 
     def _take(self, values: Columns) -> None:
         self.values += len(values)
-        self._pipeline.take(values)
+        self._pipeline.close_windows(values)

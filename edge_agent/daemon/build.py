@@ -90,7 +90,7 @@ class RuntimeBuilder:
         models.attach(pipeline)
         for asset in plant.assets.values():
             models.bind(asset)
-        pipeline.restored(clock.now_us())
+        pipeline.follow_alarms(clock.now_us())
 
         def discovered(asset: PlantAsset) -> None:
             catalogue.add_asset(asset)

@@ -214,19 +214,19 @@ class Daemon:
         self, values: Columns, blocks: Sequence[WaveBlock], arrived_us: int
     ) -> None:
         pipeline, monotonic_s = self.runtime.pipeline, self.clock.monotonic_s()
-        due = pipeline.take(values, blocks, now_us=arrived_us, monotonic_s=monotonic_s)
+        due = pipeline.close_windows(values, blocks, now_us=arrived_us, monotonic_s=monotonic_s)
         self.links.look()
         scored: Sequence[Scored] = ()
         if due:
             loop = asyncio.get_running_loop()
-            scored = await loop.run_in_executor(self._model_thread, pipeline.infer, due)
-        step = pipeline.conclude(scored)
+            scored = await loop.run_in_executor(self._model_thread, pipeline.score_windows, due)
+        step = pipeline.update_alarms(scored)
         if step.transitions:  # an alarm of an asset that a restart would not know is lost by it
             await self.publisher.remember(self.runtime.plant)
         await self.publisher.send(step.transitions, arrived_us)
         self.publisher.send_scores(step.scores)
         if pipeline.deployments.has_shadows():  # after all that matters
-            shadow = partial(pipeline.shadow, busy=self.runtime.intake.backpressured())
+            shadow = partial(pipeline.run_shadows, busy=self.runtime.intake.backpressured())
             await asyncio.get_running_loop().run_in_executor(self._model_thread, shadow)
 
     def _count_drops(self) -> None:
@@ -241,7 +241,7 @@ class Daemon:
             pipeline = self.runtime.pipeline
             if self.clock.monotonic_s() - looked_s >= _LOOK_EVERY_S:
                 looked_s = self.clock.monotonic_s()
-                pipeline.look_at_learning()
+                pipeline.learning.check_inputs()
                 self.resolution.look(pipeline)
             if pipeline.learning and self.clock.monotonic_s() - probed_s > _PROBE_EVERY_S:
                 probed_s = self.clock.monotonic_s()

@@ -44,7 +44,7 @@ class Judgements:
         self.found: dict[str, dict[str, Any]] = {}
         self.unjudged: dict[str, str] = {}
         self.stopped: dict[str, str] = {}
-        self._stops = daemon.runtime.pipeline.rules.stops
+        self._stops = daemon.runtime.pipeline.detection.stops
         for asset in daemon.runtime.plant.assets.values():
             self._runs(self._stops.number(asset), asset)
         for group in daemon.runtime.pipeline.deployments:

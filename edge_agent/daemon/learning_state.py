@@ -21,7 +21,7 @@ def learning_faults(daemon: Daemon) -> list[Fault]:
     found = []
     if problem and any(_open(learning) for learning in pipeline.learning.values()):
         found.append(Fault("learning", problem, Detail("learning_failed", {"reason": problem})))
-    obstacles = pipeline.obstacles()
+    obstacles = pipeline.learning.obstacles()
     now_s = daemon.clock.monotonic_s()
     for template, learning in pipeline.learning.items():
         what = f"learning.{template}"
@@ -50,7 +50,7 @@ def _named(assets: list[str]) -> str:
 
 def learning_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
     """How far each asset is, as the API shows it."""
-    obstacles = pipeline.obstacles()
+    obstacles = pipeline.learning.obstacles()
     return [
         {
             "asset": one.asset.id,
@@ -90,7 +90,7 @@ def notes(daemon: Daemon) -> dict[str, str]:
         found.setdefault(asset, []).append(f"provisional baseline from {minutes:.0f} min of data")
     for row in learning_rows(pipeline):
         found.setdefault(row["asset"], []).append(_learning_note(row))
-    for asset, (rows, length) in pipeline.warming().items():
+    for asset, (rows, length) in pipeline.deployments.first_windows().items():
         found.setdefault(asset, []).append(f"warming {rows}/{length} rows")
     for asset, text in daemon.resolution.notes().items():
         found.setdefault(asset, []).append(text)

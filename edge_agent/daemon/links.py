@@ -72,7 +72,7 @@ class Links:
             self._follow(f"sink.{name}", sink.link, now_s, down=sink.link.state in _DOWN)
         known = {*self._names()}
         self._outages = {what: one for what, one in self._outages.items() if what in known}
-        daemon.runtime.pipeline.hold(self.away())
+        daemon.runtime.pipeline.detection.hold_sources(self.away())
 
     def away(self) -> set[str]:
         """Sources whose signals are no alarms of their own now."""

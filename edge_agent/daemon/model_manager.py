@@ -98,9 +98,11 @@ class ModelManager:
             reasons.append("")
             provisional_s = self._provisional_s(asset.id)
             if provisional_s and self._learns(asset):
-                pipeline.learn(asset, asset.template.learn or Learn(), provisional_s)
+                pipeline.learning.learn_asset(asset, asset.template.learn or Learn(), provisional_s)
         elif self._learns(asset):
-            reasons.append(pipeline.learn(asset, asset.template.learn or Learn()) or "learning")
+            reasons.append(
+                pipeline.learning.learn_asset(asset, asset.template.learn or Learn()) or "learning"
+            )
         if all(reasons):
             self.without[asset.id] = "; ".join(reasons) or _nothing(asset)
         elif any(reasons):
@@ -167,11 +169,11 @@ class ModelManager:
             if self._use_learned(asset):
                 self.without.pop(asset.id, None)
                 if not self._provisional_s(asset.id):
-                    self._pipeline.learned_elsewhere(asset)
+                    self._pipeline.learning.end_asset(asset)
 
     def forget(self, asset: PlantAsset, now_us: int) -> str:
         """What was learned of an asset is void, and it learns anew; returns what is in the way."""
-        reason = self._pipeline.learn(asset, asset.template.learn or Learn())
+        reason = self._pipeline.learning.learn_asset(asset, asset.template.learn or Learn())
         if reason:
             return reason
         self.forgotten[asset.id] = now_us

@@ -73,12 +73,12 @@ class Replay:
     def walk(self, blocks: Iterable[Columns]) -> Iterator[Step]:
         """Walk blocks of values in the order of time; the last step closes what is open."""
         for values in blocks:
-            yield self._step(self.pipeline.take(values))
-        yield self._step(self.pipeline.flush())
+            yield self._step(self.pipeline.close_windows(values))
+        yield self._step(self.pipeline.close_open_windows())
 
     def _step(self, due: list[WindowBatch]) -> Step:
-        step = self.pipeline.conclude(self.pipeline.infer(due))
-        step.shadow = self.pipeline.shadow()
+        step = self.pipeline.update_alarms(self.pipeline.score_windows(due))
+        step.shadow = self.pipeline.run_shadows()
         return step
 
     def report(self) -> dict[str, Any] | None:

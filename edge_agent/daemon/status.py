@@ -234,7 +234,7 @@ class Status:
     def _export_running(self) -> None:
         running, stops = (
             self._daemon.metrics.asset_running,
-            self._daemon.runtime.pipeline.rules.stops,
+            self._daemon.runtime.pipeline.detection.stops,
         )
         running.clear()
         for asset in self._daemon.runtime.plant.assets.values():
@@ -278,7 +278,7 @@ def _without_a_model(daemon: Daemon, asset: PlantAsset) -> str:
         return "warming"
     if "learning" in reason:
         return "learning"
-    return "normal" if daemon.runtime.pipeline.rules.limits.judges(asset) else "no_model"
+    return "normal" if daemon.runtime.pipeline.detection.limits.judges(asset) else "no_model"
 
 
 def _past(row: dict[str, Any], texts_of: Callable[[Alarm], dict[str, Any]]) -> dict[str, Any]:
@@ -298,5 +298,5 @@ def _input(pipeline: Pipeline, signal: PlantSignal, *, seen: bool) -> dict[str, 
         "value": None if not seen or np.isnan(value) else value,
         "time_ms": int(watch.time_us[row]) // US_PER_MS if seen else None,
         "quality": watch.quality_of(row) if seen else "no_data",
-        **pipeline.rules.limits.shown(signal),
+        **pipeline.detection.limits.shown(signal),
     }

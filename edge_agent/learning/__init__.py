@@ -1,5 +1,6 @@
 """A baseline from healthy data, learned on the box."""
 
+from edge_agent.learning.baselines import BaselineLearning
 from edge_agent.learning.collection import Learning, Training, TrainingSet
 from edge_agent.learning.fit import LearnedBundle, Recipe, learn
 from edge_agent.learning.fit_child import learn_in_child
@@ -16,6 +17,7 @@ from edge_agent.learning.training import (
 __all__ = [
     "LEARNED",
     "LEFT_OUT",
+    "BaselineLearning",
     "LearnedBundle",
     "Learning",
     "Recipe",

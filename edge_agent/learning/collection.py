@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config.schema import Learn
     from edge_agent.plant import PlantAsset
-    from edge_agent.signals import Bindings, QualityWatch
+    from edge_agent.signals import Acceptance, Bindings, QualityWatch
 
 log = logging.getLogger("edge_agent.learning")
 
@@ -247,22 +247,23 @@ class Learning:
 
     # -- what is in the way -------------------------------------------------------------------
 
-    def look(self, now_us: NDArray[np.int64], watch: QualityWatch) -> None:
-        """Leave out inputs that hold learning up; now_us: event time by plant asset [A]."""
+    def look(self, signals: Acceptance) -> None:
+        """Leave out inputs that hold learning up."""
+        watch = signals.watch
         grace_rows = max(1, round(self._grace_us / US_PER_S / self.config.step))
         for row, one in enumerate(self.trainings):
-            at_us = int(now_us[one.asset.index])
+            at_us = signals.event_us(one.asset)
             if one.is_done or at_us <= 0:
                 continue
             one.choice.begin(at_us)
             if not self._gate.is_open(row):
                 one.choice.excuse(at_us)
                 continue
-            signals = [one.asset.signals[name].index for name in self.inputs]
-            never = (watch.status[signals] & 0xFFFF_0000) == BAD_TYPE_MISMATCH
+            numbers = [one.asset.signals[name].index for name in self.inputs]
+            never = (watch.status[numbers] & 0xFFFF_0000) == BAD_TYPE_MISMATCH
             change = one.choice.look(at_us, self._grace_us, grace_rows, never)
             for index in change.left_out:
-                self._leave_out(one, index, _reason(watch, signals[index]))
+                self._leave_out(one, index, _reason(watch, numbers[index]))
             for index in change.again:
                 one.left_out.pop(index, None)
             for index in change.back:
@@ -281,12 +282,13 @@ class Learning:
                     one, index, _reason(watch, one.asset.signals[self.inputs[index]].index)
                 )
 
-    def obstacle(self, one: Training, now_us: int, watch: QualityWatch) -> str:
-        """Why an asset's learning stands still, and since when; empty where it goes on."""
-        choice = one.choice
+    def obstacle(self, one: Training, signals: Acceptance) -> str:
+        """Why an asset's learning stands still, and since when; empty if it goes on."""
+        choice, now_us = one.choice, signals.event_us(one.asset)
         if one.is_done or choice.grown_us <= 0 or now_us - choice.grown_us < _PATIENCE_US:
             return ""
-        return f"since {_clock(choice.grown_us)}: {one.closed or self._silent(one, now_us, watch)}"
+        why = one.closed or self._silent(one, now_us, signals.watch)
+        return f"since {_clock(choice.grown_us)}: {why}"
 
     def _silent(self, one: Training, now_us: int, watch: QualityWatch) -> str:
         silent = one.choice.chosen & (one.choice.silent_us(now_us) >= _PATIENCE_US)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edge_agent.alarms import use_name_of
 from edge_agent.config.types import Name
 from edge_agent.serving.agreement import ShadowAlarms
@@ -24,7 +26,6 @@ from edge_agent.serving.versions import BundleVersions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from edge_agent.alarms import AlarmTable
@@ -320,6 +321,18 @@ class Deployments:
             if row["name"] in self.refused:
                 row.update(self.refused[row["name"]].as_dict())
         return rows + [shadow_row(report) for report in self._shadows.reports()]
+
+    def first_windows(self) -> dict[str, tuple[int, int]]:
+        """Of assets of which nothing was scored: the rows in the first window, and of how many."""
+        found: dict[str, tuple[int, int]] = {}
+        scored: set[str] = set()
+        for one in self:
+            for row, asset in enumerate(one.assets):
+                if not np.isnan(one.health[row]):
+                    scored.add(asset.id)
+                elif one.windows is not None and not one.disabled[row]:
+                    found[asset.id] = one.windows.filled(row)
+        return {asset: rows for asset, rows in found.items() if asset not in scored}
 
     def faults(self, now_us: int) -> list[Fault]:
         """What is wrong with the models now: those that fail, else the latest that gave way."""

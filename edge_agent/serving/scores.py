@@ -6,22 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import orjson
 
 from edge_agent.alarms import model_alarm_id
-from edge_agent.clock import US_PER_MS
 from edge_agent.messages import PROVISIONAL, Contributor, Detail, ModelInfo, Observation, WindowInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from edge_agent.models import Manifest, Outputs
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.deployment import Deployment, WindowBatch
 
-_FULL: Final = 0.999
+FULL_COVERAGE: Final = 0.999
 _LEAST_HOURS: Final = 1e-3
 _LEAST_SHARE: Final = 1e-6
 _MESSAGE_KEYS: Final = {
@@ -86,7 +82,7 @@ def alarm_id(asset: PlantAsset, group: Deployment) -> str:
 
 
 def reportable(scored: Scored, alarm_open: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """The windows that the alarm table must hear of; engaged: assets whose alarm is not at rest.
+    """The windows that the alarm table must hear of; alarm_open: assets whose alarm is not at rest.
 
     All windows of these assets and of those that are over their limit in any of them: once over,
     the way back counts too.
@@ -107,42 +103,6 @@ def observation(scored: Scored, i: int, *, replayed: bool) -> Observation:
     )
 
 
-def observations(scored: Scored, *, replayed: bool) -> Iterator[Observation]:
-    """All that the alarm table must hear of."""
-    group = scored.group
-    found = reportable(scored, group.alarm_open)
-    for i in found.tolist():
-        yield observation(scored, i, replayed=replayed)
-    group.alarm_open[scored.row[found]] = True
-
-
-def score_messages(scored: Scored, root: str, interval_us: int) -> Iterator[tuple[str, bytes]]:
-    """Topic and payload of each score that is due for the bus; at most one per `interval_us`."""
-    group = scored.group
-    name = group.title
-    columns = zip(
-        scored.row.tolist(),
-        scored.end_us.tolist(),
-        scored.outputs.score.tolist(),
-        scored.health.tolist(),
-        (scored.coverage >= _FULL).tolist(),
-        strict=True,
-    )
-    for row, end_us, score, health, full in columns:
-        if end_us - group.published_us[row] < interval_us:
-            continue
-        group.published_us[row] = end_us
-        asset = group.assets[row]
-        payload = {
-            "asset": asset.id,
-            "ts": end_us // US_PER_MS,
-            "score": score,
-            "health": health,
-            "quality": "good" if full else "uncertain",
-        }
-        yield f"{root}/{asset.path}/_pdm/score/{name}", orjson.dumps(payload)
-
-
 def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     group, outputs = scored.group, scored.outputs
     manifest = group.model.manifest
@@ -161,7 +121,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
             int(scored.start_us[i]),
             int(scored.end_us[i]),
             coverage,
-            "good" if coverage >= _FULL else "uncertain",
+            "good" if coverage >= FULL_COVERAGE else "uncertain",
             replayed,
         ),
         model=ModelInfo(manifest.name, manifest.version, group.model.sha256, _mode(manifest)),

@@ -1,5 +1,6 @@
 """Data manipulation (ISO 13374 DM): intake, event-time windows, resampling, quality of inputs."""
 
+from edge_agent.signals.acceptance import Acceptance, Observed
 from edge_agent.signals.conditions import FALSE, TRUE, UNKNOWN, Conditions, Turn
 from edge_agent.signals.event_time import EventTime
 from edge_agent.signals.gate import Gate, Span
@@ -22,6 +23,7 @@ __all__ = [
     "TRUE",
     "UNCERTAIN",
     "UNKNOWN",
+    "Acceptance",
     "Binding",
     "Bindings",
     "Bound",
@@ -34,6 +36,7 @@ __all__ = [
     "Intake",
     "Layout",
     "Limits",
+    "Observed",
     "Points",
     "Problem",
     "QualityWatch",

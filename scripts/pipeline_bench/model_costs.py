@@ -100,9 +100,11 @@ async def _walk(path: Path, case: Case, rows: int) -> float:
         replay.pipeline.deployments.set_shadow("bench", candidate)
     pipeline, timed = replay.pipeline, Clocked()
     for values in _turns(rows):
-        scored = timed("path", pipeline.infer, timed("path", pipeline.take, values))
-        timed("path", pipeline.conclude, scored)
-        timed("path", pipeline.shadow)
+        scored = timed(
+            "path", pipeline.score_windows, timed("path", pipeline.close_windows, values)
+        )
+        timed("path", pipeline.update_alarms, scored)
+        timed("path", pipeline.run_shadows)
     alarms = len(replay.alarms.watched)
     replay.close()
     if alarms != _ASSETS * case.alarming:

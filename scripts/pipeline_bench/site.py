@@ -139,9 +139,9 @@ async def _walk(folder: Path, shape: str, values: int) -> tuple[dict[str, float]
         messages = timed("cut MQTT packets", cutter.cut, stream[start : start + (1 << 16)])
         timed("decode to columns", decoder.take, messages, 0)
         drained, _ = timed("intake", intake.drain)
-        due = timed("windows", pipeline.take, drained)
-        scored = timed("inference", pipeline.infer, due)
-        timed("alarms, scores", pipeline.conclude, scored)
+        due = timed("windows", pipeline.close_windows, drained.sorted_by_time())
+        scored = timed("inference", pipeline.score_windows, due)
+        timed("alarms, scores", pipeline.update_alarms, scored)
     replay.close()
     return timed.spent | {"all": sum(timed.spent.values())}, assets * rows * SIGNALS
 

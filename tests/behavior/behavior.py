@@ -138,8 +138,8 @@ class _Live:
     def _turn(self, values: Columns) -> list[Transition]:
         pipeline = self.replay.pipeline
         now_us, monotonic_s = self.clock.now_us(), self.clock.monotonic_s()
-        due = pipeline.take(values, now_us=now_us, monotonic_s=monotonic_s)
-        return pipeline.conclude(pipeline.infer(due)).transitions
+        due = pipeline.close_windows(values, now_us=now_us, monotonic_s=monotonic_s)
+        return pipeline.update_alarms(pipeline.score_windows(due)).transitions
 
     def _command(self, at: float, do: str, alarm: str, seconds: float = 0.0) -> Transition:
         del at

@@ -51,7 +51,7 @@ class Plant:
             signal = np.tile(index, n).astype(np.int32)
             self.daemon.runtime.intake.append(Columns(signal, 1000 * ms, value, status))
             await self.daemon.turn()
-            self.daemon.runtime.pipeline.look_at_learning()
+            self.daemon.runtime.pipeline.learning.check_inputs()
 
     async def learns(self) -> None:
         await self.daemon.runtime.models.learn_what_is_ready()

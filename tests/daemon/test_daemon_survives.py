@@ -103,7 +103,7 @@ async def test_a_backlog_that_comes_signal_by_signal_is_not_late(tmp_path: Path)
 async def test_a_pipeline_that_digests_nothing_is_not_alive(tmp_path: Path) -> None:
     """Then the watchdog of systemd starts the service anew."""
     async with running(config(tmp_path)) as daemon:
-        daemon.runtime.pipeline.take = None  # type: ignore[assignment]
+        daemon.runtime.pipeline.close_windows = None  # type: ignore[assignment]
         await until(lambda: error_boundary(daemon, "pipeline") > 0)
         before_s = daemon._turned_s
         await until(lambda: error_boundary(daemon, "pipeline") > 2)
@@ -130,14 +130,14 @@ async def test_what_is_on_its_way_when_the_service_stops_arrives(tmp_path: Path)
     made = config(tmp_path)
     began, go_on = threading.Event(), threading.Event()
     async with running(made) as daemon:
-        infer = daemon.runtime.pipeline.infer
+        infer = daemon.runtime.pipeline.score_windows
 
         def slow(due: list) -> list:
             began.set()
             go_on.wait(10)
             return infer(due)
 
-        daemon.runtime.pipeline.infer = slow  # type: ignore[method-assign]
+        daemon.runtime.pipeline.score_windows = slow  # type: ignore[method-assign]
         daemon.runtime.intake.append(plants.values(plants.fault()))
         await until(began.is_set)
         daemon.stop()

@@ -83,7 +83,7 @@ def test_after_a_restart_what_rested_is_judged_when_the_machine_runs_again() -> 
     (alarm,) = before.alarms.all()
     assert (alarm.state, alarm.suppressed_by) == (AlarmState.SUPPRESSED, STOPPED)
     after = Live(config(), [replace(alarm)])
-    after.pipeline.restored(BEGIN_S * S)
+    after.pipeline.follow_alarms(BEGIN_S * S)
     after.turn(20, at(20, 0.0, 0.0))
     assert told(after) == []
     after.turn(21, at(21, 8.0, 1.0))
@@ -112,7 +112,7 @@ def test_a_clock_that_is_set_back_leaves_the_machine_judged() -> None:
     for t in range(10, 100):  # the source's clock is now an hour behind
         live.turn(t, at(t - 3600, 5.0 if t < 90 else 8.0))
     assert [kind for kind, _ in told(live)] == ["raise"]
-    assert live.pipeline.rules.stops.judge(0) == (1, "")
+    assert live.pipeline.detection.stops.judge(0) == (1, "")
 
 
 def test_uncertain_values_are_worth_what_the_config_says() -> None:
@@ -126,7 +126,7 @@ def test_uncertain_values_are_worth_what_the_config_says() -> None:
             live.turn(t, at(t, 9.0, status=UNCERTAIN))
         live.turn(14, at(14, 9.0, status=BAD))
         found[worth.value] = "any.load.high" in {t.alarm.alarm_id for t in live.transitions}
-        row = live.pipeline.rules.limits.shown(live.plant.signals[LOAD])["limits"][0]
+        row = live.pipeline.detection.limits.shown(live.plant.signals[LOAD])["limits"][0]
         assert row["state"] == "not_judged"
     assert found == {"use": True, "hold": False, "bad": False}
 
@@ -139,10 +139,10 @@ def test_nothing_is_learned_while_a_machine_is_stopped() -> None:
     plant = pipeline._plant
     for asset in plant.assets.values():
         pipeline.add_asset(asset)
-        assert pipeline.learn(asset, learn) == ""
+        assert pipeline.learning.learn_asset(asset, learn) == ""
     rows = [at(t, float(t), {0: 1.0, 30: 0.0, 60: 1.0}.get(t)) for t in range(100)]
     for values in rows:
-        pipeline.take(values)
+        pipeline.close_windows(values)
     (learned,) = pipeline.learning["pump"].rows().values()
     seconds = np.unique(learned[~np.isnan(learned)]).astype(int).tolist()
     assert seconds[0] >= 3

@@ -11,10 +11,9 @@ import pytest
 from live_plants import BEGIN_S, Live, of
 from plants import S
 
-from edge_agent import pipeline
 from edge_agent.config.scalars import is_name
 from edge_agent.config.schema import Asset, Kind, Learn, Signal, Template
-from edge_agent.learning import healthy_rows
+from edge_agent.learning import baselines, healthy_rows
 from edge_agent.learning.training import learned_name
 from edge_agent.values import BAD, columns
 
@@ -34,7 +33,7 @@ def learning(live: Live, **changes: object) -> Learning:
     """All assets learn; 10 rows are wanted unless told otherwise."""
     rule = Learn(**{"duration": 10.0, "length": 16, **changes})
     for asset in live.plant.assets.values():
-        assert live.pipeline.learn(asset, rule) == ""
+        assert live.pipeline.learning.learn_asset(asset, rule) == ""
     (found,) = live.pipeline.learning.values()
     return found
 
@@ -111,12 +110,12 @@ def test_memory_is_bounded_and_what_is_kept_spans_the_whole_time() -> None:
 
 def test_the_bound_is_shared_by_all_that_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice the assets get half as many blocks each."""
-    monkeypatch.setattr(pipeline, "_LEARNING_BYTES", 64 * BLOCK * 4)
+    monkeypatch.setattr(baselines, "_ROWS_BYTES", 64 * BLOCK * 4)
     allowed = []
     for n in (1, 2, 4):
         live = Live(plants.config(templates={"pump": Template({"flow": FLOW})}, assets=pumps(n)))
         learning(live)
-        allowed.append(live.pipeline._learning_blocks())
+        allowed.append(live.pipeline.learning.max_blocks())
     assert allowed == [64, 32, 16]
 
 
@@ -183,7 +182,7 @@ def test_it_learns_from_the_numbers_that_all_assets_have(
 ) -> None:
     assets = {"any": Asset("pump", signals=asset)}
     live = Live(plants.config(templates={"pump": Template(template)}, assets=assets))
-    told = live.pipeline.learn(live.plant.assets["any"], Learn())
+    told = live.pipeline.learning.learn_asset(live.plant.assets["any"], Learn())
     assert reason in told
     (found,) = live.pipeline.learning.values()
     assert found.inputs == (() if reason else ("flow",))
@@ -194,7 +193,7 @@ def test_an_input_that_an_asset_lacks_is_told() -> None:
     assets = {"A": Asset("pump", signals={"more": FLOW}), "B": Asset("pump")}
     live = Live(plants.config(templates={"pump": Template({"flow": FLOW})}, assets=assets))
     rule = Learn(inputs=("flow", "more"))
-    told = [live.pipeline.learn(asset, rule) for asset in live.plant.assets.values()]
+    told = [live.pipeline.learning.learn_asset(asset, rule) for asset in live.plant.assets.values()]
     assert told == ["", "cannot learn: no signal more"]
     (found,) = live.pipeline.learning.values()
     assert [asset.id for asset in found.assets] == ["A"]
@@ -216,7 +215,7 @@ def auto(folder: Path, **changes: object) -> Config:
 
 def walk(replay: Replay, values: Columns) -> list:
     pipeline = replay.pipeline
-    step = pipeline.conclude(pipeline.infer(pipeline.take(values)))
+    step = pipeline.update_alarms(pipeline.score_windows(pipeline.close_windows(values)))
     return step.transitions
 
 

@@ -31,7 +31,7 @@ class Fed:
         self.live = Live(plants.config(templates={"pump": template}, assets=many))
         rule = Learn(**{"duration": 86_400.0, "length": 16, "first_after": 0.0, **changes})
         for asset in self.live.plant.assets.values():
-            assert self.live.pipeline.learn(asset, rule) == ""
+            assert self.live.pipeline.learning.learn_asset(asset, rule) == ""
         (self.learning,) = self.live.pipeline.learning.values()
         self.at_s = 0
         self.values: float | None = None  # what is read; default: the second
@@ -53,7 +53,7 @@ class Fed:
         self.at_s += n
         sent = Columns(np.tile(mine, n).astype(np.int32), time_us, value, code)
         self.live.turn(self.at_s - 1.0, sent)
-        self.live.pipeline.look_at_learning()
+        self.live.pipeline.learning.check_inputs()
 
     @property
     def chosen(self) -> list[str]:
@@ -62,7 +62,7 @@ class Fed:
 
     @property
     def obstacle(self) -> str:
-        return self.live.pipeline.obstacles().get("P-1", "")
+        return self.live.pipeline.learning.obstacles().get("P-1", "")
 
     @property
     def rows(self) -> int:
@@ -157,7 +157,7 @@ def test_where_nothing_delivers_nothing_is_left_out_and_that_is_said() -> None:
     fed.sees(10)
     for t in range(20, 700, 20):
         fed.live.turn(float(t))
-        fed.live.pipeline.look_at_learning()
+        fed.live.pipeline.learning.check_inputs()
     assert fed.chosen == list(NAMES)
     assert re.search(r"flow stale, pressure stale, vibration stale", fed.obstacle)
 
@@ -195,14 +195,14 @@ def test_an_alarm_of_the_baseline_closes_learning_and_takes_the_newest_rows_back
     fed.sees(100)
     before = fed.rows
     monkeypatch.setattr(fed.live.alarms, "is_active", lambda alarm: alarm == "P-1.baseline")
-    fed.live.pipeline.look_at_learning()
+    fed.live.pipeline.learning.check_inputs()
     assert fed.rows == before - 16
     fed.sees(100)
     assert fed.rows == before - 16
     assert fed.learning.ready() == []
     assert fed.obstacle.endswith("the alarm of its provisional baseline stands")
     monkeypatch.setattr(fed.live.alarms, "is_active", lambda _alarm: False)
-    fed.live.pipeline.look_at_learning()
+    fed.live.pipeline.learning.check_inputs()
     fed.sees(50)
     assert fed.rows == before - 16 + 50
     assert np.isnan(fed.learning.rows()["P-1"]).all(axis=1).sum() == 1, "a break between them"
@@ -258,7 +258,7 @@ def test_a_provisional_baseline_is_followed_by_better_ones() -> None:
 def test_a_restart_does_not_go_back_to_a_shorter_provisional_baseline() -> None:
     fed = Fed(first_after=128.0, duration=2100.0)
     asset = fed.live.plant.assets["P-1"]
-    fed.live.pipeline.learn(asset, fed.learning.config, 520.0)
+    fed.live.pipeline.learning.learn_asset(asset, fed.learning.config, 520.0)
     assert fed.learning.trainings[0].stage == 2
 
 
@@ -281,7 +281,7 @@ def test_learning_goes_on_over_an_exchange_of_the_config() -> None:
     fed = Fed()
     fed.sees(400, delivers="fp")
     again = Learning("pump", fed.learning.config, fed.live.plant.assets["P-1"])
-    again.add(fed.live.plant.assets["P-1"], fed.live.pipeline._bindings)
+    again.add(fed.live.plant.assets["P-1"], fed.live.pipeline.signals.bindings)
     again.take_over(fed.learning)
     assert again.progress() == fed.learning.progress()
     assert again.left_out(again.trainings[0]) == fed.learning.left_out(fed.learning.trainings[0])

@@ -55,10 +55,10 @@ class Walk:
         for begin in range(0, len(rows), batch):
             part = rows[begin : begin + batch]
             values = plants.values(part, start_s=self.at_s)
-            step = pipeline.conclude(pipeline.infer(pipeline.take(values)))
+            step = pipeline.update_alarms(pipeline.score_windows(pipeline.close_windows(values)))
             self.transitions += step.transitions
             self.at_s += len(part)
-            pipeline.look_at_learning()
+            pipeline.learning.check_inputs()
 
     def learns(self) -> None:
         asyncio.run(self.replay.models.learn_what_is_ready())
@@ -85,11 +85,11 @@ def test_the_first_score_comes_with_the_next_row(walk: Walk) -> None:
     walk.sees(plants.healthy(FIRST + 10, seed=1))
     walk.learns()
     (group,) = walk.replay.pipeline.deployments
-    assert walk.replay.pipeline.warming() == {"any": (15, 16)}
+    assert walk.replay.pipeline.deployments.first_windows() == {"any": (15, 16)}
     assert np.isnan(group.score[0])
     walk.sees(plants.healthy(2, seed=2))
     assert not np.isnan(group.score[0])
-    assert walk.replay.pipeline.warming() == {}
+    assert walk.replay.pipeline.deployments.first_windows() == {}
 
 
 def test_it_is_marked_everywhere_and_its_alarms_are_no_more_than_medium(walk: Walk) -> None:
@@ -149,7 +149,7 @@ def test_a_fault_that_begins_meanwhile_is_not_learned(walk: Walk) -> None:
     assert walk.progress["any"] <= before + 16 / FULL
     rows = walk.replay.pipeline.learning["pump"].rows()["any"]
     assert np.nanmin(rows[:, 0]) > 5
-    assert "its provisional baseline" in walk.replay.pipeline.obstacles()["any"]
+    assert "its provisional baseline" in walk.replay.pipeline.learning.obstacles()["any"]
 
 
 def test_a_restart_goes_on_from_the_provisional_one(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_quality_alarm_that_a_restart_found_raised_clears_when_its_sensor_is_w
     before = Live(made)
     before.turn(0, columns([0], [BEGIN_S * S], [NAN], BAD))
     after = Live(made, [t.alarm for t in before.transitions])
-    after.pipeline.restored(BEGIN_S * S)
+    after.pipeline.follow_alarms(BEGIN_S * S)
     for t in range(60):
         after.turn(t, columns([0], [(BEGIN_S + t) * S], [float(t)]))
     assert after.told() == [("clear", "sensor_bad")]
@@ -97,7 +97,7 @@ def test_a_restart_does_not_clear_the_alarm_of_a_sensor_that_stays_silent(
     before.turn(10)
     assert before.told() == [("raise", "sensor_stale")]
     after = Live(made, [t.alarm for t in before.transitions])
-    after.pipeline.restored(BEGIN_S * S)
+    after.pipeline.follow_alarms(BEGIN_S * S)
     for t in range(100):
         after.turn(t)
     assert after.told() == []
@@ -125,7 +125,7 @@ def test_a_device_that_delivers_what_it_had_kept_does_not_set_the_clock_back(
     for t in range(200):
         live.turn(t, columns([0, 1], [(BEGIN_S + t) * S, (BEGIN_S + t - 90) * S], [1.0, 1.0]))
     assert live.pipeline.watch.time_us[0] == (BEGIN_S + 199) * S
-    assert live.pipeline.time.now_us(199)[0] == (BEGIN_S + 199) * S
+    assert live.pipeline.signals.time.now_us(199)[0] == (BEGIN_S + 199) * S
     assert caplog.messages == []
 
 
@@ -156,7 +156,7 @@ def test_an_alarm_clears_though_its_model_came_after_it() -> None:
     before.use(model())
     before.turn(0, plants.values(plants.fault()))
     after = Live(plants.config(), [t.alarm for t in before.transitions])
-    after.pipeline.restored(BEGIN_S * S)
+    after.pipeline.follow_alarms(BEGIN_S * S)
     after.use(model())
     after.turn(1, plants.values(plants.healthy(200, seed=4)))
     assert after.told() == [("clear", "anomaly")]
@@ -174,8 +174,8 @@ def test_an_asset_is_never_judged_by_the_baseline_of_another(tmp_path: Path) -> 
     rows = np.concatenate([plants.healthy(60, seed=4)] * 2, axis=1)
     judged = []
     for start_s in (1000, 1060):
-        due = live.pipeline.take(plants.values(rows, start_s=start_s), now_us=2000 * S)
-        (scored,) = live.pipeline.infer(due)
+        due = live.pipeline.close_windows(plants.values(rows, start_s=start_s), now_us=2000 * S)
+        (scored,) = live.pipeline.score_windows(due)
         model = scored.group.model
         judged.append((model, {scored.group.assets[row].id for row in scored.row}))
     assert judged == [(old, {"A", "B"}), (new, {"A"})]

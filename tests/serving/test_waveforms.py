@@ -33,8 +33,8 @@ def block(end_s: float, peak: float, *, n: int = LENGTH, status: int = GOOD, sig
 
 def scored(live: Live, t: float, values=NOTHING, blocks=()) -> list[Scored]:  # noqa: ANN001
     now_us = BEGIN_S * S + round(t * S)
-    due = live.pipeline.take(values, blocks, now_us=now_us, monotonic_s=t)
-    return live.pipeline.infer(due)
+    due = live.pipeline.close_windows(values, blocks, now_us=now_us, monotonic_s=t)
+    return live.pipeline.score_windows(due)
 
 
 def scores(live: Live, t: float, values=NOTHING, blocks=()) -> list[float]:  # noqa: ANN001

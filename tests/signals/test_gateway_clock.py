@@ -41,8 +41,8 @@ class Stepped(Live):
     def __init__(self, config: Config, step: float, at: float) -> None:
         super().__init__(config)
         self.begin_us = 2_000_000_000 * S
-        self.pipeline.time.since_us[:] = self.begin_us
-        self.pipeline.time._event_us[:] = self.begin_us
+        self.pipeline.signals.time.since_us[:] = self.begin_us
+        self.pipeline.signals.time._event_us[:] = self.begin_us
         self.step_us, self.at = round(step * S), at
 
     def now_us(self, t: float) -> int:
@@ -53,8 +53,8 @@ class Stepped(Live):
         moved = values.time_us - BEGIN_S * S + self.begin_us
         moved = moved + (self.step_us if t >= self.at else 0)
         values = Columns(values.signal, moved, values.value, values.status)
-        due = self.pipeline.take(values, now_us=self.now_us(t), monotonic_s=t)
-        step = self.pipeline.conclude(self.pipeline.infer(due))
+        due = self.pipeline.close_windows(values, now_us=self.now_us(t), monotonic_s=t)
+        step = self.pipeline.update_alarms(self.pipeline.score_windows(due))
         self.transitions += step.transitions
         return step.windows
 
@@ -128,7 +128,7 @@ def test_learning_goes_on_without_a_break(step: float) -> None:
     )
     live = Stepped(made(template), step, 60)
     asset = live.plant.assets["any"]
-    assert live.pipeline.learn(asset, template.learn or Learn()) == ""
+    assert live.pipeline.learning.learn_asset(asset, template.learn or Learn()) == ""
     rows = plants.healthy(120, seed=1)
     for t in range(120):
         live.go(t, plants.values(rows[t : t + 1], start_s=BEGIN_S + t))
@@ -142,7 +142,9 @@ def test_what_was_on_its_way_at_the_step_is_moved_too() -> None:
     for t in range(20):
         live.go(t, columns([0], [(BEGIN_S + t) * S], [1.0]))
     old_us = live.begin_us + 19_900_000
-    live.pipeline.take(columns([0], [old_us], [2.0]), now_us=live.now_us(20), monotonic_s=20.0)
+    live.pipeline.close_windows(
+        columns([0], [old_us], [2.0]), now_us=live.now_us(20), monotonic_s=20.0
+    )
     assert live.pipeline.watch.time_us[0] == old_us - 3600 * S
     assert live.pipeline.watch.value[0] == 2.0
 
@@ -152,8 +154,10 @@ def test_a_source_with_a_time_of_its_own_does_not_move() -> None:
     at_us = live.begin_us
     for t in range(40):
         at_us += S
-        live.pipeline.take(columns([0], [at_us], [1.0]), now_us=live.now_us(t), monotonic_s=t)
-    assert live.pipeline.time.now_us(39)[0] == at_us
+        live.pipeline.close_windows(
+            columns([0], [at_us], [1.0]), now_us=live.now_us(t), monotonic_s=t
+        )
+    assert live.pipeline.signals.time.now_us(39)[0] == at_us
 
 
 def test_a_cooldown_that_began_before_the_step_ends_when_it_would_have() -> None:

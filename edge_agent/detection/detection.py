@@ -1,0 +1,218 @@
+"""What plain rules say of the values, beside the models: conditions, limits, sensors, silence.
+
+In each turn: `watch_quality` (which machines stop or run; a machine that stands still on purpose
+has no sensor that is stuck), `compare_limits`, `apply_observations` (the alarm table).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_agent.alarms import quality_alarm_id, silent_alarm_id
+from edge_agent.detection.limit_alarms import LimitAlarms
+from edge_agent.detection.sensors import SensorAlarms
+from edge_agent.detection.stops import Rest, Stops
+from edge_agent.signals import BAD, MISSING, TRUE, Points, Problem, joined, marks
+from edge_agent.tables import Table, column
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from edge_agent.alarms import AlarmTable
+    from edge_agent.detection.silence import Silence
+    from edge_agent.messages import Observation, Transition
+    from edge_agent.plant import Plant, PlantAsset
+    from edge_agent.serving import Deployment
+    from edge_agent.signals import Acceptance, Episode, Observed, Turn
+    from edge_agent.values import Columns
+
+
+class Detection(Table):
+    """Conditions, limits and sensors of one plant.
+
+    live: what is stale is told by the quality watch; a recording knows by itself.
+    """
+
+    _uncertain = column(np.uint8)  # the mark of an uncertain value, by signal
+
+    def __init__(
+        self,
+        plant: Plant,
+        signals: Acceptance,
+        deployments: Iterable[Deployment],
+        alarms: AlarmTable,
+        *,
+        live: bool,
+    ) -> None:
+        super().__init__()
+        self._plant = plant
+        self._signals = signals
+        self._live = live
+        self._bindings = signals.bindings
+        self._conditions = self._bindings.conditions
+        self.limits = LimitAlarms(self._bindings, alarms)
+        self.stops = Stops(self._bindings, deployments)
+        self._sensors = SensorAlarms(plant, signals.watch, live=live)
+        self._rests: list[Rest] = []
+        self._runs: dict[int, int] = {}  # condition -> the asset that runs while it holds
+        self._points: Points | None = None
+        self._turns: list[Turn] = []
+        self._fresh: list[Episode] = []  # in this turn
+        self._episodes: list[Episode] = []  # that the alarm table has not heard of
+        self._away: frozenset[str] = frozenset()
+
+    @property
+    def silence(self) -> Silence:
+        """Which silent signals are consequences of something larger."""
+        return self._sensors.silence
+
+    # -- what there is ------------------------------------------------------------------------
+
+    def add_asset(self, asset: PlantAsset) -> None:
+        """One more asset, whose signals are accepted already."""
+        for signal in asset.signals.values():
+            row = self.grow()
+            self._uncertain[row] = self._bindings[signal.index].uncertain
+            self.limits.add(signal)
+        if asset.when is not None:
+            self._runs[self._bindings.condition(asset)] = asset.index
+            self._bindings.watch.rest(asset.index)  # until it is known to run
+
+    def take_over(self, old: Detection) -> None:
+        """Go on where an earlier plant was."""
+        before, now = old._plant.assets, self._plant.assets
+        was = {one.index: before[name].index for name, one in now.items() if name in before}
+        self._conditions.take_over(old._conditions, was)
+
+    def follow_alarms(self, watched: Collection[str], now_us: int) -> None:
+        """Alarms came out of the store; watched: those not at rest, which clear unless told."""
+        for signal in self._plant.signals:
+            if quality_alarm_id(signal) in watched:
+                self._sensors.restored(signal.index, now_us)
+        for asset in self._plant.assets.values():
+            if silent_alarm_id(asset.id) in watched:
+                self._sensors.restored_asset(asset, now_us)
+
+    def hold_sources(self, sources: Collection[str]) -> None:
+        """These sources are away: until they are back their signals are no alarms of their own."""
+        self._away = frozenset(sources)
+
+    # -- a turn -------------------------------------------------------------------------------
+
+    def follow_clocks(self, observed: Observed) -> None:
+        """The gateway's clock was moved, or the clocks of some assets were set back."""
+        if observed.step_us:
+            step_us, moves = observed.step_us, self._signals.moves
+            self._sensors.move(step_us, moves)
+            self._conditions.move(step_us, moves)
+            self.limits.move(step_us, moves)
+            self._episodes = [
+                replace(one, at_us=one.at_us + step_us * int(moves[self._asset_of(one)]))
+                for one in self._episodes
+            ]
+        for asset, to_us in observed.clock_reset.items():
+            self._sensors.set_back(asset, to_us)
+            self._conditions.set_back(asset, to_us)
+            self.limits.set_back(asset, to_us)
+
+    def _asset_of(self, episode: Episode) -> int:
+        return self._plant.signals[episode.signal].asset.index
+
+    def watch_quality(self, observed: Observed) -> None:
+        """Which machines stop or run, and which signals change their quality, by these values."""
+        conditions = self._conditions
+        self._points = self._trusted(observed.values)
+        conditions.update(self._points, observed.asset_now_us)
+        self._turns, conditions.turns = conditions.turns, []
+        self._rests += self.stops.turned(self._turns)
+        heard_s = observed.monotonic_s if self._live else math.inf
+        self._fresh = self._quality_changes(observed.seen, heard_s)
+
+    def _trusted(self, values: Columns) -> Points:
+        """NaN for what is not to be trusted; what stands for no value at all is left out."""
+        if not len(values) or not values.status.any():
+            return Points(values.signal, values.time_us, values.value)
+        mark = marks(values, self._uncertain)
+        value = np.where(mark == BAD, np.nan, values.value)
+        return Points(values.signal, values.time_us, value).where(mark != MISSING)
+
+    def _quality_changes(self, seen: Columns, heard_s: float) -> list[Episode]:
+        """Changes of quality; seen: all values of this turn, those of waveforms too."""
+        watch = self._bindings.watch
+        episodes: list[Episode] = []
+        begin = 0
+        for turn in [turn for turn in self._turns if turn.number in self._runs]:
+            end = int(np.searchsorted(seen.time_us, turn.at_us))
+            if end > begin:
+                episodes += watch.update(seen.slice(begin, end), heard_s)
+                begin = end
+            if turn.truth == TRUE:
+                watch.resume(self._runs[turn.number], turn.at_us)
+            else:
+                episodes += watch.rest(self._runs[turn.number], turn.at_us)
+        if begin < len(seen):
+            episodes += watch.update(seen.slice(begin), heard_s)
+        return episodes
+
+    def compare_limits(self, observed: Observed) -> None:
+        """Limits, by the values of this turn, by what became stale, and by the time."""
+        asset_now_us, points = observed.asset_now_us, self._points
+        self._fresh += self._overdue(observed)
+        stale = _stale(self._fresh)
+        if stale is not None:
+            if self._live:  # a recording knows by itself
+                self._conditions.update(stale, asset_now_us)
+            points = stale if points is None else joined((stale, points))
+        if points is not None:
+            self.limits.update(points, self._turns, asset_now_us)
+        self.limits.advance(asset_now_us)
+        self._episodes += self._fresh
+        self._points, self._turns, self._fresh = None, [], []
+
+    def _overdue(self, observed: Observed) -> list[Episode]:
+        """Signals that became stale or stuck although no value came."""
+        if not observed.is_clock_due:
+            return []
+        heard_by_s = observed.monotonic_s if self._live else math.inf
+        since_us = self._signals.time.since_us
+        return self._bindings.watch.overdue(observed.asset_now_us, since_us, heard_by_s)
+
+    def observations(self, scored: Iterable[Observation]) -> list[Observation | Rest]:
+        """What the alarm table must hear, in the order of time; scored: what models observed."""
+        episodes, self._episodes = self._episodes, []
+        episodes.sort(key=lambda episode: episode.at_us)
+        asset_now_us = self._signals.asset_now_us
+        self._sensors.hold(self._away, self._signals.event_us)
+        found: list[Observation | Rest] = [*scored, *self._sensors.observe(episodes, asset_now_us)]
+        rests, self._rests = self._rests, []
+        found += [*rests, *self.limits.tell(asset_now_us)]
+        # So that the flood limit counts the same in every batching.
+        found.sort(key=lambda one: (one.at_us, one.alarm_id))
+        return found
+
+    def apply_observations(
+        self, alarms: AlarmTable, observations: Iterable[Observation | Rest]
+    ) -> list[Transition]:
+        """Tell the alarm table; returns what changed, held alarms of a flood that ended too."""
+        found = [each for one in observations for each in self.stops.tell(alarms, one)]
+        for asset in tuple(alarms.flooded):
+            now_us = self._signals.event_us(self._plant.assets[asset])
+            found += alarms.advance(asset, now_us)
+        return found
+
+
+def _stale(episodes: Iterable[Episode]) -> Points | None:
+    """The signals whose value is not known any more, and from when on."""
+    lost = [one for one in episodes if one.begins and one.problem is Problem.STALE]
+    if not lost:
+        return None
+    lost.sort(key=lambda episode: episode.at_us)
+    return Points(
+        np.array([episode.signal for episode in lost], np.intp),
+        np.array([episode.at_us for episode in lost], np.int64),
+        np.full(len(lost), np.nan),
+    )

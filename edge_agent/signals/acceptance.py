@@ -1,0 +1,210 @@
+"""The first stage of the path: values as they came, in order, scaled, dated and within range."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S, StepWatch
+from edge_agent.config.schema import TimeOf, Uncertain
+from edge_agent.config.types import Name
+from edge_agent.signals.conditions import Conditions
+from edge_agent.signals.event_time import EventTime
+from edge_agent.signals.quality import QualityWatch
+from edge_agent.signals.router import Binding, Bindings
+from edge_agent.signals.scaling import Scaling
+from edge_agent.signals.waves import rms_of
+from edge_agent.signals.window_set import BAD, MISSING, UNCERTAIN
+from edge_agent.tables import Table, column
+from edge_agent.values import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.config.schema import Config
+    from edge_agent.plant import PlantAsset, PlantSignal
+    from edge_agent.values import WaveBlock
+
+_UNCERTAIN_MARK: Final = {Uncertain.USE: UNCERTAIN, Uncertain.HOLD: MISSING, Uncertain.BAD: BAD}
+_CLOCK_EVERY_S: Final = 0.25
+_DRIFT_US: Final = 10 * US_PER_S
+_RECENT_US: Final = 5 * US_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one turn brought.
+
+    values: in the order of time, in the units of their signals, out of range marked as bad; seen:
+    the same and one value for each block, as signs of life. asset_now_us: event time by plant asset
+    [A]; monotonic_s: the gateway's clock. is_clock_due: True if it is time to look for what the
+    clock alone brings about. step_us: the gateway's clock was moved by so much before this turn.
+    clock_reset: by number of the plant asset, the time to which its source's clock was set back.
+    from_future: the signals of values refused because their source's clock is too far ahead.
+    """
+
+    values: Columns
+    blocks: Sequence[WaveBlock]
+    seen: Columns
+    asset_now_us: NDArray[np.int64]
+    monotonic_s: float
+    is_clock_due: bool
+    step_us: int = 0
+    clock_reset: dict[int, int] = field(default_factory=dict)
+    from_future: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    @property
+    def reset_assets(self) -> NDArray[np.intp]:
+        """The numbers of the plant assets in `clock_reset` [k]."""
+        return np.array(list(self.clock_reset), np.intp)
+
+
+class _AssetTable(Table):
+    """moves: assets whose time is the gateway's, so that it moves with the gateway's clock."""
+
+    moves = column(np.bool_)
+
+
+class Acceptance(Table):
+    """Takes over the values of all signals of a plant; rows are signals.
+
+    live: values come as they happen, so that time goes on by the clock although no value comes and
+    a source clock that runs ahead is refused; a recording has only its own time.
+    """
+
+    _asset_of = column(np.intp)
+
+    def __init__(self, config: Config, *, live: bool) -> None:
+        super().__init__()
+        self.watch = QualityWatch()
+        self.time = EventTime(live=live)
+        self.bindings = Bindings(self.watch, Conditions(live=live))
+        self._config = config
+        self._live = live
+        self._scaling = Scaling()
+        self._assets = _AssetTable()
+        self._groups_by_source: dict[str, int] = {}
+        self._max_future_us = round(config.tuning.max_future * US_PER_S)
+        self._steps = StepWatch()
+        self._clock_s = 0.0
+        self.asset_now_us = self.time.now_us(0.0)  # as of the last turn [A]
+
+    @property
+    def moves(self) -> NDArray[np.bool_]:
+        """True for each plant asset [A] whose time is the gateway's."""
+        return self._assets.moves
+
+    def event_us(self, asset: PlantAsset) -> int:
+        """Event time of an asset as of the last turn; 0 for one that is newer."""
+        known = asset.index < len(self.asset_now_us)
+        return int(self.asset_now_us[asset.index]) if known else 0
+
+    # -- what there is ------------------------------------------------------------------------
+
+    def add_asset(self, asset: PlantAsset, now_us: int, monotonic_s: float) -> None:
+        """Accept values of an asset's signals from now on; times: 0 in a recording."""
+        self.time.add(now_us, monotonic_s)
+        named = {signal.source for signal in asset.signals.values()}
+        judged = [getattr(self._config.sources.get(Name(n)), "time", None) for n in named]
+        row = self._assets.grow()
+        self._assets.moves[row] = any(one in {TimeOf.AUTO, TimeOf.ARRIVAL} for one in judged)
+        for signal in asset.signals.values():
+            self._add_signal(signal)
+
+    def _add_signal(self, signal: PlantSignal) -> None:
+        config = signal.config
+        source = self._config.sources.get(Name(signal.source))
+        stale_s = config.stale_after or getattr(source, "silence_s", None)
+        stale_us = None if stale_s is None else round(stale_s * US_PER_S)
+        stuck_us = None if config.stuck_after is None else round(config.stuck_after * US_PER_S)
+        group = 0
+        if getattr(source, "reports_changes", False):
+            group = self._groups_by_source.setdefault(
+                signal.source, len(self._groups_by_source) + 1
+            )
+        self.bindings.append(Binding(stale_us, group, _UNCERTAIN_MARK[config.uncertain]))
+        row = self.grow()
+        self._asset_of[row] = signal.asset.index
+        self._scaling.add(config)
+        self.watch.add(
+            signal.asset.index,
+            stale_us=stale_us,
+            stuck_us=stuck_us,
+            valid=config.valid,
+            uncertain=config.uncertain,
+        )
+
+    # -- a turn -------------------------------------------------------------------------------
+
+    def accept(
+        self, values: Columns, blocks: Sequence[WaveBlock], now_us: int, monotonic_s: float
+    ) -> Observed:
+        """Take over the values of a turn, which are in the order of time, and its waveforms.
+
+        now_us, monotonic_s: the gateway's clocks; 0 in a recording.
+        """
+        step_us = self._steps.step_us(now_us, monotonic_s) if self._live else 0
+        if step_us:
+            values = self._shift_clock(values, step_us, now_us)
+        values = self._scaling.scale_values(self.watch.without_retained(values))
+        values, from_future = self._refuse_future(values, now_us)
+        values = self.watch.refuse_out_of_range(values)
+        blocks, seen = self._scaling.scale_blocks(blocks), values
+        if blocks:
+            seen = Columns.concat([values, rms_of(blocks)]).sorted_by_time()
+            seen, more = self._refuse_future(seen, now_us)
+            from_future = np.concatenate([from_future, more])
+        reset = self._note_times(seen, monotonic_s) if len(seen) else {}
+        self.asset_now_us = self.time.now_us(monotonic_s)
+        return Observed(
+            values,
+            blocks,
+            seen,
+            self.asset_now_us,
+            monotonic_s,
+            self._is_clock_due(monotonic_s),
+            step_us,
+            reset,
+            from_future,
+        )
+
+    def _refuse_future(self, values: Columns, now_us: int) -> tuple[Columns, NDArray[np.int32]]:
+        """A source clock too far ahead would close the windows of everything that follows."""
+        limit_us = now_us + self._max_future_us
+        if not self._live or not len(values) or values.time_us[-1] <= limit_us:
+            return values, np.zeros(0, np.int32)
+        # A clock that has drifted so far is brought back slowly by its source.
+        moves = self.moves[self._asset_of[values.signal]]
+        future = values.time_us > limit_us + _DRIFT_US * moves
+        return values.where(~future), values.signal[future]
+
+    def _shift_clock(self, values: Columns, step_us: int, now_us: int) -> Columns:
+        """The gateway's clock was moved, and all that has its time moves with it."""
+        self.time.move(step_us, self.moves)
+        self.watch.move(step_us, self.moves)
+        # What came just before it was stamped by the old time.
+        shifted_us = values.time_us + step_us
+        old = self.moves[self._asset_of[values.signal]]
+        old &= np.abs(shifted_us - now_us) < np.abs(values.time_us - now_us)
+        old &= np.abs(shifted_us - now_us) < _RECENT_US
+        time_us = np.where(old, shifted_us, values.time_us)
+        return Columns(values.signal, time_us, values.value, values.status).sorted_by_time()
+
+    def _note_times(self, seen: Columns, monotonic_s: float) -> dict[int, int]:
+        """Follow event time; returns the assets whose clock was set back, and to which time."""
+        asset = self._asset_of[seen.signal]
+        found = self.time.set_back(asset, seen.time_us, monotonic_s)
+        if len(found):
+            self.watch.set_back(found)
+        self.time.note(asset, seen.time_us, monotonic_s)
+        return {one: int(seen.time_us[asset == one].max()) for one in found.tolist()}
+
+    def _is_clock_due(self, monotonic_s: float) -> bool:
+        if self._live and monotonic_s - self._clock_s < _CLOCK_EVERY_S:
+            return False
+        self._clock_s = monotonic_s
+        return True

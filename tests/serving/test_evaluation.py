@@ -1,0 +1,101 @@
+"""What scores bring about is a pure function of the scores and of what is known of the assets."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+
+import numpy as np
+import orjson
+import plants
+from plants import S
+
+from edge_agent.serving import EvaluationRules, Scored, ScoreState, evaluate
+
+RULES = EvaluationRules("root", 0, replayed=False)
+
+
+@cache
+def scored() -> Scored:
+    """The real windows of an asset whose flow is off from second 1040 on."""
+    pipeline = plants.prepared(plants.config()).pipeline
+    batches = pipeline.close_windows(plants.values(plants.fault(n=60, onset=40)))
+    (found,) = pipeline.score_windows(batches)
+    assert np.flatnonzero(found.level >= 1.0).tolist()
+    return found
+
+
+def fresh() -> ScoreState:
+    return ScoreState(
+        np.zeros(1, bool),
+        np.full(1, np.nan, np.float32),
+        np.full(1, np.nan, np.float32),
+        np.zeros(1, np.int64),
+        np.zeros(1),
+        np.zeros(1, np.int64),
+    )
+
+
+def columns_of(state: ScoreState) -> dict[str, list[float]]:
+    return {one.name: getattr(state, one.name).tolist() for one in fields(state)}
+
+
+def test_the_same_scores_and_state_give_the_same_and_change_nothing() -> None:
+    """It may be called again, or its answer thrown away."""
+    one, state = scored(), fresh()
+    before = str(columns_of(state))
+    first, second = (evaluate([one], {one.group: state}, RULES, 7.0) for _ in range(2))
+    assert str(columns_of(state)) == before
+    assert first.observations == second.observations
+    assert first.scores == second.scores
+    assert columns_of(first.state[one.group]) == columns_of(second.state[one.group])
+
+
+def test_windows_are_reported_if_any_is_over_the_limit_or_the_alarm_is_open() -> None:
+    """The new state says which assets the next turn must report in any case."""
+    one = scored()
+    healthy = one.level < 1.0
+    assert healthy.any()
+    found = evaluate([one], {one.group: fresh()}, RULES, 7.0)
+    assert len(found.observations) == len(one.row)
+    assert found.state[one.group].alarm_open.tolist() == [True]
+    assert {seen.alarm_id for seen in found.observations} == {"any.base"}
+    calm = part(one, healthy)
+    assert evaluate([calm], {one.group: fresh()}, RULES, 7.0).observations == []
+    again = evaluate([calm], found.state, RULES, 8.0)
+    assert len(again.observations) == healthy.sum()
+
+
+def part(one: Scored, which: np.ndarray) -> Scored:
+    """Some of its windows."""
+    values = {each.name: getattr(one, each.name) for each in fields(one)}
+    rows = ("row", "start_us", "end_us", "coverage", "last", "level", "health")
+    chosen = {name: values[name][which] for name in rows}
+    numbers = np.flatnonzero(which)
+    assert (np.diff(numbers) == 1).all()
+    outputs = one.outputs.rows(int(numbers[0]), int(numbers[-1]) + 1)
+    return Scored(**(values | chosen | {"outputs": outputs}))
+
+
+def test_the_state_keeps_the_newest_score_of_each_asset() -> None:
+    """Scored when, by event time and by the monotonic clock."""
+    one = scored()
+    state = evaluate([one], {one.group: fresh()}, RULES, 7.0).state[one.group]
+    assert state.score[0] == one.outputs.score[-1]
+    assert state.health[0] == one.health[-1]
+    assert state.scored_us[0] == one.end_us[-1]
+    assert state.scored_s[0] == 7.0
+
+
+def test_scores_go_to_the_bus_at_most_once_an_interval_across_turns() -> None:
+    """What was published is part of the state, whoever reads the messages."""
+    one = scored()
+    rules = EvaluationRules("root", 10 * S, replayed=False)
+    half = np.arange(len(one.row)) < len(one.row) // 2
+    first = evaluate([part(one, half)], {one.group: fresh()}, rules, 7.0)
+    second = evaluate([part(one, ~half)], first.state, rules, 8.0)
+    whole = evaluate([one], {one.group: fresh()}, rules, 7.0)
+    assert first.scores + second.scores == whole.scores
+    stamps = [orjson.loads(payload)["ts"] for _, payload in whole.scores]
+    assert len(stamps) == 3
+    assert (np.diff(stamps) >= 10_000).all()
