@@ -24,7 +24,7 @@ def pipeline(spec: InputSpec, value: float, **calibration: str) -> Simple:
         assets=[Simple(id="P-1")],
         signal_of=lambda _asset, _name: signal,
     )
-    return Simple(groups=[group], watch=Simple(value=np.array([value])))
+    return Simple(deployments=[group], watch=Simple(value=np.array([value])))
 
 
 @pytest.mark.parametrize(
