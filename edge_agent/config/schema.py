@@ -305,7 +305,7 @@ class Tuning:
 
     intake_values: Annotated[int, Between(1000, 100_000_000)] = 200_000
     intake_bytes: Size = Size(64 << 20)  # waveform blocks
-    # The pipeline rests so long between two drains.
+    # The longest rest of the pipeline between two drains; it rests by the load.
     tick: Annotated[Duration, Between(1e-3, 10)] = Duration(0.04)
     max_future: Duration = Duration(300)  # a source clock further ahead is refused
     drain_deadline: Duration = Duration(10)

@@ -37,6 +37,7 @@ from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
 from edge_agent.service import status_routes
 from edge_agent.serving import RECONCILE_EVERY_S, Reconciler
+from edge_agent.transport import FollowerPace
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -190,12 +191,14 @@ class Daemon:
                 task.cancel()
 
     async def _walk(self) -> None:
-        """The path of a value, again and again: as soon as values come, at the latest each tick."""
+        """The path of a value, again and again: as soon as values come, by batches under load."""
+        loop, pace = asyncio.get_running_loop(), FollowerPace()
         while True:
             async with self.turning:
                 await self.turn()
-            await asyncio.sleep(self.runtime.config.tuning.tick)
+            rested_s = loop.time() + pace.rest_s(self.runtime.config.tuning.tick)
             await _within(_IDLE_S, self._wake.wait())
+            await asyncio.sleep(max(0.0, rested_s - loop.time()))
 
     async def turn(self) -> None:
         """All that waits, down the path; what cannot be digested is lost, and only that."""

@@ -1,6 +1,7 @@
 """What all connections share: how they are opened, kept and opened again, and checked by TLS."""
 
 from edge_agent.transport.dialling import dial, dial_endpoint, dial_error, resolve
+from edge_agent.transport.pace import FollowerPace, ReaderPace
 from edge_agent.transport.reconnect import (
     LinkReporter,
     LostError,
@@ -14,8 +15,10 @@ from edge_agent.transport.tls import Tls, own_hint, tls_context, tls_stamp
 
 __all__ = [
     "STEADY_S",
+    "FollowerPace",
     "LinkReporter",
     "LostError",
+    "ReaderPace",
     "Reconnector",
     "RefusedError",
     "Takeovers",

@@ -125,7 +125,7 @@ class MqttSourceConfig:
     max_payload: Annotated[Size, Between(1024, MAX_PACKET_BYTES - PACKET_HEAD_BYTES)] = Size(
         1 << 20
     )
-    coalesce: Annotated[Duration, Between(0, 1)] = Duration(0.02)  # rest between two reads
+    coalesce: Annotated[Duration, Between(0, 1)] = Duration(0.02)  # longest rest between reads
     stale_after: Duration | None = None  # default: 30 s; never with sparkplug, which tells changes
     time: TimeOf = TimeOf.AUTO  # whose clock counts: source (the payload's time), arrival, auto
     timezone: str = "UTC"  # of times in payloads that name none

@@ -14,7 +14,7 @@ from edge_agent.errors import ConnectError
 from edge_agent.sources.mqtt.config import Protocol
 from edge_agent.sources.mqtt.frames import FrameCutter
 from edge_agent.sources.mqtt.paho_client import Client
-from edge_agent.transport import dial_endpoint, dial_error, own_hint
+from edge_agent.transport import ReaderPace, dial_endpoint, dial_error, own_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +112,7 @@ class Session:
         self._where = config.url
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Handle | None = None
+        self._pace = ReaderPace()
         self._last_received_s = clock.monotonic_s()
         self._opened: asyncio.Future[bool | ConnectError] = self._loop.create_future()
         self._subscribed: asyncio.Future[list[ReasonCode]] = self._loop.create_future()
@@ -200,6 +201,7 @@ class Session:
 
     def _on_readable(self, fd: int) -> None:
         self._loop.remove_reader(fd)
+        self._pace.wake_up()
         self._turn(fd)
 
     def _turn(self, fd: int) -> None:
@@ -224,7 +226,8 @@ class Session:
         elif len(messages.acks) >= WINDOW_HINT or self._client.more:
             self._timer = self._loop.call_soon(self._turn, fd)
         else:
-            self._timer = self._loop.call_later(self._config.coalesce, self._turn, fd)
+            rest_s = self._pace.rest_s(self._config.coalesce)
+            self._timer = self._loop.call_later(rest_s, self._turn, fd)
 
     def _accept(self, messages: Messages) -> None:
         self._last_received_s = self._clock.monotonic_s()

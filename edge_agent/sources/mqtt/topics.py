@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import ConfigError
@@ -52,6 +53,7 @@ class Pattern:
         return len(mine) == len(theirs)
 
 
+@lru_cache(maxsize=1024)  # asked for again with every topic that is new
 def compile_pattern(text: str) -> Pattern:
     """A pattern from its text; ConfigError says what is wrong with it.
 

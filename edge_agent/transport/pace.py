@@ -1,0 +1,68 @@
+"""How long a loop rests between two turns: only as long as that pays.
+
+A turn has a fixed cost, whether it finds one value or thousands; the longer the rest before it, the
+more values share that cost, and the later each of them leaves. So the rests follow the processor
+time of this process, up to the limits of the config (`coalesce`, `tuning.tick`). All of its time
+counts, not only the loop's own: what a source reads makes pipeline, models and sinks work, and
+several sources share one core.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Seconds of rest for each second of work: turning over often keeps a core busy for at most a sixth
+# of the time. Above that load a reader's rest grows to its limit.
+RESTS_PER_WORK: Final = 5.0
+_MEMORY: Final = 32  # turns over which the work of one is averaged: a burst does not change it
+FREE: Final = 0.2  # share of a core up to which the pipeline follows its sources at once
+BUSY: Final = 0.3  # and from which it rests as long as it may
+_LOAD_MEMORY_S: Final = 0.5
+
+
+class ReaderPace:
+    """The rests of a loop that reads what comes; cpu_s: processor time of this process, seconds."""
+
+    def __init__(self, cpu_s: Callable[[], float] = time.process_time) -> None:
+        self._cpu_s = cpu_s
+        self._since_s = cpu_s()
+        self._work_s = 0.0
+
+    def wake_up(self) -> None:
+        """Something came after a time without work: what was spent before it does not count."""
+        self._since_s = self._cpu_s()
+
+    def rest_s(self, longest_s: float) -> float:
+        """Return how long to rest now, by the mean work of a turn until now."""
+        before_s, self._since_s = self._since_s, self._cpu_s()
+        self._work_s += (self._since_s - before_s - self._work_s) / _MEMORY
+        return min(longest_s, RESTS_PER_WORK * self._work_s)
+
+
+class FollowerPace:
+    """The rests of a loop that handles what readers bring: none while there is time to spare.
+
+    cpu_s: processor time of this process; monotonic_s: time that passes; both in seconds.
+    """
+
+    def __init__(
+        self,
+        cpu_s: Callable[[], float] = time.process_time,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cpu_s, self._monotonic_s = cpu_s, monotonic_s
+        self._since = cpu_s(), monotonic_s()
+        self._load = 0.0  # share of a core
+
+    def rest_s(self, longest_s: float) -> float:
+        """Return how long to rest now, by the load of the last half second."""
+        before, self._since = self._since, (self._cpu_s(), self._monotonic_s())
+        work_s, passed_s = self._since[0] - before[0], self._since[1] - before[1]
+        if passed_s > 0:
+            weight = min(1.0, passed_s / _LOAD_MEMORY_S)
+            self._load += weight * (work_s / passed_s - self._load)
+        return longest_s * min(1.0, max(0.0, (self._load - FREE) / (BUSY - FREE)))
