@@ -72,3 +72,7 @@ class FakeClock:
         """Move both clocks forward."""
         self._now_us += round(seconds * US_PER_S)
         self._monotonic_s += seconds
+
+    def set_wall(self, by_s: float) -> None:
+        """Set the wall clock forward or back (by_s < 0), as somebody who corrects it does."""
+        self._now_us += round(by_s * US_PER_S)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import orjson
 import yaml
+from support import value_of
 
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.daemon.tables import load_config
@@ -174,7 +175,7 @@ class Running:
 
     def windows(self, model: str = "watch", outcome: str = "scored") -> int:
         """How many windows had that outcome."""
-        return int(self.daemon.metrics.windows.labels(model, outcome)._value.get())
+        return int(value_of(self.daemon.metrics.windows.labels(model, outcome)))
 
     def up(self) -> bool:
         """Whether every source and sink is connected."""

@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from support import value_of
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -254,7 +255,7 @@ class Rig:
         await self.until(lambda: self.source.link.state is state, timeout_s, f"state {state}")
 
     def rejected(self, reason: str) -> float:
-        return self.metrics.values_rejected.labels("plc", reason)._value.get()
+        return value_of(self.metrics.values_rejected.labels("plc", reason))
 
     def of(self, signal: str, asset: str = "a000") -> list[tuple[int, float, int]]:
         """(time_us, value, status) of all that one signal brought."""

@@ -8,6 +8,7 @@ from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+from typing import TYPE_CHECKING
 
 LEARNED = "learned-"  # what was learned in this checkout
 

@@ -12,6 +12,7 @@ import plants
 import pytest
 from onnx import TensorProto, helper
 from plants import S
+from support import value_of
 
 from edge_agent.config.schema import Asset, ModelUse, Tuning
 from edge_agent.models.bundle.foreign import bundle_from_onnx
@@ -95,7 +96,7 @@ def test_a_source_clock_that_runs_ahead_is_refused() -> None:
     ahead = plants.values(plants.healthy(30, seed=1), start_s=1000)
     live.close_windows(ahead, now_us=1005 * S, monotonic_s=1.0)
     refused = replay.metrics.values_rejected.labels("bus", "future")
-    assert refused._value.get() == 3 * 14
+    assert value_of(refused) == 3 * 14
     assert live.watch.time_us[0] == 1015 * S
 
 
@@ -131,7 +132,7 @@ def test_a_model_that_fails_does_not_stop_the_others() -> None:
     replay = plants.prepared(made)
     steps = list(replay.walk([plants.values(plants.healthy(40, seed=5) + 100.0)]))
     assert sum(s.windows for s in steps) == 9
-    assert replay.metrics.windows.labels("lookup", "failed")._value.get() == 9
+    assert value_of(replay.metrics.windows.labels("lookup", "failed")) == 9
 
 
 def _for_any_asset() -> Path:

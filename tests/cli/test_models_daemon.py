@@ -170,8 +170,8 @@ def test_a_shadow_is_understood(rows: list[dict[str, Any]], state: str, *, faile
 def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time goes on by itself: each look at the clock is a second later."""
     seconds = iter(range(10_000))
-    monkeypatch.setattr(wait, "_monotonic", lambda: float(next(seconds)))
-    monkeypatch.setattr(wait, "_sleep", lambda _: None)
+    monkeypatch.setattr(wait, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(wait, "sleep", lambda _: None)
 
 
 def awaited(*answers: Any, wait_s: float = 10) -> wait.Outcome:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from mqtt_support import Publisher, make_users, until
 from opcua_support import NodeServer
+from support import value_of
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -238,7 +239,7 @@ async def test_nothing_is_delivered_after_stop(make: Make) -> None:
     await asyncio.to_thread(rig.server.send, 1.0)
     await asyncio.sleep(0.3)
     assert len(rig.intake) == before
-    assert rig.metrics.source_up.labels(NAME)._value.get() == 0
+    assert value_of(rig.metrics.source_up.labels(NAME)) == 0
 
 
 async def test_a_permanent_refusal_is_a_reason_and_no_exception(make: Make) -> None:
@@ -247,7 +248,7 @@ async def test_a_permanent_refusal_is_a_reason_and_no_exception(make: Make) -> N
     await rig.source.start()
     await rig.state(LinkState.DOWN)
     assert rig.source.link.detail
-    assert rig.metrics.source_up.labels(NAME)._value.get() == 0
+    assert value_of(rig.metrics.source_up.labels(NAME)) == 0
     await asyncio.sleep(0.3)
     assert rig.source.link.state in {LinkState.DOWN, LinkState.CONNECTING}
     await rig.source.stop()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from opcua_support import make_pair
+from support import value_of
 
 from edge_agent.clock import US_PER_S, FakeClock
 from edge_agent.daemon.certificates import Certificates, certificate_problems
@@ -48,7 +49,7 @@ class Rig:
         self.watch = Certificates(self.daemon)
 
     def left_days(self, link: str, key: str) -> float:
-        seconds: float = self.metrics.certificate_expiry_seconds.labels(link, key)._value.get()
+        seconds: float = value_of(self.metrics.certificate_expiry_seconds.labels(link, key))
         return seconds / DAY_S
 
 

@@ -15,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from sink_support import Subscriber
+from support import value_of
 
 from edge_agent.cli import main
 from edge_agent.store import AuditFilter
@@ -108,8 +109,8 @@ async def test_commands_that_must_not_count(alarmed: Running, bus: Subscriber) -
     command(bus, "shelve", duration_s=7200)
     command(bus, "ack", alarm_id="P-9.none")
     counter = alarmed.daemon.metrics.commands
-    await until(lambda: counter.labels("bus", "accepted")._value.get() == 2, "heard")
-    await until(lambda: counter.labels("bus", "expired")._value.get() == 1, "ignored")
+    await until(lambda: value_of(counter.labels("bus", "accepted")) == 2, "heard")
+    await until(lambda: value_of(counter.labels("bus", "expired")) == 1, "ignored")
     await asyncio.sleep(0.2)
     assert alarmed.states() == {ALARM: "unack"}
 
@@ -125,7 +126,7 @@ async def test_the_status_page_knows_what_is_wrong(alarmed: Running) -> None:
 
 
 def counted(running: Running, outcome: str) -> int:
-    return int(running.daemon.metrics.commands.labels("bus", outcome)._value.get())
+    return int(value_of(running.daemon.metrics.commands.labels("bus", outcome)))
 
 
 async def test_a_command_is_bound_to_the_asset_of_its_topic(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from support import value_of
+
 from edge_agent.clock import FakeClock
 from edge_agent.config import schema
 from edge_agent.config.types import Name
@@ -18,7 +20,7 @@ def test_dropped_log_lines_are_counted_and_a_fault_for_a_minute() -> None:
     state = LogState(dropped=7)
     (fault,) = health.faults()
     assert (fault.what, fault.detail.message_args) == ("log", {"dropped": 7})
-    assert metrics.log_dropped._value.get() == 7
+    assert value_of(metrics.log_dropped) == 7
     clock.advance(59)
     assert health.faults()
     clock.advance(2)

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from daemon_support import LENGTH, PLACE, STEP_MS, Feed, Site, now_ms, until, write_bundle
 from sink_support import Subscriber
+from support import value_of
 
 from edge_agent.daemon import model_manager
 from edge_agent.messages import LinkState
@@ -32,7 +33,7 @@ async def bus(broker: Mosquitto) -> AsyncIterator[Subscriber]:
 
 
 def reloads(daemon: Daemon, outcome: str) -> float:
-    return float(daemon.metrics.config_reloads.labels(outcome)._value.get())
+    return float(value_of(daemon.metrics.config_reloads.labels(outcome)))
 
 
 def scored(bus: Subscriber, asset: str) -> list[int]:
@@ -225,7 +226,7 @@ async def test_new_assets_appear_and_values_on_their_way_are_not_lost(
         feed.send("P-3", 20)
         feed.send("P-1", 20)
         await until(lambda: len(scored(bus, "P-3")) == 20 - LENGTH + 1, "of the new asset")
-        received = running.daemon.metrics.values_received.labels("plant")._value.get()
+        received = value_of(running.daemon.metrics.values_received.labels("plant"))
     assert received == 3 * sum(feed.sent.values())
 
 
@@ -342,7 +343,7 @@ async def test_a_broken_bundle_leaves_the_old_one_at_work_until_it_is_mended(
         await running.daemon.reload()
         assert running.daemon.runtime.pipeline.deployments.models() == [before]
         refused = running.daemon.metrics.model_rejected.labels("watch", "checksum")
-        assert refused._value.get() == 1
+        assert value_of(refused) == 1
         feed.send("P-1", 20)
         await until(lambda: running.windows() == 20 - LENGTH + 1, "windows go on")
         (folder / "model.onnx").write_bytes(good)

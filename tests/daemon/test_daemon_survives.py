@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plants
 import pytest
+from support import value_of
 
 from edge_agent.config.schema import (
     AlarmRule,
@@ -70,7 +71,7 @@ async def until(done: Callable[[], bool]) -> None:
 
 
 def error_boundary(daemon: Daemon, part: str) -> float:
-    return daemon.metrics.error_boundary.labels(part)._value.get()
+    return value_of(daemon.metrics.error_boundary.labels(part))
 
 
 async def test_values_that_cannot_be_digested_are_lost_alone(
@@ -95,7 +96,7 @@ async def test_a_backlog_that_comes_signal_by_signal_is_not_late(tmp_path: Path)
     async with running(config(tmp_path)) as daemon:
         daemon.runtime.intake.append(values.where(by_signal))
         windows = daemon.metrics.windows.labels("base", "scored")
-        await until(lambda: windows._value.get() == len(rows) - 31)
+        await until(lambda: value_of(windows) == len(rows) - 31)
         late = [m for m in daemon.metrics.values_late.collect()[0].samples if m.value]
         assert late == []
 

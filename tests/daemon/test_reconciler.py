@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import value_of
 from tiny_versions import INPUTS, LENGTH, NAME, fails_over, mean, nan_over
 
 from edge_agent.config.schema import (
@@ -56,14 +57,14 @@ class Gateway:
         """`n` more rows, a second apart; gives how many windows were scored meanwhile."""
         daemon = self.daemon
         scored = daemon.metrics.windows.labels(NAME, "scored")
-        before = scored._value.get()
+        before = value_of(scored)
         signals = [s.index for s in daemon.runtime.plant.assets["P-1"].signals.values()]
         time_us = [(self.t + i) * S for i in range(n) for _ in signals]
         self.t += n
         daemon.runtime.intake.append(columns(signals * n, time_us, [level] * len(time_us)))
         await until(lambda: daemon.runtime.pipeline.watch.time_us[signals[0]] == (self.t - 1) * S)
         async with daemon.turning:
-            return int(scored._value.get() - before)
+            return int(value_of(scored) - before)
 
     def row(self, mode: str = "active") -> dict[str, Any]:
         """What /api/models says."""

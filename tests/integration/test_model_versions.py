@@ -10,6 +10,7 @@ import orjson
 import pytest
 from daemon_support import LENGTH, STEP_MS, Feed, Site, until
 from sink_support import Subscriber
+from support import value_of
 from tiny_versions import NAME, fails_over, mean, nan_over
 
 from edge_agent.cli import main
@@ -138,7 +139,7 @@ async def test_from_version_1_to_2_and_back_by_itself(
         capsys.readouterr()
         assert await command(site, running, "list") == 0
         assert capsys.readouterr().out.splitlines()[-1].startswith("watch 2: refused: ")
-        assert running.daemon.metrics.model_rollbacks.labels(NAME, "not_a_number")._value.get() == 1
+        assert value_of(running.daemon.metrics.model_rollbacks.labels(NAME, "not_a_number")) == 1
         events = [orjson.loads(body) for body in bus.bodies("/_pdm/event")]
     (told,) = [one["data"] for one in events if one["data"]["alarm_id"] == ALARM]
     assert "watch rolled back to 1" in told["message"]["en"]
@@ -195,7 +196,7 @@ async def test_an_activated_version_that_fails_its_tests_is_put_back(
         await line.stop()
         await until(lambda: not missing(bus, feed), "every window")
         assert row_of(running)["version"] == "1"
-        assert running.daemon.metrics.model_rollbacks.labels(NAME, "self_test")._value.get() == 1
+        assert value_of(running.daemon.metrics.model_rollbacks.labels(NAME, "self_test")) == 1
 
 
 async def test_a_reload_keeps_the_shadow_and_the_version_before(

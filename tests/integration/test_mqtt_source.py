@@ -24,6 +24,7 @@ from mqtt_support import (
     until,
 )
 from opcua_support import make_pair
+from support import value_of
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -334,7 +335,7 @@ async def test_a_second_connection_beside_a_daemon_takes_nothing_from_it(
         await in_thread(publisher.publish_many, [("plant/l/P1/s0", doc(n)) for n in range(50)])
         await rig.received(50)
         await second.received(50)
-        assert rig.metrics.source_reconnects.labels("bus")._value.get() == 0
+        assert value_of(rig.metrics.source_reconnects.labels("bus")) == 0
 
 
 async def test_wrong_credentials_are_explained_and_retried(
@@ -350,7 +351,7 @@ async def test_wrong_credentials_are_explained_and_retried(
         await until(lambda: rig.source.link.state is LinkState.DOWN, what=rig.describe)
         assert "authori" in rig.source.link.detail
         assert "username" in rig.source.link.detail
-        assert rig.metrics.source_up.labels("bus")._value.get() == 0
+        assert value_of(rig.metrics.source_up.labels("bus")) == 0
         password.write_text("right\n")
         await rig.up()
     password.unlink()
@@ -386,7 +387,7 @@ async def test_the_broker_may_come_later_and_go_at_any_time(
             broker.kill()
             await until(lambda: rig.source.link.state is LinkState.DOWN, what=rig.describe)
         assert rig.values("P1", "s0") == [1.0, 2.0, 3.0]
-        assert rig.metrics.source_reconnects.labels("bus")._value.get() == 3
+        assert value_of(rig.metrics.source_reconnects.labels("bus")) == 3
 
 
 async def test_garbage_never_stops_the_stream(broker: Mosquitto, publisher: Publisher) -> None:
@@ -416,7 +417,7 @@ async def test_a_payload_too_large_is_skipped(
         await rig.received(2)
         assert rig.values("P1", "s0") == [1.0, 2.0]
         assert rejected(rig.metrics) == {"too_large": 1}
-        assert rig.metrics.source_reconnects.labels("bus")._value.get() == 0
+        assert value_of(rig.metrics.source_reconnects.labels("bus")) == 0
 
 
 class Wire:
@@ -540,7 +541,7 @@ async def test_silence_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(_mqtt_session, "CHECK_INTERVAL_S", 0.02)
     async with Wire() as wire, Rig(mqtt_config(wire.url, **V5), clock=Fast()) as rig:
         await until(lambda: len(wire.connects) >= 2, what=rig.describe)
-        assert rig.metrics.source_reconnects.labels("bus")._value.get() >= 1
+        assert value_of(rig.metrics.source_reconnects.labels("bus")) >= 1
 
 
 async def test_stop_while_waiting_for_an_answer_is_quick() -> None:
@@ -560,7 +561,7 @@ async def test_probe_takes_nothing_from_a_running_source(
         await probe(rig.config)
         await in_thread(publisher.publish_many, [("plant/l/P1/s0", doc(n)) for n in range(20)])
         await rig.received(20)
-        assert rig.metrics.source_reconnects.labels("bus")._value.get() == 0
+        assert value_of(rig.metrics.source_reconnects.labels("bus")) == 0
 
 
 async def test_probe_says_what_is_wrong() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from opcua_support import CLIENT_URI, SERVER_URI, NodeServer, Pair, Rig, make_pair
+from support import value_of
 
 from edge_agent.config import schema
 from edge_agent.config.types import Secret
@@ -352,7 +353,7 @@ async def test_a_session_outlives_its_timeout_when_values_come_seldom(
         await rig.until_state(LinkState.UP)
         await asyncio.sleep(6)
         assert rig.source.link.state is LinkState.UP
-        assert rig.metrics.source_reconnects.labels("plc")._value.get() == 0
+        assert value_of(rig.metrics.source_reconnects.labels("plc")) == 0
 
 
 async def test_a_password_never_goes_over_an_open_channel(
@@ -387,7 +388,7 @@ async def test_the_channels_token_is_renewed_without_a_gap(
         await arrives(rig)
         await asyncio.sleep(12.5)
         assert rig.source.link.state is LinkState.UP
-        assert rig.metrics.source_reconnects.labels("plc")._value.get() == 0
+        assert value_of(rig.metrics.source_reconnects.labels("plc")) == 0
         times = [time_us for time_us, _, _ in rig.of("s0")]
         assert times[-1] - times[0] > 11_000_000
 
@@ -423,7 +424,7 @@ async def test_a_stalled_server_is_left_and_found_again(
         await rig.until(lambda: len(rig.of("s0")) > seen + 5)
         times = [time_us for time_us, _, _ in rig.of("s0")]
         assert times == sorted(times)
-        assert rig.metrics.source_reconnects.labels("plc")._value.get() == 1
+        assert value_of(rig.metrics.source_reconnects.labels("plc")) == 1
     # What the frozen server still took up of the old client ends on its own, soon.
     assert server.ask(sessions=True)["sessions"] <= 3
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import value_of
 from version_models import (
     NAME,
     Stopwatch,
@@ -36,7 +37,7 @@ def report(plant: Watched) -> dict[str, Any]:
 
 
 def metric(plant: Watched, outcome: str) -> float:
-    return float(plant.metrics.shadow_windows.labels(NAME, outcome)._value.get())
+    return float(value_of(plant.metrics.shadow_windows.labels(NAME, outcome)))
 
 
 def test_the_same_model_agrees_in_every_window() -> None:
@@ -59,7 +60,7 @@ def test_nothing_comes_of_what_a_candidate_finds() -> None:
     plant.rows(10, 1.0)
     assert plant.transitions == []
     assert set(plant.scores["P-1"].values()) == {1.0}
-    assert plant.metrics.windows.labels(NAME, "scored")._value.get() == 2 * 7
+    assert value_of(plant.metrics.windows.labels(NAME, "scored")) == 2 * 7
     assert report(plant)["candidate"]["alarms"] == 2
     assert report(plant)["outcomes"]["only_candidate"] == 14
     assert metric(plant, "only_candidate") == 14

@@ -6,6 +6,7 @@ import logging
 
 import plants
 import pytest
+from support import value_of
 from tiny_versions import INPUTS, LENGTH
 from version_models import (
     NAME,
@@ -167,7 +168,7 @@ def test_windows_that_no_version_can_score_change_nothing(
     said = [one.message for one in caplog.records]
     assert said == ["model fails", "model works again"]
     outcome = plant.metrics.windows.labels(NAME, "not_a_number")
-    assert outcome._value.get() == 3 + 3
+    assert value_of(outcome) == 3 + 3
 
 
 def test_the_version_before_may_have_windows_of_its_own() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from live_plants import BEGIN_S, NOTHING, Live, of
 from plants import S
+from support import value_of
 from wave_models import LENGTH, RATE_HZ, largest, largest_and_mean
 
 from edge_agent.config.schema import Kind, Signal, Uncertain
@@ -120,7 +121,7 @@ def test_a_block_of_another_rate_or_of_no_numbers_is_refused_and_counted(alone: 
     other = WaveBlock(0, BEGIN_S * S, 2 * RATE_HZ, np.ones(LENGTH, np.float32))
     assert scores(alone, 0, blocks=[other, block(0, np.nan)]) == []
     refused = alone.metrics.values_rejected.labels("bus", "waveform")
-    assert refused._value.get() == 2
+    assert value_of(refused) == 2
 
 
 def test_a_waveform_that_comes_is_not_stale_and_one_that_stops_is(alone: Live) -> None:
@@ -169,12 +170,12 @@ def test_scalar_windows_are_scored_with_the_newest_waveform(beside: Live) -> Non
 def test_a_window_without_a_waveform_is_skipped_and_counted(beside: Live) -> None:
     """A sensor that died hours ago must not be looked at for ever."""
     skipped = beside.metrics.windows.labels("both", "skipped_quality")
-    before = skipped._value.get()
+    before = value_of(skipped)
     assert scores(beside, 4, load(4, 1.0)) == []
     assert scores(beside, 5, load(5, 1.0), [block(5, 2.0, signal=SOUND_ROW)]) == [3.0]
     assert scores(beside, 10, columns([0] * 5, _seconds(6, 11), [1.0] * 5)) == [3.0] * 5
     assert scores(beside, 11, load(11, 1.0)) == []  # older than the five seconds of its source
-    assert skipped._value.get() - before == 2
+    assert value_of(skipped) - before == 2
 
 
 def test_a_waveform_that_is_said_to_be_bad_is_forgotten_at_once(beside: Live) -> None:

@@ -58,7 +58,7 @@ class Rig:
         self.true_us += round(seconds * S)
 
     def step_gateway(self, seconds: float) -> None:
-        self.clock._now_us += round(seconds * S)
+        self.clock.set_wall(seconds)
 
     def send(
         self,

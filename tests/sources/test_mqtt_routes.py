@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from mqtt_support import SOURCE, make_plant, rejected, subscription
+from support import value_of
 
 from edge_agent.config import schema
 from edge_agent.ops.metrics import Metrics
@@ -132,7 +133,7 @@ def test_assets_are_discovered_up_to_the_maximum(caplog: pytest.LogCaptureFixtur
         path.take((f"plant/north/N{n}/s0", str(n)))
     assert path.rows() == [("N1.s0", 1.0), ("N2.s0", 2.0), ("N1.s0", 1.0)]
     assert path.plant.assets["N1"].line == "north"
-    assert path.metrics.assets_refused._value.get() == 2
+    assert value_of(path.metrics.assets_refused) == 2
     assert [record.message for record in caplog.records].count("payload refused") == 1
 
 
@@ -209,7 +210,7 @@ def test_mixed_shapes_in_one_read_all_arrive() -> None:
         path.take(*read)
         assert sorted(path.rows()) == [("P1.s0", v) for v in (1.0, 2.0, 3.0, 4.0)]
     assert [len(block.samples) for block in path.intake.blocks] == [3, 3, 3]
-    assert path.metrics.values_received.labels(SOURCE)._value.get() == 3 * (4 + 3)
+    assert value_of(path.metrics.values_received.labels(SOURCE)) == 3 * (4 + 3)
 
 
 def test_retained_messages_are_marked_unless_their_own_time_is_fresh() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from support import value_of
 
 from edge_agent.config import schema
 from edge_agent.messages import Link
@@ -83,7 +84,7 @@ class Fed:
         )
 
     def rejected(self, reason: str) -> float:
-        return self.metrics.values_rejected.labels("plc", reason)._value.get()
+        return value_of(self.metrics.values_rejected.labels("plc", reason))
 
 
 def make_rows(rows: Sequence[tuple[int, int, float, int]], kind: int) -> Rows:
@@ -265,7 +266,7 @@ def test_only_named_signals_are_marked(fed: Fed) -> None:
 
 def test_received_values_are_counted(fed: Fed) -> None:
     fed.take((4, NOW, 1.0, 0), (3, NOW, 2.0, 0))
-    assert fed.metrics.values_received.labels("plc")._value.get() == 2
+    assert value_of(fed.metrics.values_received.labels("plc")) == 2
 
 
 GONE = 0x8034_0000

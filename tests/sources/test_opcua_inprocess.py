@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from asyncua import Server, ua
 from opcua_support import Rig
+from support import value_of
 
 from edge_agent.config import schema
 from edge_agent.errors import ConnectError
@@ -99,7 +100,7 @@ async def test_values_arrive_with_their_own_times_and_codes(plc: Plc) -> None:
         assert values[:2] == [1.5, 2.5]
         assert np.isnan(values[2])
         assert values[3] == 4.5
-        assert rig.metrics.source_up.labels("plc")._value.get() == 1
+        assert value_of(rig.metrics.source_up.labels("plc")) == 1
 
 
 async def test_booleans_and_integers_are_numbers_and_text_is_not(plc: Plc) -> None:
@@ -189,7 +190,7 @@ async def test_a_quiet_server_is_not_taken_for_a_stalled_one(plc: Plc) -> None:
         await rig.until_state(LinkState.UP)
         await asyncio.sleep(2.5)
         assert rig.source.link.state is LinkState.UP
-        assert rig.metrics.source_reconnects.labels("plc")._value.get() == 0
+        assert value_of(rig.metrics.source_reconnects.labels("plc")) == 0
 
 
 async def test_stopping_ends_the_session_at_the_server(plc: Plc) -> None:
@@ -198,7 +199,7 @@ async def test_stopping_ends_the_session_at_the_server(plc: Plc) -> None:
         assert len(plc.server.iserver.subscription_service.subscriptions) == 1
     await rig.until(lambda: not plc.server.iserver.subscription_service.subscriptions)
     assert rig.source.link.state is LinkState.STOPPED
-    assert rig.metrics.source_up.labels("plc")._value.get() == 0
+    assert value_of(rig.metrics.source_up.labels("plc")) == 0
 
 
 async def test_a_server_that_comes_late_is_found_and_its_loss_ends_what_was_held() -> None:
@@ -219,7 +220,7 @@ async def test_a_server_that_comes_late_is_found_and_its_loss_ends_what_was_held
         assert np.isnan(value)
         assert status == BAD_NO_COMMUNICATION
         assert time_us > rig.of("s0")[-2][0]
-        assert rig.metrics.source_reconnects.labels("plc")._value.get() == 1
+        assert value_of(rig.metrics.source_reconnects.labels("plc")) == 1
 
 
 async def test_what_the_plant_discovers_is_watched_too(plc: Plc) -> None:

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
+from support import value_of
 
 from edge_agent.clock import FakeClock
 from edge_agent.errors import ConnectError
@@ -99,7 +100,7 @@ async def test_waits_grow_while_the_other_side_is_away(metrics: Metrics) -> None
     await rig.run()
     longest = (1, 2, 4, 8, 16, 30, 30)
     assert all(most / 2 <= wait <= most for wait, most in zip(rig.waited, longest, strict=True))
-    assert rig.lost._value.get() == 0, "what was never up is no lost connection"
+    assert value_of(rig.lost) == 0, "what was never up is no lost connection"
     await rig.loop.stop()
 
 
@@ -114,7 +115,7 @@ async def test_a_connection_that_held_makes_the_next_wait_short(
     rig = Rig(metrics, *[(None, AWAY)] * 4, (held_s, LOST), waits=waits)
     await rig.run()
     assert wait_s / 2 <= rig.waited[-1] <= wait_s
-    assert rig.lost._value.get() == 1
+    assert value_of(rig.lost) == 1
     await rig.loop.stop()
 
 
@@ -136,7 +137,7 @@ async def test_link_metric_and_log_say_the_same(
     rig = Rig(metrics, (None, AWAY), (None, AWAY), (None, REFUSED), (None, REFUSED), (5, LOST))
 
     async def note(wait_s: float) -> None:
-        seen.append((rig.reporter.link.detail, metrics.source_up.labels("plc")._value.get()))
+        seen.append((rig.reporter.link.detail, value_of(metrics.source_up.labels("plc"))))
         await asyncio.sleep(wait_s * 0)
 
     rig.loop._sleep = note

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_agent.cli.api_client import add_url, ask, not_ours, shown, url_of
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 _WAIT_S = 60.0
 _POLL_S = 0.5
-_monotonic = time.monotonic
-_sleep = time.sleep
 
 
 class Wish(NamedTuple):
@@ -68,7 +66,7 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
 
 def wish(name: str, version: str, mode: str) -> Wish:
     """A wish of now: what the daemon refused earlier is no answer to it."""
-    return Wish(name, version, mode, time.time() * 1000)
+    return Wish(name, version, mode, time() * 1000)
 
 
 def outcome(args: argparse.Namespace, config: Config | None, wished: Wish) -> Outcome:
@@ -83,7 +81,7 @@ def awaited(
     rows: Callable[[], Sequence[dict[str, Any]]], wished: Wish, wait_s: float, url: str
 ) -> Outcome:
     """Ask again and again until the rows say what became of the wish, or the time is over."""
-    give_up = _monotonic() + wait_s
+    give_up = monotonic() + wait_s
     found: Outcome | None = None
     while True:
         try:
@@ -96,9 +94,9 @@ def awaited(
             raise not_ours(url) from None
         if found is not None and found.state not in {"pending", "warming"}:
             return found
-        if _monotonic() >= give_up:
+        if monotonic() >= give_up:
             return found or Outcome("pending", failed=True)
-        _sleep(_POLL_S)
+        sleep(_POLL_S)
 
 
 def judged(rows: Sequence[dict[str, Any]], wished: Wish) -> Outcome:
