@@ -191,6 +191,20 @@ async def test_states_of_one_alarm_keep_their_order_and_others_pass_by(
     assert keys(sink.delivered).index("other:1") < 3
 
 
+async def test_a_long_line_leaves_the_rest_of_the_window_to_others(
+    tmp_path: Path, metrics: Metrics, naps: Naps
+) -> None:
+    """They are in flight beside its first message, not after it."""
+    rig, sink = make_rig(tmp_path, metrics, naps, window=3)
+    sink.gate.clear()
+    async with rig:
+        await settled(rig)  # so that it is woken once
+        await rig.put(*(event("same", seq) for seq in range(5)), event("other"))
+        await until(lambda: keys(sink.flying) == ["same:0", "other:1"])
+        sink.gate.set()
+        await rig.emptied()
+
+
 async def test_a_receiver_in_trouble_is_retried_ever_more_slowly_and_for_ever(
     tmp_path: Path, metrics: Metrics, naps: Naps
 ) -> None:

@@ -41,6 +41,7 @@ ROUTES = [
         content_type="image/png",
         max_body=100_000,
     ),
+    Route("GET", "/fake/keys", lambda _: [], scope="admin"),
     Route("PUT", "/fake/models/{model}", lambda request: request.body, scope="admin"),
 ]
 
@@ -109,6 +110,7 @@ async def test_what_a_row_does_not_allow_is_refused(
     [
         ("GET", "health", (200, 200, 200)),
         ("GET", "models", (200, 401, 200)),
+        ("GET", "keys", (403, 401, 200)),
         ("GET", "nothing", (404, 401, 404)),
         ("POST", "models/cat/infer", (403, 401, 415)),
         ("PUT", "models/cat", (403, 401, 415)),
