@@ -139,7 +139,7 @@ class Daemon:
     async def startup(self) -> None:
         """Store, sinks, models and sources, in this order; nothing waits for the other side."""
         restored = await self.publisher.start()
-        memory = await self.publisher.recall()
+        memory = await self.publisher.load_memory()
         await self.baseline_reset.recall()
         await self.asset_removal.recall()
         models = await self.builder.load_models(self._config)
@@ -165,9 +165,9 @@ class Daemon:
         Call it while nothing else walks down the pipeline.
         """
         self._runtime = runtime
-        self.publisher.attach(runtime.catalogue)
+        self.publisher.set_catalogue(runtime.catalogue)
         await self.publisher.withdraw(runtime.alarms.retire(), memory)
-        await self.publisher.remember(runtime.plant)
+        await self.publisher.save_memory(runtime.plant)
         self.metrics.assets.set(len(runtime.plant.assets))
 
     def adopt_rules(self, config: Config) -> None:
@@ -225,7 +225,7 @@ class Daemon:
             scored = await loop.run_in_executor(self._model_thread, pipeline.score_windows, due)
         step = pipeline.update_alarms(scored)
         if step.transitions:  # an alarm of an asset that a restart would not know is lost by it
-            await self.publisher.remember(self.runtime.plant)
+            await self.publisher.save_memory(self.runtime.plant)
         await self.publisher.send(step.transitions, arrived_us)
         self.publisher.send_scores(step.scores)
         if pipeline.deployments.has_shadows():  # after all that matters
@@ -295,7 +295,7 @@ class Daemon:
             for source in reversed(list(runtime.sources.values())):
                 await guard("stop", source.stop())
             await _within(deadline_s, self.turn())
-            await guard("stop", self.publisher.remember(runtime.plant))
+            await guard("stop", self.publisher.save_memory(runtime.plant))
             await guard("stop", self.asset_removal.keep())
             await guard("stop", self.lives.keep(at_once=True))
         await guard("stop", self.http.stop())

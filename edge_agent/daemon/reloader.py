@@ -90,7 +90,7 @@ class Reloader:
             else:
                 daemon.adopt_rules(config)
             daemon.runtime.alarms.adopt(config.alarms)
-            await daemon.publisher.adopt(config)
+            await daemon.publisher.replace_config(config)
         after = labels_of(daemon.runtime, daemon.publisher.sinks)
         for label, names in before.items():
             daemon.metrics.forget(label, names - after[label])

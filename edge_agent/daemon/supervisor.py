@@ -44,7 +44,7 @@ class Supervisor:
         now_us = daemon.clock.now_us()
         await daemon.publisher.send(daemon.runtime.alarms.tick(now_us), now_us)
         await daemon.publisher.refresh()
-        await daemon.publisher.remember(daemon.runtime.plant)
+        await daemon.publisher.save_memory(daemon.runtime.plant)
         await daemon.lives.keep()
         await daemon.baseline_reset.settle()
         for seen in self._service_observations(now_us):

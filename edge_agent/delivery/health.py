@@ -1,4 +1,4 @@
-"""What keeps alarms from being stored or delivered, and how old the waiting ones are."""
+"""What prevents alarms from being stored or delivered, and how long messages have waited."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SUPERSEDED: Final = "superseded"  # a newer state of the same alarm waits: noth
 
 
 class PublisherHealth:
-    """Counts what the store refuses and what the outbox had to drop; measures ages."""
+    """Counts failures of the store and dropped messages, and measures delivery times."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self.ages = MessageAges(clock)
@@ -40,7 +40,7 @@ class PublisherHealth:
         self.trouble = ""
 
     def note_dropped(self, dropped: Sequence[DroppedMessages]) -> None:
-        """Messages were given up to stay within the store's bounds."""
+        """Count messages that the outbox dropped to stay within its bounds."""
         for one in dropped:
             self._metrics.outbox_dropped.labels(one.sink).inc(one.messages)
             if one.rank != _SUPERSEDED:
@@ -48,12 +48,12 @@ class PublisherHealth:
                 self._dropped_s = self._clock.monotonic_s()
 
     def note_confirmed(self, message: Message) -> None:
-        """A receiver has confirmed a message."""
+        """Measure the time from a message's creation to its confirmation."""
         seconds = self.ages.seconds(message.created_us)
         self._metrics.end_to_end_seconds.labels(message.sink).observe(seconds)
 
     def note_trouble(self, reason: str) -> None:
-        """Why the store refuses, or nothing if it works."""
+        """Set why the store fails; an empty text if it works."""
         if reason:
             self._metrics.store_errors.inc()
         if bool(reason) != bool(self.trouble):
@@ -65,7 +65,7 @@ class PublisherHealth:
         self.trouble = reason
 
     def faults(self) -> list[Fault]:
-        """What is wrong with store and outbox now."""
+        """Return the current faults of store and outbox."""
         found = []
         last_s = self._dropped_s
         if last_s is not None and self._clock.monotonic_s() - last_s < _DROP_ALARM_S:
@@ -78,7 +78,7 @@ class PublisherHealth:
 
 
 class MessageAges:
-    """Ages by the wall clock, in which messages are stamped, without its steps.
+    """Ages of messages by the wall clock, corrected for its steps.
 
     `look` must be called about once a second: it compares the wall clock with the monotonic one.
     """
@@ -89,7 +89,7 @@ class MessageAges:
         self._steps: list[tuple[int, int]] = []  # (wall time before the step, microseconds ahead)
 
     def look(self) -> None:
-        """Notice a step of the wall clock."""
+        """Detect a step of the wall clock."""
         offset_us = self._offset()
         ahead_us = offset_us - self._offset_us
         self._offset_us = offset_us
@@ -98,7 +98,7 @@ class MessageAges:
             del self._steps[:-_MAX_STEPS]
 
     def seconds(self, created_us: int) -> float:
-        """Age of a message in seconds, at least 0."""
+        """Return the age of a message in seconds, at least 0."""
         now_us = self._clock.now_us()
         age_us = now_us - created_us
         for before_us, ahead_us in self._steps:
@@ -112,7 +112,7 @@ class MessageAges:
 
 
 class _Refused:
-    """One line (kind, key) whose first message is refused."""
+    """A line (kind, key) whose first message is refused."""
 
     def __init__(self, message: Message, confirmed: int) -> None:
         self.row = message.row
@@ -122,7 +122,7 @@ class _Refused:
 
 
 class RefusalLog:
-    """Keeps the refused lines of one sink, and tells the sink, so that its link shows them."""
+    """Keeps the refused lines of one sink and reports them to it, so that its link shows them."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -135,20 +135,20 @@ class RefusalLog:
 
     @property
     def waiting(self) -> int:
-        """Lines that the receiver refuses and that are kept."""
+        """How many lines the receiver refuses."""
         return len(self._lines)
 
     def note_confirmed(self, line: Line) -> None:
-        """The receiver took a message of this line."""
+        """Note that the receiver accepted a message of this line."""
         self._confirmed += 1
         if self._lines.pop(line, None) is not None:
-            self._tell()
+            self._report()
 
     def note_refused(self, line: Line, message: Message, error: DeliveryError) -> float | None:
         """Return the seconds to wait before the next try, or None if it must be given up.
 
-        That is only so if the receiver has confirmed others since: who confirms nothing may not
-        understand us at all (a proxy, a wrong address), and somebody will mend that.
+        It is given up only if the receiver has confirmed others since: one that confirms nothing
+        may not understand us at all (a proxy, a wrong address), and that can be repaired.
         """
         refused = self._lines.get(line)
         if refused is None or refused.row != message.row:
@@ -163,38 +163,38 @@ class RefusalLog:
         refused.tries += 1
         hold_s = max(min(error.hold_s or 0.0, backoff_s(refused.tries)), error.wait_s)
         refused.held_s += hold_s
-        self._name(line, message, error)
-        self._tell()
+        self._log_once(line, message, error)
+        self._report()
         return hold_s
 
     def note_given_up(self, line: Line, message: Message, error: DeliveryError) -> None:
-        """A message is deleted although it was never taken."""
+        """Note that a message is deleted although it was never accepted."""
         self._lines.pop(line, None)
         self.given_up += 1
-        self._show(message, error)
-        self._tell()
+        self._set_reason(message, error)
+        self._report()
 
     def clear(self) -> None:
-        """Nothing waits for this sink any more."""
+        """Forget all lines: nothing waits for this sink."""
         if self._lines:
             self._lines.clear()
-            self._tell()
+            self._report()
 
-    def _name(self, line: Line, message: Message, error: DeliveryError) -> None:
+    def _log_once(self, line: Line, message: Message, error: DeliveryError) -> None:
         """Log each refused topic once while it is refused; the link shows the last of them."""
-        self._show(message, error)
+        self._set_reason(message, error)
         self._named &= self._lines.keys()
         if line not in self._named and len(self._named) < _MAX_NAMED:
             self._named.add(line)
             fields = {"sink": self._sink.name, "subject": self._subject, "reason": self._reason}
             log.warning("message refused", extra=fields)
 
-    def _show(self, message: Message, error: DeliveryError) -> None:
-        """A bus has topics, which access rules speak of; a webhook has one address for all."""
+    def _set_reason(self, message: Message, error: DeliveryError) -> None:
+        """Name the topic, to which access rules apply; a webhook has one address for all alarms."""
         self._subject = message.topic if ALERT in self._sink.kinds else message.key
         self._reason = error.message
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self._sink.note_refusals(
             Refusals(len(self._lines), self._subject, self._reason, self.given_up)
         )

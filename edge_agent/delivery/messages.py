@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import orjson
 
-from edge_agent.alarms import load_texts, messages
+from edge_agent.alarms import load_texts, messages, rfc3339
 from edge_agent.config.schema import AlarmRule
 
 if TYPE_CHECKING:
@@ -24,18 +24,18 @@ _NO_RULE = AlarmRule()
 class Messages:
     """Makes the messages of transitions.
 
-    policies: rules by alarm id, None until the plant is known; places: ISA-95 path by asset, for
-    alarms of assets that are no longer in the plant.
+    catalogue: None until the plant is known; places: ISA-95 path by asset, for alarms of assets
+    that are no longer in the plant.
     """
 
     def __init__(self, config: Config) -> None:
-        self.policies: AlarmCatalogue | None = None
+        self.catalogue: AlarmCatalogue | None = None
         self.places: dict[str, str] = {}
         self._config = config
         self._texts = load_texts(config.alarms)
 
-    def adopt(self, config: Config, texts: Texts) -> None:
-        """From now on as this config says."""
+    def replace_config(self, config: Config, texts: Texts) -> None:
+        """Make messages as this config says from now on."""
         self._config, self._texts = config, texts
 
     def make(
@@ -51,7 +51,7 @@ class Messages:
         found: list[Message] = []
         for transition in transitions:
             alarm = transition.alarm
-            policy = self.policies(alarm.alarm_id) if self.policies else None
+            policy = self.catalogue(alarm.alarm_id) if self.catalogue else None
             path = policy.path if policy else self.places.get(alarm.asset)
             if path is not None:
                 found += messages(
@@ -67,8 +67,8 @@ class Messages:
         return found
 
     def texts_of(self, alarm: Alarm) -> dict[str, dict[str, str]]:
-        """An alarm's message and advice by language."""
-        policy = self.policies(alarm.alarm_id) if self.policies else None
+        """Return an alarm's message and advice by language."""
+        policy = self.catalogue(alarm.alarm_id) if self.catalogue else None
         if policy is None:
             return {"message": {}, "advice": {}}
         return self._texts.render(alarm, policy.rule)
@@ -76,7 +76,7 @@ class Messages:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The assets that announced themselves, and where every asset stood on the plant bus.
+    """The assets that announced themselves, and the path of every asset on the plant bus.
 
     Without the first an alarm of a discovered asset would be forgotten by a restart; without the
     second the retained alert of an asset that left the config could not be withdrawn.
@@ -87,7 +87,7 @@ class Memory:
 
     @classmethod
     def of(cls, plant: Plant) -> Self:
-        """What is worth knowing of a plant."""
+        """Return what a restart must know of a plant."""
         return cls(
             tuple(
                 (a.id, a.template_name, a.line if a.has_own_line else "") for a in plant.discovered
@@ -96,20 +96,27 @@ class Memory:
         )
 
     def without(self, assets: Collection[str]) -> Memory:
-        """The same without these discovered assets; where they stood is needed to withdraw them."""
+        """Return it without these discovered assets; their paths stay, to withdraw their alarms."""
         kept = tuple(one for one in self.discovered if one[0] not in assets)
         return Memory(kept, self.paths)
 
     def dump(self) -> bytes:
-        """As JSON."""
+        """Encode as JSON."""
         return orjson.dumps({"discovered": self.discovered, "paths": self.paths})
 
     @classmethod
     def parse(cls, raw: bytes | None) -> Self:
-        """From JSON; what another version wrote differently is as good as nothing."""
+        """Decode JSON; empty if another version wrote it differently."""
         try:
             data = orjson.loads(raw or b"{}")
             found = tuple((str(a), str(t), str(line)) for a, t, line in data["discovered"])
             return cls(found, {str(k): str(v) for k, v in data["paths"].items()})
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
             return cls()
+
+
+def audit_detail(alarm: Alarm) -> str:
+    """Return the detail of an audit entry: until when the alarm is shelved, and the comment."""
+    until_us = alarm.shelved_until_us
+    until = f"until {rfc3339(until_us)[:19]}Z" if until_us else ""
+    return ": ".join(filter(None, (until, alarm.comment)))

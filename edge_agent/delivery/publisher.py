@@ -1,4 +1,4 @@
-"""Everything that leaves: transitions into the store and its outbox, from there to the sinks."""
+"""What leaves the service: transitions go to the store and its outbox, from there to the sinks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.alarms import load_texts, rfc3339
+from edge_agent.alarms import load_texts
 from edge_agent.config.structs import kind_of
 from edge_agent.delivery import republish
 from edge_agent.delivery.health import PublisherHealth
-from edge_agent.delivery.messages import Memory, Messages
+from edge_agent.delivery.messages import Memory, Messages, audit_detail
 from edge_agent.delivery.sender import Sender
 from edge_agent.errors import StoreError
 from edge_agent.messages import AlarmState, LinkState, Transition, TransitionKind
@@ -37,14 +37,14 @@ log = logging.getLogger("edge_agent.delivery")
 _MAX_UNSAVED: Final = 10_000  # transitions kept in memory while the disk refuses
 _MEMORY: Final = "memory"
 _LIFE: Final = "life"  # of the daemon, in the store: whether it was ended or killed
-_BEGUN: Final = b"begun"
-_ENDED: Final = b"ended"
+_RUNNING: Final = b"begun"
+_STOPPED: Final = b"ended"
 _RETRY_S: Final = 5.0
 _SAVE_AGAIN_S: Final = 1.0
 
 
 class Publisher:
-    """Store, sinks, and the delivery between them."""
+    """Owns the store, the sinks, and a sender for each sink."""
 
     def __init__(
         self,
@@ -63,17 +63,19 @@ class Publisher:
         self._unsaved_from_us = 0
         self._save_again_s = 0.0  # not before: a full disk must not cost every turn
         self._senders: dict[str, Sender] = {}
-        self._attached = asyncio.Event()
+        self._has_catalogue = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.health = PublisherHealth(metrics, clock)
-        self._remembered = -1
+        self._saved_assets = -1
         self._stats: dict[str, OutboxStats] = {}
         self._messages = Messages(config)
         self.sinks: dict[str, Sink] = {}
-        self._doubtful: set[str] = set()  # sinks that may have lost what they confirmed to us last
+        self._doubtful: set[str] = (
+            set()
+        )  # sinks whose receiver may have lost what it confirmed last
 
     async def start(self) -> list[Alarm]:
-        """Open the store and start the sinks; gives the alarms as they were."""
+        """Open the store and start the sinks; returns the alarms as last committed."""
         config = self._config
         await self.store.open(
             config.store.path,
@@ -84,10 +86,10 @@ class Publisher:
         restored = await self.store.run(Store.alarms)
         await self.store.run(Store.forget_sinks, list(config.sinks))
         # If we were killed, assume that the broker was killed as well.
-        was_killed = await self.store.run(Store.load_value, _LIFE) == _BEGUN
+        was_killed = await self.store.run(Store.load_value, _LIFE) == _RUNNING
         self._doubtful = set(config.sinks) if was_killed else set()
         with contextlib.suppress(StoreError):  # a disk that is full fails no start
-            await self.store.run(Store.save_value, _LIFE, _BEGUN)
+            await self.store.run(Store.save_value, _LIFE, _RUNNING)
         for name, struct in config.sinks.items():
             await self._start_sink(name, struct)
         return restored
@@ -107,9 +109,9 @@ class Publisher:
         await sink.start()
         await sender.start()
 
-    async def adopt(self, config: Config) -> None:
-        """Exchange the sinks that a new config changes; the others go on."""
-        self._messages.adopt(config, load_texts(config.alarms))
+    async def replace_config(self, config: Config) -> None:
+        """Replace the sinks that a new config changes; the others continue."""
+        self._messages.replace_config(config, load_texts(config.alarms))
         old, self._config = self._config.sinks, config
         for name in [name for name in old if config.sinks.get(name) != old[name]]:
             await self._senders.pop(name).stop()
@@ -122,14 +124,14 @@ class Publisher:
             if name not in self.sinks:
                 await self._start_sink(name, struct)
 
-    def attach(self, policies: AlarmCatalogue) -> None:
-        """Where alarms belong. What came from the bus before this has waited for it."""
-        self._messages.policies = policies
-        self._remembered = -1
-        self._attached.set()
+    def set_catalogue(self, catalogue: AlarmCatalogue) -> None:
+        """Say where alarms belong; commands from the plant bus wait for the first call."""
+        self._messages.catalogue = catalogue
+        self._saved_assets = -1
+        self._has_catalogue.set()
 
     async def stop(self, deadline_s: float) -> None:
-        """Deliver what waits for at most `deadline_s`, then close; the rest waits in the store."""
+        """Deliver for at most `deadline_s`, then close; what is left stays in the store."""
         for task in self._tasks:
             task.cancel()
         await self._save()
@@ -138,8 +140,8 @@ class Publisher:
             await sender.stop()
         for sink in self.sinks.values():
             await sink.stop()
-        with contextlib.suppress(StoreError):  # then the next start tells some events again
-            await self.store.run(Store.save_value, _LIFE, _ENDED)
+        with contextlib.suppress(StoreError):  # then the next start sends some events again
+            await self.store.run(Store.save_value, _LIFE, _STOPPED)
         await self.store.close()
 
     # -- out ----------------------------------------------------------------------------------
@@ -147,7 +149,7 @@ class Publisher:
     async def send(
         self, transitions: Sequence[Transition], arrived_us: int, *, actor: str = ""
     ) -> None:
-        """Commit transitions with their messages, then let the sinks know.
+        """Commit transitions with their messages, then wake the senders.
 
         What the disk refuses is kept in memory and tried again with whatever comes next; what has
         begun to be saved is saved, though the caller is cancelled.
@@ -160,7 +162,7 @@ class Publisher:
             await asyncio.shield(self._save())
         if actor:
             await self.audit(
-                [(actor, str(t.kind), t.alarm.alarm_id, _detail(t.alarm)) for t in transitions]
+                [(actor, str(t.kind), t.alarm.alarm_id, audit_detail(t.alarm)) for t in transitions]
             )
 
     async def _save(self) -> None:
@@ -189,24 +191,24 @@ class Publisher:
         if dropped:
             self.health.note_dropped(dropped)
         for name in sinks:
-            if name in self._senders:  # a reload may have taken it meanwhile
+            if name in self._senders:  # a reload may have removed it meanwhile
                 self._senders[name].wake()
 
     async def audit(self, entries: Sequence[tuple[str, str, str, str]]) -> None:
-        """Note who did what to what, and why: (actor, action, subject, detail) each."""
+        """Record who did what to what, and why: (actor, action, subject, detail) each."""
         try:
             await self.store.run(Store.audit_all, entries)
         except StoreError as error:
             self.health.note_trouble(str(error))
 
     def send_scores(self, scores: Sequence[tuple[str, bytes]]) -> None:
-        """Scores go out at once or not at all."""
+        """Send scores at once; a sink that is not connected drops them."""
         if scores:
             for sink in self.sinks.values():
                 sink.publish_scores(scores)
 
     def set_degraded(self, degraded: bool) -> None:  # noqa: FBT001 - a state, not an option
-        """Tell the plant bus how the service is."""
+        """Publish the state of the service on the plant bus."""
         for sink in self.sinks.values():
             sink.set_status("degraded" if degraded else "online")
 
@@ -217,8 +219,8 @@ class Publisher:
             self._spawn(self._republish(name, EVENT))
 
     async def _republish(self, name: str, kind: str) -> None:
-        """Send again what the receiver may have forgotten."""
-        await self._attached.wait()
+        """Send again what the receiver may have lost."""
+        await self._has_catalogue.wait()
         while name in self.sinks and kind in self.sinks[name].kinds:
             messages, now_us = self._messages, self._clock.now_us()
             try:
@@ -231,33 +233,33 @@ class Publisher:
                 continue
             self._sent(dropped, [name])
             if count:
-                log.info("told again", extra={"sink": name, "kind": kind, "alarms": count})
+                log.info("sent again", extra={"sink": name, "kind": kind, "alarms": count})
             return
 
     async def _carry_out(self, command: Command | RefusedCommand) -> None:
-        """A command from the plant bus."""
-        await self._attached.wait()
+        """Carry out a command from the plant bus."""
+        await self._has_catalogue.wait()
         await self._command(command)
 
     # -- memory -------------------------------------------------------------------------------
 
-    async def recall(self) -> Memory:
-        """What was remembered before the last stop."""
+    async def load_memory(self) -> Memory:
+        """Return what `save_memory` kept before the last stop."""
         return Memory.parse(await self.store.run(Store.load_value, _MEMORY))
 
-    async def remember(self, plant: Plant) -> None:
-        """Keep what is worth knowing of the plant, where it has changed."""
-        if len(plant.assets) == self._remembered:
+    async def save_memory(self, plant: Plant) -> None:
+        """Store what a restart must know of the plant, if its assets have changed."""
+        if len(plant.assets) == self._saved_assets:
             return
         try:
             await self.store.run(Store.save_value, _MEMORY, Memory.of(plant).dump())
         except StoreError as error:
             self.health.note_trouble(str(error))
             return
-        self._remembered = len(plant.assets)
+        self._saved_assets = len(plant.assets)
 
     async def withdraw(self, alarms: Iterable[Alarm], memory: Memory) -> None:
-        """Clear alarms that can be no more, since their asset left the config."""
+        """Clear alarms whose asset is no longer in the config."""
         self._messages.places = memory.paths
         now_us = self._clock.now_us()
         standing = [alarm for alarm in alarms if alarm.state is not AlarmState.NORMAL]
@@ -269,7 +271,7 @@ class Publisher:
     # -- our own state ------------------------------------------------------------------------
 
     async def refresh(self) -> None:
-        """Read how much waits; for metrics and the status page."""
+        """Read how many messages wait, for metrics and the status page."""
         self.health.ages.look()
         try:
             self._stats = await self.store.run(Store.outbox_stats)
@@ -277,7 +279,7 @@ class Publisher:
             self.health.note_trouble(str(error))
 
     def stats(self) -> list[dict[str, Any]]:
-        """Messages that wait, by sink."""
+        """Return how many messages wait, by sink."""
         return [
             {
                 "sink": name,
@@ -291,7 +293,7 @@ class Publisher:
         ]
 
     def export(self) -> None:
-        """Bring the gauges up to date."""
+        """Update the gauges."""
         for row in self.stats():
             self._metrics.outbox_rows.labels(row["sink"]).set(row["rows"])
             self._metrics.outbox_bytes.labels(row["sink"]).set(row["bytes"])
@@ -301,20 +303,13 @@ class Publisher:
             self._metrics.sink_up.labels(name).set(sink.link.state is LinkState.UP)
 
     def texts_of(self, alarm: Alarm) -> dict[str, dict[str, str]]:
-        """An alarm's message and advice by language."""
+        """Return an alarm's message and advice by language."""
         return self._messages.texts_of(alarm)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _detail(alarm: Alarm) -> str:
-    """What the audit says of a command beside who gave it: the comment, and how long it shelves."""
-    until_us = alarm.shelved_until_us
-    until = f"until {rfc3339(until_us)[:19]}Z" if until_us else ""
-    return ": ".join(filter(None, (until, alarm.comment)))
 
 
 def _at_rest(alarm: Alarm) -> Alarm:

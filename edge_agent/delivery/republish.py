@@ -1,4 +1,4 @@
-"""What a receiver that may have forgotten is told again; every repetition carries its old id.
+"""What is sent again to a receiver that may have lost it; every repetition keeps its id.
 
 A broker's confirmation is no promise beyond its own end: what it has written to its disk, if it
 writes at all, may be minutes old. docs/reliability.md says what follows from that.
@@ -24,26 +24,26 @@ _MARGIN_US: Final = 60 * US_PER_S
 _MOST_EVENTS: Final = 1000
 
 
-def states(store: Store, sink: str, now_us: int) -> list[Transition]:
-    """The newest transition of each alarm that is not normal, or was so within the last day.
+def standing_states(store: Store, sink: str, now_us: int) -> list[Transition]:
+    """Return the newest transition of each alarm that is or was not normal within the last day.
 
-    The latter because a broker that comes back with an old file has alarms that are long over.
-    What waits in the outbox anyway is left out.
+    A broker that restarts with an old file shows alarms that have ended. Transitions that wait in
+    the outbox are left out.
     """
     waiting = {(one.key, one.seq) for one in store.waiting(sink) if one.kind == ALERT}
     return [
-        told.transition
-        for told in store.latest()
-        if told.transition.alarm.state is not AlarmState.NORMAL
-        or told.stored_us > now_us - _AT_REST_US
-        if _key(told.transition) not in waiting
+        stored.transition
+        for stored in store.latest()
+        if stored.transition.alarm.state is not AlarmState.NORMAL
+        or stored.stored_us > now_us - _AT_REST_US
+        if _key(stored.transition) not in waiting
     ]
 
 
-def events(store: Store, sink: str, now_us: int) -> list[Transition]:  # noqa: ARG001 (as `states`)
-    """The transitions confirmed last, the oldest first: who was to hear them may have not.
+def recent_events(store: Store, sink: str, now_us: int) -> list[Transition]:  # noqa: ARG001 (as `standing_states`)
+    """Return the transitions confirmed last, the oldest first: the receiver may have lost them.
 
-    Those of the minute before the oldest that waits, or before the newest there is.
+    These are those of the minute before the oldest that waits, or before the newest of all.
     """
     waiting = [one for one in store.waiting(sink) if one.kind == EVENT]
     newest = store.newest(_MOST_EVENTS)
@@ -51,7 +51,7 @@ def events(store: Store, sink: str, now_us: int) -> list[Transition]:  # noqa: A
         return []
     since_us = min([newest[0].stored_us, *(one.created_us for one in waiting)]) - _MARGIN_US
     keys = {(one.key, one.seq) for one in waiting}
-    again = [told.transition for told in newest if told.stored_us >= since_us]
+    again = [stored.transition for stored in newest if stored.stored_us >= since_us]
     return [transition for transition in reversed(again) if _key(transition) not in keys]
 
 
@@ -60,17 +60,17 @@ def _key(transition: Transition) -> tuple[str, int]:
 
 
 _CHOICES: Final[Mapping[str, Callable[[Store, str, int], list[Transition]]]] = {
-    ALERT: states,
-    EVENT: events,
+    ALERT: standing_states,
+    EVENT: recent_events,
 }
 
 
 def enqueue(
     store: Store, sink: str, kind: str, messages: Messages, now_us: int
 ) -> tuple[int, list[DroppedMessages]]:
-    """Put what a sink is to be sent again into the outbox; returns how many, and what was dropped.
+    """Put what a sink is sent again into the outbox; returns how many, and what was dropped.
 
-    All on the store's thread, so that no newer state can be committed before an older one.
+    It runs on the store's thread, so that no newer state is committed before an older one.
     """
     found = messages.make(_CHOICES[kind](store, sink, now_us), [(sink, {kind})], now_us)
     return len(found), store.commit([], found) if found else []

@@ -47,7 +47,7 @@ _SELECT: Final = (
 _NEWEST: Final = (
     "SELECT stored_us, kind, at_us, actor, alarm_id, body FROM history ORDER BY row DESC LIMIT ?"
 )
-# A state whose transition is no longer in the history is told as an update.
+# A state whose transition is no longer in the history is an update.
 _LATEST: Final = (
     "SELECT COALESCE(h.stored_us, 0), COALESCE(h.kind, 'update'), h.at_us, COALESCE(h.actor, ''),"
     " a.alarm_id, a.body FROM alarms AS a LEFT JOIN history AS h ON h.row ="
@@ -82,7 +82,7 @@ class AuditFilter(NamedTuple):
     before: int | None = None  # a row
 
 
-class Told(NamedTuple):
+class StoredTransition(NamedTuple):
     """A transition out of the history; stored_us: gateway time at which it was committed."""
 
     stored_us: int
@@ -112,21 +112,23 @@ def select_history(
     return [{**one, "alarm": json.loads(one["alarm"])} for one in found]
 
 
-def select_newest(db: sqlite3.Connection, limit: int) -> list[Told]:
+def select_newest(db: sqlite3.Connection, limit: int) -> list[StoredTransition]:
     """Return the newest first."""
-    return list(_told(db.execute(_NEWEST, (limit,))))
+    return list(_stored_transitions(db.execute(_NEWEST, (limit,))))
 
 
-def select_latest(db: sqlite3.Connection) -> list[Told]:
+def select_latest(db: sqlite3.Connection) -> list[StoredTransition]:
     """Return the newest transition of every alarm."""
-    return list(_told(db.execute(_LATEST)))
+    return list(_stored_transitions(db.execute(_LATEST)))
 
 
-def _told(rows: Iterable[tuple[Any, ...]]) -> Iterator[Told]:
+def _stored_transitions(rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredTransition]:
     for stored_us, kind, at_us, actor, *state in rows:
         for alarm in alarms_from_rows([(state[0], state[1])]):
             time_us = alarm.changed_us if at_us is None else at_us
-            yield Told(stored_us, Transition(TransitionKind(kind), time_us, alarm, actor))
+            yield StoredTransition(
+                stored_us, Transition(TransitionKind(kind), time_us, alarm, actor)
+            )
 
 
 def history_bytes(db: sqlite3.Connection) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.messages import Alarm, Message, Transition
-    from edge_agent.store.journal import Told
+    from edge_agent.store.journal import StoredTransition
     from edge_agent.store.outbox import DroppedMessages, Line, OutboxStats, Waiting
 
 log = logging.getLogger("edge_agent.store")
@@ -167,12 +167,12 @@ class Store:
         with self._reporting("read the history"):
             return journal.select_history(self._db, asset, alarm_id, limit)
 
-    def latest(self) -> list[Told]:
+    def latest(self) -> list[StoredTransition]:
         """Return the newest transition of every alarm: the states as last committed."""
         with self._reporting("read the alarms"):
             return journal.select_latest(self._db)
 
-    def newest(self, limit: int) -> list[Told]:
+    def newest(self, limit: int) -> list[StoredTransition]:
         """Return the newest transitions of all alarms, the newest first."""
         with self._reporting("read the history"):
             return journal.select_newest(self._db, limit)

@@ -96,7 +96,7 @@ async def test_an_asset_that_announced_itself_is_forgotten_by_hand(daemon: Daemo
     assert 'asset="M-O1"' not in daemon.metrics.render().decode()
     (newest, *_) = await daemon.publisher.store.run(Store.history, alarm_id=alarm_id)
     assert (newest["transition"], newest["alarm"]["state"]) == ("clear", "normal")
-    assert (await daemon.publisher.recall()).discovered == ()
+    assert (await daemon.publisher.load_memory()).discovered == ()
     assert (await daemon.status.audit(AuditFilter(), 1))[0]["action"] == "forget"
     with pytest.raises(EdgeAgentError, match="the config names this asset"):
         await daemon.asset_removal.one("P-1", "anna")

@@ -46,7 +46,7 @@ def test_standing_alarms_are_told_with_what_made_them_so(store: Store, clock: Fa
     acked = transition("b", 2, AlarmState.ACKED, actor="anna")
     store.commit([transition("a"), transition("b", 1), acked], [])
     clock.advance(100 * 24 * HOUR_S)
-    found = republish.states(store, SINK, clock.now_us())
+    found = republish.standing_states(store, SINK, clock.now_us())
     assert sorted(told(found)) == ["a:1", "b:2"]
     assert acked in found
 
@@ -55,17 +55,17 @@ def test_alarms_at_rest_are_told_for_a_day(store: Store, clock: FakeClock) -> No
     """A broker's old file may still show them."""
     store.commit([transition("a", 3, AlarmState.NORMAL)], [])
     clock.advance(23 * HOUR_S)
-    assert told(republish.states(store, SINK, clock.now_us())) == ["a:3"]
+    assert told(republish.standing_states(store, SINK, clock.now_us())) == ["a:3"]
     clock.advance(2 * HOUR_S)
-    assert republish.states(store, SINK, clock.now_us()) == []
+    assert republish.standing_states(store, SINK, clock.now_us()) == []
 
 
 def test_what_waits_is_not_told_twice(store: Store, clock: FakeClock) -> None:
     """But an older state that waits does not stand for the newest."""
     waiting = [message(clock, "alert", "a", 1), message(clock, "alert", "b", 1)]
     store.commit([transition("a"), transition("b", 1), transition("b", 2)], waiting)
-    assert told(republish.states(store, SINK, clock.now_us())) == ["b:2"]
-    assert told(republish.states(store, "other", clock.now_us())) == ["a:1", "b:2"]
+    assert told(republish.standing_states(store, SINK, clock.now_us())) == ["b:2"]
+    assert told(republish.standing_states(store, "other", clock.now_us())) == ["a:1", "b:2"]
 
 
 def test_events_of_the_minute_before_the_newest_are_told_in_their_order(
@@ -76,7 +76,7 @@ def test_events_of_the_minute_before_the_newest_are_told_in_their_order(
         store.commit([transition("a", seq)], [])
         clock.advance(25)
     clock.advance(10 * HOUR_S)
-    assert told(republish.events(store, SINK, clock.now_us())) == ["a:3", "a:4", "a:5"]
+    assert told(republish.recent_events(store, SINK, clock.now_us())) == ["a:3", "a:4", "a:5"]
 
 
 def test_events_before_the_oldest_that_waits_are_told(store: Store, clock: FakeClock) -> None:
@@ -87,9 +87,9 @@ def test_events_before_the_oldest_that_waits_are_told(store: Store, clock: FakeC
     for seq in range(4, 8):
         store.commit([transition("a", seq)], [message(clock, "event", "a", seq)])
         clock.advance(HOUR_S)
-    assert told(republish.events(store, SINK, clock.now_us())) == ["a:3"]
+    assert told(republish.recent_events(store, SINK, clock.now_us())) == ["a:3"]
 
 
 def test_nothing_is_told_of_an_empty_store(store: Store, clock: FakeClock) -> None:
-    assert republish.states(store, SINK, clock.now_us()) == []
-    assert republish.events(store, SINK, clock.now_us()) == []
+    assert republish.standing_states(store, SINK, clock.now_us()) == []
+    assert republish.recent_events(store, SINK, clock.now_us()) == []
