@@ -124,7 +124,10 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """Everything an alert says beside its state; set anew by each raise and update."""
+    """Everything an alert says beside its state; set anew by each raise and update.
+
+    stage: the block of ISO 13374 that it comes from, where that is not the alarm's policy's.
+    """
 
     message_key: str
     message_args: dict[str, Any] = field(default_factory=dict)
@@ -135,6 +138,7 @@ class Detail:
     contributors: tuple[Contributor, ...] = ()
     window: WindowInfo | None = None
     model: ModelInfo | None = None
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

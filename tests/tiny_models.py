@@ -16,10 +16,10 @@ from edge_agent.models.bundle.manifest import (
     InputSpec,
     Manifest,
     OutputNames,
-    Task,
     WindowSpec,
     dump_manifest,
 )
+from edge_agent.models.bundle.tasks import Task
 from edge_agent.testing import tiny_graph
 
 if TYPE_CHECKING:

@@ -9,7 +9,10 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from edge_agent.models.bundle.bundle import write_bundle
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, WindowSpec
+from edge_agent.models.bundle.ort import CPU
+from edge_agent.models.bundle.tasks import Task
+from edge_agent.models.runtime.graph_engine import GraphEngine
 from edge_agent.models.runtime.model import Model
 from edge_agent.testing import tiny_graph
 
@@ -57,10 +60,10 @@ def _model(
         units=units,
     )
     digest = sha256(raw + version.encode()).hexdigest()
-    found = Model(manifest, raw, digest, providers=["CPUExecutionProvider"], max_batch=64)
+    found = Model(manifest, GraphEngine(manifest, raw, (CPU,), 64), digest)
     if folder is not None:
         x = np.random.default_rng(0).random((3, length, len(INPUTS))).astype(np.float32)
-        golden = ({"x": x}, {"score": found.run(x).score})
+        golden = ({"x": x}, {"score": found.infer({"x": x}).score})
         write_bundle(folder, manifest, raw, golden)
     return found
 

@@ -151,7 +151,7 @@ class Track:
         alarm = self.alarm
         alarm.detail = self.latest.detail
         alarm.ne107 = policy.rule.ne107
-        alarm.stage = policy.stage
+        alarm.stage = self.latest.detail.stage or policy.stage
         alarm.severity = severity_of(policy.rule, self.latest)
         alarm.priority = priority(alarm.severity)
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_agent.config.builder import Builder
 from edge_agent.config.include import read_tree
-from edge_agent.config.problem import ConfigErrors, Notes, TooManyError
-from edge_agent.config.yaml_reader import Budget, MapNode, parse
+from edge_agent.config.problem import ConfigErrors, Notes, TooManyError, shown
+from edge_agent.config.yaml_reader import Budget, MapNode, TextNode, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
 T = TypeVar("T")
 
 
-def parse_struct(text: str, file: Path, kind: type[T]) -> T:
-    """`text` as a `kind`; ConfigErrors lists what is wrong, with the lines of `file`."""
+def parse_struct(text: str, file: Path, kind: type[T] | Mapping[str, type[T]]) -> T:
+    """`text` as a `kind`; ConfigErrors lists what is wrong, with the lines of `file`.
+
+    A table of structs: that which the text's own key `kind` names, else the first one.
+    """
     return _build(Notes(file), kind, lambda notes: parse(text, file, notes, Budget()))
 
 
@@ -29,17 +33,33 @@ def read_struct(file: Path, kind: type[T]) -> T:
     return _build(Notes(file, may_be_empty=True), kind, lambda notes: read_tree(file, notes))
 
 
-def _build(notes: Notes, kind: type[T], read: Callable[[Notes], MapNode | None]) -> T:
+def _build(
+    notes: Notes, kind: type[T] | Mapping[str, type[T]], read: Callable[[Notes], MapNode | None]
+) -> T:
     struct: T | None = None
     try:
         tree = read(notes)
-        if tree is not None:
-            struct = Builder(notes, kind, {}).build(tree)
+        chosen = None if tree is None else _chosen(tree, kind, notes)
+        if tree is not None and chosen is not None:
+            struct = Builder(notes, chosen, {}).build(tree)
     except TooManyError:
         struct = None
     if struct is None or notes.problems:
         raise ConfigErrors(notes.listed())
     return struct
+
+
+def _chosen(tree: MapNode, kind: type[T] | Mapping[str, type[T]], notes: Notes) -> type[T] | None:
+    if not isinstance(kind, Mapping):
+        return kind
+    entry = tree.entries.get("kind")
+    if entry is None or not isinstance(entry.value, TextNode):
+        return next(iter(kind.values()))
+    named = entry.value.text
+    if named not in kind:
+        notes.marks["kind",] = entry.at
+        notes.add(("kind",), f"{shown(named)} is not allowed", notes.nearest(named, kind))
+    return kind.get(named)
 
 
 def kind_of(table: Mapping[str, Any], struct: object) -> str:

@@ -140,7 +140,7 @@ def _fresh(
         if model.reference is None or (start and perf_counter() > until_s):
             break
         chosen = np.isin(np.arange(len(scored.row)), due[start : start + size])
-        asked = Asked(*inputs_of([part.where(chosen)]), scored.outputs.score[chosen])
+        asked = Asked(inputs_of([part.where(chosen)]), scored.outputs.score[chosen])
         weights = contributions(model, model.reference, asked)
         found |= zip(np.flatnonzero(chosen).tolist(), weights, strict=True)
     return found

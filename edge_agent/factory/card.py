@@ -47,7 +47,7 @@ def _facts(manifest: Manifest, made: Mapping[str, Any]) -> str:
         f"{spec.name} ({spec.unit})" if spec.unit else spec.name for spec in manifest.inputs
     )
     rows = [
-        ("task", manifest.task.value.replace("_", " ")),
+        ("task", manifest.task.replace("_", " ")),
         ("inputs", inputs),
         ("classes", ", ".join(manifest.classes)),
         ("parameters", f"{made['parameters']} ({made['parameters_before']} before pruning)"),

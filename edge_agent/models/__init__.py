@@ -8,14 +8,15 @@ from edge_agent.models.bundle.bundle import (
     verify_bundle,
     write_bundle,
 )
-from edge_agent.models.bundle.files import GOLDEN, variant_file
 from edge_agent.models.bundle.foreign import allowed_operators, bundle_from_onnx, inspect_onnx
 from edge_agent.models.bundle.golden import Golden, Tensors, parse_golden
+from edge_agent.models.bundle.kinds import GOLDEN, OPERATORS, WINDOW, BundleKind, variant_file
 from edge_agent.models.bundle.manifest import (
+    KINDS,
+    UNIT_TENSOR,
     InputSpec,
     Manifest,
     OutputNames,
-    Task,
     WindowSpec,
     read_manifest,
 )
@@ -27,6 +28,7 @@ from edge_agent.models.bundle.reference_distribution import (
 )
 from edge_agent.models.bundle.sandbox import child_command, child_environment
 from edge_agent.models.bundle.signature import generate_keys, key_id, read_public_key
+from edge_agent.models.bundle.tasks import ROLES, TASKS, Outputs, Role, Task, TaskRow
 from edge_agent.models.bundle.trust import (
     UNSIGNED,
     Keyring,
@@ -39,9 +41,13 @@ from edge_agent.models.bundle.trust import (
 from edge_agent.models.bundle.variants import Figures, Trial
 from edge_agent.models.drift_distance import BLOCKS, Bins, Drift, bins_of, drift_of
 from edge_agent.models.repository.repository import REPOSITORY_DIR, ModelRepository, Ref, parse_ref
-from edge_agent.models.runtime.contributions import Asked, Reference, contributions, runs_of
-from edge_agent.models.runtime.model import Model, Outputs
+from edge_agent.models.runtime.contributions import Asked, contributions, runs_of
+from edge_agent.models.runtime.engine import Engine, LoadRequest, Signature
+from edge_agent.models.runtime.graph_engine import GraphEngine, model_of_graph
+from edge_agent.models.runtime.model import Model
+from edge_agent.models.runtime.reference import Reference
 from edge_agent.models.runtime.registry import (
+    ENGINES,
     PROVIDERS_KEY,
     ProviderReport,
     SessionRegistry,
@@ -50,20 +56,31 @@ from edge_agent.models.runtime.registry import (
 
 __all__ = [
     "BLOCKS",
+    "ENGINES",
     "GOLDEN",
+    "KINDS",
+    "OPERATORS",
     "PROVIDERS_KEY",
     "REPOSITORY_DIR",
+    "ROLES",
     "SUFFIX",
+    "TASKS",
+    "UNIT_TENSOR",
     "UNSIGNED",
+    "WINDOW",
     "Asked",
     "Bins",
+    "BundleKind",
     "Drift",
+    "Engine",
     "Figures",
     "Golden",
+    "GraphEngine",
     "Histogram",
     "InputSpec",
     "Interval",
     "Keyring",
+    "LoadRequest",
     "Manifest",
     "Model",
     "ModelRepository",
@@ -73,8 +90,11 @@ __all__ = [
     "ProviderReport",
     "Ref",
     "Reference",
+    "Role",
     "SessionRegistry",
+    "Signature",
     "Task",
+    "TaskRow",
     "Tensors",
     "Trial",
     "WindowSpec",
@@ -96,6 +116,7 @@ __all__ = [
     "key_id",
     "keyring",
     "load_manifest",
+    "model_of_graph",
     "pack",
     "packed_file",
     "parse_golden",

@@ -73,7 +73,7 @@ def _about(model: Model) -> dict[str, Any]:
         "sha256": model.sha256,
         "variant": model.variant,
         "provider": model.provider,
-        "task": model.manifest.task.value,
+        "task": str(model.manifest.task),
         "provisional_s": model.manifest.provisional_s,
     }
 

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edge_agent.serving.scores import Scored, health_of, levels
+from edge_agent.models import UNIT_TENSOR
+from edge_agent.serving.scores import Scored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from edge_agent.models import Model, Outputs
+    from edge_agent.models import Model, Outputs, Tensors
     from edge_agent.ops.metrics import Metrics
     from edge_agent.serving.deployment import WindowBatch
 
@@ -168,13 +169,10 @@ def score_windows(run: ModelRun, limit_s: float | None = None) -> ModelRun:
 
     limit_s: a run that takes longer is ended, and has failed.
     """
-    x, unit, waves = inputs_of(run.batches)
+    feeds = inputs_of(run.batches)
     begin = perf_counter()
     try:
-        if limit_s is None:
-            outputs = run.model.run(x, unit, waves)
-        else:
-            outputs = run.model.run_terminable(limit_s, x, unit, waves)
+        outputs = run.model.infer(feeds, limit_s)
     except Exception as error:  # noqa: BLE001 (one model that fails must not stop the others)
         run.error = str(error) or type(error).__name__
         return run
@@ -201,20 +199,20 @@ def count_windows(run: ModelRun, metrics: Metrics) -> None:
     metrics.batch_size.labels(name).observe(size)
 
 
-def inputs_of(
-    batches: list[WindowBatch],
-) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None, dict[str, NDArray[np.float32]]]:
-    """Put all batches together: x [N, W, C], unit [N], and the waveforms [N, L] by input."""
+def inputs_of(batches: list[WindowBatch]) -> Tensors:
+    """Put all batches together: N rows of each tensor that the model takes."""
     group = batches[0].group
-    x = None
-    if group.windows is not None:
-        x = _finite(np.concatenate([b.windows.x for b in batches if b.windows is not None]))
-    unit = np.concatenate([b.group.unit[b.rows] for b in batches])
-    waves = {
+    manifest = group.model.manifest
+    feeds: Tensors = {
         spec.name: np.stack([w.samples[i] for b in batches for w in b.waves])
         for i, spec in enumerate(group.waveforms)
     }
-    return x, unit if group.model.manifest.units else None, waves
+    if group.windows is not None:
+        windows = [b.windows.x for b in batches if b.windows is not None]
+        feeds[manifest.window.tensor] = _finite(np.concatenate(windows))
+    if manifest.units:
+        feeds[UNIT_TENSOR] = np.concatenate([b.group.unit[b.rows] for b in batches])
+    return feeds
 
 
 def _finite(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -229,8 +227,9 @@ def _finite(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _scored(due: WindowBatch, outputs: Outputs, seconds: float) -> Scored:
     windows, waves = due.windows, due.waves
-    level = levels(due, outputs)
-    health = health_of(outputs, level)
+    task = due.group.model.manifest.task_row
+    level = task.levels(outputs, due.group.limit)
+    health = task.healths(outputs, level)
     if windows is not None:
         start_us, end_us = windows.start_us, windows.end_us
         coverage, last = windows.coverage(), windows.last

@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from edge_agent.serving.deployment import Deployment, WindowBatch
 
 FULL_COVERAGE: Final = 0.999
-_LEAST_HOURS: Final = 1e-3
-_LEAST_SHARE: Final = 1e-6
-_MESSAGE_KEYS: Final = {
-    "anomaly": "anomaly",
-    "classification": "fault",
-    "remaining_life": "remaining_life",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,38 +35,6 @@ class Scored:
     health: NDArray[np.float32]
     batch: WindowBatch  # the windows themselves
     seconds: float  # that the run took for each window
-
-
-def levels(due: WindowBatch, outputs: Outputs) -> NDArray[np.float32]:
-    """The watched quantity of each task divided by its limit, [N].
-
-    anomaly: the score; classification: the probability of any fault (1 - that of the first class,
-    which is the healthy one); remaining_life: the limit in hours divided by the median.
-    """
-    limit = due.group.limit
-    task = due.group.model.manifest.task
-    if task == "classification" and outputs.probabilities is not None:
-        level = (1.0 - outputs.probabilities[:, 0]) / limit
-    elif task == "remaining_life" and outputs.rul is not None:
-        level = limit / np.maximum(outputs.rul[:, 1], _LEAST_HOURS)
-    else:
-        level = outputs.score / limit
-    return level.astype(np.float32)
-
-
-def health_of(outputs: Outputs, level: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The model's own health index 0..1, or one that is 1/2 at the limit, [N].
-
-    Of a probability it falls to 0 where the fault is certain; a score has no such end.
-    """
-    if outputs.health is not None:
-        return outputs.health
-    if outputs.probabilities is not None:
-        sound = np.clip(outputs.probabilities[:, 0], 0.0, 1.0)
-        limit = np.divide(1.0 - sound, level, out=np.ones_like(level), where=level > 0)
-        over = 0.5 * sound / np.maximum(1.0 - limit, _LEAST_SHARE)
-        return np.where(level < 1.0, 1.0 - 0.5 * level, over).astype(np.float32)
-    return np.reciprocal(1.0 + np.maximum(level, 0.0)).astype(np.float32)
 
 
 def alarm_id(asset: PlantAsset, group: Deployment) -> str:
@@ -110,7 +71,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     fault, probability = _fault(scored, i)
     coverage = float(scored.coverage[i])
     return Detail(
-        message_key=_MESSAGE_KEYS.get(manifest.task, "alarm"),
+        message_key=manifest.task_row.message_key,
         message_args={"limit": group.limit, **_promise(group), **_provisional(manifest)},
         score=float(outputs.score[i]),
         failure_mode=fault,
@@ -125,6 +86,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
             replayed,
         ),
         model=ModelInfo(manifest.name, manifest.version, group.model.sha256, _mode(manifest)),
+        stage=manifest.task_row.stage,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_agent.learning import Recipe, learn
-from edge_agent.models import InputSpec, Model
+from edge_agent.models import InputSpec, model_of_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +47,8 @@ def _left_at_alarm(life: np.ndarray) -> int | None:
     inputs = tuple(InputSpec(f"sensor{n}") for n in range(life.shape[1]))
     recipe = Recipe("engine", inputs, step_s=A_TENTH_OF_A_DAY_S, length=LENGTH)
     learned = learn({"E": life[:LEARN]}, recipe, now_us=0)
-    model = Model(learned.manifest, learned.onnx_bytes, "", providers=CPU, max_batch=64)
+    model = model_of_graph(learned.manifest, learned.onnx_bytes)
     x = np.lib.stride_tricks.sliding_window_view(life, LENGTH, axis=0).transpose(0, 2, 1)
     x = np.ascontiguousarray(x[LEARN - LENGTH + 1 :])
-    over = np.flatnonzero(model.run(x, np.zeros(len(x), np.int64)).score >= 1.0)
+    over = np.flatnonzero(model.infer({"x": x, "unit": np.zeros(len(x), np.int64)}).score >= 1.0)
     return None if not len(over) else len(life) - (LEARN + int(over[0])) - 1

@@ -151,7 +151,7 @@ def _learned(machine: Machine, healthy: Floats) -> Callable[[Floats], Alarmed]:
     def detect(values: Floats) -> Alarmed:
         end_us, x = _windows(values, length, machine.step_s)
         x = model.manifest.as_read(x)
-        score = model.run(x, np.zeros(len(x), np.int64)).score
+        score = model.infer({"x": x, "unit": np.zeros(len(x), np.int64)}).score
         rows = np.round(end_us / US_PER_S / machine.step_s).astype(np.intp)
         return rows, alarm_state(end_us, score)
 

@@ -182,9 +182,9 @@ def metrics_of(
     if real is None or not rows.any():
         return _without_truth(manifest, kept)
     truth = np.asarray(real["truth"])[rows]
-    if manifest.task is Task.CLASSIFICATION:
+    if manifest.task == Task.CLASSIFICATION:
         return class_metrics(kept["probabilities"], np.eye(len(manifest.classes))[truth])
-    if manifest.task is Task.REMAINING_LIFE:
+    if manifest.task == Task.REMAINING_LIFE:
         return life_figures(kept["rul"] / real["hours_per_cycle"], truth.astype(float))
     return anomaly_metrics(kept["score"], np.asarray(real["anomalous"])[rows])
 
@@ -192,10 +192,10 @@ def metrics_of(
 def _without_truth(manifest: Manifest, kept: Arrays) -> dict[str, float]:
     if not len(next(iter(kept.values()))):
         return {}
-    if manifest.task is Task.CLASSIFICATION:
+    if manifest.task == Task.CLASSIFICATION:
         alarmed = 1.0 - kept["probabilities"][:, 0] >= manifest.threshold
         return {"share of rows that alarm": float(alarmed.mean())}
-    if manifest.task is Task.REMAINING_LIFE:
+    if manifest.task == Task.REMAINING_LIFE:
         return {"mean remaining life": float(kept["rul"][:, 1].mean())}
     return {
         "share of rows that alarm": float((kept["score"] >= manifest.threshold).mean()),

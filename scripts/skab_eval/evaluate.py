@@ -139,7 +139,9 @@ def learned(
     for unit, recording in enumerate(recordings):
         ends, x = windows(recording, length, step_s)
         x = model.manifest.as_read(x, unit)
-        found.append(_judged(recording, ends, model.run(x, np.full(len(x), unit, np.int64))))
+        found.append(
+            _judged(recording, ends, model.infer({"x": x, "unit": np.full(len(x), unit, np.int64)}))
+        )
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,18 +11,21 @@ from hypothesis import strategies as st
 from onnx import helper
 from tiny_models import wave
 
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, WindowSpec
 from edge_agent.models.bundle.reference_distribution import Histogram, histogram_of
+from edge_agent.models.bundle.tasks import Task
 from edge_agent.models.runtime.contributions import (
     MAX_INPUTS,
     Asked,
-    Reference,
     contributions,
-    reference_of,
     runs_of,
 )
-from edge_agent.models.runtime.model import Model
+from edge_agent.models.runtime.graph_engine import model_of_graph
+from edge_agent.models.runtime.reference import Reference, reference_of
 from edge_agent.testing import tiny_graph
+
+if TYPE_CHECKING:
+    from edge_agent.models.runtime.model import Model
 
 LENGTH = 4
 TASKS = {
@@ -61,7 +64,7 @@ def build(
         **changes,
     )
     raw = proto.SerializeToString()
-    return Model(manifest, raw, "", providers=("CPUExecutionProvider",), max_batch=16)
+    return model_of_graph(manifest, raw, 16)
 
 
 def mixer(task: Task, channels: int, seed: int) -> Model:
@@ -98,12 +101,12 @@ def squares(channels: int, **changes: Any) -> Model:
 
 
 def asked(model: Model, x: np.ndarray, waves: dict[str, np.ndarray] | None = None) -> Asked:
-    found = model.run(x.astype(np.float32), None, waves or {})
-    return Asked(x.astype(np.float32), None, waves or {}, found.score)
+    feeds = {"x": x.astype(np.float32), **(waves or {})}
+    return Asked(feeds, model.infer(feeds).score)
 
 
 def at_rest(channels: int) -> Reference:
-    return Reference(np.zeros((LENGTH, channels), np.float32), {})
+    return Reference({"x": np.zeros((LENGTH, channels), np.float32)})
 
 
 @given(st.sampled_from(list(TASKS)), st.integers(1, 7), st.integers(0, 999))
@@ -223,7 +226,7 @@ def test_a_waveform_counts_as_one_input() -> None:
     model = build(Task.ANOMALY, 2, nodes, {}, waves=(wave("vibration", 16),))
     quiet = np.full(16, 0.5, np.float32)
     loud = {"vibration": np.full((1, 16), 3.0, np.float32)}
-    reference = Reference(np.zeros((LENGTH, 2), np.float32), {"vibration": quiet})
+    reference = Reference({"x": np.zeros((LENGTH, 2), np.float32), "vibration": quiet})
     windows = asked(model, np.ones((1, LENGTH, 2)), loud)
     found = contributions(model, reference, windows)
     assert windows.score.tolist() == [10.0]
@@ -235,8 +238,8 @@ def test_it_takes_two_runs_an_input_less_one() -> None:
     """Which bounds what an alarm costs; a model of very many inputs is not explained."""
     model = squares(5)
     ran = []
-    run = model.run
-    model.run = lambda *args: (ran.append(len(args[0])), run(*args))[1]  # type: ignore[method-assign, assignment]
+    infer = model.infer
+    model.infer = lambda feeds: (ran.append(len(feeds["x"])), infer(feeds))[1]  # type: ignore[method-assign, assignment]
     windows = asked(model, np.ones((40, LENGTH, 5)))
     ran.clear()
     contributions(model, at_rest(5), windows)
@@ -265,9 +268,8 @@ def test_healthy_is_the_median_of_what_the_manifest_says() -> None:
     model = squares(2, healthy={"s1": histogram_of(np.linspace(6, 8, 101))})
     x = np.stack([np.full((LENGTH, 2), level) for level in (5.0, 1.0, 3.0)])
     found = reference_of(model.manifest, {"x": x}, {"y": (2 * x[:, 0, 0] ** 2)})
-    assert found.x is not None
-    assert found.x[:, 0].tolist() == [1.0] * LENGTH
-    assert np.allclose(found.x[:, 1], 7.0, atol=0.05)
+    assert found.feeds["x"][:, 0].tolist() == [1.0] * LENGTH
+    assert np.allclose(found.feeds["x"][:, 1], 7.0, atol=0.05)
 
 
 @pytest.mark.parametrize("task", list(TASKS))
@@ -280,13 +282,11 @@ def test_the_healthiest_golden_row_is_found_for_every_task(task: Task) -> None:
     }[task]
     x = np.arange(3.0)[:, None, None] * np.ones((3, LENGTH, 1))
     found = reference_of(mixer(task, 1, 0).manifest, {"x": x}, {"y": y})
-    assert found.x is not None
-    assert (found.x == 1.0).all()
+    assert (found.feeds["x"] == 1.0).all()
 
 
 def test_a_histogram_without_the_input_is_no_help() -> None:
     """Names of the histograms that fit no input change nothing."""
     model = squares(1, healthy={"other": Histogram((1.0,), (0.5, 0.5))})
     found = reference_of(model.manifest, {"x": np.ones((1, LENGTH, 1))}, {"y": np.ones(1)})
-    assert found.x is not None
-    assert (found.x == 1.0).all()
+    assert (found.feeds["x"] == 1.0).all()

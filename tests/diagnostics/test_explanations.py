@@ -36,8 +36,8 @@ def plant(model: Model) -> Live:
 def counting(model: Model) -> list[int]:
     """How many windows each run of the model scores, from now on."""
     ran: list[int] = []
-    run = model.run
-    model.run = lambda x, *rest: (ran.append(len(x)), run(x, *rest))[1]  # type: ignore[assignment, method-assign]
+    infer = model.infer
+    model.infer = lambda feeds, *rest: (ran.append(len(feeds["x"])), infer(feeds, *rest))[1]  # type: ignore[assignment, method-assign]
     return ran
 
 

@@ -29,20 +29,21 @@ from edge_agent.learning.statistics import (
 from edge_agent.learning.threshold import poisson_upper, tail_index
 from edge_agent.models.bundle.bundle import verify_bundle
 from edge_agent.models.bundle.manifest import InputSpec
-from edge_agent.models.runtime.model import Model
+from edge_agent.models.runtime.graph_engine import model_of_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.learning.fit import LearnedBundle
-    from edge_agent.models.runtime.model import Outputs
+    from edge_agent.models.bundle.tasks import Outputs
+    from edge_agent.models.runtime.model import Model
 
 LENGTH = 16
 CPU = ("CPUExecutionProvider",)
 
 
 def model_of(learned: LearnedBundle) -> Model:
-    return Model(learned.manifest, learned.onnx_bytes, "", providers=CPU, max_batch=64)
+    return model_of_graph(learned.manifest, learned.onnx_bytes)
 
 
 def windows(rows: np.ndarray, length: int = LENGTH) -> np.ndarray:
@@ -52,7 +53,7 @@ def windows(rows: np.ndarray, length: int = LENGTH) -> np.ndarray:
 
 def scores(learned: LearnedBundle, rows: np.ndarray, unit: int = 0) -> Outputs:
     x = learned.manifest.as_read(windows(rows), unit)
-    return model_of(learned).run(x, np.full(len(x), unit, np.int64))
+    return model_of(learned).infer({"x": x, "unit": np.full(len(x), unit, np.int64)})
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def _run(baselines: list[Baseline], x: np.ndarray, unit: np.ndarray) -> Outputs:
 
     learned = learn({"A": healthy(1)}, recipe(), now_us=NOW_US)
     raw = build_graph(baselines, LENGTH)
-    return Model(learned.manifest, raw, "", providers=CPU, max_batch=64).run(x, unit)
+    return model_of_graph(learned.manifest, raw).infer({"x": x, "unit": unit})
 
 
 def test_the_score_is_t_squared_of_the_smoothed_row_by_hand() -> None:
@@ -144,14 +145,14 @@ def test_nan_in_gives_nan_out(pair: LearnedBundle) -> None:
     """A score is never made of a hole; who calls decides what that means."""
     x = windows(healthy(1))[:3]
     x[1, 4, 2] = np.nan
-    found = model_of(pair).run(x, np.zeros(3, np.int64))
+    found = model_of(pair).infer({"x": x, "unit": np.zeros(3, np.int64)})
     assert np.isnan(found.score).tolist() == [False, True, False]
 
 
 def test_infinity_counts_as_far_and_no_more(pair: LearnedBundle) -> None:
     x = np.repeat(windows(healthy(1))[:1], 2, axis=0)
     x[0, :, 0], x[1, :, 0] = np.inf, 1e30
-    score = model_of(pair).run(x, np.zeros(2, np.int64)).score
+    score = model_of(pair).infer({"x": x, "unit": np.zeros(2, np.int64)}).score
     assert score[0] == score[1]
     assert 1.0 < score[0] < 1e5
 
@@ -424,7 +425,7 @@ def test_a_channel_that_becomes_restless_or_stands_still_alarms(kind: str) -> No
     else:
         fault[500:, 1] = 0.0
     x = windows(fault, 64)
-    found = model_of(learned).run(x, np.zeros(len(x), np.int64))
+    found = model_of(learned).infer({"x": x, "unit": np.zeros(len(x), np.int64)})
     ends = np.arange(63, len(fault))
     assert found.score[ends < 500].max() < 1.0
     assert np.median(found.score[ends > 600]) > 1.0

@@ -18,11 +18,11 @@ from edge_agent.models.bundle.manifest import (
     InputSpec,
     Manifest,
     OutputNames,
-    Task,
     dump_manifest,
     parse_manifest,
 )
 from edge_agent.models.bundle.reference_distribution import Histogram, Interval
+from edge_agent.models.bundle.tasks import Task
 
 METER = InputSpec("energy", offset=(4.2e9,), counter=(True, False, False, True))
 FILE = Path("models/mean/model.yaml")

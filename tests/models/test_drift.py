@@ -15,7 +15,6 @@ from edge_agent.models.bundle.manifest import (
     InputSpec,
     Manifest,
     OutputNames,
-    Task,
     dump_manifest,
     parse_manifest,
 )
@@ -24,6 +23,7 @@ from edge_agent.models.bundle.reference_distribution import (
     histogram_of,
     histogram_of_units,
 )
+from edge_agent.models.bundle.tasks import Task
 from edge_agent.models.drift_distance import BLOCKS, MIN_BLOCKS, bins_of, drift_of
 from scripts.rigs import find_data
 

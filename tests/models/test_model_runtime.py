@@ -34,17 +34,19 @@ from edge_agent.config.schema import Runtime, Trust
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.bundle import verify_bundle
 from edge_agent.models.bundle.foreign import bundle_from_onnx
-from edge_agent.models.bundle.manifest import OutputNames, Task, WindowSpec
+from edge_agent.models.bundle.manifest import OutputNames, WindowSpec
+from edge_agent.models.bundle.tasks import Outputs, Task
 from edge_agent.models.bundle.variants import Trial
-from edge_agent.models.runtime import model as model_module
+from edge_agent.models.runtime import graph_engine
 from edge_agent.models.runtime import registry as registry_module
-from edge_agent.models.runtime.model import Model, Outputs
+from edge_agent.models.runtime.graph_engine import model_of_graph
 from edge_agent.models.runtime.registry import SessionRegistry, choose_providers
 from edge_agent.testing import tiny_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_agent.models.runtime.model import Model
     from edge_agent.ops.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +54,7 @@ CPU = ("CPUExecutionProvider",)
 
 
 def opened(onnx_bytes: bytes, max_batch: int = 64, **changes: Any) -> Model:
-    return Model(manifest(**changes), onnx_bytes, "", providers=CPU, max_batch=max_batch)
+    return model_of_graph(manifest(**changes), onnx_bytes, max_batch)
 
 
 @pytest.fixture
@@ -73,29 +75,34 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 def test_a_batch_of_any_size_gives_what_single_windows_give(windows: int, max_batch: int) -> None:
     x = golden_x(windows)
     loaded = opened(mean_model(), max_batch)
-    single = np.concatenate([loaded.run(x[i : i + 1]).score for i in range(windows)])
-    assert np.array_equal(loaded.run(x).score, single)
+    single = np.concatenate([loaded.infer({"x": x[i : i + 1]}).score for i in range(windows)])
+    assert np.array_equal(loaded.infer({"x": x}).score, single)
 
 
 def test_only_a_few_shapes_ever_reach_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = opened(mean_model(), 100)
     seen: set[int] = set()
-    session = loaded._session
+    real = graph_engine.open_session
 
     class Spy:
+        def __init__(self, raw: bytes, providers: object) -> None:
+            self.session = real(raw, providers)
+            self.get_inputs = self.session.get_inputs
+            self.get_providers = self.session.get_providers
+
         def run(self, names: list[str], feeds: dict[str, np.ndarray], options: object) -> object:
             seen.add(len(feeds["x"]))
-            return session.run(names, feeds, options)
+            return self.session.run(names, feeds, options)
 
-    monkeypatch.setattr(loaded, "_session", Spy())
+    monkeypatch.setattr(graph_engine, "open_session", Spy)
+    loaded = opened(mean_model(), 100)
     for windows in range(1, 301):
-        assert len(loaded.run(golden_x(windows)).score) == windows
+        assert len(loaded.infer({"x": golden_x(windows)}).score) == windows
     assert seen == {1, 2, 4, 8, 16, 32, 64, 100}
 
 
 def test_a_graph_exported_for_one_window_takes_many() -> None:
     x = golden_x(7)
-    assert np.allclose(opened(mean_model(batch=1)).run(x).score, x.mean(axis=(1, 2)))
+    assert np.allclose(opened(mean_model(batch=1)).infer({"x": x}).score, x.mean(axis=(1, 2)))
 
 
 def test_rows_cuts_every_output() -> None:
@@ -114,7 +121,7 @@ def test_rows_cuts_every_output() -> None:
 )
 def test_an_input_that_does_not_fit_is_an_error_of_ours(x: np.ndarray) -> None:
     with pytest.raises(ModelError, match="mean"):
-        opened(mean_model()).run(x)
+        opened(mean_model()).infer({"x": x})
 
 
 def heads_model(name: str, width: int, source: str = "x") -> bytes:
@@ -140,7 +147,7 @@ def test_a_classifier_scores_the_probability_of_any_fault() -> None:
         outputs=OutputNames(probabilities="p"),
         classes=("healthy", "worn", "blocked"),
     )
-    found = loaded.run(golden_x())
+    found = loaded.infer({"x": golden_x()})
     assert found.probabilities is not None
     assert found.probabilities.shape == (3, 3)
     assert np.allclose(found.score, 1 - found.probabilities[:, 0])
@@ -148,7 +155,7 @@ def test_a_classifier_scores_the_probability_of_any_fault() -> None:
 
 def test_remaining_life_scores_its_median() -> None:
     loaded = opened(heads_model("rul", 3), task=Task.REMAINING_LIFE, outputs=OutputNames(rul="rul"))
-    found = loaded.run(golden_x())
+    found = loaded.infer({"x": golden_x()})
     assert found.rul is not None
     assert np.array_equal(found.score, found.rul[:, 1])
 
@@ -162,7 +169,7 @@ def test_waveforms_are_inputs_of_their_own() -> None:
     raw = tiny_graph(nodes, {"x": ("N", 8, 2), "wave": ("N", 16)}, {"score": ("N",)})
     loaded = opened(raw.SerializeToString(), inputs=(*INPUTS, wave("wave", 16)))
     x, samples = golden_x(5), np.random.default_rng(1).random((5, 16)).astype(np.float32)
-    score = loaded.run(x, None, {"wave": samples}).score
+    score = loaded.infer({"x": x, "wave": samples}).score
     assert np.allclose(score, x.mean(axis=(1, 2)) + samples.max(axis=1))
 
 
@@ -173,13 +180,13 @@ def test_a_run_that_never_ends_is_ended() -> None:
     """The endless Loop that verification refuses, given to a session all the same."""
     endless = opened(endless_model())
     with pytest.raises(ModelError, match=r"(?i)terminate"):
-        endless.run_terminable(0.2, golden_x(1))
+        endless.infer({"x": golden_x(1)}, 0.2)
 
 
 def test_a_run_within_its_budget_is_not_disturbed() -> None:
     loaded = opened(mean_model())
     x = golden_x(70)
-    assert np.array_equal(loaded.run_terminable(30, x).score, loaded.run(x).score)
+    assert np.array_equal(loaded.infer({"x": x}, 30).score, loaded.infer({"x": x}).score)
 
 
 # -- providers ------------------------------------------------------------------------------------
@@ -245,8 +252,8 @@ def test_a_silent_fallback_to_the_cpu_is_noticed(
     write_mean_bundle(tmp_path / "mean")
     both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(registry_module, "available_providers", lambda: both)
-    real = model_module.open_session
-    monkeypatch.setattr(model_module, "open_session", lambda raw, _: real(raw, CPU))
+    real = graph_engine.open_session
+    monkeypatch.setattr(graph_engine, "open_session", lambda raw, _: real(raw, CPU))
     found = SessionRegistry(tmp_path, Runtime(providers=("cuda", "cpu")), metrics)
     assert value(metrics, "provider_missing", provider="cuda") == 0
     found.load("mean")
@@ -266,7 +273,7 @@ def test_the_next_version_is_loaded_beside_the_one_before(
     write_mean_bundle(tmp_path / "mean", factor=3.0, version="2")
     new = registry.load("mean")
     assert (old.manifest.version, new.manifest.version) == ("1", "2")
-    assert np.allclose(new.run(golden_x()).score, 3 * old.run(golden_x()).score)
+    assert np.allclose(new.infer({"x": golden_x()}).score, 3 * old.infer({"x": golden_x()}).score)
 
 
 def test_the_same_bundle_is_not_loaded_twice(registry: SessionRegistry, tmp_path: Path) -> None:
@@ -321,12 +328,12 @@ def test_a_bundle_that_is_refused_leaves_the_old_one_as_it_was(  # noqa: PLR0917
     reason: str,
 ) -> None:
     old = registry.load("mean")
-    before = old.run(golden_x()).score
+    before = old.infer({"x": golden_x()}).score
     write_mean_bundle(tmp_path / "mean", factor=3.0, version="2")
     spoil(tmp_path / "mean")
     with pytest.raises(ModelError):
         registry.load("mean")
-    assert np.array_equal(old.run(golden_x()).score, before)
+    assert np.array_equal(old.infer({"x": golden_x()}).score, before)
     assert value(metrics, "model_rejected_total", model="mean", reason=reason) == 1
     assert [r.message for r in caplog.records] == ["model refused"]
 
@@ -413,7 +420,7 @@ def test_a_foreign_file_becomes_a_bundle(tmp_path: Path, metrics: Metrics) -> No
     bundle_from_onnx(tmp_path / "theirs.onnx", tmp_path / "theirs", theirs)
     assert verify_bundle(tmp_path / "theirs") == []
     loaded = SessionRegistry(tmp_path, Runtime(), metrics).load("theirs")
-    assert np.allclose(loaded.run(golden_x()).score, golden_x().mean(axis=(1, 2)))
+    assert np.allclose(loaded.infer({"x": golden_x()}).score, golden_x().mean(axis=(1, 2)))
 
 
 def test_a_foreign_file_that_does_not_run_is_refused(tmp_path: Path) -> None:
@@ -432,7 +439,7 @@ from edge_agent.models import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 import numpy as np
 model = SessionRegistry(Path({folder!r}), Runtime(), Metrics()).load("mean")
-model.run(np.zeros((1, 8, 2), np.float32))
+model.infer({{"x": np.zeros((1, 8, 2), np.float32)}})
 print(model.provider)
 """
 

@@ -106,7 +106,7 @@ def test_a_recipe_gives_a_bundle_that_sees_a_new_fault(
     assert main(install) == 0
     model = SessionRegistry(tmp_path / "models", Runtime(), Metrics()).load(name)
     length, limit = model.manifest.window.length, model.manifest.threshold
-    sound = model.run(windows(rows(800, 11), length)).score
-    broken = model.run(windows(rows(800, 12, faulty=True), length)).score
+    sound = model.infer({"x": windows(rows(800, 11), length)}).score
+    broken = model.infer({"x": windows(rows(800, 12, faulty=True), length)}).score
     assert (sound >= limit).mean() < 0.02
     assert (broken >= limit).mean() > 0.95

@@ -9,15 +9,17 @@ import pytest
 from support import shipped_bundles
 
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
-from edge_agent.models.bundle.files import GOLDEN, MODEL, variant_file
 from edge_agent.models.bundle.golden import Golden, parse_golden
-from edge_agent.models.bundle.manifest import Manifest, Task
+from edge_agent.models.bundle.kinds import GOLDEN, MODEL, variant_file
 from edge_agent.models.bundle.ort import open_session
+from edge_agent.models.bundle.tasks import Task
 from edge_agent.models.bundle.variants import parity
 from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edge_agent.models.bundle.manifest import Manifest
 
 BUNDLES = shipped_bundles()
 bundles = pytest.mark.parametrize("folder", BUNDLES, ids=lambda folder: folder.name)
@@ -46,7 +48,7 @@ def test_it_holds(folder: Path) -> None:
 def test_it_says_how_often_it_is_wrong(folder: Path) -> None:
     """A threshold without its false-alarm rate, or an interval without coverage, says nothing."""
     manifest = load_manifest(folder)
-    if manifest.task is Task.REMAINING_LIFE:
+    if manifest.task == Task.REMAINING_LIFE:
         assert manifest.interval is not None
         assert any("coverage" in key for key in manifest.calibration)
     else:

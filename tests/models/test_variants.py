@@ -23,7 +23,8 @@ from tiny_models import (
 from edge_agent.config.schema import Runtime, Trust
 from edge_agent.models.bundle.bundle import load_manifest, try_bundle, verify_bundle, write_bundle
 from edge_agent.models.bundle.golden import Golden
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, Task, WindowSpec
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, WindowSpec
+from edge_agent.models.bundle.tasks import Task
 from edge_agent.models.bundle.variants import (
     Figures,
     Timing,
@@ -103,7 +104,7 @@ def test_the_faster_variant_that_agrees_is_the_one_at_work(
     assert active.variant == "int8"
     assert [row.variant for row in active.trial.figures] == ["fp32", "int8"]
     x = golden().inputs["x"]
-    assert active.run(x).score == pytest.approx(1.001 * x.mean(axis=(1, 2)))
+    assert active.infer({"x": x}).score == pytest.approx(1.001 * x.mean(axis=(1, 2)))
     told = [record.__dict__ for record in caplog.records if record.message == "model variant"]
     assert [(row["variant"], row["reason"]) for row in told] == [
         ("fp32", "slower"),

@@ -213,7 +213,7 @@ def _row(manifest: Manifest, folder: Path, state: str, keys: Keyring) -> dict[st
         "name": manifest.name,
         "version": manifest.version,
         "state": state,
-        "task": manifest.task.value,
+        "task": str(manifest.task),
         "inputs": [spec.name for spec in manifest.inputs],
         "assets": list(manifest.units),
         "threshold": manifest.threshold,

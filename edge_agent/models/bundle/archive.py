@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import ModelError
-from edge_agent.models.bundle.bundle import file_problems, read_file
-from edge_agent.models.bundle.files import MANIFEST, max_bytes
+from edge_agent.models.bundle.bundle import bundle_files, file_problems, read_file
 from edge_agent.models.bundle.folder import durable, write_folder
-from edge_agent.models.bundle.manifest import parse_manifest
-from edge_agent.models.repository.repository import bundle_files
+from edge_agent.models.bundle.kinds import MANIFEST
+from edge_agent.models.bundle.manifest import KINDS, parse_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +151,9 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _refuse_odd(name: str, info: zipfile.ZipInfo) -> None:
-    most = max_bytes(name)
+    """ModelError for what no kind of bundle holds; which kind this is, its manifest says later."""
+    known = [kind.rules.max_bytes(name) for kind in KINDS.values()]
+    most = max((size for size in known if size is not None), default=None)
     if most is None:
         raise ModelError(f"{name[:100]!r} does not belong into a bundle")
     kind = stat.S_IFMT(info.external_attr >> 16)

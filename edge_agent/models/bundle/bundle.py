@@ -15,20 +15,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.card import card_problems
-from edge_agent.models.bundle.files import (
-    CARD,
+from edge_agent.models.bundle.folder import write_folder
+from edge_agent.models.bundle.golden import Golden, dump_golden
+from edge_agent.models.bundle.kinds import (
     GOLDEN,
     MANIFEST,
     MODEL,
+    OWN_FILES,
     SIGNATURE,
-    is_picture,
-    max_bytes,
     variant_file,
     variant_of,
 )
-from edge_agent.models.bundle.folder import write_folder
-from edge_agent.models.bundle.golden import Golden, dump_golden
-from edge_agent.models.bundle.manifest import Manifest, dump_manifest, parse_manifest
+from edge_agent.models.bundle.manifest import KINDS, Manifest, dump_manifest, parse_manifest
 from edge_agent.models.bundle.sandbox import probe
 from edge_agent.models.bundle.variants import Trial, parse_trial
 
@@ -55,17 +53,19 @@ class Problem(NamedTuple):
         return self.text
 
 
-def load_manifest(folder: Path) -> Manifest:
+def load_manifest(folder: Path, kinds: Mapping[str, type[Manifest]] = KINDS) -> Manifest:
     """The manifest of the bundle in `folder`; ModelError where it is not there or not valid."""
-    return parse_manifest(read_file(folder, MANIFEST), folder / MANIFEST)
+    return parse_manifest(read_file(folder, MANIFEST), folder / MANIFEST, kinds)
 
 
-def read_file(folder: Path, name: str) -> bytes:
+def read_file(folder: Path, name: str, max_bytes: int | None = None) -> bytes:
     """One file of a bundle, whole; ModelError for anything but a plain file of a sane size.
 
     A model with a second name on disk (a hard link) is refused: it may not be this bundle's own.
+    max_bytes: needed of all files but those that any kind of bundle has.
     """
     path = folder / name
+    most = OWN_FILES.get(name, 0) if max_bytes is None else max_bytes
     try:
         # NOFOLLOW: a link leads out of the folder. NONBLOCK: a pipe would wait for ever.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -77,7 +77,6 @@ def read_file(folder: Path, name: str) -> bytes:
             raise ModelError("is not a plain file", where=str(path))
         if name.endswith(".onnx") and status.st_nlink > 1:
             raise ModelError("is a hard link", where=str(path), hint="copy the file")
-        most = max_bytes(name) or 0
         _refuse_larger(status.st_size, most, path)
         with open(handle, "rb", closefd=False) as file:
             raw = file.read(most + 1)
@@ -91,26 +90,38 @@ def read_file(folder: Path, name: str) -> bytes:
 
 def read_checked(folder: Path, manifest: Manifest, name: str) -> bytes:
     """One file of a bundle, which must have the checksum that its manifest states."""
-    raw = read_file(folder, name)
+    raw = read_file(folder, name, manifest.rules.max_bytes(name) or 0)
     if sha256(raw).hexdigest() != manifest.sha256.get(name):
         raise ModelError("does not have the checksum in model.yaml", where=str(folder / name))
     return raw
 
 
-def verify_bundle(folder: Path) -> list[Problem]:
+def bundle_files(source: Path, raw: bytes) -> Iterator[tuple[str, bytes]]:
+    """The files that the manifest `raw` lists, each with its checksum, and the signature."""
+    manifest = parse_manifest(raw, source / MANIFEST)
+    yield MANIFEST, raw
+    if (source / SIGNATURE).is_file():
+        yield SIGNATURE, read_file(source, SIGNATURE)
+    for name in manifest.sha256:
+        yield name, read_checked(source, manifest, name)
+
+
+def verify_bundle(folder: Path, kinds: Mapping[str, type[Manifest]] = KINDS) -> list[Problem]:
     """Everything that is wrong with a bundle; an empty list means that it may be loaded.
 
     Files and checksums here; the graph (operators, inputs, outputs, no external data) and the
     golden vectors in a child process with bounded memory and time.
     """
-    return try_bundle(folder)[0]
+    return try_bundle(folder, kinds)[0]
 
 
-def try_bundle(folder: Path) -> tuple[list[Problem], Trial]:
+def try_bundle(
+    folder: Path, kinds: Mapping[str, type[Manifest]] = KINDS
+) -> tuple[list[Problem], Trial]:
     """As `verify_bundle`; with it what the child measured of the variants, on this device."""
     try:
         raw = read_file(folder, MANIFEST)
-        manifest = parse_manifest(raw, folder / MANIFEST)
+        manifest = parse_manifest(raw, folder / MANIFEST, kinds)
     except ModelError as error:
         return [Problem("manifest", str(error))], Trial()
     return try_files(folder, manifest, raw)
@@ -121,7 +132,7 @@ def try_files(folder: Path, manifest: Manifest, raw: bytes) -> tuple[list[Proble
     problems = file_problems(folder, manifest)
     if problems:
         return problems, Trial()
-    found = probe(folder, sha256(raw).hexdigest())
+    found = probe(folder, sha256(raw).hexdigest(), manifest.rules)
     trial = parse_trial(found.trial, manifest)
     return [Problem(*each) for each in found.problems], trial
 
@@ -132,7 +143,7 @@ def file_problems(folder: Path, manifest: Manifest) -> list[Problem]:
         found = sorted(os.listdir(folder))  # noqa: PTH208 (names, not paths)
     except OSError as error:
         return [Problem("files", f"{folder}: cannot be read: {error.strerror}")]
-    listed = {MODEL, GOLDEN, *manifest.sha256}
+    listed = {*manifest.rules.files, *manifest.sha256}
     extra = [name for name in found if name not in {MANIFEST, SIGNATURE, *listed}]
     problems = [
         Problem("files", f"{folder}: {name!r} does not belong into a bundle") for name in extra
@@ -145,7 +156,7 @@ def file_problems(folder: Path, manifest: Manifest) -> list[Problem]:
 def write_bundle(  # noqa: PLR0913 (what a bundle is made of)
     folder: Path,
     manifest: Manifest,
-    onnx_bytes: bytes,
+    onnx_bytes: bytes | None,
     golden: Golden | tuple[Tensors, Tensors],
     *,
     variants: Mapping[str, bytes] = _NO_FILES,
@@ -153,19 +164,23 @@ def write_bundle(  # noqa: PLR0913 (what a bundle is made of)
 ) -> Manifest:
     """Write a bundle so that `folder` is never seen half written; gives it with its checksums.
 
-    golden: inputs and outputs by tensor, of fp32. variants: ONNX bytes by name (int8). extras:
-    `card.md` and its pictures. An earlier bundle of that name is replaced. ModelError where it
+    onnx_bytes: None for a kind without a graph. golden: inputs and outputs by tensor, of fp32.
+    variants: ONNX bytes by name (int8). extras: `card.md` and its pictures, and what else bundles
+    of its kind may hold. An earlier bundle of that name is replaced. ModelError where it
     cannot be written or its manifest does not hold.
     """
-    unknown = [name for name in extras if name != CARD and not is_picture(name)]
+    rules = manifest.rules
+    unknown = [name for name in extras if variant_of(name) or not rules.is_listed(name)]
     if unknown:
         raise ModelError(f"{unknown[0]!r} does not belong into a bundle", where=str(folder))
-    files = {MODEL: onnx_bytes, GOLDEN: dump_golden(*golden), **extras}
+    files = {GOLDEN: dump_golden(*golden), **extras}
+    if onnx_bytes is not None:
+        files[MODEL] = onnx_bytes
     files |= {variant_file(variant): raw for variant, raw in variants.items()}
     sums = {name: sha256(raw).hexdigest() for name, raw in files.items()}
     manifest = replace(manifest, sha256=sums, variants=tuple(variants))
     files[MANIFEST] = dump_manifest(manifest)
-    parse_manifest(files[MANIFEST], folder / MANIFEST)
+    parse_manifest(files[MANIFEST], folder / MANIFEST, {manifest.kind: type(manifest)})
     write_folder(folder, files.items())
     return manifest
 

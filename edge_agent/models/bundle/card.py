@@ -7,7 +7,7 @@ import zlib
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.models.bundle.files import CARD, is_picture
+from edge_agent.models.bundle.kinds import CARD, is_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -112,7 +112,7 @@ def _inputs(manifest: Manifest, windows: int) -> Tensors:
         found[manifest.window.tensor] = np.stack(
             [_samples(random, spec, shape) for spec in manifest.scalars], axis=-1
         )
-    for spec in manifest.waveforms:
+    for spec in manifest.own_tensors:
         found[spec.name] = _samples(random, spec, (windows, spec.length))
     if manifest.units:
         found["unit"] = np.arange(windows, dtype=np.int64) % len(manifest.units)

@@ -7,63 +7,19 @@ from typing import TYPE_CHECKING, Final
 import onnx
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from edge_agent.models.bundle.manifest import Manifest
 
-MAX_NODES: Final = 50_000
 _MAX_DEPTH: Final = 8
 _OPSETS: Final = range(9, 27)
 _TYPES: Final[dict[int, str]] = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64"}
 
-# ONNX's own operators except those that loop (Loop, Scan: no bound on time), hold code or state
-# (none today), read sequences, maps, strings or images, or draw random numbers.
-_STANDARD: Final = frozenset(
-    """
-    Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool
-    BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BlackmanWindow Cast
-    CastLike Ceil Celu CenterCropPad Clip Compress Concat Constant ConstantOfShape Conv ConvInteger
-    ConvTranspose Cos Cosh CumSum DFT DepthToSpace DequantizeLinear Det Div Dropout
-    DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather
-    GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater
-    GreaterOrEqual GroupNormalization HammingWindow HannWindow HardSigmoid HardSwish Hardmax
-    Identity If InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less
-    LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool Mean
-    MeanVarianceNormalization MelWeightMatrix Min Mish Mod Mul Neg NonZero Not OneHot Or PRelu Pad
-    Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization RNN Range Reciprocal ReduceL1
-    ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
-    ReduceSumSquare Relu Reshape Resize ReverseSequence Round STFT ScatterElements ScatterND Selu
-    Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt
-    Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Where Xor
-    """.split()  # noqa: SIM905 (a hundred quotes would hide the names)
-)
-# Forests and scalers, as scikit-learn's exporter writes them.
-_CLASSIC: Final = frozenset(
-    """
-    ArrayFeatureExtractor Binarizer FeatureVectorizer Imputer LabelEncoder LinearClassifier
-    LinearRegressor Normalizer SVMClassifier SVMRegressor Scaler TreeEnsemble TreeEnsembleClassifier
-    TreeEnsembleRegressor
-    """.split()  # noqa: SIM905
-)
-# What the runtime's own quantizer writes.
-_QUANTIZED: Final = frozenset(
-    """
-    DequantizeLinear DynamicQuantizeMatMul Gelu MatMulIntegerToFloat QGemm QLinearAdd
-    QLinearAveragePool QLinearConcat QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul
-    QLinearSigmoid QLinearSoftmax QLinearWhere QuantizeLinear
-    """.split()  # noqa: SIM905
-)
-ALLOWED: Final = {
-    "": _STANDARD,
-    "ai.onnx": _STANDARD,
-    "ai.onnx.ml": _CLASSIC,
-    "com.microsoft": _QUANTIZED,
-}
-
 
 def graph_problems(model: onnx.ModelProto, manifest: Manifest) -> Iterator[str]:
     """What is wrong with a parsed model, in sentences."""
-    yield from _opset_problems(model)
+    rules = manifest.rules
+    yield from _opset_problems(model, rules.operators)
     if model.functions or model.training_info:
         yield "functions and training information are not allowed"
     refused: set[str] = set()
@@ -76,22 +32,24 @@ def graph_problems(model: onnx.ModelProto, manifest: Manifest) -> Iterator[str]:
         refused |= {
             f"{node.domain}:{node.op_type}".removeprefix(":")
             for node in graph.node
-            if node.op_type not in ALLOWED.get(node.domain, ())
+            if node.op_type not in rules.operators.get(node.domain, ())
         }
         if any(map(_maps_strings, graph.node)):
             yield "operator ai.onnx.ml:LabelEncoder is allowed from numbers to numbers only"
         if any(_is_external(tensor) for tensor in _tensors(graph)):
             yield "external data is not allowed: all weights belong into model.onnx"
-    if nodes > MAX_NODES:
-        yield f"more than {MAX_NODES} nodes"
+    if nodes > rules.max_nodes:
+        yield f"more than {rules.max_nodes} nodes"
     for name in sorted(refused):
         yield f"operator {name} is not allowed"
     yield from _signature_problems(model.graph, manifest)
 
 
-def _opset_problems(model: onnx.ModelProto) -> Iterator[str]:
+def _opset_problems(
+    model: onnx.ModelProto, operators: Mapping[str, frozenset[str]]
+) -> Iterator[str]:
     for opset in model.opset_import:
-        if opset.domain not in ALLOWED:
+        if opset.domain not in operators:
             yield f"operators of the domain {opset.domain!r} are not allowed"
         elif opset.domain in {"", "ai.onnx"} and opset.version not in _OPSETS:
             yield f"opset {opset.version} is not supported ({_OPSETS[0]} to {_OPSETS[-1]} are)"

@@ -9,7 +9,7 @@ import onnx
 
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.adapt import described
-from edge_agent.models.bundle.graph_check import ALLOWED
+from edge_agent.models.bundle.kinds import OPERATORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ def inspect_onnx(path: Path) -> GraphSummary:
     return GraphSummary(
         tuple(described(value) for value in graph.input if value.name not in weights),
         tuple(described(value) for value in graph.output),
-        {f"{d}:{name}".removeprefix(":"): name in ALLOWED.get(d, ()) for d, name in operators},
+        {f"{d}:{name}".removeprefix(":"): name in OPERATORS.get(d, ()) for d, name in operators},
         {node.output[0]: _class_names(node) for node in graph.node if node.op_type == "ZipMap"},
         {opset.domain or "ai.onnx": opset.version for opset in model.opset_import},
     )
@@ -54,7 +54,7 @@ def inspect_onnx(path: Path) -> GraphSummary:
 
 def allowed_operators() -> list[str]:
     """Every operator that a bundle's graph may hold, as `domain:Name`."""
-    names = {d: operators for d, operators in ALLOWED.items() if d != "ai.onnx"}
+    names = {d: operators for d, operators in OPERATORS.items() if d != "ai.onnx"}
     return sorted(f"{d}:{name}".removeprefix(":") for d, ops in names.items() for name in ops)
 
 

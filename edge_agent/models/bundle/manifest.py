@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping  # noqa: TC003 (read at run time)
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
-from math import isfinite
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from math import isfinite, prod
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import numpy as np
 import yaml
@@ -16,11 +17,10 @@ from edge_agent.config.structs import parse_struct
 from edge_agent.config.types import Between, Name
 from edge_agent.counting import as_read
 from edge_agent.errors import ConfigError, ModelError
-from edge_agent.models.bundle.files import (
-    MAX_PICTURES,
-    MAX_VARIANTS,
+from edge_agent.models.bundle.kinds import (
     VARIANT,
-    is_listed,
+    WINDOW,
+    BundleKind,
     is_picture,
     variant_file,
     variant_of,
@@ -36,21 +36,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_agent.models.bundle.tasks import TaskRow
+
 UNIT_TENSOR: Final = "unit"
-_PROVISIONAL: Final = "provisional_s"  # not written where it is 0
+_LEFT_OUT: Final = {"provisional_s": 0, "kind": WINDOW.name}  # not written where they are that
 
 _MAX_NAMES: Final = 128  # characters of an input's or tensor's name
 _MAX_CELLS: Final = 1 << 24  # of one window
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_LIFE_QUANTILES: Final = 3
-
-
-class Task(StrEnum):
-    """What a model tells."""
-
-    ANOMALY = "anomaly"
-    CLASSIFICATION = "classification"
-    REMAINING_LIFE = "remaining_life"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,29 +104,25 @@ class OutputNames:
         return {role: tensor for role, tensor in roles.items() if tensor}
 
 
-_NEEDED: Final = {
-    Task.ANOMALY: "score",
-    Task.CLASSIFICATION: "probabilities",
-    Task.REMAINING_LIFE: "rul",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything a bundle says about itself.
 
-    threshold: the score (anomaly), the probability of any fault (classification) or the hours left
-    (remaining_life) at which an alarm is due, with the false alarms a day to expect there and, in
-    `calibration`, what that rests on. units: the assets that the model knows one by one; the graph
-    then takes their index as int64 [N], tensor `unit`. variants: other files of the same model
-    (int8), of which the device keeps the fastest. healthy: by scalar input. interval: of a
-    remaining life that adapts on line. provisional_s: a baseline from so many seconds of data only,
-    0 for any other. The free maps state figures as text.
+    task: a key of `rules.tasks`. threshold: of what the task watches (the score, the probability of
+    any fault, the hours left), from where on an alarm is due, with the false alarms a day to expect
+    there and, in `calibration`, what that rests on. units: the assets that the model knows one by
+    one; the graph then takes their index as int64 [N], tensor `unit`. variants: other files of the
+    same model (int8), of which the device keeps the fastest. healthy: by scalar input. interval: of
+    a remaining life that adapts on line. provisional_s: a baseline from so many seconds of data
+    only, 0 for any other. kind: a key of KINDS; rules: those of this kind. The free maps state
+    figures as text.
     """
+
+    rules: ClassVar[BundleKind] = WINDOW
 
     name: Name
     version: Name
-    task: Task
+    task: str
     inputs: tuple[InputSpec, ...]
     outputs: OutputNames
     window: WindowSpec = field(default_factory=WindowSpec)
@@ -152,6 +141,7 @@ class Manifest:
     quantization: dict[str, str] = field(default_factory=dict)
     benchmarks: dict[str, str] = field(default_factory=dict)
     training: dict[str, str] = field(default_factory=dict)
+    kind: str = WINDOW.name
     sha256: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -160,24 +150,26 @@ class Manifest:
         return tuple(spec for spec in self.inputs if spec.kind is Kind.SCALAR)
 
     @property
-    def waveforms(self) -> tuple[InputSpec, ...]:
-        """The inputs of their own rate."""
-        return tuple(spec for spec in self.inputs if spec.kind is Kind.WAVEFORM)
+    def own_tensors(self) -> tuple[InputSpec, ...]:
+        """The inputs that are no channel of the window, but a tensor of their own."""
+        return tuple(spec for spec in self.inputs if spec.kind is not Kind.SCALAR)
 
     def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The graph's inputs: name to ("float32" | "int64", shape without the batch)."""
         found: dict[str, tuple[str, tuple[int, ...]]] = {}
         if self.scalars:
             found[self.window.tensor] = ("float32", (self.window.length, len(self.scalars)))
-        found |= {spec.name: ("float32", (spec.length,)) for spec in self.waveforms}
+        found |= {spec.name: ("float32", (spec.length,)) for spec in self.own_tensors}
         if self.units:
             found[UNIT_TENSOR] = ("int64", ())
         return found
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What contradicts itself, as (key, message)."""
-        yield from self._input_problems()
-        yield from self._output_problems()
+        if self.kind != self.rules.name:
+            yield "kind", f"is {self.rules.name}, not {self.kind!r}"
+        yield from self.input_problems()
+        yield from self._task_problems()
         if self.window.length * max(1, len(self.scalars)) > _MAX_CELLS:
             yield "window.length", f"more than {_MAX_CELLS} cells in a window"
         if self.window.least > self.window.length:
@@ -200,16 +192,18 @@ class Manifest:
         valid = all(map(VARIANT.fullmatch, self.variants))
         if not valid or len({*self.variants}) != len(self.variants) or "fp32" in self.variants:
             yield "variants", "lower-case letters, digits and - each, none twice, not fp32"
-        if len(self.variants) > MAX_VARIANTS or sum(map(is_picture, self.sha256)) > MAX_PICTURES:
-            yield "sha256", f"at most {MAX_VARIANTS} variants and {MAX_PICTURES} pictures"
+        variants, pictures = self.rules.max_variants, self.rules.max_pictures
+        if len(self.variants) > variants or sum(map(is_picture, self.sha256)) > pictures:
+            yield "sha256", f"at most {variants} variants and {pictures} pictures"
         for file, digest in self.sha256.items():
-            if not is_listed(file) or not _SHA256.fullmatch(digest):
+            if not self.rules.is_listed(file) or not _SHA256.fullmatch(digest):
                 yield "sha256", f"{file[:_MAX_NAMES]!r}: no file of a bundle, or not 64 hex digits"
         listed = {variant for file in self.sha256 if (variant := variant_of(file))}
         if self.sha256 and listed != {*self.variants}:
             yield "variants", f"each has its file ({variant_file('int8')}), and no other is there"
 
-    def _input_problems(self) -> Iterator[tuple[str, str]]:
+    def input_problems(self) -> Iterator[tuple[str, str]]:
+        """What contradicts itself in the inputs."""
         if not self.inputs:
             yield "inputs", "a model needs at least one input"
         names = [spec.name for spec in self.inputs]
@@ -219,7 +213,7 @@ class Manifest:
             if spec.kind is Kind.WAVEFORM and not (spec.length and spec.rate_hz):
                 yield f"inputs.{index}", "a waveform needs length and rate_hz"
         yield from self._reading_problems()
-        expected = bool(self.scalars) + len(self.waveforms) + bool(self.units)
+        expected = bool(self.scalars) + len(self.own_tensors) + bool(self.units)
         if len(self.tensors()) != expected:
             yield "inputs", f"a waveform may not be named {self.window.tensor} or {UNIT_TENSOR}"
 
@@ -253,24 +247,33 @@ class Manifest:
         """Whether windows must be kept in double precision."""
         return any(any(spec.offset) or any(spec.counter) for spec in self.scalars)
 
-    def _output_problems(self) -> Iterator[tuple[str, str]]:
-        named = self.outputs.named()
-        needed = _NEEDED[self.task]
-        if needed not in named:
-            yield f"outputs.{needed}", f"missing: task {self.task.value} needs it"
-        if "probabilities" in named and len(self.classes) < 2:  # noqa: PLR2004
-            yield "classes", "two or more, the healthy one first"
-        if "contributions" in named and not self.scalars:
-            yield "outputs.contributions", "without scalar inputs there is nothing to share out"
+    def _task_problems(self) -> Iterator[tuple[str, str]]:
+        tasks, named = self.rules.tasks, self.outputs.named()
+        row = tasks.get(self.task)
+        if row is None:
+            yield "task", f"{self.task!r} is not allowed (known: {', '.join(tasks)})"
+            return
+        if row.needs not in named:
+            yield f"outputs.{row.needs}", f"missing: task {self.task} needs it"
+        for role in named:
+            if role not in row.roles:
+                yield f"outputs.{role}", f"task {self.task} has no such output"
+            elif prod(row.roles[role].shape(self)) < row.roles[role].least:
+                yield row.roles[role].missing
+
+    @property
+    def task_row(self) -> TaskRow:
+        """What its task means."""
+        return self.rules.tasks[self.task]
+
+    @property
+    def score_falls(self) -> bool:
+        """Whether its score is alarming when it is low: hours left, that is."""
+        return self.task_row.falls and not self.outputs.score
 
     def output_shape(self, role: str) -> tuple[int, ...]:
         """Shape of an output without the batch."""
-        sizes = {
-            "contributions": (len(self.scalars),),
-            "probabilities": (len(self.classes),),
-            "rul": (_LIFE_QUANTILES,),
-        }
-        return sizes.get(role, ())
+        return self.task_row.roles[role].shape(self)
 
 
 def _of_unit(values: tuple[float, ...], unit: int, default: float) -> float:
@@ -279,10 +282,14 @@ def _of_unit(values: tuple[float, ...], unit: int, default: float) -> float:
     return values[unit] if len(values) > 1 else values[0]
 
 
-def parse_manifest(raw: bytes, file: Path) -> Manifest:
+# By `kind:` of model.yaml, the first one where it has none.
+KINDS: Final[Mapping[str, type[Manifest]]] = {WINDOW.name: Manifest}
+
+
+def parse_manifest(raw: bytes, file: Path, kinds: Mapping[str, type[Manifest]] = KINDS) -> Manifest:
     """The manifest in `raw`; ModelError lists all that is wrong with it."""
     try:
-        return parse_struct(raw.decode("utf-8"), file, Manifest)
+        return parse_struct(raw.decode("utf-8"), file, kinds)
     except UnicodeDecodeError as error:
         raise ModelError("not UTF-8 text", where=str(file)) from error
     except ConfigError as error:
@@ -314,7 +321,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (whatever a struct may hold)
             spec.name: _plain(item)
             for spec, item in pairs
             if item not in ({}, (), None, "")
-            and not (spec.name == _PROVISIONAL and not item)
+            and not (spec.name in _LEFT_OUT and item == _LEFT_OUT[spec.name])
             and not (isinstance(value, InputSpec) and item == spec.default)
         }
     if isinstance(value, tuple):

@@ -9,10 +9,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from edge_agent.models.bundle.kinds import WINDOW
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROBE_TIMEOUT_S: Final = 120.0
+    from edge_agent.models.bundle.kinds import BundleKind
+
 _MAX_PROBLEMS: Final = 20
 _MAX_TEXT: Final = 400
 _MAX_REPORT: Final = 65_536
@@ -51,20 +54,20 @@ class Found(NamedTuple):
     trial: object = None
 
 
-def probe(folder: Path, digest: str) -> Found:
+def probe(folder: Path, digest: str, rules: BundleKind = WINDOW) -> Found:
     """Let a child parse, load and run the bundle whose manifest has that SHA-256."""
-    command = child_command("edge_agent.models.bundle.sandbox_child", str(folder), digest)
+    command = child_command(rules.sandbox, str(folder), digest)
     try:
         done = subprocess.run(  # noqa: S603 (our own interpreter and module)
             command,
             env=child_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=PROBE_TIMEOUT_S,
+            timeout=rules.wall_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        text = f"{folder}: it took more than {PROBE_TIMEOUT_S:g} s to try the model"
+        text = f"{folder}: it took more than {rules.wall_s:g} s to try the model"
         return Found([("limits", text)])
     except OSError as error:
         return Found([("limits", f"{folder}: cannot try the model: {error.strerror}")])

@@ -20,13 +20,12 @@ import onnx
 
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.bundle import read_checked, read_file
-from edge_agent.models.bundle.files import GOLDEN, MANIFEST, MODEL, variant_file
 from edge_agent.models.bundle.golden import differences, not_finite, parse_golden
 from edge_agent.models.bundle.graph_check import graph_problems
-from edge_agent.models.bundle.manifest import parse_manifest
+from edge_agent.models.bundle.kinds import FP32, GOLDEN, MANIFEST, MODEL, WINDOW, variant_file
+from edge_agent.models.bundle.manifest import KINDS, parse_manifest
 from edge_agent.models.bundle.ort import fixed_batch, open_session
 from edge_agent.models.bundle.variants import (
-    FP32,
     MAX_DIFFERENCE,
     PATIENCE_S,
     Figures,
@@ -38,25 +37,25 @@ from edge_agent.models.bundle.variants import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_agent.models.bundle.golden import Golden, Tensors
+    from edge_agent.models.bundle.kinds import BundleKind
     from edge_agent.models.bundle.manifest import Manifest
     from edge_agent.models.bundle.ort import Session
 
 REFUSED: Final = 3
-_HEADROOM_BYTES: Final = 1 << 30
-_TIMES_THE_MODEL: Final = 8
-_CPU_S: Final = 60
 _ROWS_ALONE: Final = 8
 _ROW_TOLERANCE: Final = 1e-3
 
 
-def limit(model_bytes: int) -> None:
-    """From here on: a GiB and some copies of the model on top of what is in use, a minute."""
+def limit(model_bytes: int, rules: BundleKind = WINDOW) -> None:
+    """From here on: the memory and the time that the kind of bundle allows."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    memory = used + _HEADROOM_BYTES + _TIMES_THE_MODEL * model_bytes
+    memory = used + rules.memory_bytes + rules.model_copies * model_bytes
     for what, value in (
         (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, _CPU_S),
+        (resource.RLIMIT_CPU, rules.cpu_s),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
     ):
@@ -65,15 +64,17 @@ def limit(model_bytes: int) -> None:
         resource.setrlimit(what, (most, most))
 
 
-def try_bundle(folder: Path, digest: str) -> tuple[list[tuple[str, str]], Trial]:
+def try_bundle(
+    folder: Path, digest: str, kinds: Mapping[str, type[Manifest]] = KINDS
+) -> tuple[list[tuple[str, str]], Trial]:
     """What is wrong with the bundle, by parsing, loading and running it; and its variants."""
     raw = read_file(folder, MANIFEST)
     if sha256(raw).hexdigest() != digest:
         raise ModelError("model.yaml changes while it is verified")
-    manifest = parse_manifest(raw, folder / MANIFEST)
+    manifest = parse_manifest(raw, folder / MANIFEST, kinds)
     sizes = [(folder / name).stat().st_size for name in _graphs(manifest)]
     golden = read_checked(folder, manifest, GOLDEN)
-    limit(sizes[0] + max(sizes))
+    limit(sizes[0] + max(sizes), manifest.rules)
     problems = [found for name in _graphs(manifest) for found in _parsed(folder, manifest, name)]
     return (problems, Trial()) if problems else _run(folder, manifest, golden)
 
@@ -184,12 +185,12 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:400]
 
 
-def main() -> int:
+def main(kinds: Mapping[str, type[Manifest]] = KINDS) -> int:
     """Try the bundle that is named; see the module's text for what it says."""
     folder = Path(sys.argv[1])
     trial = Trial()
     try:
-        problems, trial = try_bundle(folder, sys.argv[2])
+        problems, trial = try_bundle(folder, sys.argv[2], kinds)
     except ModelError as error:
         problems = [("files", str(error))]
     except MemoryError:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import ConfigError, ModelError
 from edge_agent.models.bundle.bundle import file_problems, read_file
-from edge_agent.models.bundle.files import MANIFEST, SIGNATURE
 from edge_agent.models.bundle.folder import write_file
+from edge_agent.models.bundle.kinds import MANIFEST, SIGNATURE
 from edge_agent.models.bundle.manifest import parse_manifest
 from edge_agent.models.bundle.signature import (
     is_by,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from edge_agent.models.bundle.manifest import Task
+from edge_agent.errors import ModelError
+from edge_agent.models.bundle.kinds import FP32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 
     from edge_agent.models.bundle.golden import Golden, Tensors
     from edge_agent.models.bundle.manifest import Manifest
+    from edge_agent.models.bundle.tasks import Role
 
     Run = Callable[[Mapping[str, NDArray[Any]]], object]
     Mask = NDArray[np.bool_]
     Clock = Callable[[], float]
 
-FP32: Final = "fp32"
 BATCHES: Final = (1, 64)
 MAX_DIFFERENCE: Final = 0.01
 _FASTER: Final = 0.95  # of fp32's time, at most: what is less is noise, and fp32 is exact
@@ -39,7 +40,6 @@ _BUDGET_S: Final = 0.4  # for one batch size of one variant
 PATIENCE_S: Final = 10.0  # for one batch size of all variants of a model that is slow
 _US: Final = 1e6
 _MAX_TEXT: Final = 400
-_PLAIN: Final = {"score", "rul"}  # figures of any size; all others are 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,8 @@ def parity(manifest: Manifest, golden: Golden, found: Tensors) -> tuple[float, s
             got, wanted = found[tensor][rows], golden.outputs[tensor][rows]
             if got.shape != wanted.shape or not (np.isfinite(got) == np.isfinite(wanted)).all():
                 return worst, f"{kind} rows: {role} has another shape, or other gaps, than fp32's"
-            off = _difference(role, got, wanted, _scale(manifest, golden, role, rows))
+            meaning = manifest.task_row.roles[role]
+            off = _difference(meaning, got, wanted, _scale(manifest, golden, role, rows))
             worst = max(worst, off)
             if off > MAX_DIFFERENCE:
                 return worst, f"{kind} rows: {role} is {off:.2%} off fp32's"
@@ -130,22 +131,19 @@ def row_groups(manifest: Manifest, golden: Golden) -> dict[str, Mask]:
     if golden.anomalous is not None:
         anomalous = golden.anomalous.astype(bool)
     else:
-        level, limit = decision(manifest, golden.outputs)
-        late = manifest.task is Task.REMAINING_LIFE
-        anomalous = level < limit if late else level >= limit
+        watched, limit = decision(manifest, golden.outputs)
+        anomalous = watched < limit if manifest.task_row.falls else watched >= limit
     return {"healthy": ~anomalous, "anomalous": anomalous}
 
 
 def decision(manifest: Manifest, outputs: Tensors) -> tuple[NDArray[np.float64], float]:
-    """The level [N] that is held against the threshold, and the threshold."""
-    role = {Task.CLASSIFICATION: "probabilities", Task.REMAINING_LIFE: "rul"}.get(
-        manifest.task, "score"
-    )
-    level = outputs[manifest.outputs.named()[role]].astype(np.float64)
-    level = level.reshape(len(level), -1)
-    if role == "probabilities":
-        return 1.0 - level[:, 0], manifest.threshold
-    return level[:, level.shape[1] // 2], manifest.threshold
+    """What the task watches [N], which is held against the threshold, and the threshold."""
+    row = manifest.task_row
+    needed = outputs[manifest.outputs.named()[row.needs]].astype(np.float64)
+    shape = manifest.output_shape(row.needs)
+    if needed.size != len(needed) * math.prod(shape):
+        raise ModelError(f"golden vectors: {row.needs} has shape {needed.shape}, not [N, *{shape}]")
+    return row.watched(needed.reshape(-1, *shape)), manifest.threshold
 
 
 def _other_side(manifest: Manifest, golden: Golden, found: Tensors) -> str:
@@ -156,21 +154,18 @@ def _other_side(manifest: Manifest, golden: Golden, found: Tensors) -> str:
     moved = int(np.count_nonzero(clear & ((wanted >= limit) != (got >= limit))))
     if moved:
         return f"{moved} rows are on the other side of the threshold than fp32's"
-    tensor = manifest.outputs.probabilities
-    if tensor:
-        same = found[tensor].argmax(axis=1) == golden.outputs[tensor].argmax(axis=1)
-        if not same.all():
-            return f"{np.count_nonzero(~same)} rows are of another class than fp32's"
+    for role, tensor in manifest.outputs.named().items():
+        if manifest.task_row.roles[role].same_class:
+            same = found[tensor].argmax(axis=1) == golden.outputs[tensor].argmax(axis=1)
+            if not same.all():
+                return f"{np.count_nonzero(~same)} rows are of another class than fp32's"
     return ""
 
 
 def _scale(manifest: Manifest, golden: Golden, role: str, rows: Mask) -> float:
     """What a difference is relative to."""
-    if role in _PLAIN:
-        return _mean_size(golden.outputs[manifest.outputs.named()[role]][rows])
-    if role == "contributions" and manifest.outputs.score:
-        return _mean_size(golden.outputs[manifest.outputs.score][rows])
-    return 1.0
+    tensor = manifest.outputs.named().get(manifest.task_row.roles[role].relative_to)
+    return _mean_size(golden.outputs[tensor][rows]) if tensor else 1.0
 
 
 def _mean_size(array: NDArray[Any]) -> float:
@@ -178,10 +173,10 @@ def _mean_size(array: NDArray[Any]) -> float:
     return float(finite.mean()) if len(finite) else 0.0
 
 
-def _difference(role: str, got: NDArray[Any], wanted: NDArray[Any], scale: float) -> float:
-    """The mean difference by that scale; of remaining life, of the worst of its quantiles."""
+def _difference(role: Role, got: NDArray[Any], wanted: NDArray[Any], scale: float) -> float:
+    """The mean difference by that scale; of the worst column, where each counts by itself."""
     off = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
-    by_column = off.reshape(len(off), -1) if role == "rul" else off.reshape(-1, 1)
+    by_column = off.reshape(len(off), -1) if role.by_column else off.reshape(-1, 1)
     means = [_mean_size(column) for column in by_column.T]
     largest = max(means)
     return largest / scale if scale else (0.0 if largest == 0 else math.inf)

@@ -14,14 +14,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.errors import ModelError, NotFoundError, UsageError
-from edge_agent.models.bundle.bundle import load_manifest, read_checked, read_file
-from edge_agent.models.bundle.files import MANIFEST, SIGNATURE
+from edge_agent.models.bundle.bundle import bundle_files, load_manifest, read_file
 from edge_agent.models.bundle.folder import locked, write_file, write_folder
+from edge_agent.models.bundle.kinds import MANIFEST
 from edge_agent.models.bundle.manifest import parse_manifest
 from edge_agent.models.repository.state import RepositoryState, parse_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from edge_agent.models.bundle.manifest import Manifest
@@ -220,16 +219,6 @@ class ModelRepository:
             shutil.rmtree(self._place(name) / version, ignore_errors=True)
         for left in self._place(name).glob(".new-*/"):  # by a process that died
             shutil.rmtree(left, ignore_errors=True)
-
-
-def bundle_files(source: Path, raw: bytes) -> Iterator[tuple[str, bytes]]:
-    """The files that the manifest `raw` lists, each with its checksum, and the signature."""
-    manifest = parse_manifest(raw, source / MANIFEST)
-    yield MANIFEST, raw
-    if (source / SIGNATURE).is_file():
-        yield SIGNATURE, read_file(source, SIGNATURE)
-    for name in manifest.sha256:
-        yield name, read_checked(source, manifest, name)
 
 
 def _digest(folder: Path) -> bytes | None:

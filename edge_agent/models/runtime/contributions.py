@@ -8,21 +8,17 @@ Estimation, JMLR 23, 2022). In each order the changes telescope, so nothing gets
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from edge_agent.models.bundle.manifest import Task
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from edge_agent.models.bundle.golden import Tensors
     from edge_agent.models.bundle.manifest import Manifest
     from edge_agent.models.runtime.model import Model
+    from edge_agent.models.runtime.reference import Reference
 
     Floats = NDArray[np.float32]
 
@@ -30,45 +26,13 @@ MAX_INPUTS: Final = 256  # of a model whose scores are explained
 _CELLS: Final = 1 << 22  # of the windows that are made up at a time
 _ROWS: Final = 64
 _LEAST_HOURS: Final = 1e-3
-_BEST: Final = {"score": np.argmin, "probabilities": np.argmax, "rul": np.argmax}
-_COLUMN: Final = {"probabilities": 0, "rul": 1}
 
 
 class Asked(NamedTuple):
-    """Windows of a model: x [n, W, C], unit [n], waves [n, L] by input, and their score [n]."""
+    """Windows of a model, N rows of each of its tensors, and their score [N]."""
 
-    x: Floats | None
-    unit: NDArray[np.int64] | None
-    waves: Mapping[str, Floats]
+    feeds: Tensors
     score: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A healthy window: x [W, C], and [L] by waveform."""
-
-    x: Floats | None
-    waves: Mapping[str, Floats]
-
-
-def reference_of(manifest: Manifest, inputs: Tensors, outputs: Tensors) -> Reference:
-    """What a healthy window of this model looks like, from its golden vectors and its histograms.
-
-    The golden row that the model itself finds healthiest; a scalar input that has a histogram of
-    its healthy values stands at their median instead.
-    """
-    row = _healthiest(manifest, outputs)
-    waves = {
-        spec.name: np.asarray(inputs[spec.name][row], np.float32) for spec in manifest.waveforms
-    }
-    if not manifest.scalars:
-        return Reference(None, waves)
-    x = np.array(inputs[manifest.window.tensor][row], np.float32)
-    for channel, spec in enumerate(manifest.scalars):
-        known = manifest.healthy.get(spec.name)
-        if known is not None and not known.center:
-            x[:, channel] = known.median
-    return Reference(x, waves)
 
 
 def runs_of(manifest: Manifest) -> int:
@@ -80,8 +44,8 @@ def runs_of(manifest: Manifest) -> int:
 def contributions(model: Model, reference: Reference, asked: Asked) -> Floats:
     """The share of each input in the score of each window, float32 [n, inputs]; blocking.
 
-    Inputs are in the order of the manifest's scalars, then its waveforms. Every row sums to the
-    score.
+    Inputs are in the order of the manifest's scalars, then of its other inputs. Every row sums to
+    the score.
 
     anomaly, classification: what replacing the input takes from the score (the probability of any
     fault); it is below 0 where the input speaks for health. What is left of the score once all
@@ -93,7 +57,7 @@ def contributions(model: Model, reference: Reference, asked: Asked) -> Floats:
     """
     pulls = _pulls(model, reference, asked)
     score = asked.score.astype(np.float64)
-    if model.manifest.task is Task.REMAINING_LIFE and not model.manifest.outputs.score:
+    if model.manifest.score_falls:
         hours = np.maximum(score, _LEAST_HOURS)  # at its very end a life must still be explained
         return (hours[:, None] * _proportions(-pulls)).astype(np.float32)
     rest = score - pulls.sum(axis=1)
@@ -134,7 +98,7 @@ def _scores(
     piece = int(min(max(_CELLS // max(cells, 1), 1), _ROWS))
     window, run = np.divmod(np.arange(len(asked.score) * len(replaced)), len(replaced))
     found = [
-        model.run(*_mixed(model.manifest, reference, asked, window[at], replaced[run[at]])).score
+        model.infer(_mixed(model.manifest, reference, asked, window[at], replaced[run[at]])).score
         for at in (slice(start, start + piece) for start in range(0, len(window), piece))
     ]
     return np.concatenate(found).reshape(len(asked.score), len(replaced))
@@ -146,28 +110,15 @@ def _mixed(
     asked: Asked,
     window: NDArray[np.intp],
     replaced: NDArray[np.bool_],
-) -> tuple[Floats | None, NDArray[np.int64] | None, dict[str, Floats]]:
-    """The windows [k] with some of their inputs [k, I] replaced, as `Model.run` takes them."""
+) -> Tensors:
+    """The windows [k] with some of their inputs [k, I] replaced, as `Model.infer` takes them."""
     scalars = len(manifest.scalars)
-    x = None
-    if asked.x is not None and reference.x is not None:
-        x = np.where(replaced[:, None, :scalars], reference.x, asked.x[window])
-    waves = {
-        spec.name: np.where(
-            replaced[:, scalars + number, None],
-            reference.waves[spec.name],
-            asked.waves[spec.name][window],
-        )
-        for number, spec in enumerate(manifest.waveforms)
-    }
-    return x, None if asked.unit is None else asked.unit[window], waves
-
-
-def _healthiest(manifest: Manifest, outputs: Tensors) -> int:
-    """The golden row with the lowest score, the surest health or the longest life."""
-    for role, best in _BEST.items():
-        values: Any = outputs.get(manifest.outputs.named().get(role, ""))
-        if values is not None:
-            flat = values.reshape(len(values), -1)[:, _COLUMN.get(role, 0)]
-            return int(best(np.nan_to_num(flat, nan=np.inf if role == "score" else -np.inf)))
-    return 0
+    place = {spec.name: scalars + number for number, spec in enumerate(manifest.own_tensors)}
+    mixed: Tensors = {}
+    for name, rows in asked.feeds.items():
+        mixed[name] = rows[window]
+        if name in reference.feeds:
+            which = replaced[:, place[name], None] if name in place else replaced[:, :scalars]
+            which = np.expand_dims(which, tuple(range(1, rows.ndim - 1)))
+            mixed[name] = np.where(which, reference.feeds[name], mixed[name])
+    return mixed

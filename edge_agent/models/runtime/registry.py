@@ -6,6 +6,7 @@ import ctypes
 import logging
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import WeakValueDictionary
@@ -13,23 +14,25 @@ from weakref import WeakValueDictionary
 from edge_agent.config.schema import Trust
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.bundle import read_checked, read_file, try_files
-from edge_agent.models.bundle.files import GOLDEN, MANIFEST, MODEL, variant_file
 from edge_agent.models.bundle.golden import parse_golden
-from edge_agent.models.bundle.manifest import parse_manifest
+from edge_agent.models.bundle.kinds import FP32, GOLDEN, MANIFEST, WINDOW
+from edge_agent.models.bundle.manifest import KINDS, parse_manifest
 from edge_agent.models.bundle.ort import available_providers
 from edge_agent.models.bundle.trust import UNSIGNED, keyring
-from edge_agent.models.bundle.variants import FP32
-from edge_agent.models.runtime.contributions import reference_of
+from edge_agent.models.runtime.engine import LoadRequest
+from edge_agent.models.runtime.graph_engine import GraphEngine
 from edge_agent.models.runtime.model import Model
+from edge_agent.models.runtime.reference import reference_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edge_agent.config.schema import Runtime
     from edge_agent.models.bundle.golden import Golden
     from edge_agent.models.bundle.manifest import Manifest
     from edge_agent.models.bundle.variants import Trial
+    from edge_agent.models.runtime.engine import Engine
     from edge_agent.ops.metrics import Metrics
 
 log = logging.getLogger("edge_agent.models")
@@ -39,6 +42,8 @@ PROVIDERS: Final = {
     "cuda": "CUDAExecutionProvider",
     "cpu": "CPUExecutionProvider",
 }
+# By kind of bundle.
+ENGINES: Final[Mapping[str, type[Engine]]] = {WINDOW.name: GraphEngine}
 PROVIDERS_KEY: Final = "runtime.providers"
 # Name, time of change and size of each file of a bundle.
 Stamp: TypeAlias = tuple[tuple[str, int, int], ...]
@@ -75,12 +80,22 @@ class SessionRegistry:
 
     A model stays as long as anybody uses it; which version is active is not known here.
 
-    trust: whose bundles are loaded; ConfigError where a key of it cannot be read.
+    trust: whose bundles are loaded; ConfigError where a key of it cannot be read. kinds, engines:
+    by kind of bundle, what its manifest says and what runs it.
     """
 
-    def __init__(
-        self, models_dir: Path, runtime: Runtime, metrics: Metrics, trust: Trust | None = None
+    def __init__(  # noqa: PLR0913 (two tables)
+        self,
+        models_dir: Path,
+        runtime: Runtime,
+        metrics: Metrics,
+        trust: Trust | None = None,
+        *,
+        kinds: Mapping[str, type[Manifest]] = KINDS,
+        engines: Mapping[str, type[Engine]] = ENGINES,
     ) -> None:
+        self._kinds = kinds
+        self._engines = engines
         self._dir = models_dir
         self._runtime = runtime
         self._metrics = metrics
@@ -133,7 +148,7 @@ class SessionRegistry:
             raise self._rejected(name, "files", "is not the name of a bundle")
         try:
             raw = read_file(folder, MANIFEST)
-            manifest = parse_manifest(raw, folder / MANIFEST)
+            manifest = parse_manifest(raw, folder / MANIFEST, self._kinds)
         except ModelError as error:
             raise self._rejected(name, "manifest", str(error)) from error
         digest = sha256(raw).hexdigest()
@@ -191,23 +206,22 @@ class SessionRegistry:
     def _opened(
         self, folder: Path, manifest: Manifest, digest: str, golden: Golden, trial: Trial
     ) -> Model:
-        # Read and checked again: what was verified is what is loaded.
-        file = MODEL if trial.chosen == FP32 else variant_file(trial.chosen)
-        model = Model(
+        request = LoadRequest(
             manifest,
-            read_checked(folder, manifest, file),
-            digest,
-            providers=[PROVIDERS[provider] for provider in self._providers],
-            max_batch=self._runtime.max_batch,
-            trial=trial,
+            partial(read_checked, folder, manifest),  # again: what was verified is what is loaded
+            trial.chosen,
+            [PROVIDERS[provider] for provider in self._providers],
+            self._runtime.max_batch,
         )
+        model = Model(manifest, self._engines[manifest.kind].load(request), digest, trial)
         model.self_test(golden)
         return model
 
     def _check_providers(self, model: Model) -> None:
         """A provider whose library is missing falls back to the CPU without an error."""
-        for provider in self._providers:
-            if PROVIDERS[provider] not in model.providers:
+        used = model.engine.providers
+        for provider in self._providers if used else ():
+            if PROVIDERS[provider] not in used:
                 self._note_missing(provider, "it failed to start: is its driver or library there?")
 
     def _note_missing(self, provider: str, reason: str) -> None:
