@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from edge_agent.plant import Plant, PlantAsset
     from edge_agent.serving import Evaluation, Scored, WindowBatch
     from edge_agent.signals import Observed
-    from edge_agent.values import Columns, WaveBlock
+    from edge_agent.values import Columns, TensorBlock
 
 log = logging.getLogger("edge_agent.pipeline")
 
@@ -90,7 +90,7 @@ class Pipeline:
     def close_windows(
         self,
         values: Columns,
-        blocks: Sequence[WaveBlock] = (),
+        blocks: Sequence[TensorBlock] = (),
         *,
         now_us: int = 0,
         monotonic_s: float = 0.0,

@@ -1,4 +1,4 @@
-"""Values of the plant as columns, waveforms as blocks, and the place where sources put them."""
+"""Values of the plant as columns, tensors as blocks, and the place where sources put them."""
 
 from __future__ import annotations
 
@@ -101,10 +101,11 @@ def columns(
 
 
 @dataclass(frozen=True, slots=True)
-class WaveBlock:
-    """A block of equally spaced samples of one signal.
+class TensorBlock:
+    """A tensor of one signal that is whole when it arrives: samples of a waveform, a picture.
 
-    end_us: time of the last sample; rate_hz: samples per second; samples: float32 [n].
+    end_us: time of the last sample; rate_hz: samples per second, 0 without a rate; samples: float32
+    [n] of a waveform. kind: a key of `signals.INPUT_KINDS`, which says what samples are.
     """
 
     signal: int
@@ -112,6 +113,7 @@ class WaveBlock:
     rate_hz: float
     samples: NDArray[np.float32]
     status: int = GOOD
+    kind: str = "waveform"
 
 
 class Intake(Protocol):
@@ -120,8 +122,8 @@ class Intake(Protocol):
     def append(self, values: Columns) -> None:
         """Take over a packet's values."""
 
-    def append_block(self, block: WaveBlock) -> None:
-        """Take over a waveform block."""
+    def append_block(self, block: TensorBlock) -> None:
+        """Take over a block."""
 
     def backpressured(self) -> bool:
         """Whether a source that can should leave what comes with its sender for a while."""

@@ -23,7 +23,7 @@ from edge_agent.plant import Plant
 from edge_agent.sources.opcua import OpcUaSource, OpcUaSourceConfig
 
 if TYPE_CHECKING:
-    from edge_agent.values import Columns, WaveBlock
+    from edge_agent.values import Columns, TensorBlock
 
 EVERY = 50  # of how many values one's latency is taken
 
@@ -41,7 +41,7 @@ class CountingIntake:
         now_us = time.time_ns() // 1000
         self.late_ms.extend(((now_us - values.time_us[::EVERY]) / 1000).tolist())
 
-    def append_block(self, block: WaveBlock) -> None:
+    def append_block(self, block: TensorBlock) -> None:
         """Count samples."""
         self.values += len(block.samples)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Alarm, Transition
     from edge_agent.models.runtime.model import Model
     from edge_agent.pipeline import Step
-    from edge_agent.values import Columns, WaveBlock
+    from edge_agent.values import Columns, TensorBlock
 
 NOTHING = columns([], [], [])
 BEGIN_S = 1000
@@ -54,7 +54,7 @@ class Live:
         self.pipeline.deployments.add_model(model)
         return [self.pipeline.use_model(asset, use) for asset in self.plant.assets.values()]
 
-    def turn(self, t: float, values: Columns = NOTHING, blocks: Sequence[WaveBlock] = ()) -> Step:
+    def turn(self, t: float, values: Columns = NOTHING, blocks: Sequence[TensorBlock] = ()) -> Step:
         pipeline = self.pipeline
         now_us, ordered = BEGIN_S * S + round(t * S), values.sorted_by_time()
         due = pipeline.close_windows(ordered, blocks, now_us=now_us, monotonic_s=t)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from edge_agent.delivery import Memory
     from edge_agent.messages import Alarm
     from edge_agent.serving import Scored
-    from edge_agent.values import Columns, WaveBlock
+    from edge_agent.values import Columns, TensorBlock
 
 log = logging.getLogger("edge_agent.daemon")
 
@@ -214,7 +214,7 @@ class Daemon:
             blocks = []
 
     async def _walk_down(
-        self, values: Columns, blocks: Sequence[WaveBlock], arrived_us: int
+        self, values: Columns, blocks: Sequence[TensorBlock], arrived_us: int
     ) -> None:
         pipeline, monotonic_s = self.runtime.pipeline, self.clock.monotonic_s()
         due = pipeline.close_windows(values, blocks, now_us=arrived_us, monotonic_s=monotonic_s)

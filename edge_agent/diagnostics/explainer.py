@@ -126,7 +126,7 @@ def _explained(
         else:
             weights[i] = shares.share[scored.row[i]] * scored.outputs.score[i]
     outputs = replace(scored.outputs, contributions=weights)
-    return replace(scored, outputs=outputs, last=_with_waves(part, scored, told))
+    return replace(scored, outputs=outputs, last=_with_levels(part, scored, told))
 
 
 def _fresh(
@@ -146,13 +146,14 @@ def _fresh(
     return found
 
 
-def _with_waves(part: WindowBatch, scored: Scored, told: NDArray[np.intp]) -> NDArray[np.float32]:
-    """The newest values and, of each waveform, its root mean square: [N, inputs]."""
-    if not part.waves:
+def _with_levels(part: WindowBatch, scored: Scored, told: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The newest values and, of each block, the level of its samples: [N, inputs]."""
+    if not part.blocks:
         return scored.last
-    inputs = range(len(scored.group.waveforms))
-    level = np.full((len(scored.row), len(inputs)), np.nan, np.float32)
+    kinds = scored.group.model.manifest.rules.inputs
+    levels = [kinds[spec.kind].level for spec in scored.group.own_tensors]
+    level = np.full((len(scored.row), len(levels)), np.nan, np.float32)
     for i in told.tolist():
-        samples = part.waves[i].samples
-        level[i] = [np.sqrt(np.mean(np.square(samples[one]))) for one in inputs]
+        samples = part.blocks[i].samples
+        level[i] = [one(samples[number]) for number, one in enumerate(levels)]
     return np.hstack([scored.last, level])

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_agent.alarms import use_name_of
-from edge_agent.clock import ENDLESS, NEVER, US_PER_S
-from edge_agent.config.schema import Kind, LearnedAlarm
-from edge_agent.signals import Gate, Layout, Reads, Router, Span, Waves, WaveWindows, Windows
+from edge_agent.clock import NEVER, US_PER_S
+from edge_agent.config.schema import LearnedAlarm
+from edge_agent.signals import BlockInputs, BlockWindow, Gate, Layout, Reads, Router, Span, Windows
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
     from edge_agent.models import Manifest, Model
     from edge_agent.plant import PlantAsset, PlantSignal
     from edge_agent.signals import Bindings, WindowSet
-    from edge_agent.values import Columns, WaveBlock
+    from edge_agent.values import Columns, TensorBlock
 
 
 @dataclass(slots=True)
 class WindowBatch:
-    """Work for one model: scalar windows, waveform windows, or both aligned row by row."""
+    """Work for one model: windows of scalars, windows of blocks, or both aligned row by row."""
 
     group: Deployment
     windows: WindowSet | None
-    waves: list[Waves] = field(default_factory=list)
-    skipped: int = 0  # windows for which there was no waveform
+    blocks: list[BlockWindow] = field(default_factory=list)
+    skipped: int = 0  # windows for which there was no block
 
     @property
     def size(self) -> int:
         """Its windows."""
-        return len(self.waves) if self.windows is None else len(self.windows.asset)
+        return len(self.blocks) if self.windows is None else len(self.windows.asset)
 
     @property
     def rows(self) -> NDArray[np.intp]:
         """The asset of each window [N], by its row in the deployment."""
         if self.windows is not None:
             return self.windows.asset
-        return np.array([wave.asset for wave in self.waves], np.intp)
+        return np.array([block.asset for block in self.blocks], np.intp)
 
     def where(self, which: NDArray[np.bool_]) -> WindowBatch:
         """Only the windows for which `which` [N] is true."""
         windows = None if self.windows is None else self.windows.where(which)
-        waves = [wave for wave, ok in zip(self.waves, which, strict=False) if ok]
-        return WindowBatch(self.group, windows, waves)
+        blocks = [block for block, ok in zip(self.blocks, which, strict=False) if ok]
+        return WindowBatch(self.group, windows, blocks)
 
 
 class Deployment(Table):
@@ -72,14 +72,11 @@ class Deployment(Table):
         self.model = model
         self.assets: list[PlantAsset] = []
         self.router = Router()
-        self.wave_router = Router()
         manifest = model.manifest
-        self.scalars = [i for i in manifest.inputs if i.kind == Kind.SCALAR]
-        self.waveforms = [i for i in manifest.inputs if i.kind == Kind.WAVEFORM]
+        self.scalars = manifest.scalars
+        self.own_tensors = manifest.own_tensors
         self.windows = Windows(layout_of(manifest, use)) if self.scalars else None
-        self.waves = _wave_windows(manifest)
-        self._last_waves: dict[int, Waves] = {}
-        self._wave_hold_us: list[int] = []
+        self.blocks = _block_inputs(manifest)
         self.gate: Gate[WindowBatch] = Gate(_span, WindowBatch.where)
 
     @property
@@ -173,40 +170,29 @@ class Deployment(Table):
         rules.setdefault(self.place, LearnedAlarm())  # learned by hand
         self.use = replace(self.use, alarm=rules[self.place])
 
-    def accept_values(self, values: Columns, blocks: Sequence[WaveBlock]) -> Iterator[WindowBatch]:
+    def accept_values(
+        self, values: Columns, blocks: Sequence[TensorBlock]
+    ) -> Iterator[WindowBatch]:
         """Take values over; gives the windows that close."""
         return self.gate.admit(self._close_by_values(values, blocks))
 
     def _close_by_values(
-        self, values: Columns, blocks: Sequence[WaveBlock]
+        self, values: Columns, blocks: Sequence[TensorBlock]
     ) -> Iterator[WindowBatch]:
-        if self.waves is not None:
-            yield from self._push_waves(self.waves, values, blocks)
+        for block in self.blocks.push(values, blocks) if self.blocks else ():
+            if self.windows is None:
+                yield WindowBatch(self, None, [block])
         if self.windows is not None:
             for windows in self.router.push(self.windows, values):
                 yield self._joined(windows)
-
-    def _push_waves(
-        self, waves: WaveWindows, values: Columns, blocks: Sequence[WaveBlock]
-    ) -> Iterator[WindowBatch]:
-        for row in self.wave_router.spoiled(values):
-            self._last_waves.pop(row, None)
-        for block in blocks:
-            row, channel = self.wave_router.place(block.signal)
-            if row < 0 or not self.wave_router.is_usable(block):
-                continue
-            for each in waves.push(row, channel, block):
-                if self.windows is None:
-                    yield WindowBatch(self, None, [each])
-                self._last_waves[row] = each
 
     def take_refused(self) -> tuple[int, int]:
         """Values that came too late, and blocks that did not fit, since it was last asked."""
         late = rejected = 0
         if self.windows is not None:
             late, self.windows.late = self.windows.late, 0
-        if self.waves is not None:
-            rejected, self.waves.rejected = self.waves.rejected, 0
+        if self.blocks is not None:
+            rejected = self.blocks.take_rejected()
         return late, rejected
 
     def reset_clock(self, assets: NDArray[np.intp]) -> None:
@@ -216,8 +202,8 @@ class Deployment(Table):
             self.windows.set_back(rows)
         self.gate.set_back()
         self.published_us[rows] = NEVER
-        for row in rows.tolist():
-            self._last_waves.pop(row, None)
+        if self.blocks is not None:
+            self.blocks.forget(rows)
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and what is kept of these plant assets [A] with it."""
@@ -227,14 +213,8 @@ class Deployment(Table):
             self.windows.move(rows, step_us)
         for times in (self.scored_us, self.published_us):
             times[rows] += np.where(times[rows] > NEVER, step_us, 0)
-        for row in rows.tolist():
-            if self.waves is not None:
-                self.waves.move(row, step_us)
-            if row in self._last_waves:
-                last = self._last_waves[row]
-                self._last_waves[row] = replace(
-                    last, start_us=last.start_us + step_us, end_us=last.end_us + step_us
-                )
+        if self.blocks is not None:
+            self.blocks.move(rows, step_us)
 
     def close_by_clock(self, asset_now_us: NDArray[np.int64]) -> Iterator[WindowBatch]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
@@ -260,24 +240,16 @@ class Deployment(Table):
                 yield self._joined(windows)
 
     def _joined(self, windows: WindowSet) -> WindowBatch:
-        """Scalar windows with the newest waveforms of their assets, if those are not stale."""
+        """Scalar windows with the newest blocks of their assets, if those are not stale."""
         if self.disabled.any():
             windows = windows.where(~self.disabled[windows.asset])
-        if not self.waveforms:
+        if self.blocks is None:
             return WindowBatch(self, windows)
-        waves = [
-            self._fresh_waves(int(row), int(end_us))
-            for row, end_us in zip(windows.asset, windows.end_us, strict=True)
-        ]
-        kept = windows.where(np.array([each is not None for each in waves], bool))
-        found = [each for each in waves if each is not None]
-        return WindowBatch(self, kept, found, skipped=len(waves) - len(found))
-
-    def _fresh_waves(self, row: int, end_us: int) -> Waves | None:
-        waves = self._last_waves.get(row)
-        if waves is None or end_us - waves.end_us > self._wave_hold_us[row]:
-            return None
-        return waves
+        rows_and_times = zip(windows.asset.tolist(), windows.end_us.tolist(), strict=True)
+        newest = [self.blocks.newest(row, end_us) for row, end_us in rows_and_times]
+        kept = windows.where(np.array([each is not None for each in newest], bool))
+        found = [each for each in newest if each is not None]
+        return WindowBatch(self, kept, found, skipped=len(newest) - len(found))
 
     def _reads(self, unit: int) -> Reads | None:
         """How the model reads the scalar inputs of a unit; None where it does so as they are."""
@@ -303,14 +275,10 @@ class Deployment(Table):
             if recent is not None:
                 self.router.begin(self.windows, recent)
             self.router.begin(self.windows, bindings.standing(known))
-        held = [ENDLESS]
-        for channel, spec in enumerate(self.waveforms):
-            signal = self.signal_of(asset, spec.name)
-            if signal is not None:
-                binding = bindings[signal.index]
-                self.wave_router.add(signal.index, row, channel, binding.uncertain)
-                held.append(ENDLESS if binding.stale_us is None else binding.stale_us)
-        self._wave_hold_us.append(min(held))
+        if self.blocks is not None:
+            blocks = [self.signal_of(asset, spec.name) for spec in self.own_tensors]
+            numbers = [signal.index for signal in blocks if signal is not None]
+            self.blocks.add_asset(row, [(number, bindings[number]) for number in numbers])
 
 
 def _span(due: WindowBatch) -> Span:
@@ -318,15 +286,14 @@ def _span(due: WindowBatch) -> Span:
     windows, rings = due.windows, due.group.windows
     if windows is not None and rings is not None:
         return Span(windows.asset, windows.start_us - rings.layout.step_us, windows.end_us)
-    columns = [(wave.asset, wave.start_us, wave.end_us) for wave in due.waves]
+    columns = [(block.asset, block.start_us, block.end_us) for block in due.blocks]
     row, start_us, end_us = np.array(columns, np.int64).reshape(-1, 3).T
     return Span(row, start_us, end_us)
 
 
 def layout_of(manifest: Manifest, use: ModelUse) -> Layout:
     """The windows that a model wants."""
-    scalars = [i for i in manifest.inputs if i.kind == Kind.SCALAR]
-    window = manifest.window
+    scalars, window = manifest.scalars, manifest.window
     return Layout(
         channels=len(scalars),
         length=window.length,
@@ -339,12 +306,10 @@ def layout_of(manifest: Manifest, use: ModelUse) -> Layout:
     )
 
 
-def _wave_windows(manifest: Manifest) -> WaveWindows | None:
-    waveforms = [i for i in manifest.inputs if i.kind == Kind.WAVEFORM]
-    if not waveforms:
+def _block_inputs(manifest: Manifest) -> BlockInputs | None:
+    specs = manifest.own_tensors
+    if not specs:
         return None
-    lengths = tuple(i.length for i in waveforms)
-    alone = len(waveforms) == len(manifest.inputs)
     # A window for each sample, which nobody means, is what the default hop of 1 would give.
-    hop = manifest.window.hop if alone and manifest.window.hop > 1 else lengths[0]
-    return WaveWindows(lengths, hop, tuple(i.rate_hz for i in waveforms))
+    hop = 0 if manifest.scalars or manifest.window.hop == 1 else manifest.window.hop
+    return BlockInputs(manifest.rules.inputs[specs[0].kind], specs, hop)

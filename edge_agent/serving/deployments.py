@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from edge_agent.serving.standby import Standby
     from edge_agent.serving.versions import Rollback
     from edge_agent.signals import Bindings
-    from edge_agent.values import Columns, WaveBlock
+    from edge_agent.values import Columns, TensorBlock
 
 log = logging.getLogger("edge_agent.models")
 
@@ -244,7 +244,7 @@ class Deployments:
         for standby in self._standbys():
             standby.due = []
 
-    def accept_values(self, values: Columns, blocks: Sequence[WaveBlock]) -> list[WindowBatch]:
+    def accept_values(self, values: Columns, blocks: Sequence[TensorBlock]) -> list[WindowBatch]:
         """Write values into all windows; returns those of the active versions that closed."""
         for standby in self._standbys():
             standby.accept_values(values, blocks)
@@ -309,7 +309,8 @@ class Deployments:
                 self._metrics.windows.labels(name, "stopped").inc(one.gate.dropped)
                 one.gate.dropped = 0
             if rejected:
-                self._metrics.values_rejected.labels(one.source, "waveform").inc(rejected)
+                kind = one.own_tensors[0].kind
+                self._metrics.values_rejected.labels(one.source, kind).inc(rejected)
 
     # -- what is said of it -------------------------------------------------------------------
 

@@ -204,8 +204,8 @@ def inputs_of(batches: list[WindowBatch]) -> Tensors:
     group = batches[0].group
     manifest = group.model.manifest
     feeds: Tensors = {
-        spec.name: np.stack([w.samples[i] for b in batches for w in b.waves])
-        for i, spec in enumerate(group.waveforms)
+        spec.name: np.stack([w.samples[i] for b in batches for w in b.blocks])
+        for i, spec in enumerate(group.own_tensors)
     }
     if group.windows is not None:
         windows = [b.windows.x for b in batches if b.windows is not None]
@@ -226,7 +226,7 @@ def _finite(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _scored(due: WindowBatch, outputs: Outputs, seconds: float) -> Scored:
-    windows, waves = due.windows, due.waves
+    windows, blocks = due.windows, due.blocks
     task = due.group.model.manifest.task_row
     level = task.levels(outputs, due.group.limit)
     health = task.healths(outputs, level)
@@ -234,9 +234,9 @@ def _scored(due: WindowBatch, outputs: Outputs, seconds: float) -> Scored:
         start_us, end_us = windows.start_us, windows.end_us
         coverage, last = windows.coverage(), windows.last
     else:
-        start_us = np.array([wave.start_us for wave in waves], np.int64)
-        end_us = np.array([wave.end_us for wave in waves], np.int64)
-        coverage, last = np.ones(len(waves)), np.zeros((len(waves), 0), np.float32)
+        start_us = np.array([block.start_us for block in blocks], np.int64)
+        end_us = np.array([block.end_us for block in blocks], np.int64)
+        coverage, last = np.ones(len(blocks)), np.zeros((len(blocks), 0), np.float32)
     rows = due.rows
     return Scored(
         due.group, rows, start_us, end_us, coverage, last, outputs, level, health, due, seconds

@@ -29,7 +29,7 @@ class Scored:
     start_us: NDArray[np.int64]
     end_us: NDArray[np.int64]
     coverage: NDArray[np.float64]
-    last: NDArray[np.floating]  # the inputs' newest values; RMS of waveforms, where told: [N, ..]
+    last: NDArray[np.floating]  # newest values of the inputs, levels of blocks where told: [N, ..]
     outputs: Outputs
     level: NDArray[np.float32]
     health: NDArray[np.float32]
@@ -158,7 +158,7 @@ def _contributors(scored: Scored, i: int, asset: PlantAsset) -> tuple[Contributo
     weights = scored.outputs.contributions[i]
     if np.isnan(weights).any():
         return ()
-    specs = (*scored.group.scalars, *scored.group.waveforms)
+    specs = (*scored.group.scalars, *scored.group.own_tensors)
     found = []
     for channel in np.argsort(-np.abs(weights)):
         spec = specs[channel]

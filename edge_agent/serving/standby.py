@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.scores import Scored
     from edge_agent.signals import Bindings
-    from edge_agent.values import Columns, WaveBlock
+    from edge_agent.values import Columns, TensorBlock
 
 
 class Standby:
@@ -65,7 +65,7 @@ class Standby:
         ours, theirs = self.deployment.model.manifest, main.model.manifest
         return self.deployment.assets == main.assets and same_windows(theirs, ours)
 
-    def accept_values(self, values: Columns, blocks: Sequence[WaveBlock]) -> None:
+    def accept_values(self, values: Columns, blocks: Sequence[TensorBlock]) -> None:
         """Write values into its own windows."""
         if not self.shares:
             self.due += self.deployment.accept_values(values, blocks)

@@ -4,6 +4,7 @@ from edge_agent.signals.acceptance import Acceptance, Observed
 from edge_agent.signals.conditions import FALSE, TRUE, UNKNOWN, Conditions, Turn
 from edge_agent.signals.event_time import EventTime
 from edge_agent.signals.gate import Gate, Span
+from edge_agent.signals.input_kinds import INPUT_KINDS, BlockInputs, InputKind, signs_of_life
 from edge_agent.signals.intake import Intake
 from edge_agent.signals.limits import Bound, Change, Crossing, Limits
 from edge_agent.signals.points import Points, joined
@@ -11,7 +12,7 @@ from edge_agent.signals.quality import Episode, Problem, QualityWatch
 from edge_agent.signals.rates import Rates
 from edge_agent.signals.router import Binding, Bindings, Router, marks
 from edge_agent.signals.scaling import Scaling
-from edge_agent.signals.waves import Waves, WaveWindows, rms_of
+from edge_agent.signals.waves import BlockWindow
 from edge_agent.signals.window_set import BAD, GOOD, MISSING, UNCERTAIN, Layout, Reads, WindowSet
 from edge_agent.signals.windows import Windows
 
@@ -19,6 +20,7 @@ __all__ = [
     "BAD",
     "FALSE",
     "GOOD",
+    "INPUT_KINDS",
     "MISSING",
     "TRUE",
     "UNCERTAIN",
@@ -26,6 +28,8 @@ __all__ = [
     "Acceptance",
     "Binding",
     "Bindings",
+    "BlockInputs",
+    "BlockWindow",
     "Bound",
     "Change",
     "Conditions",
@@ -33,6 +37,7 @@ __all__ = [
     "Episode",
     "EventTime",
     "Gate",
+    "InputKind",
     "Intake",
     "Layout",
     "Limits",
@@ -46,11 +51,9 @@ __all__ = [
     "Scaling",
     "Span",
     "Turn",
-    "WaveWindows",
-    "Waves",
     "WindowSet",
     "Windows",
     "joined",
     "marks",
-    "rms_of",
+    "signs_of_life",
 ]

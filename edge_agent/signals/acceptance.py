@@ -12,10 +12,10 @@ from edge_agent.config.schema import TimeOf, Uncertain
 from edge_agent.config.types import Name
 from edge_agent.signals.conditions import Conditions
 from edge_agent.signals.event_time import EventTime
+from edge_agent.signals.input_kinds import signs_of_life
 from edge_agent.signals.quality import QualityWatch
 from edge_agent.signals.router import Binding, Bindings
 from edge_agent.signals.scaling import Scaling
-from edge_agent.signals.waves import rms_of
 from edge_agent.signals.window_set import BAD, MISSING, UNCERTAIN
 from edge_agent.tables import Table, column
 from edge_agent.values import Columns
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config.schema import Config
     from edge_agent.plant import PlantAsset, PlantSignal
-    from edge_agent.values import WaveBlock
+    from edge_agent.values import TensorBlock
 
 _UNCERTAIN_MARK: Final = {Uncertain.USE: UNCERTAIN, Uncertain.HOLD: MISSING, Uncertain.BAD: BAD}
 _CLOCK_EVERY_S: Final = 0.25
@@ -48,7 +48,7 @@ class Observed:
     """
 
     values: Columns
-    blocks: Sequence[WaveBlock]
+    blocks: Sequence[TensorBlock]
     seen: Columns
     asset_now_us: NDArray[np.int64]
     monotonic_s: float
@@ -141,7 +141,7 @@ class Acceptance(Table):
     # -- a turn -------------------------------------------------------------------------------
 
     def accept(
-        self, values: Columns, blocks: Sequence[WaveBlock], now_us: int, monotonic_s: float
+        self, values: Columns, blocks: Sequence[TensorBlock], now_us: int, monotonic_s: float
     ) -> Observed:
         """Take over the values of a turn, which are in the order of time, and its waveforms.
 
@@ -155,7 +155,7 @@ class Acceptance(Table):
         values = self.watch.refuse_out_of_range(values)
         blocks, seen = self._scaling.scale_blocks(blocks), values
         if blocks:
-            seen = Columns.concat([values, rms_of(blocks)]).sorted_by_time()
+            seen = Columns.concat([values, signs_of_life(blocks)]).sorted_by_time()
             seen, more = self._refuse_future(seen, now_us)
             from_future = np.concatenate([from_future, more])
         reset = self._note_times(seen, monotonic_s) if len(seen) else {}

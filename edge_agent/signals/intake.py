@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_agent.values import Columns, WaveBlock
+from edge_agent.values import Columns, TensorBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ class IntakeStats:
 
 
 class Intake:
-    """Columns and waveform blocks that wait for the pipeline.
+    """Columns and blocks that wait for the pipeline.
 
     Holds at most `capacity` values and `max_block_bytes` of samples; the oldest go first and are
     counted by signal. `on_values` is called when it stops being empty. Single-threaded: sources
@@ -39,7 +39,7 @@ class Intake:
         self._on_values = on_values
         self._buffers = _allocate(min(capacity, _START_CAPACITY))
         self._n = 0
-        self._blocks: deque[WaveBlock] = deque()
+        self._blocks: deque[TensorBlock] = deque()
         self._block_bytes = 0
         self.stats = IntakeStats()
 
@@ -61,8 +61,8 @@ class Intake:
         if start == 0 and n:
             self._on_values()
 
-    def append_block(self, block: WaveBlock) -> None:
-        """Take over a waveform block."""
+    def append_block(self, block: TensorBlock) -> None:
+        """Take over a block."""
         self._blocks.append(block)
         self._block_bytes += block.samples.nbytes
         while self._block_bytes > self._max_block_bytes and len(self._blocks) > 1:
@@ -77,7 +77,7 @@ class Intake:
         blocks = 2 * self._block_bytes > self._max_block_bytes
         return blocks or 2 * self._n > self._capacity
 
-    def drain(self) -> tuple[Columns, list[WaveBlock]]:
+    def drain(self) -> tuple[Columns, list[TensorBlock]]:
         """Everything that waits, in order of arrival; the intake is empty afterwards."""
         n, self._n = self._n, 0
         buffers = self._buffers

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge_agent.signals.quality import QualityWatch
     from edge_agent.signals.window_set import WindowSet
     from edge_agent.signals.windows import Windows
-    from edge_agent.values import WaveBlock
+    from edge_agent.values import TensorBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Router(Table):
             return -1, -1
         return int(self._row[signal]), int(self._channel[signal])
 
-    def is_usable(self, block: WaveBlock) -> bool:
+    def is_usable(self, block: TensorBlock) -> bool:
         """Whether the quality of a block allows inference."""
         severity = severity_of(np.array([block.status], np.uint32))[0]
         if severity == Severity.UNCERTAIN:
@@ -110,7 +110,7 @@ class Router(Table):
         return bool(severity == Severity.GOOD)
 
     def spoiled(self, values: Columns) -> list[int]:
-        """Rows of which a waveform is said to be bad: a value beside its blocks."""
+        """Rows of which an input is said to be bad: a value beside its blocks."""
         bad = values.signal[severity_of(values.status) == Severity.BAD]
         return [row for row, _ in map(self.place, bad.tolist()) if row >= 0]
 

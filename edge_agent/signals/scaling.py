@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_agent.config.schema import Signal
-    from edge_agent.values import WaveBlock
+    from edge_agent.values import TensorBlock
 
 
 class Scaling:
@@ -42,11 +42,11 @@ class Scaling:
             scaled = values.value * scale + offset
         return Columns(values.signal, values.time_us, scaled, values.status)
 
-    def scale_blocks(self, blocks: Sequence[WaveBlock]) -> Sequence[WaveBlock]:
-        """The waveforms in the units of their signals."""
+    def scale_blocks(self, blocks: Sequence[TensorBlock]) -> Sequence[TensorBlock]:
+        """The blocks in the units of their signals."""
         return [self._scale_block(block) for block in blocks] if self._is_used else blocks
 
-    def _scale_block(self, block: WaveBlock) -> WaveBlock:
+    def _scale_block(self, block: TensorBlock) -> TensorBlock:
         scale, offset = self._scale[block.signal], self._offset[block.signal]
         if (scale, offset) == (1.0, 0.0):
             return block

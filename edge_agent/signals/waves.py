@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from edge_agent.clock import US_PER_S
-from edge_agent.values import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from edge_agent.values import Columns, WaveBlock
+    from edge_agent.values import TensorBlock
 
 _RATE_TOLERANCE: Final = 0.005
 _JOINT_TOLERANCE_SAMPLES: Final = 1.5
 
 
-def rms_of(blocks: Sequence[WaveBlock]) -> Columns:
-    """A value for each block, as a sign of life of its signal: the root mean square."""
-    blocks = [block for block in blocks if len(block.samples)]
-    square = [np.mean(np.square(block.samples, dtype=np.float64)) for block in blocks]
-    return columns(
-        [block.signal for block in blocks],
-        [block.end_us for block in blocks],
-        [math.sqrt(each) for each in square],
-        [block.status for block in blocks],
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class Waves:
-    """A window of each waveform input of one asset; samples: float32 [L] by input number."""
+class BlockWindow:
+    """A window of each input of one asset that is a block; samples: by the input's number."""
 
     asset: int
     start_us: int
@@ -51,7 +37,7 @@ class _Track:
     samples: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     end_us: int = 0
 
-    def append(self, block: WaveBlock, rate_hz: float) -> None:
+    def append(self, block: TensorBlock, rate_hz: float) -> None:
         spacing_us = US_PER_S / rate_hz
         begin_us = block.end_us - (len(block.samples) - 1) * spacing_us
         gap_us = abs(begin_us - self.end_us - spacing_us)
@@ -79,7 +65,7 @@ class WaveWindows:
         self._tracks: dict[int, list[_Track]] = {}
         self.rejected = 0
 
-    def push(self, asset: int, channel: int, block: WaveBlock) -> Iterator[Waves]:
+    def push(self, asset: int, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
         """Take a block over and give the windows that it completes."""
         wanted = self._rate_hz[channel]
         finite = bool(np.isfinite(block.samples).all())
@@ -97,7 +83,7 @@ class WaveWindows:
         for track in self._tracks.get(asset, ()):
             track.end_us += step_us
 
-    def _take(self, asset: int, tracks: list[_Track]) -> Waves:
+    def _take(self, asset: int, tracks: list[_Track]) -> BlockWindow:
         samples = {}
         end_us = 0
         for channel, track in enumerate(tracks):
@@ -107,7 +93,7 @@ class WaveWindows:
             samples[channel], ended = track.take(length, hop, rate)
             end_us = max(end_us, ended)
         span_us = round(max(n / r for n, r in zip(self._length, self._rate_hz, strict=True)) * 1e6)
-        return Waves(asset, end_us - span_us, end_us, samples)
+        return BlockWindow(asset, end_us - span_us, end_us, samples)
 
     def _bound(self, tracks: list[_Track]) -> None:
         """An input whose partner is silent keeps no more than two of its windows."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.messages import Link
 from edge_agent.sinks import ALERT, EVENT, Refusals, Sink
-from edge_agent.values import Columns, WaveBlock
+from edge_agent.values import Columns, TensorBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,13 +19,13 @@ class ListIntake:
 
     def __init__(self) -> None:
         self.packets: list[Columns] = []
-        self.blocks: list[WaveBlock] = []
+        self.blocks: list[TensorBlock] = []
 
     def append(self, values: Columns) -> None:
         """Keep a packet's values."""
         self.packets.append(values)
 
-    def append_block(self, block: WaveBlock) -> None:
+    def append_block(self, block: TensorBlock) -> None:
         """Keep a block."""
         self.blocks.append(block)
 

@@ -13,7 +13,7 @@ from support import value_of
 from edge_agent.config.schema import Kind, Runtime, Signal
 from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
-from edge_agent.values import WaveBlock, columns
+from edge_agent.values import TensorBlock, columns
 from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def played(model: Model, wave: np.ndarray, rpm: float) -> Live:
     for second in range(SECONDS):
         end_us = (BEGIN_S + second) * S
         samples = wave[second * RATE_HZ : (second + 1) * RATE_HZ].astype(np.float32)
-        block = WaveBlock(ACCELERATION_ROW, end_us, RATE_HZ, samples)
+        block = TensorBlock(ACCELERATION_ROW, end_us, RATE_HZ, samples)
         live.turn(second, columns([SPEED_ROW], [end_us], [rpm]), [block])
     return live
 

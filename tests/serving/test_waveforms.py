@@ -12,7 +12,7 @@ from support import value_of
 from wave_models import LENGTH, RATE_HZ, largest, largest_and_mean
 
 from edge_agent.config.schema import Kind, Signal, Uncertain
-from edge_agent.values import BAD, GOOD, UNCERTAIN, WaveBlock, columns
+from edge_agent.values import BAD, GOOD, UNCERTAIN, TensorBlock, columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def block(end_s: float, peak: float, *, n: int = LENGTH, status: int = GOOD, sig
     """Samples of 1 whose last is `peak`; the last one's time is `end_s` after the beginning."""
     samples = np.ones(n, np.float32)
     samples[-1] = peak
-    return WaveBlock(signal, BEGIN_S * S + round(end_s * S), RATE_HZ, samples, status)
+    return TensorBlock(signal, BEGIN_S * S + round(end_s * S), RATE_HZ, samples, status)
 
 
 def scored(live: Live, t: float, values=NOTHING, blocks=()) -> list[Scored]:  # noqa: ANN001
@@ -118,7 +118,7 @@ def test_a_block_of_bad_quality_never_reaches_the_model(
 
 
 def test_a_block_of_another_rate_or_of_no_numbers_is_refused_and_counted(alone: Live) -> None:
-    other = WaveBlock(0, BEGIN_S * S, 2 * RATE_HZ, np.ones(LENGTH, np.float32))
+    other = TensorBlock(0, BEGIN_S * S, 2 * RATE_HZ, np.ones(LENGTH, np.float32))
     assert scores(alone, 0, blocks=[other, block(0, np.nan)]) == []
     refused = alone.metrics.values_rejected.labels("bus", "waveform")
     assert value_of(refused) == 2
@@ -142,7 +142,7 @@ def test_a_waveform_of_bad_quality_has_an_alarm_of_its_own(alone: Live) -> None:
 
 def test_an_empty_block_does_no_harm(alone: Live) -> None:
     assert scores(alone, 0, blocks=[block(0, 1.0, n=499)]) == []
-    empty = WaveBlock(0, BEGIN_S * S, RATE_HZ, np.empty(0, np.float32))
+    empty = TensorBlock(0, BEGIN_S * S, RATE_HZ, np.empty(0, np.float32))
     assert scores(alone, 0.1, blocks=[empty]) == []
     assert scores(alone, 0.2, blocks=[block(0.001, 2.0, n=1)]) == [2.0]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.signals.intake import Intake
-from edge_agent.values import WaveBlock, columns
+from edge_agent.values import TensorBlock, columns
 
 
 def make(capacity: int = 10_000, max_bytes: int = 1 << 20) -> tuple[Intake, list[int]]:
@@ -48,14 +48,14 @@ def test_it_is_crowded_when_half_full_so_that_a_sender_can_be_held_back() -> Non
     assert intake.backpressured()
     intake.drain()
     assert not intake.backpressured()
-    intake.append_block(WaveBlock(3, 0, 1000.0, np.zeros(501, np.float32)))
+    intake.append_block(TensorBlock(3, 0, 1000.0, np.zeros(501, np.float32)))
     assert intake.backpressured()
 
 
 def test_waveform_blocks_are_bounded_by_bytes_and_the_oldest_go() -> None:
     intake, _ = make(max_bytes=4000)
     for number in range(4):
-        intake.append_block(WaveBlock(3, number, 1000.0, np.zeros(500, np.float32)))
+        intake.append_block(TensorBlock(3, number, 1000.0, np.zeros(500, np.float32)))
     _, blocks = intake.drain()
     assert [block.end_us for block in blocks] == [2, 3]
     assert intake.take_stats().dropped == {3: 2}

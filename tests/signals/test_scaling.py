@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.config.schema import Signal
 from edge_agent.signals.scaling import Scaling
-from edge_agent.values import WaveBlock, columns
+from edge_agent.values import TensorBlock, columns
 
 
 def make(*signals: Signal) -> Scaling:
@@ -38,9 +38,9 @@ def test_nothing_is_touched_where_nothing_is_scaled() -> None:
 
 
 def test_waveforms_are_scaled_as_well() -> None:
-    block = WaveBlock(1, 0, 10.0, np.array([1, 2], np.float32))
+    block = TensorBlock(1, 0, 10.0, np.array([1, 2], np.float32))
     (plain, scaled) = make(Signal(), Signal(scale=10, offset=1)).scale_blocks(
-        [WaveBlock(0, 0, 10.0, block.samples), block]
+        [TensorBlock(0, 0, 10.0, block.samples), block]
     )
     assert plain.samples.tolist() == [1, 2]
     assert scaled.samples.tolist() == [11, 21]

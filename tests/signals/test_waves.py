@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.signals.waves import WaveWindows
-from edge_agent.values import WaveBlock
+from edge_agent.values import TensorBlock
 
 RATE = 1000.0
 US = 1000  # between samples
 
 
-def block(first: int, n: int, *, rate: float = RATE) -> WaveBlock:
+def block(first: int, n: int, *, rate: float = RATE) -> TensorBlock:
     samples = np.arange(first, first + n, dtype=np.float32)
-    return WaveBlock(0, (first + n - 1) * US, rate, samples)
+    return TensorBlock(0, (first + n - 1) * US, rate, samples)
 
 
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=30))
@@ -39,7 +39,7 @@ def test_a_gap_begins_anew() -> None:
 
 def test_a_wrong_rate_and_samples_that_are_no_numbers_are_refused() -> None:
     windows = WaveWindows((8,), 8, (RATE,))
-    bad = WaveBlock(0, 0, RATE, np.full(8, np.nan, np.float32))
+    bad = TensorBlock(0, 0, RATE, np.full(8, np.nan, np.float32))
     assert not list(windows.push(0, 0, block(0, 8, rate=900.0)))
     assert not list(windows.push(0, 0, bad))
     assert windows.rejected == 2
@@ -48,6 +48,6 @@ def test_a_wrong_rate_and_samples_that_are_no_numbers_are_refused() -> None:
 def test_inputs_of_different_rates_go_on_together() -> None:
     windows = WaveWindows((8, 4), 8, (RATE, RATE / 2))
     assert not list(windows.push(0, 0, block(0, 16)))
-    slow = WaveBlock(1, 14 * US, RATE / 2, np.arange(8, dtype=np.float32))
+    slow = TensorBlock(1, 14 * US, RATE / 2, np.arange(8, dtype=np.float32))
     found = list(windows.push(0, 1, slow))
     assert [w.samples[1].tolist() for w in found] == [[0, 1, 2, 3], [4, 5, 6, 7]]

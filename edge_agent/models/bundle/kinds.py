@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.models.bundle.tasks import TASKS, TaskRow
+from edge_agent.signals import INPUT_KINDS, InputKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +79,8 @@ class BundleKind:
 
     files: the files that it must have beside the manifest, with the most bytes of each; optional:
     those that it may have. operators: what its graph may hold, by domain; max_nodes: how many.
-    max_variants, max_pictures: 0 for none. tasks: what its models can be asked to do.
+    max_variants, max_pictures: 0 for none. tasks: what its models can be asked to do; inputs: what
+    kinds of inputs they may have.
 
     Its trial runs in a child process, by `main` of the module `sandbox`: memory_bytes and
     model_copies (times the size of the graph) of memory, cpu_s of computing, wall_s in all.
@@ -92,6 +94,7 @@ class BundleKind:
     max_variants: int = 8
     max_pictures: int = 16
     tasks: Mapping[str, TaskRow] = field(default_factory=lambda: TASKS)
+    inputs: Mapping[str, InputKind] = field(default_factory=lambda: INPUT_KINDS)
     sandbox: str = "edge_agent.models.bundle.sandbox_child"
     memory_bytes: int = 1 << 30
     model_copies: int = 8

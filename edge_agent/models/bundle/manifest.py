@@ -50,18 +50,18 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 class InputSpec:
     """One sensor that the model wants.
 
-    Scalars are the channels of the window, in this order; a waveform is a tensor of its own,
-    float32 [N, length], named like the input.
+    Scalars are the channels of the window, in this order; an input of any other kind is a tensor of
+    its own, float32, named like the input (a waveform: [N, length]).
 
     offset: what the daemon subtracts in double precision before the cast to float32, for readings
     that float32 does not resolve; counter: the graph gets what the input counts from row to row,
-    over roll-over and reset. Both one for each unit, or one for all; not of waveforms.
+    over roll-over and reset. Both one for each unit, or one for all; of scalars only.
     """
 
     name: str
     unit: str = ""
     valid: tuple[float, float] | None = None
-    kind: Kind = Kind.SCALAR
+    kind: str = Kind.SCALAR
     resample: Resample = Resample.LAST
     rate_hz: Annotated[float, Between(0, 1e9)] = 0.0
     length: Annotated[int, Between(0, 1 << 22)] = 0
@@ -147,19 +147,21 @@ class Manifest:
     @property
     def scalars(self) -> tuple[InputSpec, ...]:
         """The channels of the window."""
-        return tuple(spec for spec in self.inputs if spec.kind is Kind.SCALAR)
+        return tuple(spec for spec in self.inputs if spec.kind == Kind.SCALAR)
 
     @property
     def own_tensors(self) -> tuple[InputSpec, ...]:
         """The inputs that are no channel of the window, but a tensor of their own."""
-        return tuple(spec for spec in self.inputs if spec.kind is not Kind.SCALAR)
+        return tuple(spec for spec in self.inputs if spec.kind != Kind.SCALAR)
 
     def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The graph's inputs: name to ("float32" | "int64", shape without the batch)."""
         found: dict[str, tuple[str, tuple[int, ...]]] = {}
         if self.scalars:
             found[self.window.tensor] = ("float32", (self.window.length, len(self.scalars)))
-        found |= {spec.name: ("float32", (spec.length,)) for spec in self.own_tensors}
+        for spec in self.own_tensors:
+            kind = self.rules.inputs.get(spec.kind)
+            found[spec.name] = ("float32", kind.shape(spec) if kind and kind.shape else ())
         if self.units:
             found[UNIT_TENSOR] = ("int64", ())
         return found
@@ -210,12 +212,20 @@ class Manifest:
         for index, spec in enumerate(self.inputs):
             if not _is_name(spec.name) or names.count(spec.name) > 1:
                 yield f"inputs.{index}.name", "must be printable, short and used once"
-            if spec.kind is Kind.WAVEFORM and not (spec.length and spec.rate_hz):
-                yield f"inputs.{index}", "a waveform needs length and rate_hz"
+            kind = self.rules.inputs.get(spec.kind)
+            if kind is None:
+                known = ", ".join(self.rules.inputs)
+                yield f"inputs.{index}.kind", f"{spec.kind!r} is not allowed (known: {known})"
+            elif lacks := kind.lacks(spec):
+                yield f"inputs.{index}", lacks
+        if len({spec.kind for spec in self.own_tensors}) > 1:
+            yield "inputs", "beside scalars only one kind"
         yield from self._reading_problems()
         expected = bool(self.scalars) + len(self.own_tensors) + bool(self.units)
         if len(self.tensors()) != expected:
-            yield "inputs", f"a waveform may not be named {self.window.tensor} or {UNIT_TENSOR}"
+            blocks = " or ".join(name for name, kind in self.rules.inputs.items() if kind.shape)
+            taken = f"{self.window.tensor} or {UNIT_TENSOR}"
+            yield "inputs", f"a {blocks} may not be named {taken}"
 
     def _reading_problems(self) -> Iterator[tuple[str, str]]:
         sizes = {0, 1, max(1, len(self.units))}
@@ -223,7 +233,7 @@ class Manifest:
             for key, values in (("offset", spec.offset), ("counter", spec.counter)):
                 if len(values) not in sizes:
                     yield f"inputs.{index}.{key}", "one for each unit, or one for all"
-                elif values and spec.kind is Kind.WAVEFORM:
+                elif values and spec.kind != Kind.SCALAR:
                     yield f"inputs.{index}.{key}", "is of scalar inputs only"
             if not all(map(isfinite, spec.offset)):
                 yield f"inputs.{index}.offset", "must be finite"

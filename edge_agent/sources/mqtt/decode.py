@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge_agent.sources.mqtt.refusals import Refusals
     from edge_agent.sources.mqtt.routes import Route, Routes
     from edge_agent.sources.source_clock import SourceClock
-    from edge_agent.values import Intake, WaveBlock
+    from edge_agent.values import Intake, TensorBlock
 
     # topic, payload, whether it was retained
     Careful = list[tuple[bytes, bytes, bool]]
@@ -189,7 +189,7 @@ class Decoder:
         time_us = self._clock.stamp(signal, values.time_us, value, status, arrival_us)
         return values if time_us is values.time_us else Columns(signal, time_us, value, status)
 
-    def _stamped_block(self, block: WaveBlock, arrival_us: int) -> WaveBlock:
+    def _stamped_block(self, block: TensorBlock, arrival_us: int) -> TensorBlock:
         """A block is one value to the clock: its last sample."""
         last = float(block.samples[-1])
         one = columns([block.signal], [block.end_us], [last], block.status)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edge_agent.sources.mqtt.config import MqttSourceConfig
     from edge_agent.sources.mqtt.frames import Messages
     from edge_agent.sources.mqtt.sparkplug_config import Sparkplug
-    from edge_agent.values import Columns, WaveBlock
+    from edge_agent.values import Columns, TensorBlock
 
 _MAX_SHOWN: Final = 20
 # What others publish below our topics is no fault of the config; a word if signals are missed.
@@ -70,7 +70,7 @@ class _Heard:
         offsets_us = (values.time_us - self.arrival_us).tolist()
         self.offsets_us.update(zip(values.signal.tolist(), offsets_us, strict=True))
 
-    def append_block(self, block: WaveBlock) -> None:
+    def append_block(self, block: TensorBlock) -> None:
         self.good.add(block.signal)
         self.offsets_us[block.signal] = block.end_us - self.arrival_us
 

@@ -13,7 +13,7 @@ from edge_agent.sources.mqtt.paths import MISSING, find
 from edge_agent.sources.mqtt.payload_spec import AUTO_QUALITY, Payload, Target, Wanted
 from edge_agent.sources.mqtt.payload_time import MIN_TIME_US, time_us
 from edge_agent.sources.qualities import KEYS, WEAK_KEYS, is_classic, status_of, worst
-from edge_agent.values import BAD, GOOD, RETAINED, WaveBlock
+from edge_agent.values import BAD, GOOD, RETAINED, TensorBlock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Readings:
     time_us: list[int] = field(default_factory=list)
     value: list[float] = field(default_factory=list)
     status: list[int] = field(default_factory=list)
-    blocks: list[WaveBlock] = field(default_factory=list)
+    blocks: list[TensorBlock] = field(default_factory=list)
     spec: Payload = field(default_factory=Payload)
     target: Target = field(default_factory=lambda: Target(None))
     retained: bool = False
@@ -106,7 +106,7 @@ class Readings:
             block = scaled.astype(np.float32)
         status = status if np.isfinite(block).all() else BAD
         end_us = self.arrival_us if at_us is None else at_us
-        self.blocks.append(WaveBlock(wanted.index, end_us, rate_hz, block, status))
+        self.blocks.append(TensorBlock(wanted.index, end_us, rate_hz, block, status))
 
     def unwrap(
         self, doc: dict[str, Any], at_us: int | None = None, status: int = GOOD

@@ -14,7 +14,7 @@ from edge_agent.plant import fill
 from edge_agent.sources.mqtt.config import Subscription
 from edge_agent.sources.mqtt.machines import Place
 from edge_agent.sources.mqtt.sparkplug_wire import read_value, status_of_metric
-from edge_agent.values import BAD, BAD_NO_COMMUNICATION, WaveBlock
+from edge_agent.values import BAD, BAD_NO_COMMUNICATION, TensorBlock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,7 +119,7 @@ def _take_samples(
     block = samples.astype(np.float32)
     status = status if np.isfinite(block).all() else BAD
     end_us = out.arrival_us if at_us is None else at_us
-    out.blocks.append(WaveBlock(wanted.index, end_us, wanted.rate_hz, block, status))
+    out.blocks.append(TensorBlock(wanted.index, end_us, wanted.rate_hz, block, status))
 
 
 def _safe(text: str) -> str:

@@ -21,7 +21,7 @@ from edge_agent.values import (
     BAD_NO_DATA,
     BAD_TYPE_MISMATCH,
     Columns,
-    WaveBlock,
+    TensorBlock,
 )
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ class Feed(Table):
             handle = np.array([block.handle])
             self._note_latest(handle, np.array([np.nan]), np.array([block.status], np.uint32))
             self._intake.append_block(
-                WaveBlock(index, end_us, config.rate_hz, block.samples, block.status)
+                TensorBlock(index, end_us, config.rate_hz, block.samples, block.status)
             )
             self._received.inc(len(block.samples))
             return

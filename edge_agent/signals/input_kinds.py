@@ -1,0 +1,171 @@
+"""The kinds of inputs, one row a kind: how blocks become windows, and what their quality means.
+
+Scalars are columns of values on a grid (`windows.py`). All other kinds arrive as blocks: tensors
+that are whole when they come, waveforms or pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from edge_agent.clock import ENDLESS
+from edge_agent.config.schema import Kind
+from edge_agent.signals.router import Router
+from edge_agent.signals.waves import BlockWindow, WaveWindows
+from edge_agent.values import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.signals.router import Binding
+    from edge_agent.values import Columns, TensorBlock
+
+
+class Spec(Protocol):
+    """What a model says of one of its inputs: a manifest's InputSpec."""
+
+    @property
+    def kind(self) -> str:
+        """A key of INPUT_KINDS."""
+
+    @property
+    def length(self) -> int:
+        """Samples of a window."""
+
+    @property
+    def rate_hz(self) -> float:
+        """Samples per second."""
+
+
+class BlockWindows(Protocol):
+    """Makes windows of the blocks of all assets; a window is due when every input has one.
+
+    rejected: blocks that fit no window.
+    """
+
+    rejected: int
+
+    def push(self, asset: int, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
+        """Accept a block of one input of an asset; gives the windows that it completes."""
+
+    def move(self, asset: int, step_us: int) -> None:
+        """The gateway's clock was moved: what waits moves with it."""
+
+
+def _no_windows(specs: Sequence[Spec], hop: int) -> BlockWindows:
+    raise NotImplementedError(f"{specs} are channels of a grid, hop {hop}")
+
+
+@dataclass(frozen=True, slots=True)
+class InputKind:
+    """One kind of input.
+
+    shape: of the tensor that such an input of a model is, without the batch; None: it is a channel
+    of the window of scalars. lacks: why a spec is not whole, or nothing. level: samples to the one
+    number that stands for them, as a sign of life and in an alert. windows: of the inputs of one
+    model; hop: samples of the first one between two windows, 0 for as many as it is long.
+    """
+
+    shape: Callable[[Spec], tuple[int, ...]] | None = None
+    lacks: Callable[[Spec], str] = lambda _: ""
+    level: Callable[[NDArray[Any]], float] = float
+    windows: Callable[[Sequence[Spec], int], BlockWindows] = _no_windows
+
+
+def rms(samples: NDArray[Any]) -> float:
+    """The root mean square."""
+    return math.sqrt(np.mean(np.square(samples, dtype=np.float64)))
+
+
+def _wave_windows(specs: Sequence[Spec], hop: int) -> WaveWindows:
+    lengths = tuple(spec.length for spec in specs)
+    return WaveWindows(lengths, hop or lengths[0], tuple(spec.rate_hz for spec in specs))
+
+
+def _lacks_rate(spec: Spec) -> str:
+    return "" if spec.length and spec.rate_hz else "a waveform needs length and rate_hz"
+
+
+INPUT_KINDS: Final[Mapping[str, InputKind]] = {
+    Kind.SCALAR: InputKind(),
+    Kind.WAVEFORM: InputKind(
+        shape=lambda spec: (spec.length,), lacks=_lacks_rate, level=rms, windows=_wave_windows
+    ),
+}
+
+
+def signs_of_life(
+    blocks: Sequence[TensorBlock], kinds: Mapping[str, InputKind] = INPUT_KINDS
+) -> Columns:
+    """A value for each block that holds something: the level of its samples."""
+    blocks = [block for block in blocks if block.samples.size]
+    return columns(
+        [block.signal for block in blocks],
+        [block.end_us for block in blocks],
+        [kinds[block.kind].level(block.samples) for block in blocks],
+        [block.status for block in blocks],
+    )
+
+
+class BlockInputs:
+    """The inputs of one model that are blocks, all of one kind: their newest windows by asset row.
+
+    A block of bad quality is not used, and a value of bad quality beside the blocks withdraws the
+    last window. A window holds for as long as its signals are not stale.
+    """
+
+    def __init__(self, kind: InputKind, specs: Sequence[Spec], hop: int) -> None:
+        self._windows = kind.windows(specs, hop)
+        self._router = Router()
+        self._last: dict[int, BlockWindow] = {}
+        self._hold_us: list[int] = []
+
+    def add_asset(self, row: int, signals: Sequence[tuple[int, Binding]]) -> None:
+        """One more asset; signals: number and binding of each input's signal."""
+        for channel, (signal, binding) in enumerate(signals):
+            self._router.add(signal, row, channel, binding.uncertain)
+        holds = [ENDLESS if b.stale_us is None else b.stale_us for _, b in signals]
+        self._hold_us.append(min(holds, default=ENDLESS))
+
+    def push(self, values: Columns, blocks: Sequence[TensorBlock]) -> Iterator[BlockWindow]:
+        """Accept what came; gives the windows that are complete."""
+        for row in self._router.spoiled(values):
+            self._last.pop(row, None)
+        for block in blocks:
+            row, channel = self._router.place(block.signal)
+            if row < 0 or not self._router.is_usable(block):
+                continue
+            for window in self._windows.push(row, channel, block):
+                yield window
+                self._last[row] = window
+
+    def newest(self, row: int, at_us: int) -> BlockWindow | None:
+        """The last window of an asset, unless it is stale by then."""
+        found = self._last.get(row)
+        return None if found is None or at_us - found.end_us > self._hold_us[row] else found
+
+    def forget(self, rows: NDArray[np.intp]) -> None:
+        """The last windows of these assets are void."""
+        for row in rows.tolist():
+            self._last.pop(row, None)
+
+    def move(self, rows: NDArray[np.intp], step_us: int) -> None:
+        """The gateway's clock was moved, and what is kept of these assets with it."""
+        for row in rows.tolist():
+            self._windows.move(row, step_us)
+            if row in self._last:
+                start_us, end_us = self._last[row].start_us, self._last[row].end_us
+                self._last[row] = replace(
+                    self._last[row], start_us=start_us + step_us, end_us=end_us + step_us
+                )
+
+    def take_rejected(self) -> int:
+        """Blocks that fit no window, since it was last asked."""
+        rejected, self._windows.rejected = self._windows.rejected, 0
+        return rejected
