@@ -26,17 +26,17 @@ from edge_agent.detection import Detection
 from edge_agent.diagnostics import Diagnostics
 from edge_agent.learning import BaselineLearning
 from edge_agent.serving import Deployments, EvaluationRules, ScoreState, evaluate
-from edge_agent.signals import Acceptance
+from edge_agent.signals import INPUT_KINDS, Acceptance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edge_agent.config.schema import Config, ModelUse
     from edge_agent.messages import Transition
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import Plant, PlantAsset
     from edge_agent.serving import Evaluation, Scored, WindowBatch
-    from edge_agent.signals import Observed
+    from edge_agent.signals import InputKind, Observed
     from edge_agent.values import Columns, TensorBlock
 
 log = logging.getLogger("edge_agent.pipeline")
@@ -62,15 +62,22 @@ class Pipeline:
     a source clock that runs ahead is refused; a recording has only its own time.
     """
 
-    def __init__(
-        self, config: Config, plant: Plant, metrics: Metrics, alarms: AlarmTable, *, live: bool
+    def __init__(  # noqa: PLR0913 (what a plant is made of, and a table)
+        self,
+        config: Config,
+        plant: Plant,
+        metrics: Metrics,
+        alarms: AlarmTable,
+        *,
+        live: bool,
+        input_kinds: Mapping[str, InputKind] = INPUT_KINDS,
     ) -> None:
         self._plant = plant
         self._metrics = metrics
         self._live = live
         self._rules = _evaluation_rules(config, live=live)
         self.alarms = alarms
-        self.signals = Acceptance(config, live=live)
+        self.signals = Acceptance(config, live=live, input_kinds=input_kinds)
         self.watch = self.signals.watch
         self.deployments = Deployments(config, self.signals.bindings, metrics, alarms, live=live)
         self.learning = BaselineLearning(self.signals, alarms)
@@ -95,7 +102,7 @@ class Pipeline:
         now_us: int = 0,
         monotonic_s: float = 0.0,
     ) -> list[WindowBatch]:
-        """Accept values and waveforms; returns the windows that closed.
+        """Accept values and blocks; returns the windows that closed.
 
         values: in the order of time. now_us, monotonic_s: the gateway's clocks; 0 in a recording.
         """

@@ -36,14 +36,14 @@ BEGIN_S = 1000
 class Live:
     """`turn` is one turn of the daemon, `t` seconds after BEGIN_S by all clocks."""
 
-    def __init__(self, config: Config, restored: Iterable[Alarm] = ()) -> None:
+    def __init__(self, config: Config, restored: Iterable[Alarm] = (), **tables: Any) -> None:
         self.metrics = Metrics()
         self.plant = Plant(config)
         policies = AlarmCatalogue(config.gateway, config.drift)
         for asset in self.plant.assets.values():
             policies.add_asset(asset)
         self.alarms = AlarmTable(policies, config.alarms, FakeClock(BEGIN_S * S), restored)
-        self.pipeline = Pipeline(config, self.plant, self.metrics, self.alarms, live=True)
+        self.pipeline = Pipeline(config, self.plant, self.metrics, self.alarms, live=True, **tables)
         for asset in self.plant.assets.values():
             self.pipeline.add_asset(asset, BEGIN_S * S, 0.0)
         self.transitions: list[Transition] = []

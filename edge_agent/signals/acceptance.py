@@ -12,7 +12,7 @@ from edge_agent.config.schema import TimeOf, Uncertain
 from edge_agent.config.types import Name
 from edge_agent.signals.conditions import Conditions
 from edge_agent.signals.event_time import EventTime
-from edge_agent.signals.input_kinds import signs_of_life
+from edge_agent.signals.input_kinds import INPUT_KINDS, InputKind, signs_of_life
 from edge_agent.signals.quality import QualityWatch
 from edge_agent.signals.router import Binding, Bindings
 from edge_agent.signals.scaling import Scaling
@@ -21,7 +21,7 @@ from edge_agent.tables import Table, column
 from edge_agent.values import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -73,13 +73,21 @@ class Acceptance(Table):
     """Takes over the values of all signals of a plant; rows are signals.
 
     live: values come as they happen, so that time goes on by the clock although no value comes and
-    a source clock that runs ahead is refused; a recording has only its own time.
+    a source clock that runs ahead is refused; a recording has only its own time. input_kinds: what
+    stands for a block as one number.
     """
 
     _asset_of = column(np.intp)
 
-    def __init__(self, config: Config, *, live: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        live: bool,
+        input_kinds: Mapping[str, InputKind] = INPUT_KINDS,
+    ) -> None:
         super().__init__()
+        self._input_kinds = input_kinds
         self.watch = QualityWatch()
         self.time = EventTime(live=live)
         self.bindings = Bindings(self.watch, Conditions(live=live))
@@ -155,7 +163,8 @@ class Acceptance(Table):
         values = self.watch.refuse_out_of_range(values)
         blocks, seen = self._scaling.scale_blocks(blocks), values
         if blocks:
-            seen = Columns.concat([values, signs_of_life(blocks)]).sorted_by_time()
+            alive = signs_of_life(blocks, self._input_kinds)
+            seen = Columns.concat([values, alive]).sorted_by_time()
             seen, more = self._refuse_future(seen, now_us)
             from_future = np.concatenate([from_future, more])
         reset = self._note_times(seen, monotonic_s) if len(seen) else {}
