@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ops_support import ListStatus, asset_row, plant_of, serving
+from status_support import ListStatus, asset_row, plant_of, serving
 
 from edge_agent.config.schema import Http
 from edge_agent.config.types import Secret

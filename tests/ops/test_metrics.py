@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
-from ops_support import ListStatus, serving
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
+from status_support import ListStatus, serving
 
 from edge_agent.ops.metrics import Metrics
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from chromium import browsing
-from ops_support import (
+from status_support import (
     ListStatus,
     alarm_row,
     asset_row,

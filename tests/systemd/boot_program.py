@@ -23,7 +23,7 @@ import onnxruntime
 import orjson
 import paho.mqtt.client
 import yaml
-from ops_support import ListStatus, serving
+from status_support import ListStatus, serving
 
 from edge_agent.ops import logs, notify
 from edge_agent.testing import tiny_graph

@@ -91,7 +91,7 @@ def _arguments(out: Path) -> list[str]:
     packages = sysconfig.get_path("purelib")
     wrapper = WRAPPER.format(
         libraries=f"/opt/python/{Path(sysconfig.get_config_var('LIBDIR')).name}",
-        path="/opt/packages:/opt/tree:/opt/rig/ops",
+        path="/opt/packages:/opt/tree:/opt/rig",
         python=f"/opt/python/bin/python{sysconfig.get_python_version()}",
     )
     for name, text, mode in (

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ops_support import ListStatus, alarm_row, asset_row, plant_of, serving
+from status_support import ListStatus, alarm_row, asset_row, plant_of, serving
 
-from edge_agent.config.schema import Http
-from edge_agent.errors import ConnectError
-from edge_agent.ops.http import HttpServer
 from edge_agent.service import ASSET_COMMANDS, COMMANDS
 from edge_agent.store import AuditFilter
+
+if TYPE_CHECKING:
+    from edge_agent.ops.http import HttpServer
 
 ACK = "/api/alarms/P-042.model/ack"
 
@@ -31,38 +31,6 @@ async def ask(
     ):
         is_json = answer.content_type == "application/json"
         return answer.status, await (answer.json() if is_json else answer.text()), answer
-
-
-async def test_port_0_leaves_the_choice_to_the_system() -> None:
-    async with serving() as one, serving() as other:
-        assert one.port != other.port
-        assert 0 not in {one.port, other.port}
-
-
-async def test_stop_is_safe_unstarted_and_repeated_and_frees_the_port() -> None:
-    server = HttpServer(Http(port=0), [])
-    await server.stop()
-    await server.start()
-    await server.start()
-    port = server.port
-    await server.stop()
-    await server.stop()
-    async with serving(port=port) as again:
-        assert again.port == port
-
-
-async def test_a_taken_port_says_which_and_what_to_do() -> None:
-    async with serving() as first:
-        second = HttpServer(Http(port=first.port), [])
-        with pytest.raises(ConnectError, match=rf"127\.0\.0\.1:{first.port}.*another program"):
-            await second.start()
-        await second.stop()
-
-
-async def test_disabled_binds_nothing() -> None:
-    async with serving(enabled=False) as server:
-        with pytest.raises(aiohttp.ClientConnectorError):
-            await ask(server, "/health/live")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""The server itself: its port, its start and its stop."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from edge_agent.config.schema import Http
+from edge_agent.errors import ConnectError
+from edge_agent.ops.http import HttpServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@asynccontextmanager
+async def serving(**config: Any) -> AsyncIterator[HttpServer]:
+    """A running server without any routes but those of the page."""
+    server = HttpServer(Http(**{"port": 0, **config}), [])
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def test_port_0_leaves_the_choice_to_the_system() -> None:
+    async with serving() as one, serving() as other:
+        assert one.port != other.port
+        assert 0 not in {one.port, other.port}
+
+
+async def test_stop_is_safe_unstarted_and_repeated_and_frees_the_port() -> None:
+    server = HttpServer(Http(port=0), [])
+    await server.stop()
+    await server.start()
+    await server.start()
+    port = server.port
+    await server.stop()
+    await server.stop()
+    async with serving(port=port) as again:
+        assert again.port == port
+
+
+async def test_a_taken_port_says_which_and_what_to_do() -> None:
+    async with serving() as first:
+        second = HttpServer(Http(port=first.port), [])
+        with pytest.raises(ConnectError, match=rf"127\.0\.0\.1:{first.port}.*another program"):
+            await second.start()
+        await second.stop()
+
+
+async def test_disabled_binds_nothing() -> None:
+    async with serving(enabled=False) as server, aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(f"http://127.0.0.1:{server.port}/")
