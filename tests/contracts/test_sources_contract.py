@@ -222,10 +222,10 @@ async def test_the_other_side_may_come_later(make: Make) -> None:
     await asyncio.to_thread(rig.server.start)
     await rig.state(LinkState.UP)
     await asyncio.to_thread(rig.server.send, 12.5)
-    received = rig.metrics.values_received.labels(NAME)._value.get
-    await until(lambda: received() > 0, TIMEOUT_S, rig.describe)
+    received = rig.metrics.values_received.labels(NAME)
+    await until(lambda: value_of(received) > 0, TIMEOUT_S, rig.describe)
     # A mark that there is no communication is no value that was received.
-    assert received() == sum(rig.intake.columns.status != BAD_NO_COMMUNICATION)
+    assert value_of(received) == sum(rig.intake.columns.status != BAD_NO_COMMUNICATION)
     await rig.source.stop()
 
 
