@@ -11,8 +11,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import EdgeAgentError
-from edge_agent.sinks.mqtt_config import Protocol
 from edge_agent.sinks.mqtt_connection import V5, V311, Connection, SilenceError, VersionError
+from edge_agent.transport.mqtt import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable

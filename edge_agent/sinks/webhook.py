@@ -25,7 +25,7 @@ from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.messages import LinkState, TransitionKind
 from edge_agent.sinks.base import EVENT, DeliveryError, Sink, SinkReporter
 from edge_agent.sinks.log import event_data
-from edge_agent.transport import Tls, resolve, tls_context, tls_stamp
+from edge_agent.transport import Tls, resolve, tls_context, tls_stamp, url_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.sinks.base import Refusals
 
+_URL: Final = "write http://host:port/path or https://host:port/path"
+_LOGIN: Final = "credentials have a key of their own: token"
 CONTENT_TYPE: Final = "application/cloudevents+json"
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 # What speaks about this body alone, or comes from a proxy that understands nothing of ours: its
@@ -61,7 +63,7 @@ class WebhookSinkConfig:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield contradictions as (key, message)."""
-        yield from _url_problems(self.url)
+        yield from url_problems(self.url, ("http", "https"), _URL, _LOGIN)
         if self.tls != Tls() and not self.url.startswith("https:"):
             yield "tls", "has no effect without https://"
         for name, value in self.headers.items():
@@ -307,19 +309,6 @@ async def probe(config: WebhookSinkConfig, *_: object) -> list[str]:
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise ConnectError(f"HTTP status {status}", where=config.url, hint="see token and headers")
     return []
-
-
-def _url_problems(url: str) -> Iterator[tuple[str, str]]:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        yield "url", str(error)
-        return
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        yield "url", "write http://host:port/path or https://host:port/path"
-    elif parts.username is not None:
-        yield "url", "credentials have a key of their own: token"
 
 
 def _text(error: Exception) -> str:

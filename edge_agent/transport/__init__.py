@@ -12,6 +12,7 @@ from edge_agent.transport.reconnect import (
 )
 from edge_agent.transport.takeover import STEADY_S, Takeovers
 from edge_agent.transport.tls import Tls, own_hint, tls_context, tls_stamp
+from edge_agent.transport.url import url_problems
 
 __all__ = [
     "STEADY_S",
@@ -32,4 +33,5 @@ __all__ = [
     "resolve",
     "tls_context",
     "tls_stamp",
+    "url_problems",
 ]

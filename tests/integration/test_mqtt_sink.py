@@ -32,9 +32,10 @@ from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState
 from edge_agent.sinks.base import DeliveryError
 from edge_agent.sinks.mqtt import MqttSink
-from edge_agent.sinks.mqtt_config import MqttSinkConfig, Protocol
+from edge_agent.sinks.mqtt_config import MqttSinkConfig
 from edge_agent.sinks.mqtt_probe import probe
 from edge_agent.testing import find_free_port, is_listening, wait_until
+from edge_agent.transport.mqtt import Protocol
 from edge_agent.transport.tls import Tls
 
 if TYPE_CHECKING:

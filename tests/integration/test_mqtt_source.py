@@ -33,11 +33,11 @@ from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState
 from edge_agent.sources.mqtt import session as _mqtt_session
 from edge_agent.sources.mqtt import source as _mqtt_source
-from edge_agent.sources.mqtt.config import Protocol
 from edge_agent.sources.mqtt.paho_client import Client
 from edge_agent.sources.mqtt.payload_spec import Format, Payload
 from edge_agent.sources.mqtt.source import beside, probe
 from edge_agent.testing import ListIntake, find_free_port
+from edge_agent.transport.mqtt import Protocol
 from edge_agent.transport.tls import Tls
 from edge_agent.values import RETAINED
 

@@ -10,10 +10,11 @@ from mqtt_support import mqtt_config, subscription
 from edge_agent import config as loader
 from edge_agent.config.types import Secret
 from edge_agent.sources import SOURCES
-from edge_agent.sources.mqtt.config import MqttSourceConfig, Protocol
+from edge_agent.sources.mqtt.config import MqttSourceConfig
 from edge_agent.sources.mqtt.payload_spec import Format, Payload
 from edge_agent.sources.mqtt.source import filters, versions
 from edge_agent.sources.mqtt.topics import compile_pattern
+from edge_agent.transport.mqtt import Protocol
 from edge_agent.transport.tls import Tls
 
 if TYPE_CHECKING:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
-from urllib.parse import urlsplit
 
 from edge_agent.config.schema import Kind, TimeOf
 from edge_agent.config.types import Between, Duration, HostText, Secret, Size
@@ -17,13 +15,13 @@ from edge_agent.sources.mqtt.sparkplug_config import (  # noqa: TC001 (the loade
 from edge_agent.sources.mqtt.topics import Pattern, compile_pattern, unknown_names
 from edge_agent.sources.zone import zone_problems
 from edge_agent.transport import Tls
+from edge_agent.transport.mqtt import Broker, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from edge_agent.config.schema import Signal
 
-PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 PACKET_HEAD_BYTES: Final = 4096  # room for topic and properties beside the payload
 _HALF_EMPTY: Final = (
     "the samples of one topic go to the members in turns: every window of a model would be half "
@@ -34,14 +32,6 @@ _OF_WAVEFORMS: Final = ("scale", "offset", "samples", "rate_hz")
 _NO_WAVEFORM: Final = "has no effect: no signal here is a waveform (see scale of a signal)"
 _STALE_S: Final = 30.0
 MAX_PACKET_BYTES: Final = 268_435_455  # MQTT 5, 1.5.5
-
-
-class Protocol(StrEnum):
-    """Version of MQTT; `auto` is 5, and 3.1.1 where the broker has no 5."""
-
-    AUTO = "auto"
-    V5 = "5"
-    V311 = "3.1.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +98,7 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True)
-class MqttSourceConfig:
+class MqttSourceConfig(Broker):
     """An MQTT broker as a source."""
 
     url: str
@@ -132,7 +122,7 @@ class MqttSourceConfig:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Contradictions, as (key, message)."""
-        yield from _url_problems(self.url)
+        yield from self.broker_problems()
         if self.time is TimeOf.SERVER:
             yield "time", "a broker stamps nothing: source, arrival or auto"
         yield from zone_problems(self.timezone)
@@ -143,14 +133,10 @@ class MqttSourceConfig:
         if self.share and self.sparkplug is not None:
             yield "share", "has no effect on sparkplug"
         yield from self._unreached()
-        if self.password is not None and not self.username:
-            yield "password", "needs a username"
         if self.share and self.protocol is Protocol.V311:
             yield "share", "shared subscriptions need MQTT 5"
         if set(self.share) & set("/+#"):
             yield "share", "has no '/', '+' or '#'"
-        if self.tls != Tls() and not self.url.startswith("mqtts:"):
-            yield "tls", "has no effect without mqtts://"
 
     def _unreached(self) -> Iterator[tuple[str, str]]:
         """Subscriptions of which an earlier one takes every topic."""
@@ -201,37 +187,6 @@ class MqttSourceConfig:
         )
 
     @property
-    def host(self) -> str:
-        """The broker's name or address."""
-        return urlsplit(self.url).hostname or ""
-
-    @property
-    def port(self) -> int:
-        """The broker's TCP port."""
-        parts = urlsplit(self.url)
-        return parts.port or PORTS[parts.scheme]
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether TLS is used."""
-        return urlsplit(self.url).scheme == "mqtts"
-
-    @property
     def max_packet_bytes(self) -> int:
         """The largest packet that is taken."""
         return int(self.max_payload) + PACKET_HEAD_BYTES
-
-
-def _url_problems(url: str) -> Iterator[tuple[str, str]]:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        yield "url", str(error)
-        return
-    if parts.scheme not in PORTS or not parts.hostname or port == 0:
-        yield "url", "write mqtt://host:port or mqtts://host:port"
-    elif parts.username is not None:
-        yield "url", "credentials have keys of their own: username, password"
-    elif parts.path.strip("/") or parts.query or parts.fragment:
-        yield "url", "has nothing after the port"

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge_agent.clock import Clock
-    from edge_agent.sources.mqtt.config import MqttSourceConfig, Protocol
+    from edge_agent.sources.mqtt.config import MqttSourceConfig
     from edge_agent.sources.mqtt.frames import Messages
+    from edge_agent.transport.mqtt import Protocol
 
 MAX_TOPICS: Final = 2000
 _SAMPLE_CHARACTERS: Final = 80

@@ -20,8 +20,9 @@ from edge_agent.sources.mqtt.session import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from edge_agent.sources.mqtt.config import MqttSourceConfig, Protocol
+    from edge_agent.sources.mqtt.config import MqttSourceConfig
     from edge_agent.sources.mqtt.frames import Messages
+    from edge_agent.transport.mqtt import Protocol
 
 _STEP_S: Final = 0.2
 

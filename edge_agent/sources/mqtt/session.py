@@ -11,10 +11,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge_agent.errors import ConnectError
-from edge_agent.sources.mqtt.config import Protocol
 from edge_agent.sources.mqtt.frames import FrameCutter
 from edge_agent.sources.mqtt.paho_client import Client
 from edge_agent.transport import ReaderPace, dial_endpoint, dial_error, own_hint
+from edge_agent.transport.mqtt import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable

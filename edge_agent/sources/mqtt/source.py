@@ -17,7 +17,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.config.types import Duration, HostText
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.messages import LinkState
-from edge_agent.sources.mqtt.config import MqttSourceConfig, Protocol, Subscription
+from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
 from edge_agent.sources.mqtt.decode import Decoder
 from edge_agent.sources.mqtt.listener import listen_to
 from edge_agent.sources.mqtt.payload_spec import Payload
@@ -33,6 +33,7 @@ from edge_agent.sources.mqtt.session import (
 )
 from edge_agent.sources.source_clock import SourceClock
 from edge_agent.transport import STEADY_S, LinkReporter, LostError, Reconnector, Takeovers, Tls
+from edge_agent.transport.mqtt import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (the config loader reads the annotations)
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
-from urllib.parse import urlsplit
 
 from edge_agent.config.schema import TimeOf
 from edge_agent.config.types import Between, Duration, Secret
 from edge_agent.sources.opcua.address import FORM, is_address
 from edge_agent.sources.zone import zone_problems
+from edge_agent.transport import url_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_URL: Final = "must be opc.tcp://HOST:PORT/PATH"
+_LOGIN: Final = "holds a login: use username and password"
 _READABLE: Final = (
     "without a security policy the password can be read on the way: "
     "choose one, or set allow_insecure_password: true"
@@ -104,7 +106,7 @@ class OpcUaSourceConfig:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What contradicts itself, or would send a secret in the open."""
-        yield from _url_problems(self.url)
+        yield from url_problems(self.url, ("opc.tcp",), _URL, _LOGIN)
         yield from zone_problems(self.timezone)
         if self.node and not is_address(self.node):
             yield "node", f"is no OPC UA node: write {FORM}"
@@ -115,19 +117,6 @@ class OpcUaSourceConfig:
             yield "user_certificate", "user_certificate and user_private_key go together"
         if self.username and self.user_certificate:
             yield "username", "give either username or user_certificate"
-
-
-def _url_problems(url: str) -> Iterator[tuple[str, str]]:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        yield "url", str(error)
-        return
-    if parts.scheme != "opc.tcp" or not parts.hostname or port == 0:
-        yield "url", "must be opc.tcp://HOST:PORT/PATH"
-    if "@" in parts.netloc:
-        yield "url", "holds a login: use username and password"
 
 
 def _security_problems(config: OpcUaSourceConfig) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,63 @@
+"""What the config says about an MQTT broker, for a source and a sink alike."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+# (the config's loader asks for the types of fields, those of the bases too)
+from edge_agent.config.types import Duration, Secret  # noqa: TC001
+from edge_agent.transport.tls import Tls
+from edge_agent.transport.url import url_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+_FORM: Final = "write mqtt://host:port or mqtts://host:port"
+_LOGIN: Final = "credentials have keys of their own: username, password"
+
+
+class Protocol(StrEnum):
+    """Version of MQTT. AUTO: 5, but 3.1.1 if the broker has no 5."""
+
+    AUTO = "auto"
+    V5 = "5"
+    V311 = "3.1.1"
+
+
+class Broker:
+    """The part of a config struct that says where a broker is and who we are there."""
+
+    __slots__ = ()
+
+    url: str
+    username: str
+    password: Secret | None
+    tls: Tls
+    keepalive: Duration
+
+    @property
+    def host(self) -> str:
+        """The broker's name or address."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The broker's TCP port."""
+        parts = urlsplit(self.url)
+        return parts.port or PORTS[parts.scheme]
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS is used."""
+        return urlsplit(self.url).scheme == "mqtts"
+
+    def broker_problems(self) -> Iterator[tuple[str, str]]:
+        """Yield contradictions as (key, message)."""
+        yield from url_problems(self.url, PORTS, _FORM, _LOGIN, bare=True)
+        if self.password is not None and not self.username:
+            yield "password", "needs a username"
+        if self.tls != Tls() and not self.url.startswith("mqtts:"):
+            yield "tls", "has no effect without mqtts://"

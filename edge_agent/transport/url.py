@@ -1,0 +1,30 @@
+"""Addresses of endpoints in the config: what is wrong with one, in the words of its key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+
+def url_problems(
+    url: str, schemes: Collection[str], form: str, login: str, *, bare: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a URL as ("url", message).
+
+    form: what to write; login: what to do with credentials in it; bare: nothing follows the port.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        yield "url", str(error)
+        return
+    if parts.scheme not in schemes or not parts.hostname or port == 0:
+        yield "url", form
+    elif "@" in parts.netloc:
+        yield "url", login
+    elif bare and (parts.path.strip("/") or parts.query or parts.fragment):
+        yield "url", "has nothing after the port"
