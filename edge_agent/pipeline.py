@@ -119,7 +119,7 @@ class Pipeline:
     def _write_windows(self, observed: Observed) -> list[WindowBatch]:
         """Write what was observed into all windows, and close those that are full or overdue."""
         batches: list[WindowBatch] = []
-        if len(observed.values) or observed.blocks:
+        if observed.values.signal.size or observed.blocks:
             batches += self.deployments.accept_values(observed.values, observed.blocks)
         self.learning.accept_values(observed.values)
         if self._live and observed.is_clock_due:

@@ -59,7 +59,11 @@ class Columns:
 
     def chunks(self, size: int) -> Iterator[Columns]:
         """The same rows, at most `size` at a time, as views; at least one chunk."""
-        for start in range(0, max(1, len(self)), size):
+        n = self.signal.size
+        if n <= size:
+            yield self
+            return
+        for start in range(0, n, size):
             yield self.slice(start, start + size)
 
     def sorted_by_time(self) -> Columns:

@@ -134,7 +134,7 @@ class Detection(Table):
 
     def _trusted(self, values: Columns) -> Points:
         """NaN for what is not to be trusted; what stands for no value at all is left out."""
-        if not len(values) or not values.status.any():
+        if not values.status.any():
             return Points(values.signal, values.time_us, values.value)
         mark = marks(values, self._uncertain)
         value = np.where(mark == BAD, np.nan, values.value)
@@ -154,8 +154,9 @@ class Detection(Table):
                 watch.resume(self._runs[turn.number], turn.at_us)
             else:
                 episodes += watch.rest(self._runs[turn.number], turn.at_us)
-        if begin < len(seen):
-            episodes += watch.update(seen.slice(begin), heard_s)
+        if begin < seen.signal.size:
+            rest = seen.slice(begin) if begin else seen
+            episodes += watch.update(rest, heard_s)
         return episodes
 
     def compare_limits(self, observed: Observed) -> None:

@@ -72,10 +72,10 @@ class BaselineLearning(dict[str, Learning]):
 
     def accept_values(self, values: Columns) -> None:
         """Keep the rows that close by these values."""
-        if self and len(values):
+        if self and values.signal.size:
             max_blocks = self.max_blocks()
             for learning in self.values():
-                learning.push(values, max_blocks)
+                learning.accept_values(values, max_blocks)
 
     def max_blocks(self) -> int:
         """Blocks of 256 rows that each asset may keep, so that all together fit."""

@@ -135,7 +135,7 @@ class Learning:
             self.trainings.append(self._new(asset, provisional_s))
             number = bindings.condition(asset, self.config.when)
             self._gate.bind(bindings.conditions, asset.index, number)
-        self._router.begin(self._windows, bindings.standing([s.index for s in signals]))
+        self._router.write_values(self._windows, bindings.standing([s.index for s in signals]))
         return ""
 
     def _new(self, asset: PlantAsset, provisional_s: float = 0.0) -> Training:
@@ -165,12 +165,12 @@ class Learning:
 
     # -- rows ---------------------------------------------------------------------------------
 
-    def push(self, values: Columns, max_blocks: int) -> None:
+    def accept_values(self, values: Columns, max_blocks: int) -> None:
         """Keep the rows that close, with a gap where an input is not usable.
 
         A machine that is stopped on purpose gives no rows.
         """
-        for windows in self._gate.admit(self._router.push(self._windows, values)):
+        for windows in self._gate.admit(self._router.write_values(self._windows, values)):
             usable, last = windows.usable_inputs(), windows.last
             for i in np.flatnonzero(usable.any(axis=1)):
                 training, end_us = self.trainings[windows.asset[i]], int(windows.end_us[i])

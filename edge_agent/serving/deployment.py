@@ -14,7 +14,7 @@ from edge_agent.signals import BlockInputs, BlockWindow, Gate, Layout, Reads, Ro
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -170,21 +170,13 @@ class Deployment(Table):
         rules.setdefault(self.place, LearnedAlarm())  # learned by hand
         self.use = replace(self.use, alarm=rules[self.place])
 
-    def accept_values(
-        self, values: Columns, blocks: Sequence[TensorBlock]
-    ) -> Iterator[WindowBatch]:
-        """Take values over; gives the windows that close."""
-        return self.gate.admit(self._close_by_values(values, blocks))
-
-    def _close_by_values(
-        self, values: Columns, blocks: Sequence[TensorBlock]
-    ) -> Iterator[WindowBatch]:
-        for block in self.blocks.push(values, blocks) if self.blocks else ():
-            if self.windows is None:
-                yield WindowBatch(self, None, [block])
-        if self.windows is not None:
-            for windows in self.router.push(self.windows, values):
-                yield self._joined(windows)
+    def accept_values(self, values: Columns, blocks: Sequence[TensorBlock]) -> list[WindowBatch]:
+        """Write values into the windows; returns those that close."""
+        complete = [] if self.blocks is None else self.blocks.accept_blocks(values, blocks)
+        if self.windows is None:
+            return self.gate.admit([WindowBatch(self, None, [block]) for block in complete])
+        closed = self.router.write_values(self.windows, values)
+        return self.gate.admit([self._joined(windows) for windows in closed])
 
     def take_refused(self) -> tuple[int, int]:
         """Values that came too late, and blocks that did not fit, since it was last asked."""
@@ -216,28 +208,21 @@ class Deployment(Table):
         if self.blocks is not None:
             self.blocks.move(rows, step_us)
 
-    def close_by_clock(self, asset_now_us: NDArray[np.int64]) -> Iterator[WindowBatch]:
+    def close_by_clock(self, asset_now_us: NDArray[np.int64]) -> list[WindowBatch]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
-        return self.gate.admit(self._close_by_clock(asset_now_us))
-
-    def _close_by_clock(self, asset_now_us: NDArray[np.int64]) -> Iterator[WindowBatch]:
         if self.windows is None or not self.assets:
-            return
+            return self.gate.admit([])
         rows = np.arange(len(self.assets))
         plant_rows = np.array([asset.index for asset in self.assets])
         now_us = asset_now_us[plant_rows] - self.windows.layout.lateness_us
         known = now_us > 0
-        for windows in self.windows.advance(rows[known], now_us[known]):
-            yield self._joined(windows)
+        closed = self.windows.close_by_clock(rows[known], now_us[known])
+        return self.gate.admit([self._joined(windows) for windows in closed])
 
-    def close_windows(self) -> Iterator[WindowBatch]:
+    def close_windows(self) -> list[WindowBatch]:
         """Close what is open: the recording has ended."""
-        return self.gate.admit(self._close_windows(), ended=True)
-
-    def _close_windows(self) -> Iterator[WindowBatch]:
-        if self.windows is not None:
-            for windows in self.windows.flush():
-                yield self._joined(windows)
+        closed = [] if self.windows is None else self.windows.close_all()
+        return self.gate.admit([self._joined(windows) for windows in closed], ended=True)
 
     def _joined(self, windows: WindowSet) -> WindowBatch:
         """Scalar windows with the newest blocks of their assets, if those are not stale."""
@@ -273,8 +258,8 @@ class Deployment(Table):
             self.windows.add_asset(holds, groups, self._reads(int(self.unit[row])))
             known = [signal.index for signal in signals if signal is not None]
             if recent is not None:
-                self.router.begin(self.windows, recent)
-            self.router.begin(self.windows, bindings.standing(known))
+                self.router.write_values(self.windows, recent)
+            self.router.write_values(self.windows, bindings.standing(known))
         if self.blocks is not None:
             blocks = [self.signal_of(asset, spec.name) for spec in self.own_tensors]
             numbers = [signal.index for signal in blocks if signal is not None]

@@ -167,7 +167,7 @@ class Acceptance(Table):
             seen = Columns.concat([values, alive]).sorted_by_time()
             seen, more = self._refuse_future(seen, now_us)
             from_future = np.concatenate([from_future, more])
-        reset = self._note_times(seen, monotonic_s) if len(seen) else {}
+        reset = self._note_times(seen, monotonic_s) if seen.signal.size else {}
         self.asset_now_us = self.time.now_us(monotonic_s)
         return Observed(
             values,
@@ -184,7 +184,7 @@ class Acceptance(Table):
     def _refuse_future(self, values: Columns, now_us: int) -> tuple[Columns, NDArray[np.int32]]:
         """A source clock too far ahead would close the windows of everything that follows."""
         limit_us = now_us + self._max_future_us
-        if not self._live or not len(values) or values.time_us[-1] <= limit_us:
+        if not self._live or not values.signal.size or values.time_us[-1] <= limit_us:
             return values, np.zeros(0, np.int32)
         # A clock that has drifted so far is brought back slowly by its source.
         moves = self.moves[self._asset_of[values.signal]]
@@ -206,10 +206,10 @@ class Acceptance(Table):
     def _note_times(self, seen: Columns, monotonic_s: float) -> dict[int, int]:
         """Follow event time; returns the assets whose clock was set back, and to which time."""
         asset = self._asset_of[seen.signal]
-        found = self.time.set_back(asset, seen.time_us, monotonic_s)
-        if len(found):
-            self.watch.set_back(found)
-        self.time.note(asset, seen.time_us, monotonic_s)
+        found = self.time.follow(asset, seen.time_us, monotonic_s)
+        if not len(found):
+            return {}
+        self.watch.set_back(found)
         return {one: int(seen.time_us[asset == one].max()) for one in found.tolist()}
 
     def _is_clock_due(self, monotonic_s: float) -> bool:

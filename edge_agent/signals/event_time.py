@@ -41,18 +41,39 @@ class EventTime(Table):
         self._event_us[row] = self.since_us[row] = now_us if self._live else NEVER
         self._arrived_s[row] = monotonic_s
 
-    def set_back(
+    def follow(
         self, asset: NDArray[np.intp], time_us: NDArray[np.int64], monotonic_s: float
     ) -> NDArray[np.intp]:
-        """Assets [k] whose clock was set back, as these values show; it begins anew from them.
+        """Values came: whose [n] and from when [n], in the order of time.
 
-        Else all of them would be late until the old time is reached again. A few values from the
-        past (a device that delivers what it had kept) are none.
+        Returns the assets [k] whose clock was set back, as these values show: it begins anew from
+        them, else all of them would be late until the old time is reached again. A few values from
+        the past (a device that delivers what it had kept) do not count.
         """
         past = (time_us < self._event_us[asset]) & self._begun[asset]
-        if not self._live or not past.any():
+        found = _NOBODY
+        if self._live and past.any():
+            found = self._set_back(asset, time_us, past, monotonic_s)
+        else:
             self._behind_s[asset] = np.inf
-            return _NOBODY
+        fresh = ~self._begun[asset]
+        if fresh.any():
+            # The gateway's clock was only a stand-in: from here on the source's own counts.
+            first = asset[fresh][::-1]
+            self._event_us[first] = self.since_us[first] = time_us[fresh][::-1]
+            self._begun[first] = True
+        self._event_us[asset] = np.maximum(self._event_us[asset], time_us)
+        self._arrived_s[asset] = monotonic_s
+        return found
+
+    def _set_back(
+        self,
+        asset: NDArray[np.intp],
+        time_us: NDArray[np.int64],
+        past: NDArray[np.bool_],
+        monotonic_s: float,
+    ) -> NDArray[np.intp]:
+        """The assets [k] of which nothing but the past came for too long."""
         old = asset[past]
         self._behind_s[old] = np.minimum(self._behind_s[old], monotonic_s)
         self._behind_s[asset[time_us > self._event_us[asset]]] = np.inf
@@ -65,17 +86,6 @@ class EventTime(Table):
         """The gateway's clock was moved, and the event time of these assets [A] with it."""
         self._event_us[moves & (self._event_us > NEVER)] += step_us
         self.since_us[moves & (self.since_us > NEVER)] += step_us
-
-    def note(self, asset: NDArray[np.intp], time_us: NDArray[np.int64], monotonic_s: float) -> None:
-        """Values came: whose [n] and from when [n], in the order of time."""
-        fresh = ~self._begun[asset]
-        if fresh.any():
-            # The gateway's clock was only a stand-in: from here on the source's own counts.
-            first = asset[fresh][::-1]
-            self._event_us[first] = self.since_us[first] = time_us[fresh][::-1]
-            self._begun[first] = True
-        self._event_us[asset] = np.maximum(self._event_us[asset], time_us)
-        self._arrived_s[asset] = monotonic_s
 
     def now_us(self, monotonic_s: float) -> NDArray[np.int64]:
         """Event time of each asset now, [A]."""

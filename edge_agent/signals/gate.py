@@ -10,7 +10,7 @@ from edge_agent.signals.limits import SETTLE_US
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -68,22 +68,23 @@ class Gate(Table, Generic[T]):
             return True
         return bool(self._conditions.holds_now(self._number[row : row + 1])[0])
 
-    def admit(self, found: Iterable[T], *, ended: bool = False) -> Iterator[T]:
+    def admit(self, found: list[T], *, ended: bool = False) -> list[T]:
         """The windows that are known to be good; ended: no time comes after what is there."""
         conditions = self._conditions
         if conditions is None or (self._number < 0).all():
-            yield from found
-            return
+            return found
+        good: list[T] = []
         now_us = conditions.now_us
         newest_us = int(now_us[self._asset].max())
         held, self._held = self._held, []
         for begin_us, each in held:
             if ended or begin_us + SETTLE_US <= newest_us:
-                yield from self._one(each, conditions, ended=ended)
+                good += self._one(each, conditions, ended=ended)
             else:
                 self._held.append((begin_us, each))
         for each in found:
-            yield from self._one(each, conditions, ended=ended)
+            good += self._one(each, conditions, ended=ended)
+        return good
 
     def _one(self, each: T, conditions: Conditions, *, ended: bool) -> Iterator[T]:
         row, start_us, end_us = self._span(each)

@@ -133,8 +133,12 @@ class BlockInputs:
         holds = [ENDLESS if b.stale_us is None else b.stale_us for _, b in signals]
         self._hold_us.append(min(holds, default=ENDLESS))
 
-    def push(self, values: Columns, blocks: Sequence[TensorBlock]) -> Iterator[BlockWindow]:
-        """Accept what came; gives the windows that are complete."""
+    def accept_blocks(self, values: Columns, blocks: Sequence[TensorBlock]) -> list[BlockWindow]:
+        """Write blocks into the windows; returns those that are complete.
+
+        values: a bad value of an input's signal makes its last window void.
+        """
+        found: list[BlockWindow] = []
         for row in self._router.spoiled(values):
             self._last.pop(row, None)
         for block in blocks:
@@ -142,8 +146,9 @@ class BlockInputs:
             if row < 0 or not self._router.is_usable(block):
                 continue
             for window in self._windows.push(row, channel, block):
-                yield window
+                found.append(window)
                 self._last[row] = window
+        return found
 
     def newest(self, row: int, at_us: int) -> BlockWindow | None:
         """The last window of an asset, unless it is stale by then."""

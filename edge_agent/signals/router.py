@@ -15,7 +15,7 @@ from edge_agent.tables import Table, column
 from edge_agent.values import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -114,33 +114,29 @@ class Router(Table):
         bad = values.signal[severity_of(values.status) == Severity.BAD]
         return [row for row, _ in map(self.place, bad.tolist()) if row >= 0]
 
-    def begin(self, windows: Windows, standing: Columns) -> None:
-        """Write what signals stand at; no window closes by it."""
-        for _ in self.push(windows, standing) if len(standing) else ():
-            pass
-
-    def push(self, windows: Windows, values: Columns) -> Iterator[WindowSet]:
-        """Write the values that belong here into `windows`; gives the windows that close."""
-        if not len(values):
-            return
-        self.cover(int(values.signal.max()) + 1)
+    def write_values(self, windows: Windows, values: Columns) -> list[WindowSet]:
+        """Write the values that belong here into `windows`; returns the windows that close."""
+        if not values.signal.size:
+            return []
+        if values.signal.max() >= self._row.size:
+            self.cover(int(values.signal.max()) + 1)
         row = self._row[values.signal]
         mark = marks(values, self._uncertain)
         mine = (row >= 0) & (mark != MISSING)
         if not mine.any():
-            return
+            return []
         if mine.all():
             signal, time_us, value = values.signal, values.time_us, values.value
         else:
             row, mark = row[mine], mark[mine]
             signal, time_us, value = values.signal[mine], values.time_us[mine], values.value[mine]
-        yield from windows.push(row, self._channel[signal], time_us, value, mark)
+        return windows.write_values(row, self._channel[signal], time_us, value, mark)
 
 
 def marks(values: Columns, uncertain: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The mark of each value [n]; uncertain: that of an uncertain value, by signal."""
     if not values.status.any() and not np.isnan(values.value).any():
-        return np.full(len(values), GOOD, np.uint8)
+        return np.full(values.signal.size, GOOD, np.uint8)
     severity = severity_of(values.status)
     mark = np.where(severity == Severity.UNCERTAIN, uncertain[values.signal], GOOD)
     return np.where((severity == Severity.BAD) | np.isnan(values.value), BAD, mark).astype(np.uint8)

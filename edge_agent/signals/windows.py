@@ -22,8 +22,6 @@ from edge_agent.signals.window_set import BAD, HELD, MISSING, SOUND, STALE, Layo
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from edge_agent.signals.window_set import Reads
@@ -84,45 +82,47 @@ class Windows(Table):
             self._offset[row], self._counts[row] = reads.offset, reads.counts
         return row
 
-    def push(
+    def write_values(
         self,
         asset: NDArray[np.integer],
         channel: NDArray[np.integer],
         time_us: NDArray[np.int64],
         value: NDArray[np.floating],
         mark: NDArray[np.uint8],
-    ) -> Iterator[WindowSet]:
-        """Write values (columns of equal length, ordered by time) and give the windows that close.
+    ) -> list[WindowSet]:
+        """Write values (columns of equal length, ordered by time); returns the windows that close.
 
         Values beyond the ring wait until the rows before them are closed; `late` counts those
         whose row was closed already.
         """
         values = Values(asset, channel, time_us, value, mark)
+        found: list[WindowSet] = []
         while len(values.asset):
             row = self._rows_of(values)
             fits = row <= self._done[values.asset] + (self._ring - self.layout.length)
             if not fits.any():
-                yield from self._restart(values)
+                found += self._restart(values)
                 continue
             now = values if fits.all() else values.where(fits)
             self._write(now, row if now is values else row[fits])
-            touched = np.flatnonzero(np.bincount(now.asset, minlength=len(self)))
-            yield from self._close(touched, self._watermark(touched))
+            touched = np.flatnonzero(np.bincount(now.asset, minlength=self._head.size))
+            found += self._close(touched, self._watermark(touched))
             if now is values:
-                return
+                break
             values = values.where(~fits)
+        return found
 
-    def advance(self, asset: NDArray[np.intp], to_us: NDArray[np.int64]) -> Iterator[WindowSet]:
+    def close_by_clock(self, asset: NDArray[np.intp], to_us: NDArray[np.int64]) -> list[WindowSet]:
         """Close the rows of `asset` [n] up to `to_us` [n] although no value came."""
         if not self.layout.step_us:
-            return
+            return []
         begun = self._started[asset]
         asset, to_us = asset[begun], to_us[begun]
         silent = (to_us[:, None] - self._last_us[asset] > self._hold_us[asset]).all(axis=1)
         asset, to_us = asset[~silent], to_us[~silent]
         room = self._ring - self.layout.length
         limit_us = (self._done[asset] + room) * self.layout.step_us
-        yield from self._close(asset, np.minimum(to_us, limit_us))
+        return self._close(asset, np.minimum(to_us, limit_us))
 
     def set_back(self, asset: NDArray[np.intp]) -> None:
         """The clock of these was set back: begin anew, whatever the time of the next value is."""
@@ -152,10 +152,10 @@ class Windows(Table):
             if ring.size:
                 ring[row] = np.roll(ring[row], rows % self._ring, axis=1)
 
-    def flush(self) -> Iterator[WindowSet]:
+    def close_all(self) -> list[WindowSet]:
         """Close all rows that hold a value: the recording has ended."""
         asset = np.flatnonzero(self._started)
-        yield from self._close(asset, self._head_us(asset))
+        return self._close(asset, self._head_us(asset))
 
     # -- rows ---------------------------------------------------------------------------------
 
@@ -191,11 +191,12 @@ class Windows(Table):
         self._next_end[new] = first + (self.layout.least or self.layout.length) - 1
         self._started[new] = True
 
-    def _restart(self, values: Values) -> Iterator[WindowSet]:
+    def _restart(self, values: Values) -> list[WindowSet]:
         """A gap longer than the ring: close what is there and begin anew after it."""
         asset = np.unique(values.asset)
-        yield from self._close(asset, self._head_us(asset))
+        found = self._close(asset, self._head_us(asset))
         self._empty(asset)
+        return found
 
     def _empty(self, asset: NDArray[np.intp]) -> None:
         self._x[asset], self._mark[asset] = np.nan, MISSING
@@ -261,12 +262,10 @@ class Windows(Table):
         )
         return watermark
 
-    def _close(
-        self, asset: NDArray[np.intp], watermark_us: NDArray[np.int64]
-    ) -> Iterator[WindowSet]:
+    def _close(self, asset: NDArray[np.intp], watermark_us: NDArray[np.int64]) -> list[WindowSet]:
         n = self._closable(asset, watermark_us)
         if not n.any():
-            return
+            return []
         asset, n = asset[n > 0], n[n > 0]
         owner, offset = ragged(n)
         rows = self._done[asset][owner] + 1 + offset
@@ -274,9 +273,8 @@ class Windows(Table):
         self._done[asset] += n
         self._done_us[asset] = self._row_times(asset, self._done[asset])
         due = self._due(asset)
-        if due is not None:
-            yield due
         self._forget(asset[owner], rows - self.layout.length)
+        return [] if due is None else [due]
 
     def _closable(
         self, asset: NDArray[np.intp], watermark_us: NDArray[np.int64]

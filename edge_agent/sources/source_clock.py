@@ -164,7 +164,7 @@ class SourceClock(Table):
 
     def _cover_plant(self, signal: NDArray[np.integer]) -> None:
         """Make room for what the plant has discovered."""
-        if len(signal) and int(signal.max()) >= len(self):
+        if len(signal) and int(signal.max()) >= self._raw_us.size:
             self.cover(max(len(self._plant.signals), int(signal.max()) + 1))
             known = self._plant.signals
             self._asset[: len(known)] = [one.asset.index for one in known]

@@ -189,13 +189,13 @@ def _windows(
     channel = np.tile(np.arange(channels), rows)
     there = ~np.isnan(values.ravel())
     count = int(there.sum())
-    closed = rings.push(
+    closed = rings.write_values(
         np.zeros(count, np.intp),
         channel[there],
         time_us[there],
         values.ravel()[there].astype(np.float32),
         np.full(count, GOOD, np.uint8),
     )
-    all_of = [*closed, *rings.flush()]
+    all_of = [*closed, *rings.close_all()]
     usable = [c.where(c.ends_usable() & (c.coverage() >= MIN_COVERAGE)) for c in all_of]
     return np.concatenate([u.end_us for u in usable]), np.concatenate([u.x for u in usable])

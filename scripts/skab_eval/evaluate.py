@@ -185,7 +185,10 @@ def windows(
     channel = np.tile(np.arange(channels), count)
     asset = np.zeros(count * channels, np.intp)
     mark = np.full(count * channels, GOOD, np.uint8)
-    closed = [*rings.push(asset, channel, time_us, recording.values.ravel(), mark), *rings.flush()]
+    closed = [
+        *rings.write_values(asset, channel, time_us, recording.values.ravel(), mark),
+        *rings.close_all(),
+    ]
     usable = [c.where(c.ends_usable() & (c.coverage() >= MIN_COVERAGE)) for c in closed]
     return np.concatenate([u.end_us for u in usable]), np.concatenate([u.x for u in usable])
 

@@ -29,11 +29,11 @@ def test_blocks_of_a_new_kind_become_windows_as_its_row_says() -> None:
     """Once both cameras have one; a picture of another size is counted, those of others are not."""
     found = inputs()
     nothing = columns([], [], [])
-    assert list(found.push(nothing, [picture(4, 10, 0.5), picture(9, 10, 0.5)])) == []
-    (window,) = found.push(nothing, [picture(5, 20, 0.25, side=3)])
+    assert list(found.accept_blocks(nothing, [picture(4, 10, 0.5), picture(9, 10, 0.5)])) == []
+    (window,) = found.accept_blocks(nothing, [picture(5, 20, 0.25, side=3)])
     assert (window.asset, window.end_us) == (0, 20)
     assert [samples.shape for samples in window.samples.values()] == [(2, 2), (3, 3)]
-    assert list(found.push(nothing, [picture(4, 30, 0.5, side=7)])) == []
+    assert list(found.accept_blocks(nothing, [picture(4, 30, 0.5, side=7)])) == []
     assert (found.take_rejected(), found.take_rejected()) == (1, 0)
 
 
@@ -43,7 +43,7 @@ def test_a_window_holds_until_it_is_stale_void_or_withdrawn() -> None:
     both = [picture(4, 10, 0.5), picture(5, 20, 0.5, side=3)]
 
     def shown() -> None:
-        assert len(list(found.push(columns([], [], []), both))) >= 1
+        assert len(list(found.accept_blocks(columns([], [], []), both))) >= 1
         assert found.newest(0, 20 + HOLD_US) is not None
 
     shown()
@@ -54,7 +54,10 @@ def test_a_window_holds_until_it_is_stale_void_or_withdrawn() -> None:
     assert found.newest(0, 20) is None
     shown()
     assert (
-        list(found.push(columns([4], [30], [np.nan], BAD), [picture(4, 30, 1, status=BAD)])) == []
+        list(
+            found.accept_blocks(columns([4], [30], [np.nan], BAD), [picture(4, 30, 1, status=BAD)])
+        )
+        == []
     )
     assert found.newest(0, 30) is None
 

@@ -96,7 +96,10 @@ def test_windows_read_in_double_precision(resample: str) -> None:
     at = np.repeat(np.arange(6, dtype=np.int64) * S, 2)
     value = np.column_stack([4e9 + np.array([0.5, -0.5] * 3), 4e9 + 3 * np.arange(6.0)]).ravel()
     zero, channel = np.zeros(12, np.intp), np.tile([0, 1], 6)
-    found = [*windows.push(zero, channel, at, value, np.full(12, GOOD, np.uint8)), *windows.flush()]
+    found = [
+        *windows.write_values(zero, channel, at, value, np.full(12, GOOD, np.uint8)),
+        *windows.close_all(),
+    ]
     x = np.concatenate([each.x for each in found])
     assert x.dtype == np.float32
     assert x[0].tolist() == [[0.5, 3], [-0.5, 3], [0.5, 3], [-0.5, 3]]

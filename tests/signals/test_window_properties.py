@@ -68,8 +68,8 @@ def push(windows: Windows, values: Sequence[Value], *, ended: bool = False) -> l
         channel, second, value = map(np.array, zip(*values, strict=True))
         time_us, value = np.round(second * S).astype(np.int64), value.astype(np.float32)
         mark = np.where(np.isnan(value), BAD, GOOD).astype(np.uint8)
-        found += windows.push(np.zeros(len(values), np.intp), channel, time_us, value, mark)
-    found += windows.flush() if ended else []
+        found += windows.write_values(np.zeros(len(values), np.intp), channel, time_us, value, mark)
+    found += windows.close_all() if ended else []
     return read(found)
 
 
@@ -241,7 +241,7 @@ def test_time_that_goes_on_without_values_holds_them(
     end_s = math.ceil(values[-1][1]) + seconds
     found, other = push(quiet, values), push(waits, values)
     for second in range(end_s - seconds, end_s + 1):
-        found += read(quiet.advance(ASSET, np.array([second * S])))
+        found += read(quiet.close_by_clock(ASSET, np.array([second * S])))
     other += push(waits, [(0, end_s + 1 + LATENESS_S, 1.0)])
     assert found == other[: len(found)]
 

@@ -47,9 +47,9 @@ def push(windows: Windows, values: Sequence[Value], *, flush: bool = False) -> l
         value = value.astype(np.float32)[order]
         mark = np.where(np.isnan(value), BAD, GOOD).astype(np.uint8)
         asset = np.zeros(len(values), np.intp)
-        found += list(windows.push(asset, channel[order], time_us[order], value, mark))
+        found += list(windows.write_values(asset, channel[order], time_us[order], value, mark))
     if flush:
-        found += list(windows.flush())
+        found += list(windows.close_all())
     return [row for s in found for row in zip(s.end_us.tolist(), s.x, s.mark, strict=True)]
 
 
@@ -199,9 +199,9 @@ def test_time_goes_on_without_values() -> None:
     windows = make(length=1, hold_us=3 * S)
     push(windows, [(0, S, 1.0), (1, S, 1.0)])
     asset = np.array([0])
-    found = list(windows.advance(asset, np.array([4 * S])))
+    found = list(windows.close_by_clock(asset, np.array([4 * S])))
     assert found[0].mark[:, 0].tolist() == [[HELD, HELD]] * 3
-    assert list(windows.advance(asset, np.array([60 * S]))) == []
+    assert list(windows.close_by_clock(asset, np.array([60 * S]))) == []
 
 
 def test_assets_do_not_touch_each_other() -> None:
@@ -214,7 +214,7 @@ def test_assets_do_not_touch_each_other() -> None:
     channel, mark = np.zeros(6, np.intp), np.full(6, GOOD, np.uint8)
     found = {
         int(a): x[:, 0].tolist()
-        for s in windows.push(asset, channel, time_us, value, mark)
+        for s in windows.write_values(asset, channel, time_us, value, mark)
         for a, x in zip(s.asset, s.x, strict=True)
     }
     assert found == {0: [10, 11], 3: [30, 31], 6: [60, 61]}
@@ -242,7 +242,7 @@ def test_a_model_content_with_a_short_history_is_asked_before_its_window_is_full
             value,
             np.array([GOOD], np.uint8),
         )
-        found += list(windows.push(*at))
+        found += list(windows.write_values(*at))
     assert [s.end_us.tolist() for s in found] == [[second * S] for second in range(101, 106)]
     assert [s.start_us.tolist()[0] // S for s in found] == [100, 100, 100, 101, 102]
     assert found[0].x[0, :, 0].tolist()[2:] == [100.0, 101.0]
