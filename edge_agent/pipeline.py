@@ -193,13 +193,13 @@ class Pipeline:
         self.signals.add_asset(asset, now_us, monotonic_s)
         self.detection.add_asset(asset)
 
-    def use_model(self, asset: PlantAsset, use: ModelUse, alarm_name: str | None = None) -> str:
+    def use_model(self, asset: PlantAsset, use: ModelUse, use_name: str | None = None) -> str:
         """Let a model score an asset; returns what is missing, or nothing.
 
-        alarm_name: of its alarms; the name of the use if left out.
+        use_name: in its alarms; left out, as `use` has it.
         """
         recent = self.learning.recent_values(asset)
-        return self.deployments.use_model(asset, use, alarm_name, recent)
+        return self.deployments.use_model(asset, use, use_name, recent)
 
     def adopt_rules(self, config: Config) -> None:
         """New alarm rules come into force; all else is as it was."""

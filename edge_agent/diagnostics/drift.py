@@ -167,7 +167,7 @@ class DriftWatch:
         alarm_open = set(watched)  # once over its limit, the way back counts too
         told = []
         for verdict in found:
-            alarm_id = drift_alarm_id(verdict.group.assets[verdict.row].id, verdict.group.place)
+            alarm_id = drift_alarm_id(verdict.group.assets[verdict.row].id, verdict.group.use_name)
             level = max(0.0, float(verdict.level.max()))
             if level >= 1.0 or alarm_id in alarm_open:
                 alarm_open.add(alarm_id)

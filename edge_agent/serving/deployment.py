@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_agent.alarms import use_name_of
-from edge_agent.clock import NEVER, US_PER_S
+from edge_agent.clock import NEVER
 from edge_agent.config.schema import LearnedAlarm
-from edge_agent.signals import BlockInputs, BlockWindow, Gate, Layout, Reads, Router, Span, Windows
+from edge_agent.serving.window_layout import block_inputs_of, layout_of
+from edge_agent.signals import BlockWindow, Gate, Reads, Router, Span, Windows
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.config.schema import AlarmRule, ModelUse, Template
-    from edge_agent.models import Manifest, Model
+    from edge_agent.models import Model
     from edge_agent.plant import PlantAsset, PlantSignal
     from edge_agent.signals import Bindings, WindowSet
     from edge_agent.values import Columns, TensorBlock
@@ -65,9 +66,9 @@ class Deployment(Table):
     scored_s = column(np.float64, -np.inf)  # the same by the monotonic clock
     published_us = column(np.int64, NEVER)
 
-    def __init__(self, place: str, use: ModelUse, model: Model) -> None:
+    def __init__(self, use_name: str, use: ModelUse, model: Model) -> None:
         super().__init__()
-        self.place = place  # names the use within its template, whatever bundle fills it
+        self.use_name = use_name  # within its template, whatever bundle fills it
         self.use = use
         self.model = model
         self.assets: list[PlantAsset] = []
@@ -76,7 +77,7 @@ class Deployment(Table):
         self.scalars = manifest.scalars
         self.own_tensors = manifest.own_tensors
         self.windows = Windows(layout_of(manifest, use)) if self.scalars else None
-        self.blocks = _block_inputs(manifest)
+        self.blocks = block_inputs_of(manifest)
         self.gate: Gate[WindowBatch] = Gate(_span, WindowBatch.where)
 
     @property
@@ -157,18 +158,18 @@ class Deployment(Table):
     def adopt_scores(self, old: Deployment) -> None:
         """Take the place of another version: what was last said of each asset stays known."""
         rows = {asset.id: row for row, asset in enumerate(old.assets)}
-        kept = [(row, rows[a.id]) for row, a in enumerate(self.assets) if a.id in rows]
-        for row, before in kept:
-            for name in ("score", "health", "scored_us", "scored_s", "published_us"):
-                getattr(self, name)[row] = getattr(old, name)[before]
+        both = [(row, rows[a.id]) for row, a in enumerate(self.assets) if a.id in rows]
+        ours, theirs = np.array(both, np.intp).reshape(-1, 2).T
+        for name in ("score", "health", "scored_us", "scored_s", "published_us"):
+            getattr(self, name)[ours] = getattr(old, name)[theirs]
 
     def adopt_rules(self, template: Template) -> None:
         """Take the alarm rule of this use from a new config."""
         rules: dict[str, AlarmRule] = {use_name_of(use): use.alarm for use in template.models}
         if template.learn is not None:
-            rules.setdefault(self.place, template.learn.alarm)
-        rules.setdefault(self.place, LearnedAlarm())  # learned by hand
-        self.use = replace(self.use, alarm=rules[self.place])
+            rules.setdefault(self.use_name, template.learn.alarm)
+        rules.setdefault(self.use_name, LearnedAlarm())  # learned by hand
+        self.use = replace(self.use, alarm=rules[self.use_name])
 
     def accept_values(self, values: Columns, blocks: Sequence[TensorBlock]) -> list[WindowBatch]:
         """Write values into the windows; returns those that close."""
@@ -238,8 +239,7 @@ class Deployment(Table):
 
     def _reads(self, unit: int) -> Reads | None:
         """How the model reads the scalar inputs of a unit; None where it does so as they are."""
-        manifest = self.model.manifest
-        if not manifest.is_precise:
+        if not (manifest := self.model.manifest).is_precise:
             return None
         return Reads(np.array(manifest.offset_of(unit)), np.array(manifest.counter_of(unit)))
 
@@ -274,27 +274,3 @@ def _span(due: WindowBatch) -> Span:
     columns = [(block.asset, block.start_us, block.end_us) for block in due.blocks]
     row, start_us, end_us = np.array(columns, np.int64).reshape(-1, 3).T
     return Span(row, start_us, end_us)
-
-
-def layout_of(manifest: Manifest, use: ModelUse) -> Layout:
-    """The windows that a model wants."""
-    scalars, window = manifest.scalars, manifest.window
-    return Layout(
-        channels=len(scalars),
-        length=window.length,
-        hop=window.hop,
-        step_us=round(window.step_s * US_PER_S),
-        lateness_us=round(use.lateness * US_PER_S),
-        resample=tuple(i.resample for i in scalars),
-        least=window.least,
-        precise=manifest.is_precise,
-    )
-
-
-def _block_inputs(manifest: Manifest) -> BlockInputs | None:
-    specs = manifest.own_tensors
-    if not specs:
-        return None
-    # A window for each sample, which nobody means, is what the default hop of 1 would give.
-    hop = 0 if manifest.scalars or manifest.window.hop == 1 else manifest.window.hop
-    return BlockInputs(manifest.rules.inputs[specs[0].kind], specs, hop)

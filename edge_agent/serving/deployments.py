@@ -1,14 +1,11 @@
 """The models in service: the one owner of which version of a model is active.
 
-A deployment is one use of a model on the assets of a template. Standby, shadow, agreement, run
-statistics and rollback are parts of this and seen by nobody else: whoever wants to know which
-version scores, or wants another one to, asks here. The repository on disk keeps what the operator
-wishes, and the session registry is a cache of what was loaded.
+Standby, shadow, agreement, run statistics and rollback are its parts and seen by nobody else. The
+repository on disk keeps what the operator wishes; the session registry caches what was loaded.
 """
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +14,8 @@ from edge_agent.alarms import use_name_of
 from edge_agent.config.types import Name
 from edge_agent.serving.agreement import ShadowAlarms
 from edge_agent.serving.deployment import Deployment
-from edge_agent.serving.reports import active_row, faults, refused_row, shadow_row
-from edge_agent.serving.runs import Budget, count_windows, runs_of_models
+from edge_agent.serving.reports import export_active, faults, log_active, rows
+from edge_agent.serving.runs import Budget, count_refused, count_windows, runs_of_models
 from edge_agent.serving.scores import alarm_id
 from edge_agent.serving.shadow import Shadows
 from edge_agent.serving.versions import BundleVersions
@@ -42,8 +39,6 @@ if TYPE_CHECKING:
     from edge_agent.serving.versions import Rollback
     from edge_agent.signals import Bindings
     from edge_agent.values import Columns, TensorBlock
-
-log = logging.getLogger("edge_agent.models")
 
 
 class Deployments:
@@ -100,13 +95,13 @@ class Deployments:
 
     def standby(self, name: str) -> Model | None:
         """The version that takes over if the active one fails."""
-        found = self._bundles[name].standby if name in self._bundles else None
-        return None if found is None else found.model
+        bundle = self._bundles.get(name)
+        return bundle.standby.model if bundle and bundle.standby else None
 
     def warming(self, name: str) -> Model | None:
         """The version whose windows fill; it takes over once they are full."""
-        found = self._bundles[name].warming if name in self._bundles else None
-        return None if found is None else found.model
+        bundle = self._bundles.get(name)
+        return bundle.warming.model if bundle and bundle.warming else None
 
     def _of_bundle(self, name: str) -> list[Deployment]:
         return self._bundles[name].deployments if name in self._bundles else []
@@ -117,32 +112,31 @@ class Deployments:
         """Take the first version of a bundle into service; assets come with `use_model`."""
         name = model.manifest.name
         self.not_loaded.pop(name, None)
-        self._bundles[name] = BundleVersions(
-            model, self._bindings, self._budget, self._follow_version, self.rollbacks
-        )
-        _log_active(model)
+        parts = self._bindings, self._budget, self._follow_version, self.rollbacks
+        self._bundles[name] = BundleVersions(model, *parts)
+        log_active(model)
 
     def use_model(
         self,
         asset: PlantAsset,
         use: ModelUse,
-        alarm_name: str | None = None,
+        use_name: str | None = None,
         recent: Columns | None = None,
     ) -> str:
         """Let the active version of a bundle score an asset; returns what is missing, or nothing.
 
-        alarm_name: of its alarms; the name of the use if left out. recent: the newest values of the
-        asset, so that its first window is full at once.
+        use_name: in its alarms; left out, as `use` has it. recent: the newest values of the asset,
+        so that its first window is full at once.
         """
         bundle = self._bundles.get(use.bundle)
         if bundle is None:
             return f"model {use.bundle} is refused"
         key = asset.template_name, use_name_of(use)
-        if key not in self._by_use:
-            made = Deployment(alarm_name or use_name_of(use), use, bundle.active.model)
-            self._by_use[key] = made
-            bundle.deployments.append(made)
-        found = self._by_use[key]
+        found = self._by_use.get(key)
+        if found is None:
+            found = Deployment(use_name or use_name_of(use), use, bundle.active.model)
+            self._by_use[key] = found
+            bundle.deployments.append(found)
         if asset in found.assets:
             return ""
         missing = found.add_asset(asset, self._bindings, recent)
@@ -163,8 +157,7 @@ class Deployments:
         The one before becomes the standby. Returns the assets that the new one cannot serve, with
         the reason.
         """
-        ready = self._shadows.promote(model)
-        bundle = self._bundles[model.manifest.name]
+        bundle, ready = self._bundles[model.manifest.name], self._shadows.promote(model)
         return bundle.replace_version(model, ready, self._monotonic_s)
 
     def set_standby(self, name: str, model: Model | None) -> None:
@@ -187,10 +180,9 @@ class Deployments:
         for key, deployment in self._by_use.items():
             if deployment in replaced:
                 self._by_use[key] = replaced[deployment]
-        for deployment in replaced.values():
-            self._follow_alarms(deployment)
+        self.follow_alarms()
         self._shadows.compare_anew(bundle.active.model.manifest.name)
-        _log_active(bundle.active.model)
+        log_active(bundle.active.model)
 
     # -- a new config -------------------------------------------------------------------------
 
@@ -214,19 +206,15 @@ class Deployments:
                 bundle.take_over(old._bundles[name])
         self._shadows.take_over(old._shadows)
         for one in self.rollbacks:
-            active = self.active(one.name)
-            if active is not None and active.sha256 == one.bad.model.sha256:
+            if (now := self.active(one.name)) and now.sha256 == one.bad.model.sha256:
                 self.replace_version(one.good)
                 self.set_standby(one.name, None)
 
     def follow_alarms(self) -> None:
         """Alarms came out of the store: those that are not at rest hear of every window."""
-        for deployment in self:
-            self._follow_alarms(deployment)
-
-    def _follow_alarms(self, deployment: Deployment) -> None:
-        for row in range(len(deployment.assets)):
-            self.follow_alarm(deployment, row)
+        for one in self:
+            for row in range(len(one.assets)):
+                self.follow_alarm(one, row)
 
     def follow_alarm(self, deployment: Deployment, row: int) -> None:
         """An alarm that is not at rest hears of every window, or it would never clear."""
@@ -273,14 +261,11 @@ class Deployments:
             one.shift_clock(step_us, moves)
 
     def _standbys(self) -> list[Standby]:
-        found = [one for bundle in self._bundles.values() for one in bundle.standbys()]
-        return [*found, *self._shadows.standbys()]
+        bundles = self._bundles.values()
+        return [*(s for bundle in bundles for s in bundle.standbys()), *self._shadows.standbys()]
 
     def run(self, batches: Sequence[WindowBatch]) -> list[Scored]:
-        """Score windows, one run per model; blocking.
-
-        A version that fails gives way to the standby, which scores the same windows here.
-        """
+        """Score windows, one run per model, by the standby if a version fails; blocking."""
         runs = runs_of_models(batches, self._metrics)
         self._ran = [self._bundles[run.model.manifest.name].score(run) for run in runs]
         for run in self._ran:
@@ -292,36 +277,19 @@ class Deployments:
         return bool(self._shadows.running)
 
     def run_shadows(self, *, busy: bool) -> list[Transition]:
-        """Score the windows of this turn by the shadows; returns what their alarms would announce.
-
-        Blocking. busy: values wait, so that there is no time for it.
-        """
+        """Score this turn's windows by the shadows, unless busy; returns their announcements."""
         return self._shadows.score_and_compare(self._ran, busy=busy)
 
     def count_refused(self) -> None:
         """Count what came too late for its window, or did not fit it."""
-        for one in self:
-            late, rejected = one.take_refused()
-            if late:
-                self._metrics.values_late.labels(one.source).inc(late)
-            if one.gate.dropped:
-                name = one.model.manifest.name
-                self._metrics.windows.labels(name, "stopped").inc(one.gate.dropped)
-                one.gate.dropped = 0
-            if rejected:
-                kind = one.own_tensors[0].kind
-                self._metrics.values_rejected.labels(one.source, kind).inc(rejected)
+        count_refused(self, self._metrics)
 
     # -- what is said of it -------------------------------------------------------------------
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each bundle in service or refused, and one for each shadow."""
-        rows = [active_row(name, bundle) for name, bundle in self._bundles.items()]
-        rows += [refused_row(name, why) for name, why in self.not_loaded.items()]
-        for row in rows:
-            if row["name"] in self.refused:
-                row.update(self.refused[row["name"]].as_dict())
-        return rows + [shadow_row(report) for report in self._shadows.reports()]
+        shadows = self._shadows.reports()
+        return rows(self._bundles, self.not_loaded, self.refused, shadows)
 
     def first_windows(self) -> dict[str, tuple[int, int]]:
         """Of assets of which nothing was scored: the rows in the first window, and of how many."""
@@ -349,19 +317,4 @@ class Deployments:
 
     def export(self) -> None:
         """Bring the gauge of the active models up to date."""
-        self._metrics.model_info.clear()
-        for bundle in self._bundles.values():
-            model = bundle.active.model
-            labels = model.manifest.name, model.manifest.version, model.provider, model.variant
-            self._metrics.model_info.labels(*labels).set(1)
-
-
-def _log_active(model: Model) -> None:
-    extra = {
-        "model": model.manifest.name,
-        "version": model.manifest.version,
-        "provider": model.provider,
-        "variant": model.variant,
-        "signer": model.signer or "unsigned",
-    }
-    log.info("model active", extra=extra)
+        export_active(self._metrics, self._bundles)

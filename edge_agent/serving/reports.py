@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,10 +11,13 @@ from edge_agent.messages import Detail, Fault
 from edge_agent.serving.lifecycle import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from edge_agent.models import Model
+    from edge_agent.ops.metrics import Metrics
     from edge_agent.serving.versions import BundleVersions
+
+log = logging.getLogger("edge_agent.models")
 
 _ALARM_S: Final = 600.0  # what has happened stands for so long; then it waits for its operator
 
@@ -37,7 +41,22 @@ class Refusal:
         }
 
 
-def active_row(name: str, bundle: BundleVersions) -> dict[str, Any]:
+def rows(
+    bundles: Mapping[str, BundleVersions],
+    not_loaded: Mapping[str, str],
+    refused: Mapping[str, Refusal],
+    shadow_reports: Iterable[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """A row for each bundle in service or refused, and one for each shadow."""
+    found = [_active_row(name, bundle) for name, bundle in bundles.items()]
+    found += [_refused_row(name, why) for name, why in not_loaded.items()]
+    for row in found:
+        if row["name"] in refused:
+            row.update(refused[row["name"]].as_dict())
+    return found + [_shadow_row(report) for report in shadow_reports]
+
+
+def _active_row(name: str, bundle: BundleVersions) -> dict[str, Any]:
     """The active version: until the windows of the one that was loaded last are full, another."""
     version = bundle.active
     state = State.WARMING if bundle.warming and version.state is State.ACTIVE else version.state
@@ -52,12 +71,12 @@ def active_row(name: str, bundle: BundleVersions) -> dict[str, Any]:
     }
 
 
-def refused_row(name: str, why: str) -> dict[str, Any]:
+def _refused_row(name: str, why: str) -> dict[str, Any]:
     """A bundle of which no version could be loaded."""
     return _row(name, "", "active", State.REFUSED) | {"assets": 0, "refused": why}
 
 
-def shadow_row(report: dict[str, Any]) -> dict[str, Any]:
+def _shadow_row(report: dict[str, Any]) -> dict[str, Any]:
     """A candidate, by its report."""
     row = _row(report["model"], report["candidate"]["version"], "shadow", report["state"])
     shown = {key: report[key] for key in ("reason", "compared", "agreement")}
@@ -100,3 +119,24 @@ def faults(
     args = {"model": name, "version": one.good, "reason": reason}
     text = f"model {name} rolled back to {one.good}: {reason}"
     return [Fault("model", text, Detail("model_rolled_back", args))]
+
+
+def export_active(metrics: Metrics, bundles: Mapping[str, BundleVersions]) -> None:
+    """Bring the gauge of the active versions up to date."""
+    metrics.model_info.clear()
+    for bundle in bundles.values():
+        model = bundle.active.model
+        labels = model.manifest.name, model.manifest.version, model.provider, model.variant
+        metrics.model_info.labels(*labels).set(1)
+
+
+def log_active(model: Model) -> None:
+    """Say which version is active."""
+    extra = {
+        "model": model.manifest.name,
+        "version": model.manifest.version,
+        "provider": model.provider,
+        "variant": model.variant,
+        "signer": model.signer or "unsigned",
+    }
+    log.info("model active", extra=extra)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from edge_agent.models import Model, Outputs, Tensors
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.serving.deployment import WindowBatch
+    from edge_agent.serving.deployment import Deployment, WindowBatch
 
 _RUNS_KEPT: Final = 1000  # for the percentiles
 _RUNS_JUDGED: Final = 50
@@ -197,6 +197,19 @@ def count_windows(run: ModelRun, metrics: Metrics) -> None:
         metrics.windows.labels(name, "not_a_number").inc(non_finite)
     metrics.inference_seconds.labels(name).observe(run.seconds)
     metrics.batch_size.labels(name).observe(size)
+
+
+def count_refused(deployments: Iterable[Deployment], metrics: Metrics) -> None:
+    """Count what came too late for its window, did not fit it, or closed while stopped."""
+    for one in deployments:
+        late, rejected = one.take_refused()
+        if late:
+            metrics.values_late.labels(one.source).inc(late)
+        if one.gate.dropped:
+            metrics.windows.labels(one.model.manifest.name, "stopped").inc(one.gate.dropped)
+            one.gate.dropped = 0
+        if rejected:
+            metrics.values_rejected.labels(one.source, one.own_tensors[0].kind).inc(rejected)
 
 
 def inputs_of(batches: list[WindowBatch]) -> Tensors:

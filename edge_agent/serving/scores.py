@@ -39,7 +39,7 @@ class Scored:
 
 def alarm_id(asset: PlantAsset, group: Deployment) -> str:
     """The id of the alarm that a model raises for an asset."""
-    return model_alarm_id(asset.id, group.place)
+    return model_alarm_id(asset.id, group.use_name)
 
 
 def reportable(scored: Scored, alarm_open: NDArray[np.bool_]) -> NDArray[np.intp]:

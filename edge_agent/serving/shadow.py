@@ -1,7 +1,6 @@
 """A candidate beside the active version: it scores the live stream, and nothing comes of it.
 
-Its scores reach neither the alarm table nor the bus. Both versions are judged by alarm tables of
-their own, by the rules of the active use, from rest: what is compared is what would be raised.
+Both versions are judged by alarm tables of their own, by the rules of the active use.
 """
 
 from __future__ import annotations
@@ -100,7 +99,7 @@ class Shadow:
     def score_and_compare(self, ran: Iterable[ModelRun], *, busy: bool) -> list[Transition]:
         """Score the windows of this turn and compare; returns what its alarms would announce.
 
-        ran: the runs of the active versions; busy: values wait, so that there is no time for it.
+        ran: runs of the active versions; busy: values wait, so that there is no time for it.
         """
         mine = [run for run in ran if run.model.manifest.name == self.name]
         batches = [batch for run in mine for batch in run.batches]
@@ -108,7 +107,7 @@ class Shadow:
         run = ModelRun(self.model, [due for due in found if due.size])
         if busy:
             self._skipped += run.size
-            self._metrics.shadow_windows.labels(self.name, "skipped").inc(run.size)
+            self._count({"skipped": run.size})
             return []
         for each in mine:
             self._active_stats.add_run(each, self._budget)
@@ -120,12 +119,8 @@ class Shadow:
         score_windows(run, self._budget.limit_s(run.size))
         trouble = self.version.run_stats.add_run(run, self._budget)
         self._metrics.shadow_seconds.labels(self.name).observe(run.seconds)
-        for outcome, n in (
-            ("failed", run.size if run.error else 0),
-            ("not_a_number", run.non_finite),
-        ):
-            if n:
-                self._metrics.shadow_windows.labels(self.name, outcome).inc(n)
+        failed = run.size if run.error else 0
+        self._count({"failed": failed, "not_a_number": run.non_finite})
         if trouble is Trouble.FAILED:
             self.trouble = run.error
         elif trouble is Trouble.SLOW:
@@ -140,13 +135,16 @@ class Shadow:
             last = self._last.setdefault(one.deployment, Last())
             mine = _of(one.deployment, candidate, ours)
             counts += self._agreement.add(_of(one.main, active, theirs), mine, last)
-        for outcome, n in zip(OUTCOMES, counts.tolist(), strict=True):
-            if n:
-                self._metrics.shadow_windows.labels(self.name, outcome).inc(n)
+        self._count(dict(zip(OUTCOMES, counts.tolist(), strict=True)))
         now = self._active_alarms.raises, self._alarms.raises
         for mode, n in zip(("active", "shadow"), np.subtract(now, before).tolist(), strict=True):
             self._metrics.shadow_alarms.labels(self.name, mode).inc(n)
         return announced
+
+    def _count(self, windows: dict[str, int]) -> None:
+        for outcome, n in windows.items():
+            if n:
+                self._metrics.shadow_windows.labels(self.name, outcome).inc(n)
 
     def report(self) -> dict[str, Any]:
         """How the candidate compares with the active version; docs/models.md explains it."""
@@ -220,11 +218,11 @@ class Shadows:
         """Let this candidate of a bundle score from now on; None: no more."""
         have = self.running.get(name)
         if model is None:
+            past = self._past[name][0] if name in self._past else None
             if have is not None:
                 self._end(have, Event.RETIRE, "called off")
-            elif name in self._past and self._past[name][0].state is State.REJECTED:
-                version = self._past[name][0]  # it may try again after this
-                version.apply(Event.RETIRE, version.reason)
+            elif past is not None and past.state is State.REJECTED:  # it may try again after this
+                past.apply(Event.RETIRE, past.reason)
         elif have is None or have.model.sha256 != model.sha256:
             self._past.pop(name, None)
             self.running[name] = self._begin(model)
@@ -232,11 +230,9 @@ class Shadows:
     def _begin(self, model: Model) -> Shadow:
         alarms = self._new_alarms("active"), self._new_alarms("shadow")
         shadow = Shadow(model, alarms, self._budget, self._metrics)
-        shadow.standbys = [
-            Standby.beside(main, model, self._bindings) for main in self._deployments(shadow.name)
-        ]
-        extra = {"model": shadow.name, "version": model.manifest.version}
-        log.info("shadow begins", extra=extra)
+        mains = self._deployments(shadow.name)
+        shadow.standbys = [Standby.beside(main, model, self._bindings) for main in mains]
+        log.info("shadow begins", extra={"model": shadow.name, "version": shadow.version.number})
         return shadow
 
     def _end(self, shadow: Shadow, event: Event, reason: str) -> None:
@@ -244,9 +240,8 @@ class Shadows:
         del self.running[shadow.name]
         self._past[shadow.name] = shadow.version, shadow.report()
         level = logging.WARNING if event is Event.REJECT else logging.INFO
-        state = _REPORTED[shadow.version.state]
-        extra = {"model": shadow.name, "state": state, "reason": reason}
-        log.log(level, "shadow ends", extra=extra)
+        said = {"model": shadow.name, "state": _REPORTED[shadow.version.state], "reason": reason}
+        log.log(level, "shadow ends", extra=said)
 
     def serve_asset(self, deployment: Deployment, asset: PlantAsset) -> None:
         """A deployment serves one more asset, and so does the candidate beside it."""
@@ -261,10 +256,8 @@ class Shadows:
 
     def try_alone(self, model: Model, use_name: str, use: ModelUse, asset: PlantAsset) -> str:
         """Let a candidate score an asset without an active model; returns what is missing."""
-        name = model.manifest.name
-        if name not in self.running:
-            self.running[name] = self._begin(model)
-        standbys = self.running[name].standbys
+        shadow = self.running.get(model.manifest.name) or self._begin(model)
+        self.running[shadow.name], standbys = shadow, shadow.standbys
         one = next((s for s in standbys if s.main is None and s.deployment.use is use), None)
         if one is None:
             one = Standby(Deployment(use_name, use, model), None)
@@ -295,20 +288,17 @@ class Shadows:
 
     def has(self, name: str, version: str) -> bool:
         """True if this candidate scores, or was rejected."""
-        found = self.running[name].version if name in self.running else None
-        if found is None and name in self._past:
-            found = self._past[name][0]
-        states = {State.SHADOW, State.REJECTED}
-        return found is not None and found.state in states and found.number == version
+        if name in self.running:
+            return self.running[name].version.number == version
+        found = self._past[name][0] if name in self._past else None
+        return found is not None and found.state is State.REJECTED and found.number == version
 
     def report(self, name: str) -> dict[str, Any] | None:
         """How the candidate of a bundle compares; None if there was none."""
         if name in self.running:
             return self.running[name].report()
-        if name not in self._past:
-            return None
-        version, report = self._past[name]
-        return report | {"state": _REPORTED[version.state]}
+        version, report = self._past.get(name, (None, {}))
+        return None if version is None else report | {"state": _REPORTED[version.state]}
 
     def reports(self) -> list[dict[str, Any]]:
         """One for each bundle that has or had a candidate."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from edge_agent.serving.deployment import Deployment, WindowBatch
+from edge_agent.serving.window_layout import same_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_agent.models import InputSpec, Manifest, Model
+    from edge_agent.models import Model
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.scores import Scored
     from edge_agent.signals import Bindings
@@ -37,7 +38,7 @@ class Standby:
     @classmethod
     def beside(cls, main: Deployment, model: Model, bindings: Bindings) -> Self:
         """A version for all assets of `main`."""
-        made = cls(Deployment(main.place, main.use, model), main)
+        made = cls(Deployment(main.use_name, main.use, model), main)
         for asset in main.assets:
             made._add(asset, bindings)
         made.shares = made._fits(main)
@@ -92,16 +93,3 @@ class Standby:
         if self.shares and self.main is not None and scored.group is self.deployment:
             return replace(scored, group=self.main)
         return scored
-
-
-def same_windows(old: Manifest, new: Manifest) -> bool:
-    """Whether windows made for one model fit another."""
-    if old.window != new.window or (new.is_precise and old.units != new.units):
-        return False
-    return [_windowed(i) for i in old.inputs] == [_windowed(i) for i in new.inputs]
-
-
-def _windowed(spec: InputSpec) -> tuple[object, ...]:
-    """What of an input its windows depend on."""
-    read = spec.offset, spec.counter
-    return spec.name, spec.kind, spec.rate_hz, spec.length, spec.resample, *read
