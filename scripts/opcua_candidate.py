@@ -56,15 +56,6 @@ class CountingIntake:
 def make_source(intake: CountingIntake) -> OpcUaSource:
     """The source as the environment describes it."""
     assets, signals = int(os.environ["ASSETS"]), int(os.environ["SIGNALS"])
-    config = schema.Config(
-        sources={Name("plc"): None},
-        templates={
-            Name("t"): schema.Template(
-                signals={Name(f"s{q}"): schema.Signal() for q in range(signals)}
-            )
-        },
-        assets={f"a{{000..{assets - 1:03}}}": schema.Asset(template=Name("t"))},
-    )
     publish_s = float(os.environ.get("PUBLISH", "100")) / 1000
     opcua = OpcUaSourceConfig(
         os.environ["OPC_URL"],
@@ -72,6 +63,15 @@ def make_source(intake: CountingIntake) -> OpcUaSource:
         publishing_interval=Duration(publish_s),
         sampling_interval=Duration(0),
         queue_size=100,
+    )
+    config = schema.Config(
+        sources={Name("plc"): opcua},
+        templates={
+            Name("t"): schema.Template(
+                signals={Name(f"s{q}"): schema.Signal() for q in range(signals)}
+            )
+        },
+        assets={f"a{{000..{assets - 1:03}}}": schema.Asset(template=Name("t"))},
     )
     gateway = schema.Gateway()
     return OpcUaSource("plc", opcua, Plant(config), intake, Metrics(), SystemClock(), gateway)

@@ -167,7 +167,7 @@ class Running:
     @property
     def url(self) -> str:
         """Where its HTTP server is."""
-        return f"http://127.0.0.1:{self.daemon.http.port}"
+        return f"http://127.0.0.1:{self.daemon.parts.http.port}"
 
     def states(self) -> dict[str, str]:
         """State by alarm id."""
@@ -175,11 +175,11 @@ class Running:
 
     def windows(self, model: str = "watch", outcome: str = "scored") -> int:
         """How many windows had that outcome."""
-        return int(value_of(self.daemon.metrics.windows.labels(model, outcome)))
+        return int(value_of(self.daemon.parts.metrics.windows.labels(model, outcome)))
 
     def up(self) -> bool:
         """Whether every source and sink is connected."""
-        links = [*self.daemon.runtime.sources.values(), *self.daemon.publisher.sinks.values()]
+        links = [*self.daemon.runtime.sources.values(), *self.daemon.parts.publisher.sinks.values()]
         return all(one.link.state == "up" for one in links)
 
     def values(self, asset: str, rows: Iterable[tuple[int, dict[str, float]]]) -> Columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_agent.config.schema import Asset, Config, ModelUse, Signal, Template, Tuning
+from edge_agent.config.schema import Asset, Config, ModelUse, Signal, SourceTraits, Template, Tuning
 from edge_agent.daemon.replay import Replay
 from edge_agent.learning.fit import Recipe, learn
 from edge_agent.models.bundle.manifest import InputSpec
@@ -31,15 +31,14 @@ HEALTHY_ROWS = 2000
 class Sampled:
     """A source that sends every sample, as MQTT does."""
 
-    silence_s: float = 5.0
-    reports_changes: bool = field(default=False, init=False)
+    traits = SourceTraits(silence_s=5.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
     """A source that reports only changes, as OPC UA does."""
 
-    reports_changes: bool = field(default=True, init=False)
+    traits = SourceTraits(reports_changes=True)
 
 
 @cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol
 
 from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
 from edge_agent.config.limits import Iso20816, Limit  # noqa: TC001 (same)
@@ -61,6 +61,27 @@ class TimeOf(StrEnum):
     SOURCE = "source"
     SERVER = "server"  # OPC UA: ServerTimestamp
     ARRIVAL = "arrival"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTraits:
+    """What the pipeline has to know of a source, whatever its type.
+
+    reports_changes: a value holds until another one comes; silence_s: after so many seconds without
+    a value a signal is stale, unless it says otherwise (None: never); time_of: whose clock counts.
+    """
+
+    reports_changes: bool = False
+    silence_s: float | None = None
+    time_of: TimeOf = TimeOf.SOURCE
+
+
+class SourceConfig(Protocol):
+    """What every source's struct has beside its own keys."""
+
+    @property
+    def traits(self) -> SourceTraits:
+        """How its values are to be understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +339,7 @@ class Config:
 
     gateway: Gateway = field(default_factory=Gateway)
     topic_root: Name = Name("edge")
-    sources: dict[Name, Any] = field(default_factory=dict)  # structs of the sources' own modules
+    sources: dict[Name, SourceConfig] = field(default_factory=dict)  # of the sources' own modules
     sinks: dict[Name, Any] = field(default_factory=dict)
     templates: dict[Name, Template] = field(default_factory=dict)
     assets: dict[str, Asset] = field(default_factory=dict)
@@ -332,3 +353,8 @@ class Config:
     http: Http = field(default_factory=Http)
     log: Log = field(default_factory=Log)
     tuning: Tuning = field(default_factory=Tuning)
+
+    def traits_of(self, source: str) -> SourceTraits:
+        """Those of a source; the defaults if the config has none of that name."""
+        struct = self.sources.get(Name(source))
+        return SourceTraits() if struct is None else struct.traits

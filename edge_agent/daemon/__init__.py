@@ -4,7 +4,7 @@ from edge_agent.daemon.baseline_training import BaselineTraining
 from edge_agent.daemon.certificates import certificate_problems
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.daemon.examination import examine
-from edge_agent.daemon.examined import Examined
+from edge_agent.daemon.examine_machine import Examined
 from edge_agent.daemon.replay import Replay
 from edge_agent.daemon.tables import find_problems, load_config
 

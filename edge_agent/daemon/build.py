@@ -1,29 +1,56 @@
-"""Composition: what a config makes is made here, in one go."""
+"""Composition: all parts of the daemon are made here, and nowhere else.
+
+`RuntimeBuilder` makes what belongs to one config, `build_parts` what outlives every config.
+"""
 
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_agent import __version__
 from edge_agent.alarms import AlarmCatalogue, AlarmTable
 from edge_agent.config.structs import kind_of
+from edge_agent.daemon.asset_lives import BaselineReset, RulStore
+from edge_agent.daemon.asset_removal import AssetRemoval
+from edge_agent.daemon.certificates import Certificates
+from edge_agent.daemon.commands import Commands
+from edge_agent.daemon.error_boundary import ErrorBoundary
+from edge_agent.daemon.learning_upkeep import LearningUpkeep, ResolutionWatch, learning_faults
+from edge_agent.daemon.links import Links
 from edge_agent.daemon.model_manager import ModelManager
+from edge_agent.daemon.pipeline_loop import PipelineLoop
+from edge_agent.daemon.reloader import Reloader, RuntimeReplacer
 from edge_agent.daemon.runtime import Runtime
+from edge_agent.daemon.saved_values import SavedValues
+from edge_agent.daemon.service_faults import (
+    GatewayClock,
+    LogHealth,
+    NodeFaults,
+    discovery_faults,
+)
+from edge_agent.daemon.status import Lifecycle, Status
+from edge_agent.daemon.supervisor import Supervisor
+from edge_agent.delivery import Publisher
+from edge_agent.ops.http import HttpServer
+from edge_agent.ops.metrics import Metrics
 from edge_agent.pipeline import Pipeline
 from edge_agent.plant import Plant
+from edge_agent.service import status_routes
+from edge_agent.serving import Reconciler
 from edge_agent.signals import Intake
 from edge_agent.sources import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from concurrent.futures import ThreadPoolExecutor
+    from pathlib import Path
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
     from edge_agent.delivery import Memory
     from edge_agent.messages import Alarm, Source
-    from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantAsset
 
 log = logging.getLogger("edge_agent.daemon")
@@ -67,6 +94,10 @@ class RuntimeBuilder:
         self._add_assets(plant, catalogue, pipeline, models)
         sources = self._sources(config, plant, intake)
         return Runtime(config, plant, catalogue, table, pipeline, models, intake, sources)
+
+    def close(self) -> None:
+        """Let the loading thread go."""
+        self.loading.shutdown(wait=False, cancel_futures=True)
 
     def _alarm_table(
         self, config: Config, catalogue: AlarmCatalogue, alarms: list[Alarm]
@@ -116,3 +147,127 @@ def _catalogue(config: Config, plant: Plant, alarms: list[Alarm]) -> AlarmCatalo
         catalogue.add_asset(asset)
     catalogue.restore(alarms)
     return catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What lives as long as the process, whatever config is in force."""
+
+    clock: Clock
+    metrics: Metrics
+    boundary: ErrorBoundary
+    publisher: Publisher
+    loop: PipelineLoop
+    builder: RuntimeBuilder
+    commands: Commands
+    baseline_reset: BaselineReset
+    removal: AssetRemoval
+    lives: RulStore
+    learning: LearningUpkeep
+    reconciler: Reconciler
+    certificates: Certificates
+    replacer: RuntimeReplacer
+    reloader: Reloader
+    supervisor: Supervisor
+    status: Status
+    http: HttpServer
+
+
+def build_parts(  # noqa: PLR0913, PLR0917 (the ends by which a daemon holds its parts)
+    config: Config,
+    path: Path | None,
+    clock: Clock,
+    runtime: Callable[[], Runtime],
+    replace: Callable[[Runtime], None],
+    is_ready: Callable[[], bool],
+) -> Parts:
+    """Everything but the runtime, which `runtime` returns and `replace` exchanges.
+
+    path: of the config, to read it again; is_ready: true once everything is started.
+    """
+    metrics = Metrics()
+    metrics.build_info.labels(__version__).set(1)
+    boundary = ErrorBoundary(metrics, clock)
+    publisher = Publisher(config, metrics, clock, lambda command: commands.from_bus(command))  # noqa: PLW0108 (made below)
+    commands = Commands(runtime, publisher, metrics, clock)
+    links = Links(runtime, publisher.sinks, clock)
+    loop = PipelineLoop(runtime, publisher, links.follow_links, boundary, metrics, clock)
+    values = SavedValues(publisher.store, publisher.health.note_trouble)
+    lives = RulStore(runtime, loop.turning, values, clock)
+    reset = BaselineReset(runtime, loop.turning, values, publisher.withdraw, clock)
+    # Not the model thread: loading takes seconds, in which the models in service go on.
+    loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
+    builder = RuntimeBuilder(metrics, clock, loading, reset.since, loop.wake)
+    reconciler = Reconciler(lambda: runtime().models, loop.turning, metrics, clock)
+    resolution = ResolutionWatch()
+    learning = LearningUpkeep(runtime, resolution, reconciler.refresh, clock)
+    replacer = RuntimeReplacer(
+        runtime,
+        replace,
+        builder.load_models,
+        builder.build,
+        loop,
+        publisher,
+        reconciler.refresh,
+        metrics,
+    )
+    reloader = Reloader(path, replacer, boundary, metrics)
+    removal = AssetRemoval(runtime, replacer.leave_out, reset.since, values, clock)
+    certificates = Certificates(lambda: runtime().config, metrics, clock)
+    nodes, gateway_clock = NodeFaults(runtime, clock), GatewayClock(clock)
+    find_faults = (
+        links.faults,
+        nodes.faults,
+        certificates.faults,
+        publisher.health.faults,
+        LogHealth(metrics, clock).faults,
+        reloader.faults,
+        lambda: gateway_clock.faults(
+            {name: source.link for name, source in runtime().sources.items()},
+            runtime().config.tuning.max_future,
+        ),
+        lambda: runtime().pipeline.deployments.faults(clock.now_us()),
+        lambda: learning_faults(runtime(), clock.monotonic_s()),
+        lambda: discovery_faults(runtime().plant),
+    )
+    upkeep = (lives.save, reset.withdraw_outdated)
+    supervisor = Supervisor(runtime, publisher, links, find_faults, upkeep, clock)
+    status = Status(
+        runtime,
+        Lifecycle(clock.now_us(), loop.is_alive, is_ready, supervisor.troubles),
+        publisher,
+        commands,
+        {
+            "learn": lambda asset, actor, _: reset.forget_baseline(asset, actor),
+            "forget": lambda asset, actor, _: removal.remove_by_hand(asset, actor),
+            "failed": lambda asset, actor, at_us: lives.end_life(asset, at_us, actor, failed=True),
+            "overhauled": lambda asset, actor, at_us: lives.end_life(
+                asset, at_us, actor, failed=False
+            ),
+        },
+        resolution.notes,
+        links.reason,
+        metrics,
+        clock,
+    )
+    http = HttpServer(config.http, status_routes(status, metrics))
+    return Parts(
+        clock,
+        metrics,
+        boundary,
+        publisher,
+        loop,
+        builder,
+        commands,
+        reset,
+        removal,
+        lives,
+        learning,
+        reconciler,
+        certificates,
+        replacer,
+        reloader,
+        supervisor,
+        status,
+        http,
+    )

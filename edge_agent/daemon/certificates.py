@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography import x509
 
 from edge_agent.clock import US_PER_S, SystemClock
-from edge_agent.config import walk
+from edge_agent.config import paths_of, walk
 from edge_agent.errors import ConfigError, ConnectError
+from edge_agent.findings import Finding, error, fine, warning
 from edge_agent.messages import Detail, Fault
 from edge_agent.transport import Tls, tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
-    from edge_agent.daemon.daemon import Daemon
+    from edge_agent.ops.metrics import Metrics
 
 EVERY_S: Final = 60.0
 WARN_DAYS: Final = 30
@@ -94,17 +96,17 @@ def unusable_keys(config: Config) -> Iterator[str]:
             if isinstance(value, Tls) and value.cert is not None and _is_all_there(value):
                 try:
                     tls_context(value)
-                except ConnectError as error:
-                    yield f"{_config_key(link, '.'.join(map(str, path)))}: {error}"
+                except ConnectError as problem:
+                    yield f"{_config_key(link, '.'.join(map(str, path)))}: {problem}"
                 except ConfigError:
                     continue  # a secret that may well be there where the daemon runs
 
 
 def _validity(link: str, key: str, path: Path, *, needs_all: bool) -> Validity:
     try:
-        found = list(_load(path))
-    except OSError as error:
-        return Validity(link, key, path, error=str(error.strerror or error))
+        found = [one for _, one in _load(path)]
+    except OSError as problem:
+        return Validity(link, key, path, error=str(problem.strerror or problem))
     if not found:
         return Validity(link, key, path, error="" if path.is_dir() else "holds no certificate")
     ends = [one.not_valid_after_utc.timestamp() for one in found]
@@ -114,7 +116,8 @@ def _validity(link: str, key: str, path: Path, *, needs_all: bool) -> Validity:
     return Validity(link, key, path, min(begins), max(ends))
 
 
-def _load(path: Path) -> Iterator[x509.Certificate]:
+def _load(path: Path) -> Iterator[tuple[Path, x509.Certificate]]:
+    """The certificates of a file, or of the files of a folder, each with its file."""
     files = sorted(path.iterdir())[:_MAX_FILES] if path.is_dir() else [path]
     for file in files:
         if path.is_dir() and not file.is_file():
@@ -123,9 +126,9 @@ def _load(path: Path) -> Iterator[x509.Certificate]:
             data = opened.read(_MAX_FILE_BYTES)
         with contextlib.suppress(ValueError):
             if b"-----BEGIN" in data:
-                yield from x509.load_pem_x509_certificates(data)
+                yield from ((file, one) for one in x509.load_pem_x509_certificates(data))
             else:
-                yield x509.load_der_x509_certificate(data)
+                yield file, x509.load_der_x509_certificate(data)
 
 
 def _is_all_there(tls: Tls) -> bool:
@@ -169,25 +172,52 @@ def certificate_problems(config: Config) -> tuple[list[str], list[str]]:
     return [*expired(found, now_s), *unusable_keys(config)], ending(found, now_s)
 
 
-class Certificates:
-    """Looks after the certificates of the daemon's config."""
+def certificate_findings(config: Config, now_s: float) -> list[Finding]:
+    """Every certificate that the config names: whether it can be read, and how long it holds."""
+    found: list[Finding] = []
+    for where, path in paths_of(config):
+        if where.rpartition(".")[2] not in _NEEDED | _ANY:
+            continue
+        try:
+            loaded = list(_load(path))
+        except OSError as problem:
+            what = f"{path}: {problem.strerror}"
+            found.append(error(where, what, "name a file that the service can read"))
+            continue
+        if not loaded:
+            found.append(error(where, f"{path} holds no certificate", "PEM or DER"))
+        found += [_finding(where, file, one, now_s) for file, one in loaded]
+    return found
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+
+def _finding(where: str, file: Path, one: x509.Certificate, now_s: float) -> Finding:
+    name = f"{file} ({one.subject.rfc4514_string()})"
+    begin, end = one.not_valid_before_utc, one.not_valid_after_utc
+    if now_s >= end.timestamp():
+        return error(where, f"{name} expired on {end:%Y-%m-%d}", "renew it")
+    if now_s < begin.timestamp():
+        what = f"{name} is not valid before {begin:%Y-%m-%d %H:%M} UTC"
+        return error(where, what, "is this machine's clock right?")
+    days = int((end.timestamp() - now_s) // _DAY_S)
+    if days < WARN_DAYS:
+        return warning(where, f"{name} expires in {days} days, on {end:%Y-%m-%d}", "renew it")
+    return fine(where, f"{name} holds until {end:%Y-%m-%d}")
+
+
+class Certificates:
+    """Looks after the certificates of the config in force."""
+
+    def __init__(self, config: Callable[[], Config], metrics: Metrics, clock: Clock) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._clock = clock
         self._found: list[Validity] = []
         self._shown: set[tuple[str, str]] = set()
 
-    async def watch(self) -> None:
-        """Look every minute, for ever."""
-        while True:
-            await self._daemon.error_boundary.guard("certificates", self.look())
-            await asyncio.sleep(EVERY_S)
-
-    async def look(self) -> None:
-        """Read all files, and show how long they hold."""
-        config = self._daemon.runtime.config
-        self._found = await asyncio.to_thread(read_validities, config)
-        gauge = self._daemon.metrics.certificate_expiry_seconds
+    async def read_files(self) -> None:
+        """Read all files, and show how long they hold; call it every EVERY_S seconds."""
+        self._found = await asyncio.to_thread(read_validities, self._config())
+        gauge = self._metrics.certificate_expiry_seconds
         now_s = self._now_s()
         shown = {(one.link, one.key) for one in self._found if one.end}
         for link, key in self._shown - shown:
@@ -207,7 +237,7 @@ class Certificates:
         return [fault for fault in made if fault is not None]
 
     def _now_s(self) -> float:
-        return self._daemon.clock.now_us() / US_PER_S
+        return self._clock.now_us() / US_PER_S
 
 
 def _fault(link: str, found: Sequence[Validity], now_s: float) -> Fault | None:

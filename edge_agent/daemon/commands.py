@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from edge_agent.alarms import Selection, is_pattern
+from edge_agent.alarms import AlarmTable, Selection, is_pattern
 from edge_agent.errors import EdgeAgentError, NotFoundError, StoreError
 from edge_agent.sinks import Command
 from edge_agent.store import Store
 
 if TYPE_CHECKING:
-    from edge_agent.daemon.daemon import Daemon
+    from collections.abc import Callable, Mapping
+
+    from edge_agent.clock import Clock
+    from edge_agent.daemon.runtime import Runtime
+    from edge_agent.delivery import Publisher
     from edge_agent.messages import Alarm, Transition
+    from edge_agent.ops.metrics import Metrics
     from edge_agent.sinks import RefusedCommand
 
 log = logging.getLogger("edge_agent.daemon")
@@ -24,17 +29,37 @@ _TOLD_IN_S: Final = 60.0  # ... in this time; all are counted
 _UNFINISHED: Final = 200  # commands from the bus: of more, the newest are refused
 
 
+_SHELVE: Final = "shelve"  # the one that takes a duration
+_COMMANDS: Final[Mapping[str, Callable[[AlarmTable, str, str, str], Transition]]] = {
+    "ack": AlarmTable.ack,
+    "unshelve": AlarmTable.unshelve,
+    "suppress": AlarmTable.suppress,
+    "unsuppress": AlarmTable.unsuppress,
+    "remove_from_service": AlarmTable.remove_from_service,
+    "return_to_service": AlarmTable.return_to_service,
+}
+
+
 class Commands:
     """Carries commands out, one at a time, and notes who gave them."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(
+        self,
+        runtime: Callable[[], Runtime],
+        publisher: Publisher,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._runtime = runtime
+        self._publisher = publisher
+        self._metrics = metrics
+        self._clock = clock
         self._unfinished = 0
         self._told_since_s = 0.0
         self._told = 0
         self._left_s = -_TOLD_IN_S
 
-    async def one(
+    async def apply_one(
         self,
         kind: str,
         alarm_id: str,
@@ -47,7 +72,7 @@ class Commands:
         await self._send([transition], actor)
         return transition.alarm
 
-    async def several(
+    async def apply_several(
         self,
         kind: str,
         wanted: Selection,
@@ -56,7 +81,7 @@ class Commands:
         comment: str = "",
     ) -> list[Alarm]:
         """The same to every selected alarm in whose state it is possible; they are sent as one."""
-        ids = self._daemon.runtime.alarms.select(wanted, kind)
+        ids = self._runtime().alarms.select(wanted, kind)
         done = [self._apply(kind, alarm_id, actor, duration_s, comment) for alarm_id in ids]
         await self._send(done, actor)
         return [transition.alarm for transition in done]
@@ -64,15 +89,14 @@ class Commands:
     def _apply(
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str
     ) -> Transition:
-        do = getattr(self._daemon.runtime.alarms, kind)
-        args = (duration_s, actor) if kind == "shelve" else (actor,)
-        transition: Transition = do(alarm_id, *args, comment)
-        return transition
+        alarms = self._runtime().alarms
+        if kind == _SHELVE:
+            return alarms.shelve(alarm_id, duration_s or 0.0, actor, comment)
+        return _COMMANDS[kind](alarms, alarm_id, actor, comment)
 
     async def _send(self, transitions: list[Transition], actor: str) -> None:
-        daemon = self._daemon
         if transitions:
-            await daemon.publisher.send(transitions, daemon.clock.now_us(), actor=actor)
+            await self._publisher.send(transitions, self._clock.now_us(), actor=actor)
 
     # -- over the plant bus -------------------------------------------------------------------
 
@@ -99,16 +123,14 @@ class Commands:
 
     def _is_elsewhere(self, command: Command | RefusedCommand) -> bool:
         """It is for a machine that is not ours: at a shared broker its own gateway answers."""
-        daemon, place = self._daemon, command.place
-        asset = daemon.runtime.plant.assets.get(place.rpartition("/")[2])
-        return place != daemon.runtime.config.gateway.path and (
-            asset is None or asset.path != place
-        )
+        runtime, place = self._runtime(), command.place
+        asset = runtime.plant.assets.get(place.rpartition("/")[2])
+        return place != runtime.config.gateway.path and (asset is None or asset.path != place)
 
     def _leave(self, command: Command | RefusedCommand) -> None:
         """It is neither answered nor noted; told now and then: it may be a typing error."""
         self._count(command, "elsewhere")
-        now_s = self._daemon.clock.monotonic_s()
+        now_s = self._clock.monotonic_s()
         if now_s - self._left_s >= _TOLD_IN_S:
             self._left_s = now_s
             text = {"sink": command.sink, "place": command.place}
@@ -133,7 +155,7 @@ class Commands:
     async def _claim(self, command: Command) -> None:
         """Once only, also after a restart; where the store refuses, the sink's memory must do."""
         try:
-            run = self._daemon.publisher.store.run
+            run = self._publisher.store.run
             fresh = await run(Store.claim_command, command.id, command.expires_us)
         except StoreError as error:
             log.warning("command id not stored", extra={"reason": str(error)})
@@ -146,29 +168,29 @@ class Commands:
         kind, actor = command.kind, command.actor
         duration_s = command.duration_s if kind == "shelve" else None
         if is_pattern(command.alarm_id):
-            done = await self.several(
+            done = await self.apply_several(
                 kind, self._at_place(command), actor, duration_s, command.comment
             )
             if not done:
                 raise NotFoundError(f"no alarm to {kind}", where=command.alarm_id)
             return done
-        policy = self._daemon.runtime.catalogue(command.alarm_id)
+        policy = self._runtime().catalogue(command.alarm_id)
         if policy is None:
             raise NotFoundError("no such alarm", where=command.alarm_id)
         if policy.path != command.place:
             text = f"the alarm belongs to {policy.path}, not to {command.place}"
             raise _RefusedError("place", text)
-        return [await self.one(kind, command.alarm_id, actor, duration_s, command.comment)]
+        return [await self.apply_one(kind, command.alarm_id, actor, duration_s, command.comment)]
 
     def _at_place(self, command: Command) -> Selection:
         """The alarms of a pattern that belong to the asset of the topic."""
-        rules = self._daemon.runtime.catalogue
-        found = ((alarm_id, rules(alarm_id)) for alarm_id in self._daemon.runtime.alarms.ids())
+        rules = self._runtime().catalogue
+        found = ((alarm_id, rules(alarm_id)) for alarm_id in self._runtime().alarms.ids())
         ids = {alarm_id for alarm_id, rule in found if rule and rule.path == command.place}
         return Selection(command.alarm_id, ids=frozenset(ids or {""}))
 
     def _count(self, command: Command | RefusedCommand, reason: str) -> None:
-        self._daemon.metrics.commands.labels(command.sink, reason).inc()
+        self._metrics.commands.labels(command.sink, reason).inc()
 
     async def note_refused(
         self, sender: str, subject: str, actor: str, reason: str, detail: str
@@ -178,11 +200,11 @@ class Commands:
             return
         extra = {"sink": sender, "command": subject, "by": actor, "reason": reason}
         log.warning("command refused", extra=extra)
-        await self._daemon.publisher.audit([(actor, "refused", subject, detail)])
+        await self._publisher.audit([(actor, "refused", subject, detail)])
 
     def _may_tell(self) -> bool:
         """False while too many were told: nobody fills the log or the audit from the bus."""
-        now_s = self._daemon.clock.monotonic_s()
+        now_s = self._clock.monotonic_s()
         if now_s - self._told_since_s >= _TOLD_IN_S:
             left_out = self._told - _TOLD
             if left_out > 0:

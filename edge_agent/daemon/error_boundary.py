@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from edge_agent.clock import Clock
     from edge_agent.ops.metrics import Metrics
@@ -32,6 +33,19 @@ class ErrorBoundary:
             self._note(part, error)
             return False
         return True
+
+    async def repeat(
+        self,
+        part: str,
+        every_s: float,
+        work: Callable[[], Awaitable[object]],
+        first_s: float | None = None,
+    ) -> None:
+        """Do `work` every so many seconds, for ever; the first time after `first_s`, if given."""
+        await asyncio.sleep(every_s if first_s is None else first_s)
+        while True:
+            await self.guard(part, work())
+            await asyncio.sleep(every_s)
 
     def _note(self, part: str, error: Exception) -> None:
         self._metrics.error_boundary.labels(part).inc()

@@ -17,13 +17,16 @@ from edge_agent.messages import Detail, Fault, LinkState
 from edge_agent.signals import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from edge_agent.daemon.daemon import Daemon
+    from edge_agent.clock import Clock
+    from edge_agent.daemon.runtime import Runtime
     from edge_agent.messages import Link
-    from edge_agent.pipeline import Pipeline
+    from edge_agent.plant import Plant
+    from edge_agent.signals import QualityWatch
+    from edge_agent.sinks import Sink
 
 GRACE_S: Final = 10.0
 _FIRST_VALUES_S: Final = 5.0  # a server has so long to send what is current
@@ -48,31 +51,34 @@ class Outage:
 class Links:
     """Follows the links of all sources and sinks."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(
+        self, runtime: Callable[[], Runtime], sinks: Mapping[str, Sink], clock: Clock
+    ) -> None:
+        self._runtime = runtime
+        self._sinks = sinks
+        self._clock = clock
         self._outages: dict[str, Outage] = {}  # by `source.NAME` and `sink.NAME`
         self._connected_s: dict[str, float] = {}  # by source: since when
         self._were_well: set[str] = set()
-        self._of_source: tuple[Pipeline | None, int, dict[str, NDArray[np.intp]]] = (None, 0, {})
+        self._of_source: tuple[Plant | None, int, dict[str, NDArray[np.intp]]] = (None, 0, {})
 
-    def look(self) -> None:
+    def follow_links(self) -> None:
         """Follow the links; sources that are away are held in the pipeline."""
-        daemon = self._daemon
-        now_s = daemon.clock.monotonic_s()
-        signals = self._signals()
-        for name, source in daemon.runtime.sources.items():
+        runtime, now_s = self._runtime(), self._clock.monotonic_s()
+        signals = self._signals(runtime)
+        for name, source in runtime.sources.items():
             down = source.link.state in _DOWN
             if down:
                 self._connected_s.pop(name, None)
             since_s = self._connected_s.setdefault(name, now_s) if not down else now_s
             silent = now_s - since_s >= _FIRST_VALUES_S
-            silent = silent and self._is_silent(signals.get(name), now_s)
-            self._follow(f"source.{name}", source.link, now_s, down=down, silent=silent)
-        for name, sink in daemon.publisher.sinks.items():
-            self._follow(f"sink.{name}", sink.link, now_s, down=sink.link.state in _DOWN)
+            silent = silent and _is_silent(runtime.pipeline.watch, signals.get(name), now_s)
+            self._follow_link(f"source.{name}", source.link, now_s, down=down, silent=silent)
+        for name, sink in self._sinks.items():
+            self._follow_link(f"sink.{name}", sink.link, now_s, down=sink.link.state in _DOWN)
         known = {*self._names()}
         self._outages = {what: one for what, one in self._outages.items() if what in known}
-        daemon.runtime.pipeline.detection.hold_sources(self.away())
+        runtime.pipeline.detection.hold_sources(self.away())
 
     def away(self) -> set[str]:
         """Sources whose signals are no alarms of their own now."""
@@ -88,7 +94,7 @@ class Links:
 
     def faults(self) -> list[Fault]:
         """The alarms that are due."""
-        limits = self._daemon.runtime.config.alarms
+        limits = self._runtime().config.alarms
         delays = {"source": limits.link_delay, "sink": limits.sink_delay}
         return [
             self._fault(what, outage)
@@ -96,15 +102,15 @@ class Links:
             if outage.down_s >= delays[what.partition(".")[0]]
         ]
 
-    def told(self) -> set[str]:
+    def alarmed(self) -> set[str]:
         """Names of sources and sinks whose alarm is due."""
         return {fault.what.partition(".")[2] for fault in self.faults()}
 
     def _names(self) -> Iterator[str]:
-        yield from (f"source.{name}" for name in self._daemon.runtime.sources)
-        yield from (f"sink.{name}" for name in self._daemon.publisher.sinks)
+        yield from (f"source.{name}" for name in self._runtime().sources)
+        yield from (f"sink.{name}" for name in self._sinks)
 
-    def _follow(
+    def _follow_link(
         self, what: str, link: Link, now_s: float, *, down: bool, silent: bool = False
     ) -> None:
         outage = self._outages.get(what)
@@ -132,7 +138,7 @@ class Links:
         if room == "sink":
             detail = Detail("sink_down", {"sink": name, "reason": outage.reason})
             return Fault(what, f"{name}: {outage.reason}", detail)
-        signals = [s for s in self._daemon.runtime.plant.signals if s.source == name]
+        signals = [s for s in self._runtime().plant.signals if s.source == name]
         assets = len({signal.asset.id for signal in signals})
         args: dict[str, Any] = {"source": name, "assets": assets, "signals": len(signals)}
         if outage.silent:
@@ -144,48 +150,48 @@ class Links:
 
     # -- silence of a whole source ------------------------------------------------------------
 
-    def _signals(self) -> dict[str, NDArray[np.intp]]:
+    def _signals(self, runtime: Runtime) -> dict[str, NDArray[np.intp]]:
         """Rows of the signals of each source that has several assets."""
-        daemon = self._daemon
-        pipeline, size, found = self._of_source
-        if pipeline is not daemon.runtime.pipeline or size != len(daemon.runtime.plant.signals):
-            found = self._collect()
-            self._of_source = (daemon.runtime.pipeline, len(daemon.runtime.plant.signals), found)
+        plant, size, found = self._of_source
+        if plant is not runtime.plant or size != len(runtime.plant.signals):
+            found = _several_assets(runtime.plant)
+            self._of_source = (runtime.plant, len(runtime.plant.signals), found)
         return found
 
-    def _collect(self) -> dict[str, NDArray[np.intp]]:
-        rows: dict[str, list[int]] = {}
-        assets: dict[str, set[str]] = {}
-        for signal in self._daemon.runtime.plant.signals:
-            rows.setdefault(signal.source, []).append(signal.index)
-            assets.setdefault(signal.source, set()).add(signal.asset.id)
-        return {
-            name: np.array(found, np.intp)
-            for name, found in rows.items()
-            if len(assets[name]) >= _SEVERAL
-        }
 
-    def _is_silent(self, rows: NDArray[np.intp] | None, now_s: float) -> bool:
-        """True if some signals of a source are mute and no other was heard of for long.
+def _several_assets(plant: Plant) -> dict[str, NDArray[np.intp]]:
+    rows: dict[str, list[int]] = {}
+    assets: dict[str, set[str]] = {}
+    for signal in plant.signals:
+        rows.setdefault(signal.source, []).append(signal.index)
+        assets.setdefault(signal.source, set()).add(signal.asset.id)
+    return {
+        name: np.array(found, np.intp)
+        for name, found in rows.items()
+        if len(assets[name]) >= _SEVERAL
+    }
 
-        For half the shortest `stale_after`: before the second of two machines that died together
-        is stale. One that is bad for another reason says nothing of the link.
-        """
-        if rows is None:
-            return False
-        watch = self._daemon.runtime.pipeline.watch
-        problem = watch.problem[rows]
-        mute = (problem == Problem.LOST) | (problem == Problem.STALE)
-        if not mute.any():
-            return False
-        alive = ~mute & (problem != Problem.BAD) & (problem != Problem.REFUSED)
-        if not alive.any():
-            return True
-        patience_us = int(watch.patience_of(rows).min())
-        if patience_us >= ENDLESS:
-            return False
-        silent_s = now_s - float(watch.heard_s(rows[alive]).max())
-        return silent_s >= patience_us / US_PER_S / 2
+
+def _is_silent(watch: QualityWatch, rows: NDArray[np.intp] | None, now_s: float) -> bool:
+    """True if some signals of a source are mute and no other was heard of for long.
+
+    For half the shortest `stale_after`: before the second of two machines that died together
+    is stale. One that is bad for another reason says nothing of the link.
+    """
+    if rows is None:
+        return False
+    problem = watch.problem[rows]
+    mute = (problem == Problem.LOST) | (problem == Problem.STALE)
+    if not mute.any():
+        return False
+    alive = ~mute & (problem != Problem.BAD) & (problem != Problem.REFUSED)
+    if not alive.any():
+        return True
+    patience_us = int(watch.patience_of(rows).min())
+    if patience_us >= ENDLESS:
+        return False
+    silent_s = now_s - float(watch.heard_s(rows[alive]).max())
+    return silent_s >= patience_us / US_PER_S / 2
 
 
 def _assets(n: int) -> str:

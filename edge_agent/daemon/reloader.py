@@ -1,13 +1,19 @@
-"""SIGHUP: the config is read again, and what it changes comes into force."""
+"""SIGHUP: the config is read again, and what it changes comes into force while everything runs.
+
+The least that serves: new alarm rules come into force where they stand, and windows, timers and
+connections stay; changed sinks are replaced one by one; only changed sources, assets or models need
+another runtime, which is built beside the one that serves.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.alarms import load_texts
-from edge_agent.daemon.config_changes import rebuilds
+from edge_agent.config.schema import AlarmRule, LearnedAlarm
 from edge_agent.daemon.runtime import labels_of
 from edge_agent.daemon.tables import load_config
 from edge_agent.delivery import Memory
@@ -16,23 +22,118 @@ from edge_agent.messages import Detail, Fault
 from edge_agent.ops import notify
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Callable, Collection, Iterable
     from pathlib import Path
 
-    from edge_agent.config.schema import Config
-    from edge_agent.daemon.daemon import Daemon
+    from edge_agent.config.schema import Config, Template
+    from edge_agent.daemon.error_boundary import ErrorBoundary
     from edge_agent.daemon.model_manager import ModelManager
+    from edge_agent.daemon.pipeline_loop import PipelineLoop
+    from edge_agent.daemon.runtime import Runtime
+    from edge_agent.delivery import Publisher
+    from edge_agent.messages import Alarm
+    from edge_agent.ops.metrics import Metrics
 
 log = logging.getLogger("edge_agent.daemon")
 
+_FIXED: Final = ("gateway", "topic_root", "store", "http", "log")
+_REBUILT: Final = (
+    "sources",
+    "assets",
+    "discovery",
+    "models_dir",
+    "runtime",
+    "trust",
+    "tuning",
+    "drift",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeReplacer:
+    """Replaces the runtime of a daemon that serves.
+
+    busy: held while it does so; replace_runtime: puts another runtime in the place of the one in
+    force; load_models, build: of a config, as `RuntimeBuilder` has them; refresh: lets the models
+    follow what lies on disk.
+    """
+
+    runtime: Callable[[], Runtime]
+    replace_runtime: Callable[[Runtime], None]
+    load_models: Callable[[Config], Awaitable[ModelManager]]
+    build: Callable[[Config, ModelManager, Iterable[Alarm], Memory], Runtime]
+    loop: PipelineLoop
+    publisher: Publisher
+    refresh: Callable[[], Awaitable[None]]
+    metrics: Metrics
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def adopt(self, config: Config) -> None:
+        """Let a config come into force; an error leaves what is in force as it was."""
+        old, sinks = self.runtime(), self.publisher.sinks
+        is_new, before = _rebuilds(old.config, config), labels_of(old, sinks)
+        load_texts(config.alarms)  # what is wrong with them is said before anything has changed
+        # Loading models takes seconds, in which the old ones serve.
+        models = await self.load_models(config) if is_new else None
+        async with self.loop.turning:
+            if models is not None:
+                await self._rebuild(config, models)
+            else:
+                self.replace_runtime(old.with_rules(config))
+            self.runtime().alarms.adopt(config.alarms)
+            await self.publisher.replace_config(config)
+        after = labels_of(self.runtime(), sinks)
+        for label, names in before.items():
+            self.metrics.forget(label, names - after[label])
+        await self.refresh()
+
+    async def leave_out(self, assets: Collection[str]) -> None:
+        """Build the runtime anew without these assets, which had announced themselves."""
+        async with self.busy:
+            config = self.runtime().config
+            models = await self.load_models(config)
+            async with self.loop.turning:
+                await self._rebuild(config, models, assets)
+            self.metrics.forget("asset", assets)
+            await self.refresh()
+
+    async def _rebuild(
+        self, config: Config, models: ModelManager, gone: Collection[str] = ()
+    ) -> None:
+        """What the old sources brought goes down the old path; only then the new ones begin.
+
+        gone: discovered assets that are to be forgotten.
+        """
+        old = self.runtime()
+        for source in old.sources.values():
+            await source.stop()
+        try:
+            await self.loop.turn()
+            known = Memory.of(old.plant).without(gone)
+            new = self.build(config, models, old.alarms.all(), known)
+            new.pipeline.take_over(old.pipeline)
+            self.replace_runtime(new)
+            await new.attach_to(self.publisher, known)
+        finally:  # these are the old ones still if the new could not be made
+            for source in self.runtime().sources.values():
+                await source.start()
+        old.models.close()
+
 
 class Reloader:
-    """Exchanges the parts of a running daemon. busy: held while it does so."""
+    """Reads the config again when SIGHUP comes. A bad one changes nothing."""
 
-    def __init__(self, daemon: Daemon, path: Path | None) -> None:
-        self.busy = asyncio.Lock()
-        self._daemon = daemon
+    def __init__(
+        self,
+        path: Path | None,
+        replacer: RuntimeReplacer,
+        boundary: ErrorBoundary,
+        metrics: Metrics,
+    ) -> None:
         self._path = path
+        self._replacer = replacer
+        self._boundary = boundary
+        self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
         self._refused = ""
 
@@ -56,17 +157,17 @@ class Reloader:
 
     async def reload(self) -> None:
         """Read the config again; a bad one changes nothing."""
-        async with self.busy:
+        async with self._replacer.busy:
             notify.reloading()
-            await self._daemon.error_boundary.guard("reload", self._read_again())
+            await self._boundary.guard("reload", self._read_again())
             notify.ready()
 
     async def _read_again(self) -> None:
-        reloads = self._daemon.metrics.config_reloads
+        reloads = self._metrics.config_reloads
         try:
             if self._path is None:
                 raise ConfigError("there is no config file to read again")
-            await self.adopt(await asyncio.to_thread(load_config, self._path))
+            await self._replacer.adopt(await asyncio.to_thread(load_config, self._path))
         except EdgeAgentError as error:
             reloads.labels("refused").inc()
             self._refused = str(error).partition("\n")[0]
@@ -76,55 +177,22 @@ class Reloader:
         reloads.labels("ok").inc()
         log.info("config reloaded", extra={"path": str(self._path)})
 
-    async def adopt(self, config: Config) -> None:
-        """Let a config come into force; an error leaves what is in force as it was."""
-        daemon = self._daemon
-        is_new = rebuilds(daemon.runtime.config, config)
-        before = labels_of(daemon.runtime, daemon.publisher.sinks)
-        load_texts(config.alarms)  # what is wrong with them is said before anything has changed
-        # Loading models takes seconds, in which the old ones serve.
-        models = await daemon.builder.load_models(config) if is_new else None
-        async with daemon.turning:
-            if models is not None:
-                await self._exchange_runtime(config, models)
-            else:
-                daemon.adopt_rules(config)
-            daemon.runtime.alarms.adopt(config.alarms)
-            await daemon.publisher.replace_config(config)
-        after = labels_of(daemon.runtime, daemon.publisher.sinks)
-        for label, names in before.items():
-            daemon.metrics.forget(label, names - after[label])
-        await daemon.reconciler.refresh()
 
-    async def leave_out(self, assets: Collection[str]) -> None:
-        """Build plant and pipeline anew without these assets, which had announced themselves."""
-        async with self.busy:
-            daemon = self._daemon
-            config = daemon.runtime.config
-            models = await daemon.builder.load_models(config)
-            async with daemon.turning:
-                await self._exchange_runtime(config, models, assets)
-            daemon.metrics.forget("asset", assets)
-            await daemon.reconciler.refresh()
+def _rebuilds(old: Config, new: Config) -> bool:
+    """True if a change needs another runtime; ConfigError for what only a restart can change."""
+    fixed = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
+    if fixed:
+        raise ConfigError(
+            f"{', '.join(fixed)} cannot change while running", hint="restart the service"
+        )
+    bare_old = {name: _without_rules(t) for name, t in old.templates.items()}
+    bare_new = {name: _without_rules(t) for name, t in new.templates.items()}
+    return bare_old != bare_new or any(getattr(old, n) != getattr(new, n) for n in _REBUILT)
 
-    async def _exchange_runtime(
-        self, config: Config, models: ModelManager, gone: Collection[str] = ()
-    ) -> None:
-        """What the old sources brought goes down the old path; only then the new ones begin.
 
-        gone: discovered assets that are to be forgotten.
-        """
-        daemon = self._daemon
-        old = daemon.runtime
-        for source in old.sources.values():
-            await source.stop()
-        try:
-            await daemon.turn()
-            known = Memory.of(old.plant).without(gone)
-            new = daemon.builder.build(config, models, old.alarms.all(), known)
-            new.pipeline.take_over(old.pipeline)
-            await daemon.replace_runtime(new, known)
-        finally:  # these are the old ones still if the new could not be made
-            for source in daemon.runtime.sources.values():
-                await source.start()
-        old.models.close()
+def _without_rules(template: Template) -> Template:
+    """A template but for the rules that can change in place."""
+    none = AlarmRule()
+    learn = None if template.learn is None else replace(template.learn, alarm=LearnedAlarm())
+    models = tuple(replace(use, alarm=none) for use in template.models)
+    return replace(template, models=models, learn=learn, quality_alarm=none)

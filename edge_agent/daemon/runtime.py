@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edge_agent.alarms import AlarmCatalogue, AlarmTable
     from edge_agent.config.schema import Config
     from edge_agent.daemon.model_manager import ModelManager
+    from edge_agent.delivery import Memory, Publisher
     from edge_agent.messages import Source
     from edge_agent.pipeline import Pipeline
     from edge_agent.plant import Plant
@@ -40,6 +41,15 @@ class Runtime:
             self.catalogue.add_asset(asset)
         self.pipeline.adopt_rules(config)
         return replace(self, config=config)
+
+    async def attach_to(self, publisher: Publisher, memory: Memory) -> None:
+        """Let alarms go where this runtime has them; those of assets that are gone are cleared.
+
+        memory: of the plant before this one.
+        """
+        publisher.set_catalogue(self.catalogue)
+        await publisher.withdraw(self.alarms.retire(), memory)
+        await publisher.save_memory(self.plant)
 
 
 def labels_of(runtime: Runtime, sinks: Iterable[str]) -> dict[str, set[str]]:

@@ -3,90 +3,91 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_agent.alarms import service_alarm_id
-from edge_agent.daemon.health import discovery_faults
-from edge_agent.daemon.learning_state import learning_faults
 from edge_agent.messages import Detail, LinkState, Observation
 from edge_agent.ops import notify
 
 if TYPE_CHECKING:
-    from edge_agent.daemon.daemon import Daemon
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from edge_agent.clock import Clock
+    from edge_agent.daemon.error_boundary import ErrorBoundary
+    from edge_agent.daemon.links import Links
+    from edge_agent.daemon.runtime import Runtime
+    from edge_agent.delivery import Publisher
     from edge_agent.messages import Fault
 
 
+@dataclass(frozen=True, slots=True)
 class Supervisor:
-    """Shelvings that end, service alarms, the watchdog of systemd, and a word on our state."""
+    """Shelvings that end, service alarms, the watchdog of systemd, and a word on our state.
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    find_faults: each returns what is wrong now with one part of the service; upkeep: called once a
+    round.
+    """
 
-    async def watch(self) -> None:
-        """Go round for ever."""
-        daemon = self._daemon
+    runtime: Callable[[], Runtime]
+    publisher: Publisher
+    links: Links
+    find_faults: Sequence[Callable[[], list[Fault]]]
+    upkeep: Sequence[Callable[[], Awaitable[None]]]
+    clock: Clock
+
+    async def watch(self, boundary: ErrorBoundary, is_alive: Callable[[], bool]) -> None:
+        """Go round for ever; the watchdog is fed while the pipeline is alive."""
         interval_s = min(1.0, (notify.watchdog_interval_s() or 2.0) / 2)
         said = ""
         while True:
             await asyncio.sleep(interval_s)
-            await daemon.error_boundary.guard("watch", self.look_after())
-            if daemon.alive():
+            await boundary.guard("watch", self.supervise())
+            if is_alive():
                 notify.watchdog()
             text = self._summary()
             if text != said:
                 said = text
                 notify.status(text)
-            daemon.publisher.set_degraded(bool(self.troubles()))
+            self.publisher.set_degraded(bool(self.troubles()))
 
-    async def look_after(self) -> None:
-        """One round."""
-        daemon = self._daemon
-        now_us = daemon.clock.now_us()
-        await daemon.publisher.send(daemon.runtime.alarms.tick(now_us), now_us)
-        await daemon.publisher.refresh()
-        await daemon.publisher.save_memory(daemon.runtime.plant)
-        await daemon.lives.keep()
-        await daemon.baseline_reset.settle()
-        for seen in self._service_observations(now_us):
-            await daemon.publisher.send(daemon.runtime.alarms.observe(seen), now_us)
+    async def supervise(self) -> None:
+        """One round: shelvings that end, what waits, and the service alarms."""
+        runtime, publisher, now_us = self.runtime(), self.publisher, self.clock.now_us()
+        await publisher.send(runtime.alarms.tick(now_us), now_us)
+        await publisher.refresh()
+        await publisher.save_memory(runtime.plant)
+        for look in self.upkeep:
+            await look()
+        runtime = self.runtime()
+        for seen in self.observations(now_us):
+            await publisher.send(runtime.alarms.observe(seen), now_us)
 
-    def _service_observations(self, now_us: int) -> list[Observation]:
+    def observations(self, now_us: int) -> list[Observation]:
         """Service alarms: those of today's faults are over their limit, all others are not."""
-        gateway, alarms = self._daemon.runtime.config.gateway.id, self._daemon.runtime.alarms
+        runtime = self.runtime()
+        gateway = runtime.config.gateway.id
         faults = {service_alarm_id(gateway, one.what): one for one in self.faults()}
         for fault in faults.values():
-            self._daemon.runtime.catalogue.add_service(fault.what)
+            runtime.catalogue.add_service(fault.what)
         prefix = service_alarm_id(gateway, "")
-        tracked = [alarm_id for alarm_id in alarms.ids() if alarm_id.startswith(prefix)]
+        tracked = [alarm_id for alarm_id in runtime.alarms.ids() if alarm_id.startswith(prefix)]
         over = [Observation(i, 1.0, now_us, one.detail) for i, one in faults.items()]
         back = [Observation(i, 0.0, now_us, Detail("alarm")) for i in tracked if i not in faults]
         return over + back
 
     def faults(self) -> list[Fault]:
         """What is wrong now; each is a service alarm as long as it stands here."""
-        daemon = self._daemon
         links = [
-            one.link for one in (*daemon.runtime.sources.values(), *daemon.publisher.sinks.values())
+            one.link for one in (*self.runtime().sources.values(), *self.publisher.sinks.values())
         ]
         found = [fault for link in links for fault in link.faults.values()]
-        found += daemon.links.faults()
-        found += daemon.nodes.faults()
-        found += daemon.certificates.faults()
-        found += daemon.publisher.health.faults()
-        found += daemon.log_health.faults()
-        found += daemon.reloader.faults()
-        clocks = {name: source.link for name, source in daemon.runtime.sources.items()}
-        found += daemon.gateway_clock.faults(clocks, daemon.runtime.config.tuning.max_future)
-        found += daemon.runtime.pipeline.deployments.faults(daemon.clock.now_us())
-        found += learning_faults(daemon)
-        found += discovery_faults(daemon.runtime.plant)
-        return found
+        return found + [fault for find in self.find_faults for fault in find()]
 
     def troubles(self) -> list[str]:
         """What keeps the service from doing all it should, one line each."""
-        daemon = self._daemon
-        links = [*daemon.runtime.sources.items(), *daemon.publisher.sinks.items()]
-        told = daemon.links.told()  # with its extent, by its fault
+        links = [*self.runtime().sources.items(), *self.publisher.sinks.items()]
+        told = self.links.alarmed()  # with its extent, by its fault
         down = [
             f"{n}: {s.link.detail or s.link.state}"
             for n, s in links
@@ -95,10 +96,9 @@ class Supervisor:
         return list(dict.fromkeys(down + [fault.text for fault in self.faults()]))
 
     def _summary(self) -> str:
-        daemon, troubles = self._daemon, self.troubles()
+        runtime, troubles = self.runtime(), self.troubles()
         if troubles:
             return "; ".join(troubles)[:200]
-        runtime = daemon.runtime
         return f"{len(runtime.plant.assets)} assets, {len(runtime.alarms.active())} alarms"
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from edge_agent.clock import US_PER_S, StepWatch
 from edge_agent.config.schema import TimeOf, Uncertain
-from edge_agent.config.types import Name
 from edge_agent.signals.conditions import Conditions
 from edge_agent.signals.event_time import EventTime
 from edge_agent.signals.input_kinds import INPUT_KINDS, InputKind, signs_of_life
@@ -117,7 +116,7 @@ class Acceptance(Table):
         """Accept values of an asset's signals from now on; times: 0 in a recording."""
         self.time.add(now_us, monotonic_s)
         named = {signal.source for signal in asset.signals.values()}
-        judged = [getattr(self._config.sources.get(Name(n)), "time", None) for n in named]
+        judged = {self._config.traits_of(name).time_of for name in named}
         row = self._assets.grow()
         self._assets.moves[row] = any(one in {TimeOf.AUTO, TimeOf.ARRIVAL} for one in judged)
         for signal in asset.signals.values():
@@ -125,12 +124,12 @@ class Acceptance(Table):
 
     def _add_signal(self, signal: PlantSignal) -> None:
         config = signal.config
-        source = self._config.sources.get(Name(signal.source))
-        stale_s = config.stale_after or getattr(source, "silence_s", None)
+        source = self._config.traits_of(signal.source)
+        stale_s = config.stale_after or source.silence_s
         stale_us = None if stale_s is None else round(stale_s * US_PER_S)
         stuck_us = None if config.stuck_after is None else round(config.stuck_after * US_PER_S)
         group = 0
-        if getattr(source, "reports_changes", False):
+        if source.reports_changes:
             group = self._groups_by_source.setdefault(
                 signal.source, len(self._groups_by_source) + 1
             )

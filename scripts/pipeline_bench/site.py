@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from scripts.pipeline_bench.load import SIGNALS, payloads
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from edge_agent.sources.mqtt import MqttSourceConfig
 
 T = TypeVar("T")
 
@@ -127,7 +129,7 @@ async def _walk(folder: Path, shape: str, values: int) -> tuple[dict[str, float]
     replay = Replay(load_config(path))
     await replay.prepare()
     intake = Intake(1_000_000, 1 << 20, lambda: None)
-    struct = replay.config.sources[Name("plant")]
+    struct = cast("MqttSourceConfig", replay.config.sources[Name("plant")])
     refusals = Refusals("plant", replay.metrics)
     routes = Routes("plant", struct.subscribe, replay.plant, replay.metrics, refusals)
     received = replay.metrics.values_received.labels("plant")

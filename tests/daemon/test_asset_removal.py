@@ -38,15 +38,15 @@ async def test_a_reload_takes_the_series_of_what_is_gone(tmp_path: Path) -> None
     daemon = Daemon(load_config(path), path=path)
     await daemon.startup()
     try:
-        status = daemon.status
+        status = daemon.parts.status
         status.export()
-        before = daemon.metrics.render().decode()
+        before = daemon.parts.metrics.render().decode()
         gone = ('asset="GONE-7"', 'source="old"', 'sink="hook"')
         assert all(one in before for one in gone)
         path.write_text(yaml.safe_dump(slim))
-        await daemon.reload()
+        await daemon.parts.reloader.reload()
         status.export()
-        after = daemon.metrics.render().decode()
+        after = daemon.parts.metrics.render().decode()
         assert [one for one in gone if one in after] == []
         assert 'asset="P-1"' in after
         assert 'source="plant"' in after
@@ -71,13 +71,13 @@ async def announce(daemon: Daemon, asset_id: str, *signals: str) -> PlantAsset:
     """An asset announces itself with a value of each of these signals; the others speak, too."""
     asset = daemon.runtime.plant.discover(asset_id, "pump")
     assert asset is not None
-    now_us = daemon.clock.now_us()
+    now_us = daemon.parts.clock.now_us()
     rows = [asset.signals[name].index for name in signals]
     rows += [
         s.index for one in ("P-1", "P-2") for s in daemon.runtime.plant.assets[one].signals.values()
     ]
     daemon.runtime.intake.append(columns(rows, [now_us] * len(rows), [1.0] * len(rows)))
-    await daemon.turn()
+    await daemon.parts.loop.turn()
     return asset
 
 
@@ -85,39 +85,39 @@ async def test_an_asset_that_announced_itself_is_forgotten_by_hand(daemon: Daemo
     """With its alarms and its series; its retained alerts are emptied. One of the config is not."""
     await announce(daemon, "M-O1", "flow")
     alarm_id = "M-O1.flow.quality"
-    await daemon.command("shelve", alarm_id, "anna", 60.0)
-    daemon.status.export()
-    assert 'asset="M-O1"' in daemon.metrics.render().decode()
-    answer = await daemon.status.asset_command("forget", "M-O1", "anna", None)
+    await daemon.parts.commands.apply_one("shelve", alarm_id, "anna", 60.0)
+    daemon.parts.status.export()
+    assert 'asset="M-O1"' in daemon.parts.metrics.render().decode()
+    answer = await daemon.parts.status.asset_command("forget", "M-O1", "anna", None)
     assert answer == {"asset": "M-O1", "forgotten": True}
     assert sorted(daemon.runtime.plant.assets) == ["P-1", "P-2"]
     assert daemon.runtime.alarms.get(alarm_id) is None
-    daemon.status.export()
-    assert 'asset="M-O1"' not in daemon.metrics.render().decode()
-    (newest, *_) = await daemon.publisher.store.run(Store.history, alarm_id=alarm_id)
+    daemon.parts.status.export()
+    assert 'asset="M-O1"' not in daemon.parts.metrics.render().decode()
+    (newest, *_) = await daemon.parts.publisher.store.run(Store.history, alarm_id=alarm_id)
     assert (newest["transition"], newest["alarm"]["state"]) == ("clear", "normal")
-    assert (await daemon.publisher.load_memory()).discovered == ()
-    assert (await daemon.status.audit(AuditFilter(), 1))[0]["action"] == "forget"
+    assert (await daemon.parts.publisher.load_memory()).discovered == ()
+    assert (await daemon.parts.status.audit(AuditFilter(), 1))[0]["action"] == "forget"
     with pytest.raises(EdgeAgentError, match="the config names this asset"):
-        await daemon.asset_removal.one("P-1", "anna")
+        await daemon.parts.removal.remove_by_hand("P-1", "anna")
     with pytest.raises(NotFoundError):
-        await daemon.asset_removal.one("M-O1", "anna")
+        await daemon.parts.removal.remove_by_hand("M-O1", "anna")
 
 
 async def test_a_ghost_fades_and_a_machine_that_was_whole_does_not(
     daemon: Daemon, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Never all of its signals, and a week of silence; `M-01` was whole once and may be off."""
-    assert isinstance(daemon.clock, FakeClock)
+    assert isinstance(daemon.parts.clock, FakeClock)
     await announce(daemon, "M-O1", "flow")
     await announce(daemon, "M-01", "flow", "pressure")
-    await daemon.asset_removal.look()
+    await daemon.parts.removal.remove_ghosts()
     for _ in range(6):
-        daemon.clock.advance(DAY_S)
-        await daemon.asset_removal.look()
+        daemon.parts.clock.advance(DAY_S)
+        await daemon.parts.removal.remove_ghosts()
     assert "M-O1" in daemon.runtime.plant.assets
-    daemon.clock.advance(DAY_S + 60)
-    await daemon.asset_removal.look()
+    daemon.parts.clock.advance(DAY_S + 60)
+    await daemon.parts.removal.remove_ghosts()
     assert sorted(daemon.runtime.plant.assets) == ["M-01", "P-1", "P-2"]
     (line,) = [one for one in caplog.records if one.message == "assets forgotten"]
     assert line.__dict__["assets"] == "M-O1"

@@ -127,7 +127,7 @@ async def test_after_an_overhaul_one_command_learns_anew(
 async def audit(running: Running) -> list[dict[str, Any]]:
     from edge_agent.store.store import Store  # noqa: PLC0415
 
-    return await running.daemon.publisher.store.run(Store.audit_log)
+    return await running.daemon.parts.publisher.store.run(Store.audit_log)
 
 
 async def test_the_other_assets_of_a_bundle_go_on(tmp_path: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from opcua_support import make_pair
 from support import value_of
 
 from edge_agent.clock import US_PER_S, FakeClock
+from edge_agent.config.schema import Config
 from edge_agent.daemon.certificates import Certificates, certificate_problems
 from edge_agent.ops.metrics import Metrics
 from edge_agent.sinks.mqtt_config import MqttSinkConfig
@@ -39,14 +39,8 @@ class Rig:
         bus = MqttSinkConfig("mqtts://bus", tls=tls or Tls())
         self.metrics = Metrics()
         self.clock = FakeClock(round(datetime.now(UTC).timestamp() * US_PER_S))
-        self.daemon: Any = SimpleNamespace(
-            runtime=SimpleNamespace(
-                config=SimpleNamespace(sources={"plc": plc}, sinks={"bus": bus})
-            ),
-            metrics=self.metrics,
-            clock=self.clock,
-        )
-        self.watch = Certificates(self.daemon)
+        self.config = Config(sources={"plc": plc}, sinks={"bus": bus})
+        self.watch = Certificates(lambda: self.config, self.metrics, self.clock)
 
     def left_days(self, link: str, key: str) -> float:
         seconds: float = value_of(self.metrics.certificate_expiry_seconds.labels(link, key))
@@ -62,7 +56,7 @@ async def test_a_certificate_that_holds_is_a_metric_and_no_fault(
     pair: Callable[..., Pair],
 ) -> None:
     rig = Rig(security=security(pair("own", -1, 100), pair("plc", -1, 200)))
-    await rig.watch.look()
+    await rig.watch.read_files()
     assert rig.left_days("source.plc", "security.certificate") == pytest.approx(100, abs=0.01)
     assert rig.left_days("source.plc", "security.server_certificate") == pytest.approx(
         200, abs=0.01
@@ -75,7 +69,7 @@ async def test_thirty_days_before_its_end_it_is_a_fault_of_lower_rank(
 ) -> None:
     own = pair("own", -1, 40)
     rig = Rig(tls=Tls(None, own.certificate, own.key))
-    await rig.watch.look()
+    await rig.watch.read_files()
     assert rig.watch.faults() == []
     rig.clock.advance(11 * DAY_S)
     (fault,) = rig.watch.faults()
@@ -90,7 +84,7 @@ async def test_an_expired_one_is_a_fault_that_names_the_file(
 ) -> None:
     old, new = pair("old", -20, -10), pair("new", -1, 100)
     rig = Rig(security=security(old, new) if which == "own" else security(new, old))
-    await rig.watch.look()
+    await rig.watch.read_files()
     (fault,) = rig.watch.faults()
     assert fault.what == "certificate.plc"
     assert "old.pem expired on" in fault.text
@@ -101,10 +95,10 @@ async def test_an_expired_one_is_a_fault_that_names_the_file(
 async def test_a_renewed_file_ends_the_fault(pair: Callable[..., Pair]) -> None:
     old = pair("own", -20, -10)
     rig = Rig(tls=Tls(old.certificate))
-    await rig.watch.look()
+    await rig.watch.read_files()
     assert [fault.what for fault in rig.watch.faults()] == ["certificate.bus"]
     pair("own", -1, 100)
-    await rig.watch.look()
+    await rig.watch.read_files()
     assert rig.watch.faults() == []
 
 
@@ -112,7 +106,7 @@ async def test_a_gateway_whose_clock_stands_in_the_past_is_told_so(
     pair: Callable[..., Pair],
 ) -> None:
     rig = Rig(tls=Tls(pair("own", -1, 100).certificate))
-    await rig.watch.look()
+    await rig.watch.read_files()
     rig.clock.advance(-365 * DAY_S)
     (fault,) = rig.watch.faults()
     assert "is the clock right?" in fault.text
@@ -126,7 +120,7 @@ async def test_of_several_authorities_one_that_is_valid_does(
     both = tmp_path / "both.pem"
     both.write_bytes(old.certificate.read_bytes() + new.certificate.read_bytes())
     rig = Rig(tls=Tls(ca=both))
-    await rig.watch.look()
+    await rig.watch.read_files()
     assert rig.watch.faults() == []
 
 
@@ -134,16 +128,16 @@ async def test_what_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "not.pem").write_text("nothing")
     for path, said in ((tmp_path / "none.pem", "No such file"), (tmp_path / "not.pem", "holds no")):
         rig = Rig(tls=Tls(ca=path))
-        await rig.watch.look()
+        await rig.watch.read_files()
         (fault,) = rig.watch.faults()
         assert said in fault.text
 
 
 async def test_the_metric_of_what_left_the_config_goes(pair: Callable[..., Pair]) -> None:
     rig = Rig(tls=Tls(pair("own", -1, 100).certificate))
-    await rig.watch.look()
-    rig.daemon.runtime.config.sinks.clear()
-    await rig.watch.look()
+    await rig.watch.read_files()
+    rig.config.sinks.clear()
+    await rig.watch.read_files()
     assert 'link="sink.bus"' not in rig.metrics.render().decode()
 
 
@@ -152,7 +146,7 @@ def test_check_calls_an_expired_certificate_an_error_and_warns_in_time(
 ) -> None:
     old, soon = pair("old", -20, -10), pair("soon", -1, 20)
     rig = Rig(security=security(old, soon))
-    errors, warnings = certificate_problems(rig.daemon.runtime.config)
+    errors, warnings = certificate_problems(rig.config)
     assert errors == [f"sources.plc.security.certificate: {errors[0].partition(': ')[2]}"]
     assert "old.pem expired on" in errors[0]
     assert warnings[0].startswith("sources.plc.security.server_certificate: ")
@@ -163,5 +157,5 @@ def test_check_finds_a_key_that_does_not_belong_to_its_certificate(
 ) -> None:
     one, other = pair("one", -1, 100), pair("other", -1, 100)
     rig = Rig(tls=Tls(None, one.certificate, other.key))
-    errors, _ = certificate_problems(rig.daemon.runtime.config)
+    errors, _ = certificate_problems(rig.config)
     assert "the key does not belong to" in errors[0]

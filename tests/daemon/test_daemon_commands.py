@@ -108,7 +108,7 @@ async def test_commands_that_must_not_count(alarmed: Running, bus: Subscriber) -
     command(bus, "ack", expires=now_ms() - 1)
     command(bus, "shelve", duration_s=7200)
     command(bus, "ack", alarm_id="P-9.none")
-    counter = alarmed.daemon.metrics.commands
+    counter = alarmed.daemon.parts.metrics.commands
     await until(lambda: value_of(counter.labels("bus", "accepted")) == 2, "heard")
     await until(lambda: value_of(counter.labels("bus", "expired")) == 1, "ignored")
     await asyncio.sleep(0.2)
@@ -117,16 +117,16 @@ async def test_commands_that_must_not_count(alarmed: Running, bus: Subscriber) -
 
 async def test_the_status_page_knows_what_is_wrong(alarmed: Running) -> None:
     """Through the API that it is made of."""
-    summary = alarmed.daemon.status.summary()
+    summary = alarmed.daemon.parts.status.summary()
     assert summary["troubles"] == []
-    (asset,) = [a for a in alarmed.daemon.status.assets() if a["id"] == "P-1"]
+    (asset,) = [a for a in alarmed.daemon.parts.status.assets() if a["id"] == "P-1"]
     assert (asset["state"], asset["alarms"]) == ("alarm", 1)
     (temp,) = [i for i in asset["inputs"] if i["name"] == "temp"]
     assert temp["quality"] == "out_of_range"
 
 
 def counted(running: Running, outcome: str) -> int:
-    return int(value_of(running.daemon.metrics.commands.labels("bus", outcome)))
+    return int(value_of(running.daemon.parts.metrics.commands.labels("bus", outcome)))
 
 
 async def test_a_command_is_bound_to_the_asset_of_its_topic(
@@ -143,7 +143,7 @@ async def test_a_command_is_bound_to_the_asset_of_its_topic(
     await until(lambda: counted(alarmed, "place") == 1, "refused")
     await until(lambda: counted(alarmed, "refused") == 1, "refused, as a pattern")
     assert alarmed.states() == {ALARM: "unack"}
-    rows = await alarmed.daemon.status.audit(AuditFilter(), 10)
+    rows = await alarmed.daemon.parts.status.audit(AuditFilter(), 10)
     assert [(row["actor"], row["action"]) for row in rows] == [("mallory", "refused")] * 2
     assert "the alarm belongs to enterprise/site/area/line/P-1" in rows[-1]["detail"]
     assert [one.message for one in caplog.records].count("command refused") == 2
@@ -177,7 +177,7 @@ async def test_commands_for_other_gateways_are_left_to_them(
     answers = [json.loads(one.body) for one in bus.received if one.topic == "hmi/answers"]
     assert sorted(one["reason"] for one in answers) == ["malformed", "place"]
     assert alarmed.states() == {ALARM: "unack"}
-    assert len(await alarmed.daemon.status.audit(AuditFilter(), 10)) == 2
+    assert len(await alarmed.daemon.parts.status.audit(AuditFilter(), 10)) == 2
     told = [one for one in caplog.records if one.message.startswith("command for a machine")]
     assert [one.__dict__["place"] for one in told] == ["acme/south/area/line/P-1"]
 
@@ -195,7 +195,7 @@ async def test_a_refused_command_is_logged_with_what_is_missing(
         bus.publish(f"{PLACE}/P-1/_pdm/cmd/ack", b"{}")
     await until(lambda: counted(alarmed, "malformed") == 201, "all counted")
     assert [one.message for one in caplog.records].count("command refused") == 20
-    assert len(await alarmed.daemon.status.audit(AuditFilter(), 1000)) == 20
+    assert len(await alarmed.daemon.parts.status.audit(AuditFilter(), 1000)) == 20
 
 
 async def test_a_command_counts_once_also_after_a_restart(

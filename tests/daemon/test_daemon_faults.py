@@ -25,19 +25,21 @@ async def test_a_fault_of_a_link_is_a_trouble_and_a_service_alarm(tmp_path: Path
     try:
         faults = daemon.runtime.sources["plant"].link.faults
         faults[FAULT.what] = FAULT
-        await daemon.supervisor.look_after()
+        await daemon.parts.supervisor.supervise()
         alarm = daemon.runtime.alarms.get(ALARM)
         assert alarm is not None
         assert alarm.state is AlarmState.UNACK
-        assert FAULT.text in daemon.troubles()
+        assert FAULT.text in daemon.parts.supervisor.troubles()
         faults.clear()
         rule = daemon.runtime.catalogue.rule(ALARM)
         for later_us in (0, round(rule.off_delay * 1e6) + 1):
-            for seen in daemon.supervisor._service_observations(daemon.clock.now_us() + later_us):
+            for seen in daemon.parts.supervisor.observations(
+                daemon.parts.clock.now_us() + later_us
+            ):
                 daemon.runtime.alarms.observe(seen)
         alarm = daemon.runtime.alarms.get(ALARM)
         assert alarm is not None
         assert alarm.state is AlarmState.RTN_UNACK
-        assert FAULT.text not in daemon.troubles()
+        assert FAULT.text not in daemon.parts.supervisor.troubles()
     finally:
         await daemon.shutdown()

@@ -7,7 +7,7 @@ from support import value_of
 from edge_agent.clock import FakeClock
 from edge_agent.config import schema
 from edge_agent.config.types import Name
-from edge_agent.daemon.health import LogHealth, discovery_faults
+from edge_agent.daemon.service_faults import LogHealth, discovery_faults
 from edge_agent.ops.log_writer import LogState
 from edge_agent.ops.metrics import Metrics
 from edge_agent.plant import Plant

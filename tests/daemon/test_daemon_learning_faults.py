@@ -10,7 +10,6 @@ from daemon_support import fed_config, now_ms
 
 from edge_agent.daemon import model_manager
 from edge_agent.daemon.daemon import Daemon
-from edge_agent.daemon.status import Status
 from edge_agent.daemon.tables import load_config
 from edge_agent.errors import ModelError
 from edge_agent.learning import write_problem
@@ -50,7 +49,7 @@ class Plant:
                 value[delivers - 1 :: delivers] = np.nan
             signal = np.tile(index, n).astype(np.int32)
             self.daemon.runtime.intake.append(Columns(signal, 1000 * ms, value, status))
-            await self.daemon.turn()
+            await self.daemon.parts.loop.turn()
             self.daemon.runtime.pipeline.learning.check_inputs()
 
     async def learns(self) -> None:
@@ -58,16 +57,16 @@ class Plant:
 
     @property
     def note(self) -> str:
-        (asset,) = Status(self.daemon).assets()
+        (asset,) = self.daemon.parts.status.assets()
         return str(asset["note"])
 
     @property
     def learning(self) -> dict[str, Any]:
-        (row,) = Status(self.daemon).summary()["learning"]
+        (row,) = self.daemon.parts.status.summary()["learning"]
         return dict(row)
 
     async def alarm(self, alarm_id: str = ALARM) -> str:
-        await self.daemon.supervisor.look_after()
+        await self.daemon.parts.supervisor.supervise()
         found = self.daemon.runtime.alarms.get(alarm_id)
         return "" if found is None else str(found.state)
 
@@ -87,16 +86,18 @@ async def plant(folder: Path, **learn: object) -> AsyncIterator[Plant]:
 async def test_a_dead_sensor_is_a_trouble_within_minutes_and_then_left_out(tmp_path: Path) -> None:
     async with plant(tmp_path) as at:
         await at.sees(100, delivers=2)
-        (trouble,) = [t for t in at.daemon.troubles() if t.startswith("learning")]
+        (trouble,) = [t for t in at.daemon.parts.supervisor.troubles() if t.startswith("learning")]
         assert trouble.startswith("learning stands still: P-1 since ")
         assert "state" in trouble
         assert "pressure" not in trouble
         assert trouble.removeprefix("learning stands still: P-1 ") in at.note
         assert await at.alarm() == "unack"
-        message = at.daemon.publisher.texts_of(at.daemon.runtime.alarms.get(ALARM))["message"]["en"]
+        message = at.daemon.parts.publisher.texts_of(at.daemon.runtime.alarms.get(ALARM))[
+            "message"
+        ]["en"]
         assert message.startswith("Learning stands still: P-1 since")
         await at.sees(300, delivers=2)
-        assert [t for t in at.daemon.troubles() if t.startswith("learning")] == []
+        assert [t for t in at.daemon.parts.supervisor.troubles() if t.startswith("learning")] == []
         assert list(at.learning["left_out"]) == ["state"]
         assert "without state" in at.note
         assert at.learning["rows"] >= 390
@@ -114,10 +115,10 @@ async def test_a_string_does_not_hold_learning_up(tmp_path: Path) -> None:
         assert "without state (no number)" in at.note
         assert at.note.endswith("warming 63/64 rows; learned without state")
         await at.sees(2, text=True)
-        (asset,) = Status(at.daemon).assets()
+        (asset,) = at.daemon.parts.status.assets()
         assert asset["score"] is not None
         assert asset["provisional_s"] == model.manifest.provisional_s
-        assert Status(at.daemon).models()[0]["provisional_s"] == model.manifest.provisional_s
+        assert at.daemon.parts.status.models()[0]["provisional_s"] == model.manifest.provisional_s
 
 
 async def test_learning_that_fails_is_told_and_loses_nothing(
@@ -134,7 +135,8 @@ async def test_learning_that_fails_is_told_and_loses_nothing(
         assert at.learning["rows"] >= 300
         assert "killed" in at.learning["failure"]
         assert any(
-            "killed" in trouble and "rows are kept" in trouble for trouble in at.daemon.troubles()
+            "killed" in trouble and "rows are kept" in trouble
+            for trouble in at.daemon.parts.supervisor.troubles()
         )
         assert await at.alarm() == "unack"
         await at.learns()
@@ -145,7 +147,7 @@ async def test_learning_that_fails_is_told_and_loses_nothing(
             one.retry_s = 0.0
         await at.learns()
         assert len(at.daemon.runtime.pipeline.deployments.models()) == 1
-        assert [t for t in at.daemon.troubles() if t.startswith("learning")] == []
+        assert [t for t in at.daemon.parts.supervisor.troubles() if t.startswith("learning")] == []
 
 
 async def test_a_folder_that_cannot_be_written_is_found_at_the_start(
@@ -159,11 +161,13 @@ async def test_a_folder_that_cannot_be_written_is_found_at_the_start(
         await at.daemon.runtime.models.probe_disk()
         await at.daemon.runtime.models.probe_disk()
         assert caplog.messages.count("cannot learn") == 1
-        assert any(str(tmp_path / "file") in trouble for trouble in at.daemon.troubles())
+        assert any(
+            str(tmp_path / "file") in trouble for trouble in at.daemon.parts.supervisor.troubles()
+        )
         assert await at.alarm("gateway.service.learning") == "unack"
         object.__setattr__(at.daemon.runtime.models._config, "models_dir", folder)
         await at.daemon.runtime.models.probe_disk()
-        assert [t for t in at.daemon.troubles() if "models_dir" in t] == []
+        assert [t for t in at.daemon.parts.supervisor.troubles() if "models_dir" in t] == []
 
 
 def test_what_is_wrong_with_a_folder(tmp_path: Path) -> None:

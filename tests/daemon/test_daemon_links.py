@@ -45,9 +45,9 @@ class Plant:
                 self.daemon.runtime.intake.append(
                     columns(index, [now_us] * len(index), [1.0] * len(index), list(status))
                 )
-            async with self.daemon.turning:
-                await self.daemon.turn()
-            await self.daemon.supervisor.look_after()
+            async with self.daemon.parts.loop.turning:
+                await self.daemon.parts.loop.turn()
+            await self.daemon.parts.supervisor.supervise()
 
     def states(self) -> dict[str, AlarmState]:
         return {one.alarm_id: one.state for one in self.daemon.runtime.alarms.active()}
@@ -92,7 +92,7 @@ async def test_a_restart_of_three_seconds_is_no_alarm(plant: Plant) -> None:
     await plant.seconds(5, values=good)
     fall(plant)
     await plant.seconds(3, values=lost)
-    assert plant.daemon.troubles() == ["plant: connection refused"]
+    assert plant.daemon.parts.supervisor.troubles() == ["plant: connection refused"]
     plant.link.state = LinkState.UP
     await plant.seconds(30, values=good)
     assert plant.states() == {}
@@ -108,7 +108,7 @@ async def test_a_lost_link_is_one_alarm_that_clears_by_itself(plant: Plant) -> N
     assert alarm.detail is not None
     assert alarm.detail.message_args["assets"] == 40
     assert alarm.detail.message_args["reason"] == "connection refused"
-    assert plant.daemon.troubles() == ["plant: connection refused (40 assets)"]
+    assert plant.daemon.parts.supervisor.troubles() == ["plant: connection refused (40 assets)"]
     plant.link.state = LinkState.UP
     await plant.seconds(12, values=good)
     assert plant.states() == {SOURCE: AlarmState.RTN_UNACK}
@@ -177,7 +177,7 @@ async def test_a_single_sensor_is_told_as_before(plant: Plant) -> None:
 
 
 async def test_a_sink_that_is_down_for_long_is_an_alarm(plant: Plant) -> None:
-    plant.daemon.publisher.sinks["lines"].link.state = LinkState.DOWN
+    plant.daemon.parts.publisher.sinks["lines"].link.state = LinkState.DOWN
     await plant.seconds(50, values=good)
     assert plant.states() == {}
     await plant.seconds(15, values=good)
@@ -188,7 +188,7 @@ async def test_wrong_addresses_are_one_fault_of_the_config(plant: Plant) -> None
     """Not one alarm of each sensor; it names how many, and the first of them."""
     await plant.seconds(25, values=lambda row: BAD_NODE_ID_UNKNOWN if row < 6 else 0)
     assert plant.texts() == {"gateway.service.nodes.plant": "nodes_refused"}
-    (trouble,) = plant.daemon.troubles()
+    (trouble,) = plant.daemon.parts.supervisor.troubles()
     assert trouble.startswith(
         "plant: 6 of 120 nodes refused: P-1.bar BadNodeIdUnknown (0x80340000)"
     )
@@ -199,7 +199,7 @@ async def test_wrong_addresses_are_one_fault_of_the_config(plant: Plant) -> None
 async def test_a_bad_sensor_is_told_with_the_name_of_its_status(plant: Plant) -> None:
     await plant.seconds(5, values=lambda row: BAD + 0x8C0000 if row == 0 else 0)
     (alarm,) = plant.daemon.runtime.alarms.active()
-    message = plant.daemon.publisher.texts_of(alarm)["message"]["en"]
+    message = plant.daemon.parts.publisher.texts_of(alarm)["message"]["en"]
     assert message == "P-1: bar reports bad quality: BadSensorFailure (0x808C0000)"
 
 
@@ -231,12 +231,12 @@ async def rows(plant: Plant, n: int, assets: str = "P-1 P-2") -> None:
             plant.daemon.runtime.intake.append(
                 columns(index, [plant.clock.now_us()] * 2, [10.0, 4.0])
             )
-        await plant.daemon.turn()
+        await plant.daemon.parts.loop.turn()
 
 
 async def test_a_machine_whose_values_are_away_is_not_judged(watched: Plant) -> None:
     """Its last score is no longer shown, neither on the page nor as a metric; `note` says why."""
-    status, metrics = watched.daemon.status, watched.daemon.metrics
+    status, metrics = watched.daemon.parts.status, watched.daemon.parts.metrics
     await rows(watched, 40)
     assert [one["state"] for one in status.assets()] == ["normal", "normal"]
     await rows(watched, 400, "P-2")
@@ -255,8 +255,8 @@ async def test_a_lost_source_leaves_no_machine_green(watched: Plant) -> None:
     await rows(watched, 40)
     fall(watched)
     await watched.seconds(40)
-    shown = {(one["state"], one["note"]) for one in watched.daemon.status.assets()}
+    shown = {(one["state"], one["note"]) for one in watched.daemon.parts.status.assets()}
     assert shown == {("unjudged", "not judged: plant: connection refused")}
     watched.link.state = LinkState.UP
     await rows(watched, 40)
-    assert {one["state"] for one in watched.daemon.status.assets()} == {"normal"}
+    assert {one["state"] for one in watched.daemon.parts.status.assets()} == {"normal"}

@@ -33,7 +33,7 @@ async def bus(broker: Mosquitto) -> AsyncIterator[Subscriber]:
 
 
 def reloads(daemon: Daemon, outcome: str) -> float:
-    return float(value_of(daemon.metrics.config_reloads.labels(outcome)))
+    return float(value_of(daemon.parts.metrics.config_reloads.labels(outcome)))
 
 
 def scored(bus: Subscriber, asset: str) -> list[int]:
@@ -60,7 +60,7 @@ async def test_a_changed_limit_holds_from_the_next_window_on(
         rule = {"limit": 0.001, "off_delay": "300ms"}
         models = [{"bundle": "watch", "lateness": "200ms", "alarm": rule}]
         site.change(templates={"pump": {"models": models}})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         feed.send("P-1", 3, flow=10.25)
         await until(lambda: running.states() == {"P-1.watch": "unack"}, "raised")
         await until(lambda: len(scored(bus, "P-1")) == 15 - LENGTH + 1, "every window")
@@ -76,12 +76,12 @@ async def test_a_refused_config_is_an_alarm_until_one_is_taken(
     async with site.daemon() as running:
         await until(running.up, "up")
         site.change(tuning={"tick": "soon"})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         alarm = f"{running.daemon.runtime.config.gateway.id}.service.config"
         await until(lambda: running.states().get(alarm) == "unack", "raised")
         site.change(tuning={"tick": "50ms"})
-        await running.daemon.reload()
-        assert running.daemon.reloader.faults() == []
+        await running.daemon.parts.reloader.reload()
+        assert running.daemon.parts.reloader.faults() == []
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ async def test_a_config_that_cannot_be_taken_changes_nothing_and_says_so(  # noq
         await until(lambda: running.windows() == 10 - LENGTH + 1, "windows")
         before = running.daemon.runtime.config
         site.change(**changes)
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         assert running.daemon.runtime.config is before
-        (fault,) = running.daemon.reloader.faults()
+        (fault,) = running.daemon.parts.reloader.faults()
         assert said in fault.text
         feed.send("P-1", 10)
         await until(lambda: running.windows() == 20 - LENGTH + 1, "windows go on")
@@ -138,7 +138,7 @@ async def test_a_changed_sink_is_exchanged_and_takes_over_what_waits(
         feed.send("P-1", 2, temp=200.0)
         await until(lambda: running.states() == {"P-1.temp.quality": "unack"}, "raised")
         site.change(sinks={"bus": {"url": broker.url}})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         assert running.daemon.runtime.sources["plant"] is source, "only the sink was exchanged"
         await until(lambda: bus.ids("/_pdm/event") == ["P-1.temp.quality:1"], "delivered")
 
@@ -147,13 +147,13 @@ async def test_a_sink_is_exchanged_there_and_back(tmp_path: Path, broker: Mosqui
     """Each reload is compared with the one before it, not with the start."""
     site = Site(tmp_path, broker.url)
     async with site.daemon() as running:
-        status = running.daemon.status
+        status = running.daemon.parts.status
         await until(running.up, "up")
         site.change(sinks={"lines": {"type": "log"}})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         assert [row["name"] for row in status.summary()["sinks"]] == ["bus", "lines"]
         site.change(sinks={"lines": None})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         assert [row["name"] for row in status.summary()["sinks"]] == ["bus"]
         assert reloads(running.daemon, "ok") == 2
 
@@ -171,11 +171,11 @@ async def test_changed_limits_hold_without_losing_a_window(
             name for name, state in running.states().items() if state == "unack"
         }
         site.change(alarms={"shelve_max": "1h", "flood_limit": 100})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         feed.send("P-1", 10, temp=200.0, flow=15.0)
         await until(lambda: running.states()[held] == "unack", "there is room")
         await until(lambda: len(scored(bus, "P-1")) == 20 - LENGTH + 1, "every window")
-        await running.daemon.command("shelve", "P-1.temp.quality", "anna", 3000)
+        await running.daemon.parts.commands.apply_one("shelve", "P-1.temp.quality", "anna", 3000)
     assert gapless(scored(bus, "P-1"))
 
 
@@ -189,9 +189,9 @@ async def test_texts_that_are_wrong_change_nothing(
         texts = {"texts": str(tmp_path / "texts.yaml")}
         site.change(alarms=texts, sinks={"lines": {"type": "log"}})
         before = running.daemon.runtime.config
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         assert running.daemon.runtime.config is before
-        assert list(running.daemon.publisher.sinks) == ["bus"]
+        assert list(running.daemon.parts.publisher.sinks) == ["bus"]
     assert [one for one in caplog.records if "refused" in one.message]
 
 
@@ -202,8 +202,8 @@ async def test_a_sink_that_leaves_the_config_goes_offline(
     async with site.daemon() as running:
         await until(running.up, "up")
         site.change(sinks={"bus": None})
-        await running.daemon.reload()
-        assert list(running.daemon.publisher.sinks) == ["lines"]
+        await running.daemon.parts.reloader.reload()
+        assert list(running.daemon.parts.publisher.sinks) == ["lines"]
         await until(lambda: bus.bodies("/status")[-1:] == [b"offline"], "offline")
 
 
@@ -218,7 +218,7 @@ async def test_new_assets_appear_and_values_on_their_way_are_not_lost(
         feed.send("P-1", 10)
         await until(lambda: running.windows() == 10 - LENGTH + 1, "windows")
         site.change(assets={"P-3": {"template": "pump"}})
-        reloading = asyncio.create_task(running.daemon.reload())
+        reloading = asyncio.create_task(running.daemon.parts.reloader.reload())
         for _ in range(10):
             feed.send("P-1", 2)
             await asyncio.sleep(0.02)
@@ -226,7 +226,7 @@ async def test_new_assets_appear_and_values_on_their_way_are_not_lost(
         feed.send("P-3", 20)
         feed.send("P-1", 20)
         await until(lambda: len(scored(bus, "P-3")) == 20 - LENGTH + 1, "of the new asset")
-        received = value_of(running.daemon.metrics.values_received.labels("plant"))
+        received = value_of(running.daemon.parts.metrics.values_received.labels("plant"))
     assert received == 3 * sum(feed.sent.values())
 
 
@@ -241,7 +241,7 @@ async def test_an_alarm_outlives_the_exchange_of_the_plant(
         feed.send("P-1", 2, temp=200.0)
         await until(lambda: running.states() == {"P-1.temp.quality": "unack"}, "raised")
         site.change(assets={"P-3": {"template": "pump"}})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         feed.send("P-1", 10, temp=200.0)
         await asyncio.sleep(1.0)
         assert running.states() == {"P-1.temp.quality": "unack"}
@@ -262,7 +262,7 @@ async def test_alarms_of_an_asset_that_leaves_are_withdrawn(
         feed.send("P-2", 2, temp=200.0)
         await until(lambda: running.states() == {"P-2.temp.quality": "unack"}, "raised")
         site.change(assets={"P-{1..2}": None, "P-1": {"template": "pump"}})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         assert running.states() == {}
         alert = f"{PLACE}/P-2/_pdm/alert/P-2.temp.quality"
         await until(lambda: bus.bodies(alert)[-1:] == [b""], "emptied")
@@ -288,7 +288,7 @@ async def test_alarms_of_an_asset_that_left_while_we_were_away_are_withdrawn(
         await until(running.up, "up")
         site.change(assets={"P-{1..2}": None, "P-1": {"template": "pump"}})
         site.change(assets={"P-7": {"template": "pump", "area": "wet"}})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         await until(running.up, "up again")
         feed.send("P-7", 2, temp=200.0)
         await until(lambda: bus.ids(alert) == ["P-7.temp.quality:1"], "raised")
@@ -314,7 +314,7 @@ async def test_a_new_version_of_a_model_takes_over_between_two_windows(
             await asyncio.sleep(0.02)
             if number == 30:
                 write_bundle(site.folder / "models" / "watch", version=2)
-                reloading = asyncio.create_task(running.daemon.reload())
+                reloading = asyncio.create_task(running.daemon.parts.reloader.reload())
         assert reloading is not None
         await reloading
         feed.send("P-1", 20, flow=10.1)
@@ -340,14 +340,14 @@ async def test_a_broken_bundle_leaves_the_old_one_at_work_until_it_is_mended(
         write_bundle(folder, version=2)
         good = (folder / "model.onnx").read_bytes()
         (folder / "model.onnx").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         assert running.daemon.runtime.pipeline.deployments.models() == [before]
-        refused = running.daemon.metrics.model_rejected.labels("watch", "checksum")
+        refused = running.daemon.parts.metrics.model_rejected.labels("watch", "checksum")
         assert value_of(refused) == 1
         feed.send("P-1", 20)
         await until(lambda: running.windows() == 20 - LENGTH + 1, "windows go on")
         (folder / "model.onnx").write_bytes(good)
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         (after,) = running.daemon.runtime.pipeline.deployments.models()
         assert after.manifest.version != before.manifest.version
 
@@ -365,7 +365,7 @@ async def test_a_bundle_that_was_broken_at_the_start_is_taken_up_when_it_is_mend
         assert list(running.daemon.runtime.pipeline.deployments.not_loaded) == ["watch"]
         assert set(running.daemon.runtime.models.without) == {"P-1", "P-2"}
         model.write_bytes(good)
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         assert running.daemon.runtime.pipeline.deployments.not_loaded == {}
         assert running.daemon.runtime.models.without == {}
         feed.send("P-1", 20)
@@ -387,14 +387,14 @@ async def test_a_day_of_learning_outlives_the_exchange_of_the_plant(
         feed.send("P-1", 100)
         await until(lambda: progress()["P-1"] >= 90 / 36_000, "rows")
         site.change(assets={"P-3": {"template": "pump"}})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         assert progress()["P-1"] >= 90 / 36_000
         assert progress()["P-3"] == 0
         feed.send("P-1", 100)
         await until(lambda: progress()["P-1"] >= 190 / 36_000, "and on")
         learn["step"] = "200ms"
         site.change(templates={"pump": {"learn": learn}})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         assert progress()["P-1"] == 0, "rows of another grid are no good"
 
 
@@ -425,7 +425,7 @@ async def test_what_is_learned_during_an_exchange_of_the_plant_is_put_to_work(
         running.daemon.runtime.intake.append(running.values("P-1", rows))
         await until(begun.is_set, "enough rows")
         site.change(assets={"P-3": {"template": "pump"}})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         assert "P-1" in running.daemon.runtime.models.without
         exchanged.set()
         await until(lambda: "P-1" not in running.daemon.runtime.models.without, "put to work")
@@ -438,7 +438,7 @@ async def test_reloads_that_come_together_are_carried_out_one_by_one(
     async with site.daemon() as running:
         await until(running.up, "up")
         site.change(assets={"P-3": {"template": "pump"}})
-        await asyncio.gather(*(running.daemon.reload() for _ in range(3)))
+        await asyncio.gather(*(running.daemon.parts.reloader.reload() for _ in range(3)))
         await until(running.up, "up again")
         assert reloads(running.daemon, "ok") == 3
         assert set(running.daemon.runtime.plant.assets) == {"P-1", "P-2", "P-3"}

@@ -155,7 +155,7 @@ async def test_sequence_numbers_go_on_after_a_restart(
             await until(lambda: running.states().get("D-9.temp.quality") == "unack", "raised")
             feed.send("D-9", 10)
             await until(lambda: running.states()["D-9.temp.quality"] == "rtn_unack", "cleared")
-            await running.daemon.command("ack", "D-9.temp.quality", "anna")
+            await running.daemon.parts.commands.apply_one("ack", "D-9.temp.quality", "anna")
         numbers = range(1, 3 * start + 4)
         await heard(bus, *(f"D-9.temp.quality:{n}" for n in numbers))
     bodies = bus.bodies("/_pdm/event")
@@ -179,7 +179,7 @@ async def test_a_broker_that_forgot_everything_is_told_again(
         for asset in ("P-1", "P-2"):
             running.daemon.runtime.intake.append(running.values(asset, rows))
         await until(lambda: len(running.states()) == 2, "raised")
-        await running.daemon.command("ack", "P-2.temp.quality", "anna")
+        await running.daemon.parts.commands.apply_one("ack", "P-2.temp.quality", "anna")
         await heard(bus, "P-1.temp.quality:1", "P-2.temp.quality:1", "P-2.temp.quality:2")
         before = spoken(bus)
         forgetful.kill()
@@ -226,7 +226,7 @@ async def test_a_broker_with_an_old_memory_loses_its_ghosts(
             running.values("P-1", [(now_ms(), healthy(temp=200.0))])
         )
         await until(lambda: running.states() == {alarm: "unack"}, "raised")
-        await until(lambda: running.daemon.publisher.stats()[0]["rows"] == 0, "delivered")
+        await until(lambda: running.daemon.parts.publisher.stats()[0]["rows"] == 0, "delivered")
         await asyncio.sleep(0.5)
         aged.stop()  # only now it writes its file
         aged.start()
@@ -235,7 +235,7 @@ async def test_a_broker_with_an_old_memory_loses_its_ghosts(
         later = [(now_ms() + 1000 * n, healthy()) for n in range(3)]
         running.daemon.runtime.intake.append(running.values("P-1", later))
         await until(lambda: running.states() == {alarm: "rtn_unack"}, "cleared")
-        await running.daemon.command("ack", alarm, "anna")
+        await running.daemon.parts.commands.apply_one("ack", alarm, "anna")
         await asyncio.sleep(1.0)
         aged.kill()
         aged.start()

@@ -71,7 +71,7 @@ async def until(done: Callable[[], bool]) -> None:
 
 
 def error_boundary(daemon: Daemon, part: str) -> float:
-    return value_of(daemon.metrics.error_boundary.labels(part))
+    return value_of(daemon.parts.metrics.error_boundary.labels(part))
 
 
 async def test_values_that_cannot_be_digested_are_lost_alone(
@@ -84,7 +84,7 @@ async def test_values_that_cannot_be_digested_are_lost_alone(
             await until(lambda number=number: error_boundary(daemon, "pipeline") == number + 1)
         daemon.runtime.intake.append(plants.values(plants.fault()))
         await until(lambda: [a.alarm_id for a in daemon.runtime.alarms.active()] == ["any.base"])
-        assert daemon.alive()
+        assert daemon.parts.loop.is_alive()
     assert [r.message for r in caplog.records].count("unexpected error") == 1
 
 
@@ -95,9 +95,9 @@ async def test_a_backlog_that_comes_signal_by_signal_is_not_late(tmp_path: Path)
     by_signal = np.argsort(values.signal, kind="stable")
     async with running(config(tmp_path)) as daemon:
         daemon.runtime.intake.append(values.where(by_signal))
-        windows = daemon.metrics.windows.labels("base", "scored")
+        windows = daemon.parts.metrics.windows.labels("base", "scored")
         await until(lambda: value_of(windows) == len(rows) - 31)
-        late = [m for m in daemon.metrics.values_late.collect()[0].samples if m.value]
+        late = [m for m in daemon.parts.metrics.values_late.collect()[0].samples if m.value]
         assert late == []
 
 
@@ -106,9 +106,9 @@ async def test_a_pipeline_that_digests_nothing_is_not_alive(tmp_path: Path) -> N
     async with running(config(tmp_path)) as daemon:
         daemon.runtime.pipeline.close_windows = None  # type: ignore[assignment]
         await until(lambda: error_boundary(daemon, "pipeline") > 0)
-        before_s = daemon._turned_s
+        before_s = daemon.parts.loop._turned_s
         await until(lambda: error_boundary(daemon, "pipeline") > 2)
-        assert daemon._turned_s == before_s
+        assert daemon.parts.loop._turned_s == before_s
 
 
 async def test_a_disk_that_refuses_what_was_learned_does_not_end_the_service(
@@ -121,9 +121,9 @@ async def test_a_disk_that_refuses_what_was_learned_does_not_end_the_service(
         daemon.runtime.intake.append(plants.values(plants.healthy(210, seed=1)))
         learning = daemon.runtime.pipeline.learning["pump"]
         await until(lambda: learning.progress() == {"any": 1.0})
-        await until(lambda: "learning" in {one.what for one in daemon.supervisor.faults()})
+        await until(lambda: "learning" in {one.what for one in daemon.parts.supervisor.faults()})
         assert learning.progress() == {"any": 1.0}
-        assert daemon.alive()
+        assert daemon.parts.loop.is_alive()
 
 
 async def test_what_is_on_its_way_when_the_service_stops_arrives(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ async def test_what_is_on_its_way_when_the_service_stops_arrives(tmp_path: Path)
 async def test_models_at_work_do_not_wait_for_those_that_are_loaded(tmp_path: Path) -> None:
     async with running(config(tmp_path)) as daemon:
         held = threading.Event()
-        daemon.loading_thread.submit(held.wait, 20)
+        daemon.parts.builder.loading.submit(held.wait, 20)
         daemon.runtime.intake.append(plants.values(plants.fault()))
         await until(lambda: bool(daemon.runtime.alarms.active()))
         assert not held.is_set()
@@ -178,7 +178,7 @@ async def test_a_reload_that_fails_half_way_leaves_the_sources_at_work(
         before = daemon.runtime
         monkeypatch.setattr(Pipeline, "take_over", None)
         with pytest.raises(TypeError):
-            await daemon.reloader.adopt(replace(made, discovery=Discovery(7)))
+            await daemon.parts.replacer.adopt(replace(made, discovery=Discovery(7)))
         assert daemon.runtime is before
         assert daemon.runtime.sources["bus"].link.state is not LinkState.STOPPED
 
@@ -187,7 +187,7 @@ async def test_assets_discovered_after_a_reload_have_the_new_rules(tmp_path: Pat
     made = config(tmp_path)
     louder = replace(WATCHED, models=(ModelUse("base", alarm=AlarmRule(severity=900)),))
     async with running(made) as daemon:
-        await daemon.reloader.adopt(replace(made, templates={"pump": louder}))
+        await daemon.parts.replacer.adopt(replace(made, templates={"pump": louder}))
         daemon.runtime.plant.discover("new", "pump")
         assert [daemon.runtime.catalogue.rule(f"{a}.base").severity for a in ("any", "new")] == [
             900,

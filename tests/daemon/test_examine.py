@@ -11,9 +11,9 @@ from opcua_support import make_pair
 
 from edge_agent.clock import US_PER_S, SystemClock
 from edge_agent.config.schema import TimeOf
-from edge_agent.daemon import examine_service as service
+from edge_agent.daemon import examine_machine
 from edge_agent.daemon.examination import examine
-from edge_agent.daemon.examined import Examined
+from edge_agent.daemon.examine_machine import Examined
 from edge_agent.daemon.tables import load_config
 from edge_agent.errors import ConnectError
 from edge_agent.findings import Severity, error, fine, ordered, warning
@@ -160,7 +160,7 @@ async def test_what_the_running_daemon_complains_of(tmp_path: Path) -> None:
 def test_the_counters_that_doctor_looks_at_exist() -> None:
     """A metric that is renamed would else never be seen again."""
     names = {family.name for family in Metrics().registry.collect()}
-    assert set(service._COUNTERS) <= names
+    assert set(examine_machine.COUNTERS) <= names
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_agent.clock import FakeClock
-from edge_agent.daemon.gateway_clock import GatewayClock
+from edge_agent.daemon.service_faults import GatewayClock
 from edge_agent.messages import Link
 
 LIMIT_S = 300.0

@@ -46,35 +46,35 @@ class Gateway:
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
-        self.t = daemon.clock.now_us() // S - 3600
+        self.t = daemon.parts.clock.now_us() // S - 3600
 
     async def look(self, times: int = 2) -> None:
         """What the daemon does every second."""
         for _ in range(times):
-            await self.daemon.reconciler.reconcile()
+            await self.daemon.parts.reconciler.reconcile()
 
     async def rows(self, n: int, level: float) -> int:
         """`n` more rows, a second apart; gives how many windows were scored meanwhile."""
         daemon = self.daemon
-        scored = daemon.metrics.windows.labels(NAME, "scored")
+        scored = daemon.parts.metrics.windows.labels(NAME, "scored")
         before = value_of(scored)
         signals = [s.index for s in daemon.runtime.plant.assets["P-1"].signals.values()]
         time_us = [(self.t + i) * S for i in range(n) for _ in signals]
         self.t += n
         daemon.runtime.intake.append(columns(signals * n, time_us, [level] * len(time_us)))
         await until(lambda: daemon.runtime.pipeline.watch.time_us[signals[0]] == (self.t - 1) * S)
-        async with daemon.turning:
+        async with daemon.parts.loop.turning:
             return int(value_of(scored) - before)
 
     def row(self, mode: str = "active") -> dict[str, Any]:
         """What /api/models says."""
-        rows = self.daemon.status.models()
+        rows = self.daemon.parts.status.models()
         return next((row for row in rows if row["mode"] == mode), {})
 
     async def alarm(self) -> str:
         """What the service alarm of the models would say now."""
-        await self.daemon.supervisor.look_after()
-        faults = self.daemon.runtime.pipeline.deployments.faults(self.daemon.clock.now_us())
+        await self.daemon.parts.supervisor.supervise()
+        faults = self.daemon.runtime.pipeline.deployments.faults(self.daemon.parts.clock.now_us())
         return faults[0].detail.message_key if faults else ""
 
 
@@ -142,7 +142,7 @@ async def test_a_bundle_that_was_copied_over_by_hand_goes_back_in_memory(
         assert (one.row()["version"], one.row()["previous"]) == ("2", "1")
         assert await one.rows(10, 60.0) == 10 - LENGTH + 1
         await one.look()
-        await one.daemon.reconciler.refresh()  # as SIGHUP does
+        await one.daemon.parts.reconciler.refresh()  # as SIGHUP does
         assert (one.row()["version"], one.row()["refused_version"]) == ("1", "2")
         assert ModelRepository(models).active(NAME) == "2"
         assert [r.message for r in caplog.records].count("rollback not on disk") == 1
@@ -186,7 +186,7 @@ async def test_a_reload_right_after_a_rollback_does_not_undo_it(
         await one.rows(10, 60.0)
         assert one.row()["version"] == "1"
         changed = replace(one.daemon.runtime.config, discovery=Discovery(7))
-        await one.daemon.reloader.adopt(changed)
+        await one.daemon.parts.replacer.adopt(changed)
         await one.look()
         assert (one.row()["version"], shelf.active(NAME)) == ("1", "1")
         assert one.row()["refused_version"] == "2"
@@ -206,8 +206,8 @@ async def test_a_rollback_is_told_for_a_while_and_no_longer(
         await one.look()
         assert shelf.active(NAME) == "1"
         assert await one.alarm() == "model_rolled_back"
-        later_us = one.daemon.clock.now_us() + 601 * S
-        monkeypatch.setattr(one.daemon.clock, "now_us", lambda: later_us)
+        later_us = one.daemon.parts.clock.now_us() + 601 * S
+        monkeypatch.setattr(one.daemon.parts.clock, "now_us", lambda: later_us)
         assert await one.alarm() == ""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_agent.daemon.resolution import ResolutionWatch
+from edge_agent.daemon.learning_upkeep import ResolutionWatch
 from edge_agent.models.bundle.manifest import InputSpec
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_what_float32_does_not_resolve_is_said_once(
     """Of learned baselines only those that were learned before offsets were."""
     watch = ResolutionWatch()
     for _ in range(3):
-        watch.look(pipeline(spec, value, **calibration))
+        watch.compare(pipeline(spec, value, **calibration))
     assert len(caplog.records) == int(said)
     assert list(watch.notes()) == ["P-1"] * said
     if said:

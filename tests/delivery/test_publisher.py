@@ -63,14 +63,14 @@ async def test_what_the_disk_refuses_is_kept_and_goes_out_later(
         bring(running, 200.0)
         await until(lambda: running.states().get(ALARM) == "unack", "raised in memory")
         await until(lambda: STORE_ALARM in running.states(), "the trouble is an alarm")
-        await running.daemon.command("ack", ALARM, "anna")
-        assert running.daemon.troubles() == ["cannot commit: disk I/O error"]
+        await running.daemon.parts.commands.apply_one("ack", ALARM, "anna")
+        assert running.daemon.parts.supervisor.troubles() == ["cannot commit: disk I/O error"]
         assert bus.ids("/_pdm/") == []
         refusing.clear()
         wanted = [f"{ALARM}:1", f"{STORE_ALARM}:1", f"{ALARM}:2"]
         await until(lambda: len(bus.ids("/_pdm/event")) == 3, "told")
         assert sorted(bus.ids("/_pdm/event")) == sorted(wanted)
-        await until(lambda: running.daemon.troubles() == [], "no trouble any more")
+        await until(lambda: running.daemon.parts.supervisor.troubles() == [], "no trouble any more")
     assert committed(tmp_path) == wanted
 
 
@@ -92,9 +92,13 @@ async def test_a_caller_that_goes_away_costs_nothing(
         bring(running, 200.0)
         await until(lambda: bus.ids("/_pdm/event") == [f"{ALARM}:1"], "raised")
         slow.set()
-        callers = [asyncio.create_task(running.daemon.command("ack", ALARM, "anna"))]
+        callers = [
+            asyncio.create_task(running.daemon.parts.commands.apply_one("ack", ALARM, "anna"))
+        ]
         await until(begun.is_set, "the commit has begun")
-        callers.append(asyncio.create_task(running.daemon.command("suppress", ALARM, "anna")))
+        callers.append(
+            asyncio.create_task(running.daemon.parts.commands.apply_one("suppress", ALARM, "anna"))
+        )
         await asyncio.sleep(0)  # it waits for the commit before it
         for caller in callers:
             caller.cancel()

@@ -62,7 +62,7 @@ def missing(bus: Subscriber, feed: Feed) -> list[tuple[str, int]]:
 
 def row_of(running: Running, mode: str = "active") -> dict[str, Any]:
     """What /api/models says of the one model, or of its shadow."""
-    rows = running.daemon.status.models()
+    rows = running.daemon.parts.status.models()
     return next((row for row in rows if row["mode"] == mode), {})
 
 
@@ -139,7 +139,9 @@ async def test_from_version_1_to_2_and_back_by_itself(
         capsys.readouterr()
         assert await command(site, running, "list") == 0
         assert capsys.readouterr().out.splitlines()[-1].startswith("watch 2: refused: ")
-        assert value_of(running.daemon.metrics.model_rollbacks.labels(NAME, "not_a_number")) == 1
+        assert (
+            value_of(running.daemon.parts.metrics.model_rollbacks.labels(NAME, "not_a_number")) == 1
+        )
         events = [orjson.loads(body) for body in bus.bodies("/_pdm/event")]
     (told,) = [one["data"] for one in events if one["data"]["alarm_id"] == ALARM]
     assert "watch rolled back to 1" in told["message"]["en"]
@@ -196,7 +198,7 @@ async def test_an_activated_version_that_fails_its_tests_is_put_back(
         await line.stop()
         await until(lambda: not missing(bus, feed), "every window")
         assert row_of(running)["version"] == "1"
-        assert value_of(running.daemon.metrics.model_rollbacks.labels(NAME, "self_test")) == 1
+        assert value_of(running.daemon.parts.metrics.model_rollbacks.labels(NAME, "self_test")) == 1
 
 
 async def test_a_reload_keeps_the_shadow_and_the_version_before(
@@ -218,7 +220,7 @@ async def test_a_reload_keeps_the_shadow_and_the_version_before(
         await until(lambda: row_of(running, "shadow")["compared"] > 20 - LENGTH, "compared")
         before = running.daemon.runtime.pipeline
         site.change(discovery={"max_assets": 7})
-        await running.daemon.reload()
+        await running.daemon.parts.reloader.reload()
         assert running.daemon.runtime.pipeline is not before
         assert row_of(running)["previous"] == "1"
         assert row_of(running, "shadow")["compared"] > 20 - LENGTH

@@ -13,7 +13,16 @@ from plants import S
 
 from edge_agent.config.conditions import parse_condition
 from edge_agent.config.limits import Limit
-from edge_agent.config.schema import AlarmRule, Asset, Learn, Runtime, Signal, Template, TimeOf
+from edge_agent.config.schema import (
+    AlarmRule,
+    Asset,
+    Learn,
+    Runtime,
+    Signal,
+    SourceTraits,
+    Template,
+    TimeOf,
+)
 from edge_agent.config.types import Duration, Name
 from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
@@ -30,9 +39,11 @@ STEPS = [3600.0, -3600.0, 3 * 3600.0, -200.0, 26 * 365 * 86_400.0, -9 * 365 * 86
 class Judged:
     """A source whose time is the gateway's."""
 
-    reports_changes: bool = False
-    silence_s: float = 30.0
     time: TimeOf = TimeOf.AUTO
+
+    @property
+    def traits(self) -> SourceTraits:
+        return SourceTraits(silence_s=30.0, time_of=self.time)
 
 
 class Stepped(Live):

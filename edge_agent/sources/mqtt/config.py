@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
-from edge_agent.config.schema import Kind, TimeOf
+from edge_agent.config.schema import Kind, SourceTraits, TimeOf
 from edge_agent.config.types import Between, Duration, HostText, Secret, Size
 from edge_agent.errors import ConfigError
 from edge_agent.sources.mqtt.payload_spec import BINARY, Format, Payload
@@ -166,16 +166,11 @@ class MqttSourceConfig(Broker):
                         yield f"subscribe.{n}.payload.{key}", _NO_WAVEFORM
 
     @property
-    def reports_changes(self) -> bool:
-        """True if a value holds until another one comes; the pipeline asks."""
-        return self.sparkplug is not None
-
-    @property
-    def silence_s(self) -> float | None:
-        """After how long without a value a signal is stale by default; None: never."""
-        if self.stale_after is None and self.reports_changes:
-            return None
-        return self.stale_after or _STALE_S
+    def traits(self) -> SourceTraits:
+        """Sparkplug reports changes, and then no signal is stale unless the config says when."""
+        reports_changes = self.sparkplug is not None
+        default_s = None if reports_changes else _STALE_S
+        return SourceTraits(reports_changes, self.stale_after or default_s, self.time)
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:

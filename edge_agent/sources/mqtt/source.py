@@ -91,7 +91,7 @@ class MqttSource:
             plant,
             metrics,
             self._refusals,
-            stale_after_s=config.silence_s,
+            stale_after_s=config.traits.silence_s,
         )
         self._sparkplug = _sparkplug_reader(name, config, routes, self._refusals)
         self._session: Session | None = None

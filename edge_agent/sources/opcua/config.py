@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (the config loader reads the annotations)
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from edge_agent.config.schema import TimeOf
+from edge_agent.config.schema import SourceTraits, TimeOf
 from edge_agent.config.types import Between, Duration, Secret
 from edge_agent.sources.opcua.address import FORM, is_address
 from edge_agent.sources.zone import zone_problems
@@ -61,9 +61,6 @@ class Security:
 class OpcUaSourceConfig:
     """`type: opcua`. One server and how its nodes are watched."""
 
-    # While the subscription lives a node that is not heard of is unchanged; the pipeline asks.
-    reports_changes: ClassVar[bool] = True
-
     url: str
     security: Security = field(default_factory=Security)
     username: str = ""
@@ -84,6 +81,11 @@ class OpcUaSourceConfig:
     node_retry: Annotated[Duration, Between(1, 86_400)] = Duration(300)  # of refused nodes
     time: TimeOf = TimeOf.AUTO  # whose clock counts: source, server, arrival, auto
     timezone: str = "UTC"  # of a server that writes its local time
+
+    @property
+    def traits(self) -> SourceTraits:
+        """While the subscription lives, a node that reports nothing is unchanged."""
+        return SourceTraits(reports_changes=True, time_of=self.time)
 
     @property
     def is_secure(self) -> bool:

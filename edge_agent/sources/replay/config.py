@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (the config loader reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
+from edge_agent.config.schema import SourceTraits
 from edge_agent.config.types import Between, Name
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class ReplayConfig:
     speed: Annotated[float, Between(0, 1e9)] = 1.0  # 0: as fast as it goes
     loop: bool = False
     shift_to_now: bool = False  # move all times so that the first is now
+
+    @property
+    def traits(self) -> SourceTraits:
+        """Every sample is in the file, at its own time."""
+        return SourceTraits()
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What contradicts itself."""

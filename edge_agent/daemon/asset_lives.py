@@ -1,0 +1,167 @@
+"""The lives of assets: an overhaul begins learning again, a failure ends a remaining life.
+
+What was learned of a machine before its overhaul is void from then on. All of it is remembered over
+restarts.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from edge_agent.alarms import baseline_alarm_ids
+from edge_agent.clock import US_PER_MS, US_PER_S
+from edge_agent.config.schema import Learn
+from edge_agent.delivery import Memory
+from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from edge_agent.clock import Clock
+    from edge_agent.daemon.runtime import Runtime
+    from edge_agent.daemon.saved_values import SavedValues
+    from edge_agent.diagnostics import RulTracker
+    from edge_agent.messages import Alarm
+
+log = logging.getLogger("edge_agent.daemon")
+learning_log = logging.getLogger("edge_agent.models")
+
+_VOID: Final = "forgotten"  # keys of the store
+_LIVES: Final = "lives"
+_SAVE_EVERY_S: Final = 3600.0  # a crash loses this much of lives that last weeks
+
+
+class BaselineReset:
+    """Which assets learn again, over restarts, and the alarms that rest on what they forgot.
+
+    since: by asset, before when what was learned is void (us); the models share it. turning: held
+    while the pipeline works; withdraw: clears alarms on the plant bus.
+    """
+
+    def __init__(
+        self,
+        runtime: Callable[[], Runtime],
+        turning: asyncio.Lock,
+        values: SavedValues,
+        withdraw: Callable[[Iterable[Alarm], Memory], Awaitable[None]],
+        clock: Clock,
+    ) -> None:
+        self.since: dict[str, int] = {}
+        self._runtime = runtime
+        self._turning = turning
+        self._values = values
+        self._publish_withdrawn = withdraw
+        self._clock = clock
+        self._saved: dict[str, int] = {}
+
+    async def restore(self) -> None:
+        """Go on where the last run of the service was."""
+        raw = await self._values.load(_VOID)
+        try:
+            self.since |= {str(asset): int(us) for asset, us in orjson.loads(raw or b"{}").items()}
+        except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
+            learning_log.warning("what learns again is not known any more")
+        self._saved = dict(self.since)
+
+    async def forget_baseline(self, asset_id: str, actor: str) -> dict[str, Any]:
+        """Forget what was learned of an asset and learn anew, from now on.
+
+        EdgeAgentError where there is no such asset, or nothing that it could learn from.
+        """
+        async with self._turning:
+            runtime = self._runtime()
+            asset = runtime.plant.assets.get(asset_id)
+            if asset is None:
+                raise NotFoundError("no such asset", where=repr(asset_id[:200]))
+            reason = runtime.models.forget(asset, self._clock.now_us())
+            if reason:
+                raise EdgeAgentError(reason, where=asset_id)
+            await self._withdraw([asset_id])
+        await self._save()
+        await self._values.audit(actor, "learn", [asset_id])
+        learning_log.info("learning again", extra={"asset": asset_id, "actor": actor})
+        wanted = asset.template.learn or Learn()
+        return {"asset": asset_id, "learning": True, "duration_s": wanted.duration}
+
+    async def withdraw_outdated(self) -> None:
+        """Another baseline is at work: the alarms of the one before do not stand for it."""
+        models = self._runtime().models
+        done, models.relearned = models.relearned, set()
+        if done:
+            async with self._turning:
+                await self._withdraw(sorted(done))
+        await self._save()
+
+    async def _withdraw(self, assets: Iterable[str]) -> None:
+        runtime = self._runtime()
+        ids = [alarm_id for asset in assets for alarm_id in baseline_alarm_ids(asset)]
+        found = [alarm for alarm in map(runtime.alarms.withdraw, ids) if alarm is not None]
+        await self._publish_withdrawn(found, Memory.of(runtime.plant))
+
+    async def _save(self) -> None:
+        since = dict(self.since)
+        if since != self._saved and await self._values.save(_VOID, orjson.dumps(since)):
+            self._saved = since
+
+
+class RulStore:
+    """Keeps what was told of remaining lives in the store, and takes word of their end.
+
+    turning: held while the pipeline works.
+    """
+
+    def __init__(
+        self,
+        runtime: Callable[[], Runtime],
+        turning: asyncio.Lock,
+        values: SavedValues,
+        clock: Clock,
+    ) -> None:
+        self._runtime = runtime
+        self._turning = turning
+        self._values = values
+        self._clock = clock
+        self._saved_s = clock.monotonic_s()
+
+    @property
+    def _lives(self) -> RulTracker:
+        return self._runtime().pipeline.diagnostics.lives
+
+    async def restore(self) -> None:
+        """Go on where the last run of the service was."""
+        self._lives.restore(await self._values.load(_LIVES))
+
+    async def save(self, *, at_once: bool = False) -> None:
+        """Save what has changed, now and then or `at_once`."""
+        now_s = self._clock.monotonic_s()
+        if not self._lives.changed or not (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
+            return
+        self._saved_s = now_s
+        lives = self._lives
+        if not await self._values.save(_LIVES, lives.dump()):
+            lives.changed = True
+
+    async def end_life(self, asset: str, at_us: int, actor: str, *, failed: bool) -> dict[str, Any]:
+        """A life of `asset` ended; EdgeAgentError where that cannot be, or nothing was told.
+
+        Returns by model what was told of it, and how right that was.
+        """
+        runtime = self._runtime()
+        if asset not in runtime.plant.assets:
+            raise NotFoundError("no such asset", where=repr(asset[:200]))
+        latest_us = self._clock.now_us() + round(runtime.config.tuning.max_future * US_PER_S)
+        if not 0 < at_us <= latest_us:
+            raise UsageError("a time that is not yet", where=asset, hint="--at is when it ended")
+        async with self._turning:
+            found = self._lives.end(asset, at_us, failed=failed)
+        action = "failed" if failed else "overhauled"
+        log.info("life ended", extra={"asset": asset, "how": action, "models": len(found)})
+        await self.save(at_once=True)
+        await self._values.audit(actor, action, [asset])
+        models = [asdict(outcome) for outcome in found]
+        return {"asset": asset, "at_ms": at_us // US_PER_MS, "models": models}

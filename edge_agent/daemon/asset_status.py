@@ -1,0 +1,215 @@
+"""How each asset is: what the models say of it now, and why nothing is said of one.
+
+A score that is old says nothing: a machine whose inputs are away is not judged, whatever its last
+score was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_MS, US_PER_S
+from edge_agent.detection import STOPPED
+from edge_agent.signals import FALSE, TRUE, UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from edge_agent.daemon.runtime import Runtime
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.pipeline import Pipeline
+    from edge_agent.plant import PlantAsset, PlantSignal
+    from edge_agent.serving import Deployment
+
+_LEAST_S: Final = 10.0
+_WINDOWS: Final = 3  # missed one after the other, with an input that is away
+_LEAST_UNEXPLAINED_S: Final = 60.0
+_UNEXPLAINED_WINDOWS: Final = 10  # missed although every input is there
+_SHOWN: Final = 3
+
+
+def asset_rows(
+    runtime: Runtime, judgements: Judgements, notes: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Every asset with its health, inputs and number of alarms; notes: by asset, of its models."""
+    active = (alarm for alarm in runtime.alarms.active() if alarm.suppressed_by != STOPPED)
+    alarms = Counter(alarm.asset for alarm in active)
+    unseen, provisional = runtime.pipeline.watch.unseen(), runtime.models.provisional()
+    return [
+        {
+            "id": asset.id,
+            "path": asset.path,
+            "state": _state(runtime, asset, alarms, judgements),
+            "alarms": alarms[asset.id],
+            **judgements.found.get(asset.id, {"health": None, "score": None, "limit": None}),
+            "note": judgements.stopped.get(asset.id)
+            or judgements.unjudged.get(asset.id)
+            or notes.get(asset.id, ""),
+            "provisional_s": provisional.get(asset.id, 0.0),
+            "inputs": [
+                _input(runtime.pipeline, one, seen=not unseen[one.index])
+                for one in asset.signals.values()
+            ],
+        }
+        for asset in runtime.plant.assets.values()
+    ]
+
+
+def _state(
+    runtime: Runtime, asset: PlantAsset, alarms: Counter[str], judgements: Judgements
+) -> str:
+    if asset.id in alarms:
+        return "alarm"
+    for known, state in (
+        (judgements.found, "normal"),
+        (judgements.stopped, "stopped"),
+        (judgements.unjudged, "unjudged"),
+    ):
+        if asset.id in known:
+            return state
+    return _without_a_model(runtime, asset)
+
+
+def _without_a_model(runtime: Runtime, asset: PlantAsset) -> str:
+    reason = runtime.models.without.get(asset.id)
+    if reason is None:
+        return "warming"
+    if "learning" in reason:
+        return "learning"
+    return "normal" if runtime.pipeline.detection.limits.judges(asset) else "no_model"
+
+
+def _input(pipeline: Pipeline, signal: PlantSignal, *, seen: bool) -> dict[str, Any]:
+    row, watch = signal.index, pipeline.watch
+    value = float(watch.value[row])
+    return {
+        "name": signal.name,
+        "unit": signal.config.unit,
+        "value": None if not seen or np.isnan(value) else value,
+        "time_ms": int(watch.time_us[row]) // US_PER_MS if seen else None,
+        "quality": watch.quality_of(row) if seen else "no_data",
+        **pipeline.detection.limits.shown(signal),
+    }
+
+
+def export_assets(runtime: Runtime, judgements: Judgements, metrics: Metrics) -> None:
+    """Bring the gauges of assets up to date; a score that is old is none."""
+    metrics.assets_unjudged.set(len(judgements.unjudged))
+    for group in runtime.pipeline.deployments:
+        for row, asset in enumerate(group.assets):
+            if judgements.is_fresh(group, row):
+                metrics.score.labels(asset.id, group.title).set(float(group.score[row]))
+                metrics.health.labels(asset.id, group.title).set(float(group.health[row]))
+            else:
+                metrics.score.remove(asset.id, group.title)
+                metrics.health.remove(asset.id, group.title)
+    troubled, stops = runtime.pipeline.watch.troubled(), runtime.pipeline.detection.stops
+    metrics.asset_running.clear()
+    for asset in runtime.plant.assets.values():
+        stale = sum(bool(troubled[signal.index]) for signal in asset.signals.values())
+        metrics.inputs_stale.labels(asset.id).set(stale)
+        truth = stops.judge(stops.number(asset))[0]
+        if asset.when is not None and truth != UNKNOWN:
+            metrics.asset_running.labels(asset.id).set(int(truth == TRUE))
+
+
+class Judgements:
+    """A look at all assets; made anew for each question.
+
+    found: the worst health of each asset that is judged, with the score and limit behind it;
+    unjudged: by asset, why no model judges it although one should; stopped: by asset, why it rests
+    on purpose. away_reason: why a source is away, or nothing.
+    """
+
+    def __init__(
+        self, runtime: Runtime, away_reason: Callable[[str], str], monotonic_s: float
+    ) -> None:
+        self._away_reason = away_reason
+        self._now_s = monotonic_s
+        self._troubled = runtime.pipeline.watch.troubled() | runtime.pipeline.watch.unseen()
+        self.found: dict[str, dict[str, Any]] = {}
+        self.unjudged: dict[str, str] = {}
+        self.stopped: dict[str, str] = {}
+        self._stops = runtime.pipeline.detection.stops
+        for asset in runtime.plant.assets.values():
+            self._runs(self._stops.number(asset), asset)
+        for group in runtime.pipeline.deployments:
+            for row, asset in enumerate(group.assets):
+                if not group.disabled[row]:
+                    self._look(group, row, asset)
+        for asset_id in self.found:
+            self.unjudged.pop(asset_id, None)
+            self.stopped.pop(asset_id, None)
+
+    def is_fresh(self, group: Deployment, row: int) -> bool:
+        """True if the last score of an asset still says how it is."""
+        runs = self._stops.judge(group.gate.number(row))[0] == TRUE
+        return runs and not np.isnan(group.score[row]) and not self._why_old(group, row)
+
+    def _runs(self, number: int, asset: PlantAsset) -> bool:
+        """True if a condition holds; else it is said what that means."""
+        truth, why = self._stops.judge(number)
+        if truth == FALSE:
+            self.stopped.setdefault(asset.id, why)
+        elif truth != TRUE:
+            self.unjudged.setdefault(asset.id, why)
+        return truth == TRUE
+
+    def _look(self, group: Deployment, row: int, asset: PlantAsset) -> None:
+        if not self._runs(group.gate.number(row), asset):
+            return
+        reason = self._why_old(group, row)
+        if reason:
+            self.unjudged.setdefault(asset.id, reason)
+            return
+        health = float(group.health[row])
+        worst = self.found.get(asset.id)
+        if np.isnan(health) or (worst is not None and worst["health"] <= health):
+            return
+        self.found[asset.id] = {
+            "health": health,
+            "score": float(group.score[row]),
+            "limit": group.limit,
+            "scored_ms": int(group.scored_us[row]) // US_PER_MS,
+        }
+
+    def _why_old(self, group: Deployment, row: int) -> str:
+        """Why the last score of an asset is too old; empty where it is not."""
+        silent_s = self._now_s - float(group.scored_s[row])
+        if silent_s < _LEAST_S:
+            return ""
+        period_s = _period_s(group)
+        away = [s for s in _inputs(group, group.assets[row]) if self._troubled[s.index]]
+        if away:
+            is_old = silent_s > _WINDOWS * period_s + group.use.lateness
+            return self._reason(away) if is_old else ""
+        if not np.isfinite(silent_s):
+            return ""  # its windows fill for the first time
+        limit_s = max(_LEAST_UNEXPLAINED_S, _UNEXPLAINED_WINDOWS * period_s + group.use.lateness)
+        return f"no score for {silent_s:.0f} s" if silent_s > limit_s else ""
+
+    def _reason(self, away: list[PlantSignal]) -> str:
+        sources = {self._away_reason(signal.source) for signal in away} - {""}
+        if sources:
+            return "not judged: " + "; ".join(sorted(sources))
+        names = ", ".join(signal.name for signal in away[:_SHOWN])
+        more = f" and {len(away) - _SHOWN} more" if len(away) > _SHOWN else ""
+        return f"not judged: no usable value from {names}{more}"
+
+
+def _inputs(group: Deployment, asset: PlantAsset) -> Iterator[PlantSignal]:
+    for spec in group.model.manifest.inputs:
+        signal = group.signal_of(asset, spec.name)
+        if signal is not None:
+            yield signal
+
+
+def _period_s(group: Deployment) -> float:
+    """How often a model scores, in seconds; 0 where its waveforms decide that."""
+    if group.windows is None:
+        return 0.0
+    layout = group.windows.layout
+    return layout.hop * layout.step_us / US_PER_S

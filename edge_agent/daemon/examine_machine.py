@@ -1,0 +1,275 @@
+"""Probes of this machine: folders, store, port, models on disk, and the daemon that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import shutil
+import socket
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from edge_agent.errors import EdgeAgentError, StoreError
+from edge_agent.findings import Finding, error, fine, first_of, warning
+from edge_agent.models import ModelRepository, checked_signer, keyring, verify_bundle
+from edge_agent.store import look_at_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from edge_agent.clock import Clock
+    from edge_agent.config.schema import Config
+    from edge_agent.models import Keyring
+
+_SPARE_BYTES: Final = 32 << 20
+_MAX_MODELS: Final = 50
+_OUTBOX_OLD_S: Final = 300
+# Counters that should stand still: metric -> what it counts, and the mend.
+COUNTERS: Final = {
+    "edge_agent_values_rejected": (
+        "values were refused",
+        "the daemon's log names the first topic or node of each reason",
+    ),
+    "edge_agent_values_dropped": ("values were dropped", "the machine is too slow: see tuning"),
+    "edge_agent_log_dropped": ("log lines were dropped", "who reads the log has stopped"),
+    "edge_agent_assets_refused": ("machines were refused", "raise discovery.max_assets"),
+    "edge_agent_store_errors": ("writes into the store failed", "see the disk and the log"),
+    "edge_agent_defects": ("unexpected errors were survived", "send the log to the maintainers"),
+    "edge_agent_sink_given_up": ("messages were never taken", "see the sink's receiver"),
+    "edge_agent_outbox_dropped": ("messages were dropped", "a sink was away for too long"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What probes look at: a config and its surroundings.
+
+    path: of its file; seconds: for how long to wait for messages; url: where the running daemon
+    answers, None if the config has no HTTP; ask: the body that (URL, path) gives, EdgeAgentError if
+    nobody answers.
+    """
+
+    config: Config
+    path: Path
+    seconds: float
+    clock: Clock
+    url: str | None
+    ask: Callable[[str, str], bytes]
+
+
+async def models_dir(examined: Examined) -> list[Finding]:
+    """The folder of the models: what is learned must be written there."""
+    folder = examined.config.models_dir
+    learning = any(one.learn is not None for one in examined.config.templates.values())
+    why = await asyncio.to_thread(_unwritable, folder)
+    if not why:
+        return [fine("models_dir", f"{folder} can be written")]
+    mend = "the user of this command and that of the service must be able to write there"
+    make = error if learning else warning
+    return [make("models_dir", f"{folder}: {why}", mend)]
+
+
+async def store(examined: Examined) -> list[Finding]:
+    """The store: its folder can be written, and its file, where it can be seen, is sound."""
+    path = examined.config.store.path
+    why = await asyncio.to_thread(_unwritable, path.parent)
+    if why:
+        mend = "store.path must be where the service can write"
+        return [error("store", f"{path.parent}: {why}", mend)]
+    try:
+        return [fine("store", f"{path}: {await asyncio.to_thread(look_at_store, path)}")]
+    except StoreError as problem:
+        return [error("store", f"{path}: {problem.message}", problem.hint)]
+
+
+def _unwritable(folder: Path) -> str:
+    """Why nothing can be written in a folder, or in the one in which it would be made."""
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        return f"{place} is no folder"
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return ""
+    except OSError as problem:
+        return (problem.strerror or str(problem)).lower()
+
+
+async def disk(examined: Examined) -> list[Finding]:
+    """Space for the store at its largest, and for models."""
+    config = examined.config
+    found = []
+    for where, folder, need in (
+        ("store", config.store.path.parent, _growth(config.store.path, config.store.max_bytes)),
+        ("models_dir", config.models_dir, _SPARE_BYTES),
+    ):
+        place = folder
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        free = shutil.disk_usage(place).free
+        text = f"{place}: {free >> 20} MiB free"
+        if free < need:
+            make = error if free < need // 4 else warning
+            what = f"{text}, {need >> 20} MiB may be needed"
+            found.append(make(where, what, "make space, or lower store.max_bytes"))
+        else:
+            found.append(fine(where, text))
+    return found
+
+
+def _growth(path: Path, max_bytes: int) -> int:
+    """How many bytes the store may still grow."""
+    with contextlib.suppress(OSError):
+        return max(0, max_bytes - path.stat().st_size)
+    return max_bytes
+
+
+async def http_port(examined: Examined) -> list[Finding]:
+    """The port of our HTTP server: free, or taken by the daemon of this very gateway."""
+    http = examined.config.http
+    if not http.enabled or not http.port:
+        return []
+    try:
+        await asyncio.to_thread(_bind, http.host, http.port)
+    except OSError as problem:
+        if problem.errno == errno.EADDRINUSE:
+            return [await _who_answers(examined)]
+        mend = "is http.host an address of this machine?"
+        what = f"{http.host}:{http.port}: {(problem.strerror or str(problem)).lower()}"
+        return [error("http", what, mend)]
+    return [fine("http", f"{http.host}:{http.port} is free")]
+
+
+def _bind(host: str, port: int) -> None:
+    rows: Iterable[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, kind, protocol, _, address = next(iter(rows))
+    with socket.socket(family, kind, protocol) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind(address)
+
+
+async def _who_answers(examined: Examined) -> Finding:
+    config, where = examined.config, f"{examined.config.http.host}:{examined.config.http.port}"
+    mend = "stop the other one, or choose another http.port"
+    try:
+        body = await asyncio.to_thread(examined.ask, str(examined.url), "/api/summary")
+        gateway = str(json.loads(body)["gateway"])
+    except (EdgeAgentError, ValueError, KeyError, TypeError):
+        return error("http", f"{where} is taken by another program", mend)
+    if gateway == config.gateway.id:
+        return fine("http", f"{where}: the running daemon of this gateway")
+    shown = first_of([gateway.encode("ascii", "replace").decode()[:64]])
+    return error("http", f"{where} is taken by the edge-agent of gateway {shown}", mend)
+
+
+# -- models, and the daemon that runs ---------------------------------------------------------
+
+
+async def models(examined: Examined) -> list[Finding]:
+    """Each bundle at work: checksums, graph, golden vectors, signature."""
+    config = examined.config
+    folder = config.models_dir
+    if not folder.is_dir():
+        return []
+    used = {use.bundle for template in config.templates.values() for use in template.models}
+    names = [
+        name
+        for name in ModelRepository(folder).names()
+        if name in used or name.startswith("learned-")
+    ]
+    try:
+        keys = keyring(config.trust)
+    except EdgeAgentError as problem:
+        return [error("trust", str(problem))]
+    there = [name for name in names if (folder / name).is_dir()][:_MAX_MODELS]
+    return [await asyncio.to_thread(_model, examined, name, keys) for name in there]
+
+
+def _model(examined: Examined, name: str, keys: Keyring) -> Finding:
+    folder = examined.config.models_dir / name
+    problems = [str(one) for one in verify_bundle(folder)]
+    if not problems and keys.keys:
+        try:
+            checked_signer(folder, keys)
+        except EdgeAgentError as problem:
+            problems = [str(problem)]
+    if problems:
+        mend = f"`edge-agent models rollback {name}` goes back to the version before"
+        return error(f"model {name}", first_of(problems, 3), mend)
+    return fine(f"model {name}", "checksums, graph and golden vectors fit")
+
+
+async def running(examined: Examined) -> list[Finding]:
+    """What the running daemon itself complains of."""
+    if examined.url is None:
+        return []
+    try:
+        summary = await _json(examined, "/api/summary")
+        assets = await _json(examined, "/api/assets")
+        metrics = await asyncio.to_thread(examined.ask, examined.url, "/metrics")
+    except EdgeAgentError as problem:
+        mend = "start it: edge-agent run, or systemctl start edge-agent"
+        return [warning("daemon", f"no daemon answers: {problem.message}", mend)]
+    except ValueError:
+        return [error("daemon", "what answers there is not edge-agent")]
+    found = [error("daemon", str(text)) for text in summary.get("troubles", [])]
+    found += _outbox(summary.get("outbox") or [])
+    found += _assets(assets)
+    found += _counters(metrics.decode(errors="replace"))
+    return found or [fine("daemon", f"runs, version {summary.get('version')}, no troubles")]
+
+
+async def _json(examined: Examined, path: str) -> Any:  # noqa: ANN401 (any JSON)
+    return json.loads(await asyncio.to_thread(examined.ask, str(examined.url), path))
+
+
+def _outbox(rows: list[dict[str, Any]]) -> list[Finding]:
+    return [
+        warning(
+            f"sink {row['sink']}",
+            f"{row['rows']} messages wait, the oldest for {row['oldest_s'] / 60:.0f} min",
+            "its receiver does not confirm them",
+        )
+        for row in rows
+        if row["rows"] and row["oldest_s"] > _OUTBOX_OLD_S
+    ]
+
+
+def _assets(rows: list[dict[str, Any]]) -> list[Finding]:
+    """Assets without a model, by the reason that the daemon gives."""
+    by_note: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("note") and row.get("state") not in {"learning", "normal"}:
+            by_note.setdefault(str(row["note"]), []).append(str(row["id"]))
+    silent = [
+        f"{row['id']}.{one['name']}"
+        for row in rows
+        for one in row.get("inputs", [])
+        if one.get("quality") != "good"
+    ]
+    found = [warning("daemon", f"{first_of(ids)}: {note}") for note, ids in by_note.items()]
+    if silent:
+        found.append(warning("daemon", f"without a good value: {first_of(silent)}"))
+    return found
+
+
+def _counters(text: str) -> list[Finding]:
+    found = []
+    for family in text_string_to_metric_families(text):
+        if family.name not in COUNTERS:
+            continue
+        what, mend = COUNTERS[family.name]
+        for sample in family.samples:
+            was_read = sample.labels.get("reason") == "mended"
+            if sample.name.endswith("_total") and sample.value and not was_read:
+                labels = ", ".join(f"{key} {value}" for key, value in sample.labels.items())
+                line = f"{sample.value:.0f} {what} since its start" + (labels and f": {labels}")
+                found.append(warning("daemon", line, mend))
+    return found

@@ -1,0 +1,218 @@
+"""What assets learn: it is followed, put to work when it is ready, and said to users.
+
+A model's inputs that read more than float32 resolves are said here, too: to learn again mends them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edge_agent.messages import Detail, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+    from edge_agent.clock import Clock
+    from edge_agent.daemon.runtime import Runtime
+    from edge_agent.learning import Learning, Training
+    from edge_agent.models import InputSpec, Manifest
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.pipeline import Pipeline
+
+log = logging.getLogger("edge_agent.models")
+
+EVERY_S: Final = 1.0
+_LOOK_EVERY_S: Final = 5.0
+_PROBE_EVERY_S: Final = 60.0
+_NAMED: Final = 3  # assets in one line
+_MINUTE_S: Final = 60.0
+_WHOLE: Final = 2.0**24  # above it float32 does not even hold all whole numbers
+
+
+class LearningUpkeep:
+    """Looks after the learning of the runtime in force.
+
+    refresh: lets the models in service follow what lies on disk.
+    """
+
+    def __init__(
+        self,
+        runtime: Callable[[], Runtime],
+        resolution: ResolutionWatch,
+        refresh: Callable[[], Awaitable[None]],
+        clock: Clock,
+    ) -> None:
+        self._runtime = runtime
+        self._resolution = resolution
+        self._refresh = refresh
+        self._clock = clock
+        self._looked_s = self._probed_s = -_PROBE_EVERY_S
+
+    async def learn(self) -> None:
+        """Learn what is ready, and now and then look for what keeps assets from learning."""
+        runtime, now_s = self._runtime(), self._clock.monotonic_s()
+        pipeline, models = runtime.pipeline, runtime.models
+        if now_s - self._looked_s >= _LOOK_EVERY_S:
+            self._looked_s = now_s
+            pipeline.learning.check_inputs()
+            self._resolution.compare(pipeline)
+        if pipeline.learning and now_s - self._probed_s > _PROBE_EVERY_S:
+            self._probed_s = now_s
+            await models.probe_disk()
+        await models.learn_what_is_ready()
+        if runtime.pipeline is not self._runtime().pipeline:  # what was learned is on disk
+            await self._refresh()
+
+
+# -- what is said of it ------------------------------------------------------------------------
+
+
+def learning_faults(runtime: Runtime, monotonic_s: float) -> list[Fault]:
+    """What keeps assets from learning: one fault a template, and one where nothing can."""
+    pipeline, problem = runtime.pipeline, runtime.models.write_problem
+    found = []
+    if problem and any(_open(learning) for learning in pipeline.learning.values()):
+        found.append(Fault("learning", problem, Detail("learning_failed", {"reason": problem})))
+    obstacles = pipeline.learning.obstacles()
+    for template, learning in pipeline.learning.items():
+        what = f"learning.{template}"
+        failed = [one for one in _open(learning) if one.failure]
+        blocked = [one.asset.id for one in _open(learning) if one.asset.id in obstacles]
+        if failed and not problem:
+            wait_min = max(0.0, failed[0].retry_s - monotonic_s) / _MINUTE_S
+            reason = f"{_named([one.asset.id for one in failed])}: {failed[0].failure}"
+            text = f"learning failed: {reason}; the rows are kept, next try in {wait_min:.0f} min"
+            found.append(Fault(what, text, Detail("learning_failed", {"reason": reason})))
+        elif blocked:
+            reason = f"{_named(blocked)} {obstacles[blocked[0]]}"
+            text = f"learning stands still: {reason}"
+            found.append(Fault(what, text, Detail("learning_blocked", {"reason": reason})))
+    return found
+
+
+def _open(learning: Learning) -> list[Training]:
+    return [one for one in learning.trainings if not one.is_done]
+
+
+def _named(assets: list[str]) -> str:
+    more = len(assets) - _NAMED
+    return ", ".join(assets[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def learning_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """How far each asset is, as the API shows it."""
+    obstacles = pipeline.learning.obstacles()
+    return [
+        {
+            "asset": one.asset.id,
+            "progress": round(min(1.0, rows / learning.wanted_rows), 3),
+            "rows": rows,
+            "wanted_rows": learning.wanted_rows,
+            "left_out": learning.left_out(one),
+            "obstacle": obstacles.get(one.asset.id, ""),
+            "failure": one.failure,
+        }
+        for learning in pipeline.learning.values()
+        for one in _open(learning)
+        for rows in (one.choice.complete(),)
+    ]
+
+
+def export_learning(runtime: Runtime, metrics: Metrics) -> None:
+    """Bring the gauges of learning up to date; those of assets that do not learn go."""
+    gauges = metrics.learning_progress, metrics.learning_stopped
+    for gauge in (*gauges, metrics.baseline_provisional_seconds):
+        gauge.clear()
+    for row in learning_rows(runtime.pipeline):
+        metrics.learning_progress.labels(row["asset"]).set(row["progress"])
+        stopped = bool(row["obstacle"] or row["failure"])
+        metrics.learning_stopped.labels(row["asset"]).set(stopped)
+    for asset, seconds in runtime.models.provisional().items():
+        metrics.baseline_provisional_seconds.labels(asset).set(seconds)
+
+
+def notes(runtime: Runtime, unresolved: Mapping[str, str]) -> dict[str, str]:
+    """By asset, what is to be known of its models and its learning.
+
+    unresolved: by asset, the note on inputs that its models cannot resolve.
+    """
+    pipeline, models = runtime.pipeline, runtime.models
+    found = {asset: [why] for asset, why in models.without.items() if why != "learning"}
+    for asset, seconds in models.provisional().items():
+        minutes = seconds / _MINUTE_S
+        found.setdefault(asset, []).append(f"provisional baseline from {minutes:.0f} min of data")
+    for row in learning_rows(pipeline):
+        found.setdefault(row["asset"], []).append(_learning_note(row))
+    for asset, (rows, length) in pipeline.deployments.first_windows().items():
+        found.setdefault(asset, []).append(f"warming {rows}/{length} rows")
+    for asset, text in unresolved.items():
+        found.setdefault(asset, []).append(text)
+    for asset, names in models.left_out().items():
+        found.setdefault(asset, []).append(f"learned without {names}")
+    return {asset: "; ".join(parts) for asset, parts in found.items()}
+
+
+def _learning_note(row: dict[str, Any]) -> str:
+    text = f"learning {100 * row['progress']:.0f} %"
+    if row["obstacle"]:
+        text += f", stands still {row['obstacle']}"
+    if row["left_out"]:
+        text += ", without " + ", ".join(f"{n} ({why})" for n, why in row["left_out"].items())
+    return text + (f", failed: {row['failure']}" if row["failure"] else "")
+
+
+# -- inputs that float32 does not resolve ------------------------------------------------------
+
+
+def unresolved_inputs(pipeline: Pipeline) -> dict[str, dict[str, float]]:
+    """By asset, the inputs of its models that are too large for float32, and what they read."""
+    found: dict[str, dict[str, float]] = {}
+    for group in pipeline.deployments:
+        names = [s.name for s in group.scalars if _is_read_as_it_is(group.model.manifest, s)]
+        for asset in group.assets if names else ():
+            for name in names:
+                signal = group.signal_of(asset, name)
+                value = np.nan if signal is None else float(pipeline.watch.value[signal.index])
+                if abs(value) > _WHOLE:
+                    found.setdefault(asset.id, {})[name] = value
+    return found
+
+
+def _is_read_as_it_is(manifest: Manifest, spec: InputSpec) -> bool:
+    """Learning chose an offset where one is needed; before it did, it had counters as they are."""
+    if spec.offset or spec.counter:
+        return False
+    if "held_out_asset_days" not in manifest.calibration:
+        return True
+    return spec.name in manifest.calibration.get("judged_by_their_rate", "").split(", ")
+
+
+class ResolutionWatch:
+    """Says once of each asset and input that a model cannot resolve it."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, dict[str, float]] = {}
+        self._told: set[tuple[str, str]] = set()
+
+    def compare(self, pipeline: Pipeline) -> None:
+        """Look at what all inputs read now."""
+        self.found = unresolved_inputs(pipeline)
+        for asset, name, value in self._fresh():
+            step = float(np.spacing(np.float32(abs(value))))
+            extra = {"asset": asset, "input": name, "value": value, "resolution": step}
+            log.warning("float32 does not resolve an input, give it an offset", extra=extra)
+
+    def _fresh(self) -> Iterator[tuple[str, str, float]]:
+        for asset, inputs in self.found.items():
+            for name, value in inputs.items():
+                if (asset, name) not in self._told:
+                    self._told.add((asset, name))
+                    yield asset, name, value
+
+    def notes(self) -> dict[str, str]:
+        """By asset, what the page says of it."""
+        text = "reads more than float32 resolves (give the model's input an offset, or learn again)"
+        return {asset: f"{', '.join(inputs)} {text}" for asset, inputs in self.found.items()}

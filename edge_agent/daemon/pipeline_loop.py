@@ -1,0 +1,129 @@
+"""The path of a value, again and again: from the intake down the pipeline to the publisher."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.transport import FollowerPace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from edge_agent.clock import Clock
+    from edge_agent.daemon.error_boundary import ErrorBoundary
+    from edge_agent.daemon.runtime import Runtime
+    from edge_agent.delivery import Publisher
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.serving import Scored
+    from edge_agent.values import Columns, TensorBlock
+
+_IDLE_S: Final = 0.25  # the pipeline turns over so often when nothing comes
+_CHUNK: Final = 16_384  # values in one walk down the path: bounds its memory
+_STALLED_S: Final = 30.0  # a pipeline that stands still for so long is not alive
+
+
+class PipelineLoop:
+    """Turns of the pipeline in force.
+
+    turning: held while the pipeline works, and while it is replaced. follow_links: called once a
+    turn, so that signals of sources that are away are held back.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 (both ends of the path, and what watches it)
+        self,
+        runtime: Callable[[], Runtime],
+        publisher: Publisher,
+        follow_links: Callable[[], None],
+        boundary: ErrorBoundary,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self.turning = asyncio.Lock()
+        self._runtime = runtime
+        self._publisher = publisher
+        self._follow_links = follow_links
+        self._boundary = boundary
+        self._metrics = metrics
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._turned_s = clock.monotonic_s()
+        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="models")
+
+    def wake(self) -> None:
+        """Values have come."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Turn as soon as values come, by batches under load, and at the latest after `_IDLE_S`."""
+        loop, pace = asyncio.get_running_loop(), FollowerPace()
+        while True:
+            async with self.turning:
+                await self.turn()
+            rested_s = loop.time() + pace.rest_s(self._runtime().config.tuning.tick)
+            await within(_IDLE_S, self._wake.wait())
+            await asyncio.sleep(max(0.0, rested_s - loop.time()))
+
+    async def turn(self) -> None:
+        """All that waits, down the path; what cannot be digested is lost, and only that.
+
+        Hold `turning`, unless nothing else can walk down the path.
+        """
+        self._wake.clear()
+        runtime = self._runtime()
+        values, blocks = runtime.intake.drain()
+        self._count_drops(runtime)
+        arrived_us = self._clock.now_us()
+        # A server that was held up sends node by node: cut like that, the last would be late.
+        for chunk in values.sorted_by_time().chunks(_CHUNK):
+            work = self._walk_down(runtime, chunk, blocks, arrived_us)
+            if await self._boundary.guard("pipeline", work):
+                self._turned_s = self._clock.monotonic_s()
+            blocks = []
+
+    async def _walk_down(
+        self, runtime: Runtime, values: Columns, blocks: Sequence[TensorBlock], arrived_us: int
+    ) -> None:
+        pipeline, publisher = runtime.pipeline, self._publisher
+        monotonic_s = self._clock.monotonic_s()
+        due = pipeline.close_windows(values, blocks, now_us=arrived_us, monotonic_s=monotonic_s)
+        self._follow_links()
+        loop = asyncio.get_running_loop()
+        scored: Sequence[Scored] = ()
+        if due:
+            scored = await loop.run_in_executor(self._model_thread, pipeline.score_windows, due)
+        step = pipeline.update_alarms(scored)
+        if step.transitions:  # an alarm of an asset that a restart would not know is lost by it
+            await publisher.save_memory(runtime.plant)
+        await publisher.send(step.transitions, arrived_us)
+        publisher.send_scores(step.scores)
+        if pipeline.deployments.has_shadows():  # after all that matters
+            shadow = partial(pipeline.run_shadows, busy=runtime.intake.backpressured())
+            await loop.run_in_executor(self._model_thread, shadow)
+
+    def _count_drops(self, runtime: Runtime) -> None:
+        for index, n in runtime.intake.take_stats().dropped.items():
+            source = runtime.plant.signals[index].source
+            self._metrics.values_dropped.labels(source).inc(n)
+
+    def is_alive(self) -> bool:
+        """True if the pipeline turns over.
+
+        It does so with values, and without them through a known outage, but not when something
+        holds it.
+        """
+        return self._clock.monotonic_s() - self._turned_s < _STALLED_S
+
+    def close(self) -> None:
+        """Let the model thread go."""
+        self._model_thread.shutdown(wait=False, cancel_futures=True)
+
+
+async def within(timeout_s: float, work: Coroutine[object, object, object]) -> None:
+    """Wait for `work`, but no longer than that."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await work

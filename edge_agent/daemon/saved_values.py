@@ -1,0 +1,44 @@
+"""What the daemon's parts remember over restarts, and the audit of commands on assets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.errors import StoreError
+from edge_agent.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_agent.store import StoreWorker
+
+
+class SavedValues:
+    """Small values in the store, each under its key.
+
+    note_trouble: called with the reason if the store refuses.
+    """
+
+    def __init__(self, store: StoreWorker, note_trouble: Callable[[str], None]) -> None:
+        self._store = store
+        self._note_trouble = note_trouble
+
+    async def load(self, key: str) -> bytes | None:
+        """The value under a key; None if there is none, StoreError if it cannot be read."""
+        return await self._store.run(Store.load_value, key)
+
+    async def save(self, key: str, value: bytes) -> bool:
+        """Keep a value; False if the store refuses it."""
+        try:
+            await self._store.run(Store.save_value, key, value)
+        except StoreError as error:
+            self._note_trouble(str(error))
+            return False
+        return True
+
+    async def audit(self, actor: str, action: str, assets: list[str]) -> None:
+        """Note who did what to which assets."""
+        try:
+            await self._store.run(Store.audit_all, [(actor, action, one, "") for one in assets])
+        except StoreError as error:
+            self._note_trouble(str(error))
