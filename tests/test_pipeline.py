@@ -16,8 +16,8 @@ from support import value_of
 
 from edge_agent.config.schema import Asset, ModelUse, Tuning
 from edge_agent.models.bundle.foreign import bundle_from_onnx
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, WindowSpec
-from edge_agent.models.bundle.tasks import Task
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
+from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.pipeline import Pipeline
 from edge_agent.testing import tiny_graph
 from edge_agent.values import BAD, Columns

@@ -12,14 +12,8 @@ from onnx import TensorProto, helper
 from edge_agent.config.schema import Kind
 from edge_agent.learning.fit import Recipe
 from edge_agent.models.bundle.bundle import write_bundle as write
-from edge_agent.models.bundle.manifest import (
-    InputSpec,
-    Manifest,
-    OutputNames,
-    WindowSpec,
-    dump_manifest,
-)
-from edge_agent.models.bundle.tasks import Task
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec, dump_manifest
+from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.testing import tiny_graph
 
 if TYPE_CHECKING:

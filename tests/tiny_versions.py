@@ -9,9 +9,9 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from edge_agent.models.bundle.bundle import write_bundle
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, WindowSpec
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.models.bundle.ort import CPU
-from edge_agent.models.bundle.tasks import Task
+from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.models.runtime.graph_engine import GraphEngine
 from edge_agent.models.runtime.model import Model
 from edge_agent.testing import tiny_graph

@@ -9,8 +9,8 @@ from onnx import helper
 
 from edge_agent.config.schema import Kind, Runtime
 from edge_agent.models.bundle.bundle import write_bundle
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, WindowSpec
-from edge_agent.models.bundle.tasks import Task
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
+from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.testing import tiny_graph

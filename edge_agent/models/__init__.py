@@ -16,7 +16,6 @@ from edge_agent.models.bundle.manifest import (
     UNIT_TENSOR,
     InputSpec,
     Manifest,
-    OutputNames,
     WindowSpec,
     read_manifest,
 )
@@ -27,20 +26,22 @@ from edge_agent.models.bundle.reference_distribution import (
     histogram_of_units,
 )
 from edge_agent.models.bundle.sandbox import child_command, child_environment
-from edge_agent.models.bundle.signature import generate_keys, key_id, read_public_key
-from edge_agent.models.bundle.tasks import ROLES, TASKS, Outputs, Role, Task, TaskRow
+from edge_agent.models.bundle.tasks import ROLES, TASKS, OutputNames, Outputs, Role, Task, TaskRow
 from edge_agent.models.bundle.trust import (
     UNSIGNED,
     Keyring,
     checked_signer,
     claimed_signer,
+    generate_keys,
+    key_id,
     keyring,
+    read_public_key,
     sign_bundle,
     signer_shown,
 )
 from edge_agent.models.bundle.variants import Figures, Trial
 from edge_agent.models.drift_distance import BLOCKS, Bins, Drift, bins_of, drift_of
-from edge_agent.models.repository.repository import REPOSITORY_DIR, ModelRepository, Ref, parse_ref
+from edge_agent.models.repository import REPOSITORY_DIR, ModelRepository, Ref, parse_ref
 from edge_agent.models.runtime.contributions import Asked, contributions, runs_of
 from edge_agent.models.runtime.engine import Engine, LoadRequest, Signature
 from edge_agent.models.runtime.graph_engine import GraphEngine, model_of_graph

@@ -20,9 +20,9 @@ from edge_agent.config.schema import Kind
 from edge_agent.daemon.replay import Replay
 from edge_agent.daemon.tables import load_config
 from edge_agent.models.bundle.bundle import write_bundle
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, WindowSpec
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.models.bundle.reference_distribution import Histogram
-from edge_agent.models.bundle.tasks import Task
+from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.pipeline import Pipeline
 from edge_agent.testing import tiny_graph
 from edge_agent.values import BAD, GOOD, UNCERTAIN, Columns, columns

@@ -13,7 +13,7 @@ from cli_recordings import ONSET, write_site
 from edge_agent.cli import main
 from edge_agent.models.bundle.bundle import load_manifest, write_bundle
 from edge_agent.models.bundle.golden import parse_golden
-from edge_agent.models.repository.repository import ModelRepository
+from edge_agent.models.repository import ModelRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable

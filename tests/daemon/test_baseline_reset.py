@@ -10,7 +10,7 @@ import pytest
 from daemon_support import STEP_MS, Running, fed_config, now_ms, until
 
 from edge_agent.cli import main
-from edge_agent.models.repository.repository import ModelRepository
+from edge_agent.models.repository import ModelRepository
 from edge_agent.values import columns
 
 if TYPE_CHECKING:

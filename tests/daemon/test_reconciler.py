@@ -24,7 +24,7 @@ from edge_agent.config.schema import (
 )
 from edge_agent.daemon import daemon as daemon_module
 from edge_agent.daemon.daemon import Daemon
-from edge_agent.models.repository.repository import ModelRepository
+from edge_agent.models.repository import ModelRepository
 from edge_agent.values import columns
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from onnx import helper
 from tiny_models import wave
 
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, WindowSpec
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.models.bundle.reference_distribution import Histogram, histogram_of
-from edge_agent.models.bundle.tasks import Task
+from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.models.runtime.contributions import (
     MAX_INPUTS,
     Asked,

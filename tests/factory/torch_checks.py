@@ -28,8 +28,8 @@ from edge_agent.factory.prune import apply_cut, parameters, shrink
 from edge_agent.factory.recipe import Samples
 from edge_agent.factory.student import Scale, Student, WindowStatistics, fitted_features, mlp, run
 from edge_agent.models.bundle.graph_check import graph_problems
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, WindowSpec
-from edge_agent.models.bundle.tasks import Task
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
+from edge_agent.models.bundle.tasks import OutputNames, Task
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((256, 12, 3)).astype(np.float32)

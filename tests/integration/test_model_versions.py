@@ -14,7 +14,7 @@ from support import value_of
 from tiny_versions import NAME, fails_over, mean, nan_over
 
 from edge_agent.cli import main
-from edge_agent.models.repository.repository import ModelRepository
+from edge_agent.models.repository import ModelRepository
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

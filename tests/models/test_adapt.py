@@ -16,8 +16,8 @@ from tiny_models import manifest, mean_model
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.adapt import adapt
 from edge_agent.models.bundle.graph_check import graph_problems
-from edge_agent.models.bundle.manifest import OutputNames, WindowSpec
-from edge_agent.models.bundle.tasks import Task
+from edge_agent.models.bundle.manifest import WindowSpec
+from edge_agent.models.bundle.tasks import OutputNames, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

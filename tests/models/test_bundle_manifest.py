@@ -14,15 +14,9 @@ from tiny_models import INPUTS, manifest, wave
 
 from edge_agent.config.schema import Resample
 from edge_agent.errors import ModelError
-from edge_agent.models.bundle.manifest import (
-    InputSpec,
-    Manifest,
-    OutputNames,
-    dump_manifest,
-    parse_manifest,
-)
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, dump_manifest, parse_manifest
 from edge_agent.models.bundle.reference_distribution import Histogram, Interval
-from edge_agent.models.bundle.tasks import Task
+from edge_agent.models.bundle.tasks import OutputNames, Task
 
 METER = InputSpec("energy", offset=(4.2e9,), counter=(True, False, False, True))
 FILE = Path("models/mean/model.yaml")

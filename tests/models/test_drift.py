@@ -11,19 +11,13 @@ from hypothesis import strategies as st
 from tiny_models import NOW_US, healthy, recipe
 
 from edge_agent.learning.fit import learn
-from edge_agent.models.bundle.manifest import (
-    InputSpec,
-    Manifest,
-    OutputNames,
-    dump_manifest,
-    parse_manifest,
-)
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, dump_manifest, parse_manifest
 from edge_agent.models.bundle.reference_distribution import (
     Histogram,
     histogram_of,
     histogram_of_units,
 )
-from edge_agent.models.bundle.tasks import Task
+from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.models.drift_distance import BLOCKS, MIN_BLOCKS, bins_of, drift_of
 from scripts.rigs import find_data
 

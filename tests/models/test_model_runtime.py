@@ -34,8 +34,8 @@ from edge_agent.config.schema import Runtime, Trust
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.bundle import verify_bundle
 from edge_agent.models.bundle.foreign import bundle_from_onnx
-from edge_agent.models.bundle.manifest import OutputNames, WindowSpec
-from edge_agent.models.bundle.tasks import Outputs, Task
+from edge_agent.models.bundle.manifest import WindowSpec
+from edge_agent.models.bundle.tasks import OutputNames, Outputs, Task
 from edge_agent.models.bundle.variants import Trial
 from edge_agent.models.runtime import graph_engine
 from edge_agent.models.runtime import registry as registry_module

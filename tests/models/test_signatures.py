@@ -15,18 +15,16 @@ from tiny_models import replace_file, scaled_model, write_mean_bundle
 
 from edge_agent.config.schema import Runtime, Trust
 from edge_agent.errors import ConfigError, ModelError
-from edge_agent.models.bundle.signature import (
-    generate_keys,
-    key_id,
-    parse_signature,
-    read_private_key,
-    read_public_key,
-)
 from edge_agent.models.bundle.trust import (
     UNSIGNED,
     Keyring,
     checked_signer,
+    generate_keys,
+    key_id,
     keyring,
+    parse_signature,
+    read_private_key,
+    read_public_key,
     sign_bundle,
     signer_shown,
 )

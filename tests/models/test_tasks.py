@@ -17,8 +17,8 @@ from plants import S
 
 from edge_agent.config.schema import Signal
 from edge_agent.models.bundle.kinds import WINDOW, BundleKind
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, WindowSpec
-from edge_agent.models.bundle.tasks import ROLES, TASKS, Outputs, Role, Task, TaskRow
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
+from edge_agent.models.bundle.tasks import ROLES, TASKS, OutputNames, Outputs, Role, Task, TaskRow
 from edge_agent.models.runtime.graph_engine import model_of_graph
 from edge_agent.values import columns
 

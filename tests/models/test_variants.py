@@ -23,8 +23,8 @@ from tiny_models import (
 from edge_agent.config.schema import Runtime, Trust
 from edge_agent.models.bundle.bundle import load_manifest, try_bundle, verify_bundle, write_bundle
 from edge_agent.models.bundle.golden import Golden
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, OutputNames, WindowSpec
-from edge_agent.models.bundle.tasks import Task
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
+from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.models.bundle.variants import (
     Figures,
     Timing,

@@ -14,6 +14,14 @@ import onnx
 from onnx import TensorProto, helper, inliner, version_converter
 
 from edge_agent.errors import ModelError
+from edge_agent.models.bundle.graph_check import (
+    NUMBERS,
+    fits,
+    shown,
+    signature_text,
+    sizes_of,
+    subgraphs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,14 +34,6 @@ _OPSET: Final = 13
 _OLDEST_IR: Final = 4  # before it, weights had to be inputs as well
 _INNER: Final = "__inner"
 _MAX_TEXT: Final = 400
-_NUMBERS: Final[dict[int, str]] = {
-    TensorProto.FLOAT: "float32",
-    TensorProto.DOUBLE: "double",
-    TensorProto.FLOAT16: "float16",
-    TensorProto.INT64: "int64",
-    TensorProto.INT32: "int32",
-    TensorProto.BOOL: "bool",
-}
 
 
 @dataclass(slots=True)
@@ -61,7 +61,9 @@ def adapt(path: Path, manifest: Manifest, *, negate_score: bool = False) -> Adap
             negate = negate_score and role == "score"
             changes += _fit_output(model, name, shape, negate=negate)
     except ModelError as error:
-        raise ModelError(error.message, where=str(path), hint=_signature(model.graph)) from error
+        raise ModelError(
+            error.message, where=str(path), hint=signature_text(model.graph)
+        ) from error
     if not changes:
         return Adapted(path.read_bytes())
     _strip_notes(model)
@@ -137,12 +139,12 @@ def _fit_output(
     steps: list[onnx.NodeProto] = []
     changes = []
     tensor = value.type.tensor_type
-    if tensor.elem_type not in _NUMBERS:
+    if tensor.elem_type not in NUMBERS:
         raise ModelError(f"output {name!r} is no tensor of numbers")
     if tensor.elem_type != TensorProto.FLOAT:
         steps.append(helper.make_node("Cast", [""], [""], to=TensorProto.FLOAT))
-        changes.append(f"output {name!r}: {_NUMBERS[tensor.elem_type]} to float32")
-    sizes = _sizes(value)
+        changes.append(f"output {name!r}: {NUMBERS[tensor.elem_type]} to float32")
+    sizes = sizes_of(value)
     if shape == () and (sizes is None or len(sizes) != 1):
         steps.append(_reshape(model.graph, f"{name}__shape", [-1]))
         changes.append(f"output {name!r}: to [N]")
@@ -193,17 +195,17 @@ def _fit_input(
 ) -> list[str]:
     """One input as `dtype` of [N, *shape] under that name; the graph reads what is made of it."""
     element = value.type.tensor_type.elem_type
-    if element not in _NUMBERS:
+    if element not in NUMBERS:
         raise ModelError(f"input {value.name!r} is no tensor of numbers")
     steps: list[onnx.NodeProto] = []
     changes = []
-    sizes = _sizes(value)
+    sizes = sizes_of(value)
     if sizes is not None and (step := _window_step(sizes, shape)) is not None:
         steps.append(step)
-        changes.append(f"input {value.name!r}: {_shown(sizes)} is made of [N, {_commas(shape)}]")
-    if _NUMBERS[element] != dtype:
+        changes.append(f"input {value.name!r}: {shown(sizes)} is made of [N, {_commas(shape)}]")
+    if NUMBERS[element] != dtype:
         steps.append(helper.make_node("Cast", [""], [""], to=element))
-        changes.append(f"input {value.name!r}: {_NUMBERS[element]} is made of {dtype}")
+        changes.append(f"input {value.name!r}: {NUMBERS[element]} is made of {dtype}")
     if value.name != name:
         changes.append(f"input {value.name!r} is called {name!r}")
     if not changes:
@@ -219,12 +221,12 @@ def _fit_input(
 
 def _window_step(sizes: list[int | str], shape: tuple[int, ...]) -> onnx.NodeProto | None:
     """What makes the graph's input out of windows [N, length, channels]; None: nothing."""
-    if len(shape) != 2 or (len(sizes) == 3 and _fits(sizes[1:], shape)):  # noqa: PLR2004
+    if len(shape) != 2 or (len(sizes) == 3 and fits(sizes[1:], shape)):  # noqa: PLR2004
         return None
     length, channels = shape
-    if len(sizes) == 2 and _fits(sizes[1:], (length * channels,)):  # noqa: PLR2004
+    if len(sizes) == 2 and fits(sizes[1:], (length * channels,)):  # noqa: PLR2004
         return helper.make_node("Flatten", [""], [""], axis=1)
-    if len(sizes) == 3 and _fits(sizes[1:], (channels, length)):  # noqa: PLR2004
+    if len(sizes) == 3 and fits(sizes[1:], (channels, length)):  # noqa: PLR2004
         return helper.make_node("Transpose", [""], [""], perm=[0, 2, 1])
     return None
 
@@ -237,7 +239,7 @@ def _from_columns(
     nodes = [helper.make_node("Flatten", [window], [flat], axis=1)]
     for index, value in enumerate(values):
         element = value.type.tensor_type.elem_type
-        if element not in _NUMBERS:
+        if element not in NUMBERS:
             raise ModelError(f"input {value.name!r} is no tensor of numbers")
         place = f"{window}__column_{index}"
         graph.initializer.append(helper.make_tensor(place, TensorProto.INT64, [1], [index]))
@@ -264,24 +266,17 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
             for index, name in enumerate(names):
                 if name == old:
                     names[index] = new
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             _rename(inner, old, new)
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:
     """Every tensor that a node or its subgraphs read."""
     yield from node.input
-    for graph in _subgraphs(node):
+    for graph in subgraphs(node):
         yield from (value.name for value in graph.output)
         for inner in graph.node:
             yield from _reads(inner)
-
-
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        yield from attribute.graphs
-        if attribute.HasField("g"):
-            yield attribute.g
 
 
 def _chained(first: str, steps: Iterable[onnx.NodeProto], last: str) -> list[onnx.NodeProto]:
@@ -316,46 +311,9 @@ def _strip_notes(model: onnx.ModelProto) -> None:
         del node.metadata_props[:]
 
 
-# -- words ------------------------------------------------------------------------------------
-
-
-def _sizes(value: onnx.ValueInfoProto) -> list[int | str] | None:
-    """A tensor's shape, free dimensions by their name; None where it is not stated."""
-    tensor = value.type.tensor_type
-    if not tensor.HasField("shape"):
-        return None
-    return [d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim]
-
-
-def _fits(sizes: list[int | str], shape: tuple[int, ...]) -> bool:
-    pairs = zip(sizes, shape, strict=True)
-    return all(isinstance(size, str) or size == wanted for size, wanted in pairs)
-
-
 def _batch(sizes: list[int | str] | None) -> int | str:
     return (sizes[0] if sizes else "") or "N"
 
 
-def _shown(sizes: list[int | str] | None) -> str:
-    return "[?]" if sizes is None else f"[{', '.join(str(size or '?') for size in sizes)}]"
-
-
 def _commas(shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, shape))
-
-
-def _signature(graph: onnx.GraphProto) -> str:
-    """The graph's inputs and outputs, for whoever has to name them in model.yaml."""
-    weights = {one.name for one in graph.initializer}
-    inputs = ", ".join(described(v) for v in graph.input if v.name not in weights)
-    outputs = ", ".join(described(v) for v in graph.output)
-    return f"its inputs: {inputs}; its outputs: {outputs}"
-
-
-def described(value: onnx.ValueInfoProto) -> str:
-    """A tensor's name, type and shape: `x float32 [N, 16, 3]`."""
-    if value.type.WhichOneof("value") != "tensor_type":
-        return f"{value.name} {value.type.WhichOneof('value') or 'of no type'}"
-    element = value.type.tensor_type.elem_type
-    dtype = _NUMBERS.get(element) or TensorProto.DataType.Name(element).lower()
-    return f"{value.name} {dtype} {_shown(_sizes(value))}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.models.bundle.golden import Tensors
-    from edge_agent.models.bundle.inspect_graph import GraphSummary
+    from edge_agent.models.bundle.graph_check import GraphSummary
     from edge_agent.models.bundle.manifest import InputSpec, Manifest
 
 _WINDOWS: Final = 4
@@ -74,19 +74,19 @@ def bundle_from_onnx(  # noqa: PLR0913 (what a bundle is made of)
 def inspect_onnx(path: Path) -> GraphSummary:
     """The inputs, outputs and operators of an ONNX file; ModelError where it is none."""
     from edge_agent.models.bundle import (  # noqa: PLC0415 (the daemon never imports onnx)
-        inspect_graph,
+        graph_check,
     )
 
-    return inspect_graph.inspect_onnx(path)
+    return graph_check.inspect_onnx(path)
 
 
 def allowed_operators() -> list[str]:
     """Every operator that a bundle's graph may hold, as `domain:Name`."""
     from edge_agent.models.bundle import (  # noqa: PLC0415 (the daemon never imports onnx)
-        inspect_graph,
+        graph_check,
     )
 
-    return inspect_graph.allowed_operators()
+    return graph_check.allowed_operators()
 
 
 def read_inputs(file: Path) -> tuple[Tensors, NDArray[np.generic] | None]:

@@ -1,18 +1,32 @@
-"""What a graph may contain. Runs in the child only: it parses the model with `onnx`."""
+"""What a graph holds, and what it may hold. It imports onnx: never in the daemon."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import onnx
 
+from edge_agent.errors import ModelError
+from edge_agent.models.bundle.kinds import OPERATORS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from edge_agent.models.bundle.manifest import Manifest
 
 _MAX_DEPTH: Final = 8
+_MAX_TEXT: Final = 400
 _OPSETS: Final = range(9, 27)
+NUMBERS: Final[dict[int, str]] = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.DOUBLE: "double",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.BOOL: "bool",
+}
 _TYPES: Final[dict[int, str]] = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64"}
 
 
@@ -68,9 +82,16 @@ def _graphs(graph: onnx.GraphProto, depth: int) -> Iterator[onnx.GraphProto | No
         return
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from _graphs(inner, depth + 1)
+        for inner in subgraphs(node):
+            yield from _graphs(inner, depth + 1)
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs inside a node: the branches of an If."""
+    for attribute in node.attribute:
+        yield from attribute.graphs
+        if attribute.HasField("g"):
+            yield attribute.g
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
@@ -128,3 +149,88 @@ def _mismatch(
     ]
     if len(sizes) != len(shape) + 1 or wrong:
         yield f"{what} has shape {sizes}, not [N{''.join(f', {n}' for n in shape)}]"
+
+
+# -- for whoever writes a model.yaml
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSummary:
+    """A graph's face: tensors as `name type [shape]`, operators as `domain:Name` and if allowed.
+
+    classes: by output, the names that a ZipMap gives to the columns of the probabilities.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    operators: dict[str, bool]
+    classes: dict[str, tuple[str, ...]]
+    opsets: dict[str, int]
+
+
+def inspect_onnx(path: Path) -> GraphSummary:
+    """Read a graph without its weights; ModelError where the file is none."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except Exception as error:
+        text = " ".join(str(error).split())[:_MAX_TEXT]
+        raise ModelError(f"not an ONNX model: {text}", where=str(path)) from error
+    graph = model.graph
+    weights = {one.name for one in graph.initializer}
+    operators = sorted({(node.domain, node.op_type) for node in graph.node})
+    return GraphSummary(
+        tuple(described(value) for value in graph.input if value.name not in weights),
+        tuple(described(value) for value in graph.output),
+        {f"{d}:{name}".removeprefix(":"): name in OPERATORS.get(d, ()) for d, name in operators},
+        {node.output[0]: _class_names(node) for node in graph.node if node.op_type == "ZipMap"},
+        {opset.domain or "ai.onnx": opset.version for opset in model.opset_import},
+    )
+
+
+def allowed_operators() -> list[str]:
+    """Every operator that a bundle's graph may hold, as `domain:Name`."""
+    names = {d: operators for d, operators in OPERATORS.items() if d != "ai.onnx"}
+    return sorted(f"{d}:{name}".removeprefix(":") for d, ops in names.items() for name in ops)
+
+
+def _class_names(node: onnx.NodeProto) -> tuple[str, ...]:
+    found = [str(i) for a in node.attribute for i in a.ints]
+    return tuple([s.decode() for a in node.attribute for s in a.strings] or found)
+
+
+def sizes_of(value: onnx.ValueInfoProto) -> list[int | str] | None:
+    """A tensor's shape, free dimensions by their name; None where it is not stated."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return [d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim]
+
+
+def fits(sizes: list[int | str], shape: tuple[int, ...]) -> bool:
+    """Whether a shape that may have free dimensions is that one."""
+    pairs = zip(sizes, shape, strict=True)
+    return all(isinstance(size, str) or size == wanted for size, wanted in pairs)
+
+
+def shown(sizes: list[int | str] | None) -> str:
+    """A shape as text."""
+    return "[?]" if sizes is None else f"[{', '.join(str(size or '?') for size in sizes)}]"
+
+
+def signature_text(graph: onnx.GraphProto) -> str:
+    """The graph's inputs and outputs, for whoever has to name them in model.yaml."""
+    weights = {one.name for one in graph.initializer}
+    inputs = ", ".join(described(v) for v in graph.input if v.name not in weights)
+    outputs = ", ".join(described(v) for v in graph.output)
+    return f"its inputs: {inputs}; its outputs: {outputs}"
+
+
+def described(value: onnx.ValueInfoProto) -> str:
+    """A tensor's name, type and shape: `x float32 [N, 16, 3]`."""
+    if value.type.WhichOneof("value") != "tensor_type":
+        return f"{value.name} {value.type.WhichOneof('value') or 'of no type'}"
+    element = value.type.tensor_type.elem_type
+    dtype = NUMBERS.get(element) or onnx.TensorProto.DataType.Name(element).lower()
+    return f"{value.name} {dtype} {shown(sizes_of(value))}"

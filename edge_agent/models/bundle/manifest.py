@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping  # noqa: TC003 (read at run time)
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
-from math import isfinite, prod
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import numpy as np
@@ -29,6 +29,7 @@ from edge_agent.models.bundle.reference_distribution import (  # noqa: TC001 (re
     Histogram,
     Interval,
 )
+from edge_agent.models.bundle.tasks import OutputNames  # noqa: TC001 (read at run time)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,26 +83,6 @@ class WindowSpec:
     hop: Annotated[int, Between(1, 65_536)] = 1
     least: Annotated[int, Between(0, 65_536)] = 0
     tensor: str = "x"
-
-
-@dataclass(frozen=True, slots=True)
-class OutputNames:
-    """The graph's outputs by what they mean; empty where there is none.
-
-    score, health [N]; contributions [N, scalars], summing to the score; probabilities
-    [N, classes], of which the first class is the healthy one; rul [N, 3]: p10, p50, p90 in hours.
-    """
-
-    score: str = ""
-    health: str = ""
-    contributions: str = ""
-    probabilities: str = ""
-    rul: str = ""
-
-    def named(self) -> dict[str, str]:
-        """Role to tensor, of those that there are."""
-        roles = {role.name: str(getattr(self, role.name)) for role in fields(self)}
-        return {role: tensor for role, tensor in roles.items() if tensor}
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,18 +239,11 @@ class Manifest:
         return any(any(spec.offset) or any(spec.counter) for spec in self.scalars)
 
     def _task_problems(self) -> Iterator[tuple[str, str]]:
-        tasks, named = self.rules.tasks, self.outputs.named()
-        row = tasks.get(self.task)
-        if row is None:
-            yield "task", f"{self.task!r} is not allowed (known: {', '.join(tasks)})"
-            return
-        if row.needs not in named:
-            yield f"outputs.{row.needs}", f"missing: task {self.task} needs it"
-        for role in named:
-            if role not in row.roles:
-                yield f"outputs.{role}", f"task {self.task} has no such output"
-            elif prod(row.roles[role].shape(self)) < row.roles[role].least:
-                yield row.roles[role].missing
+        if self.task in self.rules.tasks:
+            yield from self.task_row.problems(self.task, self, self.outputs)
+        else:
+            known = ", ".join(self.rules.tasks)
+            yield "task", f"{self.task!r} is not allowed (known: {known})"
 
     @property
     def task_row(self) -> TaskRow:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from math import prod
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sized
+    from collections.abc import Callable, Iterator, Mapping, Sized
 
     from numpy.typing import NDArray
 
@@ -27,6 +28,26 @@ class Task(StrEnum):
     ANOMALY = "anomaly"
     CLASSIFICATION = "classification"
     REMAINING_LIFE = "remaining_life"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputNames:
+    """The graph's outputs by what they mean; empty where there is none.
+
+    score, health [N]; contributions [N, scalars], summing to the score; probabilities
+    [N, classes], of which the first class is the healthy one; rul [N, 3]: p10, p50, p90 in hours.
+    """
+
+    score: str = ""
+    health: str = ""
+    contributions: str = ""
+    probabilities: str = ""
+    rul: str = ""
+
+    def named(self) -> dict[str, str]:
+        """Role to tensor, of those that there are."""
+        roles = {role.name: str(getattr(self, role.name)) for role in fields(self)}
+        return {role: tensor for role, tensor in roles.items() if tensor}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +177,19 @@ class TaskRow:
     level: Callable[[NDArray[Any], float], NDArray[Any]] = level_above
     health: Callable[[Outputs, Floats], Floats] = health_of_level
     roles: Mapping[str, Role] = field(default_factory=lambda: ROLES)
+
+    def problems(
+        self, name: str, manifest: Described, outputs: OutputNames
+    ) -> Iterator[tuple[str, str]]:
+        """What a manifest of this task lacks or has too much, as (key, message)."""
+        named = outputs.named()
+        if self.needs not in named:
+            yield f"outputs.{self.needs}", f"missing: task {name} needs it"
+        for role in named:
+            if role not in self.roles:
+                yield f"outputs.{role}", f"task {name} has no such output"
+            elif prod(self.roles[role].shape(manifest)) < self.roles[role].least:
+                yield self.roles[role].missing
 
     def outputs_of(self, by_role: Mapping[str, Floats]) -> Outputs:
         """The outputs of a run; without a score of its own, it is what the task watches."""

@@ -1,36 +1,154 @@
-"""Whose bundles are loaded: those that a trusted key signed, and those that are allowed by name."""
+"""Whose bundles are loaded: those that a trusted key signed, and those that are allowed by name.
+
+Signatures are detached: Ed25519 (RFC 8032) over the bytes of `model.yaml`, which lists all else.
+Keys are PEM files, as OpenSSL writes and reads them; `model.sig` is a small JSON file.
+"""
 
 from __future__ import annotations
 
+import base64
+import json
+import os
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
 from edge_agent.errors import ConfigError, ModelError
 from edge_agent.models.bundle.bundle import file_problems, read_file
 from edge_agent.models.bundle.folder import write_file
 from edge_agent.models.bundle.kinds import MANIFEST, SIGNATURE
 from edge_agent.models.bundle.manifest import parse_manifest
-from edge_agent.models.bundle.signature import (
-    is_by,
-    key_id,
-    parse_signature,
-    read_private_key,
-    read_public_key,
-    sign,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
     from edge_agent.config.schema import Trust
 
 UNSIGNED: Final = ""
 _PATTERN: Final = re.compile(r"[*?\[]")
+ALGORITHM: Final = "ed25519"
+_MAX_PEM: Final = 4096
+_SIGNATURE_BYTES: Final = 64
+_ID_DIGITS: Final = 16
+_FIELDS: Final = {"algorithm", "key_id", "signature"}
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What `model.sig` says: which key, and the 64 bytes."""
+
+    key_id: str
+    value: bytes
+
+    def dumped(self) -> bytes:
+        """The file's bytes."""
+        text = base64.b64encode(self.value).decode()
+        fields = {"algorithm": ALGORITHM, "key_id": self.key_id, "signature": text}
+        return json.dumps(fields, indent=1).encode() + b"\n"
+
+
+def parse_signature(raw: bytes, where: str) -> Signature:
+    """The signature in `raw`; ModelError where it is not one."""
+    try:
+        return _parsed(json.loads(raw))
+    except (ValueError, TypeError, RecursionError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise ModelError(f"not a signature: {text}", where=where) from error
+
+
+def _parsed(found: object) -> Signature:
+    if not isinstance(found, dict) or found.keys() != _FIELDS:
+        raise ValueError(f"wants exactly {', '.join(sorted(_FIELDS))}")
+    if found["algorithm"] != ALGORITHM:
+        raise ValueError(f"the algorithm is not {ALGORITHM}")
+    value = base64.b64decode(found["signature"], validate=True)
+    if len(value) != _SIGNATURE_BYTES or not isinstance(found["key_id"], str):
+        raise ValueError(f"wants {_SIGNATURE_BYTES} bytes and the id of a key")
+    return Signature(found["key_id"], value)
+
+
+def sign(private: Ed25519PrivateKey, manifest: bytes) -> Signature:
+    """Sign a manifest; the same key and bytes always give the same signature."""
+    return Signature(key_id(private.public_key()), private.sign(manifest))
+
+
+def is_by(public: Ed25519PublicKey, signature: Signature, manifest: bytes) -> bool:
+    """Whether the owner of that key signed exactly these bytes."""
+    try:
+        public.verify(signature.value, manifest)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def key_id(public: Ed25519PublicKey) -> str:
+    """A short name of a key: 16 hexadecimal digits of the SHA-256 of its 32 bytes."""
+    return sha256(public.public_bytes_raw()).hexdigest()[:_ID_DIGITS]
+
+
+def generate_keys() -> tuple[bytes, bytes]:
+    """A new pair as PEM: the private key (PKCS 8, not encrypted) and the public one."""
+    private = Ed25519PrivateKey.generate()
+    public = private.public_key()
+    return (
+        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+    )
+
+
+def read_public_key(file: Path) -> Ed25519PublicKey:
+    """A trusted key; ModelError where the file is not an Ed25519 public key in PEM."""
+    try:
+        key = load_pem_public_key(_read(file))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _not_a_key(file, "public") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise _not_a_key(file, "public")
+    return key
+
+
+def read_private_key(file: Path) -> Ed25519PrivateKey:
+    """A key to sign with; ModelError where it is not one, or others may read it."""
+    raw = _read(file, private=True)
+    try:
+        key = load_pem_private_key(raw, None)
+    except TypeError as error:
+        hint = "decrypt it with 'openssl pkey' into a file that only you can read"
+        raise ModelError("is encrypted", where=str(file), hint=hint) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _not_a_key(file, "private") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _not_a_key(file, "private")
+    return key
+
+
+def _read(file: Path, *, private: bool = False) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            if private and os.fstat(stream.fileno()).st_mode & 0o077:
+                raise ModelError("others may read it", where=str(file), hint=f"chmod 600 {file}")
+            return stream.read(_MAX_PEM)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", where=str(file)) from error
+
+
+def _not_a_key(file: Path, which: str) -> ModelError:
+    hint = "'edge-agent models keygen' makes a pair"
+    return ModelError(f"is no Ed25519 {which} key in PEM", where=str(file), hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

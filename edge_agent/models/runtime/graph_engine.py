@@ -8,8 +8,7 @@ import numpy as np
 
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.kinds import variant_file
-from edge_agent.models.bundle.ort import CPU, RunOptions, fixed_batch, open_session
-from edge_agent.models.runtime.deadline import DEADLINES
+from edge_agent.models.bundle.ort import CPU, DEADLINES, RunOptions, fixed_batch, open_session
 from edge_agent.models.runtime.engine import Signature
 from edge_agent.models.runtime.model import Model
 

@@ -1,1 +1,0 @@
-"""Versions of bundles on disk."""
