@@ -1,6 +1,6 @@
 """The path of a value, top-down: six stages from the intake to the alarm table.
 
-    accept      values, waveforms -> Observed       scaled, refused if from the future, dated
+    accept      values, blocks -> Observed          scaled, refused if from the future, dated
     windows     Observed -> [WindowBatch]           what closed, of all assets that share a model
     run         [WindowBatch] -> [Scored]           one run per model; versions are seen to inside
     annotate    [Scored] -> [Scored]                contributions, remaining life, drift

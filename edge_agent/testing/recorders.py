@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ListIntake:
-    """An intake that keeps every packet and every waveform block, in the order of arrival."""
+    """An intake that keeps every packet and every block, in the order of arrival."""
 
     def __init__(self) -> None:
         self.packets: list[Columns] = []
