@@ -211,7 +211,7 @@ def build_parts(  # noqa: PLR0913, PLR0917 (the ends by which a daemon holds its
         reconciler.refresh,
         metrics,
     )
-    reloader = Reloader(path, replacer, boundary, metrics)
+    reloader = Reloader(path, replacer, boundary, metrics, publisher.audit)
     removal = AssetRemoval(runtime, replacer.leave_out, reset.since, values, clock)
     certificates = Certificates(lambda: runtime().config, metrics, clock)
     nodes, gateway_clock = NodeFaults(runtime, clock), GatewayClock(clock)

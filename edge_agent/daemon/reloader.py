@@ -22,7 +22,7 @@ from edge_agent.messages import Detail, Fault
 from edge_agent.ops import notify
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from edge_agent.config.schema import Config, Template
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from edge_agent.delivery import Publisher
     from edge_agent.messages import Alarm
     from edge_agent.ops.metrics import Metrics
+
+    Audit = Callable[[Sequence[tuple[str, str, str, str]]], Awaitable[None]]
 
 log = logging.getLogger("edge_agent.daemon")
 
@@ -121,7 +123,10 @@ class RuntimeReplacer:
 
 
 class Reloader:
-    """Reads the config again when SIGHUP comes. A bad one changes nothing."""
+    """Reads the config again when SIGHUP comes. A bad one changes nothing.
+
+    audit: as of the publisher.
+    """
 
     def __init__(
         self,
@@ -129,11 +134,13 @@ class Reloader:
         replacer: RuntimeReplacer,
         boundary: ErrorBoundary,
         metrics: Metrics,
+        audit: Audit,
     ) -> None:
         self._path = path
         self._replacer = replacer
         self._boundary = boundary
         self._metrics = metrics
+        self._audit = audit
         self._tasks: list[asyncio.Task[None]] = []
         self._refused = ""
 
@@ -172,10 +179,15 @@ class Reloader:
             reloads.labels("refused").inc()
             self._refused = str(error).partition("\n")[0]
             log.error("config refused, the old one stays", extra={"reason": str(error)})
+            await self._record("refused", f"reload: {self._refused}")
             return
         self._refused = ""
         reloads.labels("ok").inc()
         log.info("config reloaded", extra={"path": str(self._path)})
+        await self._record("reload")
+
+    async def _record(self, action: str, detail: str = "") -> None:
+        await self._audit([("SIGHUP", action, str(self._path), detail)])
 
 
 def _rebuilds(old: Config, new: Config) -> bool:

@@ -14,6 +14,7 @@ from support import value_of
 
 from edge_agent.daemon import model_manager
 from edge_agent.messages import LinkState
+from edge_agent.store import AuditFilter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -71,7 +72,10 @@ async def test_a_changed_limit_holds_from_the_next_window_on(
 async def test_a_refused_config_is_an_alarm_until_one_is_taken(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
-    """Who changed a limit must see that it does not hold, and that a restart would fail."""
+    """Who changed a limit must see that it does not hold, and that a restart would fail.
+
+    Both reloads are in the audit.
+    """
     site = Site(tmp_path, broker.url)
     async with site.daemon() as running:
         await until(running.up, "up")
@@ -82,6 +86,10 @@ async def test_a_refused_config_is_an_alarm_until_one_is_taken(
         site.change(tuning={"tick": "50ms"})
         await running.daemon.parts.reloader.reload()
         assert running.daemon.parts.reloader.faults() == []
+        done, refused = await running.daemon.parts.status.audit(AuditFilter(actor="SIGHUP"), 10)
+    assert (done["action"], done["subject"]) == ("reload", str(site.path))
+    assert refused["action"] == "refused"
+    assert "tuning.tick" in refused["detail"]
 
 
 @pytest.mark.parametrize(
