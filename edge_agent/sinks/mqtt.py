@@ -24,8 +24,8 @@ from edge_agent.sinks.base import (
 from edge_agent.sinks.mqtt_commands import CommandInbox, command_filters
 from edge_agent.sinks.mqtt_connection import NO_SUBSCRIBERS, REFUSED_HOLD_S, Connection
 from edge_agent.sinks.mqtt_versions import VersionChoice
-from edge_agent.sinks.mqtt_wire import OWN_END
 from edge_agent.transport import STEADY_S, LostError, Reconnector, Takeovers, Waits
+from edge_agent.transport.mqtt import OWN_END
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence

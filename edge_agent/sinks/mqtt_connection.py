@@ -14,8 +14,7 @@ from edge_agent.errors import ConnectError
 from edge_agent.sinks.base import DeliveryError
 from edge_agent.sinks.mqtt_config import MAX_WINDOW
 from edge_agent.sinks.mqtt_scores import encode_scores
-from edge_agent.sinks.mqtt_wire import TellingClient, Wire
-from edge_agent.transport import own_hint
+from edge_agent.transport.mqtt import BrokerClient, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,8 +102,8 @@ class Connection:
         self._wire = Wire(self._client, clock)
         self._wire.ended.add_done_callback(self._on_end)
 
-    def _make_client(self, client_id: str, version: MQTTProtocolVersion) -> TellingClient:
-        client = TellingClient(
+    def _make_client(self, client_id: str, version: MQTTProtocolVersion) -> BrokerClient:
+        client = BrokerClient(
             CallbackAPIVersion.VERSION2,
             client_id,
             protocol=version,
@@ -134,12 +133,6 @@ class Connection:
             self.abort("not opened")
             raise
 
-    async def _own_hint(self, reason: str) -> str:
-        """What the broker has against our certificate: TLS 1.3 tells it after the handshake."""
-        if not self._config.encrypted:
-            return ""
-        return await asyncio.to_thread(own_hint, self._config.tls, reason)
-
     async def _open(self) -> None:
         config = self._config
         if config.username:
@@ -148,7 +141,7 @@ class Connection:
         options = {"keepalive": max(1, round(config.keepalive)), **self._v5_options()}
         await self._wire.dial(config, options)
         if missing := await self._wire.first_of(self._answer, "CONNACK", CONNACK_TIMEOUT_S):
-            if self.ended.done() and (hint := await self._own_hint(missing)):
+            if hint := await self._wire.loss_hint(config, missing):
                 raise ConnectError(missing, where=config.url, hint=hint)
             raise SilenceError(missing, where=config.url)
         if error := self._answer.result():

@@ -31,7 +31,6 @@ from edge_agent.config import schema
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState
-from edge_agent.sources.mqtt import session as _mqtt_session
 from edge_agent.sources.mqtt import source as _mqtt_source
 from edge_agent.sources.mqtt.paho_client import Client
 from edge_agent.sources.mqtt.payload_spec import Format, Payload
@@ -538,7 +537,7 @@ async def test_silence_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> N
         def monotonic_s(self) -> float:
             return super().monotonic_s() * 100
 
-    monkeypatch.setattr(_mqtt_session, "CHECK_INTERVAL_S", 0.02)
+    monkeypatch.setattr("edge_agent.transport.mqtt.wire.CHECK_EVERY_S", 0.02)
     async with Wire() as wire, Rig(mqtt_config(wire.url, **V5), clock=Fast()) as rig:
         await until(lambda: len(wire.connects) >= 2, what=rig.describe)
         assert value_of(rig.metrics.source_reconnects.labels("bus")) >= 1

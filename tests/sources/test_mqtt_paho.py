@@ -26,12 +26,12 @@ def pair() -> Iterator[Pair]:
     cutter = FrameCutter(1 << 20, v5=False, held=set())
     client = Client("c", MQTTProtocolVersion.MQTTv311, cutter, clean_session=True)
     client.on_socket_register_write = lambda *_: None
-    client.connect_async("127.0.0.1", 1883)
-    client.connect_over(ours)
+    client.opened = ours
+    client.connect("127.0.0.1", 1883)
     client.loop_write()
     theirs.recv(1000)
     yield client, theirs
-    client.close()
+    client.drop("end of the test")
     theirs.close()
 
 

@@ -3,28 +3,27 @@
 paho's reader rebuilds every property and costs 40 to 80 µs a message. Here paho keeps the
 connection (CONNECT, SUBSCRIBE, PINGREQ, the queue of what is to be sent), while what arrives is cut
 by `FrameCutter`; only packets other than PUBLISH and PUBREL are served to paho. Written against
-paho-mqtt 2.2, whose private methods it replaces: `_create_socket` and `_sock_recv`.
+paho-mqtt 2.2, whose private method `_sock_recv` it replaces.
 """
 
 from __future__ import annotations
 
 import ssl
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-if TYPE_CHECKING:
-    import socket
+from edge_agent.transport.mqtt import BrokerClient
 
+if TYPE_CHECKING:
     from edge_agent.sources.mqtt.frames import FrameCutter, Messages
 
 READ_BYTES: Final = 1 << 18
 _PUBACK: Final = 0x40
 
 
-class Client(mqtt.Client):
+class Client(BrokerClient):
     """One connection's client. It belongs to the event loop's thread."""
 
     def __init__(
@@ -43,17 +42,9 @@ class Client(mqtt.Client):
             reconnect_on_failure=False,
         )
         self._cutter = cutter
-        self._connected_socket: socket.socket | None = None
-        self._encrypted = False
+        self.options: dict[str, Any] = {}  # of CONNECT
         self._served = b""
         self.more = False  # the latest read was ended by its size
-        self.loss = ""  # why the connection ended, where we know better than paho
-
-    def connect_over(self, opened: socket.socket) -> None:
-        """Send CONNECT over an open socket."""
-        self._encrypted = isinstance(opened, ssl.SSLSocket)
-        self._connected_socket = opened
-        self.reconnect()
 
     def receive(self) -> Messages | None:
         """What one read completes; None where nothing was there to read."""
@@ -91,19 +82,16 @@ class Client(mqtt.Client):
         self.loss = self.loss or reason
         self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
 
-    def close(self) -> None:
-        """Close the socket, if any."""
-        self._sock_close()
-
     def _read(self) -> bytes | None:
         """Up to READ_BYTES; of an encrypted stream record by record, until none is complete."""
         sock = self._sock
         if sock is None:
             return None
+        encrypted = isinstance(sock, ssl.SSLSocket)
         chunks: list[bytes] = []
         have = 0
         try:
-            while have < READ_BYTES and (self._encrypted or not chunks):
+            while have < READ_BYTES and (encrypted or not chunks):
                 chunk = sock.recv(READ_BYTES)
                 if not chunk:
                     break
@@ -127,12 +115,6 @@ class Client(mqtt.Client):
         result = self._packet_read()
         if result > 0:
             self._loop_rc_handle(result)
-
-    def _create_socket(self) -> socket.socket:
-        opened, self._connected_socket = self._connected_socket, None
-        if opened is None:
-            raise ConnectionError("no socket was opened")
-        return opened
 
     def _sock_recv(self, bufsize: int) -> bytes:
         piece, self._served = self._served[:bufsize], self._served[bufsize:]

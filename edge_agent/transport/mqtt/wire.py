@@ -1,7 +1,9 @@
-"""A paho client on the asyncio loop: its socket, its keepalive, its end.
+"""A paho client on the asyncio loop, for source and sink: its socket, its keepalive, its end.
 
 paho's own thread is not used: a TLS error can hang it while it calls itself connected. A client is
 never used again after its end; with it goes paho's queue, which would send everything twice.
+Written against paho-mqtt 2.2, whose private methods it replaces: `_create_socket`, `_sock_recv` and
+`_sock_send`.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from paho.mqtt.client import Client
 
-from edge_agent.sinks.mqtt_scores import PUBLISH_QOS_0
-from edge_agent.transport import dial_endpoint, dial_error
+from edge_agent.transport.dialling import dial_endpoint, dial_error
+from edge_agent.transport.tls import own_hint
 
 if TYPE_CHECKING:
     import socket
@@ -25,15 +27,17 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge_agent.clock import Clock
-    from edge_agent.sinks.mqtt_config import MqttSinkConfig
+    from edge_agent.transport.mqtt.broker import Broker
 
 DIAL_TIMEOUT_S: Final = 10.0
 CHECK_EVERY_S: Final = 1.0
+SILENCE_KEEPALIVES: Final = 1.5  # the broker answers a ping in each
+_PUBLISH_QOS_0: Final = 0x30
 OWN_END: Final = "closed"  # why a connection ended that we closed
 
 
-class TellingClient(Client):
-    """A paho client (2.2) over a socket that is open already.
+class BrokerClient(Client):
+    """A paho client over a socket that is open already.
 
     loss: why its connection ended, which paho's own log alone has.
     """
@@ -48,6 +52,9 @@ class TellingClient(Client):
         return opened
 
     def _sock_recv(self, bufsize: int) -> bytes:
+        return self._receive(bufsize)
+
+    def _receive(self, bufsize: int) -> bytes:
         try:
             data = super()._sock_recv(bufsize)
         except BlockingIOError:
@@ -72,18 +79,22 @@ class TellingClient(Client):
     def _hear_last_word(self) -> None:
         """A TLS alert says more than the write that failed after it: it may wait to be read."""
         with contextlib.suppress(OSError):
-            self._sock_recv(1)
+            self._receive(1)
 
 
 class Wire:
     """Serves `client` from `dial` until `ended`, whose result says why; all on one event loop.
 
-    unsent_bytes: of blocks that the socket has not taken yet.
+    on_open: called with the open socket's number, to read it in place of paho; it calls `hear` for
+    each sign of life. unsent_bytes: of blocks that the socket has not taken yet.
     """
 
-    def __init__(self, client: TellingClient, clock: Clock) -> None:
+    def __init__(
+        self, client: BrokerClient, clock: Clock, on_open: Callable[[int], None] | None = None
+    ) -> None:
         self._client = client
         self._clock = clock
+        self._on_open = on_open or self._read_by_paho
         self._loop = asyncio.get_running_loop()
         self._heard_s = clock.monotonic_s()
         self._timer: asyncio.TimerHandle | None = None
@@ -91,7 +102,7 @@ class Wire:
         self.unsent_bytes = 0
         client.on_disconnect = self._on_disconnect
 
-    async def dial(self, config: MqttSinkConfig, options: dict[str, Any]) -> None:
+    async def dial(self, config: Broker, options: dict[str, Any]) -> None:
         """Resolve, connect, TLS handshake, CONNECT; ConnectError."""
         tls = config.tls if config.encrypted else None
         try:
@@ -100,8 +111,14 @@ class Wire:
             self._client.connect(config.host, config.port, **options)
         except (OSError, ValueError) as error:
             raise dial_error(error, config.url) from error
-        self._heard_s = self._clock.monotonic_s()
+        self.hear()
         self._attach()
+
+    async def loss_hint(self, config: Broker, reason: str) -> str:
+        """What the broker has against our certificate: TLS 1.3 tells it after the handshake."""
+        if not config.encrypted or not self.ended.done():
+            return ""
+        return await asyncio.to_thread(own_hint, config.tls, reason)
 
     async def first_of(self, wanted: asyncio.Future[Any], name: str, timeout_s: float) -> str:
         """Wait for an answer; returns why there is none, or an empty text."""
@@ -114,15 +131,19 @@ class Wire:
             return f"no {name}: {self.ended.result()}"
         return f"no {name} within {timeout_s:g} s"
 
+    def hear(self) -> None:
+        """The broker lives."""
+        self._heard_s = self._clock.monotonic_s()
+
     def send(self, block: bytes) -> None:
         """Queue whole packets that need no answer, as one write."""
         self.unsent_bytes += len(block)
         # As if it were one packet, and of QoS 1: for each of QoS 0 paho makes a callback.
-        self._client._packet_queue(PUBLISH_QOS_0, block, 0, 1)  # noqa: SLF001
+        self._client._packet_queue(_PUBLISH_QOS_0, block, 0, 1)  # noqa: SLF001
 
     def close(self) -> None:
         """Say goodbye, so that the will is not published, and end."""
-        if not self.ended.done():
+        if not self.ended.done() and self._client.is_connected():
             self._client.disconnect()
             self._serve(self._client.loop_write)
         self.abort(OWN_END)
@@ -145,7 +166,7 @@ class Wire:
         self._client.on_socket_close = self._on_socket_close
         self._client.on_socket_register_write = self._on_unsent
         self._client.on_socket_unregister_write = self._on_all_sent
-        self._loop.add_reader(sock.fileno(), self._on_readable)
+        self._on_open(sock.fileno())
         if self._client.want_write():
             self._on_unsent(self._client, None, sock)
         self._timer = self._loop.call_later(CHECK_EVERY_S, self._check)
@@ -154,8 +175,11 @@ class Wire:
         self._loop.remove_reader(sock.fileno())
         self._loop.remove_writer(sock.fileno())
 
+    def _read_by_paho(self, number: int) -> None:
+        self._loop.add_reader(number, self._on_readable)
+
     def _on_readable(self) -> None:
-        self._heard_s = self._clock.monotonic_s()
+        self.hear()
         self._serve(self._client.loop_read)
         sock = self._client.socket()
         while isinstance(sock, ssl.SSLSocket) and sock.fileno() >= 0 and sock.pending():
@@ -174,7 +198,7 @@ class Wire:
         self._serve(self._client.loop_misc)
         keepalive_s = self._client.keepalive
         silent_s = self._clock.monotonic_s() - self._heard_s
-        if keepalive_s and silent_s > 2 * keepalive_s:
+        if keepalive_s and silent_s > SILENCE_KEEPALIVES * keepalive_s + CHECK_EVERY_S:
             self.abort(f"nothing heard for {silent_s:.0f} s")
 
     def _end(self, reason: str) -> None:
