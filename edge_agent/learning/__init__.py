@@ -1,9 +1,10 @@
 """A baseline from healthy data, learned on the box."""
 
 from edge_agent.learning.baselines import BaselineLearning
-from edge_agent.learning.collection import Learning, Training, TrainingSet
+from edge_agent.learning.collection import Learning
 from edge_agent.learning.fit import LearnedBundle, Recipe, learn
 from edge_agent.learning.fit_child import learn_in_child
+from edge_agent.learning.progress import Training, TrainingSet
 from edge_agent.learning.training import (
     LEARNED,
     LEFT_OUT,

@@ -7,21 +7,28 @@ that does not deliver is named, and left out after a time of grace.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from edge_agent.clock import US_PER_S
-from edge_agent.config.schema import Kind
 from edge_agent.learning.healthy_rows import HealthyRows, Row
 from edge_agent.learning.input_choice import InputChoice
+from edge_agent.learning.progress import (
+    Training,
+    TrainingSet,
+    alike,
+    learn_inputs,
+    log_input,
+    reason_of,
+    stages_of,
+    time_of_day,
+)
 from edge_agent.signals import Gate, Layout, Router, Span, Windows, WindowSet
 from edge_agent.values import BAD_TYPE_MISMATCH, Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
 
@@ -34,49 +41,9 @@ log = logging.getLogger("edge_agent.learning")
 ALARM_STANDS: Final = "the alarm of its provisional baseline stands"
 _LATENESS_US: Final = 5 * US_PER_S
 _ALMOST: Final = 0.9
-_STAGES: Final = 4  # times the rows of a provisional baseline make the next one
 _GRACE_SHARE: Final = 0.25  # of the time until the first baseline, at most
 _PATIENCE_US: Final = 60 * US_PER_S  # so long nothing is said
 _RETRY_S: Final = (60.0, 3600.0)
-_NO_VALUE: Final = "no value"
-_NO_NUMBER: Final = "no number"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSet:
-    """Healthy rows [T, C] by asset, of these inputs: what one bundle is learned from.
-
-    provisional_s: the seconds of data it rests on, 0 for a full baseline; left_out: by asset, the
-    inputs that did not deliver, with the reason.
-    """
-
-    inputs: tuple[str, ...]
-    rows: dict[str, NDArray[np.float64]]
-    provisional_s: float
-    left_out: dict[str, dict[str, str]]
-
-
-@dataclass(slots=True)
-class Training:
-    """How far one asset is. closed: why its rows are not learned now; retry_s: not before then."""
-
-    asset: PlantAsset
-    rows: HealthyRows
-    choice: InputChoice
-    left_out: dict[int, str] = field(default_factory=dict)
-    stage: int = 0
-    last_us: int | None = None
-    is_busy: bool = False
-    is_done: bool = False
-    closed: str = ""
-    failure: str = ""
-    delay_s: float = 0.0
-    retry_s: float = -np.inf
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it learns, and no bundle is being made of its rows."""
-        return not (self.is_done or self.is_busy)
 
 
 class Learning:
@@ -263,23 +230,25 @@ class Learning:
             never = (watch.status[numbers] & 0xFFFF_0000) == BAD_TYPE_MISMATCH
             change = one.choice.look(at_us, self._grace_us, grace_rows, never)
             for index in change.left_out:
-                self._leave_out(one, index, _reason(watch, numbers[index]))
+                self._leave_out(one, index, reason_of(watch, numbers[index]))
             for index in change.again:
                 one.left_out.pop(index, None)
             for index in change.back:
                 again = "is learned again" if index in change.again else "is in the next learning"
-                _say(logging.INFO, f"input delivers, {again}", one, self.inputs[index])
+                log_input(logging.INFO, f"input delivers, {again}", one, self.inputs[index])
 
     def _leave_out(self, one: Training, index: int, reason: str) -> None:
         one.left_out[index] = reason
-        _say(logging.WARNING, "input left out of learning", one, self.inputs[index], reason=reason)
+        log_input(
+            logging.WARNING, "input left out of learning", one, self.inputs[index], reason=reason
+        )
 
     def leave_out_slow(self, watch: QualityWatch) -> None:
         """All data is there: leave out what would leave too few complete rows."""
         for one in self.trainings:
             for index in one.choice.leave_out_slow():
                 self._leave_out(
-                    one, index, _reason(watch, one.asset.signals[self.inputs[index]].index)
+                    one, index, reason_of(watch, one.asset.signals[self.inputs[index]].index)
                 )
 
     def obstacle(self, one: Training, signals: Acceptance) -> str:
@@ -288,12 +257,12 @@ class Learning:
         if one.is_done or choice.grown_us <= 0 or now_us - choice.grown_us < _PATIENCE_US:
             return ""
         why = one.closed or self._silent(one, now_us, signals.watch)
-        return f"since {_clock(choice.grown_us)}: {why}"
+        return f"since {time_of_day(choice.grown_us)}: {why}"
 
     def _silent(self, one: Training, now_us: int, watch: QualityWatch) -> str:
         silent = one.choice.chosen & (one.choice.silent_us(now_us) >= _PATIENCE_US)
         named = [
-            f"{self.inputs[i]} {_reason(watch, one.asset.signals[self.inputs[i]].index)}"
+            f"{self.inputs[i]} {reason_of(watch, one.asset.signals[self.inputs[i]].index)}"
             for i in np.flatnonzero(silent).tolist()
         ]
         return ", ".join(named) or "its inputs are not usable at the same time"
@@ -315,7 +284,7 @@ class Learning:
             for one in self.trainings
             if one.is_waiting and not one.closed and monotonic_s >= one.retry_s
         ]
-        chosen = [one for group in _alike(able) for one in self._enough(group)]
+        chosen = [one for group in alike(able) for one in self._enough(group)]
         for one in chosen:
             one.is_busy = True
         return list(self._sets(chosen))
@@ -334,7 +303,7 @@ class Learning:
         return list(self._sets(self.trainings))
 
     def _sets(self, chosen: list[Training]) -> Iterator[TrainingSet]:
-        for group in _alike(chosen):
+        for group in alike(chosen):
             picked = group[0].choice.chosen
             rows = {one.asset.id: one.rows.all(len(self.inputs))[:, picked] for one in group}
             least = min(one.choice.complete() for one in group) * self.config.step
@@ -387,49 +356,3 @@ class Learning:
 
     def _of(self, assets: Collection[str]) -> Iterator[Training]:
         return (one for one in self.trainings if one.asset.id in assets)
-
-
-def stages_of(config: Learn) -> tuple[int, ...]:
-    """After how many rows a baseline is learned: provisional ones, each 4 times, then the full."""
-    wanted = max(1, round(config.duration / config.step))
-    found = []
-    rows = max(config.rows_needed, round(config.first_after / config.step))
-    while config.first_after and 2 * rows <= wanted:
-        found.append(rows)
-        rows *= _STAGES
-    return (*found, wanted)
-
-
-def learn_inputs(config: Learn, first: PlantAsset) -> list[str]:
-    """The inputs to learn from: those named, else every scalar signal that all assets have."""
-    if config.inputs:
-        return list(config.inputs)
-    shared = first.template.signals or first.signals
-    return [name for name in shared if first.signals[name].config.kind is Kind.SCALAR]
-
-
-def _alike(trainings: Iterable[Training]) -> list[list[Training]]:
-    """Groups that one bundle can serve: of the same inputs, equally far."""
-    found: dict[tuple[bytes, int], list[Training]] = {}
-    for one in trainings:
-        found.setdefault((one.choice.chosen.tobytes(), one.stage), []).append(one)
-    return list(found.values())
-
-
-def _reason(watch: QualityWatch, signal: int) -> str:
-    """What is wrong with an input, in a word or two."""
-    if (int(watch.status[signal]) & 0xFFFF_0000) == BAD_TYPE_MISMATCH:
-        return _NO_NUMBER
-    if watch.unseen()[signal]:
-        return _NO_VALUE
-    problem = watch.problem_of(signal).name.lower().replace("_", " ")
-    return "too rarely usable" if problem in {"none", "stuck"} else problem
-
-
-def _say(level: int, event: str, one: Training, name: str, **more: str) -> None:
-    log.log(level, event, extra={"asset": one.asset.id, "input": name, **more})
-
-
-def _clock(at_us: int) -> str:
-    """The time of day on the gateway."""
-    return datetime.fromtimestamp(at_us / US_PER_S, UTC).astimezone().strftime("%H:%M")

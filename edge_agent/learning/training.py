@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.config.schema import Config
-    from edge_agent.learning.collection import Learning, TrainingSet
+    from edge_agent.learning.collection import Learning
+    from edge_agent.learning.progress import TrainingSet
     from edge_agent.models import Manifest
 
 LEARNED: Final = "learned"

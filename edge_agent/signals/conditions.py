@@ -8,14 +8,18 @@ matter which of several values of one time came first.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_agent.clock import ENDLESS, NEVER, US_PER_S
-from edge_agent.config.conditions import Compare, Every, Held, Not, Signal
+from edge_agent.clock import ENDLESS, NEVER
+from edge_agent.signals.condition_state import (
+    TRUE,
+    UNKNOWN,
+    ConditionState,
+    unchanged_range,
+)
 from edge_agent.signals.points import Points, joined
 from edge_agent.tables import Table, column
 
@@ -24,12 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.config.conditions import Condition, Node, Operand
-
-TRUE: Final = 1
-UNKNOWN: Final = 0
-FALSE: Final = -1
-_MOST_SPANS: Final = 4096  # times in which a condition held that are remembered
+    from edge_agent.config.conditions import Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,110 +38,6 @@ class Turn:
     number: int
     at_us: int
     truth: int
-
-
-def moved(at_us: int, step_us: int) -> int:
-    """A time after the clock was moved; never and endless stay."""
-    return at_us + step_us if NEVER < at_us < ENDLESS else at_us
-
-
-class _Instance:
-    """One condition of one asset. begin, end: the spans of time in which it held."""
-
-    def __init__(self, condition: Condition) -> None:
-        self.condition = condition
-        self.values = dict.fromkeys(condition.signals, math.nan)
-        self.truth = UNKNOWN
-        self.at_us = NEVER  # of the newest evaluation
-        self.turned_us = NEVER
-        self.dirty_us = ENDLESS  # the time of values that it does not contain yet
-        self.due_us = ENDLESS  # when a `for` is over
-        self.since: dict[int, int] = {}  # `for` -> from when its part holds
-        self.begin: list[int] = []
-        self.end: list[int] = []
-
-    @property
-    def next_us(self) -> int:
-        """When it must be looked at, once that time is past."""
-        return min(self.dirty_us, self.due_us)
-
-    def change(self, name: str, at_us: int, value: float) -> None:
-        """A signal has another value from `at_us` on."""
-        self.values[name] = value
-        waiting_us = NEVER if self.dirty_us == ENDLESS else self.dirty_us
-        self.dirty_us = max(at_us, self.at_us, waiting_us)
-
-    def advance(self, to_us: int) -> list[tuple[int, int]]:
-        """Everything before `to_us` is known; gives (time, truth) of each turn."""
-        found = []
-        while (at_us := self.next_us) < to_us:
-            truth = self._evaluate(at_us)
-            if truth != self.truth:
-                self._turn(at_us, truth)
-                found.append((at_us, truth))
-        return found
-
-    def covers(self, start_us: int, end_us: int) -> bool:
-        """Whether it held all the time from start to end; the present span has no end."""
-        at = bisect_right(self.begin, start_us) - 1
-        return at >= 0 and (at >= len(self.end) or self.end[at] >= end_us)
-
-    def set_back(self, to_us: int) -> None:
-        """The clock was set back: what holds now has held until `to_us` as long as before."""
-        shift_us = to_us - self.at_us
-        self.since = {key: since + shift_us for key, since in self.since.items()}
-        self.at_us = self.turned_us = self.dirty_us = to_us
-        self.begin, self.end = ([to_us] if self.truth == TRUE else []), []
-
-    def move(self, step_us: int) -> None:
-        """The clock was moved: every time with it."""
-        self.since = {key: since + step_us for key, since in self.since.items()}
-        self.at_us = moved(self.at_us, step_us)
-        self.turned_us = moved(self.turned_us, step_us)
-        self.dirty_us = moved(self.dirty_us, step_us)
-        self.due_us = moved(self.due_us, step_us)
-        self.begin = [at_us + step_us for at_us in self.begin]
-        self.end = [at_us + step_us for at_us in self.end]
-
-    def _evaluate(self, at_us: int) -> int:
-        if self.dirty_us <= at_us:
-            self.dirty_us = ENDLESS
-        self.due_us = ENDLESS
-        self.at_us = at_us
-        return self._truth(self.condition.root, at_us)
-
-    def _turn(self, at_us: int, truth: int) -> None:
-        if truth == TRUE:
-            self.begin.append(at_us)
-            if len(self.begin) > _MOST_SPANS:
-                del self.begin[: _MOST_SPANS // 2], self.end[: _MOST_SPANS // 2]
-        elif self.truth == TRUE:
-            self.end.append(at_us)
-        self.truth, self.turned_us = truth, at_us
-
-    def _truth(self, node: Node, at_us: int) -> int:
-        if isinstance(node, Compare):
-            return _compare(node.sign, self._operand(node.left), self._operand(node.right))
-        if isinstance(node, Not):
-            return -self._truth(node.part, at_us)
-        if isinstance(node, Held):
-            return self._held(node, at_us)
-        truths = [self._truth(part, at_us) for part in node.parts]  # all: each `for` must see it
-        return min(truths) if isinstance(node, Every) else max(truths)
-
-    def _held(self, node: Held, at_us: int) -> int:
-        truth = self._truth(node.part, at_us)
-        if truth != TRUE:
-            self.since.pop(id(node), None)
-            return truth
-        due_us = self.since.setdefault(id(node), at_us) + round(node.seconds * US_PER_S)
-        if due_us <= at_us:
-            return TRUE
-        self.due_us = min(self.due_us, due_us)
-        return FALSE
-
-    def _operand(self, operand: Operand) -> float:
-        return self.values[operand.name] if isinstance(operand, Signal) else operand
 
 
 class _SignalTable(Table):
@@ -175,7 +70,7 @@ class Conditions(Table):
         self._live = live
         self._signals = _SignalTable()
         self.now_us = np.zeros(0, np.int64)
-        self._instances: list[_Instance] = []
+        self._instances: list[ConditionState] = []
         self._numbers: dict[tuple[int, Condition], int] = {}
         self._users: dict[int, list[tuple[int, str]]] = {}  # signal -> (condition, its name there)
         self.turns: list[Turn] = []
@@ -192,7 +87,7 @@ class Conditions(Table):
             return self._numbers[key]
         number = self._numbers[key] = self.grow()
         self._asset[number] = asset
-        self._instances.append(_Instance(condition))
+        self._instances.append(ConditionState(condition))
         for name in sorted(condition.signals & signals.keys()):
             signal, stale_us = signals[name]
             self._users.setdefault(signal, []).append((number, name))
@@ -351,39 +246,6 @@ class Conditions(Table):
         low, high = -np.inf, np.inf
         for number, name in self._users[signal]:
             instance = self._instances[number]
-            bounds = _bounds(instance.condition.root, name, instance.values[name])
+            bounds = unchanged_range(instance.condition.root, name, instance.values[name])
             low, high = max(low, bounds[0]), min(high, bounds[1])
         self._signals.low[signal], self._signals.high[signal] = low, high
-
-
-def _compare(sign: str, left: float, right: float) -> int:
-    if math.isnan(left) or math.isnan(right):
-        return UNKNOWN
-    holds = {
-        ">": left > right,
-        ">=": left >= right,
-        "<": left < right,
-        "<=": left <= right,
-        "==": left == right,
-        "!=": left != right,
-    }
-    return TRUE if holds[sign] else FALSE
-
-
-def _bounds(node: Node, name: str, value: float) -> tuple[float, float]:
-    """[low, high) around a value of a signal in which every comparison stays as it is."""
-    if isinstance(node, Not | Held):
-        return _bounds(node.part, name, value)
-    if not isinstance(node, Compare):
-        found = [_bounds(part, name, value) for part in node.parts]
-        return max(low for low, _ in found), min(high for _, high in found)
-    sides = (node.left, node.right)
-    if Signal(name) not in sides:
-        return -math.inf, math.inf
-    numbers = [side for side in sides if not isinstance(side, Signal)]
-    if not numbers or math.isnan(value):
-        return math.inf, -math.inf
-    above = math.nextafter(numbers[0], math.inf)
-    if value < numbers[0]:
-        return -math.inf, numbers[0]
-    return (numbers[0], above) if value < above else (above, math.inf)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from edge_agent.signals.limits import SETTLE_US
+from edge_agent.signals.limit_state import SETTLE_US
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ value that is known. Most values change nothing, which one comparison for each s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_agent.clock import ENDLESS, NEVER, US_PER_S
-from edge_agent.signals.conditions import FALSE, TRUE, UNKNOWN, moved
+from edge_agent.clock import ENDLESS, NEVER
+from edge_agent.signals.condition_state import FALSE, moved
+from edge_agent.signals.limit_state import Bound, Change, LimitState
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
@@ -26,20 +26,6 @@ if TYPE_CHECKING:
     from edge_agent.signals.conditions import Turn
     from edge_agent.signals.points import Points
 
-# What rests on a condition is decided so long after it was due: the flag that says that a machine
-# stops often comes later than the first values of the machine that stops.
-SETTLE_US: Final = 2 * US_PER_S
-
-
-class Change(Enum):
-    """What happens to the alarm of a limit."""
-
-    RAISE = "raise"
-    CLEAR = "clear"
-    REST = "rest"  # the machine stops while the alarm stands
-    RESUME = "resume"  # the machine runs again: it still stands
-    END = "end"  # the machine runs again: it does not
-
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
@@ -49,108 +35,6 @@ class Crossing:
     change: Change
     at_us: int
     value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A limit of one point. condition: the number of what it rests on, -1 for nothing."""
-
-    point: int
-    asset: int
-    above: bool
-    limit: float
-    deadband: float
-    on_us: int
-    off_us: int
-    cooldown_us: int = 0
-    condition: int = -1
-
-
-class _Row:
-    """The state of one limit; x is the value, or its negative for a limit from below."""
-
-    __slots__ = (
-        "bound",
-        "cleared_us",
-        "due_us",
-        "lag_us",
-        "limit",
-        "raised",
-        "reset",
-        "resting",
-        "shown",
-        "since_us",
-        "stood",
-        "truth",
-    )  # fmt: skip
-
-    def __init__(self, bound: Bound) -> None:
-        sign = 1.0 if bound.above else -1.0
-        self.bound = bound
-        self.limit = sign * bound.limit
-        self.reset = self.limit - bound.deadband
-        self.lag_us = 0 if bound.condition < 0 else SETTLE_US
-        self.truth = TRUE if bound.condition < 0 else UNKNOWN
-        self.raised = self.resting = False
-        self.since_us = NEVER
-        self.due_us = ENDLESS
-        self.cleared_us = NEVER
-        self.shown = np.nan
-        self.stood = np.nan  # the value that it was raised with
-
-    def look(self, at_us: int, value: float, known_us: int) -> None:
-        """Compare the value that holds from `at_us` on; known_us: since when one is known."""
-        if self.truth != TRUE:
-            self.since_us, self.due_us = NEVER, ENDLESS
-            return
-        if known_us >= ENDLESS:
-            return
-        self._compare(at_us, value if self.bound.above else -value)
-        if self.since_us == NEVER:
-            self.shown = np.nan
-        elif self.resting or np.isnan(self.shown) or at_us <= max(self.due_us, known_us):
-            self.shown = value
-
-    def _compare(self, at_us: int, x: float) -> None:
-        if self.resting:
-            disagrees, delay_us = True, 0
-        elif self.raised:
-            # Once inside by the deadband, a way back into it changes nothing.
-            disagrees = x < (self.reset if self.since_us == NEVER else self.limit)
-            delay_us = self.bound.off_us
-        else:
-            disagrees, delay_us = x >= self.limit, self.bound.on_us
-            delay_us = max(delay_us, self.cleared_us + self.bound.cooldown_us - at_us)
-        if not disagrees:
-            self.since_us, self.due_us = NEVER, ENDLESS
-            return
-        if self.since_us == NEVER:
-            self.since_us, self.due_us = at_us, at_us + delay_us
-
-    def decide(self, at_us: int) -> Change:
-        """The delay is over."""
-        value = self.shown if self.bound.above else -self.shown
-        self.since_us, self.due_us = NEVER, ENDLESS
-        self.stood = self.shown
-        if self.resting:
-            self.resting = False
-            self.raised = value >= self.reset
-            return Change.RESUME if self.raised else Change.END
-        self.raised = not self.raised
-        if not self.raised:
-            self.cleared_us = at_us
-        return Change.RAISE if self.raised else Change.CLEAR
-
-    def quiet(self) -> tuple[float, float]:
-        """[low, high) of the values that change nothing, where the value is known."""
-        if self.truth != TRUE:
-            return -np.inf, np.inf
-        if self.since_us != NEVER or self.resting:
-            return np.inf, -np.inf
-        low, high = (self.reset, np.inf) if self.raised else (-np.inf, self.limit)
-        if self.bound.above:
-            return low, high
-        return np.nextafter(-high, np.inf), np.nextafter(-low, np.inf)
 
 
 class _PointTable(Table):
@@ -173,7 +57,7 @@ class Limits(Table):
     def __init__(self) -> None:
         super().__init__()
         self._points = _PointTable()
-        self._rows: list[_Row] = []
+        self._rows: list[LimitState] = []
         self._of_point: dict[int, list[int]] = {}
         self._of_condition: dict[int, list[int]] = {}
 
@@ -181,7 +65,7 @@ class Limits(Table):
         """The row of one more limit."""
         row = self.grow()
         self._asset[row] = bound.asset
-        self._rows.append(_Row(bound))
+        self._rows.append(LimitState(bound))
         self._of_point.setdefault(bound.point, []).append(row)
         if bound.condition >= 0:
             self._of_condition.setdefault(bound.condition, []).append(row)

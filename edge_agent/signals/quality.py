@@ -7,15 +7,14 @@ with the time at which it was noticed: a recording gives the same episodes as th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.config.schema import Uncertain
-from edge_agent.status_codes import Severity, is_lost, is_of_node, severity_of
+from edge_agent.signals.episodes import Batch, Episode, Problem, problems_of, switch
+from edge_agent.status_codes import Severity, severity_of
 from edge_agent.tables import Table, column
 from edge_agent.values import BAD_OUT_OF_RANGE, RETAINED, Columns
 
@@ -24,41 +23,6 @@ if TYPE_CHECKING:
 
 _TURN_S: Final = 1.0  # a value may wait for so long before it is taken over
 _LARGEST: Final = float(np.finfo(np.float32).max)
-
-
-class Problem(IntEnum):
-    """Why a signal is not to be trusted."""
-
-    NONE = 0
-    BAD = 1
-    OUT_OF_RANGE = 2
-    LOST = 3
-    STALE = 4
-    STUCK = 5
-    REFUSED = 6  # the node does not exist, may not be read or is no number: the config's fault
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """A problem of a signal begins or ends at `at_us`; value and status are those it had then."""
-
-    signal: int
-    problem: Problem
-    begins: bool
-    at_us: int
-    value: float
-    status: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Values ordered by signal and time, with the problem that each speaks of, columns [n]."""
-
-    signal: NDArray[np.int32]
-    time_us: NDArray[np.int64]
-    value: NDArray[np.float64]
-    status: NDArray[np.uint32]
-    problem: NDArray[np.uint8]
 
 
 class QualityWatch(Table):
@@ -131,13 +95,13 @@ class QualityWatch(Table):
         if not len(signal):
             return []
         value, status = values.value[order], values.status[order]
-        problem = self._problems(signal, value, status)
-        new = _Batch(signal, time_us, value, status, problem)
+        problem = problems_of(value, status, self._uncertain_is_bad[signal])
+        new = Batch(signal, time_us, value, status, problem)
         old = self._before(new)
         quiet_s = monotonic_s - heard_s[order]
         episodes = self._gaps(old, new, quiet_s) + self._changes(old, new)
         for i in np.flatnonzero(new.problem != old.problem).tolist():
-            episodes += _switch(new, i, Problem(old.problem[i]), Problem(new.problem[i]))
+            episodes += switch(new, i, Problem(old.problem[i]), Problem(new.problem[i]))
         self.time_us[signal], self.value[signal] = time_us, value
         self.status[signal], self.problem[signal] = status, new.problem
         episodes.sort(key=lambda e: e.at_us)
@@ -193,21 +157,6 @@ class QualityWatch(Table):
         self.status[values.signal[held]] = values.status[held]
         return values.where(~held)
 
-    def _problems(
-        self, signal: NDArray[np.int32], value: NDArray[np.float64], status: NDArray[np.uint32]
-    ) -> NDArray[np.uint8]:
-        """The problem each value speaks of itself, [n]."""
-        severity = severity_of(status)
-        bad = (severity == Severity.BAD) | np.isnan(value)
-        bad |= (severity == Severity.UNCERTAIN) & self._uncertain_is_bad[signal]
-        problem = np.where(bad, Problem.BAD, Problem.NONE).astype(np.uint8)
-        if bad.any():
-            code = status & np.uint32(0xFFFF_0000)
-            problem[bad & (code == BAD_OUT_OF_RANGE)] = Problem.OUT_OF_RANGE
-            problem[is_lost(status)] = Problem.LOST
-            problem[bad & is_of_node(status)] = Problem.REFUSED
-        return problem
-
     def quality_of(self, signal: int) -> str:
         """The problem of a signal in small letters, else `uncertain` or `good`."""
         problem = self.problem_of(signal)
@@ -241,10 +190,10 @@ class QualityWatch(Table):
             due_us = int(self._changed_us[row] + self._stuck_us[row])
             known = self._changed_us[row] > NEVER and self.problem[row] == Problem.NONE
             if known and not self.stuck[row] and due_us < at_us:
-                found.append(self._stuck_episode(row, due_us, begins=True))
+                found.append(self._episode(row, Problem.STUCK, due_us, begins=True))
                 self.stuck[row] = True
             if self.stuck[row]:
-                found.append(self._stuck_episode(row, at_us, begins=False))
+                found.append(self._episode(row, Problem.STUCK, at_us, begins=False))
         self.stuck[mine] = False
         self._stuck_us[mine] = ENDLESS
         return found
@@ -256,9 +205,9 @@ class QualityWatch(Table):
         mine = self._asset == asset
         self._stuck_us[mine] = self._stuck_after_us[mine]
 
-    def _stuck_episode(self, row: int, at_us: int, *, begins: bool) -> Episode:
+    def _episode(self, row: int, problem: Problem, at_us: int, *, begins: bool) -> Episode:
         value, status = float(self.value[row]), int(self.status[row])
-        return Episode(row, Problem.STUCK, begins, at_us, value, status)
+        return Episode(row, problem, begins, at_us, value, status)
 
     def overdue(
         self,
@@ -286,19 +235,12 @@ class QualityWatch(Table):
         stuck = np.flatnonzero(good & ~self.stuck & (unchanged_us > self._stuck_us))
         self.stuck[stuck] = True
         return [
-            Episode(
-                int(row),
-                problem,
-                begins=True,
-                at_us=int(since[row] + after[row]),
-                value=float(self.value[row]),
-                status=int(self.status[row]),
-            )
+            self._episode(row, problem, int(since[row] + after[row]), begins=True)
             for rows, problem, since, after in (
                 (stale, Problem.STALE, last_us, self._stale_us),
                 (stuck, Problem.STUCK, self._changed_us, self._stuck_us),
             )
-            for row in rows
+            for row in rows.tolist()
         ]
 
     def patience_us(self, signal: int) -> dict[str, int]:
@@ -328,7 +270,7 @@ class QualityWatch(Table):
         problem: NDArray[np.bool_] = self.problem != Problem.NONE
         return problem | self.stuck
 
-    def _before(self, new: _Batch) -> _Batch:
+    def _before(self, new: Batch) -> Batch:
         """What each signal had until each of its values came."""
         signal = new.signal
         first = np.append(True, signal[1:] != signal[:-1])
@@ -336,7 +278,7 @@ class QualityWatch(Table):
         def shifted(held: NDArray[Any], column: NDArray[Any]) -> NDArray[Any]:
             return np.where(first, held[signal], np.roll(column, 1))
 
-        return _Batch(
+        return Batch(
             signal,
             shifted(self.time_us, new.time_us),
             shifted(self.value, new.value),
@@ -344,7 +286,7 @@ class QualityWatch(Table):
             shifted(self.problem, new.problem),
         )
 
-    def _gaps(self, old: _Batch, new: _Batch, quiet_s: NDArray[np.float64]) -> list[Episode]:
+    def _gaps(self, old: Batch, new: Batch, quiet_s: NDArray[np.float64]) -> list[Episode]:
         """Silences that nobody noticed while they lasted.
 
         quiet_s: how long nothing came by the gateway's clock [n]. A time stamp that jumps while
@@ -357,11 +299,11 @@ class QualityWatch(Table):
         found = []
         for i in np.flatnonzero(silent).tolist():
             due_us = int(old.time_us[i] + patience_us[i])
-            found += _switch(old, i, Problem.NONE, Problem.STALE, due_us)
-            found += _switch(new, i, Problem.STALE, Problem.NONE)
+            found += switch(old, i, Problem.NONE, Problem.STALE, due_us)
+            found += switch(new, i, Problem.STALE, Problem.NONE)
         return found
 
-    def _changes(self, old: _Batch, new: _Batch) -> list[Episode]:
+    def _changes(self, old: Batch, new: Batch) -> list[Episode]:
         """Keep the time of each signal's last change; gives what was stuck until now."""
         changed = np.flatnonzero((new.value != old.value) | (old.time_us == NEVER))
         signal, time_us = new.signal[changed], new.time_us[changed]
@@ -373,27 +315,8 @@ class QualityWatch(Table):
             row, at = int(signal[i]), int(changed[i])
             if not (first[i] and self.stuck[row]):
                 due_us = int(since_us[i] + self._stuck_us[row])
-                found += _switch(old, at, Problem.NONE, Problem.STUCK, due_us)
-            found += _switch(new, at, Problem.STUCK, Problem.NONE)
+                found += switch(old, at, Problem.NONE, Problem.STUCK, due_us)
+            found += switch(new, at, Problem.STUCK, Problem.NONE)
         self._changed_us[signal] = time_us
         self.stuck[signal] = False
         return found
-
-
-def _switch(
-    batch: _Batch, i: int, old: Problem, new: Problem, at_us: int | None = None
-) -> list[Episode]:
-    """From one problem to another, with row `i` of `batch`; at its time unless told otherwise."""
-    turns = [(old, False), (new, True)]
-    return [
-        Episode(
-            int(batch.signal[i]),
-            problem,
-            begins,
-            int(batch.time_us[i]) if at_us is None else at_us,
-            float(batch.value[i]),
-            int(batch.status[i]),
-        )
-        for problem, begins in turns
-        if problem is not Problem.NONE
-    ]

@@ -16,7 +16,7 @@ import numpy as np
 from edge_agent.clock import NEVER
 from edge_agent.config.schema import Resample
 from edge_agent.counting import as_read
-from edge_agent.signals.ragged import ragged
+from edge_agent.signals.ragged import last_true, ragged, rank_times, take_rows
 from edge_agent.signals.resample import Values, aggregate
 from edge_agent.signals.window_set import BAD, HELD, MISSING, SOUND, STALE, Layout, WindowSet
 from edge_agent.tables import Table, column
@@ -171,7 +171,7 @@ class Windows(Table):
         row: NDArray[np.int64] = self._head[asset]
         ahead = time_us > head_us
         if ahead.any():
-            row[ahead] += _rank(asset[ahead], time_us[ahead])
+            row[ahead] += rank_times(asset[ahead], time_us[ahead])
         behind = time_us < head_us
         if behind.any():
             at_or_after = self._row_us[asset[behind]] >= time_us[behind, None]
@@ -314,15 +314,15 @@ class Windows(Table):
             return
         first = (np.arange(len(rows)) - offset)[:, None]  # where each asset's rows begin
         seen = mark != MISSING
-        source = _last_true(seen)
+        source = last_true(seen)
         carried = source < first
         source_us = np.where(carried, self._carry_us[of], time_us[np.maximum(source, 0)])
-        source_mark = np.where(carried, self._carry_mark[of], _take(mark, source))
+        source_mark = np.where(carried, self._carry_mark[of], take_rows(mark, source))
         aged = time_us[:, None] - source_us > self._hold_us[of]
         held = np.where(source_mark == MISSING, MISSING, np.where(aged, STALE, HELD))
         mark = np.where(seen, mark, np.where(source_mark == BAD, BAD, held)).astype(np.uint8)
-        good = _last_true(seen & (mark != BAD))
-        x = np.where(good < first, self._carry[of], _take(x, good))
+        good = last_true(seen & (mark != BAD))
+        x = np.where(good < first, self._carry[of], take_rows(x, good))
         self._x[at], self._mark[at] = x, mark
         self._carry[asset], self._carry_us[asset] = x[last], source_us[last]
         self._carry_mark[asset] = source_mark[last]
@@ -361,26 +361,3 @@ class Windows(Table):
             self._count[asset, slot] = 0
         if not self.layout.step_us:
             self._row_us[asset, slot] = NEVER
-
-
-def _last_true(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Index of the newest True at or above each cell of [T, C]; -1 where there is none."""
-    index = np.where(mask, np.arange(len(mask))[:, None], -1)
-    return np.maximum.accumulate(index, axis=0)
-
-
-def _take(array: NDArray[np.generic], row: NDArray[np.intp]) -> NDArray[np.generic]:
-    return np.take_along_axis(array, np.maximum(row, 0), axis=0)
-
-
-def _rank(asset: NDArray[np.intp], time_us: NDArray[np.int64]) -> NDArray[np.int64]:
-    """1 for an asset's first distinct time, 2 for its second, ...; in the order given."""
-    order = np.lexsort((time_us, asset))
-    a, t = asset[order], time_us[order]
-    new_asset = np.append(True, a[1:] != a[:-1])
-    step = np.append(True, t[1:] != t[:-1]) | new_asset
-    total = np.cumsum(step)
-    begin = np.maximum.accumulate(np.where(new_asset, total - 1, 0))
-    rank = np.empty(len(a), np.int64)
-    rank[order] = total - begin
-    return rank

@@ -24,7 +24,7 @@ from edge_agent.learning.fit import Recipe, learn
 from edge_agent.models.bundle.manifest import InputSpec
 from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
-from edge_agent.signals.quality import Problem
+from edge_agent.signals.episodes import Problem
 from edge_agent.values import BAD, columns
 
 if TYPE_CHECKING:

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.config.conditions import parse_condition
-from edge_agent.signals.conditions import FALSE, TRUE, UNKNOWN, Conditions
-from edge_agent.signals.limits import Bound, Change, Limits
+from edge_agent.signals.condition_state import FALSE, TRUE, UNKNOWN
+from edge_agent.signals.conditions import Conditions
+from edge_agent.signals.limit_state import Bound, Change
+from edge_agent.signals.limits import Limits
 from edge_agent.signals.points import Points
 from edge_agent.signals.rates import Rates
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.config.schema import Uncertain
-from edge_agent.signals.quality import Episode, Problem, QualityWatch
+from edge_agent.signals.episodes import Episode, Problem
+from edge_agent.signals.quality import QualityWatch
 from edge_agent.values import BAD, BAD_NO_COMMUNICATION, RETAINED, columns
 
 S = 1_000_000

@@ -1,0 +1,115 @@
+"""How far an asset is on its way to a baseline, and what its learning rests on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.clock import US_PER_S
+from edge_agent.config.schema import Kind
+from edge_agent.values import BAD_TYPE_MISMATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from edge_agent.config.schema import Learn
+    from edge_agent.learning.healthy_rows import HealthyRows
+    from edge_agent.learning.input_choice import InputChoice
+    from edge_agent.plant import PlantAsset
+    from edge_agent.signals import QualityWatch
+
+log = logging.getLogger("edge_agent.learning")
+
+_STAGES: Final = 4  # times the rows of a provisional baseline make the next one
+_NO_VALUE: Final = "no value"
+_NO_NUMBER: Final = "no number"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Healthy rows [T, C] by asset, of these inputs: what one bundle is learned from.
+
+    provisional_s: the seconds of data it rests on, 0 for a full baseline; left_out: by asset, the
+    inputs that did not deliver, with the reason.
+    """
+
+    inputs: tuple[str, ...]
+    rows: dict[str, NDArray[np.float64]]
+    provisional_s: float
+    left_out: dict[str, dict[str, str]]
+
+
+@dataclass(slots=True)
+class Training:
+    """How far one asset is. closed: why its rows are not learned now; retry_s: not before then."""
+
+    asset: PlantAsset
+    rows: HealthyRows
+    choice: InputChoice
+    left_out: dict[int, str] = field(default_factory=dict)
+    stage: int = 0
+    last_us: int | None = None
+    is_busy: bool = False
+    is_done: bool = False
+    closed: str = ""
+    failure: str = ""
+    delay_s: float = 0.0
+    retry_s: float = -np.inf
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it learns, and no bundle is being made of its rows."""
+        return not (self.is_done or self.is_busy)
+
+
+def stages_of(config: Learn) -> tuple[int, ...]:
+    """After how many rows a baseline is learned: provisional ones, each 4 times, then the full."""
+    wanted = max(1, round(config.duration / config.step))
+    found = []
+    rows = max(config.rows_needed, round(config.first_after / config.step))
+    while config.first_after and 2 * rows <= wanted:
+        found.append(rows)
+        rows *= _STAGES
+    return (*found, wanted)
+
+
+def learn_inputs(config: Learn, first: PlantAsset) -> list[str]:
+    """The inputs to learn from: those named, else every scalar signal that all assets have."""
+    if config.inputs:
+        return list(config.inputs)
+    shared = first.template.signals or first.signals
+    return [name for name in shared if first.signals[name].config.kind is Kind.SCALAR]
+
+
+def alike(trainings: Iterable[Training]) -> list[list[Training]]:
+    """Groups that one bundle can serve: of the same inputs, equally far."""
+    found: dict[tuple[bytes, int], list[Training]] = {}
+    for one in trainings:
+        found.setdefault((one.choice.chosen.tobytes(), one.stage), []).append(one)
+    return list(found.values())
+
+
+def reason_of(watch: QualityWatch, signal: int) -> str:
+    """What is wrong with an input, in a word or two."""
+    if (int(watch.status[signal]) & 0xFFFF_0000) == BAD_TYPE_MISMATCH:
+        return _NO_NUMBER
+    if watch.unseen()[signal]:
+        return _NO_VALUE
+    problem = watch.problem_of(signal).name.lower().replace("_", " ")
+    return "too rarely usable" if problem in {"none", "stuck"} else problem
+
+
+def log_input(level: int, event: str, one: Training, name: str, **more: str) -> None:
+    """Log a change of one input of an asset that learns."""
+    log.log(level, event, extra={"asset": one.asset.id, "input": name, **more})
+
+
+def time_of_day(at_us: int) -> str:
+    """The time of day on the gateway."""
+    return datetime.fromtimestamp(at_us / US_PER_S, UTC).astimezone().strftime("%H:%M")
