@@ -40,6 +40,7 @@ log = logging.getLogger("edge_agent.ops")
 
 SHUTDOWN_S: Final = 1.0
 BODY_TIMEOUT_S: Final = 5.0
+SLOWEST_BYTES_S: Final = 1 << 20  # a route that allows large bodies waits longer for them
 _WITH_BODY: Final = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH})
 _PAGE_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 
@@ -148,11 +149,12 @@ async def _body(request: web.Request, route: Route) -> object:
     if request.content_type != route.content_type:
         what = "JSON" if route.content_type == JSON else route.content_type
         raise Refusal(415, f"the body is not {what}", f"Content-Type: {route.content_type}")
+    timeout_s = BODY_TIMEOUT_S + route.max_body // SLOWEST_BYTES_S
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             body = await request.clone(client_max_size=route.max_body).read()
     except TimeoutError:
-        raise Refusal(408, f"no whole body within {BODY_TIMEOUT_S:g} s") from None
+        raise Refusal(408, f"no whole body within {timeout_s:g} s") from None
     except web.RequestPayloadError:
         raise Refusal(400, "the body is cut or malformed") from None
     if route.content_type != JSON:

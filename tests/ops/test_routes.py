@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from edge_agent.config.schema import Http
 from edge_agent.config.types import Secret
+from edge_agent.ops import http
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.routes import OPEN, Refusal, Request, Response, Route, choice, number
 
@@ -72,6 +74,23 @@ async def test_a_row_has_its_own_content_type_body_limit_and_answer() -> None:
         assert (status, body) == (200, b"100000 {'top': 3, 'form': 'long'}")
         assert (headers["X-Model"], headers["Server"]) == ("cat", "edge-agent")
         assert headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize(("slowest", "status"), [(100_000, 200), (1 << 20, 408)])
+async def test_a_large_body_has_more_time(
+    slowest: int, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second more for each megabyte that the row allows; none for a command."""
+    monkeypatch.setattr(http, "BODY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(http, "SLOWEST_BYTES_S", slowest)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.sleep(0.4)
+        yield b"x"
+
+    async with asking() as ask:
+        assert (await ask("POST", "models/cat/infer", data=slowly(), headers=PICTURE))[0] == status
 
 
 async def test_json_comes_as_a_value_and_goes_as_one() -> None:
