@@ -103,7 +103,9 @@ def _signal(
         return
     base = (*path, *inner)
     if signal.kind is not Kind.SCALAR:
-        notes.add(base, "a waveform has no limits", "watch a signal that is a number: its RMS")
+        notes.add(
+            base, f"a {signal.kind} has no limits", "watch a signal that is a number: its RMS"
+        )
         return
     noted = len(notes.problems)
     for name, limit in limits.items():
@@ -182,7 +184,7 @@ def _zones(path: KeyPath, signal: Signal, notes: Notes) -> None:
         return
     base = (*path, "iso20816")
     if signal.kind is not Kind.SCALAR:
-        notes.add(base, "a waveform has no zones", "watch a signal that is its RMS velocity")
+        notes.add(base, f"a {signal.kind} has no zones", "watch a signal that is its RMS velocity")
     elif velocity_factor(signal.unit) is None:
         unit = f"unit {shown(signal.unit)}" if signal.unit else "the signal says no unit: it"
         hint = "zones are of the RMS velocity: mm/s, m/s or in/s"
@@ -236,7 +238,7 @@ def _condition(path: KeyPath, condition: Condition, names: _Names, notes: Notes)
     for name in sorted(condition.signals):
         signal = names.signals.get(Name(name))
         if signal is not None and signal.kind is not Kind.SCALAR:
-            notes.add(path, f"{shown(name)} is a waveform", "a condition compares numbers")
+            notes.add(path, f"{shown(name)} is a {signal.kind}", "a condition compares numbers")
         elif name in names.some:
             notes.add(path, f"not every asset has the signal {shown(name)}", "write it there")
         elif name not in names.known:

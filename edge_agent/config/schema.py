@@ -31,7 +31,7 @@ LEAST_WINDOWS: Final = 4  # so many windows of them
 
 
 class Kind(StrEnum):
-    """How a signal arrives."""
+    """How a signal arrives: the names of the rows in `signals.INPUT_KINDS`."""
 
     SCALAR = "scalar"
     WAVEFORM = "waveform"
@@ -132,11 +132,11 @@ class Signal:
             yield "scale", "must not be 0: every value would be the same"
         if self.decimal not in {"", ".", ","}:
             yield "decimal", "must be '.' or ','"
-        if self.kind is Kind.WAVEFORM:
+        if self.kind is not Kind.SCALAR:
             for key in ("map", "decimal"):
                 if getattr(self, key):
-                    yield key, "has no effect on a waveform"
-        elif self.rate_hz:
+                    yield key, f"has no effect on a {self.kind}"
+        if self.rate_hz and self.kind is not Kind.WAVEFORM:
             yield "rate_hz", "has no effect without kind: waveform"
 
 
@@ -325,7 +325,7 @@ class Tuning:
     """Bounds of the hot path."""
 
     intake_values: Annotated[int, Between(1000, 100_000_000)] = 200_000
-    intake_bytes: Size = Size(64 << 20)  # waveform blocks
+    intake_bytes: Size = Size(64 << 20)  # of blocks: waveforms
     # The longest rest of the pipeline between two drains; it rests by the load.
     tick: Annotated[Duration, Between(1e-3, 10)] = Duration(0.04)
     max_future: Duration = Duration(300)  # a source clock further ahead is refused

@@ -208,7 +208,7 @@ def _inputs(group: Deployment, asset: PlantAsset) -> Iterator[PlantSignal]:
 
 
 def _period_s(group: Deployment) -> float:
-    """How often a model scores, in seconds; 0 where its waveforms decide that."""
+    """How often a model scores, in seconds; 0 where its blocks decide that."""
     if group.windows is None:
         return 0.0
     layout = group.windows.layout

@@ -141,7 +141,7 @@ class Detection(Table):
         return Points(values.signal, values.time_us, value).where(mark != MISSING)
 
     def _quality_changes(self, seen: Columns, heard_s: float) -> list[Episode]:
-        """Changes of quality; seen: all values of this turn, those of waveforms too."""
+        """Changes of quality; seen: all values of this turn, those of blocks too."""
         watch = self._bindings.watch
         episodes: list[Episode] = []
         begin = 0

@@ -28,7 +28,7 @@ def layout_of(manifest: Manifest, use: ModelUse) -> Layout:
 
 
 def block_inputs_of(manifest: Manifest) -> BlockInputs | None:
-    """The windows of blocks, such as waveforms, that a model wants; None without such inputs."""
+    """The windows of blocks that a model wants; None without such inputs."""
     specs = manifest.own_tensors
     if not specs:
         return None

@@ -150,7 +150,7 @@ class Acceptance(Table):
     def accept(
         self, values: Columns, blocks: Sequence[TensorBlock], now_us: int, monotonic_s: float
     ) -> Observed:
-        """Take over the values of a turn, which are in the order of time, and its waveforms.
+        """Take over the values of a turn, which are in the order of time, and its blocks.
 
         now_us, monotonic_s: the gateway's clocks; 0 in a recording.
         """

@@ -66,12 +66,12 @@ async def silent_items(
     """Handles of items that say nothing of what their nodes show.
 
     Every node is read once. One that shows something else than was last notified is waited for; if
-    nothing comes of it, its item is dead. Waveforms are not compared.
+    nothing comes of it, its item is dead. Only scalars are compared.
     """
     watched = {
         handle: one.item
         for handle, one in subscriptions.items.items()
-        if feed.signals[handle].config.kind is not Kind.WAVEFORM
+        if feed.signals[handle].config.kind is Kind.SCALAR
     }
     asked_s = feed.now_s()
     answers = await Reader(connection).read(
