@@ -146,7 +146,7 @@ class RulStore:
         if not await self._values.save(_LIVES, lives.dump()):
             lives.changed = True
 
-    async def end_life(self, asset: str, at_us: int, actor: str, *, failed: bool) -> dict[str, Any]:
+    async def end_life(self, asset: str, actor: str, at_us: int, *, failed: bool) -> dict[str, Any]:
         """A life of `asset` ended; EdgeAgentError where that cannot be, or nothing was told.
 
         Returns by model what was told of it, and how right that was.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_agent import __version__
@@ -49,8 +50,9 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
+    from edge_agent.daemon.status import AssetCommand
     from edge_agent.delivery import Memory
-    from edge_agent.messages import Alarm, Source
+    from edge_agent.messages import Alarm, Fault, Source
     from edge_agent.plant import PlantAsset
 
 log = logging.getLogger("edge_agent.daemon")
@@ -214,21 +216,14 @@ def build_parts(  # noqa: PLR0913, PLR0917 (the ends by which a daemon holds its
     reloader = Reloader(path, replacer, boundary, metrics, publisher.audit)
     removal = AssetRemoval(runtime, replacer.leave_out, reset.since, values, clock)
     certificates = Certificates(lambda: runtime().config, metrics, clock)
-    nodes, gateway_clock = NodeFaults(runtime, clock), GatewayClock(clock)
     find_faults = (
         links.faults,
-        nodes.faults,
+        NodeFaults(runtime, clock).faults,
         certificates.faults,
         publisher.health.faults,
         LogHealth(metrics, clock).faults,
         reloader.faults,
-        lambda: gateway_clock.faults(
-            {name: source.link for name, source in runtime().sources.items()},
-            runtime().config.tuning.max_future,
-        ),
-        lambda: runtime().pipeline.deployments.faults(clock.now_us()),
-        lambda: learning_faults(runtime(), clock.monotonic_s()),
-        lambda: discovery_faults(runtime().plant),
+        *_faults_of_runtime(runtime, clock),
     )
     upkeep = (lives.save, reset.withdraw_outdated)
     supervisor = Supervisor(runtime, publisher, links, find_faults, upkeep, clock)
@@ -237,37 +232,57 @@ def build_parts(  # noqa: PLR0913, PLR0917 (the ends by which a daemon holds its
         Lifecycle(clock.now_us(), loop.is_alive, is_ready, supervisor.troubles),
         publisher,
         commands,
-        {
-            "learn": lambda asset, actor, _: reset.forget_baseline(asset, actor),
-            "forget": lambda asset, actor, _: removal.remove_by_hand(asset, actor),
-            "failed": lambda asset, actor, at_us: lives.end_life(asset, at_us, actor, failed=True),
-            "overhauled": lambda asset, actor, at_us: lives.end_life(
-                asset, at_us, actor, failed=False
-            ),
-        },
+        _asset_commands(reset, removal, lives),
         resolution.notes,
         links.reason,
         metrics,
         clock,
     )
-    http = HttpServer(config.http, status_routes(status, metrics))
     return Parts(
-        clock,
-        metrics,
-        boundary,
-        publisher,
-        loop,
-        builder,
-        commands,
-        reset,
-        removal,
-        lives,
-        learning,
-        reconciler,
-        certificates,
-        replacer,
-        reloader,
-        supervisor,
-        status,
-        http,
+        clock=clock,
+        metrics=metrics,
+        boundary=boundary,
+        publisher=publisher,
+        loop=loop,
+        builder=builder,
+        commands=commands,
+        baseline_reset=reset,
+        removal=removal,
+        lives=lives,
+        learning=learning,
+        reconciler=reconciler,
+        certificates=certificates,
+        replacer=replacer,
+        reloader=reloader,
+        supervisor=supervisor,
+        status=status,
+        http=HttpServer(config.http, status_routes(status, metrics)),
     )
+
+
+def _faults_of_runtime(
+    runtime: Callable[[], Runtime], clock: Clock
+) -> list[Callable[[], list[Fault]]]:
+    """What is wrong with clocks, models, learning and discovery, whatever runtime is in force."""
+    gateway_clock = GatewayClock(clock)
+    return [
+        lambda: gateway_clock.faults(
+            {name: source.link for name, source in runtime().sources.items()},
+            runtime().config.tuning.max_future,
+        ),
+        lambda: runtime().pipeline.deployments.faults(clock.now_us()),
+        lambda: learning_faults(runtime(), clock.monotonic_s()),
+        lambda: discovery_faults(runtime().plant),
+    ]
+
+
+def _asset_commands(
+    reset: BaselineReset, removal: AssetRemoval, lives: RulStore
+) -> dict[str, AssetCommand]:
+    """What operators may do to an asset, by its name in the API."""
+    return {
+        "learn": lambda asset, actor, _: reset.forget_baseline(asset, actor),
+        "forget": lambda asset, actor, _: removal.remove_by_hand(asset, actor),
+        "failed": partial(lives.end_life, failed=True),
+        "overhauled": partial(lives.end_life, failed=False),
+    }

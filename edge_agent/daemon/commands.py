@@ -141,7 +141,7 @@ class Commands:
             await self._claim(command)
             done = await self._carry_out(command)
         except EdgeAgentError as error:
-            reason = getattr(error, "reason", "refused")
+            reason = error.reason if isinstance(error, _RefusedError) else "refused"
             self._count(command, reason)
             _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": str(error)})
             detail = f"{command.kind} at {command.place}: {reason}: {error}"
