@@ -24,8 +24,8 @@ from edge_agent.sinks.base import (
 from edge_agent.sinks.mqtt_commands import CommandInbox, command_filters
 from edge_agent.sinks.mqtt_connection import NO_SUBSCRIBERS, REFUSED_HOLD_S, Connection
 from edge_agent.sinks.mqtt_versions import VersionChoice
-from edge_agent.transport import STEADY_S, LostError, Reconnector, Takeovers, Waits
-from edge_agent.transport.mqtt import OWN_END
+from edge_agent.transport import LostError, Reconnector, Waits
+from edge_agent.transport.mqtt import Takeovers
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -147,22 +147,13 @@ class MqttSink(Sink):
             await self._welcome(connection)
             if self._versions.guessed:
                 self._notice(self._leave_if_5_is_spoken(connection))
-            raise LostError(await self._end_of(connection), where=self._config.url)
+            host, port = self._config.host, self._config.port
+            lived_s = self._reconnector.lived_s
+            reason = await self._takeovers.end_of(connection.ended, lived_s, host, port)
+            raise LostError(reason, where=self._config.url)
         finally:
             self._connection = None
             connection.abort("left")
-
-    async def _end_of(self, connection: Connection) -> str:
-        """Wait for the end of a connection; gives the reason, and what is suspected."""
-        steady = asyncio.get_running_loop().call_later(STEADY_S, self._takeovers.note_steady)
-        try:
-            reason = await asyncio.shield(connection.ended)
-        finally:
-            steady.cancel()
-        if reason == OWN_END:
-            return reason
-        lived_s = self._reconnector.lived_s()
-        return await self._takeovers.ask_end(reason, lived_s, self._config.host, self._config.port)
 
     def _make_connection(self, version: MQTTProtocolVersion) -> Connection:
         connection = Connection(self._config, self._client_id, version, self._clock)

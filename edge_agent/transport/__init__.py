@@ -10,19 +10,16 @@ from edge_agent.transport.reconnect import (
     Waits,
     backoff_s,
 )
-from edge_agent.transport.takeover import STEADY_S, Takeovers
 from edge_agent.transport.tls import Tls, own_hint, tls_context, tls_stamp
 from edge_agent.transport.url import url_problems
 
 __all__ = [
-    "STEADY_S",
     "FollowerPace",
     "LinkReporter",
     "LostError",
     "ReaderPace",
     "Reconnector",
     "RefusedError",
-    "Takeovers",
     "Tls",
     "Waits",
     "backoff_s",

@@ -55,7 +55,7 @@ async def _serve(  # noqa: PLR0913, PLR0917
     timeout_s: float,
     filters: list[tuple[str, int]],
     accept: Callable[[Messages], None],
-    wait: Callable[[asyncio.Task[str]], Awaitable[None]],
+    wait: Callable[[asyncio.Future[str]], Awaitable[None]],
 ) -> list[str]:
     own_id = f"{config.client_id or 'edge-agent'}-probe-{secrets.token_hex(4)}"
     client = make_client(config, own_id, version, set(), persistent=False)
@@ -63,13 +63,9 @@ async def _serve(  # noqa: PLR0913, PLR0917
     try:
         await session.open(timeout_s)
         refused = await session.subscribe(filters)
-        losing = asyncio.create_task(session.lost())
-        try:
-            await wait(losing)
-        finally:
-            losing.cancel()
-        if losing.done() and not losing.cancelled():
-            raise ConnectError(losing.result(), where=config.url)
+        await wait(session.ended)
+        if session.ended.done():
+            raise ConnectError(session.ended.result(), where=config.url)
     finally:
         session.close()
     return refused
@@ -77,13 +73,13 @@ async def _serve(  # noqa: PLR0913, PLR0917
 
 def _until(
     seconds: float, enough: Callable[[float], bool]
-) -> Callable[[asyncio.Task[str]], Awaitable[None]]:
-    async def wait(losing: asyncio.Task[str]) -> None:
+) -> Callable[[asyncio.Future[str]], Awaitable[None]]:
+    async def wait(ended: asyncio.Future[str]) -> None:
         clock = SystemClock()
         begin_s = clock.monotonic_s()
         passed_s = 0.0
-        while passed_s < seconds and not losing.done() and not enough(passed_s / seconds):
-            await asyncio.wait([losing], timeout=min(_STEP_S, seconds - passed_s))
+        while passed_s < seconds and not ended.done() and not enough(passed_s / seconds):
+            await asyncio.wait([ended], timeout=min(_STEP_S, seconds - passed_s))
             passed_s = clock.monotonic_s() - begin_s
 
     return wait

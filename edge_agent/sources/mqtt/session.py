@@ -138,9 +138,10 @@ class Session:
         """Send a message and forget it (QoS 0)."""
         self._client.publish(topic, payload)
 
-    async def lost(self) -> str:
-        """Return when the connection is over, with the reason."""
-        return await asyncio.shield(self._wire.ended)
+    @property
+    def ended(self) -> asyncio.Future[str]:
+        """Its result says why the connection is over."""
+        return self._wire.ended
 
     def close(self) -> None:
         """Say goodbye, where there is still somebody, and close the socket."""

@@ -6,8 +6,6 @@ intake has it, and with a persistent session the broker keeps what comes while w
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import secrets
 from dataclasses import replace
@@ -22,6 +20,7 @@ from edge_agent.sources.mqtt.decode import Decoder
 from edge_agent.sources.mqtt.listener import listen_to
 from edge_agent.sources.mqtt.payload_spec import Payload
 from edge_agent.sources.mqtt.readings import Readings
+from edge_agent.sources.mqtt.receive import receive
 from edge_agent.sources.mqtt.refusals import Refusals
 from edge_agent.sources.mqtt.routes import Routes
 from edge_agent.sources.mqtt.session import (
@@ -32,8 +31,8 @@ from edge_agent.sources.mqtt.session import (
     make_client,
 )
 from edge_agent.sources.source_clock import SourceClock
-from edge_agent.transport import STEADY_S, LinkReporter, LostError, Reconnector, Takeovers, Tls
-from edge_agent.transport.mqtt import Protocol
+from edge_agent.transport import LinkReporter, LostError, Reconnector, Tls
+from edge_agent.transport.mqtt import Protocol, Takeovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -146,7 +145,10 @@ class MqttSource:
             if self._sparkplug is not None:
                 self._sparkplug.ask_known(self._clock.monotonic_s(), self._clock.now_us())
                 self._send_requests()
-            raise LostError(await self._end_of(session), where=self._config.url)
+            host, port = self._config.host, self._config.port
+            lived_s = self._reconnector.lived_s
+            reason = await self._takeovers.end_of(session.ended, lived_s, host, port)
+            raise LostError(reason, where=self._config.url)
         finally:
             self._session = None
             session.close()
@@ -175,17 +177,6 @@ class MqttSource:
             requests, self._sparkplug.requests = self._sparkplug.requests, []
             for topic, payload in requests:
                 self._session.publish(topic, payload)
-
-    async def _end_of(self, session: Session) -> str:
-        """Wait for the end of a connection; gives the reason, and what is suspected."""
-        loop = asyncio.get_running_loop()
-        steady = loop.call_later(STEADY_S, self._takeovers.note_steady)
-        try:
-            reason = await session.lost()
-        finally:
-            steady.cancel()
-        lived_s = self._reconnector.lived_s()
-        return await self._takeovers.ask_end(reason, lived_s, self._config.host, self._config.port)
 
     async def _subscribe(self, session: Session, version: Protocol, *, kept: bool) -> None:
         if not kept:
@@ -263,22 +254,8 @@ async def probe(config: MqttSourceConfig) -> None:
 
     ConnectError says what the broker refused.
     """
-    *first, last = versions(config)
-    for version in first:
-        with contextlib.suppress(VersionError):
-            return await _try(config, version, FIRST_TRY_TIMEOUT_S)
-    return await _try(config, last, CONNECT_TIMEOUT_S)
-
-
-async def _try(config: MqttSourceConfig, version: Protocol, timeout_s: float) -> None:
-    own_id = f"{config.client_id or 'edge-agent'}-probe-{secrets.token_hex(4)}"
-    client = make_client(config, own_id, version, set(), persistent=False)
-    session = Session(config, client, lambda _: None, SystemClock())
-    try:
-        await session.open(timeout_s)
-        refused = await session.subscribe(filters(config, shared=False))
-    finally:
-        session.close()
+    wanted = filters(config, shared=False)
+    refused = await receive(config, versions(config), wanted, 0.0, lambda _: None, lambda _: True)
     if refused:
         raise ConnectError(f"not subscribed: {'; '.join(refused)}", where=config.url)
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.messages import Detail, Fault
 from edge_agent.transport.dialling import answers
+from edge_agent.transport.mqtt.wire import OWN_END
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_agent.messages import Link
 
 SHORT_S: Final = 12.0
@@ -47,6 +50,21 @@ class Takeovers:
         fault = Fault(f"client_id.{self._name}", text, Detail("client_id_taken", args))
         self._link.faults[fault.what] = fault
         return f"{reason} ({question})"
+
+    async def end_of(
+        self, ended: asyncio.Future[str], lived_s: Callable[[], float], host: str, port: int
+    ) -> str:
+        """Wait for the end of a connection; returns the reason, and what is suspected.
+
+        lived_s: how long it has been connected; host, port: of the broker.
+        """
+        loop = asyncio.get_running_loop()
+        steady = loop.call_later(STEADY_S, self.note_steady)
+        try:
+            reason = await asyncio.shield(ended)
+        finally:
+            steady.cancel()
+        return reason if reason == OWN_END else await self.ask_end(reason, lived_s(), host, port)
 
     async def ask_end(self, reason: str, lived_s: float, host: str, port: int) -> str:
         """As `note_end`, but a suspicion is raised only while the broker takes connections.

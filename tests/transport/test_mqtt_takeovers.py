@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from edge_agent.messages import Link
-from edge_agent.transport import takeover
-from edge_agent.transport.takeover import Takeovers
+from edge_agent.transport.mqtt import takeover
+from edge_agent.transport.mqtt.takeover import Takeovers
+from edge_agent.transport.mqtt.wire import OWN_END
 
 QUESTION = "does another client use client_id edge-agent-x?"
 
@@ -87,3 +88,13 @@ def test_a_suspicion_needs_a_broker_that_takes_connections(
 
     asyncio.run(end_several())
     assert ("client_id.bus" in link.faults) is listens
+
+
+async def test_an_end_of_our_own_is_no_suspicion(takeovers: Takeovers, link: Link) -> None:
+    """Closed for another version of MQTT, or by a stop, however often and however soon."""
+    for _ in range(5):
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        ended.set_result(OWN_END)
+        assert await takeovers.end_of(ended, lambda: 1.0, "127.0.0.1", 1) == OWN_END
+    assert takeovers.note_end("closed by the broker", 1.0) == "closed by the broker"
+    assert link.faults == {}
