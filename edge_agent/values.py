@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 # OPC UA Part 4, 7.39: the two top bits of a StatusCode are its severity. Every source speaks this
 # code, so that a value's quality survives from the wire to the alarm unchanged.
@@ -88,16 +88,16 @@ class Columns:
 
 
 def columns(
-    signal: Sequence[int],
-    time_us: Sequence[int],
-    value: Sequence[float],
-    status: Sequence[int] | int = GOOD,
+    signal: ArrayLike,
+    time_us: ArrayLike,
+    value: ArrayLike,
+    status: ArrayLike = GOOD,
 ) -> Columns:
     """Columns from plain sequences; a single `status` holds for every row."""
-    n = len(signal)
-    codes = np.full(n, status, np.uint32) if isinstance(status, int) else status
+    index = np.asarray(signal, np.int32)
+    codes = np.full(len(index), status, np.uint32) if isinstance(status, int) else status
     return Columns(
-        np.asarray(signal, np.int32),
+        index,
         np.asarray(time_us, np.int64),
         np.asarray(value, np.float64),
         np.asarray(codes, np.uint32),

@@ -61,7 +61,7 @@ BASE: dict[str, Any] = {
 
 
 def fed_config(
-    folder: Path, template: tuple[str, dict[str, Any]], assets: str, **more: object
+    folder: Path, template: tuple[str, dict[str, Any]], assets: str, **more: Any
 ) -> Path:
     """A config whose values come from the test alone: its broker is not there."""
     name, struct = template

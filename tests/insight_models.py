@@ -8,6 +8,7 @@ import numpy as np
 from onnx import helper
 
 from edge_agent.config.schema import Runtime
+from edge_agent.config.types import Name
 from edge_agent.models.bundle.bundle import write_bundle
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.models.bundle.tasks import OutputNames, Task
@@ -37,7 +38,10 @@ def squares(folder: Path, *, explains: bool = False, **changes: Any) -> Model:
         helper.make_node("Mul", ["off", "off"], ["why"]),
         helper.make_node("ReduceSum", ["why", "last"], ["score"], keepdims=0),
     ]
-    weights = {"healthy": np.array(HEALTHY, np.float32), "last": np.array([1], np.int64)}
+    weights: dict[str, np.ndarray] = {
+        "healthy": np.array(HEALTHY, np.float32),
+        "last": np.array([1], np.int64),
+    }
     named = OutputNames(score="score", contributions="why" if explains else "")
     manifest = _manifest("squares", Task.ANOMALY, named, threshold=4.0, **changes)
     return _model(folder, manifest, nodes, weights, ({"x": x}, outputs))
@@ -53,7 +57,7 @@ def hours(folder: Path, *, interval: Interval | None = None, version: str = "1")
         helper.make_node("Gather", ["m", "first"], ["flow"], axis=1),
         helper.make_node("Mul", ["flow", "factors"], ["rul"]),
     ]
-    weights = {"first": np.array([0], np.int64), "factors": factors}
+    weights: dict[str, np.ndarray] = {"first": np.array([0], np.int64), "factors": factors}
     manifest = _manifest(
         "hours",
         Task.REMAINING_LIFE,
@@ -75,8 +79,12 @@ def _manifest(name: str, task: Task, outputs: OutputNames, **changes: Any) -> Ma
     inputs = tuple(
         InputSpec(one, unit) for one, unit in zip(NAMES, ("m3/h", "bar", "A"), strict=True)
     )
-    plain = {"version": "1", "window": WindowSpec(1.0, ROWS, 1)} | changes
-    return Manifest(name=name, task=task, inputs=inputs, outputs=outputs, **plain)
+    plain: dict[str, Any] = {"version": Name("1"), "window": WindowSpec(1.0, ROWS, 1)} | changes
+    return Manifest(name=Name(name), task=task, inputs=inputs, outputs=outputs, **plain)
+
+
+def _shapes(tensors: dict[str, np.ndarray]) -> dict[str, tuple[str | int, ...]]:
+    return {name: ("N", *values.shape[1:]) for name, values in tensors.items()}
 
 
 def _model(
@@ -86,10 +94,7 @@ def _model(
     weights: dict[str, np.ndarray],
     golden: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
 ) -> Model:
-    shapes = [
-        {name: ("N", *map(int, values.shape[1:])) for name, values in tensors.items()}
-        for tensors in golden
-    ]
-    made = tiny_graph(nodes, *shapes, weights)
+    inputs, outputs = golden
+    made = tiny_graph(nodes, _shapes(inputs), _shapes(outputs), weights)
     write_bundle(folder / manifest.name, manifest, made.SerializeToString(), golden)
     return SessionRegistry(folder, Runtime(), Metrics()).load(manifest.name)

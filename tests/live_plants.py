@@ -15,6 +15,7 @@ from edge_agent.alarms.table import AlarmTable
 from edge_agent.alarms.texts import load_texts
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import AlarmRule, Alarms, Asset, Gateway, ModelUse, Signal, Template
+from edge_agent.config.types import Name
 from edge_agent.ops.metrics import Metrics
 from edge_agent.pipeline import Pipeline
 from edge_agent.plant import Plant
@@ -48,7 +49,7 @@ class Live:
             self.pipeline.add_asset(asset, BEGIN_S * S, 0.0)
         self.transitions: list[Transition] = []
 
-    def use(self, model: Model, **changes: object) -> list[str]:
+    def use(self, model: Model, **changes: Any) -> list[str]:
         """Put a model to work on every asset; gives what each lacks."""
         use = ModelUse(model.manifest.name, **changes)
         self.pipeline.deployments.add_model(model)
@@ -64,13 +65,18 @@ class Live:
 
     def told(self) -> list[tuple[str, str]]:
         """(kind, message key) of all transitions."""
-        return [(str(t.kind), t.alarm.detail.message_key) for t in self.transitions]
+        return [
+            (str(t.kind), t.alarm.detail.message_key)
+            for t in self.transitions
+            if t.alarm.detail is not None
+        ]
 
 
 def of(*models: str, **signals: Signal) -> Config:
     """One asset with these signals, all of the source `bus`, and the rules of these models."""
-    template = Template(signals, tuple(ModelUse(name) for name in models))
-    return plants.config(templates={"pump": template}, assets={"any": Asset("pump")})
+    named = {Name(name): signal for name, signal in signals.items()}
+    template = Template(named, tuple(ModelUse(Name(name)) for name in models))
+    return plants.config(templates={"pump": template}, assets={"any": Asset(Name("pump"))})
 
 
 def sent(transition: Transition) -> dict[str, Any]:

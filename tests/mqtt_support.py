@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
+from edge_agent.config.types import Name
 from edge_agent.messages import LinkState
 from edge_agent.ops.metrics import Metrics
 from edge_agent.plant import Plant
@@ -72,11 +73,12 @@ def make_plant(
 ) -> Plant:
     """Assets of a template `pump` with these signals (default: s0, s1, s2)."""
     signals = signals or {f"s{n}": schema.Signal() for n in range(3)}
+    named = {Name(name): signal for name, signal in signals.items()}
     return Plant(
         schema.Config(
-            sources=dict.fromkeys(sources),  # type: ignore[arg-type]
-            templates={"pump": schema.Template(signals=signals)},  # type: ignore[dict-item]
-            assets={name: schema.Asset(template="pump") for name in assets},  # type: ignore[arg-type]
+            sources={Name(name): None for name in sources},
+            templates={Name("pump"): schema.Template(signals=named)},
+            assets={name: schema.Asset(template=Name("pump")) for name in assets},
             discovery=schema.Discovery(max_assets=max_assets),
         )
     )

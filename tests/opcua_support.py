@@ -23,6 +23,7 @@ from support import value_of
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
+from edge_agent.config.types import Name
 from edge_agent.ops.metrics import Metrics
 from edge_agent.plant import Plant
 from edge_agent.sources.opcua.config import OpcUaSourceConfig
@@ -171,7 +172,8 @@ class NodeServer:
         line = self._line()
         while not line.startswith("{"):
             line = self._line()
-        return json.loads(line)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def freeze(self) -> None:
         assert self._process is not None
@@ -196,6 +198,11 @@ class NodeServer:
             raise TimeoutError("the node-opcua server does not answer") from None
 
 
+def named(signals: dict[str, schema.Signal]) -> dict[Name, schema.Signal]:
+    """The same signals by Name."""
+    return {Name(name): signal for name, signal in signals.items()}
+
+
 def _read_lines(pipe: IO[str], lines: queue.Queue[str]) -> None:
     with pipe:
         for line in pipe:
@@ -215,9 +222,9 @@ class Rig:
     ) -> None:
         signals = signals or {f"s{q}": schema.Signal() for q in range(8)}
         config = schema.Config(
-            sources={"plc": None},  # type: ignore[dict-item]
-            templates={"t": schema.Template(signals=signals)},  # type: ignore[dict-item]
-            assets={assets: schema.Asset(template="t")},
+            sources={Name("plc"): None},
+            templates={Name("t"): schema.Template(signals=named(signals))},
+            assets={assets: schema.Asset(template=Name("t"))},
         )
         options.setdefault("node", "nsu=urn:plant;s={asset}.{signal}")
         options.setdefault("publishing_interval", 0.1)
@@ -243,7 +250,9 @@ class Rig:
     async def __aexit__(self, *_: object) -> None:
         await self.source.stop()
 
-    async def until(self, done: Callable[[], bool], timeout_s: float = 15, what: str = "") -> None:
+    async def until(
+        self, done: Callable[[], object], timeout_s: float = 15, what: str = ""
+    ) -> None:
         """Wait for something that the other process or the loop has to do."""
         deadline = time.monotonic() + timeout_s
         while not done():

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_agent.config.schema import Asset, Config, ModelUse, Signal, SourceTraits, Template, Tuning
+from edge_agent.config.types import Duration, Name
 from edge_agent.daemon.replay import Replay
 from edge_agent.learning.fit import Recipe, learn
 from edge_agent.models.bundle.manifest import InputSpec
@@ -60,18 +61,18 @@ def healthy(n: int, seed: int) -> np.ndarray:
     return np.stack([10 + load, 4 + 0.5 * load, 20 + 2 * load], axis=1) + noise
 
 
-def config(**changes: object) -> Config:
+def config(**changes: Any) -> Config:
     """Two assets with the model `base`."""
     template = Template(
-        signals={name: Signal(source="bus", unit="u") for name in INPUTS},
-        models=(ModelUse("base"),),
+        signals={Name(name): Signal(source="bus", unit="u") for name in INPUTS},
+        models=(ModelUse(Name("base")),),
     )
-    wanted: dict[str, object] = {
+    wanted: dict[str, Any] = {
         "sources": {"bus": Sampled()},
         "templates": {"pump": template},
-        "assets": {"any": Asset("pump")},
+        "assets": {"any": Asset(Name("pump"))},
         "models_dir": models(),
-        "tuning": Tuning(score_interval=0.0),
+        "tuning": Tuning(score_interval=Duration(0.0)),
     }
     return Config(**(wanted | changes))
 

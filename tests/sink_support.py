@@ -137,12 +137,15 @@ class Subscriber:
         if credentials:
             self._client.username_pw_set(credentials["username"], credentials["password"])
         self._client.reconnect_delay_set(1, 1)
-        self._client.on_connect = lambda *_: self._client.subscribe(topic, 1)
+        self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: setattr(self, "subscribed", True)
         self._client.on_message = self._on_message
         self.subscribed = False
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
+
+    def _on_connect(self, *_: object) -> None:
+        self._client.subscribe(self._topic, 1)
 
     def _on_message(self, _c: object, _u: object, one: paho.MQTTMessage) -> None:
         self.received.append(Received(one.topic, bytes(one.payload), one.retain))

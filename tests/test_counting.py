@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,7 +31,7 @@ def column(*values: float) -> np.ndarray:
         ((7,), [0]),
     ],
 )
-def test_a_roll_over_and_a_reset_are_no_step(reads: tuple, steps: list) -> None:
+def test_a_roll_over_and_a_reset_are_no_step(reads: tuple[Any, ...], steps: list[Any]) -> None:
     assert counted(column(*reads))[:, 0].tolist() == steps
 
 

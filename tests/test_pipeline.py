@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -15,6 +15,7 @@ from plants import S
 from support import value_of
 
 from edge_agent.config.schema import Asset, ModelUse, Tuning
+from edge_agent.config.types import Duration, Name
 from edge_agent.models.bundle.foreign import bundle_from_onnx
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.models.bundle.tasks import OutputNames, Task
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def told(found: list) -> list[tuple]:
+def told(found: list[Any]) -> list[tuple[Any, ...]]:
     return [(t.kind, t.at_us, t.alarm.alarm_id, t.alarm.seq, t.alarm.state) for t in found]
 
 
@@ -36,6 +37,9 @@ def test_a_fault_raises_its_alarm_and_names_the_input() -> None:
     assert raised.alarm.alarm_id == "any.base"
     assert 1150 * S <= raised.at_us < 1180 * S
     detail = raised.alarm.detail
+    assert detail is not None
+    assert detail.score is not None
+    assert detail.window is not None
     assert detail.contributors[0].input == "flow"
     assert sum(c.weight for c in detail.contributors) == pytest.approx(detail.score, rel=1e-4)
     assert detail.window.replayed
@@ -89,7 +93,7 @@ def test_a_bad_input_never_reaches_the_model() -> None:
 
 
 def test_a_source_clock_that_runs_ahead_is_refused() -> None:
-    made = plants.config(tuning=Tuning(max_future=10.0))
+    made = plants.config(tuning=Tuning(max_future=Duration(10.0)))
     replay = plants.prepared(made)
     live = Pipeline(made, replay.plant, replay.metrics, replay.alarms, live=True)
     for asset in replay.plant.assets.values():
@@ -109,12 +113,12 @@ def test_every_score_goes_to_its_topic_and_not_more_often_than_asked() -> None:
     assert topic == "edge/enterprise/site/area/line/any/_pdm/score/base"
     assert set(orjson.loads(payload)) == {"asset", "ts", "score", "health", "quality"}
     assert orjson.loads(payload)["ts"] == 1031_000
-    slow = plants.config(tuning=Tuning(score_interval=10.0))
+    slow = plants.config(tuning=Tuning(score_interval=Duration(10.0)))
     assert len([m for s in plants.prepared(slow).walk(whole) for m in s.scores]) == 4
 
 
 def test_assets_that_share_a_model_are_scored_in_one_batch() -> None:
-    two = plants.config(assets={"P-{1..3}": Asset("pump")})
+    two = plants.config(assets={"P-{1..3}": Asset(Name("pump"))})
     replay = plants.prepared(replace(two, models_dir=_for_any_asset()))
     rows = plants.healthy(40, seed=4)
     parts = [plants.values(rows, first_signal=3 * n) for n in range(3)]
@@ -127,8 +131,8 @@ def test_assets_that_share_a_model_are_scored_in_one_batch() -> None:
 
 def test_a_model_that_fails_does_not_stop_the_others() -> None:
     """The second model looks a value up in a table that is too short for it."""
-    uses = (ModelUse("lookup"), ModelUse("mean"))
-    template = replace(plants.config().templates["pump"], models=uses)
+    uses = (ModelUse(Name("lookup")), ModelUse(Name("mean")))
+    template = replace(plants.config().templates[Name("pump")], models=uses)
     made = plants.config(models_dir=_for_any_asset(), templates={"pump": template})
     replay = plants.prepared(made)
     steps = list(replay.walk([plants.values(plants.healthy(40, seed=5) + 100.0)]))
@@ -151,18 +155,20 @@ def _for_any_asset() -> Path:
     return folder
 
 
-def _node(kind: str, inputs: list[str], output: str = "score", **options: object) -> onnx.NodeProto:
+def _node(kind: str, inputs: list[str], output: str = "score", **options: Any) -> onnx.NodeProto:
     return helper.make_node(kind, inputs, [output], **options)
 
 
-def _bundle(folder: Path, name: str, nodes: list, tables: dict[str, object] | None = None) -> None:
+def _bundle(
+    folder: Path, name: str, nodes: list[Any], tables: dict[str, object] | None = None
+) -> None:
     model = tiny_graph(nodes, {"x": ("N", 32, 3)}, {"score": ("N",)}, tables)
     folder.mkdir(exist_ok=True)
     onnx.save(model, folder / f"{name}.onnx")
     inputs = tuple(InputSpec(n, valid=(0.0, 30.0)) for n in plants.INPUTS)
     manifest = Manifest(
-        name=name,
-        version="1",
+        name=Name(name),
+        version=Name("1"),
         task=Task.ANOMALY,
         inputs=inputs,
         outputs=OutputNames(score="score"),

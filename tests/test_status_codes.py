@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from asyncua import ua
+from asyncua.ua.status_codes import StatusCodes
 
 from edge_agent.status_codes import (
     LOST,
@@ -22,7 +22,7 @@ from edge_agent.status_codes import (
 
 def test_names_and_codes_are_those_of_the_opc_ua_library() -> None:
     """The table is ours, so that no OPC UA library is loaded for a broker; it must not be wrong."""
-    theirs = {name: code for name, code in vars(ua.StatusCodes).items() if name[0] != "_"}
+    theirs = {name: code for name, code in vars(StatusCodes).items() if name[0] != "_"}
     assert {name: code for code, name in NAMES.items()} == theirs
 
 

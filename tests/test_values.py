@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +31,7 @@ def dtypes(values: Columns) -> list[str]:
 
 
 @given(ROWS)
-def test_sorting_by_time_keeps_the_order_of_the_same_time(rows: list) -> None:
+def test_sorting_by_time_keeps_the_order_of_the_same_time(rows: list[Any]) -> None:
     """As Python's own stable sort does."""
     assert rows_of(made(rows).sorted_by_time()) == sorted(rows, key=lambda row: row[1])
 
@@ -41,7 +43,7 @@ def test_what_is_in_order_is_not_copied() -> None:
 
 
 @given(ROWS, st.data())
-def test_where_takes_a_mask_or_an_order(rows: list, data: st.DataObject) -> None:
+def test_where_takes_a_mask_or_an_order(rows: list[Any], data: st.DataObject) -> None:
     """A mask keeps the order; row numbers give a new one."""
     mask = data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)))
     order = data.draw(st.permutations(range(len(rows))))
@@ -51,13 +53,13 @@ def test_where_takes_a_mask_or_an_order(rows: list, data: st.DataObject) -> None
 
 
 @given(ROWS, st.integers(-40, 40), st.none() | st.integers(-40, 40))
-def test_a_slice_is_one_of_python(rows: list, start: int, stop: int | None) -> None:
+def test_a_slice_is_one_of_python(rows: list[Any], start: int, stop: int | None) -> None:
     """Negative and missing ends mean what they mean in a list."""
     assert rows_of(made(rows).slice(start, stop)) == rows[start:stop]
 
 
 @given(ROWS, st.integers(1, 10))
-def test_chunks_are_full_and_together_the_whole(rows: list, size: int) -> None:
+def test_chunks_are_full_and_together_the_whole(rows: list[Any], size: int) -> None:
     """No rows are one empty chunk, so that a turn without values still happens."""
     found = list(made(rows).chunks(size))
     assert [row for chunk in found for row in rows_of(chunk)] == rows
@@ -66,7 +68,7 @@ def test_chunks_are_full_and_together_the_whole(rows: list, size: int) -> None:
 
 
 @given(st.lists(ROWS, max_size=4))
-def test_concat_is_one_part_after_the_other(parts: list) -> None:
+def test_concat_is_one_part_after_the_other(parts: list[Any]) -> None:
     """Its columns have the types of `Columns`, with no part at all, too."""
     found = Columns.concat([made(part) for part in parts])
     assert rows_of(found) == [row for part in parts for row in part]

@@ -10,6 +10,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from edge_agent.config.schema import Kind
+from edge_agent.config.types import Name
 from edge_agent.learning.fit import Recipe
 from edge_agent.models.bundle.bundle import write_bundle as write
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec, dump_manifest
@@ -30,8 +31,8 @@ INPUTS = (InputSpec("flow", "m3/h"), InputSpec("pressure", "bar"))
 def manifest(**changes: Any) -> Manifest:
     """A valid manifest of the mean model."""
     plain = Manifest(
-        name="mean",
-        version="1",
+        name=Name("mean"),
+        version=Name("1"),
         task=Task.ANOMALY,
         inputs=INPUTS,
         outputs=OutputNames(score="score"),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from edge_agent.config.types import Name
+from edge_agent.models import Golden
 from edge_agent.models.bundle.bundle import write_bundle
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.models.bundle.ort import CPU
@@ -50,8 +52,8 @@ def _model(
     inputs = {"x": ("N", length, len(INPUTS)), **({"unit": ("N",)} if units else {})}
     raw = bytes(tiny_graph(nodes, inputs, {"score": ("N",)}, weights).SerializeToString())
     manifest = Manifest(
-        name=NAME,
-        version=version,
+        name=Name(NAME),
+        version=Name(version),
         task=Task.ANOMALY,
         inputs=tuple(InputSpec(name) for name in INPUTS),
         outputs=OutputNames(score="score"),
@@ -63,7 +65,7 @@ def _model(
     found = Model(manifest, GraphEngine(manifest, raw, (CPU,), 64), digest)
     if folder is not None:
         x = np.random.default_rng(0).random((3, length, len(INPUTS))).astype(np.float32)
-        golden = ({"x": x}, {"score": found.infer({"x": x}).score})
+        golden = Golden({"x": x}, {"score": found.infer({"x": x}).score})
         write_bundle(folder, manifest, raw, golden)
     return found
 

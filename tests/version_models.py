@@ -12,6 +12,7 @@ from plants import S
 from tiny_versions import INPUTS, LENGTH, NAME, fails_over, mean, nan_over
 
 from edge_agent.config.schema import AlarmRule, Asset, ModelUse, Runtime, Signal, Template
+from edge_agent.config.types import Duration, Name
 from edge_agent.serving import runs
 from edge_agent.values import columns
 
@@ -58,12 +59,12 @@ def slow(watch: Stopwatch, seconds: float, version: str = "2") -> Model:
 
 def config(assets: str = "P-{1..2}", *, budget_s: float = 5.0, **rule: Any) -> Config:
     """Pumps with two signals and one use of the model `watch`."""
-    signals = {name: Signal(source="bus") for name in INPUTS}
-    use = ModelUse(NAME, alarm=AlarmRule(**{"off_delay": 0.0, **rule}))
+    signals = {Name(name): Signal(source="bus") for name in INPUTS}
+    use = ModelUse(Name(NAME), alarm=AlarmRule(**{"off_delay": 0.0, **rule}))
     return plants.config(
         templates={"pump": Template(signals, (use,))},
-        assets={assets: Asset("pump")},
-        runtime=Runtime(latency_budget=budget_s),
+        assets={assets: Asset(Name("pump"))},
+        runtime=Runtime(latency_budget=Duration(budget_s)),
     )
 
 

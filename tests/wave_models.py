@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import helper
 
 from edge_agent.config.schema import Kind, Runtime
+from edge_agent.config.types import Name
 from edge_agent.models.bundle.bundle import write_bundle
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.models.bundle.tasks import OutputNames, Task
@@ -29,7 +30,7 @@ _SCORE = {"score": ("N",)}
 _SOUND = InputSpec("sound", "g", kind=Kind.WAVEFORM, rate_hz=RATE_HZ, length=LENGTH)
 
 
-def largest(folder: Path, **window: int) -> Model:
+def largest(folder: Path, **window: Any) -> Model:
     """score = the largest sample of `sound`."""
     nodes = [helper.make_node("ReduceMax", ["sound"], ["score"], axes=[1], keepdims=0)]
     graph = tiny_graph(nodes, {"sound": ("N", LENGTH)}, _SCORE)
@@ -60,12 +61,12 @@ def _model(
     folder: Path,
     graph: onnx.ModelProto,
     inputs: tuple[InputSpec, ...],
-    golden: tuple,
+    golden: tuple[Any, ...],
     window: WindowSpec,
 ) -> Model:
     manifest = Manifest(
-        name=folder.name,
-        version="1",
+        name=Name(folder.name),
+        version=Name("1"),
         task=Task.ANOMALY,
         inputs=inputs,
         outputs=OutputNames(score="score"),

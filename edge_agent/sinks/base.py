@@ -129,12 +129,15 @@ class Sink(Protocol):
 
     def publish_scores(self, batch: Sequence[tuple[str, bytes]]) -> None:
         """Send (topic, body) pairs and forget them; dropped while the receiver is away."""
+        del batch  # a sink without scores
 
     def set_status(self, status: str) -> None:
         """Say how the service is: `online` or `degraded`."""
+        del status  # a sink that shows none
 
     def note_refusals(self, refusals: Refusals) -> None:
         """Show in the link what the receiver refuses; called at each change."""
+        del refusals  # a sink that refuses nothing
 
 
 class SinkReporter(LinkReporter):

@@ -10,7 +10,16 @@ import pytest
 from edge_agent.alarms.catalogue import AlarmCatalogue, service_alarm_id
 from edge_agent.alarms.rule import ALARM_ID
 from edge_agent.config.scalars import MAX_NAME
-from edge_agent.config.schema import AlarmRule, Asset, Gateway, Learn, ModelUse, Template
+from edge_agent.config.schema import (
+    AlarmRule,
+    Asset,
+    Gateway,
+    Learn,
+    LearnedAlarm,
+    ModelUse,
+    Template,
+)
+from edge_agent.config.types import Name
 from edge_agent.plant import Plant
 
 LOUD = AlarmRule(severity=900)
@@ -18,7 +27,9 @@ QUIET = AlarmRule(severity=100)
 
 
 def policies(template: Template, **assets: Asset) -> AlarmCatalogue:
-    made = plants.config(templates={"pump": template}, assets=assets or {"P-1": Asset("pump")})
+    made = plants.config(
+        templates={"pump": template}, assets=assets or {"P-1": Asset(Name("pump"))}
+    )
     found = AlarmCatalogue(Gateway())
     found.add_service("store")
     for asset in Plant(made).assets.values():
@@ -26,7 +37,7 @@ def policies(template: Template, **assets: Asset) -> AlarmCatalogue:
     return found
 
 
-TEMPLATE = replace(plants.config().templates["pump"], quality_alarm=QUIET)
+TEMPLATE = replace(plants.config().templates[Name("pump")], quality_alarm=QUIET)
 
 
 @pytest.mark.parametrize(
@@ -56,39 +67,43 @@ def test_an_alarm_that_cannot_be_has_none(alarm_id: str) -> None:
 
 
 def test_each_use_of_a_model_has_its_own_rule() -> None:
-    uses = (ModelUse("base", alarm=LOUD), ModelUse("other", alarm=QUIET))
+    uses = (ModelUse(Name("base"), alarm=LOUD), ModelUse(Name("other"), alarm=QUIET))
     found = policies(replace(TEMPLATE, models=uses))
     assert (found.rule("P-1.base"), found.rule("P-1.other")) == (LOUD, QUIET)
     assert found.rule("P-1.flow.quality") is QUIET
 
 
 def test_two_uses_of_one_bundle_are_told_apart_by_their_names() -> None:
-    uses = (ModelUse("base", name="drive", alarm=LOUD), ModelUse("base", alarm=QUIET))
+    uses = (
+        ModelUse(Name("base"), name=Name("drive"), alarm=LOUD),
+        ModelUse(Name("base"), alarm=QUIET),
+    )
     found = policies(replace(TEMPLATE, models=uses))
     assert (found.rule("P-1.drive"), found.rule("P-1.base")) == (LOUD, QUIET)
 
 
 def test_what_was_learned_has_the_rule_of_learning() -> None:
     """But a bundle that is called `baseline` itself has its own."""
-    learn = Learn(alarm=LOUD)
-    assert policies(replace(TEMPLATE, learn=learn)).rule("P-1.baseline") is LOUD
-    named = replace(TEMPLATE, learn=learn, models=(ModelUse("baseline", alarm=QUIET),))
+    loud = LearnedAlarm(severity=LOUD.severity)
+    learn = Learn(alarm=loud)
+    assert policies(replace(TEMPLATE, learn=learn)).rule("P-1.baseline") is loud
+    named = replace(TEMPLATE, learn=learn, models=(ModelUse(Name("baseline"), alarm=QUIET),))
     assert policies(named).rule("P-1.baseline") is QUIET
 
 
 def test_an_asset_that_is_added_again_has_the_new_rules() -> None:
     found = policies(TEMPLATE)
-    plant = Plant(plants.config(assets={"P-1": Asset("pump")}))
-    plant.assets["P-1"].template = replace(TEMPLATE, models=(ModelUse("base", alarm=LOUD),))
+    plant = Plant(plants.config(assets={"P-1": Asset(Name("pump"))}))
+    plant.assets["P-1"].template = replace(TEMPLATE, models=(ModelUse(Name("base"), alarm=LOUD),))
     found.add_asset(plant.assets["P-1"])
     assert found.rule("P-1.base") is LOUD
 
 
 def test_the_longest_names_give_ids_that_an_alarm_may_have() -> None:
     """Topic levels and labels are made of them."""
-    long = "x" * MAX_NAME
+    long = Name("x" * MAX_NAME)
     signals = {long: next(iter(TEMPLATE.signals.values()))}
-    found = policies(Template(signals, (ModelUse(long),)), **{long: Asset("pump")})
+    found = policies(Template(signals, (ModelUse(Name(long)),)), **{long: Asset(Name("pump"))})
     for alarm_id in found._known:
         assert ALARM_ID.fullmatch(alarm_id)
     assert ALARM_ID.fullmatch(service_alarm_id(long, f"certificate.{long}"))

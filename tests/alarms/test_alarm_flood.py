@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alarm_helpers import Desk
 
 from edge_agent.config.schema import AlarmRule
@@ -11,9 +13,9 @@ from edge_agent.messages import Alarm, AlarmState
 FLOOD = "P-1.flood"
 
 
-def flooded(limit: int = 2, window: float = 600, **more: object) -> Desk:
+def flooded(limit: int = 2, window: float = 600, **more: Any) -> Desk:
     """A desk on which two alarms of P-1 were raised at 0 and the third is held."""
-    desk = Desk(flood_limit=limit, flood_window=Duration(window), **more)  # type: ignore[arg-type]
+    desk = Desk(flood_limit=limit, flood_window=Duration(window), **more)
     for n in range(limit):
         assert desk.see(2.0, 0, f"P-1.{n}") == [f"P-1.{n} raise"]
     assert desk.see(2.0, 1, "P-1.late") == [f"{FLOOD} raise"]

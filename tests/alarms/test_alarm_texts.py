@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from alarm_helpers import blaming
@@ -103,9 +103,9 @@ def filled(template: str, named: Mapping[str, object]) -> str:
 
 
 def told(
-    detail: Detail | None, language: str = "en", rule: AlarmRule | None = None, **config: object
+    detail: Detail | None, language: str = "en", rule: AlarmRule | None = None, **config: Any
 ) -> str:
-    texts = load_texts(Alarms(languages=(language,), **config))  # type: ignore[arg-type]
+    texts = load_texts(Alarms(languages=(language,), **config))
     return texts.render(Alarm("P-1.a", "P-1", detail=detail), rule or AlarmRule())["message"][
         language
     ]

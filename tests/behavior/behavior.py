@@ -17,8 +17,10 @@ from onnx import helper
 
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import Kind
+from edge_agent.config.types import Name
 from edge_agent.daemon.replay import Replay
 from edge_agent.daemon.tables import load_config
+from edge_agent.models import Golden
 from edge_agent.models.bundle.bundle import write_bundle
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.models.bundle.reference_distribution import Histogram
@@ -75,8 +77,8 @@ def write_level_bundle(folder: Path) -> None:
     outputs = {"score": ("N",), "contributions": ("N", 1)}
     model = tiny_graph(nodes, {"x": ("N", 1, 1)}, outputs)
     manifest = Manifest(
-        name="level",
-        version="1",
+        name=Name("level"),
+        version=Name("1"),
         task=Task.ANOMALY,
         inputs=(InputSpec("load", "%", kind=Kind.SCALAR),),
         outputs=OutputNames(score="score", contributions="contributions"),
@@ -85,7 +87,7 @@ def write_level_bundle(folder: Path) -> None:
         healthy={"load": Histogram((0.2, 0.4, 0.6, 0.8), (0.005, 0.33, 0.33, 0.33, 0.005))},
     )
     x = np.array([[[0.5]], [[2.0]]], np.float32)
-    golden = ({"x": x}, {"score": x[:, 0, 0], "contributions": x[:, 0]})
+    golden = Golden({"x": x}, {"score": x[:, 0, 0], "contributions": x[:, 0]})
     write_bundle(folder, manifest, model.SerializeToString(), golden)
 
 

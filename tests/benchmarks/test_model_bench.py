@@ -9,7 +9,7 @@ import pytest
 
 from scripts.model_bench.docs import write_docs
 from scripts.model_bench.shipped import life_figures
-from scripts.model_bench.table import Column, Table, shown
+from scripts.model_bench.table import Column, Table, Value, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         "no seeds",
     ],
 )
-def test_a_cell_shows_the_mean_and_the_range_of_its_seeds(value: object, text: str) -> None:
+def test_a_cell_shows_the_mean_and_the_range_of_its_seeds(value: Value, text: str) -> None:
     assert shown(value, Column("x", "x %", 1, 100)) == text
 
 

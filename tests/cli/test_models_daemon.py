@@ -54,7 +54,7 @@ def test_the_daemon_is_asked_where_its_config_says(
 # -- list: what the daemon refused ------------------------------------------------------------
 
 
-def row(**changes: object) -> dict[str, Any]:
+def row(**changes: Any) -> dict[str, Any]:
     return {"name": "pump", "version": "1", "mode": "active", "state": "active"} | changes
 
 
@@ -278,7 +278,7 @@ def test_why_it_was_dropped_and_whom_it_cannot_serve(told: Told) -> None:
 
 
 def test_nothing_compared_claims_nothing(told: Told) -> None:
-    nothing = {"compared": 0, "agreement": None, "correlation": None, "worst": []}
+    nothing: dict[str, Any] = {"compared": 0, "agreement": None, "correlation": None, "worst": []}
     _, out, _ = told(REPORT | nothing | {"active": None})
     assert "no windows compared" in out
     assert "agreement" not in out

@@ -11,6 +11,7 @@ import pytest
 from cli_recordings import ONSET, write_site
 
 from edge_agent.cli import main
+from edge_agent.config.types import Name
 from edge_agent.models.bundle.bundle import load_manifest, write_bundle
 from edge_agent.models.bundle.golden import parse_golden
 from edge_agent.models.repository import ModelRepository
@@ -222,7 +223,7 @@ def versions(site: Path) -> str:
     models = site.parent / "models"
     (name,) = [folder.name for folder in models.glob("learned-*")]
     raw = (models / name / "model.onnx").read_bytes()
-    manifest = replace(load_manifest(models / name), version="high", threshold=2.0)
+    manifest = replace(load_manifest(models / name), version=Name("high"), threshold=2.0)
     golden = parse_golden((models / name / "golden.npz").read_bytes())
     write_bundle(site.parent / "new" / name, manifest, raw, golden)
     ModelRepository(models).install(site.parent / "new" / name)
@@ -263,7 +264,7 @@ def test_a_candidate_that_the_config_does_not_use_is_tried_alone(
 ) -> None:
     """On whatever has its inputs; its transitions stand against nothing."""
     models = site.parent / "models"
-    manifest = replace(load_manifest(models / versions), name="stranger")
+    manifest = replace(load_manifest(models / versions), name=Name("stranger"))
     raw, golden = (models / versions / "model.onnx").read_bytes(), models / versions / "golden.npz"
     write_bundle(models / "stranger", manifest, raw, parse_golden(golden.read_bytes()))
     code, out, _ = replay("fault.csv", "--asset", "P-1", "--model", "stranger")

@@ -17,6 +17,7 @@ from edge_agent.config.limits import Deadband, Level
 from edge_agent.config.problem import ConfigErrors
 from edge_agent.config.schema import Config
 from edge_agent.config.structs import parse_struct
+from edge_agent.config.types import Name
 from edge_agent.daemon.tables import load_config
 from edge_agent.plant import Plant
 from edge_agent.sinks import SINKS
@@ -75,12 +76,12 @@ def test_a_default_in_a_comment_is_the_default(tmp_path: Path) -> None:
     file.write_text(uncommented(COMPLETE.read_text()))
     full, plain = load_config(file, files=False), load_config(COMPLETE)
     assert full.runtime == plain.runtime
-    assert full.sources["scada"].url == plain.sources["scada"].url
+    assert full.sources[Name("scada")].url == plain.sources[Name("scada")].url
     for name in ("keepalive", "session_expiry", "protocol", "max_payload", "coalesce"):
-        assert getattr(full.sources["bus"], name) == getattr(plain.sources["bus"], name)
+        assert getattr(full.sources[Name("bus")], name) == getattr(plain.sources[Name("bus")], name)
     for name in ("queue_size", "batch", "timeout", "session_timeout", "node_retry"):
-        assert getattr(full.sources["plc"], name) == getattr(plain.sources["plc"], name)
-    assert full.templates["pump"].signals["pressure"].resample == "last"
+        assert getattr(full.sources[Name("plc")], name) == getattr(plain.sources[Name("plc")], name)
+    assert full.templates[Name("pump")].signals[Name("pressure")].resample == "last"
 
 
 @pytest.mark.parametrize(

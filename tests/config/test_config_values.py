@@ -22,7 +22,7 @@ from edge_agent.config.scalars import (
     to_size,
 )
 from edge_agent.config.schema import AlarmRule, Config, Learn, Uncertain
-from edge_agent.config.types import DURATIONS, Secret
+from edge_agent.config.types import DURATIONS, Duration, Name, Secret, Size
 from edge_agent.errors import ConfigError
 from edge_agent.messages import Ne107
 from edge_agent.plant import Plant
@@ -50,7 +50,7 @@ def test_every_field_of_the_valid_config(tmp_path: Path) -> None:
     file = tmp_path / "edge.yaml"
     file.write_text(VALID)
     config = load(file)
-    assert config.sources["north-bus"] == BusConfig(
+    assert config.sources[Name("north-bus")] == BusConfig(
         host="broker.plant",
         port=8883,
         topics=(Topic("plant/{line}/{asset}/{signal}", 2), Topic("aux/#", 1)),
@@ -59,19 +59,19 @@ def test_every_field_of_the_valid_config(tmp_path: Path) -> None:
         user="reader",
         password=Secret(env="BUS_PASSWORD"),
         headers={"X-Key": Secret(file=tmp_path / "key.txt")},
-        keep_alive=30.0,
-        buffer=2 << 20,
+        keep_alive=Duration(30.0),
+        buffer=Size(2 << 20),
         gain=2.5,
         band=(0.5, 1.5),
-        weights={"a": 1.0, "b": 0.5},
-        session="edge-1",
+        weights={Name("a"): 1.0, Name("b"): 0.5},
+        session=Name("edge-1"),
     )
     assert config.sinks == {"back": BusConfig("broker.plant"), "console": LogConfig()}
-    pump = config.templates["pump"]
-    assert pump.signals["pressure"].valid == (0.0, 16.0)
-    assert pump.signals["pressure"].uncertain is Uncertain.HOLD
+    pump = config.templates[Name("pump")]
+    assert pump.signals[Name("pressure")].valid == (0.0, 16.0)
+    assert pump.signals[Name("pressure")].uncertain is Uncertain.HOLD
     assert pump.models[0].alarm.message == {"en": "Pump wears"}
-    assert config.alarms.flood_window == 600
+    assert config.alarms.flood_window == 600.0
     assert config.models_dir == tmp_path / "models"
     plant = Plant(config)
     assert list(plant.assets)[:2] == ["P-001", "P-002"]
@@ -82,17 +82,17 @@ def test_every_field_of_the_valid_config(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["no", "yes", "on", "1:30", "0123", "1e3", "0x1F", "2026-01-01"])
 def test_text_stays_as_written(of: Callable[[str], Config], text: str) -> None:
     """What YAML 1.1 makes of it (false, 90, 83, a date), a text field never sees."""
-    assert of(f"templates: {{t: {{signals: {{x: {{unit: {text}}}}}}}}}").templates["t"].signals[
-        "x"
-    ].unit == (text)
+    assert of(f"templates: {{t: {{signals: {{x: {{unit: {text}}}}}}}}}").templates[
+        Name("t")
+    ].signals[Name("x")].unit == (text)
 
 
 @pytest.mark.parametrize("text", ["''", '""', "'~'", '"null"'])
 def test_quoted_text_is_text_even_where_it_looks_like_nothing(
     of: Callable[[str], Config], text: str
 ) -> None:
-    signal = of(f"templates: {{t: {{signals: {{x: {{unit: {text}}}}}}}}}").templates["t"]
-    assert signal.signals["x"].unit == text[1:-1]
+    signal = of(f"templates: {{t: {{signals: {{x: {{unit: {text}}}}}}}}}").templates[Name("t")]
+    assert signal.signals[Name("x")].unit == text[1:-1]
 
 
 @pytest.mark.parametrize("nothing", ["", "~", "null"])
@@ -105,14 +105,14 @@ def test_nothing_is_none_or_empty(of: Callable[[str], Config], nothing: str) -> 
 
 
 def test_learn_auto_is_a_word(of: Callable[[str], Config]) -> None:
-    assert of("templates: {t: {learn: auto}}").templates["t"].learn == Learn(auto=True)
+    assert of("templates: {t: {learn: auto}}").templates[Name("t")].learn == Learn(auto=True)
 
 
 def test_a_part_of_a_nested_struct_keeps_its_parents_defaults(
     of: Callable[[str], Config],
 ) -> None:
     """`quality_alarm` has defaults of its own, other than those of every other AlarmRule."""
-    rule = of("templates: {t: {quality_alarm: {on_delay: 5s}}}").templates["t"].quality_alarm
+    rule = of("templates: {t: {quality_alarm: {on_delay: 5s}}}").templates[Name("t")].quality_alarm
     assert rule == AlarmRule(severity=300, ne107=Ne107.CHECK_FUNCTION, on_delay=5.0)  # type: ignore[arg-type]
 
 
@@ -128,10 +128,18 @@ templates:
       d: &d {unit: K, stale_after: 5s}
       e: {<<: [*d, *a]}
 """)
-    signals = config.templates["t"].signals
-    assert signals["b"] == signals["a"]
-    assert (signals["c"].unit, signals["c"].deadband) == ("mbar", 1.0)
-    assert (signals["e"].unit, signals["e"].deadband, signals["e"].stale_after) == ("K", 1.0, 5.0)
+    signals = config.templates[Name("t")].signals
+    assert signals[Name("b")] == signals[Name("a")]
+    assert (signals[Name("c")].unit, signals[Name("c")].deadband) == ("mbar", 1.0)
+    assert (
+        signals[Name("e")].unit,
+        signals[Name("e")].deadband,
+        signals[Name("e")].stale_after,
+    ) == (
+        "K",
+        1.0,
+        5.0,
+    )
 
 
 def test_a_hosts_token_may_open_it(of: Callable[[str], Config]) -> None:

@@ -9,6 +9,7 @@ from config_tables import find_problems
 
 from edge_agent.config.config_warnings import warnings
 from edge_agent.config.problem import MAX_PROBLEMS
+from edge_agent.config.types import Name
 from edge_agent.plant import Plant
 
 if TYPE_CHECKING:
@@ -205,7 +206,9 @@ def test_who_says_for_how_long_wants_it_to_learn(
     config, problems = find_problems(file)
     assert problems == []
     assert config is not None
-    assert config.templates["pump"].learn.by_itself == by_itself
+    rule = config.templates[Name("pump")].learn
+    assert rule is not None
+    assert rule.by_itself == by_itself
     told = [line for line in warnings(config) if "nothing learns by itself" in line]
     assert bool(told) == (learn == "{length: 32}")
 

@@ -11,6 +11,7 @@ from edge_agent.config import load
 from edge_agent.config.machine import default_gateway_id, hostname
 from edge_agent.config.problem import ConfigErrors
 from edge_agent.config.scalars import is_name
+from edge_agent.config.types import Name
 from edge_agent.sources.mqtt.config import MqttSourceConfig
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def test_names_and_client_ids_take_the_host_name(
         f"gateway: {{id: 'p-{{hostname}}', site: '{{hostname}}'}}\nsources: {{bus: {source}}}",
     )
     assert (config.gateway.id, config.gateway.site) == ("p-gw-7", "gw-7")
-    assert config.sources["bus"].client_id == "x-gw-7"
+    assert config.sources[Name("bus")].client_id == "x-gw-7"
 
 
 def test_values_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

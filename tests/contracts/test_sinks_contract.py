@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from aiohttp import web
@@ -109,7 +109,7 @@ class Journal:
         return "malformed"
 
 
-RECEIVERS = {"mqtt": Broker, "webhook": Hook, "log": Journal}
+RECEIVERS: dict[str, type[Any]] = {"mqtt": Broker, "webhook": Hook, "log": Journal}
 
 
 @dataclass

@@ -250,6 +250,7 @@ async def test_a_permanent_refusal_is_a_reason_and_no_exception(make: Make) -> N
     assert rig.source.link.detail
     assert value_of(rig.metrics.source_up.labels(NAME)) == 0
     await asyncio.sleep(0.3)
-    assert rig.source.link.state in {LinkState.DOWN, LinkState.CONNECTING}
+    refused = rig.source.link.state
+    assert refused in {LinkState.DOWN, LinkState.CONNECTING}
     await rig.source.stop()
     assert rig.source.link.state is LinkState.STOPPED

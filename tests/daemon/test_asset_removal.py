@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -56,7 +56,7 @@ async def test_a_reload_takes_the_series_of_what_is_gone(tmp_path: Path) -> None
 
 @pytest.fixture
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    signals = {"flow": {}, "pressure": {}}
+    signals: dict[str, Any] = {"flow": {}, "pressure": {}}
     path = fed_config(tmp_path, ("pump", {"signals": signals}), "P-{1..2}")
     made = Daemon(load_config(path), path=path, clock=FakeClock(BEGIN_US))
     await made.startup()

@@ -53,7 +53,7 @@ async def alarms(running: Running, action: str, *words: str) -> int:
     return await asyncio.to_thread(main, ["alarms", action, "--url", running.url, *words])
 
 
-def command(bus: Subscriber, kind: str, **body: object) -> None:
+def command(bus: Subscriber, kind: str, **body: Any) -> None:
     whole = {"id": secrets.token_hex(4), "alarm_id": ALARM, "expires": now_ms() + 60_000, **body}
     bus.publish(f"{PLACE}/P-1/_pdm/cmd/{kind}", json.dumps(whole).encode())
 
@@ -157,7 +157,7 @@ async def test_commands_for_other_gateways_are_left_to_them(
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
-    properties = Properties(PacketTypes.PUBLISH)
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     properties.ResponseTopic = "hmi/answers"
     whole = {"id": "x", "alarm_id": ALARM, "expires": now_ms() + 60_000, "by": "anna"}
     try:
@@ -242,8 +242,8 @@ async def test_commands_are_answered_where_they_ask_for_it(
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
 
-    def send(kind: str, topic: str, **body: object) -> None:
-        properties = Properties(PacketTypes.PUBLISH)
+    def send(kind: str, topic: str, **body: Any) -> None:
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.ResponseTopic = topic
         properties.CorrelationData = b"7"
         whole = {"id": secrets.token_hex(4), "alarm_id": ALARM, "expires": now_ms() + 60_000}

@@ -72,7 +72,7 @@ class Plant:
 
 
 @contextlib.asynccontextmanager
-async def plant(folder: Path, **learn: object) -> AsyncIterator[Plant]:
+async def plant(folder: Path, **learn: Any) -> AsyncIterator[Plant]:
     struct = {"signals": {name: {} for name in NAMES}, "learn": {"auto": True, **learn}}
     path = fed_config(folder, ("pump", struct), "P-1")
     daemon = Daemon(load_config(path), path=path)

@@ -6,7 +6,8 @@ import asyncio
 import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plants
@@ -25,6 +26,7 @@ from edge_agent.config.schema import (
     Template,
     Tuning,
 )
+from edge_agent.config.types import Duration, Name
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.messages import LinkState
 from edge_agent.pipeline import Pipeline
@@ -37,19 +39,19 @@ if TYPE_CHECKING:
 
     from edge_agent.config.schema import Config
 
-SIGNALS = {name: Signal() for name in plants.INPUTS}
-WATCHED = Template(SIGNALS, (ModelUse("base"),))
-LEARNER = Template(SIGNALS, learn=Learn(auto=True, duration=200, length=8))
+SIGNALS = {Name(name): Signal() for name in plants.INPUTS}
+WATCHED = Template(SIGNALS, (ModelUse(Name("base")),))
+LEARNER = Template(SIGNALS, learn=Learn(auto=True, duration=Duration(200), length=8))
 
 
-def config(folder: Path, template: Template = WATCHED, **changes: object) -> Config:
+def config(folder: Path, template: Template = WATCHED, **changes: Any) -> Config:
     """No source: the tests append to the intake themselves."""
     wanted: dict[str, object] = {
         "sources": {},
         "templates": {"pump": template},
         "http": Http(enabled=False),
         "store": Store(path=folder / "store.db"),
-        "tuning": Tuning(drain_deadline=5.0),
+        "tuning": Tuning(drain_deadline=Duration(5.0)),
     }
     return plants.config(**(wanted | changes))
 
@@ -70,6 +72,10 @@ async def until(done: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+def has_errors(daemon: Daemon, number: int) -> bool:
+    return error_boundary(daemon, "pipeline") == number
+
+
 def error_boundary(daemon: Daemon, part: str) -> float:
     return value_of(daemon.parts.metrics.error_boundary.labels(part))
 
@@ -81,7 +87,7 @@ async def test_values_that_cannot_be_digested_are_lost_alone(
     async with running(config(tmp_path)) as daemon:
         for number in range(5):
             daemon.runtime.intake.append(columns([999], [1000], [1.0]))
-            await until(lambda number=number: error_boundary(daemon, "pipeline") == number + 1)
+            await until(partial(has_errors, daemon, number + 1))
         daemon.runtime.intake.append(plants.values(plants.fault()))
         await until(lambda: [a.alarm_id for a in daemon.runtime.alarms.active()] == ["any.base"])
         assert daemon.parts.loop.is_alive()
@@ -133,12 +139,12 @@ async def test_what_is_on_its_way_when_the_service_stops_arrives(tmp_path: Path)
     async with running(made) as daemon:
         infer = daemon.runtime.pipeline.score_windows
 
-        def slow(due: list) -> list:
+        def slow(due: list[Any]) -> list[Any]:
             began.set()
             go_on.wait(10)
             return infer(due)
 
-        daemon.runtime.pipeline.score_windows = slow  # type: ignore[method-assign]
+        daemon.runtime.pipeline.score_windows = slow  # type: ignore[assignment, method-assign]
         daemon.runtime.intake.append(plants.values(plants.fault()))
         await until(began.is_set)
         daemon.stop()
@@ -160,7 +166,7 @@ async def test_models_at_work_do_not_wait_for_those_that_are_loaded(tmp_path: Pa
 
 async def test_an_asset_with_a_signal_of_its_own_learns_beside_the_others(tmp_path: Path) -> None:
     """In whatever order they come: what is learned is what all have."""
-    assets = {"A": Asset("pump", signals={"more": Signal()}), "B": Asset("pump")}
+    assets = {"A": Asset(Name("pump"), signals={Name("more"): Signal()}), "B": Asset(Name("pump"))}
     async with running(
         config(tmp_path, LEARNER, assets=assets, models_dir=tmp_path / "models")
     ) as daemon:
@@ -185,7 +191,7 @@ async def test_a_reload_that_fails_half_way_leaves_the_sources_at_work(
 
 async def test_assets_discovered_after_a_reload_have_the_new_rules(tmp_path: Path) -> None:
     made = config(tmp_path)
-    louder = replace(WATCHED, models=(ModelUse("base", alarm=AlarmRule(severity=900)),))
+    louder = replace(WATCHED, models=(ModelUse(Name("base"), alarm=AlarmRule(severity=900)),))
     async with running(made) as daemon:
         await daemon.parts.replacer.adopt(replace(made, templates={"pump": louder}))
         daemon.runtime.plant.discover("new", "pump")

@@ -22,6 +22,7 @@ from edge_agent.config.schema import (
     Template,
     Tuning,
 )
+from edge_agent.config.types import Duration, Name
 from edge_agent.daemon import daemon as daemon_module
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.models.repository import ModelRepository
@@ -94,14 +95,16 @@ def models(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def gateway(models: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
     monkeypatch.setattr(daemon_module, "RECONCILE_EVERY_S", 3600.0)
-    template = Template({name: Signal() for name in INPUTS}, (ModelUse(NAME, lateness=0.0),))
+    template = Template(
+        {Name(name): Signal() for name in INPUTS}, (ModelUse(Name(NAME), lateness=Duration(0.0)),)
+    )
     made = Config(
-        templates={"pump": template},
-        assets={"P-1": Asset("pump")},
+        templates={Name("pump"): template},
+        assets={"P-1": Asset(Name("pump"))},
         models_dir=models,
         http=Http(enabled=False),
         store=Store(path=models.parent / "store.db"),
-        tuning=Tuning(drain_deadline=5.0),
+        tuning=Tuning(drain_deadline=Duration(5.0)),
     )
     daemon, ready = Daemon(made), asyncio.Event()
     async with asyncio.timeout(90), asyncio.TaskGroup() as group:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace as Simple
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +11,9 @@ import pytest
 from edge_agent.daemon.learning_upkeep import ResolutionWatch
 from edge_agent.models.bundle.manifest import InputSpec
 
-if TYPE_CHECKING:
-    from edge_agent.models.bundle.manifest import Manifest
 
-
-def pipeline(spec: InputSpec, value: float, **calibration: str) -> Simple:
-    manifest: Manifest = Simple(calibration=calibration)
+def pipeline(spec: InputSpec, value: float, **calibration: str) -> Any:
+    manifest = Simple(calibration=calibration)
     signal = Simple(index=0)
     group = Simple(
         scalars=[spec],
@@ -48,7 +45,7 @@ def pipeline(spec: InputSpec, value: float, **calibration: str) -> Simple:
 def test_what_float32_does_not_resolve_is_said_once(
     spec: InputSpec,
     value: float,
-    calibration: dict,
+    calibration: dict[str, Any],
     *,
     said: bool,
     caplog: pytest.LogCaptureFixture,
@@ -60,4 +57,4 @@ def test_what_float32_does_not_resolve_is_said_once(
     assert len(caplog.records) == int(said)
     assert list(watch.notes()) == ["P-1"] * said
     if said:
-        assert caplog.records[0].resolution == 256.0
+        assert vars(caplog.records[0])["resolution"] == 256.0

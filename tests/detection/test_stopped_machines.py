@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plants
@@ -28,7 +28,7 @@ LOAD, RUN = 0, 1
 HIGH = {Name("high"): Limit(limit=Level(7.0), off_delay=Duration(0))}
 
 
-def config(**load: object) -> Config:
+def config(**load: Any) -> Config:
     """One machine with a limit on its load and a flag that reports only changes."""
     signals = {
         Name("load"): Signal(source="bus", limits=HIGH, **load),

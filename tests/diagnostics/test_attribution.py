@@ -12,6 +12,7 @@ from onnx import helper
 from tiny_models import wave
 
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
+from edge_agent.config.types import Name
 from edge_agent.models.bundle.reference_distribution import Histogram, histogram_of
 from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.models.runtime.contributions import (
@@ -54,8 +55,8 @@ def build(
         weights,
     )
     manifest = Manifest(
-        name="tiny",
-        version="1",
+        name=Name("tiny"),
+        version=Name("1"),
         task=task,
         inputs=(*(InputSpec(f"s{n}") for n in range(channels)), *waves),
         outputs=TASKS[task],
@@ -70,22 +71,23 @@ def build(
 def mixer(task: Task, channels: int, seed: int) -> Model:
     """A small net with random weights: every input matters and they interact."""
     random = np.random.default_rng(seed)
-    weights = {
+    weights: dict[str, np.ndarray] = {
         "w1": random.standard_normal((LENGTH * channels, 6)).astype(np.float32),
         "b1": random.standard_normal(6).astype(np.float32),
         "w2": random.standard_normal((6, WIDTH[task])).astype(np.float32),
         "last": np.array([1], np.int64),
+    }
+    last: dict[Task, tuple[str, str, str, dict[str, Any]]] = {
+        Task.ANOMALY: ("Squeeze", "z last", "y", {}),
+        Task.CLASSIFICATION: ("Softmax", "z", "y", {"axis": 1}),
+        Task.REMAINING_LIFE: ("Softplus", "z", "y", {}),
     }
     nodes: Nodes = [
         ("Flatten", "x", "flat", {}),
         ("Gemm", "flat w1 b1", "h", {}),
         ("Tanh", "h", "t", {}),
         ("MatMul", "t w2", "z", {}),
-        *{
-            Task.ANOMALY: [("Squeeze", "z last", "y", {})],
-            Task.CLASSIFICATION: [("Softmax", "z", "y", {"axis": 1})],
-            Task.REMAINING_LIFE: [("Softplus", "z", "y", {})],
-        }[task],
+        last[task],
     ]
     return build(task, channels, nodes, weights)
 
@@ -161,7 +163,7 @@ def test_what_two_inputs_do_together_is_halved() -> None:
         ("Mul", "a b", "ab", {}),
         ("Add", "ab c", "y", {}),
     ]
-    weights = {"zero": np.array(0), "one": np.array(1), "two": np.array(2)}
+    weights: dict[str, np.ndarray] = {"zero": np.array(0), "one": np.array(1), "two": np.array(2)}
     model = build(Task.ANOMALY, 3, nodes, weights)
     x = np.ones((1, LENGTH, 3)) * [3.0, 4.0, 5.0]
     found = contributions(model, at_rest(3), asked(model, x))
@@ -176,7 +178,7 @@ def test_an_input_that_speaks_for_health_has_a_share_below_zero() -> None:
         ("Squeeze", "z last", "s", {}),
         ("Add", "s offset", "y", {}),
     ]
-    weights = {
+    weights: dict[str, np.ndarray] = {
         "w": np.array([[2.0], [-1.0], [1.0]], np.float32),
         "last": np.array([1], np.int64),
         "offset": np.array(3.0, np.float32),
@@ -193,7 +195,7 @@ def life_model() -> Model:
         ("MatMul", "m w", "z", {}),
         ("Add", "z hours", "y", {}),
     ]
-    weights = {
+    weights: dict[str, np.ndarray] = {
         "w": np.repeat([[-30.0], [-10.0], [5.0]], 3, axis=1).astype(np.float32),
         "hours": np.array([90.0, 100.0, 110.0], np.float32),
     }
@@ -237,16 +239,21 @@ def test_a_waveform_counts_as_one_input() -> None:
 def test_it_takes_two_runs_an_input_less_one() -> None:
     """Which bounds what an alarm costs; a model of very many inputs is not explained."""
     model = squares(5)
-    ran = []
+    ran: list[int] = []
     infer = model.infer
-    model.infer = lambda feeds: (ran.append(len(feeds["x"])), infer(feeds))[1]  # type: ignore[method-assign, assignment]
+
+    def counted(feeds: Any) -> Any:
+        ran.append(len(feeds["x"]))
+        return infer(feeds)
+
+    model.infer = counted  # type: ignore[assignment, method-assign]
     windows = asked(model, np.ones((40, LENGTH, 5)))
     ran.clear()
     contributions(model, at_rest(5), windows)
     assert sum(ran) == 40 * runs_of(model.manifest) == 40 * 9
     assert max(ran) <= 64, "in batches that the runtime has seen"
     many = tuple(InputSpec(f"s{n}") for n in range(MAX_INPUTS + 1))
-    assert runs_of(Manifest("m", "1", Task.ANOMALY, many, OutputNames(score="y"))) == 0
+    assert runs_of(Manifest(Name("m"), Name("1"), Task.ANOMALY, many, OutputNames(score="y"))) == 0
 
 
 def test_an_answer_that_is_no_number_explains_nothing() -> None:

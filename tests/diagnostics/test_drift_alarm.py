@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import insight_models
 import numpy as np
@@ -37,7 +37,7 @@ def model(folder: Path, version: str = "1") -> Model:
     return insight_models.squares(folder, healthy=spread, version=version)
 
 
-def plant(made: Model, **drift: object) -> Live:
+def plant(made: Model, **drift: Any) -> Live:
     config = of("squares", **{name: Signal(unit="u") for name in NAMES})
     live = Live(replace(config, drift=Drift(**{"memory": float(MEMORY_S)} | drift)))
     assert live.use(made, alarm=AlarmRule()) == [""]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import insight_models
 import pytest
@@ -37,7 +37,12 @@ def counting(model: Model) -> list[int]:
     """How many windows each run of the model scores, from now on."""
     ran: list[int] = []
     infer = model.infer
-    model.infer = lambda feeds, *rest: (ran.append(len(feeds["x"])), infer(feeds, *rest))[1]  # type: ignore[assignment, method-assign]
+
+    def counted(feeds: Any, *rest: Any) -> Any:
+        ran.append(len(feeds["x"]))
+        return infer(feeds, *rest)
+
+    model.infer = counted  # type: ignore[assignment, method-assign]
     return ran
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,12 +17,12 @@ from edge_agent.factory.stages import Workshop, code_of, read_json, source_diges
 class Shop:
     """A workshop whose stages count how often they are made."""
 
-    def __init__(self, folder: Path, **identity: object) -> None:
+    def __init__(self, folder: Path, **identity: Any) -> None:
         self.said: list[str] = []
         self.made: list[str] = []
         self.shop = Workshop(folder, identity, self.said.append)
 
-    def stage(self, name: str, **inputs: object) -> Path:
+    def stage(self, name: str, **inputs: Any) -> Path:
         def make(folder: Path) -> None:
             self.made.append(name)
             write_json(folder / "result.json", inputs)

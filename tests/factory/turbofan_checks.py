@@ -27,7 +27,7 @@ def rows_of(wear: np.ndarray) -> np.ndarray:
 
 
 def features(rows: np.ndarray) -> np.ndarray:
-    return WearFeatures(PLAIN)(torch.from_numpy(windows(rows).copy())).numpy()
+    return np.asarray(WearFeatures(PLAIN)(torch.from_numpy(windows(rows).copy())).numpy())
 
 
 def levels_are_means_with_falling_weights_of_the_rows_that_are_there() -> None:

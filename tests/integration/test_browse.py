@@ -60,7 +60,7 @@ def browse(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 def checked(folder: Path, snippet: str, **more: Any) -> dict[str, Any]:
     """What `check --connect` says of a snippet, made a whole config."""
-    tree = yaml.safe_load(snippet)
+    tree: dict[str, Any] = yaml.safe_load(snippet)
     tree |= {"sinks": {"journal": {"type": "log"}}, "http": {"enabled": False}, **more}
     tree |= {"models_dir": str(folder / "models"), "store": {"path": str(folder / "s.db")}}
     path = folder / "edge-agent.yaml"

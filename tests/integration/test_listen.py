@@ -73,7 +73,7 @@ def all_heard(
     folder: Path, snippet: str, capsys: pytest.CaptureFixture[str], seconds: str = "3"
 ) -> dict[str, Any]:
     """The snippet as a config of which `check --connect` has nothing to say."""
-    tree = yaml.safe_load(snippet)
+    tree: dict[str, Any] = yaml.safe_load(snippet)
     whole = tree | {"sinks": {"journal": {"type": "log"}}, "http": {"enabled": False}}
     whole |= {"models_dir": str(folder / "models"), "store": {"path": str(folder / "s.db")}}
     path = folder / "edge-agent.yaml"

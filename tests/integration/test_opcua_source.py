@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,10 @@ POLICIES = [policy for policy in SecurityPolicy if policy is not SecurityPolicy.
 MODES = [SecurityMode.SIGN, SecurityMode.SIGN_AND_ENCRYPT]
 POLICY = SecurityPolicy.BASIC256SHA256
 MANY = 5000
+
+
+def newest_is(rig: Rig, value: float) -> bool:
+    return rig.of("s2")[-1][1] == value
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +93,10 @@ def security(pki: dict[str, Pair]) -> Callable[..., Security]:
     def make(policy: SecurityPolicy = POLICY, **options: Any) -> Security:
         if "trusted" not in options:
             options.setdefault("server_certificate", pki["server"].certificate)
-        own = {"certificate": pki["client"].certificate, "private_key": pki["client"].key}
+        own: dict[str, Any] = {
+            "certificate": pki["client"].certificate,
+            "private_key": pki["client"].key,
+        }
         return Security(policy, **own, **options)
 
     return make
@@ -164,7 +172,7 @@ async def test_changes_within_the_deadband_are_not_sent(plain: NodeServer) -> No
         for value in (0.5, 5.0, 5.5, 9.0):
             plain.ask(set="a000.s1", value=value)
             plain.ask(set="a000.s2", value=value)
-            await rig.until(lambda value=value: rig.of("s2")[-1][1] == value)
+            await rig.until(partial(newest_is, rig, value))
         await rig.until(lambda: rig.of("s1")[-1][1] == 9.0)
         assert [value for _, value, _ in rig.of("s1")][1:] == [5.0, 9.0]
 
@@ -226,7 +234,7 @@ async def test_every_policy_and_mode_with_user_and_password(
     policy: SecurityPolicy,
     mode: SecurityMode,
 ) -> None:
-    user = {"username": "joe", "password": password("secret")}
+    user: dict[str, Any] = {"username": "joe", "password": password("secret")}
     async with Rig(secure.url, security=security(policy, mode=mode), **user) as rig:
         await arrives(rig)
 
@@ -234,7 +242,10 @@ async def test_every_policy_and_mode_with_user_and_password(
 async def test_a_user_may_show_a_certificate(
     secure: NodeServer, security: Callable[..., Security], pki: dict[str, Pair]
 ) -> None:
-    user = {"user_certificate": pki["user"].certificate, "user_private_key": pki["user"].key}
+    user: dict[str, Any] = {
+        "user_certificate": pki["user"].certificate,
+        "user_private_key": pki["user"].key,
+    }
     async with Rig(secure.url, security=security(), **user) as rig:
         await arrives(rig)
 
@@ -266,7 +277,7 @@ async def test_another_certificate_than_the_pinned_one_is_refused(
 async def test_a_wrong_password_is_said_so(
     secure: NodeServer, security: Callable[..., Security], password: Callable[[str], Secret]
 ) -> None:
-    user = {"username": "joe", "password": password("guess")}
+    user: dict[str, Any] = {"username": "joe", "password": password("guess")}
     async with Rig(secure.url, security=security(), **user) as rig:
         await is_refused(rig, "BadUserAccessDenied")
         assert "guess" not in rig.source.link.detail
@@ -359,7 +370,7 @@ async def test_a_session_outlives_its_timeout_when_values_come_seldom(
 async def test_a_password_never_goes_over_an_open_channel(
     plain: NodeServer, password: Callable[[str], Secret]
 ) -> None:
-    user = {"username": "joe", "password": password("secret")}
+    user: dict[str, Any] = {"username": "joe", "password": password("secret")}
     async with Rig(plain.url, **user) as rig:
         await is_refused(rig, "the password could be read on the way")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plants
@@ -13,6 +13,7 @@ from plants import S
 
 from edge_agent.config.scalars import is_name
 from edge_agent.config.schema import Asset, Kind, Learn, Signal, Template
+from edge_agent.config.types import Duration, Name
 from edge_agent.learning import baselines, healthy_rows
 from edge_agent.learning.training import learned_name
 from edge_agent.values import BAD, columns
@@ -29,7 +30,7 @@ FLOW = Signal(source="bus")
 BLOCK = healthy_rows.BLOCK_ROWS
 
 
-def learning(live: Live, **changes: object) -> Learning:
+def learning(live: Live, **changes: Any) -> Learning:
     """All assets learn; 10 rows are wanted unless told otherwise."""
     rule = Learn(**{"duration": 10.0, "length": 16, **changes})
     for asset in live.plant.assets.values():
@@ -46,7 +47,8 @@ def feed(live: Live, begin_s: int, n: int, *, signal: int = 0, status: int = 0) 
 
 
 def kept(found: Learning, asset: str = "any") -> list[float]:
-    return found.rows()[asset][:, 0].tolist()
+    rows: list[float] = found.rows()[asset][:, 0].tolist()
+    return rows
 
 
 def test_rows_are_kept_once_they_are_complete() -> None:
@@ -113,7 +115,9 @@ def test_the_bound_is_shared_by_all_that_learn(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(baselines, "_ROWS_BYTES", 64 * BLOCK * 4)
     allowed = []
     for n in (1, 2, 4):
-        live = Live(plants.config(templates={"pump": Template({"flow": FLOW})}, assets=pumps(n)))
+        live = Live(
+            plants.config(templates={"pump": Template({Name("flow"): FLOW})}, assets=pumps(n))
+        )
         learning(live)
         allowed.append(live.pipeline.learning.max_blocks())
     assert allowed == [64, 32, 16]
@@ -121,7 +125,7 @@ def test_the_bound_is_shared_by_all_that_learn(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_first_that_has_enough_takes_along_those_that_nearly_have() -> None:
     """One bundle for all of them; the others go on."""
-    live = Live(plants.config(templates={"pump": Template({"flow": FLOW})}, assets=pumps(3)))
+    live = Live(plants.config(templates={"pump": Template({Name("flow"): FLOW})}, assets=pumps(3)))
     found = learning(live)
     for signal, n in enumerate((10, 9, 5)):
         feed(live, BEGIN_S, n, signal=signal)
@@ -154,7 +158,7 @@ def test_rows_outlive_a_failure_and_it_is_tried_again_ever_more_rarely() -> None
 
 def test_what_has_a_model_costs_nothing_more() -> None:
     """Its rows go, and its values are no longer written into windows; those of others are."""
-    live = Live(plants.config(templates={"pump": Template({"flow": FLOW})}, assets=pumps(2)))
+    live = Live(plants.config(templates={"pump": Template({Name("flow"): FLOW})}, assets=pumps(2)))
     found = learning(live)
     for signal in range(2):
         feed(live, BEGIN_S, 10, signal=signal)
@@ -178,9 +182,9 @@ def test_what_has_a_model_costs_nothing_more() -> None:
     ],
 )
 def test_it_learns_from_the_numbers_that_all_assets_have(
-    template: dict, asset: dict, reason: str
+    template: dict[Name, Signal], asset: dict[Name, Signal], reason: str
 ) -> None:
-    assets = {"any": Asset("pump", signals=asset)}
+    assets = {"any": Asset(Name("pump"), signals=asset)}
     live = Live(plants.config(templates={"pump": Template(template)}, assets=assets))
     told = live.pipeline.learning.learn_asset(live.plant.assets["any"], Learn())
     assert reason in told
@@ -190,8 +194,8 @@ def test_it_learns_from_the_numbers_that_all_assets_have(
 
 def test_an_input_that_an_asset_lacks_is_told() -> None:
     """The config may name inputs that only some assets have."""
-    assets = {"A": Asset("pump", signals={"more": FLOW}), "B": Asset("pump")}
-    live = Live(plants.config(templates={"pump": Template({"flow": FLOW})}, assets=assets))
+    assets = {"A": Asset(Name("pump"), signals={Name("more"): FLOW}), "B": Asset(Name("pump"))}
+    live = Live(plants.config(templates={"pump": Template({Name("flow"): FLOW})}, assets=assets))
     rule = Learn(inputs=("flow", "more"))
     told = [live.pipeline.learning.learn_asset(asset, rule) for asset in live.plant.assets.values()]
     assert told == ["", "cannot learn: no signal more"]
@@ -200,20 +204,20 @@ def test_an_input_that_an_asset_lacks_is_told() -> None:
 
 
 def pumps(n: int) -> dict[str, Asset]:
-    return {f"P-{{1..{n}}}": Asset("pump")}
+    return {f"P-{{1..{n}}}": Asset(Name("pump"))}
 
 
 # -- to its end: learning in a child, and the model at work ---------------------------------------
 
 
-def auto(folder: Path, **changes: object) -> Config:
-    rule = Learn(auto=True, duration=600.0, length=16, false_alarms_per_day=1.0)
-    template = Template(dict.fromkeys(plants.INPUTS, FLOW), learn=rule)
+def auto(folder: Path, **changes: Any) -> Config:
+    rule = Learn(auto=True, duration=Duration(600.0), length=16, false_alarms_per_day=1.0)
+    template = Template(dict.fromkeys(map(Name, plants.INPUTS), FLOW), learn=rule)
     wanted = {"templates": {"pump": template}, "models_dir": folder, **changes}
     return plants.config(**wanted)
 
 
-def walk(replay: Replay, values: Columns) -> list:
+def walk(replay: Replay, values: Columns) -> list[Any]:
     pipeline = replay.pipeline
     step = pipeline.update_alarms(pipeline.score_windows(pipeline.close_windows(values)))
     return step.transitions
@@ -252,8 +256,8 @@ def test_what_was_learned_of_other_signals_is_learned_anew(tmp_path: Path) -> No
     walk(first, plants.values(plants.healthy(700, seed=1)))
     asyncio.run(first.models.learn_what_is_ready())
     first.close()
-    rule = first.config.templates["pump"].learn
-    renamed = Template(dict.fromkeys(("flow", "pressure", "ampere"), FLOW), learn=rule)
+    rule = first.config.templates[Name("pump")].learn
+    renamed = Template(dict.fromkeys(map(Name, ("flow", "pressure", "ampere")), FLOW), learn=rule)
     second = plants.prepared(auto(tmp_path, templates={"pump": renamed}))
     assert second.models.without == {"any": "learning"}
     second.close()
@@ -275,8 +279,8 @@ def test_learning_that_fails_keeps_its_rows_and_says_so(
 
 def few() -> Template:
     """Wants fewer rows than anything can be learned from."""
-    rule = Learn(auto=True, duration=50.0, length=16)
-    return Template(dict.fromkeys(plants.INPUTS, FLOW), learn=rule)
+    rule = Learn(auto=True, duration=Duration(50.0), length=16)
+    return Template(dict.fromkeys(map(Name, plants.INPUTS), FLOW), learn=rule)
 
 
 def test_the_bundle_of_a_long_template_can_be_loaded() -> None:
@@ -290,8 +294,8 @@ def test_learning_again_neither_takes_the_pause_for_standing_still_nor_forgets_w
     None
 ):
     """A source that reports only changes: set point once, then the flow each second."""
-    template = Template({"flow": FLOW, "set_point": FLOW})
-    assets = {"any": Asset("pump")}
+    template = Template({Name("flow"): FLOW, Name("set_point"): FLOW})
+    assets = {"any": Asset(Name("pump"))}
     sources = {"bus": plants.Subscribed()}
     live = Live(plants.config(templates={"pump": template}, assets=assets, sources=sources))
     found = learning(live)
@@ -312,7 +316,7 @@ def test_learning_again_neither_takes_the_pause_for_standing_still_nor_forgets_w
 
 
 def test_learning_again_does_not_count_the_pause_of_a_signal_that_may_be_silent_for_long() -> None:
-    live = Live(of(flow=Signal(source="bus", stale_after=1000.0)))
+    live = Live(of(flow=Signal(source="bus", stale_after=Duration(1000.0))))
     found = learning(live)
     feed(live, BEGIN_S, 20)
     assert found.ready()

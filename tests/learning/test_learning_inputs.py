@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Any
 
 import numpy as np
 import plants
@@ -14,6 +15,7 @@ from plants import S
 from edge_agent.config.conditions import parse_condition
 from edge_agent.config.schema import Asset, Learn, Signal, Template
 from edge_agent.learning.collection import Learning
+from edge_agent.config.types import Duration, Name
 from edge_agent.learning.input_choice import InputChoice
 from edge_agent.learning.progress import stages_of
 from edge_agent.values import BAD, BAD_TYPE_MISMATCH, Columns, columns
@@ -25,10 +27,10 @@ GRACE_S = 300
 class Fed:
     """One asset of three inputs that learns; `sees` sends rows of it, one a second."""
 
-    def __init__(self, assets: int = 1, **changes: object) -> None:
-        signals = {name: Signal(source="bus", stale_after=5.0) for name in NAMES}
+    def __init__(self, assets: int = 1, **changes: Any) -> None:
+        signals = {Name(name): Signal(source="bus", stale_after=Duration(5.0)) for name in NAMES}
         template = Template(signals)
-        many = {f"P-{{1..{assets}}}": Asset("pump")}
+        many = {f"P-{{1..{assets}}}": Asset(Name("pump"))}
         self.live = Live(plants.config(templates={"pump": template}, assets=many))
         rule = Learn(**{"duration": 86_400.0, "length": 16, "first_after": 0.0, **changes})
         for asset in self.live.plant.assets.values():
@@ -84,7 +86,7 @@ def test_a_sensor_that_never_speaks_is_named_within_minutes_and_left_out_after_t
     assert fed.obstacle == ""
     assert fed.rows > 90 + GRACE_S - 10
     said = [r for r in caplog.records if r.message == "input left out of learning"]
-    assert [(r.asset, r.input) for r in said] == [("P-1", "vibration")]
+    assert [(vars(r)["asset"], vars(r)["input"]) for r in said] == [("P-1", "vibration")]
     (training,) = fed.learning.collected()
     assert training.inputs == ("flow", "pressure")
     assert list(training.left_out["P-1"]) == ["vibration"]
@@ -238,7 +240,9 @@ def test_a_machine_that_is_stopped_on_purpose_holds_nothing_up() -> None:
         ({"step": 60.0, "duration": 86_400.0 * 7}, (256, 1024, 4096, 10_080)),
     ],
 )
-def test_after_how_many_rows_a_baseline_is_learned(changes: dict, stages: tuple) -> None:
+def test_after_how_many_rows_a_baseline_is_learned(
+    changes: dict[str, Any], stages: tuple[Any, ...]
+) -> None:
     """15 minutes, then four times as many each, the day last; never fewer than can teach."""
     assert stages_of(Learn(**changes)) == stages
 

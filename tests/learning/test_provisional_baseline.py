@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import live_plants
 import numpy as np
@@ -14,9 +14,12 @@ from edge_agent.alarms.texts import load_texts
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import AlarmRule, Alarms, Learn, LearnedAlarm, Template
 from edge_agent.models.repository import ModelRepository
+from edge_agent.config.types import Duration, Name
+from edge_agent.models.repository.repository import ModelRepository
 from edge_agent.serving.reconciler import Reconciler
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edge_agent.config.schema import Config
@@ -26,20 +29,17 @@ if TYPE_CHECKING:
 FIRST, FULL = 300, 1500
 
 
-def config(folder: Path, **changes: object) -> Config:
+def config(folder: Path, **changes: Any) -> Config:
     rule = Learn(
         auto=True,
-        duration=float(FULL),
-        first_after=float(FIRST),
+        duration=Duration(float(FULL)),
+        first_after=Duration(float(FIRST)),
         length=16,
         alarm=LearnedAlarm(severity=900),
     )
-    template = Template(dict.fromkeys(plants.INPUTS, plants_signal()), learn=rule)
+    signals = {Name(name): Signal(source="bus") for name in plants.INPUTS}
+    template = Template(signals, learn=rule)
     return plants.config(**{"templates": {"pump": template}, "models_dir": folder, **changes})
-
-
-def plants_signal() -> plants.Signal:
-    return plants.Signal(source="bus")
 
 
 class Walk:
@@ -74,7 +74,7 @@ class Walk:
 
 
 @pytest.fixture
-def walk(tmp_path: Path) -> Walk:
+def walk(tmp_path: Path) -> Iterator[Walk]:
     made = Walk(config(tmp_path))
     yield made
     made.replay.close()
@@ -191,7 +191,9 @@ def test_a_restart_goes_on_from_the_provisional_one(tmp_path: Path) -> None:
         ({"held_out_asset_days": "many"}, "0.1 false alarms a day"),
     ],
 )
-def test_the_false_alarms_of_a_text_are_those_of_the_bundle(calibration: dict, told: str) -> None:
+def test_the_false_alarms_of_a_text_are_those_of_the_bundle(
+    calibration: dict[str, Any], told: str
+) -> None:
     """Less than a day held out supports no figure, and the text says how little it was."""
     from types import SimpleNamespace as Simple  # noqa: PLC0415
 
@@ -199,10 +201,10 @@ def test_the_false_alarms_of_a_text_are_those_of_the_bundle(calibration: dict, t
     from edge_agent.serving.scores import _promise  # noqa: PLC0415
 
     manifest = Simple(calibration=calibration, false_alarms_per_day=0.1)
-    group = Simple(use=Simple(alarm=AlarmRule()), model=Simple(manifest=manifest))
+    group: Any = Simple(use=Simple(alarm=AlarmRule()), model=Simple(manifest=manifest))
     detail = Detail("anomaly", _promise(group), score=2.0)
     texts = load_texts(Alarms(languages=("en",)))
     message = texts.render(Alarm("P-1.a", "P-1", detail=detail), AlarmRule())["message"]["en"]
     assert told in message
-    own = Simple(use=Simple(alarm=AlarmRule(limit=3.0)), model=group.model)
+    own: Any = Simple(use=Simple(alarm=AlarmRule(limit=3.0)), model=group.model)
     assert _promise(own) == {}, "another limit than the bundle's own"

@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -79,7 +80,7 @@ def test_a_bundle_whose_checksums_do_not_hold_is_not_packed(bundle: Path, tmp_pa
     assert there(tmp_path) == {"mean", *(f"mean/{name}" for name in os.listdir(bundle))}  # noqa: PTH208
 
 
-def _member(name: str, raw: bytes = b"x", **changes: object) -> bytes:
+def _member(name: str, raw: bytes = b"x", **changes: Any) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
         info = zipfile.ZipInfo(name)

@@ -11,7 +11,7 @@ import zipfile
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -36,6 +36,7 @@ from tiny_models import (
 )
 
 from edge_agent.errors import ModelError
+from edge_agent.models import Golden
 from edge_agent.models.bundle import folder as folder_module
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle, write_bundle
 from edge_agent.models.bundle.golden import dump_golden, parse_golden
@@ -397,12 +398,12 @@ def test_a_child_that_never_ends_is_ended(folder: Path) -> None:
     assert problem == ("limits", f"{folder}: it took more than 0.01 s to try the model")
 
 
-def bundle_giving(folder: Path, nodes: list[onnx.NodeProto], **weights: object) -> Path:
+def bundle_giving(folder: Path, nodes: list[onnx.NodeProto], **weights: Any) -> Path:
     """A bundle of a graph of those nodes, with the golden outputs that it gives."""
     raw = bytes(model(nodes, weights).SerializeToString())
     x = golden_x(6) * np.arange(1, 7, dtype=np.float32)[:, None, None]
     (score,) = onnxruntime.InferenceSession(raw).run(None, {"x": x})
-    write_bundle(folder, manifest(name=folder.name), raw, ({"x": x}, {"score": score}))
+    write_bundle(folder, manifest(name=folder.name), raw, Golden({"x": x}, {"score": score}))
     return folder
 
 

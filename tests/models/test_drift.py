@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import NOW_US, healthy, recipe
 
+from edge_agent.config.types import Name
 from edge_agent.learning.fit import learn
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, dump_manifest, parse_manifest
 from edge_agent.models.bundle.reference_distribution import (
@@ -38,7 +39,9 @@ def bins(*known: Any, units: tuple[str, ...] = ("P-1",)) -> Bins:
     inputs = tuple(InputSpec(f"s{n}") for n in range(len(made)))
     named = {spec.name: one for spec, one in zip(inputs, made, strict=True)}
     outputs = OutputNames(score="score")
-    found = bins_of(Manifest("m", "1", Task.ANOMALY, inputs, outputs, units=units, healthy=named))
+    found = bins_of(
+        Manifest(Name("m"), Name("1"), Task.ANOMALY, inputs, outputs, units=units, healthy=named)
+    )
     assert found is not None
     return found
 
@@ -189,11 +192,16 @@ def test_an_input_that_stood_still_has_no_distribution() -> None:
     """Its last digit is no drift; a change of it is for the model to tell."""
     inputs = (InputSpec("still"), InputSpec("moves"))
     spread = {"still": histogram_of(np.full(100, 5.0)), "moves": histogram_of(np.arange(100))}
-    manifest = Manifest("m", "1", Task.ANOMALY, inputs, OutputNames(score="score"), healthy=spread)
+    manifest = Manifest(
+        Name("m"), Name("1"), Task.ANOMALY, inputs, OutputNames(score="score"), healthy=spread
+    )
     of = bins_of(manifest)
     assert of is not None
     assert of.channel.tolist() == [1]
-    assert bins_of(Manifest("m", "1", Task.ANOMALY, inputs, OutputNames(score="score"))) is None
+    assert (
+        bins_of(Manifest(Name("m"), Name("1"), Task.ANOMALY, inputs, OutputNames(score="score")))
+        is None
+    )
 
 
 @given(st.integers(1, 3), st.integers(2, 12), st.integers(0, 999))
@@ -255,7 +263,9 @@ def test_the_manifest_of_five_hundred_pumps_stays_small(tmp_path: Path) -> None:
     inputs = tuple(InputSpec(f"s{n}") for n in range(8))
     named = {spec.name: histogram for spec in inputs}
     outputs = OutputNames(score="score")
-    manifest = Manifest("m", "1", Task.ANOMALY, inputs, outputs, units=units, healthy=named)
+    manifest = Manifest(
+        Name("m"), Name("1"), Task.ANOMALY, inputs, outputs, units=units, healthy=named
+    )
     raw = dump_manifest(manifest)
     assert len(raw) < 200_000
     assert parse_manifest(raw, tmp_path / "model.yaml").healthy == named

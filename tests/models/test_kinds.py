@@ -13,7 +13,9 @@ from text_kind import MORE_ENGINES, MORE_KINDS, TEXT, VOCABULARY, CountingEngine
 from tiny_models import manifest, mean_model
 
 from edge_agent.config.schema import Runtime, Trust
+from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
+from edge_agent.models import Golden
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle, write_bundle
 from edge_agent.models.bundle.graph_check import graph_problems
 from edge_agent.models.bundle.kinds import WINDOW, BundleKind
@@ -33,8 +35,8 @@ GOOD: dict[str, bytes] = {VOCABULARY: b"pump leaks! runs"}
 
 def write(folder: Path, score: tuple[float, float] = (2.0, 0.0), **files: bytes) -> Path:
     """A bundle of the kind `text`."""
-    made = TextManifest("notes", "1", Task.ANOMALY, (), OutputNames(score="score"))
-    golden = ({"words": WORDS}, {"score": np.array(score, np.float32)})
+    made = TextManifest(Name("notes"), Name("1"), Task.ANOMALY, (), OutputNames(score="score"))
+    golden = Golden({"words": WORDS}, {"score": np.array(score, np.float32)})
     extras = GOOD | {name.replace("_", "."): raw for name, raw in files.items()}
     write_bundle(folder / "notes", made, None, golden, extras=extras)
     return folder / "notes"
@@ -92,7 +94,8 @@ def test_its_files_are_those_of_its_row(tmp_path: Path) -> None:
     assert "'model.onnx' does not belong" in verify_bundle(folder, MORE_KINDS)[0].text
     with pytest.raises(ModelError, match="does not belong"):
         write(tmp_path, loss_png=b"")
-    too_large = write(tmp_path, **{VOCABULARY: bytes(65)})
+    large: dict[str, Any] = {VOCABULARY: bytes(65)}
+    too_large = write(tmp_path, **large)
     assert "vocabulary.txt: is larger than" in verify_bundle(too_large, MORE_KINDS)[0].text
 
 
@@ -122,7 +125,7 @@ def test_the_operators_and_their_number_are_those_of_the_row() -> None:
     fields: dict[str, Any] = {
         name: getattr(plain, name) for name in ("inputs", "outputs", "window")
     }
-    narrow = Narrow("mean", "1", Task.ANOMALY, **fields)
+    narrow = Narrow(Name("mean"), Name("1"), Task.ANOMALY, **fields)
     graph = onnx.load_model_from_string(mean_model())
     assert list(graph_problems(graph, plain)) == []
     assert list(graph_problems(graph, narrow)) == [

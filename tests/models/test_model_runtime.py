@@ -81,7 +81,7 @@ def test_a_batch_of_any_size_gives_what_single_windows_give(windows: int, max_ba
 
 def test_only_a_few_shapes_ever_reach_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[int] = set()
-    real = graph_engine.open_session
+    real: Any = vars(graph_engine)["open_session"]
 
     class Spy:
         def __init__(self, raw: bytes, providers: object) -> None:
@@ -252,7 +252,7 @@ def test_a_silent_fallback_to_the_cpu_is_noticed(
     write_mean_bundle(tmp_path / "mean")
     both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(registry_module, "available_providers", lambda: both)
-    real = graph_engine.open_session
+    real: Any = vars(graph_engine)["open_session"]
     monkeypatch.setattr(graph_engine, "open_session", lambda raw, _: real(raw, CPU))
     found = SessionRegistry(tmp_path, Runtime(providers=("cuda", "cpu")), metrics)
     assert value(metrics, "provider_missing", provider="cuda") == 0

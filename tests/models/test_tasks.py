@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from plants import S
 
 from edge_agent.config.schema import Signal
+from edge_agent.config.types import Name
 from edge_agent.models.bundle.kinds import WINDOW, BundleKind
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.models.bundle.tasks import ROLES, TASKS, OutputNames, Outputs, Role, Task, TaskRow
@@ -43,7 +44,7 @@ QUEUE = TaskRow(
     falls=True,
     level=lambda parts, limit: limit / np.maximum(parts, 1.0),
     health=lambda _, level: np.clip(1.0 / level, 0, 1).astype(np.float32),
-    roles=ROLES | {"waiting": Role(lambda _: (2,), relative_to="waiting")},
+    roles={**ROLES, "waiting": Role(lambda _: (2,), relative_to="waiting")},
 )
 
 
@@ -58,11 +59,11 @@ class MoreOutputs(OutputNames):
 class MoreTasks(Manifest):
     """A manifest that knows one task more: how many parts wait; few are alarming."""
 
-    rules: ClassVar[BundleKind] = replace(WINDOW, tasks=TASKS | {"queue": QUEUE})
+    rules: ClassVar[BundleKind] = replace(WINDOW, tasks={**TASKS, "queue": QUEUE})
     outputs: MoreOutputs = MoreOutputs()
 
 
-def from_flow(task: str, outputs: OutputNames, nodes: list[onnx.NodeProto], **more: Any) -> Model:
+def from_flow(task: str, outputs: MoreOutputs, nodes: list[onnx.NodeProto], **more: Any) -> Model:
     """A model of the tiny plant whose nodes make `y` [N, 2] of the mean flow [N, 1]."""
     graph = helper.make_graph(
         [
@@ -76,8 +77,8 @@ def from_flow(task: str, outputs: OutputNames, nodes: list[onnx.NodeProto], **mo
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
     manifest = MoreTasks(
-        name="flow",
-        version="1",
+        name=Name("flow"),
+        version=Name("1"),
         task=task,
         inputs=tuple(InputSpec(name) for name in NAMES),
         outputs=outputs,
@@ -178,7 +179,7 @@ def test_what_a_task_may_not_have(tmp_path: Path, changes: dict[str, Any], told:
     """A manifest is held against the row of its task."""
     good = queue(tmp_path).manifest
     fields = {name: getattr(good, name) for name in ("inputs", "outputs", "task", "threshold")}
-    spoiled = MoreTasks(name="flow", version="1", **fields | changes)
+    spoiled = MoreTasks(name=Name("flow"), version=Name("1"), **fields | changes)
     assert told in "; ".join(message for _, message in spoiled.problems())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -62,8 +62,7 @@ def graph(x: NDArray[np.float32], variant: str = "") -> NDArray[np.float32]:
 @pytest.fixture(scope="module")
 def windows() -> NDArray[np.float32]:
     golden = parse_golden((BUNDLE / "golden.npz").read_bytes())
-    x: NDArray[np.float32] = golden.inputs["x"]
-    return x
+    return np.asarray(golden.inputs["x"], np.float32)
 
 
 def test_every_file_is_small_enough(manifest: Manifest) -> None:
@@ -145,7 +144,7 @@ models_dir: {BUNDLE.parent}
 
 def replayed(
     folder: Path, rows: NDArray[np.float64], capsys: pytest.CaptureFixture[str]
-) -> tuple[list[dict], str]:
+) -> tuple[list[dict[str, Any]], str]:
     """The transitions of the model's alarm, and what went to stderr."""
     write_site(folder, rows)
     words = ["-c", str(folder / "edge-agent.yaml"), "--input", str(folder / "run.csv"), "--json"]
@@ -159,7 +158,7 @@ def replayed(
 def life(data_dir: Path) -> NDArray[np.float64]:
     """All rows of an engine that ran to failure."""
     table = np.loadtxt(data_dir / "cmapss" / "train_FD001.txt")
-    return table[table[:, 0] == UNIT]
+    return np.asarray(table[table[:, 0] == UNIT])
 
 
 def test_a_worn_engine_raises_an_alarm_in_time(

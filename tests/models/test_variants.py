@@ -21,6 +21,7 @@ from tiny_models import (
 )
 
 from edge_agent.config.schema import Runtime, Trust
+from edge_agent.config.types import Name
 from edge_agent.models.bundle.bundle import load_manifest, try_bundle, verify_bundle, write_bundle
 from edge_agent.models.bundle.golden import Golden
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from edge_agent.models import Tensors
 
 THRESHOLD = 2.0
 UNSIGNED = Trust(allow_unsigned=("*",))
@@ -259,8 +262,8 @@ def test_rows_that_are_not_marked_are_told_by_the_threshold() -> None:
 
 
 CLASSES = Manifest(
-    name="classes",
-    version="1",
+    name=Name("classes"),
+    version=Name("1"),
     task=Task.CLASSIFICATION,
     inputs=(InputSpec("a"),),
     outputs=OutputNames(probabilities="p"),
@@ -269,15 +272,15 @@ CLASSES = Manifest(
     classes=("healthy", "inner", "outer"),
 )
 LIFE = Manifest(
-    name="life",
-    version="1",
+    name=Name("life"),
+    version=Name("1"),
     task=Task.REMAINING_LIFE,
     inputs=(InputSpec("a"),),
     outputs=OutputNames(rul="rul"),
     window=WindowSpec(length=1),
     threshold=50.0,
 )
-NO_X = {"x": np.zeros((2, 1, 1), np.float32)}
+NO_X: Tensors = {"x": np.zeros((2, 1, 1), np.float32)}
 
 
 def test_of_probabilities_the_class_and_one_hundredth_count() -> None:
@@ -403,7 +406,7 @@ def test_whatever_a_child_says_is_a_trial(found: object) -> None:
     assert isinstance(parse_trial(found, manifest(variants=("int8",))), Trial)
 
 
-def row(**changes: object) -> dict[str, object]:
+def row(**changes: Any) -> dict[str, object]:
     return {
         "variant": "int8",
         "p50_us": {},

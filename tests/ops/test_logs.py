@@ -9,7 +9,7 @@ import logging
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ def restore_root() -> Iterator[None]:
     root.setLevel(level)
 
 
-def lines_of(*, as_json: bool, **extra: object) -> list[str]:
+def lines_of(*, as_json: bool, **extra: Any) -> list[str]:
     stream = io.StringIO()
     logs.setup("debug", json=as_json, stream=stream)
     log.warning("source down", extra=extra)

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -28,6 +28,7 @@ QUERY = re.compile(r"^\| [^|]+\? \| (.+) \|$", re.MULTILINE)
 def of_registry(metrics: Metrics) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
+            assert metric._type is not None
             name = metric._name + ("_total" if metric._type == "counter" else "")
             yield name, metric._type, tuple(metric._labelnames), metric._documentation
 
@@ -37,7 +38,7 @@ def filled() -> Metrics:
     metrics = Metrics()
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
-            sample = metric.labels(*metric._labelnames) if metric._labelnames else metric
+            sample: Any = metric.labels(*metric._labelnames) if metric._labelnames else metric
             sample.observe(0.5) if metric._type == "histogram" else sample.inc()
     return metrics
 

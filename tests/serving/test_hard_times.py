@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plants
@@ -20,6 +20,7 @@ from edge_agent.config.schema import (
     Signal,
     Template,
 )
+from edge_agent.config.types import Duration, Name
 from edge_agent.learning.fit import Recipe, learn
 from edge_agent.models.bundle.manifest import InputSpec
 from edge_agent.models.runtime.registry import SessionRegistry
@@ -75,8 +76,8 @@ def test_a_model_does_not_go_on_with_a_value_whose_quality_was_taken_back() -> N
 def test_a_quality_alarm_that_a_restart_found_raised_clears_when_its_sensor_is_well(
     off_delay: float,
 ) -> None:
-    rule = AlarmRule(off_delay=off_delay)
-    made = plants.config(templates={"pump": Template({"flow": FLOW}, quality_alarm=rule)})
+    rule = AlarmRule(off_delay=Duration(off_delay))
+    made = plants.config(templates={"pump": Template({Name("flow"): FLOW}, quality_alarm=rule)})
     before = Live(made)
     before.turn(0, columns([0], [BEGIN_S * S], [NAN], BAD))
     after = Live(made, [t.alarm for t in before.transitions])
@@ -90,8 +91,8 @@ def test_a_quality_alarm_that_a_restart_found_raised_clears_when_its_sensor_is_w
 def test_a_restart_does_not_clear_the_alarm_of_a_sensor_that_stays_silent(
     off_delay: float,
 ) -> None:
-    rule = AlarmRule(off_delay=off_delay)
-    made = plants.config(templates={"pump": Template({"flow": FLOW}, quality_alarm=rule)})
+    rule = AlarmRule(off_delay=Duration(off_delay))
+    made = plants.config(templates={"pump": Template({Name("flow"): FLOW}, quality_alarm=rule)})
     before = Live(made)
     before.turn(0)
     before.turn(10)
@@ -164,7 +165,7 @@ def test_an_alarm_clears_though_its_model_came_after_it() -> None:
 
 def test_an_asset_is_never_judged_by_the_baseline_of_another(tmp_path: Path) -> None:
     """A bundle learned anew may know fewer assets."""
-    assets = {"A": Asset("pump"), "B": Asset("pump")}
+    assets = {"A": Asset(Name("pump")), "B": Asset(Name("pump"))}
     old, new = write(tmp_path, "A", "B"), write(tmp_path, "A", version=1)
     live = Live(plants.config(assets=assets))
     assert live.use(old) == ["", ""]
@@ -189,7 +190,7 @@ def test_an_asset_is_never_judged_by_the_baseline_of_another(tmp_path: Path) -> 
         ({"inputs": {"flow": "sound"}}, "is of the other kind"),
     ],
 )
-def test_signals_that_do_not_fit_are_told(changes: dict, reason: str) -> None:
+def test_signals_that_do_not_fit_are_told(changes: dict[str, Any], reason: str) -> None:
     signals = dict.fromkeys(plants.INPUTS, FLOW)
     signals["sound"] = Signal(source="bus", kind=Kind.WAVEFORM)
     live = Live(of(**signals))
@@ -203,7 +204,7 @@ def test_rules_of_models_that_were_learned_by_hand_survive_a_reload() -> None:
     made = plants.config()
     live = Live(made)
     live.pipeline.deployments.add_model(model())
-    live.pipeline.use_model(live.plant.assets["any"], ModelUse("base"), "baseline")
+    live.pipeline.use_model(live.plant.assets["any"], ModelUse(Name("base")), "baseline")
     live.pipeline.adopt_rules(made)
     (deployment,) = live.pipeline.deployments
     assert deployment.use.alarm == LearnedAlarm()

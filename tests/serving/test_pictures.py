@@ -14,6 +14,7 @@ from plants import S
 from edge_agent.config.schema import Signal
 from edge_agent.models.bundle.manifest import InputSpec
 from edge_agent.models.bundle.tasks import OutputNames, Task
+from edge_agent.config.types import Name
 from edge_agent.models.runtime.graph_engine import model_of_graph
 from edge_agent.models.runtime.reference import Reference
 from edge_agent.testing import tiny_graph
@@ -34,7 +35,7 @@ def seam() -> Model:
     ]
     graph = tiny_graph(nodes, {"x": ("N", 1, 1), "weld": ("N", 2, 2)}, {"score": ("N",)})
     specs = InputSpec("speed"), InputSpec("weld", kind=KIND, length=2)
-    made = PictureManifest("seam", "1", Task.ANOMALY, specs, OutputNames(score="score"))
+    made = PictureManifest(Name("seam"), Name("1"), Task.ANOMALY, specs, OutputNames(score="score"))
     model = model_of_graph(made, graph.SerializeToString())
     model.reference = Reference(
         {"x": np.ones((1, 1), np.float32), "weld": np.zeros((2, 2), np.float32)}

@@ -33,7 +33,9 @@ def beside(candidate: Any, **rule: Any) -> Watched:
 
 
 def report(plant: Watched) -> dict[str, Any]:
-    return plant.pipeline.deployments.report(NAME)
+    found = plant.pipeline.deployments.report(NAME)
+    assert found is not None
+    return found
 
 
 def metric(plant: Watched, outcome: str) -> float:
@@ -185,7 +187,9 @@ def test_a_reload_loses_no_shadow() -> None:
     plant = beside(mean("2"))
     plant.rows(6, 20.0)
     other = Watched(config())
-    other.use(plant.pipeline.deployments.active(NAME))
+    active = plant.pipeline.deployments.active(NAME)
+    assert active is not None
+    other.use(active)
     other.pipeline.take_over(plant.pipeline)
     other.t = plant.t
     other.rows(6, 20.0)
@@ -228,7 +232,9 @@ def test_a_pair_is_the_newest_decision_by_the_end_of_the_window(
     for rows in (_judged(before),):
         for asset, _, on, level in zip(*rows, strict=True):
             state[int(asset)] = (bool(on), float(level))
-    events = [(e, 0, int(a), bool(o), float(v)) for a, e, o, v in zip(*theirs, strict=True)]
+    events: list[tuple[Any, int, int, int, float]] = [
+        (e, 0, int(a), bool(o), float(v)) for a, e, o, v in zip(*theirs, strict=True)
+    ]
     events += [(e, 1, int(a), i, 0.0) for i, (a, e, _, _) in enumerate(zip(*ours, strict=True))]
     expected: dict[int, tuple[bool, float]] = {}
     for _, kind, asset, what, level in sorted(events):

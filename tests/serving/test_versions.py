@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING, Any
 
 import plants
 import pytest
@@ -20,11 +21,15 @@ from version_models import (
 )
 
 from edge_agent.config.schema import Asset, ModelUse, Signal, Template
+from edge_agent.config.types import Name
+
+if TYPE_CHECKING:
+    from edge_agent.models.runtime.model import Model
 
 SIGNALS = {name: Signal(source="bus") for name in INPUTS}
 
 
-def watched(**changes: object) -> Watched:
+def watched(**changes: Any) -> Watched:
     """Two pumps, watched by version 1 for six seconds."""
     plant = Watched(config(**changes))
     plant.use(mean())
@@ -51,7 +56,9 @@ def test_a_version_with_other_windows_takes_over_once_they_are_full(length: int)
     """Until then the old one goes on, so that every second has its score."""
     plant = watched()
     plant.pipeline.deployments.replace_version(mean("2", factor=3.0, length=length))
-    assert plant.pipeline.deployments.warming(NAME).manifest.version == "2"
+    warming = plant.pipeline.deployments.warming(NAME)
+    assert warming is not None
+    assert warming.manifest.version == "2"
     plant.rows(length, 1.0)
     assert plant.deployments() == {"1"}
     plant.rows(12, 1.0)
@@ -91,7 +98,7 @@ def test_a_shadow_that_is_activated_takes_over_at_once() -> None:
     ids=["no number", "fails"],
 )
 def test_what_a_version_cannot_score_the_one_before_scores_in_the_same_turn(
-    bad: object, trouble: str, said: str
+    bad: Model, trouble: str, said: str
 ) -> None:
     """And stays at work; windows of assets that the bad one could score are not lost either."""
     plant = watched()
@@ -107,7 +114,10 @@ def test_what_a_version_cannot_score_the_one_before_scores_in_the_same_turn(
     assert said in rollback.bad.reason
     assert rollback.bad.state == "failed"
     assert (rollback.bad.model, rollback.good.manifest.version) == (bad, "1")
-    alarms = {t.alarm.alarm_id: t.alarm.detail.model.version for t in plant.transitions}
+    alarms = {
+        t.alarm.alarm_id: t.alarm.detail and t.alarm.detail.model and t.alarm.detail.model.version
+        for t in plant.transitions
+    }
     assert alarms == {"P-1.watch": "1"}, "what the old one finds in them alarms at once"
 
 
@@ -216,7 +226,7 @@ def test_the_gauge_names_the_active_version() -> None:
 
     def shown(plant: Watched) -> set[str]:
         plant.pipeline.deployments.export()
-        found = plant.metrics.model_info.collect()[0].samples
+        found = next(iter(plant.metrics.model_info.collect())).samples
         return {one.labels["version"] for one in found if one.value == 1}
 
     plant = watched()
@@ -242,8 +252,11 @@ def test_a_version_that_gave_way_does_not_come_back_by_a_reload() -> None:
 
 def test_deployments_of_one_bundle_change_together() -> None:
     """Two templates use it: no asset is scored by another version than its neighbour."""
-    one, other = (Template(dict(SIGNALS), (ModelUse(NAME),)) for _ in range(2))
-    assets = {"P-1": Asset("one"), "P-2": Asset("other")}
+    one, other = (
+        Template({Name(n): one for n, one in SIGNALS.items()}, (ModelUse(Name(NAME)),))
+        for _ in range(2)
+    )
+    assets = {"P-1": Asset(Name("one")), "P-2": Asset(Name("other"))}
     plant = Watched(plants.config(templates={"one": one, "other": other}, assets=assets))
     plant.use(mean())
     plant.rows(6, 1.0)

@@ -12,9 +12,10 @@ from support import value_of
 from wave_models import LENGTH, RATE_HZ, largest, largest_and_mean
 
 from edge_agent.config.schema import Kind, Signal, Uncertain
-from edge_agent.values import BAD, GOOD, UNCERTAIN, TensorBlock, columns
+from edge_agent.values import BAD, GOOD, UNCERTAIN, Columns, TensorBlock, columns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from edge_agent.serving.scores import Scored
@@ -25,25 +26,31 @@ LOAD = Signal(source="bus")
 LOAD_ROW, SOUND_ROW = 0, 1
 
 
-def block(end_s: float, peak: float, *, n: int = LENGTH, status: int = GOOD, signal: int = 0):  # noqa: ANN201
+def block(
+    end_s: float, peak: float, *, n: int = LENGTH, status: int = GOOD, signal: int = 0
+) -> TensorBlock:
     """Samples of 1 whose last is `peak`; the last one's time is `end_s` after the beginning."""
     samples = np.ones(n, np.float32)
     samples[-1] = peak
     return TensorBlock(signal, BEGIN_S * S + round(end_s * S), RATE_HZ, samples, status)
 
 
-def scored(live: Live, t: float, values=NOTHING, blocks=()) -> list[Scored]:  # noqa: ANN001
+def scored(
+    live: Live, t: float, values: Columns = NOTHING, blocks: Sequence[TensorBlock] = ()
+) -> list[Scored]:
     now_us = BEGIN_S * S + round(t * S)
     due = live.pipeline.close_windows(values, blocks, now_us=now_us, monotonic_s=t)
     return live.pipeline.score_windows(due)
 
 
-def scores(live: Live, t: float, values=NOTHING, blocks=()) -> list[float]:  # noqa: ANN001
+def scores(
+    live: Live, t: float, values: Columns = NOTHING, blocks: Sequence[TensorBlock] = ()
+) -> list[float]:
     found = scored(live, t, values, blocks)
     return [float(score) for one in found for score in one.outputs.score]
 
 
-def load(t: float, value: float, status: int = GOOD):  # noqa: ANN201
+def load(t: float, value: float, status: int = GOOD) -> Columns:
     return columns([LOAD_ROW], [(BEGIN_S + round(t)) * S], [value], status)
 
 
@@ -93,6 +100,7 @@ def test_an_alarm_of_a_waveform_model_is_raised_and_clears(alone: Live) -> None:
     assert alone.told() == [("raise", "anomaly"), ("clear", "anomaly")]
     raised = alone.transitions[0]
     assert raised.at_us == (BEGIN_S + 10) * S
+    assert raised.alarm.detail is not None
     (sound,) = raised.alarm.detail.contributors
     assert (sound.input, sound.weight, sound.unit) == ("sound", 20.0, "g")
     assert sound.value < sound.weight, "its root mean square; the largest sample is the score"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plants
@@ -70,10 +70,10 @@ class Stepped(Live):
         return step.windows
 
 
-def made(template: Template | None = None, **source: object) -> Config:
-    changes: dict[str, object] = {"sources": {"bus": Judged(**source)}}  # type: ignore[arg-type]
+def made(template: Template | None = None, **source: Any) -> Config:
+    changes: dict[str, object] = {"sources": {"bus": Judged(**source)}}
     if template is not None:
-        changes |= {"templates": {"pump": template}, "assets": {"any": Asset("pump")}}
+        changes |= {"templates": {"pump": template}, "assets": {"any": Asset(Name("pump"))}}
     return plants.config(**changes)
 
 
@@ -95,7 +95,7 @@ def test_windows_go_on_without_a_gap_and_a_fault_is_found_in_time(step: float) -
 
 @pytest.mark.parametrize("step", STEPS)
 def test_no_sensor_is_silent_by_a_step_and_a_silent_one_is_found_in_time(step: float) -> None:
-    flow = Template({"flow": Signal(source="bus"), "pressure": Signal(source="bus")})
+    flow = Template({Name("flow"): Signal(source="bus"), Name("pressure"): Signal(source="bus")})
     live = Stepped(made(flow), step, 20)
     for t in range(120):
         signals = [0, 1] if t < 50 else [0]
@@ -108,8 +108,8 @@ def test_no_sensor_is_silent_by_a_step_and_a_silent_one_is_found_in_time(step: f
 @pytest.mark.parametrize("step", STEPS)
 def test_the_delays_of_alarms_end_when_they_would_have(step: float) -> None:
     """An on-delay that began before the step, and an off-delay after it."""
-    rule = AlarmRule(on_delay=10.0, off_delay=30.0)
-    flow = Template({"flow": Signal(source="bus")}, quality_alarm=rule)
+    rule = AlarmRule(on_delay=Duration(10.0), off_delay=Duration(30.0))
+    flow = Template({Name("flow"): Signal(source="bus")}, quality_alarm=rule)
     live = Stepped(made(flow), step, 20)
     found: dict[str, int] = {}
     for t in range(120):
@@ -135,7 +135,7 @@ def test_a_step_back_and_forth_tells_every_alarm_once(step: float) -> None:
 @pytest.mark.parametrize("step", [3600.0, -3600.0])
 def test_learning_goes_on_without_a_break(step: float) -> None:
     template = Template(
-        {name: Signal(source="bus") for name in plants.INPUTS}, learn=Learn(auto=True)
+        {Name(name): Signal(source="bus") for name in plants.INPUTS}, learn=Learn(auto=True)
     )
     live = Stepped(made(template), step, 60)
     asset = live.plant.assets["any"]
@@ -149,7 +149,7 @@ def test_learning_goes_on_without_a_break(step: float) -> None:
 
 
 def test_what_was_on_its_way_at_the_step_is_moved_too() -> None:
-    live = Stepped(made(Template({"flow": Signal(source="bus")})), -3600.0, 20)
+    live = Stepped(made(Template({Name("flow"): Signal(source="bus")})), -3600.0, 20)
     for t in range(20):
         live.go(t, columns([0], [(BEGIN_S + t) * S], [1.0]))
     old_us = live.begin_us + 19_900_000
@@ -161,7 +161,9 @@ def test_what_was_on_its_way_at_the_step_is_moved_too() -> None:
 
 
 def test_a_source_with_a_time_of_its_own_does_not_move() -> None:
-    live = Stepped(made(Template({"flow": Signal(source="bus")}), time=TimeOf.SOURCE), 3600.0, 20)
+    live = Stepped(
+        made(Template({Name("flow"): Signal(source="bus")}), time=TimeOf.SOURCE), 3600.0, 20
+    )
     at_us = live.begin_us
     for t in range(40):
         at_us += S
@@ -172,8 +174,10 @@ def test_a_source_with_a_time_of_its_own_does_not_move() -> None:
 
 
 def test_a_cooldown_that_began_before_the_step_ends_when_it_would_have() -> None:
-    rule = AlarmRule(off_delay=0.0, cooldown=60.0)
-    live = Stepped(made(Template({"flow": Signal(source="bus")}, quality_alarm=rule)), -3600.0, 20)
+    rule = AlarmRule(off_delay=Duration(0.0), cooldown=Duration(60.0))
+    live = Stepped(
+        made(Template({Name("flow"): Signal(source="bus")}, quality_alarm=rule)), -3600.0, 20
+    )
     told: list[tuple[str, int]] = []
     for t in range(120):
         bad = 5 <= t < 8 or (t >= 25 and t % 2 == 1)

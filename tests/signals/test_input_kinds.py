@@ -9,6 +9,7 @@ from picture_kind import KIND, MORE_INPUTS, PictureManifest, picture
 from edge_agent.config.schema import Kind
 from edge_agent.models.bundle.manifest import InputSpec
 from edge_agent.models.bundle.tasks import OutputNames, Task
+from edge_agent.config.types import Name
 from edge_agent.signals.input_kinds import INPUT_KINDS, BlockInputs, signs_of_life
 from edge_agent.signals.router import Binding
 from edge_agent.values import BAD, TensorBlock, columns
@@ -75,7 +76,11 @@ def test_a_block_is_a_sign_of_life_by_the_level_of_its_kind() -> None:
 def test_a_model_of_a_new_kind_of_input_says_its_tensors() -> None:
     """With the kind's shape, beside the window of the scalars."""
     made = PictureManifest(
-        "weld", "1", Task.ANOMALY, (InputSpec("speed"), *CAMERAS), OutputNames(score="score")
+        Name("weld"),
+        Name("1"),
+        Task.ANOMALY,
+        (InputSpec("speed"), *CAMERAS),
+        OutputNames(score="score"),
     )
     assert list(made.problems()) == []
     assert made.tensors() == {
@@ -101,7 +106,7 @@ def test_what_an_input_lacks_is_told_by_its_row(wrong: InputSpec, told: str) -> 
     """So that the manifest needs no word about the kind."""
     outputs = OutputNames(score="score")
     specs = (InputSpec("speed"), CAMERAS[1], wrong)
-    made = PictureManifest("weld", "1", Task.ANOMALY, specs, outputs)
+    made = PictureManifest(Name("weld"), Name("1"), Task.ANOMALY, specs, outputs)
     assert told in "; ".join(message for _, message in made.problems())
 
 

@@ -9,7 +9,8 @@ import plants
 import pytest
 from plants import S
 
-from edge_agent.config.schema import Asset, ModelUse, Signal, Template
+from edge_agent.config.schema import Asset, ModelUse, Resample, Signal, Template
+from edge_agent.config.types import Name
 from edge_agent.learning.fit import Recipe, learn
 from edge_agent.models.bundle.manifest import InputSpec
 from edge_agent.models.drift_distance import bins_of
@@ -38,10 +39,10 @@ def readings(rows: int, base: float, size: float, seed: int, used: float = 0.0) 
 
 
 def replayed(folder: Path, rows: np.ndarray) -> list[Transition]:
-    signals = {name: Signal(source="bus", unit="u") for name in ("energy", "pressure")}
-    template = Template(signals, (ModelUse("base"),))
+    signals = {Name(name): Signal(source="bus", unit="u") for name in ("energy", "pressure")}
+    template = Template(signals, (ModelUse(Name("base")),))
     made = plants.config(
-        templates={"pump": template}, assets={"any": Asset("pump")}, models_dir=folder
+        templates={"pump": template}, assets={"any": Asset(Name("pump"))}, models_dir=folder
     )
     return plants.transitions(made, [sent(rows)])
 
@@ -87,7 +88,7 @@ def test_drift_is_counted_above_the_offset(*, far: bool) -> None:
 
 
 @pytest.mark.parametrize("resample", ["last", "mean", "min", "max"])
-def test_windows_read_in_double_precision(resample: str) -> None:
+def test_windows_read_in_double_precision(resample: Resample) -> None:
     """A ripple of 0.5 on 4e9 and a counter, whatever becomes of several values in one row."""
     layout = Layout(2, 4, 1, S, 0, (resample, resample), precise=True)
     windows = Windows(layout)

@@ -63,7 +63,7 @@ class Case(NamedTuple):
 
 def push(windows: Windows, values: Sequence[Value], *, ended: bool = False) -> list[Window]:
     """Hand over values, ordered by time; ended: the recording is over."""
-    found = []
+    found: list[WindowSet] = []
     if values:
         channel, second, value = map(np.array, zip(*values, strict=True))
         time_us, value = np.round(second * S).astype(np.int64), value.astype(np.float32)

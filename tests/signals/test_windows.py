@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -38,7 +38,9 @@ def make(
     return windows
 
 
-def push(windows: Windows, values: Sequence[Value], *, flush: bool = False) -> list[tuple]:
+def push(
+    windows: Windows, values: Sequence[Value], *, flush: bool = False
+) -> list[tuple[Any, ...]]:
     """Windows as (end_us, x, mark)."""
     found = []
     if values:
@@ -53,7 +55,7 @@ def push(windows: Windows, values: Sequence[Value], *, flush: bool = False) -> l
     return [row for s in found for row in zip(s.end_us.tolist(), s.x, s.mark, strict=True)]
 
 
-def same(left: list[tuple], right: list[tuple]) -> bool:
+def same(left: list[tuple[Any, ...]], right: list[tuple[Any, ...]]) -> bool:
     return len(left) == len(right) and all(
         a[0] == b[0] and np.array_equal(a[1], b[1], equal_nan=True) and np.array_equal(a[2], b[2])
         for a, b in zip(left, right, strict=True)
@@ -86,7 +88,7 @@ def test_windows_do_not_depend_on_how_values_are_cut_into_batches(
     whole = make(channels=3, step_us=step_us, hold_us=hold_us, group=group)
     parts = make(channels=3, step_us=step_us, hold_us=hold_us, group=group)
     expected = push(whole, values, flush=True)
-    found: list[tuple] = []
+    found: list[tuple[Any, ...]] = []
     for start in range(0, len(values), size):
         found += push(parts, values[start : start + size])
     found += push(parts, [], flush=True)

@@ -45,7 +45,7 @@ async def test_one_line_an_event(
         "state": "unack",
         "severity": 600,
     }
-    assert line.text == "Bearing wear"
+    assert vars(line)["text"] == "Bearing wear"
     assert not hasattr(line, "failure_mode"), "what is not known is not written"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.config import find_problems
-from edge_agent.config.types import Secret
+from edge_agent.config.types import Name, Secret
 from edge_agent.messages import TransitionKind
 from edge_agent.sinks import SINKS
 from edge_agent.sinks.log import LogSinkConfig
@@ -26,7 +26,7 @@ def found(tmp_path: Path, sink: str) -> tuple[object, str]:
         file, sources={}, sinks={name: row.config for name, row in SINKS.items()}
     )
     texts = "\n".join(str(one) for one in problems if "sinks" in str(one))
-    return (config.sinks["it"] if config else None), texts
+    return (config.sinks[Name("it")] if config else None), texts
 
 
 def test_the_shortest_configs(tmp_path: Path) -> None:

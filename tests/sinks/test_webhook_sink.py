@@ -209,7 +209,8 @@ async def test_a_receiver_that_does_not_answer_in_time_is_retried(
 async def test_nobody_there_is_retried_and_the_link_says_so(metrics: Metrics) -> None:
     sink = make_sink(metrics, WebhookSinkConfig(f"http://127.0.0.1:{find_free_port()}/x"))
     await sink.start()
-    assert sink.link.state is LinkState.CONNECTING
+    begun = sink.link.state
+    assert begun is LinkState.CONNECTING
     with pytest.raises(DeliveryError, match="Connect call failed") as caught:
         await sink.deliver(event())
     assert (caught.value.reason, caught.value.retry) == ("disconnected", True)

@@ -7,7 +7,7 @@ import numpy as np
 from edge_agent.clock import FakeClock
 from edge_agent.config import schema
 from edge_agent.config.schema import TimeOf
-from edge_agent.config.types import Name
+from edge_agent.config.types import Duration, Name
 from edge_agent.messages import Link
 from edge_agent.ops.metrics import Metrics
 from edge_agent.plant import Plant
@@ -35,7 +35,7 @@ class Rig:
             sources={Name("bus"): None},
             templates={Name("m"): schema.Template(signals)},
             assets={name: schema.Asset(Name("m")) for name in ("A", "B")},
-            tuning=schema.Tuning(max_future=schema.Duration(max_future)),
+            tuning=schema.Tuning(max_future=Duration(max_future)),
         )
         self.clock = FakeClock(now_us)
         self.link, self.metrics = Link(), Metrics()

@@ -33,7 +33,7 @@ def plant_of(*signals: str) -> Plant:
     config = Config(
         sources={Name("rec"): None},
         templates={Name("pump"): template},
-        assets={"P1": Asset("pump")},
+        assets={"P1": Asset(Name("pump"))},
     )
     return Plant(config)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from edge_agent.sources.opcua.config import (
 
 URL = "opc.tcp://plc:4840"
 POLICY = SecurityPolicy.BASIC256SHA256
-FILES = {"certificate": Path("c.pem"), "private_key": Path("k.pem")}
+FILES: dict[str, Any] = {"certificate": Path("c.pem"), "private_key": Path("k.pem")}
 PINNED = Security(POLICY, server_certificate=Path("s.pem"), **FILES)
 PASSWORD = Secret(env="PLC")
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from opcua_support import named
 from support import value_of
 
 from edge_agent.config import schema
+from edge_agent.config.types import Name
 from edge_agent.messages import Link
 from edge_agent.ops.metrics import Metrics
 from edge_agent.plant import Plant
@@ -57,9 +59,9 @@ class Fed:
         }
         signals |= more or {}
         config = schema.Config(
-            sources={"other": None, "plc": None},  # type: ignore[dict-item]
-            templates={"t": schema.Template(signals=signals)},  # type: ignore[dict-item]
-            assets={"P": schema.Asset(template="t")},
+            sources={Name("other"): None, Name("plc"): None},
+            templates={Name("t"): schema.Template(signals=named(signals))},
+            assets={"P": schema.Asset(template=Name("t"))},
         )
         self.clock = clock
         self.intake = ListIntake()

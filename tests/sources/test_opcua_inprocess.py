@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import pytest_asyncio
-from asyncua import Server, ua
+from asyncua import ua
+from asyncua.server.server import Server
 from opcua_support import Rig
 from support import value_of
 
 from edge_agent.config import schema
+from edge_agent.config.types import Duration
 from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState
 from edge_agent.sources.opcua.config import OpcUaSourceConfig
@@ -30,7 +33,10 @@ from edge_agent.values import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from asyncua import Node
+    from asyncua.common.node import Node
+
+# asyncua types its numbers and times as classes that it never makes.
+_ua: Any = ua
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,18 +62,22 @@ class Plc:
 
     async def add(self, name: str, value: object) -> None:
         node = await self.server.nodes.objects.add_variable(
-            ua.NodeId(name, self.index), name, value
+            _ua.NodeId(name, self.index), name, value
         )
         self.nodes[name] = node
 
     async def write(
         self, name: str, value: object, status: int = 0, at: datetime | None = None
     ) -> None:
-        variant = value if isinstance(value, ua.Variant) else ua.Variant(value)
+        variant = value if isinstance(value, ua.Variant) else _ua.Variant(value)
         stamp = at or datetime.now(UTC)
         await self.nodes[f"a000.{name}"].write_value(
-            ua.DataValue(variant, ua.StatusCode(status), SourceTimestamp=stamp)
+            _ua.DataValue(variant, _ua.StatusCode(status), SourceTimestamp=stamp)
         )
+
+
+def has_come(rig: Rig, n: int) -> bool:
+    return len(rig.of("s0")) == n
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -91,7 +101,7 @@ async def test_values_arrive_with_their_own_times_and_codes(plc: Plc) -> None:
         sent = [(1.5, 0), (2.5, UNCERTAIN), (3.5, BAD_SENSOR_FAILURE), (4.5, 0)]
         for n, (value, status) in enumerate(sent):
             await plc.write("s0", value, status, START + timedelta(milliseconds=n))
-            await rig.until(lambda n=n: len(rig.of("s0")) == n + 2)
+            await rig.until(partial(has_come, rig, n + 2))
         start_us = round(START.timestamp() * 1e6)
         got = rig.of("s0")[1:]
         assert [time_us for time_us, _, _ in got] == [start_us + 1000 * n for n in range(4)]
@@ -105,7 +115,7 @@ async def test_values_arrive_with_their_own_times_and_codes(plc: Plc) -> None:
 
 async def test_booleans_and_integers_are_numbers_and_text_is_not(plc: Plc) -> None:
     await plc.add("a000.bool", value=True)
-    await plc.add("a000.int", ua.Variant(-7, ua.VariantType.Int16))
+    await plc.add("a000.int", _ua.Variant(-7, ua.VariantType.Int16))
     await plc.add("a000.text", "hello")
     async with Rig(plc.url, signals("bool", "int", "text")) as rig:
         await rig.until(lambda: all(rig.of(name) for name in ("bool", "int", "text")))
@@ -119,7 +129,7 @@ async def test_booleans_and_integers_are_numbers_and_text_is_not(plc: Plc) -> No
 
 async def test_an_array_is_a_waveform_block(plc: Plc) -> None:
     samples = [float(i) for i in range(100)]
-    await plc.add("a000.wave", ua.Variant(samples, ua.VariantType.Float))
+    await plc.add("a000.wave", _ua.Variant(samples, ua.VariantType.Float))
     wave = schema.Signal(kind=schema.Kind.WAVEFORM, rate_hz=1000.0)
     async with Rig(plc.url, {"wave": wave}) as rig:
         await rig.until(lambda: rig.intake.blocks)
@@ -246,4 +256,6 @@ async def test_stop_is_safe_before_start_and_when_repeated() -> None:
 async def test_probe_tells_whether_the_server_answers(plc: Plc) -> None:
     await probe(OpcUaSourceConfig(plc.url))
     with pytest.raises(ConnectError):
-        await probe(OpcUaSourceConfig(f"opc.tcp://127.0.0.1:{find_free_port()}", timeout=1))
+        await probe(
+            OpcUaSourceConfig(f"opc.tcp://127.0.0.1:{find_free_port()}", timeout=Duration(1))
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any, cast
 
 from asyncua import ua
 from asyncua.ua.ua_binary import struct_to_binary
@@ -41,7 +42,7 @@ def response(sequence: int, handle: int, *, more: bool) -> bytes:
 def test_nothing_is_handed_over_before_the_last_part() -> None:
     """A window would close on the values of the first node, and those of the others be late."""
     rig = Rig(f"opc.tcp://127.0.0.1:{find_free_port()}")
-    session, watched = make_session(rig), SimpleNamespace(ids=[SUBSCRIPTION])
+    session, watched = make_session(rig), cast("Any", SimpleNamespace)(ids=[SUBSCRIPTION])
     session._take(response(1, 0, more=True), watched, "")
     session._take(response(2, 1, more=True), watched, "")
     assert len(rig.intake) == 0
@@ -52,7 +53,7 @@ def test_nothing_is_handed_over_before_the_last_part() -> None:
 
 def test_a_server_that_never_comes_to_an_end_is_not_waited_for() -> None:
     rig = Rig(f"opc.tcp://127.0.0.1:{find_free_port()}")
-    session, watched = make_session(rig), SimpleNamespace(ids=[SUBSCRIPTION])
+    session, watched = make_session(rig), cast("Any", SimpleNamespace)(ids=[SUBSCRIPTION])
     for number in range(_MAX_PARTS):
         session._take(response(number, 0, more=True), watched, "")
     assert len(rig.intake) == _MAX_PARTS

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edge_agent.sources.opcua.found import FoundNode
 from edge_agent.sources.opcua.proposals import propose
 
 
-def node(path: str, address: str = "", **about: object) -> FoundNode:
+def node(path: str, address: str = "", **about: Any) -> FoundNode:
     """A good Double; its address is made from the last two names of its path unless given."""
     names = tuple(path.split("/"))
     values = {
@@ -21,7 +23,7 @@ def node(path: str, address: str = "", **about: object) -> FoundNode:
         "kind": "",
         **about,
     }
-    return FoundNode(address or f"nsu=u;s={'.'.join(names[-2:])}", names, **values)  # type: ignore[arg-type]
+    return FoundNode(address or f"nsu=u;s={'.'.join(names[-2:])}", names, **values)
 
 
 def test_like_objects_become_one_template() -> None:

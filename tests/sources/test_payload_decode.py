@@ -342,7 +342,7 @@ def test_binary_is_refused_by_reason(payload: bytes, target: Target, reason: str
 
 
 def test_csv_line_of_one_signal() -> None:
-    csv = {"format": Format.CSV}
+    csv: dict[str, Any] = {"format": Format.CSV}
     assert rows(read(f"{TS_MS},12.5", **csv)) == [(7, TS_US, 12.5, GOOD)]
     assert rows(read(" 12.5 ", **csv)) == [(7, ARRIVAL_US, 12.5, GOOD)]
     assert rows(read("2026-01-01T00:00:00Z;true", separator=";", **csv)) == [

@@ -9,7 +9,7 @@ from edge_agent.sources.qualities import QualityCodes, status_of, worst
 from edge_agent.status_codes import NAMES, Severity, severity_of
 from edge_agent.values import BAD, GOOD, UNCERTAIN
 
-GOOD_TEXTS = (
+GOOD_TEXTS: tuple[str, ...] = (
     "good",
     "Good",
     "GOOD",
@@ -40,7 +40,7 @@ GOOD_TEXTS += (
     "192 (Good)",
     "Good (0x00000000)",
 )
-BAD_TEXTS = (
+BAD_TEXTS: tuple[str, ...] = (
     "bad",
     "Bad",
     "BAD",
@@ -95,7 +95,7 @@ UNCERTAIN_TEXTS = (
     "64",
     "0x40000000",
 )
-UNKNOWN_TEXTS = (
+UNKNOWN_TEXTS: tuple[str, ...] = (
     "odd",
     "Goodish",
     "good?no",

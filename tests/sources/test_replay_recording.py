@@ -34,7 +34,7 @@ def make_plant(*assets: str, **signals: Signal) -> Plant:
     config = Config(
         sources={Name("rec"): None},
         templates={Name("pump"): template},
-        assets={asset: Asset("pump") for asset in assets},
+        assets={asset: Asset(Name("pump")) for asset in assets},
     )
     return Plant(config)
 
@@ -279,9 +279,9 @@ def test_unknown_assets_are_discovered_by_a_template_and_never_by_an_odd_name(
 def test_rows_in_any_order_come_out_in_order_of_time(tmp_path: Path, order: str) -> None:
     rows = [(n, name, n * 2 + k) for n in range(500) for k, name in enumerate(("flow", "temp"))]
     if order == "shuffled":
-        np.random.default_rng(1).shuffle(rows)  # type: ignore[arg-type]
+        np.random.default_rng(1).shuffle(rows)
     else:
-        rows.sort(key=lambda row: -int(row[0]) if order == "descending" else row[1])  # type: ignore[arg-type,return-value]
+        rows.sort(key=lambda row: -int(row[0]) if order == "descending" else row[1])
     text = "".join(f"{1767268800 + int(n)},{name},{value}\n" for n, name, value in rows)
     path = write(tmp_path, "time,tag,value\n" + text)
     recording, values = read(path, signal_column="tag", value_column="value")

@@ -37,7 +37,7 @@ def make(
         Config(
             sources={Name("rec"): None},
             templates={Name("pump"): Template(signals={Name("flow"): Signal()})},
-            assets={"P1": Asset("pump")},
+            assets={"P1": Asset(Name("pump"))},
         )
     )
     config = ReplayConfig(path, asset="P1", **options)

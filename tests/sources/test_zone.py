@@ -22,7 +22,8 @@ def us(text: str) -> int:
 
 
 def to_utc(zone: str, now: str, *local: str) -> list[int]:
-    return Zone(zone).to_utc(np.array([us(text) for text in local]), us(now)).tolist()
+    found: list[int] = Zone(zone).to_utc(np.array([us(text) for text in local]), us(now)).tolist()
+    return found
 
 
 def test_local_time_becomes_utc_in_summer_and_winter() -> None:

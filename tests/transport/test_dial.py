@@ -43,7 +43,7 @@ def descriptors() -> int:
 def give_addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
     """Make the resolver answer these to every name."""
 
-    def getaddrinfo(*_: object, flags: int = 0, **__: object) -> list[Any]:
+    def getaddrinfo(*_: object, flags: int = 0, **__: Any) -> list[Any]:
         if flags & socket.AI_NUMERICHOST:
             raise socket.gaierror(socket.EAI_NONAME, "not numeric")
         return [(V4, socket.SOCK_STREAM, 6, "", (one, 0)) for one in hosts]
@@ -114,10 +114,10 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Call it: from then on no name is resolved before the test ends."""
     ended, real = threading.Event(), socket.getaddrinfo
 
-    def getaddrinfo(host: str, *args: Any, flags: int = 0, **more: Any) -> Any:
-        if not flags & socket.AI_NUMERICHOST:
+    def getaddrinfo(host: str, *args: Any, **more: Any) -> Any:
+        if not more.get("flags", 0) & socket.AI_NUMERICHOST:
             ended.wait(20)
-        return real(host, *args, flags=flags, **more)
+        return real(host, *args, **more)
 
     yield lambda: monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     ended.set()

@@ -184,7 +184,8 @@ async def test_start_and_stop_are_safe_in_any_order(metrics: Metrics) -> None:
     for _ in range(2):
         await rig.run()
         await rig.loop.start()
-        assert rig.reporter.link.state is LinkState.CONNECTING
+        state = rig.reporter.link.state
+        assert state is LinkState.CONNECTING
         await rig.loop.stop()
         await rig.loop.stop()
         assert rig.reporter.link.state is LinkState.STOPPED

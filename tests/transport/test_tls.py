@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -90,7 +90,7 @@ def test_a_key_in_the_certificate_s_own_file_may_be_encrypted(
 def test_the_file_that_does_not_fit_is_named(
     files: Certificates, tmp_path: Path, change: dict[str, str], reason: str
 ) -> None:
-    fitting = {"ca": files.ca, "cert": files.client, "key": files.client_key}
+    fitting: dict[str, Any] = {"ca": files.ca, "cert": files.client, "key": files.client_key}
     other = {k: getattr(files, v, tmp_path / f"{v}.pem") for k, v in change.items()}
     with pytest.raises(ConnectError, match=reason):
         tls_context(Tls(**{**fitting, **other}))

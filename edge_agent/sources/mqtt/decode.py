@@ -129,7 +129,7 @@ class Decoder:
         arrival_us = out.arrival_us
         if out.signal:
             status = np.array(out.status, np.uint32)
-            values = columns(out.signal, out.time_us, out.value, status)  # type: ignore[arg-type]
+            values = columns(out.signal, out.time_us, out.value, status)
             self._deliver(values, arrival_us)
         for block in out.blocks:
             self._received.inc(len(block.samples))
