@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from support import NO_SOURCE
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -76,7 +77,7 @@ def make_plant(
     named = {Name(name): signal for name, signal in signals.items()}
     return Plant(
         schema.Config(
-            sources={Name(name): None for name in sources},
+            sources={Name(name): NO_SOURCE for name in sources},
             templates={Name("pump"): schema.Template(signals=named)},
             assets={name: schema.Asset(template=Name("pump")) for name in assets},
             discovery=schema.Discovery(max_assets=max_assets),

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from support import value_of
+from support import NO_SOURCE, value_of
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -222,7 +222,7 @@ class Rig:
     ) -> None:
         signals = signals or {f"s{q}": schema.Signal() for q in range(8)}
         config = schema.Config(
-            sources={Name("plc"): None},
+            sources={Name("plc"): NO_SOURCE},
             templates={Name("t"): schema.Template(signals=named(signals))},
             assets={assets: schema.Asset(template=Name("t"))},
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scripts.rigs import ROOT
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics import MetricWrapperBase
 
+# The struct of a source that a plant only needs the name of.
+NO_SOURCE: Any = None
 LEARNED = "learned-"  # what was learned in this checkout
 
 

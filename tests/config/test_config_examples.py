@@ -76,7 +76,8 @@ def test_a_default_in_a_comment_is_the_default(tmp_path: Path) -> None:
     file.write_text(uncommented(COMPLETE.read_text()))
     full, plain = load_config(file, files=False), load_config(COMPLETE)
     assert full.runtime == plain.runtime
-    assert full.sources[Name("scada")].url == plain.sources[Name("scada")].url
+    scadas: list[Any] = [one.sources[Name("scada")] for one in (full, plain)]
+    assert scadas[0].url == scadas[1].url
     for name in ("keepalive", "session_expiry", "protocol", "max_payload", "coalesce"):
         assert getattr(full.sources[Name("bus")], name) == getattr(plain.sources[Name("bus")], name)
     for name in ("queue_size", "batch", "timeout", "session_timeout", "node_retry"):

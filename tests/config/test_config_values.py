@@ -50,7 +50,8 @@ def test_every_field_of_the_valid_config(tmp_path: Path) -> None:
     file = tmp_path / "edge.yaml"
     file.write_text(VALID)
     config = load(file)
-    assert config.sources[Name("north-bus")] == BusConfig(
+    north: object = config.sources[Name("north-bus")]
+    assert north == BusConfig(
         host="broker.plant",
         port=8883,
         topics=(Topic("plant/{line}/{asset}/{signal}", 2), Topic("aux/#", 1)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -78,7 +78,8 @@ def test_names_and_client_ids_take_the_host_name(
         f"gateway: {{id: 'p-{{hostname}}', site: '{{hostname}}'}}\nsources: {{bus: {source}}}",
     )
     assert (config.gateway.id, config.gateway.site) == ("p-gw-7", "gw-7")
-    assert config.sources[Name("bus")].client_id == "x-gw-7"
+    bus: Any = config.sources[Name("bus")]
+    assert bus.client_id == "x-gw-7"
 
 
 def test_values_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

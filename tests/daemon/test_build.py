@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plants
 import pytest
 
 from edge_agent.config.schema import AlarmRule, ModelUse, Signal, Template
+from edge_agent.config.types import Name
 from edge_agent.daemon.build import RuntimeBuilder
 from edge_agent.daemon.error_boundary import ErrorBoundary
 from edge_agent.daemon.saved_values import SavedValues
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.ops.metrics import Metrics
 
-SIGNALS = {name: Signal() for name in plants.INPUTS}
+SIGNALS = {Name(name): Signal() for name in plants.INPUTS}
 BUS = MqttSourceConfig(url="mqtt://127.0.0.1:1", subscribe=(Subscription("p/{asset}/{signal}"),))
 
 
@@ -40,7 +41,7 @@ def builder(metrics: Metrics, clock: FakeClock) -> Iterator[RuntimeBuilder]:
 
 
 def config(severity: int = 500) -> Config:
-    use = ModelUse("base", alarm=AlarmRule(severity=severity))
+    use = ModelUse(Name("base"), alarm=AlarmRule(severity=severity))
     return plants.config(sources={"bus": BUS}, templates={"pump": Template(SIGNALS, (use,))})
 
 
@@ -89,7 +90,8 @@ async def test_what_the_store_refuses_is_a_trouble_and_not_saved(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """Nobody who keeps a value has to know of the store's errors."""
-    store, troubles = StoreWorker(), []
+    store = StoreWorker()
+    troubles: list[Any] = []
     values = SavedValues(store, troubles.append)
     await store.open(tmp_path / "store.db", max_bytes=1 << 24, history_days=1, clock=clock)
     assert await values.load("key") is None

@@ -11,6 +11,7 @@ from support import value_of
 
 from edge_agent.clock import US_PER_S, FakeClock
 from edge_agent.config.schema import Config
+from edge_agent.config.types import Name
 from edge_agent.daemon.certificates import Certificates, certificate_problems
 from edge_agent.ops.metrics import Metrics
 from edge_agent.sinks.mqtt_config import MqttSinkConfig
@@ -39,7 +40,7 @@ class Rig:
         bus = MqttSinkConfig("mqtts://bus", tls=tls or Tls())
         self.metrics = Metrics()
         self.clock = FakeClock(round(datetime.now(UTC).timestamp() * US_PER_S))
-        self.config = Config(sources={"plc": plc}, sinks={"bus": bus})
+        self.config = Config(sources={Name("plc"): plc}, sinks={Name("bus"): bus})
         self.watch = Certificates(lambda: self.config, self.metrics, self.clock)
 
     def left_days(self, link: str, key: str) -> float:

@@ -92,9 +92,9 @@ async def test_a_dead_sensor_is_a_trouble_within_minutes_and_then_left_out(tmp_p
         assert "pressure" not in trouble
         assert trouble.removeprefix("learning stands still: P-1 ") in at.note
         assert await at.alarm() == "unack"
-        message = at.daemon.parts.publisher.texts_of(at.daemon.runtime.alarms.get(ALARM))[
-            "message"
-        ]["en"]
+        alarm = at.daemon.runtime.alarms.get(ALARM)
+        assert alarm is not None
+        message = at.daemon.parts.publisher.texts_of(alarm)["message"]["en"]
         assert message.startswith("Learning stands still: P-1 since")
         await at.sees(300, delivers=2)
         assert [t for t in at.daemon.parts.supervisor.troubles() if t.startswith("learning")] == []

@@ -103,7 +103,8 @@ async def test_a_backlog_that_comes_signal_by_signal_is_not_late(tmp_path: Path)
         daemon.runtime.intake.append(values.where(by_signal))
         windows = daemon.parts.metrics.windows.labels("base", "scored")
         await until(lambda: value_of(windows) == len(rows) - 31)
-        late = [m for m in daemon.parts.metrics.values_late.collect()[0].samples if m.value]
+        (found,) = daemon.parts.metrics.values_late.collect()
+        late = [m for m in found.samples if m.value]
         assert late == []
 
 
@@ -193,7 +194,7 @@ async def test_assets_discovered_after_a_reload_have_the_new_rules(tmp_path: Pat
     made = config(tmp_path)
     louder = replace(WATCHED, models=(ModelUse(Name("base"), alarm=AlarmRule(severity=900)),))
     async with running(made) as daemon:
-        await daemon.parts.replacer.adopt(replace(made, templates={"pump": louder}))
+        await daemon.parts.replacer.adopt(replace(made, templates={Name("pump"): louder}))
         daemon.runtime.plant.discover("new", "pump")
         assert [daemon.runtime.catalogue.rule(f"{a}.base").severity for a in ("any", "new")] == [
             900,

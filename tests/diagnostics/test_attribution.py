@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from onnx import helper
 from tiny_models import wave
 
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.config.types import Name
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.models.bundle.reference_distribution import Histogram, histogram_of
 from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.models.runtime.contributions import (

@@ -14,8 +14,8 @@ from plants import S
 
 from edge_agent.config.conditions import parse_condition
 from edge_agent.config.schema import Asset, Learn, Signal, Template
-from edge_agent.learning.collection import Learning
 from edge_agent.config.types import Duration, Name
+from edge_agent.learning.collection import Learning
 from edge_agent.learning.input_choice import InputChoice
 from edge_agent.learning.progress import stages_of
 from edge_agent.values import BAD, BAD_TYPE_MISMATCH, Columns, columns

@@ -12,10 +12,9 @@ import pytest
 
 from edge_agent.alarms.texts import load_texts
 from edge_agent.clock import FakeClock
-from edge_agent.config.schema import AlarmRule, Alarms, Learn, LearnedAlarm, Template
-from edge_agent.models.repository import ModelRepository
+from edge_agent.config.schema import AlarmRule, Alarms, Learn, LearnedAlarm, Signal, Template
 from edge_agent.config.types import Duration, Name
-from edge_agent.models.repository.repository import ModelRepository
+from edge_agent.models.repository import ModelRepository
 from edge_agent.serving.reconciler import Reconciler
 
 if TYPE_CHECKING:

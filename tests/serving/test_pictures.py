@@ -12,9 +12,9 @@ from picture_kind import KIND, MORE_INPUTS, PictureManifest, picture
 from plants import S
 
 from edge_agent.config.schema import Signal
+from edge_agent.config.types import Name
 from edge_agent.models.bundle.manifest import InputSpec
 from edge_agent.models.bundle.tasks import OutputNames, Task
-from edge_agent.config.types import Name
 from edge_agent.models.runtime.graph_engine import model_of_graph
 from edge_agent.models.runtime.reference import Reference
 from edge_agent.testing import tiny_graph

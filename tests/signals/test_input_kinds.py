@@ -7,9 +7,9 @@ import pytest
 from picture_kind import KIND, MORE_INPUTS, PictureManifest, picture
 
 from edge_agent.config.schema import Kind
+from edge_agent.config.types import Name
 from edge_agent.models.bundle.manifest import InputSpec
 from edge_agent.models.bundle.tasks import OutputNames, Task
-from edge_agent.config.types import Name
 from edge_agent.signals.input_kinds import INPUT_KINDS, BlockInputs, signs_of_life
 from edge_agent.signals.router import Binding
 from edge_agent.values import BAD, TensorBlock, columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from support import NO_SOURCE
 
 from edge_agent.clock import FakeClock
 from edge_agent.config import schema
@@ -32,7 +33,7 @@ class Rig:
     ) -> None:
         signals = {Name(name): schema.Signal(source="bus") for name in ("x", "y")}
         config = schema.Config(
-            sources={Name("bus"): None},
+            sources={Name("bus"): NO_SOURCE},
             templates={Name("m"): schema.Template(signals)},
             assets={name: schema.Asset(Name("m")) for name in ("A", "B")},
             tuning=schema.Tuning(max_future=Duration(max_future)),

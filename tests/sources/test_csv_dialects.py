@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from csv_dialects import NAMES, ROWS, Dialect, make_dialects, wide
+from support import NO_SOURCE
 
 from edge_agent.config.schema import Asset, Config, Signal, Template
 from edge_agent.config.types import Name
@@ -31,7 +32,7 @@ DIALECTS = make_dialects()
 def plant_of(*signals: str) -> Plant:
     template = Template(signals={Name(name): Signal() for name in signals})
     config = Config(
-        sources={Name("rec"): None},
+        sources={Name("rec"): NO_SOURCE},
         templates={Name("pump"): template},
         assets={"P1": Asset(Name("pump"))},
     )

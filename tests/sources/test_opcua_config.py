@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge_agent import config as loader
-from edge_agent.config.types import Secret
+from edge_agent.config.types import Name, Secret
 from edge_agent.sources.opcua.config import (
     OpcUaSourceConfig,
     Security,
@@ -52,7 +52,7 @@ def test_the_loader_reads_the_whole_struct(tmp_path: Path) -> None:
     file = tmp_path / "edge.yaml"
     file.write_text(YAML)
     config = loader.load(file, sources={"opcua": OpcUaSourceConfig}, sinks={})
-    plc = config.sources["plc"]  # type: ignore[index]
+    plc: Any = config.sources[Name("plc")]
     assert plc.security.policy is SecurityPolicy.AES256_SHA256_RSAPSS
     assert plc.security.trusted == tmp_path / "trusted"
     assert plc.mode is SecurityMode.SIGN
@@ -64,7 +64,8 @@ def test_none_is_a_policy_that_can_be_written(tmp_path: Path) -> None:
     file.write_text(
         "sources:\n  plc: {type: opcua, url: 'opc.tcp://h:1', security: {policy: None, mode: None}}"
     )
-    plc = loader.load(file, sources={"opcua": OpcUaSourceConfig}, sinks={}).sources["plc"]  # type: ignore[index]
+    config = loader.load(file, sources={"opcua": OpcUaSourceConfig}, sinks={})
+    plc: Any = config.sources[Name("plc")]
     assert not plc.is_secure
 
 

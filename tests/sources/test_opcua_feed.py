@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from opcua_support import named
-from support import value_of
+from support import NO_SOURCE, value_of
 
 from edge_agent.config import schema
 from edge_agent.config.types import Name
@@ -59,7 +59,7 @@ class Fed:
         }
         signals |= more or {}
         config = schema.Config(
-            sources={Name("other"): None, Name("plc"): None},
+            sources={Name("other"): NO_SOURCE, Name("plc"): NO_SOURCE},
             templates={Name("t"): schema.Template(signals=named(signals))},
             assets={"P": schema.Asset(template=Name("t"))},
         )

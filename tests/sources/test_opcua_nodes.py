@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from asyncua import ua
 from opcua_support import named
+from support import NO_SOURCE
 
 from edge_agent.config import schema
 from edge_agent.config.types import Name
@@ -64,7 +65,7 @@ def test_what_is_no_address_here_is_a_value_error(address: str) -> None:
 def test_the_pattern_serves_signals_without_an_address() -> None:
     signals = {"flow": schema.Signal(), "own": schema.Signal(address="ns=1;s={asset}/x")}
     config = schema.Config(
-        sources={Name("plc"): None},
+        sources={Name("plc"): NO_SOURCE},
         templates={Name("t"): schema.Template(signals=named(signals))},
         assets={"P-{1..2}": schema.Asset(template=Name("t"), line=Name("L"))},
     )

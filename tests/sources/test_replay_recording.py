@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import NO_SOURCE
 
 from edge_agent.config.schema import Asset, Config, Kind, Signal, Template
 from edge_agent.config.types import Name
@@ -32,7 +33,7 @@ Cell = tuple[str, str, int, float]
 def make_plant(*assets: str, **signals: Signal) -> Plant:
     template = Template(signals={Name(name): signal for name, signal in signals.items()})
     config = Config(
-        sources={Name("rec"): None},
+        sources={Name("rec"): NO_SOURCE},
         templates={Name("pump"): template},
         assets={asset: Asset(Name("pump")) for asset in assets},
     )

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import NO_SOURCE
 
 from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.config.schema import Asset, Config, Gateway, Signal, Template
@@ -35,7 +36,7 @@ def make(
 ) -> ReplaySource:
     plant = Plant(
         Config(
-            sources={Name("rec"): None},
+            sources={Name("rec"): NO_SOURCE},
             templates={Name("pump"): Template(signals={Name("flow"): Signal()})},
             assets={"P1": Asset(Name("pump"))},
         )
