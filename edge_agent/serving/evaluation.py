@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -11,7 +11,7 @@ from edge_agent.clock import US_PER_MS
 from edge_agent.serving.scores import FULL_COVERAGE, observation, reportable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from edge_agent.messages import Observation
     from edge_agent.serving.deployment import Deployment
     from edge_agent.serving.scores import Scored
-
-_COLUMNS: Final = ("alarm_open", "score", "health", "scored_us", "scored_s", "published_us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +40,26 @@ class ScoreState:
     @staticmethod
     def of(deployment: Deployment) -> ScoreState:
         """The state that a deployment keeps, as views."""
-        return ScoreState(*(getattr(deployment, name) for name in _COLUMNS))
+        one = deployment
+        return ScoreState(
+            one.alarm_open, one.score, one.health, one.scored_us, one.scored_s, one.published_us
+        )
 
     def store(self, deployment: Deployment) -> None:
         """Let a deployment keep this state."""
-        for name in _COLUMNS:
+        for name in self.__slots__:
             getattr(deployment, name)[:] = getattr(self, name)
 
     def copy(self) -> ScoreState:
         """The same in arrays of its own."""
-        return ScoreState(*(getattr(self, name).copy() for name in _COLUMNS))
+        return ScoreState(
+            self.alarm_open.copy(),
+            self.score.copy(),
+            self.health.copy(),
+            self.scored_us.copy(),
+            self.scored_s.copy(),
+            self.published_us.copy(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +110,9 @@ def evaluate(
 
 def _score_messages(
     scored: Scored, published_us: NDArray[np.int64], rules: EvaluationRules
-) -> Iterator[tuple[str, bytes]]:
+) -> list[tuple[str, bytes]]:
     """Topic and payload of each score that is due; follows in `published_us` what was sent."""
+    found: list[tuple[str, bytes]] = []
     group = scored.group
     suffix = f"_pdm/score/{group.title}"
     columns = zip(
@@ -126,4 +135,6 @@ def _score_messages(
             "health": health,
             "quality": "good" if is_full else "uncertain",
         }
-        yield f"{rules.topic_root}/{asset.path}/{suffix}", orjson.dumps(payload)
+        topic = f"{rules.topic_root}/{asset.path}/{suffix}"
+        found.append((topic, orjson.dumps(payload)))
+    return found
