@@ -180,7 +180,7 @@ class Pipeline:
             step_us, moves = observed.step_us, self.signals.moves
             self.deployments.shift_clock(step_us, moves)
             own = {asset.id for asset in self._plant.assets.values() if not moves[asset.index]}
-            self.alarms.move(step_us, own)
+            self.alarms.shift_clock(step_us, own)
             log.warning("the gateway's clock was moved", extra={"seconds": step_us / US_PER_S})
         if observed.clock_reset:
             self.deployments.reset_clock(observed.reset_assets)

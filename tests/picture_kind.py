@@ -29,7 +29,7 @@ class PictureWindows:
         self._newest: dict[int, dict[int, np.ndarray]] = {}
         self.rejected = 0
 
-    def push(self, asset: int, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
+    def accept_block(self, asset: int, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
         """Accept a picture."""
         side = self._sides[channel]
         if block.samples.shape != (side, side):
@@ -40,7 +40,7 @@ class PictureWindows:
         if len(newest) == len(self._sides):
             yield BlockWindow(asset, block.end_us, block.end_us, dict(newest))
 
-    def move(self, asset: int, step_us: int) -> None:
+    def shift_clock(self, asset: int, step_us: int) -> None:
         """Pictures that wait have no time."""
 
 

@@ -105,14 +105,14 @@ class AlarmTable:
             found += self._condition(track, self._policy(alarm_id), Event.ON, due_us)
         return found
 
-    def move(self, step_us: int, but: Collection[str] = ()) -> None:
+    def shift_clock(self, step_us: int, but: Collection[str] = ()) -> None:
         """The gateway's clock was moved: delays, cooldowns and shelvings go on as if it was not.
 
         but: assets that have a time of their own.
         """
         for track in self._tracks.values():
             if track.alarm.asset not in but:
-                track.move(step_us)
+                track.shift_clock(step_us)
         for asset, flood in self._floods.items():
             if asset not in but:
                 flood.raised = [at_us + step_us for at_us in flood.raised]

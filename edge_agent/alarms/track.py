@@ -41,7 +41,7 @@ class Track:
         at_rest = alarm.state is AlarmState.NORMAL and not alarm.active and self.since_us is None
         return at_rest and self.recovery.lowest is None
 
-    def move(self, step_us: int) -> None:
+    def shift_clock(self, step_us: int) -> None:
         """The clock was moved: every timer with it. What has happened keeps its time."""
         for name in ("since_us", "cleared_us", "updated_us"):
             at_us = getattr(self, name)

@@ -92,10 +92,10 @@ class Detection(Table):
         """Alarms came out of the store; watched: those not at rest, which clear unless told."""
         for signal in self._plant.signals:
             if quality_alarm_id(signal) in watched:
-                self._sensors.restored(signal.index, now_us)
+                self._sensors.follow_alarm(signal.index, now_us)
         for asset in self._plant.assets.values():
             if silent_alarm_id(asset.id) in watched:
-                self._sensors.restored_asset(asset, now_us)
+                self._sensors.follow_asset_alarm(asset, now_us)
 
     def hold_sources(self, sources: Collection[str]) -> None:
         """These sources are away: until they are back their signals are no alarms of their own."""
@@ -107,17 +107,17 @@ class Detection(Table):
         """The gateway's clock was moved, or the clocks of some assets were set back."""
         if observed.step_us:
             step_us, moves = observed.step_us, self._signals.moves
-            self._sensors.move(step_us, moves)
-            self._conditions.move(step_us, moves)
-            self.limits.move(step_us, moves)
+            self._sensors.shift_clock(step_us, moves)
+            self._conditions.shift_clock(step_us, moves)
+            self.limits.shift_clock(step_us, moves)
             self._episodes = [
                 replace(one, at_us=one.at_us + step_us * int(moves[self._asset_of(one)]))
                 for one in self._episodes
             ]
         for asset, to_us in observed.clock_reset.items():
-            self._sensors.set_back(asset, to_us)
-            self._conditions.set_back(asset, to_us)
-            self.limits.set_back(asset, to_us)
+            self._sensors.reset_clock(asset, to_us)
+            self._conditions.reset_clock(asset, to_us)
+            self.limits.reset_clock(asset, to_us)
 
     def _asset_of(self, episode: Episode) -> int:
         return self._plant.signals[episode.signal].asset.index
@@ -128,7 +128,7 @@ class Detection(Table):
         self._points = self._trusted(observed.values)
         conditions.update(self._points, observed.asset_now_us)
         self._turns, conditions.turns = conditions.turns, []
-        self._rests += self.stops.turned(self._turns)
+        self._rests += self.stops.rests_of(self._turns)
         heard_s = observed.monotonic_s if self._live else math.inf
         self._fresh = self._quality_changes(observed.seen, heard_s)
 
@@ -187,10 +187,13 @@ class Detection(Table):
         episodes, self._episodes = self._episodes, []
         episodes.sort(key=lambda episode: episode.at_us)
         asset_now_us = self._signals.asset_now_us
-        self._sensors.hold(self._away, self._signals.event_us)
-        found: list[Observation | Rest] = [*scored, *self._sensors.observe(episodes, asset_now_us)]
+        self._sensors.hold_sources(self._away, self._signals.event_us)
+        found: list[Observation | Rest] = [
+            *scored,
+            *self._sensors.observations(episodes, asset_now_us),
+        ]
         rests, self._rests = self._rests, []
-        found += [*rests, *self.limits.tell(asset_now_us)]
+        found += [*rests, *self.limits.observations(asset_now_us)]
         # So that the flood limit counts the same in every batching.
         found.sort(key=lambda one: (one.at_us, one.alarm_id))
         return found
@@ -199,7 +202,7 @@ class Detection(Table):
         self, alarms: AlarmTable, observations: Iterable[Observation | Rest]
     ) -> list[Transition]:
         """Tell the alarm table; returns what changed, held alarms of a flood that ended too."""
-        found = [each for one in observations for each in self.stops.tell(alarms, one)]
+        found = [each for one in observations for each in self.stops.apply_observation(alarms, one)]
         for asset in tuple(alarms.flooded):
             now_us = self._signals.event_us(self._plant.assets[asset])
             found += alarms.advance(asset, now_us)

@@ -141,18 +141,18 @@ class LimitAlarms(Table):
         """Time goes on; asset_now_us: event time by asset [A]."""
         self._crossings += self._columns.advance(asset_now_us)
 
-    def set_back(self, asset: int, to_us: int) -> None:
+    def reset_clock(self, asset: int, to_us: int) -> None:
         """The clock of an asset was set back to `to_us`."""
-        self._columns.set_back(asset, to_us)
-        self._rates.set_back(asset)
+        self._columns.reset_clock(asset, to_us)
+        self._rates.reset_clock(asset)
 
-    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+    def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and the times of these assets [A] with it."""
-        self._columns.move(step_us, moves)
+        self._columns.shift_clock(step_us, moves)
         for asset in np.flatnonzero(moves).tolist():  # a rate is of the time that has passed
-            self._rates.set_back(asset)
+            self._rates.reset_clock(asset)
 
-    def tell(self, now_us: NDArray[np.int64]) -> list[Observation | Rest]:
+    def observations(self, now_us: NDArray[np.int64]) -> list[Observation | Rest]:
         """What the alarm table must hear since it was last asked."""
         self.advance(now_us)
         crossings, self._crossings = self._crossings, []

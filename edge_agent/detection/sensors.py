@@ -62,7 +62,7 @@ class SensorAlarms:
             lambda signal: watch.patience_us(signal)["stale"],
         )
 
-    def observe(
+    def observations(
         self, episodes: Sequence[Episode], event_us: NDArray[np.int64]
     ) -> Iterator[Observation]:
         """What the alarm table must hear; event_us: event time by asset [A]."""
@@ -70,8 +70,8 @@ class SensorAlarms:
             signal = self._plant.signals[episode.signal]
             yield from self._tell(self.silence.settle(signal.asset, episode.at_us))
             yield from self._elapsed(signal, episode.at_us)
-            self._note(episode)
-            yield from self._tell(self.silence.note(signal, episode.at_us))
+            self._follow(episode)
+            yield from self._tell(self.silence.follow_signal(signal, episode.at_us))
         for asset in self.silence.assets():
             yield from self._tell(self.silence.settle(asset, int(event_us[asset.index])))
         for index in list(self._due_us):
@@ -84,11 +84,11 @@ class SensorAlarms:
         for asset in list(self._asset_due_us):
             yield from self._asset_elapsed(asset, int(event_us[asset.index]))
 
-    def hold(self, sources: Collection[str], now_us: Callable[[PlantAsset], int]) -> None:
+    def hold_sources(self, sources: Collection[str], now_us: Callable[[PlantAsset], int]) -> None:
         """These sources are away: what they do not deliver is no alarm of its own until later."""
-        self.silence.hold(sources, now_us)
+        self.silence.hold_sources(sources, now_us)
 
-    def restored(self, signal: int, now_us: int) -> None:
+    def follow_alarm(self, signal: int, now_us: int) -> None:
         """The signal's alarm came out of the store not at rest: it clears unless told again."""
         stale_us = self._watch.patience_us(signal)["stale"]
         off_us = self._delay_us(signal, on=False)
@@ -96,14 +96,14 @@ class SensorAlarms:
         self._returning[signal] = wait_us
         self._due_us[signal] = now_us + wait_us
 
-    def restored_asset(self, asset: PlantAsset, now_us: int) -> None:
-        """The alarm of the asset's silence came out of the store not at rest, as in `restored`."""
+    def follow_asset_alarm(self, asset: PlantAsset, now_us: int) -> None:
+        """As `follow_alarm`, for the alarm that says that the whole asset is silent."""
         after_us = [self._watch.patience_us(s.index)["stale"] for s in asset.signals.values()]
         finite = [one for one in after_us if one < ENDLESS]
         self._asset_returning.add(asset)
         self._asset_due_us[asset] = now_us + 2 * max(finite, default=0) + _SETTLED_US
 
-    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+    def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and all delays of these assets [A] with it."""
         for signal in self._due_us:
             if moves[self._plant.signals[signal].asset.index]:
@@ -111,9 +111,9 @@ class SensorAlarms:
         for asset in self._asset_due_us:
             if moves[asset.index]:
                 self._asset_due_us[asset] += step_us
-        self.silence.move(step_us, moves)
+        self.silence.shift_clock(step_us, moves)
 
-    def set_back(self, asset: int, to_us: int) -> None:
+    def reset_clock(self, asset: int, to_us: int) -> None:
         """The clock of an asset was set back to `to_us`: no delay ends later than it would then."""
         for signal, due_us in self._due_us.items():
             if self._plant.signals[signal].asset.index == asset:
@@ -127,7 +127,7 @@ class SensorAlarms:
         rule = asset.template.quality_alarm
         return round((rule.on_delay if on else rule.off_delay) * US_PER_S)
 
-    def _note(self, episode: Episode) -> None:
+    def _follow(self, episode: Episode) -> None:
         self._note_address(episode)
         problems = self._problems.setdefault(episode.signal, [])
         if episode.begins:

@@ -106,7 +106,7 @@ class Silence:
         """Assets with signals that wait."""
         return [asset for asset, quiet in self._quiet.items() if quiet.waiting]
 
-    def note(self, signal: PlantSignal, at_us: int) -> Iterator[Verdict]:
+    def follow_signal(self, signal: PlantSignal, at_us: int) -> Iterator[Verdict]:
         """The problems of a signal have changed at `at_us`."""
         mute = self._is_mute(signal.index)
         quiet = self._quiet.setdefault(signal.asset, Quiet()) if mute else None
@@ -160,7 +160,7 @@ class Silence:
         if quiet is not None:
             self._tidy(asset, quiet)
 
-    def hold(self, sources: Collection[str], now_us: Callable[[PlantAsset], int]) -> None:
+    def hold_sources(self, sources: Collection[str], now_us: Callable[[PlantAsset], int]) -> None:
         """These sources are away; what is mute of the others has its usual time to come back."""
         held = frozenset(sources)
         if held == self._held:
@@ -175,7 +175,7 @@ class Silence:
                     quiet.held.discard(signal.index)
                     quiet.waiting[signal.index] = now_us(asset) + self._return_us(signal.index)
 
-    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+    def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and what waits of these assets [A] with it."""
         for asset, quiet in self._quiet.items():
             if moves[asset.index]:

@@ -45,7 +45,7 @@ class Stops:
         self._groups = groups
         self._waiting: set[str] = set()  # alarms of machines that run again, until they are judged
 
-    def turned(self, turns: Iterable[Turn]) -> Iterator[Rest]:
+    def rests_of(self, turns: Iterable[Turn]) -> Iterator[Rest]:
         """Conditions turned; gives what that means for the alarms of models."""
         for turn in turns:
             if turn.truth == UNKNOWN:
@@ -55,7 +55,7 @@ class Stops:
                     alarm = alarm_id(group.assets[row], group)
                     yield Rest(alarm, turn.at_us, "stops" if turn.truth == FALSE else "runs")
 
-    def tell(self, table: AlarmTable, one: Observation | Rest) -> Iterator[Transition]:
+    def apply_observation(self, table: AlarmTable, one: Observation | Rest) -> Iterator[Transition]:
         """Tell the alarm table; gives what changed."""
         if isinstance(one, Rest):
             yield from self._rest(table, one)

@@ -66,9 +66,9 @@ class BaselineLearning(dict[str, Learning]):
         """The gateway's clock was moved, or the clocks of some assets were set back."""
         for learning in self.values():
             if observed.step_us:
-                learning.move(observed.step_us, self._signals.moves)
+                learning.shift_clock(observed.step_us, self._signals.moves)
             if observed.clock_reset:
-                learning.set_back(observed.reset_assets)
+                learning.reset_clock(observed.reset_assets)
 
     def accept_values(self, values: Columns) -> None:
         """Keep the rows that close by these values."""

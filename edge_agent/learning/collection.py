@@ -94,7 +94,7 @@ class Learning:
             self._router.add(signal.index, row, channel, binding.uncertain)
         if row < len(known):
             # The time in which it did not learn is no time in which it stood still.
-            self._windows.set_back(np.array([row]))
+            self._windows.reset_clock(np.array([row]))
             self.trainings[row] = self._new(asset, provisional_s)
         else:
             bound = [bindings[signal.index] for signal in signals]
@@ -160,22 +160,22 @@ class Learning:
         training.choice.count(usable, end_us)
         training.last_us = end_us
 
-    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+    def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and the rows of these plant assets [A] with it."""
         found = [row for row, asset in enumerate(self.assets) if moves[asset.index]]
-        self._gate.set_back()
-        self._windows.move(np.array(found, np.intp), step_us)
+        self._gate.reset_clock()
+        self._windows.shift_clock(np.array(found, np.intp), step_us)
         for row in found:
             one = self.trainings[row]
             one.last_us = None if one.last_us is None else one.last_us + step_us
-            one.rows.move(step_us)
-            one.choice.move(step_us)
+            one.rows.shift_clock(step_us)
+            one.choice.shift_clock(step_us)
 
-    def set_back(self, assets: NDArray[np.intp]) -> None:
+    def reset_clock(self, assets: NDArray[np.intp]) -> None:
         """The clock of these plant assets was set back."""
         rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)
-        self._windows.set_back(rows)
-        self._gate.set_back()
+        self._windows.reset_clock(rows)
+        self._gate.reset_clock()
         for row in rows.tolist():
             self.trainings[row].choice.forget_time()
 

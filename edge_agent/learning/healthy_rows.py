@@ -74,7 +74,7 @@ class HealthyRows:
                 found.append(rows.pop())
         return found
 
-    def move(self, step_us: int) -> None:
+    def shift_clock(self, step_us: int) -> None:
         """The clock was moved, and the times of the rows that can be taken back with it."""
         self.newest = deque(row._replace(end_us=row.end_us + step_us) for row in self.newest)
         self.open = [row._replace(end_us=row.end_us + step_us) for row in self.open]

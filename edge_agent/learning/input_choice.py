@@ -144,7 +144,7 @@ class InputChoice:
         self._told_back |= found
         return sorted(found)
 
-    def move(self, step_us: int) -> None:
+    def shift_clock(self, step_us: int) -> None:
         """The gateway's clock was moved, and all times of the asset with it."""
         self.heard_us[self.heard_us > NEVER] += step_us
         self.begun_us += step_us if self.begun_us > NEVER else 0

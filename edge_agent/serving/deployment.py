@@ -192,8 +192,8 @@ class Deployment(Table):
         """The clock of these plant assets was set back: their windows begin anew."""
         rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)
         if self.windows is not None:
-            self.windows.set_back(rows)
-        self.gate.set_back()
+            self.windows.reset_clock(rows)
+        self.gate.reset_clock()
         self.published_us[rows] = NEVER
         if self.blocks is not None:
             self.blocks.forget(rows)
@@ -201,13 +201,13 @@ class Deployment(Table):
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and what is kept of these plant assets [A] with it."""
         rows = np.array([r for r, a in enumerate(self.assets) if moves[a.index]], np.intp)
-        self.gate.set_back()
+        self.gate.reset_clock()
         if self.windows is not None:
-            self.windows.move(rows, step_us)
+            self.windows.shift_clock(rows, step_us)
         for times in (self.scored_us, self.published_us):
             times[rows] += np.where(times[rows] > NEVER, step_us, 0)
         if self.blocks is not None:
-            self.blocks.move(rows, step_us)
+            self.blocks.shift_clock(rows, step_us)
 
     def close_by_clock(self, asset_now_us: NDArray[np.int64]) -> list[WindowBatch]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""

@@ -192,8 +192,8 @@ class Acceptance(Table):
 
     def _shift_clock(self, values: Columns, step_us: int, now_us: int) -> Columns:
         """The gateway's clock was moved, and all that has its time moves with it."""
-        self.time.move(step_us, self.moves)
-        self.watch.move(step_us, self.moves)
+        self.time.shift_clock(step_us, self.moves)
+        self.watch.shift_clock(step_us, self.moves)
         # What came just before it was stamped by the old time.
         shifted_us = values.time_us + step_us
         old = self.moves[self._asset_of[values.signal]]
@@ -208,7 +208,7 @@ class Acceptance(Table):
         found = self.time.follow(asset, seen.time_us, monotonic_s)
         if not len(found):
             return {}
-        self.watch.set_back(found)
+        self.watch.reset_clock(found)
         return {one: int(seen.time_us[asset == one].max()) for one in found.tolist()}
 
     def _is_clock_due(self, monotonic_s: float) -> bool:

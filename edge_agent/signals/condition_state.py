@@ -64,14 +64,14 @@ class ConditionState:
         at = bisect_right(self.begin, start_us) - 1
         return at >= 0 and (at >= len(self.end) or self.end[at] >= end_us)
 
-    def set_back(self, to_us: int) -> None:
+    def reset_clock(self, to_us: int) -> None:
         """The clock was set back: what holds now has held until `to_us` as long as before."""
         shift_us = to_us - self.at_us
         self.since = {key: since + shift_us for key, since in self.since.items()}
         self.at_us = self.turned_us = self.dirty_us = to_us
         self.begin, self.end = ([to_us] if self.truth == TRUE else []), []
 
-    def move(self, step_us: int) -> None:
+    def shift_clock(self, step_us: int) -> None:
         """The clock was moved: every time with it."""
         self.since = {key: since + step_us for key, since in self.since.items()}
         self.at_us = moved(self.at_us, step_us)

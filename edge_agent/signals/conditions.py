@@ -135,22 +135,22 @@ class Conditions(Table):
         for signal in changed.tolist():
             self._quiet(signal)
 
-    def set_back(self, asset: int, to_us: int) -> None:
+    def reset_clock(self, asset: int, to_us: int) -> None:
         """The clock of an asset was set back to `to_us`."""
         for number in np.flatnonzero(self._asset == asset).tolist():
             instance = self._instances[number]
-            instance.set_back(to_us)
+            instance.reset_clock(to_us)
             self._next_us[number] = instance.next_us
             self._begin_us[number] = to_us if instance.truth == TRUE else ENDLESS
             for signal, users in self._users.items():
                 if any(user == number for user, _ in users):
                     self._signals.last_us[signal] = NEVER
 
-    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+    def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and the times of these assets [A] with it."""
         mine = np.flatnonzero(moves[self._asset])
         for number in mine.tolist():
-            self._instances[number].move(step_us)
+            self._instances[number].shift_clock(step_us)
         for times in (self._next_us, self._begin_us):
             times[mine] += np.where(times[mine] < ENDLESS, step_us, 0)
         self._signals.last_us[moves[self._signals.asset] & (self._signals.last_us > NEVER)] += (

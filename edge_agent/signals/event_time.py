@@ -53,7 +53,7 @@ class EventTime(Table):
         past = (time_us < self._event_us[asset]) & self._begun[asset]
         found = _NOBODY
         if self._live and past.any():
-            found = self._set_back(asset, time_us, past, monotonic_s)
+            found = self._reset_clocks(asset, time_us, past, monotonic_s)
         else:
             self._behind_s[asset] = np.inf
         fresh = ~self._begun[asset]
@@ -66,7 +66,7 @@ class EventTime(Table):
         self._arrived_s[asset] = monotonic_s
         return found
 
-    def _set_back(
+    def _reset_clocks(
         self,
         asset: NDArray[np.intp],
         time_us: NDArray[np.int64],
@@ -82,7 +82,7 @@ class EventTime(Table):
         self._behind_s[found] = np.inf
         return found
 
-    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+    def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and the event time of these assets [A] with it."""
         self._event_us[moves & (self._event_us > NEVER)] += step_us
         self.since_us[moves & (self.since_us > NEVER)] += step_us

@@ -103,6 +103,6 @@ class Gate(Table, Generic[T]):
         elif good.any():
             yield self._some(each, good)
 
-    def set_back(self) -> None:
+    def reset_clock(self) -> None:
         """A clock was set back: what waits for a time that may never come goes."""
         self._held.clear()

@@ -51,10 +51,10 @@ class BlockWindows(Protocol):
 
     rejected: int
 
-    def push(self, asset: int, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
+    def accept_block(self, asset: int, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
         """Accept a block of one input of an asset; gives the windows that it completes."""
 
-    def move(self, asset: int, step_us: int) -> None:
+    def shift_clock(self, asset: int, step_us: int) -> None:
         """The gateway's clock was moved: what waits moves with it."""
 
 
@@ -145,7 +145,7 @@ class BlockInputs:
             row, channel = self._router.place(block.signal)
             if row < 0 or not self._router.is_usable(block):
                 continue
-            for window in self._windows.push(row, channel, block):
+            for window in self._windows.accept_block(row, channel, block):
                 found.append(window)
                 self._last[row] = window
         return found
@@ -160,10 +160,10 @@ class BlockInputs:
         for row in rows.tolist():
             self._last.pop(row, None)
 
-    def move(self, rows: NDArray[np.intp], step_us: int) -> None:
+    def shift_clock(self, rows: NDArray[np.intp], step_us: int) -> None:
         """The gateway's clock was moved, and what is kept of these assets with it."""
         for row in rows.tolist():
-            self._windows.move(row, step_us)
+            self._windows.shift_clock(row, step_us)
             if row in self._last:
                 start_us, end_us = self._last[row].start_us, self._last[row].end_us
                 self._last[row] = replace(

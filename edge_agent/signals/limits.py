@@ -175,7 +175,7 @@ class Limits(Table):
         self._settle({self._rows[row].bound.point for row in due})
         return found
 
-    def set_back(self, asset: int, to_us: int) -> None:
+    def reset_clock(self, asset: int, to_us: int) -> None:
         """The clock of an asset was set back to `to_us`: what was pending begins anew there."""
         for number in np.flatnonzero(self._asset == asset).tolist():
             row = self._rows[number]
@@ -187,7 +187,7 @@ class Limits(Table):
             row.look(to_us, float(self._points.value[point]), int(self._points.known_us[point]))
             self._settle([point])
 
-    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+    def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and the times of these assets [A] with it."""
         mine = np.flatnonzero(moves[self._asset])
         for row in (self._rows[number] for number in mine.tolist()):

@@ -167,13 +167,13 @@ class QualityWatch(Table):
         uncertain = severity_of(self.status[signal : signal + 1])[0] == Severity.UNCERTAIN
         return "uncertain" if uncertain else "good"
 
-    def move(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+    def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and the times of these assets [A] with it."""
         mine = moves[self._asset]
         self.time_us[mine & (self.time_us > NEVER)] += step_us
         self._changed_us[mine & (self._changed_us > NEVER + 1)] += step_us
 
-    def set_back(self, assets: NDArray[np.intp]) -> None:
+    def reset_clock(self, assets: NDArray[np.intp]) -> None:
         """The clock of these assets was set back: whatever comes next is newer than what was."""
         mine = np.isin(self._asset, assets) & (self.time_us > NEVER)
         self.time_us[mine] = NEVER

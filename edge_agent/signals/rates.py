@@ -175,7 +175,7 @@ class Rates(Table):
         self._next_us[number] = rate.next_us
         return [(point, *each) for each in found]
 
-    def set_back(self, asset: int) -> None:
+    def reset_clock(self, asset: int) -> None:
         """The clock of an asset was set back."""
         for number in np.flatnonzero(self._asset == asset).tolist():
             self._rates[number].begin_anew()

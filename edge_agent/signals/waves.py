@@ -65,7 +65,7 @@ class WaveWindows:
         self._tracks: dict[int, list[_Track]] = {}
         self.rejected = 0
 
-    def push(self, asset: int, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
+    def accept_block(self, asset: int, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
         """Take a block over and give the windows that it completes."""
         wanted = self._rate_hz[channel]
         finite = bool(np.isfinite(block.samples).all())
@@ -78,7 +78,7 @@ class WaveWindows:
         while all(len(t.samples) >= n for t, n in zip(tracks, self._length, strict=True)):
             yield self._take(asset, tracks)
 
-    def move(self, asset: int, step_us: int) -> None:
+    def shift_clock(self, asset: int, step_us: int) -> None:
         """The gateway's clock was moved: the samples that wait move with it."""
         for track in self._tracks.get(asset, ()):
             track.end_us += step_us

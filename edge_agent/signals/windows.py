@@ -124,7 +124,7 @@ class Windows(Table):
         limit_us = (self._done[asset] + room) * self.layout.step_us
         return self._close(asset, np.minimum(to_us, limit_us))
 
-    def set_back(self, asset: NDArray[np.intp]) -> None:
+    def reset_clock(self, asset: NDArray[np.intp]) -> None:
         """The clock of these was set back: begin anew, whatever the time of the next value is."""
         self._empty(asset)
         self._done_us[asset] = NEVER
@@ -136,7 +136,7 @@ class Windows(Table):
         open_rows = int(self._next_end[asset] - self._done[asset])
         return (max(0, needed - open_rows) if self._started[asset] else 0), needed
 
-    def move(self, row: NDArray[np.intp], step_us: int) -> None:
+    def shift_clock(self, row: NDArray[np.intp], step_us: int) -> None:
         """The gateway's clock was moved: all that is kept of these rows moves with it.
 
         By whole steps of the grid; what remains is less than half a step.

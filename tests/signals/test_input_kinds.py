@@ -49,7 +49,7 @@ def test_a_window_holds_until_it_is_stale_void_or_withdrawn() -> None:
 
     shown()
     assert found.newest(0, 21 + HOLD_US) is None
-    found.move(np.array([0]), 500)
+    found.shift_clock(np.array([0]), 500)
     assert found.newest(0, 520 + HOLD_US) is not None
     found.forget(np.array([0]))
     assert found.newest(0, 20) is None

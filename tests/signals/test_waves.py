@@ -23,7 +23,7 @@ def test_windows_do_not_depend_on_the_size_of_blocks(sizes: list[int]) -> None:
     windows, first = WaveWindows((64,), 32, (RATE,)), 0
     found = []
     for size in sizes:
-        found += list(windows.push(0, 0, block(first, size)))
+        found += list(windows.accept_block(0, 0, block(first, size)))
         first += size
     starts = [int(w.samples[0][0]) for w in found]
     assert starts == list(range(0, max(0, first - 63), 32))
@@ -32,22 +32,22 @@ def test_windows_do_not_depend_on_the_size_of_blocks(sizes: list[int]) -> None:
 
 def test_a_gap_begins_anew() -> None:
     windows = WaveWindows((8,), 8, (RATE,))
-    assert not list(windows.push(0, 0, block(0, 6)))
-    (window,) = windows.push(0, 0, block(100, 8))
+    assert not list(windows.accept_block(0, 0, block(0, 6)))
+    (window,) = windows.accept_block(0, 0, block(100, 8))
     assert window.samples[0].tolist() == list(range(100, 108))
 
 
 def test_a_wrong_rate_and_samples_that_are_no_numbers_are_refused() -> None:
     windows = WaveWindows((8,), 8, (RATE,))
     bad = TensorBlock(0, 0, RATE, np.full(8, np.nan, np.float32))
-    assert not list(windows.push(0, 0, block(0, 8, rate=900.0)))
-    assert not list(windows.push(0, 0, bad))
+    assert not list(windows.accept_block(0, 0, block(0, 8, rate=900.0)))
+    assert not list(windows.accept_block(0, 0, bad))
     assert windows.rejected == 2
 
 
 def test_inputs_of_different_rates_go_on_together() -> None:
     windows = WaveWindows((8, 4), 8, (RATE, RATE / 2))
-    assert not list(windows.push(0, 0, block(0, 16)))
+    assert not list(windows.accept_block(0, 0, block(0, 16)))
     slow = TensorBlock(1, 14 * US, RATE / 2, np.arange(8, dtype=np.float32))
-    found = list(windows.push(0, 1, slow))
+    found = list(windows.accept_block(0, 1, slow))
     assert [w.samples[1].tolist() for w in found] == [[0, 1, 2, 3], [4, 5, 6, 7]]

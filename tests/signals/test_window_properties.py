@@ -207,7 +207,7 @@ def test_a_move_of_the_clock_moves_windows_and_changes_nothing_else(
 ) -> None:
     values, windows, step_s = ordered(steps), case.made(), step * max(case.step_s, 1)
     found = push(windows, values[:at])
-    windows.move(ASSET, step_s * S)
+    windows.shift_clock(ASSET, step_s * S)
     after = push(windows, [(c, second + step_s, v) for c, second, v in values[at:]], ended=True)
     found += [window._replace(end_s=window.end_s - step_s) for window in after]
     assert found == expected(case, values)
@@ -221,7 +221,7 @@ def test_after_a_clock_was_set_back_windows_begin_anew(
     """Whatever the time is then, nothing of before is in them, and nothing is late."""
     windows = case.made()
     push(windows, ordered(before))
-    windows.set_back(ASSET)
+    windows.reset_clock(ASSET)
     values = [(c, second + by_s, value) for c, second, value in ordered(after)]
     found = push(windows, values, ended=True)
     assert [window.end_s for window in found] == [w.end_s for w in expected(case, values)]
@@ -249,5 +249,5 @@ def test_time_that_goes_on_without_values_holds_them(
 def test_a_time_that_is_none_does_not_move() -> None:
     """An asset that never had a value keeps none, so that its first one begins its rows."""
     windows = Case(length=1).made()
-    windows.move(ASSET, NEVER // 2)
+    windows.shift_clock(ASSET, NEVER // 2)
     assert push(windows, [(0, 1.0, 2.0), (1, 1.0, 3.0)]) == [Window(1.0, [[2.0, 3.0]], [[1, 1]])]
