@@ -137,7 +137,7 @@ class Pipeline:
 
     def update_alarms(self, scored: Sequence[Scored]) -> Step:
         """Tell the alarm table of a turn; returns what changed, and the scores for the bus."""
-        state = {one.group: ScoreState.of(one.group) for one in scored}
+        state = {one.deployment: ScoreState.of(one.deployment) for one in scored}
         evaluation = evaluate(scored, state, self._rules, self._monotonic_s)
         transitions = self._apply(evaluation)
         return Step(transitions, evaluation.scores, sum(len(one.row) for one in scored))

@@ -98,14 +98,14 @@ def _input(pipeline: Pipeline, signal: PlantSignal, *, seen: bool) -> dict[str, 
 def export_assets(runtime: Runtime, judgements: Judgements, metrics: Metrics) -> None:
     """Bring the gauges of assets up to date; a score that is old is none."""
     metrics.assets_unjudged.set(len(judgements.unjudged))
-    for group in runtime.pipeline.deployments:
-        for row, asset in enumerate(group.assets):
-            if judgements.is_fresh(group, row):
-                metrics.score.labels(asset.id, group.title).set(float(group.score[row]))
-                metrics.health.labels(asset.id, group.title).set(float(group.health[row]))
+    for deployment in runtime.pipeline.deployments:
+        for row, asset in enumerate(deployment.assets):
+            if judgements.is_fresh(deployment, row):
+                metrics.score.labels(asset.id, deployment.title).set(float(deployment.score[row]))
+                metrics.health.labels(asset.id, deployment.title).set(float(deployment.health[row]))
             else:
-                metrics.score.remove(asset.id, group.title)
-                metrics.health.remove(asset.id, group.title)
+                metrics.score.remove(asset.id, deployment.title)
+                metrics.health.remove(asset.id, deployment.title)
     troubled, stops = runtime.pipeline.watch.troubled(), runtime.pipeline.detection.stops
     metrics.asset_running.clear()
     for asset in runtime.plant.assets.values():
@@ -136,18 +136,18 @@ class Judgements:
         self._stops = runtime.pipeline.detection.stops
         for asset in runtime.plant.assets.values():
             self._runs(self._stops.number(asset), asset)
-        for group in runtime.pipeline.deployments:
-            for row, asset in enumerate(group.assets):
-                if not group.disabled[row]:
-                    self._look(group, row, asset)
+        for deployment in runtime.pipeline.deployments:
+            for row, asset in enumerate(deployment.assets):
+                if not deployment.disabled[row]:
+                    self._look(deployment, row, asset)
         for asset_id in self.found:
             self.unjudged.pop(asset_id, None)
             self.stopped.pop(asset_id, None)
 
-    def is_fresh(self, group: Deployment, row: int) -> bool:
+    def is_fresh(self, deployment: Deployment, row: int) -> bool:
         """True if the last score of an asset still says how it is."""
-        runs = self._stops.judge(group.gate.number(row))[0] == TRUE
-        return runs and not np.isnan(group.score[row]) and not self._why_old(group, row)
+        runs = self._stops.judge(deployment.gate.number(row))[0] == TRUE
+        return runs and not np.isnan(deployment.score[row]) and not self._why_old(deployment, row)
 
     def _runs(self, number: int, asset: PlantAsset) -> bool:
         """True if a condition holds; else it is said what that means."""
@@ -158,37 +158,39 @@ class Judgements:
             self.unjudged.setdefault(asset.id, why)
         return truth == TRUE
 
-    def _look(self, group: Deployment, row: int, asset: PlantAsset) -> None:
-        if not self._runs(group.gate.number(row), asset):
+    def _look(self, deployment: Deployment, row: int, asset: PlantAsset) -> None:
+        if not self._runs(deployment.gate.number(row), asset):
             return
-        reason = self._why_old(group, row)
+        reason = self._why_old(deployment, row)
         if reason:
             self.unjudged.setdefault(asset.id, reason)
             return
-        health = float(group.health[row])
+        health = float(deployment.health[row])
         worst = self.found.get(asset.id)
         if np.isnan(health) or (worst is not None and worst["health"] <= health):
             return
         self.found[asset.id] = {
             "health": health,
-            "score": float(group.score[row]),
-            "limit": group.limit,
-            "scored_ms": int(group.scored_us[row]) // US_PER_MS,
+            "score": float(deployment.score[row]),
+            "limit": deployment.limit,
+            "scored_ms": int(deployment.scored_us[row]) // US_PER_MS,
         }
 
-    def _why_old(self, group: Deployment, row: int) -> str:
+    def _why_old(self, deployment: Deployment, row: int) -> str:
         """Why the last score of an asset is too old; empty where it is not."""
-        silent_s = self._now_s - float(group.scored_s[row])
+        silent_s = self._now_s - float(deployment.scored_s[row])
         if silent_s < _LEAST_S:
             return ""
-        period_s = _period_s(group)
-        away = [s for s in _inputs(group, group.assets[row]) if self._troubled[s.index]]
+        period_s = _period_s(deployment)
+        away = [s for s in _inputs(deployment, deployment.assets[row]) if self._troubled[s.index]]
         if away:
-            is_old = silent_s > _WINDOWS * period_s + group.use.lateness
+            is_old = silent_s > _WINDOWS * period_s + deployment.use.lateness
             return self._reason(away) if is_old else ""
         if not np.isfinite(silent_s):
             return ""  # its windows fill for the first time
-        limit_s = max(_LEAST_UNEXPLAINED_S, _UNEXPLAINED_WINDOWS * period_s + group.use.lateness)
+        limit_s = max(
+            _LEAST_UNEXPLAINED_S, _UNEXPLAINED_WINDOWS * period_s + deployment.use.lateness
+        )
         return f"no score for {silent_s:.0f} s" if silent_s > limit_s else ""
 
     def _reason(self, away: list[PlantSignal]) -> str:
@@ -200,16 +202,16 @@ class Judgements:
         return f"not judged: no usable value from {names}{more}"
 
 
-def _inputs(group: Deployment, asset: PlantAsset) -> Iterator[PlantSignal]:
-    for spec in group.model.manifest.inputs:
-        signal = group.signal_of(asset, spec.name)
+def _inputs(deployment: Deployment, asset: PlantAsset) -> Iterator[PlantSignal]:
+    for spec in deployment.model.manifest.inputs:
+        signal = deployment.signal_of(asset, spec.name)
         if signal is not None:
             yield signal
 
 
-def _period_s(group: Deployment) -> float:
+def _period_s(deployment: Deployment) -> float:
     """How often a model scores, in seconds; 0 where its blocks decide that."""
-    if group.windows is None:
+    if deployment.windows is None:
         return 0.0
-    layout = group.windows.layout
+    layout = deployment.windows.layout
     return layout.hop * layout.step_us / US_PER_S

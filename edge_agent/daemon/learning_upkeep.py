@@ -170,11 +170,13 @@ def _learning_note(row: dict[str, Any]) -> str:
 def unresolved_inputs(pipeline: Pipeline) -> dict[str, dict[str, float]]:
     """By asset, the inputs of its models that are too large for float32, and what they read."""
     found: dict[str, dict[str, float]] = {}
-    for group in pipeline.deployments:
-        names = [s.name for s in group.scalars if _is_read_as_it_is(group.model.manifest, s)]
-        for asset in group.assets if names else ():
+    for deployment in pipeline.deployments:
+        names = [
+            s.name for s in deployment.scalars if _is_read_as_it_is(deployment.model.manifest, s)
+        ]
+        for asset in deployment.assets if names else ():
             for name in names:
-                signal = group.signal_of(asset, name)
+                signal = deployment.signal_of(asset, name)
                 value = np.nan if signal is None else float(pipeline.watch.value[signal.index])
                 if abs(value) > _WHOLE:
                     found.setdefault(asset.id, {})[name] = value

@@ -54,8 +54,8 @@ class Runtime:
 
 def labels_of(runtime: Runtime, sinks: Iterable[str]) -> dict[str, set[str]]:
     """By label of the metrics: the names in use. `several`, and the like, are none of them."""
-    models = {group.title for group in runtime.pipeline.deployments}
-    models |= {str(group.model.manifest.name) for group in runtime.pipeline.deployments}
+    models = {deployment.title for deployment in runtime.pipeline.deployments}
+    models |= {str(deployment.model.manifest.name) for deployment in runtime.pipeline.deployments}
     return {
         "asset": set(runtime.plant.assets),
         "source": set(runtime.sources),

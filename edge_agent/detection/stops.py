@@ -38,11 +38,11 @@ class Rest:
 
 
 class Stops:
-    """What stopping means for the alarms of models. groups: those at work, as they are now."""
+    """What stopping means for the alarms of models. deployments: the active ones."""
 
-    def __init__(self, bindings: Bindings, groups: Iterable[Deployment]) -> None:
+    def __init__(self, bindings: Bindings, deployments: Iterable[Deployment]) -> None:
         self._bindings = bindings
-        self._groups = groups
+        self._deployments = deployments
         self._waiting: set[str] = set()  # alarms of machines that run again, until they are judged
 
     def rests_of(self, turns: Iterable[Turn]) -> Iterator[Rest]:
@@ -50,9 +50,9 @@ class Stops:
         for turn in turns:
             if turn.truth == UNKNOWN:
                 continue
-            for group in self._groups:
-                for row in group.gate.rows_of(turn.number):
-                    alarm = alarm_id(group.assets[row], group)
+            for deployment in self._deployments:
+                for row in deployment.gate.rows_of(turn.number):
+                    alarm = alarm_id(deployment.assets[row], deployment)
                     yield Rest(alarm, turn.at_us, "stops" if turn.truth == FALSE else "runs")
 
     def apply_observation(self, table: AlarmTable, one: Observation | Rest) -> Iterator[Transition]:

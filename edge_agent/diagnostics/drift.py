@@ -39,7 +39,7 @@ class Verdict:
     level: what PSI surely is, divided by its limit.
     """
 
-    group: Deployment
+    deployment: Deployment
     row: int
     since_us: int
     at_us: int
@@ -51,7 +51,7 @@ class Verdict:
 
 
 class Counts(Table):
-    """What was counted of the assets of a group.
+    """What was counted of the assets of a deployment.
 
     counts: [A, slots, I, B]; block: which block of event time a slot holds [A, slots]; psi, ks: as
     last judged, NaN before.
@@ -82,7 +82,7 @@ class Counts(Table):
             now = left[first]
             yield from self._begin(scored, now)
             rows, end_us = scored.row[now], scored.end_us[now]
-            bins = self.bins.of(scored.last[now], scored.group.unit[rows])
+            bins = self.bins.of(scored.last[now], scored.deployment.unit[rows])
             slot = end_us // self._block_us % _SLOTS
             inputs = np.arange(bins.shape[1])
             self._counts[rows[:, None], slot[:, None], inputs, bins] += 1
@@ -121,7 +121,7 @@ class Counts(Table):
             level = found.surely[number] / self._limit
             if np.isfinite(level).all():
                 yield Verdict(
-                    scored.group,
+                    scored.deployment,
                     int(scored.row[window]),
                     int(at_us[number]) - BLOCKS * self._block_us,
                     int(at_us[number]),
@@ -145,21 +145,21 @@ class DriftWatch:
 
     def count(self, scored: Scored) -> None:
         """Take note of windows that were scored."""
-        counts = self._counts_of(scored.group)
+        counts = self._counts_of(scored.deployment)
         if counts is not None:
-            counts.cover(len(scored.group.assets))
+            counts.cover(len(scored.deployment.assets))
             found = list(counts.add(scored))
             if found:
                 self._found += found
                 self._worst = self._furthest()
 
-    def _counts_of(self, group: Deployment) -> Counts | None:
-        """Those of a group; another version of its model begins anew."""
-        if self._of.get(group) is not group.model:
-            bins = bins_of(group.model.manifest) if self._config.enabled else None
-            made = None if bins is None else Counts(group.model, bins, self._config)
-            self._of[group], self._counts[group] = group.model, made
-        return self._counts[group]
+    def _counts_of(self, deployment: Deployment) -> Counts | None:
+        """Those of a deployment; another version of its model begins anew."""
+        if self._of.get(deployment) is not deployment.model:
+            bins = bins_of(deployment.model.manifest) if self._config.enabled else None
+            made = None if bins is None else Counts(deployment.model, bins, self._config)
+            self._of[deployment], self._counts[deployment] = deployment.model, made
+        return self._counts[deployment]
 
     def observations(self, watched: Collection[str], *, replayed: bool) -> list[Observation]:
         """What the alarm table must hear: of assets that drift, and of the alarms `watched`."""
@@ -167,7 +167,9 @@ class DriftWatch:
         alarm_open = set(watched)  # once over its limit, the way back counts too
         told = []
         for verdict in found:
-            alarm_id = drift_alarm_id(verdict.group.assets[verdict.row].id, verdict.group.use_name)
+            alarm_id = drift_alarm_id(
+                verdict.deployment.assets[verdict.row].id, verdict.deployment.use_name
+            )
             level = max(0.0, float(verdict.level.max()))
             if level >= 1.0 or alarm_id in alarm_open:
                 alarm_open.add(alarm_id)
@@ -196,14 +198,14 @@ class DriftWatch:
 
 def _detail(verdict: Verdict, *, replayed: bool) -> Detail:
     """What the alert says: the inputs that drift, or all of them on the way back."""
-    group = verdict.group
-    model, asset = group.model, group.assets[verdict.row]
+    deployment = verdict.deployment
+    model, asset = deployment.model, deployment.assets[verdict.row]
     drifting = np.flatnonzero(verdict.level >= 1.0)
     order = drifting if len(drifting) else np.arange(len(verdict.level))
     found = []
     for number in order[np.argsort(-verdict.level[order])].tolist():
         spec = verdict.specs[number]
-        signal = group.signal_of(asset, spec.name)
+        signal = deployment.signal_of(asset, spec.name)
         name, unit = (signal.name, signal.config.unit) if signal else (spec.name, "")
         value = float(verdict.last[number])
         found.append(Contributor(name, float(verdict.psi[number]), value, unit or spec.unit))

@@ -35,7 +35,7 @@ _TINY: Final = 1e-6
 
 
 class Shares(Table):
-    """Of each asset of a group: each input's share in its last score that was explained."""
+    """Of each asset of a deployment: each input's share in its last score that was explained."""
 
     share = column(np.float32, np.nan, "inputs")  # NaN where nothing is known
     at_us = column(np.int64, NEVER)
@@ -63,7 +63,7 @@ class Shares(Table):
 
 
 class Explainer:
-    """What is known of every group; asked from one thread at a time."""
+    """What is known of every deployment; asked from one thread at a time."""
 
     def __init__(self) -> None:
         self._shares: WeakKeyDictionary[Deployment, Shares] = WeakKeyDictionary()
@@ -84,26 +84,26 @@ class Explainer:
         until_s: dict[Model, float],
         turn_s: float,
     ) -> Scored:
-        group = scored.group
-        runs = _runs(group.model)
+        deployment = scored.deployment
+        runs = _runs(deployment.model)
         if not runs or runs * scored.seconds > LONGEST_S:
             return scored
-        if group.model not in until_s:
-            until_s[group.model] = perf_counter() + turn_s
-        known = alarm_open.setdefault(group, group.alarm_open.copy())
+        if deployment.model not in until_s:
+            until_s[deployment.model] = perf_counter() + turn_s
+        known = alarm_open.setdefault(deployment, deployment.alarm_open.copy())
         told = reportable(scored, known)
         known[scored.row[told]] = True
         if not len(told):
             return scored
-        shares = self._shares_of(group, group.model)
-        return _explained(scored.batch, scored, told, shares, until_s[group.model])
+        shares = self._shares_of(deployment, deployment.model)
+        return _explained(scored.batch, scored, told, shares, until_s[deployment.model])
 
-    def _shares_of(self, group: Deployment, model: Model) -> Shares:
-        """Those of a group, a row for each asset; another model explains itself anew."""
-        shares = self._shares.get(group)
+    def _shares_of(self, deployment: Deployment, model: Model) -> Shares:
+        """Those of a deployment, a row for each asset; another model explains itself anew."""
+        shares = self._shares.get(deployment)
         if shares is None or shares.model is not model:
-            shares = self._shares[group] = Shares(model)
-        shares.cover(len(group.assets))
+            shares = self._shares[deployment] = Shares(model)
+        shares.cover(len(deployment.assets))
         return shares
 
 
@@ -133,7 +133,7 @@ def _fresh(
     part: WindowBatch, scored: Scored, due: Sequence[int], until_s: float
 ) -> dict[int, NDArray[np.float32]]:
     """Contributions [inputs] by window: of those `due`, as many as there is time for."""
-    model = scored.group.model
+    model = scored.deployment.model
     found: dict[int, NDArray[np.float32]] = {}
     size = max(1, _ROWS // _runs(model))
     for start in range(0, len(due), size):
@@ -150,8 +150,8 @@ def _with_levels(part: WindowBatch, scored: Scored, told: NDArray[np.intp]) -> N
     """The newest values and, of each block, the level of its samples: [N, inputs]."""
     if not part.blocks:
         return scored.last
-    kinds = scored.group.model.manifest.rules.inputs
-    levels = [kinds[spec.kind].level for spec in scored.group.own_tensors]
+    kinds = scored.deployment.model.manifest.rules.inputs
+    levels = [kinds[spec.kind].level for spec in scored.deployment.own_tensors]
     level = np.full((len(scored.row), len(levels)), np.nan, np.float32)
     for i in told.tolist():
         samples = part.blocks[i].samples

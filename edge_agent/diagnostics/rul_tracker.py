@@ -96,15 +96,15 @@ class RulTracker:
         """Put the adapted interval in place of the model's own, and keep what is told."""
         if scored.outputs.rul is None:
             return scored
-        group = scored.group
-        told = self._of(group.model.manifest)
+        deployment = scored.deployment
+        told = self._of(deployment.model.manifest)
         rul = told.interval.told(scored.outputs.rul)
         for row, end_us, hours in zip(
             scored.row.tolist(), scored.end_us.tolist(), rul.tolist(), strict=True
         ):
             if all(map(math.isfinite, hours)):
-                asset = group.assets[row].id
-                self._latest[asset, group.title] = (hours[0], hours[1], hours[2])
+                asset = deployment.assets[row].id
+                self._latest[asset, deployment.title] = (hours[0], hours[1], hours[2])
                 life = told.lives.setdefault(asset, Life())
                 self.changed |= life.note((end_us, *hours))
         return replace(scored, outputs=replace(scored.outputs, rul=rul))

@@ -200,7 +200,7 @@ class ShadowAlarms:
         seen = [
             (self._said(scored, i), one, i)
             for scored, one in zip(found, judged, strict=True)
-            for i in reportable(scored, self._engaged(scored.group)).tolist()
+            for i in reportable(scored, self._alarm_open(scored.deployment)).tolist()
         ]
         seen.sort(key=lambda each: (each[0].at_us, each[0].alarm_id))
         told: list[Transition] = []
@@ -220,22 +220,22 @@ class ShadowAlarms:
         model = replace(said.detail.model, mode=self._mode)
         return replace(said, detail=replace(said.detail, model=model))
 
-    def _engaged(self, group: Deployment) -> NDArray[np.bool_]:
+    def _alarm_open(self, deployment: Deployment) -> NDArray[np.bool_]:
         """Assets whose alarm is not at rest."""
-        ids = [alarm_id(asset, group) for asset in group.assets]
-        for one, asset in zip(ids, group.assets, strict=True):
-            self._uses[one] = asset, group
+        ids = [alarm_id(asset, deployment) for asset in deployment.assets]
+        for one, asset in zip(ids, deployment.assets, strict=True):
+            self._uses[one] = asset, deployment
         return np.array([one in self._table.watched for one in ids], bool)
 
     def _policy(self, wanted: str) -> AlarmPolicy | None:
         policy = self._rules(wanted)
         if policy is None and wanted in self._uses:
-            asset, group = self._uses[wanted]
-            policy = AlarmPolicy(asset.id, asset.path, group.use.alarm)
+            asset, deployment = self._uses[wanted]
+            policy = AlarmPolicy(asset.id, asset.path, deployment.use.alarm)
         return policy
 
 
 def _undecided(scored: Scored) -> Judged:
-    number = np.array([asset.index for asset in scored.group.assets], np.intp)
+    number = np.array([asset.index for asset in scored.deployment.assets], np.intp)
     rest = np.zeros(len(scored.row), bool)
     return Judged(number[scored.row], scored.end_us, rest, scored.level)

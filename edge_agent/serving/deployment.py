@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class WindowBatch:
     """Work for one model: windows of scalars, windows of blocks, or both aligned row by row."""
 
-    group: Deployment
+    deployment: Deployment
     windows: WindowSet | None
     blocks: list[BlockWindow] = field(default_factory=list)
     skipped: int = 0  # windows for which there was no block
@@ -51,7 +51,7 @@ class WindowBatch:
         """Only the windows for which `which` [N] is true."""
         windows = None if self.windows is None else self.windows.where(which)
         blocks = [block for block, ok in zip(self.blocks, which, strict=False) if ok]
-        return WindowBatch(self.group, windows, blocks)
+        return WindowBatch(self.deployment, windows, blocks)
 
 
 class Deployment(Table):
@@ -268,7 +268,7 @@ class Deployment(Table):
 
 def _span(due: WindowBatch) -> Span:
     """The rows and times of windows; the first row of a grid holds what its step brought."""
-    windows, rings = due.windows, due.group.windows
+    windows, rings = due.windows, due.deployment.windows
     if windows is not None and rings is not None:
         return Span(windows.asset, windows.start_us - rings.layout.step_us, windows.end_us)
     columns = [(block.asset, block.start_us, block.end_us) for block in due.blocks]

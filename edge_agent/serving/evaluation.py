@@ -98,7 +98,7 @@ def evaluate(
     observations: list[Observation] = []
     scores: list[tuple[str, bytes]] = []
     for one in scored:
-        mine = new[one.group]
+        mine = new[one.deployment]
         reported = reportable(one, mine.alarm_open)
         observations += [observation(one, i, replayed=rules.replayed) for i in reported.tolist()]
         scores += _score_messages(one, mine.published_us, rules)
@@ -113,8 +113,8 @@ def _score_messages(
 ) -> list[tuple[str, bytes]]:
     """Topic and payload of each score that is due; follows in `published_us` what was sent."""
     found: list[tuple[str, bytes]] = []
-    group = scored.group
-    suffix = f"_pdm/score/{group.title}"
+    deployment = scored.deployment
+    suffix = f"_pdm/score/{deployment.title}"
     columns = zip(
         scored.row.tolist(),
         scored.end_us.tolist(),
@@ -127,7 +127,7 @@ def _score_messages(
         if end_us - published_us[row] < rules.interval_us:
             continue
         published_us[row] = end_us
-        asset = group.assets[row]
+        asset = deployment.assets[row]
         payload = {
             "asset": asset.id,
             "ts": end_us // US_PER_MS,

@@ -141,11 +141,11 @@ def runs_of_models(due: Iterable[WindowBatch], metrics: Metrics) -> list[ModelRu
         kept = usable(each)
         skipped = each.size - kept.size + each.skipped
         if skipped:
-            name = each.group.model.manifest.name
+            name = each.deployment.model.manifest.name
             metrics.windows.labels(name, "skipped_quality").inc(skipped)
         if kept.size:
-            by_model[id(each.group.model)].append(kept)
-    return [ModelRun(batches[0].group.model, batches) for batches in by_model.values()]
+            by_model[id(each.deployment.model)].append(kept)
+    return [ModelRun(batches[0].deployment.model, batches) for batches in by_model.values()]
 
 
 def usable(due: WindowBatch) -> WindowBatch:
@@ -159,9 +159,9 @@ def usable(due: WindowBatch) -> WindowBatch:
 
 def _least_coverage(due: WindowBatch) -> float:
     """What the config asks for, or what the model itself can do with, if that is less."""
-    window = due.group.model.manifest.window
+    window = due.deployment.model.manifest.window
     able = window.least / window.length if window.least else 1.0
-    return min(due.group.use.min_coverage, able)
+    return min(due.deployment.use.min_coverage, able)
 
 
 def score_windows(run: ModelRun, limit_s: float | None = None) -> ModelRun:
@@ -214,17 +214,17 @@ def count_refused(deployments: Iterable[Deployment], metrics: Metrics) -> None:
 
 def inputs_of(batches: list[WindowBatch]) -> Tensors:
     """Put all batches together: N rows of each tensor that the model takes."""
-    group = batches[0].group
-    manifest = group.model.manifest
+    deployment = batches[0].deployment
+    manifest = deployment.model.manifest
     feeds: Tensors = {
         spec.name: np.stack([w.samples[i] for b in batches for w in b.blocks])
-        for i, spec in enumerate(group.own_tensors)
+        for i, spec in enumerate(deployment.own_tensors)
     }
-    if group.windows is not None:
+    if deployment.windows is not None:
         windows = [b.windows.x for b in batches if b.windows is not None]
         feeds[manifest.window.tensor] = _finite(np.concatenate(windows))
     if manifest.units:
-        feeds[UNIT_TENSOR] = np.concatenate([b.group.unit[b.rows] for b in batches])
+        feeds[UNIT_TENSOR] = np.concatenate([b.deployment.unit[b.rows] for b in batches])
     return feeds
 
 
@@ -240,8 +240,8 @@ def _finite(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _scored(due: WindowBatch, outputs: Outputs, seconds: float) -> Scored:
     windows, blocks = due.windows, due.blocks
-    task = due.group.model.manifest.task_row
-    level = task.levels(outputs, due.group.limit)
+    task = due.deployment.model.manifest.task_row
+    level = task.levels(outputs, due.deployment.limit)
     health = task.healths(outputs, level)
     if windows is not None:
         start_us, end_us = windows.start_us, windows.end_us
@@ -252,5 +252,5 @@ def _scored(due: WindowBatch, outputs: Outputs, seconds: float) -> Scored:
         coverage, last = np.ones(len(blocks)), np.zeros((len(blocks), 0), np.float32)
     rows = due.rows
     return Scored(
-        due.group, rows, start_us, end_us, coverage, last, outputs, level, health, due, seconds
+        due.deployment, rows, start_us, end_us, coverage, last, outputs, level, health, due, seconds
     )

@@ -24,7 +24,7 @@ FULL_COVERAGE: Final = 0.999
 class Scored:
     """Windows with what the model said of them, row by row (N)."""
 
-    group: Deployment
+    deployment: Deployment
     row: NDArray[np.intp]
     start_us: NDArray[np.int64]
     end_us: NDArray[np.int64]
@@ -37,9 +37,9 @@ class Scored:
     seconds: float  # that the run took for each window
 
 
-def alarm_id(asset: PlantAsset, group: Deployment) -> str:
+def alarm_id(asset: PlantAsset, deployment: Deployment) -> str:
     """The id of the alarm that a model raises for an asset."""
-    return model_alarm_id(asset.id, group.use_name)
+    return model_alarm_id(asset.id, deployment.use_name)
 
 
 def reportable(scored: Scored, alarm_open: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -55,9 +55,9 @@ def reportable(scored: Scored, alarm_open: NDArray[np.bool_]) -> NDArray[np.intp
 
 def observation(scored: Scored, i: int, *, replayed: bool) -> Observation:
     """What the alarm table hears of a window."""
-    group = scored.group
+    deployment = scored.deployment
     return Observation(
-        alarm_id(group.assets[scored.row[i]], group),
+        alarm_id(deployment.assets[scored.row[i]], deployment),
         float(scored.level[i]),
         int(scored.end_us[i]),
         _detail(scored, i, replayed=replayed),
@@ -65,19 +65,19 @@ def observation(scored: Scored, i: int, *, replayed: bool) -> Observation:
 
 
 def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
-    group, outputs = scored.group, scored.outputs
-    manifest = group.model.manifest
+    deployment, outputs = scored.deployment, scored.outputs
+    manifest = deployment.model.manifest
     row = int(scored.row[i])
     fault, probability = _fault(scored, i)
     coverage = float(scored.coverage[i])
     return Detail(
         message_key=manifest.task_row.message_key,
-        message_args={"limit": group.limit, **_promise(group), **_provisional(manifest)},
+        message_args={"limit": deployment.limit, **_promise(deployment), **_provisional(manifest)},
         score=float(outputs.score[i]),
         failure_mode=fault,
         probability=probability,
         rul_h=_rul(outputs, i),
-        contributors=_contributors(scored, i, group.assets[row]),
+        contributors=_contributors(scored, i, deployment.assets[row]),
         window=WindowInfo(
             int(scored.start_us[i]),
             int(scored.end_us[i]),
@@ -85,19 +85,19 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
             "good" if coverage >= FULL_COVERAGE else "uncertain",
             replayed,
         ),
-        model=ModelInfo(manifest.name, manifest.version, group.model.sha256, _mode(manifest)),
+        model=ModelInfo(manifest.name, manifest.version, deployment.model.sha256, _mode(manifest)),
         stage=manifest.task_row.stage,
     )
 
 
-def _promise(group: Deployment) -> dict[str, Any]:
+def _promise(deployment: Deployment) -> dict[str, Any]:
     """The false alarms a day and asset that the bundle itself may state, at its own limit.
 
     What was held out of less than a day supports no such figure: then the text says how little
     that was, and what it does not exclude. A bundle that does not say keeps to what it states.
     """
-    manifest = group.model.manifest
-    if group.use.alarm.limit is not None:
+    manifest = deployment.model.manifest
+    if deployment.use.alarm.limit is not None:
         return {}
     days = _figure(manifest, "held_out_asset_days")
     if days is None:
@@ -135,11 +135,11 @@ def _mode(manifest: Manifest) -> str:
 
 def _fault(scored: Scored, i: int) -> tuple[str, float | None]:
     """The likeliest fault class and its probability; else the rule's failure mode."""
-    group = scored.group
+    deployment = scored.deployment
     probabilities = scored.outputs.probabilities
-    classes = group.model.manifest.classes
+    classes = deployment.model.manifest.classes
     if probabilities is None or not classes:
-        return group.use.alarm.failure_mode, None
+        return deployment.use.alarm.failure_mode, None
     best = 1 + int(np.argmax(probabilities[i, 1:]))
     return classes[best], float(probabilities[i, best])
 
@@ -158,11 +158,11 @@ def _contributors(scored: Scored, i: int, asset: PlantAsset) -> tuple[Contributo
     weights = scored.outputs.contributions[i]
     if np.isnan(weights).any():
         return ()
-    specs = (*scored.group.scalars, *scored.group.own_tensors)
+    specs = (*scored.deployment.scalars, *scored.deployment.own_tensors)
     found = []
     for channel in np.argsort(-np.abs(weights)):
         spec = specs[channel]
-        signal = scored.group.signal_of(asset, spec.name)
+        signal = scored.deployment.signal_of(asset, spec.name)
         name, unit = (signal.name, signal.config.unit) if signal else (spec.name, spec.unit)
         value = float(scored.last[i, channel])
         found.append(Contributor(name, float(weights[channel]), value, unit or spec.unit))

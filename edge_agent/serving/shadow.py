@@ -182,7 +182,7 @@ def _of(
     deployment: Deployment | None, scored: Sequence[Scored], judged: Sequence[Judged]
 ) -> Judged:
     """The decisions on the windows of one deployment."""
-    found = [j for s, j in zip(scored, judged, strict=True) if s.group is deployment]
+    found = [j for s, j in zip(scored, judged, strict=True) if s.deployment is deployment]
     return Judged(*map(np.concatenate, zip(*found, strict=True))) if found else NOTHING
 
 

@@ -86,10 +86,14 @@ class Standby:
         """Its windows of this turn; batches: those of the active deployments."""
         if not self.shares:
             return self.due
-        return [replace(one, group=self.deployment) for one in batches if one.group is self.main]
+        return [
+            replace(one, deployment=self.deployment)
+            for one in batches
+            if one.deployment is self.main
+        ]
 
     def as_main(self, scored: Scored) -> Scored:
         """What it made of shared windows, as the work of `main`."""
-        if self.shares and self.main is not None and scored.group is self.deployment:
-            return replace(scored, group=self.main)
+        if self.shares and self.main is not None and scored.deployment is self.deployment:
+            return replace(scored, deployment=self.main)
         return scored

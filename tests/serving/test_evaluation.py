@@ -44,11 +44,11 @@ def test_the_same_scores_and_state_give_the_same_and_change_nothing() -> None:
     """It may be called again, or its answer thrown away."""
     one, state = scored(), fresh()
     before = str(columns_of(state))
-    first, second = (evaluate([one], {one.group: state}, RULES, 7.0) for _ in range(2))
+    first, second = (evaluate([one], {one.deployment: state}, RULES, 7.0) for _ in range(2))
     assert str(columns_of(state)) == before
     assert first.observations == second.observations
     assert first.scores == second.scores
-    assert columns_of(first.state[one.group]) == columns_of(second.state[one.group])
+    assert columns_of(first.state[one.deployment]) == columns_of(second.state[one.deployment])
 
 
 def test_windows_are_reported_if_any_is_over_the_limit_or_the_alarm_is_open() -> None:
@@ -56,12 +56,12 @@ def test_windows_are_reported_if_any_is_over_the_limit_or_the_alarm_is_open() ->
     one = scored()
     healthy = one.level < 1.0
     assert healthy.any()
-    found = evaluate([one], {one.group: fresh()}, RULES, 7.0)
+    found = evaluate([one], {one.deployment: fresh()}, RULES, 7.0)
     assert len(found.observations) == len(one.row)
-    assert found.state[one.group].alarm_open.tolist() == [True]
+    assert found.state[one.deployment].alarm_open.tolist() == [True]
     assert {seen.alarm_id for seen in found.observations} == {"any.base"}
     calm = part(one, healthy)
-    assert evaluate([calm], {one.group: fresh()}, RULES, 7.0).observations == []
+    assert evaluate([calm], {one.deployment: fresh()}, RULES, 7.0).observations == []
     again = evaluate([calm], found.state, RULES, 8.0)
     assert len(again.observations) == healthy.sum()
 
@@ -80,7 +80,7 @@ def part(one: Scored, which: np.ndarray) -> Scored:
 def test_the_state_keeps_the_newest_score_of_each_asset() -> None:
     """Scored when, by event time and by the monotonic clock."""
     one = scored()
-    state = evaluate([one], {one.group: fresh()}, RULES, 7.0).state[one.group]
+    state = evaluate([one], {one.deployment: fresh()}, RULES, 7.0).state[one.deployment]
     assert state.score[0] == one.outputs.score[-1]
     assert state.health[0] == one.health[-1]
     assert state.scored_us[0] == one.end_us[-1]
@@ -92,9 +92,9 @@ def test_scores_go_to_the_bus_at_most_once_an_interval_across_turns() -> None:
     one = scored()
     rules = EvaluationRules("root", 10 * S, replayed=False)
     half = np.arange(len(one.row)) < len(one.row) // 2
-    first = evaluate([part(one, half)], {one.group: fresh()}, rules, 7.0)
+    first = evaluate([part(one, half)], {one.deployment: fresh()}, rules, 7.0)
     second = evaluate([part(one, ~half)], first.state, rules, 8.0)
-    whole = evaluate([one], {one.group: fresh()}, rules, 7.0)
+    whole = evaluate([one], {one.deployment: fresh()}, rules, 7.0)
     assert first.scores + second.scores == whole.scores
     stamps = [orjson.loads(payload)["ts"] for _, payload in whole.scores]
     assert len(stamps) == 3

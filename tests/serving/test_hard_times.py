@@ -177,8 +177,8 @@ def test_an_asset_is_never_judged_by_the_baseline_of_another(tmp_path: Path) -> 
     for start_s in (1000, 1060):
         due = live.pipeline.close_windows(plants.values(rows, start_s=start_s), now_us=2000 * S)
         (scored,) = live.pipeline.score_windows(due)
-        model = scored.group.model
-        judged.append((model, {scored.group.assets[row].id for row in scored.row}))
+        model = scored.deployment.model
+        judged.append((model, {scored.deployment.assets[row].id for row in scored.row}))
     assert judged == [(old, {"A", "B"}), (new, {"A"})]
 
 
