@@ -227,14 +227,16 @@ class QualityWatch(Table):
         good = (last_us > NEVER) & (self.problem == Problem.NONE)
         silent_s = monotonic_s - self._heard_s
         silent = silent_s >= self._stale_us / US_PER_S
-        stale = np.flatnonzero(good & silent & (now_us - last_us > self._stale_us))
+        is_stale = good & silent & (now_us - last_us > self._stale_us)
+        stale = np.flatnonzero(is_stale)
         self.problem[stale] = Problem.STALE
-        good[stale] = False
-        good &= self._changed_us > NEVER
-        unchanged_us = now_us - self._changed_us
-        stuck = np.flatnonzero(good & ~self.stuck & (unchanged_us > self._stuck_us))
+        stuck_us = self._changed_us + self._stuck_us
+        # What was stuck before it fell silent was both, although nobody looked between.
+        good &= ~is_stale | (stuck_us < last_us + self._stale_us)
+        good &= (self._changed_us > NEVER) & ~self.stuck
+        stuck = np.flatnonzero(good & (now_us > stuck_us))
         self.stuck[stuck] = True
-        return [
+        found = [
             self._episode(row, problem, int(since[row] + after[row]), begins=True)
             for rows, problem, since, after in (
                 (stale, Problem.STALE, last_us, self._stale_us),
@@ -242,6 +244,7 @@ class QualityWatch(Table):
             )
             for row in rows.tolist()
         ]
+        return sorted(found, key=lambda episode: episode.at_us)
 
     def patience_us(self, signal: int) -> dict[str, int]:
         """After how long a signal is `stale` and `stuck`."""
