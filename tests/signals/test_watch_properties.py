@@ -177,7 +177,7 @@ def test_a_condition_turns_when_its_words_say_so(
         turns, conditions.turns = conditions.turns, []
         return [Said(turn.at_us / S, (turn.truth,)) for turn in turns]
 
-    found = said(rows, take, lambda s: conditions.move(s * S, OF_ALL), at=at, by_s=by_s)
+    found = said(rows, take, lambda s: conditions.shift_clock(s * S, OF_ALL), at=at, by_s=by_s)
     wanted, before = [], UNKNOWN
     for second, truth in enumerate(truths(text, rows)[:-1]):  # the last second is not over
         if truth != before:
@@ -250,7 +250,7 @@ def crossings(
         found += limits.advance(now(second))
         return [Said(c.at_us / S, (c.change.value, sign * c.value)) for c in found]
 
-    return said(rows, take, lambda s: limits.move(s * S, OF_ALL), at=at, by_s=by_s)
+    return said(rows, take, lambda s: limits.shift_clock(s * S, OF_ALL), at=at, by_s=by_s)
 
 
 @settings(max_examples=300, deadline=None)
@@ -369,7 +369,7 @@ def episodes(rows: Sequence[Row], *, live: bool, at: int = 0, by_s: int = 0) -> 
     def move(step_s: int) -> None:
         nonlocal shift
         shift = step_s
-        watch.move(step_s * S, OF_ALL)
+        watch.shift_clock(step_s * S, OF_ALL)
 
     return sorted(said(rows, take, move, at=at, by_s=by_s))
 
