@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import plants
 import pytest
+from support import value_of
 
 from edge_agent.config.schema import AlarmRule, ModelUse, Signal, Template
 from edge_agent.config.types import Name
@@ -71,7 +72,7 @@ async def test_an_asset_that_announces_itself_belongs_to_its_own_runtime(
     assert first.catalogue.rule("new.base").severity == 500
     assert (list(first.models.without), list(second.models.without)) == (["new"], [])
     assert [list(one.plant.assets) for one in (first, second)] == [["any", "new"], ["any"]]
-    assert metrics.assets._value.get() == 2
+    assert value_of(metrics.assets) == 2
     for one in (first, second):
         one.models.close()
 
@@ -116,4 +117,4 @@ async def test_work_that_fails_is_repeated(metrics: Metrics, clock: FakeClock) -
 
     with pytest.raises(asyncio.CancelledError):
         await ErrorBoundary(metrics, clock).repeat("part", 0.0, work)
-    assert metrics.error_boundary.labels("part")._value.get() == 2
+    assert value_of(metrics.error_boundary.labels("part")) == 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +133,10 @@ def test_an_unreadable_alarm_is_left_out_and_the_others_restored(
 ) -> None:
     store = open_store(tmp_path / "a.db", clock)
     store.commit([transition("P-1/a"), transition("P-2/a")], [])
-    store._db.execute("UPDATE alarms SET body = '{\"state\": 1}' WHERE alarm_id = 'P-1/a'")
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db, db:
+        db.execute("UPDATE alarms SET body = '{\"state\": 1}' WHERE alarm_id = 'P-1/a'")
+    store = open_store(tmp_path / "a.db", clock)
     assert [alarm.alarm_id for alarm in store.alarms()] == ["P-2/a"]
     assert [record.message for record in caplog.records] == ["alarm unreadable"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,7 +37,10 @@ def test_a_state_whose_history_is_gone_is_told_as_an_update(
 ) -> None:
     store = open_store(tmp_path / "a.db", clock)
     store.commit([transition("P-1/a", 3)], [])
-    store._db.execute("DELETE FROM history")
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db, db:
+        db.execute("DELETE FROM history")
+    store = open_store(tmp_path / "a.db", clock)
     (told,) = store.latest()
     assert told.transition.kind is TransitionKind.UPDATE
     assert (told.transition.alarm.seq, told.stored_us) == (3, 0)

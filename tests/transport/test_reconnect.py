@@ -42,6 +42,8 @@ class Rig:
         self.clock = FakeClock()
         self.reporter = LinkReporter("source", "plc", metrics.source_up.labels("plc"), self.clock)
         self.waited: list[float] = []
+        self.shown: list[tuple[str, float]] = []  # the link's detail and metric at each wait
+        self.up = metrics.source_up.labels("plc")
         self.lost = metrics.source_reconnects.labels("plc")
         self._script = list(script)
         self._idle = asyncio.Event()
@@ -68,6 +70,7 @@ class Rig:
 
     async def _sleep(self, wait_s: float) -> None:
         self.waited.append(wait_s)
+        self.shown.append((self.reporter.link.detail, value_of(self.up)))
         await asyncio.sleep(0)
 
     async def run(self) -> None:
@@ -133,20 +136,13 @@ async def test_link_metric_and_log_say_the_same(
 ) -> None:
     """One line per change of state, and one when what was away turns out to refuse us."""
     caplog.set_level(logging.INFO)
-    seen: list[tuple[str, float]] = []
     rig = Rig(metrics, (None, AWAY), (None, AWAY), (None, REFUSED), (None, REFUSED), (5, LOST))
-
-    async def note(wait_s: float) -> None:
-        seen.append((rig.reporter.link.detail, value_of(metrics.source_up.labels("plc"))))
-        await asyncio.sleep(wait_s * 0)
-
-    rig.loop._sleep = note
     await rig.run()
     await rig.loop.stop()
-    assert [detail.partition(": ")[2] for detail, _ in seen] == [
+    assert [detail.partition(": ")[2] for detail, _ in rig.shown] == [
         *("refused", "refused", "wrong password", "wrong password", "closed")
     ]
-    assert {up for _, up in seen} == {0}
+    assert {up for _, up in rig.shown} == {0}
     lines = [(one.message, one.reason) for one in caplog.records]  # type: ignore[attr-defined]
     assert lines == [
         ("source connecting", "opc.tcp://plc:4840"),
