@@ -1,7 +1,7 @@
 """The command line: one table of commands, one file each, imported only when it is called.
 
 A command's module has HELP (what it does), EXAMPLE (a line to copy), `add_arguments(parser)` and
-`run(args) -> int`, which gives the exit code: 0 done, 1 failed, 2 wrong use, 78 wrong config.
+`run(args) -> int`, which returns the exit code: 0 done, 1 failed, 2 wrong use, 78 wrong config.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-# The summaries stand here, so that `--help` imports no command and what it needs.
+# The summaries are here, so that `--help` does not import the commands and their dependencies.
 COMMANDS: Final[dict[str, str]] = {
-    "demo": "show it all on this machine: a simulated plant, its faults and the alarms",
-    "init": "ask, look at the plant, and write a first config",
-    "check": "list every problem of a config; --connect tries all that it names",
-    "doctor": "say what is wrong around a config, and the mend",
+    "demo": "show the product on this machine: a simulated plant, its faults and the alarms",
+    "init": "ask questions, look at the plant, and write a first config",
+    "check": "list every problem of a config; --connect also tries all endpoints",
+    "doctor": "list what is wrong with a gateway, and how to fix it",
     "browse": "list the nodes of an OPC UA server, and print a config for them",
     "listen": "list the topics of an MQTT broker, and print a config for them",
     "run": "run the daemon",
-    "replay": "run recorded data through the same pipeline",
-    "learn": "learn what healthy looks like and write a model bundle",
+    "replay": "run recorded data through the daemon's pipeline",
+    "learn": "learn the healthy state of assets and write a model bundle",
     "train": "train a model from recordings and write its bundle (extra compress)",
-    "assets": "list the running daemon's assets, forget one that is no more",
-    "outcome": "tell that a machine has failed or was overhauled",
-    "models": "verify, sign and pack model bundles, put versions to work and back",
+    "assets": "list the running daemon's assets, forget one that is gone",
+    "outcome": "report that a machine has failed or was overhauled",
+    "models": "verify, sign and pack model bundles, activate versions and roll back",
     "alarms": "list, acknowledge and shelve the running daemon's alarms",
 }
 
 _EXAMPLE: Final = "example:\n  edge-agent check -c /etc/edge-agent/edge-agent.yaml"
-_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+_INTERRUPTED: Final = 130  # 128 + SIGINT, as in shells
 _MAX_LINE: Final = 500
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code. No traceback is ever shown without `--debug`."""
+    """Run one command and return its exit code. A traceback is only shown with `--debug`."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     try:
         code = _dispatch(words)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not try to flush it at its end.
+        # The reader of our output is gone; the interpreter must not flush it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    """Parse with the arguments of the one command that is called."""
+    """Parse with the arguments of the called command only."""
     called = next((word for word in words if not word.startswith("-")), "")
     parser = _parser()
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
@@ -87,7 +87,7 @@ def _dispatch(words: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-agent",
-        description="Sensor streams of a plant to maintenance alarms, on the gateway itself.",
+        description="Turns the sensor streams of a plant into maintenance alarms, on the gateway.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -37,7 +37,7 @@ STATES: Final = (
 COMMANDS: Final = {
     "ack": "acknowledge an alarm",
     "shelve": "silence an alarm for some time",
-    "unshelve": "end a shelving before its time",
+    "unshelve": "end a shelving early",
     "suppress": "suppress an alarm by design, until it is unsuppressed",
     "unsuppress": "end a suppression",
     "remove-from-service": "take an alarm out of service while its machine is maintained",
@@ -52,13 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what can be done with alarms."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = _action(actions, "list", "show the alarms that are not normal")
-    listing.add_argument("--state", choices=STATES, help="only this one; all: also normal ones")
+    listing.add_argument(
+        "--state", choices=STATES, help="only alarms in this state; all: also normal ones"
+    )
     for name, text in COMMANDS.items():
         command = _action(actions, name, text)
         command.add_argument(
             "alarm_id", metavar="ALARM", nargs="*", help="an id, or a pattern in quotes: 'P-1*'"
         )
-        command.add_argument("--asset", metavar="ASSET", help="all alarms of it; a pattern, too")
+        command.add_argument(
+            "--asset", metavar="ASSET", help="all alarms of this asset; or a pattern"
+        )
         command.add_argument("--all", action="store_true", help="every alarm that is not normal")
         command.add_argument("--by", default="", metavar="NAME", help="default: your login name")
         command.add_argument("--comment", default="", metavar="TEXT", help="kept with the alarm")
@@ -74,22 +78,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_audit(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = "show who gave which command and why, what was refused or given up, the newest first"
+    text = "show commands, their user and reason, and what was refused or given up, newest first"
     audit = _action(actions, "audit", text)
     audit.epilog = "example:\n  edge-agent alarms audit --asset P-101 --since 7d"
     audit.formatter_class = argparse.RawDescriptionHelpFormatter
-    audit.add_argument("--asset", help="only of this asset and its alarms; a pattern, too: 'P-1*'")
-    audit.add_argument("--alarm", dest="alarm_id", help="only of this alarm; a pattern, too")
-    audit.add_argument("--by", metavar="NAME", help="only what this person did")
+    audit.add_argument("--asset", help="only of this asset and its alarms; or a pattern: 'P-1*'")
+    audit.add_argument("--alarm", dest="alarm_id", help="only of this alarm; or a pattern")
+    audit.add_argument("--by", metavar="NAME", help="only commands of this user")
     audit.add_argument(
         "--since", type=since_ms, metavar="TIME", help="30m, 24h or 7d ago, or an ISO 8601 time"
     )
-    audit.add_argument("--before", type=int, metavar="ROW", help="go on behind this row")
+    audit.add_argument("--before", type=int, metavar="ROW", help="continue after this row")
     audit.add_argument("--limit", type=int, default=50, metavar="N", help="default: 50")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask or command the daemon, print its answer."""
+    """Send a query or a command to the daemon, print its answer."""
     if args.action == "list":
         rows = ask(args.url, "/api/alarms", {"state": args.state})
         _show(rows, _ALARM_COLUMNS, args, none="no alarms")
@@ -113,7 +117,7 @@ def seconds(text: str) -> float:
 
 
 def since_ms(text: str) -> int:
-    """Read `24h` as so long ago, or an ISO 8601 time, local unless it says; milliseconds."""
+    """Milliseconds since the epoch of `24h` (ago) or an ISO 8601 time (local without a zone)."""
     if _DURATION.fullmatch(text):
         return round((time.time() - seconds(text)) * 1000)
     return round(moment_ms(text))
@@ -124,7 +128,9 @@ def moment_ms(text: str) -> float:
     try:
         return datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000
     except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-20T14:30") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-11-20T14:30"
+        ) from None
 
 
 def _audit(args: argparse.Namespace) -> None:
@@ -166,7 +172,7 @@ def _command(args: argparse.Namespace) -> list[Row]:
 
 
 def _several(args: argparse.Namespace, kind: str, body: Row) -> list[Row]:
-    """All alarms that fit: those of each pattern, of an asset, or all."""
+    """All matching alarms: those of each pattern, of an asset, or all."""
     if not (args.alarm_id or args.asset or args.all):
         raise UsageError("which alarm?", where="alarms", hint="ALARM, 'PATTERN*', --asset or --all")
     asset = {"asset": args.asset} if args.asset else {}
@@ -185,7 +191,7 @@ def _is_pattern(text: str) -> bool:
 
 
 def login() -> str:
-    """The name of whoever runs this command."""
+    """The login name of the user who runs this command."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -220,7 +226,7 @@ def aligned(table: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _when(ms: float | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """Show a time as the clock on the wall has it."""
+    """A time in the local time zone."""
     try:
         return "" if ms is None else time.strftime(form, time.localtime(ms / 1000))
     except (ValueError, OverflowError, OSError):
@@ -239,7 +245,7 @@ def _message(alarm: Row) -> str:
 
 
 def _said(row: Row, alarm: Row) -> str:
-    """The message, and what the operator wrote."""
+    """The message and the operator's comment."""
     comment = alarm.get("comment")
     return f"{_message(row)} [{comment}]" if comment else _message(row)
 

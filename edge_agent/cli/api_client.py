@@ -1,4 +1,4 @@
-"""The running daemon's HTTP API, as the commands ask it."""
+"""The client of the running daemon's HTTP API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 URL: Final = "http://127.0.0.1:9460"
 TOKEN: Final = "EDGE_AGENT_TOKEN"  # noqa: S105 (the variable's name)
-_ANYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104 (what a server listens on, and nobody can ask)
+_ANYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104 (a server can listen on it, but no client can connect to it)
 
 _TIMEOUT_S: Final = 15
 _MAX_ANSWER: Final = 64 << 20
@@ -32,19 +32,19 @@ Row = dict[str, Any]
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:
-    """Declare where the daemon is."""
+    """Declare the address of the daemon."""
     parser.add_argument("--url", default=URL, help=f"default: {URL}; ${TOKEN} holds its token")
 
 
 def ask(url: str, path: str, query: Mapping[str, Any]) -> list[Row]:
-    """The rows that the daemon gives for a path; what is None is left out of the query."""
+    """The rows that the daemon returns for a path; parameters that are None are left out."""
     words = urlencode({name: value for name, value in query.items() if value is not None})
     rows: list[Row] = request(url, f"{path}?{words}" if words else path)
     return rows
 
 
 def request(url: str, path: str, body: Row | None = None) -> Any:  # noqa: ANN401 (any JSON)
-    """The daemon's JSON; `body` makes it a POST. ConnectError where nobody answers."""
+    """The daemon's JSON; `body` makes it a POST. ConnectError if there is no answer."""
     return _decode(fetch(url, path, body), url)
 
 
@@ -90,28 +90,28 @@ def _decode(body: bytes, url: str) -> Any:  # noqa: ANN401 (any JSON)
 
 
 def not_ours(url: str) -> EdgeAgentError:
-    """What is said of an answer that does not fit."""
+    """The error for an answer of another program."""
     return EdgeAgentError("what answers there is not edge-agent", where=url)
 
 
 def _refused(refusal: urllib.error.HTTPError, url: str) -> EdgeAgentError:
-    """Make an error of the daemon's own words."""
+    """The error with the text of the daemon's answer."""
     try:
         said = json.loads(refusal.read(_MAX_ANSWER))
         text, hint = shown(said["error"]), shown(said.get("hint", ""))
     except (ValueError, TypeError, KeyError, AttributeError, OSError):
-        text, hint = f"HTTP {refusal.code}", "is this --url that of an edge-agent?"
+        text, hint = f"HTTP {refusal.code}", "is this the --url of an edge-agent?"
     kind = UsageError if refusal.code == HTTPStatus.BAD_REQUEST else EdgeAgentError
     return kind(text, where=url, hint=hint)
 
 
 def shown(value: object) -> str:
-    """Text for a terminal, whatever somebody wrote into it."""
+    """Text that is safe for a terminal: unprintable characters are replaced."""
     return "".join(char if char.isprintable() else "?" for char in str(value))
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the token to whoever sent it."""
+    """A redirect would send the token to another server."""
 
     def redirect_request(  # noqa: PLR0913, PLR0917 (as the base class has it)
         self,
@@ -127,7 +127,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def url_of(config: Config | None) -> str | None:
-    """Where the daemon of that config answers; None where it does not."""
+    """The URL of the config's daemon; None if HTTP is off."""
     if config is None:
         return URL
     http = config.http
@@ -138,7 +138,7 @@ def url_of(config: Config | None) -> str | None:
 
 
 def daemon_url(args: argparse.Namespace) -> str:
-    """Where the daemon is: as `--url` says, else as the config has it."""
+    """The URL of the daemon: `--url`, else that of the config."""
     config: Config | None = None
     if args.url is None and args.config is not None:
         from edge_agent.daemon import load_config  # noqa: PLC0415 (help must not wait for it)

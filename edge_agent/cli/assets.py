@@ -1,4 +1,4 @@
-"""`edge-agent assets`: the running daemon's assets; one that announced itself can be forgotten."""
+"""`edge-agent assets`: list the running daemon's assets; forget discovered ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from edge_agent.cli.api_client import Row
 
-HELP = "List the running daemon's assets; forget one that announced itself and is no more."
+HELP = "List the running daemon's assets; forget a discovered asset that is gone."
 EXAMPLE = "edge-agent assets forget M-O1 --by anna"
 
 _COLUMNS: Final[dict[str, Callable[[Row], object]]] = {
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="show all assets, those with alarms first")
     listing.add_argument("search", nargs="?", default="", help="only those that contain this")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
-    text = "forget assets that announced themselves: alarms, windows and memory of them go"
+    text = "forget discovered assets: their alarms, windows and state are deleted"
     forget = actions.add_parser("forget", help=text, description=text)
     forget.add_argument("asset", metavar="ASSET", nargs="+")
     forget.add_argument("--by", default="", metavar="NAME", help="default: your login name")
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask or command the daemon, print its answer."""
+    """Send a query or a command to the daemon, print its answer."""
     try:
         for line in _list(args) if args.action == "list" else _forget(args):
             print(line)
@@ -65,5 +65,5 @@ def _forget(args: argparse.Namespace) -> list[str]:
     lines = []
     for asset in args.asset:
         answer = request(args.url, f"/api/assets/{quote(asset, safe='')}/forget", body)
-        lines.append(f"{shown(answer['asset'])}: forgotten; a message of it makes it anew")
+        lines.append(f"{shown(answer['asset'])}: forgotten; its next message creates it again")
     return lines

@@ -1,4 +1,4 @@
-"""`edge-agent browse`: what an OPC UA server has, and the config for it."""
+"""`edge-agent browse`: list the variables of an OPC UA server, and print the config for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HELP = """\
 List the variables of an OPC UA server with type, value, unit and range, and print a config for
 them: objects with the same variables become assets of one template. Nothing is written to the
 server. PATTERN is a glob of browse paths (Line1/P-*/Flow) or node ids; a word without * ? [ is
-searched for. Into a pipe or file the list goes as comments, so that what is printed is YAML."""
+a search. In a pipe or file the list is written as comments, so that the output is YAML."""
 EXAMPLE = """\
 edge-agent browse plc 'Line1/*' -c edge-agent.yaml
   edge-agent browse opc.tcp://192.168.0.10:4840 > plant.yaml
@@ -47,16 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pin",
         metavar="FILE",
-        help="the server's certificate; if there is no such file, what it shows is written there",
+        help="file of the server's certificate; if it does not exist, it is written",
     )
     parser.add_argument(
         "--insecure-password", action="store_true", help="send it without encryption"
     )
-    parser.add_argument("--all", action="store_true", help="properties and the Server object, too")
+    parser.add_argument("--all", action="store_true", help="also properties and the Server object")
     parser.add_argument("--seconds", type=positive_seconds, default=120.0, help="default: 120")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--yaml", action="store_true", help="the config alone")
-    form.add_argument("--table", action="store_true", help="the list alone")
+    form.add_argument("--yaml", action="store_true", help="only the config")
+    form.add_argument("--table", action="store_true", help="only the list")
     form.add_argument("--json", action="store_true", help="the list as JSON")
 
 
@@ -97,13 +97,17 @@ async def _browse(name: str, config: OpcUaSourceConfig, args: argparse.Namespace
 
 
 def _say(args: argparse.Namespace, browsed: Browsed) -> None:
-    """On stderr, how much there was, and whether that is all."""
+    """Print on stderr how many variables were found, and if the list is complete."""
     print(f"{len(browsed.nodes)} variables among {browsed.seen} nodes", file=sys.stderr)
     if browsed.stopped:
         hint = "give a PATTERN such as 'Line1/*', or more --seconds"
         print(f"not complete: stopped {browsed.stopped} ({hint})", file=sys.stderr)
     if not browsed.nodes:
-        hint = "may this user see them?" if not args.pattern else "does the PATTERN fit?"
+        hint = (
+            "does this user have the right to see them?"
+            if not args.pattern
+            else "is the PATTERN right?"
+        )
         print(f"no variable found ({hint})", file=sys.stderr)
 
 
@@ -160,7 +164,7 @@ def _yaml(args: argparse.Namespace, name: str, proposal: Proposal, *, is_known: 
 
 
 def source_keys(args: argparse.Namespace, node: str) -> dict[str, Any]:
-    """The source of a config that connects as this command did."""
+    """The source of a config that connects in the same way as this command."""
     keys: dict[str, Any] = {"type": "opcua", "url": args.source}
     security = {
         "policy": args.policy,

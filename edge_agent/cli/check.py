@@ -18,28 +18,30 @@ if TYPE_CHECKING:
 
 HELP = """\
 List every problem of a config with its file and line. Nothing is started or changed.
-With --connect also: every endpoint, every OPC UA node (read once), every MQTT topic (awaited),
-clocks, certificates, and what must be written here. A daemon that runs is not disturbed.
-Exit code 1 if anything does not fit; warnings do not fail."""
+--connect also checks every endpoint, every OPC UA node (read once), every MQTT topic (awaited),
+clocks, certificates, and files that must be writable. A running daemon is not disturbed.
+Exit code 1 if there is an error; 0 with warnings only."""
 EXAMPLE = "edge-agent check -c /etc/edge-agent/edge-agent.yaml --connect"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The config file, and whether to try its endpoints."""
     parser.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
-    parser.add_argument("--connect", action="store_true", help="also try all that it names")
+    parser.add_argument(
+        "--connect", action="store_true", help="also try every endpoint, node and topic"
+    )
     parser.add_argument(
         "--seconds",
         type=positive_seconds,
         default=5.0,
         metavar="N",
-        help="with --connect: wait so long for each MQTT topic (default: 5)",
+        help="with --connect: how long to wait for each MQTT topic (default: 5)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print problems and warnings to stderr, or one line about a config that is sound."""
+    """Print problems and warnings to stderr, or one line if the config is correct."""
     # Here, not above: the help must not wait for ONNX Runtime.
     from edge_agent.daemon import find_problems  # noqa: PLC0415
 
@@ -67,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _connect(config: Config, args: argparse.Namespace) -> int:
-    """Try all that the config names; one line a finding, the worst first."""
+    """Try every endpoint, node and topic of the config; one line per finding, the worst first."""
     if not args.json:
         print(f"config ok: {_summary(config)}")
         print("reading nodes, waiting for topics ...", file=sys.stderr, flush=True)

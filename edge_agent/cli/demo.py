@@ -1,4 +1,4 @@
-"""`edge-agent demo`: the whole product on this machine, with nothing else installed."""
+"""`edge-agent demo`: the whole product on this machine, without other software."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     import argparse
 
 HELP = (
-    "Show it all on this machine: a simulated pump station over MQTT and OPC UA, a daemon that\n"
-    "knows some pumps by a shipped model and learns what healthy looks like for the others,\n"
-    "faults, and the alarms that find them. Ctrl-C ends it."
+    "Show the product here: a simulated pump station over MQTT and OPC UA, a daemon that\n"
+    "monitors some pumps with a shipped model and learns the healthy state of the others,\n"
+    "faults, and the alarms that detect them. Ctrl-C ends it."
 )
 EXAMPLE = "edge-agent demo --seconds 60"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How long it goes on."""
+    """Declare how long the demo runs."""
     parser.add_argument(
         "--seconds",
         type=float,
         metavar="N",
-        help="end after N seconds (45 at least; a machine too slow to learn in time takes longer) "
+        help="end after N seconds (at least 45; longer if the machine learns too slowly) "
         "with one summary line; exit code 1 unless every fault raised its alarm in time, with the "
-        "right input first, and none was false",
+        "right input first, and there was no false alarm",
     )
     parser.add_argument(
         "--folder", type=Path, help="keep config, log, store and the learned model there"
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show it; 0 if all went as it should."""
+    """Run the demo; 0 if every fault raised its alarm and there was no false alarm."""
     # Here, not above: the help must not wait for an OPC UA server to be imported.
     from edge_agent.demo import SHORTEST_S, run_demo  # noqa: PLC0415
 

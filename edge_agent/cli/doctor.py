@@ -1,4 +1,4 @@
-"""`edge-agent doctor`: what is wrong with a gateway, and the mend."""
+"""`edge-agent doctor`: what is wrong with a gateway, and how to fix it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from edge_agent.findings import Finding
 
 HELP = """\
-Look at everything around a config: all that `check --connect` looks at, and every address of every
-endpoint, disk space, the models on disk, and what the running daemon itself complains of.
-Prints findings with their mend, the most severe first. Nothing is changed, nothing disturbed.
-Exit code 1 if anything is wrong; warnings do not fail."""
+Check everything that a config depends on: all checks of `check --connect`, every address of every
+endpoint, disk space, the models on disk, and the problems that the running daemon reports.
+Prints findings with their fixes, the most severe first. Nothing is changed or disturbed.
+Exit code 1 if there is an error; 0 with warnings only."""
 EXAMPLE = "edge-agent doctor -c /etc/edge-agent/edge-agent.yaml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The config file, and how to say it."""
+    """Declare the config file and the form of the output."""
     parser.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
     parser.add_argument(
         "--seconds",
         type=positive_seconds,
         default=10.0,
         metavar="N",
-        help="wait so long for each MQTT topic (default: 10)",
+        help="how long to wait for each MQTT topic (default: 10)",
     )
-    parser.add_argument("--all", action="store_true", help="show also what is as it should be")
+    parser.add_argument("--all", action="store_true", help="also show checks that passed")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if config is None:
         return refuse(problems, json=args.json)
     if not args.json:
-        print("looking, for up to half a minute ...", file=sys.stderr, flush=True)
+        print("checking, for up to half a minute ...", file=sys.stderr, flush=True)
     found = look(config, args.config, args.seconds, deep=True)
     if args.json:
         print(as_json(found))
@@ -60,5 +60,5 @@ def _show(found: list[Finding], *, everything: bool) -> None:
     counts = {kind: sum(one.severity is kind for one in found) for kind in Severity}
     print(
         f"{counts[Severity.ERROR]} errors, {counts[Severity.WARNING]} warnings, "
-        f"{counts[Severity.OK]} things as they should be"
+        f"{counts[Severity.OK]} checks passed"
     )

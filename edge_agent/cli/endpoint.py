@@ -1,4 +1,4 @@
-"""Which server or broker a command speaks to: a source of a config, or a URL with options."""
+"""The server or broker of a command: a source of a config, or a URL with options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def found_text(args: argparse.Namespace, listed: list[str], config: Callable[[], str]) -> str:
-    """What was found and a config for it: both, or what `--table` or `--yaml` asks for.
+    """The found items and a config for them, or only one of the two (`--table`, `--yaml`).
 
     In a pipe the list is a comment, so that the whole is a config.
     """
@@ -53,7 +53,7 @@ def add_login(parser: argparse.ArgumentParser) -> None:
 
 
 def login_of(args: argparse.Namespace) -> dict[str, Any]:
-    """User and secret as a source's struct has them."""
+    """User and secret, as in a source's struct."""
     if not args.user:
         return {}
     if args.password_file is not None:
@@ -71,7 +71,7 @@ def login_keys(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def opcua_source(args: argparse.Namespace) -> tuple[str, OpcUaSourceConfig, bool]:
-    """Name and struct of the OPC UA server; and whether a config has it."""
+    """Name and struct of the OPC UA server; and True if it is in a config."""
     from edge_agent.sources.opcua import OpcUaSourceConfig  # noqa: PLC0415 (help needs it not)
 
     if "://" not in args.source:
@@ -104,12 +104,12 @@ def _opcua_struct(args: argparse.Namespace) -> OpcUaSourceConfig:
     if pinned is not None and not pinned.exists():
         subject = asyncio.run(opcua.pin(config, pinned))
         print(f"{pinned}: {subject}", file=sys.stderr)
-        print("compare this with what the server itself shows of its certificate", file=sys.stderr)
+        print("compare this with the certificate as the server itself shows it", file=sys.stderr)
     return config
 
 
 def mqtt_source(args: argparse.Namespace, topics: list[str]) -> tuple[str, MqttSourceConfig, bool]:
-    """Name and struct of the broker, subscribing `topics`; and whether a config has it."""
+    """Name and struct of the broker, subscribing `topics`; and True if it is in a config."""
     from edge_agent.sources.mqtt import MqttSourceConfig, Subscription  # noqa: PLC0415
     from edge_agent.transport import Tls  # noqa: PLC0415
 

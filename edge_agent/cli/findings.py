@@ -1,4 +1,4 @@
-"""Findings on a terminal, and as JSON; what `check --connect` and `doctor` share."""
+"""Findings on a terminal, and as JSON; shared by `check --connect` and `doctor`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def look(config: Config, path: Path, seconds: float, *, deep: bool) -> list[Find
 
 
 def _token(config: Config) -> str | None:
-    """The daemon's token as the config has it; None where it is not to be had here."""
+    """The daemon's token of the config; None if it cannot be read here."""
     try:
         return config.http.token.reveal() if config.http.token else None
     except EdgeAgentError:
@@ -52,17 +52,17 @@ def _token(config: Config) -> str | None:
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:
-    """One line each: what it is, where, what and the mend."""
+    """One line each: severity, where, what and the fix."""
     return [f"{one.severity}: {shown(one)}" for one in findings]
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """All of it as one JSON object."""
+    """All findings as one JSON object."""
     return dumps({"ok": not failed(findings), "findings": [asdict(one) for one in findings]})
 
 
 def refuse(problems: Sequence[Problem], *, json: bool) -> int:
-    """Say why a config is refused; the exit code of that."""
+    """Print why a config is refused; return the exit code."""
     if json:
         print(as_json([_of_problem(one) for one in problems]))
     else:
@@ -78,7 +78,7 @@ def _of_problem(problem: Problem) -> Finding:
 
 
 def failed(findings: Sequence[Finding]) -> bool:
-    """Whether anything does not fit."""
+    """True if there is an error."""
     return any(one.severity is Severity.ERROR for one in findings)
 
 
@@ -87,7 +87,7 @@ def positive_seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not 0 < seconds <= MAX_SECONDS:
         raise argparse.ArgumentTypeError("more than 0 and at most an hour")
     return seconds

@@ -1,4 +1,4 @@
-"""The first config of a plant: what was answered and what was found there, as a checked file."""
+"""The first config of a plant: a checked file from the user's answers and what was found."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _ROWS: Final = 450  # of a short baseline
 _STEPS_S: Final = (0.1, 0.2, 0.5, 1.0)
 _SHORT_LENGTH: Final = 32
 _HEAD: Final = """\
-# Written by `edge-agent init`. What else can be said: config/edge-agent.yaml of the project.
-# Delete signals that do not tell how a machine is (setpoints, counters), then:
+# Written by `edge-agent init`. All other keys: config/edge-agent.yaml of the project.
+# Delete signals that do not show the state of a machine (setpoints, counters), then:
 #   edge-agent check -c {name} --connect
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the user said. learn_s: seconds of good data, None for the default."""
+    """The user's answers. learn_s: seconds of good data, None for the default."""
 
     url: str
     site: str
@@ -62,16 +62,18 @@ def parse_duration(text: str) -> float:
     """Seconds of `90s`, `15m`, `2h`, `1d`."""
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None or match[2] not in _UNITS or float(match[1]) <= 0:
-        raise UsageError(f"{text!r} is no time", hint="write 90s, 15m, 2h or 1d")
+        raise UsageError(f"{text!r} is not a time", hint="write 90s, 15m, 2h or 1d")
     return float(match[1]) * _UNITS[match[2]]
 
 
 def look_at_plant(args: argparse.Namespace, answers: Answers) -> Plant:
-    """Browse the server or listen to the broker; UsageError where it has nothing to watch."""
+    """Browse the server or listen to the broker; UsageError if it has nothing to monitor."""
     scheme = urlsplit(answers.url).scheme
     look = _LOOKS.get(scheme)
     if look is None:
-        raise UsageError(f"{answers.url!r} is neither", hint="write opc.tcp://... or mqtt://...")
+        raise UsageError(
+            f"{answers.url!r} is not a server or broker", hint="write opc.tcp://... or mqtt://..."
+        )
     return look(args)
 
 
@@ -84,7 +86,7 @@ def _look_opcua(args: argparse.Namespace) -> Plant:
     proposal = propose(found.nodes, "")
     if not proposal.templates:
         hint = f"see: edge-agent browse {args.url}"
-        raise EdgeAgentError("no variable with a number there", where=args.url, hint=hint)
+        raise EdgeAgentError("no variable with a number found", where=args.url, hint=hint)
     source = browse_command.source_keys(args, proposal.node)
     return _plant(
         name, source, proposal.templates, proposal.assets, f"{len(found.nodes)} variables"
@@ -101,7 +103,7 @@ def _look_mqtt(args: argparse.Namespace) -> Plant:
     proposal = propose(heard.topics, "")
     if not proposal.templates:
         hint = f"see: edge-agent listen {args.url}; --seconds listens longer"
-        raise EdgeAgentError("no topic with a number there", where=args.url, hint=hint)
+        raise EdgeAgentError("no topic with a number found", where=args.url, hint=hint)
     source = listen_command.source_keys(args, proposal.subscribe)
     return _plant(name, source, proposal.templates, proposal.assets, f"{len(heard.topics)} topics")
 
@@ -121,14 +123,14 @@ def _plant(
     found: str,
 ) -> Plant:
     signals = sum(len(one["signals"]) for one in templates.values())
-    machines = ", ".join(assets) or "machines as they announce themselves"
+    machines = ", ".join(assets) or "machines discovered by their topics"
     summary = f"{found}; {signals} signals of {shown(machines)[:200]}"
     print(f"found {summary}", file=sys.stderr)
     return Plant(name, source, templates, assets, summary)
 
 
 def write_config(file: Path, answers: Answers, plant: Plant) -> list[str]:
-    """Write it, checked; gives what was written, a line each. ConfigErrors if it is refused."""
+    """Check and write the config; returns one line per written file. ConfigErrors if refused."""
     folder = file.parent
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -137,7 +139,7 @@ def write_config(file: Path, answers: Answers, plant: Plant) -> list[str]:
         place = folder / "secrets" / f"{plant.name}-password"
         _write_secret(place, answers.password)
         source["password"] = {"file": str(place.relative_to(folder))}
-        written.append(f"{place}: the password, for your eyes alone")
+        written.append(f"{place}: the password, readable only by you")
     text = _HEAD.format(name=file.name) + render(_tree(answers, plant, source))
     handle, draft = tempfile.mkstemp(dir=folder, prefix=f".{file.name}.")
     try:
@@ -191,7 +193,7 @@ def _tree(answers: Answers, plant: Plant, source: dict[str, Any]) -> dict[str, A
 
 
 def _learn(seconds: float) -> dict[str, Any]:
-    """A baseline from so much data; a short one has finer steps, so that it has rows enough."""
+    """A baseline from this much data; a short one has finer steps, so that it has enough rows."""
     learn: dict[str, Any] = {"auto": True, "duration": f"{seconds:g}s"}
     step = max((one for one in _STEPS_S if one <= seconds / _ROWS), default=_STEPS_S[0])
     if step < 1:
@@ -200,14 +202,14 @@ def _learn(seconds: float) -> dict[str, Any]:
 
 
 def _sink(answers: Answers, source: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Its name and keys; the broker of the source is entered with the source's own login."""
+    """Its name and keys; the broker of the source is used with the source's login."""
     if answers.sink == "log":
         return "journal", {"type": "log"}
     scheme = urlsplit(answers.sink).scheme
     if scheme in {"http", "https"}:
         return "hook", {"type": "webhook", "url": answers.sink}
     if scheme not in {"mqtt", "mqtts"}:
-        raise UsageError(f"{answers.sink!r} is no sink", hint="mqtt://..., https://... or log")
+        raise UsageError(f"{answers.sink!r} is not a sink", hint="mqtt://..., https://... or log")
     same = answers.sink == answers.url
     login: dict[str, Any] = {}
     if same:

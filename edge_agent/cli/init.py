@@ -1,4 +1,4 @@
-"""`edge-agent init`: asks, looks at the plant, and writes a first config that passes `check`."""
+"""`edge-agent init`: asks questions, looks at the plant, and writes a first checked config."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import argparse
 
 HELP = """\
-Write a first config: asks for the server or broker, looks at what it has (as `browse` and `listen`
-do), and proposes machines and signals that learn by themselves. What is written has passed `check`.
-A password goes into a file of its own that only you can read. Nothing is overwritten unasked.
-With --yes no question is asked: what no option says takes its default."""
+Write a first config: asks for the server or broker, reads its variables or topics (as `browse` and
+`listen` do), and proposes machines and signals that learn by themselves. The file passes `check`.
+A password is written to a separate file that only you can read. No file is overwritten unasked.
+With --yes no question is asked: without an option, its default is used."""
 EXAMPLE = """\
 edge-agent init
   edge-agent init plant.yaml --yes --url opc.tcp://192.168.0.10:4840 --site north --sink log
@@ -35,36 +35,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file", nargs="?", type=Path, default=Path(_FILE), metavar="FILE", help=f"default: {_FILE}"
     )
     parser.add_argument("--yes", action="store_true", help="ask nothing")
-    parser.add_argument("--force", action="store_true", help="write over an old file")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     parser.add_argument("--url", default="", help="opc.tcp://HOST:PORT or mqtt://HOST:PORT")
     parser.add_argument(
         "--only", default="", metavar="PATTERN", help="nodes or topics, as for browse and listen"
     )
-    parser.add_argument("--site", default="", help="where this is, a level of topics and alarms")
-    parser.add_argument("--line", default="", help="the line of machines that name none")
+    parser.add_argument("--site", default="", help="name of the site, a level of topics and alarms")
+    parser.add_argument("--line", default="", help="the line of machines without one")
     parser.add_argument(
         "--sink", default="", metavar="URL|log", help="mqtt://..., https://... or log"
     )
     parser.add_argument(
-        "--learn", default="", metavar="TIME", help="of good data, such as 1d or 90s; default: 1d"
+        "--learn",
+        default="",
+        metavar="TIME",
+        help="how much good data to learn from, such as 1d or 90s; default: 1d",
     )
     parser.add_argument(
         "--seconds", type=positive_seconds, default=15.0, help="how long to listen; default: 15"
     )
-    parser.add_argument("--http-port", type=int, default=0, help="of the status page")
+    parser.add_argument("--http-port", type=int, default=0, help="port of the status page")
     add_login(parser)
     _add_security(parser)
 
 
 def _add_security(parser: argparse.ArgumentParser) -> None:
     for name, text in (
-        ("--policy", "of OPC UA: Basic256Sha256, ..."),
+        ("--policy", "for OPC UA: Basic256Sha256, ..."),
         ("--mode", "Sign or SignAndEncrypt"),
-        ("--certificate", "our certificate of OPC UA"),
-        ("--cert", "our certificate of TLS"),
+        ("--certificate", "our certificate for OPC UA"),
+        ("--cert", "our certificate for TLS"),
         ("--key", "its private key"),
-        ("--pin", "the server's certificate; what it shows is written there"),
-        ("--ca", "who signed the broker's certificate"),
+        ("--pin", "file of the server's certificate; written if it does not exist"),
+        ("--ca", "the authority that signed the broker's certificate"),
     ):
         parser.add_argument(name, help=text)
     parser.add_argument(
@@ -73,10 +76,10 @@ def _add_security(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask, look, write, and say what comes next."""
+    """Ask, look, write, and print the next steps."""
     if not args.yes and not sys.stdin.isatty():
-        hint = "--yes takes defaults for what no option says"
-        raise UsageError("this is no terminal: nobody can be asked", hint=hint)
+        hint = "use --yes: it asks nothing and uses defaults"
+        raise UsageError("not a terminal: questions are not possible", hint=hint)
     _may_write(args)
     if args.file.parent.resolve() != Path.cwd():
         _make_absolute(args)
@@ -93,12 +96,12 @@ def run(args: argparse.Namespace) -> int:
 def _may_write(args: argparse.Namespace) -> None:
     if not args.file.exists() or args.force:
         return
-    if args.yes or not _agree(f"{args.file} is there. Write over it?", default=False):
-        raise UsageError("the file is there", where=str(args.file), hint="--force writes over it")
+    if args.yes or not _agree(f"{args.file} exists. Overwrite it?", default=False):
+        raise UsageError("the file exists", where=str(args.file), hint="--force overwrites it")
 
 
 def _make_absolute(args: argparse.Namespace) -> None:
-    """A config's paths are relative to its folder, an option's to where the command runs."""
+    """Paths in a config are relative to its folder, those of options to the working directory."""
     for name in ("certificate", "cert", "key", "pin", "ca", "password_file"):
         value = getattr(args, name)
         if value is not None:
@@ -126,7 +129,7 @@ def _answers(args: argparse.Namespace) -> Answers:
 
 
 def _password(args: argparse.Namespace) -> str:
-    """The password that is to be kept in a file; empty if there is none, or it has its file."""
+    """The password to write to a file; empty if there is none, or it already is in a file."""
     if not args.user or args.password_file is not None:
         return ""
     if PASSWORD not in os.environ and not args.yes:
@@ -150,9 +153,9 @@ def _agree(question: str, *, default: bool = True) -> bool:
 
 def _next(file: Path) -> None:
     steps: tuple[tuple[str, Any], ...] = (
-        ("does all of it fit?", f"edge-agent check -c {file} --connect"),
+        ("check it", f"edge-agent check -c {file} --connect"),
         ("run it", f"edge-agent run -c {file}"),
-        ("what it says", "edge-agent alarms list"),
+        ("list its alarms", "edge-agent alarms list"),
     )
     for what, command in steps:
         print(f"  {command:<50} # {what}")

@@ -1,4 +1,4 @@
-"""`edge-agent learn`: a baseline from healthy data, learned on the box."""
+"""`edge-agent learn`: a baseline from healthy data, learned on the gateway."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_agent.daemon import BaselineTraining
     from edge_agent.learning import TrainedBaseline
 
-HELP = "learn what healthy looks like, on the box, and write a model bundle"
+HELP = "learn the healthy state of assets from their data, on the gateway, and write a model bundle"
 EXAMPLE = "edge-agent learn -c edge-agent.yaml --asset 'P-*' --hours 24"
 _BAR = 30
 _LINE = 110
@@ -31,15 +31,15 @@ _SAY_EVERY_S = 60.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("-c", "--config", required=True, type=Path, help="the config (YAML)")
-    parser.add_argument("--asset", required=True, help="an asset, or a pattern of them: 'P-*'")
+    parser.add_argument("--asset", required=True, help="an asset, or a pattern: 'P-*'")
     parser.add_argument(
         "--again",
         action="store_true",
-        help="after an overhaul: the running daemon forgets what it learned and learns anew from "
-        "now on, unless --hours or --input says from what",
+        help="after an overhaul: the running daemon forgets what it learned and learns again from "
+        "now on, or from the data of --hours or --input",
     )
     data = parser.add_mutually_exclusive_group()
-    data.add_argument("--hours", type=_hours, help="learn from so many hours of live data")
+    data.add_argument("--hours", type=_hours, help="learn from this many hours of live data")
     data.add_argument("--input", type=Path, help="learn from a recording (CSV, or a pattern)")
     add_recording_arguments(parser)
     add_url(parser)
@@ -48,19 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Collect, learn, and say what was learned; or let the daemon learn again."""
+    """Collect, learn, and print the result; or let the daemon learn again."""
     if args.hours is not None or args.input is not None:
         return asyncio.run(_run(args))
     if not args.again:
         raise UsageError(
             "one of the arguments --hours --input is required",
-            hint="or --again, to let the running daemon learn anew from now on",
+            hint="or --again, to let the running daemon learn again from now on",
         )
     return _again(args)
 
 
 def _again(args: argparse.Namespace) -> int:
-    """Ask the daemon to forget what it learned of these assets."""
+    """Tell the daemon to forget the baselines of these assets."""
     url = daemon_url(args)
     known = [str(row["id"]) for row in ask(url, "/api/assets", {})]
     chosen = sorted(asset for asset in known if fnmatchcase(asset, args.asset))
@@ -96,7 +96,7 @@ async def _run(args: argparse.Namespace) -> int:
 
 
 async def _listen_live(lesson: BaselineTraining, seconds: float) -> None:
-    """Collect for so long; say how it goes each second on a terminal, else each minute."""
+    """Collect for this time; print progress each second on a terminal, else each minute."""
     said_s = 0.0
 
     def show(share: float) -> None:
@@ -142,14 +142,14 @@ def _report(config: Config, taught: TrainedBaseline) -> None:
         print(f"{asset}: learned without {names}", file=sys.stderr)
     for asset, reason in taught.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
-    print("A running daemon takes it up within seconds; the one before is on the shelf.")
+    print("A running daemon activates it within seconds; the previous version stays in models_dir.")
 
 
 def _hours(text: str) -> float:
     try:
         hours = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not 0 < hours <= 24 * 365:
         raise argparse.ArgumentTypeError("more than 0 and at most a year")
     return hours

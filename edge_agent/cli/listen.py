@@ -1,4 +1,4 @@
-"""`edge-agent listen`: what an MQTT broker sends, and the config for it."""
+"""`edge-agent listen`: list the topics of an MQTT broker, and print the config for them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 HELP = """\
 List the topics of an MQTT broker with the form of their payloads, their rate, time stamps and a
-sample, and print a config for them. It listens under a client id of its own: a daemon that runs
-misses nothing. TOPIC is a filter (plant/#); without one, that of the config, else everything. Into
-a pipe or file the list goes as comments, so that what is printed is YAML."""
+sample, and print a config for them. It uses a client id of its own, so a running daemon
+misses nothing. TOPIC is a filter (plant/#); default: that of the config, else everything. In a
+pipe or file the list is written as comments, so that the output is YAML."""
 EXAMPLE = """\
 edge-agent listen bus -c edge-agent.yaml --seconds 30
   edge-agent listen mqtt://192.168.0.20:1883 'plant/#' > plant.yaml"""
@@ -37,7 +37,7 @@ _BAR: Final = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which broker, which topics, for how long."""
+    """Declare the broker, the topics and the time."""
     add_source(parser, "mqtt://HOST:PORT", "a source of the config, or a broker")
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help="see above")
     add_login(parser)
@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=text)
     parser.add_argument("--seconds", type=positive_seconds, default=30.0, help="default: 30")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--yaml", action="store_true", help="the config alone")
-    form.add_argument("--table", action="store_true", help="the list alone")
+    form.add_argument("--yaml", action="store_true", help="only the config")
+    form.add_argument("--table", action="store_true", help="only the list")
     form.add_argument("--json", action="store_true", help="the list as JSON")
 
 
@@ -83,7 +83,7 @@ async def _listen(config: MqttSourceConfig, topics: list[str], seconds: float) -
 
 
 def _say(heard: Listened, topics: list[str]) -> None:
-    """On stderr: how much there was, what was refused, whose clock is wrong."""
+    """Print on stderr how much was received, what was refused, and wrong clocks."""
     print(f"{heard.messages} messages on {len(heard.topics)} topics", file=sys.stderr)
     for text in heard.refused:
         print(f"not subscribed: {shown(text)} (see the broker's ACL)", file=sys.stderr)
@@ -149,7 +149,7 @@ def _yaml(args: argparse.Namespace, name: str, proposal: Proposal) -> str:
 
 
 def source_keys(args: argparse.Namespace, subscribe: list[dict[str, Any]]) -> dict[str, Any]:
-    """The source of a config that connects as this command did; of a config's own, the topics."""
+    """The source of a config that connects like this command; only topics if the config has it."""
     if "://" not in args.source:
         return {"subscribe": subscribe}
     files = {key: str(getattr(args, key)) for key in ("ca", "cert", "key") if getattr(args, key)}

@@ -1,4 +1,4 @@
-"""`edge-agent outcome`: tell the running daemon that a machine's life has ended."""
+"""`edge-agent outcome`: report to the running daemon that a machine's life has ended."""
 
 from __future__ import annotations
 
@@ -12,29 +12,33 @@ from edge_agent.cli.api_client import add_url, daemon_url, not_ours, request, sh
 if TYPE_CHECKING:
     import argparse
 
-HELP = "tell that a machine has failed or was overhauled, so that intervals stay honest"
+HELP = (
+    "report that a machine has failed or was overhauled, to adapt the intervals of remaining life"
+)
 EXAMPLE = "edge-agent outcome -c edge-agent.yaml --asset T-7 --at 2026-11-20T14:30"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "-c", "--config", type=Path, metavar="FILE", help="says where the daemon is"
+        "-c", "--config", type=Path, metavar="FILE", help="the config of the daemon"
     )
     add_url(parser)
     parser.set_defaults(url=None)
     parser.add_argument("--asset", required=True, metavar="ID")
-    parser.add_argument("--at", type=moment_ms, help="ISO 8601, local unless it says; default: now")
+    parser.add_argument(
+        "--at", type=moment_ms, help="ISO 8601, local time without a zone; default: now"
+    )
     parser.add_argument(
         "--overhauled",
         action="store_true",
-        help="it was overhauled before it failed: how long it would have lived nobody knows",
+        help="it was overhauled before it failed, so its true life is unknown",
     )
     parser.add_argument("--by", default="", metavar="NAME", help="default: your login name")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Say it to the daemon, print what it makes of it."""
+    """Send the outcome to the daemon, print its answer."""
     url = daemon_url(args)
     kind = "overhauled" if args.overhauled else "failed"
     body: dict[str, Any] = {"by": args.by or login()}
@@ -50,10 +54,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(answer: dict[str, Any], *, overhauled: bool) -> list[str]:
-    said = "let go: nobody knows when it would have failed" if overhauled else ""
+    said = "not scored: the time of failure is unknown" if overhauled else ""
     return [
         f"{shown(answer['asset'])}: {shown(one['model'])} {shown(one['version'])}: "
         f"{int(one['predictions'])} predictions, "
-        + (said or f"{float(one['coverage']):.0%} of them held the truth")
+        + (said or f"{float(one['coverage']):.0%} of them contained the truth")
         for one in answer["models"]
     ]

@@ -1,4 +1,4 @@
-"""What `replay` and `learn` share: how a recording is described, and what of it was refused."""
+"""Shared by `replay` and `learn`: the options that describe a recording, and what was refused."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.sources.replay import Recording, ReplayConfig
 
-NOTABLE: Final = 0.01  # of all rows: with more refused, the result may not be what was meant
+NOTABLE: Final = 0.01  # of all rows: if more are refused, the options are probably wrong
 _TEXTS: Final = {
-    "separator": "one character; default: found out",
-    "time": "time column, or DATE+TIME for two; default: found out",
+    "separator": "one character; default: detected",
+    "time": "time column, or DATE+TIME for two; default: detected",
     "time_format": "iso, dmy, mdy, ymd, excel, excel1904, s, ms, us, ns, or as %%d.%%m.%%Y %%H:%%M",
-    "timezone": "of times that name none: Europe/Berlin, +01:00; default: UTC",
-    "decimal": "'.' or ','; default: found out",
+    "timezone": "for times without a time zone: Europe/Berlin, +01:00; default: UTC",
+    "decimal": "'.' or ','; default: detected",
 }
 
 
 def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
-    """How the recording is written; what is not said is found out or asked for."""
+    """Declare the format of the recording; what is not given is detected."""
     group = parser.add_argument_group("the recording")
-    group.add_argument("--source", default="", metavar="NAME", help="take the keys of this source")
+    group.add_argument("--source", default="", metavar="NAME", help="use the keys of this source")
     for name, text in _TEXTS.items():
         group.add_argument(f"--{name.replace('_', '-')}", default="", help=text)
     group.add_argument(
@@ -38,7 +38,7 @@ def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
         "--long",
         default="",
         metavar="TAG,VALUE[,QUALITY]",
-        help="columns of a file with one value a row; default: found by their names",
+        help="columns of a file with one value per row; default: detected by name",
     )
     group.add_argument("--no-header", action="store_true", help="the first row is data")
 
@@ -46,7 +46,7 @@ def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
 def recording_config(
     args: argparse.Namespace, config: Config, path: Path, asset: str, template: str = ""
 ) -> ReplayConfig:
-    """The description of a recording by the command line, on top of `--source`; UsageError."""
+    """The recording as the options describe it, based on `--source`; or UsageError."""
     from edge_agent.sources.replay import (  # noqa: PLC0415 (help must not wait for numpy)
         ReplayConfig,
     )
@@ -97,7 +97,7 @@ def _long(found: ReplayConfig, text: str) -> ReplayConfig:
 
 
 def report_refused(recording: Recording) -> None:
-    """Say what was refused, the first of each; EdgeAgentError if nothing was taken at all."""
+    """Print the first of each kind of refusal; EdgeAgentError if no value was accepted."""
     for one in recording.refused.values():
         print(f"{one.n} values rejected: {one.reason}: {one}", file=sys.stderr)
     if recording.n_values:
@@ -108,6 +108,6 @@ def report_refused(recording: Recording) -> None:
         return
     first = next(iter(recording.refused.values()), None)
     raise EdgeAgentError(
-        "not one value of the recording was taken",
-        hint=str(first) if first else "it has no row with a value of a signal",
+        "no value of the recording was accepted",
+        hint=str(first) if first else "no row has a value of a signal",
     )

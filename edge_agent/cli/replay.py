@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edge_agent.sources.replay import Recording
     from edge_agent.values import Columns
 
-HELP = "the same pipeline over recorded data, as fast as it goes"
+HELP = "run recorded data through the daemon's pipeline, as fast as possible"
 EXAMPLE = "edge-agent replay -c edge-agent.yaml --input 'runs/*.csv' --asset P-101 --json"
 _BAR = 30
 
@@ -28,18 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("-c", "--config", required=True, type=Path, help="the config (YAML)")
     parser.add_argument(
-        "--input", required=True, type=Path, help="CSV, .gz, .zip or .xlsx, or a pattern of them"
+        "--input", required=True, type=Path, help="CSV, .gz, .zip or .xlsx, or a pattern"
     )
-    parser.add_argument("--asset", default="", help="whose columns these are; {stem} = file name")
-    parser.add_argument("--template", default="", help="for assets that the config does not name")
+    parser.add_argument("--asset", default="", help="the asset of the columns; {stem} = file name")
+    parser.add_argument("--template", default="", help="for assets that are not in the config")
     add_recording_arguments(parser)
     parser.add_argument(
         "--model",
         default="",
         metavar="NAME[@VERSION]",
-        help="compare this version with the one at work; default: the one that came last",
+        help="compare this version with the active one; default: the version installed last",
     )
-    parser.add_argument("--json", action="store_true", help="one transition a line, as JSON")
+    parser.add_argument("--json", action="store_true", help="one transition per line, as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -109,7 +109,7 @@ def _line(replay: Replay, transition: Transition, args: argparse.Namespace) -> s
 
 
 def _report(replay: Replay, *, as_json: bool) -> None:
-    """How the candidate compares; as JSON the last line, an object with one key."""
+    """Print the comparison with the candidate; as JSON the last line, an object with one key."""
     import orjson  # noqa: PLC0415
 
     from edge_agent.cli.models.report import report_lines  # noqa: PLC0415

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until told to stop."""
+    """Run until a signal stops the daemon."""
     # Here, not above: the help of all commands must not wait for ONNX Runtime.
     from edge_agent.config import warnings  # noqa: PLC0415
     from edge_agent.daemon import Daemon, load_config  # noqa: PLC0415
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_config(args.config)
     logs.setup(config.log.level, json=config.log.json)
-    for warning in warnings(config):  # most services start without anybody calling `check`
+    for warning in warnings(config):  # most services start without a call of `check`
         log.warning("config", extra={"warning": warning})
     asyncio.run(_run(Daemon, config, args.config))
     return 0
@@ -49,13 +49,13 @@ async def _run(daemon: type, config: object, path: Path) -> None:
     await daemon(config, path=path).run()
     blocking.shutdown(wait=False, cancel_futures=True)
     if not await _threads_end():
-        # All is stored and closed. Python would wait for a name server or a firewall to answer.
+        # Everything is stored and closed. Python would wait for a name server or a firewall.
         logging.shutdown()
         os._exit(0)
 
 
 async def _threads_end() -> bool:
-    """Whether every thread ends that the interpreter would wait for."""
+    """True if every thread ends that the interpreter would wait for."""
     for _ in range(_LINGER_TURNS):
         if not any(t for t in threading.enumerate() if t is not _MAIN and not t.daemon):
             return True

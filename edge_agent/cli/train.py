@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 HELP = """\
 Train a model, from raw recordings to a verified bundle.
 
-RECIPE is a YAML file beside your own recordings (docs/factory.md), or one of
+RECIPE is a YAML file in the folder of your recordings (docs/factory.md), or one of
 
   turbofan-life  remaining life of turbofan engines; recordings cmapss/*FD001.txt
   bearing-fault  which part of a rolling bearing is damaged; recordings cwru/*.npz
-  demo-pump      what healthy is for the demo's simulated pumps
-  demo-mixer     a forecaster as anomaly detector of the same pumps
+  demo-pump      the healthy state of the demo's simulated pumps
+  demo-mixer     a forecaster as anomaly detector for the same pumps
 
-It needs the extra `compress`. Finished stages are kept in the work folder: a run that was killed
-goes on where it was, if it is started again."""
+It needs the extra `compress`. Finished stages are kept in the work folder: if a run was killed,
+start it again and it continues from the last finished stage."""
 EXAMPLE = "edge-agent train my-pump.yaml --output /var/lib/edge-agent/models"
 _EXTRA: Final = "pip install 'edge-agent-pdm[compress]', torch first: docs/factory.md"
 _INTERRUPTED: Final = 130
-# One thread gives the same sums every time; no telemetry, nothing is fetched.
+# One thread computes the same sums every time; no telemetry, no downloads.
 _ENVIRONMENT: Final = {
     "OMP_NUM_THREADS": "1",
     "ORT_DISABLE_TELEMETRY": "1",
@@ -41,12 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or its YAML file")
     parser.add_argument("--seed", type=int, default=1, help="the first seed (default: 1)")
-    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="train so often")
+    parser.add_argument(
+        "--seeds", type=_positive, default=1, metavar="N", help="how many times to train"
+    )
     parser.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
-        help="folder of the recordings, if no YAML file is named (default: EDGE_AGENT_DATA)",
+        help="folder of the recordings, if RECIPE is a name (default: EDGE_AGENT_DATA)",
     )
     parser.add_argument(
         "--work",
@@ -78,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         folder = train(job)
     except KeyboardInterrupt:
-        print("interrupted: what is done is kept, run it again to go on", file=sys.stderr)
+        print("interrupted: finished stages are kept; run it again to continue", file=sys.stderr)
         return _INTERRUPTED
     print((folder / "card.md").read_text("utf-8"))
     return 0
@@ -100,7 +102,7 @@ def _job(args: argparse.Namespace) -> Job:
 
 
 def _command(args: argparse.Namespace) -> str:
-    """What builds the same bundle again, whatever its folders are."""
+    """The command that builds the same bundle again, without its folders."""
     words = ["edge-agent", "train", args.recipe]
     words += ["--seed", str(args.seed)] * (args.seed != 1)
     words += ["--seeds", str(args.seeds)] * (args.seeds != 1)

@@ -1,6 +1,6 @@
-"""Every metric of the daemon, one row each; docs/metrics.md lists the same rows (a test compares).
+"""Every metric of the daemon; docs/metrics.md lists the same rows (a test compares them).
 
-Labels are bounded by the config: no label ever takes a value from the wire.
+The config bounds the label values: no label ever has a value that was received.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Metrics:
     """One registry with all metrics; tests make a fresh one each."""
 
     def __init__(self) -> None:  # noqa: PLR0915 (a table)
-        # A time stamp beside each counter, which nobody asks for, would double what is scraped.
+        # Without this each counter also has a `_created` series, which nobody needs.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self.registry = registry
@@ -48,27 +48,35 @@ class Metrics:
         self.values_dropped = counter(
             "values_dropped", "Values lost because the intake was full.", "source"
         )
-        self.values_late = counter("values_late", "Values too late for their window.", "source")
+        self.values_late = counter(
+            "values_late", "Values that arrived too late for their window.", "source"
+        )
         self.values_rejected = counter(
             "values_rejected", "Payloads or values refused.", "source", "reason"
         )
         self.source_up = gauge("source_up", "1 while the source is connected.", "source")
         self.source_reconnects = counter("source_reconnects", "Connections lost.", "source")
         self.source_clock_offset_seconds = gauge(
-            "source_clock_offset_seconds", "Source clock ahead (behind: below 0).", "source"
+            "source_clock_offset_seconds",
+            "How far the source clock is ahead (negative: behind).",
+            "source",
         )
         self.certificate_expiry_seconds = gauge(
             "certificate_expiry_seconds",
-            "Seconds until a certificate of the config expires; below 0: it has.",
+            "Seconds until a certificate of the config expires; negative: expired.",
             "link",
             "key",
         )
         self.sink_up = gauge("sink_up", "1 while the sink confirms deliveries.", "sink")
         self.sink_failures = counter("sink_failures", "Deliveries refused.", "sink", "reason")
-        self.sink_refused = gauge("sink_refused", "Alarms that the receiver refuses, kept.", "sink")
-        self.sink_given_up = counter("sink_given_up", "Messages never taken, deleted.", "sink")
+        self.sink_refused = gauge(
+            "sink_refused", "Alarms that the receiver refuses and that are kept.", "sink"
+        )
+        self.sink_given_up = counter(
+            "sink_given_up", "Messages deleted because the receiver never accepted them.", "sink"
+        )
         self.commands = counter("commands", "Commands from the bus.", "sink", "outcome")
-        self.inputs_stale = gauge("inputs_stale", "Inputs now stale or bad.", "asset")
+        self.inputs_stale = gauge("inputs_stale", "Inputs that are stale or bad now.", "asset")
         self.windows = counter("windows", "Windows by outcome.", "model", "outcome")
         self.inference_seconds = histogram(
             "inference_seconds", "One batched model run.", "model", buckets=_RUN_SECONDS
@@ -85,48 +93,54 @@ class Metrics:
         self.score = gauge("score", "Latest score.", "asset", "model")
         self.health = gauge("health", "Latest health index, 0..1.", "asset", "model")
         self.remaining_life = gauge(
-            "remaining_life_seconds", "Remaining life as told.", "asset", "model", "p"
+            "remaining_life_seconds", "Remaining life as reported.", "asset", "model", "p"
         )
         self.rul_coverage = gauge(
-            "rul_coverage", "Share of what was told that held the truth.", "model"
+            "rul_coverage", "Fraction of intervals that contained the true remaining life.", "model"
         )
-        self.rul_lives = gauge("rul_lives", "Lives that have ended and were told of.", "model")
+        self.rul_lives = gauge("rul_lives", "Lives that have ended and were reported.", "model")
         self.rul_interval_scale = gauge(
             "rul_interval_scale", "Factor of the model's own half-width.", "model", "side"
         )
         self.learning_progress = gauge(
-            "learning_progress", "Rows for the full baseline, 0..1, while it learns.", "asset"
+            "learning_progress",
+            "Fraction of the rows of the full baseline, 0..1, while learning.",
+            "asset",
         )
         self.learning_stopped = gauge(
-            "learning_stopped", "1 while learning stands still or fails.", "asset"
+            "learning_stopped", "1 while learning is stopped or fails.", "asset"
         )
         self.baseline_provisional_seconds = gauge(
-            "baseline_provisional_seconds", "Data of a provisional baseline.", "asset"
+            "baseline_provisional_seconds", "Seconds of data in a provisional baseline.", "asset"
         )
         self.drift_psi = gauge(
-            "drift_psi", "PSI of the asset that is furthest off.", "model", "input"
+            "drift_psi", "PSI of the asset with the largest drift.", "model", "input"
         )
         self.drift_ks = gauge(
-            "drift_ks", "KS distance of the asset that is furthest off.", "model", "input"
+            "drift_ks", "KS distance of the asset with the largest drift.", "model", "input"
         )
         self.alarms = gauge("alarms", "Alarms by state and priority.", "state", "priority")
         self.transitions = counter("alarm_transitions", "Alarm transitions.", "kind")
-        self.alarms_flooded = counter("alarms_flooded", "Raises held by the flood limit.", "asset")
+        self.alarms_flooded = counter(
+            "alarms_flooded", "Raises that the flood limit held back.", "asset"
+        )
         self.outbox_rows = gauge("outbox_rows", "Messages waiting.", "sink")
         self.outbox_bytes = gauge("outbox_bytes", "Bytes waiting.", "sink")
         self.outbox_oldest_seconds = gauge(
             "outbox_oldest_seconds", "Age of the oldest waiting message.", "sink"
         )
-        self.outbox_dropped = counter("outbox_dropped", "Messages dropped, store full.", "sink")
-        self.error_boundary = counter("defects", "Unexpected errors that were survived.", "part")
+        self.outbox_dropped = counter(
+            "outbox_dropped", "Messages dropped because the store was full.", "sink"
+        )
+        self.error_boundary = counter("defects", "Unexpected errors that were caught.", "part")
         self.store_errors = counter("store_errors", "Failed transactions.")
-        self.log_dropped = counter("log_dropped", "Log lines dropped, their reader had stopped.")
+        self.log_dropped = counter("log_dropped", "Log lines dropped because nothing read them.")
         self.model_info = gauge(
             "model_info", "1 for each active model.", "model", "version", "provider", "variant"
         )
         self.model_rejected = counter("model_rejected", "Bundles refused.", "model", "reason")
         self.model_rollbacks = counter(
-            "model_rollbacks", "Versions that gave way to the one before.", "model", "reason"
+            "model_rollbacks", "Versions rolled back to the previous version.", "model", "reason"
         )
         self.shadow_windows = counter(
             "shadow_windows", "Windows of a candidate by outcome.", "model", "outcome"
@@ -138,21 +152,25 @@ class Metrics:
             "shadow_seconds", "One batched run of a candidate.", "model", buckets=_RUN_SECONDS
         )
         self.provider_missing = gauge(
-            "provider_missing", "1 where a wished execution provider is not there.", "provider"
+            "provider_missing", "1 if a configured execution provider is missing.", "provider"
         )
-        self.assets = gauge("assets", "Assets known.")
+        self.assets = gauge("assets", "Assets of the config and discovered assets.")
         self.asset_running = gauge(
-            "asset_running", "1 while its condition (`when`) holds, 0 while stopped.", "asset"
+            "asset_running",
+            "1 while the condition (`when`) is true, 0 while the machine is stopped.",
+            "asset",
         )
         self.assets_unjudged = gauge(
-            "assets_unjudged", "Assets whose model has no score now: their inputs are away."
+            "assets_unjudged", "Assets without a score now because inputs are missing."
         )
-        self.assets_refused = counter("assets_refused", "Discovered assets over the maximum.")
+        self.assets_refused = counter(
+            "assets_refused", "Discovered assets refused because of the maximum."
+        )
         self.config_reloads = counter("config_reloads", "Config reloads by outcome.", "outcome")
         self.build_info = gauge("build_info", "1; the version is its label.", "version")
 
     def forget(self, label: str, names: Iterable[str]) -> None:
-        """Take away every series whose `label` is one of these names: what they are of is gone."""
+        """Remove every series whose `label` is one of these names; the named things are gone."""
         metrics = [
             one
             for one in vars(self).values()

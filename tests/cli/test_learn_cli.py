@@ -78,7 +78,7 @@ def test_progress_is_shown_on_a_terminal_only(
         (("--asset", "P-1", "--hours", "0"), 2, "more than 0 and at most a year"),
         (("--asset", "P-1", "--hours", "9000"), 2, "more than 0 and at most a year"),
         (("--asset", "P-1", "--hours", "nan"), 2, "more than 0 and at most a year"),
-        (("--asset", "P-1", "--hours", "soon"), 2, "'soon' is no number"),
+        (("--asset", "P-1", "--hours", "soon"), 2, "'soon' is not a number"),
         (("--asset", "P-1"), 2, "one of the arguments --hours --input is required"),
         (("--asset", "P-1", "--hours", "1", "--input", "x"), 2, "not allowed with"),
         (("--input", "healthy.csv"), 2, "--asset"),
@@ -131,7 +131,7 @@ def test_a_recording_of_which_nothing_is_taken_is_not_learned_from(
     (tmp_path / "odd.csv").write_text(text)
     code, out, err = learn("--asset", "P-1", "--input", str(tmp_path / "odd.csv"))
     assert (code, out) == (1, "")
-    assert "not one value of the recording was taken" in err
+    assert "no value of the recording was accepted" in err
     assert "is no time (time_format)" in err
 
 

@@ -278,7 +278,7 @@ def test_a_version_is_packed_once(theirs: Path, printed: Any) -> None:
     assert archive.read_bytes() == before
     theirs.with_name("model.yaml").write_text(MANIFEST.replace("threshold: 2", "threshold: 3"))
     assert run(*words) == 2
-    assert "another bundle of this version is there" in printed().err
+    assert "another bundle of this version exists" in printed().err
     assert archive.read_bytes() == before
     assert run(*words, "--force") == 0
     assert archive.read_bytes() != before
@@ -322,7 +322,7 @@ def test_an_archive_and_a_folder_can_be_signed(desk: Desk, printed: Any) -> None
 def test_keys_are_never_overwritten(desk: Desk, printed: Any) -> None:
     before = desk.key.read_bytes()
     assert run("keygen", desk.root / "plant") == 2
-    assert "is there already" in printed().err
+    assert "already exists" in printed().err
     assert desk.key.read_bytes() == before
     assert desk.key.stat().st_mode & 0o777 == 0o600
 
@@ -333,7 +333,7 @@ def test_keys_are_never_overwritten(desk: Desk, printed: Any) -> None:
 def test_from_the_desk_to_the_active_version_and_back(desk: Desk, printed: Any) -> None:
     """A folder and a file; no daemon answers, so that all of it is done on the disk."""
     assert desk.run("install", desk.folder("1")) == 0
-    assert "pump 1: on the shelf (signed by " in printed().out
+    assert "pump 1: installed (signed by " in printed().out
     assert not (desk.models / "pump").exists()
     assert desk.run("activate", "pump") == 0
     assert f"pump 1: chosen: no daemon answers at {NOWHERE}" in printed().out
@@ -363,14 +363,14 @@ def test_an_unsigned_bundle_must_be_allowed_by_name(desk: Desk, printed: Any) ->
     """No pattern, and also where the daemon would load it from its folder: without any key."""
     file = desk.archive("1", signed=False)
     assert desk.run("install", file) == 1
-    assert "(sign it with a key of trust.keys, or give --allow-unsigned" in printed().err
+    assert "(sign it with a key of trust.keys, or use --allow-unsigned" in printed().err
     assert desk.run("install", file, "--allow-unsigned", "p*") == 1
     without_keys = ("install", file, "--models-dir", desk.models, "--url", NOWHERE)
     assert run(*without_keys) == 1
     assert not desk.models.exists()
     printed()
     assert desk.run("install", file, "--allow-unsigned", "pump") == 0
-    assert "until trust.allow_unsigned names pump" in printed().err
+    assert "until trust.allow_unsigned contains pump" in printed().err
     assert run(*without_keys, "--allow-unsigned", "pump") == 0
 
 
@@ -491,14 +491,14 @@ def test_for_a_model_that_is_not_there_those_are_named_that_are(
     words: tuple[str, ...], desk: Desk, printed: Any
 ) -> None:
     assert desk.run(*words) == 1
-    assert printed().err == "model nosuch: no such model (there: none)\n"
+    assert printed().err == "model nosuch: no such model (installed: none)\n"
     there = desk.with_versions("1")
     there.activate("pump", "1")
     there.install(desk.folder("2", name="fan"))
     assert desk.run(*words) == 1
-    assert printed().err == "model nosuch: no such model (there: fan, pump)\n"
+    assert printed().err == "model nosuch: no such model (installed: fan, pump)\n"
     assert desk.run("activate", "pump") == 1
-    assert printed().err == "model pump: no other version is on the shelf\n"
+    assert printed().err == "model pump: no other version is installed\n"
 
 
 # -- wrong use --------------------------------------------------------------------------------

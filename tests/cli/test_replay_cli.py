@@ -141,7 +141,7 @@ def test_a_recording_of_which_nothing_is_taken_fails_with_the_cause(
     (site.parent / "odd.txt").write_text(text)
     code, out, err = replay("odd.txt", "--asset", "P-1")
     assert (code, out) == (1, "")
-    assert "not one value of the recording was taken" in err
+    assert "no value of the recording was accepted" in err
     assert "column 'time': '1.1. 00:00:00Z' is no time (time_format)" in err
 
 

@@ -1,4 +1,4 @@
-"""`edge-agent models`: model bundles, from a file on somebody's desk to the model at work."""
+"""`edge-agent models`: model bundles, from a file to the active model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge_agent.cli.models import look, make, report, repository
 if TYPE_CHECKING:
     from types import ModuleType
 
-HELP = "Model bundles: look at them, sign and pack them, put versions on the shelf and to work."
+HELP = "Model bundles: list, verify, sign and pack them, install and activate versions."
 EXAMPLE = "edge-agent models install pump-1.2.eab --activate -c /etc/edge-agent/edge-agent.yaml"
 
 # Each has VERBS: name -> Verb.
@@ -39,6 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Run the action."""
     code: int = args.act(args)
     return code

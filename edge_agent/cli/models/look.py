@@ -56,7 +56,7 @@ def _declare_verify(parser: argparse.ArgumentParser) -> None:
         "bundles",
         nargs="+",
         metavar="NAME[@VERSION]|PATH",
-        help=f"a bundle's name, its folder or {SUFFIX} file; more than one may be given",
+        help=f"a bundle's name, its folder or {SUFFIX} file; one or more",
     )
     add_where(parser)
 
@@ -97,9 +97,9 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _refused(url: str | None) -> dict[tuple[str, str], str]:
-    """By name and version, why the running daemon refused it or took it from work.
+    """By name and version, why the running daemon refused it or rolled it back.
 
-    Empty where none is known or answers: the list is of the disk, and only the daemon knows this.
+    Empty if no daemon is known or answers: the list shows the disk, only the daemon knows this.
     """
     if not url:
         return {}
@@ -120,7 +120,7 @@ def _refused(url: str | None) -> dict[tuple[str, str], str]:
 
 
 def _folders(shelf: ModelRepository, name: str, models_dir: Path) -> list[tuple[str, Path]]:
-    """The version at work and those on the shelf, each with what it is there for."""
+    """The active version and the other installed ones, each with its state."""
     deployments = models_dir / name
     found = [("active", deployments)] if deployments.is_dir() else []
     states = {shelf.previous(name): "previous", shelf.shadow(name): "shadow"}
@@ -140,7 +140,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _verify_one(args: argparse.Namespace, text: str, models_dir: Path, keys: Keyring) -> int:
-    """Verify one bundle; its own lines, and 1 if it is refused or not there."""
+    """Verify one bundle and print the result; 1 if it is refused or missing."""
     given = Path(text)
     try:
         if given.suffix == SUFFIX or given.is_file():
@@ -182,7 +182,7 @@ def _report(args: argparse.Namespace, folder: Path, keys: Keyring, shown: str) -
 
 
 def _refusal(folder: Path, keys: Keyring) -> list[str]:
-    """Why the daemon would not take its signature; without any key it takes all."""
+    """Why the daemon would refuse its signature; without a key it accepts all."""
     if not keys.keys:
         return []
     try:
@@ -193,7 +193,7 @@ def _refusal(folder: Path, keys: Keyring) -> list[str]:
 
 
 def _variants(trial: Trial) -> str:
-    """The variants as measured on this device, a line each."""
+    """The variants as measured on this device, one line each."""
     lines = []
     for row in trial.figures:
         times = ", ".join(f"batch {batch}: {us:.0f} us" for batch, us in row.p50_us)
@@ -225,7 +225,7 @@ def _row(manifest: Manifest, folder: Path, state: str, keys: Keyring) -> dict[st
 
 
 def _cell(value: object) -> str:
-    """A list by its length: names are for `--json`."""
+    """Text of a cell; a list as its length (`--json` has the names)."""
     if isinstance(value, list):
         return str(len(value)) if value else "any"
     if value is None:
@@ -235,13 +235,13 @@ def _cell(value: object) -> str:
 
 VERBS: Final = {
     "list": Verb(
-        "list all bundles: active, previous, shadow, refused and others on the shelf",
+        "list all bundles: active, previous, shadow, refused and other installed ones",
         "edge-agent models list -c /etc/edge-agent/edge-agent.yaml",
         _declare_list,
         _list,
     ),
     "verify": Verb(
-        "verify bundles and measure their variants; exit code 1 where one is refused",
+        "verify bundles and measure their variants; exit code 1 if one is refused",
         "edge-agent models verify pump-baseline -c /etc/edge-agent/edge-agent.yaml",
         _declare_verify,
         _verify,

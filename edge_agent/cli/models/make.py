@@ -1,4 +1,4 @@
-"""`models keygen`, `models sign` and `models pack`: what the maker of a model does."""
+"""`models keygen`, `sign`, `pack` and `inspect`: commands for the maker of a model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ from edge_agent.models import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_INSPECT_HINT: Final = "`edge-agent models inspect` shows the graph, `--operators` what it may hold"
+_INSPECT_HINT: Final = (
+    "`edge-agent models inspect` shows the graph, `--operators` the allowed operators"
+)
 
 
 def _declare_keygen(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +51,9 @@ def _declare_sign(parser: argparse.ArgumentParser) -> None:
 
 def _declare_pack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="FOLDER|ONNX", help="a bundle, or a model")
-    parser.add_argument("--manifest", type=Path, help="model.yaml of an ONNX; default: beside it")
+    parser.add_argument(
+        "--manifest", type=Path, help="model.yaml of an ONNX; default: in the same folder"
+    )
     parser.add_argument("--golden", type=Path, help="NPZ of golden inputs; default: random ones")
     parser.add_argument(
         "--variant",
@@ -62,12 +66,12 @@ def _declare_pack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--negate-score",
         action="store_true",
-        help="the graph's score is low for what is unusual, as scikit-learn's are",
+        help="the graph's score is low for anomalies, as in scikit-learn",
     )
     parser.add_argument("--key", type=Path, help="sign it with this private key")
     parser.add_argument("-o", "--output", type=Path, default=Path(), help="file or folder")
     parser.add_argument(
-        "--force", action="store_true", help="replace a file of the same version that is there"
+        "--force", action="store_true", help="replace an existing file of the same version"
     )
     add_json(parser)
 
@@ -75,7 +79,7 @@ def _declare_pack(parser: argparse.ArgumentParser) -> None:
 def _declare_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, nargs="?", metavar="ONNX", help="a model")
     parser.add_argument(
-        "--operators", action="store_true", help="list all operators that a bundle may hold"
+        "--operators", action="store_true", help="list all operators that are allowed in a bundle"
     )
     add_json(parser)
 
@@ -92,14 +96,14 @@ def _keygen(args: argparse.Namespace) -> int:
 
 
 def _write_new(file: Path, raw: bytes, mode: int) -> None:
-    """A key that is overwritten is lost, and all it has signed with it."""
+    """Write a new file. An overwritten key would be lost, and all its signatures with it."""
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(handle, "wb") as stream:
             stream.write(raw)
     except FileExistsError:
         hint = "choose another name"
-        raise UsageError("is there already", where=str(file), hint=hint) from None
+        raise UsageError("already exists", where=str(file), hint=hint) from None
     except OSError as error:
         raise EdgeAgentError(f"cannot be written: {error.strerror}", where=str(file)) from error
 
@@ -134,7 +138,7 @@ def _pack(args: argparse.Namespace) -> int:
 
 
 def _refuse_unsound(folder: Path, shown: str) -> None:
-    """ModelError with all that `verify` would say of the bundle: nothing is written then."""
+    """ModelError with all problems that `verify` would report; nothing is written then."""
     problems, _ = try_bundle(folder)
     if problems:
         texts = [str(one).replace(f"{folder}: ", "") for one in problems]
@@ -142,18 +146,18 @@ def _refuse_unsound(folder: Path, shown: str) -> None:
 
 
 def _write_once(folder: Path, file: Path, *, force: bool) -> None:
-    """A version never changes: gateways may have it already."""
+    """Write the file; a version never changes, because gateways may already have it."""
     with tempfile.TemporaryDirectory() as scratch:
         new = pack(folder, Path(scratch) / file.name)
         if file.exists() and not force and file.read_bytes() != new.read_bytes():
-            hint = "give model.yaml another version, or say --force"
-            raise UsageError("another bundle of this version is there", where=str(file), hint=hint)
+            hint = "set another version in model.yaml, or use --force"
+            raise UsageError("another bundle of this version exists", where=str(file), hint=hint)
     pack(folder, file)
 
 
 @contextmanager
 def _source(args: argparse.Namespace) -> Iterator[tuple[Path, list[str]]]:
-    """The bundle to pack, and how it was adapted: made of an ONNX, or a copy of a folder."""
+    """The bundle to pack (made from an ONNX, or a copy of a folder), and how it was adapted."""
     if args.source.is_dir():
         if args.manifest or args.golden or args.variant or args.negate_score:
             hint = "leave out --manifest, --golden, --variant and --negate-score"
@@ -181,7 +185,7 @@ def _inspect(args: argparse.Namespace) -> int:
         say(args, {"operators": names}, "\n".join(names))
         return 0
     if args.file is None:
-        raise UsageError("nothing to inspect", hint="name an ONNX file, or say --operators")
+        raise UsageError("nothing to inspect", hint="name an ONNX file, or use --operators")
     found = inspect_onnx(args.file)
     refused = [name for name, allowed in found.operators.items() if not allowed]
     lines = [f"input   {one}" for one in found.inputs]
@@ -213,19 +217,19 @@ VERBS: Final = {
         _pack,
     ),
     "inspect": Verb(
-        "show the inputs, outputs and operators of an ONNX, to write its model.yaml by",
+        "show the inputs, outputs and operators of an ONNX, to write its model.yaml",
         "edge-agent models inspect pump.onnx",
         _declare_inspect,
         _inspect,
     ),
     "sign": Verb(
-        "sign a bundle, so that gateways that trust the key take it",
+        "sign a bundle, so that gateways that trust the key accept it",
         "edge-agent models sign pump-1.2.eab --key plant.key",
         _declare_sign,
         _sign,
     ),
     "keygen": Verb(
-        "make a pair of keys to sign bundles with",
+        "create a pair of keys for signing bundles",
         "edge-agent models keygen plant",
         _declare_keygen,
         _keygen,

@@ -1,4 +1,4 @@
-"""`models report`: how a shadow compares with the model at work; the same text after a replay."""
+"""`models report`: compare a shadow with the active model; the same text as after a replay."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def report_lines(report: Report) -> list[str]:
     over = duration((report["to_ms"] - report["from_ms"]) / 1000)
     lines += [
         f"{compared} windows compared over {over}, {report['skipped']} left out",
-        f"alarm stands: {counts}",
+        f"alarm active: {counts}",
         f"agreement {report['agreement']:.2%}, correlation of levels {correlation}",
     ]
     for asset, why in report["lacking"].items():
@@ -58,7 +58,7 @@ def _sides(report: Report) -> list[str]:
 
 
 def _worst(report: Report) -> list[str]:
-    """The assets on which the two differ most."""
+    """The assets on which the two versions differ most."""
     columns = ("compared", "both", "only_active", "only_candidate")
     head = ["ASSET", *(name.replace("_", " ").upper() for name in columns), "LEVELS APART"]
     rows = [
@@ -75,7 +75,7 @@ def _figure(value: float | None) -> str:
 def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="NAME")
     parser.add_argument(
-        "-c", "--config", type=Path, metavar="FILE", help="says where the daemon is"
+        "-c", "--config", type=Path, metavar="FILE", help="the config of the daemon"
     )
     add_url(parser)
     parser.set_defaults(url=None)
@@ -98,7 +98,7 @@ def _run(args: argparse.Namespace) -> int:
 
 VERBS: Final = {
     "report": Verb(
-        "how the shadow of a model compares with the version at work",
+        "compare the shadow of a model with the active version",
         "edge-agent models report pump --json",
         _declare,
         _run,

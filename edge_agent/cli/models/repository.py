@@ -1,4 +1,4 @@
-"""`models install`, `activate`, `rollback` and `shadow`: what the operator of a gateway does."""
+"""`models install`, `activate`, `rollback` and `shadow`: commands on a gateway."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 def _declare_install(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="PATH", help=f"a {SUFFIX} file, or a folder")
-    parser.add_argument("--activate", action="store_true", help="put it to work at once")
+    parser.add_argument("--activate", action="store_true", help="activate it at once")
     parser.add_argument(
         "--allow-unsigned",
         action="append",
         default=[],
         metavar="NAME",
-        help="take the bundle of this name without a trusted signature",
+        help="accept the bundle of this name without a trusted signature",
     )
     add_where(parser)
     add_wait(parser)
@@ -51,7 +51,7 @@ def _declare_install(parser: argparse.ArgumentParser) -> None:
 
 def _declare_ref(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "bundle", metavar="NAME[@VERSION]", help="default: the version that came last"
+        "bundle", metavar="NAME[@VERSION]", help="default: the version installed last"
     )
     add_where(parser)
     add_wait(parser)
@@ -78,9 +78,9 @@ def _install(args: argparse.Namespace) -> int:
         manifest = shelf.install(folder)
     name, version = manifest.name, manifest.version
     row = {"name": name, "version": version, "signer": signer, "variant": trial.chosen}
-    text = f"{name} {version}: on the shelf ({_signed(signer)}, {trial.chosen})"
+    text = f"{name} {version}: installed ({_signed(signer)}, {trial.chosen})"
     if signer == UNSIGNED and keys.keys and not keys.allows(name):
-        complain([f"the daemon refuses it until trust.allow_unsigned names {name}"])
+        complain([f"the daemon refuses it until trust.allow_unsigned contains {name}"])
     if not args.activate:
         say(args, row, text)
         return 0
@@ -125,11 +125,11 @@ def _shadow(args: argparse.Namespace) -> int:
 
 
 def _trusted(folder: Path, keys: Keyring) -> str:
-    """Who signed it; for what comes from elsewhere, a name must be allowed and no pattern."""
+    """The signer; an unsigned bundle must be allowed by its exact name, not by a pattern."""
     try:
         return checked_signer(folder, keys)
     except ModelError as error:
-        hint = "sign it with a key of trust.keys, or give --allow-unsigned NAME"
+        hint = "sign it with a key of trust.keys, or use --allow-unsigned NAME"
         raise ModelError(error.message, where=error.where, hint=error.hint and hint) from error
 
 
@@ -142,16 +142,16 @@ def _tried(folder: Path) -> Trial:
 
 
 def _chosen(shelf: ModelRepository, text: str) -> tuple[str, str]:
-    """Name and version; the one that came last, where none is given."""
+    """Name and version; the version installed last, if none is given."""
     name, version = parse_ref(text)
     known = shelf.names()
     if name not in known:
         there = ", ".join(known) or "none"
-        raise NotFoundError("no such model", where=f"model {name}", hint=f"there: {there}")
+        raise NotFoundError("no such model", where=f"model {name}", hint=f"installed: {there}")
     if version is None:
         versions = [v for v in shelf.versions(name) if v != shelf.active(name)]
         if not versions:
-            raise NotFoundError("no other version is on the shelf", where=f"model {name}")
+            raise NotFoundError("no other version is installed", where=f"model {name}")
         version = versions[-1]
     return name, version
 
@@ -159,7 +159,7 @@ def _chosen(shelf: ModelRepository, text: str) -> tuple[str, str]:
 def _awaited(
     args: argparse.Namespace, config: Config | None, wished: Wish, row: dict[str, Any]
 ) -> int:
-    """Say what became of it: at once where no daemon runs, else when the daemon has decided."""
+    """Print the outcome: at once if no daemon runs, else when the daemon has decided."""
     found = outcome(args, config, wished)
     say(args, row | {"state": found.state, "detail": found.detail}, found.text(wished))
     return 1 if found.failed else 0
@@ -171,25 +171,25 @@ def _signed(signer: str) -> str:
 
 VERBS: Final = {
     "install": Verb(
-        "verify a bundle and put it on the shelf",
+        "verify a bundle and install it",
         "edge-agent models install pump-1.2.eab -c /etc/edge-agent/edge-agent.yaml",
         _declare_install,
         _install,
     ),
     "activate": Verb(
-        "put a version from the shelf to work, and wait until it is",
+        "activate an installed version, and wait until it is active",
         "edge-agent models activate pump@1.2 -c /etc/edge-agent/edge-agent.yaml",
         _declare_ref,
         _activate,
     ),
     "rollback": Verb(
-        "put the version back to work that was there before",
+        "activate the previous version again",
         "edge-agent models rollback pump -c /etc/edge-agent/edge-agent.yaml",
         _declare_name,
         _rollback,
     ),
     "shadow": Verb(
-        "let a version score beside the one at work, without alarms",
+        "let a version score in parallel with the active one, without alarms",
         "edge-agent models shadow pump@1.3 -c /etc/edge-agent/edge-agent.yaml",
         _declare_shadow,
         _shadow,

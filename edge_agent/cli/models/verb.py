@@ -1,4 +1,4 @@
-"""What the verbs of `edge-agent models` share: form, place of the bundles, printing."""
+"""Shared by the verbs of `edge-agent models`: declaration, folder of the bundles, printing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Verb(NamedTuple):
-    """One action: its words, its arguments, and what it does (giving the exit code)."""
+    """One action: its texts, its arguments, and its function (returns the exit code)."""
 
     help: str
     example: str
@@ -35,10 +35,10 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_where(parser: argparse.ArgumentParser) -> None:
-    """Declare where the bundles are, and `--json`."""
+    """Declare the folder of the bundles, and `--json`."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "-c", "--config", type=Path, metavar="FILE", help="take its models_dir and trust"
+        "-c", "--config", type=Path, metavar="FILE", help="use its models_dir and trust"
     )
     where.add_argument("--models-dir", type=Path, metavar="DIR", help="default: models")
     add_json(parser)
@@ -61,19 +61,19 @@ def models_dir_of(args: argparse.Namespace, config: Config | None) -> Path:
 
 
 def existing_dir(folder: Path) -> Path:
-    """`folder`; UsageError where there is none."""
+    """`folder`; UsageError if it does not exist."""
     if not folder.is_dir():
         raise UsageError("no such folder", where=str(folder), hint="use --models-dir or -c")
     return folder
 
 
 def trust_of(config: Config | None) -> Trust:
-    """Whose bundles are loaded."""
+    """The trusted keys of the config."""
     return Trust() if config is None else config.trust
 
 
 def bundle_folder(text: str, models_dir: Path) -> Path:
-    """A path is taken as it is; a bare name is looked up in the folder of bundles."""
+    """The folder of a bundle: a path as it is, or a name in the folder of bundles."""
     given = Path(text)
     is_path = len(given.parts) > 1 or given.is_absolute() or text in {".", ".."}
     return given if is_path else models_dir / given
@@ -81,15 +81,15 @@ def bundle_folder(text: str, models_dir: Path) -> Path:
 
 @contextmanager
 def private_copy(source: Path) -> Iterator[Path]:
-    """A copy of a bundle's folder or archive that nobody else can change, for the time of a `with`.
+    """A private copy of a bundle's folder or archive, for the time of a `with`.
 
-    What is verified is what is used, and what was given stays as it is.
+    The copy is verified and used, so nobody can change it in between; the original stays as it is.
     """
     with copied(source) if source.is_dir() else unpacked(source) as folder:
         try:
             yield folder
         except ModelError as error:
-            # Nobody knows the copy's name.
+            # The user does not know the copy's name.
             message, where = (
                 t.replace(str(folder), str(source)) for t in (error.message, error.where)
             )
@@ -97,12 +97,12 @@ def private_copy(source: Path) -> Iterator[Path]:
 
 
 def say(args: argparse.Namespace, row: dict[str, Any], text: str) -> None:
-    """Print the outcome: JSON where that was asked for, else a sentence."""
+    """Print the outcome: as JSON if requested, else as a sentence."""
     print(json.dumps(row, ensure_ascii=False) if args.json else text)
 
 
 def complain(problems: Sequence[object]) -> None:
-    """One line each on stderr."""
+    """Print one line each on stderr."""
     for problem in problems:
         print(problem, file=sys.stderr)
 

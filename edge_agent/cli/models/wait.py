@@ -1,4 +1,4 @@
-"""After a change on the shelf: what the running daemon makes of it, where one runs."""
+"""After a change in the models folder: wait for the result in the running daemon, if any."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POLL_S = 0.5
 
 
 class Wish(NamedTuple):
-    """What the daemon should say: this version in that mode (active or shadow)."""
+    """What the daemon should report: this version in that mode (active or shadow)."""
 
     name: str
     version: str
@@ -28,7 +28,7 @@ class Wish(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a wish.
+    """The outcome of a wish.
 
     state: active, running (a shadow), warming, on disk (no daemon), refused or pending.
     """
@@ -41,18 +41,18 @@ class Outcome(NamedTuple):
         """A line for a terminal."""
         what = f"{wish.name} {wish.version}"
         words = {
-            "active": "at work",
-            "running": "scores beside the one at work",
-            "warming": "loaded; takes over when its windows are full",
+            "active": "active",
+            "running": "scores in parallel with the active version",
+            "warming": "loaded; becomes active when its windows are full",
             "on disk": "chosen",
-            "refused": "refused, the version before stays at work",
-            "pending": "not taken up yet",
+            "refused": "refused, the previous version stays active",
+            "pending": "not loaded yet",
         }
         return f"{what}: {words[self.state]}" + (f": {self.detail}" if self.detail else "")
 
 
 def add_wait(parser: argparse.ArgumentParser) -> None:
-    """Declare where the daemon is, and for how long to wait for it."""
+    """Declare the address of the daemon, and how long to wait for it."""
     add_url(parser)
     parser.set_defaults(url=None)
     parser.add_argument(
@@ -60,27 +60,27 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=_WAIT_S,
         metavar="SECONDS",
-        help=f"for the running daemon to take it up; default: {_WAIT_S:g}",
+        help=f"how long to wait for the running daemon; default: {_WAIT_S:g}",
     )
 
 
 def wish(name: str, version: str, mode: str) -> Wish:
-    """A wish of now: what the daemon refused earlier is no answer to it."""
+    """A wish as of now: earlier refusals of the daemon do not count."""
     return Wish(name, version, mode, time() * 1000)
 
 
 def outcome(args: argparse.Namespace, config: Config | None, wished: Wish) -> Outcome:
-    """Wait until the daemon has decided; at once where none runs."""
+    """Wait until the daemon has decided; at once if no daemon runs."""
     url = args.url or url_of(config)
     if url is None:
-        return Outcome("on disk", "http is off in the config, so nobody can be asked")
+        return Outcome("on disk", "http is off in the config, so the daemon cannot be asked")
     return awaited(lambda: ask(url, "/api/models", {}), wished, args.wait, url)
 
 
 def awaited(
     rows: Callable[[], Sequence[dict[str, Any]]], wished: Wish, wait_s: float, url: str
 ) -> Outcome:
-    """Ask again and again until the rows say what became of the wish, or the time is over."""
+    """Ask repeatedly until the rows show the outcome of the wish, or the time is over."""
     give_up = monotonic() + wait_s
     found: Outcome | None = None
     while True:
@@ -88,7 +88,7 @@ def awaited(
             found = judged(rows(), wished)
         except ConnectError:
             if found is None:
-                text = f"no daemon answers at {url}, it will take it up when it starts"
+                text = f"no daemon answers at {url}; it loads the version when it starts"
                 return Outcome("on disk", text)
         except (KeyError, TypeError, AttributeError):
             raise not_ours(url) from None
@@ -100,7 +100,7 @@ def awaited(
 
 
 def judged(rows: Sequence[dict[str, Any]], wished: Wish) -> Outcome:
-    """What the daemon's rows (as in docs/http.md) say of a wish now."""
+    """The outcome of a wish according to the daemon's rows (see docs/http.md)."""
     mine = [row for row in rows if row["name"] == wished.name]
     if not mine:
         return Outcome("pending", "the daemon uses no model of that name", failed=True)
@@ -121,7 +121,7 @@ def judged(rows: Sequence[dict[str, Any]], wished: Wish) -> Outcome:
 
 
 def _refusal(row: dict[str, Any], wished: Wish) -> Outcome | None:
-    """That this version was refused, and not before it was wished for."""
+    """The refusal of this version, unless it is older than the wish."""
     if row.get("refused_version") != wished.version or row["refused_ms"] < wished.since_ms:
         return None
     return Outcome("refused", shown(row["refused"]), failed=True)
