@@ -1,4 +1,4 @@
-"""Simulations behind docs/models.md: how quiet drift is, and how well an interval adapts.
+"""Simulations behind docs/diagnostics.md: how quiet drift is, and how well an interval adapts.
 
     scripts/uncertainty                  # both tables; some minutes
     scripts/uncertainty --only interval

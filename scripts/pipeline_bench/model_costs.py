@@ -46,12 +46,10 @@ class Case:
 
 CASES: Final = (
     Case("nothing of it", watched=False),
-    Case("drift watched"),
-    Case("drift watched, all in alarm, T² explains itself", alarming=True),
-    Case(
-        "drift watched, all in alarm, explained by occlusion", alarming=True, explains_itself=False
-    ),
-    Case("drift watched, a candidate in the shadow", shadow=True),
+    Case("drift"),
+    Case("drift, all in alarm, T² explains itself", alarming=True),
+    Case("drift, all in alarm, explained by occlusion", alarming=True, explains_itself=False),
+    Case("drift, a candidate as shadow", shadow=True),
 )
 
 
