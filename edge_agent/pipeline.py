@@ -108,8 +108,10 @@ class Pipeline:
         """
         self._monotonic_s = monotonic_s
         observed = self.signals.accept(values, blocks, now_us, monotonic_s)
-        self._count_refused(observed)
-        self._follow_clocks(observed)
+        if observed.from_future.size:
+            self._count_refused(observed)
+        if observed.step_us or observed.clock_reset:
+            self._follow_clocks(observed)
         self.deployments.start_turn(monotonic_s)
         self.detection.watch_quality(observed)
         batches = self._write_windows(observed)
@@ -121,7 +123,8 @@ class Pipeline:
         batches: list[WindowBatch] = []
         if observed.values.signal.size or observed.blocks:
             batches += self.deployments.accept_values(observed.values, observed.blocks)
-        self.learning.accept_values(observed.values)
+        if self.learning:
+            self.learning.accept_values(observed.values)
         if self._live and observed.is_clock_due:
             batches += self.deployments.close_by_clock(observed.asset_now_us)
         self.deployments.count_refused()
@@ -143,17 +146,17 @@ class Pipeline:
         return Step(transitions, evaluation.scores, sum(len(one.row) for one in scored))
 
     def _apply(self, evaluation: Evaluation) -> list[Transition]:
-        observations = [
-            *evaluation.observations,
-            *self.diagnostics.observations(self.alarms.watched),
-        ]
+        observations = evaluation.observations
+        if self.diagnostics.drift.verdicts:
+            observations = [*observations, *self.diagnostics.observations(self.alarms.watched)]
         found = self.detection.observations(observations)
         transitions = self.detection.apply_observations(self.alarms, found)
         for deployment, state in evaluation.state.items():
             state.store(deployment)
             for row in np.flatnonzero(state.alarm_open).tolist():
                 self.deployments.follow_alarm(deployment, row)
-        self.learning.follow_transitions(transitions)
+        if self.learning:
+            self.learning.follow_transitions(transitions)
         return transitions
 
     def run_shadows(self, *, busy: bool = False) -> list[Transition]:
@@ -172,8 +175,6 @@ class Pipeline:
 
     def _follow_clocks(self, observed: Observed) -> None:
         """The gateway's clock was moved, or the clocks of some assets were set back."""
-        if not observed.step_us and not observed.clock_reset:
-            return
         self.learning.follow_clocks(observed)
         self.detection.follow_clocks(observed)
         if observed.step_us:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from edge_agent.serving import Scored
     from edge_agent.values import Columns, TensorBlock
 
+_LINKS_EVERY_S: Final = 0.25
 _IDLE_S: Final = 0.25  # the pipeline turns over so often when nothing comes
 _CHUNK: Final = 16_384  # values in one walk down the path: bounds its memory
 _STALLED_S: Final = 30.0  # a pipeline that stands still for so long is not alive
@@ -29,8 +31,9 @@ _STALLED_S: Final = 30.0  # a pipeline that stands still for so long is not aliv
 class PipelineLoop:
     """Turns of the pipeline in force.
 
-    turning: held while the pipeline works, and while it is replaced. follow_links: called once a
-    turn, so that signals of sources that are away are held back.
+    turning: held while the pipeline works, and while it is replaced. follow_links: called every
+    `_LINKS_EVERY_S`, and in each turn in which the quality of a signal changes, so that signals of
+    sources that are away are held back.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (both ends of the path, and what watches it)
@@ -51,6 +54,7 @@ class PipelineLoop:
         self._clock = clock
         self._wake = asyncio.Event()
         self._turned_s = clock.monotonic_s()
+        self._linked_s = -math.inf
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="models")
 
     def wake(self) -> None:
@@ -75,7 +79,8 @@ class PipelineLoop:
         self._wake.clear()
         runtime = self._runtime()
         values, blocks = runtime.intake.drain()
-        self._count_drops(runtime)
+        if runtime.intake.stats.dropped:
+            self._count_drops(runtime)
         arrived_us = self._clock.now_us()
         # A server that was held up sends node by node: cut like that, the last would be late.
         for chunk in values.sorted_by_time().chunks(_CHUNK):
@@ -90,16 +95,22 @@ class PipelineLoop:
         pipeline, publisher = runtime.pipeline, self._publisher
         monotonic_s = self._clock.monotonic_s()
         due = pipeline.close_windows(values, blocks, now_us=arrived_us, monotonic_s=monotonic_s)
-        self._follow_links()
+        # What is lost is told by the values themselves: its link is looked at in the same turn.
+        if pipeline.detection.episodes or monotonic_s - self._linked_s >= _LINKS_EVERY_S:
+            self._linked_s = monotonic_s
+            self._follow_links()
         loop = asyncio.get_running_loop()
         scored: Sequence[Scored] = ()
         if due:
             scored = await loop.run_in_executor(self._model_thread, pipeline.score_windows, due)
         step = pipeline.update_alarms(scored)
-        if step.transitions:  # an alarm of an asset that a restart would not know is lost by it
+        # An alarm of an asset that a restart would not know is lost by it.
+        if step.transitions and publisher.saved_assets != len(runtime.plant.assets):
             await publisher.save_memory(runtime.plant)
-        await publisher.send(step.transitions, arrived_us)
-        publisher.send_scores(step.scores)
+        if step.transitions or publisher.unsaved:
+            await publisher.send(step.transitions, arrived_us)
+        if step.scores:
+            publisher.send_scores(step.scores)
         if pipeline.deployments.has_shadows():  # after all that matters
             shadow = partial(pipeline.run_shadows, busy=runtime.intake.backpressured())
             await loop.run_in_executor(self._model_thread, shadow)

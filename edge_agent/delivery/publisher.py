@@ -44,7 +44,11 @@ _SAVE_AGAIN_S: Final = 1.0
 
 
 class Publisher:
-    """Owns the store, the sinks, and a sender for each sink."""
+    """Owns the store, the sinks, and a sender for each sink.
+
+    unsaved: transitions that the disk has refused so far. saved_assets: how many assets
+    `save_memory` has stored, -1 for none.
+    """
 
     def __init__(
         self,
@@ -59,14 +63,14 @@ class Publisher:
         self._command = command
         self.store = StoreWorker()
         self._saving = asyncio.Lock()
-        self._unsaved: list[Transition] = []
+        self.unsaved: list[Transition] = []
         self._unsaved_from_us = 0
         self._save_again_s = 0.0  # not before: a full disk must not cost every turn
         self._senders: dict[str, Sender] = {}
         self._has_catalogue = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.health = PublisherHealth(metrics, clock)
-        self._saved_assets = -1
+        self.saved_assets = -1
         self._stats: dict[str, OutboxStats] = {}
         self._messages = Messages(config)
         self.sinks: dict[str, Sink] = {}
@@ -127,7 +131,7 @@ class Publisher:
     def set_catalogue(self, catalogue: AlarmCatalogue) -> None:
         """Say where alarms belong; commands from the plant bus wait for the first call."""
         self._messages.catalogue = catalogue
-        self._saved_assets = -1
+        self.saved_assets = -1
         self._has_catalogue.set()
 
     async def stop(self, deadline_s: float) -> None:
@@ -154,11 +158,11 @@ class Publisher:
         What the disk refuses is kept in memory and tried again with whatever comes next; what has
         begun to be saved is saved, though the caller is cancelled.
         """
-        if transitions and not self._unsaved:
+        if transitions and not self.unsaved:
             self._unsaved_from_us = arrived_us
-        self._unsaved += transitions
+        self.unsaved += transitions
         refused = self._save_again_s > 0.0 and self._clock.monotonic_s() < self._save_again_s
-        if self._unsaved and not refused:
+        if self.unsaved and not refused:
             await asyncio.shield(self._save())
         if actor:
             await self.audit(
@@ -167,7 +171,7 @@ class Publisher:
 
     async def _save(self) -> None:
         async with self._saving:
-            batch = self._unsaved[:]
+            batch = self.unsaved[:]
             if not batch:
                 return
             takers = [(name, sink.kinds) for name, sink in self.sinks.items()]
@@ -177,9 +181,9 @@ class Publisher:
             except StoreError as error:
                 self.health.note_trouble(str(error))
                 self._save_again_s = self._clock.monotonic_s() + _SAVE_AGAIN_S
-                del self._unsaved[:-_MAX_UNSAVED]
+                del self.unsaved[:-_MAX_UNSAVED]
                 return
-            del self._unsaved[: len(batch)]
+            del self.unsaved[: len(batch)]
             self._save_again_s = 0.0
             if self.health.trouble:
                 self.health.note_trouble("")
@@ -249,14 +253,14 @@ class Publisher:
 
     async def save_memory(self, plant: Plant) -> None:
         """Store what a restart must know of the plant, if its assets have changed."""
-        if len(plant.assets) == self._saved_assets:
+        if len(plant.assets) == self.saved_assets:
             return
         try:
             await self.store.run(Store.save_value, _MEMORY, Memory.of(plant).dump())
         except StoreError as error:
             self.health.note_trouble(str(error))
             return
-        self._saved_assets = len(plant.assets)
+        self.saved_assets = len(plant.assets)
 
     async def withdraw(self, alarms: Iterable[Alarm], memory: Memory) -> None:
         """Clear alarms whose asset is no longer in the config."""

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class Detection(Table):
     """Conditions, limits and sensors of one plant.
 
-    live: what is stale is told by the quality watch; a recording knows by itself.
+    live: what is stale is told by the quality watch; a recording knows by itself. episodes: changes
+    of quality that the alarm table has not heard of.
     """
 
     _uncertain = column(np.uint8)  # the mark of an uncertain value, by signal
@@ -62,8 +63,9 @@ class Detection(Table):
         self._points: Points | None = None
         self._turns: list[Turn] = []
         self._fresh: list[Episode] = []  # in this turn
-        self._episodes: list[Episode] = []  # that the alarm table has not heard of
+        self.episodes: list[Episode] = []
         self._away: frozenset[str] = frozenset()
+        self._held = self._away  # as the sensors were last told
 
     @property
     def silence(self) -> Silence:
@@ -110,9 +112,9 @@ class Detection(Table):
             self._sensors.shift_clock(step_us, moves)
             self._conditions.shift_clock(step_us, moves)
             self.limits.shift_clock(step_us, moves)
-            self._episodes = [
+            self.episodes = [
                 replace(one, at_us=one.at_us + step_us * int(moves[self._asset_of(one)]))
-                for one in self._episodes
+                for one in self.episodes
             ]
         for asset, to_us in observed.clock_reset.items():
             self._sensors.reset_clock(asset, to_us)
@@ -124,13 +126,20 @@ class Detection(Table):
 
     def watch_quality(self, observed: Observed) -> None:
         """Which machines stop or run, and which signals change their quality, by these values."""
-        conditions = self._conditions
-        self._points = self._trusted(observed.values)
-        conditions.update(self._points, observed.asset_now_us)
-        self._turns, conditions.turns = conditions.turns, []
-        self._rests += self.stops.rests_of(self._turns)
+        conditions, values = self._conditions, observed.values
+        self._points, self._turns, self._fresh = None, [], []
+        conditions.now_us = observed.asset_now_us
+        if conditions.instances or self.limits.rows:
+            self._points = self._trusted(values)
+        if conditions.instances and self._points is not None:
+            conditions.update(self._points, observed.asset_now_us)
+            self._turns, conditions.turns = conditions.turns, []
+            self._rests += self.stops.rests_of(self._turns)
         heard_s = observed.monotonic_s if self._live else math.inf
-        self._fresh = self._quality_changes(observed.seen, heard_s)
+        if self._turns:
+            self._fresh = self._quality_changes(observed.seen, heard_s)
+        elif observed.seen.signal.size:
+            self._fresh = self._bindings.watch.update(observed.seen, heard_s)
 
     def _trusted(self, values: Columns) -> Points:
         """NaN for what is not to be trusted; what stands for no value at all is left out."""
@@ -141,7 +150,7 @@ class Detection(Table):
         return Points(values.signal, values.time_us, value).where(mark != MISSING)
 
     def _quality_changes(self, seen: Columns, heard_s: float) -> list[Episode]:
-        """Changes of quality; seen: all values of this turn, those of blocks too."""
+        """Changes of quality where machines stop or run; seen: all values, those of blocks too."""
         watch = self._bindings.watch
         episodes: list[Episode] = []
         begin = 0
@@ -162,47 +171,53 @@ class Detection(Table):
     def compare_limits(self, observed: Observed) -> None:
         """Limits, by the values of this turn, by what became stale, and by the time."""
         asset_now_us, points = observed.asset_now_us, self._points
-        self._fresh += self._overdue(observed)
-        stale = _stale(self._fresh)
+        if observed.is_clock_due:
+            self._fresh += self._overdue(observed)
+        stale = _stale(self._fresh) if self._fresh else None
         if stale is not None:
             if self._live:  # a recording knows by itself
                 self._conditions.update(stale, asset_now_us)
             points = stale if points is None else joined((stale, points))
-        if points is not None:
-            self.limits.update(points, self._turns, asset_now_us)
-        self.limits.advance(asset_now_us)
-        self._episodes += self._fresh
-        self._points, self._turns, self._fresh = None, [], []
+        if self.limits.rows:
+            if points is not None:
+                self.limits.update(points, self._turns, asset_now_us)
+            self.limits.advance(asset_now_us)
+        self.episodes += self._fresh
 
     def _overdue(self, observed: Observed) -> list[Episode]:
         """Signals that became stale or stuck although no value came."""
-        if not observed.is_clock_due:
-            return []
         heard_by_s = observed.monotonic_s if self._live else math.inf
         since_us = self._signals.time.since_us
         return self._bindings.watch.overdue(observed.asset_now_us, since_us, heard_by_s)
 
     def observations(self, scored: Iterable[Observation]) -> list[Observation | Rest]:
         """What the alarm table must hear, in the order of time; scored: what models observed."""
-        episodes, self._episodes = self._episodes, []
-        episodes.sort(key=lambda episode: episode.at_us)
         asset_now_us = self._signals.asset_now_us
-        self._sensors.hold_sources(self._away, self._signals.event_us)
-        found: list[Observation | Rest] = [
-            *scored,
-            *self._sensors.observations(episodes, asset_now_us),
-        ]
+        if self._held != self._away:
+            self._held = self._away
+            self._sensors.hold_sources(self._away, self._signals.event_us)
+        found: list[Observation | Rest] = [*scored]
+        if self.episodes or self._sensors.is_waiting:
+            episodes, self.episodes = self.episodes, []
+            found += self._sensors.observations(episodes, asset_now_us)
         rests, self._rests = self._rests, []
-        found += [*rests, *self.limits.observations(asset_now_us)]
-        # So that the flood limit counts the same in every batching.
-        found.sort(key=lambda one: (one.at_us, one.alarm_id))
+        found += rests
+        if self.limits.rows:
+            found += self.limits.observations(asset_now_us)
+        if len(found) > 1:  # so that the flood limit counts the same in every batching
+            found.sort(key=lambda one: (one.at_us, one.alarm_id))
         return found
 
     def apply_observations(
         self, alarms: AlarmTable, observations: Iterable[Observation | Rest]
     ) -> list[Transition]:
         """Tell the alarm table; returns what changed, held alarms of a flood that ended too."""
-        found = [each for one in observations for each in self.stops.apply_observation(alarms, one)]
+        found: list[Transition] = []
+        for one in observations:
+            if isinstance(one, Rest) or self.stops.waiting:
+                found += self.stops.apply_observation(alarms, one)
+            else:
+                found += alarms.observe(one)
         for asset in tuple(alarms.flooded):
             now_us = self._signals.event_us(self._plant.assets[asset])
             found += alarms.advance(asset, now_us)

@@ -47,7 +47,8 @@ class _Limit:
 class LimitAlarms(Table):
     """The limits of all signals of a plant.
 
-    Points are the signals, by their number in `_point_of`, and the rates of some.
+    Points are the signals, by their number in `_point_of`, and the rates of some. rows: the limits,
+    by their number.
     """
 
     _point_of = column(np.intp, -1)  # by signal, -1 for none
@@ -56,7 +57,7 @@ class LimitAlarms(Table):
         super().__init__()
         self._bindings = bindings
         self._alarms = alarms
-        self._limits: list[_Limit] = []
+        self.rows: list[_Limit] = []
         self._of_signal: dict[int, list[int]] = {}
         self._columns = Limits()
         self._rates = Rates()
@@ -84,7 +85,7 @@ class LimitAlarms(Table):
             )
             row = self._columns.add(bound)
             self._of_signal.setdefault(signal.index, []).append(row)
-            self._limits.append(_Limit(signal, rule, point, condition))
+            self.rows.append(_Limit(signal, rule, point, condition))
             self._restore(row)
 
     def _value(self, signal: PlantSignal) -> int:
@@ -114,7 +115,7 @@ class LimitAlarms(Table):
 
     def _restore(self, row: int) -> None:
         """An alarm that came out of the store not at rest goes on."""
-        limit = self._limits[row]
+        limit = self.rows[row]
         alarm = self._alarms.get(limit_alarm_id(limit.signal, limit.rule.name))
         if alarm is not None:
             resting = alarm.state is AlarmState.SUPPRESSED and alarm.suppressed_by == STOPPED
@@ -124,8 +125,6 @@ class LimitAlarms(Table):
         self, values: Points, turns: Sequence[Turn], asset_now_us: NDArray[np.int64]
     ) -> None:
         """Take over values by signal (NaN: not known) and the turns of conditions."""
-        if not self._limits:
-            return
         parts = [self._direct(values)]
         rates = self._rates.update(values, asset_now_us)
         points = parts[0] if rates is None else joined((*parts, rates))
@@ -159,7 +158,7 @@ class LimitAlarms(Table):
         return [told for crossing in crossings for told in self._told(crossing)]
 
     def _told(self, crossing: Crossing) -> Iterator[Observation | Rest]:
-        limit, at_us = self._limits[crossing.row], crossing.at_us
+        limit, at_us = self.rows[crossing.row], crossing.at_us
         alarm_id = limit_alarm_id(limit.signal, limit.rule.name)
         if crossing.change in _LEVEL:
             detail = _detail(limit, crossing.value)
@@ -188,13 +187,13 @@ class LimitAlarms(Table):
         rows = self._of_signal.get(signal.index, ())
         if bounds is None or not rows:
             return None
-        known = [row for row in rows if self._limits[row].rule.zone and self._columns.state(row)[2]]
+        known = [row for row in rows if self.rows[row].rule.zone and self._columns.state(row)[2]]
         if not known:
             return None
-        return zone_of(bounds, self._columns.value(self._limits[known[0]].point))
+        return zone_of(bounds, self._columns.value(self.rows[known[0]].point))
 
     def _row(self, row: int) -> dict[str, Any]:
-        limit = self._limits[row]
+        limit = self.rows[row]
         rule = limit.rule
         raised, truth, known = self._columns.state(row)
         state = "alarm" if raised else "ok"

@@ -43,10 +43,11 @@ class SensorAlarms:
 
     live: a wrong address is a fault of the config, which the daemon tells, and none of the sensor.
     A signal that is silent because its source or its whole asset is silent is no alarm of its own:
-    see `Silence`.
+    see `Silence`. is_waiting: True if time alone may bring an observation.
     """
 
     def __init__(self, plant: Plant, watch: QualityWatch, *, live: bool = False) -> None:
+        self.is_waiting = False
         self._plant = plant
         self._live = live
         self._watch = watch
@@ -66,7 +67,8 @@ class SensorAlarms:
         self, episodes: Sequence[Episode], event_us: NDArray[np.int64]
     ) -> Iterator[Observation]:
         """What the alarm table must hear; event_us: event time by asset [A]."""
-        for episode in episodes:
+        self.is_waiting = True
+        for episode in sorted(episodes, key=lambda each: each.at_us):
             signal = self._plant.signals[episode.signal]
             yield from self._tell(self.silence.settle(signal.asset, episode.at_us))
             yield from self._elapsed(signal, episode.at_us)
@@ -83,10 +85,12 @@ class SensorAlarms:
             yield from self._elapsed(signal, now_us)
         for asset in list(self._asset_due_us):
             yield from self._asset_elapsed(asset, int(event_us[asset.index]))
+        self.is_waiting = bool(self._due_us or self._asset_due_us or self.silence.assets())
 
     def hold_sources(self, sources: Collection[str], now_us: Callable[[PlantAsset], int]) -> None:
         """These sources are away: what they do not deliver is no alarm of its own until later."""
         self.silence.hold_sources(sources, now_us)
+        self.is_waiting = True
 
     def follow_alarm(self, signal: int, now_us: int) -> None:
         """The signal's alarm came out of the store not at rest: it clears unless told again."""
@@ -95,6 +99,7 @@ class SensorAlarms:
         wait_us = off_us if stale_us >= ENDLESS else stale_us + US_PER_S
         self._returning[signal] = wait_us
         self._due_us[signal] = now_us + wait_us
+        self.is_waiting = True
 
     def follow_asset_alarm(self, asset: PlantAsset, now_us: int) -> None:
         """As `follow_alarm`, for the alarm that says that the whole asset is silent."""
@@ -102,6 +107,7 @@ class SensorAlarms:
         finite = [one for one in after_us if one < ENDLESS]
         self._asset_returning.add(asset)
         self._asset_due_us[asset] = now_us + 2 * max(finite, default=0) + _SETTLED_US
+        self.is_waiting = True
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """The gateway's clock was moved, and all delays of these assets [A] with it."""

@@ -38,12 +38,15 @@ class Rest:
 
 
 class Stops:
-    """What stopping means for the alarms of models. deployments: the active ones."""
+    """What stopping means for the alarms of models.
+
+    deployments: the active ones. waiting: alarms of machines that run again, until they are judged.
+    """
 
     def __init__(self, bindings: Bindings, deployments: Iterable[Deployment]) -> None:
         self._bindings = bindings
         self._deployments = deployments
-        self._waiting: set[str] = set()  # alarms of machines that run again, until they are judged
+        self.waiting: set[str] = set()
 
     def rests_of(self, turns: Iterable[Turn]) -> Iterator[Rest]:
         """Conditions turned; gives what that means for the alarms of models."""
@@ -61,19 +64,19 @@ class Stops:
             yield from self._rest(table, one)
             return
         yield from table.observe(one)
-        if one.alarm_id in self._waiting:
+        if one.alarm_id in self.waiting:
             alarm = table.get(one.alarm_id)
             if alarm is None or one.level >= 1.0 or not alarm.active:
-                self._waiting.discard(one.alarm_id)
+                self.waiting.discard(one.alarm_id)
                 yield from table.resume(one.alarm_id, STOPPED, one.at_us)
 
     def _rest(self, table: AlarmTable, one: Rest) -> Sequence[Transition]:
         if one.what == "judged":
             return table.resume(one.alarm_id, STOPPED, one.at_us)
         if one.what == "runs":
-            self._waiting.add(one.alarm_id)
+            self.waiting.add(one.alarm_id)
             return ()
-        self._waiting.discard(one.alarm_id)
+        self.waiting.discard(one.alarm_id)
         return table.rest(one.alarm_id, STOPPED, one.at_us)
 
     # -- what the API shows -------------------------------------------------------------------

@@ -29,26 +29,26 @@ class Diagnostics:
         self._turn_s = TURN_S if live else math.inf  # a recording can wait
         self._explainer = Explainer()
         self.lives = RulTracker()
-        self._drift = DriftWatch(config.drift)
+        self.drift = DriftWatch(config.drift)
 
     def annotate(self, scored: Sequence[Scored]) -> list[Scored]:
         """Add remaining life and contributions to what was scored, and count drift; blocking."""
         found = [self.lives.annotate(one) for one in scored]
         found = self._explainer.annotate(found, self._turn_s)
         for one in found:
-            self._drift.count(one)
+            self.drift.count(one)
         return found
 
     def observations(self, watched: Collection[str]) -> list[Observation]:
         """What the alarm table must hear beside the scores; watched: alarms not at rest."""
-        return self._drift.observations(watched, replayed=not self._live)
+        return self.drift.observations(watched, replayed=not self._live)
 
     def export(
         self, metrics: Metrics, is_known: Callable[[str, str], bool] = lambda _label, _name: True
     ) -> None:
         """Bring the gauges up to date; is_known(label, name): whether it is still there."""
         self.lives.export(metrics, is_known)
-        for (model, spec), (psi, ks) in self._drift.worst().items():
+        for (model, spec), (psi, ks) in self.drift.worst().items():
             metrics.drift_psi.labels(model, spec).set(psi)
             metrics.drift_ks.labels(model, spec).set(ks)
 

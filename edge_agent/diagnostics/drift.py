@@ -134,13 +134,16 @@ class Counts(Table):
 
 
 class DriftWatch:
-    """The inputs of all models at work. `count` may run on another thread than the rest."""
+    """The inputs of all models at work. `count` may run on another thread than the rest.
+
+    verdicts: what was found since `observations` was last asked.
+    """
 
     def __init__(self, config: DriftConfig) -> None:
         self._config = config
         self._counts: WeakKeyDictionary[Deployment, Counts | None] = WeakKeyDictionary()
         self._of: WeakKeyDictionary[Deployment, Model] = WeakKeyDictionary()
-        self._found: list[Verdict] = []
+        self.verdicts: list[Verdict] = []
         self._worst: dict[tuple[str, str], tuple[float, float]] = {}  # never changed in place
 
     def count(self, scored: Scored) -> None:
@@ -150,7 +153,7 @@ class DriftWatch:
             counts.cover(len(scored.deployment.assets))
             found = list(counts.add(scored))
             if found:
-                self._found += found
+                self.verdicts += found
                 self._worst = self._furthest()
 
     def _counts_of(self, deployment: Deployment) -> Counts | None:
@@ -163,7 +166,7 @@ class DriftWatch:
 
     def observations(self, watched: Collection[str], *, replayed: bool) -> list[Observation]:
         """What the alarm table must hear: of assets that drift, and of the alarms `watched`."""
-        found, self._found = self._found, []
+        found, self.verdicts = self.verdicts, []
         alarm_open = set(watched)  # once over its limit, the way back counts too
         told = []
         for verdict in found:

@@ -85,7 +85,7 @@ class BaselineLearning(dict[str, Learning]):
 
     def follow_transitions(self, transitions: Iterable[Transition]) -> None:
         """Rows of an asset whose baseline has an alarm are not healthy, from then on."""
-        for one in transitions if self else ():
+        for one in transitions:
             alarm = one.alarm
             if alarm.alarm_id == model_alarm_id(alarm.asset, BASELINE):
                 for learning in self.values():

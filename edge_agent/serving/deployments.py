@@ -228,7 +228,8 @@ class Deployments:
         self._monotonic_s = monotonic_s
         self._ran = []
         for bundle in self._bundles.values():
-            bundle.finish_warming(monotonic_s)
+            if bundle.warming_up is not None:
+                bundle.finish_warming(monotonic_s)
         for standby in self._standbys():
             standby.due = []
 
@@ -236,7 +237,10 @@ class Deployments:
         """Write values into all windows; returns those of the active versions that closed."""
         for standby in self._standbys():
             standby.accept_values(values, blocks)
-        return [due for one in self for due in one.accept_values(values, blocks)]
+        found: list[WindowBatch] = []
+        for one in self._by_use.values():
+            found += one.accept_values(values, blocks)
+        return found
 
     def close_by_clock(self, now_us: NDArray[np.int64]) -> list[WindowBatch]:
         """Close windows by the clock; now_us: event time by plant asset [A]."""
@@ -261,8 +265,13 @@ class Deployments:
             one.shift_clock(step_us, moves)
 
     def _standbys(self) -> list[Standby]:
-        bundles = self._bundles.values()
-        return [*(s for bundle in bundles for s in bundle.standbys()), *self._shadows.standbys()]
+        found: list[Standby] = []
+        for bundle in self._bundles.values():
+            if bundle.standby is not None or bundle.warming_up is not None:
+                found += bundle.standbys()
+        if self._shadows.running:
+            found += self._shadows.standbys()
+        return found
 
     def run(self, batches: Sequence[WindowBatch]) -> list[Scored]:
         """Score windows, one run per model, by the standby if a version fails; blocking."""
@@ -282,7 +291,10 @@ class Deployments:
 
     def count_refused(self) -> None:
         """Count what came too late for its window, or did not fit it."""
-        count_refused(self, self._metrics)
+        for one in self._by_use.values():
+            late = one.windows is not None and one.windows.late
+            if late or one.gate.dropped or one.blocks is not None:
+                count_refused(one, self._metrics)
 
     # -- what is said of it -------------------------------------------------------------------
 

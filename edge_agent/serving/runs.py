@@ -199,17 +199,16 @@ def count_windows(run: ModelRun, metrics: Metrics) -> None:
     metrics.batch_size.labels(name).observe(size)
 
 
-def count_refused(deployments: Iterable[Deployment], metrics: Metrics) -> None:
+def count_refused(one: Deployment, metrics: Metrics) -> None:
     """Count what came too late for its window, did not fit it, or closed while stopped."""
-    for one in deployments:
-        late, rejected = one.take_refused()
-        if late:
-            metrics.values_late.labels(one.source).inc(late)
-        if one.gate.dropped:
-            metrics.windows.labels(one.model.manifest.name, "stopped").inc(one.gate.dropped)
-            one.gate.dropped = 0
-        if rejected:
-            metrics.values_rejected.labels(one.source, one.own_tensors[0].kind).inc(rejected)
+    late, rejected = one.take_refused()
+    if late:
+        metrics.values_late.labels(one.source).inc(late)
+    if one.gate.dropped:
+        metrics.windows.labels(one.model.manifest.name, "stopped").inc(one.gate.dropped)
+        one.gate.dropped = 0
+    if rejected:
+        metrics.values_rejected.labels(one.source, one.own_tensors[0].kind).inc(rejected)
 
 
 def inputs_of(batches: list[WindowBatch]) -> Tensors:

@@ -104,7 +104,7 @@ class BundleVersions:
     """The versions of one bundle and the deployments of the active one.
 
     on_active: called once another version is active, with the deployments that it replaced by its
-    own; rollbacks: grows by each version that gives way.
+    own; rollbacks: grows by each version that gives way. warming_up: a version whose windows fill.
     """
 
     def __init__(
@@ -121,14 +121,14 @@ class BundleVersions:
         self._budget = budget
         self._on_active = on_active
         self._rollbacks = rollbacks
-        self._warming: Warming | None = None
+        self.warming_up: Warming | None = None
         self.active = Version(model)
         self.active.apply(Event.ACTIVATE)
 
     @property
     def warming(self) -> Version | None:
         """The version whose windows are filling."""
-        return None if self._warming is None else self._warming.version
+        return None if self.warming_up is None else self.warming_up.version
 
     @property
     def latest(self) -> Model:
@@ -178,13 +178,13 @@ class BundleVersions:
             self._activate(version)
         else:
             version.apply(Event.WARM_UP)
-            self._warming = Warming(version, monotonic_s)
+            self.warming_up = Warming(version, monotonic_s)
         return lost
 
     def finish_warming(self, monotonic_s: float) -> None:
         """Let the warming version take over if its windows are full."""
-        if self._warming is not None and self._warming.is_ready(monotonic_s):
-            version, self._warming = self._warming.version, None
+        if self.warming_up is not None and self.warming_up.is_ready(monotonic_s):
+            version, self.warming_up = self.warming_up.version, None
             self._activate(version)
 
     def _beside(self, model: Model, ready: Mapping[Deployment, Standby]) -> Version:
@@ -195,9 +195,9 @@ class BundleVersions:
         return Version(model, standbys=standbys)
 
     def _stop_warming(self) -> None:
-        if self._warming is not None:
-            self._warming.version.apply(Event.RETIRE)
-            self._warming = None
+        if self.warming_up is not None:
+            self.warming_up.version.apply(Event.RETIRE)
+            self.warming_up = None
 
     def _activate(self, version: Version) -> None:
         """The version before is the standby from now on."""

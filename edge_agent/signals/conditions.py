@@ -55,9 +55,9 @@ class _SignalTable(Table):
 class Conditions(Table):
     """All conditions of all assets; numbers are only ever added.
 
-    truth [C]: of each condition now. turns: what changed since it was last emptied. now_us: event
-    time by asset [A] as of the last `update`. live: whether a signal is stale now `update` is told
-    (NaN); a recording has no other clock than its own.
+    instances, truth [C]: of each condition, and whether it holds now. turns: what changed since it
+    was last emptied. now_us: event time by asset [A] as of the last turn. live: `update` is told
+    what is stale (NaN); a recording has no other clock than its own.
     """
 
     _asset = column(np.intp)
@@ -70,7 +70,7 @@ class Conditions(Table):
         self._live = live
         self._signals = _SignalTable()
         self.now_us = np.zeros(0, np.int64)
-        self._instances: list[ConditionState] = []
+        self.instances: list[ConditionState] = []
         self._numbers: dict[tuple[int, Condition], int] = {}
         self._users: dict[int, list[tuple[int, str]]] = {}  # signal -> (condition, its name there)
         self.turns: list[Turn] = []
@@ -87,7 +87,7 @@ class Conditions(Table):
             return self._numbers[key]
         number = self._numbers[key] = self.grow()
         self._asset[number] = asset
-        self._instances.append(ConditionState(condition))
+        self.instances.append(ConditionState(condition))
         for name in sorted(condition.signals & signals.keys()):
             signal, stale_us = signals[name]
             self._users.setdefault(signal, []).append((number, name))
@@ -104,7 +104,7 @@ class Conditions(Table):
         A value that is NaN is not known. asset_now_us: event time by asset [A].
         """
         self.now_us = asset_now_us
-        if not self._instances:
+        if not self.instances:
             return
         mine = points.among(self._signals.used)
         if mine is not None:
@@ -116,7 +116,7 @@ class Conditions(Table):
             self._change(mine)
         for number in np.flatnonzero(self._next_us < asset_now_us[self._asset]).tolist():
             now_us = int(asset_now_us[self._asset[number]])
-            self._note(number, self._instances[number].advance(now_us))
+            self._note(number, self.instances[number].advance(now_us))
 
     def _change(self, mine: Points) -> None:
         self._signals.last_us[mine.number] = mine.time_us
@@ -129,16 +129,16 @@ class Conditions(Table):
         changed = np.unique(mine.number[~quiet])
         for signal, at_us, value in mine.where(np.isin(mine.number, changed)).rows():
             for number, name in self._users[signal]:
-                self._note(number, self._instances[number].advance(at_us))
-                self._instances[number].change(name, at_us, value)
-                self._next_us[number] = self._instances[number].next_us
+                self._note(number, self.instances[number].advance(at_us))
+                self.instances[number].change(name, at_us, value)
+                self._next_us[number] = self.instances[number].next_us
         for signal in changed.tolist():
             self._quiet(signal)
 
     def reset_clock(self, asset: int, to_us: int) -> None:
         """The clock of an asset was set back to `to_us`."""
         for number in np.flatnonzero(self._asset == asset).tolist():
-            instance = self._instances[number]
+            instance = self.instances[number]
             instance.reset_clock(to_us)
             self._next_us[number] = instance.next_us
             self._begin_us[number] = to_us if instance.truth == TRUE else ENDLESS
@@ -150,7 +150,7 @@ class Conditions(Table):
         """The gateway's clock was moved, and the times of these assets [A] with it."""
         mine = np.flatnonzero(moves[self._asset])
         for number in mine.tolist():
-            self._instances[number].shift_clock(step_us)
+            self.instances[number].shift_clock(step_us)
         for times in (self._next_us, self._begin_us):
             times[mine] += np.where(times[mine] < ENDLESS, step_us, 0)
         self._signals.last_us[moves[self._signals.asset] & (self._signals.last_us > NEVER)] += (
@@ -159,15 +159,15 @@ class Conditions(Table):
 
     def text(self, number: int) -> str:
         """A condition as it was written."""
-        return self._instances[number].condition.text
+        return self.instances[number].condition.text
 
     def turned_us(self, number: int) -> int:
         """From when a condition has its present truth."""
-        return self._instances[number].turned_us
+        return self.instances[number].turned_us
 
     def unknown(self, number: int) -> list[str]:
         """The signals of a condition whose value is not known."""
-        values = self._instances[number].values
+        values = self.instances[number].values
         return sorted(name for name, value in values.items() if math.isnan(value))
 
     def held(
@@ -182,7 +182,7 @@ class Conditions(Table):
         mine = ~always
         held[mine] = self._begin_us[number[mine]] <= start_us[mine]
         for at in np.flatnonzero(~held).tolist():
-            instance = self._instances[number[at]]
+            instance = self.instances[number[at]]
             held[at] = instance.covers(int(start_us[at]), int(end_us[at]))
         return held
 
@@ -198,13 +198,13 @@ class Conditions(Table):
         for (asset, condition), number in self._numbers.items():
             before = old._numbers.get((was.get(asset, -1), condition))
             if before is not None:
-                instance = self._instances[number] = old._instances[before]
+                instance = self.instances[number] = old.instances[before]
                 # Told again: who rests on it begins without knowing.
                 self._note(number, [(instance.turned_us, instance.truth)])
 
     def _note(self, number: int, found: Iterable[tuple[int, int]]) -> None:
         self.turns += [Turn(number, at_us, truth) for at_us, truth in found]
-        instance = self._instances[number]
+        instance = self.instances[number]
         self.truth[number] = instance.truth
         self._begin_us[number] = instance.begin[-1] if instance.truth == TRUE else ENDLESS
         self._next_us[number] = instance.next_us
@@ -245,7 +245,7 @@ class Conditions(Table):
         """Between which values this signal would change no comparison."""
         low, high = -np.inf, np.inf
         for number, name in self._users[signal]:
-            instance = self._instances[number]
+            instance = self.instances[number]
             bounds = unchanged_range(instance.condition.root, name, instance.values[name])
             low, high = max(low, bounds[0]), min(high, bounds[1])
         self._signals.low[signal], self._signals.high[signal] = low, high

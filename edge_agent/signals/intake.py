@@ -48,7 +48,7 @@ class Intake:
 
     def append(self, values: Columns) -> None:
         """Take over a packet's values; drops the oldest where they do not fit."""
-        n = len(values)
+        n = values.signal.size
         if n > self._capacity:
             self._count(values.signal[: n - self._capacity])
             values = values.slice(n - self._capacity)

@@ -178,7 +178,7 @@ class Decoder:
             self._refusals.log_unused(topic, out.unknown[:100])
 
     def _deliver(self, values: Columns, arrival_us: int) -> None:
-        self._received.inc(len(values))
+        self._received.inc(values.signal.size)
         self._intake.append(self._stamped(values, arrival_us))
 
     def _stamped(self, values: Columns, arrival_us: int) -> Columns:

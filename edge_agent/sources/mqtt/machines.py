@@ -54,49 +54,50 @@ class Place:
 
 
 class Conflicts:
-    """Topics of machines that cannot be watched: theirs is the name of another one, or is none."""
+    """Topics of machines that cannot be watched: theirs is the name of another one, or is none.
+
+    topics: the machine's name, the topic as text, and what delivers that machine, by topic.
+    """
 
     def __init__(self, source: str) -> None:
         self._what = f"machines.{source}"
         self._source = source
-        self._texts: dict[bytes, tuple[str, str, str]] = {}
+        self.topics: dict[bytes, tuple[str, str, str]] = {}
         self._heard: set[bytes] = set()
         self._last_s: dict[bytes, float] = {}
 
     def add(self, topic: bytes, name: str, other: str) -> None:
         """A topic is refused: `name` is what `other` delivers; without `other` it is no name."""
-        if len(self._texts) < _MAX_CONFLICTS:
-            self._texts[topic] = (name, topic.decode("utf-8", "backslashreplace"), other)
+        if len(self.topics) < _MAX_CONFLICTS:
+            self.topics[topic] = (name, topic.decode("utf-8", "backslashreplace"), other)
             self._heard.add(topic)
 
     def heard(self, topic: bytes) -> None:
         """A topic came again."""
-        if topic in self._texts:
+        if topic in self.topics:
             self._heard.add(topic)
 
     def report(self, faults: dict[str, Fault], monotonic_s: float) -> None:
         """Set or delete the fault of this source."""
-        if not self._texts:
-            return
         self._last_s.update(dict.fromkeys(self._heard, monotonic_s))
         self._heard.clear()
         for topic in [t for t, s in self._last_s.items() if monotonic_s - s > _FORGET_S]:
             self._last_s.pop(topic)
-            self._texts.pop(topic, None)
-        if not self._texts:
+            self.topics.pop(topic, None)
+        if not self.topics:
             faults.pop(self._what, None)
             return
-        name, topic_text, other = next(iter(self._texts.values()))
+        name, topic_text, other = next(iter(self.topics.values()))
         args = {
             "source": self._source,
             "machine": name,
             "topic": topic_text[:200],
             "other": other[:200],
-            "n": len(self._texts),
+            "n": len(self.topics),
         }
         why = f"{name} is {other[:100]}" if other else f"{name!r} is no name of an asset"
         text = (
-            f"{self._source}: {topic_text[:100]} is not watched: {why} ({len(self._texts)} topics)"
+            f"{self._source}: {topic_text[:100]} is not watched: {why} ({len(self.topics)} topics)"
         )
         detail = Detail(TWO_MACHINES if other else UNUSABLE_NAME, args)
         faults[self._what] = Fault(self._what, text, detail)

@@ -198,7 +198,8 @@ class MqttSource:
         except Exception:  # noqa: BLE001 (whatever a payload did, the next ones must be heard)
             _log.exception("payloads not decoded", extra={"source": self.name})
             self._refusals.count("internal", len(messages.topics))
-        self._conflicts.report(self.link.faults, self._clock.monotonic_s())
+        if self._conflicts.topics:
+            self._conflicts.report(self.link.faults, self._clock.monotonic_s())
 
     def _take_sparkplug(self, reader: SparkplugReader, messages: Messages) -> None:
         out, monotonic_s = Readings(self._clock.now_us()), self._clock.monotonic_s()
