@@ -1,4 +1,4 @@
-"""The clock everything asks, so that tests decide what time it is."""
+"""The clock that all code uses, so that tests can set the time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 US_PER_S = 1_000_000
 US_PER_MS = 1_000
-# Times that are none, as int64: before and after all others, with room for a sum of two.
+# Sentinel times, as int64: before and after all others; the sum of two does not overflow.
 NEVER: Final = -(1 << 61)
 ENDLESS: Final = (1 << 61) - 1
 _LEAST_STEP_US = 2 * US_PER_S
@@ -36,16 +36,16 @@ class SystemClock:
 
 
 class StepWatch:
-    """Steps of the wall clock, as the monotonic clock beside it shows them.
+    """Detects steps of the wall clock, by comparison with the monotonic clock.
 
-    Slewing, as by NTP, is none.
+    Slewing, as by NTP, is not a step.
     """
 
     def __init__(self) -> None:
         self._before: tuple[int, float] | None = None
 
     def step_us(self, now_us: int, monotonic_s: float) -> int:
-        """By how much the wall clock was moved since the last call; below 0: back; mostly 0."""
+        """The step of the wall clock since the last call; negative: back; usually 0."""
         before, self._before = self._before, (now_us, monotonic_s)
         if before is None:
             return 0
@@ -54,7 +54,7 @@ class StepWatch:
 
 
 class FakeClock:
-    """A clock that moves only when told to; for tests and for recordings."""
+    """A clock that moves only by calls; for tests and for recordings."""
 
     def __init__(self, now_us: int = 0) -> None:
         self._now_us = now_us
@@ -74,5 +74,5 @@ class FakeClock:
         self._monotonic_s += seconds
 
     def set_wall(self, by_s: float) -> None:
-        """Set the wall clock forward or back (by_s < 0), as somebody who corrects it does."""
+        """Set the wall clock forward or back (by_s < 0), like a person who corrects it."""
         self._now_us += round(by_s * US_PER_S)

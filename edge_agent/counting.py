@@ -50,7 +50,7 @@ def falls(rows: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def _held(steps: Floats, fell: NDArray[np.bool_]) -> Floats:
-    """Steps [..., T, C] where `fell` by the one before, or by the first sound one."""
+    """Steps [..., T, C] where `fell` by the previous one, or by the first sound one."""
     index = np.arange(steps.shape[-2])[:, None]
     last = np.maximum.accumulate(np.where(fell, -1, index), axis=-2)
     first = np.argmin(fell, axis=-2)[..., None, :]

@@ -1,4 +1,4 @@
-"""The few error types of the daemon; each says where it happened and what to do about it."""
+"""The few error types of the daemon; each has where it happened and what to do about it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 class EdgeAgentError(Exception):
     """Base of all errors that are shown to a user as one readable line.
 
-    `where` names the file and key, endpoint, topic, node or model; `hint` says what to do.
+    `where` is the file and key, endpoint, topic, node or model; `hint` is what to do.
     """
 
     exit_code = 1
@@ -29,7 +29,7 @@ class ConfigError(EdgeAgentError):
 
 
 class UsageError(EdgeAgentError):
-    """A command was called with arguments that do not fit."""
+    """A command was called with wrong arguments."""
 
     exit_code = 2
 
@@ -43,7 +43,7 @@ class ConnectError(EdgeAgentError):
 
 
 class DecodeError(EdgeAgentError):
-    """A payload from the wire does not decode; `reason` is a bounded label for metrics."""
+    """A received payload cannot be decoded; `reason` is a bounded label for metrics."""
 
     def __init__(self, reason: str, message: str, *, where: str = "") -> None:
         super().__init__(message, where=where)

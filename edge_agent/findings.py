@@ -1,4 +1,4 @@
-"""What an examination found: plain data for `check --connect`, `doctor` and their `--json`."""
+"""The findings of an examination: plain data for `check --connect`, `doctor` and their `--json`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """ERROR: it does not work, or something is not watched. WARNING: it works, but look at it."""
+    """ERROR: something does not work or is not monitored. WARNING: it works, but needs a check."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -23,10 +23,10 @@ RANKS: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.OK: 2}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
-    where: a part of the config (`source plc`, `http`), a file or a signal; what: what is there;
-    mend: what to do about it, empty if nothing. No field ever holds a secret.
+    where: a part of the config (`source plc`, `http`), a file or a signal; what: the result;
+    mend: the fix, empty if none is needed. No field ever contains a secret.
     """
 
     severity: Severity
@@ -44,17 +44,17 @@ def error(where: str, what: str, mend: str = "") -> Finding:
 
 
 def warning(where: str, what: str, mend: str = "") -> Finding:
-    """A finding that somebody should look at."""
+    """A finding that needs a check by a person."""
     return Finding(Severity.WARNING, where, what, mend)
 
 
 def fine(where: str, what: str = "ok") -> Finding:
-    """A finding that all is as it should be."""
+    """A finding of a check that passed."""
     return Finding(Severity.OK, where, what)
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """Each finding once, the most severe first, else in the order in which they were found."""
+    """Each finding once, the most severe first, otherwise in their order."""
     return sorted(dict.fromkeys(findings), key=lambda one: RANKS[one.severity])
 
 

@@ -1,4 +1,4 @@
-"""Alarms, faults and messages: the plain types that rooms hand to each other."""
+"""Alarms, faults and messages: the plain types that rooms exchange."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 
 class LinkState(StrEnum):
-    """State of a source or sink as metrics and the status page show it."""
+    """State of a source or sink, as in metrics and on the status page."""
 
     STOPPED = "stopped"
     CONNECTING = "connecting"
@@ -19,12 +19,12 @@ class LinkState(StrEnum):
 
 @dataclass(slots=True)
 class Link:
-    """What the rest of the daemon may know of a source's or sink's connection.
+    """The connection of a source or sink, as the rest of the daemon sees it.
 
-    faults: what is wrong beside the state itself, by `Fault.what`: a clock that is off, a
-    certificate that ends soon. The owner of the link sets and deletes entries. clock_offset_s: how
-    far a source's clock is ahead of the gateway's, where it has one; gateway_moved: it has been off
-    since the gateway's own clock was moved.
+    faults: problems in addition to the state, by `Fault.what`: a clock that is off, a certificate
+    that expires soon. The owner of the link sets and deletes entries. clock_offset_s: how far a
+    source's clock is ahead of the gateway's, if it has one; gateway_moved: it has been off since
+    the gateway's own clock was moved.
     """
 
     state: LinkState = LinkState.STOPPED
@@ -38,15 +38,15 @@ class Link:
 class Source(Protocol):
     """A producer of values.
 
-    `start` returns at once and never waits for the other side: an unreachable server is retried in
-    the background for ever. `stop` is safe before `start` and when repeated.
+    `start` returns at once and never waits for the server: an unreachable server is retried in the
+    background without end. `stop` is safe before `start` and when repeated.
     """
 
     name: str
     link: Link
 
     async def start(self) -> None:
-        """Begin to deliver into the intake."""
+        """Start to deliver values into the intake."""
 
     async def stop(self) -> None:
         """Stop delivering and release everything."""
@@ -74,7 +74,7 @@ class AlarmState(StrEnum):
 
 
 class TransitionKind(StrEnum):
-    """What happened to an alarm."""
+    """The change of an alarm."""
 
     RAISE = "raise"
     UPDATE = "update"
@@ -100,7 +100,7 @@ class Contributor:
 
 @dataclass(frozen=True, slots=True)
 class WindowInfo:
-    """The window an assessment was made from; times in microseconds, coverage 0..1."""
+    """The window of an assessment; times in microseconds, coverage 0..1."""
 
     start_us: int
     end_us: int
@@ -109,7 +109,7 @@ class WindowInfo:
     replayed: bool = False
 
 
-PROVISIONAL: Final = "provisional"  # the mode of a baseline that rests on little data
+PROVISIONAL: Final = "provisional"  # the mode of a baseline from little data
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +124,9 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """Everything an alert says beside its state; set anew by each raise and update.
+    """The content of an alert except its state; replaced by each raise and update.
 
-    stage: the block of ISO 13374 that it comes from, where that is not the alarm's policy's.
+    stage: its block of ISO 13374, if that is not the one of the alarm's policy.
     """
 
     message_key: str
@@ -143,11 +143,11 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A condition that keeps the service from doing all it should, as long as it is reported.
+    """A condition that keeps the service from working fully; active while it is reported.
 
     what: the name of its service alarm, `store`, `source.plc`, `clock.plc`: letters, digits, `.`,
-    `_` and `-`, from the config and never from the wire. text: one line for the status page.
-    detail: what the alarm says; its message key stands in alarms/texts.yaml.
+    `_` and `-`, from the config and never from received messages. text: one line for the status
+    page. detail: the content of the alarm; its message key is in alarms/texts.yaml.
     """
 
     what: str
@@ -157,10 +157,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the pipeline tells the alarm table about one alarm at one instant.
+    """The input of the alarm table for one alarm at one instant.
 
-    level: the watched quantity divided by its limit: >= 1 is over the limit, and only below
-    1 - deadband is it back. at_us: event time (the window's last sample), not the gateway's.
+    level: the monitored quantity divided by its limit: from 1 it is over the limit, and it is back
+    only below 1 - deadband. at_us: event time (the window's last sample), not the gateway's.
     """
 
     alarm_id: str
@@ -171,7 +171,7 @@ class Observation:
 
 @dataclass(slots=True)
 class Alarm:
-    """An alarm's whole state, as stored and as shown."""
+    """The complete state of an alarm, as stored and as shown."""
 
     alarm_id: str
     asset: str
@@ -190,7 +190,7 @@ class Alarm:
     acked_by: str = ""
     suppressed_by: str = ""
     shelved_by: str = ""
-    comment: str = ""  # of who gave the last command; empty after a new raise
+    comment: str = ""  # comment of the last command; empty after a new raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One thing to be delivered to one sink until that sink confirms it.
+    """One message that is sent to one sink until the sink confirms it.
 
     row: the outbox row (0 before it is stored); key groups messages of which only the newest
     matters when a retained state is published (the alarm_id); topic is complete.

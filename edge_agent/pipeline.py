@@ -1,15 +1,15 @@
 """The path of a value, top-down: six stages from the intake to the alarm table.
 
-    accept      values, blocks -> Observed          scaled, refused if from the future, dated
-    windows     Observed -> [WindowBatch]           what closed, of all assets that share a model
-    run         [WindowBatch] -> [Scored]           one run per model; versions are seen to inside
+    accept      values, blocks -> Observed          scaled, refused if in the future
+    windows     Observed -> [WindowBatch]           closed windows, of all assets that share a model
+    run         [WindowBatch] -> [Scored]           one run per model; includes standby and rollback
     annotate    [Scored] -> [Scored]                contributions, remaining life, drift
     evaluate    [Scored], state -> Evaluation       observations, scores to publish, new state
-    apply       observations -> [Transition]        what the alarm table makes of them
+    apply       observations -> [Transition]        changes of the alarm table
 
-The daemon and `replay` walk it in three steps: `close_windows`, `score_windows`, `update_alarms`.
-The first and the last belong to one thread; `score_windows` touches nothing but the models and may
-run on another one meanwhile.
+The daemon and `replay` run it in three steps: `close_windows`, `score_windows`, `update_alarms`.
+The first and the last run in one thread; `score_windows` uses only the models and may run in
+another thread at the same time.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ log = logging.getLogger("edge_agent.pipeline")
 
 @dataclass(slots=True)
 class Step:
-    """What one round brought: transitions for the store, scores for the bus.
+    """The results of one turn: transitions for the store, scores for the bus.
 
-    shadow: what the alarms of versions that score beside the active ones would have announced.
+    shadow: transitions that the alarms of shadow versions would have announced.
     """
 
     transitions: list[Transition] = field(default_factory=list)
@@ -135,11 +135,11 @@ class Pipeline:
         return self.deployments.close_windows()
 
     def score_windows(self, batches: Sequence[WindowBatch]) -> list[Scored]:
-        """Score windows and say what else the models know of them; blocking."""
+        """Score windows and add contributions, remaining life and drift; blocking."""
         return self.diagnostics.annotate(self.deployments.run(batches))
 
     def update_alarms(self, scored: Sequence[Scored]) -> Step:
-        """Tell the alarm table of a turn; returns what changed, and the scores for the bus."""
+        """Apply a turn to the alarm table; returns transitions, and scores for the bus."""
         state = {one.deployment: ScoreState.of(one.deployment) for one in scored}
         evaluation = evaluate(scored, state, self._rules, self._monotonic_s)
         transitions = self._apply(evaluation)
@@ -160,13 +160,13 @@ class Pipeline:
         return transitions
 
     def run_shadows(self, *, busy: bool = False) -> list[Transition]:
-        """Let the shadows score the windows of this turn; returns what they would announce.
+        """Let the shadows score the windows of this turn; returns the transitions of their alarms.
 
-        Blocking; call it when the turn's own alarms are on their way. busy: no time for it.
+        Blocking; call it after the turn's own alarms are sent. busy: skip the windows.
         """
         return self.deployments.run_shadows(busy=busy)
 
-    # -- beside the path ----------------------------------------------------------------------
+    # -- clocks -------------------------------------------------------------------------------
 
     def _count_refused(self, observed: Observed) -> None:
         for signal in observed.from_future.tolist():
@@ -174,7 +174,7 @@ class Pipeline:
             self._metrics.values_rejected.labels(source, "future").inc()
 
     def _follow_clocks(self, observed: Observed) -> None:
-        """The gateway's clock was moved, or the clocks of some assets were set back."""
+        """Follow a step of the gateway's clock, and clocks of assets that were set back."""
         self.learning.follow_clocks(observed)
         self.detection.follow_clocks(observed)
         if observed.step_us:
@@ -185,17 +185,17 @@ class Pipeline:
             log.warning("the gateway's clock was moved", extra={"seconds": step_us / US_PER_S})
         if observed.clock_reset:
             self.deployments.reset_clock(observed.reset_assets)
-            log.warning("source clock set back", extra={"assets": len(observed.clock_reset)})
+            log.warning("source clock was set back", extra={"assets": len(observed.clock_reset)})
 
-    # -- what there is ------------------------------------------------------------------------
+    # -- assets, models -----------------------------------------------------------------------
 
     def add_asset(self, asset: PlantAsset, now_us: int = 0, monotonic_s: float = 0.0) -> None:
-        """Watch an asset's signals; models come with `use_model`. Times: 0 in a recording."""
+        """Add an asset and its signals; add models with `use_model`. Times: 0 in a recording."""
         self.signals.add_asset(asset, now_us, monotonic_s)
         self.detection.add_asset(asset)
 
     def use_model(self, asset: PlantAsset, use: ModelUse, use_name: str | None = None) -> str:
-        """Let a model score an asset; returns what is missing, or nothing.
+        """Let a model score an asset; returns what is missing, or an empty text.
 
         use_name: in its alarms; left out, as `use` has it.
         """
@@ -203,19 +203,19 @@ class Pipeline:
         return self.deployments.use_model(asset, use, use_name, recent)
 
     def adopt_rules(self, config: Config) -> None:
-        """New alarm rules come into force; all else is as it was."""
+        """Apply new alarm rules; everything else stays as it is."""
         self._rules = _evaluation_rules(config, live=self._live)
         self.deployments.adopt_rules(config)
 
     def take_over(self, old: Pipeline) -> None:
-        """What took long to collect outlives an exchange: a day of healthy rows."""
+        """Copy the rows collected for learning from the pipeline that this one replaces."""
         self.learning.take_over(old.learning)
         self.deployments.take_over(old.deployments)
         self.detection.take_over(old.detection)
         self.diagnostics.take_over(old.diagnostics)
 
     def follow_alarms(self, now_us: int) -> None:
-        """Alarms came out of the store: those that are not at rest hear of what happens next."""
+        """Follow alarms from the store: those that are not normal get later changes."""
         self.detection.follow_alarms(self.alarms.watched, now_us)
         self.deployments.follow_alarms()
 

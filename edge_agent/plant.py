@@ -1,6 +1,6 @@
 """The plant as the config describes it: assets and their signals, each signal with one number.
 
-The number of a signal is its row in every table of the hot path, so rows are only ever added.
+The number of a signal is its row in every table of the hot path, so rows are only added.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class PlantSignal:
     name: str
     config: Signal
     source: str
-    address: str  # placeholders replaced; empty where the source finds the signal by its name
+    address: str  # placeholders replaced; empty if the source finds the signal by its name
 
 
 @dataclass(slots=True, eq=False)
 class PlantAsset:
-    """One machine; `path` is its ISA-95 place enterprise/site/area/line/asset."""
+    """One machine; `path` is its ISA-95 path enterprise/site/area/line/asset."""
 
     index: int
     id: str
@@ -41,20 +41,20 @@ class PlantAsset:
     template: Template
     path: str
     line: str
-    has_own_line: bool = False  # the config or the topic says it: it is not the gateway's
+    has_own_line: bool = False  # from the config or the topic, not from the gateway
     is_discovered: bool = False
     signals: dict[str, PlantSignal] = field(default_factory=dict)
     when: Condition | None = None  # the machine runs
 
 
 class Plant:
-    """All assets and signals, in the order in which they became known."""
+    """All assets and signals, in the order of their discovery."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self.signals: list[PlantSignal] = []
         self.assets: dict[str, PlantAsset] = {}
-        self.refused = 0  # assets that announced themselves while there was no room
+        self.refused = 0  # discovered assets that were refused because of the maximum
         self._discovered: list[PlantAsset] = []
         self._listeners: list[Callable[[PlantAsset], None]] = []
         for pattern, asset in config.assets.items():
@@ -66,7 +66,7 @@ class Plant:
         self._listeners.append(listener)
 
     def adopt(self, config: Config) -> None:
-        """Assets that are discovered from now on are made as this config says."""
+        """Use this config for assets that are discovered from now on."""
         self._config = config
 
     def of_source(self, source: str) -> list[PlantSignal]:
@@ -95,21 +95,21 @@ class Plant:
 
     @property
     def max_assets(self) -> int:
-        """How many assets may announce themselves."""
+        """The maximum number of discovered assets."""
         return self._config.discovery.max_assets
 
     @property
     def is_full(self) -> bool:
-        """True if no further asset is taken."""
+        """True if no further asset is accepted."""
         return len(self._discovered) >= self.max_assets
 
     @property
     def discovered(self) -> list[PlantAsset]:
-        """Assets that announced themselves, in the order in which they did."""
+        """Discovered assets, in the order of their discovery."""
         return list(self._discovered)
 
     def restore(self, known: Iterable[tuple[str, str, str]]) -> None:
-        """Discover again what was known before: (asset id, template, line) each."""
+        """Discover known assets again after a restart: (asset id, template, line) each."""
         for asset_id, template, line in known:
             if template in self._config.templates:
                 self.discover(asset_id, template, line)

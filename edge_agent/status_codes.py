@@ -179,7 +179,7 @@ NODE_REFUSED: Final = _codes(
     "BadConfigurationError",
     "BadTypeMismatch",
 )
-# The value is no number. Which type it is of stands in the info bits, see `type_mismatch`.
+# The value is not a number. Which type it is of stands in the info bits, see `type_mismatch`.
 _TYPE_MISMATCH: Final = 0x8074_0000
 _ARRAY: Final = 0x80
 _TYPES: Final[Mapping[int, str]] = MappingProxyType(
@@ -220,19 +220,19 @@ def severity_of(status: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def is_lost(status: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Whether each code says that the way to the sensor is gone, [n]."""
+    """True if each code says that the way to the sensor is gone, [n]."""
     lost: NDArray[np.bool_] = np.isin(status & np.uint32(_UPPER), _LOST)
     return lost
 
 
 def is_of_node(status: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Whether each code speaks of the node or its type and not of its value, [n]."""
+    """True if each code speaks of the node or its type and not of its value, [n]."""
     found: NDArray[np.bool_] = np.isin(status & np.uint32(_UPPER), _OF_NODE)
     return found
 
 
 def type_mismatch(encoding: int) -> int:
-    """The code of a value that is no number; encoding: the first byte of its Variant."""
+    """The code of a value that is not a number; encoding: the first byte of its Variant."""
     return _TYPE_MISMATCH | (encoding & 0xFF)
 
 

@@ -36,23 +36,23 @@ class _Column:
 
 
 def column(dtype: type[T], fill: object = 0, *sizes: str | int) -> NDArray[T]:
-    """Declare a column; `fill` is what a new row holds.
+    """Declare a column; `fill` is the value of a new row.
 
-    sizes: lengths of further axes [rows, *sizes], or names of lengths that the table's constructor
-    gets.
+    sizes: lengths of further axes [rows, *sizes], or names of lengths that are given to the
+    table's constructor.
     """
-    # Said to be what it is on an instance, so that types are checked where the column is used.
+    # Typed as on an instance, so that the use of the column is type-checked.
     return cast("NDArray[T]", _Column(dtype, fill, sizes))
 
 
 class Table:
-    """Rows are only ever added, in amortised constant time.
+    """Rows are only added, in amortised constant time.
 
-    A column is a view of the rows that there are: write into it and never replace it. Fetch it
-    again after the table has grown: `table.value[table.grow()] = 1` writes into the rows before.
+    A column is a view of the existing rows: write into it and never replace it. Get it again
+    after the table has grown: `table.value[table.grow()] = 1` writes into the old rows.
     """
 
-    # Names that no subclass can take by accident.
+    # Names that a subclass cannot use by accident.
     __columns: ClassVar[dict[str, _Column]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -65,7 +65,7 @@ class Table:
         sizes: Mapping[str, int] | None = None,
         dtypes: Mapping[str, type[np.generic]] | None = None,
     ) -> None:
-        """sizes: lengths of the further axes, by name; dtypes: of columns that differ here."""
+        """sizes: lengths of the further axes, by name; dtypes: of columns with another type."""
         self.__buffers: dict[str, NDArray[Any]] = {}
         self.__n_rows = 0
         for name, each in self.__columns.items():
@@ -84,7 +84,7 @@ class Table:
         return first
 
     def cover(self, rows: int) -> None:
-        """Have at least `rows` rows."""
+        """Grow to at least `rows` rows."""
         if rows <= self.__n_rows:
             return
         capacity = len(next(iter(self.__buffers.values())))

@@ -1,4 +1,4 @@
-"""Values of the plant as columns, tensors as blocks, and the place where sources put them."""
+"""Values of the plant as columns, tensors as blocks, and the intake that sources write to."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ BAD_TYPE_MISMATCH: Final = 0x8074_0000
 BAD_SENSOR_FAILURE: Final = 0x808C_0000
 BAD_NO_DATA: Final = 0x809B_0000
 SEVERITY_SHIFT: Final = 30
-# A value that a broker had kept, of unknown age or too old: no sign of life. Bit 0 means nothing in
-# OPC UA without an InfoType, so that no server's code is this one.
+# A retained value of a broker, of unknown age or too old: not a sign of life. Bit 0 has no meaning
+# in OPC UA without an InfoType, so no server uses this code.
 RETAINED: Final = UNCERTAIN | 1
 
 
@@ -33,8 +33,8 @@ RETAINED: Final = UNCERTAIN | 1
 class Columns:
     """Values as columns of equal length n, in the order of arrival.
 
-    signal: int32 index into `Plant.signals`; time_us: int64, the source's own time stamp where it
-    has one, microseconds since the epoch; value: float64, NaN where there is none; status: uint32,
+    signal: int32 index into `Plant.signals`; time_us: int64, the source's own time stamp if it has
+    one, microseconds since the epoch; value: float64, NaN if there is none; status: uint32,
     OPC UA StatusCode.
     """
 
@@ -47,13 +47,13 @@ class Columns:
         return len(self.signal)
 
     def where(self, which: NDArray[np.generic]) -> Columns:
-        """Some of the rows: `which` is a mask [n], or row numbers in the order wanted."""
+        """Some of the rows: `which` is a mask [n], or row numbers in the wanted order."""
         return Columns(
             self.signal[which], self.time_us[which], self.value[which], self.status[which]
         )
 
     def slice(self, start: int, stop: int | None = None) -> Columns:
-        """The rows from `start` up to `stop`, as views; both count as in a slice of Python."""
+        """The rows from `start` up to `stop`, as views; indices as in a Python slice."""
         at = slice(start, stop)
         return Columns(self.signal[at], self.time_us[at], self.value[at], self.status[at])
 
@@ -75,7 +75,7 @@ class Columns:
 
     @staticmethod
     def concat(parts: Sequence[Columns]) -> Columns:
-        """The rows of all parts, one part after the other; no rows if there are no parts."""
+        """The rows of all parts, in their order; no rows if there are no parts."""
         if len(parts) == 1:
             return parts[0]
         parts = parts or (columns((), (), ()),)
@@ -93,7 +93,7 @@ def columns(
     value: ArrayLike,
     status: ArrayLike = GOOD,
 ) -> Columns:
-    """Columns from plain sequences; a single `status` holds for every row."""
+    """Columns from plain sequences; a single `status` is used for every row."""
     index = np.asarray(signal, np.int32)
     codes = np.full(len(index), status, np.uint32) if isinstance(status, int) else status
     return Columns(
@@ -106,10 +106,10 @@ def columns(
 
 @dataclass(frozen=True, slots=True)
 class TensorBlock:
-    """A tensor of one signal that is whole when it arrives: samples of a waveform, a picture.
+    """A tensor of one signal that arrives complete: samples of a waveform, a picture.
 
     end_us: time of the last sample; rate_hz: samples per second, 0 without a rate; samples: float32
-    [n] of a waveform. kind: a key of `signals.INPUT_KINDS`, which says what samples are.
+    [n] of a waveform. kind: a key of `signals.INPUT_KINDS`, which defines the samples.
     """
 
     signal: int
@@ -121,16 +121,16 @@ class TensorBlock:
 
 
 class Intake(Protocol):
-    """Where sources put what they decoded. Both calls return at once; the oldest go when full."""
+    """Takes decoded values from sources. Both calls return at once; if full, drops the oldest."""
 
     def append(self, values: Columns) -> None:
-        """Take over a packet's values."""
+        """Append the values of a packet."""
 
     def append_block(self, block: TensorBlock) -> None:
-        """Take over a block."""
+        """Append a block."""
 
     def backpressured(self) -> bool:
-        """Whether a source that can should leave what comes with its sender for a while."""
+        """True if sources should apply back-pressure."""
 
     def __len__(self) -> int:
-        """Values that wait: a source that can hold back does so by this."""
+        """Number of waiting values; sources with back-pressure use it."""

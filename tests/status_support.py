@@ -110,7 +110,7 @@ class ListStatus:
     troubles: list[str] = field(default_factory=list)
 
     def live(self) -> tuple[bool, str]:
-        return self.alive, "" if self.alive else "the pipeline stands still"
+        return self.alive, "" if self.alive else "the pipeline is stopped"
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         return self.started, {"troubles": self.troubles}

@@ -91,7 +91,7 @@ def _decode(body: bytes, url: str) -> Any:  # noqa: ANN401 (any JSON)
 
 def not_ours(url: str) -> EdgeAgentError:
     """The error for an answer of another program."""
-    return EdgeAgentError("what answers there is not edge-agent", where=url)
+    return EdgeAgentError("the program that answers there is not edge-agent", where=url)
 
 
 def _refused(refusal: urllib.error.HTTPError, url: str) -> EdgeAgentError:

@@ -72,7 +72,7 @@ def _unique_ids(config: Config, notes: Notes) -> None:
             if first != pattern and reports < _MAX_UNIQUE_REPORTS:
                 reports += 1
                 at = notes.at(("assets", first))
-                notes.add(path, f"asset {asset_id} is there twice", f"first at {at}")
+                notes.add(path, f"asset {asset_id} is defined twice", f"first at {at}")
 
 
 def _placeholders(config: Config, notes: Notes) -> None:

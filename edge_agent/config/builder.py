@@ -205,7 +205,7 @@ def text_of(node: Node) -> str:
     """The text of a scalar; Wrong where there is none."""
     if isinstance(node, TextNode):
         if node.is_null:
-            raise Wrong("has no value", "remove the key, or quote the text that is meant")
+            raise Wrong("has no value", "remove the key, or quote the text")
         return node.text
     what = "a list" if isinstance(node, ListNode) else "a map"
     raise Wrong(f"takes one value, not {what}", "quote text that begins with { or [")

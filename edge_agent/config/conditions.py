@@ -146,7 +146,7 @@ def _tokens(text: str) -> Iterator[_Token]:
         match = _TOKEN.match(text, at)
         if match is None:
             place = at + len(text[at:]) - len(text[at:].lstrip())
-            raise _wrong(text, place, f"{text[place]!r} cannot stand here")
+            raise _wrong(text, place, f"{text[place]!r} is not allowed here")
         yield _token(match)
         at = match.end()
     yield _Token("end", "", len(text.rstrip()))
@@ -237,8 +237,8 @@ class _Parser:
         if not self._took("word", "for"):
             return node
         if not (alone or bracket):
-            hint = "put what must hold so long in brackets: (A > 0 and B > 1) for 10s"
-            raise _wrong(self._text, at, "'for' can be read in two ways", hint)
+            hint = "put the part for this duration in brackets: (A > 0 and B > 1) for 10s"
+            raise _wrong(self._text, at, "'for' is ambiguous", hint)
         return Held(node, self._seconds())
 
     def _seconds(self) -> float:

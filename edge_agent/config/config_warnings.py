@@ -34,7 +34,7 @@ def warnings(config: Config) -> Iterator[str]:
         if not template.models and template.learn is None and not _has_limits(config, name):
             yield (
                 f"templates.{name}: neither models nor learn nor limits; "
-                "only data quality is watched"
+                "only data quality is monitored"
             )
     for path, signal, (problem, hint) in address_problems(config):
         if not signal.address:  # of one signal: no reason to watch nothing at all
@@ -58,7 +58,7 @@ def _client_ids(config: Config) -> Iterator[str]:
             path = f"{room}.{name}.client_id"
             first = known.setdefault((url.rstrip("/").lower(), client), path)
             if first != path:
-                yield f"{path}: {client} is that of {first}, too: the broker lets one of them in"
+                yield f"{path}: {client} is also that of {first}: the broker accepts only one"
 
 
 def _open_files(config: Config) -> Iterator[str]:
@@ -71,7 +71,7 @@ def _open_files(config: Config) -> Iterator[str]:
             mode = file.stat().st_mode
             if mode & stat.S_IROTH:
                 yield (
-                    f"{dotted(path)}: {file} can be read by everybody on this machine "
+                    f"{dotted(path)}: {file} can be read by every user of this machine "
                     f"(mode {stat.S_IMODE(mode):04o}); chmod 640 it, with the service's group"
                 )
 

@@ -149,7 +149,7 @@ def _sources(config: Config, notes: Notes) -> None:
     if ("sources",) in notes.broken:
         return
     if not config.sources:
-        notes.add(("sources",), "there is no source", "without one no value arrives")
+        notes.add(("sources",), "there is no source", "without a source no value arrives")
         return
     for path, signal in _signals(config):
         if signal.source and signal.source not in config.sources:
@@ -157,7 +157,7 @@ def _sources(config: Config, notes: Notes) -> None:
             notes.add((*path, "source"), f"there is no source {shown(signal.source)}", hint)
         elif not signal.source and len(config.sources) > 1:
             names = notes.nearest("", config.sources)
-            notes.add(path, "says no source, and there are several", names)
+            notes.add(path, "has no source, and there are several", names)
 
 
 @runtime_checkable
@@ -249,7 +249,9 @@ def _models(config: Config, notes: Notes) -> None:
                 hint = "its alarms would have the same ids: give each use a name of its own"
                 notes.add(path, f"{shown(place)} is used twice", hint)
             if place in _TAKEN:
-                notes.add(path, f"{shown(place)} is the name of another alarm", "name it otherwise")
+                notes.add(
+                    path, f"{shown(place)} is the name of another alarm", "choose another name"
+                )
 
 
 def _runtime(config: Config, notes: Notes) -> None:
@@ -258,19 +260,19 @@ def _runtime(config: Config, notes: Notes) -> None:
     for number, name in enumerate(config.runtime.providers):
         if name is not None and name not in PROVIDERS:
             path = ("runtime", "providers", number)
-            notes.add(path, f"{shown(name)} is no provider", notes.nearest(name, PROVIDERS))
+            notes.add(path, f"{shown(name)} is not a provider", notes.nearest(name, PROVIDERS))
 
 
 def _alarms_and_logs(config: Config, notes: Notes) -> None:
     if not config.alarms.languages:
-        notes.add(("alarms", "languages"), "is empty", "alerts need one language at least: [en]")
+        notes.add(("alarms", "languages"), "is empty", "alerts need at least one language: [en]")
     for number, language in enumerate(config.alarms.languages):
         if language is not None and not is_language(language):
             path = ("alarms", "languages", number)
-            notes.add(path, f"{shown(language)} is no language tag", "write en, de or pt-BR")
+            notes.add(path, f"{shown(language)} is not a language tag", "write en, de or pt-BR")
     level = config.log.level
     if level not in LEVELS:
-        notes.add(("log", "level"), f"{shown(level)} is no level", notes.nearest(level, LEVELS))
+        notes.add(("log", "level"), f"{shown(level)} is not a level", notes.nearest(level, LEVELS))
 
 
 def _http(config: Config, notes: Notes) -> None:

@@ -32,7 +32,7 @@ def check_learning(config: Config, notes: Notes) -> None:
     folder = _nearest(config.models_dir)
     if learners and not os.path.isdir(folder):  # noqa: PTH112 (Path raises on odd names)
         message = f"{shown(config.models_dir)}: {shown(folder)} is not a folder"
-        notes.add(("models_dir",), message, "what is learned is written there")
+        notes.add(("models_dir",), message, "learned models are written there")
 
 
 def _check_duration(learn: Learn, path: KeyPath, notes: Notes) -> None:

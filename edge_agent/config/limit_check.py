@@ -48,7 +48,7 @@ def check_limits(config: Config, notes: Notes) -> None:
 def check_conditions(
     config: Config, notes: Notes, own: Mapping[str, set[str]], extra: Mapping[str, set[str]]
 ) -> None:
-    """Note every condition on a signal that is not there, or that is no number.
+    """Note every condition on a signal that is not there, or that is not a number.
 
     own: by template, the signals that each of its assets adds; extra: those that any of them adds.
     """
@@ -103,9 +103,7 @@ def _signal(
         return
     base = (*path, *inner)
     if signal.kind is not Kind.SCALAR:
-        notes.add(
-            base, f"a {signal.kind} has no limits", "watch a signal that is a number: its RMS"
-        )
+        notes.add(base, f"a {signal.kind} has no limits", "use a signal that is a number: its RMS")
         return
     noted = len(notes.problems)
     for name, limit in limits.items():
@@ -121,18 +119,20 @@ def _signal(
 
 def _alone(path: KeyPath, name: str, limit: Limit, notes: Notes) -> None:
     if name in TAKEN:
-        notes.add(path, f"{shown(name)} is the name of another alarm", "name it otherwise")
+        notes.add(path, f"{shown(name)} is the name of another alarm", "choose another name")
         return
     given = [key for key in _LEVELS if getattr(limit, key) is not None]
     kind = kind_of_limit(name, limit)
     if name not in KNOWN and (kind is None or given == ["limit"]):
         instead = SPELLED.get(name.lower())
         hint = f"did you mean {instead!r}?" if instead else f"known names: {', '.join(KNOWN)}"
-        notes.add(path, "which way does it look? Write one of above, below, rising, falling", hint)
+        notes.add(
+            path, "its direction is unknown: write one of above, below, rising, falling", hint
+        )
     elif len(given) != 1:
         notes.add(path, f"has {len(given)} limits", f"write exactly one of: {', '.join(_LEVELS)}")
     elif name in KNOWN and kind != KNOWN[name][0]:
-        notes.add((*path, given[0]), f"{name} means {KNOWN[name][0]}", "name it otherwise")
+        notes.add((*path, given[0]), f"{name} means {KNOWN[name][0]}", "choose another name")
     else:
         _rate_or_value(path, limit, is_rate=kind in {"rising", "falling"}, notes=notes)
 
@@ -142,7 +142,7 @@ def _rate_or_value(path: KeyPath, limit: Limit, *, is_rate: bool, notes: Notes) 
     if level is not None and is_rate and (not level.per_s or level.value <= 0):
         notes.add(path, "a rate is a number above 0 in a time", "write 5/s, 5/min or 5/h")
     elif level is not None and level.per_s and not is_rate:
-        notes.add(path, "is no rate", "write a number, or name it rate_high")
+        notes.add(path, "is not a rate", "write a number, or name it rate_high")
     for key in () if is_rate else _ONLY_RATES:
         if (*path, key) in notes.marks:
             notes.add((*path, key), "has no effect on a limit of the value", "remove it")
@@ -150,7 +150,7 @@ def _rate_or_value(path: KeyPath, limit: Limit, *, is_rate: bool, notes: Notes) 
     value = limit.above if limit.above is not None else limit.below
     size = rule.value if rule is not None else value
     if size == 0 and limit.deadband.percent and (*path, "deadband") in notes.marks:
-        notes.add((*path, "deadband"), "percent of 0 is nothing", "write it in the signal's unit")
+        notes.add((*path, "deadband"), "a percentage of 0 is 0", "write it in the signal's unit")
 
 
 def _within(path: KeyPath, signal: Signal, rule: LimitRule, notes: Notes) -> None:
@@ -158,7 +158,7 @@ def _within(path: KeyPath, signal: Signal, rule: LimitRule, notes: Notes) -> Non
         return
     low, high = signal.valid
     if not low <= rule.limit <= high:
-        hint = f"a value outside [{low:g}, {high:g}] is no data, so that this never compares"
+        hint = f"a value outside [{low:g}, {high:g}] counts as no data, so it is never compared"
         notes.add(path, f"{rule.limit:g} is outside the signal's valid range", hint)
 
 
@@ -184,11 +184,11 @@ def _zones(path: KeyPath, signal: Signal, notes: Notes) -> None:
         return
     base = (*path, "iso20816")
     if signal.kind is not Kind.SCALAR:
-        notes.add(base, f"a {signal.kind} has no zones", "watch a signal that is its RMS velocity")
+        notes.add(base, f"a {signal.kind} has no zones", "use a signal with its RMS velocity")
     elif velocity_factor(signal.unit) is None:
-        unit = f"unit {shown(signal.unit)}" if signal.unit else "the signal says no unit: it"
+        unit = f"unit {shown(signal.unit)}" if signal.unit else "the signal has no unit: it"
         hint = "zones are of the RMS velocity: mm/s, m/s or in/s"
-        notes.add(base, f"{unit} is no velocity", hint)
+        notes.add(base, f"{unit} is not a velocity", hint)
 
 
 def _ids(base: KeyPath, template: Template, notes: Notes) -> None:
@@ -201,7 +201,7 @@ def _ids(base: KeyPath, template: Template, notes: Notes) -> None:
             alarm = f"{name}.{limit}"
             if alarm in taken:
                 path = (*base, "signals", name, "limits", limit)
-                notes.add(path, f"another alarm is called {shown(alarm)}", "name it otherwise")
+                notes.add(path, f"another alarm is called {shown(alarm)}", "choose another name")
             taken.add(alarm)
 
 

@@ -95,7 +95,7 @@ def to_level(text: str) -> Level:
     if match is None or not math.isfinite(value):
         raise Wrong(f"{shown(text)} is not a number", "write 7.1, or a rate: 5/min")
     if match[2] and match[2] not in _PER:
-        raise Wrong(f"{shown(match[2])} is no unit of time", f"one of: {', '.join(_PER)}")
+        raise Wrong(f"{shown(match[2])} is not a unit of time", f"one of: {', '.join(_PER)}")
     return Level(value, _PER[match[2]] if match[2] else 0.0)
 
 
@@ -103,9 +103,9 @@ def to_rate(text: str) -> Rate:
     """A change of the signal per unit of time."""
     level = to_level(text)
     if not level.per_s:
-        raise Wrong(f"{shown(text)} says no time", "write 5/s, 5/min or 5/h")
+        raise Wrong(f"{shown(text)} has no time", "write 5/s, 5/min or 5/h")
     if level.value <= 0:
-        raise Wrong("a rate must be above 0", "rising and falling say the direction")
+        raise Wrong("a rate must be above 0", "rising and falling already define the direction")
     return Rate(level)
 
 
@@ -190,7 +190,7 @@ class Iso20816:
         """What is missing, or said twice."""
         both = self.group is not None or self.foundation is not None
         if self.machine_class is not None and both:
-            yield "machine_class", "says the same as group and foundation: write one of them"
+            yield "machine_class", "has the same meaning as group and foundation: write one of them"
         elif self.bounds_mm_s is None:
             yield "", _WHICH_CLASS
 

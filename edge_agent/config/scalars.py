@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_NAME: Final = 64
 HOSTNAME: Final = "{hostname}"
-_MAX_NUMBER: Final = 64  # characters; more is no number a person wrote
+_MAX_NUMBER: Final = 64  # characters; more is not a number a person wrote
 MAX_DURATION_S: Final = 10 * 365 * 86400
 MAX_SIZE: Final = 1 << 50
 

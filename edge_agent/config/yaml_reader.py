@@ -80,7 +80,7 @@ class Budget:
         """Take `nodes` off, or refuse the file."""
         self.nodes -= nodes
         if self.nodes < 0:
-            raise Wrong(f"more than {MAX_NODES} values", "aliases count as often as they are used")
+            raise Wrong(f"more than {MAX_NODES} values", "each use of an alias counts")
 
 
 @dataclass(slots=True)
@@ -184,7 +184,7 @@ class _Tree:
 
     def _refuse_tag(self, tag: str | None) -> None:
         if tag is not None:
-            raise Wrong(f"tag {shown(tag)} is not allowed", "the key decides what a value means")
+            raise Wrong(f"tag {shown(tag)} is not allowed", "the key defines the type of a value")
 
     def _open(self, event: yaml.CollectionStartEvent) -> None:
         if len(self._stack) >= MAX_DEPTH:

@@ -65,7 +65,7 @@ class BaselineReset:
         try:
             self.since |= {str(asset): int(us) for asset, us in orjson.loads(raw or b"{}").items()}
         except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
-            learning_log.warning("what learns again is not known any more")
+            learning_log.warning("repeated learning not restored")
         self._saved = dict(self.since)
 
     async def forget_baseline(self, asset_id: str, actor: str) -> dict[str, Any]:
@@ -156,7 +156,9 @@ class RulStore:
             raise NotFoundError("no such asset", where=repr(asset[:200]))
         latest_us = self._clock.now_us() + round(runtime.config.tuning.max_future * US_PER_S)
         if not 0 < at_us <= latest_us:
-            raise UsageError("a time that is not yet", where=asset, hint="--at is when it ended")
+            raise UsageError(
+                "a time in the future", where=asset, hint="--at is the time at which it ended"
+            )
         async with self._turning:
             found = self._lives.end(asset, at_us, failed=failed)
         action = "failed" if failed else "overhauled"

@@ -63,7 +63,7 @@ class AssetRemoval:
             self._heard_us = {str(asset): int(us) for asset, us in data["heard"].items()}
             self._whole = set(map(str, data["whole"]))
         except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError, ValueError):
-            log.warning("when assets were heard is not known any more")
+            log.warning("last times of assets not restored")
 
     async def remove_ghosts(self) -> None:
         """Note which assets are heard, and forget the ghosts; call it every EVERY_S seconds."""
@@ -103,7 +103,7 @@ class AssetRemoval:
             raise NotFoundError("no such asset", where=repr(asset_id[:200]))
         if asset_id not in {asset.id for asset in plant.discovered}:
             raise EdgeAgentError(
-                "the config names this asset",
+                "this asset is in the config",
                 where=asset_id,
                 hint="take it out of `assets`, then reload (SIGHUP)",
             )
@@ -121,7 +121,11 @@ class AssetRemoval:
             self._forgotten.pop(asset, None)
         await self.save()
         await self._values.audit(actor, "forget", sorted(gone))
-        why = "by hand" if actor != _AGENT else "never whole, and silent for discovery.forget_after"
+        why = (
+            "by hand"
+            if actor != _AGENT
+            else "never had all its signals, and silent for discovery.forget_after"
+        )
         extra = {"assets": ", ".join(sorted(gone)), "by": actor, "reason": why}
         log.warning("assets forgotten", extra=extra)
 

@@ -108,7 +108,7 @@ def _validity(link: str, key: str, path: Path, *, needs_all: bool) -> Validity:
     except OSError as problem:
         return Validity(link, key, path, error=str(problem.strerror or problem))
     if not found:
-        return Validity(link, key, path, error="" if path.is_dir() else "holds no certificate")
+        return Validity(link, key, path, error="" if path.is_dir() else "contains no certificate")
     ends = [one.not_valid_after_utc.timestamp() for one in found]
     begins = [one.not_valid_before_utc.timestamp() for one in found]
     if needs_all:
@@ -185,7 +185,7 @@ def certificate_findings(config: Config, now_s: float) -> list[Finding]:
             found.append(error(where, what, "name a file that the service can read"))
             continue
         if not loaded:
-            found.append(error(where, f"{path} holds no certificate", "PEM or DER"))
+            found.append(error(where, f"{path} contains no certificate", "PEM or DER"))
         found += [_finding(where, file, one, now_s) for file, one in loaded]
     return found
 

@@ -134,7 +134,7 @@ class Commands:
         if now_s - self._left_s >= _TOLD_IN_S:
             self._left_s = now_s
             text = {"sink": command.sink, "place": command.place}
-            log.info("command for a machine that is not of this gateway", extra=text)
+            log.info("command for a machine of another gateway", extra=text)
 
     async def _try(self, command: Command) -> None:
         try:
@@ -153,7 +153,7 @@ class Commands:
         _answer(command, {"id": command.id, "ok": True, "alarms": states})
 
     async def _claim(self, command: Command) -> None:
-        """Once only, also after a restart; where the store refuses, the sink's memory must do."""
+        """Once only, also after a restart; where the store failed, the sink's memory must do."""
         try:
             run = self._publisher.store.run
             fresh = await run(Store.claim_command, command.id, command.expires_us)
@@ -161,7 +161,9 @@ class Commands:
             log.warning("command id not stored", extra={"reason": str(error)})
             return
         if not fresh:
-            raise _RefusedError("repeated", "a command with this id came before, or too many wait")
+            raise _RefusedError(
+                "repeated", "a command with this id was received before, or too many are waiting"
+            )
 
     async def _carry_out(self, command: Command) -> list[Alarm]:
         """Only what belongs to the asset of the topic: a broker's access rules name topics."""
@@ -208,7 +210,7 @@ class Commands:
         if now_s - self._told_since_s >= _TOLD_IN_S:
             left_out = self._told - _TOLD
             if left_out > 0:
-                log.warning("commands refused, not told one by one", extra={"count": left_out})
+                log.warning("further refused commands are only counted", extra={"count": left_out})
             self._told_since_s, self._told = now_s, 0
         self._told += 1
         return self._told <= _TOLD

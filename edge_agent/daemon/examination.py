@@ -123,16 +123,16 @@ async def _addresses(where: str, struct: Any) -> list[Finding]:  # noqa: ANN401 
             parts.hostname, port, type=socket.SOCK_STREAM
         )
     except OSError as problem:
-        what = f"the name {parts.hostname} is not resolved: {problem.strerror or problem}"
+        what = f"the name {parts.hostname} cannot be resolved: {problem.strerror or problem}"
         return [error(where, what, "see the url, /etc/hosts and the name server")]
     hosts = list(dict.fromkeys(str(row[4][0]) for row in rows))
     answers = await asyncio.gather(*(_answers(host, port) for host in hosts))
     bad = [(host, why) for host, why in zip(hosts, answers, strict=True) if why]
     make = error if len(bad) == len(hosts) else warning
     mend = (
-        "does it run, on this port? does a firewall drop packets?"
+        "is it running, on this port? does a firewall drop packets?"
         if make is error
-        else "the other addresses answer; take this one out of the name server"
+        else "the other addresses answer; remove this one from the name server"
     )
     lost = [make(where, f"{_shown(host, port)}: {why}", mend) for host, why in bad]
     if lost:

@@ -37,12 +37,12 @@ COUNTERS: Final = {
         "the daemon's log names the first topic or node of each reason",
     ),
     "edge_agent_values_dropped": ("values were dropped", "the machine is too slow: see tuning"),
-    "edge_agent_log_dropped": ("log lines were dropped", "who reads the log has stopped"),
+    "edge_agent_log_dropped": ("log lines were dropped", "the reader of the log has stopped"),
     "edge_agent_assets_refused": ("machines were refused", "raise discovery.max_assets"),
     "edge_agent_store_errors": ("writes into the store failed", "see the disk and the log"),
-    "edge_agent_defects": ("unexpected errors were survived", "send the log to the maintainers"),
-    "edge_agent_sink_given_up": ("messages were never taken", "see the sink's receiver"),
-    "edge_agent_outbox_dropped": ("messages were dropped", "a sink was away for too long"),
+    "edge_agent_defects": ("unexpected errors were caught", "send the log to the maintainers"),
+    "edge_agent_sink_given_up": ("messages were never accepted", "see the sink's receiver"),
+    "edge_agent_outbox_dropped": ("messages were dropped", "a sink was disconnected for too long"),
 }
 
 
@@ -70,7 +70,7 @@ async def models_dir(examined: Examined) -> list[Finding]:
     why = await asyncio.to_thread(_unwritable, folder)
     if not why:
         return [fine("models_dir", f"{folder} can be written")]
-    mend = "the user of this command and that of the service must be able to write there"
+    mend = "this user and the user of the service need write access"
     make = error if learning else warning
     return [make("models_dir", f"{folder}: {why}", mend)]
 
@@ -94,7 +94,7 @@ def _unwritable(folder: Path) -> str:
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir():
-        return f"{place} is no folder"
+        return f"{place} is not a folder"
     try:
         with tempfile.TemporaryFile(dir=place):
             return ""
@@ -201,9 +201,9 @@ def _model(examined: Examined, name: str, keys: Keyring) -> Finding:
         except EdgeAgentError as problem:
             problems = [str(problem)]
     if problems:
-        mend = f"`edge-agent models rollback {name}` goes back to the version before"
+        mend = f"`edge-agent models rollback {name}` activates the previous version"
         return error(f"model {name}", first_of(problems, 3), mend)
-    return fine(f"model {name}", "checksums, graph and golden vectors fit")
+    return fine(f"model {name}", "checksums, graph and golden vectors are correct")
 
 
 async def running(examined: Examined) -> list[Finding]:
@@ -218,7 +218,7 @@ async def running(examined: Examined) -> list[Finding]:
         mend = "start it: edge-agent run, or systemctl start edge-agent"
         return [warning("daemon", f"no daemon answers: {problem.message}", mend)]
     except ValueError:
-        return [error("daemon", "what answers there is not edge-agent")]
+        return [error("daemon", "the program that answers there is not edge-agent")]
     found = [error("daemon", str(text)) for text in summary.get("troubles", [])]
     found += _outbox(summary.get("outbox") or [])
     found += _assets(assets)

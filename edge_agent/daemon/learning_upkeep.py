@@ -88,7 +88,7 @@ def learning_faults(runtime: Runtime, monotonic_s: float) -> list[Fault]:
             found.append(Fault(what, text, Detail("learning_failed", {"reason": reason})))
         elif blocked:
             reason = f"{_named(blocked)} {obstacles[blocked[0]]}"
-            text = f"learning stands still: {reason}"
+            text = f"learning is stopped: {reason}"
             found.append(Fault(what, text, Detail("learning_blocked", {"reason": reason})))
     return found
 
@@ -205,7 +205,7 @@ class ResolutionWatch:
         for asset, name, value in self._fresh():
             step = float(np.spacing(np.float32(abs(value))))
             extra = {"asset": asset, "input": name, "value": value, "resolution": step}
-            log.warning("float32 does not resolve an input, give it an offset", extra=extra)
+            log.warning("float32 is too coarse for an input, give it an offset", extra=extra)
 
     def _fresh(self) -> Iterator[tuple[str, str, float]]:
         for asset, inputs in self.found.items():
@@ -215,6 +215,6 @@ class ResolutionWatch:
                     yield asset, name, value
 
     def notes(self) -> dict[str, str]:
-        """By asset, what the page says of it."""
-        text = "reads more than float32 resolves (give the model's input an offset, or learn again)"
+        """The note for the page, by asset."""
+        text = "too large for float32 (give the model's input an offset, or learn again)"
         return {asset: f"{', '.join(inputs)} {text}" for asset, inputs in self.found.items()}

@@ -106,7 +106,7 @@ class ModelManager:
         if all(reasons):
             self.without[asset.id] = "; ".join(reasons) or _nothing(asset)
         elif any(reasons):
-            log.error("asset lacks a model", extra={"asset": asset.id, "reason": max(reasons)})
+            log.error("asset has no model", extra={"asset": asset.id, "reason": max(reasons)})
 
     async def learn_what_is_ready(self) -> None:
         """Learn for the assets that have enough healthy rows, and put the result in service."""
@@ -191,7 +191,7 @@ class ModelManager:
         for name, lost in replaced.items():
             self.without |= lost
             for asset_id, reason in lost.items():
-                log.error("asset lacks a model", extra={"asset": asset_id, "reason": reason})
+                log.error("asset has no model", extra={"asset": asset_id, "reason": reason})
             self.relearned |= {asset for asset, one in self._baselines.items() if one == name}
         for asset in self._assets:
             uses = [use for use in asset.template.models if use.bundle in added]
@@ -238,7 +238,7 @@ class ModelManager:
                 self._set_baseline(asset, name)
                 return True
             extra = {"asset": asset.id, "model": name, "reason": missing}
-            log.warning("learned model does not fit", extra=extra)
+            log.warning("learned model not suitable", extra=extra)
         return False
 
     def _set_baseline(self, asset: PlantAsset, name: str) -> None:

@@ -148,7 +148,7 @@ class Reloader:
         """The config on disk was refused: what it changes does not hold, no restart takes it."""
         if not self._refused:
             return []
-        text = f"the changed config is refused, the old one holds: {self._refused}"
+        text = f"the changed config is refused, the old one stays active: {self._refused}"
         return [Fault("config", text, Detail("config_refused", {"reason": self._refused}))]
 
     def hang_up(self) -> None:

@@ -106,7 +106,7 @@ class Replay:
         use = self._uses.setdefault(template, named[0] if named else ModelUse(name))
         why = self.pipeline.deployments.try_shadow(model, use, asset)
         if why:
-            log.info("candidate does not fit", extra={"asset": asset.id, "reason": why})
+            log.info("candidate not suitable", extra={"asset": asset.id, "reason": why})
 
 
 def _newest(shelf: ModelRepository, name: str) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class SavedValues:
     """Small values in the store, each under its key.
 
-    note_trouble: called with the reason if the store refuses.
+    note_trouble: called with the reason if the store failed.
     """
 
     def __init__(self, store: StoreWorker, note_trouble: Callable[[str], None]) -> None:
@@ -28,7 +28,7 @@ class SavedValues:
         return await self._store.run(Store.load_value, key)
 
     async def save(self, key: str, value: bytes) -> bool:
-        """Keep a value; False if the store refuses it."""
+        """Keep a value; False if the store failed it."""
         try:
             await self._store.run(Store.save_value, key, value)
         except StoreError as error:

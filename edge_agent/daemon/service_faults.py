@@ -58,7 +58,7 @@ class LogHealth:
 
 
 def discovery_faults(plant: Plant) -> list[Fault]:
-    """That machines are not watched because `discovery.max_assets` is reached."""
+    """That machines are not monitored because `discovery.max_assets` is reached."""
     if not (plant.is_full and plant.refused):
         return []
     args = {"limit": plant.max_assets, "refused": plant.refused}

@@ -68,7 +68,7 @@ class Status:
     def live(self) -> tuple[bool, str]:
         """Whether the pipeline turns over."""
         alive = self.life.is_alive()
-        return alive, "" if alive else "the pipeline stands still"
+        return alive, "" if alive else "the pipeline is stopped"
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether everything is up; a dead PLC makes the service degraded, not unready."""

@@ -59,7 +59,7 @@ class PublisherHealth:
         if bool(reason) != bool(self.trouble):
             log.log(
                 logging.ERROR if reason else logging.INFO,
-                "store refuses" if reason else "store works again",
+                "store failed" if reason else "store works again",
                 extra={"reason": reason},
             )
         self.trouble = reason

@@ -1,4 +1,4 @@
-"""State detection (ISO 13374 SD): limits, conditions, sensors and sources that are silent."""
+"""State detection (ISO 13374 SD): limits, conditions, silent sensors and sources."""
 
 from edge_agent.detection.detection import Detection
 from edge_agent.detection.silence import Silence

@@ -1,7 +1,7 @@
-"""What plain rules say of the values, beside the models: conditions, limits, sensors, silence.
+"""Rules without models: conditions, limits, sensors, silence.
 
-In each turn: `watch_quality` (which machines stop or run; a machine that stands still on purpose
-has no sensor that is stuck), `compare_limits`, `apply_observations` (the alarm table).
+In each turn: `watch_quality` (which machines stop or run; a machine that is stopped on purpose has
+no stuck sensor), `compare_limits`, `apply_observations` (the alarm table).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class Detection(Table):
     """Conditions, limits and sensors of one plant.
 
-    live: what is stale is told by the quality watch; a recording knows by itself. episodes: changes
-    of quality that the alarm table has not heard of.
+    live: the quality watch reports stale signals; a recording has the information itself.
+    episodes: changes of quality that are not yet applied to the alarm table.
     """
 
     _uncertain = column(np.uint8)  # the mark of an uncertain value, by signal
@@ -59,7 +59,7 @@ class Detection(Table):
         self.stops = Stops(self._bindings, deployments)
         self._sensors = SensorAlarms(plant, signals.watch, live=live)
         self._rests: list[Rest] = []
-        self._runs: dict[int, int] = {}  # condition -> the asset that runs while it holds
+        self._runs: dict[int, int] = {}  # condition -> the asset that runs while it is true
         self._points: Points | None = None
         self._turns: list[Turn] = []
         self._fresh: list[Episode] = []  # in this turn
@@ -69,13 +69,13 @@ class Detection(Table):
 
     @property
     def silence(self) -> Silence:
-        """Which silent signals are consequences of something larger."""
+        """The tracker of silent signals and their common causes."""
         return self._sensors.silence
 
-    # -- what there is ------------------------------------------------------------------------
+    # -- assets, alarms -----------------------------------------------------------------------
 
     def add_asset(self, asset: PlantAsset) -> None:
-        """One more asset, whose signals are accepted already."""
+        """Add an asset whose signals are already accepted."""
         for signal in asset.signals.values():
             row = self.grow()
             self._uncertain[row] = self._bindings[signal.index].uncertain
@@ -85,13 +85,13 @@ class Detection(Table):
             self._bindings.watch.rest(asset.index)  # until it is known to run
 
     def take_over(self, old: Detection) -> None:
-        """Go on where an earlier plant was."""
+        """Copy the state of an earlier plant."""
         before, now = old._plant.assets, self._plant.assets
         was = {one.index: before[name].index for name, one in now.items() if name in before}
         self._conditions.take_over(old._conditions, was)
 
     def follow_alarms(self, watched: Collection[str], now_us: int) -> None:
-        """Alarms came out of the store; watched: those not at rest, which clear unless told."""
+        """Follow alarms from the store; watched: those not normal, which clear unless reported."""
         for signal in self._plant.signals:
             if quality_alarm_id(signal) in watched:
                 self._sensors.follow_alarm(signal.index, now_us)
@@ -100,13 +100,13 @@ class Detection(Table):
                 self._sensors.follow_asset_alarm(asset, now_us)
 
     def hold_sources(self, sources: Collection[str]) -> None:
-        """These sources are away: until they are back their signals are no alarms of their own."""
+        """These sources are disconnected: until they are back, their signals raise no alarms."""
         self._away = frozenset(sources)
 
     # -- a turn -------------------------------------------------------------------------------
 
     def follow_clocks(self, observed: Observed) -> None:
-        """The gateway's clock was moved, or the clocks of some assets were set back."""
+        """Follow a step of the gateway's clock, and clocks of assets that were set back."""
         if observed.step_us:
             step_us, moves = observed.step_us, self._signals.moves
             self._sensors.shift_clock(step_us, moves)
@@ -125,7 +125,7 @@ class Detection(Table):
         return self._plant.signals[episode.signal].asset.index
 
     def watch_quality(self, observed: Observed) -> None:
-        """Which machines stop or run, and which signals change their quality, by these values."""
+        """Find machines that stop or run, and signals whose quality changes, by these values."""
         conditions, values = self._conditions, observed.values
         self._points, self._turns, self._fresh = None, [], []
         conditions.now_us = observed.asset_now_us
@@ -142,7 +142,7 @@ class Detection(Table):
             self._fresh = self._bindings.watch.update(observed.seen, heard_s)
 
     def _trusted(self, values: Columns) -> Points:
-        """NaN for what is not to be trusted; what stands for no value at all is left out."""
+        """NaN for untrusted values; retained and held values are left out."""
         if not values.status.any():
             return Points(values.signal, values.time_us, values.value)
         mark = marks(values, self._uncertain)
@@ -169,13 +169,13 @@ class Detection(Table):
         return episodes
 
     def compare_limits(self, observed: Observed) -> None:
-        """Limits, by the values of this turn, by what became stale, and by the time."""
+        """Compare limits with the values of this turn, stale signals, and the time."""
         asset_now_us, points = observed.asset_now_us, self._points
         if observed.is_clock_due:
             self._fresh += self._overdue(observed)
         stale = _stale(self._fresh) if self._fresh else None
         if stale is not None:
-            if self._live:  # a recording knows by itself
+            if self._live:  # a recording has the information itself
                 self._conditions.update(stale, asset_now_us)
             points = stale if points is None else joined((stale, points))
         if self.limits.rows:
@@ -185,13 +185,13 @@ class Detection(Table):
         self.episodes += self._fresh
 
     def _overdue(self, observed: Observed) -> list[Episode]:
-        """Signals that became stale or stuck although no value came."""
+        """Signals that became stale or stuck without a new value."""
         heard_by_s = observed.monotonic_s if self._live else math.inf
         since_us = self._signals.time.since_us
         return self._bindings.watch.overdue(observed.asset_now_us, since_us, heard_by_s)
 
     def observations(self, scored: Iterable[Observation]) -> list[Observation | Rest]:
-        """What the alarm table must hear, in the order of time; scored: what models observed."""
+        """The observations for the alarm table, ordered by time; scored: those of models."""
         asset_now_us = self._signals.asset_now_us
         if self._held != self._away:
             self._held = self._away
@@ -211,7 +211,7 @@ class Detection(Table):
     def apply_observations(
         self, alarms: AlarmTable, observations: Iterable[Observation | Rest]
     ) -> list[Transition]:
-        """Tell the alarm table; returns what changed, held alarms of a flood that ended too."""
+        """Apply observations; returns transitions, with held alarms of a flood that ended."""
         found: list[Transition] = []
         for one in observations:
             if isinstance(one, Rest) or self.stops.waiting:
@@ -225,7 +225,7 @@ class Detection(Table):
 
 
 def _stale(episodes: Iterable[Episode]) -> Points | None:
-    """The signals whose value is not known any more, and from when on."""
+    """The signals whose value is no longer known, and since when."""
     lost = [one for one in episodes if one.begins and one.problem is Problem.STALE]
     if not lost:
         return None

@@ -1,4 +1,4 @@
-"""Limit alarms: a signal beyond its limit, through the same alarm table as all else."""
+"""Limit alarms: a signal beyond its limit, with the same alarm table as all other alarms."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LEVEL: Final = {Change.RAISE: 1.0, Change.CLEAR: 0.0, Change.END: 0.0}
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """A limit of a signal of an asset, and the point that it watches."""
+    """A limit of a signal of an asset, and the point that it monitors."""
 
     signal: PlantSignal
     rule: LimitRule
@@ -66,7 +66,7 @@ class LimitAlarms(Table):
         self._crossings: list[Crossing] = []
 
     def add(self, signal: PlantSignal) -> None:
-        """Watch the limits of one more signal."""
+        """Add the limits of a signal."""
         self.cover(signal.index + 1)
         for rule in rules_of(signal.config):
             condition = self._bindings.condition(signal.asset, rule.config.when)
@@ -114,7 +114,7 @@ class LimitAlarms(Table):
         return self._points - 1
 
     def _restore(self, row: int) -> None:
-        """An alarm that came out of the store not at rest goes on."""
+        """Continue an alarm from the store that is not normal."""
         limit = self.rows[row]
         alarm = self._alarms.get(limit_alarm_id(limit.signal, limit.rule.name))
         if alarm is not None:
@@ -124,7 +124,7 @@ class LimitAlarms(Table):
     def update(
         self, values: Points, turns: Sequence[Turn], asset_now_us: NDArray[np.int64]
     ) -> None:
-        """Take over values by signal (NaN: not known) and the turns of conditions."""
+        """Accept values by signal (NaN: unknown) and changes of conditions."""
         parts = [self._direct(values)]
         rates = self._rates.update(values, asset_now_us)
         points = parts[0] if rates is None else joined((*parts, rates))
@@ -137,7 +137,7 @@ class LimitAlarms(Table):
         return mine if watched.all() else mine.where(watched)
 
     def advance(self, asset_now_us: NDArray[np.int64]) -> None:
-        """Time goes on; asset_now_us: event time by asset [A]."""
+        """Advance time; asset_now_us: event time by asset [A]."""
         self._crossings += self._columns.advance(asset_now_us)
 
     def reset_clock(self, asset: int, to_us: int) -> None:
@@ -146,13 +146,13 @@ class LimitAlarms(Table):
         self._rates.reset_clock(asset)
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
-        """The gateway's clock was moved, and the times of these assets [A] with it."""
+        """Shift the times of these assets [A]; the gateway's clock was moved."""
         self._columns.shift_clock(step_us, moves)
-        for asset in np.flatnonzero(moves).tolist():  # a rate is of the time that has passed
+        for asset in np.flatnonzero(moves).tolist():  # a rate describes the past window
             self._rates.reset_clock(asset)
 
     def observations(self, now_us: NDArray[np.int64]) -> list[Observation | Rest]:
-        """What the alarm table must hear since it was last asked."""
+        """The observations for the alarm table since the last call."""
         self.advance(now_us)
         crossings, self._crossings = self._crossings, []
         return [told for crossing in crossings for told in self._told(crossing)]
@@ -169,7 +169,7 @@ class LimitAlarms(Table):
     # -- what the API shows -------------------------------------------------------------------
 
     def shown(self, signal: PlantSignal) -> dict[str, Any]:
-        """What the limits of a signal say now; nothing where it has none."""
+        """The present state of the limits of a signal; empty if it has none."""
         rows = self._of_signal.get(signal.index)
         if not rows:
             return {}
@@ -177,12 +177,12 @@ class LimitAlarms(Table):
         return {"limits": [self._row(row) for row in rows], **({"zone": zone} if zone else {})}
 
     def judges(self, asset: PlantAsset) -> bool:
-        """Whether a limit of any signal of an asset is judged now."""
+        """True if a limit of any signal of an asset is evaluated now."""
         rows = [r for s in asset.signals.values() for r in self._of_signal.get(s.index, ())]
         return any(known and truth == TRUE for _, truth, known in map(self._columns.state, rows))
 
     def _zone(self, signal: PlantSignal) -> str | None:
-        """The vibration zone A to D of a signal that has any and whose value is known."""
+        """The vibration zone A to D of a signal with zones and a known value."""
         bounds = zone_bounds(signal.config)
         rows = self._of_signal.get(signal.index, ())
         if bounds is None or not rows:
@@ -216,7 +216,7 @@ class LimitAlarms(Table):
 
 
 def _detail(limit: _Limit, value: float) -> Detail:
-    """What is told of a limit: by rule above, below, rising, falling or a zone of ISO 20816."""
+    """The detail of a limit alarm: by rule above, below, rising, falling or zone of ISO 20816."""
     rule, signal = limit.rule, limit.signal
     unit = signal.config.unit
     args: dict[str, Any] = {"input": signal.name, "unit": unit, "limit_name": rule.name}

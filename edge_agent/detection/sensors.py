@@ -1,4 +1,4 @@
-"""Data-quality alarms: a sensor that is bad, silent or stuck is an alarm of its own."""
+"""Data-quality alarms: a bad, silent or stuck sensor raises a separate alarm."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge_agent.plant import Plant, PlantAsset, PlantSignal
     from edge_agent.signals import Episode, QualityWatch
 
-_CODE: Final = 0xFFFF_0000  # of a status: the rest are flags
+_CODE: Final = 0xFFFF_0000  # the bits of a status; the rest are flags
 _SETTLED_US: Final = 10 * US_PER_S
 MESSAGE_KEYS: Final = {
     Problem.BAD: "sensor_bad",
@@ -38,11 +38,11 @@ MESSAGE_KEYS: Final = {
 class SensorAlarms:
     """Turns episodes of the quality watch into observations for the alarm table.
 
-    The table's delays elapse only at observations, so each change is told again at the very time
-    its delay ends: however the values were cut into batches, the transitions are the same.
+    The table's delays elapse only at observations, so each change is reported again exactly when
+    its delay ends: the transitions do not depend on the batching of values.
 
-    live: a wrong address is a fault of the config, which the daemon tells, and none of the sensor.
-    A signal that is silent because its source or its whole asset is silent is no alarm of its own:
+    live: a wrong address is a fault of the config, which the daemon reports, not of the sensor. A
+    signal that is silent because its source or its whole asset is silent raises no separate alarm:
     see `Silence`. is_waiting: True if time alone may bring an observation.
     """
 
@@ -54,7 +54,7 @@ class SensorAlarms:
         self._problems: dict[int, list[Episode]] = {}
         self._last: dict[int, Episode] = {}
         self._due_us: dict[int, int] = {}
-        self._returning: dict[int, int] = {}  # signal -> in what time it would be found silent
+        self._returning: dict[int, int] = {}  # signal -> the time after which it counts as silent
         self._asset_due_us: dict[PlantAsset, int] = {}
         self._asset_returning: set[PlantAsset] = set()
         self._refused: set[int] = set()  # the address is wrong: a fault of the config (daemon)
@@ -66,7 +66,7 @@ class SensorAlarms:
     def observations(
         self, episodes: Sequence[Episode], event_us: NDArray[np.int64]
     ) -> Iterator[Observation]:
-        """What the alarm table must hear; event_us: event time by asset [A]."""
+        """The observations for the alarm table; event_us: event time by asset [A]."""
         self.is_waiting = True
         for episode in sorted(episodes, key=lambda each: each.at_us):
             signal = self._plant.signals[episode.signal]
@@ -88,12 +88,12 @@ class SensorAlarms:
         self.is_waiting = bool(self._due_us or self._asset_due_us or self.silence.assets())
 
     def hold_sources(self, sources: Collection[str], now_us: Callable[[PlantAsset], int]) -> None:
-        """These sources are away: what they do not deliver is no alarm of its own until later."""
+        """These sources are disconnected: their missing signals raise no alarm until later."""
         self.silence.hold_sources(sources, now_us)
         self.is_waiting = True
 
     def follow_alarm(self, signal: int, now_us: int) -> None:
-        """The signal's alarm came out of the store not at rest: it clears unless told again."""
+        """Follow a signal's alarm from the store: it clears unless reported again."""
         stale_us = self._watch.patience_us(signal)["stale"]
         off_us = self._delay_us(signal, on=False)
         wait_us = off_us if stale_us >= ENDLESS else stale_us + US_PER_S
@@ -102,7 +102,7 @@ class SensorAlarms:
         self.is_waiting = True
 
     def follow_asset_alarm(self, asset: PlantAsset, now_us: int) -> None:
-        """As `follow_alarm`, for the alarm that says that the whole asset is silent."""
+        """As `follow_alarm`, for the alarm of an asset that is silent as a whole."""
         after_us = [self._watch.patience_us(s.index)["stale"] for s in asset.signals.values()]
         finite = [one for one in after_us if one < ENDLESS]
         self._asset_returning.add(asset)
@@ -110,7 +110,7 @@ class SensorAlarms:
         self.is_waiting = True
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
-        """The gateway's clock was moved, and all delays of these assets [A] with it."""
+        """Shift all delays of these assets [A]; the gateway's clock was moved."""
         for signal in self._due_us:
             if moves[self._plant.signals[signal].asset.index]:
                 self._due_us[signal] += step_us
@@ -120,7 +120,7 @@ class SensorAlarms:
         self.silence.shift_clock(step_us, moves)
 
     def reset_clock(self, asset: int, to_us: int) -> None:
-        """The clock of an asset was set back to `to_us`: no delay ends later than it would then."""
+        """Shorten delays that would end too late; the clock of an asset was set back to `to_us`."""
         for signal, due_us in self._due_us.items():
             if self._plant.signals[signal].asset.index == asset:
                 delay_us = self._delay_us(signal, on=bool(self._problems.get(signal)))
@@ -146,13 +146,13 @@ class SensorAlarms:
         self._due_us[episode.signal] = episode.at_us + delay_us
 
     def _note_address(self, episode: Episode) -> None:
-        """Follow which signals the server does not know, or does not let us read."""
+        """Follow which signals the server does not know, or does not allow us to read."""
         self._refused.discard(episode.signal)
         if self._live and episode.begins and episode.problem is Problem.REFUSED:
             self._refused.add(episode.signal)
 
     def _tell(self, verdicts: Iterator[Verdict]) -> Iterator[Observation]:
-        """Tell the table, and have it told again when its delay ends."""
+        """Report to the table, and again when its delay ends."""
         for one in verdicts:
             if one.signal in self._refused:
                 continue
@@ -172,7 +172,7 @@ class SensorAlarms:
         if due_us is None or due_us > now_us:
             return
         if index in self._returning and self.silence.is_held(signal) and not self._is_seen(index):
-            return  # nothing is known of it before its source is back
+            return  # its state is unknown until its source is back
         del self._due_us[index]
         if self._returning.pop(index, None) is not None:
             self._due_us[index] = due_us + self._delay_us(index, on=False)
@@ -193,7 +193,7 @@ class SensorAlarms:
         yield self._silent(asset, due_us)
 
     def _facts(self, signal: PlantSignal, key: str, status: int) -> dict[str, Any]:
-        """What the text of a problem says beside the signal's name; see alarms/texts.yaml."""
+        """The values for the text of a problem, except the signal's name; see alarms/texts.yaml."""
         low, high = signal.config.valid or (None, None)
         after_us = self._watch.patience_us(signal.index)
         named = name_of(status) if status else ""
@@ -209,9 +209,9 @@ class SensorAlarms:
         return {**facts.get(key, {}), "unit": signal.config.unit}
 
     def _observation(self, index: int, at_us: int) -> Observation:
-        """What is wrong with a signal, with the value it had when that began.
+        """The problem of a signal, with the value at its start.
 
-        Not with its newest value: which that is depends on how the values were cut into batches.
+        Not with its newest value, because that depends on the batching of values.
         """
         signal = self._plant.signals[index]
         problems = self._problems.get(index)
@@ -227,7 +227,7 @@ class SensorAlarms:
         return Observation(quality_alarm_id(signal), 1.0 if problems else 0.0, at_us, detail)
 
     def _silent(self, asset: PlantAsset, at_us: int) -> Observation:
-        """No signal of an asset says anything usable."""
+        """The observation that no signal of an asset has a usable value."""
         level = 1.0 if self.silence.covers(asset) else 0.0
         sources = sorted({signal.source for signal in asset.signals.values()})
         args = {"signals": len(asset.signals), "source": ", ".join(sources)}
@@ -236,10 +236,10 @@ class SensorAlarms:
 
 
 def _message_key(problem: Problem, status: int) -> str:
-    """What a problem is called: one word of the source may say more than that it is bad."""
+    """The message key of a problem; the status of the source may be more specific than bad."""
     code = status & _CODE
     if problem is Problem.LOST and code in LOST - {BAD_NO_COMMUNICATION}:
-        return "device_lost"  # the source is there, and says that what lies behind it is not
+        return "device_lost"  # the source is connected, and reports that its device is not
     if problem is Problem.BAD and code in NO_MEASUREMENT:
         return "sensor_substitute"
     if problem is Problem.BAD and code >> SEVERITY_SHIFT == Severity.UNCERTAIN:

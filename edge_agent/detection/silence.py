@@ -1,7 +1,7 @@
-"""Silent signals: which are told by themselves, and which follow from something larger.
+"""Silent signals: which raise their own alarm, and which are consequences of a larger fault.
 
-A signal that is lost or stale says nothing about itself if its source is away, or if no signal of
-its machine arrives any more. One cause is one alarm (ISA-18.2, 6.5: consequential alarms).
+A lost or stale signal is not the fault itself if its source is disconnected, or if no signal of its
+machine arrives any more. One cause is one alarm (ISA-18.2, 6.5: consequential alarms).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _SEVERAL: Final = 2
 
 @dataclass(slots=True)
 class Quiet:
-    """The mute signals of one asset that are not told by themselves; times in event time.
+    """The mute signals of one asset without an own alarm; times in event time.
 
-    waiting: until when each waits for the others; covered: those for which the asset's own alarm
-    stands; held: those whose source is away.
+    waiting: until when each waits for the others; covered: those that the active alarm of the asset
+    covers; held: those whose source is disconnected.
     """
 
     waiting: dict[int, int] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Quiet:
     held: set[int] = field(default_factory=set)
 
     def withholds(self, signal: int) -> bool:
-        """True if the signal is not told by itself."""
+        """True if the signal raises no alarm of its own."""
         return signal in self.waiting or signal in self.covered or signal in self.held
 
     def drop(self, signal: int) -> None:
@@ -51,9 +51,9 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is to be told: of one signal, or of the whole asset (`signal` None).
+    """What to report: for one signal, or for the whole asset (`signal` None).
 
-    on: the condition begins.
+    on: the condition starts.
     """
 
     asset: PlantAsset
@@ -65,7 +65,7 @@ class Verdict:
 class Silence:
     """Follows the mute signals of all assets.
 
-    problems: what is wrong with a signal now; stale_us: how long a signal may be silent.
+    problems: the present problem of a signal; stale_us: how long a signal may be silent.
     """
 
     def __init__(
@@ -79,21 +79,21 @@ class Silence:
         self._held: frozenset[str] = frozenset()
 
     def is_held(self, signal: PlantSignal) -> bool:
-        """True if the signal's source is away."""
+        """True if the signal's source is disconnected."""
         return signal.source in self._held
 
     def withholds(self, signal: PlantSignal) -> bool:
-        """True if the signal is not told by itself now."""
+        """True if the signal raises no alarm of its own now."""
         quiet = self._quiet.get(signal.asset)
         return quiet is not None and quiet.withholds(signal.index)
 
     def covers(self, asset: PlantAsset) -> bool:
-        """True while the asset's own alarm stands for its signals."""
+        """True while the alarm of the asset covers its signals."""
         quiet = self._quiet.get(asset)
         return quiet is not None and bool(quiet.covered)
 
     def withheld(self, source: str) -> int:
-        """How many signals of a source are mute because the source is away."""
+        """Number of signals of a source that are mute because the source is disconnected."""
         return sum(
             signal.source == source
             for asset, quiet in self._quiet.items()
@@ -133,16 +133,16 @@ class Silence:
             quiet.waiting[signal.index] = at_us + self._wait_us(signal.index)
 
     def _uncover(self, asset: PlantAsset, quiet: Quiet, at_us: int) -> Iterator[Verdict]:
-        """A signal of the asset is back: the others are told if they stay away for longer."""
+        """A signal of the asset is back: the others are reported if they stay silent for longer."""
         for index in quiet.covered:
             quiet.waiting[index] = at_us + self._patience_us(index)
         quiet.covered = set()
         yield Verdict(asset, None, on=False, at_us=at_us)
 
     def settle(self, asset: PlantAsset, now_us: int) -> Iterator[Verdict]:
-        """Event time of the asset is `now_us`: decide on the signals that have waited enough.
+        """Decide on signals that waited long enough at `now_us`, the asset's event time.
 
-        Strictly earlier ones, so that it does not matter how values were cut into batches.
+        Only strictly earlier ones, so that the result does not depend on the batching of values.
         """
         quiet = self._quiet.get(asset)
         while quiet is not None and quiet.waiting and min(quiet.waiting.values()) < now_us:
@@ -161,7 +161,7 @@ class Silence:
             self._tidy(asset, quiet)
 
     def hold_sources(self, sources: Collection[str], now_us: Callable[[PlantAsset], int]) -> None:
-        """These sources are away; what is mute of the others has its usual time to come back."""
+        """These sources are disconnected; mute signals of the others may return as usual."""
         held = frozenset(sources)
         if held == self._held:
             return
@@ -176,7 +176,7 @@ class Silence:
                     quiet.waiting[signal.index] = now_us(asset) + self._return_us(signal.index)
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
-        """The gateway's clock was moved, and what waits of these assets [A] with it."""
+        """Shift the waits of these assets [A]; the gateway's clock was moved."""
         for asset, quiet in self._quiet.items():
             if moves[asset.index]:
                 quiet.waiting = {index: at_us + step_us for index, at_us in quiet.waiting.items()}
@@ -186,7 +186,7 @@ class Silence:
         return bool(problems) and MUTE.issuperset(problems)
 
     def _is_silent(self, asset: PlantAsset, quiet: Quiet) -> bool:
-        """True if nothing usable comes from the asset, but for signals whose source is away."""
+        """True if no value of the asset is usable, ignoring signals of disconnected sources."""
         there = [s.index for s in asset.signals.values() if s.index not in quiet.held]
         mute = sum(map(self._is_mute, there))
         return mute >= _SEVERAL and all(map(self._is_useless, there))
@@ -201,12 +201,12 @@ class Silence:
         return min(self._stale_us(index) // 4, _LONGEST_WAIT_US)
 
     def _patience_us(self, index: int) -> int:
-        """How long a signal has to come back after its source or device did."""
+        """The time for a signal to return after its source or device did."""
         stale_us = self._stale_us(index)
         return _LONGEST_WAIT_US if stale_us >= ENDLESS else stale_us
 
     def _return_us(self, index: int) -> int:
-        """How long a signal has once its source is back, which was well for a while by then."""
+        """The time for a signal to return once its source is back and has been stable."""
         is_lost = Problem.LOST in self._problems(index)
         return _LOST_WAIT_US if is_lost else self._patience_us(index)
 

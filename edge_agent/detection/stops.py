@@ -1,9 +1,9 @@
-"""Machines that are stopped on purpose: their alarms rest, and come back if they still stand.
+"""Machines that are stopped on purpose: their alarms are suppressed until they run again.
 
-A condition that does not hold suppresses by design (ANSI/ISA-18.2 clause 11): an alarm of a model
-or a limit that stands when its machine stops is suppressed, and nothing new is raised. When the
-machine runs again it is judged anew: what still stands is announced again, and what does not is
-gone. While a condition is not known nothing is judged, and alarms stay as they are.
+A false condition suppresses by design (ANSI/ISA-18.2 clause 11): an active alarm of a model or a
+limit is suppressed when its machine stops, and no new alarm is raised. When the machine runs again
+it is evaluated again: an alarm that is still active is announced again, others are gone. While a
+condition is unknown nothing is evaluated, and alarms stay as they are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STOPPED: Final = "stopped"  # the actor of a suppression
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """The machine behind an alarm stops, runs again but is not judged yet, or is judged again."""
+    """The machine of an alarm stops, runs again without a score yet, or is scored again."""
 
     alarm_id: str
     at_us: int
@@ -49,7 +49,7 @@ class Stops:
         self.waiting: set[str] = set()
 
     def rests_of(self, turns: Iterable[Turn]) -> Iterator[Rest]:
-        """Conditions turned; gives what that means for the alarms of models."""
+        """Accept changes of conditions; returns their effects on the alarms of models."""
         for turn in turns:
             if turn.truth == UNKNOWN:
                 continue
@@ -59,7 +59,7 @@ class Stops:
                     yield Rest(alarm, turn.at_us, "stops" if turn.truth == FALSE else "runs")
 
     def apply_observation(self, table: AlarmTable, one: Observation | Rest) -> Iterator[Transition]:
-        """Tell the alarm table; gives what changed."""
+        """Apply an observation to the alarm table; returns transitions."""
         if isinstance(one, Rest):
             yield from self._rest(table, one)
             return
@@ -82,11 +82,11 @@ class Stops:
     # -- what the API shows -------------------------------------------------------------------
 
     def number(self, asset: PlantAsset) -> int:
-        """The condition that says whether a machine runs, -1 where it has none."""
+        """The condition of a running machine, -1 if it has none."""
         return -1 if asset.when is None else self._bindings.condition(asset)
 
     def judge(self, number: int) -> tuple[int, str]:
-        """The truth of a condition (TRUE for -1), and in words what it means where not TRUE."""
+        """The truth of a condition (TRUE for -1), and a text of its meaning if not TRUE."""
         if number < 0:
             return TRUE, ""
         conditions = self._bindings.conditions
@@ -94,7 +94,7 @@ class Stops:
         if truth == FALSE:
             return FALSE, f"stopped since {_clock(conditions.turned_us(number))}: not {text}"
         names = ", ".join(conditions.unknown(number))
-        why = f"{names} has no good value" if names else "nothing was heard yet"
+        why = f"{names} has no good value" if names else "no value was received yet"
         return truth, "" if truth == TRUE else f"not judged: {why}, so that {text!r} is not known"
 
 

@@ -120,7 +120,7 @@ class RulTracker:
         """A life of `asset` ended at `at_us` (event time): its end, or an overhaul before it.
 
         Only a failure is a truth: how long an overhauled machine would have lived nobody knows, so
-        what was told of it is let go. NotFoundError where nothing was told of it until then.
+        its predictions are dropped. NotFoundError if there was no prediction for it until then.
         """
         found = []
         for (name, version), told in self._told.items():
@@ -133,8 +133,8 @@ class RulTracker:
             if failed:
                 told.interval = told.interval.after(hours, (at_us - at) / US_PER_H)
         if not found:
-            hint = "its models tell no remaining life, or --at is before they began to"
-            raise NotFoundError("nothing was told of it until then", where=asset, hint=hint)
+            hint = "its models have no remaining life, or --at is before their first prediction"
+            raise NotFoundError("there was no prediction for it until then", where=asset, hint=hint)
         self.changed = True
         return found
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.learning")
 
-ALARM_STANDS: Final = "the alarm of its provisional baseline stands"
+ALARM_STANDS: Final = "the alarm of its provisional baseline is active"
 _LATENESS_US: Final = 5 * US_PER_S
 _ALMOST: Final = 0.9
 _GRACE_SHARE: Final = 0.25  # of the time until the first baseline, at most
@@ -93,7 +93,7 @@ class Learning:
             binding = bindings[signal.index]
             self._router.add(signal.index, row, channel, binding.uncertain)
         if row < len(known):
-            # The time in which it did not learn is no time in which it stood still.
+            # The time in which it did not learn is not a time in which it stood still.
             self._windows.reset_clock(np.array([row]))
             self.trainings[row] = self._new(asset, provisional_s)
         else:

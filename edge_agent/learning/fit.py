@@ -204,13 +204,13 @@ def _cleaned(rows: NDArray[np.floating], recipe: Recipe) -> Floats:
     values = np.where(np.isfinite(values), values, np.nan)
     empty = [recipe.inputs[i].name for i in np.flatnonzero(np.isnan(values).all(axis=0))]
     if empty:
-        hint = "bind these inputs to signals that deliver, or learn without them"
+        hint = "assign signals with values to these inputs, or learn without them"
         raise ModelError(f"no value at all of {', '.join(empty)}", hint=hint)
     held = _hold(values, max(1, int(_HOLD * recipe.length)))
     whole = int((~np.isnan(held).any(axis=1)).sum())
     needed = max(LEAST_ROWS, LEAST_WINDOWS * recipe.length)
     if whole < needed:
-        hint = "learn from a longer time, or with a shorter window"
+        hint = "learn from more time, or with a shorter window"
         raise ModelError(f"{whole} complete rows of the {needed} needed", hint=hint)
     return held
 

@@ -87,7 +87,7 @@ async def _run(given: Path, folder: Path, timeout_s: float) -> dict[str, str]:
 
 def _ended(code: int) -> str:
     if code < 0:
-        return f"the learning process was killed (signal {-code}): is there enough free memory?"
+        return f"the learning process was killed (signal {-code}): is enough memory free?"
     return f"learning ended with code {code}"
 
 

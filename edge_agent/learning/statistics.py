@@ -197,7 +197,7 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int) -> Baseline:
 
 def too_few_windows() -> ModelError:
     """There are rows, but hardly a window of them without a gap."""
-    return ModelError("too few unbroken windows", hint="learn from a longer time without gaps")
+    return ModelError("too few unbroken windows", hint="learn from more time without gaps")
 
 
 def constant_floor(rows: Floats, valid: list[tuple[float, float] | None]) -> Floats:

@@ -208,7 +208,7 @@ class ModelRepository:
         with locked(self._shelf):
             version = self.previous(name)
             if version is None:
-                raise ModelError("no earlier version is on the shelf", where=f"model {name}")
+                raise ModelError("no earlier version is installed", where=f"model {name}")
             self._keep_active(name)
             source = self._place(name) / version
             self._copy(source, read_file(source, MANIFEST), self._dir / name)
@@ -232,7 +232,7 @@ class ModelRepository:
         with locked(self._shelf):
             if version is not None and version not in self.versions(name):
                 self.folder(name, version)
-                raise ModelError("is at work, so it cannot be the shadow", where=name)
+                raise ModelError("is active, so it cannot be the shadow", where=name)
             self._write_state(name, self._state(name).shadowed(version))
 
     # -- parts --------------------------------------------------------------------------------
@@ -266,9 +266,9 @@ class ModelRepository:
             there = folder.name == version or self.active(name) == version
             if there and _digest(folder) not in {None, sha256(raw).digest()}:
                 raise ModelError(
-                    "this version is there already, with another content",
+                    "this version exists already, with other content",
                     where=f"{name}@{version}",
-                    hint="give the new one a version of its own",
+                    hint="give the new one another version",
                 )
 
     def _copy(self, source: Path, raw: bytes, target: Path) -> None:

@@ -108,7 +108,7 @@ def number(most: int, default: int | None) -> Parameter:
 
     def parse(name: str, value: str) -> int:
         if not (value.isascii() and value.isdigit() and len(value) <= len(str(most))):
-            raise Refusal(400, f"{name} is no whole number from 0 to {most}")
+            raise Refusal(400, f"{name} is not a whole number from 0 to {most}")
         return min(int(value), most)
 
     return Parameter(parse, default)

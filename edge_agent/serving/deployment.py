@@ -109,7 +109,7 @@ class Deployment(Table):
         """
         units = self.model.manifest.units
         if units and asset.id not in units:
-            return f"model {self.model.manifest.name} was not learned for it"
+            return f"model {self.model.manifest.name} was not learned for this asset"
         problem = self._misfit(asset)
         if problem:
             return problem
@@ -128,7 +128,7 @@ class Deployment(Table):
             return f"no signal for input {', '.join(missing)}"
         wrong = [i.name for i in inputs if (s := signals[i.name]) and s.config.kind != i.kind]
         if wrong:
-            return f"the signal for input {', '.join(wrong)} is of the other kind"
+            return f"the signal for input {', '.join(wrong)} has the wrong kind"
         bound = [signal.name for signal in signals.values() if signal is not None]
         if len(set(bound)) < len(bound):
             return f"one signal for several inputs: {', '.join(bound)}"

@@ -222,7 +222,7 @@ class Reconciler:
             model = await self._loader().load_model(name, folder)
         except EdgeAgentError as error:
             extra = {"model": name, "version": version, "reason": str(error)}
-            log.warning("version does not stand by", extra=extra)
+            log.warning("version cannot be the standby", extra=extra)
             refusal = Refusal(version, str(error), self._clock.now_us())
             self._deployments.refused[name] = refusal
             return
@@ -256,5 +256,5 @@ def _roll_back_on_disk(repository: ModelRepository, name: str, bad: str, good: s
     if (repository.active(name) or "") != bad:
         return  # somebody was quicker
     if repository.previous(name) != good:
-        raise ModelError(f"{good} is not on the shelf", where=f"model {name}")
+        raise ModelError(f"{good} is not installed", where=f"model {name}")
     repository.rollback(name)

@@ -270,7 +270,7 @@ class Shadows:
         if shadow is None or shadow.model.sha256 != model.sha256:
             return {}
         ready = {one.main: one for one in shadow.standbys if one.main is not None}
-        self._end(shadow, Event.PROMOTE, "it is at work now")
+        self._end(shadow, Event.PROMOTE, "it is active now")
         return ready
 
     def compare_anew(self, name: str) -> None:
@@ -313,7 +313,7 @@ class Shadows:
                 announced += shadow.score_and_compare(ran, busy=busy)
             except Exception as error:
                 # A candidate must do no harm, whatever it brings about.
-                log.exception("shadow stumbles", extra={"model": shadow.name})
+                log.exception("shadow failed", extra={"model": shadow.name})
                 shadow.trouble = f"{type(error).__name__}: {error}"
             if shadow.trouble:
                 self._end(shadow, Event.REJECT, shadow.trouble)

@@ -293,7 +293,7 @@ class BundleVersions:
             self.active.apply(Event.FAIL, run.trouble_text(trouble, self._budget))
             if not is_failing:
                 extra = {"model": name, "version": self.active.number, "reason": self.active.reason}
-                log.error("model fails", extra=extra)
+                log.error("model failed", extra=extra)
         elif is_failing:
             self.active.apply(Event.RECOVER)
             log.info("model works again", extra={"model": name})

@@ -1,4 +1,4 @@
-"""The first stage of the path: values as they came, in order, scaled, dated and within range."""
+"""The first stage of the path: orders, scales and dates values, and checks their range."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _RECENT_US: Final = 5 * US_PER_S
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What one turn brought.
+    """The values of one turn.
 
     values: in the order of time, in the units of their signals, out of range marked as bad; seen:
-    the same and one value for each block, as signs of life. asset_now_us: event time by plant asset
-    [A]; monotonic_s: the gateway's clock. is_clock_due: True if it is time to look for what the
-    clock alone brings about. step_us: the gateway's clock was moved by so much before this turn.
+    the same, and one value per block, as signs of life. asset_now_us: event time by plant asset
+    [A]; monotonic_s: the gateway's clock. is_clock_due: True if it is time to check for changes by
+    time alone. step_us: step of the gateway's clock before this turn.
     clock_reset: by number of the plant asset, the time to which its source's clock was set back.
     from_future: the signals of values refused because their source's clock is too far ahead.
     """
@@ -69,11 +69,11 @@ class _AssetTable(Table):
 
 
 class Acceptance(Table):
-    """Takes over the values of all signals of a plant; rows are signals.
+    """Accepts the values of all signals of a plant; rows are signals.
 
-    live: values come as they happen, so that time goes on by the clock although no value comes and
-    a source clock that runs ahead is refused; a recording has only its own time. input_kinds: what
-    stands for a block as one number.
+    live: values arrive in real time, so time advances with the clock also without values, and a
+    source clock that is ahead is refused; a recording has only its own time. input_kinds: how a
+    block becomes one number.
     """
 
     _asset_of = column(np.intp)
@@ -150,7 +150,7 @@ class Acceptance(Table):
     def accept(
         self, values: Columns, blocks: Sequence[TensorBlock], now_us: int, monotonic_s: float
     ) -> Observed:
-        """Take over the values of a turn, which are in the order of time, and its blocks.
+        """Accept the values of a turn, ordered by time, and its blocks.
 
         now_us, monotonic_s: the gateway's clocks; 0 in a recording.
         """
@@ -181,20 +181,20 @@ class Acceptance(Table):
         )
 
     def _refuse_future(self, values: Columns, now_us: int) -> tuple[Columns, NDArray[np.int32]]:
-        """A source clock too far ahead would close the windows of everything that follows."""
+        """Refuse values of a source clock too far ahead: they would close all later windows."""
         limit_us = now_us + self._max_future_us
         if not self._live or not values.signal.size or values.time_us[-1] <= limit_us:
             return values, np.zeros(0, np.int32)
-        # A clock that has drifted so far is brought back slowly by its source.
+        # The source corrects such a drifted clock slowly.
         moves = self.moves[self._asset_of[values.signal]]
         future = values.time_us > limit_us + _DRIFT_US * moves
         return values.where(~future), values.signal[future]
 
     def _shift_clock(self, values: Columns, step_us: int, now_us: int) -> Columns:
-        """The gateway's clock was moved, and all that has its time moves with it."""
+        """Shift everything that uses the gateway's time; its clock was moved."""
         self.time.shift_clock(step_us, self.moves)
         self.watch.shift_clock(step_us, self.moves)
-        # What came just before it was stamped by the old time.
+        # Values just before the step have old time stamps.
         shifted_us = values.time_us + step_us
         old = self.moves[self._asset_of[values.signal]]
         old &= np.abs(shifted_us - now_us) < np.abs(values.time_us - now_us)

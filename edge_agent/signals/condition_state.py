@@ -1,4 +1,4 @@
-"""One condition of one asset over event time: its truth, and the spans in which it held."""
+"""One condition of one asset over event time: its truth, and the spans in which it was true."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 TRUE: Final = 1
 UNKNOWN: Final = 0
 FALSE: Final = -1
-_MOST_SPANS: Final = 4096  # times in which a condition held that are remembered
+_MOST_SPANS: Final = 4096  # number of stored spans in which a condition was true
 
 
 def moved(at_us: int, step_us: int) -> int:
-    """A time after the clock was moved; never and endless stay."""
+    """The time after a step of the clock; NEVER and ENDLESS stay."""
     return at_us + step_us if NEVER < at_us < ENDLESS else at_us
 
 
@@ -40,7 +40,7 @@ class ConditionState:
 
     @property
     def next_us(self) -> int:
-        """When it must be looked at, once that time is past."""
+        """The time of the next evaluation, once it has passed."""
         return min(self.dirty_us, self.due_us)
 
     def change(self, name: str, at_us: int, value: float) -> None:
@@ -50,7 +50,7 @@ class ConditionState:
         self.dirty_us = max(at_us, self.at_us, waiting_us)
 
     def advance(self, to_us: int) -> list[tuple[int, int]]:
-        """Everything before `to_us` is known; gives (time, truth) of each turn."""
+        """Evaluate up to `to_us` (all values are known); returns (time, truth) of each change."""
         found = []
         while (at_us := self.next_us) < to_us:
             truth = self._evaluate(at_us)
@@ -60,19 +60,19 @@ class ConditionState:
         return found
 
     def covers(self, start_us: int, end_us: int) -> bool:
-        """Whether it held all the time from start to end; the present span has no end."""
+        """True if it was true from start to end; the present span has no end."""
         at = bisect_right(self.begin, start_us) - 1
         return at >= 0 and (at >= len(self.end) or self.end[at] >= end_us)
 
     def reset_clock(self, to_us: int) -> None:
-        """The clock was set back: what holds now has held until `to_us` as long as before."""
+        """Follow a clock that was set back: a true condition keeps its duration at `to_us`."""
         shift_us = to_us - self.at_us
         self.since = {key: since + shift_us for key, since in self.since.items()}
         self.at_us = self.turned_us = self.dirty_us = to_us
         self.begin, self.end = ([to_us] if self.truth == TRUE else []), []
 
     def shift_clock(self, step_us: int) -> None:
-        """The clock was moved: every time with it."""
+        """Shift every time; the clock was moved."""
         self.since = {key: since + step_us for key, since in self.since.items()}
         self.at_us = moved(self.at_us, step_us)
         self.turned_us = moved(self.turned_us, step_us)

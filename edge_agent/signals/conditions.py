@@ -1,8 +1,8 @@
-"""Conditions of assets over event time: when each held, whatever the batches of values were.
+"""Conditions of assets over event time: when each is true, independent of the batching.
 
-A condition has one of three truths (Kleene's logic): what rests on a bad or stale signal is
-unknown. Its truth at a time is known when the time of its asset is past it, so that it does not
-matter which of several values of one time came first.
+A condition has one of three truths (Kleene's logic): with a bad or stale signal it is unknown. Its
+truth at a time is known when the time of its asset has passed it, so the order of several values
+of the same time does not matter.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """From `at_us` on condition `number` has another truth."""
+    """From `at_us` on, condition `number` has another truth."""
 
     number: int
     at_us: int
@@ -53,11 +53,11 @@ class _SignalTable(Table):
 
 
 class Conditions(Table):
-    """All conditions of all assets; numbers are only ever added.
+    """All conditions of all assets; numbers are only added.
 
-    instances, truth [C]: of each condition, and whether it holds now. turns: what changed since it
-    was last emptied. now_us: event time by asset [A] as of the last turn. live: `update` is told
-    what is stale (NaN); a recording has no other clock than its own.
+    instances, truth [C]: of each condition, and its truth now. turns: changes since it was last
+    emptied. now_us: event time by asset [A] as of the last turn. live: `update` receives stale
+    signals as NaN; a recording has no clock except its own.
     """
 
     _asset = column(np.intp)
@@ -80,7 +80,7 @@ class Conditions(Table):
     ) -> int:
         """The number of a condition of an asset.
 
-        signals: by name their number, and after how long (us) each is stale, None for never.
+        signals: by name, their number and the time (us) after which each is stale, None for never.
         """
         key = (asset, condition)
         if key in self._numbers:
@@ -99,9 +99,9 @@ class Conditions(Table):
         return number
 
     def update(self, points: Points, asset_now_us: NDArray[np.int64]) -> None:
-        """Take values over, ordered by time, and let time go on.
+        """Accept values, ordered by time, and advance time.
 
-        A value that is NaN is not known. asset_now_us: event time by asset [A].
+        NaN is an unknown value. asset_now_us: event time by asset [A].
         """
         self.now_us = asset_now_us
         if not self.instances:
@@ -147,7 +147,7 @@ class Conditions(Table):
                     self._signals.last_us[signal] = NEVER
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
-        """The gateway's clock was moved, and the times of these assets [A] with it."""
+        """Shift the times of these assets [A]; the gateway's clock was moved."""
         mine = np.flatnonzero(moves[self._asset])
         for number in mine.tolist():
             self.instances[number].shift_clock(step_us)
@@ -158,24 +158,24 @@ class Conditions(Table):
         )
 
     def text(self, number: int) -> str:
-        """A condition as it was written."""
+        """The text of a condition."""
         return self.instances[number].condition.text
 
     def turned_us(self, number: int) -> int:
-        """From when a condition has its present truth."""
+        """Since when a condition has its present truth."""
         return self.instances[number].turned_us
 
     def unknown(self, number: int) -> list[str]:
-        """The signals of a condition whose value is not known."""
+        """The signals of a condition with unknown values."""
         values = self.instances[number].values
         return sorted(name for name, value in values.items() if math.isnan(value))
 
     def held(
         self, number: NDArray[np.intp], start_us: NDArray[np.int64], end_us: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Whether each condition held all the time from start to end [n]; -1 always does.
+        """True for conditions that were true from start to end [n]; -1 always is.
 
-        The present span counts as if it went on.
+        The present span counts as continuing.
         """
         always = number < 0
         held: NDArray[np.bool_] = always.copy()
@@ -187,19 +187,19 @@ class Conditions(Table):
         return held
 
     def holds_now(self, number: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Whether each condition holds [n]; -1 always does."""
+        """True for conditions that are true now [n]; -1 always is."""
         if not len(self.truth):
             return np.ones(len(number), bool)
         holds: NDArray[np.bool_] = (number < 0) | (self.truth[number] == TRUE)
         return holds
 
     def take_over(self, old: Conditions, was: Mapping[int, int]) -> None:
-        """Go on where an earlier plant was; was: the number of each asset in it."""
+        """Copy the state of an earlier plant; was: the number of each asset in it."""
         for (asset, condition), number in self._numbers.items():
             before = old._numbers.get((was.get(asset, -1), condition))
             if before is not None:
                 instance = self.instances[number] = old.instances[before]
-                # Told again: who rests on it begins without knowing.
+                # Reported again: users of the condition start with an unknown truth.
                 self._note(number, [(instance.turned_us, instance.truth)])
 
     def _note(self, number: int, found: Iterable[tuple[int, int]]) -> None:
@@ -210,7 +210,7 @@ class Conditions(Table):
         self._next_us[number] = instance.next_us
 
     def _with_gaps(self, mine: Points) -> Points:
-        """The same with what was not known between two values, where the first became stale."""
+        """Add NaN between two values if the first became stale before the second."""
         order = np.argsort(mine.number, kind="stable")
         number, time_us = mine.number[order], mine.time_us[order]
         first = np.append(True, number[1:] != number[:-1])
@@ -227,7 +227,7 @@ class Conditions(Table):
         return joined((lost, mine))
 
     def _with_silence(self, mine: Points | None, asset_now_us: NDArray[np.int64]) -> Points | None:
-        """The same with the signals whose newest value is stale by now."""
+        """Add NaN for signals whose newest value is stale by now."""
         last_us, known = self._signals.last_us.copy(), self._signals.known.copy()
         if mine is not None:
             last_us[mine.number] = mine.time_us
@@ -242,7 +242,7 @@ class Conditions(Table):
         return silent if mine is None else joined((silent, mine))
 
     def _quiet(self, signal: int) -> None:
-        """Between which values this signal would change no comparison."""
+        """The range of values of this signal that change no comparison."""
         low, high = -np.inf, np.inf
         for number, name in self._users[signal]:
             instance = self.instances[number]

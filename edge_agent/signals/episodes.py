@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Problem(IntEnum):
-    """Why a signal is not to be trusted."""
+    """Why the values of a signal cannot be trusted."""
 
     NONE = 0
     BAD = 1
@@ -24,12 +24,12 @@ class Problem(IntEnum):
     LOST = 3
     STALE = 4
     STUCK = 5
-    REFUSED = 6  # the node does not exist, may not be read or is no number: the config's fault
+    REFUSED = 6  # the node does not exist, may not be read or is not a number: the config's fault
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A problem of a signal begins or ends at `at_us`; value and status are those it had then."""
+    """A problem of a signal starts or ends at `at_us`; with its value and status at that time."""
 
     signal: int
     problem: Problem
@@ -41,7 +41,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Values ordered by signal and time, with the problem that each speaks of, columns [n]."""
+    """Values ordered by signal and time, with the problem of each, columns [n]."""
 
     signal: NDArray[np.int32]
     time_us: NDArray[np.int64]
@@ -53,7 +53,7 @@ class Batch:
 def problems_of(
     value: NDArray[np.float64], status: NDArray[np.uint32], uncertain_is_bad: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
-    """The problem that each value speaks of itself, [n]."""
+    """The problem that each value shows by itself, [n]."""
     severity = severity_of(status)
     bad = (severity == Severity.BAD) | np.isnan(value)
     bad |= (severity == Severity.UNCERTAIN) & uncertain_is_bad
@@ -69,7 +69,7 @@ def problems_of(
 def switch(
     batch: Batch, i: int, old: Problem, new: Problem, at_us: int | None = None
 ) -> list[Episode]:
-    """From one problem to another, with row `i` of `batch`; at its time unless told otherwise."""
+    """Change from one problem to another, with row `i` of `batch`; by default at its time."""
     turns = [(old, False), (new, True)]
     return [
         Episode(

@@ -1,4 +1,4 @@
-"""Event time by asset: the source's own clock, carried on by the gateway's while it is silent."""
+"""Event time by asset: the source's clock, continued by the gateway's while it is silent."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from edge_agent.tables import Table, column
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_STEP_BACK_S: Final = 10.0  # nothing but the past for so long: the source's clock was set back
+_STEP_BACK_S: Final = (
+    10.0  # if only old values arrive for this long, the source's clock was set back
+)
 
 
 _NOBODY: Final = np.zeros(0, np.intp)
 
 
 class EventTime(Table):
-    """Columns over all assets; rows are only ever added.
+    """Columns over all assets; rows are only added.
 
-    since_us: from when each asset is watched [A]. In a recording (not `live`) time stands still
-    where no value comes.
+    since_us: since when each asset is monitored [A]. In a recording (not `live`) time stops without
+    values.
     """
 
     _event_us = column(np.int64)
     since_us = column(np.int64)
     _begun = column(np.bool_)
     _arrived_s = column(np.float64)
-    _behind_s = column(np.float64, np.inf)  # since when nothing but the past came
+    _behind_s = column(np.float64, np.inf)  # since when only old values arrived
 
     def __init__(self, *, live: bool) -> None:
         super().__init__()
         self._live = live
 
     def add(self, now_us: int, monotonic_s: float) -> None:
-        """One more asset."""
+        """Add one asset."""
         row = self.grow()
         self._event_us[row] = self.since_us[row] = now_us if self._live else NEVER
         self._arrived_s[row] = monotonic_s
@@ -44,11 +46,11 @@ class EventTime(Table):
     def follow(
         self, asset: NDArray[np.intp], time_us: NDArray[np.int64], monotonic_s: float
     ) -> NDArray[np.intp]:
-        """Values came: whose [n] and from when [n], in the order of time.
+        """Accept the assets [n] and times [n] of values, in the order of time.
 
-        Returns the assets [k] whose clock was set back, as these values show: it begins anew from
-        them, else all of them would be late until the old time is reached again. A few values from
-        the past (a device that delivers what it had kept) do not count.
+        Returns the assets [k] whose clock was set back, as these values show: their time starts
+        again from these values; otherwise all values would be late until the old time is reached.
+        A few old values (a device that delivers stored values) do not count.
         """
         past = (time_us < self._event_us[asset]) & self._begun[asset]
         found = _NOBODY
@@ -58,7 +60,7 @@ class EventTime(Table):
             self._behind_s[asset] = np.inf
         fresh = ~self._begun[asset]
         if fresh.any():
-            # The gateway's clock was only a stand-in: from here on the source's own counts.
+            # The gateway's clock was only a substitute: from now on the source's own is used.
             first = asset[fresh][::-1]
             self._event_us[first] = self.since_us[first] = time_us[fresh][::-1]
             self._begun[first] = True
@@ -73,7 +75,7 @@ class EventTime(Table):
         past: NDArray[np.bool_],
         monotonic_s: float,
     ) -> NDArray[np.intp]:
-        """The assets [k] of which nothing but the past came for too long."""
+        """The assets [k] from which only old values arrived for too long."""
         old = asset[past]
         self._behind_s[old] = np.minimum(self._behind_s[old], monotonic_s)
         self._behind_s[asset[time_us > self._event_us[asset]]] = np.inf
@@ -83,7 +85,7 @@ class EventTime(Table):
         return found
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
-        """The gateway's clock was moved, and the event time of these assets [A] with it."""
+        """Shift the event time of these assets [A]; the gateway's clock was moved."""
         self._event_us[moves & (self._event_us > NEVER)] += step_us
         self.since_us[moves & (self.since_us > NEVER)] += step_us
 

@@ -1,4 +1,4 @@
-"""Which windows lie in the time in which a machine ran: only those are judged or learned from."""
+"""Selects the windows in which a machine ran: only these are scored or learned from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Span(NamedTuple):
-    """Rows of assets, and from when to when the window of each reaches, [n]."""
+    """Rows of assets, with start and end of the window of each, [n]."""
 
     row: NDArray[np.intp]
     start_us: NDArray[np.int64]
@@ -28,11 +28,11 @@ class Span(NamedTuple):
 
 
 class Gate(Table, Generic[T]):
-    """Holds windows back until it is known that the machine ran on after them, and drops others.
+    """Holds windows until it is known that the machine still ran after them, and drops others.
 
-    The flag that says that a machine stops often comes later than the first values of the machine
-    that stops: what ends in the last moments before a stop is not judged either.
-    span: of a set of windows; some: those of a set that a mask names. dropped: windows, counted.
+    The flag of a stop often arrives later than the first values of the stop, so windows that end in
+    the last moments before a stop are not scored either.
+    span: of a set of windows; some: selects windows of a set by a mask. dropped: their number.
     """
 
     _number = column(np.intp, -1)  # of each row's condition, -1 for none
@@ -49,13 +49,13 @@ class Gate(Table, Generic[T]):
         self.dropped = 0
 
     def bind(self, conditions: Conditions, asset: int, number: int) -> None:
-        """One more row: its asset, and the number of its condition, -1 for none."""
+        """Add a row: its asset, and the number of its condition, -1 for none."""
         self._conditions = conditions
         row = self.grow()
         self._number[row], self._asset[row] = number, asset
 
     def rows_of(self, number: int) -> list[int]:
-        """The rows that rest on a condition."""
+        """The rows that depend on a condition."""
         return [int(row) for row in np.flatnonzero(self._number == number)]
 
     def number(self, row: int) -> int:
@@ -69,7 +69,7 @@ class Gate(Table, Generic[T]):
         return bool(self._conditions.holds_now(self._number[row : row + 1])[0])
 
     def admit(self, found: list[T], *, ended: bool = False) -> list[T]:
-        """The windows that are known to be good; ended: no time comes after what is there."""
+        """The windows that are known to be good; ended: no later values follow."""
         conditions = self._conditions
         if conditions is None or (self._number < 0).all():
             return found
@@ -104,5 +104,5 @@ class Gate(Table, Generic[T]):
             yield self._some(each, good)
 
     def reset_clock(self) -> None:
-        """A clock was set back: what waits for a time that may never come goes."""
+        """Drop windows that wait for a time that may never come; a clock was set back."""
         self._held.clear()

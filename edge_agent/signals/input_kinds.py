@@ -1,7 +1,7 @@
-"""The kinds of inputs, one row a kind: how blocks become windows, and what their quality means.
+"""The kinds of inputs, one row per kind: how blocks become windows, and how quality is used.
 
 Scalars are columns of values on a grid (`windows.py`). All other kinds arrive as blocks: tensors
-that are whole when they come, waveforms or pictures.
+that are complete when they arrive, waveforms or pictures.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Spec(Protocol):
-    """What a model says of one of its inputs: a manifest's InputSpec."""
+    """The specification of one input of a model: a manifest's InputSpec."""
 
     @property
     def kind(self) -> str:
@@ -44,18 +44,18 @@ class Spec(Protocol):
 
 
 class BlockWindows(Protocol):
-    """Makes windows of the blocks of all assets; a window is due when every input has one.
+    """Makes windows from the blocks of all assets; a window is due when every input has one.
 
-    rejected: blocks that fit no window.
+    rejected: blocks that do not fit a window.
     """
 
     rejected: int
 
     def accept_block(self, asset: int, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
-        """Accept a block of one input of an asset; gives the windows that it completes."""
+        """Accept a block of one input of an asset; returns the windows that it completes."""
 
     def shift_clock(self, asset: int, step_us: int) -> None:
-        """The gateway's clock was moved: what waits moves with it."""
+        """Shift the waiting samples; the gateway's clock was moved."""
 
 
 def _no_windows(specs: Sequence[Spec], hop: int) -> BlockWindows:
@@ -66,9 +66,9 @@ def _no_windows(specs: Sequence[Spec], hop: int) -> BlockWindows:
 class InputKind:
     """One kind of input.
 
-    shape: of the tensor that such an input of a model is, without the batch; None: it is a channel
-    of the window of scalars. lacks: why a spec is not whole, or nothing. level: samples to the one
-    number that stands for them, as a sign of life and in an alert. windows: of the inputs of one
+    shape: shape of the model's input tensor, without the batch; None: the input is a channel of
+    the window of scalars. lacks: why a spec is incomplete, or nothing. level: samples to the one
+    number that represents them, as a sign of life and in an alert. windows: of the inputs of one
     model; hop: samples of the first one between two windows, 0 for as many as it is long.
     """
 
@@ -103,7 +103,7 @@ INPUT_KINDS: Final[Mapping[str, InputKind]] = {
 def signs_of_life(
     blocks: Sequence[TensorBlock], kinds: Mapping[str, InputKind] = INPUT_KINDS
 ) -> Columns:
-    """A value for each block that holds something: the level of its samples."""
+    """A value for each block with samples: their level."""
     blocks = [block for block in blocks if block.samples.size]
     return columns(
         [block.signal for block in blocks],
@@ -116,8 +116,8 @@ def signs_of_life(
 class BlockInputs:
     """The inputs of one model that are blocks, all of one kind: their newest windows by asset row.
 
-    A block of bad quality is not used, and a value of bad quality beside the blocks withdraws the
-    last window. A window holds for as long as its signals are not stale.
+    A block of bad quality is not used, and a separate value of bad quality removes the last window.
+    A window is valid as long as its signals are not stale.
     """
 
     def __init__(self, kind: InputKind, specs: Sequence[Spec], hop: int) -> None:
@@ -127,16 +127,16 @@ class BlockInputs:
         self._hold_us: list[int] = []
 
     def add_asset(self, row: int, signals: Sequence[tuple[int, Binding]]) -> None:
-        """One more asset; signals: number and binding of each input's signal."""
+        """Add an asset; signals: number and binding of each input's signal."""
         for channel, (signal, binding) in enumerate(signals):
             self._router.add(signal, row, channel, binding.uncertain)
         holds = [ENDLESS if b.stale_us is None else b.stale_us for _, b in signals]
         self._hold_us.append(min(holds, default=ENDLESS))
 
     def accept_blocks(self, values: Columns, blocks: Sequence[TensorBlock]) -> list[BlockWindow]:
-        """Write blocks into the windows; returns those that are complete.
+        """Write blocks into the windows; returns the complete ones.
 
-        values: a bad value of an input's signal makes its last window void.
+        values: a bad value of an input's signal removes its last window.
         """
         found: list[BlockWindow] = []
         for row in self._router.spoiled(values):
@@ -156,12 +156,12 @@ class BlockInputs:
         return None if found is None or at_us - found.end_us > self._hold_us[row] else found
 
     def forget(self, rows: NDArray[np.intp]) -> None:
-        """The last windows of these assets are void."""
+        """Remove the last windows of these assets."""
         for row in rows.tolist():
             self._last.pop(row, None)
 
     def shift_clock(self, rows: NDArray[np.intp], step_us: int) -> None:
-        """The gateway's clock was moved, and what is kept of these assets with it."""
+        """Shift the stored times of these assets; the gateway's clock was moved."""
         for row in rows.tolist():
             self._windows.shift_clock(row, step_us)
             if row in self._last:
@@ -171,6 +171,6 @@ class BlockInputs:
                 )
 
     def take_rejected(self) -> int:
-        """Blocks that fit no window, since it was last asked."""
+        """Number of blocks that did not fit a window, since the last call."""
         rejected, self._windows.rejected = self._windows.rejected, 0
         return rejected

@@ -20,7 +20,7 @@ _START_CAPACITY = 4096
 
 @dataclass(slots=True)
 class IntakeStats:
-    """What the intake had to drop since it was last asked: signal -> values."""
+    """The values dropped by the intake since the last call: signal -> values."""
 
     dropped: dict[int, int] = field(default_factory=dict)
 
@@ -28,9 +28,9 @@ class IntakeStats:
 class Intake:
     """Columns and blocks that wait for the pipeline.
 
-    Holds at most `capacity` values and `max_block_bytes` of samples; the oldest go first and are
-    counted by signal. `on_values` is called when it stops being empty. Single-threaded: sources
-    and pipeline share one event loop.
+    Holds at most `capacity` values and `max_block_bytes` of samples; the oldest are dropped first
+    and counted by signal. `on_values` is called when it stops being empty. Single-threaded:
+    sources and pipeline share one event loop.
     """
 
     def __init__(self, capacity: int, max_block_bytes: int, on_values: Callable[[], None]) -> None:
@@ -47,7 +47,7 @@ class Intake:
         return self._n
 
     def append(self, values: Columns) -> None:
-        """Take over a packet's values; drops the oldest where they do not fit."""
+        """Append the values of a packet; drops the oldest if they do not fit."""
         n = values.signal.size
         if n > self._capacity:
             self._count(values.signal[: n - self._capacity])
@@ -62,7 +62,7 @@ class Intake:
             self._on_values()
 
     def append_block(self, block: TensorBlock) -> None:
-        """Take over a block."""
+        """Append a block."""
         self._blocks.append(block)
         self._block_bytes += block.samples.nbytes
         while self._block_bytes > self._max_block_bytes and len(self._blocks) > 1:
@@ -73,12 +73,12 @@ class Intake:
             self._on_values()
 
     def backpressured(self) -> bool:
-        """Whether it is half full: TCP then holds a sender back, before anything is lost."""
+        """True if it is half full: sources then stop reading, and TCP slows the sender down."""
         blocks = 2 * self._block_bytes > self._max_block_bytes
         return blocks or 2 * self._n > self._capacity
 
     def drain(self) -> tuple[Columns, list[TensorBlock]]:
-        """Everything that waits, in order of arrival; the intake is empty afterwards."""
+        """Remove and return all waiting values and blocks, in order of arrival."""
         n, self._n = self._n, 0
         buffers = self._buffers
         values = Columns(
@@ -101,7 +101,7 @@ class Intake:
         size = len(self._buffers.signal)
         if size < self._capacity:
             size = min(self._capacity, max(2 * size, self._n + n))
-        # More than is needed, so that a full intake does not move its values on every packet.
+        # Larger than needed, so that a full intake does not move its values for every packet.
         keep = min(self._n, size - n, self._n if size > self._n + n else size - size // 8)
         keep = max(0, min(keep, size - n))
         self._count(self._buffers.signal[: self._n - keep])

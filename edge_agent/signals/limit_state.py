@@ -1,4 +1,4 @@
-"""One limit of one point: what is pending, raised or at rest, and which values change nothing."""
+"""One limit of one point: pending, raised or normal, and which values change nothing."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.signals.condition_state import TRUE, UNKNOWN
 
-# What rests on a condition is decided so long after it was due: the flag that says that a machine
-# stops often comes later than the first values of the machine that stops.
+# Decisions that depend on a condition are delayed by this time: the flag of a stop often arrives
+# later than the first values of the stop.
 SETTLE_US: Final = 2 * US_PER_S
 
 
 class Change(Enum):
-    """What happens to the alarm of a limit."""
+    """The change of the alarm of a limit."""
 
     RAISE = "raise"
     CLEAR = "clear"
-    REST = "rest"  # the machine stops while the alarm stands
-    RESUME = "resume"  # the machine runs again: it still stands
-    END = "end"  # the machine runs again: it does not
+    REST = "rest"  # the machine stops while the alarm is active
+    RESUME = "resume"  # the machine runs again: the alarm is still active
+    END = "end"  # the machine runs again: the alarm is gone
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A limit of one point. condition: the number of what it rests on, -1 for nothing."""
+    """A limit of one point. condition: the number of its condition, -1 for none."""
 
     point: int
     asset: int
@@ -74,7 +74,7 @@ class LimitState:
         self.stood = np.nan  # the value that it was raised with
 
     def look(self, at_us: int, value: float, known_us: int) -> None:
-        """Compare the value that holds from `at_us` on; known_us: since when one is known."""
+        """Compare the value valid from `at_us` on; known_us: since when a value is known."""
         if self.truth != TRUE:
             self.since_us, self.due_us = NEVER, ENDLESS
             return
@@ -90,7 +90,7 @@ class LimitState:
         if self.resting:
             disagrees, delay_us = True, 0
         elif self.raised:
-            # Once inside by the deadband, a way back into it changes nothing.
+            # Once inside the deadband, a return into it changes nothing.
             disagrees = x < (self.reset if self.since_us == NEVER else self.limit)
             delay_us = self.bound.off_us
         else:
@@ -117,7 +117,7 @@ class LimitState:
         return Change.RAISE if self.raised else Change.CLEAR
 
     def quiet(self) -> tuple[float, float]:
-        """[low, high) of the values that change nothing, where the value is known."""
+        """[low, high) of the values that change nothing, if the value is known."""
         if self.truth != TRUE:
             return -np.inf, np.inf
         if self.since_us != NEVER or self.resting:

@@ -1,9 +1,9 @@
-"""Limits of all signals as columns: what goes beyond its limit, and what comes back.
+"""Limits of all signals as columns: which values go beyond their limit, and which return.
 
-A limit is beyond when the value is at it or past it, and back when it is inside by the deadband.
-Both must last for their delay, in event time, and are stamped with the moment at which they had.
-A value that is not known neither begins nor ends anything: what was pending goes on with the next
-value that is known. Most values change nothing, which one comparison for each signal shows.
+A value is beyond a limit when it is at it or past it, and back when it is inside by the deadband.
+Both must last for their delay, in event time; the time stamp is the end of the delay. An unknown
+value starts and ends nothing: a pending delay continues with the next known value. Most values
+change nothing, which one comparison per signal shows.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class _PointTable(Table):
     high = column(np.float64, -np.inf)
     value = column(np.float64, np.nan)
     last_us = column(np.int64, NEVER)
-    known_us = column(np.int64, ENDLESS)  # from when the value is known; ENDLESS: it is not
+    known_us = column(np.int64, ENDLESS)  # since when the value is known; ENDLESS: it is unknown
 
 
 class Limits(Table):
-    """All limits of all signals; rows are only ever added."""
+    """All limits of all signals; rows are only added."""
 
     _asset = column(np.intp)
-    _due_us = column(np.int64, ENDLESS)  # with what it waits beside the delay
+    _due_us = column(np.int64, ENDLESS)  # what it waits for in addition to the delay
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Limits(Table):
         self._of_condition: dict[int, list[int]] = {}
 
     def add(self, bound: Bound) -> int:
-        """The row of one more limit."""
+        """Add a limit; returns its row."""
         row = self.grow()
         self._asset[row] = bound.asset
         self._rows.append(LimitState(bound))
@@ -74,12 +74,12 @@ class Limits(Table):
         return row
 
     def restore(self, row: int, *, raised: bool, resting: bool) -> None:
-        """As its alarm came out of the store."""
+        """Restore the state from the stored alarm."""
         self._rows[row].raised, self._rows[row].resting = raised, resting
         self._settle([self._rows[row].bound.point])
 
     def update(self, points: Points, turns: Iterable[Turn]) -> list[Crossing]:
-        """Take over values (ordered by time, NaN: not known) and what conditions turned to."""
+        """Accept values (ordered by time, NaN: unknown) and changes of conditions."""
         turns = [turn for turn in turns if turn.number in self._of_condition]
         mine = points.among(self._points.used)
         if mine is None and not turns:
@@ -112,7 +112,7 @@ class Limits(Table):
         return found
 
     def _remarkable(self, mine: Points, touched: set[int]) -> list[tuple[int, int, int, float]]:
-        """The values of points of which any value may change something; all are taken over."""
+        """The values of points that may change something; all values are stored."""
         number, value = mine.number, mine.value
         quiet = (value >= self._points.low[number]) & (value < self._points.high[number])
         chosen = ~quiet
@@ -147,13 +147,13 @@ class Limits(Table):
         value = float(self._points.value[point])
         if truth == FALSE and row.raised and not row.resting:
             row.resting = True
-            # Not the newest value: which that is depends on how values of one time were cut.
+            # Not the newest value: with several values of one time it depends on the batching.
             stood = value if np.isnan(row.stood) else float(row.stood)
             found.append(Crossing(number, Change.REST, at_us, stood))
         row.look(at_us, value, int(self._points.known_us[point]))
 
     def _elapse(self, number: int, to_us: int, found: list[Crossing]) -> None:
-        """Decide what was due by then, if the value is known and its condition has settled."""
+        """Decide what is due by then, if the value is known and its condition is settled."""
         while True:
             row = self._rows[number]
             known_us = int(self._points.known_us[row.bound.point])
@@ -165,7 +165,7 @@ class Limits(Table):
             row.look(at_us, float(self._points.value[row.bound.point]), known_us)
 
     def advance(self, asset_now_us: NDArray[np.int64]) -> list[Crossing]:
-        """Time goes on; asset_now_us: event time by asset [A]."""
+        """Advance time; asset_now_us: event time by asset [A]."""
         if not self._rows:
             return []
         found: list[Crossing] = []
@@ -176,7 +176,7 @@ class Limits(Table):
         return found
 
     def reset_clock(self, asset: int, to_us: int) -> None:
-        """The clock of an asset was set back to `to_us`: what was pending begins anew there."""
+        """Restart pending delays at `to_us`; the clock of an asset was set back to it."""
         for number in np.flatnonzero(self._asset == asset).tolist():
             row = self._rows[number]
             point = row.bound.point
@@ -188,7 +188,7 @@ class Limits(Table):
             self._settle([point])
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
-        """The gateway's clock was moved, and the times of these assets [A] with it."""
+        """Shift the times of these assets [A]; the gateway's clock was moved."""
         mine = np.flatnonzero(moves[self._asset])
         for row in (self._rows[number] for number in mine.tolist()):
             row.since_us = moved(row.since_us, step_us)
@@ -204,16 +204,16 @@ class Limits(Table):
             times_us[which] += np.where((times > NEVER) & (times < ENDLESS), step_us, 0)
 
     def state(self, row: int) -> tuple[bool, int, bool]:
-        """Whether a limit is passed, the truth of its condition, and whether its value is known."""
+        """If a limit is exceeded, the truth of its condition, and if its value is known."""
         state = self._rows[row]
         return state.raised, state.truth, bool(self._points.known_us[state.bound.point] < ENDLESS)
 
     def value(self, point: int) -> float:
-        """The newest value of a point that was known."""
+        """The newest known value of a point."""
         return float(self._points.value[point])
 
     def _settle(self, points: Iterable[int]) -> None:
-        """Which values of these points change nothing, and when their limits are due."""
+        """Compute which values of these points change nothing, and when their limits are due."""
         for point in points:
             low, high = -np.inf, np.inf
             if self._points.known_us[point] >= ENDLESS:

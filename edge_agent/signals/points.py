@@ -1,4 +1,4 @@
-"""Values that limits and conditions look at: NaN where a value is not known."""
+"""Values for limits and conditions: NaN if a value is unknown."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Columns of equal length, ordered by time; number: of a signal, or of what is made of it."""
+    """Columns of equal length, ordered by time; number: of a signal, or of a derived value."""
 
     number: NDArray[np.integer]
     time_us: NDArray[np.int64]
     value: NDArray[np.float64]
 
     def where(self, which: NDArray[np.generic]) -> Points:
-        """Some of them: a mask, or their order."""
+        """Some rows, by a mask or by indices."""
         return Points(self.number[which], self.time_us[which], self.value[which])
 
     def among(self, used: NDArray[np.bool_]) -> Points | None:
-        """Those with a number that is `used`; None where there is none."""
+        """The rows whose number is `used`; None if there is none."""
         known = self.number < len(used)
         mine = known.copy()
         mine[known] = used[self.number[known]]
@@ -40,7 +40,7 @@ class Points:
 
 
 def joined(parts: Sequence[Points]) -> Points:
-    """All of them, in the order of time; of one time, in the order of the parts."""
+    """All parts as one, ordered by time; rows of the same time in the order of the parts."""
     if len(parts) == 1:
         return parts[0]
     time_us = np.concatenate([part.time_us for part in parts])

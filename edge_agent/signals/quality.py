@@ -1,7 +1,7 @@
-"""The newest value of every signal, and when its quality went and came back.
+"""The newest value of every signal, and the times at which its quality changed.
 
-Every change of quality is stamped with the time at which it was due by the source's clock, not
-with the time at which it was noticed: a recording gives the same episodes as the live stream.
+The time of a change of quality is the time at which it was due by the source's clock, not the time
+of its detection: a recording produces the same episodes as the live stream.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from edge_agent.values import BAD_OUT_OF_RANGE, RETAINED, Columns
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_TURN_S: Final = 1.0  # a value may wait for so long before it is taken over
+_TURN_S: Final = 1.0  # a value may wait for this long before it is accepted
 _LARGEST: Final = float(np.finfo(np.float32).max)
 
 
 class QualityWatch(Table):
-    """Columns over all signals; rows are only ever added."""
+    """Columns over all signals; rows are only added."""
 
     time_us = column(np.int64, NEVER)
     value = column(np.float64, np.nan)
@@ -35,9 +35,9 @@ class QualityWatch(Table):
     stuck = column(np.bool_)
     _changed_us = column(np.int64, NEVER)
     _stale_us = column(np.int64, ENDLESS)
-    _stuck_us = column(np.int64, ENDLESS)  # as long as it counts
+    _stuck_us = column(np.int64, ENDLESS)  # as long as it is valid
     _stuck_after_us = column(np.int64, ENDLESS)
-    # What no float32 can hold is no data for any model.
+    # A value outside the range of float32 is no data for a model.
     _low = column(np.float64, -_LARGEST)
     _high = column(np.float64, _LARGEST)
     _uncertain_is_bad = column(np.bool_)
@@ -54,7 +54,7 @@ class QualityWatch(Table):
         valid: tuple[float, float] | None,
         uncertain: Uncertain = Uncertain.USE,
     ) -> None:
-        """One more signal, of the asset with that number."""
+        """Add a signal of the asset with that number."""
         row = self.grow()
         self._asset[row] = asset
         self._stale_us[row] = ENDLESS if stale_us is None else stale_us
@@ -66,7 +66,7 @@ class QualityWatch(Table):
             self._low[row], self._high[row] = valid
 
     def refuse_out_of_range(self, values: Columns) -> Columns:
-        """The same values, those outside their valid range marked BadOutOfRange."""
+        """The same values; those outside their valid range are marked BadOutOfRange."""
         signal, value = values.signal, values.value
         outside = (value < self._low[signal]) | (value > self._high[signal])
         if not outside.any():
@@ -76,9 +76,9 @@ class QualityWatch(Table):
         return Columns(signal, values.time_us, value, status)
 
     def update(self, values: Columns, monotonic_s: float = math.inf) -> list[Episode]:
-        """Take values over (ordered by time); gives the changes of quality they bring.
+        """Accept values (ordered by time); returns the changes of quality.
 
-        monotonic_s: when they came; without it, silence is a matter of time stamps.
+        monotonic_s: their time of arrival; without it, silence is measured with time stamps.
         """
         values = self._without_held(values)
         heard_s = self._heard_s[values.signal]
@@ -88,7 +88,7 @@ class QualityWatch(Table):
             return []
         order = np.argsort(values.signal, kind="stable")
         signal, time_us = values.signal[order], values.time_us[order]
-        # Of the same time: a server may take a value's quality back and leave its time stamp.
+        # Also of the same time: a server may change the quality of a value and keep its time stamp.
         newer = time_us >= self.time_us[signal]
         if not newer.all():
             order, signal, time_us = order[newer], signal[newer], time_us[newer]
@@ -108,7 +108,7 @@ class QualityWatch(Table):
         return episodes
 
     def _unremarkable(self, values: Columns) -> bool:
-        """Whether nothing can begin or end with these, as is nearly always so; takes them over."""
+        """True (the usual case) if these values start and end no problem; then stores them."""
         signal, time_us = values.signal, values.time_us
         passed_us = time_us - self.time_us[signal]
         if (
@@ -126,10 +126,10 @@ class QualityWatch(Table):
         return True
 
     def without_retained(self, values: Columns) -> Columns:
-        """Without what a broker had kept, which is no sign of life.
+        """The values without retained ones, which are not a sign of life.
 
-        It is shown, as uncertain, where nothing is known of a signal; it neither ends an alarm nor
-        begins a new wait for the next value.
+        A retained value is shown, as uncertain, if a signal has no other value; it neither ends an
+        alarm nor restarts the wait for the next value.
         """
         if not values.status.any():
             return values
@@ -144,9 +144,9 @@ class QualityWatch(Table):
         return values.where(~old)
 
     def _without_held(self, values: Columns) -> Columns:
-        """Without the uncertain values in whose place the last good one is held.
+        """The values without uncertain ones that the last good value replaces.
 
-        They are no sign of life: a signal that only sends such values becomes stale.
+        They are not a sign of life: a signal that only sends such values becomes stale.
         """
         if not values.status.any():
             return values
@@ -174,13 +174,13 @@ class QualityWatch(Table):
         self._changed_us[mine & (self._changed_us > NEVER + 1)] += step_us
 
     def reset_clock(self, assets: NDArray[np.intp]) -> None:
-        """The clock of these assets was set back: whatever comes next is newer than what was."""
+        """Treat all later values as newer; the clock of these assets was set back."""
         mine = np.isin(self._asset, assets) & (self.time_us > NEVER)
         self.time_us[mine] = NEVER
         self._changed_us[mine] = NEVER + self.stuck[mine]  # known, so that being stuck can end
 
     def rest(self, asset: int, at_us: int = NEVER) -> list[Episode]:
-        """From `at_us` on an asset stands still on purpose: that its values do, too, is no fault.
+        """From `at_us` on an asset is stopped on purpose: constant values are not a fault.
 
         Call it between the values before that time and those after it.
         """
@@ -217,10 +217,10 @@ class QualityWatch(Table):
     ) -> list[Episode]:
         """Signals that became stale or stuck by now.
 
-        asset_now_us: event time by asset [A]; asset_since_us: from when each asset is watched [A],
-        which is where the silence of a signal begins that never had a value. monotonic_s: now;
-        a signal that was heard of just now is behind the others, as after an outage or where a
-        recording is played fast, but not silent. Without it silence is a matter of time stamps.
+        asset_now_us: event time by asset [A]; asset_since_us: since when each asset is monitored
+        [A]: the start of the silence of a signal that never had a value. monotonic_s: now; a signal
+        with a recent value is behind the others, as after an outage or in a fast replay, but not
+        silent. Without it, silence is measured with time stamps.
         """
         now_us = asset_now_us[self._asset]
         last_us = np.where(self.unseen(), asset_since_us[self._asset], self.time_us)
@@ -231,7 +231,7 @@ class QualityWatch(Table):
         stale = np.flatnonzero(is_stale)
         self.problem[stale] = Problem.STALE
         stuck_us = self._changed_us + self._stuck_us
-        # What was stuck before it fell silent was both, although nobody looked between.
+        # A signal that was stuck before it became silent was both, also without a check between.
         good &= ~is_stale | (stuck_us < last_us + self._stale_us)
         good &= (self._changed_us > NEVER) & ~self.stuck
         stuck = np.flatnonzero(good & (now_us > stuck_us))
@@ -255,7 +255,7 @@ class QualityWatch(Table):
         return self._stale_us[signals]
 
     def heard_s(self, signals: NDArray[np.intp] | list[int]) -> NDArray[np.float64]:
-        """When a value of each of these signals came last, by the monotonic clock [k]."""
+        """The arrival time of the last value of these signals, by the monotonic clock [k]."""
         return self._heard_s[signals]
 
     def unseen(self) -> NDArray[np.bool_]:
@@ -263,7 +263,7 @@ class QualityWatch(Table):
         return np.equal(self.time_us, NEVER)
 
     def problem_of(self, signal: int) -> Problem:
-        """What is wrong with a signal now."""
+        """The present problem of a signal."""
         if self.problem[signal] == Problem.NONE and self.stuck[signal]:
             return Problem.STUCK
         return Problem(self.problem[signal])
@@ -274,7 +274,7 @@ class QualityWatch(Table):
         return problem | self.stuck
 
     def _before(self, new: Batch) -> Batch:
-        """What each signal had until each of its values came."""
+        """The value of each signal before each of its new values."""
         signal = new.signal
         first = np.append(True, signal[1:] != signal[:-1])
 
@@ -290,10 +290,10 @@ class QualityWatch(Table):
         )
 
     def _gaps(self, old: Batch, new: Batch, quiet_s: NDArray[np.float64]) -> list[Episode]:
-        """Silences that nobody noticed while they lasted.
+        """Silences that no check detected while they lasted.
 
-        quiet_s: how long nothing came by the gateway's clock [n]. A time stamp that jumps while
-        values come is no silence.
+        quiet_s: time without a value by the gateway's clock [n]. A jump of time stamps while values
+        arrive is not a silence.
         """
         patience_us = self._stale_us[new.signal]
         silent = (old.time_us > NEVER) & (new.time_us - old.time_us > patience_us)
@@ -307,7 +307,7 @@ class QualityWatch(Table):
         return found
 
     def _changes(self, old: Batch, new: Batch) -> list[Episode]:
-        """Keep the time of each signal's last change; gives what was stuck until now."""
+        """Store the time of each signal's last change; returns those that were stuck until now."""
         changed = np.flatnonzero((new.value != old.value) | (old.time_us == NEVER))
         signal, time_us = new.signal[changed], new.time_us[changed]
         first = np.append(True, signal[1:] != signal[:-1])[: len(signal)]

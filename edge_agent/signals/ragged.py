@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 def ragged(n: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """For runs of n [k] items: whose each item is and its place in the run, both [sum n]."""
+    """For runs of n [k] items: the run of each item and its index in the run, both [sum n]."""
     owner = np.repeat(np.arange(len(n)), n)
     start = np.cumsum(n) - n
     return owner, np.arange(len(owner)) - start[owner]
 
 
 def last_true(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Index of the newest True at or above each cell of [T, C]; -1 where there is none."""
+    """Index of the newest True at or above each cell of [T, C]; -1 if there is none."""
     index = np.where(mask, np.arange(len(mask))[:, None], -1)
     return np.maximum.accumulate(index, axis=0)
 
 
 def take_rows(array: NDArray[np.generic], row: NDArray[np.intp]) -> NDArray[np.generic]:
-    """Of [T, C] the cells of row `row` [T, C] of each column; a row below 0 counts as 0."""
+    """The cells of [T, C] in row `row` [T, C] of each column; a row below 0 counts as 0."""
     return np.take_along_axis(array, np.maximum(row, 0), axis=0)
 
 

@@ -1,9 +1,9 @@
 """How fast a signal changes, robust to irregular sampling and to single wrong values.
 
-The window is cut into twelfths of event time, of which each gives its last value. Whenever one ends
-the rate is the median of the slopes between all pairs of these points (Theil 1950, Sen 1968), of
-five points at least that span half the window: one point that is wrong among five moves fewer than
-half of the slopes, and so not the median by much. With fewer points the rate is not known.
+The window is divided into twelve parts of event time; the last value of each is a point. At the end
+of each part, the rate is the median of the slopes between all pairs of points (Theil 1950, Sen
+1968), with at least five points that span half the window: one wrong point of five changes fewer
+than half of the slopes, so the median changes little. With fewer points the rate is unknown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PARTS: Final = 12
 _LEAST_POINTS: Final = 5
-# A signal that reports only changes holds its value: its part ends by the clock, so much later.
+# A signal that reports only changes holds its value: its part ends by the clock, this much later.
 _HELD_LATENESS_US: Final = 5 * US_PER_S
 
 
@@ -39,10 +39,10 @@ class _Rate:
         self._points: deque[tuple[int, float]] = deque(maxlen=PARTS)
         self.part = NEVER  # the open one
         self.last_us = NEVER
-        self.value = math.nan  # the newest, carried on over each roll-over
+        self.value = math.nan  # the newest value, continued over each roll-over
 
     def take(self, at_us: int, value: float) -> list[tuple[int, float]]:
-        """One more value; gives (time, rate) for each part that ended before it."""
+        """Accept a value; returns (time, rate) for each part that ended before it."""
         if at_us < self.last_us:
             return []
         found = self._close(at_us // self.part_us, at_us)
@@ -52,30 +52,30 @@ class _Rate:
 
     @property
     def next_us(self) -> int:
-        """When its open part ends although no value comes."""
+        """The time at which its open part ends without a value."""
         if not self.holds or self.part == NEVER:
             return ENDLESS
         return (self.part + 1) * self.part_us + _HELD_LATENESS_US
 
     def pass_time(self, now_us: int) -> list[tuple[int, float]]:
-        """Time goes on: what a signal that holds its value has done since."""
+        """Advance time, with the held value of a signal that reports only changes."""
         return self._close((now_us - _HELD_LATENESS_US) // self.part_us, now_us)
 
     def begin_anew(self) -> None:
-        """What comes next has nothing to do with what was."""
+        """Forget all points: the next value starts a new window."""
         self._points.clear()
         self.part = self.last_us = NEVER
         self.value = math.nan
 
     def _close(self, part: int, by_us: int) -> list[tuple[int, float]]:
-        """End the open part and those after it that are before `part`."""
+        """Close the open part and later ones before `part`."""
         if self.part == NEVER:
             self.part = part
             return []
         if part <= self.part:
             return []
         ended = [self.part]
-        if self.holds:  # two windows of standing still are as good as a thousand
+        if self.holds:  # two windows without a change are enough
             first, last = self.part + 1, part
             ended += range(first, min(last, first + PARTS))
             ended += range(max(last - PARTS, first + PARTS), last)
@@ -85,7 +85,9 @@ class _Rate:
 
     def _end(self, part: int, by_us: int) -> tuple[int, float]:
         end_us = (part + 1) * self.part_us
-        empty = self.last_us < part * self.part_us  # what reports only changes stands as it was
+        empty = (
+            self.last_us < part * self.part_us
+        )  # a signal that reports only changes keeps its value
         self._points.append((end_us if empty else self.last_us, self.value))
         while self._points[0][0] <= end_us - self._window_us - self.part_us:
             self._points.popleft()
@@ -105,7 +107,7 @@ class _Rate:
 
 
 def _slopes(points: list[tuple[int, float]]) -> list[float]:
-    """Of all pairs, per microsecond."""
+    """The slopes of all pairs, per microsecond."""
     return [
         (later - value) / (later_us - at_us)
         for i, (at_us, value) in enumerate(points)
@@ -121,7 +123,7 @@ class _Signals(Table):
 
 
 class Rates(Table):
-    """The rates of all signals that have a limit of one; gives points numbered from `first`."""
+    """The rates of all signals with a limit on their rate; returns points numbered from `first`."""
 
     _asset = column(np.intp)
     _next_us = column(np.int64, ENDLESS)
@@ -143,7 +145,7 @@ class Rates(Table):
         rolls_over_at: float,
         holds: bool,
     ) -> None:
-        """A rate of a signal, which becomes the point of that number."""
+        """Add a rate of a signal, as the point of that number."""
         number = self.grow()
         self._asset[number] = asset
         self._of_signal.setdefault(signal, []).append(number)
@@ -153,7 +155,7 @@ class Rates(Table):
         self._signals.used[signal] = True
 
     def update(self, points: Points, asset_now_us: NDArray[np.int64]) -> Points | None:
-        """Take values over, ordered by time; gives the rates, NaN where one is not known."""
+        """Accept values, ordered by time; returns the rates, NaN if unknown."""
         if not self._rates:
             return None
         found: list[tuple[int, int, float]] = []
@@ -169,14 +171,14 @@ class Rates(Table):
 
     def _one(self, number: int, at_us: int, value: float) -> list[tuple[int, int, float]]:
         rate, point = self._rates[number], self._point[number]
-        if math.isnan(value):  # it is no point; what is known of the rate may not hold any more
+        if math.isnan(value):  # no new point; the known rate may no longer be valid
             return [(point, at_us, math.nan)]
         found = rate.take(at_us, value)
         self._next_us[number] = rate.next_us
         return [(point, *each) for each in found]
 
     def reset_clock(self, asset: int) -> None:
-        """The clock of an asset was set back."""
+        """Restart the rates of an asset; its clock was set back."""
         for number in np.flatnonzero(self._asset == asset).tolist():
             self._rates[number].begin_anew()
             self._next_us[number] = ENDLESS

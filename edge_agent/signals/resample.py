@@ -1,4 +1,4 @@
-"""Several values in one row of the grid become one."""
+"""Combines several values in one row of the grid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Values:
-    """Values on their way into the rings, ordered by time."""
+    """Values to be written into the rings, ordered by time."""
 
     asset: NDArray[np.integer]
     channel: NDArray[np.integer]
@@ -46,7 +46,7 @@ def aggregate(
 ) -> None:
     """Write values into the cells of x and count [A, ring, C]; each input's `resample` decides.
 
-    count: how many values a cell is the mean of. Bad values are no data and are left out.
+    count: number of values in the mean of a cell. Bad values are left out.
     """
     for channel, how in enumerate(resample):
         mine = (values.channel == channel) & (values.mark != BAD)
@@ -68,7 +68,7 @@ def _mean(
     at: tuple[NDArray[np.integer], ...],
     value: NDArray[np.floating],
 ) -> None:
-    """Take values into the mean that a cell holds already."""
+    """Add values to the mean that is already in a cell."""
     empty = np.isnan(x[at])
     x[tuple(index[empty] for index in at)] = 0.0
     x[at] = x[at] * count[at]

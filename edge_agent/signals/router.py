@@ -1,4 +1,4 @@
-"""From signals to the inputs of a model: where a value goes, and what its quality makes of it."""
+"""From signals to the inputs of a model: the cell of a value, and its mark by quality."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """How a signal may be used: what its source and its config say about it."""
+    """How a signal may be used, by its source and its config."""
 
     stale_us: int | None
     group: int  # > 0: signals of one subscription that reports only changes
-    uncertain: int  # the mark that a value of uncertain quality gets
+    uncertain: int  # the mark of a value of uncertain quality
 
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """The bindings of all signals of a plant, by their number; signals are only ever added."""
+    """The bindings of all signals of a plant, by their number; signals are only added."""
 
     watch: QualityWatch
     conditions: Conditions = field(default_factory=Conditions)
@@ -48,11 +48,11 @@ class Bindings:
         return self._bindings[signal]
 
     def append(self, binding: Binding) -> None:
-        """One more signal."""
+        """Add a signal."""
         self._bindings.append(binding)
 
     def condition(self, asset: PlantAsset, more: Condition | None = None) -> int:
-        """The number of an asset's own condition together with one more; -1 where it has none."""
+        """The number of an asset's condition combined with another; -1 if there is none."""
         whole = both(asset.when, more)
         if whole is None:
             return -1
@@ -87,13 +87,13 @@ class Router(Table):
     _uncertain = column(np.uint8, UNCERTAIN)
 
     def add(self, signal: int, row: int, channel: int, uncertain: int = UNCERTAIN) -> None:
-        """From now on `signal` is input `channel` of asset row `row`."""
+        """Use `signal` as input `channel` of asset row `row` from now on."""
         self.cover(signal + 1)
         self._row[signal], self._channel[signal] = row, channel
         self._uncertain[signal] = uncertain
 
     def remove(self, signal: int) -> None:
-        """Nobody here wants `signal` any more."""
+        """Remove `signal`; no input uses it any more."""
         self._row[signal] = -1
 
     def place(self, signal: int) -> tuple[int, int]:
@@ -103,19 +103,19 @@ class Router(Table):
         return int(self._row[signal]), int(self._channel[signal])
 
     def is_usable(self, block: TensorBlock) -> bool:
-        """Whether the quality of a block allows inference."""
+        """True if the quality of a block allows inference."""
         severity = severity_of(np.array([block.status], np.uint32))[0]
         if severity == Severity.UNCERTAIN:
             return bool(self._uncertain[block.signal] == UNCERTAIN)
         return bool(severity == Severity.GOOD)
 
     def spoiled(self, values: Columns) -> list[int]:
-        """Rows of which an input is said to be bad: a value beside its blocks."""
+        """Rows with a bad input, by separate values in addition to the blocks."""
         bad = values.signal[severity_of(values.status) == Severity.BAD]
         return [row for row, _ in map(self.place, bad.tolist()) if row >= 0]
 
     def write_values(self, windows: Windows, values: Columns) -> list[WindowSet]:
-        """Write the values that belong here into `windows`; returns the windows that close."""
+        """Write the values of this model into `windows`; returns the windows that close."""
         if not values.signal.size:
             return []
         if values.signal.max() >= self._row.size:

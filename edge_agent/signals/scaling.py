@@ -1,4 +1,4 @@
-"""From what a source sends to the unit of the signal: value = number * scale + offset."""
+"""From the number of a source to the unit of the signal: value = number * scale + offset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Scaling:
-    """Columns over all signals; rows are only ever added. Costs nothing where none is scaled."""
+    """Columns over all signals; rows are only added. Costs nothing if no signal is scaled."""
 
     def __init__(self) -> None:
         self._scale: list[float] = []
@@ -26,7 +26,7 @@ class Scaling:
         self._is_used = False
 
     def add(self, config: Signal) -> None:
-        """One more signal."""
+        """Add a signal."""
         self._scale.append(config.scale)
         self._offset.append(config.offset)
         self._is_used = self._is_used or (config.scale, config.offset) != (1.0, 0.0)

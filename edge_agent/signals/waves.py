@@ -22,7 +22,7 @@ _JOINT_TOLERANCE_SAMPLES: Final = 1.5
 
 @dataclass(frozen=True, slots=True)
 class BlockWindow:
-    """A window of each input of one asset that is a block; samples: by the input's number."""
+    """A window of each block input of one asset; samples: by the input's number."""
 
     asset: int
     start_us: int
@@ -47,7 +47,7 @@ class _Track:
         self.end_us = block.end_us
 
     def take(self, length: int, hop: int, rate_hz: float) -> tuple[NDArray[np.float32], int]:
-        """The oldest window and the time of its last sample; moves on by one hop."""
+        """Return the oldest window and the time of its last sample; advances by one hop."""
         window = self.samples[:length]
         left = len(self.samples) - length
         end_us = self.end_us - round(left * US_PER_S / rate_hz)
@@ -66,7 +66,7 @@ class WaveWindows:
         self.rejected = 0
 
     def accept_block(self, asset: int, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
-        """Take a block over and give the windows that it completes."""
+        """Accept a block and return the windows that it completes."""
         wanted = self._rate_hz[channel]
         finite = bool(np.isfinite(block.samples).all())
         if abs(block.rate_hz - wanted) > _RATE_TOLERANCE * wanted or not finite:
@@ -79,7 +79,7 @@ class WaveWindows:
             yield self._take(asset, tracks)
 
     def shift_clock(self, asset: int, step_us: int) -> None:
-        """The gateway's clock was moved: the samples that wait move with it."""
+        """Shift the waiting samples; the gateway's clock was moved."""
         for track in self._tracks.get(asset, ()):
             track.end_us += step_us
 
@@ -88,7 +88,7 @@ class WaveWindows:
         end_us = 0
         for channel, track in enumerate(tracks):
             length, rate = self._length[channel], self._rate_hz[channel]
-            # Each input moves on by the same time, whatever its own rate is.
+            # Every input advances by the same time, independent of its rate.
             hop = max(1, round(self._hop * rate / self._rate_hz[0]))
             samples[channel], ended = track.take(length, hop, rate)
             end_us = max(end_us, ended)
@@ -96,7 +96,7 @@ class WaveWindows:
         return BlockWindow(asset, end_us - span_us, end_us, samples)
 
     def _bound(self, tracks: list[_Track]) -> None:
-        """An input whose partner is silent keeps no more than two of its windows."""
+        """Keep at most two windows of an input while another input is silent."""
         if all(len(t.samples) >= n for t, n in zip(tracks, self._length, strict=True)):
             return
         for track, length in zip(tracks, self._length, strict=True):

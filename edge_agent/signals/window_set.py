@@ -1,4 +1,4 @@
-"""What a window is made of: its layout, its cells and their marks."""
+"""The parts of a window: its layout, its cells and their marks."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ UNCERTAIN: Final = 2
 HELD: Final = 3  # repeated from an earlier row
 STALE: Final = 4  # held for longer than its input allows
 BAD: Final = 5
-SOUND: Final = np.array([False, True, True, False, False, False])  # a value of its own
+SOUND: Final = np.array([False, True, True, False, False, False])  # a new value
 USABLE: Final = np.array([False, True, True, True, False, False])
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a model wants: C inputs, `length` rows, a window every `hop` rows.
+    """The layout that a model needs: C inputs, `length` rows, a window every `hop` rows.
 
     least: rows before the first window, 0 for `length`; cells of rows before an asset's first are
-    NaN and MISSING. precise: rows are kept in double precision, for inputs of which float32 cannot
-    hold what they read (see `Reads`).
+    NaN and MISSING. precise: rows are kept in double precision, for inputs whose readings float32
+    cannot represent (see `Reads`).
     """
 
     channels: int
@@ -46,7 +46,7 @@ class Layout:
 class Reads:
     """How a model reads an asset's inputs [C], before the cast to float32.
 
-    offset: what is subtracted; counts: inputs of which it gets the steps from row to row.
+    offset: subtracted value; counts: inputs that are replaced by their steps from row to row.
     """
 
     offset: NDArray[np.float64]
@@ -58,7 +58,7 @@ class WindowSet:
     """Closed windows.
 
     asset [N] (row of `Windows`), start_us and end_us [N], x float32 [N, W, C], mark uint8
-    [N, W, C]; raw: the newest rows as they came [N, C], where x is not that.
+    [N, W, C]; raw: the newest unchanged rows [N, C], if x differs from them.
     """
 
     asset: NDArray[np.intp]
@@ -70,7 +70,7 @@ class WindowSet:
 
     @property
     def last(self) -> NDArray[np.floating]:
-        """The newest values of the inputs as they came, [N, C]."""
+        """The newest unchanged values of the inputs, [N, C]."""
         return self.x[:, -1] if self.raw is None else self.raw
 
     def coverage(self) -> NDArray[np.float64]:
@@ -91,7 +91,7 @@ class WindowSet:
         )
 
     def ends_usable(self) -> NDArray[np.bool_]:
-        """Whether every input is usable in the window's last row, [N]."""
+        """True if every input is usable in the window's last row, [N]."""
         return _every(self.usable_inputs())
 
     def usable_inputs(self) -> NDArray[np.bool_]:

@@ -2,9 +2,9 @@
 
 A row is one step of the model's grid (`step_us` > 0: all values in (t - step, t]) or one distinct
 time stamp of the asset (`step_us` = 0). A row is closed when every input has reached it, or when
-some input is `lateness_us` past it; what no value filled is then held from the row before, for at
-most `hold_us` since the value it repeats, and marked. Closed rows never change, so that a
-recording gives the same windows however its values are cut into batches.
+some input is `lateness_us` past it; an empty cell then repeats the row before, for at most
+`hold_us` since the repeated value, and is marked. Closed rows never change, so that a recording
+produces the same windows for every division of its values into batches.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Windows(Table):
     _row_us = column(np.int64, NEVER, "times")
     _head = column(np.int64, -1)  # newest row with a value
     _done = column(np.int64, -1)  # newest closed row
-    _done_us = column(np.int64, NEVER)  # its time; outlives a restart
+    _done_us = column(np.int64, NEVER)  # its time; kept over a restart of the rows
     _next_end = column(np.int64, -1)  # last row of the next window
     _started = column(np.bool_)
     _last_us = column(np.int64, NEVER, "channels")
@@ -69,11 +69,11 @@ class Windows(Table):
     def add_asset(
         self, hold_us: list[int | None], group: list[int], reads: Reads | None = None
     ) -> int:
-        """Room for one more asset; gives its row.
+        """Add an asset; returns its row.
 
-        hold_us: how long each input's last value stands in for a new one (None: without end).
+        hold_us: how long each input's last value replaces a new one (None: without end).
         group: inputs of one group (> 0) share their progress, because one subscription reports
-        only what changes; 0: an input that reports every sample. reads: of a precise layout.
+        only changes; 0: an input that reports every sample. reads: of a precise layout.
         """
         row = self.grow()
         self._hold_us[row] = [_NO_END if hold is None else hold for hold in hold_us]
@@ -113,7 +113,7 @@ class Windows(Table):
         return found
 
     def close_by_clock(self, asset: NDArray[np.intp], to_us: NDArray[np.int64]) -> list[WindowSet]:
-        """Close the rows of `asset` [n] up to `to_us` [n] although no value came."""
+        """Close the rows of `asset` [n] up to `to_us` [n] without a new value."""
         if not self.layout.step_us:
             return []
         begun = self._started[asset]
@@ -125,21 +125,21 @@ class Windows(Table):
         return self._close(asset, np.minimum(to_us, limit_us))
 
     def reset_clock(self, asset: NDArray[np.intp]) -> None:
-        """The clock of these was set back: begin anew, whatever the time of the next value is."""
+        """Start again with the next value of any time; the clock of these assets was set back."""
         self._empty(asset)
         self._done_us[asset] = NEVER
         self._last_us[asset] = self._carry_us[asset] = NEVER
 
     def filled(self, asset: int) -> tuple[int, int]:
-        """Rows that an asset's first window holds, and how many it needs."""
+        """Rows in an asset's first window, and how many it needs."""
         needed = self.layout.least or self.layout.length
         open_rows = int(self._next_end[asset] - self._done[asset])
         return (max(0, needed - open_rows) if self._started[asset] else 0), needed
 
     def shift_clock(self, row: NDArray[np.intp], step_us: int) -> None:
-        """The gateway's clock was moved: all that is kept of these rows moves with it.
+        """Shift all stored times of these rows; the gateway's clock was moved.
 
-        By whole steps of the grid; what remains is less than half a step.
+        By whole steps of the grid; the rest is less than half a step.
         """
         rows = round(step_us / self.layout.step_us) if self.layout.step_us else 0
         moved_us = rows * self.layout.step_us if self.layout.step_us else step_us
@@ -153,7 +153,7 @@ class Windows(Table):
                 ring[row] = np.roll(ring[row], rows % self._ring, axis=1)
 
     def close_all(self) -> list[WindowSet]:
-        """Close all rows that hold a value: the recording has ended."""
+        """Close all rows with a value; the recording has ended."""
         asset = np.flatnonzero(self._started)
         return self._close(asset, self._head_us(asset))
 
@@ -184,7 +184,7 @@ class Windows(Table):
         fresh = ~self._started[asset]
         if not fresh.any():
             return
-        # Reversed, so that an asset's first (oldest) value decides where its rows begin.
+        # Reversed, so that an asset's first (oldest) value sets the start of its rows.
         new, first = asset[fresh][::-1], row[fresh][::-1]
         self._head[new] = first - 1
         self._done[new] = first - 1
@@ -192,7 +192,7 @@ class Windows(Table):
         self._started[new] = True
 
     def _restart(self, values: Values) -> list[WindowSet]:
-        """A gap longer than the ring: close what is there and begin anew after it."""
+        """Close all rows and start again after a gap that is longer than the ring."""
         asset = np.unique(values.asset)
         found = self._close(asset, self._head_us(asset))
         self._empty(asset)
@@ -228,7 +228,7 @@ class Windows(Table):
         self._last_us[asset, channel] = np.maximum(self._last_us[asset, channel], time_us)
 
     def _take_late(self, values: Values) -> None:
-        """Too late for its row; yet the newest value is what the rows to come must hold."""
+        """Keep a value too late for its row for later rows, if it is the newest."""
         self.late += len(values.asset)
         newer = values.time_us >= self._last_us[values.asset, values.channel]
         values = values.where(newer)
@@ -253,8 +253,7 @@ class Windows(Table):
         group = self._group[asset]
         for number in range(1, int(group.max(initial=0)) + 1):
             member = group == number
-            # Up to that time, not with it: the report of another change at the same time may
-            # be in the next packet.
+            # Excluding that time: the next packet may report another change at the same time.
             shared = np.where(member, last, NEVER).max(axis=1) - 1
             reach = np.where(member, np.maximum(last, shared[:, None]), reach)
         watermark: NDArray[np.int64] = np.maximum(
@@ -279,7 +278,7 @@ class Windows(Table):
     def _closable(
         self, asset: NDArray[np.intp], watermark_us: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """How many rows of each asset end at or before its watermark, [n]."""
+        """Number of rows of each asset that end at or before its watermark, [n]."""
         if self.layout.step_us:
             rows = watermark_us // self.layout.step_us
         else:
@@ -312,7 +311,7 @@ class Windows(Table):
             self._carry_us[asset] = time_us[last, None]
             self._carry[asset], self._carry_mark[asset] = x[last], mark[last]
             return
-        first = (np.arange(len(rows)) - offset)[:, None]  # where each asset's rows begin
+        first = (np.arange(len(rows)) - offset)[:, None]  # the start of each asset's rows
         seen = mark != MISSING
         source = last_true(seen)
         carried = source < first
@@ -347,7 +346,7 @@ class Windows(Table):
         return WindowSet(of, start_us, end_us, read, mark, x[:, -1])
 
     def _first_rows(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The first of the rows [N, W] of each window, [N]; short ones begin with no row at all."""
+        """The first of the rows [N, W] of each window, [N]; short windows start without rows."""
         if not self.layout.least:
             return rows[:, 0]
         seen = (self._mark[asset[:, None], rows % self._ring] != MISSING).any(axis=2)

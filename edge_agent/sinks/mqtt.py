@@ -113,7 +113,9 @@ class MqttSink(Sink):
         code = await connection.publish(message.topic, message.body, retain=is_state)
         if code == NO_SUBSCRIBERS and not is_state and self._reconnector.lived_s() < RETURN_S:
             # After an outage subscribers are on their way back too, and an event is not retained.
-            raise DeliveryError("nobody hears it yet", reason="", retry=True, hold_s=UNHEARD_HOLD_S)
+            raise DeliveryError(
+                "no receiver is subscribed yet", reason="", retry=True, hold_s=UNHEARD_HOLD_S
+            )
 
     def publish_scores(self, batch: Sequence[tuple[str, bytes]]) -> None:
         """Send (topic, body) pairs with QoS 0; dropped while there is no connection."""

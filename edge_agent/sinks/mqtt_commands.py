@@ -73,7 +73,7 @@ class CommandInbox:
             raise DecodeError("retained", "a command must not be retained")
         command = parse_command(topic, payload, self._clock.now_us())
         if command.id in self._seen:
-            raise DecodeError("repeated", "a command with this id came before")
+            raise DecodeError("repeated", "a command with this id was received before")
         self._seen[command.id] = None
         if len(self._seen) > REMEMBERED_IDS:
             del self._seen[next(iter(self._seen))]

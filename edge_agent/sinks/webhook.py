@@ -293,7 +293,7 @@ def _without_secrets(location: str) -> str:
         host = parts.netloc.rpartition("@")[2]
         plain = parts._replace(netloc=host, query="", fragment="").geturl()
     except ValueError:
-        return "an address that is none"
+        return "an invalid address"
     return "".join(c for c in plain if c.isprintable())[:200]
 
 

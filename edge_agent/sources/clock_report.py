@@ -123,10 +123,10 @@ class ClockReport:
         hint = f" (looks like a time zone: {zone})" if zone and not worst.stands else ""
         what = f"clock {ahead(worst.offset_s)}{hint}"
         if worst.stands:
-            what = "time stamps stand still or wander"
+            what = "time stamps do not change, or drift"
         whose = f" on {worst.assets} of {worst.of} machines, worst on {worst.asset}"
         if self._is_refused(worst):
-            how = f"NOT judged (time: {self._time_of})"
+            how = f"NOT used (time: {self._time_of})"
         elif self._time_of is not TimeOf.AUTO:
             how = f"judged by its own time (time: {self._time_of})"
         else:

@@ -75,14 +75,14 @@ class TextRules:
         if len(text) <= _MAX_CHARACTERS:
             found = (_COMMA if self.decimal == "," else _POINT).fullmatch(text)
         if found is None:
-            raise DecodeError("type", f"the text {_shown(text)} is no number{self._hint(text)}")
+            raise DecodeError("type", f"the text {_shown(text)} is not a number{self._hint(text)}")
         if found[3]:
             self._check_unit(found[3], text)
         return float(found[1].replace(",", "."))
 
     def _check_unit(self, unit: str, text: str) -> None:
         if unit in _NO_UNITS or not _UNIT.fullmatch(unit):
-            raise DecodeError("type", f"the text {_shown(text)} is no number{self._hint(text)}")
+            raise DecodeError("type", f"the text {_shown(text)} is not a number{self._hint(text)}")
         own = _unit(unit)
         if not self.unit:
             self.unit = own

@@ -10,9 +10,9 @@ from edge_agent.findings import Finding, error, fine, warning
 SKEW_S: Final = 3.0
 WRONG_S: Final = 60.0
 _MENDS: Final = {
-    TimeOf.AUTO: "time: auto shifts its times until then; set both clocks by NTP",
+    TimeOf.AUTO: "time: auto shifts its times until then; synchronise both clocks with NTP",
 }
-_NTP: Final = "set both clocks by NTP; a time without zone counts as UTC"
+_NTP: Final = "synchronise both clocks with NTP; a time without zone counts as UTC"
 
 
 def judge_clock(where: str, whose: str, offset_s: float, time: TimeOf) -> Finding:
@@ -22,6 +22,6 @@ def judge_clock(where: str, whose: str, offset_s: float, time: TimeOf) -> Findin
     side = "ahead of" if offset_s > 0 else "behind"
     what = f"{whose} {abs(offset_s):.0f} s {side} this gateway's clock"
     if time is TimeOf.ARRIVAL:
-        return fine(where, f"{what}, and not used (time: arrival)")
+        return fine(where, f"{what}, but not used (time: arrival)")
     make = error if abs(offset_s) > WRONG_S else warning
     return make(where, what, _MENDS.get(time, _NTP))

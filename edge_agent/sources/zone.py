@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _QUARTER_US: Final = 900 * US_PER_S  # no zone changes its offset within a quarter of an hour
-_FIRST_US: Final = 631_152_000 * US_PER_S  # 1990-01-01; what is older is no time of a plant
+_FIRST_US: Final = 631_152_000 * US_PER_S  # 1990-01-01; what is older is not a time of a plant
 _LAST_US: Final = 4_102_444_800 * US_PER_S  # 2100-01-01
 
 
@@ -37,7 +37,7 @@ class Zone:
         self._known: dict[int, tuple[int, int]] = {}
 
     def to_utc(self, local_us: NDArray[np.int64], now_us: int) -> NDArray[np.int64]:
-        """Local times [n] as UTC [n], microseconds; 0 and what is no time of a plant stay.
+        """Local times [n] as UTC [n], microseconds; 0 and what is not a time of a plant stay.
 
         Of the hour that comes twice in autumn, the one that is closer to `now_us`.
         """

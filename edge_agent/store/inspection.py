@@ -21,7 +21,7 @@ def look_at_store(path: Path) -> str:
     """
     try:
         if not path.exists():
-            return "not there yet, it is made at the start"
+            return "does not exist yet, it is created at the start"
         with path.open("r+b"):
             pass
         wal = path.with_name(f"{path.name}-wal")
@@ -42,7 +42,7 @@ def _read(path: Path) -> str:
     finally:
         db.close()
     if answer != "ok":
-        raise StoreError(answer, hint="a restart moves the file aside and begins a fresh one")
+        raise StoreError(answer, hint="a restart moves the file aside and starts a new one")
     if version > len(MIGRATIONS):
         hint = "a newer edge-agent wrote it: install that one again or name another file"
         raise StoreError(f"version {version}, this edge-agent knows {len(MIGRATIONS)}", hint=hint)

@@ -21,7 +21,7 @@ KEPT_CORRUPT_FILES: Final = 2
 _HINTS: Final = {
     sqlite3.SQLITE_BUSY: "is another edge-agent running on this file?",
     sqlite3.SQLITE_CANTOPEN: "the folder must exist and be writable for the service's user",
-    sqlite3.SQLITE_CORRUPT: "a restart moves the file aside and begins a fresh one",
+    sqlite3.SQLITE_CORRUPT: "a restart moves the file aside and starts a new one",
     sqlite3.SQLITE_FULL: "free some disk space, or raise store.max_bytes",
     sqlite3.SQLITE_IOERR: "check the disk",
     sqlite3.SQLITE_READONLY: "the file must be writable for the service's user",

@@ -30,8 +30,8 @@ STAGGER_S: Final = 0.25  # RFC 8305, 8: before the next address is tried beside 
 _HINTS: Final = (
     (ssl.SSLCertVerificationError, "see tls.ca, and the name in the {peer}'s certificate"),
     (ssl.SSLError, "see url (with or without TLS, port) and tls"),
-    (socket.gaierror, "the name is not known: see url"),
-    (ConnectionRefusedError, "does the {peer} run, and on this port?"),
+    (socket.gaierror, "the name is unknown: see url"),
+    (ConnectionRefusedError, "is the {peer} running, on this port?"),
     (TimeoutError, "no answer: is the {peer} up, does a firewall drop packets?"),
 )
 # Names that are being resolved now, at most one thread each: all names come from the config.
@@ -119,7 +119,7 @@ def _addresses(host: str, flags: int = 0) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
     except UnicodeError as error:  # how a name that cannot be one is refused
-        raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is no name of a host") from error
+        raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is not a name of a host") from error
     return _interleaved(list(dict.fromkeys((family, address) for family, *_, address in found)))
 
 

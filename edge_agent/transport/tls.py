@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # What the other side says of our certificate (RFC 8446, 6.2), as OpenSSL words it.
 _ALERTS: Final = (
     ("certificate required", "it asks for a client certificate: set tls.cert and tls.key"),
-    ("certificate expired", "the certificate tls.cert has ended: renew it"),
+    ("certificate expired", "the certificate tls.cert has expired: renew it"),
     ("unknown ca", "it does not know the authority of the certificate tls.cert"),
     ("certificate revoked", "the certificate tls.cert was revoked: make a new one"),
     ("bad certificate", "it refuses the certificate tls.cert, or misses one: see tls.cert"),

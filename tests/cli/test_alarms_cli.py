@@ -308,7 +308,7 @@ async def test_history(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None
         (["unshelve", "P-1.pump", "--by", "me"], 1, "cannot unshelve: the alarm is unack"),
         (["shelve", "P-1.pump", "--for", "9h", "--by", "me"], 2, "cannot shelve for 32400 s"),
         (["ack", "P-1.pump", "--by", "x" * 200], 2, "by is longer than"),
-        (["history", "--limit", "-1"], 2, "limit is no whole number"),
+        (["history", "--limit", "-1"], 2, "limit is not a whole number"),
     ],
 )
 async def test_a_refusal_is_one_line_in_the_daemons_words(
@@ -386,10 +386,10 @@ def refused(capsys: pytest.CaptureFixture[str], url: str) -> str:
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
-        (200, b"<html>", "what answers there is not edge-agent"),
-        (200, b"\xff\xfe", "what answers there is not edge-agent"),
-        (200, b'{"a": 1}', "what answers there is not edge-agent"),
-        (200, b"[1]", "what answers there is not edge-agent"),
+        (200, b"<html>", "the program that answers there is not edge-agent"),
+        (200, b"\xff\xfe", "the program that answers there is not edge-agent"),
+        (200, b'{"a": 1}', "the program that answers there is not edge-agent"),
+        (200, b"[1]", "the program that answers there is not edge-agent"),
         (500, b"oops", "HTTP 500"),
         (503, b'{"error": "tired\\u001b[2J", "hint": "wait"}', "tired?[2J (wait)"),
         (404, b"[]", "HTTP 404"),

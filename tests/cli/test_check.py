@@ -107,7 +107,7 @@ def test_warnings_do_not_fail(
         "warning: templates.spare: no asset uses it",
         (
             "warning: templates.spare: neither models nor learn nor limits; "
-            "only data quality is watched"
+            "only data quality is monitored"
         ),
         "warning: http.token: environment variable TOKEN is not set",
     ]
@@ -187,8 +187,8 @@ def test_an_unknown_key_does_not_hide_what_else_is_wrong_with_its_struct(
 @pytest.mark.parametrize(
     ("file", "told_of"),
     [
-        ("plant.key", "is no Ed25519 public key in PEM ("),
-        ("garbage.pub", "is no Ed25519 public key in PEM ("),
+        ("plant.key", "is not an Ed25519 public key in PEM ("),
+        ("garbage.pub", "is not an Ed25519 public key in PEM ("),
         ("gone.pub", "there is no file "),
     ],
 )

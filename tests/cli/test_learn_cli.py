@@ -132,7 +132,7 @@ def test_a_recording_of_which_nothing_is_taken_is_not_learned_from(
     code, out, err = learn("--asset", "P-1", "--input", str(tmp_path / "odd.csv"))
     assert (code, out) == (1, "")
     assert "no value of the recording was accepted" in err
-    assert "is no time (time_format)" in err
+    assert "is not a time (time_format)" in err
 
 
 def edited(path: Path, column: int, text: Callable[[int, str], str]) -> None:

@@ -346,7 +346,7 @@ def test_from_the_desk_to_the_active_version_and_back(desk: Desk, printed: Any) 
     assert load_manifest(desk.models / "pump").version == "1"
     printed()
     assert desk.run("rollback", "pump") == 1
-    assert printed().err == "model pump: no earlier version is on the shelf\n"
+    assert printed().err == "model pump: no earlier version is installed\n"
 
 
 def test_a_shadow_begins_and_ends(desk: Desk, printed: Any) -> None:
@@ -447,15 +447,15 @@ def _learned_elsewhere(desk: Desk) -> Path:
     [
         (_cut, "pump-1.eab"),
         (_archive_with("model.onnx", b"other"), "does not have the checksum in model.yaml"),
-        (_archive_with("evil.py", b"import os"), "'evil.py' does not belong into a bundle"),
+        (_archive_with("evil.py", b"import os"), "'evil.py' does not belong in a bundle"),
         (_archive_with("model.sig", b"{}"), "not a signature"),
         (_edited, "the signature is not of this model.yaml"),
         (_linked, "model.onnx: cannot be read"),
-        (_with_a_program, "'run.sh' does not belong into a bundle"),
+        (_with_a_program, "'run.sh' does not belong in a bundle"),
         (_of_a_stranger, "which is not trusted"),
         (_learned_elsewhere, "it is not signed"),
         (_other_golden_vectors, "golden vectors are not reproduced"),
-        (_version_2_again, "this version is there already, with another content"),
+        (_version_2_again, "this version exists already, with other content"),
         (lambda desk: desk.root / "gone.eab", "gone.eab"),
     ],
 )
@@ -540,7 +540,7 @@ def test_a_config_that_trusts_no_key_is_wrong(desk: Desk, printed: Any) -> None:
     desk.config.write_text(CONFIG.replace("plant.pub", "plant.key"))
     desk.models.mkdir()
     assert desk.run("list") == 78
-    assert "is no Ed25519 public key in PEM" in printed().err
+    assert "is not an Ed25519 public key in PEM" in printed().err
 
 
 def test_every_verb_has_an_example(printed: Any) -> None:

@@ -113,8 +113,11 @@ def test_list_asks_the_daemon_what_it_refused(listed: Callable[..., tuple[str, s
     [
         (ConnectError("no answer"), ""),
         (EdgeAgentError("HTTP 401", where=NOWHERE), f"{NOWHERE}: HTTP 401\n"),
-        ([1], f"{NOWHERE}: what answers there is not edge-agent\n"),
-        ([{"refused_version": "1"}], f"{NOWHERE}: what answers there is not edge-agent\n"),
+        ([1], f"{NOWHERE}: the program that answers there is not edge-agent\n"),
+        (
+            [{"refused_version": "1"}],
+            f"{NOWHERE}: the program that answers there is not edge-agent\n",
+        ),
     ],
 )
 def test_the_list_of_the_disk_needs_no_daemon(
@@ -293,7 +296,7 @@ def test_json_is_the_report_itself(told: Told) -> None:
 def test_what_is_no_report_is_said(told: Told, answer: object) -> None:
     code, out, err = told(answer)
     assert (code, out) == (1, "")
-    assert "what answers there is not edge-agent" in err
+    assert "the program that answers there is not edge-agent" in err
 
 
 @pytest.mark.parametrize(

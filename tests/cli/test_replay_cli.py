@@ -127,7 +127,7 @@ def test_the_first_refused_cell_is_shown_with_its_place(site: Path, replay: Repl
     code, _, err = replay("broken.txt", "--asset", "P-1")
     assert code == 0
     assert "5 values rejected: number: the first in broken.txt, line 7, column 'flow': 'what" in err
-    assert "is no number, or may be several (decimal)" in err
+    assert "is not a number, or may be several (decimal)" in err
     (site.parent / "broken.txt").write_text(text.replace("2026-01-01T00:00:1", "nowhere"))
     _, _, err = replay("broken.txt", "--asset", "P-1")
     assert "% of the recording was refused" in err
@@ -142,7 +142,7 @@ def test_a_recording_of_which_nothing_is_taken_fails_with_the_cause(
     code, out, err = replay("odd.txt", "--asset", "P-1")
     assert (code, out) == (1, "")
     assert "no value of the recording was accepted" in err
-    assert "column 'time': '1.1. 00:00:00Z' is no time (time_format)" in err
+    assert "column 'time': '1.1. 00:00:00Z' is not a time (time_format)" in err
 
 
 def test_a_recording_may_be_described_on_the_command_line(site: Path, replay: Replay) -> None:

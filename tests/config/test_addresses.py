@@ -38,7 +38,9 @@ def test_no_node(tmp_path: Path, address: str) -> None:
     """File, line and key, and how to write one."""
     told = problems(tmp_path, f'address: "{address}"')
     assert len(told) == 1
-    assert told[0].startswith(f"6: templates.pump.signals.flow.address: '{address}' is no OPC UA n")
+    assert told[0].startswith(
+        f"6: templates.pump.signals.flow.address: '{address}' is not an OPC UA n"
+    )
     assert "nsu=URI;s=NAME" in told[0]
 
 
@@ -57,7 +59,7 @@ def test_no_node(tmp_path: Path, address: str) -> None:
 def test_a_node(tmp_path: Path, address: str) -> None:
     """Placeholders may stand anywhere in it."""
     told = problems(tmp_path, f'address: "{address}"')
-    assert not [one for one in told if "is no OPC UA node" in one]
+    assert not [one for one in told if "is not an OPC UA node" in one]
 
 
 def test_no_address_at_all(tmp_path: Path) -> None:
@@ -75,4 +77,4 @@ def test_no_address_at_all(tmp_path: Path) -> None:
 def test_a_pattern_that_is_none(tmp_path: Path) -> None:
     told = problems(tmp_path, "unit: bar", ', node: "{asset}.{signal}"')
     assert len(told) == 1
-    assert told[0].startswith("2: sources.plc.node: is no OPC UA node")
+    assert told[0].startswith("2: sources.plc.node: is not an OPC UA node")

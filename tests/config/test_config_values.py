@@ -176,7 +176,7 @@ def test_errors_carry_their_problems(tmp_path: Path) -> None:
     assert (first.file, first.line) == (str(file), 9)
     assert first.key_path == "sources.north-bus.port"
     assert first.message == "'x' is not a whole number"
-    assert second.hint == "alerts need one language at least: [en]"
+    assert second.hint == "alerts need at least one language: [en]"
     assert str(caught.value) == f"{first}\n{second}"
     assert caught.value.exit_code == 78
 

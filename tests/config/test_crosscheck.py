@@ -131,7 +131,9 @@ def test_no_source_is_one_problem(tmp_path: Path) -> None:
     file = tmp_path / "edge.yaml"
     file.write_text("templates: {t: {signals: {a: {}, b: {source: x}}}}")
     (problem,) = find_problems(file)[1]
-    assert str(problem) == f"{file}:1: sources: there is no source (without one no value arrives)"
+    assert (
+        str(problem) == f"{file}:1: sources: there is no source (without a source no value arrives)"
+    )
 
 
 def test_the_list_of_problems_ends(said: Callable[..., list[str]]) -> None:
@@ -224,4 +226,4 @@ models_dir: edge.yaml/models
 """
     (problem,) = said(text)
     assert problem.startswith("6: models_dir: 'edge.yaml/models':") or "is not a folder" in problem
-    assert "is not a folder (what is learned is written there)" in problem
+    assert "is not a folder (learned models are written there)" in problem

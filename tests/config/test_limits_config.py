@@ -107,20 +107,20 @@ def test_the_zone_of_a_value() -> None:
 
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
-    ({"limits": {"HH": 9}}, "which way does it look"),
-    ({"limits": {"hot": 9}}, "which way does it look"),
+    ({"limits": {"HH": 9}}, "its direction is unknown"),
+    ({"limits": {"hot": 9}}, "its direction is unknown"),
     ({"limits": {"high": {}}}, "has 0 limits"),
     ({"limits": {"x": {"above": 1, "below": 2}}}, "has 2 limits"),
     ({"limits": {"high": {"below": 2}}}, "high means above"),
-    ({"limits": {"high": "5/min"}}, "is no rate"),
+    ({"limits": {"high": "5/min"}}, "is not a rate"),
     ({"limits": {"rate_high": 5}}, "a rate is a number above 0 in a time"),
     ({"limits": {"rate_high": "-5/min"}}, "a rate is a number above 0 in a time"),
-    ({"limits": {"rate_high": "5/week"}}, "is no unit of time"),
-    ({"limits": {"x": {"rising": 5}}}, "says no time"),
+    ({"limits": {"rate_high": "5/week"}}, "is not a unit of time"),
+    ({"limits": {"x": {"rising": 5}}}, "has no time"),
     ({"limits": {"high": "warm"}}, "is not a number"),
     ({"limits": {"high": {"limit": 5, "window": "10s"}}}, "has no effect on a limit of the value"),
     ({"limits": {"high": {"limit": 5, "rolls_over_at": 9}}}, "has no effect on a limit"),
-    ({"limits": {"high": {"limit": 0, "deadband": "5 %"}}}, "percent of 0 is nothing"),
+    ({"limits": {"high": {"limit": 0, "deadband": "5 %"}}}, "a percentage of 0 is 0"),
     ({"limits": {"high": {"limit": 5, "deadband": "-1"}}}, "must not be negative"),
     ({"limits": {"high": {"limit": 5, "on_delay": "-1s"}}}, "is not a duration"),
     ({"limits": {"high": {"limit": 5, "onn_delay": "1s"}}}, "unknown key"),
@@ -135,11 +135,11 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"limits": {"high": {"limit": 5, "when": "wave > 0"}}}, "is a waveform"),
     ({"limits": {"high": {"limit": 5, "when": "run >"}}}, "is missing, at the ^ in: run >^"),
     ({"kind": "waveform", "limits": {"high": 5}}, "a waveform has no limits"),
-    ({"iso20816": {"group": 1, "foundation": "rigid"}}, "is no velocity"),
-    ({"unit": "m/s2", "iso20816": {"machine_class": "I"}}, "is no velocity"),
+    ({"iso20816": {"group": 1, "foundation": "rigid"}}, "is not a velocity"),
+    ({"unit": "m/s2", "iso20816": {"machine_class": "I"}}, "is not a velocity"),
     ({"unit": "mm/s", "iso20816": {"group": 1}}, "write group: 1"),
     ({"unit": "mm/s", "iso20816": {"group": 3, "foundation": "rigid"}}, "must be between 1 and 2"),
-    ({"unit": "mm/s", "iso20816": {"group": 1, "machine_class": "I"}}, "says the same"),
+    ({"unit": "mm/s", "iso20816": {"group": 1, "machine_class": "I"}}, "has the same meaning"),
 ]
 
 

@@ -28,7 +28,7 @@ def test_a_secret_or_key_for_everybody_is_a_warning(
         " tls: {cert: cert.pem, key: key.pem}, subscribe: [{topic: '{asset}'}]}}\n"
     )
     config = load(tmp_path / "c.yaml", sources={"mqtt": MqttSourceConfig}, sinks={})
-    found = [one.partition(":")[0] for one in warnings(config) if "everybody" in one]
+    found = [one.partition(":")[0] for one in warnings(config) if "by every user" in one]
     assert found == (["sources.bus.password", "sources.bus.tls.key"] if warned else [])
 
 

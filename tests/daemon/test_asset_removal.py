@@ -98,7 +98,7 @@ async def test_an_asset_that_announced_itself_is_forgotten_by_hand(daemon: Daemo
     assert (newest["transition"], newest["alarm"]["state"]) == ("clear", "normal")
     assert (await daemon.parts.publisher.load_memory()).discovered == ()
     assert (await daemon.parts.status.audit(AuditFilter(), 1))[0]["action"] == "forget"
-    with pytest.raises(EdgeAgentError, match="the config names this asset"):
+    with pytest.raises(EdgeAgentError, match="this asset is in the config"):
         await daemon.parts.removal.remove_by_hand("P-1", "anna")
     with pytest.raises(NotFoundError):
         await daemon.parts.removal.remove_by_hand("M-O1", "anna")

@@ -87,15 +87,15 @@ async def test_a_dead_sensor_is_a_trouble_within_minutes_and_then_left_out(tmp_p
     async with plant(tmp_path) as at:
         await at.sees(100, delivers=2)
         (trouble,) = [t for t in at.daemon.parts.supervisor.troubles() if t.startswith("learning")]
-        assert trouble.startswith("learning stands still: P-1 since ")
+        assert trouble.startswith("learning is stopped: P-1 since ")
         assert "state" in trouble
         assert "pressure" not in trouble
-        assert trouble.removeprefix("learning stands still: P-1 ") in at.note
+        assert trouble.removeprefix("learning is stopped: P-1 ") in at.note
         assert await at.alarm() == "unack"
         alarm = at.daemon.runtime.alarms.get(ALARM)
         assert alarm is not None
         message = at.daemon.parts.publisher.texts_of(alarm)["message"]["en"]
-        assert message.startswith("Learning stands still: P-1 since")
+        assert message.startswith("Learning is stopped: P-1 since")
         await at.sees(300, delivers=2)
         assert [t for t in at.daemon.parts.supervisor.troubles() if t.startswith("learning")] == []
         assert list(at.learning["left_out"]) == ["state"]

@@ -103,9 +103,9 @@ async def test_an_overhaul_begins_a_new_life(
         assert await outcome(path, running, "--asset", "T-1", "--overhauled") == 0
         assert "the time of failure is unknown" in capsys.readouterr().out
         for words, says in (
-            (("--asset", "T-1"), "nothing was told of it until then"),
+            (("--asset", "T-1"), "there was no prediction for it until then"),
             (("--asset", "T-9"), "no such asset"),
-            (("--asset", "T-1", "--at", iso(now_ms() + HOUR_MS)), "a time that is not yet"),
+            (("--asset", "T-1", "--at", iso(now_ms() + HOUR_MS)), "a time in the future"),
             (("--asset", "T-1", "--at", "yesterday"), "is not a time such as"),
         ):
             assert await outcome(path, running, *words) in {1, 2}

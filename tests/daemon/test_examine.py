@@ -105,7 +105,7 @@ async def test_a_file_that_is_no_certificate(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("hello")
     sink = {"type": "webhook", "url": "https://127.0.0.1:1/x", "tls": {"ca": "ca.pem"}}
     told = bad(await look(tmp_path, sinks={"hook": sink}))
-    assert f"sinks.hook.tls.ca: {tmp_path}/ca.pem holds no certificate (PEM or DER)" in told
+    assert f"sinks.hook.tls.ca: {tmp_path}/ca.pem contains no certificate (PEM or DER)" in told
 
 
 async def test_a_store_that_is_none(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_what_the_running_daemon_complains_of(tmp_path: Path) -> None:
         "daemon: P-1: its model is refused",
         "daemon: without a good value: P-1.flow",
         REFUSED,
-        "daemon: 3 log lines were dropped since its start (who reads the log has stopped)",
+        "daemon: 3 log lines were dropped since its start (the reader of the log has stopped)",
     ]
 
 

@@ -112,10 +112,10 @@ def test_nodes_that_do_not_fit(plc: NodeServer, examined: Callable[..., Told]) -
         "source plc: a000.gone does not exist (nsu=urn:plant;s=a000.gone)",
         "source plc: a001.State is a String: not usable (the text 'hello'",
         "source plc: a000.wave is an array of Float",
-        "source plc: a000.folder is no variable (i=85)",
+        "source plc: a000.folder is not a variable (i=85)",
         "source plc: a000.other: nsu=urn:else;s=x: the server has no such namespace",
         "source plc: a001.index: ns=99;s=x: the server has",
-        "source plc: a000.block is one Double, where the config says kind: waveform",
+        "source plc: a000.block is one Double, but the config says kind: waveform",
     ):
         assert any(line.startswith(text) for line in told.of("error")), text
     assert "urn:plant" in next(f["mend"] for f in told.findings if "urn:else" in f["what"])

@@ -133,7 +133,7 @@ def test_a_password_goes_into_a_file_of_its_own(
     ("words", "told"),
     [
         (["--url", "ftp://h"], "'ftp://h' is neither"),
-        (["--url", "mqtt://h", "--learn", "soon"], "'soon' is no time"),
+        (["--url", "mqtt://h", "--learn", "soon"], "'soon' is not a time"),
     ],
 )
 def test_wrong_use(

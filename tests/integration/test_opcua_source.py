@@ -323,7 +323,7 @@ async def test_a_server_without_open_discovery_asks_for_a_pin(
     async with Rig(hidden.url, security=security(trusted=tmp_path)) as rig:
         await is_refused(rig, "pin security.server_certificate")
     async with Rig(hidden.url) as rig:
-        await is_refused(rig, "it takes nobody without security: set security.policy")
+        await is_refused(rig, "it accepts only secure connections: set security.policy")
         assert "Error" not in rig.source.link.detail
 
 
@@ -372,7 +372,7 @@ async def test_a_password_never_goes_over_an_open_channel(
 ) -> None:
     user: dict[str, Any] = {"username": "joe", "password": password("secret")}
     async with Rig(plain.url, **user) as rig:
-        await is_refused(rig, "the password could be read on the way")
+        await is_refused(rig, "the password would be sent readable")
 
 
 async def test_probe_says_what_run_would_meet(

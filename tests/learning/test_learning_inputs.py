@@ -203,7 +203,7 @@ def test_an_alarm_of_the_baseline_closes_learning_and_takes_the_newest_rows_back
     fed.sees(100)
     assert fed.rows == before - 16
     assert fed.learning.ready() == []
-    assert fed.obstacle.endswith("the alarm of its provisional baseline stands")
+    assert fed.obstacle.endswith("the alarm of its provisional baseline is active")
     monkeypatch.setattr(fed.live.alarms, "is_active", lambda _alarm: False)
     fed.live.pipeline.learning.check_inputs()
     fed.sees(50)

@@ -183,7 +183,7 @@ def test_weights_of_a_second_file_come_inside(tmp_path: Path) -> None:
     outside = onnx.load(path, load_external_data=False)
     outside.graph.initializer[0].external_data[0].value = "../m.onnx.data"
     path.write_bytes(outside.SerializeToString())
-    with pytest.raises(ModelError, match="not a whole ONNX model"):
+    with pytest.raises(ModelError, match="not a complete ONNX model"):
         adapt(path, single_rows())
     (tmp_path / "m.onnx.data").unlink()
     outside.graph.initializer[0].external_data[0].value = "m.onnx.data"
@@ -238,7 +238,7 @@ def test_text_is_no_input(tmp_path: Path) -> None:
     nodes = [helper.make_node("Cast", ["s"], ["variable"], to=FLOAT)]
     inputs = [value("s", TensorProto.STRING, ["", 2])]
     save(tmp_path / "m.onnx", nodes, inputs, [value("variable", FLOAT, ["", 2])])
-    with pytest.raises(ModelError, match="input 's' is no tensor of numbers"):
+    with pytest.raises(ModelError, match="input 's' is not a tensor of numbers"):
         adapt(tmp_path / "m.onnx", single_rows())
 
 

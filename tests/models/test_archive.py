@@ -124,7 +124,7 @@ def _overlapping() -> bytes:
     ("raw", "told"),
     [
         (b"", "not a bundle's archive"),
-        (b"PK\x05\x06" + bytes(18), "holds no model.yaml"),
+        (b"PK\x05\x06" + bytes(18), "contains no model.yaml"),
         (b"\x1f\x8b\x08" + bytes(100), "not a bundle's archive"),
         (_member("../model.onnx"), "'../model.onnx' does not belong"),
         (_member("/etc/passwd"), "'/etc/passwd' does not belong"),

@@ -81,7 +81,7 @@ HEALTHY = "threshold: 2.0\nhealthy: {flow: {edges: "
             "variants: each has its file",
         ),
         ("threshold: 2.0", "threshold: 2.0\nsha256: {model.sig: 00}", "no file of a bundle"),
-        ("threshold: 2.0", "threshold: 2.0\ninterval: {coverage: 0.8}", "remaining life only"),
+        ("threshold: 2.0", "threshold: 2.0\ninterval: {coverage: 0.8}", "only for remaining life"),
         ("threshold: 2.0", HEALTHY + "[2, 1], shares: [0.2, 0.3, 0.5]}}", "finite and ascend"),
         ("threshold: 2.0", HEALTHY + "[1, 1], shares: [0.2, 0.3, 0.5]}}", "finite and ascend"),
         ("threshold: 2.0", HEALTHY + "[1], shares: [0.2, 0.3, 0.5]}}", "one less than shares"),

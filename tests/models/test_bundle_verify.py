@@ -304,7 +304,7 @@ def _lying_header() -> bytes:
         ),
         (_zip("in.x.npy", pickle.dumps(_Boom())), "golden vectors"),
         (_zip("in.x.npy", _lying_header()), "golden vectors"),
-        (_zip("in.x.npy", _npy(golden_x()) + b"more"), "shorter or longer than it says"),
+        (_zip("in.x.npy", _npy(golden_x()) + b"more"), "shorter or longer than its header"),
         (_zip("../../evil.npy", _npy(golden_x())), "need arrays named"),
         (dump_golden({"x": golden_x()}, {}), "need arrays named"),
         (dump_golden({"x": golden_x(3)}, {"score": np.zeros(4, np.float32)}), "differ in their"),
@@ -324,11 +324,11 @@ def test_golden_vectors_are_not_trusted(raw: bytes, told: str) -> None:
         (_zip("in.x.npy", bytes(100 << 20)), "unpack to more than 64 MiB"),
         (
             dump_golden({"y": golden_x()}, {"score": np.zeros(3, np.float32)}),
-            "do not hold every input",
+            "do not contain every input",
         ),
         (
             dump_golden({"x": golden_x()[:, :4]}, {"score": np.zeros(3, np.float32)}),
-            "do not hold every input",
+            "do not contain every input",
         ),
         (
             dump_golden({"x": golden_x()}, {"score": np.full(3, 9, np.float32)}),
@@ -442,4 +442,4 @@ def test_rows_that_depend_on_each_other_are_refused(
     """A machine's score would change with the number of others that are due."""
     folder = bundle_giving(tmp_path / "mean", nodes, axis=np.array(0, np.int64))
     assert "rows: " in refusal(folder)
-    assert "score of a row depends on the rows beside it" in refusal(folder)
+    assert "score of a row depends on the other rows" in refusal(folder)

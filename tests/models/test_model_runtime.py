@@ -425,7 +425,7 @@ def test_a_foreign_file_becomes_a_bundle(tmp_path: Path, metrics: Metrics) -> No
 
 def test_a_foreign_file_that_does_not_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no model")
-    with pytest.raises(ModelError, match=r"broken\.onnx: not a whole ONNX model"):
+    with pytest.raises(ModelError, match=r"broken\.onnx: not a complete ONNX model"):
         bundle_from_onnx(tmp_path / "broken.onnx", tmp_path / "broken", manifest(name="broken"))
     assert not (tmp_path / "broken").exists()
 

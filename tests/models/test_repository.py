@@ -62,7 +62,7 @@ def test_installing_the_same_again_changes_nothing(shelf: ModelRepository, tmp_p
 
 def test_a_version_never_changes(shelf: ModelRepository, tmp_path: Path) -> None:
     shelf.install(made(tmp_path, "1"))
-    with pytest.raises(ModelError, match="there already, with another content"):
+    with pytest.raises(ModelError, match="exists already, with other content"):
         shelf.install(made(tmp_path, "1", factor=2.0))
     assert verify_bundle(shelf.folder("mean", "1")) == []
 
@@ -71,7 +71,7 @@ def test_the_version_at_work_never_changes_either(
     shelf: ModelRepository, tmp_path: Path, models: Path
 ) -> None:
     write_mean_bundle(models / "mean", version="1")
-    with pytest.raises(ModelError, match="there already, with another content"):
+    with pytest.raises(ModelError, match="exists already, with other content"):
         shelf.install(made(tmp_path, "1", factor=2.0))
 
 
@@ -190,7 +190,7 @@ def test_what_never_was_on_the_shelf_cannot_be_a_shadow(
     shelf: ModelRepository, models: Path
 ) -> None:
     write_mean_bundle(models / "mean", version="1")
-    with pytest.raises(ModelError, match="is at work"):
+    with pytest.raises(ModelError, match="is active"):
         shelf.set_shadow("mean", "1")
 
 

@@ -276,10 +276,10 @@ def _openssl(*words: str) -> bytes:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("genpkey", "-algorithm", "X25519"), "is no Ed25519 private key"),
+        (("genpkey", "-algorithm", "X25519"), "is not an Ed25519 private key"),
         (("genpkey", "-algorithm", "ed25519", "-aes256", "-pass", "pass:1234"), "is encrypted"),
-        (("rand", "100"), "is no Ed25519 private key"),
-        (("version",), "is no Ed25519 private key"),
+        (("rand", "100"), "is not an Ed25519 private key"),
+        (("version",), "is not an Ed25519 private key"),
     ],
 )
 def test_what_is_no_private_key_is_said(words: tuple[str, ...], told: str, tmp_path: Path) -> None:

@@ -246,14 +246,14 @@ def test_gaps_must_be_the_same() -> None:
         score[0] = np.nan
         return score
 
-    assert "other gaps" in shifted(gap)[1]
+    assert "shape and gaps" in shifted(gap)[1]
 
 
 def test_without_anomalous_rows_nothing_is_shown() -> None:
     truth = golden()
     marks = np.zeros(8, np.int64)
     _, why = parity(manifest(), truth._replace(anomalous=marks), truth.outputs)
-    assert why == "the golden vectors hold no anomalous rows to compare on"
+    assert why == "the golden vectors contain no anomalous rows to compare on"
 
 
 def test_rows_that_are_not_marked_are_told_by_the_threshold() -> None:
@@ -289,7 +289,7 @@ def test_of_probabilities_the_class_and_one_hundredth_count() -> None:
     near = truth + np.array([[0.0, 0, 0], [0.0, -0.008, 0.008]], np.float32)
     assert parity(CLASSES, base, {"p": near})[1] == ""
     other = truth + np.array([[0.0, 0, 0], [0.0, -0.0125, 0.0125]], np.float32)
-    assert "1 rows are of another class" in parity(CLASSES, base, {"p": other})[1]
+    assert "1 rows have another class" in parity(CLASSES, base, {"p": other})[1]
     far = truth + np.array([[-0.06, 0.03, 0.03], [0.0, 0, 0]], np.float32)
     assert "healthy rows: probabilities is 4.00% off" in parity(CLASSES, base, {"p": far})[1]
 

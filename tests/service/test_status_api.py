@@ -41,7 +41,7 @@ async def ask(
             {"alive": False},
             "/health/live",
             503,
-            {"live": False, "reason": "the pipeline stands still"},
+            {"live": False, "reason": "the pipeline is stopped"},
         ),
         ({}, "/health/ready", 200, {"ready": True, "troubles": []}),
         (

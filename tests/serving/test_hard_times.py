@@ -170,7 +170,7 @@ def test_an_asset_is_never_judged_by_the_baseline_of_another(tmp_path: Path) -> 
     live = Live(plants.config(assets=assets))
     assert live.use(old) == ["", ""]
     assert live.pipeline.deployments.replace_version(new) == {
-        "B": "model base was not learned for it"
+        "B": "model base was not learned for this asset"
     }
     rows = np.concatenate([plants.healthy(60, seed=4)] * 2, axis=1)
     judged = []
@@ -187,7 +187,7 @@ def test_an_asset_is_never_judged_by_the_baseline_of_another(tmp_path: Path) -> 
     [
         ({"inputs": {"flow": "speed"}}, "no signal for input flow"),
         ({"inputs": {"flow": "pressure"}}, "one signal for several inputs"),
-        ({"inputs": {"flow": "sound"}}, "is of the other kind"),
+        ({"inputs": {"flow": "sound"}}, "has the wrong kind"),
     ],
 )
 def test_signals_that_do_not_fit_are_told(changes: dict[str, Any], reason: str) -> None:

@@ -136,7 +136,7 @@ def test_a_candidate_that_brings_about_what_nobody_foresaw_is_dropped_too(
     plant.rows(8, 1.0)
     assert not plant.pipeline.deployments.has_shadows()
     assert plant.missing() == []
-    assert [r.message for r in caplog.records if r.levelname == "ERROR"] == ["shadow stumbles"]
+    assert [r.message for r in caplog.records if r.levelname == "ERROR"] == ["shadow failed"]
 
 
 def test_scores_of_a_candidate_that_are_no_numbers_are_counted() -> None:

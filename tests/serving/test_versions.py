@@ -176,7 +176,7 @@ def test_windows_that_no_version_can_score_change_nothing(
     assert plant.pipeline.deployments.rollbacks == []
     assert faults(plant) == []
     said = [one.message for one in caplog.records]
-    assert said == ["model fails", "model works again"]
+    assert said == ["model failed", "model works again"]
     outcome = plant.metrics.windows.labels(NAME, "not_a_number")
     assert value_of(outcome) == 3 + 3
 
@@ -274,4 +274,4 @@ def test_an_asset_that_the_new_version_does_not_know_is_said() -> None:
     """And the others go on."""
     plant = watched()
     lost = plant.pipeline.deployments.replace_version(mean("2", units=("P-1",)))
-    assert lost == {"P-2": "model watch was not learned for it"}
+    assert lost == {"P-2": "model watch was not learned for this asset"}

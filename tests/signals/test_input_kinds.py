@@ -98,7 +98,10 @@ def test_a_model_of_a_new_kind_of_input_says_its_tensors() -> None:
             InputSpec("top", kind="smell"),
             "'smell' is not allowed (known: scalar, waveform, picture)",
         ),
-        (InputSpec("v", kind=Kind.WAVEFORM, rate_hz=9.0, length=8), "beside scalars only one kind"),
+        (
+            InputSpec("v", kind=Kind.WAVEFORM, rate_hz=9.0, length=8),
+            "scalars and only one other kind are possible",
+        ),
         (InputSpec("x", kind=KIND, length=2), "a waveform or picture may not be named x"),
     ],
 )

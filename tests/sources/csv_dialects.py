@@ -311,22 +311,22 @@ def _refused() -> dict[str, Dialect]:
     gap = "".join(f"2026-03-29 02:{n}:00,1.5,2.5,3.5\n" for n in range(10, 60, 10))
     whole = wide(sep=";", rows=ROWS[:15], cell=lambda v: f"{v:.3f}".replace(".", ","))
     return {
-        "day or month": text(wide(TIME_FORMS["British"], rows=early), refused="may be written as"),
+        "day or month": text(wide(TIME_FORMS["British"], rows=early), refused="no row shows which"),
         "day or month, American": text(
-            wide(TIME_FORMS["American"], rows=early), refused="say which: time_format"
+            wide(TIME_FORMS["American"], rows=early), refused="set it: time_format"
         ),
         "day or month, one row a day": text(
-            wide(TIME_FORMS["British"], rows=daily), refused="may be written as"
+            wide(TIME_FORMS["British"], rows=daily), refused="no row shows which"
         ),
         "year or day": text(
-            wide(lambda t: t.strftime("%d/%m/%y %H:%M"), rows=early), refused="may be written as"
+            wide(lambda t: t.strftime("%d/%m/%y %H:%M"), rows=early), refused="no row shows which"
         ),
         "year or day, British": text(
-            wide(lambda t: t.strftime("%d/%m/%y %H:%M:%S")), refused="may be written as"
+            wide(lambda t: t.strftime("%d/%m/%y %H:%M:%S")), refused="no row shows which"
         ),
         "Buddhist years": text(
             wide(lambda t: f"{t.day:02}/{t.month:02}/{t.year + 543} {t:%H:%M:%S}"),
-            refused="is no time",
+            refused="is not a time",
         ),
         "thousands or decimals, with a unit": text(
             wide(sep=";", rows=ROWS[:15], cell=lambda v: f"{v:.3f} bar".replace(".", ",")),
@@ -344,7 +344,7 @@ def _refused() -> dict[str, Dialect]:
             wide(lambda t: t.strftime("%H:%M:%S")), refused="without a date"
         ),
         "rounded by a spreadsheet": text(
-            wide(lambda t: f"{t.timestamp() * 1e3:.5E}"), refused="is no time"
+            wide(lambda t: f"{t.timestamp() * 1e3:.5E}"), refused="is not a time"
         ),
         "an hour that never came": text(
             "time,flow,temp,pressure\n" + gap, refused="does not exist", timezone="Europe/Berlin"
@@ -358,14 +358,14 @@ def _refused() -> dict[str, Dialect]:
         ),
         "no times": text(
             "\n".join(line.split(",", 1)[1] for line in wide().splitlines()),
-            refused="no column holds times",
+            refused="no column contains times",
         ),
-        "no year": text(wide(lambda t: t.strftime("%d.%m. %H:%M:%S")), refused="is no time"),
-        "no date at all": text(wide(lambda _: "yesterday"), refused="is no time"),
+        "no year": text(wide(lambda t: t.strftime("%d.%m. %H:%M:%S")), refused="is not a time"),
+        "no date at all": text(wide(lambda _: "yesterday"), refused="is not a time"),
         "quality good or bad": text(
             long("time,tag,value,quality", more=",0"), refused="may be good"
         ),
-        "other names": text(wide(head="time,a,b,c"), refused="wants flow, temp, pressure"),
+        "other names": text(wide(head="time,a,b,c"), refused="needs flow, temp, pressure"),
         "two columns for one": text(
             wide(head="time,Flow [m3/h],FLOW (l/s),pressure"), refused="may be one signal"
         ),
@@ -375,6 +375,6 @@ def _refused() -> dict[str, Dialect]:
         "old Excel": Dialect(b"\xd0\xcf\x11\xe0\xa1\xb1" + bytes(50), {}, "old Excel workbook"),
         "JSON": text('{"time": 1, "flow": 2}\n', refused="is JSON"),
         "HTML": text("<table><tr><td>1</td></tr></table>", refused="HTML"),
-        "binary": Dialect(bytes(range(256)) * 8, {}, "is no text"),
+        "binary": Dialect(bytes(range(256)) * 8, {}, "is not a text"),
         "broken zip": Dialect(b"PK\x03\x04" + bytes(50), {}, "damaged zip"),
     }

@@ -105,7 +105,9 @@ def test_unknown_signals_are_counted_once_a_topic(caplog: pytest.LogCaptureFixtu
         path.take(("plant/l/P1/other", "1"), ("all/P1", '{"s0": 1, "x": 2}'))
     assert path.rejected() == {"unknown_signal": 1}
     assert len(path.rows()) == 3
-    unused = [record for record in caplog.records if record.message.startswith("keys of a payload")]
+    unused = [
+        record for record in caplog.records if record.message.startswith("unused keys in a payload")
+    ]
     assert [record.detail for record in unused] == ["the first is 'x'"]  # type: ignore[attr-defined]
     path.take(("all/P1", '{"x": 2}'))
     assert path.rejected() == {"unknown_signal": 2}

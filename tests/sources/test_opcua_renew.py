@@ -39,7 +39,7 @@ def test_a_report_names_the_first_nodes_and_counts_the_rest() -> None:
     ("code", "said"),
     [
         (0x801F_0000, "may not be read by this user (BadUserAccessDenied)"),
-        (0x80DB_0000, "is beyond the number of nodes that the server watches"),
+        (0x80DB_0000, "exceeds the number of nodes that the server monitors"),
         (type_mismatch(0x80), "is an array: not usable"),
         (type_mismatch(12), "is a String: not usable"),
         (0x8ABC_0000, "is refused (0x8ABC0000)"),

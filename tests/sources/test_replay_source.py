@@ -174,8 +174,8 @@ async def test_a_recording_of_which_nothing_is_taken_is_down_with_the_first_refu
     source = make(path, intake, metrics, speed=0)
     await source.start()
     await until(source, LinkState.DOWN)
-    assert "not one value in it" in source.link.detail
-    assert "line 2, column 'time': 'never' is no time" in source.link.detail
+    assert "it contains no value" in source.link.detail
+    assert "line 2, column 'time': 'never' is not a time" in source.link.detail
     await source.stop()
 
 

@@ -136,7 +136,7 @@ async def test_an_address_is_never_looked_up(hanging: Callable[[], None]) -> Non
 async def test_what_is_no_name_is_an_error_that_says_so(host: str) -> None:
     with pytest.raises(socket.gaierror) as caught:
         await dial(host, 1, 10)
-    assert "the name is not known" in str(dial_error(caught.value, "mqtt://x"))
+    assert "the name is unknown" in str(dial_error(caught.value, "mqtt://x"))
 
 
 def test_families_take_turns() -> None:

@@ -39,7 +39,7 @@ def test_several_short_lives_in_a_row_ask_for_the_client_id(
 
 def test_a_broker_that_says_so_is_believed_at_once(takeovers: Takeovers, link: Link) -> None:
     """MQTT 5, 3.14.2.1: 0x8E, whatever time the connection had lasted."""
-    reason = takeovers.note_end("the broker said: Session taken over", 3600)
+    reason = takeovers.note_end("the broker's reason: Session taken over", 3600)
     assert QUESTION in reason
     assert "client_id.bus" in link.faults
 
@@ -65,7 +65,7 @@ def test_a_broker_that_says_it_shuts_down_throws_nobody_out(
 ) -> None:
     """MQTT 5, 3.14.2.1: 0x8B, a broker that restarts faster than we dial."""
     for _ in range(10):
-        assert QUESTION not in takeovers.note_end("the broker said: Server shutting down", 4)
+        assert QUESTION not in takeovers.note_end("the broker's reason: Server shutting down", 4)
     assert link.faults == {}
 
 

@@ -166,7 +166,7 @@ async def test_a_defect_of_ours_does_not_end_the_loop(
 
 
 async def test_a_session_that_is_finished_is_not_run_again(metrics: Metrics) -> None:
-    """A recording that was played to its end."""
+    """A recording that was played to the end."""
     rig = Rig(metrics, (1, None), (None, AWAY))
     await rig.run()
     assert (rig.waited, rig.reporter.link.state) == ([], LinkState.UP)

@@ -77,7 +77,7 @@ def _loaded(path: Path) -> tuple[onnx.ModelProto, list[str]]:
         model = onnx.load(path, load_external_data=False)
         if any(one.data_location == TensorProto.EXTERNAL for one in model.graph.initializer):
             model = onnx.load(path)
-            changes.append("weights from a second file are inside now")
+            changes.append("weights from a second file are now inside")
         if model.functions:
             model = inliner.inline_local_functions(model)
             changes.append("functions are inlined")
@@ -89,7 +89,7 @@ def _loaded(path: Path) -> tuple[onnx.ModelProto, list[str]]:
         raise ModelError(f"cannot be read: {error.strerror}", where=str(path)) from error
     except Exception as error:
         text = " ".join(str(error).split())[:_MAX_TEXT]
-        raise ModelError(f"not a whole ONNX model: {text}", where=str(path)) from error
+        raise ModelError(f"not a complete ONNX model: {text}", where=str(path)) from error
     if not version:  # a graph of other domains alone; what is put around it is standard
         model.opset_import.append(helper.make_opsetid("", _OPSET))
     model.ir_version = max(model.ir_version, _OLDEST_IR)
@@ -107,7 +107,7 @@ def _drop_zipmaps(graph: onnx.GraphProto) -> list[str]:
         graph.node.remove(node)
         _rename(graph, node.input[0], node.output[0])
         output.CopyFrom(helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None))
-        changes.append(f"{output.name}: an array in place of a list of maps (ZipMap)")
+        changes.append(f"{output.name}: an array instead of a list of maps (ZipMap)")
     return changes
 
 
@@ -140,7 +140,7 @@ def _fit_output(
     changes = []
     tensor = value.type.tensor_type
     if tensor.elem_type not in NUMBERS:
-        raise ModelError(f"output {name!r} is no tensor of numbers")
+        raise ModelError(f"output {name!r} is not a tensor of numbers")
     if tensor.elem_type != TensorProto.FLOAT:
         steps.append(helper.make_node("Cast", [""], [""], to=TensorProto.FLOAT))
         changes.append(f"output {name!r}: {NUMBERS[tensor.elem_type]} to float32")
@@ -196,7 +196,7 @@ def _fit_input(
     """One input as `dtype` of [N, *shape] under that name; the graph reads what is made of it."""
     element = value.type.tensor_type.elem_type
     if element not in NUMBERS:
-        raise ModelError(f"input {value.name!r} is no tensor of numbers")
+        raise ModelError(f"input {value.name!r} is not a tensor of numbers")
     steps: list[onnx.NodeProto] = []
     changes = []
     sizes = sizes_of(value)
@@ -240,7 +240,7 @@ def _from_columns(
     for index, value in enumerate(values):
         element = value.type.tensor_type.elem_type
         if element not in NUMBERS:
-            raise ModelError(f"input {value.name!r} is no tensor of numbers")
+            raise ModelError(f"input {value.name!r} is not a tensor of numbers")
         place = f"{window}__column_{index}"
         graph.initializer.append(helper.make_tensor(place, TensorProto.INT64, [1], [index]))
         column, inner = f"{place}_of", f"{value.name}{_INNER}"

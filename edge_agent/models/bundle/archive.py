@@ -142,7 +142,7 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     if len(infos) > _MAX_MEMBERS or len(members) != len(infos):
         raise ModelError(f"holds more than {_MAX_MEMBERS} files, or one twice")
     if MANIFEST not in members:
-        raise ModelError(f"holds no {MANIFEST}")
+        raise ModelError(f"contains no {MANIFEST}")
     for name, info in members.items():
         _refuse_odd(name, info)
     if sum(info.file_size for info in infos) > size:
@@ -155,7 +155,7 @@ def _refuse_odd(name: str, info: zipfile.ZipInfo) -> None:
     known = [kind.rules.max_bytes(name) for kind in KINDS.values()]
     most = max((size for size in known if size is not None), default=None)
     if most is None:
-        raise ModelError(f"{name[:100]!r} does not belong into a bundle")
+        raise ModelError(f"{name[:100]!r} does not belong in a bundle")
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in {0, stat.S_IFREG} or info.is_dir():
         raise ModelError(f"{name} is not a plain file")

@@ -146,7 +146,7 @@ def file_problems(folder: Path, manifest: Manifest) -> list[Problem]:
     listed = {*manifest.rules.files, *manifest.sha256}
     extra = [name for name in found if name not in {MANIFEST, SIGNATURE, *listed}]
     problems = [
-        Problem("files", f"{folder}: {name!r} does not belong into a bundle") for name in extra
+        Problem("files", f"{folder}: {name!r} does not belong in a bundle") for name in extra
     ]
     return problems + [
         found for name in sorted(listed) for found in _listed(folder, manifest, name)
@@ -172,7 +172,7 @@ def write_bundle(  # noqa: PLR0913 (what a bundle is made of)
     rules = manifest.rules
     unknown = [name for name in extras if variant_of(name) or not rules.is_listed(name)]
     if unknown:
-        raise ModelError(f"{unknown[0]!r} does not belong into a bundle", where=str(folder))
+        raise ModelError(f"{unknown[0]!r} does not belong in a bundle", where=str(folder))
     files = {GOLDEN: dump_golden(*golden), **extras}
     if onnx_bytes is not None:
         files[MODEL] = onnx_bytes

@@ -43,11 +43,11 @@ def _picture_problem(raw: bytes) -> str:
     if foreign is not None:
         return f"a PNG picture with a chunk {foreign!r}, which no plot needs"
     if kinds[:1] != [b"IHDR"] or kinds.count(b"IHDR") > 1:
-        return "not a whole PNG picture"
+        return "not a complete PNG picture"
     if not _has_sane_size(chunks[0][1]):
-        return f"a picture of no size, or of more than {_MAX_SIDE} pixels a side"
+        return f"a picture without size, or with more than {_MAX_SIDE} pixels a side"
     if kinds[-1] != b"IEND" or chunks[-1][2] != len(raw):
-        return "not a whole PNG picture, or more than that"
+        return "not a complete PNG picture, or more than that"
     return ""
 
 

@@ -151,5 +151,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[np.gener
         )
     begin = stream.tell()
     if math.prod(shape) * dtype.itemsize != len(raw) - begin:
-        raise ModelError(f"golden vectors: {info.filename} is shorter or longer than it says")
+        raise ModelError(
+            f"golden vectors: {info.filename} is shorter or longer than its header says"
+        )
     return np.frombuffer(raw, dtype, offset=begin).reshape(shape)

@@ -51,7 +51,7 @@ def graph_problems(model: onnx.ModelProto, manifest: Manifest) -> Iterator[str]:
         if any(map(_maps_strings, graph.node)):
             yield "operator ai.onnx.ml:LabelEncoder is allowed from numbers to numbers only"
         if any(_is_external(tensor) for tensor in _tensors(graph)):
-            yield "external data is not allowed: all weights belong into model.onnx"
+            yield "external data is not allowed: all weights belong in model.onnx"
     if nodes > rules.max_nodes:
         yield f"more than {rules.max_nodes} nodes"
     for name in sorted(refused):
@@ -118,16 +118,16 @@ def _signature_problems(graph: onnx.GraphProto, manifest: Manifest) -> Iterator[
     found = {value.name: value for value in graph.input if value.name not in weights}
     wanted = manifest.tensors()
     for name in sorted(found.keys() - wanted.keys()):
-        yield f"the graph wants an input {name!r} that model.yaml does not have"
+        yield f"the graph needs an input {name!r} that is not in model.yaml"
     for name, (dtype, shape) in wanted.items():
         if name not in found:
-            yield f"the graph has no input {name!r}, which model.yaml promises"
+            yield f"the graph has no input {name!r}, which is in model.yaml"
         else:
             yield from _mismatch(found[name], f"input {name!r}", dtype, shape)
     outputs = {value.name: value for value in graph.output}
     for role, name in manifest.outputs.named().items():
         if name not in outputs:
-            yield f"the graph has no output {name!r}, which model.yaml names for {role}"
+            yield f"the graph has no output {name!r}, which model.yaml has for {role}"
         else:
             shape = manifest.output_shape(role)
             yield from _mismatch(outputs[name], f"output {name!r}", "float32", shape)

@@ -162,13 +162,13 @@ class Manifest:
         if len(set(self.units)) != len(self.units):
             yield "units", "an asset is listed twice"
         if self.healthy.keys() - {spec.name for spec in self.scalars}:
-            yield "healthy", "is of scalar inputs only"
+            yield "healthy", "is only for scalar inputs"
         for name, each in self.healthy.items():
             sizes = {len(each.center), len(each.spread)}
             if sizes not in ({0}, {len(self.units)}):
                 yield f"healthy.{name}", "center and spread: one for each unit, or none"
         if self.interval is not None and "rul" not in self.outputs.named():
-            yield "interval", "is of a remaining life only"
+            yield "interval", "is only for remaining life"
         yield from self._file_problems()
 
     def _file_problems(self) -> Iterator[tuple[str, str]]:
@@ -200,7 +200,7 @@ class Manifest:
             elif lacks := kind.lacks(spec):
                 yield f"inputs.{index}", lacks
         if len({spec.kind for spec in self.own_tensors}) > 1:
-            yield "inputs", "beside scalars only one kind"
+            yield "inputs", "scalars and only one other kind are possible"
         yield from self._reading_problems()
         expected = bool(self.scalars) + len(self.own_tensors) + bool(self.units)
         if len(self.tensors()) != expected:
@@ -215,7 +215,7 @@ class Manifest:
                 if len(values) not in sizes:
                     yield f"inputs.{index}.{key}", "one for each unit, or one for all"
                 elif values and spec.kind != Kind.SCALAR:
-                    yield f"inputs.{index}.{key}", "is of scalar inputs only"
+                    yield f"inputs.{index}.{key}", "is only for scalar inputs"
             if not all(map(isfinite, spec.offset)):
                 yield f"inputs.{index}.offset", "must be finite"
             if any(spec.counter) and self.window.length < 2:  # noqa: PLR2004

@@ -107,13 +107,13 @@ def _run(
     missing = set(manifest.outputs.named().values()) - golden.outputs.keys()
     given = {name: (str(array.dtype), array.shape[1:]) for name, array in golden.inputs.items()}
     if missing or given != manifest.tensors():
-        text = "golden vectors do not hold every input and output of model.yaml"
+        text = "golden vectors do not contain every input and output of model.yaml"
         return [("golden", text)], Trial()
     try:
         session = open_session(read_checked(folder, manifest, MODEL))
         found = _outputs(session, golden)
     except MemoryError:
-        return [("limits", "it asks for more memory than a model may have")], Trial()
+        return [("limits", "it needs more memory than a model may have")], Trial()
     except Exception as error:  # noqa: BLE001 (the runtime's exceptions have no public base)
         reason = "limits" if "alloc" in str(error) else "graph"
         return [(reason, f"the runtime refuses it: {_one_line(error)}")], Trial()
@@ -172,7 +172,7 @@ def dependent_rows(
             slack = tolerance * float(np.abs(together[name]).max())
             if not np.allclose(got, wanted, rtol=tolerance, atol=slack):
                 off = float(np.max(np.abs(got - wanted)))
-                return [f"{name} of a row depends on the rows beside it (alone: {off:.3g} off)"]
+                return [f"{name} of a row depends on the other rows (alone: {off:.3g} off)"]
     return []
 
 
@@ -194,7 +194,7 @@ def main(kinds: Mapping[str, type[Manifest]] = KINDS) -> int:
     except ModelError as error:
         problems = [("files", str(error))]
     except MemoryError:
-        problems = [("limits", "it asks for more memory than a model may have")]
+        problems = [("limits", "it needs more memory than a model may have")]
     told = [[reason, f"{folder}: {text}"] for reason, text in problems]
     print(json.dumps({"problems": told, "trial": trial.as_json()}))  # noqa: T201
     return REFUSED if problems else 0

@@ -120,7 +120,7 @@ ROLES: Final[Mapping[str, Role]] = {
     "health": Role(_number),
     "contributions": Role(
         lambda manifest: (len(manifest.scalars),),
-        missing=("outputs.contributions", "without scalar inputs there is nothing to share out"),
+        missing=("outputs.contributions", "without scalar inputs there are no shares"),
         relative_to="score",
     ),
     "probabilities": Role(

@@ -72,7 +72,7 @@ def parse_signature(raw: bytes, where: str) -> Signature:
 
 def _parsed(found: object) -> Signature:
     if not isinstance(found, dict) or found.keys() != _FIELDS:
-        raise ValueError(f"wants exactly {', '.join(sorted(_FIELDS))}")
+        raise ValueError(f"needs exactly {', '.join(sorted(_FIELDS))}")
     if found["algorithm"] != ALGORITHM:
         raise ValueError(f"the algorithm is not {ALGORITHM}")
     value = base64.b64decode(found["signature"], validate=True)
@@ -147,8 +147,8 @@ def _read(file: Path, *, private: bool = False) -> bytes:
 
 
 def _not_a_key(file: Path, which: str) -> ModelError:
-    hint = "'edge-agent models keygen' makes a pair"
-    return ModelError(f"is no Ed25519 {which} key in PEM", where=str(file), hint=hint)
+    hint = "'edge-agent models keygen' creates a pair"
+    return ModelError(f"is not an Ed25519 {which} key in PEM", where=str(file), hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,11 +113,11 @@ def parity(manifest: Manifest, golden: Golden, found: Tensors) -> tuple[float, s
     groups = row_groups(manifest, golden)
     for kind, rows in groups.items():
         if not rows.any():
-            return worst, f"the golden vectors hold no {kind} rows to compare on"
+            return worst, f"the golden vectors contain no {kind} rows to compare on"
         for role, tensor in manifest.outputs.named().items():
             got, wanted = found[tensor][rows], golden.outputs[tensor][rows]
             if got.shape != wanted.shape or not (np.isfinite(got) == np.isfinite(wanted)).all():
-                return worst, f"{kind} rows: {role} has another shape, or other gaps, than fp32's"
+                return worst, f"{kind} rows: {role} has not the shape and gaps of fp32's"
             meaning = manifest.task_row.roles[role]
             off = _difference(meaning, got, wanted, _scale(manifest, golden, role, rows))
             worst = max(worst, off)
@@ -158,7 +158,7 @@ def _other_side(manifest: Manifest, golden: Golden, found: Tensors) -> str:
         if manifest.task_row.roles[role].same_class:
             same = found[tensor].argmax(axis=1) == golden.outputs[tensor].argmax(axis=1)
             if not same.all():
-                return f"{np.count_nonzero(~same)} rows are of another class than fp32's"
+                return f"{np.count_nonzero(~same)} rows have another class than fp32's"
     return ""
 
 

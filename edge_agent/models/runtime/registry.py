@@ -109,7 +109,7 @@ class SessionRegistry:
         for name in runtime.providers:
             metrics.provider_missing.labels(name).set(0)
         for name in report.missing:
-            self._note_missing(name, "this build of onnxruntime does not have it")
+            self._note_missing(name, "this build of onnxruntime does not include it")
 
     def load(self, name: str, folder: Path | None = None) -> Model:
         """The model of a bundle: verified, loaded and tested, unless it is loaded already.
@@ -222,7 +222,9 @@ class SessionRegistry:
         used = model.engine.providers
         for provider in self._providers if used else ():
             if PROVIDERS[provider] not in used:
-                self._note_missing(provider, "it failed to start: is its driver or library there?")
+                self._note_missing(
+                    provider, "it failed to start: is its driver or library installed?"
+                )
 
     def _note_missing(self, provider: str, reason: str) -> None:
         self._metrics.provider_missing.labels(provider).set(1)

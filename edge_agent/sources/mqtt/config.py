@@ -70,14 +70,14 @@ class Subscription:
             if self.payload.format is not Format.CSV:
                 yield "payload.format", "binary samples need a {signal} in the topic, or signal"
             elif not self.payload.columns:
-                yield "payload.columns", "name them, where the topic names no {signal}"
+                yield "payload.columns", "required if the topic has no {signal}"
 
     def _records_problems(self) -> Iterator[tuple[str, str]]:
         spec = self.payload
         if spec.name and self.signal_format:
-            yield "payload.name", "has no effect: the topic or `signal` says which signal it is"
+            yield "payload.name", "has no effect: the topic or `signal` defines the signal"
         if spec.asset and self.signal_format:
-            yield "payload.asset", "needs topics without {signal}: its objects are of whole assets"
+            yield "payload.asset", "needs topics without {signal}: its objects contain whole assets"
         if spec.asset and not self.template and not self.asset and "asset" in self.pattern.names:
             yield "payload.asset", "has no effect: the topic has an {asset}"
 
@@ -124,12 +124,12 @@ class MqttSourceConfig(Broker):
         """Contradictions, as (key, message)."""
         yield from self.broker_problems()
         if self.time is TimeOf.SERVER:
-            yield "time", "a broker stamps nothing: source, arrival or auto"
+            yield "time", "a broker adds no time stamps: source, arrival or auto"
         yield from zone_problems(self.timezone)
         if not self.subscribe and self.sparkplug is None:
             yield "subscribe", "is empty: no value would arrive"
         if self.subscribe and self.sparkplug is not None:
-            yield "sparkplug", "cannot stand beside subscribe: give it a source of its own"
+            yield "sparkplug", "is not possible together with subscribe: use a separate source"
         if self.share and self.sparkplug is not None:
             yield "share", "has no effect on sparkplug"
         yield from self._unreached()

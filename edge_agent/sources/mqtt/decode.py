@@ -171,7 +171,7 @@ class Decoder:
             return
         if not out.taken:
             hint = "" if self._refusals.knows(topic) else hint_of(None, out, payload)
-            message = f"no key of it is a signal, the first is {out.unknown[:100]!r}{hint}"
+            message = f"none of its keys is a signal, the first is {out.unknown[:100]!r}{hint}"
             self._refusals.note("unknown_signal", topic, message)
         elif _UNUSED not in route.noted:
             route.noted |= {_UNUSED}

@@ -94,8 +94,8 @@ def _of_object(doc: dict[str, Any], out: Readings) -> str:
         return f" (its keys: {', '.join(list(map(str, doc))[:_MAX_KEYS])[:200]})"
     names = ", ".join(leaves[:_MAX_KEYS])[:300]
     if out.target.single is not None:
-        return f" (numbers stand under {names}: payload: {{value: {leaves[0][:100]}}} takes that)"
-    return f" (numbers stand under {names}: give a signal one of these as its address)"
+        return f" (numbers are under {names}: payload: {{value: {leaves[0][:100]}}} takes that)"
+    return f" (numbers are under {names}: give a signal one of these as its address)"
 
 
 def numbers_in(doc: Any, prefix: str = "", depth: int = 0) -> list[str]:  # noqa: ANN401

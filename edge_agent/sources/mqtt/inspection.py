@@ -142,7 +142,7 @@ def _sparkplug_reader(
 
 
 def _silence(where: str, topic: str, seconds: float) -> Finding:
-    mend = "is the topic right? `edge-agent listen` shows what there is; --seconds waits longer"
+    mend = "is the topic right? `edge-agent listen` lists the topics; --seconds waits longer"
     return warning(where, f"no message on {topic} within {seconds:g} s", mend)
 
 
@@ -154,7 +154,7 @@ def _refused(where: str, refusals: _FirstRefusals, *, complete: bool) -> list[Fi
         what = f"{topic}: {reason}: {text}{times}"
         if reason in _OF_OTHERS:
             found.append(
-                fine(where, what) if complete else warning(where, what, "is it spelled so?")
+                fine(where, what) if complete else warning(where, what, "is the spelling right?")
             )
         else:
             mend = "see payload: of the subscription; `edge-agent listen` proposes one"
@@ -167,9 +167,9 @@ def _missing(
 ) -> list[Finding]:
     """By asset, the signals that brought nothing, or nothing but bad values."""
     found: list[Finding] = []
-    mend = "is the name right, does it publish?"
+    mend = "is the name right, and does it publish?"
     if sparkplug:
-        mend = "only births name metrics: a running daemon asks the nodes for them, this does not"
+        mend = "only births contain names of metrics: a running daemon requests them, this does not"
     quiet: dict[str, list[str]] = {}
     for signal in signals:
         if signal.index in heard.good:
@@ -201,5 +201,5 @@ def _clock(where: str, signals: list[PlantSignal], heard: _Heard, time: TimeOf) 
     ]
     if far:
         what = f"time stamps of {first_of(far)} are off by more than {SKEW_S:g} s"
-        return [warning(where, what, "set the clock of whoever publishes them")]
+        return [warning(where, what, "set the clocks of the publishers")]
     return []

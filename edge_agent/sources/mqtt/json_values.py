@@ -52,7 +52,7 @@ def parse(payload: bytes, *, text: bool) -> tuple[Any, str]:
         try:
             return json.loads(
                 _TOKEN.sub(_mended, plain), strict=False
-            ), oddity or "words that JSON does not have, such as nan"
+            ), oddity or "words that are not JSON, such as nan"
         except (ValueError, RecursionError):
             pass
     if text and plain and plain.lstrip()[:1] not in {"{", "[", '"'}:
@@ -68,7 +68,7 @@ def decoded(payload: bytes) -> tuple[str, str]:
                 "a byte order mark, or UTF-16"
             )
         except UnicodeDecodeError as error:
-            raise DecodeError("text", "binary data, where JSON is expected") from error
+            raise DecodeError("text", "binary data, but JSON is expected") from error
     oddity = "NUL bytes at its end" if payload.endswith(b"\0") else ""
     stripped = payload.rstrip(b"\0")
     try:
@@ -103,7 +103,7 @@ def _printable(text: str) -> str:
     """A payload as one text; DecodeError where it is bytes rather than letters."""
     stripped = text.strip()
     if not all(letter.isprintable() or letter.isspace() for letter in stripped[:200]):
-        raise DecodeError("text", "binary data, where JSON is expected (see payload.format)")
+        raise DecodeError("text", "binary data, but JSON is expected (see payload.format)")
     return stripped
 
 

@@ -95,10 +95,9 @@ class Conflicts:
             "other": other[:200],
             "n": len(self.topics),
         }
-        why = f"{name} is {other[:100]}" if other else f"{name!r} is no name of an asset"
-        text = (
-            f"{self._source}: {topic_text[:100]} is not watched: {why} ({len(self.topics)} topics)"
-        )
+        why = f"{name} is {other[:100]}" if other else f"{name!r} is not a name of an asset"
+        n = len(self.topics)
+        text = f"{self._source}: {topic_text[:100]} is not monitored: {why} ({n} topics)"
         detail = Detail(TWO_MACHINES if other else UNUSABLE_NAME, args)
         faults[self._what] = Fault(self._what, text, detail)
 
@@ -137,7 +136,7 @@ class Machines:
             self.conflicts.add(place.topic.encode(), unusable[:_MAX_SHOWN], "")
             raise DecodeError(
                 UNUSABLE_NAME,
-                f"{unusable[:_MAX_SHOWN]!r} is no name of an asset (letters, digits, _ . -): "
+                f"{unusable[:_MAX_SHOWN]!r} is not a name of an asset (letters, digits, _ . -): "
                 "give it an id in the config, by a subscription of its own",
             )
         if known is None:

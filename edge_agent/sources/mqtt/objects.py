@@ -31,7 +31,7 @@ def take_each(items: list[Any], take: Callable[[Any, Readings], None], out: Read
             take(item, out)
         except DecodeError as error:
             if len(out.refused) >= MAX_REFUSED:
-                raise DecodeError("shape", "too much of it is refused") from error
+                raise DecodeError("shape", "too many of its values are refused") from error
             out.refuse(error)
 
 
@@ -146,7 +146,7 @@ def _take_records(
             _take_record(key, record, around, out, named)
         except DecodeError as error:
             if len(out.refused) >= MAX_REFUSED:
-                raise DecodeError("shape", "too much of it is refused") from error
+                raise DecodeError("shape", "too many of its values are refused") from error
             out.refuse(error)
     if not found:
         raise DecodeError("shape", f"nothing under {out.spec.items!r} (payload.items)")
@@ -177,7 +177,7 @@ def _take_record(
         named = _named_of(_first(out.spec.asset, own + around), out)
     if key is None and not out.spec.name and out.target.single is None:
         if not own:
-            raise DecodeError("shape", "a record that is no object (see payload.name)")
+            raise DecodeError("shape", "a record that is not an object (see payload.name)")
         take_named({**_times(around, out), **record}, out, named)
         return
     wanted, name = _wanted_of(key, own + around, out, named)

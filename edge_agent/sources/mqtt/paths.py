@@ -29,7 +29,7 @@ def steps(path: str) -> tuple[str, ...]:
     while at < len(path):
         step = _STEP.match(path, at)
         if step is None:
-            raise ConfigError(f"{path!r} is no path", hint="write a.b, a[0].b or a[].b")
+            raise ConfigError(f"{path!r} is not a path", hint="write a.b, a[0].b or a[].b")
         at = step.end()
         if step[1] is not None:
             found.append(step[1])
@@ -46,7 +46,7 @@ def problem_of(path: str, *, each: bool = False) -> str:
         found = steps(path)
     except ConfigError as error:
         return str(error)
-    return "'[]' may stand in `items` only: write [0]" if EACH in found and not each else ""
+    return "'[]' is allowed only in `items`: write [0]" if EACH in found and not each else ""
 
 
 def find(doc: Any, path: str) -> Any:  # noqa: ANN401 (any JSON)

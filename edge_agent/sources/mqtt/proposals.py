@@ -95,7 +95,9 @@ def _add(proposal: Proposal, like: _Likeness, group: list[HeardTopic], source: s
     for one, places in matched:
         asset = fill(asset_format, places) if asset_format else _fixed_asset(one.topic, like)
         if not is_safe_name(asset):
-            proposal.left_out.append(f"{one.topic}: {asset!r} is no name for a machine: set asset:")
+            proposal.left_out.append(
+                f"{one.topic}: {asset!r} is not a name for a machine: set asset:"
+            )
             continue
         lines[asset] = places.get("line", "")
         signals = machines.setdefault(asset, {})

@@ -79,7 +79,7 @@ class Readings:
             self.odd = True
             self.take(wanted, *self.unwrap(raw, at_us, status))
         elif wanted.waveform:
-            raise DecodeError("kind", "one number, where the signal is a waveform")
+            raise DecodeError("kind", "one number, but the signal is a waveform")
         else:
             try:
                 value = self._number(raw, wanted)
@@ -91,10 +91,10 @@ class Readings:
     def take_block(
         self, wanted: Wanted, samples: NDArray[Any], at_us: int | None, status: int = GOOD
     ) -> None:
-        """A waveform block; a sample that is no number makes all of it Bad."""
+        """A waveform block; a sample that is not a number makes all of it Bad."""
         self.odd = True
         if not wanted.waveform:
-            raise DecodeError("kind", "an array, where the signal is no waveform")
+            raise DecodeError("kind", "an array, but the signal is not a waveform")
         rate_hz = self.spec.rate_hz or wanted.rate_hz
         if rate_hz <= 0:
             raise DecodeError("kind", "a waveform, but the config gives no rate_hz")
@@ -218,7 +218,7 @@ class Readings:
         if not raw:
             raise DecodeError("empty", "an array without samples")
         if not wanted.waveform:
-            raise DecodeError("kind", "an array, where the signal is no waveform")
+            raise DecodeError("kind", "an array, but the signal is not a waveform")
         return np.array([_sample(item) for item in raw], np.float64)
 
 

@@ -61,7 +61,7 @@ class Refusals:
 
     def log_unused(self, topic: bytes, key: str) -> None:
         """A payload has keys that are no signals, beside those that are."""
-        self._log_once("keys of a payload are not used", topic, f"the first is {key!r}")
+        self._log_once("unused keys in a payload", topic, f"the first is {key!r}")
 
     def _log_once(self, event: str, topic: bytes, detail: str) -> None:
         lines = self._lines.get(event, 0)

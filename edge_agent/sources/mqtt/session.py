@@ -43,7 +43,7 @@ class VersionError(ConnectError):
     """
 
     def __init__(self, message: str, *, where: str, lasting: bool) -> None:
-        super().__init__(message, where=where, hint="another version of MQTT may be understood")
+        super().__init__(message, where=where, hint="the broker may accept another version of MQTT")
         self.lasting = lasting
 
 

@@ -115,7 +115,7 @@ def _take_samples(
     wanted: Wanted, samples: NDArray[np.generic], at_us: int | None, status: int, out: Readings
 ) -> None:
     if not wanted.waveform or wanted.rate_hz <= 0:
-        raise DecodeError("kind", "an array, where the signal is no waveform with rate_hz")
+        raise DecodeError("kind", "an array, but the signal is not a waveform with rate_hz")
     block = samples.astype(np.float32)
     status = status if np.isfinite(block).all() else BAD
     end_us = out.arrival_us if at_us is None else at_us

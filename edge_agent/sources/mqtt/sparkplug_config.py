@@ -39,7 +39,10 @@ class Sparkplug:
         if "signal" not in found:
             yield "metric", "needs {signal}"
         if len(set(found)) != len(found) or _TOPIC & set(found):
-            yield "metric", "a placeholder stands once, and group, node and device are the topic's"
+            yield (
+                "metric",
+                "each placeholder is used once, and group, node and device are the topic's",
+            )
         if unknown := names_in(self.asset) - _TOPIC - set(found):
             yield "asset", f"there is no {{{min(unknown)}}}"
 

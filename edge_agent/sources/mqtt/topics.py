@@ -71,7 +71,7 @@ def compile_pattern(text: str) -> Pattern:
     levels = text.split("/")
     names = _PLACEHOLDER.findall(text)
     if len(set(names)) < len(names):
-        raise ConfigError("a placeholder stands twice in the topic")
+        raise ConfigError("a placeholder is used twice in the topic")
     tail = levels[-1] == "#"
     fixed = levels[:-1] if tail else levels
     parts = [_level(level, n) for n, level in enumerate(fixed)]
@@ -86,7 +86,7 @@ def _level(level: str, number: int) -> str:
         return f"(?P<_{number}>[^/]*)"
     around = _PLACEHOLDER.split(level)
     if len(around) > 3:  # noqa: PLR2004 (text, name, text)
-        raise ConfigError("one placeholder a level", hint=f"level {level!r}")
+        raise ConfigError("one placeholder per level", hint=f"level {level!r}")
     literal = around[0] + (around[2] if len(around) > 1 else "")
     if set(literal) & set("+#{}"):
         raise ConfigError(

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 _URL: Final = "must be opc.tcp://HOST:PORT/PATH"
 _LOGIN: Final = "holds a login: use username and password"
 _READABLE: Final = (
-    "without a security policy the password can be read on the way: "
+    "without a security policy the password is sent readable: "
     "choose one, or set allow_insecure_password: true"
 )
 _UNCHECKED: Final = (
-    "a policy needs server_certificate or trusted: a server that is not checked may be anybody"
+    "a policy needs server_certificate or trusted: an unchecked server can be any program"
 )
 
 
@@ -103,7 +103,7 @@ class OpcUaSourceConfig:
         if not address and not self.node:
             return "has no address, and its source has no node pattern", f"write address: {FORM}"
         if address and not is_address(address):
-            return "is no OPC UA node", f"write {FORM}; `edge-agent browse` lists the nodes"
+            return "is not an OPC UA node", f"write {FORM}; `edge-agent browse` lists the nodes"
         return None
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -111,7 +111,7 @@ class OpcUaSourceConfig:
         yield from url_problems(self.url, ("opc.tcp",), _URL, _LOGIN)
         yield from zone_problems(self.timezone)
         if self.node and not is_address(self.node):
-            yield "node", f"is no OPC UA node: write {FORM}"
+            yield "node", f"is not an OPC UA node: write {FORM}"
         yield from _security_problems(self)
         if self.password and not self.username:
             yield "password", "needs a username"

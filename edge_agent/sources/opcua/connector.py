@@ -183,7 +183,7 @@ async def _trusted_server(
             check_pinned(pinned, shown)
         return pinned
     if security.trusted is None:
-        raise RefusedError("nothing says which server to trust", where=config.url)
+        raise RefusedError("no trusted server is configured", where=config.url)
     uri = str(chosen[0].Server.ApplicationUri) if chosen else ""
     check_trusted(security.trusted, shown, uri, urlsplit(config.url).hostname or "")
     return shown[0]
@@ -211,7 +211,7 @@ async def _endpoints(config: OpcUaSourceConfig) -> Sequence[ua.EndpointDescripti
         if config.security.server_certificate:
             return []
         if isinstance(error, RefusedError):
-            error.hint = "it lists them to nobody in the open: pin security.server_certificate"
+            error.hint = "it does not list them without encryption: pin security.server_certificate"
         raise
     finally:
         wire.cut(client)
@@ -226,9 +226,9 @@ async def _offer(config: OpcUaSourceConfig) -> str:
     if offers:
         return f"it offers {offers}"
     if config.is_secure:
-        return "ask its administrator which policies and modes it offers: it lists them to nobody"
+        return "ask its administrator which policies and modes it offers: it does not list them"
     return (
-        "it takes nobody without security: set security.policy (Basic256Sha256 as a rule), "
+        "it accepts only secure connections: set security.policy (Basic256Sha256 as a rule), "
         "certificate, private_key and server_certificate"
     )
 
@@ -310,7 +310,7 @@ def _check_password(client: Client, config: OpcUaSourceConfig) -> None:
     # On an open channel an encrypted password is no safer: anybody may be the server.
     if not config.is_secure or policy in {None, "", _NONE_URI}:
         raise RefusedError(
-            "the password could be read on the way",
+            "the password would be sent readable",
             where=config.url,
             hint="use mode SignAndEncrypt, or set allow_insecure_password: true",
         )

@@ -148,7 +148,7 @@ def _unread(
         mend = f"`edge-agent browse {name}` lists the nodes"
         return "no such node", f"{label} does not exist ({address})", mend
     if value.status == "BadAttributeIdInvalid":
-        return "no variables", f"{label} is no variable ({address})", "name one below it"
+        return "no variables", f"{label} is not a variable ({address})", "name one below it"
     if value.status in _LOCKED:
         return (
             "not readable",
@@ -165,14 +165,14 @@ def _wrong_type(signal: PlantSignal, value: NodeValue) -> tuple[str, str] | None
             TextRules(signal.config).number(str(value.value))
         except DecodeError as problem:
             what = f"is a {value.type}: not usable ({problem.message})"
-            return what, "choose a node with a number, or map: its words to numbers"
+            return what, "choose a node with a number, or use map: to turn its words into numbers"
         return None
     if not value.is_number:
         return f"is a {value.type}: not usable", "choose a node with a number"
     if value.array and not waveform:
         return f"is an array of {value.type}", "set kind: waveform and rate_hz, or name an element"
     if waveform and not value.array:
-        return f"is one {value.type}, where the config says kind: waveform", "leave kind out"
+        return f"is one {value.type}, but the config says kind: waveform", "leave kind out"
     return None
 
 
@@ -206,14 +206,14 @@ def _judge_server(
     least_ms = facts["sample_ms"]
     if isinstance(least_ms, float) and least_ms > asked_ms:
         what = f"the server samples every {least_ms:g} ms at the fastest, not every {asked_ms:g} ms"
-        found.append(warning(where, what, "set sampling_interval to what it can do"))
+        found.append(warning(where, what, "set sampling_interval to a value that it supports"))
     most, taken = facts["sessions"], facts["open_sessions"]
     if isinstance(most, int) and isinstance(taken, int) and 0 < most <= taken:
         what = f"all {most} sessions of the server are taken (one of them by this check)"
         found.append(warning(where, what, "close other clients, or raise the server's limit"))
     items = facts["items"]
     if isinstance(items, int) and 0 < items < len(signals):
-        what = f"{len(signals)} nodes, {items} in one subscription: several are made"
+        what = f"{len(signals)} nodes, {items} in one subscription: several are created"
         found.append(warning(where, what))
     return found
 

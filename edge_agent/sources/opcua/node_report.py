@@ -19,13 +19,13 @@ _WORDS: Final = {
     "BadNodeIdInvalid": "does not exist",
     "BadNoMatch": "does not exist",
     "BadNotFound": "does not exist",
-    "BadObjectDeleted": "does not exist any more",
-    "BadAttributeIdInvalid": "is no variable",
+    "BadObjectDeleted": "no longer exists",
+    "BadAttributeIdInvalid": "is not a variable",
     "BadUserAccessDenied": "may not be read by this user",
     "BadNotReadable": "cannot be read",
     "BadSecurityModeInsufficient": "may not be read over this security mode",
-    "BadTooManyMonitoredItems": "is beyond the number of nodes that the server watches",
-    "BadTypeMismatch": "is no number",
+    "BadTooManyMonitoredItems": "exceeds the number of nodes that the server monitors",
+    "BadTypeMismatch": "is not a number",
 }
 _WORDS_OF: Final = {code_of(name): words for name, words in _WORDS.items()}
 

@@ -27,7 +27,7 @@ async def shown_certificate(config: OpcUaSourceConfig, file: Path) -> str:
     data = next((bytes(one.ServerCertificate) for one in endpoints if one.ServerCertificate), b"")
     chain = split_chain(data)
     if not chain:
-        raise ConnectError("the server shows no certificate", where=config.url)
+        raise ConnectError("the server has no certificate", where=config.url)
     try:
         with file.open("xb") as out:
             out.write(chain[0].public_bytes(Encoding.DER))

@@ -142,7 +142,7 @@ class Reader:
         )
         answers = await self._connection.client.uaclient.session.read(wanted)
         if len(answers) != len(batch):
-            message = f"{len(answers)} answers to {len(batch)} questions"
+            message = f"{len(answers)} answers to {len(batch)} requests"
             raise ConnectError(message, where=self._connection.where)
         return answers
 

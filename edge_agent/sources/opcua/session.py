@@ -189,7 +189,7 @@ class Session:
             silent_s = now_s - min(self._heard_s.values())
             if silent_s > subscriptions.stall_after_s:
                 raise LostError(
-                    f"stalled: nothing came for {silent_s:.1f} s", where=self._config.url
+                    f"stalled: nothing was received for {silent_s:.1f} s", where=self._config.url
                 )
 
     # -- nodes --------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ class Session:
         servers say so, with a status; others fall silent, which only a look at the nodes shows.
         """
         gone = set(lasting(self._feed.faulty()))
-        with explained("looking at the nodes", connection.where):
+        with explained("reading the nodes", connection.where):
             if self._refused or gone:
                 await connection.read_namespaces()
             gone |= await silent_items(connection, subscriptions, self._feed, self._config)
@@ -230,7 +230,7 @@ class Session:
         signals = self._feed.signals
         handles = [*self._refused, *again, *range(self._asked, len(signals))]
         items, refused = self._items(handles, connection.namespaces)
-        with explained("watching the nodes", connection.where):
+        with explained("subscribing the nodes", connection.where):
             refused |= await subscriptions.add(items)
         self._asked = len(signals)
         known = self._refused | self._feed.faulty()

@@ -34,7 +34,7 @@ def read_certificate(path: Path) -> x509.Certificate:
             return x509.load_pem_x509_certificate(data)
         return x509.load_der_x509_certificate(data)
     except ValueError as error:
-        raise RefusedError("this is no certificate", where=str(path), hint=str(error)) from error
+        raise RefusedError("this is not a certificate", where=str(path), hint=str(error)) from error
 
 
 def read_key(path: Path, password: str | None) -> RSAPrivateKey:
@@ -106,8 +106,8 @@ def check_pinned(pinned: x509.Certificate, shown: Sequence[x509.Certificate]) ->
     if not shown or shown[0] != pinned:
         what = subject(shown[0]) if shown else "none"
         raise RefusedError(
-            "the server shows another certificate than the pinned one",
-            hint=f"it shows {what}; pinned is {subject(pinned)}",
+            "the server's certificate is not the pinned one",
+            hint=f"its certificate is {what}; pinned is {subject(pinned)}",
         )
 
 
@@ -118,7 +118,7 @@ def check_trusted(folder: Path, shown: Sequence[x509.Certificate], uri: str, hos
     certificate must name the host that was asked for.
     """
     if not shown:
-        raise RefusedError("the server shows no certificate")
+        raise RefusedError("the server has no certificate")
     leaf, anchors = shown[0], _read_folder(folder)
     _check_leaf(leaf, uri)
     if _is_revoked(leaf, folder):
@@ -143,7 +143,7 @@ def _check_leaf(leaf: x509.Certificate, uri: str) -> None:
     if not isinstance(key, RSAPublicKey) or key.key_size < _MIN_KEY_BITS:
         raise RefusedError(f"the server's key is not RSA of at least {_MIN_KEY_BITS} bits")
     if uri not in _uris(leaf):
-        hint = "pin it with server_certificate if that is as it should be"
+        hint = "pin it with server_certificate if this is intended"
         raise RefusedError(f"the server's certificate does not name its URI {uri}", hint=hint)
 
 
@@ -184,12 +184,12 @@ def _may_sign(issuer: x509.Certificate) -> bool:
 
 
 def ended_text(certificate: x509.Certificate) -> str:
-    """`ended on 2025-01-01` or `begins only on ...`; nothing for one that is valid now."""
+    """`ended on 2025-01-01` or `is valid only from ...`; nothing for one that is valid now."""
     now = datetime.now(UTC)
     if certificate.not_valid_after_utc < now:
         return f"ended on {certificate.not_valid_after_utc:%Y-%m-%d}: renew it, or set the clock"
     if certificate.not_valid_before_utc > now:
-        return f"begins only on {certificate.not_valid_before_utc:%Y-%m-%d}: set the clock"
+        return f"is valid only from {certificate.not_valid_before_utc:%Y-%m-%d}: set the clock"
     return ""
 
 
@@ -225,7 +225,7 @@ def _is_revoked(certificate: x509.Certificate, folder: Path) -> bool:
         try:
             revoked = load(data)
         except ValueError as error:
-            raise RefusedError("this is no revocation list", where=str(path)) from error
+            raise RefusedError("this is not a revocation list", where=str(path)) from error
         number = certificate.serial_number
         if revoked.issuer == certificate.issuer and (
             revoked.get_revoked_certificate_by_serial_number(number) is not None

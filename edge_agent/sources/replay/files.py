@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 UNREADABLE: Final = (OSError, EOFError, UnicodeError, zlib.error, lzma.LZMAError)
 _SNIFF_BYTES: Final = 1 << 16
-_CONTROL_SHARE: Final = 0.1  # of the first characters: more is no text
+_CONTROL_SHARE: Final = 0.1  # of the first characters: more is not a text
 _CSV: Final = "save it as CSV"
 # First bytes of what is often tried: (what it is, what to do).
 _OTHERS: Final = (
@@ -146,7 +146,7 @@ def _refuse_no_text(path: Path, head: str) -> None:
     odd = sum(ord(c) < ord(" ") and c not in "\t\r\n\f\0" for c in head[:4096])
     nul = head[:4096].count("\0")
     if odd > _CONTROL_SHARE * min(4096, len(head)) or nul > len(head[:4096]) // 2 > 0:
-        raise EdgeAgentError("is no text: not a CSV", where=str(path), hint=_CSV)
+        raise EdgeAgentError("is not a text file: not a CSV", where=str(path), hint=_CSV)
     first = head.lstrip("\ufeff \t\r\n")[:1]
     if first in _MARKUP:
         raise EdgeAgentError(f"is {_MARKUP[first]}, not a CSV", where=str(path), hint=_CSV)

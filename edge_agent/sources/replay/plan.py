@@ -117,7 +117,7 @@ def _nothing_fits(table: Table, places: Places, asset: str) -> EdgeAgentError:
             hint=f"map them by number: columns {_some(wanted)}; it has {len(names)}",
         )
     return EdgeAgentError(
-        f"no column is a signal of the plant, which wants {_some(wanted)}",
+        f"no column is a signal of the plant, which needs {_some(wanted)}",
         where=str(table.path),
         hint=f"its columns: {_some(names)}{'' if asset else _WHOSE}",
     )
@@ -143,7 +143,7 @@ def _signal_columns(table: Table, places: Places, asset: str, columns: list[int]
             raise EdgeAgentError(
                 f"columns {_some([names[n] for n in several])} may be one signal",
                 where=str(table.path),
-                hint="say which is meant: columns",
+                hint="set it: columns",
             )
         chosen.append(exact[0])
         _check_unit(table, names[exact[0]], places.unit(index))
@@ -171,9 +171,9 @@ def _time_columns(
         time = _first_like(table, lambda cell: match(cell) is not None, None) or 0
         if is_signal(table.names[time]) or not table.names[time]:
             raise EdgeAgentError(
-                "no column holds times",
+                "no column contains times",
                 where=str(table.path),
-                hint=f"say which does: time; its columns: {_some(table.names)}",
+                hint=f"set it: time; its columns: {_some(table.names)}",
             )
     if _is_like(table, time, is_clock):
         date = _first_like(table, is_date, time)
@@ -211,5 +211,5 @@ def _is_classic(table: Table, column: int) -> bool:
     raise EdgeAgentError(
         f"quality {min(codes)} may be good (a StatusCode) or bad (OPC Classic)",
         where=f"{table.path}: column {table.names[column]!r}",
-        hint="say which in a replay source: quality, quality_codes",
+        hint="set it in a replay source: quality, quality_codes",
     )

@@ -41,15 +41,15 @@ log = logging.getLogger("edge_agent.sources")
 
 
 _CAUSES: Final = {
-    "time": "is no time (time_format)",
+    "time": "is not a time (time_format)",
     "no_such_time": "does not exist: summer time skips that hour (timezone; is the clock of the "
     "recording without summer time?)",
     "out_of_order": "is too far behind the rows before it",
-    "number": "is no number, or may be several (decimal)",
-    "quality": "is no quality (quality_codes)",
+    "number": "is not a number, or may be several (decimal)",
+    "quality": "is not a quality (quality_codes)",
     "unknown": "belongs to no signal",
     "columns": "has more cells than the header (separator, decimal)",
-    "unreadable": "a quote stands where none belongs, or the file is damaged",
+    "unreadable": "a quote in a wrong place, or the file is damaged",
 }
 
 
@@ -214,7 +214,7 @@ class Recording:
         if doubtful := reader.doubtful():
             log.warning(
                 "times are ambiguous: their hour comes twice at the end of summer time, and no row"
-                " tells which is meant; they are read as the first",
+                " shows which; they are read as the first",
                 extra={"file": str(table.path), "rows": doubtful, "timezone": config.timezone},
             )
 

@@ -117,7 +117,7 @@ def _refuse_half_days(cells: list[str], parse: Parse) -> None:
     falls = np.flatnonzero((np.abs(steps_h + 11) < 1) & (hours[:-1] == _NOON_H) & (hours[1:] == 1))
     if len(falls) and hours.min() >= 1 and hours.max() <= _NOON_H:
         cell = cells[int(falls[0]) + 1]
-        raise EdgeAgentError(f"has a clock of twelve hours without AM or PM, as {cell!r}")
+        raise EdgeAgentError(f"has a 12-hour clock without AM or PM, such as {cell!r}")
 
 
 def _named_form(form: str) -> Parse:
@@ -158,7 +158,7 @@ def _epoch_form(cells: list[str], middle: float) -> Parse:
     if not low_s <= middle * us / 1e6 <= high_s or _all_parse(cells, strptime_parser("%y%m%d%H%M")):
         raise EdgeAgentError(
             f"numbers as {middle:.12g} may mean several times, or none",
-            hint="say what they count: time_format s, ms, us, ns, excel, or as %y%m%d%H%M",
+            hint="define their unit: time_format s, ms, us, ns, excel, or as %y%m%d%H%M",
         )
     return _between(epoch_parser(us), low_s, high_s)
 
@@ -187,7 +187,7 @@ def _serial_form(cells: list[str], low: float, high: float, *, since_1904: bool)
     if 2 * sum(n >= _SERIAL_DIGITS for n in digits) < len(cells):
         raise EdgeAgentError(
             f"times from {low:g} to {high:g} may be days of a spreadsheet or seconds",
-            hint="say which: time_format excel, or s",
+            hint="set it: time_format excel, or s",
         )
     return serial_parser(EXCEL_1904 if since_1904 else EXCEL)
 
@@ -202,7 +202,7 @@ def _all_parse(cells: list[str], parse: Parse) -> bool:
 def _textual_form(cells: list[str], again: Callable[[], Iterator[str]]) -> Parse:
     if cells and all(is_clock(cell) for cell in cells):
         raise EdgeAgentError(
-            f"has times of day without a date, as {cells[0]!r}",
+            f"has times of day without a date, such as {cells[0]!r}",
             hint="name a column with both, or two as DATE+TIME",
         )
     orders = _orders(cells)
@@ -263,10 +263,12 @@ def _undecided(cells: list[str], orders: frozenset[str]) -> EdgeAgentError:
     examples = [cell for cell in cells if possible_orders(cell) != ANY_ORDER]
     if orders:
         what = " or ".join(sorted(_DAY_FIRST[order] for order in orders))
-        text = f"{(examples or cells)[0]!r} may be written as {what}, and no row tells which"
+        text = f"{(examples or cells)[0]!r} may be {what}, and no row shows which"
     else:
-        text = f"the dates fit no one order of day and month, as {(examples or cells)[0]!r}"
-    return EdgeAgentError(text, hint="say which: time_format dmy, mdy or ymd")
+        text = (
+            f"the dates have no common order of day and month, such as {(examples or cells)[0]!r}"
+        )
+    return EdgeAgentError(text, hint="set it: time_format dmy, mdy or ymd")
 
 
 def choose_numbers(

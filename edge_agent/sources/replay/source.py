@@ -111,11 +111,13 @@ class ReplaySource:
             if last_us is None:
                 first = next(iter(recording.refused.values()), None)
                 hint = str(first) if first else "it has no row with a value of a signal"
-                raise EdgeAgentError("not one value in it", where=str(self._config.path), hint=hint)
+                raise EdgeAgentError(
+                    "it contains no value", where=str(self._config.path), hint=hint
+                )
             if not self._config.loop:
                 refused = sum(recording.rejected.values())
                 more = f"; {refused} values refused, see the log" if refused else ""
-                self._reporter.set(LinkState.STOPPED, f"played to its end{more}")
+                self._reporter.set(LinkState.STOPPED, f"played to the end{more}")
                 return
             follow_us = last_us + US_PER_S
             await asyncio.sleep(1 / self._config.speed if self._config.speed else 0)

@@ -199,7 +199,7 @@ class Wire:
         keepalive_s = self._client.keepalive
         silent_s = self._clock.monotonic_s() - self._heard_s
         if keepalive_s and silent_s > SILENCE_KEEPALIVES * keepalive_s + CHECK_EVERY_S:
-            self.abort(f"nothing heard for {silent_s:.0f} s")
+            self.abort(f"nothing received for {silent_s:.0f} s")
 
     def _end(self, reason: str) -> None:
         if self._timer is not None:
@@ -212,7 +212,9 @@ class Wire:
         self, _c: object, _u: object, flags: DisconnectFlags, code: ReasonCode, _p: object
     ) -> None:
         said = flags.is_disconnect_packet_from_server
-        self._end(f"the broker said: {code}" if said else self._client.loss or "connection lost")
+        self._end(
+            f"the broker's reason: {code}" if said else self._client.loss or "connection lost"
+        )
 
     def _on_socket_close(self, _c: object, _u: object, sock: SocketLike) -> None:
         self._detach(sock)
