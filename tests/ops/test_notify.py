@@ -98,6 +98,6 @@ def test_watchdog_interval_is_half_the_timeout_and_only_for_the_process_it_is_me
 
 def test_only_the_http_server_costs_aiohttp() -> None:
     """Commands that serve nothing must not wait for it."""
-    rooms = "logs, metrics, notify, status"
+    rooms = "logs, metrics, notify, routes"
     code = f"import sys; from edge_agent.ops import {rooms}; sys.exit('aiohttp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
