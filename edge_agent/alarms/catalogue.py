@@ -1,4 +1,4 @@
-"""Which alarms there can be, and by which rule: the answer to an alarm id."""
+"""All possible alarms and their rules, by alarm id."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from edge_agent.messages import Alarm
     from edge_agent.plant import PlantAsset, PlantSignal
 
-BASELINE: Final = "baseline"  # the place of a model that was learned on the box
+BASELINE: Final = "baseline"  # the use name of a model that was learned on the gateway
 _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
-# By the first part of `Fault.what`, where the rule of all service alarms does not fit.
+# By the first part of `Fault.what`, if it differs from the rule of all service alarms.
 _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
-    # Seen at once as a trouble; an alarm if it is not over by then, within a minute in all.
+    # Shown at once as a trouble; an alarm if it is still there then, within a minute in total.
     "clock": AlarmRule(severity=600, ne107=Ne107.CHECK_FUNCTION, on_delay=Duration(20)),
     "config": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
     "discovery": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
@@ -30,7 +30,7 @@ _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
     "log": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
     "machines": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
     "certificate_expires": AlarmRule(severity=400, ne107=Ne107.MAINTENANCE_REQUIRED),
-    # These end when their condition has been over for a while (daemon/_links.py).
+    # These end when their condition has been over for some time (daemon/links.py).
     "source": AlarmRule(severity=800, ne107=Ne107.FAILURE, off_delay=Duration(0)),
     "sink": AlarmRule(severity=700, ne107=Ne107.FAILURE, off_delay=Duration(0)),
     "nodes": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION, off_delay=Duration(0)),
@@ -43,12 +43,12 @@ def quality_alarm_id(signal: PlantSignal) -> str:
 
 
 def silent_alarm_id(asset: str) -> str:
-    """The id of the alarm that no signal of an asset says anything."""
+    """The id of the alarm that no signal of an asset has a value."""
     return f"{asset}.silent"
 
 
 def baseline_alarm_ids(asset: str) -> tuple[str, str]:
-    """The ids of the alarms that rest on what was learned of an asset."""
+    """The ids of the alarms that depend on the baseline of an asset."""
     return model_alarm_id(asset, BASELINE), drift_alarm_id(asset, BASELINE)
 
 
@@ -58,7 +58,7 @@ def model_alarm_id(asset: str, place: str) -> str:
 
 
 def drift_alarm_id(asset: str, place: str) -> str:
-    """The id of the alarm that the inputs of a use of a model are no longer as they were."""
+    """The id of the drift alarm of a use of a model."""
     return f"{asset}.{place}.drift"
 
 
@@ -78,7 +78,7 @@ def use_name_of(use: ModelUse) -> str:
 
 
 def _limit_rule(rule: LimitRule) -> AlarmRule:
-    """The rule of a limit's alarm; its delays and its deadband are over when the table hears."""
+    """The rule of a limit's alarm; its delays and deadband are applied before the table."""
     config = rule.config
     return AlarmRule(
         off_delay=Duration(0),
@@ -93,7 +93,7 @@ def _limit_rule(rule: LimitRule) -> AlarmRule:
 
 
 class AlarmCatalogue:
-    """Rules by alarm id; None for an id that cannot be (its asset left the config)."""
+    """Rules by alarm id; None for an impossible id (its asset left the config)."""
 
     def __init__(self, gateway: Gateway, drift: Drift | None = None) -> None:
         drift = drift or Drift()
@@ -108,9 +108,9 @@ class AlarmCatalogue:
         return self._known.get(alarm_id)
 
     def add_service(self, what: str) -> None:
-        """The alarm of a fault of the service itself can be from now on; what: `Fault.what`.
+        """Add the alarm of a fault of the service itself; what: `Fault.what`.
 
-        Only what has been a fault is known, so that no id from the wire ever is.
+        Only real faults are added, so that a received id never is.
         """
         gateway = self._gateway
         alarm_id = service_alarm_id(gateway.id, what)
@@ -121,19 +121,19 @@ class AlarmCatalogue:
             )
 
     def restore(self, alarms: Iterable[Alarm]) -> None:
-        """Service alarms that come out of the store can be: their faults may stand again."""
+        """Add service alarms from the store: their faults may occur again."""
         prefix = service_alarm_id(self._gateway.id, "")
         for alarm in alarms:
             if alarm.alarm_id.startswith(prefix):
                 self.add_service(alarm.alarm_id.removeprefix(prefix))
 
     def rule(self, alarm_id: str) -> AlarmRule:
-        """The rule of an alarm; that of a service alarm for an id that cannot be."""
+        """The rule of an alarm; that of a service alarm for an unknown id."""
         policy = self._known.get(alarm_id)
         return _SERVICE_RULE if policy is None else policy.rule
 
     def add_asset(self, asset: PlantAsset) -> None:
-        """All alarms that an asset can have."""
+        """Add all alarms that an asset can have."""
         known, template = self._known, asset.template
         for signal in asset.signals.values():
             known[quality_alarm_id(signal)] = AlarmPolicy(

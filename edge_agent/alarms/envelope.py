@@ -1,7 +1,7 @@
-"""How alarms travel: CloudEvents 1.0 in structured JSON, their topics, and their JSON view.
+"""The messages of alarms: CloudEvents 1.0 in structured JSON, their topics, and their JSON view.
 
-Numbers that are not finite become null, and everything else is brought into the bounds of
-alert.schema.json, so that no model output can make an invalid alert.
+Numbers that are not finite become null, and everything else is limited to the bounds of
+alert.schema.json, so that no model output can produce an invalid alert.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def envelope(
 
 
 def topics(alarm_id: str, root: str, path: str) -> tuple[str, str]:
-    """Name the topics of an alarm's retained alert and of its events."""
+    """Return the topics of an alarm's retained alert and of its events."""
     base = f"{root}/{path}/_pdm"
     return f"{base}/alert/{alarm_id}", f"{base}/event"
 
@@ -145,7 +145,7 @@ def _data(transition: Transition, texts: Texts, rule: schema.AlarmRule) -> dict[
 
 
 def _finding(detail: Detail | None) -> dict[str, Any]:
-    """Tell what was found; every key is always there."""
+    """Return the finding; every key is always present."""
     none = dict.fromkeys(("score", "probability", "rul_h", "window", "model"))
     if detail is None:
         return {"failure_mode": "", "contributors": [], **none}

@@ -1,4 +1,4 @@
-"""How many alarms of one asset were raised of late, and which raises are held back."""
+"""The recent raises of one asset, and those that are held back."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Flood:
     held: dict[str, Track] = field(default_factory=dict)
 
     def has_room(self, at_us: int) -> bool:
-        """Tell whether one more raise at event time `at_us` stays within the limit."""
-        # The distance is absolute because event time steps back when a recording starts over.
+        """True if one more raise at event time `at_us` stays within the limit."""
+        # The distance is absolute because event time steps back when a recording restarts.
         if self.raised:
             self.raised = [at for at in self.raised if abs(at_us - at) < self.window_us]
         return len(self.raised) < self.limit
@@ -45,7 +45,7 @@ class Flood:
 
 
 def new_flood(limits: schema.Alarms) -> Flood:
-    """Return the record of an asset that raised nothing yet."""
+    """Return the record of an asset without raises."""
     return Flood(*flood_bounds(limits))
 
 

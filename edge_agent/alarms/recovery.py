@@ -1,7 +1,7 @@
-"""The way back from a fault that ends above the limit: a machine is rarely again as it was before.
+"""Recovery from a fault above the limit: a machine rarely returns exactly to its old state.
 
-A pump whose valve was shut and opened again may settle a little elsewhere. Its level falls from
-fifty to three, and an alarm that waits for one would stand for ever.
+A pump whose valve was shut and opened again may settle at slightly different values. Its level
+falls from fifty to three, and an alarm that waits for one would stay active for ever.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from edge_agent.clock import US_PER_S
 if TYPE_CHECKING:
     from edge_agent.config.schema import AlarmRule
 
-_FORGETTING: Final = 10.0  # off-delays: what the level held fades by e in this time
-_DOUBT: Final = 30.0  # off-delays: so long above the limit after all is no recovery
-_RELAPSE: Final = 2.0  # times the lowest level since is none either
-_PATIENCE: Final = 4.0  # each recovery that was none makes the next one wait so much longer
+_FORGETTING: Final = 10.0  # off-delays: the previous level decays by e in this time
+_DOUBT: Final = 30.0  # off-delays: a level above the limit for this long is not a recovery
+_RELAPSE: Final = 2.0  # times the lowest level since then is not a recovery either
+_PATIENCE: Final = 4.0  # each false recovery extends the wait of the next one by this factor
 _MAX_DOUBTED: Final = 8
 _LEVELS: Final = (1e-3, 1e6)
 
 
 @dataclass(slots=True)
 class Recovery:
-    """What an alarm remembers of its level, in event time.
+    """The history of an alarm's level, in event time.
 
-    smooth, held: logarithms of the level smoothed over one off-delay, and of what it held; lowest:
-    since the alarm cleared above the limit, else None; doubted: how many such clears were none.
+    smooth, held: logarithms of the level smoothed over one off-delay, and of its previous level;
+    lowest: since the alarm cleared above the limit, else None; doubted: number of false clears.
     """
 
     smooth: float = 0.0
@@ -39,7 +39,7 @@ class Recovery:
     doubted: int = 0
 
     def follow(self, level: float, at_us: int, rule: AlarmRule) -> None:
-        """Take note of the level of an active alarm."""
+        """Accept the level of an active alarm."""
         now = log(min(max(level, _LEVELS[0]), _LEVELS[1]))
         if self.at_us is None:
             self.smooth = self.held = now
@@ -50,11 +50,11 @@ class Recovery:
         self.at_us = at_us
 
     def left(self, level: float, rule: AlarmRule) -> bool:
-        """Tell whether the level fell, and not slowly, below `rule.recovery` of what it held."""
+        """True if the level fell, not slowly, below `rule.recovery` of its previous level."""
         return rule.off_delay > 0 and level < rule.recovery * exp(self.held)
 
     def wait_s(self, rule: AlarmRule) -> float:
-        """How long it must have left."""
+        """How long it must stay below."""
         return float(rule.off_delay * _PATIENCE ** min(self.doubted, _MAX_DOUBTED))
 
     def begin(self, level: float, at_us: int) -> None:
@@ -63,7 +63,7 @@ class Recovery:
         self.lowest, self.since_us = level, at_us
 
     def relapsed(self, level: float, at_us: int, rule: AlarmRule) -> bool:
-        """Tell whether a level above the limit is news, after such a clear."""
+        """True if a level above the limit must be raised again after such a clear."""
         if self.lowest is None:
             return True
         self.lowest = min(self.lowest, level)
@@ -71,7 +71,7 @@ class Recovery:
         return level >= _RELAPSE * self.lowest or at_us >= doubtful_us
 
     def doubt(self) -> None:
-        """The alarm is there again: what looked like a recovery was none, where there was one."""
+        """The alarm is active again: count a recovery, if there was one, as false."""
         if self.lowest is not None:
             self.doubted += 1
         self.lowest = self.at_us = None

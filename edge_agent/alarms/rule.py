@@ -1,4 +1,4 @@
-"""What an alarm is and how loud it is: its rule, severity and priority."""
+"""The rule, severity and priority of an alarm."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _BANDS: Final = ((333, "low"), (666, "medium"), (800, "high"), (MAX_SEVERITY, "c
 
 @dataclass(frozen=True, slots=True)
 class AlarmPolicy:
-    """Where an alarm belongs and when it is raised.
+    """The place of an alarm and the rule of its raises.
 
-    path: ISA-95 place enterprise/site/area/line/asset; kind: flood and service are never held by
+    path: ISA-95 path enterprise/site/area/line/asset; kind: flood and service are never held by
     the flood limit; stage: the block of ISO 13374 it comes from
     (`presentation`, the last layer of OSA-CBM, for the delivery of alarms).
     """
@@ -51,12 +51,12 @@ class AlarmPolicy:
 
 
 def flood_alarm_id(asset: str) -> str:
-    """Return the id of the service alarm that says that alarms of `asset` are held back."""
+    """Return the id of the service alarm for held-back alarms of `asset`."""
     return f"{asset}.flood"
 
 
 def flood_policy(asset: str, path: str) -> AlarmPolicy:
-    """Return the policy of `flood_alarm_id(asset)`, for whoever answers the table's `rules`."""
+    """Return the policy of `flood_alarm_id(asset)`, for the table's `rules`."""
     rule = AlarmRule(severity=700, ne107=Ne107.CHECK_FUNCTION)
     return AlarmPolicy(asset, path, rule, kind="flood", stage="advisory_generation")
 
@@ -68,14 +68,14 @@ def flood_detail(limits: schema.Alarms) -> Detail:
 
 
 def severity(base: int, level: float) -> int:
-    """Give the OPC UA severity 1..1000: `base` at the limit, + 20 % per doubling of `level`."""
+    """Return the OPC UA severity 1..1000: `base` at the limit, + 20 % per doubling of `level`."""
     if level <= 1.0:
         return base
     return int(min(MAX_SEVERITY, base * (1.0 + _PER_DOUBLING * math.log2(level))))
 
 
 def severity_of(rule: AlarmRule, seen: Observation) -> int:
-    """Give the severity of what was seen; a provisional baseline is no more than medium."""
+    """Return the severity of an observation; for a provisional baseline at most medium."""
     found = severity(rule.severity, seen.level)
     model = seen.detail.model
     is_provisional = model is not None and model.mode == PROVISIONAL
@@ -83,10 +83,10 @@ def severity_of(rule: AlarmRule, seen: Observation) -> int:
 
 
 def priority(value: int) -> str:
-    """Name the priority of a severity 1..1000.
+    """Return the priority of a severity 1..1000.
 
     The thirds low 1-333, medium 334-666, high 667-1000 are those in which OPC UA companion
     specifications read the severity of OPC 10000-5, 6.4.2; the top fifth is critical, since
-    ISA-18.2 clause 16 wants a top priority that few alarms have.
+    ISA-18.2 clause 16 requires a top priority that few alarms have.
     """
     return next(name for top, name in _BANDS if value <= top)

@@ -1,4 +1,4 @@
-"""Which alarms a command is about, where it is about several."""
+"""The selection of alarms for a command to several alarms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """All that is given must fit; without anything it is every alarm.
+    """An alarm must match all given fields; without any, every alarm matches.
 
     pattern, asset: of the alarm's id and its asset, with `*` and `?`; ids: these and no others.
     """
@@ -33,5 +33,5 @@ class Selection:
 
 
 def is_pattern(text: str) -> bool:
-    """True if the text may stand for several alarms."""
+    """True if the text may match several alarms."""
     return "*" in text

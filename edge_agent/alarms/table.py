@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Alarm, Transition
 
 UPDATE_INTERVAL_S: Final = 60.0
-TIMER: Final = "timer"  # the actor of a shelving that ends by itself
+TIMER: Final = "timer"  # the actor of a shelving that ends automatically
 
 _NOTHING: Final[tuple[Transition, ...]] = ()
 _ALIVE: Final = (AlarmState.UNACK, AlarmState.ACKED)
@@ -39,17 +39,17 @@ _MAX_ACTOR: Final = 100
 class AlarmTable:
     """All alarms of this gateway; used from one thread.
 
-    rules: the policy of an alarm id, None where there is no such alarm; it is asked every time, so
-    that a new config holds at once (call `retire` then), and answers for `flood_alarm_id` too.
-    on_held: told the asset of each raise that the flood limit holds back.
+    rules: the policy of an alarm id, None if there is no such alarm; called every time, so a
+    new config is used at once (call `retire` then), also for `flood_alarm_id`. on_held: called
+    with the asset of each raise that the flood limit holds back.
 
     Delays, cool-down and flood limit run in event time and elapse only at observations, so that a
-    replay gives the transitions of the live run, and an alarm whose observations stop stays as it
-    is. Only shelving ends by the gateway's clock (`tick`). After a restart states are as they were
-    and pending delays begin anew.
+    replay produces the transitions of the live run, and an alarm without observations stays as it
+    is. Only shelving ends by the gateway's clock (`tick`). After a restart states are as before
+    and pending delays start again.
 
-    watched: ids of the alarms whose every observation counts; for others only a level >= 1 does.
-    flooded: assets in a flood; tell `advance` their event time even where nothing is observed.
+    watched: ids of alarms that need every observation; the others need only a level >= 1.
+    flooded: assets in a flood; call `advance` with their event time also without observations.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class AlarmTable:
             self._restore(replace(alarm))
 
     def observe(self, observation: Observation) -> Sequence[Transition]:
-        """Take note of a condition; NaN says nothing. Raises NotFoundError for an unknown id."""
+        """Accept an observation; NaN is ignored. Raises NotFoundError for an unknown id."""
         if math.isnan(observation.level):
             return _NOTHING
         track = self._tracks.get(observation.alarm_id)
@@ -90,8 +90,8 @@ class AlarmTable:
     def advance(self, asset: str, at_us: int) -> Sequence[Transition]:
         """Event time of `asset` is now `at_us`: raise what the flood limit held, end the flood.
 
-        Each step is taken at the instant at which it was due, so that it does not matter how often
-        this is called.
+        Each step gets the time at which it was due, so the result does not depend on the number of
+        calls.
         """
         flood = self._flood(asset)
         found: list[Transition] = []
@@ -106,9 +106,9 @@ class AlarmTable:
         return found
 
     def shift_clock(self, step_us: int, but: Collection[str] = ()) -> None:
-        """The gateway's clock was moved: delays, cooldowns and shelvings go on as if it was not.
+        """Shift delays, cooldowns and shelvings; the gateway's clock was moved.
 
-        but: assets that have a time of their own.
+        but: assets with their own time.
         """
         for track in self._tracks.values():
             if track.alarm.asset not in but:
@@ -121,18 +121,18 @@ class AlarmTable:
         """End the shelvings whose time is over by the gateway's clock."""
         shelved = (t for t in self._tracks.values() if t.alarm.state is AlarmState.SHELVED)
         over = [t for t in shelved if t.alarm.shelved_until_us <= now_us]
-        # An asset that announces itself may not have done so yet: its alarms wait for their rules.
+        # A discovered asset may not be known yet after a restart: its alarms wait for their rules.
         known = [t for t in over if self.rules(t.alarm.alarm_id) is not None]
         return [self._command(track, Event.UNSHELVE, TIMER, now_us) for track in known]
 
     def ack(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
-        """Acknowledge; EdgeAgentError where a state, NotFoundError where an id does not fit."""
+        """Acknowledge; EdgeAgentError for a wrong state, NotFoundError for an unknown id."""
         return self._by_hand(alarm_id, Event.ACK, actor, comment)
 
     def shelve(self, alarm_id: str, duration_s: float, actor: str, comment: str = "") -> Transition:
         """Silence an alarm for at most `limits.shelve_max` seconds; else UsageError."""
         longest = self._limits.shelve_max
-        if not 0 < duration_s <= longest:  # NaN does not fit either
+        if not 0 < duration_s <= longest:  # also refuses NaN
             raise UsageError(
                 f"cannot shelve for {duration_s:g} s",
                 where=alarm_id,
@@ -142,7 +142,7 @@ class AlarmTable:
         return self._by_hand(alarm_id, Event.SHELVE, actor, comment, until_us)
 
     def unshelve(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
-        """End a shelving before its time."""
+        """End a shelving early."""
         return self._by_hand(alarm_id, Event.UNSHELVE, actor, comment)
 
     def suppress(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
@@ -154,10 +154,10 @@ class AlarmTable:
         return self._by_hand(alarm_id, Event.UNSUPPRESS, actor, comment)
 
     def rest(self, alarm_id: str, actor: str, at_us: int) -> Sequence[Transition]:
-        """By design: what the alarm watches stops on purpose, and is not judged until `resume`.
+        """Suppress by design: the machine stops on purpose, and is not evaluated until `resume`.
 
-        An alarm that stands is suppressed; delays that had begun are void. Nothing happens to one
-        that is silenced by hand.
+        An active alarm is suppressed; pending delays are cancelled. An alarm that an operator
+        silenced does not change.
         """
         track = self._tracks.get(alarm_id)
         if track is None:
@@ -170,7 +170,7 @@ class AlarmTable:
         return _NOTHING
 
     def resume(self, alarm_id: str, actor: str, at_us: int) -> Sequence[Transition]:
-        """It is judged again: the alarm that `rest` suppressed is back if its condition stands."""
+        """Evaluate again: the alarm that `rest` suppressed is back if its condition is active."""
         track = self._tracks.get(alarm_id)
         alarm = None if track is None else track.alarm
         if track is None or alarm is None or alarm.suppressed_by != actor:
@@ -195,7 +195,7 @@ class AlarmTable:
         ]
 
     def adopt(self, limits: schema.Alarms) -> None:
-        """Let other limits hold from now on; what a flood holds back goes on waiting."""
+        """Use other limits from now on; alarms that a flood holds back keep waiting."""
         self._limits = limits
         for flood in self._floods.values():
             flood.limit, flood.window_us = flood_bounds(limits)
@@ -212,9 +212,9 @@ class AlarmTable:
         return retired
 
     def withdraw(self, alarm_id: str) -> Alarm | None:
-        """Forget an alarm that rests on what holds no more; returns it as it was.
+        """Remove an alarm whose basis is no longer valid; returns its old state.
 
-        None, and nothing changes, where there is none or it is silenced by hand.
+        None, without a change, if there is none or an operator silenced it.
         """
         track = self._tracks.get(alarm_id)
         if track is None or track.alarm.state not in (*_ALIVE, *_WAITING):
@@ -225,7 +225,7 @@ class AlarmTable:
         return track.alarm
 
     def get(self, alarm_id: str) -> Alarm | None:
-        """Copy one alarm; None where it never left normal."""
+        """Copy one alarm; None if it was always normal."""
         track = self._tracks.get(alarm_id)
         return None if track is None else replace(track.alarm)
 
@@ -242,7 +242,7 @@ class AlarmTable:
         return [alarm for alarm in self.all() if alarm.state is not AlarmState.NORMAL]
 
     def is_active(self, alarm_id: str) -> bool:
-        """Tell whether the condition of an alarm stands, whatever was done with the alarm."""
+        """True if the condition of an alarm is active, independent of its state."""
         track = self._tracks.get(alarm_id)
         return track is not None and track.alarm.active
 
@@ -269,7 +269,7 @@ class AlarmTable:
         return _NOTHING
 
     def _turn(self, track: Track, policy: AlarmPolicy, at_us: int) -> Sequence[Transition]:
-        """Announce that the condition went on or off."""
+        """Announce that the condition started or ended."""
         track.turn(at_us, policy.rule)
         self._watch(track)
         if track.alarm.active:
@@ -278,7 +278,7 @@ class AlarmTable:
         return self._condition(track, policy, Event.OFF, at_us)
 
     def _steady(self, track: Track, policy: AlarmPolicy, at_us: int) -> Sequence[Transition]:
-        """Raise an active alarm that waits for it, update one that is alive."""
+        """Raise an active alarm that waits for it, update a raised one."""
         state = track.alarm.state
         if state in _WAITING:
             if track.cooling(at_us, policy.rule):

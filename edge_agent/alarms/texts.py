@@ -1,4 +1,4 @@
-"""What alarms say, and what to do about them, in the languages of the plant."""
+"""Messages and advice of alarms, in the languages of the plant."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _OPTIONAL: Final = re.compile(r"\[([^\[\]]*\{\w+\}[^\[\]]*)\]")
 
 @dataclass(frozen=True, slots=True)
 class TextEntry:
-    """What a file of texts holds under one key: text by language."""
+    """The entry of one key in a file of texts: text by language."""
 
     message: dict[str, str] = field(default_factory=dict)
     advice: dict[str, str] = field(default_factory=dict)
     decimal: dict[str, str] = field(default_factory=dict)  # of the key `number`: the decimal sign
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """What is wrong with the texts, as (key, message)."""
+        """The problems of the texts, as (key, message)."""
         for part, language, text in self.texts():
             if not is_language(language):
                 yield f"{part}.{language}", "no language tag, such as en or pt-BR"
@@ -61,7 +61,7 @@ Template: TypeAlias = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language: parsed templates by (key, part), English where it lacks one; its decimal sign."""
+    """A language: parsed templates by (key, part), English if one is missing; its decimal sign."""
 
     name: str
     templates: Mapping[tuple[str, str], Template]
@@ -109,7 +109,7 @@ def load_texts(alarms: schema.Alarms) -> Texts:
 
 
 def read_texts(file: Path) -> dict[Name, TextEntry]:
-    """Read a user's texts; ConfigErrors lists all that is wrong with them."""
+    """Read a user's texts; ConfigErrors lists all problems."""
     return read_struct(file, dict[Name, TextEntry])
 
 
@@ -130,7 +130,7 @@ def _language(name: str, entries: Entries) -> Language:
 
 
 def placeholders(alarm: Alarm) -> dict[str, Any]:
-    """Collect what a template may name: texts and numbers."""
+    """Collect the values for placeholders: texts and numbers."""
     values: dict[str, Any] = {"asset": alarm.asset, "alarm_id": alarm.alarm_id}
     detail = alarm.detail
     if detail is None:
@@ -153,7 +153,7 @@ def parsed(text: str) -> Template:
 
 
 def fill(template: Template, values: Mapping[str, str]) -> str:
-    """Fill in a template with what `shown_values` returns; never fails, whatever is missing."""
+    """Fill in a template with the result of `shown_values`; never fails for missing values."""
     pieces: list[str] = []
     for number, part in enumerate(template):
         names = part[1::2]
@@ -166,7 +166,7 @@ def fill(template: Template, values: Mapping[str, str]) -> str:
 
 
 def shown_values(named: Mapping[str, Any]) -> dict[str, str]:
-    """Show everything that a template may name; `reading` is `value` with its `unit`."""
+    """Return all placeholders as text; `reading` is `value` with its `unit`."""
     values = {name: shown(value) for name, value in named.items()}
     return _with_reading(values)
 
@@ -189,7 +189,7 @@ def _with_reading(values: dict[str, str]) -> dict[str, str]:
 
 
 def shown(value: object) -> str:
-    """Show a number with three significant digits, a text cut to a bearable length."""
+    """Show a number with three significant digits, a text cut to a maximum length."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -204,7 +204,7 @@ def shown(value: object) -> str:
 
 
 def printable(text: str, longest: int) -> str:
-    """Cut a text that may come from the wire to one line of printable characters."""
+    """Cut a received text to one line of printable characters."""
     line = text[:longest]
     if not line.isprintable():
         line = "".join([char if char.isprintable() else " " for char in line])

@@ -1,4 +1,4 @@
-"""What the alarm table remembers of one alarm beside the alarm itself."""
+"""The state of one alarm in the alarm table, in addition to the alarm itself."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Track:
 
     @property
     def idle(self) -> bool:
-        """Whether an observation below the limit would change nothing."""
+        """True if an observation below the limit would change nothing."""
         alarm = self.alarm
         at_rest = alarm.state is AlarmState.NORMAL and not alarm.active and self.since_us is None
         return at_rest and self.recovery.lowest is None
 
     def shift_clock(self, step_us: int) -> None:
-        """The clock was moved: every timer with it. What has happened keeps its time."""
+        """Shift every timer; the clock was moved. Past events keep their time."""
         for name in ("since_us", "cleared_us", "updated_us"):
             at_us = getattr(self, name)
             setattr(self, name, None if at_us is None else at_us + step_us)
@@ -52,7 +52,7 @@ class Track:
             self.recovery.at_us += step_us
 
     def compare(self, level: float, at_us: int, rule: AlarmRule) -> bool:
-        """Compare: over at >= 1, back below 1 - deadband, or far below what it held.
+        """Compare: over at >= 1, back below 1 - deadband, or far below its previous level.
 
         A disabled rule reads as zero.
         """
@@ -68,7 +68,7 @@ class Track:
         return (level >= 1.0 or self.over) and self.recovery.relapsed(level, at_us, rule)
 
     def settled(self, level: float, at_us: int, rule: AlarmRule) -> bool:
-        """Tell whether the comparator has disagreed with `alarm.active` for its whole delay."""
+        """True if the comparator has disagreed with `alarm.active` for its whole delay."""
         if self.since_us is None or at_us < self.since_us:
             self.since_us = at_us
         delay_s: float = rule.on_delay if self.over else rule.off_delay
@@ -77,7 +77,7 @@ class Track:
         return at_us - self.since_us >= delay_s * US_PER_S
 
     def cooling(self, at_us: int, rule: AlarmRule) -> bool:
-        """Tell whether the last clear is too recent for another raise."""
+        """True if the last clear is too recent for another raise."""
         return within(self.cleared_us, at_us, rule.cooldown)
 
     def turn(self, at_us: int, rule: AlarmRule) -> None:
@@ -109,7 +109,7 @@ class Track:
         actor: str = "",
         comment: str | None = None,
     ) -> Transition:
-        """Make the transition of a row of the table; comment: None leaves the one there is."""
+        """Make the transition of a row of the table; comment: None keeps the present one."""
         state, kind = row
         alarm = self.alarm
         if alarm.state is AlarmState.NORMAL and not alarm.active:
@@ -133,7 +133,7 @@ class Track:
         return Transition(kind, at_us, replace(alarm), actor)
 
     def has_news(self, policy: AlarmPolicy) -> bool:
-        """Tell whether the latest observation has another priority, failure mode or first input."""
+        """True if the latest observation has another priority, failure mode or first input."""
         alarm, latest = self.alarm, self.latest
         if latest is None or alarm.detail is None:
             return latest is not None
@@ -144,7 +144,7 @@ class Track:
         )
 
     def _describe(self, policy: AlarmPolicy, at_us: int) -> None:
-        """Write what the latest observation says into the alarm."""
+        """Copy the latest observation into the alarm."""
         self.updated_us = at_us
         if self.latest is None:
             return
@@ -159,7 +159,7 @@ class Track:
 def new_track(alarm_id: str, policy: AlarmPolicy) -> Track:
     """Return the track of an alarm that was always normal.
 
-    Raises EdgeAgentError where the id cannot be a topic level, file name and metric label.
+    Raises EdgeAgentError if the id cannot be a topic level, file name and metric label.
     """
     if not ALARM_ID.fullmatch(alarm_id):
         raise EdgeAgentError(
@@ -179,7 +179,7 @@ def new_track(alarm_id: str, policy: AlarmPolicy) -> Track:
 
 
 def within(start_us: int | None, at_us: int, duration_s: float) -> bool:
-    """Tell whether `at_us` is less than `duration_s` after `start_us`, and not before it."""
+    """True if `at_us` is less than `duration_s` after `start_us`, and not before it."""
     return start_us is not None and 0 <= at_us - start_us < duration_s * US_PER_S
 
 

@@ -1,4 +1,4 @@
-"""The ISA-18.2 alarm states and every way between them, as data.
+"""The ISA-18.2 alarm states and all transitions between them, as data.
 
 Follows the alarm state diagram of ANSI/ISA-18.2-2016 clause 5 (IEC 62682 clause 6), without its
 optional latched states. A pair that is not listed is a refused command.
@@ -16,12 +16,12 @@ from edge_agent.messages import TransitionKind as K
 class Event(StrEnum):
     """What can happen to an alarm: to its condition (on, off, change), or a command."""
 
-    ON = "on"  # the condition appeared, its on-delay is over
-    OFF = "off"  # the condition went away, its off-delay is over
+    ON = "on"  # the condition started, its on-delay is over
+    OFF = "off"  # the condition ended, its off-delay is over
     CHANGE = "change"  # the condition stays, but its priority, cause or mode is another
     ACK = "ack"
     SHELVE = "shelve"
-    UNSHELVE = "unshelve"  # by hand or because its time is over
+    UNSHELVE = "unshelve"  # by a command or because its time is over
     SUPPRESS = "suppress"
     UNSUPPRESS = "unsuppress"
     REMOVE_FROM_SERVICE = "remove_from_service"
@@ -31,10 +31,10 @@ class Event(StrEnum):
 Row: TypeAlias = tuple[S, K | None]
 Announced: TypeAlias = tuple[S, K]
 
-# (state, event) -> (state after it, transition). None: noted, but nothing is announced.
+# (state, event) -> (state after it, transition). None: recorded, but not announced.
 TRANSITIONS: Final[dict[tuple[S, Event], Row]] = {
     (S.NORMAL, Event.ON): (S.UNACK, K.RAISE),
-    (S.NORMAL, Event.OFF): (S.NORMAL, None),  # a held raise whose condition went away
+    (S.NORMAL, Event.OFF): (S.NORMAL, None),  # a held raise whose condition ended
     (S.NORMAL, Event.CHANGE): (S.NORMAL, None),
     (S.NORMAL, Event.SHELVE): (S.SHELVED, K.SHELVE),
     (S.NORMAL, Event.SUPPRESS): (S.SUPPRESSED, K.SUPPRESS),
@@ -75,7 +75,7 @@ TRANSITIONS: Final[dict[tuple[S, Event], Row]] = {
     (S.OUT_OF_SERVICE, Event.RETURN_TO_SERVICE): (S.NORMAL, K.IN_SERVICE),
 }
 
-# These rows go before those above while the condition is active: who comes back, asks again.
+# These rows replace those above while the condition is active: a returning alarm is unack.
 WHILE_ACTIVE: Final[dict[tuple[S, Event], Row]] = {
     (S.SHELVED, Event.UNSHELVE): (S.UNACK, K.UNSHELVE),
     (S.SUPPRESSED, Event.UNSUPPRESS): (S.UNACK, K.UNSUPPRESS),
@@ -84,7 +84,7 @@ WHILE_ACTIVE: Final[dict[tuple[S, Event], Row]] = {
 
 
 def next_state(state: S, event: Event, *, active: bool) -> Announced | None:
-    """Return the row for `event` in `state`; None where nothing is announced or it is refused."""
+    """Return the row for `event` in `state`; None if nothing is announced or it is refused."""
     key = (state, event)
     row = (WHILE_ACTIVE.get(key) if active else None) or TRANSITIONS.get(key)
     return None if row is None or row[1] is None else (row[0], row[1])

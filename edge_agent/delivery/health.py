@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.delivery")
 
-_DROP_ALARM_S: Final = 60.0  # the alarm clears when nothing was dropped for so long
-_MAX_NAMED: Final = 20  # topics that get a log line of their own while anything is refused
-_STEP_US: Final = US_PER_S  # a smaller change of the clock is its ordinary correction
+_DROP_ALARM_S: Final = 60.0  # the alarm clears when nothing was dropped for this long
+_MAX_NAMED: Final = 20  # maximum of topics with their own log line while anything is refused
+_STEP_US: Final = US_PER_S  # a smaller change of the clock is a normal correction
 _MAX_STEPS: Final = 100
 _SUPERSEDED: Final = "superseded"  # a newer state of the same alarm waits: nothing is lost
 
@@ -102,7 +102,7 @@ class MessageAges:
         now_us = self._clock.now_us()
         age_us = now_us - created_us
         for before_us, ahead_us in self._steps:
-            # After a step back new stamps lie among the old ones: only those ahead of now are old.
+            # After a step back new stamps overlap old ones: only those ahead of now are old.
             is_old = created_us <= before_us if ahead_us > 0 else created_us > now_us
             age_us -= ahead_us if is_old else 0
         return max(0.0, age_us / US_PER_S)
@@ -135,7 +135,7 @@ class RefusalLog:
 
     @property
     def waiting(self) -> int:
-        """How many lines the receiver refuses."""
+        """Number of lines that the receiver refuses."""
         return len(self._lines)
 
     def note_confirmed(self, line: Line) -> None:
@@ -147,8 +147,8 @@ class RefusalLog:
     def note_refused(self, line: Line, message: Message, error: DeliveryError) -> float | None:
         """Return the seconds to wait before the next try, or None if it must be given up.
 
-        It is given up only if the receiver has confirmed others since: one that confirms nothing
-        may not understand us at all (a proxy, a wrong address), and that can be repaired.
+        It is given up only if the receiver has confirmed others since: a receiver that confirms
+        nothing may be the wrong one (a proxy, a wrong address), and that can be repaired.
         """
         refused = self._lines.get(line)
         if refused is None or refused.row != message.row:
@@ -190,7 +190,7 @@ class RefusalLog:
             log.warning("message refused", extra=fields)
 
     def _set_reason(self, message: Message, error: DeliveryError) -> None:
-        """Name the topic, to which access rules apply; a webhook has one address for all alarms."""
+        """Add the topic, because access rules apply to it; a webhook has only one address."""
         self._subject = message.topic if ALERT in self._sink.kinds else message.key
         self._reason = error.message
 

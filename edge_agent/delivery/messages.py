@@ -1,4 +1,4 @@
-"""From transitions to messages, and what the service knew of the plant before its last stop."""
+"""From transitions to messages, and the known plant before the last stop of the service."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Messages:
         self._texts = load_texts(config.alarms)
 
     def replace_config(self, config: Config, texts: Texts) -> None:
-        """Make messages as this config says from now on."""
+        """Make messages with this config from now on."""
         self._config, self._texts = config, texts
 
     def make(
@@ -46,7 +46,7 @@ class Messages:
     ) -> list[Message]:
         """Make the messages of transitions; sinks: (name, kinds) each.
 
-        An alarm whose asset has no place makes none.
+        An alarm whose asset has no path makes none.
         """
         found: list[Message] = []
         for transition in transitions:
@@ -76,10 +76,10 @@ class Messages:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The assets that announced themselves, and the path of every asset on the plant bus.
+    """The discovered assets, and the path of every asset on the plant bus.
 
-    Without the first an alarm of a discovered asset would be forgotten by a restart; without the
-    second the retained alert of an asset that left the config could not be withdrawn.
+    Without the first, a restart would lose an alarm of a discovered asset; without the second, the
+    retained alert of an asset that left the config could not be withdrawn.
     """
 
     discovered: tuple[tuple[str, str, str], ...] = ()  # asset id, template, line
@@ -87,7 +87,7 @@ class Memory:
 
     @classmethod
     def of(cls, plant: Plant) -> Self:
-        """Return what a restart must know of a plant."""
+        """Return the data of a plant that a restart needs."""
         return cls(
             tuple(
                 (a.id, a.template_name, a.line if a.has_own_line else "") for a in plant.discovered

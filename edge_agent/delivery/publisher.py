@@ -1,4 +1,4 @@
-"""What leaves the service: transitions go to the store and its outbox, from there to the sinks."""
+"""The output of the service: transitions to the store and its outbox, then to the sinks."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.delivery")
 
-_MAX_UNSAVED: Final = 10_000  # transitions kept in memory while the disk refuses
+_MAX_UNSAVED: Final = 10_000  # transitions kept in memory while the disk fails
 _MEMORY: Final = "memory"
-_LIFE: Final = "life"  # of the daemon, in the store: whether it was ended or killed
+_LIFE: Final = "life"  # key in the store: if the daemon was stopped or killed
 _RUNNING: Final = b"begun"
 _STOPPED: Final = b"ended"
 _RETRY_S: Final = 5.0
@@ -46,7 +46,7 @@ _SAVE_AGAIN_S: Final = 1.0
 class Publisher:
     """Owns the store, the sinks, and a sender for each sink.
 
-    unsaved: transitions that the disk has refused so far. saved_assets: how many assets
+    unsaved: transitions that could not be written to the disk yet. saved_assets: how many assets
     `save_memory` has stored, -1 for none.
     """
 
@@ -65,7 +65,7 @@ class Publisher:
         self._saving = asyncio.Lock()
         self.unsaved: list[Transition] = []
         self._unsaved_from_us = 0
-        self._save_again_s = 0.0  # not before: a full disk must not cost every turn
+        self._save_again_s = 0.0  # not earlier: a full disk must not slow every turn
         self._senders: dict[str, Sender] = {}
         self._has_catalogue = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,7 +76,7 @@ class Publisher:
         self.sinks: dict[str, Sink] = {}
         self._doubtful: set[str] = (
             set()
-        )  # sinks whose receiver may have lost what it confirmed last
+        )  # sinks whose receiver may have lost its last confirmed messages
 
     async def start(self) -> list[Alarm]:
         """Open the store and start the sinks; returns the alarms as last committed."""
@@ -92,7 +92,7 @@ class Publisher:
         # If we were killed, assume that the broker was killed as well.
         was_killed = await self.store.run(Store.load_value, _LIFE) == _RUNNING
         self._doubtful = set(config.sinks) if was_killed else set()
-        with contextlib.suppress(StoreError):  # a disk that is full fails no start
+        with contextlib.suppress(StoreError):  # a full disk does not prevent the start
             await self.store.run(Store.save_value, _LIFE, _RUNNING)
         for name, struct in config.sinks.items():
             await self._start_sink(name, struct)
@@ -122,20 +122,20 @@ class Publisher:
             await self.sinks.pop(name).stop()
         try:
             await self.store.run(Store.forget_sinks, list(config.sinks))
-        except StoreError as error:  # what waits for a sink that is gone waits for the next start
+        except StoreError as error:  # messages for a removed sink wait until the next start
             self.health.note_trouble(str(error))
         for name, struct in config.sinks.items():
             if name not in self.sinks:
                 await self._start_sink(name, struct)
 
     def set_catalogue(self, catalogue: AlarmCatalogue) -> None:
-        """Say where alarms belong; commands from the plant bus wait for the first call."""
+        """Set the catalogue of alarms; commands from the plant bus wait for the first call."""
         self._messages.catalogue = catalogue
         self.saved_assets = -1
         self._has_catalogue.set()
 
     async def stop(self, deadline_s: float) -> None:
-        """Deliver for at most `deadline_s`, then close; what is left stays in the store."""
+        """Deliver for at most `deadline_s`, then close; the rest stays in the store."""
         for task in self._tasks:
             task.cancel()
         await self._save()
@@ -155,8 +155,8 @@ class Publisher:
     ) -> None:
         """Commit transitions with their messages, then wake the senders.
 
-        What the disk refuses is kept in memory and tried again with whatever comes next; what has
-        begun to be saved is saved, though the caller is cancelled.
+        Transitions that cannot be written are kept in memory and tried again with the next ones; a
+        write that has begun is completed, even if the caller is cancelled.
         """
         if transitions and not self.unsaved:
             self._unsaved_from_us = arrived_us
@@ -199,7 +199,7 @@ class Publisher:
                 self._senders[name].wake()
 
     async def audit(self, entries: Sequence[tuple[str, str, str, str]]) -> None:
-        """Record who did what to what, and why: (actor, action, subject, detail) each."""
+        """Record commands in the audit: (actor, action, subject, detail) each."""
         try:
             await self.store.run(Store.audit_all, entries)
         except StoreError as error:
@@ -223,7 +223,7 @@ class Publisher:
             self._spawn(self._republish(name, EVENT))
 
     async def _republish(self, name: str, kind: str) -> None:
-        """Send again what the receiver may have lost."""
+        """Send messages again that the receiver may have lost."""
         await self._has_catalogue.wait()
         while name in self.sinks and kind in self.sinks[name].kinds:
             messages, now_us = self._messages, self._clock.now_us()
@@ -248,11 +248,11 @@ class Publisher:
     # -- memory -------------------------------------------------------------------------------
 
     async def load_memory(self) -> Memory:
-        """Return what `save_memory` kept before the last stop."""
+        """Return the data that `save_memory` stored before the last stop."""
         return Memory.parse(await self.store.run(Store.load_value, _MEMORY))
 
     async def save_memory(self, plant: Plant) -> None:
-        """Store what a restart must know of the plant, if its assets have changed."""
+        """Store the data of the plant that a restart needs, if its assets have changed."""
         if len(plant.assets) == self.saved_assets:
             return
         try:

@@ -1,7 +1,7 @@
-"""What is sent again to a receiver that may have lost it; every repetition keeps its id.
+"""Sends messages again to a receiver that may have lost them; every repetition keeps its id.
 
-A broker's confirmation is no promise beyond its own end: what it has written to its disk, if it
-writes at all, may be minutes old. docs/reliability.md says what follows from that.
+A broker's confirmation is not valid after a crash of the broker: its file on disk, if any, may be
+minutes old. docs/reliability.md has the consequences.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _CHOICES: Final[Mapping[str, Callable[[Store, str, int], list[Transition]]]] = {
 def enqueue(
     store: Store, sink: str, kind: str, messages: Messages, now_us: int
 ) -> tuple[int, list[DroppedMessages]]:
-    """Put what a sink is sent again into the outbox; returns how many, and what was dropped.
+    """Put repeated messages of a sink into the outbox; returns their number, and dropped ones.
 
     It runs on the store's thread, so that no newer state is committed before an older one.
     """

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge_agent.delivery")
 
 DEFECT_HOLD_S: Final = 60.0
-MAX_HELD: Final = 1000  # lines; with so many refused, the sink is as good as down
+MAX_HELD: Final = 1000  # lines; if this many are refused, the sink counts as down
 
 
 class Sender:
     """One sink's task: at most `sink.window` messages in flight, one of a line at a time.
 
-    A line is a (kind, key): two states of one alarm never overtake each other. A receiver in
-    trouble is retried for ever, from 1 s to 60 s apart, and at once when the sink says it is ready.
-    A receiver that asks for time (Retry-After) gets it. A message that alone is refused holds back
-    its line only; one that is given up is counted, logged, shown, noted in the audit and deleted.
+    A line is a (kind, key): two states of one alarm never overtake each other. A failing receiver
+    is retried for ever, every 1 s to 60 s, and at once when the sink reports that it is ready. A
+    requested pause (Retry-After) is respected. If only one message is refused, only its line
+    waits; a message that is given up is counted, logged, shown, recorded in the audit and deleted.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Sender:
         self._flying: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.Task[None]] = set()
         self._rest: asyncio.Task[None] | None = None
-        self._asked_s = 0.0  # the rest that the receiver asked for; 0: it is our own
+        self._asked_s = 0.0  # the pause that the receiver requested; 0: it is our own
         self._busy: set[Line] = set()  # in flight, held, or delivered and not yet deleted
         self._held = 0
         self._delivered: list[Message] = []
@@ -69,13 +69,13 @@ class Sender:
         sink.on_ready = self._resume
 
     async def start(self) -> None:
-        """Begin to deliver what waits."""
+        """Start to deliver waiting messages."""
         if self._main is None:
             self._main = asyncio.create_task(self._work(), name=f"delivery {self._sink.name}")
             self._wake.set()
 
     async def stop(self) -> None:
-        """Stop; what is in flight stays in the outbox and will be delivered again."""
+        """Stop; messages in flight stay in the outbox and are delivered again later."""
         main, self._main = self._main, None
         if main is None:
             return
@@ -88,7 +88,7 @@ class Sender:
             await self._exchange(0)
 
     def wake(self) -> None:
-        """Say that there are new messages."""
+        """Signal that there are new messages."""
         self._wake.set()
 
     async def flush(self, deadline_s: float) -> None:
@@ -121,7 +121,7 @@ class Sender:
                 self._quiet.set()
 
     async def _give_up_refused(self) -> None:
-        """Note in the audit what is refused for good; it is deleted as if it were delivered."""
+        """Record messages in the audit that are given up; they are deleted like delivered ones."""
         while self._refused:
             message, error = self._refused[0]
             subject = f"{message.sink} {message.kind} {message.key}:{message.seq}"
@@ -132,13 +132,13 @@ class Sender:
             self._delivered.append(self._refused.pop(0)[0])
 
     def _room(self) -> int:
-        """How many messages the receiver may be sent now."""
+        """Number of messages that may be sent to the receiver now."""
         if self._rest is not None or self._held >= MAX_HELD:
             return 0
         return max(0, self._sink.window - len(self._flying))
 
     async def _exchange(self, room: int) -> bool:
-        """Delete what is delivered and send what waits; True if more may wait.
+        """Delete delivered messages and send waiting ones; True if more may wait.
 
         A line is free only when its message is deleted.
         """
@@ -160,7 +160,7 @@ class Sender:
                 self._busy.add(line)
                 self._spawn(self._flying, self._deliver(message, line))
         if room and not found and not busy:
-            self.refusals.clear()  # what was refused may have been dropped, store full
+            self.refusals.clear()  # refused messages may have been dropped, store full
         return 0 < room <= len(found)
 
     async def _deliver(self, message: Message, line: Line) -> None:
@@ -169,7 +169,7 @@ class Sender:
         except DeliveryError as error:
             self._note_refusal(message, line, error)
         except Exception as error:
-            # A defect on one message must neither end the task nor be retried in a circle.
+            # A defect with one message must not end the task or be retried in a loop.
             log.exception("delivery failed", extra={"sink": self._sink.name})
             defect = DeliveryError(str(error), reason="error", retry=True, hold_s=DEFECT_HOLD_S)
             self._note_refusal(message, line, defect)
@@ -192,7 +192,7 @@ class Sender:
             self._pause(error.wait_s)
 
     def _hold_back(self, message: Message, line: Line, error: DeliveryError) -> None:
-        """Let the message's line rest, or give the message up; a refusal has a reason."""
+        """Pause the message's line, or give the message up; a refusal has a reason."""
         hold_s = error.hold_s
         if error.reason:
             hold_s = self.refusals.note_refused(line, message, error)
@@ -208,9 +208,9 @@ class Sender:
         self._busy.discard(line)
 
     def _pause(self, asked_s: float = 0.0) -> None:
-        """Let the receiver rest; of a window that fails as one, the first failure counts.
+        """Pause sending; if a whole window fails, only the first failure counts.
 
-        asked_s: the receiver wants at least so many seconds of it.
+        asked_s: minimum pause that the receiver requested, in seconds.
         """
         if self._rest is None:
             self._failures += 1
@@ -242,7 +242,7 @@ class Sender:
     def _spawn(
         self, group: set[asyncio.Task[None]], work: Coroutine[object, object, None]
     ) -> asyncio.Task[None]:
-        """Run `work` beside the main task, which looks again when it is over."""
+        """Run `work` in parallel with the main task, which continues when it is done."""
         task = asyncio.get_running_loop().create_task(work)
         group.add(task)
         task.add_done_callback(group.discard)

@@ -1,4 +1,4 @@
-"""What must survive a power cut: alarm states, history, the outbox, learned values, audit.
+"""Data that must survive a power cut: alarm states, history, the outbox, learned values, audit.
 
 One SQLite file with one writer. See `Store`.
 """

@@ -1,6 +1,6 @@
-"""A file that only takes up space, so that there is some to give back on a full disk.
+"""A file that reserves space, which is freed when the disk is full.
 
-Even a DELETE writes (into the WAL): on a full disk an outbox could not be emptied any more.
+Even a DELETE writes (into the WAL): on a full disk the outbox could not be emptied any more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RETRY_S: Final = 60.0
 
 
 class Ballast:
-    """Reserves `size` bytes beside the store until they are needed."""
+    """Reserves `size` bytes in the store's folder until they are needed."""
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
@@ -28,9 +28,9 @@ class Ballast:
         self.next_try_s = 0.0
 
     def spend(self, db: sqlite3.Connection, page_limit: int) -> None:
-        """On a full disk give the space to the WAL and its checkpoint, hardly any to growth.
+        """On a full disk, free the space for the WAL and its checkpoint, with little for growth.
 
-        Pages that the disk has no room for would keep the WAL from ever being emptied.
+        Pages without space on the disk would prevent the WAL from being emptied.
         """
         if self._free_bytes() < self._size:
             with contextlib.suppress(OSError):
@@ -41,9 +41,9 @@ class Ballast:
         limit_pages(db, min(pages + growth // PAGE_BYTES, page_limit))
 
     def restore(self, now_s: float) -> bool:
-        """Reserve again if there is room for it twice; asked often, tried once a minute.
+        """Reserve again if the disk has twice the space; called often, tried once a minute.
 
-        True if it was not there and is now.
+        True if it was missing and is reserved now.
         """
         if now_s < self.next_try_s:
             return False
@@ -60,7 +60,7 @@ class Ballast:
         return shutil.disk_usage(self._path.parent).free
 
     def _fill(self) -> None:
-        # Random bytes: a file system that compresses would keep zeros in no space at all.
+        # Random bytes: a compressing file system would store zeros without using space.
         with self._path.open("wb") as file:
             file.write(os.urandom(self._size))
             file.flush()
@@ -73,5 +73,5 @@ def limit_pages(db: sqlite3.Connection, pages: int) -> None:
 
 
 def empty_wal(db: sqlite3.Connection) -> None:
-    """Begin the WAL anew without giving its space back."""
+    """Restart the WAL without freeing its space."""
     db.execute("PRAGMA wal_checkpoint(RESTART)")

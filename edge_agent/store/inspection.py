@@ -1,4 +1,4 @@
-"""A look at a store's file that leaves it as it is."""
+"""A check of a store's file that does not change it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def look_at_store(path: Path) -> str:
-    """In words, what the file is; StoreError where a daemon could not use it.
+    """A text about the state of the file; StoreError if a daemon could not use it.
 
     Nothing is locked. A file with a journal is in use, or was when the power failed: its pages
-    cannot be judged from outside.
+    cannot be checked from outside.
     """
     try:
         if not path.exists():

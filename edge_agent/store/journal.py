@@ -1,4 +1,4 @@
-"""Alarms as JSON, and the tables of what was: states, history and audit, which are pruned."""
+"""Alarms as JSON, and the tables of states, history and audit, which are pruned."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _SELECT_AUDIT: Final = (
 
 
 class AuditFilter(NamedTuple):
-    """Which entries of the audit are wanted; None: all. asset, alarm_id: with `*` for any text."""
+    """The filter of audit entries; None: all. asset, alarm_id: with `*` for any text."""
 
     asset: str | None = None
     alarm_id: str | None = None
@@ -83,7 +83,7 @@ class AuditFilter(NamedTuple):
 
 
 class StoredTransition(NamedTuple):
-    """A transition out of the history; stored_us: gateway time at which it was committed."""
+    """A transition from the history; stored_us: gateway time at which it was committed."""
 
     stored_us: int
     transition: Transition
@@ -132,7 +132,7 @@ def _stored_transitions(rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredTrans
 
 
 def history_bytes(db: sqlite3.Connection) -> int:
-    """Return what the history weighs."""
+    """Return the size of the history in bytes."""
     return int(db.execute(_BYTES).fetchone()[0])
 
 
@@ -144,7 +144,7 @@ def shrink_history(db: sqlite3.Connection, budget: int) -> None:
 def forget_history(db: sqlite3.Connection, before_us: int) -> None:
     """Delete rows stored before that time.
 
-    The gateway's time counts, not the event's: a replayed recording is years old.
+    By the gateway's time, not the event's: a replayed recording may be years old.
     """
     db.execute("DELETE FROM history WHERE stored_us < ?", (before_us,))
 
@@ -164,7 +164,7 @@ def select_audit(db: sqlite3.Connection, wanted: AuditFilter, limit: int) -> lis
 
 
 def _glob(pattern: str | None) -> str | None:
-    """In a pattern of ours only `*` means something."""
+    """In our patterns only `*` has a meaning."""
     return None if pattern is None else re.sub(r"([\[?])", r"[\1]", pattern)
 
 
@@ -184,12 +184,12 @@ def claim_command(db: sqlite3.Connection, command_id: str, expires_us: int, now_
 
 
 def alarm_to_dict(alarm: Alarm) -> dict[str, Any]:
-    """Return the alarm as plain dicts, lists, strings and numbers; None where there is nothing."""
+    """Return the alarm as plain dicts, lists, strings and numbers; None if there is nothing."""
     return asdict(alarm)
 
 
 def alarm_from_dict(data: Mapping[str, Any]) -> Alarm:
-    """Invert `alarm_to_dict`; KeyError, TypeError or ValueError where it is none."""
+    """Invert `alarm_to_dict`; KeyError, TypeError or ValueError if it is invalid."""
     detail = data["detail"]
     return Alarm(
         **{
@@ -210,7 +210,7 @@ def alarm_to_json(alarm: Alarm) -> str:
 
 
 def alarm_from_json(text: str) -> Alarm:
-    """Invert `alarm_to_json`; exact as long as `message_args` holds JSON types only."""
+    """Invert `alarm_to_json`; exact as long as `message_args` contains only JSON types."""
     return alarm_from_dict(json.loads(text))
 
 
@@ -239,6 +239,6 @@ def _detail(data: Mapping[str, Any]) -> Detail:
 
 
 def _plain(value: object) -> object:
-    """Turn numpy scalars into numbers, all else into text: no alarm is lost over it."""
+    """Turn numpy scalars into numbers, everything else into text, so that no alarm is lost."""
     item = getattr(value, "item", None)
     return item() if callable(item) else str(value)

@@ -42,7 +42,7 @@ _RANKS: Final = (("superseded", _SUPERSEDED), ("event", _EVENTS), ("newest", _AL
 
 @dataclass(frozen=True, slots=True)
 class OutboxStats:
-    """What waits for one sink; oldest_us: gateway time at which its oldest message was made."""
+    """Waiting messages of one sink; oldest_us: gateway time of the oldest one."""
 
     rows: int
     bytes: int
@@ -72,7 +72,7 @@ class DroppedMessages:
 
 
 def insert(db: sqlite3.Connection, messages: Sequence[Message]) -> None:
-    """Append `messages`; their `row` is given by the table."""
+    """Append `messages`; the table assigns their `row`."""
     db.executemany(
         _INSERT,
         [
@@ -88,7 +88,7 @@ def insert(db: sqlite3.Connection, messages: Sequence[Message]) -> None:
 def pending(
     db: sqlite3.Connection, sink: str, limit: int, exclude: Collection[Line]
 ) -> list[Message]:
-    """Return the oldest `limit` messages of `sink` that stand in none of the lines of `exclude`."""
+    """Return the oldest `limit` messages of `sink` that are in no line of `exclude`."""
     query, values = _PENDING, [sink]
     if exclude:
         lines = ", ".join(["(?, ?)"] * len(exclude))
@@ -104,7 +104,7 @@ def waiting(db: sqlite3.Connection, sink: str) -> list[Waiting]:
 
 
 def confirm(db: sqlite3.Connection, rows: Sequence[int]) -> None:
-    """Delete delivered messages; a row that is gone already is no error."""
+    """Delete delivered messages; a missing row is not an error."""
     db.executemany("DELETE FROM outbox WHERE row = ?", [(row,) for row in rows])
 
 

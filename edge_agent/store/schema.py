@@ -1,4 +1,4 @@
-"""The tables, how one version becomes the next, and how the file is opened."""
+"""The tables, their migrations, and the opening of the file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HINTS: Final = {
     sqlite3.SQLITE_READONLY: "the file must be writable for the service's user",
 }
 
-# Row n brings the file from user_version n to n + 1. Rows are only ever added.
+# Row n brings the file from user_version n to n + 1. Rows are only added.
 # AUTOINCREMENT: a row number that was dropped must never come back, or a late confirmation of the
 # dropped message would delete one that was not sent.
 MIGRATIONS: Final = (
@@ -50,7 +50,7 @@ MIGRATIONS: Final = (
         row INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, actor TEXT NOT NULL,
         action TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL);
     """,
-    # Ids of commands from the bus, until they expire: one that is sent again is none.
+    # Ids of commands from the bus, until they expire: a repeated one is ignored.
     """
     CREATE TABLE commands (id TEXT PRIMARY KEY, expires_us INTEGER NOT NULL) WITHOUT ROWID
     """,
@@ -60,9 +60,9 @@ MIGRATIONS: Final = (
 def open_database(
     path: Path, *, page_limit: int, wal_bytes: int, now_us: int
 ) -> sqlite3.Connection:
-    """Return the checked, migrated database; a corrupt file is moved aside for a fresh one.
+    """Return the checked, migrated database; a corrupt file is moved aside for a new one.
 
-    StoreError where the folder cannot be written, the file is in use, or a newer version wrote it.
+    StoreError if the folder cannot be written, the file is in use, or a newer version wrote it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def _open(path: Path, page_limit: int, wal_bytes: int) -> sqlite3.Connection:
 
 
 def _quick_check(db: sqlite3.Connection) -> None:
-    """Find the corruption that opening alone misses."""
+    """Find corruption that opening does not detect."""
     answer = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
     if answer != "ok":
         error = sqlite3.DatabaseError(answer)
@@ -137,7 +137,7 @@ def move_aside(path: Path, now_us: int, reason: str) -> None:
     aside = path.with_name(f"{path.name}.corrupt-{stamp}")
     path.replace(aside)
     wal = path.with_name(f"{path.name}-wal")
-    if wal.exists():  # left behind, it would be replayed into the fresh file
+    if wal.exists():  # otherwise it would be replayed into the new file
         wal.replace(aside.with_name(f"{aside.name}-wal"))
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
     log.error("store corrupt", extra={"path": str(path), "kept": str(aside), "reason": reason})

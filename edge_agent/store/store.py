@@ -1,4 +1,4 @@
-"""The store itself: one connection, short transactions, bounded in every direction."""
+"""The store itself: one connection, short transactions, limited in size and time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MAX_RESERVE: Final = 4 << 20
 _CUTS: Final = 16
 _CUT_BYTES: Final = 64 << 10
 _PRUNE_EVERY_S: Final = 3600.0
-_REPORT_EVERY_S: Final = 3600.0  # being full comes and goes with every row
+_REPORT_EVERY_S: Final = 3600.0  # the store may become full and free again with every row
 _SECONDS_A_DAY: Final = 86_400
 
 _ALL: Final = AuditFilter()
@@ -47,10 +47,10 @@ _UPSERT_VALUE: Final = (
 class Store:
     """Alarm states, history, outbox, learned values and audit in one SQLite file.
 
-    WAL with synchronous = FULL: what a call has returned from survives a power cut. Every call is
+    WAL with synchronous = FULL: data of a completed call survives a power cut. Every call is
     synchronous and may wait for the disk: make all of them from ONE dedicated executor thread.
-    Every method may raise StoreError; a failed one has changed nothing, but for old history that
-    it may have cut to make space.
+    Every method may raise StoreError; a failed one has changed nothing, except old history that
+    it may have deleted to free space.
 
     Of `max_bytes` an eighth (at most 8 MiB) is set apart for the WAL and the ballast; of the rest
     the outbox gets half and the history a quarter. When the outbox would pass its budget,
@@ -183,17 +183,17 @@ class Store:
             return outbox.waiting(self._db, sink)
 
     def save_value(self, key: str, value: bytes) -> None:
-        """Keep `value` under `key`, in place of what was there."""
+        """Store `value` under `key`; replaces an older one."""
         self._write("save a value", lambda db: db.execute(_UPSERT_VALUE, (key, value)))
 
     def load_value(self, key: str) -> bytes | None:
-        """Return what `save_value` kept; None if there is nothing."""
+        """Return the value stored by `save_value`; None if there is none."""
         with self._reporting("load a value"):
             row = self._db.execute("SELECT value FROM vault WHERE key = ?", (key,)).fetchone()
         return None if row is None else bytes(row[0])
 
     def audit(self, actor: str, action: str, subject: str, detail: str = "") -> None:
-        """Note who did what; the newest entries are kept (10,000, fewer in a small store)."""
+        """Record an audit entry; the newest are kept (10,000, fewer in a small store)."""
         self.audit_all([(actor, action, subject, detail)])
 
     def audit_all(self, entries: Sequence[tuple[str, str, str, str]]) -> None:
@@ -218,7 +218,7 @@ class Store:
     def audit_log(self, wanted: AuditFilter = _ALL, limit: int = 100) -> list[dict[str, Any]]:
         """Return audit entries, the newest first: row, at_us, actor, action, subject, detail.
 
-        `wanted.before` goes on behind the last row of an answer.
+        `wanted.before` continues after the last row of an answer.
         """
         with self._reporting("read the audit log"):
             return journal.select_audit(self._db, wanted, limit)
@@ -258,7 +258,7 @@ class Store:
         empty_wal(self._db)
 
     def _halve_outbox(self) -> None:
-        """What it drops is returned by the next commit that succeeds."""
+        """Drop half of the outbox; the next successful commit returns what was dropped."""
 
         def change(db: sqlite3.Connection) -> list[DroppedMessages]:
             total = sum(one.bytes for one in outbox.stats(db).values())
@@ -268,7 +268,7 @@ class Store:
         empty_wal(self._db)
 
     def _housekeeping(self, now_s: float) -> None:
-        """Do what is due now and then; it never fails the commit that it comes after."""
+        """Do periodic maintenance; its failure never fails the commit before it."""
         try:
             if now_s >= self._ballast.next_try_s and self._ballast.restore(now_s):
                 limit_pages(self._db, self._page_limit)

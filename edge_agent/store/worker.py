@@ -1,4 +1,4 @@
-"""The store's own thread, on which everybody calls the store."""
+"""The store's own thread, for all calls of the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class StoreWorker:
-    """Opens a `Store` on a thread of its own, calls its methods there one by one, and closes it."""
+    """Opens a `Store` on a separate thread, calls its methods there one by one, and closes it."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -44,7 +44,7 @@ class StoreWorker:
         return asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def close(self) -> None:
-        """Close the file after what was called before; safe before `open` and when repeated."""
+        """Close the file after pending calls; safe before `open` and when repeated."""
         store, self._store = self._store, None
         if store is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, store.close)
