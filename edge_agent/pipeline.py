@@ -153,8 +153,8 @@ class Pipeline:
         transitions = self.detection.apply_observations(self.alarms, found)
         for deployment, state in evaluation.state.items():
             state.store(deployment)
-            for row in np.flatnonzero(state.alarm_open).tolist():
-                self.deployments.follow_alarm(deployment, row)
+            rows = np.flatnonzero(state.alarm_open).tolist()
+            self.deployments.follow_alarms_of(deployment, rows)
         if self.learning:
             self.learning.follow_transitions(transitions)
         return transitions

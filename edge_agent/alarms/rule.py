@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -31,7 +32,8 @@ Stage: TypeAlias = Literal[
 MAX_SEVERITY: Final = 1000
 _PER_DOUBLING: Final = 0.2
 _PROVISIONAL_MOST: Final = 666  # medium
-_BANDS: Final = ((333, "low"), (666, "medium"), (800, "high"), (MAX_SEVERITY, "critical"))
+_TOPS: Final = (333, 666, 800)
+_NAMES: Final = ("low", "medium", "high", "critical")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +91,4 @@ def priority(value: int) -> str:
     specifications read the severity of OPC 10000-5, 6.4.2; the top fifth is critical, since
     ISA-18.2 clause 16 requires a top priority that few alarms have.
     """
-    return next(name for top, name in _BANDS if value <= top)
+    return _NAMES[bisect_left(_TOPS, value)]

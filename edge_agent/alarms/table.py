@@ -76,12 +76,13 @@ class AlarmTable:
         """Accept an observation; NaN is ignored. Raises NotFoundError for an unknown id."""
         if math.isnan(observation.level):
             return _NOTHING
-        track = self._tracks.get(observation.alarm_id)
+        alarm_id = observation.alarm_id
+        track = self._tracks.get(alarm_id)
+        if track is None and observation.level < 1.0:
+            return _NOTHING
+        policy = self._policy(alarm_id)
         if track is None:
-            if observation.level < 1.0:
-                return _NOTHING
-            track = self._track(observation.alarm_id)
-        policy = self._policy(observation.alarm_id)
+            track = self._tracks[alarm_id] = new_track(alarm_id, policy)
         if policy.asset not in self.flooded:
             return self._evaluate(track, policy, observation)
         before = self.advance(policy.asset, observation.at_us)

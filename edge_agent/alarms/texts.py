@@ -193,7 +193,7 @@ def shown(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return printable(value, _MAX_ARGUMENT)
+        return _one_line(value[:_MAX_ARGUMENT])
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -205,7 +205,11 @@ def shown(value: object) -> str:
 
 def printable(text: str, longest: int) -> str:
     """Cut a received text to one line of printable characters."""
-    line = text[:longest]
-    if not line.isprintable():
-        line = "".join([char if char.isprintable() else " " for char in line])
-    return " ".join(line.split())
+    return _one_line(text[:longest])
+
+
+@lru_cache(maxsize=2048)
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        text = "".join([char if char.isprintable() else " " for char in text])
+    return " ".join(text.split())

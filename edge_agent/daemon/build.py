@@ -193,7 +193,7 @@ def build_parts(  # noqa: PLR0913, PLR0917 (the ends by which a daemon holds its
     publisher = Publisher(config, metrics, clock, lambda command: commands.from_bus(command))  # noqa: PLW0108 (made below)
     commands = Commands(runtime, publisher, metrics, clock)
     links = Links(runtime, publisher.sinks, clock)
-    loop = PipelineLoop(runtime, publisher, links.follow_links, boundary, metrics, clock)
+    loop = PipelineLoop(publisher, links.follow_links, boundary, metrics, clock)
     values = SavedValues(publisher.store, publisher.health.note_trouble)
     lives = RulStore(runtime, loop.turning, values, clock)
     reset = BaselineReset(runtime, loop.turning, values, publisher.withdraw, clock)

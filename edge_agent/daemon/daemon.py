@@ -38,7 +38,6 @@ class Daemon:
         self, config: Config, *, path: Path | None = None, clock: Clock | None = None
     ) -> None:
         self._config = config  # to start with
-        self._runtime: Runtime | None = None
         self._is_ready = False
         self._stop = asyncio.Event()
         self.parts = build_parts(
@@ -53,12 +52,12 @@ class Daemon:
     @property
     def runtime(self) -> Runtime:
         """What the config in force made; RuntimeError before the start."""
-        if self._runtime is None:
+        if self.parts.loop.runtime is None:
             raise RuntimeError("the daemon has not started")
-        return self._runtime
+        return self.parts.loop.runtime
 
     def _replace(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+        self.parts.loop.runtime = runtime
         self.parts.metrics.assets.set(len(runtime.plant.assets))
 
     async def run(self, *, on_ready: asyncio.Event | None = None) -> None:
@@ -138,7 +137,7 @@ class Daemon:
         parts, guard = self.parts, self.parts.boundary.guard
         self._is_ready = False
         await parts.reloader.stop()
-        runtime = self._runtime
+        runtime = self.parts.loop.runtime
         deadline_s = (self._config if runtime is None else runtime.config).tuning.drain_deadline
         if runtime is not None:
             for source in reversed(list(runtime.sources.values())):

@@ -30,7 +30,7 @@ class ErrorBoundary:
         try:
             await work
         except Exception as error:  # noqa: BLE001 (this is the place for them)
-            self._note(part, error)
+            self.note_error(part, error)
             return False
         return True
 
@@ -47,7 +47,8 @@ class ErrorBoundary:
             await self.guard(part, work())
             await asyncio.sleep(every_s)
 
-    def _note(self, part: str, error: Exception) -> None:
+    def note_error(self, part: str, error: Exception) -> None:
+        """Count an error of a part, and report it unless one was just reported."""
         self._metrics.error_boundary.labels(part).inc()
         now_s = self._clock.monotonic_s()
         if now_s - self._reported_s.get(part, -_REPORT_EVERY_S) >= _REPORT_EVERY_S:

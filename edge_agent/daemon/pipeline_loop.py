@@ -31,14 +31,14 @@ _STALLED_S: Final = 30.0  # a pipeline that stands still for so long is not aliv
 class PipelineLoop:
     """Turns of the pipeline in force.
 
+    runtime: what the config in force made, the one reference to it; None before the start.
     turning: held while the pipeline works, and while it is replaced. follow_links: called every
     `_LINKS_EVERY_S`, and in each turn in which the quality of a signal changes, so that signals of
     sources that are away are held back.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 (both ends of the path, and what watches it)
+    def __init__(
         self,
-        runtime: Callable[[], Runtime],
         publisher: Publisher,
         follow_links: Callable[[], None],
         boundary: ErrorBoundary,
@@ -46,7 +46,7 @@ class PipelineLoop:
         clock: Clock,
     ) -> None:
         self.turning = asyncio.Lock()
-        self._runtime = runtime
+        self.runtime: Runtime | None = None
         self._publisher = publisher
         self._follow_links = follow_links
         self._boundary = boundary
@@ -67,7 +67,8 @@ class PipelineLoop:
         while True:
             async with self.turning:
                 await self.turn()
-            rested_s = loop.time() + pace.rest_s(self._runtime().config.tuning.tick)
+                longest_s = self.runtime.config.tuning.tick if self.runtime else _IDLE_S
+            rested_s = loop.time() + pace.rest_s(longest_s)
             await within(_IDLE_S, self._wake.wait())
             await asyncio.sleep(max(0.0, rested_s - loop.time()))
 
@@ -77,15 +78,20 @@ class PipelineLoop:
         Hold `turning`, unless nothing else can walk down the path.
         """
         self._wake.clear()
-        runtime = self._runtime()
+        runtime = self.runtime
+        if runtime is None:
+            return
         values, blocks = runtime.intake.drain()
         if runtime.intake.stats.dropped:
             self._count_drops(runtime)
         arrived_us = self._clock.now_us()
         # A server that was held up sends node by node: cut like that, the last would be late.
         for chunk in values.sorted_by_time().chunks(_CHUNK):
-            work = self._walk_down(runtime, chunk, blocks, arrived_us)
-            if await self._boundary.guard("pipeline", work):
+            try:
+                await self._walk_down(runtime, chunk, blocks, arrived_us)
+            except Exception as error:  # noqa: BLE001 (only what cannot be digested is lost)
+                self._boundary.note_error("pipeline", error)
+            else:
                 self._turned_s = self._clock.monotonic_s()
             blocks = []
 

@@ -33,8 +33,8 @@ class Diagnostics:
 
     def annotate(self, scored: Sequence[Scored]) -> list[Scored]:
         """Add remaining life and contributions to what was scored, and count drift; blocking."""
-        found = [self.lives.annotate(one) for one in scored]
-        found = self._explainer.annotate(found, self._turn_s)
+        told = [one if one.outputs.rul is None else self.lives.annotate(one) for one in scored]
+        found = self._explainer.annotate(told, self._turn_s)
         for one in found:
             self.drift.count(one)
         return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_agent.alarms import use_name_of
+from edge_agent.alarms import model_alarm_id, use_name_of
 from edge_agent.clock import NEVER
 from edge_agent.config.schema import LearnedAlarm
 from edge_agent.serving.window_layout import block_inputs_of, layout_of
@@ -72,6 +72,7 @@ class Deployment(Table):
         self.use = use
         self.model = model
         self.assets: list[PlantAsset] = []
+        self.alarm_ids: list[str] = []  # of these assets
         self.router = Router()
         manifest = model.manifest
         self.scalars = manifest.scalars
@@ -115,6 +116,7 @@ class Deployment(Table):
             return problem
         row = self.grow()
         self.assets.append(asset)
+        self.alarm_ids.append(model_alarm_id(asset.id, self.use_name))
         self.unit[row] = units.index(asset.id) if units else 0
         self._bind(asset, row, bindings, recent)
         return ""
@@ -177,7 +179,8 @@ class Deployment(Table):
         if self.windows is None:
             return self.gate.admit([WindowBatch(self, None, [block]) for block in complete])
         closed = self.router.write_values(self.windows, values)
-        return self.gate.admit([self._joined(windows) for windows in closed])
+        found = [self._joined(windows) for windows in closed] if closed else []
+        return self.gate.admit(found) if self.gate.is_used else found
 
     def take_refused(self) -> tuple[int, int]:
         """Values that came too late, and blocks that did not fit, since it was last asked."""

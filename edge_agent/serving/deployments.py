@@ -16,12 +16,11 @@ from edge_agent.serving.agreement import ShadowAlarms
 from edge_agent.serving.deployment import Deployment
 from edge_agent.serving.reports import export_active, faults, log_active, rows
 from edge_agent.serving.runs import Budget, count_refused, count_windows, runs_of_models
-from edge_agent.serving.scores import alarm_id
 from edge_agent.serving.shadow import Shadows
 from edge_agent.serving.versions import BundleVersions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -141,7 +140,7 @@ class Deployments:
             return ""
         missing = found.add_asset(asset, self._bindings, recent)
         if not missing:
-            self.follow_alarm(found, len(found.assets) - 1)
+            self.follow_alarms_of(found, [len(found.assets) - 1])
             bundle.serve_asset(found, asset)
             self._shadows.serve_asset(found, asset)
         return missing
@@ -213,13 +212,13 @@ class Deployments:
     def follow_alarms(self) -> None:
         """Alarms came out of the store: those that are not at rest hear of every window."""
         for one in self:
-            for row in range(len(one.assets)):
-                self.follow_alarm(one, row)
+            self.follow_alarms_of(one, range(len(one.assets)))
 
-    def follow_alarm(self, deployment: Deployment, row: int) -> None:
+    def follow_alarms_of(self, deployment: Deployment, rows: Iterable[int]) -> None:
         """An alarm that is not at rest hears of every window, or it would never clear."""
-        alarm = alarm_id(deployment.assets[row], deployment)
-        deployment.alarm_open[row] = alarm in self._alarms.watched
+        ids, watched = deployment.alarm_ids, self._alarms.watched
+        for row in rows:
+            deployment.alarm_open[row] = ids[row] in watched
 
     # -- a turn -------------------------------------------------------------------------------
 

@@ -106,23 +106,21 @@ class RunStats:
 
 @dataclass(slots=True)
 class ModelRun:
-    """One run of a model over the windows of all its assets, and its outcome."""
+    """One run of a model over the windows of all its assets, and its outcome.
+
+    size: its windows; non_finite: how many scores are no number: NaN passes through ONNX Runtime.
+    """
 
     model: Model
     batches: list[WindowBatch]
     scored: list[Scored] = field(default_factory=list)  # one for each batch, unless it failed
     seconds: float = 0.0
     error: str = ""
+    size: int = field(init=False)
+    non_finite: int = 0
 
-    @property
-    def size(self) -> int:
-        """Its windows."""
-        return sum(batch.size for batch in self.batches)
-
-    @property
-    def non_finite(self) -> int:
-        """How many scores are no number: NaN passes through ONNX Runtime."""
-        return sum(int(np.isnan(one.outputs.score).sum()) for one in self.scored)
+    def __post_init__(self) -> None:
+        self.size = sum([batch.size for batch in self.batches])
 
     def trouble_text(self, trouble: Trouble | None, budget: Budget) -> str:
         """The trouble in words."""
@@ -178,11 +176,12 @@ def score_windows(run: ModelRun, limit_s: float | None = None) -> ModelRun:
         return run
     finally:
         run.seconds = perf_counter() - begin
-    start, size = 0, run.size
+    start = 0
     for batch in run.batches:
         stop = start + batch.size
-        run.scored.append(_scored(batch, outputs.rows(start, stop), run.seconds / size))
+        run.scored.append(_scored(batch, outputs.rows(start, stop), run.seconds / run.size))
         start = stop
+    run.non_finite = sum([int(np.isnan(one.outputs.score).sum()) for one in run.scored])
     return run
 
 

@@ -57,7 +57,7 @@ def observation(scored: Scored, i: int, *, replayed: bool) -> Observation:
     """What the alarm table hears of a window."""
     deployment = scored.deployment
     return Observation(
-        alarm_id(deployment.assets[scored.row[i]], deployment),
+        deployment.alarm_ids[scored.row[i]],
         float(scored.level[i]),
         int(scored.end_us[i]),
         _detail(scored, i, replayed=replayed),

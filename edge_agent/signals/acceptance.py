@@ -157,10 +157,14 @@ class Acceptance(Table):
         step_us = self._steps.step_us(now_us, monotonic_s) if self._live else 0
         if step_us:
             values = self._shift_clock(values, step_us, now_us)
-        values = self._scaling.scale_values(self.watch.without_retained(values))
+        if values.status.any():
+            values = self.watch.without_retained(values)
+        if self._scaling.is_used:
+            values = self._scaling.scale_values(values)
+            blocks = self._scaling.scale_blocks(blocks)
         values, from_future = self._refuse_future(values, now_us)
         values = self.watch.refuse_out_of_range(values)
-        blocks, seen = self._scaling.scale_blocks(blocks), values
+        seen = values
         if blocks:
             alive = signs_of_life(blocks, self._input_kinds)
             seen = Columns.concat([values, alive]).sorted_by_time()

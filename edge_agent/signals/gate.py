@@ -33,6 +33,7 @@ class Gate(Table, Generic[T]):
     The flag of a stop often arrives later than the first values of the stop, so windows that end in
     the last moments before a stop are not scored either.
     span: of a set of windows; some: selects windows of a set by a mask. dropped: their number.
+    is_used: True if any row has a condition.
     """
 
     _number = column(np.intp, -1)  # of each row's condition, -1 for none
@@ -47,12 +48,14 @@ class Gate(Table, Generic[T]):
         self._conditions: Conditions | None = None
         self._held: list[tuple[int, T]] = []  # the earliest end, and the windows
         self.dropped = 0
+        self.is_used = False
 
     def bind(self, conditions: Conditions, asset: int, number: int) -> None:
         """Add a row: its asset, and the number of its condition, -1 for none."""
         self._conditions = conditions
         row = self.grow()
         self._number[row], self._asset[row] = number, asset
+        self.is_used = self.is_used or number >= 0
 
     def rows_of(self, number: int) -> list[int]:
         """The rows that depend on a condition."""
@@ -71,7 +74,7 @@ class Gate(Table, Generic[T]):
     def admit(self, found: list[T], *, ended: bool = False) -> list[T]:
         """The windows that are known to be good; ended: no later values follow."""
         conditions = self._conditions
-        if conditions is None or (self._number < 0).all():
+        if conditions is None or not self.is_used:
             return found
         good: list[T] = []
         now_us = conditions.now_us

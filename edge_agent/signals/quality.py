@@ -131,8 +131,6 @@ class QualityWatch(Table):
         A retained value is shown, as uncertain, if a signal has no other value; it neither ends an
         alarm nor restarts the wait for the next value.
         """
-        if not values.status.any():
-            return values
         old = values.status == RETAINED
         if not old.any():
             return values

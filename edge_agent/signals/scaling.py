@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class Scaling:
-    """Columns over all signals; rows are only added. Costs nothing if no signal is scaled."""
+    """Columns over all signals; rows are only added. is_used: True if any signal is scaled."""
 
     def __init__(self) -> None:
         self._scale: list[float] = []
         self._offset: list[float] = []
         self._table = np.empty((2, 0))
-        self._is_used = False
+        self.is_used = False
 
     def add(self, config: Signal) -> None:
         """Add a signal."""
         self._scale.append(config.scale)
         self._offset.append(config.offset)
-        self._is_used = self._is_used or (config.scale, config.offset) != (1.0, 0.0)
+        self.is_used = self.is_used or (config.scale, config.offset) != (1.0, 0.0)
 
     def scale_values(self, values: Columns) -> Columns:
         """The values in the units of their signals."""
-        if not self._is_used or not len(values):
+        if not self.is_used:
             return values
         if self._table.shape[1] < len(self._scale):
             self._table = np.array([self._scale, self._offset])
@@ -44,7 +44,7 @@ class Scaling:
 
     def scale_blocks(self, blocks: Sequence[TensorBlock]) -> Sequence[TensorBlock]:
         """The blocks in the units of their signals."""
-        return [self._scale_block(block) for block in blocks] if self._is_used else blocks
+        return [self._scale_block(block) for block in blocks]
 
     def _scale_block(self, block: TensorBlock) -> TensorBlock:
         scale, offset = self._scale[block.signal], self._offset[block.signal]
