@@ -7,10 +7,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.alarms.flood import Flood, flood_bounds, new_flood
 from edge_agent.alarms.rule import flood_alarm_id, flood_detail
 from edge_agent.alarms.texts import printable
-from edge_agent.alarms.track import Track, new_track, within
+from edge_agent.alarms.track import Flood, Track, flood_bounds, new_flood, new_track, within
 from edge_agent.alarms.transitions import Event, commands, next_state
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError

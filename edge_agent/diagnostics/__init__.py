@@ -1,8 +1,7 @@
 """Beside the score: contributions, drift, remaining life (ISO 13374 HA and PA)."""
 
 from edge_agent.diagnostics.diagnostics import Diagnostics
-from edge_agent.diagnostics.rul_interval import AdaptiveInterval
-from edge_agent.diagnostics.rul_tracker import Outcome, RulTracker
+from edge_agent.diagnostics.rul_tracker import AdaptiveInterval, Outcome, RulTracker
 
 __all__ = [
     "AdaptiveInterval",

@@ -2,10 +2,17 @@
 
 from edge_agent.serving.deployment import Deployment, WindowBatch
 from edge_agent.serving.deployments import Deployments
-from edge_agent.serving.evaluation import Evaluation, EvaluationRules, ScoreState, evaluate
+from edge_agent.serving.evaluation import (
+    Evaluation,
+    EvaluationRules,
+    Scored,
+    ScoreState,
+    alarm_id,
+    evaluate,
+    reportable,
+)
 from edge_agent.serving.reconciler import RECONCILE_EVERY_S, ModelLoader, Reconciler
 from edge_agent.serving.runs import inputs_of
-from edge_agent.serving.scores import Scored, alarm_id, reportable
 
 __all__ = [
     "RECONCILE_EVERY_S",

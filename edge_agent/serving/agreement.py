@@ -13,7 +13,7 @@ import numpy as np
 from edge_agent.alarms import AlarmPolicy, AlarmTable
 from edge_agent.clock import FakeClock
 from edge_agent.messages import TransitionKind
-from edge_agent.serving.scores import alarm_id, observation, reportable
+from edge_agent.serving.evaluation import alarm_id, observation, reportable
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Observation, Transition
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.deployment import Deployment
-    from edge_agent.serving.scores import Scored
+    from edge_agent.serving.evaluation import Scored
 
 WORST: Final = 5
 # Of a pair of decisions: 2 * active + candidate.

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.deployment import WindowBatch
+    from edge_agent.serving.evaluation import Scored
     from edge_agent.serving.reports import Refusal
     from edge_agent.serving.runs import ModelRun
-    from edge_agent.serving.scores import Scored
     from edge_agent.serving.standby import Standby
     from edge_agent.serving.versions import Rollback
     from edge_agent.signals import Bindings

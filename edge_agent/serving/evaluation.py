@@ -3,22 +3,175 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import orjson
 
+from edge_agent.alarms import model_alarm_id
 from edge_agent.clock import US_PER_MS
-from edge_agent.serving.scores import FULL_COVERAGE, observation, reportable
+from edge_agent.messages import PROVISIONAL, Contributor, Detail, ModelInfo, Observation, WindowInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from edge_agent.messages import Observation
-    from edge_agent.serving.deployment import Deployment
-    from edge_agent.serving.scores import Scored
+    from edge_agent.models import Manifest, Outputs
+    from edge_agent.plant import PlantAsset
+    from edge_agent.serving.deployment import Deployment, WindowBatch
+
+
+FULL_COVERAGE: Final = 0.999
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Windows with what the model said of them, row by row (N)."""
+
+    deployment: Deployment
+    row: NDArray[np.intp]
+    start_us: NDArray[np.int64]
+    end_us: NDArray[np.int64]
+    coverage: NDArray[np.float64]
+    last: NDArray[np.floating]  # newest values of the inputs, levels of blocks where told: [N, ..]
+    outputs: Outputs
+    level: NDArray[np.float32]
+    health: NDArray[np.float32]
+    batch: WindowBatch  # the windows themselves
+    seconds: float  # that the run took for each window
+
+
+def alarm_id(asset: PlantAsset, deployment: Deployment) -> str:
+    """The id of the alarm that a model raises for an asset."""
+    return model_alarm_id(asset.id, deployment.use_name)
+
+
+def reportable(scored: Scored, alarm_open: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The windows that the alarm table must hear of; alarm_open: assets whose alarm is not at rest.
+
+    All windows of these assets and of those that are over their limit in any of them: once over,
+    the way back counts too.
+    """
+    interesting = alarm_open.copy()
+    interesting[scored.row[scored.level >= 1.0]] = True
+    return np.flatnonzero(interesting[scored.row])
+
+
+def observation(scored: Scored, i: int, *, replayed: bool) -> Observation:
+    """What the alarm table hears of a window."""
+    deployment = scored.deployment
+    return Observation(
+        deployment.alarm_ids[scored.row[i]],
+        float(scored.level[i]),
+        int(scored.end_us[i]),
+        _detail(scored, i, replayed=replayed),
+    )
+
+
+def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
+    deployment, outputs = scored.deployment, scored.outputs
+    manifest = deployment.model.manifest
+    row = int(scored.row[i])
+    fault, probability = _fault(scored, i)
+    coverage = float(scored.coverage[i])
+    return Detail(
+        message_key=manifest.task_row.message_key,
+        message_args={"limit": deployment.limit, **_promise(deployment), **_provisional(manifest)},
+        score=float(outputs.score[i]),
+        failure_mode=fault,
+        probability=probability,
+        rul_h=_rul(outputs, i),
+        contributors=_contributors(scored, i, deployment.assets[row]),
+        window=WindowInfo(
+            int(scored.start_us[i]),
+            int(scored.end_us[i]),
+            coverage,
+            "good" if coverage >= FULL_COVERAGE else "uncertain",
+            replayed,
+        ),
+        model=ModelInfo(manifest.name, manifest.version, deployment.model.sha256, _mode(manifest)),
+        stage=manifest.task_row.stage,
+    )
+
+
+def _promise(deployment: Deployment) -> dict[str, Any]:
+    """The false alarms a day and asset that the bundle itself may state, at its own limit.
+
+    What was held out of less than a day supports no such figure: then the text says how little
+    that was, and what it does not exclude. A bundle that does not say keeps to what it states.
+    """
+    manifest = deployment.model.manifest
+    if deployment.use.alarm.limit is not None:
+        return {}
+    days = _figure(manifest, "held_out_asset_days")
+    if days is None:
+        return {"false_alarms": manifest.false_alarms_per_day}
+    if days < 1:
+        return {"held_out": _span(days), "at_most": _figure(manifest, "at_most_per_asset_day")}
+    seen = (_figure(manifest, "held_out_alarms") or 0.0) / days
+    return {"false_alarms": max(manifest.false_alarms_per_day or 0.0, seen)}
+
+
+def _figure(manifest: Manifest, key: str) -> float | None:
+    try:
+        found = float(manifest.calibration.get(key, ""))
+    except ValueError:
+        return None
+    return found if np.isfinite(found) else None
+
+
+def _span(days: float) -> str:
+    """Part of a day, in units that every language reads."""
+    minutes = 24 * 60 * days
+    if minutes < 2:  # noqa: PLR2004
+        return f"{minutes * 60:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.3g} h"  # noqa: PLR2004
+
+
+def _provisional(manifest: Manifest) -> dict[str, Any]:
+    seconds = manifest.provisional_s
+    return {"provisional_min": round(seconds / 60)} if seconds else {}
+
+
+def _mode(manifest: Manifest) -> str:
+    return PROVISIONAL if manifest.provisional_s else "active"
+
+
+def _fault(scored: Scored, i: int) -> tuple[str, float | None]:
+    """The likeliest fault class and its probability; else the rule's failure mode."""
+    deployment = scored.deployment
+    probabilities = scored.outputs.probabilities
+    classes = deployment.model.manifest.classes
+    if probabilities is None or not classes:
+        return deployment.use.alarm.failure_mode, None
+    best = 1 + int(np.argmax(probabilities[i, 1:]))
+    return classes[best], float(probabilities[i, best])
+
+
+def _rul(outputs: Outputs, i: int) -> dict[str, float] | None:
+    if outputs.rul is None:
+        return None
+    p10, p50, p90 = (float(hours) for hours in outputs.rul[i])
+    return {"p10": p10, "p50": p50, "p90": p90}
+
+
+def _contributors(scored: Scored, i: int, asset: PlantAsset) -> tuple[Contributor, ...]:
+    """All inputs by falling share; the shares sum to the score. None where nothing is known."""
+    if scored.outputs.contributions is None:
+        return ()
+    weights = scored.outputs.contributions[i]
+    if np.isnan(weights).any():
+        return ()
+    specs = (*scored.deployment.scalars, *scored.deployment.own_tensors)
+    found = []
+    for channel in np.argsort(-np.abs(weights)):
+        spec = specs[channel]
+        signal = scored.deployment.signal_of(asset, spec.name)
+        name, unit = (signal.name, signal.config.unit) if signal else (spec.name, spec.unit)
+        value = float(scored.last[i, channel])
+        found.append(Contributor(name, float(weights[channel]), value, unit or spec.unit))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

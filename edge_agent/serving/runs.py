@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.models import UNIT_TENSOR
-from edge_agent.serving.scores import Scored
+from edge_agent.serving.evaluation import Scored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

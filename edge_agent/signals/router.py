@@ -1,21 +1,25 @@
-"""From signals to the inputs of a model: the cell of a value, and its mark by quality."""
+"""From signals to the inputs of a model: where a value goes, and what its quality makes of it.
+
+The gate then selects the windows in which a machine ran: only these are scored or learned from.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from edge_agent.config.conditions import both
 from edge_agent.signals.conditions import Conditions
+from edge_agent.signals.limit_state import SETTLE_US
 from edge_agent.signals.window_set import BAD, GOOD, MISSING, UNCERTAIN
 from edge_agent.status_codes import Severity, severity_of
 from edge_agent.tables import Table, column
 from edge_agent.values import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -140,3 +144,98 @@ def marks(values: Columns, uncertain: NDArray[np.uint8]) -> NDArray[np.uint8]:
     severity = severity_of(values.status)
     mark = np.where(severity == Severity.UNCERTAIN, uncertain[values.signal], GOOD)
     return np.where((severity == Severity.BAD) | np.isnan(values.value), BAD, mark).astype(np.uint8)
+
+
+T = TypeVar("T")
+
+
+class Span(NamedTuple):
+    """Rows of assets, with start and end of the window of each, [n]."""
+
+    row: NDArray[np.intp]
+    start_us: NDArray[np.int64]
+    end_us: NDArray[np.int64]
+
+
+class Gate(Table, Generic[T]):
+    """Holds windows until it is known that the machine still ran after them, and drops others.
+
+    The flag of a stop often arrives later than the first values of the stop, so windows that end in
+    the last moments before a stop are not scored either.
+    span: of a set of windows; some: selects windows of a set by a mask. dropped: their number.
+    is_used: True if any row has a condition.
+    """
+
+    _number = column(np.intp, -1)  # of each row's condition, -1 for none
+    _asset = column(np.intp)
+
+    def __init__(
+        self, span: Callable[[T], Span], some: Callable[[T, NDArray[np.bool_]], T]
+    ) -> None:
+        super().__init__()
+        self._span = span
+        self._some = some
+        self._conditions: Conditions | None = None
+        self._held: list[tuple[int, T]] = []  # the earliest end, and the windows
+        self.dropped = 0
+        self.is_used = False
+
+    def bind(self, conditions: Conditions, asset: int, number: int) -> None:
+        """Add a row: its asset, and the number of its condition, -1 for none."""
+        self._conditions = conditions
+        row = self.grow()
+        self._number[row], self._asset[row] = number, asset
+        self.is_used = self.is_used or number >= 0
+
+    def rows_of(self, number: int) -> list[int]:
+        """The rows that depend on a condition."""
+        return [int(row) for row in np.flatnonzero(self._number == number)]
+
+    def number(self, row: int) -> int:
+        """The condition of a row, -1 for none."""
+        return int(self._number[row])
+
+    def is_open(self, row: int) -> bool:
+        """True unless the machine of a row is stopped on purpose now."""
+        if self._conditions is None or self._number[row] < 0:
+            return True
+        return bool(self._conditions.holds_now(self._number[row : row + 1])[0])
+
+    def admit(self, found: list[T], *, ended: bool = False) -> list[T]:
+        """The windows that are known to be good; ended: no later values follow."""
+        conditions = self._conditions
+        if conditions is None or not self.is_used:
+            return found
+        good: list[T] = []
+        now_us = conditions.now_us
+        newest_us = int(now_us[self._asset].max())
+        held, self._held = self._held, []
+        for begin_us, each in held:
+            if ended or begin_us + SETTLE_US <= newest_us:
+                good += self._one(each, conditions, ended=ended)
+            else:
+                self._held.append((begin_us, each))
+        for each in found:
+            good += self._one(each, conditions, ended=ended)
+        return good
+
+    def _one(self, each: T, conditions: Conditions, *, ended: bool) -> Iterator[T]:
+        row, start_us, end_us = self._span(each)
+        if not len(row):
+            return
+        number = self._number[row]
+        later_us = end_us if ended else end_us + SETTLE_US
+        ran = conditions.held(number, start_us, later_us)
+        known = (number < 0) | (conditions.now_us[self._asset[row]] >= later_us)
+        good, waits = ran & known, ran & ~known
+        self.dropped += int((~ran).sum())
+        if waits.any():
+            self._held.append((int(end_us[waits].min()), self._some(each, waits)))
+        if good.all():
+            yield each
+        elif good.any():
+            yield self._some(each, good)
+
+    def reset_clock(self) -> None:
+        """Drop windows that wait for a time that may never come; a clock was set back."""
+        self._held.clear()

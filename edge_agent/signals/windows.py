@@ -16,9 +16,21 @@ import numpy as np
 from edge_agent.clock import NEVER
 from edge_agent.config.schema import Resample
 from edge_agent.counting import as_read
-from edge_agent.signals.ragged import last_true, ragged, rank_times, take_rows
-from edge_agent.signals.resample import Values, aggregate
-from edge_agent.signals.window_set import BAD, HELD, MISSING, SOUND, STALE, Layout, WindowSet
+from edge_agent.signals.window_set import (
+    BAD,
+    HELD,
+    MISSING,
+    SOUND,
+    STALE,
+    Layout,
+    Values,
+    WindowSet,
+    aggregate,
+    last_true,
+    ragged,
+    rank_times,
+    take_rows,
+)
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from live_plants import BEGIN_S, Live, of, sent
 from plants import S
 
 from edge_agent.config.schema import Signal
-from edge_agent.diagnostics import explainer
+from edge_agent.diagnostics import diagnostics
 from edge_agent.values import Columns, columns
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def test_a_turn_spends_a_bounded_time_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who had no turn has the next: with no time at all it is one batch of windows a turn."""
-    monkeypatch.setattr(explainer, "_ROWS", 5)  # one window
+    monkeypatch.setattr(diagnostics, "_ROWS", 5)  # one window
     model = insight_models.squares(tmp_path)
     live, ran = plant(model), counting(model)
     live.pipeline.diagnostics._turn_s = 0.0
@@ -131,7 +131,7 @@ def test_a_model_that_is_too_slow_is_not_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its alarms come all the same, without contributors."""
-    monkeypatch.setattr(explainer, "LONGEST_S", 0.0)
+    monkeypatch.setattr(diagnostics, "LONGEST_S", 0.0)
     live = plant(insight_models.squares(tmp_path))
     for t in range(20):
         live.turn(t, row(t, FAULT))

@@ -197,7 +197,7 @@ def test_the_false_alarms_of_a_text_are_those_of_the_bundle(
     from types import SimpleNamespace as Simple  # noqa: PLC0415
 
     from edge_agent.messages import Alarm, Detail  # noqa: PLC0415
-    from edge_agent.serving.scores import _promise  # noqa: PLC0415
+    from edge_agent.serving.evaluation import _promise  # noqa: PLC0415
 
     manifest = Simple(calibration=calibration, false_alarms_per_day=0.1)
     group: Any = Simple(use=Simple(alarm=AlarmRule()), model=Simple(manifest=manifest))

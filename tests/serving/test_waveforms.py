@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from edge_agent.serving.scores import Scored
+    from edge_agent.serving.evaluation import Scored
 
 SOUND = Signal(source="bus", kind=Kind.WAVEFORM, rate_hz=RATE_HZ)
 LOAD = Signal(source="bus")

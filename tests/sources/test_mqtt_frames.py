@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mqtt_support import packet, publish_packet
 
-from edge_agent.sources.mqtt.frames import FrameCutter, Messages
+from edge_agent.sources.mqtt.paho_client import FrameCutter, Messages
 
 LIMIT = 20_000
 PINGRESP = b"\xd0\x00"

@@ -9,8 +9,7 @@ import pytest
 from mqtt_support import packet, publish_packet
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from edge_agent.sources.mqtt.frames import FrameCutter
-from edge_agent.sources.mqtt.paho_client import READ_BYTES, Client
+from edge_agent.sources.mqtt.paho_client import READ_BYTES, Client, FrameCutter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

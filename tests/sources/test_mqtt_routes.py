@@ -14,7 +14,7 @@ from edge_agent.ops.metrics import Metrics
 from edge_agent.sources.mqtt import refusals
 from edge_agent.sources.mqtt import routes as _mqtt_routes
 from edge_agent.sources.mqtt.decode import Decoder
-from edge_agent.sources.mqtt.frames import Messages
+from edge_agent.sources.mqtt.paho_client import Messages
 from edge_agent.sources.mqtt.payload_spec import Format, Payload
 from edge_agent.sources.mqtt.refusals import Refusals
 from edge_agent.sources.mqtt.routes import Routes

@@ -14,7 +14,7 @@ from mqtt_support import make_plant, rejected
 
 from edge_agent.config import schema
 from edge_agent.ops.metrics import Metrics
-from edge_agent.sources.mqtt.frames import Messages
+from edge_agent.sources.mqtt.paho_client import Messages
 from edge_agent.sources.mqtt.readings import Readings
 from edge_agent.sources.mqtt.refusals import Refusals
 from edge_agent.sources.mqtt.routes import Routes

@@ -3,9 +3,9 @@
 from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
 from edge_agent.sources.mqtt.decode import Decoder
 from edge_agent.sources.mqtt.form import Form
-from edge_agent.sources.mqtt.frames import FrameCutter
 from edge_agent.sources.mqtt.inspection import inspect_broker as inspect
 from edge_agent.sources.mqtt.listener import HeardTopic, Listened
+from edge_agent.sources.mqtt.paho_client import FrameCutter
 from edge_agent.sources.mqtt.payload_spec import Payload
 from edge_agent.sources.mqtt.proposals import Proposal, propose
 from edge_agent.sources.mqtt.refusals import Refusals

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Counter
 
-    from edge_agent.sources.mqtt.frames import Messages
+    from edge_agent.sources.mqtt.paho_client import Messages
     from edge_agent.sources.mqtt.refusals import Refusals
     from edge_agent.sources.mqtt.routes import Route, Routes
     from edge_agent.sources.source_clock import SourceClock

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config, TimeOf
     from edge_agent.plant import PlantSignal
     from edge_agent.sources.mqtt.config import MqttSourceConfig
-    from edge_agent.sources.mqtt.frames import Messages
+    from edge_agent.sources.mqtt.paho_client import Messages
     from edge_agent.sources.mqtt.sparkplug_config import Sparkplug
     from edge_agent.values import Columns, TensorBlock
 

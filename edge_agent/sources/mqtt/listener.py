@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.sources.mqtt.config import MqttSourceConfig
-    from edge_agent.sources.mqtt.frames import Messages
+    from edge_agent.sources.mqtt.paho_client import Messages
     from edge_agent.transport.mqtt import Protocol
 
 MAX_TOPICS: Final = 2000

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from edge_agent.sources.mqtt.config import MqttSourceConfig
-    from edge_agent.sources.mqtt.frames import Messages
+    from edge_agent.sources.mqtt.paho_client import Messages
     from edge_agent.transport.mqtt import Protocol
 
 _STEP_S: Final = 0.2

@@ -11,8 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge_agent.errors import ConnectError
-from edge_agent.sources.mqtt.frames import FrameCutter
-from edge_agent.sources.mqtt.paho_client import Client
+from edge_agent.sources.mqtt.paho_client import Client, FrameCutter
 from edge_agent.transport import ReaderPace
 from edge_agent.transport.mqtt import Protocol, Wire
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.sources.mqtt.config import MqttSourceConfig
-    from edge_agent.sources.mqtt.frames import Messages
+    from edge_agent.sources.mqtt.paho_client import Messages
 
 CONNECT_TIMEOUT_S: Final = 10.0
 FIRST_TRY_TIMEOUT_S: Final = 5.0  # where another version is tried next: old brokers may just hang

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Gateway
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import Plant
-    from edge_agent.sources.mqtt.frames import Messages
     from edge_agent.sources.mqtt.listener import Listened
+    from edge_agent.sources.mqtt.paho_client import Messages
     from edge_agent.sources.mqtt.sparkplug import SparkplugReader
     from edge_agent.values import Intake
 

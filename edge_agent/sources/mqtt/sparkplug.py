@@ -26,7 +26,7 @@ from edge_agent.sources.mqtt.sparkplug_wire import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge_agent.sources.mqtt.frames import Messages
+    from edge_agent.sources.mqtt.paho_client import Messages
     from edge_agent.sources.mqtt.readings import Readings
     from edge_agent.sources.mqtt.refusals import Refusals
     from edge_agent.sources.mqtt.routes import Routes
