@@ -75,6 +75,7 @@ class Deployment(Table):
         self.alarm_ids: list[str] = []  # of these assets
         self.router = Router()
         manifest = model.manifest
+        self.task = manifest.task_row
         self.scalars = manifest.scalars
         self.own_tensors = manifest.own_tensors
         self.windows = Windows(layout_of(manifest, use)) if self.scalars else None
@@ -139,7 +140,7 @@ class Deployment(Table):
     def set_model(self, model: Model) -> None:
         """Go on with another version that wants the same windows of the same assets."""
         units = model.manifest.units
-        self.model = model
+        self.model, self.task = model, model.manifest.task_row
         self.disabled[:] = False
         for row, asset in enumerate(self.assets):
             self.unit[row] = units.index(asset.id) if units else 0

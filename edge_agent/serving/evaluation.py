@@ -76,7 +76,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     fault, probability = _fault(scored, i)
     coverage = float(scored.coverage[i])
     return Detail(
-        message_key=manifest.task_row.message_key,
+        message_key=deployment.task.message_key,
         message_args={"limit": deployment.limit, **_promise(deployment), **_provisional(manifest)},
         score=float(outputs.score[i]),
         failure_mode=fault,
@@ -91,7 +91,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
             replayed,
         ),
         model=ModelInfo(manifest.name, manifest.version, deployment.model.sha256, _mode(manifest)),
-        stage=manifest.task_row.stage,
+        stage=deployment.task.stage,
     )
 
 

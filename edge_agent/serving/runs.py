@@ -238,7 +238,7 @@ def _finite(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _scored(due: WindowBatch, outputs: Outputs, seconds: float) -> Scored:
     windows, blocks = due.windows, due.blocks
-    task = due.deployment.model.manifest.task_row
+    task = due.deployment.task
     level = task.levels(outputs, due.deployment.limit)
     health = task.healths(outputs, level)
     if windows is not None:

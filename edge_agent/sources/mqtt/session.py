@@ -100,6 +100,7 @@ class Session:
     ) -> None:
         self._config = config
         self._client = client
+        self._clock = clock
         self._take = take
         self._crowded = backpressured
         self._where = config.url
@@ -159,7 +160,7 @@ class Session:
         if self._wire.ended.done():
             return
         if self._crowded():
-            self._wire.hear()  # it is we who are silent
+            self._wire.heard_s = self._clock.monotonic_s()  # it is we who are silent
             self._loop.call_later(self._config.coalesce, self._turn, fd)
             return
         try:
@@ -181,7 +182,7 @@ class Session:
             self._loop.call_later(rest_s, self._turn, fd)
 
     def _accept(self, messages: Messages) -> None:
-        self._wire.hear()
+        self._wire.heard_s = self._clock.monotonic_s()
         if messages.topics or messages.too_large:
             self._take(messages)
         if messages.acks and not messages.malformed:

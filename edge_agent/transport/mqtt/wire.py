@@ -85,8 +85,8 @@ class BrokerClient(Client):
 class Wire:
     """Serves `client` from `dial` until `ended`, whose result says why; all on one event loop.
 
-    on_open: called with the open socket's number, to read it in place of paho; it calls `hear` for
-    each sign of life. unsent_bytes: of blocks that the socket has not taken yet.
+    on_open: called with the open socket's number, to read it in place of paho; it sets `heard_s`,
+    by the monotonic clock, at each sign of life. unsent_bytes: of blocks that wait for the socket.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Wire:
         self._clock = clock
         self._on_open = on_open or self._read_by_paho
         self._loop = asyncio.get_running_loop()
-        self._heard_s = clock.monotonic_s()
+        self.heard_s = clock.monotonic_s()
         self._timer: asyncio.TimerHandle | None = None
         self.ended: asyncio.Future[str] = self._loop.create_future()
         self.unsent_bytes = 0
@@ -111,7 +111,7 @@ class Wire:
             self._client.connect(config.host, config.port, **options)
         except (OSError, ValueError) as error:
             raise dial_error(error, config.url) from error
-        self.hear()
+        self.heard_s = self._clock.monotonic_s()
         self._attach()
 
     async def loss_hint(self, config: Broker, reason: str) -> str:
@@ -130,10 +130,6 @@ class Wire:
         if self.ended.done():
             return f"no {name}: {self.ended.result()}"
         return f"no {name} within {timeout_s:g} s"
-
-    def hear(self) -> None:
-        """The broker lives."""
-        self._heard_s = self._clock.monotonic_s()
 
     def send(self, block: bytes) -> None:
         """Queue whole packets that need no answer, as one write."""
@@ -179,7 +175,7 @@ class Wire:
         self._loop.add_reader(number, self._on_readable)
 
     def _on_readable(self) -> None:
-        self.hear()
+        self.heard_s = self._clock.monotonic_s()
         self._serve(self._client.loop_read)
         sock = self._client.socket()
         while isinstance(sock, ssl.SSLSocket) and sock.fileno() >= 0 and sock.pending():
@@ -197,7 +193,7 @@ class Wire:
         self._timer = self._loop.call_later(CHECK_EVERY_S, self._check)
         self._serve(self._client.loop_misc)
         keepalive_s = self._client.keepalive
-        silent_s = self._clock.monotonic_s() - self._heard_s
+        silent_s = self._clock.monotonic_s() - self.heard_s
         if keepalive_s and silent_s > SILENCE_KEEPALIVES * keepalive_s + CHECK_EVERY_S:
             self.abort(f"nothing received for {silent_s:.0f} s")
 
