@@ -1,8 +1,8 @@
-"""Who may ask the HTTP server what, and how long they may take.
+"""Access rights and time limits of the HTTP server's clients.
 
-Three kinds of stranger are expected: a web page in the browser of somebody on the gateway (kept
-out by the Host header against DNS rebinding, and by JSON bodies, which a form cannot send), a
-client on the plant network without the token, and one that opens connections and says nothing.
+Three kinds of attack are expected: a web page in the browser of a user on the gateway (prevented by
+the check of the Host header against DNS rebinding, and by JSON bodies, which a form cannot send), a
+client on the plant network without the token, and one that opens connections and sends nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LIMITS: Final[dict[str, Any]] = {
     "max_line_size": 4 << 10,
     "max_field_size": 8 << 10,
     "max_headers": 64,
-    "auto_decompress": False,  # no bombs: nothing that we take is worth compressing
+    "auto_decompress": False,  # no decompression bombs: our requests need no compression
     "access_log": None,
 }
 _READING: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
@@ -62,21 +62,21 @@ _HEADERS: Final = {
 
 
 class Connections(dict["Connection", None]):
-    """All open connections, the one that was silent for longest first."""
+    """All open connections, the one that was idle for the longest time first."""
 
     def touch(self, connection: Connection) -> None:
-        """Make it the most recent; where there are too many now, the first goes."""
+        """Make it the most recent; if there are too many now, close the first."""
         self.pop(connection, None)
         self[connection] = None
         if len(self) > MAX_CONNECTIONS:
             oldest = next(iter(self))
             del self[oldest]
-            # Not close(): that waits for a reader who may have stopped reading for good.
+            # Not close(): that waits for a client that may have stopped reading.
             cast("asyncio.Transport", oldest.transport).abort()
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's connection, counted, and silent about its make when a request is malformed."""
+    """aiohttp's connection, counted, without server details in answers to malformed requests."""
 
     __slots__ = ("_all",)
 
@@ -87,12 +87,12 @@ class Connection(web.RequestHandler):
         self._all = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Join the others."""
+        """Add the connection."""
         super().connection_made(transport)
         self._all.touch(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Leave."""
+        """Remove the connection."""
         self._all.pop(self, None)
         super().connection_lost(exc)
 
@@ -103,7 +103,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is not HTTP; the log is not for strangers to fill."""
+        """Answer a malformed request; strangers must not be able to fill the log."""
         log.debug("request malformed", extra={"client": request.remote, "reason": exc or message})
         response = error(status, "malformed request")
         response.headers.update(_HEADERS)
@@ -114,7 +114,7 @@ class Connection(web.RequestHandler):
 class Guard:
     """The middleware in front of all handlers; raises ConfigError for a token too short.
 
-    scopes: that of each handler's route; one that has none is for those who may read.
+    scopes: that of each handler's route; a route without one needs the right to read.
     """
 
     def __init__(self, config: Http, connections: Connections) -> None:
@@ -128,7 +128,7 @@ class Guard:
 
     @property
     def has_token(self) -> bool:
-        """Whether clients beyond loopback can identify themselves."""
+        """True if clients outside the gateway can identify themselves."""
         return self._token is not None
 
     @web.middleware
@@ -137,7 +137,7 @@ class Guard:
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
-        """Refuse or let through, and make a JSON answer of every error."""
+        """Refuse or allow a request, and turn every error into a JSON answer."""
         self._connections.touch(cast("Connection", request.protocol))
         try:
             self._check(request)
@@ -188,7 +188,7 @@ class Guard:
 
 
 def is_direct_loopback(request: web.Request) -> bool:
-    """Whether the client runs on this machine and is no proxy for somebody elsewhere."""
+    """True if the client runs on this machine and is not a proxy for another machine."""
     if any(name in request.headers for name in _FORWARDED):
         return False
     try:
@@ -198,7 +198,7 @@ def is_direct_loopback(request: web.Request) -> bool:
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """Give every answer the headers that keep browsers in check."""
+    """Add the security headers for browsers to every answer."""
     response.headers.update(_HEADERS)
     if response.status == HTTPStatus.UNAUTHORIZED:
         response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
@@ -212,7 +212,7 @@ def error(status: int, text: str, hint: str = "") -> web.Response:
 
 
 def _restated(answer: web.HTTPException) -> web.Response:
-    """The router's and the body reader's own answers (404, 405, 413) in our form."""
+    """The answers of the router and the body reader (404, 405, 413) in our form."""
     response = error(answer.status, HTTPStatus(answer.status).phrase.lower())
     if hdrs.ALLOW in answer.headers:
         response.headers[hdrs.ALLOW] = answer.headers[hdrs.ALLOW]

@@ -46,7 +46,7 @@ _PAGE_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javasc
 
 
 class HttpServer:
-    """Serves `routes` until stopped; `port` is the one in use, which port 0 leaves to the system.
+    """Serves `routes` until stopped; `port` is the one in use (with port 0 the system chooses it).
 
     Raises ConfigError if the token is too short.
     """
@@ -61,7 +61,7 @@ class HttpServer:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Bind and serve; ConnectError where the address is taken or not ours."""
+        """Bind and serve; ConnectError if the address is in use or not ours."""
         if self._server is not None or not self._config.enabled:
             return
         loop = asyncio.get_running_loop()
@@ -115,7 +115,7 @@ class HttpServer:
 
 
 def _handler(route: Route) -> Handler:
-    """What aiohttp calls for a route."""
+    """The aiohttp handler of a route."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         query = _query(request, route)
@@ -130,7 +130,7 @@ def _handler(route: Route) -> Handler:
 
 
 def _query(request: web.Request, route: Route) -> dict[str, Any]:
-    """Refuse a misspelt parameter, which would otherwise be left out in silence."""
+    """Refuse a misspelt parameter, which would otherwise be ignored silently."""
     given, known = request.query, route.query
     for name in given if known else ():
         if name not in known or len(given.getall(name)) > 1:
@@ -143,7 +143,7 @@ def _query(request: web.Request, route: Route) -> dict[str, Any]:
 
 
 async def _body(request: web.Request, route: Route) -> object:
-    """Read the body as the route has it; bytes, or the value if it is JSON."""
+    """Read the body as the route defines it: bytes, or the value if it is JSON."""
     if request.method not in _WITH_BODY or route.method == hdrs.METH_ANY:
         return None
     if request.content_type != route.content_type:

@@ -1,6 +1,6 @@
-"""Log lines leave through a thread of their own: a reader that stops must not stop the service.
+"""Log lines are written by a separate thread: a stopped reader must not stop the service.
 
-A pipe that nobody reads takes 64 KiB and then blocks its writer for ever: a stopped journal, a
+A pipe without a reader takes 64 KiB and then blocks its writer for ever: a stopped journal, a
 container's log driver, a supervisor, a suspended ssh session.
 """
 
@@ -15,15 +15,15 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-MAX_BYTES: Final = 2 << 20  # of lines that wait: some 10,000
+MAX_BYTES: Final = 2 << 20  # of waiting lines: about 10,000
 CHUNK_BYTES: Final = 1 << 16
-FLUSH_S: Final = 1.0  # so long an end of the service waits for a reader
+FLUSH_S: Final = 1.0  # how long the end of the service waits for a reader
 _RETRY_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """dropped: lines since the process began; blocked_s: how long one write has waited, seconds."""
+    """dropped: lines since the process started; blocked_s: how long a write has waited, seconds."""
 
     dropped: int = 0
     blocked_s: float = 0.0
@@ -32,8 +32,8 @@ class LogState:
 class LogWriter(logging.Handler):
     """Formats in the caller's thread and writes in its own; `emit` never waits.
 
-    Of lines that do not fit into `max_bytes`, the oldest are dropped and counted; the first line
-    that is written afterwards says how many.
+    If lines do not fit into `max_bytes`, the oldest are dropped and counted; the next written line
+    contains their number.
     """
 
     def __init__(self, fd: int, max_bytes: int = MAX_BYTES, *, dropped: int = 0) -> None:
@@ -44,7 +44,7 @@ class LogWriter(logging.Handler):
         self._lines: deque[bytes] = deque()
         self._bytes = 0
         self._dropped = self._told = dropped
-        self._since_s: float | None = None  # when the write that runs began
+        self._since_s: float | None = None  # start of the running write
         self._is_closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
@@ -66,7 +66,7 @@ class LogWriter(logging.Handler):
             self._changed.notify_all()
 
     def state(self) -> LogState:
-        """Return what became of the lines."""
+        """Return the state of the lines."""
         since_s = self._since_s
         return LogState(self._dropped, 0.0 if since_s is None else time.monotonic() - since_s)
 
@@ -76,7 +76,7 @@ class LogWriter(logging.Handler):
             self._changed.wait_for(lambda: self._is_idle, FLUSH_S)
 
     def close(self) -> None:
-        """Write what waits, if the reader takes it in time, and end."""
+        """Write waiting lines, if the reader accepts them in time, and end."""
         self.flush()
         with self._changed:
             self._is_closing = True
@@ -94,7 +94,7 @@ class LogWriter(logging.Handler):
         while (chunk := self._next_chunk()) is not None:
             try:
                 _write_all(self._fd, chunk)
-            except OSError:  # the reader has gone: there may be another one tomorrow
+            except OSError:  # the reader is gone: there may be another one later
                 with self._changed:
                     self._dropped += chunk.count(b"\n")
             with self._changed:
@@ -130,7 +130,7 @@ def _dropped_record(lines: int) -> logging.LogRecord:
 
 def _write_all(fd: int, data: bytes) -> None:
     while data:
-        # A stderr that somebody else has set to non-blocking raises where it would wait.
+        # A stderr that another program has set to non-blocking raises instead of waiting.
         with contextlib.suppress(BlockingIOError):
             data = data[os.write(fd, data) :]
             continue

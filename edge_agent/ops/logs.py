@@ -1,7 +1,7 @@
-"""Logs to stderr: an event, then what belongs to it, as `event key=value` or as one JSON a line.
+"""Logs to stderr: an event and its fields, as `event key=value` or as one JSON per line.
 
-What varies comes in through `extra` and may come from the wire: it is cut, kept on its line, and
-stripped of what looks like a secret.
+Variable data is passed in `extra` and may come from received messages: it is cut, kept on one line,
+and everything that looks like a secret is removed.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def setup(level: str, *, json: bool = False, stream: TextIO | None = None) -> No
 
 
 def state() -> LogState:
-    """What became of the lines of this process: how many were dropped, and whether one waits."""
+    """The lines of this process: how many were dropped, and if one is waiting."""
     found = [one.state() for one in logging.getLogger().handlers if isinstance(one, LogWriter)]
     return found[0] if found else LogState()
 
 
 def _writer() -> logging.Handler:
-    """To stderr through a thread; at once where stderr is no file, as within a test."""
+    """To stderr through a thread; at once if stderr is not a file, as within a test."""
     try:
         return LogWriter(sys.stderr.fileno(), dropped=state().dropped)
     except (OSError, ValueError, AttributeError):
@@ -88,10 +88,10 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: ts, level, logger, event, then the fields; ASCII only."""
+    """One JSON object per line: ts, level, logger, event, then the fields; ASCII only."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line whatever is in it."""
+        """Return always one line."""
         row: dict[str, Any] = {key: _json_value(value) for key, value in _fields(record)}
         row |= {
             "ts": _stamp(record),
@@ -139,13 +139,13 @@ def _clean(text: str) -> str:
 
 
 def _bounded(text: str, most: int = MAX_VALUE) -> str:
-    """Cut, and without the passwords of URLs, which go first lest the cut hide their end."""
+    """Cut the text; passwords of URLs are removed before, because the cut could hide their end."""
     text = _USER_INFO.sub(rf"\1:{_HIDDEN}@", text[: 2 * most])
     return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _escaped(text: str) -> str:
-    """Escape all that could end a line, move a cursor or turn the writing direction."""
+    """Escape all characters that end a line, move the cursor or change the writing direction."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -161,7 +161,7 @@ def _priority(record: logging.LogRecord) -> str:
 
 
 def _is_journal(stream: TextIO | None) -> bool:
-    """Whether stderr leads to the journal: JOURNAL_STREAM is its device:inode (systemd.exec(5))."""
+    """True if stderr is the journal: JOURNAL_STREAM is its device:inode (systemd.exec(5))."""
     if stream is not None:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Notification of systemd: one datagram each, no library (sd_notify(3), sd_watchdog_enabled(3)).
+"""Notifications to systemd: one datagram each, no library (sd_notify(3), sd_watchdog_enabled(3)).
 
 Without NOTIFY_SOCKET, as outside of a unit of Type=notify, every call does nothing.
 """
@@ -20,33 +20,33 @@ MAX_STATUS = 1024
 
 
 def ready() -> bool:
-    """Tell that start-up or a reload is done. Each call returns whether a datagram was sent."""
+    """Report that start-up or a reload is done. Each call returns True if a datagram was sent."""
     return _send("READY=1")
 
 
 def stopping() -> bool:
-    """Tell that shutdown has begun."""
+    """Report that shutdown has begun."""
     return _send("STOPPING=1")
 
 
 def reloading() -> bool:
-    """Tell that a reload has begun; `ready` ends it. Type=notify-reload asks for the stamp."""
+    """Report that a reload has begun; `ready` ends it. Type=notify-reload asks for the stamp."""
     stamp_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     return _send(f"RELOADING=1\nMONOTONIC_USEC={stamp_us}")
 
 
 def watchdog() -> bool:
-    """Feed the watchdog: the daemon works, or knows and reports why it cannot."""
+    """Reset the watchdog: the daemon works, or reports why it cannot."""
     return _send("WATCHDOG=1")
 
 
 def status(text: str) -> bool:
-    """One line for `systemctl status`. Line breaks go: each line of a datagram is a command."""
+    """One line for `systemctl status`. Without line breaks: each line is a command."""
     return _send("STATUS=" + " ".join(text.split())[:MAX_STATUS])
 
 
 def watchdog_interval_s() -> float | None:
-    """Seconds between two feedings, half the unit's WatchdogSec; None without a watchdog."""
+    """Seconds between two resets, half the unit's WatchdogSec; None without a watchdog."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     try:

@@ -1,7 +1,7 @@
-"""What a table of routes is made of: whoever serves something hands its rows to `ops.http`.
+"""The types of a table of routes, which `ops.http` serves.
 
-Nothing here knows aiohttp: a handler gets a `Request` and returns a `Response`, or any value that
-goes out as JSON. A handler may be a coroutine function. It refuses by raising `Refusal`.
+This module does not use aiohttp: a handler gets a `Request` and returns a `Response`, or any value,
+which is sent as JSON. A handler may be a coroutine function. It refuses by raising `Refusal`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
 JSON: Final = "application/json"
-# Scopes: who may ask. A client on the gateway itself may ask everything.
+# Scopes: access rights. A client on the gateway itself may use all routes.
 OPEN: Final = "open"  # anybody
-READ: Final = "read"  # who has the token; anybody if none is configured
-COMMAND: Final = "command"  # who has the token
+READ: Final = "read"  # clients with the token; all clients if none is configured
+COMMAND: Final = "command"  # clients with the token
 MAX_BODY: Final = 16 << 10  # bytes
 MAX_TEXT: Final = 256  # characters of a parameter
 
 
 class Refusal(Exception):  # noqa: N818 (an answer, not a fault)
-    """A request that gets an error as its answer."""
+    """A request that is answered with an error."""
 
     def __init__(
         self, status: int, error: str, hint: str = "", headers: Mapping[str, str] | None = None
@@ -36,9 +36,9 @@ class Refusal(Exception):  # noqa: N818 (an answer, not a fault)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as its route allows it.
+    """A request that its route allows.
 
-    parts: the parts of the path that the route names; query: every parameter of the route; body:
+    parts: the placeholders of the path; query: every parameter of the route; body:
     a JSON value, bytes if the route takes another content type, None for a GET.
     """
 
@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer that is more than a JSON value; content_type: with its charset."""
+    """An answer that is not only a JSON value; content_type: with its charset."""
 
     body: bytes
     content_type: str = f"{JSON}; charset=utf-8"
@@ -59,7 +59,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a query; parse: makes its value of (name, text) or raises `Refusal`."""
+    """A parameter of a query; parse: makes its value from (name, text) or raises `Refusal`."""
 
     parse: Callable[[str, str], Any]
     default: Any = None
@@ -69,9 +69,9 @@ class Parameter:
 class Route:
     """One row of a table of routes.
 
-    path: with `{name}` or `{name:pattern}` for a part that is given to the handler; the first row
-    that fits a request answers it. method: `*` for all. query: parameters by name; another one is
-    refused, but by a route that has none at all. content_type: of the body of a POST or PUT, at
+    path: with `{name}` or `{name:pattern}` for a part that the handler receives; the first row
+    that matches a request answers it. method: `*` for all. query: parameters by name; another one
+    is refused, except by a route without any. content_type: of the body of a POST or PUT, at
     most max_body bytes.
     """
 
@@ -93,7 +93,7 @@ def as_json(value: object, status: int = 200, headers: Mapping[str, str] | None 
 
 
 def text() -> Parameter:
-    """Take a short text."""
+    """Parse a short text."""
 
     def parse(name: str, value: str) -> str:
         if len(value) > MAX_TEXT:
@@ -104,7 +104,7 @@ def text() -> Parameter:
 
 
 def number(most: int, default: int | None) -> Parameter:
-    """Take a whole number from 0 to `most`."""
+    """Parse a whole number from 0 to `most`."""
 
     def parse(name: str, value: str) -> int:
         if not (value.isascii() and value.isdigit() and len(value) <= len(str(most))):
@@ -115,7 +115,7 @@ def number(most: int, default: int | None) -> Parameter:
 
 
 def choice(words: Collection[str], refusal: str) -> Parameter:
-    """Take one of `words`; refusal: what is said of another one."""
+    """Parse one of `words`; refusal: the error for another one."""
 
     def parse(_name: str, value: str) -> str:
         if value not in words:

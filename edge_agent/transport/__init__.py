@@ -1,4 +1,4 @@
-"""What all connections share: how they are opened, kept and opened again, and checked by TLS."""
+"""Shared by all connections: opening, keeping, reconnecting, and TLS."""
 
 from edge_agent.transport.dialling import dial, dial_endpoint, dial_error, resolve
 from edge_agent.transport.pace import FollowerPace, ReaderPace

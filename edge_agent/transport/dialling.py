@@ -1,7 +1,7 @@
-"""Opening of TCP connections: on the event loop, and names in threads of their own, one a name.
+"""Opens TCP connections on the event loop; names are resolved in separate threads, one per name.
 
-A segment or a name server that does not answer costs the connection that needs it and nothing
-else: no thread is shared with the store, the HTTP server or another connection.
+A network or a name server that does not answer affects only the connection that needs it: no thread
+is shared with the store, the HTTP server or another connection.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
-STAGGER_S: Final = 0.25  # RFC 8305, 8: before the next address is tried beside the one before
+STAGGER_S: Final = 0.25  # RFC 8305, 8: before the next address is tried in parallel
 _HINTS: Final = (
     (ssl.SSLCertVerificationError, "see tls.ca, and the name in the {peer}'s certificate"),
     (ssl.SSLError, "see url (with or without TLS, port) and tls"),
@@ -34,7 +34,7 @@ _HINTS: Final = (
     (ConnectionRefusedError, "is the {peer} running, on this port?"),
     (TimeoutError, "no answer: is the {peer} up, does a firewall drop packets?"),
 )
-# Names that are being resolved now, at most one thread each: all names come from the config.
+# Names that are being resolved, at most one thread each: all names come from the config.
 _lookups: dict[str, Future[list[Address]]] = {}
 
 
@@ -45,9 +45,9 @@ async def dial(
     context: ssl.SSLContext | None = None,
     server_name: str = "",
 ) -> socket.socket:
-    """Resolve, connect to the first address that answers, TLS handshake where there is a context.
+    """Resolve, connect to the first address that answers, TLS handshake if there is a context.
 
-    The socket does not block. server_name: what the certificate must bear, default the host.
+    The socket does not block. server_name: the name in the certificate, default the host.
     OSError if no address can be reached, TimeoutError among them.
     """
     try:
@@ -61,7 +61,7 @@ async def dial(
 
 
 async def answers(host: str, port: int, timeout_s: float) -> bool:
-    """Whether somebody takes a connection there; it is closed at once."""
+    """True if a connection is accepted there; it is closed at once."""
     try:
         opened = await dial(host, port, timeout_s)
     except OSError:
@@ -71,7 +71,7 @@ async def answers(host: str, port: int, timeout_s: float) -> bool:
 
 
 async def dial_endpoint(host: str, port: int, timeout_s: float, tls: Tls | None) -> socket.socket:
-    """As `dial`, with TLS as configured where there is any; ConnectError for its files."""
+    """As `dial`, with TLS if configured; ConnectError for its files."""
     if tls is None:
         return await dial(host, port, timeout_s)
     context = await asyncio.to_thread(tls_context, tls)
@@ -79,7 +79,7 @@ async def dial_endpoint(host: str, port: int, timeout_s: float, tls: Tls | None)
 
 
 async def resolve(host: str, port: int) -> list[Address]:
-    """All addresses of a name, in the order in which they are to be tried; OSError."""
+    """All addresses of a name, in the order of attempts; OSError."""
     try:
         found = _addresses(host, socket.AI_NUMERICHOST)
     except socket.gaierror:
@@ -88,7 +88,7 @@ async def resolve(host: str, port: int) -> list[Address]:
 
 
 def dial_error(error: Exception, where: str, peer: str = "broker") -> ConnectError:
-    """What a failed connection attempt says to a user."""
+    """The error of a failed connection attempt for the user."""
     hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return ConnectError(text, where=where, hint=hint.format(peer=peer))
@@ -98,7 +98,7 @@ def _look_up(host: str) -> Future[list[Address]]:
     found = _lookups.get(host)
     if found is None:
         found = _lookups[host] = Future()
-        found.set_running_or_notify_cancel()  # who waits for it no more does not end it
+        found.set_running_or_notify_cancel()  # a cancelled waiter does not end it
         name = f"resolve {host}"
         threading.Thread(target=_run_lookup, args=(host, found), name=name, daemon=True).start()
     return found
@@ -118,20 +118,20 @@ def _run_lookup(host: str, found: Future[list[Address]]) -> None:
 def _addresses(host: str, flags: int = 0) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
-    except UnicodeError as error:  # how a name that cannot be one is refused
+    except UnicodeError as error:  # the error for an impossible name
         raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is not a name of a host") from error
     return _interleaved(list(dict.fromkeys((family, address) for family, *_, address in found)))
 
 
 def _interleaved(addresses: Sequence[Address]) -> list[Address]:
-    """IPv6 and IPv4 in turns (RFC 8305, 4), beginning with the resolver's first."""
+    """IPv6 and IPv4 alternately (RFC 8305, 4), starting with the resolver's first."""
     families = {family: [a for a in addresses if a[0] is family] for family, _ in addresses}
     rounds = zip_longest(*families.values())
     return [address for address in chain.from_iterable(rounds) if address is not None]
 
 
 async def _first(addresses: Sequence[Address]) -> socket.socket:
-    """Connect to all in turns, each a little after the one before; the first to answer wins."""
+    """Connect to all, each shortly after the previous one; the first that answers is used."""
     waiting, running = deque(addresses), set[asyncio.Task[socket.socket]]()
     errors: list[OSError] = []
     try:
@@ -156,7 +156,7 @@ async def _first(addresses: Sequence[Address]) -> socket.socket:
 
 
 def _all_of(errors: Sequence[OSError]) -> OSError:
-    """One error for all addresses; its class is that of the last, which was waited for."""
+    """One error for all addresses; its class is that of the last one."""
     if len(errors) <= 1:
         return errors[0] if errors else OSError("the name has no address")
     texts = dict.fromkeys(str(error.strerror or error) for error in errors)
@@ -187,7 +187,7 @@ async def _connect(family: socket.AddressFamily, address: tuple[Any, ...]) -> so
 async def _handshake(
     opened: socket.socket, context: ssl.SSLContext, server_name: str
 ) -> ssl.SSLSocket:
-    """Without a thread: a peer that says nothing blocks nobody."""
+    """TLS handshake without a thread: a silent peer blocks nothing else."""
     loop = asyncio.get_running_loop()
     wrapped: socket.socket = opened
     try:

@@ -1,7 +1,7 @@
-"""Keeping a connection: one run loop, one backoff and one link state for all sources and sinks.
+"""Keeps a connection: one run loop, one backoff and one link state for all sources and sinks.
 
-A source or sink supplies `session()`: connected until it ends, then an error that says where and
-why. Everything else is here: when it is tried again, and what link, metric and log say meanwhile.
+A source or sink supplies `session()`: connected until it ends, then an error with where and why.
+Everything else is here: the next attempt, and the state in link, metric and log until then.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 60.0
-HELD_S: Final = 30.0  # a connection that held so long was a good one: the waits begin anew
+HELD_S: Final = 30.0  # a connection of this length was a good one: the waits start again
 STOP_TIMEOUT_S: Final = 5.0
-MANY: Final = 16  # failures in a row; the waits grow no more
+MANY: Final = 16  # failures in a row; then the waits do not grow further
 CONNECTED: Final = frozenset({LinkState.UP, LinkState.DEGRADED})
 _WORRYING: Final = frozenset({LinkState.DOWN, LinkState.DEGRADED})
 
 
 class RefusedError(ConnectError):
-    """It will be refused again until somebody changes a setting, here or there.
+    """It will be refused again until a setting is changed, here or at the server.
 
     code: the other side's status code, 0 if it gave none.
     """
@@ -41,29 +41,29 @@ class RefusedError(ConnectError):
 
 
 class LostError(ConnectError):
-    """A connection that worked does so no more."""
+    """A working connection was lost."""
 
 
 class Gauge(Protocol):
     """A metric that is set."""
 
     def set(self, value: float) -> None:
-        """Show this value."""
+        """Set this value."""
 
 
 class Counter(Protocol):
     """A metric that is counted up."""
 
     def inc(self) -> None:
-        """Count one more."""
+        """Increment by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
     """Seconds between two attempts: from first_s, doubled to longest_s; both are cut at random.
 
-    refused_s: after a refusal that only a changed setting ends. failures_after_up: as so many
-    failures, at most, counts what came before a connection that was up, however short it was.
+    refused_s: after a refusal that only a changed setting ends. failures_after_up: maximum number
+    of failures that are counted from before a connection that was up, also if it was short.
     """
 
     first_s: float = FIRST_WAIT_S
@@ -75,7 +75,7 @@ class Waits:
 def backoff_s(
     failures: int, waits: Waits = Waits(), rng: Callable[[], float] = random.random
 ) -> float:
-    """Return how long to wait after that many failures in a row.
+    """Return the wait after this number of failures in a row.
 
     The jitter (down to half) keeps many gateways from returning to a broker in the same instant.
     """
@@ -91,8 +91,8 @@ def jittered_s(wait_s: float, rng: Callable[[], float] = random.random) -> float
 class LinkReporter:
     """Keeps a link, its metric and its log the same: one log line per change of state.
 
-    room: `source` or `sink`; connected: states in which the metric is 1; view: what else decides
-    on state and detail, such as a wrong clock; call `refresh` when that changes.
+    room: `source` or `sink`; connected: states in which the metric is 1; view: further influences
+    on state and detail, such as a wrong clock; call `refresh` when they change.
     """
 
     def __init__(
@@ -116,12 +116,12 @@ class LinkReporter:
         gauge.set(0)
 
     def set(self, state: LinkState, detail: str = "", *, tell: bool = False) -> None:
-        """Note the state and why; the same state again only renews the detail, unless `tell`."""
+        """Set state and reason; the same state again only updates the detail, unless `tell`."""
         self.state, self._detail = state, detail
         self.refresh(tell=tell)
 
     def refresh(self, *, tell: bool = False) -> None:
-        """Show the state anew."""
+        """Show the state again."""
         link = self.link
         state, link.detail = self.view(self.state, self._detail)
         if state is link.state and not tell:
@@ -137,8 +137,8 @@ class LinkReporter:
 class Reconnector:
     """Runs `session` again and again, from `start` until `stop`.
 
-    session returns only if it is finished for good; otherwise it raises, an EdgeAgentError for what
-    is expected. It calls `note_connected` as soon as it is of use.
+    session returns only if it is finished for ever; otherwise it raises, an EdgeAgentError for
+    expected failures. It calls `note_connected` as soon as it is usable.
     """
 
     def __init__(  # noqa: PLR0913 (what is injected, and what the metric counts)
@@ -163,7 +163,7 @@ class Reconnector:
         self._refused = False
 
     async def start(self, detail: str = "") -> None:
-        """Begin to connect; returns at once, whether or not the other side answers."""
+        """Start to connect; returns at once, also if the server does not answer."""
         if self._task is None:
             self._reporter.set(LinkState.CONNECTING, detail)
             name = f"{self._reporter.room} {self._reporter.name}"
@@ -179,7 +179,7 @@ class Reconnector:
         self._reporter.set(LinkState.STOPPED)
 
     def note_connected(self, state: LinkState = LinkState.UP, detail: str = "") -> None:
-        """The session is of use; again whenever state or detail change."""
+        """The session is usable; call it again when state or detail change."""
         if self._connected_s is None:
             self._connected_s = self._clock.monotonic_s()
         self._reporter.set(state, detail)
@@ -195,7 +195,7 @@ class Reconnector:
             await self._sleep(self._wait_s())
 
     async def _failure(self) -> EdgeAgentError | None:
-        """Run one session; returns what ended it, None if it is finished for good."""
+        """Run one session; returns the error that ended it, None if it is finished for ever."""
         try:
             await self._session()
         except EdgeAgentError as error:

@@ -1,4 +1,4 @@
-"""TLS of our connections: always verified, and read anew for each, so that renewals count."""
+"""TLS of our connections: always verified; files are read again for each, for renewals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edge_agent.errors import ConnectError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What the other side says of our certificate (RFC 8446, 6.2), as OpenSSL words it.
+# TLS alerts about our certificate (RFC 8446, 6.2), in the words of OpenSSL.
 _ALERTS: Final = (
     ("certificate required", "it asks for a client certificate: set tls.cert and tls.key"),
     ("certificate expired", "the certificate tls.cert has expired: renew it"),
@@ -36,9 +36,9 @@ class Tls:
 
     ca: Path | None = None
     cert: Path | None = None
-    key: Path | None = None  # default: it stands in the file of `cert`
+    key: Path | None = None  # default: it is in the file of `cert`
     key_password: Secret | None = None
-    server_name: str = ""  # that the certificate must bear, where it is not the URL's host
+    server_name: str = ""  # the name in the certificate, if it is not the URL's host
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield contradictions as (key, message)."""
@@ -73,7 +73,7 @@ def _load_own(
     asked = False
 
     def answer() -> str:
-        """Without it OpenSSL would ask on the terminal, and wait for ever."""
+        """Return the password; without this OpenSSL would ask on the terminal and wait for ever."""
         nonlocal asked
         asked = True
         return password
@@ -105,7 +105,7 @@ def _unreadable(
 
 
 def alert_hint(reason: str) -> str:
-    """What to do where the other side ended a connection with a TLS alert; nothing for others."""
+    """The hint if the server ended a connection with a TLS alert; empty for other reasons."""
     words = reason.lower().replace("_", " ")
     if "alert" not in words:
         return ""
@@ -113,7 +113,7 @@ def alert_hint(reason: str) -> str:
 
 
 def tls_stamp(tls: Tls) -> tuple[tuple[int, int], ...]:
-    """What changes when one of the files does. Looks at files: not on the event loop."""
+    """A stamp that changes with the files. Reads files: not on the event loop."""
     return tuple(_stamp(file) for file in (tls.ca, tls.cert, tls.key) if file is not None)
 
 
@@ -126,9 +126,9 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 
 def own_hint(tls: Tls, reason: str) -> str:
-    """What is wrong with our certificate, where a connection ended for that `reason`.
+    """The problem of our certificate, if a connection ended for that `reason`.
 
-    Empty where nothing points at it. Reads the certificate.
+    Empty if there is no sign of one. Reads the certificate.
     """
     ended = _ended_text(tls.cert) if tls.cert else ""
     return ended or alert_hint(reason)

@@ -1,4 +1,4 @@
-"""Addresses of endpoints in the config: what is wrong with one, in the words of its key."""
+"""Checks addresses of endpoints in the config, with errors by key."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 def url_problems(
     url: str, schemes: Collection[str], form: str, login: str, *, bare: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a URL as ("url", message).
+    """Yield the problems of a URL as ("url", message).
 
-    form: what to write; login: what to do with credentials in it; bare: nothing follows the port.
+    form: the right form; login: the hint for credentials in it; bare: nothing follows the port.
     """
     try:
         parts = urlsplit(url)

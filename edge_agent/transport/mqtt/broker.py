@@ -1,4 +1,4 @@
-"""What the config says about an MQTT broker, for a source and a sink alike."""
+"""The config of an MQTT broker, shared by source and sink."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Protocol(StrEnum):
 
 
 class Broker:
-    """The part of a config struct that says where a broker is and who we are there."""
+    """The part of a config struct with the address of a broker and our login."""
 
     __slots__ = ()
 
@@ -51,7 +51,7 @@ class Broker:
 
     @property
     def encrypted(self) -> bool:
-        """Whether TLS is used."""
+        """True if TLS is used."""
         return urlsplit(self.url).scheme == "mqtts"
 
     def broker_problems(self) -> Iterator[tuple[str, str]]:

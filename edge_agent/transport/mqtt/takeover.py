@@ -1,4 +1,4 @@
-"""Two clients of one id: a broker lets one in and throws the other out, in turns, for ever."""
+"""Two clients of one id: a broker accepts one and disconnects the other, alternately, for ever."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from edge_agent.messages import Link
 
 SHORT_S: Final = 12.0
-STEADY_S: Final = 90.0  # longer than the longest wait of the other one between two attempts
+STEADY_S: Final = 90.0  # longer than the longest wait of the other client between two attempts
 _SETTLE_S: Final = 0.5  # a broker that stops may end connections first, and listening afterwards
 _ANSWER_S: Final = 2.0
 _ENOUGH: Final = 3
 _SHUTS_DOWN: Final = "shutting down"  # MQTT 5, 0x8B
-_TAKEN_OVER: Final = "taken over"  # MQTT 5, 0x8E: Session taken over
+_TAKEN_OVER: Final = "taken over"  # MQTT 5, 0x8E: Session accepted
 
 
 class Takeovers:
-    """Notices by the lives of connections that somebody else uses the client id."""
+    """Detects from the duration of connections that another client uses the client id."""
 
     def __init__(self, name: str, client_id: str, link: Link) -> None:
         self._name = name
@@ -33,9 +33,9 @@ class Takeovers:
         self._short = 0
 
     def note_end(self, reason: str, lived_s: float) -> str:
-        """The broker ended a connection after `lived_s`; gives the reason with what is suspected.
+        """The broker ended a connection after `lived_s`; returns the reason with the suspicion.
 
-        Ends of our own, and brokers that were not reached, are not to be noted.
+        Do not call it for connections that we ended, or for brokers that were not reached.
         """
         said_so = _TAKEN_OVER in reason.lower()
         if _SHUTS_DOWN in reason.lower():
@@ -54,7 +54,7 @@ class Takeovers:
     async def end_of(
         self, ended: asyncio.Future[str], lived_s: Callable[[], float], host: str, port: int
     ) -> str:
-        """Wait for the end of a connection; returns the reason, and what is suspected.
+        """Wait for the end of a connection; returns the reason and the suspicion.
 
         lived_s: how long it has been connected; host, port: of the broker.
         """
@@ -67,9 +67,9 @@ class Takeovers:
         return reason if reason == OWN_END else await self.ask_end(reason, lived_s(), host, port)
 
     async def ask_end(self, reason: str, lived_s: float, host: str, port: int) -> str:
-        """As `note_end`, but a suspicion is raised only while the broker takes connections.
+        """As `note_end`, but a suspicion is raised only while the broker accepts connections.
 
-        One that stopped, or a line that broke, ends connections too, and throws nobody out.
+        A stopped broker or a broken network also ends connections, without another client.
         """
         said_so = _TAKEN_OVER in reason.lower()
         if not said_so and lived_s < SHORT_S and self._short + 1 >= _ENOUGH:
@@ -80,10 +80,10 @@ class Takeovers:
         return self.note_end(reason, lived_s)
 
     def note_unreached(self) -> None:
-        """The broker was not reached, for us nor for another client: it, or the line, fails."""
+        """The broker was not reached: it or the network failed, not the client id."""
         self._short = 0
 
     def note_steady(self) -> None:
-        """A connection has lasted for `STEADY_S`: nobody else uses the id."""
+        """A connection has lasted for `STEADY_S`: no other client uses the id."""
         self._short = 0
         self._link.faults.pop(f"client_id.{self._name}", None)

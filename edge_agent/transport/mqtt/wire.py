@@ -1,7 +1,7 @@
 """A paho client on the asyncio loop, for source and sink: its socket, its keepalive, its end.
 
-paho's own thread is not used: a TLS error can hang it while it calls itself connected. A client is
-never used again after its end; with it goes paho's queue, which would send everything twice.
+paho's own thread is not used: a TLS error can hang it while its state is connected. A client is
+never used again after its end, because paho's queue would send everything twice.
 Written against paho-mqtt 2.2, whose private methods it replaces: `_create_socket`, `_sock_recv` and
 `_sock_send`.
 """
@@ -33,13 +33,13 @@ DIAL_TIMEOUT_S: Final = 10.0
 CHECK_EVERY_S: Final = 1.0
 SILENCE_KEEPALIVES: Final = 1.5  # the broker answers a ping in each
 _PUBLISH_QOS_0: Final = 0x30
-OWN_END: Final = "closed"  # why a connection ended that we closed
+OWN_END: Final = "closed"  # the reason of a connection that we closed
 
 
 class BrokerClient(Client):
-    """A paho client over a socket that is open already.
+    """A paho client over an open socket.
 
-    loss: why its connection ended, which paho's own log alone has.
+    loss: why its connection ended, which is only in paho's log.
     """
 
     opened: socket.socket | None = None
@@ -77,13 +77,13 @@ class BrokerClient(Client):
             raise
 
     def _hear_last_word(self) -> None:
-        """A TLS alert says more than the write that failed after it: it may wait to be read."""
+        """Read a waiting TLS alert: it is more specific than the error of the write after it."""
         with contextlib.suppress(OSError):
             self._receive(1)
 
 
 class Wire:
-    """Serves `client` from `dial` until `ended`, whose result says why; all on one event loop.
+    """Serves `client` from `dial` until `ended`, whose result is the reason; all on one event loop.
 
     on_open: called with the open socket's number, to read it in place of paho; it sets `heard_s`,
     by the monotonic clock, at each sign of life. unsent_bytes: of blocks that wait for the socket.
@@ -115,7 +115,7 @@ class Wire:
         self._attach()
 
     async def loss_hint(self, config: Broker, reason: str) -> str:
-        """What the broker has against our certificate: TLS 1.3 tells it after the handshake."""
+        """The broker's problem with our certificate: TLS 1.3 reports it after the handshake."""
         if not config.encrypted or not self.ended.done():
             return ""
         return await asyncio.to_thread(own_hint, config.tls, reason)
@@ -134,18 +134,18 @@ class Wire:
     def send(self, block: bytes) -> None:
         """Queue whole packets that need no answer, as one write."""
         self.unsent_bytes += len(block)
-        # As if it were one packet, and of QoS 1: for each of QoS 0 paho makes a callback.
+        # Sent as one packet of QoS 1: for each packet of QoS 0 paho makes a callback.
         self._client._packet_queue(_PUBLISH_QOS_0, block, 0, 1)  # noqa: SLF001
 
     def close(self) -> None:
-        """Say goodbye, so that the will is not published, and end."""
+        """Send DISCONNECT, so that the will is not published, and end."""
         if not self.ended.done() and self._client.is_connected():
             self._client.disconnect()
             self._serve(self._client.loop_write)
         self.abort(OWN_END)
 
     def abort(self, reason: str) -> None:
-        """End without a word."""
+        """Close without DISCONNECT."""
         self._end(reason)
         sock = self._client.socket()
         if sock is not None and sock.fileno() >= 0:
@@ -189,7 +189,7 @@ class Wire:
             self.abort(f"{type(error).__name__}: {error}")
 
     def _check(self) -> None:
-        """Keepalive: paho's, and our own for the case that it is deceived."""
+        """Keepalive: paho's, and our own because paho's can be wrong."""
         self._timer = self._loop.call_later(CHECK_EVERY_S, self._check)
         self._serve(self._client.loop_misc)
         keepalive_s = self._client.keepalive
