@@ -1,7 +1,6 @@
-"""The lives of assets: an overhaul begins learning again, a failure ends a remaining life.
+"""The lives of assets: an overhaul restarts learning, a failure ends a remaining life.
 
-What was learned of a machine before its overhaul is void from then on. All of it is remembered over
-restarts.
+A baseline from before an overhaul is void from then on. Everything is kept over restarts.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ learning_log = logging.getLogger("edge_agent.models")
 
 _VOID: Final = "forgotten"  # keys of the store
 _LIVES: Final = "lives"
-_SAVE_EVERY_S: Final = 3600.0  # a crash loses this much of lives that last weeks
+_SAVE_EVERY_S: Final = 3600.0  # a crash loses this much of lives that last for weeks
 
 
 class BaselineReset:
-    """Which assets learn again, over restarts, and the alarms that rest on what they forgot.
+    """Assets that learn again, over restarts, and the alarms of their void baselines.
 
-    since: by asset, before when what was learned is void (us); the models share it. turning: held
-    while the pipeline works; withdraw: clears alarms on the plant bus.
+    since: by asset, the time (us) before which baselines are void; shared with the models.
+    turning: held while the pipeline works; withdraw: clears alarms on the plant bus.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class BaselineReset:
         self._saved: dict[str, int] = {}
 
     async def restore(self) -> None:
-        """Go on where the last run of the service was."""
+        """Restore the state of the last run of the service."""
         raw = await self._values.load(_VOID)
         try:
             self.since |= {str(asset): int(us) for asset, us in orjson.loads(raw or b"{}").items()}
@@ -69,7 +68,7 @@ class BaselineReset:
         self._saved = dict(self.since)
 
     async def forget_baseline(self, asset_id: str, actor: str) -> dict[str, Any]:
-        """Forget what was learned of an asset and learn anew, from now on.
+        """Make the baseline of an asset void, and learn again from now on.
 
         EdgeAgentError where there is no such asset, or nothing that it could learn from.
         """
@@ -89,7 +88,7 @@ class BaselineReset:
         return {"asset": asset_id, "learning": True, "duration_s": wanted.duration}
 
     async def withdraw_outdated(self) -> None:
-        """Another baseline is at work: the alarms of the one before do not stand for it."""
+        """Withdraw alarms of the previous baseline; another one is active."""
         models = self._runtime().models
         done, models.relearned = models.relearned, set()
         if done:
@@ -110,7 +109,7 @@ class BaselineReset:
 
 
 class RulStore:
-    """Keeps what was told of remaining lives in the store, and takes word of their end.
+    """Stores predictions of remaining life, and accepts reports of their end.
 
     turning: held while the pipeline works.
     """
@@ -133,11 +132,11 @@ class RulStore:
         return self._runtime().pipeline.diagnostics.lives
 
     async def restore(self) -> None:
-        """Go on where the last run of the service was."""
+        """Restore the state of the last run of the service."""
         self._lives.restore(await self._values.load(_LIVES))
 
     async def save(self, *, at_once: bool = False) -> None:
-        """Save what has changed, now and then or `at_once`."""
+        """Save changes, periodically or `at_once`."""
         now_s = self._clock.monotonic_s()
         if not self._lives.changed or not (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
             return
@@ -147,9 +146,9 @@ class RulStore:
             lives.changed = True
 
     async def end_life(self, asset: str, actor: str, at_us: int, *, failed: bool) -> dict[str, Any]:
-        """A life of `asset` ended; EdgeAgentError where that cannot be, or nothing was told.
+        """End a life of `asset`; EdgeAgentError if it is impossible, or without predictions.
 
-        Returns by model what was told of it, and how right that was.
+        Returns by model the predictions, and how right they were.
         """
         runtime = self._runtime()
         if asset not in runtime.plant.assets:

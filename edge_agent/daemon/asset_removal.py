@@ -1,7 +1,7 @@
-"""Assets that announced themselves and are no more: forgotten by hand, or after a time.
+"""Removal of discovered assets that are gone: by a command, or after some time.
 
-A single message with a typing error in its topic makes a machine that does not exist. One that
-never had a value of each of its signals, and says nothing for `discovery.forget_after`, is a ghost.
+A single message with a typing error in its topic creates a machine that does not exist. An asset
+that never had a value of each signal, and sends nothing for `discovery.forget_after`, is a ghost.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ log = logging.getLogger("edge_agent.daemon")
 _KEY: Final = "heard"
 EVERY_S: Final = 60.0
 _SAVE_EVERY_S: Final = 3600.0
-_LEAST_UP_S: Final = 3600.0  # by the monotonic clock: a wall clock that steps makes no ghost
+_LEAST_UP_S: Final = 3600.0  # by the monotonic clock: a step of the wall clock makes no ghost
 _AGENT: Final = "edge-agent"
 
 
 class AssetRemoval:
-    """Knows of each discovered asset when it was heard last, and whether it was ever whole.
+    """Tracks the last message of each discovered asset, and if it ever had all its signals.
 
     leave_out: replaces the runtime by one without these assets; forgotten: by asset, before when
     what was learned of it is void.
@@ -66,7 +66,7 @@ class AssetRemoval:
             log.warning("last times of assets not restored")
 
     async def remove_ghosts(self) -> None:
-        """Note which assets are heard, and forget the ghosts; call it every EVERY_S seconds."""
+        """Note which assets send values, and remove ghosts; call it every EVERY_S seconds."""
         now_s = self._clock.monotonic_s()
         self._note(now_s)
         ghosts = self._ghosts(now_s)
@@ -97,7 +97,7 @@ class AssetRemoval:
         return sorted(asset for asset in known if self._heard_us.get(asset, 0) < before_us)
 
     async def remove_by_hand(self, asset_id: str, actor: str) -> dict[str, Any]:
-        """Forget an asset; EdgeAgentError where the config names it, or there is none."""
+        """Remove an asset; EdgeAgentError if it is in the config, or does not exist."""
         plant = self._runtime().plant
         if asset_id not in plant.assets:
             raise NotFoundError("no such asset", where=repr(asset_id[:200]))
@@ -111,7 +111,7 @@ class AssetRemoval:
         return {"asset": asset_id, "forgotten": True}
 
     async def remove(self, assets: Collection[str], actor: str) -> None:
-        """Take assets out of the plant, with their alarms, their series and what is remembered."""
+        """Remove assets from the plant, with their alarms, metric series and stored state."""
         gone = set(assets)
         await self._leave_out(gone)
         self._runtime().pipeline.diagnostics.lives.forget(gone)
@@ -130,7 +130,7 @@ class AssetRemoval:
         log.warning("assets forgotten", extra=extra)
 
     async def save(self) -> None:
-        """Save what is known; of assets that are still there."""
+        """Save the state of the remaining assets."""
         known = {asset.id for asset in self._runtime().plant.discovered}
         self._heard_us = {asset: us for asset, us in self._heard_us.items() if asset in known}
         self._whole &= known

@@ -1,7 +1,6 @@
-"""How each asset is: what the models say of it now, and why nothing is said of one.
+"""The state of each asset: its scores now, or why it has none.
 
-A score that is old says nothing: a machine whose inputs are away is not judged, whatever its last
-score was.
+An old score has no meaning: a machine whose inputs are missing is not judged, for any last score.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
     from edge_agent.serving import Deployment
 
 _LEAST_S: Final = 10.0
-_WINDOWS: Final = 3  # missed one after the other, with an input that is away
+_WINDOWS: Final = 3  # missed windows in a row, with a missing input
 _LEAST_UNEXPLAINED_S: Final = 60.0
-_UNEXPLAINED_WINDOWS: Final = 10  # missed although every input is there
+_UNEXPLAINED_WINDOWS: Final = 10  # missed windows although every input is present
 _SHOWN: Final = 3
 
 
@@ -96,7 +95,7 @@ def _input(pipeline: Pipeline, signal: PlantSignal, *, seen: bool) -> dict[str, 
 
 
 def export_assets(runtime: Runtime, judgements: Judgements, metrics: Metrics) -> None:
-    """Bring the gauges of assets up to date; a score that is old is none."""
+    """Update the gauges of assets; an old score is removed."""
     metrics.assets_unjudged.set(len(judgements.unjudged))
     for deployment in runtime.pipeline.deployments:
         for row, asset in enumerate(deployment.assets):
@@ -117,11 +116,11 @@ def export_assets(runtime: Runtime, judgements: Judgements, metrics: Metrics) ->
 
 
 class Judgements:
-    """A look at all assets; made anew for each question.
+    """The state of all assets at one time; created for each request.
 
-    found: the worst health of each asset that is judged, with the score and limit behind it;
-    unjudged: by asset, why no model judges it although one should; stopped: by asset, why it rests
-    on purpose. away_reason: why a source is away, or nothing.
+    found: the worst health of each judged asset, with its score and limit; unjudged: by asset, why
+    no model scores it although one should; stopped: by asset, why it is stopped on purpose.
+    away_reason: why a source is disconnected, or nothing.
     """
 
     def __init__(
@@ -145,12 +144,12 @@ class Judgements:
             self.stopped.pop(asset_id, None)
 
     def is_fresh(self, deployment: Deployment, row: int) -> bool:
-        """True if the last score of an asset still says how it is."""
+        """True if the last score of an asset is still valid."""
         runs = self._stops.judge(deployment.gate.number(row))[0] == TRUE
         return runs and not np.isnan(deployment.score[row]) and not self._why_old(deployment, row)
 
     def _runs(self, number: int, asset: PlantAsset) -> bool:
-        """True if a condition holds; else it is said what that means."""
+        """True if a condition is true; else its meaning is recorded."""
         truth, why = self._stops.judge(number)
         if truth == FALSE:
             self.stopped.setdefault(asset.id, why)
@@ -177,7 +176,7 @@ class Judgements:
         }
 
     def _why_old(self, deployment: Deployment, row: int) -> str:
-        """Why the last score of an asset is too old; empty where it is not."""
+        """Why the last score of an asset is too old; empty if it is not."""
         silent_s = self._now_s - float(deployment.scored_s[row])
         if silent_s < _LEAST_S:
             return ""
@@ -210,7 +209,7 @@ def _inputs(deployment: Deployment, asset: PlantAsset) -> Iterator[PlantSignal]:
 
 
 def _period_s(deployment: Deployment) -> float:
-    """How often a model scores, in seconds; 0 where its blocks decide that."""
+    """How often a model scores, in seconds; 0 if it depends on its blocks."""
     if deployment.windows is None:
         return 0.0
     layout = deployment.windows.layout

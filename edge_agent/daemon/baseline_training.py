@@ -41,7 +41,7 @@ class BaselineTraining:
         self._pipeline = Pipeline.for_learning(config, self.plant, self._metrics)
         self._pattern = pattern
         self.values = 0  # that came
-        self.refused: dict[str, str] = {}  # assets of which nothing could be learned, and why
+        self.refused: dict[str, str] = {}  # assets that could not be learned, and why
         self._chosen: dict[str, str] = {}  # asset -> why it cannot learn, or nothing
         for asset in self.plant.assets.values():
             self._add(asset)
@@ -65,7 +65,7 @@ class BaselineTraining:
             raise UsageError(reason, where=asset)
 
     def state(self) -> str:
-        """How far it is, and what is missing: values, rows of the slowest asset, silent inputs."""
+        """The progress, and what is missing: values, rows of the slowest asset, silent inputs."""
         trainings = [one for each in self._pipeline.learning.values() for one in each.trainings]
         rows = min((one.choice.complete() for one in trainings), default=0)
         text = f"{self.values} values, {rows} rows"
@@ -82,7 +82,7 @@ class BaselineTraining:
             shown()
 
     async def listen_live(self, seconds: float, shown: Callable[[float], None]) -> None:
-        """Collect rows from the config's sources for so long."""
+        """Collect rows from the config's sources for this time."""
         tuning = self._config.tuning
         intake = Intake(tuning.intake_values, tuning.intake_bytes, lambda: None)
         sources = [
@@ -101,7 +101,7 @@ class BaselineTraining:
                 await source.stop()
 
     def _make_source(self, name: str, struct: object, intake: Intake) -> Source:
-        """Beside a daemon that runs on the same config, which goes on as if nobody listened."""
+        """Make a source that does not disturb a running daemon with the same config."""
         kind = SOURCES[kind_of(SOURCES, struct)]
         own = kind.beside(struct, "learn")
         return kind.make(
@@ -109,9 +109,9 @@ class BaselineTraining:
         )
 
     async def learn(self) -> list[TrainedBaseline]:
-        """Learn from what was collected: one bundle for assets of a template with like inputs.
+        """Learn from the collected rows: one bundle for assets of a template with the same inputs.
 
-        ModelError where nothing could be learned of any.
+        ModelError if no asset could be learned.
         """
         self._check()
         now_us, taught = self._clock.now_us(), []

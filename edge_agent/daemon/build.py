@@ -1,6 +1,6 @@
 """Composition: all parts of the daemon are made here, and nowhere else.
 
-`RuntimeBuilder` makes what belongs to one config, `build_parts` what outlives every config.
+`RuntimeBuilder` makes the parts of one config, `build_parts` those that outlive every config.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ log = logging.getLogger("edge_agent.daemon")
 
 @dataclass(frozen=True, slots=True)
 class RuntimeBuilder:
-    """Makes a `Runtime` from a config and from what outlives it.
+    """Makes a `Runtime` from a config and from the parts that outlive it.
 
-    loading: the thread on which models are loaded; forgotten: by asset, before when what was
-    learned is void (us); wake: called when values come into an intake that was empty.
+    loading: the thread on which models are loaded; forgotten: by asset, the time (us) before
+    which baselines are void; wake: called when values arrive in an empty intake.
     """
 
     metrics: Metrics
@@ -84,7 +84,7 @@ class RuntimeBuilder:
     ) -> Runtime:
         """The runtime of a config with its sources not yet started.
 
-        alarms, memory: as the runtime before, or the last run of the service, left them.
+        alarms, memory: from the previous runtime, or the last run of the service.
         """
         alarms = list(alarms)
         plant = Plant(config)
@@ -98,7 +98,7 @@ class RuntimeBuilder:
         return Runtime(config, plant, catalogue, table, pipeline, models, intake, sources)
 
     def close(self) -> None:
-        """Let the loading thread go."""
+        """End the loading thread."""
         self.loading.shutdown(wait=False, cancel_futures=True)
 
     def _alarm_table(
@@ -116,7 +116,7 @@ class RuntimeBuilder:
     def _add_assets(
         self, plant: Plant, catalogue: AlarmCatalogue, pipeline: Pipeline, models: ModelManager
     ) -> None:
-        """Give their signals and models to all assets, those too that announce themselves later."""
+        """Add signals and models of all assets, also of those that are discovered later."""
         clock = self.clock
         for asset in plant.assets.values():
             pipeline.add_asset(asset, clock.now_us(), clock.monotonic_s())
@@ -153,7 +153,7 @@ def _catalogue(config: Config, plant: Plant, alarms: list[Alarm]) -> AlarmCatalo
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What lives as long as the process, whatever config is in force."""
+    """The parts that live as long as the process, for every config."""
 
     clock: Clock
     metrics: Metrics
@@ -197,7 +197,7 @@ def build_parts(  # noqa: PLR0913, PLR0917 (the ends by which a daemon holds its
     values = SavedValues(publisher.store, publisher.health.note_trouble)
     lives = RulStore(runtime, loop.turning, values, clock)
     reset = BaselineReset(runtime, loop.turning, values, publisher.withdraw, clock)
-    # Not the model thread: loading takes seconds, in which the models in service go on.
+    # Not the model thread: loading takes seconds, and the models in service continue meanwhile.
     loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
     builder = RuntimeBuilder(metrics, clock, loading, reset.since, loop.wake)
     reconciler = Reconciler(lambda: runtime().models, loop.turning, metrics, clock)
@@ -263,7 +263,7 @@ def build_parts(  # noqa: PLR0913, PLR0917 (the ends by which a daemon holds its
 def _faults_of_runtime(
     runtime: Callable[[], Runtime], clock: Clock
 ) -> list[Callable[[], list[Fault]]]:
-    """What is wrong with clocks, models, learning and discovery, whatever runtime is in force."""
+    """Faults of clocks, models, learning and discovery, for the present runtime."""
     gateway_clock = GatewayClock(clock)
     return [
         lambda: gateway_clock.faults(
@@ -279,7 +279,7 @@ def _faults_of_runtime(
 def _asset_commands(
     reset: BaselineReset, removal: AssetRemoval, lives: RulStore
 ) -> dict[str, AssetCommand]:
-    """What operators may do to an asset, by its name in the API."""
+    """The commands on an asset, by their name in the API."""
     return {
         "learn": lambda asset, actor, _: reset.forget_baseline(asset, actor),
         "forget": lambda asset, actor, _: removal.remove_by_hand(asset, actor),

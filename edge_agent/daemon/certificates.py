@@ -1,7 +1,7 @@
-"""Certificates that the config names: how long they hold, as a metric, a trouble and an alarm.
+"""Certificates of the config: how long they are valid, as a metric, a trouble and an alarm.
 
-The files are read every minute, in a thread: one that was renewed ends its alarm by itself, and is
-taken up by the next connection.
+The files are read every minute, in a thread: a renewed one ends its alarm automatically, and the
+next connection uses it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ANY: Final = frozenset({"ca", "trusted"})
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """One entry of the config: what is known of its file or folder.
+    """One entry of the config, with the state of its file or folder.
 
     link: `source.plc`; key: `security.certificate`; begin, end: seconds since the epoch between
     which it holds; error: why it cannot be read.
@@ -56,7 +56,7 @@ class Validity:
     error: str = ""
 
     def problem(self, now_s: float) -> str:
-        """What is wrong with it now; nothing where it is valid."""
+        """Its present problem; empty if it is valid."""
         if self.error:
             return f"{self.path}: {self.error}"
         if now_s >= self.end:
@@ -66,12 +66,12 @@ class Validity:
         return ""
 
     def days_left(self, now_s: float) -> int:
-        """Whole days until it ends."""
+        """Whole days until it expires."""
         return int((self.end - now_s) // _DAY_S)
 
 
 def read_validities(config: Config) -> list[Validity]:
-    """All certificates that the config names, read now; blocks."""
+    """Read all certificates of the config; blocks."""
     return list(_validities(config))
 
 
@@ -99,7 +99,7 @@ def unusable_keys(config: Config) -> Iterator[str]:
                 except ConnectError as problem:
                     yield f"{_config_key(link, '.'.join(map(str, path)))}: {problem}"
                 except ConfigError:
-                    continue  # a secret that may well be there where the daemon runs
+                    continue  # the secret may exist on the machine of the daemon
 
 
 def _validity(link: str, key: str, path: Path, *, needs_all: bool) -> Validity:
@@ -132,7 +132,7 @@ def _load(path: Path) -> Iterator[tuple[Path, x509.Certificate]]:
 
 
 def _is_all_there(tls: Tls) -> bool:
-    """Whether its files exist here: where the daemon runs they may well do."""
+    """True if its files exist here; they may exist only on the machine of the daemon."""
     return all(file.exists() for file in (tls.ca, tls.cert, tls.key) if file is not None)
 
 
@@ -146,7 +146,7 @@ def _date(seconds: float) -> str:
 
 
 def expired(found: Iterable[Validity], now_s: float) -> list[str]:
-    """What `check` must call an error, one line each."""
+    """The errors for `check`, one line each."""
     return [
         f"{_config_key(one.link, one.key)}: {one.problem(now_s)}"
         for one in found
@@ -155,7 +155,7 @@ def expired(found: Iterable[Validity], now_s: float) -> list[str]:
 
 
 def ending(found: Iterable[Validity], now_s: float) -> list[str]:
-    """What ends within 30 days, or is not here, one line each."""
+    """Certificates that expire within 30 days, or are missing here, one line each."""
     found = list(found)
     missing = [f"{_config_key(o.link, o.key)}: {o.path}: {o.error}" for o in found if o.error]
     return missing + [
@@ -173,7 +173,7 @@ def certificate_problems(config: Config) -> tuple[list[str], list[str]]:
 
 
 def certificate_findings(config: Config, now_s: float) -> list[Finding]:
-    """Every certificate that the config names: whether it can be read, and how long it holds."""
+    """Every certificate of the config: if it can be read, and how long it is valid."""
     found: list[Finding] = []
     for where, path in paths_of(config):
         if where.rpartition(".")[2] not in _NEEDED | _ANY:
@@ -205,7 +205,7 @@ def _finding(where: str, file: Path, one: x509.Certificate, now_s: float) -> Fin
 
 
 class Certificates:
-    """Looks after the certificates of the config in force."""
+    """Monitors the certificates of the present config."""
 
     def __init__(self, config: Callable[[], Config], metrics: Metrics, clock: Clock) -> None:
         self._config = config
@@ -215,7 +215,7 @@ class Certificates:
         self._shown: set[tuple[str, str]] = set()
 
     async def read_files(self) -> None:
-        """Read all files, and show how long they hold; call it every EVERY_S seconds."""
+        """Read all files, and show how long they are valid; call it every EVERY_S seconds."""
         self._found = await asyncio.to_thread(read_validities, self._config())
         gauge = self._metrics.certificate_expiry_seconds
         now_s = self._now_s()
@@ -228,7 +228,7 @@ class Certificates:
                 gauge.labels(one.link, one.key).set(one.end - now_s)
 
     def faults(self) -> list[Fault]:
-        """One of each link: what is expired or unreadable, else what ends soon."""
+        """One fault per link: expired or unreadable, else expiring soon."""
         now_s = self._now_s()
         by_link: dict[str, list[Validity]] = {}
         for one in self._found:

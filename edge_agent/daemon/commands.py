@@ -26,10 +26,10 @@ log = logging.getLogger("edge_agent.daemon")
 
 _TOLD: Final = 20  # refusals in the log and in the audit ...
 _TOLD_IN_S: Final = 60.0  # ... in this time; all are counted
-_UNFINISHED: Final = 200  # commands from the bus: of more, the newest are refused
+_UNFINISHED: Final = 200  # commands from the bus: if there are more, the newest are refused
 
 
-_SHELVE: Final = "shelve"  # the one that takes a duration
+_SHELVE: Final = "shelve"  # the only command with a duration
 _COMMANDS: Final[Mapping[str, Callable[[AlarmTable, str, str, str], Transition]]] = {
     "ack": AlarmTable.ack,
     "unshelve": AlarmTable.unshelve,
@@ -41,7 +41,7 @@ _COMMANDS: Final[Mapping[str, Callable[[AlarmTable, str, str, str], Transition]]
 
 
 class Commands:
-    """Carries commands out, one at a time, and notes who gave them."""
+    """Executes commands, one at a time, and records their users."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Commands:
         duration_s: float | None = None,
         comment: str = "",
     ) -> Alarm:
-        """Acknowledge, shelve, ... an alarm; EdgeAgentError where it does not fit."""
+        """Acknowledge, shelve, ... an alarm; EdgeAgentError if it is not possible."""
         transition = self._apply(kind, alarm_id, actor, duration_s, comment)
         await self._send([transition], actor)
         return transition.alarm
@@ -80,7 +80,7 @@ class Commands:
         duration_s: float | None = None,
         comment: str = "",
     ) -> list[Alarm]:
-        """The same to every selected alarm in whose state it is possible; they are sent as one."""
+        """The same for every selected alarm whose state allows it; sent as one."""
         ids = self._runtime().alarms.select(wanted, kind)
         done = [self._apply(kind, alarm_id, actor, duration_s, comment) for alarm_id in ids]
         await self._send(done, actor)
@@ -101,7 +101,7 @@ class Commands:
     # -- over the plant bus -------------------------------------------------------------------
 
     async def from_bus(self, command: Command | RefusedCommand) -> None:
-        """Carry out what came over the bus, or note why not, and answer."""
+        """Execute a command from the bus, or record why not, and answer."""
         if self._is_elsewhere(command):
             self._leave(command)
             return
@@ -122,13 +122,13 @@ class Commands:
             self._unfinished -= 1
 
     def _is_elsewhere(self, command: Command | RefusedCommand) -> bool:
-        """It is for a machine that is not ours: at a shared broker its own gateway answers."""
+        """True if it is for a machine of another gateway, which then answers at a shared broker."""
         runtime, place = self._runtime(), command.place
         asset = runtime.plant.assets.get(place.rpartition("/")[2])
         return place != runtime.config.gateway.path and (asset is None or asset.path != place)
 
     def _leave(self, command: Command | RefusedCommand) -> None:
-        """It is neither answered nor noted; told now and then: it may be a typing error."""
+        """Neither answer nor record it; log it sometimes, because it may be a typing error."""
         self._count(command, "elsewhere")
         now_s = self._clock.monotonic_s()
         if now_s - self._left_s >= _TOLD_IN_S:
@@ -153,7 +153,7 @@ class Commands:
         _answer(command, {"id": command.id, "ok": True, "alarms": states})
 
     async def _claim(self, command: Command) -> None:
-        """Once only, also after a restart; where the store failed, the sink's memory must do."""
+        """Claim the id once, also after a restart; if the store failed, only the sink knows it."""
         try:
             run = self._publisher.store.run
             fresh = await run(Store.claim_command, command.id, command.expires_us)
@@ -166,7 +166,7 @@ class Commands:
             )
 
     async def _carry_out(self, command: Command) -> list[Alarm]:
-        """Only what belongs to the asset of the topic: a broker's access rules name topics."""
+        """Execute it only for the asset of the topic: a broker's access rules are for topics."""
         kind, actor = command.kind, command.actor
         duration_s = command.duration_s if kind == "shelve" else None
         if is_pattern(command.alarm_id):
@@ -197,7 +197,7 @@ class Commands:
     async def note_refused(
         self, sender: str, subject: str, actor: str, reason: str, detail: str
     ) -> None:
-        """Log a refused command and note it in the audit; sender: a sink, or `http`."""
+        """Log a refused command and record it in the audit; sender: a sink, or `http`."""
         if not self._may_tell():
             return
         extra = {"sink": sender, "command": subject, "by": actor, "reason": reason}
@@ -205,7 +205,7 @@ class Commands:
         await self._publisher.audit([(actor, "refused", subject, detail)])
 
     def _may_tell(self) -> bool:
-        """False while too many were told: nobody fills the log or the audit from the bus."""
+        """False after too many refusals, so that the bus cannot fill the log or the audit."""
         now_s = self._clock.monotonic_s()
         if now_s - self._told_since_s >= _TOLD_IN_S:
             left_out = self._told - _TOLD
@@ -217,7 +217,7 @@ class Commands:
 
 
 class _RefusedError(EdgeAgentError):
-    """A command from the bus is not carried out; `reason` is a bounded word for metrics."""
+    """A command from the bus is refused; `reason` is a bounded word for metrics."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
-"""Start, run and stop of the whole service, in the order of the house.
+"""Start, run and stop of the whole service, in a fixed order.
 
-Start: store -> sinks -> models -> sources; stop in reverse. Outside trouble (broker, server, disk)
-never ends the service: it is retried, shown as a metric and, where it lasts, as an alarm.
+Start: store -> sinks -> models -> sources; stop in reverse. An external failure (broker, server,
+disk) never ends the service: it is retried, shown as a metric and, if it lasts, as an alarm.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ log = logging.getLogger("edge_agent.daemon")
 
 
 class Daemon:
-    """The service; `run` returns when it was told to stop."""
+    """The service; `run` returns after `stop`."""
 
     def __init__(
         self, config: Config, *, path: Path | None = None, clock: Clock | None = None
     ) -> None:
-        self._config = config  # to start with
+        self._config = config  # at the start
         self._is_ready = False
         self._stop = asyncio.Event()
         self.parts = build_parts(
@@ -51,7 +51,7 @@ class Daemon:
 
     @property
     def runtime(self) -> Runtime:
-        """What the config in force made; RuntimeError before the start."""
+        """The runtime of the present config; RuntimeError before the start."""
         if self.parts.loop.runtime is None:
             raise RuntimeError("the daemon has not started")
         return self.parts.loop.runtime
@@ -61,7 +61,7 @@ class Daemon:
         self.parts.metrics.assets.set(len(runtime.plant.assets))
 
     async def run(self, *, on_ready: asyncio.Event | None = None) -> None:
-        """Start everything, serve until `stop`, then let go of everything in reverse."""
+        """Start everything, serve until `stop`, then stop everything in reverse order."""
         with self._signals():
             try:
                 async with self.parts.replacer.busy:  # a SIGHUP waits until there is a runtime
@@ -97,7 +97,7 @@ class Daemon:
                 loop.remove_signal_handler(number)
 
     async def startup(self) -> None:
-        """Store, sinks, models and sources, in this order; nothing waits for the other side."""
+        """Store, sinks, models and sources, in this order; nothing waits for a server."""
         parts = self.parts
         alarms = await parts.publisher.start()
         memory = await parts.publisher.load_memory()
@@ -113,7 +113,7 @@ class Daemon:
         self._is_ready = True
 
     async def serve(self) -> None:
-        """Do all that goes on for ever, until `stop`."""
+        """Run all permanent tasks until `stop`."""
         parts, repeat = self.parts, self.parts.boundary.repeat
         read = parts.certificates.read_files
         jobs = {
@@ -129,7 +129,7 @@ class Daemon:
             await self._stop.wait()
             deadline_s = self.runtime.config.tuning.drain_deadline
             await within(deadline_s, parts.loop.turning.acquire())
-            for task in tasks:  # none of them is on its way down the path now
+            for task in tasks:  # none of them is in the pipeline now
                 task.cancel()
 
     async def shutdown(self) -> None:

@@ -1,4 +1,4 @@
-"""Errors that nobody foresaw: they neither end the service nor pass unseen."""
+"""Unexpected errors: they are reported and do not end the service."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.daemon")
 
-_REPORT_EVERY_S: Final = 60.0  # a traceback for each poisoned value would bury the rest
+_REPORT_EVERY_S: Final = 60.0  # a traceback for each bad value would hide other messages
 
 
 class ErrorBoundary:
-    """Counts what goes wrong in a part of the service, and reports it now and then."""
+    """Counts unexpected errors of a part of the service, and reports them periodically."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics = metrics
@@ -26,7 +26,7 @@ class ErrorBoundary:
         self._reported_s: dict[str, float] = {}
 
     async def guard(self, part: str, work: Awaitable[object]) -> bool:
-        """Whether `work` went well."""
+        """Run `work`; True if it raised no error."""
         try:
             await work
         except Exception as error:  # noqa: BLE001 (this is the place for them)
@@ -41,7 +41,7 @@ class ErrorBoundary:
         work: Callable[[], Awaitable[object]],
         first_s: float | None = None,
     ) -> None:
-        """Do `work` every so many seconds, for ever; the first time after `first_s`, if given."""
+        """Run `work` every `seconds`, for ever; the first time after `first_s`, if given."""
         await asyncio.sleep(every_s if first_s is None else first_s)
         while True:
             await self.guard(part, work())

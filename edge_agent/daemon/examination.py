@@ -1,6 +1,6 @@
-"""What does not fit around a config: one table of probes behind `check --connect` and `doctor`.
+"""Checks of everything that a config depends on: the probes of `check --connect` and `doctor`.
 
-A probe looks at one thing and returns findings; it changes nothing that lasts. A new one is a row
+A probe checks one thing and returns findings; it changes nothing permanently. A new one is a row
 of CONNECT, or of DEEP if it takes longer or asks the running daemon.
 """
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
     Probe = Callable[[Examined], Awaitable[list[Finding]]]
 
-_ANSWER_S: Final = 20.0  # beside the time that messages are waited for
+_ANSWER_S: Final = 20.0  # in addition to the wait for messages
 _TCP_S: Final = 3.0
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "opc.tcp": 4840, "http": 80, "https": 443}
-_MIN_SECRET: Final = 4  # characters; what is shorter stands in every other word
+_MIN_SECRET: Final = 4  # characters; shorter texts occur in many words
 
 
 async def _config(examined: Examined) -> list[Finding]:
-    """What the config allows but hardly means."""
+    """Warnings: valid in the config, but probably not intended."""
     return [_of_config(line) for line in warnings(examined.config)]
 
 
@@ -58,7 +58,7 @@ async def _certificates(examined: Examined) -> list[Finding]:
 
 
 async def _sources(examined: Examined) -> list[Finding]:
-    """Each source: connected, every node read, every topic awaited."""
+    """Each source: connect, read every node, wait for every topic."""
     probes = [
         _findings(f"source {name}", _inspect(examined, name, struct), examined.seconds)
         for name, struct in examined.config.sources.items()
@@ -72,7 +72,7 @@ def _inspect(examined: Examined, name: str, struct: object) -> Awaitable[list[Fi
 
 
 async def _sinks(examined: Examined) -> list[Finding]:
-    """Each sink: whether its receiver takes what we will send."""
+    """Each sink: check that its receiver accepts our messages."""
     probes = [
         _findings(f"sink {name}", _try_sink(examined, name, struct), 0)
         for name, struct in examined.config.sinks.items()
@@ -81,7 +81,7 @@ async def _sinks(examined: Examined) -> list[Finding]:
 
 
 async def _try_sink(examined: Examined, name: str, struct: object) -> list[Finding]:
-    """Connect, and write where alarms will go: access rules may let us in and refuse them."""
+    """Connect, and write to the topics of alarms: access rules may refuse only these."""
     config = examined.config
     paths = [asset.path for asset in Plant(config).assets.values()]
     probe = SINKS[kind_of(SINKS, struct)].probe
@@ -90,7 +90,7 @@ async def _try_sink(examined: Examined, name: str, struct: object) -> list[Findi
 
 
 async def _findings(where: str, probe: Awaitable[list[Finding]], seconds: float) -> list[Finding]:
-    """What a probe finds, or why it could not look."""
+    """The findings of a probe, or why it failed."""
     limit_s = _ANSWER_S + seconds
     try:
         async with asyncio.timeout(limit_s):
@@ -105,7 +105,7 @@ async def _findings(where: str, probe: Awaitable[list[Finding]], seconds: float)
 
 
 async def _each_address(examined: Examined) -> list[Finding]:
-    """Each endpoint: its name resolved, and every address of it asked by TCP."""
+    """Each endpoint: resolve its name, and connect to every address."""
     config = examined.config
     named = [(f"source {name}", struct) for name, struct in config.sources.items()]
     named += [(f"sink {name}", struct) for name, struct in config.sinks.items()]
@@ -142,7 +142,7 @@ async def _addresses(where: str, struct: Any) -> list[Finding]:  # noqa: ANN401 
 
 
 async def _answers(host: str, port: int) -> str:
-    """Why a TCP connection does not come about; empty if it does."""
+    """Why a TCP connection fails; empty if it succeeds."""
     try:
         async with asyncio.timeout(_TCP_S):
             _, writer = await asyncio.open_connection(host, port)
@@ -173,7 +173,7 @@ DEEP: Final[tuple[Probe, ...]] = (_each_address, disk, models, running)
 
 
 async def examine(examined: Examined, *, deep: bool) -> list[Finding]:
-    """All findings, the most severe first; `deep` adds what only `doctor` looks at."""
+    """All findings, the most severe first; `deep` adds the checks of `doctor`."""
     probes = (*CONNECT, *DEEP) if deep else CONNECT
     found = await asyncio.gather(*(probe(examined) for probe in probes))
     hide = _censor(examined.config)
@@ -185,7 +185,7 @@ def _hidden(found: Finding, hide: Callable[[str], str]) -> Finding:
 
 
 def _censor(config: Config) -> Callable[[str], str]:
-    """A function that takes secrets out of a text: those of the config, and a webhook's path."""
+    """A function that removes secrets from a text: those of the config, and a webhook's path."""
     hidden: set[str] = set()
     for _, secret in secrets_of(config):
         try:
@@ -202,7 +202,7 @@ def _censor(config: Config) -> Callable[[str], str]:
 
 
 def _of_webhook(sink: object) -> set[str]:
-    """Chat services put their token into the path or query: shown is the host alone."""
+    """Chat services put their token into the path or query, so only the host is shown."""
     parts = urlsplit(str(getattr(sink, "url", "")))
     if parts.scheme not in {"http", "https"}:
         return set()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SPARE_BYTES: Final = 32 << 20
 _MAX_MODELS: Final = 50
 _OUTBOX_OLD_S: Final = 300
-# Counters that should stand still: metric -> what it counts, and the mend.
+# Counters that should stay 0: metric -> what it counts, and the fix.
 COUNTERS: Final = {
     "edge_agent_values_rejected": (
         "values were refused",
@@ -48,11 +48,11 @@ COUNTERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What probes look at: a config and its surroundings.
+    """The input of probes: a config and its surroundings.
 
     path: of its file; seconds: for how long to wait for messages; url: where the running daemon
-    answers, None if the config has no HTTP; ask: the body that (URL, path) gives, EdgeAgentError if
-    nobody answers.
+    answers, None if the config has no HTTP; ask: returns the body of (URL, path), EdgeAgentError
+    without an answer.
     """
 
     config: Config
@@ -64,7 +64,7 @@ class Examined:
 
 
 async def models_dir(examined: Examined) -> list[Finding]:
-    """The folder of the models: what is learned must be written there."""
+    """The folder of the models: it must be writable for learned models."""
     folder = examined.config.models_dir
     learning = any(one.learn is not None for one in examined.config.templates.values())
     why = await asyncio.to_thread(_unwritable, folder)
@@ -76,7 +76,7 @@ async def models_dir(examined: Examined) -> list[Finding]:
 
 
 async def store(examined: Examined) -> list[Finding]:
-    """The store: its folder can be written, and its file, where it can be seen, is sound."""
+    """The store: its folder is writable, and its file, if readable, is valid."""
     path = examined.config.store.path
     why = await asyncio.to_thread(_unwritable, path.parent)
     if why:
@@ -89,7 +89,7 @@ async def store(examined: Examined) -> list[Finding]:
 
 
 def _unwritable(folder: Path) -> str:
-    """Why nothing can be written in a folder, or in the one in which it would be made."""
+    """Why a folder, or the one that would contain it, is not writable."""
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -125,14 +125,14 @@ async def disk(examined: Examined) -> list[Finding]:
 
 
 def _growth(path: Path, max_bytes: int) -> int:
-    """How many bytes the store may still grow."""
+    """Number of bytes that the store may still grow."""
     with contextlib.suppress(OSError):
         return max(0, max_bytes - path.stat().st_size)
     return max_bytes
 
 
 async def http_port(examined: Examined) -> list[Finding]:
-    """The port of our HTTP server: free, or taken by the daemon of this very gateway."""
+    """The port of our HTTP server: free, or used by the daemon of this gateway."""
     http = examined.config.http
     if not http.enabled or not http.port:
         return []
@@ -173,7 +173,7 @@ async def _who_answers(examined: Examined) -> Finding:
 
 
 async def models(examined: Examined) -> list[Finding]:
-    """Each bundle at work: checksums, graph, golden vectors, signature."""
+    """Each active bundle: checksums, graph, golden vectors, signature."""
     config = examined.config
     folder = config.models_dir
     if not folder.is_dir():
@@ -207,7 +207,7 @@ def _model(examined: Examined, name: str, keys: Keyring) -> Finding:
 
 
 async def running(examined: Examined) -> list[Finding]:
-    """What the running daemon itself complains of."""
+    """The problems that the running daemon reports."""
     if examined.url is None:
         return []
     try:
@@ -243,7 +243,7 @@ def _outbox(rows: list[dict[str, Any]]) -> list[Finding]:
 
 
 def _assets(rows: list[dict[str, Any]]) -> list[Finding]:
-    """Assets without a model, by the reason that the daemon gives."""
+    """Assets without a model, by the daemon's reason."""
     by_note: dict[str, list[str]] = {}
     for row in rows:
         if row.get("note") and row.get("state") not in {"learning", "normal"}:

@@ -1,8 +1,8 @@
-"""Lost links: one alarm of the source or sink, and what follows from it is held back.
+"""Lost links: one alarm of the source or sink; consequences are held back.
 
-A link is away from the first moment it is down, or none of its signals says anything, until it has
-been well for `GRACE_S`. Its alarm is due once it was down for long enough within that time: a
-restart of a few seconds is none, a link that comes and goes is one.
+A link is away from the moment it is down, or none of its signals has a value, until it has been
+working for `GRACE_S`. Its alarm is due once it was down for long enough in that time: a restart of
+a few seconds raises no alarm, an unstable link does.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from edge_agent.sinks import Sink
 
 GRACE_S: Final = 10.0
-_FIRST_VALUES_S: Final = 5.0  # a server has so long to send what is current
+_FIRST_VALUES_S: Final = 5.0  # the time for a server to send current values
 _DOWN: Final = frozenset({LinkState.DOWN, LinkState.CONNECTING})
 _SEVERAL: Final = 2
 
 
 @dataclass(slots=True)
 class Outage:
-    """A time in which a link is away, by the monotonic clock.
+    """A period in which a link is away, by the monotonic clock.
 
-    down_s: how long it was down, in all; silent: connected, but nothing arrives.
+    down_s: how long it was down, in total; silent: connected, but nothing arrives.
     """
 
     seen_s: float
@@ -63,7 +63,7 @@ class Links:
         self._of_source: tuple[Plant | None, int, dict[str, NDArray[np.intp]]] = (None, 0, {})
 
     def follow_links(self) -> None:
-        """Follow the links; sources that are away are held in the pipeline."""
+        """Check the links; signals of sources that are away are held in the pipeline."""
         runtime, now_s = self._runtime(), self._clock.monotonic_s()
         signals = self._signals(runtime)
         for name, source in runtime.sources.items():
@@ -81,12 +81,12 @@ class Links:
         runtime.pipeline.detection.hold_sources(self.away())
 
     def away(self) -> set[str]:
-        """Sources whose signals are no alarms of their own now."""
+        """Sources whose signals raise no alarms of their own now."""
         found = (what.partition(".") for what in self._outages)
         return {name for room, _, name in found if room == "source"}
 
     def reason(self, source: str) -> str:
-        """Why a source is away; empty where it is not."""
+        """Why a source is away; empty if it is not."""
         outage = self._outages.get(f"source.{source}")
         if outage is None:
             return ""
@@ -125,7 +125,7 @@ class Links:
         elif outage is not None:
             if outage.well_since_s is None:
                 outage.well_since_s = now_s
-            # A link that is new has nothing to recover from: its values come at once, or not.
+            # A new link has no outage to recover from.
             grace_s = GRACE_S if what in self._were_well else _FIRST_VALUES_S
             if now_s - outage.well_since_s >= grace_s:
                 del self._outages[what]

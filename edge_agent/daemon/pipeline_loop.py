@@ -1,4 +1,4 @@
-"""The path of a value, again and again: from the intake down the pipeline to the publisher."""
+"""The loop of the path of a value: from the intake through the pipeline to the publisher."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from edge_agent.values import Columns, TensorBlock
 
 _LINKS_EVERY_S: Final = 0.25
-_IDLE_S: Final = 0.25  # the pipeline turns over so often when nothing comes
-_CHUNK: Final = 16_384  # values in one walk down the path: bounds its memory
-_STALLED_S: Final = 30.0  # a pipeline that stands still for so long is not alive
+_IDLE_S: Final = 0.25  # time between two turns without values
+_CHUNK: Final = 16_384  # maximum of values in one turn: limits its memory
+_STALLED_S: Final = 30.0  # a pipeline that is stopped for this long is not alive
 
 
 class PipelineLoop:
@@ -58,11 +58,11 @@ class PipelineLoop:
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="models")
 
     def wake(self) -> None:
-        """Values have come."""
+        """Signal that values have arrived."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Turn as soon as values come, by batches under load, and at the latest after `_IDLE_S`."""
+        """Run a turn when values arrive, in batches under load, at the latest after `_IDLE_S`."""
         loop, pace = asyncio.get_running_loop(), FollowerPace()
         while True:
             async with self.turning:
@@ -73,9 +73,9 @@ class PipelineLoop:
             await asyncio.sleep(max(0.0, rested_s - loop.time()))
 
     async def turn(self) -> None:
-        """All that waits, down the path; what cannot be digested is lost, and only that.
+        """Process all waiting values; only values that cause an error are lost.
 
-        Hold `turning`, unless nothing else can walk down the path.
+        Hold `turning`, unless nothing else can use the pipeline.
         """
         self._wake.clear()
         runtime = self.runtime
@@ -85,7 +85,7 @@ class PipelineLoop:
         if runtime.intake.stats.dropped:
             self._count_drops(runtime)
         arrived_us = self._clock.now_us()
-        # A server that was held up sends node by node: cut like that, the last would be late.
+        # A delayed server sends node by node: cut like that, the last nodes would be late.
         for chunk in values.sorted_by_time().chunks(_CHUNK):
             try:
                 await self._walk_down(runtime, chunk, blocks, arrived_us)
@@ -110,14 +110,14 @@ class PipelineLoop:
         if due:
             scored = await loop.run_in_executor(self._model_thread, pipeline.score_windows, due)
         step = pipeline.update_alarms(scored)
-        # An alarm of an asset that a restart would not know is lost by it.
+        # A restart would lose an alarm of an asset that is not stored.
         if step.transitions and publisher.saved_assets != len(runtime.plant.assets):
             await publisher.save_memory(runtime.plant)
         if step.transitions or publisher.unsaved:
             await publisher.send(step.transitions, arrived_us)
         if step.scores:
             publisher.send_scores(step.scores)
-        if pipeline.deployments.has_shadows():  # after all that matters
+        if pipeline.deployments.has_shadows():  # after everything important
             shadow = partial(pipeline.run_shadows, busy=runtime.intake.backpressured())
             await loop.run_in_executor(self._model_thread, shadow)
 
@@ -127,20 +127,19 @@ class PipelineLoop:
             self._metrics.values_dropped.labels(source).inc(n)
 
     def is_alive(self) -> bool:
-        """True if the pipeline turns over.
+        """True if the pipeline runs.
 
-        It does so with values, and without them through a known outage, but not when something
-        holds it.
+        It runs with values, and without them in a known outage, but not when something blocks it.
         """
         return self._clock.monotonic_s() - self._turned_s < _STALLED_S
 
     def close(self) -> None:
-        """Let the model thread go."""
+        """End the model thread."""
         self._model_thread.shutdown(wait=False, cancel_futures=True)
 
 
 async def within(timeout_s: float, work: Coroutine[object, object, object]) -> None:
-    """Wait for `work`, but no longer than that."""
+    """Wait for `work`, with a time limit."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await work

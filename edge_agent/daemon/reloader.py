@@ -1,8 +1,8 @@
-"""SIGHUP: the config is read again, and what it changes comes into force while everything runs.
+"""SIGHUP: the config is read again, and its changes are applied while everything runs.
 
-The least that serves: new alarm rules come into force where they stand, and windows, timers and
-connections stay; changed sinks are replaced one by one; only changed sources, assets or models need
-another runtime, which is built beside the one that serves.
+With the smallest effect: new alarm rules are applied in place, and windows, timers and connections
+stay; changed sinks are replaced one by one; only changed sources, assets or models need another
+runtime, which is built in parallel with the present one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _REBUILT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RuntimeReplacer:
-    """Replaces the runtime of a daemon that serves.
+    """Replaces the runtime of a running daemon.
 
     busy: held while it does so; replace_runtime: puts another runtime in the place of the one in
     force; load_models, build: of a config, as `RuntimeBuilder` has them; refresh: lets the models
@@ -71,11 +71,11 @@ class RuntimeReplacer:
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def adopt(self, config: Config) -> None:
-        """Let a config come into force; an error leaves what is in force as it was."""
+        """Apply a config; after an error the present one stays."""
         old, sinks = self.runtime(), self.publisher.sinks
         is_new, before = _rebuilds(old.config, config), labels_of(old, sinks)
-        load_texts(config.alarms)  # what is wrong with them is said before anything has changed
-        # Loading models takes seconds, in which the old ones serve.
+        load_texts(config.alarms)  # their errors are raised before anything has changed
+        # Loading models takes seconds; the old ones are used meanwhile.
         models = await self.load_models(config) if is_new else None
         async with self.loop.turning:
             if models is not None:
@@ -90,7 +90,7 @@ class RuntimeReplacer:
         await self.refresh()
 
     async def leave_out(self, assets: Collection[str]) -> None:
-        """Build the runtime anew without these assets, which had announced themselves."""
+        """Build the runtime again without these discovered assets."""
         async with self.busy:
             config = self.runtime().config
             models = await self.load_models(config)
@@ -102,7 +102,7 @@ class RuntimeReplacer:
     async def _rebuild(
         self, config: Config, models: ModelManager, gone: Collection[str] = ()
     ) -> None:
-        """What the old sources brought goes down the old path; only then the new ones begin.
+        """Process the values of the old sources with the old pipeline, then start the new ones.
 
         gone: discovered assets that are to be forgotten.
         """
@@ -116,14 +116,14 @@ class RuntimeReplacer:
             new.pipeline.take_over(old.pipeline)
             self.replace_runtime(new)
             await new.attach_to(self.publisher, known)
-        finally:  # these are the old ones still if the new could not be made
+        finally:  # these are still the old ones if the new ones failed
             for source in self.runtime().sources.values():
                 await source.start()
         old.models.close()
 
 
 class Reloader:
-    """Reads the config again when SIGHUP comes. A bad one changes nothing.
+    """Reads the config again after SIGHUP. A bad one changes nothing.
 
     audit: as of the publisher.
     """
@@ -145,19 +145,19 @@ class Reloader:
         self._refused = ""
 
     def faults(self) -> list[Fault]:
-        """The config on disk was refused: what it changes does not hold, no restart takes it."""
+        """The config on disk was refused: it is not applied, and a restart would fail."""
         if not self._refused:
             return []
         text = f"the changed config is refused, the old one stays active: {self._refused}"
         return [Fault("config", text, Detail("config_refused", {"reason": self._refused}))]
 
     def hang_up(self) -> None:
-        """SIGHUP came."""
+        """Handle SIGHUP."""
         self._tasks = [task for task in self._tasks if not task.done()]
         self._tasks.append(asyncio.get_running_loop().create_task(self.reload()))
 
     async def stop(self) -> None:
-        """Give up what has begun."""
+        """Cancel a reload in progress."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -203,7 +203,7 @@ def _rebuilds(old: Config, new: Config) -> bool:
 
 
 def _without_rules(template: Template) -> Template:
-    """A template but for the rules that can change in place."""
+    """A template without the rules that can change in place."""
     none = AlarmRule()
     learn = None if template.learn is None else replace(template.learn, alarm=LearnedAlarm())
     models = tuple(replace(use, alarm=none) for use in template.models)

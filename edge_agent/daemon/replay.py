@@ -46,12 +46,12 @@ class Replay:
         self.pipeline = Pipeline(config, self.plant, self.metrics, self.alarms, live=False)
         self._thread = ThreadPoolExecutor(1)
         self._candidate: str | None = None
-        self._alone: Model | None = None  # a candidate beside which nothing is at work
+        self._alone: Model | None = None  # a candidate without an active version
         self._uses: dict[str, ModelUse] = {}  # of it, by template
         self.models = ModelManager(config, self.metrics, self._thread, clock)
 
     async def prepare(self, ref: Ref | None = None) -> None:
-        """Load the models and put them to work; ref: a version to compare with the one at work."""
+        """Load and activate the models; ref: a version to compare with the active one."""
         await self.models.load()
         self.models.attach(self.pipeline)
         if ref is not None:
@@ -71,7 +71,7 @@ class Replay:
             self._alone = model
 
     def walk(self, blocks: Iterable[Columns]) -> Iterator[Step]:
-        """Walk blocks of values in the order of time; the last step closes what is open."""
+        """Process blocks of values in the order of time; the last step closes open windows."""
         for values in blocks:
             yield self._step(self.pipeline.close_windows(values))
         yield self._step(self.pipeline.close_open_windows())
@@ -82,13 +82,13 @@ class Replay:
         return step
 
     def report(self) -> dict[str, Any] | None:
-        """How the candidate compares; None where no asset has its inputs."""
+        """The comparison of the candidate; None if no asset has its inputs."""
         return (
             None if self._candidate is None else self.pipeline.deployments.report(self._candidate)
         )
 
     def close(self) -> None:
-        """Let the models go."""
+        """Close the models."""
         self.models.close()
         self._thread.shutdown(wait=False)
 
@@ -100,7 +100,7 @@ class Replay:
             self._try_alone(self._alone, asset)
 
     def _try_alone(self, model: Model, asset: PlantAsset) -> None:
-        """Nothing of that name is at work: the candidate scores whatever has its inputs."""
+        """No model of that name is active: the candidate scores all assets with its inputs."""
         name, template = model.manifest.name, asset.template_name
         named = [use for use in asset.template.models if use.bundle == name]
         use = self._uses.setdefault(template, named[0] if named else ModelUse(name))
@@ -110,7 +110,7 @@ class Replay:
 
 
 def _newest(shelf: ModelRepository, name: str) -> str:
-    """The version that came last, of those that are not at work; else the one that is."""
+    """The last installed version that is not active; else the active one."""
     active = shelf.active(name)
     found = [version for version in shelf.versions(name) if version != active]
     version = found[-1] if found else active

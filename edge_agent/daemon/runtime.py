@@ -1,4 +1,4 @@
-"""What a config makes: built in one go, and exchanged as one reference."""
+"""The objects of one config: built together, and replaced as one reference."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Runtime:
     sources: Mapping[str, Source]
 
     def with_rules(self, config: Config) -> Runtime:
-        """The same under the alarm rules of `config`; windows, timers and connections stay."""
+        """The same with the alarm rules of `config`; windows, timers and connections stay."""
         self.plant.adopt(config)
         for asset in self.plant.assets.values():
             asset.template = config.templates[Name(asset.template_name)]
@@ -43,7 +43,7 @@ class Runtime:
         return replace(self, config=config)
 
     async def attach_to(self, publisher: Publisher, memory: Memory) -> None:
-        """Let alarms go where this runtime has them; those of assets that are gone are cleared.
+        """Use the alarm places of this runtime; alarms of removed assets are cleared.
 
         memory: of the plant before this one.
         """

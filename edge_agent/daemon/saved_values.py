@@ -1,4 +1,4 @@
-"""What the daemon's parts remember over restarts, and the audit of commands on assets."""
+"""The state of the daemon's parts over restarts, and the audit of commands on assets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SavedValues:
         return await self._store.run(Store.load_value, key)
 
     async def save(self, key: str, value: bytes) -> bool:
-        """Keep a value; False if the store failed it."""
+        """Store a value; False if the store failed."""
         try:
             await self._store.run(Store.save_value, key, value)
         except StoreError as error:
@@ -37,7 +37,7 @@ class SavedValues:
         return True
 
     async def audit(self, actor: str, action: str, assets: list[str]) -> None:
-        """Note who did what to which assets."""
+        """Record commands on assets in the audit."""
         try:
             await self._store.run(Store.audit_all, [(actor, action, one, "") for one in assets])
         except StoreError as error:

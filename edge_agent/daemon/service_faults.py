@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import Plant, PlantSignal
 
-_BLOCKED_S: Final = 10.0  # one write that waits so long: nobody reads
-_DROP_ALARM_S: Final = 60.0  # the alarm clears when nothing was dropped for so long
+_BLOCKED_S: Final = 10.0  # a write that waits for this long: there is no reader
+_DROP_ALARM_S: Final = 60.0  # the alarm clears when nothing was dropped for this long
 _SHOWN: Final = 3  # refused nodes in one line
-_STANDS_S: Final = 600.0  # a step is a fault for so long; then it waits for its operator
+_STANDS_S: Final = 600.0  # a step is a fault for this long; then it waits for an operator
 _ALIKE_S: Final = 60.0
 _SEVERAL: Final = 2
 _GATEWAY_CLOCK: Final = "clock.gateway"
@@ -44,7 +44,7 @@ class LogHealth:
         self._dropped_s: float | None = None
 
     def faults(self) -> list[Fault]:
-        """What is wrong with the log now; brings the metric up to date, too."""
+        """The present faults of the log; also updates the metric."""
         state, now_s = self._state(), self._clock.monotonic_s()
         if state.dropped > self._counted:
             self._metrics.log_dropped.inc(state.dropped - self._counted)
@@ -58,7 +58,7 @@ class LogHealth:
 
 
 def discovery_faults(plant: Plant) -> list[Fault]:
-    """That machines are not monitored because `discovery.max_assets` is reached."""
+    """The fault that machines are not monitored because of `discovery.max_assets`."""
     if not (plant.is_full and plant.refused):
         return []
     args = {"limit": plant.max_assets, "refused": plant.refused}
@@ -70,9 +70,9 @@ def discovery_faults(plant: Plant) -> list[Fault]:
 
 
 class NodeFaults:
-    """Names the refused signals of each source, once they have been so for `link_delay`.
+    """Reports signals of each source that are refused for `link_delay`.
 
-    A server that starts may have its nodes a moment after its connection.
+    A starting server may have its nodes only shortly after the connection.
     """
 
     def __init__(self, runtime: Callable[[], Runtime], clock: Clock) -> None:
@@ -127,7 +127,7 @@ class GatewayClock:
         self._steps.step_us(clock.now_us(), clock.monotonic_s())
 
     def faults(self, links: Mapping[str, Link], limit_s: float) -> list[Fault]:
-        """What is wrong with the gateway's clock now; limit_s: how far a source's may be off."""
+        """The present faults of the gateway's clock; limit_s: allowed offset of a source."""
         now_s = self._clock.monotonic_s()
         step_us = self._steps.step_us(self._clock.now_us(), now_s)
         if step_us:
@@ -141,7 +141,7 @@ class GatewayClock:
         return self._suspicion(links, limit_s)
 
     def _suspicion(self, links: Mapping[str, Link], limit_s: float) -> list[Fault]:
-        """All sources are off by the same: one clock is wrong rather than all of them."""
+        """The fault if all sources have the same offset: probably the gateway's clock is wrong."""
         offsets = [x.clock_offset_s for x in links.values() if x.clock_offset_s is not None]
         if len(offsets) < _SEVERAL:
             return []

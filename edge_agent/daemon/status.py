@@ -1,4 +1,4 @@
-"""What the HTTP server may know of the daemon, as plain data."""
+"""The state of the daemon for the HTTP server, as plain data."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MAX_COMMAND_ACTOR = 100
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """How the service itself is. started_us: when it started, since the epoch."""
+    """The state of the service itself. started_us: when it started, since the epoch."""
 
     started_us: int
     is_alive: Callable[[], bool]
@@ -66,12 +66,12 @@ class Status:
     clock: Clock
 
     def live(self) -> tuple[bool, str]:
-        """Whether the pipeline turns over."""
+        """True if the pipeline runs."""
         alive = self.life.is_alive()
         return alive, "" if alive else "the pipeline is stopped"
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
-        """Whether everything is up; a dead PLC makes the service degraded, not unready."""
+        """True if everything is started; a dead PLC makes the service degraded, not unready."""
         is_ready = self.life.is_ready()
         return is_ready, {"started": is_ready, "troubles": self.life.troubles()}
 
@@ -99,11 +99,11 @@ class Status:
         }
 
     def models(self) -> list[dict[str, Any]]:
-        """Models at work and refused, and the shadows beside them."""
+        """Active and refused models, and shadows."""
         return self.runtime().pipeline.deployments.rows()
 
     def model_report(self, name: str) -> dict[str, Any]:
-        """How the shadow of a model compares with it; NotFoundError where there was none."""
+        """The comparison of a model with its shadow; NotFoundError if there was none."""
         report = self.runtime().pipeline.deployments.report(name)
         if report is None:
             hint = f"edge-agent models shadow {name}@VERSION"
@@ -136,14 +136,14 @@ class Status:
         return [_past(row, texts_of) for row in rows]
 
     async def audit(self, wanted: AuditFilter, limit: int) -> list[dict[str, Any]]:
-        """Who did what, the newest first."""
+        """Audit entries, the newest first."""
         rows = await self.publisher.store.run(Store.audit_log, wanted, limit)
         return [{"at_ms": row.pop("at_us") // US_PER_MS, **row} for row in rows]
 
     async def command(
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str = ""
     ) -> dict[str, Any]:
-        """Acknowledge, shelve, ...; EdgeAgentError where it does not fit."""
+        """Acknowledge, shelve, ...; EdgeAgentError if it is not possible."""
         actor = actor[:_MAX_COMMAND_ACTOR]
         work = self.alarm_commands.apply_one(kind, alarm_id, actor, duration_s, comment)
         return self._alarm(await self._recorded(work, kind, alarm_id, actor))
@@ -156,7 +156,7 @@ class Status:
         duration_s: float | None,
         comment: str,
     ) -> list[dict[str, Any]]:
-        """The same to all selected alarms where it is possible; gives their rows."""
+        """The same for all selected alarms that allow it; returns their rows."""
         state = wanted.get("state", "")
         selection = Selection(
             wanted.get("pattern", ""),
@@ -169,7 +169,7 @@ class Status:
         return [self._alarm(a) for a in await several(kind, selection, actor, duration_s, comment)]
 
     async def _recorded(self, work: Awaitable[T], kind: str, subject: str, actor: str) -> T:
-        """Note in the audit that a command is refused."""
+        """Record a refused command in the audit."""
         try:
             return await work
         except EdgeAgentError as error:
@@ -180,14 +180,14 @@ class Status:
     async def asset_command(
         self, kind: str, asset: str, actor: str, at_ms: float | None
     ) -> dict[str, Any]:
-        """A life that ended, or one that begins with learning again."""
+        """Execute a command on an asset: end a life, or learn again."""
         at_us = self.clock.now_us() if at_ms is None else round(at_ms * US_PER_MS)
         actor = actor[:_MAX_COMMAND_ACTOR]
         work = self.asset_commands[kind](asset, actor, at_us)
         return await self._recorded(work, kind, asset, actor)
 
     def export(self) -> None:
-        """Bring the gauges up to date; called before each scrape."""
+        """Update the gauges; called before each scrape."""
         runtime, metrics = self.runtime(), self.metrics
         export_assets(runtime, self._judge(runtime), metrics)
         known = labels_of(runtime, self.publisher.sinks)
@@ -218,7 +218,7 @@ def _link(name: str, link: Link, table: Mapping[str, Any], struct: object) -> di
 
 
 def _past(row: dict[str, Any], texts_of: Callable[[Alarm], dict[str, Any]]) -> dict[str, Any]:
-    """A row of the history as the API shows it: times in milliseconds, with what it said."""
+    """A row of the history as the API shows it: times in milliseconds, with its text."""
     shown = {key: value for key, value in row.items() if key != "at_us"}
     alarm = alarm_from_dict(row["alarm"])
     at_ms = row["at_us"] // US_PER_MS

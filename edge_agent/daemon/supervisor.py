@@ -1,4 +1,4 @@
-"""What is looked after every second, whatever comes: alarms of our own, the watchdog, our state."""
+"""Periodic tasks of each second: service alarms, the watchdog, our state."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Supervisor:
-    """Shelvings that end, service alarms, the watchdog of systemd, and a word on our state.
+    """Ends shelvings, evaluates service alarms, resets the watchdog, and reports our state.
 
-    find_faults: each returns what is wrong now with one part of the service; upkeep: called once a
+    find_faults: each returns the present faults of one part of the service; upkeep: called once a
     round.
     """
 
@@ -37,7 +37,7 @@ class Supervisor:
     clock: Clock
 
     async def watch(self, boundary: ErrorBoundary, is_alive: Callable[[], bool]) -> None:
-        """Go round for ever; the watchdog is fed while the pipeline is alive."""
+        """Run for ever; the watchdog is reset while the pipeline is alive."""
         interval_s = min(1.0, (notify.watchdog_interval_s() or 2.0) / 2)
         said = ""
         while True:
@@ -52,7 +52,7 @@ class Supervisor:
             self.publisher.set_degraded(bool(self.troubles()))
 
     async def supervise(self) -> None:
-        """One round: shelvings that end, what waits, and the service alarms."""
+        """One round: end shelvings, read waiting messages, evaluate service alarms."""
         runtime, publisher, now_us = self.runtime(), self.publisher, self.clock.now_us()
         await publisher.send(runtime.alarms.tick(now_us), now_us)
         await publisher.refresh()
@@ -64,7 +64,7 @@ class Supervisor:
             await publisher.send(runtime.alarms.observe(seen), now_us)
 
     def observations(self, now_us: int) -> list[Observation]:
-        """Service alarms: those of today's faults are over their limit, all others are not."""
+        """Observations of service alarms: present faults are over their limit, all others not."""
         runtime = self.runtime()
         gateway = runtime.config.gateway.id
         faults = {service_alarm_id(gateway, one.what): one for one in self.faults()}
@@ -77,7 +77,7 @@ class Supervisor:
         return over + back
 
     def faults(self) -> list[Fault]:
-        """What is wrong now; each is a service alarm as long as it stands here."""
+        """The present faults; each is a service alarm while it is listed here."""
         links = [
             one.link for one in (*self.runtime().sources.values(), *self.publisher.sinks.values())
         ]
@@ -85,7 +85,7 @@ class Supervisor:
         return found + [fault for find in self.find_faults for fault in find()]
 
     def troubles(self) -> list[str]:
-        """What keeps the service from doing all it should, one line each."""
+        """The troubles of the service, one line each."""
         links = [*self.runtime().sources.items(), *self.publisher.sinks.items()]
         told = self.links.alarmed()  # with its extent, by its fault
         down = [

@@ -22,7 +22,7 @@ READERS: Final = config_room.Readers(key=read_public_key, texts=read_texts)
 
 
 def load_config(path: str | Path, *, files: bool = True) -> Config:
-    """The config in `path`; ConfigErrors lists all that is wrong with it."""
+    """The config in `path`; ConfigErrors lists all its problems."""
     return config_room.load(
         path,
         sources={name: row.config for name, row in SOURCES.items()},
