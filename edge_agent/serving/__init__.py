@@ -1,4 +1,4 @@
-"""The models in service: windows to scores, one version giving way to another."""
+"""The models in service: windows to scores, and the replacement of versions."""
 
 from edge_agent.serving.deployment import Deployment, WindowBatch
 from edge_agent.serving.deployments import Deployments

@@ -1,6 +1,6 @@
 """Two versions of a model compared: their decisions, their levels, and the alarms each would raise.
 
-Each version is judged by an alarm table of its own, by the same rules and from rest.
+Each version has its own alarm table, with the same rules, which starts empty.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _NEITHER, _ONLY_CANDIDATE, _ONLY_ACTIVE, _BOTH = range(4)
 
 
 class Judged(NamedTuple):
-    """Windows with the decision on each, row by row [N]; asset: number of the plant's asset."""
+    """Windows with their decisions, row by row [N]; asset: number of the plant's asset."""
 
     asset: NDArray[np.intp]
     end_us: NDArray[np.int64]
-    is_on: NDArray[np.bool_]  # whether the alarm stands after this window
+    is_on: NDArray[np.bool_]  # True if the alarm is active after this window
     level: NDArray[np.float32]
 
 
@@ -48,7 +48,7 @@ NOTHING: Final = Judged(
 
 
 class Last(Table):
-    """What was last decided on each asset; NaN where nothing was yet."""
+    """The last decision for each asset; NaN if there was none."""
 
     is_on = column(np.bool_)
     level = column(np.float32, np.nan)
@@ -59,7 +59,7 @@ def pair(
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """What the active version had decided as of each of the candidate's windows: (is_on, level).
 
-    Of windows that end at the same time that is the decision on the very same window; `last` is
+    Of windows that end at the same time that is the decision on the same same window; `last` is
     what it said before these, and is brought up to date.
     """
     last.cover(1 + int(max(active.asset.max(initial=-1), candidate.asset.max(initial=-1))))
@@ -68,7 +68,7 @@ def pair(
     end_us = np.concatenate([active.end_us, candidate.end_us])
     kind = np.repeat((0, 1), (n, len(candidate.asset)))
     order = np.lexsort((kind, end_us, asset))
-    # Carry the newest of the active version's rows on to the rows after it, asset by asset.
+    # Copy the newest of the active version's rows to later rows, asset by asset.
     newest = np.maximum.accumulate(np.where(kind[order] == 0, np.arange(len(order)), -1))
     source = np.where(newest >= 0, order[newest], 0)
     own = (newest >= 0) & (asset[source] == asset[order])
@@ -83,14 +83,14 @@ def pair(
 
 @dataclass(slots=True)
 class Correlation:
-    """Pearson's correlation of pairs that come bit by bit (co-moments: Chan et al. 1979)."""
+    """Pearson's correlation of pairs, updated in batches (co-moments: Chan et al. 1979)."""
 
     n: int = 0
     _mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     _moment: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 2)))
 
     def add(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> None:
-        """More pairs; what is not finite is left out."""
+        """Add pairs; values that are not finite are left out."""
         both = np.stack([x, y]).astype(np.float64)
         both = both[:, np.isfinite(both).all(axis=0)]
         n = both.shape[1]
@@ -105,7 +105,7 @@ class Correlation:
         self.n = total
 
     def value(self) -> float | None:
-        """-1..1; None where there is none."""
+        """-1..1; None if there is none."""
         spread = float(np.sqrt(self._moment[0, 0] * self._moment[1, 1]))
         return float(self._moment[0, 1]) / spread if spread > 0 else None
 
@@ -123,7 +123,7 @@ class Agreement(Table):
         self.to_us = 0
 
     def add(self, active: Judged, candidate: Judged, last: Last) -> NDArray[np.int64]:
-        """Compare the candidate's windows; gives how many of each outcome."""
+        """Compare the candidate's windows; returns the number of each outcome."""
         is_on, level = pair(active, candidate, last)
         known = ~np.isnan(level) & ~np.isnan(candidate.level)
         asset, end_us = candidate.asset[known], candidate.end_us[known]
@@ -145,7 +145,7 @@ class Agreement(Table):
         return int(self._outcomes.sum())
 
     def agreement(self) -> float | None:
-        """Share of the windows on which both decide alike; None before the first."""
+        """Fraction of windows with the same decision of both; None before the first."""
         total = self.compared
         alike = self._outcomes[:, [_NEITHER, _BOTH]].sum()
         return float(alike) / total if total else None
@@ -173,10 +173,10 @@ class Agreement(Table):
 
 
 class ShadowAlarms:
-    """Judges the windows of one version; begins from rest.
+    """Evaluates the windows of one version with an alarm table that starts empty.
 
-    mode: what its alarms say of their model; rules: those at work, by alarm id, and where there are
-    none those of the version's own use; replayed: the stream is a recording. raises: alarms so far.
+    mode: the mode in its alarms; rules: the active ones by alarm id, or, if there are none, those
+    of the version's own use; replayed: the stream is a recording. raises: alarms so far.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class ShadowAlarms:
         self._table = AlarmTable(self._policy, limits, FakeClock())
 
     def judge(self, found: Sequence[Scored]) -> tuple[list[Judged], list[Transition]]:
-        """The decision on each window, in the order given, and what the table would tell."""
+        """The decision on each window, in their order, and the transitions of the table."""
         judged = [_undecided(scored) for scored in found]
         seen = [
             (self._said(scored, i), one, i)
@@ -221,7 +221,7 @@ class ShadowAlarms:
         return replace(said, detail=replace(said.detail, model=model))
 
     def _alarm_open(self, deployment: Deployment) -> NDArray[np.bool_]:
-        """Assets whose alarm is not at rest."""
+        """Assets whose alarm is not normal."""
         ids = [alarm_id(asset, deployment) for asset in deployment.assets]
         for one, asset in zip(ids, deployment.assets, strict=True):
             self._uses[one] = asset, deployment

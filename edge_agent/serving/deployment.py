@@ -33,11 +33,11 @@ class WindowBatch:
     deployment: Deployment
     windows: WindowSet | None
     blocks: list[BlockWindow] = field(default_factory=list)
-    skipped: int = 0  # windows for which there was no block
+    skipped: int = 0  # windows without a block
 
     @property
     def size(self) -> int:
-        """Its windows."""
+        """Number of its windows."""
         return len(self.blocks) if self.windows is None else len(self.windows.asset)
 
     @property
@@ -55,11 +55,11 @@ class WindowBatch:
 
 
 class Deployment(Table):
-    """A model at work on the assets of one template."""
+    """A model in use for the assets of one template."""
 
     unit = column(np.int64)
-    alarm_open = column(np.bool_)  # assets whose alarm is not at rest
-    disabled = column(np.bool_)  # assets that it judges no more
+    alarm_open = column(np.bool_)  # assets whose alarm is not normal
+    disabled = column(np.bool_)  # assets that it no longer scores
     score = column(np.float32, np.nan)
     health = column(np.float32, np.nan)
     scored_us = column(np.int64, NEVER)
@@ -68,7 +68,7 @@ class Deployment(Table):
 
     def __init__(self, use_name: str, use: ModelUse, model: Model) -> None:
         super().__init__()
-        self.use_name = use_name  # within its template, whatever bundle fills it
+        self.use_name = use_name  # within its template, for every bundle
         self.use = use
         self.model = model
         self.assets: list[PlantAsset] = []
@@ -84,18 +84,18 @@ class Deployment(Table):
 
     @property
     def title(self) -> str:
-        """What scores and metrics call it: the name of the use, else the bundle's."""
+        """Its name in scores and metrics: the name of the use, else the bundle's."""
         return self.use.name or self.model.manifest.name
 
     @property
     def source(self) -> str:
-        """Where its values come from; `several` where that is not one source."""
+        """The source of its values; `several` if there is more than one."""
         found = {s.source for a in self.assets[:1] for s in a.signals.values()}
         return found.pop() if len(found) == 1 else "several"
 
     @property
     def limit(self) -> float:
-        """The score at which the alarm is due."""
+        """The score at which the alarm is raised."""
         return self.use.alarm.limit or self.model.manifest.threshold
 
     def signal_of(self, asset: PlantAsset, name: str) -> PlantSignal | None:
@@ -105,7 +105,7 @@ class Deployment(Table):
     def add_asset(
         self, asset: PlantAsset, bindings: Bindings, recent: Columns | None = None
     ) -> str:
-        """Put the model to work on one more asset; gives what is missing, or nothing.
+        """Let the model score another asset; returns what is missing, or an empty text.
 
         recent: its newest values, which fill its windows.
         """
@@ -123,7 +123,7 @@ class Deployment(Table):
         return ""
 
     def _misfit(self, asset: PlantAsset) -> str:
-        """Why the asset's signals are not what the model wants; empty where they are."""
+        """Why the asset's signals do not match the model; empty if they do."""
         inputs = self.model.manifest.inputs
         signals = {i.name: self.signal_of(asset, i.name) for i in inputs}
         missing = [name for name, signal in signals.items() if signal is None]
@@ -138,7 +138,7 @@ class Deployment(Table):
         return ""
 
     def set_model(self, model: Model) -> None:
-        """Go on with another version that wants the same windows of the same assets."""
+        """Continue with another version that needs the same windows of the same assets."""
         units = model.manifest.units
         self.model, self.task = model, model.manifest.task_row
         self.disabled[:] = False
@@ -146,12 +146,12 @@ class Deployment(Table):
             self.unit[row] = units.index(asset.id) if units else 0
 
     def row_of(self, asset: str) -> int | None:
-        """The row of an asset that it judges; None where it does not."""
+        """The row of an asset that it scores; None if it does not."""
         rows = (r for r, one in enumerate(self.assets) if one.id == asset and not self.disabled[r])
         return next(rows, None)
 
     def disable(self, asset: str) -> None:
-        """Judge an asset no more, until another version takes over."""
+        """Stop scoring an asset, until another version becomes active."""
         row = self.row_of(asset)
         if row is not None:
             self.disabled[row] = True
@@ -159,7 +159,7 @@ class Deployment(Table):
             self.score[row] = self.health[row] = np.nan
 
     def adopt_scores(self, old: Deployment) -> None:
-        """Take the place of another version: what was last said of each asset stays known."""
+        """Copy the last scores of each asset from the replaced version."""
         rows = {asset.id: row for row, asset in enumerate(old.assets)}
         both = [(row, rows[a.id]) for row, a in enumerate(self.assets) if a.id in rows]
         ours, theirs = np.array(both, np.intp).reshape(-1, 2).T
@@ -167,7 +167,7 @@ class Deployment(Table):
             getattr(self, name)[ours] = getattr(old, name)[theirs]
 
     def adopt_rules(self, template: Template) -> None:
-        """Take the alarm rule of this use from a new config."""
+        """Use the alarm rule of this use from a new config."""
         rules: dict[str, AlarmRule] = {use_name_of(use): use.alarm for use in template.models}
         if template.learn is not None:
             rules.setdefault(self.use_name, template.learn.alarm)
@@ -184,7 +184,7 @@ class Deployment(Table):
         return self.gate.admit(found) if self.gate.is_used else found
 
     def take_refused(self) -> tuple[int, int]:
-        """Values that came too late, and blocks that did not fit, since it was last asked."""
+        """Number of late values, and of blocks that did not fit, since the last call."""
         late = rejected = 0
         if self.windows is not None:
             late, self.windows.late = self.windows.late, 0
@@ -193,7 +193,7 @@ class Deployment(Table):
         return late, rejected
 
     def reset_clock(self, assets: NDArray[np.intp]) -> None:
-        """The clock of these plant assets was set back: their windows begin anew."""
+        """Restart the windows of these plant assets; their clock was set back."""
         rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)
         if self.windows is not None:
             self.windows.reset_clock(rows)
@@ -203,7 +203,7 @@ class Deployment(Table):
             self.blocks.forget(rows)
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
-        """The gateway's clock was moved, and what is kept of these plant assets [A] with it."""
+        """Shift the stored times of these plant assets [A]; the gateway's clock was moved."""
         rows = np.array([r for r, a in enumerate(self.assets) if moves[a.index]], np.intp)
         self.gate.reset_clock()
         if self.windows is not None:
@@ -225,7 +225,7 @@ class Deployment(Table):
         return self.gate.admit([self._joined(windows) for windows in closed])
 
     def close_windows(self) -> list[WindowBatch]:
-        """Close what is open: the recording has ended."""
+        """Close open windows; the recording has ended."""
         closed = [] if self.windows is None else self.windows.close_all()
         return self.gate.admit([self._joined(windows) for windows in closed], ended=True)
 
@@ -242,7 +242,7 @@ class Deployment(Table):
         return WindowBatch(self, kept, found, skipped=len(newest) - len(found))
 
     def _reads(self, unit: int) -> Reads | None:
-        """How the model reads the scalar inputs of a unit; None where it does so as they are."""
+        """How the model reads the scalar inputs of a unit; None if unchanged."""
         if not (manifest := self.model.manifest).is_precise:
             return None
         return Reads(np.array(manifest.offset_of(unit)), np.array(manifest.counter_of(unit)))
@@ -271,7 +271,7 @@ class Deployment(Table):
 
 
 def _span(due: WindowBatch) -> Span:
-    """The rows and times of windows; the first row of a grid holds what its step brought."""
+    """The rows and times of windows; the first row of a grid contains the values of its step."""
     windows, rings = due.windows, due.deployment.windows
     if windows is not None and rings is not None:
         return Span(windows.asset, windows.start_us - rings.layout.step_us, windows.end_us)

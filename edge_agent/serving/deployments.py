@@ -1,7 +1,7 @@
 """The models in service: the one owner of which version of a model is active.
 
-Standby, shadow, agreement, run statistics and rollback are its parts and seen by nobody else. The
-repository on disk keeps what the operator wishes; the session registry caches what was loaded.
+Standby, shadow, agreement, run statistics and rollback are its private parts. The repository on
+disk has the versions that the operator selected; the session registry caches loaded models.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 class Deployments:
     """All deployments of a plant; iterating gives the active ones.
 
-    bindings: of all signals of the plant, which grow with it. rollbacks: versions that gave way
-    and that the repository on disk still names; refused: by name of the bundle, the version that
+    bindings: of all signals of the plant, which grow with it. rollbacks: replaced versions that
+    the repository on disk still has as active; refused: by name of the bundle, the version that
     should be active and is not; not_loaded: bundles of which no version could be loaded, and why.
     """
 
@@ -77,7 +77,7 @@ class Deployments:
     # -- which version is active --------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Deployment]:
-        """The active deployments, in the order in which they came."""
+        """The active deployments, in the order of their addition."""
         return iter(tuple(self._by_use.values()))
 
     def models(self) -> list[Model]:
@@ -93,12 +93,12 @@ class Deployments:
         return self._bundles[name].active.model if name in self._bundles else None
 
     def standby(self, name: str) -> Model | None:
-        """The version that takes over if the active one fails."""
+        """The version that becomes active if the active one fails."""
         bundle = self._bundles.get(name)
         return bundle.standby.model if bundle and bundle.standby else None
 
     def warming(self, name: str) -> Model | None:
-        """The version whose windows fill; it takes over once they are full."""
+        """The version whose windows fill; it becomes active once they are full."""
         bundle = self._bundles.get(name)
         return bundle.warming.model if bundle and bundle.warming else None
 
@@ -108,7 +108,7 @@ class Deployments:
     # -- what changes it ----------------------------------------------------------------------
 
     def add_model(self, model: Model) -> None:
-        """Take the first version of a bundle into service; assets come with `use_model`."""
+        """Add the first version of a bundle; add assets with `use_model`."""
         name = model.manifest.name
         self.not_loaded.pop(name, None)
         parts = self._bindings, self._budget, self._follow_version, self.rollbacks
@@ -146,26 +146,26 @@ class Deployments:
         return missing
 
     def disable(self, asset: PlantAsset, use_name: str) -> None:
-        """Let a model score an asset no more, until another version takes over."""
+        """Stop scoring an asset with a model, until another version becomes active."""
         if (asset.template_name, use_name) in self._by_use:
             self._by_use[asset.template_name, use_name].disable(asset.id)
 
     def replace_version(self, model: Model) -> dict[str, str]:
-        """Let another version of a bundle take over, at once or when its own windows are full.
+        """Replace the version of a bundle, at once or when the new one's own windows are full.
 
-        The one before becomes the standby. Returns the assets that the new one cannot serve, with
+        The previous one becomes the standby. Returns the assets that the new one cannot serve, with
         the reason.
         """
         bundle, ready = self._bundles[model.manifest.name], self._shadows.promote(model)
         return bundle.replace_version(model, ready, self._monotonic_s)
 
     def set_standby(self, name: str, model: Model | None) -> None:
-        """Have this version of a bundle ready to fall back on; None: there is none."""
+        """Set the standby version of a bundle; None: there is none."""
         if name in self._bundles:
             self._bundles[name].set_standby(model)
 
     def set_shadow(self, name: str, model: Model | None) -> None:
-        """Let this version score beside the active one, and compare them; None: no more."""
+        """Let this version score in parallel with the active one, and compare them; None: stop."""
         self._shadows.set_candidate(name, model)
 
     def try_shadow(self, model: Model, use: ModelUse, asset: PlantAsset) -> str:
@@ -186,7 +186,7 @@ class Deployments:
     # -- a new config -------------------------------------------------------------------------
 
     def adopt_rules(self, config: Config) -> None:
-        """New alarm rules come into force; all else is as it was."""
+        """Apply new alarm rules; everything else stays as it is."""
         for (template, _), deployment in self._by_use.items():
             deployment.adopt_rules(config.templates[Name(template)])
         for standby in self._standbys():
@@ -194,9 +194,9 @@ class Deployments:
                 standby.deployment.use = standby.main.use
 
     def take_over(self, old: Deployments) -> None:
-        """What stood beside the same models goes on beside these.
+        """Keep standbys and shadows of the same models in these deployments.
 
-        A version that gave way does not come back, although it was on disk still.
+        A replaced version does not come back, although it may still be on disk.
         """
         self.rollbacks += old.rollbacks
         self.refused |= old.refused
@@ -210,12 +210,12 @@ class Deployments:
                 self.set_standby(one.name, None)
 
     def follow_alarms(self) -> None:
-        """Alarms came out of the store: those that are not at rest hear of every window."""
+        """Follow alarms from the store: those that are not normal get every window."""
         for one in self:
             self.follow_alarms_of(one, range(len(one.assets)))
 
     def follow_alarms_of(self, deployment: Deployment, rows: Iterable[int]) -> None:
-        """An alarm that is not at rest hears of every window, or it would never clear."""
+        """Report every window to an alarm that is not normal, otherwise it would never clear."""
         ids, watched = deployment.alarm_ids, self._alarms.watched
         for row in rows:
             deployment.alarm_open[row] = ids[row] in watched
@@ -223,7 +223,7 @@ class Deployments:
     # -- a turn -------------------------------------------------------------------------------
 
     def start_turn(self, monotonic_s: float) -> None:
-        """Versions whose windows are full take over; call it before the values of a turn."""
+        """Activate versions whose windows are full; call it before the values of a turn."""
         self._monotonic_s = monotonic_s
         self._ran = []
         for bundle in self._bundles.values():
@@ -248,18 +248,18 @@ class Deployments:
         return [due for one in self for due in one.close_by_clock(now_us)]
 
     def close_windows(self) -> list[WindowBatch]:
-        """Close all open windows: the recording has ended."""
+        """Close all open windows; the recording has ended."""
         for standby in self._standbys():
             standby.close_windows()
         return [due for one in self for due in one.close_windows()]
 
     def reset_clock(self, assets: NDArray[np.intp]) -> None:
-        """The clock of these plant assets was set back: their windows begin anew."""
+        """Restart the windows of these plant assets; their clock was set back."""
         for one in (*self, *(standby.deployment for standby in self._standbys())):
             one.reset_clock(assets)
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
-        """The gateway's clock was moved, and the windows of these plant assets [A] with it."""
+        """Shift the windows of these plant assets [A]; the gateway's clock was moved."""
         for one in (*self, *(standby.deployment for standby in self._standbys())):
             one.shift_clock(step_us, moves)
 
@@ -281,21 +281,21 @@ class Deployments:
         return [scored for run in self._ran for scored in run.scored]
 
     def has_shadows(self) -> bool:
-        """True if any version scores beside the active one."""
+        """True if any version scores in parallel with the active one."""
         return bool(self._shadows.running)
 
     def run_shadows(self, *, busy: bool) -> list[Transition]:
-        """Score this turn's windows by the shadows, unless busy; returns their announcements."""
+        """Score this turn's windows with the shadows, unless busy; returns their transitions."""
         return self._shadows.score_and_compare(self._ran, busy=busy)
 
     def count_refused(self) -> None:
-        """Count what came too late for its window, or did not fit it."""
+        """Count values that were too late for their window, and blocks that did not fit."""
         for one in self._by_use.values():
             late = one.windows is not None and one.windows.late
             if late or one.gate.dropped or one.blocks is not None:
                 count_refused(one, self._metrics)
 
-    # -- what is said of it -------------------------------------------------------------------
+    # -- reports -----------------------------------------------------------------------------
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each bundle in service or refused, and one for each shadow."""
@@ -303,7 +303,7 @@ class Deployments:
         return rows(self._bundles, self.not_loaded, self.refused, shadows)
 
     def first_windows(self) -> dict[str, tuple[int, int]]:
-        """Of assets of which nothing was scored: the rows in the first window, and of how many."""
+        """For assets without a score: the rows in the first window, and how many it needs."""
         found: dict[str, tuple[int, int]] = {}
         scored: set[str] = set()
         for one in self:
@@ -315,11 +315,11 @@ class Deployments:
         return {asset: rows for asset, rows in found.items() if asset not in scored}
 
     def faults(self, now_us: int) -> list[Fault]:
-        """What is wrong with the models now: those that fail, else the latest that gave way."""
+        """The present faults of models: failing ones, else the last one that was rolled back."""
         return faults(self._bundles, self.refused, now_us)
 
     def report(self, name: str) -> dict[str, Any] | None:
-        """How the shadow of a bundle compares with the active version; None if there was none."""
+        """The comparison of a bundle's shadow with the active version; None if there was none."""
         return self._shadows.report(name)
 
     def has_shadow(self, name: str, version: str) -> bool:
@@ -327,5 +327,5 @@ class Deployments:
         return self._shadows.has(name, version)
 
     def export(self) -> None:
-        """Bring the gauge of the active models up to date."""
+        """Update the gauge of the active models."""
         export_active(self._metrics, self._bundles)

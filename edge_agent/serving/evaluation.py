@@ -1,4 +1,4 @@
-"""The fifth stage of the path: what scores mean for the alarm table, the bus and the next turn."""
+"""The fifth stage of the path: from scores to alarms, score messages and the next turn."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _rul(outputs: Outputs, i: int) -> dict[str, float] | None:
 
 
 def _contributors(scored: Scored, i: int, asset: PlantAsset) -> tuple[Contributor, ...]:
-    """All inputs by falling share; the shares sum to the score. None where nothing is known."""
+    """All inputs by falling share; the shares sum to the score. None if nothing is known."""
     if scored.outputs.contributions is None:
         return ()
     weights = scored.outputs.contributions[i]
@@ -176,9 +176,9 @@ def _contributors(scored: Scored, i: int, asset: PlantAsset) -> tuple[Contributo
 
 @dataclass(frozen=True, slots=True)
 class ScoreState:
-    """What is known of the assets of one deployment, columns [A].
+    """The state of the assets of one deployment, columns [A].
 
-    alarm_open: True if the asset's alarm is not at rest, so that all its windows are reported.
+    alarm_open: True if the asset's alarm is not normal, so that all its windows are reported.
     score, health: of its newest window, which ended at scored_us and was scored at scored_s
     (monotonic clock). published_us: end of the newest window whose score went to the bus.
     """
@@ -192,19 +192,19 @@ class ScoreState:
 
     @staticmethod
     def of(deployment: Deployment) -> ScoreState:
-        """The state that a deployment keeps, as views."""
+        """The state of a deployment, as views."""
         one = deployment
         return ScoreState(
             one.alarm_open, one.score, one.health, one.scored_us, one.scored_s, one.published_us
         )
 
     def store(self, deployment: Deployment) -> None:
-        """Let a deployment keep this state."""
+        """Copy this state into a deployment."""
         for name in self.__slots__:
             getattr(deployment, name)[:] = getattr(self, name)
 
     def copy(self) -> ScoreState:
-        """The same in arrays of its own."""
+        """A copy with separate arrays."""
         return ScoreState(
             self.alarm_open.copy(),
             self.score.copy(),
@@ -217,7 +217,7 @@ class ScoreState:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRules:
-    """topic_root: of score messages; interval_us: at least so long lies between two of an asset.
+    """topic_root: of score messages; interval_us: minimum time between two of an asset.
 
     replayed: the values come from a recording.
     """
@@ -242,10 +242,10 @@ def evaluate(
     rules: EvaluationRules,
     monotonic_s: float,
 ) -> Evaluation:
-    """What the scores of a turn bring about; changes nothing.
+    """Compute the effects of a turn's scores; changes nothing.
 
-    state: of all deployments that `scored` names, as the turn before left it. The state returned
-    holds the same deployments.
+    state: of all deployments in `scored`, after the previous turn. The returned state has the same
+    deployments.
     """
     new = {deployment: one.copy() for deployment, one in state.items()}
     observations: list[Observation] = []
@@ -264,7 +264,7 @@ def evaluate(
 def _score_messages(
     scored: Scored, published_us: NDArray[np.int64], rules: EvaluationRules
 ) -> list[tuple[str, bytes]]:
-    """Topic and payload of each score that is due; follows in `published_us` what was sent."""
+    """Topic and payload of each score that is due; updates `published_us`."""
     found: list[tuple[str, bytes]] = []
     deployment = scored.deployment
     suffix = f"_pdm/score/{deployment.title}"

@@ -1,8 +1,8 @@
-"""The life of one version of a model in service: its states and every way between them, as data.
+"""The life of one version of a model in service: its states and all transitions, as data.
 
 The path of a version that the operator activates is loading -> (warming ->) active -> standby ->
-retired. A shadow is promoted, rejected or retired. An active version that fails gives way to the
-standby (failed) and, once the repository on disk says so too, is rolled back.
+retired. A shadow is promoted, rejected or retired. The standby replaces an active version that
+fails (failed); once this is saved in the repository on disk, it is rolled back.
 """
 
 from __future__ import annotations
@@ -12,38 +12,38 @@ from typing import Final
 
 
 class State(StrEnum):
-    """Where a version is in its life."""
+    """The state of a version."""
 
     LOADING = "loading"  # it is verified, loaded and tested; it does not score yet
-    WARMING = "warming"  # its own windows fill while the version before it goes on scoring
-    ACTIVE = "active"  # its scores are the plant's
-    FAILING = "failing"  # active, its runs fail, and no standby is better
-    STANDBY = "standby"  # it was active before, and takes over in the same turn if need be
-    FAILED = "failed"  # it gave way to the standby; the repository on disk still names it
-    ROLLED_BACK = "rolled_back"  # it gave way, and the repository says so
-    SHADOW = "shadow"  # it scores beside the active version, and nothing comes of it
+    WARMING = "warming"  # its windows fill while the previous version scores
+    ACTIVE = "active"  # its scores are used
+    FAILING = "failing"  # active, its runs fail, and no standby works
+    STANDBY = "standby"  # it was active before, and becomes active in the same turn if necessary
+    FAILED = "failed"  # the standby replaced it; the repository on disk still has it as active
+    ROLLED_BACK = "rolled_back"  # the standby replaced it, also in the repository
+    SHADOW = "shadow"  # it scores in parallel with the active version, without effect
     PROMOTED = "promoted"  # it was the shadow, and was activated
     REJECTED = "rejected"  # it was the shadow, and failed or took too long
     REFUSED = "refused"  # it failed its verification or its tests
-    RETIRED = "retired"  # it left service without any fault of its own
+    RETIRED = "retired"  # it left service without a fault
 
 
 class Event(StrEnum):
-    """What can happen to a version."""
+    """The events of a version."""
 
     REFUSE = "refuse"  # the verification or a test fails
-    ACTIVATE = "activate"  # it takes over now: its windows are there
-    WARM_UP = "warm_up"  # it is to take over once its own windows are full
-    STAND_BY = "stand_by"  # it is loaded as the version to fall back on
+    ACTIVATE = "activate"  # it becomes active now: its windows are full
+    WARM_UP = "warm_up"  # it becomes active once its own windows are full
+    STAND_BY = "stand_by"  # it is loaded as the standby
     SHADOW = "shadow"  # it is loaded as the candidate
-    SUPERSEDE = "supersede"  # another version took over
-    FAIL = "fail"  # its run fails, and no standby is better
+    SUPERSEDE = "supersede"  # another version became active
+    FAIL = "fail"  # its run fails, and no standby works
     RECOVER = "recover"  # its run works again
-    GIVE_WAY = "give_way"  # its run fails or is too slow, and the standby does better
-    SAVE_ROLLBACK = "save_rollback"  # the repository names the version before it again
+    GIVE_WAY = "give_way"  # its run fails or is too slow, and the standby works
+    SAVE_ROLLBACK = "save_rollback"  # the previous version is active again in the repository
     PROMOTE = "promote"  # the candidate is activated
     REJECT = "reject"  # the candidate fails or takes too long
-    RETIRE = "retire"  # it is called off, or another version has its role
+    RETIRE = "retire"  # it is stopped, or another version has its role
 
 
 S, E = State, Event

@@ -1,7 +1,7 @@
-"""The models in service and the repository on disk, kept in step in both directions.
+"""Synchronises the models in service and the repository on disk, in both directions.
 
-What the operator activates or makes the shadow on disk comes into service; a version that gave way
-in service is taken back on disk.
+Versions that the operator activates or makes the shadow on disk are loaded; a rollback in service
+is saved on disk.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger("edge_agent.models")
 RECONCILE_EVERY_S: Final = 1.0
 _SELF_TEST: Final = "self_test"
 
-# Of the files behind a model's name: any change of them changes it, for the price of some stat().
+# A stamp of a model's files: it changes with any of them, at the cost of some stat() calls.
 Signature: TypeAlias = tuple[tuple[str, int, int, int], ...]
 
 
@@ -39,11 +39,11 @@ class ModelLoader(Protocol):
 
     @property
     def deployments(self) -> Deployments:
-        """Where they are in service."""
+        """The deployments."""
 
     @property
     def models_dir(self) -> Path:
-        """Where they lie."""
+        """The folder of the bundles."""
 
     def wanted(self) -> list[str]:
         """Bundles that should be in service."""
@@ -52,21 +52,21 @@ class ModelLoader(Protocol):
         """Verify and load a bundle from its folder, or another one; ModelError if refused."""
 
     def use_models(self, added: Sequence[str], replaced: Mapping[str, dict[str, str]]) -> None:
-        """Let assets be scored by what came into service.
+        """Let new models score assets.
 
-        added: bundles that were not in service; replaced: those that have another version, each
-        with the assets that it cannot serve and the reason.
+        added: bundles that were not in service; replaced: bundles with another version, each with
+        the assets that it cannot serve and the reason.
         """
 
     async def trim(self) -> None:
-        """Give the memory of versions that left back to the system."""
+        """Return the memory of removed versions to the system."""
 
 
 class Reconciler:
     """Follows the disk and the models in service of a running daemon, over its reloads.
 
-    A change on disk is taken up once it has stood still from one look to the next, so that no
-    bundle is read half copied. loader: gives the present one; turning: held while a version is
+    A change on disk is loaded once two checks in a row see the same files, so that no bundle is
+    read half copied. loader: returns the present one; turning: held while a version is
     replaced, not while it is loaded.
     """
 
@@ -95,7 +95,7 @@ class Reconciler:
         return ModelRepository(self._loader().models_dir)
 
     async def reconcile(self) -> None:
-        """Follow what happened in service and on disk since the last look."""
+        """Follow changes in service and on disk since the last check."""
         async with self._busy:
             await self._save_rollbacks()
         seen = await asyncio.to_thread(self._look)
@@ -105,7 +105,7 @@ class Reconciler:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Take up what lies on disk now: the version to be active, its standby and its shadow."""
+        """Load the versions on disk: the one to be active, its standby and its shadow."""
         async with self._busy:
             await self._save_rollbacks()
             self._done = self._seen = await asyncio.to_thread(self._look)
@@ -136,7 +136,7 @@ class Reconciler:
         before = deployments.latest(name)
         try:
             model = await loader.load_model(name)
-        except ModelError as error:  # said by the registry
+        except ModelError as error:  # logged by the registry
             if before is None:
                 deployments.not_loaded[name] = str(error)
             await self._refuse(
@@ -145,7 +145,7 @@ class Reconciler:
             return
         async with self._turning:
             if deployments.latest(name) is not before:
-                return  # it gave way meanwhile
+                return  # it was rolled back meanwhile
             if before is None:
                 deployments.add_model(model)
                 added.append(name)
@@ -155,10 +155,10 @@ class Reconciler:
                 return
         refusal = deployments.refused.get(name)
         if refusal is not None and refusal.good != model.manifest.version:
-            del deployments.refused[name]  # what was refused before is history
+            del deployments.refused[name]  # earlier refusals no longer matter
 
     async def _refuse(self, name: str, text: str, active: str | None) -> None:
-        """What lies on disk fails its tests. What it replaced comes back, if it was activated."""
+        """The version on disk fails its tests. If it was activated, the previous one comes back."""
         bad = await asyncio.to_thread(self._repository.active, name) or ""
         previous = await asyncio.to_thread(self._repository.previous, name)
         if previous is not None and previous != bad and active in {None, previous}:
@@ -168,7 +168,7 @@ class Reconciler:
             self._deployments.refused[name] = Refusal(bad, text, self._clock.now_us())
 
     async def _save_rollbacks(self) -> None:
-        """Versions that gave way in service do so on disk, too."""
+        """Save rollbacks in service also on disk."""
         while found := self._deployments.rollbacks:
             one = found[0]
             if await self._roll_back_version(one):
@@ -181,7 +181,7 @@ class Reconciler:
         return await self._roll_back(one.name, bad, good, one.trouble, one.bad.reason)
 
     async def _roll_back(self, name: str, bad: str, good: str, reason: str, text: str) -> bool:
-        """Put `good` back in the place of `bad` on disk, and say so; False if that fails."""
+        """Replace `bad` by `good` on disk, and log it; False if that fails."""
         self._metrics.model_rollbacks.labels(name, reason).inc()
         self._deployments.refused[name] = Refusal(bad, text, self._clock.now_us(), good)
         extra = {"model": name, "version": bad, "to": good, "reason": text}
@@ -195,19 +195,21 @@ class Reconciler:
             return False
         return True
 
-    # -- the versions beside it ---------------------------------------------------------------
+    # -- standby and shadow -------------------------------------------------------------------
 
     async def _load_beside(self, name: str) -> None:
-        """The standby and the shadow, as the repository has them."""
+        """Load the standby and the shadow of the repository."""
         repository, deployments = self._repository, self._deployments
         there = await asyncio.to_thread(repository.versions, name)
         previous = await asyncio.to_thread(repository.previous, name)
         shadow = await asyncio.to_thread(repository.shadow, name)
         standby, latest = deployments.standby(name), deployments.latest(name)
-        if previous is None and there:  # a bundle without a shelf goes back to what is in memory
+        if (
+            previous is None and there
+        ):  # a bundle without a shelf is rolled back to the version in memory
             deployments.set_standby(name, None)
         elif previous is None or deployments.warming(name) is not None:
-            pass  # the active version is the one to fall back on, once the next has taken over
+            pass  # the active version becomes the standby once the next one is active
         elif standby is None or standby.manifest.version != previous:
             await self._load_version(name, previous, as_shadow=False)
         if shadow is None or (latest is not None and shadow == latest.manifest.version):
@@ -216,7 +218,7 @@ class Reconciler:
             await self._load_version(name, shadow, as_shadow=True)
 
     async def _load_version(self, name: str, version: str, *, as_shadow: bool) -> None:
-        """Load a version from the repository beside the active one."""
+        """Load a version from the repository in addition to the active one."""
         try:
             folder = self._repository.folder(name, version)
             model = await self._loader().load_model(name, folder)
@@ -235,7 +237,7 @@ class Reconciler:
     # -- the disk -----------------------------------------------------------------------------
 
     def _look(self) -> dict[str, Signature]:
-        """What lies on disk, by the name of the bundle."""
+        """The files on disk, by the name of the bundle."""
         loader = self._loader()
         return {name: _signature(loader.models_dir, name) for name in _names(loader)}
 
@@ -254,7 +256,7 @@ def _signature(models_dir: Path, name: str) -> Signature:
 
 def _roll_back_on_disk(repository: ModelRepository, name: str, bad: str, good: str) -> None:
     if (repository.active(name) or "") != bad:
-        return  # somebody was quicker
+        return  # another process was faster
     if repository.previous(name) != good:
         raise ModelError(f"{good} is not installed", where=f"model {name}")
     repository.rollback(name)

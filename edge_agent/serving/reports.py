@@ -1,4 +1,4 @@
-"""What the page, the API and the service alarm say of the models in service, as plain data."""
+"""The models in service for the page, the API and the service alarm, as plain data."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.models")
 
-_ALARM_S: Final = 600.0  # what has happened stands for so long; then it waits for its operator
+_ALARM_S: Final = 600.0  # a past fault is active for this long; then it waits for an operator
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A version that should be active and is not; good: the one that it gave way to."""
+    """A version that should be active and is not; good: the one that replaced it."""
 
     version: str
     text: str
@@ -57,7 +57,7 @@ def rows(
 
 
 def _active_row(name: str, bundle: BundleVersions) -> dict[str, Any]:
-    """The active version: until the windows of the one that was loaded last are full, another."""
+    """The active version; it is the old one until the windows of the new one are full."""
     version = bundle.active
     state = State.WARMING if bundle.warming and version.state is State.ACTIVE else version.state
     return {
@@ -77,7 +77,7 @@ def _refused_row(name: str, why: str) -> dict[str, Any]:
 
 
 def _shadow_row(report: dict[str, Any]) -> dict[str, Any]:
-    """A candidate, by its report."""
+    """A candidate, from its report."""
     row = _row(report["model"], report["candidate"]["version"], "shadow", report["state"])
     shown = {key: report[key] for key in ("reason", "compared", "agreement")}
     return {**row, **shown, "assets": report["assets_served"]}
@@ -100,7 +100,7 @@ def _about(model: Model) -> dict[str, Any]:
 def faults(
     bundles: Mapping[str, BundleVersions], refused: Mapping[str, Refusal], now_us: int
 ) -> list[Fault]:
-    """What is wrong with the models now: those that fail, else the latest that gave way."""
+    """The present faults of models: failing ones, else the last one that was rolled back."""
     failing = {n: b.active for n, b in bundles.items() if b.active.state is State.FAILING}
     if failing:
         name, version = next(iter(failing.items()))
@@ -122,7 +122,7 @@ def faults(
 
 
 def export_active(metrics: Metrics, bundles: Mapping[str, BundleVersions]) -> None:
-    """Bring the gauge of the active versions up to date."""
+    """Update the gauge of the active versions."""
     metrics.model_info.clear()
     for bundle in bundles.values():
         model = bundle.active.model
@@ -131,7 +131,7 @@ def export_active(metrics: Metrics, bundles: Mapping[str, BundleVersions]) -> No
 
 
 def log_active(model: Model) -> None:
-    """Say which version is active."""
+    """Log which version is active."""
     extra = {
         "model": model.manifest.name,
         "version": model.manifest.version,

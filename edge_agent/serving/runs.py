@@ -1,6 +1,6 @@
-"""Windows to scores: one run per model for all assets, its time and outcome, and the verdict on it.
+"""Windows to scores: one run per model for all assets, with its time, outcome and verdict.
 
-Which windows may be scored is decided here too: those that are covered enough and sound to the end.
+This module also selects the windows to score: with enough coverage and usable to the end.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 _RUNS_KEPT: Final = 1000  # for the percentiles
 _RUNS_JUDGED: Final = 50
-# More than the first runs after loading, or a moment in which the machine is busy.
+# More than the first runs after loading, or a short load of the machine.
 _SLOW_RUNS: Final = 10
-_ENDLESS_TIMES: Final = 20  # a single run that is so far over the budget is ended
+_ENDLESS_TIMES: Final = 20  # a single run that exceeds the budget by this factor is ended
 
 
 # -- the verdict on a version ---------------------------------------------------------------------
@@ -46,23 +46,23 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a run of up to `max_batch` windows may take; of more windows, as many times more."""
+    """The time limit of a run of up to `max_batch` windows; in proportion for more."""
 
     seconds: float
     max_batch: int
 
     def of(self, windows: int) -> float:
-        """Seconds for that many windows."""
+        """Seconds for this number of windows."""
         return self.seconds * max(1, ceil(windows / self.max_batch))
 
     def limit_s(self, windows: int) -> float:
-        """After so long a run is ended: it might never end by itself."""
+        """The time after which a run is ended, because it might never end by itself."""
         return _ENDLESS_TIMES * self.of(windows)
 
 
 @dataclass(slots=True)
 class RunStats:
-    """What is remembered of a version's runs."""
+    """Statistics of a version's runs."""
 
     windows: int = 0  # with a score that is a number
     not_a_number: int = 0
@@ -71,7 +71,7 @@ class RunStats:
     _slow: deque[bool] = field(default_factory=lambda: deque(maxlen=_RUNS_JUDGED))
 
     def add_run(self, run: ModelRun, budget: Budget) -> Trouble | None:
-        """Count a run; returns what speaks against the version now."""
+        """Count a run; returns the trouble of the version now."""
         if run.error:
             self.failed += run.size
             return Trouble.FAILED
@@ -85,7 +85,7 @@ class RunStats:
         return Trouble.SLOW if sum(self._slow) >= _SLOW_RUNS else None
 
     def forget_slow_runs(self) -> None:
-        """Judge its latency anew."""
+        """Restart the evaluation of its latency."""
         self._slow.clear()
 
     def as_dict(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def runs_of_models(due: Iterable[WindowBatch], metrics: Metrics) -> list[ModelRu
 
 
 def usable(due: WindowBatch) -> WindowBatch:
-    """Only windows whose inputs allow inference: covered enough, and sound to the end."""
+    """Only windows whose inputs allow inference: enough coverage, and usable to the end."""
     windows = due.windows
     if windows is None:
         return due
@@ -156,16 +156,16 @@ def usable(due: WindowBatch) -> WindowBatch:
 
 
 def _least_coverage(due: WindowBatch) -> float:
-    """What the config asks for, or what the model itself can do with, if that is less."""
+    """The required coverage: that of the config, or of the model, if it needs less."""
     window = due.deployment.model.manifest.window
     able = window.least / window.length if window.least else 1.0
     return min(due.deployment.use.min_coverage, able)
 
 
 def score_windows(run: ModelRun, limit_s: float | None = None) -> ModelRun:
-    """Score the windows of a run; blocking. One that fails says so in `error`.
+    """Score the windows of a run; blocking. A failure is in `error`.
 
-    limit_s: a run that takes longer is ended, and has failed.
+    limit_s: a run that takes longer is ended, and counts as failed.
     """
     feeds = inputs_of(run.batches)
     begin = perf_counter()
@@ -186,20 +186,20 @@ def score_windows(run: ModelRun, limit_s: float | None = None) -> ModelRun:
 
 
 def count_windows(run: ModelRun, metrics: Metrics) -> None:
-    """Count what became of the windows of a run."""
+    """Count the outcomes of the windows of a run."""
     name, size, non_finite = run.model.manifest.name, run.size, run.non_finite
     if run.error:
         metrics.windows.labels(name, "failed").inc(size)
         return
     metrics.windows.labels(name, "scored").inc(size - non_finite)
-    if non_finite:  # it is neither health nor fault
+    if non_finite:  # it is neither healthy nor faulty
         metrics.windows.labels(name, "not_a_number").inc(non_finite)
     metrics.inference_seconds.labels(name).observe(run.seconds)
     metrics.batch_size.labels(name).observe(size)
 
 
 def count_refused(one: Deployment, metrics: Metrics) -> None:
-    """Count what came too late for its window, did not fit it, or closed while stopped."""
+    """Count values that were too late, blocks that did not fit, and windows while stopped."""
     late, rejected = one.take_refused()
     if late:
         metrics.values_late.labels(one.source).inc(late)
@@ -211,7 +211,7 @@ def count_refused(one: Deployment, metrics: Metrics) -> None:
 
 
 def inputs_of(batches: list[WindowBatch]) -> Tensors:
-    """Put all batches together: N rows of each tensor that the model takes."""
+    """Join all batches: N rows of each input tensor of the model."""
     deployment = batches[0].deployment
     manifest = deployment.model.manifest
     feeds: Tensors = {
@@ -227,7 +227,7 @@ def inputs_of(batches: list[WindowBatch]) -> Tensors:
 
 
 def _finite(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cells before an input's first value take that value: nothing is NaN in a usable window."""
+    """Fill cells before an input's first value with it: a usable window contains no NaN."""
     hole = np.isnan(x)
     if not hole.any():
         return x

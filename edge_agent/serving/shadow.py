@@ -1,6 +1,6 @@
-"""A candidate beside the active version: it scores the live stream, and nothing comes of it.
+"""A candidate in parallel with the active version: it scores the live stream, without effect.
 
-Both versions are judged by alarm tables of their own, by the rules of the active use.
+Both versions have their own alarm tables, with the rules of the active use.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.serving")
 
-# What the report calls the states of a candidate.
+# The names of a candidate's states in the report.
 _REPORTED: Final = {
     State.SHADOW: "running",
     State.REJECTED: "dropped",
@@ -43,9 +43,9 @@ _REPORTED: Final = {
 
 
 class Shadow:
-    """One candidate, what stands beside it, and how the two versions compare.
+    """One candidate, its deployments, and the comparison of the two versions.
 
-    alarms: of the active version and of the candidate. trouble: why it may not go on, or nothing.
+    alarms: of the active version and of the candidate. trouble: why it was stopped, or nothing.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Shadow:
         return next((main.model for main in mains if main is not None), None)
 
     def continue_from(self, old: Shadow) -> None:
-        """Go on where the same candidate beside the same version was."""
+        """Continue the comparison of the same two versions."""
         self.version.run_stats = old.version.run_stats
         for name in ("_skipped", "_active_stats", "_active_alarms", "_alarms", "_agreement"):
             setattr(self, name, getattr(old, name))
@@ -97,9 +97,9 @@ class Shadow:
     # -- a turn -------------------------------------------------------------------------------
 
     def score_and_compare(self, ran: Iterable[ModelRun], *, busy: bool) -> list[Transition]:
-        """Score the windows of this turn and compare; returns what its alarms would announce.
+        """Score the windows of this turn and compare; returns the transitions of its alarms.
 
-        ran: runs of the active versions; busy: values wait, so that there is no time for it.
+        ran: runs of the active versions; busy: values wait, so there is no time.
         """
         mine = [run for run in ran if run.model.manifest.name == self.name]
         batches = [batch for run in mine for batch in run.batches]
@@ -147,7 +147,7 @@ class Shadow:
                 self._metrics.shadow_windows.labels(self.name, outcome).inc(n)
 
     def report(self) -> dict[str, Any]:
-        """How the candidate compares with the active version; docs/models.md explains it."""
+        """The comparison with the active version; see docs/models.md."""
         names = {a.index: a.id for one in self.standbys for a in one.deployment.assets}
         active, agreement = self.active, self._agreement
         return {
@@ -189,8 +189,8 @@ def _of(
 class Shadows:
     """The candidates by the name of their bundle, at most one each.
 
-    past: of each bundle the last candidate that scores no more: its report and its version.
-    deployments: gives the active ones of a bundle.
+    past: by bundle, the last candidate that no longer scores: its report and its version.
+    deployments: returns the active ones of a bundle.
     """
 
     def __init__(
@@ -210,12 +210,12 @@ class Shadows:
         self._metrics = metrics
 
     def standbys(self) -> Iterator[Standby]:
-        """All that the values must reach."""
+        """All deployments that need the values."""
         for shadow in self.running.values():
             yield from shadow.standbys
 
     def set_candidate(self, name: str, model: Model | None) -> None:
-        """Let this candidate of a bundle score from now on; None: no more."""
+        """Let this candidate of a bundle score from now on; None: stop."""
         have = self.running.get(name)
         if model is None:
             past = self._past[name][0] if name in self._past else None
@@ -244,7 +244,7 @@ class Shadows:
         log.log(level, "shadow ends", extra=said)
 
     def serve_asset(self, deployment: Deployment, asset: PlantAsset) -> None:
-        """A deployment serves one more asset, and so does the candidate beside it."""
+        """Let the candidate score another asset that a deployment serves."""
         shadow = self.running.get(deployment.model.manifest.name)
         if shadow is None:
             return
@@ -265,7 +265,7 @@ class Shadows:
         return one.add_asset(asset, self._bindings)
 
     def promote(self, model: Model) -> dict[Deployment, Standby]:
-        """End the candidate if it is this very version; returns its standbys by deployment."""
+        """End the candidate if it is this version; returns its standbys by deployment."""
         shadow = self.running.get(model.manifest.name)
         if shadow is None or shadow.model.sha256 != model.sha256:
             return {}
@@ -274,12 +274,12 @@ class Shadows:
         return ready
 
     def compare_anew(self, name: str) -> None:
-        """Another version is active: a comparison with it begins anew."""
+        """Another version is active: a comparison with it starts again."""
         if name in self.running:
             self.running[name] = self._begin(self.running[name].model)
 
     def take_over(self, old: Shadows) -> None:
-        """A new config does not end a comparison of the same two versions, nor begin one again."""
+        """Keep comparisons of the same two versions with a new config."""
         self._past |= old._past
         for name, before in old.running.items():
             now = self.running[name] = self._begin(before.model)
@@ -294,7 +294,7 @@ class Shadows:
         return found is not None and found.state is State.REJECTED and found.number == version
 
     def report(self, name: str) -> dict[str, Any] | None:
-        """How the candidate of a bundle compares; None if there was none."""
+        """The comparison of a bundle's candidate; None if there was none."""
         if name in self.running:
             return self.running[name].report()
         version, report = self._past.get(name, (None, {}))
@@ -306,13 +306,13 @@ class Shadows:
         return [report for report in found if report is not None]
 
     def score_and_compare(self, ran: Sequence[ModelRun], *, busy: bool) -> list[Transition]:
-        """The candidates' turn; returns what their alarms would announce. Blocking."""
+        """Run all candidates; returns the transitions of their alarms. Blocking."""
         announced: list[Transition] = []
         for shadow in list(self.running.values()):
             try:
                 announced += shadow.score_and_compare(ran, busy=busy)
             except Exception as error:
-                # A candidate must do no harm, whatever it brings about.
+                # A candidate must do no harm, whatever happens.
                 log.exception("shadow failed", extra={"model": shadow.name})
                 shadow.trouble = f"{type(error).__name__}: {error}"
             if shadow.trouble:

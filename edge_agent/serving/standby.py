@@ -1,4 +1,4 @@
-"""Another version of a model beside the active one: ready to score the same stream."""
+"""Another version of a model in addition to the active one, ready to score the same stream."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Standby:
-    """Another version beside `main`, an active deployment; main is None if nothing is active.
+    """Another version of `main`, an active deployment; main is None if nothing is active.
 
-    If it wants the very windows of `main` it shares them; else it keeps its own, fed with the same
+    If it wants the same windows of `main` it shares them; else it keeps its own, fed with the same
     values. due: its own windows that closed in this turn; lacking: why it cannot serve an asset.
     """
 
@@ -62,7 +62,7 @@ class Standby:
         return missing
 
     def _fits(self, main: Deployment) -> bool:
-        """Whether it wants the same windows, of the same assets in the same rows."""
+        """True if it wants the same windows, of the same assets in the same rows."""
         ours, theirs = self.deployment.model.manifest, main.model.manifest
         return self.deployment.assets == main.assets and same_windows(theirs, ours)
 
@@ -77,7 +77,7 @@ class Standby:
             self.due += self.deployment.close_by_clock(asset_now_us)
 
     def close_windows(self) -> None:
-        """Close all open windows: the recording has ended."""
+        """Close all open windows; the recording has ended."""
         self.due = []
         if not self.shares:
             self.due += self.deployment.close_windows()

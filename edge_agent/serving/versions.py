@@ -1,7 +1,7 @@
-"""The versions of one bundle in service: the active one, and what stands ready beside it.
+"""The versions of one bundle in service: the active one, its standby and the warming one.
 
-Whatever the active version does wrong (a score that is not a number, a run that fails, runs that
-take too long), the standby scores the same windows in the same turn and is active from then on.
+If the active version fails (a score that is not a number, a run that fails, runs that take too
+long), the standby scores the same windows in the same turn and is active from then on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge_agent.serving")
 
 _GRACE_S: Final = 60.0
-_WINDOWS_AWAITED: Final = 2  # a plant that is silent for so long will not fill them
+_WINDOWS_AWAITED: Final = 2  # a plant without values for this long will not fill them
 
 
 @dataclass(slots=True, eq=False)
@@ -35,13 +35,13 @@ class Version:
 
     model: Model
     state: State = State.LOADING
-    reason: str = ""  # why it fails, or gave way
+    reason: str = ""  # why it fails, or was rolled back
     run_stats: RunStats = field(default_factory=RunStats)
     standbys: dict[Deployment, Standby] = field(default_factory=dict)
 
     @property
     def number(self) -> str:
-        """The version as its manifest has it."""
+        """The version of its manifest."""
         return self.model.manifest.version
 
     def apply(self, event: Event, reason: str = "") -> None:
@@ -51,7 +51,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """A version that gave way to the one before it; `bad.reason` says why."""
+    """A version that gave way to the previous one it; `bad.reason` says why."""
 
     bad: Version
     good: Model
@@ -64,7 +64,7 @@ class Rollback:
 
 
 class Warming:
-    """Waits for the windows of a version, which fill while the active one goes on.
+    """Waits for the windows of a version, which fill while the active one continues.
 
     Its windows are full if every asset that was scored since has one of the new kind.
     """
@@ -136,12 +136,12 @@ class BundleVersions:
         return (self.warming or self.active).model
 
     def standbys(self) -> Iterator[Standby]:
-        """All that the values must reach, beside the deployments."""
+        """All standbys that need the values, in addition to the deployments."""
         for version in (self.standby, self.warming):
             yield from version.standbys.values() if version is not None else ()
 
     def serve_asset(self, deployment: Deployment, asset: PlantAsset) -> None:
-        """A deployment serves one more asset, and so does what stands beside it."""
+        """Let the standbys score another asset that a deployment serves."""
         for version in (self.standby, self.warming):
             if version is not None and deployment in version.standbys:
                 version.standbys[deployment].add_asset(asset, self._bindings)
@@ -152,7 +152,7 @@ class BundleVersions:
     # -- one version after another ------------------------------------------------------------
 
     def set_standby(self, model: Model | None) -> None:
-        """Have this version ready to fall back on; None: there is none."""
+        """Set the standby version; None: there is none."""
         if self.standby is not None:
             self.standby.apply(Event.RETIRE)
             self.standby = None
@@ -163,7 +163,7 @@ class BundleVersions:
     def replace_version(
         self, model: Model, ready: Mapping[Deployment, Standby], monotonic_s: float
     ) -> dict[str, str]:
-        """Let another version take over: at once if its windows are the same, else when full.
+        """Replace the version: at once if its windows are the same, else when they are full.
 
         ready: its standbys that are there already. Returns the assets that it cannot serve, with
         the reason.
@@ -182,7 +182,7 @@ class BundleVersions:
         return lost
 
     def finish_warming(self, monotonic_s: float) -> None:
-        """Let the warming version take over if its windows are full."""
+        """Activate the warming version if its windows are full."""
         if self.warming_up is not None and self.warming_up.is_ready(monotonic_s):
             version, self.warming_up = self.warming_up.version, None
             self._activate(version)
@@ -208,14 +208,14 @@ class BundleVersions:
         before = {new: main for main, new in replaced.items()}
         for main in self.deployments:
             if main in before:
-                old.standbys[main] = Standby(before[main], main)  # its windows go on
+                old.standbys[main] = Standby(before[main], main)  # its windows continue
             else:
                 old.standbys[main] = Standby.beside(main, old.model, self._bindings)
         self.standby = old
         self._on_active(self, replaced)
 
     def _roll_back(self, good: Version, trouble: Trouble, text: str) -> None:
-        """The standby takes over; what failed is nobody's standby."""
+        """Activate the standby; the failed version does not become one."""
         bad, self.standby = self.active, None
         bad.apply(Event.GIVE_WAY, text)
         self._rollbacks.append(Rollback(bad, good.model, trouble))
@@ -241,7 +241,7 @@ class BundleVersions:
         return replaced
 
     def take_over(self, old: BundleVersions) -> None:
-        """A new config does not make a version new, nor does it take away the one before."""
+        """Keep versions and standbys with a new config."""
         if old.active.model.sha256 != self.active.model.sha256:
             self.set_standby(old.active.model)
             return
@@ -267,7 +267,7 @@ class BundleVersions:
         return run
 
     def _score_by_standby(self, run: ModelRun, trouble: Trouble, good: Version) -> ModelRun | None:
-        """The same windows, by the standby; None if that is no better."""
+        """Score the same windows with the standby; None if the result is no better."""
         beside = good.standbys.values()
         found = [usable(due) for one in beside for due in one.windows_of(run.batches)]
         again = ModelRun(good.model, [batch for batch in found if batch.size])
@@ -282,12 +282,12 @@ class BundleVersions:
         return again
 
     def _is_slow(self, again: ModelRun) -> bool:
-        """Then it is the machine that is slow, not the version."""
-        warm = score_windows(ModelRun(again.model, again.batches))  # its first run is not its pace
+        """True if the standby is slow as well: the machine is slow, not the version."""
+        warm = score_windows(ModelRun(again.model, again.batches))  # its first run is slower
         return warm.seconds > self._budget.of(again.size)
 
     def _follow_outcome(self, run: ModelRun, trouble: Trouble | None) -> None:
-        """One line when a model begins to fail, one when it works again."""
+        """Log one line when a model starts to fail, one when it works again."""
         name, is_failing = run.model.manifest.name, self.active.state is State.FAILING
         if trouble in {Trouble.FAILED, Trouble.NOT_A_NUMBER}:
             self.active.apply(Event.FAIL, run.trouble_text(trouble, self._budget))

@@ -1,4 +1,4 @@
-"""The windows that a model wants, by its manifest, and whether two models want the same."""
+"""The windows that a model needs, by its manifest, and if two models need the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def layout_of(manifest: Manifest, use: ModelUse) -> Layout:
-    """The windows that a model wants."""
+    """The windows that a model needs."""
     scalars, window = manifest.scalars, manifest.window
     return Layout(
         channels=len(scalars),
@@ -28,23 +28,23 @@ def layout_of(manifest: Manifest, use: ModelUse) -> Layout:
 
 
 def block_inputs_of(manifest: Manifest) -> BlockInputs | None:
-    """The windows of blocks that a model wants; None without such inputs."""
+    """The windows of blocks that a model needs; None without such inputs."""
     specs = manifest.own_tensors
     if not specs:
         return None
-    # A window for each sample, which nobody means, is what the default hop of 1 would give.
+    # The default hop of 1 would mean a window for each sample, which is not intended.
     hop = 0 if manifest.scalars or manifest.window.hop == 1 else manifest.window.hop
     return BlockInputs(manifest.rules.inputs[specs[0].kind], specs, hop)
 
 
 def same_windows(old: Manifest, new: Manifest) -> bool:
-    """Whether windows made for one model fit another."""
+    """True if windows made for one model fit another."""
     if old.window != new.window or (new.is_precise and old.units != new.units):
         return False
     return [_windowed(i) for i in old.inputs] == [_windowed(i) for i in new.inputs]
 
 
 def _windowed(spec: InputSpec) -> tuple[object, ...]:
-    """What of an input its windows depend on."""
+    """The properties of an input that its windows depend on."""
     read = spec.offset, spec.counter
     return spec.name, spec.kind, spec.rate_hz, spec.length, spec.resample, *read

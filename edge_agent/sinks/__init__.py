@@ -1,4 +1,4 @@
-"""Advisory generation (ISO 13374 AG): who receives alarms."""
+"""Advisory generation (ISO 13374 AG): the receivers of alarms."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ __all__ = [
 
 
 class SinkType(NamedTuple):
-    """The struct of a sink's config, what makes the sink, and what tries its endpoint.
+    """The struct of a sink's config, its factory, and the probe of its endpoint.
 
     make: (name, config, gateway, topic_root, metrics, clock) -> Sink.
     probe: (config, gateway, topic_root, paths of assets) -> notes for the user, or EdgeAgentError
-    if the other side does not answer as it should, or does not let us write.
+    if the receiver does not answer correctly, or does not allow us to write.
     """
 
     config: type
@@ -51,7 +51,7 @@ class SinkType(NamedTuple):
     probe: Callable[..., Awaitable[list[str]]]
 
 
-# What a config's `type:` may be.
+# The possible values of `type:` in a config.
 SINKS: Final[Mapping[str, SinkType]] = {
     "mqtt": SinkType(MqttSinkConfig, MqttSink, mqtt_probe.probe),
     "webhook": SinkType(WebhookSinkConfig, WebhookSink, webhook.probe),

@@ -1,4 +1,4 @@
-"""What every sink is, and what all of them share."""
+"""The protocol of sinks, and their shared types."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DeliveryError(EdgeAgentError):
     retry: the same message may well be taken later. hold_s: the receiver is well and refuses only
     this message, which is tried again after 1 s, doubling to this; None means that the receiver
     itself is in trouble. wait_s: the receiver asks for nothing more before that time.
-    give_up_s: a message refused for so long, while the receiver confirms others, is deleted.
+    give_up_s: a message refused for this long, while the receiver confirms others, is deleted.
     """
 
     def __init__(  # noqa: PLR0913
@@ -54,10 +54,10 @@ class DeliveryError(EdgeAgentError):
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """What a receiver refuses although it answers.
+    """The messages that a receiver refuses although it answers.
 
     waiting: messages that are refused and kept. subject, reason: of one of them, or of the last
-    that was given up. given_up: messages deleted since the start because they were never taken.
+    one given up. given_up: messages deleted since the start because they were never accepted.
     """
 
     waiting: int = 0
@@ -68,12 +68,11 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Something an operator asks for over the plant bus.
+    """A command of an operator over the plant bus.
 
     kind: `ack` or `shelve`; duration_s: how long to shelve, 0 for `ack`; place: the ISA-95 path
-    enterprise/site/area/line/asset of the topic, which a broker's access rules speak about.
-    expires_us: until when its id is not taken again; reply: sends an answer to whoever asked for
-    one.
+    enterprise/site/area/line/asset of the topic, to which a broker's access rules apply.
+    expires_us: until when its id is not accepted again; reply: sends an answer, if requested.
     """
 
     kind: str
@@ -90,7 +89,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class RefusedCommand:
-    """What came to a topic of commands and is none; reason: a bounded word, error: the words."""
+    """An invalid message on a topic of commands; reason: a bounded word, error: the text."""
 
     sink: str
     topic: str
@@ -104,25 +103,25 @@ class RefusedCommand:
 class Sink(Protocol):
     """A receiver of alarms.
 
-    `start` returns at once and never waits for the other side; `stop` is safe before `start` and
+    `start` returns at once and never waits for the receiver; `stop` is safe before `start` and
     when repeated. Everything runs on the event loop that `start` was called on.
     """
 
     name: str
     link: Link
-    kinds: frozenset[str]  # of messages that are worth an outbox row for this sink
-    window: int  # how many messages may be unconfirmed at once
-    on_ready: Callable[[], None] | None = None  # it may be worth trying again right now
+    kinds: frozenset[str]  # kinds of messages that this sink stores in the outbox
+    window: int  # maximum of unconfirmed messages
+    on_ready: Callable[[], None] | None = None  # the sink is ready for another attempt
     on_connected: Callable[[], None] | None = None  # anew: what it shows may be old
     on_forgotten: Callable[[], None] | None = None  # it has, or may have, what it heard last
     on_command: Callable[[Command], None] | None = None
     on_refused: Callable[[RefusedCommand], None] | None = None  # a command that is none
 
     async def start(self) -> None:
-        """Begin to connect."""
+        """Start to connect."""
 
     async def stop(self) -> None:
-        """Disconnect and release everything; what is being delivered fails with a retry."""
+        """Disconnect and release everything; deliveries in progress fail with a retry."""
 
     async def deliver(self, message: Message) -> None:
         """Return once the receiver has CONFIRMED the message; raise DeliveryError otherwise."""
@@ -132,16 +131,16 @@ class Sink(Protocol):
         del batch  # a sink without scores
 
     def set_status(self, status: str) -> None:
-        """Say how the service is: `online` or `degraded`."""
+        """Publish the state of the service: `online` or `degraded`."""
         del status  # a sink that shows none
 
     def note_refusals(self, refusals: Refusals) -> None:
-        """Show in the link what the receiver refuses; called at each change."""
+        """Show refused messages in the link; called at each change."""
         del refusals  # a sink that refuses nothing
 
 
 class SinkReporter(LinkReporter):
-    """The reporter of a sink: one whose receiver answers but refuses what we send is degraded."""
+    """The reporter of a sink: it is degraded if its receiver answers but refuses messages."""
 
     def __init__(self, name: str, metrics: Metrics, clock: Clock) -> None:
         gauge = metrics.sink_up.labels(name)

@@ -78,7 +78,7 @@ class LogSink(Sink):
 
 
 def event_data(message: Message) -> dict[str, Any]:
-    """Return the `data` of a CloudEvent; DeliveryError where there is none."""
+    """Return the `data` of a CloudEvent; DeliveryError if there is none."""
     try:
         data = orjson.loads(message.body)["data"]
     except (ValueError, KeyError, TypeError):

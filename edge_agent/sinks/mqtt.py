@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.sinks")
 
-# After a connection that was up the wait is short, for alarms wait with us; not the shortest, or
-# two clients of one name would throw each other out every second.
+# After a connection that was up the wait is short, because alarms wait; not the shortest,
+# otherwise two clients of one name would disconnect each other every second.
 _WAITS: Final = Waits(failures_after_up=1)
 GOODBYE_TIMEOUT_S: Final = 2.0
-RETURN_S: Final = 30.0  # so long after a connection an event waits for somebody to hear it
+RETURN_S: Final = 30.0  # how long after a connection an event waits for a subscriber
 UNHEARD_HOLD_S: Final = 2.0
 _OFFLINE: Final = b"offline"
 _PROBE_SUFFIX: Final = "-v5"
@@ -83,14 +83,14 @@ class MqttSink(Sink):
         self._connection: Connection | None = None
         self._has_been_up = False
         self._notices: set[asyncio.Task[None]] = set()
-        self._asks_again = False  # whether the refused status waits to be sent once more
+        self._asks_again = False  # True if the refused status must be sent again
 
     async def start(self) -> None:
-        """Begin to connect, and keep at it for ever."""
+        """Start to connect, and retry for ever."""
         await self._reconnector.start()
 
     async def stop(self) -> None:
-        """Say `offline` and disconnect."""
+        """Publish `offline` and disconnect."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(DeliveryError, TimeoutError):
@@ -112,7 +112,7 @@ class MqttSink(Sink):
         is_state = message.kind == ALERT
         code = await connection.publish(message.topic, message.body, retain=is_state)
         if code == NO_SUBSCRIBERS and not is_state and self._reconnector.lived_s() < RETURN_S:
-            # After an outage subscribers are on their way back too, and an event is not retained.
+            # After an outage subscribers also reconnect, and an event is not retained.
             raise DeliveryError(
                 "no receiver is subscribed yet", reason="", retry=True, hold_s=UNHEARD_HOLD_S
             )
@@ -123,14 +123,14 @@ class MqttSink(Sink):
             self._connection.publish_scores(batch)
 
     def set_status(self, status: str) -> None:
-        """Publish `online` or `degraded`; said again after each reconnection."""
+        """Publish `online` or `degraded`; repeated after each reconnection."""
         if status != self._status:
             self._status = status
             if self._connection is not None:
                 self._notice(self._announce_again(self._connection, 0.0))
 
     def note_refusals(self, refusals: Refusals) -> None:
-        """Show in the link what the broker refuses."""
+        """Show refused messages in the link."""
         self._reporter.note_refusals("messages", refusals)
 
     def _notice(self, work: Coroutine[object, object, None]) -> None:
@@ -139,7 +139,7 @@ class MqttSink(Sink):
         task.add_done_callback(self._notices.discard)
 
     async def _serve(self) -> None:
-        """One connection from beginning to end; an EdgeAgentError says why it ended."""
+        """One connection from start to end; an EdgeAgentError has the reason of its end."""
         try:
             connection = await self._versions.connect(self._make_connection)
         except EdgeAgentError:
@@ -178,7 +178,7 @@ class MqttSink(Sink):
         connection.close()
 
     async def _welcome(self, connection: Connection) -> None:
-        """Subscribe and say how we are before the first alarm goes out."""
+        """Subscribe and publish our state before the first alarm."""
         details = [] if connection.v5 else ["MQTT 3.1.1: refusals by access rules are not seen"]
         if self.on_command is not None:
             refused = await connection.subscribe(self._filters)
@@ -191,7 +191,7 @@ class MqttSink(Sink):
             self.on_connected()
         if self.on_ready is not None:
             self.on_ready()
-        # A broker that was killed may have kept our session and lost what it confirmed last.
+        # A killed broker may have kept our session and lost its last confirmed messages.
         if (self._has_been_up or not connection.session_present) and self.on_forgotten is not None:
             self.on_forgotten()
         self._has_been_up = True
@@ -215,12 +215,12 @@ class MqttSink(Sink):
         if delay_s:
             await asyncio.sleep(delay_s)
             self._asks_again = False
-        with contextlib.suppress(DeliveryError):  # the next connection begins with it
+        with contextlib.suppress(DeliveryError):  # the next connection starts with it
             if self._connection is connection:
                 await self._announce(connection)
 
     def _may_answer(self, topic: str) -> bool:
-        """An answer goes to no topic of our own, where it might pass for an alarm."""
+        """True unless it is a topic of our own, where an answer could look like an alarm."""
         ours = topic.startswith((f"{self._root}/", "$")) and "/_pdm/reply/" not in topic
         return not ours and not set(topic) & set("+#\0")
 

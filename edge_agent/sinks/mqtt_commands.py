@@ -1,4 +1,4 @@
-"""Commands from the plant bus: nothing in them is trusted, and each counts once."""
+"""Commands from the plant bus: nothing in them is trusted, and each is executed once."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def command_filters(root: str) -> list[str]:
 
 
 class CommandInbox:
-    """Decides which messages are commands to be carried out; all others are counted by reason.
+    """Decides which messages are commands to execute; all others are counted by reason.
 
-    on_refused: told of those that are none. An id is remembered here for a moment only; whoever
-    carries commands out remembers it until it expires.
+    on_refused: called for invalid ones. An id is kept here only for a short time; the executor of
+    commands keeps it until it expires.
     """
 
     def __init__(self, sink: str, metrics: Metrics, clock: Clock) -> None:
@@ -50,7 +50,7 @@ class CommandInbox:
     def take(
         self, topic: str, payload: bytes, *, retained: bool, reply: Reply | None = None
     ) -> Command | None:
-        """Return the command, or None where there is nothing to do."""
+        """Return the command, or None if there is nothing to do."""
         try:
             command = self._check(topic, payload, retained=retained)
         except DecodeError as error:
@@ -69,7 +69,7 @@ class CommandInbox:
         )
 
     def _check(self, topic: str, payload: bytes, *, retained: bool) -> Command:
-        if retained:  # it is of unknown age, and comes again with every connection
+        if retained:  # its age is unknown, and it is received again with every connection
             raise DecodeError("retained", "a command must not be retained")
         command = parse_command(topic, payload, self._clock.now_us())
         if command.id in self._seen:
@@ -84,7 +84,7 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
     """Decode `{id, alarm_id, expires, by, comment, duration_s}`; DecodeError with a bounded reason.
 
     expires: epoch milliseconds, or ISO 8601 (UTC where it names no zone), at most `MAX_AHEAD_S`
-    ahead, since ids are remembered for so long; duration_s: for `shelve`.
+    ahead, since ids are remembered for this long; duration_s: for `shelve`.
     """
     if len(payload) > MAX_BYTES:
         raise DecodeError("oversized", f"{len(payload)} bytes")

@@ -1,4 +1,4 @@
-"""What the config says about an MQTT broker that takes alarms."""
+"""The config of an MQTT broker that receives alarms."""
 
 from __future__ import annotations
 

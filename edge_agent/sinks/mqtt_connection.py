@@ -36,21 +36,21 @@ SUBACK_TIMEOUT_S: Final = 10.0
 CONNACK_TIMEOUT_S: Final = 10.0
 _UNSUPPORTED_VERSION: Final = 0x84  # MQTT 5, 3.2.2.2
 NO_SUBSCRIBERS: Final = 0x10  # MQTT 5, 3.4.2.1
-_FAILURE: Final = 0x80  # MQTT 5, 2.4: the first code that is one
+_FAILURE: Final = 0x80  # MQTT 5, 2.4: the first code of a refusal
 _TOO_LARGE_GIVE_UP_S: Final = 86_400.0
 _PACKET_HEAD_BYTES: Final = 64  # header, packet identifier, content type
 
 
 class VersionError(ConnectError):
-    """The broker said that it does not speak this version of MQTT."""
+    """The broker does not support this version of MQTT."""
 
 
 class SilenceError(VersionError):
-    """No CONNACK: a broker that does not speak this version, or one that is slow or going down."""
+    """No CONNACK: the broker does not support this version, is slow or is going down."""
 
 
 def refusal_text(code: int) -> str:
-    """Return a reason code of a PUBACK as a log and an alarm say it (MQTT 5, 3.4.2.1)."""
+    """Return the text of a PUBACK's reason code for log and alarm (MQTT 5, 3.4.2.1)."""
     name = _REASONS.get(code, "")
     return f"the broker refuses it: {name} (0x{code:02x})" if name else f"refused: 0x{code:02x}"
 
@@ -69,10 +69,10 @@ _REASONS: Final = {
 class Connection:
     """Make one, `open` it, use it until `ended`, `close` it; all on one event loop.
 
-    clean: the broker forgets what it had of us. take: called with (topic, payload, retained, reply)
+    clean: the broker discards our old session. take: called with (topic, payload, retained, reply)
     of each message that arrives; reply sends an answer to where the message asked for it, or is
-    None. may_answer: whether an answer may go to a topic. window: how many unconfirmed messages the
-    broker accepts.
+    None. may_answer: True if an answer may be sent to a topic. window: maximum of unconfirmed
+    messages.
     """
 
     def __init__(
@@ -118,15 +118,15 @@ class Connection:
 
     @property
     def ended(self) -> asyncio.Future[str]:
-        """Its result says why."""
+        """Its result is the reason."""
         return self._wire.ended
 
     def set_will(self, topic: str, body: bytes) -> None:
-        """Let the broker publish this, retained, if the connection ends without a goodbye."""
+        """Let the broker publish this, retained, if the connection ends without DISCONNECT."""
         self._client.will_set(topic, body, qos=1, retain=True)
 
     async def open(self) -> None:
-        """Connect; EdgeAgentError where that fails."""
+        """Connect; EdgeAgentError if that fails."""
         try:
             await self._open()
         except BaseException:
@@ -157,7 +157,7 @@ class Connection:
 
     async def subscribe(self, filters: Sequence[str]) -> list[str]:
         """Subscribe with QoS 1; returns those that were refused. ConnectError without answer."""
-        # As published, so that a live message with the retain flag is seen to have it.
+        # As published, so that the retain flag of a live message is visible.
         if self.v5:
             options = SubscribeOptions(qos=1, retainAsPublished=True)
             self._client.subscribe([(one, options) for one in filters])
@@ -169,9 +169,9 @@ class Connection:
         return [one for one, code in codes if code.is_failure]
 
     async def publish(self, topic: str, body: bytes, *, retain: bool) -> int:
-        """Publish with QoS 1 and return the reason code; DeliveryError where it is not confirmed.
+        """Publish with QoS 1 and return the reason code; DeliveryError if it is not confirmed.
 
-        A broker that neither confirms nor refuses for two keepalives is given up as dead.
+        A broker that neither confirms nor refuses for two keepalives counts as dead.
         """
         if len(topic) + len(body) + _PACKET_HEAD_BYTES > self._max_packet_bytes:
             text = f"larger than the broker's limit of {self._max_packet_bytes} bytes"
@@ -190,7 +190,7 @@ class Connection:
         return code
 
     async def _publish(self, topic: str, body: bytes, *, retain: bool) -> int | None:
-        """Return the reason code, or None where the connection ended."""
+        """Return the reason code, or None if the connection ended."""
         await self._slots.acquire()
         if self.ended.done():
             self._slots.release()
@@ -203,16 +203,16 @@ class Connection:
         return code
 
     def publish_scores(self, batch: Sequence[tuple[str, bytes]]) -> None:
-        """Send with QoS 0; dropped where the socket has not taken the earlier ones."""
+        """Send with QoS 0; dropped if the socket has not accepted earlier ones."""
         if not self.ended.done() and self._wire.unsent_bytes <= MAX_UNSENT_BYTES:
             self._wire.send(encode_scores(batch, v5=self.v5))
 
     def close(self) -> None:
-        """Say goodbye, so that the will is not published, and end."""
+        """Send DISCONNECT, so that the will is not published, and end."""
         self._wire.close()
 
     def abort(self, reason: str) -> None:
-        """End without a word."""
+        """Close without DISCONNECT."""
         self._wire.abort(reason)
 
     def _refusal(
@@ -237,7 +237,7 @@ class Connection:
             self._confirm(mid, None)
 
     def _confirm(self, mid: int, code: int | None) -> None:
-        """Hand on an answer; the slot is free even where nobody waits for it any more."""
+        """Pass on an answer; the slot is free even if no caller waits for it any more."""
         confirmed = self._acks.pop(mid, None)
         if confirmed is None:
             return
@@ -260,7 +260,7 @@ class Connection:
             self._answer.set_result(None)
 
     def _adopt(self, given: object) -> None:
-        """Keep to what the broker can take (MQTT 5, 3.2.2.3)."""
+        """Apply the limits of the broker (MQTT 5, 3.2.2.3)."""
         self.window = min(MAX_WINDOW, getattr(given, "ReceiveMaximum", MAX_WINDOW))
         self._slots = asyncio.Semaphore(self.window)
         self._max_packet_bytes = getattr(given, "MaximumPacketSize", 0xFFFF_FFFF)
@@ -279,7 +279,7 @@ class Connection:
         self.take(message.topic, bytes(message.payload), message.retain, self._reply_to(message))
 
     def _reply_to(self, message: MQTTMessage) -> Reply | None:
-        """What answers a request (MQTT 5, 4.10); with QoS 0, so that alarms never wait for it."""
+        """The function that answers a request (MQTT 5, 4.10), with QoS 0 so that no alarm waits."""
         topic = str(getattr(message.properties, "ResponseTopic", ""))
         if not topic:
             return None

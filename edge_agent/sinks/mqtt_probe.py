@@ -1,4 +1,4 @@
-"""What `check --connect` asks of a broker: whether this gateway may write alarms and status."""
+"""The probe of `check --connect`: tries to write alarms and status to a broker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Gateway
     from edge_agent.sinks.mqtt_config import MqttSinkConfig
 
-RETAINED_S: Final = 0.5  # so long after SUBACK what is retained has come
+RETAINED_S: Final = 0.5  # time after SUBACK until retained messages have arrived
 MAX_PLACES: Final = 20
 _PROBE: Final = "edge-agent-check"
 
@@ -29,7 +29,7 @@ async def probe(
     topic_root: str = "",
     paths: Sequence[str] = (),
 ) -> list[str]:
-    """Connect and publish where alarms will go; returns notes. ConnectError names what is refused.
+    """Connect and publish to the topics of alarms; returns notes. ConnectError if refused.
 
     gateway, topic_root: None: connect only. paths: ISA-95 paths of assets. Nothing on the bus
     changes: alerts are published empty under an id of their own, the status as it stands. It
@@ -68,12 +68,12 @@ async def _refused(
 
 
 def _one_a_line(paths: Sequence[str]) -> list[str]:
-    """Return one path for each ISA-95 line: access rules rarely tell its machines apart."""
+    """Return one path for each ISA-95 line: access rules rarely differ within a line."""
     return list({path.rpartition("/")[0]: path for path in paths}.values())
 
 
 async def _retained(connection: Connection, topic: str) -> tuple[bytes, bool]:
-    """Return what is retained at `topic`, and whether we may read it at all."""
+    """Return the retained message of `topic`, and True if we may read it."""
     came: list[bytes] = []
     connection.take = lambda _topic, body, *_: came.append(body)
     if await connection.subscribe([topic]):

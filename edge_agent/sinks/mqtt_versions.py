@@ -1,8 +1,7 @@
-"""Which version of MQTT to speak: 5, and 3.1.1 only if a broker has no 5.
+"""The version of MQTT: 5, and 3.1.1 only if a broker does not support 5.
 
-With 3.1.1 a broker that refuses an alarm confirms it all the same (there is no word for it in that
-version), so that it must never be spoken by mistake: silence alone proves nothing, a broker may be
-slow or going down.
+With 3.1.1 a broker also confirms an alarm that it refuses (the version has no code for it), so it
+must never be used by mistake: silence alone is not a proof, a broker may be slow or going down.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ if TYPE_CHECKING:
 
     Make = Callable[[MQTTProtocolVersion], Connection]
 
-ENOUGH_SILENCES: Final = 3  # in a row, from a broker that has never spoken 5
+ENOUGH_SILENCES: Final = 3  # in a row, from a broker that has never used 5
 ASK_AGAIN_S: Final = 600.0
 
 
 class VersionChoice:
-    """What is known of one broker.
+    """The version of one broker.
 
-    silences: how often in a row it left a CONNECT of MQTT 5 without an answer.
-    guessed: 3.1.1 is spoken only because of its silence.
+    silences: how often in a row it did not answer a CONNECT of MQTT 5.
+    guessed: 3.1.1 is used only because of its silence.
     """
 
     def __init__(self, protocol: Protocol, silences: int = 0) -> None:
@@ -55,7 +54,7 @@ class VersionChoice:
         if self._protocol is Protocol.V5:
             return False
         if not isinstance(refused, SilenceError):
-            return True  # it said so
+            return True  # it reported so
         self.silences += 1
         return self.silences >= ENOUGH_SILENCES and not self.has_spoken_5
 
@@ -68,7 +67,7 @@ class VersionChoice:
         return connection
 
     async def ask_for_5(self, make: Make) -> None:
-        """Return once the broker has spoken 5 after all; asked every ten minutes."""
+        """Return once the broker supports 5 after all; tested every ten minutes."""
         while not self.has_spoken_5:
             await asyncio.sleep(ASK_AGAIN_S)
             try:

@@ -1,7 +1,7 @@
 """Sink `webhook`: each alarm event as an HTTP POST, for maintenance systems and chat.
 
-CloudEvents HTTP binding 1.0, structured mode. The event's `source` + `id` tell a receiver what it
-has already: after a broken connection the same event is sent again. Nothing but a 2xx confirms.
+CloudEvents HTTP binding 1.0, structured mode. A receiver detects duplicates by `source` + `id` of
+the event: after a broken connection the same event is sent again. Only a 2xx confirms.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _URL: Final = "write http://host:port/path or https://host:port/path"
 _LOGIN: Final = "credentials have a key of their own: token"
 CONTENT_TYPE: Final = "application/cloudevents+json"
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
-# What speaks about this body alone, or comes from a proxy that understands nothing of ours: its
-# line is held and the others go on. Other 4xx (401, 404) speak about our rights or the address.
+# Codes about this body only, or from a proxy that does not know our messages: its line waits and
+# the others continue. Other 4xx (401, 404) are about our rights or the address.
 _REFUSALS: Final = frozenset({400, 409, 413, 415, 422})
 _LONGEST_HOLD_S: Final = 60.0
 LONGEST_RETRY_AFTER_S: Final = 600.0  # a receiver must not silence alarms for longer
@@ -49,7 +49,7 @@ LONGEST_RETRY_AFTER_S: Final = 600.0  # a receiver must not silence alarms for l
 
 @dataclass(frozen=True, slots=True)
 class WebhookSinkConfig:
-    """A URL that takes CloudEvents."""
+    """A URL that accepts CloudEvents."""
 
     url: str
     token: Secret | None = None  # sent as `Authorization: Bearer ...`
@@ -57,7 +57,7 @@ class WebhookSinkConfig:
     events: tuple[TransitionKind, ...] = ()  # transitions to send; default: all
     timeout: Annotated[Duration, Between(0.1, 300)] = Duration(10)
     send_window: Annotated[int, Between(1, 32)] = 4
-    # An event that is refused for so long is deleted, if the receiver confirms others meanwhile.
+    # An event that is refused for this long is deleted, if the receiver confirms others meanwhile.
     give_up_after: Annotated[Duration, Between(60, 31_536_000)] = Duration(86_400)
     tls: Tls = field(default_factory=Tls)
 
@@ -72,7 +72,7 @@ class WebhookSinkConfig:
 
 
 class Answer(NamedTuple):
-    """What a receiver answered; wait_s: it asks for no request within so many seconds."""
+    """The answer of a receiver; wait_s: the pause that it requests, in seconds."""
 
     status: int
     wait_s: float = 0.0
@@ -106,7 +106,7 @@ class WebhookSink(Sink):
         self._started = False
 
     async def start(self) -> None:
-        """Be ready to send; nothing is asked of the receiver before there is an event."""
+        """Be ready to send; there is no request before the first event."""
         if not self._started:
             self._started = True
             self._reporter.set(LinkState.CONNECTING)
@@ -137,7 +137,7 @@ class WebhookSink(Sink):
         self._reporter.set(LinkState.UP)
 
     def note_refusals(self, refusals: Refusals) -> None:
-        """Show in the link what the receiver refuses."""
+        """Show refused messages in the link."""
         self._reporter.note_refusals("messages", refusals)
 
     def _show_failure(self, error: DeliveryError) -> None:
@@ -147,7 +147,7 @@ class WebhookSink(Sink):
             self._reporter.set(LinkState.CONNECTING)
 
     async def _current_session(self) -> aiohttp.ClientSession:
-        """One for all posts; a new one where a certificate was renewed."""
+        """One session for all posts; a new one after the renewal of a certificate."""
         async with self._opening:
             stamp = await asyncio.to_thread(tls_stamp, self._config.tls)
             old, session = None, self._session
@@ -175,7 +175,7 @@ class WebhookSink(Sink):
 
 
 class _Resolver(AbstractResolver):
-    """Names in threads of their own: aiohttp's shares those of everything else."""
+    """Resolves names in separate threads: aiohttp's resolver shares the common threads."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -194,11 +194,11 @@ class _Resolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
 
 async def make_session(config: WebhookSinkConfig) -> aiohttp.ClientSession:
-    """Return a session that verifies its peer; ConnectError where a certificate cannot be read."""
+    """Return a session that verifies its peer; ConnectError if a certificate cannot be read."""
     secure = urlsplit(config.url).scheme == "https"
     context = await asyncio.to_thread(tls_context, config.tls) if secure else True
     connector = aiohttp.TCPConnector(limit=config.send_window, ssl=context, resolver=_Resolver())
@@ -207,7 +207,7 @@ async def make_session(config: WebhookSinkConfig) -> aiohttp.ClientSession:
 
 
 def make_headers(config: WebhookSinkConfig) -> dict[str, str]:
-    """Return the request's headers; ConfigError where the token cannot be read."""
+    """Return the request's headers; ConfigError if the token cannot be read."""
     headers = {"Content-Type": CONTENT_TYPE, **config.headers}
     if config.token is not None:
         headers["Authorization"] = f"Bearer {config.token.reveal()}"
@@ -222,13 +222,13 @@ async def send(  # noqa: PLR0913, PLR0917
     body: bytes | None = None,
     now_s: float = 0.0,
 ) -> Answer:
-    """Return the answer; its body is not read. now_s: our time, for a receiver that tells none."""
+    """Return the answer; its body is not read. now_s: our time, for a receiver that sends none."""
     async with session.request(
         method,
         config.url,
         headers=headers,
         data=body,
-        allow_redirects=False,  # the token must not follow one to another host
+        allow_redirects=False,  # a redirect must not send the token to another host
         server_hostname=config.tls.server_name or None,
     ) as answer:
         told = answer.headers
@@ -239,8 +239,8 @@ async def send(  # noqa: PLR0913, PLR0917
 def retry_after_s(asked: str, date: str, now_s: float) -> float:
     """Seconds to wait by a Retry-After (RFC 9110, 10.2.3), bounded; 0 without one that is valid.
 
-    asked: seconds, or a time, which counts from the receiver's own `date` if it tells one: its
-    clock may differ from ours.
+    asked: seconds, or a time, relative to the receiver's own `date` if it sends one, because
+    its clock may differ from ours.
     """
     asked = asked.strip()
     if asked.isascii() and asked.isdigit():
@@ -276,7 +276,7 @@ def check_answer(answer: Answer, config: WebhookSinkConfig) -> None:
 
 
 def _status_text(answer: Answer) -> str:
-    """Return the status, its name, and what it asks for."""
+    """Return the status, its name, and the requested pause."""
     try:
         text = f"HTTP status {answer.status} {HTTPStatus(answer.status).phrase}"
     except ValueError:
@@ -298,7 +298,7 @@ def _without_secrets(location: str) -> str:
 
 
 async def probe(config: WebhookSinkConfig, *_: object) -> list[str]:
-    """Ask for the URL's head: any answer will do that does not doubt our credentials."""
+    """Send a HEAD request: any answer is good except a refusal of our credentials."""
     try:
         async with await make_session(config) as session:
             status = (await send(session, config, "HEAD", make_headers(config))).status
