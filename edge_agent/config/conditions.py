@@ -115,7 +115,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def both(first: Condition | None, second: Condition | None) -> Condition | None:
-    """A condition that holds when both do; None where there is none."""
+    """A condition that holds when both do; None if there is none."""
     if first is None or second is None or first == second:
         return first or second
     return Condition(f"({first.text}) and ({second.text})", Every((first.root, second.root)))

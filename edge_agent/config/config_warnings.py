@@ -77,7 +77,7 @@ def _open_files(config: Config) -> Iterator[str]:
 
 
 def _has_limits(config: Config, template: str) -> bool:
-    """Whether any signal of any asset of a template has limits."""
+    """True if any signal of any asset of a template has limits."""
     assets = [asset for asset in config.assets.values() if asset.template == template]
     signals = [*config.templates[Name(template)].signals.values()]
     signals += [signal for asset in assets for signal in asset.signals.values()]

@@ -28,7 +28,7 @@ _INCLUDE: Final = "include"
 
 
 def read_tree(path: Path, notes: Notes) -> MapNode | None:
-    """The merged tree of `path` and all it includes; None where `path` itself cannot be read."""
+    """The merged tree of `path` and all it includes; None if `path` itself cannot be read."""
     return _Reader(notes).read(path, Mark(path, 1), ())
 
 
@@ -53,7 +53,7 @@ class _Reader:
         return self._with_includes(root, path, (*above, os.path.realpath(path)))
 
     def _text(self, path: Path, named_at: Mark, above: tuple[str, ...]) -> str | None:
-        """The file's text; Wrong where the one who names it is to blame, None where the file is."""
+        """The file's text; Wrong where the one who names it is to blame, None if the file is."""
         real = os.path.realpath(path)
         if real in above:
             raise Wrong(f"{shown(path)} includes itself", "remove one of the includes")

@@ -45,7 +45,7 @@ class LimitRule:
 
     @property
     def is_rate(self) -> bool:
-        """Whether it watches the change of the signal."""
+        """True if it watches the change of the signal."""
         return self.kind in {"rising", "falling"}
 
     @property
@@ -81,7 +81,7 @@ def zone_limits(signal: Signal) -> dict[Name, Limit]:
 
 
 def zone_bounds(signal: Signal) -> Bounds | None:
-    """The boundaries A/B, B/C and C/D in the signal's own unit; None where it has none."""
+    """The boundaries A/B, B/C and C/D in the signal's own unit; None if it has none."""
     bounds = None if signal.iso20816 is None else signal.iso20816.bounds_mm_s
     factor = velocity_factor(signal.unit)
     if bounds is None or factor is None:

@@ -131,10 +131,12 @@ class Limit:
     limit: Level | None = None
     above: float | None = None  # an alarm at this value and over it
     below: float | None = None  # an alarm at this value and under it
-    rising: Rate | None = None  # by so much or more: 5/min
+    rising: Rate | None = None  # by this amount or more: 5/min
     falling: Rate | None = None
-    window: Annotated[Duration, Between(0.1, 7 * 86400)] = Duration(60)  # a rate is taken over it
-    rolls_over_at: Annotated[float, Between(1, 1e18)] | None = None  # a counter begins anew there
+    window: Annotated[Duration, Between(0.1, 7 * 86400)] = Duration(
+        60
+    )  # a rate is measured over it
+    rolls_over_at: Annotated[float, Between(1, 1e18)] | None = None  # a counter starts again there
     deadband: Deadband = Deadband(1, percent=True)
     on_delay: Duration = Duration(0)
     off_delay: Duration = Duration(10)
@@ -181,7 +183,7 @@ class Iso20816:
 
     @property
     def bounds_mm_s(self) -> Bounds | None:
-        """The boundaries of the zones in mm/s; None where the machine's class is not said."""
+        """The boundaries of the zones in mm/s; None if the machine's class is not said."""
         if self.machine_class is not None:
             return _CLASSES[self.machine_class]
         return _GROUPS.get((self.group, self.foundation))
@@ -202,7 +204,7 @@ def velocity_factor(unit: str) -> float | None:
 
 
 def kind_of_limit(name: str, limit: Limit) -> Kind | None:
-    """Which way a limit looks; None where neither its name nor its keys say so."""
+    """Which way a limit looks; None if neither its name nor its keys say so."""
     if limit.above is not None:
         return "above"
     if limit.below is not None:

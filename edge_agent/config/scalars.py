@@ -98,12 +98,12 @@ def fill_hostname(text: str) -> HostText:
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` may be a Name."""
+    """True if `text` may be a Name."""
     return len(text) <= MAX_NAME and _NAME.fullmatch(text) is not None
 
 
 def _amount(text: str, units: Mapping[str, float], spelled: str) -> float | None:
-    """A number times its unit; None where it is not of that form."""
+    """A number times its unit; None if it is not of that form."""
     match = _AMOUNT.fullmatch(spelled) if len(text) <= _MAX_NUMBER else None
     if match is None or match[2] not in units:
         return None

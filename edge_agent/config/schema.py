@@ -113,7 +113,7 @@ class Signal:
     kind: Kind = Kind.SCALAR
     valid: tuple[float, float] | None = None  # outside: BadOutOfRange, never data
     stale_after: Duration | None = None  # default: 30 s for MQTT, never for OPC UA
-    stuck_after: Duration | None = None  # not one change for so long: a data-quality alarm
+    stuck_after: Duration | None = None  # not one change for this long: a data-quality alarm
     uncertain: Uncertain = Uncertain.USE
     resample: Resample = Resample.LAST
     deadband: Annotated[float, Between(0, 1e12)] = 0.0
@@ -186,12 +186,12 @@ class Learn:
         **{word: {"auto": True} for word in ("auto", "true", "True", "yes", "Yes", "on")},
         **{word: {"auto": False} for word in ("false", "False", "no", "No", "off")},
     }
-    # Whoever says for how long wants it to happen: by key, which others imply it, and its value.
+    # Other keys imply a key: by key, the keys that imply it, and its value.
     implied: ClassVar = {"auto": (("duration", "first_after", "grace"), True)}
     auto: bool | None = None  # default: yes where one of these is given
     duration: Duration = Duration(86_400)  # of good data
     first_after: Duration = Duration(900)  # of good data: a provisional baseline; 0: none
-    grace: Duration = Duration(300)  # an input that is not usable for so long is left out
+    grace: Duration = Duration(300)  # an input that is not usable for this long is left out
     step: Annotated[Duration, Between(1e-4, 86400)] = Duration(1)
     length: Annotated[int, Between(8, 4096)] = 64
     inputs: tuple[str, ...] = ()  # default: every scalar signal
@@ -203,7 +203,7 @@ class Learn:
 
     @property
     def by_itself(self) -> bool:
-        """Whether the daemon learns without being told to."""
+        """True if the daemon learns without being told to."""
         return bool(self.auto)
 
     @property
@@ -243,7 +243,7 @@ class Discovery:
     """Assets that announce themselves through a topic pattern."""
 
     max_assets: Annotated[int, Between(0, 100_000)] = 1000
-    # One that never had all its signals and says nothing for so long is forgotten; 0: never.
+    # One that never had all its signals and says nothing for this long is forgotten; 0: never.
     forget_after: Duration = Duration(7 * 86400)
 
 
@@ -255,7 +255,7 @@ class Alarms:
     flood_window: Duration = Duration(600)  # ... in this time (ISA-18.2: 10 in 10 min)
     shelve_max: Duration = Duration(8 * 3600)
     languages: tuple[str, ...] = ("en", "zh", "ja", "de")
-    # A source that is away for so long is one alarm, in place of those of its sensors.
+    # A source that is away for this long is one alarm, in place of those of its sensors.
     link_delay: Annotated[Duration, Between(0, 3600)] = Duration(10)
     sink_delay: Annotated[Duration, Between(0, 86_400)] = Duration(60)  # the same of a sink
     texts: Path | None = None  # a YAML with more languages or other texts
@@ -289,7 +289,7 @@ class Runtime:
     providers: tuple[str, ...] = ("cpu",)  # in order of preference: tensorrt, cuda, cpu
     required: bool = False  # exit instead of falling back
     max_batch: Annotated[int, Between(1, 4096)] = 64
-    # Of a run of max_batch windows: a version that is slower too often gives way to the one before.
+    # Of a run of max_batch windows: a version that is slower too often is rolled back.
     latency_budget: Annotated[Duration, Between(1e-4, 60)] = Duration(0.5)
 
 

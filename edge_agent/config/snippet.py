@@ -55,7 +55,7 @@ def _inner(value: Any, path: tuple[str | int, ...], notes: Notes, depth: int) ->
 
 
 def _fits(flat: str, value: Any, path: tuple[str | int, ...], notes: Notes) -> bool:  # noqa: ANN401
-    """Whether a value may stand on one line: short, shallow, and nothing inside has a note."""
+    """True if a value may stand on one line: short, shallow, and nothing inside has a note."""
     inside = any(len(one) > len(path) and one[: len(path)] == path for one in notes)
     deep = isinstance(value, dict) and any(isinstance(one, dict) for one in value.values())
     return len(flat) <= _WIDTH and not inside and not deep

@@ -77,5 +77,5 @@ class Secret:
 
 
 def is_language(text: str) -> bool:
-    """Whether `text` has the form of a language tag (BCP 47)."""
+    """True if `text` has the form of a language tag (BCP 47)."""
     return _LANGUAGE.fullmatch(text) is not None

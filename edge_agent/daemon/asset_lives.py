@@ -70,7 +70,7 @@ class BaselineReset:
     async def forget_baseline(self, asset_id: str, actor: str) -> dict[str, Any]:
         """Make the baseline of an asset void, and learn again from now on.
 
-        EdgeAgentError where there is no such asset, or nothing that it could learn from.
+        EdgeAgentError if there is no such asset, or nothing that it could learn from.
         """
         async with self._turning:
             runtime = self._runtime()

@@ -35,12 +35,12 @@ class Injected:
 
     @property
     def in_time(self) -> bool:
-        """Whether the alarm came within 15 s."""
+        """True if the alarm came within 15 s."""
         return self.delay_s is not None and self.delay_s <= IN_TIME_S
 
     @property
     def right(self) -> bool:
-        """Whether the input that the fault moves most stands first among the contributors."""
+        """True if the input that the fault moves most stands first among the contributors."""
         return self.first_input == FAULTS[self.fault].leading
 
 
@@ -94,7 +94,7 @@ class Judge:
         return [f for f in self.faults if f.alarm_s is not None or now_s - f.onset_s > IN_TIME_S]
 
     def verdict(self, now_s: float) -> tuple[bool, str]:
-        """Whether all went as it should, and the line that says so."""
+        """True if all went as it should, and the line that says so."""
         due = self.due(now_s)
         if not due and not self.before:
             return False, "demo: stopped before any fault could be found"

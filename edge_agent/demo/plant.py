@@ -154,7 +154,7 @@ class PumpPlant:
 
     @property
     def readings(self) -> Floats:
-        """What the sensors say, [pumps, sensors] in the order of NAMES; NaN where one is lost."""
+        """What the sensors say, [pumps, sensors] in the order of NAMES; NaN if one is lost."""
         return self._readings.copy()
 
     # -- physics ------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def quiet_libraries() -> None:
 
 @asynccontextmanager
 async def mqtt_broker() -> AsyncIterator[str]:
-    """A broker without accounts; gives its URL. EdgeAgentError where amqtt is missing."""
+    """A broker without accounts; returns its URL. EdgeAgentError if amqtt is missing."""
     try:
         amqtt = importlib.import_module("amqtt.broker")
     except ModuleNotFoundError as error:

@@ -19,7 +19,7 @@ _PLACES: Final = (
 
 
 def copy_shipped(models_dir: Path, places: tuple[Path, ...] = _PLACES) -> None:
-    """Put the bundle into `models_dir`, unless there is one; EdgeAgentError where it is nowhere."""
+    """Put the bundle into `models_dir`, unless there is one; EdgeAgentError if it is nowhere."""
     if (models_dir / BUNDLE).exists():
         return
     for place in places:

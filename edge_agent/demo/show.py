@@ -55,7 +55,7 @@ async def run_demo(
     """Show it all. Whether it went as it should.
 
     seconds: how long, or for ever until SIGINT; folder: where config, log, store and the learned
-    model stay, by default they go. EdgeAgentError where it cannot be shown, with the reason.
+    model stay, by default they go. EdgeAgentError if it cannot be shown, with the reason.
     """
     quiet_libraries()
     show = _Show(seconds, terminal or Terminal(SystemClock()))

@@ -45,7 +45,7 @@ _TINY: Final = 1e-6
 class Shares(Table):
     """Of each asset of a deployment: each input's share in its last score that was explained."""
 
-    share = column(np.float32, np.nan, "inputs")  # NaN where nothing is known
+    share = column(np.float32, np.nan, "inputs")  # NaN if nothing is known
     at_us = column(np.int64, NEVER)
 
     def __init__(self, model: Model) -> None:
@@ -116,7 +116,7 @@ class Explainer:
 
 
 def _runs(model: Model) -> int:
-    """Runs to explain a window; 0 where that cannot be, or the graph explains itself."""
+    """Runs to explain a window; 0 if that cannot be, or the graph explains itself."""
     manifest = model.manifest
     return 0 if model.reference is None or manifest.outputs.contributions else runs_of(manifest)
 

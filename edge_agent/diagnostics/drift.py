@@ -74,7 +74,7 @@ class Counts(Table):
         self._every_us = self._block_us // _PER_BLOCK
 
     def add(self, scored: Scored) -> Iterator[Verdict]:
-        """Count windows; gives the verdicts on assets of which a block is full."""
+        """Count windows; returns the verdicts on assets of which a block is full."""
         left = self._fresh(scored, np.arange(len(scored.row)))
         while len(left):
             # One window of each asset at a time: a block may end between two of them.
@@ -157,7 +157,7 @@ class DriftWatch:
                 self._worst = self._furthest()
 
     def _counts_of(self, deployment: Deployment) -> Counts | None:
-        """Those of a deployment; another version of its model begins anew."""
+        """Those of a deployment; another version of its model starts again."""
         if self._of.get(deployment) is not deployment.model:
             bins = bins_of(deployment.model.manifest) if self._config.enabled else None
             made = None if bins is None else Counts(deployment.model, bins, self._config)

@@ -185,7 +185,7 @@ class RulTracker:
         return replace(scored, outputs=replace(scored.outputs, rul=rul))
 
     def forget(self, assets: Collection[str]) -> None:
-        """These assets are no more: nothing that was told of them is kept."""
+        """These assets are gone: nothing that was told of them is kept."""
         for told in self._told.values():
             told.lives = {asset: life for asset, life in told.lives.items() if asset not in assets}
         self._latest = {key: hours for key, hours in self._latest.items() if key[0] not in assets}

@@ -31,7 +31,7 @@ _BINS: Final = 10
 
 
 def write(recipe: Recipe, made: Sequence[Made], folder: Path, command: str) -> Manifest:
-    """Write the bundle and verify it; ModelError where it is refused."""
+    """Write the bundle and verify it; ModelError if it is refused."""
     first = made[0]
     fp32, test = first.graphs["fp32"], first.splits.test
     manifest = replace(
@@ -104,7 +104,7 @@ def _healthy(made: Made) -> dict[str, Histogram]:
 
 
 def is_counter(windows: NDArray[np.float32]) -> bool:
-    """Whether an input [N, L] never falls within a window and grows in each."""
+    """True if an input [N, L] never falls within a window and grows in each."""
     grows = windows[:, -1] > windows[:, 0]
     return bool(grows.all() and (np.diff(windows, axis=1) >= 0).all())
 

@@ -51,7 +51,7 @@ def split_groups(
 
 
 def refuse_shared_groups(splits: Splits) -> None:
-    """UsageError where a group is in two splits: figures from such a split are worth nothing."""
+    """UsageError if a group is in two splits: figures from such a split are worth nothing."""
     found = [set(part.group.tolist()) for part in (splits.train, splits.valid, splits.test)]
     shared = (found[0] & found[1]) | (found[0] & found[2]) | (found[1] & found[2])
     if shared:

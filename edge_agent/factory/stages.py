@@ -46,7 +46,7 @@ class Workshop:
     ) -> Path:
         """The folder of a stage; `make` fills it if it is not there.
 
-        Every stage depends on the one before it. code: the files beside this one that it uses;
+        Every stage depends on the previous one. code: the files beside this one that it uses;
         inputs: settings that no stage before it knew.
         """
         own = {"stage": name, "code": _digests(code), "inputs": inputs or {}}
@@ -89,7 +89,7 @@ def code_of(functions: list[Callable[..., Any]]) -> dict[str, str]:
 
 
 def source_digests(folder: Path, patterns: tuple[str, ...]) -> dict[str, str]:
-    """Digests of the recordings; UsageError where a pattern finds none."""
+    """Digests of the recordings; UsageError if a pattern finds none."""
     found: dict[str, str] = {}
     for pattern in patterns:
         files = sorted(folder.glob(pattern))

@@ -79,7 +79,7 @@ class Learning:
         return [training.asset for training in self.trainings]
 
     def add(self, asset: PlantAsset, bindings: Bindings, provisional_s: float = 0.0) -> str:
-        """Learn for an asset, anew for one that has learned; gives what is missing, or nothing.
+        """Learn for an asset, anew for one that has learned; returns what is missing, or nothing.
 
         provisional_s: the data that the provisional baseline at work on it rests on.
         """

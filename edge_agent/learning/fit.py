@@ -114,7 +114,7 @@ def learn(rows: Rows, recipe: Recipe, *, now_us: int) -> LearnedBundle:
 
     rows: [T, C] by asset, on the model's grid, oldest first; a cell of NaN is a gap, a row of
     nothing but NaN a break in time. now_us makes the version, so that the same data gives the same
-    bytes. ModelError where no asset has enough healthy data.
+    bytes. ModelError if no asset has enough healthy data.
     """
     baselines: dict[str, Baseline] = {}
     calibrations: list[Calibration] = []
@@ -197,7 +197,7 @@ def _read_by(inputs: Iterable[InputSpec], baselines: list[Baseline]) -> tuple[In
 
 
 def _cleaned(rows: NDArray[np.floating], recipe: Recipe) -> Floats:
-    """Rows [T, C], short gaps held, longer ones left open; ModelError where too little is left."""
+    """Rows [T, C], short gaps held, longer ones left open; ModelError if too little is left."""
     values = np.asarray(rows, np.float64)
     if values.ndim != 2 or values.shape[1] != len(recipe.inputs):  # noqa: PLR2004
         raise ModelError(f"rows are {values.shape}, not [T, {len(recipe.inputs)}]")

@@ -48,7 +48,7 @@ async def learn_in_child(  # noqa: PLR0913 (one for each thing that a caller dec
 ) -> tuple[Manifest, dict[str, str]]:
     """Learn from rows [T, C] by asset in a child and write `out_dir`/`name`; see `learn`.
 
-    Gives the bundle's manifest and the assets that were refused, with the reason. ModelError where
+    Gives the bundle's manifest and the assets that were refused, with the reason. ModelError if
     nothing could be learned or the child took longer than `timeout_s`.
     """
     wanted = Recipe(name, tuple(inputs), **recipe)

@@ -17,7 +17,7 @@ BLOCK_ROWS: Final = 256
 
 
 class Row(NamedTuple):
-    """A row [C], NaN where an input was not usable; breaks: time is missing before it."""
+    """A row [C], NaN if an input was not usable; breaks: time is missing before it."""
 
     end_us: int
     values: NDArray[np.float64]
@@ -67,7 +67,7 @@ class HealthyRows:
             self._settle(self.newest.popleft(), max_blocks)
 
     def take_back(self, since_us: int) -> list[Row]:
-        """Rows that end after `since_us` are not healthy after all; gives them."""
+        """Rows that end after `since_us` are not healthy after all; returns them."""
         found: list[Row] = []
         for rows in (self.newest, self.open):
             while rows and rows[-1].end_us > since_us:
@@ -97,7 +97,7 @@ class HealthyRows:
             self.stride *= 2
 
     def all(self, channels: int) -> NDArray[np.float64]:
-        """[T, C], blocks kept apart by one row of NaN where time is missing between them."""
+        """[T, C], blocks kept apart by one row of NaN if time is missing between them."""
         last = [*(row.values for row in self.open), *self._unsettled()]
         whole = [*(block.rows() for block in self.blocks), *([np.stack(last)] if last else [])]
         if self.stride == 1:

@@ -117,7 +117,7 @@ class InputChoice:
         return Change(left_out, again, self._newly_back(silent_us, grace_us, never))
 
     def leave_out_slow(self) -> list[int]:
-        """Leave out what is usable least until enough rows are complete; gives what went."""
+        """Leave out what is usable least until enough rows are complete; returns what went."""
         gone = []
         usable = self.usable_rows()
         while self.chosen.sum() > 1 and self.complete() < _TOO_SLOW * self.rows:

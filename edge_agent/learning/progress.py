@@ -64,7 +64,7 @@ class Training:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it learns, and no bundle is being made of its rows."""
+        """True if it learns, and no bundle is being made of its rows."""
         return not (self.is_done or self.is_busy)
 
 

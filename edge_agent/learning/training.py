@@ -40,7 +40,7 @@ def learned_prefix(template: str) -> str:
 
 
 def learned_us(version: str) -> int:
-    """When a version was learned, by its name (to the second); 0 where that does not say."""
+    """When a version was learned, by its name (to the second); 0 if that does not say."""
     try:
         moment = datetime.strptime(f"{version.partition('-')[0]}+0000", "%Y%m%dT%H%M%SZ%z")
     except ValueError:
@@ -103,7 +103,7 @@ def _said(training: TrainingSet) -> tuple[tuple[str, str], ...]:
 
 
 def write_problem(models_dir: Path) -> str:
-    """Why nothing can be written into `models_dir`; empty where it can. Blocking."""
+    """Why nothing can be written into `models_dir`; empty if it can. Blocking."""
     try:
         models_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=models_dir) as file:

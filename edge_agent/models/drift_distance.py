@@ -1,4 +1,4 @@
-"""Whether inputs still look as they did when a model was made: PSI and KS, and how sure that is.
+"""True if inputs still look as they did when a model was made: PSI and KS, and how sure that is.
 
 Population stability index (Siddiqi: Credit Risk Scorecards, 2006; a symmetrised Kullback-Leibler
 divergence) and the Kolmogorov-Smirnov distance, both over the bins of a histogram. A machine's
@@ -70,7 +70,7 @@ class Drift:
 
 
 def bins_of(manifest: Manifest) -> Bins | None:
-    """The histograms of a manifest; None where it has none that could drift."""
+    """The histograms of a manifest; None if it has none that could drift."""
     known = [
         (channel, manifest.healthy[spec.name])
         for channel, spec in enumerate(manifest.scalars)

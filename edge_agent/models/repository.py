@@ -1,6 +1,6 @@
 """The shelf of versions: what was at work before, and what may be next, beside the models at work.
 
-The bundle at work is `models_dir/<name>/`. The shelf is `models_dir/.shelf/<name>/<version>/`, with
+The active bundle is `models_dir/<name>/`. The shelf is `models_dir/.shelf/<name>/<version>/`, with
 one `state.json` a name: the order of arrival, what was at work before, which one is the shadow. A
 version never changes once it is there. Several processes may write (daemon and command line); a
 lock file keeps them apart, and readers only ever see whole folders.
@@ -47,7 +47,7 @@ class RepositoryState:
         return replace(self, versions=_last(self.versions, version))
 
     def kept(self, version: str) -> RepositoryState:
-        """After the version at work was noted as one to go back to."""
+        """After the active version was noted as one to go back to."""
         return replace(self, previous=_last(self.previous, version))
 
     def activated(self, version: str, old: str | None) -> RepositoryState:
@@ -73,7 +73,7 @@ class RepositoryState:
 
 
 def parse_state(file: Path) -> RepositoryState:
-    """The state in `file`; empty where there is none, or where it is not one.
+    """The state in `file`; empty if there is none, or where it is not one.
 
     It only orders what lies in the folders, so one that is lost costs the order and no bundle.
     """
@@ -115,9 +115,9 @@ def parse_ref(text: str) -> Ref:
 
 
 class ModelRepository:
-    """The versions of the bundles of one folder. All calls block; ModelError where the disk fails.
+    """The versions of the bundles of one folder. All calls block; ModelError if the disk fails.
 
-    keep: versions of a name beside those that are needed (at work, the one before, the shadow).
+    keep: versions of a name beside those that are needed (at work, the previous one, the shadow).
     """
 
     def __init__(self, models_dir: Path, keep: int = KEEP) -> None:
@@ -141,7 +141,7 @@ class ModelRepository:
         return [*sorted(there.difference(known)), *known]
 
     def folder(self, name: str, version: str) -> Path:
-        """The folder of a version, on the shelf or at work; NotFoundError where there is none."""
+        """The folder of a version, on the shelf or at work; NotFoundError if there is none."""
         path = self._place(name) / _checked(version)
         if (path / MANIFEST).is_file():
             return path
@@ -151,7 +151,7 @@ class ModelRepository:
         raise NotFoundError("no such version", where=f"{name}@{version}", hint=f"there: {there}")
 
     def active(self, name: str) -> str | None:
-        """The version in the folder of the models at work; None where none is readable there."""
+        """The version in the folder of the models at work; None if none is readable there."""
         try:
             return load_manifest(self._dir / _checked(name)).version
         except ModelError:
@@ -164,7 +164,7 @@ class ModelRepository:
         return earlier[-1] if earlier else None
 
     def shadow(self, name: str) -> str | None:
-        """The version that scores beside the one at work."""
+        """The version that scores beside the active one."""
         shadow = self._state(name).shadow
         return shadow if shadow in self.versions(name) else None
 
@@ -173,7 +173,7 @@ class ModelRepository:
     def install(self, source: Path) -> Manifest:
         """Copy a verified bundle onto the shelf; nothing is at work for that.
 
-        ModelError where its version is there already with another content.
+        ModelError if its version is there already with another content.
         """
         raw = read_file(source, MANIFEST)
         manifest = parse_manifest(raw, source / MANIFEST)
@@ -201,7 +201,7 @@ class ModelRepository:
             self._prune(name)
 
     def rollback(self, name: str) -> str:
-        """Put the version back that was at work before; gives it. ModelError where there is none.
+        """Put the version back that was at work before; returns it. ModelError if there is none.
 
         The one that goes stays on the shelf, but no rollback ever leads back to it.
         """
@@ -218,7 +218,7 @@ class ModelRepository:
     def keep(self, name: str) -> str | None:
         """Put what is at work on the shelf, before somebody writes another version over it.
 
-        Gives its version; None where nothing readable is at work.
+        Gives its version; None if nothing readable is at work.
         """
         with locked(self._shelf):
             version = self._keep_active(name)
@@ -228,7 +228,7 @@ class ModelRepository:
         return version
 
     def set_shadow(self, name: str, version: str | None) -> None:
-        """Choose the version that scores beside the one at work; None for no shadow."""
+        """Choose the version that scores beside the active one; None for no shadow."""
         with locked(self._shelf):
             if version is not None and version not in self.versions(name):
                 self.folder(name, version)

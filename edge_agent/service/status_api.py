@@ -56,10 +56,10 @@ class StatusProvider(Protocol):
     """
 
     def live(self) -> tuple[bool, str]:
-        """Whether the process does its work, and if not why."""
+        """True if the process does its work, and if not why."""
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
-        """Whether all is started, with the reasons."""
+        """True if all is started, with the reasons."""
 
     def export(self) -> None:
         """Bring the gauges up to date; called before each scrape."""
@@ -106,7 +106,7 @@ class StatusProvider(Protocol):
         """Carry out one of COMMANDS and return the alarm's row.
 
         Raises NotFoundError, UsageError for arguments that do not fit, and any other
-        EdgeAgentError where the alarm's state does not allow it.
+        EdgeAgentError if the alarm's state does not allow it.
         """
 
     async def asset_command(

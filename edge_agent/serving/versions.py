@@ -51,7 +51,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """A version that gave way to the previous one it; `bad.reason` says why."""
+    """A version that gave way to the previous one; `bad.reason` says why."""
 
     bad: Version
     good: Model

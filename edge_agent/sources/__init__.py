@@ -22,7 +22,7 @@ class SourceType(NamedTuple):
     """The struct of a source's config, what makes the source, and what looks at its other side.
 
     make: (name, config, plant, intake, metrics, clock, gateway) -> Source.
-    probe: (config) -> None, or EdgeAgentError where the other side does not answer as it should.
+    probe: (config) -> None, or EdgeAgentError if the other side does not answer as it should.
     inspect: (name, config, whole config, clock, seconds) -> what fits and what does not.
     beside: (config, purpose) -> the config of a second connection beside a running daemon's.
     """

@@ -23,7 +23,7 @@ _QUARTER_S: Final = 900
 _ZONE_SLACK_S: Final = 60.0
 _LAST_ZONE_S: Final = 14 * 3600  # the zone furthest from UTC
 _RECENT_S: Final = 600.0  # an offset that was measured before says nothing of now
-_SETTLE_S: Final = 5.0  # right for so long: it is right again
+_SETTLE_S: Final = 5.0  # right for this long: it is right again
 _DAY_S: Final = 86_400
 
 

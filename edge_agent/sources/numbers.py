@@ -59,7 +59,7 @@ class TextRules:
         self.unit = _unit(config.unit if config is not None else "")
 
     def number(self, text: str) -> float:
-        """The number of a text, NaN where it says that there is none.
+        """The number of a text, NaN if it says that there is none.
 
         Raises DecodeError `type` or `unit`, with what to do about it.
         """

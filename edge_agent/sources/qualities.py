@@ -159,7 +159,7 @@ def status_of(raw: object, codes: QualityCodes = QualityCodes.AUTO, key: str = "
 
 
 def is_classic(raw: object) -> bool:
-    """Whether a quality is one of OPC Classic and of no other dialect."""
+    """True if a quality is one of OPC Classic and of no other dialect."""
     if isinstance(raw, str):
         raw = int(raw) if raw.strip().isdecimal() and len(raw) <= 3 else 0  # noqa: PLR2004
     if isinstance(raw, bool) or not isinstance(raw, int | float):

@@ -43,11 +43,11 @@ _CONFIRM_BEHIND_S: Final = 10.0
 _SAMPLES: Final = 4
 _SAMPLES_AHEAD: Final = 2  # nothing that is true is ahead
 _PACE: Final = (0.6, 1.5)  # of stamps that pass as time does
-_HOLD_S: Final = 60.0  # stamps that stood still are not believed for so long
+_HOLD_S: Final = 60.0  # stamps that stood still are not believed for this long
 _SLEW: Final = 0.05  # of the time that passes: events that are ahead come back so fast
 _LEAST_BEHIND_S: Final = 60.0
 _REPORT_S: Final = 1.0
-_NEVER_SET_US: Final = 631_152_000 * US_PER_S  # 1990: nobody kept values for so long
+_NEVER_SET_US: Final = 631_152_000 * US_PER_S  # 1990: nobody kept values for this long
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class SourceClock(Table):
         """Event times [n] of values [n] that came at `arrival_us`, in microseconds.
 
         time_us: the source's stamps; 0 or `arrival_us` where there is none. server_us: a second
-        clock's, 0 where there is none. first: values that were there before we listened.
+        clock's, 0 if there is none. first: values that were there before we listened.
         """
         now_s = self._clock.monotonic_s()
         self._follow_gateway(arrival_us, now_s)

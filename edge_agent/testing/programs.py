@@ -51,7 +51,7 @@ def find_free_port() -> int:
 
 
 def is_listening(port: int) -> bool:
-    """Whether a program accepts connections on this port of the loopback."""
+    """True if a program accepts connections on this port of the loopback."""
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex((_HOST, port)) == 0
@@ -120,7 +120,7 @@ class Program:
             time.sleep(_POLL_S)
 
     def is_ready(self) -> bool:
-        """Whether it can be worked with."""
+        """True if it can be worked with."""
         return True
 
     def stop(self, timeout_s: float = _STOP_S) -> Ended:
@@ -154,7 +154,7 @@ class Program:
         _close(process)
 
     def halt(self, seconds: float) -> None:
-        """Let it stand still (SIGSTOP) for so long."""
+        """Let it stand still (SIGSTOP) for this long."""
         self.process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
         self.process.send_signal(signal.SIGCONT)
@@ -220,7 +220,7 @@ class Mosquitto(Program):
         return f"mqtt://{_HOST}:{self.port}"
 
     def is_ready(self) -> bool:
-        """Whether it accepts connections."""
+        """True if it accepts connections."""
         return is_listening(self.port)
 
 
@@ -244,7 +244,7 @@ class DaemonProcess(Program):
         return f"http://{_HOST}:{port}"
 
     def is_ready(self) -> bool:
-        """Whether it serves."""
+        """True if it serves."""
         return self.ask("/health/ready") != b""
 
     def ask(self, path: str) -> bytes:

@@ -56,7 +56,7 @@ def packed_file(manifest: Manifest, target: Path) -> Path:
 def pack(folder: Path, target: Path) -> Path:
     """Write the bundle in `folder` as one file; `target` is that file, or a folder for it.
 
-    Its checksums must hold; nothing is run. Gives the file. ModelError where it cannot be read or
+    Its checksums must hold; nothing is run. Gives the file. ModelError if it cannot be read or
     written; an existing file is replaced whole.
     """
     raw = read_file(folder, MANIFEST)
@@ -74,7 +74,7 @@ def pack(folder: Path, target: Path) -> Path:
 def unpack(file: Path, folder: Path) -> Manifest:
     """Write the bundle in an archive to `folder`, which is then as suspect as any other bundle.
 
-    ModelError where the archive is anything but plain files of a bundle, each of a sane size and
+    ModelError if the archive is anything but plain files of a bundle, each of a sane size and
     none twice; then `folder` is as it was.
     """
     with _opened(file) as stream:
@@ -104,7 +104,7 @@ def unpacked(file: Path) -> Iterator[Path]:
 def copied(source: Path) -> Iterator[Path]:
     """A copy of a bundle that nobody else can change, for the time of a `with`.
 
-    ModelError where its files are not those of its manifest.
+    ModelError if its files are not those of its manifest.
     """
     raw = read_file(source, MANIFEST)
     problems = file_problems(source, parse_manifest(raw, source / MANIFEST))

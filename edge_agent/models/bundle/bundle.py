@@ -54,7 +54,7 @@ class Problem(NamedTuple):
 
 
 def load_manifest(folder: Path, kinds: Mapping[str, type[Manifest]] = KINDS) -> Manifest:
-    """The manifest of the bundle in `folder`; ModelError where it is not there or not valid."""
+    """The manifest of the bundle in `folder`; ModelError if it is not there or not valid."""
     return parse_manifest(read_file(folder, MANIFEST), folder / MANIFEST, kinds)
 
 
@@ -162,11 +162,11 @@ def write_bundle(  # noqa: PLR0913 (what a bundle is made of)
     variants: Mapping[str, bytes] = _NO_FILES,
     extras: Mapping[str, bytes] = _NO_FILES,
 ) -> Manifest:
-    """Write a bundle so that `folder` is never seen half written; gives it with its checksums.
+    """Write a bundle so that `folder` is never seen half written; returns it with its checksums.
 
     onnx_bytes: None for a kind without a graph. golden: inputs and outputs by tensor, of fp32.
     variants: ONNX bytes by name (int8). extras: `card.md` and its pictures, and what else bundles
-    of its kind may hold. An earlier bundle of that name is replaced. ModelError where it
+    of its kind may hold. An earlier bundle of that name is replaced. ModelError if it
     cannot be written or its manifest does not hold.
     """
     rules = manifest.rules

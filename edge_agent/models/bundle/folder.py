@@ -27,7 +27,7 @@ _LOCK_POLL_S: Final = 0.05
 def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """Put a folder of these files in the place of `folder`, whole or not at all.
 
-    ModelError where that fails, and `folder` is as it was.
+    ModelError if that fails, and `folder` is as it was.
     """
     try:
         _make_folder(folder.parent)
@@ -81,7 +81,7 @@ def _replace(folder: Path, new: Path, scratch: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places in one step; False where the system or its disk cannot."""
+    """Let two folders change places in one step; False if the system or its disk cannot."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
@@ -98,7 +98,7 @@ def _sync(folder: Path) -> None:
 
 
 def write_file(path: Path, raw: bytes) -> None:
-    """Put a file in the place of `path`, whole or not at all; ModelError where that fails."""
+    """Put a file in the place of `path`, whole or not at all; ModelError if that fails."""
     with durable(path) as stream:
         stream.write(raw)
 
@@ -107,7 +107,7 @@ def write_file(path: Path, raw: bytes) -> None:
 def durable(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
     """A new file that takes the place of `path` at the end of a `with`, if nothing was raised.
 
-    ModelError where the disk fails.
+    ModelError if the disk fails.
     """
     try:
         _make_folder(path.parent)
@@ -131,7 +131,7 @@ def durable(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
 def locked(folder: Path) -> Iterator[None]:
     """Keep other processes that change `folder` out for the time of a `with`.
 
-    ModelError where another one does not let go in time. The kernel lets go for who dies.
+    ModelError if another one does not let go in time. The kernel lets go for who dies.
     """
     try:
         _make_folder(folder)

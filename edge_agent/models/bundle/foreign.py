@@ -38,14 +38,14 @@ def bundle_from_onnx(  # noqa: PLR0913 (what a bundle is made of)
     variants: Mapping[str, Path] = _NO_VARIANTS,
     negate_score: bool = False,
 ) -> tuple[Manifest, list[str]]:
-    """Write `folder` from an ONNX file and a manifest that describes it; gives what was adapted.
+    """Write `folder` from an ONNX file and a manifest that describes it; returns what was adapted.
 
     The graph's inputs and outputs are fitted to the manifest's (`_adapt`).
 
     golden: an NPZ of inputs by tensor (`x` or `in.x`), with `anomalous` (0 or 1 a row) where there
     are variants. Without it they are random windows within the inputs' valid ranges (standard
     normal where there is none): they pin the file, not its quality. The outputs are what the model
-    gives now. It is run in this process, so it must come from somebody trusted; ModelError where it
+    gives now. It is run in this process, so it must come from somebody trusted; ModelError if it
     does not run, or a file is not what it must be.
     """
     # Here, not above: the daemon never imports onnx.
@@ -72,7 +72,7 @@ def bundle_from_onnx(  # noqa: PLR0913 (what a bundle is made of)
 
 
 def inspect_onnx(path: Path) -> GraphSummary:
-    """The inputs, outputs and operators of an ONNX file; ModelError where it is none."""
+    """The inputs, outputs and operators of an ONNX file; ModelError if it is none."""
     from edge_agent.models.bundle import (  # noqa: PLC0415 (the daemon never imports onnx)
         graph_check,
     )

@@ -75,7 +75,7 @@ def dump_golden(
 
 
 def parse_golden(raw: bytes) -> Golden:
-    """The golden vectors in `raw`; ModelError where the file is not what it must be."""
+    """The golden vectors in `raw`; ModelError if the file is not what it must be."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             arrays = {info.filename[:-4]: _member(archive, info) for info in _members(archive)}

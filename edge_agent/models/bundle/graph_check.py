@@ -76,7 +76,7 @@ def _maps_strings(node: onnx.NodeProto) -> bool:
 
 
 def _graphs(graph: onnx.GraphProto, depth: int) -> Iterator[onnx.GraphProto | None]:
-    """The graph and all its subgraphs; None where they nest too deep."""
+    """The graph and all its subgraphs; None if they nest too deep."""
     if depth > _MAX_DEPTH:
         yield None
         return
@@ -169,7 +169,7 @@ class GraphSummary:
 
 
 def inspect_onnx(path: Path) -> GraphSummary:
-    """Read a graph without its weights; ModelError where the file is none."""
+    """Read a graph without its weights; ModelError if the file is none."""
     try:
         model = onnx.load(path, load_external_data=False)
     except OSError as error:
@@ -201,7 +201,7 @@ def _class_names(node: onnx.NodeProto) -> tuple[str, ...]:
 
 
 def sizes_of(value: onnx.ValueInfoProto) -> list[int | str] | None:
-    """A tensor's shape, free dimensions by their name; None where it is not stated."""
+    """A tensor's shape, free dimensions by their name; None if it is not stated."""
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
         return None
@@ -209,7 +209,7 @@ def sizes_of(value: onnx.ValueInfoProto) -> list[int | str] | None:
 
 
 def fits(sizes: list[int | str], shape: tuple[int, ...]) -> bool:
-    """Whether a shape that may have free dimensions is that one."""
+    """True if a shape that may have free dimensions is that one."""
     pairs = zip(sizes, shape, strict=True)
     return all(isinstance(size, str) or size == wanted for size, wanted in pairs)
 

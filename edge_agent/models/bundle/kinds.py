@@ -102,7 +102,7 @@ class BundleKind:
     wall_s: float = 120.0
 
     def max_bytes(self, name: str) -> int | None:
-        """The most bytes of a file; None where no bundle of this kind has a file of that name."""
+        """The most bytes of a file; None if no bundle of this kind has a file of that name."""
         for known in (OWN_FILES, self.files, self.optional):
             if name in known:
                 return known[name]
@@ -112,7 +112,7 @@ class BundleKind:
         return self.files.get(MODEL) if is_variant else None
 
     def is_listed(self, name: str) -> bool:
-        """Whether `sha256` lists the file: all but the manifest itself and its signature."""
+        """True if `sha256` lists the file: all but the manifest itself and its signature."""
         return name not in {MANIFEST, SIGNATURE} and self.max_bytes(name) is not None
 
 
@@ -131,5 +131,5 @@ def variant_of(name: str) -> str | None:
 
 
 def is_picture(name: str) -> bool:
-    """Whether the file is a picture by its name."""
+    """True if the file is a picture by its name."""
     return _PICTURE.fullmatch(name) is not None

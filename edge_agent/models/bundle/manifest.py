@@ -235,7 +235,7 @@ class Manifest:
 
     @property
     def is_precise(self) -> bool:
-        """Whether windows must be kept in double precision."""
+        """True if windows must be kept in double precision."""
         return any(any(spec.offset) or any(spec.counter) for spec in self.scalars)
 
     def _task_problems(self) -> Iterator[tuple[str, str]]:
@@ -252,7 +252,7 @@ class Manifest:
 
     @property
     def score_falls(self) -> bool:
-        """Whether its score is alarming when it is low: hours left, that is."""
+        """True if its score is alarming when it is low: hours left, that is."""
         return self.task_row.falls and not self.outputs.score
 
     def output_shape(self, role: str) -> tuple[int, ...]:
@@ -281,7 +281,7 @@ def parse_manifest(raw: bytes, file: Path, kinds: Mapping[str, type[Manifest]] =
 
 
 def read_manifest(file: Path) -> Manifest:
-    """The manifest in a file of our own; ModelError where it is not there or not valid."""
+    """The manifest in a file of our own; ModelError if it is not there or not valid."""
     try:
         return parse_manifest(file.read_bytes(), file)
     except OSError as error:

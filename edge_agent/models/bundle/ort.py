@@ -54,7 +54,7 @@ def open_session(model: bytes, providers: Sequence[str] = (CPU,)) -> Any:  # noq
 
 
 def fixed_batch(session: Any) -> int | None:  # noqa: ANN401 (the runtime is not typed)
-    """The batch that a graph was exported for; None where it takes any."""
+    """The batch that a graph was exported for; None if it takes any."""
     first = session.get_inputs()[0].shape
     return first[0] if first and isinstance(first[0], int) else None
 

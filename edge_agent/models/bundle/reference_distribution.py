@@ -99,7 +99,7 @@ class Interval:
 
 
 def psi(counts: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Population stability index of counts [.., B] against shares [.., B]; 0 where none counted.
+    """Population stability index of counts [.., B] against shares [.., B]; 0 if none counted.
 
     An empty bin is taken to hold a thousandth.
     """
@@ -116,7 +116,7 @@ def histogram_of(values: ArrayLike, bins: int = 10) -> Histogram:
 
     `bins` of equal shares, the outer ones split again at the quantiles 0.5 % and 99.5 %, so that
     what lies beyond all that is usual has a bin of its own. Equal quantiles (an input of few
-    levels) fall together, so there may be fewer. ModelError where no value is finite.
+    levels) fall together, so there may be fewer. ModelError if no value is finite.
     """
     flat: NDArray[Any] = np.asarray(values).ravel()
     flat = flat[np.isfinite(flat)].astype(np.float64)

@@ -32,7 +32,7 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OutputNames:
-    """The graph's outputs by what they mean; empty where there is none.
+    """The graph's outputs by what they mean; empty if there is none.
 
     score, health [N]; contributions [N, scalars], summing to the score; probabilities
     [N, classes], of which the first class is the healthy one; rul [N, 3]: p10, p50, p90 in hours.
@@ -52,7 +52,7 @@ class OutputNames:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a model says of N windows; None where it does not say it. NaN passes through.
+    """What a model says of N windows; None if it does not say it. NaN passes through.
 
     score [N]: the model's own; without one, what its task watches (the probability of any fault, or
     the median of the remaining life in hours). health [N] 0..1; contributions [N, C], summing to
@@ -149,7 +149,7 @@ def health_of_level(_: Outputs, level: Floats) -> Floats:
 
 
 def health_of_probability(outputs: Outputs, level: Floats) -> Floats:
-    """1/2 at the limit, 0 where the fault is certain."""
+    """1/2 at the limit, 0 if the fault is certain."""
     if outputs.probabilities is None:
         return health_of_level(outputs, level)
     sound = np.clip(outputs.probabilities[:, 0], 0.0, 1.0)

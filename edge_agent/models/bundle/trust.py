@@ -62,7 +62,7 @@ class Signature:
 
 
 def parse_signature(raw: bytes, where: str) -> Signature:
-    """The signature in `raw`; ModelError where it is not one."""
+    """The signature in `raw`; ModelError if it is not one."""
     try:
         return _parsed(json.loads(raw))
     except (ValueError, TypeError, RecursionError) as error:
@@ -87,7 +87,7 @@ def sign(private: Ed25519PrivateKey, manifest: bytes) -> Signature:
 
 
 def is_by(public: Ed25519PublicKey, signature: Signature, manifest: bytes) -> bool:
-    """Whether the owner of that key signed exactly these bytes."""
+    """True if the owner of that key signed exactly these bytes."""
     try:
         public.verify(signature.value, manifest)
     except InvalidSignature:
@@ -111,7 +111,7 @@ def generate_keys() -> tuple[bytes, bytes]:
 
 
 def read_public_key(file: Path) -> Ed25519PublicKey:
-    """A trusted key; ModelError where the file is not an Ed25519 public key in PEM."""
+    """A trusted key; ModelError if the file is not an Ed25519 public key in PEM."""
     try:
         key = load_pem_public_key(_read(file))
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -122,7 +122,7 @@ def read_public_key(file: Path) -> Ed25519PublicKey:
 
 
 def read_private_key(file: Path) -> Ed25519PrivateKey:
-    """A key to sign with; ModelError where it is not one, or others may read it."""
+    """A key to sign with; ModelError if it is not one, or others may read it."""
     raw = _read(file, private=True)
     try:
         key = load_pem_private_key(raw, None)
@@ -159,7 +159,7 @@ class Keyring:
     allow_unsigned: tuple[str, ...]
 
     def allows(self, name: str) -> bool:
-        """Whether a bundle of that name needs no signature."""
+        """True if a bundle of that name needs no signature."""
         return any(fnmatchcase(name, pattern) for pattern in self.allow_unsigned)
 
     def by_name_only(self, names: tuple[str, ...] = ()) -> Keyring:
@@ -194,9 +194,9 @@ class Keyring:
 
 
 def sign_bundle(folder: Path, key: Path) -> str:
-    """Sign the bundle in `folder` with the private key of that file; gives the key's id.
+    """Sign the bundle in `folder` with the private key of that file; returns the key's id.
 
-    ModelError where the key cannot be used, or the bundle's files are not those of its manifest.
+    ModelError if the key cannot be used, or the bundle's files are not those of its manifest.
     """
     raw = read_file(folder, MANIFEST)
     problems = file_problems(folder, parse_manifest(raw, folder / MANIFEST))
@@ -214,7 +214,7 @@ def checked_signer(folder: Path, keys: Keyring) -> str:
 
 
 def claimed_signer(folder: Path) -> str | None:
-    """The id of the key that a bundle says it is signed with; None where it is not signed."""
+    """The id of the key that a bundle says it is signed with; None if it is not signed."""
     if not (folder / SIGNATURE).exists():
         return None
     where = str(folder / SIGNATURE)
@@ -237,7 +237,7 @@ def signer_shown(folder: Path, keys: Keyring) -> str:
 
 
 def keyring(trust: Trust) -> Keyring:
-    """The keys that the config trusts; ConfigError where one cannot be read."""
+    """The keys that the config trusts; ConfigError if one cannot be read."""
     try:
         keys = [read_public_key(path) for path in trust.keys]
     except ModelError as error:

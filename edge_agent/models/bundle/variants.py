@@ -49,7 +49,7 @@ class Figures:
     p50_us: the median run in microseconds, on one thread, by batch size. relative: the sum of the
     best runs, as a part of what fp32 took in turns with it; by that variants are compared.
     difference: from fp32, the worst of all outputs and of healthy and anomalous rows (relative, of
-    probabilities absolute). refused: why it is not used; empty where it may be.
+    probabilities absolute). refused: why it is not used; empty if it may be.
     """
 
     variant: str
@@ -147,7 +147,7 @@ def decision(manifest: Manifest, outputs: Tensors) -> tuple[NDArray[np.float64],
 
 
 def _other_side(manifest: Manifest, golden: Golden, found: Tensors) -> str:
-    """Whether a row is on the other side of the threshold, or of another class, in words."""
+    """True if a row is on the other side of the threshold, or of another class, in words."""
     wanted, limit = decision(manifest, golden.outputs)
     got, _ = decision(manifest, found)
     clear = np.abs(wanted - limit) > MAX_DIFFERENCE * limit
@@ -240,7 +240,7 @@ def choose(figures: tuple[Figures, ...]) -> str:
 
 
 def too_slow(relative: float) -> str:
-    """Why a variant that takes that part of fp32's time gains nothing; empty where it does."""
+    """Why a variant that takes that part of fp32's time gains nothing; empty if it does."""
     return "" if relative <= _FASTER else f"no faster: {relative:.0%} of fp32's time"
 
 

@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 
 
 def runs_of(manifest: Manifest) -> int:
-    """How many windows a model is run with to explain one; 0 where it is not explained."""
+    """How many windows a model is run with to explain one; 0 if it is not explained."""
     inputs = len(manifest.inputs)
     return 2 * inputs - 1 if inputs <= MAX_INPUTS else 0
 
@@ -48,7 +48,7 @@ def contributions(model: Model, reference: Reference, asked: Asked) -> Floats:
     the score.
 
     anomaly, classification: what replacing the input takes from the score (the probability of any
-    fault); it is below 0 where the input speaks for health. What is left of the score once all
+    fault); it is below 0 if the input speaks for health. What is left of the score once all
     inputs are healthy goes to those above 0, in proportion.
 
     remaining_life: the hours that the input takes from the healthy life, or 0, in proportion scaled

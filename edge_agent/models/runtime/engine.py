@@ -55,7 +55,7 @@ class Engine(Protocol):
 
     @classmethod
     def load(cls, request: LoadRequest) -> Self:
-        """Load a bundle; ModelError where that fails."""
+        """Load a bundle; ModelError if that fails."""
 
     def infer(
         self,
@@ -63,9 +63,9 @@ class Engine(Protocol):
         names: Sequence[str],
         budget_s: float | None = None,
     ) -> Tensors:
-        """Run N rows of named tensors; gives the tensors `names`, with N rows each.
+        """Run N rows of named tensors; returns the tensors `names`, with N rows each.
 
-        ModelError where it fails, the inputs do not fit, or it takes longer than `budget_s`.
+        ModelError if it fails, the inputs do not fit, or it takes longer than `budget_s`.
         """
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class GraphEngine:
     """An ONNX Runtime session that runs batches of a few fixed sizes.
 
-    onnx_bytes: of the variant that is to run. ModelError where the runtime refuses them.
+    onnx_bytes: of the variant that is to run. ModelError if the runtime refuses them.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class GraphEngine:
         names: Sequence[str],
         budget_s: float | None = None,
     ) -> Tensors:
-        """Run N rows; ModelError where the runtime fails or takes longer than `budget_s`."""
+        """Run N rows; ModelError if the runtime fails or takes longer than `budget_s`."""
         if budget_s is None:
             return self._infer(feeds, names)
         self._options = options = RunOptions()

@@ -53,7 +53,7 @@ class Model:
         weakref.finalize(self, engine.close)
 
     def infer(self, feeds: Mapping[str, NDArray[Any]], budget_s: float | None = None) -> Outputs:
-        """Score N windows; ModelError where the engine fails or the inputs do not fit.
+        """Score N windows; ModelError if the engine fails or the inputs do not fit.
 
         feeds: by tensor of `manifest.tensors()`, the windows first: the window of the scalars,
         float32 [N, length, scalars]; `unit`, int64 [N], index into the manifest's units; each other

@@ -80,7 +80,7 @@ class SessionRegistry:
 
     A model stays as long as anybody uses it; which version is active is not known here.
 
-    trust: whose bundles are loaded; ConfigError where a key of it cannot be read. kinds, engines:
+    trust: whose bundles are loaded; ConfigError if a key of it cannot be read. kinds, engines:
     by kind of bundle, what its manifest says and what runs it.
     """
 

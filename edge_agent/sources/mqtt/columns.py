@@ -95,7 +95,7 @@ def _quality_keys(
 
 
 def _all_good(docs: list[Any], key: str) -> bool:
-    """Whether the quality of all these objects is Good beyond any doubt."""
+    """True if the quality of all these objects is Good beyond any doubt."""
     found = [doc[key] for doc in docs]
     kinds = set(map(type, found))
     if kinds == {bool}:

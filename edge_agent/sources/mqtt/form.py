@@ -158,7 +158,7 @@ def _of_list(doc: list[Any], arrival_us: int) -> Form:
 
 
 def _are_records(items: list[Any]) -> bool:
-    """Whether each item names a signal and holds its value."""
+    """True if each item names a signal and holds its value."""
     return all(
         isinstance(one, dict)
         and any(key.lower() in _NAME_KEYS and isinstance(one[key], str) for key in one)
@@ -226,7 +226,7 @@ def _of_object(doc: dict[str, Any], arrival_us: int) -> Form:
 
 
 def _is_text_value(path: str, leaves: _Leaves) -> bool:
-    """Whether a text is called like a value, and is a number."""
+    """True if a text is called like a value, and is a number."""
     key = path.rpartition(".")[2].lower()
     return bool(_VALUE_KEYS.fullmatch(key)) and _of_text(leaves.texts[path].strip()).usable
 

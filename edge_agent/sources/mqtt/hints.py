@@ -70,7 +70,7 @@ def recipe_of(doc: object) -> tuple[str, str] | None:
 
 
 def hint_of(error: DecodeError | None, out: Readings, payload: bytes) -> str:
-    """What would read the message, in brackets; nothing where that is not known."""
+    """What would read the message, in brackets; nothing if that is not known."""
     if error is not None and error.reason not in {"value", "shape", "json", "text", "kind"}:
         return ""
     recipe = recipe_of(out.doc)

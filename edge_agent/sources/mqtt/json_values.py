@@ -100,7 +100,7 @@ def _number(text: str, word: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """A payload as one text; DecodeError where it is bytes rather than letters."""
+    """A payload as one text; DecodeError if it is bytes rather than letters."""
     stripped = text.strip()
     if not all(letter.isprintable() or letter.isspace() for letter in stripped[:200]):
         raise DecodeError("text", "binary data, but JSON is expected (see payload.format)")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TWO_MACHINES: Final = "two_machines"
 UNUSABLE_NAME: Final = "asset_name"
-_FORGET_S: Final = 600.0  # a topic that was not heard of for so long is a conflict no more
+_FORGET_S: Final = 600.0  # a topic that was not heard of for this long is a conflict no more
 _MAX_CONFLICTS: Final = 1000
 _MAX_LOGGED: Final = 100
 _MAX_SHOWN: Final = 64
@@ -219,7 +219,7 @@ def _other_ids(
 
 
 def _are_two(first: Place, second: Place) -> bool:
-    """Whether two topics that deliver one signal are of two machines, or may be."""
+    """True if two topics that deliver one signal are of two machines, or may be."""
     if first.number == second.number:
         return first.wild != second.wild
     return bool(first.subscription.template and second.subscription.template)

@@ -45,7 +45,7 @@ class Client(BrokerClient):
         self.more = False  # the latest read was ended by its size
 
     def receive(self) -> Messages | None:
-        """What one read completes; None where nothing was there to read."""
+        """What one read completes; None if nothing was there to read."""
         data = self._read()
         if data is None or self._sock is None:
             return None
@@ -238,7 +238,7 @@ class FrameCutter:
         return at, 2
 
     def _take_qos2(self, first: int, packet_id: bytes, out: Messages) -> bool:
-        """Whether the message is new."""
+        """True if the message is new."""
         if first & QOS_BITS != QOS_2:
             raise MalformedError("a PUBLISH of QoS 3")
         out.acks.append(RECEIVED + packet_id)

@@ -81,7 +81,7 @@ def _names(cells: list[str], spec: Payload) -> tuple[str, ...]:
 
 
 def _is_header(line: str, spec: Payload) -> bool:
-    """Whether a first line holds the names of the columns."""
+    """True if a first line holds the names of the columns."""
     cells = [cell.strip(' "').casefold() for cell in line.split(spec.separator)]
     names = [name.casefold() for name in _names(cells, spec)]
     if len(cells) != len(names) or any(cell[:1].isdigit() for cell in cells):

@@ -191,7 +191,7 @@ class Readings:
         self.status.append(status)
 
     def _is_old(self, wanted: Wanted, at_us: int | None) -> bool:
-        """Whether a broker kept the message, for nobody knows how long, or for too long."""
+        """True if a broker kept the message, for nobody knows how long, or for too long."""
         if not self.retained:
             return False
         return at_us is None or self.arrival_us - at_us > wanted.stale_us

@@ -35,7 +35,7 @@ async def receive(  # noqa: PLR0913, PLR0917 (what is heard, for how long, and w
     accept: Callable[[Messages], None],
     enough: Callable[[float], bool],
 ) -> list[str]:
-    """Subscribe with a client id of its own and hand on what comes; gives what was refused.
+    """Subscribe with a client id of its own and hand on what comes; returns what was refused.
 
     Ends after so many seconds, or as soon as `enough` (called with the share of the time that has
     passed) says so. ConnectError if the broker refuses us or the connection breaks.

@@ -51,7 +51,7 @@ class Refusals:
             _log.warning("further topics are only counted", extra=about)
 
     def knows(self, topic: bytes) -> bool:
-        """Whether a refusal of this topic was logged: no more is said of it."""
+        """True if a refusal of this topic was logged: no more is said of it."""
         return topic in self._logged
 
     def note_mended(self, topic: bytes, message: str) -> None:

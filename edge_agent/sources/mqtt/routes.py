@@ -79,7 +79,7 @@ class Routes:
         plant.on_asset(lambda _: self._orphans.clear())
 
     def find(self, topic: bytes) -> Route | None:
-        """The route of a topic; None where it is of no use, which is counted."""
+        """The route of a topic; None if it is of no use, which is counted."""
         route = self._routes.get(topic)
         if route is not None:
             return route

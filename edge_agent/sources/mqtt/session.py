@@ -54,7 +54,7 @@ def make_client(
     *,
     persistent: bool,
 ) -> Client:
-    """A client of that version; ConfigError where the password cannot be read.
+    """A client of that version; ConfigError if the password cannot be read.
 
     held: ids of QoS 2 messages not yet released, kept from connection to connection.
     """
@@ -113,7 +113,7 @@ class Session:
         client.on_subscribe = self._on_subscribe
 
     async def open(self, timeout_s: float) -> bool:
-        """Connect; True where the broker kept our session. ConnectError if it refuses us."""
+        """Connect; True if the broker kept our session. ConnectError if it refuses us."""
         await self._wire.dial(self._config, self._client.options)
         missing = await self._wire.first_of(self._opened, "CONNACK", timeout_s)
         if missing:

@@ -118,7 +118,7 @@ class MqttSource:
         await self._reconnector.stop()
 
     async def _connect_once(self) -> None:
-        """One connection from beginning to end; EdgeAgentError where it does not come about."""
+        """One connection from beginning to end; EdgeAgentError if it does not come about."""
         *first, last = self._versions
         lasting = False
         for version in first:
@@ -155,7 +155,7 @@ class MqttSource:
             self._forget_births()
 
     async def _open(self, session: Session, timeout_s: float) -> bool:
-        """Connect; whether the broker kept our session. EdgeAgentError where it does not."""
+        """Connect; whether the broker kept our session. EdgeAgentError if it does not."""
         try:
             return await session.open(timeout_s)
         except VersionError:

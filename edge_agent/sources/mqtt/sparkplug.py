@@ -38,7 +38,7 @@ MAX_NODES: Final = 5_000
 MAX_METRICS: Final = 500_000  # of all nodes together
 _FIRST_ASK_S: Final = 10.0  # between two requests to one node, doubled each time it stays silent
 _LAST_ASK_S: Final = 600.0
-_MISSING_S: Final = 30.0  # data without a birth for so long is a fault
+_MISSING_S: Final = 30.0  # data without a birth for this long is a fault
 _SEQUENCE: Final = 256
 _BD_SEQ: Final = "bdSeq"
 _NODE_LEVELS: Final = 4
@@ -167,7 +167,7 @@ class SparkplugReader:
         return node
 
     def _on_node_birth(self, heard: _Heard, out: Readings) -> None:
-        """All that was known of the node begins anew, its devices too (6.4.19)."""
+        """All that was known of the node starts again, its devices too (6.4.19)."""
         node = heard.node
         node.lose(None, out)
         self._metrics -= len(node.channels)
@@ -255,7 +255,7 @@ class SparkplugReader:
 
 
 def _channel(node: Node, device: str, metric: Metric) -> Channel | None:
-    """What a metric of a data message is; None where no birth has said it."""
+    """What a metric of a data message is; None if no birth has said it."""
     if metric.name:
         return node.channels.get((device, metric.name))
     return None if metric.alias is None else node.aliases.get(metric.alias)

@@ -62,7 +62,7 @@ class Channels:
         return Channel(metric.name, metric.datatype, wanted)
 
     def _wanted(self, places: dict[str, str], topic: str) -> Wanted | None:
-        """The signal of a metric; None where no asset of the plant has it."""
+        """The signal of a metric; None if no asset of the plant has it."""
         asset_id = fill(self._asset, {key: _safe(text) for key, text in places.items()})
         place = self._place(places, topic)
         try:

@@ -104,7 +104,7 @@ Payload: Final = _payload_class()
 class Metric:
     """One metric of a message.
 
-    name: empty where only the alias stands; datatype: 0 where the birth has said it. time_ms: its
+    name: empty if only the alias stands; datatype: 0 if the birth has said it. time_ms: its
     own or the payload's time, None without one. raw: the protobuf metric, for `read_value`.
     """
 
@@ -116,7 +116,7 @@ class Metric:
 
 
 def parse_payload(payload: bytes) -> Message:
-    """The message; DecodeError where the bytes are no Sparkplug B payload."""
+    """The message; DecodeError if the bytes are no Sparkplug B payload."""
     message = Payload()
     try:
         message.ParseFromString(payload)
@@ -165,7 +165,7 @@ def status_of_metric(raw: Message) -> int:
 def read_value(raw: Message, datatype: int) -> float | str | NDArray[np.generic]:
     """A number, a text (to be read by the signal's rules) or the samples of an array.
 
-    DecodeError where the type can never be a number.
+    DecodeError if the type can never be a number.
     """
     if raw.is_null:
         return math.nan

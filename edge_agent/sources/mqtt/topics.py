@@ -28,7 +28,7 @@ class Pattern:
     regex: re.Pattern[str]
 
     def match(self, topic: str) -> dict[str, str] | None:
-        """The text of each placeholder, or None where the topic is another."""
+        """The text of each placeholder, or None if the topic is another."""
         found = self.regex.fullmatch(topic)
         if found is None:
             return None
@@ -41,7 +41,7 @@ class Pattern:
         return tuple(text for name, text in levels.items() if name not in self.names)
 
     def covers(self, other: Pattern) -> bool:
-        """Whether every topic of `other` is one of these; false where that is not certain."""
+        """True if every topic of `other` is one of these; false where that is not certain."""
         mine, theirs = self.text.split("/"), other.text.split("/")
         for n, level in enumerate(mine):
             if level == "#":
@@ -109,5 +109,5 @@ def unknown_names(text: str, known: Iterable[str]) -> list[str]:
 
 
 def is_safe_name(text: str) -> bool:
-    """Whether a name from the wire may become an asset: a topic level, a metric label."""
+    """True if a name from the wire may become an asset: a topic level, a metric label."""
     return _SAFE_NAME.fullmatch(text) is not None

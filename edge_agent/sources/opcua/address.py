@@ -52,7 +52,7 @@ def parse_address(text: str) -> Address:
 
 
 def is_address(pattern: str) -> bool:
-    """Whether a pattern can become an address once its {placeholders} are filled."""
+    """True if a pattern can become an address once its {placeholders} are filled."""
     filled = _PLACEHOLDER.sub("1", pattern)
     match = _ADDRESS.fullmatch(filled)
     if match is not None and filled != pattern and match.group(3) in "gb":

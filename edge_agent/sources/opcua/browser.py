@@ -46,7 +46,7 @@ async def browse_server(  # noqa: PLR0913 (what bounds it, and who is told)
     """The variables whose path or address fits `pattern`, with value, type, unit and range.
 
     Bounded by MAX_NODES, MAX_DEPTH and `seconds`; `Browsed.stopped` says which of these ended it.
-    ConnectError where there is no session.
+    ConnectError if there is no session.
     """
     connection = await connect(config, name)
     try:
@@ -132,7 +132,7 @@ class _Walk:
         return children
 
     def _child(self, parent: Walked, reference: ua.ReferenceDescription) -> Walked | None:
-        """What a reference leads to; None where it is of no interest here."""
+        """What a reference leads to; None if it is of no interest here."""
         node = self._local(reference.NodeId)
         if node is None:
             return None

@@ -89,7 +89,7 @@ class OpcUaSourceConfig:
 
     @property
     def is_secure(self) -> bool:
-        """Whether the channel is signed at least."""
+        """True if the channel is signed at least."""
         return self.security.policy is not SecurityPolicy.NONE
 
     @property

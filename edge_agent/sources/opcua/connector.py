@@ -62,7 +62,7 @@ _MAX_NAMESPACES: Final = 65_536
 
 @dataclass(slots=True)
 class Connection:
-    """An activated session. max_items: monitored items per call, 0 where the server names none."""
+    """An activated session. max_items: monitored items per call, 0 if the server names none."""
 
     client: Client
     where: str

@@ -75,7 +75,7 @@ class Rows:
     """n values of one notification, columns of equal length.
 
     handle: the client handle; time_us: the source's time stamp, server_us: the server's, each 0
-    where there is none; value: NaN where `kind` is not NUMBER.
+    where there is none; value: NaN if `kind` is not NUMBER.
     """
 
     handle: NDArray[np.uint32]
@@ -127,7 +127,7 @@ class Notification:
 
 
 def decode_publish_response(data: bytes) -> Notification:
-    """The columns of a PublishResponse; DecodeError where it is not one."""
+    """The columns of a PublishResponse; DecodeError if it is not one."""
     try:
         return _decode(data)
     except (IndexError, struct.error, ValueError, OverflowError) as error:
@@ -154,7 +154,7 @@ def _skip_response_header(data: bytes, at: int) -> int:
 
 
 def _id_at(data: bytes, at: int) -> int:
-    """The number of a standard encoding; 0 where it is anything else."""
+    """The number of a standard encoding; 0 if it is anything else."""
     encoding, namespace, number = _FOUR_BYTE_ID.unpack_from(data, at)
     return int(number) if encoding == 1 and namespace == 0 else 0
 
@@ -254,7 +254,7 @@ def _rows(items: NDArray[np.void], key: int) -> Rows:
 
 
 def _times(items: NDArray[np.void], name: str) -> NDArray[np.int64]:
-    """One of the time stamps in microseconds, 0 where there is none or it is no time at all."""
+    """One of the time stamps in microseconds, 0 if there is none or it is no time at all."""
     if name not in (items.dtype.names or ()):
         return np.zeros(len(items), np.int64)
     ticks = items[name].astype(np.int64)
@@ -270,7 +270,7 @@ def _key_at(body: bytes, at: int) -> int:
 
 @cache
 def _layout_of(key: int) -> np.dtype[Any] | None:
-    """The layout of a MonitoredItemNotification; None where its Variant is not one number."""
+    """The layout of a MonitoredItemNotification; None if its Variant is not one number."""
     mask, variant = key & 0xFF, key >> 8
     fields = [("handle", "<u4"), ("key", "<u2" if mask & _HAS_VALUE else "u1")]
     if mask & _HAS_VALUE and variant in _NUMPY_OF:
@@ -282,7 +282,7 @@ def _layout_of(key: int) -> np.dtype[Any] | None:
 
 
 def _take_other(body: bytes, at: int, result: Notification, others: list[Rows]) -> int:
-    """An item whose Variant is not one number; gives the position after it."""
+    """An item whose Variant is not one number; returns the position after it."""
     mask, variant = body[at + _MASK_AT], body[at + _MASK_AT + 1]
     tail_at = skip_variant(body, at + _MASK_AT + 1)
     end = skip_bytes(body, tail_at, data_value_tail(mask))

@@ -80,7 +80,7 @@ def _reason(error: OSError) -> str:
 
 
 def is_policy(error: ConnectError) -> bool:
-    """Whether the server refuses the security policy or mode, not who we are."""
+    """True if the server refuses the security policy or mode, not who we are."""
     return isinstance(error, RefusedError) and error.code in _POLICY_CODES
 
 

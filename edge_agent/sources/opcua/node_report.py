@@ -39,7 +39,7 @@ class NodeReport:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all nodes are there."""
+        """True if all nodes are there."""
         return not self.wrong
 
     def text(self) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def shown_certificate(config: OpcUaSourceConfig, file: Path) -> str:
-    """Write what the server shows to `file`, which must not be there; gives its subject."""
+    """Write what the server shows to `file`, which must not be there; returns its subject."""
     wire.quieten()
     client = Client(config.url, timeout=config.timeout)
     with explained("asking for the certificate", config.url):

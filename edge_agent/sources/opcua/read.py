@@ -68,12 +68,12 @@ class NodeValue:
 
     @property
     def is_number(self) -> bool:
-        """Whether it holds a number, or numbers."""
+        """True if it holds a number, or numbers."""
         return self.type in _NUMBERS
 
     @property
     def is_usable(self) -> bool:
-        """Whether a signal can be made of it as it is: a number, or a text that is one."""
+        """True if a signal can be made of it as it is: a number, or a text that is one."""
         if self.type not in TEXTS or self.array:
             return self.is_number
         try:

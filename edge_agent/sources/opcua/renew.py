@@ -42,7 +42,7 @@ class NodeRetry:
         self._was_troubled = False
 
     def is_due(self, now_s: float, *, troubled: bool) -> bool:
-        """Whether it is time; troubled: some nodes are missing."""
+        """True if it is time; troubled: some nodes are missing."""
         if troubled and not self._was_troubled:
             self._wait_s, self._last_s = min(_FIRST_S, self._longest_s), now_s
         elif not troubled:

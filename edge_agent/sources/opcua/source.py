@@ -165,7 +165,7 @@ async def browse(  # noqa: PLR0913 (what bounds it, and who is told)
 
 
 async def pin(config: OpcUaSourceConfig, file: Path) -> str:
-    """Write the certificate that the server shows to `file`; gives its subject and thumbprint.
+    """Write the certificate that the server shows to `file`; returns its subject and thumbprint.
 
     What a server shows proves nothing: somebody must compare it with the server's own display.
     """

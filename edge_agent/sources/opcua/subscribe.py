@@ -104,7 +104,7 @@ class Subscriptions:
         self._set_stall(keepalive_s)
 
     async def add(self, items: Sequence[Item]) -> dict[int, int]:
-        """Watch `items`; gives the handle and StatusCode of each that the server refuses."""
+        """Watch `items`; returns the handle and StatusCode of each that the server refuses."""
         refused = await self._add_to(self.ids[-1], items)
         plain = [_plain(i) for i in items if refused.get(i.handle) in _NO_DEADBAND and i.deadband]
         if plain:

@@ -102,7 +102,7 @@ def split_chain(blob: bytes) -> list[x509.Certificate]:
 
 
 def check_pinned(pinned: x509.Certificate, shown: Sequence[x509.Certificate]) -> None:
-    """The server must show the very certificate that was pinned, whatever its dates say."""
+    """The server must show the same certificate that was pinned, whatever its dates say."""
     if not shown or shown[0] != pinned:
         what = subject(shown[0]) if shown else "none"
         raise RefusedError(
@@ -152,7 +152,7 @@ def _chains_to(
     between: Sequence[x509.Certificate],
     anchors: Sequence[x509.Certificate],
 ) -> bool:
-    """Whether signatures lead from `leaf` over `between` to a CA of `anchors`."""
+    """True if signatures lead from `leaf` over `between` to a CA of `anchors`."""
     current, left = leaf, list(between)
     for depth in range(_MAX_CHAIN):
         if any(_is_issuer(anchor, current, depth) for anchor in anchors):
@@ -218,7 +218,7 @@ def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternative
 
 
 def _is_revoked(certificate: x509.Certificate, folder: Path) -> bool:
-    """Whether a revocation list (*.crl) in the folder names it."""
+    """True if a revocation list (*.crl) in the folder names it."""
     for path in _files(folder, frozenset({".crl"})):
         data = _read(path)
         load = x509.load_pem_x509_crl if _PEM in data else x509.load_der_x509_crl

@@ -93,7 +93,7 @@ def _plain(cell: str) -> str:
 
 
 def numbers(cells: Sequence[str], how: Numbers) -> Masked:
-    """float64 [n], NaN where a cell is blank or no number, and a mask of the latter."""
+    """float64 [n], NaN if a cell is blank or no number, and a mask of the latter."""
     originals = cells
     if how.decimal == ",":
         cells = [cell.translate(_DECIMAL_COMMA) for cell in cells]
@@ -110,7 +110,7 @@ def numbers(cells: Sequence[str], how: Numbers) -> Masked:
 
 
 def _number(cell: str, how: Numbers) -> float:
-    """The number in a cell; NaN where it is blank, infinite where it is none."""
+    """The number in a cell; NaN if it is blank, infinite where it is none."""
     text = cell.strip().lower()
     if text in BLANK:
         return math.nan

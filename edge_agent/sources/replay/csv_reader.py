@@ -48,7 +48,7 @@ class Reject(Protocol):
 class Table:
     """An open recording: the names of its columns, and its rows, each with its line.
 
-    A row is None where the file is damaged; `position` tells the bytes read so far. sample: the
+    A row is None if the file is damaged; `position` tells the bytes read so far. sample: the
     first rows, which `rows` gives, too. again: opens the table anew, to look at all of its rows.
     """
 
@@ -72,7 +72,7 @@ class Chunk:
 
 @contextmanager
 def open_table(path: Path, separator: str, *, header: bool) -> Iterator[Table]:
-    """Open a recording and read its header; EdgeAgentError where it cannot be one.
+    """Open a recording and read its header; EdgeAgentError if it cannot be one.
 
     separator: `` finds it out; a blank stands for any run of blanks.
     """
@@ -186,7 +186,7 @@ def _join_header(head: list[tuple[int, str]]) -> list[tuple[int, str]]:
 
 
 def _cut(line: str, separator: str) -> Row | None:
-    """The cells of a line; None where a quote too many may be part of a number."""
+    """The cells of a line; None if a quote too many may be part of a number."""
     if separator == " ":
         return line.split()
     if '"' not in line:
@@ -248,7 +248,7 @@ def _find_header(head: list[Record]) -> tuple[int | None, int | None]:
 
 
 def _is_title(rows: list[Row], block: list[int]) -> bool:
-    """Whether the first row of a block is a title that spreadsheets fill up with empty cells.
+    """True if the first row of a block is a title that spreadsheets fill up with empty cells.
 
     At most half of its cells have a text, and a row below it has more of them.
     """
@@ -257,12 +257,12 @@ def _is_title(rows: list[Row], block: list[int]) -> bool:
 
 
 def _is_next(block: list[int], filled: list[int], n: int) -> bool:
-    """Whether no other row stands between the rows n - 1 and n of the block."""
+    """True if no other row stands between the rows n - 1 and n of the block."""
     return filled.index(block[n]) == filled.index(block[n - 1]) + 1
 
 
 def _is_data(row: Row) -> bool:
-    """Whether a row holds a number or a time; names and units are neither."""
+    """True if a row holds a number or a time; names and units are neither."""
     return any(looks_like_moment(cell) for cell in row)
 
 

@@ -62,7 +62,7 @@ def unit_of_name(text: str) -> str:
 
 
 def same_unit(one: str, other: str) -> bool:
-    """Whether two units are the same for all that their spelling tells."""
+    """True if two units are the same for all that their spelling tells."""
     return _plain_unit(one) == _plain_unit(other)
 
 

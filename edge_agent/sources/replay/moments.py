@@ -83,7 +83,7 @@ _MONTH_BY_WORD: Final = {
 
 
 def looks_like_moment(cell: str) -> bool:
-    """Whether a cell is a number or a time of any form."""
+    """True if a cell is a number or a time of any form."""
     cell = cell.strip()
     if not cell or not any(c.isdigit() for c in cell):
         return False
@@ -91,18 +91,18 @@ def looks_like_moment(cell: str) -> bool:
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a plain number."""
+    """True if a cell is a plain number."""
     return bool(_NUMBER.fullmatch(cell.strip()))
 
 
 def is_clock(cell: str) -> bool:
-    """Whether a cell is a time of day without a date."""
+    """True if a cell is a time of day without a date."""
     text = _BLANKS.sub(" ", cell.strip())
     return not is_number(text) and bool(_CLOCK_ALONE.fullmatch(text))
 
 
 def is_date(cell: str) -> bool:
-    """Whether a cell is a date without a time of day."""
+    """True if a cell is a date without a time of day."""
     found = match(cell)
     return found is not None and found["H"] is None
 

@@ -45,7 +45,7 @@ class Places:
             self._add(asset)
 
     def knows(self, asset: str) -> bool:
-        """Whether the plant has that asset, or could discover it by the template."""
+        """True if the plant has that asset, or could discover it by the template."""
         if asset not in self._assets and self._template and _NAME.fullmatch(asset):
             found = self._plant.discover(asset, self._template)
             if found is not None:
@@ -63,7 +63,7 @@ class Places:
         return next(iter(alike)) if len(alike) == 1 else NOWHERE
 
     def is_exact(self, asset: str, label: str) -> bool:
-        """Whether the label is a signal's name, address or column as it stands."""
+        """True if the label is a signal's name, address or column as it stands."""
         return (asset, label) in self._signals
 
     def wanted(self, asset: str) -> list[str]:

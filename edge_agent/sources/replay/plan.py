@@ -74,7 +74,7 @@ class Plan:
 
 
 def make_plan(config: ReplayConfig, table: Table, places: Places, asset: str) -> Plan:
-    """Read the header; EdgeAgentError where a column that the config names is not there."""
+    """Read the header; EdgeAgentError if a column that the config names is not there."""
     names = table.names
 
     def optional(wanted: str) -> int | None:
@@ -185,7 +185,7 @@ def _time_columns(
 
 
 def _goes_with(table: Table, date: int, clock: int) -> bool:
-    """Whether a time of day belongs to the date: it stands beside it, or is named so."""
+    """True if a time of day belongs to the date: it stands beside it, or is named so."""
     return abs(date - clock) == 1 or plain_name(table.names[clock]) in TIME_NAMES
 
 
@@ -195,13 +195,13 @@ def _first_like(table: Table, kind: Callable[[str], bool], but: int | None) -> i
 
 
 def _is_like(table: Table, column: int, kind: Callable[[str], bool]) -> bool:
-    """Whether most cells of the first rows are of that kind."""
+    """True if most cells of the first rows are of that kind."""
     cells = [row[column] for row in table.sample[:20] if column < len(row) and row[column].strip()]
     return 2 * sum(map(kind, cells)) > len(cells)
 
 
 def _is_classic(table: Table, column: int) -> bool:
-    """Whether a quality column has the numbers of OPC Classic; EdgeAgentError if unclear."""
+    """True if a quality column has the numbers of OPC Classic; EdgeAgentError if unclear."""
     texts = {row[column].strip() for row in table.sample if column < len(row)}
     codes = {int(text) for text in texts if text.isdecimal()}
     if not codes or max(codes) > 0xFF:  # noqa: PLR2004

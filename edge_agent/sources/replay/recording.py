@@ -141,7 +141,7 @@ class Recording:
     def blocks(self) -> Generator[Columns]:
         """All values in the order of time, at most 4096 a block; a row is never split.
 
-        Raises EdgeAgentError where a file is no such recording as the config says.
+        Raises EdgeAgentError if a file is no such recording as the config says.
         """
         with closing(self.steps()) as steps:
             yield from (block for block in steps if len(block))

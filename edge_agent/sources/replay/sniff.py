@@ -252,7 +252,7 @@ def _is_smooth(cells: list[str], order: str) -> bool:
 
 
 def _all_same(cells: Iterable[str], orders: frozenset[str]) -> bool:
-    """Whether every date is the same day in each of the orders, as 04/04/2026."""
+    """True if every date is the same day in each of the orders, as 04/04/2026."""
     dated = [cell for cell in cells if possible_orders(cell)]
     return bool(orders and dated) and all(
         len({moment_of(cell, order) for order in orders}) == 1 for cell in dated
@@ -324,6 +324,6 @@ def _numbers_of(one: Evidence, whole: Evidence, decimal: str, separator: str) ->
 
 
 def _may_group(one: Evidence, whole: Evidence, separator: str) -> bool:
-    """Whether the points of 1.234 may group thousands: beside plain integers, or decimal commas."""
+    """True if the points of 1.234 may group thousands: beside plain integers, or decimal commas."""
     beside = bool(one.whole) and separator == ";"
     return not one.point and (beside or bool(whole.comma))

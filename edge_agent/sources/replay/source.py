@@ -34,7 +34,7 @@ _MAX_WAITING: Final = 16_384  # values in the intake at which a replay without p
 
 
 async def probe(config: ReplayConfig) -> None:
-    """Open every file and read its header; EdgeAgentError where that fails."""
+    """Open every file and read its header; EdgeAgentError if that fails."""
     for path in find_files(config.path):
         with open_table(path, config.separator, header=config.header):
             pass
@@ -100,7 +100,7 @@ class ReplaySource:
         await self._reconnector.stop()
 
     async def _play(self) -> None:
-        """Every pass after the first follows on the one before, as if the recording went on."""
+        """Every pass after the first follows on the previous one, as if the recording went on."""
         follow_us = self._clock.now_us() if self._config.shift_to_now else None
         while True:
             again = self.link.state is LinkState.DOWN  # what is refused was said the first time
