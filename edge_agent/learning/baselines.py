@@ -22,20 +22,20 @@ _ROWS_BYTES: Final = 96 << 20
 
 
 class BaselineLearning(dict[str, Learning]):
-    """Those of each template, by its name."""
+    """The learning assets of each template, by its name."""
 
     def __init__(self, signals: Acceptance, alarms: AlarmTable) -> None:
         super().__init__()
         self._signals = signals
         self._alarms = alarms
 
-    # -- who learns ---------------------------------------------------------------------------
+    # -- assets -------------------------------------------------------------------------------
 
     def learn_asset(self, asset: PlantAsset, config: Learn, provisional_s: float = 0.0) -> str:
         """Keep the asset's rows until there are enough to learn from.
 
-        provisional_s: the data that its provisional baseline rests on. Returns what is missing, or
-        nothing.
+        provisional_s: seconds of data in its provisional baseline. Returns what is missing, or an
+        empty text.
         """
         if asset.template_name not in self:
             self[asset.template_name] = Learning(asset.template_name, config, asset)
@@ -45,7 +45,7 @@ class BaselineLearning(dict[str, Learning]):
         return missing
 
     def end_asset(self, asset: PlantAsset) -> None:
-        """An asset has a full baseline that did not come of the rows collected here."""
+        """End learning of an asset that has a full baseline from other rows."""
         if asset.template_name in self:
             self[asset.template_name].done([asset.id])
 
@@ -55,7 +55,7 @@ class BaselineLearning(dict[str, Learning]):
         return None if learning is None else learning.recent(asset)
 
     def take_over(self, old: BaselineLearning) -> None:
-        """What took long to collect outlives an exchange: a day of healthy rows."""
+        """Copy the collected rows from the pipeline that this one replaces."""
         for template, learning in self.items():
             if template in old:
                 learning.take_over(old[template])
@@ -63,7 +63,7 @@ class BaselineLearning(dict[str, Learning]):
     # -- a turn -------------------------------------------------------------------------------
 
     def follow_clocks(self, observed: Observed) -> None:
-        """The gateway's clock was moved, or the clocks of some assets were set back."""
+        """Follow a step of the gateway's clock, and clocks of assets that were set back."""
         for learning in self.values():
             if observed.step_us:
                 learning.shift_clock(observed.step_us, self._signals.moves)
@@ -78,7 +78,7 @@ class BaselineLearning(dict[str, Learning]):
                 learning.accept_values(values, max_blocks)
 
     def max_blocks(self) -> int:
-        """Blocks of 256 rows that each asset may keep, so that all together fit."""
+        """Blocks of 256 rows that each asset may keep, so that all fit in memory."""
         assets = sum(len(one.assets) for one in self.values())
         channels = max(len(one.inputs) for one in self.values())
         return max(4, _ROWS_BYTES // (max(assets, 1) * max(channels, 1) * 4 * 256))
@@ -92,21 +92,21 @@ class BaselineLearning(dict[str, Learning]):
                     learning.alarm(alarm.asset, active=alarm.active, at_us=one.at_us)
 
     def _follow_alarm(self, learning: Learning, asset: str) -> None:
-        """While the alarm of an asset's baseline stands, its rows are not healthy."""
+        """While the alarm of an asset's baseline is active, its rows are not healthy."""
         active = self._alarms.is_active(model_alarm_id(asset, BASELINE))
         learning.alarm(asset, active=active)
 
-    # -- what is in the way -------------------------------------------------------------------
+    # -- obstacles ----------------------------------------------------------------------------
 
     def check_inputs(self) -> None:
-        """Leave out inputs that hold learning up, and follow alarms that were withdrawn."""
+        """Leave out inputs that delay learning, and follow withdrawn alarms."""
         for learning in self.values():
             for asset in learning.assets:
                 self._follow_alarm(learning, asset.id)
             learning.look(self._signals)
 
     def obstacles(self) -> dict[str, str]:
-        """By asset, why its learning stands still, and since when."""
+        """By asset, why its learning is stopped, and since when."""
         found = {
             one.asset.id: learning.obstacle(one, self._signals)
             for learning in self.values()

@@ -1,7 +1,7 @@
 """Assets without a full baseline: their healthy rows are kept until there are enough to learn from.
 
-Rows are never thrown away because learning failed, and nothing stands still in silence: an input
-that does not deliver is named, and left out after a time of grace.
+Rows are never deleted because learning failed, and learning never stops silently: an input without
+values is reported, and left out after a grace period.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ALARM_STANDS: Final = "the alarm of its provisional baseline is active"
 _LATENESS_US: Final = 5 * US_PER_S
 _ALMOST: Final = 0.9
 _GRACE_SHARE: Final = 0.25  # of the time until the first baseline, at most
-_PATIENCE_US: Final = 60 * US_PER_S  # so long nothing is said
+_PATIENCE_US: Final = 60 * US_PER_S  # no report before this time
 _RETRY_S: Final = (60.0, 3600.0)
 
 
@@ -64,7 +64,7 @@ class Learning:
         self._windows = Windows(
             Layout(len(self.inputs), 1, 1, step_us, _LATENESS_US, resample, precise=True)
         )
-        # So much may be missing from a window that is scored.
+        # The share that may be missing from a scored window.
         self._gap_us = round((1 - config.min_coverage) * config.length + 1) * step_us
         self.stages = stages_of(config)
         self.wanted_rows = self.stages[-1]
@@ -93,7 +93,7 @@ class Learning:
             binding = bindings[signal.index]
             self._router.add(signal.index, row, channel, binding.uncertain)
         if row < len(known):
-            # The time in which it did not learn is not a time in which it stood still.
+            # The time without learning does not count as stopped.
             self._windows.reset_clock(np.array([row]))
             self.trainings[row] = self._new(asset, provisional_s)
         else:
@@ -135,7 +135,7 @@ class Learning:
     def accept_values(self, values: Columns, max_blocks: int) -> None:
         """Keep the rows that close, with a gap where an input is not usable.
 
-        A machine that is stopped on purpose gives no rows.
+        A machine that is stopped on purpose produces no rows.
         """
         for windows in self._gate.admit(self._router.write_values(self._windows, values)):
             usable, last = windows.usable_inputs(), windows.last
@@ -215,7 +215,7 @@ class Learning:
     # -- what is in the way -------------------------------------------------------------------
 
     def look(self, signals: Acceptance) -> None:
-        """Leave out inputs that hold learning up."""
+        """Leave out inputs that delay learning."""
         watch = signals.watch
         grace_rows = max(1, round(self._grace_us / US_PER_S / self.config.step))
         for row, one in enumerate(self.trainings):
@@ -252,7 +252,7 @@ class Learning:
                 )
 
     def obstacle(self, one: Training, signals: Acceptance) -> str:
-        """Why an asset's learning stands still, and since when; empty if it goes on."""
+        """Why an asset's learning is stopped, and since when; empty if it continues."""
         choice, now_us = one.choice, signals.event_us(one.asset)
         if one.is_done or choice.grown_us <= 0 or now_us - choice.grown_us < _PATIENCE_US:
             return ""
@@ -320,7 +320,7 @@ class Learning:
         """All rows collected so far, [T, C] by asset."""
         return {one.asset.id: one.rows.all(len(self.inputs)) for one in self.trainings}
 
-    # -- what became of it --------------------------------------------------------------------
+    # -- results ------------------------------------------------------------------------------
 
     def failed(self, assets: Collection[str], reason: str, monotonic_s: float = 0.0) -> None:
         """No bundle came of these: their rows stay, and it is tried again, ever more rarely."""

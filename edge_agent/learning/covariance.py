@@ -1,4 +1,4 @@
-"""How what is healthy varies together, from few rows that depend on each other."""
+"""The covariance of healthy data, from few rows that depend on each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _MIN_SHRINKAGE: Final = 0.01  # also for much data: two sensors of one thing differ by noise only
-_STILL: Final = 1e-6  # of a spread: what moves less differs by rounding
+_STILL: Final = 1e-6  # of a spread: smaller changes are rounding
 _BLOCKS: Final = 16  # of the whole time; what moves more slowly is hardly known
 _MIN_BLOCK: Final = 3
 _MAX_CORRELATION: Final = 0.95

@@ -1,4 +1,4 @@
-"""Learning a baseline from healthy rows: checks, calibration, and the bundle that comes of it."""
+"""Learning a baseline from healthy rows: checks, calibration, and the resulting bundle."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a limit rests on: the days held out, and the false alarms that it raises in them."""
+    """The basis of a limit: the days held out, and the false alarms that it raises in them."""
 
     days: float
     alarms: int
@@ -240,7 +240,7 @@ def _calibrated(rows: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
     held_out = [scores for scores in held_out if len(scores)]
     if len(held_out) < _FOLDS:
         raise too_few_windows()
-    # The median, so that one restless quarter, a cold start perhaps, cannot set the limit.
+    # The median, so that one unusual quarter, such as a cold start, cannot set the limit.
     quantiles = [np.maximum(np.quantile(s, _QUANTILE, axis=0), _LEAST_SEEN) for s in held_out]
     seen = np.exp(np.median(np.log(quantiles), axis=0))
     windows = sum(map(len, held_out))

@@ -1,4 +1,4 @@
-"""Learning in a process of its own, so that the daemon neither imports `onnx` nor stands still.
+"""Learning in a separate process, so that the daemon neither imports `onnx` nor blocks.
 
 The child gets a file with the rows and the folder to write; exit code 3 and one line on stderr
 where nothing could be learned.

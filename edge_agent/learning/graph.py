@@ -1,8 +1,8 @@
 """A learned baseline as an ONNX graph. Needs the package `onnx`, so only a learning process has it.
 
 Inputs: x float32 [N, W, C], unit int64 [N] (which asset each window is of). Everything is in the
-graph: scaling, smoothing by both memories, restlessness, the distance from healthy, and who
-contributed.
+graph: scaling, smoothing by both moving averages, variability, the distance from healthy, and the
+contributions.
 """
 
 from __future__ import annotations

@@ -127,7 +127,8 @@ async def test_of_several_authorities_one_that_is_valid_does(
 
 async def test_what_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "not.pem").write_text("nothing")
-    for path, said in ((tmp_path / "none.pem", "No such file"), (tmp_path / "not.pem", "holds no")):
+    cases = ((tmp_path / "none.pem", "No such file"), (tmp_path / "not.pem", "contains no"))
+    for path, said in cases:
         rig = Rig(tls=Tls(ca=path))
         await rig.watch.read_files()
         (fault,) = rig.watch.faults()
