@@ -75,7 +75,7 @@ def test_it_names_the_inputs_that_drift_and_no_others(tmp_path: Path) -> None:
     assert detail.window.end_us - detail.window.start_us == MEMORY_S * S
     data = sent(next(t for t in live.transitions if t.alarm.alarm_id == ALARM))
     assert (data["ne107"], data["failure_mode"]) == ("check_function", "drift")
-    assert "no longer as model squares knows them" in data["message"]["en"]
+    assert "inputs differ from the training data of model squares" in data["message"]["en"]
 
 
 def test_it_clears_by_itself(tmp_path: Path) -> None:

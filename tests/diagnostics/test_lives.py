@@ -78,7 +78,7 @@ def test_an_overhaul_is_no_truth(tmp_path: Path) -> None:
     tell(live, 0, [100.0] * 5)
     lives.end(ASSET, at_h(10), failed=False)
     assert lives._told["hours", "1"].interval.lives == 0
-    with pytest.raises(NotFoundError, match="nothing was told"):
+    with pytest.raises(NotFoundError, match="there was no prediction"):
         lives.end(ASSET, at_h(10), failed=True)
 
 

@@ -84,7 +84,7 @@ async def test_all_addresses_are_named_where_none_answers(
     text = str(dial_error(caught.value, "mqtt://plc.test"))
     for host in ("127.0.0.3", "127.0.0.4"):
         assert f"{host} port {port}: connection refused" in text
-    assert "does the broker run" in text
+    assert "is the broker running" in text
 
 
 async def test_a_dead_address_ends_in_time_and_leaves_no_descriptor(hole: int) -> None:
