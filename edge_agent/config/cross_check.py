@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
@@ -13,7 +12,6 @@ from edge_agent.config.effects import check_effects
 from edge_agent.config.learning_check import check_learning
 from edge_agent.config.limit_check import check_conditions, check_limits
 from edge_agent.config.problem import ConfigErrors, KeyPath, Notes, shown
-from edge_agent.config.scalars import MAX_NAME
 from edge_agent.config.types import is_language
 from edge_agent.errors import EdgeAgentError
 
@@ -28,11 +26,6 @@ if TYPE_CHECKING:
 PROVIDERS: Final = ("cpu", "cuda", "tensorrt")
 _TAKEN: Final = frozenset({"flood", "silent"})  # <asset>.<name> is another alarm's id
 LEVELS: Final = ("debug", "info", "warning", "error")
-_BUILT_IN: Final = frozenset({"asset", "line", "signal"})
-# Only what looks like a name: other braces (a GUID, a JSON path) are the address's own.
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_MAX_PATTERN: Final = 4 * MAX_NAME  # keeps the digits of a range few, too
-_MAX_UNIQUE_REPORTS: Final = 10
 
 
 def crosscheck(config: Config, notes: Notes) -> None:

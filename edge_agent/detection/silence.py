@@ -92,16 +92,6 @@ class Silence:
         quiet = self._quiet.get(asset)
         return quiet is not None and bool(quiet.covered)
 
-    def withheld(self, source: str) -> int:
-        """Number of signals of a source that are mute because the source is disconnected."""
-        return sum(
-            signal.source == source
-            for asset, quiet in self._quiet.items()
-            if quiet.held
-            for signal in asset.signals.values()
-            if signal.index in quiet.held
-        )
-
     def assets(self) -> list[PlantAsset]:
         """Assets with signals that wait."""
         return [asset for asset, quiet in self._quiet.items() if quiet.waiting]

@@ -9,7 +9,6 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import onnx
 import torch
 from onnxruntime.quantization import CalibrationMethod, QuantType
@@ -38,7 +37,6 @@ CALIBRATION_ROWS: Final = 512
 _OPERATORS: Final = ("Conv", "Gemm", "MatMul", "Relu")
 _BYTE: Final = 8
 _EXAMPLES: Final = 2
-_TYPES: Final = {"float32": np.float32, "int64": np.int64}
 
 
 class _Named(torch.nn.Module):

@@ -51,7 +51,6 @@ KNOWN: Final = (
     ("Telegraf", ("fields", "timestamp"), "{items: fields, time: timestamp}"),
     ("ThingsBoard", ("values", "ts"), "{items: values, time: ts}"),
 )
-_SPARKPLUG_ROOT: Final = "spBv1.0/"
 _MAX_KEYS: Final = 8
 _MAX_LEAVES: Final = 100
 _MAX_DEPTH: Final = 4

@@ -29,8 +29,6 @@ _MAX_DEPTH: Final = 8  # of templates inside templates
 _SIGNED: Final = {1: 8, 2: 16, 3: 32, 4: 64}  # data type to bits: Int8 .. Int64
 _UNSIGNED: Final = {5: 8, 6: 16, 7: 32, 8: 64}
 _TEXTS: Final = frozenset({12, 14})  # String, Text
-_DATE_TIME: Final = 13
-_TEMPLATE: Final = 19
 _ARRAYS: Final = {
     22: "<i1", 23: "<i2", 24: "<i4", 25: "<i8", 26: "<u1", 27: "<u2", 28: "<u4", 29: "<u8",
     30: "<f4", 31: "<f8",
