@@ -132,7 +132,7 @@ def test_a_password_goes_into_a_file_of_its_own(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--url", "ftp://h"], "'ftp://h' is neither"),
+        (["--url", "ftp://h"], "'ftp://h' is not a server or broker"),
         (["--url", "mqtt://h", "--learn", "soon"], "'soon' is not a time"),
     ],
 )

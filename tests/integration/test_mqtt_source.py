@@ -375,7 +375,7 @@ async def test_the_broker_may_come_later_and_go_at_any_time(
     broker.stop()
     async with Rig(mqtt_config(broker.url)) as rig:
         await until(lambda: rig.source.link.state is LinkState.DOWN, what=rig.describe)
-        assert "does the broker run" in rig.source.link.detail
+        assert "is the broker running" in rig.source.link.detail
         for n in range(1, 4):
             broker.start()
             await rig.up()
@@ -567,7 +567,7 @@ async def test_probe_takes_nothing_from_a_running_source(
 async def test_probe_says_what_is_wrong() -> None:
     with pytest.raises(ConnectError) as caught:
         await probe(mqtt_config(f"mqtt://127.0.0.1:{find_free_port()}"))
-    assert "does the broker run" in str(caught.value)
+    assert "is the broker running" in str(caught.value)
     with pytest.raises(ConnectError) as caught:
         await probe(mqtt_config("mqtt://no-such-host.invalid"))
     assert "name" in str(caught.value)

@@ -271,7 +271,7 @@ async def test_another_certificate_than_the_pinned_one_is_refused(
 ) -> None:
     pinned = security(server_certificate=pki["other"].certificate)
     async with Rig(secure.url, security=pinned) as rig:
-        await is_refused(rig, "another certificate than the pinned one")
+        await is_refused(rig, "certificate is not the pinned one")
 
 
 async def test_a_wrong_password_is_said_so(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _URL: Final = "must be opc.tcp://HOST:PORT/PATH"
 _LOGIN: Final = "holds a login: use username and password"
 _READABLE: Final = (
-    "without a security policy the password is sent readable: "
+    "without a security policy the password is sent unencrypted: "
     "choose one, or set allow_insecure_password: true"
 )
 _UNCHECKED: Final = (

@@ -310,7 +310,7 @@ def _check_password(client: Client, config: OpcUaSourceConfig) -> None:
     # On an open channel an encrypted password is no safer: anybody may be the server.
     if not config.is_secure or policy in {None, "", _NONE_URI}:
         raise RefusedError(
-            "the password would be sent readable",
+            "the password would be sent unencrypted",
             where=config.url,
             hint="use mode SignAndEncrypt, or set allow_insecure_password: true",
         )
