@@ -1,4 +1,4 @@
-"""Source `mqtt`: subscribes at a broker and decodes what it sends into columns."""
+"""Source `mqtt`: subscribes to topics of a broker and decodes the messages into columns."""
 
 from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
 from edge_agent.sources.mqtt.decode import Decoder

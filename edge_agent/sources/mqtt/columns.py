@@ -1,8 +1,9 @@
-"""The fast way from payloads to columns: many messages of one shape at once.
+"""The fast path from payloads to columns: decodes many messages of one shape together.
 
-Only what is certain passes here. Anything else raises one of `UNFIT`, and the caller then reads
-those messages one by one with `_payload.decode`, which gives the same columns for the same payload.
-Each payload is parsed by itself: joining them would let one message speak for another's topic.
+It accepts only payloads that are certain. All others raise one of `UNFIT`; the caller then decodes
+those messages one by one with `payload.decode`, which returns the same columns for the same
+payload.
+Each payload is parsed separately: if they were joined, one message could affect another topic.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ _GOOD_TEXTS: Final = frozenset({"good", "Good", "GOOD"})
 
 
 class Batch(Protocol):
-    """Topics whose messages can be decoded together. rows: topic -> a number for `decode`."""
+    """Topics whose messages can be decoded together. rows: topic -> the row number for `decode`."""
 
     rows: dict[bytes, int]
 
     def add(self, topic: bytes, target: Target) -> None:
-        """Take a topic into the batch."""
+        """Add a topic to the batch."""
 
     def decode(self, rows: Sequence[int], payloads: list[bytes], arrival_us: int) -> Columns:
-        """Columns of messages [n], all of them plain and good; UNFIT if one is not."""
+        """Columns of messages [n]; raises one of UNFIT unless all of them are plain and Good."""
 
 
 def batch_key(target: Target, spec: Payload, *, timed: bool) -> tuple[object, ...] | None:
-    """What topics must have in common to be decoded together; None if they cannot be."""
+    """The key that topics must share to be decoded together; None if they cannot be."""
     wanted = [target.single] if target.single else list(target.named.values())
     is_plain = spec.format is Format.JSON and spec.quality in {"", AUTO_QUALITY}
     if not is_plain or spec.items or spec.name or target.by_asset is not None:
@@ -71,12 +72,12 @@ def make_batch(target: Target, spec: Payload, *, timed: bool) -> Batch:
 
 
 def _floats(numbers: Sequence[Any]) -> NDArray[np.float64]:
-    """float64 [n]. `struct` takes numbers and truth values, never text: numpy would parse it."""
+    """float64 [n]. `struct` accepts numbers and booleans but no text; numpy would parse text."""
     return np.frombuffer(struct.pack(f"{len(numbers)}d", *numbers))
 
 
 def _column(docs: list[Any], path: str) -> list[Any]:
-    """What stands under a dotted path of keys in each of the objects."""
+    """The values under a dotted path of keys, one of each object."""
     keys = path.split(".")
     if len(keys) > 1 and any(path in doc for doc in docs):
         raise ValueError("a key is written like the path")
@@ -88,14 +89,14 @@ def _column(docs: list[Any], path: str) -> list[Any]:
 def _quality_keys(
     keys: Iterable[str], spec: Payload, known: Iterable[str], named: Container[str]
 ) -> list[str]:
-    """Keys of an object that say how good it is."""
+    """Keys of an object that contain its quality."""
     if spec.quality != AUTO_QUALITY:
         return []
     return [key for key in keys if key in known and key not in named]
 
 
 def _all_good(docs: list[Any], key: str) -> bool:
-    """True if the quality of all these objects is Good beyond any doubt."""
+    """True if the quality of all these objects is certainly Good."""
     found = [doc[key] for doc in docs]
     kinds = set(map(type, found))
     if kinds == {bool}:
@@ -106,12 +107,12 @@ def _all_good(docs: list[Any], key: str) -> bool:
 def _good(
     signal: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float64]
 ) -> Columns:
-    """Columns of status Good. The values are finite: orjson takes no other number."""
+    """Columns of status Good. The values are finite: orjson accepts no other numbers."""
     return Columns(signal, times, values.ravel(), np.full(values.size, GOOD, np.uint32))
 
 
 class SignalBatch:
-    """One topic, one signal: `{"ts": 1767225600000, "value": 12.3}`, or `12.3` where not timed."""
+    """One topic, one signal: `{"ts": 1767225600000, "value": 12.3}`, or `12.3` if not timed."""
 
     def __init__(self, spec: Payload, *, timed: bool) -> None:
         self.rows: dict[bytes, int] = {}
@@ -121,7 +122,7 @@ class SignalBatch:
         self._pair = timed and not {*"."} & {*spec.time, *spec.value}
 
     def add(self, topic: bytes, target: Target) -> None:
-        """Take a topic into the batch; its row is its signal."""
+        """Add a topic to the batch; its row is its signal."""
         if target.single is not None:
             self.rows[topic] = target.single.index
 
@@ -146,7 +147,7 @@ class SignalBatch:
         return _column(docs, self._spec.value)
 
     def _check_quality(self, docs: list[Any]) -> None:
-        """An object of time and value has no more; one with a quality must be Good beyond doubt."""
+        """Objects of only time and value pass; a quality must be certainly Good."""
         if self._pair and max(map(len, docs)) <= _PAIR:
             return
         for part in (docs, self._around(docs)) if self._around_value else (docs,):
@@ -161,10 +162,10 @@ class SignalBatch:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What to take from objects that have the same keys.
+    """The keys to read from objects that have the same keys.
 
-    pick: their time, if timed, and their wanted values; columns: which of the batch's names;
-    qualities: keys that say how good they are.
+    pick: returns their time, if timed, and their wanted values; columns: indexes into the batch's
+    names; qualities: the keys that contain a quality.
     """
 
     pick: Callable[[Any], tuple[Any, ...]]
@@ -187,12 +188,12 @@ class AssetBatch:
         self._plans: dict[tuple[str, ...], _Plan] = {}
 
     def add(self, topic: bytes, target: Target) -> None:
-        """Take a topic into the batch; its row holds its signals in the order of the names."""
+        """Add a topic to the batch; its row holds its signals in the order of the names."""
         signals = tuple(target.named[name].index for name in self._names)
         self.rows[topic] = self._known.setdefault(signals, len(self._known))
 
     def decode(self, rows: Sequence[int], payloads: list[bytes], arrival_us: int) -> Columns:
-        """Columns of n messages: all wanted values of the first, of the second ..."""
+        """Columns of n messages: all wanted values of the first message, then of the second ..."""
         if len(self._table) < len(self._known):
             self._table = np.array(list(self._known), np.int32)
         docs = list(map(orjson.loads, payloads))
@@ -245,7 +246,7 @@ class AssetBatch:
 
 
 def _in_order(parts: list[Columns], messages: list[list[int]]) -> Columns:
-    """Parts as one, in the order of the messages that they came from."""
+    """Joins the parts, in the order of the messages that they came from."""
     came_from = [
         np.repeat(numbers, len(part) // len(numbers))
         for part, numbers in zip(parts, messages, strict=True)

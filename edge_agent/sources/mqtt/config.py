@@ -1,4 +1,4 @@
-"""What the config says about an MQTT source."""
+"""The config of an MQTT source."""
 
 from __future__ import annotations
 
@@ -38,15 +38,16 @@ MAX_PACKET_BYTES: Final = 268_435_455  # MQTT 5, 1.5.5
 class Subscription:
     """Topics of one kind: `plant/{line}/{asset}/{signal}`.
 
-    A placeholder matches one level. Where neither `signal` nor a placeholder {signal} says which
-    signal a topic is, a payload is an object (or CSV columns) with the signals of its asset.
+    A placeholder matches one level. If neither `signal` nor a placeholder {signal} defines the
+    signal
+    of a topic, a payload is an object (or CSV columns) with the signals of its asset.
     """
 
     topic: str
     qos: Annotated[int, Between(0, 2)] = 1
     asset: str = ""  # an id, or a format of placeholders such as "{line}-{asset}"
     signal: str = ""  # a name, or a format
-    template: str = ""  # assets that the config does not name are made from it
+    template: str = ""  # template of assets that the config does not name
     payload: Payload = field(default_factory=Payload)
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -88,12 +89,12 @@ class Subscription:
 
     @property
     def asset_format(self) -> str:
-        """How an asset's id is made from the placeholders."""
+        """The format that makes an asset's id from the placeholders."""
         return self.asset or "{asset}"
 
     @property
     def signal_format(self) -> str:
-        """How a signal's name is made from the placeholders; empty on topics of a whole asset."""
+        """The format of a signal's name; empty on topics of a whole asset."""
         return self.signal or ("{signal}" if "signal" in self.pattern.names else "")
 
 
@@ -103,7 +104,7 @@ class MqttSourceConfig(Broker):
 
     url: str
     subscribe: tuple[Subscription, ...] = ()
-    sparkplug: Sparkplug | None = None  # in place of subscribe
+    sparkplug: Sparkplug | None = None  # replaces subscribe
     username: str = ""
     password: Secret | None = None
     tls: Tls = field(default_factory=Tls)
@@ -115,10 +116,10 @@ class MqttSourceConfig(Broker):
     max_payload: Annotated[Size, Between(1024, MAX_PACKET_BYTES - PACKET_HEAD_BYTES)] = Size(
         1 << 20
     )
-    coalesce: Annotated[Duration, Between(0, 1)] = Duration(0.02)  # longest rest between reads
-    stale_after: Duration | None = None  # default: 30 s; never with sparkplug, which tells changes
-    time: TimeOf = TimeOf.AUTO  # whose clock counts: source (the payload's time), arrival, auto
-    timezone: str = "UTC"  # of times in payloads that name none
+    coalesce: Annotated[Duration, Between(0, 1)] = Duration(0.02)  # longest pause between reads
+    stale_after: Duration | None = None  # default: 30 s; none with sparkplug, which reports changes
+    time: TimeOf = TimeOf.AUTO  # which clock is used: source (the payload's time), arrival, auto
+    timezone: str = "UTC"  # of times without zone in payloads
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Contradictions, as (key, message)."""
@@ -139,11 +140,11 @@ class MqttSourceConfig(Broker):
             yield "share", "has no '/', '+' or '#'"
 
     def _unreached(self) -> Iterator[tuple[str, str]]:
-        """Subscriptions of which an earlier one takes every topic."""
+        """Subscriptions whose topics are all matched by an earlier one."""
         try:
             patterns = [one.pattern for one in self.subscribe]
         except ConfigError:
-            return  # said of the topic itself
+            return  # already reported for the topic itself
         for n, later in enumerate(patterns):
             first = next((k for k, one in enumerate(patterns[:n]) if one.covers(later)), None)
             if first is not None:
@@ -167,14 +168,14 @@ class MqttSourceConfig(Broker):
 
     @property
     def traits(self) -> SourceTraits:
-        """Sparkplug reports changes, and then no signal is stale unless the config says when."""
+        """Sparkplug reports on change, so no signal becomes stale unless the config sets a time."""
         reports_changes = self.sparkplug is not None
         default_s = None if reports_changes else _STALE_S
         return SourceTraits(reports_changes, self.stale_after or default_s, self.time)
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
-        """What is subscribed, each payload with the time zone that holds for it."""
+        """The subscriptions, each payload with the time zone that applies to it."""
         own = "" if self.timezone == "UTC" else self.timezone
         return tuple(
             replace(one, payload=replace(one.payload, timezone=one.payload.timezone or own))
@@ -183,5 +184,5 @@ class MqttSourceConfig(Broker):
 
     @property
     def max_packet_bytes(self) -> int:
-        """The largest packet that is taken."""
+        """The largest packet that is accepted."""
         return int(self.max_payload) + PACKET_HEAD_BYTES

@@ -1,4 +1,4 @@
-"""From the messages of one read to the intake: together where they are alike, else one by one."""
+"""Decodes the messages of one read for the intake: similar messages together, others one by one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge_agent.sources.source_clock import SourceClock
     from edge_agent.values import Intake, TensorBlock
 
-    # topic, payload, whether it was retained
+    # topic, payload, True if retained
     Careful = list[tuple[bytes, bytes, bool]]
 
 
@@ -59,10 +59,10 @@ class Decoder:
         self._refusals = refusals
         self._intake = intake
         self._received = received
-        self._main: Batch | None = None  # where most of the last mixed read went
+        self._main: Batch | None = None  # the batch of most messages of the last mixed read
 
     def take(self, messages: Messages, arrival_us: int) -> None:
-        """Hand a read's messages to the intake; what cannot be used is counted, never raised."""
+        """Hand a read's messages to the intake; unusable ones are counted, never raised."""
         for topic in messages.too_large:
             self._refusals.note("too_large", topic, "larger than max_payload")
         topics = messages.topics
@@ -125,7 +125,7 @@ class Decoder:
         self.deliver(out)
 
     def deliver(self, out: Readings) -> None:
-        """Hand readings to the intake, with the time that counts."""
+        """Hand readings to the intake, with corrected times."""
         arrival_us = out.arrival_us
         if out.signal:
             status = np.array(out.status, np.uint32)
@@ -152,7 +152,7 @@ class Decoder:
             self._routes.judge(topic, route, odd=out.odd, timed=out.timed)
 
     def _refuse_others(self, route: Route, out: Readings, first: int) -> None:
-        """Take back what another machine's topic delivers: `hall-1/M-1` is not `hall-2/M-1`."""
+        """Remove what another machine's topic delivers: `hall-1/M-1` is not `hall-2/M-1`."""
         for n in range(len(out.signal) - 1, first - 1, -1):
             try:
                 self._routes.claim(route, out.signal[n])
@@ -162,7 +162,7 @@ class Decoder:
                 out.refuse(error)
 
     def _note_oddities(self, topic: bytes, payload: bytes, route: Route, out: Readings) -> None:
-        """What was read all the same is said once for each topic, and counted then."""
+        """Report input that was read although it is not as expected, once for each topic."""
         for what, text in out.mended.items() if not out.refused else ():
             if what not in route.noted and len(route.noted) < _MAX_NOTED:
                 route.noted |= {what}
@@ -182,7 +182,7 @@ class Decoder:
         self._intake.append(self._stamped(values, arrival_us))
 
     def _stamped(self, values: Columns, arrival_us: int) -> Columns:
-        """The same values, each with the time that counts."""
+        """The same values, each with its corrected time."""
         if self._clock is None:
             return values
         signal, value, status = values.signal, values.value, values.status
@@ -190,7 +190,7 @@ class Decoder:
         return values if time_us is values.time_us else Columns(signal, time_us, value, status)
 
     def _stamped_block(self, block: TensorBlock, arrival_us: int) -> TensorBlock:
-        """A block is one value to the clock: its last sample."""
+        """To the clock, a block is one value: its last sample."""
         last = float(block.samples[-1])
         one = columns([block.signal], [block.end_us], [last], block.status)
         return replace(block, end_us=int(self._stamped(one, arrival_us).time_us[0]))

@@ -1,4 +1,4 @@
-"""What a payload looks like to somebody who has never seen it: its form, value, time, quality."""
+"""Recognises the form of an unknown payload: its kind, value, time and quality."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_agent.sources.mqtt.payload_time import MIN_TIME_US, time_us
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_BYTES: Final = 16 << 10  # larger payloads are told by their size alone
+MAX_BYTES: Final = 16 << 10  # larger payloads are described by their size only
 _MAX_KEYS: Final = 200
 _MAX_DEPTH: Final = 8
 _WITH_UNIT: Final = re.compile(
@@ -38,8 +38,9 @@ class Form:
 
     kind: in words. value: the path of the only number, empty if the payload itself is the number.
     numbers: paths of all numbers, or names of all records, if there are several. time_form: such as
-    `ms` or `ISO 8601`. offset_us: time stamp minus arrival; None without a time. items, name: where
-    records stand, and their key that names the signal. usable: it can be mapped.
+    `ms` or `ISO 8601`. offset_us: time stamp minus arrival; None without a time. items, name: the
+    path
+    of records, and their key that names the signal. usable: it can be mapped.
     """
 
     kind: str
@@ -59,7 +60,7 @@ class Form:
 
 @dataclass(slots=True)
 class _Leaves:
-    """The leaves of a JSON object by what they are."""
+    """The leaves of a JSON object by their type."""
 
     numbers: dict[str, float] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
@@ -81,8 +82,8 @@ def form_of(topic: str, payload: bytes, arrival_us: int) -> Form:
 
 
 def _of_sparkplug(payload: bytes) -> Form:
-    """What a message names: births name every metric, data often numbers them only."""
-    # Here, as in the source: a plant without Sparkplug need not load protobuf.
+    """The names in a message: births name every metric, data often contains only aliases."""
+    # Imported here, as in the source: a plant without Sparkplug need not load protobuf.
     from edge_agent.sources.mqtt.sparkplug_wire import metrics_of, parse_payload  # noqa: PLC0415
 
     note = "a source with `sparkplug:` reads it, see docs/recipes.md"
@@ -226,7 +227,7 @@ def _of_object(doc: dict[str, Any], arrival_us: int) -> Form:
 
 
 def _is_text_value(path: str, leaves: _Leaves) -> bool:
-    """True if a text is called like a value, and is a number."""
+    """True if a text's key looks like that of a value, and the text is a number."""
     key = path.rpartition(".")[2].lower()
     return bool(_VALUE_KEYS.fullmatch(key)) and _of_text(leaves.texts[path].strip()).usable
 
@@ -259,7 +260,7 @@ def _time(leaves: _Leaves, arrival_us: int) -> tuple[str, str, int | None]:
             at_us = time_us(raw, TimeUnit.AUTO)
         except DecodeError:
             continue
-        if at_us < MIN_TIME_US:  # a number that only looks like one
+        if at_us < MIN_TIME_US:  # a number that only looks like a time
             continue
         return path, _time_form(raw, at_us), at_us - arrival_us
     return "", "", None

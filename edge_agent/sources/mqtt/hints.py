@@ -1,6 +1,6 @@
-"""Why a payload was refused, in plain words, and which keys of the config would read it.
+"""Explains a refused payload in plain words, with the keys of the config that would read it.
 
-Only asked when a refusal is logged, which is once for each topic.
+Called only when a refusal is logged, which is once for each topic.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edge_agent.errors import DecodeError
     from edge_agent.sources.mqtt.readings import Readings
 
-# What a gateway's payload has, and the keys that read it. See docs/recipes.md.
+# Paths that identify a gateway's payload, and the keys that read it. See docs/recipes.md.
 KNOWN: Final = (
     (
         "Kepware IoT Gateway",
@@ -69,7 +69,7 @@ def recipe_of(doc: object) -> tuple[str, str] | None:
 
 
 def hint_of(error: DecodeError | None, out: Readings, payload: bytes) -> str:
-    """What would read the message, in brackets; nothing if that is not known."""
+    """The keys that would read the message, in brackets; empty if unknown."""
     if error is not None and error.reason not in {"value", "shape", "json", "text", "kind"}:
         return ""
     recipe = recipe_of(out.doc)
@@ -98,7 +98,7 @@ def _of_object(doc: dict[str, Any], out: Readings) -> str:
 
 
 def numbers_in(doc: Any, prefix: str = "", depth: int = 0) -> list[str]:  # noqa: ANN401
-    """The paths under which numbers stand, at most a hundred."""
+    """The paths of numbers, at most a hundred."""
     found: list[str] = []
     inner = doc.items() if isinstance(doc, dict) else enumerate(doc)
     for key, item in inner:

@@ -22,7 +22,7 @@ _MAX_LINE: Final = 64 << 10
 
 
 def decode_influx(payload: bytes, out: Readings) -> None:
-    """Each line is an object: its tags and fields, the measurement and the time under `time`."""
+    """Reads each line as an object: tags, fields, the measurement, and the time under `time`."""
     text, oddity = decoded(payload)
     if oddity:
         out.mend(oddity, oddity)

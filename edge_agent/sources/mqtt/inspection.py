@@ -1,4 +1,4 @@
-"""What does not fit between a config's subscriptions and the broker: every topic is awaited."""
+"""Compares a config's subscriptions with the broker; waits for a message on every topic."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from edge_agent.values import Columns, TensorBlock
 
 _MAX_SHOWN: Final = 20
-# What others publish below our topics is no fault of the config; a word if signals are missed.
+# Messages of others below our topics are no fault of the config; a warning if signals are missing.
 _OF_OTHERS: Final = frozenset(
     {"unknown_topic", "unknown_signal", "unknown_asset", "asset_name", "empty"}
 )
 
 
 class _FirstRefusals(Refusals):
-    """The first topic and text of each reason, and how many there were; nothing is logged."""
+    """The first topic and text of each reason, and their number; logs nothing."""
 
     def __init__(self, source: str, metrics: Metrics) -> None:
         super().__init__(source, metrics)
@@ -55,7 +55,7 @@ class _FirstRefusals(Refusals):
 
 
 class _Heard:
-    """An intake that keeps, of each signal, whether it came, how good, and how old it was."""
+    """An intake that keeps of each signal if it arrived, its quality and its age."""
 
     def __init__(self) -> None:
         self.arrival_us = 0
@@ -86,7 +86,7 @@ async def inspect_broker(
 ) -> list[Finding]:
     """Findings on the broker, each subscription and each signal of the source `name`.
 
-    Listens for at most so many seconds; ConnectError if the broker refuses us.
+    Listens for at most `seconds`; ConnectError if the broker refuses the connection.
     """
     plant, metrics, heard = Plant(whole), Metrics(), _Heard()
     refusals = _FirstRefusals(name, metrics)
@@ -127,8 +127,8 @@ async def inspect_broker(
 def _sparkplug_reader(
     name: str, config: Sparkplug, routes: Routes, refusals: Refusals, decoder: Decoder
 ) -> Callable[[Messages, int], None]:
-    """What takes Sparkplug messages. It asks no node for its births: a check publishes nothing."""
-    # Here, as in the source: a plant without Sparkplug need not load protobuf.
+    """Returns a reader of Sparkplug messages. It requests no births: a check publishes nothing."""
+    # Imported here, as in the source: a plant without Sparkplug need not load protobuf.
     from edge_agent.sources.mqtt.sparkplug import SparkplugReader  # noqa: PLC0415
 
     reader = SparkplugReader(name, config, routes, refusals)
@@ -165,7 +165,7 @@ def _refused(where: str, refusals: _FirstRefusals, *, complete: bool) -> list[Fi
 def _missing(
     where: str, signals: list[PlantSignal], heard: _Heard, seconds: float, *, sparkplug: bool
 ) -> list[Finding]:
-    """By asset, the signals that brought nothing, or nothing but bad values."""
+    """The signals without a value, or with bad values only, by asset."""
     found: list[Finding] = []
     mend = "is the name right, and does it publish?"
     if sparkplug:
@@ -187,7 +187,7 @@ def _missing(
 
 
 def _clock(where: str, signals: list[PlantSignal], heard: _Heard, time: TimeOf) -> list[Finding]:
-    """How far time stamps are from this gateway's clock: the median, and who is far from it."""
+    """Offset of time stamps from this gateway's clock: the median, and signals far from it."""
     if not heard.offsets_us:
         return []
     offsets_s = np.array(list(heard.offsets_us.values())) / 1e6

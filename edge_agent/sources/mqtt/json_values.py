@@ -1,7 +1,7 @@
 """JSON as devices write it: with `nan`, a byte order mark, a trailing NUL, another encoding.
 
-What is not JSON in one place is no reason to lose the rest of a message: a word that JSON does not
-have becomes a number that is none, or a text, and what it stands for is judged by itself.
+One part that is not JSON must not lose the rest of a message: a word that JSON does not have
+becomes NaN or a text, and is then checked separately.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edge_agent.errors import DecodeError
 
 MAX_MENDED_BYTES: Final = 256 << 10
 _MARKS: Final = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-# A string (closed, or up to the end), one in single quotes, or what stands between the marks.
+# A string (closed, or up to the end), one in single quotes, or the text between delimiters.
 _TOKEN = re.compile(
     r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|\'(?:[^\'\\]|\\.)*+(?:\'|\\?\Z)|[^\s,:\[\]{}"\']+', re.DOTALL
 )
@@ -30,9 +30,9 @@ _MAX_NUMBER: Final = 400
 
 
 def parse(payload: bytes, *, text: bool) -> tuple[Any, str]:
-    """The document, and in which way it is not plain JSON (nothing if it is).
+    """The document, and how it differs from plain JSON (empty if it does not).
 
-    text: a payload that is no JSON at all may be one text: `ON`, `23.4 °C`.
+    text: a payload that is not JSON at all may be one text: `ON`, `23.4 °C`.
     Raises DecodeError `json` or `text`.
     """
     try:
@@ -61,7 +61,7 @@ def parse(payload: bytes, *, text: bool) -> tuple[Any, str]:
 
 
 def decoded(payload: bytes) -> tuple[str, str]:
-    """The text of a payload, and what is odd about its bytes."""
+    """The text of a payload, and what is unusual about its bytes."""
     if payload.startswith(_MARKS) or b"\0" in payload[:2]:
         try:
             return payload.decode(json.detect_encoding(payload)).lstrip("\ufeff").strip("\0"), (
@@ -89,7 +89,7 @@ def _mended(token: re.Match[str]) -> str:
 
 
 def _number(text: str, word: str) -> str:
-    """What C prints for no number, and numbers as `+5` and `.5`; empty for other texts."""
+    """JSON of C's texts for NaN and infinity, and of `+5` and `.5`; empty for other texts."""
     if _NAN.fullmatch(word):
         return "NaN"
     if _INFINITE.fullmatch(word):
@@ -100,7 +100,7 @@ def _number(text: str, word: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """A payload as one text; DecodeError if it is bytes rather than letters."""
+    """A payload as one text; DecodeError if it is binary."""
     stripped = text.strip()
     if not all(letter.isprintable() or letter.isspace() for letter in stripped[:200]):
         raise DecodeError("text", "binary data, but JSON is expected (see payload.format)")
@@ -108,7 +108,7 @@ def _printable(text: str) -> str:
 
 
 def _in_words(payload: bytes, error: orjson.JSONDecodeError) -> str:
-    """Why a payload is no JSON."""
+    """Why a payload is not JSON."""
     if payload[:2] == b"\x1f\x8b":
         return "it is compressed with gzip"
     if payload[:1] in b"{[" and payload.rstrip(b" \r\n\t\0")[-1:] not in b"}]":

@@ -1,4 +1,4 @@
-"""What a broker's topics are like, heard for some seconds; bounded whatever is sent."""
+"""Listens to a broker's topics for some seconds and describes them; memory is always bounded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAMPLE_CHARACTERS: Final = 80
 
 @dataclass(slots=True)
 class HeardTopic:
-    """A topic. n: live messages; retained: kept ones; rate: live messages a second."""
+    """A topic. n: live messages; retained: retained ones; rate: live messages per second."""
 
     topic: str
     n: int
@@ -35,7 +35,7 @@ class HeardTopic:
 
 @dataclass(slots=True)
 class Listened:
-    """What was heard. more: messages of topics beyond MAX_TOPICS; refused: filters, with why."""
+    """The result of listening. more: messages beyond MAX_TOPICS; refused: filters, with reasons."""
 
     topics: list[HeardTopic]
     messages: int
@@ -45,7 +45,7 @@ class Listened:
 
 @dataclass(slots=True)
 class _Kept:
-    """What is kept of a topic while it is listened to: the latest payload only."""
+    """The data kept for a topic while listening: only the latest payload."""
 
     n: int = 0
     retained: int = 0
@@ -56,7 +56,7 @@ class _Kept:
 
 @dataclass(slots=True)
 class _Ear:
-    """Takes messages in."""
+    """Accepts messages."""
 
     clock: Clock
     kept: dict[bytes, _Kept] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class _Ear:
         one.bytes, one.arrival_us = len(payload), now_us
 
 
-async def listen_to(  # noqa: PLR0913, PLR0917 (where, to what, for how long)
+async def listen_to(  # noqa: PLR0913, PLR0917 (broker, topics, duration)
     config: MqttSourceConfig,
     versions: Sequence[Protocol],
     topics: Sequence[str],
@@ -96,10 +96,10 @@ async def listen_to(  # noqa: PLR0913, PLR0917 (where, to what, for how long)
     clock: Clock,
     progress: Callable[[float, int], None],
 ) -> Listened:
-    """Listen to topic filters (patterns with {placeholders} will do) for so many seconds.
+    """Listen to topic filters (patterns with {placeholders} are allowed) for `seconds`.
 
-    Under a client id of its own: a daemon that runs misses nothing. ConnectError if the broker
-    refuses us.
+    Uses a separate client id, so that a running daemon misses nothing. ConnectError if the broker
+    refuses the connection.
     """
     ear = _Ear(clock)
     filters = [(compile_pattern(topic).filter, 0) for topic in topics]

@@ -1,8 +1,8 @@
-"""Whose machine a topic is about: one id never stands for two machines.
+"""Finds the machine of a topic: one id never stands for two machines.
 
-An asset's id is often unique within its line only. The first topic that gives an id keeps it; one
-that differs in another placeholder, in its line or in its template is another machine. It gets an
-id of its own if it may be discovered (`line-2-M-01`), and is refused with both names if not.
+An asset's id is often unique only within its line. The first topic with an id keeps it; a topic
+that differs in another placeholder, its line or its template is another machine. If that machine
+may be discovered, it gets a separate id (`line-2-M-01`); if not, it is refused with both names.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TWO_MACHINES: Final = "two_machines"
 UNUSABLE_NAME: Final = "asset_name"
-_FORGET_S: Final = 600.0  # a topic that was not heard of for this long is a conflict no more
+_FORGET_S: Final = 600.0  # a topic that did not arrive for this long is no longer a conflict
 _MAX_CONFLICTS: Final = 1000
 _MAX_LOGGED: Final = 100
 _MAX_SHOWN: Final = 64
@@ -35,7 +35,7 @@ _log = logging.getLogger("edge_agent.sources")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a topic stands: its subscription, what its placeholders and its '+' levels hold."""
+    """A topic's subscription, and the text of its placeholders and its '+' levels."""
 
     number: int
     subscription: Subscription
@@ -45,18 +45,18 @@ class Place:
 
     @property
     def identity(self) -> tuple[tuple[str, str], ...]:
-        """What makes a machine of this subscription another one."""
+        """The parts of the topic that distinguish machines of this subscription."""
         one = self.subscription
         of_signal = names_in(one.signal_format) - names_in(one.asset_format)
         if not names_in(one.asset_format):
-            return ()  # the config says itself that all of it is one machine
+            return ()  # the config defines all of it as one machine
         return tuple((k, v) for k, v in self.places.items() if k not in of_signal)
 
 
 class Conflicts:
-    """Topics of machines that cannot be watched: theirs is the name of another one, or is none.
+    """Topics of machines that cannot be monitored: the name is another machine's, or not usable.
 
-    topics: the machine's name, the topic as text, and what delivers that machine, by topic.
+    topics: by topic: the machine's name, the topic as text, and what already delivers that machine.
     """
 
     def __init__(self, source: str) -> None:
@@ -67,13 +67,13 @@ class Conflicts:
         self._last_s: dict[bytes, float] = {}
 
     def add(self, topic: bytes, name: str, other: str) -> None:
-        """A topic is refused: `name` is what `other` delivers; without `other` it is no name."""
+        """A topic is refused: `other` delivers `name`; without `other` the name is not usable."""
         if len(self.topics) < _MAX_CONFLICTS:
             self.topics[topic] = (name, topic.decode("utf-8", "backslashreplace"), other)
             self._heard.add(topic)
 
     def heard(self, topic: bytes) -> None:
-        """A topic came again."""
+        """Record that a topic arrived again."""
         if topic in self.topics:
             self._heard.add(topic)
 
@@ -103,7 +103,7 @@ class Conflicts:
 
 
 class Machines:
-    """The assets that topics are about, and the topics that their signals come from."""
+    """The assets of topics, and the topics that deliver their signals."""
 
     def __init__(self, source: str, plant: Plant, metrics: Metrics, refusals: Refusals) -> None:
         self.conflicts = Conflicts(source)
@@ -116,7 +116,7 @@ class Machines:
         self._logged = 0
 
     def asset_of(self, place: Place, name: str | None = None) -> PlantAsset:
-        """The asset of a topic; name: the one its payload gives. DecodeError if none may be."""
+        """The asset of a topic; name: from its payload. DecodeError if there can be none."""
         one = place.subscription
         if name is not None:
             place = replace(place, places={**place.places, "asset": name})
@@ -144,7 +144,7 @@ class Machines:
         return self._another(known, place, line)
 
     def claim(self, place: Place, signal: int) -> None:
-        """A topic delivers a signal; DecodeError if another machine's topic delivers it already."""
+        """Assign a signal to a topic; DecodeError if another machine's topic delivers it."""
         first = self._feeds.setdefault(signal, place)
         if first is place or not _are_two(first, place):
             return
@@ -154,7 +154,7 @@ class Machines:
         raise DecodeError(TWO_MACHINES, f"{name} is what {first.topic} delivers: two machines?")
 
     def _own(self, asset_id: str, place: Place, line: str) -> PlantAsset | None:
-        """The asset that an earlier run made for just this machine."""
+        """The asset that an earlier run created for exactly this machine."""
         for other_id in _other_ids(asset_id, place.subscription, place.identity):
             asset = self._plant.assets.get(other_id)
             if asset is None or not asset.is_discovered or (line and asset.line != line):
@@ -174,7 +174,7 @@ class Machines:
         return owner is None or owner.identity == place.identity
 
     def _another(self, known: PlantAsset, place: Place, line: str) -> PlantAsset:
-        """A machine of its own, whose name is another one's."""
+        """Discovers a separate machine whose name is already another machine's."""
         owner = self._owners.get((known.index, place.number))
         other = owner.topic if owner is not None else f"{known.path} of the config or of before"
         for other_id in _other_ids(known.id, place.subscription, place.identity):
@@ -211,7 +211,7 @@ class Machines:
 def _other_ids(
     asset_id: str, one: Subscription, identity: tuple[tuple[str, str], ...]
 ) -> Iterable[str]:
-    """Ids for a machine whose own is taken: with all of its topic's names, or with its template."""
+    """Ids for a machine whose id is taken: with all names of its topic, or with its template."""
     parts = [text for _, text in identity]
     found = ["-".join(parts), "_".join(parts)] if len(parts) > 1 else []
     found += [f"{one.template}-{asset_id}"] if one.template else []
@@ -219,7 +219,7 @@ def _other_ids(
 
 
 def _are_two(first: Place, second: Place) -> bool:
-    """True if two topics that deliver one signal are of two machines, or may be."""
+    """True if two topics that deliver one signal are, or may be, of two machines."""
     if first.number == second.number:
         return first.wild != second.wild
     return bool(first.subscription.template and second.subscription.template)

@@ -1,4 +1,4 @@
-"""Objects of a payload to readings: one signal, the signals of an asset, or records of one each."""
+"""Reads objects of a payload: one signal, the signals of an asset, or records of one each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge_agent.sources.mqtt.readings import Readings
 
 MAX_DEPTH: Final = 8
-MAX_REFUSED: Final = 100  # items of one message; then the rest of it is not looked at
+MAX_REFUSED: Final = 100  # items of one message; the rest of the message is then skipped
 _MAX_NAME: Final = 512
 OWN_KEYS: Final = "*"  # payload.asset: the keys of the object are the assets
 
@@ -25,7 +25,7 @@ _Around = tuple[dict[str, Any], ...]
 
 
 def take_each(items: list[Any], take: Callable[[Any, Readings], None], out: Readings) -> None:
-    """All items of one message: one that is refused does not hold back the others."""
+    """Read all items of one message: a refused item does not stop the others."""
     for item in items:
         try:
             take(item, out)
@@ -82,7 +82,7 @@ def _named_of(name: object, out: Readings) -> dict[str, Wanted]:
 
 
 def take_named(doc: dict[str, Any], out: Readings, named: dict[str, Wanted] | None = None) -> None:
-    """An object of an asset: one reading a key."""
+    """Read an object of an asset: one reading per key."""
     if named is None:
         named = out.target.named
         if out.target.by_asset is not None:
@@ -114,7 +114,7 @@ def _take_one(  # noqa: PLR0913, PLR0917
 
 
 def indexed(named: dict[str, Wanted]) -> list[str]:
-    """Addresses that go into arrays, `values[0].v`: the walk over keys does not meet them."""
+    """Addresses with array indexes, `values[0].v`: the walk over keys does not find them."""
     return [
         path
         for path in named
@@ -125,7 +125,7 @@ def indexed(named: dict[str, Wanted]) -> list[str]:
 def _walk(
     doc: dict[str, Any], known: dict[str, Wanted], prefix: str = "", depth: int = 0
 ) -> Iterator[tuple[str, object]]:
-    """(dotted path, value) of what is known by that path, and of all leaves."""
+    """(dotted path, value) of each known path and of all leaves."""
     for key, item in doc.items():
         path = f"{prefix}{key}"
         if isinstance(item, dict) and path not in known and depth < MAX_DEPTH:
@@ -137,7 +137,7 @@ def _walk(
 def _take_records(
     doc: dict[str, Any], out: Readings, named: dict[str, Wanted] | None = None
 ) -> None:
-    """Records of one value each: `{"values": [{"id": "flow", "v": 1.5, "q": true}]}`."""
+    """Read records of one value each: `{"values": [{"id": "flow", "v": 1.5, "q": true}]}`."""
     out.odd = True
     found = False
     for key, record, around in _records(doc, out):
@@ -153,7 +153,7 @@ def _take_records(
 
 
 def _records(doc: dict[str, Any], out: Readings) -> Iterator[tuple[str | None, Any, _Around]]:
-    """(the key of a record, the record, the objects around it) each."""
+    """(key of a record, the record, the objects around it) for each record."""
     spec = out.spec
     for place, around in each(doc, spec.items):
         outer = around if steps(spec.items) else ()
@@ -189,7 +189,7 @@ def _take_record(
 
 
 def _times(around: _Around, out: Readings) -> dict[str, Any]:
-    """The time of the objects around a record, as if it stood in it."""
+    """The time of the objects around a record, as if the record contained it."""
     raw = _first(out.spec.time, around) if out.spec.time else MISSING
     return {} if raw is MISSING else {out.spec.time: raw}
 
@@ -210,7 +210,7 @@ def _wanted_of(
 
 
 def _first(path: str, objects: _Around) -> Any:  # noqa: ANN401
-    """What stands under a path in the first of the objects that has it."""
+    """The value under a path in the first object that has it."""
     found = (find(one, path) for one in objects)
     return next((raw for raw in found if raw is not MISSING), MISSING)
 
@@ -220,7 +220,7 @@ def _reading(
     around: _Around,
     out: Readings,
 ) -> tuple[Any, int | None, int]:
-    """Value, time and status of a record; time and status may stand around it."""
+    """Value, time and status of a record; time and status may be in the objects around it."""
     own_us, own_status, said = None, GOOD, False
     raw = record
     if isinstance(record, dict):

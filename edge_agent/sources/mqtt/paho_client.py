@@ -1,9 +1,9 @@
-"""paho-mqtt with a reader of our own, on an event loop that is not its own.
+"""paho-mqtt with our own reader, on an external event loop.
 
-paho's reader rebuilds every property and costs 40 to 80 µs a message. Here paho keeps the
-connection (CONNECT, SUBSCRIBE, PINGREQ, the queue of what is to be sent), while what arrives is cut
-by `FrameCutter`; only packets other than PUBLISH and PUBREL are served to paho. Written against
-paho-mqtt 2.2, whose private method `_sock_recv` it replaces.
+paho's reader rebuilds every property and costs 40 to 80 µs per message. Here paho manages the
+connection (CONNECT, SUBSCRIBE, PINGREQ, the send queue), while `FrameCutter` cuts the received
+bytes; only packets other than PUBLISH and PUBREL are passed to paho. Written against paho-mqtt 2.2;
+it replaces its private method `_sock_recv`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PUBACK: Final = 0x40
 
 
 class Client(BrokerClient):
-    """One connection's client. It belongs to the event loop's thread."""
+    """The client of one connection. It belongs to the event loop's thread."""
 
     def __init__(
         self,
@@ -42,15 +42,15 @@ class Client(BrokerClient):
         self._cutter = cutter
         self.options: dict[str, Any] = {}  # of CONNECT
         self._served = b""
-        self.more = False  # the latest read was ended by its size
+        self.more = False  # the latest read was limited by its size
 
     def receive(self) -> Messages | None:
-        """What one read completes; None if nothing was there to read."""
+        """The messages that one read completes; None if there was nothing to read."""
         data = self._read()
         if data is None or self._sock is None:
             return None
         self._last_bytes_received = time.monotonic()
-        self._ping_t = 0  # whatever arrives proves life; a PINGRESP may wait behind a long queue
+        self._ping_t = 0  # any data proves life; a PINGRESP may wait behind a long queue
         messages = self._cutter.cut(data)
         for packet in messages.control:
             self._serve(packet)
@@ -59,7 +59,7 @@ class Client(BrokerClient):
         return messages
 
     def acknowledge(self, acks: list[bytes]) -> None:
-        """Send many small packets as one write; what the socket does not take waits in paho."""
+        """Send many small packets in one write; paho queues what the socket does not accept."""
         if self._sock is None:
             return
         packet = b"".join(acks)
@@ -76,7 +76,7 @@ class Client(BrokerClient):
             self._packet_queue(_PUBACK, packet, 0, 1)
 
     def drop(self, reason: str) -> None:
-        """End the connection without a word to the broker."""
+        """End the connection without a DISCONNECT to the broker."""
         self.loss = self.loss or reason
         self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
 
@@ -133,16 +133,18 @@ _MAX_LENGTH_BYTES: Final = 4
 
 
 class MalformedError(Exception):
-    """The stream is no MQTT; nothing after this byte can be trusted."""
+    """The stream is not MQTT; nothing after this byte can be trusted."""
 
 
 @dataclass(slots=True)
 class Messages:
-    """What came out of one read, in order of arrival.
+    """The content of one read, in order of arrival.
 
-    topics and payloads belong together; retained holds positions in them; acks are the packets
-    to send once the messages are safe; control are whole packets of other types; too_large are the
-    topics of messages that were skipped; malformed says why the connection must end, if it must.
+    topics and payloads have the same length; retained holds indexes into them; acks are the packets
+    to
+    send once the messages are safe; control are whole packets of other types; too_large are the
+    topics
+    of messages that were skipped; malformed is the reason why the connection must end, or empty.
     """
 
     topics: list[bytes] = field(default_factory=list)
@@ -155,10 +157,10 @@ class Messages:
 
 
 class FrameCutter:
-    """Keeps what is incomplete between reads.
+    """Keeps incomplete packets between reads.
 
-    held: packet ids of QoS 2 messages taken but not yet released, which outlive a connection; a
-    message whose id is held is a repetition (MQTT 5, 4.3.3).
+    held: packet ids of QoS 2 messages that are accepted but not yet released; they outlive a
+    connection. A message whose id is held is a repetition (MQTT 5, 4.3.3).
     """
 
     def __init__(self, max_packet_bytes: int, *, v5: bool, held: set[bytes]) -> None:
@@ -198,10 +200,10 @@ class FrameCutter:
         self._need = need
 
     def _cut(self, data: bytes, out: Messages) -> tuple[int, int]:  # noqa: C901, PLR0912 (hot)
-        """Bytes used, and bytes the next packet needs before it is worth another look."""
+        """Bytes used, and bytes that the next packet needs before it can be cut."""
         size, at, v5 = len(data), 0, self._v5
         add_topic, add_payload, add_ack = out.topics.append, out.payloads.append, out.acks.append
-        while at + 1 < size:  # once a message: here few bytecodes count more than beauty
+        while at + 1 < size:  # once per message: speed counts more than readability here
             first, length, start = data[at], data[at + 1], at + 2
             if length > _LONG:
                 length, start = _long_length(data, at + 1)

@@ -1,7 +1,7 @@
 """Paths into a JSON document: `data.value`, `values[0].v` (or `values.0.v`), `Messages[].Payload`.
 
-A key of the document that is written like the path, or like the rest of it, comes first: keys of
-real devices have dots.
+A key of the document that equals the path, or the rest of it, has priority: keys of real devices
+contain dots.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAX_STEPS: Final = 16
 
 @lru_cache(maxsize=4096)
 def steps(path: str) -> tuple[str, ...]:
-    """Keys, indexes and `[]` of a path; ConfigError if it is none."""
+    """Keys, indexes and `[]` of a path; ConfigError if the text is not a path."""
     found: list[str] = []
     at = 0
     while at < len(path):
@@ -41,7 +41,7 @@ def steps(path: str) -> tuple[str, ...]:
 
 
 def problem_of(path: str, *, each: bool = False) -> str:
-    """What is wrong with a path of the config, or nothing; each: whether `[]` may stand in it."""
+    """What is wrong with a path of the config, or empty; each: True if `[]` is allowed in it."""
     try:
         found = steps(path)
     except ConfigError as error:
@@ -50,7 +50,7 @@ def problem_of(path: str, *, each: bool = False) -> str:
 
 
 def find(doc: Any, path: str) -> Any:  # noqa: ANN401 (any JSON)
-    """What stands under a path; MISSING if nothing does."""
+    """The value under a path; MISSING if there is none."""
     if isinstance(doc, dict) and path in doc:
         return doc[path]
     try:
@@ -76,7 +76,7 @@ def _find(here: Any, path: tuple[str, ...], at: int) -> Any:  # noqa: ANN401
 
 
 def each(doc: Any, path: str) -> Iterator[tuple[Any, tuple[dict[str, Any], ...]]]:  # noqa: ANN401
-    """What stands under a path with `[]`, and the objects around it, the innermost first."""
+    """Each value under a path with `[]`, and the objects around it, the innermost first."""
     around = (doc,) if isinstance(doc, dict) else ()
     yield from _each(doc, steps(path), around)
 

@@ -1,7 +1,7 @@
-"""What an MQTT payload says, read carefully: one message at a time, every doubt refused by reason.
+"""Decodes one MQTT payload at a time, carefully: every doubtful part is refused with a reason.
 
 A decoder is one row of `FORMATS`: a function from the payload's bytes to calls of `Readings`. It
-gets the whole message, so that a format that is no JSON at all is one more row.
+gets the whole message, so that a format that is not JSON is only one more row.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WORDS: Final = {"true": True, "false": False}
 def decode(
     payload: bytes, out: Readings, target: Target, spec: Payload, *, retained: bool = False
 ) -> None:
-    """Add a message's readings to `out`. Never raises: what was refused stands in `out.refused`."""
+    """Add a message's readings to `out`. Never raises: `out.refused` holds what was refused."""
     out.begin(target, spec, retained=retained)
     try:
         FORMATS[spec.format if payload else None](payload, out)
@@ -81,7 +81,7 @@ def _names(cells: list[str], spec: Payload) -> tuple[str, ...]:
 
 
 def _is_header(line: str, spec: Payload) -> bool:
-    """True if a first line holds the names of the columns."""
+    """True if a first line contains the names of the columns."""
     cells = [cell.strip(' "').casefold() for cell in line.split(spec.separator)]
     names = [name.casefold() for name in _names(cells, spec)]
     if len(cells) != len(names) or any(cell[:1].isdigit() for cell in cells):
@@ -100,7 +100,7 @@ def _take_line(line: str, out: Readings) -> None:
     doc = {
         name: _cell_reader(name, spec)(_unquoted(cell))
         for name, cell in row
-        if name and (cell or name != spec.quality)  # blank: nothing is said against the value
+        if name and (cell or name != spec.quality)  # blank: no quality, so the value counts as Good
     }
     if single is None:
         take_named(doc, out)
@@ -121,7 +121,7 @@ def _cell_reader(name: str, spec: Payload) -> Callable[[str], object]:
 
 
 def _value_cell(text: str) -> object:
-    """A number, a truth value, or None; other text is judged with its signal."""
+    """A number, a boolean, or None; other text is interpreted by its signal."""
     if len(text) <= _MAX_NUMBER_CHARACTERS and _NUMBER.fullmatch(text):
         return float(text)
     word = text.lower()

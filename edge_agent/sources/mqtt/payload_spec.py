@@ -1,4 +1,4 @@
-"""What the config says about payloads, and what a topic is about."""
+"""The config of payloads, and the target of a topic."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BINARY: Final = frozenset({Format.FLOAT32, Format.INT16})
 
 
 class TimeUnit(StrEnum):
-    """What a time stamp counts; `auto` tells by its size, and takes ISO 8601 too."""
+    """The unit of a time stamp; `auto` decides by its size, and accepts ISO 8601 too."""
 
     AUTO = "auto"
     S = "s"
@@ -49,7 +49,7 @@ class ByteOrder(StrEnum):
     BIG = "big"
 
 
-AUTO_QUALITY: Final = "auto"  # a key that is called so, and says something that is known
+AUTO_QUALITY: Final = "auto"  # a key with a usual name and a known value
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +59,17 @@ class Payload:
     format: Format = Format.JSON
     time: str = "ts"  # JSON key or CSV column; empty or absent: the time of arrival
     time_unit: TimeUnit = TimeUnit.AUTO
-    timezone: str = ""  # of times that name none; default: the source's
-    value: str = "value"  # of one signal; may hold placeholders of the topic: "{signal}"
+    timezone: str = ""  # of times without zone; default: the source's
+    value: str = "value"  # of one signal; may contain placeholders of the topic: "{signal}"
     quality: str = AUTO_QUALITY  # auto: quality, q, StatusCode, ... beside a value; empty: none
     quality_codes: QualityCodes = QualityCodes.AUTO
-    items: str = ""  # where records of one value each stand: values, Messages[].Payload
+    items: str = ""  # path of records of one value each: values, Messages[].Payload
     name: str = ""  # the key of a record that names its signal; default: the record's own key
     asset: str = ""  # the key that names the asset; "*": the keys of the object themselves
     samples: str = "samples"  # JSON array of a waveform; `time` is then that of its last sample
     columns: tuple[str, ...] = ()  # CSV; default: time and value, or the value alone
     separator: str = ","
-    decimal: str = "."  # of numbers in texts and CSV, unless the signal says another
+    decimal: str = "."  # of numbers in texts and CSV, unless the signal sets another
     rate_hz: Annotated[float, Between(0, 1e8)] = 0.0  # waveforms: samples per second
     scale: float = 1.0  # waveforms: sample = number * scale + offset
     offset: float = 0.0
@@ -105,7 +105,7 @@ class Payload:
             yield "asset", problem_of(self.asset)
 
     def _without_effect(self) -> Iterator[tuple[str, str]]:
-        """Keys that were changed, although nothing reads them in this format."""
+        """Keys that differ from their defaults although this format does not use them."""
         default = Payload()
         for keys, formats, why in _NEEDS:
             for key in keys:
@@ -130,7 +130,7 @@ _NEEDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A signal that a topic delivers; rate_hz: the signal's own, of waveforms."""
+    """A signal that a topic delivers; rate_hz: of waveforms, the signal's own."""
 
     index: int
     waveform: bool
@@ -141,9 +141,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a topic's payloads are about: one signal, or an asset's signals by their keys.
+    """The target of a topic's payloads: one signal, or an asset's signals by their keys.
 
-    by_asset: the signals of an asset that the payload itself names; DecodeError if it is none.
+    by_asset: returns the signals of an asset that the payload names; DecodeError if there is none.
     """
 
     single: Wanted | None

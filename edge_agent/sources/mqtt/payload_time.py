@@ -1,4 +1,4 @@
-"""Time stamps on the wire to microseconds since the epoch."""
+"""Converts time stamps of payloads to microseconds since the epoch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from edge_agent.sources.mqtt.payload_spec import TimeUnit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MIN_TIME_US: Final = 631_152_000_000_000  # 1990-01-01; before it a clock was never set
+MIN_TIME_US: Final = 631_152_000_000_000  # 1990-01-01; earlier: the clock was never set
 MAX_TIME_US: Final = 4_102_444_800_000_000  # 2100-01-01
-_LAST_US: Final = 10_000_000_000_000_000  # 2286: read with care, for its clock to be told of
+_LAST_US: Final = 10_000_000_000_000_000  # 2286: accepted when read one by one, to report the clock
 _OUTSIDE: Final = "a time stamp outside 1970 to 2286"
 _UNIT_US: Final = {TimeUnit.S: 1e6, TimeUnit.MS: 1e3, TimeUnit.US: 1.0, TimeUnit.NS: 1e-3}
-# Of the four units, one at most makes a number a time of 1990 to 2100; these limits part them.
+# At most one of the four units makes a number a time of 1990 to 2100; these are the limits.
 _AUTO_LIMITS: Final = (1e11, 1e14, 1e17)
 _AUTO_US: Final = (1e6, 1e3, 1.0, 1e-3)
 # Texts that count s, ms, us or ns since 1970 and are no date such as 20261126231000 or 2611262310.
@@ -32,24 +32,24 @@ _AUTO_US_ARRAY: Final = np.array(_AUTO_US)
 
 
 def times_us(times: NDArray[np.float64], unit: TimeUnit) -> NDArray[np.int64]:
-    """Time stamps [n] of a numeric unit as microseconds [n]; DecodeError if one is unreasonable."""
+    """Time stamps [n] of a numeric unit as microseconds [n]; DecodeError if one is implausible."""
     factor = _UNIT_US.get(unit)
     with np.errstate(over="ignore"):
         if factor is not None:
             scaled = times * factor
         else:
             scaled = times * _AUTO_US_ARRAY[_AUTO_LIMITS_ARRAY.searchsorted(times)]
-    # The careful way takes older ones: of a clock that was never set, but not of a `true`.
+    # Reading one by one accepts older ones: of a clock that was never set, but not of a `true`.
     if not ((scaled >= MIN_TIME_US) & (scaled < MAX_TIME_US)).all():
         raise DecodeError("time", _OUTSIDE)
     return np.rint(scaled).astype(np.int64)
 
 
 def time_us(raw: object, unit: TimeUnit, zone: str = "") -> int:
-    """One time stamp as microseconds; DecodeError `time` if it is none.
+    """One time stamp as microseconds; DecodeError `time` if it is not one.
 
     raw: a number, also in a text, or ISO 8601.
-    zone: the IANA name of the zone of texts that name none; default: UTC.
+    zone: the IANA name of the zone of texts without zone; default: UTC.
     """
     if isinstance(raw, str) and unit != TimeUnit.ISO:
         counts = _COUNT if unit == TimeUnit.AUTO else _NUMBER
@@ -73,7 +73,7 @@ def _bounded(microseconds: float) -> int:
 
 
 def _iso_seconds(text: str, zone: str) -> float:
-    """Seconds since the epoch; a time without zone is of `zone`."""
+    """Seconds since the epoch; a time without zone is in `zone`."""
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:

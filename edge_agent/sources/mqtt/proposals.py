@@ -1,4 +1,4 @@
-"""From topics that were heard to subscriptions and templates of a config."""
+"""Makes subscriptions and templates of a config from received topics."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from edge_agent.sources.mqtt.form import Form
     from edge_agent.sources.mqtt.listener import HeardTopic
 
-# Last levels that say nothing about which machine or signal it is.
+# Last levels that identify neither a machine nor a signal.
 _EMPTY_WORDS: Final = frozenset(
     {"value", "val", "state", "status", "data", "json", "raw", "reading", "sensor", "telemetry"}
     | {"values", "tele", "up", "payload", "measurement", "iot", "default", "messages", "samples"}
 )
-_OURS: Final = ("/_pdm/", "/_svc/")  # what a gateway like this one publishes
+_OURS: Final = ("/_pdm/", "/_svc/")  # topics that a gateway like this one publishes
 _DEFAULT_TIME: Final = "ts"
 _DEFAULT_VALUE: Final = "value"
-_KNOWN_QUALITIES: Final = frozenset({"quality", "q", "statuscode", "status"})  # looked at anyway
+_KNOWN_QUALITIES: Final = frozenset({"quality", "q", "statuscode", "status"})  # read by default
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class _Likeness:
-    """What topics of one subscription have in common."""
+    """The common properties of the topics of one subscription."""
 
     levels: int
     first: str
@@ -117,7 +117,7 @@ def _add(proposal: Proposal, like: _Likeness, group: list[HeardTopic], source: s
 
 
 def _pattern(topics: Sequence[list[str]], *, single: bool) -> str:
-    """Levels that differ become placeholders: from the right {signal}, {asset}, {line}."""
+    """Replaces levels that differ by placeholders: from the right {signal}, {asset}, {line}."""
     levels = list(topics[0])
     varies = [len({topic[n] for topic in topics}) > 1 for n in range(len(levels))]
     names = ["signal", "asset", "line"] if single else ["asset", "line"]
@@ -135,7 +135,7 @@ def _pattern(topics: Sequence[list[str]], *, single: bool) -> str:
 
 
 def _asset_format(matched: Sequence[dict[str, str]]) -> str:
-    """How an asset's id is made: with its line where two lines have machines of one name."""
+    """The format of an asset's id: with its line if two lines have machines of one name."""
     if "asset" not in matched[0]:
         return ""
     machines = {(places.get("line"), places["asset"]) for places in matched}

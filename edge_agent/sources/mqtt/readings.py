@@ -1,4 +1,4 @@
-"""What careful decoding gives: readings with a time and a status, and refusals with a reason."""
+"""The result of careful decoding: readings with time and status, and refusals with a reason."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ _NUMERIC_WEAK: Final = frozenset({"q", "Q"})
 
 @dataclass(slots=True)
 class Readings:
-    """Collects the readings of many messages; from `spec` on it is about the latest message.
+    """Collects the readings of many messages; from `spec` on, the fields are of the latest message.
 
-    refused: what of it was refused; odd: it was not a plain set of good numbers; timed: it had a
-    time of its own; unknown: the first of its keys that nobody wants; taken: how many readings it
-    gave; mended: what was wrong with it and was read all the same; classic: it had a quality that
-    only OPC Classic has, so that a 0 of its topic is bad, whatever its key is called.
+    refused: its refused parts; odd: it was not a plain set of Good numbers; timed: it contained a
+    time;
+    unknown: the first of its keys that no signal uses; taken: its number of readings; mended: its
+    faults
+    that did not prevent reading; classic: it had a quality that only OPC Classic has, so that a 0
+    of
+    its topic is Bad under any key.
     """
 
     arrival_us: int
@@ -53,25 +56,25 @@ class Readings:
     doc: Any = None
 
     def begin(self, target: Target, spec: Payload, *, retained: bool) -> None:
-        """Turn to the next message."""
+        """Start the next message."""
         self.spec, self.target, self.retained = spec, target, retained
         self.refused, self.odd, self.timed, self.unknown = [], False, False, ""
         self.taken, self.mended, self.classic, self.doc = 0, {}, False, None
 
     def refuse(self, error: DecodeError) -> None:
-        """Note a part of the message that cannot be used."""
+        """Record a part of the message that cannot be used."""
         self.odd = True
         self.refused.append(error)
 
     def mend(self, what: str, text: str) -> None:
-        """Note a part of the message that was read although it is not as it should be."""
+        """Record a part of the message that was read although it is not as expected."""
         self.odd = True
         self.mended.setdefault(what, text)
 
     def take(self, wanted: Wanted, raw: object, at_us: int | None, status: int = GOOD) -> None:
-        """One signal's reading: a number, a text, null, an array, an object around one of them.
+        """Add one signal's reading: a number, text, null, array, or an object around one of them.
 
-        Raises DecodeError; a value that cannot be read is Bad before it does.
+        Raises DecodeError; a value that cannot be read is first added as Bad.
         """
         if isinstance(raw, list):
             self.take_block(wanted, self._samples(raw, wanted), at_us, status)
@@ -91,7 +94,7 @@ class Readings:
     def take_block(
         self, wanted: Wanted, samples: NDArray[Any], at_us: int | None, status: int = GOOD
     ) -> None:
-        """A waveform block; a sample that is not a number makes all of it Bad."""
+        """Add a waveform block; a sample that is not a number makes the whole block Bad."""
         self.odd = True
         if not wanted.waveform:
             raise DecodeError("kind", "an array, but the signal is not a waveform")
@@ -100,7 +103,7 @@ class Readings:
             raise DecodeError("kind", "a waveform, but the config gives no rate_hz")
         self.taken += 1
         if self._is_old(wanted, at_us):
-            return  # no sign of life, and no window that it would belong to
+            return  # no sign of life, and there is no window for it
         with np.errstate(all="ignore"):
             scaled = samples.astype(np.float64) * self.spec.scale + self.spec.offset
             block = scaled.astype(np.float32)
@@ -111,7 +114,7 @@ class Readings:
     def unwrap(
         self, doc: dict[str, Any], at_us: int | None = None, status: int = GOOD
     ) -> tuple[object, int | None, int]:
-        """Value, time and status of an object for one signal; the last two may be given."""
+        """Value, time and status of an object for one signal; time and status may be passed in."""
         raw = find(doc, self.spec.value)
         if raw is MISSING:
             raw = find(doc, self.spec.samples)
@@ -123,9 +126,9 @@ class Readings:
         return raw, at_us if own_us is None else own_us, worst(status, own_status)
 
     def stamp(self, doc: dict[str, Any], *, single: bool = False) -> tuple[int | None, int]:
-        """Time and status of an object; no time where its key is absent or null.
+        """Time and status of an object; None for the time if its key is absent or null.
 
-        single: the object is one value rather than many signals.
+        single: the object is one value, not many signals.
         """
         spec = self.spec
         raw_time = find(doc, spec.time) if spec.time else MISSING
@@ -143,7 +146,7 @@ class Readings:
         return at_us, GOOD if raw is MISSING else self.quality(raw, spec.quality)
 
     def quality(self, raw: object, key: str) -> int:
-        """The status that a quality stands for; Bad where it is not known, which is noted."""
+        """The status of a quality; Bad if it is unknown, which is recorded."""
         self.odd = True
         self.classic = self.classic or is_classic(raw)
         status = status_of(raw, self.spec.quality_codes, key)
@@ -153,7 +156,7 @@ class Readings:
         return status
 
     def _own_quality(self, doc: dict[str, Any], *, single: bool) -> int:
-        """Of an object whose quality no config names: by a key that can mean nothing else."""
+        """The quality of an object without a configured key: from unambiguous keys only."""
         status = GOOD
         for key in KEYS:
             if key in doc and key not in self.target.named:
@@ -191,7 +194,7 @@ class Readings:
         self.status.append(status)
 
     def _is_old(self, wanted: Wanted, at_us: int | None) -> bool:
-        """True if a broker kept the message, for nobody knows how long, or for too long."""
+        """True if a broker retained the message for an unknown time, or for too long."""
         if not self.retained:
             return False
         return at_us is None or self.arrival_us - at_us > wanted.stale_us
@@ -223,7 +226,7 @@ class Readings:
 
 
 def _parent(doc: dict[str, Any], path: str) -> dict[str, Any] | None:
-    """The object inside `doc` in which a value stands; None if it is `doc` itself."""
+    """The object inside `doc` that contains a value; None if it is `doc` itself."""
     before = path.rpartition(".")[0]
     found = find(doc, before) if before and path not in doc else None
     return found if isinstance(found, dict) else None

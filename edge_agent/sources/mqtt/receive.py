@@ -1,4 +1,4 @@
-"""Hearing a broker for some seconds, beside a running daemon and taking nothing from it."""
+"""Receives from a broker for some seconds, beside a running daemon, without taking its messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _STEP_S: Final = 0.2
 
 
-async def receive(  # noqa: PLR0913, PLR0917 (what is heard, for how long, and who is told)
+async def receive(  # noqa: PLR0913, PLR0917 (topics, duration and callbacks)
     config: MqttSourceConfig,
     versions: Sequence[Protocol],
     filters: list[tuple[str, int]],
@@ -35,10 +35,11 @@ async def receive(  # noqa: PLR0913, PLR0917 (what is heard, for how long, and w
     accept: Callable[[Messages], None],
     enough: Callable[[float], bool],
 ) -> list[str]:
-    """Subscribe with a client id of its own and hand on what comes; returns what was refused.
+    """Subscribe with a separate client id and pass messages on; returns the refused filters.
 
-    Ends after so many seconds, or as soon as `enough` (called with the share of the time that has
-    passed) says so. ConnectError if the broker refuses us or the connection breaks.
+    Ends after `seconds`, or as soon as `enough` (called with the fraction of the time that has
+    passed)
+    returns True. ConnectError if the broker refuses the connection or the connection breaks.
     """
     *first, last = versions
     for version in first:

@@ -1,4 +1,4 @@
-"""What a source could not use: counted by reason, logged once for each topic."""
+"""Input that a source could not use: counted by reason, logged once for each topic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from edge_agent.ops.metrics import Metrics
 
-# Lines of a log by reason: what is wrong with many topics alike needs no line for each of them.
+# Log lines by reason: the same fault of many topics needs no line for each of them.
 _MAX_LINES: Final = {"unknown_topic": 20, "unknown_asset": 20, "assets_refused": 1}
 _MAX_LINES_ELSE: Final = 1000
 _MAX_LINES_MILD: Final = 100
@@ -19,7 +19,7 @@ _log = logging.getLogger("edge_agent.sources")
 
 
 class Refusals:
-    """Counts and logs for one source. A reason is a word from our own code, never from the wire."""
+    """Counts and logs for one source. A reason is a word of our own code, never from a payload."""
 
     def __init__(self, source: str, metrics: Metrics) -> None:
         self._source = source
@@ -51,16 +51,16 @@ class Refusals:
             _log.warning("further topics are only counted", extra=about)
 
     def knows(self, topic: bytes) -> bool:
-        """True if a refusal of this topic was logged: no more is said of it."""
+        """True if a refusal of this topic was logged: nothing more is logged for it."""
         return topic in self._logged
 
     def note_mended(self, topic: bytes, message: str) -> None:
-        """A payload is not as it should be, but was read: counted and logged once by the caller."""
+        """Count a payload that was read although it is not as expected; called once per topic."""
         self.count("mended")
         self._log_once("payload mended", topic, message)
 
     def log_unused(self, topic: bytes, key: str) -> None:
-        """A payload has keys that are no signals, beside those that are."""
+        """Log that a payload has keys that are no signals, beside those that are."""
         self._log_once("unused keys in a payload", topic, f"the first is {key!r}")
 
     def _log_once(self, event: str, topic: bytes, detail: str) -> None:
@@ -73,6 +73,6 @@ class Refusals:
 
 
 def shown(topic: bytes) -> str:
-    """A topic from the wire on one line of a log."""
+    """A topic from the broker, as one line of a log."""
     text = topic[:_SHOWN_CHARACTERS].decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

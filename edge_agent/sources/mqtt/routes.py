@@ -1,4 +1,4 @@
-"""From topics to signals: what a topic is about, and how its payloads are decoded."""
+"""Maps topics to signals, and decides how their payloads are decoded."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
 
 MAX_ROUTES: Final = 200_000
 MAX_IGNORED: Final = 10_000
-_MAX_NAMED_ASSETS: Final = 10_000  # that the payloads of one topic may name
+_MAX_NAMED_ASSETS: Final = 10_000  # assets that the payloads of one topic may name
 _FIRST_PENALTY: Final = 64
 _MAX_PENALTY: Final = 1 << 16
 _PLAIN: Final = Payload()
-# Parts of a payload's spec in which a placeholder of the topic may stand: value: "{signal}".
+# Parts of a payload's spec that may contain a placeholder of the topic: value: "{signal}".
 _FILLED: Final = ("value", "time", "quality", "items", "name")
 
 
 @dataclass(slots=True, eq=False)
 class Route:
-    """What is known of a topic.
+    """The known properties of a topic.
 
-    batch: where its messages are decoded together with others; None while they are read one by
-    one. careful: so many plain messages in a row are still to be seen before it enters a batch.
+    batch: the batch that decodes its messages together with others; None while they are read one by
+    one. careful: the number of plain messages in a row that are still required before it joins a
+    batch.
     """
 
     target: Target
@@ -52,7 +53,7 @@ class Route:
 
 
 class Routes:
-    """The topics of one source, learned as they appear. All its memory is bounded."""
+    """The topics of one source, learned as they arrive. All its memory is bounded."""
 
     def __init__(  # noqa: PLR0913
         self,
@@ -79,7 +80,7 @@ class Routes:
         plant.on_asset(lambda _: self._orphans.clear())
 
     def find(self, topic: bytes) -> Route | None:
-        """The route of a topic; None if it is of no use, which is counted."""
+        """The route of a topic; None if it cannot be used, which is counted."""
         route = self._routes.get(topic)
         if route is not None:
             return route
@@ -92,7 +93,7 @@ class Routes:
         return self._learn(topic)
 
     def judge(self, topic: bytes, route: Route, *, odd: bool, timed: bool) -> None:
-        """Let a message that was read carefully decide how the topic's next ones are decoded."""
+        """Decide from a carefully read message how the topic's next messages are decoded."""
         if route.batch is not None and (odd or (route.target.single and timed != route.timed)):
             route.batch.rows.pop(topic, None)
             route.batch = None
@@ -107,7 +108,7 @@ class Routes:
             self._enter_batch(topic, route)
 
     def claim(self, route: Route, signal: int) -> None:
-        """A topic of a whole asset delivers a signal; DecodeError if another machine's does."""
+        """Assign a signal to a whole asset's topic; DecodeError if another machine has it."""
         self.machines.claim(route.place, signal)
 
     def _enter_batch(self, topic: bytes, route: Route) -> None:
@@ -183,7 +184,7 @@ class Routes:
         }
 
     def wanted_of(self, asset: PlantAsset) -> dict[str, Wanted]:
-        """The asset's signals of this source, whatever their payloads."""
+        """The asset's signals of this source, for default payloads."""
         return self._wanted(asset, _PLAIN)
 
     def _one(self, signal: PlantSignal, spec: Payload) -> Wanted:
@@ -199,7 +200,7 @@ class Routes:
         )
 
     def _resolver(self, place: Place) -> Callable[[str], dict[str, Wanted]]:
-        """The signals of an asset that a payload names."""
+        """Returns a function to find the signals of an asset that a payload names."""
         known: dict[str, dict[str, Wanted]] = {}
 
         def resolve(name: str) -> dict[str, Wanted]:
@@ -215,7 +216,7 @@ class Routes:
 
 
 def _filled(spec: Payload, places: dict[str, str]) -> Payload:
-    """The spec for one topic, where it has placeholders of the topic."""
+    """The spec for one topic, with the placeholders of the topic replaced."""
     found: dict[str, Any] = {
         key: filled
         for key in _FILLED

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from edge_agent.sources.mqtt.paho_client import Messages
 
 CONNECT_TIMEOUT_S: Final = 10.0
-FIRST_TRY_TIMEOUT_S: Final = 5.0  # where another version is tried next: old brokers may just hang
+FIRST_TRY_TIMEOUT_S: Final = 5.0  # if another version is tried next: old brokers may just hang
 # A broker stops sending QoS 1 and 2 after its in-flight window (mosquitto: 20) until we confirm:
-# with so many confirmations in one read it may be waiting for us, and we do not rest.
+# after so many confirmations in one read it may be waiting for us, so we do not pause.
 WINDOW_HINT: Final = 10
 _UNSUPPORTED_VERSION: Final = 0x84  # MQTT 5, 3.2.2.2
 _IDENTITY: Final = range(0x85, 0x88)  # bad client identifier, bad login, not authorized
@@ -36,9 +36,11 @@ _log = logging.getLogger("edge_agent.sources")
 
 
 class VersionError(ConnectError):
-    """The broker does not seem to speak this version.
+    """The broker does not seem to support this version.
 
-    lasting: it said so, or said nothing; where it hung up, it may just have been going down.
+    lasting: True if it said so, or did not answer; if it closed the connection, it may only have
+    been
+    shutting down.
     """
 
     def __init__(self, message: str, *, where: str, lasting: bool) -> None:
@@ -56,7 +58,7 @@ def make_client(
 ) -> Client:
     """A client of that version; ConfigError if the password cannot be read.
 
-    held: ids of QoS 2 messages not yet released, kept from connection to connection.
+    held: ids of QoS 2 messages not yet released, kept across connections.
     """
     v5 = version is Protocol.V5
     cutter = FrameCutter(config.max_packet_bytes, v5=v5, held=held)
@@ -79,15 +81,15 @@ def make_client(
 def _v5_options(config: MqttSourceConfig, *, persistent: bool) -> dict[str, Any]:
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = round(config.session_expiry) if persistent else 0
-    # No MaximumPacketSize: the broker would drop what is larger without a word (3.1.2.11.4), while
-    # our own cutter skips it, counts it and names its topic.
+    # No MaximumPacketSize: the broker would drop larger packets silently (3.1.2.11.4), while our
+    # own cutter skips them, counts them and names their topic.
     return {"clean_start": not persistent, "properties": properties}
 
 
 class Session:
-    """One connection. `take` is called with what each read brought; only then is it confirmed.
+    """One connection. `take` gets the messages of each read; only then are they confirmed.
 
-    While the intake is `crowded` nothing is read, so that the broker waits instead of us losing.
+    While `backpressured` is True nothing is read, so that the broker waits and nothing is lost.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class Session:
         return answer
 
     async def subscribe(self, topics: list[tuple[str, int]]) -> list[str]:
-        """Subscribe (filter, QoS) each; what was refused, as readable texts."""
+        """Subscribe to each (filter, QoS); returns the refused ones as readable texts."""
         self._client.subscribe(topics)
         if missing := await self._wire.first_of(self._subscribed, "SUBACK", CONNECT_TIMEOUT_S):
             raise ConnectError(missing, where=self._where)
@@ -135,16 +137,16 @@ class Session:
         return [f"{topic}: {code}" for (topic, _), code in codes if code.is_failure]
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """Send a message and forget it (QoS 0)."""
+        """Send a message without confirmation (QoS 0)."""
         self._client.publish(topic, payload)
 
     @property
     def ended(self) -> asyncio.Future[str]:
-        """Its result says why the connection is over."""
+        """Its result is the reason why the connection ended."""
         return self._wire.ended
 
     def close(self) -> None:
-        """Say goodbye, where there is still somebody, and close the socket."""
+        """Send DISCONNECT if still connected, and close the socket."""
         self._wire.close()
 
     def _watch(self, fd: int) -> None:
@@ -156,18 +158,18 @@ class Session:
         self._turn(fd)
 
     def _turn(self, fd: int) -> None:
-        """Read once, then rest; the loop watches the socket only while it is empty."""
+        """Read once, then pause; the loop watches the socket only while it is empty."""
         if self._wire.ended.done():
             return
         if self._crowded():
-            self._wire.heard_s = self._clock.monotonic_s()  # it is we who are silent
+            self._wire.heard_s = self._clock.monotonic_s()  # the silence is ours, not the broker's
             self._loop.call_later(self._config.coalesce, self._turn, fd)
             return
         try:
             messages = self._client.receive()
             if messages is not None:
                 self._accept(messages)
-        except Exception as error:  # noqa: BLE001 (no defect of ours or paho's ends the source)
+        except Exception as error:  # noqa: BLE001 (no defect, ours or paho's, may end the source)
             _log.exception("connection dropped", extra={"where": self._where})
             self._client.drop(f"internal error: {error!r}")
             return

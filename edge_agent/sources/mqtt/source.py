@@ -1,7 +1,7 @@
-"""Source `mqtt`: subscribes at a broker and decodes what it sends into columns.
+"""Source `mqtt`: subscribes to topics of a broker and decodes the messages into columns.
 
-Speaks MQTT 5, and 3.1.1 where the broker has no 5. A message is confirmed (QoS 1, 2) only after the
-intake has it, and with a persistent session the broker keeps what comes while we are away.
+Uses MQTT 5, or 3.1.1 if the broker does not support 5. A message is confirmed (QoS 1, 2) only after
+the intake has it; with a persistent session the broker keeps messages while we are disconnected.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class MqttSource:
         self._held: set[bytes] = set()
 
     async def start(self) -> None:
-        """Begin to connect, and to deliver into the intake."""
+        """Start to connect, and to deliver into the intake."""
         await self._reconnector.start(self._config.url)
 
     async def stop(self) -> None:
@@ -118,7 +118,7 @@ class MqttSource:
         await self._reconnector.stop()
 
     async def _connect_once(self) -> None:
-        """One connection from beginning to end; EdgeAgentError if it does not come about."""
+        """Serve one connection from start to end; EdgeAgentError if it cannot be opened."""
         *first, last = self._versions
         lasting = False
         for version in first:
@@ -155,7 +155,7 @@ class MqttSource:
             self._forget_births()
 
     async def _open(self, session: Session, timeout_s: float) -> bool:
-        """Connect; whether the broker kept our session. EdgeAgentError if it does not."""
+        """Connect; True if the broker kept our session. EdgeAgentError if it cannot connect."""
         try:
             return await session.open(timeout_s)
         except VersionError:
@@ -165,14 +165,14 @@ class MqttSource:
             raise
 
     def _forget_births(self) -> None:
-        """The connection is over: what a Sparkplug node said last is not known to hold."""
+        """The connection has ended: the last values of Sparkplug nodes may no longer be valid."""
         if self._sparkplug is not None:
             out = Readings(self._clock.now_us())
             self._sparkplug.forget_births(out)
             self._decoder.deliver(out)
 
     def _send_requests(self) -> None:
-        """Ask Sparkplug nodes for their births."""
+        """Send the rebirth requests to Sparkplug nodes."""
         if self._sparkplug is not None and self._session is not None:
             requests, self._sparkplug.requests = self._sparkplug.requests, []
             for topic, payload in requests:
@@ -181,8 +181,8 @@ class MqttSource:
     async def _subscribe(self, session: Session, version: Protocol, *, kept: bool) -> None:
         if not kept:
             self._held.clear()
-        # A session that was kept may have other topics: those of another config, or of the day on
-        # which a broker that lost its power last wrote its file.
+        # A kept session may have other topics: those of another config, or of an old file if a
+        # broker lost its power.
         refused = await session.subscribe(filters(self._config))
         detail = "; ".join(refused)
         state = LinkState.DEGRADED if refused else LinkState.UP
@@ -195,7 +195,7 @@ class MqttSource:
                 self._decoder.take(messages, self._clock.now_us())
             else:
                 self._take_sparkplug(self._sparkplug, messages)
-        except Exception:  # noqa: BLE001 (whatever a payload did, the next ones must be heard)
+        except Exception:  # noqa: BLE001 (after any payload, the next ones must be read)
             _log.exception("payloads not decoded", extra={"source": self.name})
             self._refusals.count("internal", len(messages.topics))
         if self._conflicts.topics:
@@ -216,29 +216,29 @@ def _sparkplug_reader(
 ) -> SparkplugReader | None:
     if config.sparkplug is None:
         return None
-    # Here, not above: protobuf costs memory that a plain broker has no use for.
+    # Imported here, not above: protobuf costs memory that a plain broker does not need.
     from edge_agent.sources.mqtt.sparkplug import SparkplugReader  # noqa: PLC0415
 
     return SparkplugReader(name, config.sparkplug, routes, refusals)
 
 
 def client_id(name: str, config: MqttSourceConfig, gateway: Gateway) -> str:
-    """What the broker knows the session by; the same after every restart."""
+    """The client id of the session at the broker; the same after every restart."""
     return config.client_id or f"edge-agent-{gateway.id}-{name}"
 
 
 def beside(config: MqttSourceConfig, purpose: str) -> MqttSourceConfig:
-    """The config of a connection that disturbs no running daemon and leaves nothing behind.
+    """The config of a connection that does not disturb a running daemon and leaves nothing behind.
 
-    Its own client id, or the broker would throw the daemon out; no share of the daemon's messages;
-    no session that the broker goes on filling.
+    It has a separate client id, or the broker would disconnect the daemon; no share of the daemon's
+    messages; no session that the broker would continue to fill.
     """
     own_id = f"{config.client_id or 'edge-agent'}-{purpose}-{secrets.token_hex(4)}"
     return replace(config, client_id=HostText(own_id), session_expiry=Duration(0), share="")
 
 
 def versions(config: MqttSourceConfig) -> tuple[Protocol, ...]:
-    """Versions to try in turn. On 3.1.1 a share is no share but a topic that nobody writes to."""
+    """Versions to try in turn. 3.1.1 has no shares: the filter would match an unused topic."""
     return (Protocol.V5,) if config.share else _VERSIONS[config.protocol]
 
 
@@ -251,9 +251,9 @@ def filters(config: MqttSourceConfig, *, shared: bool = True) -> list[tuple[str,
 
 
 async def probe(config: MqttSourceConfig) -> None:
-    """Connect and subscribe once, beside a running daemon and taking nothing from it.
+    """Connect and subscribe once, beside a running daemon, without taking its messages.
 
-    ConnectError says what the broker refused.
+    ConnectError contains what the broker refused.
     """
     wanted = filters(config, shared=False)
     refused = await receive(config, versions(config), wanted, 0.0, lambda _: None, lambda _: True)
@@ -267,9 +267,9 @@ async def listen(
     seconds: float,
     progress: Callable[[float, int], None] = lambda _share, _messages: None,
 ) -> Listened:
-    """What topics (patterns) are like, heard beside a running daemon for so many seconds.
+    """Listen to topics (patterns) for `seconds`, beside a running daemon, and describe them.
 
-    progress is called with the share of the time that has passed and the messages so far.
-    ConnectError if the broker refuses us.
+    progress is called with the fraction of the time that has passed and the messages so far.
+    ConnectError if the broker refuses the connection.
     """
     return await listen_to(config, versions(config), topics, seconds, SystemClock(), progress)

@@ -1,8 +1,8 @@
-"""Sparkplug B (Eclipse Sparkplug 3.0.0): births give aliases their names, deaths are quality.
+"""Sparkplug B (Eclipse Sparkplug 3.0.0): births name the aliases, deaths set the quality.
 
-An edge node says once what it has (NBIRTH, DBIRTH) and from then on only what changes. So a node
-whose birth was not heard, or of which a message is missing, is asked for it: a rebirth request is
-the only thing that this source ever publishes.
+An edge node reports all its metrics once (NBIRTH, DBIRTH) and then only changes. So if a node's
+birth was not received, or a message is missing, its birth is requested: a rebirth request is the
+only message that this source ever publishes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 BIRTHS_MISSING: Final = "sparkplug_births"
 MAX_NODES: Final = 5_000
 MAX_METRICS: Final = 500_000  # of all nodes together
-_FIRST_ASK_S: Final = 10.0  # between two requests to one node, doubled each time it stays silent
+_FIRST_ASK_S: Final = 10.0  # between two requests to one node, doubled each time it does not answer
 _LAST_ASK_S: Final = 600.0
 _MISSING_S: Final = 30.0  # data without a birth for this long is a fault
 _SEQUENCE: Final = 256
@@ -48,7 +48,7 @@ log = logging.getLogger("edge_agent.sources")
 
 @dataclass(slots=True)
 class Node:
-    """An edge node as its messages showed it.
+    """An edge node, as known from its messages.
 
     channels: by (device, name), the device empty for the node's own; aliases: of all of them.
     """
@@ -69,7 +69,7 @@ class Node:
         self.asked_s, self.wait_s, self.missing_since_s = None, _FIRST_ASK_S, None
 
     def lose(self, device: str | None, out: Readings) -> None:
-        """A device, or the node with all of them, is gone: its values hold no more."""
+        """A device, or the node with all devices, is lost: its values are no longer valid."""
         for (of, _), channel in self.channels.items():
             if device in {None, of}:
                 take_loss(channel, out)
@@ -77,7 +77,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """A message and what it is about; device: empty for the node itself."""
+    """A message and its subject; device: empty for the node itself."""
 
     node: Node
     device: str
@@ -88,7 +88,7 @@ class _Heard:
 class SparkplugReader:
     """The Sparkplug messages of one broker. All its memory is bounded.
 
-    requests: topics and payloads to publish, to be taken away by whoever holds the connection.
+    requests: topics and payloads to publish; the owner of the connection removes them.
     """
 
     def __init__(self, source: str, config: Sparkplug, routes: Routes, refusals: Refusals) -> None:
@@ -109,10 +109,10 @@ class SparkplugReader:
         }
 
     def read(self, messages: Messages, out: Readings, monotonic_s: float) -> None:
-        """Decode Sparkplug messages into `out`; what cannot be used is counted, never raised."""
+        """Decode Sparkplug messages into `out`; unusable ones are counted, never raised."""
         retained = set(messages.retained)
         for n, topic in enumerate(messages.topics):
-            if n in retained:  # births and data never are: it is of another day
+            if n in retained:  # births and data never are: it is an old message
                 self._refusals.note("retained", topic, "a retained Sparkplug message")
                 continue
             try:
@@ -121,19 +121,19 @@ class SparkplugReader:
                 self._refusals.note(error.reason, topic, error.message)
 
     def forget_births(self, out: Readings) -> None:
-        """The connection is lost: nobody hears of deaths, so no value is known to hold."""
+        """The connection is lost: deaths are not received, so no value is known to be valid."""
         for node in self._nodes.values():
             node.lose(None, out)
             node.is_born = False
             node.answered()
 
     def ask_known(self, monotonic_s: float, now_us: int) -> None:
-        """After a new connection: every node that is known tells its births again."""
+        """After a new connection: request the births of every known node."""
         for node in self._nodes.values():
             self._ask(node, monotonic_s, now_us)
 
     def report(self, faults: dict[str, Fault], monotonic_s: float) -> None:
-        """Set or delete the fault of nodes whose births stay away."""
+        """Set or delete the fault of nodes whose births are missing."""
         what = f"births.{self._source}"
         late = [
             f"{one.group}/{one.name}"
@@ -167,7 +167,7 @@ class SparkplugReader:
         return node
 
     def _on_node_birth(self, heard: _Heard, out: Readings) -> None:
-        """All that was known of the node starts again, its devices too (6.4.19)."""
+        """A birth replaces all that was known of the node and its devices (6.4.19)."""
         node = heard.node
         node.lose(None, out)
         self._metrics -= len(node.channels)
@@ -192,7 +192,7 @@ class SparkplugReader:
                 self._channels.take(channel, metric, out)
 
     def _on_node_death(self, heard: _Heard, out: Readings) -> None:
-        """The will of a connection; that of an earlier one says nothing (6.4.21)."""
+        """The will of a connection; that of an earlier connection is ignored (6.4.21)."""
         node = heard.node
         bd_seq = next((_number(m) for m in metrics_of(heard.message) if m.name == _BD_SEQ), None)
         if node.is_born and None not in {bd_seq, node.bd_seq} and bd_seq != node.bd_seq:
@@ -205,7 +205,7 @@ class SparkplugReader:
             heard.node.lose(heard.device, out)
 
     def _in_sequence(self, heard: _Heard, out: Readings) -> bool:
-        """True if the node's birth is known; a gap in its sequence asks for another one."""
+        """True if the node's birth is known; a gap in its sequence requests another birth."""
         node = heard.node
         if not node.is_born:
             if node.missing_since_s is None:
@@ -221,7 +221,7 @@ class SparkplugReader:
         return True
 
     def _ask(self, node: Node, monotonic_s: float, now_us: int) -> None:
-        """Ask a node for its births, less and less often while it does not answer."""
+        """Request a node's births, less and less often while it does not answer."""
         if not self._may_ask:
             return
         if node.asked_s is not None:
@@ -255,7 +255,7 @@ class SparkplugReader:
 
 
 def _channel(node: Node, device: str, metric: Metric) -> Channel | None:
-    """What a metric of a data message is; None if no birth has said it."""
+    """The channel of a metric of a data message; None if no birth has defined it."""
     if metric.name:
         return node.channels.get((device, metric.name))
     return None if metric.alias is None else node.aliases.get(metric.alias)

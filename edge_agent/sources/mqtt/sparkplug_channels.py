@@ -1,4 +1,4 @@
-"""Which signal a Sparkplug metric is, and its values as readings."""
+"""Maps Sparkplug metrics to signals, and their values to readings."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ if TYPE_CHECKING:
     from edge_agent.sources.mqtt.sparkplug_wire import Metric
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
-_EXPECTED: Final = frozenset({"unknown_asset", "asset_name"})  # a plant has more than is watched
+_EXPECTED: Final = frozenset({"unknown_asset", "asset_name"})  # a plant has more than is monitored
 
 
 @dataclass(slots=True)
 class Channel:
-    """A metric that was born: its data type, and the signal that wants it."""
+    """A metric of a birth: its data type, and the signal that uses it."""
 
     name: str
     datatype: int
     wanted: Wanted | None
-    last_us: int = 0  # the newest time that it came with
+    last_us: int = 0  # the newest time of its values
 
 
 class Channels:
-    """Makes the channels of metrics, and takes their values."""
+    """Makes the channels of metrics, and reads their values."""
 
     def __init__(self, config: Sparkplug, routes: Routes, refusals: Refusals) -> None:
         self._asset = config.asset
         self._metric = _pattern(config.metric)
         self._routes = routes
         self._refusals = refusals
-        # As machines know it: an id for each asset, made of what tells nodes and devices apart.
+        # For `Machines`: an id for each asset, made of what distinguishes nodes and devices.
         self._subscription = Subscription(
             config.topic, asset="{asset}", signal="{signal}", template=config.template
         )
 
     def make(self, group: str, node: str, device: str, metric: Metric) -> Channel:
-        """The channel of a metric that was just born; device: empty for the node's own."""
+        """The channel of a metric of a new birth; device: empty for the node's own."""
         places = {"group": group, "node": node, "device": device or node}
         topic = "/".join((group, node, *([device] if device else [])))
         found = self._metric.fullmatch(metric.name)
@@ -78,14 +78,14 @@ class Channels:
         return wanted
 
     def _place(self, places: dict[str, str], topic: str) -> Place:
-        """Where a metric stands. A machine that metrics name may be spread over devices."""
+        """The place of a metric. A machine that metrics name may be spread over devices."""
         of_metric = set(self._metric.groupindex) - {"signal"}
         left_out = {"signal", "device"} if of_metric else {"signal"}
         identity = {key: text for key, text in places.items() if key not in left_out}
         return Place(-1, self._subscription, identity, tuple(identity.values()), topic)
 
     def take(self, channel: Channel, metric: Metric, out: Readings) -> None:
-        """A metric's value as a reading; one that can be no number is Bad, and said once."""
+        """Read a metric's value; one that cannot be a number is Bad, and reported once."""
         wanted = channel.wanted
         if wanted is None:
             return
@@ -105,9 +105,10 @@ class Channels:
 
 
 def take_loss(channel: Channel, out: Readings) -> None:
-    """A value that holds no more: there is no communication with what it came from."""
+    """Mark a value as no longer valid: its origin does not communicate."""
     if channel.wanted is not None and not channel.wanted.waveform:
-        # Not before the last value, whose clock may be ahead of ours: then it would be late.
+        # Not before the last value, whose clock may be ahead of ours: it would be discarded as
+        # late.
         out.take(channel.wanted, None, max(out.arrival_us, channel.last_us), BAD_NO_COMMUNICATION)
 
 
@@ -123,12 +124,12 @@ def _take_samples(
 
 
 def _safe(text: str) -> str:
-    """A name that an asset may have; `Pump 1` and `Pump-1` stay two by their places."""
+    """A name that an asset may have; `Pump 1` and `Pump-1` remain two by their places."""
     return _UNSAFE.sub("-", text).strip("-_.") or "_"
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """`{asset}/{signal}` as an expression over metric names; {signal} may hold more levels."""
+    """`{asset}/{signal}` as an expression over metric names; {signal} may match several levels."""
     parts = re.split(r"(\{[a-z_]+\})", text)
     texts = [
         f"(?P<{part[1:-1]}>{'.+' if part == '{signal}' else '[^/]+'})"

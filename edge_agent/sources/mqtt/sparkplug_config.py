@@ -1,4 +1,4 @@
-"""What the config says about the Sparkplug B nodes of a broker."""
+"""The config of the Sparkplug B nodes of a broker."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ _PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Sparkplug:
-    """Edge nodes that speak Sparkplug B, such as Ignition's MQTT Transmission.
+    """Edge nodes that use Sparkplug B, such as Ignition's MQTT Transmission.
 
-    A signal is found by its address, or else its name. A node's own metrics have it as {device}.
+    A signal is found by its address, or else its name. {device} of a node's own metrics is the
+    node.
     """
 
     group: str = "+"  # one group id; +: every group
     node: str = "+"  # one edge node; +: every node
     asset: str = "{device}"  # of {group}, {node}, {device} and the placeholders of `metric`
-    metric: str = "{signal}"  # how a metric is called: "{asset}/{signal}"
-    template: str = ""  # assets that the config does not name are made from it
-    rebirth: bool = True  # ask nodes for their births; nothing else is ever published
+    metric: str = "{signal}"  # the format of a metric's name: "{asset}/{signal}"
+    template: str = ""  # template of assets that the config does not name
+    rebirth: bool = True  # request the births of nodes; nothing else is ever published
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Contradictions, as (key, message)."""

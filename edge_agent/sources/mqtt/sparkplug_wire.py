@@ -1,7 +1,7 @@
-"""Sparkplug B payloads (Eclipse Sparkplug 3.0.0, 6.4): protobuf to plain metrics.
+"""Converts Sparkplug B payloads (Eclipse Sparkplug 3.0.0, 6.4) from protobuf to plain metrics.
 
 The messages are described here by the field numbers of the specification, as far as a reader of
-values needs them; what is not described is skipped by the protobuf library.
+values needs them; the protobuf library skips all other fields.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Message: TypeAlias = Any  # classes that are made at run time, of the table below
+Message: TypeAlias = Any  # classes that are made at run time from the table below
 
 _MAX_DEPTH: Final = 8  # of templates inside templates
 _SIGNED: Final = {1: 8, 2: 16, 3: 32, 4: 64}  # data type to bits: Int8 .. Int64
@@ -102,8 +102,9 @@ Payload: Final = _payload_class()
 class Metric:
     """One metric of a message.
 
-    name: empty if only the alias stands; datatype: 0 if the birth has said it. time_ms: its
-    own or the payload's time, None without one. raw: the protobuf metric, for `read_value`.
+    name: empty if there is only an alias; datatype: 0 if only the birth contains it. time_ms: its
+    own
+    or the payload's time, None without one. raw: the protobuf metric, for `read_value`.
     """
 
     name: str
@@ -114,7 +115,7 @@ class Metric:
 
 
 def parse_payload(payload: bytes) -> Message:
-    """The message; DecodeError if the bytes are no Sparkplug B payload."""
+    """The message; DecodeError if the bytes are not a Sparkplug B payload."""
     message = Payload()
     try:
         message.ParseFromString(payload)
@@ -161,7 +162,7 @@ def status_of_metric(raw: Message) -> int:
 
 
 def read_value(raw: Message, datatype: int) -> float | str | NDArray[np.generic]:
-    """A number, a text (to be read by the signal's rules) or the samples of an array.
+    """A number, a text (the signal's rules read it) or the samples of an array.
 
     DecodeError if the type can never be a number.
     """
@@ -191,7 +192,7 @@ def _value_field(raw: Message) -> str:
 
 
 def _integer(number: int, datatype: int) -> float:
-    """Signed numbers stand as two's complement in unsigned fields (6.4.16)."""
+    """Signed numbers are two's complement in unsigned fields (6.4.16)."""
     if datatype in _SIGNED:
         bits = _SIGNED[datatype]
         number &= (1 << bits) - 1
@@ -208,7 +209,7 @@ def _samples(raw: bytes, dtype: str) -> NDArray[np.generic]:
 
 
 def rebirth_payload(now_ms: int) -> bytes:
-    """A command that asks an edge node for its births (`Node Control/Rebirth`, 6.4.23)."""
+    """A command that requests the births of an edge node (`Node Control/Rebirth`, 6.4.23)."""
     message = Payload(timestamp=now_ms)
     message.metrics.add(
         name="Node Control/Rebirth", timestamp=now_ms, datatype=11, boolean_value=True

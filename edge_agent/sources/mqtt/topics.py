@@ -1,4 +1,4 @@
-"""Topic patterns such as `plant/{line}/{asset}/{signal}`, and the MQTT filters they stand for."""
+"""Topic patterns such as `plant/{line}/{asset}/{signal}`, and their MQTT filters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A compiled pattern; `filter` is what is subscribed, `names` its placeholders."""
+    """A compiled pattern; `filter` is the MQTT filter, `names` are its placeholders."""
 
     text: str
     filter: str
@@ -28,20 +28,20 @@ class Pattern:
     regex: re.Pattern[str]
 
     def match(self, topic: str) -> dict[str, str] | None:
-        """The text of each placeholder, or None if the topic is another."""
+        """The text of each placeholder, or None if the topic does not match."""
         found = self.regex.fullmatch(topic)
         if found is None:
             return None
         return {name: text for name, text in found.groupdict().items() if name in self.names}
 
     def wild(self, topic: str) -> tuple[str, ...]:
-        """The levels of a topic that stand for a '+'."""
+        """The levels of a topic that match a '+'."""
         found = self.regex.fullmatch(topic)
         levels = {} if found is None else found.groupdict()
         return tuple(text for name, text in levels.items() if name not in self.names)
 
     def covers(self, other: Pattern) -> bool:
-        """True if every topic of `other` is one of these; false where that is not certain."""
+        """True if this pattern matches every topic of `other`; False if that is not certain."""
         mine, theirs = self.text.split("/"), other.text.split("/")
         for n, level in enumerate(mine):
             if level == "#":
@@ -53,11 +53,11 @@ class Pattern:
         return len(mine) == len(theirs)
 
 
-@lru_cache(maxsize=1024)  # asked for again with every topic that is new
+@lru_cache(maxsize=1024)  # called again for every new topic
 def compile_pattern(text: str) -> Pattern:
-    """A pattern from its text; ConfigError says what is wrong with it.
+    """Compile a pattern from its text; ConfigError contains what is wrong with it.
 
-    A level may hold one `{placeholder}` and text around it; `+` is any level, `#` at the end any
+    A level may contain one `{placeholder}` and text around it; `+` is any level, `#` at the end any
     number of levels (MQTT 5, 4.7).
     """
     if not text or len(text.encode()) > MAX_TOPIC_BYTES or "\0" in text:
@@ -104,7 +104,7 @@ def names_in(text: str) -> frozenset[str]:
 
 
 def unknown_names(text: str, known: Iterable[str]) -> list[str]:
-    """Placeholders of a format that nothing is known for."""
+    """Placeholders of a format that are not in `known`."""
     return sorted(set(_PLACEHOLDER.findall(text)) - set(known))
 
 
