@@ -1,4 +1,4 @@
-"""Source `opcua`: subscribes to the nodes of one OPC UA server, whatever becomes of it."""
+"""Source `opcua`: subscribes to the nodes of one OPC UA server and recovers from any failure."""
 
 from edge_agent.sources.opcua.config import (
     OpcUaSourceConfig,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _MAX_NAMESPACE: Final = 0xFFFF
 _MAX_NUMBER: Final = 0xFFFF_FFFF
-# asyncua's own parser passes over what it does not know: a typing error gives another node.
+# asyncua's own parser ignores unknown parts: a typing error would select another node.
 _ADDRESS: Final = re.compile(r"(?:ns=([0-9]{1,5});|nsu=([^;]+);)?([isgb])=(.+)", re.DOTALL)
 _PLACEHOLDER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
 _READ: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -27,9 +27,9 @@ FORM: Final = "nsu=URI;s=NAME, ns=2;s=NAME or ns=2;i=1001"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A NodeId (Part 6, 5.3.1.10) whose namespace is an index, or a URI that is not looked up yet.
+    """A NodeId (Part 6, 5.3.1.10); its namespace is an index, or a URI not yet resolved.
 
-    kind: i, s, g or b. uri: empty if the address names an index.
+    kind: i, s, g or b. uri: empty if the address contains an index.
     """
 
     namespace: int
@@ -39,7 +39,7 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """`nsu=URI;s=..`, `ns=2;s=..` or `i=85`; ValueError says what is wrong with it."""
+    """`nsu=URI;s=..`, `ns=2;s=..` or `i=85`; ValueError contains what is wrong with it."""
     match = _ADDRESS.fullmatch(text)
     if match is None:
         raise ValueError("it is no node address such as nsu=URI;s=NAME")
@@ -56,7 +56,7 @@ def is_address(pattern: str) -> bool:
     filled = _PLACEHOLDER.sub("1", pattern)
     match = _ADDRESS.fullmatch(filled)
     if match is not None and filled != pattern and match.group(3) in "gb":
-        return True  # only the whole identifier can be told from a wrong one
+        return True  # only a complete identifier can be checked
     try:
         parse_address(filled)
     except ValueError:

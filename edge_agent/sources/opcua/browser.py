@@ -1,4 +1,4 @@
-"""The address space of a server, walked from its Objects folder. Reads only."""
+"""Browses the address space of a server from its Objects folder. Reads only."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 MAX_NODES: Final = 100_000
 MAX_DEPTH: Final = 24
 _MAX_BATCH: Final = 100
-_MAX_REFERENCES: Final = 1000  # in one answer; more come by continuation points
+_MAX_REFERENCES: Final = 1000  # in one answer; the others follow by continuation points
 _HAS_PROPERTY: Final = ObjectIds.HasProperty
 _CLASSES: Final = ua.NodeClass.Object | ua.NodeClass.Variable
 _ALL_FIELDS: Final = 0x3F  # of a reference
-# What every server has of its own: diagnostics, aliases, locations, quantities.
+# Nodes that every server has: diagnostics, aliases, locations, quantities.
 _NOT_THE_PLANT: Final = frozenset({ObjectIds.Server, 23470, 31915, 32530})
 
 
-async def browse_server(  # noqa: PLR0913 (what bounds it, and who is told)
+async def browse_server(  # noqa: PLR0913 (its limits, and a callback)
     config: OpcUaSourceConfig,
     name: str,
     pattern: str,
@@ -43,9 +43,9 @@ async def browse_server(  # noqa: PLR0913 (what bounds it, and who is told)
     everything: bool,
     progress: Callable[[int], None],
 ) -> Browsed:
-    """The variables whose path or address fits `pattern`, with value, type, unit and range.
+    """The variables whose path or address matches `pattern`, with value, type, unit and range.
 
-    Bounded by MAX_NODES, MAX_DEPTH and `seconds`; `Browsed.stopped` says which of these ended it.
+    Bounded by MAX_NODES, MAX_DEPTH and `seconds`; `Browsed.stopped` is the limit that ended it.
     ConnectError if there is no session.
     """
     connection = await connect(config, name)
@@ -64,7 +64,7 @@ async def browse_server(  # noqa: PLR0913 (what bounds it, and who is told)
 
 
 class _Walk:
-    """Breadth first, many nodes in a request, each node once."""
+    """Walks breadth first, many nodes per request, each node once."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class _Walk:
         return children
 
     def _child(self, parent: Walked, reference: ua.ReferenceDescription) -> Walked | None:
-        """What a reference leads to; None if it is of no interest here."""
+        """The target of a reference; None if it is not wanted here."""
         node = self._local(reference.NodeId)
         if node is None:
             return None
@@ -147,7 +147,7 @@ class _Walk:
         return Walked(node, (*parent.path, name), is_variable, kind)
 
     def _local(self, node: ua.NodeId) -> ua.NodeId | None:
-        """A node id of this server as a plain one; None for what another server holds."""
+        """A node id of this server as a plain one; None if another server has the node."""
         if getattr(node, "ServerIndex", 0):
             return None
         uri, index = getattr(node, "NamespaceUri", None), int(node.NamespaceIndex)
@@ -160,7 +160,7 @@ class _Walk:
     # -- requests ------------------------------------------------------------------------------
 
     async def _browse(self, batch: Sequence[Walked]) -> list[list[ua.ReferenceDescription]]:
-        """The references of each; fewer nodes in a request where the server wants it so."""
+        """The references of each node; sends fewer nodes per request if the server requires it."""
         try:
             results = await self._request(batch)
         except UaStatusCodeError as error:
@@ -196,7 +196,7 @@ class _Walk:
         return await self._session.browse(wanted)
 
     async def _rest(self, result: ua.BrowseResult) -> list[ua.ReferenceDescription]:
-        """All references of a node, however many answers they take."""
+        """All references of a node, over as many answers as needed."""
         references = list(result.References or ())
         while result.ContinuationPoint:
             is_enough = len(references) >= MAX_NODES or time.monotonic() > self._until_s
@@ -225,7 +225,7 @@ def _plain_type(node: ua.NodeId) -> ua.NodeIdType:
 
 
 def _prefix(pattern: str) -> str:
-    """What every path begins with that can fit: folders beside it need no walk."""
+    """The folder that every matching path begins with: other folders need no walk."""
     literal = pattern
     for sign in "*?[":
         literal = literal.partition(sign)[0]

@@ -1,4 +1,4 @@
-"""What a config may say of an OPC UA source."""
+"""The config of an OPC UA source."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNCHECKED: Final = (
 
 
 class SecurityPolicy(StrEnum):
-    """Part 7; the older ones are broken and not offered."""
+    """Part 7; the older policies are broken and not offered."""
 
     NONE = "None"
     BASIC256SHA256 = "Basic256Sha256"
@@ -49,17 +49,17 @@ class Security:
     """The secure channel. A server is trusted by its pinned certificate or by a folder."""
 
     policy: SecurityPolicy = SecurityPolicy.NONE
-    mode: SecurityMode | None = None  # default: SignAndEncrypt where there is a policy
+    mode: SecurityMode | None = None  # default: SignAndEncrypt if there is a policy
     certificate: Path | None = None
     private_key: Path | None = None
     private_key_password: Secret | None = None
-    server_certificate: Path | None = None  # pinned: this and no other
+    server_certificate: Path | None = None  # pinned: only this certificate is accepted
     trusted: Path | None = None  # a folder of certificates of servers and CAs, and *.crl
 
 
 @dataclass(frozen=True, slots=True)
 class OpcUaSourceConfig:
-    """`type: opcua`. One server and how its nodes are watched."""
+    """`type: opcua`. One server and how its nodes are monitored."""
 
     url: str
     security: Security = field(default_factory=Security)
@@ -79,27 +79,27 @@ class OpcUaSourceConfig:
     stall_after: Annotated[Duration, Between(1, 600)] | None = None  # default: three keepalives
     session_timeout: Annotated[Duration, Between(10, 3600)] = Duration(60)
     node_retry: Annotated[Duration, Between(1, 86_400)] = Duration(300)  # of refused nodes
-    time: TimeOf = TimeOf.AUTO  # whose clock counts: source, server, arrival, auto
-    timezone: str = "UTC"  # of a server that writes its local time
+    time: TimeOf = TimeOf.AUTO  # which clock is used: source, server, arrival, auto
+    timezone: str = "UTC"  # of a server that reports its local time
 
     @property
     def traits(self) -> SourceTraits:
-        """While the subscription lives, a node that reports nothing is unchanged."""
+        """While the subscription is alive, a node without reports is unchanged."""
         return SourceTraits(reports_changes=True, time_of=self.time)
 
     @property
     def is_secure(self) -> bool:
-        """True if the channel is signed at least."""
+        """True if the channel is at least signed."""
         return self.security.policy is not SecurityPolicy.NONE
 
     @property
     def mode(self) -> SecurityMode:
-        """The mode in force."""
+        """The mode that is used."""
         default = SecurityMode.SIGN_AND_ENCRYPT if self.is_secure else SecurityMode.NONE
         return self.security.mode or default
 
     def address_problem(self, address: str) -> tuple[str, str] | None:
-        """Why a signal's address (or, where it has none, `node`) is no node; with a hint."""
+        """Why a signal's address (or, without one, `node`) is not a node; with a hint."""
         if not address and not self.node:
             return "has no address, and its source has no node pattern", f"write address: {FORM}"
         if address and not is_address(address):
@@ -107,7 +107,7 @@ class OpcUaSourceConfig:
         return None
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """What contradicts itself, or would send a secret in the open."""
+        """Contradictions, and settings that would send a secret unencrypted."""
         yield from url_problems(self.url, ("opc.tcp",), _URL, _LOGIN)
         yield from zone_problems(self.timezone)
         if self.node and not is_address(self.node):

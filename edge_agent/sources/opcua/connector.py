@@ -1,7 +1,7 @@
-"""One connection to a server: channel, session, trust; opened step by step and closed in time.
+"""One connection to a server: channel, session, trust; opened in steps and closed within a limit.
 
-The library's own `connect` is not used: it starts tasks that watch and reconnect on their own
-terms, and it sends the user's password before anybody could look at the server's certificate.
+The library's own `connect` is not used: it starts tasks that watch and reconnect by their own
+rules, and it sends the user's password before the server's certificate can be checked.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _MAX_NAMESPACES: Final = 65_536
 
 @dataclass(slots=True)
 class Connection:
-    """An activated session. max_items: monitored items per call, 0 if the server names none."""
+    """An activated session. max_items: monitored items per call, 0 if the server has no limit."""
 
     client: Client
     where: str
@@ -70,7 +70,7 @@ class Connection:
     max_items: int
 
     async def keep_open(self) -> None:
-        """Renew the channel's token before it ends, for ever."""
+        """Renew the channel's token before it expires, forever."""
         while True:
             await asyncio.sleep(self.client.secure_channel_timeout * _RENEW_AT / 1000)
             with explained("renewing the secure channel", self.where):
@@ -78,10 +78,11 @@ class Connection:
             self.client.uaclient.revolve_security_token()
 
     async def keep_session(self) -> None:
-        """Ask for something within each third of the timeout that the server gave, for ever.
+        """Send a request within each third of the timeout that the server set, forever.
 
-        Part 4, 5.6.2: it may revise the timeout, and ends a session in which no request comes;
-        those for notifications may wait at the server for longer.
+        Part 4, 5.6.2: it may revise the timeout, and closes a session without requests; requests
+        for
+        notifications may wait at the server for longer.
         """
         state = [ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_State))]
         rest_s = max(_LEAST_REST_S, self.client.session_timeout / 1000 / 3)
@@ -91,7 +92,7 @@ class Connection:
                 await self.client.uaclient.session.read_attributes(state, AttributeIds.Value)
 
     async def read_namespaces(self) -> None:
-        """Ask again for the namespaces: a server may add some while it runs."""
+        """Read the namespaces again: a server may add some while it runs."""
         nodes = [ua.NodeId(ua.Int32(ObjectIds.Server_NamespaceArray))]
         answers = await self.client.uaclient.session.read_attributes(nodes, AttributeIds.Value)
         found = answers[0].Value.Value if answers and answers[0].Value else None
@@ -99,7 +100,7 @@ class Connection:
             self.namespaces = [str(name) for name in found[:_MAX_NAMESPACES]]
 
     async def close(self) -> None:
-        """End the session at the server, waiting no longer than 2 s for it."""
+        """Close the session at the server; waits for at most 2 s."""
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_CLOSE_S):
                 await self.client.uaclient.close_session(delete_subscriptions=True)
@@ -108,7 +109,7 @@ class Connection:
 
 
 async def connect(config: OpcUaSourceConfig, name: str) -> Connection:
-    """A session of that name with a server that is trusted as configured; else a ConnectError."""
+    """Open a session of that name with a server that the config trusts; else a ConnectError."""
     wire.quieten()
     url = _with_port(config.url)
     client = Client(url, timeout=config.timeout)
@@ -161,9 +162,9 @@ async def _secure(client: Client, config: OpcUaSourceConfig) -> None:
 async def _trusted_server(
     config: OpcUaSourceConfig, policy: str, mode: ua.MessageSecurityMode
 ) -> x509.Certificate:
-    """The server's certificate: the pinned one, or what it shows if a trusted one vouches for it.
+    """The server's certificate: the pinned one, or the presented one if a trusted one confirms it.
 
-    What the server shows is read over an open channel and proves nothing by itself.
+    The presented certificate is read over an unsecured channel and proves nothing by itself.
     """
     security = config.security
     pinned = read_certificate(security.server_certificate) if security.server_certificate else None
@@ -177,8 +178,8 @@ async def _trusted_server(
         )
     shown = split_chain(chosen[0].ServerCertificate or b"") if chosen else []
     if pinned is not None:
-        # A hardened server may refuse to list its endpoints in the open; it must then prove that
-        # it holds the pinned certificate's key, or the secure channel does not come about.
+        # A hardened server may refuse to list its endpoints unsecured; it must then prove that it
+        # has the pinned certificate's key, or the secure channel is not established.
         if shown:
             check_pinned(pinned, shown)
         return pinned
@@ -190,10 +191,11 @@ async def _trusted_server(
 
 
 async def _endpoints(config: OpcUaSourceConfig) -> Sequence[ua.EndpointDescription]:
-    """What the server offers, asked for over an open channel.
+    """The server's endpoints, requested over an unsecured channel.
 
-    None at all where a hardened server refuses that and its certificate is pinned: then nothing
-    that is asked in the open is needed.
+    Empty if a hardened server refuses that and its certificate is pinned: then nothing is needed
+    from
+    an unsecured channel.
     """
     client = Client(_with_port(config.url), timeout=config.timeout)
     step = "asking for the endpoints"
@@ -218,7 +220,7 @@ async def _endpoints(config: OpcUaSourceConfig) -> Sequence[ua.EndpointDescripti
 
 
 async def _offer(config: OpcUaSourceConfig) -> str:
-    """What to set where the server refuses the policy or mode."""
+    """The settings to use if the server refuses the policy or mode."""
     try:
         offers = _offers(await _endpoints(config))
     except ConnectError:
@@ -242,7 +244,7 @@ def _offers(endpoints: Sequence[ua.EndpointDescription]) -> str:
 
 
 def _identify(client: Client, config: OpcUaSourceConfig) -> tuple[str | None, str | None]:
-    """Set the user's certificate, if any; give the user's name and password, if any."""
+    """Set the user's certificate, if any; returns the user's name and password, if any."""
     if config.user_certificate:
         client.user_certificate, client.user_private_key = _pair(
             config.user_certificate, config.user_private_key, config.user_private_key_password
@@ -275,7 +277,7 @@ async def _open_channel(client: Client, config: OpcUaSourceConfig) -> None:
 
 
 def _own_hint(client: Client, error: ConnectError) -> str:
-    """What may be wrong with our certificate: servers tell one reason for all of them."""
+    """What may be wrong with our certificate: servers report one reason for all faults."""
     own = client.security_policy.host_certificate
     if not own:
         return error.hint
@@ -292,7 +294,7 @@ async def _create_session(client: Client, config: OpcUaSourceConfig) -> None:
         with explained("creating the session", config.url):
             await client.create_session()
     except ConnectError as error:
-        # The library finds that the server has no such endpoint only once there is a session.
+        # The library detects a missing endpoint only after the session exists.
         if not is_policy(error) and "No matching endpoint" not in error.message:
             raise
         raise RefusedError(
@@ -303,11 +305,11 @@ async def _create_session(client: Client, config: OpcUaSourceConfig) -> None:
 
 
 def _check_password(client: Client, config: OpcUaSourceConfig) -> None:
-    """Once the session is created, the server's word on how to send passwords is authentic."""
+    """Refuse a readable password; the server's policy is authentic once the session exists."""
     if not config.username or config.mode == "SignAndEncrypt" or config.allow_insecure_password:
         return
     policy = client.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri
-    # On an open channel an encrypted password is no safer: anybody may be the server.
+    # On an unsecured channel an encrypted password is no safer: any program may be the server.
     if not config.is_secure or policy in {None, "", _NONE_URI}:
         raise RefusedError(
             "the password would be sent unencrypted",
@@ -334,7 +336,7 @@ async def _read_server(client: Client, where: str) -> Connection:
 
 
 def host_and_port(url: str) -> tuple[str, int]:
-    """Where to connect to."""
+    """The host and port of a URL."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or _DEFAULT_PORT
 

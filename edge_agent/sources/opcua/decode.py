@@ -1,7 +1,7 @@
-"""A PublishResponse (OPC UA Part 4, 5.14.5) from its bytes to columns.
+"""Decodes the bytes of a PublishResponse (OPC UA Part 4, 5.14.5) to columns.
 
-The library builds four objects a value; here the notification's items are walked once to find
-where each begins, and all items of one layout are then read together by numpy.
+The library builds four objects per value; here one walk over the notification's items finds their
+start positions, and numpy then reads all items of one layout together.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# What a row's Variant held; from OTHER on it is the first byte of the Variant's encoding.
+# The content of a row's Variant; from OTHER on it is the first byte of the Variant's encoding.
 NUMBER: Final = 0
-NOTHING: Final = 1  # no Variant, or the null one
+NOTHING: Final = 1  # no Variant, or a null Variant
 OTHER: Final = 12  # a string, a structure, an array ...: Part 6, 5.1.2
 ARRAY: Final = 0x80
 
@@ -74,8 +74,8 @@ _TAIL: Final = (
 class Rows:
     """n values of one notification, columns of equal length.
 
-    handle: the client handle; time_us: the source's time stamp, server_us: the server's, each 0
-    where there is none; value: NaN if `kind` is not NUMBER.
+    handle: the client handle; time_us: the source's time stamp, server_us: the server's, each 0 if
+    there is none; value: NaN if `kind` is not NUMBER.
     """
 
     handle: NDArray[np.uint32]
@@ -91,7 +91,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """An array of numbers that one item brought: float32 [n]."""
+    """An array of numbers of one item: float32 [n]."""
 
     handle: int
     time_us: int
@@ -102,7 +102,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A String or LocalizedText that one item brought; rows: that one item, without a number."""
+    """A String or LocalizedText of one item; rows: that one item, without a number."""
 
     text: str
     rows: Rows
@@ -110,10 +110,10 @@ class Text:
 
 @dataclass(slots=True)
 class Notification:
-    """What one PublishResponse says; `data` is whether its sequence number is to be acknowledged.
+    """The content of one PublishResponse; data: True if its sequence number is to be acknowledged.
 
-    more: it did not hold all that the server had to say at that time; the rest comes with the next.
-    ended: the status with which the server closed the subscription, None while it lives.
+    more: it did not contain everything that the server had to send; the rest comes with the next.
+    ended: the status with which the server closed the subscription, None while it is alive.
     """
 
     subscription: int
@@ -154,7 +154,7 @@ def _skip_response_header(data: bytes, at: int) -> int:
 
 
 def _id_at(data: bytes, at: int) -> int:
-    """The number of a standard encoding; 0 if it is anything else."""
+    """The number of a standard encoding; 0 if it is not one."""
     encoding, namespace, number = _FOUR_BYTE_ID.unpack_from(data, at)
     return int(number) if encoding == 1 and namespace == 0 else 0
 
@@ -189,8 +189,8 @@ def _take_items(body: bytes, result: Notification) -> None:
 def _uniform_items(body: bytes, n: int) -> NDArray[np.void] | None:
     """All items as one array if all have the layout of the first, which is the usual case.
 
-    If the second begins where the first's layout ends and has that layout itself, so does the
-    third, and so on: comparing all keys proves all places.
+    If the second begins at the end of the first's layout and has that layout itself, so does the
+    third, and so on: comparing all keys proves all positions.
     """
     layout = _layout_of(_key_at(body, _FIRST_ITEM))
     if layout is None or _FIRST_ITEM + n * layout.itemsize > len(body):
@@ -220,9 +220,9 @@ def _walk(body: bytes, n: int, result: Notification) -> None:
 
 
 def _gather(body: bytes, start: NDArray[np.intp], key: NDArray[np.intp]) -> Rows:
-    """All items of one layout at a time, then put back into their order.
+    """Read all items of one layout together, then restore their order.
 
-    A variable keeps its type, but its status and its time stamps come and go.
+    A variable keeps its type, but its status and its time stamps are optional.
     """
     raw = np.frombuffer(body, np.uint8)
     parts, where = [], []
@@ -254,7 +254,7 @@ def _rows(items: NDArray[np.void], key: int) -> Rows:
 
 
 def _times(items: NDArray[np.void], name: str) -> NDArray[np.int64]:
-    """One of the time stamps in microseconds, 0 if there is none or it is no time at all."""
+    """One of the time stamps in microseconds, 0 if there is none or it is invalid."""
     if name not in (items.dtype.names or ()):
         return np.zeros(len(items), np.int64)
     ticks = items[name].astype(np.int64)
@@ -263,7 +263,7 @@ def _times(items: NDArray[np.void], name: str) -> NDArray[np.int64]:
 
 
 def _key_at(body: bytes, at: int) -> int:
-    """What decides an item's layout: its DataValue's mask and, above it, its Variant's type."""
+    """The key of an item's layout: its DataValue's mask and, above it, its Variant's type."""
     mask = body[at + _MASK_AT]
     return body[at + _MASK_AT + 1] << 8 | mask if mask & _HAS_VALUE else mask
 
@@ -282,7 +282,7 @@ def _layout_of(key: int) -> np.dtype[Any] | None:
 
 
 def _take_other(body: bytes, at: int, result: Notification, others: list[Rows]) -> int:
-    """An item whose Variant is not one number; returns the position after it."""
+    """Read an item whose Variant is not one number; returns the position after it."""
     mask, variant = body[at + _MASK_AT], body[at + _MASK_AT + 1]
     tail_at = skip_variant(body, at + _MASK_AT + 1)
     end = skip_bytes(body, tail_at, data_value_tail(mask))

@@ -1,4 +1,4 @@
-"""What the nodes of a walk are: values, types, units, ranges, and addresses to write down."""
+"""Describes browsed nodes: values, types, units, ranges, and their addresses for a config."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _KINDS: Final = {
 
 @dataclass(slots=True)
 class Walked:
-    """A node on the way. properties: name -> node of those that describe a variable."""
+    """A browsed node. properties: name -> node of the properties that describe a variable."""
 
     node: ua.NodeId
     path: tuple[str, ...]
     is_variable: bool
-    type: ua.NodeId | None = None  # of the object that holds it
+    type: ua.NodeId | None = None  # of the object that contains it
     properties: dict[str, ua.NodeId] = field(default_factory=dict)
 
 
 def address_form(node: ua.NodeId, namespaces: Sequence[str]) -> str:
-    """A node id as users write it: with the URI, since an index may shift at every restart."""
+    """A node id as users write it: with the URI, since an index may change at every restart."""
     identifier: Any = node.Identifier
     kind = _KINDS.get(node.NodeIdType, "i")
     if isinstance(identifier, bytes):
@@ -53,7 +53,7 @@ def address_form(node: ua.NodeId, namespaces: Sequence[str]) -> str:
 async def describe(
     reader: Reader, walked: Sequence[Walked], namespaces: Sequence[str]
 ) -> list[FoundNode]:
-    """Each walked node with its type, value, unit and range, as the server says them."""
+    """Each walked node with its type, value, unit and range, as the server reports them."""
     values = await reader.values([one.node for one in walked])
     types = await _type_names(reader, walked, values)
     ranges = await _properties(reader, walked, RANGE)
@@ -83,7 +83,7 @@ async def describe(
 async def _type_names(
     reader: Reader, walked: Sequence[Walked], values: Sequence[NodeValue]
 ) -> list[str]:
-    """The built-in type of each value; where there is none, the declared type."""
+    """The built-in type of each value; if there is no value, the declared type."""
     names = [value.type for value in values]
     empty = [n for n, name in enumerate(names) if not name]
     answers = await reader.read([walked[n].node for n in empty], AttributeIds.DataType)
@@ -105,7 +105,7 @@ async def _names(reader: Reader, nodes: Sequence[object]) -> dict[ua.NodeId, str
 
 
 async def _properties(reader: Reader, walked: Sequence[Walked], name: str) -> dict[int, Any]:
-    """By position, the value of a property of those that have it."""
+    """The value of a property by position, for the nodes that have it."""
     having = [n for n, one in enumerate(walked) if name in one.properties]
     values = await reader.values([walked[n].properties[name] for n in having])
     return {n: value.value for n, value in zip(having, values, strict=True)}

@@ -1,4 +1,4 @@
-"""Why a server was not reached or refused us, in words that help."""
+"""Explains why a server was not reached or refused us, and how to correct it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRUST_US: Final = "let the server trust this client's certificate"
 _CLIENT_URI: Final = "application_uri must be the URI in the client certificate"
 _POLICY: Final = "choose a security policy and mode that the server offers"
 _USER: Final = "check the user and the secret, and that the server allows this kind of login"
-# Refusals that last until somebody changes a setting, and what to change.
+# Refusals that persist until a setting is changed, and which setting.
 _REFUSALS: Final = {
     _CODES.BadSecurityChecksFailed: TRUST_US,
     _CODES.BadCertificateUntrusted: TRUST_US,
@@ -51,14 +51,14 @@ _HINTS: Final = {
 
 
 def status_name(code: int) -> str:
-    """A StatusCode as the standard names it; its number where the library has no name."""
+    """The standard's name of a StatusCode; its number if the library has no name."""
     name = str(ua.status_codes.get_name_and_doc(code)[0])
     return name if name != "Good" or code == 0 else f"0x{code:08X}"
 
 
 @contextmanager
 def explained(step: str, where: str) -> Iterator[None]:
-    """Whatever goes wrong inside becomes a ConnectError of the step and the endpoint."""
+    """Convert every error inside to a ConnectError with the step and the endpoint."""
     try:
         yield
     except EdgeAgentError:
@@ -70,7 +70,7 @@ def explained(step: str, where: str) -> Iterator[None]:
     except OSError as error:
         raise ConnectError(f"{step}: {_reason(error)}", where=where) from error
     except Exception as error:
-        # The library raises all kinds where a server answers what it did not expect.
+        # The library raises any exception if a server's answer is unexpected.
         reason = f"the answer was not understood{f': {error}' if str(error) else ''}"
         raise ConnectError(f"{step}: {reason}", where=where) from error
 
@@ -80,7 +80,7 @@ def _reason(error: OSError) -> str:
 
 
 def is_policy(error: ConnectError) -> bool:
-    """True if the server refuses the security policy or mode, not who we are."""
+    """True if the server refuses the security policy or mode, not our identity."""
     return isinstance(error, RefusedError) and error.code in _POLICY_CODES
 
 

@@ -1,4 +1,4 @@
-"""From notifications to the intake: which signal, which event time, which quality."""
+"""Passes notifications to the intake, with signal, event time and quality."""
 
 from __future__ import annotations
 
@@ -39,18 +39,19 @@ if TYPE_CHECKING:
 
 # Part 4, 7.39: InfoType DataValue with the Overflow bit: the server's queue has lost values.
 _OVERFLOW: Final = 0x0480
-# A time stamp further ahead says nothing about the source's clock; the pipeline refuses it too.
+# A time stamp further ahead does not show the source's clock; the pipeline refuses it too.
 _MAX_AHEAD_US: Final = 300 * US_PER_S
 
 log = logging.getLogger("edge_agent.sources")
 
 
 class Feed(Table):
-    """The tables from client handle to signal, and the source's own clock as its values show it.
+    """Maps client handles to signals, and tracks the source's own clock from its values.
 
     The client handle of an item is the position of its signal in `signals`. latest, heard_s: by
-    handle, what was last notified and when (monotonic). faulty_changed: some node does not exist
-    any more, may not be read or holds no number, or the contrary; until somebody looks.
+    handle,
+    the last notified value and its time (monotonic). faulty_changed: the set of nodes that do not
+    exist, cannot be read or are not a number has changed; True until it is handled.
     """
 
     latest = column(np.float64, np.nan)
@@ -61,7 +62,7 @@ class Feed(Table):
     _fault = column(np.uint32)
     _marked_us = column(np.int64)
 
-    def __init__(  # noqa: PLR0913, PLR0917 (the parts of the source that it works for)
+    def __init__(  # noqa: PLR0913, PLR0917 (the parts of the source that it uses)
         self,
         source: str,
         intake: Intake,
@@ -78,7 +79,7 @@ class Feed(Table):
         self.signals: list[PlantSignal] = []
         self.faulty_changed = False
         self._is_any_faulty = False
-        self._is_silent = False  # nothing came since every signal was marked
+        self._is_silent = False  # no notification since all signals were marked
         self._source = source
         self._intake = intake
         self._clock = clock
@@ -92,14 +93,14 @@ class Feed(Table):
         self._moved_us = 0
 
     def add(self, signals: Sequence[PlantSignal]) -> None:
-        """Give the next handles to `signals`."""
+        """Assign the next handles to `signals`."""
         self.signals.extend(signals)
         first = self.grow(len(signals))
         self._signal[first:] = [signal.index for signal in signals]
         self._is_wave[first:] = [signal.config.kind is Kind.WAVEFORM for signal in signals]
 
     def begin(self) -> None:
-        """A new subscription: each item's first value is what the server holds, however old."""
+        """Start a new subscription: each item's first value is the server's last, of any age."""
         self._seen[:] = False
         self._fault[:] = 0
         self._is_any_faulty = self.faulty_changed = False
@@ -115,13 +116,13 @@ class Feed(Table):
             self._take_samples(samples)
 
     def mark_lost(self) -> None:
-        """Say of every signal that there is no communication, once for each outage."""
+        """Mark every signal as without communication, once for each outage."""
         if not self._is_silent:
             self.mark(BAD_NO_COMMUNICATION, range(len(self.signals)))
             self._is_silent = True
 
     def mark(self, status: int, handles: Sequence[int]) -> None:
-        """Say of `handles` that there is no value now: NaN of that status."""
+        """Mark `handles` as without a value now: NaN of that status."""
         if not handles:
             return
         every, n = np.asarray(handles, np.intp), len(handles)
@@ -137,13 +138,15 @@ class Feed(Table):
         )
 
     def event_now_us(self) -> int:
-        """What the source's own clock shows now: its newest change plus the time since then.
+        """The time of the source's own clock now: its newest change plus the time since then.
 
-        A mark must fall behind all values before it and ahead of all that follow, in event time.
-        The gateway's clock gives neither when the source's is off by seconds, and with recorded
-        data played through a server it is years away. Values that were there already when the
-        subscription began say nothing about that clock: as long as there are no others, it is
-        taken to be the gateway's.
+        A mark must be after all values before it and before all that follow, in event time. The
+        gateway's
+        clock ensures neither if the source's clock is off by seconds; with recorded data on a
+        server it is
+        years away. Values that existed before the subscription do not show that clock: until there
+        are
+        others, the gateway's clock is used.
         """
         now_us = self._clock.now_us()
         self._follow_gateway(now_us)
@@ -153,7 +156,7 @@ class Feed(Table):
         return max(now_us, self._newest_us + 1)
 
     def now_s(self) -> float:
-        """The monotonic time by which `heard_s` counts."""
+        """The monotonic time, as in `heard_s`."""
         return self._clock.monotonic_s()
 
     def reject(self, reason: str, n: int = 1) -> None:
@@ -177,7 +180,7 @@ class Feed(Table):
     def _note_latest(
         self, handle: NDArray[np.intp], value: NDArray[np.float64], status: NDArray[np.uint32]
     ) -> None:
-        """Keep what was last said of each node, and of which the server says that it is none."""
+        """Store the latest value of each node, and which nodes the server reports as faulty."""
         self.latest[handle] = value
         self.heard_s[handle] = self._clock.monotonic_s()
         if self._is_any_faulty or (status >= BAD).any():
@@ -190,15 +193,15 @@ class Feed(Table):
             self.faulty_changed = True
 
     def faulty(self) -> dict[int, int]:
-        """StatusCode by handle of the nodes of which the server says that they are none."""
+        """StatusCode by handle of the nodes that the server reports as faulty."""
         return {int(one): int(self._fault[one]) for one in np.flatnonzero(self._fault)}
 
     def forget_faults(self, handles: Sequence[int]) -> None:
-        """These nodes are asked for anew, or known to be refused."""
+        """Clear the faults of nodes that are requested again, or known to be refused."""
         self._note_faults(np.asarray(handles, np.intp), np.zeros(len(handles), np.uint32))
 
     def _take_text(self, text: Text) -> None:
-        """A text that is a number, or a word of the signal's `map`; any other has a wrong type."""
+        """Read a text that is a number, or a word of the signal's `map`; else the type is wrong."""
         handle, rows = int(text.rows.handle[0]), text.rows
         if handle < len(self.signals) and not self._is_wave[handle] and rows.status[0] < BAD:
             rules = self._rules.get(handle)
@@ -212,7 +215,7 @@ class Feed(Table):
     def _judge(
         self, handle: NDArray[np.intp], rows: Rows
     ) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
-        """Values and codes: nothing is BadNoData, no number BadTypeMismatch, Bad never a number."""
+        """Values and codes: no value is BadNoData, no number BadTypeMismatch, Bad is always NaN."""
         value, status = rows.value, rows.status
         overflows = int(((status & _OVERFLOW) == _OVERFLOW).sum())
         if overflows:
@@ -234,10 +237,11 @@ class Feed(Table):
         value: NDArray[np.float64],
         status: NDArray[np.uint32],
     ) -> NDArray[np.int64]:
-        """The times that count, by the source's own stamps where they are sound.
+        """The event times, from the source's own stamps if they are plausible.
 
-        A value older than the mark before it is what held through an outage: it holds again from
-        now on, for at its own time it would stay hidden behind the mark until it next changes.
+        A value older than the mark before it was valid through an outage: it is valid again from
+        now on,
+        for with its own time it would stay hidden behind the mark until its next change.
         """
         now_us = self._clock.now_us()
         self._follow_gateway(now_us)
@@ -256,7 +260,7 @@ class Feed(Table):
         return time_us
 
     def _follow_gateway(self, now_us: int) -> None:
-        """The gateway's clock was moved, and all event times with it."""
+        """Move all event times by the steps of the gateway's clock."""
         before_us, self._moved_us = self._moved_us, self._source_clock.moved_us(now_us)
         step_us = self._moved_us - before_us
         if step_us:
@@ -292,7 +296,7 @@ class Feed(Table):
         self._take_rows(_row_of(block))
 
     def _end_of(self, block: Samples) -> int:
-        """A block is one value to the clock: its last sample."""
+        """To the clock, a block is one value: its last sample."""
         last = block.samples[-1:] if len(block.samples) else np.zeros(1)
         times = self._event_times(
             np.array([block.handle]),
@@ -319,7 +323,7 @@ class Feed(Table):
 
 
 def _row_of(block: Samples) -> Rows:
-    """The place of an array that is no data."""
+    """A row without a value, in place of an array that cannot be used."""
     return Rows(
         np.array([block.handle], np.uint32),
         np.array([block.time_us], np.int64),

@@ -1,4 +1,4 @@
-"""What was found on a server. Without the library, so that commands can name the types."""
+"""Nodes found on a server. Without the library, so that commands can use the types."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import dataclass
 class FoundNode:
     """A variable of a server.
 
-    address: as a config writes it; path: browse names from below Objects; type: of its value;
-    number: it holds a number, an array of them, or a text that is one; low, high: EURange; kind:
-    the type of the object that holds it.
+    address: as in a config; path: browse names below Objects; type: of its value; number: True if
+    it is
+    a number, an array of numbers, or a text with a number; low, high: EURange; kind: the type of
+    the
+    object that contains it.
     """
 
     address: str
@@ -33,13 +35,13 @@ class FoundNode:
 
     @property
     def parent(self) -> tuple[str, ...]:
-        """The path of what holds it."""
+        """The path of its parent."""
         return self.path[:-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Browsed:
-    """What came of a walk. seen: nodes in all; stopped: why it is not complete, else empty."""
+    """The result of a walk. seen: number of nodes; stopped: why it is incomplete, else empty."""
 
     nodes: list[FoundNode]
     namespaces: list[str]

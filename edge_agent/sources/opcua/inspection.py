@@ -1,4 +1,4 @@
-"""What does not fit between a config's signals and the server: every node is read once."""
+"""Compares a config's signals with the server; reads every node once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge_agent.plant import PlantSignal
     from edge_agent.sources.opcua.config import OpcUaSourceConfig
 
-_MAX_SHOWN: Final = 20  # findings of one kind; the rest is counted
+_MAX_SHOWN: Final = 20  # findings of one kind; the others are counted
 _GONE: Final = frozenset({"BadNodeIdUnknown", "BadNodeIdInvalid"})
 _LOCKED: Final = frozenset({"BadUserAccessDenied", "BadNotReadable", "BadSecurityModeInsufficient"})
 _NOT_YET: Final = frozenset({"BadWaitingForInitialData", "BadNoData", "BadNoDataAvailable"})
@@ -42,7 +42,7 @@ class _Judged:
         self.by_kind.setdefault(kind, []).append(found)
 
     def listed(self) -> list[Finding]:
-        """At most _MAX_SHOWN of each kind, and how many more there are."""
+        """At most _MAX_SHOWN of each kind, and the number of the others."""
         shown: list[Finding] = []
         for kind, found in self.by_kind.items():
             shown += found[:_MAX_SHOWN]
@@ -118,7 +118,7 @@ def _judge(
     value: NodeValue,
     namespaces: Sequence[str],
 ) -> tuple[str, Finding] | None:
-    """The kind of what is wrong with a signal's node, and the finding; None if it fits."""
+    """The kind of fault of a signal's node, and the finding; None if it has none."""
     where, label = f"source {name}", _label(signal)
     address = address_of(signal, config.node)
     unread = _unread(name, label, address, value, namespaces)
@@ -139,7 +139,7 @@ def _judge(
 def _unread(
     name: str, label: str, address: str, value: NodeValue, namespaces: Sequence[str]
 ) -> tuple[str, str, str] | None:
-    """Kind, text and mend of a node that cannot be read at all."""
+    """Kind, text and remedy of a node that cannot be read at all."""
     if value.status in _GONE:
         index = address.partition(";")[0].removeprefix("ns=")
         if index.isdigit() and int(index) >= len(namespaces):

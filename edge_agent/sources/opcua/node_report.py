@@ -1,4 +1,4 @@
-"""What is wrong with the nodes of a source, in words."""
+"""Describes the faults of a source's nodes in words."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _WORDS_OF: Final = {code_of(name): words for name, words in _WORDS.items()}
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """total: nodes of the source; wrong: the StatusCodes of those that give nothing usable."""
+    """total: nodes of the source; wrong: the StatusCodes of the nodes without usable values."""
 
     total: int
     wrong: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
-        """True if all nodes are there."""
+        """True if no node has a fault."""
         return not self.wrong
 
     def text(self) -> str:
@@ -62,7 +62,7 @@ def report(signals: Sequence[PlantSignal], wrong: Mapping[int, int]) -> NodeRepo
 
 
 def words(code: int) -> str:
-    """What a StatusCode says of a node, with the code's name."""
+    """The meaning of a StatusCode for a node, with the code's name."""
     kind = type_of(code)
     if kind:
         return f"is {'an array' if kind == 'array' else f'a {kind}'}: not usable"
@@ -71,7 +71,7 @@ def words(code: int) -> str:
 
 
 def short(code: int) -> str:
-    """The name of a StatusCode, with the type that a mismatch is about."""
+    """The name of a StatusCode, with the mismatched type."""
     kind = type_of(code)
     name = NAMES.get(code & _UPPER, f"0x{code & _UPPER:08X}")
     return f"{name} ({kind})" if kind else name

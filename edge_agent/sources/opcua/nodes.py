@@ -1,4 +1,4 @@
-"""Node addresses as users write them, to NodeIds of the server that is connected now."""
+"""Converts node addresses, as users write them, to NodeIds of the connected server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS: Final[Mapping[str, ua.NodeIdType]] = {
 
 
 def address_of(signal: PlantSignal, pattern: str) -> str:
-    """The signal's own address, else the source's pattern with its places filled."""
+    """The signal's own address, else the source's pattern with its placeholders filled."""
     if signal.address:
         return signal.address
     asset = signal.asset
@@ -33,8 +33,9 @@ def address_of(signal: PlantSignal, pattern: str) -> str:
 def node_id(address: str, namespaces: Sequence[str]) -> ua.NodeId:
     """`nsu=URI;s=..`, `ns=2;s=..` or `i=85` (Part 6, 5.3.1.10) as a NodeId.
 
-    Indices of namespaces may change with every start of a server, URIs never; ValueError says
-    what is wrong, also where the server has no namespace of that URI.
+    Indexes of namespaces may change at every start of a server, URIs never; ValueError contains
+    what is
+    wrong, also if the server has no namespace of that URI.
     """
     parsed = parse_address(address)
     if parsed.uri and parsed.uri not in namespaces:

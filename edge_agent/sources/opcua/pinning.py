@@ -1,4 +1,4 @@
-"""The first meeting with a server: its certificate, written down for somebody to compare."""
+"""Saves a server's certificate before it is trusted, so that a person can compare it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def shown_certificate(config: OpcUaSourceConfig, file: Path) -> str:
-    """Write what the server shows to `file`, which must not be there; returns its subject."""
+    """Write the server's certificate to `file`, which must not exist; returns its subject."""
     wire.quieten()
     client = Client(config.url, timeout=config.timeout)
     with explained("asking for the certificate", config.url):

@@ -1,7 +1,7 @@
-"""From the variables of a server to templates and assets of a config.
+"""Makes templates and assets of a config from the variables of a server.
 
 Objects with the same variables become assets of one template. Their nodes become one pattern with
-{asset} and {signal} if the addresses are built from the names, else each address is written down.
+{asset} and {signal} if the addresses are built from the names, else each address is listed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_CLIMBS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """What becomes an asset. path: of its object; nodes: by the name of their signal."""
+    """A future asset. path: of its object; nodes: by the name of their signal."""
 
     path: tuple[str, ...]
     nodes: dict[str, FoundNode]
@@ -33,13 +33,13 @@ class _Machine:
 
     @property
     def line(self) -> str:
-        """What holds it, which may be a line."""
+        """The name of its parent, which may be a line."""
         return self.path[-2] if len(self.path) > 1 else ""
 
 
 @dataclass(slots=True)
 class Proposal:
-    """Parts of a config. node: the pattern of a source; left_out: no signals, and why."""
+    """Parts of a config. node: the pattern of a source; left_out: unused nodes, and why."""
 
     templates: dict[str, Any] = field(default_factory=dict)
     assets: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Proposal:
 def propose(nodes: Iterable[FoundNode], source: str, node: str | None = None) -> Proposal:
     """Templates and assets for these variables.
 
-    node: the pattern that the source has already; None lets the proposal choose one.
+    node: the existing pattern of the source; None lets the proposal choose one.
     """
     proposal = Proposal()
     usable = []
@@ -101,7 +101,7 @@ def _machines(nodes: Sequence[FoundNode]) -> list[_Machine]:
 
 
 def _flat(path: tuple[str, ...], children: dict[str, FoundNode]) -> list[_Machine]:
-    """A folder of tags such as P-101.Flow, P-102.Flow as machines; empty if it is none."""
+    """A folder of tags such as P-101.Flow, P-102.Flow as machines; empty if it is not one."""
     for sign in _SEPARATORS:
         parts: dict[str, dict[str, FoundNode]] = {}
         for name, node in children.items():
@@ -117,7 +117,7 @@ def _flat(path: tuple[str, ...], children: dict[str, FoundNode]) -> list[_Machin
 
 
 def _climb(machines: list[_Machine]) -> list[_Machine]:
-    """Parts that every machine has (Motor, Pump) become signals of what holds them.
+    """Parts that every machine has (Motor, Pump) become signals of their parent.
 
     A part has the name of other parts elsewhere, and no sibling with the same variables.
     """
@@ -152,7 +152,7 @@ def _groups(machines: Iterable[_Machine]) -> list[list[_Machine]]:
 
 
 def _ids(machines: Iterable[_Machine]) -> dict[tuple[str, ...], str]:
-    """An id for each machine, by its path; two of one name get the name of what holds them."""
+    """An id for each machine, by its path; machines of one name get their parent's name as well."""
     known = list(machines)
     plain = Counter(safe_name(one.name, "machine") for one in known)
     ids: dict[tuple[str, ...], str] = {}
@@ -197,7 +197,7 @@ def _places(
 
 
 def _abstract(address: str, places: dict[str, str]) -> str:
-    """The address with each name replaced by its placeholder, behind the namespace."""
+    """The address with each name after the namespace replaced by its placeholder."""
     space, equals, identifier = address.rpartition("=")
     if address.startswith(("nsu=", "ns=")):
         head, _, rest = address.partition(";")
@@ -234,7 +234,7 @@ def _template_name(group: list[_Machine], taken: set[str]) -> str:
 # -- the parts of the config -------------------------------------------------------------------
 
 
-def _add_group(  # noqa: PLR0913, PLR0917 (a group, and how it is named and found)
+def _add_group(  # noqa: PLR0913, PLR0917 (a group, its names and addresses)
     proposal: Proposal,
     template: str,
     group: list[_Machine],
@@ -259,7 +259,7 @@ def _add_group(  # noqa: PLR0913, PLR0917 (a group, and how it is named and foun
         where = ("templates", template, "signals", signal)
         proposal.notes[where] = f"{nodes[0].type} {nodes[0].value} {nodes[0].status}".strip()
     if own:
-        # Without an address a template's signal would be no node of its own.
+        # Without an address a template's signal would not be a node of its own.
         signals = {
             name: one for name, one in signals.items() if name not in next(iter(own.values()))
         }
@@ -268,7 +268,7 @@ def _add_group(  # noqa: PLR0913, PLR0917 (a group, and how it is named and foun
 
 
 def _one_address(group: list[_Machine], ids: dict[tuple[str, ...], str], name: str) -> str:
-    """The pattern of one signal over all machines, with {asset} or nothing in it; else empty."""
+    """The pattern of one signal over all machines, with or without {asset}; else empty."""
     first = group[0]
     address = first.nodes[name].address
     if len(group) == 1:
@@ -285,7 +285,7 @@ def _one_address(group: list[_Machine], ids: dict[tuple[str, ...], str], name: s
 
 
 def _about(nodes: Sequence[FoundNode]) -> dict[str, Any]:
-    """Unit and range, as far as all machines agree."""
+    """Unit and range, if all machines agree."""
     about: dict[str, Any] = {}
     units = {node.unit for node in nodes}
     ranges = {(node.low, node.high) for node in nodes}
@@ -302,7 +302,7 @@ def _assets(
     ids: dict[tuple[str, ...], str],
     own: dict[tuple[str, ...], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Ranges of ids where they differ in nothing but their number."""
+    """Ranges of ids if they differ only in their number."""
     has_lines = _has_lines(group)
     alike: dict[str, list[str]] = {}
     assets: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Reading of many nodes, in requests that the server takes. For commands; the daemon subscribes."""
+"""Reads many nodes, in requests that the server accepts. For commands; the daemon subscribes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NUMBERS: Final = frozenset(
 )
 TEXTS: Final = frozenset({"String", "LocalizedText"})
 _SEVERITY: Final = 30  # Part 4, 7.39: the two highest bits of a StatusCode
-# What a server says of itself: key -> name of the standard node (Part 5, 6.3).
+# A server's facts about itself: key -> name of the standard node (Part 5, 6.3).
 _FACTS: Final = {
     "time": "Server_ServerStatus_CurrentTime",
     "read": "Server_ServerCapabilities_OperationLimits_MaxNodesPerRead",
@@ -56,7 +56,9 @@ _FACTS: Final = {
 class NodeValue:
     """The value of a variable. type: its built-in type, empty if it has no value.
 
-    array: it is one; status: the StatusCode's name; time_us: its source's (0: none given).
+    array: True if it is one; status: the StatusCode's name; time_us: the source's time stamp, or
+    the
+    server's (0: none).
     """
 
     value: Any
@@ -68,12 +70,12 @@ class NodeValue:
 
     @property
     def is_number(self) -> bool:
-        """True if it holds a number, or numbers."""
+        """True if it is a number, or numbers."""
         return self.type in _NUMBERS
 
     @property
     def is_usable(self) -> bool:
-        """True if a signal can be made of it as it is: a number, or a text that is one."""
+        """True if it can be a signal without conversion: a number, or a text with a number."""
         if self.type not in TEXTS or self.array:
             return self.is_number
         try:
@@ -82,7 +84,7 @@ class NodeValue:
             return False
 
     def text(self) -> str:
-        """The value for people, on one line and short."""
+        """The value for users, on one line and short."""
         if self.value is None:
             return ""
         if isinstance(self.value, float):
@@ -101,7 +103,7 @@ class Reader:
         self._batch = _MAX_BATCH
 
     async def facts(self) -> dict[str, Any]:
-        """What the server says of itself: time, limits, product; what it does not say is None."""
+        """The server's facts about itself: time, limits, product; None if not reported."""
         names = [name for name in _FACTS.values() if hasattr(ObjectIds, name)]
         nodes = [ua.NodeId(ua.Int32(getattr(ObjectIds, name))) for name in names]
         answers = await self.read(nodes, AttributeIds.Value)
@@ -120,7 +122,7 @@ class Reader:
         return [_node_value(one) for one in await self.read(nodes, AttributeIds.Value)]
 
     async def read(self, nodes: Sequence[ua.NodeId], attribute: AttributeIds) -> list[ua.DataValue]:
-        """One attribute of nodes; a smaller request where the server finds one too large."""
+        """One attribute of nodes; uses smaller requests if the server finds one too large."""
         results: list[ua.DataValue] = []
         while len(results) < len(nodes):
             batch = nodes[len(results) : len(results) + self._batch]
@@ -148,7 +150,7 @@ class Reader:
 
 
 def code_of(answer: ua.DataValue) -> int:
-    """The StatusCode of an answer; Good where it has none."""
+    """The StatusCode of an answer; Good if it has none."""
     return 0 if answer.StatusCode is None else int(answer.StatusCode.value)
 
 
@@ -171,6 +173,6 @@ def _node_value(answer: ua.DataValue) -> NodeValue:
 
 
 def to_us(moment: datetime) -> int:
-    """Microseconds since the epoch of a time as the library gives it."""
+    """A time of the library, in microseconds since the epoch."""
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return math.floor(moment.timestamp() * 1e6)

@@ -1,4 +1,4 @@
-"""When nodes are asked for again, and which: the server may have lost them without a word."""
+"""Decides when to request nodes again, and which: a server may lose them silently."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _LEAST_GRACE_S: Final = 0.5
 
 
 class NodeRetry:
-    """When to look again: soon after a trouble begins, then ever less, at last every `longest_s`.
+    """When to retry: soon after a fault begins, then less often, at last every `longest_s`.
 
-    A server that starts, or a download that replaces nodes, takes seconds; a wrong address lasts.
+    A server start, or a download that replaces nodes, takes seconds; a wrong address remains.
     """
 
     def __init__(self, longest_s: float, now_s: float) -> None:
@@ -42,7 +42,7 @@ class NodeRetry:
         self._was_troubled = False
 
     def is_due(self, now_s: float, *, troubled: bool) -> bool:
-        """True if it is time; troubled: some nodes are missing."""
+        """True if a retry is due; troubled: some nodes are missing."""
         if troubled and not self._was_troubled:
             self._wait_s, self._last_s = min(_FIRST_S, self._longest_s), now_s
         elif not troubled:
@@ -56,17 +56,18 @@ class NodeRetry:
 
 
 def lasting(faulty: Mapping[int, int]) -> list[int]:
-    """The nodes of which a new item may know more: not those whose type does not fit."""
+    """The nodes that a new item may repair: not those of a wrong type."""
     return [handle for handle, code in faulty.items() if code & _UPPER != BAD_TYPE_MISMATCH]
 
 
 async def silent_items(
     connection: Connection, subscriptions: Subscriptions, feed: Feed, config: OpcUaSourceConfig
 ) -> set[int]:
-    """Handles of items that say nothing of what their nodes show.
+    """Handles of items that do not report what their nodes contain.
 
-    Every node is read once. One that shows something else than was last notified is waited for; if
-    nothing comes of it, its item is dead. Only scalars are compared.
+    Every node is read once. If a node differs from its last notification, its item gets some time;
+    if
+    it sends nothing, it is dead. Only scalars are compared.
     """
     watched = {
         handle: one.item

@@ -1,7 +1,7 @@
-"""The life of one connection: subscribe, publish, watch that it lives. Never used twice.
+"""The life of one connection: subscribe, publish, check that it is alive. Never used twice.
 
-asyncua's own reconnect can stay "connected" for ever after a stall of the server, so nothing here
-is repaired: any doubt ends the session, and the source opens a fresh one.
+asyncua's own reconnect can remain "connected" forever after a stall of the server, so nothing is
+repaired here: any doubt ends the session, and the source opens a new one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from edge_agent.sources.opcua.decode import Notification
     from edge_agent.sources.opcua.feed import Feed
 
-# Part 4, 5.14.5: the server can only speak in answer to a request, so some must always wait there.
+# Part 4, 5.14.5: the server can only send in answer to a request, so some must always wait there.
 _PUBLISH_REQUESTS: Final = 3
 _WATCH_STEP_S: Final = 1.0
 _MAX_PARTS: Final = 16  # of one publishing cycle, of up to 10,000 values each
@@ -50,11 +50,11 @@ log = logging.getLogger("edge_agent.sources")
 class Session:
     """One connection from its first packet to its end.
 
-    on_up is called with a text once values flow, and again when that text changes, and with what is
-    wrong with the nodes. add_signals gives the feed what the plant has newly discovered.
+    on_up is called with a text when values arrive, and again when that text changes, and with the
+    faults of the nodes. add_signals adds newly discovered signals of the plant to the feed.
     """
 
-    def __init__(  # noqa: PLR0913 (the parts of the source that it works on)
+    def __init__(  # noqa: PLR0913 (the parts of the source that it uses)
         self,
         config: OpcUaSourceConfig,
         session_name: str,
@@ -83,7 +83,7 @@ class Session:
         self._heard_s: dict[int, float] = {}
 
     async def run(self) -> None:
-        """Deliver until the connection ends; always raises, a ConnectError for what is expected."""
+        """Deliver until the connection ends; always raises, a ConnectError for expected reasons."""
         connection = await connect(self._config, self._session_name)
         try:
             async with asyncio.TaskGroup() as group:
@@ -109,7 +109,7 @@ class Session:
     # -- values -------------------------------------------------------------------------------
 
     async def _publish(self, connection: Connection, subscriptions: Subscriptions) -> None:
-        """Keep one publish request at the server; several of these run side by side."""
+        """Keep one publish request at the server; several of these tasks run in parallel."""
         while True:
             acks, self._acks = self._acks, []
             try:
@@ -154,17 +154,17 @@ class Session:
                 self._tell_nodes(subscriptions)
 
     def _hand_over(self) -> None:
-        """All parts at once: one may hold a node's values of seconds in which another's follow."""
+        """Pass on all parts together: one may contain values of the same seconds as another."""
         parts, self._parts = self._parts, []
         for part in parts:
             self._feed.take(part)
 
     def _follow(self, notification: Notification) -> None:
-        """Acknowledge, and notice a notification that never came."""
+        """Acknowledge, and detect a missing notification."""
         number, sequence = notification.subscription, notification.sequence
         if sequence != self._next_sequence.get(number, sequence):
             self._feed.reject("sequence_gap")
-        if not notification.data:  # a keepalive names the number that comes next
+        if not notification.data:  # a keepalive contains the next number
             self._next_sequence[number] = sequence
             return
         self._next_sequence[number] = sequence + 1 if sequence < _LAST_SEQUENCE else 1
@@ -175,13 +175,13 @@ class Session:
         )
 
     async def _watch(self, subscriptions: Subscriptions) -> None:
-        """End the session when a subscription is silent for too long, without even a keepalive."""
+        """End the session if a subscription is silent for too long, without even a keepalive."""
         while True:
             step_s = min(_WATCH_STEP_S, subscriptions.stall_after_s / 4)
             before_s = self._clock.monotonic_s()
             await asyncio.sleep(step_s)
             now_s = self._clock.monotonic_s()
-            # Time in which this process itself was held up is not the server's silence: what it
+            # Time in which this process itself was blocked is not the server's silence: the data
             # sent meanwhile still waits in the socket.
             own_s = max(0.0, now_s - before_s - step_s)
             for number in subscriptions.ids:
@@ -195,7 +195,7 @@ class Session:
     # -- nodes --------------------------------------------------------------------------------
 
     async def _keep_nodes(self, connection: Connection, subscriptions: Subscriptions) -> None:
-        """Take in what the plant discovers, and ask again for what is missing or says nothing."""
+        """Add discovered signals, and request missing or silent nodes again."""
         retry = NodeRetry(self._config.node_retry, self._clock.monotonic_s())
         while True:
             with contextlib.suppress(TimeoutError):
@@ -208,10 +208,11 @@ class Session:
                 await self._subscribe(connection, subscriptions)
 
     async def _renew(self, connection: Connection, subscriptions: Subscriptions) -> None:
-        """Ask anew for nodes that were deleted, and for items that the server forgot.
+        """Request deleted nodes again, and items that the server lost.
 
         Part 4, 5.12.1.1: an item whose node is deleted is not linked to a new node of that id. Some
-        servers say so, with a status; others fall silent, which only a look at the nodes shows.
+        servers
+        report that with a status; others fall silent, which only reading the nodes shows.
         """
         gone = set(lasting(self._feed.faulty()))
         with explained("reading the nodes", connection.where):
@@ -224,7 +225,7 @@ class Session:
     async def _subscribe(
         self, connection: Connection, subscriptions: Subscriptions, again: Sequence[int] = ()
     ) -> None:
-        """Watch every signal that is not watched yet; again: handles whose items were removed."""
+        """Subscribe every signal that has no item yet; again: handles whose items were removed."""
         self._discovered.clear()
         self._add_signals()
         signals = self._feed.signals
@@ -241,7 +242,7 @@ class Session:
         self._tell_nodes(subscriptions)
 
     def _tell_nodes(self, subscriptions: Subscriptions) -> None:
-        """Say how many nodes there are, what is wrong with the others, and what was revised."""
+        """Report the number of nodes, the faults of the others, and revised parameters."""
         self._feed.faulty_changed = False
         found = report(self._feed.signals, self._feed.faulty() | self._refused)
         most = subscriptions.revised.most_common(_SHOWN)
@@ -271,7 +272,7 @@ class Session:
         return items, invalid
 
     def _tell_refused(self, refused: Sequence[int]) -> None:
-        """Nodes that the server refuses become bad values, so that their alarm rises."""
+        """Mark refused nodes with bad values, so that their alarm is raised."""
         for code in {self._refused[handle] for handle in refused}:
             handles = [handle for handle in refused if self._refused[handle] == code]
             self._feed.mark(code, handles)
@@ -290,5 +291,5 @@ class Session:
             )
 
 
-class _FewerRequests(Exception):  # noqa: N818 (no error: the other requests go on)
-    """The server's queue of publish requests is shorter than was thought."""
+class _FewerRequests(Exception):  # noqa: N818 (no error: the other requests continue)
+    """The server's queue of publish requests is shorter than expected."""

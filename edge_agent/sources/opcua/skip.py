@@ -1,8 +1,8 @@
-"""Steps over OPC UA Binary values (Part 6, 5.2.2) that are not numbers, without building them.
+"""Skips OPC UA Binary values (Part 6, 5.2.2) that are not numbers, without building them.
 
-Every function takes the bytes and a position and gives the position after the value. A server may
-send anything: nothing here allocates by a length from the wire, and nesting is bounded. Positions
-past the end are raised as DecodeError.
+Every function takes the bytes and a position and returns the position after the value. A server may
+send anything: nothing here allocates by a length from the data, and nesting is bounded. Positions
+past the end raise DecodeError.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NODE_ID: Final = {0: 1, 1: 3, 2: 6, 3: None, 4: 18, 5: None}
 
 
 def read_length(data: bytes, at: int) -> int:
-    """An Int32 length or count; a null array or string (-1) has none."""
+    """An Int32 length or count; 0 for a null array or string (-1)."""
     if at + 4 > len(data):
         raise _malformed()
     return max(0, int(_INT32.unpack_from(data, at)[0]))
@@ -59,7 +59,7 @@ def skip_node_id(data: bytes, at: int, _depth: int = 0) -> int:
 
 
 def skip_array(data: bytes, at: int, skip: Callable[[bytes, int, int], int], depth: int) -> int:
-    """An array of values that take at least one byte each, so that `data` bounds their number."""
+    """An array of values of at least one byte each, so that `data` bounds their number."""
     n = read_length(data, at)
     at += 4
     for _ in range(n):
@@ -68,7 +68,7 @@ def skip_array(data: bytes, at: int, skip: Callable[[bytes, int, int], int], dep
 
 
 def skip_extension_object(data: bytes, at: int, _depth: int = 0) -> int:
-    """ExtensionObject, whatever is in it."""
+    """ExtensionObject with any content."""
     at = skip_node_id(data, at)
     has_body = _byte(data, at)
     return skip_string(data, at + 1) if has_body else at + 1
@@ -115,7 +115,7 @@ def skip_data_value(data: bytes, at: int, depth: int = 0) -> int:
 
 
 def data_value_tail(mask: int) -> int:
-    """Size of what follows the Variant in a DataValue of that encoding mask."""
+    """Size of the fields after the Variant in a DataValue of that encoding mask."""
     sizes = ((0x02, 4), (0x04, 8), (0x08, 8), (0x10, 2), (0x20, 2))
     return sum(size for bit, size in sizes if mask & bit)
 
@@ -124,7 +124,7 @@ def _skip_one(data: bytes, at: int, kind: int, depth: int) -> int:
     size = FIXED_SIZE.get(kind)
     if size is not None:
         return skip_bytes(data, at, size)
-    # Part 6, table 1: numbers that are not yet given out are encoded as ByteString.
+    # Part 6, table 1: unassigned numbers are encoded as ByteString.
     return _SKIP.get(kind, skip_string)(data, at, depth + 1)
 
 

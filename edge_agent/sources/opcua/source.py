@@ -1,4 +1,4 @@
-"""Source `opcua`: subscribes to the nodes of one OPC UA server, whatever becomes of it."""
+"""Source `opcua`: subscribes to the nodes of one OPC UA server and recovers from any failure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edge_agent.sources.opcua.node_report import NodeReport
     from edge_agent.values import Intake
 
-# Nobody mends a setting in seconds, and a server counts attempts.
+# Settings are not corrected within seconds, and a server counts attempts.
 _WAITS: Final = Waits(longest_s=30.0, refused_s=60.0)
 
 log = logging.getLogger("edge_agent.sources")
@@ -37,9 +37,11 @@ log = logging.getLogger("edge_agent.sources")
 class OpcUaSource:
     """Keeps one server's nodes subscribed and hands their values to the intake.
 
-    Each connection is a fresh client. When it ends, every signal of the source gets one value of
-    status BadNoCommunication, so that what was held stops being data; the server sends what is
-    current when the next connection subscribes.
+    Each connection is a new client. When it ends, every signal of the source gets one value of
+    status
+    BadNoCommunication, so that the last value is no longer valid; the server sends current values
+    when
+    the next connection subscribes.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (the constructor that all sources share)
@@ -77,16 +79,16 @@ class OpcUaSource:
         plant.on_asset(self._on_asset)
 
     async def start(self) -> None:
-        """Begin to connect; returns at once, whether or not the server answers."""
+        """Start to connect; returns at once, even if the server does not answer."""
         await self._reconnector.start(self._config.url)
 
     async def stop(self) -> None:
-        """Close the session, waiting no longer than a few seconds."""
+        """Close the session; waits for at most a few seconds."""
         await self._reconnector.stop()
 
     async def _serve(self) -> None:
-        """One connection from beginning to end; a ConnectError says why it ended."""
-        # The library costs 40 MB and half a second, which a plant without OPC UA need not pay.
+        """Serve one connection from start to end; ConnectError contains why it ended."""
+        # The library costs 40 MB and half a second; a plant without OPC UA need not load it.
         from edge_agent.sources.opcua.session import Session  # noqa: PLC0415
 
         self._add_signals()
@@ -105,13 +107,13 @@ class OpcUaSource:
         except EdgeAgentError:
             self._feed.mark_lost()
             raise
-        except Exception as error:  # whatever a server makes the library raise
+        except Exception as error:  # a server's answer can make the library raise anything
             self._feed.mark_lost()
             log.debug("unexpected", extra={"source": self.name}, exc_info=True)
             raise ConnectError(f"{type(error).__name__}: {error}") from error
 
     def _add_signals(self) -> None:
-        """The plant only ever adds signals, so the new ones are the last."""
+        """Add new signals; the plant only appends signals, so the new ones are the last."""
         self._feed.add(self._plant.of_source(self.name)[len(self._feed.signals) :])
 
     def _on_asset(self, asset: PlantAsset) -> None:
@@ -124,7 +126,7 @@ class OpcUaSource:
 
 
 async def probe(config: OpcUaSourceConfig) -> None:
-    """Connect, log in and leave again; ConnectError says what stands in the way."""
+    """Connect, log in and disconnect; ConnectError contains what prevents it."""
     from edge_agent.sources.opcua.connector import connect  # noqa: PLC0415 (as in OpcUaSource)
 
     connection = await connect(config, Gateway().id)
@@ -136,15 +138,15 @@ async def inspect(
     config: OpcUaSourceConfig,
     whole: Config,
     clock: Clock,
-    seconds: float,  # noqa: ARG001 (of sources that wait)
+    seconds: float,  # noqa: ARG001 (for sources that wait)
 ) -> list[Finding]:
-    """Read every node of the source once; ConnectError says what stands in the way."""
+    """Read every node of the source once; ConnectError contains what prevents it."""
     from edge_agent.sources.opcua.inspection import inspect_server  # noqa: PLC0415 (as above)
 
     return await inspect_server(name, config, whole, clock)
 
 
-async def browse(  # noqa: PLR0913 (what bounds it, and who is told)
+async def browse(  # noqa: PLR0913 (its limits, and a callback)
     config: OpcUaSourceConfig,
     name: str,
     pattern: str = "",
@@ -153,9 +155,9 @@ async def browse(  # noqa: PLR0913 (what bounds it, and who is told)
     everything: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Browsed:
-    """The server's variables that fit a glob of paths or addresses; ConnectError if it refuses.
+    """The server's variables that match a glob of paths or addresses; ConnectError if it refuses.
 
-    `name` is that of the session. Reads only; bounded in nodes, depth and time.
+    `name` is the session's. Reads only; bounded in nodes, depth and time.
     """
     from edge_agent.sources.opcua.browser import browse_server  # noqa: PLC0415 (as above)
 
@@ -165,9 +167,9 @@ async def browse(  # noqa: PLR0913 (what bounds it, and who is told)
 
 
 async def pin(config: OpcUaSourceConfig, file: Path) -> str:
-    """Write the certificate that the server shows to `file`; returns its subject and thumbprint.
+    """Write the server's certificate to `file`; returns its subject and thumbprint.
 
-    What a server shows proves nothing: somebody must compare it with the server's own display.
+    A presented certificate proves nothing: a person must compare it with the server's own display.
     """
     from edge_agent.sources.opcua.pinning import shown_certificate  # noqa: PLC0415 (as above)
 

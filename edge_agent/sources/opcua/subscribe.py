@@ -1,4 +1,4 @@
-"""Subscriptions and their monitored items: created in batches, what the server revised compared."""
+"""Subscriptions and their monitored items: created in batches, revised parameters compared."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _CHANGED: Final = 0.01  # a revised interval that differs by less is the same
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A node to be watched."""
+    """A node to monitor."""
 
     handle: int
     node: ua.NodeId
@@ -69,11 +69,12 @@ class Watched:
 
 
 class Subscriptions:
-    """What one session watches.
+    """The subscriptions and items of one session.
 
-    ids: of the subscriptions, more than one only where the server limits their items;
-    stall_after_s: a live session answers more often than that; revised: what the server gave in
-    place of what was asked for, with the number of nodes; items: by handle, what is watched.
+    ids: of the subscriptions, more than one only if the server limits their items; stall_after_s: a
+    live session answers within this time; revised: parameters that the server changed, with the
+    number
+    of nodes; items: the monitored items by handle.
     """
 
     def __init__(self, connection: Connection, config: OpcUaSourceConfig) -> None:
@@ -86,7 +87,7 @@ class Subscriptions:
         self._batch = min(config.batch, connection.max_items or config.batch)
 
     async def create(self) -> None:
-        """One more subscription."""
+        """Create one more subscription."""
         wanted = self._parameters()
         with explained("creating a subscription", self._connection.where):
             answer = await wire.call(
@@ -104,7 +105,7 @@ class Subscriptions:
         self._set_stall(keepalive_s)
 
     async def add(self, items: Sequence[Item]) -> dict[int, int]:
-        """Watch `items`; returns the handle and StatusCode of each that the server refuses."""
+        """Monitor `items`; returns handle and StatusCode of each item that the server refuses."""
         refused = await self._add_to(self.ids[-1], items)
         plain = [_plain(i) for i in items if refused.get(i.handle) in _NO_DEADBAND and i.deadband]
         if plain:
@@ -119,7 +120,7 @@ class Subscriptions:
         return refused
 
     async def remove(self, handles: Iterable[int]) -> None:
-        """Watch these no more, so that they can be asked for anew."""
+        """Delete these items, so that their nodes can be requested again."""
         gone = [one for one in (self.items.pop(h, None) for h in handles) if one is not None]
         for subscription in {one.subscription for one in gone}:
             numbers = [ua.IntegerId(o.number) for o in gone if o.subscription == subscription]
@@ -129,7 +130,7 @@ class Subscriptions:
                     MonitoredItemIds=numbers[at : at + self._batch],
                 )
                 session = self._connection.client.uaclient.session
-                # What the server answers of each does not matter: it may have dropped them itself.
+                # The results do not matter: the server may have deleted the items itself.
                 await session.delete_monitored_items(parameters)
 
     async def _add_to(self, subscription: int, items: Sequence[Item]) -> dict[int, int]:
@@ -201,7 +202,7 @@ class Subscriptions:
         )
 
     def _set_stall(self, keepalive_s: float) -> None:
-        """Silence is proof only when it is longer than the server said it may be silent."""
+        """Silence proves a stall only if it is longer than the revised keepalive allows."""
         stall_s = self._config.stall_after
         least_s = 1.5 * keepalive_s if stall_s else max(_MIN_STALL_S, 3 * keepalive_s)
         self.stall_after_s = min(_MAX_STALL_S, max(self.stall_after_s, least_s))

@@ -1,4 +1,4 @@
-"""Certificates of OPC UA applications (Part 4, 6.1.3): our own, and whether to trust a server's."""
+"""Certificates of OPC UA applications (Part 4, 6.1.3): our own, and checks of a server's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CERTIFICATE_FILES: Final = frozenset({".pem", ".crt", ".cer", ".der"})
 
 
 def read_certificate(path: Path) -> x509.Certificate:
-    """A certificate, PEM or DER, whatever the file is called."""
+    """A certificate, PEM or DER, with any file name."""
     data = _read(path)
     try:
         if _PEM in data:
@@ -57,7 +57,7 @@ def read_key(path: Path, password: str | None) -> RSAPrivateKey:
 def read_pair(
     certificate: Path, private_key: Path, password: str | None
 ) -> tuple[x509.Certificate, RSAPrivateKey]:
-    """A certificate and its key."""
+    """A certificate and its key; RefusedError if they do not match."""
     pair = read_certificate(certificate), read_key(private_key, password)
     if pair[0].public_key() != pair[1].public_key():
         hint = f"it belongs to {private_key}"
@@ -66,7 +66,7 @@ def read_pair(
 
 
 def application_uri(certificate: x509.Certificate, wanted: str = "") -> str:
-    """The URI of the certificate's subjectAltName, which the application must name as its own."""
+    """The URI of the certificate's subjectAltName, which the application must use as its own."""
     found = _uris(certificate)
     uri = wanted or next(iter(found), "")
     if uri and uri in found:
@@ -79,12 +79,12 @@ def application_uri(certificate: x509.Certificate, wanted: str = "") -> str:
 
 
 def thumbprint(certificate: x509.Certificate) -> str:
-    """SHA-1, as every OPC UA tool shows it."""
+    """SHA-1, as every OPC UA tool displays it."""
     return certificate.fingerprint(hashes.SHA1()).hex()  # noqa: S303 (a name, not a proof)
 
 
 def subject(certificate: x509.Certificate) -> str:
-    """The subject and thumbprint, for people."""
+    """The subject and thumbprint, for users."""
     return f"{certificate.subject.rfc4514_string()} (SHA-1 {thumbprint(certificate)})"
 
 
@@ -102,7 +102,7 @@ def split_chain(blob: bytes) -> list[x509.Certificate]:
 
 
 def check_pinned(pinned: x509.Certificate, shown: Sequence[x509.Certificate]) -> None:
-    """The server must show the same certificate that was pinned, whatever its dates say."""
+    """Check that the server has the pinned certificate; its dates are not checked."""
     if not shown or shown[0] != pinned:
         what = subject(shown[0]) if shown else "none"
         raise RefusedError(
@@ -112,10 +112,10 @@ def check_pinned(pinned: x509.Certificate, shown: Sequence[x509.Certificate]) ->
 
 
 def check_trusted(folder: Path, shown: Sequence[x509.Certificate], uri: str, host: str) -> None:
-    """The server's certificate must lie in `folder`, or a chain must lead from it to a CA there.
+    """Check that the server's certificate is in `folder`, or that a chain leads to a CA there.
 
-    One that lies there itself was put there for this server. A CA vouches for many, so then the
-    certificate must name the host that was asked for.
+    A certificate in the folder was put there for this server. A CA signs many, so in that case the
+    certificate must contain the requested host.
     """
     if not shown:
         raise RefusedError("the server has no certificate")
@@ -184,7 +184,7 @@ def _may_sign(issuer: x509.Certificate) -> bool:
 
 
 def ended_text(certificate: x509.Certificate) -> str:
-    """`ended on 2025-01-01` or `is valid only from ...`; nothing for one that is valid now."""
+    """`ended on 2025-01-01` or `is valid only from ...`; empty for one that is valid now."""
     now = datetime.now(UTC)
     if certificate.not_valid_after_utc < now:
         return f"ended on {certificate.not_valid_after_utc:%Y-%m-%d}: renew it, or set the clock"
@@ -218,7 +218,7 @@ def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternative
 
 
 def _is_revoked(certificate: x509.Certificate, folder: Path) -> bool:
-    """True if a revocation list (*.crl) in the folder names it."""
+    """True if a revocation list (*.crl) in the folder contains it."""
     for path in _files(folder, frozenset({".crl"})):
         data = _read(path)
         load = x509.load_pem_x509_crl if _PEM in data else x509.load_der_x509_crl
@@ -256,7 +256,7 @@ def _read(path: Path) -> bytes:
 
 
 def _der_size(blob: bytes) -> int:
-    """Size of the DER element that `blob` begins with."""
+    """Size of the DER element at the start of `blob`."""
     if len(blob) < 2:  # noqa: PLR2004 (tag and length)
         return len(blob)
     if blob[1] < 0x80:  # noqa: PLR2004 (the short form)

@@ -1,4 +1,4 @@
-"""All that reaches below asyncua's public face (2.1.0), in one place, each with its reason."""
+"""All uses of asyncua's (2.1.0) private interfaces, in one place, each with its reason."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ T = TypeVar("T")
 def quieten() -> None:
     """Silence the library's own logs.
 
-    It logs each failed attempt several times over, with tracebacks, and at DEBUG every request:
-    that of a login holds the password. Whatever matters reaches us as an exception.
+    It logs each failed attempt several times, with tracebacks, and at DEBUG every request: a login
+    request contains the password. Everything important reaches us as an exception.
     """
     logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
 
 
 async def connect_socket(client: Client, host: str, port: int, timeout_s: float) -> None:
-    """To the first of the name's addresses that answers, within `timeout_s`; OSError.
+    """Connect to the first address of the host that answers, within `timeout_s`; OSError.
 
-    The library's own gives all the time to the first address, and resolves in the threads that
-    everything else uses.
+    The library's own function spends all the time on the first address, and resolves names in the
+    thread pool that all other code uses.
     """
     opened = await dial(host, port, timeout_s)
     inner = client.uaclient
@@ -54,9 +54,9 @@ async def connect_socket(client: Client, host: str, port: int, timeout_s: float)
 
 
 async def open_channel(client: Client) -> None:
-    """Open the secure channel; UaStatusCodeError says why the server refuses it.
+    """Open the secure channel; UaStatusCodeError contains why the server refuses it.
 
-    A server may refuse in a ServiceFault: the library then fails an assertion and drops the code.
+    A server may refuse with a ServiceFault: the library then fails an assertion and loses the code.
     """
     protocol = client.uaclient.protocol
     if protocol is None:
@@ -79,9 +79,9 @@ async def open_channel(client: Client) -> None:
 
 
 def _refusal(answers: list[Any]) -> int:
-    """The code of a ServiceFault or a response; BadSecurityChecksFailed where there is none."""
+    """The code of a ServiceFault or a response; BadSecurityChecksFailed if there is none."""
     if answers and isinstance(answers[-1], Buffer):
-        with contextlib.suppress(Exception):  # whatever a server sends that is not what was asked
+        with contextlib.suppress(Exception):  # a server may send any other message
             nodeid_from_binary(answers[-1])
             header = struct_from_binary(ua.ResponseHeader, answers[-1])
             if header.ServiceResult.value:
@@ -92,8 +92,9 @@ def _refusal(answers: list[Any]) -> int:
 async def call(client: Client, request: object, answer: type[T]) -> T:
     """Send a service request and decode its answer.
 
-    The public `create_subscription` starts a publish loop of its own: one request in flight,
-    four objects built for every value, and no end when a request stays unanswered.
+    The public `create_subscription` starts its own publish loop: one request in flight, four
+    objects
+    built for every value, and no end if a request remains unanswered.
     """
     data = await client.uaclient._send_request(request)  # noqa: SLF001
     result = struct_from_binary(answer, data)
@@ -102,9 +103,9 @@ async def call(client: Client, request: object, answer: type[T]) -> T:
 
 
 async def publish(client: Client, acks: list[ua.SubscriptionAcknowledgement]) -> bytes:
-    """One PublishRequest and the bytes of its answer, which may take as long as it likes.
+    """Send one PublishRequest; returns the bytes of its answer, without a timeout.
 
-    The public `publish` gives the decoded structure, at 18 CPU seconds a million values.
+    The public `publish` returns the decoded structure, at 18 CPU seconds per million values.
     """
     request = ua.PublishRequest()
     request.Parameters.SubscriptionAcknowledgements = acks
@@ -113,10 +114,10 @@ async def publish(client: Client, acks: list[ua.SubscriptionAcknowledgement]) ->
 
 
 def bound(client: Client) -> None:
-    """After the Hello: limit what a server can make us hold, and mend the negotiated sizes.
+    """After the Hello: limit the memory that a server can use, and correct the negotiated sizes.
 
-    The library sets no limit to a message or a chunk, and mixes up the two directions of the
-    server's Acknowledge: a server that takes less than it sends would break the connection.
+    The library does not limit a message or a chunk, and confuses the two directions of the server's
+    Acknowledge: a server that accepts less than it sends would break the connection.
     """
     protocol = client.uaclient.protocol
     if protocol is None:
@@ -138,7 +139,7 @@ def bound(client: Client) -> None:
 
 
 def cut(client: Client) -> None:
-    """Drop the socket now. A graceful close waits for a peer that may be stalled."""
+    """Close the socket now. A graceful close waits for a peer that may be stalled."""
     protocol = client.uaclient.protocol
     transport = protocol.transport if protocol is not None else None
     client.disconnect_socket()
