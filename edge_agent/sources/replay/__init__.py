@@ -1,4 +1,4 @@
-"""Source `replay`: CSV recordings at their own pace, N times as fast, or as fast as it goes."""
+"""Source `replay`: CSV recordings at real speed, N times as fast, or as fast as possible."""
 
 from edge_agent.sources.replay.config import ReplayConfig
 from edge_agent.sources.replay.recording import Recording

@@ -1,4 +1,4 @@
-"""What the cells of a recording say: numbers and qualities; text in, arrays out."""
+"""Converts the cells of a recording to numbers and qualities; text in, arrays out."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _BLANKS: Final = (
 )
 BLANK: Final = frozenset(_BLANKS.split("|"))
 _WORDS: Final = {"true": 1.0, "false": 0.0}
-_DECIMAL_COMMA: Final = str.maketrans(",.", "._")  # a point would be of thousands
+_DECIMAL_COMMA: Final = str.maketrans(",.", "._")  # a point would separate thousands
 _GROUP_BLANKS: Final = re.compile(r"(?<=\d)[\s\u00a0\u202f'’](?=\d{3}(?!\d))")  # noqa: RUF001
 _SIGNS: Final = str.maketrans({"−": "-"})  # noqa: RUF001 (the minus of typography)
 
 
 class Numbers(NamedTuple):
-    """How numbers are written: the decimal sign, and whether its other one groups thousands."""
+    """The format of numbers: the decimal sign, and True if the other sign groups thousands."""
 
     decimal: str = "."
     grouped: bool = False
@@ -41,7 +41,7 @@ class Numbers(NamedTuple):
 class Evidence(NamedTuple):
     """Cells of a column by what they prove; `either`: 1,234 may be 1234 or 1.234.
 
-    point_either: 1.234 likewise; whole: plain integers of three digits and more.
+    point_either: 1.234 likewise; whole: plain integers of at least three digits.
     """
 
     point: int = 0
@@ -57,7 +57,7 @@ class Evidence(NamedTuple):
 
 
 def _patterns(point: str, comma: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """What proves `point` to be the decimal sign; what groups thousands; and what may be either."""
+    """Patterns that prove `point` to be the decimal sign, group thousands, or are ambiguous."""
     p, c = re.escape(point), re.escape(comma)
     exponent = r"(?:[eE][+-]?\d+)?"
     proof = rf"[+-]?(?:\d*{p}(?:\d{{1,2}}|\d{{4,}})|0+{p}\d+|\d{{4,}}{p}\d+|{p}\d+){exponent}"
@@ -72,7 +72,7 @@ _WHOLE: Final = re.compile(r"[+-]?[1-9]\d\d+")
 
 
 def number_evidence(cells: Iterable[str]) -> Evidence:
-    """What the cells of a column prove about the way in which numbers are written."""
+    """What the cells of a column prove about the format of numbers."""
     found = [0] * len(Evidence._fields)
     for raw in cells:
         cell = without_unit(_plain(raw))
@@ -93,7 +93,7 @@ def _plain(cell: str) -> str:
 
 
 def numbers(cells: Sequence[str], how: Numbers) -> Masked:
-    """float64 [n], NaN if a cell is blank or no number, and a mask of the latter."""
+    """float64 [n], NaN if a cell is blank or not a number, and a mask of the latter."""
     originals = cells
     if how.decimal == ",":
         cells = [cell.translate(_DECIMAL_COMMA) for cell in cells]
@@ -110,7 +110,7 @@ def numbers(cells: Sequence[str], how: Numbers) -> Masked:
 
 
 def _number(cell: str, how: Numbers) -> float:
-    """The number in a cell; NaN if it is blank, infinite where it is none."""
+    """The number in a cell; NaN if it is blank, infinite if it is not a number."""
     text = cell.strip().lower()
     if text in BLANK:
         return math.nan
@@ -133,10 +133,11 @@ def _number(cell: str, how: Numbers) -> float:
 def qualities(
     cells: Sequence[str], *, classic: bool
 ) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
-    """OPC UA StatusCodes, uint32 [n], and a mask of the cells that are no quality.
+    """OPC UA StatusCodes, uint32 [n], and a mask of the cells that are not a quality.
 
     A cell is a word or name (`good`, `Bad_NoCommunication`, `gestört`), or a number: a StatusCode,
-    or an OPC Classic quality (192 is Good, 0 is Bad) where `classic`. Blank is Good.
+    or
+    an OPC Classic quality (192 is Good, 0 is Bad) if `classic`. Blank is Good.
     """
     codes = np.array([_quality(cell, classic) for cell in cells], np.int64)
     wrong = codes < 0

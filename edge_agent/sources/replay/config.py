@@ -1,4 +1,4 @@
-"""What a config may say of a replay."""
+"""The config of a replay."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Blank(StrEnum):
-    """What an empty cell is."""
+    """The meaning of an empty cell."""
 
     SKIP = "skip"  # no value
     BAD = "bad"  # a value of status BadNoData
 
 
 class QualityCodes(StrEnum):
-    """What numbers in a quality column are."""
+    """The meaning of numbers in a quality column."""
 
     OPCUA = "opcua"  # StatusCodes: 0 is Good
     CLASSIC = "classic"  # OPC Classic: 192 is Good, 0 is Bad
@@ -30,33 +30,35 @@ class QualityCodes(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReplayConfig:
-    """`type: replay`. A column is given by its name or its number, the first being 1.
+    """`type: replay`. A column is set by its name or its number, the first being 1.
 
-    Wide files have a column for each signal, called as the signal, as its address, or as
-    `columns` says; of one asset (`asset`, where `{stem}` is the file's name), or with an
-    `asset_column`; with neither, columns are called `asset.signal` or as addresses that only one
-    signal has. Long files have one value a row (`signal_column` and `value_column`).
+    Wide files have a column for each signal, named by the signal, its address, or `columns`; of one
+    asset (`asset`, where `{stem}` is the file's name), or with an `asset_column`; with neither,
+    columns
+    are named `asset.signal` or by addresses that only one signal has. Long files have one value per
+    row
+    (`signal_column` and `value_column`).
     """
 
     path: Path  # may be a pattern: runs/*.csv; .gz is unpacked
     asset: str = ""
-    template: str = ""  # for assets that the config does not name
+    template: str = ""  # for assets that are not in the config
     columns: dict[Name, str] = field(default_factory=dict)  # column by signal
-    header: bool = True  # without one, columns have numbers only
-    separator: str = ""  # default: found out; a blank stands for any run of blanks
-    decimal: str = ""  # default: found out by the whole file
-    time: str = ""  # or DATE+TIME; default: a column called time, timestamp, ..., else by its cells
-    # iso, dmy, mdy, ymd, excel, excel1904, s, ms, us, ns (since 1970), or as strptime; default:
-    # found out by the whole file
+    header: bool = True  # without one, columns have only numbers
+    separator: str = ""  # default: detected; a blank stands for any run of blanks
+    decimal: str = ""  # default: detected from the whole file
+    time: str = ""  # or DATE+TIME; default: a column named time, timestamp, ..., else by its cells
+    # iso, dmy, mdy, ymd, excel, excel1904, s, ms, us, ns (since 1970), or a strptime format;
+    # default: detected from the whole file
     time_format: str = ""
-    timezone: str = "UTC"  # of times that name none: an IANA name, or as +01:00
+    timezone: str = "UTC"  # of times without zone: an IANA name, or an offset such as +01:00
     asset_column: str = ""
     signal_column: str = ""
     value_column: str = ""
     quality: str = ""  # a column for the row, or for each value: `{column}_quality`
     quality_codes: QualityCodes = QualityCodes.OPCUA
     blank: Blank = Blank.SKIP
-    speed: Annotated[float, Between(0, 1e9)] = 1.0  # 0: as fast as it goes
+    speed: Annotated[float, Between(0, 1e9)] = 1.0  # 0: as fast as possible
     loop: bool = False
     shift_to_now: bool = False  # move all times so that the first is now
 
@@ -66,7 +68,7 @@ class ReplayConfig:
         return SourceTraits()
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """What contradicts itself."""
+        """Contradictions, as (key, message)."""
         if bool(self.signal_column) != bool(self.value_column):
             yield "signal_column", "signal_column and value_column go together"
         if self.asset and self.asset_column:

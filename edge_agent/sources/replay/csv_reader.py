@@ -1,7 +1,7 @@
-"""The table in a recording: its separator, its header, its rows in chunks.
+"""Reads the table in a recording: its separator, its header, its rows in chunks.
 
-No cell goes over the end of its line: in a sensor log a quote without its second one is a slip,
-and would swallow all rows behind it.
+No cell extends over the end of its line: in a sensor log an unclosed quote is an error, and would
+include all following rows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ENOUGH_ALIKE: Final = 0.6
 
 
 class Reject(Protocol):
-    """Called with what was refused: how many rows or cells, and the first of them."""
+    """Called with refused input: the number of rows or cells, and the first of them."""
 
     def __call__(self, reason: str, n: int, line: int, column: str, cell: str) -> None:
         """Count and report them."""
@@ -48,8 +48,9 @@ class Reject(Protocol):
 class Table:
     """An open recording: the names of its columns, and its rows, each with its line.
 
-    A row is None if the file is damaged; `position` tells the bytes read so far. sample: the
-    first rows, which `rows` gives, too. again: opens the table anew, to look at all of its rows.
+    A row is None if the file is damaged; `position` returns the bytes read so far. sample: the
+    first
+    rows, which `rows` also returns. again: opens the table anew, to read all of its rows.
     """
 
     path: Path
@@ -72,9 +73,9 @@ class Chunk:
 
 @contextmanager
 def open_table(path: Path, separator: str, *, header: bool) -> Iterator[Table]:
-    """Open a recording and read its header; EdgeAgentError if it cannot be one.
+    """Open a recording and read its header; EdgeAgentError if it is not a recording.
 
-    separator: `` finds it out; a blank stands for any run of blanks.
+    separator: `` detects it; a blank stands for any run of blanks.
     """
     with open_file(path, _MAX_LINE) as opened:
         try:
@@ -128,12 +129,12 @@ def _names(head: list[Record], top: int | None, start: int, comment: Row) -> Row
 
 
 def _data(records: Iterator[Record], names: Row) -> Iterator[Record]:
-    """All rows but the header's repetitions, which loggers write after each start."""
+    """All rows except repetitions of the header, which loggers write after each start."""
     return ((n, row) for n, row in records if row != names)
 
 
 class _Lines:
-    """The lines of a text: the first of them in advance, without comments."""
+    """The lines of a text: the first lines are read in advance, without comments."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self.separator = ""
@@ -164,7 +165,7 @@ class _Lines:
         return [cell.strip() for cell in _cut(last, separator) or []] if last else []
 
     def records(self, separator: str) -> Iterator[Record]:
-        """Yield each line as its cells; None for what cannot be read."""
+        """Yield each line as its cells; None for a line that cannot be read."""
         n = 0
         try:
             for n, line in itertools.chain(self._head, self._rest):
@@ -186,7 +187,7 @@ def _join_header(head: list[tuple[int, str]]) -> list[tuple[int, str]]:
 
 
 def _cut(line: str, separator: str) -> Row | None:
-    """The cells of a line; None if a quote too many may be part of a number."""
+    """The cells of a line; None if an extra quote may be part of a number."""
     if separator == " ":
         return line.split()
     if '"' not in line:
@@ -203,7 +204,7 @@ def _cut(line: str, separator: str) -> Row | None:
 def sniff_separator(head: Sequence[str]) -> str:
     """The first of tab, `;`, `|`, `,`, blanks that splits all or most of these lines alike.
 
-    `;` goes before `,` because of decimal commas; blanks last because they stand in dates.
+    `;` is tried before `,` because of decimal commas; blanks last because dates contain them.
     """
     lines = [line for line in head if line.strip()]
     best, share = "", 0.0
@@ -220,7 +221,7 @@ def sniff_separator(head: Sequence[str]) -> str:
 
 
 def _find_header(head: list[Record]) -> tuple[int | None, int | None]:
-    """Index of the header and of the first row of data; what stands above is no part of it.
+    """Index of the header and of the first row of data; rows above are not part of the table.
 
     Between them there may be rows of units. Without a row above the data there is no header.
     """
@@ -234,7 +235,7 @@ def _find_header(head: list[Record]) -> tuple[int | None, int | None]:
     names = [i for i in filled if i not in data and len(rows[i]) >= width - 1]
     above = [i for i in names if full is None or i < full]
     if not above and filled[0] not in data:
-        above, full = filled[:1], None  # narrower than the rows: said when they are looked at
+        above, full = filled[:1], None  # narrower than the rows: reported when the rows are checked
     if not above:
         return None, full
     block = above[-1 - _MAX_UNIT_ROWS :] if full is not None else above[:1]
@@ -257,12 +258,12 @@ def _is_title(rows: list[Row], block: list[int]) -> bool:
 
 
 def _is_next(block: list[int], filled: list[int], n: int) -> bool:
-    """True if no other row stands between the rows n - 1 and n of the block."""
+    """True if there is no other row between the rows n - 1 and n of the block."""
     return filled.index(block[n]) == filled.index(block[n - 1]) + 1
 
 
 def _is_data(row: Row) -> bool:
-    """True if a row holds a number or a time; names and units are neither."""
+    """True if a row contains a number or a time; names and units are neither."""
     return any(looks_like_moment(cell) for cell in row)
 
 
@@ -271,7 +272,7 @@ def _first_filled(head: list[Record]) -> int | None:
 
 
 def find_column(table: Table, wanted: str) -> int:
-    """Index of a column given by its name or by its number, the first being 1."""
+    """Index of a column, from its name or its number, the first being 1."""
     if wanted in table.names:
         return table.names.index(wanted)
     lower = [name.casefold() for name in table.names]
@@ -286,7 +287,7 @@ def find_column(table: Table, wanted: str) -> int:
 
 
 def read_chunk(table: Table, size: int, reject: Reject) -> Chunk | None:
-    """The next `size` rows without the blank and the misshapen ones; None at the end."""
+    """The next `size` rows without blank and misshapen ones; None at the end."""
     taken = list(itertools.islice(table.rows, size))
     if not taken:
         return None

@@ -1,4 +1,4 @@
-"""Chunks of cells in, rows of values out, by the plan of a table."""
+"""Decodes chunks of cells to rows of values, by the plan of a table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Values with the number of the row that each came from, int64 [n]; a row stays together."""
+    """Values with the number of the row of each, int64 [n]; a row stays together."""
 
     values: Columns
     row: NDArray[np.int64]
@@ -81,7 +81,7 @@ class Decoder:
     def _values(
         self, chunk: Chunk, signal: NDArray[np.int32]
     ) -> tuple[NDArray[np.float64], NDArray[np.uint32], NDArray[np.bool_]]:
-        """Values, statuses and which of them count, each [rows, value columns]."""
+        """Values, statuses and a mask of the usable ones, each [rows, value columns]."""
         wanted = signal >= 0
         value = np.empty(wanted.shape)
         status = np.full(wanted.shape, GOOD, np.uint32)
@@ -110,7 +110,7 @@ class Decoder:
         value: NDArray[np.float64],
         wrong: NDArray[np.bool_],
     ) -> None:
-        """Cells that are no numbers, but words of a signal's `map`, or have a unit."""
+        """Read cells that are not numbers, but words of a signal's `map`, or have a unit."""
         known: dict[tuple[int, str], float] = {}
         for row in np.flatnonzero(wrong & (signal >= 0)).tolist():
             key = int(signal[row]), cells[row]

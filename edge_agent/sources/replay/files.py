@@ -1,4 +1,4 @@
-"""Opening a recording, whatever it is packed in; what is no table of text is refused by name."""
+"""Opens a recording in any supported packing; a file that is not a table is refused by its type."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 UNREADABLE: Final = (OSError, EOFError, UnicodeError, zlib.error, lzma.LZMAError)
 _SNIFF_BYTES: Final = 1 << 16
-_CONTROL_SHARE: Final = 0.1  # of the first characters: more is not a text
+_CONTROL_SHARE: Final = 0.1  # of the first characters: with more it is not a text
 _CSV: Final = "save it as CSV"
-# First bytes of what is often tried: (what it is, what to do).
+# First bytes of files that users often try: (type, remedy).
 _OTHERS: Final = (
     (b"PAR1", "a Parquet file", "pandas.read_parquet(...).to_csv(...) makes a CSV of it"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)", "save it as .xlsx or as CSV"),
@@ -47,16 +47,16 @@ _UNPACKERS: Final[dict[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
     b"\xfd7zXZ\x00": lambda raw: cast("IO[bytes]", lzma.LZMAFile(raw)),  # noqa: SIM115 (closed with `raw`)
 }
 _MARKUP: Final = {"{": "JSON", "<": "XML or HTML"}
-# Signs of dates and names that tell which of the encodings of East Asia a file has.
+# Characters of dates and names that identify the East Asian encoding of a file.
 _CJK_SIGNS: Final = frozenset("年月日時时分秒温度圧压力流量振動振动電电時刻時間时间日付")
 _CJK_ENCODINGS: Final = ("cp932", "gb18030")
 
 
 @dataclass(slots=True)
 class Opened:
-    """An open file: its lines, or the rows of a workbook; `position` tells the bytes read.
+    """An open file: its lines, or the rows of a workbook; `position` returns the bytes read.
 
-    since_1904: numbers that are dates count from 1904, as a workbook may say.
+    since_1904: date numbers count from 1904, as a workbook may define.
     """
 
     position: Callable[[], int]
@@ -67,7 +67,7 @@ class Opened:
 
 @contextmanager
 def open_file(path: Path, max_line: int) -> Iterator[Opened]:
-    """Open it; EdgeAgentError if it is nothing that can hold a recording."""
+    """Open a file; EdgeAgentError if it cannot contain a recording."""
     try:
         raw = path.open("rb")
     except OSError as error:
@@ -99,7 +99,7 @@ def _as_text(
     try:
         head = data.read(_SNIFF_BYTES)
     except UNREADABLE:
-        head = b""  # the first read says what is wrong
+        head = b""  # the first read reports the fault
     _refuse_others(path, head)
     encoding = find_encoding(head)
     _refuse_no_text(path, head.decode(encoding, errors="replace"))
@@ -109,7 +109,7 @@ def _as_text(
 
 
 def find_encoding(head: bytes) -> str:
-    """Return the encoding of a file by its first bytes: UTF-8, UTF-16, East Asian, else Western."""
+    """Return the encoding from the first bytes: UTF-8, UTF-16, East Asian, else Western."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     if wide := _wide_encoding(head):
@@ -117,13 +117,13 @@ def find_encoding(head: bytes) -> str:
     try:
         head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:  # not just a character that the end of `head` cuts
+        if error.start < len(head) - 4:  # not only a character that the end of `head` cuts
             return _national_encoding(head)
     return "utf-8-sig"
 
 
 def _wide_encoding(head: bytes) -> str:
-    """UTF-16 without its mark: every other byte of plain text is zero."""
+    """UTF-16 without a byte order mark: every other byte of plain text is zero."""
     even, odd = head[0::2].count(0), head[1::2].count(0)
     half = len(head) // 2
     if half and odd > 0.7 * half and even < 0.1 * half:
@@ -154,7 +154,7 @@ def _refuse_no_text(path: Path, head: str) -> None:
 
 @contextmanager
 def _open_zip(path: Path, raw: IO[bytes], max_line: int) -> Iterator[Opened]:
-    """Open a workbook, or the one file that is packed."""
+    """Open a workbook, or the single packed file."""
     try:
         archive = zipfile.ZipFile(raw)
     except zipfile.BadZipFile as error:
@@ -205,10 +205,10 @@ def _sheet_rows(sheet: Any, done: list[int]) -> Iterator[Row]:  # noqa: ANN401 (
 
 
 def _cell_text(value: object) -> str:
-    """Return a cell as a CSV would have it: a decimal point, ISO dates."""
+    """Return a cell as a CSV would contain it: a decimal point, ISO dates."""
     if value is None:
         return ""
-    if isinstance(value, datetime):  # a cell that is a date is one at midnight
+    if isinstance(value, datetime):  # a cell with a date is a time at midnight
         midnight = value.time() == time(0)
         return value.date().isoformat() if midnight else value.isoformat(" ")
     if isinstance(value, date | time):

@@ -1,4 +1,4 @@
-"""Names of columns as plants write them: `Flow [m3/h]`, `P-101.Flow`, `Zeitstempel`, `_value`."""
+"""Column names as plants write them: `Flow [m3/h]`, `P-101.Flow`, `Zeitstempel`, `_value`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _words(text: str) -> list[str]:
     return text.split()
 
 
-# Plain names (see `plain_name`) by what such a column holds, the likelier ones first.
+# Plain names (see `plain_name`) by the content of such a column, the most likely first.
 TIME_NAMES: Final = _words(
     "time timestamp datetime ts date zeit zeitstempel datum datumzeit uhrzeit messzeit zeitpunkt "
     "timestamputc timeutc utc utctime localtime datetimeutc isotime epoch unixtime sampletime "
@@ -56,13 +56,13 @@ def plain_name(text: str) -> str:
 
 
 def unit_of_name(text: str) -> str:
-    """Return the unit that a column's name gives in brackets, or an empty text."""
+    """Return the unit in brackets in a column's name, or an empty text."""
     found = _UNIT.search(text)
     return found[1].strip() if found else ""
 
 
 def same_unit(one: str, other: str) -> bool:
-    """True if two units are the same for all that their spelling tells."""
+    """True if two units are the same, apart from their spelling."""
     return _plain_unit(one) == _plain_unit(other)
 
 
@@ -78,7 +78,7 @@ def first_named(names: list[str], kinds: list[str]) -> int | None:
 
 
 def long_columns(names: list[str]) -> tuple[int, int, int | None] | None:
-    """Indexes of the label, value and quality columns of a long recording, if they are named so."""
+    """Indexes of the label, value and quality columns of a long recording, by their names."""
     label, value = first_named(names, _LABEL_NAMES), first_named(names, _VALUE_NAMES)
     if label is None or value is None:
         return None
@@ -86,5 +86,5 @@ def long_columns(names: list[str]) -> tuple[int, int, int | None] | None:
 
 
 def asset_column(names: list[str]) -> int | None:
-    """Index of a column that is named as if it held machines."""
+    """Index of a column that has a name for machines."""
     return first_named(names, _ASSET_NAMES)

@@ -1,6 +1,6 @@
-"""What a cell says about time: every form that spreadsheets and loggers of some country write.
+"""Parses the time in a cell: all forms that spreadsheets and loggers of some country write.
 
-A moment is 2 * microseconds, plus 1 if it is of UTC and 0 if it is local to the recording's zone.
+A moment is 2 * microseconds, plus 1 if it is in UTC and 0 if it is local to the recording's zone.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 EXCEL: Final = "excel"
 EXCEL_1904: Final = "excel1904"
 ORDERS: Final = ("ymd", "dmy", "mdy")
-ANY_ORDER: Final = frozenset({*ORDERS, "any"})  # of a date that tells its order itself
+ANY_ORDER: Final = frozenset({*ORDERS, "any"})  # of a date with an unambiguous order
 US_PER_UNIT: Final = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 US_PER_DAY: Final = 86_400_000_000
 _UTC_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 (local to the recording)
 _EPOCH_DAY: Final = {EXCEL: 25_569, EXCEL_1904: 24_107}  # 1970-01-01 in serial days
-_EXCEL_US: Final = 1000  # a serial day has seldom more digits than for milliseconds
-_PIVOT: Final = 70  # two-digit years: 70 to 99 are of the last century
+_EXCEL_US: Final = 1000  # a serial day seldom has more digits than for milliseconds
+_PIVOT: Final = 70  # two-digit years: 70 to 99 are in the last century
 _NOON_H: Final = 12
 
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?")
@@ -114,9 +114,9 @@ def match(cell: str) -> re.Match[str] | None:
 
 
 def possible_orders(cell: str) -> frozenset[str]:
-    """Return in which orders a date could be meant; empty if the cell is no date.
+    """Return the possible orders of a date; empty if the cell is not a date.
 
-    ANY_ORDER if it tells that itself: by a year of four digits in front, a name or points.
+    ANY_ORDER if the form is unambiguous: a year of four digits in front, a name or points.
     """
     found = match(cell)
     if found is None:
@@ -128,7 +128,7 @@ def possible_orders(cell: str) -> frozenset[str]:
 
 
 def _fitting_orders(found: re.Match[str]) -> tuple[str, ...]:
-    """Orders that the form of a date allows. With points the day comes first in every country."""
+    """Orders that the form of a date allows. With points the day is first in every country."""
     parts = found.groupdict()
     if "s" not in parts:
         return ("ymd",)
@@ -143,7 +143,7 @@ def _fitting_orders(found: re.Match[str]) -> tuple[str, ...]:
 
 
 def moment_of(cell: str, order: str) -> int:
-    """Parse a date of any form; order: of its numbers, if they do not tell. ValueError."""
+    """Parse a date of any form; order: of its numbers, if they are ambiguous. ValueError."""
     found = match(cell)
     if found is None:
         raise ValueError(cell)
@@ -199,7 +199,7 @@ def _clock_us(found: re.Match[str]) -> int:
 
 
 def _zone_min(found: re.Match[str]) -> int | None:
-    """Minutes east of UTC; None if the cell does not say; ValueError for a zone that is unknown."""
+    """Minutes east of UTC; None if the cell has no zone; ValueError if the zone is unknown."""
     parts = found.groupdict()
     name, offset = (parts.get("z") or "").lower(), parts.get("o") or ""
     if name and name not in _ZONES_MIN:
@@ -213,7 +213,7 @@ def _zone_min(found: re.Match[str]) -> int | None:
 
 
 def iso_moment(cell: str) -> int:
-    """Parse ISO 8601, RFC 3339 with a small t or z, and what is close to them. ValueError."""
+    """Parse ISO 8601, RFC 3339 with a small t or z, and similar forms. ValueError."""
     try:
         found = datetime.fromisoformat(cell.strip())
     except ValueError:
@@ -242,14 +242,14 @@ def epoch_parser(us_per_unit: float) -> Parse:
         if us_per_unit >= 1 and text.isascii() and text.isdecimal():
             return 2 * int(text) * int(us_per_unit) + 1
         if "e" in text.lower() or "_" in text:
-            raise ValueError(text)  # rounded by a spreadsheet: many rows would have one time
+            raise ValueError(text)  # rounded by a spreadsheet: many rows would have the same time
         return 2 * round(float(text.replace(",", ".")) * us_per_unit) + 1
 
     return parse
 
 
 def serial_parser(form: str) -> Parse:
-    """Return the parser of serial days of a spreadsheet, local time, rounded to milliseconds."""
+    """Return the parser of a spreadsheet's serial days, local time, rounded to milliseconds."""
     epoch_day = _EPOCH_DAY[form]
 
     def parse(cell: str) -> int:

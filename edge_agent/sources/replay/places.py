@@ -1,4 +1,4 @@
-"""Which signal a label belongs to."""
+"""Maps labels to signals."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 class Places:
     """Finds signals by asset and label: a label is a mapped column, an address or a name.
 
-    What is none of these exactly is compared without units in brackets, case and punctuation.
-    Without an asset a label is an address that only one signal has, or `asset.signal`.
-    source: whose signals may be found; None for all. template: for assets that are not yet known.
-    columns: column by signal name.
+    Other labels are compared without units in brackets, case and punctuation. Without an asset a
+    label
+    is an address that only one signal has, or `asset.signal`. source: only signals of this source;
+    None
+    for all. template: for assets that are not yet known. columns: column by signal name.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Places:
             self._add(asset)
 
     def knows(self, asset: str) -> bool:
-        """True if the plant has that asset, or could discover it by the template."""
+        """True if the plant has that asset, or can discover it by the template."""
         if asset not in self._assets and self._template and _NAME.fullmatch(asset):
             found = self._plant.discover(asset, self._template)
             if found is not None:
@@ -63,18 +64,19 @@ class Places:
         return next(iter(alike)) if len(alike) == 1 else NOWHERE
 
     def is_exact(self, asset: str, label: str) -> bool:
-        """True if the label is a signal's name, address or column as it stands."""
+        """True if the label is exactly a signal's name, address or column."""
         return (asset, label) in self._signals
 
     def wanted(self, asset: str) -> list[str]:
-        """Labels by which signals of an asset, or of all, are found."""
+        """Labels that identify signals of an asset, or of all."""
         return [label for owner, label in self._signals if owner == asset]
 
     def number(self, index: int, cell: str, decimal: str) -> float:
-        """The number of a text by the signal's `map` and unit; infinite for none.
+        """The number of a text by the signal's `map` and unit; infinite if there is none.
 
-        decimal: the mark of the column, where the signal names none. What is a plain number and
-        was refused stays refused: 1.234 beside decimal commas may be 1234.
+        decimal: the mark of the column, if the signal sets none. A plain number that was refused
+        remains
+        refused: 1.234 beside decimal commas may be 1234.
         """
         rules = self._rules.get((index, decimal))
         if rules is None:

@@ -1,4 +1,4 @@
-"""Which columns of a table hold what: as the config says, else by their names and cells."""
+"""The use of a table's columns: from the config, else from their names and cells."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ _GOOD_CLASSIC: Final = 192
 class Plan:
     """Columns by index; `qualities` has one for each of `values`.
 
-    clock: the time of day, if `time` holds the date alone. classic: quality codes are those of
-    OPC Classic.
+    clock: the time of day, if `time` is only the date. classic: quality codes are of OPC Classic.
     """
 
     asset: str
@@ -55,7 +54,7 @@ class Plan:
 
     @property
     def naming_column(self) -> int:
-        """The column that says whose value a row holds."""
+        """The column that identifies the signal of a row's value."""
         columns = (self.label_column, self.asset_column, self.values[0])
         return next(column for column in columns if column is not None)
 
@@ -74,7 +73,7 @@ class Plan:
 
 
 def make_plan(config: ReplayConfig, table: Table, places: Places, asset: str) -> Plan:
-    """Read the header; EdgeAgentError if a column that the config names is not there."""
+    """Read the header; EdgeAgentError if a column of the config is missing."""
     names = table.names
 
     def optional(wanted: str) -> int | None:
@@ -129,7 +128,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _signal_columns(table: Table, places: Places, asset: str, columns: list[int]) -> list[int]:
-    """Columns that are signals; of several for one signal the one that has its very name."""
+    """Columns that are signals; of several for one signal, the one with its exact name."""
     names = table.names
     found: dict[int, list[int]] = {}
     for n in columns:
@@ -160,7 +159,7 @@ def _check_unit(table: Table, name: str, unit: str) -> None:
 def _time_columns(
     config: ReplayConfig, table: Table, is_signal: Callable[[str], bool]
 ) -> tuple[int, int | None]:
-    """Column of the time, or of the date and of the time of day (`DATE+TIME`); EdgeAgentError."""
+    """Column of the time, or of the date and the time of day (`DATE+TIME`); EdgeAgentError."""
     if config.time and config.time not in table.names and "+" in config.time:
         parts = [find_column(table, part.strip()) for part in config.time.split("+", 1)]
         return parts[0], parts[1]
@@ -185,7 +184,7 @@ def _time_columns(
 
 
 def _goes_with(table: Table, date: int, clock: int) -> bool:
-    """True if a time of day belongs to the date: it stands beside it, or is named so."""
+    """True if a time of day belongs to the date: it is beside it, or has a time's name."""
     return abs(date - clock) == 1 or plain_name(table.names[clock]) in TIME_NAMES
 
 

@@ -1,4 +1,4 @@
-"""Recordings as one stream of values in the order of time, whatever their files look like."""
+"""Reads recordings as one stream of values in order of time, from files of any form."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _shown(cell: str) -> str:
 
 @dataclass(slots=True)
 class _Rejects:
-    """What was refused in one file, by reason."""
+    """The refused input of one file, by reason."""
 
     path: Path
     total: Callable[[Refused], None]
@@ -100,10 +100,12 @@ class _Rejects:
 class Recording:
     """All files of a replay config.
 
-    The values of a million are held and sorted at a time, so that files may overlap, run
-    backwards or go signal by signal within that reach; what comes later than that is rejected as
-    `out_of_order`. source: whose signals are meant; None for those of any source. quiet: refused
-    rows are not logged: the caller shows `refused`.
+    A million values are held and sorted together, so that files may overlap, run backwards or go
+    signal
+    by signal within that range; values that come later are rejected as `out_of_order`. source: only
+    signals of this source; None for any source. quiet: refused rows are not logged: the caller
+    reports
+    `refused`.
     """
 
     def __init__(
@@ -139,15 +141,15 @@ class Recording:
         return sum(position() for position in self._positions.values())
 
     def blocks(self) -> Generator[Columns]:
-        """All values in the order of time, at most 4096 a block; a row is never split.
+        """All values in order of time, at most 4096 per block; a row is never split.
 
-        Raises EdgeAgentError if a file is no such recording as the config says.
+        Raises EdgeAgentError if a file does not match the config.
         """
         with closing(self.steps()) as steps:
             yield from (block for block in steps if len(block))
 
     def steps(self) -> Generator[Columns]:
-        """As `blocks`, with an empty one wherever a caller with other duties may see to them."""
+        """Like `blocks`, with empty blocks at which the caller may do other work."""
         with ExitStack() as opened:
             readers = [opened.enter_context(closing(self._read(path))) for path in self._paths]
             waiting: list[Rows] = []
@@ -163,7 +165,7 @@ class Recording:
             yield from _cut(_merge(waiting))
 
     def _split(self, rows: Rows, horizon_us: int) -> tuple[Rows, Rows]:
-        """What no file can precede any more, and at least half; and the rest."""
+        """The values that no file can precede any more, at least half; and the others."""
         time_us = rows.values.time_us
         self._done_us = max(horizon_us, int(time_us[len(time_us) // 2]))
         n = int(np.searchsorted(time_us, self._done_us, "right"))
@@ -226,7 +228,7 @@ class Recording:
 
 
 def find_files(path: Path) -> list[Path]:
-    """The files that a path or pattern names, in the order of their names."""
+    """The files that match a path or pattern, sorted by name."""
     literal = not has_magic(str(path)) or path.exists()
     found = [path] if literal else sorted(map(Path, glob(str(path))))  # noqa: PTH207 (absolute patterns)
     files = [file for file in found if file.is_file()]
@@ -242,7 +244,7 @@ def find_files(path: Path) -> list[Path]:
 
 
 def _in_turn(readers: list[Generator[Rows]]) -> Iterator[tuple[Rows, int]]:
-    """What the readers give, the one furthest behind going next; and how far all have come."""
+    """The rows of the reader furthest behind, in turn; and the time that all have reached."""
     reached = dict.fromkeys(readers, NEVER)
     while reached:
         reader = min(reached, key=reached.__getitem__)
@@ -256,12 +258,12 @@ def _in_turn(readers: list[Generator[Rows]]) -> Iterator[tuple[Rows, int]]:
 
 
 def _chunk_values(files: int) -> int:
-    """So many that a chunk of each file fills at most half of what is sorted at a time."""
+    """Chunk size, so that a chunk of each file fills at most half of the sorted values."""
     return min(_CHUNK_VALUES, _SORT_VALUES // (2 * files))
 
 
 def _merge(parts: list[Rows]) -> Rows:
-    """All in the order of time; what has the same time keeps its order."""
+    """All rows in order of time; rows of the same time keep their order."""
     values = Columns.concat([part.values for part in parts])
     row = np.concatenate([np.empty(0, np.int64), *(part.row for part in parts)])
     order = np.argsort(values.time_us, kind="stable")
@@ -269,7 +271,7 @@ def _merge(parts: list[Rows]) -> Rows:
 
 
 def _cut(rows: Rows) -> Iterator[Columns]:
-    """Blocks of at most `BLOCK_VALUES`, or of one row that has more."""
+    """Blocks of at most `BLOCK_VALUES`, or of one row that is larger."""
     ends = np.append(np.flatnonzero(np.diff(rows.row)) + 1, len(rows.row))
     start = 0
     while start < len(rows.row):

@@ -1,7 +1,7 @@
-"""How a recording writes times and numbers, decided by whole columns, or refused with the cause.
+"""Detects how a recording writes times and numbers, from whole columns, or refuses it with a cause.
 
-1,234 may be 1234 or 1.234, and 03/04/2026 may be of March or of April: what no cell of the column
-decides is asked of the user, never guessed.
+1,234 may be 1234 or 1.234, and 03/04/2026 may be in March or in April: if no cell of the column
+decides, the user must, and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from edge_agent.sources.replay.csv_reader import Table
     from edge_agent.sources.replay.moments import Parse
 
-LATEST_S: Final = 1e11  # the year 5138: a greater number counts something shorter than seconds
+LATEST_S: Final = 1e11  # the year 5138: a greater number has a shorter unit than seconds
 _SERIAL_DAYS: Final = (32_874.0, 65_747.0)  # 1990 to 2079
 _SERIAL_DIGITS: Final = 4  # behind the point: fewer may be of seconds since a start
 _COMPACT_WIDTHS: Final = frozenset({8, 12, 14})
 _NAME_UNIT: Final = re.compile(r"[\[(]\s*([a-zµ]+)\s*[\])]", re.IGNORECASE)
-# Microseconds in the units that a column's name may give in brackets.
+# Microseconds per unit, for units in brackets in a column's name.
 _UNITS_US: Final = {
     **US_PER_UNIT,
     **dict.fromkeys(("sec", "seconds"), 1e6),
@@ -54,9 +54,9 @@ _UNITS_US: Final = {
     **dict.fromkeys(("h", "hours"), 3600e6),
     **dict.fromkeys(("d", "days"), 86400e6),
 }
-_LONGEST_RUN_S: Final = 3e8  # since a start: beyond, seconds are those since 1970
-_DATES_S: Final = (6.3e8, 2.5e9)  # 1990 to 2049: a recording is of no other time
-# 1950 to 2100: 2569 is a year of the Buddhist calendar; 1601, 1899 and 1900 stand for no time.
+_LONGEST_RUN_S: Final = 3e8  # since a start: larger numbers are seconds since 1970
+_DATES_S: Final = (6.3e8, 2.5e9)  # 1990 to 2049: recordings are only of this time
+# 1950 to 2100: 2569 is a year of the Buddhist calendar; 1601, 1899 and 1900 mean no time.
 _YEARS_S: Final = (-631_152_000.0, 4_133_980_800.0)
 _WIDE_SHARE, _FEW_ROWS = 0.1, 2
 _EVIDENCE_CELLS: Final = 60_000
@@ -68,7 +68,7 @@ _DAY_FIRST: Final = {"ymd": "2026/11/26", "dmy": "26/11/2026", "mdy": "11/26/202
 
 
 def check_shape(table: Table) -> None:
-    """Refuse a table of which many rows have more cells than the header: EdgeAgentError."""
+    """Refuse a table if many rows have more cells than the header: EdgeAgentError."""
     width = len(table.names)
     wide = [row for row in table.sample if any(cell.strip() for cell in row[width:])]
     if len(wide) > max(_FEW_ROWS, _WIDE_SHARE * len(table.sample)):
@@ -83,10 +83,11 @@ def check_shape(table: Table) -> None:
 def choose_time(
     table: Table, form: str, name: str, cell_of: Callable[[Sequence[str]], str]
 ) -> Parse:
-    """The parser of the table's times; EdgeAgentError if they may mean several things.
+    """The parser of the table's times; EdgeAgentError if they are ambiguous.
 
     form: `iso`, `s`, `ms`, `us`, `ns`, `excel`, `excel1904`, `dmy`, `mdy`, `ymd`, a strptime
-    format, or `` to find it out; cell_of: the text of a row's time.
+    format, or
+    `` to detect it; cell_of: returns the text of a row's time.
     """
     if form:
         return _named_form(form)
@@ -104,7 +105,7 @@ def choose_time(
 
 
 def _refuse_half_days(cells: list[str], parse: Parse) -> None:
-    """Refuse a clock of twelve hours without AM and PM, which falls back from 12:59 to 1:00."""
+    """Refuse a 12-hour clock without AM and PM, which goes back from 12:59 to 1:00."""
     found: list[int] = []
     for cell in cells:
         try:
@@ -142,14 +143,14 @@ def _numeric_form(cells: list[str], name: str, *, since_1904: bool) -> Parse:
     if {len(cell) for cell in cells} <= _COMPACT_WIDTHS and _all_parse(cells, compact_moment):
         return compact_moment
     counts = sorted(float(cell.replace(",", ".")) for cell in cells)
-    middle = counts[(len(counts) - 1) // 2]  # of odd cells in between each is refused alone
+    middle = counts[(len(counts) - 1) // 2]  # a few odd cells do not matter: each is refused alone
     if _SERIAL_DAYS[0] <= middle <= _SERIAL_DAYS[1]:
         return _serial_form(cells, counts[0], counts[-1], since_1904=since_1904)
     return _epoch_form(cells, middle)
 
 
 def _epoch_form(cells: list[str], middle: float) -> Parse:
-    """Seconds since a start, or a count since 1970 that is a date of some recording."""
+    """Seconds since a start, or a count since 1970 that is a plausible date of a recording."""
     us = US_PER_UNIT[unit_of(middle)]
     if us == US_PER_UNIT["s"] and abs(middle) < _LONGEST_RUN_S:
         low_s, high_s = -_LONGEST_RUN_S, _LONGEST_RUN_S
@@ -164,7 +165,7 @@ def _epoch_form(cells: list[str], middle: float) -> Parse:
 
 
 def _between(parse: Parse, low_s: float, high_s: float) -> Parse:
-    """Refuse what would be no date of a recording: a count in another unit."""
+    """Refuse times that are no plausible date of a recording: a count in another unit."""
     low, high = 2 * low_s * 1e6, 2 * high_s * 1e6
 
     def bounded(cell: str) -> int:
@@ -177,7 +178,7 @@ def _between(parse: Parse, low_s: float, high_s: float) -> Parse:
 
 
 def unit_of(count: float) -> str:
-    """The unit in which so large a count since 1970 is a date of today."""
+    """The unit in which a count since 1970 of this size is a date of today."""
     limits = ((unit, LATEST_S * 1000.0**n) for n, unit in enumerate(US_PER_UNIT))
     return next((unit for unit, limit in limits if abs(count) < limit), "ns")
 
@@ -218,13 +219,13 @@ def _textual_form(cells: list[str], again: Callable[[], Iterator[str]]) -> Parse
 
 
 def _orders(cells: Iterable[str]) -> frozenset[str]:
-    """Orders in which all dates can be meant."""
+    """Orders that are possible for all dates."""
     orders = ANY_ORDER
     seen: dict[str, frozenset[str]] = {}
     for cell in cells:
         date = cell.strip().partition(" ")[0]
         if date not in seen:
-            # A cell may begin with a weekday or a month: then it is looked at as a whole.
+            # A cell may begin with a weekday or a month: then the whole cell is used.
             seen[date] = found = possible_orders(date) or possible_orders(cell)
             if found:
                 orders &= found
@@ -232,7 +233,7 @@ def _orders(cells: Iterable[str]) -> frozenset[str]:
 
 
 def _smooth_orders(cells: list[str], orders: frozenset[str]) -> frozenset[str]:
-    """The one order in which rows that follow within a day never jump by weeks, if there is one."""
+    """The only order in which consecutive rows never jump by weeks, if there is one."""
     smooth = {order for order in orders if _is_smooth(cells, order)}
     return frozenset(smooth) if len(smooth) == 1 else orders
 
@@ -252,7 +253,7 @@ def _is_smooth(cells: list[str], order: str) -> bool:
 
 
 def _all_same(cells: Iterable[str], orders: frozenset[str]) -> bool:
-    """True if every date is the same day in each of the orders, as 04/04/2026."""
+    """True if every date is the same day in each of the orders, such as 04/04/2026."""
     dated = [cell for cell in cells if possible_orders(cell)]
     return bool(orders and dated) and all(
         len({moment_of(cell, order) for order in orders}) == 1 for cell in dated
@@ -274,9 +275,9 @@ def _undecided(cells: list[str], orders: frozenset[str]) -> EdgeAgentError:
 def choose_numbers(
     table: Table, columns: Sequence[int], times: Sequence[int | None], decimal: str
 ) -> list[Numbers]:
-    """How each of the columns writes its numbers; decimal: as the config says, or ``.
+    """The number format of each column; decimal: from the config, or ``.
 
-    All columns but `times` give evidence: a file has one decimal sign.
+    All columns except `times` are evidence: a file has one decimal sign.
     """
     every = [n for n in range(len(table.names)) if n not in times]
     rows = table.sample[: max(50, _EVIDENCE_CELLS // max(1, len(every)))]
@@ -309,14 +310,14 @@ def _sum(found: Iterable[Evidence]) -> Evidence:
 
 
 def _numbers_of(one: Evidence, whole: Evidence, decimal: str, separator: str) -> Numbers:
-    """A column by what it proves itself, else by what the others prove; undecided cells fail."""
+    """A column's format from its own cells, else from the others; ambiguous cells are refused."""
     if decimal:
         return Numbers(decimal, grouped=bool(one.grouped))
     by_all = "," if whole.comma and not whole.point else "."
     if bool(one.comma) != bool(one.point):
         sign = "," if one.comma else "."
     elif one.point_either and _may_group(one, whole, separator):
-        sign = ","  # 1.234 is refused then
+        sign = ","  # 1.234 is then refused
     else:
         sign = by_all
     proof, other = (one.point, one.either) if sign == "." else (one.comma, one.point_either)
@@ -324,6 +325,6 @@ def _numbers_of(one: Evidence, whole: Evidence, decimal: str, separator: str) ->
 
 
 def _may_group(one: Evidence, whole: Evidence, separator: str) -> bool:
-    """True if the points of 1.234 may group thousands: beside plain integers, or decimal commas."""
+    """True if points as in 1.234 may group thousands: beside plain integers, or decimal commas."""
     beside = bool(one.whole) and separator == ";"
     return not one.point and (beside or bool(whole.comma))

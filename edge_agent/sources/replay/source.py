@@ -1,4 +1,4 @@
-"""Source `replay`: CSV recordings at their own pace, N times as fast, or as fast as it goes."""
+"""Source `replay`: CSV recordings at real speed, N times as fast, or as fast as possible."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from edge_agent.values import Intake
 
 _INSPECTED_BLOCKS: Final = 4
-_TICK_S: Final = (0.02, 0.5)  # how long to wait, at least and at most, for values to be due
+_TICK_S: Final = (0.02, 0.5)  # shortest and longest wait for values to be due
 _WAITS: Final = Waits(first_s=10.0, longest_s=10.0)
-_MAX_WAITING: Final = 16_384  # values in the intake at which a replay without pace holds
+_MAX_WAITING: Final = 16_384  # values in the intake at which a replay without pace pauses
 
 
 async def probe(config: ReplayConfig) -> None:
@@ -44,10 +44,10 @@ async def inspect(
     name: str,
     config: ReplayConfig,
     whole: Config,
-    clock: Clock,  # noqa: ARG001 (of sources that are live)
+    clock: Clock,  # noqa: ARG001 (for sources that are live)
     seconds: float,  # noqa: ARG001
 ) -> list[Finding]:
-    """Read the head of the recordings: which signals have a column with numbers."""
+    """Read the first rows of the recordings, to find signals without values."""
     await probe(config)
     plant = Plant(whole)
     recording = Recording(config, plant)
@@ -65,9 +65,9 @@ async def inspect(
 
 
 class ReplaySource:
-    """Plays the recordings of its config into the intake, once or for ever.
+    """Plays the recordings of its config into the intake, once or forever.
 
-    A file that is missing or is no such recording is tried again within 10 s.
+    If a file is missing or is not such a recording, it is tried again within 10 s.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (the constructor that all sources share)
@@ -92,18 +92,18 @@ class ReplaySource:
         self._clock = clock
 
     async def start(self) -> None:
-        """Begin to play."""
+        """Start to play."""
         await self._reconnector.start()
 
     async def stop(self) -> None:
-        """Stop where it is."""
+        """Stop at the current position."""
         await self._reconnector.stop()
 
     async def _play(self) -> None:
-        """Every pass after the first follows on the previous one, as if the recording went on."""
+        """Play once or in a loop; each pass continues the times of the previous one."""
         follow_us = self._clock.now_us() if self._config.shift_to_now else None
         while True:
-            again = self.link.state is LinkState.DOWN  # what is refused was said the first time
+            again = self.link.state is LinkState.DOWN  # refusals were logged the first time
             recording = Recording(self._config, self._plant, self.name, quiet=again)
             last_us = await self._pass(recording, follow_us)
             for reason, n in recording.rejected.items():
@@ -123,7 +123,7 @@ class ReplaySource:
             await asyncio.sleep(1 / self._config.speed if self._config.speed else 0)
 
     async def _pass(self, recording: Recording, begin_us: int | None) -> int | None:
-        """Play once, shifted to `begin_us`; the time of the last value played."""
+        """Play once, shifted to `begin_us`; returns the time of the last value played."""
         shift_us, last_us = 0, None
         pace: _Pace | None = None
         with contextlib.closing(recording.steps()) as steps:
@@ -141,7 +141,7 @@ class ReplaySource:
         return last_us
 
     async def _deliver(self, block: Columns, shift_us: int, pace: _Pace) -> None:
-        """Hand over a block bit by bit as its times come, or as the intake has room."""
+        """Hand over a block in parts, when its times are due and the intake has room."""
         start = 0
         while start < len(block):
             due = int(np.searchsorted(block.time_us, pace.now_us(), "right"))
@@ -159,7 +159,7 @@ class ReplaySource:
 
 @dataclass(slots=True)
 class _Pace:
-    """Where in the recording it is now, when `speed` seconds of it pass in one."""
+    """The current time in the recording, which advances by `speed` seconds per second."""
 
     speed: float
     first_us: int
@@ -176,6 +176,6 @@ class _Pace:
         return self.first_us + round(passed_s * self.speed * US_PER_S)
 
     def wait_s(self, time_us: int) -> float:
-        """How long to sleep until that time of the recording may have come."""
+        """Seconds to sleep until that time of the recording may be due."""
         ahead_s = (time_us - self.now_us()) / US_PER_S / max(self.speed, 1e-9)
         return min(max(ahead_s, _TICK_S[0]), _TICK_S[1])

@@ -21,10 +21,11 @@ _TOO_LATE_US: Final = 4 * _LATEST_US
 
 
 class TimeReader:
-    """Cells to microseconds since the epoch.
+    """Converts cells to microseconds since the epoch.
 
-    sample: the first times of the file, which tell whether it runs backward. several: several
-    rows may be of one time, as in a long recording.
+    sample: the first times of the file, which show if it runs backward. several: several rows may
+    have
+    the same time, as in a long recording.
     """
 
     def __init__(
@@ -40,9 +41,9 @@ class TimeReader:
     def read(
         self, cells: Sequence[str]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Times, int64 [n]; a mask of the cells that are none; and of those that do not exist.
+        """Times, int64 [n]; a mask of the cells that are not times; and of those that do not exist.
 
-        The latter, in the hour that summer time skips, are in both masks.
+        Times that do not exist, in the hour that summer time skips, are in both masks.
         """
         moments = self._moments(cells)
         us = moments >> 1
@@ -55,7 +56,7 @@ class TimeReader:
         return us, never | missing, missing
 
     def doubtful(self) -> int:
-        """Times of an hour that came twice, of which no row told the pass."""
+        """Number of times in a doubled hour for which no row shows the pass."""
         return self._local.finish()
 
     def _moments(self, cells: Sequence[str]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Local times to UTC, over the hour that comes twice in autumn and the one that never comes."""
+"""Converts local times to UTC, across the doubled hour in autumn and the skipped one in spring."""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ def find_zone(name: str) -> tzinfo:
 
 
 class LocalTime:
-    """Turns the local times of one file, in the order of its rows, into UTC.
+    """Converts the local times of one file, in the order of its rows, to UTC.
 
     In the doubled hour a step back, in rows that go forward, begins the second pass; in rows that
-    go backward a step ahead begins the first. It must be at least half as long as a second pass at
-    the typical step of the rows makes it: small disorder is none. doubtful: times of a doubled hour
-    of which the rows did not tell the pass; they are read as the first.
+    go
+    backward a step ahead begins the first. It must be at least half as long as the step that a
+    second
+    pass causes at the typical step of the rows: small disorder does not count. doubtful: times of a
+    doubled hour for which the rows do not show the pass; they are read as the first.
     """
 
     def __init__(self, zone: tzinfo, *, backward: bool = False, typical_step_us: int = 0) -> None:
@@ -71,7 +73,7 @@ class LocalTime:
         return wall_us - offset, never
 
     def finish(self) -> int:
-        """Return how many times were of a doubled hour and could not be told."""
+        """Return the number of times of a doubled hour that could not be decided."""
         self._leave()
         return self.doubtful
 
