@@ -1,4 +1,4 @@
-"""Data acquisition (ISO 13374 DA): each source decodes what it receives into columns."""
+"""Data acquisition (ISO 13374 DA): each source decodes its input into columns."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["SOURCES", "Recording", "ReplayConfig", "SourceType"]
 
 
 class SourceType(NamedTuple):
-    """The struct of a source's config, what makes the source, and what looks at its other side.
+    """The struct of a source's config, and the functions that create and check the source.
 
     make: (name, config, plant, intake, metrics, clock, gateway) -> Source.
-    probe: (config) -> None, or EdgeAgentError if the other side does not answer as it should.
-    inspect: (name, config, whole config, clock, seconds) -> what fits and what does not.
+    probe: (config) -> None, or EdgeAgentError if the other side does not answer correctly.
+    inspect: (name, config, whole config, clock, seconds) -> what matches and what does not.
     beside: (config, purpose) -> the config of a second connection beside a running daemon's.
     """
 
@@ -34,7 +34,7 @@ class SourceType(NamedTuple):
     beside: Callable[[Any, str], Any] = lambda config, _: config
 
 
-# What a config's `type:` may be.
+# The possible values of a config's `type:`.
 SOURCES: Final[Mapping[str, SourceType]] = {
     "mqtt": SourceType(MqttSourceConfig, MqttSource, mqtt.probe, mqtt.inspect, mqtt.beside),
     "opcua": SourceType(OpcUaSourceConfig, OpcUaSource, opcua.probe, opcua.inspect),

@@ -1,4 +1,4 @@
-"""What is said of a source's clock: link detail, fault, metric, each as it changes."""
+"""Reports the state of a source's clock: link detail, fault, metric, each when it changes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 _QUARTER_S: Final = 900
 _ZONE_SLACK_S: Final = 60.0
 _LAST_ZONE_S: Final = 14 * 3600  # the zone furthest from UTC
-_RECENT_S: Final = 600.0  # an offset that was measured before says nothing of now
-_SETTLE_S: Final = 5.0  # right for this long: it is right again
+_RECENT_S: Final = 600.0  # an older measured offset does not show the current one
+_SETTLE_S: Final = 5.0  # after this time without a fault the clock is right again
 _DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """The worst clock of a source: ahead (> 0) or behind, or standing still.
+    """The worst clock of a source: ahead (> 0) or behind, or not changing.
 
-    asset: whose clock; assets: how many are wrong; of: how many there are.
+    asset: the asset of that clock; assets: number of wrong clocks; of: number of all.
     """
 
     offset_s: float
@@ -42,9 +42,9 @@ class Wrong:
 
 
 class ClockReport:
-    """Keeps `Link.faults`, the metric and `trouble` as the clock is."""
+    """Updates `Link.faults`, the metric and `trouble` with the state of the clock."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 (what a source has at hand)
+    def __init__(  # noqa: PLR0913, PLR0917 (the parts of the source that it uses)
         self,
         source: str,
         time_of: TimeOf,
@@ -63,7 +63,7 @@ class ClockReport:
         self._sound_s: float | None = None
 
     def sound(self, offsets_s: NDArray[np.float64], *, blames_gateway: bool) -> None:
-        """No clock is wrong; offsets_s: of each signal as it last came [n]."""
+        """Report that no clock is wrong; offsets_s: the latest of each signal [n]."""
         self._link.gateway_moved = blames_gateway
         recent = offsets_s[np.abs(offsets_s) < _RECENT_S]
         if len(recent) or blames_gateway:
@@ -78,7 +78,7 @@ class ClockReport:
             self._set("")
 
     def wrong(self, worst: Wrong) -> None:
-        """A clock is wrong."""
+        """Report that a clock is wrong."""
         self._sound_s = None
         self._link.gateway_moved = False
         self._measured(worst.offset_s)
@@ -108,7 +108,7 @@ class ClockReport:
         return "clock_ahead" if worst.offset_s > 0 else "clock_behind"
 
     def _facts(self, worst: Wrong) -> dict[str, object]:
-        """What the alarm's text says beside the source's name; see alarms/texts.yaml."""
+        """The arguments of the alarm's text; see alarms/texts.yaml."""
         facts: dict[str, object] = {"source": self._source, "machine": worst.asset}
         facts["assets"] = worst.assets
         if not worst.stands:
@@ -142,7 +142,7 @@ def ahead(offset_s: float) -> str:
 
 
 def zone_of(offset_s: float) -> str:
-    """`+2 h` where an offset is a whole number of quarter hours, as those of time zones are."""
+    """`+2 h` if an offset is a whole number of quarter hours, like those of time zones."""
     quarters = round(offset_s / _QUARTER_S)
     off_s = abs(offset_s - quarters * _QUARTER_S)
     if not quarters or off_s > _ZONE_SLACK_S or abs(offset_s) > _LAST_ZONE_S + _ZONE_SLACK_S:

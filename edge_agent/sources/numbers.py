@@ -44,10 +44,11 @@ _UNIT_WORDS: Final = {"degC": "C", "degF": "F", "Cel": "C", "grdC": "C", "Grad":
 
 
 class TextRules:
-    """How the texts of one signal are read.
+    """The rules to read the texts of one signal.
 
-    unit: of the config, or else the first that came: a device that goes from mbar to bar on its
-    own must not become a jump of the value.
+    unit: from the config, or else the first received: if a device changes from mbar to bar by
+    itself,
+    the value must not jump.
     """
 
     __slots__ = ("decimal", "unit", "words")
@@ -59,9 +60,9 @@ class TextRules:
         self.unit = _unit(config.unit if config is not None else "")
 
     def number(self, text: str) -> float:
-        """The number of a text, NaN if it says that there is none.
+        """The number of a text, NaN if it means no number.
 
-        Raises DecodeError `type` or `unit`, with what to do about it.
+        Raises DecodeError `type` or `unit`, with a remedy.
         """
         text = text.strip()
         word = text.casefold()
@@ -100,7 +101,7 @@ class TextRules:
 
 
 def without_unit(text: str) -> str:
-    """The number in front of a unit, as it is written; any other text as it is."""
+    """The number in front of a unit, as written; any other text unchanged."""
     if not text or text[-1].isdecimal():
         return text
     found = _BEFORE_UNIT.fullmatch(text)
@@ -109,7 +110,7 @@ def without_unit(text: str) -> str:
 
 
 def _unit(text: str) -> str:
-    """A unit in one spelling: `°C`, `℃` and `degC` are one, `mW` and `MW` are not."""
+    """A unit in one spelling: `°C`, `℃` and `degC` are the same, `mW` and `MW` are not."""
     bare = "".join(text.split()).translate(_SAME_UNITS)
     return _UNIT_WORDS.get(bare, bare)
 

@@ -1,7 +1,7 @@
-"""What a quality on the wire is worth: words, truth values and numbers to OPC UA StatusCodes.
+"""Converts received qualities (words, booleans and numbers) to OPC UA StatusCodes.
 
-The dialects meet in one number: 0 is Good in OPC UA and Bad in OPC Classic. So what is not known is
-Bad and never Good, and a number that could be either is taken for the worse.
+The dialects conflict in one number: 0 is Good in OPC UA and Bad in OPC Classic. So an unknown
+quality is Bad and never Good, and an ambiguous number is interpreted as the worse one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class QualityCodes(StrEnum):
-    """What numbers mean as a quality; `auto` tells by the number and the key, or says Bad."""
+    """The meaning of numbers as a quality; `auto` decides by the number and the key, or is Bad."""
 
     AUTO = "auto"
     OPCUA = "opcua"  # a StatusCode: 0 is Good
@@ -50,7 +50,7 @@ _DEVICE_FAILURE: Final = 0x808B_0000
 _OUT_OF_SERVICE: Final = 0x808D_0000
 _WAITING: Final = 0x8032_0000
 
-# Words without blanks, marks and capitals; umlauts written out.
+# Words without blanks, punctuation and capitals; umlauts written out.
 _TEXTS: Final[Mapping[int, str]] = {
     GOOD: "good gut ok okay gueltig valid normal online io inordnung "
     "goodnonspecific goodlimitok goodlowlimited goodhighlimited goodconstant "
@@ -111,7 +111,7 @@ _BYTE: Final = 0xFF
 _UNCERTAIN_CLASSIC: Final = 0x40
 _LAST: Final = 0xFFFF_FFFF
 _LOWEST: Final = -(1 << 31)
-# Part 4, 7.39: the lower bits mean something with the InfoType of a data value only.
+# Part 4, 7.39: the lower bits have a meaning only with the InfoType of a data value.
 _INFO_TYPE: Final = 0x3C00
 _INFO_TYPES: Final = frozenset({0, 0x0400})
 _INFO_BITS: Final = 0x03FF
@@ -121,8 +121,8 @@ _SMALL: Final[Mapping[QualityCodes, Mapping[int, int]]] = {
     QualityCodes.FLAG: {0: BAD, 1: GOOD},
 }
 
-# Keys that are a quality although no config names them. Numbers under the second kind are not: they
-# may be anything; nor is `status` as a truth value.
+# Keys that are a quality even if no config names them. Numbers under the second kind are not: they
+# may be anything; nor is `status` as a boolean.
 KEYS: Final = ("quality", "Quality", "StatusCode", "statusCode", "status_code")
 WEAK_KEYS: Final = ("q", "Q", "status", "Status")
 _STATUS_KEYS: Final = frozenset({"statuscode", "status_code", "opcuastatus", "opcua_status"})
@@ -139,10 +139,11 @@ _FULL_HEX_DIGITS: Final = 8
 
 
 def status_of(raw: object, codes: QualityCodes = QualityCodes.AUTO, key: str = "") -> int | None:
-    """The StatusCode of a quality as it stands in a payload; None for what is not known.
+    """The StatusCode of a quality in a payload; None if it is unknown.
 
-    key: what it stands under: `StatusCode` is OPC UA's word, and under `error` true is Bad. Null is
-    Uncertain, but Good as a StatusCode, which OPC UA leaves out where it is Good (Part 6, 5.4.2).
+    key: its key in the payload: `StatusCode` is OPC UA's name, and under `error` true is Bad. Null
+    is
+    Uncertain, but Good as a StatusCode, which OPC UA omits if it is Good (Part 6, 5.4.2).
     """
     name = key.rpartition(".")[2].lower()
     if isinstance(raw, str):
@@ -159,7 +160,7 @@ def status_of(raw: object, codes: QualityCodes = QualityCodes.AUTO, key: str = "
 
 
 def is_classic(raw: object) -> bool:
-    """True if a quality is one of OPC Classic and of no other dialect."""
+    """True if a quality is from OPC Classic and from no other dialect."""
     if isinstance(raw, str):
         raw = int(raw) if raw.strip().isdecimal() and len(raw) <= 3 else 0  # noqa: PLR2004
     if isinstance(raw, bool) or not isinstance(raw, int | float):
@@ -173,7 +174,7 @@ def worst(*statuses: int) -> int:
 
 
 def _of_object(raw: dict[str, Any], codes: QualityCodes) -> int | None:
-    """`{"Code": 2147483648, "Symbol": "Bad"}`, as OPC Publisher writes it."""
+    """`{"Code": 2147483648, "Symbol": "Bad"}`, as written by OPC Publisher."""
     lower = {str(key).lower(): value for key, value in raw.items()}
     code, symbol = lower.get("code"), lower.get("symbol")
     codes = QualityCodes.OPCUA if codes is QualityCodes.AUTO else codes
@@ -206,7 +207,7 @@ def _of_text(text: str, codes: QualityCodes, name: str) -> int | None:
 
 
 def _bare(text: str) -> str:
-    """Letters alone, small, umlauts written out."""
+    """Letters and digits only, in lower case, umlauts written out."""
     folded = unicodedata.normalize("NFKC", text).casefold().translate(_UMLAUTS)
     return "".join(letter for letter in folded if letter.isalnum())
 
@@ -220,7 +221,7 @@ def _of_words(word: str) -> int | None:
             return code
     start = next((start for start in ("uncertain", "bad") if word.startswith(start)), "")
     if not start:
-        return None  # `good` with something behind it that is not known is not good
+        return None  # `good` followed by unknown text is not good
     status = _SEVERITIES[start]
     rest = _WORDS.get(word.removeprefix(start), GOOD)
     return rest if rest >> SEVERITY_SHIFT == status >> SEVERITY_SHIFT else status
@@ -246,7 +247,7 @@ def _of_number(number: int, codes: QualityCodes, name: str) -> int | None:
 
 
 def _classic(number: int) -> int | None:
-    """An OPC Classic quality; its two lowest bits say which limit a value is at."""
+    """An OPC Classic quality; its two lowest bits are the limit that a value has reached."""
     if number == _STALE:
         return BAD_NO_COMMUNICATION
     if not 0 <= number <= _BYTE:
@@ -258,7 +259,7 @@ def _classic(number: int) -> int | None:
 
 
 def _opcua(number: int) -> int | None:
-    """A StatusCode, signed or not; None for one that says Good in a way that is not known."""
+    """A StatusCode, signed or not; None for a Good code that is unknown."""
     if not _LOWEST <= number <= _LAST:
         return None
     code = number & _LAST

@@ -1,4 +1,4 @@
-"""What `check --connect` says of a source's clock."""
+"""The finding of `check --connect` on a source's clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NTP: Final = "synchronise both clocks with NTP; a time without zone counts as U
 
 
 def judge_clock(where: str, whose: str, offset_s: float, time: TimeOf) -> Finding:
-    """offset_s: that clock minus ours; time: what the config says whose clock counts."""
+    """offset_s: that clock minus ours; time: the clock that the config selects."""
     if abs(offset_s) <= SKEW_S:
         return fine(where, f"{whose} within {abs(offset_s):.1f} s of this gateway's clock")
     side = "ahead of" if offset_s > 0 else "behind"

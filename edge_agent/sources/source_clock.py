@@ -1,12 +1,12 @@
-"""One source's time stamps, judged against the gateway's clock: which time a value gets.
+"""Compares one source's time stamps with the gateway's clock, and corrects the time of each value.
 
-A right clock's stamps pass unchanged. A clock that is wrong by a steady offset is shifted by it, so
-that order and spacing of its stamps survive; stamps that stand still or wander give way to the
-server's, or to the time of arrival. What results never steps back with the source's clock.
+A right clock's stamps pass unchanged. A clock with a steady offset is shifted by it, so that order
+and spacing of its stamps remain; stamps that do not change or drift are replaced by the server's,
+or by the time of arrival. The result never steps back with the source's clock.
 
-Old stamps are no proof of a wrong clock: a device may deliver what it kept, and an OPC UA node has
-the time of its last change. Such stamps run faster than time or come once; those of a clock that
-is off run at its pace.
+Old stamps do not prove a wrong clock: a device may deliver stored values, and an OPC UA node has
+the time of its last change. Such stamps run faster than time or come once; those of a wrong clock
+run at its pace.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ if TYPE_CHECKING:
     Times = NDArray[np.int64]
 
 _SLACK_US: Final = 5 * US_PER_S  # transport, jitter, values out of order
-_ALIKE_US: Final = 2 * US_PER_S  # offsets of one asset's signals, which then share one
+_ALIKE_US: Final = 2 * US_PER_S  # offsets of one asset's signals within this share one
 _CONFIRM_S: Final = 5.0
 _CONFIRM_BEHIND_S: Final = 10.0
 _SAMPLES: Final = 4
-_SAMPLES_AHEAD: Final = 2  # nothing that is true is ahead
-_PACE: Final = (0.6, 1.5)  # of stamps that pass as time does
-_HOLD_S: Final = 60.0  # stamps that stood still are not believed for this long
-_SLEW: Final = 0.05  # of the time that passes: events that are ahead come back so fast
+_SAMPLES_AHEAD: Final = 2  # no correct stamp is ahead
+_PACE: Final = (0.6, 1.5)  # of stamps that advance like time
+_HOLD_S: Final = 60.0  # stamps that did not change are not trusted for this long
+_SLEW: Final = 0.05  # fraction of the elapsed time by which events that are ahead are moved back
 _LEAST_BEHIND_S: Final = 60.0
 _REPORT_S: Final = 1.0
-_NEVER_SET_US: Final = 631_152_000 * US_PER_S  # 1990: nobody kept values for this long
+_NEVER_SET_US: Final = 631_152_000 * US_PER_S  # 1990: no device stores values for this long
 
 
 @dataclass(frozen=True, slots=True)
 class _Doubts:
-    """The newest stamp of signals [k] that does not go on as those before it.
+    """The newest stamp of signals [k] that does not continue those before it.
 
-    follow_us: where it would be had it gone on; ahead, behind: beyond what is allowed.
+    follow_us: the stamp if it had continued; ahead, behind: beyond the permitted limit.
     """
 
     signal: NDArray[np.integer]
@@ -65,10 +65,11 @@ class _Doubts:
 
 
 class SourceClock(Table):
-    """State by signal of the plant, in columns that grow; see the module.
+    """The state of each signal of the plant, in columns that grow; see the module.
 
-    raw_us: the newest stamp; shift_us: how far the clock is ahead (behind: < 0) where it is
-    corrected; by_arrival: the stamps are of no use. anchor_*: where doubtful stamps began.
+    raw_us: the newest stamp; shift_us: how far a corrected clock is ahead (behind: < 0);
+    by_arrival:
+    the stamps cannot be used. anchor_*: the start of doubtful stamps.
     """
 
     _raw_us = column(np.int64, NEVER)
@@ -85,7 +86,7 @@ class SourceClock(Table):
     _asset = column(np.intp)
     _special = column(np.bool_)  # not for the fast path
 
-    def __init__(  # noqa: PLR0913, PLR0917 (what a source has at hand)
+    def __init__(  # noqa: PLR0913, PLR0917 (the parts of the source that it uses)
         self,
         source: str,
         time_of: TimeOf,
@@ -105,21 +106,21 @@ class SourceClock(Table):
         self._report = ClockReport(source, time_of, link, metrics, clock, on_change)
         self._asset_shift_us = np.zeros(0, np.int64)
         self._steps = StepWatch()
-        self._stepped_us = 0  # by how much the gateway's clock was moved, all in all
+        self._stepped_us = 0  # total steps of the gateway's clock
         self._report_s = -np.inf
         self._is_wrong = False
 
     def moved_us(self, now_us: int) -> int:
-        """By how much all event times were moved with the gateway's clock, all in all."""
+        """The total by which all event times were moved with the gateway's clock."""
         self._follow_gateway(now_us, self._clock.monotonic_s())
         return self._stepped_us if self._time_of in {TimeOf.AUTO, TimeOf.ARRIVAL} else 0
 
     def shown(self, state: LinkState, detail: str) -> tuple[LinkState, str]:
-        """State and detail of the link: connected with a wrong clock is degraded."""
+        """State and detail of the link: a connected link with a wrong clock is degraded."""
         trouble = self._report.trouble
         if not trouble or state not in {LinkState.UP, LinkState.DEGRADED}:
             return state, detail
-        # A good connection has nothing to add.
+        # A good connection has no detail of its own to keep.
         return LinkState.DEGRADED, trouble if state is LinkState.UP else f"{detail}; {trouble}"
 
     def stamp(  # noqa: PLR0913, PLR0917 (columns)
@@ -132,10 +133,11 @@ class SourceClock(Table):
         server_us: Times | None = None,
         first: Mask | None = None,
     ) -> Times:
-        """Event times [n] of values [n] that came at `arrival_us`, in microseconds.
+        """Event times [n] of values [n] that arrived at `arrival_us`, in microseconds.
 
-        time_us: the source's stamps; 0 or `arrival_us` where there is none. server_us: a second
-        clock's, 0 if there is none. first: values that were there before we listened.
+        time_us: the source's stamps; 0 or `arrival_us` if there is none. server_us: a second
+        clock's, 0 if
+        there is none. first: values that existed before the subscription.
         """
         now_s = self._clock.monotonic_s()
         self._follow_gateway(arrival_us, now_s)
@@ -163,7 +165,7 @@ class SourceClock(Table):
     # -- columns ------------------------------------------------------------------------------
 
     def _cover_plant(self, signal: NDArray[np.integer]) -> None:
-        """Make room for what the plant has discovered."""
+        """Grow the columns for signals that the plant has discovered."""
         if len(signal) and int(signal.max()) >= self._raw_us.size:
             self.cover(max(len(self._plant.signals), int(signal.max()) + 1))
             known = self._plant.signals
@@ -172,7 +174,7 @@ class SourceClock(Table):
             shifts[: len(self._asset_shift_us)] = self._asset_shift_us
             self._asset_shift_us = shifts
 
-    # -- the usual ----------------------------------------------------------------------------
+    # -- usual stamps ---------------------------------------------------------------------------
 
     def _pass_sound(
         self,
@@ -182,7 +184,7 @@ class SourceClock(Table):
         now_us: int,
         now_s: float,
     ) -> bool:
-        """Take note of stamps that all go on as they should; False if one does not."""
+        """Record the stamps if all of them continue as expected; False if one does not."""
         if (
             (time_us > now_us + self._ahead_us).any()
             or (time_us < now_us - self._behind_us).any()
@@ -198,7 +200,7 @@ class SourceClock(Table):
         self._raw_us[signal] = np.maximum(self._raw_us[signal], time_us)
         self._moved_s[signal] = now_s
 
-    # -- the doubtful -------------------------------------------------------------------------
+    # -- doubtful stamps ------------------------------------------------------------------------
 
     def _judge(
         self,
@@ -208,7 +210,7 @@ class SourceClock(Table):
         now_us: int,
         now_s: float,
     ) -> None:
-        """Look at the newest stamp of each signal."""
+        """Judge the newest stamp of each signal."""
         order = np.lexsort((time_us, signal))
         signal = signal[order]
         last = np.append(signal[1:] != signal[:-1], True)
@@ -231,11 +233,11 @@ class SourceClock(Table):
         sure = moved & ~doubtful
         self._believe(one[sure], raw_us[sure], ahead[sure], now_us, now_s)
         self._value[one] = value
-        late = behind & doubtful  # perhaps what a device had kept: told as it is
+        late = behind & doubtful  # perhaps stored by a device: passed unchanged
         self._raw_us[one[late]], self._moved_s[one[late]] = raw_us[late], now_s
         which = np.flatnonzero(doubtful)
         if len(which):
-            # A value behind all before it goes on where they would be now.
+            # A value behind all before it continues at the time that they would have now.
             follow_us = np.where(back, front_us + elapsed_us, now_us)
             doubts = _Doubts(
                 one[which], raw_us[which], follow_us[which], ahead[which], behind[which]
@@ -246,7 +248,7 @@ class SourceClock(Table):
     def _return_to_raw(
         self, signal: NDArray[np.integer], raw_us: Times, now_us: int, now_s: float
     ) -> None:
-        """A clock that was wrong and shows the right time is believed at once."""
+        """A clock that was wrong and now shows the right time is trusted at once."""
         fits = np.abs(raw_us - now_us) <= _SLACK_US
         shifted = self._shift_us[signal] != 0
         front_us = self._raw_us[signal] - self._shift_us[signal]
@@ -261,7 +263,7 @@ class SourceClock(Table):
     def _adopt_siblings(
         self, signal: NDArray[np.integer], raw_us: Times, now_us: int, doubtful: Mask
     ) -> Mask:
-        """Doubtful stamps that fit the offset of another signal of their asset take it."""
+        """Doubtful stamps that match the offset of another signal of their asset use it."""
         shift_us = self._asset_shift_us[self._asset[signal]]
         fits = np.abs(raw_us - shift_us - now_us) <= _SLACK_US
         found: Mask = doubtful & fits & (shift_us != 0) & (shift_us != self._shift_us[signal])
@@ -276,7 +278,7 @@ class SourceClock(Table):
     def _believe(
         self, signal: NDArray[np.integer], raw_us: Times, ahead: Mask, now_us: int, now_s: float
     ) -> None:
-        """Stamps that go on as before; those that drift too far ahead come back slowly."""
+        """Accept stamps that continue; those that drift too far ahead are moved back slowly."""
         self._doubted[signal] = False
         passed_s = np.minimum(now_s - self._moved_s[signal], 10.0)
         shift_us = self._shift_us[signal]
@@ -288,7 +290,7 @@ class SourceClock(Table):
         self._offset_us[signal] = raw_us - now_us
 
     def _doubt(self, doubts: _Doubts, now_us: int, now_s: float) -> None:
-        """Measure the pace of doubtful stamps; decide where it has shown for long enough."""
+        """Measure the pace of doubtful stamps; decide if it was observed for long enough."""
         signal, raw_us, ahead = doubts.signal, doubts.raw_us, doubts.ahead
         offset_us = raw_us - now_us
         fresh = ~self._doubted[signal]
@@ -304,7 +306,8 @@ class SourceClock(Table):
             return
         pace = (raw_us - self._anchor_us[signal]) / US_PER_S / np.maximum(span_s, 1e-9)
         steady = ripe & (pace >= _PACE[0]) & (pace <= _PACE[1])
-        # Slower: the clock stands. Faster, or history told backwards: late values, if not ahead.
+        # Slower: the clock does not change. Faster, or history in reverse order: late values, if
+        # not ahead.
         useless = ripe & ~steady
         useless &= ahead | (np.abs(pace) < _PACE[0]) | (raw_us < _NEVER_SET_US)
         self._correct(signal[steady], raw_us[steady], doubts.follow_us[steady], now_us)
@@ -323,7 +326,7 @@ class SourceClock(Table):
     def _correct(
         self, signal: NDArray[np.integer], raw_us: Times, follow_us: Times, now_us: int
     ) -> None:
-        """A steady offset: shift by it. One asset's signals share it where theirs are alike."""
+        """Shift by a steady offset. One asset's signals share it if their offsets are similar."""
         follows = (follow_us != now_us) & (follow_us <= now_us + self._ahead_us)
         shift_us = np.where(follows, raw_us - follow_us, self._offset_us[signal])
         asset = self._asset[signal]
@@ -333,7 +336,7 @@ class SourceClock(Table):
         self._settle(signal, np.where(alike, shared_us, shift_us), raw_us)
         self._moved_s[signal] = self._clock.monotonic_s()
 
-    # -- what comes of it ---------------------------------------------------------------------
+    # -- resulting times -------------------------------------------------------------------------
 
     def _times(
         self,
@@ -350,7 +353,7 @@ class SourceClock(Table):
         limit_us = now_us + self._ahead_us + np.where(shift_us != 0, _SLACK_US, 0)
         useless = self._by_arrival[signal] | (event_us > limit_us)
         if server_us is not None:
-            # Not merely old: a server may repeat the source's stamp that stands still.
+            # Not merely old: a server may repeat a source's stamp that does not change.
             sound = np.abs(server_us - now_us) <= _SLACK_US
             instead = np.where(sound, server_us, now_us)
             useless |= sound & (np.abs(shift_us) > self._ahead_us)
@@ -358,7 +361,7 @@ class SourceClock(Table):
         return np.where(stamped & ~useless, event_us, now_us)
 
     def _follow_gateway(self, now_us: int, now_s: float) -> None:
-        """The gateway's clock was moved: all events move with it, no stamp is to blame."""
+        """If the gateway's clock was moved: move all events with it; no stamp is to blame."""
         step_us = self._steps.step_us(now_us, now_s)
         if not step_us:
             return
@@ -371,7 +374,7 @@ class SourceClock(Table):
         self._doubted[:] = False
 
     def _tell(self, now_us: int, now_s: float) -> None:
-        """Say what is wrong; `_offset_us` is kept for those that are."""
+        """Report wrong clocks; `_offset_us` is kept for those."""
         known = self._raw_us > NEVER
         far = (np.abs(self._offset_us) > self._ahead_us) & (self._shift_us != 0)
         far |= self._by_arrival

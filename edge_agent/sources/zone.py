@@ -1,4 +1,4 @@
-"""Local times of a zone as UTC, by columns."""
+"""Converts columns of local times of a zone to UTC."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _QUARTER_US: Final = 900 * US_PER_S  # no zone changes its offset within a quarter of an hour
-_FIRST_US: Final = 631_152_000 * US_PER_S  # 1990-01-01; what is older is not a time of a plant
+_FIRST_US: Final = 631_152_000 * US_PER_S  # 1990-01-01; older times are not of a plant
 _LAST_US: Final = 4_102_444_800 * US_PER_S  # 2100-01-01
 
 
 def zone_problems(name: str) -> Iterator[tuple[str, str]]:
-    """What is wrong with a `timezone:`, as (key, message)."""
+    """The faults of a `timezone:`, as (key, message)."""
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -37,9 +37,9 @@ class Zone:
         self._known: dict[int, tuple[int, int]] = {}
 
     def to_utc(self, local_us: NDArray[np.int64], now_us: int) -> NDArray[np.int64]:
-        """Local times [n] as UTC [n], microseconds; 0 and what is not a time of a plant stay.
+        """Local times [n] as UTC [n], microseconds; 0 and times not of a plant stay unchanged.
 
-        Of the hour that comes twice in autumn, the one that is closer to `now_us`.
+        In the hour that occurs twice in autumn, the time closer to `now_us`.
         """
         if self.is_utc:
             return local_us
@@ -53,13 +53,13 @@ class Zone:
         return result
 
     def _offsets_us(self, quarter: int) -> tuple[int, int]:
-        """Offsets of a local quarter of an hour: as the first and the second of its kind."""
+        """Offsets of a local quarter of an hour: of its first and its second occurrence."""
         found = self._known.get(quarter)
         if found is None:
             naive = datetime.fromtimestamp(quarter * _QUARTER_US / US_PER_S, UTC)
             local = naive.replace(tzinfo=self._zone)
             first, second = (_offset_us(local.replace(fold=fold)) for fold in (0, 1))
-            if len(self._known) > 1000:  # noqa: PLR2004 (of a recording that runs through years)
+            if len(self._known) > 1000:  # noqa: PLR2004 (of a recording over many years)
                 self._known.clear()
             found = self._known[quarter] = first, second
         return found
