@@ -31,7 +31,7 @@ _DAY_S: Final = 86_400
 class Wrong:
     """The worst clock of a source: ahead (> 0) or behind, or not changing.
 
-    asset: the asset of that clock; assets: number of wrong clocks; of: number of all.
+    asset: the asset of that clock; assets: number of assets with a wrong clock; of: of all assets.
     """
 
     offset_s: float

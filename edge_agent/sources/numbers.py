@@ -47,8 +47,7 @@ class TextRules:
     """The rules to read the texts of one signal.
 
     unit: from the config, or else the first received: if a device changes from mbar to bar by
-    itself,
-    the value must not jump.
+    itself, the value must not jump.
     """
 
     __slots__ = ("decimal", "unit", "words")

@@ -142,8 +142,7 @@ def status_of(raw: object, codes: QualityCodes = QualityCodes.AUTO, key: str = "
     """The StatusCode of a quality in a payload; None if it is unknown.
 
     key: its key in the payload: `StatusCode` is OPC UA's name, and under `error` true is Bad. Null
-    is
-    Uncertain, but Good as a StatusCode, which OPC UA omits if it is Good (Part 6, 5.4.2).
+    is Uncertain, but Good as a StatusCode, which OPC UA omits if it is Good (Part 6, 5.4.2).
     """
     name = key.rpartition(".")[2].lower()
     if isinstance(raw, str):

@@ -5,7 +5,7 @@ and spacing of its stamps remain; stamps that do not change or drift are replace
 or by the time of arrival. The result never steps back with the source's clock.
 
 Old stamps do not prove a wrong clock: a device may deliver stored values, and an OPC UA node has
-the time of its last change. Such stamps run faster than time or come once; those of a wrong clock
+the time of its last change. Such stamps run faster than time or occur once; those of a wrong clock
 run at its pace.
 """
 
@@ -68,8 +68,7 @@ class SourceClock(Table):
     """The state of each signal of the plant, in columns that grow; see the module.
 
     raw_us: the newest stamp; shift_us: how far a corrected clock is ahead (behind: < 0);
-    by_arrival:
-    the stamps cannot be used. anchor_*: the start of doubtful stamps.
+    by_arrival: the stamps cannot be used. anchor_*: the start of doubtful stamps.
     """
 
     _raw_us = column(np.int64, NEVER)
@@ -136,8 +135,7 @@ class SourceClock(Table):
         """Event times [n] of values [n] that arrived at `arrival_us`, in microseconds.
 
         time_us: the source's stamps; 0 or `arrival_us` if there is none. server_us: a second
-        clock's, 0 if
-        there is none. first: values that existed before the subscription.
+        clock's, 0 if there is none. first: values that existed before the subscription.
         """
         now_s = self._clock.monotonic_s()
         self._follow_gateway(arrival_us, now_s)

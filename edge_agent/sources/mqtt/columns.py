@@ -2,8 +2,8 @@
 
 It accepts only payloads that are certain. All others raise one of `UNFIT`; the caller then decodes
 those messages one by one with `payload.decode`, which returns the same columns for the same
-payload.
-Each payload is parsed separately: if they were joined, one message could affect another topic.
+payload. Each payload is parsed separately: if they were joined, one message could affect another
+topic.
 """
 
 from __future__ import annotations

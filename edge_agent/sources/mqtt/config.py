@@ -39,8 +39,7 @@ class Subscription:
     """Topics of one kind: `plant/{line}/{asset}/{signal}`.
 
     A placeholder matches one level. If neither `signal` nor a placeholder {signal} defines the
-    signal
-    of a topic, a payload is an object (or CSV columns) with the signals of its asset.
+    signal of a topic, a payload is an object (or CSV columns) with the signals of its asset.
     """
 
     topic: str

@@ -39,8 +39,7 @@ class Form:
     kind: in words. value: the path of the only number, empty if the payload itself is the number.
     numbers: paths of all numbers, or names of all records, if there are several. time_form: such as
     `ms` or `ISO 8601`. offset_us: time stamp minus arrival; None without a time. items, name: the
-    path
-    of records, and their key that names the signal. usable: it can be mapped.
+    path of records, and their key that names the signal. usable: it can be mapped.
     """
 
     kind: str
@@ -159,7 +158,7 @@ def _of_list(doc: list[Any], arrival_us: int) -> Form:
 
 
 def _are_records(items: list[Any]) -> bool:
-    """True if each item names a signal and holds its value."""
+    """True if each item contains the name of a signal and its value."""
     return all(
         isinstance(one, dict)
         and any(key.lower() in _NAME_KEYS and isinstance(one[key], str) for key in one)

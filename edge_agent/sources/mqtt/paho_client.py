@@ -141,10 +141,9 @@ class Messages:
     """The content of one read, in order of arrival.
 
     topics and payloads have the same length; retained holds indexes into them; acks are the packets
-    to
-    send once the messages are safe; control are whole packets of other types; too_large are the
-    topics
-    of messages that were skipped; malformed is the reason why the connection must end, or empty.
+    to send once the messages are safe; control are whole packets of other types; too_large are the
+    topics of messages that were skipped; malformed is the reason why the connection must end, or
+    empty.
     """
 
     topics: list[bytes] = field(default_factory=list)

@@ -29,12 +29,9 @@ class Readings:
     """Collects the readings of many messages; from `spec` on, the fields are of the latest message.
 
     refused: its refused parts; odd: it was not a plain set of Good numbers; timed: it contained a
-    time;
-    unknown: the first of its keys that no signal uses; taken: its number of readings; mended: its
-    faults
-    that did not prevent reading; classic: it had a quality that only OPC Classic has, so that a 0
-    of
-    its topic is Bad under any key.
+    time; unknown: the first of its keys that no signal uses; taken: its number of readings; mended:
+    its faults that did not prevent reading; classic: it had a quality that only OPC Classic has, so
+    that a 0 of its topic is Bad under any key.
     """
 
     arrival_us: int

@@ -38,8 +38,8 @@ async def receive(  # noqa: PLR0913, PLR0917 (topics, duration and callbacks)
     """Subscribe with a separate client id and pass messages on; returns the refused filters.
 
     Ends after `seconds`, or as soon as `enough` (called with the fraction of the time that has
-    passed)
-    returns True. ConnectError if the broker refuses the connection or the connection breaks.
+    passed) returns True. ConnectError if the broker refuses the connection or the connection
+    breaks.
     """
     *first, last = versions
     for version in first:

@@ -38,9 +38,8 @@ _log = logging.getLogger("edge_agent.sources")
 class VersionError(ConnectError):
     """The broker does not seem to support this version.
 
-    lasting: True if it said so, or did not answer; if it closed the connection, it may only have
-    been
-    shutting down.
+    lasting: True if it refused explicitly or did not answer; if it closed the connection, it may
+    only have been shutting down.
     """
 
     def __init__(self, message: str, *, where: str, lasting: bool) -> None:

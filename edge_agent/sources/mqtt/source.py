@@ -181,8 +181,8 @@ class MqttSource:
     async def _subscribe(self, session: Session, version: Protocol, *, kept: bool) -> None:
         if not kept:
             self._held.clear()
-        # A kept session may have other topics: those of another config, or of an old file if a
-        # broker lost its power.
+        # A kept session may have other topics: those of another config, or those in the file that a
+        # broker wrote last before it lost power.
         refused = await session.subscribe(filters(self._config))
         detail = "; ".join(refused)
         state = LinkState.DEGRADED if refused else LinkState.UP

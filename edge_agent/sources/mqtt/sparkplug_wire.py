@@ -103,8 +103,7 @@ class Metric:
     """One metric of a message.
 
     name: empty if there is only an alias; datatype: 0 if only the birth contains it. time_ms: its
-    own
-    or the payload's time, None without one. raw: the protobuf metric, for `read_value`.
+    own or the payload's time, None without one. raw: the protobuf metric, for `read_value`.
     """
 
     name: str

@@ -81,8 +81,7 @@ class Connection:
         """Send a request within each third of the timeout that the server set, forever.
 
         Part 4, 5.6.2: it may revise the timeout, and closes a session without requests; requests
-        for
-        notifications may wait at the server for longer.
+        for notifications may wait at the server for longer.
         """
         state = [ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_State))]
         rest_s = max(_LEAST_REST_S, self.client.session_timeout / 1000 / 3)
@@ -194,8 +193,7 @@ async def _endpoints(config: OpcUaSourceConfig) -> Sequence[ua.EndpointDescripti
     """The server's endpoints, requested over an unsecured channel.
 
     Empty if a hardened server refuses that and its certificate is pinned: then nothing is needed
-    from
-    an unsecured channel.
+    from an unsecured channel.
     """
     client = Client(_with_port(config.url), timeout=config.timeout)
     step = "asking for the endpoints"

@@ -112,7 +112,7 @@ class Text:
 class Notification:
     """The content of one PublishResponse; data: True if its sequence number is to be acknowledged.
 
-    more: it did not contain everything that the server had to send; the rest comes with the next.
+    more: it did not contain everything that the server had to send; the rest follows in the next.
     ended: the status with which the server closed the subscription, None while it is alive.
     """
 

@@ -49,9 +49,8 @@ class Feed(Table):
     """Maps client handles to signals, and tracks the source's own clock from its values.
 
     The client handle of an item is the position of its signal in `signals`. latest, heard_s: by
-    handle,
-    the last notified value and its time (monotonic). faulty_changed: the set of nodes that do not
-    exist, cannot be read or are not a number has changed; True until it is handled.
+    handle, the last notified value and its time (monotonic). faulty_changed: the set of nodes that
+    do not exist, cannot be read or are not a number has changed; True until it is handled.
     """
 
     latest = column(np.float64, np.nan)
@@ -141,12 +140,9 @@ class Feed(Table):
         """The time of the source's own clock now: its newest change plus the time since then.
 
         A mark must be after all values before it and before all that follow, in event time. The
-        gateway's
-        clock ensures neither if the source's clock is off by seconds; with recorded data on a
-        server it is
-        years away. Values that existed before the subscription do not show that clock: until there
-        are
-        others, the gateway's clock is used.
+        gateway's clock ensures neither if the source's clock is off by seconds; with recorded data
+        on a server it is years away. Values that existed before the subscription do not show that
+        clock: until there are others, the gateway's clock is used.
         """
         now_us = self._clock.now_us()
         self._follow_gateway(now_us)
@@ -240,8 +236,7 @@ class Feed(Table):
         """The event times, from the source's own stamps if they are plausible.
 
         A value older than the mark before it was valid through an outage: it is valid again from
-        now on,
-        for with its own time it would stay hidden behind the mark until its next change.
+        now on, for with its own time it would stay hidden behind the mark until its next change.
         """
         now_us = self._clock.now_us()
         self._follow_gateway(now_us)

@@ -10,10 +10,8 @@ class FoundNode:
     """A variable of a server.
 
     address: as in a config; path: browse names below Objects; type: of its value; number: True if
-    it is
-    a number, an array of numbers, or a text with a number; low, high: EURange; kind: the type of
-    the
-    object that contains it.
+    it is a number, an array of numbers, or a text with a number; low, high: EURange; kind: the type
+    of the object that contains it.
     """
 
     address: str

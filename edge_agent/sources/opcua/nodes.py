@@ -34,8 +34,7 @@ def node_id(address: str, namespaces: Sequence[str]) -> ua.NodeId:
     """`nsu=URI;s=..`, `ns=2;s=..` or `i=85` (Part 6, 5.3.1.10) as a NodeId.
 
     Indexes of namespaces may change at every start of a server, URIs never; ValueError contains
-    what is
-    wrong, also if the server has no namespace of that URI.
+    what is wrong, also if the server has no namespace of that URI.
     """
     parsed = parse_address(address)
     if parsed.uri and parsed.uri not in namespaces:

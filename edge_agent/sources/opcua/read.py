@@ -57,8 +57,7 @@ class NodeValue:
     """The value of a variable. type: its built-in type, empty if it has no value.
 
     array: True if it is one; status: the StatusCode's name; time_us: the source's time stamp, or
-    the
-    server's (0: none).
+    the server's (0: none).
     """
 
     value: Any

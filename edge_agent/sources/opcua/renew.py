@@ -66,8 +66,7 @@ async def silent_items(
     """Handles of items that do not report what their nodes contain.
 
     Every node is read once. If a node differs from its last notification, its item gets some time;
-    if
-    it sends nothing, it is dead. Only scalars are compared.
+    if it sends nothing, it is dead. Only scalars are compared.
     """
     watched = {
         handle: one.item

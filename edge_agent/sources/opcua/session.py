@@ -211,8 +211,7 @@ class Session:
         """Request deleted nodes again, and items that the server lost.
 
         Part 4, 5.12.1.1: an item whose node is deleted is not linked to a new node of that id. Some
-        servers
-        report that with a status; others fall silent, which only reading the nodes shows.
+        servers report that with a status; others fall silent, which only reading the nodes shows.
         """
         gone = set(lasting(self._feed.faulty()))
         with explained("reading the nodes", connection.where):

@@ -23,7 +23,7 @@ FIXED_SIZE: Final = dict(enumerate((0, 1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8))) | {13:
 _IS_ARRAY: Final = 0x80
 _HAS_DIMENSIONS: Final = 0x40
 _TYPE_MASK: Final = 0x3F
-# Part 6, 5.2.2.9: the identifier's size by the NodeId's encoding byte; None: a length comes first.
+# Part 6, 5.2.2.9: the identifier's size by the NodeId's encoding byte; None: a length precedes it.
 _NODE_ID: Final = {0: 1, 1: 3, 2: 6, 3: None, 4: 18, 5: None}
 
 

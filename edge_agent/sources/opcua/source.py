@@ -38,10 +38,8 @@ class OpcUaSource:
     """Keeps one server's nodes subscribed and hands their values to the intake.
 
     Each connection is a new client. When it ends, every signal of the source gets one value of
-    status
-    BadNoCommunication, so that the last value is no longer valid; the server sends current values
-    when
-    the next connection subscribes.
+    status BadNoCommunication, so that the last value is no longer valid; the server sends current
+    values when the next connection subscribes.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (the constructor that all sources share)

@@ -73,8 +73,7 @@ class Subscriptions:
 
     ids: of the subscriptions, more than one only if the server limits their items; stall_after_s: a
     live session answers within this time; revised: parameters that the server changed, with the
-    number
-    of nodes; items: the monitored items by handle.
+    number of nodes; items: the monitored items by handle.
     """
 
     def __init__(self, connection: Connection, config: OpcUaSourceConfig) -> None:

@@ -93,8 +93,7 @@ async def call(client: Client, request: object, answer: type[T]) -> T:
     """Send a service request and decode its answer.
 
     The public `create_subscription` starts its own publish loop: one request in flight, four
-    objects
-    built for every value, and no end if a request remains unanswered.
+    objects built for every value, and no end if a request remains unanswered.
     """
     data = await client.uaclient._send_request(request)  # noqa: SLF001
     result = struct_from_binary(answer, data)

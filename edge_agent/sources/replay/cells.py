@@ -136,8 +136,7 @@ def qualities(
     """OPC UA StatusCodes, uint32 [n], and a mask of the cells that are not a quality.
 
     A cell is a word or name (`good`, `Bad_NoCommunication`, `gestört`), or a number: a StatusCode,
-    or
-    an OPC Classic quality (192 is Good, 0 is Bad) if `classic`. Blank is Good.
+    or an OPC Classic quality (192 is Good, 0 is Bad) if `classic`. Blank is Good.
     """
     codes = np.array([_quality(cell, classic) for cell in cells], np.int64)
     wrong = codes < 0

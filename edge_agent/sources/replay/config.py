@@ -34,10 +34,8 @@ class ReplayConfig:
 
     Wide files have a column for each signal, named by the signal, its address, or `columns`; of one
     asset (`asset`, where `{stem}` is the file's name), or with an `asset_column`; with neither,
-    columns
-    are named `asset.signal` or by addresses that only one signal has. Long files have one value per
-    row
-    (`signal_column` and `value_column`).
+    columns are named `asset.signal` or by addresses that only one signal has. Long files have one
+    value per row (`signal_column` and `value_column`).
     """
 
     path: Path  # may be a pattern: runs/*.csv; .gz is unpacked

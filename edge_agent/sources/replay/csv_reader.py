@@ -1,6 +1,6 @@
 """Reads the table in a recording: its separator, its header, its rows in chunks.
 
-No cell extends over the end of its line: in a sensor log an unclosed quote is an error, and would
+No cell extends beyond the end of its line: in a sensor log an unclosed quote is an error, and would
 include all following rows.
 """
 
@@ -49,8 +49,7 @@ class Table:
     """An open recording: the names of its columns, and its rows, each with its line.
 
     A row is None if the file is damaged; `position` returns the bytes read so far. sample: the
-    first
-    rows, which `rows` also returns. again: opens the table anew, to read all of its rows.
+    first rows, which `rows` also returns. again: opens the table anew, to read all of its rows.
     """
 
     path: Path

@@ -72,7 +72,7 @@ def _plain_unit(unit: str) -> str:
 
 
 def first_named(names: list[str], kinds: list[str]) -> int | None:
-    """Index of the column whose plain name comes first in `kinds`."""
+    """Index of the column whose plain name is first in `kinds`."""
     plain = [plain_name(name) for name in names]
     return next((plain.index(kind) for kind in kinds if kind in plain), None)
 

@@ -25,10 +25,9 @@ class Places:
     """Finds signals by asset and label: a label is a mapped column, an address or a name.
 
     Other labels are compared without units in brackets, case and punctuation. Without an asset a
-    label
-    is an address that only one signal has, or `asset.signal`. source: only signals of this source;
-    None
-    for all. template: for assets that are not yet known. columns: column by signal name.
+    label is an address that only one signal has, or `asset.signal`. source: only signals of this
+    source; None for all. template: for assets that are not yet known. columns: column by signal
+    name.
     """
 
     def __init__(
@@ -75,8 +74,7 @@ class Places:
         """The number of a text by the signal's `map` and unit; infinite if there is none.
 
         decimal: the mark of the column, if the signal sets none. A plain number that was refused
-        remains
-        refused: 1.234 beside decimal commas may be 1234.
+        remains refused: 1.234 beside decimal commas may be 1234.
         """
         rules = self._rules.get((index, decimal))
         if rules is None:

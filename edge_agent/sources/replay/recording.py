@@ -101,11 +101,9 @@ class Recording:
     """All files of a replay config.
 
     A million values are held and sorted together, so that files may overlap, run backwards or go
-    signal
-    by signal within that range; values that come later are rejected as `out_of_order`. source: only
-    signals of this source; None for any source. quiet: refused rows are not logged: the caller
-    reports
-    `refused`.
+    signal by signal within that range; values that come later are rejected as `out_of_order`.
+    source: only signals of this source; None for any source. quiet: refused rows are not logged:
+    the caller reports `refused`.
     """
 
     def __init__(

@@ -86,8 +86,7 @@ def choose_time(
     """The parser of the table's times; EdgeAgentError if they are ambiguous.
 
     form: `iso`, `s`, `ms`, `us`, `ns`, `excel`, `excel1904`, `dmy`, `mdy`, `ymd`, a strptime
-    format, or
-    `` to detect it; cell_of: returns the text of a row's time.
+    format, or `` to detect it; cell_of: returns the text of a row's time.
     """
     if form:
         return _named_form(form)

@@ -24,8 +24,7 @@ class TimeReader:
     """Converts cells to microseconds since the epoch.
 
     sample: the first times of the file, which show if it runs backward. several: several rows may
-    have
-    the same time, as in a long recording.
+    have the same time, as in a long recording.
     """
 
     def __init__(

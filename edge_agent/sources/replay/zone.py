@@ -39,11 +39,9 @@ class LocalTime:
     """Converts the local times of one file, in the order of its rows, to UTC.
 
     In the doubled hour a step back, in rows that go forward, begins the second pass; in rows that
-    go
-    backward a step ahead begins the first. It must be at least half as long as the step that a
-    second
-    pass causes at the typical step of the rows: small disorder does not count. doubtful: times of a
-    doubled hour for which the rows do not show the pass; they are read as the first.
+    go backward a step ahead begins the first. It must be at least half as long as the step that a
+    second pass causes at the typical step of the rows: small disorder does not count. doubtful:
+    times of a doubled hour for which the rows do not show the pass; they are read as the first.
     """
 
     def __init__(self, zone: tzinfo, *, backward: bool = False, typical_step_us: int = 0) -> None:
