@@ -372,7 +372,7 @@ async def test_a_password_never_goes_over_an_open_channel(
 ) -> None:
     user: dict[str, Any] = {"username": "joe", "password": password("secret")}
     async with Rig(plain.url, **user) as rig:
-        await is_refused(rig, "the password would be sent readable")
+        await is_refused(rig, "the password would be sent unencrypted")
 
 
 async def test_probe_says_what_run_would_meet(
