@@ -1,9 +1,9 @@
-"""What is told beside the score: why, how long still, and whether the inputs are as they were.
+"""Diagnostics beside the score: contributions, remaining life, and drift of the inputs.
 
-Why: the contributions of inputs to those scores that the alarm table will hear of, for models whose
-graph does not give them; see `edge_agent.models.contributions` for what they are. An asset is
-explained at most every few seconds of event time, and in between by the shares of then. A turn of
-the pipeline spends a bounded time on it; what had no turn has the next.
+Contributions are computed for the scores that the alarm table receives, for models whose graph
+does not compute them; see `edge_agent.models.runtime.contributions` for their definition. An
+asset is explained at most every few seconds of event time; in between, its last shares are used.
+A turn of the pipeline spends a bounded time on it; assets that had no turn have the next one.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _TINY: Final = 1e-6
 
 
 class Shares(Table):
-    """Of each asset of a deployment: each input's share in its last score that was explained."""
+    """For each asset of a deployment: each input's share in its last explained score."""
 
-    share = column(np.float32, np.nan, "inputs")  # NaN if nothing is known
+    share = column(np.float32, np.nan, "inputs")  # NaN if unknown
     at_us = column(np.int64, NEVER)
 
     def __init__(self, model: Model) -> None:
@@ -53,7 +53,7 @@ class Shares(Table):
         self.model = model
 
     def due(self, scored: Scored, told: NDArray[np.intp]) -> list[int]:
-        """The windows that are to be explained, those of assets of which nothing is known first."""
+        """The windows to explain, those of assets without known shares first."""
         found: list[int] = []
         last: dict[int, int] = {}
         for i in told[np.isfinite(scored.outputs.score[told])].tolist():
@@ -64,14 +64,14 @@ class Shares(Table):
         return sorted(found, key=lambda i: not np.isnan(self.share[scored.row[i], 0]))
 
     def note(self, scored: Scored, i: int, weights: NDArray[np.float32]) -> None:
-        """Window `i` was explained."""
+        """Store the shares of window `i`, which was explained."""
         row, score = scored.row[i], scored.outputs.score[i]
         self.share[row] = weights / score if abs(score) > _TINY else np.nan
         self.at_us[row] = scored.end_us[i]
 
 
 class Explainer:
-    """What is known of every deployment; asked from one thread at a time."""
+    """Explains the scores of all deployments; called from one thread at a time."""
 
     def __init__(self) -> None:
         self._shares: WeakKeyDictionary[Deployment, Shares] = WeakKeyDictionary()
@@ -79,7 +79,7 @@ class Explainer:
     def annotate(self, scored: Sequence[Scored], turn_s: float = TURN_S) -> list[Scored]:
         """Add contributions; NaN for windows that are not reported. Blocking.
 
-        turn_s: each model begins with no more windows after so long.
+        turn_s: after this time each model explains no more windows.
         """
         alarm_open: dict[Deployment, NDArray[np.bool_]] = {}
         until_s: dict[Model, float] = {}
@@ -107,7 +107,7 @@ class Explainer:
         return _explained(scored.batch, scored, told, shares, until_s[deployment.model])
 
     def _shares_of(self, deployment: Deployment, model: Model) -> Shares:
-        """Those of a deployment, a row for each asset; another model explains itself anew."""
+        """The shares of a deployment, a row for each asset; another model starts anew."""
         shares = self._shares.get(deployment)
         if shares is None or shares.model is not model:
             shares = self._shares[deployment] = Shares(model)
@@ -116,7 +116,7 @@ class Explainer:
 
 
 def _runs(model: Model) -> int:
-    """Runs to explain a window; 0 if that cannot be, or the graph explains itself."""
+    """Runs to explain a window; 0 if it is impossible, or if the graph explains itself."""
     manifest = model.manifest
     return 0 if model.reference is None or manifest.outputs.contributions else runs_of(manifest)
 
@@ -124,7 +124,7 @@ def _runs(model: Model) -> int:
 def _explained(
     part: WindowBatch, scored: Scored, told: NDArray[np.intp], shares: Shares, until_s: float
 ) -> Scored:
-    """With contributions: a window's own, else by the shares of its asset's last one."""
+    """Adds contributions: the window's own, else by the last shares of its asset."""
     fresh = _fresh(part, scored, shares.due(scored, told), until_s)
     weights = np.full((len(scored.row), shares.share.shape[1]), np.nan, np.float32)
     for i in told.tolist():
@@ -140,7 +140,7 @@ def _explained(
 def _fresh(
     part: WindowBatch, scored: Scored, due: Sequence[int], until_s: float
 ) -> dict[int, NDArray[np.float32]]:
-    """Contributions [inputs] by window: of those `due`, as many as there is time for."""
+    """Contributions [inputs] by window: of as many of those `due` as the time allows."""
     model = scored.deployment.model
     found: dict[int, NDArray[np.float32]] = {}
     size = max(1, _ROWS // _runs(model))
@@ -168,9 +168,9 @@ def _with_levels(part: WindowBatch, scored: Scored, told: NDArray[np.intp]) -> N
 
 
 class Diagnostics:
-    """Looks at what the models at work scored.
+    """Evaluates the scored windows of the active models.
 
-    `annotate` may run on the models' thread, the rest belongs to that of the pipeline.
+    `annotate` may run on the models' thread; the rest runs on the pipeline's thread.
     """
 
     def __init__(self, config: Config, *, live: bool) -> None:
@@ -181,7 +181,7 @@ class Diagnostics:
         self.drift = DriftWatch(config.drift)
 
     def annotate(self, scored: Sequence[Scored]) -> list[Scored]:
-        """Add remaining life and contributions to what was scored, and count drift; blocking."""
+        """Add remaining life and contributions to scored windows, and count drift; blocking."""
         told = [one if one.outputs.rul is None else self.lives.annotate(one) for one in scored]
         found = self._explainer.annotate(told, self._turn_s)
         for one in found:
@@ -189,18 +189,18 @@ class Diagnostics:
         return found
 
     def observations(self, watched: Collection[str]) -> list[Observation]:
-        """What the alarm table must hear beside the scores; watched: alarms not at rest."""
+        """Observations for the alarm table beside scores; watched: alarms that are not normal."""
         return self.drift.observations(watched, replayed=not self._live)
 
     def export(
         self, metrics: Metrics, is_known: Callable[[str, str], bool] = lambda _label, _name: True
     ) -> None:
-        """Bring the gauges up to date; is_known(label, name): whether it is still there."""
+        """Update the gauges; is_known(label, name): True if it still exists."""
         self.lives.export(metrics, is_known)
         for (model, spec), (psi, ks) in self.drift.worst().items():
             metrics.drift_psi.labels(model, spec).set(psi)
             metrics.drift_ks.labels(model, spec).set(ks)
 
     def take_over(self, old: Diagnostics) -> None:
-        """Go on where another pipeline was; what drifts is counted anew."""
+        """Continue from another pipeline's state; drift is counted anew."""
         self.lives = old.lives

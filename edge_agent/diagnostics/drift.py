@@ -1,8 +1,8 @@
-"""Drift of the inputs: what is counted of them, and the alarm when they are no longer as learned.
+"""Drift of the inputs: their counts, and the alarm if they differ from the training data.
 
-Of every asset the newest row of its scored windows is counted into the bins of the manifest's
-histograms, in blocks of event time that make up the memory. An asset is judged each time one of
-its blocks is full, so that all this costs the path of a value next to nothing.
+For each asset the newest row of its scored windows is counted into the bins of the manifest's
+histograms, in blocks of event time that make up the memory. An asset is evaluated each time one
+of its blocks is full, so that this adds hardly any time to the path of a value.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from edge_agent.serving import Deployment, Scored
 
 _SLOTS: Final = BLOCKS + 1  # whole blocks, and the one that is being filled
-_PER_BLOCK: Final = 256  # of neighbouring windows one says as much as all
+_PER_BLOCK: Final = 256  # neighbouring windows have hardly any more information than one
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found of one asset at the end of a block: its inputs that have a histogram [I].
+    """The result for one asset at the end of a block: its inputs that have a histogram [I].
 
-    level: what PSI surely is, divided by its limit.
+    level: the lower bound of PSI, divided by its limit.
     """
 
     deployment: Deployment
@@ -51,10 +51,10 @@ class Verdict:
 
 
 class Counts(Table):
-    """What was counted of the assets of a deployment.
+    """The counts of the assets of a deployment.
 
-    counts: [A, slots, I, B]; block: which block of event time a slot holds [A, slots]; psi, ks: as
-    last judged, NaN before.
+    counts: [A, slots, I, B]; block: the block of event time in each slot [A, slots]; psi, ks: the
+    last result, NaN before.
     """
 
     _counts = column(np.uint32, 0, _SLOTS, "inputs", "bins")
@@ -90,12 +90,12 @@ class Counts(Table):
             left = self._fresh(scored, np.delete(left, first))
 
     def _fresh(self, scored: Scored, left: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Those of the windows `left` that are far enough from what was counted before."""
+        """Those of the windows `left` that are far enough from the previously counted ones."""
         since_us = scored.end_us[left] - self._counted_us[scored.row[left]]
         return left[(since_us >= self._every_us) | (since_us < 0)]
 
     def _begin(self, scored: Scored, now: NDArray[np.intp]) -> Iterator[Verdict]:
-        """Windows `now` begin a block of some assets: judge what is full, and make room."""
+        """Windows `now` begin a block of some assets: evaluate full blocks, and make room."""
         rows, end_us = scored.row[now], scored.end_us[now]
         block = end_us // self._block_us
         slot = block % _SLOTS
@@ -105,7 +105,7 @@ class Counts(Table):
         rows, block, slot = rows[fresh], block[fresh], slot[fresh]
         self._counts[rows, slot] = 0
         self._block[rows, slot] = block
-        # A clock that was set back, or a long pause: what is not of this memory does not count.
+        # After a clock reset or a long pause, blocks outside this memory do not count.
         age = block[:, None] - self._block[rows]
         whole = (age > 0) & (age <= BLOCKS)
         counts = self._counts[rows] * whole[:, :, None, None]
@@ -134,9 +134,9 @@ class Counts(Table):
 
 
 class DriftWatch:
-    """The inputs of all models at work. `count` may run on another thread than the rest.
+    """The inputs of all active models. `count` may run on another thread than the rest.
 
-    verdicts: what was found since `observations` was last asked.
+    verdicts: the results since the last call of `observations`.
     """
 
     def __init__(self, config: DriftConfig) -> None:
@@ -147,7 +147,7 @@ class DriftWatch:
         self._worst: dict[tuple[str, str], tuple[float, float]] = {}  # never changed in place
 
     def count(self, scored: Scored) -> None:
-        """Take note of windows that were scored."""
+        """Count windows that were scored."""
         counts = self._counts_of(scored.deployment)
         if counts is not None:
             counts.cover(len(scored.deployment.assets))
@@ -157,7 +157,7 @@ class DriftWatch:
                 self._worst = self._furthest()
 
     def _counts_of(self, deployment: Deployment) -> Counts | None:
-        """Those of a deployment; another version of its model starts again."""
+        """The counts of a deployment; another version of its model starts again."""
         if self._of.get(deployment) is not deployment.model:
             bins = bins_of(deployment.model.manifest) if self._config.enabled else None
             made = None if bins is None else Counts(deployment.model, bins, self._config)
@@ -165,9 +165,9 @@ class DriftWatch:
         return self._counts[deployment]
 
     def observations(self, watched: Collection[str], *, replayed: bool) -> list[Observation]:
-        """What the alarm table must hear: of assets that drift, and of the alarms `watched`."""
+        """Observations for the alarm table: of assets that drift, and of the alarms `watched`."""
         found, self.verdicts = self.verdicts, []
-        alarm_open = set(watched)  # once over its limit, the way back counts too
+        alarm_open = set(watched)  # while an alarm is open, values below the limit count too
         told = []
         for verdict in found:
             alarm_id = drift_alarm_id(
@@ -181,7 +181,7 @@ class DriftWatch:
         return told
 
     def worst(self) -> dict[tuple[str, str], tuple[float, float]]:
-        """By model and input PSI and KS, each of the asset that is furthest off."""
+        """PSI and KS by model and input, each of the asset with the largest drift."""
         return self._worst
 
     def _furthest(self) -> dict[tuple[str, str], tuple[float, float]]:
@@ -200,7 +200,7 @@ class DriftWatch:
 
 
 def _detail(verdict: Verdict, *, replayed: bool) -> Detail:
-    """What the alert says: the inputs that drift, or all of them on the way back."""
+    """The alert's detail: the inputs that drift, or all of them while the alarm clears."""
     deployment = verdict.deployment
     model, asset = deployment.model, deployment.assets[verdict.row]
     drifting = np.flatnonzero(verdict.level >= 1.0)

@@ -1,10 +1,10 @@
-"""Remaining life: what was told of each asset, and how each model's interval adapts to the truth.
+"""Remaining life: the predictions for each asset, and the adaptation of each model's interval.
 
-The truth comes late: when a life has ended somebody says so, and all that was told of that life
-meets what became of it. What is kept of a life is bounded: when it grows too much every other
-prediction goes, so that those which stay span the whole of it.
+The true value is known late: when a life has ended, an operator reports it, and all predictions
+of that life are compared with it. The memory of a life is bounded: if it is full, every other
+prediction is dropped, so that the remaining ones span the whole life.
 
-The interval is kept honest by adaptive conformal inference (Gibbs and Candes: Adaptive Conformal
+The interval is adapted by adaptive conformal inference (Gibbs and Candes: Adaptive Conformal
 Inference Under Distribution Shift, NeurIPS 2021) in the form of quantile tracking (Angelopoulos,
 Candes, Tibshirani: Conformal PID Control for Time Series Prediction, NeurIPS 2023, section 2.2),
 one tracker for each side.
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
     from edge_agent.serving import Scored
 
 
-WIDEST: Final = 8.0  # half-widths are scaled by 1/8 to 8, whatever is fed in
-_MEMORY: Final = 100  # lives over which the realised coverage is taken
+WIDEST: Final = 8.0  # half-widths are scaled by 1/8 to 8, for any input
+_MEMORY: Final = 100  # lives over which the realised coverage is averaged
 
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveInterval:
-    """How far the half-widths that a model gives are stretched, and how well that held.
+    """The factors that scale a model's half-widths, and the realised coverage.
 
-    A model says p10, p50, p90 in hours; told are p50 - low * (p50 - p10), p50 and
-    p50 + high * (p90 - p50). When a life has ended, all that was told of it meets its truth: let
-    `missed` be the share of it that lay beyond one side, then the logarithm of that side's factor
-    moves by rate * (missed - (1 - coverage) / 2). Sides are separate, so that p10 and p90 stay what
-    their names say where a model is biased.
+    A model predicts p10, p50, p90 in hours; published are p50 - low * (p50 - p10), p50 and
+    p50 + high * (p90 - p50). When a life has ended, all its published predictions are compared with
+    the truth: if `missed` is the fraction of them with the truth beyond one side, the logarithm of
+    that side's factor changes by rate * (missed - (1 - coverage) / 2). Sides are separate, so that
+    p10 and p90 keep their meaning if a model is biased.
 
-    While no factor is at its bound, the average over n lives of what was missed on one side differs
-    from (1 - coverage) / 2 by at most log(8) / (rate * n), whatever the truths are; with
-    nothing to tell, the factors are 1 and the model's own calibration holds.
+    While no factor is at its bound, the average over n lives of `missed` on one side differs
+    from (1 - coverage) / 2 by at most log(8) / (rate * n), whatever the truths are; before the
+    first life has ended the factors are 1 and the model's own calibration applies.
 
-    lives: how many have ended; covered: mean over them (the last 100 or so) of the share of what
-    was told that held the truth, NaN before the first.
+    lives: number that have ended; covered: mean over them (the last 100 or so) of the fraction of
+    predictions whose interval contained the truth, NaN before the first.
     """
 
     interval: Interval = field(default_factory=Interval)
@@ -62,16 +62,16 @@ class AdaptiveInterval:
     covered: float = math.nan
 
     def told(self, rul: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What is told instead of a model's own p10, p50, p90: hours [N, 3], none below 0."""
+        """The published p10, p50, p90 instead of the model's own: hours [N, 3], none below 0."""
         middle = rul[:, 1:2]
         stretched = middle + (rul - middle) * np.array([self.low, 1.0, self.high], np.float32)
         return np.maximum(stretched, np.float32(0)).astype(np.float32)
 
     def after(self, told: ArrayLike, truth_h: ArrayLike) -> AdaptiveInterval:
-        """The interval once a life has ended; a single prediction is a life, too.
+        """The interval after a life has ended; a single prediction is a life, too.
 
-        told: hours [n, 3] as `told` gave them over that life, each counting the same; truth_h: the
-        hours that were left in truth, [n]. Rows that are not finite say nothing.
+        told: hours [n, 3] as `told` returned them over that life, all with the same weight;
+        truth_h: the true remaining hours, [n]. Rows that are not finite are ignored.
         """
         bounds = np.asarray(told, np.float64).reshape(-1, 3)
         truth = np.minimum(np.asarray(truth_h, np.float64).reshape(-1), self._cap_h)
@@ -102,25 +102,25 @@ class AdaptiveInterval:
 
 
 KEPT: Final = 32  # predictions of one life
-SPACING_US: Final = 60 * US_PER_S  # between two of them, as long as there are few
+SPACING_US: Final = 60 * US_PER_S  # between two of them, while there are few
 US_PER_H: Final = 3_600 * US_PER_S
 _VERSIONS: Final = 4  # of one model, whose state is kept
 _QUANTILES: Final = ("0.1", "0.5", "0.9")
 
-Row = tuple[int, float, float, float]  # event time, p10, p50, p90 as told, in hours
+Row = tuple[int, float, float, float]  # event time, published p10, p50, p90 in hours
 
 
 @dataclass(slots=True)
 class Life:
-    """What was told of one asset since its life began."""
+    """The predictions for one asset since its life began."""
 
     rows: list[Row] = field(default_factory=list)
     spacing_us: int = SPACING_US
 
     def note(self, row: Row) -> bool:
-        """Keep a prediction, unless one is kept that is near enough."""
+        """Keep a prediction, unless a kept one is near enough in time."""
         if self.rows and row[0] < self.rows[-1][0]:
-            self.rows.clear()  # the clock was set back: what was told cannot be placed any more
+            self.rows.clear()  # the clock was set back: the times of these predictions are unknown
         if self.rows and row[0] - self.rows[-1][0] < self.spacing_us:
             return False
         self.rows.append(row)
@@ -130,7 +130,7 @@ class Life:
         return True
 
     def end(self, at_us: int) -> list[Row]:
-        """What was told until then; what was told after belongs to the life that began."""
+        """The predictions until then; later ones belong to the life that began."""
         ended = [row for row in self.rows if row[0] <= at_us]
         self.rows = self.rows[len(ended) :]
         self.spacing_us = SPACING_US
@@ -139,7 +139,7 @@ class Life:
 
 @dataclass(slots=True)
 class Told:
-    """What one version of a model told, and how its interval stands. lives: by asset."""
+    """The predictions of one version of a model, and its interval. lives: by asset."""
 
     interval: AdaptiveInterval
     lives: dict[str, Life] = field(default_factory=dict)
@@ -147,7 +147,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the end of a life taught one version of a model; coverage: of this life, 0..1."""
+    """The effect of the end of a life on one version; coverage: of this life, 0..1."""
 
     model: str
     version: str
@@ -158,8 +158,8 @@ class Outcome:
 class RulTracker:
     """All remaining lives of this gateway.
 
-    `annotate` may run on the models' thread while nothing else here does. changed: whether there is
-    something to keep since the last `dump`.
+    `annotate` may run on the models' thread while no other method here runs. changed: True if
+    there is something to save since the last `dump`.
     """
 
     def __init__(self) -> None:
@@ -168,7 +168,7 @@ class RulTracker:
         self._latest: dict[tuple[str, str], tuple[float, float, float]] = {}
 
     def annotate(self, scored: Scored) -> Scored:
-        """Put the adapted interval in place of the model's own, and keep what is told."""
+        """Replace the model's own interval by the adapted one, and keep the prediction."""
         if scored.outputs.rul is None:
             return scored
         deployment = scored.deployment
@@ -185,7 +185,7 @@ class RulTracker:
         return replace(scored, outputs=replace(scored.outputs, rul=rul))
 
     def forget(self, assets: Collection[str]) -> None:
-        """These assets are gone: nothing that was told of them is kept."""
+        """Drop all predictions for these removed assets."""
         for told in self._told.values():
             told.lives = {asset: life for asset, life in told.lives.items() if asset not in assets}
         self._latest = {key: hours for key, hours in self._latest.items() if key[0] not in assets}
@@ -194,8 +194,8 @@ class RulTracker:
     def end(self, asset: str, at_us: int, *, failed: bool) -> list[Outcome]:
         """A life of `asset` ended at `at_us` (event time): its end, or an overhaul before it.
 
-        Only a failure is a truth: how long an overhauled machine would have lived nobody knows, so
-        its predictions are dropped. NotFoundError if there was no prediction for it until then.
+        Only a failure is a truth: the remaining life of an overhauled machine is unknown, so its
+        predictions are dropped. NotFoundError if there was no prediction for it until then.
         """
         found = []
         for (name, version), told in self._told.items():
@@ -216,7 +216,7 @@ class RulTracker:
     def export(
         self, metrics: Metrics, is_known: Callable[[str, str], bool] = lambda _label, _name: True
     ) -> None:
-        """Bring the gauges up to date; is_known(label, name): whether it is still there."""
+        """Update the gauges; is_known(label, name): True if it still exists."""
         for (asset, model), hours in list(self._latest.items()):
             if not (is_known("asset", asset) and is_known("model", model)):
                 continue
@@ -232,11 +232,11 @@ class RulTracker:
                 metrics.rul_coverage.labels(name).set(interval.covered)
 
     def _newest(self) -> Iterator[tuple[str, AdaptiveInterval]]:
-        """By model the interval of the version that was last at work."""
+        """The interval by model, of the version that was active last."""
         yield from {name: told.interval for (name, _), told in list(self._told.items())}.items()
 
     def _of(self, manifest: Manifest) -> Told:
-        """Of one version; it becomes the newest of its name."""
+        """The predictions of one version; it becomes the newest of its name."""
         key = (str(manifest.name), str(manifest.version))
         told = self._told.pop(key, None)
         settings = manifest.interval or Interval()
@@ -250,7 +250,7 @@ class RulTracker:
             del self._told[old]
         return told
 
-    # -- over a restart -----------------------------------------------------------------------
+    # -- persistence --------------------------------------------------------------------------
 
     def dump(self) -> bytes:
         """As JSON."""
@@ -258,7 +258,7 @@ class RulTracker:
         return orjson.dumps([_plain(key, told) for key, told in self._told.items()])
 
     def restore(self, raw: bytes | None) -> None:
-        """From JSON; what another version wrote differently is as good as nothing."""
+        """Restore from JSON; the unknown format of another version is ignored."""
         try:
             found = dict(_parsed(one) for one in orjson.loads(raw or b"[]"))
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
@@ -280,7 +280,7 @@ def _plain(key: tuple[str, str], told: Told) -> dict[str, Any]:
 
 
 def _short(rows: list[Row]) -> list[tuple[float, ...]]:
-    """With five digits: there may be thousands of lives."""
+    """Rounded to five digits: there may be thousands of lives."""
     return [(row[0], *(float(f"{hours:.5g}") for hours in row[1:])) for row in rows]
 
 

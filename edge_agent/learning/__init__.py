@@ -1,4 +1,4 @@
-"""A baseline from healthy data, learned on the gateway."""
+"""Learning of baselines from healthy data on the gateway."""
 
 from edge_agent.learning.baselines import BaselineLearning
 from edge_agent.learning.collection import Learning

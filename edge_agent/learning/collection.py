@@ -71,17 +71,17 @@ class Learning:
         grace_s = min(config.grace, _GRACE_SHARE * self.stages[0] * config.step)
         self._grace_us = round(grace_s * US_PER_S)
 
-    # -- who learns ---------------------------------------------------------------------------
+    # -- assets -------------------------------------------------------------------------------
 
     @property
     def assets(self) -> list[PlantAsset]:
-        """All that learn or have learned."""
+        """All assets that learn or have learned."""
         return [training.asset for training in self.trainings]
 
     def add(self, asset: PlantAsset, bindings: Bindings, provisional_s: float = 0.0) -> str:
-        """Learn for an asset, anew for one that has learned; returns what is missing, or nothing.
+        """Let an asset learn, anew if it has learned; returns what is missing, or an empty text.
 
-        provisional_s: the data that the provisional baseline at work on it rests on.
+        provisional_s: seconds of data in its active provisional baseline.
         """
         missing = [name for name in self.inputs if name not in asset.signals]
         if missing or not self.inputs:
@@ -118,7 +118,7 @@ class Learning:
         return len(self.stages) - 1
 
     def take_over(self, old: Learning) -> None:
-        """Go on with the rows of before an exchange, of the assets whose learning is the same."""
+        """Continue with the rows of the replaced config, of assets whose learning is unchanged."""
         same = (self.inputs, self.config.step, self.config.length)
         if (old.inputs, old.config.step, old.config.length) != same:
             return
@@ -161,7 +161,7 @@ class Learning:
         training.last_us = end_us
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
-        """The gateway's clock was moved, and the rows of these plant assets [A] with it."""
+        """Shift the rows of these plant assets [A]; the gateway's clock was moved."""
         found = [row for row, asset in enumerate(self.assets) if moves[asset.index]]
         self._gate.reset_clock()
         self._windows.shift_clock(np.array(found, np.intp), step_us)
@@ -172,7 +172,7 @@ class Learning:
             one.choice.shift_clock(step_us)
 
     def reset_clock(self, assets: NDArray[np.intp]) -> None:
-        """The clock of these plant assets was set back."""
+        """Follow the clock of these plant assets, which was set back."""
         rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)
         self._windows.reset_clock(rows)
         self._gate.reset_clock()
@@ -194,9 +194,9 @@ class Learning:
         )
 
     def alarm(self, asset: str, *, active: bool, at_us: int | None = None) -> None:
-        """The alarm of an asset's provisional baseline stands, or no more: no fault is learned.
+        """The alarm of an asset's provisional baseline opens or clears: no fault is learned.
 
-        at_us: since when; a window before it may belong to the fault already.
+        at_us: time of the alarm; a window before it may belong to the fault already.
         """
         for one in self.trainings:
             if one.asset.id != asset or one.is_done or active == bool(one.closed):
@@ -209,10 +209,10 @@ class Learning:
     def _take_back(self, one: Training, since_us: int) -> None:
         for row in one.rows.take_back(since_us):
             known = ~np.isnan(row.values)
-            if known.any():  # else it only was a break
+            if known.any():  # else it was only a break
                 one.choice.discount(known)
 
-    # -- what is in the way -------------------------------------------------------------------
+    # -- obstacles ----------------------------------------------------------------------------
 
     def look(self, signals: Acceptance) -> None:
         """Leave out inputs that delay learning."""
@@ -244,7 +244,7 @@ class Learning:
         )
 
     def leave_out_slow(self, watch: QualityWatch) -> None:
-        """All data is there: leave out what would leave too few complete rows."""
+        """Leave out inputs that would leave too few complete rows; all data is collected."""
         for one in self.trainings:
             for index in one.choice.leave_out_slow():
                 self._leave_out(
@@ -267,7 +267,7 @@ class Learning:
         ]
         return ", ".join(named) or "its inputs are not usable at the same time"
 
-    # -- how far it is ------------------------------------------------------------------------
+    # -- progress -----------------------------------------------------------------------------
 
     def progress(self) -> dict[str, float]:
         """Share of the rows wanted for the full baseline by asset, 0..1."""
@@ -278,7 +278,7 @@ class Learning:
         }
 
     def ready(self, monotonic_s: float = 0.0) -> list[TrainingSet]:
-        """What there is enough of to learn from; others that almost have enough come along."""
+        """Training sets with enough rows; assets that almost have enough are included."""
         able = [
             one
             for one in self.trainings
@@ -313,7 +313,7 @@ class Learning:
             yield TrainingSet(names, rows, 0.0 if is_full else least, left_out)
 
     def left_out(self, one: Training) -> dict[str, str]:
-        """The inputs that an asset's learning does without, with the reason."""
+        """The inputs that are left out of an asset's learning, with the reason."""
         return {self.inputs[index]: reason for index, reason in one.left_out.items()}
 
     def rows(self) -> dict[str, NDArray[np.float64]]:
@@ -323,7 +323,7 @@ class Learning:
     # -- results ------------------------------------------------------------------------------
 
     def failed(self, assets: Collection[str], reason: str, monotonic_s: float = 0.0) -> None:
-        """No bundle came of these: their rows stay, and it is tried again, ever more rarely."""
+        """No bundle was made of these: their rows stay, and it is retried, ever more rarely."""
         for one in self._of(assets):
             one.is_busy = False
             one.failure = reason
@@ -331,7 +331,7 @@ class Learning:
             one.retry_s = monotonic_s + one.delay_s
 
     def learned(self, assets: Collection[str]) -> None:
-        """These have a baseline: a full one ends it, after a provisional one it goes on."""
+        """These have a baseline: a full one ends learning, after a provisional one it continues."""
         for one in self._of(assets):
             if one.is_done:
                 continue
@@ -349,7 +349,7 @@ class Learning:
             self._router.remove(one.asset.signals[name].index)
 
     def done(self, assets: Collection[str]) -> None:
-        """These have a full baseline from elsewhere."""
+        """These have a full baseline from another training."""
         for one in self._of(assets):
             if not one.is_done:
                 self._end(one)

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_MIN_SHRINKAGE: Final = 0.01  # also for much data: two sensors of one thing differ by noise only
+_MIN_SHRINKAGE: Final = 0.01  # also for much data: two sensors of a quantity differ by noise only
 _STILL: Final = 1e-6  # of a spread: smaller changes are rounding
-_BLOCKS: Final = 16  # of the whole time; what moves more slowly is hardly known
+_BLOCKS: Final = 16  # of the whole time; slower movements are hardly known
 _MIN_BLOCK: Final = 3
 _MAX_CORRELATION: Final = 0.95
 _FAR: Final = 3.0  # sigmas of a normal distribution
@@ -26,12 +26,12 @@ def precision(found: Floats, when: NDArray[np.intp], rows: int) -> Floats:
 
     Shrunk, since windows are few; and in each principal direction wider by as much as the tail of
     Student's distribution is heavier than the normal one's for the number of independent values
-    that the direction took. What drifted through the learned time but once or twice will drift on.
+    in that direction. A direction that drifted only once or twice while learning will drift on.
     """
     centered = found - found.mean(axis=0)
     covariance = centered.T @ centered / len(centered)
     deviation = np.sqrt(np.diag(covariance))
-    # A channel that never moved has no covariance: its spread already says what counts as far.
+    # A channel that never moved has no covariance: its spread already defines its distance.
     deviation = np.where(deviation > _STILL, deviation, 1.0)
     scale = np.outer(deviation, deviation)
     correlation = covariance / scale
@@ -45,10 +45,10 @@ def precision(found: Floats, when: NDArray[np.intp], rows: int) -> Floats:
 
 
 def effective_number(series: Floats, block: NDArray[np.intp]) -> Floats:
-    """How many independent values series [n, C] took, from the means of its blocks [n]: [C].
+    """The number of independent values in series [n, C], from the means of its blocks [n]: [C].
 
-    The variance of means of blocks says how many values a block holds, their correlation from block
-    to block how many blocks count.
+    The variance of the means of blocks determines how many values a block holds, their correlation
+    from block to block how many blocks count.
     """
     counts = np.bincount(block)
     sums = np.stack([np.bincount(block, column) for column in series.T], axis=1)
@@ -64,7 +64,7 @@ def effective_number(series: Floats, block: NDArray[np.intp]) -> Floats:
 
 
 def inflation(number: Floats) -> Floats:
-    """By how much a variance from `number` values is to be wider, so that three sigmas stay three.
+    """How much wider a variance from `number` values must be, so that three sigmas stay three.
 
     The quantile of Student's distribution by Wallace: Bounds on Normal Approximations to Student's
     and the Chi-Square Distributions, Annals of Mathematical Statistics 30, 1959; and the mean's own

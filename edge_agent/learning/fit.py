@@ -53,18 +53,18 @@ if TYPE_CHECKING:
 _DAY_S: Final = 86_400.0
 _FOLDS: Final = 4
 _QUANTILE: Final = 0.999
-_MIN_MARGIN: Final = 2.0  # between what was seen and the limit: tomorrow is never quite as today
-_LEAST_SEEN: Final = 1.0  # T² where nothing ever moved: one `constant_floor` off counts as seen
+_MIN_MARGIN: Final = 2.0  # from the scores seen to the limit: later data always differs a little
+_LEAST_SEEN: Final = 1.0  # T² if nothing ever moved: one `constant_floor` off counts as seen
 _MEMORY_ROWS: Final = round(1 / min(LAMBDAS))
-_HOLD: Final = 0.2  # of a window: the share that the daemon lets be missing
+_HOLD: Final = 0.2  # of a window: the share that may be missing in the daemon
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is to be learned, beside the data.
+    """The parameters of learning, beside the data.
 
-    step_s = 0: one row for each distinct time stamp, about `row_interval_s` apart. training: what
-    the manifest shall say about the data. provisional_s: see `Manifest`.
+    step_s = 0: one row for each distinct time stamp, about `row_interval_s` apart. training: facts
+    about the data for the manifest. provisional_s: see `Manifest`.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Calibration:
 class LearnedBundle:
     """Baselines of one or more assets, ready to be written.
 
-    golden: inputs and outputs by tensor. refused: assets from whose rows nothing could be learned,
+    golden: inputs and outputs by tensor. refused: assets whose rows were not sufficient to learn,
     with the reason.
     """
 
@@ -113,8 +113,8 @@ def learn(rows: Rows, recipe: Recipe, *, now_us: int) -> LearnedBundle:
     """A baseline for each asset from its healthy rows.
 
     rows: [T, C] by asset, on the model's grid, oldest first; a cell of NaN is a gap, a row of
-    nothing but NaN a break in time. now_us makes the version, so that the same data gives the same
-    bytes. ModelError if no asset has enough healthy data.
+    only NaN a break in time. now_us determines the version, so that the same data results in the
+    same bytes. ModelError if no asset has enough healthy data.
     """
     baselines: dict[str, Baseline] = {}
     calibrations: list[Calibration] = []
@@ -134,7 +134,7 @@ def learn(rows: Rows, recipe: Recipe, *, now_us: int) -> LearnedBundle:
 
 
 def _healthy(recipe: Recipe, rows: Rows, baselines: dict[str, Baseline]) -> dict[str, Histogram]:
-    """How each input is spread; a counter is never where it was, and has no place here."""
+    """The distribution of each input; without counters, whose readings never repeat."""
     counting = _counting(baselines)
     return {
         spec.name: histogram_of_units(
@@ -151,7 +151,7 @@ def _healthy(recipe: Recipe, rows: Rows, baselines: dict[str, Baseline]) -> dict
 
 
 def _counting(baselines: dict[str, Baseline]) -> NDArray[np.bool_]:
-    """Which inputs count, on any of the assets, [C]."""
+    """True for inputs that are counters on any of the assets, [C]."""
     return np.asarray(np.array([each.counter for each in baselines.values()]).any(axis=0))
 
 
@@ -186,7 +186,7 @@ def _bundle(
 
 
 def _read_by(inputs: Iterable[InputSpec], baselines: list[Baseline]) -> tuple[InputSpec, ...]:
-    """Inputs with what the daemon does to their values before the graph gets them."""
+    """Inputs with the changes that the daemon makes to their values before the graph."""
     found = []
     for channel, spec in enumerate(inputs):
         offset = tuple(float(each.offset[channel]) for each in baselines)
@@ -216,7 +216,7 @@ def _cleaned(rows: NDArray[np.floating], recipe: Recipe) -> Floats:
 
 
 def _hold(values: Floats, at_most: int) -> Floats:
-    """The last value stays for `at_most` rows, never across a row of nothing but NaN."""
+    """Hold the last value for `at_most` rows, never across a row of only NaN."""
     index = np.arange(len(values))[:, None]
     hole = np.isnan(values)
     last = np.maximum.accumulate(np.where(hole, -1, index), axis=0)
@@ -226,9 +226,10 @@ def _hold(values: Floats, at_most: int) -> Floats:
 
 
 def _calibrated(rows: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
-    """Baseline and limit of one asset: each quarter of the time is judged by the other three.
+    """Baseline and limit of one asset: each quarter of the time is scored by the other three.
 
-    Up to the 99.9 % quantile the limit rests on what was seen, beyond it on the tail's power law.
+    Up to the 99.9 % quantile the limit is based on the scores seen, beyond it on the tail's power
+    law.
     """
     counter = counters(rows)
     rows = rates(rows, counter)
@@ -263,7 +264,7 @@ def _parts(rows: int) -> list[slice]:
 
 
 def _judged(rows: Floats, part: slice, constant: Floats, length: int) -> Floats:
-    """T² [n, S] of the windows that end in `part`, by a baseline that saw no row of it."""
+    """T² [n, S] of the windows that end in `part`, by a baseline fitted to none of its rows."""
     used = np.ones(len(rows), bool)
     used[part] = False
     stride = stride_of(len(rows))
@@ -277,7 +278,7 @@ def _judged(rows: Floats, part: slice, constant: Floats, length: int) -> Floats:
 def _stated(
     recipe: Recipe, baselines: dict[str, Baseline], calibrations: list[Calibration]
 ) -> dict[str, str]:
-    """What the manifest says about limit and inputs, over all assets together."""
+    """The manifest's facts about limit and inputs, over all assets together."""
     counting = [recipe.inputs[channel].name for channel in np.flatnonzero(_counting(baselines))]
     less = [s.name for s in _read_by(recipe.inputs, list(baselines.values())) if s.offset]
     days = sum(each.days for each in calibrations)

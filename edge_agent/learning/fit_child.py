@@ -1,7 +1,7 @@
 """Learning in a separate process, so that the daemon neither imports `onnx` nor blocks.
 
-The child gets a file with the rows and the folder to write; exit code 3 and one line on stderr
-where nothing could be learned.
+The child is passed a file with the rows and the folder to write; it returns exit code 3 and one
+line on stderr if learning is impossible.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ async def learn_in_child(  # noqa: PLR0913 (one for each thing that a caller dec
 ) -> tuple[Manifest, dict[str, str]]:
     """Learn from rows [T, C] by asset in a child and write `out_dir`/`name`; see `learn`.
 
-    Gives the bundle's manifest and the assets that were refused, with the reason. ModelError if
-    nothing could be learned or the child took longer than `timeout_s`.
+    Returns the bundle's manifest and the assets that were refused, with the reason. ModelError if
+    learning is impossible or the child took longer than `timeout_s`.
     """
     wanted = Recipe(name, tuple(inputs), **recipe)
     await asyncio.to_thread(out_dir.mkdir, parents=True, exist_ok=True)
-    # Beside the models, not in /tmp: that is often memory, and the rows may be many.
+    # Beside the models, not in /tmp: /tmp is often in memory, and the rows may be many.
     with tempfile.TemporaryDirectory(prefix=".learn-", dir=out_dir) as scratch:
         given = Path(scratch) / "rows.npz"
         await asyncio.to_thread(_save, given, rows, wanted, now_us)
@@ -81,7 +81,7 @@ async def _run(given: Path, folder: Path, timeout_s: float) -> dict[str, str]:
     if child.returncode == 0:
         return dict(json.loads(stdout))
     last = stderr.decode(errors="replace").strip().rsplit("\n", 1)[-1][:_MAX_LINE]
-    last = last.removeprefix(f"{folder.name}: ")  # the child says where, too
+    last = last.removeprefix(f"{folder.name}: ")  # the child writes the folder as well
     raise ModelError(last or _ended(child.returncode or 0), where=folder.name)
 
 
@@ -130,7 +130,7 @@ def _input(
 
 
 def main() -> int:
-    """Learn as the first file says, write the bundle, print what was refused as JSON."""
+    """Learn by the recipe in the first file, write the bundle, print the refusals as JSON."""
     os.nice(_NICER)
     given, folder = Path(sys.argv[1]), Path(sys.argv[2])
     rows, recipe, now_us = _load(given)

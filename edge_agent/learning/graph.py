@@ -1,4 +1,4 @@
-"""A learned baseline as an ONNX graph. Needs the package `onnx`, so only a learning process has it.
+"""A learned baseline as an ONNX graph. Needs the package `onnx`, only in the learning process.
 
 Inputs: x float32 [N, W, C], unit int64 [N] (which asset each window is of). Everything is in the
 graph: scaling, smoothing by both moving averages, variability, the distance from healthy, and the
@@ -74,7 +74,7 @@ _NODES: Final[_Nodes] = (
 def build_graph(baselines: Sequence[Baseline], length: int) -> bytes:
     """The model of these assets, in this order, for windows of `length` rows.
 
-    score [N] = T² / limit of the statistic that is further off; contributions [N, C], shares of
+    score [N] = T² / limit of the statistic with the largest ratio; contributions [N, C], shares of
     that T² by input, e_i (P e)_i, which sum to the score; health [N] = 1 / (1 + score): 1 is
     healthy, 1/2 the limit.
     """
@@ -123,7 +123,7 @@ def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[
 
 
 def golden_of(baselines: Sequence[Baseline], length: int) -> tuple[Tensors, Tensors]:
-    """Windows from rest to far off, and what `reference` says of them; no plant data in them."""
+    """Windows from rest to far off, and the outputs of `reference`; without plant data."""
     channels = len(baselines[0].center)
     windows = min(_GOLDEN_WINDOWS, max(len(_DEVIATIONS), _GOLDEN_CELLS // (length * channels)))
     unit = np.arange(windows, dtype=np.int64) % len(baselines)
@@ -138,7 +138,7 @@ def golden_of(baselines: Sequence[Baseline], length: int) -> tuple[Tensors, Tens
 def reference(
     baselines: Sequence[Baseline], x: NDArray[np.float32], unit: NDArray[np.int64]
 ) -> Tensors:
-    """What the graph computes, in numpy and double precision."""
+    """The result of the graph, in numpy and double precision."""
     length = x.shape[1]
     center = _stack([b.center for b in baselines]).astype(float)[unit][:, None, :]
     scale = _stack([1.0 / b.spread for b in baselines]).astype(float)[unit][:, None, :]

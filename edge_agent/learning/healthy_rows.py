@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows [n, C] as what they are above `base` [C]."""
+    """Rows [n, C] as differences from `base` [C]."""
 
     base: NDArray[np.float64]
     above: NDArray[np.float32]
@@ -40,17 +40,17 @@ class Block:
         return cls(base, (rows - base).astype(np.float32))
 
     def rows(self) -> NDArray[np.float64]:
-        """The rows as they were."""
+        """The original rows."""
         return self.base + self.above
 
 
 @dataclass(slots=True)
 class HealthyRows:
-    """Rows in blocks; the newest, `keep` and what is in no block yet, can be taken back.
+    """Rows in blocks; the newest, `keep` and those in no block yet, can be taken back.
 
-    When the blocks grow too many every other one goes, so that what stays spans the whole time and
-    each block is unbroken. A block is float32, less what its first whole row reads: so a meter of
-    billions keeps its last digits.
+    If the blocks are too many, every other one is dropped, so that the rest spans the whole time
+    and each block is unbroken. A block is float32, less the values of its first whole row: so a
+    meter of billions keeps its last digits.
     """
 
     keep: int = 0
@@ -61,13 +61,13 @@ class HealthyRows:
     seen_blocks: int = 0
 
     def add(self, row: Row, max_blocks: int) -> None:
-        """One more row."""
+        """Add a row."""
         self.newest.append(row)
         while len(self.newest) > self.keep:
             self._settle(self.newest.popleft(), max_blocks)
 
     def take_back(self, since_us: int) -> list[Row]:
-        """Rows that end after `since_us` are not healthy after all; returns them."""
+        """Remove rows that end after `since_us`, which are not healthy; returns them."""
         found: list[Row] = []
         for rows in (self.newest, self.open):
             while rows and rows[-1].end_us > since_us:
@@ -75,7 +75,7 @@ class HealthyRows:
         return found
 
     def shift_clock(self, step_us: int) -> None:
-        """The clock was moved, and the times of the rows that can be taken back with it."""
+        """Shift the times of the rows that can be taken back; the clock was moved."""
         self.newest = deque(row._replace(end_us=row.end_us + step_us) for row in self.newest)
         self.open = [row._replace(end_us=row.end_us + step_us) for row in self.open]
 
@@ -97,7 +97,7 @@ class HealthyRows:
             self.stride *= 2
 
     def all(self, channels: int) -> NDArray[np.float64]:
-        """[T, C], blocks kept apart by one row of NaN if time is missing between them."""
+        """[T, C], blocks separated by one row of NaN if time is missing between them."""
         last = [*(row.values for row in self.open), *self._unsettled()]
         whole = [*(block.rows() for block in self.blocks), *([np.stack(last)] if last else [])]
         if self.stride == 1:

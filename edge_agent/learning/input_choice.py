@@ -1,4 +1,4 @@
-"""Which inputs of an asset are learned: all that deliver; one that does not is left out in time."""
+"""Which inputs of an asset are learned: all that deliver; a silent one is left out after a time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 _TOO_SLOW: Final = 0.25  # of the rows are complete: learning would take four times as long
-_MAX_KINDS: Final = 4096  # of rows, by which inputs were usable
-_AS_FAST: Final = 0.9  # of the complete rows stay complete with an input that is taken again
+_MAX_KINDS: Final = 4096  # of rows, by their usable inputs
+_AS_FAST: Final = 0.9  # of the complete rows stay complete with an input that is included again
 
 
 class Change(NamedTuple):
-    """Inputs left out, and such that are learned again; back: deliver again, yet stay left out."""
+    """Inputs left out, and inputs learned again; back: deliver again, but stay left out."""
 
     left_out: list[int]
     again: list[int]
@@ -27,7 +27,7 @@ class Change(NamedTuple):
 
 
 class InputChoice:
-    """Rows are counted by which of the C inputs were usable in them.
+    """Counts rows by which of the C inputs were usable in them.
 
     complete: rows in which all chosen inputs were. grown_us: the last of them, or the begin.
     """
@@ -39,27 +39,27 @@ class InputChoice:
         self.grown_us = NEVER
         self.rows = 0
         self._by_usable: dict[bytes, int] = {}
-        self._complete = 0  # of the chosen; counted along, for it is asked each second
+        self._complete = 0  # of the chosen; kept as a running count, since it is read each second
         self._told_back: set[int] = set()
 
     def begin(self, now_us: int) -> None:
-        """Who has not been heard of is waited for from now on."""
+        """Start to wait for the inputs that have not delivered yet."""
         if self.begun_us == NEVER:
             self.begun_us = self.grown_us = now_us
 
     def hear(self, usable: Mask, end_us: int) -> None:
-        """Inputs were usable in the row that ends then, whether it is kept or not."""
+        """Inputs were usable in the row that ends then, even if it is not kept."""
         self.begin(end_us)
         self.heard_us[usable] = end_us
 
     def count(self, usable: Mask, end_us: int) -> None:
-        """A row was kept."""
+        """Count a row that was kept."""
         self._add(usable, 1)
         if usable[self.chosen].all():
             self.grown_us = end_us
 
     def discount(self, usable: Mask) -> None:
-        """A row was taken back."""
+        """Subtract a row that was taken back."""
         self._add(usable, -1)
 
     def _add(self, usable: Mask, rows: int) -> None:
@@ -71,7 +71,7 @@ class InputChoice:
             self._by_usable[key] = self._by_usable.get(key, 0) + rows
 
     def choose(self, chosen: Mask) -> None:
-        """Rows are to be complete in these inputs from now on."""
+        """Require complete rows in these inputs from now on."""
         self.chosen = chosen
         self._complete = self._rows_with(chosen)
 
@@ -87,24 +87,24 @@ class InputChoice:
         )
 
     def usable_rows(self) -> NDArray[np.int64]:
-        """In how many rows each input was usable, [C]."""
+        """The number of rows in which each input was usable, [C]."""
         found = np.zeros(len(self.chosen), np.int64)
         for key, rows in self._by_usable.items():
             found += rows * np.frombuffer(key, np.bool_)
         return found
 
     def silent_us(self, now_us: int) -> NDArray[np.int64]:
-        """For how long each input has not been usable, [C]."""
+        """The time since each input was last usable, [C]."""
         return np.asarray(now_us - np.maximum(self.heard_us, self.begun_us))
 
     def look(self, now_us: int, grace_us: int, grace_rows: int, never: Mask) -> Change:
-        """Leave out what holds learning up for longer than `grace_us`, take again what is back.
+        """Leave out inputs that delay learning longer than `grace_us`, include those that are back.
 
-        never: inputs [C] that can never be numbers. One input at least stays.
+        never: inputs [C] that can never be numbers. At least one input stays.
         """
         silent_us = self.silent_us(now_us)
         out = self.chosen & (never | (silent_us > grace_us))
-        if out[self.chosen].all():  # nothing delivers: there is nothing to learn from
+        if out[self.chosen].all():  # no input delivers: there is nothing to learn from
             out[:] = False
         left_out = np.flatnonzero(out).tolist()
         if left_out:
@@ -117,7 +117,7 @@ class InputChoice:
         return Change(left_out, again, self._newly_back(silent_us, grace_us, never))
 
     def leave_out_slow(self) -> list[int]:
-        """Leave out what is usable least until enough rows are complete; returns what went."""
+        """Leave out the least usable inputs until enough rows are complete; returns them."""
         gone = []
         usable = self.usable_rows()
         while self.chosen.sum() > 1 and self.complete() < _TOO_SLOW * self.rows:
@@ -127,7 +127,7 @@ class InputChoice:
         return gone
 
     def _delivering(self, silent_us: NDArray[np.int64], grace_us: int, never: Mask) -> list[int]:
-        """Left out, and usable now."""
+        """Inputs that are left out, and usable now."""
         now = ~self.chosen & ~never & (silent_us < grace_us) & (self.heard_us > NEVER)
         return np.flatnonzero(now).tolist()
 
@@ -145,15 +145,15 @@ class InputChoice:
         return sorted(found)
 
     def shift_clock(self, step_us: int) -> None:
-        """The gateway's clock was moved, and all times of the asset with it."""
+        """Shift all times of the asset; the gateway's clock was moved."""
         self.heard_us[self.heard_us > NEVER] += step_us
         self.begun_us += step_us if self.begun_us > NEVER else 0
         self.grown_us += step_us if self.grown_us > NEVER else 0
 
     def excuse(self, now_us: int) -> None:
-        """The machine rests: that nothing comes until now holds nothing up."""
+        """The machine is stopped: silence until now does not delay learning."""
         self.begun_us = self.grown_us = now_us
 
     def forget_time(self) -> None:
-        """The asset's clock was set back: what counts begins with the next row."""
+        """The asset's clock was set back: times count from the next row."""
         self.heard_us[:] = self.begun_us = self.grown_us = NEVER

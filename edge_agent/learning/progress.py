@@ -1,4 +1,4 @@
-"""How far an asset is on its way to a baseline, and what its learning rests on."""
+"""The progress of an asset to a baseline, and the data that its learning is based on."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _NO_NUMBER: Final = "no number"
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Healthy rows [T, C] by asset, of these inputs: what one bundle is learned from.
+    """Healthy rows [T, C] by asset, of these inputs: the data of one bundle.
 
-    provisional_s: the seconds of data it rests on, 0 for a full baseline; left_out: by asset, the
-    inputs that did not deliver, with the reason.
+    provisional_s: the seconds of data that it is based on, 0 for a full baseline; left_out: by
+    asset, the inputs that did not deliver, with the reason.
     """
 
     inputs: tuple[str, ...]
@@ -47,7 +47,7 @@ class TrainingSet:
 
 @dataclass(slots=True)
 class Training:
-    """How far one asset is. closed: why its rows are not learned now; retry_s: not before then."""
+    """Progress of an asset. closed: why its rows are not learned now; retry_s: not before then."""
 
     asset: PlantAsset
     rows: HealthyRows
@@ -69,7 +69,7 @@ class Training:
 
 
 def stages_of(config: Learn) -> tuple[int, ...]:
-    """After how many rows a baseline is learned: provisional ones, each 4 times, then the full."""
+    """The numbers of rows for a baseline: provisional ones, each 4 times, then the full."""
     wanted = max(1, round(config.duration / config.step))
     found = []
     rows = max(config.rows_needed, round(config.first_after / config.step))
@@ -80,7 +80,7 @@ def stages_of(config: Learn) -> tuple[int, ...]:
 
 
 def learn_inputs(config: Learn, first: PlantAsset) -> list[str]:
-    """The inputs to learn from: those named, else every scalar signal that all assets have."""
+    """The inputs to learn from: the configured ones, else every scalar signal of all assets."""
     if config.inputs:
         return list(config.inputs)
     shared = first.template.signals or first.signals
@@ -88,7 +88,7 @@ def learn_inputs(config: Learn, first: PlantAsset) -> list[str]:
 
 
 def alike(trainings: Iterable[Training]) -> list[list[Training]]:
-    """Groups that one bundle can serve: of the same inputs, equally far."""
+    """Groups that one bundle can serve: with the same inputs and the same stage."""
     found: dict[tuple[bytes, int], list[Training]] = {}
     for one in trainings:
         found.setdefault((one.choice.chosen.tobytes(), one.stage), []).append(one)
@@ -96,7 +96,7 @@ def alike(trainings: Iterable[Training]) -> list[list[Training]]:
 
 
 def reason_of(watch: QualityWatch, signal: int) -> str:
-    """What is wrong with an input, in a word or two."""
+    """The problem of an input, in a word or two."""
     if (int(watch.status[signal]) & 0xFFFF_0000) == BAD_TYPE_MISMATCH:
         return _NO_NUMBER
     if watch.unseen()[signal]:

@@ -1,12 +1,12 @@
-"""What healthy looks like, and how far from it is too far: the numbers of a learned baseline.
+"""The numbers of a learned baseline: the healthy state, and the distance from it that is a fault.
 
-Three statistics of a window, each judged by Hotelling's T² with its own covariance over healthy
+A window has three statistics, each with Hotelling's T² by its own covariance over healthy
 windows. Two are multivariate exponentially weighted moving averages (Lowry, Woodall, Champ, Rigdon:
 A Multivariate Exponentially Weighted Moving Average Control Chart, Technometrics 34, 1992) with a
 slow and a quick memory; a machine's rows depend on each other, so that theory's covariance factor
-lambda / (2 - lambda) would make the limit far too tight. The third is how restless each channel is:
-the logarithm of the smoothed absolute difference from row to row. It sees what no mean sees: noise,
-oscillation, a sensor that stands still.
+lambda / (2 - lambda) would make the limit far too tight. The third is each channel's variability:
+the logarithm of the smoothed absolute difference from row to row. It detects changes that no mean
+shows: noise, oscillation, a sensor that is stuck.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 LAMBDAS: Final = (0.05, 0.2)
 STATISTICS: Final = 3
-CLIP: Final = 30.0  # spreads; beyond it a value tells no more, and must not drown all else
-STILLNESS: Final = 0.5  # of a channel's usual restlessness: what no movement at all counts as
-MAX_WINDOWS: Final = 20_000  # per asset; more cost time and say nothing new
-_WINSOR: Final = 4.0  # spreads; healthy data holds outliers
-_STATE_ROWS: Final = 64  # what is held so long is a state of the machine and no outlier
-_MIN_STATES: Final = 20  # so many are needed to tell the two apart
+CLIP: Final = 30.0  # spreads; more has no information, and must not hide other inputs
+STILLNESS: Final = 0.5  # of a channel's usual variability: the value for no movement at all
+MAX_WINDOWS: Final = 20_000  # per asset; more cost time and add no information
+_WINSOR: Final = 4.0  # spreads; healthy data contains outliers
+_STATE_ROWS: Final = 64  # values held this long are a state of the machine, not outliers
+_MIN_STATES: Final = 20  # the number needed to separate the two
 _STATE_SHARE: Final = 0.02
 _BEYOND_STATE: Final = 1.25
 _NORMAL_MAD: Final = 1.4826  # median absolute deviation of a normal distribution to its sigma
@@ -43,11 +43,11 @@ _TAIL_WEIGHT: Final = 0.3
 _COARSE: Final = 32  # distinct values of a channel that is read in steps
 _FLOAT32_NOISE: Final = 1e-6
 _CONSTANT: Final = 0.01
-_LEAST_RESTLESS: Final = 0.1  # spreads from row to row; a last digit may come and go
+_LEAST_RESTLESS: Final = 0.1  # spreads from row to row; a last digit may toggle
 _COUNTS: Final = 8  # steps of a counter, at least, and parts of the time in which it must rise
 _RISING: Final = 0.99  # of its steps: a meter may be reset
-_OVER: Final = 1.5  # of the largest step: what a roll-over may count
-# What counters of 16, 32 and 64 bits read: the lowest value, and how many there are.
+_OVER: Final = 1.5  # times the largest step: the maximum step at a roll-over
+# Ranges of counters of 16, 32 and 64 bits: the lowest value, and the number of values.
 _RANGES: Final = tuple(
     (low, 2.0**bits) for bits in (16, 32, 64) for low in (0.0, -(2.0 ** (bits - 1)))
 )
@@ -57,13 +57,13 @@ _BLOCK: Final = 1024  # windows at a time: they stay in the cache
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Healthy of one asset. C channels, S statistics: slow mean, quick mean, restlessness.
+    """The healthy state of an asset. C channels, S statistics: slow mean, quick mean, variability.
 
     center, spread: [C]; restless: [C], mean absolute difference from row to row, in spreads;
     middle: [S, C] and precision: [S, C, C], mean and inverse covariance of the statistics. Once the
     limit is known precision is divided by it, so that 1 is the limit. counter: [C], channels that
-    only count and are judged by what they count from row to row; offset: [C], what is subtracted
-    before anything else, where float32 does not resolve the readings.
+    only count and are scored by their increments from row to row; offset: [C], subtracted before
+    all else, if float32 does not resolve the readings.
     """
 
     center: Floats
@@ -75,12 +75,12 @@ class Baseline:
     offset: Floats
 
     def limited(self, limit: Floats) -> Baseline:
-        """The same with limit [S] as 1."""
+        """The same baseline, scaled so that limit [S] is 1."""
         return replace(self, precision=self.precision / limit[:, None, None])
 
 
 def counters(rows: Floats) -> Mask:
-    """Which channels of rows [T, C] only rise, all the time, as energy and hour meters do: [C]."""
+    """True for channels of rows [T, C] that only rise, as energy and hour meters do: [C]."""
     return np.array([_counts(values[~np.isnan(values)]) for values in rows.T], bool)
 
 
@@ -95,10 +95,10 @@ def _counts(values: Floats) -> bool:
 
 
 def _unrolled(values: Floats) -> Floats:
-    """A counter of 16, 32 or 64 bits as if it had more; anything else as it is.
+    """A counter of 16, 32 or 64 bits without its roll-overs; other values unchanged.
 
-    It rolls over where every fall is one step of the size that it takes anyway, over the end of its
-    range. A small range is rolled over often: of a sawtooth that is no such range nothing is said.
+    It rolls over if every fall is one step of the usual size, over the end of its range. A small
+    range rolls over often: a sawtooth with another range is not changed.
     """
     steps = np.diff(values)
     fell = falls(values[:, None])[:, 0]
@@ -115,15 +115,15 @@ def _fits(steps: Floats, most: float) -> bool:
 
 
 def rates(rows: Floats, counter: Mask) -> Floats:
-    """Rows [..., T, C] with each counter replaced by what it counted since the row before."""
+    """Rows [..., T, C] with each counter replaced by its increment since the row before."""
     return np.where(counter, counted(rows), rows) if counter.any() else rows
 
 
 def offsets(rows: Floats) -> Floats:
-    """What to subtract from rows [T, C] so that float32 resolves how they vary; mostly 0: [C]."""
+    """The values to subtract from rows [T, C] so that float32 resolves them; usually 0: [C]."""
     low, middle, high = np.nanquantile(rows, [_TAIL, 0.5, 1 - _TAIL], axis=0)
     spread = (high - low) / (2 * NormalDist().inv_cdf(1 - _TAIL))
-    # A channel that hardly ever moves is known by the whole of its range.
+    # The spread of a channel that hardly ever moves is its whole range.
     spread = np.where(spread > 0, spread, np.nanmax(rows, axis=0) - np.nanmin(rows, axis=0))
     largest = np.nanmax(np.abs(rows), axis=0).astype(np.float32)
     return np.where((spread > 0) & (np.spacing(largest) > spread / _STEPS), middle, 0.0)
@@ -166,12 +166,12 @@ def window_ends(rows: int, length: int, stride: int = 1) -> NDArray[np.intp]:
 
 
 def stride_of(rows: int) -> int:
-    """Every how many rows a window is looked at."""
+    """The step between evaluated windows, in rows."""
     return max(1, rows // MAX_WINDOWS)
 
 
 def fit(rows: Floats, used: Mask, constant: Floats, length: int) -> Baseline:
-    """The baseline of rows [T, C], of which only `used` [T] may be looked at.
+    """The baseline of rows [T, C], of which only `used` [T] may be read.
 
     rows: counters already as `rates`; constant: [C], the spread of a channel that never moves (see
     `constant_floor`).
@@ -179,7 +179,7 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int) -> Baseline:
     sound = used & ~np.isnan(rows).any(axis=1)
     center, spread = _center_and_spread(rows[sound], constant)
     low, high = _reach(rows[sound], spread)
-    # What is outside `used` becomes NaN, so that every window it touches falls out.
+    # Rows outside `used` become NaN, so that every window that contains one is left out.
     scaled = np.where(sound[:, None], (np.clip(rows, low, high) - center) / spread, np.nan)
     stride = stride_of(len(rows))
     found = _smooth(np.clip(scaled, -CLIP, CLIP), length, stride)
@@ -196,15 +196,15 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int) -> Baseline:
 
 
 def too_few_windows() -> ModelError:
-    """There are rows, but hardly a window of them without a gap."""
+    """The error if there are rows, but hardly a window of them without a gap."""
     return ModelError("too few unbroken windows", hint="learn from more time without gaps")
 
 
 def constant_floor(rows: Floats, valid: list[tuple[float, float] | None]) -> Floats:
-    """The spread that a channel gets which never moved while healthy, [C].
+    """The spread of a channel that never moved while healthy, [C].
 
     1 % of its reading or of its valid range, whichever is more; 0.01 for a channel that always
-    read 0 and states no range. A change by the last digit then stays small, a real one alarms.
+    read 0 and has no range. A change by the last digit then stays small, a real one alarms.
     """
     reading = np.abs(np.nanmedian(rows, axis=0))
     span = np.array([0.0 if limits is None else limits[1] - limits[0] for limits in valid])
@@ -230,9 +230,9 @@ def _center_and_spread(rows: Floats, constant: Floats) -> tuple[Floats, Floats]:
 
 
 def _reach(rows: Floats, spread: Floats) -> tuple[Floats, Floats]:
-    """What rows [T, C] are clipped to before their covariance is taken: low and high, [C].
+    """The limits to which rows [T, C] are clipped before their covariance: low and high, [C].
 
-    A machine that idles a tenth of its time is far from its middle then, and healthy all the same.
+    A machine that idles a tenth of its time is far from its middle then, and still healthy.
     """
     middle = np.median(rows[:: stride_of(len(rows))], axis=0)
     low, high = middle - _WINSOR * spread, middle + _WINSOR * spread
@@ -248,7 +248,7 @@ def _reach(rows: Floats, spread: Floats) -> tuple[Floats, Floats]:
 
 
 def _resolution(rows: Floats) -> Floats:
-    """The step of channels that take few distinct values, else 0: one step is no event, [C]."""
+    """The step of channels with few distinct values, else 0: one step is not an event, [C]."""
     steps = np.zeros(rows.shape[1])
     for channel, values in enumerate(rows.T):
         distinct = np.unique(values)
@@ -258,7 +258,7 @@ def _resolution(rows: Floats) -> Floats:
 
 
 def _smooth(scaled: Floats, length: int, stride: int) -> Floats:
-    """Windows of scaled rows [T, C] to their weighted means and changes: [n, S, C]."""
+    """Weighted means and changes of the windows of scaled rows [T, C]: [n, S, C]."""
     changes = np.abs(np.diff(scaled, axis=0))
     kernels = [*((scaled, weights) for weights in memory_weights(length))]
     kernels.append((changes, change_weights(length)))

@@ -1,4 +1,4 @@
-"""How far beyond what was seen the limit of a learned baseline must be, and what that rests on."""
+"""The margin of a learned baseline's limit above the scores seen, and the basis of that margin."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Exponent of the power law by which T² is taken to fall off beyond what was seen. At least: far
-# heavier than a normal distribution's, because machines drift; tuned on SKAB's valve1 alone. At
-# most: a start-up among the healthy rows looks like a tail without end, and would blind the rest.
+# Exponent of the assumed power law of T² beyond the scores seen. Minimum: far heavier than a
+# normal distribution's, because machines drift; tuned on SKAB's valve1 alone. Maximum: a start-up
+# among the healthy rows looks like an endless tail, and would hide the rest.
 _TAIL_INDEX: Final = 0.25
 _MAX_TAIL_INDEX: Final = 0.5
 _TAIL_SHARE: Final = 0.01  # of the peaks, and
-_TAIL_PEAKS: Final = 20  # at least so many, of ten times as many, make a tail that can be measured
+_TAIL_PEAKS: Final = 20  # at least so many, of ten times as many, make a measurable tail
 _CONFIDENCE: Final = 0.95
 
 
@@ -33,20 +33,20 @@ def tail_index(peaks: Floats) -> float:
     """Exponent of the power law that the largest peaks follow, between 0.25 and 0.5.
 
     Hill: A Simple General Approach to Inference About the Tail of a Distribution, Annals of
-    Statistics 3, 1975. Where there are too few peaks to measure a tail it is 0.25.
+    Statistics 3, 1975. If there are too few peaks to measure a tail it is 0.25.
     """
     count = max(_TAIL_PEAKS, int(_TAIL_SHARE * len(peaks)))
     if len(peaks) < 10 * count:
         return _TAIL_INDEX
     largest = np.sort(peaks)[-count - 1 :]
-    if largest[0] <= 0:  # nothing ever moved
+    if largest[0] <= 0:  # no channel ever moved
         return _TAIL_INDEX
     measured = float(np.mean(np.log(largest[1:] / largest[0])))
     return min(max(measured, _TAIL_INDEX), _MAX_TAIL_INDEX)
 
 
 def alarms_of(over: NDArray[np.bool_], apart: int) -> int:
-    """How many alarms these windows raise: those within `apart` windows are one."""
+    """The number of alarms that these windows raise: those within `apart` windows are one."""
     at = np.flatnonzero(over)
     return int(len(at) > 0) + int((np.diff(at) > apart).sum())
 

@@ -1,4 +1,4 @@
-"""What is learned on the box: the bundle of some assets, its name and its time."""
+"""Training on the gateway: the bundle of some assets, its name and its time."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from edge_agent.models import Manifest
 
 LEARNED: Final = "learned"
-LEFT_OUT: Final = "left_out"  # of the manifest's `training`
+LEFT_OUT: Final = "left_out"  # key in the manifest's `training`
 _LONGEST_TEMPLATE: Final = 40
 _PROBE_BYTES: Final = 1 << 20
 
 
 def learned_name(template: str, assets: Iterable[str]) -> str:
-    """The bundle that is learned for these assets together; it names them, so it is stable."""
+    """The name of the bundle that is learned for these assets; a hash of them, so it is stable."""
     digest = hashlib.sha256("\n".join(sorted(assets)).encode()).hexdigest()
     return f"{learned_prefix(template)}{digest[:8]}"
 
 
 def learned_prefix(template: str) -> str:
-    """How such a name begins; cut, for a bundle's may not be longer than a template's."""
+    """The beginning of such a name; cut, because a bundle's name must not exceed a template's."""
     return f"{LEARNED}-{template[:_LONGEST_TEMPLATE]}-"
 
 
 def learned_us(version: str) -> int:
-    """When a version was learned, by its name (to the second); 0 if that does not say."""
+    """When a version was learned, by its name (to the second); 0 if the name has no time."""
     try:
         moment = datetime.strptime(f"{version.partition('-')[0]}+0000", "%Y%m%dT%H%M%SZ%z")
     except ValueError:
@@ -50,7 +50,7 @@ def learned_us(version: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TrainedBaseline:
-    """What was learned: the bundle, and the assets that were refused, with the reason.
+    """The result of learning: the bundle, and the assets that were refused, with the reason.
 
     left_out: by asset, the inputs that did not deliver, with the reason.
     """
@@ -66,7 +66,7 @@ async def train_baseline(
 ) -> TrainedBaseline:
     """Learn one bundle for the assets of a training set into `models_dir`.
 
-    One of that name that is there goes on the shelf.
+    An existing bundle of that name is moved to the shelf.
     """
     name = learned_name(learning.template, training.rows)
     signals = learning.assets[0].signals
@@ -97,13 +97,13 @@ async def train_baseline(
 
 
 def _said(training: TrainingSet) -> tuple[tuple[str, str], ...]:
-    """What the manifest says of inputs that were left out; they are the same for all assets."""
+    """The manifest's entry for inputs that were left out; they are the same for all assets."""
     names = sorted({name for out in training.left_out.values() for name in out})
     return ((LEFT_OUT, ", ".join(names)),) if names else ()
 
 
 def write_problem(models_dir: Path) -> str:
-    """Why nothing can be written into `models_dir`; empty if it can. Blocking."""
+    """Why `models_dir` is not writable; empty if it is. Blocking."""
     try:
         models_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=models_dir) as file:
