@@ -1,10 +1,10 @@
-"""True if inputs still look as they did when a model was made: PSI and KS, and how sure that is.
+"""How much inputs differ from a model's training data: PSI and KS, with the error of PSI.
 
 Population stability index (Siddiqi: Credit Risk Scorecards, 2006; a symmetrised Kullback-Leibler
 divergence) and the Kolmogorov-Smirnov distance, both over the bins of a histogram. A machine's
-values follow each other closely, so that a thousand of them may say no more than five would: the
-error of PSI is taken from blocks of time, each left out in turn (Kuensch: The Jackknife and the
-Bootstrap for General Stationary Observations, Annals of Statistics 17, 1989).
+values are correlated in time, so that a thousand of them may have no more information than five:
+the error of PSI is estimated from blocks of time, each left out in turn (Kuensch: The Jackknife
+and the Bootstrap for General Stationary Observations, Annals of Statistics 17, 1989).
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-BLOCKS: Final = 8  # that the memory consists of
-MIN_BLOCKS: Final = 7  # with fewer nothing is said: half a day is no picture of a day
+BLOCKS: Final = 8  # number of blocks in the memory
+MIN_BLOCKS: Final = 7  # with fewer there is no result: half a day does not represent a day
 _SURE: Final = 2.0  # standard errors
 _STILL: Final = 0.995  # share of one bin: such an input has no distribution to drift from
-_SLACK: Final = np.float32(1e-6)  # relative: what lies on an edge has been rounded since
+_SLACK: Final = np.float32(1e-6)  # relative: values on an edge have been rounded since
 
 
 @dataclass(frozen=True, slots=True)
 class Bins:
     """The healthy histograms of some scalar inputs, side by side: I inputs, at most B bins.
 
-    channel: which inputs of the model [I]; edges [I, B - 1], inf where an input has fewer; shares
-    [I, B]; center, spread: of each unit [units, I], 0 and 1 where values count as they are; offset:
-    subtracted before that [units, I]. own: whether they are of one machine alone. unrest: PSI
-    between quarters of the healthy time [I].
+    channel: index of each input in the model [I]; edges [I, B - 1], inf if an input has fewer;
+    shares [I, B]; center, spread: of each unit [units, I], 0 and 1 if values are not scaled;
+    offset: subtracted before that [units, I]. own: True if they are of a single machine. unrest:
+    PSI between quarters of the healthy time [I].
     """
 
     channel: NDArray[np.intp]
@@ -62,7 +62,7 @@ class Bins:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far inputs are from healthy, [n, I]: `psi`, `ks`, and what PSI is at least (`surely`)."""
+    """Distance of inputs from healthy, [n, I]: `psi`, `ks`, and PSI's lower bound (`surely`)."""
 
     psi: Floats
     ks: Floats
@@ -99,14 +99,14 @@ def bins_of(manifest: Manifest) -> Bins | None:
 
 
 def drift_of(counts: NDArray[np.uint32], bins: Bins) -> Drift:
-    """Compare what was counted, [n, blocks, I, B], with `bins`; blocks may be empty.
+    """Compare counts [n, blocks, I, B] with `bins`; blocks may be empty.
 
-    Where the histogram is of one machine alone, all bins count. That of a fleet holds what any of
-    its machines may read, of which one machine sees a part: there only the values beyond the lowest
+    If the histogram is of a single machine, all bins count. A fleet's histogram contains the values
+    of all its machines, of which one machine has a part: then only the values beyond the lowest
     and the highest edge count, and those between as one bin.
 
     surely: PSI without its bias (taken twice, since the healthy values were as few) less two
-    standard errors; -inf with fewer than seven blocks that hold anything.
+    standard errors; -inf with fewer than seven blocks that are not empty.
     """
     shares = bins.shares
     if not bins.own:
@@ -133,7 +133,7 @@ def _ks(counts: Floats, shares: Floats) -> Floats:
 
 
 def _outside(counts: NDArray[np.uint32], bins: Bins) -> NDArray[np.uint32]:
-    """Below the lowest edge, between, beyond the highest: [n, blocks, I, 3]."""
+    """Counts below the lowest edge, between, beyond the highest: [n, blocks, I, 3]."""
     last = np.isfinite(bins.edges).sum(axis=1)
     low = counts[..., 0]
     high = np.take_along_axis(counts, last[None, None, :, None], axis=3)[..., 0]

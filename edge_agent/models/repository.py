@@ -1,9 +1,9 @@
-"""The shelf of versions: what was at work before, and what may be next, beside the models at work.
+"""The versions of bundles on disk: the active ones, and a shelf of previous and future ones.
 
 The active bundle is `models_dir/<name>/`. The shelf is `models_dir/.shelf/<name>/<version>/`, with
-one `state.json` a name: the order of arrival, what was at work before, which one is the shadow. A
-version never changes once it is there. Several processes may write (daemon and command line); a
-lock file keeps them apart, and readers only ever see whole folders.
+one `state.json` a name: the order of arrival, the previously active versions, the shadow. A
+version never changes after its arrival. Several processes may write (daemon and command line); a
+lock file serialises them, and readers only ever see whole folders.
 """
 
 from __future__ import annotations
@@ -36,35 +36,35 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class RepositoryState:
-    """What `state.json` of one name remembers; both lists with the newest last."""
+    """The contents of `state.json` of one name; both lists with the newest last."""
 
     versions: tuple[str, ...] = ()
     previous: tuple[str, ...] = ()
     shadow: str | None = None
 
     def arrived(self, version: str) -> RepositoryState:
-        """After a version came onto the shelf."""
+        """The state after a version arrived on the shelf."""
         return replace(self, versions=_last(self.versions, version))
 
     def kept(self, version: str) -> RepositoryState:
-        """After the active version was noted as one to go back to."""
+        """The state after the active version was added to the versions to roll back to."""
         return replace(self, previous=_last(self.previous, version))
 
     def activated(self, version: str, old: str | None) -> RepositoryState:
-        """After `version` went to work in place of `old`."""
+        """The state after `version` replaced `old` as the active one."""
         state = self if old in {None, version} else self.kept(str(old))
         previous = tuple(earlier for earlier in state.previous if earlier != version)
         shadow = None if self.shadow == version else self.shadow
         return replace(state, previous=previous, shadow=shadow)
 
     def rolled_back(self, version: str) -> RepositoryState:
-        """After `version` was put back: what came after it is no version to go back to."""
+        """The state after a rollback: `version` and later ones are not in `previous`."""
         if version not in self.previous:
             return self
         return replace(self, previous=self.previous[: self.previous.index(version)])
 
     def shadowed(self, version: str | None) -> RepositoryState:
-        """With another shadow."""
+        """The state with another shadow."""
         return replace(self, shadow=version)
 
     def dumped(self) -> bytes:
@@ -73,9 +73,9 @@ class RepositoryState:
 
 
 def parse_state(file: Path) -> RepositoryState:
-    """The state in `file`; empty if there is none, or where it is not one.
+    """The state in `file`; empty if it is missing or not valid.
 
-    It only orders what lies in the folders, so one that is lost costs the order and no bundle.
+    It only orders the versions in the folders, so its loss costs the order and no bundle.
     """
     try:
         with file.open("rb") as stream:
@@ -97,7 +97,7 @@ def _last(names: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 
 class Ref(NamedTuple):
-    """A bundle by name, of one version or (None) of whichever there is."""
+    """A bundle by name, of one version or (None) of any."""
 
     name: str
     version: str | None
@@ -117,7 +117,7 @@ def parse_ref(text: str) -> Ref:
 class ModelRepository:
     """The versions of the bundles of one folder. All calls block; ModelError if the disk fails.
 
-    keep: versions of a name beside those that are needed (at work, the previous one, the shadow).
+    keep: versions of a name, beyond the needed ones (the active, the previous one, the shadow).
     """
 
     def __init__(self, models_dir: Path, keep: int = KEEP) -> None:
@@ -125,23 +125,23 @@ class ModelRepository:
         self._shelf = models_dir / REPOSITORY_DIR
         self._keep = keep
 
-    # -- looking ------------------------------------------------------------------------------
+    # -- queries ------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """All bundles that are at work or on the shelf, by name."""
+        """All bundles that are active or on the shelf, by name."""
         found = {path.parent.name for path in self._dir.glob(f"*/{MANIFEST}")}
         found |= {path.parent.parent.name for path in self._shelf.glob(f"*/*/{MANIFEST}")}
         return sorted(name for name in found if _NAME.fullmatch(name))
 
     def versions(self, name: str) -> list[str]:
-        """The versions on the shelf, in the order in which they arrived."""
+        """The versions on the shelf, in the order of their arrival."""
         there = {p.parent.name for p in self._place(name).glob(f"*/{MANIFEST}")}
         there = {version for version in there if _NAME.fullmatch(version)}
         known = [version for version in self._state(name).versions if version in there]
         return [*sorted(there.difference(known)), *known]
 
     def folder(self, name: str, version: str) -> Path:
-        """The folder of a version, on the shelf or at work; NotFoundError if there is none."""
+        """The folder of a version, on the shelf or active; NotFoundError if there is none."""
         path = self._place(name) / _checked(version)
         if (path / MANIFEST).is_file():
             return path
@@ -151,29 +151,29 @@ class ModelRepository:
         raise NotFoundError("no such version", where=f"{name}@{version}", hint=f"there: {there}")
 
     def active(self, name: str) -> str | None:
-        """The version in the folder of the models at work; None if none is readable there."""
+        """The version in the folder of the active models; None if none is readable there."""
         try:
             return load_manifest(self._dir / _checked(name)).version
         except ModelError:
             return None
 
     def previous(self, name: str) -> str | None:
-        """The version that `rollback` would put back."""
+        """The version that `rollback` would restore."""
         there, active = self.versions(name), self.active(name)
         earlier = [v for v in self._state(name).previous if v in there and v != active]
         return earlier[-1] if earlier else None
 
     def shadow(self, name: str) -> str | None:
-        """The version that scores beside the active one."""
+        """The version that scores in parallel with the active one."""
         shadow = self._state(name).shadow
         return shadow if shadow in self.versions(name) else None
 
-    # -- changing -----------------------------------------------------------------------------
+    # -- changes ------------------------------------------------------------------------------
 
     def install(self, source: Path) -> Manifest:
-        """Copy a verified bundle onto the shelf; nothing is at work for that.
+        """Copy a verified bundle onto the shelf, without activating it.
 
-        ModelError if its version is there already with another content.
+        ModelError if its version exists already with other content.
         """
         raw = read_file(source, MANIFEST)
         manifest = parse_manifest(raw, source / MANIFEST)
@@ -187,9 +187,9 @@ class ModelRepository:
         return manifest
 
     def activate(self, name: str, version: str) -> None:
-        """Put a version from the shelf into the folder of the models at work.
+        """Put a version from the shelf into the folder of the active models.
 
-        The one that was there stays on the shelf, and is what `rollback` puts back.
+        The replaced version stays on the shelf, and `rollback` restores it.
         """
         with locked(self._shelf):
             source = self.folder(name, version)
@@ -201,9 +201,9 @@ class ModelRepository:
             self._prune(name)
 
     def rollback(self, name: str) -> str:
-        """Put the version back that was at work before; returns it. ModelError if there is none.
+        """Restore the version that was active before; returns it. ModelError if there is none.
 
-        The one that goes stays on the shelf, but no rollback ever leads back to it.
+        The replaced version stays on the shelf, but no rollback ever restores it.
         """
         with locked(self._shelf):
             version = self.previous(name)
@@ -216,9 +216,9 @@ class ModelRepository:
         return version
 
     def keep(self, name: str) -> str | None:
-        """Put what is at work on the shelf, before somebody writes another version over it.
+        """Copy the active version onto the shelf, before another version is written over it.
 
-        Gives its version; None if nothing readable is at work.
+        Returns its version; None if no readable version is active.
         """
         with locked(self._shelf):
             version = self._keep_active(name)
@@ -228,7 +228,7 @@ class ModelRepository:
         return version
 
     def set_shadow(self, name: str, version: str | None) -> None:
-        """Choose the version that scores beside the active one; None for no shadow."""
+        """Choose the version that scores in parallel with the active one; None for no shadow."""
         with locked(self._shelf):
             if version is not None and version not in self.versions(name):
                 self.folder(name, version)
@@ -248,7 +248,7 @@ class ModelRepository:
             write_file(self._place(name) / _STATE, state.dumped())
 
     def _keep_active(self, name: str) -> str | None:
-        """Copy what is at work onto the shelf, over a version of that name: it is what worked."""
+        """Copy the active version onto the shelf, over a version of that name: this one worked."""
         folder = self._dir / name
         try:
             raw = read_file(folder, MANIFEST)
@@ -258,7 +258,7 @@ class ModelRepository:
                 self._copy(folder, raw, place)
                 self._write_state(name, self._state(name).arrived(version))
         except ModelError:
-            return None  # nothing is there, or it is broken: nobody would want it back
+            return None  # none is there, or it is broken: of no use for a rollback
         return version
 
     def _refuse_other_content(self, name: str, version: str, raw: bytes) -> None:
@@ -272,11 +272,11 @@ class ModelRepository:
                 )
 
     def _copy(self, source: Path, raw: bytes, target: Path) -> None:
-        """The files that the manifest `raw` lists; what was verified is what is written."""
+        """Copy the files that the manifest `raw` lists: the verified bytes are the written ones."""
         write_folder(target, bundle_files(source, raw))
 
     def _prune(self, name: str, fresh: str | None = None) -> None:
-        """Remove the oldest versions that nobody needs."""
+        """Remove the oldest versions that are not needed."""
         needed = {self.active(name), self.previous(name), self.shadow(name), fresh}
         versions = self.versions(name)
         spare = [version for version in versions if version not in needed]

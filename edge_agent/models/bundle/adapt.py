@@ -1,8 +1,8 @@
-"""Fits an exporter's ONNX graph to what a bundle wants. For the desk: the daemon has no onnx.
+"""Adapts an exporter's ONNX graph to a bundle's manifest. Not in the daemon, which has no onnx.
 
-Exporters differ in what stands around the same model: tabular libraries want [N, features], write
-labels and ZipMaps beside the probabilities, take double; torch keeps weights in a second file and
-notes the paths of its maker's machine in every node. The numbers of the model are not touched.
+Exporters wrap the same model differently: tabular libraries require [N, features], write labels
+and ZipMaps with the probabilities, take double; torch keeps weights in a second file and stores
+the paths of the exporting machine in every node. The numbers of the model do not change.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MAX_TEXT: Final = 400
 
 @dataclass(slots=True)
 class Adapted:
-    """The fitted graph as bytes, and what was changed, in sentences."""
+    """The adapted graph as bytes, and the changes, in sentences."""
 
     raw: bytes
     changes: list[str] = field(default_factory=list)
@@ -47,8 +47,8 @@ class Adapted:
 def adapt(path: Path, manifest: Manifest, *, negate_score: bool = False) -> Adapted:
     """The graph in `path` with the inputs and outputs of the manifest.
 
-    negate_score: the score is -1 times the graph's (scikit-learn's are low for what is unusual).
-    ModelError says what does not fit, with the graph's own inputs and outputs.
+    negate_score: the score is -1 times the graph's (scikit-learn's are low for anomalies).
+    ModelError states the mismatch, with the graph's own inputs and outputs.
     """
     model, changes = _loaded(path)
     roles = manifest.outputs.named()
@@ -90,7 +90,7 @@ def _loaded(path: Path) -> tuple[onnx.ModelProto, list[str]]:
     except Exception as error:
         text = " ".join(str(error).split())[:_MAX_TEXT]
         raise ModelError(f"not a complete ONNX model: {text}", where=str(path)) from error
-    if not version:  # a graph of other domains alone; what is put around it is standard
+    if not version:  # only other domains; the nodes that are added around it are standard
         model.opset_import.append(helper.make_opsetid("", _OPSET))
     model.ir_version = max(model.ir_version, _OLDEST_IR)
     return model, changes
@@ -112,7 +112,7 @@ def _drop_zipmaps(graph: onnx.GraphProto) -> list[str]:
 
 
 def _keep_outputs(graph: onnx.GraphProto, wanted: list[str]) -> list[str]:
-    """Only the outputs that the manifest names, and what leads to them."""
+    """Keep only the outputs in the manifest, and the nodes that they depend on."""
     there = [value.name for value in graph.output]
     if missing := [name for name in wanted if name not in there]:
         raise ModelError(f"the graph has no output {', '.join(map(repr, missing))}")
@@ -167,7 +167,7 @@ def _fit_output(
 
 
 def _fit_inputs(model: onnx.ModelProto, manifest: Manifest) -> list[str]:
-    """The inputs of the manifest in place of the graph's, which are made of them."""
+    """The inputs of the manifest instead of the graph's, which are computed from them."""
     graph, wanted = model.graph, manifest.tensors()
     weights = {one.name for one in graph.initializer}
     free = [value for value in graph.input if value.name not in weights]
@@ -193,7 +193,7 @@ def _fit_input(
     dtype: str,
     shape: tuple[int, ...],
 ) -> list[str]:
-    """One input as `dtype` of [N, *shape] under that name; the graph reads what is made of it."""
+    """One input as `dtype` of [N, *shape] with that name; the graph reads the converted tensor."""
     element = value.type.tensor_type.elem_type
     if element not in NUMBERS:
         raise ModelError(f"input {value.name!r} is not a tensor of numbers")
@@ -220,7 +220,7 @@ def _fit_input(
 
 
 def _window_step(sizes: list[int | str], shape: tuple[int, ...]) -> onnx.NodeProto | None:
-    """What makes the graph's input out of windows [N, length, channels]; None: nothing."""
+    """The node from windows [N, length, channels] to the graph's input; None if not needed."""
     if len(shape) != 2 or (len(sizes) == 3 and fits(sizes[1:], shape)):  # noqa: PLR2004
         return None
     length, channels = shape
@@ -234,7 +234,7 @@ def _window_step(sizes: list[int | str], shape: tuple[int, ...]) -> onnx.NodePro
 def _from_columns(
     graph: onnx.GraphProto, values: list[onnx.ValueInfoProto], window: str
 ) -> list[str]:
-    """One input [N, 1, columns] in place of an input for each column of a table."""
+    """One input [N, 1, columns] instead of an input for each column of a table."""
     flat = f"{window}{_INNER}"
     nodes = [helper.make_node("Flatten", [window], [flat], axis=1)]
     for index, value in enumerate(values):
@@ -260,7 +260,7 @@ def _from_columns(
 
 
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    """Another name for a tensor wherever it is written or read, in subgraphs, too."""
+    """Rename a tensor wherever it is written or read, including subgraphs."""
     for node in graph.node:
         for names in (node.input, node.output):
             for index, name in enumerate(names):
@@ -280,7 +280,7 @@ def _reads(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def _chained(first: str, steps: Iterable[onnx.NodeProto], last: str) -> list[onnx.NodeProto]:
-    """The steps one after the other, from the tensor `first` to the tensor `last`."""
+    """The steps in sequence, from the tensor `first` to the tensor `last`."""
     nodes = list(steps)
     source = first
     for index, node in enumerate(nodes):
@@ -302,7 +302,7 @@ def _reshape(graph: onnx.GraphProto, name: str, shape: list[int]) -> onnx.NodePr
 
 
 def _strip_notes(model: onnx.ModelProto) -> None:
-    """Without the traces of its maker's machine that exporters leave in a graph."""
+    """Remove the traces of the exporting machine from a graph."""
     model.doc_string = model.graph.doc_string = ""
     del model.metadata_props[:]
     del model.graph.metadata_props[:]

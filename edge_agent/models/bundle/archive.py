@@ -1,7 +1,7 @@
-"""A bundle as one file, `<name>-<version>.eab`: a ZIP that stores its members as they are.
+"""A bundle as one file, `<name>-<version>.eab`: a ZIP that stores its members uncompressed.
 
-Nothing in it is compressed, so nothing can unpack to more than the file has; the same bundle always
-gives the same bytes.
+Without compression nothing can unpack to more than the size of the file; the same bundle always
+results in the same bytes.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 SUFFIX: Final = ".eab"
 MAX_BYTES: Final = 1 << 30
 _MAX_MEMBERS: Final = 32
-_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the first day that a ZIP can say
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest date in a ZIP
 _MODE: Final = (stat.S_IFREG | 0o644) << 16
 _UNIX: Final = 3
 _FLAGS: Final = 0x800  # names are UTF-8; all other flags mean encryption or patches
-# What zipfile raises on garbage.
+# The exceptions of zipfile on invalid data.
 _UNREADABLE: Final = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -56,8 +56,8 @@ def packed_file(manifest: Manifest, target: Path) -> Path:
 def pack(folder: Path, target: Path) -> Path:
     """Write the bundle in `folder` as one file; `target` is that file, or a folder for it.
 
-    Its checksums must hold; nothing is run. Gives the file. ModelError if it cannot be read or
-    written; an existing file is replaced whole.
+    Its checksums must match; nothing is run. Returns the file. ModelError if it cannot be read or
+    written; an existing file is replaced as a whole.
     """
     raw = read_file(folder, MANIFEST)
     manifest = parse_manifest(raw, folder / MANIFEST)
@@ -72,10 +72,10 @@ def pack(folder: Path, target: Path) -> Path:
 
 
 def unpack(file: Path, folder: Path) -> Manifest:
-    """Write the bundle in an archive to `folder`, which is then as suspect as any other bundle.
+    """Write the bundle in an archive to `folder`; it is as untrusted as any other bundle.
 
-    ModelError if the archive is anything but plain files of a bundle, each of a sane size and
-    none twice; then `folder` is as it was.
+    ModelError unless the archive has only plain files of a bundle, each within its size limit and
+    none twice; `folder` is unchanged then.
     """
     with _opened(file) as stream:
         try:
@@ -93,7 +93,7 @@ def unpack(file: Path, folder: Path) -> Manifest:
 
 @contextmanager
 def unpacked(file: Path) -> Iterator[Path]:
-    """The bundle in an archive as a folder of our own, for the time of a `with`; see `unpack`."""
+    """The bundle in an archive as a private folder, for the duration of a `with`; see `unpack`."""
     with tempfile.TemporaryDirectory(prefix="edge-agent-") as scratch:
         folder = Path(scratch) / "bundle"
         unpack(file, folder)
@@ -102,9 +102,9 @@ def unpacked(file: Path) -> Iterator[Path]:
 
 @contextmanager
 def copied(source: Path) -> Iterator[Path]:
-    """A copy of a bundle that nobody else can change, for the time of a `with`.
+    """A private copy of a bundle that no other process can change, for the duration of a `with`.
 
-    ModelError if its files are not those of its manifest.
+    ModelError if its files do not match its manifest.
     """
     raw = read_file(source, MANIFEST)
     problems = file_problems(source, parse_manifest(raw, source / MANIFEST))
@@ -136,7 +136,7 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The members by name, of which each may be unpacked."""
+    """The members by name, all of which may be unpacked."""
     infos = archive.infolist()
     members = {info.orig_filename: info for info in infos}
     if len(infos) > _MAX_MEMBERS or len(members) != len(infos):
@@ -151,7 +151,7 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _refuse_odd(name: str, info: zipfile.ZipInfo) -> None:
-    """ModelError for what no kind of bundle holds; which kind this is, its manifest says later."""
+    """ModelError for files that no kind of bundle has; the manifest determines the kind later."""
     known = [kind.rules.max_bytes(name) for kind in KINDS.values()]
     most = max((size for size in known if size is not None), default=None)
     if most is None:

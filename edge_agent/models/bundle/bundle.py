@@ -1,8 +1,7 @@
-"""A bundle on disk: reading it with suspicion, writing it in one piece.
+"""A bundle on disk: its files are read as untrusted, and written in one step.
 
-A bundle is a folder of a few plain files, each listed with its checksum. Whatever needs the model
-to be parsed or run happens in a child process with little memory and time (`_probe`); nothing here
-parses it.
+A bundle is a folder of a few plain files, each listed with its checksum. The model is parsed and
+run in a child process only, with little memory and time (`probe`); nothing here parses it.
 """
 
 from __future__ import annotations
@@ -54,15 +53,15 @@ class Problem(NamedTuple):
 
 
 def load_manifest(folder: Path, kinds: Mapping[str, type[Manifest]] = KINDS) -> Manifest:
-    """The manifest of the bundle in `folder`; ModelError if it is not there or not valid."""
+    """The manifest of the bundle in `folder`; ModelError if it is missing or not valid."""
     return parse_manifest(read_file(folder, MANIFEST), folder / MANIFEST, kinds)
 
 
 def read_file(folder: Path, name: str, max_bytes: int | None = None) -> bytes:
-    """One file of a bundle, whole; ModelError for anything but a plain file of a sane size.
+    """One whole file of a bundle; ModelError unless it is a plain file within its size limit.
 
     A model with a second name on disk (a hard link) is refused: it may not be this bundle's own.
-    max_bytes: needed of all files but those that any kind of bundle has.
+    max_bytes: required for all files except those that any kind of bundle has.
     """
     path = folder / name
     most = OWN_FILES.get(name, 0) if max_bytes is None else max_bytes
@@ -89,7 +88,7 @@ def read_file(folder: Path, name: str, max_bytes: int | None = None) -> bytes:
 
 
 def read_checked(folder: Path, manifest: Manifest, name: str) -> bytes:
-    """One file of a bundle, which must have the checksum that its manifest states."""
+    """One file of a bundle, which must have the checksum in its manifest."""
     raw = read_file(folder, name, manifest.rules.max_bytes(name) or 0)
     if sha256(raw).hexdigest() != manifest.sha256.get(name):
         raise ModelError("does not have the checksum in model.yaml", where=str(folder / name))
@@ -107,7 +106,7 @@ def bundle_files(source: Path, raw: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def verify_bundle(folder: Path, kinds: Mapping[str, type[Manifest]] = KINDS) -> list[Problem]:
-    """Everything that is wrong with a bundle; an empty list means that it may be loaded.
+    """All problems of a bundle; an empty list means that it may be loaded.
 
     Files and checksums here; the graph (operators, inputs, outputs, no external data) and the
     golden vectors in a child process with bounded memory and time.
@@ -118,7 +117,7 @@ def verify_bundle(folder: Path, kinds: Mapping[str, type[Manifest]] = KINDS) -> 
 def try_bundle(
     folder: Path, kinds: Mapping[str, type[Manifest]] = KINDS
 ) -> tuple[list[Problem], Trial]:
-    """As `verify_bundle`; with it what the child measured of the variants, on this device."""
+    """Like `verify_bundle`, with the child's measurements of the variants on this device."""
     try:
         raw = read_file(folder, MANIFEST)
         manifest = parse_manifest(raw, folder / MANIFEST, kinds)
@@ -128,7 +127,7 @@ def try_bundle(
 
 
 def try_files(folder: Path, manifest: Manifest, raw: bytes) -> tuple[list[Problem], Trial]:
-    """As `try_bundle`, for the files that the manifest in `raw` lists and for no others."""
+    """Like `try_bundle`, only for the files that the manifest in `raw` lists."""
     problems = file_problems(folder, manifest)
     if problems:
         return problems, Trial()
@@ -138,7 +137,7 @@ def try_files(folder: Path, manifest: Manifest, raw: bytes) -> tuple[list[Proble
 
 
 def file_problems(folder: Path, manifest: Manifest) -> list[Problem]:
-    """What is wrong with a bundle's files by themselves, before anything of it is run."""
+    """The problems of a bundle's files, before anything of it is run."""
     try:
         found = sorted(os.listdir(folder))  # noqa: PTH208 (names, not paths)
     except OSError as error:
@@ -153,7 +152,7 @@ def file_problems(folder: Path, manifest: Manifest) -> list[Problem]:
     ]
 
 
-def write_bundle(  # noqa: PLR0913 (what a bundle is made of)
+def write_bundle(  # noqa: PLR0913 (the parts of a bundle)
     folder: Path,
     manifest: Manifest,
     onnx_bytes: bytes | None,
@@ -165,9 +164,9 @@ def write_bundle(  # noqa: PLR0913 (what a bundle is made of)
     """Write a bundle so that `folder` is never seen half written; returns it with its checksums.
 
     onnx_bytes: None for a kind without a graph. golden: inputs and outputs by tensor, of fp32.
-    variants: ONNX bytes by name (int8). extras: `card.md` and its pictures, and what else bundles
-    of its kind may hold. An earlier bundle of that name is replaced. ModelError if it
-    cannot be written or its manifest does not hold.
+    variants: ONNX bytes by name (int8). extras: `card.md` and its pictures, and other files that
+    bundles of its kind may have. An earlier bundle of that name is replaced. ModelError if it
+    cannot be written or its manifest is not valid.
     """
     rules = manifest.rules
     unknown = [name for name in extras if variant_of(name) or not rules.is_listed(name)]

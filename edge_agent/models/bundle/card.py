@@ -1,4 +1,4 @@
-"""The card of a bundle and its pictures: text and PNG, and nothing that only calls itself so."""
+"""The card of a bundle and its pictures: text and PNG, checked by content."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 _MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _MAX_SIDE: Final = 4096  # pixels; a viewer needs 4 bytes for each
 _MAX_CHUNKS: Final = 4096
-_SIZE: Final = struct.Struct(">II5x")  # width, height, and how the pixels are stored
+_SIZE: Final = struct.Struct(">II5x")  # width, height, and the pixel format
 _CHUNK: Final = struct.Struct(">I4s")
 _CHECKSUM: Final = 4  # bytes
-# What a plot needs. Compressed texts and colour profiles unpack to any size in a viewer.
+# The chunks of a plot. Compressed texts and colour profiles unpack to any size in a viewer.
 _KINDS: Final = frozenset(b"IHDR PLTE IDAT IEND tRNS tEXt pHYs gAMA sRGB".split())
 
 
 def card_problems(name: str, raw: bytes) -> Iterator[str]:
-    """What is wrong with a card or picture; nothing for all other files."""
+    """The problems of a card or picture; none for all other files."""
     if name == CARD:
         try:
             raw.decode("utf-8")
@@ -34,7 +34,7 @@ def card_problems(name: str, raw: bytes) -> Iterator[str]:
 
 
 def _picture_problem(raw: bytes) -> str:
-    """Why this is no PNG (ISO/IEC 15948) of a sane size; empty if it is one, and nothing more."""
+    """Why this is not exactly a PNG (ISO/IEC 15948) within the size limits; empty if it is."""
     if not raw.startswith(_MAGIC):
         return "not a PNG picture"
     chunks = list(islice(_chunks(raw), _MAX_CHUNKS))

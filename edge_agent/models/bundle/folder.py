@@ -1,4 +1,4 @@
-"""Writing a folder so that it is never seen half written, and is there after a power cut."""
+"""Writes a folder so that it is never seen half written, and survives a power cut."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 LOCK_TIMEOUT_S: Final = 20.0
 _LOCK: Final = ".lock"
-_HERE: Final = -100  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2), which Python has no name for
+_HERE: Final = -100  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2), which Python does not define
 _RENAME_EXCHANGE: Final = 2
 _LOCK_POLL_S: Final = 0.05
 
 
 def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
-    """Put a folder of these files in the place of `folder`, whole or not at all.
+    """Write `folder` with only these files, completely or not at all.
 
-    ModelError if that fails, and `folder` is as it was.
+    ModelError if that fails; `folder` is unchanged then.
     """
     try:
         _make_folder(folder.parent)
@@ -50,7 +50,7 @@ def _make_folder(path: Path) -> None:
 
 
 def _give(path: Path, place: Path) -> None:
-    """What root makes belongs to whoever owns the place: the daemon must be able to go on there."""
+    """Give files of root to the owner of `place`, so that the daemon can change them."""
     if os.geteuid() == 0:
         owner = place.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
@@ -65,9 +65,9 @@ def _write_durably(path: Path, raw: bytes, place: Path) -> None:
 
 
 def _replace(folder: Path, new: Path, scratch: Path) -> None:
-    """Put `new` in the place of `folder`; what was there goes to `scratch`."""
+    """Replace `folder` by `new`; the old one is moved to `scratch`."""
     if folder.exists() and not _exchange(folder, new):
-        # For an instant there is none: who loads just then is told so and keeps what it has.
+        # For an instant there is none: a loader at that time fails and keeps its model.
         old = scratch / "old"
         folder.rename(old)
         try:
@@ -81,7 +81,7 @@ def _replace(folder: Path, new: Path, scratch: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places in one step; False if the system or its disk cannot."""
+    """Exchange two folders in one step; False if the system or its disk cannot."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
@@ -98,14 +98,14 @@ def _sync(folder: Path) -> None:
 
 
 def write_file(path: Path, raw: bytes) -> None:
-    """Put a file in the place of `path`, whole or not at all; ModelError if that fails."""
+    """Write the file `path`, completely or not at all; ModelError if that fails."""
     with durable(path) as stream:
         stream.write(raw)
 
 
 @contextmanager
 def durable(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
-    """A new file that takes the place of `path` at the end of a `with`, if nothing was raised.
+    """A new file that replaces `path` at the end of a `with`, unless an exception was raised.
 
     ModelError if the disk fails.
     """
@@ -129,9 +129,9 @@ def durable(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes that change `folder` out for the time of a `with`.
+    """Lock out other processes that change `folder` for the duration of a `with`.
 
-    ModelError if another one does not let go in time. The kernel lets go for who dies.
+    ModelError if another one does not unlock in time. The kernel unlocks for a process that dies.
     """
     try:
         _make_folder(folder)

@@ -1,4 +1,4 @@
-"""Somebody else's ONNX file as a bundle."""
+"""A bundle from a third-party ONNX file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_TEXT: Final = 400
 _NO_VARIANTS: Final[Mapping[str, Path]] = {}
 
 
-def bundle_from_onnx(  # noqa: PLR0913 (what a bundle is made of)
+def bundle_from_onnx(  # noqa: PLR0913 (the parts of a bundle)
     onnx_path: Path,
     folder: Path,
     manifest: Manifest,
@@ -38,17 +38,17 @@ def bundle_from_onnx(  # noqa: PLR0913 (what a bundle is made of)
     variants: Mapping[str, Path] = _NO_VARIANTS,
     negate_score: bool = False,
 ) -> tuple[Manifest, list[str]]:
-    """Write `folder` from an ONNX file and a manifest that describes it; returns what was adapted.
+    """Write `folder` from an ONNX file and a manifest that describes it; returns the adaptations.
 
-    The graph's inputs and outputs are fitted to the manifest's (`_adapt`).
+    The graph's inputs and outputs are adapted to the manifest's (`adapt`).
 
-    golden: an NPZ of inputs by tensor (`x` or `in.x`), with `anomalous` (0 or 1 a row) where there
+    golden: an NPZ of inputs by tensor (`x` or `in.x`), with `anomalous` (0 or 1 a row) if there
     are variants. Without it they are random windows within the inputs' valid ranges (standard
-    normal where there is none): they pin the file, not its quality. The outputs are what the model
-    gives now. It is run in this process, so it must come from somebody trusted; ModelError if it
-    does not run, or a file is not what it must be.
+    normal if there are none): they pin the file, not its quality. The outputs are the model's
+    present ones. It is run in this process, so its source must be trusted; ModelError if it
+    does not run, or a file is not valid.
     """
-    # Here, not above: the daemon never imports onnx.
+    # Imported here: the daemon never imports onnx.
     from edge_agent.models.bundle.adapt import adapt  # noqa: PLC0415
 
     adapted = adapt(onnx_path, manifest, negate_score=negate_score)
@@ -72,7 +72,7 @@ def bundle_from_onnx(  # noqa: PLR0913 (what a bundle is made of)
 
 
 def inspect_onnx(path: Path) -> GraphSummary:
-    """The inputs, outputs and operators of an ONNX file; ModelError if it is none."""
+    """The inputs, outputs and operators of an ONNX file; ModelError if it is not one."""
     from edge_agent.models.bundle import (  # noqa: PLC0415 (the daemon never imports onnx)
         graph_check,
     )
@@ -81,7 +81,7 @@ def inspect_onnx(path: Path) -> GraphSummary:
 
 
 def allowed_operators() -> list[str]:
-    """Every operator that a bundle's graph may hold, as `domain:Name`."""
+    """Every operator that a bundle's graph may contain, as `domain:Name`."""
     from edge_agent.models.bundle import (  # noqa: PLC0415 (the daemon never imports onnx)
         graph_check,
     )
@@ -90,7 +90,7 @@ def allowed_operators() -> list[str]:
 
 
 def read_inputs(file: Path) -> tuple[Tensors, NDArray[np.generic] | None]:
-    """Golden inputs by tensor, and which rows are anomalous; ModelError for anything else."""
+    """Golden inputs by tensor, and which rows are anomalous; ModelError if the file is invalid."""
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
             arrays = {name.removeprefix("in."): found[name] for name in found.files}

@@ -1,7 +1,7 @@
-"""`golden.npz`: inputs with the outputs they must give. Read without ever trusting a length.
+"""`golden.npz`: inputs with their expected outputs. The reader trusts no length in the file.
 
-Arrays are named `in.<tensor>` and `out.<tensor>`, float32 or int64, the batch first; `anomalous`,
-int64 [N], where it is there, marks with 1 the rows that are not healthy.
+Arrays are named `in.<tensor>` and `out.<tensor>`, float32 or int64, the batch first; the optional
+`anomalous`, int64 [N], marks with 1 the rows that are not healthy.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MAX_BYTES: Final = 64 << 20  # unpacked, all arrays together
 _MAX_ARRAYS: Final = 64
 _DTYPES: Final = {np.dtype(np.float32), np.dtype(np.int64)}
 _RELATIVE: Final = 1e-3
-_ABSOLUTE: Final = 1e-4  # of the tensor's largest value: what is almost 0 is a difference of much
-# What zipfile, zlib and numpy's header parser raise on garbage.
+_ABSOLUTE: Final = 1e-4  # of the tensor's largest value: near 0, large terms have cancelled
+# The exceptions of zipfile, zlib and numpy's header parser on invalid data.
 _UNREADABLE: Final = (
     zipfile.BadZipFile,
     zlib.error,
@@ -51,7 +51,7 @@ class Golden(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         return len(next(iter(self.inputs.values())))
 
 
@@ -60,7 +60,7 @@ def dump_golden(
     outputs: Tensors,
     anomalous: NDArray[np.generic] | None = None,
 ) -> bytes:
-    """The file's bytes; the same arrays always give the same bytes."""
+    """The file's bytes; the same arrays always result in the same bytes."""
     named = {f"{_IN}{name}": array for name, array in inputs.items()}
     named |= {f"{_OUT}{name}": array for name, array in outputs.items()}
     if anomalous is not None:
@@ -75,7 +75,7 @@ def dump_golden(
 
 
 def parse_golden(raw: bytes) -> Golden:
-    """The golden vectors in `raw`; ModelError if the file is not what it must be."""
+    """The golden vectors in `raw`; ModelError if the file is not valid."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             arrays = {info.filename[:-4]: _member(archive, info) for info in _members(archive)}
@@ -95,7 +95,7 @@ def parse_golden(raw: bytes) -> Golden:
 
 
 def not_finite(outputs: Tensors) -> list[str]:
-    """Which outputs hold NaN or infinity, and in how many rows: no sound model gives them."""
+    """Outputs with NaN or infinity, and in how many rows: a sound model returns neither."""
     problems = []
     for name, array in outputs.items():
         sound = np.isfinite(array.reshape(len(array), -1).astype(np.float64)).all(axis=1)
@@ -111,7 +111,7 @@ def _is_mark(array: NDArray[np.generic]) -> bool:
 
 
 def differences(expected: Tensors, found: Tensors) -> list[str]:
-    """Which outputs are not reproduced (relative 1e-3), and by how much."""
+    """Outputs that are not reproduced (relative 1e-3), and by how much."""
     problems = []
     for name, wanted in expected.items():
         got = found.get(name)
@@ -137,7 +137,7 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[np.generic]:
-    """One array. The sizes in the archive and in the array's header may both lie."""
+    """One array. The sizes in the archive and in the array's header may both be wrong."""
     with archive.open(info) as packed:
         raw = packed.read(info.file_size + 1)
     stream = io.BytesIO(raw)

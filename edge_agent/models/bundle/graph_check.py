@@ -1,4 +1,4 @@
-"""What a graph holds, and what it may hold. It imports onnx: never in the daemon."""
+"""The contents of a graph, and what is allowed in it. It imports onnx: never in the daemon."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TYPES: Final[dict[int, str]] = {onnx.TensorProto.FLOAT: "float32", onnx.TensorP
 
 
 def graph_problems(model: onnx.ModelProto, manifest: Manifest) -> Iterator[str]:
-    """What is wrong with a parsed model, in sentences."""
+    """The problems of a parsed model, in sentences."""
     rules = manifest.rules
     yield from _opset_problems(model, rules.operators)
     if model.functions or model.training_info:
@@ -70,13 +70,13 @@ def _opset_problems(
 
 
 def _maps_strings(node: onnx.NodeProto) -> bool:
-    """A LabelEncoder of strings; with numbers it is a table, as isolation forests have it."""
+    """True for a LabelEncoder of strings; with numbers it is a table, as in isolation forests."""
     names = {attribute.name for attribute in node.attribute}
     return node.op_type == "LabelEncoder" and any("string" in name for name in names)
 
 
 def _graphs(graph: onnx.GraphProto, depth: int) -> Iterator[onnx.GraphProto | None]:
-    """The graph and all its subgraphs; None if they nest too deep."""
+    """The graph and all its subgraphs; None if they are nested too deeply."""
     if depth > _MAX_DEPTH:
         yield None
         return
@@ -113,7 +113,7 @@ def _is_external(tensor: onnx.TensorProto) -> bool:
 
 
 def _signature_problems(graph: onnx.GraphProto, manifest: Manifest) -> Iterator[str]:
-    """The graph's inputs and outputs against those that the manifest promises."""
+    """Differences of the graph's inputs and outputs from those in the manifest."""
     weights = {tensor.name for tensor in graph.initializer}
     found = {value.name: value for value in graph.input if value.name not in weights}
     wanted = manifest.tensors()
@@ -143,7 +143,7 @@ def _mismatch(
         return
     sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
     if sizes[1:] == [1] and shape == ():
-        return  # a score of [N, 1] is as good as [N]
+        return  # a score of [N, 1] is equivalent to [N]
     wrong = [
         size for size, wanted in zip(sizes[1:], shape, strict=False) if size not in (None, wanted)
     ]
@@ -151,14 +151,14 @@ def _mismatch(
         yield f"{what} has shape {sizes}, not [N{''.join(f', {n}' for n in shape)}]"
 
 
-# -- for whoever writes a model.yaml
+# -- for authors of a model.yaml
 
 
 @dataclass(frozen=True, slots=True)
 class GraphSummary:
-    """A graph's face: tensors as `name type [shape]`, operators as `domain:Name` and if allowed.
+    """A graph's interface: tensors as `name type [shape]`, operators by name and if allowed.
 
-    classes: by output, the names that a ZipMap gives to the columns of the probabilities.
+    classes: by output, the names of a ZipMap for the columns of the probabilities.
     """
 
     inputs: tuple[str, ...]
@@ -169,7 +169,7 @@ class GraphSummary:
 
 
 def inspect_onnx(path: Path) -> GraphSummary:
-    """Read a graph without its weights; ModelError if the file is none."""
+    """Read a graph without its weights; ModelError if the file is not one."""
     try:
         model = onnx.load(path, load_external_data=False)
     except OSError as error:
@@ -190,7 +190,7 @@ def inspect_onnx(path: Path) -> GraphSummary:
 
 
 def allowed_operators() -> list[str]:
-    """Every operator that a bundle's graph may hold, as `domain:Name`."""
+    """Every operator that a bundle's graph may contain, as `domain:Name`."""
     names = {d: operators for d, operators in OPERATORS.items() if d != "ai.onnx"}
     return sorted(f"{d}:{name}".removeprefix(":") for d, ops in names.items() for name in ops)
 
@@ -209,7 +209,7 @@ def sizes_of(value: onnx.ValueInfoProto) -> list[int | str] | None:
 
 
 def fits(sizes: list[int | str], shape: tuple[int, ...]) -> bool:
-    """True if a shape that may have free dimensions is that one."""
+    """True if a shape that may have free dimensions matches that one."""
     pairs = zip(sizes, shape, strict=True)
     return all(isinstance(size, str) or size == wanted for size, wanted in pairs)
 
@@ -220,7 +220,7 @@ def shown(sizes: list[int | str] | None) -> str:
 
 
 def signature_text(graph: onnx.GraphProto) -> str:
-    """The graph's inputs and outputs, for whoever has to name them in model.yaml."""
+    """The graph's inputs and outputs, for the author of a model.yaml."""
     weights = {one.name for one in graph.initializer}
     inputs = ", ".join(described(v) for v in graph.input if v.name not in weights)
     outputs = ", ".join(described(v) for v in graph.output)

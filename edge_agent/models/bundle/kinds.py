@@ -1,4 +1,4 @@
-"""The kinds of bundles, one row a kind: its files, what its graph may hold, what it may use."""
+"""The kinds of bundles, one row each: files, allowed operators, limits of resources."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _MIB: Final = 1 << 20
 _PICTURE_BYTES: Final = 2 * _MIB
 _MANIFEST_BYTES: Final = 4 * _MIB
 _SIGNATURE_BYTES: Final = 4096
-# Of bundles of any kind.
+# Files of bundles of any kind.
 OWN_FILES: Final = {MANIFEST: _MANIFEST_BYTES, SIGNATURE: _SIGNATURE_BYTES, CARD: _MIB}
 
-# ONNX's own operators except those that loop (Loop, Scan: no bound on time), hold code or state
+# ONNX's own operators except those that loop (Loop, Scan: no bound on time), contain code or state
 # (none today), read sequences, maps, strings or images, or draw random numbers.
 _STANDARD: Final = frozenset(
     """
@@ -57,7 +57,7 @@ _CLASSIC: Final = frozenset(
     TreeEnsembleRegressor
     """.split()  # noqa: SIM905
 )
-# What the runtime's own quantizer writes.
+# The operators of the runtime's own quantizer.
 _QUANTIZED: Final = frozenset(
     """
     DequantizeLinear DynamicQuantizeMatMul Gelu MatMulIntegerToFloat QGemm QLinearAdd
@@ -77,13 +77,13 @@ OPERATORS: Final = {
 class BundleKind:
     """One kind of bundle.
 
-    files: the files that it must have beside the manifest, with the most bytes of each; optional:
-    those that it may have. operators: what its graph may hold, by domain; max_nodes: how many.
-    max_variants, max_pictures: 0 for none. tasks: what its models can be asked to do; inputs: what
-    kinds of inputs they may have.
+    files: the required files except the manifest, with the maximum bytes of each; optional: the
+    optional ones. operators: allowed in its graph, by domain; max_nodes: the maximum number of
+    nodes. max_variants, max_pictures: 0 for none. tasks: the allowed tasks of its models; inputs:
+    the allowed kinds of their inputs.
 
-    Its trial runs in a child process, by `main` of the module `sandbox`: memory_bytes and
-    model_copies (times the size of the graph) of memory, cpu_s of computing, wall_s in all.
+    Its trial runs in a child process, by `main` of the module in `sandbox`: memory_bytes and
+    model_copies (times the size of the graph) limit memory, cpu_s computing, wall_s the total time.
     """
 
     name: str
@@ -102,7 +102,7 @@ class BundleKind:
     wall_s: float = 120.0
 
     def max_bytes(self, name: str) -> int | None:
-        """The most bytes of a file; None if no bundle of this kind has a file of that name."""
+        """The maximum bytes of a file; None if no bundle of this kind has a file of that name."""
         for known in (OWN_FILES, self.files, self.optional):
             if name in known:
                 return known[name]
@@ -125,7 +125,7 @@ def variant_file(variant: str) -> str:
 
 
 def variant_of(name: str) -> str | None:
-    """The variant that a file is of; None for all other files."""
+    """The variant in a file; None for all other files."""
     variant = name.removeprefix("model.").removesuffix(".onnx")
     return variant if VARIANT.fullmatch(variant) and name == variant_file(variant) else None
 

@@ -1,4 +1,4 @@
-"""`model.yaml`: what a bundle says about its model."""
+"""`model.yaml`: a bundle's description of its model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from edge_agent.models.bundle.tasks import TaskRow
 
 UNIT_TENSOR: Final = "unit"
-_LEFT_OUT: Final = {"provisional_s": 0, "kind": WINDOW.name}  # not written where they are that
+_LEFT_OUT: Final = {"provisional_s": 0, "kind": WINDOW.name}  # not written if they have this value
 
 _MAX_NAMES: Final = 128  # characters of an input's or tensor's name
 _MAX_CELLS: Final = 1 << 24  # of one window
@@ -49,14 +49,14 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """One sensor that the model wants.
+    """One sensor that the model needs.
 
-    Scalars are the channels of the window, in this order; an input of any other kind is a tensor of
-    its own, float32, named like the input (a waveform: [N, length]).
+    Scalars are the channels of the window, in this order; an input of any other kind is a separate
+    tensor, float32, named like the input (a waveform: [N, length]).
 
-    offset: what the daemon subtracts in double precision before the cast to float32, for readings
-    that float32 does not resolve; counter: the graph gets what the input counts from row to row,
-    over roll-over and reset. Both one for each unit, or one for all; of scalars only.
+    offset: subtracted by the daemon in double precision before the cast to float32, for readings
+    that float32 does not resolve; counter: the graph is passed the input's increment from row to
+    row, over roll-over and reset. Both one for each unit, or one for all; of scalars only.
     """
 
     name: str
@@ -75,7 +75,7 @@ class WindowSpec:
     """The grid of the scalar inputs: `tensor` is float32 [N, length, scalars].
 
     step_s = 0: one row for each distinct time stamp. hop: rows between two windows. least: rows
-    that the first window needs, the cells before them hold the first value; 0: all of them.
+    that the first window needs, the cells before them contain the first value; 0: all of them.
     """
 
     step_s: Annotated[float, Between(0, 86_400)] = 1.0
@@ -87,15 +87,15 @@ class WindowSpec:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything a bundle says about itself.
+    """The whole manifest of a bundle.
 
-    task: a key of `rules.tasks`. threshold: of what the task watches (the score, the probability of
-    any fault, the hours left), from where on an alarm is due, with the false alarms a day to expect
-    there and, in `calibration`, what that rests on. units: the assets that the model knows one by
-    one; the graph then takes their index as int64 [N], tensor `unit`. variants: other files of the
-    same model (int8), of which the device keeps the fastest. healthy: by scalar input. interval: of
-    a remaining life that adapts on line. provisional_s: a baseline from so many seconds of data
-    only, 0 for any other. kind: a key of KINDS; rules: those of this kind. The free maps state
+    task: a key of `rules.tasks`. threshold: the alarm limit of the watched quantity (the score, the
+    probability of any fault, the hours left), with the expected false alarms a day there and, in
+    `calibration`, the basis of that figure. units: the assets that the model knows individually;
+    the graph then takes their index as int64 [N], tensor `unit`. variants: other files of the
+    same model (int8), of which the device uses the fastest. healthy: by scalar input. interval: of
+    a remaining life that adapts online. provisional_s: seconds of data of a provisional baseline,
+    0 for any other. kind: a key of KINDS; rules: those of this kind. The free maps contain
     figures as text.
     """
 
@@ -132,7 +132,7 @@ class Manifest:
 
     @property
     def own_tensors(self) -> tuple[InputSpec, ...]:
-        """The inputs that are no channel of the window, but a tensor of their own."""
+        """The inputs that are not a channel of the window, but a separate tensor."""
         return tuple(spec for spec in self.inputs if spec.kind != Kind.SCALAR)
 
     def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -148,7 +148,7 @@ class Manifest:
         return found
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """What contradicts itself, as (key, message)."""
+        """Contradictions, as (key, message)."""
         if self.kind != self.rules.name:
             yield "kind", f"is {self.rules.name}, not {self.kind!r}"
         yield from self.input_problems()
@@ -186,7 +186,7 @@ class Manifest:
             yield "variants", f"each has its file ({variant_file('int8')}), and no other is there"
 
     def input_problems(self) -> Iterator[tuple[str, str]]:
-        """What contradicts itself in the inputs."""
+        """Contradictions in the inputs, as (key, message)."""
         if not self.inputs:
             yield "inputs", "a model needs at least one input"
         names = [spec.name for spec in self.inputs]
@@ -222,15 +222,15 @@ class Manifest:
                 yield f"inputs.{index}.counter", "needs a window of two rows at least"
 
     def offset_of(self, unit: int) -> list[float]:
-        """What is subtracted from each scalar input of a unit, [C]."""
+        """The values to subtract from each scalar input of a unit, [C]."""
         return [float(_of_unit(spec.offset, unit, 0.0)) for spec in self.scalars]
 
     def counter_of(self, unit: int) -> list[bool]:
-        """Which scalar inputs of a unit give their steps from row to row, [C]."""
+        """True for the scalar inputs of a unit that are read as steps from row to row, [C]."""
         return [bool(_of_unit(spec.counter, unit, default=False)) for spec in self.scalars]
 
     def as_read(self, x: NDArray[np.floating], unit: int = 0) -> NDArray[np.float32]:
-        """Windows [N, W, C] of what the inputs of a unit read, as the graph takes them."""
+        """Windows [N, W, C] of readings of a unit's inputs, in the form that the graph takes."""
         return as_read(x, np.array(self.offset_of(unit)), np.array(self.counter_of(unit)))
 
     @property
@@ -247,12 +247,12 @@ class Manifest:
 
     @property
     def task_row(self) -> TaskRow:
-        """What its task means."""
+        """The row of its task."""
         return self.rules.tasks[self.task]
 
     @property
     def score_falls(self) -> bool:
-        """True if its score is alarming when it is low: hours left, that is."""
+        """True if its score is alarming when it is low, as hours left are."""
         return self.task_row.falls and not self.outputs.score
 
     def output_shape(self, role: str) -> tuple[int, ...]:
@@ -266,12 +266,12 @@ def _of_unit(values: tuple[float, ...], unit: int, default: float) -> float:
     return values[unit] if len(values) > 1 else values[0]
 
 
-# By `kind:` of model.yaml, the first one where it has none.
+# By `kind:` of model.yaml; the first one if it has none.
 KINDS: Final[Mapping[str, type[Manifest]]] = {WINDOW.name: Manifest}
 
 
 def parse_manifest(raw: bytes, file: Path, kinds: Mapping[str, type[Manifest]] = KINDS) -> Manifest:
-    """The manifest in `raw`; ModelError lists all that is wrong with it."""
+    """The manifest in `raw`; ModelError lists all its problems."""
     try:
         return parse_struct(raw.decode("utf-8"), file, kinds)
     except UnicodeDecodeError as error:
@@ -281,7 +281,7 @@ def parse_manifest(raw: bytes, file: Path, kinds: Mapping[str, type[Manifest]] =
 
 
 def read_manifest(file: Path) -> Manifest:
-    """The manifest in a file of our own; ModelError if it is not there or not valid."""
+    """The manifest in a trusted file; ModelError if it is missing or not valid."""
     try:
         return parse_manifest(file.read_bytes(), file)
     except OSError as error:
@@ -289,14 +289,14 @@ def read_manifest(file: Path) -> Manifest:
 
 
 def dump_manifest(manifest: Manifest) -> bytes:
-    """The YAML text of a manifest; what is empty is left out."""
+    """The YAML text of a manifest; empty fields are left out."""
     text: str = yaml.safe_dump(
         _plain(manifest), sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
     )
     return text.encode()
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 (whatever a struct may hold)
+def _plain(value: Any) -> Any:  # noqa: ANN401 (any field of a struct)
     if isinstance(value, StrEnum):
         return value.value
     if is_dataclass(value):

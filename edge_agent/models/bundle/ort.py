@@ -1,7 +1,7 @@
-"""The one place that imports ONNX Runtime, because of what must be said before that.
+"""The only module that imports ONNX Runtime, because a variable must be set before the import.
 
 At import and at its first session it would look up a vendor's host and write a device id under
-$HOME/.cache; this variable alone prevents both (`disable_telemetry_events()` comes too late).
+$HOME/.cache; this variable prevents both (`disable_telemetry_events()` comes too late).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _FATAL_ONLY: Final = 4
-_EVERY_S: Final = 0.1  # a run is ended that much late at the most
+_EVERY_S: Final = 0.1  # the maximum delay of ending a run
 CPU: Final = "CPUExecutionProvider"
 
 Session = ort.InferenceSession
@@ -28,15 +28,15 @@ RunOptions = ort.RunOptions
 
 
 def available_providers() -> list[str]:
-    """The execution providers that this build of the runtime brings."""
+    """The execution providers that this build of the runtime includes."""
     return list(ort.get_available_providers())
 
 
 def open_session(model: bytes, providers: Sequence[str] = (CPU,)) -> Any:  # noqa: ANN401 (untyped)
     """A session with one thread that never spins; `model` from memory, so that no path matters.
 
-    The arena is off: it keeps the most that any batch ever needed. Raises whatever the runtime
-    raises; its class hierarchy is not public.
+    The arena is off: it keeps the largest memory that any batch needed. Raises the runtime's
+    exceptions, whose class hierarchy is not public.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -47,14 +47,14 @@ def open_session(model: bytes, providers: Sequence[str] = (CPU,)) -> Any:  # noq
     options.log_severity_level = _FATAL_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    # TF32 would round a GPU's products to 10 bits, and golden vectors would not hold.
+    # TF32 would round a GPU's products to 10 bits, and golden vectors would not match.
     exact = {"CUDAExecutionProvider": {"use_tf32": "0"}}
     named = [(name, exact.get(name, {})) for name in providers]
     return ort.InferenceSession(model, options, providers=named)
 
 
 def fixed_batch(session: Any) -> int | None:  # noqa: ANN401 (the runtime is not typed)
-    """The batch that a graph was exported for; None if it takes any."""
+    """The batch size that a graph was exported for; None if it takes any."""
     first = session.get_inputs()[0].shape
     return first[0] if first and isinstance(first[0], int) else None
 
@@ -62,7 +62,7 @@ def fixed_batch(session: Any) -> int | None:  # noqa: ANN401 (the runtime is not
 class Deadlines:
     """Ends runs that take too long, by one thread for all: one each would cost more than the run.
 
-    Runs that are under way, by their options. The thread sleeps while there are none.
+    It stores the active runs, by their options. The thread sleeps while there are none.
     """
 
     def __init__(self) -> None:

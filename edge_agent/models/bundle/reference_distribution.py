@@ -1,4 +1,4 @@
-"""What a manifest says of healthy data, and how the interval of a remaining life adapts."""
+"""A manifest's description of healthy data, and the adaptation of a remaining life's interval."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 MAX_BINS: Final = 32
-OUTSIDE: Final = 0.005  # of healthy values lies beyond the lowest edge, and beyond the highest
+OUTSIDE: Final = 0.005  # of healthy values is below the lowest edge, and above the highest
 _QUARTERS: Final = 4
-_LEAST_SHARE: Final = 1e-3  # in place of an empty bin
-_MAX_VALUES: Final = 2_000_000  # of all machines together; more say nothing new
+_LEAST_SHARE: Final = 1e-3  # instead of an empty bin
+_MAX_VALUES: Final = 2_000_000  # of all machines together; more add no information
 _MIN_BINS: Final = 2
 _SLACK: Final = 1e-3  # of the sum of shares that were written with few digits
 _DIGITS: Final = 6
@@ -29,11 +29,11 @@ _DIGITS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How an input is spread while healthy: B bins, the first and the last open-ended.
+    """The healthy distribution of an input: B bins, the first and the last open-ended.
 
-    edges: the B - 1 inner ones, ascending; bin i holds edges[i - 1] <= value < edges[i].
-    shares: of each bin, summing to 1. center, spread: of each unit of a model that knows several;
-    what is counted then is (value - center) / spread, since unlike machines read unlike values.
+    edges: the B - 1 inner ones, ascending; bin i contains edges[i - 1] <= value < edges[i].
+    shares: of each bin, summing to 1. center, spread: of each unit of a model with
+    several; then (value - center) / spread is counted, since values differ between machines.
     unrest: the largest PSI between a quarter of the healthy time and the other three.
     """
 
@@ -44,7 +44,7 @@ class Histogram:
     unrest: Annotated[float, Between(0, 1e3)] = 0.0
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """What contradicts itself, as (key, message)."""
+        """Contradictions, as (key, message)."""
         if not _MIN_BINS <= len(self.shares) <= MAX_BINS:
             yield "shares", f"{_MIN_BINS} to {MAX_BINS} bins"
         if len(self.edges) != len(self.shares) - 1:
@@ -60,7 +60,7 @@ class Histogram:
             yield "spread", "must be finite and above 0, center finite"
 
     def counts(self, values: ArrayLike) -> NDArray[np.int64]:
-        """How many finite `values` fall into each bin, int64 [B]."""
+        """The number of finite `values` in each bin, int64 [B]."""
         flat = np.asarray(values, np.float64).ravel()
         bins = np.searchsorted(self.edges, flat[np.isfinite(flat)], side="right")
         return np.bincount(bins, minlength=len(self.shares)).astype(np.int64)
@@ -86,11 +86,11 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """How the interval of a remaining life adapts on line.
+    """The online adaptation of a remaining life's interval.
 
-    coverage: the share of truths that it shall hold; rate: how far the logarithm of a half-width
-    moves for a life that was missed altogether (see `AdaptiveInterval`); cap_h: hours beyond which
-    the model does not tell lives apart, 0 for none: a truth beyond it counts as it.
+    coverage: the target share of truths within it; rate: the change of a half-width's logarithm
+    for a life that it missed completely (see `AdaptiveInterval`); cap_h: hours beyond which
+    the model does not distinguish lives, 0 for none: a truth beyond it counts as cap_h.
     """
 
     coverage: Annotated[float, Between(0.5, 0.99)] = 0.8
@@ -101,7 +101,7 @@ class Interval:
 def psi(counts: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Population stability index of counts [.., B] against shares [.., B]; 0 if none counted.
 
-    An empty bin is taken to hold a thousandth.
+    An empty bin counts as a thousandth.
     """
     total = counts.sum(axis=-1, keepdims=True)
     live = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
@@ -115,8 +115,8 @@ def histogram_of(values: ArrayLike, bins: int = 10) -> Histogram:
     """The histogram of healthy values of one input, in the order of time; edges at their quantiles.
 
     `bins` of equal shares, the outer ones split again at the quantiles 0.5 % and 99.5 %, so that
-    what lies beyond all that is usual has a bin of its own. Equal quantiles (an input of few
-    levels) fall together, so there may be fewer. ModelError if no value is finite.
+    unusual values have separate bins. Equal quantiles (an input of few levels) are merged, so
+    there may be fewer. ModelError if no value is finite.
     """
     flat: NDArray[Any] = np.asarray(values).ravel()
     flat = flat[np.isfinite(flat)].astype(np.float64)
@@ -124,7 +124,7 @@ def histogram_of(values: ArrayLike, bins: int = 10) -> Histogram:
         raise ModelError("no finite value to make a histogram of")
     inner = np.linspace(0, 1, min(bins, MAX_BINS - 2) + 1)[1:-1]
     inner = np.sort(np.append(inner, [OUTSIDE, 1 - OUTSIDE]))
-    # Quantiles that are values: between two levels there would be nothing.
+    # Quantiles that are values: no value lies between two levels.
     edges = np.unique(np.quantile(flat, inner, method="higher"))
     quarters = np.array_split(np.searchsorted(edges, flat, side="right"), _QUARTERS)
     counts = np.array([np.bincount(each, minlength=len(edges) + 1) for each in quarters], float)
@@ -139,7 +139,7 @@ def histogram_of_units(
 ) -> Histogram:
     """The histogram of one input of several machines, each in units of its own baseline.
 
-    values: those of each machine, in the order of time. Of one machine alone: as they are read.
+    values: those of each machine, in the order of time. Of a single machine: unscaled.
     """
     if len(values) == 1:
         return histogram_of(values[0])
@@ -153,5 +153,5 @@ def histogram_of_units(
 
 
 def _short(value: float) -> float:
-    """With as many digits as float32 has: there may be thousands of them."""
+    """Rounded to the digits of float32: there may be thousands of them."""
     return float(f"{value:.7g}")

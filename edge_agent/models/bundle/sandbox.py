@@ -1,4 +1,4 @@
-"""Children of the daemon: what may ask for too much memory or time does so there."""
+"""Child processes of the daemon, for code that may use too much memory or time."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _SIGNALS: Final = {
 
 
 def child_command(module: str, *arguments: str) -> list[str]:
-    """A command that runs the `main` of a module with our own import path and nobody else's.
+    """A command that runs the `main` of a module with only our own import path.
 
-    `-I` keeps PYTHON* variables, the working folder and user packages out; the path is then
-    ours, so that a checkout that is not installed works too.
+    `-I` excludes PYTHON* variables, the working folder and user packages; the path is passed
+    explicitly, so that a checkout that is not installed works too.
     """
     path = json.dumps([entry for entry in sys.path if entry])
     return [sys.executable, "-I", "-c", _RUN, path, module, *arguments]
 
 
 def child_environment() -> dict[str, str]:
-    """What a child is told: no secret of ours, and one thread for all algebra."""
+    """The environment of a child: without secrets, and one thread for linear algebra."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return kept | {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1", "LC_ALL": "C.UTF-8"}
 
 
 class Found(NamedTuple):
-    """What a child said: problems as (reason, text), and the trial of the variants as JSON."""
+    """A child's report: problems as (reason, text), and the trial of the variants as JSON."""
 
     problems: list[tuple[str, str]]
     trial: object = None
@@ -78,7 +78,7 @@ def probe(folder: Path, digest: str, rules: BundleKind = WINDOW) -> Found:
 
 
 def exit_reason(done: subprocess.CompletedProcess[bytes]) -> str:
-    """Why a child ended, in words."""
+    """Why a child ended, as text."""
     if done.returncode < 0:
         name = signal.Signals(-done.returncode)
         return _SIGNALS.get(name, f"it ended by {name.name}")
@@ -87,7 +87,7 @@ def exit_reason(done: subprocess.CompletedProcess[bytes]) -> str:
 
 
 def _reported(stdout: bytes) -> Found:
-    """The child's own findings: one JSON line; it may hold anything, having run the model."""
+    """The child's report: one JSON line; it is untrusted, because the child ran the model."""
     try:
         found = json.loads(stdout[-_MAX_REPORT:])
         pairs = [(str(reason)[:32], str(text)[:_MAX_TEXT]) for reason, text in found["problems"]]

@@ -1,8 +1,8 @@
-"""The child that tries the bundle in the folder that it is given.
+"""The child process that tries the bundle in a folder.
 
 On stdout: JSON, `problems` as [reason, text] and `trial`, the figures of the variants. Exit code 0:
-it may be loaded; 3: the problems say why not. Anything else, or a signal, means that the model
-broke the limits or the runtime.
+it may be loaded; 3: the problems state why not. Any other code, or a signal, means that the model
+exceeded the limits or crashed the runtime.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _ROW_TOLERANCE: Final = 1e-3
 
 
 def limit(model_bytes: int, rules: BundleKind = WINDOW) -> None:
-    """From here on: the memory and the time that the kind of bundle allows."""
+    """Limit memory and time from now on to those of the kind of bundle."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     memory = used + rules.memory_bytes + rules.model_copies * model_bytes
     for what, value in (
@@ -67,7 +67,7 @@ def limit(model_bytes: int, rules: BundleKind = WINDOW) -> None:
 def try_bundle(
     folder: Path, digest: str, kinds: Mapping[str, type[Manifest]] = KINDS
 ) -> tuple[list[tuple[str, str]], Trial]:
-    """What is wrong with the bundle, by parsing, loading and running it; and its variants."""
+    """The problems found by parsing, loading and running the bundle; and its variants."""
     raw = read_file(folder, MANIFEST)
     if sha256(raw).hexdigest() != digest:
         raise ModelError("model.yaml changes while it is verified")
@@ -123,7 +123,7 @@ def _run(
 
 
 def try_variants(folder: Path, manifest: Manifest, golden: Golden, session: Session) -> Trial:
-    """Measure every variant against fp32 in `session`; an empty trial where there is none."""
+    """Measure every variant against fp32 in `session`; an empty trial if there are none."""
     figures = [_try_variant(folder, manifest, golden, session, v) for v in manifest.variants]
     if not figures:
         return Trial()
@@ -135,7 +135,7 @@ def try_variants(folder: Path, manifest: Manifest, golden: Golden, session: Sess
 def _try_variant(
     folder: Path, manifest: Manifest, golden: Golden, session: Session, variant: str
 ) -> tuple[Figures, Figures]:
-    """The figures of fp32 and of one variant, measured in turns."""
+    """The figures of fp32 and of one variant, measured alternately."""
     raw = read_checked(folder, manifest, variant_file(variant))
     try:
         other = open_session(raw)
@@ -147,7 +147,7 @@ def _try_variant(
         fixed = fixed_batch(session)
         pair = (partial(session.run, None), partial(other.run, None))
         timings = compare(pair, golden.inputs, fixed, PATIENCE_S / len(manifest.variants))
-    except Exception as error:  # noqa: BLE001 (not of this machine: no reason to do without fp32)
+    except Exception as error:  # noqa: BLE001 (not for this machine: fp32 still works)
         return Figures(FP32), Figures(variant, refused=f"does not run here: {_one_line(error)}")
     fp32 = Figures(FP32, tuple((timing.batch, timing.p50_us[0]) for timing in timings))
     return fp32, timed(variant, timings, off)
@@ -156,7 +156,7 @@ def _try_variant(
 def dependent_rows(
     session: Session, golden: Golden, together: Tensors, tolerance: float = _ROW_TOLERANCE
 ) -> list[str]:
-    """Outputs of a row that change with the rows beside it, in sentences.
+    """Outputs of a row that change with the other rows of the batch, in sentences.
 
     Such a graph takes a mean or a maximum over the batch: then a machine's score would depend on
     how many others are due at the same time, and a replay would differ from the live run.
@@ -186,7 +186,7 @@ def _one_line(error: Exception) -> str:
 
 
 def main(kinds: Mapping[str, type[Manifest]] = KINDS) -> int:
-    """Try the bundle that is named; see the module's text for what it says."""
+    """Try the bundle in the arguments; see the module's docstring for the output."""
     folder = Path(sys.argv[1])
     trial = Trial()
     try:

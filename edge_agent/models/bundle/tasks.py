@@ -1,4 +1,4 @@
-"""What models are asked to do, one row a task: its outputs, and what they mean for an alarm."""
+"""The tasks of models, one row each: their outputs, and the meaning of these for an alarm."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OutputNames:
-    """The graph's outputs by what they mean; empty if there is none.
+    """The graph's outputs by role; empty if there is none.
 
     score, health [N]; contributions [N, scalars], summing to the score; probabilities
     [N, classes], of which the first class is the healthy one; rul [N, 3]: p10, p50, p90 in hours.
@@ -45,19 +45,19 @@ class OutputNames:
     rul: str = ""
 
     def named(self) -> dict[str, str]:
-        """Role to tensor, of those that there are."""
+        """Role to tensor, of the existing outputs."""
         roles = {role.name: str(getattr(self, role.name)) for role in fields(self)}
         return {role: tensor for role, tensor in roles.items() if tensor}
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a model says of N windows; None if it does not say it. NaN passes through.
+    """A model's outputs for N windows; None if it has no such output. NaN passes through.
 
-    score [N]: the model's own; without one, what its task watches (the probability of any fault, or
-    the median of the remaining life in hours). health [N] 0..1; contributions [N, C], summing to
-    the score; probabilities [N, classes]; rul [N, 3] p10, p50, p90 in hours. other: by role, what
-    only its own task knows.
+    score [N]: the model's own; without one, the quantity that its task watches (the probability of
+    any fault, or the median of the remaining life in hours). health [N] 0..1; contributions [N, C],
+    summing to the score; probabilities [N, classes]; rul [N, 3] p10, p50, p90 in hours. other: by
+    role, outputs of its own task only.
     """
 
     score: Floats
@@ -82,7 +82,7 @@ _OWN: Final = tuple(f.name for f in fields(Outputs) if f.name != "other")
 
 
 class Described(Protocol):
-    """What the shape of an output may depend on: a manifest."""
+    """The properties that an output's shape may depend on: a manifest has them."""
 
     @property
     def scalars(self) -> Sized:
@@ -95,11 +95,11 @@ class Described(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One meaning that an output can have.
+    """One possible meaning of an output.
 
-    shape: without the batch. least: how much it must hold, `missing` is the (key, message) where it
-    holds less. relative_to: the role in whose mean size a variant's differences are counted; they
-    are absolute where there is no such output. by_column: each column by itself. same_class: the
+    shape: without the batch. least: its minimum size, `missing` is the (key, message) if it is
+    smaller. relative_to: the role whose mean size a variant's differences are relative to; they
+    are absolute if there is no such output. by_column: each column separately. same_class: the
     largest column must be the same.
     """
 
@@ -134,17 +134,17 @@ ROLES: Final[Mapping[str, Role]] = {
 
 
 def level_above(watched: NDArray[Any], limit: float) -> NDArray[Any]:
-    """The level of what is alarming when it is high: 1 at the limit."""
+    """The level of a quantity that is alarming when it is high: 1 at the limit."""
     return np.asarray(watched / limit)
 
 
 def level_below(watched: NDArray[Any], limit: float) -> NDArray[Any]:
-    """The level of hours that are alarming when they are few: 1 at the limit."""
+    """The level of hours, which are alarming when they are few: 1 at the limit."""
     return np.asarray(limit / np.maximum(watched, _LEAST_HOURS))
 
 
 def health_of_level(_: Outputs, level: Floats) -> Floats:
-    """1/2 at the limit and without an end, since a score has none."""
+    """1/2 at the limit and never 0, since a score has no maximum."""
     return np.reciprocal(1.0 + np.maximum(level, 0.0)).astype(np.float32)
 
 
@@ -163,10 +163,10 @@ class TaskRow:
     """One task.
 
     stage: the block of ISO 13374 whose alarms it raises, as in alert.schema.json. message_key: of
-    alarms/texts.yaml. needs: the role that must be there. watched: of that output [N, ..], the
-    quantity [N] that is held against the threshold. falls: it is alarming when it is low. level:
+    alarms/texts.yaml. needs: the required role. watched: of that output [N, ..], the quantity [N]
+    that is compared with the threshold. falls: True if it is alarming when it is low. level:
     watched and limit to the alarm level, >= 1 is over it. health: 0..1 from outputs and level, of
-    models without a health of their own. roles: what outputs of its models can mean.
+    models without a health of their own. roles: the possible roles of its models' outputs.
     """
 
     stage: str
@@ -181,7 +181,7 @@ class TaskRow:
     def problems(
         self, name: str, manifest: Described, outputs: OutputNames
     ) -> Iterator[tuple[str, str]]:
-        """What a manifest of this task lacks or has too much, as (key, message)."""
+        """Missing or unsupported parts of a manifest for this task, as (key, message)."""
         named = outputs.named()
         if self.needs not in named:
             yield f"outputs.{self.needs}", f"missing: task {name} needs it"
@@ -192,7 +192,7 @@ class TaskRow:
                 yield self.roles[role].missing
 
     def outputs_of(self, by_role: Mapping[str, Floats]) -> Outputs:
-        """The outputs of a run; without a score of its own, it is what the task watches."""
+        """The outputs of a run; without a score of its own, the score is the watched quantity."""
         known = {role: array for role, array in by_role.items() if role in _OWN}
         if "score" not in known:
             known["score"] = self.watched(by_role[self.needs])

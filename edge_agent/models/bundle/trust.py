@@ -1,7 +1,7 @@
-"""Whose bundles are loaded: those that a trusted key signed, and those that are allowed by name.
+"""The bundles that may be loaded: signed by a trusted key, or allowed by name.
 
-Signatures are detached: Ed25519 (RFC 8032) over the bytes of `model.yaml`, which lists all else.
-Keys are PEM files, as OpenSSL writes and reads them; `model.sig` is a small JSON file.
+Signatures are detached: Ed25519 (RFC 8032) over the bytes of `model.yaml`, which lists all other
+files. Keys are PEM files, in OpenSSL's format; `model.sig` is a small JSON file.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _FIELDS: Final = {"algorithm", "key_id", "signature"}
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What `model.sig` says: which key, and the 64 bytes."""
+    """The contents of `model.sig`: the key's id, and the 64 bytes."""
 
     key_id: str
     value: bytes
@@ -82,7 +82,7 @@ def _parsed(found: object) -> Signature:
 
 
 def sign(private: Ed25519PrivateKey, manifest: bytes) -> Signature:
-    """Sign a manifest; the same key and bytes always give the same signature."""
+    """Sign a manifest; the same key and bytes always result in the same signature."""
     return Signature(key_id(private.public_key()), private.sign(manifest))
 
 
@@ -122,7 +122,7 @@ def read_public_key(file: Path) -> Ed25519PublicKey:
 
 
 def read_private_key(file: Path) -> Ed25519PrivateKey:
-    """A key to sign with; ModelError if it is not one, or others may read it."""
+    """A private key for signing; ModelError if it is not one, or others may read it."""
     raw = _read(file, private=True)
     try:
         key = load_pem_private_key(raw, None)
@@ -163,15 +163,15 @@ class Keyring:
         return any(fnmatchcase(name, pattern) for pattern in self.allow_unsigned)
 
     def by_name_only(self, names: tuple[str, ...] = ()) -> Keyring:
-        """For bundles from elsewhere: a pattern allows nothing, `names` are allowed too."""
+        """For bundles from elsewhere: patterns allow nothing, `names` are allowed in addition."""
         allowed = (*self.allow_unsigned, *names)
         return Keyring(self.keys, tuple(n for n in allowed if not _PATTERN.search(n)))
 
     def signer(self, folder: Path, name: str, manifest: bytes) -> str:
-        """The id of the trusted key that signed `manifest`; UNSIGNED where the name is allowed.
+        """The id of the trusted key that signed `manifest`; UNSIGNED if the name is allowed.
 
-        ModelError for all else. What claims to be of a trusted key and is not is refused even
-        where no signature is needed: somebody has changed it.
+        ModelError otherwise. A wrong signature with the id of a trusted key is refused even if no
+        signature is needed: the bundle was changed.
         """
         if not (folder / SIGNATURE).exists() and not (folder / SIGNATURE).is_symlink():
             return self._unsigned(folder, name, "it is not signed")
@@ -196,7 +196,7 @@ class Keyring:
 def sign_bundle(folder: Path, key: Path) -> str:
     """Sign the bundle in `folder` with the private key of that file; returns the key's id.
 
-    ModelError if the key cannot be used, or the bundle's files are not those of its manifest.
+    ModelError if the key cannot be used, or the bundle's files do not match its manifest.
     """
     raw = read_file(folder, MANIFEST)
     problems = file_problems(folder, parse_manifest(raw, folder / MANIFEST))
@@ -208,13 +208,13 @@ def sign_bundle(folder: Path, key: Path) -> str:
 
 
 def checked_signer(folder: Path, keys: Keyring) -> str:
-    """Who signed the bundle in `folder`, as `Keyring.signer` has it."""
+    """The signer of the bundle in `folder`; see `Keyring.signer`."""
     raw = read_file(folder, MANIFEST)
     return keys.signer(folder, parse_manifest(raw, folder / MANIFEST).name, raw)
 
 
 def claimed_signer(folder: Path) -> str | None:
-    """The id of the key that a bundle says it is signed with; None if it is not signed."""
+    """The key id in a bundle's signature, not verified; None if it is not signed."""
     if not (folder / SIGNATURE).exists():
         return None
     where = str(folder / SIGNATURE)
@@ -222,7 +222,7 @@ def claimed_signer(folder: Path) -> str | None:
 
 
 def signer_shown(folder: Path, keys: Keyring) -> str:
-    """Who signed it, in words: a trusted key's id, `unsigned`, `not trusted` or `broken`."""
+    """The signer as text: a trusted key's id, `unsigned`, `not trusted` or `broken`."""
     if not (folder / SIGNATURE).exists():
         return "unsigned"
     try:

@@ -1,7 +1,7 @@
 """The variants of a model (fp32, int8, ..) on this device: which agree with fp32, which is fastest.
 
-What fp32 gives for the golden vectors is the truth. A variant must agree with it on the healthy and
-on the anomalous rows, each by themselves: int8 is calibrated on a range, and clamps beyond it.
+The reference is fp32's output for the golden vectors. A variant must agree with it on the healthy
+and on the anomalous rows, each separately: int8 is calibrated on a range, and clamps beyond it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BATCHES: Final = (1, 64)
 MAX_DIFFERENCE: Final = 0.01
-_FASTER: Final = 0.95  # of fp32's time, at most: what is less is noise, and fp32 is exact
+_FASTER: Final = 0.95  # of fp32's time, at most: a smaller gain is noise, and fp32 is exact
 _WARM_UP: Final = 2
 _MIN_RUNS: Final = 9
 _MAX_RUNS: Final = 300
@@ -44,10 +44,10 @@ _MAX_TEXT: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One variant on this device.
+    """The measurements of one variant on this device.
 
     p50_us: the median run in microseconds, on one thread, by batch size. relative: the sum of the
-    best runs, as a part of what fp32 took in turns with it; by that variants are compared.
+    best runs, relative to fp32's, run alternately with it; variants are compared by it.
     difference: from fp32, the worst of all outputs and of healthy and anomalous rows (relative, of
     probabilities absolute). refused: why it is not used; empty if it may be.
     """
@@ -61,7 +61,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Which variant this device uses, and why: the figures of all, fp32 first."""
+    """The variant that this device uses, and why: the figures of all, fp32 first."""
 
     chosen: str = FP32
     figures: tuple[Figures, ...] = ()
@@ -73,9 +73,9 @@ class Trial:
 
 
 def parse_trial(found: object, manifest: Manifest) -> Trial:
-    """What a child reported; an empty trial (fp32) where it is not one.
+    """A child's report; an empty trial (fp32) if it is not valid.
 
-    The child has run the model, so its words are checked like any other's.
+    The child has run the model, so its report is checked like any untrusted input.
     """
     try:
         chosen = str(found["chosen"])  # type: ignore[index]
@@ -98,16 +98,16 @@ def _parsed(row: Mapping[str, Any]) -> Figures:
     return Figures(str(row["variant"]), pairs, relative, difference, refused)
 
 
-# -- agreeing ---------------------------------------------------------------------------------
+# -- agreement --------------------------------------------------------------------------------
 
 
 def parity(manifest: Manifest, golden: Golden, found: Tensors) -> tuple[float, str]:
     """How far `found` is from fp32's golden outputs: (worst difference, why that is too far).
 
-    Of healthy and of anomalous rows by themselves: score and remaining life within 1 % of fp32's
-    mean size and on the same side of the threshold (but within 1 % of it, where no side counts);
-    probabilities with the same first class and, as health, within 0.01; contributions within 1 %
-    of the score. Without both kinds of rows nothing can be said, and that is too far as well.
+    Of healthy and of anomalous rows separately: score and remaining life within 1 % of fp32's
+    mean size and on the same side of the threshold (except within 1 % of it: sides do not
+    count there); probabilities with the same first class and, as health, within 0.01; contributions
+    within 1 % of the score. Without both kinds of rows agreement is unknown: too far as well.
     """
     worst = 0.0
     groups = row_groups(manifest, golden)
@@ -127,7 +127,7 @@ def parity(manifest: Manifest, golden: Golden, found: Tensors) -> tuple[float, s
 
 
 def row_groups(manifest: Manifest, golden: Golden) -> dict[str, Mask]:
-    """Which golden rows are healthy and which anomalous; where none is marked, by the threshold."""
+    """Masks of the healthy and the anomalous golden rows; if none is marked, by the threshold."""
     if golden.anomalous is not None:
         anomalous = golden.anomalous.astype(bool)
     else:
@@ -137,7 +137,7 @@ def row_groups(manifest: Manifest, golden: Golden) -> dict[str, Mask]:
 
 
 def decision(manifest: Manifest, outputs: Tensors) -> tuple[NDArray[np.float64], float]:
-    """What the task watches [N], which is held against the threshold, and the threshold."""
+    """The watched quantity [N], which is compared with the threshold, and the threshold."""
     row = manifest.task_row
     needed = outputs[manifest.outputs.named()[row.needs]].astype(np.float64)
     shape = manifest.output_shape(row.needs)
@@ -147,7 +147,7 @@ def decision(manifest: Manifest, outputs: Tensors) -> tuple[NDArray[np.float64],
 
 
 def _other_side(manifest: Manifest, golden: Golden, found: Tensors) -> str:
-    """True if a row is on the other side of the threshold, or of another class, in words."""
+    """Rows on the other side of the threshold, or of another class, as text; empty if none."""
     wanted, limit = decision(manifest, golden.outputs)
     got, _ = decision(manifest, found)
     clear = np.abs(wanted - limit) > MAX_DIFFERENCE * limit
@@ -163,7 +163,7 @@ def _other_side(manifest: Manifest, golden: Golden, found: Tensors) -> str:
 
 
 def _scale(manifest: Manifest, golden: Golden, role: str, rows: Mask) -> float:
-    """What a difference is relative to."""
+    """The size that a difference is relative to."""
     tensor = manifest.outputs.named().get(manifest.task_row.roles[role].relative_to)
     return _mean_size(golden.outputs[tensor][rows]) if tensor else 1.0
 
@@ -174,7 +174,7 @@ def _mean_size(array: NDArray[Any]) -> float:
 
 
 def _difference(role: Role, got: NDArray[Any], wanted: NDArray[Any], scale: float) -> float:
-    """The mean difference by that scale; of the worst column, where each counts by itself."""
+    """The mean difference by that scale; of the worst column, if each counts separately."""
     off = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
     by_column = off.reshape(len(off), -1) if role.by_column else off.reshape(-1, 1)
     means = [_mean_size(column) for column in by_column.T]
@@ -200,9 +200,9 @@ def compare(
     patience_s: float,
     clock: Clock = time.perf_counter,
 ) -> list[Timing]:
-    """How long fp32 and a variant run, in turns, so that both feel whatever else goes on.
+    """Time fp32 and a variant alternately, so that other load affects both.
 
-    fixed: the only batch size that the graph takes. patience_s: for a batch size, where even few
+    fixed: the only batch size that the graph takes. patience_s: for a batch size, if even few
     runs take long.
     """
     sizes = BATCHES if fixed is None else (fixed,)
@@ -228,7 +228,7 @@ def _timing(
 
 
 def _tiled(inputs: Tensors, rows: int) -> Tensors:
-    """That many rows, the golden ones again and again."""
+    """That many rows, the golden ones repeated."""
     return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()}
 
 
@@ -240,7 +240,7 @@ def choose(figures: tuple[Figures, ...]) -> str:
 
 
 def too_slow(relative: float) -> str:
-    """Why a variant that takes that part of fp32's time gains nothing; empty if it does."""
+    """Why a variant with that part of fp32's time is not used; empty if it is fast enough."""
     return "" if relative <= _FASTER else f"no faster: {relative:.0%} of fp32's time"
 
 

@@ -1,1 +1,1 @@
-"""What loads and runs a model."""
+"""Loading and running of models."""

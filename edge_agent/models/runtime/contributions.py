@@ -1,9 +1,9 @@
-"""Why a score is what it is, of models whose graph does not say: inputs replaced one by one.
+"""Contributions of inputs to a score, for graphs without them: inputs are replaced one by one.
 
-Inputs are replaced by healthy ones in two orders, there and back. The mean of an antithetic pair of
-orders is the Shapley value exactly for whatever is a sum of functions of one and of two inputs, and
-an estimate of it beyond (Mitchell, Cooper, Frank, Holmes: Sampling Permutations for Shapley Value
-Estimation, JMLR 23, 2022). In each order the changes telescope, so nothing gets lost.
+Inputs are replaced by healthy ones in two orders, forward and reverse. The mean of an antithetic
+pair of orders is the Shapley value exactly for any sum of functions of one and of two inputs, and
+an estimate of it otherwise (Mitchell, Cooper, Frank, Holmes: Sampling Permutations for Shapley
+Value Estimation, JMLR 23, 2022). In each order the changes telescope, so their sum is complete.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 MAX_INPUTS: Final = 256  # of a model whose scores are explained
-_CELLS: Final = 1 << 22  # of the windows that are made up at a time
+_CELLS: Final = 1 << 22  # of the windows that are built at a time
 _ROWS: Final = 64
 _LEAST_HOURS: Final = 1e-3
 
@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 
 
 def runs_of(manifest: Manifest) -> int:
-    """How many windows a model is run with to explain one; 0 if it is not explained."""
+    """The number of windows that a model is run with to explain one; 0 if it is not explained."""
     inputs = len(manifest.inputs)
     return 2 * inputs - 1 if inputs <= MAX_INPUTS else 0
 
@@ -47,25 +47,25 @@ def contributions(model: Model, reference: Reference, asked: Asked) -> Floats:
     Inputs are in the order of the manifest's scalars, then of its other inputs. Every row sums to
     the score.
 
-    anomaly, classification: what replacing the input takes from the score (the probability of any
-    fault); it is below 0 if the input speaks for health. What is left of the score once all
-    inputs are healthy goes to those above 0, in proportion.
+    anomaly, classification: the decrease of the score (the probability of any fault) by replacing
+    the input; negative if the input indicates health. The rest of the score after all inputs are
+    healthy is added to those above 0, in proportion.
 
     remaining_life: the hours that the input takes from the healthy life, or 0, in proportion scaled
-    so that they sum to the median, or to 0.001 h where that is less: weight / score is the input's
-    share in how much shorter life is.
+    so that they sum to the median, or to 0.001 h if that is less: weight / score is the input's
+    share in the reduction of life.
     """
     pulls = _pulls(model, reference, asked)
     score = asked.score.astype(np.float64)
     if model.manifest.score_falls:
-        hours = np.maximum(score, _LEAST_HOURS)  # at its very end a life must still be explained
+        hours = np.maximum(score, _LEAST_HOURS)  # a life at its very end must still be explained
         return (hours[:, None] * _proportions(-pulls)).astype(np.float32)
     rest = score - pulls.sum(axis=1)
     return np.asarray(pulls + rest[:, None] * _proportions(pulls), np.float32)
 
 
 def _proportions(pulls: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What is above 0 by its share in all that is, [n, I]; equal shares where nothing is."""
+    """Positive pulls as shares of their sum, [n, I]; equal shares if none is positive."""
     above = np.maximum(pulls, 0.0)
     total = above.sum(axis=1, keepdims=True)
     even = np.full_like(above, 1.0 / above.shape[1])
@@ -73,7 +73,7 @@ def _proportions(pulls: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _pulls(model: Model, reference: Reference, asked: Asked) -> NDArray[np.float64]:
-    """By how much each input's healthy replacement lowers the score, [n, I]; mean of two orders."""
+    """The decrease of the score by each input's healthy replacement, [n, I]; mean of two orders."""
     count = len(model.manifest.inputs)
     found = _scores(model, reference, asked, _replaced(count)).astype(np.float64)
     score = asked.score.astype(np.float64)[:, None]
@@ -85,7 +85,7 @@ def _pulls(model: Model, reference: Reference, asked: Asked) -> NDArray[np.float
 
 
 def _replaced(count: int) -> NDArray[np.bool_]:
-    """Which inputs are replaced in each run, [2 count - 1, count]: the first k, the last k."""
+    """The inputs replaced in each run, [2 count - 1, count]: the first k, the last k."""
     there = np.tril(np.ones((count, count), bool))
     return np.vstack([there, there[:-1, ::-1]])
 

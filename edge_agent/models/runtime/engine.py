@@ -1,4 +1,4 @@
-"""What runs a bundle: an engine takes tensors by name and gives tensors by name."""
+"""The interface of engines, which run bundles: named tensors in, named tensors out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shape = tuple[str, tuple[int, ...]]  # "float32" or "int64", and the shape witho
 
 
 class Signature(NamedTuple):
-    """The tensors that an engine takes, and those that it gives."""
+    """The tensors that an engine takes, and those that it returns."""
 
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, Shape]
@@ -25,9 +25,9 @@ class Signature(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """A bundle that was verified, and how it shall be loaded.
+    """A verified bundle, and the options of loading it.
 
-    read: one of its files; ModelError unless that has its checksum. variant: of its graph.
+    read: returns one of its files; ModelError if its checksum differs. variant: of its graph.
     providers: execution providers by falling preference. max_batch: rows of one run.
     """
 
@@ -39,9 +39,9 @@ class LoadRequest:
 
 
 class Engine(Protocol):
-    """A bundle that is loaded, of whatever kind. Calls block; one thread at a time.
+    """A loaded bundle of any kind. Calls block; one thread at a time.
 
-    providers: the execution providers that it runs on, the first one mainly; empty if it does not
+    providers: the execution providers that it runs on, the main one first; empty if it does not
     run on this machine.
     """
 
@@ -51,7 +51,7 @@ class Engine(Protocol):
 
     @property
     def signature(self) -> Signature:
-        """The tensors that it takes and gives."""
+        """The tensors that it takes and returns."""
 
     @classmethod
     def load(cls, request: LoadRequest) -> Self:
@@ -69,4 +69,4 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """Release everything; it is never used again. Safe when repeated."""
+        """Release everything; it is never used again. May be called repeatedly."""

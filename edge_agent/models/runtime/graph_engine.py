@@ -1,4 +1,4 @@
-"""The engine of bundles that hold an ONNX graph."""
+"""The engine of bundles that contain an ONNX graph."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class GraphEngine:
     """An ONNX Runtime session that runs batches of a few fixed sizes.
 
-    onnx_bytes: of the variant that is to run. ModelError if the runtime refuses them.
+    onnx_bytes: of the variant to run. ModelError if the runtime refuses them.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class GraphEngine:
 
     @property
     def signature(self) -> Signature:
-        """The tensors of the manifest, which the graph was held against when it was verified."""
+        """The tensors of the manifest, which verification compared with the graph."""
         manifest = self._manifest
         outputs = {
             tensor: ("float32", manifest.output_shape(role))
@@ -67,14 +67,14 @@ class GraphEngine:
             with DEADLINES.within(budget_s, options):
                 return self._infer(feeds, names)
         finally:
-            self._options = RunOptions()  # the other one may be told to end a moment too late
+            self._options = RunOptions()  # the old ones may be set to terminate a moment too late
 
     def close(self) -> None:
-        """Let the session go."""
+        """Release the session."""
         self._session = None
 
     def _infer(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str]) -> Tensors:
-        """In batches of a few sizes: the runtime keeps memory for every shape that it has seen."""
+        """Run in batches of a few sizes: the runtime keeps memory for every shape that it ran."""
         total = len(next(iter(feeds.values())))
         largest = self._buckets[-1]
         if total <= largest:
@@ -100,7 +100,7 @@ class GraphEngine:
 
 
 def model_of_graph(manifest: Manifest, onnx_bytes: bytes, max_batch: int = 64) -> Model:
-    """A model on the CPU from a graph that nobody verified: of our own training, and for tests."""
+    """A model on the CPU from an unverified graph: of our own training, and for tests."""
     return Model(manifest, GraphEngine(manifest, onnx_bytes, (CPU,), max_batch), "")
 
 
@@ -120,7 +120,7 @@ def _buckets(max_batch: int, fixed: int | None) -> tuple[int, ...]:
 
 
 def _padded(array: NDArray[Any], rows: int) -> NDArray[Any]:
-    """More rows, all of them the first one: whatever it is, the model can stand it."""
+    """Append copies of the first row, which the model has to run anyway."""
     padded = np.empty((rows, *array.shape[1:]), array.dtype)
     padded[: len(array)] = array
     padded[len(array) :] = array[0]

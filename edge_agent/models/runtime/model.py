@@ -1,4 +1,4 @@
-"""A bundle in memory: its manifest, the engine that runs it, and what its outputs mean."""
+"""A bundle in memory: its manifest, its engine, and the meaning of its outputs."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _FP32_ONLY: Final = Trial()
 class Model:
     """A bundle in memory. Calls block; one thread at a time may run it.
 
-    sha256: of its manifest. trial: of its variants; the engine runs the one that was chosen, and is
-    closed when nobody holds the model any more.
+    sha256: of its manifest. trial: of its variants; the engine runs the chosen one, and is
+    closed when the model has no more references.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Model:
         self.trial = trial
         self.variant = trial.chosen
         self.signer = UNSIGNED  # the id of the key
-        self.reference: Reference | None = None  # a healthy window, to explain others by
+        self.reference: Reference | None = None  # a healthy window, for explanations
         self.provider = engine.providers[0] if engine.providers else "none"
         self._task = manifest.task_row
         self._tensors = manifest.outputs.named()
@@ -57,7 +57,7 @@ class Model:
 
         feeds: by tensor of `manifest.tensors()`, the windows first: the window of the scalars,
         float32 [N, length, scalars]; `unit`, int64 [N], index into the manifest's units; each other
-        input by its name. budget_s: what it may take at the most.
+        input by its name. budget_s: the maximum time.
         """
         found = self.engine.infer(feeds, self._names, budget_s)
         by_role: dict[str, Any] = {
@@ -69,7 +69,7 @@ class Model:
     def self_test(self, golden: Golden | tuple[Tensors, Tensors]) -> None:
         """ModelError unless this engine, on its provider, reproduces the golden vectors.
 
-        A variant but fp32 must agree with them as `parity` has it.
+        A variant other than fp32 must agree with them within the limits of `parity`.
         """
         inputs, expected = golden[:2]
         found = self.engine.infer(inputs, tuple(expected))

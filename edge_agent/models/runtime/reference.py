@@ -1,4 +1,4 @@
-"""What a healthy window of a model looks like, to explain others by."""
+"""The healthy window of a model, the reference of its explanations."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Reference:
 
 
 def reference_of(manifest: Manifest, inputs: Tensors, outputs: Tensors) -> Reference:
-    """What a healthy window of this model looks like, from its golden vectors and its histograms.
+    """The healthy window of this model, from its golden vectors and its histograms.
 
-    The golden row that the model itself finds healthiest; a scalar input that has a histogram of
-    its healthy values stands at their median instead.
+    The golden row that the model itself scores healthiest; a scalar input with a histogram of
+    its healthy values has their median instead.
     """
     row = _healthiest(manifest, outputs)
     feeds = {
@@ -45,7 +45,7 @@ def reference_of(manifest: Manifest, inputs: Tensors, outputs: Tensors) -> Refer
 
 
 def _healthiest(manifest: Manifest, outputs: Tensors) -> int:
-    """The golden row with the lowest score, the surest health or the longest life."""
+    """The golden row with the lowest score, the most certain health or the longest life."""
     row, own = manifest.task_row, manifest.outputs.score
     found = outputs[own or manifest.outputs.named()[row.needs]].astype(np.float64)
     score = (found if own else row.watched(found)).reshape(len(found))

@@ -1,4 +1,4 @@
-"""Bundles to models in memory: loaded after every check, each once as long as it is used."""
+"""Loads bundles into memory after every check, each once while it is in use."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True, slots=True)
 class ProviderReport:
-    """Which of the wished execution providers are there; both in the order of the wishes.
+    """The available ones of the configured execution providers; both in the configured order.
 
-    used: at least the CPU, which takes what the others cannot.
+    used: at least the CPU, which runs the operators that the others do not support.
     """
 
     used: tuple[str, ...]
@@ -62,9 +62,9 @@ class ProviderReport:
 
 
 def choose_providers(wished: Sequence[str], available: Sequence[str]) -> ProviderReport:
-    """Split the wishes (tensorrt, cuda, cpu) by what the runtime says is `available`.
+    """Split the configured providers (tensorrt, cuda, cpu) by the runtime's `available` ones.
 
-    ModelError for a provider that nobody knows.
+    ModelError for an unknown provider.
     """
     unknown = [name for name in wished if name not in PROVIDERS]
     if unknown:
@@ -78,10 +78,10 @@ def choose_providers(wished: Sequence[str], available: Sequence[str]) -> Provide
 class SessionRegistry:
     """A cache of loaded models by the digest of their manifest. Calls block; one thread at a time.
 
-    A model stays as long as anybody uses it; which version is active is not known here.
+    A model stays while it is in use; which version is active is not known here.
 
-    trust: whose bundles are loaded; ConfigError if a key of it cannot be read. kinds, engines:
-    by kind of bundle, what its manifest says and what runs it.
+    trust: trusted keys and names; ConfigError if a key cannot be read. kinds, engines: the class
+    of the manifest and that of the engine, by kind of bundle.
     """
 
     def __init__(  # noqa: PLR0913 (two tables)
@@ -114,7 +114,7 @@ class SessionRegistry:
     def load(self, name: str, folder: Path | None = None) -> Model:
         """The model of a bundle: verified, loaded and tested, unless it is loaded already.
 
-        folder: where it lies, as `ModelRepository.folder` gives it; left out, the folder of what
+        folder: its folder, from `ModelRepository.folder`; left out, the folder of the version that
         should be active, whose refusal is logged. ModelError if it is refused.
         """
         if folder is not None:
@@ -128,14 +128,14 @@ class SessionRegistry:
         return model
 
     def trim(self) -> None:
-        """Give freed memory back to the system: sessions that come and go fragment the heap."""
+        """Return freed memory to the system: sessions that come and go fragment the heap."""
         try:
             ctypes.CDLL(None).malloc_trim(0)
         except (OSError, AttributeError):
             log.debug("no malloc_trim in this C library")
 
     def _say_refused(self, name: str, reason: str) -> None:
-        """Once for each state of its files: whoever looks again tells nothing new."""
+        """Log a refusal once for each state of its files; repeated checks add no information."""
         said = (reason, _stamp(self._dir / name))
         if self._said_refused.get(name) != said:
             self._said_refused[name] = said
@@ -170,7 +170,7 @@ class SessionRegistry:
         return model
 
     def _signer(self, folder: Path, name: str, raw: bytes) -> str:
-        """The key that signed it. With no key at all, nothing is refused, and that is said once."""
+        """The key that signed it. Without any key nothing is refused, which is logged once."""
         try:
             return self._keyring.signer(folder, name, raw)
         except ModelError as error:
@@ -183,7 +183,7 @@ class SessionRegistry:
         return UNSIGNED
 
     def _tested(self, folder: Path, manifest: Manifest, digest: str, trial: Trial) -> Model:
-        """The fastest variant in memory, on its real provider, agreeing with the golden vectors."""
+        """The fastest variant in memory, on its real provider, tested with the golden vectors."""
         if self._providers[0] != "cpu":
             # The trial ran on the CPU, and int8 in this form (QDQ) is made for CPUs.
             trial = replace(trial, chosen=FP32)
@@ -208,7 +208,7 @@ class SessionRegistry:
     ) -> Model:
         request = LoadRequest(
             manifest,
-            partial(read_checked, folder, manifest),  # again: what was verified is what is loaded
+            partial(read_checked, folder, manifest),  # again: verified bytes are loaded
             trial.chosen,
             [PROVIDERS[provider] for provider in self._providers],
             self._runtime.max_batch,
@@ -218,7 +218,7 @@ class SessionRegistry:
         return model
 
     def _check_providers(self, model: Model) -> None:
-        """A provider whose library is missing falls back to the CPU without an error."""
+        """Log providers whose library is missing: they fall back to the CPU without an error."""
         used = model.engine.providers
         for provider in self._providers if used else ():
             if PROVIDERS[provider] not in used:
@@ -243,7 +243,7 @@ class SessionRegistry:
 
 
 def _log_variants(model: Model) -> None:
-    """Which variant was chosen, and why not the others."""
+    """Log which variant was chosen, and why not the others."""
     for row in model.trial.figures:
         figures = {f"p50_us_batch_{batch}": round(us) for batch, us in row.p50_us}
         reason = row.refused or ("at work" if row.variant == model.variant else "slower")
@@ -254,6 +254,6 @@ def _log_variants(model: Model) -> None:
 def _stamp(folder: Path) -> Stamp:
     try:
         found = [(path.name, path.lstat()) for path in folder.iterdir()]
-    except (OSError, ValueError):  # not there, or not even a name
+    except (OSError, ValueError):  # missing, or not a valid name
         return ()
     return tuple(sorted((name, status.st_mtime_ns, status.st_size) for name, status in found))
