@@ -1,4 +1,4 @@
-"""Beside the score: contributions, drift, remaining life (ISO 13374 HA and PA)."""
+"""In addition to the score: contributions, drift, remaining life (ISO 13374 HA and PA)."""
 
 from edge_agent.diagnostics.diagnostics import Diagnostics
 from edge_agent.diagnostics.rul_tracker import AdaptiveInterval, Outcome, RulTracker

@@ -1,4 +1,4 @@
-"""Diagnostics beside the score: contributions, remaining life, and drift of the inputs.
+"""Diagnostics in addition to the score: contributions, remaining life, and drift of the inputs.
 
 Contributions are computed for the scores that the alarm table receives, for models whose graph
 does not compute them; see `edge_agent.models.runtime.contributions` for their definition. An
@@ -189,7 +189,7 @@ class Diagnostics:
         return found
 
     def observations(self, watched: Collection[str]) -> list[Observation]:
-        """Observations for the alarm table beside scores; watched: alarms that are not normal."""
+        """Observations for the alarm table, not of scores; watched: alarms that are not normal."""
         return self.drift.observations(watched, replayed=not self._live)
 
     def export(

@@ -270,7 +270,7 @@ class Learning:
     # -- progress -----------------------------------------------------------------------------
 
     def progress(self) -> dict[str, float]:
-        """Share of the rows wanted for the full baseline by asset, 0..1."""
+        """Share of the rows required for the full baseline by asset, 0..1."""
         return {
             one.asset.id: min(1.0, one.choice.complete() / self.wanted_rows)
             for one in self.trainings

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 _DAY_S: Final = 86_400.0
 _FOLDS: Final = 4
 _QUANTILE: Final = 0.999
-_MIN_MARGIN: Final = 2.0  # from the scores seen to the limit: later data always differs a little
+_MIN_MARGIN: Final = 2.0  # from observed scores to the limit: later data always differs
 _LEAST_SEEN: Final = 1.0  # T² if nothing ever moved: one `constant_floor` off counts as seen
 _MEMORY_ROWS: Final = round(1 / min(LAMBDAS))
 _HOLD: Final = 0.2  # of a window: the share that may be missing in the daemon
@@ -61,7 +61,7 @@ _HOLD: Final = 0.2  # of a window: the share that may be missing in the daemon
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The parameters of learning, beside the data.
+    """The parameters of learning, without the data.
 
     step_s = 0: one row for each distinct time stamp, about `row_interval_s` apart. training: facts
     about the data for the manifest. provisional_s: see `Manifest`.
@@ -228,8 +228,7 @@ def _hold(values: Floats, at_most: int) -> Floats:
 def _calibrated(rows: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
     """Baseline and limit of one asset: each quarter of the time is scored by the other three.
 
-    Up to the 99.9 % quantile the limit is based on the scores seen, beyond it on the tail's power
-    law.
+    Up to the 99.9 % quantile the limit is based on observed scores, beyond on the power law.
     """
     counter = counters(rows)
     rows = rates(rows, counter)

@@ -36,7 +36,7 @@ _RECIPE: Final = "recipe"
 _MAX_LINE: Final = 400
 
 
-async def learn_in_child(  # noqa: PLR0913 (one for each thing that a caller decides)
+async def learn_in_child(  # noqa: PLR0913 (the parameters of a training)
     rows: Mapping[str, NDArray[np.floating]],
     inputs: Sequence[InputSpec],
     *,
@@ -53,7 +53,7 @@ async def learn_in_child(  # noqa: PLR0913 (one for each thing that a caller dec
     """
     wanted = Recipe(name, tuple(inputs), **recipe)
     await asyncio.to_thread(out_dir.mkdir, parents=True, exist_ok=True)
-    # Beside the models, not in /tmp: /tmp is often in memory, and the rows may be many.
+    # In the models folder, not in /tmp: /tmp is often in memory, and the rows may be many.
     with tempfile.TemporaryDirectory(prefix=".learn-", dir=out_dir) as scratch:
         given = Path(scratch) / "rows.npz"
         await asyncio.to_thread(_save, given, rows, wanted, now_us)

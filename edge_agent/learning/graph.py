@@ -1,4 +1,4 @@
-"""A learned baseline as an ONNX graph. Needs the package `onnx`, only in the learning process.
+"""A learned baseline as an ONNX graph. Only a learning process has the required package `onnx`.
 
 Inputs: x float32 [N, W, C], unit int64 [N] (which asset each window is of). Everything is in the
 graph: scaling, smoothing by both moving averages, variability, the distance from healthy, and the

@@ -46,7 +46,7 @@ class Block:
 
 @dataclass(slots=True)
 class HealthyRows:
-    """Rows in blocks; the newest, `keep` and those in no block yet, can be taken back.
+    """Rows in blocks; the newest can be taken back: `keep` rows and those in no block yet.
 
     If the blocks are too many, every other one is dropped, so that the rest spans the whole time
     and each block is unbroken. A block is float32, less the values of its first whole row: so a

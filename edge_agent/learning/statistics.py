@@ -143,7 +143,7 @@ def change_weights(length: int) -> Floats:
 
 
 def distances(baseline: Baseline, rows: Floats, length: int, stride: int = 1) -> Floats:
-    """T² of every window in rows [T, C] by statistic: [n, S]; NaN if a window holds NaN.
+    """T² of every window in rows [T, C] by statistic: [n, S]; NaN if a window contains NaN.
 
     rows: counters already as `rates`.
     """

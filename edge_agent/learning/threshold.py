@@ -1,4 +1,4 @@
-"""The margin of a learned baseline's limit above the scores seen, and the basis of that margin."""
+"""The margin of a learned baseline's limit above observed scores, and the basis of that margin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Exponent of the assumed power law of T² beyond the scores seen. Minimum: far heavier than a
+# Exponent of the assumed power law of T² beyond observed scores. Minimum: far heavier than a
 # normal distribution's, because machines drift; tuned on SKAB's valve1 alone. Maximum: a start-up
 # among the healthy rows looks like an endless tail, and would hide the rest.
 _TAIL_INDEX: Final = 0.25

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edge_agent.serving.evaluation import Scored
 
 WORST: Final = 5
-# Of a pair of decisions: 2 * active + candidate.
+# Index of a pair of decisions: 2 * active + candidate.
 OUTCOMES: Final = ("neither", "only_candidate", "only_active", "both")
 _NEITHER, _ONLY_CANDIDATE, _ONLY_ACTIVE, _BOTH = range(4)
 
@@ -57,10 +57,10 @@ class Last(Table):
 def pair(
     active: Judged, candidate: Judged, last: Last
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """What the active version had decided as of each of the candidate's windows: (is_on, level).
+    """The active version's decision as of each of the candidate's windows: (is_on, level).
 
-    Of windows that end at the same time that is the decision on the same same window; `last` is
-    what it said before these, and is brought up to date.
+    For windows that end at the same time it is the decision on the same window; `last` contains
+    the active version's decisions before these windows, and is updated.
     """
     last.cover(1 + int(max(active.asset.max(initial=-1), candidate.asset.max(initial=-1))))
     n = len(active.asset)
@@ -105,13 +105,13 @@ class Correlation:
         self.n = total
 
     def value(self) -> float | None:
-        """-1..1; None if there is none."""
+        """The coefficient, -1..1; None if it is undefined."""
         spread = float(np.sqrt(self._moment[0, 0] * self._moment[1, 1]))
         return float(self._moment[0, 1]) / spread if spread > 0 else None
 
 
 class Agreement(Table):
-    """Pairs of decisions, over all assets and for each."""
+    """Counts pairs of decisions, over all assets and for each."""
 
     _outcomes = column(np.int64, 0, len(OUTCOMES))  # windows by asset and outcome
     _apart = column(np.float64)  # sum of the distance of the levels, by asset
@@ -141,7 +141,7 @@ class Agreement(Table):
 
     @property
     def compared(self) -> int:
-        """Pairs of windows."""
+        """The number of pairs of windows."""
         return int(self._outcomes.sum())
 
     def agreement(self) -> float | None:

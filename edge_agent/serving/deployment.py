@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class WindowBatch:
-    """Work for one model: windows of scalars, windows of blocks, or both aligned row by row."""
+    """Windows for one model: windows of scalars, windows of blocks, or both aligned row by row."""
 
     deployment: Deployment
     windows: WindowSet | None

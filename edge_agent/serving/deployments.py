@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 
 class Deployments:
-    """All deployments of a plant; iterating gives the active ones.
+    """All deployments of a plant; iterating yields the active ones.
 
     bindings: of all signals of the plant, which grow with it. rollbacks: replaced versions that
-    the repository on disk still has as active; refused: by name of the bundle, the version that
+    are still active in the repository on disk; refused: by name of the bundle, the version that
     should be active and is not; not_loaded: bundles of which no version could be loaded, and why.
     """
 
@@ -105,7 +105,7 @@ class Deployments:
     def _of_bundle(self, name: str) -> list[Deployment]:
         return self._bundles[name].deployments if name in self._bundles else []
 
-    # -- what changes it ----------------------------------------------------------------------
+    # -- changes ------------------------------------------------------------------------------
 
     def add_model(self, model: Model) -> None:
         """Add the first version of a bundle; add assets with `use_model`."""
@@ -124,7 +124,7 @@ class Deployments:
     ) -> str:
         """Let the active version of a bundle score an asset; returns what is missing, or nothing.
 
-        use_name: in its alarms; left out, as `use` has it. recent: the newest values of the asset,
+        use_name: in its alarms; by default, that of `use`. recent: the newest values of the asset,
         so that its first window is full at once.
         """
         bundle = self._bundles.get(use.bundle)

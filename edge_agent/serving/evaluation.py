@@ -1,4 +1,4 @@
-"""The fifth stage of the path: from scores to alarms, score messages and the next turn."""
+"""The fifth stage of the path: from scores to alarms, score messages and the next turn's state."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ FULL_COVERAGE: Final = 0.999
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Windows with what the model said of them, row by row (N)."""
+    """Windows with the model's outputs, row by row (N)."""
 
     deployment: Deployment
     row: NDArray[np.intp]
     start_us: NDArray[np.int64]
     end_us: NDArray[np.int64]
     coverage: NDArray[np.float64]
-    last: NDArray[np.floating]  # newest values of the inputs, levels of blocks where told: [N, ..]
+    last: NDArray[np.floating]  # newest values of the inputs, levels of reported blocks: [N, ..]
     outputs: Outputs
     level: NDArray[np.float32]
     health: NDArray[np.float32]
     batch: WindowBatch  # the windows themselves
-    seconds: float  # that the run took for each window
+    seconds: float  # run time for each window
 
 
 def alarm_id(asset: PlantAsset, deployment: Deployment) -> str:
@@ -48,10 +48,10 @@ def alarm_id(asset: PlantAsset, deployment: Deployment) -> str:
 
 
 def reportable(scored: Scored, alarm_open: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """The windows that the alarm table must hear of; alarm_open: assets whose alarm is not at rest.
+    """The windows to report to the alarm table; alarm_open: assets whose alarm is not normal.
 
-    All windows of these assets and of those that are over their limit in any of them: once over,
-    the way back counts too.
+    All windows of these assets and of those with any window over its limit: after that, windows
+    below the limit count too.
     """
     interesting = alarm_open.copy()
     interesting[scored.row[scored.level >= 1.0]] = True
@@ -59,7 +59,7 @@ def reportable(scored: Scored, alarm_open: NDArray[np.bool_]) -> NDArray[np.intp
 
 
 def observation(scored: Scored, i: int, *, replayed: bool) -> Observation:
-    """What the alarm table hears of a window."""
+    """The alarm table's observation of a window."""
     deployment = scored.deployment
     return Observation(
         deployment.alarm_ids[scored.row[i]],
@@ -96,10 +96,10 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
 
 
 def _promise(deployment: Deployment) -> dict[str, Any]:
-    """The false alarms a day and asset that the bundle itself may state, at its own limit.
+    """The bundle's false alarms a day and asset, for the alert; only valid at its own limit.
 
-    What was held out of less than a day supports no such figure: then the text says how little
-    that was, and what it does not exclude. A bundle that does not say keeps to what it states.
+    Less than a day of held-out data is not enough for such a figure: then the text states the
+    duration, and the rate that it does not exclude. Without calibration the manifest's is used.
     """
     manifest = deployment.model.manifest
     if deployment.use.alarm.limit is not None:
@@ -122,7 +122,7 @@ def _figure(manifest: Manifest, key: str) -> float | None:
 
 
 def _span(days: float) -> str:
-    """Part of a day, in units that every language reads."""
+    """Part of a day, in units that are the same in every language."""
     minutes = 24 * 60 * days
     if minutes < 2:  # noqa: PLR2004
         return f"{minutes * 60:.0f} s"
@@ -139,7 +139,7 @@ def _mode(manifest: Manifest) -> str:
 
 
 def _fault(scored: Scored, i: int) -> tuple[str, float | None]:
-    """The likeliest fault class and its probability; else the rule's failure mode."""
+    """The most likely fault class and its probability; else the rule's failure mode."""
     deployment = scored.deployment
     probabilities = scored.outputs.probabilities
     classes = deployment.model.manifest.classes
@@ -157,7 +157,7 @@ def _rul(outputs: Outputs, i: int) -> dict[str, float] | None:
 
 
 def _contributors(scored: Scored, i: int, asset: PlantAsset) -> tuple[Contributor, ...]:
-    """All inputs by falling share; the shares sum to the score. None if nothing is known."""
+    """All inputs by falling share; the shares sum to the score. Empty if they are unknown."""
     if scored.outputs.contributions is None:
         return ()
     weights = scored.outputs.contributions[i]

@@ -158,7 +158,7 @@ class Reconciler:
             del deployments.refused[name]  # earlier refusals no longer matter
 
     async def _refuse(self, name: str, text: str, active: str | None) -> None:
-        """The version on disk fails its tests. If it was activated, the previous one comes back."""
+        """The version on disk fails its tests: restore the previous one if it was activated."""
         bad = await asyncio.to_thread(self._repository.active, name) or ""
         previous = await asyncio.to_thread(self._repository.previous, name)
         if previous is not None and previous != bad and active in {None, previous}:
@@ -168,7 +168,7 @@ class Reconciler:
             self._deployments.refused[name] = Refusal(bad, text, self._clock.now_us())
 
     async def _save_rollbacks(self) -> None:
-        """Save rollbacks in service also on disk."""
+        """Save rollbacks in service on disk as well."""
         while found := self._deployments.rollbacks:
             one = found[0]
             if await self._roll_back_version(one):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _RUNS_KEPT: Final = 1000  # for the percentiles
 _RUNS_JUDGED: Final = 50
-# More than the first runs after loading, or a short load of the machine.
+# More than the first runs after loading, or a short load of the machine, can cause.
 _SLOW_RUNS: Final = 10
 _ENDLESS_TIMES: Final = 20  # a single run that exceeds the budget by this factor is ended
 
@@ -108,7 +108,7 @@ class RunStats:
 class ModelRun:
     """One run of a model over the windows of all its assets, and its outcome.
 
-    size: its windows; non_finite: how many scores are no number: NaN passes through ONNX Runtime.
+    size: number of its windows; non_finite: of its scores: NaN passes through ONNX Runtime.
     """
 
     model: Model
@@ -192,7 +192,7 @@ def count_windows(run: ModelRun, metrics: Metrics) -> None:
         metrics.windows.labels(name, "failed").inc(size)
         return
     metrics.windows.labels(name, "scored").inc(size - non_finite)
-    if non_finite:  # it is neither healthy nor faulty
+    if non_finite:  # such a window is neither healthy nor faulty
         metrics.windows.labels(name, "not_a_number").inc(non_finite)
     metrics.inference_seconds.labels(name).observe(run.seconds)
     metrics.batch_size.labels(name).observe(size)

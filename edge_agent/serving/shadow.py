@@ -45,7 +45,7 @@ _REPORTED: Final = {
 class Shadow:
     """One candidate, its deployments, and the comparison of the two versions.
 
-    alarms: of the active version and of the candidate. trouble: why it was stopped, or nothing.
+    alarms: of the active version and of the candidate. trouble: why it was stopped, or empty.
     """
 
     def __init__(
@@ -274,7 +274,7 @@ class Shadows:
         return ready
 
     def compare_anew(self, name: str) -> None:
-        """Another version is active: a comparison with it starts again."""
+        """Restart the comparison; another version is active."""
         if name in self.running:
             self.running[name] = self._begin(self.running[name].model)
 
@@ -301,7 +301,7 @@ class Shadows:
         return None if version is None else report | {"state": _REPORTED[version.state]}
 
     def reports(self) -> list[dict[str, Any]]:
-        """One for each bundle that has or had a candidate."""
+        """A report for each bundle that has or had a candidate."""
         found = (self.report(name) for name in {**self._past, **self.running})
         return [report for report in found if report is not None]
 
@@ -312,7 +312,7 @@ class Shadows:
             try:
                 announced += shadow.score_and_compare(ran, busy=busy)
             except Exception as error:
-                # A candidate must do no harm, whatever happens.
+                # A candidate must not affect the active version, whatever exception it raises.
                 log.exception("shadow failed", extra={"model": shadow.name})
                 shadow.trouble = f"{type(error).__name__}: {error}"
             if shadow.trouble:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Standby:
     """Another version of `main`, an active deployment; main is None if nothing is active.
 
-    If it wants the same windows of `main` it shares them; else it keeps its own, fed with the same
+    If it needs the same windows as `main` it shares them; else it fills its own from the same
     values. due: its own windows that closed in this turn; lacking: why it cannot serve an asset.
     """
 
@@ -45,13 +45,13 @@ class Standby:
         return made
 
     def add_asset(self, asset: PlantAsset, bindings: Bindings) -> str:
-        """Serve one more asset; returns what is missing, or nothing."""
+        """Serve one more asset; returns what is missing, or an empty text."""
         missing = self._add(asset, bindings)
         self.shares = self.shares and self.main is not None and self._fits(self.main)
         return missing
 
     def stand_beside(self, main: Deployment) -> None:
-        """Another deployment has the place of `main`."""
+        """Set another deployment as `main`, with its windows if they are the same."""
         self.main = main
         self.shares = self._fits(main)
 
@@ -62,7 +62,7 @@ class Standby:
         return missing
 
     def _fits(self, main: Deployment) -> bool:
-        """True if it wants the same windows, of the same assets in the same rows."""
+        """True if it needs the same windows, of the same assets in the same rows."""
         ours, theirs = self.deployment.model.manifest, main.model.manifest
         return self.deployment.assets == main.assets and same_windows(theirs, ours)
 
@@ -93,7 +93,7 @@ class Standby:
         ]
 
     def as_main(self, scored: Scored) -> Scored:
-        """What it made of shared windows, as the work of `main`."""
+        """Its scores of shared windows, as scores of `main`."""
         if self.shares and self.main is not None and scored.deployment is self.deployment:
             return replace(scored, deployment=self.main)
         return scored

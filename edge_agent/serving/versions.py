@@ -31,7 +31,7 @@ _WINDOWS_AWAITED: Final = 2  # a plant without values for this long will not fil
 
 @dataclass(slots=True, eq=False)
 class Version:
-    """One version of a bundle. standbys: of one that is not active, by the deployment beside it."""
+    """One version of a bundle. standbys: of one that is not active, by the active deployment."""
 
     model: Model
     state: State = State.LOADING
@@ -45,13 +45,13 @@ class Version:
         return self.model.manifest.version
 
     def apply(self, event: Event, reason: str = "") -> None:
-        """Follow the table of `lifecycle`; ValueError if the event cannot happen now."""
+        """Change the state by `lifecycle`; ValueError if the event cannot happen in this state."""
         self.state, self.reason = next_state(self.state, event), reason
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """A version that gave way to the previous one; `bad.reason` says why."""
+    """A version that the previous one replaced; `bad.reason` is the reason."""
 
     bad: Version
     good: Model
@@ -66,7 +66,7 @@ class Rollback:
 class Warming:
     """Waits for the windows of a version, which fill while the active one continues.
 
-    Its windows are full if every asset that was scored since has one of the new kind.
+    Its windows are full if every asset that was scored since has one of the new layout.
     """
 
     def __init__(self, version: Version, monotonic_s: float) -> None:
@@ -93,7 +93,7 @@ class Warming:
 
 
 def _served(standby: Standby) -> set[str]:
-    """The assets of which a window closed in this turn."""
+    """The assets with a window that closed in this turn."""
     rows: set[int] = set()
     for due in standby.due:
         rows |= set(due.rows.tolist())
@@ -103,8 +103,8 @@ def _served(standby: Standby) -> set[str]:
 class BundleVersions:
     """The versions of one bundle and the deployments of the active one.
 
-    on_active: called once another version is active, with the deployments that it replaced by its
-    own; rollbacks: grows by each version that gives way. warming_up: a version whose windows fill.
+    on_active: called when another version is active, with the deployments that it replaced by its
+    own; rollbacks: receives each replaced failed version. warming_up: a version whose windows fill.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class BundleVersions:
                 beside = Standby.beside(deployment, version.model, self._bindings)
                 version.standbys[deployment] = beside
 
-    # -- one version after another ------------------------------------------------------------
+    # -- replacement --------------------------------------------------------------------------
 
     def set_standby(self, model: Model | None) -> None:
         """Set the standby version; None: there is none."""
@@ -165,8 +165,7 @@ class BundleVersions:
     ) -> dict[str, str]:
         """Replace the version: at once if its windows are the same, else when they are full.
 
-        ready: its standbys that are there already. Returns the assets that it cannot serve, with
-        the reason.
+        ready: its existing standbys. Returns the assets that it cannot serve, with the reason.
         """
         self._stop_warming()
         if model.sha256 == self.active.model.sha256:
@@ -200,7 +199,7 @@ class BundleVersions:
             self.warming_up = None
 
     def _activate(self, version: Version) -> None:
-        """The version before is the standby from now on."""
+        """Make a version active; the previous one becomes the standby."""
         old = self.active
         old.apply(Event.SUPERSEDE)
         self.set_standby(None)
@@ -222,7 +221,7 @@ class BundleVersions:
         self._on_active(self, self._put_in_place(good))
 
     def _put_in_place(self, version: Version) -> dict[Deployment, Deployment]:
-        """Make a version the active one; returns the deployments that others replaced."""
+        """Make a version the active one; returns old to new deployments, of the replaced ones."""
         replaced: dict[Deployment, Deployment] = {}
         for number, main in enumerate(self.deployments):
             standby = version.standbys[main]
@@ -287,7 +286,7 @@ class BundleVersions:
         return warm.seconds > self._budget.of(again.size)
 
     def _follow_outcome(self, run: ModelRun, trouble: Trouble | None) -> None:
-        """Log one line when a model starts to fail, one when it works again."""
+        """Log one line when a model starts to fail, and one when it works again."""
         name, is_failing = run.model.manifest.name, self.active.state is State.FAILING
         if trouble in {Trouble.FAILED, Trouble.NOT_A_NUMBER}:
             self.active.apply(Event.FAIL, run.trouble_text(trouble, self._budget))

@@ -1,4 +1,4 @@
-"""The windows that a model needs, by its manifest, and if two models need the same."""
+"""The windows that a model needs, by its manifest, and a comparison of two models' windows."""
 
 from __future__ import annotations
 
