@@ -117,7 +117,7 @@ def parse_ref(text: str) -> Ref:
 class ModelRepository:
     """The versions of the bundles of one folder. All calls block; ModelError if the disk fails.
 
-    keep: versions of a name, beyond the needed ones (the active, the previous one, the shadow).
+    keep: versions of a name; the active, the previous one and the shadow are never removed.
     """
 
     def __init__(self, models_dir: Path, keep: int = KEEP) -> None:
