@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 _TOO_SLOW: Final = 0.25  # of the rows are complete: learning would take four times as long
-_MAX_KINDS: Final = 4096  # of rows, by their usable inputs
+_MAX_KINDS: Final = 4096  # distinct patterns of usable inputs
 _AS_FAST: Final = 0.9  # of the complete rows stay complete with an input that is included again
 
 
