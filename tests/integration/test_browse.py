@@ -166,7 +166,10 @@ def test_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "told"),
     [
         (["plc"], "'plc' is a source of which config?"),
-        (["opc.tcp://h:1", "--user", "u"], "without a security policy the password is sent unencrypted"),
+        (
+            ["opc.tcp://h:1", "--user", "u"],
+            "without a security policy the password is sent unencrypted",
+        ),
         (["http://h:1"], "must be opc.tcp://HOST:PORT/PATH"),
         (["opc.tcp://h:1", "--policy", "Best"], "'Best' is not a valid SecurityPolicy"),
     ],
