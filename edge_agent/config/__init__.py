@@ -1,6 +1,6 @@
 """The config: YAML to typed structs, with every problem at once.
 
-`load` gives a Config or raises ConfigErrors; `find_problems` gives both a Config, where there is
+`load` returns a Config or raises ConfigErrors; `find_problems` returns both a Config, if there is
 one, and the list. The structs of sources and sinks come from the caller's tables.
 """
 
@@ -66,11 +66,11 @@ def load(
     files: bool = True,
     readers: Readers = NO_READERS,
 ) -> Config:
-    """The config in `path` and its includes; ConfigErrors lists all that is wrong with it.
+    """The config in `path` and its includes; ConfigErrors lists all its problems.
 
     `sources` and `sinks` map a `type:` to the frozen dataclass of its other keys. With `files`
-    false, model bundles and texts may still be missing (a bundle is about to be learned)
-    and what the config names is not read by `readers` either.
+    false, model bundles and texts may still be missing (a bundle will be learned)
+    and `readers` do not read the files that the config names.
     """
     config, problems = find_problems(
         path, sources=sources, sinks=sinks, files=files, readers=readers
@@ -115,7 +115,7 @@ def _read(notes: Notes, hints: Mapping[str, Any]) -> Config | None:
     config: Config = Builder(notes, Config, hints).build(tree)
     if ("gateway", "id") not in notes.marks:
         config = replace(config, gateway=replace(config.gateway, id=default_gateway_id()))
-    # With a file unread, what the others refer to may well stand there.
+    # If a file was not read, the targets of references may be in it.
     if not notes.unread:
         crosscheck(config, notes)
     return config

@@ -1,4 +1,4 @@
-"""Asset ids and the placeholders of their addresses, after their number is known to be bearable."""
+"""Asset ids and the placeholders of their addresses, after a check of their number."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
 MAX_ASSETS = 100_000
 MAX_SIGNALS = 1_000_000
 _BUILT_IN: Final = frozenset({"asset", "line", "signal"})
-# Only what looks like a name: other braces (a GUID, a JSON path) are the address's own.
+# Only texts like a name: other braces (a GUID, a JSON path) belong to the address.
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_MAX_PATTERN: Final = 4 * MAX_NAME  # keeps the digits of a range few, too
+_MAX_PATTERN: Final = 4 * MAX_NAME  # also limits the digits of a range
 _MAX_UNIQUE_REPORTS: Final = 10
 
 
 def check_assets(config: Config, notes: Notes) -> None:
-    """Note ids that are wrong or there twice, and placeholders that nothing fills."""
+    """Note ids that are wrong or defined twice, and placeholders without a value."""
     for pattern, asset in config.assets.items():
         for name in _BUILT_IN & asset.variables.keys():
             path = ("assets", pattern, "variables", name)
@@ -101,13 +101,13 @@ def _unknown_placeholder(
 
 
 def _wanted(signals: Mapping[Name, Signal]) -> dict[Name, set[str]]:
-    """By signal, the placeholders of its address, where it has any."""
+    """By signal, the placeholders of its address, if it has any."""
     found = ((name, set(_PLACEHOLDER.findall(s.address))) for name, s in signals.items())
     return {name: places for name, places in found if places}
 
 
 def expand_range(pattern: str) -> Iterator[str]:
-    """`P-{001..003}` gives P-001, P-002, P-003; a name without a range gives itself."""
+    """`P-{001..003}` yields P-001, P-002, P-003; a name without a range yields itself."""
     match = _RANGE.search(pattern)
     if match is None:
         yield pattern
@@ -119,6 +119,6 @@ def expand_range(pattern: str) -> Iterator[str]:
 
 
 def range_size(pattern: str) -> int:
-    """How many ids `expand_range` gives, without expanding."""
+    """The number of ids that `expand_range` yields, without expanding."""
     sizes = (max(0, int(high) - int(low) + 1) for low, high in _RANGE.findall(pattern))
     return math.prod(sizes)

@@ -1,8 +1,8 @@
-# ruff: noqa: ANN401 (which type a value has, the struct says at run time)
-"""Trees to structs, directed by the type of each field.
+# ruff: noqa: ANN401 (the struct defines the type of a value at run time)
+"""Converts trees to structs by the type of each field.
 
-A field that is wrong is noted and takes its default, so that the search goes on and finds the rest;
-what was built is only used when nothing was noted.
+A wrong field is noted and gets its default, so that the search continues and finds the rest;
+the result is only used if nothing was noted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SECRET_PLACE: Final = {
 _SECRET_NOUN: Final = {"env": "an environment variable", "credential": "a systemd credential"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # a table cannot be hashed, but an Annotated must
+@dataclass(frozen=True, slots=True, eq=False)  # a table has no hash, but Annotated needs one
 class OneOf:
     """Marks a field whose struct is chosen by the value's `type:` key."""
 
@@ -43,14 +43,14 @@ class OneOf:
 
 @dataclass(slots=True)
 class Builder:
-    """Makes values of any supported type; `hints` replaces the type of some fields of `root`."""
+    """Builds values of any supported type; `hints` replaces the type of some fields of `root`."""
 
     notes: Notes
     root: type
     hints: Mapping[str, Any]
 
     def build(self, tree: MapNode) -> Any:
-        """A `root`, whatever is wrong with it: look at the notes before using it."""
+        """A `root`, even if it has problems: check the notes before using it."""
         return self._value(tree, self.root, ())
 
     def _value(self, node: Node, kind: Any, path: KeyPath, default: Any = MISSING) -> Any:
@@ -141,7 +141,7 @@ class Builder:
         return self._struct(MapNode(node.at, entries), structs[name], path, None)
 
     def _struct(self, node: Node, kind: type, path: KeyPath, base: Any) -> Any:
-        """A struct; fields not written come from `base` where the parent's default is one."""
+        """A struct; missing fields come from `base` if the parent's default is one."""
         short = getattr(kind, "shorthand", {})
         if isinstance(node, TextNode) and not node.is_null and node.text in short:
             return kind(**short[node.text])
@@ -154,7 +154,7 @@ class Builder:
             if key not in known:
                 hint = self.notes.nearest(key, known)
                 self.notes.add((*path, key), f"unknown key {shown(key)}", hint)
-        noted = len(self.notes.problems)  # an unknown key says nothing against the others
+        noted = len(self.notes.problems)  # an unknown key is no problem of the other keys
         base = base if isinstance(base, kind) else None
         values = {}
         for name, (spec, hint) in known.items():
@@ -170,7 +170,7 @@ class Builder:
         return self._finish(kind, values, path, sound=noted == len(self.notes.problems))
 
     def _finish(self, kind: type, values: dict[str, Any], path: KeyPath, *, sound: bool) -> Any:
-        """Make the struct and let it look at itself, which it may only do when it is sound."""
+        """Make the struct; it checks itself, but only if all its fields are valid."""
         if not sound and hasattr(kind, "__post_init__"):
             return None
         try:
@@ -202,7 +202,7 @@ def from_environment(node: Node) -> Node:
 
 
 def text_of(node: Node) -> str:
-    """The text of a scalar; Wrong where there is none."""
+    """The text of a scalar; raises Wrong if there is none."""
     if isinstance(node, TextNode):
         if node.is_null:
             raise Wrong("has no value", "remove the key, or quote the text")
@@ -212,7 +212,7 @@ def text_of(node: Node) -> str:
 
 
 def _blank(kind: Any) -> Any:
-    """A stand-in for a value that is wrong: an empty struct where others look inside, or None."""
+    """A placeholder for a wrong value: an empty struct if others read its fields, or None."""
     if not (isinstance(kind, type) and is_dataclass(kind)) or hasattr(kind, "__post_init__"):
         return None
     return kind(
@@ -227,7 +227,7 @@ def _fields(kind: type) -> dict[str, tuple[Field[Any], Any]]:
 
 
 def _keys(dotted_key: str) -> KeyPath:
-    """`topics.0.pattern`, as a struct names its own parts."""
+    """The key path of `topics.0.pattern`, as a struct names its own parts."""
     return tuple(int(key) if key.isdecimal() else key for key in dotted_key.split(".") if key)
 
 
@@ -260,7 +260,7 @@ def _map(node: Node) -> MapNode:
 
 
 def _path(node: Node) -> Path:
-    """A path relative to the file that names it."""
+    """A path relative to the file that contains it."""
     text = text_of(node)
     if not text:
         raise Wrong("is empty", "write the path of a file or folder")
@@ -268,7 +268,7 @@ def _path(node: Node) -> Path:
 
 
 def _secret(node: Node) -> Secret:
-    """Where a secret is. No message repeats what was written: it may be the secret itself."""
+    """The place of a secret. No message repeats the text: it may be the secret itself."""
     if not isinstance(node, MapNode):
         raise Wrong("a secret is never written into the config", _SECRET_HINT)
     if len(node.entries) != 1 or not node.entries.keys() <= {"file", "env", "credential"}:

@@ -1,4 +1,4 @@
-"""Conditions such as `Running > 0 for 10s`: text to a tree, with the place of every mistake.
+"""Conditions such as `Running > 0 for 10s`: text to a tree, with the position of every mistake.
 
     condition  = all { "or" all }
     all        = one { "and" one }
@@ -7,7 +7,7 @@
     comparison = operand [ ( ">" | ">=" | "<" | "<=" | "==" | "!=" ) operand ]
     operand    = NUMBER | "true" | "false" | NAME | "quoted name"
 
-A signal alone stands for `signal != 0`. Nothing is ever executed: a tree is plain data, which
+A signal alone means `signal != 0`. Nothing is executed: a tree is plain data, which
 `signals.Conditions` evaluates.
 """
 
@@ -63,7 +63,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The opposite."""
+    """The part does not hold."""
 
     part: Node
 
@@ -77,14 +77,14 @@ class Every:
 
 @dataclass(frozen=True, slots=True)
 class Some:
-    """One part at least holds."""
+    """At least one part holds."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The part has held for so many seconds without a break."""
+    """The part has held for this number of seconds without a break."""
 
     part: Node
     seconds: float
@@ -95,7 +95,7 @@ Node: TypeAlias = Compare | Not | Every | Some | Held
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition as it was written, and its tree."""
+    """The text of a condition, and its tree."""
 
     text: str
     root: Node
@@ -107,7 +107,7 @@ class Condition:
 
 
 def parse_condition(text: str) -> Condition:
-    """A condition from its text; Wrong names the mistake and marks its place with `^`."""
+    """A condition from its text; Wrong names the mistake and marks its position with `^`."""
     if len(text) > MAX_LENGTH:
         raise Wrong(f"is longer than {MAX_LENGTH} characters")
     parser = _Parser(text, list(_tokens(text)))
@@ -115,7 +115,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def both(first: Condition | None, second: Condition | None) -> Condition | None:
-    """A condition that holds when both do; None if there is none."""
+    """A condition that holds if both hold; None if both are None."""
     if first is None or second is None or first == second:
         return first or second
     return Condition(f"({first.text}) and ({second.text})", Every((first.root, second.root)))
@@ -228,7 +228,7 @@ class _Parser:
         return node
 
     def _held(self, *, alone: bool) -> Node:
-        """A part and its `for`; alone: it cannot be meant for what stands before it, too."""
+        """A part and its `for`; alone: `for` cannot also apply to the parts before it."""
         bracket = self._took("sign", "(")
         node = self._some() if bracket else self._comparison()
         if bracket and not self._took("sign", ")"):

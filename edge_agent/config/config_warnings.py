@@ -1,4 +1,4 @@
-"""What is allowed, but hardly meant."""
+"""Warnings: valid settings that are probably not intended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def warnings(config: Config) -> Iterator[str]:
                 "only data quality is monitored"
             )
     for path, signal, (problem, hint) in address_problems(config):
-        if not signal.address:  # of one signal: no reason to watch nothing at all
+        if not signal.address:  # of one signal: the others are still monitored
             yield f"{dotted(path)}: {problem}: it will have no value ({hint})"
     yield from learning_warnings(config)
     yield from _client_ids(config)
@@ -46,7 +46,7 @@ def warnings(config: Config) -> Iterator[str]:
 
 
 def _client_ids(config: Config) -> Iterator[str]:
-    """Clients of one id at one broker, which throws them out in turns."""
+    """Clients of one id at one broker, which disconnects them alternately."""
     known: dict[tuple[str, str], str] = {}
     for room, structs in (("sources", config.sources), ("sinks", config.sinks)):
         for name, struct in structs.items():
@@ -62,12 +62,12 @@ def _client_ids(config: Config) -> Iterator[str]:
 
 
 def _open_files(config: Config) -> Iterator[str]:
-    """Secrets and private keys that everybody on this machine may read."""
+    """Secrets and private keys that every user of this machine can read."""
     for path, value in walk((), config):
         file = value.file if isinstance(value, Secret) else value
         if not isinstance(file, Path) or (file is value and path[-1] not in _PRIVATE):
             continue
-        with suppress(OSError):  # that it is missing, others say
+        with suppress(OSError):  # other checks report a missing file
             mode = file.stat().st_mode
             if mode & stat.S_IROTH:
                 yield (
@@ -85,7 +85,7 @@ def _has_limits(config: Config, template: str) -> bool:
 
 
 def _secrets(config: Config) -> Iterator[str]:
-    """Secrets that cannot be had here; where the daemon runs they may well be there."""
+    """Secrets that cannot be read here; they may exist on the daemon's machine."""
     for path, secret in secrets_of(config):
         try:
             secret.reveal()
@@ -101,7 +101,7 @@ def secrets_of(config: Config) -> Iterator[tuple[str, Secret]]:
 
 
 def paths_of(config: Config) -> Iterator[tuple[str, Path]]:
-    """Every file and folder that the config names, with its key path; those of secrets, too."""
+    """Every file and folder that the config names, also of secrets, with its key path."""
     for path, value in walk((), config):
         if isinstance(value, Path):
             yield dotted(path), value

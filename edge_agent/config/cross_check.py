@@ -1,4 +1,4 @@
-"""What one value says about another: references, ids, ranges. Each check notes all it finds."""
+"""Checks of values against each other: references, ids, ranges. Each notes all it finds."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def crosscheck(config: Config, notes: Notes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """Read files that a config names, to find what is wrong with them.
+    """Read the files that a config names, to find their problems.
 
-    key: raises an EdgeAgentError for a file that holds no key; texts: ConfigErrors for all that is
-    wrong in a file of texts.
+    key: raises an EdgeAgentError for a file without a key; texts: ConfigErrors with all problems
+    of a file of texts.
     """
 
     key: ReadFile = None
@@ -50,7 +50,7 @@ NO_READERS: Final = Readers()
 
 
 def missing_files(config: Config, notes: Notes, readers: Readers) -> None:
-    """Note every bundle that is not there, and all that is wrong in files of texts and of keys."""
+    """Note every missing bundle, and all problems of the files of texts and of keys."""
     _texts(config.alarms.texts, notes, readers.texts)
     _keys(config, notes, readers.key)
     for name, template in config.templates.items():
@@ -109,14 +109,14 @@ def _references(config: Config, notes: Notes) -> None:
 
 
 def discovering(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    """Where sources name the template of assets that announce themselves."""
+    """The places where sources name the template of assets that announce themselves."""
     for path, value in walk(("sources",), config.sources):
         if path[-1] == "template" and value:
             yield path, str(value)
 
 
 def walk(path: KeyPath, value: object) -> Iterator[tuple[KeyPath, object]]:
-    """Every value in `value`, with its path, itself included."""
+    """Every value in `value`, itself included, with its path."""
     yield path, value
     inner: Iterable[tuple[str | int, object]] = ()
     if isinstance(value, tuple):
@@ -155,10 +155,10 @@ def _sources(config: Config, notes: Notes) -> None:
 
 @runtime_checkable
 class _HasAddresses(Protocol):
-    """A source's struct that knows what an address is. Some sources take any text."""
+    """A source's struct that checks addresses. Some sources accept any text."""
 
     def address_problem(self, address: str) -> tuple[str, str] | None:
-        """What is wrong with a signal's address, and a hint."""
+        """The problem of a signal's address, and a hint; None if it is valid."""
 
 
 def _addresses(config: Config, notes: Notes) -> None:
@@ -171,7 +171,7 @@ def _addresses(config: Config, notes: Notes) -> None:
 
 
 def address_problems(config: Config) -> Iterator[tuple[KeyPath, Signal, tuple[str, str]]]:
-    """Signals whose address is none, or missing, with the reason and a hint."""
+    """Signals whose address is invalid or missing, with the reason and a hint."""
     sources: dict[str, object] = {str(name): one for name, one in config.sources.items()}
     only = next(iter(sources), "") if len(sources) == 1 else ""
     for path, signal in _signals(config):
@@ -208,7 +208,7 @@ def _inputs(config: Config, notes: Notes) -> None:
 
 
 def _signals_of_every_asset(config: Config) -> dict[str, set[str]]:
-    """By template, the signals that each of its assets adds on its own."""
+    """By template, the signals that each of its assets adds."""
     own: dict[str, set[str]] = {}
     for asset in config.assets.values():
         names = set[str](asset.signals)
@@ -232,7 +232,7 @@ def _when(config: Config, notes: Notes) -> None:
 
 
 def _models(config: Config, notes: Notes) -> None:
-    """An alarm of a model is known by the name of its use, which is the bundle's unless given."""
+    """An alarm of a model has the name of its use, by default the bundle's name."""
     for name, template in config.templates.items():
         places = [use.name or use.bundle for use in template.models]
         for number, place in enumerate(places):

@@ -1,4 +1,4 @@
-"""Keys that nothing would read: they are refused, for whoever wrote them expects something."""
+"""Keys without an effect: they are refused, because their author expects an effect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEFAULT = Signal()
 
 @runtime_checkable
 class _KnowsSignals(Protocol):
-    """A source's struct that can say what of it, or of a signal, has no effect."""
+    """A source's struct that reports keys, its own or of a signal, that have no effect."""
 
     def unread_keys(self) -> Sequence[str]:
         """Keys of a signal that this source does not read."""
@@ -25,7 +25,7 @@ class _KnowsSignals(Protocol):
     def unfit(self, signals: dict[str, Signal], *, windows: bool) -> Iterator[tuple[str, str]]:
         """Contradictions with the signals of this source, as (key, message), by signal name.
 
-        windows: whether a model judges them, or learns from them.
+        windows: true if a model scores them, or learns from them.
         """
 
 
@@ -51,7 +51,7 @@ def check_effects(config: Config, signals: Iterable[tuple[KeyPath, Signal]], not
 
 
 def _judged(config: Config, only: str) -> set[str]:
-    """Sources whose signals a model judges, or learns from."""
+    """Sources whose signals a model scores, or learns from."""
     return {
         signal.source or only
         for template in config.templates.values()

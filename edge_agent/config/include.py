@@ -1,8 +1,8 @@
-"""The files of a config, put together into one tree.
+"""The files of a config, merged into one tree.
 
 `include:` at the top of a file lists files or globs, relative to that file. Maps of the same name
-(`sources`, `assets`, ...) become one map; a key that two files give is a problem, never an order
-of precedence to remember.
+(`sources`, `assets`, ...) become one map; a key that two files define is a problem; there is no
+order of precedence.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _INCLUDE: Final = "include"
 
 
 def read_tree(path: Path, notes: Notes) -> MapNode | None:
-    """The merged tree of `path` and all it includes; None if `path` itself cannot be read."""
+    """The merged tree of `path` and all its includes; None if `path` itself cannot be read."""
     return _Reader(notes).read(path, Mark(path, 1), ())
 
 
@@ -39,7 +39,7 @@ class _Reader:
     seen: dict[str, Mark] = field(default_factory=dict)  # real path -> where it was named
 
     def read(self, path: Path, named_at: Mark, above: tuple[str, ...]) -> MapNode | None:
-        """One file with its includes; `above` are the files that lead to it."""
+        """One file with its includes; `above` are the files that include it."""
         try:
             text = self._text(path, named_at, above)
         except Wrong as wrong:
@@ -53,7 +53,7 @@ class _Reader:
         return self._with_includes(root, path, (*above, os.path.realpath(path)))
 
     def _text(self, path: Path, named_at: Mark, above: tuple[str, ...]) -> str | None:
-        """The file's text; Wrong where the one who names it is to blame, None if the file is."""
+        """The file's text; Wrong if its name is at fault, None if the file itself is."""
         real = os.path.realpath(path)
         if real in above:
             raise Wrong(f"{shown(path)} includes itself", "remove one of the includes")
@@ -123,14 +123,14 @@ def _matches(item: Node, folder: Path) -> list[Path]:
     if not glob.has_magic(item.text):
         return [folder / item.text]
     if sum(map(glob.has_magic, item.text.split("/"))) > _MAX_WILD_FOLDERS:
-        # `*/../*/../*` walks as many folders as there are to the power of its stars.
+        # `*/../*/../*` visits (number of folders) ** (number of stars) folders.
         raise Wrong(f"wildcards in more than {_MAX_WILD_FOLDERS} levels of {shown(item.text)}")
     names = glob.iglob(item.text, root_dir=folder)  # noqa: PTH207 (Path.glob refuses absolute patterns)
     return [folder / name for name in sorted(islice(names, MAX_FILES + 1))]
 
 
 def _bytes(path: Path) -> bytes:
-    """The file's bytes; Wrong where there is no regular file of an allowed size."""
+    """The file's bytes; Wrong if there is no regular file of an allowed size."""
     try:
         if path.exists() and not path.is_file():
             raise Wrong(f"{shown(path)} is not a regular file")

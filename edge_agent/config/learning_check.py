@@ -1,4 +1,4 @@
-"""Learning that could never come to its end is refused before it begins."""
+"""Refuses learning that could never finish, before it begins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HOUR_S = 3600.0
 
 
 def check_learning(config: Config, notes: Notes) -> None:
-    """Note what cannot learn: too short a time, a folder that is none."""
+    """Note settings that prevent learning: too short a time, a path that is not a folder."""
     learners = [
         (name, template.learn)
         for name, template in config.templates.items()
@@ -51,7 +51,7 @@ def _check_duration(learn: Learn, path: KeyPath, notes: Notes) -> None:
 
 
 def learning_warnings(config: Config) -> Iterator[str]:
-    """What is allowed about learning, but hardly meant."""
+    """Warnings: valid settings of learning that are probably not intended."""
     for name, template in config.templates.items():
         learn = template.learn
         if learn is None:
@@ -66,7 +66,7 @@ def learning_warnings(config: Config) -> Iterator[str]:
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+    """The folder, or its nearest parent that exists."""
     found = folder.absolute()
     while not os.path.lexists(found) and found != found.parent:
         found = found.parent

@@ -1,4 +1,4 @@
-"""What limits and conditions say about each other and about their signals."""
+"""Checks of limits and conditions against each other and against their signals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ORDER: Final = ("low_low", "low", "high", "high_high")
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """What a condition may name: known; some: what only some assets have."""
+    """Names that a condition may use: known; some: names that only some assets have."""
 
     known: set[str]
     signals: Mapping[Name, Signal]
@@ -33,7 +33,7 @@ class _Names:
 
 
 def check_limits(config: Config, notes: Notes) -> None:
-    """Note every limit that cannot be meant, alone or beside the others of its signal."""
+    """Note every limit that makes no sense, alone or with the others of its signal."""
     for path, signal in _signals(config):
         _zones(path, signal, notes)
         _signal(path, signal, signal.limits, notes)
@@ -48,7 +48,7 @@ def check_limits(config: Config, notes: Notes) -> None:
 def check_conditions(
     config: Config, notes: Notes, own: Mapping[str, set[str]], extra: Mapping[str, set[str]]
 ) -> None:
-    """Note every condition on a signal that is not there, or that is not a number.
+    """Note every condition on a signal that does not exist, or is not a number.
 
     own: by template, the signals that each of its assets adds; extra: those that any of them adds.
     """
@@ -78,7 +78,7 @@ def _signals(config: Config) -> Iterator[tuple[KeyPath, Signal]]:
 
 
 def _overrides(base: KeyPath, asset: Asset, template: Template, notes: Notes) -> None:
-    """Limits that an asset adds to its signals, or puts in the place of the template's."""
+    """Limits that an asset adds to its signals, or that replace the template's."""
     signals = {**template.signals, **asset.signals}
     for name, limits in asset.limits.items():
         path = (*base, name)
@@ -98,7 +98,7 @@ def _signal(
     *,
     inner: KeyPath = ("limits",),
 ) -> None:
-    """The limits that are written at `path`; signal: with all that it has."""
+    """The limits that are written at `path`; signal: the merged signal."""
     if not limits:
         return
     base = (*path, *inner)
@@ -165,7 +165,7 @@ def _within(path: KeyPath, signal: Signal, rule: LimitRule, notes: Notes) -> Non
 def _ordered(
     base: KeyPath, rules: Mapping[str, LimitRule], written: Mapping[Name, Limit], notes: Notes
 ) -> None:
-    """low_low < low < high < high_high, with room for the deadbands between low and high."""
+    """low_low < low < high < high_high, with space for the deadbands between low and high."""
     found = [rules[name] for name in _ORDER if name in rules]
     for lower, upper in pairwise(found):
         path = (*base, upper.name if upper.name in written else lower.name)

@@ -30,8 +30,8 @@ _SECONDS_NAME: Final = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "d"}
 class LimitRule:
     """One limit of a signal, ready for use.
 
-    limit, deadband: in the signal's unit, for rates in its unit per second; per_s: seconds of the
-    time in which a rate is shown; zone: of ISO 20816, that begins at the limit.
+    limit, deadband: in the signal's unit, for rates in its unit per second; per_s: the unit of
+    time in which a rate is shown, in seconds; zone: of ISO 20816, that begins at the limit.
     """
 
     name: str
@@ -45,7 +45,7 @@ class LimitRule:
 
     @property
     def is_rate(self) -> bool:
-        """True if it watches the change of the signal."""
+        """True if it limits the rate of change of the signal."""
         return self.kind in {"rising", "falling"}
 
     @property
@@ -55,13 +55,13 @@ class LimitRule:
 
 
 def rules_of(signal: Signal) -> tuple[LimitRule, ...]:
-    """All limits of a signal that passed the checks; own ones go before those of its zones."""
+    """All limits of a signal that passed the checks; own limits override those of its zones."""
     made = {**zone_limits(signal), **signal.limits}
     return tuple(_rule(name, limit) for name, limit in made.items() if limit.enabled)
 
 
 def zone_limits(signal: Signal) -> dict[Name, Limit]:
-    """The limits that a vibration class brings with it."""
+    """The limits of a vibration class."""
     bounds = zone_bounds(signal)
     iso = signal.iso20816
     if iso is None or bounds is None:

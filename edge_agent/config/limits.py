@@ -1,4 +1,4 @@
-"""Limits of a signal: what a user may write, and what comes of it as plain rules.
+"""Limits of a signal: the keys that a user may write, and the types of their values.
 
 The boundaries of vibration zones are figures of ISO 20816-3:2022, annex A (machines of group 1:
 above 300 kW, or electrical with a shaft height from 315 mm; of group 2: 15 kW to 300 kW), and of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["above", "below", "rising", "falling"]
 Bounds: TypeAlias = tuple[float, float, float]  # between the zones A/B, B/C and C/D
 
-# The names that say by themselves which way they look, with their default severity.
+# Names that imply a direction, with their default severity.
 KNOWN: Final[Mapping[str, tuple[Kind, int]]] = {
     "high_high": ("above", 800),
     "high": ("above", 500),
@@ -71,7 +71,7 @@ _CLASSES: Final[Mapping[str, Bounds]] = {
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A number in the signal's unit; per_s: seconds of the time after the `/`, 0 without one."""
+    """A number in the signal's unit; per_s: the unit of time after the `/` in s, 0 without one."""
 
     value: float
     per_s: float = 0.0
@@ -124,7 +124,7 @@ def to_deadband(text: str) -> Deadband:
 class Limit:
     """An alarm on a signal; `high: 7.1` is short for `high: {limit: 7.1}`.
 
-    The names high_high, high, low, low_low, rate_high and rate_low say which way they look. A
+    The names high_high, high, low, low_low, rate_high and rate_low imply their direction. A
     limit of another name has exactly one of above, below, rising, falling.
     """
 
@@ -135,8 +135,8 @@ class Limit:
     falling: Rate | None = None
     window: Annotated[Duration, Between(0.1, 7 * 86400)] = Duration(
         60
-    )  # a rate is measured over it
-    rolls_over_at: Annotated[float, Between(1, 1e18)] | None = None  # a counter starts again there
+    )  # the time over which a rate is measured
+    rolls_over_at: Annotated[float, Between(1, 1e18)] | None = None  # a counter restarts there
     deadband: Deadband = Deadband(1, percent=True)
     on_delay: Duration = Duration(0)
     off_delay: Duration = Duration(10)
@@ -146,7 +146,7 @@ class Limit:
     failure_mode: str = ""
     message: dict[str, str] = field(default_factory=dict)  # language -> text
     advice: dict[str, str] = field(default_factory=dict)
-    when: Condition | None = None  # beside the template's
+    when: Condition | None = None  # in addition to the template's
     enabled: bool = True
 
     @classmethod
@@ -156,7 +156,7 @@ class Limit:
 
 
 class Foundation(StrEnum):
-    """How a machine stands, in the direction of the measurement."""
+    """The support of a machine, in the direction of the measurement."""
 
     RIGID = "rigid"
     FLEXIBLE = "flexible"
@@ -183,13 +183,13 @@ class Iso20816:
 
     @property
     def bounds_mm_s(self) -> Bounds | None:
-        """The boundaries of the zones in mm/s; None if the machine's class is not said."""
+        """The boundaries of the zones in mm/s; None if the machine's class is not given."""
         if self.machine_class is not None:
             return _CLASSES[self.machine_class]
         return _GROUPS.get((self.group, self.foundation))
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """What is missing, or said twice."""
+        """Keys that are missing, or contradict each other."""
         both = self.group is not None or self.foundation is not None
         if self.machine_class is not None and both:
             yield "machine_class", "has the same meaning as group and foundation: write one of them"
@@ -198,13 +198,13 @@ class Iso20816:
 
 
 def velocity_factor(unit: str) -> float | None:
-    """What 1 mm/s is in a unit of velocity; None for any other unit."""
+    """1 mm/s in a unit of velocity; None for any other unit."""
     plain = re.sub(r"[ ,(]*(rms|r\.m\.s\.|eff)[)]?$", "", unit.strip().lower()).replace(" ", "")
     return _MM_S.get(plain)
 
 
 def kind_of_limit(name: str, limit: Limit) -> Kind | None:
-    """Which way a limit looks; None if neither its name nor its keys say so."""
+    """The direction of a limit; None if neither its name nor its keys define it."""
     if limit.above is not None:
         return "above"
     if limit.below is not None:

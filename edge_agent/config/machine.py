@@ -1,4 +1,4 @@
-"""What tells this machine from the others of a fleet that share one config file."""
+"""Names that distinguish machines of a fleet that share one config file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def default_gateway_id(machine_id: Path = MACHINE_ID) -> Name:
     """The host name and six digits of a hash of the machine's id.
 
     Machines made from one image often share the host name. The id itself is confidential
-    (machine-id(5)), so a hash with a text of our own stands for it.
+    (machine-id(5)), so a hash with a fixed text of ours replaces it.
     """
     try:
         identity = machine_id.read_bytes().strip()

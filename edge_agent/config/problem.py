@@ -1,4 +1,4 @@
-"""What is wrong with a config, and where: every problem is noted, none stops the search."""
+"""Problems of a config and their places: every problem is noted, none stops the search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 KeyPath = tuple[str | int, ...]
 
 MAX_PROBLEMS: Final = 1000
-# A comparison of two names costs tens of microseconds; a file full of unknown keys must stay fast.
+# Comparing two names takes tens of microseconds; a file full of unknown keys must stay fast.
 _MAX_SUGGESTIONS: Final = 100
 _MAX_CANDIDATES: Final = 500
 _MAX_LISTED: Final = 16
@@ -36,7 +36,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend. `hint` says how; `key_path` is empty for what concerns the whole file."""
+    """One problem. `hint`: how to fix it; `key_path`: empty if it concerns the whole file."""
 
     file: str
     line: int
@@ -51,7 +51,7 @@ class Problem:
 
 
 class ConfigErrors(ConfigError):  # noqa: N818 (it is all of them)
-    """All problems of a config at once; `str` gives one line for each."""
+    """All problems of a config at once; `str` returns one line for each."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -59,7 +59,7 @@ class ConfigErrors(ConfigError):  # noqa: N818 (it is all of them)
 
 
 class Wrong(Exception):  # noqa: N818 (never leaves the room: it becomes a Problem)
-    """A value that cannot be taken; the caller knows its place and goes on with the next."""
+    """A value that is refused; the caller knows its place and continues with the next."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -81,7 +81,7 @@ class Notes:
     marks: dict[KeyPath, Mark] = field(default_factory=dict)
     broken: set[KeyPath] = field(default_factory=set)
     files: list[str] = field(default_factory=list)  # in the order of reading
-    unread: bool = False  # a file is missing from the whole: references cannot be judged
+    unread: bool = False  # a file was not read: references cannot be checked
     _suggestions: int = 0
 
     def add(self, path: KeyPath, message: str, hint: str = "", *, at: Mark | None = None) -> None:
@@ -93,18 +93,18 @@ class Notes:
         self.problems.append(Problem(_line(str(mark.file)), mark.line, dotted(path), message, hint))
 
     def refuse_file(self, message: str, hint: str = "", *, at: Mark, path: KeyPath = ()) -> None:
-        """Note that a whole file is lost."""
+        """Note that a whole file is refused."""
         self.unread = True
         self.add(path, message, hint, at=at)
 
     def at(self, path: KeyPath) -> Mark:
-        """The line of `path`, or of the nearest thing around it that was written."""
+        """The line of `path`, or of the nearest parent that is in a file."""
         while path and path not in self.marks:
             path = path[:-1]
         return self.marks.get(path) or Mark(self.main, 1)
 
     def nearest(self, word: str, known: Iterable[str]) -> str:
-        """A hint that names the known word most like `word`, or all of them where they are few."""
+        """A hint that names the known word most like `word`, or all of them if they are few."""
         self._suggestions += 1
         if self._suggestions > _MAX_SUGGESTIONS:
             return ""
@@ -121,7 +121,7 @@ class Notes:
 
 
 def shown(text: str | Path) -> str:
-    """`text` quoted, on one line, cut where it is long."""
+    """`text` quoted, on one line, cut if it is long."""
     limit = _SHOWN_CHARACTERS if isinstance(text, str) else _SHOWN_PATH
     text = str(text)
     return repr(text if len(text) <= limit else text[: limit - 3] + "...")

@@ -1,4 +1,4 @@
-"""Texts to values, strictly: what is not exactly of its type is refused with a hint.
+"""Converts texts to values, strictly: a text not exactly of its type is refused with a hint.
 
 YAML's own guesses (`no` is false, `1:30` is 90, `0123` is 83) never happen here.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_NAME: Final = 64
 HOSTNAME: Final = "{hostname}"
-_MAX_NUMBER: Final = 64  # characters; more is not a number a person wrote
+_MAX_NUMBER: Final = 64  # characters; a person writes no longer number
 MAX_DURATION_S: Final = 10 * 365 * 86400
 MAX_SIZE: Final = 1 << 50
 
@@ -51,7 +51,7 @@ def to_bool(text: str) -> bool:
 
 
 def to_int(text: str) -> int:
-    """Decimal digits with a sign; no leading zeros, which elsewhere mean octal."""
+    """Decimal digits with a sign; no leading zeros, which mean octal in other formats."""
     if not _INT.fullmatch(text):
         raise Wrong(f"{shown(text)} is not a whole number")
     return int(text)

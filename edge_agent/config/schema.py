@@ -1,7 +1,7 @@
 """The config as typed structs: what a user may write, with its defaults.
 
-A room that owns a `type:` (sources, sinks) declares its own struct beside its class; the loader
-gets these tables from the caller, so that no struct here knows of MQTT or OPC UA.
+A package that owns a `type:` (sources, sinks) declares its own struct next to its class; the
+caller passes these tables to the loader, so that no struct here depends on MQTT or OPC UA.
 Units: every duration is seconds (`10s`, `500ms`, `2h` in YAML), every size bytes (`64MiB`).
 """
 
@@ -26,19 +26,19 @@ from edge_agent.messages import Ne107
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LEAST_ROWS: Final = 128  # complete rows that a baseline is learned from, and
-LEAST_WINDOWS: Final = 4  # so many windows of them
+LEAST_ROWS: Final = 128  # a baseline needs this number of complete rows, and
+LEAST_WINDOWS: Final = 4  # this number of windows
 
 
 class Kind(StrEnum):
-    """How a signal arrives: the names of the rows in `signals.INPUT_KINDS`."""
+    """The form of a signal's values: the names of the rows in `signals.INPUT_KINDS`."""
 
     SCALAR = "scalar"
     WAVEFORM = "waveform"
 
 
 class Resample(StrEnum):
-    """How several values in one step of the model's grid become one."""
+    """How several values in one step of the model's grid are reduced to one."""
 
     LAST = "last"
     MEAN = "mean"
@@ -47,7 +47,7 @@ class Resample(StrEnum):
 
 
 class Uncertain(StrEnum):
-    """What a value of uncertain quality is worth."""
+    """How to treat a value of uncertain quality."""
 
     USE = "use"
     HOLD = "hold"
@@ -55,7 +55,7 @@ class Uncertain(StrEnum):
 
 
 class TimeOf(StrEnum):
-    """Whose clock says when a value was taken."""
+    """The clock that defines the time of a value."""
 
     AUTO = "auto"  # the source's, as long as it is right
     SOURCE = "source"
@@ -65,10 +65,10 @@ class TimeOf(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceTraits:
-    """What the pipeline has to know of a source, whatever its type.
+    """The properties of a source that the pipeline needs, for every type.
 
-    reports_changes: a value holds until another one comes; silence_s: after so many seconds without
-    a value a signal is stale, unless it says otherwise (None: never); time_of: whose clock counts.
+    reports_changes: a value holds until the next one; silence_s: after this many seconds without
+    a value a signal is stale, unless it has its own limit (None: never); time_of: the clock to use.
     """
 
     reports_changes: bool = False
@@ -77,18 +77,18 @@ class SourceTraits:
 
 
 class SourceConfig(Protocol):
-    """What every source's struct has beside its own keys."""
+    """The keys that every source's struct has in addition to its own."""
 
     @property
     def traits(self) -> SourceTraits:
-        """How its values are to be understood."""
+        """How the pipeline interprets its values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Who this gateway is: its id and its place in the ISA-95 hierarchy.
+    """The identity of this gateway: its id and its place in the ISA-95 hierarchy.
 
-    id: unique in the plant; without it the loader makes one of host name and machine id.
+    id: unique in the plant; the default is made from host name and machine id.
     """
 
     id: Name = Name("gateway")
@@ -99,7 +99,7 @@ class Gateway:
 
     @property
     def path(self) -> str:
-        """The ISA-95 place of what is the gateway's own: enterprise/site/area/line/id."""
+        """The ISA-95 place of the gateway itself: enterprise/site/area/line/id."""
         return f"{self.enterprise}/{self.site}/{self.area}/{self.line}/{self.id}"
 
 
@@ -107,22 +107,22 @@ class Gateway:
 class Signal:
     """A sensor of an asset (a tag)."""
 
-    source: str = ""  # may be left out where the config has one source only
+    source: str = ""  # optional if the config has only one source
     address: str = ""  # OPC UA node, JSON key or CSV column; {asset} {line} {signal} are replaced
     unit: str = ""
     kind: Kind = Kind.SCALAR
     valid: tuple[float, float] | None = None  # outside: BadOutOfRange, never data
     stale_after: Duration | None = None  # default: 30 s for MQTT, never for OPC UA
-    stuck_after: Duration | None = None  # not one change for this long: a data-quality alarm
+    stuck_after: Duration | None = None  # no change for this long: a data-quality alarm
     uncertain: Uncertain = Uncertain.USE
     resample: Resample = Resample.LAST
     deadband: Annotated[float, Between(0, 1e12)] = 0.0
     sampling: Duration | None = None  # OPC UA sampling interval; default: the source's
-    rate_hz: Annotated[float, Between(0, 1e7)] = 0.0  # of a waveform that does not bring its own
-    scale: Annotated[float, Between(-1e12, 1e12)] = 1.0  # value = what the source sends * scale ...
-    offset: Annotated[float, Between(-1e15, 1e15)] = 0.0  # ... + offset; `valid` is of the result
+    rate_hz: Annotated[float, Between(0, 1e7)] = 0.0  # of a waveform that does not contain its own
+    scale: Annotated[float, Between(-1e12, 1e12)] = 1.0  # value = the source's value * scale ...
+    offset: Annotated[float, Between(-1e15, 1e15)] = 0.0  # ... + offset; `valid` checks the result
     map: dict[str, float] = field(default_factory=dict)  # text -> number: {RUNNING: 1, STOPPED: 0}
-    decimal: str = ""  # "," where texts have a decimal comma; default: the source's, or "."
+    decimal: str = ""  # "," if texts have a decimal comma; default: the source's, or "."
     limits: dict[Name, Limit] = field(default_factory=dict)
     iso20816: Iso20816 | None = None  # limits at the zone boundaries of a vibration velocity
 
@@ -142,13 +142,13 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class AlarmRule:
-    """When a model's score becomes an alarm, and how loud it is."""
+    """When a model's score becomes an alarm, and its severity."""
 
     limit: float | None = None  # default: the bundle's calibrated threshold
     on_delay: Duration = Duration(0)
     off_delay: Duration = Duration(30)
     deadband: Annotated[float, Between(0, 0.99)] = 0.1
-    recovery: Annotated[float, Between(0, 0.9)] = 0.25  # of what the level held; 0: never early
+    recovery: Annotated[float, Between(0, 0.9)] = 0.25  # share of the level it held; 0: never early
     cooldown: Duration = Duration(0)
     severity: Annotated[int, Between(1, 1000)] = 600
     ne107: Ne107 = Ne107.MAINTENANCE_REQUIRED
@@ -160,66 +160,66 @@ class AlarmRule:
 
 @dataclass(frozen=True, slots=True)
 class LearnedAlarm(AlarmRule):
-    """The rule of a learned baseline: one noisy row is no alarm."""
+    """The rule of a learned baseline: one noisy row raises no alarm."""
 
     on_delay: Duration = Duration(5)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelUse:
-    """A bundle put to work on the assets of a template."""
+    """A bundle that scores the assets of a template."""
 
     bundle: Name
-    name: Name = Name("")  # of this use, and in its alarm's id; default: the bundle's
-    inputs: dict[str, str] = field(default_factory=dict)  # model input -> signal, where they differ
+    name: Name = Name("")  # of this use and in its alarm's id; default: the bundle's
+    inputs: dict[str, str] = field(default_factory=dict)  # model input -> signal, if they differ
     min_coverage: Annotated[float, Between(0, 1)] = 0.8
-    lateness: Duration = Duration(5)  # how long a window waits for an input that lags
-    when: Condition | None = None  # the model is not asked while this does not hold
+    lateness: Duration = Duration(5)  # how long a window waits for a late input
+    when: Condition | None = None  # the model does not run while this is false
     alarm: AlarmRule = field(default_factory=AlarmRule)
 
 
 @dataclass(frozen=True, slots=True)
 class Learn:
-    """Learning a baseline on the box from healthy data; `learn: auto` for all defaults."""
+    """Learning a baseline on the gateway from healthy data; `learn: auto` for all defaults."""
 
     shorthand: ClassVar = {
         **{word: {"auto": True} for word in ("auto", "true", "True", "yes", "Yes", "on")},
         **{word: {"auto": False} for word in ("false", "False", "no", "No", "off")},
     }
-    # Other keys imply a key: by key, the keys that imply it, and its value.
+    # Keys that other keys imply: by key, the keys that imply it, and its value.
     implied: ClassVar = {"auto": (("duration", "first_after", "grace"), True)}
-    auto: bool | None = None  # default: yes where one of these is given
+    auto: bool | None = None  # default: true if one of these is given
     duration: Duration = Duration(86_400)  # of good data
     first_after: Duration = Duration(900)  # of good data: a provisional baseline; 0: none
-    grace: Duration = Duration(300)  # an input that is not usable for this long is left out
+    grace: Duration = Duration(300)  # an input that is unusable for this long is left out
     step: Annotated[Duration, Between(1e-4, 86400)] = Duration(1)
     length: Annotated[int, Between(8, 4096)] = 64
     inputs: tuple[str, ...] = ()  # default: every scalar signal
     false_alarms_per_day: Annotated[float, Between(1e-4, 1e4)] = 0.1
     min_coverage: Annotated[float, Between(0, 1)] = 0.8
     lateness: Duration = Duration(5)
-    when: Condition | None = None  # nothing is learned, or judged by it, while this does not hold
-    alarm: LearnedAlarm = field(default_factory=LearnedAlarm)  # of the model that is learned
+    when: Condition | None = None  # no learning and no scoring while this is false
+    alarm: LearnedAlarm = field(default_factory=LearnedAlarm)  # of the learned model
 
     @property
     def by_itself(self) -> bool:
-        """True if the daemon learns without being told to."""
+        """True if the daemon learns without a command."""
         return bool(self.auto)
 
     @property
     def rows_needed(self) -> int:
-        """Fewer complete rows than that teach nothing."""
+        """The smallest number of complete rows that can be learned from."""
         return max(LEAST_ROWS, LEAST_WINDOWS * self.length)
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What like assets share."""
+    """The settings that assets of the same kind share."""
 
     signals: dict[Name, Signal] = field(default_factory=dict)
     models: tuple[ModelUse, ...] = ()
     learn: Learn | None = None
-    when: Condition | None = None  # the machine runs; else models, learning and limits rest
+    when: Condition | None = None  # the machine runs; else models, learning and limits pause
     quality_alarm: AlarmRule = field(
         default_factory=lambda: AlarmRule(severity=300, ne107=Ne107.CHECK_FUNCTION)
     )
@@ -232,10 +232,10 @@ class Asset:
     template: Name
     area: Name = Name("")  # default: the gateway's
     line: Name = Name("")
-    signals: dict[Name, Signal] = field(default_factory=dict)  # added to or over the template's
-    limits: dict[Name, dict[Name, Limit]] = field(default_factory=dict)  # signal -> more or others
-    when: Condition | None = None  # in place of the template's
-    variables: dict[str, str] = field(default_factory=dict)  # more {placeholders} for addresses
+    signals: dict[Name, Signal] = field(default_factory=dict)  # adds or replaces the template's
+    limits: dict[Name, dict[Name, Limit]] = field(default_factory=dict)  # signal -> new or changed
+    when: Condition | None = None  # replaces the template's
+    variables: dict[str, str] = field(default_factory=dict)  # further {placeholders} for addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,27 +243,27 @@ class Discovery:
     """Assets that announce themselves through a topic pattern."""
 
     max_assets: Annotated[int, Between(0, 100_000)] = 1000
-    # One that never had all its signals and says nothing for this long is forgotten; 0: never.
+    # An asset that never had all its signals and is silent for this long is removed; 0: never.
     forget_after: Duration = Duration(7 * 86400)
 
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
-    """Limits that hold for all alarms."""
+    """Settings for all alarms."""
 
     flood_limit: Annotated[int, Between(1, 10_000)] = 10  # raises per asset ...
     flood_window: Duration = Duration(600)  # ... in this time (ISA-18.2: 10 in 10 min)
     shelve_max: Duration = Duration(8 * 3600)
     languages: tuple[str, ...] = ("en", "zh", "ja", "de")
-    # A source that is away for this long is one alarm, in place of those of its sensors.
+    # A source that is away for this long raises one alarm instead of those of its sensors.
     link_delay: Annotated[Duration, Between(0, 3600)] = Duration(10)
-    sink_delay: Annotated[Duration, Between(0, 86_400)] = Duration(60)  # the same of a sink
-    texts: Path | None = None  # a YAML with more languages or other texts
+    sink_delay: Annotated[Duration, Between(0, 86_400)] = Duration(60)  # the same for a sink
+    texts: Path | None = None  # a YAML file with further languages or other texts
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Inputs that are no longer spread as they were when their model was made."""
+    """Inputs whose distribution has changed since their model was made."""
 
     enabled: bool = True
     limit: Annotated[float, Between(0.01, 100)] = 0.25  # of the population stability index
@@ -289,16 +289,16 @@ class Runtime:
     providers: tuple[str, ...] = ("cpu",)  # in order of preference: tensorrt, cuda, cpu
     required: bool = False  # exit instead of falling back
     max_batch: Annotated[int, Between(1, 4096)] = 64
-    # Of a run of max_batch windows: a version that is slower too often is rolled back.
+    # Of a run of max_batch windows: a version that exceeds it too often is rolled back.
     latency_budget: Annotated[Duration, Between(1e-4, 60)] = Duration(0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whose model bundles are loaded. Without any key, all that lie in models_dir are."""
+    """Whose model bundles are loaded. Without any key, all in models_dir are loaded."""
 
     keys: tuple[Path, ...] = ()  # Ed25519 public keys, PEM
-    allow_unsigned: tuple[str, ...] = ("learned-*",)  # names or patterns; of this box's own making
+    allow_unsigned: tuple[str, ...] = ("learned-*",)  # names or patterns; made on this gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,13 +308,13 @@ class Http:
     host: str = "127.0.0.1"
     port: Annotated[int, Between(0, 65535)] = 9460
     enabled: bool = True
-    names: tuple[str, ...] = ()  # by which browsers and Prometheus reach it, beside host's own
-    token: Secret | None = None  # needed for acknowledging from outside loopback
+    names: tuple[str, ...] = ()  # for browsers and Prometheus, in addition to host's own
+    token: Secret | None = None  # required for acknowledging from outside loopback
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Logs to stderr, where journald takes them."""
+    """Logs to stderr, which journald reads."""
 
     level: str = "info"
     json: bool = False
@@ -322,11 +322,11 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Bounds of the hot path."""
+    """Limits of the hot path."""
 
     intake_values: Annotated[int, Between(1000, 100_000_000)] = 200_000
     intake_bytes: Size = Size(64 << 20)  # of blocks: waveforms
-    # The longest rest of the pipeline between two drains; it rests by the load.
+    # The longest pause of the pipeline between two drains; it depends on the load.
     tick: Annotated[Duration, Between(1e-3, 10)] = Duration(0.04)
     max_future: Duration = Duration(300)  # a source clock further ahead is refused
     drain_deadline: Duration = Duration(10)
@@ -339,7 +339,7 @@ class Config:
 
     gateway: Gateway = field(default_factory=Gateway)
     topic_root: Name = Name("edge")
-    sources: dict[Name, SourceConfig] = field(default_factory=dict)  # of the sources' own modules
+    sources: dict[Name, SourceConfig] = field(default_factory=dict)  # structs of the sources
     sinks: dict[Name, Any] = field(default_factory=dict)
     templates: dict[Name, Template] = field(default_factory=dict)
     assets: dict[str, Asset] = field(default_factory=dict)
@@ -355,6 +355,6 @@ class Config:
     tuning: Tuning = field(default_factory=Tuning)
 
     def traits_of(self, source: str) -> SourceTraits:
-        """Those of a source; the defaults if the config has none of that name."""
+        """The traits of a source; the defaults if the config has no source of that name."""
         struct = self.sources.get(Name(source))
         return SourceTraits() if struct is None else struct.traits

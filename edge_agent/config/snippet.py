@@ -1,4 +1,4 @@
-"""Config text that is written by the program: proposals of `browse`, `listen` and `init`."""
+"""Config text that the program writes: proposals of `browse`, `listen` and `init`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _WIDTH: Final = 110
-# Plain in YAML 1.1 and 1.2 alike; what looks like a number, a date or a truth value is quoted.
+# Plain in YAML 1.1 and 1.2; texts that look like a number, a date or a truth value are quoted.
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./%²³·-]*")
 _WORDS: Final = frozenset(
     {"true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf"}
 )
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 _NUMBERED: Final = re.compile(r"(.*?)([0-9]+)")
-_MIN_RANGE: Final = 3  # ids that are written as one range
+_MIN_RANGE: Final = 3  # number of ids that are written as one range
 
 Notes = dict[tuple[str | int, ...], str]
 
@@ -55,7 +55,7 @@ def _inner(value: Any, path: tuple[str | int, ...], notes: Notes, depth: int) ->
 
 
 def _fits(flat: str, value: Any, path: tuple[str | int, ...], notes: Notes) -> bool:  # noqa: ANN401
-    """True if a value may stand on one line: short, shallow, and nothing inside has a note."""
+    """True if a value fits on one line: short, shallow, and nothing inside has a note."""
     inside = any(len(one) > len(path) and one[: len(path)] == path for one in notes)
     deep = isinstance(value, dict) and any(isinstance(one, dict) for one in value.values())
     return len(flat) <= _WIDTH and not inside and not deep
@@ -94,13 +94,13 @@ def _escaped(sign: str) -> str:
 
 
 def safe_name(text: str, default: str = "x") -> str:
-    """A name that the config takes, as like `text` as can be."""
+    """A name that the config accepts, as similar to `text` as possible."""
     name = _UNSAFE.sub("_", text).strip("_.-")[:MAX_NAME].rstrip("_.-")
     return name if name and name[0].isalnum() else default
 
 
 def id_ranges(ids: Iterable[str]) -> list[str]:
-    """Ids with runs of numbers as ranges: P-101, P-102, P-103 are `P-{101..103}`."""
+    """Ids with runs of numbers as ranges: P-101, P-102, P-103 become `P-{101..103}`."""
     groups: dict[tuple[str, int], list[int]] = {}
     out: list[str] = []
     for one in ids:

@@ -1,4 +1,4 @@
-"""Other YAML than the config as typed values, read with the same care: bundles, alarm texts."""
+"""Other YAML files (bundles, alarm texts) as typed values, read as strictly as the config."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ T = TypeVar("T")
 
 
 def parse_struct(text: str, file: Path, kind: type[T] | Mapping[str, type[T]]) -> T:
-    """`text` as a `kind`; ConfigErrors lists what is wrong, with the lines of `file`.
+    """`text` as a `kind`; ConfigErrors lists the problems, with the lines of `file`.
 
-    A table of structs: that which the text's own key `kind` names, else the first one.
+    If `kind` is a table of structs: the one that the text's key `kind` names, else the first one.
     """
     return _build(Notes(file), kind, lambda notes: parse(text, file, notes, Budget()))
 
 
 def read_struct(file: Path, kind: type[T]) -> T:
-    """The same of a file and of those that it includes; it may be empty if all keys are optional.
+    """The same for a file and its includes; it may be empty if all keys are optional.
 
-    ConfigErrors also says why a file cannot be read.
+    ConfigErrors also lists files that cannot be read.
     """
     return _build(Notes(file, may_be_empty=True), kind, lambda notes: read_tree(file, notes))
 

@@ -1,4 +1,4 @@
-"""Types of config values that carry their own rules."""
+"""Types of config values with their own rules."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from edge_agent.errors import ConfigError
 
 # A name that is safe as a topic level, a file name and a metric label: [A-Za-z0-9][A-Za-z0-9_.-]*
 Name = NewType("Name", str)
-# A text in which `{hostname}` stands for the machine's host name, as it does in a Name.
+# A text in which the machine's host name replaces `{hostname}`, as in a Name.
 HostText = NewType("HostText", str)
 Duration = NewType("Duration", float)  # seconds
 Size = NewType("Size", int)  # bytes
 
-# What a unit of time is in seconds, as configs write it.
+# Units of time in configs, in seconds.
 DURATIONS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -36,7 +36,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Where a secret is, never the secret itself: exactly one of the three is set.
+    """The place of a secret, never the secret itself: exactly one of the three is set.
 
     file: a path; env: an environment variable; credential: a name under systemd's
     $CREDENTIALS_DIRECTORY. `repr` shows the place only.
@@ -47,9 +47,9 @@ class Secret:
     credential: str | None = None
 
     def reveal(self) -> str:
-        """Read it now, without its trailing newline; ConfigError says what is missing.
+        """Read it now, without its trailing newline; ConfigError names what is missing.
 
-        A byte order mark, which Windows editors write, is no part of it.
+        A byte order mark, which Windows editors write, is removed.
         """
         if self.env is not None:
             value = os.environ.get(self.env)
@@ -72,7 +72,7 @@ class Secret:
                 f"cannot read the secret: {error.strerror}", where=str(path)
             ) from error
         except UnicodeDecodeError:
-            # Not chained: the decoder's error carries the bytes it choked on.
+            # Not chained: the decoder's error contains the bytes that it could not decode.
             raise ConfigError("the secret is not UTF-8 text", where=str(path)) from None
 
 

@@ -1,8 +1,8 @@
-"""YAML text to a tree of texts, lists and maps, each with its line.
+"""Converts YAML text to a tree of texts, lists and maps, each with its line.
 
-No value is given a type here: what `no`, `1:30` or `0123` mean, the field they are for decides.
+Values have no type here: the field decides what `no`, `1:30` or `0123` means.
 The tree is built from parser events, because composing recurses in C without a limit on depth, and
-because an alias must be paid for when it is used: a file of 300 bytes can stand for billions.
+because an alias must be counted at each use: a file of 300 bytes can expand to billions.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TAB_INDENT = re.compile(r" *\t")
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
-_END: Final = "found unexpected end of stream"  # in the parser's own words
+_END: Final = "found unexpected end of stream"  # the parser's own message
 _MERGE: Final = "<<"
 
 
 @dataclass(frozen=True, slots=True)
 class TextNode:
-    """A scalar as written; `plain` without quotes."""
+    """A scalar as written; `plain`: without quotes."""
 
     at: Mark
     text: str
@@ -72,12 +72,12 @@ Node = TextNode | ListNode | MapNode
 
 @dataclass(slots=True)
 class Budget:
-    """How many nodes all files of a config may still have, aliases counted in full."""
+    """The number of nodes that all files of a config may still have, aliases counted in full."""
 
     nodes: int = MAX_NODES
 
     def spend(self, nodes: int) -> None:
-        """Take `nodes` off, or refuse the file."""
+        """Subtract `nodes`, or refuse the file."""
         self.nodes -= nodes
         if self.nodes < 0:
             raise Wrong(f"more than {MAX_NODES} values", "each use of an alias counts")
@@ -133,7 +133,7 @@ def _syntax_error(error: yaml.YAMLError, text: str, file: Path, notes: Notes) ->
     said, context = getattr(error, "problem", None), getattr(error, "context", None)
     line, begun = _line(getattr(error, "problem_mark", None)), getattr(error, "context_mark", None)
     if said == _END and begun is not None:
-        line = _line(begun)  # where the quote was opened says more than the end of the file
+        line = _line(begun)  # the opening quote is more useful than the end of the file
     line = min(line, text.rstrip().count("\n") + 1)
     near = text.split("\n")[max(0, line - 2) : line]
     tabs = any(_TAB_INDENT.match(row) for row in near)
@@ -143,7 +143,7 @@ def _syntax_error(error: yaml.YAMLError, text: str, file: Path, notes: Notes) ->
 
 
 def _line(mark: object) -> int:
-    """The line of a parser's mark, or the first where it has none."""
+    """The line of a parser's mark, or the first if there is none."""
     return int(getattr(mark, "line", 0)) + 1
 
 
@@ -161,7 +161,7 @@ class _Tree:
         self._documents = 0
 
     def take(self, event: yaml.Event) -> None:
-        """Handle the next event; Wrong where the file must be refused."""
+        """Handle the next event; Wrong if the file must be refused."""
         self.line = _line(event.start_mark)
         if isinstance(event, yaml.ScalarEvent):
             self._refuse_tag(event.tag)
@@ -215,7 +215,7 @@ class _Tree:
         self._close(target.node, None, target.size, target.height)
 
     def _close(self, node: Node, anchor: str | None, size: int, height: int) -> None:
-        """Put a complete node where it belongs."""
+        """Add a complete node to its parent."""
         self._budget.spend(1)
         if anchor is not None:
             self._anchors[anchor] = _Anchored(node, size, height)
@@ -251,7 +251,7 @@ class _Tree:
             entries[key.text] = Entry(key.at, value)
 
     def _path(self) -> tuple[str | int, ...]:
-        """Where the innermost open node stands, for a message."""
+        """The path of the innermost open node, for a message."""
         outer = self._stack[:-1]
         return tuple(
             level.key.text if level.key is not None else len(_items(level.node)) for level in outer
