@@ -1,6 +1,6 @@
 """The lives of assets: an overhaul restarts learning, a failure ends a remaining life.
 
-A baseline from before an overhaul is void from then on. Everything is kept over restarts.
+A baseline from before an overhaul is void. Everything is kept over restarts.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ learning_log = logging.getLogger("edge_agent.models")
 
 _VOID: Final = "forgotten"  # keys of the store
 _LIVES: Final = "lives"
-_SAVE_EVERY_S: Final = 3600.0  # a crash loses this much of lives that last for weeks
+_SAVE_EVERY_S: Final = 3600.0  # the longest loss by a crash; lives last for weeks
 
 
 class BaselineReset:
-    """Assets that learn again, over restarts, and the alarms of their void baselines.
+    """Assets that learn again, kept over restarts, and the alarms of their void baselines.
 
     since: by asset, the time (us) before which baselines are void; shared with the models.
     turning: held while the pipeline works; withdraw: clears alarms on the plant bus.
@@ -68,9 +68,9 @@ class BaselineReset:
         self._saved = dict(self.since)
 
     async def forget_baseline(self, asset_id: str, actor: str) -> dict[str, Any]:
-        """Make the baseline of an asset void, and learn again from now on.
+        """Make the baseline of an asset void, and start to learn again now.
 
-        EdgeAgentError if there is no such asset, or nothing that it could learn from.
+        EdgeAgentError if there is no such asset, or it has nothing to learn from.
         """
         async with self._turning:
             runtime = self._runtime()

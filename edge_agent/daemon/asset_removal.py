@@ -33,8 +33,8 @@ _AGENT: Final = "edge-agent"
 class AssetRemoval:
     """Tracks the last message of each discovered asset, and if it ever had all its signals.
 
-    leave_out: replaces the runtime by one without these assets; forgotten: by asset, before when
-    what was learned of it is void.
+    leave_out: replaces the runtime by one without these assets; forgotten: by asset, the time
+    before which its baselines are void.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class AssetRemoval:
         self._began_s = self._saved_s
 
     async def restore(self) -> None:
-        """Go on where the last run of the service was."""
+        """Restore the state of the last run of the service."""
         raw = await self._values.load(_KEY)
         try:
             data = orjson.loads(raw or b'{"heard": {}, "whole": []}')

@@ -1,6 +1,6 @@
 """The state of each asset: its scores now, or why it has none.
 
-An old score has no meaning: a machine whose inputs are missing is not judged, for any last score.
+An old score has no meaning: a machine with missing inputs has no health, despite its last score.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SHOWN: Final = 3
 def asset_rows(
     runtime: Runtime, judgements: Judgements, notes: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Every asset with its health, inputs and number of alarms; notes: by asset, of its models."""
+    """Every asset with its health, inputs and number of alarms; notes: by asset, on its models."""
     active = (alarm for alarm in runtime.alarms.active() if alarm.suppressed_by != STOPPED)
     alarms = Counter(alarm.asset for alarm in active)
     unseen, provisional = runtime.pipeline.watch.unseen(), runtime.models.provisional()
@@ -120,7 +120,7 @@ class Judgements:
 
     found: the worst health of each judged asset, with its score and limit; unjudged: by asset, why
     no model scores it although one should; stopped: by asset, why it is stopped on purpose.
-    away_reason: why a source is disconnected, or nothing.
+    away_reason: why a source is disconnected, else empty.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Learning on demand: a baseline from a recording or from some hours of live data."""
+"""Learning on demand: a baseline from a recording or from hours of live data."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BaselineTraining:
         self._metrics = Metrics()
         self._pipeline = Pipeline.for_learning(config, self.plant, self._metrics)
         self._pattern = pattern
-        self.values = 0  # that came
+        self.values = 0  # received
         self.refused: dict[str, str] = {}  # assets that could not be learned, and why
         self._chosen: dict[str, str] = {}  # asset -> why it cannot learn, or nothing
         for asset in self.plant.assets.values():

@@ -34,8 +34,8 @@ WARN_DAYS: Final = 30
 _DAY_S: Final = 86_400
 _MAX_FILE_BYTES: Final = 1 << 20
 _MAX_FILES: Final = 200
-# Keys of the config whose files are certificates. Of the first all are needed; of the others, the
-# authorities and folders of trusted ones, it does for one to be valid.
+# Keys of the config whose files are certificates. Of the first, all must be valid; of the others,
+# the authorities and folders of trusted ones, one valid certificate is enough.
 _NEEDED: Final = frozenset({"certificate", "server_certificate", "user_certificate", "cert"})
 _ANY: Final = frozenset({"ca", "trusted"})
 
@@ -45,7 +45,7 @@ class Validity:
     """One entry of the config, with the state of its file or folder.
 
     link: `source.plc`; key: `security.certificate`; begin, end: seconds since the epoch between
-    which it holds; error: why it cannot be read.
+    which it is valid; error: why it cannot be read.
     """
 
     link: str
@@ -173,7 +173,7 @@ def certificate_problems(config: Config) -> tuple[list[str], list[str]]:
 
 
 def certificate_findings(config: Config, now_s: float) -> list[Finding]:
-    """Every certificate of the config: if it can be read, and how long it is valid."""
+    """A finding for each certificate of the config: unreadable, or how long it is valid."""
     found: list[Finding] = []
     for where, path in paths_of(config):
         if where.rpartition(".")[2] not in _NEEDED | _ANY:

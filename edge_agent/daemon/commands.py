@@ -1,4 +1,4 @@
-"""Operators' commands: of one alarm, of several, and over the plant bus."""
+"""Operators' commands: on one alarm, on several, and over the plant bus."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger("edge_agent.daemon")
 
 _TOLD: Final = 20  # refusals in the log and in the audit ...
 _TOLD_IN_S: Final = 60.0  # ... in this time; all are counted
-_UNFINISHED: Final = 200  # commands from the bus: if there are more, the newest are refused
+_UNFINISHED: Final = 200  # commands from the bus; if there are more, the newest are refused
 
 
 _SHELVE: Final = "shelve"  # the only command with a duration
@@ -67,7 +67,7 @@ class Commands:
         duration_s: float | None = None,
         comment: str = "",
     ) -> Alarm:
-        """Acknowledge, shelve, ... an alarm; EdgeAgentError if it is not possible."""
+        """Acknowledge, shelve, ... an alarm; EdgeAgentError if this is not possible."""
         transition = self._apply(kind, alarm_id, actor, duration_s, comment)
         await self._send([transition], actor)
         return transition.alarm
@@ -101,7 +101,7 @@ class Commands:
     # -- over the plant bus -------------------------------------------------------------------
 
     async def from_bus(self, command: Command | RefusedCommand) -> None:
-        """Execute a command from the bus, or record why not, and answer."""
+        """Execute a command from the bus, or record why it is refused, and answer."""
         if self._is_elsewhere(command):
             self._leave(command)
             return

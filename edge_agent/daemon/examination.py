@@ -54,7 +54,7 @@ async def _certificates(examined: Examined) -> list[Finding]:
     return await asyncio.to_thread(certificate_findings, examined.config, now_s)
 
 
-# -- sources and sinks: whether they can be reached, and whether what comes fits -----------------
+# -- sources and sinks: reachable, and values that fit the config --------------------------------
 
 
 async def _sources(examined: Examined) -> list[Finding]:

@@ -1,6 +1,6 @@
-"""What assets learn: it is followed, put to work when it is ready, and said to users.
+"""Learning of assets: progress, activation of finished baselines, and reports to users.
 
-A model's inputs that read more than float32 resolves are said here, too: to learn again mends them.
+It also reports model inputs too large for float32's resolution: learning again fixes them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _LOOK_EVERY_S: Final = 5.0
 _PROBE_EVERY_S: Final = 60.0
 _NAMED: Final = 3  # assets in one line
 _MINUTE_S: Final = 60.0
-_WHOLE: Final = 2.0**24  # above it float32 does not even hold all whole numbers
+_WHOLE: Final = 2.0**24  # above it float32 cannot hold all whole numbers
 
 
 class LearningUpkeep:
-    """Looks after the learning of the runtime in force.
+    """Runs the learning of the present runtime.
 
-    refresh: lets the models in service follow what lies on disk.
+    refresh: updates the models in service to the bundles on disk.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LearningUpkeep:
         self._looked_s = self._probed_s = -_PROBE_EVERY_S
 
     async def learn(self) -> None:
-        """Learn what is ready, and now and then look for what keeps assets from learning."""
+        """Learn what is ready, and periodically check what keeps assets from learning."""
         runtime, now_s = self._runtime(), self._clock.monotonic_s()
         pipeline, models = runtime.pipeline, runtime.models
         if now_s - self._looked_s >= _LOOK_EVERY_S:
@@ -63,15 +63,15 @@ class LearningUpkeep:
             self._probed_s = now_s
             await models.probe_disk()
         await models.learn_what_is_ready()
-        if runtime.pipeline is not self._runtime().pipeline:  # what was learned is on disk
+        if runtime.pipeline is not self._runtime().pipeline:  # the learned bundle is on disk
             await self._refresh()
 
 
-# -- what is said of it ------------------------------------------------------------------------
+# -- reports -----------------------------------------------------------------------------------
 
 
 def learning_faults(runtime: Runtime, monotonic_s: float) -> list[Fault]:
-    """What keeps assets from learning: one fault a template, and one where nothing can."""
+    """What keeps assets from learning: one fault per template, and one if none can learn."""
     pipeline, problem = runtime.pipeline, runtime.models.write_problem
     found = []
     if problem and any(_open(learning) for learning in pipeline.learning.values()):
@@ -103,7 +103,7 @@ def _named(assets: list[str]) -> str:
 
 
 def learning_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
-    """How far each asset is, as the API shows it."""
+    """The progress of each asset, as the API shows it."""
     obstacles = pipeline.learning.obstacles()
     return [
         {
@@ -122,7 +122,7 @@ def learning_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
 
 
 def export_learning(runtime: Runtime, metrics: Metrics) -> None:
-    """Bring the gauges of learning up to date; those of assets that do not learn go."""
+    """Update the gauges of learning; those of assets that do not learn are removed."""
     gauges = metrics.learning_progress, metrics.learning_stopped
     for gauge in (*gauges, metrics.baseline_provisional_seconds):
         gauge.clear()
@@ -135,7 +135,7 @@ def export_learning(runtime: Runtime, metrics: Metrics) -> None:
 
 
 def notes(runtime: Runtime, unresolved: Mapping[str, str]) -> dict[str, str]:
-    """By asset, what is to be known of its models and its learning.
+    """By asset, notes on its models and its learning.
 
     unresolved: by asset, the note on inputs that its models cannot resolve.
     """
@@ -164,11 +164,11 @@ def _learning_note(row: dict[str, Any]) -> str:
     return text + (f", failed: {row['failure']}" if row["failure"] else "")
 
 
-# -- inputs that float32 does not resolve ------------------------------------------------------
+# -- inputs that float32 cannot resolve --------------------------------------------------------
 
 
 def unresolved_inputs(pipeline: Pipeline) -> dict[str, dict[str, float]]:
-    """By asset, the inputs of its models that are too large for float32, and what they read."""
+    """By asset, the inputs of its models that are too large for float32, with their values."""
     found: dict[str, dict[str, float]] = {}
     for deployment in pipeline.deployments:
         names = [
@@ -184,7 +184,7 @@ def unresolved_inputs(pipeline: Pipeline) -> dict[str, dict[str, float]]:
 
 
 def _is_read_as_it_is(manifest: Manifest, spec: InputSpec) -> bool:
-    """Learning chose an offset where one is needed; before it did, it had counters as they are."""
+    """True if the model gets large values unchanged; learning adds an offset if needed."""
     if spec.offset or spec.counter:
         return False
     if "held_out_asset_days" not in manifest.calibration:
@@ -193,14 +193,14 @@ def _is_read_as_it_is(manifest: Manifest, spec: InputSpec) -> bool:
 
 
 class ResolutionWatch:
-    """Says once of each asset and input that a model cannot resolve it."""
+    """Reports once for each asset and input that a model cannot resolve it."""
 
     def __init__(self) -> None:
         self.found: dict[str, dict[str, float]] = {}
         self._told: set[tuple[str, str]] = set()
 
     def compare(self, pipeline: Pipeline) -> None:
-        """Look at what all inputs read now."""
+        """Check the present values of all inputs."""
         self.found = unresolved_inputs(pipeline)
         for asset, name, value in self._fresh():
             step = float(np.spacing(np.float32(abs(value))))
@@ -215,6 +215,6 @@ class ResolutionWatch:
                     yield asset, name, value
 
     def notes(self) -> dict[str, str]:
-        """The note for the page, by asset."""
+        """By asset, the note for the page."""
         text = "too large for float32 (give the model's input an offset, or learn again)"
         return {asset: f"{', '.join(inputs)} {text}" for asset, inputs in self.found.items()}

@@ -1,7 +1,7 @@
 """Lost links: one alarm of the source or sink; consequences are held back.
 
 A link is away from the moment it is down, or none of its signals has a value, until it has been
-working for `GRACE_S`. Its alarm is due once it was down for long enough in that time: a restart of
+working for `GRACE_S`. Its alarm is due when it was down for long enough in that time: a restart of
 a few seconds raises no alarm, an unstable link does.
 """
 
@@ -173,10 +173,10 @@ def _several_assets(plant: Plant) -> dict[str, NDArray[np.intp]]:
 
 
 def _is_silent(watch: QualityWatch, rows: NDArray[np.intp] | None, now_s: float) -> bool:
-    """True if some signals of a source are mute and no other was heard of for long.
+    """True if some signals of a source are silent and no other sent a value for long.
 
-    For half the shortest `stale_after`: before the second of two machines that died together
-    is stale. One that is bad for another reason says nothing of the link.
+    Long is half the shortest `stale_after`: before the second of two machines that stopped together
+    is stale. A signal that is bad for another reason is no evidence about the link.
     """
     if rows is None:
         return False

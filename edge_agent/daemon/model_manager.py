@@ -1,4 +1,4 @@
-"""Which bundle scores which asset: those of the config, those learned on the box, the learning."""
+"""Assigns bundles to assets: those of the config and those learned on the gateway; learns."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ log = logging.getLogger("edge_agent.models")
 
 
 class ModelManager:
-    """Loads bundles from disk, and lets each asset be scored by its own.
+    """Loads bundles from disk, and assigns them to the assets that they score.
 
-    A bundle that is refused is reported, and its assets are watched without it: one bad model
+    A refused bundle is reported, and its assets are monitored without it: one bad model
     must not stop a line's other alarms.
     """
 
@@ -61,13 +61,13 @@ class ModelManager:
         self.deployments: Deployments
         self._assets: list[PlantAsset] = []
         self.without: dict[str, str] = {}  # asset -> why it has no model
-        self.forgotten: dict[str, int] = {}  # asset -> what was learned before then is void
-        self.relearned: set[str] = set()  # assets whose baseline was exchanged for another
+        self.forgotten: dict[str, int] = {}  # asset -> baselines from before this time are void
+        self.relearned: set[str] = set()  # assets whose baseline was replaced by another
         self.write_problem = ""  # why nothing can be learned into models_dir
         self._baselines: dict[str, str] = {}  # asset -> the learned bundle that scores it
 
     async def load(self) -> None:
-        """Load what the config names and what was learned before; `attach` puts it in service."""
+        """Load the bundles of the config and the learned ones; `attach` puts them in service."""
         for name in self.wanted():
             try:
                 self._loaded.append(await self.load_model(name))
@@ -77,11 +77,11 @@ class ModelManager:
                 self._not_loaded[name] = str(error)
 
     async def load_model(self, name: str, folder: Path | None = None) -> Model:
-        """Verify and load a bundle from its folder, or another one; ModelError if refused."""
+        """Verify and load a bundle from its folder or from `folder`; ModelError if refused."""
         return await self._on_thread(self._registry.load, name, folder)
 
     def attach(self, pipeline: Pipeline) -> None:
-        """Hand what was loaded over to the deployments of a pipeline, which own it from now on."""
+        """Pass the loaded models to the deployments of a pipeline, which then own them."""
         self._pipeline = pipeline
         self.deployments = pipeline.deployments
         for model in self._loaded:
@@ -90,7 +90,7 @@ class ModelManager:
         self._loaded.clear()
 
     def bind(self, asset: PlantAsset) -> None:
-        """Give an asset its models; one that has none learns, if its template says so."""
+        """Assign an asset its models; an asset without one learns, if its template says so."""
         self._assets.append(asset)
         pipeline = self._pipeline
         reasons = [pipeline.use_model(asset, use) for use in asset.template.models]
@@ -109,7 +109,7 @@ class ModelManager:
             log.error("asset has no model", extra={"asset": asset.id, "reason": max(reasons)})
 
     async def learn_what_is_ready(self) -> None:
-        """Learn for the assets that have enough healthy rows, and put the result in service."""
+        """Learn for assets that have enough healthy rows, and put the result in service."""
         for learning in tuple(self._pipeline.learning.values()):
             for training in learning.ready(self._clock.monotonic_s()):
                 await self._learn_from(learning, training)
@@ -118,7 +118,7 @@ class ModelManager:
         try:
             taught = await train_baseline(self._config, learning, training, self._clock.now_us())
             await self._add_learned(taught.name)
-        except (EdgeAgentError, OSError) as error:  # a disk that is full, or read-only
+        except (EdgeAgentError, OSError) as error:  # a full or read-only disk
             text, assets = str(error), list(training.rows)
             log.error("learning failed", extra={"reason": text, "assets": len(assets)})
             learning.failed(assets, text, self._clock.monotonic_s())
@@ -134,7 +134,7 @@ class ModelManager:
         log.info("learned", extra=extra)
 
     async def _add_learned(self, name: str) -> None:
-        """A further version of a bundle replaces the one in service like any other version."""
+        """Add a learned bundle; a further version replaces the active one like any version."""
         if self.deployments.latest(name) is None:
             try:
                 self.deployments.add_model(await self.load_model(name))
@@ -142,14 +142,14 @@ class ModelManager:
                 self.deployments.not_loaded[name] = str(error)
 
     async def probe_disk(self) -> None:
-        """Find out at the start, and not after a day, that nothing can be written."""
+        """Check at the start, and not after a day of learning, that bundles can be written."""
         problem = await asyncio.to_thread(write_problem, self._config.models_dir)
         if problem and problem != self.write_problem:
             log.error("cannot learn", extra={"reason": problem})
         self.write_problem = problem
 
     def provisional(self) -> dict[str, float]:
-        """The assets of a provisional baseline, and the seconds of data it rests on."""
+        """The assets with a provisional baseline, and the seconds of data behind it."""
         found = {asset: self._provisional_s(asset) for asset in self._baselines}
         return {asset: seconds for asset, seconds in found.items() if seconds}
 
@@ -158,13 +158,13 @@ class ModelManager:
         return model.manifest.provisional_s if model is not None else 0.0
 
     def left_out(self) -> dict[str, str]:
-        """The assets of a baseline that does without some inputs, and their names."""
+        """The assets whose baseline omits some inputs, and the names of these inputs."""
         models = {asset: self.deployments.latest(name) for asset, name in self._baselines.items()}
         found = {a: m.manifest.training.get(LEFT_OUT, "") for a, m in models.items() if m}
         return {asset: names for asset, names in found.items() if names}
 
     def _take_up(self, assets: Iterable[PlantAsset]) -> None:
-        """Let what was learned score assets that have nothing yet, or something older."""
+        """Let a learned bundle score assets that have no baseline yet, or an older one."""
         for asset in assets:
             if self._use_learned(asset):
                 self.without.pop(asset.id, None)
@@ -172,7 +172,7 @@ class ModelManager:
                     self._pipeline.learning.end_asset(asset)
 
     def forget(self, asset: PlantAsset, now_us: int) -> str:
-        """What was learned of an asset is void, and it learns anew; returns what is in the way."""
+        """Make the baseline of an asset void, and learn again; returns why this is impossible."""
         reason = self._pipeline.learning.learn_asset(asset, asset.template.learn or Learn())
         if reason:
             return reason
@@ -187,7 +187,7 @@ class ModelManager:
         return asset.id in self.forgotten or (learn is not None and learn.by_itself)
 
     def use_models(self, added: Sequence[str], replaced: Mapping[str, dict[str, str]]) -> None:
-        """Let assets be scored by what came into service; as `ModelLoader` has it."""
+        """Let assets be scored by the models that came into service; see `ModelLoader`."""
         for name, lost in replaced.items():
             self.without |= lost
             for asset_id, reason in lost.items():
@@ -200,11 +200,11 @@ class ModelManager:
         self._take_up(self._assets)
 
     async def trim(self) -> None:
-        """Give the memory of versions that left back to the system."""
+        """Return the memory of removed versions to the system."""
         await self._on_thread(self._registry.trim)
 
     def close(self) -> None:
-        """Give the memory of the sessions back, once their users have let go of them."""
+        """Return the memory of the sessions, when nothing uses them any longer."""
         self._registry.trim()
 
     # -- parts --------------------------------------------------------------------------------
@@ -214,12 +214,12 @@ class ModelManager:
         return await loop.run_in_executor(self._thread, partial(call, *args, **more))
 
     def wanted(self) -> list[str]:
-        """Bundles that the config names, then those that were learned, the oldest first."""
+        """Bundles that the config names, then the learned ones, the oldest first."""
         named = {use.bundle for t in self._config.templates.values() for use in t.models}
         return [*sorted(named), *(name for name in self._learned_names() if name not in named)]
 
     def _use_learned(self, asset: PlantAsset) -> bool:
-        """Let the newest bundle that was learned for this asset score it, if it does not yet."""
+        """Let the newest bundle learned for this asset score it, if it does not yet; True if so."""
         learn = asset.template.learn or Learn()
         for model in self._learned_for(asset):
             name = model.manifest.name
@@ -242,17 +242,17 @@ class ModelManager:
         return False
 
     def _set_baseline(self, asset: PlantAsset, name: str) -> None:
-        """Another learned bundle scores an asset."""
+        """Record that another learned bundle scores an asset."""
         old = self._baselines.get(asset.id)
         self._baselines[asset.id] = name
         if asset.id in self.forgotten or old is not None:
             self.relearned.add(asset.id)
-        if not self._provisional_s(asset.id):  # else it goes on learning, over a restart too
+        if not self._provisional_s(asset.id):  # else it continues to learn, also after a restart
             self.forgotten.pop(asset.id, None)
         self._disable_others(asset, name)
 
     def _disable_others(self, asset: PlantAsset, name: str) -> None:
-        """Only one learned bundle scores an asset."""
+        """Disable the others: only one learned bundle scores an asset."""
         prefix = learned_prefix(asset.template_name)
         for model in self.deployments.models():
             other = str(model.manifest.name)
@@ -260,7 +260,7 @@ class ModelManager:
                 self.deployments.disable(asset, other)
 
     def _learned_for(self, asset: PlantAsset) -> list[Model]:
-        """The bundles that were learned for an asset and are not void, the newest first."""
+        """The valid bundles that were learned for an asset, the newest first."""
         prefix, void_us = learned_prefix(asset.template_name), self.forgotten.get(asset.id)
         mine = [
             model

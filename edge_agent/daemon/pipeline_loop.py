@@ -29,9 +29,9 @@ _STALLED_S: Final = 30.0  # a pipeline that is stopped for this long is not aliv
 
 
 class PipelineLoop:
-    """Turns of the pipeline in force.
+    """Runs the turns of the present pipeline.
 
-    runtime: what the config in force made, the one reference to it; None before the start.
+    runtime: of the present config, the only reference to it; None before the start.
     turning: held while the pipeline works, and while it is replaced. follow_links: called every
     `_LINKS_EVERY_S`, and in each turn in which the quality of a signal changes, so that signals of
     sources that are away are held back.
@@ -85,7 +85,7 @@ class PipelineLoop:
         if runtime.intake.stats.dropped:
             self._count_drops(runtime)
         arrived_us = self._clock.now_us()
-        # A delayed server sends node by node: cut like that, the last nodes would be late.
+        # A delayed server sends node by node: if the batch is cut there, the last nodes are late.
         for chunk in values.sorted_by_time().chunks(_CHUNK):
             try:
                 await self._walk_down(runtime, chunk, blocks, arrived_us)
@@ -101,7 +101,7 @@ class PipelineLoop:
         pipeline, publisher = runtime.pipeline, self._publisher
         monotonic_s = self._clock.monotonic_s()
         due = pipeline.close_windows(values, blocks, now_us=arrived_us, monotonic_s=monotonic_s)
-        # What is lost is told by the values themselves: its link is looked at in the same turn.
+        # The values themselves show a lost link: check the links in the same turn.
         if pipeline.detection.episodes or monotonic_s - self._linked_s >= _LINKS_EVERY_S:
             self._linked_s = monotonic_s
             self._follow_links()
@@ -129,7 +129,7 @@ class PipelineLoop:
     def is_alive(self) -> bool:
         """True if the pipeline runs.
 
-        It runs with values, and without them in a known outage, but not when something blocks it.
+        It runs with values, and without values in a known outage, but not if something blocks it.
         """
         return self._clock.monotonic_s() - self._turned_s < _STALLED_S
 

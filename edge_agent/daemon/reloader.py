@@ -55,9 +55,9 @@ _REBUILT: Final = (
 class RuntimeReplacer:
     """Replaces the runtime of a running daemon.
 
-    busy: held while it does so; replace_runtime: puts another runtime in the place of the one in
-    force; load_models, build: of a config, as `RuntimeBuilder` has them; refresh: lets the models
-    follow what lies on disk.
+    busy: held during a replacement; replace_runtime: replaces the present runtime by
+    another; load_models, build: of a config, as in `RuntimeBuilder`; refresh: updates the models
+    to the bundles on disk.
     """
 
     runtime: Callable[[], Runtime]
@@ -104,7 +104,7 @@ class RuntimeReplacer:
     ) -> None:
         """Process the values of the old sources with the old pipeline, then start the new ones.
 
-        gone: discovered assets that are to be forgotten.
+        gone: discovered assets to remove.
         """
         old = self.runtime()
         for source in old.sources.values():
@@ -125,7 +125,7 @@ class RuntimeReplacer:
 class Reloader:
     """Reads the config again after SIGHUP. A bad one changes nothing.
 
-    audit: as of the publisher.
+    audit: of the publisher.
     """
 
     def __init__(

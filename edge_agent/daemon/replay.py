@@ -1,4 +1,4 @@
-"""The same pipeline over recorded data: no network, no store, the recording's own time."""
+"""The daemon's pipeline on recorded data: no network, no store, the recording's own time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger("edge_agent.models")
 class Replay:
     """A plant, its models and alarms, ready to walk through recordings.
 
-    A recording has no gateway clock: shelving does not end in it, and nothing is too far ahead.
+    A recording has no gateway clock: shelving does not end, and no time is too far ahead.
     """
 
     def __init__(self, config: Config, metrics: Metrics | None = None) -> None:
@@ -47,7 +47,7 @@ class Replay:
         self._thread = ThreadPoolExecutor(1)
         self._candidate: str | None = None
         self._alone: Model | None = None  # a candidate without an active version
-        self._uses: dict[str, ModelUse] = {}  # of it, by template
+        self._uses: dict[str, ModelUse] = {}  # of the candidate, by template
         self.models = ModelManager(config, self.metrics, self._thread, clock)
 
     async def prepare(self, ref: Ref | None = None) -> None:

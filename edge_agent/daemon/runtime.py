@@ -34,7 +34,7 @@ class Runtime:
     sources: Mapping[str, Source]
 
     def with_rules(self, config: Config) -> Runtime:
-        """The same with the alarm rules of `config`; windows, timers and connections stay."""
+        """This runtime with the alarm rules of `config`; windows, timers and connections stay."""
         self.plant.adopt(config)
         for asset in self.plant.assets.values():
             asset.template = config.templates[Name(asset.template_name)]
@@ -53,7 +53,7 @@ class Runtime:
 
 
 def labels_of(runtime: Runtime, sinks: Iterable[str]) -> dict[str, set[str]]:
-    """By label of the metrics: the names in use. `several`, and the like, are none of them."""
+    """By label of the metrics: the names in use. Not `several` and the like."""
     models = {deployment.title for deployment in runtime.pipeline.deployments}
     models |= {str(deployment.model.manifest.name) for deployment in runtime.pipeline.deployments}
     return {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import Plant, PlantSignal
 
-_BLOCKED_S: Final = 10.0  # a write that waits for this long: there is no reader
+_BLOCKED_S: Final = 10.0  # a write that blocks for this long: the log has no reader
 _DROP_ALARM_S: Final = 60.0  # the alarm clears when nothing was dropped for this long
 _SHOWN: Final = 3  # refused nodes in one line
 _STANDS_S: Final = 600.0  # a step is a fault for this long; then it waits for an operator

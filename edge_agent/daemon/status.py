@@ -52,7 +52,7 @@ class Status:
     """Answers of the daemon to the HTTP server (`service.StatusProvider`).
 
     unresolved: notes on inputs that models cannot resolve, by asset; away_reason: why a source is
-    away, or nothing.
+    away, else empty.
     """
 
     runtime: Callable[[], Runtime]
@@ -143,7 +143,7 @@ class Status:
     async def command(
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str = ""
     ) -> dict[str, Any]:
-        """Acknowledge, shelve, ...; EdgeAgentError if it is not possible."""
+        """Acknowledge, shelve, ...; EdgeAgentError if this is not possible."""
         actor = actor[:_MAX_COMMAND_ACTOR]
         work = self.alarm_commands.apply_one(kind, alarm_id, actor, duration_s, comment)
         return self._alarm(await self._recorded(work, kind, alarm_id, actor))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Supervisor:
     """Ends shelvings, evaluates service alarms, resets the watchdog, and reports our state.
 
-    find_faults: each returns the present faults of one part of the service; upkeep: called once a
+    find_faults: each returns the present faults of one part of the service; upkeep: called once per
     round.
     """
 
@@ -87,7 +87,7 @@ class Supervisor:
     def troubles(self) -> list[str]:
         """The troubles of the service, one line each."""
         links = [*self.runtime().sources.items(), *self.publisher.sinks.items()]
-        told = self.links.alarmed()  # with its extent, by its fault
+        told = self.links.alarmed()  # their faults report them, with the extent
         down = [
             f"{n}: {s.link.detail or s.link.state}"
             for n, s in links
