@@ -1,4 +1,4 @@
-"""What float32 cannot hold, taken in double precision: large readings and what counters count."""
+"""Double-precision steps for values that float32 cannot hold: large readings and counters."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def as_read(
     x: NDArray[np.floating], offset: Floats, counts: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Windows [N, W, C] as a model reads them, in float32.
+    """Windows [N, W, C] as model input, in float32.
 
-    offset: what is subtracted first; counts: inputs of which it gets the steps from row to row.
+    offset: is subtracted first; counts: inputs that are converted to steps from row to row.
     Both broadcast to [N, 1, C].
     """
     found = x - offset
@@ -27,11 +27,11 @@ def as_read(
 
 
 def counted(rows: NDArray[np.floating]) -> Floats:
-    """Steps of counters, rows [..., T, C] of what they read, by row: the first has the second's.
+    """Steps of counters, from rows [..., T, C] of readings, by row: the first equals the second.
 
-    A fall by more than half of what was read is a roll-over (UInt16, UInt32, a meter of six digits)
-    or a reset, and no step: it takes the step before it, or the next one where none is before.
-    A small fall stays one: a meter that runs backwards is a fact. NaN stays NaN.
+    A fall by more than half of the reading is a roll-over (UInt16, UInt32, a meter of six digits)
+    or a reset, not a step: it gets the step before it, or the next one if there is none before.
+    A small fall stays a step: a meter can run backwards. NaN stays NaN.
     """
     rows = np.asarray(rows, np.float64)
     if rows.shape[-2] < 2:  # noqa: PLR2004 (one row has no step)
@@ -44,13 +44,13 @@ def counted(rows: NDArray[np.floating]) -> Floats:
 
 
 def falls(rows: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Where counters [..., T, C] rolled over or were reset, by step: [..., T - 1, C]."""
+    """True if counters [..., T, C] rolled over or were reset, by step: [..., T - 1, C]."""
     size = np.maximum(np.abs(rows[..., 1:, :]), np.abs(rows[..., :-1, :]))
     return np.asarray(rows[..., :-1, :] - rows[..., 1:, :] > size / 2)
 
 
 def _held(steps: Floats, fell: NDArray[np.bool_]) -> Floats:
-    """Steps [..., T, C] where `fell` by the previous one, or by the first sound one."""
+    """Steps [..., T, C]; those that `fell` are replaced by the previous, or first valid, one."""
     index = np.arange(steps.shape[-2])[:, None]
     last = np.maximum.accumulate(np.where(fell, -1, index), axis=-2)
     first = np.argmin(fell, axis=-2)[..., None, :]

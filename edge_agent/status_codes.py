@@ -1,8 +1,8 @@
 """Status codes of OPC UA (Part 4, 7.39; names of Part 4, Part 8 and Part 11): name, code, meaning.
 
-Every source speaks these codes, so that the quality of a value survives from the wire to the text
-of an alarm. The two top bits say how severe a code is, but some kinds of Uncertain are no
-measurement at all: the last value of a device that is gone, or a value that somebody typed in.
+Every source uses these codes, so that the quality of a value is kept from the wire to the text
+of an alarm. The two top bits are the severity of a code, but some kinds of Uncertain are not
+measurements: the last value of a device that is gone, or a value that was entered by hand.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ _SEVERITY_SHIFT: Final = 30
 
 
 class Severity(IntEnum):
-    """What a value of a code is worth; the two top bits, but for what is no measurement."""
+    """The usability of a value by its code: the two top bits, except for non-measurements."""
 
     GOOD = 0
     UNCERTAIN = 1
@@ -137,7 +137,7 @@ def _codes(*names: str) -> frozenset[int]:
     return frozenset(_CODES[name.lower()] for name in names)
 
 
-# The way to the sensor is gone: what is reported is an old value, or none.
+# The path to the sensor is lost: the reported value is old, or missing.
 LOST: Final = _codes(
     "UncertainNoCommunicationLastUsableValue",
     "UncertainLastUsableValue",
@@ -155,14 +155,14 @@ LOST: Final = _codes(
     "BadShutdown",
     "BadServerHalted",
 )
-# A number, but not what the sensor measures.
+# A number, but not a measurement of the sensor.
 NO_MEASUREMENT: Final = _codes(
     "UncertainSubstituteValue",
     "UncertainInitialValue",
     "UncertainSimulatedValue",
     "UncertainTransducerInManual",
 )
-# Said of the node, not of its value: the address, the rights or the type do not fit.
+# About the node, not its value: the address, the rights or the type do not fit.
 NODE_REFUSED: Final = _codes(
     "BadNodeIdUnknown",
     "BadNodeIdInvalid",
@@ -179,11 +179,11 @@ NODE_REFUSED: Final = _codes(
     "BadConfigurationError",
     "BadTypeMismatch",
 )
-# The value is not a number. Which type it is of stands in the info bits, see `type_mismatch`.
+# The value is not a number. The info bits contain its type, see `type_mismatch`.
 _TYPE_MISMATCH: Final = 0x8074_0000
 _ARRAY: Final = 0x80
 _TYPES: Final[Mapping[int, str]] = MappingProxyType(
-    {  # Part 6, 5.1.2: built-in types that are no numbers
+    {  # Part 6, 5.1.2: built-in types that are not numbers
         12: "String",
         13: "DateTime",
         14: "Guid",
@@ -209,7 +209,7 @@ _NO_DATA: Final = np.array(
 
 
 def severity_of(status: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """The `Severity` of each code, [n]. An Uncertain that is no measurement counts as bad."""
+    """The `Severity` of each code, [n]. An Uncertain non-measurement counts as bad."""
     severity: NDArray[np.uint32] = np.minimum(
         status >> np.uint32(_SEVERITY_SHIFT), np.uint32(Severity.BAD)
     )
@@ -220,13 +220,13 @@ def severity_of(status: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def is_lost(status: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """True if each code says that the way to the sensor is gone, [n]."""
+    """True for each code that means that the path to the sensor is lost, [n]."""
     lost: NDArray[np.bool_] = np.isin(status & np.uint32(_UPPER), _LOST)
     return lost
 
 
 def is_of_node(status: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """True if each code speaks of the node or its type and not of its value, [n]."""
+    """True for each code that is about the node or its type, not its value, [n]."""
     found: NDArray[np.bool_] = np.isin(status & np.uint32(_UPPER), _OF_NODE)
     return found
 
@@ -237,7 +237,7 @@ def type_mismatch(encoding: int) -> int:
 
 
 def type_of(status: int) -> str:
-    """The type that a BadTypeMismatch of ours is about: `String`, `array`; else an empty text."""
+    """The type in a BadTypeMismatch of ours: `String`, `array`; else an empty text."""
     if status & _UPPER != _TYPE_MISMATCH:
         return ""
     encoding = status & 0xFF
@@ -252,7 +252,7 @@ def code_of(name: str) -> int | None:
 def name_of(status: int) -> str:
     """The name with the code, `BadNodeIdUnknown (0x80340000)`; an unknown code alone, in hex.
 
-    A type that does not fit is named, too: `BadTypeMismatch (0x80740000): String`.
+    A type that does not fit is added: `BadTypeMismatch (0x80740000): String`.
     """
     code = status & _UPPER
     name, kind = NAMES.get(code), type_of(status)
