@@ -1,7 +1,7 @@
 """The whole product on one machine: a simulated plant with faults, and a daemon that finds them.
 
-Nothing is short-cut: the pumps speak MQTT and OPC UA over real sockets, the daemon is
-`edge-agent run` in a process of its own, and the alarms are those that an MQTT client receives.
+Everything is real: the pumps use MQTT and OPC UA over real sockets, the daemon is
+`edge-agent run` in its own process, and the alarms are those that an MQTT client receives.
 """
 
 from edge_agent.demo.plant import FAULTS, NAMES, SENSORS, PumpPlant

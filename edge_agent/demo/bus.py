@@ -1,4 +1,4 @@
-"""Two MQTT clients as any plant has them: one that publishes readings, one that sees alarms."""
+"""Two MQTT clients, as in any plant: one publishes readings, one receives alarms."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Readings:
         self._client = client
 
     def publish(self, topic: str, values: dict[str, float], time_us: int) -> None:
-        """Publish what there is: a sensor that is lost has no key."""
+        """Publish the readings; a lost sensor has no key."""
         found = {name: value for name, value in values.items() if not math.isnan(value)}
         self._client.publish(topic, json.dumps({"ts": time_us // 1000, **found}))
 
@@ -40,7 +40,7 @@ async def readings(url: str) -> AsyncIterator[Readings]:
 
 @asynccontextmanager
 async def seen_on_bus(url: str, *topics: str) -> AsyncIterator[asyncio.Queue[tuple[str, Any]]]:
-    """A queue of (topic, decoded payload), which a client of its own fills; QoS 1."""
+    """A queue of (topic, decoded payload), filled by its own client; QoS 1."""
     queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
@@ -57,14 +57,14 @@ async def seen_on_bus(url: str, *topics: str) -> AsyncIterator[asyncio.Queue[tup
 
 @asynccontextmanager
 async def _connected(url: str, client_id: str) -> AsyncIterator[paho.Client]:
-    # 3.1.1, because amqtt knows no MQTT 5.
+    # 3.1.1, because amqtt does not support MQTT 5.
     client = paho.Client(
         CallbackAPIVersion.VERSION2,
         f"edge-agent-demo-{client_id}",
         protocol=MQTTProtocolVersion.MQTTv311,
     )
     address = urlsplit(url)
-    # In a thread: the broker answers on this very loop.
+    # In a thread, because the broker answers on this event loop.
     await asyncio.to_thread(client.connect, address.hostname or "", address.port or 0)
     client.loop_start()
     try:

@@ -1,4 +1,4 @@
-"""The daemon of the demo: `edge-agent run` in a process of its own, as a user would start it."""
+"""The daemon of the demo: `edge-agent run` in its own process, as a user starts it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TAIL_BYTES: Final = 2000
 
 @asynccontextmanager
 async def daemon(config: Path, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run the daemon, its log in a file; at the end it is stopped, and if need be killed."""
+    """Run the daemon, with its log in a file; at the end stop it, or kill it if needed."""
     with log.open("wb") as stream:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -46,13 +46,13 @@ async def daemon(config: Path, log: Path) -> AsyncIterator[asyncio.subprocess.Pr
 
 
 def ended(process: asyncio.subprocess.Process, log: Path) -> EdgeAgentError:
-    """Say that the daemon ended by itself, with the end of its log."""
+    """The error that the daemon ended by itself, with the end of its log."""
     tail = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
     return EdgeAgentError(f"ended with code {process.returncode}:\n{tail}", where="edge-agent run")
 
 
 async def summary(url: str) -> dict[str, Any]:
-    """What the daemon's HTTP server says of it; empty while it does not answer."""
+    """The daemon's summary from its HTTP server; empty while it does not answer."""
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(2)) as session,

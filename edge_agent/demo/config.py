@@ -1,4 +1,4 @@
-"""The config that the demo's daemon runs with: written as a person would write it."""
+"""The config of the demo's daemon, written as a person would write it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STUCK_S: Final = 3.0
 
 
 def topic_of(asset: str) -> str:
-    """Where a pump's readings are published."""
+    """The topic of a pump's readings."""
     return f"plant/{LINE}/{asset}"
 
 
@@ -85,7 +85,7 @@ alarms: {flood_limit: 1000}  # faults come by the minute here, not by the year
 
 
 def config_text(mqtt_url: str, opcua_url: str, http_port: int) -> str:
-    """YAML for `edge-agent run`; files that it names lie beside it."""
+    """YAML for `edge-agent run`; the files that it names are in the same folder."""
     return _CONFIG.substitute(
         mqtt_url=mqtt_url,
         opcua_url=opcua_url,

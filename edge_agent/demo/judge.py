@@ -1,4 +1,4 @@
-"""Which alarm answers which fault, and what is to be said of it all at the end."""
+"""Matches alarms to faults, and forms the verdict at the end."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 IN_TIME_S: Final = 15.0
-_OF_MODELS: Final = ".service.model"  # somebody tries another model meanwhile
+_OF_MODELS: Final = ".service.model"  # a user may try another model
 _SETTLING_S: Final = 60.0  # after a repair; a bearing cools slowly
 
 
 @dataclass(slots=True)
 class Injected:
-    """A fault of an asset, and the first alarm after its onset. Times are seconds of the demo."""
+    """A fault of an asset, and the first alarm after its onset. Times: seconds of the demo."""
 
     asset: str
     fault: str
@@ -40,13 +40,13 @@ class Injected:
 
     @property
     def right(self) -> bool:
-        """True if the input that the fault moves most stands first among the contributors."""
+        """True if the input that the fault moves most is the first contributor."""
         return self.first_input == FAULTS[self.fault].leading
 
 
 @dataclass(slots=True)
 class Judge:
-    """Takes down faults and alarms as they come."""
+    """Records faults and alarms as they occur."""
 
     faults: list[Injected] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
@@ -56,14 +56,14 @@ class Judge:
     _seen: set[str] = field(default_factory=set)
 
     def inject(self, asset: str, fault: str, now_s: float) -> Injected:
-        """A fault begins."""
+        """Record the onset of a fault."""
         self.faults.append(Injected(asset, fault, now_s))
         return self.faults[-1]
 
     def alarm(self, event: dict[str, Any], now_s: float) -> Injected | None:
-        """An alert arrived. Gives the fault that it is the first to answer, else None.
+        """Handle an alert. Returns the fault for which it is the first alarm, else None.
 
-        A repeated delivery, any but a raise, and what is told of a model, is nothing.
+        Repeated deliveries, other transitions than a raise, and alarms about models are ignored.
         """
         data = event["data"]
         if data["transition"] != "raise" or event["id"] in self._seen:
@@ -90,11 +90,11 @@ class Judge:
                 yield fault
 
     def due(self, now_s: float) -> list[Injected]:
-        """Faults that have their alarm, or should have it by now."""
+        """Faults that have an alarm, or should have one by now."""
         return [f for f in self.faults if f.alarm_s is not None or now_s - f.onset_s > IN_TIME_S]
 
     def verdict(self, now_s: float) -> tuple[bool, str]:
-        """True if all went as it should, and the line that says so."""
+        """True if every fault was found as required, and the line that reports it."""
         due = self.due(now_s)
         if not due and not self.before:
             return False, "demo: stopped before any fault could be found"

@@ -1,7 +1,7 @@
-"""A simulated pump station: what its sensors say while its pumps are well, and when they fail.
+"""A simulated pump station: readings of its sensors with healthy and with faulty pumps.
 
-Each pump feeds a loop of its own. Quasi-steady hydraulics, one first-order lag each for speed and
-heat; all pumps at once as numpy arrays [P]. What is where:
+Each pump feeds its own loop. Quasi-steady hydraulics, one first-order lag each for speed and
+heat; all pumps at once as numpy arrays [P]. The formulas:
 
 - Head and flow: Hs s² - k Q² with s = n / n0 (affinity laws), met by the system curve
   Hg + (R + Rv) Q²; efficiency a parabola about the best point. Gülich, Centrifugal Pumps, 4th ed.,
@@ -13,7 +13,7 @@ heat; all pumps at once as numpy arrays [P]. What is where:
 - Vibration velocity (RMS, 10-1000 Hz, bearing housing): unbalance with s², more away from the best
   point. ISO 20816-1; up to 2.3 mm/s is zone A of ISO 20816-3, from 4.5 mm/s on zone C begins.
 
-Nothing here waits or looks at a clock: `step` moves the plant's own time.
+Nothing here waits or reads a clock: `step` advances the plant's own time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SHUTOFF_M: Final = 40.0
 PUMP_M: Final = 4.0e-4  # m per (m3/h)2
 STATIC_M: Final = 12.0
 PIPE_M: Final = 1.5e-3
-VALVE_M: Final = 2.0e-4  # the valve wide open
+VALVE_M: Final = 2.0e-4  # the valve fully open
 RANGEABILITY: Final = 50.0
 BEST_M3H: Final = 105.0
 BEST_EFFICIENCY: Final = 0.78
@@ -90,7 +90,7 @@ NAMES: Final = tuple(SENSORS)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong: `leading` is the input that must come first among the contributors.
+    """A kind of fault: `leading` is the input that must be the first contributor.
 
     ramp_s: time from its onset to its full extent.
     """
@@ -127,7 +127,7 @@ class PumpPlant:
         self.time_s = -_WARM_UP_S
         self._random = np.random.default_rng(seed)
         self._phase = self._random.uniform(0, 2 * np.pi, (3, pumps))
-        self._build = self._random.normal(1.0, 0.02, (3, pumps))  # no two pumps are alike
+        self._build = self._random.normal(1.0, 0.02, (3, pumps))  # all pumps differ
         self._onset_s = {name: np.full(pumps, np.inf) for name in FAULTS}
         self._speed = self._wanted_speed()
         self._flow = np.full(pumps, BEST_M3H)
@@ -138,29 +138,29 @@ class PumpPlant:
             self.step(_WARM_UP_STEP_S)
 
     def inject(self, pump: int, fault: str) -> None:
-        """Let a fault begin now."""
+        """Start a fault now."""
         self._onset_s[fault][pump] = self.time_s
 
     def repair(self, pump: int) -> None:
-        """End all faults of a pump; its bearing takes its time to cool down."""
+        """End all faults of a pump; its bearing cools down slowly."""
         for onset_s in self._onset_s.values():
             onset_s[pump] = np.inf
 
     def step(self, seconds: float) -> None:
-        """Let time pass, then read all sensors."""
+        """Advance the time, then read all sensors."""
         self.time_s += seconds
         self._move(seconds)
         self._measure()
 
     @property
     def readings(self) -> Floats:
-        """What the sensors say, [pumps, sensors] in the order of NAMES; NaN if one is lost."""
+        """The sensor readings, [pumps, sensors] in the order of NAMES; NaN if a sensor is lost."""
         return self._readings.copy()
 
     # -- physics ------------------------------------------------------------------------------
 
     def _extent(self, fault: str) -> Floats:
-        """How far a fault has gone, 0..1."""
+        """The extent of a fault, 0..1."""
         since_s = np.maximum(self.time_s - self._onset_s[fault], 0.0)
         return np.asarray(np.minimum(since_s / FAULTS[fault].ramp_s, 1.0))
 
@@ -198,7 +198,7 @@ class PumpPlant:
         )
 
     def _suction(self) -> tuple[Floats, Floats]:
-        """Suction pressure (bar gauge), and how much the pump cavitates (0..1)."""
+        """Suction pressure (bar gauge), and the degree of cavitation (0..1)."""
         clogged = 1.0 + (_CLOGGED_M - 1.0) * self._extent("cavitation")
         loss_m = SUCTION_M * clogged * self._flow**2
         bar = SUCTION_BAR - loss_m * BAR_PER_M
@@ -207,7 +207,7 @@ class PumpPlant:
         return bar, np.clip(1.5 - available_m / required_m, 0.0, 1.0)
 
     def _meet_system(self, s: Floats, valve: Floats, cavitating: Floats) -> Floats:
-        """Set the flow where pump and system curve meet; its head (m)."""
+        """Set the flow at which pump and system curve meet; returns its head (m)."""
         shutoff_m = SHUTOFF_M * self._build[0] * (1.0 - _HEAD_BREAKDOWN * cavitating) * s**2
         opening = RANGEABILITY ** (valve / 100.0 - 1.0)
         outlet_m = VALVE_M / opening**0.5 + _BLOCKED_M * self._extent("blocked_valve")
@@ -221,7 +221,7 @@ class PumpPlant:
         return WATER_DENSITY * G * (self._flow / 3600) * head_m / efficiency / 1e3
 
     def _heating(self, s: Floats, kw: Floats) -> Floats:
-        """How much warmer the bearing is going to be (K)."""
+        """The final temperature rise of the bearing (K)."""
         period_s, share_k = HALL
         hall_c = HALL_C + share_k * np.sin(2 * np.pi * self.time_s / period_s + self._phase[2])
         friction_k = (FRICTION_K[0] * s + FRICTION_K[1] * kw / RATED_KW) * self._build[1]
@@ -253,5 +253,5 @@ class PumpPlant:
 
 
 def _share(seconds: float, lag_s: float) -> float:
-    """How much of the way a first-order lag goes in that time."""
+    """The share of its final change that a first-order lag reaches in that time."""
     return float(1.0 - np.exp(-seconds / lag_s))

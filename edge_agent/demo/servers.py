@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from asyncua.common.node import Node
 
 NAMESPACE: Final = "urn:edge-agent:demo"
-# asyncua types its numbers and times as classes that it never makes.
+# asyncua types its numbers and times as classes that it never instantiates.
 _ua: Any = ua
 
 _HOST: Final = "127.0.0.1"
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 def http_port() -> int:
-    """The daemon's usual port, or a free one where somebody has it."""
+    """The daemon's usual port, or a free one if it is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -51,7 +51,7 @@ def http_port() -> int:
 
 
 def quiet_libraries() -> None:
-    """Keep the servers' own logs out of the demo's lines."""
+    """Keep the servers' logs out of the demo's output."""
     for name in _LOUD:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -79,7 +79,7 @@ async def mqtt_broker() -> AsyncIterator[str]:
 
 
 def _ignore_lost_clients(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Say nothing of clients that amqtt loses while it refuses their MQTT 5."""
+    """Do not report clients that amqtt loses while it refuses their MQTT 5."""
     if context.get("message") != "Unhandled exception in client_connected_cb":
         loop.default_exception_handler(context)
 
@@ -93,7 +93,7 @@ class OpcUaNodes:
         self._nodes: dict[tuple[str, str], Node] = {}
 
     async def add(self, asset: str, signals: Iterable[str]) -> None:
-        """An object for the asset, with its variables."""
+        """Add an object for the asset, with its variables."""
         index = await self._server.register_namespace(NAMESPACE)
         folder = await self._server.nodes.objects.add_object(index, asset)
         for name in signals:
@@ -102,7 +102,7 @@ class OpcUaNodes:
             self._nodes[asset, name] = node
 
     async def write(self, asset: str, values: dict[str, float], time_us: int) -> None:
-        """Set the variables of an asset; NaN is a sensor that has failed."""
+        """Set the variables of an asset; NaN means a failed sensor."""
         stamp = datetime.fromtimestamp(time_us / 1e6, UTC)
         for name, value in values.items():
             node = self._nodes[asset, name]

@@ -1,4 +1,4 @@
-"""The bundle that the demo's plant comes with."""
+"""The bundle that is shipped for the demo's plant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_agent.errors import EdgeAgentError
 
 BUNDLE: Final = "demo-pump"
 
-# A checkout has its models beside the package; pip puts them where data of programs goes.
+# In a checkout, the models are next to the package; pip installs them as program data.
 _PLACES: Final = (
     Path(__file__).resolve().parents[2] / "models",
     Path(sysconfig.get_path("data")) / "share" / "edge-agent" / "models",
@@ -19,7 +19,7 @@ _PLACES: Final = (
 
 
 def copy_shipped(models_dir: Path, places: tuple[Path, ...] = _PLACES) -> None:
-    """Put the bundle into `models_dir`, unless there is one; EdgeAgentError if it is nowhere."""
+    """Copy the bundle into `models_dir`, if it has none; EdgeAgentError if it is not found."""
     if (models_dir / BUNDLE).exists():
         return
     for place in places:

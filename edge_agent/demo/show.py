@@ -1,4 +1,4 @@
-"""What happens in the demo, in its order: start, watch, faults, verdict; some pumps learn first."""
+"""The sequence of the demo: start, monitor, faults, verdict; some pumps learn first."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
     from edge_agent.demo.plant import Floats
 
-SHORTEST_S: Final = 45.0  # start, learning, and the time that the last alarms may take
+SHORTEST_S: Final = 45.0  # start, learning, and the time for the last alarms
 
 _TIME_LAPSE: Final = 60.0  # a second of the demo is a minute of the plant
 _SEED: Final = 7
 _QUIET_S: Final = 2.0  # between the first score and the first fault
-# What befalls the pumps in their order, the first time round: each way of finding it on both sides.
+# Faults of the pumps by number, in the first round: each kind of detection on both protocols.
 _ORDER: Final = ("bearing_wear", "stuck_sensor", "cavitation", "lost_sensor", "blocked_valve")
 _LAST_S: Final = IN_TIME_S + 1.0  # from the last fault to the end
 _CLOSEST_S: Final = 1.5  # between faults
 _PATIENCE_S: Final = 120.0
-_APART_S: Final = 12.0  # between faults, where there is no end
+_APART_S: Final = 12.0  # between faults, if there is no end
 _REPAIR_S: Final = 10.0  # from the alarm to the repair
 _REPORT_S: Final = 5.0
 _LATE_S: Final = 1.0
@@ -52,15 +52,15 @@ _HTTP: Final = "http://127.0.0.1"
 async def run_demo(
     seconds: float | None, folder: Path | None = None, terminal: Terminal | None = None
 ) -> bool:
-    """Show it all. Whether it went as it should.
+    """Run the demo. True if it went as it should.
 
-    seconds: how long, or for ever until SIGINT; folder: where config, log, store and the learned
-    model stay, by default they go. EdgeAgentError if it cannot be shown, with the reason.
+    seconds: duration, or until SIGINT if None; folder: for config, log, store and the learned
+    model, by default a temporary one. EdgeAgentError with the reason if it cannot run.
     """
     quiet_libraries()
     show = _Show(seconds, terminal or Terminal(SystemClock()))
     async with contextlib.AsyncExitStack() as stack:
-        # First, so that a second SIGINT cannot break the way out, which leads through the daemon.
+        # First, so that a second SIGINT cannot interrupt the shutdown of the daemon.
         stack.enter_context(stop_signals(show.interrupted.set))
         if folder is None:
             made = stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-agent-demo-"))
@@ -112,7 +112,7 @@ class _Show:
     # -- the plant ----------------------------------------------------------------------------
 
     async def _feed(self, publisher: Readings, nodes: OpcUaNodes) -> None:
-        """Let the plant live, and hand its readings to the bus and to the OPC UA server."""
+        """Run the plant, and send its readings to the bus and to the OPC UA server."""
         clock = SystemClock()
         last_s = clock.monotonic_s()
         while True:
@@ -152,10 +152,10 @@ class _Show:
         elif data["transition"] in {"raise", "clear"}:
             self._terminal.say(data["transition"], words)
 
-    # -- the story ----------------------------------------------------------------------------
+    # -- the sequence -------------------------------------------------------------------------
 
     async def _story(self, page: str) -> None:
-        """Faults from the first score on; pumps that still learn have theirs later."""
+        """Start faults after the first score; pumps that still learn get theirs later."""
         await self._until_scored(ON_BUS)
         self._terminal.say(
             "watching", f"{', '.join(ON_BUS)}, with the model {BUNDLE} that is shipped"
@@ -164,7 +164,7 @@ class _Show:
         await first_of(self._learn(page), self._trouble())
 
     async def _trouble(self) -> None:
-        """All faults, and what it takes to see the last one through."""
+        """Run all faults, and wait for the alarm of the last one."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._fail(*each)) async for each in self._schedule()]
             await self._sleep_until(self._end_s())
@@ -172,9 +172,9 @@ class _Show:
                 task.cancel()
 
     async def _schedule(self) -> AsyncIterator[tuple[int, str]]:
-        """Pump and fault, when it is due: each once, or for ever where there is no end.
+        """Yield each pump and fault when it is due: each once, or for ever if there is no end.
 
-        Another pump each time round, so that each fault is seen on both protocols.
+        Each round uses another pump, so that each fault occurs on both protocols.
         """
         numbers = itertools.count() if self._seconds is None else range(len(_ORDER))
         for number in numbers:
@@ -187,7 +187,7 @@ class _Show:
             await asyncio.sleep(self._pause_s(len(_ORDER) - 1 - number))
 
     def _pause_s(self, faults_left: int) -> float:
-        """From one fault to the next, so that the last one leaves time for its alarm."""
+        """Time from one fault to the next, so that the last alarm has enough time."""
         if self._seconds is None:
             return _APART_S
         if not faults_left:
@@ -195,7 +195,7 @@ class _Show:
         return max(_CLOSEST_S, (self._seconds - _LAST_S - self._terminal.elapsed_s) / faults_left)
 
     def _end_s(self) -> float:
-        """The end that was asked for, or later where learning took too long for the last alarm."""
+        """The requested end, or later if learning took too long for the last alarm."""
         last_s = self._terminal.elapsed_s + _LAST_S
         if self._seconds is not None and last_s > self._seconds + _LATE_S:
             late = f"this machine is slow: it takes {last_s - self._seconds:.0f} s longer"
@@ -203,7 +203,7 @@ class _Show:
         return max(last_s, self._seconds or 0.0)
 
     async def _fail(self, pump: int, fault: str) -> None:
-        """Break a pump, and mend it a while after its alarm."""
+        """Inject a fault, and repair the pump some time after its alarm."""
         asset = PUMPS[pump]
         self._terminal.say("FAULT", f"{asset}: {FAULTS[fault].text}")
         injected = self._judge.inject(asset, fault, self._terminal.elapsed_s)
@@ -216,7 +216,7 @@ class _Show:
         self._terminal.say("repair", asset)
 
     async def _until_scored(self, pumps: Iterable[str]) -> None:
-        """Wait until each of these has a score on the bus."""
+        """Wait until each of these assets has a score on the bus."""
         while not self._scored >= set(pumps):
             if self._terminal.elapsed_s > _PATIENCE_S:
                 raise EdgeAgentError(
@@ -227,7 +227,7 @@ class _Show:
             await asyncio.sleep(STEP_S)
 
     async def _learn(self, page: str) -> None:
-        """Wait until the other pumps have a score, too; tell now and then how far they are."""
+        """Wait until the other pumps also have a score; print their progress periodically."""
         telling = asyncio.create_task(self._tell_progress(page))
         try:
             await self._until_scored(PUMPS)
@@ -265,7 +265,7 @@ class _Show:
 
 
 def _finder(data: dict[str, Any]) -> str:
-    """The model, where one found it, and the contributors with their shares of the score."""
+    """The model, if one found it, and the contributors with their shares of the score."""
     model = data.get("model") or {}
     return ": ".join(filter(None, (model.get("name"), _inputs(data))))
 

@@ -1,4 +1,4 @@
-"""Running parts side by side, and ending them in good order."""
+"""Runs parts in parallel, and ends them in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and a closed terminal end the show in good order, daemon included."""
+    """Let SIGINT, SIGTERM and a closed terminal end the demo in order, daemon included."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in numbers:
@@ -26,7 +26,7 @@ def stop_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 async def first_of(*parts: Coroutine[Any, Any, object]) -> None:
-    """Until one ends; its error is ours. The others are cancelled."""
+    """Run until one ends, and cancel the others; raises the error of the one that ended."""
     tasks = [asyncio.create_task(part) for part in parts]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:

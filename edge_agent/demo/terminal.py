@@ -1,4 +1,4 @@
-"""The demo's lines: seconds since its start, what it is about, and the words."""
+"""The demo's output: seconds since its start, the subject, and the text."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ class Terminal:
         print(f"{self.elapsed_s:6.1f} s  {word} {text}", file=self._stream, flush=True)
 
     def end(self, line: str) -> None:
-        """Print the last line, which stands for itself."""
+        """Print the last line, without a time."""
         print(line, file=self._stream, flush=True)
