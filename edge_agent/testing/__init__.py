@@ -1,7 +1,7 @@
-"""What tests of your own bundles and configs need: docs/testing.md has examples.
+"""Helpers for tests of your own bundles and configs: docs/testing.md has examples.
 
-Recorders stand where sources put values and sinks take messages, `FakeClock` is a clock that a test
-moves, tiny models are real ONNX graphs, and a broker and the daemon run as processes of their own.
+Recorders replace the intake and sinks, `FakeClock` is a clock that a test
+moves, tiny models are real ONNX graphs, and a broker and the daemon run in their own processes.
 Nothing here needs pytest.
 """
 

@@ -1,4 +1,4 @@
-"""Tiny real ONNX models, and a bundle of one."""
+"""Tiny real ONNX models, and a bundle with one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import onnx
 
 _OPSETS: Final = {"": 17}
-_IR_VERSION: Final = 8  # the newest that every supported ONNX Runtime loads
+_IR_VERSION: Final = 8  # the newest version that every supported ONNX Runtime loads
 _GOLDEN_ROWS: Final = 3
 
 Shape = tuple["str | int", ...]
@@ -83,8 +83,8 @@ def mean_bundle(  # noqa: PLR0913 (what a bundle is made of)
 ) -> Manifest:
     """Write a bundle that scores factor * mean of all inputs over `length` rows.
 
-    folder: its last part is the bundle's name; step_s: seconds between rows, 0 for a row per value;
-    threshold: an anomaly from that score on.
+    folder: its name is the bundle's name; step_s: seconds between rows, 0 for a row per value;
+    threshold: the lowest score that is an anomaly.
     """
     manifest = Manifest(
         name=Name(folder.name),

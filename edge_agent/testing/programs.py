@@ -1,4 +1,4 @@
-"""Real programs in processes of their own: a broker and the daemon, which may be killed."""
+"""Real programs in their own processes: a broker and the daemon, which may be killed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STOP_S: Final = 30.0
 _POLL_S: Final = 0.02
 _ANSWER_S: Final = 10.0
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
-# Debian keeps mosquitto outside a user's PATH.
+# Debian installs mosquitto outside a user's PATH.
 _MORE_PATH: Final = "/usr/sbin:/usr/local/sbin"
 
 
@@ -44,7 +44,7 @@ class Ended(NamedTuple):
 
 
 def find_free_port() -> int:
-    """A TCP port of the loopback that was free just now."""
+    """A TCP port of the loopback that was free at the time of the call."""
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         return int(probe.getsockname()[1])
@@ -67,11 +67,11 @@ def wait_until(done: Callable[[], object], timeout_s: float = 10, what: str = "c
 
 
 class Program:
-    """A program in a process of its own, which may be stopped, killed and started again.
+    """A program in its own process, which may be stopped, killed and started again.
 
-    log: the file that gets its output; environment: variables beside those of this process. As a
-    context manager it is started, waited for, and stopped. `unexpected` has the exit codes of ends
-    that nobody asked for. pipes: whether stdin and stdout are pipes of ours, `process.stdin`.
+    log: the file for its output; environment: variables added to those of this process. As a
+    context manager it is started, awaited until ready, and stopped. `unexpected` lists exit codes
+    of ends without a request. pipes: true if stdin and stdout are pipes of ours, `process.stdin`.
     """
 
     pipes = False
@@ -96,7 +96,7 @@ class Program:
         return self.process.pid
 
     def start(self, *, wait: bool = True) -> Self:
-        """Start it, and return when it is ready; ProgramError with its log if it never is."""
+        """Start it, and return when it is ready; ProgramError with its log if this fails."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 (what the caller asks for)
                 self._command,
@@ -120,17 +120,17 @@ class Program:
             time.sleep(_POLL_S)
 
     def is_ready(self) -> bool:
-        """True if it can be worked with."""
+        """True if it is ready for use."""
         return True
 
     def stop(self, timeout_s: float = _STOP_S) -> Ended:
-        """SIGTERM, and wait; killed if it does not end in time. Safe if it does not run."""
+        """Send SIGTERM and wait; kill it if it does not end in time. Safe if it does not run."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
         return self.wait(timeout_s)
 
     def wait(self, timeout_s: float = _STOP_S) -> Ended:
-        """Wait for its end; it is killed if it does not end in time."""
+        """Wait for its end; kill it if it does not end in time."""
         begin_s = time.monotonic()
         process, self._process = self._process, None
         if process is None:
@@ -144,7 +144,7 @@ class Program:
         return Ended(code, time.monotonic() - begin_s)
 
     def kill(self) -> None:
-        """SIGKILL: nothing is saved. Safe if it does not run; an earlier end is noted."""
+        """Send SIGKILL: nothing is saved. Safe if it does not run; an earlier end is recorded."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -154,13 +154,13 @@ class Program:
         _close(process)
 
     def halt(self, seconds: float) -> None:
-        """Let it stand still (SIGSTOP) for this long."""
+        """Suspend it (SIGSTOP) for this time."""
         self.process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
         self.process.send_signal(signal.SIGCONT)
 
     def log(self) -> str:
-        """What it wrote so far."""
+        """Its output so far."""
         return self._log.read_text("utf-8", errors="replace")
 
     def cpu_s(self) -> float:
@@ -196,7 +196,7 @@ def find_mosquitto() -> str | None:
 class Mosquitto(Program):
     """A mosquitto on a free port of the loopback.
 
-    folder: of its config, log and state, which outlive a restart; extra: lines for its config.
+    folder: of its config, log and state, which are kept over restarts; extra: lines for its config.
     """
 
     def __init__(self, folder: Path, extra: str = "", *, anonymous: bool = True) -> None:
@@ -209,14 +209,14 @@ class Mosquitto(Program):
             f"listener {self.port} {_HOST}\n"
             f"allow_anonymous {str(anonymous).lower()}\n"
             f"persistence_location {folder}/\n"
-            "user root\n"  # started as root it would otherwise lose the right to its folder
+            "user root\n"  # otherwise, if started as root, it would lose access to its folder
             f"{extra}\n"
         )
         super().__init__([program, "-c", str(config)], folder / "mosquitto.log")
 
     @property
     def url(self) -> str:
-        """As a source or sink names it."""
+        """The URL for a source or sink."""
         return f"mqtt://{_HOST}:{self.port}"
 
     def is_ready(self) -> bool:
@@ -225,9 +225,9 @@ class Mosquitto(Program):
 
 
 class DaemonProcess(Program):
-    """`edge-agent run` with a config; ready when it says so over HTTP.
+    """`edge-agent run` with a config; ready when it reports ready over HTTP.
 
-    The config needs a fixed `http.port`. log: `daemon.log` beside the config if it is not named.
+    The config needs a fixed `http.port`. log: by default `daemon.log` next to the config.
     """
 
     def __init__(self, config: Path, *, log: Path | None = None, **environment: str) -> None:
@@ -239,12 +239,12 @@ class DaemonProcess(Program):
 
     @property
     def url(self) -> str:
-        """Of its HTTP server."""
+        """The URL of its HTTP server."""
         port = yaml.safe_load(self._config.read_text("utf-8"))["http"]["port"]
         return f"http://{_HOST}:{port}"
 
     def is_ready(self) -> bool:
-        """True if it serves."""
+        """True if it reports ready."""
         return self.ask("/health/ready") != b""
 
     def ask(self, path: str) -> bytes:

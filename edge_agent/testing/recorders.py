@@ -1,4 +1,4 @@
-"""An intake and a sink that keep what they are given."""
+"""An intake and a sink that keep everything they receive."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ListIntake:
         self.blocks.append(block)
 
     def backpressured(self) -> bool:
-        """Never: it takes everything."""
+        """False: it accepts everything."""
         return False
 
     @property
@@ -45,8 +45,8 @@ class ListIntake:
 class RecordingSink(Sink):
     """A sink that confirms every message at once and keeps it, unless `answer` raises.
 
-    messages: in the order of their confirmation; scores: (topic, body) pairs; statuses: as they
-    were set. answer(message): raises DeliveryError to refuse a message.
+    messages: in the order of their confirmation; scores: (topic, body) pairs; statuses: in order
+    of their calls. answer(message): raises DeliveryError to refuse a message.
     """
 
     kinds = frozenset({ALERT, EVENT})
@@ -62,10 +62,10 @@ class RecordingSink(Sink):
         self.refusals = Refusals()
 
     async def start(self) -> None:
-        """Nothing is to be connected."""
+        """Do nothing: there is no connection."""
 
     async def stop(self) -> None:
-        """Nothing is to be released."""
+        """Do nothing: there is no connection."""
 
     async def deliver(self, message: Message) -> None:
         """Confirm the message, or raise what `answer` raises."""
