@@ -1,8 +1,8 @@
-"""A second maker of bearings, by other rules than the one that teaches: for judging alone.
+"""A second simulator of bearings, with other rules than the training one: only for judging.
 
 The noise is that of a structure (poles drawn at random) instead of a smooth curve; a defect is
-struck twice (in and out of the spall); slip adds up as a walk; the load zone is Stribeck's; speed
-creeps; a gear sings along.
+struck twice (in and out of the spall); slip is a random walk; the load zone is Stribeck's; speed
+drifts; a gear adds tones.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOAD_POWER: Final = 1.5  # of a ball; Stribeck
 def other_machines(
     orders: Orders, each: int, loudness_db: float, random: np.random.Generator
 ) -> Simulated:
-    """`each` machines of every class; the defect's power against all else is the same in all."""
+    """`each` machines of every class; all have the same ratio of the defect's power to all else."""
     label = np.repeat(np.arange(len(CLASSES)), each)
     speeds = random.uniform(*_SPEEDS_HZ, len(label))
     waves = [
@@ -65,7 +65,7 @@ def _structure(random: np.random.Generator) -> Floats:
 
 
 def _gear(turns: Floats, random: np.random.Generator) -> Floats:
-    """A mesh and its harmonics, swelling once a turn."""
+    """A gear mesh and its harmonics, modulated once per turn."""
     teeth = random.integers(11, 60)
     swell = 1 + random.uniform(0, 0.5) * np.cos(2 * np.pi * (turns + random.random()))
     found = np.zeros_like(turns)
@@ -76,7 +76,7 @@ def _gear(turns: Floats, random: np.random.Generator) -> Floats:
 
 
 def _strikes(orders: Orders, kind: str, turns: Floats, random: np.random.Generator) -> Floats:
-    """Pairs of impulses where a ball goes into the spall and out of it."""
+    """Pairs of impulses: a ball enters the spall and leaves it."""
     order = order_of(orders, kind)
     count = int(turns[-1] * order) - 1
     steps = 1 + random.normal(0, random.uniform(0.003, 0.01), count)

@@ -1,4 +1,4 @@
-"""What only the author of the bearing model knows; the factory adds the rest of the card."""
+"""The author's text of the bearing model's card; the factory adds the rest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROTOCOL: Final = (
     "knowledge of the trade (impacts ring high, the machine's forces lie low), not a finding of "
     "the inner folds: see what was tried."
 )
-# Accuracy with 7, 14 and 21 mil left out, measured on the way by programs that were not kept.
+# Accuracy with 7, 14 and 21 mil left out, measured during development by programs not kept.
 TRIED: Final = (
     (
         "the whole spectrum beside the lines, chosen by inner folds (cutoff of the spectrum 0 to "

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 PATTERN: Final = "cwru/*.npz"
 SIZES: Final = (7, 14, 21, 28)  # mils; of 28 there are balls and inner races only
-NONE: Final = -1  # a size that nothing has: all recordings are learned from
+NONE: Final = -1  # a size of no recording: all recordings are learned from
 HOP: Final = LENGTH // 2
 _KINDS: Final = {"normal": 0, "b": 1, "ir": 2, "or": 3}
-# The files of 28 mils do not say the speed; these are the loads' nominal ones.
+# The files of 28 mils do not contain the speed; these are the loads' nominal speeds.
 _NOMINAL_RPM: Final = (1797, 1772, 1750, 1730)
-# Begins of windows of the one healthy recording; a window's length lies between the two.
+# Window starts in the one healthy recording; a window's length lies between the two.
 _HEALTHY_TRAIN: Final = 0.45
 _HEALTHY_TEST: Final = 0.55
 
@@ -30,7 +30,7 @@ class Windows(NamedTuple):
     """Windows of recordings, side by side [N].
 
     rpm; waveforms float32 [N, LENGTH]; label (number of CLASSES); size in mils (0: healthy); load
-    in horsepower; recording (its number); at: where in it the window begins, 0..1.
+    in horsepower; recording (its number); at: start of the window in it, 0..1.
     """
 
     rpm: NDArray[np.float32]
@@ -67,15 +67,15 @@ def _windows_of(number: int, path: Path) -> Windows:
 
 
 def without_size(windows: Windows, size: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Masks of what is learned from and of what is judged: one size of damage is left out.
+    """Masks of training and test windows: one size of damage is left out.
 
-    The only healthy recording lends its first half to the one and the rest to the other.
+    The only healthy recording is split: its first half for training, the rest for the test.
     """
     return _masks(windows, windows.size == size)
 
 
 def without_load(windows: Windows, load: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Masks of what is learned from and of what is judged: one motor load is left out."""
+    """Masks of training and test windows: one motor load is left out."""
     return _masks(windows, windows.load == load)
 
 

@@ -1,13 +1,13 @@
-"""What a waveform and a speed say about a rolling bearing: all of it inside the graph.
+"""Features of a rolling bearing from a waveform and a speed, all computed inside the graph.
 
 - Lines: the squared envelope of seven bands (the signal demodulated in each, as a kurtogram does),
-  its spectrum read at the orders of the defects, so that speed falls out: how far each line stands
-  above what is around it, in the best band and on average. This holds for any machine.
-- Shape: how the power above 2 kHz is spread, whatever its level. Impacts ring there, the machine's
-  own forces lie below. This is of the machine that was learned from.
+  its spectrum read at the orders of the defects, so that speed cancels: the height of each line
+  above its surroundings, in the best band and on average. This is valid for any machine.
+- Shape: the distribution of the power above 2 kHz, independent of its level. Impacts excite
+  resonances there; the machine's own forces lie below. This is specific to the learned machine.
 
 Randall, Antoni: Rolling element bearing diagnostics - a tutorial, MSSP 25, 2011. The Fourier
-transform is two matrix products and a twist (Cooley, Tukey 1965; the four-step form), since that
+transform is two matrix products and a twiddle (Cooley, Tukey 1965; the four-step form), since that
 runs anywhere.
 """
 
@@ -32,15 +32,15 @@ _BAND_HOP: Final = 1024
 _SHAPE_FIRST: Final = 2816  # 2.06 kHz
 _SHAPE_BINS: Final = 192  # 141 Hz
 SHAPE: Final = (LENGTH // 2 - _SHAPE_FIRST) // _SHAPE_BINS
-_SLIP: Final = 0.01  # by how much a line may be off its order
+_SLIP: Final = 0.01  # allowed deviation of a line from its order
 _PEAK_POINTS: Final = 21
 _AROUND: Final = 0.45  # orders on either side
 _AROUND_POINTS: Final = 61
-_FIRST_BIN: Final = 3.0  # below lies the mean, which was taken out
+_FIRST_BIN: Final = 3.0  # below lies the mean, which is removed
 _TINY: Final = 1e-12
 _BATCH: Final = 64
 _RPM_PER_HZ: Final = 60.0
-# How many multiples of each defect's order are read.
+# The number of multiples of each defect's order that are read.
 _MULTIPLES: Final = {"outer": 4, "inner": 3, "ball": 3, "cage": 3}
 LINES: Final = sum(_MULTIPLES.values())
 
@@ -59,7 +59,7 @@ class Orders(NamedTuple):
 
 
 def orders_of(balls: int, ratio: float, contact_deg: float = 0.0) -> Orders:
-    """Orders of a bearing whose outer ring stands still; ratio: ball to pitch diameter."""
+    """Orders of a bearing with a stationary outer ring; ratio: ball to pitch diameter."""
     slope = ratio * math.cos(math.radians(contact_deg))
     spin = (1 - slope**2) / ratio
     return Orders(balls * (1 - slope) / 2, balls * (1 + slope) / 2, spin, (1 - slope) / 2)
@@ -111,7 +111,7 @@ class BearingFeatures(torch.nn.Module):
         self.lines = Lines(orders)
 
     def forward(self, x: torch.Tensor, waveform: torch.Tensor) -> torch.Tensor:
-        """Neither level nor offset of the waveform matters."""
+        """The features, independent of level and offset of the waveform."""
         quiet = waveform - waveform.mean(dim=1, keepdim=True)
         scaled = quiet / torch.sqrt((quiet * quiet).mean(dim=1, keepdim=True) + _TINY)
         real, imaginary = self.whole(scaled)
@@ -124,8 +124,8 @@ class BearingFeatures(torch.nn.Module):
 class _Spectrum(torch.nn.Module):
     """Lower half of the discrete Fourier transform of [..., length], as real and imaginary part.
 
-    filled: only so many first values are not 0; they are complex then, and the whole spectrum is
-    given.
+    filled: only this number of first values are not 0; then they are complex, and it returns the
+    whole spectrum.
     """
 
     def __init__(self, length: int, filled: int = 0) -> None:
@@ -176,7 +176,7 @@ def _band(half: torch.Tensor, band: int) -> torch.Tensor:
 
 
 def _points(orders: Orders) -> NDArray[np.float64]:
-    """Orders to read, [1, 1, P]: of each line those near it, then of each line those around it."""
+    """Orders to read, [1, 1, P]: those near each line, then those around each line."""
     lines = np.concatenate(
         [getattr(orders, name) * np.arange(1, n + 1) for name, n in _MULTIPLES.items()]
     )

@@ -1,6 +1,6 @@
-"""How good the bearing model is on damage and on machines that it has not seen.
+"""Accuracy of the bearing model on damage and on machines that it has not seen.
 
-In feature space: the same teacher, student, distillation and pruning as the bundle's, without
+In feature space: the teacher, student, distillation and pruning of the bundle, without
 reading waveforms again for every fold.
 """
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 LOUDNESS_DB: Final = (-18.0, 3.0)  # a simulated defect's power against all else
 MACHINES: Final = 400  # simulated, of each class
 _LOADS: Final = (0, 1, 2, 3)
-# The folds that the goal is about: at 28 mils there is no outer race.
+# The folds of the goal: at 28 mils there is no outer race.
 _COUNTED: Final = ("007", "014", "021")
 STUDENT: Final = "student (fp32)"
 _BENCH: Final = 100  # of each class
@@ -78,7 +78,7 @@ class Learned(NamedTuple):
 
 
 class Material(NamedTuple):
-    """Features of all recordings with what is known of them, and of simulated machines."""
+    """Features of all recordings with their labels, and of simulated machines."""
 
     features: Floats
     windows: Windows
@@ -88,7 +88,7 @@ class Material(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What is done to learn: how the student is taught, and the bearing's orders."""
+    """The method of learning: how the student is taught, and the bearing's orders."""
 
     training: Training
     orders: Orders
@@ -146,13 +146,13 @@ def learn(
 
 
 def known_of(material: Material, mask: NDArray[np.bool_]) -> Known:
-    """What is learned from, of the recordings."""
+    """The training rows of the recordings."""
     windows = material.windows
     return Known(material.features[mask], windows.label[mask], windows.size[mask])
 
 
 def figures_of(context: Context, method: Method) -> dict[str, dict[str, float]]:
-    """Rows of figures of one seed: the student's, the teacher's, and what there was before."""
+    """Rows of figures of one seed: the student's, the teacher's, and the former method's."""
     material = material_of(context, method)
     folds = _folds(material.windows, context.random("leak"))
     told: dict[str, list[Told]] = {}
@@ -188,7 +188,7 @@ def _folds(
 def _answers(
     one: Learned, material: Material, learned: NDArray[np.bool_], features: Floats
 ) -> dict[str, Floats]:
-    """Logits of everybody who is judged."""
+    """Logits of all judged models."""
     linear = regression(material.features[learned], material.windows.label[learned], (), 0)
     physicist = one.teacher.physicist.predict_proba(features[:, : 2 * LINES])
     return {
@@ -200,7 +200,7 @@ def _answers(
 
 
 def _row(parts: Sequence[Told]) -> dict[str, float]:
-    """Accuracy by fold, and what the folds of size say together."""
+    """Accuracy by fold, and over the folds of size together."""
     found = {f"accuracy_{part.fold}": _accuracy(part) for part in parts if "load" not in part.fold}
     loads = [_accuracy(part) for part in parts if "load" in part.fold]
     found |= {"accuracy_load": statistics.fmean(loads), "accuracy_load_least": min(loads)}
@@ -225,7 +225,7 @@ def _accuracy(part: Told) -> float:
 
 
 def _elsewhere(one: Learned, context: Context, orders: Orders) -> dict[str, float]:
-    """On machines of another maker, by how loud the defect is."""
+    """Accuracy on machines of the other simulator, by the loudness of the defect."""
     found = {}
     for loudness_db in _BENCH_DB:
         random = context.random(f"bench {loudness_db}")

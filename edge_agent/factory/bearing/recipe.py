@@ -107,7 +107,7 @@ def _manifest() -> Manifest:
 
 
 def _data(context: Context) -> Splits:
-    """Recordings teach; the second half of the healthy one and simulated machines calibrate.
+    """train: recordings; valid: the second half of the healthy one, and simulated machines.
 
     test: machines of another simulator, so that no recording is copied into the golden vectors.
     """
@@ -158,7 +158,7 @@ def _joined(*parts: Samples) -> Samples:
 
 
 def _known(samples: Samples, features: Floats) -> tuple[Known, NDArray[np.bool_]]:
-    """What is of recordings, and which rows that is."""
+    """The rows of recordings, and their mask."""
     real = samples.group < _MADE_UP
     label = samples.target[real].argmax(axis=1)
     return Known(features[real], label, samples.group[real] // _BY_SIZE), real
@@ -183,7 +183,7 @@ def _student(splits: Splits, _: Context) -> Student:
 
 
 def _finish(student: torch.nn.Module, valid: Samples, _: Context) -> Finished:
-    """The threshold; probabilities are calibrated in the teacher, by sizes that were left out."""
+    """Set the threshold; the teacher calibrates probabilities by sizes that were left out."""
     told = softmax(run(student, *valid.inputs.values(), batch=64))
     healthy = ~valid.anomalous
     threshold, stated = alarm_threshold(
@@ -207,7 +207,7 @@ def _metrics(outputs: Arrays, samples: Samples) -> dict[str, float]:
     return found
 
 
-# -- what scripts/benchmark-models asks ---------------------------------------------------------
+# -- for scripts/benchmark-models ---------------------------------------------------------------
 
 
 def evaluate(seeds: Sequence[int], work: Path, data: Path) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def _figures(seed: int, work: Path, data: Path) -> dict[str, dict[str, float]]:
 
 
 def test_set(data: Path) -> dict[str, Any]:
-    """All recordings. The shipped weights have seen them: good for parity, not for accuracy."""
+    """All recordings. The shipped weights were trained on them: use for parity, not accuracy."""
     source_digests(data, (PATTERN,))
     windows = read_windows(data)
     inputs = {SPEED: windows.rpm[:, None, None], WAVEFORM: windows.waveforms}
@@ -258,7 +258,7 @@ def test_set(data: Path) -> dict[str, Any]:
 
 
 def _code() -> dict[str, str]:
-    """Digests of the files of this model beside this one."""
+    """Digests of the other files of this model."""
     return code_of(
         [
             figures_of,

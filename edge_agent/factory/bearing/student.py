@@ -31,13 +31,13 @@ class Seen(torch.nn.Module):
         self.scale = Scale(features)
 
     def forward(self, x: torch.Tensor, waveform: torch.Tensor) -> torch.Tensor:
-        """What the body takes."""
+        """The input of the body."""
         scaled: torch.Tensor = self.scale(self.spectra(x, waveform))
         return scaled
 
 
 class Distance(torch.nn.Module):
-    """How far a scaled shape [N, SHAPE] is from the learned machine's: 1 at the limit, [N, 1]."""
+    """Distance of a scaled shape [N, SHAPE] from the learned machine's: 1 at the limit, [N, 1]."""
 
     def __init__(self, gate: Gate, scale: Scale) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Distance(torch.nn.Module):
 class Body(torch.nn.Module):
     """Scaled features to logits [N, classes].
 
-    `hand` starts as the regressions that it is taught by, `lines` is taught from nothing.
+    `hand` starts as the regressions that teach it, `lines` starts untrained.
     """
 
     def __init__(self, known: Known, scale: Scale) -> None:
@@ -73,7 +73,7 @@ class Body(torch.nn.Module):
             self.hand.bias.copy_(torch.tensor(map_.bias + center @ map_.weights))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """The old hand where the machine is the learned one, the physicist elsewhere."""
+        """The old hand's logits for the learned machine, the physicist's for other machines."""
         distance = self.distance(features[:, 2 * LINES :])
         share = torch.sigmoid((1.0 - distance) * _SHARPNESS)
         hand: torch.Tensor = self.hand(features)

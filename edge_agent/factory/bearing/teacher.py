@@ -1,12 +1,12 @@
-"""Who teaches the bearing model: two experts, and a gate that asks whose business a machine is.
+"""The teacher of the bearing model: two experts, and a gate that selects one by the machine.
 
-- The physicist knows defect lines alone, from simulated bearings of machines of all kinds (and one
-  real healthy recording). It holds for machines that nobody has seen.
-- The old hand knows the learned machine: lines, and how its structure rings above 2 kHz. Damage
-  that shows no lines at all (Smith, Randall, MSSP 64-65, 2015, name such recordings) it tells by
-  the ringing alone. Nine logistic regressions on parts of the features, averaged: none is chosen.
-- The gate lets the old hand speak where the ringing is as near to the learned machine's as that of
-  a size of damage which was left out.
+- The physicist uses only defect lines, from simulated bearings of machines of all kinds (and one
+  real healthy recording). It is valid for machines that were not in the training.
+- The old hand knows the learned machine: lines, and the ringing of its structure above 2 kHz.
+  It recognises damage without lines (Smith, Randall, MSSP 64-65, 2015, name such recordings) by
+  the ringing alone. It is the mean of nine logistic regressions on parts of the features.
+- The gate selects the old hand if the ringing is as near to the learned machine's as that of
+  a size of damage that was left out.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _VIEWS: Final = ((_BEST,), (_MEAN,), (_BEST, _MEAN))
 _CUTS: Final = (0, 3, 7)  # first bands of the shape: from 2.06, 2.48 and 3.05 kHz on
 _STRENGTH: Final = 0.5  # C of the regressions
 _SHRINK: Final = 0.3
-_PASS: Final = 0.9  # share of left-out damage that the gate lets through
-_SOFT: Final = 0.1  # width of the gate, of its limit
+_PASS: Final = 0.9  # share of left-out damage that passes the gate
+_SOFT: Final = 0.1  # width of the gate, as a share of its limit
 _TREES: Final = 300
 _LEAF: Final = 3
-_SURE: Final = 1e-3  # least probability that the physicist tells
+_SURE: Final = 1e-3  # least probability that the physicist predicts
 
 
 class Linear(NamedTuple):
@@ -58,17 +58,17 @@ class Gate(NamedTuple):
     limit: float
 
     def distance(self, shape: NDArray[np.floating]) -> Floats:
-        """[N], 1 for what is usual."""
+        """[N], 1 for usual windows."""
         return np.asarray((((shape - self.center) @ self.root) ** 2).mean(axis=1))
 
     def __call__(self, shape: NDArray[np.floating]) -> Floats:
-        """How much the old hand has to say, [N], 0..1."""
+        """The weight of the old hand, [N], 0..1."""
         soft = self.limit * _SOFT
         return np.asarray(1 / (1 + np.exp(-(self.limit - self.distance(shape)) / soft)))
 
 
 class Teacher(NamedTuple):
-    """Both experts and the gate; temperature: of the old hand, who is too sure of new damage."""
+    """Both experts and the gate; temperature: of the old hand, too confident on new damage."""
 
     hand: Linear
     temperature: float
@@ -107,7 +107,7 @@ def teacher_of(
 
 
 def _temperature(known: Known) -> float:
-    """What makes the old hand as sure of a size of damage that was left out as it is right."""
+    """The temperature that calibrates the old hand on sizes of damage that were left out."""
     logits, label = [], []
     for size in _sizes(known):
         out = known.size == size
@@ -119,7 +119,7 @@ def _temperature(known: Known) -> float:
 
 
 def _sizes(known: Known) -> list[int]:
-    """Sizes of damage that can be left out: the others still hold every class."""
+    """Sizes of damage that can be left out: the others still contain every class."""
     classes = np.unique(known.label)
     return [
         int(size)
@@ -151,7 +151,7 @@ def regression(
 
 
 def _part(view: tuple[slice, ...], cut: int) -> Floats:
-    """A matrix that picks lines and takes the mean of the shape's upper bands out of them."""
+    """A matrix that selects lines, and upper bands of the shape with their mean removed."""
     every = np.eye(2 * LINES + SHAPE)
     upper = every[:, 2 * LINES + cut :]
     columns = [every[:, lines] for lines in view]
@@ -159,7 +159,7 @@ def _part(view: tuple[slice, ...], cut: int) -> Floats:
 
 
 def gate_of(known: Known) -> Gate:
-    """The limit is what most windows of a size of damage keep that was left out."""
+    """The gate; most windows of a left-out size of damage are within its limit."""
     shape = known.features[:, 2 * LINES :].astype(np.float64)
     held_out = [
         _distances(shape[known.size != size]).distance(shape[known.size == size])
