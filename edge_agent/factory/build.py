@@ -41,7 +41,7 @@ _TRUTH: Final = ("target", "group", "anomalous")
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What one seed gave. found: everything `judge` found, as JSON; graphs: ONNX by variant."""
+    """The result of one seed. found: all figures of `judge`, as JSON; graphs: ONNX by variant."""
 
     manifest: Manifest
     graphs: dict[str, bytes]
@@ -51,7 +51,7 @@ class Made:
 
 
 class Run:
-    """One seed of a recipe: its stages, one after the other, each kept in the work folder."""
+    """One seed of a recipe: its stages in order, each kept in the work folder."""
 
     def __init__(
         self, recipe: Recipe, context: Context, work: Path, say: Callable[[str], None]
@@ -71,7 +71,7 @@ class Run:
         self._shop = Workshop(work / recipe.manifest.name, identity, say)
 
     def make(self) -> Made:
-        """All stages up to `judge`."""
+        """Run all stages up to `judge`."""
         splits = self._data()
         answers = self._teacher(splits)
         distilled = self._distill(splits, answers)
@@ -247,7 +247,7 @@ class Run:
         torch.save(student.body.state_dict(), folder / "body.pt")
 
     def _calibration_rows(self, train: Samples) -> NDArray[np.int64]:
-        """Half of them anomalous, where there are so many."""
+        """Rows for calibration: half of them anomalous, if there are enough."""
         random = self._context.random("calibration")
         kinds = [np.flatnonzero(mask) for mask in (train.anomalous, ~train.anomalous)]
         half = CALIBRATION_ROWS // 2
@@ -266,7 +266,7 @@ def _functions(recipe: Recipe) -> list[Callable[..., Any]]:
 
 
 def _changed(manifest: Manifest, changes: Mapping[str, Any]) -> Manifest:
-    """The manifest with what calibration settled."""
+    """The manifest with the fields that calibration sets."""
     found = dict(changes)
     if found.get("interval") is not None:
         found["interval"] = Interval(**found["interval"])
@@ -275,7 +275,7 @@ def _changed(manifest: Manifest, changes: Mapping[str, Any]) -> Manifest:
 
 
 def _plain(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes as JSON has them."""
+    """Changes as plain JSON values."""
     return {
         key: asdict(value) if isinstance(value, Interval) else value
         for key, value in changes.items()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge_agent.factory.recipe import Recipe, Samples
     from edge_agent.models import Histogram, Manifest
 
-_GOLDEN_ROWS: Final = 32  # normal ones, and as many anomalous ones
+_GOLDEN_ROWS: Final = 32  # normal rows, and the same number of anomalous rows
 _GOLDEN_CELLS: Final = 300_000  # of all rows together: a megabyte of waveforms is enough
 _BINS: Final = 10
 
@@ -55,7 +55,7 @@ def write(recipe: Recipe, made: Sequence[Made], folder: Path, command: str) -> M
 
 
 def golden_of(raw: bytes, manifest: Manifest, test: Samples) -> Golden:
-    """Rows of test, normal and anomalous, from the least to the largest of what the graph tells."""
+    """Rows of test, normal and anomalous, from the least to the largest output of the graph."""
     outputs = outputs_of(raw, manifest, test.inputs)
     role = next(role for role in MAIN_ROLES if role in outputs)
     told = outputs[role].reshape(len(test), -1)
@@ -65,7 +65,7 @@ def golden_of(raw: bytes, manifest: Manifest, test: Samples) -> Golden:
     kinds = (order[~test.anomalous[order]], order[test.anomalous[order]])
     picked = np.concatenate([_spaced(rows, most) for rows in kinds])
     rows = test.take(picked)
-    # Run again: a batch of another size is summed in another order.
+    # Run again: a batch of another size sums in another order.
     told_again = outputs_of(raw, manifest, rows.inputs)
     named = manifest.outputs.named()
     return Golden(
@@ -81,16 +81,16 @@ def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def _realised(made: Sequence[Made]) -> dict[str, str]:
-    """What became of an interval's promise on test, over all seeds."""
+    """The coverage of an interval on test, over all seeds."""
     found = [one.found["graphs"]["fp32"]["figures"] for one in made]
     told = [figures["coverage"] for figures in found if "coverage" in figures]
     return {"coverage_on_test": spread(told)} if told else {}
 
 
 def _healthy(made: Made) -> dict[str, Histogram]:
-    """By scalar input, of the newest row of each healthy window that was learned from.
+    """Histograms by scalar input, of the newest row of each healthy training window.
 
-    Not of a counter: where one stands says how long a machine ran, not whether inputs drift.
+    Not of a counter: its reading is the running time of a machine, not a sign of drift.
     """
     manifest, train = made.manifest, made.splits.train
     if not manifest.scalars:

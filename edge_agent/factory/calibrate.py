@@ -1,4 +1,4 @@
-"""What held-out groups settle, and the graphs that hold it: thresholds, intervals, temperatures."""
+"""Calibration by held-out groups, and its graphs: thresholds, intervals, temperatures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _GRID: Final = 200
 
 
 class LifeGraph(torch.nn.Module):
-    """Quantiles of a student [N, 3] in hours, widened by what held-out units asked for."""
+    """Quantiles of a student [N, 3] in hours, widened by the margin from held-out units."""
 
     def __init__(
         self, student: torch.nn.Module, margin_h: float, cap_h: float, output: str
@@ -43,7 +43,7 @@ class LifeGraph(torch.nn.Module):
         self.cap_h = cap_h
 
     def forward(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Rul [N, 3], never crossing, between 0 and the cap; the margin is of both sides."""
+        """Rul [N, 3], never crossing, between 0 and the cap; the margin applies to both sides."""
         low, middle, high = torch.split(self.student(*tensors), 1, dim=1)
         low = torch.minimum(low, middle) - self.margin_h
         high = torch.maximum(high, middle) + self.margin_h
@@ -52,7 +52,7 @@ class LifeGraph(torch.nn.Module):
 
 
 class ClassGraph(torch.nn.Module):
-    """Probabilities of a student's logits, by a temperature that held-out groups settled."""
+    """Probabilities from a student's logits, by a temperature from held-out groups."""
 
     def __init__(self, student: torch.nn.Module, temperature: float, output: str) -> None:
         super().__init__()
@@ -66,10 +66,10 @@ class ClassGraph(torch.nn.Module):
 
 
 def finish_life(*, cap_h: float, coverage: float = 0.8, output: str = "rul") -> Finish:
-    """Split conformal margins for a student that tells p10, p50, p90 in hours, as its target is.
+    """Split conformal margins for a student with outputs p10, p50, p90 in hours, like its target.
 
-    cap_h: the longest life that training knew. Romano, Patterson, Candes: Conformalized Quantile
-    Regression, NeurIPS 2019. Truths at the cap say nothing of the width there and are left out.
+    cap_h: the longest life in training. Romano, Patterson, Candes: Conformalized Quantile
+    Regression, NeurIPS 2019. Truths at the cap do not inform about the width and are omitted.
     """
 
     def finish(student: torch.nn.Module, valid: Samples, _: Context) -> Finished:
@@ -95,7 +95,7 @@ def finish_life(*, cap_h: float, coverage: float = 0.8, output: str = "rul") -> 
 def finish_classes(
     window: WindowSpec, *, per_day: float = 0.1, output: str = "probabilities"
 ) -> Finish:
-    """A temperature, and the probability of any fault at which an alarm is due.
+    """A temperature, and the probability of any fault that raises an alarm.
 
     The threshold is the least one, from 0.5 on, at which healthy held-out groups raise at most
     `per_day` alarms a day. Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks,
@@ -122,7 +122,7 @@ def finish_classes(
 
 
 def best_temperature(logits: NDArray[np.float32], one_hot: NDArray[np.float32]) -> float:
-    """The temperature of the least cross-entropy, of a grid."""
+    """The temperature of the least cross-entropy on a grid."""
     truth = one_hot.argmax(axis=1)
     rows = np.arange(len(truth))
     losses = [
@@ -139,10 +139,10 @@ def alarm_threshold(
     seconds: float,
     per_day: float,
 ) -> tuple[float, dict[str, str]]:
-    """The least threshold (ascending candidates) with few enough alarms, and what it rests on.
+    """The least threshold (ascending candidates) with few enough alarms, and its basis.
 
-    told [n]: of healthy held-out windows in their order, group by group; neighbours over the
-    threshold are one alarm. seconds: how long they are together.
+    told [n]: outputs of healthy held-out windows in order, group by group; neighbours over the
+    threshold are one alarm. seconds: their total time.
     """
     days = seconds / _DAY_S
     counts = [_alarms(told > threshold, group) for threshold in candidates]
@@ -158,7 +158,7 @@ def alarm_threshold(
 
 
 def _alarms(over: NDArray[np.bool_], group: NDArray[np.int64]) -> int:
-    """Windows over the limit that follow none of their group."""
+    """The number of windows over the limit whose predecessor in the group is not."""
     before = np.r_[False, over[:-1] & (group[1:] == group[:-1])]
     return int((over & ~before).sum())
 

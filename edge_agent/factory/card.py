@@ -1,4 +1,4 @@
-"""The card: what a bundle is, what it was made of, and how good it is."""
+"""The card: the purpose of a bundle, the data it was made from, and its figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def card(
     recipe: Recipe, manifest: Manifest, made: Sequence[Mapping[str, Any]], command: str
 ) -> str:
-    """Markdown. made: what `judge` found, by seed; the first one's graphs are in the bundle."""
+    """Markdown. made: results of `judge` by seed; the bundle has the graphs of the first."""
     first = made[0]
     parts = [
         f"# {manifest.name} {manifest.version}",
@@ -33,7 +33,7 @@ def card(
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation over seeds; a single figure as it is, none as nothing."""
+    """Mean and standard deviation over seeds; a single figure unchanged, none as an empty text."""
     if not values:
         return ""
     mean = statistics.fmean(values)

@@ -1,4 +1,4 @@
-"""Teaching a student: the same loop after distillation and after pruning."""
+"""Teaching a student: the same loop for distillation and after pruning."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WARM_UP = 0.05  # of all steps
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Features with the truth, the teacher's answers, and whether the truth is known; also a batch.
+    """Features with the truth, the teacher's answers, and if the truth is known; also a batch.
 
     features [N, ...], hard [N, K'], soft [N, K''], real [N].
     """
@@ -51,7 +51,7 @@ def training_set_of(
     queries: Arrays | None = None,
     query_answers: Floats | None = None,
 ) -> TrainingSet:
-    """Rows of `samples`, then queries that only the teacher can answer."""
+    """Rows of `samples`, then queries whose answer only the teacher knows."""
     features = [run(student.features, *samples.inputs.values())]
     hard, soft, real = [samples.target], [answers], [np.ones(len(samples), np.float32)]
     if queries is not None and query_answers is not None and len(query_answers):
@@ -77,7 +77,7 @@ def train_student(  # noqa: PLR0913 (each names a different thing)
 ) -> Curve:
     """Train `student.body` for a fixed number of epochs; the mean loss of each, both ways.
 
-    held_out is only looked at: nothing is chosen by it.
+    held_out is only measured: nothing is chosen by it.
     """
     random = torch.Generator().manual_seed(int(context.random(purpose).integers(2**31)))
     batches = -(-len(taught.real) // training.batch)
@@ -102,7 +102,7 @@ def train_student(  # noqa: PLR0913 (each names a different thing)
 
 
 def _rise_and_fall(steps: int) -> Callable[[int], float]:
-    """Share of the learning rate at each step: a short way up, then a cosine down to nothing."""
+    """Share of the learning rate at each step: a short linear rise, then a cosine down to 0."""
     up = max(1, round(_WARM_UP * steps))
 
     def share(step: int) -> float:

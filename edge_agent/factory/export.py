@@ -33,7 +33,7 @@ OPSET: Final = 17
 # Preset of optimum to the variant's name in the bundle.
 PRESETS: Final = {"avx2": "int8", "avx512_vnni": "int8-avx512", "arm64": "int8-arm64"}
 CALIBRATION_ROWS: Final = 512
-# Where the time goes, and what melts into it; all else stays as it is.
+# The expensive operators, and those that fuse with them; all others stay in float.
 _OPERATORS: Final = ("Conv", "Gemm", "MatMul", "Relu")
 _BYTE: Final = 8
 _EXAMPLES: Final = 2
@@ -119,7 +119,7 @@ class _Ordered(torch.nn.Module):
         self.names = names
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Outputs by the dict that `finish` promised."""
+        """Outputs from the dict of the module of `finish`."""
         found = self.graph(*tensors)
         return tuple(found[name] for name in self.names)
 
@@ -135,7 +135,7 @@ def quantize(  # noqa: PLR0913 (each names a different thing)
 ) -> Iterator[tuple[str, bytes]]:
     """int8 graphs (QDQ) as (preset, bytes); calibrated on normal AND anomalous rows.
 
-    Static int8 clamps what it has not seen, so calibration by healthy rows alone would hide faults.
+    Static int8 clamps values beyond its calibration; healthy rows alone would hide faults.
     """
     examples = [
         {name: rows.inputs[name][i] for name in manifest.tensors()} for i in range(len(rows))
@@ -198,7 +198,7 @@ def _module_path(name: str) -> str:
 
 
 def _tidy(path: Path) -> None:
-    """No notes of the tracer: same weights, same bytes."""
+    """Remove the notes of the tracer: same weights, same bytes."""
     model = onnx.load(path)
     for node in model.graph.node:
         node.doc_string = ""
@@ -211,7 +211,7 @@ def _tidy(path: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporters warn of what their callers cannot change; errors still come through."""
+    """Suppress exporters' warnings that callers cannot act on; errors are still raised."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

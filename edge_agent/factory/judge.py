@@ -1,4 +1,4 @@
-"""What the finished graphs do: figures, parity of int8, latency. ONNX Runtime only, no torch."""
+"""Figures, parity of int8 and latency of the finished graphs. ONNX Runtime only, no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAIN_ROLES: Final = (
     "probabilities",
     "rul",
     "score",
-)  # what a task is judged by, most telling first
+)  # the roles that a task is judged by, the most informative first
 BATCHES: Final = (1, 64)
 _RUN: Final = 512  # rows at a time
 _REPEATS: Final = {1: 400, 64: 150}
@@ -97,7 +97,7 @@ def judged(graphs: Mapping[str, bytes], recipe: Recipe, test: Samples) -> dict[s
 def off(fp32: Arrays, other: Arrays, anomalous: NDArray[np.bool_]) -> dict[str, float]:
     """Mean difference of the main output on normal and on anomalous rows.
 
-    Of a score or a remaining life as a share of its mean size; of probabilities as it is.
+    For a score or a remaining life as a share of its mean size; for probabilities unscaled.
     """
     role = next(role for role in MAIN_ROLES if role in fp32)
     found = {}

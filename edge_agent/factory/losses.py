@@ -1,4 +1,4 @@
-"""What students are taught by: the teacher's answers, and the truth where it is known."""
+"""Losses of students: against the teacher's answers, and against the truth if it is known."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def quantiles(hard_share: float = 0.3, scale: float = 1.0) -> Loss:
     """Remaining life [B, 3] as p10, p50, p90; teacher and truth are [B, 1].
 
     The teacher teaches the middle, the truth all three by the pinball loss (Koenker, Bassett:
-    Regression Quantiles, Econometrica 46, 1978). scale: what counts as one, in the target's unit.
+    Regression Quantiles, Econometrica 46, 1978). scale: the unit of the loss, in the target's unit.
     """
     levels = torch.tensor(LIFE_QUANTILES)
 
@@ -68,6 +68,6 @@ def soft_targets(hard_share: float = 0.3, temperature: float = 2.0) -> Loss:
 def _blend(
     soft: torch.Tensor, hard: torch.Tensor, real: torch.Tensor, hard_share: float
 ) -> torch.Tensor:
-    """The mean over a batch; where nobody knows the truth the teacher alone counts."""
+    """The mean over a batch; if the truth is unknown, only the teacher counts."""
     share = hard_share * real
     return ((1 - share) * soft + share * hard).mean()

@@ -50,7 +50,7 @@ def calibration_error(
 
 
 def anomaly_metrics(score: NDArray[np.float32], anomalous: NDArray[np.bool_]) -> dict[str, float]:
-    """Of scores [N] whose limit is 1: F1, and the shares of rows that go wrong."""
+    """Of scores [N] whose limit is 1: F1, and the shares of wrong rows."""
     over = score.reshape(len(anomalous)) > 1
     hit, false = int((over & anomalous).sum()), int((over & ~anomalous).sum())
     missed = int((~over & anomalous).sum())
@@ -62,9 +62,9 @@ def anomaly_metrics(score: NDArray[np.float32], anomalous: NDArray[np.bool_]) ->
 
 
 def conformal_margin(excess: NDArray[np.floating], coverage: float) -> float:
-    """How much to add so that `coverage` of new cases lie inside: split conformal prediction.
+    """The margin with which `coverage` of new cases lie inside: split conformal prediction.
 
-    excess [n]: how far the truth of held-out cases lay outside (negative: inside). The
+    excess [n]: distance of the truth of held-out cases outside (negative: inside). The
     ceil((n + 1) coverage)-th smallest. Romano, Patterson, Candes: Conformalized Quantile
     Regression, NeurIPS 2019, equation 8.
     """

@@ -1,9 +1,9 @@
 """A forecaster as anomaly detector: PatchTSMixer teaches a small student (demo plant, not shipped).
 
-The student is given the first rows of a window and tells the mean of the last ones; what it misses
-is judged by Hotelling's T² with the covariance of healthy misses. Beside it the same windows are
-judged by what the box learns by itself (EWMA-T², `edge_agent.learning.learn`) from the same rows,
-so that every run says which is better. docs/factory.md has the figures.
+The student gets the first rows of a window and predicts the mean of the last ones; its error
+is judged by Hotelling's T² with the covariance of healthy errors. For comparison, the windows are
+also scored by the gateway's learned baseline (EWMA-T², `edge_agent.learning.learn`) of these rows,
+so that every run shows which is better. docs/factory.md has the figures.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def recipe() -> Recipe:
 
 
 def _data(context: Context) -> Splits:
-    """Healthy pumps to learn from and to calibrate by; others fail after the same healthy time.
+    """Healthy pumps for training and calibration; others fail after the same healthy time.
 
-    target [N, C + 1]: the scaled mean of the rows ahead, then the score that EWMA-T² gives.
+    target [N, C + 1]: the scaled mean of the rows ahead, then the score of EWMA-T².
     """
     rows = {split: _run_pumps(context, split) for split in _PUMPS}
     beside = _learned(rows["train"])
@@ -94,7 +94,7 @@ def _data(context: Context) -> Splits:
 
 
 def _run_pumps(context: Context, split: str) -> list[Floats]:
-    """Rows [T, C] of each pump; those of `test` end with a fault each."""
+    """Rows [T, C] of each pump; each of `test` ends with a fault."""
     pumps = _PUMPS[split]
     plant = PumpPlant(pumps, seed=int(context.random(f"plant {split}").integers(2**31)))
     found = []
@@ -108,7 +108,7 @@ def _run_pumps(context: Context, split: str) -> list[Floats]:
 
 
 def _learned(rows: Sequence[Floats]) -> bytes:
-    """EWMA-T² of all pumps as one; a row of NaN between two of them breaks the time."""
+    """EWMA-T² of all pumps as one; a row of NaN separates two pumps."""
     gap = np.full((1, _CHANNELS), np.nan, np.float32)
     joined = np.concatenate([part for one in rows for part in (one, gap)])
     inputs = tuple(InputSpec(name) for name in NAMES)
@@ -162,7 +162,7 @@ def _teacher(splits: Splits, context: Context) -> Answer:
 
 
 class _Mean(torch.nn.Module):
-    """The mean of what a forecaster tells."""
+    """The mean of a forecaster's outputs."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ def _student(x: Floats) -> Student:
 
 
 class _Detector(torch.nn.Module):
-    """score [N], health [N] and contributions [N, C] of what the student's forecast misses."""
+    """score [N], health [N] and contributions [N, C] from the errors of the student's forecast."""
 
     def __init__(self, student: Student, mean: Floats, precision: Floats) -> None:
         super().__init__()
@@ -223,7 +223,7 @@ class _Detector(torch.nn.Module):
 
 
 class _Distance(torch.nn.Module):
-    """The terms of T² by input [N, C] of misses [N, C]; they sum to it."""
+    """The terms of T² by input [N, C] from errors [N, C]; their sum is T²."""
 
     def __init__(self, mean: Floats, precision: Floats) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ class _Distance(torch.nn.Module):
 
 
 def _finish(student: torch.nn.Module, valid: Samples, _: Context) -> Finished:
-    """Half of the held-out pumps give the covariance of misses, the other half the limit."""
+    """The covariance of errors from half of the held-out pumps, the limit from the others."""
     for_limit = valid.group % 2 == 1
     x = valid.inputs["x"]
     missed = valid.target[:, :_CHANNELS] - run(student, x)
@@ -252,7 +252,7 @@ def _finish(student: torch.nn.Module, valid: Samples, _: Context) -> Finished:
 
 
 def _precision(missed: NDArray[np.float64]) -> tuple[Floats, Floats]:
-    """Mean and inverse of the shrunk covariance of healthy misses [n, C]."""
+    """Mean and inverse of the shrunk covariance of healthy errors [n, C]."""
     spread = np.maximum(missed.std(axis=0), 1e-6)
     correlation = np.corrcoef(missed.T)
     shrunk = (1 - _SHRINKAGE) * correlation + _SHRINKAGE * np.eye(_CHANNELS)
@@ -261,7 +261,7 @@ def _precision(missed: NDArray[np.float64]) -> tuple[Floats, Floats]:
 
 
 def _metrics(outputs: Arrays, samples: Samples) -> dict[str, float]:
-    """Of the student, or of its teacher's forecasts; then of EWMA-T² on the same windows."""
+    """Figures of the student, or of its teacher's forecasts; then of EWMA-T², same windows."""
     if "forecast" in outputs:
         missed = outputs["forecast"] - samples.target[:, :_CHANNELS]
         return {"forecast_rmse": float(np.sqrt((missed**2).mean()))}

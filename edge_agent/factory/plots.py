@@ -1,4 +1,4 @@
-"""Pictures beside the card: how training went, and how far its probabilities can be believed."""
+"""Pictures of the card: the course of training, and the reliability of its probabilities."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LIFE_LEVELS: Final = (0.1, 0.5, 0.9)
 
 
 def curves_picture(curves: Mapping[str, Curve]) -> bytes:
-    """Mean loss by epoch of each stage that taught, on train and on held-out groups."""
+    """Mean loss by epoch of each training stage, on train and on held-out groups."""
     figure, axes = _figure()
     begin = 0
     for stage, curve in curves.items():
@@ -43,7 +43,7 @@ def curves_picture(curves: Mapping[str, Curve]) -> bytes:
 
 
 def reliability_picture(outputs: Arrays, test: Samples) -> bytes:
-    """Told against found on test: probabilities, quantiles of life, or scores over their limit."""
+    """Predicted against found on test: probabilities, quantiles of life, or scores over limit."""
     figure, axes = _figure()
     if "probabilities" in outputs:
         _classes(axes, outputs["probabilities"], test.target)
@@ -96,7 +96,7 @@ def _figure() -> tuple[Figure, Axes]:
 
 
 def _png(figure: Figure) -> bytes:
-    """The same picture is the same bytes: no version, no date."""
+    """PNG bytes without version or date, so that equal pictures have equal bytes."""
     target = io.BytesIO()
     figure.savefig(target, format="png", metadata={"Software": None})
     plt.close(figure)

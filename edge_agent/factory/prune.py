@@ -1,4 +1,4 @@
-"""Structured pruning: whole neurons and channels go, and the layers become smaller for real.
+"""Structured pruning: whole neurons and channels are removed, and the layers become smaller.
 
 Zeros in a weight matrix change neither size nor speed of an ONNX graph; fewer rows do.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = 4096  # rows by which units are ranked
 _FLAT = 2  # dimensions of a weight matrix; a kernel has one more
-# What may stand between two layers: it works on each channel by itself.
+# Modules allowed between two layers: they work on each channel separately.
 _PER_CHANNEL = (
     nn.ReLU,
     nn.GELU,
@@ -33,7 +33,7 @@ _PER_CHANNEL = (
 
 
 class Cut(NamedTuple):
-    """Units that stay of layer `first` of the Sequential at `path`; `second` is the next layer."""
+    """Units kept in layer `first` of the Sequential at `path`; `second` is the next layer."""
 
     path: str
     first: int
@@ -42,10 +42,10 @@ class Cut(NamedTuple):
 
 
 def shrink(body: nn.Module, features: torch.Tensor, share: float) -> list[Cut]:
-    """Take `share` of the hidden units out of every Sequential in `body`; what was cut.
+    """Remove `share` of the hidden units from every Sequential in `body`; returns the cuts.
 
-    A unit is worth what it moves in the next layer: the deviation of its activation times the norm
-    of the weights that read it. Its mean goes into the next layer's bias.
+    A unit's worth is its effect on the next layer: the deviation of its activation times the norm
+    of the weights that read it. Its mean is added to the next layer's bias.
     """
     cuts: list[Cut] = []
     if share <= 0:
@@ -75,12 +75,12 @@ def apply_cut(body: nn.Module, cut: Cut) -> None:
 
 
 def parameters(module: nn.Module) -> int:
-    """How many numbers are learned."""
+    """The number of learned parameters."""
     return sum(each.numel() for each in module.parameters())
 
 
 def _pairs(body: nn.Module) -> Iterator[tuple[str, int, int]]:
-    """Layers with nothing between them but what works on each channel by itself."""
+    """Pairs of layers with only modules between them that work on each channel separately."""
     for path, module in body.named_modules():
         if not isinstance(module, nn.Sequential):
             continue
@@ -106,7 +106,7 @@ def _sequence(body: nn.Module, path: str) -> nn.Sequential:
 
 
 def _seen_by(body: nn.Module, layer: nn.Module, features: torch.Tensor) -> torch.Tensor:
-    """What reaches a layer as input: [rows, its inputs]; each step of a sequence is a row."""
+    """The input of a layer: [rows, its inputs]; each step of a sequence is a row."""
     seen: list[torch.Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
     body.eval()
@@ -133,7 +133,7 @@ def _reach(layer: nn.Module) -> torch.Tensor:
 def _move_means_into_bias(
     second: nn.Module, seen: torch.Tensor, units: int, kept: list[int]
 ) -> None:
-    """What the units that go told on average, the next layer knows by itself."""
+    """Add the mean contribution of the removed units to the next layer's bias."""
     if second.bias is None:
         return
     gone = torch.ones(units, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""What a model's recipe says: plain data and functions, no torch."""
+"""The contents of a model's recipe: plain data and functions, no torch."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Answer = Callable[[Arrays], "NDArray[np.float32]"]
 class Samples:
     """Windows with their truth.
 
-    inputs: by tensor of the manifest, [N, ...]; target [N, K]: what the student's `loss` calls
-    hard (classes one-hot; remaining life in hours, K = 1); group [N]: unit, recording or block of
-    time, numbers that mean the same in all splits; anomalous [N]: rows that are not healthy (they
-    go into golden rows and parity on their own).
+    inputs: by tensor of the manifest, [N, ...]; target [N, K]: named `hard` in the student's `loss`
+    (classes one-hot; remaining life in hours, K = 1); group [N]: unit, recording or block of
+    time, with the same numbers in all splits; anomalous [N]: rows that are not healthy (they
+    are separate in golden rows and parity).
     """
 
     inputs: Arrays
@@ -47,7 +47,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """train teaches, valid calibrates, test judges; no group is in two of them."""
+    """train: to learn from, valid: to calibrate, test: to judge; no group is in two of them."""
 
     train: Samples
     valid: Samples
@@ -56,10 +56,10 @@ class Splits:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How the student is taught.
+    """Settings of the student's training.
 
-    mix_up: queries per row of `train` that only the teacher answers, each between two rows;
-    prune: share of each hidden layer's neurons or channels to take out, 0 for none.
+    mix_up: queries per row of `train`, each between two rows, that only the teacher answers;
+    prune: share of each hidden layer's neurons or channels to remove, 0 for none.
     """
 
     epochs: int = 60
@@ -73,9 +73,9 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One run: its seed and where the recordings are.
+    """One run: its seed and the place of the recordings.
 
-    progress(steps, text): an iterable that shows how far it is.
+    progress(steps, text): an iterable that shows its progress.
     """
 
     seed: int
@@ -83,15 +83,15 @@ class Context:
     progress: Callable[[Any, str], Any]
 
     def random(self, purpose: str) -> np.random.Generator:
-        """Random numbers of their own for each purpose; the same in every run with this seed."""
+        """A separate random generator for each purpose; the same in every run with this seed."""
         return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
 
 
 class Batch(Protocol):
-    """What a loss is given beside the prediction [B, K].
+    """The inputs of a loss in addition to the prediction [B, K].
 
     hard [B, K']: the truth; soft [B, K'']: the teacher's answers; real [B]: 1 for a row of `train`,
-    0 for a mix-up query, whose truth nobody knows (its `hard` means nothing).
+    0 for a mix-up query, whose truth is unknown (its `hard` has no meaning).
     """
 
     @property
@@ -111,8 +111,8 @@ class Batch(Protocol):
 class Finished:
     """The student, calibrated and ready for export.
 
-    module: takes the manifest's tensors in their order, gives a dict of the manifest's outputs by
-    tensor name; changes: fields of the manifest that calibration settles (threshold, calibration,
+    module: takes the manifest's tensors in their order, returns a dict of its outputs by
+    tensor name; changes: fields of the manifest that calibration sets (threshold, calibration,
     false_alarms_per_day, interval).
     """
 
@@ -127,25 +127,25 @@ class Recipe:
     manifest: everything known beforehand; the factory fills version, calibration, teacher,
         distillation, pruning, quantization, benchmarks, healthy, sha256. `manifest.version` is the
         recipe's own, such as 1.0; the factory appends eight digits of the graph's checksum.
-    sources: patterns below the data folder; a change of any such file runs everything anew.
+    sources: patterns below the data folder; a change of any such file repeats everything.
     data(context): reads and splits.
-    teacher(splits, context): learns from `splits.train`; the answer function it gives takes inputs
-        by tensor [N, ...] and gives [N, K] (hours, logits or probabilities, reconstructions).
+    teacher(splits, context): learns from `splits.train`; the returned function takes inputs
+        by tensor [N, ...] and returns [N, K] (hours, logits or probabilities, reconstructions).
     as_outputs(answers): the teacher's answers as outputs by role, so that `metrics` can judge it.
     student(splits, context): a module with two parts. `features(*tensors)` has no parameters and is
         computed once (scaling and features, fitted to `train`; buffers are fine); `body(features)`
-        gives the prediction [N, K], is trained, and every torch.nn.Sequential in it is pruned
-        (Linear, Conv1d, BatchNorm1d and what has no weights). forward(*tensors) is both.
+        returns the prediction [N, K], is trained, and every torch.nn.Sequential in it is pruned
+        (Linear, Conv1d, BatchNorm1d and modules without weights). forward(*tensors) is both.
     loss(prediction, batch): a scalar; ready-made ones in `edge_agent.factory.losses`.
     finish(student, valid, context): calibrates on held-out groups and wraps for export.
     metrics(outputs, samples): figures by name, the headline first, of outputs by role (score,
-        probabilities, rul, ...) as the graph gives them.
-    keep_float: submodules of the exported module, such as "student.features", that int8 leaves
-        alone.
-    activation_bits: of what flows between int8 weights, 8 or 16. 16 where 8 change the figures by
-        too much; all presets then give the same graph.
-    settings: whatever else identifies this recipe (it goes into the cache's key and the card).
-    card: title to text, for what only the author knows: data and licence, intended use, limits.
+        probabilities, rul, ...) of the graph.
+    keep_float: submodules of the exported module, such as "student.features", that stay in
+        float.
+    activation_bits: of activations between int8 weights, 8 or 16. 16 if 8 change the figures by
+        too much; then all presets produce the same graph.
+    settings: further values that identify this recipe (for the cache's key and the card).
+    card: title to text, by the author: data and licence, intended use, limits.
     """
 
     manifest: Manifest

@@ -28,7 +28,7 @@ def windows_of(
 
 
 def time_blocks(ends: NDArray[np.int64], rows: int, length: int, blocks: int) -> NDArray[np.int64]:
-    """The block of time of each window of one recording [n]; -1 where it reaches over a border.
+    """The block of time of each window of one recording [n]; -1 if it crosses a border.
 
     Windows of two blocks share no row, so blocks may be groups of different splits.
     """
@@ -40,7 +40,7 @@ def time_blocks(ends: NDArray[np.int64], rows: int, length: int, blocks: int) ->
 def split_groups(
     groups: NDArray[np.int64], shares: Sequence[float], random: np.random.Generator
 ) -> list[NDArray[np.bool_]]:
-    """A mask [N] for each share (they sum to 1): whole groups, at least one each, drawn."""
+    """A mask [N] for each share (they sum to 1): random whole groups, at least one each."""
     drawn = random.permutation(np.unique(groups))
     if len(drawn) < len(shares):
         hint = "record more units, or cut one into blocks of time"
@@ -51,7 +51,7 @@ def split_groups(
 
 
 def refuse_shared_groups(splits: Splits) -> None:
-    """UsageError if a group is in two splits: figures from such a split are worth nothing."""
+    """UsageError if a group is in two splits: figures from such a split are invalid."""
     found = [set(part.group.tolist()) for part in (splits.train, splits.valid, splits.test)]
     shared = (found[0] & found[1]) | (found[0] & found[2]) | (found[1] & found[2])
     if shared:
@@ -62,7 +62,7 @@ def refuse_shared_groups(splits: Splits) -> None:
 def mix_up(
     inputs: Arrays, count: int, random: np.random.Generator, alpha: float = 0.4
 ) -> dict[str, NDArray[np.float32]]:
-    """Queries [count, ...] between two random rows each, all tensors by the same weight.
+    """Queries [count, ...] between two random rows each, all tensors with the same weight.
 
     Zhang, Cisse, Dauphin, Lopez-Paz: mixup: Beyond Empirical Risk Minimization, ICLR 2018.
     """

@@ -1,4 +1,4 @@
-"""The work folder: what a stage made is kept, and made anew only when what goes into it changes."""
+"""The work folder: the result of a stage is kept, and made again only if its inputs change."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _HERE = Path(__file__).parent
 
 
 class Workshop:
-    """Stages of one run, each in a folder named by the digest of everything that goes into it.
+    """Stages of one run, each in a folder named by the digest of all its inputs.
 
-    A folder appears by one rename when its stage is done: a run that was killed leaves none behind.
+    A folder appears by one rename when its stage is done: a killed run leaves none behind.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Workshop:
         code: tuple[str, ...] = (),
         inputs: Mapping[str, Any] | None = None,
     ) -> Path:
-        """The folder of a stage; `make` fills it if it is not there.
+        """The folder of a stage; `make` fills it if it does not exist.
 
-        Every stage depends on the previous one. code: the files beside this one that it uses;
-        inputs: settings that no stage before it knew.
+        Every stage depends on the previous one. code: the files of the package that it uses;
+        inputs: settings that no earlier stage has.
         """
         own = {"stage": name, "code": _digests(code), "inputs": inputs or {}}
         self._key = digest_of({"before": self._key, **own})
@@ -73,7 +73,7 @@ def digest_of(value: Mapping[str, Any]) -> str:
 def code_of(functions: list[Callable[..., Any]]) -> dict[str, str]:
     """Digests of the files that define these functions, and of those of this package they use.
 
-    An edited recipe runs anew, and so does one whose helpers were edited.
+    A recipe runs again if it, or one of its helpers, was edited.
     """
     found: dict[str, str] = {}
     pending = {function.__module__ for function in functions}
@@ -106,7 +106,7 @@ def file_digest(path: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of the tools that a result depends on."""
+    """Versions of the tools that a result depends on."""
     found = {}
     for package in _PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Parts of students: what is computed inside the graph before anything is learned."""
+"""Parts of students: features that are computed inside the graph, without learning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CLIP = 10.0  # spreads; beyond it a feature tells no more
+CLIP = 10.0  # spreads; beyond it a feature adds no information
 _TINY = 1e-6
 _MEMORIES = (2.0, 6.0)  # rows of a window of 30; scaled to the window's length
 
@@ -49,7 +49,7 @@ class Scale(torch.nn.Module):
 class WindowStatistics(torch.nn.Module):
     """Scaled windows [N, L, C] to [N, 7 C]: two EWMAs, mean, slope, deviation, least and largest.
 
-    The linear ones are one matrix product; every one has a plain meaning, so a pruned input can be
+    The linear ones are one matrix product; each has a plain meaning, so a pruned input can be
     read off the body's first layer.
     """
 
@@ -83,7 +83,7 @@ def fitted_features(x: NDArray[np.float32]) -> torch.nn.Module:
 
 
 def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> torch.nn.Sequential:
-    """Linear and ReLU by turns; the last layer has no ReLU."""
+    """Linear and ReLU alternately; the last layer has no ReLU."""
     layers: list[torch.nn.Module] = []
     for width in hidden:
         layers += [torch.nn.Linear(inputs, width), torch.nn.ReLU()]
@@ -94,7 +94,7 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> torch.nn.Sequenti
 def run(
     module: torch.nn.Module, *arrays: NDArray[np.generic], batch: int = 1024
 ) -> NDArray[np.float32]:
-    """What a module gives for arrays [N, ...], in batches and without gradients."""
+    """The output of a module for arrays [N, ...], in batches and without gradients."""
     module.eval()
     found = []
     with torch.no_grad():

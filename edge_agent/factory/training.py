@@ -22,7 +22,7 @@ RECIPES: Final = {
     "bearing-fault": "bearing.recipe",
     "demo-mixer": "mixer",
 }
-# Not distilled: the daemon's own learner makes it.
+# Not distilled: made by the daemon's own learner.
 DEMO_PUMP: Final = "demo-pump"
 _YAML: Final = (".yaml", ".yml")
 _PACKAGES: Final = ("torch", "optimum", "sklearn", "matplotlib", "tqdm")
@@ -31,12 +31,12 @@ _PACKAGES_OF_DEMO_PUMP: Final = ("matplotlib",)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to train and where.
+    """The model to train, with its settings and folders.
 
-    model: a name, or a recipe's YAML file, whose recordings lie below its folder; seeds: one
-    training each, the bundle is of the first; data: the folder of the recordings, None if it was
-    not given; work: where finished stages are kept; output: the folder of bundles; command: what
-    the card says the bundle was built by; say(line): told of every stage.
+    model: a name, or a recipe's YAML file with recordings below its folder; seeds: one
+    training each, the bundle is from the first; data: the folder of the recordings, None if
+    not given; work: the folder of finished stages; output: the folder of bundles; command: for
+    the card, the command that built the bundle; say(line): called for every stage.
     """
 
     model: str
@@ -68,7 +68,7 @@ def missing_packages(model: str) -> list[str]:
 
 
 def train(job: Job) -> Path:
-    """Train, write and verify; the bundle's folder. ModelError if what was built is refused."""
+    """Train, write and verify; the bundle's folder. ModelError if the bundle is refused."""
     if job.model == DEMO_PUMP:
         build = importlib.import_module("edge_agent.factory.demo_pump.build")
         folder: Path = build.write(job.output, job.command, job.say)
@@ -77,7 +77,7 @@ def train(job: Job) -> Path:
 
 
 def _distilled(job: Job, recipe: Recipe, data: Path) -> Path:
-    # Here, not above: an error in a recipe must not wait for torch.
+    # Imported late: an error in a recipe must not wait for torch.
     build = importlib.import_module("edge_agent.factory.build")
     bundle = importlib.import_module("edge_agent.factory.bundle")
     made = []

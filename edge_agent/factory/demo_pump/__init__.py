@@ -1,1 +1,1 @@
-"""`demo-pump`: what healthy is for any pump of the demo's plant."""
+"""`demo-pump`: the healthy baseline of any pump of the demo's plant."""

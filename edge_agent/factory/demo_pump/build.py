@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def write(output: Path, command: str, say: Callable[[str], None]) -> Path:
-    """Build the bundle below `output`, about a minute; its folder. ModelError if it is refused."""
+    """Build the bundle below `output`, in about a minute; its folder. ModelError if refused."""
     say("1/3 learning")
     rows = rows_learned()
     baseline = learned(rows)

@@ -1,4 +1,4 @@
-"""The card of the demo plant's baseline, and the picture beside it."""
+"""The card of the demo plant's baseline, and its picture."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def card(manifest: Manifest, found: Judged, command: str) -> str:
 
 
 def picture(scorer: Scorer) -> bytes:
-    """PNG: the score of a pump that is well, and of one with each fault."""
+    """PNG: the score of a healthy pump, and of one with each fault."""
     import matplotlib as mpl  # noqa: PLC0415 (large, and only the picture needs it)
 
     mpl.use("Agg")

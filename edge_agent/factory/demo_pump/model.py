@@ -1,7 +1,7 @@
-"""The demo plant's healthy baseline: many simulated pumps, one model that needs to know none.
+"""The demo plant's healthy baseline: one model, learned from many pumps, for any pump.
 
-The daemon's own learner sees pumps of several seeds as one asset, so that what differs between
-pumps counts as healthy. Then the graph forgets that it was of an asset, and other pumps judge it.
+The daemon's own learner gets pumps of several seeds as one asset, so that differences between
+pumps count as healthy. Then the asset is removed from the graph, and other pumps judge it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _DAY_S: Final = 86_400
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model makes of one fault, over all judged pumps.
+    """The model's result for one fault, over all judged pumps.
 
     delay_s: from the onset to the first window over the limit, of each; right: share whose first
     alarm names the input that the fault moves most.
@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Judged:
-    """What pumps that were not learned from say of the model."""
+    """Figures of the model on pumps that were not learned from."""
 
     healthy_days: float
     false_alarms: int
@@ -89,7 +89,7 @@ def rows_learned() -> Floats:
 
 
 def learned(rows: Floats) -> LearnedBundle:
-    """What the daemon's learner makes of these rows, taken for one asset."""
+    """The bundle that the daemon's learner makes from these rows, as one asset."""
     inputs = tuple(
         InputSpec(name, unit=sensor.unit, valid=(sensor.low, sensor.high))
         for name, sensor in SENSORS.items()
@@ -99,7 +99,7 @@ def learned(rows: Floats) -> LearnedBundle:
 
 
 def without_units(onnx_bytes: bytes) -> bytes:
-    """The graph of one asset, for any: its input `unit` becomes zeros inside."""
+    """The graph of one asset, changed for any: its input `unit` becomes a constant zero."""
     model = onnx.load_from_string(onnx_bytes)
     inputs = [value for value in model.graph.input if value.name != "unit"]
     zeros = [
@@ -123,7 +123,7 @@ def _one(value: int, name: str = "") -> onnx.TensorProto:
 
 
 class Judge(Protocol):
-    """What scores every window of a pump's rows."""
+    """Scores every window of a pump's rows."""
 
     def along(self, rows: Floats) -> tuple[Floats, Floats]:
         """Score [n] and contributions [n, sensors]."""
@@ -153,7 +153,7 @@ def windows_of(rows: Floats) -> Floats:
 
 
 def judged(scorer: Judge) -> Judged:
-    """False alarms of pumps that are well, and delays of pumps that fail; none was learned from."""
+    """False alarms of healthy pumps, and delays of failing pumps; none was learned from."""
     peaks, alarms = [], 0
     for pump in simulated(JUDGED_SEED, HEALTHY_PUMPS, HEALTHY_ROWS):
         score, _ = scorer.along(pump)
@@ -179,7 +179,7 @@ def _answer(scorer: Judge, fault: str) -> Answer:
 
 
 def golden_of(scorer: Scorer) -> Golden:
-    """Windows of pumps that are well, and of pumps that fail, each at another extent."""
+    """Windows of healthy pumps, and of failing pumps, each with a different extent."""
     well = simulated(JUDGED_SEED + 2, _GOLDEN_EACH, LENGTH)
     failing = []
     for number in range(_GOLDEN_EACH):
@@ -195,7 +195,7 @@ def golden_of(scorer: Scorer) -> Golden:
 def manifest_of(
     bundle: LearnedBundle, rows: Floats, onnx_bytes: bytes, found: Judged, command: str
 ) -> Manifest:
-    """The learner's manifest, with what is true of this model."""
+    """The learner's manifest, with the facts of this model."""
     delays = [delay for answer in found.faults.values() for delay in answer.delay_s]
     right = float(np.mean([answer.right for answer in found.faults.values()]))
     return replace(

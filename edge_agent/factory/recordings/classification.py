@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-_LEAST: Final = 1e-4  # probability that a teacher may tell: what is certain teaches nothing more
+_LEAST: Final = 1e-4  # least probability of a teacher's answer: certainty adds no information
 _TREES: Final = 100
 
 
@@ -36,7 +36,7 @@ def class_parts(spec: Recordings, folder: Path) -> Parts:
     def truth(one: Recorded, ends: NDArray[np.int64]) -> Truth:
         codes = np.array([classes.index(label) for label in one.labels])
         first = ends - spec.window.length + 1
-        # A window that begins before the fault and ends within it is of neither class.
+        # A window that begins before the fault and ends within it belongs to neither class.
         changes = np.r_[0, np.cumsum(np.diff(codes) != 0)]
         one_hot = np.eye(len(classes), dtype=np.float32)[codes[ends]]
         return one_hot, codes[ends] > 0, changes[ends] == changes[first]

@@ -1,4 +1,4 @@
-"""A user's own recordings: the YAML that describes them, and reading them onto the model's grid."""
+"""A user's own recordings: the YAML that describes them, and their rows on the model's grid."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LEAST_ROWS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Of the recordings: what is held out for calibration and for judging; the rest teaches."""
+    """Shares of recordings for calibration and for judging; the rest is for training."""
 
     valid: Annotated[float, Between(0.05, 0.6)] = 0.2
     test: Annotated[float, Between(0.05, 0.6)] = 0.2
@@ -62,8 +62,8 @@ class Recordings:
     files: a pattern below the YAML's folder; each file is one unit, and no unit is in two splits.
     time: the column of times (seconds since the epoch, or ISO 8601), found by its usual names.
     classification: `label` names the column with the class, `healthy` its value of health.
-    remaining_life: each file ends with the failure; `cap_h` is the longest life that is told.
-    threshold: hours left at which an alarm is due (remaining_life).
+    remaining_life: each file ends with the failure; `cap_h` is the longest life that is predicted.
+    threshold: hours left at which an alarm is raised (remaining_life).
     """
 
     name: Name
@@ -83,7 +83,7 @@ class Recordings:
     version: str = "1.0"
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """What contradicts itself, as (key, message)."""
+        """Contradictions, as (key, message)."""
         if not self.inputs:
             yield "inputs", "a model needs at least one input"
         if not self.window.step_s:
@@ -110,9 +110,9 @@ class Recorded:
 
 
 class Parts(NamedTuple):
-    """What differs between tasks; see `factory.Recipe`.
+    """The parts that differ between tasks; see `factory.Recipe`.
 
-    truth(recording, ends): target [n, K], anomalous [n], and which windows are of use [n].
+    truth(recording, ends): target [n, K], anomalous [n], and the mask of usable windows [n].
     outputs: of the student.
     """
 
@@ -134,7 +134,7 @@ def manifest_of(
     teacher: dict[str, str],
     classes: tuple[str, ...],
 ) -> Manifest:
-    """What a recipe's manifest holds before anything was trained."""
+    """A recipe's manifest before training."""
     return Manifest(
         name=spec.name,
         version=Name(spec.version),
@@ -149,7 +149,7 @@ def manifest_of(
 
 
 def load_recipe(path: Path) -> Recordings:
-    """The YAML; ConfigError lists all that is wrong with it."""
+    """Read the YAML; ConfigError lists all its problems."""
     try:
         return parse_struct(path.read_text(encoding="utf-8"), path, Recordings)
     except (OSError, UnicodeDecodeError) as error:
@@ -157,7 +157,7 @@ def load_recipe(path: Path) -> Recordings:
 
 
 def read_recordings(spec: Recordings, folder: Path) -> list[Recorded]:
-    """All files of a recipe, in the order of their names; UsageError says which one is wrong."""
+    """All files of a recipe, in the order of their names; UsageError names a wrong one."""
     found = [_read(file, spec) for file in sorted(folder.glob(spec.files))]
     for one in found:
         empty = np.flatnonzero(np.isnan(one.rows).any(axis=0)).tolist()
@@ -200,7 +200,7 @@ def _on_grid(
     labels: list[str],
     step: float,
 ) -> Recorded:
-    """The newest value up to each step of the grid, as the daemon has it; gaps hold the last."""
+    """The newest value up to each grid step, as in the daemon; gaps hold the last value."""
     grid = np.arange(np.ceil(times[0] / step), np.floor(times[-1] / step + 1e-6) + 1) * step
     newest = np.searchsorted(times, grid + step * 1e-6, side="right") - 1
     rows = _held(values)[newest].astype(np.float32)

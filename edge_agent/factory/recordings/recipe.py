@@ -43,7 +43,7 @@ def recipe(path: Path) -> Recipe:
         finish=parts.finish,
         metrics=parts.metrics,
         training=Training(**taught),
-        # The last layer too: its answers would come in 256 steps.
+        # Also the last layer: else its answers have only 256 steps.
         keep_float=("student.features", f"student.body.{2 * len(hidden)}"),
         settings=asdict(spec),
         card=spec.card,
@@ -57,7 +57,7 @@ def _student(splits: Splits, hidden: tuple[int, ...], outputs: int) -> Student:
 
 
 def _splits(spec: Recordings, parts: Parts, context: Context) -> Splits:
-    """Whole recordings into splits, each kind of recording by itself."""
+    """Assign whole recordings to splits, each kind of recording separately."""
     recorded = read_recordings(spec, context.data)
     samples = _joined([_samples(n, one, spec, parts) for n, one in enumerate(recorded)])
     kinds = [frozenset(one.labels) for one in recorded]

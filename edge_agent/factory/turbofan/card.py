@@ -1,4 +1,4 @@
-"""What the card of `turbofan-life` says beside its figures."""
+"""The text of the card of `turbofan-life`, without its figures."""
 
 from __future__ import annotations
 

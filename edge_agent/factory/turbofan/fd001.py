@@ -1,4 +1,4 @@
-"""C-MAPSS FD001: reading it, what is noise in it, and engines that might have been."""
+"""C-MAPSS FD001: reading, noise estimation, and synthetic engines."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Doubles = NDArray[np.float64]
 
-# Sensor number of readme.txt, name and unit as the simulator's paper has them (Saxena, Goebel,
-# Simon, Eklund: Damage Propagation Modeling, PHM 2008, table 2); the other seven never move.
+# Sensor number of readme.txt, name and unit as in the simulator's paper (Saxena, Goebel,
+# Simon, Eklund: Damage Propagation Modeling, PHM 2008, table 2); the other seven are constant.
 SENSORS: Final = {
     "T24": (2, "°R"),
     "T30": (3, "°R"),
@@ -41,7 +41,7 @@ SENSORS: Final = {
 CYCLE: Final = "cycle"
 LENGTH: Final = 128  # cycles in a window
 LEAST: Final = 8  # cycles that the first window needs
-CAP: Final = 125.0  # cycles; beyond it a healthy engine shows nothing of its end
+CAP: Final = 125.0  # cycles; beyond it a healthy engine shows no sign of its end
 WORN: Final = 25.0  # cycles; rows with less left are the anomalous ones
 
 _FIRST_SENSOR: Final = 4  # column of readme.txt before sensor 1
@@ -51,14 +51,14 @@ _BLOCK: Final = 10
 _SMOOTH: Final = 12.0  # cycles
 _LONGEST: Final = 360
 _WARP: Final = 0.15
-_CROPPED: Final = 0.2  # of the synthetic engines are first seen in mid-life ...
-_CROP: Final = 0.7  # ... at most so far
-_FAR: Final = 150.0  # cycles; rows with more left are thinned: they are all alike
+_CROPPED: Final = 0.2  # share of synthetic engines that are first seen in mid-life ...
+_CROP: Final = 0.7  # ... at most at this share of their life
+_FAR: Final = 150.0  # cycles; rows with more left are thinned: they are all similar
 _FAR_SHARE: Final = 0.4
 _SYNTHETIC_ROWS: Final = 1 / 6
 _COPIES: Final = 20
 _HELD_OUT: Final = 30
-_VALID_FROM: Final = 31  # cycles, as the shortest test engine has them
+_VALID_FROM: Final = 31  # cycles of the shortest test engine
 _VALID_TO: Final = 150.0
 _VALID_HOP: Final = 3
 _TEST_GROUP: Final = 1000
@@ -66,10 +66,10 @@ _TEST_GROUP: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What the sensors have in common: two numbers tell the state of an engine's wear.
+    """The common directions of the sensors: two numbers describe an engine's state of wear.
 
     spread [14]: standard deviation of each sensor's white noise; center [14]: new engines, in
-    spreads; weights [14, 2], orthonormal: of the two directions in which engines move.
+    spreads; weights [14, 2], orthonormal: the two directions in which engines move.
     """
 
     spread: Doubles
@@ -117,9 +117,9 @@ def windows(rows: Doubles) -> Floats:
 def synthetic(
     engines: Sequence[Doubles], basis: Basis, random: np.random.Generator
 ) -> Iterator[tuple[Doubles, Doubles]]:
-    """Rows [T, 15] and cycles left [T] of engines that might have been, without end in sight.
+    """Rows [T, 15] and cycles left [T] of synthetic engines, endlessly.
 
-    The wear of a real engine, smoothed, in slow or fast motion, with new noise; every fifth is
+    The smoothed wear of a real engine, slowed down or sped up, with new noise; every fifth is
     first seen in mid-life, as after a restart of the daemon.
     """
     trends = [_smoothed(basis.latent(rows)) for rows in engines]
@@ -136,7 +136,7 @@ def synthetic(
 
 
 def splits(context: Context) -> Splits:
-    """70 engines teach, with synthetic ones made of them; 30 calibrate; the 100 of test judge."""
+    """train: 70 engines, and synthetic ones made of them; valid: 30; test: the 100 of the test."""
     folder = context.data / "cmapss"
     engines = read_engines(folder / "train_FD001.txt")
     order = context.random("split").permutation(len(engines))
@@ -187,7 +187,7 @@ def _thinned(
 
 
 def _held_out(engines: list[Doubles], units: NDArray[np.integer]) -> Samples:
-    """Rows as a test might cut them: every third from 150 cycles before the end on."""
+    """Rows as a test might cut them: every third, from 150 cycles before the end."""
     parts = []
     for rows, unit in zip(engines, units, strict=True):
         left = np.arange(len(rows) - 1, -1, -1.0)
@@ -198,7 +198,7 @@ def _held_out(engines: list[Doubles], units: NDArray[np.integer]) -> Samples:
 
 
 def _samples(x: Floats, left: Doubles, group: NDArray[np.integer]) -> Samples:
-    """Targets are the life that is left, capped, and as it is."""
+    """Samples whose targets are the remaining life, capped, and uncapped."""
     target = np.column_stack([np.minimum(left, CAP), left]).astype(np.float32)
     return Samples({"x": x}, target, group.astype(np.int64), left <= WORN)
 

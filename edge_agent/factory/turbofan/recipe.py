@@ -2,7 +2,7 @@
 
     edge-agent train turbofan-life --seeds 3
 
-One cycle counts as one hour, because a bundle tells hours.
+One cycle counts as one hour, because a bundle predicts hours.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _EARLY: Final = 13.0
 
 
 def recipe() -> Recipe:
-    """How `turbofan-life` is made."""
+    """The recipe of `turbofan-life`."""
     return Recipe(
         manifest=_manifest(),
         sources=("cmapss/*FD001.txt",),
@@ -94,9 +94,9 @@ def _manifest() -> Manifest:
 
 
 def metrics(outputs: Arrays, samples: Samples) -> dict[str, float]:
-    """Error with truth capped and as it is, the interval's coverage and width; cycles.
+    """Error with truth capped and uncapped, the interval's coverage and width; in cycles.
 
-    adapted: as the daemon tells the interval when every truth is known before the next row.
+    adapted: the daemon's interval if every truth is known before the next row.
     """
     told = outputs["rul"]
     rul = told.astype(float)
@@ -107,7 +107,7 @@ def metrics(outputs: Arrays, samples: Samples) -> dict[str, float]:
         "rmse_uncapped": _rmse(rul[:, 1], left),
         "score_uncapped": nasa_score(rul[:, 1], left),
     }
-    if (rul[:, 0] == rul[:, 2]).all():  # a teacher tells no interval
+    if (rul[:, 0] == rul[:, 2]).all():  # a teacher predicts no interval
         return found
     for suffix, each in (("", told), ("_adapted", adapted(told, samples.target[:, 1]))):
         interval = _interval(each, samples)
@@ -131,7 +131,7 @@ def _covered(rul: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np
 
 
 def _widths(rul: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of what lies between 0 and the cap: nobody is told more."""
+    """Widths of the intervals, clipped to 0 and the cap."""
     return np.clip(rul[:, 2], 0.0, CAP) - np.clip(rul[:, 0], 0.0, CAP)
 
 
@@ -139,7 +139,7 @@ def _widths(rul: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def test_set(data: Path) -> dict[str, Any]:
-    """What the shipped files are judged by: the 100 test engines, truth uncapped."""
+    """The test set of the shipped files: the 100 test engines, truth uncapped."""
     found = read_test(data / "cmapss")
     return {
         "inputs": found.inputs,
@@ -152,7 +152,7 @@ def test_set(data: Path) -> dict[str, Any]:
 
 
 def evaluate(seeds: Sequence[int], work: Path, data: Path) -> dict[str, Any]:
-    """Train anew with each seed; figures by row, a list with one value a seed."""
+    """Train again with each seed; figures by row, a list with one value per seed."""
     from edge_agent.factory.build import Run  # noqa: PLC0415 (torch: only where something is trained)
 
     rows: dict[str, dict[str, Any]] = {}
@@ -201,7 +201,7 @@ def _rows(made: Made) -> dict[str, dict[str, float]]:
 
 
 def adapted(rul: Floats, truth: Floats) -> Floats:
-    """What the daemon would have told [N, 3] when each truth is known before the next row."""
+    """The daemon's predictions [N, 3] if each truth is known before the next row."""
     interval = AdaptiveInterval(Interval(coverage=teaching.COVERAGE, rate=teaching.RATE, cap_h=CAP))
     told = np.empty_like(rul)
     for row in range(len(rul)):

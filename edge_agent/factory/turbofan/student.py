@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 COVERAGE: Final = 0.8
 RATE: Final = 0.25
-EVENNESS: Final = 0.7  # power of a half-width: 1 as told, 0 all alike
-FLOOR_H: Final = 1.0  # a half-width is never less
+EVENNESS: Final = 0.7  # power of a half-width: 1 as predicted, 0 all equal
+FLOOR_H: Final = 1.0  # the least half-width
 MEMORIES: Final = (3.0, 6.0, 12.0, 25.0, 50.0, 100.0)  # cycles
 TEACHERS: Final = 3
 TEACHER_HIDDEN: Final = (128, 64)
 HIDDEN: Final = (64, 32)
 HARD_SHARE: Final = 0.3
 _PINBALL: Final = 0.3
-_SHIFT: Final = 2.0  # of what goes into softplus, so that half-widths begin small
+_SHIFT: Final = 2.0  # of the input of softplus, so that half-widths begin small
 _EPOCHS, _BATCH, _RATE, _DECAY = 4, 512, 4e-3, 1e-3
 _RIDGE: Final = 2.0
 _STEPS: Final = 127  # of int8, on either side of 0
@@ -49,7 +49,7 @@ _STEPS: Final = 127  # of int8, on either side of 0
 class WearFeatures(torch.nn.Module):
     """Windows [N, L, 15] to [N, 26]: level and trend of wear over six memories, rows, cycle.
 
-    Sensors go into the two directions of wear. Rows that only repeat the first (the cycle does not
+    Sensors are projected to the two directions of wear. Rows equal to the first (the cycle does not
     grow) have no weight. Level and trend are of a line fitted with exponentially falling weights.
     """
 
@@ -142,7 +142,7 @@ def _network(inputs: int, hidden: tuple[int, ...], outputs: int) -> torch.nn.Seq
 
 
 def student(splits: Splits, context: Context) -> torch.nn.Module:
-    """Wear features and a small network: [N, 3] life, and what makes its two half-widths."""
+    """Wear features and a small network: [N, 3] life, and the inputs of its two half-widths."""
     wear = WearFeatures(basis_of(taught_engines(splits.train, context)))
     scale = Scale(run(wear, splits.train.inputs["x"]))
     body = _network(len(scale.center), HIDDEN, 3)
@@ -156,7 +156,7 @@ def life_of(prediction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def loss(prediction: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """The middle by the teacher and the truth; p10 and p90 by the truth, which moves them alone.
+    """p50 by the teacher and the truth; p10 and p90 by the truth, which moves only them.
 
     Pinball loss: Koenker, Bassett: Regression Quantiles, Econometrica 46, 1978.
     """
@@ -176,7 +176,7 @@ def loss(prediction: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 class LifeGraph(torch.nn.Module):
-    """A student with the factors that held-out engines asked for."""
+    """A student with the factors from held-out engines."""
 
     def __init__(self, student: torch.nn.Module, low: float, high: float) -> None:
         super().__init__()
@@ -194,9 +194,9 @@ class LifeGraph(torch.nn.Module):
 def finish(student: torch.nn.Module, valid: Samples, _: Context) -> Finished:
     """Factors of both half-widths by split conformal prediction; all engines weigh the same.
 
-    Scores normalised by a power of the told half-width (less than 1: narrower on average, since
-    rows that nobody can tell well get less than their share, and closer to the end, more than
-    80 % hold): Lei, G'Sell, Rinaldo, Tibshirani, Wasserman:
+    Scores normalised by a power of the raw half-width (less than 1: narrower on average, since
+    unpredictable rows get less than their share, and, closer to the end, more than
+    80 % are covered): Lei, G'Sell, Rinaldo, Tibshirani, Wasserman:
     Distribution-Free Predictive Inference for Regression, JASA 113, 2018, section 5.2.
     """
     _snap(student.body)
@@ -222,9 +222,9 @@ def finish(student: torch.nn.Module, valid: Samples, _: Context) -> Finished:
 
 
 def _snap(body: torch.nn.Module) -> None:
-    """Round each weight to one of 255 steps of its neuron: int8 then holds it without loss.
+    """Round each weight to one of 255 steps of its neuron: int8 then stores it without loss.
 
-    The last layer stays as it is, in float in all graphs: an engine near its end needs all digits.
+    The last layer stays unchanged, in float in all graphs: an engine near its end needs all digits.
     """
     layers = [layer for layer in body.modules() if isinstance(layer, torch.nn.Linear)]
     for layer in layers[:-1]:
@@ -233,9 +233,9 @@ def _snap(body: torch.nn.Module) -> None:
 
 
 def _quantile(scores: Floats, group: NDArray[np.int64], share: float) -> float:
-    """The quantile, positive, that a new group keeps to with this probability.
+    """The positive quantile that a new group does not exceed with this probability.
 
-    Each group weighs the same, however many rows it has, and the new one as much as any other, at
+    Each group has the same weight, for any number of rows, and so has the new one, at
     infinity. Dunn, Wasserman, Ramdas: Distribution-Free Prediction Sets for Two-Layer Hierarchical
     Models, JASA 118, 2023.
     """
