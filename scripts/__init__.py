@@ -1,1 +1,1 @@
-"""Tools of the checkout: benchmarks, comparisons, tests of hours; each has a launcher beside it."""
+"""Tools of the checkout: benchmarks, comparisons, long tests; each has a launcher next to it."""

@@ -1,4 +1,4 @@
-"""What an operator sees of a score: the daemon's own alarm table, window by window."""
+"""The alarm state that an operator sees for scores, by the daemon's own alarm table."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _DETAIL = Detail("anomaly")
 def alarm_state(
     end_us: NDArray[np.int64], level: NDArray[np.float32], rule: AlarmRule | None = None
 ) -> NDArray[np.bool_]:
-    """Whether the alarm is there after each window, [N]; levels are scores divided by the limit.
+    """True if the alarm is active after each window, [N]; levels: scores divided by the limit.
 
-    With the defaults of every alarm rule unless `rule` says otherwise.
+    With the defaults of alarm rules unless `rule` is given.
     """
     policy = AlarmPolicy("machine", "a/b/c/d/machine", rule or AlarmRule())
     table = AlarmTable(lambda _: policy, Alarms(flood_limit=10_000), FakeClock())

@@ -1,11 +1,11 @@
-"""Draw docs/architecture.svg: the rooms of `edge_agent` by floor, and who imports whom.
+"""Draw docs/architecture.svg: the rooms of `edge_agent` by floor, and their imports.
 
     scripts/architecture-picture            # write it
-    scripts/architecture-picture --check    # exit code 1 when it is not current
+    scripts/architecture-picture --check    # exit code 1 if it is not current
 
 Rooms are the folders and modules of the package; their floors are `floors` of `[tool.edge-agent]`
-in pyproject.toml, which tests/test_floors.py reads as well. An arrow is an import, of whatever
-module and also within a function. Not drawn are an import that a path of other arrows implies, and
+in pyproject.toml, which tests/test_floors.py also reads. An arrow is an import of any
+module, also within a function. Not drawn are imports that a path of other arrows implies, and
 those of the ground floor, which is open to all rooms.
 """
 
@@ -83,7 +83,7 @@ def arrows_of(package: Path) -> set[Arrow]:
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Dotted names that an import names, with what it takes from them."""
+    """Dotted names of an import, with the names that it imports from them."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -92,7 +92,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def reduced(arrows: set[Arrow]) -> list[Arrow]:
-    """Without those that other arrows imply; there are no circles."""
+    """The arrows without those that others imply; there are no cycles."""
     below: dict[str, set[str]] = {}
     for here, there in arrows:
         below.setdefault(here, set()).add(there)
@@ -135,7 +135,7 @@ def picture(floors: list[list[str]], arrows: set[Arrow]) -> str:
 
 
 def add_corners(rows: list[Row], arrow: Arrow) -> list[str]:
-    """The arrow's way: its ends, and a place of its own on each floor that it passes."""
+    """Add the arrow's path: its ends, and its own corner on each floor that it passes."""
     first, last = (next(n for n, row in enumerate(rows) if room in row) for room in arrow)
     corners = [f"{arrow[0]}>{arrow[1]}>{n}" for n in range(first + 1, last)]
     for n, corner in enumerate(corners, first + 1):
@@ -144,7 +144,7 @@ def add_corners(rows: list[Row], arrow: Arrow) -> list[str]:
 
 
 def neighbours(chains: list[list[str]], *, down: bool) -> dict[str, list[str]]:
-    """Of each name, those that arrows come from; or those that arrows go to."""
+    """By name, the sources of its arrows, or their targets."""
     near: dict[str, list[str]] = {}
     for upper, lower in (pair for chain in chains for pair in pairwise(chain)):
         here, there = (lower, upper) if down else (upper, lower)
@@ -161,7 +161,7 @@ def order(rows: list[Row], chains: list[list[str]], *, down: bool) -> None:
 
 
 def settled(rows: list[Row], chains: list[list[str]]) -> dict[str, float]:
-    """The middle of each box or corner: near its neighbours, and clear of the next one."""
+    """The middle of each box or corner: near its neighbours, without overlap."""
     x: dict[str, float] = {name: 0 for row in rows for name in row}
     above, below = neighbours(chains, down=True), neighbours(chains, down=False)
     for _ in range(SWEEPS):
@@ -176,7 +176,7 @@ def settled(rows: list[Row], chains: list[list[str]]) -> dict[str, float]:
 
 
 def pushed(row: Row, wish: list[float]) -> list[float]:
-    """The wished places, each moved to the right until it is clear of the one before."""
+    """The wanted positions, each moved to the right until it does not overlap the previous one."""
     found, edge = [], float("-inf")
     for name, one in zip(row, wish, strict=True):
         found.append(max(one, edge + GAP + width(name) / 2))
@@ -185,12 +185,12 @@ def pushed(row: Row, wish: list[float]) -> list[float]:
 
 
 def width(name: str) -> float:
-    """Of a box; a corner has none."""
+    """The width of a box; 0 for a corner."""
     return 0 if ">" in name else LETTER * len(name) + 24
 
 
 def box(room: str, x: float, y: float) -> str:
-    """A room and its name."""
+    """The SVG of a room and its name."""
     return (
         f'<rect x="{x - width(room) / 2:.0f}" y="{y}" width="{width(room):.0f}" height="{BOX}"'
         f' rx="5"/><text x="{x:.0f}" y="{y + 20}">{room}</text>'
@@ -198,7 +198,7 @@ def box(room: str, x: float, y: float) -> str:
 
 
 def curve(chain: list[str], x: dict[str, float], y: dict[str, int]) -> str:
-    """An arrow from the bottom of its first room to the top of its last one."""
+    """The SVG of an arrow from the bottom of its first room to the top of its last one."""
     text, at = f"M{x[chain[0]]:.0f} {y[chain[0]] + BOX}", y[chain[0]] + BOX
     for name in chain[1:]:
         middle, before = (at + y[name]) / 2, x[chain[chain.index(name) - 1]]

@@ -1,4 +1,4 @@
-"""Run the daemon as a contestant of a side-by-side benchmark: the whole pipeline, every score out.
+"""Run the daemon as a candidate of a benchmark: the whole pipeline, every score is published.
 
 It subscribes to `plant/{line}/{asset}[/{signal}]`, discovers the assets, keeps windows of 64 rows
 of 8 signals with hop 16, runs MODEL (`x` float32 [N, 64, 8] -> `score` [N]) and publishes each
@@ -77,12 +77,12 @@ def main() -> int:
 
 
 async def serve(config: Config) -> None:
-    """Run until told to stop; the daemon wants the loop that it is made on."""
+    """Run until a signal; the daemon must be created on the loop that runs it."""
     await Daemon(config).run()
 
 
 def write_config(args: argparse.Namespace, folder: Path) -> Path:
-    """The bundle and the config for one contest."""
+    """Write the bundle and the config for one benchmark."""
     manifest = Manifest(
         name=Name("bench"),
         version=Name("1"),

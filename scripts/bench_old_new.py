@@ -3,11 +3,11 @@
     scripts/bench-old-new ../old               # against this checkout, about 15 minutes
     scripts/bench-old-new ../old ../other --reps 1 --modes signal
 
-The referee (run.py of the side-by-side benchmark; its setup.sh comes first) gives both the same
-load in turns, beside `py-limit`, a bare reader: once flat out and once paced at 5,000 values/s.
+The referee (run.py of the side-by-side benchmark; run its setup.sh first) gives both the same
+load alternately, and `py-limit`, a bare reader: at full speed and at 5,000 values/s.
 Each checkout brings its own `scripts/bench-candidate`, `scripts/bench` and `.venv`. `best` is the
-ratio of the best repetitions, which a busy machine disturbs least; `spread` is (largest -
-smallest) / median of the old one's repetitions.
+ratio of the best repetitions, which a busy machine affects least; `spread` is (largest -
+smallest) / median of the old checkout's repetitions.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PEERS = Path(os.environ.get("PEERS_WORK", Path.home() / ".cache" / "plant-peers"))
-# Flat out for some seconds: CPU time is counted in ticks of 10 ms.
+# At full speed for some seconds: CPU time is counted in ticks of 10 ms.
 VALUES = {"signal": 600_000, "asset": 3_000_000}
 CANDIDATE = "--host {host} --port {port} --model {model} --mode {mode} --qos {qos}"
 BARE = "py-limit (raw+orjson, batched)"
@@ -74,7 +74,7 @@ def main() -> int:
 def load(
     trees: dict[str, Path], mode: str, args: argparse.Namespace
 ) -> list[tuple[str, str, str, list[float], list[float]]]:
-    """Rows of one mode: the load, the measure, the bare reader's figure, all of old and new."""
+    """Rows of one mode: the load, the measure, the bare reader's figure, and old and new."""
     candidates = [
         f"--candidate={name}={tree}/.venv/bin/python {tree}/scripts/bench-candidate {CANDIDATE}"
         for name, tree in trees.items()
@@ -111,12 +111,12 @@ def idle(trees: dict[str, Path], reps: int) -> list[tuple[str, str, str, list[fl
 
 
 def middle(figures: list[float]) -> float:
-    """The median; NaN where every run failed."""
+    """The median; NaN if every run failed."""
     return statistics.median(figures) if figures else float("nan")
 
 
 def compared(old: list[float], new: list[float], best: Callable[[list[float]], float]) -> str:
-    """Cells: both medians, their ratio, that of the best, and the spread of the old ones."""
+    """Cells: both medians, their ratio, the ratio of the best, and the spread of the old."""
     base, other = middle(old), middle(new)
     if not (old and new and base):
         return f"{base:.2f} | {other:.2f} | - | - | -"

@@ -3,10 +3,10 @@
     scripts/example-recordings /tmp/pumps            # faults/, lives/, recipes and a config
     scripts/example-recordings /tmp/pumps --seed 7   # other pumps
 
-faults  a pump each, labelled row by row: healthy, bearing_wear, cavitation, blocked_valve
-lives   a pump each, from some healthy hours to the end of its bearing
+faults  one pump per file, labelled row by row: healthy, bearing_wear, cavitation, blocked_valve
+lives   one pump per file, from some healthy hours to the end of its bearing
 
-Beside them recipes for `edge-agent train` and a config for the daemon (see docs/factory.md).
+Also recipes for `edge-agent train` and a config for the daemon (see docs/factory.md).
 One row is a minute. The physics is the demo's (edge_agent/demo/plant.py).
 """
 
@@ -26,11 +26,11 @@ MINUTE = timedelta(minutes=1)
 STATES = ("healthy", "bearing_wear", "cavitation", "blocked_valve")
 HEALTHY_ROWS = 240
 FAULT_ROWS = 240
-SPREAD_ROWS = 180  # by which pumps differ in how long they stay well
+SPREAD_ROWS = 180  # by which the healthy times of pumps differ
 
 
 def main() -> None:
-    """Both kinds of recordings."""
+    """Write both kinds of recordings."""
     parser = argparse.ArgumentParser(
         prog="scripts/example-recordings",
         description=__doc__,
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def write(folder: Path, state: str, pumps: int, seed: int, *, after: int) -> None:
-    """One file a pump; its fault begins after some healthy rows and lasts for `after` rows."""
+    """Write one file per pump; its fault begins after healthy rows and lasts `after` rows."""
     folder.mkdir(parents=True, exist_ok=True)
     plant = PumpPlant(pumps, seed=seed * 10 + STATES.index(state))
     onset = [HEALTHY_ROWS + SPREAD_ROWS * pump // pumps for pump in range(pumps)]

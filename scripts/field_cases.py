@@ -1,13 +1,13 @@
 """Run every case of a folder against this checkout, and print a table.
 
     scripts/field-cases ../shared/field/cases              # all of them, two at a time
-    scripts/field-cases ../shared/field/cases --only 03 30 # those whose names begin so
-    scripts/field-cases ../shared/field/cases --jobs 1 -v  # one by one, with what each prints
-    scripts/field-cases ../shared/field/cases --retry      # the wrong ones once more, alone
+    scripts/field-cases ../shared/field/cases --only 03 30 # those with these name prefixes
+    scripts/field-cases ../shared/field/cases --jobs 1 -v  # one by one, with their output
+    scripts/field-cases ../shared/field/cases --retry      # the failed ones once more, alone
 
-A case is a folder with a run.sh: it starts real brokers and servers of its own on the loopback,
-runs the `edge-agent` that the environment variable EDGE_AGENT names, and ends with 0 where it
-behaved right. Exit code: 0 all right, 1 some wrong, 2 no such cases.
+A case is a folder with a run.sh: it starts its own real brokers and servers on the loopback,
+runs the `edge-agent` that the environment variable EDGE_AGENT names, and exits with 0 if it
+behaved correctly. Exit code: 0 all correct, 1 some failed, 2 no such cases.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LAST_LINES = 6
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a case ended: its exit code (None: stopped after the time limit) and its output."""
+    """The result of a case: its exit code (None: stopped after the time limit) and its output."""
 
     name: str
     code: int | None
@@ -39,7 +39,7 @@ class Result:
 
     @property
     def right(self) -> bool:
-        """True if the program behaved as the case wants it."""
+        """True if the program behaved as the case requires."""
         return self.code == 0
 
     def row(self) -> str:
@@ -49,7 +49,7 @@ class Result:
 
 
 def main() -> int:
-    """Print a row as each case ends, then what the wrong ones said."""
+    """Print a row when each case ends, then the output of the failed ones."""
     args = _arguments()
     cases = [path.parent for path in sorted(args.folder.glob("*/run.sh"))]
     if args.only:
@@ -78,7 +78,7 @@ def main() -> int:
 
 
 def run(case: Path, timeout_s: float) -> Result:
-    """Run one case in a session of its own, so that nothing it started outlives it."""
+    """Run one case in its own session, so that all its processes end with it."""
     began = time.monotonic()
     env = {**os.environ, "EDGE_AGENT": str(PROGRAM), "NODE_OPCUA": str(NODE_OPCUA)}
     with subprocess.Popen(
@@ -100,7 +100,7 @@ def run(case: Path, timeout_s: float) -> Result:
 
 
 def _stop(process: subprocess.Popen[str]) -> str:
-    """End a case that takes too long; SIGTERM first, so that it stops its own servers."""
+    """End a case after the time limit; SIGTERM first, so that it stops its servers."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         os.killpg(process.pid, number)
         try:

@@ -1,12 +1,12 @@
-"""Count what one MQTT value that raises an alarm passes inside `edge_agent`.
+"""Count calls and files that one MQTT value that raises an alarm passes inside `edge_agent`.
 
     scripts/hops [--json]    # the table
     scripts/hops --files     # and each file in the order of its first call, with its calls
     scripts/hops --calls     # and the chain of calls
 
-The real daemon runs in this process behind a mosquitto of its own, with a tiny real ONNX model
-that judges the last 8 values of one signal. Each asset gets ten healthy values, then one that
-raises its alarm: a run. The run with the fewest calls is shown, since the daemon's timers can only
+The real daemon runs in this process with its own mosquitto, and a tiny real ONNX model
+that scores the last 8 values of one signal. Each asset gets ten healthy values, then one that
+raises its alarm: a run. The run with the fewest calls is shown, because the daemon's timers only
 add calls. A run is traced by `sys.setprofile` in all threads, from the message's arrival on:
 
 calls      functions of the package that are entered; a coroutine or generator counts each time
@@ -89,14 +89,14 @@ def note_call(frame: FrameType, event: str, _arg: object) -> None:
 
 
 def connect(*args: Any, **options: Any) -> sqlite3.Connection:  # noqa: ANN401 (any of sqlite3's)
-    """In place of `sqlite3.connect`: statements become events."""
+    """Replaces `sqlite3.connect`: statements become events."""
     db: sqlite3.Connection = sqlite_connect(*args, **options)
     db.set_trace_callback(lambda sql: events.append(Event(0, "", sql)))
     return db
 
 
 def calls_until(statement: str, run: list[Event]) -> list[Event]:
-    """The calls before the COMMIT that follows the last such statement; none where it is absent."""
+    """The calls before the COMMIT that follows the last such statement; none if it is absent."""
     sql = [n for n, event in enumerate(run) if not event.file]
     last = max((n for n in sql if run[n].name.startswith(statement)), default=len(run))
     end = next((n for n in sql if n > last and run[n].name.startswith("COMMIT")), 0)
@@ -104,13 +104,13 @@ def calls_until(statement: str, run: list[Event]) -> list[Event]:
 
 
 def count(calls: list[Event]) -> dict[str, int]:
-    """What the table shows of some calls."""
+    """The table's counts of some calls."""
     moves = sum(a.file != b.file for a, b in pairwise(calls))
     return {"files": len({call.file for call in calls}), "moves": moves, "calls": len(calls)}
 
 
 def write_site(port: int) -> None:
-    """A config and its model, the mean of a window, in the working directory."""
+    """Write a config and its model, the mean of a window, to the working directory."""
     mean_bundle(Path("models/watch"), ["flow"], length=8, step_s=0.0, threshold=50.0)
     Path("edge-agent.yaml").write_text(CONFIG.replace("PORT", str(port)))
 
@@ -123,7 +123,7 @@ async def trace(port: int) -> list[list[Event]]:
     await ready.wait()
     bus = mqtt.Client(CallbackAPIVersion.VERSION2)
     bus.connect("127.0.0.1", port)
-    bus.subscribe("edge/#")  # the daemon repeats an event that nobody hears
+    bus.subscribe("edge/#")  # the daemon repeats an event without a subscriber
     bus.loop_start()
     begin_ms = time.time_ns() // 1_000_000 - 60_000
 
@@ -142,11 +142,11 @@ async def trace(port: int) -> list[list[Event]]:
     bus.loop_stop()
     daemon.stop()
     await serving
-    return runs[1:]  # the first alarm is the rehearsal
+    return runs[1:]  # the first alarm is the warm-up
 
 
 def measure() -> list[list[Event]]:
-    """The events of each run, with a broker in the working directory, which is a fresh one."""
+    """The events of each run, with a broker, in a fresh working directory."""
     with Mosquitto(Path.cwd()) as broker:
         try:
             write_site(broker.port)
@@ -159,7 +159,7 @@ def measure() -> list[list[Event]]:
 
 
 def main() -> int:
-    """Print what was asked for; 1 where no alarm was delivered."""
+    """Print the selected tables; 1 if no alarm was delivered."""
     parser = argparse.ArgumentParser(
         prog="scripts/hops",
         description=__doc__,

@@ -1,8 +1,8 @@
-"""What the launchers in this folder do: run a module of `scripts` from its own checkout.
+"""The launcher of this folder: runs a module of `scripts` from its own checkout.
 
     scripts/bench --only fleet     # python -m scripts.pipeline_bench --only fleet
 
-Python puts the folder of a launcher first on its path, so that a launcher finds this file.
+Python puts the folder of a launcher first on its path, so launchers can import this file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NoReturn
 
 
 def launch(module: str) -> NoReturn:
-    """Become `python -m scripts.MODULE` with this checkout first on the path."""
+    """Execute `python -m scripts.MODULE` in this process, with this checkout first on the path."""
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-m", f"scripts.{module}", *sys.argv[1:]]

@@ -1,4 +1,4 @@
-"""A contestant of opcua/run_opcua.py: the OPC UA source alone, with an intake that only counts.
+"""A candidate of opcua/run_opcua.py: only the OPC UA source, with an intake that only counts.
 
 Environment: OPC_URL, ASSETS, SIGNALS, PUBLISH (ms), WARM and SECONDS. Prints READY when the clock
 starts, then one line of JSON: values, values_per_s, cpu_s_per_M, cpu_pct, p50_ms, p99_ms, rss_mb.
@@ -25,18 +25,18 @@ from edge_agent.sources.opcua import OpcUaSource, OpcUaSourceConfig
 if TYPE_CHECKING:
     from edge_agent.values import Columns, TensorBlock
 
-EVERY = 50  # of how many values one's latency is taken
+EVERY = 50  # one of this number of values is sampled for latency
 
 
 class CountingIntake:
-    """Counts values and samples how late they are."""
+    """Counts values and samples their latency."""
 
     def __init__(self) -> None:
         self.values = 0
         self.late_ms: list[float] = []
 
     def append(self, values: Columns) -> None:
-        """Count values, and take the latency of some."""
+        """Count values, and sample the latency of some."""
         self.values += len(values)
         now_us = time.time_ns() // 1000
         self.late_ms.extend(((now_us - values.time_us[::EVERY]) / 1000).tolist())
@@ -49,12 +49,12 @@ class CountingIntake:
         return 0
 
     def backpressured(self) -> bool:
-        """Never."""
+        """False: it accepts everything."""
         return False
 
 
 def make_source(intake: CountingIntake) -> OpcUaSource:
-    """The source as the environment describes it."""
+    """The source that the environment variables describe."""
     assets, signals = int(os.environ["ASSETS"]), int(os.environ["SIGNALS"])
     publish_s = float(os.environ.get("PUBLISH", "100")) / 1000
     opcua = OpcUaSourceConfig(

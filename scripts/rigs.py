@@ -1,4 +1,4 @@
-"""What scripts and tests share: the checkout, the recordings, the foreign OPC UA server."""
+"""Paths that scripts and tests share: checkout, recordings, the foreign OPC UA server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def data_folder() -> Path:
-    """The folder of skab/, cmapss/ and cwru/: EDGE_AGENT_DATA, else beside the checkout."""
+    """The folder of skab/, cmapss/ and cwru/: EDGE_AGENT_DATA, else next to the checkout."""
     named = os.environ.get("EDGE_AGENT_DATA")
     return Path(named) if named else ROOT.parent / "shared" / "data"
 

@@ -1,9 +1,9 @@
-"""Simulations behind docs/diagnostics.md: how quiet drift is, and how well an interval adapts.
+"""Simulations for docs/diagnostics.md: false alarms of drift, and adaptation of an interval.
 
     scripts/uncertainty                  # both tables; some minutes
     scripts/uncertainty --only interval
 
-Made-up inputs and lives, seeded; no recording is looked at.
+Simulated inputs and lives, seeded; no recordings.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def drift_table() -> None:
 
 
 def series(days: int, tau_s: float, cycle: float, count: int) -> np.ndarray:
-    """Inputs [count, T] of spread 1 that wander with a memory of `tau_s`, and follow the day."""
+    """Inputs [count, T] of spread 1, a walk with a memory of `tau_s` and a daily cycle."""
     random = np.random.default_rng(0)
     phi, steps = np.exp(-STEP_S / tau_s), days * PER_DAY
     noise = random.standard_normal((steps, count)) * np.sqrt(1 - phi**2)
@@ -84,7 +84,7 @@ def shifted(tau_s: float, cycle: float, days: int, shift: float) -> float:
 
 
 def raises(values: np.ndarray, days: int) -> list[int]:
-    """After which blocks since it was learned an input's alarm is raised; it clears below 0.9."""
+    """The blocks after learning at which an input's alarm is raised; it clears below 0.9."""
     learned = days * PER_DAY
     inputs, outputs = (InputSpec("s"),), OutputNames(score="score")
     healthy = {"s": histogram_of(values[:learned])}

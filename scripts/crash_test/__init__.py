@@ -1,1 +1,1 @@
-"""`scripts/crash-test`: what is lost if the daemon and its broker are killed."""
+"""`scripts/crash-test`: counts losses when the daemon and its broker are killed."""

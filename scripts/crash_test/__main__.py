@@ -1,11 +1,11 @@
-"""Kill the daemon and its broker at random moments while alarms come and go; count what is lost.
+"""Kill the daemon and its broker at random moments while alarms come and go; count losses.
 
     scripts/crash-test                          # 50 kills of the daemon, 10 of mosquitto
     scripts/crash-test --persistence off --seed 7
     scripts/crash-test --soak 180               # no kills: does memory grow?
 
 Every transition that the store has committed must have reached a subscriber under its own id, and
-the retained alerts must be the final states. Prints one line; exits 1 where anything is lost.
+the retained alerts must be the final states. Prints one line; exits 1 if anything is lost.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scripts.crash_test.soak import soak
 
 
 def main() -> int:
-    """Run as asked; 0 where nothing was lost."""
+    """Run the selected test; 0 if nothing was lost."""
     parser = argparse.ArgumentParser(
         prog="scripts/crash-test",
         description=__doc__,
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def crash_test(args: argparse.Namespace, folder: Path) -> int:
-    """One line, and one for each thing that is wrong."""
+    """Print one line, and one for each error."""
     plan = Plan(args.daemon_kills, args.broker_kills, args.persistence == "on", args.seed)
     verdict = crash(plan, folder)
     kills = f"{plan.daemon_kills} kills of the daemon, {plan.broker_kills} of mosquitto"
@@ -55,7 +55,7 @@ def crash_test(args: argparse.Namespace, folder: Path) -> int:
 
 
 def soak_test(seconds: float, folder: Path, seed: int) -> int:
-    """One line."""
+    """Print one line."""
     found = soak(seconds, folder, seed)
     print(f"soak: {found}")
     return 1 if found.grows else 0

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SETTLE_TIMEOUT_S = 120.0
 LAST_LIFE_S = 8.0
-CALM_S = 5.0  # so long nothing new is heard at the end
-# mosquitto writes its file every so often; what it has confirmed since is lost with it.
+CALM_S = 5.0  # the end: no new message for this long
+# mosquitto saves its file periodically; a kill loses what it confirmed after the last save.
 PERSISTENCE = {True: "persistence true\nautosave_interval 1", False: "persistence false"}
 
 CONFIG = """
@@ -54,12 +54,12 @@ assets:
   {listed}: {{template: machine}}
 """
 LISTED = "A-{1..4}"
-ASSETS = [f"A-{n}" for n in range(1, 5)] + [f"D-{n}" for n in range(1, 5)]  # D: announce themselves
+ASSETS = [f"A-{n}" for n in range(1, 5)] + [f"D-{n}" for n in range(1, 5)]  # D: discovered
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How often to kill whom; the same seed gives the same plan."""
+    """The number of kills of each program; the same seed gives the same plan."""
 
     daemon_kills: int
     broker_kills: int
@@ -69,7 +69,7 @@ class Plan:
 
 @dataclass
 class Verdict:
-    """What was committed, and what became of it."""
+    """The committed transitions, and the errors found."""
 
     transitions: int = 0
     alarms: int = 0
@@ -104,7 +104,7 @@ def write_config(folder: Path, port: int) -> Path:
 
 
 def crash(plan: Plan, folder: Path) -> Verdict:
-    """Run the plan in `folder`; what it leaves there (logs, store) tells the rest."""
+    """Run the plan in `folder`; its logs and store stay there for analysis."""
     begin = time.monotonic()
     broker = broker_of(folder, persistence=plan.persistence)
     daemon = Daemon(write_config(folder, broker.port))
@@ -134,7 +134,7 @@ def crash(plan: Plan, folder: Path) -> Verdict:
 
 
 def _kill(plan: Plan, daemon: Daemon, broker: Mosquitto) -> None:
-    """Both at random moments, and each also while the other is away."""
+    """Kill both at random moments, and each also while the other is down."""
     moments = random.Random(plan.seed)  # noqa: S311 (a plan, not a secret)
     lives = [moments.uniform(0.2, 8.0) for _ in range(plan.daemon_kills)]
     pauses = [moments.uniform(0.0, 1.0) for _ in range(plan.daemon_kills)]
@@ -166,7 +166,7 @@ def _calm(daemon: Daemon, heard: Subscriber) -> bool:
 
 
 def _retained(port: int) -> dict[str, dict[str, Any]]:
-    """What somebody who comes new is told."""
+    """The retained alerts that a new subscriber receives."""
     with Subscriber(port, "newcomer") as newcomer:
         time.sleep(2.0)
     return {alert["data"]["alarm_id"]: alert for alert in newcomer.alerts.values()}
@@ -197,7 +197,7 @@ def _judge(
 
 
 def _wrong_ids(committed: list[str], heard: Subscriber) -> list[str]:
-    """Ids that stand for two things, or for nothing that was committed."""
+    """Ids of two different events, or of an event that was not committed."""
     found = [f"{name} was committed twice" for name in set(committed) if committed.count(name) > 1]
     found += [f"{name} was heard but never committed" for name in heard.events.keys() - committed]
     found += [f"{name} was heard but never committed" for name in heard.alert_ids - set(committed)]
@@ -208,7 +208,7 @@ def _wrong_ids(committed: list[str], heard: Subscriber) -> list[str]:
 def _wrong_states(
     states: dict[str, dict[str, Any]], retained: dict[str, dict[str, Any]]
 ) -> list[str]:
-    """Retained alerts that are not the state in the store."""
+    """Retained alerts that differ from the state in the store."""
     wanted = {
         name: (f"{name}:{alarm['seq']}", alarm["state"])
         for name, alarm in states.items()
@@ -223,7 +223,7 @@ def _wrong_states(
 
 
 def _wrong_conditions(states: dict[str, dict[str, Any]], faults: dict[str, set[str]]) -> list[str]:
-    """Alarms that are active without a fault, or the other way round."""
+    """Alarms that are active without a fault, or faults without an active alarm."""
     found = []
     for asset, kinds in faults.items():
         for kind, what in (("range", "temperature.quality"), ("shift", "baseline")):

@@ -1,4 +1,4 @@
-"""What the crash test needs around the daemon: a plant with faults, a subscriber."""
+"""The peers of the daemon in the crash test: a plant with faults, a subscriber."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LOW, HIGH = 0.0, 100.0
 
 
 class Daemon(DaemonProcess):
-    """`edge-agent run` as a child, which is killed before it is ready, too."""
+    """`edge-agent run` as a child, which may be killed before it is ready."""
 
     def quiet(self) -> bool:
-        """Whether all links are up and nothing waits in the outbox."""
+        """True if all links are up and the outbox is empty."""
         found = orjson.loads(self.ask("/api/summary") or b"null")
         if found is None:
             return False
@@ -33,7 +33,7 @@ class Daemon(DaemonProcess):
 
 
 class _Client:
-    """A paho client in a thread, which finds its broker again by itself."""
+    """A paho client in a thread, which reconnects automatically."""
 
     def __init__(self, port: int, name: str) -> None:
         self._client = mqtt.Client(
@@ -62,9 +62,9 @@ class _Client:
 
 
 class Subscriber(_Client):
-    """Hears everything with QoS 1 and a session that the broker keeps.
+    """Receives everything with QoS 1 and a persistent session.
 
-    events: body by CloudEvents id, as first heard; alerts: the newest by topic.
+    events: body by CloudEvents id, as first received; alerts: the newest by topic.
     """
 
     def __init__(self, port: int, name: str = "subscriber") -> None:
@@ -112,9 +112,9 @@ class Subscriber(_Client):
 
 
 class Plant(_Client):
-    """Machines whose values go wrong and right again at random, and an operator who acknowledges.
+    """Machines with faults that begin and end at random, and an operator who acknowledges.
 
-    A machine has two sensors that its model watches and one with a valid range.
+    A machine has two sensors for its model and one with a valid range.
     """
 
     def __init__(self, port: int, assets: list[str], seed: int, heard: Subscriber) -> None:
@@ -166,7 +166,7 @@ class Plant(_Client):
         return orjson.dumps(value)
 
     def _acknowledge(self) -> None:
-        """Acknowledge one of the alarms that the subscriber sees, as an operator would."""
+        """Acknowledge one of the alarms that the subscriber has, like an operator."""
         waiting = [
             (topic, alert["data"]["alarm_id"])
             for topic, alert in list(self._heard.alerts.items())

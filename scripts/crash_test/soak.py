@@ -1,4 +1,4 @@
-"""The soak: alarms come and go, all is scraped, the config reloaded; memory must not grow."""
+"""The soak test: alarms come and go, pages are read, configs reload; memory must not grow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scripts.crash_test.peers import Daemon, Plant, Subscriber
 if TYPE_CHECKING:
     from pathlib import Path
 
-WARM_S = 60.0  # caches, the heap and the store's pages find their size
+WARM_S = 60.0  # until caches, the heap and the store's pages have their final size
 RELOAD_EVERY_S = 15.0
 ALLOWED_MIB = 6.0
 PATHS = ("/api/summary", "/api/assets", "/api/alarms", "/api/alarms/history", "/metrics")
@@ -27,7 +27,7 @@ PATHS = ("/api/summary", "/api/assets", "/api/alarms", "/api/alarms/history", "/
 
 @dataclass
 class Soak:
-    """Resident memory in MiB after the warm-up and at the end, and what happened meanwhile."""
+    """Resident memory in MiB after the warm-up and at the end, and counts of events."""
 
     seconds: float
     begin_mib: float
@@ -40,7 +40,7 @@ class Soak:
 
     @property
     def grows(self) -> bool:
-        """Whether the end is more than noise above the beginning."""
+        """True if the end is above the beginning by more than noise."""
         return self.end_mib - self.begin_mib > ALLOWED_MIB
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Soak:
 
 
 def soak(seconds: float, folder: Path, seed: int = 1) -> Soak:
-    """Run for so long; the memory is the mean of ten seconds."""
+    """Run for this time; the memory is the mean of ten seconds."""
     broker = broker_of(folder, persistence=True)
     config = write_config(folder, broker.port)
     daemon = Daemon(config)
@@ -77,7 +77,7 @@ def soak(seconds: float, folder: Path, seed: int = 1) -> Soak:
 def _watch(
     process: psutil.Process, daemon: Daemon, config: Path, seconds: float
 ) -> tuple[list[float], int]:
-    """Memory once a second; meanwhile every page is asked for, and the config reloaded."""
+    """Memory once a second; meanwhile request every page, and reload the config."""
     samples: list[float] = []
     reloads = 0
     begin_s = time.monotonic()
@@ -94,7 +94,7 @@ def _watch(
 
 
 def _change(config: Path, number: int) -> None:
-    """In turn a rule, which is changed in place, and an asset more, which rebuilds the plant."""
+    """Alternately change a rule, in place, and add an asset, which rebuilds the plant."""
     text = config.read_text()
     if number % 2:
         text = text.replace("off_delay: 300ms", "off_delay: 400ms")

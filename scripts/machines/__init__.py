@@ -1,1 +1,1 @@
-"""`scripts/other-machines`: simulated machines, and what the learner makes of them."""
+"""`scripts/other-machines`: simulated machines, and the learner's results on them."""

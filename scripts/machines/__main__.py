@@ -1,14 +1,14 @@
-"""The learner's defaults on simulated machines of many kinds: false alarms, and faults found.
+"""The learner's defaults on simulated machines of many kinds: false alarms and found faults.
 
 Fifteen machines (on and off, in batches, at several speeds, outdoors, wearing, warming up, with
-meters, coarse, spiky, coupled, over a poor line), each learned, judged on the healthy time that
+meters, coarse, spiky, coupled, over a poor line): each is learned, judged on the healthy time that
 follows, and on six kinds of fault of one input. The defaults were chosen with seeds 1 and 2; the
-table is of others.
+table uses other seeds.
 
-Beside them, where the data are (EDGE_AGENT_DATA, else ../shared/data), NASA's FD001 engines.
+Also NASA's FD001 engines, if the data are present (EDGE_AGENT_DATA, else ../shared/data).
 
     scripts/other-machines                       # the table
-    scripts/other-machines --json --seeds 11     # the same for programs, and quicker
+    scripts/other-machines --json --seeds 11     # as JSON, and faster
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """The tables for people."""
+    """The tables as text."""
     columns = "machine | healthy days | FAR % | alarms a day | found % | delay, rows | covered %"
     columns += " | after % | mean of abs(z): FAR % | found %"
     lines = [f"| {columns} |", "| --- " * 10 + "|"]

@@ -1,7 +1,7 @@
-"""Turbofan engines, each learned for itself: what `scripts/other-machines` says of FD001.
+"""Turbofan engines, each learned separately: the part of `scripts/other-machines` on FD001.
 
-Every engine that lived for 200 cycles or more is learned from its first 128 rows (one a cycle) in
-windows of 16, and judged until it fails. Nothing was chosen by what comes of it.
+Every engine that ran for 200 cycles or more is learned from its first 128 rows (one per cycle) in
+windows of 16, and judged until it fails. Nothing was chosen by the results.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEARN, LENGTH, SHORTEST = 128, 16, 200
-EARLY = 125  # cycles before the failure; sooner, nothing is wrong yet by the usual convention
+EARLY = 125  # cycles before the failure; before, an engine is healthy by the usual convention
 FIRST_SENSOR = 5
 CPU = ("CPUExecutionProvider",)
 A_TENTH_OF_A_DAY_S = 8640.0  # a cycle is a flight; ten a day are many
 
 
 def evaluate_engines(file: Path) -> dict[str, Any]:
-    """What became of the engines in NASA's file train_FD001.txt.
+    """Results for the engines in NASA's file train_FD001.txt.
 
     engines; missed: no alarm before the failure; early: the first one more than EARLY cycles before
     it; cycles_left: at the first alarm, quartiles.

@@ -65,7 +65,7 @@ def evaluate(seeds: Sequence[int]) -> dict[str, Any]:
 
 
 def _runs(machine: Machine, seed: int) -> dict[str, dict[str, Any]]:
-    """What each detector makes of a healthy time and of faults in it."""
+    """The results of each detector for a healthy time and for faults in it."""
     random = np.random.default_rng([seed, MACHINES.index(machine)])
     rows = machine.make(random, machine.learn_rows + machine.healthy_rows)
     healthy, rest = rows[: machine.learn_rows], rows[machine.learn_rows :]
@@ -159,7 +159,7 @@ def _learned(machine: Machine, healthy: Floats) -> Callable[[Floats], Alarmed]:
 
 
 def _mean_z(healthy: Floats) -> Callable[[Floats], Alarmed]:
-    """Mean of |z| over 64 rows and all inputs, over the largest 0.1 % of what was learned."""
+    """Mean of |z| over 64 rows and all inputs, relative to its 99.9 % quantile in learning."""
     center, spread = np.nanmean(healthy, axis=0), np.maximum(np.nanstd(healthy, axis=0), 1e-9)
     width = Learn().length
 

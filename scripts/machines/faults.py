@@ -16,9 +16,9 @@ _SIZE: Final = 3.0  # of the channel's healthy spread
 def inject(
     random: Random, kind: str, values: Floats, channel: int, begin: int, spread: float
 ) -> Floats:
-    """The same readings with a fault of FAULT_ROWS rows on a channel.
+    """The readings with a fault of FAULT_ROWS rows on a channel.
 
-    spread: the channel's healthy standard deviation, in which a fault is sized.
+    spread: the channel's healthy standard deviation, the unit of a fault's size.
     """
     found = values.copy()
     rows = slice(begin, begin + FAULT_ROWS)
@@ -34,7 +34,7 @@ def inject(
         column[rows] += 1.5 * spread * np.sin(2 * np.pi * np.arange(FAULT_ROWS) / 12)
     elif kind == "stuck":
         column[rows] = column[begin - 1]
-    else:  # another time's values: right for themselves, wrong beside the others
+    else:  # values of another time: valid alone, inconsistent with the other channels
         column[rows] = values[begin - 2 * FAULT_ROWS : begin - FAULT_ROWS, channel]
     return found
 

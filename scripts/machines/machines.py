@@ -1,10 +1,10 @@
-"""Simulated machines for `scripts/other-machines`: what breaks a baseline on a real plant.
+"""Simulated machines for `scripts/other-machines`: effects that break a baseline on a real plant.
 
-Every machine is a function of a random generator and a number of rows; it gives readings [T, C] as
-its instruments would show them. Nothing here is tuned to any detector.
+Every machine is a function of a random generator and a number of rows; it returns readings [T, C]
+of its instruments. Nothing here is tuned to any detector.
 """
 
-# ruff: noqa: PLR2004 (the figures of a machine are what its formulas say)
+# ruff: noqa: PLR2004 (the numbers are the parameters of a machine's formulas)
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Machine:
     """make(random, rows) -> [rows, C]; learn_rows are learned from, healthy_rows judged after.
 
-    fixed: channels that no fault is put on, because they never move or only count.
+    fixed: channels without faults, because they never change or only count.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Machine:
 
 
 def steady_pump(random: Random, rows: int) -> Floats:
-    """A pump at one speed, whose load wanders."""
+    """A pump at one speed with a varying load."""
     load = wander(random, rows, 60)
     flow, amps = 100 + 2 * load, 20 + 0.6 * load
     warm = 60 + lagged(2 * load, 600) + 0.3 * wander(random, rows, 900)
@@ -92,7 +92,7 @@ def three_speed_fan(random: Random, rows: int) -> Floats:
 
 
 def batch_reactor(random: Random, rows: int) -> Floats:
-    """Heat, hold, cool, idle: about 100 minutes at 10 s; no two batches last alike."""
+    """Heat, hold, cool, idle: about 100 minutes at 10 s; batches differ in length."""
     wanted: list[Floats] = []
     total = 0
     while total < rows:
@@ -117,7 +117,7 @@ def batch_reactor(random: Random, rows: int) -> Floats:
 
 
 def transformer_outdoors(random: Random, rows: int) -> Floats:
-    """One row a minute: weather and load go round once a day, and every day is another."""
+    """One row a minute: weather and load have a daily cycle, and days differ."""
     day = 2 * np.pi * np.arange(rows) / 1440
     weather = 12 + 6 * np.sin(day - 2) + 2.5 * wander(random, rows, 1440)
     load = 0.6 + 0.2 * np.sin(day - 1.2) + 0.1 * np.sin(2 * day) + 0.06 * wander(random, rows, 60)
@@ -133,7 +133,7 @@ def transformer_outdoors(random: Random, rows: int) -> Floats:
 
 
 def wearing_mill(random: Random, rows: int) -> Floats:
-    """Tool wear is normal: power and vibration rise for 25 minutes, then a new tool comes."""
+    """Tool wear is normal: power and vibration rise for 25 minutes, then the tool is changed."""
     wear, cutting = np.empty(rows), np.empty(rows)
     row = 0
     while row < rows:
@@ -154,7 +154,7 @@ def wearing_mill(random: Random, rows: int) -> Floats:
 
 
 def warming_gearbox(random: Random, rows: int) -> Floats:
-    """Started cold: it settles for hours, and is learned from its first hour."""
+    """Started cold: it settles for hours, and its first hour is learned."""
     settle = 1 - np.exp(-np.arange(rows) / 2400)
     load = wander(random, rows, 90)
     oil = 20 + 45 * settle + lagged(1.5 * load, 400)
@@ -184,7 +184,7 @@ def metered_line(random: Random, rows: int) -> Floats:
 
 
 def coarse_tank(random: Random, rows: int) -> Floats:
-    """Whole degrees and per cent; a valve that is open or shut."""
+    """Whole degrees and per cent; a valve that is open or closed."""
     opened = switching(random, rows, (0.0, 1.0), 200)
     level = 50 + 8 * lagged(2 * opened - 1, 150) + 2 * wander(random, rows, 400)
     inflow = lagged(opened * 12.0, 4)
@@ -193,7 +193,7 @@ def coarse_tank(random: Random, rows: int) -> Floats:
 
 
 def spiky_press(random: Random, rows: int) -> Floats:
-    """A stroke every two seconds at 0.1 s; a hard one now and then."""
+    """A stroke every two seconds at 0.1 s; occasionally a hard one."""
     period = 20
     phase = np.arange(rows) % period
     stroke = np.exp(-0.5 * ((phase - 8) / 1.2) ** 2)
@@ -207,7 +207,7 @@ def spiky_press(random: Random, rows: int) -> Floats:
 
 
 def coupled_pairs(random: Random, rows: int) -> Floats:
-    """Sensors come in twos: what one says, the other says too."""
+    """Pairs of sensors: both sensors of a pair show the same."""
     first, second = wander(random, rows, 300), wander(random, rows, 50)
     columns = [10 + first, 20 + 2 * first, 5 + second, 50 - 4 * second, 0.5 * first + second]
     return read(random, columns, [0.08, 0.16, 0.08, 0.3, 0.1], [0, 0.01, 0, 0.1, 0])
@@ -223,7 +223,7 @@ def gappy_pump(random: Random, rows: int) -> Floats:
 
 
 def pump_started_meanwhile(random: Random, rows: int) -> Floats:
-    """The steady pump; it was started, cold, some minutes after the learning was."""
+    """The steady pump, started cold some minutes after learning began."""
     found = steady_pump(random, rows)
     stopped = np.array([0.0, 0.5, 0.0, 25.0, 0.05])
     running = lagged((np.arange(rows) >= 300).astype(float), 5)
@@ -233,7 +233,7 @@ def pump_started_meanwhile(random: Random, rows: int) -> Floats:
 
 
 def wind_turbine(random: Random, rows: int) -> Floats:
-    """One row a minute; power goes with the wind's cube up to its rating."""
+    """One row a minute; power is proportional to the cube of the wind up to its rating."""
     day = 2 * np.pi * np.arange(rows) / 1440
     wind = np.abs(7.5 + 2.5 * wander(random, rows, 600) + 1.0 * wander(random, rows, 10))
     share = np.clip((wind / 11.5) ** 3, 0, 1) * (wind > 3)

@@ -1,4 +1,4 @@
-"""What simulated machines are made of: walks, lags, switching, instruments."""
+"""Parts of simulated machines: walks, lags, switching, instruments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def wander(random: Random, rows: int, memory: float) -> Floats:
-    """A mean-reverting walk of unit deviation that remembers about `memory` rows, [rows]."""
+    """A mean-reverting walk of unit deviation with a memory of about `memory` rows, [rows]."""
     keep = float(np.exp(-1.0 / memory))
     pushes = random.standard_normal(rows) * np.sqrt((1 + keep) / (1 - keep))
     pushes[0] = random.standard_normal()
@@ -45,7 +45,7 @@ def switching(random: Random, rows: int, levels: tuple[float, ...], mean_rows: f
 
 
 def read(random: Random, columns: list[Floats], noise: list[float], steps: list[float]) -> Floats:
-    """What instruments show: noise (standard deviation), then resolution (0: none)."""
+    """Instrument readings: adds noise (standard deviation), then resolution (0: none)."""
     true = np.column_stack(columns)
     seen = true + random.standard_normal(true.shape) * np.array(noise)
     step = np.array(steps)

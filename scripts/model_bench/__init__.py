@@ -1,7 +1,7 @@
-"""Every figure that the models are judged by, each beside what it must beat.
+"""All benchmark figures of the models, each next to its baseline.
 
-A section is a function from a context to tables. What cannot be measured here (no recordings, no
-training packages) becomes a table that says so, never a figure.
+A section is a function from a context to tables. If it cannot be measured here (no recordings, no
+training packages), its table states this instead of a figure.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Every figure that the models are judged by, beside published rows and simple detectors.
+"""All benchmark figures of the models, next to published rows and simple detectors.
 
-    scripts/benchmark-models                         # the shipped files, and training anew: hours
-    scripts/benchmark-models --seeds 0               # the shipped files alone: minutes
+    scripts/benchmark-models                         # the shipped files, and new training: hours
+    scripts/benchmark-models --seeds 0               # only the shipped files: minutes
     scripts/benchmark-models --only latency,parity   # some sections
-    scripts/benchmark-models --json FILE             # the same figures for programs
-    scripts/benchmark-models --write-docs            # and into docs/benchmarks.md
+    scripts/benchmark-models --json FILE             # also the figures as JSON
+    scripts/benchmark-models --write-docs            # also into docs/benchmarks.md
 
-With the daemon's packages alone the shipped files are judged. With the extra `compress` the models
-are also trained anew, once a seed; what is done is kept in the work folder, so that a run that was
-killed goes on. Recordings are looked for in EDGE_AGENT_DATA, else in ../shared/data; what is absent
-is said to be so.
+With the daemon's packages, only the shipped files are judged. With the extra `compress`, models
+are also trained again, once per seed; finished work is kept in the work folder, so that a
+killed run continues. Recordings are in EDGE_AGENT_DATA, else in ../shared/data; missing ones
+are reported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import os
 import sys
 from pathlib import Path
 
-# Before anything imports them: one thread gives the same sums every time, and no telemetry.
+# Set before the imports: one thread for reproducible sums, and no telemetry.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -74,7 +74,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def sections(text: str) -> list[str]:
-    """The sections named, in their usual order."""
+    """The selected sections, in their usual order."""
     named = text.split(",")
     unknown = [name for name in named if name not in SECTIONS]
     if unknown:

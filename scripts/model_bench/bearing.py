@@ -1,4 +1,4 @@
-"""Bearing faults (CWRU): trained anew with one fault size left out, and as it is shipped."""
+"""Bearing faults (CWRU): trained again with one fault size left out, and as shipped."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _COLUMNS: Final = (
 
 
 def bearing(context: Context) -> list[Table]:
-    """Accuracy by what was left out, and the shipped files where they can be judged."""
+    """Accuracy by the part left out, and the shipped files if they can be judged."""
     if context.folder("cwru") is None:
         return [Table("CWRU", COMMAND, absent=no_recordings("cwru"))]
     return [_trained(context), _shipped(context)]
@@ -66,7 +66,7 @@ def _trained(context: Context) -> Table:
 
 
 def _majority(context: Context) -> Row:
-    """The class that is most frequent in what is learned from, told of all that is left out."""
+    """The most frequent class of the training rows, predicted for all that is left out."""
     windows = importlib.import_module("edge_agent.factory.bearing.data").read_windows(context.data)
     found: dict[str, float | str] = {"name": "majority class (of the faulty windows left out)"}
     for key, size in _SIZES.items():

@@ -1,4 +1,4 @@
-"""Where the benchmarks find things, and how they say what they do."""
+"""The paths and the progress output of the benchmarks."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _TRAINERS = ("torch", "optimum", "sklearn")
 class Context:
     """One run of the benchmarks.
 
-    data: the folder of skab/, cmapss/ and cwru/, or where it would be; work: the factory's cache;
-    seeds: to train anew with, none to judge the shipped files alone.
+    data: the folder of skab/, cmapss/ and cwru/, which may not exist; work: the factory's cache;
+    seeds: for new training, none to judge only the shipped files.
     """
 
     models: Path
@@ -40,12 +40,12 @@ class Context:
         return folder if folder.is_dir() else None
 
     def bundles(self) -> list[Path]:
-        """The shipped bundles; what somebody learned in his checkout is none."""
+        """The shipped bundles, without those learned in this checkout."""
         found = (file.parent for file in self.models.glob("*/model.yaml"))
         return sorted(folder for folder in found if not folder.name.startswith(_LEARNED))
 
     def no_training(self) -> str:
-        """Why nothing can be trained here; empty where it can."""
+        """Why training is impossible here; empty if it is possible."""
         if not self.seeds:
             return "no seeds were asked for (--seeds 0)"
         missing = [name for name in _TRAINERS if importlib.util.find_spec(name) is None]
@@ -55,7 +55,7 @@ class Context:
 
 
 def trained_anew(context: Context, recipe: str) -> dict[str, Any] | str:
-    """What the recipe's `evaluate` finds over all seeds, or why it cannot."""
+    """The result of the recipe's `evaluate` over all seeds, or why it is impossible."""
     if reason := context.no_training():
         return reason
     try:
@@ -68,12 +68,12 @@ def trained_anew(context: Context, recipe: str) -> dict[str, Any] | str:
 
 
 def no_recordings(name: str) -> str:
-    """What to say where a set is absent."""
+    """The text for a missing set of recordings."""
     return f"no recordings {name}/: set EDGE_AGENT_DATA to the folder that holds it"
 
 
 def progress(items: Iterable[T], text: str) -> Iterator[T]:
-    """The items, with a line on the terminal that says how far they are."""
+    """Yield the items, with a line on the terminal that shows the progress."""
     items = list(items)
     live = sys.stderr.isatty()
     for number, item in enumerate(items):
@@ -85,7 +85,7 @@ def progress(items: Iterable[T], text: str) -> Iterator[T]:
 
 
 def environment() -> dict[str, str]:
-    """What the figures of time were measured on."""
+    """The environment of the time measurements."""
     return {
         "cpu": _cpu(),
         "vnni": "yes" if _has_flag(("avx512_vnni", "avx_vnni")) else "no",

@@ -1,4 +1,4 @@
-"""The demo's plant: its shipped baseline beside a windowed mean of |z| and an endless alarm."""
+"""The demo's plant: its shipped baseline, a windowed mean of |z|, and an endless alarm."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _COLUMNS: Final = (
 
 
 def demo(context: Context) -> list[Table]:
-    """Pumps that were not learned from: false alarms while well, delay of three faults each."""
+    """Pumps that were not learned from: false alarms while healthy, delay of three faults each."""
     title = "Demo plant: 100 pumps not learned from"
     folder = context.models / NAME
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: each section between two marks, so that one alone can be measured again."""
+"""docs/benchmarks.md: each section between two marks, so that one can be updated alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SECTION: Final = "<!-- section {name} -->\n{text}<!-- end {name} -->\n"
 
 
 def write_docs(file: Path, found: Mapping[str, Sequence[Table]], order: Sequence[str]) -> None:
-    """Put these sections in the place of the old ones; the others stay."""
+    """Replace these sections; the others stay."""
     old = file.read_text() if file.exists() else ""
     parts = [_HEAD]
     for name in order:

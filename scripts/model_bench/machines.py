@@ -1,4 +1,4 @@
-"""The learner's defaults on simulated machines that they were not chosen on."""
+"""The learner's defaults on simulated machines that were not used to choose them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLUMNS: Final = (
 
 
 def machines(_context: Context) -> list[Table]:
-    """Each machine, and faults by their kind; the alarm as an operator sees it."""
+    """Tables by machine and by kind of fault; alarms as an operator sees them."""
     found = evaluate(SEEDS)
     learned, simple = (found["machines"][name] for name in (LEARNED, MEAN_Z))
     rows: list[Row] = [

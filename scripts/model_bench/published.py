@@ -1,4 +1,4 @@
-"""What others reported, beside which our figures stand."""
+"""Published figures, for comparison with ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SKAB: Final[tuple[Row, ...]] = (
     {"name": "published: MSCRED", "nab": 32.42},
 )
 # C-MAPSS FD001: RMSE in cycles and NASA's score on the 100 test engines, as their papers print
-# them; most cap the test's truth at 125 cycles, not all say so. MS-DCNN: Li et al., Applied Soft
+# them; most cap the test's truth at 125 cycles, not all state it. MS-DCNN: Li et al., Applied Soft
 # Computing 89, 2020. AGCNN: Liu et al., IEEE Transactions on Industrial Informatics 17, 2021. Deep
 # LSTM: Zheng et al., IEEE ICPHM 2017.
 TURBOFAN: Final[tuple[Row, ...]] = (

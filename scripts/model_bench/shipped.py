@@ -1,4 +1,4 @@
-"""The shipped files themselves: their size and speed, and what int8 changes."""
+"""The shipped files themselves: their size and speed, and the effect of int8."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, NDArray[np.float32]]
 
 COMMAND: Final = "scripts/benchmark-models --only latency,parity"
-# Bundle to the recipe that can bring real rows for it: `test_set(data)`.
+# Bundle to the recipe that has real rows for it: `test_set(data)`.
 RECIPES: Final = {
     "turbofan-life": "edge_agent.factory.turbofan.recipe",
     "bearing-fault": "edge_agent.factory.bearing.recipe",
@@ -50,7 +50,7 @@ def golden_of(folder: Path) -> Golden:
 
 
 def numbers_in(raw: bytes) -> int:
-    """How many numbers the graph holds as weights and constants of one dimension or more."""
+    """The count of numbers in the graph's weights and constants of one dimension or more."""
     model = onnx.load_from_string(raw)
     return sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer if tensor.dims)
 
@@ -96,7 +96,7 @@ def _speeds(folder: Path) -> Iterator[Row]:
 
 
 def parity(context: Context) -> list[Table]:
-    """What int8 changes: on golden rows, and on real recordings where there are some."""
+    """The effect of int8: on golden rows, and on real recordings if present."""
     columns = (
         Column("rows", "anomalous rows", 0),
         Column("normal", "off, normal rows %", 3, 100),
@@ -141,7 +141,7 @@ def _parities(context: Context, folder: Path) -> Iterator[Row]:
 
 
 def test_set(context: Context, bundle: str) -> dict[str, Any] | str:
-    """Real rows of what the bundle takes, or why there are none."""
+    """Real rows of the bundle's inputs, or why there are none."""
     if bundle not in RECIPES:
         return "the bundle is of simulated data"
     try:
@@ -158,7 +158,7 @@ def _worst(
     anomalous: NDArray[np.bool_],
     truth: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The metric that the variant changes most on the anomalous rows, of those that there are."""
+    """Of the present metrics, the one that the variant changes most on the anomalous rows."""
     before = metrics_of(manifest, fp32, anomalous, truth)
     after = metrics_of(manifest, other, anomalous, truth)
     changes = {name: abs(after[name] - v) / max(abs(v), 1e-9) for name, v in before.items()}
@@ -177,7 +177,7 @@ def _worst(
 def metrics_of(
     manifest: Manifest, outputs: Arrays, rows: NDArray[np.bool_], real: dict[str, Any] | None
 ) -> dict[str, float]:
-    """Figures of outputs by role on these rows; without truth, of the decision alone."""
+    """Figures of outputs by role on these rows; without truth, only of the decision."""
     kept = {role: values[rows] for role, values in outputs.items()}
     if real is None or not rows.any():
         return _without_truth(manifest, kept)
@@ -204,7 +204,7 @@ def _without_truth(manifest: Manifest, kept: Arrays) -> dict[str, float]:
 
 
 def life_figures(rul: NDArray[np.float32], truth: NDArray[np.float64]) -> dict[str, float]:
-    """Of quantiles [N, 3] in cycles: error and NASA's score, truth as it is and capped; interval.
+    """Of quantiles [N, 3] in cycles: error and NASA's score, truth uncapped and capped; interval.
 
     The score: Saxena, Goebel, Simon, Eklund: Damage Propagation Modeling, PHM 2008, equation 11.
     """

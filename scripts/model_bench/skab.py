@@ -1,4 +1,4 @@
-"""The Skoltech Anomaly Benchmark: the daemon's learner beside the published detectors."""
+"""The Skoltech Anomaly Benchmark: the daemon's learner and the published detectors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ALL: Final = "all 34"
 
 
 def skab(context: Context) -> list[Table]:
-    """One table for each part of the recordings; the published rows are of all 34."""
+    """One table for each part of the recordings; the published rows cover all 34."""
     folder = context.folder("skab")
     if folder is None:
         return [Table("SKAB", COMMAND, absent=no_recordings("skab"))]

@@ -1,4 +1,4 @@
-"""A table of figures: plain rows, as Markdown for people and as plain data for programs."""
+"""A table of figures: plain rows, as Markdown and as plain data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# Several values are of several seeds; None is what was not measured.
+# Several values: of several seeds; None: not measured.
 Value = str | float | Sequence[float] | None
 Row = Mapping[str, Value]
 
@@ -17,7 +17,7 @@ Row = Mapping[str, Value]
 class Column:
     """One figure of each row.
 
-    digits: after the point; factor: what the value is multiplied by before it is shown.
+    digits: after the point; factor: multiplies the value before it is shown.
     """
 
     key: str
@@ -30,7 +30,7 @@ class Column:
 class Table:
     """Rows by the columns to show.
 
-    command: what gives the table again; absent: why nothing was measured, empty where it was;
+    command: reproduces the table; absent: why nothing was measured, else empty;
     notes: how to read it, a sentence each.
     """
 
@@ -43,7 +43,7 @@ class Table:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything in plain types, the figures as they are."""
+        """Everything in plain types, the figures unrounded."""
         return {
             "title": self.title,
             "command": self.command,

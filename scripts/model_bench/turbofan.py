@@ -1,4 +1,4 @@
-"""Remaining life of turbofan engines (C-MAPSS FD001): trained anew, and as it is shipped."""
+"""Remaining life of turbofan engines (C-MAPSS FD001): trained again, and as shipped."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _INTERVAL: Final = (
 
 
 def turbofan(context: Context) -> list[Table]:
-    """Error and interval, of training anew and of the shipped files."""
+    """Error and interval, of new training and of the shipped files."""
     folder = context.folder("cmapss")
     if folder is None:
         return [Table("FD001", COMMAND, absent=no_recordings("cmapss"))]
@@ -48,7 +48,7 @@ def turbofan(context: Context) -> list[Table]:
     return [*_trained(context, baselines), *_shipped(context, baselines)]
 
 
-# -- trained anew -----------------------------------------------------------------------------
+# -- trained again ----------------------------------------------------------------------------
 
 
 def _trained(context: Context, baselines: tuple[Row, ...]) -> list[Table]:
@@ -96,7 +96,7 @@ def _shipped(context: Context, baselines: tuple[Row, ...]) -> list[Table]:
     return [Table(title, COMMAND, columns, (*baselines, *rows), (note,))]
 
 
-# -- what any figure must beat ----------------------------------------------------------------
+# -- baselines --------------------------------------------------------------------------------
 
 
 def _baselines(folder: Path) -> list[Row]:
@@ -123,7 +123,7 @@ def _errors(told: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, 
 
 
 def _engines(file: Path) -> list[NDArray[np.float64]]:
-    """Rows of sensors by engine: columns as readme.txt names them."""
+    """Rows of sensors by engine: columns as in readme.txt."""
     table = np.loadtxt(file)
     return [table[table[:, 0] == unit, 5:] for unit in np.unique(table[:, 0])]
 

@@ -1,14 +1,14 @@
-"""Figures of the daemon on this machine, over its own mosquitto on the loopback.
+"""Figures of the daemon on this machine, with its own mosquitto on the loopback.
 
     scripts/bench                 # everything, about three minutes
     scripts/bench --only fleet    # stages | models | broker | fleet | idle
 
 stages  CPU seconds per million values of each part of the path, in one process
-models  what drift, explanations and a shadow cost, as ratios to the path without them
+models  cost of drift, explanations and a shadow, as ratios to the path without them
 broker  values/s and CPU seconds per million values of the whole daemon, and the latency from a
         window's last value to its score on the bus
 fleet   500 assets x 8 signals at 1 Hz: share of a core and memory
-idle    start-up until ready, and CPU and memory with nothing to do
+idle    start-up until ready, and CPU and memory without load
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Print one table a section."""
+    """Print one table per section."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description=__doc__,
@@ -55,14 +55,14 @@ def stages_section(folder: Path, _seconds: float) -> None:
 
 
 def models_section(folder: Path, _seconds: float) -> None:
-    """Windows, inference, alarms: what comes on top of them."""
+    """The cost of model functions beyond windows, inference and alarms."""
     print("| beside the bare path | CPU s per million values | ratio |\n| --- | --- | --- |")
     for case, cost, ratio in model_costs(folder):
         print(f"| {case} | {cost:.2f} | {ratio:.2f} |")
 
 
 def broker_section(folder: Path, seconds: float) -> None:
-    """The whole daemon behind a broker, flat out and paced."""
+    """The whole daemon behind a broker, at full speed and paced."""
     print("| shape | load | values/s | CPU s per million values | p50 ms | p95 ms | p99 ms |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for shape in ("signal", "asset"):
@@ -82,7 +82,7 @@ def broker_section(folder: Path, seconds: float) -> None:
 
 
 def fleet_section(folder: Path, seconds: float) -> None:
-    """500 like assets, one value a second from each of their signals."""
+    """500 equal assets, one value a second from each of their signals."""
     print("| shape | assets x signals | share of a core | RSS MiB (peak) | windows/s |")
     print("| --- | --- | --- | --- | --- |")
     for shape in ("signal", "asset"):

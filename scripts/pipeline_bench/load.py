@@ -1,4 +1,4 @@
-"""The load of a benchmark: a publisher in a process of its own, which hears the scores as well."""
+"""The load of a benchmark: a publisher in its own process, which also receives the scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_WAITING = 2000  # packets
 
 @dataclass
 class Done:
-    """What a load measured."""
+    """The measurements of a load."""
 
     values: int
     seconds: float
@@ -28,7 +28,7 @@ class Done:
 
     @property
     def rate(self) -> float:
-        """Values a second."""
+        """Values per second."""
         return self.values / self.seconds
 
     def latency_ms(self, quantile: float) -> float:
@@ -38,7 +38,7 @@ class Done:
 
 
 class Load:
-    """Publishes values of many assets from a process of its own, and listens to their scores."""
+    """Publishes values of many assets from its own process, and receives their scores."""
 
     def __init__(self, port: int, shape: str, *, assets: int, rate: float) -> None:
         self._args = (port, shape, assets, rate)
@@ -49,7 +49,7 @@ class Load:
         self.run(2.0)
 
     def run(self, seconds: float) -> Done:
-        """Publish for so long; gives what was measured."""
+        """Publish for this time; returns the measurements."""
         here, there = multiprocessing.Pipe()
         work = (*self._args, seconds, self._ticks, there)
         process = multiprocessing.Process(target=_publish, args=work)
@@ -107,7 +107,7 @@ _BEGAN_MS = int(time.time() * 1000)
 
 
 def _time_of(tick: int, rate: float, assets: int) -> int:
-    """Time stamps at the pace of the load; flat out they advance 10 ms a row, from the past."""
+    """Time stamps at the pace of the load; at full speed, 10 ms per row from the past on."""
     if rate:
         return _BEGAN_MS + round(tick * 1000 * assets * SIGNALS / rate)
     return _BEGAN_MS - 3_600_000 + tick * 10

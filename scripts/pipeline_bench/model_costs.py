@@ -1,4 +1,4 @@
-"""What watching, explaining and comparing models costs beside the bare path."""
+"""The cost of monitoring, explaining and comparing models, relative to the bare path."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _ASSETS: Final = 50
 _ROUNDS: Final = 5
-_TOLD: Final = 1e-4  # a limit that every window is over
+_TOLD: Final = 1e-4  # a limit that every window exceeds
 _QUIET: Final = 1e6
 _CANDIDATE: Final = "candidate"
-_TURN_ROWS: Final = 4  # of every asset in one turn of the pipeline
+_TURN_ROWS: Final = 4  # rows of every asset in one turn of the pipeline
 _STEP_US: Final = 10_000
 _BEGIN_US: Final = 1_700_000_000_000_000
 _HEALTHY: Final = histogram_of(np.random.default_rng(0).uniform(20, 29, 10_000))
@@ -35,7 +35,7 @@ _HEALTHY: Final = histogram_of(np.random.default_rng(0).uniform(20, 29, 10_000))
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What the bundle states and what is on: histograms, alarms all the time, a candidate."""
+    """The options of a case: histograms in the bundle, permanent alarms, a candidate."""
 
     name: str
     watched: bool = True
@@ -54,7 +54,7 @@ CASES: Final = (
 
 
 def model_costs(folder: Path, values: int = 400_000) -> Iterator[tuple[str, float, float]]:
-    """(case, CPU seconds per million values, ratio to the first), all cases in turns."""
+    """(case, CPU seconds per million values, ratio to the first), all cases alternately."""
     spent: dict[str, list[float]] = {case.name: [] for case in CASES}
     paths = {case.name: _prepared(folder / str(n), case) for n, case in enumerate(CASES)}
     rows = values // (_ASSETS * SIGNALS)
@@ -111,7 +111,7 @@ async def _walk(path: Path, case: Case, rows: int) -> float:
 
 
 def _turns(rows: int) -> Iterator[Columns]:
-    """All assets' values, a few rows a turn, as a source hands them over."""
+    """All assets' values, a few rows per turn, as a source delivers them."""
     random = np.random.default_rng(1)
     signals = _ASSETS * SIGNALS
     for begin in range(0, rows, _TURN_ROWS):

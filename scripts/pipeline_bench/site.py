@@ -88,7 +88,7 @@ def fleet_config(
 
 
 def make_baseline(folder: Path, assets: int, *, hop: int, length: int, step_s: float) -> None:
-    """One bundle for all assets, as `learn` makes it; each has a baseline of its own."""
+    """One bundle for all assets, as `learn` makes it; each has its own baseline."""
     random = np.random.default_rng(0)
     level = 20.5 + np.arange(SIGNALS)
     rows = {
@@ -115,7 +115,7 @@ class Clocked:
 
 
 def stages(folder: Path, values: int = 400_000) -> Iterator[tuple[str, str, float]]:
-    """(shape, stage, CPU seconds per million values), over 64 KiB of the broker's bytes a read."""
+    """(shape, stage, CPU seconds per million values), for 64 KiB of broker bytes per read."""
     for shape in TOPICS:
         (folder / shape).mkdir()
         spent, sent = asyncio.run(_walk(folder / shape, shape, values))

@@ -5,8 +5,8 @@ The learner's defaults were chosen on the 16 valve1 recordings and on simulated 
 (`scripts/other-machines`); the other 18 recordings are the test.
 
     scripts/skab                      # the table
-    scripts/skab --json               # the same for programs
-    EDGE_AGENT_DATA=/data scripts/skab   # where the folder skab/ is, if not in ../shared/data
+    scripts/skab --json               # the table as JSON
+    EDGE_AGENT_DATA=/data scripts/skab   # the folder that contains skab/, if not ../shared/data
 
 The data (GPL-3.0): https://github.com/waico/SKAB, version 0.9.
 """
@@ -55,7 +55,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def as_text(table: dict[str, dict[str, dict[str, float]]]) -> str:
-    """The table for people."""
+    """The table as text."""
     lines = [
         "| detector | recordings | F1 | FAR % | MAR % | FAR before % | NAB | delay s | silent |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -1,4 +1,4 @@
-"""The recordings of the Skoltech Anomaly Benchmark, as `scripts/skab` reads them."""
+"""The recordings of the Skoltech Anomaly Benchmark, for `scripts/skab`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Skoltech Anomaly Benchmark by its published protocol: what `scripts/skab` prints.
+"""The Skoltech Anomaly Benchmark by its published protocol: the figures of `scripts/skab`.
 
 Windows, learning and alarms are the daemon's own.
 """
@@ -54,11 +54,11 @@ TRIED = (
 
 @dataclass(frozen=True)
 class Judged:
-    """A recording by the learned baseline.
+    """The results of the learned baseline on a recording.
 
-    scores, alarm and edges: of every row, as the newest window at or before it has them, the latter
-    by the rule for change points; named: the input that contributes most while the fault lasts, -1
-    where nothing alarms then.
+    scores, alarm and edges: of every row, from the newest window at or before it; edges
+    by the rule for change points; named: the input that contributes most during the fault, -1
+    if there is no alarm then.
     """
 
     scores: NDArray[np.float32]
@@ -85,8 +85,8 @@ def evaluate(folder: Path, step_s: float | None = None) -> dict[str, Any]:
     """The table.
 
     rows: figures by detector and part of the recordings, see `measure`; protocol: in words; tried:
-    what was looked at and not kept; flow_first of valve_runs: in how many runs with a throttled
-    valve the flow contributes most.
+    variants tested and not kept; flow_first of valve_runs: number of runs with a throttled
+    valve in which the flow contributes most.
     """
     step_s = float(Learn().step) if step_s is None else step_s
     names, recordings = read_all(folder)
@@ -117,7 +117,7 @@ def evaluate(folder: Path, step_s: float | None = None) -> dict[str, Any]:
     }
 
 
-# -- the daemon's way -----------------------------------------------------------------------------
+# -- the daemon -----------------------------------------------------------------------------------
 
 
 def learned(
@@ -158,9 +158,9 @@ def _judged(recording: Recording, ends: NDArray[np.int64], outputs: Outputs) -> 
 
 
 def healthy_far(folder: Path, step_s: float | None = None) -> dict[str, float]:
-    """False alarms in % of what follows the rows learned from, in the recording without a fault.
+    """False alarms in % of the rows after those learned from, in the recording without a fault.
 
-    It shows what minutes of data cannot teach: the loop warms up and settles for hours.
+    It shows the limit of learning from minutes of data: the loop settles for hours.
     """
     step_s = float(Learn().step) if step_s is None else step_s
     names, _ = read_all(folder)
@@ -194,7 +194,7 @@ def windows(
 
 
 def at_rows(recording: Recording, ends: NDArray[np.int64], of: NDArray[Any]) -> NDArray[Any]:
-    """What the newest window at or before each row says; 0 before the first."""
+    """The value of the newest window at or before each row; 0 before the first."""
     newest = np.searchsorted(ends, recording.time_us, side="right") - 1
     return np.where(newest >= 0, of[np.maximum(newest, 0)], of.dtype.type(0))
 
@@ -212,7 +212,7 @@ def z_score(recording: Recording) -> NDArray[np.float64]:
 
 
 def best_limit(recordings: list[Recording], scores: list[NDArray[np.float64]]) -> float:
-    """The multiple that is best on valve1."""
+    """The best multiple on valve1."""
     limits = np.exp(np.linspace(-1, 2, 61))
     alarms = [[score >= limit for score in scores] for limit in limits]
     rated = [measure(*chosen(recordings, each, TUNED_ON))["f1"] for each in alarms]
@@ -239,9 +239,9 @@ def chosen(
 def measure(recordings: list[Recording], alarms: list[NDArray[np.bool_]]) -> dict[str, float]:
     """The figures of one row of the table.
 
-    F1; false- and missing-alarm rate in %, the former also before the first fault alone; NAB
+    F1; false- and missing-alarm rate in %, the former also only before the first fault; NAB
     standard; median seconds from a recording's first fault to its first alarm; recordings whose
-    fault raised none.
+    fault raised no alarm.
     """
     truth = np.concatenate([r.anomaly[FIT_ROWS:] for r in recordings])
     alarm = np.concatenate([a[FIT_ROWS:] for a in alarms])
@@ -275,7 +275,7 @@ def delay_s(recording: Recording, alarm: NDArray[np.bool_]) -> float | None:
 def nab(recordings: list[Recording], alarms: list[NDArray[np.bool_]]) -> float:
     """Change points by the Numenta benchmark's standard profile, windows of 60 s to the right.
 
-    An alarm's beginning and end are both taken for change points, as the published table does.
+    An alarm's begin and end both count as change points, as in the published table.
     Lavin, Ahmad: Evaluating Real-time Anomaly Detection Algorithms, 2015.
     """
     total, points = 0.0, 0
@@ -296,7 +296,7 @@ def nab(recordings: list[Recording], alarms: list[NDArray[np.bool_]]) -> float:
 
 
 def reward(found: NDArray[np.intp], rows: int) -> float:
-    """1 for a detection at the window's begin, falling to a false alarm's cost at its end."""
+    """1 for a detection at the window's begin, decreasing to a false alarm's cost at its end."""
     if not len(found):
         return NAB_MISSED
     place = np.linspace(-np.pi / 2, np.pi / 2, rows)[found[0]]

@@ -1,14 +1,14 @@
-"""SKAB through the real thing, and the same transitions as in a replay.
+"""SKAB through real servers, compared with the transitions of a replay.
 
-All 34 recordings with faults are played side by side with their own time stamps: four channels of
-each through a node-opcua server, four through mosquitto, into `edge-agent run`. What it publishes
-is compared with what `edge-agent replay --json` says of the same files under the same config.
+All 34 recordings with faults are played in parallel with their own time stamps: four channels of
+each through a node-opcua server, four through mosquitto, into `edge-agent run`. Its messages
+are compared with the output of `edge-agent replay --json` for the same files and config.
 
-    scripts/skab-live                              # all, 25 times as fast as they were recorded
+    scripts/skab-live                              # all, at 25 times the recorded speed
     scripts/skab-live --speed 40 --only valve1 other/13
-    scripts/skab-live --write docs/skab-live.md    # the table, into its place in that file
+    scripts/skab-live --write docs/skab-live.md    # the table, between the marks of that file
 
-Exits 1 where any transition, or the score of any window, differs, or a value got lost on the way.
+Exits 1 if any transition or score of a window differs, or a value was lost.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def parse_arguments() -> argparse.Namespace:
 def run(
     folder: Path, recordings: list[Recorded], modules: Path, options: Options
 ) -> tuple[Live, Comparison]:
-    """The recordings live and in a replay."""
+    """Run the recordings live and in a replay."""
     with Mosquitto(folder, "max_queued_messages 0") as broker:
         plant = Plant(folder, recordings, broker, options)
         plant.learn()
@@ -93,7 +93,7 @@ def run(
 
 
 def as_json(recordings: list[Recorded], found: Live, comparison: Comparison) -> str:
-    """All figures for programs."""
+    """All figures as JSON."""
     live_run = {k: v for k, v in asdict(found).items() if k not in {"events", "scores"}}
     return json.dumps({"recordings": len(recordings), **live_run, **asdict(comparison)})
 
@@ -101,7 +101,7 @@ def as_json(recordings: list[Recorded], found: Live, comparison: Comparison) -> 
 def as_markdown(
     recordings: list[Recorded], options: Options, found: Live, comparison: Comparison
 ) -> str:
-    """The table, and what else was measured."""
+    """The table, and the other measurements."""
     lines = [
         "| recording | rows | transitions live | replay | windows live | replay | differences |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -126,7 +126,7 @@ def as_row(name: str, row: list[int]) -> str:
 
 
 def remarks(options: Options, found: Live, comparison: Comparison) -> list[str]:
-    """What stands below the table."""
+    """The lines below the table."""
     cpu = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.cpu_s.items())
     wanted, received = found.wanted, found.received
     troubles = ", ".join(f"{name} {n}" for name, n in found.troubles.items()) or "none"

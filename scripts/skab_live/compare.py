@@ -1,4 +1,4 @@
-"""Two runs of the same recordings side by side, for `scripts/skab-live`."""
+"""Compares two runs of the same recordings, for `scripts/skab-live`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RELATIVE = 1e-4  # of scores: a batch of another size is summed in another order
+RELATIVE = 1e-4  # of scores: a batch of another size sums in another order
 NAMED = (
     "alarm_id",
     "transition",
@@ -29,13 +29,13 @@ NAMED = (
 
 @dataclass(frozen=True)
 class Seen:
-    """A transition as it left the daemon: what must be equal, and what may differ by rounding."""
+    """A transition from the daemon: fields that must be equal, and fields that may be rounded."""
 
     facts: tuple[Any, ...]
     numbers: tuple[float, ...]
 
     def same(self, other: Seen | None) -> bool:
-        """Whether it is the same transition."""
+        """True if it is the same transition."""
         if other is None or self.facts != other.facts:
             return False
         pairs = zip_longest(self.numbers, other.numbers, fillvalue=math.nan)
@@ -51,7 +51,7 @@ class Comparison:
     """transitions and windows: (live, replay) by asset; differences as readable lines, by asset.
 
     open_rows: windows of a recording's last row, which a replay closes at the end of the file, and
-    the daemon only when more values come.
+    the daemon only when more values arrive.
     """
 
     transitions: dict[str, tuple[int, int]]
@@ -88,12 +88,12 @@ def compare(
 
 
 def close(a: float, b: float) -> bool:
-    """Whether two numbers are the same but for rounding."""
+    """True if two numbers are equal except for rounding."""
     return math.isclose(a, b, rel_tol=RELATIVE, abs_tol=1e-6)
 
 
 def alarms_of_replay(lines: list[bytes]) -> Alarms:
-    """From what `edge-agent replay --json` prints."""
+    """Alarms from the output of `edge-agent replay --json`."""
     found = []
     for line in lines:
         row = json.loads(line)
@@ -104,7 +104,7 @@ def alarms_of_replay(lines: list[bytes]) -> Alarms:
 
 
 def alarms_of_events(bodies: list[bytes]) -> Alarms:
-    """From the CloudEvents on the bus; one that came twice counts once."""
+    """Alarms from the CloudEvents on the bus; a repeated event counts once."""
     found = []
     for body in bodies:
         event = json.loads(body)
@@ -116,7 +116,7 @@ def alarms_of_events(bodies: list[bytes]) -> Alarms:
 
 
 def scores_of(bodies: list[bytes]) -> Scores:
-    """From score messages."""
+    """Scores from score messages."""
     rows = [json.loads(body) for body in bodies]
     return {(row["asset"], row["ts"]): row["score"] for row in rows}
 

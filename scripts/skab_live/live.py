@@ -1,7 +1,7 @@
-"""SKAB through the real thing: the live run of `scripts/skab-live`.
+"""SKAB through real servers: the live run of `scripts/skab-live`.
 
 Every recording becomes an asset. Four of its channels go through a node-opcua server, four through
-mosquitto, each value with the time stamp that the recording gives it, all recordings side by side.
+mosquitto, each value with its time stamp in the recording, all recordings in parallel.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ TROUBLES = ("values_rejected", "values_dropped", "values_late", "source_reconnec
 
 @dataclass(frozen=True)
 class Live:
-    """What a live run brought.
+    """The results of a live run.
 
-    speed: recorded seconds in one, until the daemon had the last value; wanted and received: values
-    by source; troubles: what the daemon's metrics say of lost, late and refused values.
+    speed: recorded seconds per second, up to the last value; wanted, received: values
+    by source; troubles: the daemon's metrics of lost, late and refused values.
     """
 
     events: list[bytes]
@@ -49,7 +49,7 @@ class Live:
 
 
 def live(plant: Plant, modules: Path, broker: Mosquitto, options: Options) -> Live:
-    """The recordings through server, broker and daemon, and what came out at the other end."""
+    """Play the recordings through server, broker and daemon; returns the results."""
     listener, publisher = Listener(broker.port), Publisher(broker.port)
     first = {
         f"{one.asset}.{name}": (one.rows[0][1][name], one.first_ms)
@@ -86,11 +86,11 @@ def live(plant: Plant, modules: Path, broker: Mosquitto, options: Options) -> Li
 def play(
     recordings: list[Recorded], speed: float, server: OpcUaServer, publisher: Publisher
 ) -> Iterator[str]:
-    """All recordings side by side, their middles at the same moment; gives each value's source.
+    """Play all recordings in parallel, aligned at their middles; yields each value's source.
 
-    So the shorter ones begin and end no more than 16 s from the longest at 20 times their pace:
-    less than an MQTT signal may be silent before it is stale. A row's values go out one by one in
-    an order that changes, each in a packet of its own.
+    So the shorter ones begin and end at most 16 s from the longest at 20 times their speed:
+    less than the stale time of an MQTT signal. A row's values are sent one by one in
+    a changing order, each in its own packet.
     """
     longest_ms = max(one.span_ms for one in recordings)
     due = [
@@ -117,7 +117,7 @@ def play(
 
 @contextmanager
 def halting(program: Program | None, seconds: float) -> Iterator[None]:
-    """Every ten seconds the program stands still for some."""
+    """Suspend the program for some seconds, every ten seconds."""
     over = threading.Event()
 
     def halt() -> None:
@@ -132,7 +132,7 @@ def halting(program: Program | None, seconds: float) -> Iterator[None]:
 
 
 def settled(daemon: Daemon, wanted: dict[str, int]) -> dict[str, int]:
-    """Wait until the daemon has all values; how many it has."""
+    """Wait until the daemon has all values; returns their number by source."""
     deadline_s = time.monotonic() + SETTLE_S
     while True:
         has = {one: int(daemon.metric("values_received_total", one)) for one in wanted}

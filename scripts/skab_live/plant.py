@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 GROUPS = ("valve1", "valve2", "other")
 FIT_ROWS = 400
-# A sensor is silent by the gateway's own clock: a run faster than time has no silence in its gaps.
+# Silence is measured by the gateway's clock: gaps of a faster run are too short for silence.
 NEVER_STALE = "1d"
-# Over OPC UA go the channels that often stand still, which a server then does not report.
+# OPC UA gets the channels that often do not change, which a server then does not report.
 OPCUA = ("Accelerometer1RMS", "Current", "Pressure", "Thermocouple")
 MQTT = {
     "Accelerometer2RMS": "Accelerometer2RMS",
@@ -63,13 +63,13 @@ assets: {{{assets}}}
 
 @dataclass(frozen=True)
 class Options:
-    """What a run may vary."""
+    """The options of a run."""
 
     speed: float = 25.0
     lateness_s: float = 120.0
     flood_limit: int = 10
-    halted: str = ""  # the program that is stopped again and again ...
-    halt_s: float = 0.0  # ... for so long
+    halted: str = ""  # the program that is suspended periodically ...
+    halt_s: float = 0.0  # ... for this time
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Recorded:
 
     @property
     def span_ms(self) -> int:
-        """From the first row to the last."""
+        """Time from the first row to the last."""
         return self.last_ms - self.first_ms
 
 
@@ -164,7 +164,7 @@ class Plant:
         self.config.write_text(text)
 
     def learn(self) -> None:
-        """One bundle for all assets, from rows 0-399 of each recording."""
+        """Learn one bundle for all assets, from rows 0-399 of each recording."""
         folder = self.folder / "first"
         folder.mkdir()
         signal_of = {column: name for name, column in MQTT.items()}
@@ -176,12 +176,12 @@ class Plant:
         self._run("learn", "--asset", "*", "--input", str(folder / "*.csv"))
 
     def replay(self) -> list[bytes]:
-        """The transitions that `edge-agent replay --json` gives, a line each."""
+        """The transitions of `edge-agent replay --json`, one per line."""
         files = str(self._links / "*.csv")
         return self._run("replay", "--input", files, "--asset", "{stem}", "--json").splitlines()
 
     async def replay_scores(self) -> list[bytes]:
-        """The score messages of the same replay, which the command does not print."""
+        """The score messages of the same replay; the command does not print them."""
         replay = Replay(load_config(self.config))
         await replay.prepare()
         source = ReplayConfig(path=self._links / "*.csv", asset="{stem}")

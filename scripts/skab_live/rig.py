@@ -1,4 +1,4 @@
-"""The programs of `scripts/skab-live`: OPC UA server, daemon, and what talks to them."""
+"""The programs of `scripts/skab-live`: OPC UA server, daemon, and their clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START_S = 60.0
 
 
 class OpcUaServer(Program):
-    """server.js of this folder; its variables hold `first` (value and epoch ms by name)."""
+    """server.js of this folder; its variables start with `first` (value and epoch ms by name)."""
 
     pipes = True
 
@@ -32,19 +32,19 @@ class OpcUaServer(Program):
         super().__init__(command, folder / "server.log", NODE_PATH=str(modules))
 
     def is_ready(self) -> bool:
-        """It listens."""
+        """True if it listens."""
         return self._line() == "READY"
 
     def write(self, name: str, value: float, at_ms: int) -> None:
-        """Give a variable a value with its source time stamp; a packet of its own."""
+        """Set a variable's value and source time stamp, in its own packet."""
         assert self.process.stdin is not None  # noqa: S101
         self.process.stdin.write(json.dumps([name, value, at_ms]).encode() + b"\n")
 
     def changes(self) -> int:
-        """End the writing; how many values were unlike the one before, and so to be reported."""
+        """End the writing; the number of values that differed from the previous, to be reported."""
         assert self.process.stdin is not None  # noqa: S101
         self.process.stdin.close()
-        while not (line := self._line()).startswith("{"):  # the library says things of its own
+        while not (line := self._line()).startswith("{"):  # the library prints other lines
             if not line:
                 raise ProgramError(f"ended:\n{self.log()}", where="node-opcua")
         return int(json.loads(line)["changed"])
@@ -58,14 +58,14 @@ class Daemon(DaemonProcess):
     """`edge-agent run`; ready when both sources are up."""
 
     def is_ready(self) -> bool:
-        """OPC UA and MQTT are connected."""
+        """True if OPC UA and MQTT are connected."""
         return self.metric("source_up") == 2  # noqa: PLR2004
 
 
 class Publisher:
-    """Publishes with QoS 1 (MQTT 3.1.1), never waiting for the broker.
+    """Publishes with QoS 1 (MQTT 3.1.1), without waiting for the broker.
 
-    paho would do, but once its window is full every message costs more than the one before: the
+    Not paho: once its window is full, every message takes longer than the one before: the
     rig would be late, not the daemon.
     """
 
@@ -83,7 +83,7 @@ class Publisher:
         self._reader.start()
 
     def publish(self, topic: str, body: bytes) -> None:
-        """One message; a packet of its own."""
+        """Publish one message in its own packet."""
         self._sent += 1
         number = (1 + self._sent % 65_535).to_bytes(2, "big")
         rest = len(topic).to_bytes(2, "big") + topic.encode() + number + body
@@ -92,7 +92,7 @@ class Publisher:
         self._socket.sendall(b"\x32" + length + rest)
 
     def close(self) -> None:
-        """Wait for every confirmation, and leave."""
+        """Wait for every confirmation, and disconnect."""
         deadline_s = time.monotonic() + START_S
         while self._confirmed < self._sent:
             if time.monotonic() > deadline_s:
@@ -109,7 +109,7 @@ class Publisher:
 
 
 class Listener:
-    """A client of paho's that keeps the events and scores that the daemon publishes."""
+    """A paho client that keeps the events and scores that the daemon publishes."""
 
     END = "skab-live/end"
 
@@ -129,7 +129,7 @@ class Listener:
             sys.exit("mosquitto does not answer")
 
     def close(self) -> None:
-        """Wait for all that was published so far, and leave."""
+        """Wait for everything published so far, and disconnect."""
         self._client.publish(self.END, b"", 1)
         if not self._ended.wait(START_S):
             sys.exit("mosquitto lost the end")
