@@ -194,7 +194,7 @@ def build_parts(  # noqa: PLR0913, PLR0917 (the ends by which a daemon holds its
     commands = Commands(runtime, publisher, metrics, clock)
     links = Links(runtime, publisher.sinks, clock)
     loop = PipelineLoop(publisher, links.follow_links, boundary, metrics, clock)
-    values = SavedValues(publisher.store, publisher.health.note_trouble)
+    values = SavedValues(publisher.store, publisher.health.note_trouble, publisher.audit)
     lives = RulStore(runtime, loop.turning, values, clock)
     reset = BaselineReset(runtime, loop.turning, values, publisher.withdraw, clock)
     # Not the model thread: loading takes seconds, and the models in service continue meanwhile.

@@ -8,7 +8,7 @@ from edge_agent.errors import StoreError
 from edge_agent.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from edge_agent.store import StoreWorker
 
@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 class SavedValues:
     """Small values in the store, each under its key.
 
-    note_trouble: called with the reason if the store failed.
+    note_trouble: called with the reason if the store failed. record: writes entries of the audit.
     """
 
-    def __init__(self, store: StoreWorker, note_trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: StoreWorker,
+        note_trouble: Callable[[str], None],
+        record: Callable[[Sequence[tuple[str, str, str, str]]], Awaitable[None]],
+    ) -> None:
         self._store = store
         self._note_trouble = note_trouble
+        self._record = record
 
     async def load(self, key: str) -> bytes | None:
         """The value under a key; None if there is none, StoreError if it cannot be read."""
@@ -38,7 +44,4 @@ class SavedValues:
 
     async def audit(self, actor: str, action: str, assets: list[str]) -> None:
         """Record commands on assets in the audit."""
-        try:
-            await self._store.run(Store.audit_all, [(actor, action, one, "") for one in assets])
-        except StoreError as error:
-            self._note_trouble(str(error))
+        await self._record([(actor, action, one, "") for one in assets])

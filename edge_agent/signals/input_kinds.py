@@ -58,10 +58,6 @@ class BlockWindows(Protocol):
         """Shift the waiting samples; the gateway's clock was moved."""
 
 
-def _no_windows(specs: Sequence[Spec], hop: int) -> BlockWindows:
-    raise NotImplementedError(f"{specs} are channels of a grid, hop {hop}")
-
-
 @dataclass(frozen=True, slots=True)
 class InputKind:
     """One kind of input.
@@ -69,13 +65,14 @@ class InputKind:
     shape: shape of the model's input tensor, without the batch; None: the input is a channel of
     the window of scalars. lacks: why a spec is incomplete, or nothing. level: samples to the one
     number that represents them, as a sign of life and in an alert. windows: of the inputs of one
-    model; hop: samples of the first one between two windows, 0 for as many as it is long.
+    model, None for channels of the window of scalars; hop: samples of the first input between two
+    windows, 0 for as many as it is long.
     """
 
     shape: Callable[[Spec], tuple[int, ...]] | None = None
     lacks: Callable[[Spec], str] = lambda _: ""
     level: Callable[[NDArray[Any]], float] = float
-    windows: Callable[[Sequence[Spec], int], BlockWindows] = _no_windows
+    windows: Callable[[Sequence[Spec], int], BlockWindows] | None = None
 
 
 def rms(samples: NDArray[Any]) -> float:
@@ -121,6 +118,8 @@ class BlockInputs:
     """
 
     def __init__(self, kind: InputKind, specs: Sequence[Spec], hop: int) -> None:
+        if kind.windows is None:
+            raise ValueError("inputs of this kind are channels of the window of scalars")
         self._windows = kind.windows(specs, hop)
         self._router = Router()
         self._last: dict[int, BlockWindow] = {}

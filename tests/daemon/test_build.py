@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock
 
 import plants
 import pytest
@@ -16,10 +17,9 @@ from edge_agent.config.types import Name
 from edge_agent.daemon.build import RuntimeBuilder
 from edge_agent.daemon.error_boundary import ErrorBoundary
 from edge_agent.daemon.saved_values import SavedValues
-from edge_agent.delivery import Memory
+from edge_agent.delivery import Memory, Publisher
 from edge_agent.messages import LinkState
 from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
-from edge_agent.store import StoreWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,12 +88,14 @@ async def test_new_rules_are_in_a_runtime_of_the_same_parts(builder: RuntimeBuil
 
 
 async def test_what_the_store_refuses_is_a_trouble_and_not_saved(
-    tmp_path: Path, clock: FakeClock
+    tmp_path: Path, clock: FakeClock, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody who keeps a value has to know of the store's errors."""
-    store = StoreWorker()
+    publisher = Publisher(config(), metrics, clock, AsyncMock())
+    store = publisher.store
     troubles: list[Any] = []
-    values = SavedValues(store, troubles.append)
+    monkeypatch.setattr(publisher.health, "note_trouble", troubles.append)
+    values = SavedValues(store, publisher.health.note_trouble, publisher.audit)
     await store.open(tmp_path / "store.db", max_bytes=1 << 24, history_days=1, clock=clock)
     assert await values.load("key") is None
     assert await values.save("key", b"value")
