@@ -1,10 +1,9 @@
 """Data manipulation (ISO 13374 DM): intake, event-time windows, resampling, quality of inputs."""
 
-from edge_agent.signals.acceptance import Acceptance, Observed, Scaling
+from edge_agent.signals.acceptance import Acceptance, Observed
 from edge_agent.signals.condition_state import FALSE, TRUE, UNKNOWN
 from edge_agent.signals.conditions import Conditions, Turn
 from edge_agent.signals.episodes import Episode, Problem
-from edge_agent.signals.event_time import EventTime
 from edge_agent.signals.input_kinds import INPUT_KINDS, BlockInputs, InputKind, signs_of_life
 from edge_agent.signals.intake import Intake
 from edge_agent.signals.limit_state import Bound, Change
@@ -13,6 +12,7 @@ from edge_agent.signals.points import Points, joined
 from edge_agent.signals.quality import QualityWatch
 from edge_agent.signals.rates import Rates
 from edge_agent.signals.router import Binding, Bindings, Gate, Router, Span, marks
+from edge_agent.signals.scaling import Scaling
 from edge_agent.signals.waves import BlockWindow
 from edge_agent.signals.window_set import BAD, GOOD, MISSING, UNCERTAIN, Layout, Reads, WindowSet
 from edge_agent.signals.windows import Windows
@@ -36,7 +36,6 @@ __all__ = [
     "Conditions",
     "Crossing",
     "Episode",
-    "EventTime",
     "Gate",
     "InputKind",
     "Intake",

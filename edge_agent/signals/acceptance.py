@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S, StepWatch
+from edge_agent.clock import NEVER, US_PER_S, StepWatch
 from edge_agent.config.schema import TimeOf, Uncertain
 from edge_agent.signals.conditions import Conditions
-from edge_agent.signals.event_time import EventTime
 from edge_agent.signals.input_kinds import INPUT_KINDS, InputKind, signs_of_life
 from edge_agent.signals.quality import QualityWatch
 from edge_agent.signals.router import Binding, Bindings
+from edge_agent.signals.scaling import Scaling
 from edge_agent.signals.window_set import BAD, MISSING, UNCERTAIN
 from edge_agent.tables import Table, column
 from edge_agent.values import Columns
@@ -23,53 +23,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.config.schema import Config, Signal
+    from edge_agent.config.schema import Config
     from edge_agent.plant import PlantAsset, PlantSignal
     from edge_agent.values import TensorBlock
-
-
-class Scaling:
-    """Columns over all signals; rows are only added. is_used: True if any signal is scaled."""
-
-    def __init__(self) -> None:
-        self._scale: list[float] = []
-        self._offset: list[float] = []
-        self._table = np.empty((2, 0))
-        self.is_used = False
-
-    def add(self, config: Signal) -> None:
-        """Add a signal."""
-        self._scale.append(config.scale)
-        self._offset.append(config.offset)
-        self.is_used = self.is_used or (config.scale, config.offset) != (1.0, 0.0)
-
-    def scale_values(self, values: Columns) -> Columns:
-        """The values in the units of their signals."""
-        if not self.is_used:
-            return values
-        if self._table.shape[1] < len(self._scale):
-            self._table = np.array([self._scale, self._offset])
-        scale, offset = self._table[:, values.signal]
-        with np.errstate(over="ignore"):
-            scaled = values.value * scale + offset
-        return Columns(values.signal, values.time_us, scaled, values.status)
-
-    def scale_blocks(self, blocks: Sequence[TensorBlock]) -> Sequence[TensorBlock]:
-        """The blocks in the units of their signals."""
-        return [self._scale_block(block) for block in blocks]
-
-    def _scale_block(self, block: TensorBlock) -> TensorBlock:
-        scale, offset = self._scale[block.signal], self._offset[block.signal]
-        if (scale, offset) == (1.0, 0.0):
-            return block
-        samples = block.samples.astype(np.float64) * scale + offset
-        return replace(block, samples=samples.astype(np.float32))
 
 
 _UNCERTAIN_MARK: Final = {Uncertain.USE: UNCERTAIN, Uncertain.HOLD: MISSING, Uncertain.BAD: BAD}
 _CLOCK_EVERY_S: Final = 0.25
 _DRIFT_US: Final = 10 * US_PER_S
 _RECENT_US: Final = 5 * US_PER_S
+_STEP_BACK_S: Final = 10.0  # if only old values arrive for so long, the source's clock was set back
+_NOBODY: Final = np.zeros(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +64,85 @@ class Observed:
         return np.array(list(self.clock_reset), np.intp)
 
 
-class _AssetTable(Table):
-    """moves: assets whose time is the gateway's, so that it moves with the gateway's clock."""
+class EventTime(Table):
+    """Event time by asset: the source's clock, continued by the gateway's while it is silent.
 
+    since_us: since when each asset is monitored [A]. moves: assets whose time is the gateway's, so
+    that it moves with the gateway's clock [A]. In a recording (not `live`) time stops without
+    values.
+    """
+
+    _event_us = column(np.int64)
+    since_us = column(np.int64)
     moves = column(np.bool_)
+    _begun = column(np.bool_)
+    _arrived_s = column(np.float64)
+    _behind_s = column(np.float64, np.inf)  # since when only old values arrived
+
+    def __init__(self, *, live: bool) -> None:
+        super().__init__()
+        self._live = live
+
+    def add_asset(self, now_us: int, monotonic_s: float, *, moves: bool) -> None:
+        """Add one asset."""
+        row = self.grow()
+        self.moves[row] = moves
+        self._event_us[row] = self.since_us[row] = now_us if self._live else NEVER
+        self._arrived_s[row] = monotonic_s
+
+    def follow(
+        self, asset: NDArray[np.intp], time_us: NDArray[np.int64], monotonic_s: float
+    ) -> NDArray[np.intp]:
+        """Accept the assets [n] and times [n] of values, in the order of time.
+
+        Returns the assets [k] whose clock was set back, as these values show: their time starts
+        again from these values; otherwise all values would be late until the old time is reached.
+        A few old values (a device that delivers stored values) do not count.
+        """
+        past = (time_us < self._event_us[asset]) & self._begun[asset]
+        found = _NOBODY
+        if self._live and past.any():
+            found = self._reset_clocks(asset, time_us, past, monotonic_s)
+        else:
+            self._behind_s[asset] = np.inf
+        fresh = ~self._begun[asset]
+        if fresh.any():
+            # The gateway's clock was only a substitute: from now on the source's own is used.
+            first = asset[fresh][::-1]
+            self._event_us[first] = self.since_us[first] = time_us[fresh][::-1]
+            self._begun[first] = True
+        self._event_us[asset] = np.maximum(self._event_us[asset], time_us)
+        self._arrived_s[asset] = monotonic_s
+        return found
+
+    def _reset_clocks(
+        self,
+        asset: NDArray[np.intp],
+        time_us: NDArray[np.int64],
+        past: NDArray[np.bool_],
+        monotonic_s: float,
+    ) -> NDArray[np.intp]:
+        """The assets [k] from which only old values arrived for too long."""
+        old = asset[past]
+        self._behind_s[old] = np.minimum(self._behind_s[old], monotonic_s)
+        self._behind_s[asset[time_us > self._event_us[asset]]] = np.inf
+        found = np.unique(old[monotonic_s - self._behind_s[old] > _STEP_BACK_S])
+        self._begun[found] = False
+        self._behind_s[found] = np.inf
+        return found
+
+    def shift_clock(self, step_us: int) -> None:
+        """Shift the times of the assets that move with the gateway's clock."""
+        self._event_us[self.moves & (self._event_us > NEVER)] += step_us
+        self.since_us[self.moves & (self.since_us > NEVER)] += step_us
+
+    def now_us(self, monotonic_s: float) -> NDArray[np.int64]:
+        """Event time of each asset now, [A]."""
+        if not self._live:
+            return self._event_us.copy()
+        silent_us = ((monotonic_s - self._arrived_s) * US_PER_S).astype(np.int64)
+        now_us: NDArray[np.int64] = self._event_us + np.maximum(silent_us, 0)
+        return now_us
 
 
 class Acceptance(Table):
@@ -131,7 +170,6 @@ class Acceptance(Table):
         self._config = config
         self._live = live
         self._scaling = Scaling()
-        self._assets = _AssetTable()
         self._groups_by_source: dict[str, int] = {}
         self._max_future_us = round(config.tuning.max_future * US_PER_S)
         self._steps = StepWatch()
@@ -141,7 +179,7 @@ class Acceptance(Table):
     @property
     def moves(self) -> NDArray[np.bool_]:
         """True for each plant asset [A] whose time is the gateway's."""
-        return self._assets.moves
+        return self.time.moves
 
     def event_us(self, asset: PlantAsset) -> int:
         """Event time of an asset as of the last turn; 0 for one that is newer."""
@@ -152,11 +190,10 @@ class Acceptance(Table):
 
     def add_asset(self, asset: PlantAsset, now_us: int, monotonic_s: float) -> None:
         """Accept values of an asset's signals from now on; times: 0 in a recording."""
-        self.time.add(now_us, monotonic_s)
         named = {signal.source for signal in asset.signals.values()}
         judged = {self._config.traits_of(name).time_of for name in named}
-        row = self._assets.grow()
-        self._assets.moves[row] = any(one in {TimeOf.AUTO, TimeOf.ARRIVAL} for one in judged)
+        moves = not judged.isdisjoint({TimeOf.AUTO, TimeOf.ARRIVAL})
+        self.time.add_asset(now_us, monotonic_s, moves=moves)
         for signal in asset.signals.values():
             self._add_signal(signal)
 
@@ -234,7 +271,7 @@ class Acceptance(Table):
 
     def _shift_clock(self, values: Columns, step_us: int, now_us: int) -> Columns:
         """Shift everything that uses the gateway's time; its clock was moved."""
-        self.time.shift_clock(step_us, self.moves)
+        self.time.shift_clock(step_us)
         self.watch.shift_clock(step_us, self.moves)
         # Values just before the step have old time stamps.
         shifted_us = values.time_us + step_us

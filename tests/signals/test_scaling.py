@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_agent.config.schema import Signal
-from edge_agent.signals.acceptance import Scaling
+from edge_agent.signals.scaling import Scaling
 from edge_agent.values import TensorBlock, columns
 
 

@@ -15,7 +15,7 @@ import yaml
 from edge_agent import config as loader
 from edge_agent.ops.metrics import Metrics
 from edge_agent.plant import Plant
-from edge_agent.signals.acceptance import Scaling
+from edge_agent.signals.scaling import Scaling
 from edge_agent.sources import SOURCES
 from edge_agent.sources.mqtt.decode import Decoder
 from edge_agent.sources.mqtt.hints import KNOWN, recipe_of
