@@ -47,6 +47,7 @@ _HOLD_S: Final = 60.0  # stamps that did not change are not trusted for this lon
 _SLEW: Final = 0.05  # fraction of the elapsed time by which events that are ahead are moved back
 _LEAST_BEHIND_S: Final = 60.0
 _REPORT_S: Final = 1.0
+_SOUND_REPORT_S: Final = 10.0  # while no stamp is doubtful: only the metric changes
 _NEVER_SET_US: Final = 631_152_000 * US_PER_S  # 1990: no device stores values for this long
 
 
@@ -107,7 +108,7 @@ class SourceClock(Table):
         self._steps = StepWatch()
         self._stepped_us = 0  # total steps of the gateway's clock
         self._report_s = -np.inf
-        self._is_wrong = False
+        self._is_settled = False  # as of the last report: no clock is, or was just, wrong
 
     def moved_us(self, now_us: int) -> int:
         """The total by which all event times were moved with the gateway's clock."""
@@ -144,7 +145,8 @@ class SourceClock(Table):
         if (time_us == arrival_us).all():
             return time_us
         self._cover_plant(signal)
-        if not self._pass_sound(signal, time_us, value, arrival_us, now_s):
+        passed = self._pass_sound(signal, time_us, value, arrival_us, now_s)
+        if not passed:
             stamped = (time_us > 0) & (time_us != arrival_us)
             sound = (status >> SEVERITY_SHIFT) <= 1
             proof = stamped & sound & np.isfinite(value)
@@ -155,7 +157,8 @@ class SourceClock(Table):
             if proof.any():
                 self._judge(signal[proof], time_us[proof], value[proof], arrival_us, now_s)
             time_us = self._times(signal, time_us, stamped, arrival_us, server_us)
-        if now_s - self._report_s >= _REPORT_S:
+        every_s = _SOUND_REPORT_S if passed and self._is_settled else _REPORT_S
+        if now_s - self._report_s >= every_s:
             self._report_s = now_s
             self._tell(arrival_us, now_s)
         return time_us
@@ -381,8 +384,11 @@ class SourceClock(Table):
         wrong = np.flatnonzero(far & ~moved)
         if not len(wrong):
             offsets = (self._raw_us[known] - now_us) / US_PER_S + (now_s - self._moved_s[known])
-            self._report.sound(offsets, blames_gateway=bool(moved.any()))
+            blames_gateway = bool(moved.any())
+            self._report.sound(offsets, blames_gateway=blames_gateway)
+            self._is_settled = not (blames_gateway or self._report.trouble)
             return
+        self._is_settled = False
         steady = (np.abs(self._shift_us) > self._ahead_us) & ~self._by_arrival
         offset_us = np.where(steady, self._shift_us, self._offset_us)
         worst = int(wrong[np.abs(offset_us[wrong]).argmax()])

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.errors import DecodeError
+from edge_agent.sources.mqtt.columns import times_us
 from edge_agent.sources.mqtt.objects import MAX_REFUSED
 from edge_agent.sources.mqtt.payload import FORMATS, decode
 from edge_agent.sources.mqtt.payload_spec import (
@@ -24,7 +25,7 @@ from edge_agent.sources.mqtt.payload_spec import (
     TimeUnit,
     Wanted,
 )
-from edge_agent.sources.mqtt.payload_time import MAX_TIME_US, MIN_TIME_US, time_us, times_us
+from edge_agent.sources.mqtt.payload_time import MAX_TIME_US, MIN_TIME_US, time_us
 from edge_agent.sources.mqtt.readings import UNREADABLE, Readings
 from edge_agent.values import BAD, GOOD, RETAINED, UNCERTAIN
 

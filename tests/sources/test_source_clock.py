@@ -25,6 +25,15 @@ def test_stamps_of_a_right_clock_pass_unchanged_and_nothing_is_said() -> None:
     assert rig.link.clock_offset_s == pytest.approx(-0.2, abs=0.01)
 
 
+def test_the_offset_of_a_right_clock_is_measured_again_within_ten_seconds() -> None:
+    """A clock of which no stamp was ever doubtful is looked at seldom, yet its metric follows."""
+    rig = Rig()
+    rig.live(30, -1.5)
+    rig.live(11, -0.2)
+    assert rig.link.clock_offset_s == pytest.approx(-0.2, abs=0.01)
+    assert rig.told == []
+
+
 @pytest.mark.parametrize("ahead", [2 * HOUR, HOUR, 1000.0, 34 * 365 * DAY, 75 * 365 * DAY])
 def test_a_clock_that_is_ahead_is_judged_from_its_first_value_and_said(ahead: float) -> None:
     """No value may vanish: by arrival at once, by its own shifted stamps once the offset shows."""

@@ -19,7 +19,14 @@ import orjson
 
 from edge_agent.errors import DecodeError
 from edge_agent.sources.mqtt.payload_spec import AUTO_QUALITY, Format, Payload, Target
-from edge_agent.sources.mqtt.payload_time import times_us
+from edge_agent.sources.mqtt.payload_time import (
+    AUTO_LIMITS,
+    AUTO_US,
+    MAX_TIME_US,
+    MIN_TIME_US,
+    OUTSIDE,
+    UNIT_US,
+)
 from edge_agent.sources.qualities import KEYS, WEAK_KEYS
 from edge_agent.values import GOOD, Columns
 
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from edge_agent.sources.mqtt.payload_spec import TimeUnit
 
 UNFIT: Final = (ValueError, KeyError, TypeError, OverflowError, struct.error, DecodeError)
 _MAX_PLANS: Final = 64
@@ -36,6 +45,8 @@ _SCALARS: Final = frozenset({int, float, bool})
 _QUALITY_KEYS: Final = frozenset(KEYS + WEAK_KEYS)
 _NO_TRUTH: Final = frozenset({"status", "Status"})
 _GOOD_TEXTS: Final = frozenset({"good", "Good", "GOOD"})
+_AUTO_LIMITS: Final = np.array(AUTO_LIMITS)
+_AUTO_US: Final = np.array(AUTO_US)
 
 
 class Batch(Protocol):
@@ -74,6 +85,20 @@ def make_batch(target: Target, spec: Payload, *, timed: bool) -> Batch:
 def _floats(numbers: Sequence[Any]) -> NDArray[np.float64]:
     """float64 [n]. `struct` accepts numbers and booleans but no text; numpy would parse text."""
     return np.frombuffer(struct.pack(f"{len(numbers)}d", *numbers))
+
+
+def times_us(times: NDArray[np.float64], unit: TimeUnit) -> NDArray[np.int64]:
+    """Time stamps [n] of a numeric unit as microseconds [n]; DecodeError if one is implausible."""
+    factor = UNIT_US.get(unit)
+    with np.errstate(over="ignore"):
+        if factor is not None:
+            scaled = times * factor
+        else:
+            scaled = times * _AUTO_US[_AUTO_LIMITS.searchsorted(times)]
+    # Reading one by one accepts older ones: of a clock that was never set, but not of a `true`.
+    if not ((scaled >= MIN_TIME_US) & (scaled < MAX_TIME_US)).all():
+        raise DecodeError("time", OUTSIDE)
+    return np.rint(scaled).astype(np.int64)
 
 
 def _column(docs: list[Any], path: str) -> list[Any]:

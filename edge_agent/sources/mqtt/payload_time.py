@@ -1,48 +1,27 @@
-"""Converts time stamps of payloads to microseconds since the epoch."""
+"""Converts a payload's time stamp to microseconds since the epoch; for many see `columns`."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from zoneinfo import ZoneInfo
-
-import numpy as np
 
 from edge_agent.errors import DecodeError
 from edge_agent.sources.mqtt.payload_spec import TimeUnit
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 MIN_TIME_US: Final = 631_152_000_000_000  # 1990-01-01; earlier: the clock was never set
 MAX_TIME_US: Final = 4_102_444_800_000_000  # 2100-01-01
 _LAST_US: Final = 10_000_000_000_000_000  # 2286: accepted when read one by one, to report the clock
-_OUTSIDE: Final = "a time stamp outside 1970 to 2286"
-_UNIT_US: Final = {TimeUnit.S: 1e6, TimeUnit.MS: 1e3, TimeUnit.US: 1.0, TimeUnit.NS: 1e-3}
+OUTSIDE: Final = "a time stamp outside 1970 to 2286"
+UNIT_US: Final = {TimeUnit.S: 1e6, TimeUnit.MS: 1e3, TimeUnit.US: 1.0, TimeUnit.NS: 1e-3}
 # At most one of the four units makes a number a time of 1990 to 2100; these are the limits.
-_AUTO_LIMITS: Final = (1e11, 1e14, 1e17)
-_AUTO_US: Final = (1e6, 1e3, 1.0, 1e-3)
+AUTO_LIMITS: Final = (1e11, 1e14, 1e17)
+AUTO_US: Final = (1e6, 1e3, 1.0, 1e-3)
 # Texts that count s, ms, us or ns since 1970 and are no date such as 20261126231000 or 2611262310.
 _COUNT: Final = re.compile(r"1\d{9}(\.\d+)?|[12]\d{12}(\.\d+)?|[12]\d{15}|[12]\d{18}", re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,19}(\.\d+)?", re.ASCII)
-_AUTO_LIMITS_ARRAY: Final = np.array(_AUTO_LIMITS)
-_AUTO_US_ARRAY: Final = np.array(_AUTO_US)
-
-
-def times_us(times: NDArray[np.float64], unit: TimeUnit) -> NDArray[np.int64]:
-    """Time stamps [n] of a numeric unit as microseconds [n]; DecodeError if one is implausible."""
-    factor = _UNIT_US.get(unit)
-    with np.errstate(over="ignore"):
-        if factor is not None:
-            scaled = times * factor
-        else:
-            scaled = times * _AUTO_US_ARRAY[_AUTO_LIMITS_ARRAY.searchsorted(times)]
-    # Reading one by one accepts older ones: of a clock that was never set, but not of a `true`.
-    if not ((scaled >= MIN_TIME_US) & (scaled < MAX_TIME_US)).all():
-        raise DecodeError("time", _OUTSIDE)
-    return np.rint(scaled).astype(np.int64)
 
 
 def time_us(raw: object, unit: TimeUnit, zone: str = "") -> int:
@@ -62,13 +41,13 @@ def time_us(raw: object, unit: TimeUnit, zone: str = "") -> int:
         number = float(raw)
     except OverflowError as error:
         raise DecodeError("time", "the time stamp is too large") from error
-    factor = _UNIT_US.get(unit)
-    return _bounded(number * (factor or _AUTO_US[bisect_left(_AUTO_LIMITS, number)]))
+    factor = UNIT_US.get(unit)
+    return _bounded(number * (factor or AUTO_US[bisect_left(AUTO_LIMITS, number)]))
 
 
 def _bounded(microseconds: float) -> int:
     if not 1 <= microseconds < _LAST_US:
-        raise DecodeError("time", _OUTSIDE)
+        raise DecodeError("time", OUTSIDE)
     return round(microseconds)
 
 
