@@ -207,12 +207,12 @@ class Pipeline:
         self._rules = _evaluation_rules(config, live=self._live)
         self.deployments.adopt_rules(config)
 
-    def take_over(self, old: Pipeline) -> None:
+    def adopt_state(self, old: Pipeline) -> None:
         """Copy the rows collected for learning from the pipeline that this one replaces."""
         self.learning.take_over(old.learning)
-        self.deployments.take_over(old.deployments)
-        self.detection.take_over(old.detection)
-        self.diagnostics.take_over(old.diagnostics)
+        self.deployments.adopt_versions(old.deployments)
+        self.detection.adopt_state(old.detection)
+        self.diagnostics.adopt_state(old.diagnostics)
 
     def follow_alarms(self, now_us: int) -> None:
         """Follow alarms from the store: those that are not normal get later changes."""

@@ -30,7 +30,7 @@ def alarm_state(
     found = np.zeros(len(level), bool)
     for row, (at_us, value) in enumerate(zip(end_us.tolist(), level.tolist(), strict=True)):
         if value >= 1.0 or _ID in table.watched:
-            table.observe(Observation(_ID, value, at_us, _DETAIL))
+            table.accept_observation(Observation(_ID, value, at_us, _DETAIL))
             alarm = table.get(_ID)
             found[row] = alarm is not None and alarm.active
     return found

@@ -129,7 +129,7 @@ def stream(rate: float, seed: int, *, doubled: bool) -> tuple[float, float]:
     raw = np.array([[100 - 10.24, 100, 100 + 10.24]], np.float32)
     for number in range(200):
         truth = 100 + 10 * (1 + (doubled and number >= 60)) * random.standard_normal()  # noqa: PLR2004
-        told = state.told(raw)
+        told = state.adapt(raw)
         held.append(told[0, 0] <= truth <= told[0, 2])
         width.append(told[0, 2] - told[0, 0])
         state = state.after(told, [truth])

@@ -71,7 +71,7 @@ class AlarmTable:
         for alarm in restored:
             self._restore(replace(alarm))
 
-    def observe(self, observation: Observation) -> Sequence[Transition]:
+    def accept_observation(self, observation: Observation) -> Sequence[Transition]:
         """Accept an observation; NaN is ignored. Raises NotFoundError for an unknown id."""
         if math.isnan(observation.level):
             return _NOTHING
@@ -153,8 +153,8 @@ class AlarmTable:
         """End a suppression by design."""
         return self._by_hand(alarm_id, Event.UNSUPPRESS, actor, comment)
 
-    def rest(self, alarm_id: str, actor: str, at_us: int) -> Sequence[Transition]:
-        """Suppress by design: the machine stops on purpose, and is not evaluated until `resume`.
+    def pause_alarm(self, alarm_id: str, actor: str, at_us: int) -> Sequence[Transition]:
+        """Suppress by design while the machine is stopped on purpose, until `resume_alarm`.
 
         An active alarm is suppressed; pending delays are cancelled. An alarm that an operator
         silenced does not change.
@@ -169,8 +169,8 @@ class AlarmTable:
         self._watch(track)
         return _NOTHING
 
-    def resume(self, alarm_id: str, actor: str, at_us: int) -> Sequence[Transition]:
-        """Evaluate again: the alarm that `rest` suppressed is back if its condition is active."""
+    def resume_alarm(self, alarm_id: str, actor: str, at_us: int) -> Sequence[Transition]:
+        """Evaluate again: an alarm that `pause_alarm` suppressed is back if it is still active."""
         track = self._tracks.get(alarm_id)
         alarm = None if track is None else track.alarm
         if track is None or alarm is None or alarm.suppressed_by != actor:
@@ -264,13 +264,15 @@ class AlarmTable:
         # A dip into the deadband does not interrupt the delay, yet nothing is raised below 1.
         raisable = not track.over or observation.level >= 1.0
         if track.settled(observation.level, at_us, policy.rule) and raisable:
-            return self._turn(track, policy, at_us)
+            return self._follow_comparator(track, policy, at_us)
         self.watched.add(alarm.alarm_id)
         return _NOTHING
 
-    def _turn(self, track: Track, policy: AlarmPolicy, at_us: int) -> Sequence[Transition]:
+    def _follow_comparator(
+        self, track: Track, policy: AlarmPolicy, at_us: int
+    ) -> Sequence[Transition]:
         """Announce that the condition started or ended."""
-        track.turn(at_us, policy.rule)
+        track.follow_comparator(at_us, policy.rule)
         self._watch(track)
         if track.alarm.active:
             return self._steady(track, policy, at_us)
@@ -309,7 +311,7 @@ class AlarmTable:
         track = self._track(alarm_id)
         track.over = flooded
         track.latest = Observation(alarm_id, float(flooded), at_us, flood_detail(self._limits))
-        return self._turn(track, self._policy(alarm_id), at_us)
+        return self._follow_comparator(track, self._policy(alarm_id), at_us)
 
     def _condition(
         self, track: Track, policy: AlarmPolicy, event: Event, at_us: int

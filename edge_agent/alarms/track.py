@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _FORGETTING: Final = 10.0  # off-delays: the previous level decays by e in this time
 _DOUBT: Final = 30.0  # off-delays: a level above the limit for this long is not a recovery
 _RELAPSE: Final = 2.0  # times the lowest level since then is not a recovery either
-_PATIENCE: Final = 4.0  # each false recovery extends the wait of the next one by this factor
+_WAIT_FACTOR: Final = 4.0  # each false recovery extends the wait of the next one by this factor
 _MAX_DOUBTED: Final = 8
 _LEVELS: Final = (1e-3, 1e6)
 
@@ -48,7 +48,7 @@ class Recovery:
     since_us: int = 0
     doubted: int = 0
 
-    def follow(self, level: float, at_us: int, rule: AlarmRule) -> None:
+    def smooth_level(self, level: float, at_us: int, rule: AlarmRule) -> None:
         """Accept the level of an active alarm."""
         now = log(min(max(level, _LEVELS[0]), _LEVELS[1]))
         if self.at_us is None:
@@ -65,9 +65,9 @@ class Recovery:
 
     def wait_s(self, rule: AlarmRule) -> float:
         """How long it must stay below."""
-        return float(rule.off_delay * _PATIENCE ** min(self.doubted, _MAX_DOUBTED))
+        return float(rule.off_delay * _WAIT_FACTOR ** min(self.doubted, _MAX_DOUBTED))
 
-    def begin(self, level: float, at_us: int) -> None:
+    def start_at_clear(self, level: float, at_us: int) -> None:
         """The alarm cleared above the limit."""
         self.at_us = None
         self.lowest, self.since_us = level, at_us
@@ -112,8 +112,8 @@ class Track:
     def idle(self) -> bool:
         """True if an observation below the limit would change nothing."""
         alarm = self.alarm
-        at_rest = alarm.state is AlarmState.NORMAL and not alarm.active and self.since_us is None
-        return at_rest and self.recovery.lowest is None
+        is_normal = alarm.state is AlarmState.NORMAL and not alarm.active and self.since_us is None
+        return is_normal and self.recovery.lowest is None
 
     def shift_clock(self, step_us: int) -> None:
         """Shift every timer; the clock was moved. Past events keep their time."""
@@ -137,7 +137,7 @@ class Track:
                 self.recovery.reset()
             return False
         if self.alarm.active:
-            self.recovery.follow(level, at_us, rule)
+            self.recovery.smooth_level(level, at_us, rule)
             return (level >= 1.0 or self.over) and not self.recovery.left(level, rule)
         return (level >= 1.0 or self.over) and self.recovery.relapsed(level, at_us, rule)
 
@@ -154,7 +154,7 @@ class Track:
         """True if the last clear is too recent for another raise."""
         return within(self.cleared_us, at_us, rule.cooldown)
 
-    def turn(self, at_us: int, rule: AlarmRule) -> None:
+    def follow_comparator(self, at_us: int, rule: AlarmRule) -> None:
         """Let the condition follow the comparator; its delay is over."""
         alarm = self.alarm
         self.since_us = None
@@ -171,7 +171,7 @@ class Track:
         if self.over:
             self.recovery.doubt()
         elif rule.enabled and level >= 1.0 - rule.deadband:
-            self.recovery.begin(level, at_us)
+            self.recovery.start_at_clear(level, at_us)
         else:
             self.recovery.reset()
 

@@ -90,7 +90,7 @@ class BaselineReset:
     async def withdraw_outdated(self) -> None:
         """Withdraw alarms of the previous baseline; another one is active."""
         models = self._runtime().models
-        done, models.relearned = models.relearned, set()
+        done, models.replaced_baselines = models.replaced_baselines, set()
         if done:
             async with self._turning:
                 await self._withdraw(sorted(done))
@@ -128,22 +128,22 @@ class RulStore:
         self._saved_s = clock.monotonic_s()
 
     @property
-    def _lives(self) -> RulTracker:
-        return self._runtime().pipeline.diagnostics.lives
+    def _tracker(self) -> RulTracker:
+        return self._runtime().pipeline.diagnostics.rul_tracker
 
     async def restore(self) -> None:
         """Restore the state of the last run of the service."""
-        self._lives.restore(await self._values.load(_LIVES))
+        self._tracker.restore(await self._values.load(_LIVES))
 
     async def save(self, *, at_once: bool = False) -> None:
         """Save changes, periodically or `at_once`."""
         now_s = self._clock.monotonic_s()
-        if not self._lives.changed or not (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
+        if not self._tracker.changed or not (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
             return
         self._saved_s = now_s
-        lives = self._lives
-        if not await self._values.save(_LIVES, lives.dump()):
-            lives.changed = True
+        tracker = self._tracker
+        if not await self._values.save(_LIVES, tracker.dump()):
+            tracker.changed = True
 
     async def end_life(self, asset: str, actor: str, at_us: int, *, failed: bool) -> dict[str, Any]:
         """End a life of `asset`; EdgeAgentError if it is impossible, or without predictions.
@@ -159,7 +159,7 @@ class RulStore:
                 "a time in the future", where=asset, hint="--at is the time at which it ended"
             )
         async with self._turning:
-            found = self._lives.end(asset, at_us, failed=failed)
+            found = self._tracker.end(asset, at_us, failed=failed)
         action = "failed" if failed else "overhauled"
         log.info("life ended", extra={"asset": asset, "how": action, "models": len(found)})
         await self.save(at_once=True)

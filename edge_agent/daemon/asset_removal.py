@@ -50,7 +50,7 @@ class AssetRemoval:
         self._forgotten = forgotten
         self._values = values
         self._clock = clock
-        self._heard_us: dict[str, int] = {}
+        self._last_value_us: dict[str, int] = {}
         self._whole: set[str] = set()
         self._saved_s = clock.monotonic_s()
         self._began_s = self._saved_s
@@ -60,7 +60,7 @@ class AssetRemoval:
         raw = await self._values.load(_KEY)
         try:
             data = orjson.loads(raw or b'{"heard": {}, "whole": []}')
-            self._heard_us = {str(asset): int(us) for asset, us in data["heard"].items()}
+            self._last_value_us = {str(asset): int(us) for asset, us in data["heard"].items()}
             self._whole = set(map(str, data["whole"]))
         except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError, ValueError):
             log.warning("last times of assets not restored")
@@ -68,22 +68,22 @@ class AssetRemoval:
     async def remove_ghosts(self) -> None:
         """Note which assets send values, and remove ghosts; call it every EVERY_S seconds."""
         now_s = self._clock.monotonic_s()
-        self._note(now_s)
+        self._record_values(now_s)
         ghosts = self._ghosts(now_s)
         if ghosts:
             await self.remove(ghosts, _AGENT)
         elif now_s - self._saved_s >= _SAVE_EVERY_S:
             await self.save()
 
-    def _note(self, now_s: float) -> None:
+    def _record_values(self, now_s: float) -> None:
         runtime, now_us = self._runtime(), self._clock.now_us()
         watch = runtime.pipeline.watch
         unseen = watch.unseen()
         for asset in runtime.plant.discovered:
             rows = [signal.index for signal in asset.signals.values()]
-            silent_s = now_s - float(watch.heard_s(rows).max(initial=-float("inf")))
-            if silent_s < 2 * EVERY_S or asset.id not in self._heard_us:
-                self._heard_us[asset.id] = now_us
+            silent_s = now_s - float(watch.arrival_s(rows).max(initial=-float("inf")))
+            if silent_s < 2 * EVERY_S or asset.id not in self._last_value_us:
+                self._last_value_us[asset.id] = now_us
             if rows and not unseen[rows].any():
                 self._whole.add(asset.id)
 
@@ -94,7 +94,7 @@ class AssetRemoval:
             return []
         before_us = self._clock.now_us() - after_s * US_PER_S
         known = {asset.id for asset in runtime.plant.discovered} - self._whole
-        return sorted(asset for asset in known if self._heard_us.get(asset, 0) < before_us)
+        return sorted(asset for asset in known if self._last_value_us.get(asset, 0) < before_us)
 
     async def remove_by_hand(self, asset_id: str, actor: str) -> dict[str, Any]:
         """Remove an asset; EdgeAgentError if it is in the config, or does not exist."""
@@ -114,9 +114,9 @@ class AssetRemoval:
         """Remove assets from the plant, with their alarms, metric series and stored state."""
         gone = set(assets)
         await self._leave_out(gone)
-        self._runtime().pipeline.diagnostics.lives.forget(gone)
+        self._runtime().pipeline.diagnostics.rul_tracker.forget(gone)
         for asset in gone:
-            self._heard_us.pop(asset, None)
+            self._last_value_us.pop(asset, None)
             self._whole.discard(asset)
             self._forgotten.pop(asset, None)
         await self.save()
@@ -132,8 +132,10 @@ class AssetRemoval:
     async def save(self) -> None:
         """Save the state of the remaining assets."""
         known = {asset.id for asset in self._runtime().plant.discovered}
-        self._heard_us = {asset: us for asset, us in self._heard_us.items() if asset in known}
+        self._last_value_us = {
+            asset: us for asset, us in self._last_value_us.items() if asset in known
+        }
         self._whole &= known
-        data = orjson.dumps({"heard": self._heard_us, "whole": sorted(self._whole)})
+        data = orjson.dumps({"heard": self._last_value_us, "whole": sorted(self._whole)})
         if await self._values.save(_KEY, data):
             self._saved_s = self._clock.monotonic_s()

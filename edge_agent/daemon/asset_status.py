@@ -105,10 +105,10 @@ def export_assets(runtime: Runtime, judgements: Judgements, metrics: Metrics) ->
             else:
                 metrics.score.remove(asset.id, deployment.title)
                 metrics.health.remove(asset.id, deployment.title)
-    troubled, stops = runtime.pipeline.watch.troubled(), runtime.pipeline.detection.stops
+    has_problem, stops = runtime.pipeline.watch.has_problem(), runtime.pipeline.detection.stops
     metrics.asset_running.clear()
     for asset in runtime.plant.assets.values():
-        stale = sum(bool(troubled[signal.index]) for signal in asset.signals.values())
+        stale = sum(bool(has_problem[signal.index]) for signal in asset.signals.values())
         metrics.inputs_stale.labels(asset.id).set(stale)
         truth = stops.judge(stops.number(asset))[0]
         if asset.when is not None and truth != UNKNOWN:
@@ -128,7 +128,7 @@ class Judgements:
     ) -> None:
         self._away_reason = away_reason
         self._now_s = monotonic_s
-        self._troubled = runtime.pipeline.watch.troubled() | runtime.pipeline.watch.unseen()
+        self._has_problem = runtime.pipeline.watch.has_problem() | runtime.pipeline.watch.unseen()
         self.found: dict[str, dict[str, Any]] = {}
         self.unjudged: dict[str, str] = {}
         self.stopped: dict[str, str] = {}
@@ -138,7 +138,7 @@ class Judgements:
         for deployment in runtime.pipeline.deployments:
             for row, asset in enumerate(deployment.assets):
                 if not deployment.disabled[row]:
-                    self._look(deployment, row, asset)
+                    self._judge_asset(deployment, row, asset)
         for asset_id in self.found:
             self.unjudged.pop(asset_id, None)
             self.stopped.pop(asset_id, None)
@@ -157,7 +157,7 @@ class Judgements:
             self.unjudged.setdefault(asset.id, why)
         return truth == TRUE
 
-    def _look(self, deployment: Deployment, row: int, asset: PlantAsset) -> None:
+    def _judge_asset(self, deployment: Deployment, row: int, asset: PlantAsset) -> None:
         if not self._runs(deployment.gate.number(row), asset):
             return
         reason = self._why_old(deployment, row)
@@ -181,7 +181,9 @@ class Judgements:
         if silent_s < _LEAST_S:
             return ""
         period_s = _period_s(deployment)
-        away = [s for s in _inputs(deployment, deployment.assets[row]) if self._troubled[s.index]]
+        away = [
+            s for s in _inputs(deployment, deployment.assets[row]) if self._has_problem[s.index]
+        ]
         if away:
             is_old = silent_s > _WINDOWS * period_s + deployment.use.lateness
             return self._reason(away) if is_old else ""

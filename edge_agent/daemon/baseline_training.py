@@ -78,7 +78,7 @@ class BaselineTraining:
     def listen(self, blocks: Iterable[Columns], shown: Callable[[], None]) -> None:
         """Collect rows from a recording."""
         for values in blocks:
-            self._take(values)
+            self._accept_values(values)
             shown()
 
     async def listen_live(self, seconds: float, shown: Callable[[float], None]) -> None:
@@ -94,7 +94,7 @@ class BaselineTraining:
         try:
             while (passed_s := self._clock.monotonic_s() - begin_s) < seconds:
                 await asyncio.sleep(_POLL_S)
-                self._take(intake.drain()[0])
+                self._accept_values(intake.drain()[0])
                 shown(passed_s / seconds)
         finally:
             for source in sources:
@@ -114,20 +114,20 @@ class BaselineTraining:
         ModelError if no asset could be learned.
         """
         self._check()
-        now_us, taught = self._clock.now_us(), []
+        now_us, trained = self._clock.now_us(), []
         failures: list[ModelError] = []
         for learning in self._pipeline.learning.values():
             learning.leave_out_slow(self._pipeline.watch)
             for training in learning.collected():
                 try:
-                    taught.append(await train_baseline(self._config, learning, training, now_us))
+                    trained.append(await train_baseline(self._config, learning, training, now_us))
                 except ModelError as error:
                     failures.append(error)
                     self.refused |= dict.fromkeys(training.rows, str(error))
-        if failures and not taught:
+        if failures and not trained:
             raise failures[0]
-        return taught
+        return trained
 
-    def _take(self, values: Columns) -> None:
+    def _accept_values(self, values: Columns) -> None:
         self.values += len(values)
         self._pipeline.close_windows(values)

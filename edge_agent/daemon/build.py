@@ -225,8 +225,8 @@ def build_parts(  # noqa: PLR0913, PLR0917 (the ends by which a daemon holds its
         reloader.faults,
         *_faults_of_runtime(runtime, clock),
     )
-    upkeep = (lives.save, reset.withdraw_outdated)
-    supervisor = Supervisor(runtime, publisher, links, find_faults, upkeep, clock)
+    periodic_work = (lives.save, reset.withdraw_outdated)
+    supervisor = Supervisor(runtime, publisher, links, find_faults, periodic_work, clock)
     status = Status(
         runtime,
         Lifecycle(clock.now_us(), loop.is_alive, is_ready, supervisor.troubles),

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.daemon")
 
-_TOLD: Final = 20  # refusals in the log and in the audit ...
-_TOLD_IN_S: Final = 60.0  # ... in this time; all are counted
+_MAX_RECORDED: Final = 20  # refusals in the log and in the audit ...
+_RECORDED_IN_S: Final = 60.0  # ... in this time; all are counted
 _UNFINISHED: Final = 200  # commands from the bus; if there are more, the newest are refused
 
 
@@ -55,9 +55,9 @@ class Commands:
         self._metrics = metrics
         self._clock = clock
         self._unfinished = 0
-        self._told_since_s = 0.0
-        self._told = 0
-        self._left_s = -_TOLD_IN_S
+        self._recorded_since_s = 0.0
+        self._recorded = 0
+        self._left_s = -_RECORDED_IN_S
 
     async def apply_one(
         self,
@@ -108,7 +108,7 @@ class Commands:
         if not isinstance(command, Command):
             reason, error = command.reason, command.error
             _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": error})
-            await self.note_refused(
+            await self.record_refusal(
                 command.sink, command.topic, "mqtt", error, f"{reason}: {error}"
             )
             return
@@ -131,7 +131,7 @@ class Commands:
         """Neither answer nor record it; log it sometimes, because it may be a typing error."""
         self._count(command, "elsewhere")
         now_s = self._clock.monotonic_s()
-        if now_s - self._left_s >= _TOLD_IN_S:
+        if now_s - self._left_s >= _RECORDED_IN_S:
             self._left_s = now_s
             text = {"sink": command.sink, "place": command.place}
             log.info("command for a machine of another gateway", extra=text)
@@ -145,7 +145,7 @@ class Commands:
             self._count(command, reason)
             _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": str(error)})
             detail = f"{command.kind} at {command.place}: {reason}: {error}"
-            await self.note_refused(
+            await self.record_refusal(
                 command.sink, command.alarm_id, command.actor, str(error), detail
             )
             return
@@ -194,26 +194,26 @@ class Commands:
     def _count(self, command: Command | RefusedCommand, reason: str) -> None:
         self._metrics.commands.labels(command.sink, reason).inc()
 
-    async def note_refused(
+    async def record_refusal(
         self, sender: str, subject: str, actor: str, reason: str, detail: str
     ) -> None:
         """Log a refused command and record it in the audit; sender: a sink, or `http`."""
-        if not self._may_tell():
+        if not self._is_below_log_limit():
             return
         extra = {"sink": sender, "command": subject, "by": actor, "reason": reason}
         log.warning("command refused", extra=extra)
         await self._publisher.audit([(actor, "refused", subject, detail)])
 
-    def _may_tell(self) -> bool:
+    def _is_below_log_limit(self) -> bool:
         """False after too many refusals, so that the bus cannot fill the log or the audit."""
         now_s = self._clock.monotonic_s()
-        if now_s - self._told_since_s >= _TOLD_IN_S:
-            left_out = self._told - _TOLD
+        if now_s - self._recorded_since_s >= _RECORDED_IN_S:
+            left_out = self._recorded - _MAX_RECORDED
             if left_out > 0:
                 log.warning("further refused commands are only counted", extra={"count": left_out})
-            self._told_since_s, self._told = now_s, 0
-        self._told += 1
-        return self._told <= _TOLD
+            self._recorded_since_s, self._recorded = now_s, 0
+        self._recorded += 1
+        return self._recorded <= _MAX_RECORDED
 
 
 class _RefusedError(EdgeAgentError):

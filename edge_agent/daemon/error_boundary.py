@@ -30,7 +30,7 @@ class ErrorBoundary:
         try:
             await work
         except Exception as error:  # noqa: BLE001 (this is the place for them)
-            self.note_error(part, error)
+            self.report_error(part, error)
             return False
         return True
 
@@ -47,7 +47,7 @@ class ErrorBoundary:
             await self.guard(part, work())
             await asyncio.sleep(every_s)
 
-    def note_error(self, part: str, error: Exception) -> None:
+    def report_error(self, part: str, error: Exception) -> None:
         """Count an error of a part, and report it unless one was just reported."""
         self._metrics.error_boundary.labels(part).inc()
         now_s = self._clock.monotonic_s()

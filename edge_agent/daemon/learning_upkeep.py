@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge_agent.models")
 
 EVERY_S: Final = 1.0
-_LOOK_EVERY_S: Final = 5.0
+_CHECK_EVERY_S: Final = 5.0
 _PROBE_EVERY_S: Final = 60.0
 _NAMED: Final = 3  # assets in one line
 _MINUTE_S: Final = 60.0
@@ -49,14 +49,14 @@ class LearningUpkeep:
         self._resolution = resolution
         self._refresh = refresh
         self._clock = clock
-        self._looked_s = self._probed_s = -_PROBE_EVERY_S
+        self._checked_s = self._probed_s = -_PROBE_EVERY_S
 
     async def learn(self) -> None:
         """Learn what is ready, and periodically check what keeps assets from learning."""
         runtime, now_s = self._runtime(), self._clock.monotonic_s()
         pipeline, models = runtime.pipeline, runtime.models
-        if now_s - self._looked_s >= _LOOK_EVERY_S:
-            self._looked_s = now_s
+        if now_s - self._checked_s >= _CHECK_EVERY_S:
+            self._checked_s = now_s
             pipeline.learning.check_inputs()
             self._resolution.compare(pipeline)
         if pipeline.learning and now_s - self._probed_s > _PROBE_EVERY_S:
@@ -145,7 +145,7 @@ def notes(runtime: Runtime, unresolved: Mapping[str, str]) -> dict[str, str]:
         minutes = seconds / _MINUTE_S
         found.setdefault(asset, []).append(f"provisional baseline from {minutes:.0f} min of data")
     for row in learning_rows(pipeline):
-        found.setdefault(row["asset"], []).append(_learning_note(row))
+        found.setdefault(row["asset"], []).append(_progress_text(row))
     for asset, (rows, length) in pipeline.deployments.first_windows().items():
         found.setdefault(asset, []).append(f"warming {rows}/{length} rows")
     for asset, text in unresolved.items():
@@ -155,7 +155,7 @@ def notes(runtime: Runtime, unresolved: Mapping[str, str]) -> dict[str, str]:
     return {asset: "; ".join(parts) for asset, parts in found.items()}
 
 
-def _learning_note(row: dict[str, Any]) -> str:
+def _progress_text(row: dict[str, Any]) -> str:
     text = f"learning {100 * row['progress']:.0f} %"
     if row["obstacle"]:
         text += f", stands still {row['obstacle']}"
@@ -172,7 +172,7 @@ def unresolved_inputs(pipeline: Pipeline) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for deployment in pipeline.deployments:
         names = [
-            s.name for s in deployment.scalars if _is_read_as_it_is(deployment.model.manifest, s)
+            s.name for s in deployment.scalars if _reads_large_values(deployment.model.manifest, s)
         ]
         for asset in deployment.assets if names else ():
             for name in names:
@@ -183,7 +183,7 @@ def unresolved_inputs(pipeline: Pipeline) -> dict[str, dict[str, float]]:
     return found
 
 
-def _is_read_as_it_is(manifest: Manifest, spec: InputSpec) -> bool:
+def _reads_large_values(manifest: Manifest, spec: InputSpec) -> bool:
     """True if the model gets large values unchanged; learning adds an offset if needed."""
     if spec.offset or spec.counter:
         return False
@@ -197,21 +197,21 @@ class ResolutionWatch:
 
     def __init__(self) -> None:
         self.found: dict[str, dict[str, float]] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def compare(self, pipeline: Pipeline) -> None:
         """Check the present values of all inputs."""
         self.found = unresolved_inputs(pipeline)
-        for asset, name, value in self._fresh():
+        for asset, name, value in self._newly_found():
             step = float(np.spacing(np.float32(abs(value))))
             extra = {"asset": asset, "input": name, "value": value, "resolution": step}
             log.warning("float32 is too coarse for an input, give it an offset", extra=extra)
 
-    def _fresh(self) -> Iterator[tuple[str, str, float]]:
+    def _newly_found(self) -> Iterator[tuple[str, str, float]]:
         for asset, inputs in self.found.items():
             for name, value in inputs.items():
-                if (asset, name) not in self._told:
-                    self._told.add((asset, name))
+                if (asset, name) not in self._reported:
+                    self._reported.add((asset, name))
                     yield asset, name, value
 
     def notes(self) -> dict[str, str]:

@@ -62,13 +62,13 @@ class ModelManager:
         self._assets: list[PlantAsset] = []
         self.without: dict[str, str] = {}  # asset -> why it has no model
         self.forgotten: dict[str, int] = {}  # asset -> baselines from before this time are void
-        self.relearned: set[str] = set()  # assets whose baseline was replaced by another
+        self.replaced_baselines: set[str] = set()  # assets whose baseline was replaced by another
         self.write_problem = ""  # why nothing can be learned into models_dir
         self._baselines: dict[str, str] = {}  # asset -> the learned bundle that scores it
 
     async def load(self) -> None:
         """Load the bundles of the config and the learned ones; `attach` puts them in service."""
-        for name in self.wanted():
+        for name in self.bundle_names():
             try:
                 self._loaded.append(await self.load_model(name))
             except ModelError as error:
@@ -116,19 +116,19 @@ class ModelManager:
 
     async def _learn_from(self, learning: Learning, training: TrainingSet) -> None:
         try:
-            taught = await train_baseline(self._config, learning, training, self._clock.now_us())
-            await self._add_learned(taught.name)
+            trained = await train_baseline(self._config, learning, training, self._clock.now_us())
+            await self._add_learned(trained.name)
         except (EdgeAgentError, OSError) as error:  # a full or read-only disk
             text, assets = str(error), list(training.rows)
             log.error("learning failed", extra={"reason": text, "assets": len(assets)})
             learning.failed(assets, text, self._clock.monotonic_s())
             return
-        for asset, reason in taught.refused.items():
+        for asset, reason in trained.refused.items():
             log.warning("cannot learn yet", extra={"asset": asset, "reason": reason})
             learning.failed([asset], reason, self._clock.monotonic_s())
-        self._take_up(learning.assets)
-        learning.learned(taught.manifest.units)
-        extra = {"model": taught.name, "assets": len(taught.manifest.units)}
+        self._use_learned_bundles(learning.assets)
+        learning.learned(trained.manifest.units)
+        extra = {"model": trained.name, "assets": len(trained.manifest.units)}
         if training.provisional_s:
             extra["provisional_min"] = round(training.provisional_s / 60)
         log.info("learned", extra=extra)
@@ -163,7 +163,7 @@ class ModelManager:
         found = {a: m.manifest.training.get(LEFT_OUT, "") for a, m in models.items() if m}
         return {asset: names for asset, names in found.items() if names}
 
-    def _take_up(self, assets: Iterable[PlantAsset]) -> None:
+    def _use_learned_bundles(self, assets: Iterable[PlantAsset]) -> None:
         """Let a learned bundle score assets that have no baseline yet, or an older one."""
         for asset in assets:
             if self._use_learned(asset):
@@ -192,12 +192,14 @@ class ModelManager:
             self.without |= lost
             for asset_id, reason in lost.items():
                 log.error("asset has no model", extra={"asset": asset_id, "reason": reason})
-            self.relearned |= {asset for asset, one in self._baselines.items() if one == name}
+            self.replaced_baselines |= {
+                asset for asset, one in self._baselines.items() if one == name
+            }
         for asset in self._assets:
             uses = [use for use in asset.template.models if use.bundle in added]
             if not all(self._pipeline.use_model(asset, use) for use in uses):
                 self.without.pop(asset.id, None)
-        self._take_up(self._assets)
+        self._use_learned_bundles(self._assets)
 
     async def trim(self) -> None:
         """Return the memory of removed versions to the system."""
@@ -213,7 +215,7 @@ class ModelManager:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, partial(call, *args, **more))
 
-    def wanted(self) -> list[str]:
+    def bundle_names(self) -> list[str]:
         """Bundles that the config names, then the learned ones, the oldest first."""
         named = {use.bundle for t in self._config.templates.values() for use in t.models}
         return [*sorted(named), *(name for name in self._learned_names() if name not in named)]
@@ -246,7 +248,7 @@ class ModelManager:
         old = self._baselines.get(asset.id)
         self._baselines[asset.id] = name
         if asset.id in self.forgotten or old is not None:
-            self.relearned.add(asset.id)
+            self.replaced_baselines.add(asset.id)
         if not self._provisional_s(asset.id):  # else it continues to learn, also after a restart
             self.forgotten.pop(asset.id, None)
         self._disable_others(asset, name)

@@ -66,13 +66,13 @@ class PipelineLoop:
         loop, pace = asyncio.get_running_loop(), FollowerPace()
         while True:
             async with self.turning:
-                await self.turn()
+                await self.run_turn()
                 longest_s = self.runtime.config.tuning.tick if self.runtime else _IDLE_S
             rested_s = loop.time() + pace.rest_s(longest_s)
             await within(_IDLE_S, self._wake.wait())
             await asyncio.sleep(max(0.0, rested_s - loop.time()))
 
-    async def turn(self) -> None:
+    async def run_turn(self) -> None:
         """Process all waiting values; only values that cause an error are lost.
 
         Hold `turning`, unless nothing else can use the pipeline.
@@ -88,14 +88,14 @@ class PipelineLoop:
         # A delayed server sends node by node: if the batch is cut there, the last nodes are late.
         for chunk in values.sorted_by_time().chunks(_CHUNK):
             try:
-                await self._walk_down(runtime, chunk, blocks, arrived_us)
+                await self._process_chunk(runtime, chunk, blocks, arrived_us)
             except Exception as error:  # noqa: BLE001 (only what cannot be digested is lost)
-                self._boundary.note_error("pipeline", error)
+                self._boundary.report_error("pipeline", error)
             else:
                 self._turned_s = self._clock.monotonic_s()
             blocks = []
 
-    async def _walk_down(
+    async def _process_chunk(
         self, runtime: Runtime, values: Columns, blocks: Sequence[TensorBlock], arrived_us: int
     ) -> None:
         pipeline, publisher = runtime.pipeline, self._publisher
@@ -122,7 +122,7 @@ class PipelineLoop:
             await loop.run_in_executor(self._model_thread, shadow)
 
     def _count_drops(self, runtime: Runtime) -> None:
-        for index, n in runtime.intake.take_stats().dropped.items():
+        for index, n in runtime.intake.drain_stats().dropped.items():
             source = runtime.plant.signals[index].source
             self._metrics.values_dropped.labels(source).inc(n)
 

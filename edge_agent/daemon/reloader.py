@@ -110,10 +110,10 @@ class RuntimeReplacer:
         for source in old.sources.values():
             await source.stop()
         try:
-            await self.loop.turn()
+            await self.loop.run_turn()
             known = Memory.of(old.plant).without(gone)
             new = self.build(config, models, old.alarms.all(), known)
-            new.pipeline.take_over(old.pipeline)
+            new.pipeline.adopt_state(old.pipeline)
             self.replace_runtime(new)
             await new.attach_to(self.publisher, known)
         finally:  # these are still the old ones if the new ones failed

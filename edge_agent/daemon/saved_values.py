@@ -22,11 +22,11 @@ class SavedValues:
     def __init__(
         self,
         store: StoreWorker,
-        note_trouble: Callable[[str], None],
+        report_trouble: Callable[[str], None],
         record: Callable[[Sequence[tuple[str, str, str, str]]], Awaitable[None]],
     ) -> None:
         self._store = store
-        self._note_trouble = note_trouble
+        self._report_trouble = report_trouble
         self._record = record
 
     async def load(self, key: str) -> bytes | None:
@@ -38,7 +38,7 @@ class SavedValues:
         try:
             await self._store.run(Store.save_value, key, value)
         except StoreError as error:
-            self._note_trouble(str(error))
+            self._report_trouble(str(error))
             return False
         return True
 

@@ -173,7 +173,7 @@ class Status:
         try:
             return await work
         except EdgeAgentError as error:
-            note = self.alarm_commands.note_refused
+            note = self.alarm_commands.record_refusal
             await note("http", subject, actor, str(error), f"{kind}: {error}")
             raise
 

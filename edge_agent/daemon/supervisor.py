@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 class Supervisor:
     """Ends shelvings, evaluates service alarms, resets the watchdog, and reports our state.
 
-    find_faults: each returns the present faults of one part of the service; upkeep: called once per
-    round.
+    find_faults: each returns the present faults of one part of the service.
+    periodic_work: called once per round.
     """
 
     runtime: Callable[[], Runtime]
     publisher: Publisher
     links: Links
     find_faults: Sequence[Callable[[], list[Fault]]]
-    upkeep: Sequence[Callable[[], Awaitable[None]]]
+    periodic_work: Sequence[Callable[[], Awaitable[None]]]
     clock: Clock
 
     async def watch(self, boundary: ErrorBoundary, is_alive: Callable[[], bool]) -> None:
@@ -57,11 +57,11 @@ class Supervisor:
         await publisher.send(runtime.alarms.tick(now_us), now_us)
         await publisher.refresh()
         await publisher.save_memory(runtime.plant)
-        for look in self.upkeep:
-            await look()
+        for work in self.periodic_work:
+            await work()
         runtime = self.runtime()
         for seen in self.observations(now_us):
-            await publisher.send(runtime.alarms.observe(seen), now_us)
+            await publisher.send(runtime.alarms.accept_observation(seen), now_us)
 
     def observations(self, now_us: int) -> list[Observation]:
         """Observations of service alarms: present faults are over their limit, all others not."""

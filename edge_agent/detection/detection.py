@@ -15,7 +15,7 @@ import numpy as np
 from edge_agent.alarms import quality_alarm_id, silent_alarm_id
 from edge_agent.detection.limit_alarms import LimitAlarms
 from edge_agent.detection.sensors import SensorAlarms
-from edge_agent.detection.stops import Rest, Stops
+from edge_agent.detection.stops import Pause, Stops
 from edge_agent.signals import BAD, MISSING, TRUE, Points, Problem, joined, marks
 from edge_agent.tables import Table, column
 
@@ -58,7 +58,7 @@ class Detection(Table):
         self.limits = LimitAlarms(self._bindings, alarms)
         self.stops = Stops(self._bindings, deployments)
         self._sensors = SensorAlarms(plant, signals.watch, live=live)
-        self._rests: list[Rest] = []
+        self._pauses: list[Pause] = []
         self._runs: dict[int, int] = {}  # condition -> the asset that runs while it is true
         self._points: Points | None = None
         self._turns: list[Turn] = []
@@ -82,13 +82,13 @@ class Detection(Table):
             self.limits.add(signal)
         if asset.when is not None:
             self._runs[self._bindings.condition(asset)] = asset.index
-            self._bindings.watch.rest(asset.index)  # until it is known to run
+            self._bindings.watch.stop_stuck_check(asset.index)  # until it is known to run
 
-    def take_over(self, old: Detection) -> None:
+    def adopt_state(self, old: Detection) -> None:
         """Copy the state of an earlier plant."""
         before, now = old._plant.assets, self._plant.assets
         was = {one.index: before[name].index for name, one in now.items() if name in before}
-        self._conditions.take_over(old._conditions, was)
+        self._conditions.adopt_state(old._conditions, was)
 
     def follow_alarms(self, watched: Collection[str], now_us: int) -> None:
         """Follow alarms from the store; watched: those not normal, which clear unless reported."""
@@ -134,12 +134,12 @@ class Detection(Table):
         if conditions.instances and self._points is not None:
             conditions.update(self._points, observed.asset_now_us)
             self._turns, conditions.turns = conditions.turns, []
-            self._rests += self.stops.rests_of(self._turns)
-        heard_s = observed.monotonic_s if self._live else math.inf
+            self._pauses += self.stops.pauses_of(self._turns)
+        arrival_s = observed.monotonic_s if self._live else math.inf
         if self._turns:
-            self._fresh = self._quality_changes(observed.seen, heard_s)
+            self._fresh = self._quality_changes(observed.seen, arrival_s)
         elif observed.seen.signal.size:
-            self._fresh = self._bindings.watch.update(observed.seen, heard_s)
+            self._fresh = self._bindings.watch.update(observed.seen, arrival_s)
 
     def _trusted(self, values: Columns) -> Points:
         """NaN for untrusted values; retained and held values are left out."""
@@ -149,7 +149,7 @@ class Detection(Table):
         value = np.where(mark == BAD, np.nan, values.value)
         return Points(values.signal, values.time_us, value).where(mark != MISSING)
 
-    def _quality_changes(self, seen: Columns, heard_s: float) -> list[Episode]:
+    def _quality_changes(self, seen: Columns, arrival_s: float) -> list[Episode]:
         """Changes of quality where machines stop or run; seen: all values, those of blocks too."""
         watch = self._bindings.watch
         episodes: list[Episode] = []
@@ -157,15 +157,15 @@ class Detection(Table):
         for turn in [turn for turn in self._turns if turn.number in self._runs]:
             end = int(np.searchsorted(seen.time_us, turn.at_us))
             if end > begin:
-                episodes += watch.update(seen.slice(begin, end), heard_s)
+                episodes += watch.update(seen.slice(begin, end), arrival_s)
                 begin = end
             if turn.truth == TRUE:
-                watch.resume(self._runs[turn.number], turn.at_us)
+                watch.start_stuck_check(self._runs[turn.number], turn.at_us)
             else:
-                episodes += watch.rest(self._runs[turn.number], turn.at_us)
+                episodes += watch.stop_stuck_check(self._runs[turn.number], turn.at_us)
         if begin < seen.signal.size:
             rest = seen.slice(begin) if begin else seen
-            episodes += watch.update(rest, heard_s)
+            episodes += watch.update(rest, arrival_s)
         return episodes
 
     def compare_limits(self, observed: Observed) -> None:
@@ -186,22 +186,22 @@ class Detection(Table):
 
     def _overdue(self, observed: Observed) -> list[Episode]:
         """Signals that became stale or stuck without a new value."""
-        heard_by_s = observed.monotonic_s if self._live else math.inf
+        monotonic_s = observed.monotonic_s if self._live else math.inf
         since_us = self._signals.time.since_us
-        return self._bindings.watch.overdue(observed.asset_now_us, since_us, heard_by_s)
+        return self._bindings.watch.overdue(observed.asset_now_us, since_us, monotonic_s)
 
-    def observations(self, scored: Iterable[Observation]) -> list[Observation | Rest]:
+    def observations(self, scored: Iterable[Observation]) -> list[Observation | Pause]:
         """The observations for the alarm table, ordered by time; scored: those of models."""
         asset_now_us = self._signals.asset_now_us
         if self._held != self._away:
             self._held = self._away
             self._sensors.hold_sources(self._away, self._signals.event_us)
-        found: list[Observation | Rest] = [*scored]
+        found: list[Observation | Pause] = [*scored]
         if self.episodes or self._sensors.is_waiting:
             episodes, self.episodes = self.episodes, []
             found += self._sensors.observations(episodes, asset_now_us)
-        rests, self._rests = self._rests, []
-        found += rests
+        pauses, self._pauses = self._pauses, []
+        found += pauses
         if self.limits.rows:
             found += self.limits.observations(asset_now_us)
         if len(found) > 1:  # so that the flood limit counts the same in every batching
@@ -209,15 +209,15 @@ class Detection(Table):
         return found
 
     def apply_observations(
-        self, alarms: AlarmTable, observations: Iterable[Observation | Rest]
+        self, alarms: AlarmTable, observations: Iterable[Observation | Pause]
     ) -> list[Transition]:
         """Apply observations; returns transitions, with held alarms of a flood that ended."""
         found: list[Transition] = []
         for one in observations:
-            if isinstance(one, Rest) or self.stops.waiting:
+            if isinstance(one, Pause) or self.stops.waiting:
                 found += self.stops.apply_observation(alarms, one)
             else:
-                found += alarms.observe(one)
+                found += alarms.accept_observation(one)
         for asset in tuple(alarms.flooded):
             now_us = self._signals.event_us(self._plant.assets[asset])
             found += alarms.advance(asset, now_us)

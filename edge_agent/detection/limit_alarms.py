@@ -11,7 +11,7 @@ import numpy as np
 from edge_agent.alarms import limit_alarm_id
 from edge_agent.clock import US_PER_S
 from edge_agent.config.limit_rules import rules_of, zone_bounds, zone_of
-from edge_agent.detection.stops import STOPPED, Rest
+from edge_agent.detection.stops import STOPPED, Pause
 from edge_agent.messages import AlarmState, Contributor, Detail, Observation
 from edge_agent.signals import FALSE, TRUE, Bound, Change, Limits, Points, Rates, joined
 from edge_agent.tables import Table, column
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from edge_agent.plant import PlantAsset, PlantSignal
     from edge_agent.signals import Bindings, Crossing, Turn
 
-_REST: Final[dict[Change, Literal["stops", "judged"]]] = {
-    Change.REST: "stops",
+_PAUSE: Final[dict[Change, Literal["stops", "judged"]]] = {
+    Change.PAUSE: "stops",
     Change.RESUME: "judged",
     Change.END: "judged",
 }
@@ -118,8 +118,8 @@ class LimitAlarms(Table):
         limit = self.rows[row]
         alarm = self._alarms.get(limit_alarm_id(limit.signal, limit.rule.name))
         if alarm is not None:
-            resting = alarm.state is AlarmState.SUPPRESSED and alarm.suppressed_by == STOPPED
-            self._columns.restore(row, raised=alarm.active, resting=resting)
+            paused = alarm.state is AlarmState.SUPPRESSED and alarm.suppressed_by == STOPPED
+            self._columns.restore(row, raised=alarm.active, paused=paused)
 
     def update(
         self, values: Points, turns: Sequence[Turn], asset_now_us: NDArray[np.int64]
@@ -151,20 +151,20 @@ class LimitAlarms(Table):
         for asset in np.flatnonzero(moves).tolist():  # a rate describes the past window
             self._rates.reset_clock(asset)
 
-    def observations(self, now_us: NDArray[np.int64]) -> list[Observation | Rest]:
+    def observations(self, now_us: NDArray[np.int64]) -> list[Observation | Pause]:
         """The observations for the alarm table since the last call."""
         self.advance(now_us)
         crossings, self._crossings = self._crossings, []
-        return [told for crossing in crossings for told in self._told(crossing)]
+        return [one for crossing in crossings for one in self._observations_of(crossing)]
 
-    def _told(self, crossing: Crossing) -> Iterator[Observation | Rest]:
+    def _observations_of(self, crossing: Crossing) -> Iterator[Observation | Pause]:
         limit, at_us = self.rows[crossing.row], crossing.at_us
         alarm_id = limit_alarm_id(limit.signal, limit.rule.name)
         if crossing.change in _LEVEL:
             detail = _detail(limit, crossing.value)
             yield Observation(alarm_id, _LEVEL[crossing.change], at_us, detail)
-        if crossing.change in _REST:
-            yield Rest(alarm_id, at_us, _REST[crossing.change])
+        if crossing.change in _PAUSE:
+            yield Pause(alarm_id, at_us, _PAUSE[crossing.change])
 
     # -- what the API shows -------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ class SensorAlarms:
         self._refused: set[int] = set()  # the address is wrong: a fault of the config (daemon)
         self.silence = Silence(
             lambda signal: {one.problem for one in self._problems.get(signal, ())},
-            lambda signal: watch.patience_us(signal)["stale"],
+            lambda signal: watch.problem_after_us(signal)["stale"],
         )
 
     def observations(
@@ -70,12 +70,16 @@ class SensorAlarms:
         self.is_waiting = True
         for episode in sorted(episodes, key=lambda each: each.at_us):
             signal = self._plant.signals[episode.signal]
-            yield from self._tell(self.silence.settle(signal.asset, episode.at_us))
+            yield from self._report_verdicts(
+                self.silence.decide_waiting(signal.asset, episode.at_us)
+            )
             yield from self._elapsed(signal, episode.at_us)
-            self._follow(episode)
-            yield from self._tell(self.silence.follow_signal(signal, episode.at_us))
+            self._record_episode(episode)
+            yield from self._report_verdicts(self.silence.follow_signal(signal, episode.at_us))
         for asset in self.silence.assets():
-            yield from self._tell(self.silence.settle(asset, int(event_us[asset.index])))
+            yield from self._report_verdicts(
+                self.silence.decide_waiting(asset, int(event_us[asset.index]))
+            )
         for index in list(self._due_us):
             signal = self._plant.signals[index]
             now_us = int(event_us[signal.asset.index])
@@ -94,7 +98,7 @@ class SensorAlarms:
 
     def follow_alarm(self, signal: int, now_us: int) -> None:
         """Follow a signal's alarm from the store: it clears unless reported again."""
-        stale_us = self._watch.patience_us(signal)["stale"]
+        stale_us = self._watch.problem_after_us(signal)["stale"]
         off_us = self._delay_us(signal, on=False)
         wait_us = off_us if stale_us >= ENDLESS else stale_us + US_PER_S
         self._returning[signal] = wait_us
@@ -103,7 +107,7 @@ class SensorAlarms:
 
     def follow_asset_alarm(self, asset: PlantAsset, now_us: int) -> None:
         """As `follow_alarm`, for the alarm of an asset that is silent as a whole."""
-        after_us = [self._watch.patience_us(s.index)["stale"] for s in asset.signals.values()]
+        after_us = [self._watch.problem_after_us(s.index)["stale"] for s in asset.signals.values()]
         finite = [one for one in after_us if one < ENDLESS]
         self._asset_returning.add(asset)
         self._asset_due_us[asset] = now_us + 2 * max(finite, default=0) + _SETTLED_US
@@ -133,8 +137,8 @@ class SensorAlarms:
         rule = asset.template.quality_alarm
         return round((rule.on_delay if on else rule.off_delay) * US_PER_S)
 
-    def _follow(self, episode: Episode) -> None:
-        self._note_address(episode)
+    def _record_episode(self, episode: Episode) -> None:
+        self._record_refusal(episode)
         problems = self._problems.setdefault(episode.signal, [])
         if episode.begins:
             problems.append(episode)
@@ -145,13 +149,13 @@ class SensorAlarms:
         delay_us = self._delay_us(episode.signal, on=bool(problems))
         self._due_us[episode.signal] = episode.at_us + delay_us
 
-    def _note_address(self, episode: Episode) -> None:
+    def _record_refusal(self, episode: Episode) -> None:
         """Follow which signals the server does not know, or does not allow us to read."""
         self._refused.discard(episode.signal)
         if self._live and episode.begins and episode.problem is Problem.REFUSED:
             self._refused.add(episode.signal)
 
-    def _tell(self, verdicts: Iterator[Verdict]) -> Iterator[Observation]:
+    def _report_verdicts(self, verdicts: Iterator[Verdict]) -> Iterator[Observation]:
         """Report to the table, and again when its delay ends."""
         for one in verdicts:
             if one.signal in self._refused:
@@ -195,7 +199,7 @@ class SensorAlarms:
     def _facts(self, signal: PlantSignal, key: str, status: int) -> dict[str, Any]:
         """The values for the text of a problem, except the signal's name; see alarms/texts.yaml."""
         low, high = signal.config.valid or (None, None)
-        after_us = self._watch.patience_us(signal.index)
+        after_us = self._watch.problem_after_us(signal.index)
         named = name_of(status) if status else ""
         facts: dict[str, dict[str, Any]] = {
             "sensor_bad": {"status": named},

@@ -42,7 +42,7 @@ class Quiet:
         """True if the signal raises no alarm of its own."""
         return signal in self.waiting or signal in self.covered or signal in self.held
 
-    def drop(self, signal: int) -> None:
+    def remove_signal(self, signal: int) -> None:
         """The signal is no longer mute."""
         self.waiting.pop(signal, None)
         self.covered.discard(signal)
@@ -105,15 +105,15 @@ class Silence:
             yield Verdict(signal.asset, signal.index, on=True, at_us=at_us)
             return
         if mute:
-            yield from self._note_mute(quiet, signal, at_us)
+            yield from self._withhold_alarm(quiet, signal, at_us)
             return
-        quiet.drop(signal.index)
+        quiet.remove_signal(signal.index)
         yield Verdict(signal.asset, signal.index, on=True, at_us=at_us)
         if quiet.covered and not self._is_silent(signal.asset, quiet):
             yield from self._uncover(signal.asset, quiet, at_us)
         self._tidy(signal.asset, quiet)
 
-    def _note_mute(self, quiet: Quiet, signal: PlantSignal, at_us: int) -> Iterator[Verdict]:
+    def _withhold_alarm(self, quiet: Quiet, signal: PlantSignal, at_us: int) -> Iterator[Verdict]:
         if self.is_held(signal):
             quiet.waiting.pop(signal.index, None)
             quiet.held.add(signal.index)
@@ -125,11 +125,11 @@ class Silence:
     def _uncover(self, asset: PlantAsset, quiet: Quiet, at_us: int) -> Iterator[Verdict]:
         """A signal of the asset is back: the others are reported if they stay silent for longer."""
         for index in quiet.covered:
-            quiet.waiting[index] = at_us + self._patience_us(index)
+            quiet.waiting[index] = at_us + self._stale_wait_us(index)
         quiet.covered = set()
         yield Verdict(asset, None, on=False, at_us=at_us)
 
-    def settle(self, asset: PlantAsset, now_us: int) -> Iterator[Verdict]:
+    def decide_waiting(self, asset: PlantAsset, now_us: int) -> Iterator[Verdict]:
         """Decide on signals that waited long enough at `now_us`, the asset's event time.
 
         Only strictly earlier ones, so that the result does not depend on the batching of values.
@@ -190,7 +190,7 @@ class Silence:
             return _LOST_WAIT_US
         return min(self._stale_us(index) // 4, _LONGEST_WAIT_US)
 
-    def _patience_us(self, index: int) -> int:
+    def _stale_wait_us(self, index: int) -> int:
         """The time for a signal to return after its source or device did."""
         stale_us = self._stale_us(index)
         return _LONGEST_WAIT_US if stale_us >= ENDLESS else stale_us
@@ -198,7 +198,7 @@ class Silence:
     def _return_us(self, index: int) -> int:
         """The time for a signal to return once its source is back and has been stable."""
         is_lost = Problem.LOST in self._problems(index)
-        return _LOST_WAIT_US if is_lost else self._patience_us(index)
+        return _LOST_WAIT_US if is_lost else self._stale_wait_us(index)
 
     def _tidy(self, asset: PlantAsset, quiet: Quiet) -> None:
         if not (quiet.waiting or quiet.covered or quiet.held):

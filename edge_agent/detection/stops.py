@@ -29,7 +29,7 @@ STOPPED: Final = "stopped"  # the actor of a suppression
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Pause:
     """The machine of an alarm stops, runs again without a score yet, or is scored again."""
 
     alarm_id: str
@@ -48,7 +48,7 @@ class Stops:
         self._deployments = deployments
         self.waiting: set[str] = set()
 
-    def rests_of(self, turns: Iterable[Turn]) -> Iterator[Rest]:
+    def pauses_of(self, turns: Iterable[Turn]) -> Iterator[Pause]:
         """Accept changes of conditions; returns their effects on the alarms of models."""
         for turn in turns:
             if turn.truth == UNKNOWN:
@@ -56,28 +56,30 @@ class Stops:
             for deployment in self._deployments:
                 for row in deployment.gate.rows_of(turn.number):
                     alarm = alarm_id(deployment.assets[row], deployment)
-                    yield Rest(alarm, turn.at_us, "stops" if turn.truth == FALSE else "runs")
+                    yield Pause(alarm, turn.at_us, "stops" if turn.truth == FALSE else "runs")
 
-    def apply_observation(self, table: AlarmTable, one: Observation | Rest) -> Iterator[Transition]:
+    def apply_observation(
+        self, table: AlarmTable, one: Observation | Pause
+    ) -> Iterator[Transition]:
         """Apply an observation to the alarm table; returns transitions."""
-        if isinstance(one, Rest):
-            yield from self._rest(table, one)
+        if isinstance(one, Pause):
+            yield from self._apply_pause(table, one)
             return
-        yield from table.observe(one)
+        yield from table.accept_observation(one)
         if one.alarm_id in self.waiting:
             alarm = table.get(one.alarm_id)
             if alarm is None or one.level >= 1.0 or not alarm.active:
                 self.waiting.discard(one.alarm_id)
-                yield from table.resume(one.alarm_id, STOPPED, one.at_us)
+                yield from table.resume_alarm(one.alarm_id, STOPPED, one.at_us)
 
-    def _rest(self, table: AlarmTable, one: Rest) -> Sequence[Transition]:
+    def _apply_pause(self, table: AlarmTable, one: Pause) -> Sequence[Transition]:
         if one.what == "judged":
-            return table.resume(one.alarm_id, STOPPED, one.at_us)
+            return table.resume_alarm(one.alarm_id, STOPPED, one.at_us)
         if one.what == "runs":
             self.waiting.add(one.alarm_id)
             return ()
         self.waiting.discard(one.alarm_id)
-        return table.rest(one.alarm_id, STOPPED, one.at_us)
+        return table.pause_alarm(one.alarm_id, STOPPED, one.at_us)
 
     # -- what the API shows -------------------------------------------------------------------
 

@@ -52,18 +52,18 @@ class Shares(Table):
         super().__init__({"inputs": len(model.manifest.inputs)})
         self.model = model
 
-    def due(self, scored: Scored, told: NDArray[np.intp]) -> list[int]:
+    def due(self, scored: Scored, reported: NDArray[np.intp]) -> list[int]:
         """The windows to explain, those of assets without known shares first."""
         found: list[int] = []
         last: dict[int, int] = {}
-        for i in told[np.isfinite(scored.outputs.score[told])].tolist():
+        for i in reported[np.isfinite(scored.outputs.score[reported])].tolist():
             row, end_us = int(scored.row[i]), int(scored.end_us[i])
             if not 0 <= end_us - last.get(row, int(self.at_us[row])) < REFRESH_US:
                 last[row] = end_us
                 found.append(i)
         return sorted(found, key=lambda i: not np.isnan(self.share[scored.row[i], 0]))
 
-    def note(self, scored: Scored, i: int, weights: NDArray[np.float32]) -> None:
+    def store_shares(self, scored: Scored, i: int, weights: NDArray[np.float32]) -> None:
         """Store the shares of window `i`, which was explained."""
         row, score = scored.row[i], scored.outputs.score[i]
         self.share[row] = weights / score if abs(score) > _TINY else np.nan
@@ -99,12 +99,12 @@ class Explainer:
         if deployment.model not in until_s:
             until_s[deployment.model] = perf_counter() + turn_s
         known = alarm_open.setdefault(deployment, deployment.alarm_open.copy())
-        told = reportable(scored, known)
-        known[scored.row[told]] = True
-        if not len(told):
+        reported = reportable(scored, known)
+        known[scored.row[reported]] = True
+        if not len(reported):
             return scored
         shares = self._shares_of(deployment, deployment.model)
-        return _explained(scored.batch, scored, told, shares, until_s[deployment.model])
+        return _explained(scored.batch, scored, reported, shares, until_s[deployment.model])
 
     def _shares_of(self, deployment: Deployment, model: Model) -> Shares:
         """The shares of a deployment, a row for each asset; another model starts anew."""
@@ -122,19 +122,19 @@ def _runs(model: Model) -> int:
 
 
 def _explained(
-    part: WindowBatch, scored: Scored, told: NDArray[np.intp], shares: Shares, until_s: float
+    part: WindowBatch, scored: Scored, reported: NDArray[np.intp], shares: Shares, until_s: float
 ) -> Scored:
     """Adds contributions: the window's own, else by the last shares of its asset."""
-    fresh = _fresh(part, scored, shares.due(scored, told), until_s)
+    fresh = _fresh(part, scored, shares.due(scored, reported), until_s)
     weights = np.full((len(scored.row), shares.share.shape[1]), np.nan, np.float32)
-    for i in told.tolist():
+    for i in reported.tolist():
         if i in fresh:
             weights[i] = fresh[i]
-            shares.note(scored, i, fresh[i])
+            shares.store_shares(scored, i, fresh[i])
         else:
             weights[i] = shares.share[scored.row[i]] * scored.outputs.score[i]
     outputs = replace(scored.outputs, contributions=weights)
-    return replace(scored, outputs=outputs, last=_with_levels(part, scored, told))
+    return replace(scored, outputs=outputs, last=_with_levels(part, scored, reported))
 
 
 def _fresh(
@@ -154,14 +154,16 @@ def _fresh(
     return found
 
 
-def _with_levels(part: WindowBatch, scored: Scored, told: NDArray[np.intp]) -> NDArray[np.float32]:
+def _with_levels(
+    part: WindowBatch, scored: Scored, reported: NDArray[np.intp]
+) -> NDArray[np.float32]:
     """The newest values and, of each block, the level of its samples: [N, inputs]."""
     if not part.blocks:
         return scored.last
     kinds = scored.deployment.model.manifest.rules.inputs
     levels = [kinds[spec.kind].level for spec in scored.deployment.own_tensors]
     level = np.full((len(scored.row), len(levels)), np.nan, np.float32)
-    for i in told.tolist():
+    for i in reported.tolist():
         samples = part.blocks[i].samples
         level[i] = [one(samples[number]) for number, one in enumerate(levels)]
     return np.hstack([scored.last, level])
@@ -177,13 +179,15 @@ class Diagnostics:
         self._live = live
         self._turn_s = TURN_S if live else math.inf  # a recording can wait
         self._explainer = Explainer()
-        self.lives = RulTracker()
+        self.rul_tracker = RulTracker()
         self.drift = DriftWatch(config.drift)
 
     def annotate(self, scored: Sequence[Scored]) -> list[Scored]:
         """Add remaining life and contributions to scored windows, and count drift; blocking."""
-        told = [one if one.outputs.rul is None else self.lives.annotate(one) for one in scored]
-        found = self._explainer.annotate(told, self._turn_s)
+        adapted = [
+            one if one.outputs.rul is None else self.rul_tracker.annotate(one) for one in scored
+        ]
+        found = self._explainer.annotate(adapted, self._turn_s)
         for one in found:
             self.drift.count(one)
         return found
@@ -196,11 +200,11 @@ class Diagnostics:
         self, metrics: Metrics, is_known: Callable[[str, str], bool] = lambda _label, _name: True
     ) -> None:
         """Update the gauges; is_known(label, name): True if it still exists."""
-        self.lives.export(metrics, is_known)
+        self.rul_tracker.export(metrics, is_known)
         for (model, spec), (psi, ks) in self.drift.worst().items():
             metrics.drift_psi.labels(model, spec).set(psi)
             metrics.drift_ks.labels(model, spec).set(ks)
 
-    def take_over(self, old: Diagnostics) -> None:
+    def adopt_state(self, old: Diagnostics) -> None:
         """Continue from another pipeline's state; drift is counted anew."""
-        self.lives = old.lives
+        self.rul_tracker = old.rul_tracker

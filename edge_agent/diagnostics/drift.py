@@ -80,7 +80,7 @@ class Counts(Table):
             # One window of each asset at a time: a block may end between two of them.
             _, first = np.unique(scored.row[left], return_index=True)
             now = left[first]
-            yield from self._begin(scored, now)
+            yield from self._start_blocks(scored, now)
             rows, end_us = scored.row[now], scored.end_us[now]
             bins = self.bins.of(scored.last[now], scored.deployment.unit[rows])
             slot = end_us // self._block_us % _SLOTS
@@ -94,7 +94,7 @@ class Counts(Table):
         since_us = scored.end_us[left] - self._counted_us[scored.row[left]]
         return left[(since_us >= self._every_us) | (since_us < 0)]
 
-    def _begin(self, scored: Scored, now: NDArray[np.intp]) -> Iterator[Verdict]:
+    def _start_blocks(self, scored: Scored, now: NDArray[np.intp]) -> Iterator[Verdict]:
         """Windows `now` begin a block of some assets: evaluate full blocks, and make room."""
         rows, end_us = scored.row[now], scored.end_us[now]
         block = end_us // self._block_us

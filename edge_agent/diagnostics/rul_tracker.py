@@ -61,19 +61,19 @@ class AdaptiveInterval:
     lives: int = 0
     covered: float = math.nan
 
-    def told(self, rul: NDArray[np.float32]) -> NDArray[np.float32]:
+    def adapt(self, rul: NDArray[np.float32]) -> NDArray[np.float32]:
         """The published p10, p50, p90 instead of the model's own: hours [N, 3], none below 0."""
         middle = rul[:, 1:2]
         stretched = middle + (rul - middle) * np.array([self.low, 1.0, self.high], np.float32)
         return np.maximum(stretched, np.float32(0)).astype(np.float32)
 
-    def after(self, told: ArrayLike, truth_h: ArrayLike) -> AdaptiveInterval:
+    def after(self, published: ArrayLike, truth_h: ArrayLike) -> AdaptiveInterval:
         """The interval after a life has ended; a single prediction is a life, too.
 
-        told: hours [n, 3] as `told` returned them over that life, all with the same weight;
+        published: hours [n, 3] as `adapt` returned them over that life, all with the same weight;
         truth_h: the true remaining hours, [n]. Rows that are not finite are ignored.
         """
-        bounds = np.asarray(told, np.float64).reshape(-1, 3)
+        bounds = np.asarray(published, np.float64).reshape(-1, 3)
         truth = np.minimum(np.asarray(truth_h, np.float64).reshape(-1), self._cap_h)
         known = np.isfinite(bounds).all(axis=1) & np.isfinite(truth)
         if not known.any():
@@ -117,7 +117,7 @@ class Life:
     rows: list[Row] = field(default_factory=list)
     spacing_us: int = SPACING_US
 
-    def note(self, row: Row) -> bool:
+    def keep_prediction(self, row: Row) -> bool:
         """Keep a prediction, unless a kept one is near enough in time."""
         if self.rows and row[0] < self.rows[-1][0]:
             self.rows.clear()  # the clock was set back: the times of these predictions are unknown
@@ -138,7 +138,7 @@ class Life:
 
 
 @dataclass(slots=True)
-class Told:
+class VersionLives:
     """The predictions of one version of a model, and its interval. lives: by asset."""
 
     interval: AdaptiveInterval
@@ -164,7 +164,7 @@ class RulTracker:
 
     def __init__(self) -> None:
         self.changed = False
-        self._told: dict[tuple[str, str], Told] = {}
+        self._versions: dict[tuple[str, str], VersionLives] = {}
         self._latest: dict[tuple[str, str], tuple[float, float, float]] = {}
 
     def annotate(self, scored: Scored) -> Scored:
@@ -172,22 +172,24 @@ class RulTracker:
         if scored.outputs.rul is None:
             return scored
         deployment = scored.deployment
-        told = self._of(deployment.model.manifest)
-        rul = told.interval.told(scored.outputs.rul)
+        version_lives = self._of(deployment.model.manifest)
+        rul = version_lives.interval.adapt(scored.outputs.rul)
         for row, end_us, hours in zip(
             scored.row.tolist(), scored.end_us.tolist(), rul.tolist(), strict=True
         ):
             if all(map(math.isfinite, hours)):
                 asset = deployment.assets[row].id
                 self._latest[asset, deployment.title] = (hours[0], hours[1], hours[2])
-                life = told.lives.setdefault(asset, Life())
-                self.changed |= life.note((end_us, *hours))
+                life = version_lives.lives.setdefault(asset, Life())
+                self.changed |= life.keep_prediction((end_us, *hours))
         return replace(scored, outputs=replace(scored.outputs, rul=rul))
 
     def forget(self, assets: Collection[str]) -> None:
         """Drop all predictions for these removed assets."""
-        for told in self._told.values():
-            told.lives = {asset: life for asset, life in told.lives.items() if asset not in assets}
+        for version_lives in self._versions.values():
+            version_lives.lives = {
+                asset: life for asset, life in version_lives.lives.items() if asset not in assets
+            }
         self._latest = {key: hours for key, hours in self._latest.items() if key[0] not in assets}
         self.changed = True
 
@@ -198,15 +200,19 @@ class RulTracker:
         predictions are dropped. NotFoundError if there was no prediction for it until then.
         """
         found = []
-        for (name, version), told in self._told.items():
-            rows = told.lives[asset].end(at_us) if asset in told.lives else []
+        for (name, version), version_lives in self._versions.items():
+            rows = version_lives.lives[asset].end(at_us) if asset in version_lives.lives else []
             if not rows:
                 continue
             at, hours = np.array([row[0] for row in rows]), np.array([row[1:] for row in rows])
-            after = AdaptiveInterval(told.interval.interval).after(hours, (at_us - at) / US_PER_H)
+            after = AdaptiveInterval(version_lives.interval.interval).after(
+                hours, (at_us - at) / US_PER_H
+            )
             found.append(Outcome(name, version, len(rows), after.covered))
             if failed:
-                told.interval = told.interval.after(hours, (at_us - at) / US_PER_H)
+                version_lives.interval = version_lives.interval.after(
+                    hours, (at_us - at) / US_PER_H
+                )
         if not found:
             hint = "its models have no remaining life, or --at is before their first prediction"
             raise NotFoundError("there was no prediction for it until then", where=asset, hint=hint)
@@ -233,29 +239,34 @@ class RulTracker:
 
     def _newest(self) -> Iterator[tuple[str, AdaptiveInterval]]:
         """The interval by model, of the version that was active last."""
-        yield from {name: told.interval for (name, _), told in list(self._told.items())}.items()
+        yield from {
+            name: version_lives.interval
+            for (name, _), version_lives in list(self._versions.items())
+        }.items()
 
-    def _of(self, manifest: Manifest) -> Told:
+    def _of(self, manifest: Manifest) -> VersionLives:
         """The predictions of one version; it becomes the newest of its name."""
         key = (str(manifest.name), str(manifest.version))
-        told = self._told.pop(key, None)
+        version_lives = self._versions.pop(key, None)
         settings = manifest.interval or Interval()
-        if told is None:
-            told = Told(AdaptiveInterval(settings))
-        elif told.interval.interval != settings:
-            told.interval = replace(told.interval, interval=settings)
-        self._told[key] = told
-        same = [one for one in self._told if one[0] == key[0]]
+        if version_lives is None:
+            version_lives = VersionLives(AdaptiveInterval(settings))
+        elif version_lives.interval.interval != settings:
+            version_lives.interval = replace(version_lives.interval, interval=settings)
+        self._versions[key] = version_lives
+        same = [one for one in self._versions if one[0] == key[0]]
         for old in same[:-_VERSIONS]:
-            del self._told[old]
-        return told
+            del self._versions[old]
+        return version_lives
 
     # -- persistence --------------------------------------------------------------------------
 
     def dump(self) -> bytes:
         """As JSON."""
         self.changed = False
-        return orjson.dumps([_plain(key, told) for key, told in self._told.items()])
+        return orjson.dumps(
+            [_plain(key, version_lives) for key, version_lives in self._versions.items()]
+        )
 
     def restore(self, raw: bytes | None) -> None:
         """Restore from JSON; the unknown format of another version is ignored."""
@@ -263,11 +274,11 @@ class RulTracker:
             found = dict(_parsed(one) for one in orjson.loads(raw or b"[]"))
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
             return
-        self._told = found | self._told
+        self._versions = found | self._versions
 
 
-def _plain(key: tuple[str, str], told: Told) -> dict[str, Any]:
-    interval = told.interval
+def _plain(key: tuple[str, str], version_lives: VersionLives) -> dict[str, Any]:
+    interval = version_lives.interval
     return {
         "model": key[0],
         "version": key[1],
@@ -275,7 +286,9 @@ def _plain(key: tuple[str, str], told: Told) -> dict[str, Any]:
         "high": interval.high,
         "lives": interval.lives,
         "covered": interval.covered if interval.lives else None,
-        "assets": {a: [life.spacing_us, _short(life.rows)] for a, life in told.lives.items()},
+        "assets": {
+            a: [life.spacing_us, _short(life.rows)] for a, life in version_lives.lives.items()
+        },
     }
 
 
@@ -284,7 +297,7 @@ def _short(rows: list[Row]) -> list[tuple[float, ...]]:
     return [(row[0], *(float(f"{hours:.5g}") for hours in row[1:])) for row in rows]
 
 
-def _parsed(one: dict[str, Any]) -> tuple[tuple[str, str], Told]:
+def _parsed(one: dict[str, Any]) -> tuple[tuple[str, str], VersionLives]:
     covered = one["covered"]
     interval = AdaptiveInterval(
         low=float(one["low"]),
@@ -296,4 +309,4 @@ def _parsed(one: dict[str, Any]) -> tuple[tuple[str, str], Told]:
         str(asset): Life([(int(t), float(a), float(b), float(c)) for t, a, b, c in rows], int(gap))
         for asset, (gap, rows) in one["assets"].items()
     }
-    return (str(one["model"]), str(one["version"])), Told(interval, lives)
+    return (str(one["model"]), str(one["version"])), VersionLives(interval, lives)

@@ -198,27 +198,27 @@ class ShadowAlarms:
         """The decision on each window, in their order, and the transitions of the table."""
         judged = [_undecided(scored) for scored in found]
         seen = [
-            (self._said(scored, i), one, i)
+            (self._observation_of(scored, i), one, i)
             for scored, one in zip(found, judged, strict=True)
             for i in reportable(scored, self._alarm_open(scored.deployment)).tolist()
         ]
         seen.sort(key=lambda each: (each[0].at_us, each[0].alarm_id))
-        told: list[Transition] = []
-        for said, one, i in seen:
-            told += self._table.observe(said)
-            alarm = self._table.get(said.alarm_id)
+        transitions: list[Transition] = []
+        for observed, one, i in seen:
+            transitions += self._table.accept_observation(observed)
+            alarm = self._table.get(observed.alarm_id)
             one.is_on[i] = alarm is not None and alarm.active
         for asset in tuple(self._table.flooded) if found else ():
-            told += self._table.advance(asset, max(int(one.end_us.max()) for one in judged))
-        self.raises += sum(one.kind is TransitionKind.RAISE for one in told)
-        return judged, told
+            transitions += self._table.advance(asset, max(int(one.end_us.max()) for one in judged))
+        self.raises += sum(one.kind is TransitionKind.RAISE for one in transitions)
+        return judged, transitions
 
-    def _said(self, scored: Scored, i: int) -> Observation:
-        said = observation(scored, i, replayed=self._replayed)
-        if said.detail.model is None:
-            return said
-        model = replace(said.detail.model, mode=self._mode)
-        return replace(said, detail=replace(said.detail, model=model))
+    def _observation_of(self, scored: Scored, i: int) -> Observation:
+        observed = observation(scored, i, replayed=self._replayed)
+        if observed.detail.model is None:
+            return observed
+        model = replace(observed.detail.model, mode=self._mode)
+        return replace(observed, detail=replace(observed.detail, model=model))
 
     def _alarm_open(self, deployment: Deployment) -> NDArray[np.bool_]:
         """Assets whose alarm is not normal."""

@@ -183,13 +183,13 @@ class Deployment(Table):
         found = [self._joined(windows) for windows in closed] if closed else []
         return self.gate.admit(found) if self.gate.is_used else found
 
-    def take_refused(self) -> tuple[int, int]:
+    def drain_refused(self) -> tuple[int, int]:
         """Number of late values, and of blocks that did not fit, since the last call."""
         late = rejected = 0
         if self.windows is not None:
             late, self.windows.late = self.windows.late, 0
         if self.blocks is not None:
-            rejected = self.blocks.take_rejected()
+            rejected = self.blocks.drain_rejected()
         return late, rejected
 
     def reset_clock(self, assets: NDArray[np.intp]) -> None:

@@ -193,7 +193,7 @@ class Deployments:
             if standby.main is not None:
                 standby.deployment.use = standby.main.use
 
-    def take_over(self, old: Deployments) -> None:
+    def adopt_versions(self, old: Deployments) -> None:
         """Keep standbys and shadows of the same models in these deployments.
 
         A replaced version does not come back, although it may still be on disk.
@@ -202,8 +202,8 @@ class Deployments:
         self.refused |= old.refused
         for name, bundle in self._bundles.items():
             if name in old._bundles:
-                bundle.take_over(old._bundles[name])
-        self._shadows.take_over(old._shadows)
+                bundle.adopt_versions(old._bundles[name])
+        self._shadows.adopt_comparisons(old._shadows)
         for one in self.rollbacks:
             if (now := self.active(one.name)) and now.sha256 == one.bad.model.sha256:
                 self.replace_version(one.good)

@@ -45,7 +45,7 @@ class ModelLoader(Protocol):
     def models_dir(self) -> Path:
         """The folder of the bundles."""
 
-    def wanted(self) -> list[str]:
+    def bundle_names(self) -> list[str]:
         """Bundles that should be in service."""
 
     async def load_model(self, name: str, folder: Path | None = None) -> Model:
@@ -98,7 +98,7 @@ class Reconciler:
         """Follow changes in service and on disk since the last check."""
         async with self._busy:
             await self._save_rollbacks()
-        seen = await asyncio.to_thread(self._look)
+        seen = await asyncio.to_thread(self._signatures)
         is_still = seen == self._seen
         self._seen = seen
         if is_still and seen != self._done:
@@ -108,7 +108,7 @@ class Reconciler:
         """Load the versions on disk: the one to be active, its standby and its shadow."""
         async with self._busy:
             await self._save_rollbacks()
-            self._done = self._seen = await asyncio.to_thread(self._look)
+            self._done = self._seen = await asyncio.to_thread(self._signatures)
             loader = self._loader()
             over = {n for n, s in self._passed_over.items() if self._done.get(n) == s}
             added: list[str] = []
@@ -186,7 +186,7 @@ class Reconciler:
         self._deployments.refused[name] = Refusal(bad, text, self._clock.now_us(), good)
         extra = {"model": name, "version": bad, "to": good, "reason": text}
         log.error("model rolled back", extra=extra)
-        self._passed_over[name] = (await asyncio.to_thread(self._look)).get(name, ())
+        self._passed_over[name] = (await asyncio.to_thread(self._signatures)).get(name, ())
         try:
             await asyncio.to_thread(_roll_back_on_disk, self._repository, name, bad, good)
         except (EdgeAgentError, OSError) as error:  # in memory it is done; a restart tries again
@@ -236,7 +236,7 @@ class Reconciler:
 
     # -- the disk -----------------------------------------------------------------------------
 
-    def _look(self) -> dict[str, Signature]:
+    def _signatures(self) -> dict[str, Signature]:
         """The files on disk, by the name of the bundle."""
         loader = self._loader()
         return {name: _signature(loader.models_dir, name) for name in _names(loader)}
@@ -245,7 +245,7 @@ class Reconciler:
 def _names(loader: ModelLoader) -> list[str]:
     """The bundles in service, and those that should be."""
     names = [str(model.manifest.name) for model in loader.deployments.models()]
-    return [*names, *(name for name in loader.wanted() if name not in names)]
+    return [*names, *(name for name in loader.bundle_names() if name not in names)]
 
 
 def _signature(models_dir: Path, name: str) -> Signature:

@@ -200,7 +200,7 @@ def count_windows(run: ModelRun, metrics: Metrics) -> None:
 
 def count_refused(one: Deployment, metrics: Metrics) -> None:
     """Count values that were too late, blocks that did not fit, and windows while stopped."""
-    late, rejected = one.take_refused()
+    late, rejected = one.drain_refused()
     if late:
         metrics.values_late.labels(one.source).inc(late)
     if one.gate.dropped:

@@ -225,9 +225,9 @@ class Shadows:
                 past.apply(Event.RETIRE, past.reason)
         elif have is None or have.model.sha256 != model.sha256:
             self._past.pop(name, None)
-            self.running[name] = self._begin(model)
+            self.running[name] = self._start_shadow(model)
 
-    def _begin(self, model: Model) -> Shadow:
+    def _start_shadow(self, model: Model) -> Shadow:
         alarms = self._new_alarms("active"), self._new_alarms("shadow")
         shadow = Shadow(model, alarms, self._budget, self._metrics)
         mains = self._deployments(shadow.name)
@@ -256,7 +256,7 @@ class Shadows:
 
     def try_alone(self, model: Model, use_name: str, use: ModelUse, asset: PlantAsset) -> str:
         """Let a candidate score an asset without an active model; returns what is missing."""
-        shadow = self.running.get(model.manifest.name) or self._begin(model)
+        shadow = self.running.get(model.manifest.name) or self._start_shadow(model)
         self.running[shadow.name], standbys = shadow, shadow.standbys
         one = next((s for s in standbys if s.main is None and s.deployment.use is use), None)
         if one is None:
@@ -276,13 +276,13 @@ class Shadows:
     def compare_anew(self, name: str) -> None:
         """Restart the comparison; another version is active."""
         if name in self.running:
-            self.running[name] = self._begin(self.running[name].model)
+            self.running[name] = self._start_shadow(self.running[name].model)
 
-    def take_over(self, old: Shadows) -> None:
+    def adopt_comparisons(self, old: Shadows) -> None:
         """Keep comparisons of the same two versions with a new config."""
         self._past |= old._past
         for name, before in old.running.items():
-            now = self.running[name] = self._begin(before.model)
+            now = self.running[name] = self._start_shadow(before.model)
             if now.compares_as(before):
                 now.continue_from(before)
 

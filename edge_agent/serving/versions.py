@@ -239,7 +239,7 @@ class BundleVersions:
                 moved.stand_beside(new)
         return replaced
 
-    def take_over(self, old: BundleVersions) -> None:
+    def adopt_versions(self, old: BundleVersions) -> None:
         """Keep versions and standbys with a new config."""
         if old.active.model.sha256 != self.active.model.sha256:
             self.set_standby(old.active.model)

@@ -116,7 +116,7 @@ class Conditions(Table):
             self._change(mine)
         for number in np.flatnonzero(self._next_us < asset_now_us[self._asset]).tolist():
             now_us = int(asset_now_us[self._asset[number]])
-            self._note(number, self.instances[number].advance(now_us))
+            self._record_changes(number, self.instances[number].advance(now_us))
 
     def _change(self, mine: Points) -> None:
         self._signals.last_us[mine.number] = mine.time_us
@@ -129,7 +129,7 @@ class Conditions(Table):
         changed = np.unique(mine.number[~quiet])
         for signal, at_us, value in mine.where(np.isin(mine.number, changed)).rows():
             for number, name in self._users[signal]:
-                self._note(number, self.instances[number].advance(at_us))
+                self._record_changes(number, self.instances[number].advance(at_us))
                 self.instances[number].change(name, at_us, value)
                 self._next_us[number] = self.instances[number].next_us
         for signal in changed.tolist():
@@ -193,16 +193,16 @@ class Conditions(Table):
         holds: NDArray[np.bool_] = (number < 0) | (self.truth[number] == TRUE)
         return holds
 
-    def take_over(self, old: Conditions, was: Mapping[int, int]) -> None:
+    def adopt_state(self, old: Conditions, was: Mapping[int, int]) -> None:
         """Copy the state of an earlier plant; was: the number of each asset in it."""
         for (asset, condition), number in self._numbers.items():
             before = old._numbers.get((was.get(asset, -1), condition))
             if before is not None:
                 instance = self.instances[number] = old.instances[before]
                 # Reported again: users of the condition start with an unknown truth.
-                self._note(number, [(instance.turned_us, instance.truth)])
+                self._record_changes(number, [(instance.turned_us, instance.truth)])
 
-    def _note(self, number: int, found: Iterable[tuple[int, int]]) -> None:
+    def _record_changes(self, number: int, found: Iterable[tuple[int, int]]) -> None:
         self.turns += [Turn(number, at_us, truth) for at_us, truth in found]
         instance = self.instances[number]
         self.truth[number] = instance.truth

@@ -169,7 +169,7 @@ class BlockInputs:
                     self._last[row], start_us=start_us + step_us, end_us=end_us + step_us
                 )
 
-    def take_rejected(self) -> int:
+    def drain_rejected(self) -> int:
         """Number of blocks that did not fit a window, since the last call."""
         rejected, self._windows.rejected = self._windows.rejected, 0
         return rejected

@@ -92,7 +92,7 @@ class Intake:
         self._block_bytes = 0
         return values, blocks
 
-    def take_stats(self) -> IntakeStats:
+    def drain_stats(self) -> IntakeStats:
         """The drops since the last call."""
         stats, self.stats = self.stats, IntakeStats()
         return stats

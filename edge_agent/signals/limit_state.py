@@ -21,7 +21,7 @@ class Change(Enum):
 
     RAISE = "raise"
     CLEAR = "clear"
-    REST = "rest"  # the machine stops while the alarm is active
+    PAUSE = "pause"  # the machine stops while the alarm is active
     RESUME = "resume"  # the machine runs again: the alarm is still active
     END = "end"  # the machine runs again: the alarm is gone
 
@@ -50,9 +50,9 @@ class LimitState:
         "due_us",
         "lag_us",
         "limit",
+        "paused",
         "raised",
         "reset",
-        "resting",
         "shown",
         "since_us",
         "stood",
@@ -66,14 +66,14 @@ class LimitState:
         self.reset = self.limit - bound.deadband
         self.lag_us = 0 if bound.condition < 0 else SETTLE_US
         self.truth = TRUE if bound.condition < 0 else UNKNOWN
-        self.raised = self.resting = False
+        self.raised = self.paused = False
         self.since_us = NEVER
         self.due_us = ENDLESS
         self.cleared_us = NEVER
         self.shown = np.nan
         self.stood = np.nan  # the value that it was raised with
 
-    def look(self, at_us: int, value: float, known_us: int) -> None:
+    def compare_value(self, at_us: int, value: float, known_us: int) -> None:
         """Compare the value valid from `at_us` on; known_us: since when a value is known."""
         if self.truth != TRUE:
             self.since_us, self.due_us = NEVER, ENDLESS
@@ -83,11 +83,11 @@ class LimitState:
         self._compare(at_us, value if self.bound.above else -value)
         if self.since_us == NEVER:
             self.shown = np.nan
-        elif self.resting or np.isnan(self.shown) or at_us <= max(self.due_us, known_us):
+        elif self.paused or np.isnan(self.shown) or at_us <= max(self.due_us, known_us):
             self.shown = value
 
     def _compare(self, at_us: int, x: float) -> None:
-        if self.resting:
+        if self.paused:
             disagrees, delay_us = True, 0
         elif self.raised:
             # Once inside the deadband, a return into it changes nothing.
@@ -107,8 +107,8 @@ class LimitState:
         value = self.shown if self.bound.above else -self.shown
         self.since_us, self.due_us = NEVER, ENDLESS
         self.stood = self.shown
-        if self.resting:
-            self.resting = False
+        if self.paused:
+            self.paused = False
             self.raised = value >= self.reset
             return Change.RESUME if self.raised else Change.END
         self.raised = not self.raised
@@ -120,7 +120,7 @@ class LimitState:
         """[low, high) of the values that change nothing, if the value is known."""
         if self.truth != TRUE:
             return -np.inf, np.inf
-        if self.since_us != NEVER or self.resting:
+        if self.since_us != NEVER or self.paused:
             return np.inf, -np.inf
         low, high = (self.reset, np.inf) if self.raised else (-np.inf, self.limit)
         if self.bound.above:

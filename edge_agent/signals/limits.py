@@ -73,9 +73,9 @@ class Limits(Table):
         self._points.used[bound.point] = True
         return row
 
-    def restore(self, row: int, *, raised: bool, resting: bool) -> None:
+    def restore(self, row: int, *, raised: bool, paused: bool) -> None:
         """Restore the state from the stored alarm."""
-        self._rows[row].raised, self._rows[row].resting = raised, resting
+        self._rows[row].raised, self._rows[row].paused = raised, paused
         self._settle([self._rows[row].bound.point])
 
     def update(self, points: Points, turns: Iterable[Turn]) -> list[Crossing]:
@@ -137,7 +137,7 @@ class Limits(Table):
         else:
             self._points.known_us[point] = ENDLESS
         for row in rows:
-            self._rows[row].look(at_us, value, int(self._points.known_us[point]))
+            self._rows[row].compare_value(at_us, value, int(self._points.known_us[point]))
 
     def _turn_event(self, number: int, at_us: int, truth: int, found: list[Crossing]) -> None:
         self._elapse(number, at_us, found)
@@ -145,12 +145,12 @@ class Limits(Table):
         row.truth = truth
         point = row.bound.point
         value = float(self._points.value[point])
-        if truth == FALSE and row.raised and not row.resting:
-            row.resting = True
+        if truth == FALSE and row.raised and not row.paused:
+            row.paused = True
             # Not the newest value: with several values of one time it depends on the batching.
             stood = value if np.isnan(row.stood) else float(row.stood)
-            found.append(Crossing(number, Change.REST, at_us, stood))
-        row.look(at_us, value, int(self._points.known_us[point]))
+            found.append(Crossing(number, Change.PAUSE, at_us, stood))
+        row.compare_value(at_us, value, int(self._points.known_us[point]))
 
     def _elapse(self, number: int, to_us: int, found: list[Crossing]) -> None:
         """Decide what is due by then, if the value is known and its condition is settled."""
@@ -162,7 +162,7 @@ class Limits(Table):
                 return
             shown = float(row.shown)
             found.append(Crossing(number, row.decide(at_us), at_us, shown))
-            row.look(at_us, float(self._points.value[row.bound.point]), known_us)
+            row.compare_value(at_us, float(self._points.value[row.bound.point]), known_us)
 
     def advance(self, asset_now_us: NDArray[np.int64]) -> list[Crossing]:
         """Advance time; asset_now_us: event time by asset [A]."""
@@ -184,7 +184,9 @@ class Limits(Table):
             known = self._points.known_us[point] < ENDLESS
             self._points.known_us[point] = to_us if known else ENDLESS
             row.since_us, row.due_us = NEVER, ENDLESS
-            row.look(to_us, float(self._points.value[point]), int(self._points.known_us[point]))
+            row.compare_value(
+                to_us, float(self._points.value[point]), int(self._points.known_us[point])
+            )
             self._settle([point])
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:

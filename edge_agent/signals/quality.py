@@ -43,7 +43,7 @@ class QualityWatch(Table):
     _uncertain_is_bad = column(np.bool_)
     _uncertain_is_held = column(np.bool_)
     _asset = column(np.intp)
-    _heard_s = column(np.float64, -np.inf)
+    _arrival_s = column(np.float64, -np.inf)
 
     def add(
         self,
@@ -81,9 +81,9 @@ class QualityWatch(Table):
         monotonic_s: their time of arrival; without it, silence is measured with time stamps.
         """
         values = self._without_held(values)
-        heard_s = self._heard_s[values.signal]
+        arrival_s = self._arrival_s[values.signal]
         if monotonic_s < math.inf:
-            self._heard_s[values.signal] = monotonic_s
+            self._arrival_s[values.signal] = monotonic_s
         if self._unremarkable(values):
             return []
         order = np.argsort(values.signal, kind="stable")
@@ -98,7 +98,7 @@ class QualityWatch(Table):
         problem = problems_of(value, status, self._uncertain_is_bad[signal])
         new = Batch(signal, time_us, value, status, problem)
         old = self._before(new)
-        quiet_s = monotonic_s - heard_s[order]
+        quiet_s = monotonic_s - arrival_s[order]
         episodes = self._gaps(old, new, quiet_s) + self._changes(old, new)
         for i in np.flatnonzero(new.problem != old.problem).tolist():
             episodes += switch(new, i, Problem(old.problem[i]), Problem(new.problem[i]))
@@ -177,7 +177,7 @@ class QualityWatch(Table):
         self.time_us[mine] = NEVER
         self._changed_us[mine] = NEVER + self.stuck[mine]  # known, so that being stuck can end
 
-    def rest(self, asset: int, at_us: int = NEVER) -> list[Episode]:
+    def stop_stuck_check(self, asset: int, at_us: int = NEVER) -> list[Episode]:
         """From `at_us` on an asset is stopped on purpose: constant values are not a fault.
 
         Call it between the values before that time and those after it.
@@ -196,7 +196,7 @@ class QualityWatch(Table):
         self._stuck_us[mine] = ENDLESS
         return found
 
-    def resume(self, asset: int, at_us: int) -> None:
+    def start_stuck_check(self, asset: int, at_us: int) -> None:
         """The asset runs again from `at_us` on."""
         mine = (self._asset == asset) & (self._changed_us > NEVER)
         self._changed_us[mine] = np.maximum(self._changed_us[mine], at_us)
@@ -223,7 +223,7 @@ class QualityWatch(Table):
         now_us = asset_now_us[self._asset]
         last_us = np.where(self.unseen(), asset_since_us[self._asset], self.time_us)
         good = (last_us > NEVER) & (self.problem == Problem.NONE)
-        silent_s = monotonic_s - self._heard_s
+        silent_s = monotonic_s - self._arrival_s
         silent = silent_s >= self._stale_us / US_PER_S
         is_stale = good & silent & (now_us - last_us > self._stale_us)
         stale = np.flatnonzero(is_stale)
@@ -244,17 +244,17 @@ class QualityWatch(Table):
         ]
         return sorted(found, key=lambda episode: episode.at_us)
 
-    def patience_us(self, signal: int) -> dict[str, int]:
+    def problem_after_us(self, signal: int) -> dict[str, int]:
         """After how long a signal is `stale` and `stuck`."""
         return {"stale": int(self._stale_us[signal]), "stuck": int(self._stuck_after_us[signal])}
 
-    def patience_of(self, signals: NDArray[np.intp]) -> NDArray[np.int64]:
+    def stale_after_us(self, signals: NDArray[np.intp]) -> NDArray[np.int64]:
         """After how long each of these signals is `stale`, in microseconds [k]."""
         return self._stale_us[signals]
 
-    def heard_s(self, signals: NDArray[np.intp] | list[int]) -> NDArray[np.float64]:
+    def arrival_s(self, signals: NDArray[np.intp] | list[int]) -> NDArray[np.float64]:
         """The arrival time of the last value of these signals, by the monotonic clock [k]."""
-        return self._heard_s[signals]
+        return self._arrival_s[signals]
 
     def unseen(self) -> NDArray[np.bool_]:
         """Signals that never had a value, [S]."""
@@ -266,7 +266,7 @@ class QualityWatch(Table):
             return Problem.STUCK
         return Problem(self.problem[signal])
 
-    def troubled(self) -> NDArray[np.bool_]:
+    def has_problem(self) -> NDArray[np.bool_]:
         """Signals with any problem, [S]."""
         problem: NDArray[np.bool_] = self.problem != Problem.NONE
         return problem | self.stuck
@@ -293,13 +293,13 @@ class QualityWatch(Table):
         quiet_s: time without a value by the gateway's clock [n]. A jump of time stamps while values
         arrive is not a silence.
         """
-        patience_us = self._stale_us[new.signal]
-        silent = (old.time_us > NEVER) & (new.time_us - old.time_us > patience_us)
-        silent &= quiet_s > patience_us / US_PER_S - _TURN_S
+        stale_us = self._stale_us[new.signal]
+        silent = (old.time_us > NEVER) & (new.time_us - old.time_us > stale_us)
+        silent &= quiet_s > stale_us / US_PER_S - _TURN_S
         silent &= old.problem == Problem.NONE
         found = []
         for i in np.flatnonzero(silent).tolist():
-            due_us = int(old.time_us[i] + patience_us[i])
+            due_us = int(old.time_us[i] + stale_us[i])
             found += switch(old, i, Problem.NONE, Problem.STALE, due_us)
             found += switch(new, i, Problem.STALE, Problem.NONE)
         return found

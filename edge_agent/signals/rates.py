@@ -41,7 +41,7 @@ class _Rate:
         self.last_us = NEVER
         self.value = math.nan  # the newest value, continued over each roll-over
 
-    def take(self, at_us: int, value: float) -> list[tuple[int, float]]:
+    def accept_value(self, at_us: int, value: float) -> list[tuple[int, float]]:
         """Accept a value; returns (time, rate) for each part that ended before it."""
         if at_us < self.last_us:
             return []
@@ -61,7 +61,7 @@ class _Rate:
         """Advance time, with the held value of a signal that reports only changes."""
         return self._close((now_us - _HELD_LATENESS_US) // self.part_us, now_us)
 
-    def begin_anew(self) -> None:
+    def restart(self) -> None:
         """Forget all points: the next value starts a new window."""
         self._points.clear()
         self.part = self.last_us = NEVER
@@ -173,14 +173,14 @@ class Rates(Table):
         rate, point = self._rates[number], self._point[number]
         if math.isnan(value):  # no new point; the known rate may no longer be valid
             return [(point, at_us, math.nan)]
-        found = rate.take(at_us, value)
+        found = rate.accept_value(at_us, value)
         self._next_us[number] = rate.next_us
         return [(point, *each) for each in found]
 
     def reset_clock(self, asset: int) -> None:
         """Restart the rates of an asset; its clock was set back."""
         for number in np.flatnonzero(self._asset == asset).tolist():
-            self._rates[number].begin_anew()
+            self._rates[number].restart()
             self._next_us[number] = ENDLESS
 
 

@@ -46,7 +46,7 @@ class _Track:
         self.samples = np.concatenate((before, block.samples))
         self.end_us = block.end_us
 
-    def take(self, length: int, hop: int, rate_hz: float) -> tuple[NDArray[np.float32], int]:
+    def cut_window(self, length: int, hop: int, rate_hz: float) -> tuple[NDArray[np.float32], int]:
         """Return the oldest window and the time of its last sample; advances by one hop."""
         window = self.samples[:length]
         left = len(self.samples) - length
@@ -76,21 +76,21 @@ class WaveWindows:
         tracks[channel].append(block, wanted)
         self._bound(tracks)
         while all(len(t.samples) >= n for t, n in zip(tracks, self._length, strict=True)):
-            yield self._take(asset, tracks)
+            yield self._cut_windows(asset, tracks)
 
     def shift_clock(self, asset: int, step_us: int) -> None:
         """Shift the waiting samples; the gateway's clock was moved."""
         for track in self._tracks.get(asset, ()):
             track.end_us += step_us
 
-    def _take(self, asset: int, tracks: list[_Track]) -> BlockWindow:
+    def _cut_windows(self, asset: int, tracks: list[_Track]) -> BlockWindow:
         samples = {}
         end_us = 0
         for channel, track in enumerate(tracks):
             length, rate = self._length[channel], self._rate_hz[channel]
             # Every input advances by the same time, independent of its rate.
             hop = max(1, round(self._hop * rate / self._rate_hz[0]))
-            samples[channel], ended = track.take(length, hop, rate)
+            samples[channel], ended = track.cut_window(length, hop, rate)
             end_us = max(end_us, ended)
         span_us = round(max(n / r for n, r in zip(self._length, self._rate_hz, strict=True)) * 1e6)
         return BlockWindow(asset, end_us - span_us, end_us, samples)

@@ -28,7 +28,7 @@ def last_true(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
     return np.maximum.accumulate(index, axis=0)
 
 
-def take_rows(array: NDArray[np.generic], row: NDArray[np.intp]) -> NDArray[np.generic]:
+def rows_of_columns(array: NDArray[np.generic], row: NDArray[np.intp]) -> NDArray[np.generic]:
     """The cells of [T, C] in row `row` [T, C] of each column; a row below 0 counts as 0."""
     return np.take_along_axis(array, np.maximum(row, 0), axis=0)
 

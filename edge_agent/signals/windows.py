@@ -29,7 +29,7 @@ from edge_agent.signals.window_set import (
     last_true,
     ragged,
     rank_times,
-    take_rows,
+    rows_of_columns,
 )
 from edge_agent.tables import Table, column
 
@@ -328,12 +328,12 @@ class Windows(Table):
         source = last_true(seen)
         carried = source < first
         source_us = np.where(carried, self._carry_us[of], time_us[np.maximum(source, 0)])
-        source_mark = np.where(carried, self._carry_mark[of], take_rows(mark, source))
+        source_mark = np.where(carried, self._carry_mark[of], rows_of_columns(mark, source))
         aged = time_us[:, None] - source_us > self._hold_us[of]
         held = np.where(source_mark == MISSING, MISSING, np.where(aged, STALE, HELD))
         mark = np.where(seen, mark, np.where(source_mark == BAD, BAD, held)).astype(np.uint8)
         good = last_true(seen & (mark != BAD))
-        x = np.where(good < first, self._carry[of], take_rows(x, good))
+        x = np.where(good < first, self._carry[of], rows_of_columns(x, good))
         self._x[at], self._mark[at] = x, mark
         self._carry[asset], self._carry_us[asset] = x[last], source_us[last]
         self._carry_mark[asset] = source_mark[last]

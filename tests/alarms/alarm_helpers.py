@@ -60,7 +60,7 @@ class Desk:
     ) -> list[str]:
         """Observe; returns `alarm_id kind` of each transition."""
         seen = Observation(alarm_id, level, us(at), detail or Detail("anomaly", {"level": level}))
-        return names(self.table.observe(seen))
+        return names(self.table.accept_observation(seen))
 
     def alarm(self, alarm_id: str = "P-1.a") -> Alarm:
         """The alarm, which must be known."""

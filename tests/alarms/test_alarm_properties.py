@@ -93,7 +93,7 @@ class Run:
 
     def see(self, alarm_id: str, level: float, name: str) -> list[Transition]:
         seen = Observation(alarm_id, level, us(self.at), blaming(name))
-        return list(self.desk.table.observe(seen))
+        return list(self.desk.table.accept_observation(seen))
 
     def command(self, alarm_id: str, name: str) -> None:
         before = self.desk.table.get(alarm_id)

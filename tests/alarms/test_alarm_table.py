@@ -443,17 +443,17 @@ def test_the_rule_in_use_is_the_newest() -> None:
 def test_what_rests_by_design_is_suppressed_and_comes_back_if_it_stands() -> None:
     """Only an alarm that stands is announced; who rested it must be the one who resumes it."""
     desk = Desk(QUICK)
-    assert desk.table.rest("P-1.a", "stopped", us(0)) == ()
+    assert desk.table.pause_alarm("P-1.a", "stopped", us(0)) == ()
     desk.see(2.0, 1)
-    (rested,) = desk.table.rest("P-1.a", "stopped", us(2))
+    (rested,) = desk.table.pause_alarm("P-1.a", "stopped", us(2))
     assert (rested.kind, rested.alarm.state, rested.alarm.suppressed_by) == (
         "suppress",
         AlarmState.SUPPRESSED,
         "stopped",
     )
-    assert desk.table.rest("P-1.a", "stopped", us(3)) == ()
-    assert desk.table.resume("P-1.a", "ann", us(3)) == ()
-    (back,) = desk.table.resume("P-1.a", "stopped", us(4))
+    assert desk.table.pause_alarm("P-1.a", "stopped", us(3)) == ()
+    assert desk.table.resume_alarm("P-1.a", "ann", us(3)) == ()
+    (back,) = desk.table.resume_alarm("P-1.a", "stopped", us(4))
     assert (back.kind, back.alarm.state, back.alarm.suppressed_by) == (
         "unsuppress",
         AlarmState.UNACK,
@@ -464,9 +464,9 @@ def test_what_rests_by_design_is_suppressed_and_comes_back_if_it_stands() -> Non
 def test_what_rests_by_design_and_is_over_meanwhile_is_normal_afterwards() -> None:
     desk = Desk(QUICK)
     desk.see(2.0, 1)
-    desk.table.rest("P-1.a", "stopped", us(2))
+    desk.table.pause_alarm("P-1.a", "stopped", us(2))
     assert desk.see(0.0, 3) == []
-    (over,) = desk.table.resume("P-1.a", "stopped", us(4))
+    (over,) = desk.table.resume_alarm("P-1.a", "stopped", us(4))
     assert over.alarm.state is AlarmState.NORMAL
 
 
@@ -474,6 +474,6 @@ def test_a_delay_that_had_begun_is_void_after_a_rest() -> None:
     """The time in which nothing was judged does not count."""
     desk = Desk(AlarmRule(on_delay=Duration(10)))
     desk.see(2.0, 0)
-    assert desk.table.rest("P-1.a", "stopped", us(5)) == ()
+    assert desk.table.pause_alarm("P-1.a", "stopped", us(5)) == ()
     assert desk.see(2.0, 100) == []
     assert desk.see(2.0, 110) == [RAISE]

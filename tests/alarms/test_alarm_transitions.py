@@ -84,7 +84,7 @@ def do(desk: Desk, event: str) -> tuple[str, str] | None:
     }
     if event in condition:
         detail = NEWS if event == "change" else Detail("anomaly")
-        found = table.observe(Observation("P-1.a", condition[event], at_us, detail))
+        found = table.accept_observation(Observation("P-1.a", condition[event], at_us, detail))
         return (found[0].kind, found[0].alarm.state) if found else None
     made = commands[event]()
     return made.kind, made.alarm.state

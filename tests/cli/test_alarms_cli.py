@@ -45,8 +45,12 @@ class Plant:
         self.store = Store.open(path, max_bytes=16 << 20, history_days=1, clock=self.clock)
         self.table = AlarmTable(policy_of, Alarms(), self.clock)
         self.texts = load_texts(Alarms())
-        self.keep(*self.table.observe(Observation("P-1.pump", 2.0, NOW_US, Detail("anomaly"))))
-        self.keep(*self.table.observe(Observation("P-2.pump", 9.0, NOW_US, Detail("anomaly"))))
+        self.keep(
+            *self.table.accept_observation(Observation("P-1.pump", 2.0, NOW_US, Detail("anomaly")))
+        )
+        self.keep(
+            *self.table.accept_observation(Observation("P-2.pump", 9.0, NOW_US, Detail("anomaly")))
+        )
 
     def keep(self, *transitions: Transition) -> None:
         self.store.commit(transitions, [])

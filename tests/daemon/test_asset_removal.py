@@ -77,7 +77,7 @@ async def announce(daemon: Daemon, asset_id: str, *signals: str) -> PlantAsset:
         s.index for one in ("P-1", "P-2") for s in daemon.runtime.plant.assets[one].signals.values()
     ]
     daemon.runtime.intake.append(columns(rows, [now_us] * len(rows), [1.0] * len(rows)))
-    await daemon.parts.loop.turn()
+    await daemon.parts.loop.run_turn()
     return asset
 
 

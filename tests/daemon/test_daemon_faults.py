@@ -36,7 +36,7 @@ async def test_a_fault_of_a_link_is_a_trouble_and_a_service_alarm(tmp_path: Path
             for seen in daemon.parts.supervisor.observations(
                 daemon.parts.clock.now_us() + later_us
             ):
-                daemon.runtime.alarms.observe(seen)
+                daemon.runtime.alarms.accept_observation(seen)
         alarm = daemon.runtime.alarms.get(ALARM)
         assert alarm is not None
         assert alarm.state is AlarmState.RTN_UNACK

@@ -49,7 +49,7 @@ class Plant:
                 value[delivers - 1 :: delivers] = np.nan
             signal = np.tile(index, n).astype(np.int32)
             self.daemon.runtime.intake.append(Columns(signal, 1000 * ms, value, status))
-            await self.daemon.parts.loop.turn()
+            await self.daemon.parts.loop.run_turn()
             self.daemon.runtime.pipeline.learning.check_inputs()
 
     async def learns(self) -> None:

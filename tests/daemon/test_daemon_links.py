@@ -46,7 +46,7 @@ class Plant:
                     columns(index, [now_us] * len(index), [1.0] * len(index), list(status))
                 )
             async with self.daemon.parts.loop.turning:
-                await self.daemon.parts.loop.turn()
+                await self.daemon.parts.loop.run_turn()
             await self.daemon.parts.supervisor.supervise()
 
     def states(self) -> dict[str, AlarmState]:
@@ -231,7 +231,7 @@ async def rows(plant: Plant, n: int, assets: str = "P-1 P-2") -> None:
             plant.daemon.runtime.intake.append(
                 columns(index, [plant.clock.now_us()] * 2, [10.0, 4.0])
             )
-        await plant.daemon.parts.loop.turn()
+        await plant.daemon.parts.loop.run_turn()
 
 
 async def test_a_machine_whose_values_are_away_is_not_judged(watched: Plant) -> None:

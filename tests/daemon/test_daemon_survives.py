@@ -183,7 +183,7 @@ async def test_a_reload_that_fails_half_way_leaves_the_sources_at_work(
     made = config(tmp_path, sources=source)
     async with running(made) as daemon:
         before = daemon.runtime
-        monkeypatch.setattr(Pipeline, "take_over", None)
+        monkeypatch.setattr(Pipeline, "adopt_state", None)
         with pytest.raises(TypeError):
             await daemon.parts.replacer.adopt(replace(made, discovery=Discovery(7)))
         assert daemon.runtime is before

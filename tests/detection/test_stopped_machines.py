@@ -68,7 +68,7 @@ def test_after_a_reload_limits_are_judged_although_the_flag_does_not_come_again(
     old, new = Live(config()), Live(config())
     old.turn(0, at(0, 5.0, 1.0))
     drive(old, 1, 10, 5.0)
-    new.pipeline.take_over(old.pipeline)
+    new.pipeline.adopt_state(old.pipeline)
     drive(new, 10, 20, 8.0)
     assert told(new) == [("raise", 10)]
 

@@ -28,7 +28,7 @@ def run(
     state = AdaptiveInterval(Interval(0.8, rate))
     held, width = [], []
     for number, truth in enumerate(truths):
-        told = state.told(100 + (RAW - 100) * np.float32(scale(number)))
+        told = state.adapt(100 + (RAW - 100) * np.float32(scale(number)))
         held.append(told[0, 0] <= truth <= told[0, 2])
         width.append(told[0, 2] - told[0, 0])
         state = state.after(told, [truth])
@@ -38,7 +38,7 @@ def run(
 def test_with_nothing_to_learn_from_the_models_own_interval_is_told() -> None:
     """A plant whose machines never fail has the calibration of the bundle, and no coverage."""
     state = AdaptiveInterval()
-    assert np.array_equal(state.told(RAW), RAW)
+    assert np.array_equal(state.adapt(RAW), RAW)
     assert math.isnan(state.covered)
 
 
@@ -78,7 +78,7 @@ def test_each_side_keeps_its_name() -> None:
     state = AdaptiveInterval(Interval(0.8, 0.1))
     below = above = 0
     for number, truth in enumerate(truths):
-        told = state.told(RAW)
+        told = state.adapt(RAW)
         below += bool(number >= 200 and truth < told[0, 0])
         above += bool(number >= 200 and truth > told[0, 2])
         state = state.after(told, [truth])
@@ -95,7 +95,7 @@ def test_the_average_missed_keeps_its_bound_whatever_the_truths_are(
     state = AdaptiveInterval(Interval(0.8, rate))
     below = 0
     for count, truth in enumerate(truths, start=1):
-        told = state.told(RAW)
+        told = state.adapt(RAW)
         below += bool(truth < told[0, 0])
         state = state.after(told, [truth])
         if state.low in {WIDEST, 1 / WIDEST}:
@@ -114,7 +114,7 @@ def test_nothing_that_is_fed_in_breaks_its_bounds(
     for factor in (after.low, after.high):
         assert 1 / WIDEST <= factor <= WIDEST
     assert after is state or 0 <= after.covered <= 1
-    assert (after.told(RAW) >= 0).all()
+    assert (after.adapt(RAW) >= 0).all()
 
 
 @given(st.floats(0, 200), st.floats(0, 200))
@@ -146,4 +146,4 @@ def test_a_life_longer_than_the_model_can_tell_is_no_miss() -> None:
 def test_no_hours_below_zero_are_told() -> None:
     """Stretched below zero, p10 is zero: life is not negative."""
     wide = AdaptiveInterval(low=8.0, high=1.0)
-    assert wide.told(np.array([[1, 5, 9]], np.float32)).tolist() == [[0, 5, 9]]
+    assert wide.adapt(np.array([[1, 5, 9]], np.float32)).tolist() == [[0, 5, 9]]

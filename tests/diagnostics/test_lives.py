@@ -46,7 +46,7 @@ def at_h(hour: float) -> int:
 def test_a_machine_that_fails_earlier_than_told_pulls_p10_down(tmp_path: Path) -> None:
     """100 h were told at hour 0, 99 at hour 1, ...; it fails at hour 50."""
     live = plant(insight_models.hours(tmp_path))
-    lives = live.pipeline.diagnostics.lives
+    lives = live.pipeline.diagnostics.rul_tracker
     tell(live, 0, [100.0 - n for n in range(20)])
     (found,) = lives.end(ASSET, at_h(50), failed=True)
     assert (found.model, found.version, found.coverage) == ("hours", "1", 0.0)
@@ -62,7 +62,7 @@ def test_the_alert_tells_the_adapted_interval(tmp_path: Path) -> None:
     """rul_h of the alarm that is raised after a life was missed."""
     live = plant(insight_models.hours(tmp_path, interval=Interval(0.8, 1.0)))
     tell(live, 0, [100.0] * 3)
-    live.pipeline.diagnostics.lives.end(ASSET, at_h(10), failed=True)
+    live.pipeline.diagnostics.rul_tracker.end(ASSET, at_h(10), failed=True)
     tell(live, 20, [10.0])
     (raised,) = (t.alarm for t in live.transitions if t.alarm.alarm_id == "any.hours")
     assert raised.detail is not None
@@ -74,10 +74,10 @@ def test_the_alert_tells_the_adapted_interval(tmp_path: Path) -> None:
 def test_an_overhaul_is_no_truth(tmp_path: Path) -> None:
     """How long the machine would have lived nobody knows; its next life begins anew."""
     live = plant(insight_models.hours(tmp_path))
-    lives = live.pipeline.diagnostics.lives
+    lives = live.pipeline.diagnostics.rul_tracker
     tell(live, 0, [100.0] * 5)
     lives.end(ASSET, at_h(10), failed=False)
-    assert lives._told["hours", "1"].interval.lives == 0
+    assert lives._versions["hours", "1"].interval.lives == 0
     with pytest.raises(NotFoundError, match="there was no prediction"):
         lives.end(ASSET, at_h(10), failed=True)
 
@@ -85,7 +85,7 @@ def test_an_overhaul_is_no_truth(tmp_path: Path) -> None:
 def test_what_was_told_after_the_end_is_of_the_next_life(tmp_path: Path) -> None:
     """The word of a failure comes days later."""
     live = plant(insight_models.hours(tmp_path))
-    lives = live.pipeline.diagnostics.lives
+    lives = live.pipeline.diagnostics.rul_tracker
     tell(live, 0, [10.0] * 5)
     tell(live, 20, [500.0] * 5)
     (first,) = lives.end(ASSET, at_h(15), failed=True)
@@ -100,7 +100,7 @@ def test_versions_learn_each_from_what_it_told(tmp_path: Path) -> None:
     tell(live, 0, [100.0] * 3)
     live.pipeline.deployments.replace_version(insight_models.hours(tmp_path, version="2"))
     tell(live, 5, [5.0] * 3)
-    found = live.pipeline.diagnostics.lives.end(ASSET, at_h(10), failed=True)
+    found = live.pipeline.diagnostics.rul_tracker.end(ASSET, at_h(10), failed=True)
     assert [(one.version, one.coverage) for one in found] == [
         ("1", 0.0),
         ("2", pytest.approx(1 / 3)),
@@ -112,7 +112,7 @@ def test_a_life_keeps_a_bounded_part_of_itself_that_spans_all_of_it() -> None:
     life = Life()
     step_us = 600 * S
     for n in range(52_560):
-        life.note((n * step_us, 1.0, 2.0, 3.0))
+        life.keep_prediction((n * step_us, 1.0, 2.0, 3.0))
         assert len(life.rows) <= KEPT
     assert life.rows[0][0] == 0
     assert life.rows[-1][0] > 0.95 * 52_560 * step_us
@@ -123,8 +123,8 @@ def test_a_life_keeps_a_bounded_part_of_itself_that_spans_all_of_it() -> None:
 def test_a_clock_that_is_set_back_ends_what_cannot_be_placed() -> None:
     """What was told in a future that is none has no truth."""
     life = Life()
-    life.note((10 * HOUR * S, 1.0, 2.0, 3.0))
-    life.note((1 * HOUR * S, 4.0, 5.0, 6.0))
+    life.keep_prediction((10 * HOUR * S, 1.0, 2.0, 3.0))
+    life.keep_prediction((1 * HOUR * S, 4.0, 5.0, 6.0))
     assert life.rows == [(1 * HOUR * S, 4.0, 5.0, 6.0)]
 
 
@@ -133,17 +133,17 @@ def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
     model = insight_models.hours(tmp_path, interval=Interval(0.8, 0.5))
     live = plant(model)
     tell(live, 0, [100.0] * 3)
-    live.pipeline.diagnostics.lives.end(ASSET, at_h(10), failed=True)
+    live.pipeline.diagnostics.rul_tracker.end(ASSET, at_h(10), failed=True)
     tell(live, 20, [50.0] * 3)
-    assert live.pipeline.diagnostics.lives.changed
-    raw = live.pipeline.diagnostics.lives.dump()
-    assert not live.pipeline.diagnostics.lives.changed
+    assert live.pipeline.diagnostics.rul_tracker.changed
+    raw = live.pipeline.diagnostics.rul_tracker.dump()
+    assert not live.pipeline.diagnostics.rul_tracker.changed
 
     again = plant(model)
-    again.pipeline.diagnostics.lives.restore(raw)
+    again.pipeline.diagnostics.rul_tracker.restore(raw)
     tell(again, 30, [50.0])
-    told = again.pipeline.diagnostics.lives._told["hours", "1"]
-    before = live.pipeline.diagnostics.lives._told["hours", "1"]
+    told = again.pipeline.diagnostics.rul_tracker._versions["hours", "1"]
+    before = live.pipeline.diagnostics.rul_tracker._versions["hours", "1"]
     assert told.interval == before.interval
     assert len(told.lives[ASSET].rows) == 4
 
@@ -168,7 +168,7 @@ def test_metrics_tell_life_coverage_and_scales(tmp_path: Path) -> None:
     life = 'edge_agent_remaining_life_seconds{asset="any",model="hours",p="0.5"}'
     assert f"{life} 360000.0" in text
     assert "edge_agent_rul_coverage{" not in text
-    diagnostics.lives.end(ASSET, at_h(100), failed=True)
+    diagnostics.rul_tracker.end(ASSET, at_h(100), failed=True)
     diagnostics.export(live.metrics)
     text = live.metrics.render().decode()
     assert 'edge_agent_rul_coverage{model="hours"} 1.0' in text

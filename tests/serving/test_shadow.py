@@ -190,7 +190,7 @@ def test_a_reload_loses_no_shadow() -> None:
     active = plant.pipeline.deployments.active(NAME)
     assert active is not None
     other.use(active)
-    other.pipeline.take_over(plant.pipeline)
+    other.pipeline.adopt_state(plant.pipeline)
     other.t = plant.t
     other.rows(6, 20.0)
     assert report(other)["compared"] == 2 * 3 + 2 * 3

@@ -214,7 +214,7 @@ def test_a_reload_does_not_make_a_version_new(monkeypatch: pytest.MonkeyPatch) -
     plant.rows(7, 2.0)
     other = Watched(config(budget_s=1.0))
     other.use(new)
-    other.pipeline.take_over(plant.pipeline)
+    other.pipeline.adopt_state(plant.pipeline)
     other.rows(LENGTH + 1, 2.0)
     assert other.deployments() == {"2"}
     other.rows(1, 2.0)
@@ -244,7 +244,7 @@ def test_a_version_that_gave_way_does_not_come_back_by_a_reload() -> None:
     plant.rows(5, 60.0)
     other = Watched(config())
     other.use(bad)
-    other.pipeline.take_over(plant.pipeline)
+    other.pipeline.adopt_state(plant.pipeline)
     assert other.deployments() == {"1"}
     assert other.pipeline.deployments.standby(NAME) is None
     assert [one.bad.number for one in other.pipeline.deployments.rollbacks] == ["2"]

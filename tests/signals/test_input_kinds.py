@@ -35,7 +35,7 @@ def test_blocks_of_a_new_kind_become_windows_as_its_row_says() -> None:
     assert (window.asset, window.end_us) == (0, 20)
     assert [samples.shape for samples in window.samples.values()] == [(2, 2), (3, 3)]
     assert list(found.accept_blocks(nothing, [picture(4, 30, 0.5, side=7)])) == []
-    assert (found.take_rejected(), found.take_rejected()) == (1, 0)
+    assert (found.drain_rejected(), found.drain_rejected()) == (1, 0)
 
 
 def test_a_window_holds_until_it_is_stale_void_or_withdrawn() -> None:

@@ -24,7 +24,7 @@ def test_what_went_in_comes_out_or_is_counted(sizes: list[int], capacity: int) -
         intake.append(columns([7] * size, list(numbers), [0.0] * size))
         sent += size
     values, _ = intake.drain()
-    dropped = intake.take_stats().dropped.get(7, 0)
+    dropped = intake.drain_stats().dropped.get(7, 0)
     assert len(values) + dropped == sent
     assert len(values) <= capacity
     assert values.time_us.tolist() == list(range(dropped, sent))
@@ -58,4 +58,4 @@ def test_waveform_blocks_are_bounded_by_bytes_and_the_oldest_go() -> None:
         intake.append_block(TensorBlock(3, number, 1000.0, np.zeros(500, np.float32)))
     _, blocks = intake.drain()
     assert [block.end_us for block in blocks] == [2, 3]
-    assert intake.take_stats().dropped == {3: 2}
+    assert intake.drain_stats().dropped == {3: 2}

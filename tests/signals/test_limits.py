@@ -136,7 +136,7 @@ def test_what_is_not_known_changes_nothing(steps: list[Row], with_condition: boo
     for second, _, change, value in crossings([rows], end, with_condition=with_condition):
         around = [v for s, v in mine if s == second] + [v for s, v in mine if s < second][-1:]
         assert change not in {"raise", "clear"} or not all(map(math.isnan, around))
-        assert not math.isnan(value) or change == "rest"
+        assert not math.isnan(value) or change == "pause"
 
 
 def test_raises_and_clears_take_turns() -> None:
@@ -169,8 +169,8 @@ def test_a_machine_that_runs_again_is_judged_anew() -> None:
     well = sorted([*run, (5, 0, 8.0), (15, 0, 5.0), (30, 0, 5.0)])
     first = [c[:3] for c in crossings([ill], 60, with_condition=True)]
     second = [c[:3] for c in crossings([well], 60, with_condition=True)]
-    assert first == [(8, 0, "raise"), (10, 0, "rest"), (23, 0, "resume")]
-    assert second == [(8, 0, "raise"), (10, 0, "rest"), (23, 0, "end")]
+    assert first == [(8, 0, "raise"), (10, 0, "pause"), (23, 0, "resume")]
+    assert second == [(8, 0, "raise"), (10, 0, "pause"), (23, 0, "end")]
 
 
 def rates(rows: Sequence[Row], *, holds: bool = False, rolls: float = 0.0) -> dict[int, float]:
@@ -221,4 +221,4 @@ def test_a_signal_that_reports_changes_only_stands_still_between_them() -> None:
 
 def test_a_change_names_all_that_can_happen() -> None:
     """The pipeline has a row for each of them."""
-    assert {change.value for change in Change} == {"raise", "clear", "rest", "resume", "end"}
+    assert {change.value for change in Change} == {"raise", "clear", "pause", "resume", "end"}

@@ -109,7 +109,7 @@ def test_values_that_come_out_of_order_change_nothing() -> None:
 def test_troubled_and_unseen_tell_signals_apart() -> None:
     made = watch(3)
     feed(made, [(0, S, 1.0, 0), (1, S, -1.0, 0)])
-    assert made.troubled().tolist() == [False, True, False]
+    assert made.has_problem().tolist() == [False, True, False]
     assert made.unseen().tolist() == [False, False, True]
 
 

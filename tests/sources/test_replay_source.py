@@ -137,7 +137,7 @@ async def test_without_pace_nothing_is_lost_to_a_slow_reader(
             await asyncio.sleep(0.03)
             got.append(bounded.drain()[0])
     assert Columns.concat(got).value.tolist() == list(range(60_000))
-    assert not bounded.take_stats().dropped
+    assert not bounded.drain_stats().dropped
 
 
 async def test_a_missing_file_is_down_with_a_reason_and_stops_cleanly(

@@ -205,7 +205,7 @@ def adapted(rul: Floats, truth: Floats) -> Floats:
     interval = AdaptiveInterval(Interval(coverage=teaching.COVERAGE, rate=teaching.RATE, cap_h=CAP))
     told = np.empty_like(rul)
     for row in range(len(rul)):
-        told[row] = interval.told(rul[row : row + 1])[0]
+        told[row] = interval.adapt(rul[row : row + 1])[0]
         interval = interval.after(told[row], truth[row])
     return told
 
