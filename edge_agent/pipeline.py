@@ -89,7 +89,7 @@ class Pipeline:
     def for_learning(cls, config: Config, plant: Plant, metrics: Metrics) -> Pipeline:
         """A pipeline that only collects rows: no models, no alarms."""
         catalogue = AlarmCatalogue(config.gateway, config.drift)
-        alarms = AlarmTable(catalogue, config.alarms, FakeClock())
+        alarms = AlarmTable(catalogue.policy_of, config.alarms, FakeClock())
         return cls(config, plant, metrics, alarms, live=False)
 
     # -- the path -----------------------------------------------------------------------------

@@ -43,7 +43,9 @@ class Live:
         policies = AlarmCatalogue(config.gateway, config.drift)
         for asset in self.plant.assets.values():
             policies.add_asset(asset)
-        self.alarms = AlarmTable(policies, config.alarms, FakeClock(BEGIN_S * S), restored)
+        self.alarms = AlarmTable(
+            policies.policy_of, config.alarms, FakeClock(BEGIN_S * S), restored
+        )
         self.pipeline = Pipeline(config, self.plant, self.metrics, self.alarms, live=True, **tables)
         for asset in self.plant.assets.values():
             self.pipeline.add_asset(asset, BEGIN_S * S, 0.0)

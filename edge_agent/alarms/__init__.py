@@ -12,7 +12,7 @@ from edge_agent.alarms.catalogue import (
     silent_alarm_id,
     use_name_of,
 )
-from edge_agent.alarms.envelope import messages, rfc3339, to_json
+from edge_agent.alarms.envelope import AlarmMessages, audit_detail, rfc3339, to_json
 from edge_agent.alarms.rule import AlarmPolicy
 from edge_agent.alarms.selection import Selection, is_pattern
 from edge_agent.alarms.table import AlarmTable
@@ -21,16 +21,17 @@ from edge_agent.alarms.texts import Texts, load_texts, read_texts
 __all__ = [
     "BASELINE",
     "AlarmCatalogue",
+    "AlarmMessages",
     "AlarmPolicy",
     "AlarmTable",
     "Selection",
     "Texts",
+    "audit_detail",
     "baseline_alarm_ids",
     "drift_alarm_id",
     "is_pattern",
     "limit_alarm_id",
     "load_texts",
-    "messages",
     "model_alarm_id",
     "quality_alarm_id",
     "read_texts",

@@ -11,7 +11,7 @@ from edge_agent.config.types import Duration
 from edge_agent.messages import Ne107
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from edge_agent.config.limit_rules import LimitRule
     from edge_agent.config.schema import Gateway, ModelUse
@@ -93,7 +93,11 @@ def _limit_rule(rule: LimitRule) -> AlarmRule:
 
 
 class AlarmCatalogue:
-    """Rules by alarm id; None for an impossible id (its asset left the config)."""
+    """The policies of all possible alarms.
+
+    policy_of: returns the policy of an alarm id; None for an impossible id (its asset left the
+    config). Every observation of an open alarm asks it, so it is no call of ours.
+    """
 
     def __init__(self, gateway: Gateway, drift: Drift | None = None) -> None:
         drift = drift or Drift()
@@ -102,10 +106,7 @@ class AlarmCatalogue:
         )
         self._known: dict[str, AlarmPolicy] = {}
         self._gateway = gateway
-
-    def __call__(self, alarm_id: str) -> AlarmPolicy | None:
-        """The policy of an alarm id."""
-        return self._known.get(alarm_id)
+        self.policy_of: Callable[[str], AlarmPolicy | None] = self._known.get
 
     def add_service(self, what: str) -> None:
         """Add the alarm of a fault of the service itself; what: `Fault.what`.

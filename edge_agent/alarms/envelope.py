@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from edge_agent.alarms.texts import printable
+from edge_agent.alarms.texts import load_texts, printable
 from edge_agent.clock import US_PER_MS
+from edge_agent.config.schema import AlarmRule
 from edge_agent.messages import AlarmState, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
+    from edge_agent.alarms.catalogue import AlarmCatalogue
     from edge_agent.alarms.texts import Texts
     from edge_agent.config import schema
     from edge_agent.messages import Alarm, Contributor, Detail, ModelInfo, Transition, WindowInfo
@@ -37,6 +39,60 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_US: Final = 253_402_300_799_000_000  # the year 9999, where RFC 3339 ends
 _MAX_VALUE: Final = 200
 _RUL: Final = ("p10", "p50", "p90")
+_NO_RULE: Final = AlarmRule()
+
+
+class AlarmMessages:
+    """Makes the messages of transitions.
+
+    catalogue: None until the plant is known; places: ISA-95 path by asset, for alarms of assets
+    that are no longer in the plant.
+    """
+
+    def __init__(self, config: schema.Config) -> None:
+        self.catalogue: AlarmCatalogue | None = None
+        self.places: dict[str, str] = {}
+        self._config = config
+        self._texts = load_texts(config.alarms)
+
+    def replace_config(self, config: schema.Config, texts: Texts) -> None:
+        """Make messages with this config from now on."""
+        self._config, self._texts = config, texts
+
+    def make(
+        self,
+        transitions: Iterable[Transition],
+        sinks: Sequence[tuple[str, Collection[str]]],
+        now_us: int,
+    ) -> list[Message]:
+        """Make the messages of transitions; sinks: (name, kinds) each.
+
+        An alarm whose asset has no path makes none.
+        """
+        found: list[Message] = []
+        for transition in transitions:
+            alarm = transition.alarm
+            policy = self.catalogue.policy_of(alarm.alarm_id) if self.catalogue else None
+            path = policy.path if policy else self.places.get(alarm.asset)
+            if path is not None:
+                found += messages(
+                    transition,
+                    gateway=self._config.gateway,
+                    root=self._config.topic_root,
+                    path=path,
+                    texts=self._texts,
+                    rule=policy.rule if policy else _NO_RULE,
+                    sinks=sinks,
+                    now_us=now_us,
+                )
+        return found
+
+    def texts_of(self, alarm: Alarm) -> dict[str, dict[str, str]]:
+        """Return an alarm's message and advice by language."""
+        policy = self.catalogue.policy_of(alarm.alarm_id) if self.catalogue else None
+        if policy is None:
+            return {"message": {}, "advice": {}}
+        return self._texts.render(alarm, policy.rule)
 
 
 def alert_schema() -> dict[str, Any]:
@@ -52,7 +108,7 @@ def envelope(
     gateway: schema.Gateway,
     path: str,
     texts: Texts,
-    rule: schema.AlarmRule,
+    rule: AlarmRule,
 ) -> bytes:
     """Encode a transition of an alarm of the asset at ISA-95 `path`."""
     alarm = transition.alarm
@@ -83,7 +139,7 @@ def messages(  # noqa: PLR0913 (each names a different thing)
     root: str,
     path: str,
     texts: Texts,
-    rule: schema.AlarmRule,
+    rule: AlarmRule,
     sinks: Sequence[tuple[str, Collection[str]]],
     now_us: int,
 ) -> list[Message]:
@@ -115,13 +171,20 @@ def to_json(alarm: Alarm) -> dict[str, Any]:
     return view
 
 
+def audit_detail(alarm: Alarm) -> str:
+    """Return the detail of an audit entry: until when the alarm is shelved, and the comment."""
+    until_us = alarm.shelved_until_us
+    until = f"until {rfc3339(until_us)[:19]}Z" if until_us else ""
+    return ": ".join(filter(None, (until, alarm.comment)))
+
+
 def rfc3339(time_us: int) -> str:
     """Write microseconds since the epoch as RFC 3339 in UTC; years outside 1970-9999 are cut."""
     moment = _EPOCH + timedelta(microseconds=min(max(time_us, 0), _LAST_US))
     return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
-def _data(transition: Transition, texts: Texts, rule: schema.AlarmRule) -> dict[str, Any]:
+def _data(transition: Transition, texts: Texts, rule: AlarmRule) -> dict[str, Any]:
     alarm, detail = transition.alarm, transition.alarm.detail
     until_us = alarm.shelved_until_us
     data = {

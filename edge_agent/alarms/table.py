@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.alarms.rule import flood_alarm_id, flood_detail
 from edge_agent.alarms.texts import printable
 from edge_agent.alarms.track import Flood, Track, flood_bounds, new_flood, new_track, within
-from edge_agent.alarms.transitions import Event, commands, next_state
+from edge_agent.alarms.transitions import ANNOUNCED, Event, commands
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
 from edge_agent.messages import AlarmState, Observation
@@ -316,7 +316,7 @@ class AlarmTable:
     def _condition(
         self, track: Track, policy: AlarmPolicy, event: Event, at_us: int
     ) -> Sequence[Transition]:
-        row = next_state(track.alarm.state, event, active=track.alarm.active)
+        row = ANNOUNCED.get((track.alarm.state, event, track.alarm.active))
         if row is None:
             return _NOTHING
         transition = track.enter(row, policy, at_us)
@@ -340,7 +340,7 @@ class AlarmTable:
         comment: str | None = None,
     ) -> Transition:
         alarm = track.alarm
-        row = next_state(alarm.state, event, active=alarm.active)
+        row = ANNOUNCED.get((alarm.state, event, alarm.active))
         if row is None:
             raise EdgeAgentError(
                 f"cannot {event.replace('_', ' ')}: the alarm is {alarm.state}",

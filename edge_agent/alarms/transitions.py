@@ -83,11 +83,14 @@ WHILE_ACTIVE: Final[dict[tuple[S, Event], Row]] = {
 }
 
 
-def next_state(state: S, event: Event, *, active: bool) -> Announced | None:
-    """Return the row for `event` in `state`; None if nothing is announced or it is refused."""
-    key = (state, event)
-    row = (WHILE_ACTIVE.get(key) if active else None) or TRANSITIONS.get(key)
-    return None if row is None or row[1] is None else (row[0], row[1])
+# What is announced, by state, event, and True while the condition is active; the other pairs are
+# recorded silently, or refused.
+ANNOUNCED: Final[dict[tuple[S, Event, bool], Announced]] = {
+    (*key, active): (state, kind)
+    for active in (False, True)
+    for key, (state, kind) in (TRANSITIONS | (WHILE_ACTIVE if active else {})).items()
+    if kind is not None
+}
 
 
 def commands(state: S) -> list[str]:

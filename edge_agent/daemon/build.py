@@ -106,7 +106,7 @@ class RuntimeBuilder:
     ) -> AlarmTable:
         flooded = self.metrics.alarms_flooded
         return AlarmTable(
-            catalogue,
+            catalogue.policy_of,
             config.alarms,
             self.clock,
             alarms,

@@ -176,7 +176,7 @@ class Commands:
             if not done:
                 raise NotFoundError(f"no alarm to {kind}", where=command.alarm_id)
             return done
-        policy = self._runtime().catalogue(command.alarm_id)
+        policy = self._runtime().catalogue.policy_of(command.alarm_id)
         if policy is None:
             raise NotFoundError("no such alarm", where=command.alarm_id)
         if policy.path != command.place:
@@ -186,9 +186,9 @@ class Commands:
 
     def _at_place(self, command: Command) -> Selection:
         """The alarms of a pattern that belong to the asset of the topic."""
-        rules = self._runtime().catalogue
-        found = ((alarm_id, rules(alarm_id)) for alarm_id in self._runtime().alarms.ids())
-        ids = {alarm_id for alarm_id, rule in found if rule and rule.path == command.place}
+        policy_of = self._runtime().catalogue.policy_of
+        found = ((alarm_id, policy_of(alarm_id)) for alarm_id in self._runtime().alarms.ids())
+        ids = {alarm_id for alarm_id, policy in found if policy and policy.path == command.place}
         return Selection(command.alarm_id, ids=frozenset(ids or {""}))
 
     def _count(self, command: Command | RefusedCommand, reason: str) -> None:

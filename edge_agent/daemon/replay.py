@@ -42,7 +42,7 @@ class Replay:
         self.policies = AlarmCatalogue(config.gateway, config.drift)
         self.texts = load_texts(config.alarms)
         clock = FakeClock()
-        self.alarms = AlarmTable(self.policies, config.alarms, clock)
+        self.alarms = AlarmTable(self.policies.policy_of, config.alarms, clock)
         self.pipeline = Pipeline(config, self.plant, self.metrics, self.alarms, live=False)
         self._thread = ThreadPoolExecutor(1)
         self._candidate: str | None = None

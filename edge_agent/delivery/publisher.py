@@ -9,11 +9,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.alarms import load_texts
+from edge_agent.alarms import AlarmMessages, audit_detail, load_texts
 from edge_agent.config.structs import kind_of
 from edge_agent.delivery import republish
 from edge_agent.delivery.health import PublisherHealth
-from edge_agent.delivery.messages import Memory, Messages, audit_detail
+from edge_agent.delivery.memory import Memory
 from edge_agent.delivery.sender import Sender
 from edge_agent.errors import StoreError
 from edge_agent.messages import AlarmState, LinkState, Transition, TransitionKind
@@ -72,7 +72,7 @@ class Publisher:
         self.health = PublisherHealth(metrics, clock)
         self.saved_assets = -1
         self._stats: dict[str, OutboxStats] = {}
-        self._messages = Messages(config)
+        self._messages = AlarmMessages(config)
         self.sinks: dict[str, Sink] = {}
         self._doubtful: set[str] = (
             set()

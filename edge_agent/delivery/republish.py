@@ -15,7 +15,7 @@ from edge_agent.sinks import ALERT, EVENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from edge_agent.delivery.messages import Messages
+    from edge_agent.alarms import AlarmMessages
     from edge_agent.messages import Transition
     from edge_agent.store import DroppedMessages, Store
 
@@ -66,7 +66,7 @@ _CHOICES: Final[Mapping[str, Callable[[Store, str, int], list[Transition]]]] = {
 
 
 def enqueue(
-    store: Store, sink: str, kind: str, messages: Messages, now_us: int
+    store: Store, sink: str, kind: str, messages: AlarmMessages, now_us: int
 ) -> tuple[int, list[DroppedMessages]]:
     """Put repeated messages of a sink into the outbox; returns their number, and dropped ones.
 

@@ -51,7 +51,7 @@ TEMPLATE = replace(plants.config().templates[Name("pump")], quality_alarm=QUIET)
     ],
 )
 def test_each_kind_of_alarm_has_its_policy(alarm_id: str, kind: str, stage: str) -> None:
-    policy = policies(TEMPLATE)(alarm_id)
+    policy = policies(TEMPLATE).policy_of(alarm_id)
     assert policy is not None
     assert (policy.kind, policy.stage) == (kind, stage)
 
@@ -62,7 +62,7 @@ def test_each_kind_of_alarm_has_its_policy(alarm_id: str, kind: str, stage: str)
 def test_an_alarm_that_cannot_be_has_none(alarm_id: str) -> None:
     """Its asset may have left the config; whoever asks for its rule still gets one."""
     found = policies(TEMPLATE)
-    assert found(alarm_id) is None
+    assert found.policy_of(alarm_id) is None
     assert found.rule(alarm_id).severity == 800
 
 
@@ -112,9 +112,9 @@ def test_the_longest_names_give_ids_that_an_alarm_may_have() -> None:
 def test_service_alarms_are_known_by_their_gateway() -> None:
     """Only those of faults that were there: none by an id from the wire."""
     found = AlarmCatalogue(Gateway())
-    assert found(service_alarm_id("gateway", "source.plc")) is None
+    assert found.policy_of(service_alarm_id("gateway", "source.plc")) is None
     found.add_service("source.plc")
-    policy = found(service_alarm_id("gateway", "source.plc"))
+    policy = found.policy_of(service_alarm_id("gateway", "source.plc"))
     assert policy is not None
     assert (policy.kind, policy.asset) == ("service", "gateway")
-    assert found(service_alarm_id("another", "source.plc")) is None
+    assert found.policy_of(service_alarm_id("another", "source.plc")) is None

@@ -9,7 +9,7 @@ from alarm_helpers import Desk, blaming, us
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.alarms.transitions import Event, next_state
+from edge_agent.alarms.transitions import ANNOUNCED, Event
 from edge_agent.config.schema import AlarmRule
 from edge_agent.config.types import Duration
 from edge_agent.errors import EdgeAgentError
@@ -107,7 +107,7 @@ class Run:
         for each in found:
             alarm = each.alarm
             before = self.states.get(alarm.alarm_id, AlarmState.NORMAL)
-            row = next_state(before, EVENT_OF[each.kind], active=alarm.active)
+            row = ANNOUNCED[before, EVENT_OF[each.kind], alarm.active]
             assert row == (alarm.state, each.kind)
             assert not (each.kind is TransitionKind.RAISE and before in QUIET)
             seqs = [old.alarm.seq for old in self.log if old.alarm.alarm_id == alarm.alarm_id]
