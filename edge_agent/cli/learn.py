@@ -79,7 +79,7 @@ async def _run(args: argparse.Namespace) -> int:
     from edge_agent.daemon import BaselineTraining, load_config  # noqa: PLC0415
     from edge_agent.ops import logs  # noqa: PLC0415
 
-    config = load_config(args.config, files=False)
+    config = load_config(args.config, files=False, live=args.input is None)
     logs.setup("warning")
     lesson = BaselineTraining(config, args.asset)
     if args.input is None:

@@ -54,7 +54,7 @@ async def _run(args: argparse.Namespace) -> int:
     from edge_agent.ops import logs  # noqa: PLC0415
     from edge_agent.sources.replay import Recording  # noqa: PLC0415
 
-    config = load_config(args.config)
+    config = load_config(args.config, live=False)
     logs.setup("warning")
     source = recording_config(args, config, args.input, args.asset, args.template)
     replay = Replay(config)

@@ -58,38 +58,41 @@ __all__ = [
 ]
 
 
-def load(
+def load(  # noqa: PLR0913 (each may be missing: by name)
     path: str | Path,
     *,
     sources: Mapping[str, type],
     sinks: Mapping[str, type],
     files: bool = True,
+    live: bool = True,
     readers: Readers = NO_READERS,
 ) -> Config:
     """The config in `path` and its includes; ConfigErrors lists all its problems.
 
     `sources` and `sinks` map a `type:` to the frozen dataclass of its other keys. With `files`
     false, model bundles and texts may still be missing (a bundle will be learned)
-    and `readers` do not read the files that the config names.
+    and `readers` do not read the files that the config names. With `live` false, the config is used
+    with recordings and needs no sources.
     """
     config, problems = find_problems(
-        path, sources=sources, sinks=sinks, files=files, readers=readers
+        path, sources=sources, sinks=sinks, files=files, live=live, readers=readers
     )
     if config is None:
         raise ConfigErrors(problems)
     return config
 
 
-def find_problems(
+def find_problems(  # noqa: PLR0913 (as `load`)
     path: str | Path,
     *,
     sources: Mapping[str, type],
     sinks: Mapping[str, type],
     files: bool = True,
+    live: bool = True,
     readers: Readers = NO_READERS,
 ) -> tuple[Config | None, list[Problem]]:
     """The config, or None, and all problems in the order of the files and their lines."""
-    notes = Notes(Path(path))
+    notes = Notes(Path(path), live=live)
     hints = {"sources": _named(sources), "sinks": _named(sinks)}
     try:
         config = _read(notes, hints)

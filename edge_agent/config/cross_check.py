@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PROVIDERS: Final = ("cpu", "cuda", "tensorrt")
 _TAKEN: Final = frozenset({"flood", "silent"})  # <asset>.<name> is another alarm's id
+_NO_SOURCE: Final = "without one no value arrives; only a recording (--input) needs none"
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -142,7 +143,8 @@ def _sources(config: Config, notes: Notes) -> None:
     if ("sources",) in notes.broken:
         return
     if not config.sources:
-        notes.add(("sources",), "there is no source", "without a source no value arrives")
+        if notes.live:
+            notes.add(("sources",), "there is no source", _NO_SOURCE)
         return
     for path, signal in _signals(config):
         if signal.source and signal.source not in config.sources:

@@ -77,6 +77,7 @@ class Notes:
 
     main: Path
     may_be_empty: bool = False  # a file without any key is no problem
+    live: bool = True  # false: it is used with recordings, and needs no sources
     problems: list[Problem] = field(default_factory=list)
     marks: dict[KeyPath, Mark] = field(default_factory=dict)
     broken: set[KeyPath] = field(default_factory=set)

@@ -21,13 +21,14 @@ __all__ = ["SINKS", "SOURCES", "find_problems", "load_config"]
 READERS: Final = config_room.Readers(key=read_public_key, texts=read_texts)
 
 
-def load_config(path: str | Path, *, files: bool = True) -> Config:
-    """The config in `path`; ConfigErrors lists all its problems."""
+def load_config(path: str | Path, *, files: bool = True, live: bool = True) -> Config:
+    """The config in `path`; ConfigErrors lists all its problems. See `config.load`."""
     return config_room.load(
         path,
         sources={name: row.config for name, row in SOURCES.items()},
         sinks={name: row.config for name, row in SINKS.items()},
         files=files,
+        live=live,
         readers=READERS,
     )
 

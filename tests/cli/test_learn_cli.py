@@ -48,6 +48,16 @@ def test_a_recording_becomes_a_bundle_that_verifies(tmp_path: Path, learn: Learn
     assert "held_out_alarms" in out
 
 
+def test_no_source_is_needed_for_a_recording(tmp_path: Path, learn: Learn) -> None:
+    """Live data comes from sources; a recording does not."""
+    config = tmp_path / "edge-agent.yaml"
+    config.write_text("".join(config.read_text().partition("templates:")[1:]))
+    code, out, _ = learn("--asset", "P-1", "--input", str(tmp_path / "healthy.csv"))
+    assert (code, "1 assets, 3 inputs" in out) == (0, True)
+    code, _, err = learn("--asset", "P-1", "--hours", "1")
+    assert (code, "there is no source" in err) == (78, True)
+
+
 def test_a_pattern_learns_what_matches_it(tmp_path: Path, learn: Learn) -> None:
     """A column may name its asset; another asset's signals are left alone."""
     named = tmp_path / "named.csv"

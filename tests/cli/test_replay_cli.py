@@ -212,9 +212,21 @@ def test_a_wrong_config_has_its_own_exit_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "edge-agent.yaml"
-    config.write_text("sources: {}\n")
+    config.write_text("assets: {P-1: {template: pump}}\n")
     assert main(["replay", "-c", str(config), "--input", "x.csv"]) == 78
-    assert "there is no source" in capsys.readouterr().err
+    assert "there is no template 'pump'" in capsys.readouterr().err
+
+
+def test_no_source_is_needed(site: Path, replay: Replay) -> None:
+    """Templates and assets are enough for a recording; the daemon needs a source."""
+    whole = site.read_text()
+    site.write_text("".join(whole.partition("templates:")[1:]))
+    try:
+        code, out, err = replay("fault.csv", "--asset", "P-1")
+        assert (code, len(out.splitlines()), "no source" in err) == (0, 1, False)
+        assert main(["check", "-c", str(site)]) == 78
+    finally:
+        site.write_text(whole)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ import pytest
 from config_tables import find_problems
 
 from edge_agent.config.config_warnings import warnings
-from edge_agent.config.problem import MAX_PROBLEMS
+from edge_agent.config.problem import MAX_PROBLEMS, ConfigErrors
 from edge_agent.config.types import Name
+from edge_agent.daemon import load_config
 from edge_agent.plant import Plant
 
 if TYPE_CHECKING:
@@ -131,9 +132,21 @@ def test_no_source_is_one_problem(tmp_path: Path) -> None:
     file = tmp_path / "edge.yaml"
     file.write_text("templates: {t: {signals: {a: {}, b: {source: x}}}}")
     (problem,) = find_problems(file)[1]
-    assert (
-        str(problem) == f"{file}:1: sources: there is no source (without a source no value arrives)"
+    assert str(problem) == (
+        f"{file}:1: sources: there is no source "
+        "(without one no value arrives; only a recording (--input) needs none)"
     )
+
+
+def test_a_config_for_recordings_needs_no_source(tmp_path: Path) -> None:
+    """Also if its signals name sources of the plant from which it was copied."""
+    file = tmp_path / "edge.yaml"
+    file.write_text("templates: {t: {signals: {a: {}, b: {source: x}}}}")
+    config = load_config(file, live=False)
+    assert config.sources == {}
+    file.write_text("templates: {t: {signals: {a: {}, b: {source: x}}}}\nsources: 3")
+    with pytest.raises(ConfigErrors, match="sources"):
+        load_config(file, live=False)
 
 
 def test_the_list_of_problems_ends(said: Callable[..., list[str]]) -> None:

@@ -49,7 +49,7 @@ def config_of(args: argparse.Namespace) -> Config | None:
     if args.config is None:
         return None
     daemon = importlib.import_module("edge_agent.daemon")
-    config: Config = daemon.load_config(args.config, files=False)
+    config: Config = daemon.load_config(args.config, files=False, live=False)
     return config
 
 
