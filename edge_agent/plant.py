@@ -15,6 +15,7 @@ from edge_agent.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from edge_agent.config.bearing import Bearing
     from edge_agent.config.conditions import Condition
     from edge_agent.config.schema import Config, Signal, Template, Tuning
 
@@ -45,6 +46,7 @@ class PlantAsset:
     is_discovered: bool = False
     signals: dict[str, PlantSignal] = field(default_factory=dict)
     when: Condition | None = None  # the machine runs
+    bearing: Bearing | None = None
 
 
 class Plant:
@@ -126,6 +128,7 @@ class Plant:
         asset = PlantAsset(len(self.assets), asset_id, config.template, template, path, line)
         asset.has_own_line = bool(config.line)
         asset.when = config.when or template.when
+        asset.bearing = config.bearing or template.bearing
         places = {**config.variables, "asset": asset_id, "line": line}
         for name, signal in {**template.signals, **config.signals}.items():
             limits = {**signal.limits, **config.limits.get(name, {})}

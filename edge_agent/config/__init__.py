@@ -38,6 +38,7 @@ __all__ = [
     "ConfigErrors",
     "Problem",
     "Readers",
+    "bearing",
     "conditions",
     "discovering",
     "expand_range",

@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol
 
+from edge_agent.config.bearing import Bearing  # noqa: TC001 (the loader reads the hints)
 from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
 from edge_agent.config.limits import Iso20816, Limit  # noqa: TC001 (same)
 from edge_agent.config.types import (
@@ -219,6 +220,7 @@ class Template:
     signals: dict[Name, Signal] = field(default_factory=dict)
     models: tuple[ModelUse, ...] = ()
     learn: Learn | None = None
+    bearing: Bearing | None = None
     when: Condition | None = None  # the machine runs; else models, learning and limits pause
     quality_alarm: AlarmRule = field(
         default_factory=lambda: AlarmRule(severity=300, ne107=Ne107.CHECK_FUNCTION)
@@ -235,6 +237,7 @@ class Asset:
     signals: dict[Name, Signal] = field(default_factory=dict)  # adds or replaces the template's
     limits: dict[Name, dict[Name, Limit]] = field(default_factory=dict)  # signal -> new or changed
     when: Condition | None = None  # replaces the template's
+    bearing: Bearing | None = None  # replaces the template's
     variables: dict[str, str] = field(default_factory=dict)  # further {placeholders} for addresses
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from edge_agent.config.bearing import Bearing
 from edge_agent.factory.bearing.bench import other_machines
 from edge_agent.factory.bearing.features import (
     LENGTH,
@@ -13,7 +14,6 @@ from edge_agent.factory.bearing.features import (
     BearingFeatures,
     _Spectrum,
     features_of,
-    orders_of,
 )
 from edge_agent.factory.bearing.sim import CLASSES, machine, simulate
 from edge_agent.factory.bearing.student import Body, Distance
@@ -21,7 +21,7 @@ from edge_agent.factory.bearing.teacher import Known, gate_of, old_hand
 from edge_agent.factory.student import Scale
 
 torch.set_num_threads(1)
-ORDERS = orders_of(9, 7.94 / 39.04)
+ORDERS = Bearing(model="6205").orders
 
 
 def the_products_are_a_fourier_transform() -> None:

@@ -18,7 +18,7 @@ from edge_agent.factory.bearing.sim import CLASSES, Simulated, order_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_agent.factory.bearing.features import Orders
+    from edge_agent.config.bearing import Orders
 
     Floats = NDArray[np.float64]
 

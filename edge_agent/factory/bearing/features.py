@@ -13,8 +13,7 @@ runs anywhere.
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -23,6 +22,8 @@ from edge_agent.factory.student import run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from edge_agent.config.bearing import Orders
 
 RATE_HZ: Final = 12_000.0
 LENGTH: Final = 16_384
@@ -43,26 +44,6 @@ _RPM_PER_HZ: Final = 60.0
 # The number of multiples of each defect's order that are read.
 _MULTIPLES: Final = {"outer": 4, "inner": 3, "ball": 3, "cage": 3}
 LINES: Final = sum(_MULTIPLES.values())
-
-
-class Orders(NamedTuple):
-    """Defect frequencies of a bearing as multiples of shaft speed.
-
-    outer: ball pass frequency of the outer race; inner: of the inner race; ball: twice the ball
-    spin frequency (a defect strikes both races); cage: fundamental train frequency.
-    """
-
-    outer: float
-    inner: float
-    ball: float
-    cage: float
-
-
-def orders_of(balls: int, ratio: float, contact_deg: float = 0.0) -> Orders:
-    """Orders of a bearing with a stationary outer ring; ratio: ball to pitch diameter."""
-    slope = ratio * math.cos(math.radians(contact_deg))
-    spin = (1 - slope**2) / ratio
-    return Orders(balls * (1 - slope) / 2, balls * (1 + slope) / 2, spin, (1 - slope) / 2)
 
 
 class Lines(torch.nn.Module):

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_agent.config.bearing import Orders
     from edge_agent.factory.bearing.data import Windows
-    from edge_agent.factory.bearing.features import Orders
     from edge_agent.factory.bearing.teacher import Teacher
     from edge_agent.factory.recipe import Context, Training
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edge_agent.config.bearing import Bearing
 from edge_agent.config.schema import Kind, Resample
 from edge_agent.config.types import Name
 from edge_agent.factory.bearing.bench import other_machines
 from edge_agent.factory.bearing.card import CARD, FIGURES, PROTOCOL, TRIED
 from edge_agent.factory.bearing.data import NONE, PATTERN, one_hot, read_windows, without_size
-from edge_agent.factory.bearing.features import LENGTH, RATE_HZ, features_of, orders_of
+from edge_agent.factory.bearing.features import LENGTH, RATE_HZ, features_of
 from edge_agent.factory.bearing.judge import LOUDNESS_DB, MACHINES, Method, figures_of
 from edge_agent.factory.bearing.sim import CLASSES, simulate
 from edge_agent.factory.bearing.student import Body, Seen
@@ -44,8 +45,7 @@ if TYPE_CHECKING:
 NAME: Final = "bearing-fault"
 WAVEFORM: Final = "acceleration"
 SPEED: Final = "x"
-# 6205-2RS: nine balls of 7.94 mm on a pitch circle of 39.04 mm.
-ORDERS: Final = orders_of(9, 7.94 / 39.04)
+ORDERS: Final = Bearing(model="6205").orders
 TRAINING: Final = Training(
     epochs=60, batch=128, learning_rate=2e-3, mix_up=0.0, prune=0.3, prune_epochs=30
 )

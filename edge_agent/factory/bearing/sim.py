@@ -17,7 +17,7 @@ from edge_agent.factory.bearing.features import LENGTH, RATE_HZ
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_agent.factory.bearing.features import Orders
+    from edge_agent.config.bearing import Orders
 
     Floats = NDArray[np.float64]
 

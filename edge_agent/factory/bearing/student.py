@@ -14,7 +14,7 @@ from edge_agent.factory.student import Scale, mlp
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_agent.factory.bearing.features import Orders
+    from edge_agent.config.bearing import Orders
     from edge_agent.factory.bearing.teacher import Gate
 
 _HIDDEN: Final = 24
