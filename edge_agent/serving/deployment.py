@@ -70,9 +70,11 @@ class Deployment(Table):
         super().__init__()
         self.use_name = use_name  # within its template, for every bundle
         self.use = use
+        self.title: str = use.name or model.manifest.name  # in scores and metrics
         self.model = model
         self.assets: list[PlantAsset] = []
         self.alarm_ids: list[str] = []  # of these assets
+        self.signals: list[tuple[PlantSignal, ...]] = []  # of each: by scalar, then by own tensor
         self.router = Router()
         manifest = model.manifest
         self.task = manifest.task_row
@@ -81,11 +83,6 @@ class Deployment(Table):
         self.windows = Windows(layout_of(manifest, use)) if self.scalars else None
         self.blocks = block_inputs_of(manifest)
         self.gate: Gate[WindowBatch] = Gate(_span, WindowBatch.where)
-
-    @property
-    def title(self) -> str:
-        """Its name in scores and metrics: the name of the use, else the bundle's."""
-        return self.use.name or self.model.manifest.name
 
     @property
     def source(self) -> str:
@@ -118,6 +115,8 @@ class Deployment(Table):
         row = self.grow()
         self.assets.append(asset)
         self.alarm_ids.append(model_alarm_id(asset.id, self.use_name))
+        found = [self.signal_of(asset, spec.name) for spec in (*self.scalars, *self.own_tensors)]
+        self.signals.append(tuple(signal for signal in found if signal is not None))
         self.unit[row] = units.index(asset.id) if units else 0
         self._bind(asset, row, bindings, recent)
         return ""
@@ -252,21 +251,19 @@ class Deployment(Table):
     ) -> None:
         number = bindings.condition(asset, self.use.when)
         self.gate.bind(bindings.conditions, asset.index, number)
-        signals = [self.signal_of(asset, i.name) for i in self.scalars]
-        bound = [bindings[signal.index] for signal in signals if signal is not None]
+        signals = self.signals[row][: len(self.scalars)]
+        bound = [bindings[signal.index] for signal in signals]
         for channel, signal in enumerate(signals):
-            if signal is not None:
-                self.router.add(signal.index, row, channel, bound[channel].uncertain)
+            self.router.add(signal.index, row, channel, bound[channel].uncertain)
         if self.windows is not None:
             holds, groups = [b.stale_us for b in bound], [b.group for b in bound]
             self.windows.add_asset(holds, groups, self._reads(int(self.unit[row])))
-            known = [signal.index for signal in signals if signal is not None]
             if recent is not None:
                 self.router.write_values(self.windows, recent)
-            self.router.write_values(self.windows, bindings.standing(known))
+            standing = bindings.standing([signal.index for signal in signals])
+            self.router.write_values(self.windows, standing)
         if self.blocks is not None:
-            blocks = [self.signal_of(asset, spec.name) for spec in self.own_tensors]
-            numbers = [signal.index for signal in blocks if signal is not None]
+            numbers = [signal.index for signal in self.signals[row][len(self.scalars) :]]
             self.blocks.add_asset(row, [(number, bindings[number]) for number in numbers])
 
 

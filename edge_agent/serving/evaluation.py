@@ -36,6 +36,7 @@ class Scored:
     coverage: NDArray[np.float64]
     last: NDArray[np.floating]  # newest values of the inputs, levels of reported blocks: [N, ..]
     outputs: Outputs
+    limit: float  # the score at which the alarm is raised
     level: NDArray[np.float32]
     health: NDArray[np.float32]
     batch: WindowBatch  # the windows themselves
@@ -72,17 +73,16 @@ def observation(scored: Scored, i: int, *, replayed: bool) -> Observation:
 def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     deployment, outputs = scored.deployment, scored.outputs
     manifest = deployment.model.manifest
-    row = int(scored.row[i])
     fault, probability = _fault(scored, i)
     coverage = float(scored.coverage[i])
     return Detail(
         message_key=deployment.task.message_key,
-        message_args={"limit": deployment.limit, **_promise(deployment), **_provisional(manifest)},
+        message_args={"limit": scored.limit, **_promise(deployment), **_provisional(manifest)},
         score=float(outputs.score[i]),
         failure_mode=fault,
         probability=probability,
         rul_h=_rul(outputs, i),
-        contributors=_contributors(scored, i, deployment.assets[row]),
+        contributors=_contributors(scored, i),
         window=WindowInfo(
             int(scored.start_us[i]),
             int(scored.end_us[i]),
@@ -156,21 +156,21 @@ def _rul(outputs: Outputs, i: int) -> dict[str, float] | None:
     return {"p10": p10, "p50": p50, "p90": p90}
 
 
-def _contributors(scored: Scored, i: int, asset: PlantAsset) -> tuple[Contributor, ...]:
+def _contributors(scored: Scored, i: int) -> tuple[Contributor, ...]:
     """All inputs by falling share; the shares sum to the score. Empty if they are unknown."""
     if scored.outputs.contributions is None:
         return ()
     weights = scored.outputs.contributions[i]
     if np.isnan(weights).any():
         return ()
-    specs = (*scored.deployment.scalars, *scored.deployment.own_tensors)
+    deployment = scored.deployment
+    specs = (*deployment.scalars, *deployment.own_tensors)
+    signals = deployment.signals[scored.row[i]]
     found = []
     for channel in np.argsort(-np.abs(weights)):
-        spec = specs[channel]
-        signal = scored.deployment.signal_of(asset, spec.name)
-        name, unit = (signal.name, signal.config.unit) if signal else (spec.name, spec.unit)
-        value = float(scored.last[i, channel])
-        found.append(Contributor(name, float(weights[channel]), value, unit or spec.unit))
+        signal, value = signals[channel], float(scored.last[i, channel])
+        unit = signal.config.unit or specs[channel].unit
+        found.append(Contributor(signal.name, float(weights[channel]), value, unit))
     return tuple(found)
 
 

@@ -238,8 +238,8 @@ def _finite(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _scored(due: WindowBatch, outputs: Outputs, seconds: float) -> Scored:
     windows, blocks = due.windows, due.blocks
-    task = due.deployment.task
-    level = task.levels(outputs, due.deployment.limit)
+    task, limit = due.deployment.task, due.deployment.limit
+    level = task.levels(outputs, limit)
     health = task.healths(outputs, level)
     if windows is not None:
         start_us, end_us = windows.start_us, windows.end_us
@@ -248,7 +248,17 @@ def _scored(due: WindowBatch, outputs: Outputs, seconds: float) -> Scored:
         start_us = np.array([block.start_us for block in blocks], np.int64)
         end_us = np.array([block.end_us for block in blocks], np.int64)
         coverage, last = np.ones(len(blocks)), np.zeros((len(blocks), 0), np.float32)
-    rows = due.rows
     return Scored(
-        due.deployment, rows, start_us, end_us, coverage, last, outputs, level, health, due, seconds
+        due.deployment,
+        due.rows,
+        start_us,
+        end_us,
+        coverage,
+        last,
+        outputs,
+        limit,
+        level,
+        health,
+        due,
+        seconds,
     )
