@@ -83,6 +83,8 @@ def oas_shrinkage(covariance: Floats, samples: int) -> float:
     Covariance Estimation, IEEE Transactions on Signal Processing 58, 2010, equation 23.
     """
     size = len(covariance)
+    if size == 1:  # a multiple of the identity; the quotient would be of two rounding errors
+        return 1.0
     trace_of_square = float((covariance * covariance).sum())
     square_of_trace = float(np.trace(covariance)) ** 2
     above = (1 - 2 / size) * trace_of_square + square_of_trace

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiny_models import NOW_US, healthy, recipe
 
@@ -386,6 +386,7 @@ def test_shrinkage_falls_with_the_rows_and_rises_with_their_likeness() -> None:
     assert oas_shrinkage(np.eye(4), 20_000) == 1.0
 
 
+@example(seed=2767, samples=1, size=1)
 @given(seed=st.integers(0, 2**32 - 1), samples=st.integers(1, 10**6), size=st.integers(1, 12))
 def test_shrinkage_is_a_share(seed: int, samples: int, size: int) -> None:
     root = np.random.default_rng(seed).standard_normal((size, size))
