@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_agent.alarms import AlarmCatalogue, AlarmTable
-from edge_agent.clock import US_PER_S, FakeClock
+from edge_agent.clock import US_PER_S
 from edge_agent.detection import Detection
 from edge_agent.diagnostics import Diagnostics
 from edge_agent.learning import BaselineLearning
@@ -31,6 +30,7 @@ from edge_agent.signals import INPUT_KINDS, Acceptance
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from edge_agent.alarms import AlarmTable
     from edge_agent.config.schema import Config, ModelUse
     from edge_agent.messages import Transition
     from edge_agent.ops.metrics import Metrics
@@ -84,13 +84,6 @@ class Pipeline:
         self.detection = Detection(plant, self.signals, self.deployments, alarms, live=live)
         self.diagnostics = Diagnostics(config, live=live)
         self._monotonic_s = 0.0
-
-    @classmethod
-    def for_learning(cls, config: Config, plant: Plant, metrics: Metrics) -> Pipeline:
-        """A pipeline that only collects rows: no models, no alarms."""
-        catalogue = AlarmCatalogue(config.gateway, config.drift)
-        alarms = AlarmTable(catalogue.policy_of, config.alarms, FakeClock())
-        return cls(config, plant, metrics, alarms, live=False)
 
     # -- the path -----------------------------------------------------------------------------
 

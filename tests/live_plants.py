@@ -9,16 +9,13 @@ import jsonschema
 import plants
 from plants import S
 
-from edge_agent.alarms.catalogue import AlarmCatalogue
 from edge_agent.alarms.envelope import alert_schema, envelope
-from edge_agent.alarms.table import AlarmTable
 from edge_agent.alarms.texts import load_texts
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import AlarmRule, Alarms, Asset, Gateway, ModelUse, Signal, Template
 from edge_agent.config.types import Name
+from edge_agent.daemon.runtime import monitor_plant
 from edge_agent.ops.metrics import Metrics
-from edge_agent.pipeline import Pipeline
-from edge_agent.plant import Plant
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
@@ -39,16 +36,10 @@ class Live:
 
     def __init__(self, config: Config, restored: Iterable[Alarm] = (), **tables: Any) -> None:
         self.metrics = Metrics()
-        self.plant = Plant(config)
-        policies = AlarmCatalogue(config.gateway, config.drift)
-        for asset in self.plant.assets.values():
-            policies.add_asset(asset)
-        self.alarms = AlarmTable(
-            policies.policy_of, config.alarms, FakeClock(BEGIN_S * S), restored
-        )
-        self.pipeline = Pipeline(config, self.plant, self.metrics, self.alarms, live=True, **tables)
-        for asset in self.plant.assets.values():
-            self.pipeline.add_asset(asset, BEGIN_S * S, 0.0)
+        clock = FakeClock(BEGIN_S * S)
+        made = monitor_plant(config, self.metrics, clock, live=True, alarms=restored, **tables)
+        made.add_assets(lambda _: None)
+        self.plant, self.alarms, self.pipeline = made.plant, made.alarms, made.pipeline
         self.transitions: list[Transition] = []
 
     def use(self, model: Model, **changes: Any) -> list[str]:

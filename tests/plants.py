@@ -99,9 +99,7 @@ def cut(whole: Columns, size: int) -> Iterable[Columns]:
 
 def prepared(made: Config) -> Replay:
     """A replay with its models loaded."""
-    replay = Replay(made)
-    asyncio.run(replay.prepare())
-    return replay
+    return asyncio.run(Replay.load(made))
 
 
 def transitions(made: Config, blocks: Iterable[Columns]) -> list[Transition]:

@@ -14,12 +14,14 @@ from onnx import TensorProto, helper
 from plants import S
 from support import value_of
 
+from edge_agent.clock import FakeClock
 from edge_agent.config.schema import Asset, ModelUse, Tuning
 from edge_agent.config.types import Duration, Name
+from edge_agent.daemon.runtime import monitor_plant
 from edge_agent.models.bundle.foreign import bundle_from_onnx
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.models.bundle.tasks import OutputNames, Task
-from edge_agent.pipeline import Pipeline
+from edge_agent.ops.metrics import Metrics
 from edge_agent.testing import tiny_graph
 from edge_agent.values import BAD, Columns
 
@@ -65,13 +67,15 @@ def test_a_live_run_gives_the_transitions_of_a_replay() -> None:
     made = plants.config()
     whole = plants.values(plants.fault())
     expected = told(plants.transitions(made, [whole]))
-    replay = plants.prepared(made)
-    live = Pipeline(made, replay.plant, replay.metrics, replay.alarms, live=True)
-    for model in replay.pipeline.deployments.models():
+    monitored = monitor_plant(made, Metrics(), FakeClock(900 * S), live=True)
+    live = monitored.pipeline
+    missing: list[str] = []
+    for model in plants.prepared(made).runtime.pipeline.deployments.models():
         live.deployments.add_model(model)
-    for asset in replay.plant.assets.values():
-        live.add_asset(asset, 900 * S, 0.0)
-        assert [live.use_model(asset, use) for use in asset.template.models] == [""]
+    monitored.add_assets(
+        lambda asset: missing.extend(live.use_model(asset, use) for use in asset.template.models)
+    )
+    assert missing == [""]
     found = []
     for number, block in enumerate(plants.cut(whole, 3)):
         due = live.close_windows(block, now_us=int(block.time_us[-1]), monotonic_s=float(number))
@@ -94,13 +98,13 @@ def test_a_bad_input_never_reaches_the_model() -> None:
 
 def test_a_source_clock_that_runs_ahead_is_refused() -> None:
     made = plants.config(tuning=Tuning(max_future=Duration(10.0)))
-    replay = plants.prepared(made)
-    live = Pipeline(made, replay.plant, replay.metrics, replay.alarms, live=True)
-    for asset in replay.plant.assets.values():
-        live.add_asset(asset, 1000 * S)
+    metrics = Metrics()
+    monitored = monitor_plant(made, metrics, FakeClock(1000 * S), live=True)
+    monitored.add_assets(lambda _: None)
+    live = monitored.pipeline
     ahead = plants.values(plants.healthy(30, seed=1), start_s=1000)
     live.close_windows(ahead, now_us=1005 * S, monotonic_s=1.0)
-    refused = replay.metrics.values_rejected.labels("bus", "future")
+    refused = metrics.values_rejected.labels("bus", "future")
     assert value_of(refused) == 3 * 14
     assert live.watch.time_us[0] == 1015 * S
 
@@ -123,8 +127,9 @@ def test_assets_that_share_a_model_are_scored_in_one_batch() -> None:
     rows = plants.healthy(40, seed=4)
     parts = [plants.values(rows, first_signal=3 * n) for n in range(3)]
     whole = Columns.concat(parts)
-    due = replay.pipeline.close_windows(whole)
-    (scored,) = replay.pipeline.score_windows(due)
+    pipeline = replay.runtime.pipeline
+    due = pipeline.close_windows(whole)
+    (scored,) = pipeline.score_windows(due)
     assert len(scored.row) == 3 * 9
     assert np.ptp(scored.outputs.score.reshape(3, 9), axis=0).max() < 1e-5
 

@@ -57,9 +57,8 @@ async def _run(args: argparse.Namespace) -> int:
     config = load_config(args.config, live=False)
     logs.setup("warning")
     source = recording_config(args, config, args.input, args.asset, args.template)
-    replay = Replay(config)
-    await replay.prepare(parse_ref(args.model) if args.model else None)
-    recording = Recording(source, replay.plant, quiet=True)
+    replay = await Replay.load(config, parse_ref(args.model) if args.model else None)
+    recording = Recording(source, replay.runtime.plant, quiet=True)
     begin = time.monotonic()
     windows = transitions = 0
     for step in replay.walk(_with_progress(recording)):
@@ -101,7 +100,7 @@ def _line(replay: Replay, transition: Transition, args: argparse.Namespace) -> s
             **to_json(alarm),
         }
         return orjson.dumps(row).decode()
-    texts = replay.texts.render(alarm, replay.policies.rule(alarm.alarm_id))["message"]
+    texts = replay.texts.render(alarm, replay.runtime.catalogue.rule(alarm.alarm_id))["message"]
     text = texts.get("en") or next(iter(texts.values()))
     model = alarm.detail.model if alarm.detail else None
     mode = f"{model.mode if model else '':<7} " if args.model else ""
@@ -124,7 +123,7 @@ def _report(replay: Replay, *, as_json: bool) -> None:
 def _summary(
     recording: Recording, replay: Replay, windows: int, transitions: int, seconds: float
 ) -> None:
-    for asset, why in sorted(replay.models.without.items()):
+    for asset, why in sorted(replay.runtime.models.without.items()):
         print(f"{asset}: no model scored it: {why}", file=sys.stderr)
     report_refused(recording)
     print(f"{windows} windows, {transitions} transitions in {seconds:.2f} s", file=sys.stderr)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edge_agent.clock import SystemClock
+from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.config import discovering
 from edge_agent.config.schema import Learn
 from edge_agent.config.structs import kind_of
+from edge_agent.daemon.runtime import make_intake, make_sources, monitor_plant
 from edge_agent.errors import ModelError, UsageError
 from edge_agent.learning import train_baseline
 from edge_agent.ops.metrics import Metrics
-from edge_agent.pipeline import Pipeline
-from edge_agent.plant import Plant
-from edge_agent.signals import Intake
 from edge_agent.sources import SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from edge_agent.config.schema import Config
+    from edge_agent.config.types import Name
     from edge_agent.learning import TrainedBaseline
-    from edge_agent.messages import Source
     from edge_agent.plant import PlantAsset
     from edge_agent.values import Columns
 
@@ -34,23 +33,20 @@ class BaselineTraining:
     """The assets that match `pattern`, and their rows as they are collected."""
 
     def __init__(self, config: Config, pattern: str) -> None:
-        self.plant = Plant(config)
         self._config = config
         self._clock = SystemClock()
         self._metrics = Metrics()
-        self._pipeline = Pipeline.for_learning(config, self.plant, self._metrics)
+        monitored = monitor_plant(config, self._metrics, FakeClock(), live=False)
+        self.plant, self._pipeline = monitored.plant, monitored.pipeline
         self._pattern = pattern
         self.values = 0  # received
         self.refused: dict[str, str] = {}  # assets that could not be learned, and why
         self._chosen: dict[str, str] = {}  # asset -> why it cannot learn, or nothing
-        for asset in self.plant.assets.values():
-            self._add(asset)
-        self.plant.on_asset(self._add)
+        monitored.add_assets(self._choose)
         if not any(discovering(config)):
             self._check()
 
-    def _add(self, asset: PlantAsset) -> None:
-        self._pipeline.add_asset(asset)
+    def _choose(self, asset: PlantAsset) -> None:
         if fnmatchcase(asset.id, self._pattern):
             learn = asset.template.learn or Learn()
             self._chosen[asset.id] = self._pipeline.learning.learn_asset(asset, learn)
@@ -83,11 +79,10 @@ class BaselineTraining:
 
     async def listen_live(self, seconds: float, shown: Callable[[float], None]) -> None:
         """Collect rows from the config's sources for this time."""
-        tuning = self._config.tuning
-        intake = Intake(tuning.intake_values, tuning.intake_bytes, lambda: None)
-        sources = [
-            self._make_source(name, struct, intake) for name, struct in self._config.sources.items()
-        ]
+        intake = make_intake(self._config, lambda: None)
+        config = replace(self._config, sources=_beside_daemon(self._config.sources))
+        made = make_sources(config, self.plant, intake, self._metrics, self._clock)
+        sources = list(made.values())
         for source in sources:
             await source.start()
         begin_s = self._clock.monotonic_s()
@@ -99,14 +94,6 @@ class BaselineTraining:
         finally:
             for source in sources:
                 await source.stop()
-
-    def _make_source(self, name: str, struct: object, intake: Intake) -> Source:
-        """Make a source that does not disturb a running daemon with the same config."""
-        kind = SOURCES[kind_of(SOURCES, struct)]
-        own = kind.beside(struct, "learn")
-        return kind.make(
-            name, own, self.plant, intake, self._metrics, self._clock, self._config.gateway
-        )
 
     async def learn(self) -> list[TrainedBaseline]:
         """Learn from the collected rows: one bundle for assets of a template with the same inputs.
@@ -131,3 +118,11 @@ class BaselineTraining:
     def _accept_values(self, values: Columns) -> None:
         self.values += len(values)
         self._pipeline.close_windows(values)
+
+
+def _beside_daemon(sources: Mapping[Name, object]) -> dict[Name, Any]:
+    """Sources that do not disturb a running daemon with the same config."""
+    return {
+        name: SOURCES[kind_of(SOURCES, struct)].beside(struct, "learn")
+        for name, struct in sources.items()
+    }

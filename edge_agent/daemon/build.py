@@ -1,19 +1,15 @@
-"""Composition: all parts of the daemon are made here, and nowhere else.
+"""Composition: the parts of the daemon that outlive every config are made here, nowhere else.
 
-`RuntimeBuilder` makes the parts of one config, `build_parts` those that outlive every config.
+The parts of one config are in `runtime`.
 """
 
 from __future__ import annotations
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_agent import __version__
-from edge_agent.alarms import AlarmCatalogue, AlarmTable
-from edge_agent.config.structs import kind_of
 from edge_agent.daemon.asset_lives import BaselineReset, RulStore
 from edge_agent.daemon.asset_removal import AssetRemoval
 from edge_agent.daemon.certificates import Certificates
@@ -21,10 +17,9 @@ from edge_agent.daemon.commands import Commands
 from edge_agent.daemon.error_boundary import ErrorBoundary
 from edge_agent.daemon.learning_upkeep import LearningUpkeep, ResolutionWatch, learning_faults
 from edge_agent.daemon.links import Links
-from edge_agent.daemon.model_manager import ModelManager
 from edge_agent.daemon.pipeline_loop import PipelineLoop
 from edge_agent.daemon.reloader import Reloader, RuntimeReplacer
-from edge_agent.daemon.runtime import Runtime
+from edge_agent.daemon.runtime import RuntimeBuilder
 from edge_agent.daemon.saved_values import SavedValues
 from edge_agent.daemon.service_faults import (
     GatewayClock,
@@ -37,227 +32,130 @@ from edge_agent.daemon.supervisor import Supervisor
 from edge_agent.delivery import Publisher
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
-from edge_agent.pipeline import Pipeline
-from edge_agent.plant import Plant
 from edge_agent.service import status_routes
 from edge_agent.serving import Reconciler
-from edge_agent.signals import Intake
-from edge_agent.sources import SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
+    from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import AssetCommand
-    from edge_agent.delivery import Memory
-    from edge_agent.messages import Alarm, Fault, Source
-    from edge_agent.plant import PlantAsset
-
-log = logging.getLogger("edge_agent.daemon")
+    from edge_agent.messages import Fault
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeBuilder:
-    """Makes a `Runtime` from a config and from the parts that outlive it.
+class Parts:
+    """The parts that live as long as the process, for every config; each step uses those before.
 
-    loading: the thread on which models are loaded; forgotten: by asset, the time (us) before
-    which baselines are void; wake: called when values arrive in an empty intake.
+    path: of the config, to read it again. is_ready: set by the daemon when everything is started.
     """
 
-    metrics: Metrics
-    clock: Clock
-    loading: ThreadPoolExecutor
-    forgotten: dict[str, int]
-    wake: Callable[[], None]
+    def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
+        self.clock = clock
+        self.is_ready = False
+        self.metrics = Metrics()
+        self.metrics.build_info.labels(__version__).set(1)
+        self.boundary = ErrorBoundary(self.metrics, clock)
+        self._build_path(config)
+        self._build_asset_care()
+        self._build_models()
+        self._build_reload(path)
+        self._build_supervisor()
+        self._build_api(config)
 
-    async def load_models(self, config: Config) -> ModelManager:
-        """The models of a config, loaded and not yet bound to assets; takes seconds."""
-        models = ModelManager(config, self.metrics, self.loading, self.clock)
-        models.forgotten = self.forgotten
-        await models.load()
-        return models
+    def runtime(self) -> Runtime:
+        """The runtime of the present config; RuntimeError before the start."""
+        if self.loop.runtime is None:
+            raise RuntimeError("the daemon has not started")
+        return self.loop.runtime
 
-    def build(
-        self, config: Config, models: ModelManager, alarms: Iterable[Alarm], memory: Memory
-    ) -> Runtime:
-        """The runtime of a config with its sources not yet started.
+    def replace_runtime(self, runtime: Runtime) -> None:
+        """Let the pipeline continue with this runtime."""
+        self.loop.runtime = runtime
+        self.metrics.assets.set(len(runtime.plant.assets))
 
-        alarms, memory: from the previous runtime, or the last run of the service.
-        """
-        alarms = list(alarms)
-        plant = Plant(config)
-        plant.restore(memory.discovered)
-        catalogue = _catalogue(config, plant, alarms)
-        table = self._alarm_table(config, catalogue, alarms)
-        pipeline = Pipeline(config, plant, self.metrics, table, live=True)
-        intake = Intake(config.tuning.intake_values, config.tuning.intake_bytes, self.wake)
-        self._add_assets(plant, catalogue, pipeline, models)
-        sources = self._sources(config, plant, intake)
-        return Runtime(config, plant, catalogue, table, pipeline, models, intake, sources)
+    def _build_path(self, config: Config) -> None:
+        """From the intake to the sinks, and back: commands from the bus."""
+        metrics, clock = self.metrics, self.clock
+        self.publisher = Publisher(config, metrics, clock, lambda one: self.commands.from_bus(one))  # noqa: PLW0108 (made below)
+        self.commands = Commands(self.runtime, self.publisher, metrics, clock)
+        self.links = Links(self.runtime, self.publisher.sinks, clock)
+        follow_links = self.links.follow_links
+        self.loop = PipelineLoop(self.publisher, follow_links, self.boundary, metrics, clock)
 
-    def close(self) -> None:
-        """End the loading thread."""
-        self.loading.shutdown(wait=False, cancel_futures=True)
-
-    def _alarm_table(
-        self, config: Config, catalogue: AlarmCatalogue, alarms: list[Alarm]
-    ) -> AlarmTable:
-        flooded = self.metrics.alarms_flooded
-        return AlarmTable(
-            catalogue.policy_of,
-            config.alarms,
-            self.clock,
-            alarms,
-            on_held=lambda asset: flooded.labels(asset).inc(),
+    def _build_asset_care(self) -> None:
+        """What people tell the service of an asset: it failed, was overhauled, learns again."""
+        publisher, turning = self.publisher, self.loop.turning
+        self.values = SavedValues(publisher.store, publisher.health.note_trouble, publisher.audit)
+        self.lives = RulStore(self.runtime, turning, self.values, self.clock)
+        self.baseline_reset = BaselineReset(
+            self.runtime, turning, self.values, publisher.withdraw, self.clock
         )
 
-    def _add_assets(
-        self, plant: Plant, catalogue: AlarmCatalogue, pipeline: Pipeline, models: ModelManager
-    ) -> None:
-        """Add signals and models of all assets, also of those that are discovered later."""
-        clock = self.clock
-        for asset in plant.assets.values():
-            pipeline.add_asset(asset, clock.now_us(), clock.monotonic_s())
-        models.attach(pipeline)
-        for asset in plant.assets.values():
-            models.bind(asset)
-        pipeline.follow_alarms(clock.now_us())
+    def _build_models(self) -> None:
+        """Loading, updating and learning of models."""
+        metrics, clock, loop = self.metrics, self.clock, self.loop
+        # Not the model thread: loading takes seconds, and the models in service continue meanwhile.
+        loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
+        forgotten = self.baseline_reset.since
+        self.builder = RuntimeBuilder(metrics, clock, loading, forgotten, loop.wake)
+        self.reconciler = Reconciler(lambda: self.runtime().models, loop.turning, metrics, clock)
+        self.resolution = ResolutionWatch()
+        refresh = self.reconciler.refresh
+        self.learning = LearningUpkeep(self.runtime, self.resolution, refresh, clock)
 
-        def discovered(asset: PlantAsset) -> None:
-            catalogue.add_asset(asset)
-            pipeline.add_asset(asset, clock.now_us(), clock.monotonic_s())
-            models.bind(asset)
-            self.metrics.assets.set(len(plant.assets))
-            log.info("asset discovered", extra={"asset": asset.id, "template": asset.template_name})
+    def _build_reload(self, path: Path | None) -> None:
+        """Everything that replaces the runtime: another config, assets that are removed."""
+        builder, publisher = self.builder, self.publisher
+        self.replacer = RuntimeReplacer(
+            self.runtime,
+            self.replace_runtime,
+            builder.load_models,
+            builder.build,
+            self.loop,
+            publisher,
+            self.reconciler.refresh,
+            self.metrics,
+        )
+        self.reloader = Reloader(path, self.replacer, self.boundary, self.metrics, publisher.audit)
+        leave_out, forgotten = self.replacer.leave_out, self.baseline_reset.since
+        self.removal = AssetRemoval(self.runtime, leave_out, forgotten, self.values, self.clock)
 
-        plant.on_asset(discovered)
+    def _build_supervisor(self) -> None:
+        """The faults of all parts, which become service alarms."""
+        runtime, metrics, clock = self.runtime, self.metrics, self.clock
+        self.certificates = Certificates(lambda: runtime().config, metrics, clock)
+        find_faults = (
+            self.links.faults,
+            NodeFaults(runtime, clock).faults,
+            self.certificates.faults,
+            self.publisher.health.faults,
+            LogHealth(metrics, clock).faults,
+            self.reloader.faults,
+            *_faults_of_runtime(runtime, clock),
+        )
+        periodic_work = (self.lives.save, self.baseline_reset.withdraw_outdated)
+        self.supervisor = Supervisor(
+            runtime, self.publisher, self.links, find_faults, periodic_work, clock
+        )
 
-    def _sources(self, config: Config, plant: Plant, intake: Intake) -> dict[str, Source]:
-        return {
-            name: SOURCES[kind_of(SOURCES, struct)].make(
-                name, struct, plant, intake, self.metrics, self.clock, config.gateway
-            )
-            for name, struct in config.sources.items()
-        }
-
-
-def _catalogue(config: Config, plant: Plant, alarms: list[Alarm]) -> AlarmCatalogue:
-    catalogue = AlarmCatalogue(config.gateway, config.drift)
-    for asset in plant.assets.values():
-        catalogue.add_asset(asset)
-    catalogue.restore(alarms)
-    return catalogue
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The parts that live as long as the process, for every config."""
-
-    clock: Clock
-    metrics: Metrics
-    boundary: ErrorBoundary
-    publisher: Publisher
-    loop: PipelineLoop
-    builder: RuntimeBuilder
-    commands: Commands
-    baseline_reset: BaselineReset
-    removal: AssetRemoval
-    lives: RulStore
-    learning: LearningUpkeep
-    reconciler: Reconciler
-    certificates: Certificates
-    replacer: RuntimeReplacer
-    reloader: Reloader
-    supervisor: Supervisor
-    status: Status
-    http: HttpServer
-
-
-def build_parts(  # noqa: PLR0913, PLR0917 (the ends by which a daemon holds its parts)
-    config: Config,
-    path: Path | None,
-    clock: Clock,
-    runtime: Callable[[], Runtime],
-    replace: Callable[[Runtime], None],
-    is_ready: Callable[[], bool],
-) -> Parts:
-    """Everything but the runtime, which `runtime` returns and `replace` exchanges.
-
-    path: of the config, to read it again; is_ready: true once everything is started.
-    """
-    metrics = Metrics()
-    metrics.build_info.labels(__version__).set(1)
-    boundary = ErrorBoundary(metrics, clock)
-    publisher = Publisher(config, metrics, clock, lambda command: commands.from_bus(command))  # noqa: PLW0108 (made below)
-    commands = Commands(runtime, publisher, metrics, clock)
-    links = Links(runtime, publisher.sinks, clock)
-    loop = PipelineLoop(publisher, links.follow_links, boundary, metrics, clock)
-    values = SavedValues(publisher.store, publisher.health.note_trouble, publisher.audit)
-    lives = RulStore(runtime, loop.turning, values, clock)
-    reset = BaselineReset(runtime, loop.turning, values, publisher.withdraw, clock)
-    # Not the model thread: loading takes seconds, and the models in service continue meanwhile.
-    loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
-    builder = RuntimeBuilder(metrics, clock, loading, reset.since, loop.wake)
-    reconciler = Reconciler(lambda: runtime().models, loop.turning, metrics, clock)
-    resolution = ResolutionWatch()
-    learning = LearningUpkeep(runtime, resolution, reconciler.refresh, clock)
-    replacer = RuntimeReplacer(
-        runtime,
-        replace,
-        builder.load_models,
-        builder.build,
-        loop,
-        publisher,
-        reconciler.refresh,
-        metrics,
-    )
-    reloader = Reloader(path, replacer, boundary, metrics, publisher.audit)
-    removal = AssetRemoval(runtime, replacer.leave_out, reset.since, values, clock)
-    certificates = Certificates(lambda: runtime().config, metrics, clock)
-    find_faults = (
-        links.faults,
-        NodeFaults(runtime, clock).faults,
-        certificates.faults,
-        publisher.health.faults,
-        LogHealth(metrics, clock).faults,
-        reloader.faults,
-        *_faults_of_runtime(runtime, clock),
-    )
-    periodic_work = (lives.save, reset.withdraw_outdated)
-    supervisor = Supervisor(runtime, publisher, links, find_faults, periodic_work, clock)
-    status = Status(
-        runtime,
-        Lifecycle(clock.now_us(), loop.is_alive, is_ready, supervisor.troubles),
-        publisher,
-        commands,
-        _asset_commands(reset, removal, lives),
-        resolution.notes,
-        links.reason,
-        metrics,
-        clock,
-    )
-    return Parts(
-        clock=clock,
-        metrics=metrics,
-        boundary=boundary,
-        publisher=publisher,
-        loop=loop,
-        builder=builder,
-        commands=commands,
-        baseline_reset=reset,
-        removal=removal,
-        lives=lives,
-        learning=learning,
-        reconciler=reconciler,
-        certificates=certificates,
-        replacer=replacer,
-        reloader=reloader,
-        supervisor=supervisor,
-        status=status,
-        http=HttpServer(config.http, status_routes(status, metrics)),
-    )
+    def _build_api(self, config: Config) -> None:
+        """The HTTP server and what it shows."""
+        started_us, troubles = self.clock.now_us(), self.supervisor.troubles
+        self.status = Status(
+            self.runtime,
+            Lifecycle(started_us, self.loop.is_alive, lambda: self.is_ready, troubles),
+            self.publisher,
+            self.commands,
+            _asset_commands(self.baseline_reset, self.removal, self.lives),
+            self.resolution.notes,
+            self.links.reason,
+            self.metrics,
+            self.clock,
+        )
+        self.http = HttpServer(config.http, status_routes(self.status, self.metrics))
 
 
 def _faults_of_runtime(

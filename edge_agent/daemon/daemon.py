@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from edge_agent import __version__
 from edge_agent.clock import SystemClock
 from edge_agent.daemon import asset_removal, certificates, learning_upkeep
-from edge_agent.daemon.build import build_parts
+from edge_agent.daemon.build import Parts
 from edge_agent.daemon.pipeline_loop import within
 from edge_agent.ops import notify
 from edge_agent.serving import RECONCILE_EVERY_S
@@ -38,27 +38,13 @@ class Daemon:
         self, config: Config, *, path: Path | None = None, clock: Clock | None = None
     ) -> None:
         self._config = config  # at the start
-        self._is_ready = False
         self._stop = asyncio.Event()
-        self.parts = build_parts(
-            config,
-            path,
-            clock or SystemClock(),
-            lambda: self.runtime,
-            self._replace,
-            lambda: self._is_ready,
-        )
+        self.parts = Parts(config, path, clock or SystemClock())
 
     @property
     def runtime(self) -> Runtime:
         """The runtime of the present config; RuntimeError before the start."""
-        if self.parts.loop.runtime is None:
-            raise RuntimeError("the daemon has not started")
-        return self.parts.loop.runtime
-
-    def _replace(self, runtime: Runtime) -> None:
-        self.parts.loop.runtime = runtime
-        self.parts.metrics.assets.set(len(runtime.plant.assets))
+        return self.parts.runtime()
 
     async def run(self, *, on_ready: asyncio.Event | None = None) -> None:
         """Start everything, serve until `stop`, then stop everything in reverse order."""
@@ -104,13 +90,13 @@ class Daemon:
         await parts.baseline_reset.restore()
         await parts.removal.restore()
         models = await parts.builder.load_models(self._config)
-        self._replace(parts.builder.build(self._config, models, alarms, memory))
+        parts.replace_runtime(parts.builder.build(self._config, models, alarms, memory))
         await self.runtime.attach_to(parts.publisher, memory)
         await parts.lives.restore()
         await parts.http.start()
         for source in self.runtime.sources.values():
             await source.start()
-        self._is_ready = True
+        parts.is_ready = True
 
     async def serve(self) -> None:
         """Run all permanent tasks until `stop`."""
@@ -135,7 +121,7 @@ class Daemon:
     async def shutdown(self) -> None:
         """Stop the sources, drain the pipeline and the outbox, close; safe after a failed start."""
         parts, guard = self.parts, self.parts.boundary.guard
-        self._is_ready = False
+        parts.is_ready = False
         await parts.reloader.stop()
         runtime = self.parts.loop.runtime
         deadline_s = (self._config if runtime is None else runtime.config).tuning.drain_deadline

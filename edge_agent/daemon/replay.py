@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.alarms import AlarmCatalogue, AlarmTable, load_texts
+from edge_agent.alarms import load_texts
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import ModelUse
-from edge_agent.daemon.model_manager import ModelManager
+from edge_agent.daemon.runtime import RuntimeBuilder
 from edge_agent.errors import NotFoundError
 from edge_agent.models import ModelRepository
 from edge_agent.ops.metrics import Metrics
-from edge_agent.pipeline import Pipeline
-from edge_agent.plant import Plant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from edge_agent.config.schema import Config
+    from edge_agent.daemon.runtime import Runtime
     from edge_agent.models import Model, Ref
     from edge_agent.pipeline import Step
     from edge_agent.plant import PlantAsset
@@ -30,89 +30,80 @@ log = logging.getLogger("edge_agent.models")
 
 
 class Replay:
-    """A plant, its models and alarms, ready to walk through recordings.
+    """A runtime without sources, ready to walk through recordings.
 
     A recording has no gateway clock: shelving does not end, and no time is too far ahead.
     """
 
-    def __init__(self, config: Config, metrics: Metrics | None = None) -> None:
-        self.config = config
-        self.plant = Plant(config)
-        self.metrics = metrics or Metrics()
-        self.policies = AlarmCatalogue(config.gateway, config.drift)
-        self.texts = load_texts(config.alarms)
-        clock = FakeClock()
-        self.alarms = AlarmTable(self.policies.policy_of, config.alarms, clock)
-        self.pipeline = Pipeline(config, self.plant, self.metrics, self.alarms, live=False)
-        self._thread = ThreadPoolExecutor(1)
+    def __init__(self, builder: RuntimeBuilder, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.metrics = builder.metrics
+        self.texts = load_texts(runtime.config.alarms)
+        self._builder = builder
         self._candidate: str | None = None
-        self._alone: Model | None = None  # a candidate without an active version
-        self._uses: dict[str, ModelUse] = {}  # of the candidate, by template
-        self.models = ModelManager(config, self.metrics, self._thread, clock)
+        self._uses: dict[str, ModelUse] = {}  # of a candidate without an active version
 
-    async def prepare(self, ref: Ref | None = None) -> None:
-        """Load and activate the models; ref: a version to compare with the active one."""
-        await self.models.load()
-        self.models.attach(self.pipeline)
-        if ref is not None:
-            await self._load_candidate(ref)
-        for asset in self.plant.assets.values():
-            self._discovered(asset)
-        self.plant.on_asset(self._discovered)
+    @classmethod
+    async def load(cls, config: Config, candidate: Ref | None = None) -> Replay:
+        """Load and activate the models; candidate: a version to compare with the active one."""
+        loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
+        builder = RuntimeBuilder(Metrics(), FakeClock(), loading, {}, lambda: None, live=False)
+        replay = cls(builder, builder.build(config, await builder.load_models(config)))
+        if candidate is not None:
+            await replay._load_candidate(candidate)
+        return replay
 
     async def _load_candidate(self, ref: Ref) -> None:
-        shelf = ModelRepository(self.config.models_dir)
-        folder = shelf.folder(ref.name, ref.version or _newest(shelf, ref.name))
-        model = await self.models.load_model(ref.name, folder)
+        runtime, deployments = self.runtime, self.runtime.pipeline.deployments
+        repository = ModelRepository(runtime.config.models_dir)
+        folder = repository.folder(ref.name, ref.version or _newest(repository, ref.name))
+        model = await runtime.models.load_model(ref.name, folder)
         self._candidate = ref.name
-        if self.pipeline.deployments.latest(ref.name) is not None:
-            self.pipeline.deployments.set_shadow(ref.name, model)
-        else:
-            self._alone = model
+        if deployments.latest(ref.name) is not None:
+            deployments.set_shadow(ref.name, model)
+            return
+        for asset in runtime.plant.assets.values():
+            self._try_alone(model, asset)
+        runtime.plant.on_asset(partial(self._try_alone, model))
 
     def walk(self, blocks: Iterable[Columns]) -> Iterator[Step]:
         """Process blocks of values in the order of time; the last step closes open windows."""
+        pipeline = self.runtime.pipeline
         for values in blocks:
-            yield self._step(self.pipeline.close_windows(values))
-        yield self._step(self.pipeline.close_open_windows())
+            yield self._step(pipeline.close_windows(values))
+        yield self._step(pipeline.close_open_windows())
 
     def _step(self, due: list[WindowBatch]) -> Step:
-        step = self.pipeline.update_alarms(self.pipeline.score_windows(due))
-        step.shadow = self.pipeline.run_shadows()
+        pipeline = self.runtime.pipeline
+        step = pipeline.update_alarms(pipeline.score_windows(due))
+        step.shadow = pipeline.run_shadows()
         return step
 
     def report(self) -> dict[str, Any] | None:
         """The comparison of the candidate; None if no asset has its inputs."""
-        return (
-            None if self._candidate is None else self.pipeline.deployments.report(self._candidate)
-        )
+        if self._candidate is None:
+            return None
+        return self.runtime.pipeline.deployments.report(self._candidate)
 
     def close(self) -> None:
         """Close the models."""
-        self.models.close()
-        self._thread.shutdown(wait=False)
-
-    def _discovered(self, asset: PlantAsset) -> None:
-        self.policies.add_asset(asset)
-        self.pipeline.add_asset(asset)
-        self.models.bind(asset)
-        if self._alone is not None:
-            self._try_alone(self._alone, asset)
+        self.runtime.models.close()
+        self._builder.close()
 
     def _try_alone(self, model: Model, asset: PlantAsset) -> None:
         """No model of that name is active: the candidate scores all assets with its inputs."""
         name, template = model.manifest.name, asset.template_name
         named = [use for use in asset.template.models if use.bundle == name]
         use = self._uses.setdefault(template, named[0] if named else ModelUse(name))
-        why = self.pipeline.deployments.try_shadow(model, use, asset)
+        why = self.runtime.pipeline.deployments.try_shadow(model, use, asset)
         if why:
             log.info("candidate not suitable", extra={"asset": asset.id, "reason": why})
 
 
-def _newest(shelf: ModelRepository, name: str) -> str:
+def _newest(repository: ModelRepository, name: str) -> str:
     """The last installed version that is not active; else the active one."""
-    active = shelf.active(name)
-    found = [version for version in shelf.versions(name) if version != active]
+    active = repository.active(name)
+    found = [version for version in repository.versions(name) if version != active]
     version = found[-1] if found else active
     if version is None:
         raise NotFoundError("there is no such model", where=name, hint="edge-agent models list")

@@ -1,23 +1,37 @@
-"""The objects of one config: built together, and replaced as one reference."""
+"""The objects of one config: built together, and replaced as one reference.
+
+`monitor_plant` is shared by the daemon, by `replay` and by `learn`; `RuntimeBuilder` by the daemon
+and by `replay`. So a recording passes through what the daemon runs.
+"""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from edge_agent.alarms import AlarmCatalogue, AlarmTable
+from edge_agent.config.structs import kind_of
 from edge_agent.config.types import Name
+from edge_agent.daemon.model_manager import ModelManager
+from edge_agent.pipeline import Pipeline
+from edge_agent.plant import Plant
+from edge_agent.signals import INPUT_KINDS, Intake
+from edge_agent.sources import SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from concurrent.futures import ThreadPoolExecutor
 
-    from edge_agent.alarms import AlarmCatalogue, AlarmTable
+    from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
-    from edge_agent.daemon.model_manager import ModelManager
     from edge_agent.delivery import Memory, Publisher
-    from edge_agent.messages import Source
-    from edge_agent.pipeline import Pipeline
-    from edge_agent.plant import Plant
-    from edge_agent.signals import Intake
+    from edge_agent.messages import Alarm, Source
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.plant import PlantAsset
+    from edge_agent.signals import InputKind
+
+log = logging.getLogger("edge_agent.daemon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,149 @@ class Runtime:
         publisher.set_catalogue(self.catalogue)
         await publisher.withdraw(self.alarms.retire(), memory)
         await publisher.save_memory(self.plant)
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeBuilder:
+    """Makes a `Runtime` from a config and from the parts that outlive it.
+
+    loading: the thread on which models are loaded; forgotten: by asset, the time (us) before
+    which baselines are void; wake: called when values arrive in an empty intake; live: False for
+    a recording, which has no sources to start.
+    """
+
+    metrics: Metrics
+    clock: Clock
+    loading: ThreadPoolExecutor
+    forgotten: dict[str, int]
+    wake: Callable[[], None]
+    live: bool = True
+
+    async def load_models(self, config: Config) -> ModelManager:
+        """The models of a config, loaded and not yet bound to assets; takes seconds."""
+        models = ModelManager(config, self.metrics, self.loading, self.clock)
+        models.forgotten = self.forgotten
+        await models.load()
+        return models
+
+    def build(
+        self,
+        config: Config,
+        models: ModelManager,
+        alarms: Iterable[Alarm] = (),
+        memory: Memory | None = None,
+    ) -> Runtime:
+        """The runtime of a config with its sources not yet started.
+
+        alarms, memory: from the previous runtime, or the last run of the service.
+        """
+        made = monitor_plant(
+            config, self.metrics, self.clock, live=self.live, alarms=alarms, memory=memory
+        )
+        models.attach(made.pipeline)
+        made.add_assets(models.bind)
+        made.pipeline.follow_alarms(self.clock.now_us())
+        intake = make_intake(config, self.wake)
+        connected = config if self.live else replace(config, sources={})
+        sources = make_sources(connected, made.plant, intake, self.metrics, self.clock)
+        return Runtime(
+            config, made.plant, made.catalogue, made.alarms, made.pipeline, models, intake, sources
+        )
+
+    def close(self) -> None:
+        """End the loading thread."""
+        self.loading.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoredPlant:
+    """A plant with its alarms and its pipeline; `add_assets` completes it."""
+
+    plant: Plant
+    catalogue: AlarmCatalogue
+    alarms: AlarmTable
+    pipeline: Pipeline
+    metrics: Metrics
+    clock: Clock
+
+    def add_assets(self, bind: Callable[[PlantAsset], None]) -> None:
+        """Add all assets to the pipeline, also those that are discovered later.
+
+        bind: assigns its models to an asset.
+        """
+        for asset in self.plant.assets.values():
+            self._add_signals(asset)
+        for asset in self.plant.assets.values():
+            bind(asset)
+
+        def discovered(asset: PlantAsset) -> None:
+            self.catalogue.add_asset(asset)
+            self._add_signals(asset)
+            bind(asset)
+            self.metrics.assets.set(len(self.plant.assets))
+            log.info("asset discovered", extra={"asset": asset.id, "template": asset.template_name})
+
+        self.plant.on_asset(discovered)
+
+    def _add_signals(self, asset: PlantAsset) -> None:
+        self.pipeline.add_asset(asset, self.clock.now_us(), self.clock.monotonic_s())
+
+
+def monitor_plant(  # noqa: PLR0913 (what differs between a daemon, a replay and a training)
+    config: Config,
+    metrics: Metrics,
+    clock: Clock,
+    *,
+    live: bool,
+    alarms: Iterable[Alarm] = (),
+    memory: Memory | None = None,
+    input_kinds: Mapping[str, InputKind] = INPUT_KINDS,
+) -> MonitoredPlant:
+    """The plant of a config, its alarms and its pipeline; the assets are not yet in the pipeline.
+
+    alarms, memory: what is known of the plant from before. live: as in `Pipeline`.
+    """
+    plant = Plant(config)
+    if memory is not None:
+        plant.restore(memory.discovered)
+    catalogue, table = _monitor_alarms(config, plant, metrics, clock, list(alarms))
+    pipeline = Pipeline(config, plant, metrics, table, live=live, input_kinds=input_kinds)
+    return MonitoredPlant(plant, catalogue, table, pipeline, metrics, clock)
+
+
+def _monitor_alarms(
+    config: Config, plant: Plant, metrics: Metrics, clock: Clock, restored: list[Alarm]
+) -> tuple[AlarmCatalogue, AlarmTable]:
+    catalogue = AlarmCatalogue(config.gateway, config.drift)
+    for asset in plant.assets.values():
+        catalogue.add_asset(asset)
+    catalogue.restore(restored)
+    flooded = metrics.alarms_flooded
+    table = AlarmTable(
+        catalogue.policy_of,
+        config.alarms,
+        clock,
+        restored,
+        on_held=lambda asset: flooded.labels(asset).inc(),
+    )
+    return catalogue, table
+
+
+def make_intake(config: Config, wake: Callable[[], None]) -> Intake:
+    """The intake of a config; wake: called when values arrive and it is empty."""
+    return Intake(config.tuning.intake_values, config.tuning.intake_bytes, wake)
+
+
+def make_sources(
+    config: Config, plant: Plant, intake: Intake, metrics: Metrics, clock: Clock
+) -> dict[str, Source]:
+    """The sources of a config by their name, not started."""
+    return {
+        name: SOURCES[kind_of(SOURCES, struct)].make(
+            name, struct, plant, intake, metrics, clock, config.gateway
+        )
+        for name, struct in config.sources.items()
+    }
 
 
 def labels_of(runtime: Runtime, sinks: Iterable[str]) -> dict[str, set[str]]:

@@ -89,21 +89,21 @@ def _stated(manifest: Manifest, case: Case) -> Manifest:
 
 
 async def _walk(path: Path, case: Case, rows: int) -> float:
-    replay = Replay(load_config(path))
+    replay = await Replay.load(load_config(path))
+    runtime = replay.runtime
     for number in range(_ASSETS):
-        replay.plant.discover(f"a{number:03d}", "machine")
-    await replay.prepare()
+        runtime.plant.discover(f"a{number:03d}", "machine")
     if case.shadow:
-        candidate = await replay.models.load_model("bench", path.parent / _CANDIDATE)
-        replay.pipeline.deployments.set_shadow("bench", candidate)
-    pipeline, timed = replay.pipeline, Clocked()
+        candidate = await runtime.models.load_model("bench", path.parent / _CANDIDATE)
+        runtime.pipeline.deployments.set_shadow("bench", candidate)
+    pipeline, timed = runtime.pipeline, Clocked()
     for values in _turns(rows):
         scored = timed(
             "path", pipeline.score_windows, timed("path", pipeline.close_windows, values)
         )
         timed("path", pipeline.update_alarms, scored)
         timed("path", pipeline.run_shadows)
-    alarms = len(replay.alarms.watched)
+    alarms = len(runtime.alarms.watched)
     replay.close()
     if alarms != _ASSETS * case.alarming:
         raise AssertionError(f"{case.name}: {alarms} assets are in alarm")

@@ -126,17 +126,17 @@ def stages(folder: Path, values: int = 400_000) -> Iterator[tuple[str, str, floa
 async def _walk(folder: Path, shape: str, values: int) -> tuple[dict[str, float], int]:
     assets, rows = 50, values // (50 * SIGNALS)
     path = fleet_config(folder, 1, shape, assets, hop=16, length=64, step_s=0.0)
-    replay = Replay(load_config(path))
-    await replay.prepare()
+    replay = await Replay.load(load_config(path))
+    runtime = replay.runtime
     intake = Intake(1_000_000, 1 << 20, lambda: None)
-    struct = cast("MqttSourceConfig", replay.config.sources[Name("plant")])
+    struct = cast("MqttSourceConfig", runtime.config.sources[Name("plant")])
     refusals = Refusals("plant", replay.metrics)
-    routes = Routes("plant", struct.subscribe, replay.plant, replay.metrics, refusals)
+    routes = Routes("plant", struct.subscribe, runtime.plant, replay.metrics, refusals)
     received = replay.metrics.values_received.labels("plant")
     decoder = Decoder(routes, refusals, intake, received)
     cutter = FrameCutter(1 << 20, v5=True, held=set())
     stream = b"".join(_packets(shape, assets, rows))
-    timed, pipeline = Clocked(), replay.pipeline
+    timed, pipeline = Clocked(), runtime.pipeline
     for start in range(0, len(stream), 1 << 16):
         messages = timed("cut MQTT packets", cutter.cut, stream[start : start + (1 << 16)])
         timed("decode to columns", decoder.take, messages, 0)

@@ -182,10 +182,9 @@ class Plant:
 
     async def replay_scores(self) -> list[bytes]:
         """The score messages of the same replay; the command does not print them."""
-        replay = Replay(load_config(self.config))
-        await replay.prepare()
+        replay = await Replay.load(load_config(self.config))
         source = ReplayConfig(path=self._links / "*.csv", asset="{stem}")
-        blocks = Recording(source, replay.plant).blocks()
+        blocks = Recording(source, replay.runtime.plant).blocks()
         bodies = [body for step in replay.walk(blocks) for _, body in step.scores]
         replay.close()
         return bodies

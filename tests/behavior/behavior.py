@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,13 +20,14 @@ from edge_agent.clock import FakeClock
 from edge_agent.config.schema import Kind
 from edge_agent.config.types import Name
 from edge_agent.daemon.replay import Replay
+from edge_agent.daemon.runtime import RuntimeBuilder
 from edge_agent.daemon.tables import load_config
 from edge_agent.models import Golden
 from edge_agent.models.bundle.bundle import write_bundle
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
 from edge_agent.models.bundle.reference_distribution import Histogram
 from edge_agent.models.bundle.tasks import OutputNames, Task
-from edge_agent.pipeline import Pipeline
+from edge_agent.ops.metrics import Metrics
 from edge_agent.testing import tiny_graph
 from edge_agent.values import BAD, GOOD, UNCERTAIN, Columns, columns
 
@@ -99,9 +101,8 @@ def transitions(behavior: Behavior, folder: Path, way: str) -> list[Transition]:
     config = load_config(path)
     if way == "live":
         return _Live(config, behavior).run()
-    replay = Replay(config)
-    asyncio.run(replay.prepare())
-    values = _values(behavior.readings, replay.plant)
+    replay = asyncio.run(Replay.load(config))
+    values = _values(behavior.readings, replay.runtime.plant)
     blocks = [values] if way == "at once" else list(_one_by_one(values))
     found = [found for step in replay.walk(blocks) for found in step.transitions]
     replay.close()
@@ -114,14 +115,13 @@ class _Live:
     def __init__(self, config: Config, behavior: Behavior) -> None:
         self.clock = FakeClock(NOON_US)
         self.behavior = behavior
-        self.replay = Replay(config)
-        replay = self.replay
-        replay.alarms._clock = self.clock  # shelving ends by the clock of the gateway
-        replay.pipeline = Pipeline(config, replay.plant, replay.metrics, replay.alarms, live=True)
-        asyncio.run(replay.prepare())
+        loading = ThreadPoolExecutor(1)
+        self.builder = RuntimeBuilder(Metrics(), self.clock, loading, {}, lambda: None)
+        models = asyncio.run(self.builder.load_models(config))
+        self.runtime = self.builder.build(config, models)
 
     def run(self) -> list[Transition]:
-        values = _values(self.behavior.readings, self.replay.plant)
+        values = _values(self.behavior.readings, self.runtime.plant)
         commands = sorted(self.behavior.commands, key=lambda each: each["at"])
         found: list[Transition] = []
         end_us = max(int(values.time_us[-1]), NOON_US + round(self.behavior.until * 1e6))
@@ -133,13 +133,14 @@ class _Live:
             done = upto
             while commands and NOON_US + commands[0]["at"] * 1e6 <= now_us:
                 found.append(self._command(**commands.pop(0)))
-            found += self.replay.alarms.tick(now_us)
+            found += self.runtime.alarms.tick(now_us)
             self.clock.advance(TICK_S)
-        self.replay.close()
+        self.runtime.models.close()
+        self.builder.close()
         return found
 
     def _turn(self, values: Columns) -> list[Transition]:
-        pipeline = self.replay.pipeline
+        pipeline = self.runtime.pipeline
         now_us, monotonic_s = self.clock.now_us(), self.clock.monotonic_s()
         due = pipeline.close_windows(values, now_us=now_us, monotonic_s=monotonic_s)
         return pipeline.update_alarms(pipeline.score_windows(due)).transitions
@@ -147,7 +148,7 @@ class _Live:
     def _command(self, at: float, do: str, alarm: str, seconds: float = 0.0) -> Transition:
         del at
         args = (seconds, "ann") if do == "shelve" else ("ann",)
-        transition: Transition = getattr(self.replay.alarms, do)(alarm, *args)
+        transition: Transition = getattr(self.runtime.alarms, do)(alarm, *args)
         return transition
 
 

@@ -14,10 +14,10 @@ from support import value_of
 
 from edge_agent.config.schema import AlarmRule, ModelUse, Signal, Template
 from edge_agent.config.types import Name
-from edge_agent.daemon.build import RuntimeBuilder
 from edge_agent.daemon.error_boundary import ErrorBoundary
+from edge_agent.daemon.runtime import RuntimeBuilder
 from edge_agent.daemon.saved_values import SavedValues
-from edge_agent.delivery import Memory, Publisher
+from edge_agent.delivery import Publisher
 from edge_agent.messages import LinkState
 from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
 
@@ -47,7 +47,7 @@ def config(severity: int = 500) -> Config:
 
 
 async def build(builder: RuntimeBuilder, made: Config) -> Runtime:
-    return builder.build(made, await builder.load_models(made), [], Memory())
+    return builder.build(made, await builder.load_models(made))
 
 
 async def test_a_runtime_is_whole_and_has_connected_to_nothing(builder: RuntimeBuilder) -> None:

@@ -10,14 +10,15 @@ import plants
 from live_plants import BEGIN_S, NOTHING, Live
 from plants import S
 
+from edge_agent.clock import FakeClock
 from edge_agent.config.conditions import parse_condition
 from edge_agent.config.limits import Level, Limit
 from edge_agent.config.schema import Asset, Learn, Signal, Template, Uncertain
 from edge_agent.config.types import Duration, Name
+from edge_agent.daemon.runtime import monitor_plant
 from edge_agent.detection.stops import STOPPED
 from edge_agent.messages import AlarmState
 from edge_agent.ops.metrics import Metrics
-from edge_agent.pipeline import Pipeline
 from edge_agent.values import BAD, UNCERTAIN, columns
 
 if TYPE_CHECKING:
@@ -135,11 +136,10 @@ def test_nothing_is_learned_while_a_machine_is_stopped() -> None:
     """Nor in the last moments before, of which the flag may know too late."""
     made = config()
     learn = Learn(auto=True, step=Duration(1), length=8, inputs=("load",), lateness=Duration(1))
-    pipeline = Pipeline.for_learning(made, Live(made).plant, Metrics())
-    plant = pipeline._plant
-    for asset in plant.assets.values():
-        pipeline.add_asset(asset)
-        assert pipeline.learning.learn_asset(asset, learn) == ""
+    recorded = monitor_plant(made, Metrics(), FakeClock(), live=False)
+    pipeline, refused = recorded.pipeline, []
+    recorded.add_assets(lambda asset: refused.append(pipeline.learning.learn_asset(asset, learn)))
+    assert set(refused) == {""}
     rows = [at(t, float(t), {0: 1.0, 30: 0.0, 60: 1.0}.get(t)) for t in range(100)]
     for values in rows:
         pipeline.close_windows(values)

@@ -218,7 +218,7 @@ def auto(folder: Path, **changes: Any) -> Config:
 
 
 def walk(replay: Replay, values: Columns) -> list[Any]:
-    pipeline = replay.pipeline
+    pipeline = replay.runtime.pipeline
     step = pipeline.update_alarms(pipeline.score_windows(pipeline.close_windows(values)))
     return step.transitions
 
@@ -226,13 +226,13 @@ def walk(replay: Replay, values: Columns) -> list[Any]:
 def test_an_asset_learns_by_itself_and_is_watched_from_then_on(tmp_path: Path) -> None:
     """Healthy data, a child that learns, the bundle at work, a fault, an alarm with its input."""
     replay = plants.prepared(auto(tmp_path))
-    assert replay.models.without == {"any": "learning"}
+    assert replay.runtime.models.without == {"any": "learning"}
     assert walk(replay, plants.values(plants.healthy(700, seed=1))) == []
-    asyncio.run(replay.models.learn_what_is_ready())
-    assert replay.models.without == {}
+    asyncio.run(replay.runtime.models.learn_what_is_ready())
+    assert replay.runtime.models.without == {}
     assert [folder.name[:13] for folder in tmp_path.iterdir()] == ["learned-pump-"]
-    assert replay.pipeline.learning["pump"].progress() == {}
-    assert len(replay.pipeline.learning["pump"].rows()["any"]) == 0
+    assert replay.runtime.pipeline.learning["pump"].progress() == {}
+    assert len(replay.runtime.pipeline.learning["pump"].rows()["any"]) == 0
     (raised,) = walk(replay, plants.values(plants.fault(), start_s=1700))
     assert raised.alarm.alarm_id == "any.baseline"
     assert raised.alarm.detail.contributors[0].input == "flow"
@@ -242,11 +242,11 @@ def test_an_asset_learns_by_itself_and_is_watched_from_then_on(tmp_path: Path) -
 def test_what_was_learned_is_there_after_a_restart(tmp_path: Path) -> None:
     first = plants.prepared(auto(tmp_path))
     walk(first, plants.values(plants.healthy(700, seed=1)))
-    asyncio.run(first.models.learn_what_is_ready())
+    asyncio.run(first.runtime.models.learn_what_is_ready())
     first.close()
     second = plants.prepared(auto(tmp_path))
-    assert second.models.without == {}
-    assert second.pipeline.learning == {}
+    assert second.runtime.models.without == {}
+    assert second.runtime.pipeline.learning == {}
     second.close()
 
 
@@ -254,12 +254,12 @@ def test_what_was_learned_of_other_signals_is_learned_anew(tmp_path: Path) -> No
     """An asset must not go unwatched because its old bundle no longer fits it."""
     first = plants.prepared(auto(tmp_path))
     walk(first, plants.values(plants.healthy(700, seed=1)))
-    asyncio.run(first.models.learn_what_is_ready())
+    asyncio.run(first.runtime.models.learn_what_is_ready())
     first.close()
-    rule = first.config.templates[Name("pump")].learn
+    rule = first.runtime.config.templates[Name("pump")].learn
     renamed = Template(dict.fromkeys(map(Name, ("flow", "pressure", "ampere")), FLOW), learn=rule)
     second = plants.prepared(auto(tmp_path, templates={"pump": renamed}))
-    assert second.models.without == {"any": "learning"}
+    assert second.runtime.models.without == {"any": "learning"}
     second.close()
 
 
@@ -269,10 +269,10 @@ def test_learning_that_fails_keeps_its_rows_and_says_so(
     """More rows may be what is missing; a day of them must not be lost."""
     replay = plants.prepared(auto(tmp_path, templates={"pump": few()}))
     walk(replay, plants.values(plants.healthy(60, seed=1)))
-    asyncio.run(replay.models.learn_what_is_ready())
+    asyncio.run(replay.runtime.models.learn_what_is_ready())
     assert "learning failed" in caplog.messages
-    assert replay.pipeline.learning["pump"].progress() == {"any": 1.0}
-    assert replay.models.without == {"any": "learning"}
+    assert replay.runtime.pipeline.learning["pump"].progress() == {"any": 1.0}
+    assert replay.runtime.models.without == {"any": "learning"}
     assert list(tmp_path.iterdir()) == []
     replay.close()
 

@@ -46,11 +46,12 @@ class Walk:
 
     def __init__(self, made: Config) -> None:
         self.replay: Replay = plants.prepared(made)
+        self.runtime = self.replay.runtime
         self.at_s = 1000
         self.transitions: list[Transition] = []
 
     def sees(self, rows: np.ndarray, batch: int = 50) -> None:
-        pipeline = self.replay.pipeline
+        pipeline = self.runtime.pipeline
         for begin in range(0, len(rows), batch):
             part = rows[begin : begin + batch]
             values = plants.values(part, start_s=self.at_s)
@@ -60,16 +61,16 @@ class Walk:
             pipeline.learning.check_inputs()
 
     def learns(self) -> None:
-        asyncio.run(self.replay.models.learn_what_is_ready())
+        asyncio.run(self.runtime.models.learn_what_is_ready())
 
     @property
     def version(self) -> str:
-        (group,) = self.replay.pipeline.deployments
+        (group,) = self.runtime.pipeline.deployments
         return group.model.manifest.version
 
     @property
     def progress(self) -> dict[str, float]:
-        return self.replay.pipeline.learning["pump"].progress()
+        return self.runtime.pipeline.learning["pump"].progress()
 
 
 @pytest.fixture
@@ -83,20 +84,20 @@ def test_the_first_score_comes_with_the_next_row(walk: Walk) -> None:
     """The rows at hand fill the window: nobody waits for another 16."""
     walk.sees(plants.healthy(FIRST + 10, seed=1))
     walk.learns()
-    (group,) = walk.replay.pipeline.deployments
-    assert walk.replay.pipeline.deployments.first_windows() == {"any": (15, 16)}
+    (group,) = walk.runtime.pipeline.deployments
+    assert walk.runtime.pipeline.deployments.first_windows() == {"any": (15, 16)}
     assert np.isnan(group.score[0])
     walk.sees(plants.healthy(2, seed=2))
     assert not np.isnan(group.score[0])
-    assert walk.replay.pipeline.deployments.first_windows() == {}
+    assert walk.runtime.pipeline.deployments.first_windows() == {}
 
 
 def test_it_is_marked_everywhere_and_its_alarms_are_no_more_than_medium(walk: Walk) -> None:
     walk.sees(plants.healthy(FIRST + 10, seed=1))
     walk.learns()
-    (model,) = walk.replay.pipeline.deployments.models()
+    (model,) = walk.runtime.pipeline.deployments.models()
     assert FIRST <= model.manifest.provisional_s <= FIRST + 10
-    assert walk.replay.models.provisional() == {"any": model.manifest.provisional_s}
+    assert walk.runtime.models.provisional() == {"any": model.manifest.provisional_s}
     walk.sees(plants.fault(100, 20, by=-30.0))
     (raised,) = [t for t in walk.transitions if t.kind == "raise"]
     assert (raised.alarm.severity, raised.alarm.priority) == (666, "medium")
@@ -124,18 +125,18 @@ def test_learning_goes_on_and_the_better_one_takes_over_without_losing_a_window(
     walk.learns()
     walk.sees(plants.healthy(FULL // 2, seed=4))
     walk.learns()
-    (scored,) = walk.replay.pipeline.deployments
+    (scored,) = walk.runtime.pipeline.deployments
     before_us = int(scored.scored_us[0])
-    replay = walk.replay
-    reconciler = Reconciler(lambda: replay.models, asyncio.Lock(), replay.metrics, FakeClock())
+    models, metrics = walk.runtime.models, walk.replay.metrics
+    reconciler = Reconciler(lambda: models, asyncio.Lock(), metrics, FakeClock())
     asyncio.run(reconciler.refresh())
     assert walk.version != first
-    assert walk.replay.models.provisional() == {}
+    assert walk.runtime.models.provisional() == {}
     assert walk.progress == {}
     walk.sees(plants.healthy(1, seed=5), batch=1)
-    (scored,) = walk.replay.pipeline.deployments
+    (scored,) = walk.runtime.pipeline.deployments
     assert int(scored.scored_us[0]) - before_us == plants.S
-    (name,) = {model.manifest.name for model in walk.replay.pipeline.deployments.models()}
+    (name,) = {model.manifest.name for model in walk.runtime.pipeline.deployments.models()}
     assert first in ModelRepository(tmp_path).versions(name), "and can be rolled back to"
 
 
@@ -146,9 +147,9 @@ def test_a_fault_that_begins_meanwhile_is_not_learned(walk: Walk) -> None:
     before = walk.progress["any"]
     walk.sees(plants.fault(400, 0, by=-30.0))
     assert walk.progress["any"] <= before + 16 / FULL
-    rows = walk.replay.pipeline.learning["pump"].rows()["any"]
+    rows = walk.runtime.pipeline.learning["pump"].rows()["any"]
     assert np.nanmin(rows[:, 0]) > 5
-    assert "its provisional baseline" in walk.replay.pipeline.learning.obstacles()["any"]
+    assert "its provisional baseline" in walk.runtime.pipeline.learning.obstacles()["any"]
 
 
 def test_a_restart_goes_on_from_the_provisional_one(tmp_path: Path) -> None:
@@ -157,9 +158,9 @@ def test_a_restart_goes_on_from_the_provisional_one(tmp_path: Path) -> None:
     walk.learns()
     walk.replay.close()
     again = Walk(config(tmp_path))
-    assert again.replay.models.without == {}
+    assert again.runtime.models.without == {}
     assert again.progress == {"any": 0.0}
-    assert again.replay.pipeline.learning["pump"].trainings[0].stage == 1
+    assert again.runtime.pipeline.learning["pump"].trainings[0].stage == 1
     again.replay.close()
 
 

@@ -18,7 +18,7 @@ RULES = EvaluationRules("root", 0, replayed=False)
 @cache
 def scored() -> Scored:
     """The real windows of an asset whose flow is off from second 1040 on."""
-    pipeline = plants.prepared(plants.config()).pipeline
+    pipeline = plants.prepared(plants.config()).runtime.pipeline
     batches = pipeline.close_windows(plants.values(plants.fault(n=60, onset=40)))
     (found,) = pipeline.score_windows(batches)
     assert np.flatnonzero(found.level >= 1.0).tolist()
