@@ -244,7 +244,7 @@ def _message(alarm: Row) -> str:
     return texts.get(language[:2]) or texts.get("en") or next(iter(texts.values()), "")
 
 
-def _said(row: Row, alarm: Row) -> str:
+def _message_text(row: Row, alarm: Row) -> str:
     """The message and the operator's comment."""
     comment = alarm.get("comment")
     return f"{_message(row)} [{comment}]" if comment else _message(row)
@@ -257,7 +257,7 @@ _ALARM_COLUMNS: Final = {
     "COUNT": lambda row: row["count"],
     "ALARM": lambda row: row["alarm_id"],
     "BY": lambda row: row.get("shelved_by") or row["acked_by"] or "-",
-    "MESSAGE": lambda row: _said(row, row),
+    "MESSAGE": lambda row: _message_text(row, row),
 }
 _HISTORY_COLUMNS: Final = {
     "TIME": lambda row: _when(row["at_ms"] if "at_ms" in row else row["at_us"] / 1000),
@@ -265,7 +265,7 @@ _HISTORY_COLUMNS: Final = {
     "STATE": lambda row: row["alarm"]["state"],
     "BY": lambda row: row["actor"] or "-",
     "ALARM": lambda row: row["alarm_id"],
-    "MESSAGE": lambda row: _said(row, row["alarm"] if row["actor"] else {}),
+    "MESSAGE": lambda row: _message_text(row, row["alarm"] if row["actor"] else {}),
 }
 _AUDIT_COLUMNS: Final = {
     "TIME": lambda row: _when(row["at_ms"]),

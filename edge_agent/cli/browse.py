@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"nodes": nodes, "stopped": browsed.stopped}))
     else:
         print(_text(args, name, config, browsed, is_known=is_known), end="")
-    _say(args, browsed)
+    _print_summary(args, browsed)
     return 0 if browsed.nodes else 1
 
 
@@ -96,7 +96,7 @@ async def _browse(name: str, config: OpcUaSourceConfig, args: argparse.Namespace
     return found
 
 
-def _say(args: argparse.Namespace, browsed: Browsed) -> None:
+def _print_summary(args: argparse.Namespace, browsed: Browsed) -> None:
     """Print on stderr how many variables were found, and if the list is complete."""
     print(f"{len(browsed.nodes)} variables among {browsed.seen} nodes", file=sys.stderr)
     if browsed.stopped:

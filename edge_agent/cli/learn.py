@@ -25,7 +25,7 @@ HELP = "learn the healthy state of assets from their data, on the gateway, and w
 EXAMPLE = "edge-agent learn -c edge-agent.yaml --asset 'P-*' --hours 24"
 _BAR = 30
 _LINE = 110
-_SAY_EVERY_S = 60.0
+_PRINT_EVERY_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,44 +81,44 @@ async def _run(args: argparse.Namespace) -> int:
 
     config = load_config(args.config, files=False, live=args.input is None)
     logs.setup("warning")
-    lesson = BaselineTraining(config, args.asset)
+    training = BaselineTraining(config, args.asset)
     if args.input is None:
-        await _listen_live(lesson, args.hours * 3600)
+        await _listen_live(training, args.hours * 3600)
     else:
-        _listen(lesson, config, args)
+        _listen(training, config, args)
     if sys.stderr.isatty():
         print("\r" + " " * _LINE + "\r", end="", file=sys.stderr)
-    for taught in await lesson.learn():
-        _report(config, taught)
-    for asset, reason in lesson.refused.items():
+    for trained in await training.learn():
+        _report(config, trained)
+    for asset, reason in training.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
     return 0
 
 
-async def _listen_live(lesson: BaselineTraining, seconds: float) -> None:
+async def _listen_live(training: BaselineTraining, seconds: float) -> None:
     """Collect for this time; print progress each second on a terminal, else each minute."""
-    said_s = 0.0
+    printed_s = 0.0
 
     def show(share: float) -> None:
-        nonlocal said_s
+        nonlocal printed_s
         left = duration(max(0.0, (1 - share) * seconds))
         if sys.stderr.isatty():
-            _show(share, f"{lesson.state()}, {left} left")
-        elif share * seconds - said_s >= _SAY_EVERY_S:
-            said_s = share * seconds
-            print(f"learning: {lesson.state()}, {left} left", file=sys.stderr, flush=True)
+            _show(share, f"{training.state()}, {left} left")
+        elif share * seconds - printed_s >= _PRINT_EVERY_S:
+            printed_s = share * seconds
+            print(f"learning: {training.state()}, {left} left", file=sys.stderr, flush=True)
 
-    await lesson.listen_live(seconds, show)
+    await training.listen_live(seconds, show)
 
 
-def _listen(lesson: BaselineTraining, config: Config, args: argparse.Namespace) -> None:
+def _listen(training: BaselineTraining, config: Config, args: argparse.Namespace) -> None:
     from edge_agent.sources.replay import Recording  # noqa: PLC0415
 
     wide = "" if set(args.asset) & set("*?[") else args.asset
     source = recording_config(args, config, args.input, wide)
-    recording = Recording(source, lesson.plant, quiet=True)
+    recording = Recording(source, training.plant, quiet=True)
     total = max(1, recording.total_bytes)
-    lesson.listen(recording.blocks(), lambda: _show(recording.position / total))
+    training.listen(recording.blocks(), lambda: _show(recording.position / total))
     report_refused(recording)
 
 
@@ -129,18 +129,18 @@ def _show(share: float, more: str = "") -> None:
         print(f"\r{line:<{_LINE}}", end="", file=sys.stderr, flush=True)
 
 
-def _report(config: Config, taught: TrainedBaseline) -> None:
-    manifest = taught.manifest
+def _report(config: Config, trained: TrainedBaseline) -> None:
+    manifest = trained.manifest
     print(
-        f"{config.models_dir / taught.name}: {len(manifest.units)} assets, "
+        f"{config.models_dir / trained.name}: {len(manifest.units)} assets, "
         f"{len(manifest.inputs)} inputs, version {manifest.version}"
     )
     for key, text in manifest.calibration.items():
         print(f"  {key}: {text}")
-    for asset, out in taught.left_out.items():
+    for asset, out in trained.left_out.items():
         names = ", ".join(f"{name} ({reason})" for name, reason in out.items())
         print(f"{asset}: learned without {names}", file=sys.stderr)
-    for asset, reason in taught.refused.items():
+    for asset, reason in trained.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
     print("A running daemon activates it within seconds; the previous version stays in models_dir.")
 

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"topics": rows, "more": heard.more, "refused": heard.refused}))
     else:
         print(_text(args, name, heard, is_known=is_known), end="")
-    _say(heard, topics)
+    _print_summary(heard, topics)
     return 0 if heard.topics else 1
 
 
@@ -82,7 +82,7 @@ async def _listen(config: MqttSourceConfig, topics: list[str], seconds: float) -
     return heard
 
 
-def _say(heard: Listened, topics: list[str]) -> None:
+def _print_summary(heard: Listened, topics: list[str]) -> None:
     """Print on stderr how much was received, what was refused, and wrong clocks."""
     print(f"{heard.messages} messages on {len(heard.topics)} topics", file=sys.stderr)
     for text in heard.refused:

@@ -191,12 +191,12 @@ class _Parser:
     def _peek(self) -> _Token:
         return self._tokens[self._next]
 
-    def _take(self) -> _Token:
+    def _next_token(self) -> _Token:
         token = self._peek
         self._next += token.kind != "end"
         return token
 
-    def _took(self, kind: str, text: str) -> bool:
+    def _accept(self, kind: str, text: str) -> bool:
         found = (self._peek.kind, self._peek.text) == (kind, text)
         self._next += found
         return found
@@ -208,13 +208,13 @@ class _Parser:
 
     def _some(self) -> Node:
         parts = [self._every(alone=True)]
-        while self._took("word", "or"):
+        while self._accept("word", "or"):
             parts.append(self._every(alone=_is_held(parts[-1])))
         return parts[0] if len(parts) == 1 else Some(tuple(parts))
 
     def _every(self, *, alone: bool) -> Node:
         parts = [self._one(alone=alone)]
-        while self._took("word", "and"):
+        while self._accept("word", "and"):
             parts.append(self._one(alone=_is_held(parts[-1])))
         return parts[0] if len(parts) == 1 else Every(tuple(parts))
 
@@ -222,19 +222,19 @@ class _Parser:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise self._unexpected(f"more than {MAX_DEPTH} levels")
-        negated = self._took("word", "not")
+        negated = self._accept("word", "not")
         node = Not(self._one(alone=False)) if negated else self._held(alone=alone)
         self._depth -= 1
         return node
 
     def _held(self, *, alone: bool) -> Node:
         """A part and its `for`; alone: `for` cannot also apply to the parts before it."""
-        bracket = self._took("sign", "(")
+        bracket = self._accept("sign", "(")
         node = self._some() if bracket else self._comparison()
-        if bracket and not self._took("sign", ")"):
+        if bracket and not self._accept("sign", ")"):
             raise self._unexpected("')' is missing")
         at = self._peek.at
-        if not self._took("word", "for"):
+        if not self._accept("word", "for"):
             return node
         if not (alone or bracket):
             hint = "put the part for this duration in brackets: (A > 0 and B > 1) for 10s"
@@ -242,11 +242,11 @@ class _Parser:
         return Held(node, self._seconds())
 
     def _seconds(self) -> float:
-        token = self._take()
+        token = self._next_token()
         match = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", token.text)
         unit = match[2] if match else ""
         if match and not unit and self._peek.kind == "name" and self._peek.text in DURATIONS:
-            unit = self._take().text
+            unit = self._next_token().text
         if match is None or unit not in DURATIONS or token.kind not in {"number", "amount"}:
             raise _wrong(self._text, token.at, "a duration is missing", "write for 10s, 5m or 1h")
         seconds = float(match[1]) * DURATIONS[unit]
@@ -260,7 +260,7 @@ class _Parser:
             if isinstance(left, Signal) and self._peek.text not in _INSTEAD:
                 return Compare(left, "!=", 0.0)
             raise self._unexpected("a comparison is missing", "one of > >= < <= == !=")
-        node = Compare(left, self._take().text, self._operand())
+        node = Compare(left, self._next_token().text, self._operand())
         if self._peek.kind == "sign" and self._peek.text in _COMPARISONS:
             raise self._unexpected("one comparison after another", "join them: 1 < A and A < 5")
         if not any(isinstance(side, Signal) for side in (node.left, node.right)):
@@ -270,11 +270,11 @@ class _Parser:
     def _operand(self) -> Operand:
         token = self._peek
         if token.kind == "name":
-            return Signal(self._take().text)
+            return Signal(self._next_token().text)
         if token.kind == "number":
             return self._number()
         if token.kind == "word" and token.text in {"true", "false"}:
-            return float(self._take().text == "true")
+            return float(self._next_token().text == "true")
         if token.kind == "amount":
             hint = "numbers are in the unit of the signal, without a unit; quote a signal's name"
             raise self._unexpected("a number with a unit", hint)
@@ -284,7 +284,7 @@ class _Parser:
         value = float(self._peek.text)
         if not math.isfinite(value):
             raise self._unexpected("the number is too large")
-        self._take()
+        self._next_token()
         return value
 
 

@@ -39,9 +39,9 @@ def _check_duration(learn: Learn, path: KeyPath, notes: Notes) -> None:
     rows = int(learn.duration / learn.step)
     if rows >= learn.rows_needed:
         return
-    needed = _told(learn.rows_needed * learn.step)
+    needed = _duration_text(learn.rows_needed * learn.step)
     message = (
-        f"{_told(learn.duration)} is {rows} rows of {_told(learn.step)}; "
+        f"{_duration_text(learn.duration)} is {rows} rows of {_duration_text(learn.step)}; "
         f"{learn.rows_needed} are needed to learn from: 4 windows of {learn.length}, at least 128"
     )
     hint = f"{needed} at least, better 1d"
@@ -73,7 +73,7 @@ def _nearest(folder: Path) -> Path:
     return found
 
 
-def _told(seconds: float) -> str:
+def _duration_text(seconds: float) -> str:
     """A duration as the config writes it."""
     for size, unit in ((_HOUR_S, "h"), (_MINUTE_S, "m")):
         if seconds >= size:

@@ -113,7 +113,7 @@ def parse(text: str, file: Path, notes: Notes, budget: Budget) -> MapNode | None
     tree = _Tree(file, notes, budget)
     try:
         for event in yaml.parse(text, Loader=_Loader):
-            tree.take(event)
+            tree.add_event(event)
     except Wrong as wrong:
         notes.refuse_file(wrong.message, wrong.hint, at=Mark(file, tree.line))
     except yaml.YAMLError as error:
@@ -160,7 +160,7 @@ class _Tree:
         self._anchors: dict[str, _Anchored | None] = {}
         self._documents = 0
 
-    def take(self, event: yaml.Event) -> None:
+    def add_event(self, event: yaml.Event) -> None:
         """Handle the next event; Wrong if the file must be refused."""
         self.line = _line(event.start_mark)
         if isinstance(event, yaml.ScalarEvent):

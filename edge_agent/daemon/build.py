@@ -88,7 +88,7 @@ class Parts:
     def _build_asset_care(self) -> None:
         """What people tell the service of an asset: it failed, was overhauled, learns again."""
         publisher, turning = self.publisher, self.loop.turning
-        self.values = SavedValues(publisher.store, publisher.health.note_trouble, publisher.audit)
+        self.values = SavedValues(publisher.store, publisher.health.set_trouble, publisher.audit)
         self.lives = RulStore(self.runtime, turning, self.values, self.clock)
         self.baseline_reset = BaselineReset(
             self.runtime, turning, self.values, publisher.withdraw, self.clock

@@ -68,7 +68,7 @@ class PipelineLoop:
             async with self.turning:
                 await self.run_turn()
                 longest_s = self.runtime.config.tuning.tick if self.runtime else _IDLE_S
-            rested_s = loop.time() + pace.rest_s(longest_s)
+            rested_s = loop.time() + pace.pause_s(longest_s)
             await within(_IDLE_S, self._wake.wait())
             await asyncio.sleep(max(0.0, rested_s - loop.time()))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class SavedValues:
     """Small values in the store, each under its key.
 
-    note_trouble: called with the reason if the store failed. record: writes entries of the audit.
+    report_trouble: called with the reason if the store failed. record: writes entries of the audit.
     """
 
     def __init__(

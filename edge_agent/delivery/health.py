@@ -39,7 +39,7 @@ class PublisherHealth:
         self._dropped_s: float | None = None
         self.trouble = ""
 
-    def note_dropped(self, dropped: Sequence[DroppedMessages]) -> None:
+    def count_dropped(self, dropped: Sequence[DroppedMessages]) -> None:
         """Count messages that the outbox dropped to stay within its bounds."""
         for one in dropped:
             self._metrics.outbox_dropped.labels(one.sink).inc(one.messages)
@@ -47,12 +47,12 @@ class PublisherHealth:
                 self._dropped += one.messages
                 self._dropped_s = self._clock.monotonic_s()
 
-    def note_confirmed(self, message: Message) -> None:
+    def measure_delivery(self, message: Message) -> None:
         """Measure the time from a message's creation to its confirmation."""
         seconds = self.ages.seconds(message.created_us)
         self._metrics.end_to_end_seconds.labels(message.sink).observe(seconds)
 
-    def note_trouble(self, reason: str) -> None:
+    def set_trouble(self, reason: str) -> None:
         """Set why the store fails; an empty text if it works."""
         if reason:
             self._metrics.store_errors.inc()
@@ -88,7 +88,7 @@ class MessageAges:
         self._offset_us = self._offset()
         self._steps: list[tuple[int, int]] = []  # (wall time before the step, microseconds ahead)
 
-    def look(self) -> None:
+    def detect_clock_step(self) -> None:
         """Detect a step of the wall clock."""
         offset_us = self._offset()
         ahead_us = offset_us - self._offset_us
@@ -138,13 +138,13 @@ class RefusalLog:
         """Number of lines that the receiver refuses."""
         return len(self._lines)
 
-    def note_confirmed(self, line: Line) -> None:
+    def remove_line(self, line: Line) -> None:
         """Note that the receiver accepted a message of this line."""
         self._confirmed += 1
         if self._lines.pop(line, None) is not None:
             self._report()
 
-    def note_refused(self, line: Line, message: Message, error: DeliveryError) -> float | None:
+    def add_refusal(self, line: Line, message: Message, error: DeliveryError) -> float | None:
         """Return the seconds to wait before the next try, or None if it must be given up.
 
         It is given up only if the receiver has confirmed others since: a receiver that confirms
@@ -167,7 +167,7 @@ class RefusalLog:
         self._report()
         return hold_s
 
-    def note_given_up(self, line: Line, message: Message, error: DeliveryError) -> None:
+    def count_given_up(self, line: Line, message: Message, error: DeliveryError) -> None:
         """Note that a message is deleted although it was never accepted."""
         self._lines.pop(line, None)
         self.given_up += 1
@@ -195,6 +195,6 @@ class RefusalLog:
         self._reason = error.message
 
     def _report(self) -> None:
-        self._sink.note_refusals(
+        self._sink.show_refusals(
             Refusals(len(self._lines), self._subject, self._reason, self.given_up)
         )

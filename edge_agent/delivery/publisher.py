@@ -107,7 +107,7 @@ class Publisher:
         sink.on_forgotten = lambda: self._spawn(self._republish(name, EVENT))
         sink.on_command = lambda command: self._spawn(self._carry_out(command))
         sink.on_refused = lambda command: self._spawn(self._carry_out(command))
-        confirmed = self.health.note_confirmed
+        confirmed = self.health.measure_delivery
         sender = Sender(sink, self.store, self._metrics, on_confirmed=confirmed)
         self.sinks[name], self._senders[name] = sink, sender
         await sink.start()
@@ -123,7 +123,7 @@ class Publisher:
         try:
             await self.store.run(Store.forget_sinks, list(config.sinks))
         except StoreError as error:  # messages for a removed sink wait until the next start
-            self.health.note_trouble(str(error))
+            self.health.set_trouble(str(error))
         for name, struct in config.sinks.items():
             if name not in self.sinks:
                 await self._start_sink(name, struct)
@@ -179,21 +179,21 @@ class Publisher:
             try:
                 dropped = await self.store.run(Store.commit, batch, made)
             except StoreError as error:
-                self.health.note_trouble(str(error))
+                self.health.set_trouble(str(error))
                 self._save_again_s = self._clock.monotonic_s() + _SAVE_AGAIN_S
                 del self.unsaved[:-_MAX_UNSAVED]
                 return
             del self.unsaved[: len(batch)]
             self._save_again_s = 0.0
             if self.health.trouble:
-                self.health.note_trouble("")
+                self.health.set_trouble("")
         for transition in batch:
             self._metrics.transitions.labels(transition.kind).inc()
         self._sent(dropped, self._senders)
 
     def _sent(self, dropped: Sequence[DroppedMessages], sinks: Iterable[str]) -> None:
         if dropped:
-            self.health.note_dropped(dropped)
+            self.health.count_dropped(dropped)
         for name in sinks:
             if name in self._senders:  # a reload may have removed it meanwhile
                 self._senders[name].wake()
@@ -203,7 +203,7 @@ class Publisher:
         try:
             await self.store.run(Store.audit_all, entries)
         except StoreError as error:
-            self.health.note_trouble(str(error))
+            self.health.set_trouble(str(error))
 
     def send_scores(self, scores: Sequence[tuple[str, bytes]]) -> None:
         """Send scores at once; a sink that is not connected drops them."""
@@ -232,7 +232,7 @@ class Publisher:
                     republish.enqueue, name, kind, messages, now_us
                 )
             except StoreError as error:
-                self.health.note_trouble(str(error))
+                self.health.set_trouble(str(error))
                 await asyncio.sleep(_RETRY_S)
                 continue
             self._sent(dropped, [name])
@@ -258,7 +258,7 @@ class Publisher:
         try:
             await self.store.run(Store.save_value, _MEMORY, Memory.of(plant).dump())
         except StoreError as error:
-            self.health.note_trouble(str(error))
+            self.health.set_trouble(str(error))
             return
         self.saved_assets = len(plant.assets)
 
@@ -267,7 +267,7 @@ class Publisher:
         self._messages.places = memory.paths
         now_us = self._clock.now_us()
         standing = [alarm for alarm in alarms if alarm.state is not AlarmState.NORMAL]
-        gone = [Transition(TransitionKind.CLEAR, now_us, _at_rest(a)) for a in standing]
+        gone = [Transition(TransitionKind.CLEAR, now_us, _as_normal(a)) for a in standing]
         await self.send(gone, now_us)
         if gone:
             log.info("alarms withdrawn", extra={"alarms": len(gone)})
@@ -276,11 +276,11 @@ class Publisher:
 
     async def refresh(self) -> None:
         """Read how many messages wait, for metrics and the status page."""
-        self.health.ages.look()
+        self.health.ages.detect_clock_step()
         try:
             self._stats = await self.store.run(Store.outbox_stats)
         except StoreError as error:
-            self.health.note_trouble(str(error))
+            self.health.set_trouble(str(error))
 
     def stats(self) -> list[dict[str, Any]]:
         """Return how many messages wait, by sink."""
@@ -316,5 +316,5 @@ class Publisher:
         task.add_done_callback(self._tasks.discard)
 
 
-def _at_rest(alarm: Alarm) -> Alarm:
+def _as_normal(alarm: Alarm) -> Alarm:
     return replace(alarm, state=AlarmState.NORMAL, active=False, seq=alarm.seq + 1)

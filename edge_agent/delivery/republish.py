@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Transition
     from edge_agent.store import DroppedMessages, Store
 
-_AT_REST_US: Final = 86_400 * US_PER_S
+_SETTLED_US: Final = 86_400 * US_PER_S
 _MARGIN_US: Final = 60 * US_PER_S
 _MOST_EVENTS: Final = 1000
 
@@ -35,7 +35,7 @@ def standing_states(store: Store, sink: str, now_us: int) -> list[Transition]:
         stored.transition
         for stored in store.latest()
         if stored.transition.alarm.state is not AlarmState.NORMAL
-        or stored.stored_us > now_us - _AT_REST_US
+        or stored.stored_us > now_us - _SETTLED_US
         if _key(stored.transition) not in waiting
     ]
 

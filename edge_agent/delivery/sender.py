@@ -55,7 +55,7 @@ class Sender:
         self._main: asyncio.Task[None] | None = None
         self._flying: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.Task[None]] = set()
-        self._rest: asyncio.Task[None] | None = None
+        self._retry_pause: asyncio.Task[None] | None = None
         self._asked_s = 0.0  # the pause that the receiver requested; 0: it is our own
         self._busy: set[Line] = set()  # in flight, held, or delivered and not yet deleted
         self._held = 0
@@ -111,7 +111,7 @@ class Sender:
                 while await self._exchange(self._room()):
                     pass
             except StoreError as error:
-                self._note_store(error)
+                self._report_store_error(error)
             except Exception:
                 log.exception("delivery failed", extra={"sink": self._sink.name})
                 self._pause()
@@ -126,14 +126,14 @@ class Sender:
             message, error = self._refused[0]
             subject = f"{message.sink} {message.kind} {message.key}:{message.seq}"
             self._metrics.sink_given_up.labels(self._sink.name).inc()
-            self.refusals.note_given_up((message.kind, message.key), message, error)
+            self.refusals.count_given_up((message.kind, message.key), message, error)
             log.warning("message given up", extra={"subject": subject, "reason": str(error)})
             await self._store.run(Store.audit, "edge-agent", "give up", subject, str(error))
             self._delivered.append(self._refused.pop(0)[0])
 
     def _room(self) -> int:
         """Number of messages that may be sent to the receiver now."""
-        if self._rest is not None or self._held >= MAX_HELD:
+        if self._retry_pause is not None or self._held >= MAX_HELD:
             return 0
         return max(0, self._sink.window - len(self._flying))
 
@@ -167,20 +167,20 @@ class Sender:
         try:
             await self._sink.deliver(message)
         except DeliveryError as error:
-            self._note_refusal(message, line, error)
+            self._handle_refusal(message, line, error)
         except Exception as error:
             # A defect with one message must not end the task or be retried in a loop.
             log.exception("delivery failed", extra={"sink": self._sink.name})
             defect = DeliveryError(str(error), reason="error", retry=True, hold_s=DEFECT_HOLD_S)
-            self._note_refusal(message, line, defect)
+            self._handle_refusal(message, line, defect)
         else:
             self._failures = 0
-            self.refusals.note_confirmed(line)
+            self.refusals.remove_line(line)
             self._delivered.append(message)
             if self._on_confirmed is not None:
                 self._on_confirmed(message)
 
-    def _note_refusal(self, message: Message, line: Line, error: DeliveryError) -> None:
+    def _handle_refusal(self, message: Message, line: Line, error: DeliveryError) -> None:
         if error.reason:
             self._metrics.sink_failures.labels(self._sink.name, error.reason).inc()
         if not error.retry:
@@ -195,14 +195,14 @@ class Sender:
         """Pause the message's line, or give the message up; a refusal has a reason."""
         hold_s = error.hold_s
         if error.reason:
-            hold_s = self.refusals.note_refused(line, message, error)
+            hold_s = self.refusals.add_refusal(line, message, error)
         if hold_s is None:
             self._refused.append((message, error))
         else:
             self._held += 1
-            self._spawn(self._timers, self._hold(line, hold_s))
+            self._spawn(self._timers, self._pause_line(line, hold_s))
 
-    async def _hold(self, line: Line, hold_s: float) -> None:
+    async def _pause_line(self, line: Line, hold_s: float) -> None:
         await self._sleep(hold_s)
         self._held -= 1
         self._busy.discard(line)
@@ -212,27 +212,27 @@ class Sender:
 
         asked_s: minimum pause that the receiver requested, in seconds.
         """
-        if self._rest is None:
+        if self._retry_pause is None:
             self._failures += 1
         elif asked_s > self._asked_s:
-            self._rest.cancel()
+            self._retry_pause.cancel()
         else:
             return
         self._asked_s = asked_s
         delay_s = max(asked_s, backoff_s(self._failures))
-        self._rest = self._spawn(self._timers, self._wait(delay_s))
+        self._retry_pause = self._spawn(self._timers, self._wait(delay_s))
 
     async def _wait(self, delay_s: float) -> None:
         await self._sleep(delay_s)
-        self._rest, self._asked_s = None, 0.0
+        self._retry_pause, self._asked_s = None, 0.0
 
     def _resume(self) -> None:
-        if self._rest is not None and not self._asked_s:
-            self._rest.cancel()
-            self._rest = None
+        if self._retry_pause is not None and not self._asked_s:
+            self._retry_pause.cancel()
+            self._retry_pause = None
         self._wake.set()
 
-    def _note_store(self, error: StoreError) -> None:
+    def _report_store_error(self, error: StoreError) -> None:
         self._metrics.store_errors.inc()
         self._pause()
         if not self._store_fails:

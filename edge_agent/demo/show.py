@@ -41,7 +41,7 @@ _QUIET_S: Final = 2.0  # between the first score and the first fault
 _ORDER: Final = ("bearing_wear", "stuck_sensor", "cavitation", "lost_sensor", "blocked_valve")
 _LAST_S: Final = IN_TIME_S + 1.0  # from the last fault to the end
 _CLOSEST_S: Final = 1.5  # between faults
-_PATIENCE_S: Final = 120.0
+_ALARM_WAIT_S: Final = 120.0
 _APART_S: Final = 12.0  # between faults, if there is no end
 _REPAIR_S: Final = 10.0  # from the alarm to the repair
 _REPORT_S: Final = 5.0
@@ -89,10 +89,10 @@ class _Show:
         config, log = folder / "edge-agent.yaml", folder / "edge-agent.log"
         copy_shipped(folder / "models")
         config.write_text(config_text(url, nodes.url, int(page.rpartition(":")[2])))
-        say = self._terminal.say
-        say("plant", f"{', '.join(ON_BUS)} on {url}; {', '.join(ON_PLC)} on {nodes.url}")
-        say("daemon", f"edge-agent run -c {config}")
-        say("daemon", f"status page: {page}/")
+        print_line = self._terminal.print_line
+        print_line("plant", f"{', '.join(ON_BUS)} on {url}; {', '.join(ON_PLC)} on {nodes.url}")
+        print_line("daemon", f"edge-agent run -c {config}")
+        print_line("daemon", f"status page: {page}/")
         async with (
             readings(url) as publisher,
             seen_on_bus(url, "edge/+/+/+/+/+/_pdm/#") as queue,
@@ -146,18 +146,18 @@ class _Show:
         words = data["message"]["en"]
         if fault is not None:
             says = f"{words}  [{fault.delay_s:.1f} s after its onset; {_finder(data)}]"
-            self._terminal.say("ALARM", says)
+            self._terminal.print_line("ALARM", says)
         elif len(self._judge.before) + len(self._judge.unfounded) > unfounded:
-            self._terminal.say("FALSE", f"{words}  [{_inputs(data)}]")
+            self._terminal.print_line("FALSE", f"{words}  [{_inputs(data)}]")
         elif data["transition"] in {"raise", "clear"}:
-            self._terminal.say(data["transition"], words)
+            self._terminal.print_line(data["transition"], words)
 
     # -- the sequence -------------------------------------------------------------------------
 
     async def _story(self, page: str) -> None:
         """Start faults after the first score; pumps that still learn get theirs later."""
         await self._until_scored(ON_BUS)
-        self._terminal.say(
+        self._terminal.print_line(
             "watching", f"{', '.join(ON_BUS)}, with the model {BUNDLE} that is shipped"
         )
         await asyncio.sleep(_QUIET_S)
@@ -199,13 +199,13 @@ class _Show:
         last_s = self._terminal.elapsed_s + _LAST_S
         if self._seconds is not None and last_s > self._seconds + _LATE_S:
             late = f"this machine is slow: it takes {last_s - self._seconds:.0f} s longer"
-            self._terminal.say("late", late)
+            self._terminal.print_line("late", late)
         return max(last_s, self._seconds or 0.0)
 
     async def _fail(self, pump: int, fault: str) -> None:
         """Inject a fault, and repair the pump some time after its alarm."""
         asset = PUMPS[pump]
-        self._terminal.say("FAULT", f"{asset}: {FAULTS[fault].text}")
+        self._terminal.print_line("FAULT", f"{asset}: {FAULTS[fault].text}")
         injected = self._judge.inject(asset, fault, self._terminal.elapsed_s)
         self._plant.inject(pump, fault)
         with contextlib.suppress(TimeoutError):
@@ -213,38 +213,44 @@ class _Show:
         await asyncio.sleep(_REPAIR_S)
         self._plant.repair(pump)
         injected.repaired_s = self._terminal.elapsed_s
-        self._terminal.say("repair", asset)
+        self._terminal.print_line("repair", asset)
 
     async def _until_scored(self, pumps: Iterable[str]) -> None:
         """Wait until each of these assets has a score on the bus."""
         while not self._scored >= set(pumps):
-            if self._terminal.elapsed_s > _PATIENCE_S:
+            if self._terminal.elapsed_s > _ALARM_WAIT_S:
                 raise EdgeAgentError(
                     f"only {len(self._scored)} of {len(PUMPS)} pumps have a score "
-                    f"after {_PATIENCE_S:g} s",
+                    f"after {_ALARM_WAIT_S:g} s",
                     hint="its log says more: --folder DIR keeps it",
                 )
             await asyncio.sleep(STEP_S)
 
     async def _learn(self, page: str) -> None:
         """Wait until the other pumps also have a score; print their progress periodically."""
-        telling = asyncio.create_task(self._tell_progress(page))
+        telling = asyncio.create_task(self._print_progress(page))
         try:
             await self._until_scored(PUMPS)
         finally:
             telling.cancel()
-        self._terminal.say("learned", f"what is healthy for {', '.join(ON_PLC)}; watching them too")
+        self._terminal.print_line(
+            "learned", f"what is healthy for {', '.join(ON_PLC)}; watching them too"
+        )
         self._learned.set()
         await asyncio.Event().wait()
 
-    async def _tell_progress(self, page: str) -> None:
+    async def _print_progress(self, page: str) -> None:
         while True:
             found = (await summary(page)).get("learning")
             if found:
                 share = min(each["progress"] for each in found)
-                self._terminal.say("learning", f"{share:4.0%} of {LEARN_S:.0f} s; {self._glance()}")
+                self._terminal.print_line(
+                    "learning", f"{share:4.0%} of {LEARN_S:.0f} s; {self._glance()}"
+                )
             elif found is not None:
-                self._terminal.say("learning", "seen enough; the bundle is built and checked")
+                self._terminal.print_line(
+                    "learning", "seen enough; the bundle is built and checked"
+                )
             await asyncio.sleep(_REPORT_S)
 
     def _glance(self) -> str:

@@ -26,7 +26,7 @@ class Terminal:
         """Seconds since the demo began."""
         return self._clock.monotonic_s() - self._begin_s
 
-    def say(self, what: str, text: str) -> None:
+    def print_line(self, what: str, text: str) -> None:
         """Print one line now."""
         word = f"{what:<8}"
         if self._colour and what in _COLOURS:

@@ -64,7 +64,7 @@ _HEADERS: Final = {
 class Connections(dict["Connection", None]):
     """All open connections, the one that was idle for the longest time first."""
 
-    def touch(self, connection: Connection) -> None:
+    def make_most_recent(self, connection: Connection) -> None:
         """Make it the most recent; if there are too many now, close the first."""
         self.pop(connection, None)
         self[connection] = None
@@ -89,7 +89,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Add the connection."""
         super().connection_made(transport)
-        self._all.touch(self)
+        self._all.make_most_recent(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Remove the connection."""
@@ -138,7 +138,7 @@ class Guard:
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
         """Refuse or allow a request, and turn every error into a JSON answer."""
-        self._connections.touch(cast("Connection", request.protocol))
+        self._connections.make_most_recent(cast("Connection", request.protocol))
         try:
             self._check(request)
             return await handler(request)

@@ -43,7 +43,7 @@ class LogWriter(logging.Handler):
         self._max_bytes = max_bytes
         self._lines: deque[bytes] = deque()
         self._bytes = 0
-        self._dropped = self._told = dropped
+        self._dropped = self._reported = dropped
         self._since_s: float | None = None  # start of the running write
         self._is_closing = False
         self._changed = threading.Condition()
@@ -113,7 +113,7 @@ class LogWriter(logging.Handler):
                 parts.append(self._lines.popleft())
             self._bytes -= sum(map(len, parts))
             self._since_s = time.monotonic()
-            lost, self._told = self._dropped - self._told, self._dropped
+            lost, self._reported = self._dropped - self._reported, self._dropped
         return b"".join([self._line(_dropped_record(lost)), *parts] if lost else parts)
 
 

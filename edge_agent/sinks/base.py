@@ -134,7 +134,7 @@ class Sink(Protocol):
         """Publish the state of the service: `online` or `degraded`."""
         del status  # a sink that shows none
 
-    def note_refusals(self, refusals: Refusals) -> None:
+    def show_refusals(self, refusals: Refusals) -> None:
         """Show refused messages in the link; called at each change."""
         del refusals  # a sink that refuses nothing
 
@@ -148,7 +148,7 @@ class SinkReporter(LinkReporter):
         self.view = self._with_refusals
         self._refusals: dict[str, Refusals] = {}
 
-    def note_refusals(self, part: str, refusals: Refusals) -> None:
+    def show_refusals(self, part: str, refusals: Refusals) -> None:
         """Note what the receiver refuses; part: of what we send, `messages` or `status`."""
         self._refusals[part] = refusals
         self.refresh()

@@ -129,9 +129,9 @@ class MqttSink(Sink):
             if self._connection is not None:
                 self._notice(self._announce_again(self._connection, 0.0))
 
-    def note_refusals(self, refusals: Refusals) -> None:
+    def show_refusals(self, refusals: Refusals) -> None:
         """Show refused messages in the link."""
-        self._reporter.note_refusals("messages", refusals)
+        self._reporter.show_refusals("messages", refusals)
 
     def _notice(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
@@ -143,7 +143,7 @@ class MqttSink(Sink):
         try:
             connection = await self._versions.connect(self._make_connection)
         except EdgeAgentError:
-            self._takeovers.note_unreached()
+            self._takeovers.forget_short_connections()
             raise
         try:
             await self._welcome(connection)
@@ -159,7 +159,7 @@ class MqttSink(Sink):
 
     def _make_connection(self, version: MQTTProtocolVersion) -> Connection:
         connection = Connection(self._config, self._client_id, version, self._clock)
-        connection.take = self._on_message
+        connection.on_message = self._on_message
         connection.may_answer = self._may_answer
         connection.set_will(self._status_topic, _OFFLINE)
         return connection
@@ -186,7 +186,7 @@ class MqttSink(Sink):
         await self._announce(connection)
         self.window = min(self._config.send_window, connection.window)
         self._connection = connection
-        self._reconnector.note_connected(detail="; ".join(details))
+        self._reconnector.set_connected(detail="; ".join(details))
         if self.on_connected is not None:
             self.on_connected()
         if self.on_ready is not None:
@@ -206,7 +206,7 @@ class MqttSink(Sink):
             if error.hold_s is None:
                 raise
             refusals = Refusals(1, self._status_topic, error.message)
-        self._reporter.note_refusals("status", refusals)
+        self._reporter.show_refusals("status", refusals)
         if refusals.waiting and not self._asks_again:
             self._asks_again = True
             self._notice(self._announce_again(connection, REFUSED_HOLD_S))
@@ -232,7 +232,7 @@ class MqttSink(Sink):
         reply: Reply | None,
     ) -> None:
         self._inbox.on_refused = self.on_refused
-        command = self._inbox.take(topic, payload, retained=retained, reply=reply)
+        command = self._inbox.command_of(topic, payload, retained=retained, reply=reply)
         if command is None or self.on_command is None:
             return
         try:

@@ -47,7 +47,7 @@ class CommandInbox:
         self._clock = clock
         self._seen: dict[str, None] = {}
 
-    def take(
+    def command_of(
         self, topic: str, payload: bytes, *, retained: bool, reply: Reply | None = None
     ) -> Command | None:
         """Return the command, or None if there is nothing to do."""

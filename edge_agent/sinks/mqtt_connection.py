@@ -69,9 +69,9 @@ _REASONS: Final = {
 class Connection:
     """Make one, `open` it, use it until `ended`, `close` it; all on one event loop.
 
-    clean: the broker discards our old session. take: called with (topic, payload, retained, reply)
-    of each message that arrives; reply sends an answer to where the message asked for it, or is
-    None. may_answer: True if an answer may be sent to a topic. window: maximum of unconfirmed
+    clean: the broker discards our old session. on_message: called with (topic, payload, retained,
+    reply) of each message that arrives; reply sends an answer to where the message asked for it, or
+    is None. may_answer: True if an answer may be sent to a topic. window: maximum of unconfirmed
     messages.
     """
 
@@ -88,7 +88,7 @@ class Connection:
         self.v5 = version is V5
         self.session_present = False
         self.window = MAX_WINDOW
-        self.take: Callable[[str, bytes, bool, Reply | None], None] = lambda *_: None
+        self.on_message: Callable[[str, bytes, bool, Reply | None], None] = lambda *_: None
         self._config = config
         self._clean = clean
         self._answer: asyncio.Future[ConnectError | None] = loop.create_future()
@@ -276,7 +276,9 @@ class Connection:
         self._confirm(mid, code.value)
 
     def _on_message(self, _c: object, _u: object, message: MQTTMessage) -> None:
-        self.take(message.topic, bytes(message.payload), message.retain, self._reply_to(message))
+        self.on_message(
+            message.topic, bytes(message.payload), message.retain, self._reply_to(message)
+        )
 
     def _reply_to(self, message: MQTTMessage) -> Reply | None:
         """The function that answers a request (MQTT 5, 4.10), with QoS 0 so that no alarm waits."""

@@ -75,7 +75,7 @@ def _one_a_line(paths: Sequence[str]) -> list[str]:
 async def _retained(connection: Connection, topic: str) -> tuple[bytes, bool]:
     """Return the retained message of `topic`, and True if we may read it."""
     came: list[bytes] = []
-    connection.take = lambda _topic, body, *_: came.append(body)
+    connection.on_message = lambda _topic, body, *_: came.append(body)
     if await connection.subscribe([topic]):
         return b"", False
     await asyncio.sleep(RETAINED_S)

@@ -136,9 +136,9 @@ class WebhookSink(Sink):
             raise
         self._reporter.set(LinkState.UP)
 
-    def note_refusals(self, refusals: Refusals) -> None:
+    def show_refusals(self, refusals: Refusals) -> None:
         """Show refused messages in the link."""
-        self._reporter.note_refusals("messages", refusals)
+        self._reporter.show_refusals("messages", refusals)
 
     def _show_failure(self, error: DeliveryError) -> None:
         if error.hold_s is None:

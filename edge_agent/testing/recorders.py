@@ -80,6 +80,6 @@ class RecordingSink(Sink):
         """Keep the status."""
         self.statuses.append(status)
 
-    def note_refusals(self, refusals: Refusals) -> None:
+    def show_refusals(self, refusals: Refusals) -> None:
         """Keep the newest."""
         self.refusals = refusals

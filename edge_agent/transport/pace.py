@@ -36,7 +36,7 @@ class ReaderPace:
         """Data arrived after a time without work: earlier processor time does not count."""
         self._since_s = self._cpu_s()
 
-    def rest_s(self, longest_s: float) -> float:
+    def pause_s(self, longest_s: float) -> float:
         """Return the pause now, from the mean work of a turn until now."""
         before_s, self._since_s = self._since_s, self._cpu_s()
         self._work_s += (self._since_s - before_s - self._work_s) / _MEMORY
@@ -58,7 +58,7 @@ class FollowerPace:
         self._since = cpu_s(), monotonic_s()
         self._load = 0.0  # share of a core
 
-    def rest_s(self, longest_s: float) -> float:
+    def pause_s(self, longest_s: float) -> float:
         """Return the pause now, from the load of the last half second."""
         before, self._since = self._since, (self._cpu_s(), self._monotonic_s())
         work_s, passed_s = self._since[0] - before[0], self._since[1] - before[1]

@@ -115,16 +115,16 @@ class LinkReporter:
         self.log = logging.getLogger(f"edge_agent.{room}s")
         gauge.set(0)
 
-    def set(self, state: LinkState, detail: str = "", *, tell: bool = False) -> None:
-        """Set state and reason; the same state again only updates the detail, unless `tell`."""
+    def set(self, state: LinkState, detail: str = "", *, report: bool = False) -> None:
+        """Set state and reason; the same state again only updates the detail, unless `report`."""
         self.state, self._detail = state, detail
-        self.refresh(tell=tell)
+        self.refresh(report=report)
 
-    def refresh(self, *, tell: bool = False) -> None:
+    def refresh(self, *, report: bool = False) -> None:
         """Show the state again."""
         link = self.link
         state, link.detail = self.view(self.state, self._detail)
-        if state is link.state and not tell:
+        if state is link.state and not report:
             return
         if state is not link.state:
             link.state, link.since_us = state, self._clock.now_us()
@@ -138,7 +138,7 @@ class Reconnector:
     """Runs `session` again and again, from `start` until `stop`.
 
     session returns only if it is finished for ever; otherwise it raises, an EdgeAgentError for
-    expected failures. It calls `note_connected` as soon as it is usable.
+    expected failures. It calls `set_connected` as soon as it is usable.
     """
 
     def __init__(  # noqa: PLR0913 (what is injected, and what the metric counts)
@@ -178,7 +178,7 @@ class Reconnector:
         self._connected_s = None
         self._reporter.set(LinkState.STOPPED)
 
-    def note_connected(self, state: LinkState = LinkState.UP, detail: str = "") -> None:
+    def set_connected(self, state: LinkState = LinkState.UP, detail: str = "") -> None:
         """The session is usable; call it again when state or detail change."""
         if self._connected_s is None:
             self._connected_s = self._clock.monotonic_s()
@@ -191,7 +191,7 @@ class Reconnector:
 
     async def _run(self) -> None:
         while (error := await self._failure()) is not None:
-            self._note_failure(error)
+            self._record_failure(error)
             await self._sleep(self._wait_s())
 
     async def _failure(self) -> EdgeAgentError | None:
@@ -206,11 +206,11 @@ class Reconnector:
             return ConnectError(f"internal error: {error!r}")
         return None
 
-    def _note_failure(self, error: EdgeAgentError) -> None:
+    def _record_failure(self, error: EdgeAgentError) -> None:
         self._count_failure()
         newly_refused = isinstance(error, RefusedError) and not self._refused
         self._refused = isinstance(error, RefusedError)
-        self._reporter.set(LinkState.DOWN, str(error), tell=newly_refused)
+        self._reporter.set(LinkState.DOWN, str(error), report=newly_refused)
 
     def _count_failure(self) -> None:
         if self._connected_s is not None:

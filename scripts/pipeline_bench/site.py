@@ -139,7 +139,7 @@ async def _walk(folder: Path, shape: str, values: int) -> tuple[dict[str, float]
     timed, pipeline = Clocked(), runtime.pipeline
     for start in range(0, len(stream), 1 << 16):
         messages = timed("cut MQTT packets", cutter.cut, stream[start : start + (1 << 16)])
-        timed("decode to columns", decoder.take, messages, 0)
+        timed("decode to columns", decoder.decode_messages, messages, 0)
         drained, _ = timed("intake", intake.drain)
         due = timed("windows", pipeline.close_windows, drained.sorted_by_time())
         scored = timed("inference", pipeline.score_windows, due)

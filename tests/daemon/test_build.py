@@ -94,8 +94,8 @@ async def test_what_the_store_refuses_is_a_trouble_and_not_saved(
     publisher = Publisher(config(), metrics, clock, AsyncMock())
     store = publisher.store
     troubles: list[Any] = []
-    monkeypatch.setattr(publisher.health, "note_trouble", troubles.append)
-    values = SavedValues(store, publisher.health.note_trouble, publisher.audit)
+    monkeypatch.setattr(publisher.health, "set_trouble", troubles.append)
+    values = SavedValues(store, publisher.health.set_trouble, publisher.audit)
     await store.open(tmp_path / "store.db", max_bytes=1 << 24, history_days=1, clock=clock)
     assert await values.load("key") is None
     assert await values.save("key", b"value")

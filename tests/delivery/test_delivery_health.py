@@ -29,12 +29,12 @@ def test_a_step_of_the_clock_makes_no_message_older(step_s: float) -> None:
     ages = MessageAges(clock)
     old_us = clock.now_us()
     clock.passed_s = 5.0
-    ages.look()
+    ages.detect_clock_step()
     clock.wall_s += step_s
-    ages.look()
+    ages.detect_clock_step()
     new_us = clock.now_us()
     clock.passed_s = 10.0
-    ages.look()
+    ages.detect_clock_step()
     assert ages.seconds(old_us) == pytest.approx(10.0, abs=1.0)
     assert ages.seconds(new_us) == pytest.approx(5.0, abs=1.0)
 
@@ -46,5 +46,5 @@ def test_several_steps_add_up() -> None:
     for step_s in (3600.0, 7200.0, 50.0):
         clock.wall_s += step_s
         clock.passed_s += 1.0
-        ages.look()
+        ages.detect_clock_step()
     assert ages.seconds(created_us) == pytest.approx(3.0, abs=1.0)

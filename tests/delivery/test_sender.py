@@ -46,7 +46,7 @@ class PuppetSink(Sink):
         self.stopped = False
         self.told: list[Refusals] = []
 
-    def note_refusals(self, refusals: Refusals) -> None:
+    def show_refusals(self, refusals: Refusals) -> None:
         self.told.append(refusals)
 
     async def start(self) -> None:

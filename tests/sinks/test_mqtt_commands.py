@@ -160,25 +160,29 @@ def outcomes(metrics: Metrics) -> Callable[[str], float | None]:
 def test_a_retained_command_is_ignored_and_counted(
     inbox: CommandInbox, outcomes: Callable[[str], float | None]
 ) -> None:
-    assert inbox.take(TOPIC + "ack", encoded(), retained=True) is None
+    assert inbox.command_of(TOPIC + "ack", encoded(), retained=True) is None
     assert outcomes("retained") == 1
-    assert inbox.take(TOPIC + "ack", encoded(), retained=False) is not None, "its id is not used up"
+    assert inbox.command_of(TOPIC + "ack", encoded(), retained=False) is not None, (
+        "its id is not used up"
+    )
 
 
 def test_an_id_counts_once(inbox: CommandInbox, outcomes: Callable[[str], float | None]) -> None:
-    assert inbox.take(TOPIC + "ack", encoded(), retained=False) is not None
-    assert inbox.take(TOPIC + "ack", encoded(), retained=False) is None
+    assert inbox.command_of(TOPIC + "ack", encoded(), retained=False) is not None
+    assert inbox.command_of(TOPIC + "ack", encoded(), retained=False) is None
     assert (outcomes("accepted"), outcomes("repeated")) == (1, 1)
 
 
 def test_a_broken_command_does_not_use_up_its_id(inbox: CommandInbox) -> None:
-    assert inbox.take(TOPIC + "shelve", encoded(duration_s=0), retained=False) is None
-    assert inbox.take(TOPIC + "shelve", encoded(), retained=False) is not None
+    assert inbox.command_of(TOPIC + "shelve", encoded(duration_s=0), retained=False) is None
+    assert inbox.command_of(TOPIC + "shelve", encoded(), retained=False) is not None
 
 
 def test_the_memory_of_ids_is_bounded(inbox: CommandInbox) -> None:
     for number in range(REMEMBERED_IDS + 1):
-        assert inbox.take(TOPIC + "ack", encoded(id=f"c-{number}"), retained=False) is not None
-    assert inbox.take(TOPIC + "ack", encoded(id="c-1"), retained=False) is None
-    assert inbox.take(TOPIC + "ack", encoded(id="c-0"), retained=False) is not None
+        assert (
+            inbox.command_of(TOPIC + "ack", encoded(id=f"c-{number}"), retained=False) is not None
+        )
+    assert inbox.command_of(TOPIC + "ack", encoded(id="c-1"), retained=False) is None
+    assert inbox.command_of(TOPIC + "ack", encoded(id="c-0"), retained=False) is not None
     assert len(inbox._seen) == REMEMBERED_IDS

@@ -45,7 +45,7 @@ class Path:
     def take(self, *messages: tuple[str, str], retained: tuple[int, ...] = ()) -> None:
         topics = [topic.encode() for topic, _ in messages]
         payloads = [payload.encode() for _, payload in messages]
-        self.decoder.take(Messages(topics, payloads, retained=list(retained)), NOW_US)
+        self.decoder.decode_messages(Messages(topics, payloads, retained=list(retained)), NOW_US)
 
     def rows(self) -> list[tuple[str, float]]:
         """(asset.signal, value) of all that arrived; forgets it."""
@@ -236,7 +236,7 @@ def test_values_of_one_signal_keep_their_order() -> None:
 
 def test_messages_too_large_are_counted() -> None:
     path = Path(make_plant("P1"), subscription())
-    path.decoder.take(Messages(too_large=[b"plant/l/P1/s0"]), NOW_US)
+    path.decoder.decode_messages(Messages(too_large=[b"plant/l/P1/s0"]), NOW_US)
     assert path.rejected() == {"too_large": 1}
 
 
@@ -261,7 +261,7 @@ def test_logged_topics_are_bounded(
     monkeypatch.setattr(refusals, "_MAX_LINES_ELSE", 3)
     found = Refusals(SOURCE, Metrics())
     for n in range(10):
-        found.note("json", b"t%d\n\xff" % n, "broken")
+        found.refuse_payload("json", b"t%d\n\xff" % n, "broken")
     assert len(caplog.records) == 4
     assert caplog.records[-1].message == "further topics are only counted"
     assert caplog.records[0].topic == r"t0\n\xff"  # type: ignore[attr-defined]

@@ -71,10 +71,10 @@ class Fed:
         self.feed = Feed("plc", self.intake, self.metrics, clock, judge, Zone("UTC"))
         # Handles in another order than the plant's numbers, as when assets are discovered.
         self.feed.add(list(reversed(plant.signals)))
-        self.feed.begin()
+        self.feed.start_subscription()
 
     def take(self, *rows: tuple[int, int, float, int], kind: int = NUMBER) -> None:
-        self.feed.take(Notification(1, 1, data=True, rows=[make_rows(rows, kind)]))
+        self.feed.accept_notification(Notification(1, 1, data=True, rows=[make_rows(rows, kind)]))
 
     def last(self) -> tuple[list[int], list[int], list[float], list[int]]:
         packet = self.intake.packets[-1]
@@ -158,7 +158,9 @@ def test_a_handle_that_was_never_given_is_refused(fed: Fed) -> None:
 
 def test_an_array_on_a_waveform_signal_is_a_block(fed: Fed) -> None:
     samples = np.array([1.0, 2.0], np.float32)
-    fed.feed.take(Notification(1, 1, data=True, arrays=[Samples(1, NOW, 0, samples)]))
+    fed.feed.accept_notification(
+        Notification(1, 1, data=True, arrays=[Samples(1, NOW, 0, samples)])
+    )
     (block,) = fed.intake.blocks
     assert (block.signal, block.end_us, block.rate_hz) == (3, NOW, 100.0)
     assert block.samples.tolist() == [1.0, 2.0]
@@ -167,7 +169,9 @@ def test_an_array_on_a_waveform_signal_is_a_block(fed: Fed) -> None:
 @pytest.mark.parametrize(("handle", "reason"), [(4, "type"), (0, "rate_unknown")])
 def test_an_array_that_fits_nowhere_is_no_data(fed: Fed, handle: int, reason: str) -> None:
     samples = np.array([1.0, 2.0], np.float32)
-    fed.feed.take(Notification(1, 1, data=True, arrays=[Samples(handle, NOW, 0, samples)]))
+    fed.feed.accept_notification(
+        Notification(1, 1, data=True, arrays=[Samples(handle, NOW, 0, samples)])
+    )
     assert fed.intake.blocks == []
     assert [type_of(status) for status in fed.last()[3]] == ["array"]
     assert fed.rejected(reason) >= 1
@@ -181,7 +185,7 @@ def test_a_number_on_a_waveform_signal_is_no_data(fed: Fed) -> None:
 def test_a_bad_waveform_is_a_bad_value(fed: Fed) -> None:
     samples = np.array([1.0], np.float32)
     bad = Samples(1, NOW, BAD_SENSOR_FAILURE, samples)
-    fed.feed.take(Notification(1, 1, data=True, arrays=[bad]))
+    fed.feed.accept_notification(Notification(1, 1, data=True, arrays=[bad]))
     assert fed.intake.blocks == []
     assert fed.last()[3] == [BAD_SENSOR_FAILURE]
 
@@ -237,7 +241,7 @@ def test_a_value_that_held_through_an_outage_holds_again_from_now(fed: Fed) -> N
     fed.take((4, NOW - 60 * SECOND, 7.0, 0))
     fed.feed.mark_lost()
     fed.clock.advance(10)
-    fed.feed.begin()
+    fed.feed.start_subscription()
     fed.take((4, NOW - 60 * SECOND, 7.0, 0))
     assert fed.last() == ([0], [NOW + 10 * SECOND], [7.0], [0])
 
@@ -245,7 +249,7 @@ def test_a_value_that_held_through_an_outage_holds_again_from_now(fed: Fed) -> N
 def test_a_value_that_changed_after_the_outage_keeps_its_time(fed: Fed) -> None:
     fed.feed.mark_lost()
     fed.clock.advance(10)
-    fed.feed.begin()
+    fed.feed.start_subscription()
     fed.take((4, NOW + 8 * SECOND, 7.0, 0))
     assert fed.last()[1] == [NOW + 8 * SECOND]
 
@@ -260,9 +264,9 @@ def test_an_outage_is_marked_once_until_values_come_again(fed: Fed) -> None:
 
 
 def test_only_named_signals_are_marked(fed: Fed) -> None:
-    fed.feed.mark(BAD_NO_DATA, [2])
+    fed.feed.mark_without_value(BAD_NO_DATA, [2])
     assert fed.last()[0] == [2]
-    fed.feed.mark(BAD_NO_DATA, [])
+    fed.feed.mark_without_value(BAD_NO_DATA, [])
     assert len(fed.intake.packets) == 1
 
 
@@ -303,7 +307,7 @@ def test_texts_that_are_numbers_or_words_of_the_map_are_read(
     states = schema.Signal(map={"RUNNING": 1, "Stopped": 0}, decimal=",", unit="bar")
     fed = Fed(clock, {"state": states})
     rows = make_rows([(0, clock.now_us(), float("nan"), 0)], 12)
-    fed.feed.take(Notification(1, 1, data=True, texts=[Text(text, rows)]))
+    fed.feed.accept_notification(Notification(1, 1, data=True, texts=[Text(text, rows)]))
     assert fed.last()[2:] == ([value], [0])
 
 
@@ -311,6 +315,6 @@ def test_texts_that_are_numbers_or_words_of_the_map_are_read(
 def test_other_texts_have_a_wrong_type(clock: FakeClock, text: str) -> None:
     fed = Fed(clock, {"state": schema.Signal(map={"RUNNING": 1}, unit="bar")})
     rows = make_rows([(0, clock.now_us(), float("nan"), 0)], 12)
-    fed.feed.take(Notification(1, 1, data=True, texts=[Text(text, rows)]))
+    fed.feed.accept_notification(Notification(1, 1, data=True, texts=[Text(text, rows)]))
     assert fed.last()[3] == [BAD_TYPE_MISMATCH | 12]
     assert fed.rejected("type") == 1

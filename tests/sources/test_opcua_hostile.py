@@ -126,7 +126,7 @@ def followed(*heard: tuple[int, bool]) -> tuple[float, list[int]]:
         on_up=lambda *_: None,
     )
     for sequence, data in heard:
-        session._follow(Notification(1, sequence, data))
+        session._acknowledge(Notification(1, sequence, data))
     return rig.rejected("sequence_gap"), [int(ack.SequenceNumber) for ack in session._acks]
 
 

@@ -43,10 +43,10 @@ def test_nothing_is_handed_over_before_the_last_part() -> None:
     """A window would close on the values of the first node, and those of the others be late."""
     rig = Rig(f"opc.tcp://127.0.0.1:{find_free_port()}")
     session, watched = make_session(rig), cast("Any", SimpleNamespace)(ids=[SUBSCRIPTION])
-    session._take(response(1, 0, more=True), watched, "")
-    session._take(response(2, 1, more=True), watched, "")
+    session._accept_answer(response(1, 0, more=True), watched, "")
+    session._accept_answer(response(2, 1, more=True), watched, "")
     assert len(rig.intake) == 0
-    session._take(response(3, 2, more=False), watched, "")
+    session._accept_answer(response(3, 2, more=False), watched, "")
     assert rig.intake.columns.value.tolist() == [0.0, 1.0, 2.0]
     assert len(session._acks) == 3
 
@@ -55,5 +55,5 @@ def test_a_server_that_never_comes_to_an_end_is_not_waited_for() -> None:
     rig = Rig(f"opc.tcp://127.0.0.1:{find_free_port()}")
     session, watched = make_session(rig), cast("Any", SimpleNamespace)(ids=[SUBSCRIPTION])
     for number in range(_MAX_PARTS):
-        session._take(response(number, 0, more=True), watched, "")
+        session._accept_answer(response(number, 0, more=True), watched, "")
     assert len(rig.intake) == _MAX_PARTS

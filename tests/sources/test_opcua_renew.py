@@ -14,13 +14,13 @@ GONE = 0x8034_0000
 def test_a_trouble_is_looked_at_soon_and_then_ever_less() -> None:
     """A server that starts needs seconds to have its nodes; a wrong address lasts for days."""
     retry = NodeRetry(300, 0)
-    due = [second for second in range(1000) if retry.is_due(second, troubled=second >= 100)]
+    due = [second for second in range(1000) if retry.is_due(second, is_any_missing=second >= 100)]
     assert due == [105, 115, 135, 175, 255, 415, 715]
 
 
 def test_without_a_trouble_every_node_is_looked_at_now_and_then() -> None:
     retry = NodeRetry(300, 0)
-    due = [second for second in range(1000) if retry.is_due(second, troubled=False)]
+    due = [second for second in range(1000) if retry.is_due(second, is_any_missing=False)]
     assert due == [300, 600, 900]
 
 

@@ -79,7 +79,7 @@ class Reader:
     def read(self, topic: str, payload: bytes) -> dict[str, str | float]:
         """By signal its number, or `bad`, or `uncertain`."""
         self.intake.packets.clear()
-        self.decoder.take(Messages([topic.encode()], [payload]), NOW_US)
+        self.decoder.decode_messages(Messages([topic.encode()], [payload]), NOW_US)
         return dict(self._rows())
 
     def _rows(self) -> Iterator[tuple[str, str | float]]:

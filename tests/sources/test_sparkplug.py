@@ -254,7 +254,7 @@ def test_after_a_lost_connection_nothing_is_known_to_hold() -> None:
     bench.out = Readings(NOW_US)
     bench.reader.forget_births(bench.out)
     assert {status for *_, status in bench.readings()} == {BAD_NO_COMMUNICATION}
-    bench.reader.ask_known(bench.s, NOW_US)
+    bench.reader.request_known_births(bench.s, NOW_US)
     assert bench.asked() == ["spBv1.0/G/NCMD/N"]
 
 

@@ -34,7 +34,7 @@ def test_a_reader_rests_by_its_work_and_never_longer_than_it_may(
     pace = ReaderPace(lambda: machine.cpu_s)
     for _ in range(300):
         machine.spend(work_s, work_s)
-        found_s = pace.rest_s(LONGEST_S)
+        found_s = pace.pause_s(LONGEST_S)
     assert found_s == pytest.approx(rest_s, rel=0.01)
 
 
@@ -44,9 +44,9 @@ def test_one_long_turn_makes_no_long_rest() -> None:
     pace = ReaderPace(lambda: machine.cpu_s)
     for _ in range(300):
         machine.spend(0.001, 0.001)
-        usual_s = pace.rest_s(LONGEST_S)
+        usual_s = pace.pause_s(LONGEST_S)
     machine.spend(0.005, 0.005)
-    assert pace.rest_s(LONGEST_S) < 1.2 * usual_s
+    assert pace.pause_s(LONGEST_S) < 1.2 * usual_s
 
 
 def test_what_others_spent_before_the_first_value_came_does_not_count() -> None:
@@ -55,7 +55,7 @@ def test_what_others_spent_before_the_first_value_came_does_not_count() -> None:
     pace = ReaderPace(lambda: machine.cpu_s)
     machine.spend(60, 60)
     pace.wake_up()
-    assert pace.rest_s(LONGEST_S) == 0
+    assert pace.pause_s(LONGEST_S) == 0
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_the_pipeline_follows_at_once_until_the_processor_is_busy(
     pace = FollowerPace(lambda: machine.cpu_s, machine.clock.monotonic_s)
     for _ in range(1000):
         machine.spend(0.01 * load, 0.01)
-        found_s = pace.rest_s(LONGEST_S)
+        found_s = pace.pause_s(LONGEST_S)
     assert found_s == pytest.approx(share * LONGEST_S, abs=LONGEST_S / 100)
 
 
 def test_two_calls_in_one_instant_are_no_load() -> None:
     """A clock that has not moved says nothing of the load."""
     pace = FollowerPace(lambda: 1.0, lambda: 1.0)
-    assert pace.rest_s(LONGEST_S) == 0
+    assert pace.pause_s(LONGEST_S) == 0

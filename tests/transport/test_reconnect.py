@@ -62,7 +62,7 @@ class Rig:
             await asyncio.Event().wait()
         connected_s, error = self._script.pop(0)
         if connected_s is not None:
-            self.loop.note_connected(detail="well")
+            self.loop.set_connected(detail="well")
             self.clock.advance(connected_s)
         if error is not None:
             raise error

@@ -34,7 +34,7 @@ def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as scratch:
             new = Path(scratch) / "bundle"
             new.mkdir(mode=0o755)
-            _give(new, folder.parent)
+            _chown_to_owner(new, folder.parent)
             for name, raw in files:
                 _write_durably(new / name, raw, folder.parent)
             _replace(folder, new, Path(scratch))
@@ -46,10 +46,10 @@ def _make_folder(path: Path) -> None:
     if not path.is_dir():
         _make_folder(path.parent)
         path.mkdir(exist_ok=True)
-        _give(path, path.parent)
+        _chown_to_owner(path, path.parent)
 
 
-def _give(path: Path, place: Path) -> None:
+def _chown_to_owner(path: Path, place: Path) -> None:
     """Give files of root to the owner of `place`, so that the daemon can change them."""
     if os.geteuid() == 0:
         owner = place.stat()
@@ -58,7 +58,7 @@ def _give(path: Path, place: Path) -> None:
 
 def _write_durably(path: Path, raw: bytes, place: Path) -> None:
     with path.open("xb") as file:
-        _give(path, place)
+        _chown_to_owner(path, place)
         file.write(raw)
         file.flush()
         os.fsync(file.fileno())
@@ -117,7 +117,7 @@ def durable(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
                 yield stream
                 stream.flush()
                 os.fchmod(handle, mode)
-                _give(Path(new), path.parent)
+                _chown_to_owner(Path(new), path.parent)
                 os.fsync(handle)
             Path(new).rename(path)
         finally:
@@ -138,7 +138,7 @@ def locked(folder: Path) -> Iterator[None]:
         handle = os.open(
             folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
-        _give(folder / _LOCK, folder)
+        _chown_to_owner(folder / _LOCK, folder)
     except OSError as error:
         raise ModelError(f"cannot be written: {error.strerror}", where=str(folder)) from error
     try:

@@ -100,8 +100,8 @@ class SessionRegistry:
         self._runtime = runtime
         self._metrics = metrics
         self._keyring = keyring(trust or Trust())
-        self._said_unsigned = False
-        self._said_refused: dict[str, tuple[str, Stamp]] = {}
+        self._logged_unsigned = False
+        self._logged_refused: dict[str, tuple[str, Stamp]] = {}
         self._sessions: WeakValueDictionary[str, Model] = WeakValueDictionary()
         self._missing: set[str] = set()
         report = choose_providers(runtime.providers, available_providers())
@@ -109,7 +109,7 @@ class SessionRegistry:
         for name in runtime.providers:
             metrics.provider_missing.labels(name).set(0)
         for name in report.missing:
-            self._note_missing(name, "this build of onnxruntime does not include it")
+            self._log_missing(name, "this build of onnxruntime does not include it")
 
     def load(self, name: str, folder: Path | None = None) -> Model:
         """The model of a bundle: verified, loaded and tested, unless it is loaded already.
@@ -122,9 +122,9 @@ class SessionRegistry:
         try:
             model = self._build(name, self._dir / name)
         except ModelError as error:
-            self._say_refused(name, str(error))
+            self._log_refused(name, str(error))
             raise
-        self._said_refused.pop(name, None)
+        self._logged_refused.pop(name, None)
         return model
 
     def trim(self) -> None:
@@ -134,11 +134,11 @@ class SessionRegistry:
         except (OSError, AttributeError):
             log.debug("no malloc_trim in this C library")
 
-    def _say_refused(self, name: str, reason: str) -> None:
+    def _log_refused(self, name: str, reason: str) -> None:
         """Log a refusal once for each state of its files; repeated checks add no information."""
         said = (reason, _stamp(self._dir / name))
-        if self._said_refused.get(name) != said:
-            self._said_refused[name] = said
+        if self._logged_refused.get(name) != said:
+            self._logged_refused[name] = said
             log.error("model refused", extra={"model": name, "reason": reason})
 
     # -- parts --------------------------------------------------------------------------------
@@ -176,8 +176,8 @@ class SessionRegistry:
         except ModelError as error:
             if self._keyring.keys:
                 raise self._rejected(name, "signature", str(error)) from error
-        if not self._said_unsigned:
-            self._said_unsigned = True
+        if not self._logged_unsigned:
+            self._logged_unsigned = True
             extra = {"model": name, "reason": "trust.keys is empty: any bundle is loaded"}
             log.warning("model signatures not checked", extra=extra)
         return UNSIGNED
@@ -222,11 +222,11 @@ class SessionRegistry:
         used = model.engine.providers
         for provider in self._providers if used else ():
             if PROVIDERS[provider] not in used:
-                self._note_missing(
+                self._log_missing(
                     provider, "it failed to start: is its driver or library installed?"
                 )
 
-    def _note_missing(self, provider: str, reason: str) -> None:
+    def _log_missing(self, provider: str, reason: str) -> None:
         self._metrics.provider_missing.labels(provider).set(1)
         if self._runtime.required:
             hint = "install it, or set runtime.required to false"

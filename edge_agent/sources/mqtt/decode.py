@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 _UNUSED: Final = "unused keys"
-_MAX_NOTED: Final = 16
+_MAX_REPORTED: Final = 16
 
 
 @dataclass(slots=True)
@@ -61,10 +61,10 @@ class Decoder:
         self._received = received
         self._main: Batch | None = None  # the batch of most messages of the last mixed read
 
-    def take(self, messages: Messages, arrival_us: int) -> None:
+    def decode_messages(self, messages: Messages, arrival_us: int) -> None:
         """Hand a read's messages to the intake; unusable ones are counted, never raised."""
         for topic in messages.too_large:
-            self._refusals.note("too_large", topic, "larger than max_payload")
+            self._refusals.refuse_payload("too_large", topic, "larger than max_payload")
         topics = messages.topics
         if not topics:
             return
@@ -144,10 +144,10 @@ class Decoder:
             self._refuse_others(route, out, first)
         for n, error in enumerate(out.refused):
             hint = "" if n or self._refusals.knows(topic) else hint_of(error, out, payload)
-            self._refusals.note(error.reason, topic, error.message + hint)
+            self._refusals.refuse_payload(error.reason, topic, error.message + hint)
         if out.classic and route.spec.quality_codes is QualityCodes.AUTO:
             route.spec = replace(route.spec, quality_codes=QualityCodes.CLASSIC)
-        self._note_oddities(topic, payload, route, out)
+        self._report_deviations(topic, payload, route, out)
         if not retained:
             self._routes.judge(topic, route, odd=out.odd, timed=out.timed)
 
@@ -161,20 +161,20 @@ class Decoder:
                     del column[n]
                 out.refuse(error)
 
-    def _note_oddities(self, topic: bytes, payload: bytes, route: Route, out: Readings) -> None:
+    def _report_deviations(self, topic: bytes, payload: bytes, route: Route, out: Readings) -> None:
         """Report input that was read although it is not as expected, once for each topic."""
-        for what, text in out.mended.items() if not out.refused else ():
-            if what not in route.noted and len(route.noted) < _MAX_NOTED:
-                route.noted |= {what}
-                self._refusals.note_mended(topic, text)
+        for what, text in out.deviations.items() if not out.refused else ():
+            if what not in route.reported and len(route.reported) < _MAX_REPORTED:
+                route.reported |= {what}
+                self._refusals.count_deviation(topic, text)
         if not out.unknown or out.refused:
             return
-        if not out.taken:
+        if not out.added:
             hint = "" if self._refusals.knows(topic) else hint_of(None, out, payload)
             message = f"none of its keys is a signal, the first is {out.unknown[:100]!r}{hint}"
-            self._refusals.note("unknown_signal", topic, message)
-        elif _UNUSED not in route.noted:
-            route.noted |= {_UNUSED}
+            self._refusals.refuse_payload("unknown_signal", topic, message)
+        elif _UNUSED not in route.reported:
+            route.reported |= {_UNUSED}
             self._refusals.log_unused(topic, out.unknown[:100])
 
     def _deliver(self, values: Columns, arrival_us: int) -> None:

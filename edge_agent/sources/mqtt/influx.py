@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.errors import DecodeError
 from edge_agent.sources.mqtt.json_values import decoded
-from edge_agent.sources.mqtt.objects import take_each, take_named
+from edge_agent.sources.mqtt.objects import read_each, read_named
 
 if TYPE_CHECKING:
     from edge_agent.sources.mqtt.readings import Readings
@@ -25,15 +25,15 @@ def decode_influx(payload: bytes, out: Readings) -> None:
     """Reads each line as an object: tags, fields, the measurement, and the time under `time`."""
     text, oddity = decoded(payload)
     if oddity:
-        out.mend(oddity, oddity)
+        out.record_deviation(oddity, oddity)
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
         raise DecodeError("empty", "no line")
     out.odd = True
-    take_each(lines, _take_line, out)
+    read_each(lines, _read_line, out)
 
 
-def _take_line(line: str, out: Readings) -> None:
+def _read_line(line: str, out: Readings) -> None:
     parts = _BLANK.findall(line.strip()) if len(line) <= _MAX_LINE else []
     if len(parts) not in {2, 3} or sum(map(len, parts)) + len(parts) - 1 > len(line):
         raise DecodeError("columns", "no line of measurement,tags fields time")
@@ -45,9 +45,9 @@ def _take_line(line: str, out: Readings) -> None:
         doc[out.spec.time] = int(parts[2]) if parts[2].isdigit() else parts[2]
     single = out.target.single
     if single is None:
-        take_named(doc, out)
+        read_named(doc, out)
     else:
-        out.take(single, *out.unwrap(doc))
+        out.add_value(single, *out.unwrap(doc))
 
 
 def _pair(text: str) -> tuple[str, str]:

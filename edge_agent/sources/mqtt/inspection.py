@@ -49,7 +49,7 @@ class _FirstRefusals(Refusals):
     def count(self, reason: str, n: int = 1) -> None:
         self.n[reason] = self.n.get(reason, 0) + n
 
-    def note(self, reason: str, topic: bytes, message: str) -> None:
+    def refuse_payload(self, reason: str, topic: bytes, message: str) -> None:
         self.count(reason)
         self.first.setdefault(reason, (shown(topic), message))
 
@@ -94,7 +94,7 @@ async def inspect_broker(
     decoder = Decoder(routes, refusals, heard, metrics.values_received.labels(name))
     wanted = {signal.index for signal in plant.of_source(name)}
     patterns = [one.pattern for one in config.subscribe]
-    read: Callable[[Messages, int], None] = decoder.take
+    read: Callable[[Messages, int], None] = decoder.decode_messages
     if config.sparkplug is not None:
         patterns = [compile_pattern(config.sparkplug.topic)]
         read = _sparkplug_reader(name, config.sparkplug, routes, refusals, decoder)

@@ -63,24 +63,24 @@ class Conflicts:
         self._what = f"machines.{source}"
         self._source = source
         self.topics: dict[bytes, tuple[str, str, str]] = {}
-        self._heard: set[bytes] = set()
+        self._arrived: set[bytes] = set()
         self._last_s: dict[bytes, float] = {}
 
     def add(self, topic: bytes, name: str, other: str) -> None:
         """A topic is refused: `other` delivers `name`; without `other` the name is not usable."""
         if len(self.topics) < _MAX_CONFLICTS:
             self.topics[topic] = (name, topic.decode("utf-8", "backslashreplace"), other)
-            self._heard.add(topic)
+            self._arrived.add(topic)
 
-    def heard(self, topic: bytes) -> None:
+    def record_arrival(self, topic: bytes) -> None:
         """Record that a topic arrived again."""
         if topic in self.topics:
-            self._heard.add(topic)
+            self._arrived.add(topic)
 
     def report(self, faults: dict[str, Fault], monotonic_s: float) -> None:
         """Set or delete the fault of this source."""
-        self._last_s.update(dict.fromkeys(self._heard, monotonic_s))
-        self._heard.clear()
+        self._last_s.update(dict.fromkeys(self._arrived, monotonic_s))
+        self._arrived.clear()
         for topic in [t for t, s in self._last_s.items() if monotonic_s - s > _FORGET_S]:
             self._last_s.pop(topic)
             self.topics.pop(topic, None)

@@ -24,36 +24,36 @@ OWN_KEYS: Final = "*"  # payload.asset: the keys of the object are the assets
 _Around = tuple[dict[str, Any], ...]
 
 
-def take_each(items: list[Any], take: Callable[[Any, Readings], None], out: Readings) -> None:
+def read_each(items: list[Any], read: Callable[[Any, Readings], None], out: Readings) -> None:
     """Read all items of one message: a refused item does not stop the others."""
     for item in items:
         try:
-            take(item, out)
+            read(item, out)
         except DecodeError as error:
             if len(out.refused) >= MAX_REFUSED:
                 raise DecodeError("shape", "too many of its values are refused") from error
             out.refuse(error)
 
 
-def take_item(item: object, out: Readings) -> None:
+def read_item(item: object, out: Readings) -> None:
     """A top-level JSON value, or one of several in an array."""
     spec = out.spec
     if isinstance(item, dict):
         if spec.asset == OWN_KEYS:
-            _take_assets(item, out)
+            _read_assets(item, out)
         elif spec.items or spec.name:
-            _take_records(item, out)
+            _read_records(item, out)
         elif out.target.single is not None:
-            out.take(out.target.single, *out.unwrap(item))
+            out.add_value(out.target.single, *out.unwrap(item))
         else:
-            take_named(item, out)
+            read_named(item, out)
     elif out.target.single is not None and not spec.items:
-        out.take(out.target.single, item, None)
+        out.add_value(out.target.single, item, None)
     else:
         raise DecodeError("shape", "no object with signal names")
 
 
-def _take_assets(doc: dict[str, Any], out: Readings) -> None:
+def _read_assets(doc: dict[str, Any], out: Readings) -> None:
     """`{"Pump 1": [{"ts": ..., "values": {...}}]}`: the keys of the object are the assets."""
     out.odd = True
     for name, inner in doc.items():
@@ -63,15 +63,15 @@ def _take_assets(doc: dict[str, Any], out: Readings) -> None:
             out.refuse(error)
             continue
 
-        def take(item: Any, out: Readings, named: dict[str, Wanted] = named) -> None:  # noqa: ANN401
+        def read(item: Any, out: Readings, named: dict[str, Wanted] = named) -> None:  # noqa: ANN401
             if not isinstance(item, dict):
                 raise DecodeError("shape", "no object with signal names")
             if out.spec.items or out.spec.name:
-                _take_records(item, out, named)
+                _read_records(item, out, named)
             else:
-                take_named(item, out, named)
+                read_named(item, out, named)
 
-        take_each(inner if isinstance(inner, list) else [inner], take, out)
+        read_each(inner if isinstance(inner, list) else [inner], read, out)
 
 
 def _named_of(name: object, out: Readings) -> dict[str, Wanted]:
@@ -81,7 +81,7 @@ def _named_of(name: object, out: Readings) -> dict[str, Wanted]:
     return out.target.by_asset(str(name)[:_MAX_NAME])
 
 
-def take_named(doc: dict[str, Any], out: Readings, named: dict[str, Wanted] | None = None) -> None:
+def read_named(doc: dict[str, Any], out: Readings, named: dict[str, Wanted] | None = None) -> None:
     """Read an object of an asset: one reading per key."""
     if named is None:
         named = out.target.named
@@ -96,19 +96,19 @@ def take_named(doc: dict[str, Any], out: Readings, named: dict[str, Wanted] | No
             if path not in own:
                 out.unknown = out.unknown or path
             continue
-        _take_one(path, wanted, item, at_us, status, out)
+        _read_reading(path, wanted, item, at_us, status, out)
     for path in indexed(named):
         item = find(doc, path)
         if item is not MISSING:
             out.odd = True
-            _take_one(path, named[path], item, at_us, status, out)
+            _read_reading(path, named[path], item, at_us, status, out)
 
 
-def _take_one(  # noqa: PLR0913, PLR0917
+def _read_reading(  # noqa: PLR0913, PLR0917
     path: str, wanted: Wanted, item: object, at_us: int | None, status: int, out: Readings
 ) -> None:
     try:
-        out.take(wanted, item, at_us, status)
+        out.add_value(wanted, item, at_us, status)
     except DecodeError as error:
         out.refuse(DecodeError(error.reason, f"{path}: {error.message}"))
 
@@ -134,7 +134,7 @@ def _walk(
             yield path, item
 
 
-def _take_records(
+def _read_records(
     doc: dict[str, Any], out: Readings, named: dict[str, Wanted] | None = None
 ) -> None:
     """Read records of one value each: `{"values": [{"id": "flow", "v": 1.5, "q": true}]}`."""
@@ -143,7 +143,7 @@ def _take_records(
     for key, record, around in _records(doc, out):
         found = True
         try:
-            _take_record(key, record, around, out, named)
+            _read_record(key, record, around, out, named)
         except DecodeError as error:
             if len(out.refused) >= MAX_REFUSED:
                 raise DecodeError("shape", "too many of its values are refused") from error
@@ -165,7 +165,7 @@ def _records(doc: dict[str, Any], out: Readings) -> Iterator[tuple[str | None, A
             yield None, place, outer
 
 
-def _take_record(
+def _read_record(
     key: str | None,
     record: Any,  # noqa: ANN401
     around: _Around,
@@ -178,14 +178,14 @@ def _take_record(
     if key is None and not out.spec.name and out.target.single is None:
         if not own:
             raise DecodeError("shape", "a record that is not an object (see payload.name)")
-        take_named({**_times(around, out), **record}, out, named)
+        read_named({**_times(around, out), **record}, out, named)
         return
     wanted, name = _wanted_of(key, own + around, out, named)
     if wanted is None:
         out.unknown = out.unknown or name
         return
     raw, at_us, status = _reading(record, around, out)
-    _take_one(name, wanted, raw, at_us, status, out)
+    _read_reading(name, wanted, raw, at_us, status, out)
 
 
 def _times(around: _Around, out: Readings) -> dict[str, Any]:

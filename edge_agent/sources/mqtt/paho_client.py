@@ -226,7 +226,7 @@ class FrameCutter:
                 body += 2
                 if first & QOS_BITS == QOS_1:
                     add_ack(ACK + data[body - 2 : body])
-                elif not self._take_qos2(first, data[body - 2 : body], out):
+                elif not self._accept_qos2(first, data[body - 2 : body], out):
                     continue
             if v5:
                 body += 1 + data[body] if data[body] <= _LONG else _long_properties(data, body)
@@ -238,7 +238,7 @@ class FrameCutter:
             add_payload(data[body:end])
         return at, 2
 
-    def _take_qos2(self, first: int, packet_id: bytes, out: Messages) -> bool:
+    def _accept_qos2(self, first: int, packet_id: bytes, out: Messages) -> bool:
         """True if the message is new."""
         if first & QOS_BITS != QOS_2:
             raise MalformedError("a PUBLISH of QoS 3")
@@ -277,7 +277,7 @@ class FrameCutter:
         if first & QOS_BITS == QOS_1:
             out.acks.append(ACK + data[body:head])
         elif first & QOS_BITS:
-            self._take_qos2(first, data[body:head], out)
+            self._accept_qos2(first, data[body:head], out)
         end = start + length
         self._skip = max(0, end - len(data))
         return min(end, len(data)), 0

@@ -14,7 +14,7 @@ import numpy as np
 from edge_agent.errors import DecodeError
 from edge_agent.sources.mqtt.influx import decode_influx
 from edge_agent.sources.mqtt.json_values import decoded, parse
-from edge_agent.sources.mqtt.objects import MAX_REFUSED, take_each, take_item, take_named
+from edge_agent.sources.mqtt.objects import MAX_REFUSED, read_each, read_item, read_named
 from edge_agent.sources.mqtt.payload_spec import Format, Payload, Target
 from edge_agent.sources.numbers import NO_NUMBERS
 
@@ -35,7 +35,7 @@ def decode(
     payload: bytes, out: Readings, target: Target, spec: Payload, *, retained: bool = False
 ) -> None:
     """Add a message's readings to `out`. Never raises: `out.refused` holds what was refused."""
-    out.begin(target, spec, retained=retained)
+    out.start_message(target, spec, retained=retained)
     try:
         FORMATS[spec.format if payload else None](payload, out)
     except DecodeError as error:
@@ -51,12 +51,12 @@ def _decode_json(payload: bytes, out: Readings) -> None:
     doc, oddity = parse(payload, text=out.target.single is not None)
     out.doc = doc
     if oddity:
-        out.mend(oddity, oddity)
+        out.record_deviation(oddity, oddity)
     if isinstance(doc, list) and not _is_block(doc, out):
         out.odd = True
-        take_each(doc, take_item, out)
+        read_each(doc, read_item, out)
     else:
-        take_item(doc, out)
+        read_item(doc, out)
 
 
 def _is_block(doc: list[Any], out: Readings) -> bool:
@@ -66,14 +66,14 @@ def _is_block(doc: list[Any], out: Readings) -> bool:
 def _decode_csv(payload: bytes, out: Readings) -> None:
     text, oddity = decoded(payload)
     if oddity:
-        out.mend(oddity, oddity)
+        out.record_deviation(oddity, oddity)
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise DecodeError("empty", "no line")
     out.odd = True
     if _is_header(lines[0], out.spec):
         lines = lines[1:]
-    take_each(lines, _take_line, out)
+    read_each(lines, _read_line, out)
 
 
 def _names(cells: list[str], spec: Payload) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ def _is_header(line: str, spec: Payload) -> bool:
     return named > 0
 
 
-def _take_line(line: str, out: Readings) -> None:
+def _read_line(line: str, out: Readings) -> None:
     spec, single = out.spec, out.target.single
     cells = [cell.strip() for cell in line.split(spec.separator)]
     names = _names(cells, spec)
@@ -103,9 +103,9 @@ def _take_line(line: str, out: Readings) -> None:
         if name and (cell or name != spec.quality)  # blank: no quality, so the value counts as Good
     }
     if single is None:
-        take_named(doc, out)
+        read_named(doc, out)
     else:
-        out.take(single, *out.unwrap(doc))
+        out.add_value(single, *out.unwrap(doc))
 
 
 def _unquoted(cell: str) -> str:
@@ -146,7 +146,7 @@ def _decode_binary(payload: bytes, out: Readings) -> None:
     length = len(payload) - spec.header
     if length <= 0 or length % dtype.itemsize:
         raise DecodeError("length", f"{length} bytes are no samples of {dtype.itemsize} bytes")
-    out.take_block(single, np.frombuffer(payload, dtype, offset=spec.header), None)
+    out.add_block(single, np.frombuffer(payload, dtype, offset=spec.header), None)
 
 
 _SAMPLES: Final[dict[Format, type[np.generic]]] = {

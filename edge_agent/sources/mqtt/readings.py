@@ -29,9 +29,9 @@ class Readings:
     """Collects the readings of many messages; from `spec` on, the fields are of the latest message.
 
     refused: its refused parts; odd: it was not a plain set of Good numbers; timed: it contained a
-    time; unknown: the first of its keys that no signal uses; taken: its number of readings; mended:
-    its faults that did not prevent reading; classic: it had a quality that only OPC Classic has, so
-    that a 0 of its topic is Bad under any key.
+    time; unknown: the first of its keys that no signal uses; added: its number of readings;
+    deviations: its faults that did not prevent reading; classic: it had a quality that only OPC
+    Classic has, so that a 0 of its topic is Bad under any key.
     """
 
     arrival_us: int
@@ -47,37 +47,37 @@ class Readings:
     odd: bool = False
     timed: bool = False
     unknown: str = ""
-    taken: int = 0
-    mended: dict[str, str] = field(default_factory=dict)
+    added: int = 0
+    deviations: dict[str, str] = field(default_factory=dict)
     classic: bool = False
     doc: Any = None
 
-    def begin(self, target: Target, spec: Payload, *, retained: bool) -> None:
+    def start_message(self, target: Target, spec: Payload, *, retained: bool) -> None:
         """Start the next message."""
         self.spec, self.target, self.retained = spec, target, retained
         self.refused, self.odd, self.timed, self.unknown = [], False, False, ""
-        self.taken, self.mended, self.classic, self.doc = 0, {}, False, None
+        self.added, self.deviations, self.classic, self.doc = 0, {}, False, None
 
     def refuse(self, error: DecodeError) -> None:
         """Record a part of the message that cannot be used."""
         self.odd = True
         self.refused.append(error)
 
-    def mend(self, what: str, text: str) -> None:
+    def record_deviation(self, what: str, text: str) -> None:
         """Record a part of the message that was read although it is not as expected."""
         self.odd = True
-        self.mended.setdefault(what, text)
+        self.deviations.setdefault(what, text)
 
-    def take(self, wanted: Wanted, raw: object, at_us: int | None, status: int = GOOD) -> None:
+    def add_value(self, wanted: Wanted, raw: object, at_us: int | None, status: int = GOOD) -> None:
         """Add one signal's reading: a number, text, null, array, or an object around one of them.
 
         Raises DecodeError; a value that cannot be read is first added as Bad.
         """
         if isinstance(raw, list):
-            self.take_block(wanted, self._samples(raw, wanted), at_us, status)
+            self.add_block(wanted, self._samples(raw, wanted), at_us, status)
         elif isinstance(raw, dict):
             self.odd = True
-            self.take(wanted, *self.unwrap(raw, at_us, status))
+            self.add_value(wanted, *self.unwrap(raw, at_us, status))
         elif wanted.waveform:
             raise DecodeError("kind", "one number, but the signal is a waveform")
         else:
@@ -88,7 +88,7 @@ class Readings:
                 raise
             self._add(wanted, value, at_us, status)
 
-    def take_block(
+    def add_block(
         self, wanted: Wanted, samples: NDArray[Any], at_us: int | None, status: int = GOOD
     ) -> None:
         """Add a waveform block; a sample that is not a number makes the whole block Bad."""
@@ -98,7 +98,7 @@ class Readings:
         rate_hz = self.spec.rate_hz or wanted.rate_hz
         if rate_hz <= 0:
             raise DecodeError("kind", "a waveform, but the config gives no rate_hz")
-        self.taken += 1
+        self.added += 1
         if self._is_old(wanted, at_us):
             return  # no sign of life, and there is no window for it
         with np.errstate(all="ignore"):
@@ -132,7 +132,7 @@ class Readings:
         absent = raw_time is MISSING or raw_time is None
         at_us = None if absent else time_us(raw_time, spec.time_unit, spec.timezone)
         if at_us is not None and at_us < MIN_TIME_US:
-            self.mend("clock", "a time stamp before 1990: a clock that was never set")
+            self.record_deviation("clock", "a time stamp before 1990: a clock that was never set")
         if spec.quality == AUTO_QUALITY:
             own = self._own_quality(doc, single=single)
             around = _parent(doc, spec.value) if single else None
@@ -178,13 +178,13 @@ class Readings:
     def _add(self, wanted: Wanted, value: float, at_us: int | None, status: int) -> None:
         if not math.isfinite(value):
             if math.isinf(value):
-                self.mend("infinite", "a number too large, or infinite: taken as bad")
+                self.record_deviation("infinite", "a number too large, or infinite: taken as bad")
             value, status = math.nan, max(status, BAD)
         if self._is_old(wanted, at_us):
             status = RETAINED
         self.odd = self.odd or status != GOOD
         self.timed = at_us is not None
-        self.taken += 1
+        self.added += 1
         self.signal.append(wanted.index)
         self.time_us.append(self.arrival_us if at_us is None else at_us)
         self.value.append(value)
@@ -210,7 +210,7 @@ class Readings:
             self.odd = True
             number = wanted.texts.number(raw)
             if raw.strip().casefold() not in wanted.texts.words:
-                self.mend("text", f"a text: {raw[:_SHOWN_CHARACTERS]!r}")
+                self.record_deviation("text", f"a text: {raw[:_SHOWN_CHARACTERS]!r}")
             return number
         raise DecodeError("type", f"a {type(raw).__name__} where a number is expected")
 

@@ -36,7 +36,7 @@ class Refusals:
             self._counters[reason] = counter
         counter.inc(n)
 
-    def note(self, reason: str, topic: bytes, message: str) -> None:
+    def refuse_payload(self, reason: str, topic: bytes, message: str) -> None:
         """Count one refusal, and log it if it is the first of its topic."""
         self.count(reason)
         lines = self._lines.get(reason, 0)
@@ -54,7 +54,7 @@ class Refusals:
         """True if a refusal of this topic was logged: nothing more is logged for it."""
         return topic in self._logged
 
-    def note_mended(self, topic: bytes, message: str) -> None:
+    def count_deviation(self, topic: bytes, message: str) -> None:
         """Count a payload that was read although it is not as expected; called once per topic."""
         self.count("mended")
         self._log_once("payload mended", topic, message)

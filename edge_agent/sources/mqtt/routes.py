@@ -49,7 +49,7 @@ class Route:
     timed: bool = False
     careful: int = 0
     penalty: int = _FIRST_PENALTY
-    noted: frozenset[str] = frozenset()
+    reported: frozenset[str] = frozenset()
 
 
 class Routes:
@@ -88,7 +88,7 @@ class Routes:
         if known is not None:
             if known != "unknown_signal":
                 self._refusals.count(known)
-                self.machines.conflicts.heard(topic)
+                self.machines.conflicts.record_arrival(topic)
             return None
         return self._learn(topic)
 
@@ -136,7 +136,7 @@ class Routes:
         return route
 
     def _ignore(self, topic: bytes, error: DecodeError) -> None:
-        self._refusals.note(error.reason, topic, error.message)
+        self._refusals.refuse_payload(error.reason, topic, error.message)
         if len(self._ignored) + len(self._orphans) >= MAX_IGNORED:
             self._ignored.clear()
             self._orphans.clear()

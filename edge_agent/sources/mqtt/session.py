@@ -86,7 +86,7 @@ def _v5_options(config: MqttSourceConfig, *, persistent: bool) -> dict[str, Any]
 
 
 class Session:
-    """One connection. `take` gets the messages of each read; only then are they confirmed.
+    """One connection. `on_messages` gets the messages of each read; only then are they confirmed.
 
     While `backpressured` is True nothing is read, so that the broker waits and nothing is lost.
     """
@@ -95,15 +95,15 @@ class Session:
         self,
         config: MqttSourceConfig,
         client: Client,
-        take: Callable[[Messages], None],
+        on_messages: Callable[[Messages], None],
         clock: Clock,
         backpressured: Callable[[], bool] = lambda: False,
     ) -> None:
         self._config = config
         self._client = client
         self._clock = clock
-        self._take = take
-        self._crowded = backpressured
+        self._on_messages = on_messages
+        self._backpressured = backpressured
         self._where = config.url
         self._loop = asyncio.get_running_loop()
         self._pace = ReaderPace()
@@ -154,15 +154,16 @@ class Session:
     def _on_readable(self, fd: int) -> None:
         self._loop.remove_reader(fd)
         self._pace.wake_up()
-        self._turn(fd)
+        self._read_once(fd)
 
-    def _turn(self, fd: int) -> None:
+    def _read_once(self, fd: int) -> None:
         """Read once, then pause; the loop watches the socket only while it is empty."""
         if self._wire.ended.done():
             return
-        if self._crowded():
-            self._wire.heard_s = self._clock.monotonic_s()  # the silence is ours, not the broker's
-            self._loop.call_later(self._config.coalesce, self._turn, fd)
+        if self._backpressured():
+            # The silence is ours, not the broker's.
+            self._wire.received_s = self._clock.monotonic_s()
+            self._loop.call_later(self._config.coalesce, self._read_once, fd)
             return
         try:
             messages = self._client.receive()
@@ -177,15 +178,15 @@ class Session:
         if messages is None:
             self._loop.add_reader(fd, self._on_readable, fd)
         elif len(messages.acks) >= WINDOW_HINT or self._client.more:
-            self._loop.call_soon(self._turn, fd)
+            self._loop.call_soon(self._read_once, fd)
         else:
-            rest_s = self._pace.rest_s(self._config.coalesce)
-            self._loop.call_later(rest_s, self._turn, fd)
+            rest_s = self._pace.pause_s(self._config.coalesce)
+            self._loop.call_later(rest_s, self._read_once, fd)
 
     def _accept(self, messages: Messages) -> None:
-        self._wire.heard_s = self._clock.monotonic_s()
+        self._wire.received_s = self._clock.monotonic_s()
         if messages.topics or messages.too_large:
-            self._take(messages)
+            self._on_messages(messages)
         if messages.acks and not messages.malformed:
             self._client.acknowledge(messages.acks)
 

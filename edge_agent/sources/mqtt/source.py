@@ -135,7 +135,9 @@ class MqttSource:
         client = make_client(
             self._config, self._client_id, version, self._held, persistent=persistent
         )
-        session = Session(self._config, client, self._take, self._clock, self._intake.backpressured)
+        session = Session(
+            self._config, client, self._accept_messages, self._clock, self._intake.backpressured
+        )
         try:
             kept = await self._open(session, timeout_s)
             if forget_others:
@@ -143,7 +145,9 @@ class MqttSource:
             await self._subscribe(session, version, kept=kept)
             self._session = session
             if self._sparkplug is not None:
-                self._sparkplug.ask_known(self._clock.monotonic_s(), self._clock.now_us())
+                self._sparkplug.request_known_births(
+                    self._clock.monotonic_s(), self._clock.now_us()
+                )
                 self._send_requests()
             host, port = self._config.host, self._config.port
             lived_s = self._reconnector.lived_s
@@ -161,7 +165,7 @@ class MqttSource:
         except VersionError:
             raise
         except EdgeAgentError:
-            self._takeovers.note_unreached()
+            self._takeovers.forget_short_connections()
             raise
 
     def _forget_births(self) -> None:
@@ -187,24 +191,24 @@ class MqttSource:
         detail = "; ".join(refused)
         state = LinkState.DEGRADED if refused else LinkState.UP
         text = f"not subscribed: {detail}" if refused else f"MQTT {version}"
-        self._reconnector.note_connected(state, text)
+        self._reconnector.set_connected(state, text)
 
-    def _take(self, messages: Messages) -> None:
+    def _accept_messages(self, messages: Messages) -> None:
         try:
             if self._sparkplug is None:
-                self._decoder.take(messages, self._clock.now_us())
+                self._decoder.decode_messages(messages, self._clock.now_us())
             else:
-                self._take_sparkplug(self._sparkplug, messages)
+                self._accept_sparkplug(self._sparkplug, messages)
         except Exception:  # noqa: BLE001 (after any payload, the next ones must be read)
             _log.exception("payloads not decoded", extra={"source": self.name})
             self._refusals.count("internal", len(messages.topics))
         if self._conflicts.topics:
             self._conflicts.report(self.link.faults, self._clock.monotonic_s())
 
-    def _take_sparkplug(self, reader: SparkplugReader, messages: Messages) -> None:
+    def _accept_sparkplug(self, reader: SparkplugReader, messages: Messages) -> None:
         out, monotonic_s = Readings(self._clock.now_us()), self._clock.monotonic_s()
         for topic in messages.too_large:
-            self._refusals.note("too_large", topic, "larger than max_payload")
+            self._refusals.refuse_payload("too_large", topic, "larger than max_payload")
         reader.read(messages, out, monotonic_s)
         self._decoder.deliver(out)
         self._send_requests()

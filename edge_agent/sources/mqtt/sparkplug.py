@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.clock import US_PER_MS
 from edge_agent.errors import DecodeError
 from edge_agent.messages import Detail, Fault
-from edge_agent.sources.mqtt.sparkplug_channels import Channel, Channels, take_loss
+from edge_agent.sources.mqtt.sparkplug_channels import Channel, Channels, add_loss
 from edge_agent.sources.mqtt.sparkplug_wire import (
     Message,
     metrics_of,
@@ -72,11 +72,11 @@ class Node:
         """A device, or the node with all devices, is lost: its values are no longer valid."""
         for (of, _), channel in self.channels.items():
             if device in {None, of}:
-                take_loss(channel, out)
+                add_loss(channel, out)
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class _Received:
     """A message and its subject; device: empty for the node itself."""
 
     node: Node
@@ -99,7 +99,7 @@ class SparkplugReader:
         self._refusals = refusals
         self._nodes: dict[tuple[str, str], Node] = {}
         self._metrics = 0
-        self._handlers: dict[str, Callable[[_Heard, Readings], None]] = {
+        self._handlers: dict[str, Callable[[_Received, Readings], None]] = {
             "NBIRTH": self._on_node_birth,
             "DBIRTH": self._on_device_birth,
             "NDATA": self._on_data,
@@ -113,12 +113,12 @@ class SparkplugReader:
         retained = set(messages.retained)
         for n, topic in enumerate(messages.topics):
             if n in retained:  # births and data never are: it is an old message
-                self._refusals.note("retained", topic, "a retained Sparkplug message")
+                self._refusals.refuse_payload("retained", topic, "a retained Sparkplug message")
                 continue
             try:
                 self._read_one(topic, messages.payloads[n], out, monotonic_s)
             except DecodeError as error:
-                self._refusals.note(error.reason, topic, error.message)
+                self._refusals.refuse_payload(error.reason, topic, error.message)
 
     def forget_births(self, out: Readings) -> None:
         """The connection is lost: deaths are not received, so no value is known to be valid."""
@@ -127,10 +127,10 @@ class SparkplugReader:
             node.is_born = False
             node.answered()
 
-    def ask_known(self, monotonic_s: float, now_us: int) -> None:
+    def request_known_births(self, monotonic_s: float, now_us: int) -> None:
         """After a new connection: request the births of every known node."""
         for node in self._nodes.values():
-            self._ask(node, monotonic_s, now_us)
+            self._request_births(node, monotonic_s, now_us)
 
     def report(self, faults: dict[str, Fault], monotonic_s: float) -> None:
         """Set or delete the fault of nodes whose births are missing."""
@@ -155,8 +155,8 @@ class SparkplugReader:
             return  # the STATE of a host, or commands of others
         _, group, kind, name, *device = levels
         message = parse_payload(payload)
-        heard = _Heard(self._node(group, name), "".join(device), message, monotonic_s)
-        self._handlers[kind](heard, out)
+        received = _Received(self._node(group, name), "".join(device), message, monotonic_s)
+        self._handlers[kind](received, out)
 
     def _node(self, group: str, name: str) -> Node:
         node = self._nodes.get((group, name))
@@ -166,61 +166,61 @@ class SparkplugReader:
             node = self._nodes[group, name] = Node(group, name)
         return node
 
-    def _on_node_birth(self, heard: _Heard, out: Readings) -> None:
+    def _on_node_birth(self, received: _Received, out: Readings) -> None:
         """A birth replaces all that was known of the node and its devices (6.4.19)."""
-        node = heard.node
+        node = received.node
         node.lose(None, out)
         self._metrics -= len(node.channels)
         node.channels.clear()
         node.aliases.clear()
         node.answered()
-        node.is_born, node.seq, node.bd_seq = True, heard.message.seq % _SEQUENCE, None
-        self._take_births(heard, out)
+        node.is_born, node.seq, node.bd_seq = True, received.message.seq % _SEQUENCE, None
+        self._read_births(received, out)
 
-    def _on_device_birth(self, heard: _Heard, out: Readings) -> None:
-        if self._in_sequence(heard, out):
-            self._take_births(heard, out)
+    def _on_device_birth(self, received: _Received, out: Readings) -> None:
+        if self._in_sequence(received, out):
+            self._read_births(received, out)
 
-    def _on_data(self, heard: _Heard, out: Readings) -> None:
-        if not self._in_sequence(heard, out):
+    def _on_data(self, received: _Received, out: Readings) -> None:
+        if not self._in_sequence(received, out):
             return
-        for metric in metrics_of(heard.message):
-            channel = _channel(heard.node, heard.device, metric)
+        for metric in metrics_of(received.message):
+            channel = _channel(received.node, received.device, metric)
             if channel is None:
-                self._ask(heard.node, heard.monotonic_s, out.arrival_us)
+                self._request_births(received.node, received.monotonic_s, out.arrival_us)
             else:
-                self._channels.take(channel, metric, out)
+                self._channels.read_metric(channel, metric, out)
 
-    def _on_node_death(self, heard: _Heard, out: Readings) -> None:
+    def _on_node_death(self, received: _Received, out: Readings) -> None:
         """The will of a connection; that of an earlier connection is ignored (6.4.21)."""
-        node = heard.node
-        bd_seq = next((_number(m) for m in metrics_of(heard.message) if m.name == _BD_SEQ), None)
+        node = received.node
+        bd_seq = next((_number(m) for m in metrics_of(received.message) if m.name == _BD_SEQ), None)
         if node.is_born and None not in {bd_seq, node.bd_seq} and bd_seq != node.bd_seq:
             return
         node.lose(None, out)
         node.is_born = False
 
-    def _on_device_death(self, heard: _Heard, out: Readings) -> None:
-        if self._in_sequence(heard, out):
-            heard.node.lose(heard.device, out)
+    def _on_device_death(self, received: _Received, out: Readings) -> None:
+        if self._in_sequence(received, out):
+            received.node.lose(received.device, out)
 
-    def _in_sequence(self, heard: _Heard, out: Readings) -> bool:
+    def _in_sequence(self, received: _Received, out: Readings) -> bool:
         """True if the node's birth is known; a gap in its sequence requests another birth."""
-        node = heard.node
+        node = received.node
         if not node.is_born:
             if node.missing_since_s is None:
-                node.missing_since_s = heard.monotonic_s
-            self._ask(node, heard.monotonic_s, out.arrival_us)
+                node.missing_since_s = received.monotonic_s
+            self._request_births(node, received.monotonic_s, out.arrival_us)
             return False
-        if heard.message.HasField("seq"):
-            expected, node.seq = (node.seq + 1) % _SEQUENCE, heard.message.seq % _SEQUENCE
+        if received.message.HasField("seq"):
+            expected, node.seq = (node.seq + 1) % _SEQUENCE, received.message.seq % _SEQUENCE
             if node.seq != expected:
                 about = {"source": self._source, "node": f"{node.group}/{node.name}"[:200]}
                 log.warning("sparkplug messages missing", extra={**about, "expected": expected})
-                self._ask(node, heard.monotonic_s, out.arrival_us)
+                self._request_births(node, received.monotonic_s, out.arrival_us)
         return True
 
-    def _ask(self, node: Node, monotonic_s: float, now_us: int) -> None:
+    def _request_births(self, node: Node, monotonic_s: float, now_us: int) -> None:
         """Request a node's births, less and less often while it does not answer."""
         if not self._may_ask:
             return
@@ -232,13 +232,13 @@ class SparkplugReader:
         topic = f"spBv1.0/{node.group}/NCMD/{node.name}"
         self.requests.append((topic, rebirth_payload(now_us // US_PER_MS)))
 
-    def _take_births(self, heard: _Heard, out: Readings) -> None:
-        for metric in metrics_of(heard.message):
-            if metric.name == _BD_SEQ and not heard.device:
-                heard.node.bd_seq = _number(metric)
+    def _read_births(self, received: _Received, out: Readings) -> None:
+        for metric in metrics_of(received.message):
+            if metric.name == _BD_SEQ and not received.device:
+                received.node.bd_seq = _number(metric)
             else:
-                channel = self._born(heard.node, heard.device, metric)
-                self._channels.take(channel, metric, out)
+                channel = self._born(received.node, received.device, metric)
+                self._channels.read_metric(channel, metric, out)
 
     def _born(self, node: Node, device: str, metric: Metric) -> Channel:
         channel = node.channels.get((device, metric.name))
@@ -246,7 +246,7 @@ class SparkplugReader:
             if self._metrics >= MAX_METRICS:
                 raise DecodeError("assets_refused", f"more than {MAX_METRICS} metrics")
             self._metrics += 1
-            channel = self._channels.make(node.group, node.name, device, metric)
+            channel = self._channels.new_channel(node.group, node.name, device, metric)
             node.channels[device, metric.name] = channel
         channel.datatype = metric.datatype or channel.datatype
         if metric.alias is not None:

@@ -53,7 +53,7 @@ class Channels:
             config.topic, asset="{asset}", signal="{signal}", template=config.template
         )
 
-    def make(self, group: str, node: str, device: str, metric: Metric) -> Channel:
+    def new_channel(self, group: str, node: str, device: str, metric: Metric) -> Channel:
         """The channel of a metric of a new birth; device: empty for the node's own."""
         places = {"group": group, "node": node, "device": device or node}
         topic = "/".join((group, node, *([device] if device else [])))
@@ -73,7 +73,7 @@ class Channels:
         except DecodeError as error:
             if error.reason not in _EXPECTED:
                 about = f"{topic}/{places['signal']}"
-                self._refusals.note(error.reason, about.encode(), error.message)
+                self._refusals.refuse_payload(error.reason, about.encode(), error.message)
             return None
         return wanted
 
@@ -84,7 +84,7 @@ class Channels:
         identity = {key: text for key, text in places.items() if key not in left_out}
         return Place(-1, self._subscription, identity, tuple(identity.values()), topic)
 
-    def take(self, channel: Channel, metric: Metric, out: Readings) -> None:
+    def read_metric(self, channel: Channel, metric: Metric, out: Readings) -> None:
         """Read a metric's value; one that cannot be a number is Bad, and reported once."""
         wanted = channel.wanted
         if wanted is None:
@@ -95,24 +95,26 @@ class Channels:
         try:
             value = read_value(metric.raw, metric.datatype or channel.datatype)
             if isinstance(value, np.ndarray):
-                _take_samples(wanted, value, at_us, status, out)
+                _add_samples(wanted, value, at_us, status, out)
             else:
-                out.take(wanted, value, at_us, status)
+                out.add_value(wanted, value, at_us, status)
         except DecodeError as error:
             if not wanted.waveform:
-                out.take(wanted, None, at_us, BAD)
-            self._refusals.note(error.reason, channel.name.encode(), error.message)
+                out.add_value(wanted, None, at_us, BAD)
+            self._refusals.refuse_payload(error.reason, channel.name.encode(), error.message)
 
 
-def take_loss(channel: Channel, out: Readings) -> None:
+def add_loss(channel: Channel, out: Readings) -> None:
     """Mark a value as no longer valid: its origin does not communicate."""
     if channel.wanted is not None and not channel.wanted.waveform:
         # Not before the last value, whose clock may be ahead of ours: it would be discarded as
         # late.
-        out.take(channel.wanted, None, max(out.arrival_us, channel.last_us), BAD_NO_COMMUNICATION)
+        out.add_value(
+            channel.wanted, None, max(out.arrival_us, channel.last_us), BAD_NO_COMMUNICATION
+        )
 
 
-def _take_samples(
+def _add_samples(
     wanted: Wanted, samples: NDArray[np.generic], at_us: int | None, status: int, out: Readings
 ) -> None:
     if not wanted.waveform or wanted.rate_hz <= 0:

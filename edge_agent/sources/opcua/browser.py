@@ -174,7 +174,7 @@ class _Walk:
             if result.StatusCode.value == StatusCodes.BadNoContinuationPoints and len(batch) > 1:
                 out += await self._browse([one])
             else:
-                out.append(await self._rest(result))
+                out.append(await self._all_references(result))
         return out
 
     async def _request(self, batch: Sequence[Walked]) -> list[ua.BrowseResult]:
@@ -195,7 +195,7 @@ class _Walk:
         )
         return await self._session.browse(wanted)
 
-    async def _rest(self, result: ua.BrowseResult) -> list[ua.ReferenceDescription]:
+    async def _all_references(self, result: ua.BrowseResult) -> list[ua.ReferenceDescription]:
         """All references of a node, over as many answers as needed."""
         references = list(result.References or ())
         while result.ContinuationPoint:

@@ -144,7 +144,7 @@ def _decode(data: bytes) -> Notification:
     result = Notification(subscription, sequence, data=count > 0, more=bool(more))
     if result.data:
         for kind, body in _extension_objects(data, at + _MESSAGE.size, count):
-            _take(kind, body, result)
+            _read_notification(kind, body, result)
     return result
 
 
@@ -168,14 +168,14 @@ def _extension_objects(data: bytes, at: int, count: int) -> Iterator[tuple[int, 
             yield kind, data[body_at + 4 : at]
 
 
-def _take(kind: int, body: bytes, result: Notification) -> None:
+def _read_notification(kind: int, body: bytes, result: Notification) -> None:
     if kind == _DATA_CHANGE:
-        _take_items(body, result)
+        _read_items(body, result)
     elif kind == _STATUS_CHANGE:
         result.ended = int.from_bytes(body[:4], "little")
 
 
-def _take_items(body: bytes, result: Notification) -> None:
+def _read_items(body: bytes, result: Notification) -> None:
     n = read_length(body, 0)
     if n == 0:
         return
@@ -213,7 +213,7 @@ def _walk(body: bytes, n: int, result: Notification) -> None:
             keys.append(key)
             at += layout.itemsize
         else:
-            at = _take_other(body, at, result, others)
+            at = _read_other_item(body, at, result, others)
     if starts:
         result.rows.append(_gather(body, np.asarray(starts), np.asarray(keys)))
     result.rows.extend(others)
@@ -281,7 +281,7 @@ def _layout_of(key: int) -> np.dtype[Any] | None:
     return np.dtype(fields)
 
 
-def _take_other(body: bytes, at: int, result: Notification, others: list[Rows]) -> int:
+def _read_other_item(body: bytes, at: int, result: Notification, others: list[Rows]) -> int:
     """Read an item whose Variant is not one number; returns the position after it."""
     mask, variant = body[at + _MASK_AT], body[at + _MASK_AT + 1]
     tail_at = skip_variant(body, at + _MASK_AT + 1)

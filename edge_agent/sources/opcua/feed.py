@@ -48,13 +48,13 @@ log = logging.getLogger("edge_agent.sources")
 class Feed(Table):
     """Maps client handles to signals, and tracks the source's own clock from its values.
 
-    The client handle of an item is the position of its signal in `signals`. latest, heard_s: by
+    The client handle of an item is the position of its signal in `signals`. latest, received_s: by
     handle, the last notified value and its time (monotonic). faulty_changed: the set of nodes that
     do not exist, cannot be read or are not a number has changed; True until it is handled.
     """
 
     latest = column(np.float64, np.nan)
-    heard_s = column(np.float64, -np.inf)
+    received_s = column(np.float64, -np.inf)
     _signal = column(np.int32)
     _is_wave = column(np.bool_)
     _seen = column(np.bool_)
@@ -84,7 +84,7 @@ class Feed(Table):
         self._clock = clock
         self._rejected = metrics.values_rejected
         self._received = metrics.values_received.labels(source)
-        self._told: set[int] = set()
+        self._logged: set[int] = set()
         self._rules: dict[int, TextRules] = {}
         self._newest_us = 0
         self._live_us = 0
@@ -98,29 +98,29 @@ class Feed(Table):
         self._signal[first:] = [signal.index for signal in signals]
         self._is_wave[first:] = [signal.config.kind is Kind.WAVEFORM for signal in signals]
 
-    def begin(self) -> None:
+    def start_subscription(self) -> None:
         """Start a new subscription: each item's first value is the server's last, of any age."""
         self._seen[:] = False
         self._fault[:] = 0
         self._is_any_faulty = self.faulty_changed = False
 
-    def take(self, notification: Notification) -> None:
+    def accept_notification(self, notification: Notification) -> None:
         """Hand a notification's values to the intake."""
         self._is_silent = False
         for rows in notification.rows:
-            self._take_rows(rows)
+            self._accept_rows(rows)
         for text in notification.texts:
-            self._take_text(text)
+            self._accept_text(text)
         for samples in notification.arrays:
-            self._take_samples(samples)
+            self._accept_samples(samples)
 
     def mark_lost(self) -> None:
         """Mark every signal as without communication, once for each outage."""
         if not self._is_silent:
-            self.mark(BAD_NO_COMMUNICATION, range(len(self.signals)))
+            self.mark_without_value(BAD_NO_COMMUNICATION, range(len(self.signals)))
             self._is_silent = True
 
-    def mark(self, status: int, handles: Sequence[int]) -> None:
+    def mark_without_value(self, status: int, handles: Sequence[int]) -> None:
         """Mark `handles` as without a value now: NaN of that status."""
         if not handles:
             return
@@ -152,14 +152,14 @@ class Feed(Table):
         return max(now_us, self._newest_us + 1)
 
     def now_s(self) -> float:
-        """The monotonic time, as in `heard_s`."""
+        """The monotonic time, as in `received_s`."""
         return self._clock.monotonic_s()
 
     def reject(self, reason: str, n: int = 1) -> None:
         """Count refused values."""
         self._rejected.labels(self._source, reason).inc(n)
 
-    def _take_rows(self, rows: Rows) -> None:
+    def _accept_rows(self, rows: Rows) -> None:
         known = rows.handle < len(self.signals)
         if not known.all():
             self.reject("handle_unknown", int((~known).sum()))
@@ -169,20 +169,20 @@ class Feed(Table):
         handle = rows.handle.astype(np.intp)
         value, status = self._judge(handle, rows)
         time_us = self._event_times(handle, rows.time_us, rows.server_us, value, status)
-        self._note_latest(handle, value, status)
+        self._store_latest(handle, value, status)
         self._intake.append(Columns(self._signal[handle], time_us, value, status))
         self._received.inc(len(rows))
 
-    def _note_latest(
+    def _store_latest(
         self, handle: NDArray[np.intp], value: NDArray[np.float64], status: NDArray[np.uint32]
     ) -> None:
         """Store the latest value of each node, and which nodes the server reports as faulty."""
         self.latest[handle] = value
-        self.heard_s[handle] = self._clock.monotonic_s()
+        self.received_s[handle] = self._clock.monotonic_s()
         if self._is_any_faulty or (status >= BAD).any():
-            self._note_faults(handle, np.where(is_of_node(status), status, np.uint32(0)))
+            self._store_faults(handle, np.where(is_of_node(status), status, np.uint32(0)))
 
-    def _note_faults(self, handle: NDArray[np.intp], code: NDArray[np.uint32]) -> None:
+    def _store_faults(self, handle: NDArray[np.intp], code: NDArray[np.uint32]) -> None:
         if (self._fault[handle] != code).any():
             self._fault[handle] = code
             self._is_any_faulty = bool(self._fault.any())
@@ -194,9 +194,9 @@ class Feed(Table):
 
     def forget_faults(self, handles: Sequence[int]) -> None:
         """Clear the faults of nodes that are requested again, or known to be refused."""
-        self._note_faults(np.asarray(handles, np.intp), np.zeros(len(handles), np.uint32))
+        self._store_faults(np.asarray(handles, np.intp), np.zeros(len(handles), np.uint32))
 
-    def _take_text(self, text: Text) -> None:
+    def _accept_text(self, text: Text) -> None:
         """Read a text that is a number, or a word of the signal's `map`; else the type is wrong."""
         handle, rows = int(text.rows.handle[0]), text.rows
         if handle < len(self.signals) and not self._is_wave[handle] and rows.status[0] < BAD:
@@ -206,7 +206,7 @@ class Feed(Table):
             with contextlib.suppress(DecodeError):
                 rows.value[0] = rules.number(text.text)
                 rows.kind[0] = NUMBER
-        self._take_rows(rows)
+        self._accept_rows(rows)
 
     def _judge(
         self, handle: NDArray[np.intp], rows: Rows
@@ -247,7 +247,7 @@ class Feed(Table):
         time_us = self._source_clock.stamp(
             self._signal[handle], time_us, value, status, now_us, server_us, ~self._seen[handle]
         )
-        self._observe(handle, time_us)
+        self._follow_source_clock(handle, time_us)
         marked_us = self._marked_us[handle]
         older = time_us <= marked_us
         if older.any():
@@ -263,7 +263,7 @@ class Feed(Table):
             self._live_us += step_us if self._live_us else 0
             self._marked_us[self._marked_us > 0] += step_us
 
-    def _observe(self, handle: NDArray[np.intp], time_us: NDArray[np.int64]) -> None:
+    def _follow_source_clock(self, handle: NDArray[np.intp], time_us: NDArray[np.int64]) -> None:
         sane = time_us <= self._clock.now_us() + _MAX_AHEAD_US
         self._newest_us = max(self._newest_us, int(time_us.max(where=sane, initial=0)))
         live_us = int(time_us.max(where=sane & self._seen[handle], initial=0))
@@ -271,7 +271,7 @@ class Feed(Table):
             self._live_us, self._live_at_s = live_us, self._clock.monotonic_s()
         self._seen[handle] = True
 
-    def _take_samples(self, block: Samples) -> None:
+    def _accept_samples(self, block: Samples) -> None:
         if block.handle >= len(self.signals):
             self.reject("handle_unknown")
             return
@@ -280,7 +280,7 @@ class Feed(Table):
             end_us = self._end_of(block)
             index = int(self._signal[block.handle])
             handle = np.array([block.handle])
-            self._note_latest(handle, np.array([np.nan]), np.array([block.status], np.uint32))
+            self._store_latest(handle, np.array([np.nan]), np.array([block.status], np.uint32))
             self._intake.append_block(
                 TensorBlock(index, end_us, config.rate_hz, block.samples, block.status)
             )
@@ -288,7 +288,7 @@ class Feed(Table):
             return
         if config.kind is Kind.WAVEFORM and block.status < BAD:
             self._refuse("rate_unknown", np.array([block.handle]))
-        self._take_rows(_row_of(block))
+        self._accept_rows(_row_of(block))
 
     def _end_of(self, block: Samples) -> int:
         """To the clock, a block is one value: its last sample."""
@@ -304,8 +304,8 @@ class Feed(Table):
 
     def _refuse(self, reason: str, handles: NDArray[np.intp]) -> None:
         self.reject(reason, len(handles))
-        for handle in set(handles.tolist()) - self._told:
-            self._told.add(handle)
+        for handle in set(handles.tolist()) - self._logged:
+            self._logged.add(handle)
             signal = self.signals[handle]
             log.warning(
                 "value refused",

@@ -39,15 +39,15 @@ class NodeRetry:
         self._longest_s = longest_s
         self._wait_s = longest_s
         self._last_s = now_s
-        self._was_troubled = False
+        self._was_any_missing = False
 
-    def is_due(self, now_s: float, *, troubled: bool) -> bool:
+    def is_due(self, now_s: float, *, is_any_missing: bool) -> bool:
         """True if a retry is due; troubled: some nodes are missing."""
-        if troubled and not self._was_troubled:
+        if is_any_missing and not self._was_any_missing:
             self._wait_s, self._last_s = min(_FIRST_S, self._longest_s), now_s
-        elif not troubled:
+        elif not is_any_missing:
             self._wait_s = self._longest_s
-        self._was_troubled = troubled
+        self._was_any_missing = is_any_missing
         if now_s - self._last_s < self._wait_s:
             return False
         self._last_s = now_s
@@ -87,7 +87,7 @@ async def silent_items(
     longest_ms = max(watched[handle].sampling_ms for handle in differing)
     grace_s = 2 * max(config.publishing_interval, longest_ms / 1000)
     await asyncio.sleep(max(_LEAST_GRACE_S, grace_s))
-    return {handle for handle in differing if feed.heard_s[handle] < asked_s}
+    return {handle for handle in differing if feed.received_s[handle] < asked_s}
 
 
 def _differs(answer: ua.DataValue, latest: float, deadband: float) -> bool:

@@ -80,7 +80,7 @@ class Session:
         self._acks: list[ua.SubscriptionAcknowledgement] = []
         self._parts: list[Notification] = []
         self._next_sequence: dict[int, int] = {}
-        self._heard_s: dict[int, float] = {}
+        self._received_s: dict[int, float] = {}
 
     async def run(self) -> None:
         """Deliver until the connection ends; always raises, a ConnectError for expected reasons."""
@@ -95,7 +95,7 @@ class Session:
             await connection.close()
 
     async def _serve(self, connection: Connection, group: asyncio.TaskGroup) -> None:
-        self._feed.begin()
+        self._feed.start_subscription()
         subscriptions = Subscriptions(connection, self._config)
         await subscriptions.create()
         for number in range(self._requests):
@@ -118,7 +118,7 @@ class Session:
             except _FewerRequests:
                 return
             if data is not None:
-                self._take(data, subscriptions, connection.where)
+                self._accept_answer(data, subscriptions, connection.where)
 
     async def _receive(
         self, connection: Connection, acks: list[ua.SubscriptionAcknowledgement]
@@ -133,7 +133,7 @@ class Session:
                 raise _FewerRequests("the server holds fewer publish requests") from error
             raise
 
-    def _take(self, data: bytes, subscriptions: Subscriptions, where: str) -> None:
+    def _accept_answer(self, data: bytes, subscriptions: Subscriptions, where: str) -> None:
         try:
             notification = decode_publish_response(data)
         except DecodeError as error:
@@ -145,21 +145,21 @@ class Session:
         if notification.ended is not None:
             reason = f"the server ended the subscription: {status_name(notification.ended)}"
             raise LostError(reason, where=where)
-        self._heard_s[notification.subscription] = self._clock.monotonic_s()
-        self._follow(notification)
+        self._received_s[notification.subscription] = self._clock.monotonic_s()
+        self._acknowledge(notification)
         self._parts.append(notification)
         if not notification.more or len(self._parts) >= _MAX_PARTS:
             self._hand_over()
             if self._feed.faulty_changed and self._asked:
-                self._tell_nodes(subscriptions)
+                self._report_nodes(subscriptions)
 
     def _hand_over(self) -> None:
         """Pass on all parts together: one may contain values of the same seconds as another."""
         parts, self._parts = self._parts, []
         for part in parts:
-            self._feed.take(part)
+            self._feed.accept_notification(part)
 
-    def _follow(self, notification: Notification) -> None:
+    def _acknowledge(self, notification: Notification) -> None:
         """Acknowledge, and detect a missing notification."""
         number, sequence = notification.subscription, notification.sequence
         if sequence != self._next_sequence.get(number, sequence):
@@ -185,8 +185,8 @@ class Session:
             # sent meanwhile still waits in the socket.
             own_s = max(0.0, now_s - before_s - step_s)
             for number in subscriptions.ids:
-                self._heard_s[number] = self._heard_s.get(number, now_s) + own_s
-            silent_s = now_s - min(self._heard_s.values())
+                self._received_s[number] = self._received_s.get(number, now_s) + own_s
+            silent_s = now_s - min(self._received_s.values())
             if silent_s > subscriptions.stall_after_s:
                 raise LostError(
                     f"stalled: nothing was received for {silent_s:.1f} s", where=self._config.url
@@ -201,8 +201,8 @@ class Session:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_NODE_STEP_S):
                     await self._discovered.wait()
-            troubled = bool(self._refused or lasting(self._feed.faulty()))
-            if retry.is_due(self._clock.monotonic_s(), troubled=troubled):
+            is_any_missing = bool(self._refused or lasting(self._feed.faulty()))
+            if retry.is_due(self._clock.monotonic_s(), is_any_missing=is_any_missing):
                 await self._renew(connection, subscriptions)
             elif self._discovered.is_set():
                 await self._subscribe(connection, subscriptions)
@@ -237,10 +237,10 @@ class Session:
         new = [handle for handle, code in refused.items() if known.get(handle) != code]
         self._refused = refused
         self._feed.forget_faults(list(refused))
-        self._tell_refused(new)
-        self._tell_nodes(subscriptions)
+        self._mark_refused(new)
+        self._report_nodes(subscriptions)
 
-    def _tell_nodes(self, subscriptions: Subscriptions) -> None:
+    def _report_nodes(self, subscriptions: Subscriptions) -> None:
         """Report the number of nodes, the faults of the others, and revised parameters."""
         self._feed.faulty_changed = False
         found = report(self._feed.signals, self._feed.faulty() | self._refused)
@@ -270,11 +270,11 @@ class Session:
                 items.append(Item(handle, node, sampling_s * 1000, signal.config.deadband))
         return items, invalid
 
-    def _tell_refused(self, refused: Sequence[int]) -> None:
+    def _mark_refused(self, refused: Sequence[int]) -> None:
         """Mark refused nodes with bad values, so that their alarm is raised."""
         for code in {self._refused[handle] for handle in refused}:
             handles = [handle for handle in refused if self._refused[handle] == code]
-            self._feed.mark(code, handles)
+            self._feed.mark_without_value(code, handles)
             unknown = code == BAD_NODE_ID_UNKNOWN
             self._feed.reject("node_unknown" if unknown else "node_refused", len(handles))
             signals = [self._feed.signals[handle] for handle in handles[:_SHOWN]]

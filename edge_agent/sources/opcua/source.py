@@ -120,7 +120,7 @@ class OpcUaSource:
 
     def _on_up(self, detail: str, nodes: NodeReport) -> None:
         state = LinkState.UP if nodes.is_complete else LinkState.DEGRADED
-        self._reconnector.note_connected(state, detail)
+        self._reconnector.set_connected(state, detail)
 
 
 async def probe(config: OpcUaSourceConfig) -> None:

@@ -152,7 +152,7 @@ class Recording:
             readers = [opened.enter_context(closing(self._read(path))) for path in self._paths]
             waiting: list[Rows] = []
             n = 0
-            for rows, horizon_us in _in_turn(readers):
+            for rows, horizon_us in _merged(readers):
                 waiting.append(rows)
                 n += len(rows.row)
                 if n >= _SORT_VALUES:
@@ -241,7 +241,7 @@ def find_files(path: Path) -> list[Path]:
     return files
 
 
-def _in_turn(readers: list[Generator[Rows]]) -> Iterator[tuple[Rows, int]]:
+def _merged(readers: list[Generator[Rows]]) -> Iterator[tuple[Rows, int]]:
     """The rows of the reader furthest behind, in turn; and the time that all have reached."""
     reached = dict.fromkeys(readers, NEVER)
     while reached:

@@ -135,7 +135,7 @@ class ReplaySource:
                 if pace is None:
                     shift_us = 0 if begin_us is None else begin_us - first_us
                     pace = _Pace(self._config.speed, first_us, self._clock)
-                    self._reconnector.note_connected(detail=str(self._config.path))
+                    self._reconnector.set_connected(detail=str(self._config.path))
                 await self._deliver(block, shift_us, pace)
                 last_us = int(block.time_us[-1]) + shift_us
         return last_us

@@ -32,7 +32,7 @@ class Takeovers:
         self._link = link
         self._short = 0
 
-    def note_end(self, reason: str, lived_s: float) -> str:
+    def count_end(self, reason: str, lived_s: float) -> str:
         """The broker ended a connection after `lived_s`; returns the reason with the suspicion.
 
         Do not call it for connections that we ended, or for brokers that were not reached.
@@ -59,14 +59,14 @@ class Takeovers:
         lived_s: how long it has been connected; host, port: of the broker.
         """
         loop = asyncio.get_running_loop()
-        steady = loop.call_later(STEADY_S, self.note_steady)
+        steady = loop.call_later(STEADY_S, self.clear_suspicion)
         try:
             reason = await asyncio.shield(ended)
         finally:
             steady.cancel()
-        return reason if reason == OWN_END else await self.ask_end(reason, lived_s(), host, port)
+        return reason if reason == OWN_END else await self.check_end(reason, lived_s(), host, port)
 
-    async def ask_end(self, reason: str, lived_s: float, host: str, port: int) -> str:
+    async def check_end(self, reason: str, lived_s: float, host: str, port: int) -> str:
         """As `note_end`, but a suspicion is raised only while the broker accepts connections.
 
         A stopped broker or a broken network also ends connections, without another client.
@@ -75,15 +75,15 @@ class Takeovers:
         if not said_so and lived_s < SHORT_S and self._short + 1 >= _ENOUGH:
             await asyncio.sleep(_SETTLE_S)
             if not await answers(host, port, _ANSWER_S):
-                self.note_unreached()
+                self.forget_short_connections()
                 return reason
-        return self.note_end(reason, lived_s)
+        return self.count_end(reason, lived_s)
 
-    def note_unreached(self) -> None:
+    def forget_short_connections(self) -> None:
         """The broker was not reached: it or the network failed, not the client id."""
         self._short = 0
 
-    def note_steady(self) -> None:
+    def clear_suspicion(self) -> None:
         """A connection has lasted for `STEADY_S`: no other client uses the id."""
         self._short = 0
         self._link.faults.pop(f"client_id.{self._name}", None)

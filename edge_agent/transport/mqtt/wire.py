@@ -72,11 +72,11 @@ class BrokerClient(Client):
         except BlockingIOError:
             raise
         except OSError as error:
-            self._hear_last_word()
+            self._read_last_alert()
             self.loss = self.loss or str(error)
             raise
 
-    def _hear_last_word(self) -> None:
+    def _read_last_alert(self) -> None:
         """Read a waiting TLS alert: it is more specific than the error of the write after it."""
         with contextlib.suppress(OSError):
             self._receive(1)
@@ -85,8 +85,9 @@ class BrokerClient(Client):
 class Wire:
     """Serves `client` from `dial` until `ended`, whose result is the reason; all on one event loop.
 
-    on_open: called with the open socket's number, to read it in place of paho; it sets `heard_s`,
-    by the monotonic clock, at each sign of life. unsent_bytes: of blocks that wait for the socket.
+    on_open: called with the open socket's number, to read it in place of paho; it sets
+    `received_s`, by the monotonic clock, at each sign of life. unsent_bytes: of blocks that wait
+    for the socket.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Wire:
         self._clock = clock
         self._on_open = on_open or self._read_by_paho
         self._loop = asyncio.get_running_loop()
-        self.heard_s = clock.monotonic_s()
+        self.received_s = clock.monotonic_s()
         self._timer: asyncio.TimerHandle | None = None
         self.ended: asyncio.Future[str] = self._loop.create_future()
         self.unsent_bytes = 0
@@ -111,7 +112,7 @@ class Wire:
             self._client.connect(config.host, config.port, **options)
         except (OSError, ValueError) as error:
             raise dial_error(error, config.url) from error
-        self.heard_s = self._clock.monotonic_s()
+        self.received_s = self._clock.monotonic_s()
         self._attach()
 
     async def loss_hint(self, config: Broker, reason: str) -> str:
@@ -175,7 +176,7 @@ class Wire:
         self._loop.add_reader(number, self._on_readable)
 
     def _on_readable(self) -> None:
-        self.heard_s = self._clock.monotonic_s()
+        self.received_s = self._clock.monotonic_s()
         self._serve(self._client.loop_read)
         sock = self._client.socket()
         while isinstance(sock, ssl.SSLSocket) and sock.fileno() >= 0 and sock.pending():
@@ -193,7 +194,7 @@ class Wire:
         self._timer = self._loop.call_later(CHECK_EVERY_S, self._check)
         self._serve(self._client.loop_misc)
         keepalive_s = self._client.keepalive
-        silent_s = self._clock.monotonic_s() - self.heard_s
+        silent_s = self._clock.monotonic_s() - self.received_s
         if keepalive_s and silent_s > SILENCE_KEEPALIVES * keepalive_s + CHECK_EVERY_S:
             self.abort(f"nothing received for {silent_s:.0f} s")
 
