@@ -3,6 +3,7 @@
 from edge_agent.alarms.catalogue import (
     BASELINE,
     AlarmCatalogue,
+    AlarmPolicy,
     baseline_alarm_ids,
     drift_alarm_id,
     limit_alarm_id,
@@ -13,7 +14,6 @@ from edge_agent.alarms.catalogue import (
     use_name_of,
 )
 from edge_agent.alarms.envelope import AlarmMessages, audit_detail, rfc3339, to_json
-from edge_agent.alarms.rule import AlarmPolicy
 from edge_agent.alarms.selection import Selection, is_pattern
 from edge_agent.alarms.table import AlarmTable
 from edge_agent.alarms.texts import Texts, load_texts, read_texts

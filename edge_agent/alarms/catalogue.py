@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from edge_agent.alarms.rule import AlarmPolicy, flood_alarm_id, flood_policy
 from edge_agent.config.limit_rules import rules_of
 from edge_agent.config.schema import AlarmRule, Drift, Learn
 from edge_agent.config.types import Duration
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Gateway, ModelUse
     from edge_agent.messages import Alarm
     from edge_agent.plant import PlantAsset, PlantSignal
+
+# Topic levels, file names and metric labels are made of alarm ids.
+ALARM_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+
+Kind: TypeAlias = Literal["model", "limit", "quality", "flood", "service"]
+Stage: TypeAlias = Literal[
+    "data_acquisition",
+    "data_manipulation",
+    "state_detection",
+    "health_assessment",
+    "prognostics_assessment",
+    "advisory_generation",
+    "presentation",
+]
 
 BASELINE: Final = "baseline"  # the use name of a model that was learned on the gateway
 _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
@@ -35,6 +50,22 @@ _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
     "sink": AlarmRule(severity=700, ne107=Ne107.FAILURE, off_delay=Duration(0)),
     "nodes": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION, off_delay=Duration(0)),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmPolicy:
+    """The place of an alarm and the rule of its raises.
+
+    path: ISA-95 path enterprise/site/area/line/asset; kind: flood and service are never held by
+    the flood limit; stage: the block of ISO 13374 it comes from
+    (`presentation`, the last layer of OSA-CBM, for the delivery of alarms).
+    """
+
+    asset: str
+    path: str
+    rule: AlarmRule
+    kind: Kind = "model"
+    stage: Stage = "state_detection"
 
 
 def quality_alarm_id(signal: PlantSignal) -> str:
@@ -67,6 +98,11 @@ def limit_alarm_id(signal: PlantSignal, limit: str) -> str:
     return f"{signal.asset.id}.{signal.name}.{limit}"
 
 
+def flood_alarm_id(asset: str) -> str:
+    """The id of the service alarm for held-back alarms of `asset`."""
+    return f"{asset}.flood"
+
+
 def service_alarm_id(gateway: str, what: str) -> str:
     """The id of an alarm of this service itself; what: `Fault.what`."""
     return f"{gateway}.service.{what}"
@@ -90,6 +126,12 @@ def _limit_rule(rule: LimitRule) -> AlarmRule:
         message=config.message,
         advice=config.advice,
     )
+
+
+def flood_policy(asset: str, path: str) -> AlarmPolicy:
+    """Return the policy of `flood_alarm_id(asset)`, for the table's `rules`."""
+    rule = AlarmRule(severity=700, ne107=Ne107.CHECK_FUNCTION)
+    return AlarmPolicy(asset, path, rule, kind="flood", stage="advisory_generation")
 
 
 class AlarmCatalogue:

@@ -7,10 +7,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.alarms.rule import flood_alarm_id, flood_detail
+from edge_agent.alarms.catalogue import flood_alarm_id
+from edge_agent.alarms.flood import Flood, flood_bounds, flood_detail, new_flood
 from edge_agent.alarms.texts import printable
-from edge_agent.alarms.track import Flood, Track, flood_bounds, new_flood, new_track, within
-from edge_agent.alarms.transitions import ANNOUNCED, Event, commands
+from edge_agent.alarms.track import Track, new_track
+from edge_agent.alarms.transitions import ALIVE, ANNOUNCED, WAITING, Event, commands
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
 from edge_agent.messages import AlarmState, Observation
@@ -18,18 +19,15 @@ from edge_agent.messages import AlarmState, Observation
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from edge_agent.alarms.rule import AlarmPolicy
+    from edge_agent.alarms.catalogue import AlarmPolicy
     from edge_agent.alarms.selection import Selection
     from edge_agent.clock import Clock
     from edge_agent.config import schema
     from edge_agent.messages import Alarm, Transition
 
-UPDATE_INTERVAL_S: Final = 60.0
 TIMER: Final = "timer"  # the actor of a shelving that ends automatically
 
 _NOTHING: Final[tuple[Transition, ...]] = ()
-_ALIVE: Final = (AlarmState.UNACK, AlarmState.ACKED)
-_WAITING: Final = (AlarmState.NORMAL, AlarmState.RTN_UNACK)
 _UNLIMITED: Final = ("flood", "service")
 MAX_COMMENT: Final = 500
 _MAX_ACTOR: Final = 100
@@ -164,7 +162,7 @@ class AlarmTable:
             return _NOTHING
         track.since_us = None
         track.over = track.alarm.active
-        if track.alarm.active and track.alarm.state in (*_ALIVE, *_WAITING):
+        if track.alarm.active and track.alarm.state in (*ALIVE, *WAITING):
             return (self._command(track, Event.SUPPRESS, actor, at_us),)
         self._watch(track)
         return _NOTHING
@@ -217,7 +215,7 @@ class AlarmTable:
         None, without a change, if there is none or an operator silenced it.
         """
         track = self._tracks.get(alarm_id)
-        if track is None or track.alarm.state not in (*_ALIVE, *_WAITING):
+        if track is None or track.alarm.state not in (*ALIVE, *WAITING):
             return None
         del self._tracks[alarm_id]
         self.watched.discard(alarm_id)
@@ -253,44 +251,21 @@ class AlarmTable:
     def _evaluate(
         self, track: Track, policy: AlarmPolicy, observation: Observation
     ) -> Sequence[Transition]:
-        alarm, at_us = track.alarm, observation.at_us
-        track.latest = observation
-        track.over = track.compare(observation.level, at_us, policy.rule)
-        if track.over == alarm.active:
-            if track.since_us is not None or not alarm.active:
-                track.since_us = None
-                self._watch(track)
-            return self._steady(track, policy, at_us) if alarm.active else _NOTHING
-        # A dip into the deadband does not interrupt the delay, yet nothing is raised below 1.
-        raisable = not track.over or observation.level >= 1.0
-        if track.settled(observation.level, at_us, policy.rule) and raisable:
-            return self._follow_comparator(track, policy, at_us)
-        self.watched.add(alarm.alarm_id)
-        return _NOTHING
+        event = track.accept_observation(observation, policy)
+        return self._apply_event(track, policy, event, observation.at_us)
 
-    def _follow_comparator(
-        self, track: Track, policy: AlarmPolicy, at_us: int
+    def _apply_event(
+        self, track: Track, policy: AlarmPolicy, event: Event | None, at_us: int
     ) -> Sequence[Transition]:
-        """Announce that the condition started or ended."""
-        track.follow_comparator(at_us, policy.rule)
+        """Announce an event of the condition, if there is one."""
         self._watch(track)
-        if track.alarm.active:
-            return self._steady(track, policy, at_us)
-        self._release(track.alarm)
-        return self._condition(track, policy, Event.OFF, at_us)
-
-    def _steady(self, track: Track, policy: AlarmPolicy, at_us: int) -> Sequence[Transition]:
-        """Raise an active alarm that waits for it, update a raised one."""
-        state = track.alarm.state
-        if state in _WAITING:
-            if track.cooling(at_us, policy.rule):
-                return _NOTHING
-            return self._raise(track, policy, at_us)
-        if state not in _ALIVE or within(track.updated_us, at_us, UPDATE_INTERVAL_S):
+        if event is None:
             return _NOTHING
-        if track.has_news(policy):
-            return self._condition(track, policy, Event.CHANGE, at_us)
-        return _NOTHING
+        if event is Event.ON:
+            return self._raise(track, policy, at_us)
+        if event is Event.OFF:
+            self._release(track.alarm)
+        return self._condition(track, policy, event, at_us)
 
     def _raise(self, track: Track, policy: AlarmPolicy, at_us: int) -> Sequence[Transition]:
         if policy.kind in _UNLIMITED:
@@ -311,7 +286,8 @@ class AlarmTable:
         track = self._track(alarm_id)
         track.over = flooded
         track.latest = Observation(alarm_id, float(flooded), at_us, flood_detail(self._limits))
-        return self._follow_comparator(track, self._policy(alarm_id), at_us)
+        policy = self._policy(alarm_id)
+        return self._apply_event(track, policy, track.follow_comparator(policy, at_us), at_us)
 
     def _condition(
         self, track: Track, policy: AlarmPolicy, event: Event, at_us: int
@@ -349,7 +325,7 @@ class AlarmTable:
             )
         alarm.shelved_until_us = until_us
         transition = track.enter(row, self._policy(alarm.alarm_id), at_us, actor, comment)
-        if alarm.state not in _WAITING:
+        if alarm.state not in WAITING:
             self._release(alarm)
         self._watch(track)
         return transition

@@ -1,4 +1,4 @@
-"""The state of an alarm in addition to the alarm itself, and the flood of an asset.
+"""An alarm with its timers: what each observation means for it, its severity and its transitions.
 
 `Recovery` is the way back from a fault that ends above the limit: a machine rarely returns exactly
 to its old state. A pump whose valve was shut and opened again may settle at slightly different
@@ -8,19 +8,20 @@ ever.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
-from math import exp, log
+from math import exp, log, log2
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.alarms.rule import ALARM_ID, priority, severity_of
+from edge_agent.alarms.catalogue import ALARM_ID
+from edge_agent.alarms.transitions import ALIVE, WAITING, Event
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import EdgeAgentError
-from edge_agent.messages import Alarm, AlarmState, Transition, TransitionKind
+from edge_agent.messages import PROVISIONAL, Alarm, AlarmState, Transition, TransitionKind
 
 if TYPE_CHECKING:
-    from edge_agent.alarms.rule import AlarmPolicy
+    from edge_agent.alarms.catalogue import AlarmPolicy
     from edge_agent.alarms.transitions import Announced
-    from edge_agent.config import schema
     from edge_agent.config.schema import AlarmRule
     from edge_agent.messages import Detail, Observation
 
@@ -31,6 +32,12 @@ _RELAPSE: Final = 2.0  # times the lowest level since then is not a recovery eit
 _WAIT_FACTOR: Final = 4.0  # each false recovery extends the wait of the next one by this factor
 _MAX_DOUBTED: Final = 8
 _LEVELS: Final = (1e-3, 1e6)
+_UPDATE_INTERVAL_S: Final = 60.0
+_MAX_SEVERITY: Final = 1000
+_PER_DOUBLING: Final = 0.2
+_PROVISIONAL_MOST: Final = 666  # medium
+_TOPS: Final = (333, 666, 800)
+_NAMES: Final = ("low", "medium", "high", "critical")
 
 
 @dataclass(slots=True)
@@ -125,7 +132,22 @@ class Track:
         if self.recovery.at_us is not None:
             self.recovery.at_us += step_us
 
-    def compare(self, level: float, at_us: int, rule: AlarmRule) -> bool:
+    def accept_observation(self, seen: Observation, policy: AlarmPolicy) -> Event | None:
+        """Follow an observation; returns the event of the alarm's condition, None if there is none.
+
+        `ON` also for an active alarm that is not raised yet.
+        """
+        level, at_us = seen.level, seen.at_us
+        self.latest = seen
+        self.over = self._compare(level, at_us, policy.rule)
+        if self.over == self.alarm.active:
+            self.since_us = None
+            return self._steady_event(policy, at_us) if self.alarm.active else None
+        # A dip into the deadband does not interrupt the delay, yet nothing is raised below 1.
+        is_over = self._settled(level, at_us, policy.rule) and (not self.over or level >= 1.0)
+        return self.follow_comparator(policy, at_us) if is_over else None
+
+    def _compare(self, level: float, at_us: int, rule: AlarmRule) -> bool:
         """Compare: over at >= 1, back below 1 - deadband, or far below its previous level.
 
         A disabled rule reads as zero.
@@ -141,7 +163,7 @@ class Track:
             return (level >= 1.0 or self.over) and not self.recovery.left(level, rule)
         return (level >= 1.0 or self.over) and self.recovery.relapsed(level, at_us, rule)
 
-    def settled(self, level: float, at_us: int, rule: AlarmRule) -> bool:
+    def _settled(self, level: float, at_us: int, rule: AlarmRule) -> bool:
         """True if the comparator has disagreed with `alarm.active` for its whole delay."""
         if self.since_us is None or at_us < self.since_us:
             self.since_us = at_us
@@ -150,21 +172,28 @@ class Track:
             delay_s = self.recovery.wait_s(rule)
         return at_us - self.since_us >= delay_s * US_PER_S
 
-    def cooling(self, at_us: int, rule: AlarmRule) -> bool:
-        """True if the last clear is too recent for another raise."""
-        return within(self.cleared_us, at_us, rule.cooldown)
-
-    def follow_comparator(self, at_us: int, rule: AlarmRule) -> None:
-        """Let the condition follow the comparator; its delay is over."""
+    def follow_comparator(self, policy: AlarmPolicy, at_us: int) -> Event | None:
+        """Let the condition follow the comparator, whose delay is over; returns the event."""
         alarm = self.alarm
         self.since_us = None
-        self._recover(at_us, rule)
+        self._recover(at_us, policy.rule)
         alarm.active = self.over
-        if alarm.active:
-            if alarm.state is AlarmState.NORMAL:
-                alarm.count = 0
-            if alarm.count == 0:
-                alarm.first_seen_us = at_us
+        if not alarm.active:
+            return Event.OFF
+        if alarm.state is AlarmState.NORMAL:
+            alarm.count = 0
+        if alarm.count == 0:
+            alarm.first_seen_us = at_us
+        return self._steady_event(policy, at_us)
+
+    def _steady_event(self, policy: AlarmPolicy, at_us: int) -> Event | None:
+        """Raise an active alarm that waits for it, except soon after its clear; update a raised."""
+        state = self.alarm.state
+        if state in WAITING:
+            return None if within(self.cleared_us, at_us, policy.rule.cooldown) else Event.ON
+        if state not in ALIVE or within(self.updated_us, at_us, _UPDATE_INTERVAL_S):
+            return None
+        return Event.CHANGE if self._has_news(policy) else None
 
     def _recover(self, at_us: int, rule: AlarmRule) -> None:
         level = self.latest.level if self.latest else 0.0
@@ -206,7 +235,7 @@ class Track:
         alarm.changed_us = at_us
         return Transition(kind, at_us, replace(alarm), actor)
 
-    def has_news(self, policy: AlarmPolicy) -> bool:
+    def _has_news(self, policy: AlarmPolicy) -> bool:
         """True if the latest observation has another priority, failure mode or first input."""
         alarm, latest = self.alarm, self.latest
         if latest is None or alarm.detail is None:
@@ -263,43 +292,26 @@ def _first_input(detail: Detail) -> str:
     return max(detail.contributors, key=lambda each: abs(each.weight)).input
 
 
-@dataclass(slots=True)
-class Flood:
-    """The raises of one asset within a window of event time, and the queue of the held ones.
+def severity(base: int, level: float) -> int:
+    """Return the OPC UA severity 1..1000: `base` at the limit, + 20 % per doubling of `level`."""
+    if level <= 1.0:
+        return base
+    return int(min(_MAX_SEVERITY, base * (1.0 + _PER_DOUBLING * log2(level))))
 
-    A flood begins with the raise over the limit (more than 10 in 10 min) and ends when fewer than
-    half as many were raised (fewer than 5): ANSI/ISA-18.2-2016 clause 16, EEMUA 191.
+
+def severity_of(rule: AlarmRule, seen: Observation) -> int:
+    """Return the severity of an observation; for a provisional baseline at most medium."""
+    found = severity(rule.severity, seen.level)
+    model = seen.detail.model
+    is_provisional = model is not None and model.mode == PROVISIONAL
+    return min(found, _PROVISIONAL_MOST) if is_provisional else found
+
+
+def priority(value: int) -> str:
+    """Return the priority of a severity 1..1000.
+
+    The thirds low 1-333, medium 334-666, high 667-1000 are those in which OPC UA companion
+    specifications read the severity of OPC 10000-5, 6.4.2; the top fifth is critical, since
+    ISA-18.2 clause 16 requires a top priority that few alarms have.
     """
-
-    limit: int
-    window_us: int
-    raised: list[int] = field(default_factory=list)
-    held: dict[str, Track] = field(default_factory=dict)
-
-    def has_room(self, at_us: int) -> bool:
-        """True if one more raise at event time `at_us` stays within the limit."""
-        # The distance is absolute because event time steps back when a recording restarts.
-        if self.raised:
-            self.raised = [at for at in self.raised if abs(at_us - at) < self.window_us]
-        return len(self.raised) < self.limit
-
-    def due_us(self, at_us: int) -> int:
-        """When the next held alarm may be raised or, with none held, when the flood ends.
-
-        `at_us`, now, where event time stepped back behind the raises; else never before the newest.
-        """
-        most = self.limit - 1 if self.held else (self.limit - 1) // 2
-        if len(self.raised) <= most:
-            return max(self.raised, default=at_us)
-        oldest = sorted(self.raised)[-most - 1]
-        return at_us if at_us + self.window_us <= oldest else oldest + self.window_us
-
-
-def new_flood(limits: schema.Alarms) -> Flood:
-    """Return the record of an asset without raises."""
-    return Flood(*flood_bounds(limits))
-
-
-def flood_bounds(limits: schema.Alarms) -> tuple[int, int]:
-    """Return how many raises are too many, and in how long (us)."""
-    return limits.flood_limit, round(limits.flood_window * US_PER_S)
+    return _NAMES[bisect_left(_TOPS, value)]

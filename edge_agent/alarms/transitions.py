@@ -83,6 +83,9 @@ WHILE_ACTIVE: Final[dict[tuple[S, Event], Row]] = {
 }
 
 
+ALIVE: Final = (S.UNACK, S.ACKED)
+WAITING: Final = (S.NORMAL, S.RTN_UNACK)  # an active condition is raised again
+
 # What is announced, by state, event, and True while the condition is active; the other pairs are
 # recorded silently, or refused.
 ANNOUNCED: Final[dict[tuple[S, Event, bool], Announced]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.alarms.rule import AlarmPolicy, flood_alarm_id, flood_policy
+from edge_agent.alarms.catalogue import AlarmPolicy, flood_alarm_id, flood_policy
 from edge_agent.alarms.table import AlarmTable
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import AlarmRule, Alarms

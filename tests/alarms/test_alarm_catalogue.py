@@ -7,8 +7,7 @@ from dataclasses import replace
 import plants
 import pytest
 
-from edge_agent.alarms.catalogue import AlarmCatalogue, service_alarm_id
-from edge_agent.alarms.rule import ALARM_ID
+from edge_agent.alarms.catalogue import ALARM_ID, AlarmCatalogue, service_alarm_id
 from edge_agent.config.scalars import MAX_NAME
 from edge_agent.config.schema import (
     AlarmRule,

@@ -7,7 +7,7 @@ import math
 import pytest
 from alarm_helpers import QUICK, Desk, blaming, us
 
-from edge_agent.alarms.rule import priority, severity
+from edge_agent.alarms.track import priority, severity
 from edge_agent.config.schema import AlarmRule
 from edge_agent.config.types import Duration
 from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_agent import service
+from edge_agent.alarms.catalogue import AlarmPolicy
 from edge_agent.alarms.envelope import to_json
-from edge_agent.alarms.rule import AlarmPolicy
 from edge_agent.alarms.selection import Selection
 from edge_agent.alarms.table import AlarmTable
 from edge_agent.alarms.texts import load_texts
