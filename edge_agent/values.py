@@ -120,6 +120,11 @@ class TensorBlock:
     kind: str = "waveform"
 
 
+def parted(one: Columns | TensorBlock) -> tuple[Columns, tuple[TensorBlock, ...]]:
+    """The values and the blocks in a reading of a recording, which is either."""
+    return (columns((), (), ()), (one,)) if isinstance(one, TensorBlock) else (one, ())
+
+
 class Intake(Protocol):
     """Takes decoded values from sources. Both calls return at once; if full, drops the oldest."""
 

@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     data = parser.add_mutually_exclusive_group()
     data.add_argument("--hours", type=_hours, help="learn from this many hours of live data")
-    data.add_argument("--input", type=Path, help="learn from a recording (CSV, or a pattern)")
+    data.add_argument(
+        "--input", type=Path, help="learn from a recording: CSV, WAV, NPY, or a pattern"
+    )
     add_recording_arguments(parser)
     add_url(parser)
     parser.set_defaults(url=None)
@@ -112,13 +114,13 @@ async def _listen_live(training: BaselineTraining, seconds: float) -> None:
 
 
 def _listen(training: BaselineTraining, config: Config, args: argparse.Namespace) -> None:
-    from edge_agent.sources.replay import Recording  # noqa: PLC0415
+    from edge_agent.sources.replay import Playback  # noqa: PLC0415
 
     wide = "" if set(args.asset) & set("*?[") else args.asset
     source = recording_config(args, config, args.input, wide)
-    recording = Recording(source, training.plant, quiet=True)
+    recording = Playback(source, training.plant, quiet=True)
     total = max(1, recording.total_bytes)
-    training.listen(recording.blocks(), lambda: _show(recording.position / total))
+    training.listen(recording.readings(), lambda: _show(recording.position / total))
     report_refused(recording)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.cli.duration import seconds
 from edge_agent.errors import EdgeAgentError, UsageError
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.config.schema import Config
-    from edge_agent.sources.replay import Recording, ReplayConfig
+    from edge_agent.sources.replay import Playback, ReplayConfig
 
 NOTABLE: Final = 0.01  # of all rows: if more are refused, the options are probably wrong
 _TEXTS: Final = {
@@ -41,6 +42,23 @@ def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
         help="columns of a file with one value per row; default: detected by name",
     )
     group.add_argument("--no-header", action="store_true", help="the first row is data")
+    group.add_argument(
+        "--waves",
+        choices=["rows", "columns"],
+        help="a CSV of waveforms: a block of samples in each row, or a signal in each column",
+    )
+    group.add_argument(
+        "--rate", type=float, metavar="HZ", help="of NPY and CSV waveforms; default: the signal's"
+    )
+    group.add_argument(
+        "--start", default="", help="time of the first waveform; default: from the files' names"
+    )
+    group.add_argument(
+        "--interval",
+        type=seconds,
+        metavar="DURATION",
+        help="from waveform to waveform: 10m; default: no time between them",
+    )
 
 
 def recording_config(
@@ -64,6 +82,7 @@ def recording_config(
         found = replace(found, header=False)
     if args.long:
         found = _long(found, args.long)
+    found = replace(found, **_wave_keys(args))
     for key, problem in found.problems():
         raise UsageError(f"{key}: {problem}", where="the recording")
     return found
@@ -77,6 +96,17 @@ def _base(name: str, config: Config, kind: type[ReplayConfig]) -> ReplayConfig |
     if found is None:
         names = ", ".join(known) or "there is none"
         raise UsageError(f"no source of type replay is called {name!r}", hint=f"known: {names}")
+    return found
+
+
+def _wave_keys(args: argparse.Namespace) -> dict[str, Any]:
+    """The keys for waveforms that the options set."""
+    from edge_agent.sources.replay import Waves  # noqa: PLC0415
+
+    given = {"rate_hz": args.rate, "start": args.start, "interval": args.interval}
+    found: dict[str, Any] = {key: value for key, value in given.items() if value}
+    if args.waves:
+        found["waves"] = Waves(args.waves)
     return found
 
 
@@ -96,7 +126,7 @@ def _long(found: ReplayConfig, text: str) -> ReplayConfig:
     return replace(found, signal_column=label.strip(), value_column=value.strip(), quality=quality)
 
 
-def report_refused(recording: Recording) -> None:
+def report_refused(recording: Playback) -> None:
     """Print the first of each kind of refusal; EdgeAgentError if no value was accepted."""
     for one in recording.refused.values():
         print(f"{one.n} values rejected: {one.reason}: {one}", file=sys.stderr)

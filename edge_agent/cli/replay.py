@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from edge_agent.daemon import Replay
     from edge_agent.messages import Transition
-    from edge_agent.sources.replay import Recording
-    from edge_agent.values import Columns
+    from edge_agent.sources.replay import Playback
+    from edge_agent.values import Columns, TensorBlock
 
 HELP = "run recorded data through the daemon's pipeline, as fast as possible"
 EXAMPLE = "edge-agent replay -c edge-agent.yaml --input 'runs/*.csv' --asset P-101 --json"
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("-c", "--config", required=True, type=Path, help="the config (YAML)")
     parser.add_argument(
-        "--input", required=True, type=Path, help="CSV, .gz, .zip or .xlsx, or a pattern"
+        "--input", required=True, type=Path, help="CSV, .gz, .zip, .xlsx, WAV or NPY, or a pattern"
     )
     parser.add_argument("--asset", default="", help="the asset of the columns; {stem} = file name")
     parser.add_argument("--template", default="", help="for assets that are not in the config")
@@ -52,13 +52,13 @@ async def _run(args: argparse.Namespace) -> int:
     from edge_agent.daemon import Replay, load_config  # noqa: PLC0415
     from edge_agent.models import parse_ref  # noqa: PLC0415
     from edge_agent.ops import logs  # noqa: PLC0415
-    from edge_agent.sources.replay import Recording  # noqa: PLC0415
+    from edge_agent.sources.replay import Playback  # noqa: PLC0415
 
     config = load_config(args.config, live=False)
     logs.setup("warning")
     source = recording_config(args, config, args.input, args.asset, args.template)
     replay = await Replay.load(config, parse_ref(args.model) if args.model else None)
-    recording = Recording(source, replay.runtime.plant, quiet=True)
+    recording = Playback(source, replay.runtime.plant, quiet=True)
     begin = time.monotonic()
     windows = transitions = 0
     for step in replay.walk(_with_progress(recording)):
@@ -73,16 +73,16 @@ async def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _with_progress(recording: Recording) -> Iterator[Columns]:
+def _with_progress(recording: Playback) -> Iterator[Columns | TensorBlock]:
     shown = -1
     tty = sys.stderr.isatty()
-    for block in recording.blocks():
+    for one in recording.readings():
         share = recording.position / max(1, recording.total_bytes)
         if tty and int(share * 100) != shown:
             shown = int(share * 100)
             bar = "#" * int(share * _BAR)
             print(f"\r[{bar:<{_BAR}}] {shown:3d} %", end="", file=sys.stderr, flush=True)
-        yield block
+        yield one
     if tty:
         print("\r" + " " * (_BAR + 10) + "\r", end="", file=sys.stderr)
 
@@ -121,7 +121,7 @@ def _report(replay: Replay, *, as_json: bool) -> None:
 
 
 def _summary(
-    recording: Recording, replay: Replay, windows: int, transitions: int, seconds: float
+    recording: Playback, replay: Replay, windows: int, transitions: int, seconds: float
 ) -> None:
     for asset, why in sorted(replay.runtime.models.without.items()):
         print(f"{asset}: no model scored it: {why}", file=sys.stderr)

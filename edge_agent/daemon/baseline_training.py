@@ -16,15 +16,16 @@ from edge_agent.errors import ModelError, UsageError
 from edge_agent.learning import train_baseline
 from edge_agent.ops.metrics import Metrics
 from edge_agent.sources import SOURCES
+from edge_agent.values import parted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edge_agent.config.schema import Config
     from edge_agent.config.types import Name
     from edge_agent.learning import TrainedBaseline
     from edge_agent.plant import PlantAsset
-    from edge_agent.values import Columns
+    from edge_agent.values import Columns, TensorBlock
 
 _POLL_S = 0.1
 
@@ -71,10 +72,10 @@ class BaselineTraining:
             text += f"; {asset} stands still {why}"
         return text
 
-    def listen(self, blocks: Iterable[Columns], shown: Callable[[], None]) -> None:
+    def listen(self, readings: Iterable[Columns | TensorBlock], shown: Callable[[], None]) -> None:
         """Collect rows from a recording."""
-        for values in blocks:
-            self._accept_values(values)
+        for one in readings:
+            self._accept_values(*parted(one))
             shown()
 
     async def listen_live(self, seconds: float, shown: Callable[[float], None]) -> None:
@@ -89,7 +90,7 @@ class BaselineTraining:
         try:
             while (passed_s := self._clock.monotonic_s() - begin_s) < seconds:
                 await asyncio.sleep(_POLL_S)
-                self._accept_values(intake.drain()[0])
+                self._accept_values(*intake.drain())
                 shown(passed_s / seconds)
         finally:
             for source in sources:
@@ -115,9 +116,9 @@ class BaselineTraining:
             raise failures[0]
         return trained
 
-    def _accept_values(self, values: Columns) -> None:
-        self.values += len(values)
-        self._pipeline.close_windows(values)
+    def _accept_values(self, values: Columns, blocks: Sequence[TensorBlock]) -> None:
+        self.values += len(values) + len(blocks)
+        self._pipeline.close_windows(values, blocks)
 
 
 def _beside_daemon(sources: Mapping[Name, object]) -> dict[Name, Any]:

@@ -14,6 +14,7 @@ from edge_agent.daemon.runtime import RuntimeBuilder
 from edge_agent.errors import NotFoundError
 from edge_agent.models import ModelRepository
 from edge_agent.ops.metrics import Metrics
+from edge_agent.values import parted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline import Step
     from edge_agent.plant import PlantAsset
     from edge_agent.serving import WindowBatch
-    from edge_agent.values import Columns
+    from edge_agent.values import Columns, TensorBlock
 
 log = logging.getLogger("edge_agent.models")
 
@@ -66,11 +67,11 @@ class Replay:
             self._try_alone(model, asset)
         runtime.plant.on_asset(partial(self._try_alone, model))
 
-    def walk(self, blocks: Iterable[Columns]) -> Iterator[Step]:
-        """Process blocks of values in the order of time; the last step closes open windows."""
+    def walk(self, readings: Iterable[Columns | TensorBlock]) -> Iterator[Step]:
+        """Process values and blocks in the order of time; the last step closes open windows."""
         pipeline = self.runtime.pipeline
-        for values in blocks:
-            yield self._step(pipeline.close_windows(values))
+        for one in readings:
+            yield self._step(pipeline.close_windows(*parted(one)))
         yield self._step(pipeline.close_open_windows())
 
     def _step(self, due: list[WindowBatch]) -> Step:

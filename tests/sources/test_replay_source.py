@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from support import NO_SOURCE
 
 from edge_agent.clock import FakeClock, SystemClock
-from edge_agent.config.schema import Asset, Config, Gateway, Signal, Template
-from edge_agent.config.types import Name
+from edge_agent.config.schema import Asset, Config, Gateway, Kind, Signal, Template
+from edge_agent.config.types import Duration, Name
 from edge_agent.errors import EdgeAgentError
 from edge_agent.messages import LinkState
 from edge_agent.plant import Plant
@@ -198,3 +199,26 @@ async def test_a_probe_opens_the_files(recording: Path, tmp_path: Path) -> None:
     await probe(ReplayConfig(recording))
     with pytest.raises(EdgeAgentError, match="no such file"):
         await probe(ReplayConfig(tmp_path / "other.csv"))
+
+
+async def test_waveforms_are_played_as_blocks(
+    tmp_path: Path, intake: ListIntake, metrics: Metrics
+) -> None:
+    """In their order of time with the values, shifted as these are."""
+    np.save(tmp_path / "1767268800.npy", np.ones((3, 50)))
+    vibration = Signal(kind=Kind.WAVEFORM, rate_hz=50.0)
+    template = Template(signals={Name("flow"): Signal(), Name("vibration"): vibration})
+    plant = Plant(
+        Config(
+            sources={Name("rec"): NO_SOURCE},
+            templates={Name("pump"): template},
+            assets={"P1": Asset(Name("pump"))},
+        )
+    )
+    config = ReplayConfig(tmp_path, interval=Duration(10), speed=0)
+    source = ReplaySource("rec", config, plant, intake, metrics, SystemClock(), Gateway())
+    await source.start()
+    await until(source, LinkState.STOPPED)
+    await source.stop()
+    ends_us = [START_US + second * 1_000_000 + 980_000 for second in (0, 10, 20)]
+    assert [block.end_us for block in intake.blocks] == ends_us

@@ -8,7 +8,8 @@ from pathlib import Path  # noqa: TC003 (the config loader reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 from edge_agent.config.schema import SourceTraits
-from edge_agent.config.types import Between, Name
+from edge_agent.config.types import Between, Duration, Name
+from edge_agent.sources.replay.moments import iso_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,14 @@ class Blank(StrEnum):
 
     SKIP = "skip"  # no value
     BAD = "bad"  # a value of status BadNoData
+
+
+class Waves(StrEnum):
+    """How a text contains waveforms. WAV and NPY files need no such key."""
+
+    NONE = ""  # a table of values
+    ROWS = "rows"  # a block of samples in each row
+    COLUMNS = "columns"  # the samples of a signal in each column
 
 
 class QualityCodes(StrEnum):
@@ -38,7 +47,7 @@ class ReplayConfig:
     value per row (`signal_column` and `value_column`).
     """
 
-    path: Path  # may be a pattern: runs/*.csv; .gz is unpacked
+    path: Path  # may be a pattern: runs/*.csv; .gz is unpacked; a folder of .wav and .npy files
     asset: str = ""
     template: str = ""  # for assets that are not in the config
     columns: dict[Name, str] = field(default_factory=dict)  # column by signal
@@ -56,6 +65,10 @@ class ReplayConfig:
     quality: str = ""  # a column for the row, or for each value: `{column}_quality`
     quality_codes: QualityCodes = QualityCodes.OPCUA
     blank: Blank = Blank.SKIP
+    waves: Waves = Waves.NONE
+    rate_hz: Annotated[float, Between(0, 1e9)] = 0.0  # of NPY and text; default: the signal's
+    start: str = ""  # of the first waveform; default: from the name of each file, or its rows
+    interval: Duration | None = None  # from block to block; default: no time between them
     speed: Annotated[float, Between(0, 1e9)] = 1.0  # 0: as fast as possible
     loop: bool = False
     shift_to_now: bool = False  # move all times so that the first is now
@@ -73,5 +86,10 @@ class ReplayConfig:
             yield "asset_column", "give either asset or asset_column"
         if self.decimal not in {"", ".", ","}:
             yield "decimal", "must be '.' or ','"
+        if self.start:
+            try:
+                iso_moment(self.start)
+            except ValueError:
+                yield "start", "is not a time such as 2026-11-26T18:00:00Z"
         if len(self.separator) > 1 or self.separator in {'"', "\n", "\r"}:
             yield "separator", "must be one character"

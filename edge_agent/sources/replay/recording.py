@@ -24,7 +24,7 @@ from edge_agent.values import Columns
 from edge_agent.values import columns as make_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from edge_agent.plant import Plant
     from edge_agent.sources.replay.config import ReplayConfig
@@ -50,6 +50,7 @@ _CAUSES: Final = {
     "unknown": "belongs to no signal",
     "columns": "has more cells than the header (separator, decimal)",
     "unreadable": "a quote in a wrong place, or the file is damaged",
+    "samples": "has a sample that is not a number",
 }
 
 
@@ -65,10 +66,11 @@ class Refused:
     cell: str
 
     def __str__(self) -> str:
+        line = f", line {self.line}" if self.line else ""
         column = f", column {self.column!r}" if self.column else ""
         cell = f": {_shown(self.cell)}" if self.cell or self.column else ":"
         cause = _CAUSES.get(self.reason, self.reason)
-        return f"the first in {self.path.name}, line {self.line}{column}{cell} {cause}"
+        return f"the first in {self.path.name}{line}{column}{cell} {cause}"
 
 
 def _shown(cell: str) -> str:
@@ -76,7 +78,7 @@ def _shown(cell: str) -> str:
 
 
 @dataclass(slots=True)
-class _Rejects:
+class Rejects:
     """The refused input of one file, by reason."""
 
     path: Path
@@ -84,6 +86,7 @@ class _Rejects:
     found: dict[str, Refused] = field(default_factory=dict)
 
     def add(self, reason: str, n: int, line: int, column: str, cell: str) -> None:
+        """Count refused input of this file; see `Reject`."""
         new = Refused(reason, n, self.path, line, column, cell)
         if reason in self.found:
             self.found[reason].n += n
@@ -103,7 +106,7 @@ class Recording:
     A million values are held and sorted together, so that files may overlap, run backwards or go
     signal by signal within that range; values that come later are rejected as `out_of_order`.
     source: only signals of this source; None for any source. quiet: refused rows are not logged:
-    the caller reports `refused`.
+    the caller reports `refused`. paths: only these of its files.
     """
 
     def __init__(
@@ -113,12 +116,16 @@ class Recording:
         source: str | None = None,
         *,
         quiet: bool = False,
+        paths: Sequence[Path] | None = None,
     ) -> None:
         self._config = config
         self._quiet = quiet
         columns = {str(signal): column for signal, column in config.columns.items()}
         self._places = Places(plant, source, config.template, columns)
-        self._paths = find_files(config.path)
+        self._paths = find_files(config.path) if paths is None else list(paths)
+        if len(self._paths) > MAX_FILES:
+            where, what = str(config.path), f"{len(self._paths)} files are more than {MAX_FILES}"
+            raise EdgeAgentError(what, where=where, hint="join some")
         self._sizes = {path: path.stat().st_size for path in self._paths}
         self._positions: dict[Path, Callable[[], int]] = {}
         self._done_us = NEVER
@@ -177,7 +184,7 @@ class Recording:
         with open_table(path, config.separator, header=config.header) as table:
             self._positions[path] = table.position
             check_shape(table)
-            rejects = _Rejects(path, self._reject)
+            rejects = Rejects(path, self.count_refused)
             yield from self._decode(table, rejects)
             size = self._sizes[path]
             self._positions[path] = lambda: size
@@ -186,7 +193,7 @@ class Recording:
             fields = {"file": str(path), "reasons": str(rejects), "example": first}
             log.warning("values rejected", extra=fields)
 
-    def _decode(self, table: Table, rejects: _Rejects) -> Iterator[Rows]:
+    def _decode(self, table: Table, rejects: Rejects) -> Iterator[Rows]:
         config = self._config
         asset = config.asset.replace("{stem}", table.path.name.split(".")[0])
         if asset and not self._places.knows(asset):
@@ -218,7 +225,8 @@ class Recording:
                 extra={"file": str(table.path), "rows": doubtful, "timezone": config.timezone},
             )
 
-    def _reject(self, new: Refused) -> None:
+    def count_refused(self, new: Refused) -> None:
+        """Count refused input, with the first of each reason."""
         if new.reason in self.refused:
             self.refused[new.reason].n += new.n
         else:
@@ -234,10 +242,6 @@ def find_files(path: Path) -> list[Path]:
         raise EdgeAgentError("is a folder", where=str(path), hint=f"write {path / '*.csv'}")
     if not files:
         raise EdgeAgentError("no such file", where=str(path))
-    if len(files) > MAX_FILES:
-        raise EdgeAgentError(
-            f"{len(files)} files are more than {MAX_FILES}", where=str(path), hint="join some"
-        )
     return files
 
 

@@ -1,10 +1,10 @@
-"""Source `replay`: CSV recordings at real speed, N times as fast, or as fast as possible."""
+"""Source `replay`: recordings at real speed, N times as fast, or as fast as possible."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,9 +15,10 @@ from edge_agent.findings import fine, first_of, warning
 from edge_agent.messages import LinkState
 from edge_agent.plant import Plant
 from edge_agent.sources.replay.csv_reader import open_table
-from edge_agent.sources.replay.recording import Recording, find_files
+from edge_agent.sources.replay.playback import Playback, split_files
+from edge_agent.sources.replay.wave_files import open_wave
 from edge_agent.transport import LinkReporter, Reconnector, Waits
-from edge_agent.values import Columns
+from edge_agent.values import Columns, TensorBlock, parted
 
 if TYPE_CHECKING:
     from edge_agent.clock import Clock
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from edge_agent.values import Intake
 
 _INSPECTED_BLOCKS: Final = 4
+_INSPECTED_FILES: Final = 16  # with waveforms
 _TICK_S: Final = (0.02, 0.5)  # shortest and longest wait for values to be due
 _WAITS: Final = Waits(first_s=10.0, longest_s=10.0)
 _MAX_WAITING: Final = 16_384  # values in the intake at which a replay without pace pauses
@@ -35,8 +37,12 @@ _MAX_WAITING: Final = 16_384  # values in the intake at which a replay without p
 
 async def probe(config: ReplayConfig) -> None:
     """Open every file and read its header; EdgeAgentError if that fails."""
-    for path in find_files(config.path):
+    waves, tables = split_files(config)
+    for path in tables:
         with open_table(path, config.separator, header=config.header):
+            pass
+    for path in waves[:_INSPECTED_FILES]:
+        with open_wave(path, config, lambda *_: None):
             pass
 
 
@@ -50,10 +56,11 @@ async def inspect(
     """Read the first rows of the recordings, to find signals without values."""
     await probe(config)
     plant = Plant(whole)
-    recording = Recording(config, plant)
     seen: set[int] = set()
-    for _, block in zip(range(_INSPECTED_BLOCKS), recording.blocks(), strict=False):
-        seen.update(block.signal[np.isfinite(block.value)].tolist())
+    for _, one in zip(range(_INSPECTED_BLOCKS), Playback(config, plant).readings(), strict=False):
+        values, blocks = parted(one)
+        seen.update(values.signal[np.isfinite(values.value)].tolist())
+        seen.update(block.signal for block in blocks)
     mine = plant.of_source(name)
     lost = [f"{one.asset.id}.{one.name}" for one in mine if one.index not in seen]
     where = f"source {name}"
@@ -104,7 +111,7 @@ class ReplaySource:
         follow_us = self._clock.now_us() if self._config.shift_to_now else None
         while True:
             again = self.link.state is LinkState.DOWN  # refusals were logged the first time
-            recording = Recording(self._config, self._plant, self.name, quiet=again)
+            recording = Playback(self._config, self._plant, self.name, quiet=again)
             last_us = await self._pass(recording, follow_us)
             for reason, n in recording.rejected.items():
                 self._metrics.values_rejected.labels(self.name, reason).inc(n)
@@ -122,26 +129,29 @@ class ReplaySource:
             follow_us = last_us + US_PER_S
             await asyncio.sleep(1 / self._config.speed if self._config.speed else 0)
 
-    async def _pass(self, recording: Recording, begin_us: int | None) -> int | None:
+    async def _pass(self, recording: Playback, begin_us: int | None) -> int | None:
         """Play once, shifted to `begin_us`; returns the time of the last value played."""
         shift_us, last_us = 0, None
         pace: _Pace | None = None
         with contextlib.closing(recording.steps()) as steps:
-            for block in steps:
+            for one in steps:
                 await asyncio.sleep(0)
-                if not len(block):
+                if not isinstance(one, TensorBlock) and not len(one):
                     continue
-                first_us = int(block.time_us[0])
+                first_us, end_us = _times_of(one)
                 if pace is None:
                     shift_us = 0 if begin_us is None else begin_us - first_us
                     pace = _Pace(self._config.speed, first_us, self._clock)
                     self._reconnector.set_connected(detail=str(self._config.path))
-                await self._deliver(block, shift_us, pace)
-                last_us = int(block.time_us[-1]) + shift_us
+                await self._deliver(one, shift_us, pace)
+                last_us = end_us + shift_us
         return last_us
 
-    async def _deliver(self, block: Columns, shift_us: int, pace: _Pace) -> None:
-        """Hand over a block in parts, when its times are due and the intake has room."""
+    async def _deliver(self, block: Columns | TensorBlock, shift_us: int, pace: _Pace) -> None:
+        """Hand over values in parts, when their times are due and the intake has room."""
+        if isinstance(block, TensorBlock):
+            await self._deliver_block(block, shift_us, pace)
+            return
         start = 0
         while start < len(block):
             due = int(np.searchsorted(block.time_us, pace.now_us(), "right"))
@@ -151,10 +161,26 @@ class ReplaySource:
             else:
                 await asyncio.sleep(pace.wait_s(int(block.time_us[start])))
 
+    async def _deliver_block(self, block: TensorBlock, shift_us: int, pace: _Pace) -> None:
+        """Hand over a block when its last sample is due and the intake has room."""
+        while True:
+            if pace.now_us() >= block.end_us and not self._intake.backpressured():
+                break
+            await asyncio.sleep(pace.wait_s(block.end_us))
+        self._metrics.values_received.labels(self.name).inc()
+        self._intake.append_block(replace(block, end_us=block.end_us + shift_us))
+
     def _hand_over(self, values: Columns, shift_us: int) -> None:
         moved = Columns(values.signal, values.time_us + shift_us, values.value, values.status)
         self._metrics.values_received.labels(self.name).inc(len(moved))
         self._intake.append(moved)
+
+
+def _times_of(one: Columns | TensorBlock) -> tuple[int, int]:
+    """The first and the last time of values or of a block."""
+    if isinstance(one, TensorBlock):
+        return one.end_us, one.end_us
+    return int(one.time_us[0]), int(one.time_us[-1])
 
 
 @dataclass(slots=True)
