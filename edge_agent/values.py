@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -27,6 +28,7 @@ SEVERITY_SHIFT: Final = 30
 # A retained value of a broker, of unknown age or too old: not a sign of life. Bit 0 has no meaning
 # in OPC UA without an InfoType, so no server uses this code.
 RETAINED: Final = UNCERTAIN | 1
+_START_CAPACITY: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +141,102 @@ class Intake(Protocol):
 
     def __len__(self) -> int:
         """Number of waiting values; sources with back-pressure use it."""
+
+
+class BoundedIntake:
+    """Columns and blocks that wait for the pipeline, between it and the sources.
+
+    Holds at most `capacity` values and `max_block_bytes` of samples; the oldest are dropped first
+    and counted by signal (`dropped`). `on_values` is called when it stops being empty.
+    Single-threaded: sources and pipeline share one event loop.
+    """
+
+    def __init__(self, capacity: int, max_block_bytes: int, on_values: Callable[[], None]) -> None:
+        self._capacity = capacity
+        self._max_block_bytes = max_block_bytes
+        self._on_values = on_values
+        self._buffers = _allocate(min(capacity, _START_CAPACITY))
+        self._n = 0
+        self._blocks: deque[TensorBlock] = deque()
+        self._block_bytes = 0
+        self.dropped: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return self._n
+
+    def append(self, values: Columns) -> None:
+        """Append the values of a packet; drops the oldest if they do not fit."""
+        n = values.signal.size
+        if n > self._capacity:
+            self._count(values.signal[: n - self._capacity])
+            values = values.slice(n - self._capacity)
+            n = self._capacity
+        if n > len(self._buffers.signal) - self._n:
+            self._make_room(n)
+        start, self._n = self._n, self._n + n
+        for name in ("signal", "time_us", "value", "status"):
+            getattr(self._buffers, name)[start : self._n] = getattr(values, name)
+        if start == 0 and n:
+            self._on_values()
+
+    def append_block(self, block: TensorBlock) -> None:
+        """Append a block."""
+        self._blocks.append(block)
+        self._block_bytes += block.samples.nbytes
+        while self._block_bytes > self._max_block_bytes and len(self._blocks) > 1:
+            oldest = self._blocks.popleft()
+            self._block_bytes -= oldest.samples.nbytes
+            self._count(np.full(1, oldest.signal, np.int32))
+        if len(self._blocks) == 1:
+            self._on_values()
+
+    def backpressured(self) -> bool:
+        """True if it is half full: sources then stop reading, and TCP slows the sender down."""
+        blocks = 2 * self._block_bytes > self._max_block_bytes
+        return blocks or 2 * self._n > self._capacity
+
+    def drain(self) -> tuple[Columns, list[TensorBlock]]:
+        """Remove and return all waiting values and blocks, in order of arrival."""
+        n, self._n = self._n, 0
+        buffers = self._buffers
+        values = Columns(
+            buffers.signal[:n].copy(),
+            buffers.time_us[:n].copy(),
+            buffers.value[:n].copy(),
+            buffers.status[:n].copy(),
+        )
+        blocks = list(self._blocks)
+        self._blocks.clear()
+        self._block_bytes = 0
+        return values, blocks
+
+    def drain_dropped(self) -> dict[int, int]:
+        """The numbers of values dropped since the last call, by signal."""
+        dropped, self.dropped = self.dropped, {}
+        return dropped
+
+    def _make_room(self, n: int) -> None:
+        size = len(self._buffers.signal)
+        if size < self._capacity:
+            size = min(self._capacity, max(2 * size, self._n + n))
+        # Larger than needed, so that a full intake does not move its values for every packet.
+        keep = min(self._n, size - n, self._n if size > self._n + n else size - size // 8)
+        keep = max(0, min(keep, size - n))
+        self._count(self._buffers.signal[: self._n - keep])
+        grown = _allocate(size)
+        for name in ("signal", "time_us", "value", "status"):
+            getattr(grown, name)[:keep] = getattr(self._buffers, name)[self._n - keep : self._n]
+        self._buffers, self._n = grown, keep
+
+    def _count(self, signals: NDArray[np.int32]) -> None:
+        for signal, n in zip(*np.unique(signals, return_counts=True), strict=True):
+            self.dropped[int(signal)] = self.dropped.get(int(signal), 0) + int(n)
+
+
+def _allocate(size: int) -> Columns:
+    return Columns(
+        np.empty(size, np.int32),
+        np.empty(size, np.int64),
+        np.empty(size, np.float64),
+        np.empty(size, np.uint32),
+    )

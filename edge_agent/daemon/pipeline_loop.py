@@ -81,10 +81,10 @@ class PipelineLoop:
         runtime = self.runtime
         if runtime is None:
             return
-        values, blocks = runtime.intake.drain()
-        if runtime.intake.stats.dropped:
-            self._count_drops(runtime)
         arrived_us = self._clock.now_us()
+        values, blocks = runtime.intake.drain()
+        if runtime.intake.dropped:
+            self._count_drops(runtime)
         # A delayed server sends node by node: if the batch is cut there, the last nodes are late.
         for chunk in values.sorted_by_time().chunks(_CHUNK):
             try:
@@ -122,7 +122,7 @@ class PipelineLoop:
             await loop.run_in_executor(self._model_thread, shadow)
 
     def _count_drops(self, runtime: Runtime) -> None:
-        for index, n in runtime.intake.drain_stats().dropped.items():
+        for index, n in runtime.intake.drain_dropped().items():
             source = runtime.plant.signals[index].source
             self._metrics.values_dropped.labels(source).inc(n)
 

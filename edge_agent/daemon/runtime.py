@@ -16,8 +16,9 @@ from edge_agent.config.types import Name
 from edge_agent.daemon.model_manager import ModelManager
 from edge_agent.pipeline import Pipeline
 from edge_agent.plant import Plant
-from edge_agent.signals import INPUT_KINDS, Intake
+from edge_agent.signals import INPUT_KINDS
 from edge_agent.sources import SOURCES
+from edge_agent.values import BoundedIntake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -44,7 +45,7 @@ class Runtime:
     alarms: AlarmTable
     pipeline: Pipeline
     models: ModelManager
-    intake: Intake
+    intake: BoundedIntake
     sources: Mapping[str, Source]
 
     def with_rules(self, config: Config) -> Runtime:
@@ -192,13 +193,13 @@ def _monitor_alarms(
     return catalogue, table
 
 
-def make_intake(config: Config, wake: Callable[[], None]) -> Intake:
+def make_intake(config: Config, wake: Callable[[], None]) -> BoundedIntake:
     """The intake of a config; wake: called when values arrive and it is empty."""
-    return Intake(config.tuning.intake_values, config.tuning.intake_bytes, wake)
+    return BoundedIntake(config.tuning.intake_values, config.tuning.intake_bytes, wake)
 
 
 def make_sources(
-    config: Config, plant: Plant, intake: Intake, metrics: Metrics, clock: Clock
+    config: Config, plant: Plant, intake: BoundedIntake, metrics: Metrics, clock: Clock
 ) -> dict[str, Source]:
     """The sources of a config by their name, not started."""
     return {

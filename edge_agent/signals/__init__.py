@@ -1,11 +1,10 @@
-"""Data manipulation (ISO 13374 DM): intake, event-time windows, resampling, quality of inputs."""
+"""Data manipulation (ISO 13374 DM): acceptance, event-time windows, resampling, quality."""
 
 from edge_agent.signals.acceptance import Acceptance, Observed
 from edge_agent.signals.condition_state import FALSE, TRUE, UNKNOWN
 from edge_agent.signals.conditions import Conditions, Turn
 from edge_agent.signals.episodes import Episode, Problem
 from edge_agent.signals.input_kinds import INPUT_KINDS, BlockInputs, InputKind, signs_of_life
-from edge_agent.signals.intake import Intake
 from edge_agent.signals.limit_state import Bound, Change
 from edge_agent.signals.limits import Crossing, Limits
 from edge_agent.signals.points import Points, joined
@@ -38,7 +37,6 @@ __all__ = [
     "Episode",
     "Gate",
     "InputKind",
-    "Intake",
     "Layout",
     "Limits",
     "Observed",

@@ -12,9 +12,9 @@ from edge_agent.config.types import Name
 from edge_agent.daemon import Replay, load_config
 from edge_agent.learning import Recipe, learn
 from edge_agent.models import InputSpec
-from edge_agent.signals import Intake
 from edge_agent.sources.mqtt import Decoder, FrameCutter, Refusals, Routes
 from edge_agent.testing import Mosquitto, find_free_port
+from edge_agent.values import BoundedIntake
 from scripts.pipeline_bench.load import SIGNALS, payloads
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ async def _walk(folder: Path, shape: str, values: int) -> tuple[dict[str, float]
     path = fleet_config(folder, 1, shape, assets, hop=16, length=64, step_s=0.0)
     replay = await Replay.load(load_config(path))
     runtime = replay.runtime
-    intake = Intake(1_000_000, 1 << 20, lambda: None)
+    intake = BoundedIntake(1_000_000, 1 << 20, lambda: None)
     struct = cast("MqttSourceConfig", runtime.config.sources[Name("plant")])
     refusals = Refusals("plant", replay.metrics)
     routes = Routes("plant", struct.subscribe, runtime.plant, replay.metrics, refusals)

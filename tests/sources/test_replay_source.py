@@ -15,11 +15,10 @@ from edge_agent.config.types import Duration, Name
 from edge_agent.errors import EdgeAgentError
 from edge_agent.messages import LinkState
 from edge_agent.plant import Plant
-from edge_agent.signals.intake import Intake
 from edge_agent.sources import SOURCES
 from edge_agent.sources.replay.config import ReplayConfig
 from edge_agent.sources.replay.source import ReplaySource, _Pace, probe
-from edge_agent.values import Columns
+from edge_agent.values import BoundedIntake, Columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.ops.metrics import Metrics
     from edge_agent.testing import ListIntake
-    from edge_agent.values import Intake as AnyIntake
+    from edge_agent.values import Intake
 
 START_US = 1_767_268_800_000_000
 
 
 def make(
-    path: Path, intake: AnyIntake, metrics: Metrics, clock: Clock | None = None, **options: Any
+    path: Path, intake: Intake, metrics: Metrics, clock: Clock | None = None, **options: Any
 ) -> ReplaySource:
     plant = Plant(
         Config(
@@ -129,7 +128,7 @@ async def test_without_pace_nothing_is_lost_to_a_slow_reader(
 ) -> None:
     path = tmp_path / "run.csv"
     path.write_text("time,flow\n" + "".join(f"{1767268800 + n},{n}\n" for n in range(60_000)))
-    bounded = Intake(20_480, 1, lambda: None)
+    bounded = BoundedIntake(20_480, 1, lambda: None)
     source = make(path, bounded, metrics, speed=0)
     await source.start()
     got: list[Columns] = []
@@ -138,7 +137,7 @@ async def test_without_pace_nothing_is_lost_to_a_slow_reader(
             await asyncio.sleep(0.03)
             got.append(bounded.drain()[0])
     assert Columns.concat(got).value.tolist() == list(range(60_000))
-    assert not bounded.drain_stats().dropped
+    assert not bounded.drain_dropped()
 
 
 async def test_a_missing_file_is_down_with_a_reason_and_stops_cleanly(

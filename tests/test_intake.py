@@ -6,13 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.signals.intake import Intake
-from edge_agent.values import TensorBlock, columns
+from edge_agent.values import BoundedIntake, TensorBlock, columns
 
 
-def make(capacity: int = 10_000, max_bytes: int = 1 << 20) -> tuple[Intake, list[int]]:
+def make(capacity: int = 10_000, max_bytes: int = 1 << 20) -> tuple[BoundedIntake, list[int]]:
     woken: list[int] = []
-    return Intake(capacity, max_bytes, lambda: woken.append(1)), woken
+    return BoundedIntake(capacity, max_bytes, lambda: woken.append(1)), woken
 
 
 @given(st.lists(st.integers(0, 400), max_size=40), st.integers(50, 300))
@@ -24,7 +23,7 @@ def test_what_went_in_comes_out_or_is_counted(sizes: list[int], capacity: int) -
         intake.append(columns([7] * size, list(numbers), [0.0] * size))
         sent += size
     values, _ = intake.drain()
-    dropped = intake.drain_stats().dropped.get(7, 0)
+    dropped = intake.drain_dropped().get(7, 0)
     assert len(values) + dropped == sent
     assert len(values) <= capacity
     assert values.time_us.tolist() == list(range(dropped, sent))
@@ -58,4 +57,4 @@ def test_waveform_blocks_are_bounded_by_bytes_and_the_oldest_go() -> None:
         intake.append_block(TensorBlock(3, number, 1000.0, np.zeros(500, np.float32)))
     _, blocks = intake.drain()
     assert [block.end_us for block in blocks] == [2, 3]
-    assert intake.drain_stats().dropped == {3: 2}
+    assert intake.drain_dropped() == {3: 2}
