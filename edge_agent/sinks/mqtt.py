@@ -23,14 +23,11 @@ from edge_agent.sinks.base import (
 )
 from edge_agent.sinks.mqtt_commands import CommandInbox, command_filters
 from edge_agent.sinks.mqtt_connection import NO_SUBSCRIBERS, REFUSED_HOLD_S, Connection
-from edge_agent.sinks.mqtt_versions import VersionChoice
 from edge_agent.transport import LostError, Reconnector, Waits
-from edge_agent.transport.mqtt import Takeovers
+from edge_agent.transport.mqtt import Takeovers, VersionChoice
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
-
-    from paho.mqtt.enums import MQTTProtocolVersion
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Gateway
@@ -38,6 +35,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.sinks.base import Reply
     from edge_agent.sinks.mqtt_config import MqttSinkConfig
+    from edge_agent.transport.mqtt import Protocol
 
 log = logging.getLogger("edge_agent.sinks")
 
@@ -157,7 +155,7 @@ class MqttSink(Sink):
             self._connection = None
             connection.abort("left")
 
-    def _make_connection(self, version: MQTTProtocolVersion) -> Connection:
+    def _make_connection(self, version: Protocol) -> Connection:
         connection = Connection(self._config, self._client_id, version, self._clock)
         connection.on_message = self._on_message
         connection.may_answer = self._may_answer
@@ -165,7 +163,7 @@ class MqttSink(Sink):
         return connection
 
     async def _leave_if_5_is_spoken(self, connection: Connection) -> None:
-        def make(version: MQTTProtocolVersion) -> Connection:
+        def make(version: Protocol) -> Connection:
             other = self._client_id + _PROBE_SUFFIX
             return Connection(self._config, other, version, self._clock, clean=True)
 
@@ -181,7 +179,8 @@ class MqttSink(Sink):
         """Subscribe and publish our state before the first alarm."""
         details = [] if connection.v5 else ["MQTT 3.1.1: refusals by access rules are not seen"]
         if self.on_command is not None:
-            refused = await connection.subscribe(self._filters)
+            filters = [(one, 1) for one in self._filters]
+            refused = await connection.subscribe(filters, as_published=True)
             details += [f"refused to subscribe to {one}" for one in refused]
         await self._announce(connection)
         self.window = min(self._config.send_window, connection.window)

@@ -1,52 +1,37 @@
-"""One connection to a broker, from CONNECT to its end, with every publication confirmed."""
+"""A connection to the plant bus on which the broker confirms every publication."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge_agent.errors import ConnectError
 from edge_agent.sinks.base import DeliveryError
 from edge_agent.sinks.mqtt_config import MAX_WINDOW
 from edge_agent.sinks.mqtt_scores import encode_scores
-from edge_agent.transport.mqtt import BrokerClient, Wire
+from edge_agent.transport.mqtt import BrokerClient, BrokerSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from paho.mqtt.client import ConnectFlags, MQTTMessage
+    from paho.mqtt.client import MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge_agent.clock import Clock
     from edge_agent.sinks.base import Reply
     from edge_agent.sinks.mqtt_config import MqttSinkConfig
+    from edge_agent.transport.mqtt import Protocol
 
-V5: Final = MQTTProtocolVersion.MQTTv5
-V311: Final = MQTTProtocolVersion.MQTTv311
 SESSION_EXPIRY_S: Final = 86_400
 MAX_INCOMING_BYTES: Final = 16 << 10  # a command is at most 4 KiB
 MAX_UNSENT_BYTES: Final = 4 << 20  # of scores
 REFUSED_HOLD_S: Final = 60.0
-SUBACK_TIMEOUT_S: Final = 10.0
-CONNACK_TIMEOUT_S: Final = 10.0
-_UNSUPPORTED_VERSION: Final = 0x84  # MQTT 5, 3.2.2.2
 NO_SUBSCRIBERS: Final = 0x10  # MQTT 5, 3.4.2.1
 _FAILURE: Final = 0x80  # MQTT 5, 2.4: the first code of a refusal
 _TOO_LARGE_GIVE_UP_S: Final = 86_400.0
 _PACKET_HEAD_BYTES: Final = 64  # header, packet identifier, content type
-
-
-class VersionError(ConnectError):
-    """The broker does not support this version of MQTT."""
-
-
-class SilenceError(VersionError):
-    """No CONNACK: the broker does not support this version, is slow or is going down."""
 
 
 def refusal_text(code: int) -> str:
@@ -66,8 +51,8 @@ _REASONS: Final = {
 }
 
 
-class Connection:
-    """Make one, `open` it, use it until `ended`, `close` it; all on one event loop.
+class Connection(BrokerSession):
+    """A session whose publications are confirmed.
 
     clean: the broker discards our old session. on_message: called with (topic, payload, retained,
     reply) of each message that arrives; reply sends an answer to where the message asked for it, or
@@ -79,94 +64,33 @@ class Connection:
         self,
         config: MqttSinkConfig,
         client_id: str,
-        version: MQTTProtocolVersion,
+        version: Protocol,
         clock: Clock,
         *,
         clean: bool = False,
     ) -> None:
-        loop = asyncio.get_running_loop()
-        self.v5 = version is V5
-        self.session_present = False
+        client = BrokerClient(
+            config,
+            client_id,
+            version,
+            expiry_s=0 if clean else SESSION_EXPIRY_S,
+            max_packet_bytes=MAX_INCOMING_BYTES,
+        )
+        super().__init__(config, client, clock)
         self.window = MAX_WINDOW
         self.on_message: Callable[[str, bytes, bool, Reply | None], None] = lambda *_: None
-        self._config = config
-        self._clean = clean
-        self._answer: asyncio.Future[ConnectError | None] = loop.create_future()
-        self._granted: asyncio.Future[list[ReasonCode]] = loop.create_future()
+        self.may_answer: Callable[[str], bool] = lambda _topic: False
         self._acks: dict[int, asyncio.Future[int | None]] = {}
         self._slots = asyncio.Semaphore(MAX_WINDOW)
         self._may_retain = True
         self._max_packet_bytes = 0
-        self.may_answer: Callable[[str], bool] = lambda _topic: False
-        self._client = self._make_client(client_id, version)
-        self._wire = Wire(self._client, clock)
-        self._wire.ended.add_done_callback(self._on_end)
-
-    def _make_client(self, client_id: str, version: MQTTProtocolVersion) -> BrokerClient:
-        client = BrokerClient(
-            CallbackAPIVersion.VERSION2,
-            client_id,
-            protocol=version,
-            clean_session=None if self.v5 else self._clean,
-            reconnect_on_failure=False,
-        )
-        client.on_connect = self._on_connect
-        client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
         client.on_message = self._on_message
-        return client
-
-    @property
-    def ended(self) -> asyncio.Future[str]:
-        """Its result is the reason."""
-        return self._wire.ended
+        self.ended.add_done_callback(self._on_end)
 
     def set_will(self, topic: str, body: bytes) -> None:
         """Let the broker publish this, retained, if the connection ends without DISCONNECT."""
         self._client.will_set(topic, body, qos=1, retain=True)
-
-    async def open(self) -> None:
-        """Connect; EdgeAgentError if that fails."""
-        try:
-            await self._open()
-        except BaseException:
-            self.abort("not opened")
-            raise
-
-    async def _open(self) -> None:
-        config = self._config
-        if config.username:
-            password = config.password.reveal() if config.password else None
-            self._client.username_pw_set(config.username, password)
-        options = {"keepalive": max(1, round(config.keepalive)), **self._v5_options()}
-        await self._wire.dial(config, options)
-        if missing := await self._wire.first_of(self._answer, "CONNACK", CONNACK_TIMEOUT_S):
-            if hint := await self._wire.loss_hint(config, missing):
-                raise ConnectError(missing, where=config.url, hint=hint)
-            raise SilenceError(missing, where=config.url)
-        if error := self._answer.result():
-            raise error
-
-    def _v5_options(self) -> dict[str, Any]:
-        if not self.v5:
-            return {}
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = 0 if self._clean else SESSION_EXPIRY_S
-        properties.MaximumPacketSize = MAX_INCOMING_BYTES
-        return {"clean_start": self._clean, "properties": properties}
-
-    async def subscribe(self, filters: Sequence[str]) -> list[str]:
-        """Subscribe with QoS 1; returns those that were refused. ConnectError without answer."""
-        # As published, so that the retain flag of a live message is visible.
-        if self.v5:
-            options = SubscribeOptions(qos=1, retainAsPublished=True)
-            self._client.subscribe([(one, options) for one in filters])
-        else:
-            self._client.subscribe([(one, 1) for one in filters])
-        if missing := await self._wire.first_of(self._granted, "SUBACK", SUBACK_TIMEOUT_S):
-            raise ConnectError(missing, where=self._config.url)
-        codes = zip(filters, self._granted.result(), strict=False)
-        return [one for one, code in codes if code.is_failure]
 
     async def publish(self, topic: str, body: bytes, *, retain: bool) -> int:
         """Publish with QoS 1 and return the reason code; DeliveryError if it is not confirmed.
@@ -207,14 +131,6 @@ class Connection:
         if not self.ended.done() and self._wire.unsent_bytes <= MAX_UNSENT_BYTES:
             self._wire.send(encode_scores(batch, v5=self.v5))
 
-    def close(self) -> None:
-        """Send DISCONNECT, so that the will is not published, and end."""
-        self._wire.close()
-
-    def abort(self, reason: str) -> None:
-        """Close without DISCONNECT."""
-        self._wire.abort(reason)
-
     def _refusal(
         self,
         text: str,
@@ -229,7 +145,7 @@ class Connection:
             retry=True,
             hold_s=hold_s,
             give_up_s=give_up_s,
-            where=self._config.url,
+            where=self._broker.url,
         )
 
     def _on_end(self, _ended: asyncio.Future[str]) -> None:
@@ -245,32 +161,11 @@ class Connection:
         if not confirmed.done():
             confirmed.set_result(code)
 
-    def _on_connect(
-        self, _c: object, _u: object, flags: ConnectFlags, code: ReasonCode, given: object
-    ) -> None:
-        where = self._config.url
-        if code.value == _UNSUPPORTED_VERSION:
-            self._answer.set_result(VersionError(str(code), where=where))
-        elif code.is_failure:
-            hint = "see username, password and client_id" if "uthor" in str(code) else ""
-            self._answer.set_result(ConnectError(str(code), where=where, hint=hint))
-        else:
-            self.session_present = flags.session_present
-            self._adopt(given)
-            self._answer.set_result(None)
-
-    def _adopt(self, given: object) -> None:
-        """Apply the limits of the broker (MQTT 5, 3.2.2.3)."""
+    def _adopt_limits(self, given: object) -> None:
         self.window = min(MAX_WINDOW, getattr(given, "ReceiveMaximum", MAX_WINDOW))
         self._slots = asyncio.Semaphore(self.window)
         self._max_packet_bytes = getattr(given, "MaximumPacketSize", 0xFFFF_FFFF)
         self._may_retain = bool(getattr(given, "RetainAvailable", 1))
-
-    def _on_subscribe(
-        self, _c: object, _u: object, _mid: int, codes: list[ReasonCode], _p: object
-    ) -> None:
-        if not self._granted.done():
-            self._granted.set_result(codes)
 
     def _on_publish(self, _c: object, _u: object, mid: int, code: ReasonCode, _p: object) -> None:
         self._confirm(mid, code.value)

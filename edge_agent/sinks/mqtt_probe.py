@@ -10,7 +10,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.errors import ConnectError
 from edge_agent.sinks.base import DeliveryError
 from edge_agent.sinks.mqtt_connection import Connection
-from edge_agent.sinks.mqtt_versions import ENOUGH_SILENCES, VersionChoice
+from edge_agent.transport.mqtt import ENOUGH_SILENCES, VersionChoice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ async def _retained(connection: Connection, topic: str) -> tuple[bytes, bool]:
     """Return the retained message of `topic`, and True if we may read it."""
     came: list[bytes] = []
     connection.on_message = lambda _topic, body, *_: came.append(body)
-    if await connection.subscribe([topic]):
+    if await connection.subscribe([(topic, 1)], as_published=True):
         return b"", False
     await asyncio.sleep(RETAINED_S)
     return (came[-1] if came else b""), True

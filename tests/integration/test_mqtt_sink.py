@@ -386,7 +386,7 @@ class SilentTo5:
 
 @pytest.fixture
 async def silent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[SilentTo5, str]]:
-    monkeypatch.setattr("edge_agent.sinks.mqtt_connection.CONNACK_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("edge_agent.transport.mqtt.versions.CONNACK_TIMEOUT_S", 0.2)
     monkeypatch.setattr("edge_agent.transport.reconnect.backoff_s", lambda *_: 0.01)
     broker = SilentTo5()
     server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
@@ -433,7 +433,7 @@ async def test_a_broker_that_never_answers_to_5_gets_3_1_1_and_is_asked_again(
     metrics: Metrics, silent: tuple[SilentTo5, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker, url = silent
-    monkeypatch.setattr("edge_agent.sinks.mqtt_versions.ASK_AGAIN_S", 0.05)
+    monkeypatch.setattr("edge_agent.transport.mqtt.versions.ASK_AGAIN_S", 0.05)
     broker.delay_s = 1.0
     sink = make_sink(metrics, MqttSinkConfig(url))
     await sink.start()

@@ -12,7 +12,7 @@ from edge_agent.config.types import Secret
 from edge_agent.sources import SOURCES
 from edge_agent.sources.mqtt.config import MqttSourceConfig
 from edge_agent.sources.mqtt.payload_spec import Format, Payload
-from edge_agent.sources.mqtt.source import filters, versions
+from edge_agent.sources.mqtt.source import filters
 from edge_agent.sources.mqtt.topics import compile_pattern
 from edge_agent.transport.mqtt import Protocol
 from edge_agent.transport.tls import Tls
@@ -135,8 +135,8 @@ def test_contradictions_of_a_subscription_are_found(one: Any, key: str) -> None:
 def test_ports_and_versions_have_defaults() -> None:
     assert mqtt_config("mqtt://h").port == 1883
     assert mqtt_config("mqtts://h").port == 8883
-    assert versions(mqtt_config("mqtt://h")) == (Protocol.V5, Protocol.V311)
-    assert versions(mqtt_config("mqtt://h", share="g")) == (Protocol.V5,)
+    assert mqtt_config("mqtt://h").version is Protocol.AUTO
+    assert mqtt_config("mqtt://h", share="g").version is Protocol.V5
 
 
 EFFECTS = """

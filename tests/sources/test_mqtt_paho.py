@@ -6,10 +6,10 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from mqtt_support import packet, publish_packet
-from paho.mqtt.enums import MQTTProtocolVersion
+from mqtt_support import mqtt_config, packet, publish_packet
 
-from edge_agent.sources.mqtt.paho_client import READ_BYTES, Client, FrameCutter
+from edge_agent.sources.mqtt.paho_client import READ_BYTES, Client
+from edge_agent.transport.mqtt import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,7 @@ def pair() -> Iterator[Pair]:
     """A connected client, and the broker's end of its socket."""
     ours, theirs = socket.socketpair()
     theirs.settimeout(0)
-    cutter = FrameCutter(1 << 20, v5=False, held=set())
-    client = Client("c", MQTTProtocolVersion.MQTTv311, cutter, clean_session=True)
+    client = Client(mqtt_config("mqtt://127.0.0.1"), "c", Protocol.V311, 0, set())
     client.on_socket_register_write = lambda *_: None
     client.opened = ours
     client.connect("127.0.0.1", 1883)

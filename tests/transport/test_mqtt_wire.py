@@ -5,9 +5,9 @@ from __future__ import annotations
 import ssl
 
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
-from edge_agent.transport.mqtt import BrokerClient
+from edge_agent.sinks.mqtt_config import MqttSinkConfig
+from edge_agent.transport.mqtt import BrokerClient, Protocol
 
 
 class Refused:
@@ -36,7 +36,7 @@ class Hung(Refused):
 def test_the_last_word_of_a_server_counts_more_than_the_failed_write(
     socket: type[Refused], said: str
 ) -> None:
-    client = BrokerClient(CallbackAPIVersion.VERSION2)
+    client = BrokerClient(MqttSinkConfig("mqtt://h"), "c", Protocol.V5)
     client._sock = socket()  # type: ignore[assignment]
     with pytest.raises(BrokenPipeError):
         client._sock_send(b"CONNECT")

@@ -17,7 +17,6 @@ from edge_agent.sources.mqtt.source import (
     filters,
     listen,
     probe,
-    versions,
 )
 from edge_agent.transport import Tls
 
@@ -42,5 +41,4 @@ __all__ = [
     "listen",
     "probe",
     "propose",
-    "versions",
 ]

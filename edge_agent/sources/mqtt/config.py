@@ -182,6 +182,11 @@ class MqttSourceConfig(Broker):
         )
 
     @property
+    def version(self) -> Protocol:
+        """The version to use. 3.1.1 has no shares: the filter would match an unused topic."""
+        return Protocol.V5 if self.share else self.protocol
+
+    @property
     def max_packet_bytes(self) -> int:
         """The largest packet that is accepted."""
         return int(self.max_payload) + PACKET_HEAD_BYTES

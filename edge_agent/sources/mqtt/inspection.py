@@ -15,7 +15,7 @@ from edge_agent.sources.mqtt.readings import Readings
 from edge_agent.sources.mqtt.receive import receive
 from edge_agent.sources.mqtt.refusals import Refusals, shown
 from edge_agent.sources.mqtt.routes import Routes
-from edge_agent.sources.mqtt.source import filters, versions
+from edge_agent.sources.mqtt.source import filters
 from edge_agent.sources.mqtt.topics import compile_pattern
 from edge_agent.sources.skew import SKEW_S, judge_clock
 from edge_agent.values import SEVERITY_SHIFT
@@ -111,7 +111,7 @@ async def inspect_broker(
         return bool(wanted) and not silent and wanted <= heard.good
 
     topics = filters(config, shared=False)
-    refused = await receive(config, versions(config), topics, seconds, accept, enough)
+    refused = await receive(config, topics, seconds, accept, enough)
     where = f"source {name}"
     found = [error(where, f"not subscribed: {text}", "see the broker's ACL") for text in refused]
     found += [_silence(where, patterns[n].filter, seconds) for n in sorted(silent)]

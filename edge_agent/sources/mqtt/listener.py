@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.sources.mqtt.config import MqttSourceConfig
     from edge_agent.sources.mqtt.paho_client import Messages
-    from edge_agent.transport.mqtt import Protocol
 
 MAX_TOPICS: Final = 2000
 _SAMPLE_CHARACTERS: Final = 80
@@ -88,9 +87,8 @@ class _Ear:
         one.bytes, one.arrival_us = len(payload), now_us
 
 
-async def listen_to(  # noqa: PLR0913, PLR0917 (broker, topics, duration)
+async def listen_to(
     config: MqttSourceConfig,
-    versions: Sequence[Protocol],
     topics: Sequence[str],
     seconds: float,
     clock: Clock,
@@ -108,7 +106,7 @@ async def listen_to(  # noqa: PLR0913, PLR0917 (broker, topics, duration)
         progress(share, ear.messages)
         return False
 
-    refused = await receive(config, versions, filters, seconds, ear.accept, go_on)
+    refused = await receive(config, filters, seconds, ear.accept, go_on)
     found = [_heard(topic, one, seconds) for topic, one in sorted(ear.kept.items())]
     return Listened(found, ear.messages, ear.more, refused)
 

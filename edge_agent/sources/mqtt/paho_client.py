@@ -11,36 +11,39 @@ from __future__ import annotations
 import ssl
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 
 from edge_agent.transport.mqtt import BrokerClient
+
+if TYPE_CHECKING:
+    from edge_agent.sources.mqtt.config import MqttSourceConfig
+    from edge_agent.transport.mqtt import Protocol
 
 READ_BYTES: Final = 1 << 18
 _PUBACK: Final = 0x40
 
 
 class Client(BrokerClient):
-    """The client of one connection. It belongs to the event loop's thread."""
+    """The client of one connection. It belongs to the event loop's thread.
+
+    expiry_s: see `BrokerClient`. held: ids of QoS 2 messages not yet released, kept across
+    connections.
+    """
 
     def __init__(
         self,
+        config: MqttSourceConfig,
         client_id: str,
-        protocol: MQTTProtocolVersion,
-        cutter: FrameCutter,
-        *,
-        clean_session: bool | None,
+        version: Protocol,
+        expiry_s: float,
+        held: set[bytes],
     ) -> None:
-        super().__init__(
-            CallbackAPIVersion.VERSION2,
-            client_id,
-            clean_session=clean_session,
-            protocol=protocol,
-            reconnect_on_failure=False,
-        )
-        self._cutter = cutter
-        self.options: dict[str, Any] = {}  # of CONNECT
+        # No max_packet_bytes: the broker would drop larger packets silently (MQTT 5, 3.1.2.11.4),
+        # while our own cutter skips them, counts them and names their topic.
+        super().__init__(config, client_id, version, expiry_s=expiry_s)
+        self._cutter = FrameCutter(config.max_packet_bytes, v5=self.v5, held=held)
         self._served = b""
         self.more = False  # the latest read was limited by its size
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ConnectError
-from edge_agent.sources.mqtt.session import (
-    CONNECT_TIMEOUT_S,
-    FIRST_TRY_TIMEOUT_S,
-    Session,
-    VersionError,
-    make_client,
-)
+from edge_agent.sources.mqtt.paho_client import Client
+from edge_agent.sources.mqtt.session import Session
+from edge_agent.transport.mqtt import VersionChoice
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable
 
     from edge_agent.sources.mqtt.config import MqttSourceConfig
     from edge_agent.sources.mqtt.paho_client import Messages
@@ -27,9 +22,8 @@ if TYPE_CHECKING:
 _STEP_S: Final = 0.2
 
 
-async def receive(  # noqa: PLR0913, PLR0917 (topics, duration and callbacks)
+async def receive(
     config: MqttSourceConfig,
-    versions: Sequence[Protocol],
     filters: list[tuple[str, int]],
     seconds: float,
     accept: Callable[[Messages], None],
@@ -41,30 +35,15 @@ async def receive(  # noqa: PLR0913, PLR0917 (topics, duration and callbacks)
     passed) returns True. ConnectError if the broker refuses the connection or the connection
     breaks.
     """
-    *first, last = versions
-    for version in first:
-        with contextlib.suppress(VersionError):
-            return await _serve(
-                config, version, FIRST_TRY_TIMEOUT_S, filters, accept, _until(seconds, enough)
-            )
-    return await _serve(config, last, CONNECT_TIMEOUT_S, filters, accept, _until(seconds, enough))
-
-
-async def _serve(  # noqa: PLR0913, PLR0917
-    config: MqttSourceConfig,
-    version: Protocol,
-    timeout_s: float,
-    filters: list[tuple[str, int]],
-    accept: Callable[[Messages], None],
-    wait: Callable[[asyncio.Future[str]], Awaitable[None]],
-) -> list[str]:
     own_id = f"{config.client_id or 'edge-agent'}-probe-{secrets.token_hex(4)}"
-    client = make_client(config, own_id, version, set(), persistent=False)
-    session = Session(config, client, accept, SystemClock())
+
+    def make(version: Protocol) -> Session:
+        return Session(config, Client(config, own_id, version, 0, set()), accept, SystemClock())
+
+    session = await VersionChoice(config.version, wary=False).connect(make)
     try:
-        await session.open(timeout_s)
         refused = await session.subscribe(filters)
-        await wait(session.ended)
+        await _wait(session.ended, seconds, enough)
         if session.ended.done():
             raise ConnectError(session.ended.result(), where=config.url)
     finally:
@@ -72,15 +51,12 @@ async def _serve(  # noqa: PLR0913, PLR0917
     return refused
 
 
-def _until(
-    seconds: float, enough: Callable[[float], bool]
-) -> Callable[[asyncio.Future[str]], Awaitable[None]]:
-    async def wait(ended: asyncio.Future[str]) -> None:
-        clock = SystemClock()
-        begin_s = clock.monotonic_s()
-        passed_s = 0.0
-        while passed_s < seconds and not ended.done() and not enough(passed_s / seconds):
-            await asyncio.wait([ended], timeout=min(_STEP_S, seconds - passed_s))
-            passed_s = clock.monotonic_s() - begin_s
-
-    return wait
+async def _wait(
+    ended: asyncio.Future[str], seconds: float, enough: Callable[[float], bool]
+) -> None:
+    clock = SystemClock()
+    begin_s = clock.monotonic_s()
+    passed_s = 0.0
+    while passed_s < seconds and not ended.done() and not enough(passed_s / seconds):
+        await asyncio.wait([ended], timeout=min(_STEP_S, seconds - passed_s))
+        passed_s = clock.monotonic_s() - begin_s

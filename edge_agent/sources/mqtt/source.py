@@ -9,140 +9,77 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.types import Duration, HostText
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.messages import LinkState
+from edge_agent.sources.base import ConnectedSource
 from edge_agent.sources.mqtt.config import MqttSourceConfig, Subscription
 from edge_agent.sources.mqtt.decode import Decoder
 from edge_agent.sources.mqtt.listener import listen_to
+from edge_agent.sources.mqtt.paho_client import Client
 from edge_agent.sources.mqtt.payload_spec import Payload
 from edge_agent.sources.mqtt.readings import Readings
 from edge_agent.sources.mqtt.receive import receive
 from edge_agent.sources.mqtt.refusals import Refusals
 from edge_agent.sources.mqtt.routes import Routes
-from edge_agent.sources.mqtt.session import (
-    CONNECT_TIMEOUT_S,
-    FIRST_TRY_TIMEOUT_S,
-    Session,
-    VersionError,
-    make_client,
-)
-from edge_agent.sources.source_clock import SourceClock
-from edge_agent.transport import LinkReporter, LostError, Reconnector, Tls
-from edge_agent.transport.mqtt import Protocol, Takeovers
+from edge_agent.sources.mqtt.session import Session
+from edge_agent.transport import LostError, Tls
+from edge_agent.transport.mqtt import Protocol, Takeovers, VersionChoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge_agent.clock import Clock
     from edge_agent.config.schema import Gateway
-    from edge_agent.ops.metrics import Metrics
-    from edge_agent.plant import Plant
     from edge_agent.sources.mqtt.listener import Listened
     from edge_agent.sources.mqtt.paho_client import Messages
     from edge_agent.sources.mqtt.sparkplug import SparkplugReader
-    from edge_agent.values import Intake
 
 __all__ = ["MqttSource", "MqttSourceConfig", "Payload", "Subscription", "Tls", "probe"]
 
-_VERSIONS: Final = {
-    Protocol.AUTO: (Protocol.V5, Protocol.V311),
-    Protocol.V5: (Protocol.V5,),
-    Protocol.V311: (Protocol.V311,),
-}
 _log = logging.getLogger("edge_agent.sources")
 
 
-class MqttSource:
-    """One broker as a source; see `records.Source`."""
+class MqttSource(ConnectedSource[MqttSourceConfig]):
+    """One broker as a source."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 (the same for all sources)
-        self,
-        name: str,
-        config: MqttSourceConfig,
-        plant: Plant,
-        intake: Intake,
-        metrics: Metrics,
-        clock: Clock,
-        gateway: Gateway,
-    ) -> None:
-        self.name = name
-        self._reporter = LinkReporter("source", name, metrics.source_up.labels(name), clock)
-        self.link = self._reporter.link
-        self._reconnector = Reconnector(
-            self._reporter,
-            self._connect_once,
-            clock,
-            reconnects=metrics.source_reconnects.labels(name),
-        )
-        self._config = config
-        self._intake = intake
-        self._clock = clock
-        self._client_id = client_id(name, config, gateway)
-        self._takeovers = Takeovers(name, self._client_id, self.link)
-        self._refusals = Refusals(name, metrics)
+    def _prepare(self) -> None:
+        config = self._config
+        self.target = config.url
+        self._client_id = client_id(self.name, config, self._gateway)
+        self._takeovers = Takeovers(self.name, self._client_id, self.link)
+        self._refusals = Refusals(self.name, self._metrics)
         routes = Routes(
-            name,
+            self.name,
             config.subscriptions,
-            plant,
-            metrics,
+            self._plant,
+            self._metrics,
             self._refusals,
             stale_after_s=config.traits.silence_s,
         )
-        self._sparkplug = _sparkplug_reader(name, config, routes, self._refusals)
+        self._sparkplug = _sparkplug_reader(self.name, config, routes, self._refusals)
         self._session: Session | None = None
         self._conflicts = routes.machines.conflicts
-        self._source_clock = SourceClock(
-            name, config.time, plant, self.link, metrics, clock, self._reporter.refresh
-        )
-        self._reporter.view = self._source_clock.shown
         self._decoder = Decoder(
             routes,
             self._refusals,
-            intake,
-            metrics.values_received.labels(name),
-            self._source_clock,
+            self._intake,
+            self._metrics.values_received.labels(self.name),
+            self._make_source_clock(config.time),
         )
-        self._versions = versions(config)
+        self._versions = VersionChoice(config.version, wary=False)
         self._held: set[bytes] = set()
 
-    async def start(self) -> None:
-        """Start to connect, and to deliver into the intake."""
-        await self._reconnector.start(self._config.url)
-
-    async def stop(self) -> None:
-        """Stop delivering and disconnect; the broker keeps the session."""
-        await self._reconnector.stop()
-
-    async def _connect_once(self) -> None:
-        """Serve one connection from start to end; EdgeAgentError if it cannot be opened."""
-        *first, last = self._versions
-        lasting = False
-        for version in first:
-            try:
-                return await self._serve(version, FIRST_TRY_TIMEOUT_S)
-            except VersionError as error:
-                lasting = error.lasting
-        return await self._serve(last, CONNECT_TIMEOUT_S, forget_others=lasting)
-
-    async def _serve(
-        self, version: Protocol, timeout_s: float, *, forget_others: bool = False
-    ) -> None:
-        persistent = self._config.session_expiry > 0
-        client = make_client(
-            self._config, self._client_id, version, self._held, persistent=persistent
-        )
-        session = Session(
-            self._config, client, self._accept_messages, self._clock, self._intake.backpressured
-        )
+    async def _serve(self) -> None:
         try:
-            kept = await self._open(session, timeout_s)
-            if forget_others:
-                self._versions = (version,)
-            await self._subscribe(session, version, kept=kept)
+            session = await self._versions.connect(self._make_session)
+        except EdgeAgentError:
+            self._takeovers.forget_short_connections()
+            raise
+        try:
+            await self._subscribe(session)
             self._session = session
             if self._sparkplug is not None:
                 self._sparkplug.request_known_births(
@@ -158,15 +95,12 @@ class MqttSource:
             session.close()
             self._forget_births()
 
-    async def _open(self, session: Session, timeout_s: float) -> bool:
-        """Connect; True if the broker kept our session. EdgeAgentError if it cannot connect."""
-        try:
-            return await session.open(timeout_s)
-        except VersionError:
-            raise
-        except EdgeAgentError:
-            self._takeovers.forget_short_connections()
-            raise
+    def _make_session(self, version: Protocol) -> Session:
+        config = self._config
+        client = Client(config, self._client_id, version, config.session_expiry, self._held)
+        return Session(
+            config, client, self._accept_messages, self._clock, self._intake.backpressured
+        )
 
     def _forget_births(self) -> None:
         """The connection has ended: the last values of Sparkplug nodes may no longer be valid."""
@@ -182,15 +116,15 @@ class MqttSource:
             for topic, payload in requests:
                 self._session.publish(topic, payload)
 
-    async def _subscribe(self, session: Session, version: Protocol, *, kept: bool) -> None:
-        if not kept:
+    async def _subscribe(self, session: Session) -> None:
+        if not session.session_present:
             self._held.clear()
         # A kept session may have other topics: those of another config, or those in the file that a
         # broker wrote last before it lost power.
         refused = await session.subscribe(filters(self._config))
-        detail = "; ".join(refused)
         state = LinkState.DEGRADED if refused else LinkState.UP
-        text = f"not subscribed: {detail}" if refused else f"MQTT {version}"
+        version = Protocol.V5 if session.v5 else Protocol.V311
+        text = f"not subscribed: {'; '.join(refused)}" if refused else f"MQTT {version}"
         self._reconnector.set_connected(state, text)
 
     def _accept_messages(self, messages: Messages) -> None:
@@ -241,11 +175,6 @@ def beside(config: MqttSourceConfig, purpose: str) -> MqttSourceConfig:
     return replace(config, client_id=HostText(own_id), session_expiry=Duration(0), share="")
 
 
-def versions(config: MqttSourceConfig) -> tuple[Protocol, ...]:
-    """Versions to try in turn. 3.1.1 has no shares: the filter would match an unused topic."""
-    return (Protocol.V5,) if config.share else _VERSIONS[config.protocol]
-
-
 def filters(config: MqttSourceConfig, *, shared: bool = True) -> list[tuple[str, int]]:
     """(topic filter, QoS) of each subscription."""
     if config.sparkplug is not None:
@@ -260,7 +189,7 @@ async def probe(config: MqttSourceConfig) -> None:
     ConnectError contains what the broker refused.
     """
     wanted = filters(config, shared=False)
-    refused = await receive(config, versions(config), wanted, 0.0, lambda _: None, lambda _: True)
+    refused = await receive(config, wanted, 0.0, lambda _: None, lambda _: True)
     if refused:
         raise ConnectError(f"not subscribed: {'; '.join(refused)}", where=config.url)
 
@@ -276,4 +205,4 @@ async def listen(
     progress is called with the fraction of the time that has passed and the messages so far.
     ConnectError if the broker refuses the connection.
     """
-    return await listen_to(config, versions(config), topics, seconds, SystemClock(), progress)
+    return await listen_to(config, topics, seconds, SystemClock(), progress)

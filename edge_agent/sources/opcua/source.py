@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path  # noqa: TC003 (the config loader reads the annotations)
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from edge_agent.config.schema import Gateway
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.messages import LinkState
+from edge_agent.sources.base import ConnectedSource
 from edge_agent.sources.opcua.feed import Feed
-from edge_agent.sources.source_clock import SourceClock
 from edge_agent.sources.zone import Zone
-from edge_agent.transport import LinkReporter, Reconnector, Waits
+from edge_agent.transport import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,20 +21,15 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
     from edge_agent.findings import Finding
-    from edge_agent.ops.metrics import Metrics
-    from edge_agent.plant import Plant, PlantAsset
+    from edge_agent.plant import PlantAsset
     from edge_agent.sources.opcua.config import OpcUaSourceConfig
     from edge_agent.sources.opcua.found import Browsed
     from edge_agent.sources.opcua.node_report import NodeReport
-    from edge_agent.values import Intake
-
-# Settings are not corrected within seconds, and a server counts attempts.
-_WAITS: Final = Waits(longest_s=30.0, refused_s=60.0)
 
 log = logging.getLogger("edge_agent.sources")
 
 
-class OpcUaSource:
+class OpcUaSource(ConnectedSource["OpcUaSourceConfig"]):
     """Keeps one server's nodes subscribed and hands their values to the intake.
 
     Each connection is a new client. When it ends, every signal of the source gets one value of
@@ -42,50 +37,25 @@ class OpcUaSource:
     values when the next connection subscribes.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 (the constructor that all sources share)
-        self,
-        name: str,
-        config: OpcUaSourceConfig,
-        plant: Plant,
-        intake: Intake,
-        metrics: Metrics,
-        clock: Clock,
-        gateway: Gateway,
-    ) -> None:
-        self.name = name
-        self._reporter = LinkReporter("source", name, metrics.source_up.labels(name), clock)
-        self.link = self._reporter.link
-        self._reconnector = Reconnector(
-            self._reporter,
-            self._serve,
-            clock,
-            waits=_WAITS,
-            reconnects=metrics.source_reconnects.labels(name),
-        )
-        self._config = config
-        self._plant = plant
-        self._clock = clock
-        self._gateway = gateway
-        self._source_clock = SourceClock(
-            name, config.time, plant, self.link, metrics, clock, self._reporter.refresh
-        )
-        self._reporter.view = self._source_clock.shown
+    # Settings are not corrected within seconds, and a server counts attempts.
+    waits = Waits(longest_s=30.0, refused_s=60.0)
+
+    def _prepare(self) -> None:
+        config = self._config
+        self.target = config.url
         self._feed = Feed(
-            name, intake, metrics, clock, self._source_clock, Zone(config.timezone), config.time
+            self.name,
+            self._intake,
+            self._metrics,
+            self._clock,
+            self._make_source_clock(config.time),
+            Zone(config.timezone),
+            config.time,
         )
         self._discovered = asyncio.Event()
-        plant.on_asset(self._on_asset)
-
-    async def start(self) -> None:
-        """Start to connect; returns at once, even if the server does not answer."""
-        await self._reconnector.start(self._config.url)
-
-    async def stop(self) -> None:
-        """Close the session; waits for at most a few seconds."""
-        await self._reconnector.stop()
+        self._plant.on_asset(self._on_asset)
 
     async def _serve(self) -> None:
-        """Serve one connection from start to end; ConnectError contains why it ended."""
         # The library costs 40 MB and half a second; a plant without OPC UA need not load it.
         from edge_agent.sources.opcua.session import Session  # noqa: PLC0415
 

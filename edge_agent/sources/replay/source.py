@@ -14,24 +14,22 @@ from edge_agent.errors import EdgeAgentError
 from edge_agent.findings import fine, first_of, warning
 from edge_agent.messages import LinkState
 from edge_agent.plant import Plant
+from edge_agent.sources.base import ConnectedSource
 from edge_agent.sources.replay.csv_reader import open_table
 from edge_agent.sources.replay.playback import Playback, split_files
 from edge_agent.sources.replay.wave_files import open_wave
-from edge_agent.transport import LinkReporter, Reconnector, Waits
+from edge_agent.transport import Waits
 from edge_agent.values import Columns, TensorBlock, parted
 
 if TYPE_CHECKING:
     from edge_agent.clock import Clock
-    from edge_agent.config.schema import Config, Gateway
+    from edge_agent.config.schema import Config
     from edge_agent.findings import Finding
-    from edge_agent.ops.metrics import Metrics
     from edge_agent.sources.replay.config import ReplayConfig
-    from edge_agent.values import Intake
 
 _INSPECTED_BLOCKS: Final = 4
 _INSPECTED_FILES: Final = 16  # with waveforms
 _TICK_S: Final = (0.02, 0.5)  # shortest and longest wait for values to be due
-_WAITS: Final = Waits(first_s=10.0, longest_s=10.0)
 _MAX_WAITING: Final = 16_384  # values in the intake at which a replay without pace pauses
 
 
@@ -71,42 +69,18 @@ async def inspect(
     return found
 
 
-class ReplaySource:
+class ReplaySource(ConnectedSource["ReplayConfig"]):
     """Plays the recordings of its config into the intake, once or forever.
 
     If a file is missing or is not such a recording, it is tried again within 10 s.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 (the constructor that all sources share)
-        self,
-        name: str,
-        config: ReplayConfig,
-        plant: Plant,
-        intake: Intake,
-        metrics: Metrics,
-        clock: Clock,
-        gateway: Gateway,
-    ) -> None:
-        del gateway
-        self.name = name
-        self._reporter = LinkReporter("source", name, metrics.source_up.labels(name), clock)
-        self.link = self._reporter.link
-        self._reconnector = Reconnector(self._reporter, self._play, clock, waits=_WAITS)
-        self._config = config
-        self._plant = plant
-        self._intake = intake
-        self._metrics = metrics
-        self._clock = clock
+    waits = Waits(first_s=10.0, longest_s=10.0)
 
-    async def start(self) -> None:
-        """Start to play."""
-        await self._reconnector.start()
+    def _prepare(self) -> None:
+        """A recording needs nothing before it is opened."""
 
-    async def stop(self) -> None:
-        """Stop at the current position."""
-        await self._reconnector.stop()
-
-    async def _play(self) -> None:
+    async def _serve(self) -> None:
         """Play once or in a loop; each pass continues the times of the previous one."""
         follow_us = self._clock.now_us() if self._config.shift_to_now else None
         while True:

@@ -14,8 +14,12 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from edge_agent.transport.dialling import dial_endpoint, dial_error
+from edge_agent.transport.mqtt.broker import Protocol
 from edge_agent.transport.tls import own_hint
 
 if TYPE_CHECKING:
@@ -37,13 +41,43 @@ OWN_END: Final = "closed"  # the reason of a connection that we closed
 
 
 class BrokerClient(Client):
-    """A paho client over an open socket.
+    """A paho client over an open socket, and what its CONNECT contains.
 
-    loss: why its connection ended, which is only in paho's log.
+    expiry_s: how long the broker keeps our session without a connection; 0: it discards an old one
+    too. max_packet_bytes: larger packets are not sent to us (MQTT 5); 0: no limit.
+    loss: why its connection ended, which is only in paho's log. ConfigError for the password.
     """
 
     opened: socket.socket | None = None
     loss = ""
+
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        version: Protocol,
+        *,
+        expiry_s: float = 0,
+        max_packet_bytes: int = 0,
+    ) -> None:
+        self.v5 = version is Protocol.V5
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            protocol=MQTTProtocolVersion.MQTTv5 if self.v5 else MQTTProtocolVersion.MQTTv311,
+            clean_session=None if self.v5 else not expiry_s,
+            reconnect_on_failure=False,
+        )
+        if broker.username:
+            password = broker.password.reveal() if broker.password else None
+            self.username_pw_set(broker.username, password)
+        self.options: dict[str, Any] = {"keepalive": round(broker.keepalive)}
+        if self.v5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.SessionExpiryInterval = round(expiry_s)
+            if max_packet_bytes:
+                properties.MaximumPacketSize = max_packet_bytes
+            self.options |= {"clean_start": not expiry_s, "properties": properties}
 
     def _create_socket(self) -> socket.socket:
         opened, self.opened = self.opened, None
@@ -103,13 +137,13 @@ class Wire:
         self.unsent_bytes = 0
         client.on_disconnect = self._on_disconnect
 
-    async def dial(self, config: Broker, options: dict[str, Any]) -> None:
+    async def dial(self, config: Broker) -> None:
         """Resolve, connect, TLS handshake, CONNECT; ConnectError."""
         tls = config.tls if config.encrypted else None
         try:
             opened = await dial_endpoint(config.host, config.port, DIAL_TIMEOUT_S, tls)
             self._client.opened = opened
-            self._client.connect(config.host, config.port, **options)
+            self._client.connect(config.host, config.port, **self._client.options)
         except (OSError, ValueError) as error:
             raise dial_error(error, config.url) from error
         self.received_s = self._clock.monotonic_s()
