@@ -51,6 +51,7 @@ class Shares(Table):
     def __init__(self, model: Model) -> None:
         super().__init__({"inputs": len(model.manifest.inputs)})
         self.model = model
+        self.runs = _runs(model)
 
     def due(self, scored: Scored, reported: NDArray[np.intp]) -> list[int]:
         """The windows to explain, those of assets without known shares first."""
@@ -93,8 +94,8 @@ class Explainer:
         turn_s: float,
     ) -> Scored:
         deployment = scored.deployment
-        runs = _runs(deployment.model)
-        if not runs or runs * scored.seconds > LONGEST_S:
+        shares = self._shares_of(deployment, deployment.model)
+        if not shares.runs or shares.runs * scored.seconds > LONGEST_S:
             return scored
         if deployment.model not in until_s:
             until_s[deployment.model] = perf_counter() + turn_s
@@ -103,15 +104,14 @@ class Explainer:
         known[scored.row[reported]] = True
         if not len(reported):
             return scored
-        shares = self._shares_of(deployment, deployment.model)
+        shares.cover(len(deployment.assets))
         return _explained(scored.batch, scored, reported, shares, until_s[deployment.model])
 
     def _shares_of(self, deployment: Deployment, model: Model) -> Shares:
-        """The shares of a deployment, a row for each asset; another model starts anew."""
+        """The shares of a deployment; another model starts anew."""
         shares = self._shares.get(deployment)
         if shares is None or shares.model is not model:
             shares = self._shares[deployment] = Shares(model)
-        shares.cover(len(deployment.assets))
         return shares
 
 
@@ -125,7 +125,8 @@ def _explained(
     part: WindowBatch, scored: Scored, reported: NDArray[np.intp], shares: Shares, until_s: float
 ) -> Scored:
     """Adds contributions: the window's own, else by the last shares of its asset."""
-    fresh = _fresh(part, scored, shares.due(scored, reported), until_s)
+    due = shares.due(scored, reported)
+    fresh = _fresh(part, scored, due, until_s, max(1, _ROWS // shares.runs))
     weights = np.full((len(scored.row), shares.share.shape[1]), np.nan, np.float32)
     for i in reported.tolist():
         if i in fresh:
@@ -138,12 +139,14 @@ def _explained(
 
 
 def _fresh(
-    part: WindowBatch, scored: Scored, due: Sequence[int], until_s: float
+    part: WindowBatch, scored: Scored, due: Sequence[int], until_s: float, size: int
 ) -> dict[int, NDArray[np.float32]]:
-    """Contributions [inputs] by window: of as many of those `due` as the time allows."""
+    """Contributions [inputs] by window: of as many of those `due` as the time allows.
+
+    size: windows that are explained together.
+    """
     model = scored.deployment.model
     found: dict[int, NDArray[np.float32]] = {}
-    size = max(1, _ROWS // _runs(model))
     for start in range(0, len(due), size):
         if model.reference is None or (start and perf_counter() > until_s):
             break

@@ -28,17 +28,20 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class WindowBatch:
-    """Windows for one model: windows of scalars, windows of blocks, or both aligned row by row."""
+    """Windows for one model: windows of scalars, windows of blocks, or both aligned row by row.
+
+    size: number of its windows N; coverage: of these windows [N], known once they were checked.
+    """
 
     deployment: Deployment
     windows: WindowSet | None
     blocks: list[BlockWindow] = field(default_factory=list)
     skipped: int = 0  # windows without a block
+    coverage: NDArray[np.float64] | None = None
+    size: int = field(init=False)
 
-    @property
-    def size(self) -> int:
-        """Number of its windows."""
-        return len(self.blocks) if self.windows is None else len(self.windows.asset)
+    def __post_init__(self) -> None:
+        self.size = len(self.blocks) if self.windows is None else len(self.windows.asset)
 
     @property
     def rows(self) -> NDArray[np.intp]:
@@ -51,7 +54,8 @@ class WindowBatch:
         """Only the windows for which `which` [N] is true."""
         windows = None if self.windows is None else self.windows.where(which)
         blocks = [block for block, ok in zip(self.blocks, which, strict=False) if ok]
-        return WindowBatch(self.deployment, windows, blocks)
+        coverage = None if self.coverage is None else self.coverage[which]
+        return WindowBatch(self.deployment, windows, blocks, coverage=coverage)
 
 
 class Deployment(Table):

@@ -151,7 +151,8 @@ def usable(due: WindowBatch) -> WindowBatch:
     windows = due.windows
     if windows is None:
         return due
-    good = windows.ends_usable() & (windows.coverage() >= _least_coverage(due))
+    due.coverage = windows.coverage()
+    good = windows.ends_usable() & (due.coverage >= _least_coverage(due))
     return due if good.all() else due.where(good)
 
 
@@ -243,17 +244,17 @@ def _scored(due: WindowBatch, outputs: Outputs, seconds: float) -> Scored:
     health = task.healths(outputs, level)
     if windows is not None:
         start_us, end_us = windows.start_us, windows.end_us
-        coverage, last = windows.coverage(), windows.last
+        last = windows.last
     else:
         start_us = np.array([block.start_us for block in blocks], np.int64)
         end_us = np.array([block.end_us for block in blocks], np.int64)
-        coverage, last = np.ones(len(blocks)), np.zeros((len(blocks), 0), np.float32)
+        last = np.zeros((len(blocks), 0), np.float32)
     return Scored(
         due.deployment,
         due.rows,
         start_us,
         end_us,
-        coverage,
+        np.ones(due.size) if due.coverage is None else due.coverage,
         last,
         outputs,
         limit,

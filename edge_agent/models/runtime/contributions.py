@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from edge_agent.models.bundle.golden import Tensors
@@ -97,28 +99,34 @@ def _scores(
     cells = sum(np.prod(shape, dtype=int) for _, shape in model.manifest.tensors().values())
     piece = int(min(max(_CELLS // max(cells, 1), 1), _ROWS))
     window, run = np.divmod(np.arange(len(asked.score) * len(replaced)), len(replaced))
+    inputs_of = _inputs_of_tensors(model.manifest)
     found = [
-        model.infer(_mixed(model.manifest, reference, asked, window[at], replaced[run[at]])).score
+        model.infer(_mixed(inputs_of, reference, asked, window[at], replaced[run[at]])).score
         for at in (slice(start, start + piece) for start in range(0, len(window), piece))
     ]
     return np.concatenate(found).reshape(len(asked.score), len(replaced))
 
 
+def _inputs_of_tensors(manifest: Manifest) -> dict[str, slice]:
+    """By tensor of measured numbers: the numbers of its inputs."""
+    scalars, own_tensors = len(manifest.scalars), manifest.own_tensors
+    found = {spec.name: slice(n, n + 1) for n, spec in enumerate(own_tensors, scalars)}
+    return found | {manifest.window.tensor: slice(scalars)} if scalars else found
+
+
 def _mixed(
-    manifest: Manifest,
+    inputs_of: Mapping[str, slice],
     reference: Reference,
     asked: Asked,
     window: NDArray[np.intp],
     replaced: NDArray[np.bool_],
 ) -> Tensors:
     """The windows [k] with some of their inputs [k, I] replaced, as `Model.infer` takes them."""
-    scalars = len(manifest.scalars)
-    place = {spec.name: scalars + number for number, spec in enumerate(manifest.own_tensors)}
     mixed: Tensors = {}
     for name, rows in asked.feeds.items():
         mixed[name] = rows[window]
         if name in reference.feeds:
-            which = replaced[:, place[name], None] if name in place else replaced[:, :scalars]
+            which = replaced[:, inputs_of[name]]
             which = np.expand_dims(which, tuple(range(1, rows.ndim - 1)))
             mixed[name] = np.where(which, reference.feeds[name], mixed[name])
     return mixed
