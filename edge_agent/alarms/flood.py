@@ -9,8 +9,11 @@ from edge_agent.clock import US_PER_S
 from edge_agent.messages import Detail
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from edge_agent.alarms.track import Track
     from edge_agent.config import schema
+    from edge_agent.messages import Alarm
 
 
 @dataclass(slots=True)
@@ -45,13 +48,58 @@ class Flood:
         return at_us if at_us + self.window_us <= oldest else oldest + self.window_us
 
 
-def new_flood(limits: schema.Alarms) -> Flood:
-    """Return the record of an asset without raises."""
-    return Flood(*flood_bounds(limits))
+class Floods:
+    """The floods of all assets. flooded: the assets in a flood."""
+
+    def __init__(self, limits: schema.Alarms) -> None:
+        self.flooded: set[str] = set()
+        self._bounds = _bounds(limits)
+        self._of_asset: dict[str, Flood] = {}
+
+    def flood_of(self, asset: str) -> Flood:
+        """The raises of an asset and its held alarms."""
+        flood = self._of_asset.get(asset)
+        if flood is None:
+            flood = self._of_asset[asset] = Flood(*self._bounds)
+        return flood
+
+    def admits_raise(self, asset: str, at_us: int) -> bool:
+        """Count a raise at event time `at_us`; False if it must be held."""
+        flood = self.flood_of(asset)
+        if asset in self.flooded or not flood.has_room(at_us):
+            return False
+        flood.raised.append(at_us)
+        return True
+
+    def hold(self, track: Track) -> bool:
+        """Hold the raise of an alarm; False if it is held already."""
+        held, alarm_id = self.flood_of(track.alarm.asset).held, track.alarm.alarm_id
+        if alarm_id in held:
+            return False
+        held[alarm_id] = track
+        return True
+
+    def release(self, alarm: Alarm) -> None:
+        """Hold an alarm no longer: its condition ended, or an operator silenced it."""
+        flood = self._of_asset.get(alarm.asset)
+        if flood is not None:
+            flood.held.pop(alarm.alarm_id, None)
+
+    def shift_clock(self, step_us: int, but: Collection[str]) -> None:
+        """Shift the times of raises, except those of assets in `but`; the clock was moved."""
+        for asset, flood in self._of_asset.items():
+            if asset not in but:
+                flood.raised = [at_us + step_us for at_us in flood.raised]
+
+    def adopt_limits(self, limits: schema.Alarms) -> None:
+        """Use other limits from now on; held alarms keep waiting."""
+        self._bounds = _bounds(limits)
+        for flood in self._of_asset.values():
+            flood.limit, flood.window_us = self._bounds
 
 
-def flood_bounds(limits: schema.Alarms) -> tuple[int, int]:
-    """Return how many raises are too many, and in how long (us)."""
+def _bounds(limits: schema.Alarms) -> tuple[int, int]:
+    """How many raises are too many, and in how long (us)."""
     return limits.flood_limit, round(limits.flood_window * US_PER_S)
 
 

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from edge_agent.alarms.transitions import commands
+from edge_agent.messages import AlarmState
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_agent.messages import Alarm
 
 
@@ -30,6 +35,15 @@ class Selection:
             and (not self.state or alarm.state == self.state)
             and (not self.ids or alarm.alarm_id in self.ids)
         )
+
+    def ids_of(self, alarms: Iterable[Alarm], command: str) -> list[str]:
+        """Ids of the alarms that are not normal, are selected, and allow the command now."""
+        return [
+            alarm.alarm_id
+            for alarm in alarms
+            if self.matches(alarm) and command in commands(alarm.state)
+            if alarm.state is not AlarmState.NORMAL
+        ]
 
 
 def is_pattern(text: str) -> bool:

@@ -8,19 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.alarms.catalogue import flood_alarm_id
-from edge_agent.alarms.flood import Flood, flood_bounds, flood_detail, new_flood
+from edge_agent.alarms.flood import Floods, flood_detail
 from edge_agent.alarms.texts import printable
 from edge_agent.alarms.track import Track, new_track
-from edge_agent.alarms.transitions import ALIVE, ANNOUNCED, WAITING, Event, commands
+from edge_agent.alarms.transitions import ALIVE, ANNOUNCED, WAITING, Event, row_of_command
 from edge_agent.clock import US_PER_S
-from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
+from edge_agent.errors import NotFoundError, UsageError
 from edge_agent.messages import AlarmState, Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from edge_agent.alarms.catalogue import AlarmPolicy
-    from edge_agent.alarms.selection import Selection
     from edge_agent.clock import Clock
     from edge_agent.config import schema
     from edge_agent.messages import Alarm, Transition
@@ -59,13 +58,14 @@ class AlarmTable:
         on_held: Callable[[str], None] = lambda _asset: None,
     ) -> None:
         self.watched: set[str] = set()
-        self.flooded: set[str] = set()
         self.rules = rules
         self._limits = limits
+        self._floods = Floods(limits)
+        self.flooded = self._floods.flooded
         self._clock = clock
         self._on_held = on_held
-        self._floods: dict[str, Flood] = {}
         self._tracks: dict[str, Track] = {}
+        self._stages: dict[str, str] = {}  # by alarm id, if it is not that of the policy
         for alarm in restored:
             self._restore(replace(alarm))
 
@@ -79,11 +79,12 @@ class AlarmTable:
             return _NOTHING
         policy = self._policy(alarm_id)
         if track is None:
-            track = self._tracks[alarm_id] = new_track(alarm_id, policy)
-        if policy.asset not in self.flooded:
-            return self._evaluate(track, policy, observation)
-        before = self.advance(policy.asset, observation.at_us)
-        return (*before, *self._evaluate(track, policy, observation))
+            track = self._track(alarm_id)
+        flooded = policy.asset in self.flooded
+        before = self.advance(policy.asset, observation.at_us) if flooded else _NOTHING
+        event = track.accept_observation(observation, policy)
+        after = self._apply_event(track, policy, event, observation.at_us)
+        return (*before, *after) if before else after
 
     def advance(self, asset: str, at_us: int) -> Sequence[Transition]:
         """Event time of `asset` is now `at_us`: raise what the flood limit held, end the flood.
@@ -91,7 +92,7 @@ class AlarmTable:
         Each step gets the time at which it was due, so the result does not depend on the number of
         calls.
         """
-        flood = self._flood(asset)
+        flood = self._floods.flood_of(asset)
         found: list[Transition] = []
         while asset in self.flooded and (due_us := flood.due_us(at_us)) <= at_us:
             if not flood.held:
@@ -111,9 +112,7 @@ class AlarmTable:
         for track in self._tracks.values():
             if track.alarm.asset not in but:
                 track.shift_clock(step_us)
-        for asset, flood in self._floods.items():
-            if asset not in but:
-                flood.raised = [at_us + step_us for at_us in flood.raised]
+        self._floods.shift_clock(step_us, but)
 
     def tick(self, now_us: int) -> Sequence[Transition]:
         """End the shelvings whose time is over by the gateway's clock."""
@@ -123,9 +122,16 @@ class AlarmTable:
         known = [t for t in over if self.rules(t.alarm.alarm_id) is not None]
         return [self._command(track, Event.UNSHELVE, TIMER, now_us) for track in known]
 
-    def ack(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
-        """Acknowledge; EdgeAgentError for a wrong state, NotFoundError for an unknown id."""
-        return self._by_hand(alarm_id, Event.ACK, actor, comment)
+    def apply_command(
+        self, kind: str, alarm_id: str, actor: str, comment: str = "", until_us: int = 0
+    ) -> Transition:
+        """Acknowledge, suppress by design, ...: `kind` is a command of `transitions`.
+
+        EdgeAgentError for a wrong state, NotFoundError for an unknown id.
+        """
+        track, at_us = self._track(alarm_id), self._clock.now_us()
+        words = printable(actor, _MAX_ACTOR), printable(comment, MAX_COMMENT)
+        return self._command(track, Event(kind), words[0], at_us, until_us, words[1])
 
     def shelve(self, alarm_id: str, duration_s: float, actor: str, comment: str = "") -> Transition:
         """Silence an alarm for at most `limits.shelve_max` seconds; else UsageError."""
@@ -137,19 +143,7 @@ class AlarmTable:
                 hint=f"more than 0 s and at most {longest:g} s (alarms.shelve_max)",
             )
         until_us = self._clock.now_us() + round(duration_s * US_PER_S)
-        return self._by_hand(alarm_id, Event.SHELVE, actor, comment, until_us)
-
-    def unshelve(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
-        """End a shelving early."""
-        return self._by_hand(alarm_id, Event.UNSHELVE, actor, comment)
-
-    def suppress(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
-        """Suppress by design: until `unsuppress`."""
-        return self._by_hand(alarm_id, Event.SUPPRESS, actor, comment)
-
-    def unsuppress(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
-        """End a suppression by design."""
-        return self._by_hand(alarm_id, Event.UNSUPPRESS, actor, comment)
+        return self.apply_command(Event.SHELVE, alarm_id, actor, comment, until_us)
 
     def pause_alarm(self, alarm_id: str, actor: str, at_us: int) -> Sequence[Transition]:
         """Suppress by design while the machine is stopped on purpose, until `resume_alarm`.
@@ -175,36 +169,19 @@ class AlarmTable:
             return _NOTHING
         return (self._command(track, Event.UNSUPPRESS, actor, at_us),)
 
-    def remove_from_service(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
-        """Take an alarm out of service, for as long as its machine is maintained."""
-        return self._by_hand(alarm_id, Event.REMOVE_FROM_SERVICE, actor, comment)
-
-    def return_to_service(self, alarm_id: str, actor: str, comment: str = "") -> Transition:
-        """Put an alarm back in service."""
-        return self._by_hand(alarm_id, Event.RETURN_TO_SERVICE, actor, comment)
-
-    def select(self, wanted: Selection, kind: str) -> list[str]:
-        """Ids of the alarms that left normal, are selected, and in which `kind` is possible now."""
-        return [
-            alarm.alarm_id
-            for alarm in (track.alarm for track in self._tracks.values())
-            if wanted.matches(alarm) and kind in commands(alarm.state)
-            if alarm.state is not AlarmState.NORMAL
-        ]
-
     def adopt(self, limits: schema.Alarms) -> None:
         """Use other limits from now on; alarms that a flood holds back keep waiting."""
         self._limits = limits
-        for flood in self._floods.values():
-            flood.limit, flood.window_us = flood_bounds(limits)
+        self._floods.adopt_limits(limits)
 
     def retire(self) -> list[Alarm]:
         """Forget the alarms that `rules` no longer knows; returns them. Call it after a reload."""
         gone = [alarm_id for alarm_id in self._tracks if self.rules(alarm_id) is None]
         retired = [self._tracks.pop(alarm_id).alarm for alarm_id in gone]
+        self._stages = {one: stage for one, stage in self._stages.items() if self.rules(one)}
         self.watched.difference_update(gone)
         for alarm in retired:
-            self._release(alarm)
+            self._floods.release(alarm)
             if alarm.alarm_id == flood_alarm_id(alarm.asset):
                 self.flooded.discard(alarm.asset)
         return retired
@@ -219,8 +196,14 @@ class AlarmTable:
             return None
         del self._tracks[alarm_id]
         self.watched.discard(alarm_id)
-        self._release(track.alarm)
+        self._floods.release(track.alarm)
         return track.alarm
+
+    def set_stage(self, alarm_id: str, stage: str) -> None:
+        """Set the ISO 13374 block of a model's alarm: it depends on the task of the model."""
+        self._stages[alarm_id] = stage
+        if alarm_id in self._tracks:
+            self._tracks[alarm_id].alarm.stage = stage
 
     def get(self, alarm_id: str) -> Alarm | None:
         """Copy one alarm; None if it was always normal."""
@@ -248,12 +231,6 @@ class AlarmTable:
         """Count alarms by (state, priority)."""
         return Counter((alarm.state, alarm.priority) for alarm in self.all())
 
-    def _evaluate(
-        self, track: Track, policy: AlarmPolicy, observation: Observation
-    ) -> Sequence[Transition]:
-        event = track.accept_observation(observation, policy)
-        return self._apply_event(track, policy, event, observation.at_us)
-
     def _apply_event(
         self, track: Track, policy: AlarmPolicy, event: Event | None, at_us: int
     ) -> Sequence[Transition]:
@@ -264,21 +241,21 @@ class AlarmTable:
         if event is Event.ON:
             return self._raise(track, policy, at_us)
         if event is Event.OFF:
-            self._release(track.alarm)
+            self._floods.release(track.alarm)
         return self._condition(track, policy, event, at_us)
 
     def _raise(self, track: Track, policy: AlarmPolicy, at_us: int) -> Sequence[Transition]:
         if policy.kind in _UNLIMITED:
             return self._condition(track, policy, Event.ON, at_us)
-        flood = self._flood(policy.asset)
-        flooded = policy.asset in self.flooded
-        if not flooded and flood.has_room(at_us):
-            flood.raised.append(at_us)
+        if self._floods.admits_raise(policy.asset, at_us):
             return self._condition(track, policy, Event.ON, at_us)
-        if track.alarm.alarm_id not in flood.held:
-            flood.held[track.alarm.alarm_id] = track
+        if self._floods.hold(track):
             self._on_held(policy.asset)
-        return _NOTHING if flooded else self._set_flooded(policy.asset, at_us, flooded=True)
+        return (
+            _NOTHING
+            if policy.asset in self.flooded
+            else self._set_flooded(policy.asset, at_us, flooded=True)
+        )
 
     def _set_flooded(self, asset: str, at_us: int, *, flooded: bool) -> Sequence[Transition]:
         (self.flooded.add if flooded else self.flooded.discard)(asset)
@@ -299,13 +276,6 @@ class AlarmTable:
         self._watch(track)
         return (transition,)
 
-    def _by_hand(
-        self, alarm_id: str, event: Event, actor: str, comment: str, until_us: int = 0
-    ) -> Transition:
-        track, at_us = self._track(alarm_id), self._clock.now_us()
-        words = printable(actor, _MAX_ACTOR), printable(comment, MAX_COMMENT)
-        return self._command(track, event, words[0], at_us, until_us, words[1])
-
     def _command(  # noqa: PLR0913, PLR0917 (who does what to which alarm, when, and why)
         self,
         track: Track,
@@ -316,17 +286,11 @@ class AlarmTable:
         comment: str | None = None,
     ) -> Transition:
         alarm = track.alarm
-        row = ANNOUNCED.get((alarm.state, event, alarm.active))
-        if row is None:
-            raise EdgeAgentError(
-                f"cannot {event.replace('_', ' ')}: the alarm is {alarm.state}",
-                where=alarm.alarm_id,
-                hint=f"possible now: {', '.join(commands(alarm.state))}",
-            )
+        row = row_of_command(alarm, event)
         alarm.shelved_until_us = until_us
         transition = track.enter(row, self._policy(alarm.alarm_id), at_us, actor, comment)
         if alarm.state not in WAITING:
-            self._release(alarm)
+            self._floods.release(alarm)
         self._watch(track)
         return transition
 
@@ -341,6 +305,7 @@ class AlarmTable:
         track = self._tracks.get(alarm_id)
         if track is None:
             track = self._tracks[alarm_id] = new_track(alarm_id, self._policy(alarm_id))
+            track.alarm.stage = self._stages.get(alarm_id, track.alarm.stage)
         return track
 
     def _policy(self, alarm_id: str) -> AlarmPolicy:
@@ -350,17 +315,6 @@ class AlarmTable:
                 "no such alarm", where=repr(alarm_id[:200]), hint="`alarms list` shows the ids"
             )
         return policy
-
-    def _flood(self, asset: str) -> Flood:
-        flood = self._floods.get(asset)
-        if flood is None:
-            flood = self._floods[asset] = new_flood(self._limits)
-        return flood
-
-    def _release(self, alarm: Alarm) -> None:
-        flood = self._floods.get(alarm.asset)
-        if flood is not None:
-            flood.held.pop(alarm.alarm_id, None)
 
     def _watch(self, track: Track) -> None:
         (self.watched.discard if track.idle else self.watched.add)(track.alarm.alarm_id)

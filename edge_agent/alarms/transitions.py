@@ -7,10 +7,14 @@ optional latched states. A pair that is not listed is a refused command.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from edge_agent.errors import EdgeAgentError
 from edge_agent.messages import AlarmState as S
 from edge_agent.messages import TransitionKind as K
+
+if TYPE_CHECKING:
+    from edge_agent.messages import Alarm
 
 
 class Event(StrEnum):
@@ -94,6 +98,18 @@ ANNOUNCED: Final[dict[tuple[S, Event, bool], Announced]] = {
     for key, (state, kind) in (TRANSITIONS | (WHILE_ACTIVE if active else {})).items()
     if kind is not None
 }
+
+
+def row_of_command(alarm: Alarm, command: Event) -> Announced:
+    """The state after a command, and its transition; EdgeAgentError if it is not possible now."""
+    row = ANNOUNCED.get((alarm.state, command, alarm.active))
+    if row is None:
+        raise EdgeAgentError(
+            f"cannot {command.replace('_', ' ')}: the alarm is {alarm.state}",
+            where=alarm.alarm_id,
+            hint=f"possible now: {', '.join(commands(alarm.state))}",
+        )
+    return row
 
 
 def commands(state: S) -> list[str]:

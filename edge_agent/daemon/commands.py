@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from edge_agent.alarms import AlarmTable, Selection, is_pattern
+from edge_agent.alarms import Selection, is_pattern
 from edge_agent.errors import EdgeAgentError, NotFoundError, StoreError
 from edge_agent.sinks import Command
 from edge_agent.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from edge_agent.clock import Clock
     from edge_agent.daemon.runtime import Runtime
@@ -30,14 +30,6 @@ _UNFINISHED: Final = 200  # commands from the bus; if there are more, the newest
 
 
 _SHELVE: Final = "shelve"  # the only command with a duration
-_COMMANDS: Final[Mapping[str, Callable[[AlarmTable, str, str, str], Transition]]] = {
-    "ack": AlarmTable.ack,
-    "unshelve": AlarmTable.unshelve,
-    "suppress": AlarmTable.suppress,
-    "unsuppress": AlarmTable.unsuppress,
-    "remove_from_service": AlarmTable.remove_from_service,
-    "return_to_service": AlarmTable.return_to_service,
-}
 
 
 class Commands:
@@ -81,7 +73,7 @@ class Commands:
         comment: str = "",
     ) -> list[Alarm]:
         """The same for every selected alarm whose state allows it; sent as one."""
-        ids = self._runtime().alarms.select(wanted, kind)
+        ids = wanted.ids_of(self._runtime().alarms.all(), kind)
         done = [self._apply(kind, alarm_id, actor, duration_s, comment) for alarm_id in ids]
         await self._send(done, actor)
         return [transition.alarm for transition in done]
@@ -92,7 +84,7 @@ class Commands:
         alarms = self._runtime().alarms
         if kind == _SHELVE:
             return alarms.shelve(alarm_id, duration_s or 0.0, actor, comment)
-        return _COMMANDS[kind](alarms, alarm_id, actor, comment)
+        return alarms.apply_command(kind, alarm_id, actor, comment)
 
     async def _send(self, transitions: list[Transition], actor: str) -> None:
         if transitions:

@@ -140,6 +140,7 @@ class Deployments:
             return ""
         missing = found.add_asset(asset, self._bindings, recent)
         if not missing:
+            self._follow_task(found, [len(found.assets) - 1])
             self.follow_alarms_of(found, [len(found.assets) - 1])
             bundle.serve_asset(found, asset)
             self._shadows.serve_asset(found, asset)
@@ -179,6 +180,8 @@ class Deployments:
         for key, deployment in self._by_use.items():
             if deployment in replaced:
                 self._by_use[key] = replaced[deployment]
+        for one in bundle.deployments:
+            self._follow_task(one, range(len(one.assets)))
         self.follow_alarms()
         self._shadows.compare_anew(bundle.active.model.manifest.name)
         log_active(bundle.active.model)
@@ -219,6 +222,11 @@ class Deployments:
         ids, watched = deployment.alarm_ids, self._alarms.watched
         for row in rows:
             deployment.alarm_open[row] = ids[row] in watched
+
+    def _follow_task(self, deployment: Deployment, rows: Iterable[int]) -> None:
+        """The alarms of these assets say the stage of the model's task in every state."""
+        for row in rows:
+            self._alarms.set_stage(deployment.alarm_ids[row], deployment.task.stage)
 
     # -- a turn -------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ def test_a_held_alarm_that_is_shelved_leaves_the_queue() -> None:
     desk = flooded()
     desk.table.shelve("P-1.late", 60, "me")
     assert desk.see(2.0, 600, "P-1.0") == [f"{FLOOD} clear"]
-    assert desk.table.unshelve("P-1.late", "me").alarm.state is AlarmState.UNACK
+    assert desk.table.apply_command("unshelve", "P-1.late", "me").alarm.state is AlarmState.UNACK
 
 
 def test_a_held_return_can_be_acknowledged_and_is_still_raised() -> None:
@@ -84,7 +84,7 @@ def test_a_held_return_can_be_acknowledged_and_is_still_raised() -> None:
     desk.see(2.0, 0)
     desk.see(0.0, 1)
     assert desk.see(2.0, 2) == [f"{FLOOD} raise"]
-    assert desk.table.ack("P-1.a", "me").alarm.state is AlarmState.NORMAL
+    assert desk.table.apply_command("ack", "P-1.a", "me").alarm.state is AlarmState.NORMAL
     assert desk.see(2.0, 600) == ["P-1.a raise"]
 
 

@@ -22,13 +22,15 @@ IDS = ("P-1.a", "P-1.b", "P-1.c", "P-2.a")
 QUIET = (AlarmState.SHELVED, AlarmState.SUPPRESSED, AlarmState.OUT_OF_SERVICE)
 LIVE = (AlarmState.UNACK, AlarmState.ACKED)
 COMMANDS: dict[str, Callable[[Desk, str], Transition]] = {
-    "ack": lambda desk, of: desk.table.ack(of, "me"),
+    "ack": lambda desk, of: desk.table.apply_command("ack", of, "me"),
     "shelve": lambda desk, of: desk.table.shelve(of, 40, "me"),
-    "unshelve": lambda desk, of: desk.table.unshelve(of, "me"),
-    "suppress": lambda desk, of: desk.table.suppress(of, "me"),
-    "unsuppress": lambda desk, of: desk.table.unsuppress(of, "me"),
-    "remove_from_service": lambda desk, of: desk.table.remove_from_service(of, "me"),
-    "return_to_service": lambda desk, of: desk.table.return_to_service(of, "me"),
+    "unshelve": lambda desk, of: desk.table.apply_command("unshelve", of, "me"),
+    "suppress": lambda desk, of: desk.table.apply_command("suppress", of, "me"),
+    "unsuppress": lambda desk, of: desk.table.apply_command("unsuppress", of, "me"),
+    "remove_from_service": lambda desk, of: desk.table.apply_command(
+        "remove_from_service", of, "me"
+    ),
+    "return_to_service": lambda desk, of: desk.table.apply_command("return_to_service", of, "me"),
 }
 # The pairs of states that ISA-18.2 joins by each kind of transition, whatever the event.
 EVENT_OF = {

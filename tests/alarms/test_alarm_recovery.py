@@ -97,7 +97,7 @@ def test_an_alarm_that_cleared_above_the_limit_is_still_watched() -> None:
     """Acknowledged and normal, yet every observation counts until the level is below the limit."""
     desk = raised()
     at_level(desk, 3.0, 300, 400)
-    desk.table.ack("P-1.a", "me")
+    desk.table.apply_command("ack", "P-1.a", "me")
     assert "P-1.a" in desk.table.watched
     at_level(desk, 0.5, 400, 405)
     assert "P-1.a" not in desk.table.watched

@@ -82,7 +82,7 @@ def test_cool_down_keeps_a_cleared_alarm_from_coming_back() -> None:
 def test_a_condition_that_goes_within_the_cool_down_leaves_no_trace() -> None:
     desk = Desk(AlarmRule(off_delay=Duration(0), cooldown=Duration(60)))
     desk.see(2.0, 0)
-    desk.table.ack("P-1.a", "me")
+    desk.table.apply_command("ack", "P-1.a", "me")
     desk.see(0.0, 10)
     desk.see(2.0, 20)
     assert desk.see(0.0, 30) == []
@@ -147,7 +147,7 @@ def test_watched_is_all_that_is_not_idle() -> None:
     desk.see(2.0, 0)
     assert desk.table.watched == {"P-1.a"}
     desk.see(2.0, 10)
-    desk.table.ack("P-1.a", "me")
+    desk.table.apply_command("ack", "P-1.a", "me")
     assert desk.table.watched == {"P-1.a"}
     desk.see(0.0, 11)
     assert desk.table.watched == set()
@@ -159,7 +159,7 @@ def test_a_pending_alarm_stays_watched_through_commands() -> None:
     desk = Desk(AlarmRule(on_delay=Duration(10)))
     desk.see(2.0, 0)
     desk.table.shelve("P-1.a", 60, "me")
-    desk.table.unshelve("P-1.a", "me")
+    desk.table.apply_command("unshelve", "P-1.a", "me")
     assert desk.table.watched == {"P-1.a"}
 
 
@@ -195,7 +195,7 @@ def test_a_raise_carries_everything() -> None:
 def test_a_transition_keeps_its_own_copy() -> None:
     desk = Desk()
     desk.table.shelve("P-1.a", 60, "me")
-    first = desk.table.unshelve("P-1.a", "me")
+    first = desk.table.apply_command("unshelve", "P-1.a", "me")
     desk.see(2.0, 1)
     assert (first.alarm.seq, first.alarm.state) == (2, AlarmState.NORMAL)
 
@@ -206,7 +206,7 @@ def test_count_is_the_raises_since_it_was_last_normal() -> None:
         desk.see(2.0, at)
         desk.see(0.0, at + 1)
     assert (desk.alarm().count, desk.alarm().first_seen_us) == (3, us(0))
-    desk.table.ack("P-1.a", "me")
+    desk.table.apply_command("ack", "P-1.a", "me")
     desk.see(2.0, 30)
     assert (desk.alarm().count, desk.alarm().first_seen_us) == (1, us(30))
 
@@ -215,7 +215,7 @@ def test_shelving_does_not_forget_the_episode() -> None:
     desk = Desk()
     desk.see(2.0, 0)
     desk.table.shelve("P-1.a", 60, "me")
-    desk.table.unshelve("P-1.a", "me")
+    desk.table.apply_command("unshelve", "P-1.a", "me")
     assert (desk.alarm().count, desk.alarm().first_seen_us) == (2, us(0))
 
 
@@ -224,7 +224,7 @@ def test_shelving_a_normal_alarm_begins_anew() -> None:
     desk = Desk()
     desk.see(2.0, 0)
     desk.see(0.0, 1)
-    desk.table.ack("P-1.a", "me")
+    desk.table.apply_command("ack", "P-1.a", "me")
     shelved = desk.table.shelve("P-1.a", 60, "me").alarm
     assert (shelved.count, shelved.first_seen_us) == (0, 0)
 
@@ -233,7 +233,7 @@ def test_what_appeared_while_shelved_dates_from_then() -> None:
     desk = Desk()
     desk.table.shelve("P-1.a", 600, "me")
     assert desk.see(3.0, 5, detail=blaming("flow")) == []
-    desk.table.unshelve("P-1.a", "me")
+    desk.table.apply_command("unshelve", "P-1.a", "me")
     alarm = desk.alarm()
     assert (alarm.state, alarm.count, alarm.first_seen_us) == (AlarmState.UNACK, 1, us(5))
     assert alarm.detail == blaming("flow")
@@ -284,7 +284,7 @@ def test_an_update_says_that_priority_cause_or_mode_changed(
     desk = Desk()
     desk.see(1.0, 0, detail=blaming("flow", "current"))
     if acked:
-        desk.table.ack("P-1.a", "me")
+        desk.table.apply_command("ack", "P-1.a", "me")
     state = desk.alarm().state
     assert desk.see(level, 59.999, detail=detail) == []  # type: ignore[arg-type]
     assert desk.see(level, 60, detail=detail) == [UPDATE]  # type: ignore[arg-type]
@@ -336,7 +336,7 @@ def test_a_shelving_has_bounds(duration_s: float) -> None:
 def test_unknown_or_unusable_ids_are_refused(alarm_id: str) -> None:
     desk = Desk()
     with pytest.raises(EdgeAgentError):
-        desk.table.ack(alarm_id, "me")
+        desk.table.apply_command("ack", alarm_id, "me")
     with pytest.raises(EdgeAgentError):
         desk.see(2.0, 0, alarm_id)
     assert desk.table.all() == []
@@ -344,13 +344,13 @@ def test_unknown_or_unusable_ids_are_refused(alarm_id: str) -> None:
 
 def test_an_id_without_a_rule_is_not_found() -> None:
     with pytest.raises(NotFoundError, match="'Q-9\\.x': no such alarm"):
-        Desk().table.ack("Q-9.x", "me")
+        Desk().table.apply_command("ack", "Q-9.x", "me")
 
 
 def test_the_actor_is_cut_to_one_printable_line() -> None:
     desk = Desk()
     desk.see(2.0, 0)
-    made = desk.table.ack("P-1.a", "an\x1b[2Jna\n\udce4 " + "x" * 500)
+    made = desk.table.apply_command("ack", "P-1.a", "an\x1b[2Jna\n\udce4 " + "x" * 500)
     assert made.actor.startswith("an [2Jna xxx")
     assert len(made.actor) <= 100
     assert made.alarm.acked_by == made.actor
@@ -359,7 +359,7 @@ def test_the_actor_is_cut_to_one_printable_line() -> None:
 def test_a_new_raise_forgets_who_acknowledged() -> None:
     desk = Desk()
     desk.see(2.0, 0)
-    desk.table.ack("P-1.a", "me")
+    desk.table.apply_command("ack", "P-1.a", "me")
     desk.see(0.0, 1)
     assert desk.alarm().acked_by == "me"
     desk.see(2.0, 2)
@@ -418,9 +418,9 @@ def test_what_the_table_shows() -> None:
     desk = Desk()
     desk.see(2.0, 0)
     desk.see(1.0, 0, "P-1.b")
-    desk.table.ack("P-1.b", "me")
+    desk.table.apply_command("ack", "P-1.b", "me")
     desk.see(0.0, 1, "P-1.b")
-    desk.table.remove_from_service("P-2.c", "me")
+    desk.table.apply_command("remove_from_service", "P-2.c", "me")
     assert [alarm.alarm_id for alarm in desk.table.active()] == ["P-1.a", "P-2.c"]
     assert [alarm.alarm_id for alarm in desk.table.all()] == ["P-1.a", "P-1.b", "P-2.c"]
     assert desk.table.counts() == {
@@ -477,3 +477,14 @@ def test_a_delay_that_had_begun_is_void_after_a_rest() -> None:
     assert desk.table.pause_alarm("P-1.a", "stopped", us(5)) == ()
     assert desk.see(2.0, 100) == []
     assert desk.see(2.0, 110) == [RAISE]
+
+
+def test_the_stage_of_a_models_task_holds_in_every_state() -> None:
+    """For an alarm that waits for its delay, one that exists, and one that does not exist yet."""
+    desk = Desk(AlarmRule(on_delay=Duration(10)))
+    desk.see(2.0, 0)
+    desk.table.set_stage("P-1.a", "prognostics_assessment")
+    desk.table.set_stage("P-1.b", "health_assessment")
+    assert desk.alarm().stage == "prognostics_assessment"
+    assert desk.table.shelve("P-1.a", 60, "me").alarm.stage == "prognostics_assessment"
+    assert desk.table.shelve("P-1.b", 60, "me").alarm.stage == "health_assessment"

@@ -74,13 +74,13 @@ def do(desk: Desk, event: str) -> tuple[str, str] | None:
     table, at_us = desk.table, us(3600)
     condition = {"on": 1.0, "off": 0.0, "change": 1.0}
     commands = {
-        "ack": lambda: table.ack("P-1.a", "me"),
+        "ack": lambda: table.apply_command("ack", "P-1.a", "me"),
         "shelve": lambda: table.shelve("P-1.a", 60, "me"),
-        "unshelve": lambda: table.unshelve("P-1.a", "me"),
-        "suppress": lambda: table.suppress("P-1.a", "me"),
-        "unsuppress": lambda: table.unsuppress("P-1.a", "me"),
-        "remove": lambda: table.remove_from_service("P-1.a", "me"),
-        "return": lambda: table.return_to_service("P-1.a", "me"),
+        "unshelve": lambda: table.apply_command("unshelve", "P-1.a", "me"),
+        "suppress": lambda: table.apply_command("suppress", "P-1.a", "me"),
+        "unsuppress": lambda: table.apply_command("unsuppress", "P-1.a", "me"),
+        "remove": lambda: table.apply_command("remove_from_service", "P-1.a", "me"),
+        "return": lambda: table.apply_command("return_to_service", "P-1.a", "me"),
     }
     if event in condition:
         detail = NEWS if event == "change" else Detail("anomaly")
@@ -125,5 +125,5 @@ def test_the_data_is_the_diagram(state: AlarmState, event: Event) -> None:
 def test_refusal_says_what_is_possible() -> None:
     """A refused command names the commands that fit."""
     with pytest.raises(EdgeAgentError) as caught:
-        desk_in("normal", active=False).table.ack("P-1.a", "me")
+        desk_in("normal", active=False).table.apply_command("ack", "P-1.a", "me")
     assert caught.value.hint == "possible now: shelve, suppress, remove_from_service"

@@ -147,9 +147,9 @@ class _Live:
 
     def _command(self, at: float, do: str, alarm: str, seconds: float = 0.0) -> Transition:
         del at
-        args = (seconds, "ann") if do == "shelve" else ("ann",)
-        transition: Transition = getattr(self.runtime.alarms, do)(alarm, *args)
-        return transition
+        if do == "shelve":
+            return self.runtime.alarms.shelve(alarm, seconds, "ann")
+        return self.runtime.alarms.apply_command(do, alarm, "ann")
 
 
 def _values(readings: Iterable[dict[str, Any]], plant: Plant) -> Columns:

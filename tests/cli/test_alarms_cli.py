@@ -81,7 +81,7 @@ class Plant:
         duration_s: float | None,
         comment: str,
     ) -> list[dict[str, Any]]:
-        ids = self.table.select(Selection(**wanted), kind)
+        ids = Selection(**wanted).ids_of(self.table.all(), kind)
         return [await self.command(kind, one, actor, duration_s, comment) for one in ids]
 
     async def audit(self, wanted: AuditFilter, limit: int) -> list[dict[str, Any]]:
@@ -289,7 +289,7 @@ async def test_who_says_nothing_is_the_login(plant: Plant, monkeypatch: pytest.M
 
 async def test_history(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
     """The newest first, filtered by the server."""
-    plant.keep(plant.table.ack("P-1.pump", "anna"))
+    plant.keep(plant.table.apply_command("ack", "P-1.pump", "anna"))
     async with served(plant) as url:
         assert await call(url, "history", "--alarm", "P-1.pump") == 0
         table = capsys.readouterr().out.splitlines()

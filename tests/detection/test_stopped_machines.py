@@ -97,7 +97,7 @@ def test_what_is_suppressed_by_hand_stays_so() -> None:
     live = Live(config())
     live.turn(0, at(0, 8.0, 1.0))
     drive(live, 1, 10, 8.0)
-    live.alarms.suppress("any.load.high", "ann")
+    live.alarms.apply_command("suppress", "any.load.high", "ann")
     live.turn(10, at(10, 8.0, 0.0))
     live.turn(15, at(15, 8.0, 1.0))
     drive(live, 16, 25, 8.0)

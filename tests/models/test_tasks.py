@@ -132,6 +132,16 @@ def test_an_alarm_says_what_its_model_does(
     assert (raised.stage, raised.detail.message_key) == (stage, key)
 
 
+def test_an_alarm_says_what_its_model_does_before_its_first_raise(tmp_path: Path) -> None:
+    """A shelved alarm that was never raised names the stage of its model's task, too."""
+    model = fault(tmp_path)
+    live = Live(of(model.manifest.name, **{name: Signal(unit="u") for name in NAMES}))
+    assert live.use(model) == [""]
+    (asset,) = live.plant.assets
+    shelved = live.alarms.shelve(f"{asset}.{model.manifest.name}", 60.0, "ann")
+    assert shelved.alarm.stage == "health_assessment"
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_every_stage_is_one_that_an_alert_can_have(task: str) -> None:
     """The words are those of alert.schema.json."""
