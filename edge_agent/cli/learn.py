@@ -13,7 +13,7 @@ from urllib.parse import quote
 from edge_agent.cli.alarms import login
 from edge_agent.cli.api_client import add_url, ask, daemon_url, request, shown
 from edge_agent.cli.duration import duration
-from edge_agent.cli.recordings import add_recording_arguments, recording_config, report_refused
+from edge_agent.cli.recordings import add_recording_arguments, recording_config, report_recording
 from edge_agent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _listen(training: BaselineTraining, config: Config, args: argparse.Namespace
     recording = Playback(source, training.plant, quiet=True)
     total = max(1, recording.total_bytes)
     training.listen(recording.readings(), lambda: _show(recording.position / total))
-    report_refused(recording)
+    report_recording(recording)
 
 
 def _show(share: float, more: str = "") -> None:

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.cli.duration import seconds
 from edge_agent.errors import EdgeAgentError, UsageError
+from edge_agent.findings import first_of
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edge_agent.config.schema import Config
-    from edge_agent.sources.replay import Playback, ReplayConfig
+    from edge_agent.sources.replay import Playback, ReplayConfig, Report
 
 NOTABLE: Final = 0.01  # of all rows: if more are refused, the options are probably wrong
+MANY_EMPTY: Final = 0.1  # of a column: if more cells are empty, it is said
+MAX_LINES: Final = 20
 _TEXTS: Final = {
     "separator": "one character; default: detected",
     "time": "time column, or DATE+TIME for two; default: detected",
@@ -126,18 +130,60 @@ def _long(found: ReplayConfig, text: str) -> ReplayConfig:
     return replace(found, signal_column=label.strip(), value_column=value.strip(), quality=quality)
 
 
-def report_refused(recording: Playback) -> None:
-    """Print the first of each kind of refusal; EdgeAgentError if no value was accepted."""
-    for one in recording.refused.values():
-        print(f"{one.n} values rejected: {one.reason}: {one}", file=sys.stderr)
-    if recording.n_values:
-        refused = sum(one.n for one in recording.refused.values())
-        if refused > NOTABLE * (refused + recording.n_values):
-            share = refused / (refused + recording.n_values)
-            print(f"warning: {share:.0%} of the recording was refused", file=sys.stderr)
-        return
-    first = next(iter(recording.refused.values()), None)
-    raise EdgeAgentError(
-        "no value of the recording was accepted",
-        hint=str(first) if first else "no row has a value of a signal",
-    )
+def report_recording(recording: Playback, *, as_json: bool = False) -> None:
+    """Print what the columns hold that is no data, to stderr; EdgeAgentError if nothing is."""
+    report, lacking = recording.report, recording.without_column()
+    if as_json:
+        print(_as_json(recording, lacking), file=sys.stderr)
+    else:
+        for line in _lines(report, lacking):
+            print(line, file=sys.stderr)
+        _warn(recording)
+    lost = report.count("equal_time")
+    if 2 * lost > recording.n_rows:
+        raise EdgeAgentError(
+            f"{lost} of {recording.n_rows} rows have the time of another row",
+            hint="export times with seconds or milliseconds, or set another column: --time",
+        )
+    if not recording.n_values:
+        first = next(iter(report.refused()), None)
+        raise EdgeAgentError(
+            "no value of the recording was accepted",
+            hint=str(first) if first else "no row has a value of a signal",
+        )
+
+
+def _lines(report: Report, lacking: list[str]) -> Iterator[str]:
+    """One line a column and cause; empty cells only if they are many."""
+    yield from (f"read as: {text}" for text in report.read_as)
+    found = [one for one in report.findings() if one.cause != "empty" or one.share >= MANY_EMPTY]
+    yield from map(str, found[:MAX_LINES])
+    if len(found) > MAX_LINES:
+        yield f"and {len(found) - MAX_LINES} columns more"
+    if report.unused:
+        yield f"columns that are no signal, not used: {first_of(report.unused)}"
+    if lacking:
+        yield f"signals without a column: {first_of(lacking)} (--columns SIGNAL=COLUMN)"
+
+
+def _warn(recording: Playback) -> None:
+    refused = sum(one.n for one in recording.report.refused())
+    if recording.n_values and refused > NOTABLE * (refused + recording.n_values):
+        share = refused / (refused + recording.n_values)
+        print(f"warning: {share:.0%} of the recording was refused", file=sys.stderr)
+
+
+def _as_json(recording: Playback, lacking: list[str]) -> str:
+    """One object with the key `recording`."""
+    import orjson  # noqa: PLC0415 (help must not wait for it)
+
+    report = recording.report
+    found = {
+        "rows": recording.n_rows,
+        "values": recording.n_values,
+        "read_as": report.read_as,
+        "columns": [one.as_dict() for one in report.findings()],
+        "unused": report.unused,
+        "without_column": lacking,
+    }
+    return orjson.dumps({"recording": found}).decode()

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.cli.recordings import add_recording_arguments, recording_config, report_refused
+from edge_agent.cli.recordings import add_recording_arguments, recording_config, report_recording
 
 if TYPE_CHECKING:
     import argparse
@@ -69,7 +69,9 @@ async def _run(args: argparse.Namespace) -> int:
     if args.model:
         _report(replay, as_json=args.json)
     replay.close()
-    _summary(recording, replay, windows, transitions, time.monotonic() - begin)
+    seconds = time.monotonic() - begin
+    line = f"{windows} windows, {transitions} transitions in {seconds:.2f} s"
+    _summary(recording, replay, line, as_json=args.json)
     return 0
 
 
@@ -120,10 +122,8 @@ def _report(replay: Replay, *, as_json: bool) -> None:
         print("", *report_lines(report), sep="\n")
 
 
-def _summary(
-    recording: Playback, replay: Replay, windows: int, transitions: int, seconds: float
-) -> None:
+def _summary(recording: Playback, replay: Replay, line: str, *, as_json: bool) -> None:
     for asset, why in sorted(replay.runtime.models.without.items()):
         print(f"{asset}: no model scored it: {why}", file=sys.stderr)
-    report_refused(recording)
-    print(f"{windows} windows, {transitions} transitions in {seconds:.2f} s", file=sys.stderr)
+    report_recording(recording, as_json=as_json)
+    print(line, file=sys.stderr)

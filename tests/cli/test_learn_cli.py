@@ -142,7 +142,41 @@ def test_a_recording_of_which_nothing_is_taken_is_not_learned_from(
     code, out, err = learn("--asset", "P-1", "--input", str(tmp_path / "odd.csv"))
     assert (code, out) == (1, "")
     assert "no value of the recording was accepted" in err
-    assert "is not a time (time_format)" in err
+    assert "not a time in 2000 of 2000 rows" in err
+
+
+@pytest.mark.parametrize(
+    ("first", "code", "says"),
+    [
+        (0, 1, "1966 of 2000 rows have the time of another row, such as '2026-01-01T00:00:00Z'"),
+        (1500, 0, "a time that an earlier row has, too, in 491 of 2000 rows"),
+    ],
+)
+def test_times_that_most_rows_share_are_not_learned_from(
+    tmp_path: Path, learn: Learn, first: int, code: int, says: str
+) -> None:
+    """Of 60 rows 59 would be lost. If they are few, as after a power cut, it is only said."""
+    path = tmp_path / "healthy.csv"
+    head, *lines = path.read_text().splitlines()
+    coarse = [line if n < first else line[:17] + "00Z" + line[20:] for n, line in enumerate(lines)]
+    path.write_text("\n".join([head, *coarse]))
+    found, out, err = learn("--asset", "P-1", "--input", str(path))
+    assert (found, bool(out)) == (code, code == 0)
+    assert says in err
+
+
+def test_what_the_columns_hold_is_said_of_each(tmp_path: Path, learn: Learn) -> None:
+    path = tmp_path / "healthy.csv"
+    head, *lines = path.read_text().splitlines()
+    rows = [line.split(",") for line in lines]
+    told = [[t, f, "RUN" if n % 2 else "STOP", "", "x"] for n, (t, f, *_) in enumerate(rows)]
+    path.write_text("\n".join([head + ",remark", *(",".join(row) for row in told)]))
+    code, _, err = learn("--asset", "P-1", "--input", str(path))
+    assert code == 0
+    assert "column 'pressure': text in 2000 of 2000 rows, such as 'STOP' in healthy.csv" in err
+    assert "column 'current': empty in 2000 of 2000 rows, the first in healthy.csv, line 2" in err
+    assert "columns that are no signal, not used: remark" in err
+    assert "P-1: learned without pressure (" in err
 
 
 def edited(path: Path, column: int, text: Callable[[int, str], str]) -> None:

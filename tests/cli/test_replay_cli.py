@@ -114,7 +114,7 @@ def test_cells_that_are_no_numbers_are_counted(site: Path, replay: Replay) -> No
     broken.write_text(text.replace("00:00:05Z,", "00:00:05Z,what"))
     code, _, err = replay("broken.txt", "--asset", "P-1")
     assert code == 0
-    assert "values rejected" in err
+    assert "text in 1 of 300 rows, such as 'what" in err
     broken.unlink()
 
 
@@ -126,11 +126,37 @@ def test_the_first_refused_cell_is_shown_with_its_place(site: Path, replay: Repl
     (site.parent / "broken.txt").write_text(text)
     code, _, err = replay("broken.txt", "--asset", "P-1")
     assert code == 0
-    assert "5 values rejected: number: the first in broken.txt, line 7, column 'flow': 'what" in err
-    assert "is not a number, or may be several (decimal)" in err
+    assert "column 'flow': text in 5 of 300 rows, such as 'what10" in err
+    assert "in broken.txt, line 7 (give its signal a map {WORD: number}, or remove the" in err
     (site.parent / "broken.txt").write_text(text.replace("2026-01-01T00:00:1", "nowhere"))
     _, _, err = replay("broken.txt", "--asset", "P-1")
     assert "% of the recording was refused" in err
+
+
+def test_with_json_the_report_of_the_columns_is_an_object_on_stderr(
+    site: Path, replay: Replay
+) -> None:
+    """Stdout has transitions only."""
+    text = (site.parent / "fault.csv").read_text().replace("00:00:05Z,", "00:00:05Z,what")
+    lines = [line.rpartition(",")[0] + ",note" for line in text.splitlines()]
+    (site.parent / "broken.txt").write_text("\n".join(lines))
+    _, out, err = replay("broken.txt", "--asset", "P-1", "--json")
+    (said,) = [json.loads(line)["recording"] for line in err.splitlines() if line[0] == "{"]
+    assert all("transition" in json.loads(line) for line in out.splitlines())
+    assert (said["rows"], said["values"], said["read_as"]) == (300, 599, [])
+    assert (said["unused"], said["without_column"]) == (["note"], ["P-1.current"])
+    (column,) = said["columns"]
+    assert column == {
+        "column": "flow",
+        "cause": "text",
+        "rows": 1,
+        "of": 300,
+        "file": str(site.parent / "broken.txt"),
+        "line": 7,
+        "cell": column["cell"],
+        "refused": True,
+        "mend": "give its signal a map {WORD: number}, or remove the column",
+    }
 
 
 def test_a_recording_of_which_nothing_is_taken_fails_with_the_cause(
@@ -142,7 +168,10 @@ def test_a_recording_of_which_nothing_is_taken_fails_with_the_cause(
     code, out, err = replay("odd.txt", "--asset", "P-1")
     assert (code, out) == (1, "")
     assert "no value of the recording was accepted" in err
-    assert "column 'time': '1.1. 00:00:00Z' is not a time (time_format)" in err
+    assert (
+        "column 'time': not a time in 300 of 300 rows, such as '1.1. 00:00:00Z' in odd.txt" in err
+    )
+    assert "(set --time-format, or another column by --time)" in err
 
 
 def test_a_recording_may_be_described_on_the_command_line(site: Path, replay: Replay) -> None:

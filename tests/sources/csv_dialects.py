@@ -326,7 +326,7 @@ def _refused() -> dict[str, Dialect]:
         ),
         "Buddhist years": text(
             wide(lambda t: f"{t.day:02}/{t.month:02}/{t.year + 543} {t:%H:%M:%S}"),
-            refused="is not a time",
+            refused="not a time",
         ),
         "thousands or decimals, with a unit": text(
             wide(sep=";", rows=ROWS[:15], cell=lambda v: f"{v:.3f} bar".replace(".", ",")),
@@ -344,7 +344,7 @@ def _refused() -> dict[str, Dialect]:
             wide(lambda t: t.strftime("%H:%M:%S")), refused="without a date"
         ),
         "rounded by a spreadsheet": text(
-            wide(lambda t: f"{t.timestamp() * 1e3:.5E}"), refused="is not a time"
+            wide(lambda t: f"{t.timestamp() * 1e3:.5E}"), refused="not a time"
         ),
         "an hour that never came": text(
             "time,flow,temp,pressure\n" + gap, refused="does not exist", timezone="Europe/Berlin"
@@ -360,8 +360,8 @@ def _refused() -> dict[str, Dialect]:
             "\n".join(line.split(",", 1)[1] for line in wide().splitlines()),
             refused="no column contains times",
         ),
-        "no year": text(wide(lambda t: t.strftime("%d.%m. %H:%M:%S")), refused="is not a time"),
-        "no date at all": text(wide(lambda _: "yesterday"), refused="is not a time"),
+        "no year": text(wide(lambda t: t.strftime("%d.%m. %H:%M:%S")), refused="not a time"),
+        "no date at all": text(wide(lambda _: "yesterday"), refused="not a time"),
         "quality good or bad": text(
             long("time,tag,value,quality", more=",0"), refused="may be good"
         ),

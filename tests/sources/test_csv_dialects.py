@@ -81,7 +81,7 @@ def test_what_may_mean_several_things_is_refused_with_its_cause(tmp_path: Path, 
     except EdgeAgentError as error:
         said = str(error)
     else:
-        said = " ".join(map(str, recording.refused.values()))
+        said = " ".join(map(str, recording.report.refused()))
         assert blocks == [], "not one value"
     assert dialect.refused in said
     assert said.isprintable(), "no binary garbage"

@@ -172,7 +172,10 @@ def test_what_is_no_number_is_refused_and_counted_with_its_line(
     assert values.value.tolist() == [1.0, 2.0, 2.0]
     assert recording.rejected == {"number": 3}
     (record,) = caplog.records
-    assert record.reasons == "3 number from line 3"  # type: ignore[attr-defined]
+    assert record.reasons == "3 number"  # type: ignore[attr-defined]
+    assert "column 'flow': text in 1 of 3 rows, such as 'x' in run.csv, line 3" in record.example  # type: ignore[attr-defined]
+    causes = {(one.column, one.cause): one.n for one in recording.report.findings()}
+    assert causes == {("flow", "text"): 1, ("flow", "infinite"): 1, ("temp", "number"): 1}
 
 
 @pytest.mark.parametrize(

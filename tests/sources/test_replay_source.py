@@ -175,7 +175,8 @@ async def test_a_recording_of_which_nothing_is_taken_is_down_with_the_first_refu
     await source.start()
     await until(source, LinkState.DOWN)
     assert "it contains no value" in source.link.detail
-    assert "line 2, column 'time': 'never' is not a time" in source.link.detail
+    assert "column 'time': not a time in 1 of 1 rows, such as 'never' in run" in source.link.detail
+    assert "(set time_format, or another column by time)" in source.link.detail
     await source.stop()
 
 

@@ -82,7 +82,7 @@ def test_a_wav_of_any_format_has_its_rate_and_full_scale_one(
     assert block.rate_hz == 2000
     assert np.abs(block.samples - SAMPLES).max() <= off
     assert ends([block]) == [0.1995]
-    assert (playback.n_values, playback.refused) == (1, {})
+    assert (playback.n_values, playback.rejected) == (1, {})
     assert playback.position == playback.total_bytes
 
 
@@ -208,6 +208,10 @@ def test_a_column_of_a_text_is_a_signal(tmp_path: Path) -> None:
     assert [b.signal for b in blocks] == [0, 1]
 
 
+def said(playback: Playback) -> str:
+    return " ".join(map(str, playback.report.findings()))
+
+
 def test_a_sample_that_is_no_number_costs_its_block_and_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     rows = ROWS_.split("\n")
@@ -215,7 +219,7 @@ def test_a_sample_that_is_no_number_costs_its_block_and_is_told(tmp_path: Path) 
     path.write_text("\n".join(rows))
     playback, blocks = play(path, waves="rows", start=NOON)
     assert ends(blocks) == [0.099, 0.199, 0.4]
-    assert str(playback.refused["number"]).startswith("the first in a.csv, line 3: 'bad' is not")
+    assert "not a number in 1 of 1 rows, such as 'bad' in a.csv, line 3" in said(playback)
     assert playback.rejected == {"number": 1, "samples": 1}
 
 
@@ -224,8 +228,8 @@ def test_a_damaged_file_is_told_and_the_others_are_read(tmp_path: Path) -> None:
     (tmp_path / "a2.wav").write_bytes(wav(SAMPLES)[:30])
     playback, blocks = play(tmp_path, start=NOON)
     assert len(blocks) == 1
-    (refused,) = playback.refused.values()
-    assert "the first in a2.wav: the WAV file has" in str(refused)
+    assert "a2.wav: the WAV file has" in said(playback)
+    assert playback.rejected == {"file": 1}
     (tmp_path / "a1.npy").unlink()
     with pytest.raises(EdgeAgentError, match=r"a2.wav: the WAV file has"):
         play(tmp_path, start=NOON)

@@ -3,13 +3,16 @@
 from edge_agent.sources.replay.config import ReplayConfig, Waves
 from edge_agent.sources.replay.playback import Playback
 from edge_agent.sources.replay.recording import Recording
+from edge_agent.sources.replay.report import Finding, Report
 from edge_agent.sources.replay.source import ReplaySource, inspect, probe
 
 __all__ = [
+    "Finding",
     "Playback",
     "Recording",
     "ReplayConfig",
     "ReplaySource",
+    "Report",
     "Waves",
     "inspect",
     "probe",

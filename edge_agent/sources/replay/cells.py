@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_agent.sources.numbers import without_unit
 from edge_agent.sources.qualities import QualityCodes, status_of
+from edge_agent.sources.replay.moments import is_number
 from edge_agent.values import BAD, GOOD
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def _patterns(point: str, comma: str) -> tuple[re.Pattern[str], re.Pattern[str],
 
 _POINT, _POINT_GROUPS, _POINT_EITHER = _patterns(".", ",")
 _COMMA, _COMMA_GROUPS, _COMMA_EITHER = _patterns(",", ".")
+_POINTS: Final = (_POINT, _POINT_GROUPS)
+_INFINITE: Final = re.compile(r"[+-]?(?:inf|infinity|∞)")
 _WHOLE: Final = re.compile(r"[+-]?[1-9]\d\d+")
 
 
@@ -128,6 +131,19 @@ def _number(cell: str, how: Numbers) -> float:
         return float(text) if "_" not in text else math.inf
     except ValueError:
         return math.inf
+
+
+def problem_of(cell: str, how: Numbers) -> str:
+    """The cause why a cell is no number, of `report.CAUSES`."""
+    text = without_unit(_plain(cell.lower()))
+    point = how.decimal == "."
+    if (_COMMA_EITHER if point else _POINT_EITHER).fullmatch(text):
+        return "decimal"
+    if any(form.fullmatch(text) for form in ((_COMMA, _COMMA_GROUPS) if point else _POINTS)):
+        return "sign"
+    if _INFINITE.fullmatch(text) or (is_number(text) and math.isinf(_number(text, how))):
+        return "infinite"
+    return "text" if any(sign.isalpha() for sign in text) else "number"
 
 
 def qualities(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_agent.sources.replay.cells import numbers, qualities
+from edge_agent.sources.replay.cells import numbers, problem_of, qualities
 from edge_agent.values import BAD, BAD_NO_DATA, GOOD, Columns
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge_agent.sources.replay.csv_reader import Chunk, Reject
     from edge_agent.sources.replay.places import Places
     from edge_agent.sources.replay.plan import Plan
+    from edge_agent.sources.replay.time_order import TimeOrder
     from edge_agent.sources.replay.times import TimeReader
 
 
@@ -34,15 +35,17 @@ class Rows:
 
 @dataclass(slots=True)
 class Decoder:
-    """Decodes the chunks of one table by its plan."""
+    """Decodes the chunks of one table by its plan. signals: those found so far."""
 
     config: ReplayConfig
     places: Places
     plan: Plan
     names: list[str]
     time: TimeReader
+    order: TimeOrder
     numbers: list[Numbers]
     reject: Reject
+    signals: set[int] = field(default_factory=set)
 
     def decode(self, chunk: Chunk, first_row: int, not_before_us: int) -> Rows:
         """The chunk's values, row by row; `first_row` numbers its first row."""
@@ -56,6 +59,9 @@ class Decoder:
         self._count("out_of_order", late, chunk, self.plan.time, moments)
         self._count("unknown", np.all(signal < 0, axis=1), chunk, self.plan.naming_column)
         keep = usable & ~(never | late)[:, None]
+        equal, earlier = self.order.check(time_us, signal, keep)
+        self._count("equal_time", equal, chunk, self.plan.time, moments)
+        self._count("earlier_time", earlier, chunk, self.plan.time, moments)
         row = np.arange(first_row, first_row + len(chunk.lines))
         width = len(self.plan.values)
         values = Columns(
@@ -69,13 +75,17 @@ class Decoder:
         n = len(chunk.lines)
         if plan.asset_column is None and plan.label_column is None:
             row = [find(plan.asset, label) for label in plan.labels]
+            self.signals.update(index for index in row if index >= 0)
             return np.broadcast_to(np.array(row, np.int32), (n, len(row)))
         assets = _texts(chunk, plan.asset_column, plan.asset)
         if plan.label_column is not None:
             labels = _texts(chunk, plan.label_column, "")
-            pairs = zip(assets, labels, strict=True)
-            return np.array([[find(*pair)] for pair in pairs], np.int32).reshape(n, 1)
+            pairs = list(zip(assets, labels, strict=True))
+            indexes = {pair: find(*pair) for pair in dict.fromkeys(pairs)}
+            self.signals.update(index for index in indexes.values() if index >= 0)
+            return np.array([[indexes[pair]] for pair in pairs], np.int32).reshape(n, 1)
         rows = {asset: [find(asset, label) for label in plan.labels] for asset in set(assets)}
+        self.signals.update(index for row in rows.values() for index in row if index >= 0)
         return np.array([rows[asset] for asset in assets], np.int32).reshape(n, len(plan.labels))
 
     def _values(
@@ -89,7 +99,10 @@ class Decoder:
         for n, column in enumerate(self.plan.values):
             value[:, n], wrong = numbers(chunk.cells[column], self.numbers[n])
             self._read_texts(chunk.cells[column], n, signal[:, n], value[:, n], wrong)
-            self._count("number", wrong & wanted[:, n], chunk, column)
+            self._count_wrong(wrong & wanted[:, n], chunk, n)
+            self._count("empty", np.isnan(value[:, n]) & ~wrong & wanted[:, n], chunk, column)
+            outside = self.places.is_outside(signal[:, n], value[:, n])
+            self._count("out_of_range", outside & ~wrong, chunk, column)
             quality = self.plan.qualities[n]
             if quality is not None:
                 classic = self.plan.classic
@@ -118,6 +131,21 @@ class Decoder:
                 known[key] = self.places.number(*key, self.numbers[n].decimal)
             if math.isfinite(known[key]):
                 value[row], wrong[row] = known[key], False
+
+    def _count_wrong(self, wrong: NDArray[np.bool_], chunk: Chunk, n: int) -> None:
+        """Report the cells of a value column that are no numbers, by their cause."""
+        if not wrong.any():
+            return
+        column, how = self.plan.values[n], self.numbers[n]
+        known: dict[str, str] = {}
+        cause = np.full(len(wrong), "", object)
+        for row in np.flatnonzero(wrong).tolist():
+            cell = chunk.cells[column][row]
+            if cell not in known:
+                known[cell] = problem_of(cell, how)
+            cause[row] = known[cell]
+        for each in sorted(set(known.values())):
+            self._count(each, cause == each, chunk, column)
 
     def _count(
         self,

@@ -6,6 +6,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from edge_agent.config.schema import Kind
 from edge_agent.errors import DecodeError
 from edge_agent.sources.numbers import TextRules
@@ -14,6 +16,8 @@ from edge_agent.sources.replay.moments import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from edge_agent.plant import Plant, PlantAsset
 
@@ -40,6 +44,7 @@ class Places:
         self._signals: dict[tuple[str, str], int] = {}
         self._plain: dict[tuple[str, str], set[int]] = {}
         self._assets: set[str] = set()
+        self._valid: dict[int, tuple[float, float, float, float]] = {}
         self._rules: dict[tuple[int, str], TextRules] = {}
         for asset in plant.assets.values():
             self._add(asset)
@@ -87,6 +92,18 @@ class Places:
         except DecodeError:
             return math.inf
 
+    def is_outside(
+        self, signal: NDArray[np.int32], value: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """A mask of the values outside the valid range of their signal, -1 for none."""
+        found = np.zeros(len(value), np.bool_)
+        for index, (low, high, scale, offset) in self._valid.items():
+            mine = signal == index
+            if mine.any():
+                scaled = value * scale + offset
+                found |= mine & ((scaled < low) | (scaled > high))
+        return found
+
     def unit(self, index: int) -> str:
         """The unit of a signal."""
         return self._plant.signals[index].config.unit
@@ -97,6 +114,8 @@ class Places:
             if self._source not in {None, signal.source} or signal.config.kind is not Kind.SCALAR:
                 continue
             index = signal.index
+            if (valid := signal.config.valid) is not None:
+                self._valid[index] = (*valid, signal.config.scale, signal.config.offset)
             self._signals.setdefault((asset.id, name), index)
             self._signals["", f"{asset.id}.{name}"] = index
             if signal.address:

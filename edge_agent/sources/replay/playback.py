@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.errors import EdgeAgentError
-from edge_agent.sources.replay.recording import Recording, Refused, find_files
+from edge_agent.sources.replay.recording import Recording, find_files
 from edge_agent.sources.replay.wave_files import is_wave_file
 from edge_agent.sources.replay.wave_recording import WaveRecording
 from edge_agent.values import Columns, TensorBlock
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from edge_agent.plant import Plant
     from edge_agent.sources.replay.config import ReplayConfig
+    from edge_agent.sources.replay.report import Report
 
 _WAVE_ENDINGS: Final = (".wav", ".npy")
 
@@ -27,7 +28,7 @@ class Playback:
     """All files of a replay config; those with values and those with waveforms may be mixed.
 
     source: only signals of this source; None for any source. quiet: refused rows are not logged:
-    the caller reports `refused`.
+    the caller reports `report`.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Playback:
     ) -> None:
         waves, tables = split_files(config)
         self._tables = Recording(config, plant, source, quiet=quiet, paths=tables)
-        self._waves = WaveRecording(config, plant, source, waves, self._tables.count_refused)
+        self._waves = WaveRecording(config, plant, source, waves, self._tables.counter)
         self.total_bytes = sum(path.stat().st_size for path in waves) + self._tables.total_bytes
 
     @property
@@ -49,14 +50,23 @@ class Playback:
         return self._tables.n_values + self._waves.n_blocks
 
     @property
-    def refused(self) -> dict[str, Refused]:
-        """Rows, cells or blocks refused, by reason, with the first of each."""
-        return self._tables.refused
+    def report(self) -> Report:
+        """What the files hold that is no data, by column and cause."""
+        return self._tables.report
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of tables read so far."""
+        return self._tables.n_rows
+
+    def without_column(self) -> list[str]:
+        """Signals of the recorded assets without a column; see `Recording`."""
+        return self._tables.without_column()
 
     @property
     def rejected(self) -> dict[str, int]:
         """Rows, cells or blocks refused, by reason."""
-        return {reason: one.n for reason, one in self.refused.items()}
+        return self.report.by_reason()
 
     def readings(self) -> Iterator[Columns | TensorBlock]:
         """Values, at most 4096 together, and blocks, in order of time; see `Recording.blocks`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,12 +11,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.clock import NEVER
+from edge_agent.config.schema import Kind
 from edge_agent.errors import EdgeAgentError
 from edge_agent.sources.replay.csv_reader import open_table, read_chunk
 from edge_agent.sources.replay.decoder import Decoder, Rows
 from edge_agent.sources.replay.places import Places
 from edge_agent.sources.replay.plan import make_plan
+from edge_agent.sources.replay.report import Finding, Report, shown
 from edge_agent.sources.replay.sniff import check_shape, choose_numbers, choose_time
+from edge_agent.sources.replay.time_order import TimeOrder
 from edge_agent.sources.replay.times import TimeReader
 from edge_agent.sources.replay.zone import find_zone
 from edge_agent.values import Columns
@@ -27,77 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from edge_agent.plant import Plant
+    from edge_agent.sources.replay.cells import Numbers
     from edge_agent.sources.replay.config import ReplayConfig
-    from edge_agent.sources.replay.csv_reader import Table
+    from edge_agent.sources.replay.csv_reader import Reject, Table
 
 BLOCK_VALUES: Final = 4096
 MAX_FILES: Final = 512  # all are open at once, and a process may open 1024
 _SORT_VALUES: Final = 1_000_000
 _CHUNK_VALUES: Final = 16_384
-_MAX_CELL: Final = 60
 _NOTHING: Final = make_columns([], [], [])
 
 log = logging.getLogger("edge_agent.sources")
-
-
-_CAUSES: Final = {
-    "time": "is not a time (time_format)",
-    "no_such_time": "does not exist: summer time skips that hour (timezone; is the clock of the "
-    "recording without summer time?)",
-    "out_of_order": "is too far behind the rows before it",
-    "number": "is not a number, or may be several (decimal)",
-    "quality": "is not a quality (quality_codes)",
-    "unknown": "belongs to no signal",
-    "columns": "has more cells than the header (separator, decimal)",
-    "unreadable": "a quote in a wrong place, or the file is damaged",
-    "samples": "has a sample that is not a number",
-}
-
-
-@dataclass(slots=True)
-class Refused:
-    """Rows or cells that were refused for one reason: how many, and the first of them."""
-
-    reason: str
-    n: int
-    path: Path
-    line: int
-    column: str
-    cell: str
-
-    def __str__(self) -> str:
-        line = f", line {self.line}" if self.line else ""
-        column = f", column {self.column!r}" if self.column else ""
-        cell = f": {_shown(self.cell)}" if self.cell or self.column else ":"
-        cause = _CAUSES.get(self.reason, self.reason)
-        return f"the first in {self.path.name}{line}{column}{cell} {cause}"
-
-
-def _shown(cell: str) -> str:
-    return repr(cell if len(cell) <= _MAX_CELL else f"{cell[:_MAX_CELL]}...")
-
-
-@dataclass(slots=True)
-class Rejects:
-    """The refused input of one file, by reason."""
-
-    path: Path
-    total: Callable[[Refused], None]
-    found: dict[str, Refused] = field(default_factory=dict)
-
-    def add(self, reason: str, n: int, line: int, column: str, cell: str) -> None:
-        """Count refused input of this file; see `Reject`."""
-        new = Refused(reason, n, self.path, line, column, cell)
-        if reason in self.found:
-            self.found[reason].n += n
-        else:
-            self.found[reason] = replace(new)
-        self.total(new)
-
-    def __str__(self) -> str:
-        return ", ".join(
-            f"{one.n} {one.reason} from line {one.line}" for one in self.found.values()
-        )
 
 
 class Recording:
@@ -120,6 +62,7 @@ class Recording:
     ) -> None:
         self._config = config
         self._quiet = quiet
+        self._plant = plant
         columns = {str(signal): column for signal, column in config.columns.items()}
         self._places = Places(plant, source, config.template, columns)
         self._paths = find_files(config.path) if paths is None else list(paths)
@@ -130,15 +73,27 @@ class Recording:
         self._positions: dict[Path, Callable[[], int]] = {}
         self._done_us = NEVER
         self.total_bytes = sum(self._sizes.values())
-        self.refused: dict[str, Refused] = {}
-        """Rows or cells refused, by reason, with the first of each."""
+        self.report = Report()
+        self.signals: set[int] = set()
+        """Signals that have a column, or a row."""
         self.n_rows = 0
         self.n_values = 0
 
     @property
     def rejected(self) -> dict[str, int]:
         """Rows or cells refused, by reason."""
-        return {reason: one.n for reason, one in self.refused.items()}
+        return self.report.by_reason()
+
+    def without_column(self) -> list[str]:
+        """Signals of the recorded assets that no column or row has, as `asset.signal`."""
+        assets = {self._plant.signals[index].asset.id for index in self.signals}
+        return [
+            f"{one.asset.id}.{one.name}"
+            for one in self._plant.signals
+            if one.asset.id in assets
+            and one.config.kind is Kind.SCALAR
+            and one.index not in self.signals
+        ]
 
     @property
     def position(self) -> int:
@@ -184,16 +139,16 @@ class Recording:
         with open_table(path, config.separator, header=config.header) as table:
             self._positions[path] = table.position
             check_shape(table)
-            rejects = Rejects(path, self.count_refused)
-            yield from self._decode(table, rejects)
+            report = Report()
+            yield from self._decode(table, report)
             size = self._sizes[path]
             self._positions[path] = lambda: size
-        if rejects.found and not self._quiet:
-            first = str(next(iter(rejects.found.values())))
-            fields = {"file": str(path), "reasons": str(rejects), "example": first}
+        if (refused := report.refused()) and not self._quiet:
+            reasons = ", ".join(f"{n} {reason}" for reason, n in report.by_reason().items())
+            fields = {"file": str(path), "reasons": reasons, "example": refused[0].in_config()}
             log.warning("values rejected", extra=fields)
 
-    def _decode(self, table: Table, rejects: Rejects) -> Iterator[Rows]:
+    def _decode(self, table: Table, report: Report) -> Iterator[Rows]:
         config = self._config
         asset = config.asset.replace("{stem}", table.path.name.split(".")[0])
         if asset and not self._places.knows(asset):
@@ -203,19 +158,25 @@ class Recording:
                 hint="name it in `assets`, or give the source a `template`",
             )
         plan = make_plan(config, table, self._places, asset)
-        if plan.unused:
-            log.info("columns unused", extra={"file": str(table.path), "columns": plan.unused})
         time_name = table.names[plan.time]
         parse = choose_time(table, config.time_format, time_name, plan.moment)
         sample = [plan.moment(row) for row in table.sample]
         zone, several = find_zone(config.timezone), plan.label_column is not None
         reader = TimeReader(parse, zone, sample, several=several)
         how = choose_numbers(table, plan.values, (plan.time, plan.clock), config.decimal)
-        decoder = Decoder(config, self._places, plan, table.names, reader, how, rejects.add)
+        self.report.describe(_read_as(config, table, how, local=reader.is_local), plan.unused)
+        count = self.counter(table.path, report)
+        order = TimeOrder(backward=reader.backward)
+        decoder = Decoder(config, self._places, plan, table.names, reader, order, how, count)
         size = max(1, _chunk_values(len(self._paths)) // max(1, len(plan.values)))
-        while (chunk := read_chunk(table, size, rejects.add)) is not None:
+        first = True
+        while (chunk := read_chunk(table, size, count)) is not None:
             rows = decoder.decode(chunk, self.n_rows, self._done_us)
-            self.n_rows += len(chunk.lines)
+            self._count_rows(report, table.names, len(chunk.lines))
+            self.signals |= decoder.signals
+            if first and order.is_coarse:
+                raise _coarse(report, table.path)
+            first = False
             self.n_values += len(rows.row)
             yield rows
         if doubtful := reader.doubtful():
@@ -225,12 +186,46 @@ class Recording:
                 extra={"file": str(table.path), "rows": doubtful, "timezone": config.timezone},
             )
 
-    def count_refused(self, new: Refused) -> None:
-        """Count refused input, with the first of each reason."""
-        if new.reason in self.refused:
-            self.refused[new.reason].n += new.n
-        else:
-            self.refused[new.reason] = new
+    def _count_rows(self, report: Report, names: list[str], n: int) -> None:
+        self.n_rows += n
+        for each in (report, self.report):
+            each.count_rows(["", *names], n)
+
+    def counter(self, path: Path, *reports: Report) -> Reject:
+        """Counts what is refused or noted in a file, in the report of the recording and these."""
+
+        def count(reason: str, n: int, line: int, column: str, cell: str) -> None:
+            for each in (self.report, *reports):
+                each.add(Finding(reason, column, n, path, line, cell))
+                each.rows[""] += n if not column else 0  # a row that has no cells
+
+        return count
+
+
+def _coarse(report: Report, path: Path) -> EdgeAgentError:
+    """The times of most rows are equal: their values would be lost."""
+    (found,) = (one for one in report.findings() if one.cause == "equal_time")
+    return EdgeAgentError(
+        f"{found.n} of {found.rows} rows have the time of another row, such as "
+        f"{shown(found.cell)} in line {found.line}",
+        where=f"{path}: column {found.column!r}",
+        hint="export times with seconds or milliseconds, or set another column: time",
+    )
+
+
+def _read_as(config: ReplayConfig, table: Table, how: list[Numbers], *, local: bool) -> str:
+    """What was detected, if it is not what every program writes."""
+    found = []
+    if not config.separator and table.separator not in {",", ""}:
+        name = {"\t": "tab", " ": "blanks"}.get(table.separator, repr(table.separator))
+        found.append(f"separator {name}")
+    if not config.decimal and any(each.decimal == "," for each in how):
+        found.append("decimal ','")
+    if any(each.grouped for each in how):
+        found.append("thousands in groups")
+    if local and config.timezone == "UTC":
+        found.append("times without a zone are UTC (--timezone)")
+    return ", ".join(found)
 
 
 def find_files(path: Path) -> list[Path]:

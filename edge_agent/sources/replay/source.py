@@ -90,8 +90,8 @@ class ReplaySource(ConnectedSource["ReplayConfig"]):
             for reason, n in recording.rejected.items():
                 self._metrics.values_rejected.labels(self.name, reason).inc(n)
             if last_us is None:
-                first = next(iter(recording.refused.values()), None)
-                hint = str(first) if first else "it has no row with a value of a signal"
+                first = next(iter(recording.report.refused()), None)
+                hint = first.in_config() if first else "it has no row with a value of a signal"
                 raise EdgeAgentError(
                     "it contains no value", where=str(self._config.path), hint=hint
                 )

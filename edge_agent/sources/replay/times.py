@@ -23,7 +23,8 @@ _TOO_LATE_US: Final = 4 * _LATEST_US
 class TimeReader:
     """Converts cells to microseconds since the epoch.
 
-    sample: the first times of the file, which show if it runs backward. several: several rows may
+    sample: the first times of the file, which show if it runs `backward`, and
+    if they have no zone (`is_local`). several: several rows may
     have the same time, as in a long recording.
     """
 
@@ -31,10 +32,13 @@ class TimeReader:
         self, parse: Parse, zone: tzinfo, sample: Sequence[str], *, several: bool = False
     ) -> None:
         self._parse = parse
-        steps = np.diff(self._moments(sample) >> 1)
+        moments = self._moments(sample)
+        self.is_local = bool((moments & 1 == 0).any())
+        steps = np.diff(moments >> 1)
         ahead = steps[steps != 0]
         backward = bool(len(ahead)) and 2 * int((ahead < 0).sum()) > len(ahead)
         typical_us = int(np.median(np.abs(ahead))) if len(ahead) and not several else 0
+        self.backward = backward
         self._local = LocalTime(zone, backward=backward, typical_step_us=typical_us)
 
     def read(

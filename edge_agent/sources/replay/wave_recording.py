@@ -15,7 +15,6 @@ from edge_agent.config.schema import Kind
 from edge_agent.errors import EdgeAgentError
 from edge_agent.sources.replay.labels import plain_name
 from edge_agent.sources.replay.moments import iso_moment
-from edge_agent.sources.replay.recording import Rejects
 from edge_agent.sources.replay.wave_files import open_wave
 from edge_agent.sources.replay.zone import LocalTime, find_zone
 from edge_agent.values import TensorBlock
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from edge_agent.plant import Plant, PlantAsset, PlantSignal
     from edge_agent.sources.replay.config import ReplayConfig
-    from edge_agent.sources.replay.recording import Refused
+    from edge_agent.sources.replay.csv_reader import Reject
     from edge_agent.sources.replay.wave_text import Piece, WaveFile
 
 log = logging.getLogger("edge_agent.sources")
@@ -82,7 +81,7 @@ class _Cursor:
 
 @dataclass(slots=True)
 class WaveRecording:
-    """The waveform files of a replay config. reject: counts what is refused, by file.
+    """The waveform files of a replay config. counter: counts what is refused in a file.
 
     Each file belongs to one or several signals. Files of the same signals follow each other by
     time; a few thousand samples of each signal are in memory at a time.
@@ -92,7 +91,7 @@ class WaveRecording:
     plant: Plant
     source: str | None
     paths: Sequence[Path]
-    reject: Callable[[Refused], None]
+    counter: Callable[[Path], Reject]
     n_blocks: int = 0
     position: int = 0
     _files: list[_Described] = field(default_factory=list)
@@ -105,9 +104,6 @@ class WaveRecording:
             streams.setdefault(tuple(s.index for s in one.signals), []).append(one)
         readers = [self._stream(sorted(files, key=_begin)) for files in streams.values()]
         yield from heapq.merge(*readers, key=lambda block: block.end_us)
-
-    def _rejects(self, path: Path) -> Rejects:
-        return Rejects(path, self.reject)
 
     # -- what each file is ----------------------------------------------------------------------
 
@@ -124,7 +120,7 @@ class WaveRecording:
                 raise EdgeAgentError(error.message, where=error.where, hint=error.hint) from None
             except EdgeAgentError as error:
                 failed.append(error)
-                self._rejects(path).add(error.message, 1, 0, "", "")
+                self.counter(path)("file", 1, 0, "", error.message)
         if failed and not self._files:
             raise failed[0]
 
@@ -203,7 +199,7 @@ class WaveRecording:
         cursor = _Cursor(time_of(start, self.config.timezone) if start else None)
         for one in files:
             seen, at_us = 0, one.begin_us
-            with open_wave(one.path, self.config, self._rejects(one.path).add) as file:
+            with open_wave(one.path, self.config, self.counter(one.path)) as file:
                 for piece in file.pieces:
                     self.position += file.position() - seen
                     seen = file.position()
@@ -220,7 +216,7 @@ class WaveRecording:
                 at_us = time_of(piece.time, self.config.timezone)
             except (ValueError, OverflowError):
                 cursor.block_us = None
-                self._rejects(one.path).add("time", 1, piece.line, "", piece.time)
+                self.counter(one.path)("time", 1, piece.line, "", piece.time)
                 return
         if cursor.begin(at_us, self.config.interval) is None:
             raise EdgeAgentError("it contains no time", where=str(one.path), hint=_HOW_TIMES)
@@ -236,7 +232,7 @@ class WaveRecording:
                 self.n_blocks += 1
                 yield TensorBlock(signal.index, end_us, one.rate_hz, samples)
             else:
-                self._rejects(one.path).add("samples", 1, piece.line, signal.name, "")
+                self.counter(one.path)("samples", 1, piece.line, signal.name, "")
 
 
 class _FileError(EdgeAgentError):
