@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
-
-from edge_agent.transport import FollowerPace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -26,6 +25,35 @@ _LINKS_EVERY_S: Final = 0.25
 _IDLE_S: Final = 0.25  # time between two turns without values
 _CHUNK: Final = 16_384  # maximum of values in one turn: limits its memory
 _STALLED_S: Final = 30.0  # a pipeline that is stopped for this long is not alive
+FREE: Final = 0.2  # share of a core up to which the pipeline follows its sources without a pause
+BUSY: Final = 0.3  # and from which the pause is at its limit
+_LOAD_MEMORY_S: Final = 0.5
+
+
+class FollowerPace:
+    """The pauses between two turns, so that under load more values share the cost of a turn.
+
+    There is none while there is spare time. cpu_s: processor time of this process; monotonic_s:
+    time that passes; both in seconds.
+    """
+
+    def __init__(
+        self,
+        cpu_s: Callable[[], float] = time.process_time,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cpu_s, self._monotonic_s = cpu_s, monotonic_s
+        self._since = cpu_s(), monotonic_s()
+        self._load = 0.0  # share of a core
+
+    def pause_s(self, longest_s: float) -> float:
+        """Return the pause now, from the load of the last half second."""
+        before, self._since = self._since, (self._cpu_s(), self._monotonic_s())
+        work_s, passed_s = self._since[0] - before[0], self._since[1] - before[1]
+        if passed_s > 0:
+            weight = min(1.0, passed_s / _LOAD_MEMORY_S)
+            self._load += weight * (work_s / passed_s - self._load)
+        return longest_s * min(1.0, max(0.0, (self._load - FREE) / (BUSY - FREE)))
 
 
 class PipelineLoop:

@@ -1,7 +1,6 @@
 """Shared by all connections: opening, keeping, reconnecting, and TLS."""
 
 from edge_agent.transport.dialling import dial, dial_endpoint, dial_error, resolve
-from edge_agent.transport.pace import FollowerPace, ReaderPace
 from edge_agent.transport.reconnect import (
     LinkReporter,
     LostError,
@@ -14,10 +13,8 @@ from edge_agent.transport.tls import Tls, own_hint, tls_context, tls_stamp
 from edge_agent.transport.url import url_problems
 
 __all__ = [
-    "FollowerPace",
     "LinkReporter",
     "LostError",
-    "ReaderPace",
     "Reconnector",
     "RefusedError",
     "Tls",

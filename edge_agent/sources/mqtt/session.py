@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.transport import ReaderPace
 from edge_agent.transport.mqtt import BrokerSession
 
 if TYPE_CHECKING:
@@ -19,7 +19,35 @@ if TYPE_CHECKING:
 # A broker stops sending QoS 1 and 2 after its in-flight window (mosquitto: 20) until we confirm:
 # after so many confirmations in one read it may be waiting for us, so we do not pause.
 WINDOW_HINT: Final = 10
+# Seconds of pause for each second of work: frequent reads use at most a sixth of a core. Above that
+# load the pause grows to its limit.
+RESTS_PER_WORK: Final = 5.0
+_MEMORY: Final = 32  # number of reads in the mean of the work: a burst does not change it
 _log = logging.getLogger("edge_agent.sources")
+
+
+class ReaderPace:
+    """The pauses between two reads, only as long as they are useful.
+
+    A read has a fixed cost, for one value or thousands; the longer the pause before it, the more
+    values share that cost, and the later each of them leaves. All processor time of this process
+    (cpu_s, in seconds) counts: the values of a source cause work in pipeline, models and sinks.
+    """
+
+    def __init__(self, cpu_s: Callable[[], float] = time.process_time) -> None:
+        self._cpu_s = cpu_s
+        self._since_s = cpu_s()
+        self._work_s = 0.0
+
+    def wake_up(self) -> None:
+        """Data arrived after a time without work: earlier processor time does not count."""
+        self._since_s = self._cpu_s()
+
+    def pause_s(self, longest_s: float) -> float:
+        """Return the pause now, from the mean work of a read until now."""
+        before_s, self._since_s = self._since_s, self._cpu_s()
+        self._work_s += (self._since_s - before_s - self._work_s) / _MEMORY
+        return min(longest_s, RESTS_PER_WORK * self._work_s)
 
 
 class Session(BrokerSession):

@@ -43,7 +43,8 @@ class VersionError(ConnectError):
 class BrokerSession:
     """Make one, `open` it, use it until `ended`, `close` it; all on one event loop.
 
-    session_present: the broker kept our session of the last connection. on_open: as of a `Wire`.
+    session_present: the broker kept our session of the last connection. ended: its result is the
+    reason why the connection ended. on_open: as of a `Wire`.
     """
 
     def __init__(
@@ -59,15 +60,11 @@ class BrokerSession:
         self._broker = broker
         self._client = client
         self._wire = Wire(client, clock, on_open)
+        self.ended = self._wire.ended
         self._answer: asyncio.Future[ConnectError | None] = loop.create_future()
         self._granted: asyncio.Future[list[ReasonCode]] = loop.create_future()
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
-
-    @property
-    def ended(self) -> asyncio.Future[str]:
-        """Its result is the reason why the connection ended."""
-        return self._wire.ended
 
     async def open(self, timeout_s: float) -> None:
         """Connect, waiting `timeout_s` for the CONNACK; ConnectError if that fails."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edge_agent.clock import FakeClock
-from edge_agent.transport import FollowerPace, ReaderPace
-from edge_agent.transport.pace import BUSY, FREE, RESTS_PER_WORK
+from edge_agent.daemon.pipeline_loop import BUSY, FREE, FollowerPace
+from edge_agent.sources.mqtt.session import RESTS_PER_WORK, ReaderPace
 
 LONGEST_S = 0.02
 
