@@ -16,13 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.errors import DecodeError
-from edge_agent.sources.opcua.decode import (
-    NOTHING,
-    NUMBER,
-    OTHER,
-    Notification,
-    decode_publish_response,
-)
+from edge_agent.sources.opcua.decode import decode_publish_response
+from edge_agent.sources.opcua.notification import NOTHING, NUMBER, OTHER, Notification
 from edge_agent.sources.opcua.skip import skip_variant
 
 # asyncua types its numbers and times as classes that it never makes.

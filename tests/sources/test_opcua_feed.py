@@ -14,7 +14,9 @@ from edge_agent.config.types import Name
 from edge_agent.messages import Link
 from edge_agent.ops.metrics import Metrics
 from edge_agent.plant import Plant
-from edge_agent.sources.opcua.decode import (
+from edge_agent.sources.opcua.event_times import EventTimes
+from edge_agent.sources.opcua.feed import Feed
+from edge_agent.sources.opcua.notification import (
     NOTHING,
     NUMBER,
     OTHER,
@@ -23,7 +25,6 @@ from edge_agent.sources.opcua.decode import (
     Samples,
     Text,
 )
-from edge_agent.sources.opcua.feed import Feed
 from edge_agent.sources.source_clock import SourceClock
 from edge_agent.sources.zone import Zone
 from edge_agent.status_codes import name_of, type_of
@@ -68,7 +69,8 @@ class Fed:
         self.metrics = Metrics()
         plant, link = Plant(config), Link()
         judge = SourceClock("plc", schema.TimeOf.AUTO, plant, link, self.metrics, clock)
-        self.feed = Feed("plc", self.intake, self.metrics, clock, judge, Zone("UTC"))
+        times = EventTimes(judge, Zone("UTC"), schema.TimeOf.AUTO, clock)
+        self.feed = Feed("plc", self.intake, self.metrics, clock, times)
         # Handles in another order than the plant's numbers, as when assets are discovered.
         self.feed.add(list(reversed(plant.signals)))
         self.feed.start_subscription()

@@ -14,7 +14,7 @@ from opcua_support import Rig
 from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState
 from edge_agent.sources.opcua import wire
-from edge_agent.sources.opcua.decode import Notification
+from edge_agent.sources.opcua.notification import Notification
 from edge_agent.sources.opcua.session import Session
 from edge_agent.sources.opcua.source import probe
 from edge_agent.testing import find_free_port

@@ -1,4 +1,4 @@
-"""One connection to a server: channel, session, trust; opened in steps and closed within a limit.
+"""One connection to a server: channel, session, login; opened in steps and closed within a limit.
 
 The library's own `connect` is not used: it starts tasks that watch and reconnect by their own
 rules, and it sends the user's password before the server's certificate can be checked.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
 
 from asyncua import ua
 from asyncua.client.client import Client
@@ -20,36 +19,15 @@ from asyncua.ua.object_ids import ObjectIds
 
 from edge_agent.errors import ConnectError
 from edge_agent.sources.opcua import wire
+from edge_agent.sources.opcua.endpoints import host_and_port, load_pair, offer, secure, with_port
 from edge_agent.sources.opcua.explain import TRUST_US, explained, is_policy, status_name
-from edge_agent.sources.opcua.trust import (
-    application_uri,
-    check_pinned,
-    check_trusted,
-    ended_text,
-    read_certificate,
-    read_pair,
-    split_chain,
-    subject,
-)
+from edge_agent.sources.opcua.trust import ended_text, split_chain, subject
 from edge_agent.transport import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
-    from edge_agent.config.types import Secret
     from edge_agent.sources.opcua.config import OpcUaSourceConfig
 
-_POLICIES: Final[Mapping[str, Any]] = {
-    "Basic256Sha256": security_policies.SecurityPolicyBasic256Sha256,
-    "Aes128Sha256RsaOaep": security_policies.SecurityPolicyAes128Sha256RsaOaep,
-    "Aes256Sha256RsaPss": security_policies.SecurityPolicyAes256Sha256RsaPss,
-}
 _NONE_URI: Final = security_policies.SecurityPolicyNone.URI
-_DEFAULT_PORT: Final = 4840
 _OPEN_STEPS: Final = 8  # round trips, each of which may take `timeout`
 _CLOSE_S: Final = 2.0
 _LEAST_REST_S: Final = 0.25
@@ -110,7 +88,7 @@ class Connection:
 async def connect(config: OpcUaSourceConfig, name: str) -> Connection:
     """Open a session of that name with a server that the config trusts; else a ConnectError."""
     wire.quieten()
-    url = _with_port(config.url)
+    url = with_port(config.url)
     client = Client(url, timeout=config.timeout)
     client.name, client.description = "edge-agent", f"edge-agent {name}"
     client.product_uri = "urn:edge-agent"
@@ -129,7 +107,7 @@ async def connect(config: OpcUaSourceConfig, name: str) -> Connection:
 async def _open(client: Client, config: OpcUaSourceConfig) -> Connection:
     where = config.url
     if config.is_secure:
-        await _secure(client, config)
+        await secure(client, config)
     username, password = _identify(client, config)
     with explained("connecting", where):
         await wire.connect_socket(client, *host_and_port(config.url), config.timeout)
@@ -144,120 +122,15 @@ async def _open(client: Client, config: OpcUaSourceConfig) -> Connection:
         return await _read_server(client, where)
 
 
-async def _secure(client: Client, config: OpcUaSourceConfig) -> None:
-    """Set policy, mode, our certificate and the server's, which is checked here."""
-    security = config.security
-    certificate, key = _pair(
-        security.certificate, security.private_key, security.private_key_password
-    )
-    client.application_uri = application_uri(certificate, config.application_uri)
-    policy = _POLICIES[security.policy]
-    mode = getattr(ua.MessageSecurityMode, config.mode)
-    server = await _trusted_server(config, policy.URI, mode)
-    client.security_policy = policy(server, certificate, key, mode)
-    client.uaclient.set_security(client.security_policy)
-
-
-async def _trusted_server(
-    config: OpcUaSourceConfig, policy: str, mode: ua.MessageSecurityMode
-) -> x509.Certificate:
-    """The server's certificate: the pinned one, or the presented one if a trusted one confirms it.
-
-    The presented certificate is read over an unsecured channel and proves nothing by itself.
-    """
-    security = config.security
-    pinned = read_certificate(security.server_certificate) if security.server_certificate else None
-    endpoints = await _endpoints(config)
-    chosen = [e for e in endpoints if (e.SecurityPolicyUri, e.SecurityMode) == (policy, mode)]
-    if endpoints and not chosen:
-        raise RefusedError(
-            f"the server does not offer {security.policy} with {config.mode}",
-            where=config.url,
-            hint=f"it offers {_offers(endpoints)}",
-        )
-    shown = split_chain(chosen[0].ServerCertificate or b"") if chosen else []
-    if pinned is not None:
-        # A hardened server may refuse to list its endpoints unsecured; it must then prove that it
-        # has the pinned certificate's key, or the secure channel is not established.
-        if shown:
-            check_pinned(pinned, shown)
-        return pinned
-    if security.trusted is None:
-        raise RefusedError("no trusted server is configured", where=config.url)
-    uri = str(chosen[0].Server.ApplicationUri) if chosen else ""
-    check_trusted(security.trusted, shown, uri, urlsplit(config.url).hostname or "")
-    return shown[0]
-
-
-async def _endpoints(config: OpcUaSourceConfig) -> Sequence[ua.EndpointDescription]:
-    """The server's endpoints, requested over an unsecured channel.
-
-    Empty if a hardened server refuses that and its certificate is pinned: then nothing is needed
-    from an unsecured channel.
-    """
-    client = Client(_with_port(config.url), timeout=config.timeout)
-    step = "asking for the endpoints"
-    try:
-        with explained(step, config.url):
-            await wire.connect_socket(client, *host_and_port(config.url), config.timeout)
-        with explained(step, config.url):
-            await client.send_hello()
-            wire.bound(client)
-            await wire.open_channel(client)
-            return await client.get_endpoints()
-    except ConnectError as error:
-        if client.uaclient.protocol is None:
-            raise
-        if config.security.server_certificate:
-            return []
-        if isinstance(error, RefusedError):
-            error.hint = "it does not list them without encryption: pin security.server_certificate"
-        raise
-    finally:
-        wire.cut(client)
-
-
-async def _offer(config: OpcUaSourceConfig) -> str:
-    """The settings to use if the server refuses the policy or mode."""
-    try:
-        offers = _offers(await _endpoints(config))
-    except ConnectError:
-        offers = ""
-    if offers:
-        return f"it offers {offers}"
-    if config.is_secure:
-        return "ask its administrator which policies and modes it offers: it does not list them"
-    return (
-        "it accepts only secure connections: set security.policy (Basic256Sha256 as a rule), "
-        "certificate, private_key and server_certificate"
-    )
-
-
-def _offers(endpoints: Sequence[ua.EndpointDescription]) -> str:
-    offers = {
-        f"{(e.SecurityPolicyUri or '').rpartition('#')[2]}/{e.SecurityMode.name.rstrip('_')}"
-        for e in endpoints
-    }
-    return ", ".join(sorted(offers)[:16])
-
-
 def _identify(client: Client, config: OpcUaSourceConfig) -> tuple[str | None, str | None]:
     """Set the user's certificate, if any; returns the user's name and password, if any."""
     if config.user_certificate:
-        client.user_certificate, client.user_private_key = _pair(
+        client.user_certificate, client.user_private_key = load_pair(
             config.user_certificate, config.user_private_key, config.user_private_key_password
         )
     if not config.username:
         return None, None
     return config.username, config.password.reveal() if config.password else ""
-
-
-def _pair(
-    certificate: Path | None, key: Path | None, password: Secret | None
-) -> tuple[x509.Certificate, RSAPrivateKey]:
-    if certificate is None or key is None:
-        raise RefusedError("a certificate and its private key are needed")
-    return read_pair(certificate, key, password.reveal() if password else None)
 
 
 async def _open_channel(client: Client, config: OpcUaSourceConfig) -> None:
@@ -268,7 +141,7 @@ async def _open_channel(client: Client, config: OpcUaSourceConfig) -> None:
         if isinstance(error, RefusedError):
             error.message = f"the server refused the secure channel: {status_name(error.code)}"
         if not config.is_secure:
-            error.hint = await _offer(config)
+            error.hint = await offer(config)
         else:
             error.hint = _own_hint(client, error)
         raise
@@ -298,7 +171,7 @@ async def _create_session(client: Client, config: OpcUaSourceConfig) -> None:
         raise RefusedError(
             f"the server does not offer {config.security.policy} with {config.mode}",
             where=config.url,
-            hint=await _offer(config),
+            hint=await offer(config),
         ) from error
 
 
@@ -331,14 +204,3 @@ async def _read_server(client: Client, where: str) -> Connection:
         [str(name) for name in names[:_MAX_NAMESPACES]],
         limit if isinstance(limit, int) else 0,
     )
-
-
-def host_and_port(url: str) -> tuple[str, int]:
-    """The host and port of a URL."""
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or _DEFAULT_PORT
-
-
-def _with_port(url: str) -> str:
-    parts = urlsplit(url)
-    return url if parts.port else parts._replace(netloc=f"{parts.netloc}:{_DEFAULT_PORT}").geturl()

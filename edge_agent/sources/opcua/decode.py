@@ -7,13 +7,22 @@ start positions, and numpy then reads all items of one layout together.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from edge_agent.errors import DecodeError
+from edge_agent.sources.opcua.notification import (
+    ARRAY,
+    NOTHING,
+    NUMBER,
+    OTHER,
+    Notification,
+    Rows,
+    Samples,
+    Text,
+)
 from edge_agent.sources.opcua.skip import (
     data_value_tail,
     read_length,
@@ -30,12 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
-
-# The content of a row's Variant; from OTHER on it is the first byte of the Variant's encoding.
-NUMBER: Final = 0
-NOTHING: Final = 1  # no Variant, or a null Variant
-OTHER: Final = 12  # a string, a structure, an array ...: Part 6, 5.1.2
-ARRAY: Final = 0x80
 
 _PUBLISH_RESPONSE: Final = 829  # ids of Part 6, annex A
 _DATA_CHANGE: Final = 811
@@ -68,62 +71,6 @@ _TAIL: Final = (
     (0x08, "server", "<i8"),
     (0x20, "server_ps", "<u2"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """n values of one notification, columns of equal length.
-
-    handle: the client handle; time_us: the source's time stamp, server_us: the server's, each 0 if
-    there is none; value: NaN if `kind` is not NUMBER.
-    """
-
-    handle: NDArray[np.uint32]
-    time_us: NDArray[np.int64]
-    value: NDArray[np.float64]
-    status: NDArray[np.uint32]
-    kind: NDArray[np.uint8]
-    server_us: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.handle)
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """An array of numbers of one item: float32 [n]."""
-
-    handle: int
-    time_us: int
-    status: int
-    samples: NDArray[np.float32]
-    server_us: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A String or LocalizedText of one item; rows: that one item, without a number."""
-
-    text: str
-    rows: Rows
-
-
-@dataclass(slots=True)
-class Notification:
-    """The content of one PublishResponse; data: True if its sequence number is to be acknowledged.
-
-    more: it did not contain everything that the server had to send; the rest follows in the next.
-    ended: the status with which the server closed the subscription, None while it is alive.
-    """
-
-    subscription: int
-    sequence: int
-    data: bool
-    rows: list[Rows] = field(default_factory=list)
-    arrays: list[Samples] = field(default_factory=list)
-    texts: list[Text] = field(default_factory=list)
-    ended: int | None = None
-    more: bool = False
 
 
 def decode_publish_response(data: bytes) -> Notification:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
-from edge_agent.config.schema import Kind, TimeOf
+from edge_agent.config.schema import Kind
 from edge_agent.errors import DecodeError
 from edge_agent.sources.numbers import TextRules
-from edge_agent.sources.opcua.decode import ARRAY, NOTHING, NUMBER, OTHER, Rows
+from edge_agent.sources.opcua.notification import ARRAY, NOTHING, NUMBER, OTHER, Rows
 from edge_agent.status_codes import is_of_node
 from edge_agent.tables import Table, column
 from edge_agent.values import (
@@ -32,21 +31,18 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantSignal
-    from edge_agent.sources.opcua.decode import Notification, Samples, Text
-    from edge_agent.sources.source_clock import SourceClock
-    from edge_agent.sources.zone import Zone
+    from edge_agent.sources.opcua.event_times import EventTimes
+    from edge_agent.sources.opcua.notification import Notification, Samples, Text
     from edge_agent.values import Intake
 
 # Part 4, 7.39: InfoType DataValue with the Overflow bit: the server's queue has lost values.
 _OVERFLOW: Final = 0x0480
-# A time stamp further ahead does not show the source's clock; the pipeline refuses it too.
-_MAX_AHEAD_US: Final = 300 * US_PER_S
 
 log = logging.getLogger("edge_agent.sources")
 
 
 class Feed(Table):
-    """Maps client handles to signals, and tracks the source's own clock from its values.
+    """Maps client handles to signals.
 
     The client handle of an item is the position of its signal in `signals`. latest, received_s: by
     handle, the last notified value and its time (monotonic). faulty_changed: the set of nodes that
@@ -57,24 +53,13 @@ class Feed(Table):
     received_s = column(np.float64, -np.inf)
     _signal = column(np.int32)
     _is_wave = column(np.bool_)
-    _seen = column(np.bool_)
     _fault = column(np.uint32)
-    _marked_us = column(np.int64)
 
-    def __init__(  # noqa: PLR0913, PLR0917 (the parts of the source that it uses)
-        self,
-        source: str,
-        intake: Intake,
-        metrics: Metrics,
-        clock: Clock,
-        source_clock: SourceClock,
-        zone: Zone,
-        time_of: TimeOf = TimeOf.AUTO,
+    def __init__(
+        self, source: str, intake: Intake, metrics: Metrics, clock: Clock, times: EventTimes
     ) -> None:
         super().__init__()
-        self._source_clock = source_clock
-        self._zone = zone
-        self._time_of = time_of
+        self._times = times
         self.signals: list[PlantSignal] = []
         self.faulty_changed = False
         self._is_any_faulty = False
@@ -86,21 +71,18 @@ class Feed(Table):
         self._received = metrics.values_received.labels(source)
         self._logged: set[int] = set()
         self._rules: dict[int, TextRules] = {}
-        self._newest_us = 0
-        self._live_us = 0
-        self._live_at_s = 0.0
-        self._moved_us = 0
 
     def add(self, signals: Sequence[PlantSignal]) -> None:
         """Assign the next handles to `signals`."""
         self.signals.extend(signals)
         first = self.grow(len(signals))
+        self._times.grow(len(signals))
         self._signal[first:] = [signal.index for signal in signals]
         self._is_wave[first:] = [signal.config.kind is Kind.WAVEFORM for signal in signals]
 
     def start_subscription(self) -> None:
         """Start a new subscription: each item's first value is the server's last, of any age."""
-        self._seen[:] = False
+        self._times.start_subscription()
         self._fault[:] = 0
         self._is_any_faulty = self.faulty_changed = False
 
@@ -125,8 +107,7 @@ class Feed(Table):
         if not handles:
             return
         every, n = np.asarray(handles, np.intp), len(handles)
-        at_us = self.event_now_us()
-        self._marked_us[every] = at_us
+        at_us = self._times.mark(every)
         self._intake.append(
             Columns(
                 self._signal[every],
@@ -135,21 +116,6 @@ class Feed(Table):
                 np.full(n, status, np.uint32),
             )
         )
-
-    def event_now_us(self) -> int:
-        """The time of the source's own clock now: its newest change plus the time since then.
-
-        A mark must be after all values before it and before all that follow, in event time. The
-        gateway's clock ensures neither if the source's clock is off by seconds; with recorded data
-        on a server it is years away. Values that existed before the subscription do not show that
-        clock: until there are others, the gateway's clock is used.
-        """
-        now_us = self._clock.now_us()
-        self._follow_gateway(now_us)
-        if self._live_us:
-            elapsed_s = self._clock.monotonic_s() - self._live_at_s
-            now_us = self._live_us + round(elapsed_s * US_PER_S)
-        return max(now_us, self._newest_us + 1)
 
     def now_s(self) -> float:
         """The monotonic time, as in `received_s`."""
@@ -168,7 +134,9 @@ class Feed(Table):
             return
         handle = rows.handle.astype(np.intp)
         value, status = self._judge(handle, rows)
-        time_us = self._event_times(handle, rows.time_us, rows.server_us, value, status)
+        time_us = self._times.of_values(
+            self._signal[handle], handle, rows.time_us, rows.server_us, value, status
+        )
         self._store_latest(handle, value, status)
         self._intake.append(Columns(self._signal[handle], time_us, value, status))
         self._received.inc(len(rows))
@@ -225,52 +193,6 @@ class Feed(Table):
         status = np.where(none, np.uint32(BAD_NO_DATA), status)
         return np.where(none | wrong | bad, np.nan, value), status
 
-    def _event_times(
-        self,
-        handle: NDArray[np.intp],
-        source_us: NDArray[np.int64],
-        server_us: NDArray[np.int64],
-        value: NDArray[np.float64],
-        status: NDArray[np.uint32],
-    ) -> NDArray[np.int64]:
-        """The event times, from the source's own stamps if they are plausible.
-
-        A value older than the mark before it was valid through an outage: it is valid again from
-        now on, for with its own time it would stay hidden behind the mark until its next change.
-        """
-        now_us = self._clock.now_us()
-        self._follow_gateway(now_us)
-        server_us = self._zone.to_utc(server_us, now_us)
-        time_us = np.where(source_us > 0, self._zone.to_utc(source_us, now_us), server_us)
-        if self._time_of is TimeOf.SERVER:
-            time_us = np.where(server_us > 0, server_us, time_us)
-        time_us = self._source_clock.stamp(
-            self._signal[handle], time_us, value, status, now_us, server_us, ~self._seen[handle]
-        )
-        self._follow_source_clock(handle, time_us)
-        marked_us = self._marked_us[handle]
-        older = time_us <= marked_us
-        if older.any():
-            time_us = np.where(older, np.maximum(self.event_now_us(), marked_us + 1), time_us)
-        return time_us
-
-    def _follow_gateway(self, now_us: int) -> None:
-        """Move all event times by the steps of the gateway's clock."""
-        before_us, self._moved_us = self._moved_us, self._source_clock.moved_us(now_us)
-        step_us = self._moved_us - before_us
-        if step_us:
-            self._newest_us += step_us if self._newest_us else 0
-            self._live_us += step_us if self._live_us else 0
-            self._marked_us[self._marked_us > 0] += step_us
-
-    def _follow_source_clock(self, handle: NDArray[np.intp], time_us: NDArray[np.int64]) -> None:
-        sane = time_us <= self._clock.now_us() + _MAX_AHEAD_US
-        self._newest_us = max(self._newest_us, int(time_us.max(where=sane, initial=0)))
-        live_us = int(time_us.max(where=sane & self._seen[handle], initial=0))
-        if live_us > self._live_us:
-            self._live_us, self._live_at_s = live_us, self._clock.monotonic_s()
-        self._seen[handle] = True
-
     def _accept_samples(self, block: Samples) -> None:
         if block.handle >= len(self.signals):
             self.reject("handle_unknown")
@@ -293,8 +215,10 @@ class Feed(Table):
     def _end_of(self, block: Samples) -> int:
         """To the clock, a block is one value: its last sample."""
         last = block.samples[-1:] if len(block.samples) else np.zeros(1)
-        times = self._event_times(
-            np.array([block.handle]),
+        handle = np.array([block.handle])
+        times = self._times.of_values(
+            self._signal[handle],
+            handle,
             np.array([block.time_us]),
             np.array([block.server_us]),
             last.astype(np.float64),

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.sources.opcua.config import OpcUaSourceConfig
     from edge_agent.sources.opcua.connector import Connection
-    from edge_agent.sources.opcua.decode import Notification
     from edge_agent.sources.opcua.feed import Feed
+    from edge_agent.sources.opcua.notification import Notification
 
 # Part 4, 5.14.5: the server can only send in answer to a request, so some must always wait there.
 _PUBLISH_REQUESTS: Final = 3

@@ -11,6 +11,7 @@ from edge_agent.config.schema import Gateway
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.messages import LinkState
 from edge_agent.sources.base import ConnectedSource
+from edge_agent.sources.opcua.event_times import EventTimes
 from edge_agent.sources.opcua.feed import Feed
 from edge_agent.sources.zone import Zone
 from edge_agent.transport import Waits
@@ -43,15 +44,9 @@ class OpcUaSource(ConnectedSource["OpcUaSourceConfig"]):
     def _prepare(self) -> None:
         config = self._config
         self.target = config.url
-        self._feed = Feed(
-            self.name,
-            self._intake,
-            self._metrics,
-            self._clock,
-            self._make_source_clock(config.time),
-            Zone(config.timezone),
-            config.time,
-        )
+        source_clock = self._make_source_clock(config.time)
+        times = EventTimes(source_clock, Zone(config.timezone), config.time, self._clock)
+        self._feed = Feed(self.name, self._intake, self._metrics, self._clock, times)
         self._discovered = asyncio.Event()
         self._plant.on_asset(self._on_asset)
 

@@ -15,10 +15,11 @@ from edge_agent.config.schema import Kind
 from edge_agent.errors import EdgeAgentError
 from edge_agent.sources.replay.csv_reader import open_table, read_chunk
 from edge_agent.sources.replay.decoder import Decoder, Rows
+from edge_agent.sources.replay.number_format import check_shape, choose_numbers
 from edge_agent.sources.replay.places import Places
 from edge_agent.sources.replay.plan import make_plan
 from edge_agent.sources.replay.report import Finding, Report, shown
-from edge_agent.sources.replay.sniff import check_shape, choose_numbers, choose_time
+from edge_agent.sources.replay.time_format import choose_time
 from edge_agent.sources.replay.time_order import TimeOrder
 from edge_agent.sources.replay.times import TimeReader
 from edge_agent.sources.replay.zone import find_zone

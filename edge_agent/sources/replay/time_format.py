@@ -1,7 +1,7 @@
-"""Detects how a recording writes times and numbers, from whole columns, or refuses it with a cause.
+"""Detects how a recording writes times, from whole columns, or refuses it with a cause.
 
-1,234 may be 1234 or 1.234, and 03/04/2026 may be in March or in April: if no cell of the column
-decides, the user must, and nothing is guessed.
+03/04/2026 may be in March or in April: if no cell of the column decides, the user must, and nothing
+is guessed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.errors import EdgeAgentError
-from edge_agent.sources.replay.cells import BLANK, Evidence, Numbers, number_evidence
 from edge_agent.sources.replay.moments import (
     ANY_ORDER,
     EXCEL,
@@ -58,26 +57,11 @@ _LONGEST_RUN_S: Final = 3e8  # since a start: larger numbers are seconds since 1
 _DATES_S: Final = (6.3e8, 2.5e9)  # 1990 to 2049: recordings are only of this time
 # 1950 to 2100: 2569 is a year of the Buddhist calendar; 1601, 1899 and 1900 mean no time.
 _YEARS_S: Final = (-631_152_000.0, 4_133_980_800.0)
-_WIDE_SHARE, _FEW_ROWS = 0.1, 2
-_EVIDENCE_CELLS: Final = 60_000
 _SMOOTH_DAYS, _JUMP_DAYS = 3, 20
 _ROWS_A_DAY: Final = 3
 _US_PER_HOUR: Final = 3_600_000_000
 _NOON_H: Final = 12
 _DAY_FIRST: Final = {"ymd": "2026/11/26", "dmy": "26/11/2026", "mdy": "11/26/2026"}
-
-
-def check_shape(table: Table) -> None:
-    """Refuse a table if many rows have more cells than the header: EdgeAgentError."""
-    width = len(table.names)
-    wide = [row for row in table.sample if any(cell.strip() for cell in row[width:])]
-    if len(wide) > max(_FEW_ROWS, _WIDE_SHARE * len(table.sample)):
-        raise EdgeAgentError(
-            f"{len(wide)} of the first {len(table.sample)} rows have more cells than the header, "
-            f"as {(table.separator or ',').join(wide[0])[:80]!r}",
-            where=str(table.path),
-            hint="a decimal comma beside a separator comma? export it with another separator",
-        )
 
 
 def choose_time(
@@ -269,61 +253,3 @@ def _undecided(cells: list[str], orders: frozenset[str]) -> EdgeAgentError:
             f"the dates have no common order of day and month, such as {(examples or cells)[0]!r}"
         )
     return EdgeAgentError(text, hint="set it: time_format dmy, mdy or ymd")
-
-
-def choose_numbers(
-    table: Table, columns: Sequence[int], times: Sequence[int | None], decimal: str
-) -> list[Numbers]:
-    """The number format of each column; decimal: from the config, or ``.
-
-    All columns except `times` are evidence: a file has one decimal sign.
-    """
-    every = [n for n in range(len(table.names)) if n not in times]
-    rows = table.sample[: max(50, _EVIDENCE_CELLS // max(1, len(every)))]
-    found = {n: number_evidence(_cells(rows, n)) for n in every}
-    whole = _sum(found.values())
-    if not decimal and whole.either and not whole.point and not whole.comma:
-        found = _evidence_of_all(table, every)
-        whole = _sum(found.values())
-    return [_numbers_of(found[n], whole, decimal, table.separator) for n in columns]
-
-
-def _cells(rows: Iterable[Sequence[str]], column: int) -> list[str]:
-    texts = (row[column] for row in rows if column < len(row))
-    return [text for text in texts if text.strip().lower() not in BLANK]
-
-
-def _evidence_of_all(table: Table, columns: Sequence[int]) -> dict[int, Evidence]:
-    found = dict.fromkeys(columns, Evidence())
-    rows = table.again()
-    while part := list(itertools.islice(rows, 10_000)):
-        found = {n: one.plus(number_evidence(_cells(part, n))) for n, one in found.items()}
-    return found
-
-
-def _sum(found: Iterable[Evidence]) -> Evidence:
-    total = Evidence()
-    for one in found:
-        total = total.plus(one)
-    return total
-
-
-def _numbers_of(one: Evidence, whole: Evidence, decimal: str, separator: str) -> Numbers:
-    """A column's format from its own cells, else from the others; ambiguous cells are refused."""
-    if decimal:
-        return Numbers(decimal, grouped=bool(one.grouped))
-    by_all = "," if whole.comma and not whole.point else "."
-    if bool(one.comma) != bool(one.point):
-        sign = "," if one.comma else "."
-    elif one.point_either and _may_group(one, whole, separator):
-        sign = ","  # 1.234 is then refused
-    else:
-        sign = by_all
-    proof, other = (one.point, one.either) if sign == "." else (one.comma, one.point_either)
-    return Numbers(sign, grouped=bool(one.grouped) or bool(proof and other))
-
-
-def _may_group(one: Evidence, whole: Evidence, separator: str) -> bool:
-    """True if points as in 1.234 may group thousands: beside plain integers, or decimal commas."""
-    beside = bool(one.whole) and separator == ";"
-    return not one.point and (beside or bool(whole.comma))
