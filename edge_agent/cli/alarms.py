@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_audit(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = "show commands, their user and reason, and what was refused or given up, newest first"
+    text = "show commands with user and reason, changes of models, refusals; newest first"
     audit = _action(actions, "audit", text)
     audit.epilog = "example:\n  edge-agent alarms audit --asset P-101 --since 7d"
     audit.formatter_class = argparse.RawDescriptionHelpFormatter

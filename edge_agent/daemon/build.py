@@ -17,6 +17,7 @@ from edge_agent.daemon.commands import Commands
 from edge_agent.daemon.error_boundary import ErrorBoundary
 from edge_agent.daemon.learning_upkeep import LearningUpkeep, ResolutionWatch, learning_faults
 from edge_agent.daemon.links import Links
+from edge_agent.daemon.model_audit import ModelAudit
 from edge_agent.daemon.pipeline_loop import PipelineLoop
 from edge_agent.daemon.reloader import Reloader, RuntimeReplacer
 from edge_agent.daemon.runtime import RuntimeBuilder
@@ -100,7 +101,9 @@ class Parts:
         # Not the model thread: loading takes seconds, and the models in service continue meanwhile.
         loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
         forgotten = self.baseline_reset.since
-        self.builder = RuntimeBuilder(metrics, clock, loading, forgotten, loop.wake)
+        self.model_audit = ModelAudit(self.values)
+        on_change = self.model_audit.accept_change
+        self.builder = RuntimeBuilder(metrics, clock, loading, forgotten, loop.wake, on_change)
         self.reconciler = Reconciler(lambda: self.runtime().models, loop.turning, metrics, clock)
         self.resolution = ResolutionWatch()
         refresh = self.reconciler.refresh
@@ -136,7 +139,11 @@ class Parts:
             self.reloader.faults,
             *_faults_of_runtime(runtime, clock),
         )
-        periodic_work = (self.lives.save, self.baseline_reset.withdraw_outdated)
+        periodic_work = (
+            self.lives.save,
+            self.baseline_reset.withdraw_outdated,
+            self.model_audit.save,
+        )
         self.supervisor = Supervisor(
             runtime, self.publisher, self.links, find_faults, periodic_work, clock
         )

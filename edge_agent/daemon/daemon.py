@@ -132,6 +132,7 @@ class Daemon:
             await guard("stop", parts.publisher.save_memory(runtime.plant))
             await guard("stop", parts.removal.save())
             await guard("stop", parts.lives.save(at_once=True))
+            await guard("stop", parts.model_audit.save())
         await guard("stop", parts.http.stop())
         await parts.publisher.stop(deadline_s)
         if runtime is not None:

@@ -19,6 +19,7 @@ from edge_agent.learning import (
     write_problem,
 )
 from edge_agent.models import PROVIDERS_KEY, SessionRegistry
+from edge_agent.serving import AUTOMATIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Pipeline
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving import Deployments
+    from edge_agent.serving import Deployments, ModelChange
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,12 +49,18 @@ class ModelManager:
     """
 
     def __init__(
-        self, config: Config, metrics: Metrics, thread: ThreadPoolExecutor, clock: Clock
+        self,
+        config: Config,
+        metrics: Metrics,
+        thread: ThreadPoolExecutor,
+        clock: Clock,
+        on_change: Callable[[ModelChange], None],
     ) -> None:
         self.models_dir = config.models_dir
         self._config = config
         self._clock = clock
         self._thread = thread
+        self._on_change = on_change
         self._registry = SessionRegistry(config.models_dir, config.runtime, metrics, config.trust)
         self._loaded: list[Model] = []  # until `attach`
         self._not_loaded: dict[str, str] = {}
@@ -84,6 +91,7 @@ class ModelManager:
         """Pass the loaded models to the deployments of a pipeline, which then own them."""
         self._pipeline = pipeline
         self.deployments = pipeline.deployments
+        self.deployments.on_change = self._on_change
         for model in self._loaded:
             self.deployments.add_model(model)
         self.deployments.not_loaded |= self._not_loaded
@@ -137,7 +145,7 @@ class ModelManager:
         """Add a learned bundle; a further version replaces the active one like any version."""
         if self.deployments.latest(name) is None:
             try:
-                self.deployments.add_model(await self.load_model(name))
+                self.deployments.add_model(await self.load_model(name), AUTOMATIC)
             except ModelError as error:
                 self.deployments.not_loaded[name] = str(error)
 

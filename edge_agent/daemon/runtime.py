@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Alarm, Source
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantAsset
+    from edge_agent.serving import ModelChange
     from edge_agent.signals import InputKind
 
 log = logging.getLogger("edge_agent.daemon")
@@ -72,7 +73,8 @@ class RuntimeBuilder:
     """Makes a `Runtime` from a config and from the parts that outlive it.
 
     loading: the thread on which models are loaded; forgotten: by asset, the time (us) before
-    which baselines are void; wake: called when values arrive in an empty intake; live: False for
+    which baselines are void; wake: called when values arrive in an empty intake; on_model_change:
+    called when another version of a model is active; live: False for
     a recording, which has no sources to start.
     """
 
@@ -81,11 +83,12 @@ class RuntimeBuilder:
     loading: ThreadPoolExecutor
     forgotten: dict[str, int]
     wake: Callable[[], None]
+    on_model_change: Callable[[ModelChange], None] = lambda _: None
     live: bool = True
 
     async def load_models(self, config: Config) -> ModelManager:
         """The models of a config, loaded and not yet bound to assets; takes seconds."""
-        models = ModelManager(config, self.metrics, self.loading, self.clock)
+        models = ModelManager(config, self.metrics, self.loading, self.clock, self.on_model_change)
         models.forgotten = self.forgotten
         await models.load()
         return models

@@ -1,4 +1,4 @@
-"""The state of the daemon's parts over restarts, and the audit of commands on assets."""
+"""The state of the daemon's parts over restarts, and the audit of assets and models."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ class SavedValues:
             return False
         return True
 
-    async def audit(self, actor: str, action: str, assets: list[str]) -> None:
-        """Record commands on assets in the audit."""
-        await self._record([(actor, action, one, "") for one in assets])
+    async def audit(
+        self, actor: str, action: str, subjects: Sequence[str], detail: str = ""
+    ) -> None:
+        """Record what was done to assets or models in the audit."""
+        await self._record([(actor, action, one, detail) for one in subjects])

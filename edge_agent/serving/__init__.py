@@ -11,15 +11,20 @@ from edge_agent.serving.evaluation import (
     evaluate,
     reportable,
 )
+from edge_agent.serving.lifecycle import AUTOMATIC, COMMAND, DAEMON, ModelChange
 from edge_agent.serving.reconciler import RECONCILE_EVERY_S, ModelLoader, Reconciler
 from edge_agent.serving.runs import inputs_of
 
 __all__ = [
+    "AUTOMATIC",
+    "COMMAND",
+    "DAEMON",
     "RECONCILE_EVERY_S",
     "Deployment",
     "Deployments",
     "Evaluation",
     "EvaluationRules",
+    "ModelChange",
     "ModelLoader",
     "Reconciler",
     "ScoreState",

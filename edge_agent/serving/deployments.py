@@ -14,13 +14,14 @@ from edge_agent.alarms import use_name_of
 from edge_agent.config.types import Name
 from edge_agent.serving.agreement import ShadowAlarms
 from edge_agent.serving.deployment import Deployment
+from edge_agent.serving.lifecycle import COMMAND, DAEMON, ModelChange
 from edge_agent.serving.reports import export_active, faults, log_active, rows
 from edge_agent.serving.runs import Budget, count_refused, count_windows, runs_of_models
 from edge_agent.serving.shadow import Shadows
 from edge_agent.serving.versions import BundleVersions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,6 +47,7 @@ class Deployments:
     bindings: of all signals of the plant, which grow with it. rollbacks: replaced versions that
     are still active in the repository on disk; refused: by name of the bundle, the version that
     should be active and is not; not_loaded: bundles of which no version could be loaded, and why.
+    on_change: called when another version is active; it must return at once.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Deployments:
         self.rollbacks: list[Rollback] = []
         self.refused: dict[str, Refusal] = {}
         self.not_loaded: dict[str, str] = {}
+        self.on_change: Callable[[ModelChange], None] = lambda _: None
         self._bundles: dict[str, BundleVersions] = {}
         self._by_use: dict[tuple[str, str], Deployment] = {}
         self._bindings = bindings
@@ -107,13 +110,13 @@ class Deployments:
 
     # -- changes ------------------------------------------------------------------------------
 
-    def add_model(self, model: Model) -> None:
+    def add_model(self, model: Model, actor: str = DAEMON) -> None:
         """Add the first version of a bundle; add assets with `use_model`."""
         name = model.manifest.name
         self.not_loaded.pop(name, None)
         parts = self._bindings, self._budget, self._follow_version, self.rollbacks
         self._bundles[name] = BundleVersions(model, *parts)
-        log_active(model)
+        self._report_active(model, "", actor)
 
     def use_model(
         self,
@@ -151,14 +154,14 @@ class Deployments:
         if (asset.template_name, use_name) in self._by_use:
             self._by_use[asset.template_name, use_name].disable(asset.id)
 
-    def replace_version(self, model: Model) -> dict[str, str]:
+    def replace_version(self, model: Model, actor: str = COMMAND) -> dict[str, str]:
         """Replace the version of a bundle, at once or when the new one's own windows are full.
 
         The previous one becomes the standby. Returns the assets that the new one cannot serve, with
         the reason.
         """
         bundle, ready = self._bundles[model.manifest.name], self._shadows.promote(model)
-        return bundle.replace_version(model, ready, self._monotonic_s)
+        return bundle.replace_version(model, ready, self._monotonic_s, actor)
 
     def set_standby(self, name: str, model: Model | None) -> None:
         """Set the standby version of a bundle; None: there is none."""
@@ -184,7 +187,15 @@ class Deployments:
             self._follow_task(one, range(len(one.assets)))
         self.follow_alarms()
         self._shadows.compare_anew(bundle.active.model.manifest.name)
-        log_active(bundle.active.model)
+        before = bundle.standby.number if bundle.standby else ""
+        self._report_active(bundle.active.model, before, bundle.active.actor)
+
+    def _report_active(self, model: Model, before: str, actor: str) -> None:
+        """Report which version is active; the reconciler reports a rollback."""
+        log_active(model)
+        if all(one.good is not model for one in self.rollbacks):
+            name, version = model.manifest.name, model.manifest.version
+            self.on_change(ModelChange("activate", name, version, before, actor))
 
     # -- a new config -------------------------------------------------------------------------
 
@@ -209,7 +220,7 @@ class Deployments:
         self._shadows.adopt_comparisons(old._shadows)
         for one in self.rollbacks:
             if (now := self.active(one.name)) and now.sha256 == one.bad.model.sha256:
-                self.replace_version(one.good)
+                self.replace_version(one.good, DAEMON)
                 self.set_standby(one.name, None)
 
     def follow_alarms(self) -> None:

@@ -7,6 +7,7 @@ fails (failed); once this is saved in the repository on disk, it is rolled back.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -44,6 +45,26 @@ class Event(StrEnum):
     PROMOTE = "promote"  # the candidate is activated
     REJECT = "reject"  # the candidate fails or takes too long
     RETIRE = "retire"  # it is stopped, or another version has its role
+
+
+COMMAND: Final = "command"  # the version on disk was changed: `models activate`, or by hand
+AUTOMATIC: Final = "automatic"
+DAEMON: Final = "daemon"  # its start, or another config
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChange:
+    """Another version of a bundle is active; before: the previous one, empty if there is none.
+
+    action: `activate` or `rollback`; actor: COMMAND, AUTOMATIC or DAEMON.
+    """
+
+    action: str
+    model: str
+    version: str
+    before: str
+    actor: str
+    reason: str = ""
 
 
 S, E = State, Event

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from edge_agent.errors import EdgeAgentError, ModelError
 from edge_agent.models import REPOSITORY_DIR, ModelRepository
-from edge_agent.serving.lifecycle import Event
+from edge_agent.serving.lifecycle import AUTOMATIC, COMMAND, Event, ModelChange
 from edge_agent.serving.reports import Refusal
 
 if TYPE_CHECKING:
@@ -147,10 +147,10 @@ class Reconciler:
             if deployments.latest(name) is not before:
                 return  # it was rolled back meanwhile
             if before is None:
-                deployments.add_model(model)
+                deployments.add_model(model, COMMAND)
                 added.append(name)
             elif model.sha256 != before.sha256:
-                replaced[name] = deployments.replace_version(model)
+                replaced[name] = deployments.replace_version(model, COMMAND)
             else:
                 return
         refusal = deployments.refused.get(name)
@@ -186,6 +186,7 @@ class Reconciler:
         self._deployments.refused[name] = Refusal(bad, text, self._clock.now_us(), good)
         extra = {"model": name, "version": bad, "to": good, "reason": text}
         log.error("model rolled back", extra=extra)
+        self._deployments.on_change(ModelChange("rollback", name, good, bad, AUTOMATIC, text))
         self._passed_over[name] = (await asyncio.to_thread(self._signatures)).get(name, ())
         try:
             await asyncio.to_thread(_roll_back_on_disk, self._repository, name, bad, good)

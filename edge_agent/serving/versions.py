@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.serving.lifecycle import Event, State, next_state
+from edge_agent.serving.lifecycle import DAEMON, Event, State, next_state
 from edge_agent.serving.runs import ModelRun, RunStats, Trouble, score_windows, usable
 from edge_agent.serving.standby import Standby
 
@@ -36,6 +36,7 @@ class Version:
     model: Model
     state: State = State.LOADING
     reason: str = ""  # why it fails, or was rolled back
+    actor: str = DAEMON  # who activates it
     run_stats: RunStats = field(default_factory=RunStats)
     standbys: dict[Deployment, Standby] = field(default_factory=dict)
 
@@ -161,16 +162,18 @@ class BundleVersions:
             self.standby.apply(Event.STAND_BY)
 
     def replace_version(
-        self, model: Model, ready: Mapping[Deployment, Standby], monotonic_s: float
+        self, model: Model, ready: Mapping[Deployment, Standby], monotonic_s: float, actor: str
     ) -> dict[str, str]:
         """Replace the version: at once if its windows are the same, else when they are full.
 
-        ready: its existing standbys. Returns the assets that it cannot serve, with the reason.
+        ready: its existing standbys; actor: who activates it. Returns the assets that it cannot
+        serve, with the reason.
         """
         self._stop_warming()
         if model.sha256 == self.active.model.sha256:
             return {}
         version = self._beside(model, ready)
+        version.actor = actor
         beside = version.standbys.values()
         lost = {asset: why for one in beside for asset, why in one.lacking.items()}
         if all(one.shares for one in beside):

@@ -26,6 +26,7 @@ from edge_agent.config.types import Duration, Name
 from edge_agent.daemon import daemon as daemon_module
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.models.repository import ModelRepository
+from edge_agent.store import AuditFilter
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
@@ -253,3 +254,28 @@ async def test_a_shadow_that_fails_its_tests_is_refused(
         await one.look()
         assert (one.row("shadow")["state"], one.row("shadow")["compared"]) == ("ended", 7)
         assert one.row()["version"] == "1"
+
+
+async def test_the_audit_says_which_version_is_active_since_when_and_who_did_it(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start, a command, a rollback; a restart with the same version adds nothing."""
+    shelf = ModelRepository(models)
+    async with gateway(models, monkeypatch) as one:
+        await one.daemon.parts.supervisor.supervise()
+        shelf.install(bundle(models.parent / "new", nan_over, "2", 50.0))
+        shelf.activate(NAME, "2")
+        await one.look()
+        await one.rows(10, 60.0)
+        await one.look()
+        assert one.row()["version"] == "1"
+    async with gateway(models, monkeypatch) as one:
+        await one.daemon.parts.supervisor.supervise()
+        rows = await one.daemon.parts.status.audit(AuditFilter(alarm_id=NAME), 10)
+    told = [(row["actor"], row["action"], row["detail"]) for row in reversed(rows)]
+    assert told[:2] == [
+        ("daemon", "activate", "version 1"),
+        ("command", "activate", "version 2, before 1"),
+    ]
+    ((actor, action, detail),) = told[2:]
+    assert (actor, action, detail[:21]) == ("automatic", "rollback", "version 1, before 2: ")

@@ -22,6 +22,7 @@ from version_models import (
 
 from edge_agent.config.schema import Asset, ModelUse, Signal, Template
 from edge_agent.config.types import Name
+from edge_agent.serving import AUTOMATIC, ModelChange
 
 if TYPE_CHECKING:
     from edge_agent.models.runtime.model import Model
@@ -65,6 +66,21 @@ def test_a_version_with_other_windows_takes_over_once_they_are_full(length: int)
     assert plant.deployments() == {"2"}
     assert plant.missing() == []
     assert list(plant.scores["P-2"].values())[-1] == 3.0
+
+
+def test_a_change_of_the_active_version_is_reported_with_who_and_from_which() -> None:
+    """A rollback is reported once it is saved on disk."""
+    plant = Watched(config())
+    changes: list[ModelChange] = []
+    plant.pipeline.deployments.on_change = changes.append
+    plant.use(mean())
+    plant.rows(6, 1.0)
+    plant.pipeline.deployments.replace_version(nan_over(50.0, version="2"), AUTOMATIC)
+    plant.rows(12, 1.0)
+    assert changes[1:] == [ModelChange("activate", NAME, "2", "1", AUTOMATIC)]
+    plant.row(60.0)
+    assert plant.deployments() == {"1"}
+    assert len(changes) == 2
 
 
 def test_windows_that_never_fill_do_not_hold_a_version_back_for_ever() -> None:
