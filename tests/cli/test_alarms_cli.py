@@ -67,8 +67,10 @@ class Plant:
     async def command(
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str
     ) -> dict[str, Any]:
-        more = () if duration_s is None else (duration_s,)
-        made: Transition = getattr(self.table, kind)(alarm_id, *more, actor, comment)
+        if duration_s is None:
+            made = self.table.apply_command(kind, alarm_id, actor, comment)
+        else:
+            made = self.table.shelve(alarm_id, duration_s, actor, comment)
         self.keep(made)
         self.store.audit(actor, kind, alarm_id, comment)
         return self.row(made.alarm)
