@@ -1,82 +1,48 @@
-"""Event-time windows of one model over all its assets, as rings of rows.
-
-A row is one step of the model's grid (`step_us` > 0: all values in (t - step, t]) or one distinct
-time stamp of the asset (`step_us` = 0). A row is closed when every input has reached it, or when
-some input is `lateness_us` past it; an empty cell then repeats the row before, for at most
-`hold_us` since the repeated value, and is marked. Closed rows never change, so that a recording
-produces the same windows for every division of its values into batches.
-"""
+"""Event-time windows of one model over all its assets: values are written, windows close."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_agent.clock import NEVER
 from edge_agent.config.schema import Resample
-from edge_agent.counting import as_read
-from edge_agent.signals.window_set import (
-    BAD,
-    HELD,
-    MISSING,
-    SOUND,
-    STALE,
-    Layout,
-    Values,
-    WindowSet,
-    aggregate,
-    last_true,
-    ragged,
-    rank_times,
-    rows_of_columns,
-)
-from edge_agent.tables import Table, column
+from edge_agent.signals.rings import NO_END, Rings
+from edge_agent.signals.window_set import BAD
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from edge_agent.signals.window_set import Reads
-
-_SLACK_ROWS: Final = 256
-_NO_END: Final = int(np.iinfo(np.int64).max)
+    from edge_agent.signals.window_set import Reads, WindowSet
 
 
-class Windows(Table):
-    """The rings of all assets that share one model."""
+@dataclass(slots=True)
+class Values:
+    """Values to be written into the rings, ordered by time."""
 
-    _x: NDArray[np.floating] = column(np.float32, np.nan, "ring", "channels")
-    _mark = column(np.uint8, 0, "ring", "channels")
-    _count = column(np.uint32, 0, "ring", "aggregated")
-    _row_us = column(np.int64, NEVER, "times")
-    _head = column(np.int64, -1)  # newest row with a value
-    _done = column(np.int64, -1)  # newest closed row
-    _done_us = column(np.int64, NEVER)  # its time; kept over a restart of the rows
-    _next_end = column(np.int64, -1)  # last row of the next window
-    _started = column(np.bool_)
-    _last_us = column(np.int64, NEVER, "channels")
-    _carry: NDArray[np.floating] = column(np.float32, np.nan, "channels")
-    _carry_us = column(np.int64, NEVER, "channels")
-    _carry_mark = column(np.uint8, 0, "channels")
-    _hold_us = column(np.int64, _NO_END, "channels")
-    _group = column(np.int16, 0, "channels")
-    _offset = column(np.float64, 0, "channels")
-    _counts = column(np.bool_, 0, "channels")
+    asset: NDArray[np.integer]
+    channel: NDArray[np.integer]
+    time_us: NDArray[np.int64]
+    value: NDArray[np.floating]
+    mark: NDArray[np.uint8]
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-        lateness_rows = layout.lateness_us // layout.step_us if layout.step_us else 0
-        self._ring = layout.length + max(_SLACK_ROWS, 2 * layout.hop, 2 * lateness_rows)
-        self._aggregated = np.array([r is not Resample.LAST for r in layout.resample])
-        self.late = 0
-        exact = np.float64 if layout.precise else np.float32
-        sizes = {
-            "ring": self._ring,
-            "channels": layout.channels,
-            "aggregated": layout.channels if self._aggregated.any() else 0,
-            "times": 0 if layout.step_us else self._ring,
-        }
-        super().__init__(sizes, {"_x": exact, "_carry": exact})
+    def where(self, mask: NDArray[np.bool_]) -> Values:
+        """Only the values for which `mask` [n] is true."""
+        return Values(
+            self.asset[mask],
+            self.channel[mask],
+            self.time_us[mask],
+            self.value[mask],
+            self.mark[mask],
+        )
+
+
+class Windows(Rings):
+    """The windows of all assets that share one model; see `rings`."""
 
     def add_asset(
         self, hold_us: list[int | None], group: list[int], reads: Reads | None = None
@@ -88,7 +54,7 @@ class Windows(Table):
         only changes; 0: an input that reports every sample. reads: of a precise layout.
         """
         row = self.grow()
-        self._hold_us[row] = [_NO_END if hold is None else hold for hold in hold_us]
+        self._hold_us[row] = [NO_END if hold is None else hold for hold in hold_us]
         self._group[row] = group
         if reads is not None:
             self._offset[row], self._counts[row] = reads.offset, reads.counts
@@ -136,34 +102,6 @@ class Windows(Table):
         limit_us = (self._done[asset] + room) * self.layout.step_us
         return self._close(asset, np.minimum(to_us, limit_us))
 
-    def reset_clock(self, asset: NDArray[np.intp]) -> None:
-        """Start again with the next value of any time; the clock of these assets was set back."""
-        self._empty(asset)
-        self._done_us[asset] = NEVER
-        self._last_us[asset] = self._carry_us[asset] = NEVER
-
-    def filled(self, asset: int) -> tuple[int, int]:
-        """Rows in an asset's first window, and how many it needs."""
-        needed = self.layout.least or self.layout.length
-        open_rows = int(self._next_end[asset] - self._done[asset])
-        return (max(0, needed - open_rows) if self._started[asset] else 0), needed
-
-    def shift_clock(self, row: NDArray[np.intp], step_us: int) -> None:
-        """Shift all stored times of these rows; the gateway's clock was moved.
-
-        By whole steps of the grid; the rest is less than half a step.
-        """
-        rows = round(step_us / self.layout.step_us) if self.layout.step_us else 0
-        moved_us = rows * self.layout.step_us if self.layout.step_us else step_us
-        for name in ("_done_us", "_last_us", "_carry_us", "_row_us"):
-            times = getattr(self, name)[row]
-            getattr(self, name)[row] = np.where(times > NEVER, times + moved_us, times)
-        for numbers in (self._head, self._done, self._next_end):
-            numbers[row] += rows
-        for ring in (self._x, self._mark, self._count):
-            if ring.size:
-                ring[row] = np.roll(ring[row], rows % self._ring, axis=1)
-
     def close_all(self) -> list[WindowSet]:
         """Close all rows with a value; the recording has ended."""
         asset = np.flatnonzero(self._started)
@@ -210,14 +148,6 @@ class Windows(Table):
         self._empty(asset)
         return found
 
-    def _empty(self, asset: NDArray[np.intp]) -> None:
-        self._x[asset], self._mark[asset] = np.nan, MISSING
-        if not self.layout.step_us:
-            self._row_us[asset] = NEVER
-        if self._count.size:
-            self._count[asset] = 0
-        self._started[asset] = False
-
     def _write(self, values: Values, row: NDArray[np.int64]) -> None:
         asset, channel, time_us = values.asset, values.channel, values.time_us
         late = row <= self._done[asset]
@@ -250,125 +180,56 @@ class Windows(Table):
         self._carry_us[at], self._carry_mark[at] = values.time_us, values.mark
         self._carry[at[0][good], at[1][good]] = values.value[good]
 
-    # -- closing ------------------------------------------------------------------------------
 
-    def _head_us(self, asset: NDArray[np.intp]) -> NDArray[np.int64]:
-        if self.layout.step_us:
-            return self._head[asset] * self.layout.step_us
-        return self._row_us[asset, self._head[asset] % self._ring]
+def rank_times(asset: NDArray[np.intp], time_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """1 for an asset's first distinct time, 2 for its second, ...; in the order given."""
+    order = np.lexsort((time_us, asset))
+    a, t = asset[order], time_us[order]
+    new_asset = np.append(True, a[1:] != a[:-1])
+    step = np.append(True, t[1:] != t[:-1]) | new_asset
+    total = np.cumsum(step)
+    begin = np.maximum.accumulate(np.where(new_asset, total - 1, 0))
+    rank = np.empty(len(a), np.int64)
+    rank[order] = total - begin
+    return rank
 
-    def _watermark(self, asset: NDArray[np.intp]) -> NDArray[np.int64]:
-        """Time up to which each asset's rows are complete."""
-        last = self._last_us[asset]
-        newest = last.max(axis=1)
-        reach = last
-        group = self._group[asset]
-        for number in range(1, int(group.max(initial=0)) + 1):
-            member = group == number
-            # Excluding that time: the next packet may report another change at the same time.
-            shared = np.where(member, last, NEVER).max(axis=1) - 1
-            reach = np.where(member, np.maximum(last, shared[:, None]), reach)
-        watermark: NDArray[np.int64] = np.maximum(
-            reach.min(axis=1), newest - self.layout.lateness_us
-        )
-        return watermark
 
-    def _close(self, asset: NDArray[np.intp], watermark_us: NDArray[np.int64]) -> list[WindowSet]:
-        n = self._closable(asset, watermark_us)
-        if not n.any():
-            return []
-        asset, n = asset[n > 0], n[n > 0]
-        owner, offset = ragged(n)
-        rows = self._done[asset][owner] + 1 + offset
-        self._fill(asset, owner, offset, rows)
-        self._done[asset] += n
-        self._done_us[asset] = self._row_times(asset, self._done[asset])
-        due = self._due(asset)
-        self._forget(asset[owner], rows - self.layout.length)
-        return [] if due is None else [due]
+def aggregate(
+    x: NDArray[np.floating],
+    count: NDArray[np.uint32],
+    resample: Sequence[Resample],
+    values: Values,
+    slot: NDArray[np.int64],
+) -> None:
+    """Write values into the cells of x and count [A, ring, C]; each input's `resample` decides.
 
-    def _closable(
-        self, asset: NDArray[np.intp], watermark_us: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Number of rows of each asset that end at or before its watermark, [n]."""
-        if self.layout.step_us:
-            rows = watermark_us // self.layout.step_us
+    count: number of values in the mean of a cell. Bad values are left out.
+    """
+    for channel, how in enumerate(resample):
+        mine = (values.channel == channel) & (values.mark != BAD)
+        at = (values.asset[mine], slot[mine], np.full(int(mine.sum()), channel))
+        value = values.value[mine].astype(x.dtype)
+        if how is Resample.LAST:
+            x[at] = value
+        elif how is Resample.MEAN:
+            _mean(x, count, at, value)
         else:
-            times = self._row_us[asset]
-            is_open = times > self._done_us[asset][:, None]
-            closing: NDArray[np.bool_] = is_open & (times <= watermark_us[:, None])
-            rows = self._done[asset] + closing.sum(axis=1)
-        open_rows: NDArray[np.int64] = np.maximum(rows - self._done[asset], 0)
-        return open_rows
+            empty = np.isnan(x[at])
+            x[tuple(index[empty] for index in at)] = value[empty]
+            (np.minimum if how is Resample.MIN else np.maximum).at(x, at, value)
 
-    def _row_times(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        if self.layout.step_us:
-            return rows * self.layout.step_us
-        return self._row_us[asset, rows % self._ring]
 
-    def _fill(
-        self,
-        asset: NDArray[np.intp],
-        owner: NDArray[np.intp],
-        offset: NDArray[np.int64],
-        rows: NDArray[np.int64],
-    ) -> None:
-        """Fill the gaps of closing rows [T] from the row before, and mark them."""
-        of = asset[owner]
-        at = (of, rows % self._ring)
-        x, mark = self._x[at], self._mark[at]
-        time_us = self._row_times(of, rows)
-        last = np.append(np.flatnonzero(offset == 0)[1:], len(rows)) - 1
-        if SOUND[mark].all():
-            self._carry_us[asset] = time_us[last, None]
-            self._carry[asset], self._carry_mark[asset] = x[last], mark[last]
-            return
-        first = (np.arange(len(rows)) - offset)[:, None]  # the start of each asset's rows
-        seen = mark != MISSING
-        source = last_true(seen)
-        carried = source < first
-        source_us = np.where(carried, self._carry_us[of], time_us[np.maximum(source, 0)])
-        source_mark = np.where(carried, self._carry_mark[of], rows_of_columns(mark, source))
-        aged = time_us[:, None] - source_us > self._hold_us[of]
-        held = np.where(source_mark == MISSING, MISSING, np.where(aged, STALE, HELD))
-        mark = np.where(seen, mark, np.where(source_mark == BAD, BAD, held)).astype(np.uint8)
-        good = last_true(seen & (mark != BAD))
-        x = np.where(good < first, self._carry[of], rows_of_columns(x, good))
-        self._x[at], self._mark[at] = x, mark
-        self._carry[asset], self._carry_us[asset] = x[last], source_us[last]
-        self._carry_mark[asset] = source_mark[last]
-
-    def _due(self, asset: NDArray[np.intp]) -> WindowSet | None:
-        layout = self.layout
-        n = (self._done[asset] - self._next_end[asset]) // layout.hop + 1
-        n = np.maximum(n, 0)
-        if not n.any():
-            return None
-        owner, offset = ragged(n)
-        of = asset[owner]
-        end = self._next_end[of] + offset * layout.hop
-        self._next_end[asset] += n * layout.hop
-        rows = end[:, None] + np.arange(1 - layout.length, 1)
-        at = (of[:, None], rows % self._ring)
-        start_us = self._row_times(of, self._first_rows(of, rows))
-        end_us, x, mark = self._row_times(of, end), self._x[at], self._mark[at]
-        if not layout.precise:
-            return WindowSet(of, start_us, end_us, x, mark)
-        read = as_read(x, self._offset[of][:, None], self._counts[of][:, None])
-        return WindowSet(of, start_us, end_us, read, mark, x[:, -1])
-
-    def _first_rows(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The first of the rows [N, W] of each window, [N]; short windows start without rows."""
-        if not self.layout.least:
-            return rows[:, 0]
-        seen = (self._mark[asset[:, None], rows % self._ring] != MISSING).any(axis=2)
-        first: NDArray[np.int64] = rows[np.arange(len(rows)), np.argmax(seen, axis=1)]
-        return first
-
-    def _forget(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> None:
-        slot = rows % self._ring
-        self._x[asset, slot], self._mark[asset, slot] = np.nan, MISSING
-        if self._count.size:
-            self._count[asset, slot] = 0
-        if not self.layout.step_us:
-            self._row_us[asset, slot] = NEVER
+def _mean(
+    x: NDArray[np.floating],
+    count: NDArray[np.uint32],
+    at: tuple[NDArray[np.integer], ...],
+    value: NDArray[np.floating],
+) -> None:
+    """Add values to the mean that is already in a cell."""
+    empty = np.isnan(x[at])
+    x[tuple(index[empty] for index in at)] = 0.0
+    x[at] = x[at] * count[at]
+    np.add.at(x, at, value)
+    np.add.at(count, at, 1)
+    cells = tuple(np.unique(np.stack(at), axis=1))
+    x[cells] /= count[cells]
