@@ -1,0 +1,276 @@
+"""Features of waveforms: one number each, from the level to the lines of the envelope's spectrum.
+
+All of a machine's waveforms are measured in the same way, without knowledge of the machine:
+
+- level (RMS), kurtosis and crest factor of the samples without their mean. The peak is the product
+  of level and crest factor, so it would add nothing;
+- the energies of half-octave bands: Welch's averaged spectrum;
+- envelope lines: the power of eight wide bands over time, and the spectrum of each divided by its
+  mean (the cyclic modulation spectrum of Antoni, Hanson: Detection of surface ships from
+  interception of cyclostationary signature, IEEE J. Oceanic Eng. 37, 2012). Impacts of a damaged
+  bearing or gear tooth are lines there, in the bands that they excite. The largest line of each
+  range of frequencies counts; with the geometry of the bearing also that at each defect frequency.
+
+All features are logarithms, so that they have a spread instead of a factor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from math import ceil, floor, log2
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+SHAPES: Final = ("level", "kurtosis", "crest factor")
+CLIP: Final = 30.0  # spreads
+LOUDEST: Final = 1e30  # single precision has no room for more
+QUIETEST: Final = 1e-30
+TINY: Final = 1e-10  # of the power of the peak: below it nothing is heard
+_LENGTH_S: Final = 0.35
+_LENGTHS: Final = (1024, 8192)
+_LEAST_LENGTH: Final = 256
+_SEGMENT: Final = 256
+_ENVELOPE_HZ: Final = 1500.0  # samples per second of an envelope: impacts come below half of it
+_FRAME_HOPS: Final = 4
+_LEAST_FRAME: Final = 8
+_BANDS: Final = 8
+_STRETCH: Final = 512  # samples of an envelope that are transformed together
+_USED: Final = 0.35  # of the envelope's samples per second; above it the frames blur lines
+_FIRST_BIN: Final = 2
+_LEAST_BINS: Final = 3
+_RANGES: Final = 20
+_SLIP: Final = 0.02  # a bearing slips, and a speed is never exactly the one on the plate
+_HARMONICS: Final = 3
+
+
+class Tables(NamedTuple):
+    """The constants of the features, for numpy and for the graph alike.
+
+    spectrum, frames: cosine and sine of a window's DFT, [samples, 2 bins]. bands, pools: which of
+    its bins are summed, [bins, bands]. turns: DFT of the envelopes, [2 lines, samples]. ranges: the
+    lines of each range, [ranges, most lines], the last one repeated.
+    """
+
+    spectrum: Floats
+    bands: Floats
+    frames: Floats
+    pools: Floats
+    turns: Floats
+    ranges: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """What is measured in windows of `length` samples. lines: names and Hz of known defects."""
+
+    rate_hz: float
+    length: int
+    lines: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def segment(self) -> int:
+        """Samples of a segment of Welch's spectrum; they overlap by half."""
+        return min(_SEGMENT, self.length)
+
+    @cached_property
+    def hop(self) -> int:
+        """Samples between two of an envelope."""
+        most = max(1, self.length // 64)
+        return int(min(most, 2 ** max(0, floor(log2(self.rate_hz / _ENVELOPE_HZ)))))
+
+    @property
+    def frame(self) -> int:
+        """Samples of which an envelope's is made."""
+        return max(_LEAST_FRAME, _FRAME_HOPS * self.hop)
+
+    @cached_property
+    def stretch(self) -> int:
+        """Samples of an envelope that are transformed together; stretches overlap by half."""
+        return min(_STRETCH, (self.length - self.frame) // self.hop + 1)
+
+    @property
+    def stretch_hop(self) -> int:
+        """Samples of an envelope between two stretches."""
+        return self.stretch // 2
+
+    @property
+    def resolution_hz(self) -> float:
+        """The distance of two lines of the envelope's spectrum."""
+        return self.rate_hz / self.hop / self.stretch
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features, in their order."""
+        bins = self.rate_hz / self.segment
+        bands = [f"band {_hz(a * bins)}-{_hz(b * bins)} Hz" for a, b in pairwise(self.band_edges)]
+        ranges = pairwise(_range_edges(self._lines))
+        step = self.resolution_hz
+        lines = [
+            f"envelope {_hz((a + _FIRST_BIN) * step)}-{_hz((b + _FIRST_BIN) * step)} Hz"
+            for a, b in ranges
+        ]
+        return (*SHAPES, *bands, *lines, *(name for name, _ in self._heard()))
+
+    @property
+    def size(self) -> int:
+        """The number of features."""
+        return len(self.names)
+
+    @property
+    def _lines(self) -> int:
+        return int(_USED * self.stretch) - _FIRST_BIN
+
+    @property
+    def band_edges(self) -> list[int]:
+        """Half octaves of at least one bin, up to half of the sampling rate."""
+        edges, most = [1], self.segment // 2
+        while edges[-1] < most:
+            edges.append(min(most, max(edges[-1] + 1, round(edges[-1] * 2**0.5))))
+        return edges
+
+    def _heard(self) -> list[tuple[str, tuple[int, int]]]:
+        """The known lines within the envelope's spectrum: name, first and last line."""
+        found = []
+        for name, hz in self.lines:
+            low, high = hz * (1 - _SLIP) / self.resolution_hz, hz * (1 + _SLIP) / self.resolution_hz
+            first, last = floor(low) - _FIRST_BIN, ceil(high) - _FIRST_BIN
+            if first >= 0 and last < self._lines:
+                found.append((name, (first, last)))
+        return found
+
+    @cached_property
+    def tables(self) -> Tables:
+        """The constants of the features."""
+        groups = [(a, b - 1) for a, b in pairwise(_range_edges(self._lines))]
+        groups += [lines for _, lines in self._heard()]
+        width = max(b - a for a, b in groups) + 1
+        ranges = np.array([[min(a + n, b) for n in range(width)] for a, b in groups], np.int64)
+        bins = np.arange(_FIRST_BIN, _FIRST_BIN + self._lines)[:, None] * np.arange(self.stretch)
+        turn = 2 * np.pi * bins / self.stretch
+        window = np.hanning(self.stretch + 1)[:-1]
+        return Tables(
+            _transform(self.segment),
+            _pooled(self.band_edges, self.segment // 2),
+            _transform(self.frame),
+            _pooled(_pool_edges(self.frame // 2), self.frame // 2),
+            np.concatenate([np.cos(turn), np.sin(turn)]) * window / window.sum(),
+            ranges,
+        )
+
+
+def _hz(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"  # noqa: PLR2004
+
+
+def _transform(samples: int) -> Floats:
+    """Cosine and sine of the bins above 0 of a Hann window's DFT, [samples, 2 bins]."""
+    turn = 2 * np.pi * np.arange(samples)[:, None] * np.arange(1, samples // 2 + 1) / samples
+    window = np.hanning(samples + 1)[:-1, None]
+    scale = np.sqrt(2 / (samples * (window**2).sum()))  # the sum over the bins is the mean square
+    return np.asarray(np.concatenate([np.cos(turn), np.sin(turn)], axis=1) * window * scale)
+
+
+def _pooled(edges: list[int], bins: int) -> Floats:
+    """Sums of bins, the first of which is number 1, between edges: [bins, bands]."""
+    number = np.arange(1, bins + 1)[:, None]
+    last = np.array(edges[1:])
+    last[-1] += 1
+    return ((number >= np.array(edges[:-1])) & (number < last)).astype(float)
+
+
+def _pool_edges(bins: int) -> list[int]:
+    return [round(1 + k * bins / min(_BANDS, bins)) for k in range(min(_BANDS, bins))] + [bins]
+
+
+def _range_edges(lines: int) -> list[int]:
+    """Ranges of lines that become wider with frequency."""
+    edges, ratio = [0], lines ** (1 / _RANGES)
+    while edges[-1] < lines:
+        edges.append(max(edges[-1] + _LEAST_BINS, ceil((edges[-1] + 1) * ratio)))
+    return [*edges[:-2], lines] if len(edges) > 2 else [0, lines]  # noqa: PLR2004
+
+
+def length_for(rate_hz: float, longest_run: int) -> int:
+    """The samples of a window: a power of two for about a third of a second.
+
+    At most as long as the blocks, if they do not follow each other. 0 if they are too short.
+    """
+    wanted = min(max(_LENGTH_S * rate_hz, _LENGTHS[0]), _LENGTHS[1], longest_run)
+    length = int(2 ** floor(log2(max(1.0, wanted))))
+    return length if length >= _LEAST_LENGTH else 0
+
+
+def defect_lines(orders: Mapping[str, float], speed_hz: float) -> tuple[tuple[str, float], ...]:
+    """The defect frequencies of a bearing and their multiples, by name."""
+    return tuple(
+        (name if n == 1 else f"{n} x {name}", n * order * speed_hz)
+        for name, order in orders.items()
+        for n in range(1, _HARMONICS + 1)
+        if order > 0 and speed_hz > 0
+    )
+
+
+def measure(samples: NDArray[np.floating], bank: Bank) -> Floats:
+    """The features [N, size] of windows [N, length]; NaN for a window that never changes."""
+    x = np.clip(samples.astype(np.float64), -LOUDEST, LOUDEST)
+    x = x - x.mean(axis=1, keepdims=True)
+    peak = np.abs(x).max(axis=1, keepdims=True) + QUIETEST
+    x, loud = x / peak, np.log(peak)
+    square = x * x
+    power = square.mean(axis=1, keepdims=True) + TINY
+    kurtosis = np.log((square * square).mean(axis=1, keepdims=True) / (power * power) + TINY)
+    level = np.log(power) / 2
+    tables = bank.tables
+    spectrum = _powers(x, bank.segment, bank.segment // 2, tables.spectrum).mean(axis=1)
+    bands = np.log(spectrum @ tables.bands + TINY) / 2 + loud
+    pools = _powers(x, bank.frame, bank.hop, tables.frames) @ tables.pools
+    swing = pools / (pools.mean(axis=1, keepdims=True) + TINY) - 1.0
+    stretches = _cut(swing.transpose(0, 2, 1), bank.stretch, bank.stretch_hop)
+    real, imaginary = np.split(stretches @ tables.turns.T, 2, axis=3)
+    lines = (real * real + imaginary * imaginary).mean(axis=2).max(axis=1)
+    largest = np.log(lines[:, tables.ranges].max(axis=2) + TINY) / 2
+    found = np.concatenate([level + loud, kurtosis, -level, bands, largest], axis=1)
+    found[np.ptp(samples, axis=1) == 0] = np.nan
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class WaveBaseline:
+    """The healthy state of one asset's features: center, spread, middle [F], precision [F, F].
+
+    limits: of T² and of the largest squared deviation of a single feature.
+    """
+
+    center: Floats
+    spread: Floats
+    middle: Floats
+    precision: Floats
+    limits: tuple[float, float] = (1.0, 1.0)
+
+    def distances(self, features: Floats) -> Floats:
+        """T², and the largest squared deviation, of each row: [n, 2]."""
+        z = np.clip((features - self.center) / self.spread, -CLIP, CLIP)
+        e = z - self.middle
+        together = np.einsum("ni,ij,nj->n", e, self.precision, e)
+        return np.stack([together, (z * z).max(axis=1)], axis=1)
+
+
+def _powers(x: Floats, size: int, hop: int, table: Floats) -> Floats:
+    """The power of each bin in each part of windows [N, length]: [N, parts, bins]."""
+    real, imaginary = np.split(_cut(x, size, hop) @ table, 2, axis=2)
+    return np.asarray(real * real + imaginary * imaginary)
+
+
+def _cut(x: Floats, size: int, hop: int) -> Floats:
+    """Parts of `size` every `hop` along the last axis, [..., parts, size]."""
+    return np.lib.stride_tricks.sliding_window_view(x, size, axis=-1)[..., ::hop, :]
