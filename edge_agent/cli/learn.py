@@ -122,6 +122,7 @@ def _listen(training: BaselineTraining, config: Config, args: argparse.Namespace
     total = max(1, recording.total_bytes)
     training.listen(recording.readings(), lambda: _show(recording.position / total))
     report_recording(recording)
+    training.causes = recording.causes()
 
 
 def _show(share: float, more: str = "") -> None:

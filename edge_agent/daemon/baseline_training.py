@@ -41,6 +41,7 @@ class BaselineTraining:
         self.plant, self._pipeline = monitored.plant, monitored.pipeline
         self._pattern = pattern
         self.values = 0  # received
+        self.causes: dict[int, str] = {}  # by signal, why the recording has no value of it
         self.refused: dict[str, str] = {}  # assets that could not be learned, and why
         self._chosen: dict[str, str] = {}  # asset -> why it cannot learn, or nothing
         monitored.add_assets(self._choose)
@@ -105,7 +106,7 @@ class BaselineTraining:
         now_us, trained = self._clock.now_us(), []
         failures: list[ModelError] = []
         for learning in self._pipeline.learning.values():
-            learning.leave_out_slow(self._pipeline.watch)
+            learning.leave_out_slow(self._pipeline.watch, self.causes)
             for training in learning.collected():
                 try:
                     trained.append(await train_baseline(self._config, learning, training, now_us))

@@ -28,7 +28,7 @@ from edge_agent.signals import Gate, Layout, Router, Span, Windows, WindowSet
 from edge_agent.values import BAD_TYPE_MISMATCH, Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -243,13 +243,15 @@ class Learning:
             logging.WARNING, "input left out of learning", one, self.inputs[index], reason=reason
         )
 
-    def leave_out_slow(self, watch: QualityWatch) -> None:
-        """Leave out inputs that would leave too few complete rows; all data is collected."""
+    def leave_out_slow(self, watch: QualityWatch, causes: Mapping[int, str] | None = None) -> None:
+        """Leave out inputs that would leave too few complete rows; all data is collected.
+
+        causes: by signal, why it has no values, if the reader of a recording knows.
+        """
         for one in self.trainings:
-            for index in one.choice.leave_out_slow():
-                self._leave_out(
-                    one, index, reason_of(watch, one.asset.signals[self.inputs[index]].index)
-                )
+            for index in one.choice.leave_out_slow(self.config.rows_needed):
+                signal = one.asset.signals[self.inputs[index]].index
+                self._leave_out(one, index, (causes or {}).get(signal) or reason_of(watch, signal))
 
     def obstacle(self, one: Training, signals: Acceptance) -> str:
         """Why an asset's learning is stopped, and since when; empty if it continues."""

@@ -116,11 +116,23 @@ class InputChoice:
             self.choose(self._with(again))
         return Change(left_out, again, self._newly_back(silent_us, grace_us, never))
 
-    def leave_out_slow(self) -> list[int]:
-        """Leave out the least usable inputs until enough rows are complete; returns them."""
+    def leave_out_slow(self, needed: int = 0) -> list[int]:
+        """Leave out the least usable inputs until enough rows are complete; returns them.
+
+        needed: also until so many rows are complete, unless no choice of inputs has them.
+        """
+        gone = self._leave_out_until(_TOO_SLOW * self.rows)
+        before = self.chosen
+        more = self._leave_out_until(needed)
+        if self.complete() < needed:
+            self.choose(before)
+            return gone
+        return gone + more
+
+    def _leave_out_until(self, complete: float) -> list[int]:
         gone = []
         usable = self.usable_rows()
-        while self.chosen.sum() > 1 and self.complete() < _TOO_SLOW * self.rows:
+        while self.chosen.sum() > 1 and self.complete() < complete:
             worst = int(np.argmin(np.where(self.chosen, usable, np.iinfo(np.int64).max)))
             self.choose(self.chosen & (np.arange(len(usable)) != worst))
             gone.append(worst)

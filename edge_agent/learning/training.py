@@ -98,8 +98,12 @@ async def train_baseline(
 
 def _said(training: TrainingSet) -> tuple[tuple[str, str], ...]:
     """The manifest's entry for inputs that were left out; they are the same for all assets."""
-    names = sorted({name for out in training.left_out.values() for name in out})
-    return ((LEFT_OUT, ", ".join(names)),) if names else ()
+    reasons: dict[str, set[str]] = {}
+    for out in training.left_out.values():
+        for name, reason in out.items():
+            reasons.setdefault(name, set()).add(reason)
+    said = [f"{name} ({' / '.join(sorted(why))})" for name, why in sorted(reasons.items())]
+    return ((LEFT_OUT, ", ".join(said)),) if said else ()
 
 
 def write_problem(models_dir: Path) -> str:

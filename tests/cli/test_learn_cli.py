@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from cli_recordings import rows, write_csv, write_site
+from cli_recordings import INPUTS, rows, write_csv, write_site
 
 from edge_agent.cli import main
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
@@ -174,7 +174,10 @@ def test_what_the_columns_hold_is_said_of_each(tmp_path: Path, learn: Learn) -> 
     code, _, err = learn("--asset", "P-1", "--input", str(path))
     assert code == 0
     assert "column 'pressure': text in 2000 of 2000 rows, such as 'STOP' in healthy.csv" in err
-    assert "column 'current': empty in 2000 of 2000 rows, the first in healthy.csv, line 2" in err
+    assert (
+        "column 'current': empty cells in 2000 of 2000 rows, the first in healthy.csv, line 2"
+        in err
+    )
     assert "columns that are no signal, not used: remark" in err
     assert "P-1: learned without pressure (" in err
 
@@ -191,8 +194,8 @@ def edited(path: Path, column: int, text: Callable[[int, str], str]) -> None:
 @pytest.mark.parametrize(
     ("text", "inputs", "reason"),
     [
-        (lambda _n, _old: "", 2, "current (no value)"),
-        (lambda _n, _old: "RUNNING", 2, "current ("),
+        (lambda _n, _old: "", 2, "current (only empty cells in column 'current')"),
+        (lambda _n, _old: "RUNNING", 2, "current (only text in column"),
         (lambda n, old: "" if n % 500 else old, 3, ""),  # written rarely: it holds
         (lambda n, old: old if n % 10 else "", 3, ""),  # bad now and then
         (lambda _n, _old: "7.5", 3, ""),  # constant
@@ -212,6 +215,45 @@ def test_a_column_that_is_no_data_does_not_refuse_the_rest(
     assert code == 0
     assert f"1 assets, {inputs} inputs" in out
     assert (f"P-1: learned without {reason}" in err) if reason else ("learned without" not in err)
+
+
+def test_assets_of_one_file_may_lack_different_columns(tmp_path: Path, learn: Learn) -> None:
+    """A bundle for each set of inputs; one without any value is refused, the others are not."""
+    config = tmp_path / "edge-agent.yaml"
+    text = config.read_text().replace("  P-1: {template: pump}", "  P-{1..4}: {template: pump}")
+    config.write_text(text)
+    _, *lines = (tmp_path / "healthy.csv").read_text().splitlines()
+    cells = {"P-1": (1, 2, 3), "P-2": (1, 2, 0), "P-3": (1, 0, 3), "P-4": (0, 0, 0)}
+    head = ["time", *(f"{asset}.{name}" for asset in cells for name in INPUTS)]
+    rows = [",".join(head)]
+    for line in lines:
+        row = [*line.split(","), "stopped"]
+        told = [row[n or 4] for columns in cells.values() for n in columns]
+        rows.append(",".join([row[0], *told]))
+    (tmp_path / "all.csv").write_text("\n".join(rows))
+    code, _, err = learn("--asset", "P-*", "--input", str(tmp_path / "all.csv"))
+    assert code == 0
+    assert "P-2: learned without current (only text in column 'P-2.current')" in err
+    assert "P-3: learned without pressure (only text in column 'P-3.pressure')" in err
+    assert "P-4: not learned: no value at all of flow, pressure, current" in err
+    found = [load_manifest(folder) for folder in (tmp_path / "models").iterdir()]
+    assert {one.units: one.training.get("left_out", "") for one in found} == {
+        ("P-1",): "",
+        ("P-2",): "current (only text in column 'P-2.current')",
+        ("P-3",): "pressure (only text in column 'P-3.pressure')",
+    }
+
+
+def test_an_input_of_the_second_half_is_left_out_if_the_rest_is_too_short(
+    tmp_path: Path, learn: Learn
+) -> None:
+    """A sensor that was mounted late: without it there are enough rows."""
+    path = tmp_path / "healthy.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:201]))
+    edited(path, 3, lambda n, old: old if n > 90 else "")
+    code, out, err = learn("--asset", "P-1", "--input", str(path))
+    assert (code, "1 assets, 2 inputs" in out) == (0, True)
+    assert "P-1: learned without current (too rarely usable)" in err
 
 
 def test_learning_live_says_how_it_goes_and_what_is_missing(

@@ -110,10 +110,10 @@ async def test_a_string_does_not_hold_learning_up(tmp_path: Path) -> None:
         await at.learns()
         (model,) = at.daemon.runtime.pipeline.deployments.models()
         assert [spec.name for spec in model.manifest.inputs] == ["flow", "pressure"]
-        assert model.manifest.training["left_out"] == "state"
+        assert model.manifest.training["left_out"] == "state (no number)"
         assert at.note.startswith("provisional baseline from 5 min of data; learning 0 %")
         assert "without state (no number)" in at.note
-        assert at.note.endswith("warming 63/64 rows; learned without state")
+        assert at.note.endswith("warming 63/64 rows; learned without state (no number)")
         await at.sees(2, text=True)
         (asset,) = at.daemon.parts.status.assets()
         assert asset["score"] is not None

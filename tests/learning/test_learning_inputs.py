@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import plants
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from live_plants import BEGIN_S, Live
 from plants import S
 
@@ -279,6 +281,29 @@ def test_choices_by_hand() -> None:
     choice.discount(np.array([True, True]))
     assert choice.complete() == 99
     assert choice.leave_out_slow() == []
+
+
+@given(
+    st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=60),
+    st.integers(1, 40),
+)
+def test_inputs_are_left_out_until_there_are_enough_rows_if_any_input_has_them(
+    usable: list[list[bool]], needed: int
+) -> None:
+    """One bad input does not refuse an asset; if nothing helps, nothing more is left out."""
+    rows = np.array(usable)
+    choice, plain = InputChoice(4), InputChoice(4)
+    for n, row in enumerate(rows):
+        choice.count(row, n)
+        plain.count(row, n)
+    gone = choice.leave_out_slow(needed)
+    assert choice.chosen.any()
+    assert sorted(gone) == np.flatnonzero(~choice.chosen).tolist()
+    assert choice.complete() == rows[:, choice.chosen].all(axis=1).sum()
+    if rows.sum(axis=0).max() >= needed:
+        assert choice.complete() >= needed
+    else:
+        assert gone == plain.leave_out_slow()
 
 
 def test_learning_goes_on_over_an_exchange_of_the_config() -> None:

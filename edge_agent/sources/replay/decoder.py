@@ -12,7 +12,7 @@ from edge_agent.sources.replay.cells import numbers, problem_of, qualities
 from edge_agent.values import BAD, BAD_NO_DATA, GOOD, Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,7 +35,7 @@ class Rows:
 
 @dataclass(slots=True)
 class Decoder:
-    """Decodes the chunks of one table by its plan. signals: those found so far."""
+    """Decodes the chunks of one table by its plan. columns: of each signal found so far."""
 
     config: ReplayConfig
     places: Places
@@ -45,7 +45,7 @@ class Decoder:
     order: TimeOrder
     numbers: list[Numbers]
     reject: Reject
-    signals: set[int] = field(default_factory=set)
+    columns: dict[int, str] = field(default_factory=dict)
 
     def decode(self, chunk: Chunk, first_row: int, not_before_us: int) -> Rows:
         """The chunk's values, row by row; `first_row` numbers its first row."""
@@ -75,18 +75,23 @@ class Decoder:
         n = len(chunk.lines)
         if plan.asset_column is None and plan.label_column is None:
             row = [find(plan.asset, label) for label in plan.labels]
-            self.signals.update(index for index in row if index >= 0)
+            self._found(row, plan.labels)
             return np.broadcast_to(np.array(row, np.int32), (n, len(row)))
         assets = _texts(chunk, plan.asset_column, plan.asset)
         if plan.label_column is not None:
             labels = _texts(chunk, plan.label_column, "")
             pairs = list(zip(assets, labels, strict=True))
             indexes = {pair: find(*pair) for pair in dict.fromkeys(pairs)}
-            self.signals.update(index for index in indexes.values() if index >= 0)
+            self._found(indexes.values(), [label for _, label in indexes])
             return np.array([[indexes[pair]] for pair in pairs], np.int32).reshape(n, 1)
         rows = {asset: [find(asset, label) for label in plan.labels] for asset in set(assets)}
-        self.signals.update(index for row in rows.values() for index in row if index >= 0)
+        for found in rows.values():
+            self._found(found, plan.labels)
         return np.array([rows[asset] for asset in assets], np.int32).reshape(n, len(plan.labels))
+
+    def _found(self, signals: Iterable[int], labels: Iterable[str]) -> None:
+        pairs = zip(signals, labels, strict=True)
+        self.columns.update((index, label) for index, label in pairs if index >= 0)
 
     def _values(
         self, chunk: Chunk, signal: NDArray[np.int32]

@@ -59,6 +59,10 @@ class Playback:
         """Rows of tables read so far."""
         return self._tables.n_rows
 
+    def causes(self) -> dict[int, str]:
+        """Why signals have no value; see `Recording`."""
+        return self._tables.causes()
+
     def without_column(self) -> list[str]:
         """Signals of the recorded assets without a column; see `Recording`."""
         return self._tables.without_column()

@@ -29,7 +29,7 @@ from edge_agent.values import columns as make_columns
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from edge_agent.plant import Plant
+    from edge_agent.plant import Plant, PlantSignal
     from edge_agent.sources.replay.cells import Numbers
     from edge_agent.sources.replay.config import ReplayConfig
     from edge_agent.sources.replay.csv_reader import Reject, Table
@@ -75,8 +75,7 @@ class Recording:
         self._done_us = NEVER
         self.total_bytes = sum(self._sizes.values())
         self.report = Report()
-        self.signals: set[int] = set()
-        """Signals that have a column, or a row."""
+        self._columns: dict[int, str] = {}  # by signal, the column or the label of its values
         self.n_rows = 0
         self.n_values = 0
 
@@ -85,15 +84,29 @@ class Recording:
         """Rows or cells refused, by reason."""
         return self.report.by_reason()
 
+    def causes(self) -> dict[int, str]:
+        """Why scalar signals have no value, by number: their column, and what it holds."""
+        held = self.report.without_value()
+        found = {
+            index: f"only {held[column]} in column {column!r}"
+            for index, column in self._columns.items()
+            if column in held
+        }
+        lacking = {one.index: "no column" for one in self._lacking()}
+        return found | lacking
+
     def without_column(self) -> list[str]:
         """Signals of the recorded assets that no column or row has, as `asset.signal`."""
-        assets = {self._plant.signals[index].asset.id for index in self.signals}
+        return [f"{one.asset.id}.{one.name}" for one in self._lacking()]
+
+    def _lacking(self) -> list[PlantSignal]:
+        assets = {self._plant.signals[index].asset.id for index in self._columns}
         return [
-            f"{one.asset.id}.{one.name}"
+            one
             for one in self._plant.signals
             if one.asset.id in assets
             and one.config.kind is Kind.SCALAR
-            and one.index not in self.signals
+            and one.index not in self._columns
         ]
 
     @property
@@ -174,7 +187,7 @@ class Recording:
         while (chunk := read_chunk(table, size, count)) is not None:
             rows = decoder.decode(chunk, self.n_rows, self._done_us)
             self._count_rows(report, table.names, len(chunk.lines))
-            self.signals |= decoder.signals
+            self._columns |= decoder.columns
             if first and order.is_coarse:
                 raise _coarse(report, table.path)
             first = False

@@ -51,7 +51,7 @@ CAUSES: Final = {
         "", "a time that an earlier row has, too,", "the last one is used; export more digits"
     ),
     "earlier_time": Cause("", "an earlier time than the rows before it", "they were sorted"),
-    "empty": Cause("", "empty", "the last value holds for a while"),
+    "empty": Cause("", "empty cells", "the last value holds for a while"),
 }
 # A column without any value is of no use, whatever holds elsewhere.
 _ALL_EMPTY: Final = "remove the column, or its signal"
@@ -82,12 +82,12 @@ class Finding:
     @property
     def mend(self) -> str:
         """What to do."""
-        return _ALL_EMPTY if self.is_all_empty else CAUSES[self.cause].mend
+        return _ALL_EMPTY if self.cause == "empty" and self.is_whole else CAUSES[self.cause].mend
 
     @property
-    def is_all_empty(self) -> bool:
-        """True if the column has no value."""
-        return self.cause == "empty" and self.n == self.rows
+    def is_whole(self) -> bool:
+        """True if every cell of the column has this cause: it has no value."""
+        return self.n >= self.rows
 
     def __str__(self) -> str:
         if self.cause == "file":
@@ -168,6 +168,17 @@ class Report:
     def refused(self) -> list[Finding]:
         """What was refused."""
         return [one for one in self.findings() if one.reason]
+
+    def without_value(self) -> dict[str, str]:
+        """Columns of which no cell is a valid value, and what they hold."""
+        found: dict[str, list[Finding]] = {}
+        for one in self.findings():
+            found.setdefault(one.column, []).append(one)
+        return {
+            column: " and ".join(CAUSES[one.cause].what for one in several)
+            for column, several in found.items()
+            if sum(one.n for one in several) >= self.rows[column]
+        }
 
     def count(self, cause: str) -> int:
         """The number of cells or rows with a cause."""
