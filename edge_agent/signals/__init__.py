@@ -1,6 +1,7 @@
 """Data manipulation (ISO 13374 DM): acceptance, event-time windows, resampling, quality."""
 
 from edge_agent.signals.acceptance import Acceptance, Observed
+from edge_agent.signals.bindings import Binding, Bindings, Gate, Span
 from edge_agent.signals.condition_state import FALSE, TRUE, UNKNOWN
 from edge_agent.signals.conditions import Conditions, Turn
 from edge_agent.signals.episodes import Episode, Problem
@@ -10,11 +11,10 @@ from edge_agent.signals.limits import Crossing, Limits
 from edge_agent.signals.points import Points, joined
 from edge_agent.signals.quality import QualityWatch
 from edge_agent.signals.rates import Rates
-from edge_agent.signals.router import Binding, Bindings, Gate, Router, Span, marks
 from edge_agent.signals.scaling import Scaling
 from edge_agent.signals.waves import BlockWindow
 from edge_agent.signals.window_set import BAD, GOOD, MISSING, UNCERTAIN, Layout, Reads, WindowSet
-from edge_agent.signals.windows import Windows
+from edge_agent.signals.windows import Router, Windows, marks
 
 __all__ = [
     "BAD",

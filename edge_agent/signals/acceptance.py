@@ -9,10 +9,10 @@ import numpy as np
 
 from edge_agent.clock import NEVER, US_PER_S, StepWatch
 from edge_agent.config.schema import TimeOf, Uncertain
+from edge_agent.signals.bindings import Binding, Bindings
 from edge_agent.signals.conditions import Conditions
 from edge_agent.signals.input_kinds import INPUT_KINDS, InputKind, signs_of_life
 from edge_agent.signals.quality import QualityWatch
-from edge_agent.signals.router import Binding, Bindings
 from edge_agent.signals.scaling import Scaling
 from edge_agent.signals.window_set import BAD, MISSING, UNCERTAIN
 from edge_agent.tables import Table, column

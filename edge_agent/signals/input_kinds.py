@@ -14,8 +14,8 @@ import numpy as np
 
 from edge_agent.clock import ENDLESS
 from edge_agent.config.schema import Kind
-from edge_agent.signals.router import Router
 from edge_agent.signals.waves import BlockWindow, WaveWindows
+from edge_agent.signals.windows import Router
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.signals.router import Binding
+    from edge_agent.signals.bindings import Binding
     from edge_agent.values import Columns, TensorBlock
 
 

@@ -1,4 +1,4 @@
-"""Event-time windows of one model over all its assets: values are written, windows close."""
+"""Event-time windows of one model over all its assets: values find their cell, windows close."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from edge_agent.clock import NEVER
 from edge_agent.config.schema import Resample
 from edge_agent.signals.rings import NO_END, Rings
-from edge_agent.signals.window_set import BAD
+from edge_agent.signals.window_set import BAD, GOOD, MISSING, UNCERTAIN
+from edge_agent.status_codes import Severity, severity_of
+from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.signals.window_set import Reads, WindowSet
+    from edge_agent.values import Columns, TensorBlock
 
 
 @dataclass(slots=True)
@@ -39,6 +42,60 @@ class Values:
             self.value[mask],
             self.mark[mask],
         )
+
+
+class Router(Table):
+    """Sends each value to its row and input; -1 for a signal that nobody here wants."""
+
+    _row = column(np.int32, -1)
+    _channel = column(np.int32, -1)
+    _uncertain = column(np.uint8, UNCERTAIN)
+
+    def add(self, signal: int, row: int, channel: int, uncertain: int = UNCERTAIN) -> None:
+        """Use `signal` as input `channel` of asset row `row` from now on."""
+        self.cover(signal + 1)
+        self._row[signal], self._channel[signal] = row, channel
+        self._uncertain[signal] = uncertain
+
+    def remove(self, signal: int) -> None:
+        """Remove `signal`; no input uses it any more."""
+        self._row[signal] = -1
+
+    def place(self, signal: int) -> tuple[int, int]:
+        """Row and input of one signal."""
+        if signal >= len(self._row):
+            return -1, -1
+        return int(self._row[signal]), int(self._channel[signal])
+
+    def is_usable(self, block: TensorBlock) -> bool:
+        """True if the quality of a block allows inference."""
+        severity = severity_of(np.array([block.status], np.uint32))[0]
+        if severity == Severity.UNCERTAIN:
+            return bool(self._uncertain[block.signal] == UNCERTAIN)
+        return bool(severity == Severity.GOOD)
+
+    def spoiled(self, values: Columns) -> list[int]:
+        """Rows with a bad input, by separate values in addition to the blocks."""
+        bad = values.signal[severity_of(values.status) == Severity.BAD]
+        return [row for row, _ in map(self.place, bad.tolist()) if row >= 0]
+
+    def write_values(self, windows: Windows, values: Columns) -> list[WindowSet]:
+        """Write the values of this model into `windows`; returns the windows that close."""
+        if not values.signal.size:
+            return []
+        if values.signal.max() >= self._row.size:
+            self.cover(int(values.signal.max()) + 1)
+        row = self._row[values.signal]
+        mark = marks(values, self._uncertain)
+        mine = (row >= 0) & (mark != MISSING)
+        if not mine.any():
+            return []
+        if mine.all():
+            signal, time_us, value = values.signal, values.time_us, values.value
+        else:
+            row, mark = row[mine], mark[mine]
+            signal, time_us, value = values.signal[mine], values.time_us[mine], values.value[mine]
+        return windows.write_values(row, self._channel[signal], time_us, value, mark)
 
 
 class Windows(Rings):
@@ -179,6 +236,15 @@ class Windows(Rings):
         good = values.mark != BAD
         self._carry_us[at], self._carry_mark[at] = values.time_us, values.mark
         self._carry[at[0][good], at[1][good]] = values.value[good]
+
+
+def marks(values: Columns, uncertain: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mark of each value [n]; uncertain: that of an uncertain value, by signal."""
+    if not values.status.any() and not np.isnan(values.value).any():
+        return np.full(values.signal.size, GOOD, np.uint8)
+    severity = severity_of(values.status)
+    mark = np.where(severity == Severity.UNCERTAIN, uncertain[values.signal], GOOD)
+    return np.where((severity == Severity.BAD) | np.isnan(values.value), BAD, mark).astype(np.uint8)
 
 
 def rank_times(asset: NDArray[np.intp], time_us: NDArray[np.int64]) -> NDArray[np.int64]:

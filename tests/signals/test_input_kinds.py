@@ -10,8 +10,8 @@ from edge_agent.config.schema import Kind
 from edge_agent.config.types import Name
 from edge_agent.models.bundle.manifest import InputSpec
 from edge_agent.models.bundle.tasks import OutputNames, Task
+from edge_agent.signals.bindings import Binding
 from edge_agent.signals.input_kinds import INPUT_KINDS, BlockInputs, signs_of_life
-from edge_agent.signals.router import Binding
 from edge_agent.values import BAD, TensorBlock, columns
 
 CAMERAS = (InputSpec("top", kind=KIND, length=2), InputSpec("side", kind=KIND, length=3))

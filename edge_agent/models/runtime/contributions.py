@@ -96,7 +96,7 @@ def _scores(
     model: Model, reference: Reference, asked: Asked, replaced: NDArray[np.bool_]
 ) -> Floats:
     """The score of every window under every replacement, [n, runs]."""
-    cells = sum(np.prod(shape, dtype=int) for _, shape in model.manifest.tensors().values())
+    cells = sum(rows[0].size for rows in asked.feeds.values())
     piece = int(min(max(_CELLS // max(cells, 1), 1), _ROWS))
     window, run = np.divmod(np.arange(len(asked.score) * len(replaced)), len(replaced))
     inputs_of = _inputs_of_tensors(model.manifest)
