@@ -13,7 +13,13 @@ from urllib.parse import quote
 from edge_agent.cli.alarms import login
 from edge_agent.cli.api_client import add_url, ask, daemon_url, request, shown
 from edge_agent.cli.duration import duration
-from edge_agent.cli.recordings import add_recording_arguments, recording_config, report_recording
+from edge_agent.cli.recordings import (
+    add_config_arguments,
+    add_recording_arguments,
+    config_of_recording,
+    recording_config,
+    report_recording,
+)
 from edge_agent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,12 +31,16 @@ HELP = "learn the healthy state of assets from their data, on the gateway, and w
 EXAMPLE = "edge-agent learn -c edge-agent.yaml --asset 'P-*' --hours 24"
 _BAR = 30
 _LINE = 110
+_LOADED = "A running daemon activates it within seconds; the previous version stays in models_dir."
+_TO_REPLAY = (
+    "Score other data with it: edge-agent replay, with the same options and another --input."
+)
 _PRINT_EVERY_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("-c", "--config", required=True, type=Path, help="the config (YAML)")
+    add_config_arguments(parser)
     parser.add_argument("--asset", required=True, help="an asset, or a pattern: 'P-*'")
     parser.add_argument(
         "--again",
@@ -51,6 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Collect, learn, and print the result; or let the daemon learn again."""
+    if args.hours is not None and args.config is None:
+        raise UsageError("-c/--config is required with --hours", hint="live data need sources")
     if args.hours is not None or args.input is not None:
         return asyncio.run(_run(args))
     if not args.again:
@@ -81,7 +93,10 @@ async def _run(args: argparse.Namespace) -> int:
     from edge_agent.daemon import BaselineTraining, load_config  # noqa: PLC0415
     from edge_agent.ops import logs  # noqa: PLC0415
 
-    config = load_config(args.config, files=False, live=args.input is None)
+    if args.input is None:
+        config = load_config(args.config, files=False)
+    else:
+        config = config_of_recording(args, files=False)
     logs.setup("warning")
     training = BaselineTraining(config, args.asset)
     if args.input is None:
@@ -92,6 +107,7 @@ async def _run(args: argparse.Namespace) -> int:
         print("\r" + " " * _LINE + "\r", end="", file=sys.stderr)
     for trained in await training.learn():
         _report(config, trained)
+    print(_LOADED if args.config is not None else _TO_REPLAY)
     for asset, reason in training.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
     return 0
@@ -145,7 +161,6 @@ def _report(config: Config, trained: TrainedBaseline) -> None:
         print(f"{asset}: learned without {names}", file=sys.stderr)
     for asset, reason in trained.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
-    print("A running daemon activates it within seconds; the previous version stays in models_dir.")
 
 
 def _hours(text: str) -> float:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.cli.duration import seconds
+from edge_agent.config import safe_name
 from edge_agent.errors import EdgeAgentError, UsageError
 from edge_agent.findings import first_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from edge_agent.config.schema import Config
     from edge_agent.sources.replay import Playback, ReplayConfig, Report
 
+RECORDING: Final = "recording"  # the template of an asset without a config
 NOTABLE: Final = 0.01  # of all rows: if more are refused, the options are probably wrong
 MANY_EMPTY: Final = 0.1  # of a column: if more cells are empty, it is said
 MAX_LINES: Final = 20
@@ -65,6 +67,50 @@ def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the config, or what a recording needs without one."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        help="the config (YAML); without one, the columns of the recording are the signals",
+    )
+    where.add_argument(
+        "--models-dir", type=Path, metavar="DIR", help="without a config; default: models"
+    )
+    parser.add_argument(
+        "--template",
+        default="",
+        help=f"of an asset that is not in the config; without a config: {RECORDING}",
+    )
+
+
+def config_of_recording(args: argparse.Namespace, *, files: bool) -> Config:
+    """A config for recordings: of `-c`, else of one asset whose signals are the columns.
+
+    files: as for `load_config`.
+    """
+    from edge_agent.config.schema import Asset, Config, Learn, Template  # noqa: PLC0415
+    from edge_agent.config.types import Name  # noqa: PLC0415
+    from edge_agent.daemon import load_config  # noqa: PLC0415
+    from edge_agent.sources.replay import find_signals  # noqa: PLC0415
+
+    if args.config is not None:
+        return load_config(args.config, files=files, live=False)
+    asset, template = args.asset, args.template or RECORDING
+    for option, name in (("--asset", asset), ("--template", template)):
+        if name != safe_name(name):
+            what = "is no name, and patterns need a config (-c)" if name else "is missing"
+            raise UsageError(f"{option} {name!r} {what}")
+    signals = find_signals(recording_config(args, Config(), args.input, asset))
+    return Config(
+        templates={Name(template): Template(signals, learn=Learn())},
+        assets={asset: Asset(Name(template))},
+        models_dir=args.models_dir or Path("models"),
+    )
+
+
 def recording_config(
     args: argparse.Namespace, config: Config, path: Path, asset: str, template: str = ""
 ) -> ReplayConfig:
@@ -82,6 +128,7 @@ def recording_config(
         found = replace(found, asset=asset or found.asset, template=template or found.template)
     if args.columns:
         found = replace(found, columns=_columns(args.columns))
+        _check_signals(config, found.columns)
     if args.no_header:
         found = replace(found, header=False)
     if args.long:
@@ -119,6 +166,16 @@ def _columns(text: str) -> dict:  # type: ignore[type-arg]
     if not all(signal.strip() and column.strip() for signal, _, column in pairs):
         raise UsageError(f"--columns {text!r}", hint="write SIGNAL=COLUMN,SIGNAL=COLUMN")
     return {signal.strip(): column.strip() for signal, _, column in pairs}
+
+
+def _check_signals(config: Config, named: Iterable[str]) -> None:
+    """UsageError if no asset of the config has a signal of that name."""
+    known = {str(name) for template in config.templates.values() for name in template.signals}
+    known |= {str(name) for asset in config.assets.values() for name in asset.signals}
+    unknown = [name for name in named if known and name not in known]
+    if unknown:
+        hint = f"known: {first_of(sorted(known), 20)}"
+        raise UsageError(f"--columns: no signal is called {unknown[0]!r}", hint=hint)
 
 
 def _long(found: ReplayConfig, text: str) -> ReplayConfig:

@@ -8,7 +8,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.cli.recordings import add_recording_arguments, recording_config, report_recording
+from edge_agent.cli.recordings import (
+    add_config_arguments,
+    add_recording_arguments,
+    config_of_recording,
+    recording_config,
+    report_recording,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -26,12 +32,11 @@ _BAR = 30
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("-c", "--config", required=True, type=Path, help="the config (YAML)")
+    add_config_arguments(parser)
     parser.add_argument(
         "--input", required=True, type=Path, help="CSV, .gz, .zip, .xlsx, WAV or NPY, or a pattern"
     )
     parser.add_argument("--asset", default="", help="the asset of the columns; {stem} = file name")
-    parser.add_argument("--template", default="", help="for assets that are not in the config")
     add_recording_arguments(parser)
     parser.add_argument(
         "--model",
@@ -49,12 +54,12 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> int:
     # Here, not above: the help of all commands must not wait for ONNX Runtime.
-    from edge_agent.daemon import Replay, load_config  # noqa: PLC0415
+    from edge_agent.daemon import Replay  # noqa: PLC0415
     from edge_agent.models import parse_ref  # noqa: PLC0415
     from edge_agent.ops import logs  # noqa: PLC0415
     from edge_agent.sources.replay import Playback  # noqa: PLC0415
 
-    config = load_config(args.config, live=False)
+    config = config_of_recording(args, files=True)
     logs.setup("warning")
     source = recording_config(args, config, args.input, args.asset, args.template)
     replay = await Replay.load(config, parse_ref(args.model) if args.model else None)

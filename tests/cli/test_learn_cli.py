@@ -58,6 +58,56 @@ def test_no_source_is_needed_for_a_recording(tmp_path: Path, learn: Learn) -> No
     assert (code, "there is no source" in err) == (78, True)
 
 
+def test_without_a_config_the_columns_are_the_signals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Learned from one file, the fault in another is found; nothing was written but the model."""
+    write_site(tmp_path)
+    (tmp_path / "edge-agent.yaml").unlink()
+    text = (tmp_path / "healthy.csv").read_text()
+    (tmp_path / "healthy.csv").write_text(text.replace("flow", "Flow [m3/h]", 1))
+    monkeypatch.chdir(tmp_path)
+    assert main(["learn", "--asset", "P-7", "--input", "healthy.csv"]) == 0
+    (folder,) = (tmp_path / "models").iterdir()
+    manifest = load_manifest(folder)
+    assert manifest.units == ("P-7",)
+    found = [(i.name, i.unit) for i in manifest.inputs]
+    assert found == [("Flow", "m3/h"), ("pressure", ""), ("current", "")]
+    fault = (tmp_path / "fault.csv").read_text()
+    (tmp_path / "fault.csv").write_text(fault.replace("flow", "Flow [m3/h]", 1))
+    capsys.readouterr()
+    assert main(["replay", "--asset", "P-7", "--input", "fault.csv"]) == 0
+    out, err = capsys.readouterr()
+    assert "P-7: unusual behaviour" in out
+    assert "mainly Flow" in out
+    assert "no model" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--asset", "P-*", "--input", "healthy.csv"), "patterns need a config (-c)"),
+        (("--asset", "P-1", "--template", "a b", "--input", "healthy.csv"), "--template 'a b' is"),
+        (("--asset", "P-1", "--hours", "1"), "-c/--config is required with --hours"),
+        (
+            ("--asset", "P-1", "--input", "healthy.csv", "-c", "x", "--models-dir", "y"),
+            "not allowed with",
+        ),
+    ],
+)
+def test_what_needs_a_config_is_said(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    says: str,
+) -> None:
+    write_site(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["learn", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
 def test_a_pattern_learns_what_matches_it(tmp_path: Path, learn: Learn) -> None:
     """A column may name its asset; another asset's signals are left alone."""
     named = tmp_path / "named.csv"

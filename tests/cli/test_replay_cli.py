@@ -204,6 +204,7 @@ def test_the_keys_of_a_source_describe_a_recording(site: Path, replay: Replay) -
     ("words", "says"),
     [
         (("--columns", "flow"), "SIGNAL=COLUMN"),
+        (("--columns", "flwo=2"), "no signal is called 'flwo' (known: current, flow, pressure"),
         (("--long", "tag"), "TAG,VALUE"),
         (("--decimal", "x"), "decimal: must be"),
     ],

@@ -5,6 +5,7 @@ from edge_agent.sources.replay.playback import Playback
 from edge_agent.sources.replay.recording import Recording
 from edge_agent.sources.replay.report import Finding, Report
 from edge_agent.sources.replay.source import ReplaySource, inspect, probe
+from edge_agent.sources.replay.survey import find_signals
 
 __all__ = [
     "Finding",
@@ -14,6 +15,7 @@ __all__ = [
     "ReplaySource",
     "Report",
     "Waves",
+    "find_signals",
     "inspect",
     "probe",
 ]

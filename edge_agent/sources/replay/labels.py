@@ -55,6 +55,11 @@ def plain_name(text: str) -> str:
     return _NO_LETTER.sub("", bare).casefold()
 
 
+def bare_name(text: str) -> str:
+    """Return a name without its unit."""
+    return _UNIT.sub("", text).strip()
+
+
 def unit_of_name(text: str) -> str:
     """Return the unit in brackets in a column's name, or an empty text."""
     found = _UNIT.search(text)

@@ -41,6 +41,7 @@ class Places:
         self._source = source
         self._template = template
         self._columns = columns
+        self._mapped = frozenset(columns.values())
         self._signals: dict[tuple[str, str], int] = {}
         self._plain: dict[tuple[str, str], set[int]] = {}
         self._assets: set[str] = set()
@@ -70,6 +71,10 @@ class Places:
     def is_exact(self, asset: str, label: str) -> bool:
         """True if the label is exactly a signal's name, address or column."""
         return (asset, label) in self._signals
+
+    def is_mapped(self, label: str) -> bool:
+        """True if the config maps a signal to the column with that name or number."""
+        return label in self._mapped
 
     def wanted(self, asset: str) -> list[str]:
         """Labels that identify signals of an asset, or of all."""

@@ -74,12 +74,12 @@ class Plan:
 
 def make_plan(config: ReplayConfig, table: Table, places: Places, asset: str) -> Plan:
     """Read the header; EdgeAgentError if a column of the config is missing."""
-    names = table.names
+    names = _effective_names(table, places)
 
     def optional(wanted: str) -> int | None:
         return find_column(table, wanted) if wanted else None
 
-    time, clock = _time_columns(config, table, lambda name: places.find(asset, name) != NOWHERE)
+    time, clock = time_columns(config, table, lambda name: places.find(asset, name) != NOWHERE)
     assets, labels = optional(config.asset_column), optional(config.signal_column)
     rest = [n for n in range(len(names)) if n not in {time, clock, assets, labels}]
     quality: int | None = None
@@ -88,7 +88,7 @@ def make_plan(config: ReplayConfig, table: Table, places: Places, asset: str) ->
     elif assets is not None:
         values = rest
     else:
-        values = _signal_columns(table, places, asset, rest)
+        values = _signal_columns(table, names, places, asset, rest)
         if not values and (found := long_columns(names)) is not None:
             labels, value, quality = found
             values = [value]
@@ -127,9 +127,19 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _signal_columns(table: Table, places: Places, asset: str, columns: list[int]) -> list[int]:
-    """Columns that are signals; of several for one signal, the one with its exact name."""
-    names = table.names
+def _effective_names(table: Table, places: Places) -> list[str]:
+    """The names of the columns; the number of a column that the config maps by its number."""
+    numbers = [str(n) for n in range(1, len(table.names) + 1)]
+    return [
+        number if places.is_mapped(number) and number not in table.names else name
+        for number, name in zip(numbers, table.names, strict=True)
+    ]
+
+
+def _signal_columns(
+    table: Table, names: list[str], places: Places, asset: str, columns: list[int]
+) -> list[int]:
+    """Columns that are signals; of several for one signal, the mapped one or its exact name."""
     found: dict[int, list[int]] = {}
     for n in columns:
         index = places.find(asset, names[n])
@@ -137,7 +147,8 @@ def _signal_columns(table: Table, places: Places, asset: str, columns: list[int]
             found.setdefault(index, []).append(n)
     chosen: list[int] = []
     for index, several in found.items():
-        exact = [n for n in several if places.is_exact(asset, names[n])] or several
+        mapped = [n for n in several if places.is_mapped(names[n])]
+        exact = mapped or [n for n in several if places.is_exact(asset, names[n])] or several
         if len(several) > 1 and len(exact) != 1:
             raise EdgeAgentError(
                 f"columns {_some([names[n] for n in several])} may be one signal",
@@ -156,7 +167,7 @@ def _check_unit(table: Table, name: str, unit: str) -> None:
         log.warning("a column has another unit than its signal", extra=fields)
 
 
-def _time_columns(
+def time_columns(
     config: ReplayConfig, table: Table, is_signal: Callable[[str], bool]
 ) -> tuple[int, int | None]:
     """Column of the time, or of the date and the time of day (`DATE+TIME`); EdgeAgentError."""
