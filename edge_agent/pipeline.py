@@ -116,8 +116,7 @@ class Pipeline:
         batches: list[WindowBatch] = []
         if observed.values.signal.size or observed.blocks:
             batches += self.deployments.accept_values(observed.values, observed.blocks)
-        if self.learning:
-            self.learning.accept_values(observed.values)
+        self.learning.accept_values(observed.values)
         if self._live and observed.is_clock_due:
             batches += self.deployments.close_by_clock(observed.asset_now_us)
         self.deployments.count_refused()

@@ -149,11 +149,14 @@ def _show(share: float, more: str = "") -> None:
 
 
 def _report(config: Config, trained: TrainedBaseline) -> None:
+    from edge_agent.learning import TIME_SCALE  # noqa: PLC0415 (as above)
+
     manifest = trained.manifest
     print(
         f"{config.models_dir / trained.name}: {len(manifest.units)} assets, "
         f"{len(manifest.inputs)} inputs, version {manifest.version}"
     )
+    print(f"  step: {manifest.training[TIME_SCALE]}; {manifest.window.length} rows in a window")
     for key, text in manifest.calibration.items():
         print(f"  {key}: {text}")
     for asset, out in trained.left_out.items():

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from edge_agent.config.problem import shown
+from edge_agent.config.schema import DEFAULT_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,17 +37,27 @@ def check_learning(config: Config, notes: Notes) -> None:
 
 
 def _check_duration(learn: Learn, path: KeyPath, notes: Notes) -> None:
-    rows = int(learn.duration / learn.step)
+    """If no step is told, learning continues until there are enough rows, unless a unit is missing.
+
+    So only a duration below a minute is refused then.
+    """
+    duration, step = learn.duration, learn.step
+    if duration is None or (step is None and duration >= _MINUTE_S):
+        return
+    step_s = float(step or 1.0)
+    rows = int(duration / step_s)
     if rows >= learn.rows_needed:
         return
-    needed = _duration_text(learn.rows_needed * learn.step)
+    length, needed = learn.length or DEFAULT_LENGTH, _duration_text(learn.rows_needed * step_s)
     message = (
-        f"{_duration_text(learn.duration)} is {rows} rows of {_duration_text(learn.step)}; "
-        f"{learn.rows_needed} are needed to learn from: 4 windows of {learn.length}, at least 128"
+        f"{_duration_text(duration)} is {rows} rows of {_duration_text(step_s)}; "
+        f"{learn.rows_needed} are needed to learn from: 4 windows of {length}, at least 128"
     )
-    hint = f"{needed} at least, better 1d"
-    if learn.duration < _MINUTE_S:
-        hint += f"; a number without a unit is in seconds: {learn.duration:g}h?"
+    hint = f"{needed} at least, or leave it out: then there are enough rows"
+    if duration < _MINUTE_S:
+        hint += f"; a number without a unit is in seconds: {duration:g}h?"
+    if step is None:
+        hint += "; tell the step if it is shorter than 1s"
     notes.add(path, message, hint)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LEAST_ROWS: Final = 128  # a baseline needs this number of complete rows, and
 LEAST_WINDOWS: Final = 4  # this number of windows
+DEFAULT_LENGTH: Final = 64  # rows of a window of a baseline
 
 
 class Kind(StrEnum):
@@ -190,11 +191,11 @@ class Learn:
     # Keys that other keys imply: by key, the keys that imply it, and its value.
     implied: ClassVar = {"auto": (("duration", "first_after", "grace"), True)}
     auto: bool | None = None  # default: true if one of these is given
-    duration: Duration = Duration(86_400)  # of good data
+    duration: Duration | None = None  # of good data; default: a day, at least 1024 rows
     first_after: Duration = Duration(900)  # of good data: a provisional baseline; 0: none
-    grace: Duration = Duration(300)  # an input that is unusable for this long is left out
-    step: Annotated[Duration, Between(1e-4, 86400)] = Duration(1)
-    length: Annotated[int, Between(8, 4096)] = 64
+    grace: Duration | None = None  # after it an unusable input is left out; default: 5 min, 10 rows
+    step: Annotated[Duration, Between(1e-4, 86400)] | None = None  # default: found from the data
+    length: Annotated[int, Between(8, 4096)] | None = None  # default: 64
     inputs: tuple[str, ...] = ()  # default: every scalar signal
     false_alarms_per_day: Annotated[float, Between(1e-4, 1e4)] = 0.1
     min_coverage: Annotated[float, Between(0, 1)] = 0.8
@@ -210,7 +211,7 @@ class Learn:
     @property
     def rows_needed(self) -> int:
         """The smallest number of complete rows that can be learned from."""
-        return max(LEAST_ROWS, LEAST_WINDOWS * self.length)
+        return max(LEAST_ROWS, LEAST_WINDOWS * (self.length or DEFAULT_LENGTH))
 
 
 @dataclass(frozen=True, slots=True)

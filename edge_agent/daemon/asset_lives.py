@@ -32,6 +32,7 @@ learning_log = logging.getLogger("edge_agent.models")
 
 _VOID: Final = "forgotten"  # keys of the store
 _LIVES: Final = "lives"
+_DAY_S: Final = 86_400.0  # of data, if the config tells nothing and the step is short
 _SAVE_EVERY_S: Final = 3600.0  # the longest loss by a crash; lives last for weeks
 
 
@@ -85,7 +86,7 @@ class BaselineReset:
         await self._values.audit(actor, "learn", [asset_id])
         learning_log.info("learning again", extra={"asset": asset_id, "actor": actor})
         wanted = asset.template.learn or Learn()
-        return {"asset": asset_id, "learning": True, "duration_s": wanted.duration}
+        return {"asset": asset_id, "learning": True, "duration_s": wanted.duration or _DAY_S}
 
     async def withdraw_outdated(self) -> None:
         """Withdraw alarms of the previous baseline; another one is active."""

@@ -64,10 +64,12 @@ class BaselineTraining:
 
     def state(self) -> str:
         """The progress, and what is missing: values, rows of the slowest asset, silent inputs."""
-        trainings = [one for each in self._pipeline.learning.values() for one in each.trainings]
+        learning = self._pipeline.learning
+        trainings = [one for each in learning.values() for one in each.trainings]
         rows = min((one.choice.complete() for one in trainings), default=0)
+        rows = 0 if learning.searches else rows
         text = f"{self.values} values, {rows} rows"
-        missing = self._pipeline.learning.obstacles()
+        missing = learning.obstacles()
         if missing:
             asset, why = next(iter(missing.items()))
             text += f"; {asset} stands still {why}"
@@ -75,6 +77,7 @@ class BaselineTraining:
 
     def listen(self, readings: Iterable[Columns | TensorBlock], shown: Callable[[], None]) -> None:
         """Collect rows from a recording."""
+        self._pipeline.learning.learns_at_end = True
         for one in readings:
             self._accept_values(*parted(one))
             shown()
@@ -105,6 +108,7 @@ class BaselineTraining:
         self._check()
         now_us, trained = self._clock.now_us(), []
         failures: list[ModelError] = []
+        self._pipeline.learning.find_steps(ended=True)
         for learning in self._pipeline.learning.values():
             learning.leave_out_slow(self._pipeline.watch, self.causes)
             for training in learning.collected():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.daemon.runtime import Runtime
-    from edge_agent.learning import Learning, Training
+    from edge_agent.learning import BaselineLearning, Training
     from edge_agent.models import InputSpec, Manifest
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Pipeline
@@ -29,6 +29,16 @@ _CHECK_EVERY_S: Final = 5.0
 _PROBE_EVERY_S: Final = 60.0
 _NAMED: Final = 3  # assets in one line
 _MINUTE_S: Final = 60.0
+# An asset of which the step is not known yet.
+_SEARCHED: Final[dict[str, Any]] = {
+    "progress": 0.0,
+    "rows": 0,
+    "wanted_rows": None,
+    "step_s": None,
+    "step_found": False,
+    "left_out": {},
+    "failure": "",
+}
 _WHOLE: Final = 2.0**24  # above it float32 cannot hold all whole numbers
 
 
@@ -59,7 +69,7 @@ class LearningUpkeep:
             self._checked_s = now_s
             pipeline.learning.check_inputs()
             self._resolution.compare(pipeline)
-        if pipeline.learning and now_s - self._probed_s > _PROBE_EVERY_S:
+        if pipeline.learning.learning_assets() and now_s - self._probed_s > _PROBE_EVERY_S:
             self._probed_s = now_s
             await models.probe_disk()
         await models.learn_what_is_ready()
@@ -72,15 +82,15 @@ class LearningUpkeep:
 
 def learning_faults(runtime: Runtime, monotonic_s: float) -> list[Fault]:
     """What keeps assets from learning: one fault per template, and one if none can learn."""
-    pipeline, problem = runtime.pipeline, runtime.models.write_problem
+    learning, problem = runtime.pipeline.learning, runtime.models.write_problem
     found = []
-    if problem and any(_open(learning) for learning in pipeline.learning.values()):
+    if problem and learning.learning_assets():
         found.append(Fault("learning", problem, Detail("learning_failed", {"reason": problem})))
-    obstacles = pipeline.learning.obstacles()
-    for template, learning in pipeline.learning.items():
+    obstacles = learning.obstacles()
+    for template, assets in learning.learning_assets().items():
         what = f"learning.{template}"
-        failed = [one for one in _open(learning) if one.failure]
-        blocked = [one.asset.id for one in _open(learning) if one.asset.id in obstacles]
+        failed = [one for one in _open(learning, template) if one.failure]
+        blocked = [asset for asset in assets if asset in obstacles]
         if failed and not problem:
             wait_min = max(0.0, failed[0].retry_s - monotonic_s) / _MINUTE_S
             reason = f"{_named([one.asset.id for one in failed])}: {failed[0].failure}"
@@ -93,8 +103,9 @@ def learning_faults(runtime: Runtime, monotonic_s: float) -> list[Fault]:
     return found
 
 
-def _open(learning: Learning) -> list[Training]:
-    return [one for one in learning.trainings if not one.is_done]
+def _open(learning: BaselineLearning, template: str) -> list[Training]:
+    groups = [each for each in learning.values() if each.template == template]
+    return [one for group in groups for one in group.trainings if not one.is_done]
 
 
 def _named(assets: list[str]) -> str:
@@ -104,21 +115,25 @@ def _named(assets: list[str]) -> str:
 
 def learning_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
     """The progress of each asset, as the API shows it."""
-    obstacles = pipeline.learning.obstacles()
-    return [
+    learning, obstacles = pipeline.learning, pipeline.learning.obstacles()
+    found: list[dict[str, Any]] = [
         {
             "asset": one.asset.id,
-            "progress": round(min(1.0, rows / learning.wanted_rows), 3),
+            "progress": round(min(1.0, rows / group.wanted_rows), 3),
             "rows": rows,
-            "wanted_rows": learning.wanted_rows,
-            "left_out": learning.left_out(one),
-            "obstacle": obstacles.get(one.asset.id, ""),
+            "wanted_rows": group.wanted_rows,
+            "step_s": group.scale.step_s,
+            "step_found": group.scale.is_found,
+            "left_out": group.left_out(one),
             "failure": one.failure,
         }
-        for learning in pipeline.learning.values()
-        for one in _open(learning)
+        for group in learning.values()
+        for one in group.trainings
+        if not one.is_done
         for rows in (one.choice.complete(),)
     ]
+    found += [{"asset": search.asset.id, **_SEARCHED} for search in learning.searches]
+    return [{**row, "obstacle": obstacles.get(row["asset"], "")} for row in found]
 
 
 def export_learning(runtime: Runtime, metrics: Metrics) -> None:
@@ -157,6 +172,8 @@ def notes(runtime: Runtime, unresolved: Mapping[str, str]) -> dict[str, str]:
 
 def _progress_text(row: dict[str, Any]) -> str:
     text = f"learning {100 * row['progress']:.0f} %"
+    if row["step_s"] is None:
+        text += ", finds its step"
     if row["obstacle"]:
         text += f", stands still {row['obstacle']}"
     if row["left_out"]:

@@ -106,7 +106,8 @@ class ModelManager:
             reasons.append("")
             provisional_s = self._provisional_s(asset.id)
             if provisional_s and self._learns(asset):
-                pipeline.learning.learn_asset(asset, asset.template.learn or Learn(), provisional_s)
+                learn = asset.template.learn or Learn()
+                pipeline.learning.learn_asset(asset, learn, provisional_s, self._step_s(asset.id))
         elif self._learns(asset):
             reasons.append(
                 pipeline.learning.learn_asset(asset, asset.template.learn or Learn()) or "learning"
@@ -164,6 +165,11 @@ class ModelManager:
     def _provisional_s(self, asset: str) -> float:
         model = self.deployments.latest(self._baselines.get(asset, ""))
         return model.manifest.provisional_s if model is not None else 0.0
+
+    def _step_s(self, asset: str) -> float | None:
+        """The step of an asset's baseline; None if it has one row for each time stamp, or none."""
+        model = self.deployments.latest(self._baselines.get(asset, ""))
+        return (model.manifest.window.step_s or None) if model is not None else None
 
     def left_out(self) -> dict[str, str]:
         """The assets whose baseline omits some inputs, and the names of these inputs."""

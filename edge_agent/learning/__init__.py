@@ -8,6 +8,7 @@ from edge_agent.learning.progress import Training, TrainingSet
 from edge_agent.learning.training import (
     LEARNED,
     LEFT_OUT,
+    TIME_SCALE,
     TrainedBaseline,
     learned_prefix,
     learned_us,
@@ -18,6 +19,7 @@ from edge_agent.learning.training import (
 __all__ = [
     "LEARNED",
     "LEFT_OUT",
+    "TIME_SCALE",
     "BaselineLearning",
     "LearnedBundle",
     "Learning",

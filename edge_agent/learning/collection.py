@@ -7,6 +7,7 @@ values is reported, and left out after a grace period.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,10 +21,11 @@ from edge_agent.learning.progress import (
     alike,
     learn_inputs,
     log_input,
+    missing_inputs,
     reason_of,
-    stages_of,
     time_of_day,
 )
+from edge_agent.learning.time_scale import TimeScale, length_for
 from edge_agent.signals import Gate, Layout, Router, Span, Windows, WindowSet
 from edge_agent.values import BAD_TYPE_MISMATCH, Columns
 
@@ -41,21 +43,23 @@ log = logging.getLogger("edge_agent.learning")
 ALARM_STANDS: Final = "the alarm of its provisional baseline is active"
 _LATENESS_US: Final = 5 * US_PER_S
 _ALMOST: Final = 0.9
-_GRACE_SHARE: Final = 0.25  # of the time until the first baseline, at most
-_PATIENCE_US: Final = 60 * US_PER_S  # no report before this time
 _RETRY_S: Final = (60.0, 3600.0)
 
 
 class Learning:
-    """The assets of one template that are learning."""
+    """The assets of one template that are learning with the same step."""
 
-    def __init__(self, template: str, config: Learn, first: PlantAsset) -> None:
+    def __init__(
+        self, template: str, config: Learn, first: PlantAsset, found_s: float | None = None
+    ) -> None:
+        """found_s: the step in the data of the first asset, if the config tells none."""
         self.template = template
         self.config = config
-        self.inputs = tuple(learn_inputs(config, first))
+        self.scale = scale = TimeScale.of(config, found_s)
+        self.inputs = learn_inputs(config, first)
         self.trainings: list[Training] = []
         self._router = Router()
-        self._step_us = step_us = max(1, round(config.step * US_PER_S))
+        self._step_us = step_us = scale.step_us
         self._gate: Gate[WindowSet] = Gate(
             lambda rows: Span(rows.asset, rows.start_us - step_us, rows.end_us), WindowSet.where
         )
@@ -65,11 +69,11 @@ class Learning:
             Layout(len(self.inputs), 1, 1, step_us, _LATENESS_US, resample, precise=True)
         )
         # The share that may be missing from a scored window.
-        self._gap_us = round((1 - config.min_coverage) * config.length + 1) * step_us
-        self.stages = stages_of(config)
-        self.wanted_rows = self.stages[-1]
-        grace_s = min(config.grace, _GRACE_SHARE * self.stages[0] * config.step)
-        self._grace_us = round(grace_s * US_PER_S)
+        self._gap_us = round((1 - config.min_coverage) * scale.length + 1) * step_us
+        self.stages = scale.stages
+        self.wanted_rows = scale.stages[-1]
+        self._grace_us = round(scale.grace_s * US_PER_S)
+        self._patience_us = round(scale.patience_s * US_PER_S)
 
     # -- assets -------------------------------------------------------------------------------
 
@@ -78,14 +82,21 @@ class Learning:
         """All assets that learn or have learned."""
         return [training.asset for training in self.trainings]
 
-    def add(self, asset: PlantAsset, bindings: Bindings, provisional_s: float = 0.0) -> str:
+    def add(
+        self,
+        asset: PlantAsset,
+        bindings: Bindings,
+        provisional_s: float = 0.0,
+        standing: Columns | None = None,
+    ) -> str:
         """Let an asset learn, anew if it has learned; returns what is missing, or an empty text.
 
-        provisional_s: seconds of data in its active provisional baseline.
+        provisional_s: seconds of data in its active provisional baseline. standing: the values of
+        signals that report only changes; default: those of now.
         """
-        missing = [name for name in self.inputs if name not in asset.signals]
-        if missing or not self.inputs:
-            return f"cannot learn: no signal {', '.join(missing) or 'that is a number'}"
+        missing = missing_inputs(self.inputs, asset)
+        if missing:
+            return missing
         signals = [asset.signals[name] for name in self.inputs]
         known = self.assets
         row = known.index(asset) if asset in known else len(known)
@@ -102,12 +113,14 @@ class Learning:
             self.trainings.append(self._new(asset, provisional_s))
             number = bindings.condition(asset, self.config.when)
             self._gate.bind(bindings.conditions, asset.index, number)
-        self._router.write_values(self._windows, bindings.standing([s.index for s in signals]))
+        if standing is None:
+            standing = bindings.standing([s.index for s in signals])
+        self._router.write_values(self._windows, standing)
         return ""
 
     def _new(self, asset: PlantAsset, provisional_s: float = 0.0) -> Training:
-        made = Training(asset, HealthyRows(self.config.length), InputChoice(len(self.inputs)))
-        made.stage = self._stage_after(round(provisional_s / self.config.step))
+        made = Training(asset, HealthyRows(self.scale.length), InputChoice(len(self.inputs)))
+        made.stage = self._stage_after(round(provisional_s / self.scale.step_s))
         return made
 
     def _stage_after(self, rows: int) -> int:
@@ -119,8 +132,8 @@ class Learning:
 
     def take_over(self, old: Learning) -> None:
         """Continue with the rows of the replaced config, of assets whose learning is unchanged."""
-        same = (self.inputs, self.config.step, self.config.length)
-        if (old.inputs, old.config.step, old.config.length) != same:
+        same = (self.inputs, self.scale.step_s, self.scale.length)
+        if (old.inputs, old.scale.step_s, old.scale.length) != same:
             return
         before = {one.asset.id: one for one in old.trainings if one.is_waiting}
         for number, mine in enumerate(self.trainings):
@@ -204,7 +217,7 @@ class Learning:
             one.closed = ALARM_STANDS if active else ""
             if active and one.last_us is not None:
                 since_us = one.last_us if at_us is None else at_us
-                self._take_back(one, since_us - self.config.length * self._step_us)
+                self._take_back(one, since_us - self.scale.length * self._step_us)
 
     def _take_back(self, one: Training, since_us: int) -> None:
         for row in one.rows.take_back(since_us):
@@ -217,7 +230,7 @@ class Learning:
     def look(self, signals: Acceptance) -> None:
         """Leave out inputs that delay learning."""
         watch = signals.watch
-        grace_rows = max(1, round(self._grace_us / US_PER_S / self.config.step))
+        grace_rows = max(1, round(self._grace_us / self._step_us))
         for row, one in enumerate(self.trainings):
             at_us = signals.event_us(one.asset)
             if one.is_done or at_us <= 0:
@@ -256,13 +269,13 @@ class Learning:
     def obstacle(self, one: Training, signals: Acceptance) -> str:
         """Why an asset's learning is stopped, and since when; empty if it continues."""
         choice, now_us = one.choice, signals.event_us(one.asset)
-        if one.is_done or choice.grown_us <= 0 or now_us - choice.grown_us < _PATIENCE_US:
+        if one.is_done or choice.grown_us <= 0 or now_us - choice.grown_us < self._patience_us:
             return ""
         why = one.closed or self._silent(one, now_us, signals.watch)
         return f"since {time_of_day(choice.grown_us)}: {why}"
 
     def _silent(self, one: Training, now_us: int, watch: QualityWatch) -> str:
-        silent = one.choice.chosen & (one.choice.silent_us(now_us) >= _PATIENCE_US)
+        silent = one.choice.chosen & (one.choice.silent_us(now_us) >= self._patience_us)
         named = [
             f"{self.inputs[i]} {reason_of(watch, one.asset.signals[self.inputs[i]].index)}"
             for i in np.flatnonzero(silent).tolist()
@@ -299,20 +312,31 @@ class Learning:
         return [one for one, there in zip(group, share, strict=True) if there >= _ALMOST]
 
     def collected(self) -> list[TrainingSet]:
-        """All rows collected so far, for full baselines."""
+        """All rows collected so far, for full baselines; no more will follow.
+
+        If they are too few for the usual windows and the config tells no length, windows are
+        shorter.
+        """
+        by_length: dict[int, list[Training]] = {}
         for one in self.trainings:
             one.stage = self._last
-        return list(self._sets(self.trainings))
+            length = length_for(one.choice.complete(), self.config)
+            by_length.setdefault(length, []).append(one)
+        return [
+            replace(found, length=length)
+            for length, trainings in by_length.items()
+            for found in self._sets(trainings)
+        ]
 
     def _sets(self, chosen: list[Training]) -> Iterator[TrainingSet]:
         for group in alike(chosen):
             picked = group[0].choice.chosen
             rows = {one.asset.id: one.rows.all(len(self.inputs))[:, picked] for one in group}
-            least = min(one.choice.complete() for one in group) * self.config.step
+            least = min(one.choice.complete() for one in group) * self.scale.step_s
             names = tuple(np.array(self.inputs)[picked].tolist())
             is_full = group[0].stage == self._last
             left_out = {one.asset.id: self.left_out(one) for one in group if one.left_out}
-            yield TrainingSet(names, rows, 0.0 if is_full else least, left_out)
+            yield TrainingSet(names, rows, 0.0 if is_full else least, left_out, self.scale.length)
 
     def left_out(self, one: Training) -> dict[str, str]:
         """The inputs that are left out of an asset's learning, with the reason."""
@@ -346,7 +370,7 @@ class Learning:
 
     def _end(self, one: Training) -> None:
         one.is_done = True
-        one.rows = HealthyRows(self.config.length)
+        one.rows = HealthyRows(self.scale.length)
         for name in self.inputs:
             self._router.remove(one.asset.signals[name].index)
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.learning")
 
-_STAGES: Final = 4  # times the rows of a provisional baseline make the next one
 _NO_VALUE: Final = "no value"
 _NO_NUMBER: Final = "no number"
 
@@ -36,13 +35,14 @@ class TrainingSet:
     """Healthy rows [T, C] by asset, of these inputs: the data of one bundle.
 
     provisional_s: the seconds of data that it is based on, 0 for a full baseline; left_out: by
-    asset, the inputs that did not deliver, with the reason.
+    asset, the inputs that did not deliver, with the reason; length: rows of a window.
     """
 
     inputs: tuple[str, ...]
     rows: dict[str, NDArray[np.float64]]
     provisional_s: float
     left_out: dict[str, dict[str, str]]
+    length: int
 
 
 @dataclass(slots=True)
@@ -68,23 +68,20 @@ class Training:
         return not (self.is_done or self.is_busy)
 
 
-def stages_of(config: Learn) -> tuple[int, ...]:
-    """The numbers of rows for a baseline: provisional ones, each 4 times, then the full."""
-    wanted = max(1, round(config.duration / config.step))
-    found = []
-    rows = max(config.rows_needed, round(config.first_after / config.step))
-    while config.first_after and 2 * rows <= wanted:
-        found.append(rows)
-        rows *= _STAGES
-    return (*found, wanted)
-
-
-def learn_inputs(config: Learn, first: PlantAsset) -> list[str]:
+def learn_inputs(config: Learn, first: PlantAsset) -> tuple[str, ...]:
     """The inputs to learn from: the configured ones, else every scalar signal of all assets."""
     if config.inputs:
-        return list(config.inputs)
+        return tuple(config.inputs)
     shared = first.template.signals or first.signals
-    return [name for name in shared if first.signals[name].config.kind is Kind.SCALAR]
+    return tuple(name for name in shared if first.signals[name].config.kind is Kind.SCALAR)
+
+
+def missing_inputs(inputs: tuple[str, ...], asset: PlantAsset) -> str:
+    """Why an asset cannot learn from these inputs; empty if it can."""
+    missing = [name for name in inputs if name not in asset.signals]
+    if inputs and not missing:
+        return ""
+    return f"cannot learn: no signal {', '.join(missing) or 'that is a number'}"
 
 
 def alike(trainings: Iterable[Training]) -> list[list[Training]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LEARNED: Final = "learned"
 LEFT_OUT: Final = "left_out"  # key in the manifest's `training`
+TIME_SCALE: Final = "step"  # the same: the step of the model, and if it was found
 _LONGEST_TEMPLATE: Final = 40
 _PROBE_BYTES: Final = 1 << 20
 
@@ -87,11 +88,11 @@ async def train_baseline(
         name=name,
         out_dir=config.models_dir,
         now_us=now_us,
-        step_s=learning.config.step,
-        length=learning.config.length,
+        step_s=learning.scale.step_s,
+        length=training.length,
         false_alarms_per_day=learning.config.false_alarms_per_day,
         provisional_s=training.provisional_s,
-        training=_said(training),
+        training=(*_said(training), (TIME_SCALE, learning.scale.text)),
     )
     return TrainedBaseline(name, manifest, refused, training.left_out)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_agent.config.schema import Learn, Resample, Runtime
+from edge_agent.config.schema import DEFAULT_LENGTH, Resample, Runtime
 from edge_agent.learning import Recipe, learn
 from edge_agent.models import InputSpec, SessionRegistry
 from edge_agent.ops.metrics import Metrics
@@ -102,7 +102,7 @@ def _judged(rows: NDArray[np.intp], alarm: NDArray[np.bool_]) -> dict[str, float
     return {
         "found": float(len(hits) > 0 and not standing),
         "covered": float(alarm[during].mean()),
-        "after": float(alarm[rows >= BEFORE + FAULT_ROWS + Learn().length].mean()),
+        "after": float(alarm[rows >= BEFORE + FAULT_ROWS + DEFAULT_LENGTH].mean()),
         "delay": float(hits[0] - BEFORE) if len(hits) and not standing else float("nan"),
     }
 
@@ -141,7 +141,7 @@ def _detectors(machine: Machine, healthy: Floats) -> dict[str, Callable[[Floats]
 
 def _learned(machine: Machine, healthy: Floats) -> Callable[[Floats], Alarmed]:
     """By a bundle that is learned, written, verified and loaded as the daemon does it."""
-    length = Learn().length
+    length = DEFAULT_LENGTH
     inputs = tuple(InputSpec(f"input{n}") for n in range(healthy.shape[1]))
     recipe = Recipe("machine", inputs, step_s=machine.step_s, length=length)
     with tempfile.TemporaryDirectory() as scratch:
@@ -161,7 +161,7 @@ def _learned(machine: Machine, healthy: Floats) -> Callable[[Floats], Alarmed]:
 def _mean_z(healthy: Floats) -> Callable[[Floats], Alarmed]:
     """Mean of |z| over 64 rows and all inputs, relative to its 99.9 % quantile in learning."""
     center, spread = np.nanmean(healthy, axis=0), np.maximum(np.nanstd(healthy, axis=0), 1e-9)
-    width = Learn().length
+    width = DEFAULT_LENGTH
 
     def smooth(values: Floats) -> Floats:
         z = np.nan_to_num(np.abs((values - center) / spread)).mean(axis=1)

@@ -17,9 +17,8 @@ import argparse
 import json
 import sys
 
-from edge_agent.config.schema import Learn
 from scripts.rigs import find_data
-from scripts.skab_eval.evaluate import evaluate, healthy_far
+from scripts.skab_eval.evaluate import STEP_S, evaluate, healthy_far
 
 
 def main() -> int:
@@ -50,7 +49,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     text = "seconds between two rows; 0: one row for each time stamp (default: %(default)s)"
-    parser.add_argument("--step", type=float, default=float(Learn().step), help=text)
+    parser.add_argument("--step", type=float, default=STEP_S, help=text)
     return parser.parse_args()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_agent.config.schema import AlarmRule, Learn, Resample, Runtime
+from edge_agent.config.schema import DEFAULT_LENGTH, AlarmRule, Resample, Runtime
 from edge_agent.config.types import Duration
 from edge_agent.learning import Recipe, learn
 from edge_agent.models import InputSpec, SessionRegistry
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from edge_agent.models import Outputs
 
+STEP_S = 1.0  # of the recordings
 FIT_ROWS = 400
 HEALTHY_FIT_ROWS = (400, 2000, 4000, 6000)
 TUNED_ON = "valve1"
@@ -88,7 +89,7 @@ def evaluate(folder: Path, step_s: float | None = None) -> dict[str, Any]:
     variants tested and not kept; flow_first of valve_runs: number of runs with a throttled
     valve in which the flow contributes most.
     """
-    step_s = float(Learn().step) if step_s is None else step_s
+    step_s = STEP_S if step_s is None else step_s
     names, recordings = read_all(folder)
     judged = learned(names, recordings, step_s)
     z_scores = [z_score(recording) for recording in recordings]
@@ -124,7 +125,7 @@ def learned(
     names: list[str], recordings: list[Recording], step_s: float, fit_rows: int = FIT_ROWS
 ) -> list[Judged]:
     """Every recording by a bundle that is learned, written, verified and loaded as usual."""
-    length = Learn().length
+    length = DEFAULT_LENGTH
     inputs = tuple(InputSpec(name) for name in names)
     rows = {}
     for recording in recordings:
@@ -162,7 +163,7 @@ def healthy_far(folder: Path, step_s: float | None = None) -> dict[str, float]:
 
     It shows the limit of learning from minutes of data: the loop settles for hours.
     """
-    step_s = float(Learn().step) if step_s is None else step_s
+    step_s = STEP_S if step_s is None else step_s
     names, _ = read_all(folder)
     recording = read(folder / "anomaly-free" / "anomaly-free.csv")
     found = {}

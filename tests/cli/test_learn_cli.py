@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from edge_agent.cli import main
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     Learn = Callable[..., tuple[int, str, str]]
@@ -319,3 +320,48 @@ def test_learning_live_says_how_it_goes_and_what_is_missing(
     assert code == 0
     assert "6000 values, 2000 rows" in err
     assert "s left" in err
+
+
+def spaced(path: Path, values: Iterable[Iterable[float]], step_s: float) -> None:
+    """A recording with a row each `step_s`."""
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    lines = [",".join(("time", *INPUTS))]
+    for number, row in enumerate(values):
+        stamp = (begin + timedelta(seconds=number * step_s)).isoformat()
+        lines.append(",".join((stamp, *(f"{value:.4f}" for value in row))))
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("step_s", "n", "said"),
+    [
+        (0.05, 1500, "step: 50ms, found from the data; 64 rows in a window"),
+        (180.0, 600, "step: 3m, found from the data; 64 rows in a window"),
+        (3600.0, 200, "step: 1h, found from the data; 16 rows in a window"),
+    ],
+)
+def test_the_time_scale_of_a_recording_is_found(
+    tmp_path: Path, learn: Learn, step_s: float, n: int, said: str
+) -> None:
+    """With nothing told; a recording that is too short for long windows has shorter ones."""
+    config = tmp_path / "edge-agent.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("learn: {length: 16, false_alarms_per_day: 1}", "learn: auto"))
+    spaced(tmp_path / "slow.csv", rows(n, seed=3), step_s)
+    code, out, err = learn("--asset", "P-1", "--input", str(tmp_path / "slow.csv"))
+    assert (code, err) == (0, "")
+    assert said in out
+    (folder,) = (tmp_path / "models").iterdir()
+    window = load_manifest(folder).window
+    assert (window.step_s, window.length) == (step_s, 16 if n < 256 else 64)
+
+
+def test_what_is_told_of_the_time_scale_is_used(tmp_path: Path, learn: Learn) -> None:
+    config = tmp_path / "edge-agent.yaml"
+    told = "learn: {step: 6m, length: 32}"
+    text = config.read_text()
+    config.write_text(text.replace("learn: {length: 16, false_alarms_per_day: 1}", told))
+    spaced(tmp_path / "slow.csv", rows(600, seed=3), 180.0)
+    code, out, _ = learn("--asset", "P-1", "--input", str(tmp_path / "slow.csv"))
+    assert code == 0
+    assert "step: 6m, told; 32 rows in a window" in out

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 
 SIGNALS = {Name(name): Signal() for name in plants.INPUTS}
 WATCHED = Template(SIGNALS, (ModelUse(Name("base")),))
-LEARNER = Template(SIGNALS, learn=Learn(auto=True, duration=Duration(200), length=8))
+LEARNER = Template(
+    SIGNALS, learn=Learn(auto=True, step=Duration(1), duration=Duration(200), length=8)
+)
 
 
 def config(folder: Path, template: Template = WATCHED, **changes: Any) -> Config:

@@ -32,7 +32,7 @@ BLOCK = healthy_rows.BLOCK_ROWS
 
 def learning(live: Live, **changes: Any) -> Learning:
     """All assets learn; 10 rows are wanted unless told otherwise."""
-    rule = Learn(**{"duration": 10.0, "length": 16, **changes})
+    rule = Learn(**{"step": 1.0, "duration": 10.0, "length": 16, **changes})
     for asset in live.plant.assets.values():
         assert live.pipeline.learning.learn_asset(asset, rule) == ""
     (found,) = live.pipeline.learning.values()
@@ -186,7 +186,7 @@ def test_it_learns_from_the_numbers_that_all_assets_have(
 ) -> None:
     assets = {"any": Asset(Name("pump"), signals=asset)}
     live = Live(plants.config(templates={"pump": Template(template)}, assets=assets))
-    told = live.pipeline.learning.learn_asset(live.plant.assets["any"], Learn())
+    told = live.pipeline.learning.learn_asset(live.plant.assets["any"], Learn(step=Duration(1)))
     assert reason in told
     (found,) = live.pipeline.learning.values()
     assert found.inputs == (() if reason else ("flow",))
@@ -196,7 +196,7 @@ def test_an_input_that_an_asset_lacks_is_told() -> None:
     """The config may name inputs that only some assets have."""
     assets = {"A": Asset(Name("pump"), signals={Name("more"): FLOW}), "B": Asset(Name("pump"))}
     live = Live(plants.config(templates={"pump": Template({Name("flow"): FLOW})}, assets=assets))
-    rule = Learn(inputs=("flow", "more"))
+    rule = Learn(step=Duration(1), inputs=("flow", "more"))
     told = [live.pipeline.learning.learn_asset(asset, rule) for asset in live.plant.assets.values()]
     assert told == ["", "cannot learn: no signal more"]
     (found,) = live.pipeline.learning.values()
@@ -279,7 +279,7 @@ def test_learning_that_fails_keeps_its_rows_and_says_so(
 
 def few() -> Template:
     """Wants fewer rows than anything can be learned from."""
-    rule = Learn(auto=True, duration=Duration(50.0), length=16)
+    rule = Learn(auto=True, step=Duration(1), duration=Duration(50.0), length=16)
     return Template(dict.fromkeys(map(Name, plants.INPUTS), FLOW), learn=rule)
 
 

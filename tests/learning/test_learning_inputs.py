@@ -19,7 +19,7 @@ from edge_agent.config.schema import Asset, Learn, Signal, Template
 from edge_agent.config.types import Duration, Name
 from edge_agent.learning.collection import Learning
 from edge_agent.learning.input_choice import InputChoice
-from edge_agent.learning.progress import stages_of
+from edge_agent.learning.time_scale import TimeScale
 from edge_agent.values import BAD, BAD_TYPE_MISMATCH, Columns, columns
 
 NAMES = ("flow", "pressure", "vibration")
@@ -34,7 +34,9 @@ class Fed:
         template = Template(signals)
         many = {f"P-{{1..{assets}}}": Asset(Name("pump"))}
         self.live = Live(plants.config(templates={"pump": template}, assets=many))
-        rule = Learn(**{"duration": 86_400.0, "length": 16, "first_after": 0.0, **changes})
+        rule = Learn(
+            **{"step": 1.0, "duration": 86_400.0, "length": 16, "first_after": 0.0, **changes}
+        )
         for asset in self.live.plant.assets.values():
             assert self.live.pipeline.learning.learn_asset(asset, rule) == ""
         (self.learning,) = self.live.pipeline.learning.values()
@@ -246,7 +248,7 @@ def test_after_how_many_rows_a_baseline_is_learned(
     changes: dict[str, Any], stages: tuple[Any, ...]
 ) -> None:
     """15 minutes, then four times as many each, the day last; never fewer than can teach."""
-    assert stages_of(Learn(**changes)) == stages
+    assert TimeScale.of(Learn(**changes)).stages == stages
 
 
 def test_a_provisional_baseline_is_followed_by_better_ones() -> None:
