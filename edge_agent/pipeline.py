@@ -194,6 +194,10 @@ class Pipeline:
         recent = self.learning.recent_values(asset)
         return self.deployments.use_model(asset, use, use_name, recent)
 
+    def use_baseline(self, asset: PlantAsset) -> bool:
+        """Let the newest bundle that was learned for an asset score it; False if there is none."""
+        return self.deployments.baselines.use_newest(asset, self.learning.recent_values(asset))
+
     def adopt_rules(self, config: Config) -> None:
         """Apply new alarm rules; everything else stays as it is."""
         self._rules = _evaluation_rules(config, live=self._live)

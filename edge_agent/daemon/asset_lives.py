@@ -90,8 +90,7 @@ class BaselineReset:
 
     async def withdraw_outdated(self) -> None:
         """Withdraw alarms of the previous baseline; another one is active."""
-        models = self._runtime().models
-        done, models.replaced_baselines = models.replaced_baselines, set()
+        done = self._runtime().pipeline.deployments.baselines.drain_replaced()
         if done:
             async with self._turning:
                 await self._withdraw(sorted(done))

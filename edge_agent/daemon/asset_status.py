@@ -36,7 +36,8 @@ def asset_rows(
     """Every asset with its health, inputs and number of alarms; notes: by asset, on its models."""
     active = (alarm for alarm in runtime.alarms.active() if alarm.suppressed_by != STOPPED)
     alarms = Counter(alarm.asset for alarm in active)
-    unseen, provisional = runtime.pipeline.watch.unseen(), runtime.models.provisional()
+    unseen = runtime.pipeline.watch.unseen()
+    provisional = runtime.pipeline.deployments.baselines.provisional()
     return [
         {
             "id": asset.id,

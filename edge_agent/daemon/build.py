@@ -175,7 +175,7 @@ def _faults_of_runtime(
             {name: source.link for name, source in runtime().sources.items()},
             runtime().config.tuning.max_future,
         ),
-        lambda: runtime().pipeline.deployments.faults(clock.now_us()),
+        lambda: runtime().pipeline.deployments.reports.faults(clock.now_us()),
         lambda: learning_faults(runtime(), clock.monotonic_s()),
         lambda: discovery_faults(runtime().plant),
     ]

@@ -145,7 +145,7 @@ def export_learning(runtime: Runtime, metrics: Metrics) -> None:
         metrics.learning_progress.labels(row["asset"]).set(row["progress"])
         stopped = bool(row["obstacle"] or row["failure"])
         metrics.learning_stopped.labels(row["asset"]).set(stopped)
-    for asset, seconds in runtime.models.provisional().items():
+    for asset, seconds in runtime.pipeline.deployments.baselines.provisional().items():
         metrics.baseline_provisional_seconds.labels(asset).set(seconds)
 
 
@@ -156,16 +156,16 @@ def notes(runtime: Runtime, unresolved: Mapping[str, str]) -> dict[str, str]:
     """
     pipeline, models = runtime.pipeline, runtime.models
     found = {asset: [why] for asset, why in models.without.items() if why != "learning"}
-    for asset, seconds in models.provisional().items():
+    for asset, seconds in pipeline.deployments.baselines.provisional().items():
         minutes = seconds / _MINUTE_S
         found.setdefault(asset, []).append(f"provisional baseline from {minutes:.0f} min of data")
     for row in learning_rows(pipeline):
         found.setdefault(row["asset"], []).append(_progress_text(row))
-    for asset, (rows, length) in pipeline.deployments.first_windows().items():
+    for asset, (rows, length) in pipeline.deployments.reports.first_windows().items():
         found.setdefault(asset, []).append(f"warming {rows}/{length} rows")
     for asset, text in unresolved.items():
         found.setdefault(asset, []).append(text)
-    for asset, names in models.left_out().items():
+    for asset, names in pipeline.deployments.baselines.left_out().items():
         found.setdefault(asset, []).append(f"learned without {names}")
     return {asset: "; ".join(parts) for asset, parts in found.items()}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from edge_agent.errors import StoreError
-from edge_agent.learning import LEARNED
+from edge_agent.models import LEARNED
 from edge_agent.serving import AUTOMATIC, COMMAND, DAEMON
 
 if TYPE_CHECKING:

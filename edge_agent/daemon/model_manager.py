@@ -7,18 +7,10 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from edge_agent.alarms import BASELINE
-from edge_agent.config.schema import Learn, ModelUse
+from edge_agent.config.schema import Learn
 from edge_agent.errors import EdgeAgentError, ModelError
-from edge_agent.learning import (
-    LEARNED,
-    LEFT_OUT,
-    learned_prefix,
-    learned_us,
-    train_baseline,
-    write_problem,
-)
-from edge_agent.models import PROVIDERS_KEY, SessionRegistry
+from edge_agent.learning import train_baseline, write_problem
+from edge_agent.models import LEARNED, PROVIDERS_KEY, SessionRegistry
 from edge_agent.serving import AUTOMATIC
 
 if TYPE_CHECKING:
@@ -33,7 +25,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Pipeline
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving import Deployments, ModelChange
+    from edge_agent.serving import Deployments
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,18 +41,12 @@ class ModelManager:
     """
 
     def __init__(
-        self,
-        config: Config,
-        metrics: Metrics,
-        thread: ThreadPoolExecutor,
-        clock: Clock,
-        on_change: Callable[[ModelChange], None],
+        self, config: Config, metrics: Metrics, thread: ThreadPoolExecutor, clock: Clock
     ) -> None:
         self.models_dir = config.models_dir
         self._config = config
         self._clock = clock
         self._thread = thread
-        self._on_change = on_change
         self._registry = SessionRegistry(config.models_dir, config.runtime, metrics, config.trust)
         self._loaded: list[Model] = []  # until `attach`
         self._not_loaded: dict[str, str] = {}
@@ -68,10 +54,7 @@ class ModelManager:
         self.deployments: Deployments
         self._assets: list[PlantAsset] = []
         self.without: dict[str, str] = {}  # asset -> why it has no model
-        self.forgotten: dict[str, int] = {}  # asset -> baselines from before this time are void
-        self.replaced_baselines: set[str] = set()  # assets whose baseline was replaced by another
         self.write_problem = ""  # why nothing can be learned into models_dir
-        self._baselines: dict[str, str] = {}  # asset -> the learned bundle that scores it
 
     async def load(self) -> None:
         """Load the bundles of the config and the learned ones; `attach` puts them in service."""
@@ -91,10 +74,9 @@ class ModelManager:
         """Pass the loaded models to the deployments of a pipeline, which then own them."""
         self._pipeline = pipeline
         self.deployments = pipeline.deployments
-        self.deployments.on_change = self._on_change
         for model in self._loaded:
             self.deployments.add_model(model)
-        self.deployments.not_loaded |= self._not_loaded
+        self.deployments.reports.not_loaded |= self._not_loaded
         self._loaded.clear()
 
     def bind(self, asset: PlantAsset) -> None:
@@ -102,12 +84,15 @@ class ModelManager:
         self._assets.append(asset)
         pipeline = self._pipeline
         reasons = [pipeline.use_model(asset, use) for use in asset.template.models]
-        if self._use_learned(asset):
+        if self._pipeline.use_baseline(asset):
             reasons.append("")
-            provisional_s = self._provisional_s(asset.id)
+            baselines = self.deployments.baselines
+            provisional_s = baselines.provisional_s(asset.id)
             if provisional_s and self._learns(asset):
                 learn = asset.template.learn or Learn()
-                pipeline.learning.learn_asset(asset, learn, provisional_s, self._step_s(asset.id))
+                pipeline.learning.learn_asset(
+                    asset, learn, provisional_s, self.deployments.baselines.step_s(asset.id)
+                )
         elif self._learns(asset):
             reasons.append(
                 pipeline.learning.learn_asset(asset, asset.template.learn or Learn()) or "learning"
@@ -148,7 +133,7 @@ class ModelManager:
             try:
                 self.deployments.add_model(await self.load_model(name), AUTOMATIC)
             except ModelError as error:
-                self.deployments.not_loaded[name] = str(error)
+                self.deployments.reports.not_loaded[name] = str(error)
 
     async def probe_disk(self) -> None:
         """Check at the start, and not after a day of learning, that bundles can be written."""
@@ -157,32 +142,12 @@ class ModelManager:
             log.error("cannot learn", extra={"reason": problem})
         self.write_problem = problem
 
-    def provisional(self) -> dict[str, float]:
-        """The assets with a provisional baseline, and the seconds of data behind it."""
-        found = {asset: self._provisional_s(asset) for asset in self._baselines}
-        return {asset: seconds for asset, seconds in found.items() if seconds}
-
-    def _provisional_s(self, asset: str) -> float:
-        model = self.deployments.latest(self._baselines.get(asset, ""))
-        return model.manifest.provisional_s if model is not None else 0.0
-
-    def _step_s(self, asset: str) -> float | None:
-        """The step of an asset's baseline; None if it has one row for each time stamp, or none."""
-        model = self.deployments.latest(self._baselines.get(asset, ""))
-        return (model.manifest.window.step_s or None) if model is not None else None
-
-    def left_out(self) -> dict[str, str]:
-        """The assets whose baseline omits some inputs, and the names of these inputs."""
-        models = {asset: self.deployments.latest(name) for asset, name in self._baselines.items()}
-        found = {a: m.manifest.training.get(LEFT_OUT, "") for a, m in models.items() if m}
-        return {asset: names for asset, names in found.items() if names}
-
     def _use_learned_bundles(self, assets: Iterable[PlantAsset]) -> None:
         """Let a learned bundle score assets that have no baseline yet, or an older one."""
         for asset in assets:
-            if self._use_learned(asset):
+            if self._pipeline.use_baseline(asset):
                 self.without.pop(asset.id, None)
-                if not self._provisional_s(asset.id):
+                if not self.deployments.baselines.provisional_s(asset.id):
                     self._pipeline.learning.end_asset(asset)
 
     def forget(self, asset: PlantAsset, now_us: int) -> str:
@@ -190,15 +155,14 @@ class ModelManager:
         reason = self._pipeline.learning.learn_asset(asset, asset.template.learn or Learn())
         if reason:
             return reason
-        self.forgotten[asset.id] = now_us
-        self.deployments.disable(asset, self._baselines.pop(asset.id, ""))
+        self.deployments.baselines.reset(asset, now_us)
         if not asset.template.models:
             self.without[asset.id] = "learning"
         return ""
 
     def _learns(self, asset: PlantAsset) -> bool:
-        learn = asset.template.learn
-        return asset.id in self.forgotten or (learn is not None and learn.by_itself)
+        learn, is_void = asset.template.learn, asset.id in self.deployments.baselines.void_us
+        return is_void or (learn is not None and learn.by_itself)
 
     def use_models(self, added: Sequence[str], replaced: Mapping[str, dict[str, str]]) -> None:
         """Let assets be scored by the models that came into service; see `ModelLoader`."""
@@ -206,9 +170,7 @@ class ModelManager:
             self.without |= lost
             for asset_id, reason in lost.items():
                 log.error("asset has no model", extra={"asset": asset_id, "reason": reason})
-            self.replaced_baselines |= {
-                asset for asset, one in self._baselines.items() if one == name
-            }
+            self.deployments.baselines.follow_version(name)
         for asset in self._assets:
             uses = [use for use in asset.template.models if use.bundle in added]
             if not all(self._pipeline.use_model(asset, use) for use in uses):
@@ -233,58 +195,6 @@ class ModelManager:
         """Bundles that the config names, then the learned ones, the oldest first."""
         named = {use.bundle for t in self._config.templates.values() for use in t.models}
         return [*sorted(named), *(name for name in self._learned_names() if name not in named)]
-
-    def _use_learned(self, asset: PlantAsset) -> bool:
-        """Let the newest bundle learned for this asset score it, if it does not yet; True if so."""
-        learn = asset.template.learn or Learn()
-        for model in self._learned_for(asset):
-            name = model.manifest.name
-            if self._baselines.get(asset.id) == name:
-                self._disable_others(asset, name)
-                return True
-            use = ModelUse(
-                name,
-                min_coverage=learn.min_coverage,
-                lateness=learn.lateness,
-                when=learn.when,
-                alarm=learn.alarm,
-            )
-            missing = self._pipeline.use_model(asset, use, BASELINE)
-            if not missing:
-                self._set_baseline(asset, name)
-                return True
-            extra = {"asset": asset.id, "model": name, "reason": missing}
-            log.warning("learned model not suitable", extra=extra)
-        return False
-
-    def _set_baseline(self, asset: PlantAsset, name: str) -> None:
-        """Record that another learned bundle scores an asset."""
-        old = self._baselines.get(asset.id)
-        self._baselines[asset.id] = name
-        if asset.id in self.forgotten or old is not None:
-            self.replaced_baselines.add(asset.id)
-        if not self._provisional_s(asset.id):  # else it continues to learn, also after a restart
-            self.forgotten.pop(asset.id, None)
-        self._disable_others(asset, name)
-
-    def _disable_others(self, asset: PlantAsset, name: str) -> None:
-        """Disable the others: only one learned bundle scores an asset."""
-        prefix = learned_prefix(asset.template_name)
-        for model in self.deployments.models():
-            other = str(model.manifest.name)
-            if other.startswith(prefix) and other != name:
-                self.deployments.disable(asset, other)
-
-    def _learned_for(self, asset: PlantAsset) -> list[Model]:
-        """The valid bundles that were learned for an asset, the newest first."""
-        prefix, void_us = learned_prefix(asset.template_name), self.forgotten.get(asset.id)
-        mine = [
-            model
-            for model in self.deployments.models()
-            if model.manifest.name.startswith(prefix) and asset.id in model.manifest.units
-        ]
-        valid = [m for m in mine if void_us is None or learned_us(m.manifest.version) > void_us]
-        return sorted(valid, key=lambda model: learned_us(model.manifest.version), reverse=True)
 
     def _learned_names(self) -> list[str]:
         """Learned bundles on disk, the oldest first."""

@@ -84,7 +84,7 @@ class Replay:
         """The comparison of the candidate; None if no asset has its inputs."""
         if self._candidate is None:
             return None
-        return self.runtime.pipeline.deployments.report(self._candidate)
+        return self.runtime.pipeline.deployments.reports.shadow_report(self._candidate)
 
     def close(self) -> None:
         """Close the models."""

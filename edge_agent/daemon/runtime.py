@@ -88,8 +88,7 @@ class RuntimeBuilder:
 
     async def load_models(self, config: Config) -> ModelManager:
         """The models of a config, loaded and not yet bound to assets; takes seconds."""
-        models = ModelManager(config, self.metrics, self.loading, self.clock, self.on_model_change)
-        models.forgotten = self.forgotten
+        models = ModelManager(config, self.metrics, self.loading, self.clock)
         await models.load()
         return models
 
@@ -107,6 +106,8 @@ class RuntimeBuilder:
         made = monitor_plant(
             config, self.metrics, self.clock, live=self.live, alarms=alarms, memory=memory
         )
+        made.pipeline.deployments.on_change = self.on_model_change
+        made.pipeline.deployments.baselines.void_us = self.forgotten
         models.attach(made.pipeline)
         made.add_assets(models.bind)
         made.pipeline.follow_alarms(self.clock.now_us())

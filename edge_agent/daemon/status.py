@@ -100,11 +100,11 @@ class Status:
 
     def models(self) -> list[dict[str, Any]]:
         """Active and refused models, and shadows."""
-        return self.runtime().pipeline.deployments.rows()
+        return self.runtime().pipeline.deployments.reports.rows()
 
     def model_report(self, name: str) -> dict[str, Any]:
         """The comparison of a model with its shadow; NotFoundError if there was none."""
-        report = self.runtime().pipeline.deployments.report(name)
+        report = self.runtime().pipeline.deployments.reports.shadow_report(name)
         if report is None:
             hint = f"edge-agent models shadow {name}@VERSION"
             raise NotFoundError("no shadow was compared", where=repr(name), hint=hint)
@@ -191,7 +191,7 @@ class Status:
         runtime, metrics = self.runtime(), self.metrics
         export_assets(runtime, self._judge(runtime), metrics)
         known = labels_of(runtime, self.publisher.sinks)
-        runtime.pipeline.deployments.export()
+        runtime.pipeline.deployments.reports.export()
         runtime.pipeline.diagnostics.export(metrics, lambda label, name: name in known[label])
         export_learning(runtime, metrics)
         metrics.alarms.clear()

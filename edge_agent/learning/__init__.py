@@ -6,19 +6,13 @@ from edge_agent.learning.fit import LearnedBundle, Recipe, learn
 from edge_agent.learning.fit_child import learn_in_child
 from edge_agent.learning.progress import Training, TrainingSet
 from edge_agent.learning.training import (
-    LEARNED,
-    LEFT_OUT,
     TIME_SCALE,
     TrainedBaseline,
-    learned_prefix,
-    learned_us,
     train_baseline,
     write_problem,
 )
 
 __all__ = [
-    "LEARNED",
-    "LEFT_OUT",
     "TIME_SCALE",
     "BaselineLearning",
     "LearnedBundle",
@@ -29,8 +23,6 @@ __all__ = [
     "TrainingSet",
     "learn",
     "learn_in_child",
-    "learned_prefix",
-    "learned_us",
     "train_baseline",
     "write_problem",
 ]

@@ -6,12 +6,10 @@ import asyncio
 import hashlib
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.clock import US_PER_S
 from edge_agent.learning.fit_child import learn_in_child
-from edge_agent.models import InputSpec, ModelRepository
+from edge_agent.models import LEFT_OUT, InputSpec, ModelRepository, learned_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,10 +20,7 @@ if TYPE_CHECKING:
     from edge_agent.learning.progress import TrainingSet
     from edge_agent.models import Manifest
 
-LEARNED: Final = "learned"
-LEFT_OUT: Final = "left_out"  # key in the manifest's `training`
-TIME_SCALE: Final = "step"  # the same: the step of the model, and if it was found
-_LONGEST_TEMPLATE: Final = 40
+TIME_SCALE: Final = "step"  # key in the manifest's `training`: the step, and if it was found
 _PROBE_BYTES: Final = 1 << 20
 
 
@@ -33,20 +28,6 @@ def learned_name(template: str, assets: Iterable[str]) -> str:
     """The name of the bundle that is learned for these assets; a hash of them, so it is stable."""
     digest = hashlib.sha256("\n".join(sorted(assets)).encode()).hexdigest()
     return f"{learned_prefix(template)}{digest[:8]}"
-
-
-def learned_prefix(template: str) -> str:
-    """The beginning of such a name; cut, because a bundle's name must not exceed a template's."""
-    return f"{LEARNED}-{template[:_LONGEST_TEMPLATE]}-"
-
-
-def learned_us(version: str) -> int:
-    """When a version was learned, by its name (to the second); 0 if the name has no time."""
-    try:
-        moment = datetime.strptime(f"{version.partition('-')[0]}+0000", "%Y%m%dT%H%M%SZ%z")
-    except ValueError:
-        return 0
-    return round(moment.timestamp()) * US_PER_S
 
 
 @dataclass(frozen=True, slots=True)

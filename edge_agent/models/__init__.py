@@ -11,6 +11,7 @@ from edge_agent.models.bundle.bundle import (
 from edge_agent.models.bundle.foreign import allowed_operators, bundle_from_onnx, inspect_onnx
 from edge_agent.models.bundle.golden import Golden, Tensors, parse_golden
 from edge_agent.models.bundle.kinds import GOLDEN, OPERATORS, WINDOW, BundleKind, variant_file
+from edge_agent.models.bundle.learned import LEARNED, LEFT_OUT, learned_prefix, learned_us
 from edge_agent.models.bundle.manifest import (
     KINDS,
     UNIT_TENSOR,
@@ -60,6 +61,8 @@ __all__ = [
     "ENGINES",
     "GOLDEN",
     "KINDS",
+    "LEARNED",
+    "LEFT_OUT",
     "OPERATORS",
     "PROVIDERS_KEY",
     "REPOSITORY_DIR",
@@ -116,6 +119,8 @@ __all__ = [
     "inspect_onnx",
     "key_id",
     "keyring",
+    "learned_prefix",
+    "learned_us",
     "load_manifest",
     "model_of_graph",
     "pack",

@@ -6,16 +6,15 @@ disk has the versions that the operator selected; the session registry caches lo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from edge_agent.alarms import use_name_of
 from edge_agent.config.types import Name
 from edge_agent.serving.agreement import ShadowAlarms
+from edge_agent.serving.baselines import Baselines
 from edge_agent.serving.deployment import Deployment
 from edge_agent.serving.lifecycle import COMMAND, DAEMON, ModelChange
-from edge_agent.serving.reports import export_active, faults, log_active, rows
+from edge_agent.serving.reports import Reports, log_active
 from edge_agent.serving.runs import Budget, count_refused, count_windows, runs_of_models
 from edge_agent.serving.shadow import Shadows
 from edge_agent.serving.versions import BundleVersions
@@ -23,17 +22,17 @@ from edge_agent.serving.versions import BundleVersions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from edge_agent.alarms import AlarmTable
     from edge_agent.config.schema import Config, ModelUse
-    from edge_agent.messages import Fault, Transition
+    from edge_agent.messages import Transition
     from edge_agent.models import Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.deployment import WindowBatch
     from edge_agent.serving.evaluation import Scored
-    from edge_agent.serving.reports import Refusal
     from edge_agent.serving.runs import ModelRun
     from edge_agent.serving.standby import Standby
     from edge_agent.serving.versions import Rollback
@@ -45,9 +44,8 @@ class Deployments:
     """All deployments of a plant; iterating yields the active ones.
 
     bindings: of all signals of the plant, which grow with it. rollbacks: replaced versions that
-    are still active in the repository on disk; refused: by name of the bundle, the version that
-    should be active and is not; not_loaded: bundles of which no version could be loaded, and why.
-    on_change: called when another version is active; it must return at once.
+    are still active in the repository on disk; baselines: which learned bundle scores which asset;
+    on_change: called when another version is active, it must return at once.
     """
 
     def __init__(
@@ -60,8 +58,6 @@ class Deployments:
         live: bool,
     ) -> None:
         self.rollbacks: list[Rollback] = []
-        self.refused: dict[str, Refusal] = {}
-        self.not_loaded: dict[str, str] = {}
         self.on_change: Callable[[ModelChange], None] = lambda _: None
         self._bundles: dict[str, BundleVersions] = {}
         self._by_use: dict[tuple[str, str], Deployment] = {}
@@ -76,6 +72,8 @@ class Deployments:
             return ShadowAlarms(mode, alarms.rules, config.alarms, replayed=not live)
 
         self._shadows = Shadows(self._of_bundle, bindings, new_alarms, self._budget, metrics)
+        self.reports = Reports(self._bundles, self._shadows, metrics)
+        self.baselines = Baselines(self.models, self.latest, self.use_model, self.disable)
 
     # -- which version is active --------------------------------------------------------------
 
@@ -113,7 +111,7 @@ class Deployments:
     def add_model(self, model: Model, actor: str = DAEMON) -> None:
         """Add the first version of a bundle; add assets with `use_model`."""
         name = model.manifest.name
-        self.not_loaded.pop(name, None)
+        self.reports.not_loaded.pop(name, None)
         parts = self._bindings, self._budget, self._follow_version, self.rollbacks
         self._bundles[name] = BundleVersions(model, *parts)
         self._report_active(model, "", actor)
@@ -213,7 +211,7 @@ class Deployments:
         A replaced version does not come back, although it may still be on disk.
         """
         self.rollbacks += old.rollbacks
-        self.refused |= old.refused
+        self.reports.refused |= old.reports.refused
         for name, bundle in self._bundles.items():
             if name in old._bundles:
                 bundle.adopt_versions(old._bundles[name])
@@ -299,6 +297,10 @@ class Deployments:
             count_windows(run, self._metrics)
         return [scored for run in self._ran for scored in run.scored]
 
+    def has_shadow(self, name: str, version: str) -> bool:
+        """True if this version is the shadow, or was and was rejected."""
+        return self._shadows.has(name, version)
+
     def has_shadows(self) -> bool:
         """True if any version scores in parallel with the active one."""
         return bool(self._shadows.running)
@@ -313,38 +315,3 @@ class Deployments:
             late = one.windows is not None and one.windows.late
             if late or one.gate.dropped or one.blocks is not None:
                 count_refused(one, self._metrics)
-
-    # -- reports -----------------------------------------------------------------------------
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A row for each bundle in service or refused, and one for each shadow."""
-        shadows = self._shadows.reports()
-        return rows(self._bundles, self.not_loaded, self.refused, shadows)
-
-    def first_windows(self) -> dict[str, tuple[int, int]]:
-        """For assets without a score: the rows in the first window, and how many it needs."""
-        found: dict[str, tuple[int, int]] = {}
-        scored: set[str] = set()
-        for one in self:
-            for row, asset in enumerate(one.assets):
-                if not np.isnan(one.health[row]):
-                    scored.add(asset.id)
-                elif one.windows is not None and not one.disabled[row]:
-                    found[asset.id] = one.windows.filled(row)
-        return {asset: rows for asset, rows in found.items() if asset not in scored}
-
-    def faults(self, now_us: int) -> list[Fault]:
-        """The present faults of models: failing ones, else the last one that was rolled back."""
-        return faults(self._bundles, self.refused, now_us)
-
-    def report(self, name: str) -> dict[str, Any] | None:
-        """The comparison of a bundle's shadow with the active version; None if there was none."""
-        return self._shadows.report(name)
-
-    def has_shadow(self, name: str, version: str) -> bool:
-        """True if this version is the shadow, or was and was rejected."""
-        return self._shadows.has(name, version)
-
-    def export(self) -> None:
-        """Update the gauge of the active models."""
-        export_active(self._metrics, self._bundles)

@@ -138,7 +138,7 @@ class Reconciler:
             model = await loader.load_model(name)
         except ModelError as error:  # logged by the registry
             if before is None:
-                deployments.not_loaded[name] = str(error)
+                deployments.reports.not_loaded[name] = str(error)
             await self._refuse(
                 name, str(error), None if before is None else before.manifest.version
             )
@@ -153,9 +153,9 @@ class Reconciler:
                 replaced[name] = deployments.replace_version(model, COMMAND)
             else:
                 return
-        refusal = deployments.refused.get(name)
+        refusal = deployments.reports.refused.get(name)
         if refusal is not None and refusal.good != model.manifest.version:
-            del deployments.refused[name]  # earlier refusals no longer matter
+            del deployments.reports.refused[name]  # earlier refusals no longer matter
 
     async def _refuse(self, name: str, text: str, active: str | None) -> None:
         """The version on disk fails its tests: restore the previous one if it was activated."""
@@ -165,7 +165,7 @@ class Reconciler:
             await self._roll_back(name, bad, previous, _SELF_TEST, text)
         else:
             self._passed_over[name] = self._done.get(name, ())
-            self._deployments.refused[name] = Refusal(bad, text, self._clock.now_us())
+            self._deployments.reports.refused[name] = Refusal(bad, text, self._clock.now_us())
 
     async def _save_rollbacks(self) -> None:
         """Save rollbacks in service on disk as well."""
@@ -183,7 +183,7 @@ class Reconciler:
     async def _roll_back(self, name: str, bad: str, good: str, reason: str, text: str) -> bool:
         """Replace `bad` by `good` on disk, and log it; False if that fails."""
         self._metrics.model_rollbacks.labels(name, reason).inc()
-        self._deployments.refused[name] = Refusal(bad, text, self._clock.now_us(), good)
+        self._deployments.reports.refused[name] = Refusal(bad, text, self._clock.now_us(), good)
         extra = {"model": name, "version": bad, "to": good, "reason": text}
         log.error("model rolled back", extra=extra)
         self._deployments.on_change(ModelChange("rollback", name, good, bad, AUTOMATIC, text))
@@ -227,7 +227,7 @@ class Reconciler:
             extra = {"model": name, "version": version, "reason": str(error)}
             log.warning("version cannot be the standby", extra=extra)
             refusal = Refusal(version, str(error), self._clock.now_us())
-            self._deployments.refused[name] = refusal
+            self._deployments.reports.refused[name] = refusal
             return
         async with self._turning:
             if as_shadow:

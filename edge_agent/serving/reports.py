@@ -6,16 +6,19 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.messages import Detail, Fault
 from edge_agent.serving.lifecycle import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from edge_agent.models import Model
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.serving.versions import BundleVersions
+    from edge_agent.serving.shadow import Shadows
+    from edge_agent.serving.versions import BundleVersions, Version
 
 log = logging.getLogger("edge_agent.models")
 
@@ -41,19 +44,63 @@ class Refusal:
         }
 
 
-def rows(
-    bundles: Mapping[str, BundleVersions],
-    not_loaded: Mapping[str, str],
-    refused: Mapping[str, Refusal],
-    shadow_reports: Iterable[dict[str, Any]],
-) -> list[dict[str, Any]]:
-    """A row for each bundle in service or refused, and one for each shadow."""
-    found = [_active_row(name, bundle) for name, bundle in bundles.items()]
-    found += [_refused_row(name, why) for name, why in not_loaded.items()]
-    for row in found:
-        if row["name"] in refused:
-            row.update(refused[row["name"]].as_dict())
-    return found + [_shadow_row(report) for report in shadow_reports]
+class Reports:
+    """What the service says of its models: rows for the page and the API, and faults.
+
+    refused: by name of the bundle, the version that should be active and is not; not_loaded:
+    bundles of which no version could be loaded, and why.
+    """
+
+    def __init__(
+        self,
+        bundles: Mapping[str, BundleVersions],
+        shadows: Shadows,
+        metrics: Metrics,
+    ) -> None:
+        self.refused: dict[str, Refusal] = {}
+        self.not_loaded: dict[str, str] = {}
+        self._bundles = bundles
+        self._shadows = shadows
+        self._metrics = metrics
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each bundle in service or refused, and one for each shadow."""
+        found = [_active_row(name, bundle) for name, bundle in self._bundles.items()]
+        found += [_refused_row(name, why) for name, why in self.not_loaded.items()]
+        for row in found:
+            if row["name"] in self.refused:
+                row.update(self.refused[row["name"]].as_dict())
+        return found + [_shadow_row(report) for report in self._shadows.reports()]
+
+    def shadow_report(self, name: str) -> dict[str, Any] | None:
+        """The comparison of a bundle's shadow with the active version; None if there was none."""
+        return self._shadows.report(name)
+
+    def first_windows(self) -> dict[str, tuple[int, int]]:
+        """For assets without a score: the rows in the first window, and how many it needs."""
+        found: dict[str, tuple[int, int]] = {}
+        scored: set[str] = set()
+        for one in (each for bundle in self._bundles.values() for each in bundle.deployments):
+            for row, asset in enumerate(one.assets):
+                if not np.isnan(one.health[row]):
+                    scored.add(asset.id)
+                elif one.windows is not None and not one.disabled[row]:
+                    found[asset.id] = one.windows.filled(row)
+        return {asset: rows for asset, rows in found.items() if asset not in scored}
+
+    def faults(self, now_us: int) -> list[Fault]:
+        """The present faults of models: failing ones, else the last one that was rolled back."""
+        bundles = self._bundles.items()
+        failing = {n: b.active for n, b in bundles if b.active.state is State.FAILING}
+        return _failing(failing) if failing else _rolled_back(self.refused, now_us)
+
+    def export(self) -> None:
+        """Update the gauge of the active versions."""
+        self._metrics.model_info.clear()
+        for bundle in self._bundles.values():
+            model = bundle.active.model
+            labels = model.manifest.name, model.manifest.version, model.provider, model.variant
+            self._metrics.model_info.labels(*labels).set(1)
 
 
 def _active_row(name: str, bundle: BundleVersions) -> dict[str, Any]:
@@ -97,16 +144,14 @@ def _about(model: Model) -> dict[str, Any]:
     }
 
 
-def faults(
-    bundles: Mapping[str, BundleVersions], refused: Mapping[str, Refusal], now_us: int
-) -> list[Fault]:
-    """The present faults of models: failing ones, else the last one that was rolled back."""
-    failing = {n: b.active for n, b in bundles.items() if b.active.state is State.FAILING}
-    if failing:
-        name, version = next(iter(failing.items()))
-        args = {"model": name, "version": version.number, "reason": version.reason}
-        text = "; ".join(f"model {name}: {one.reason}" for name, one in failing.items())
-        return [Fault("model", text, Detail("model_failed", args))]
+def _failing(versions: Mapping[str, Version]) -> list[Fault]:
+    name, version = next(iter(versions.items()))
+    args = {"model": name, "version": version.number, "reason": version.reason}
+    text = "; ".join(f"model {name}: {one.reason}" for name, one in versions.items())
+    return [Fault("model", text, Detail("model_failed", args))]
+
+
+def _rolled_back(refused: Mapping[str, Refusal], now_us: int) -> list[Fault]:
     recent = [
         (one.at_us, name, one)
         for name, one in refused.items()
@@ -119,15 +164,6 @@ def faults(
     args = {"model": name, "version": one.good, "reason": reason}
     text = f"model {name} rolled back to {one.good}: {reason}"
     return [Fault("model", text, Detail("model_rolled_back", args))]
-
-
-def export_active(metrics: Metrics, bundles: Mapping[str, BundleVersions]) -> None:
-    """Update the gauge of the active versions."""
-    metrics.model_info.clear()
-    for bundle in bundles.values():
-        model = bundle.active.model
-        labels = model.manifest.name, model.manifest.version, model.provider, model.variant
-        metrics.model_info.labels(*labels).set(1)
 
 
 def log_active(model: Model) -> None:

@@ -370,11 +370,11 @@ async def test_a_bundle_that_was_broken_at_the_start_is_taken_up_when_it_is_mend
     feed = Feed(bus)
     async with site.daemon() as running:
         await until(running.up, "up")
-        assert list(running.daemon.runtime.pipeline.deployments.not_loaded) == ["watch"]
+        assert list(running.daemon.runtime.pipeline.deployments.reports.not_loaded) == ["watch"]
         assert set(running.daemon.runtime.models.without) == {"P-1", "P-2"}
         model.write_bytes(good)
         await running.daemon.parts.reloader.reload()
-        assert running.daemon.runtime.pipeline.deployments.not_loaded == {}
+        assert running.daemon.runtime.pipeline.deployments.reports.not_loaded == {}
         assert running.daemon.runtime.models.without == {}
         feed.send("P-1", 20)
         await until(lambda: running.windows() == 20 - LENGTH + 1, "windows")

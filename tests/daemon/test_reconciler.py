@@ -76,7 +76,9 @@ class Gateway:
     async def alarm(self) -> str:
         """What the service alarm of the models would say now."""
         await self.daemon.parts.supervisor.supervise()
-        faults = self.daemon.runtime.pipeline.deployments.faults(self.daemon.parts.clock.now_us())
+        faults = self.daemon.runtime.pipeline.deployments.reports.faults(
+            self.daemon.parts.clock.now_us()
+        )
         return faults[0].detail.message_key if faults else ""
 
 

@@ -68,7 +68,7 @@ def row_of(running: Running, mode: str = "active") -> dict[str, Any]:
 
 def windows_of_both(running: Running) -> set[int]:
     """How many windows the report has of each of the two versions."""
-    report = running.daemon.runtime.pipeline.deployments.report(NAME)
+    report = running.daemon.runtime.pipeline.deployments.reports.shadow_report(NAME)
     assert report is not None
     return {report[side]["windows"] for side in ("active", "candidate")}
 

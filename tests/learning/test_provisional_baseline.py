@@ -85,11 +85,11 @@ def test_the_first_score_comes_with_the_next_row(walk: Walk) -> None:
     walk.sees(plants.healthy(FIRST + 10, seed=1))
     walk.learns()
     (group,) = walk.runtime.pipeline.deployments
-    assert walk.runtime.pipeline.deployments.first_windows() == {"any": (15, 16)}
+    assert walk.runtime.pipeline.deployments.reports.first_windows() == {"any": (15, 16)}
     assert np.isnan(group.score[0])
     walk.sees(plants.healthy(2, seed=2))
     assert not np.isnan(group.score[0])
-    assert walk.runtime.pipeline.deployments.first_windows() == {}
+    assert walk.runtime.pipeline.deployments.reports.first_windows() == {}
 
 
 def test_it_is_marked_everywhere_and_its_alarms_are_no_more_than_medium(walk: Walk) -> None:
@@ -97,7 +97,9 @@ def test_it_is_marked_everywhere_and_its_alarms_are_no_more_than_medium(walk: Wa
     walk.learns()
     (model,) = walk.runtime.pipeline.deployments.models()
     assert FIRST <= model.manifest.provisional_s <= FIRST + 10
-    assert walk.runtime.models.provisional() == {"any": model.manifest.provisional_s}
+    assert walk.runtime.pipeline.deployments.baselines.provisional() == {
+        "any": model.manifest.provisional_s
+    }
     walk.sees(plants.fault(100, 20, by=-30.0))
     (raised,) = [t for t in walk.transitions if t.kind == "raise"]
     assert (raised.alarm.severity, raised.alarm.priority) == (666, "medium")
@@ -131,7 +133,7 @@ def test_learning_goes_on_and_the_better_one_takes_over_without_losing_a_window(
     reconciler = Reconciler(lambda: models, asyncio.Lock(), metrics, FakeClock())
     asyncio.run(reconciler.refresh())
     assert walk.version != first
-    assert walk.runtime.models.provisional() == {}
+    assert walk.runtime.pipeline.deployments.baselines.provisional() == {}
     assert walk.progress == {}
     walk.sees(plants.healthy(1, seed=5), batch=1)
     (scored,) = walk.runtime.pipeline.deployments

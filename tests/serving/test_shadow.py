@@ -33,7 +33,7 @@ def beside(candidate: Any, **rule: Any) -> Watched:
 
 
 def report(plant: Watched) -> dict[str, Any]:
-    found = plant.pipeline.deployments.report(NAME)
+    found = plant.pipeline.deployments.reports.shadow_report(NAME)
     assert found is not None
     return found
 

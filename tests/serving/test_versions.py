@@ -40,7 +40,7 @@ def watched(**changes: Any) -> Watched:
 
 def faults(plant: Watched) -> list[str]:
     """What the service alarm of the models says."""
-    return [fault.detail.message_key for fault in plant.pipeline.deployments.faults(0)]
+    return [fault.detail.message_key for fault in plant.pipeline.deployments.reports.faults(0)]
 
 
 def test_another_version_takes_over_between_two_windows() -> None:
@@ -241,7 +241,7 @@ def test_the_gauge_names_the_active_version() -> None:
     """The one that scores: not the one whose windows fill, nor the standby."""
 
     def shown(plant: Watched) -> set[str]:
-        plant.pipeline.deployments.export()
+        plant.pipeline.deployments.reports.export()
         found = next(iter(plant.metrics.model_info.collect())).samples
         return {one.labels["version"] for one in found if one.value == 1}
 

@@ -1,0 +1,26 @@
+"""Bundles that were learned on a gateway: their names, and the time in their versions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from edge_agent.clock import US_PER_S
+
+LEARNED: Final = "learned"
+LEFT_OUT: Final = "left_out"  # key in the manifest's `training`
+_LONGEST_TEMPLATE: Final = 40
+
+
+def learned_prefix(template: str) -> str:
+    """The beginning of the names of a template's bundles; cut, as they must not exceed its own."""
+    return f"{LEARNED}-{template[:_LONGEST_TEMPLATE]}-"
+
+
+def learned_us(version: str) -> int:
+    """When a version was learned, by its name (to the second); 0 if the name has no time."""
+    try:
+        moment = datetime.strptime(f"{version.partition('-')[0]}+0000", "%Y%m%dT%H%M%SZ%z")
+    except ValueError:
+        return 0
+    return round(moment.timestamp()) * US_PER_S
