@@ -29,6 +29,8 @@ _TEXTS: Final = {
     "time_format": "iso, dmy, mdy, ymd, excel, excel1904, s, ms, us, ns, or as %%d.%%m.%%Y %%H:%%M",
     "timezone": "for times without a time zone: Europe/Berlin, +01:00; default: UTC",
     "decimal": "'.' or ','; default: detected",
+    "asset_column": "column with the asset of each row",
+    "quality": "column with the quality of each row; {column}_q: of each value, beside its column",
 }
 
 
@@ -46,6 +48,11 @@ def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="TAG,VALUE[,QUALITY]",
         help="columns of a file with one value per row; default: detected by name",
+    )
+    group.add_argument(
+        "--quality-codes",
+        choices=["opcua", "classic"],
+        help="of numbers in a quality column; classic: 192 is good",
     )
     group.add_argument("--no-header", action="store_true", help="the first row is data")
     group.add_argument(
@@ -116,6 +123,7 @@ def recording_config(
 ) -> ReplayConfig:
     """The recording as the options describe it, based on `--source`; or UsageError."""
     from edge_agent.sources.replay import (  # noqa: PLC0415 (help must not wait for numpy)
+        QualityCodes,
         ReplayConfig,
     )
 
@@ -129,6 +137,8 @@ def recording_config(
     if args.columns:
         found = replace(found, columns=_columns(args.columns))
         _check_signals(config, found.columns)
+    if args.quality_codes:
+        found = replace(found, quality_codes=QualityCodes(args.quality_codes))
     if args.no_header:
         found = replace(found, header=False)
     if args.long:
@@ -219,6 +229,8 @@ def _lines(report: Report, lacking: list[str]) -> Iterator[str]:
         yield f"and {len(found) - MAX_LINES} columns more"
     if report.unused:
         yield f"columns that are no signal, not used: {first_of(report.unused)}"
+    if qualities := report.unused_qualities():
+        yield f"may be qualities, not used: {first_of(qualities)} (--quality NAME or {{column}}_q)"
     if lacking:
         yield f"signals without a column: {first_of(lacking)} (--columns SIGNAL=COLUMN)"
 

@@ -200,6 +200,17 @@ def test_the_keys_of_a_source_describe_a_recording(site: Path, replay: Replay) -
     assert "known: recording" in err
 
 
+def test_qualities_and_assets_of_rows_have_options(site: Path, replay: Replay) -> None:
+    lines = (site.parent / "fault.csv").read_text().splitlines()
+    rows = [f"{line},P-1,{0 if n % 2 else 192}" for n, line in enumerate(lines[1:])]
+    (site.parent / "odd.txt").write_text("\n".join([lines[0] + ",who,q", *rows]))
+    words = ("--asset-column", "who", "--quality", "q", "--quality-codes", "classic")
+    code, _, err = replay("odd.txt", *words)
+    assert (code, "no signal" in err) == (0, False)
+    assert "sensor_bad" in replay("odd.txt", *words, "--json")[1]
+    assert "sensor_bad" not in replay("odd.txt", "--asset-column", "who", "--json")[1]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -356,6 +356,31 @@ def _refused() -> dict[str, Dialect]:
         "twelve hours": text(
             wide(lambda t: f"{t:%Y-%m-%d} {t.hour % 12 or 12:02}:{t:%M}"), refused="AM or PM"
         ),
+        "day numbers of MATLAB": text(
+            wide(lambda t: f"{_serial(t) + 693960:.8f}"), refused="may be MATLAB day numbers"
+        ),
+        "Julian days": text(
+            wide(lambda t: f"{_serial(t) + 2415018.5:.8f}"), refused="may be Julian day numbers"
+        ),
+        "counts of 100 ns since year 1": text(
+            wide(lambda t: f"{t.timestamp() * 1e7 + 621355968 * 10**9:.0f}"),
+            refused="may mean several",
+        ),
+        "single quotes": text(
+            wide(quote="'", head="'time','flow','temp','pressure'"), refused="not a time"
+        ),
+        "halves of numbers below no name": text(
+            wide(
+                lambda t: f"{t:%Y-%m-%d %H:%M}",
+                decimal=",",
+                head="time,flow,temp,pressure,,,",
+                rows=[(t, tuple(x + 0.125 for x in v)) for t, v in ROWS],
+            ),
+            refused="more cells than the header",
+        ),
+        "thousands by a letter": text(
+            wide(cell=lambda v: f"{v / 1000:.3f}k"), refused="text in 40 of 40 rows"
+        ),
         "no times": text(
             "\n".join(line.split(",", 1)[1] for line in wide().splitlines()),
             refused="no column contains times",

@@ -76,6 +76,10 @@ TABLES: dict[str, tuple[str, set[tuple[str, str, int, int]]]] = {
         table(lambda n: f"{stamp(n)};{n};1{'.' if n else ','}5", "time;flow;temp"),
         {("temp", "sign", 1, 40)},
     ),
+    "two units": (
+        table(lambda n: f"{stamp(n)},{n},{'2 kPa' if n > 9 else '3 bar'}"),
+        {("temp", "unit", 30, 40)},
+    ),
     "infinite": (
         table(lambda n: f"{stamp(n)},{'inf' if n % 2 else '1e999'},1.5"),
         {("flow", "infinite", 40, 40)},
@@ -171,6 +175,15 @@ def test_long_rows_of_one_time_are_not_equal_times(tmp_path: Path) -> None:
     assert found(recording) == {("time", "equal_time", 1, 80)}
 
 
+def test_a_column_that_may_be_a_quality_is_named(tmp_path: Path) -> None:
+    """Its values are good until it is set, and then the bad ones are not used."""
+    text = table(lambda n: f"{stamp(n)},{n},{'Bad' if n == 3 else 'Good'}", "time,flow,flow_status")
+    recording = read(tmp_path / "run.csv", text)
+    assert recording.report.unused_qualities() == ["flow_status"]
+    recording = read(tmp_path / "run.csv", text, quality="{column}_status")
+    assert recording.report.unused == []
+
+
 def test_columns_without_a_signal_and_signals_without_a_column_are_listed(tmp_path: Path) -> None:
     """Only of assets that are in the recording."""
     text = table(lambda n: f"{stamp(n)},{n},7", "time,P1.flow,note")
@@ -193,6 +206,12 @@ def test_columns_without_a_signal_and_signals_without_a_column_are_listed(tmp_pa
             {"timezone": "Asia/Tokyo"},
             ["separator tab"],
         ),
+        (
+            table(lambda n: f"{n}.5,{n},1"),
+            {},
+            ["times count from a start, in seconds if their column names no unit"],
+        ),
+        (table(lambda n: f"{n},{n},1"), {"time_format": "ms"}, []),
     ],
 )
 def test_what_was_detected_is_said(

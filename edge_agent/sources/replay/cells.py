@@ -143,6 +143,8 @@ def problem_of(cell: str, how: Numbers) -> str:
         return "sign"
     if _INFINITE.fullmatch(text) or (is_number(text) and math.isinf(_number(text, how))):
         return "infinite"
+    if text != _plain(cell.lower()) and math.isfinite(_number(text, how)):
+        return "unit"
     return "text" if any(sign.isalpha() for sign in text) else "number"
 
 

@@ -102,7 +102,7 @@ def _table(path: Path, opened: Opened, separator: str, *, header: bool) -> Table
     top, first = _find_header(head) if header else (None, _first_filled(head))
     if first is None and top is None:
         raise EdgeAgentError("the file is empty", where=str(path))
-    start = len(head) if first is None else first
+    start = first if first is not None else (top or 0) + 1  # rows without numbers: refused by row
     names = _names(head, top, start, lines.comment(separator) if lines else [])
     data = _data(itertools.chain(head[start:], records), names)
     sample = list(itertools.islice(data, SAMPLE_ROWS))

@@ -90,6 +90,11 @@ def long_columns(names: list[str]) -> tuple[int, int, int | None] | None:
     return label, value, first_named(names, _QUALITY_NAMES)
 
 
+def is_quality_name(name: str) -> bool:
+    """True if a column's name ends as that of a quality: `flow_status`."""
+    return plain_name(name).endswith(tuple(_QUALITY_NAMES))
+
+
 def asset_column(names: list[str]) -> int | None:
     """Index of a column that has a name for machines."""
     return first_named(names, _ASSET_NAMES)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import EdgeAgentError
 from edge_agent.sources.replay.cells import BLANK, Evidence, Numbers, number_evidence
+from edge_agent.sources.replay.moments import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +24,14 @@ _EVIDENCE_CELLS: Final = 60_000
 def check_shape(table: Table) -> None:
     """Refuse a table if many rows have more cells than the header: EdgeAgentError."""
     width = len(table.names)
-    wide = [row for row in table.sample if any(cell.strip() for cell in row[width:])]
+    while width > 1 and not table.names[width - 1]:
+        width -= 1  # the halves of numbers with a decimal comma may be below no name
+    named = len(table.names)
+    wide = [
+        row
+        for row in table.sample
+        if any(cell.strip() for cell in row[named:]) or any(map(is_number, row[width:named]))
+    ]
     if len(wide) > max(_FEW_ROWS, _WIDE_SHARE * len(table.sample)):
         raise EdgeAgentError(
             f"{len(wide)} of the first {len(table.sample)} rows have more cells than the header, "

@@ -221,5 +221,5 @@ def _is_classic(table: Table, column: int) -> bool:
     raise EdgeAgentError(
         f"quality {min(codes)} may be good (a StatusCode) or bad (OPC Classic)",
         where=f"{table.path}: column {table.names[column]!r}",
-        hint="set it in a replay source: quality, quality_codes",
+        hint="set quality and quality_codes (--quality-codes)",
     )

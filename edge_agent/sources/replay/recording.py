@@ -178,7 +178,7 @@ class Recording:
         zone, several = find_zone(config.timezone), plan.label_column is not None
         reader = TimeReader(parse, zone, sample, several=several)
         how = choose_numbers(table, plan.values, (plan.time, plan.clock), config.decimal)
-        self.report.describe(_read_as(config, table, how, local=reader.is_local), plan.unused)
+        self.report.describe(_read_as(config, table, how, reader), plan.unused)
         count = self.counter(table.path, report)
         order = TimeOrder(backward=reader.backward)
         decoder = Decoder(config, self._places, plan, table.names, reader, order, how, count)
@@ -227,7 +227,7 @@ def _coarse(report: Report, path: Path) -> EdgeAgentError:
     )
 
 
-def _read_as(config: ReplayConfig, table: Table, how: list[Numbers], *, local: bool) -> str:
+def _read_as(config: ReplayConfig, table: Table, how: list[Numbers], reader: TimeReader) -> str:
     """What was detected, if it is not what every program writes."""
     found = []
     if not config.separator and table.separator not in {",", ""}:
@@ -237,7 +237,9 @@ def _read_as(config: ReplayConfig, table: Table, how: list[Numbers], *, local: b
         found.append("decimal ','")
     if any(each.grouped for each in how):
         found.append("thousands in groups")
-    if local and config.timezone == "UTC":
+    if reader.is_relative and not config.time_format:
+        found.append("times count from a start, in seconds if their column names no unit")
+    elif reader.is_local and config.timezone == "UTC":
         found.append("times without a zone are UTC (--timezone)")
     return ", ".join(found)
 

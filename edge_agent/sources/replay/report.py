@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from edge_agent.sources.replay.labels import is_quality_name
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,7 +40,10 @@ CAUSES: Final = {
     "sign": Cause("number", "another decimal sign than the other cells", "set --decimal"),
     "infinite": Cause("number", "infinite", "is it an overflow of the logger?"),
     "number": Cause("number", "not a number", "correct the cells, or remove the column"),
-    "quality": Cause("quality", "not a quality", "set quality_codes in a source (--source)"),
+    "unit": Cause(
+        "number", "another unit than the signal or the first cell", "export one unit, or none"
+    ),
+    "quality": Cause("quality", "not a quality", "set --quality-codes"),
     "unknown": Cause("unknown", "no signal of the plant", "set --columns SIGNAL=NAME"),
     "columns": Cause(
         "columns", "more cells than the header", "is a decimal comma the separator, too?"
@@ -158,6 +163,10 @@ class Report:
         """Record how a file is read, and its columns that are no signal."""
         self.read_as += [read_as] * (bool(read_as) and read_as not in self.read_as)
         self.unused += [name for name in unused if name and name not in self.unused]
+
+    def unused_qualities(self) -> list[str]:
+        """Columns that are no signal, but may be qualities by their names."""
+        return [name for name in self.unused if is_quality_name(name)]
 
     def findings(self) -> list[Finding]:
         """What was refused first, then what was only noted; each with the most rows first."""

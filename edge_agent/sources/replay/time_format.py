@@ -55,6 +55,9 @@ _UNITS_US: Final = {
 }
 _LONGEST_RUN_S: Final = 3e8  # since a start: larger numbers are seconds since 1970
 _DATES_S: Final = (6.3e8, 2.5e9)  # 1990 to 2049: recordings are only of this time
+_DATES_NS: Final = (9.4e8, 2.5e9)  # from 2000: counts of 100 ns since year 1 look like 1990
+# Days since year 0 and since 4713 BC, of 1957 to 2080.
+_DAY_NUMBERS: Final = {"MATLAB": (715_000.0, 760_000.0), "Julian": (2_436_000.0, 2_481_000.0)}
 # 1950 to 2100: 2569 is a year of the Buddhist calendar; 1601, 1899 and 1900 mean no time.
 _YEARS_S: Final = (-631_152_000.0, 4_133_980_800.0)
 _SMOOTH_DAYS, _JUMP_DAYS = 3, 20
@@ -129,7 +132,18 @@ def _numeric_form(cells: list[str], name: str, *, since_1904: bool) -> Parse:
     middle = counts[(len(counts) - 1) // 2]  # a few odd cells do not matter: each is refused alone
     if _SERIAL_DAYS[0] <= middle <= _SERIAL_DAYS[1]:
         return _serial_form(cells, counts[0], counts[-1], since_1904=since_1904)
+    _refuse_day_numbers(cells, middle)
     return _epoch_form(cells, middle)
+
+
+def _refuse_day_numbers(cells: list[str], middle: float) -> None:
+    """Refuse days with a fraction that are counted from another epoch than a spreadsheet's."""
+    named = (name for name, (low, high) in _DAY_NUMBERS.items() if low <= middle <= high)
+    if (name := next(named, None)) and _are_fractions(cells):
+        raise EdgeAgentError(
+            f"times such as {cells[0]} may be {name} day numbers, or seconds",
+            hint="export dates; if they are seconds, set it: time_format s",
+        )
 
 
 def _epoch_form(cells: list[str], middle: float) -> Parse:
@@ -138,7 +152,7 @@ def _epoch_form(cells: list[str], middle: float) -> Parse:
     if us == US_PER_UNIT["s"] and abs(middle) < _LONGEST_RUN_S:
         low_s, high_s = -_LONGEST_RUN_S, _LONGEST_RUN_S
     else:
-        low_s, high_s = _DATES_S
+        low_s, high_s = _DATES_NS if us == US_PER_UNIT["ns"] else _DATES_S
     if not low_s <= middle * us / 1e6 <= high_s or _all_parse(cells, strptime_parser("%y%m%d%H%M")):
         raise EdgeAgentError(
             f"numbers as {middle:.12g} may mean several times, or none",
@@ -167,13 +181,18 @@ def unit_of(count: float) -> str:
 
 
 def _serial_form(cells: list[str], low: float, high: float, *, since_1904: bool) -> Parse:
-    digits = [len(re.split("[.,]", cell)[-1]) if re.search("[.,]", cell) else 0 for cell in cells]
-    if 2 * sum(n >= _SERIAL_DIGITS for n in digits) < len(cells):
+    if not _are_fractions(cells):
         raise EdgeAgentError(
             f"times from {low:g} to {high:g} may be days of a spreadsheet or seconds",
             hint="set it: time_format excel, or s",
         )
     return serial_parser(EXCEL_1904 if since_1904 else EXCEL)
+
+
+def _are_fractions(cells: list[str]) -> bool:
+    """True if most numbers have as many decimals as days with a time of day."""
+    digits = [len(re.split("[.,]", cell)[-1]) if re.search("[.,]", cell) else 0 for cell in cells]
+    return 2 * sum(n >= _SERIAL_DIGITS for n in digits) >= len(cells)
 
 
 def _all_parse(cells: list[str], parse: Parse) -> bool:

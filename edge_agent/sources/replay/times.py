@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from edge_agent.sources.replay.moments import Parse
 
 _LATEST_US: Final = 250_000_000_000_000_000
+_RUN_US: Final = 300_000_000_000_000  # ten years: a date of a recording is later
 _TOO_LATE_US: Final = 4 * _LATEST_US
 
 
 class TimeReader:
     """Converts cells to microseconds since the epoch.
 
-    sample: the first times of the file, which show if it runs `backward`, and
-    if they have no zone (`is_local`). several: several rows may
-    have the same time, as in a long recording.
+    sample: the first times of the file, which show if it runs `backward`, and if they have no zone
+    (`is_local`) or count from a start (`is_relative`). several: several rows may have the same
+    time, as in a long recording.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class TimeReader:
         self._parse = parse
         moments = self._moments(sample)
         self.is_local = bool((moments & 1 == 0).any())
+        self.is_relative = bool(len(moments)) and int(np.median(abs(moments >> 1))) < _RUN_US
         steps = np.diff(moments >> 1)
         ahead = steps[steps != 0]
         backward = bool(len(ahead)) and 2 * int((ahead < 0).sum()) > len(ahead)
