@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from edge_agent.config.bearing import Bearing
     from edge_agent.config.conditions import Condition
-    from edge_agent.config.schema import Config, Signal, Template, Tuning
+    from edge_agent.config.schema import Config, Signal, Template
+    from edge_agent.config.settings import Tuning
 
 
 @dataclass(frozen=True, slots=True)

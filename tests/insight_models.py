@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import helper
 
-from edge_agent.config.schema import Runtime
+from edge_agent.config.settings import Runtime
 from edge_agent.config.types import Name
 from edge_agent.models.bundle.bundle import write_bundle
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_agent.config.schema import Asset, Config, ModelUse, Signal, SourceTraits, Template, Tuning
+from edge_agent.config.schema import (
+    Asset,
+    Config,
+    ModelUse,
+    Signal,
+    SourceTraits,
+    Template,
+)
+from edge_agent.config.settings import Tuning
 from edge_agent.config.types import Duration, Name
 from edge_agent.daemon.replay import Replay
 from edge_agent.learning.fit import Recipe, learn

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.config.schema import Http
+from edge_agent.config.settings import Http
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics

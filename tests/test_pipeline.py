@@ -15,7 +15,8 @@ from plants import S
 from support import value_of
 
 from edge_agent.clock import FakeClock
-from edge_agent.config.schema import Asset, ModelUse, Tuning
+from edge_agent.config.schema import Asset, ModelUse
+from edge_agent.config.settings import Tuning
 from edge_agent.config.types import Duration, Name
 from edge_agent.daemon.runtime import monitor_plant
 from edge_agent.models.bundle.foreign import bundle_from_onnx

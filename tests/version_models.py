@@ -11,7 +11,8 @@ from live_plants import BEGIN_S, Live
 from plants import S
 from tiny_versions import INPUTS, LENGTH, NAME, fails_over, mean, nan_over
 
-from edge_agent.config.schema import AlarmRule, Asset, ModelUse, Runtime, Signal, Template
+from edge_agent.config.schema import AlarmRule, Asset, ModelUse, Signal, Template
+from edge_agent.config.settings import Runtime
 from edge_agent.config.types import Duration, Name
 from edge_agent.serving import runs
 from edge_agent.values import columns

@@ -52,6 +52,7 @@ __all__ = [
     "safe_name",
     "schema",
     "secrets_of",
+    "settings",
     "structs",
     "types",
     "walk",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncua import ua
 from asyncua.server.server import Server
 
-from edge_agent.config.schema import Http
+from edge_agent.config.settings import Http
 from edge_agent.errors import EdgeAgentError
 from edge_agent.values import BAD_SENSOR_FAILURE, GOOD
 

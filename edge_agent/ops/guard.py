@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
 
-    from edge_agent.config.schema import Http
+    from edge_agent.config.settings import Http
 
 log = logging.getLogger("edge_agent.ops")
 

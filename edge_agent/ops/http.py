@@ -32,7 +32,7 @@ from edge_agent.ops.routes import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from edge_agent.config.schema import Http
+    from edge_agent.config.settings import Http
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,6 +64,26 @@ def problems_of(
         problem[is_lost(status)] = Problem.LOST
         problem[bad & is_of_node(status)] = Problem.REFUSED
     return problem
+
+
+def before_each(new: Batch, latest: Batch) -> Batch:
+    """The value of each signal before each of its new values [n].
+
+    latest: of all signals, by their number.
+    """
+    signal = new.signal
+    first = np.append(True, signal[1:] != signal[:-1])
+
+    def shifted(held: NDArray[Any], column: NDArray[Any]) -> NDArray[Any]:
+        return np.where(first, held[signal], np.roll(column, 1))
+
+    return Batch(
+        signal,
+        shifted(latest.time_us, new.time_us),
+        shifted(latest.value, new.value),
+        shifted(latest.status, new.status),
+        shifted(latest.problem, new.problem),
+    )
 
 
 def switch(

@@ -7,13 +7,13 @@ of its detection: a recording produces the same episodes as the live stream.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.config.schema import Uncertain
-from edge_agent.signals.episodes import Batch, Episode, Problem, problems_of, switch
+from edge_agent.signals.episodes import Batch, Episode, Problem, before_each, problems_of, switch
 from edge_agent.status_codes import Severity, severity_of
 from edge_agent.tables import Table, column
 from edge_agent.values import BAD_OUT_OF_RANGE, RETAINED, Columns
@@ -97,7 +97,8 @@ class QualityWatch(Table):
         value, status = values.value[order], values.status[order]
         problem = problems_of(value, status, self._uncertain_is_bad[signal])
         new = Batch(signal, time_us, value, status, problem)
-        old = self._before(new)
+        latest = Batch(signal, self.time_us, self.value, self.status, self.problem)
+        old = before_each(new, latest)
         quiet_s = monotonic_s - arrival_s[order]
         episodes = self._gaps(old, new, quiet_s) + self._changes(old, new)
         for i in np.flatnonzero(new.problem != old.problem).tolist():
@@ -270,22 +271,6 @@ class QualityWatch(Table):
         """Signals with any problem, [S]."""
         problem: NDArray[np.bool_] = self.problem != Problem.NONE
         return problem | self.stuck
-
-    def _before(self, new: Batch) -> Batch:
-        """The value of each signal before each of its new values."""
-        signal = new.signal
-        first = np.append(True, signal[1:] != signal[:-1])
-
-        def shifted(held: NDArray[Any], column: NDArray[Any]) -> NDArray[Any]:
-            return np.where(first, held[signal], np.roll(column, 1))
-
-        return Batch(
-            signal,
-            shifted(self.time_us, new.time_us),
-            shifted(self.value, new.value),
-            shifted(self.status, new.status),
-            shifted(self.problem, new.problem),
-        )
 
     def _gaps(self, old: Batch, new: Batch, quiet_s: NDArray[np.float64]) -> list[Episode]:
         """Silences that no check detected while they lasted.

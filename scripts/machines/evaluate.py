@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_agent.config.schema import DEFAULT_LENGTH, Resample, Runtime
+from edge_agent.config.schema import DEFAULT_LENGTH, Resample
+from edge_agent.config.settings import Runtime
 from edge_agent.learning import Recipe, learn
 from edge_agent.models import InputSpec, SessionRegistry
 from edge_agent.ops.metrics import Metrics

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_agent.config.schema import DEFAULT_LENGTH, AlarmRule, Resample, Runtime
+from edge_agent.config.schema import DEFAULT_LENGTH, AlarmRule, Resample
+from edge_agent.config.settings import Runtime
 from edge_agent.config.types import Duration
 from edge_agent.learning import Recipe, learn
 from edge_agent.models import InputSpec, SessionRegistry

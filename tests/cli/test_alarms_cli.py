@@ -21,7 +21,8 @@ from edge_agent.alarms.texts import load_texts
 from edge_agent.cli import main
 from edge_agent.cli.alarms import COMMANDS, STATES, seconds, since_ms
 from edge_agent.clock import FakeClock
-from edge_agent.config.schema import AlarmRule, Alarms, Http
+from edge_agent.config.schema import AlarmRule, Alarms
+from edge_agent.config.settings import Http
 from edge_agent.config.types import Duration
 from edge_agent.messages import Alarm, AlarmState, Detail, Observation, Transition
 from edge_agent.ops.http import HttpServer

@@ -18,14 +18,12 @@ from edge_agent.config.schema import (
     AlarmRule,
     Asset,
     Discovery,
-    Http,
     Learn,
     ModelUse,
     Signal,
-    Store,
     Template,
-    Tuning,
 )
+from edge_agent.config.settings import Http, Store, Tuning
 from edge_agent.config.types import Duration, Name
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.messages import LinkState

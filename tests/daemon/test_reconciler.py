@@ -15,13 +15,11 @@ from edge_agent.config.schema import (
     Asset,
     Config,
     Discovery,
-    Http,
     ModelUse,
     Signal,
-    Store,
     Template,
-    Tuning,
 )
+from edge_agent.config.settings import Http, Store, Tuning
 from edge_agent.config.types import Duration, Name
 from edge_agent.daemon import daemon as daemon_module
 from edge_agent.daemon.daemon import Daemon

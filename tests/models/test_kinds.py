@@ -12,7 +12,7 @@ import pytest
 from text_kind import MORE_ENGINES, MORE_KINDS, TEXT, VOCABULARY, CountingEngine, TextManifest
 from tiny_models import manifest, mean_model
 
-from edge_agent.config.schema import Runtime, Trust
+from edge_agent.config.settings import Runtime, Trust
 from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
 from edge_agent.models import Golden

@@ -30,7 +30,7 @@ from tiny_models import (
     write_mean_bundle,
 )
 
-from edge_agent.config.schema import Runtime, Trust
+from edge_agent.config.settings import Runtime, Trust
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.bundle import verify_bundle
 from edge_agent.models.bundle.foreign import bundle_from_onnx

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from edge_agent.cli import main
-from edge_agent.config.schema import Runtime
+from edge_agent.config.settings import Runtime
 from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 from scripts.rigs import ROOT

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import replace_file, scaled_model, write_mean_bundle
 
-from edge_agent.config.schema import Runtime, Trust
+from edge_agent.config.settings import Runtime, Trust
 from edge_agent.errors import ConfigError, ModelError
 from edge_agent.models.bundle.trust import (
     UNSIGNED,

@@ -20,7 +20,7 @@ from tiny_models import (
     write_mean_bundle,
 )
 
-from edge_agent.config.schema import Runtime, Trust
+from edge_agent.config.settings import Runtime, Trust
 from edge_agent.config.types import Name
 from edge_agent.models.bundle.bundle import load_manifest, try_bundle, verify_bundle, write_bundle
 from edge_agent.models.bundle.golden import Golden

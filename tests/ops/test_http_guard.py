@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from status_support import ListStatus, asset_row, plant_of, serving
 
-from edge_agent.config.schema import Http
+from edge_agent.config.settings import Http
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConfigError
 from edge_agent.ops import guard, http

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from edge_agent.config.schema import Http
+from edge_agent.config.settings import Http
 from edge_agent.errors import ConnectError
 from edge_agent.ops.http import HttpServer
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from edge_agent.config.schema import Http
+from edge_agent.config.settings import Http
 from edge_agent.config.types import Secret
 from edge_agent.ops import http
 from edge_agent.ops.http import HttpServer

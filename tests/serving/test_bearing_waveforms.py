@@ -10,7 +10,8 @@ from live_plants import BEGIN_S, Live, of
 from plants import S
 from support import value_of
 
-from edge_agent.config.schema import Kind, Runtime, Signal
+from edge_agent.config.schema import Kind, Signal
+from edge_agent.config.settings import Runtime
 from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.values import TensorBlock, columns

@@ -16,10 +16,10 @@ from edge_agent.config.schema import (
     Kind,
     LearnedAlarm,
     ModelUse,
-    Runtime,
     Signal,
     Template,
 )
+from edge_agent.config.settings import Runtime
 from edge_agent.config.types import Duration, Name
 from edge_agent.learning.fit import Recipe, learn
 from edge_agent.models.bundle.manifest import InputSpec

@@ -17,12 +17,12 @@ from edge_agent.config.schema import (
     AlarmRule,
     Asset,
     Learn,
-    Runtime,
     Signal,
     SourceTraits,
     Template,
     TimeOf,
 )
+from edge_agent.config.settings import Runtime
 from edge_agent.config.types import Duration, Name
 from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics

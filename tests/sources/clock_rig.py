@@ -6,7 +6,7 @@ import numpy as np
 from support import NO_SOURCE
 
 from edge_agent.clock import FakeClock
-from edge_agent.config import schema
+from edge_agent.config import schema, settings
 from edge_agent.config.schema import TimeOf
 from edge_agent.config.types import Duration, Name
 from edge_agent.messages import Link
@@ -36,7 +36,7 @@ class Rig:
             sources={Name("bus"): NO_SOURCE},
             templates={Name("m"): schema.Template(signals)},
             assets={name: schema.Asset(Name("m")) for name in ("A", "B")},
-            tuning=schema.Tuning(max_future=Duration(max_future)),
+            tuning=settings.Tuning(max_future=Duration(max_future)),
         )
         self.clock = FakeClock(now_us)
         self.link, self.metrics = Link(), Metrics()

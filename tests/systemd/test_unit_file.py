@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config.schema import Tuning
+from edge_agent.config.settings import Tuning
 from edge_agent.errors import ConfigError, UsageError
 
 UNIT = Path(__file__).parents[2] / "systemd" / "edge-agent.service"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edge_agent.config.schema import Trust
+from edge_agent.config.settings import Trust
 from edge_agent.errors import ModelError, UsageError
 from edge_agent.models import copied, unpacked
 

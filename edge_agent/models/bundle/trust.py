@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from edge_agent.config.schema import Trust
+    from edge_agent.config.settings import Trust
 
 UNSIGNED: Final = ""
 _PATTERN: Final = re.compile(r"[*?\[]")

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import WeakValueDictionary
 
-from edge_agent.config.schema import Trust
+from edge_agent.config.settings import Trust
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.bundle import read_checked, read_file, try_files
 from edge_agent.models.bundle.golden import parse_golden
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from edge_agent.config.schema import Runtime
+    from edge_agent.config.settings import Runtime
     from edge_agent.models.bundle.golden import Golden
     from edge_agent.models.bundle.manifest import Manifest
     from edge_agent.models.bundle.variants import Trial

@@ -1,0 +1,74 @@
+"""The settings of the service itself: store, ONNX Runtime, trust, HTTP server, logs, limits.
+
+Units as in `schema`: seconds and bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from edge_agent.config.types import Between, Duration, Secret, Size
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The SQLite file."""
+
+    path: Path = Path("edge-agent.db")
+    max_bytes: Annotated[Size, Between(1 << 20, 1 << 50)] = Size(
+        64 << 20
+    )  # of the whole file; see docs for the drop order
+    history_days: Annotated[float, Between(0, 3650)] = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """ONNX Runtime."""
+
+    providers: tuple[str, ...] = ("cpu",)  # in order of preference: tensorrt, cuda, cpu
+    required: bool = False  # exit instead of falling back
+    max_batch: Annotated[int, Between(1, 4096)] = 64
+    # Of a run of max_batch windows: a version that exceeds it too often is rolled back.
+    latency_budget: Annotated[Duration, Between(1e-4, 60)] = Duration(0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose model bundles are loaded. Without any key, all in models_dir are loaded."""
+
+    keys: tuple[Path, ...] = ()  # Ed25519 public keys, PEM
+    allow_unsigned: tuple[str, ...] = ("learned-*",)  # names or patterns; made on this gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """The daemon's own HTTP server."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Between(0, 65535)] = 9460
+    enabled: bool = True
+    names: tuple[str, ...] = ()  # for browsers and Prometheus, in addition to host's own
+    token: Secret | None = None  # required for acknowledging from outside loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Logs to stderr, which journald reads."""
+
+    level: str = "info"
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Limits of the hot path."""
+
+    intake_values: Annotated[int, Between(1000, 100_000_000)] = 200_000
+    intake_bytes: Size = Size(64 << 20)  # of blocks: waveforms
+    # The longest pause of the pipeline between two drains; it depends on the load.
+    tick: Annotated[Duration, Between(1e-3, 10)] = Duration(0.04)
+    max_future: Duration = Duration(300)  # a source clock further ahead is refused
+    drain_deadline: Duration = Duration(10)
+    score_interval: Duration = Duration(1)  # per asset and model; 0 = every window
