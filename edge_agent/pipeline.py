@@ -116,7 +116,8 @@ class Pipeline:
         batches: list[WindowBatch] = []
         if observed.values.signal.size or observed.blocks:
             batches += self.deployments.accept_values(observed.values, observed.blocks)
-        self.learning.accept_values(observed.values)
+        if self.learning or self.learning.searches.by_asset:
+            self.learning.accept_values(observed.values)
         if self._live and observed.is_clock_due:
             batches += self.deployments.close_by_clock(observed.asset_now_us)
         self.deployments.count_refused()

@@ -123,30 +123,30 @@ def _shifted(values: Columns, step_us: int) -> Columns:
 
 
 class StepSearches(Table):
-    """The searches of all assets; rows are signals."""
+    """The searches of all assets; rows are signals. by_asset: by the number of the asset."""
 
     _search = column(np.intp, -1)
 
     def __init__(self) -> None:
         super().__init__()
-        self._searches: dict[int, StepSearch] = {}  # by number of the asset
+        self.by_asset: dict[int, StepSearch] = {}
 
     def __iter__(self) -> Iterator[StepSearch]:
-        return iter(tuple(self._searches.values()))
+        return iter(tuple(self.by_asset.values()))
 
     def __len__(self) -> int:
-        return len(self._searches)
+        return len(self.by_asset)
 
     def add(self, search: StepSearch) -> None:
         """Begin a search, anew if the asset has one."""
         self.remove(search.asset)
-        self._searches[search.asset.index] = search
+        self.by_asset[search.asset.index] = search
         self.cover(max(search.signals) + 1)
         self._search[search.signals] = search.asset.index
 
     def remove(self, asset: PlantAsset) -> StepSearch | None:
         """End the search of an asset; returns it, if there is one."""
-        found = self._searches.pop(asset.index, None)
+        found = self.by_asset.pop(asset.index, None)
         if found is not None:
             self._search[found.signals] = -1
         return found
@@ -157,7 +157,7 @@ class StepSearches(Table):
             self.cover(int(values.signal.max()) + 1)
         owner = self._search[values.signal]
         for number in np.unique(owner[owner >= 0]).tolist():
-            self._searches[number].accept_values(values.where(owner == number))
+            self.by_asset[number].accept_values(values.where(owner == number))
 
     def follow_clock(self, step_us: int, moves: NDArray[np.bool_], reset: NDArray[np.intp]) -> None:
         """Follow a step of the gateway's clock, and clocks of assets that were set back."""
