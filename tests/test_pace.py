@@ -6,7 +6,7 @@ import pytest
 
 from edge_agent.clock import FakeClock
 from edge_agent.daemon.pipeline_loop import BUSY, FREE, FollowerPace
-from edge_agent.sources.mqtt.session import RESTS_PER_WORK, ReaderPace
+from edge_agent.sources.mqtt.session import RESTS_PER_WORK, SHORTEST_S, ReaderPace
 
 LONGEST_S = 0.02
 
@@ -24,7 +24,7 @@ class Machine:
 
 
 @pytest.mark.parametrize(
-    ("work_s", "rest_s"), [(0.0, 0.0), (0.001, 0.001 * RESTS_PER_WORK), (1.0, LONGEST_S)]
+    ("work_s", "rest_s"), [(0.0, SHORTEST_S), (0.002, 0.002 * RESTS_PER_WORK), (1.0, LONGEST_S)]
 )
 def test_a_reader_rests_by_its_work_and_never_longer_than_it_may(
     work_s: float, rest_s: float
@@ -43,9 +43,9 @@ def test_one_long_turn_makes_no_long_rest() -> None:
     machine = Machine()
     pace = ReaderPace(lambda: machine.cpu_s)
     for _ in range(300):
-        machine.spend(0.001, 0.001)
+        machine.spend(0.002, 0.002)
         usual_s = pace.pause_s(LONGEST_S)
-    machine.spend(0.005, 0.005)
+    machine.spend(0.01, 0.01)
     assert pace.pause_s(LONGEST_S) < 1.2 * usual_s
 
 
@@ -55,7 +55,12 @@ def test_what_others_spent_before_the_first_value_came_does_not_count() -> None:
     pace = ReaderPace(lambda: machine.cpu_s)
     machine.spend(60, 60)
     pace.wake_up()
-    assert pace.pause_s(LONGEST_S) == 0
+    assert pace.pause_s(LONGEST_S) == SHORTEST_S
+
+
+def test_a_config_may_ask_for_shorter_rests_than_the_usual_ones() -> None:
+    """`coalesce: 0s` reads without a pause."""
+    assert ReaderPace(lambda: 0.0).pause_s(0.0) == 0
 
 
 @pytest.mark.parametrize(

@@ -91,14 +91,29 @@ class PipelineLoop:
 
     async def run(self) -> None:
         """Run a turn when values arrive, in batches under load, at the latest after `_IDLE_S`."""
+        idle = asyncio.create_task(self._wake_when_idle())
+        try:
+            await self._run_turns()
+        finally:
+            idle.cancel()
+
+    async def _run_turns(self) -> None:
         loop, pace = asyncio.get_running_loop(), FollowerPace()
         while True:
             async with self.turning:
                 await self.run_turn()
                 longest_s = self.runtime.config.tuning.tick if self.runtime else _IDLE_S
             rested_s = loop.time() + pace.pause_s(longest_s)
-            await within(_IDLE_S, self._wake.wait())
-            await asyncio.sleep(max(0.0, rested_s - loop.time()))
+            # Only code that runs on the loop wakes us, so this gives way to it in each turn.
+            await self._wake.wait()
+            if (rest_s := rested_s - loop.time()) > 0:
+                await asyncio.sleep(rest_s)
+
+    async def _wake_when_idle(self) -> None:
+        """One timer for all turns: a time limit for each turn costs more than the wait itself."""
+        while True:
+            await asyncio.sleep(_IDLE_S)
+            self._wake.set()
 
     async def run_turn(self) -> None:
         """Process all waiting values; only values that cause an error are lost.

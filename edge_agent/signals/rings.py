@@ -142,10 +142,12 @@ class Rings(Table):
         if self.layout.step_us:
             rows = watermark_us // self.layout.step_us
         else:
-            times = self._row_us[asset]
+            done, head = self._done[asset], self._head[asset]
+            ahead = np.arange(1, int((head - done).max(initial=0)) + 1)
+            times = self._row_us[asset[:, None], (done[:, None] + ahead) % self._ring]
             is_open = times > self._done_us[asset][:, None]
             closing: NDArray[np.bool_] = is_open & (times <= watermark_us[:, None])
-            rows = self._done[asset] + closing.sum(axis=1)
+            rows = done + closing.sum(axis=1)
         open_rows: NDArray[np.int64] = np.maximum(rows - self._done[asset], 0)
         return open_rows
 

@@ -22,6 +22,7 @@ WINDOW_HINT: Final = 10
 # Seconds of pause for each second of work: frequent reads use at most a sixth of a core. Above that
 # load the pause grows to its limit.
 RESTS_PER_WORK: Final = 5.0
+SHORTEST_S: Final = 0.005  # scores need not leave earlier, and each read wakes the whole path
 _MEMORY: Final = 32  # number of reads in the mean of the work: a burst does not change it
 _log = logging.getLogger("edge_agent.sources")
 
@@ -47,7 +48,7 @@ class ReaderPace:
         """Return the pause now, from the mean work of a read until now."""
         before_s, self._since_s = self._since_s, self._cpu_s()
         self._work_s += (self._since_s - before_s - self._work_s) / _MEMORY
-        return min(longest_s, RESTS_PER_WORK * self._work_s)
+        return min(longest_s, max(SHORTEST_S, RESTS_PER_WORK * self._work_s))
 
 
 class Session(BrokerSession):
