@@ -161,12 +161,14 @@ class Observation:
 
     level: the monitored quantity divided by its limit: from 1 it is over the limit, and it is back
     only below 1 - deadband. at_us: event time (the window's last sample), not the gateway's.
+    step_s: seconds between two rows of the model, 0 if there is none.
     """
 
     alarm_id: str
     level: float
     at_us: int
     detail: Detail
+    step_s: float = 0.0
 
 
 @dataclass(slots=True)

@@ -107,9 +107,17 @@ class Pipeline:
             self._follow_clocks(observed)
         self.deployments.start_turn(monotonic_s)
         self.detection.watch_quality(observed)
+        self._follow_silence_limits()
         batches = self._write_windows(observed)
         self.detection.compare_limits(observed)
         return batches
+
+    def _follow_silence_limits(self) -> None:
+        """Signals whose usual interval became known: their last values are used for as long."""
+        for signal, stale_us in self.watch.silence.drain_changes():
+            self.signals.bindings.conditions.set_stale_after(signal, stale_us)
+            self.deployments.set_stale_after(signal, stale_us)
+            self.learning.set_stale_after(signal, stale_us)
 
     def _write_windows(self, observed: Observed) -> list[WindowBatch]:
         """Write what was observed into all windows, and close those that are full or overdue."""
@@ -206,10 +214,17 @@ class Pipeline:
 
     def adopt_state(self, old: Pipeline) -> None:
         """Copy the rows collected for learning from the pipeline that this one replaces."""
+        self.watch.silence.adopt_state(old.watch.silence, self._rows_of(old))
         self.learning.take_over(old.learning)
         self.deployments.adopt_versions(old.deployments)
         self.detection.adopt_state(old.detection)
         self.diagnostics.adopt_state(old.diagnostics)
+
+    def _rows_of(self, old: Pipeline) -> dict[int, int]:
+        """The number of each signal in an earlier plant, and its number here."""
+        here = {(one.asset.id, one.name): one.index for one in self._plant.signals}
+        there = ((one.index, (one.asset.id, one.name)) for one in old._plant.signals)
+        return {row: here[key] for row, key in there if key in here}
 
     def follow_alarms(self, now_us: int) -> None:
         """Follow alarms from the store: those that are not normal get later changes."""

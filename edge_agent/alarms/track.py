@@ -137,14 +137,14 @@ class Track:
 
         `ON` also for an active alarm that is not raised yet.
         """
-        level, at_us = seen.level, seen.at_us
+        level, at_us, rule = seen.level, seen.at_us, policy.rule_at(seen.step_s)
         self.latest = seen
-        self.over = self._compare(level, at_us, policy.rule)
+        self.over = self._compare(level, at_us, rule)
         if self.over == self.alarm.active:
             self.since_us = None
             return self._steady_event(policy, at_us) if self.alarm.active else None
         # A dip into the deadband does not interrupt the delay, yet nothing is raised below 1.
-        is_over = self._settled(level, at_us, policy.rule) and (not self.over or level >= 1.0)
+        is_over = self._settled(level, at_us, rule) and (not self.over or level >= 1.0)
         return self.follow_comparator(policy, at_us) if is_over else None
 
     def _compare(self, level: float, at_us: int, rule: AlarmRule) -> bool:

@@ -7,7 +7,7 @@ Units: every duration is seconds (`10s`, `500ms`, `2h` in YAML), every size byte
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LEAST_ROWS: Final = 128  # a baseline needs this number of complete rows, and
 LEAST_WINDOWS: Final = 4  # this number of windows
+_OFF_ROWS: Final = 5  # of a learned model, below its limit before its alarm clears
 DEFAULT_LENGTH: Final = 64  # rows of a window of a baseline
 
 
@@ -77,11 +78,13 @@ class SourceTraits:
 
     reports_changes: a value holds until the next one; silence_s: after this many seconds without
     a value a signal is stale, unless it has its own limit (None: never); time_of: the clock to use.
+    finds_silence: a signal is stale later than that if its own values come more rarely.
     """
 
     reports_changes: bool = False
     silence_s: float | None = None
     time_of: TimeOf = TimeOf.SOURCE
+    finds_silence: bool = False
 
 
 class SourceConfig(Protocol):
@@ -120,7 +123,7 @@ class Signal:
     unit: str = ""
     kind: Kind = Kind.SCALAR
     valid: tuple[float, float] | None = None  # outside: BadOutOfRange, never data
-    stale_after: Duration | None = None  # default: 30 s for MQTT, never for OPC UA
+    stale_after: Duration | None = None  # default: found for MQTT, >= 30 s; never for OPC UA
     stuck_after: Duration | None = None  # no change for this long: a data-quality alarm
     uncertain: Uncertain = Uncertain.USE
     resample: Resample = Resample.LAST
@@ -170,7 +173,20 @@ class AlarmRule:
 class LearnedAlarm(AlarmRule):
     """The rule of a learned baseline: one noisy row raises no alarm."""
 
+    implied: ClassVar = {"in_rows": (("on_delay", "off_delay"), False)}
     on_delay: Duration = Duration(5)
+    in_rows: bool = True  # the delays follow the step of the model; default: unless one is told
+
+    def at_step(self, step_s: float) -> AlarmRule:
+        """The rule for a model with this step.
+
+        on_delay: 5 s are five rows, at a longer step than 5 s two rows; off_delay: at least five.
+        """
+        if not (self.in_rows and step_s):
+            return self
+        on_s = min(self.on_delay * step_s, max(self.on_delay, step_s))
+        off_s = max(self.off_delay, _OFF_ROWS * step_s) if self.off_delay else 0.0
+        return replace(self, on_delay=Duration(on_s), off_delay=Duration(off_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +293,7 @@ class Drift:
 
     enabled: bool = True
     limit: Annotated[float, Between(0.01, 100)] = 0.25  # of the population stability index
-    memory: Annotated[Duration, Between(60, 30 * 86400)] = Duration(24 * 3600)
+    memory: Annotated[Duration, Between(60, 30 * 86400)] | None = None  # a day, >= 512 windows
     severity: Annotated[int, Between(1, 1000)] = 200
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_MS, US_PER_S
+from edge_agent.clock import ENDLESS, US_PER_MS, US_PER_S
 from edge_agent.detection import STOPPED
 from edge_agent.signals import FALSE, TRUE, UNKNOWN
 
@@ -91,8 +91,14 @@ def _input(pipeline: Pipeline, signal: PlantSignal, *, seen: bool) -> dict[str, 
         "value": None if not seen or np.isnan(value) else value,
         "time_ms": int(watch.time_us[row]) // US_PER_MS if seen else None,
         "quality": watch.quality_of(row) if seen else "no_data",
+        "stale_after_s": _seconds(watch.problem_after_us(row)["stale"]),
         **pipeline.detection.limits.shown(signal),
     }
+
+
+def _seconds(limit_us: int) -> float | None:
+    """A limit in seconds; None if it never passes."""
+    return None if limit_us >= ENDLESS else limit_us / US_PER_S
 
 
 def export_assets(runtime: Runtime, judgements: Judgements, metrics: Metrics) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from edge_agent.serving import Deployment, Scored
 
 _SLOTS: Final = BLOCKS + 1  # whole blocks, and the one that is being filled
+_DAY_S: Final = 86_400.0
+_LEAST_WINDOWS: Final = 512  # in the memory, also of a model with a long step
 _PER_BLOCK: Final = 256  # neighbouring windows have hardly any more information than one
 
 
@@ -70,7 +72,10 @@ class Counts(Table):
         self.bins = bins
         self._limit = config.limit + bins.unrest
         self._specs = tuple(model.manifest.scalars[channel] for channel in bins.channel)
-        self._block_us = max(1, round(config.memory * US_PER_S / BLOCKS))
+        window = model.manifest.window
+        usual_s = max(_DAY_S, _LEAST_WINDOWS * window.step_s * window.hop)
+        memory_s = usual_s if config.memory is None else config.memory
+        self._block_us = max(1, round(memory_s * US_PER_S / BLOCKS))
         self._every_us = self._block_us // _PER_BLOCK
 
     def add(self, scored: Scored) -> Iterator[Verdict]:

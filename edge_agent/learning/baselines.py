@@ -143,6 +143,11 @@ class BaselineLearning(dict[str, Learning]):
         learning.accept_values(search.values(), self.max_blocks())
         self._follow_alarm(learning, asset.id)
 
+    def set_stale_after(self, signal: int, stale_us: int) -> None:
+        """A signal is stale after another time from now on."""
+        for learning in self.values():
+            learning.set_stale_after(signal, stale_us)
+
     # -- a turn -------------------------------------------------------------------------------
 
     def follow_clocks(self, observed: Observed) -> None:

@@ -109,7 +109,8 @@ class Learning:
             self.trainings[row] = self._new(asset, provisional_s)
         else:
             bound = [bindings[signal.index] for signal in signals]
-            self._windows.add_asset([b.stale_us for b in bound], [b.group for b in bound])
+            holds = [bindings.stale_us(signal.index) for signal in signals]
+            self._windows.add_asset(holds, [b.group for b in bound])
             self.trainings.append(self._new(asset, provisional_s))
             number = bindings.condition(asset, self.config.when)
             self._gate.bind(bindings.conditions, asset.index, number)
@@ -172,6 +173,12 @@ class Learning:
         training.rows.add(Row(end_us, x, breaks), max_blocks)
         training.choice.count(usable, end_us)
         training.last_us = end_us
+
+    def set_stale_after(self, signal: int, stale_us: int) -> None:
+        """A signal is stale after another time: its last value is used for that long."""
+        row, channel = self._router.place(signal)
+        if row >= 0:
+            self._windows.set_hold(row, channel, stale_us)
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """Shift the rows of these plant assets [A]; the gateway's clock was moved."""

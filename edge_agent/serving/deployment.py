@@ -216,6 +216,14 @@ class Deployment(Table):
         if self.blocks is not None:
             self.blocks.shift_clock(rows, step_us)
 
+    def set_stale_after(self, signal: int, stale_us: int) -> None:
+        """A signal is stale after another time: its last value is used for that long."""
+        row, channel = self.router.place(signal)
+        if row >= 0 and self.windows is not None:
+            self.windows.set_hold(row, channel, stale_us)
+        if self.blocks is not None:
+            self.blocks.set_hold(signal, stale_us)
+
     def close_by_clock(self, asset_now_us: NDArray[np.int64]) -> list[WindowBatch]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
         if self.windows is None or not self.assets:
@@ -260,7 +268,8 @@ class Deployment(Table):
         for channel, signal in enumerate(signals):
             self.router.add(signal.index, row, channel, bound[channel].uncertain)
         if self.windows is not None:
-            holds, groups = [b.stale_us for b in bound], [b.group for b in bound]
+            numbers = [signal.index for signal in signals if signal is not None]
+            holds, groups = [*map(bindings.stale_us, numbers)], [b.group for b in bound]
             self.windows.add_asset(holds, groups, self._reads(int(self.unit[row])))
             if recent is not None:
                 self.router.write_values(self.windows, recent)
@@ -268,7 +277,8 @@ class Deployment(Table):
             self.router.write_values(self.windows, standing)
         if self.blocks is not None:
             numbers = [signal.index for signal in self.signals[row][len(self.scalars) :]]
-            self.blocks.add_asset(row, [(number, bindings[number]) for number in numbers])
+            holds = [*map(bindings.stale_us, numbers)]
+            self.blocks.add_asset(row, [(one, bindings[one]) for one in numbers], holds)
 
 
 def _span(due: WindowBatch) -> Span:

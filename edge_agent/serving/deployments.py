@@ -280,6 +280,11 @@ class Deployments:
         for one in (*self, *(standby.deployment for standby in self._standbys())):
             one.shift_clock(step_us, moves)
 
+    def set_stale_after(self, signal: int, stale_us: int) -> None:
+        """A signal is stale after another time from now on."""
+        for one in (*self, *(standby.deployment for standby in self._standbys())):
+            one.set_stale_after(signal, stale_us)
+
     def _standbys(self) -> list[Standby]:
         found: list[Standby] = []
         for bundle in self._bundles.values():

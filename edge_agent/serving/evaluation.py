@@ -67,6 +67,7 @@ def observation(scored: Scored, i: int, *, replayed: bool) -> Observation:
         float(scored.level[i]),
         int(scored.end_us[i]),
         _detail(scored, i, replayed=replayed),
+        deployment.model.manifest.window.step_s,
     )
 
 

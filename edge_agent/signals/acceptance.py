@@ -218,6 +218,7 @@ class Acceptance(Table):
             stuck_us=stuck_us,
             valid=config.valid,
             uncertain=config.uncertain,
+            finds_silence=source.finds_silence and config.stale_after is None,
         )
 
     # -- a turn -------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Binding:
     """How a signal may be used, by its source and its config."""
 
-    stale_us: int | None
+    stale_us: int | None  # told, or the least
     group: int  # > 0: signals of one subscription that reports only changes
     uncertain: int  # the mark of a value of uncertain quality
 
@@ -46,6 +46,11 @@ class Bindings:
     def __getitem__(self, signal: int) -> Binding:
         return self._bindings[signal]
 
+    def stale_us(self, signal: int) -> int | None:
+        """After how long a signal is stale, as far as it is known now; None for never."""
+        told_us = self[signal].stale_us
+        return None if told_us is None else int(self.watch.silence.stale_us[signal])
+
     def append(self, binding: Binding) -> None:
         """Add a signal."""
         self._bindings.append(binding)
@@ -56,7 +61,7 @@ class Bindings:
         if whole is None:
             return -1
         found = asset.signals.items()
-        signals = {name: (one.index, self[one.index].stale_us) for name, one in found}
+        signals = {name: (one.index, self.stale_us(one.index)) for name, one in found}
         return self.conditions.add(asset.index, whole, signals)
 
     def standing(self, signals: Sequence[int]) -> Columns:

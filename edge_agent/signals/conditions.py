@@ -157,6 +157,11 @@ class Conditions(Table):
             step_us
         )
 
+    def set_stale_after(self, signal: int, stale_us: int) -> None:
+        """A signal is stale after another time from now on."""
+        if signal < len(self._signals) and self._signals.used[signal]:
+            self._signals.stale_us[signal] = stale_us
+
     def text(self, number: int) -> str:
         """The text of a condition."""
         return self.instances[number].condition.text

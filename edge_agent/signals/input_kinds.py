@@ -123,14 +123,25 @@ class BlockInputs:
         self._windows = kind.windows(specs, hop)
         self._router = Router()
         self._last: dict[int, BlockWindow] = {}
-        self._hold_us: list[int] = []
+        self._hold_us: list[list[int]] = []  # of each input, by row
 
-    def add_asset(self, row: int, signals: Sequence[tuple[int, Binding]]) -> None:
-        """Add an asset; signals: number and binding of each input's signal."""
+    def add_asset(
+        self, row: int, signals: Sequence[tuple[int, Binding]], hold_us: Sequence[int | None]
+    ) -> None:
+        """Add an asset.
+
+        signals: number and binding of each input's signal; hold_us: how long a block of each is
+        valid (None: without end).
+        """
         for channel, (signal, binding) in enumerate(signals):
             self._router.add(signal, row, channel, binding.uncertain)
-        holds = [ENDLESS if b.stale_us is None else b.stale_us for _, b in signals]
-        self._hold_us.append(min(holds, default=ENDLESS))
+        self._hold_us.append([ENDLESS if hold is None else hold for hold in hold_us])
+
+    def set_hold(self, signal: int, hold_us: int) -> None:
+        """A block of a signal is valid for another time from now on."""
+        row, channel = self._router.place(signal)
+        if row >= 0:
+            self._hold_us[row][channel] = hold_us
 
     def accept_blocks(self, values: Columns, blocks: Sequence[TensorBlock]) -> list[BlockWindow]:
         """Write blocks into the windows; returns the complete ones.
@@ -152,7 +163,8 @@ class BlockInputs:
     def newest(self, row: int, at_us: int) -> BlockWindow | None:
         """The last window of an asset, unless it is stale by then."""
         found = self._last.get(row)
-        return None if found is None or at_us - found.end_us > self._hold_us[row] else found
+        hold_us = min(self._hold_us[row], default=ENDLESS)
+        return None if found is None or at_us - found.end_us > hold_us else found
 
     def forget(self, rows: NDArray[np.intp]) -> None:
         """Remove the last windows of these assets."""

@@ -14,6 +14,7 @@ import numpy as np
 from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.config.schema import Uncertain
 from edge_agent.signals.episodes import Batch, Episode, Problem, before_each, problems_of, switch
+from edge_agent.signals.silence_limits import SilenceLimits
 from edge_agent.status_codes import Severity, severity_of
 from edge_agent.tables import Table, column
 from edge_agent.values import BAD_OUT_OF_RANGE, RETAINED, Columns
@@ -34,7 +35,6 @@ class QualityWatch(Table):
     problem = column(np.uint8)
     stuck = column(np.bool_)
     _changed_us = column(np.int64, NEVER)
-    _stale_us = column(np.int64, ENDLESS)
     _stuck_us = column(np.int64, ENDLESS)  # as long as it is valid
     _stuck_after_us = column(np.int64, ENDLESS)
     # A value outside the range of float32 is no data for a model.
@@ -45,7 +45,11 @@ class QualityWatch(Table):
     _asset = column(np.intp)
     _arrival_s = column(np.float64, -np.inf)
 
-    def add(
+    def __init__(self) -> None:
+        super().__init__()
+        self.silence = SilenceLimits()
+
+    def add(  # noqa: PLR0913 (each names a different thing)
         self,
         asset: int,
         *,
@@ -53,11 +57,15 @@ class QualityWatch(Table):
         stuck_us: int | None,
         valid: tuple[float, float] | None,
         uncertain: Uncertain = Uncertain.USE,
+        finds_silence: bool = False,
     ) -> None:
-        """Add a signal of the asset with that number."""
+        """Add a signal of the asset with that number.
+
+        finds_silence: `stale_us` is the least; the limit is found from the signal's own intervals.
+        """
         row = self.grow()
         self._asset[row] = asset
-        self._stale_us[row] = ENDLESS if stale_us is None else stale_us
+        self.silence.add(stale_us, is_least=finds_silence)
         self._stuck_us[row] = ENDLESS if stuck_us is None else stuck_us
         self._uncertain_is_bad[row] = uncertain is Uncertain.BAD
         self._uncertain_is_held[row] = uncertain is Uncertain.HOLD
@@ -84,7 +92,9 @@ class QualityWatch(Table):
         arrival_s = self._arrival_s[values.signal]
         if monotonic_s < math.inf:
             self._arrival_s[values.signal] = monotonic_s
-        if self._unremarkable(values):
+        signal, before_us = values.signal, self.time_us[values.signal]
+        stale_us = self.silence.observe(signal, values.time_us, before_us)
+        if self._unremarkable(values, stale_us):
             return []
         order = np.argsort(values.signal, kind="stable")
         signal, time_us = values.signal[order], values.time_us[order]
@@ -100,16 +110,21 @@ class QualityWatch(Table):
         latest = Batch(signal, self.time_us, self.value, self.status, self.problem)
         old = before_each(new, latest)
         quiet_s = monotonic_s - arrival_s[order]
-        episodes = self._gaps(old, new, quiet_s) + self._changes(old, new)
+        episodes = self._gaps(old, new, quiet_s, stale_us[order]) + self._changes(old, new)
         for i in np.flatnonzero(new.problem != old.problem).tolist():
+            if old.problem[i] == Problem.STALE:
+                self.silence.observe_again(int(signal[i]), int(time_us[i] - old.time_us[i]))
             episodes += switch(new, i, Problem(old.problem[i]), Problem(new.problem[i]))
         self.time_us[signal], self.value[signal] = time_us, value
         self.status[signal], self.problem[signal] = status, new.problem
         episodes.sort(key=lambda e: e.at_us)
         return episodes
 
-    def _unremarkable(self, values: Columns) -> bool:
-        """True (the usual case) if these values start and end no problem; then stores them."""
+    def _unremarkable(self, values: Columns, stale_us: NDArray[np.int64]) -> bool:
+        """True (the usual case) if these values start and end no problem; then stores them.
+
+        stale_us: after how long each signal was stale before its value came [n].
+        """
         signal, time_us = values.signal, values.time_us
         passed_us = time_us - self.time_us[signal]
         if (
@@ -117,7 +132,7 @@ class QualityWatch(Table):
             or self.problem[signal].any()
             or np.isnan(values.value).any()
             or (passed_us <= 0).any()
-            or (passed_us > self._stale_us[signal]).any()
+            or (passed_us > stale_us).any()
             or (self._stuck_us[signal] < ENDLESS).any()
         ):
             return False
@@ -224,21 +239,21 @@ class QualityWatch(Table):
         now_us = asset_now_us[self._asset]
         last_us = np.where(self.unseen(), asset_since_us[self._asset], self.time_us)
         good = (last_us > NEVER) & (self.problem == Problem.NONE)
-        silent_s = monotonic_s - self._arrival_s
-        silent = silent_s >= self._stale_us / US_PER_S
-        is_stale = good & silent & (now_us - last_us > self._stale_us)
+        silent_s, stale_us = monotonic_s - self._arrival_s, self.silence.stale_us
+        silent = silent_s >= stale_us / US_PER_S
+        is_stale = good & silent & (now_us - last_us > stale_us)
         stale = np.flatnonzero(is_stale)
         self.problem[stale] = Problem.STALE
         stuck_us = self._changed_us + self._stuck_us
         # A signal that was stuck before it became silent was both, also without a check between.
-        good &= ~is_stale | (stuck_us < last_us + self._stale_us)
+        good &= ~is_stale | (stuck_us < last_us + stale_us)
         good &= (self._changed_us > NEVER) & ~self.stuck
         stuck = np.flatnonzero(good & (now_us > stuck_us))
         self.stuck[stuck] = True
         found = [
             self._episode(row, problem, int(since[row] + after[row]), begins=True)
             for rows, problem, since, after in (
-                (stale, Problem.STALE, last_us, self._stale_us),
+                (stale, Problem.STALE, last_us, stale_us),
                 (stuck, Problem.STUCK, self._changed_us, self._stuck_us),
             )
             for row in rows.tolist()
@@ -247,11 +262,14 @@ class QualityWatch(Table):
 
     def problem_after_us(self, signal: int) -> dict[str, int]:
         """After how long a signal is `stale` and `stuck`."""
-        return {"stale": int(self._stale_us[signal]), "stuck": int(self._stuck_after_us[signal])}
+        return {
+            "stale": int(self.silence.stale_us[signal]),
+            "stuck": int(self._stuck_after_us[signal]),
+        }
 
     def stale_after_us(self, signals: NDArray[np.intp]) -> NDArray[np.int64]:
         """After how long each of these signals is `stale`, in microseconds [k]."""
-        return self._stale_us[signals]
+        return self.silence.stale_us[signals]
 
     def arrival_s(self, signals: NDArray[np.intp] | list[int]) -> NDArray[np.float64]:
         """The arrival time of the last value of these signals, by the monotonic clock [k]."""
@@ -272,18 +290,20 @@ class QualityWatch(Table):
         problem: NDArray[np.bool_] = self.problem != Problem.NONE
         return problem | self.stuck
 
-    def _gaps(self, old: Batch, new: Batch, quiet_s: NDArray[np.float64]) -> list[Episode]:
+    def _gaps(
+        self, old: Batch, new: Batch, quiet_s: NDArray[np.float64], stale_us: NDArray[np.int64]
+    ) -> list[Episode]:
         """Silences that no check detected while they lasted.
 
-        quiet_s: time without a value by the gateway's clock [n]. A jump of time stamps while values
-        arrive is not a silence.
+        quiet_s: time without a value by the gateway's clock [n]; stale_us: allowed time [n]. A jump
+        of time stamps while values arrive is not a silence.
         """
-        stale_us = self._stale_us[new.signal]
         silent = (old.time_us > NEVER) & (new.time_us - old.time_us > stale_us)
         silent &= quiet_s > stale_us / US_PER_S - _TURN_S
         silent &= old.problem == Problem.NONE
         found = []
         for i in np.flatnonzero(silent).tolist():
+            self.silence.observe_again(int(new.signal[i]), int(new.time_us[i] - old.time_us[i]))
             due_us = int(old.time_us[i] + stale_us[i])
             found += switch(old, i, Problem.NONE, Problem.STALE, due_us)
             found += switch(new, i, Problem.STALE, Problem.NONE)

@@ -117,6 +117,10 @@ class Windows(Rings):
             self._offset[row], self._counts[row] = reads.offset, reads.counts
         return row
 
+    def set_hold(self, row: int, channel: int, hold_us: int) -> None:
+        """The last value of an input replaces a new one for another time from now on."""
+        self._hold_us[row, channel] = hold_us
+
     def write_values(
         self,
         asset: NDArray[np.integer],

@@ -22,7 +22,7 @@ def inputs() -> BlockInputs:
     """Two cameras, signals 4 and 5, of asset row 0; a picture holds for a millisecond."""
     found = BlockInputs(MORE_INPUTS[KIND], CAMERAS, 0)
     binding = Binding(HOLD_US, 0, 0)
-    found.add_asset(0, [(4, binding), (5, binding)])
+    found.add_asset(0, [(4, binding), (5, binding)], [HOLD_US, HOLD_US])
     return found
 
 

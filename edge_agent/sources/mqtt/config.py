@@ -170,7 +170,10 @@ class MqttSourceConfig(Broker):
         """Sparkplug reports on change, so no signal becomes stale unless the config sets a time."""
         reports_changes = self.sparkplug is not None
         default_s = None if reports_changes else _STALE_S
-        return SourceTraits(reports_changes, self.stale_after or default_s, self.time)
+        finds = self.stale_after is None and not reports_changes
+        return SourceTraits(
+            reports_changes, self.stale_after or default_s, self.time, finds_silence=finds
+        )
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
