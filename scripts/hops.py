@@ -80,7 +80,7 @@ events: list[Event] = []
 sqlite_connect = sqlite3.connect
 
 
-def note_call(frame: FrameType, event: str, _arg: object) -> None:
+def count_call(frame: FrameType, event: str, _arg: object) -> None:
     """A profile function."""
     path = frame.f_code.co_filename
     if event == "call" and path.startswith(PACKAGE):
@@ -150,8 +150,8 @@ def measure() -> list[list[Event]]:
     with Mosquitto(Path.cwd()) as broker:
         try:
             write_site(broker.port)
-            threading.setprofile(note_call)
-            sys.setprofile(note_call)
+            threading.setprofile(count_call)
+            sys.setprofile(count_call)
             sqlite3.connect = connect  # type: ignore[assignment]  # it has overloads
             return asyncio.run(trace(broker.port))
         finally:

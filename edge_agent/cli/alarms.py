@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from edge_agent.cli.api_client import add_url, ask, not_ours, request, shown
+from edge_agent.cli.api_client import add_url, not_ours, query_rows, request, shown
 from edge_agent.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -95,11 +95,11 @@ def _add_audit(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def run(args: argparse.Namespace) -> int:
     """Send a query or a command to the daemon, print its answer."""
     if args.action == "list":
-        rows = ask(args.url, "/api/alarms", {"state": args.state})
+        rows = query_rows(args.url, "/api/alarms", {"state": args.state})
         _show(rows, _ALARM_COLUMNS, args, none="no alarms")
     elif args.action == "history":
         query = {"asset": args.asset, "alarm_id": args.alarm_id, "limit": args.limit}
-        rows = ask(args.url, "/api/alarms/history", query)
+        rows = query_rows(args.url, "/api/alarms/history", query)
         _show(rows, _HISTORY_COLUMNS, args, none="no history")
     elif args.action == "audit":
         _audit(args)
@@ -142,7 +142,7 @@ def _audit(args: argparse.Namespace) -> None:
         "before": args.before,
         "limit": args.limit,
     }
-    rows = ask(args.url, "/api/audit", query)
+    rows = query_rows(args.url, "/api/audit", query)
     _show(rows, _AUDIT_COLUMNS, args, none="no entries")
     if rows and len(rows) == args.limit:
         print(f"older entries: --before {rows[-1].get('row')}", file=sys.stderr)

@@ -36,7 +36,7 @@ def add_url(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default=URL, help=f"default: {URL}; ${TOKEN} holds its token")
 
 
-def ask(url: str, path: str, query: Mapping[str, Any]) -> list[Row]:
+def query_rows(url: str, path: str, query: Mapping[str, Any]) -> list[Row]:
     """The rows that the daemon returns for a path; parameters that are None are left out."""
     words = urlencode({name: value for name, value in query.items() if value is not None})
     rows: list[Row] = request(url, f"{path}?{words}" if words else path)

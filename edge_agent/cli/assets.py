@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from edge_agent.cli.alarms import aligned, login
-from edge_agent.cli.api_client import add_url, ask, not_ours, request, shown
+from edge_agent.cli.api_client import add_url, not_ours, query_rows, request, shown
 
 if TYPE_CHECKING:
     import argparse
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> list[str]:
-    rows = ask(args.url, "/api/assets", {"search": args.search or None})
+    rows = query_rows(args.url, "/api/assets", {"search": args.search or None})
     if args.json:
         return [json.dumps(row, ensure_ascii=False) for row in rows]
     cells = [[shown(cell(row)) for cell in _COLUMNS.values()] for row in rows]

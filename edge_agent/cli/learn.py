@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from edge_agent.cli.alarms import login
-from edge_agent.cli.api_client import add_url, ask, daemon_url, request, shown
+from edge_agent.cli.api_client import add_url, daemon_url, query_rows, request, shown
 from edge_agent.cli.duration import duration
 from edge_agent.cli.recordings import (
     add_config_arguments,
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 def _again(args: argparse.Namespace) -> int:
     """Tell the daemon to forget the baselines of these assets."""
     url = daemon_url(args)
-    known = [str(row["id"]) for row in ask(url, "/api/assets", {})]
+    known = [str(row["id"]) for row in query_rows(url, "/api/assets", {})]
     chosen = sorted(asset for asset in known if fnmatchcase(asset, args.asset))
     if not chosen:
         raise UsageError(f"the daemon has no asset {args.asset!r}", where=url)

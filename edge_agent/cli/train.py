@@ -97,7 +97,7 @@ def _job(args: argparse.Namespace) -> Job:
         work=args.work,
         output=args.output,
         command=_command(args),
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        report=lambda line: print(line, file=sys.stderr, flush=True),
     )
 
 

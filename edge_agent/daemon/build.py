@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_agent import __version__
+from edge_agent.daemon.asset_learning import AssetLearning, ResolutionWatch, learning_faults
 from edge_agent.daemon.asset_lives import BaselineReset, RulStore
 from edge_agent.daemon.asset_removal import AssetRemoval
 from edge_agent.daemon.certificates import Certificates
 from edge_agent.daemon.commands import Commands
 from edge_agent.daemon.error_boundary import ErrorBoundary
-from edge_agent.daemon.learning_upkeep import LearningUpkeep, ResolutionWatch, learning_faults
 from edge_agent.daemon.links import Links
 from edge_agent.daemon.model_audit import ModelAudit
 from edge_agent.daemon.pipeline_loop import PipelineLoop
@@ -90,7 +90,7 @@ class Parts:
         """What people tell the service of an asset: it failed, was overhauled, learns again."""
         publisher, turning = self.publisher, self.loop.turning
         self.values = SavedValues(publisher.store, publisher.health.set_trouble, publisher.audit)
-        self.lives = RulStore(self.runtime, turning, self.values, self.clock)
+        self.rul_store = RulStore(self.runtime, turning, self.values, self.clock)
         self.baseline_reset = BaselineReset(
             self.runtime, turning, self.values, publisher.withdraw, self.clock
         )
@@ -107,7 +107,7 @@ class Parts:
         self.reconciler = Reconciler(lambda: self.runtime().models, loop.turning, metrics, clock)
         self.resolution = ResolutionWatch()
         refresh = self.reconciler.refresh
-        self.learning = LearningUpkeep(self.runtime, self.resolution, refresh, clock)
+        self.learning = AssetLearning(self.runtime, self.resolution, refresh, clock)
 
     def _build_reload(self, path: Path | None) -> None:
         """Everything that replaces the runtime: another config, assets that are removed."""
@@ -140,7 +140,7 @@ class Parts:
             *_faults_of_runtime(runtime, clock),
         )
         periodic_work = (
-            self.lives.save,
+            self.rul_store.save,
             self.baseline_reset.withdraw_outdated,
             self.model_audit.save,
         )
@@ -156,7 +156,7 @@ class Parts:
             Lifecycle(started_us, self.loop.is_alive, lambda: self.is_ready, troubles),
             self.publisher,
             self.commands,
-            _asset_commands(self.baseline_reset, self.removal, self.lives),
+            _asset_commands(self.baseline_reset, self.removal, self.rul_store),
             self.resolution.notes,
             self.links.reason,
             self.metrics,
@@ -182,12 +182,12 @@ def _faults_of_runtime(
 
 
 def _asset_commands(
-    reset: BaselineReset, removal: AssetRemoval, lives: RulStore
+    reset: BaselineReset, removal: AssetRemoval, rul_store: RulStore
 ) -> dict[str, AssetCommand]:
     """The commands on an asset, by their name in the API."""
     return {
         "learn": lambda asset, actor, _: reset.forget_baseline(asset, actor),
         "forget": lambda asset, actor, _: removal.remove_by_hand(asset, actor),
-        "failed": partial(lives.end_life, failed=True),
-        "overhauled": partial(lives.end_life, failed=False),
+        "failed": partial(rul_store.end_life, failed=True),
+        "overhauled": partial(rul_store.end_life, failed=False),
     }

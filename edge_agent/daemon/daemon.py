@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent import __version__
 from edge_agent.clock import SystemClock
-from edge_agent.daemon import asset_removal, certificates, learning_upkeep
+from edge_agent.daemon import asset_learning, asset_removal, certificates
 from edge_agent.daemon.build import Parts
 from edge_agent.daemon.pipeline_loop import within
 from edge_agent.ops import notify
@@ -92,7 +92,7 @@ class Daemon:
         models = await parts.builder.load_models(self._config)
         parts.replace_runtime(parts.builder.build(self._config, models, alarms, memory))
         await self.runtime.attach_to(parts.publisher, memory)
-        await parts.lives.restore()
+        await parts.rul_store.restore()
         await parts.http.start()
         for source in self.runtime.sources.values():
             await source.start()
@@ -105,7 +105,7 @@ class Daemon:
         jobs = {
             "pipeline": parts.loop.run(),
             "watch": parts.supervisor.watch(parts.boundary, parts.loop.is_alive),
-            "learn": repeat("learn", learning_upkeep.EVERY_S, parts.learning.learn),
+            "learn": repeat("learn", asset_learning.EVERY_S, parts.learning.learn),
             "upkeep": repeat("upkeep", RECONCILE_EVERY_S, parts.reconciler.reconcile),
             "forget": repeat("forget", asset_removal.EVERY_S, parts.removal.remove_ghosts),
             "certificates": repeat("certificates", certificates.EVERY_S, read, first_s=0.0),
@@ -131,7 +131,7 @@ class Daemon:
             await within(deadline_s, parts.loop.run_turn())
             await guard("stop", parts.publisher.save_memory(runtime.plant))
             await guard("stop", parts.removal.save())
-            await guard("stop", parts.lives.save(at_once=True))
+            await guard("stop", parts.rul_store.save(at_once=True))
             await guard("stop", parts.model_audit.save())
         await guard("stop", parts.http.stop())
         await parts.publisher.stop(deadline_s)

@@ -10,8 +10,8 @@ from edge_agent.alarms import Selection, to_json
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.structs import kind_of
 from edge_agent.config.types import Name
+from edge_agent.daemon.asset_learning import export_learning, learning_rows, notes
 from edge_agent.daemon.asset_status import Judgements, asset_rows, export_assets
-from edge_agent.daemon.learning_upkeep import export_learning, learning_rows, notes
 from edge_agent.daemon.runtime import labels_of
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.messages import AlarmState, LinkState

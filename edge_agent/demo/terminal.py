@@ -18,13 +18,13 @@ class Terminal:
     def __init__(self, clock: Clock, stream: TextIO | None = None) -> None:
         self._clock = clock
         self._stream = stream or sys.stdout
-        self._begin_s = clock.monotonic_s()
+        self._start_s = clock.monotonic_s()
         self._colour = self._stream.isatty() and "NO_COLOR" not in os.environ
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since the demo began."""
-        return self._clock.monotonic_s() - self._begin_s
+        return self._clock.monotonic_s() - self._start_s
 
     def print_line(self, what: str, text: str) -> None:
         """Print one line now."""

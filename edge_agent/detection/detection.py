@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Observation, Transition
     from edge_agent.plant import Plant, PlantAsset
     from edge_agent.serving import Deployment
-    from edge_agent.signals import Acceptance, Episode, Observed, Turn
+    from edge_agent.signals import Acceptance, ConditionChange, Episode, Observed
     from edge_agent.values import Columns
 
 
@@ -61,7 +61,7 @@ class Detection(Table):
         self._pauses: list[Pause] = []
         self._runs: dict[int, int] = {}  # condition -> the asset that runs while it is true
         self._points: Points | None = None
-        self._turns: list[Turn] = []
+        self._condition_changes: list[ConditionChange] = []
         self._fresh: list[Episode] = []  # in this turn
         self.episodes: list[Episode] = []
         self._away: frozenset[str] = frozenset()
@@ -127,16 +127,16 @@ class Detection(Table):
     def watch_quality(self, observed: Observed) -> None:
         """Find machines that stop or run, and signals whose quality changes, by these values."""
         conditions, values = self._conditions, observed.values
-        self._points, self._turns, self._fresh = None, [], []
+        self._points, self._condition_changes, self._fresh = None, [], []
         conditions.now_us = observed.asset_now_us
         if conditions.instances or self.limits.rows:
             self._points = self._trusted(values)
         if conditions.instances and self._points is not None:
             conditions.update(self._points, observed.asset_now_us)
-            self._turns, conditions.turns = conditions.turns, []
-            self._pauses += self.stops.pauses_of(self._turns)
+            self._condition_changes, conditions.changes = conditions.changes, []
+            self._pauses += self.stops.pauses_of(self._condition_changes)
         arrival_s = observed.monotonic_s if self._live else math.inf
-        if self._turns:
+        if self._condition_changes:
             self._fresh = self._quality_changes(observed.seen, arrival_s)
         elif observed.seen.signal.size:
             self._fresh = self._bindings.watch.update(observed.seen, arrival_s)
@@ -154,15 +154,15 @@ class Detection(Table):
         watch = self._bindings.watch
         episodes: list[Episode] = []
         begin = 0
-        for turn in [turn for turn in self._turns if turn.number in self._runs]:
-            end = int(np.searchsorted(seen.time_us, turn.at_us))
+        for change in [change for change in self._condition_changes if change.number in self._runs]:
+            end = int(np.searchsorted(seen.time_us, change.at_us))
             if end > begin:
                 episodes += watch.update(seen.slice(begin, end), arrival_s)
                 begin = end
-            if turn.truth == TRUE:
-                watch.start_stuck_check(self._runs[turn.number], turn.at_us)
+            if change.truth == TRUE:
+                watch.start_stuck_check(self._runs[change.number], change.at_us)
             else:
-                episodes += watch.stop_stuck_check(self._runs[turn.number], turn.at_us)
+                episodes += watch.stop_stuck_check(self._runs[change.number], change.at_us)
         if begin < seen.signal.size:
             rest = seen.slice(begin) if begin else seen
             episodes += watch.update(rest, arrival_s)
@@ -180,7 +180,7 @@ class Detection(Table):
             points = stale if points is None else joined((stale, points))
         if self.limits.rows:
             if points is not None:
-                self.limits.update(points, self._turns, asset_now_us)
+                self.limits.update(points, self._condition_changes, asset_now_us)
             self.limits.advance(asset_now_us)
         self.episodes += self._fresh
 

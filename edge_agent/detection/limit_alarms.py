@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge_agent.alarms import AlarmTable
     from edge_agent.config.limit_rules import LimitRule
     from edge_agent.plant import PlantAsset, PlantSignal
-    from edge_agent.signals import Bindings, Crossing, Turn
+    from edge_agent.signals import Bindings, ConditionChange, Crossing
 
 _PAUSE: Final[dict[Change, Literal["stops", "judged"]]] = {
     Change.PAUSE: "stops",
@@ -122,13 +122,13 @@ class LimitAlarms(Table):
             self._columns.restore(row, raised=alarm.active, paused=paused)
 
     def update(
-        self, values: Points, turns: Sequence[Turn], asset_now_us: NDArray[np.int64]
+        self, values: Points, changes: Sequence[ConditionChange], asset_now_us: NDArray[np.int64]
     ) -> None:
         """Accept values by signal (NaN: unknown) and changes of conditions."""
         parts = [self._direct(values)]
         rates = self._rates.update(values, asset_now_us)
         points = parts[0] if rates is None else joined((*parts, rates))
-        self._crossings += self._columns.update(points, turns)
+        self._crossings += self._columns.update(points, changes)
 
     def _direct(self, values: Points) -> Points:
         point = self._point_of[values.number]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Observation, Transition
     from edge_agent.plant import PlantAsset
     from edge_agent.serving import Deployment
-    from edge_agent.signals import Bindings, Turn
+    from edge_agent.signals import Bindings, ConditionChange
 
 STOPPED: Final = "stopped"  # the actor of a suppression
 
@@ -48,15 +48,15 @@ class Stops:
         self._deployments = deployments
         self.waiting: set[str] = set()
 
-    def pauses_of(self, turns: Iterable[Turn]) -> Iterator[Pause]:
+    def pauses_of(self, changes: Iterable[ConditionChange]) -> Iterator[Pause]:
         """Accept changes of conditions; returns their effects on the alarms of models."""
-        for turn in turns:
-            if turn.truth == UNKNOWN:
+        for change in changes:
+            if change.truth == UNKNOWN:
                 continue
             for deployment in self._deployments:
-                for row in deployment.gate.rows_of(turn.number):
+                for row in deployment.gate.rows_of(change.number):
                     alarm = alarm_id(deployment.assets[row], deployment)
-                    yield Pause(alarm, turn.at_us, "stops" if turn.truth == FALSE else "runs")
+                    yield Pause(alarm, change.at_us, "stops" if change.truth == FALSE else "runs")
 
     def apply_observation(
         self, table: AlarmTable, one: Observation | Pause

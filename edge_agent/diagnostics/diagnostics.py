@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from edge_agent.serving import Deployment, Scored, WindowBatch
 
 
-TURN_S: Final = 0.05
+BUDGET_S: Final = 0.05
 LONGEST_S: Final = 0.5  # a model that would take longer for one window is not explained
 REFRESH_US: Final = 10 * US_PER_S
 _ROWS: Final = 64
@@ -77,28 +77,28 @@ class Explainer:
     def __init__(self) -> None:
         self._shares: WeakKeyDictionary[Deployment, Shares] = WeakKeyDictionary()
 
-    def annotate(self, scored: Sequence[Scored], turn_s: float = TURN_S) -> list[Scored]:
+    def annotate(self, scored: Sequence[Scored], budget_s: float = BUDGET_S) -> list[Scored]:
         """Add contributions; NaN for windows that are not reported. Blocking.
 
         turn_s: after this time each model explains no more windows.
         """
         alarm_open: dict[Deployment, NDArray[np.bool_]] = {}
         until_s: dict[Model, float] = {}
-        return [self._annotated(one, alarm_open, until_s, turn_s) for one in scored]
+        return [self._annotated(one, alarm_open, until_s, budget_s) for one in scored]
 
     def _annotated(
         self,
         scored: Scored,
         alarm_open: dict[Deployment, NDArray[np.bool_]],
         until_s: dict[Model, float],
-        turn_s: float,
+        budget_s: float,
     ) -> Scored:
         deployment = scored.deployment
         shares = self._shares_of(deployment, deployment.model)
         if not shares.runs or shares.runs * scored.seconds > LONGEST_S:
             return scored
         if deployment.model not in until_s:
-            until_s[deployment.model] = perf_counter() + turn_s
+            until_s[deployment.model] = perf_counter() + budget_s
         known = alarm_open.setdefault(deployment, deployment.alarm_open.copy())
         reported = reportable(scored, known)
         known[scored.row[reported]] = True
@@ -180,7 +180,7 @@ class Diagnostics:
 
     def __init__(self, config: Config, *, live: bool) -> None:
         self._live = live
-        self._turn_s = TURN_S if live else math.inf  # a recording can wait
+        self._budget_s = BUDGET_S if live else math.inf  # a recording can wait
         self._explainer = Explainer()
         self.rul_tracker = RulTracker()
         self.drift = DriftWatch(config.drift)
@@ -190,7 +190,7 @@ class Diagnostics:
         adapted = [
             one if one.outputs.rul is None else self.rul_tracker.annotate(one) for one in scored
         ]
-        found = self._explainer.annotate(adapted, self._turn_s)
+        found = self._explainer.annotate(adapted, self._budget_s)
         for one in found:
             self.drift.count(one)
         return found

@@ -54,7 +54,7 @@ class Run:
     """One seed of a recipe: its stages in order, each kept in the work folder."""
 
     def __init__(
-        self, recipe: Recipe, context: Context, work: Path, say: Callable[[str], None]
+        self, recipe: Recipe, context: Context, work: Path, report: Callable[[str], None]
     ) -> None:
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(mode=True)
@@ -68,7 +68,7 @@ class Run:
             "sources": source_digests(context.data, recipe.sources),
             "code": code_of(_functions(recipe)),
         }
-        self._shop = Workshop(work / recipe.manifest.name, identity, say)
+        self._shop = Workshop(work / recipe.manifest.name, identity, report)
 
     def make(self) -> Made:
         """Run all stages up to `judge`."""
@@ -115,7 +115,7 @@ class Run:
     def _distill(self, splits: Splits, answers: Arrays) -> Path:
         def make(folder: Path) -> None:
             student = self._new_student(splits)
-            self._teach(student, splits, answers, "distillation", folder)
+            self._train_student(student, splits, answers, "distillation", folder)
 
         training = asdict(self._recipe.training)
         inputs = {key: value for key, value in training.items() if not key.startswith("prune")}
@@ -128,10 +128,10 @@ class Run:
         def make(folder: Path) -> None:
             student = self._new_student(splits)
             student.body.load_state_dict(torch.load(distilled / "body.pt"))
-            taught = training_set_of(student, splits.train, answers["train"])
-            cuts = shrink(student.body, taught.features, training.prune)
+            training_set = training_set_of(student, splits.train, answers["train"])
+            cuts = shrink(student.body, training_set.features, training.prune)
             write_json(folder / "cuts.json", [list(cut) for cut in cuts])
-            self._teach(student, splits, answers, "pruning", folder)
+            self._train_student(student, splits, answers, "pruning", folder)
 
         inputs = {"prune": training.prune, "epochs": training.prune_epochs}
         return self._shop.stage("prune", make, code=("prune.py",), inputs=inputs)
@@ -154,7 +154,7 @@ class Run:
         recipe = self._recipe
 
         def make(folder: Path) -> None:
-            rows = splits.train.take(self._calibration_rows(splits.train))
+            rows = splits.train.select(self._calibration_rows(splits.train))
             model = exported / "model.onnx"
             written: dict[bytes, str] = {}
             same: list[str] = []
@@ -190,11 +190,11 @@ class Run:
         def make(folder: Path) -> None:
             graphs = {"fp32": (exported / "model.onnx").read_bytes()}
             graphs |= _variants(quantized)
-            told = self._recipe.as_outputs(answers["test"])
+            predicted = self._recipe.as_outputs(answers["test"])
             found = {
                 "seed": self._context.seed,
                 "split": {part: _counted(getattr(splits, part)) for part in _PARTS},
-                "teacher": self._recipe.metrics(told, splits.test),
+                "teacher": self._recipe.metrics(predicted, splits.test),
                 "parameters_before": read_json(distilled / "size.json"),
                 "parameters": read_json(pruned / "size.json"),
                 "graphs": judged(graphs, self._recipe, splits.test),
@@ -216,7 +216,7 @@ class Run:
         torch.manual_seed(int(self._context.random("student").integers(2**31)))
         return self._recipe.student(splits, self._context)
 
-    def _teach(
+    def _train_student(
         self,
         student: torch.nn.Module,
         splits: Splits,
@@ -227,14 +227,14 @@ class Run:
         """Teach a student and keep its body, its size and the curve."""
         training = self._recipe.training
         queries = self._queries(splits) if "queries" in answers else None
-        taught = training_set_of(
+        training_set = training_set_of(
             student, splits.train, answers["train"], queries, answers.get("queries")
         )
         held_out: TrainingSet = training_set_of(student, splits.valid, answers["valid"])
         epochs = training.epochs if purpose == "distillation" else training.prune_epochs
         curve = train_student(
             student,
-            taught,
+            training_set,
             held_out,
             loss=self._recipe.loss,
             training=training,

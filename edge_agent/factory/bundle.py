@@ -58,13 +58,15 @@ def golden_of(raw: bytes, manifest: Manifest, test: Samples) -> Golden:
     """Rows of test, normal and anomalous, from the least to the largest output of the graph."""
     outputs = outputs_of(raw, manifest, test.inputs)
     role = next(role for role in MAIN_ROLES if role in outputs)
-    told = outputs[role].reshape(len(test), -1)
-    order = np.argsort(told[:, 0] if role == "probabilities" else told.mean(axis=1), kind="stable")
+    predicted = outputs[role].reshape(len(test), -1)
+    order = np.argsort(
+        predicted[:, 0] if role == "probabilities" else predicted.mean(axis=1), kind="stable"
+    )
     cells = max(1, sum(array[0].size for array in test.inputs.values()))
     most = max(1, min(_GOLDEN_ROWS, _GOLDEN_CELLS // (2 * cells)))
     kinds = (order[~test.anomalous[order]], order[test.anomalous[order]])
     picked = np.concatenate([_spaced(rows, most) for rows in kinds])
-    rows = test.take(picked)
+    rows = test.select(picked)
     # Run again: a batch of another size sums in another order.
     told_again = outputs_of(raw, manifest, rows.inputs)
     named = manifest.outputs.named()
@@ -83,8 +85,8 @@ def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 def _realised(made: Sequence[Made]) -> dict[str, str]:
     """The coverage of an interval on test, over all seeds."""
     found = [one.found["graphs"]["fp32"]["figures"] for one in made]
-    told = [figures["coverage"] for figures in found if "coverage" in figures]
-    return {"coverage_on_test": spread(told)} if told else {}
+    predicted = [figures["coverage"] for figures in found if "coverage" in figures]
+    return {"coverage_on_test": spread(predicted)} if predicted else {}
 
 
 def _healthy(made: Made) -> dict[str, Histogram]:

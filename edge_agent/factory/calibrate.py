@@ -74,10 +74,13 @@ def finish_life(*, cap_h: float, coverage: float = 0.8, output: str = "rul") -> 
 
     def finish(student: torch.nn.Module, valid: Samples, _: Context) -> Finished:
         below = valid.target[:, 0] < cap_h
-        held_out = valid.take(below if below.any() else np.ones(len(valid), np.bool_))
-        told = run(student, *held_out.inputs.values())
+        held_out = valid.select(below if below.any() else np.ones(len(valid), np.bool_))
+        predicted = run(student, *held_out.inputs.values())
         truth = held_out.target[:, 0]
-        low, high = np.minimum(told[:, 0], told[:, 1]), np.maximum(told[:, 2], told[:, 1])
+        low, high = (
+            np.minimum(predicted[:, 0], predicted[:, 1]),
+            np.maximum(predicted[:, 2], predicted[:, 1]),
+        )
         margin = conformal_margin(np.maximum(low - truth, truth - high), coverage)
         changes = {
             "interval": Interval(coverage=coverage, cap_h=cap_h),
@@ -132,7 +135,7 @@ def best_temperature(logits: NDArray[np.float32], one_hot: NDArray[np.float32]) 
 
 
 def alarm_threshold(
-    told: NDArray[np.floating[Any]],
+    predicted: NDArray[np.floating[Any]],
     group: NDArray[np.int64],
     candidates: NDArray[np.floating[Any]],
     *,
@@ -145,7 +148,7 @@ def alarm_threshold(
     threshold are one alarm. seconds: their total time.
     """
     days = seconds / _DAY_S
-    counts = [_alarms(told > threshold, group) for threshold in candidates]
+    counts = [_alarms(predicted > threshold, group) for threshold in candidates]
     fitting = [i for i, count in enumerate(counts) if count <= per_day * days]
     chosen = fitting[0] if fitting else len(candidates) - 1
     most = float(chi2.ppf(_CONFIDENCE, 2 * (counts[chosen] + 1)) / 2)

@@ -37,7 +37,7 @@ class TrainingSet:
     soft: torch.Tensor
     real: torch.Tensor
 
-    def take(self, index: torch.Tensor) -> TrainingSet:
+    def select(self, index: torch.Tensor) -> TrainingSet:
         """These rows."""
         return TrainingSet(
             self.features[index], self.hard[index], self.soft[index], self.real[index]
@@ -66,7 +66,7 @@ def training_set_of(
 
 def train_student(  # noqa: PLR0913 (each names a different thing)
     student: torch.nn.Module,
-    taught: TrainingSet,
+    training_set: TrainingSet,
     held_out: TrainingSet,
     *,
     loss: Loss,
@@ -80,7 +80,7 @@ def train_student(  # noqa: PLR0913 (each names a different thing)
     held_out is only measured: nothing is chosen by it.
     """
     random = torch.Generator().manual_seed(int(context.random(purpose).integers(2**31)))
-    batches = -(-len(taught.real) // training.batch)
+    batches = -(-len(training_set.real) // training.batch)
     optimizer = torch.optim.AdamW(
         student.body.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
     )
@@ -89,7 +89,7 @@ def train_student(  # noqa: PLR0913 (each names a different thing)
     for _ in context.progress(range(epochs), purpose):
         student.body.train()
         losses = []
-        for batch in _batches(taught, training.batch, random):
+        for batch in _batches(training_set, training.batch, random):
             optimizer.zero_grad()
             value = loss(student.body(batch.features), batch)
             value.backward()
@@ -113,13 +113,15 @@ def _rise_and_fall(steps: int) -> Callable[[int], float]:
     return share
 
 
-def _batches(taught: TrainingSet, size: int, random: torch.Generator) -> Iterator[TrainingSet]:
-    order = torch.randperm(len(taught.real), generator=random)
+def _batches(
+    training_set: TrainingSet, size: int, random: torch.Generator
+) -> Iterator[TrainingSet]:
+    order = torch.randperm(len(training_set.real), generator=random)
     for begin in range(0, len(order), size):
-        yield taught.take(order[begin : begin + size])
+        yield training_set.select(order[begin : begin + size])
 
 
-def _mean_loss(student: torch.nn.Module, taught: TrainingSet, loss: Loss) -> float:
+def _mean_loss(student: torch.nn.Module, training_set: TrainingSet, loss: Loss) -> float:
     student.body.eval()
     with torch.no_grad():
-        return float(loss(student.body(taught.features), taught))
+        return float(loss(student.body(training_set.features), training_set))

@@ -88,7 +88,7 @@ def judged(graphs: Mapping[str, bytes], recipe: Recipe, test: Samples) -> dict[s
         bad = test.anomalous
         if bad.any():
             worse = {role: values[bad] for role, values in outputs.items()}
-            found[name]["figures_anomalous"] = recipe.metrics(worse, test.take(bad))
+            found[name]["figures_anomalous"] = recipe.metrics(worse, test.select(bad))
         if name != "fp32":
             found[name]["off"] = off(fp32, outputs, bad)
     return found

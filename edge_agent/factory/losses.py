@@ -57,8 +57,8 @@ def soft_targets(hard_share: float = 0.3, temperature: float = 2.0) -> Loss:
 
     def loss(prediction: torch.Tensor, batch: Batch) -> torch.Tensor:
         wanted = functional.softmax(batch.soft / temperature, dim=1)
-        told = functional.log_softmax(prediction / temperature, dim=1)
-        soft = functional.kl_div(told, wanted, reduction="none").sum(dim=1) * temperature**2
+        predicted = functional.log_softmax(prediction / temperature, dim=1)
+        soft = functional.kl_div(predicted, wanted, reduction="none").sum(dim=1) * temperature**2
         hard = -(batch.hard * functional.log_softmax(prediction, dim=1)).sum(dim=1)
         return _blend(soft, hard, batch.real, hard_share)
 

@@ -26,12 +26,12 @@ def class_metrics(
 ) -> dict[str, float]:
     """Of probabilities [N, K] and truth [N, K]: accuracy, cross-entropy, calibration error."""
     truth = one_hot.argmax(axis=1)
-    told = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     chosen = probabilities[np.arange(len(truth)), truth]
     return {
-        "accuracy": float((told == truth).mean()),
+        "accuracy": float((predicted == truth).mean()),
         "cross_entropy": float(-np.log(np.clip(chosen, 1e-7, 1)).mean()),
-        "calibration_error": calibration_error(probabilities.max(axis=1), told == truth),
+        "calibration_error": calibration_error(probabilities.max(axis=1), predicted == truth),
     }
 
 

@@ -169,8 +169,8 @@ class _Mean(torch.nn.Module):
         self.model = model
 
     def forward(self, past: torch.Tensor) -> torch.Tensor:
-        told: torch.Tensor = self.model(past_values=past).prediction_outputs
-        return told.mean(dim=1)
+        predicted: torch.Tensor = self.model(past_values=past).prediction_outputs
+        return predicted.mean(dim=1)
 
 
 def _fit(model: torch.nn.Module, z: torch.Tensor, context: Context) -> None:
@@ -180,8 +180,8 @@ def _fit(model: torch.nn.Module, z: torch.Tensor, context: Context) -> None:
     for _ in context.progress(range(_EPOCHS), "teacher"):
         for batch in torch.randperm(len(z), generator=random).split(256):
             optimizer.zero_grad()
-            told = model(past_values=z[batch, :_PAST]).prediction_outputs
-            ((told - z[batch, _PAST:]) ** 2).mean().backward()
+            predicted = model(past_values=z[batch, :_PAST]).prediction_outputs
+            ((predicted - z[batch, _PAST:]) ** 2).mean().backward()
             optimizer.step()
 
 

@@ -55,25 +55,25 @@ def reliability_picture(outputs: Arrays, test: Samples) -> bytes:
     return _png(figure)
 
 
-def _classes(axes: Axes, told: NDArray[np.float32], truth: NDArray[np.float32]) -> None:
-    confidence, right = told.max(axis=1), told.argmax(axis=1) == truth.argmax(axis=1)
+def _classes(axes: Axes, predicted: NDArray[np.float32], truth: NDArray[np.float32]) -> None:
+    confidence, right = predicted.max(axis=1), predicted.argmax(axis=1) == truth.argmax(axis=1)
     index = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     used = [b for b in range(_BINS) if (index == b).any()]
-    axes.plot([0, 1], [0, 1], ":", color="grey", label="as told")
+    axes.plot([0, 1], [0, 1], ":", color="grey", label="as predicted")
     said = [confidence[index == b].mean() for b in used]
     found = [right[index == b].mean() for b in used]
-    axes.plot(said, found, "o-", label=f"found, {len(told)} windows; so many of each")
+    axes.plot(said, found, "o-", label=f"found, {len(predicted)} windows; so many of each")
     for b, x, y in zip(used, said, found, strict=True):
         axes.annotate(str(int((index == b).sum())), (x, y), (4, -12), textcoords="offset points")
-    axes.set(xlabel="probability of the class told", ylabel="share that is right")
+    axes.set(xlabel="probability of the predicted class", ylabel="share that is right")
     axes.set_title("reliability on test")
 
 
-def _quantiles(axes: Axes, told: NDArray[np.float32], truth: NDArray[np.float32]) -> None:
-    found = (truth[:, None] <= told).mean(axis=0)
-    axes.plot([0, 1], [0, 1], ":", color="grey", label="as told")
-    axes.plot(_LIFE_LEVELS, found, "o-", label=f"found, {len(told)} windows")
-    axes.set(xlabel="quantile told", ylabel="share of truths below it")
+def _quantiles(axes: Axes, predicted: NDArray[np.float32], truth: NDArray[np.float32]) -> None:
+    found = (truth[:, None] <= predicted).mean(axis=0)
+    axes.plot([0, 1], [0, 1], ":", color="grey", label="as predicted")
+    axes.plot(_LIFE_LEVELS, found, "o-", label=f"found, {len(predicted)} windows")
+    axes.set(xlabel="predicted quantile", ylabel="share of truths below it")
     axes.set_title("reliability of the remaining life on test")
 
 

@@ -39,7 +39,7 @@ class Samples:
     def __len__(self) -> int:
         return len(self.target)
 
-    def take(self, index: NDArray[np.generic]) -> Samples:
+    def select(self, index: NDArray[np.generic]) -> Samples:
         """These rows: an index or a mask."""
         inputs = {name: array[index] for name, array in self.inputs.items()}
         return Samples(inputs, self.target[index], self.group[index], self.anomalous[index])

@@ -30,10 +30,10 @@ class Workshop:
     """
 
     def __init__(
-        self, folder: Path, identity: Mapping[str, Any], say: Callable[[str], None]
+        self, folder: Path, identity: Mapping[str, Any], report: Callable[[str], None]
     ) -> None:
         self._folder = folder
-        self._say = say
+        self._report = report
         self._key = digest_of({**identity, "packages": versions()})
 
     def stage(
@@ -53,9 +53,9 @@ class Workshop:
         self._key = digest_of({"before": self._key, **own})
         done = self._folder / f"{name}-{self._key[:_DIGITS]}"
         if done.is_dir():
-            self._say(f"{name}: kept from an earlier run")
+            self._report(f"{name}: kept from an earlier run")
             return done
-        self._say(name)
+        self._report(name)
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder) as scratch:
             new = Path(scratch) / name

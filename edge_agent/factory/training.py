@@ -36,7 +36,7 @@ class Job:
     model: a name, or a recipe's YAML file with recordings below its folder; seeds: one
     training each, the bundle is from the first; data: the folder of the recordings, None if
     not given; work: the folder of finished stages; output: the folder of bundles; command: for
-    the card, the command that built the bundle; say(line): called for every stage.
+    the card, the command that built the bundle; report(line): called for every stage.
     """
 
     model: str
@@ -45,7 +45,7 @@ class Job:
     work: Path
     output: Path
     command: str
-    say: Callable[[str], None]
+    report: Callable[[str], None]
 
     @property
     def file(self) -> Path | None:
@@ -71,7 +71,7 @@ def train(job: Job) -> Path:
     """Train, write and verify; the bundle's folder. ModelError if the bundle is refused."""
     if job.model == DEMO_PUMP:
         build = importlib.import_module("edge_agent.factory.demo_pump.build")
-        folder: Path = build.write(job.output, job.command, job.say)
+        folder: Path = build.write(job.output, job.command, job.report)
         return folder
     return _distilled(job, *_recipe_and_data(job))
 
@@ -82,12 +82,12 @@ def _distilled(job: Job, recipe: Recipe, data: Path) -> Path:
     bundle = importlib.import_module("edge_agent.factory.bundle")
     made = []
     for seed in job.seeds:
-        job.say(f"-- {recipe.manifest.name}, seed {seed}")
+        job.report(f"-- {recipe.manifest.name}, seed {seed}")
         context = Context(seed=seed, data=data, progress=_progress)
-        made.append(build.Run(recipe, context, job.work, job.say).make())
+        made.append(build.Run(recipe, context, job.work, job.report).make())
     folder = job.output / recipe.manifest.name
     manifest = bundle.write(recipe, made, folder, job.command)
-    job.say(f"{folder}: {manifest.name} {manifest.version}, verified")
+    job.report(f"{folder}: {manifest.name} {manifest.version}, verified")
     return folder
 
 

@@ -62,7 +62,7 @@ async def train_baseline(
         for one in training.inputs
     ]
     if (config.models_dir / name).exists():
-        await asyncio.to_thread(ModelRepository(config.models_dir).keep, name)
+        await asyncio.to_thread(ModelRepository(config.models_dir).store_active, name)
     manifest, refused = await learn_in_child(
         training.rows,
         inputs,

@@ -122,7 +122,7 @@ class ModelRepository:
 
     def __init__(self, models_dir: Path, keep: int = KEEP) -> None:
         self._dir = models_dir
-        self._shelf = models_dir / REPOSITORY_DIR
+        self._stored = models_dir / REPOSITORY_DIR
         self._keep = keep
 
     # -- queries ------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class ModelRepository:
     def names(self) -> list[str]:
         """All bundles that are active or on the shelf, by name."""
         found = {path.parent.name for path in self._dir.glob(f"*/{MANIFEST}")}
-        found |= {path.parent.parent.name for path in self._shelf.glob(f"*/*/{MANIFEST}")}
+        found |= {path.parent.parent.name for path in self._stored.glob(f"*/*/{MANIFEST}")}
         return sorted(name for name in found if _NAME.fullmatch(name))
 
     def versions(self, name: str) -> list[str]:
@@ -178,7 +178,7 @@ class ModelRepository:
         raw = read_file(source, MANIFEST)
         manifest = parse_manifest(raw, source / MANIFEST)
         name, version = manifest.name, manifest.version
-        with locked(self._shelf):
+        with locked(self._stored):
             self._refuse_other_content(name, version, raw)
             if version not in self.versions(name):
                 self._copy(source, raw, self._place(name) / version)
@@ -191,7 +191,7 @@ class ModelRepository:
 
         The replaced version stays on the shelf, and `rollback` restores it.
         """
-        with locked(self._shelf):
+        with locked(self._stored):
             source = self.folder(name, version)
             if _digest(source) == _digest(self._dir / name):
                 return
@@ -205,7 +205,7 @@ class ModelRepository:
 
         The replaced version stays on the shelf, but no rollback ever restores it.
         """
-        with locked(self._shelf):
+        with locked(self._stored):
             version = self.previous(name)
             if version is None:
                 raise ModelError("no earlier version is installed", where=f"model {name}")
@@ -215,12 +215,12 @@ class ModelRepository:
             self._write_state(name, self._state(name).rolled_back(version))
         return version
 
-    def keep(self, name: str) -> str | None:
+    def store_active(self, name: str) -> str | None:
         """Copy the active version onto the shelf, before another version is written over it.
 
         Returns its version; None if no readable version is active.
         """
-        with locked(self._shelf):
+        with locked(self._stored):
             version = self._keep_active(name)
             if version is not None:
                 self._write_state(name, self._state(name).kept(version))
@@ -229,7 +229,7 @@ class ModelRepository:
 
     def set_shadow(self, name: str, version: str | None) -> None:
         """Choose the version that scores in parallel with the active one; None for no shadow."""
-        with locked(self._shelf):
+        with locked(self._stored):
             if version is not None and version not in self.versions(name):
                 self.folder(name, version)
                 raise ModelError("is active, so it cannot be the shadow", where=name)
@@ -238,7 +238,7 @@ class ModelRepository:
     # -- parts --------------------------------------------------------------------------------
 
     def _place(self, name: str) -> Path:
-        return self._shelf / _checked(name)
+        return self._stored / _checked(name)
 
     def _state(self, name: str) -> RepositoryState:
         return parse_state(self._place(name) / _STATE)

@@ -3,7 +3,7 @@
 from edge_agent.signals.acceptance import Acceptance, Observed
 from edge_agent.signals.bindings import Binding, Bindings, Gate, Span
 from edge_agent.signals.condition_state import FALSE, TRUE, UNKNOWN
-from edge_agent.signals.conditions import Conditions, Turn
+from edge_agent.signals.conditions import ConditionChange, Conditions
 from edge_agent.signals.episodes import Episode, Problem
 from edge_agent.signals.input_kinds import INPUT_KINDS, BlockInputs, InputKind, signs_of_life
 from edge_agent.signals.limit_state import Bound, Change
@@ -32,6 +32,7 @@ __all__ = [
     "BlockWindow",
     "Bound",
     "Change",
+    "ConditionChange",
     "Conditions",
     "Crossing",
     "Episode",
@@ -48,7 +49,6 @@ __all__ = [
     "Router",
     "Scaling",
     "Span",
-    "Turn",
     "WindowSet",
     "Windows",
     "joined",

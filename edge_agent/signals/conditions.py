@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ConditionChange:
     """From `at_us` on, condition `number` has another truth."""
 
     number: int
@@ -73,7 +73,7 @@ class Conditions(Table):
         self.instances: list[ConditionState] = []
         self._numbers: dict[tuple[int, Condition], int] = {}
         self._users: dict[int, list[tuple[int, str]]] = {}  # signal -> (condition, its name there)
-        self.turns: list[Turn] = []
+        self.changes: list[ConditionChange] = []
 
     def add(
         self, asset: int, condition: Condition, signals: Mapping[str, tuple[int, int | None]]
@@ -208,7 +208,7 @@ class Conditions(Table):
                 self._record_changes(number, [(instance.turned_us, instance.truth)])
 
     def _record_changes(self, number: int, found: Iterable[tuple[int, int]]) -> None:
-        self.turns += [Turn(number, at_us, truth) for at_us, truth in found]
+        self.changes += [ConditionChange(number, at_us, truth) for at_us, truth in found]
         instance = self.instances[number]
         self.truth[number] = instance.truth
         self._begin_us[number] = instance.begin[-1] if instance.truth == TRUE else ENDLESS

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.signals.conditions import Turn
+    from edge_agent.signals.conditions import ConditionChange
     from edge_agent.signals.points import Points
 
 
@@ -78,15 +78,15 @@ class Limits(Table):
         self._rows[row].raised, self._rows[row].paused = raised, paused
         self._settle([self._rows[row].bound.point])
 
-    def update(self, points: Points, turns: Iterable[Turn]) -> list[Crossing]:
+    def update(self, points: Points, changes: Iterable[ConditionChange]) -> list[Crossing]:
         """Accept values (ordered by time, NaN: unknown) and changes of conditions."""
-        turns = [turn for turn in turns if turn.number in self._of_condition]
+        changes = [change for change in changes if change.number in self._of_condition]
         mine = points.among(self._points.used)
-        if mine is None and not turns:
+        if mine is None and not changes:
             return []
         events: list[tuple[int, int, int, float]] = []  # time, kind, point or row, value or truth
         touched = {
-            self._rows[row].bound.point for t in turns for row in self._of_condition[t.number]
+            self._rows[row].bound.point for t in changes for row in self._of_condition[t.number]
         }
         if mine is not None:
             late = mine.time_us < self._points.last_us[mine.number]
@@ -94,9 +94,9 @@ class Limits(Table):
                 mine = mine.where(~late)
             events += self._remarkable(mine, touched)
         events += [
-            (turn.at_us, 0, row, turn.truth)
-            for turn in turns
-            for row in self._of_condition[turn.number]
+            (change.at_us, 0, row, change.truth)
+            for change in changes
+            for row in self._of_condition[change.number]
         ]
         if not events:
             return []
@@ -106,7 +106,7 @@ class Limits(Table):
             if kind:
                 self._value_event(number, at_us, value, found)
             else:
-                self._turn_event(number, at_us, int(value), found)
+                self._condition_event(number, at_us, int(value), found)
         touched.update(number for _, kind, number, _ in events if kind)
         self._settle(touched)
         return found
@@ -139,7 +139,7 @@ class Limits(Table):
         for row in rows:
             self._rows[row].compare_value(at_us, value, int(self._points.known_us[point]))
 
-    def _turn_event(self, number: int, at_us: int, truth: int, found: list[Crossing]) -> None:
+    def _condition_event(self, number: int, at_us: int, truth: int, found: list[Crossing]) -> None:
         self._elapse(number, at_us, found)
         row = self._rows[number]
         row.truth = truth

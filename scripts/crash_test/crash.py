@@ -162,7 +162,7 @@ def _kill_broker(broker: Mosquitto, waits: list[float], outages: list[float]) ->
 
 
 def _calm(daemon: Daemon, heard: Subscriber) -> bool:
-    return time.monotonic() - heard.heard_s > CALM_S and daemon.quiet()
+    return time.monotonic() - heard.received_s > CALM_S and daemon.quiet()
 
 
 def _retained(port: int) -> dict[str, dict[str, Any]]:

@@ -76,7 +76,7 @@ class Subscriber(_Client):
         self.duplicates = 0
         self.differing: set[str] = set()
         self.statuses: list[str] = []
-        self.heard_s = time.monotonic()
+        self.received_s = time.monotonic()
 
     def _on_connect(self, *_: object) -> None:
         self._client.subscribe("edge/#", 1)
@@ -84,14 +84,14 @@ class Subscriber(_Client):
     def _on_message(self, _c: object, _u: object, message: mqtt.MQTTMessage) -> None:
         topic, body = message.topic, bytes(message.payload)
         if "/_pdm/event" in topic:
-            self._note_event(body)
+            self._count_event(body)
         elif "/_pdm/alert/" in topic:
-            self._note_alert(topic, body)
+            self._store_alert(topic, body)
         elif topic.endswith("/status"):
             self.statuses.append(body.decode())
 
-    def _note_event(self, body: bytes) -> None:
-        self.heard_s = time.monotonic()
+    def _count_event(self, body: bytes) -> None:
+        self.received_s = time.monotonic()
         name = orjson.loads(body)["id"]
         if name in self.events:
             self.duplicates += 1
@@ -102,8 +102,8 @@ class Subscriber(_Client):
         alarm_id, _, seq = name.rpartition(":")
         self.order.setdefault(alarm_id, []).append(int(seq))
 
-    def _note_alert(self, topic: str, body: bytes) -> None:
-        self.heard_s = time.monotonic()
+    def _store_alert(self, topic: str, body: bytes) -> None:
+        self.received_s = time.monotonic()
         if not body:
             self.alerts.pop(topic, None)
             return

@@ -86,7 +86,7 @@ def listed(
 
     def call(answer: Any, *words: str) -> tuple[str, str]:
         answers = Answers(answer)
-        monkeypatch.setattr(look, "ask", answers)
+        monkeypatch.setattr(look, "query_rows", answers)
         assert main(["models", "list", "-c", str(write_config(tmp_path)), *words]) == 0
         assert answers.asked == [f"{NOWHERE}/api/models"]
         return capsys.readouterr()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_agent.daemon.learning_upkeep import ResolutionWatch
+from edge_agent.daemon.asset_learning import ResolutionWatch
 from edge_agent.models.bundle.manifest import InputSpec
 
 

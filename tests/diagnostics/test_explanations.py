@@ -120,7 +120,7 @@ def test_a_turn_spends_a_bounded_time_on_it(
     monkeypatch.setattr(diagnostics, "_ROWS", 5)  # one window
     model = insight_models.squares(tmp_path)
     live, ran = plant(model), counting(model)
-    live.pipeline.diagnostics._turn_s = 0.0
+    live.pipeline.diagnostics._budget_s = 0.0
     late = [row(t, FAULT) for t in range(60)]
     live.turn(60, Columns.concat(late))
     assert sum(ran) == ran[0] + 5, "of the six that were due"

@@ -115,7 +115,7 @@ def test_a_version_written_over_the_one_at_work_can_be_rolled_back(
 ) -> None:
     """As learning again does it: keep, then write."""
     write_mean_bundle(models / "mean", version="1")
-    assert shelf.keep("mean") == "1"
+    assert shelf.store_active("mean") == "1"
     write_mean_bundle(models / "mean", factor=2.0, version="2")
     assert shelf.previous("mean") == "1"
     assert shelf.rollback("mean") == "1"

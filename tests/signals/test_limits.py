@@ -54,7 +54,7 @@ def turns(text: str, batches: Iterable[Sequence[Row]], end: int) -> list[tuple[i
     for batch in batches:
         conditions.update(points(batch), now(batch[-1][0]))
     conditions.update(NOTHING, now(end))
-    return [(turn.at_us // S, turn.truth) for turn in conditions.turns]
+    return [(turn.at_us // S, turn.truth) for turn in conditions.changes]
 
 
 def crossings(
@@ -71,11 +71,11 @@ def crossings(
     for batch in batches:
         made = points(batch)
         conditions.update(made, now(batch[-1][0]))
-        turned, conditions.turns = conditions.turns, []
+        turned, conditions.changes = conditions.changes, []
         found += limits.update(made, turned)
         found += limits.advance(now(batch[-1][0]))
     conditions.update(NOTHING, now(end))
-    found += limits.update(points([(end, 9, 0.0)]), conditions.turns)
+    found += limits.update(points([(end, 9, 0.0)]), conditions.changes)
     found += limits.advance(now(end))
     return [(c.at_us // S, c.row, c.change.value, c.value) for c in found]
 

@@ -174,7 +174,7 @@ def test_a_condition_turns_when_its_words_say_so(
 
     def take(mine: list[Row], second: int) -> list[Said]:
         conditions.update(points(mine), now(second))
-        turns, conditions.turns = conditions.turns, []
+        turns, conditions.changes = conditions.changes, []
         return [Said(turn.at_us / S, (turn.truth,)) for turn in turns]
 
     found = said(rows, take, lambda s: conditions.shift_clock(s * S, OF_ALL), at=at, by_s=by_s)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.cli.api_client import add_url, ask, not_ours, shown, url_of
+from edge_agent.cli.api_client import add_url, not_ours, query_rows, shown, url_of
 from edge_agent.cli.models.verb import (
     Verb,
     add_where,
@@ -74,9 +74,9 @@ def _list(args: argparse.Namespace) -> int:
     refused = _refused(args.url or (url_of(config) if config else None))
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
-    shelf = ModelRepository(models_dir)
-    for name in shelf.names():
-        for state, folder in _folders(shelf, name, models_dir):
+    repository = ModelRepository(models_dir)
+    for name in repository.names():
+        for state, folder in _folders(repository, name, models_dir):
             try:
                 row = _row(load_manifest(folder), folder, state, keys)
             except ModelError as error:
@@ -104,7 +104,7 @@ def _refused(url: str | None) -> dict[tuple[str, str], str]:
     if not url:
         return {}
     try:
-        rows = ask(url, "/api/models", {})
+        rows = query_rows(url, "/api/models", {})
         return {
             (str(row["name"]), str(row["refused_version"])): shown(row["refused"])
             for row in rows
@@ -119,16 +119,16 @@ def _refused(url: str | None) -> dict[tuple[str, str], str]:
     return {}
 
 
-def _folders(shelf: ModelRepository, name: str, models_dir: Path) -> list[tuple[str, Path]]:
+def _folders(repository: ModelRepository, name: str, models_dir: Path) -> list[tuple[str, Path]]:
     """The active version and the other installed ones, each with its state."""
     deployments = models_dir / name
     found = [("active", deployments)] if deployments.is_dir() else []
-    states = {shelf.previous(name): "previous", shelf.shadow(name): "shadow"}
-    active = shelf.active(name)
-    for version in reversed(shelf.versions(name)):
+    states = {repository.previous(name): "previous", repository.shadow(name): "shadow"}
+    active = repository.active(name)
+    for version in reversed(repository.versions(name)):
         if version != active:
             state = states.get(version, "shelf")
-            found.append((state, shelf.folder(name, version)))
+            found.append((state, repository.folder(name, version)))
     return found
 
 

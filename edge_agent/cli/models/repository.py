@@ -71,11 +71,11 @@ def _declare_shadow(parser: argparse.ArgumentParser) -> None:
 def _install(args: argparse.Namespace) -> int:
     config = config_of(args)
     keys = keyring(trust_of(config))
-    shelf = ModelRepository(models_dir_of(args, config))
+    repository = ModelRepository(models_dir_of(args, config))
     with private_copy(args.source) as folder:
         signer = _trusted(folder, keys.by_name_only(tuple(args.allow_unsigned)))
         trial = _tried(folder)
-        manifest = shelf.install(folder)
+        manifest = repository.install(folder)
     name, version = manifest.name, manifest.version
     row = {"name": name, "version": version, "signer": signer, "variant": trial.chosen}
     text = f"{name} {version}: installed ({_signed(signer)}, {trial.chosen})"
@@ -85,21 +85,21 @@ def _install(args: argparse.Namespace) -> int:
         say(args, row, text)
         return 0
     wished = wish(name, version, "active")
-    shelf.activate(name, version)
+    repository.activate(name, version)
     return _awaited(args, config, wished, row)
 
 
 def _activate(args: argparse.Namespace) -> int:
     config = config_of(args)
-    shelf = ModelRepository(models_dir_of(args, config))
-    name, version = _chosen(shelf, args.bundle)
-    folder = shelf.folder(name, version)
+    repository = ModelRepository(models_dir_of(args, config))
+    name, version = _chosen(repository, args.bundle)
+    folder = repository.folder(name, version)
     keys = keyring(trust_of(config))
     signer = checked_signer(folder, keys) if keys.keys else UNSIGNED
     trial = _tried(folder)
     row = {"name": name, "version": version, "signer": signer, "variant": trial.chosen}
     wished = wish(name, version, "active")
-    shelf.activate(name, version)
+    repository.activate(name, version)
     return _awaited(args, config, wished, row)
 
 
@@ -112,15 +112,15 @@ def _rollback(args: argparse.Namespace) -> int:
 
 def _shadow(args: argparse.Namespace) -> int:
     config = config_of(args)
-    shelf = ModelRepository(models_dir_of(args, config))
+    repository = ModelRepository(models_dir_of(args, config))
     if args.off:
         name = parse_ref(args.bundle).name
-        shelf.set_shadow(name, None)
+        repository.set_shadow(name, None)
         say(args, {"name": name, "shadow": None}, f"{name}: no shadow")
         return 0
-    name, version = _chosen(shelf, args.bundle)
+    name, version = _chosen(repository, args.bundle)
     wished = wish(name, version, "shadow")
-    shelf.set_shadow(name, version)
+    repository.set_shadow(name, version)
     return _awaited(args, config, wished, {"name": name, "version": version})
 
 
@@ -141,15 +141,15 @@ def _tried(folder: Path) -> Trial:
     return trial
 
 
-def _chosen(shelf: ModelRepository, text: str) -> tuple[str, str]:
+def _chosen(repository: ModelRepository, text: str) -> tuple[str, str]:
     """Name and version; the version installed last, if none is given."""
     name, version = parse_ref(text)
-    known = shelf.names()
+    known = repository.names()
     if name not in known:
         there = ", ".join(known) or "none"
         raise NotFoundError("no such model", where=f"model {name}", hint=f"installed: {there}")
     if version is None:
-        versions = [v for v in shelf.versions(name) if v != shelf.active(name)]
+        versions = [v for v in repository.versions(name) if v != repository.active(name)]
         if not versions:
             raise NotFoundError("no other version is installed", where=f"model {name}")
         version = versions[-1]

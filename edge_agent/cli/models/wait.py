@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edge_agent.cli.api_client import add_url, ask, not_ours, shown, url_of
+from edge_agent.cli.api_client import add_url, not_ours, query_rows, shown, url_of
 from edge_agent.errors import ConnectError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def outcome(args: argparse.Namespace, config: Config | None, wished: Wish) -> Ou
     url = args.url or url_of(config)
     if url is None:
         return Outcome("on disk", "http is off in the config, so the daemon cannot be asked")
-    return awaited(lambda: ask(url, "/api/models", {}), wished, args.wait, url)
+    return awaited(lambda: query_rows(url, "/api/models", {}), wished, args.wait, url)
 
 
 def awaited(

@@ -41,7 +41,7 @@ class Windows(NamedTuple):
     recording: NDArray[np.int64]
     at: NDArray[np.float64]
 
-    def take(self, mask: NDArray[np.generic]) -> Windows:
+    def select(self, mask: NDArray[np.generic]) -> Windows:
         """These windows."""
         return Windows(*(column[mask] for column in self))
 

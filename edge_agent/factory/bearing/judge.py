@@ -55,7 +55,7 @@ _BENCH: Final = 100  # of each class
 _BENCH_DB: Final = (-15.0, -10.0, -5.0, 0.0)
 
 
-class Told(NamedTuple):
+class Predictions(NamedTuple):
     """Probabilities [N, classes] and truth [N] of a fold."""
 
     fold: str
@@ -73,8 +73,8 @@ class Learned(NamedTuple):
     def logits(self, features: Floats) -> Floats:
         """Of the student, [N, classes]."""
         with torch.no_grad():
-            told = self.student.body(self.scale(torch.from_numpy(features)))
-        return np.asarray(told.numpy(), np.float32)
+            predicted = self.student.body(self.scale(torch.from_numpy(features)))
+        return np.asarray(predicted.numpy(), np.float32)
 
 
 class Material(NamedTuple):
@@ -117,23 +117,23 @@ def learn(
     features = np.concatenate([known.features, made_up])
     scale = Scale(features)
     student = Student(torch.nn.Identity(), Body(known, scale))
-    taught = TrainingSet(
+    training_set = TrainingSet(
         scale(torch.from_numpy(features)),
         torch.from_numpy(one_hot(np.concatenate([known.label, label]))),
         torch.from_numpy(teacher.logits(features)),
         torch.ones(len(features)),
     )
     loss = soft_targets(0.0)
-    few = taught.take(torch.arange(0, len(features), 10))
+    few = training_set.select(torch.arange(0, len(features), 10))
     for purpose, epochs in (
         ("distillation", training.epochs),
         ("pruning", training.prune_epochs),
     ):
         if purpose == "pruning":
-            shrink(student.body, taught.features, training.prune)
+            shrink(student.body, training_set.features, training.prune)
         train_student(
             student,
-            taught,
+            training_set,
             few,
             loss=loss,
             training=training,
@@ -155,7 +155,7 @@ def figures_of(context: Context, method: Method) -> dict[str, dict[str, float]]:
     """Rows of figures of one seed: the student's, the teacher's, and the former method's."""
     material = material_of(context, method)
     folds = _folds(material.windows, context.random("leak"))
-    told: dict[str, list[Told]] = {}
+    predicted: dict[str, list[Predictions]] = {}
     for name, (learned, judged) in context.progress(list(folds.items()), "folds"):
         one = learn(
             known_of(material, learned), material.made_up, material.label, context, method.training
@@ -163,8 +163,10 @@ def figures_of(context: Context, method: Method) -> dict[str, dict[str, float]]:
         truth = material.windows.label[judged]
         features = material.features[judged]
         for who, logits in _answers(one, material, learned, features).items():
-            told.setdefault(who, []).append(Told(name, np.asarray(softmax(logits)), truth))
-    found = {who: _row(parts) for who, parts in told.items()}
+            predicted.setdefault(who, []).append(
+                Predictions(name, np.asarray(softmax(logits)), truth)
+            )
+    found = {who: _row(parts) for who, parts in predicted.items()}
     whole = learn(
         known_of(material, np.ones(len(material.features), np.bool_)),
         material.made_up,
@@ -199,7 +201,7 @@ def _answers(
     }
 
 
-def _row(parts: Sequence[Told]) -> dict[str, float]:
+def _row(parts: Sequence[Predictions]) -> dict[str, float]:
     """Accuracy by fold, and over the folds of size together."""
     found = {f"accuracy_{part.fold}": _accuracy(part) for part in parts if "load" not in part.fold}
     loads = [_accuracy(part) for part in parts if "load" in part.fold]
@@ -213,14 +215,14 @@ def _row(parts: Sequence[Told]) -> dict[str, float]:
     found["sizes_found_share"] = float(fault[truth > 0].mean())
     found["sizes_false_alarm_share"] = float(fault[truth == 0].mean())
     for part in counted:
-        told = part.probability.argmax(axis=1)
+        predicted = part.probability.argmax(axis=1)
         for label in np.unique(part.truth):
-            hit = told[part.truth == label] == label
+            hit = predicted[part.truth == label] == label
             found[f"recall_{part.fold}_{CLASSES[label]}"] = float(hit.mean())
     return found
 
 
-def _accuracy(part: Told) -> float:
+def _accuracy(part: Predictions) -> float:
     return float((part.probability.argmax(axis=1) == part.truth).mean())
 
 
@@ -230,10 +232,10 @@ def _elsewhere(one: Learned, context: Context, orders: Orders) -> dict[str, floa
     for loudness_db in _BENCH_DB:
         random = context.random(f"bench {loudness_db}")
         bench = other_machines(orders, _BENCH, loudness_db, random)
-        told = one.logits(features_of(orders, bench.rpm, bench.waveforms)).argmax(axis=1)
+        predicted = one.logits(features_of(orders, bench.rpm, bench.waveforms)).argmax(axis=1)
         fault = bench.label > 0
         at = f"other_machines_{loudness_db:+.0f}dB"
-        found[f"{at}_class"] = float((told == bench.label)[fault].mean())
-        found[f"{at}_found"] = float((told[fault] > 0).mean())
-        found[f"{at}_false"] = float((told[~fault] > 0).mean())
+        found[f"{at}_class"] = float((predicted == bench.label)[fault].mean())
+        found[f"{at}_found"] = float((predicted[fault] > 0).mean())
+        found[f"{at}_false"] = float((predicted[~fault] > 0).mean())
     return found

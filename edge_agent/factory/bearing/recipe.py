@@ -116,11 +116,11 @@ def _data(context: Context) -> Splits:
     group = windows.size * _BY_SIZE + windows.recording
     taught = simulate(ORDERS, MACHINES, context.random("machines"), LOUDNESS_DB)
     held_out = simulate(ORDERS, _VALID_MACHINES, context.random("held out"), LOUDNESS_DB)
-    train = _samples(windows.rpm, windows.waveforms, windows.label, group).take(learned)
+    train = _samples(windows.rpm, windows.waveforms, windows.label, group).select(learned)
     valid = _samples(windows.rpm, windows.waveforms, windows.label, group + _SECOND_HALF)
     return Splits(
         _joined(train, _machines(taught, _MADE_UP)),
-        _joined(valid.take(later), _machines(held_out, 2 * _MADE_UP)),
+        _joined(valid.select(later), _machines(held_out, 2 * _MADE_UP)),
         _bench(context),
     )
 
@@ -184,10 +184,10 @@ def _student(splits: Splits, _: Context) -> Student:
 
 def _finish(student: torch.nn.Module, valid: Samples, _: Context) -> Finished:
     """Set the threshold; the teacher calibrates probabilities by sizes that were left out."""
-    told = softmax(run(student, *valid.inputs.values(), batch=64))
+    predicted = softmax(run(student, *valid.inputs.values(), batch=64))
     healthy = ~valid.anomalous
     threshold, stated = alarm_threshold(
-        1.0 - told[healthy, 0],
+        1.0 - predicted[healthy, 0],
         valid.group[healthy],
         np.linspace(_LEAST_FAULT, 1.0, _THRESHOLDS, endpoint=False),
         seconds=float(healthy.sum()) * LENGTH / RATE_HZ,
@@ -199,11 +199,11 @@ def _finish(student: torch.nn.Module, valid: Samples, _: Context) -> Finished:
 
 def _metrics(outputs: Arrays, samples: Samples) -> dict[str, float]:
     found = class_metrics(outputs["probabilities"], samples.target)
-    told, truth = outputs["probabilities"].argmax(axis=1), samples.target.argmax(axis=1)
+    predicted, truth = outputs["probabilities"].argmax(axis=1), samples.target.argmax(axis=1)
     if (truth == 0).any():
-        found["false_alarm_share"] = float((told[truth == 0] > 0).mean())
+        found["false_alarm_share"] = float((predicted[truth == 0] > 0).mean())
     if (truth > 0).any():
-        found["found_share"] = float((told[truth > 0] > 0).mean())
+        found["found_share"] = float((predicted[truth > 0] > 0).mean())
     return found
 
 

@@ -80,8 +80,8 @@ class Teacher(NamedTuple):
         share = self.gate(features[:, 2 * LINES :])[:, None]
         probability = self.physicist.predict_proba(features[:, : 2 * LINES])
         lines = np.log(np.maximum(probability, _SURE))
-        told = share * self.hand(features) / self.temperature + (1 - share) * lines
-        return np.asarray(told - told.mean(axis=1, keepdims=True), np.float32)
+        predicted = share * self.hand(features) / self.temperature + (1 - share) * lines
+        return np.asarray(predicted - predicted.mean(axis=1, keepdims=True), np.float32)
 
 
 class Known(NamedTuple):

@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write(output: Path, command: str, say: Callable[[str], None]) -> Path:
+def write(output: Path, command: str, report: Callable[[str], None]) -> Path:
     """Build the bundle below `output`, in about a minute; its folder. ModelError if refused."""
-    say("1/3 learning")
+    report("1/3 learning")
     rows = rows_learned()
     baseline = learned(rows)
     onnx_bytes = without_units(baseline.onnx_bytes)
     scorer = Scorer(onnx_bytes)
-    say("2/3 judging with pumps that were not learned from")
+    report("2/3 judging with pumps that were not learned from")
     found = judged(scorer)
     manifest = manifest_of(baseline, rows, onnx_bytes, found, command)
-    say("3/3 writing and verifying")
+    report("3/3 writing and verifying")
     folder = output / NAME
     extras = {
         "card.md": card(manifest, found, command).encode(),

@@ -78,8 +78,8 @@ def _teacher(splits: Splits, context: Context) -> Answer:
     forest.fit(run(features, x), splits.train.target.argmax(axis=1))
 
     def answer(inputs: Arrays) -> Floats:
-        told = forest.predict_proba(run(features, inputs[TENSOR]))
-        return np.asarray(np.log(np.clip(told, _LEAST, 1.0)), np.float32)
+        predicted = forest.predict_proba(run(features, inputs[TENSOR]))
+        return np.asarray(np.log(np.clip(predicted, _LEAST, 1.0)), np.float32)
 
     return answer
 

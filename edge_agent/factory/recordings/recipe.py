@@ -71,14 +71,14 @@ def _splits(spec: Recordings, parts: Parts, context: Context) -> Splits:
             raise UsageError(f"{len(members)} {what}", where=spec.files, hint=hint)
         drawn = split_groups(members, shares, context.random(f"split {sorted(kind)}"))
         masks |= np.stack([np.isin(samples.group, members[part]) for part in drawn])
-    return Splits(*(samples.take(mask) for mask in masks))
+    return Splits(*(samples.select(mask) for mask in masks))
 
 
 def _samples(group: int, one: Recorded, spec: Recordings, parts: Parts) -> Samples:
     x, ends = windows_of(one.rows, spec.window.length, spec.window.hop)
     target, anomalous, usable = parts.truth(one, ends)
     every = Samples({TENSOR: x}, target, np.full(len(ends), group, np.int64), anomalous)
-    return every.take(usable)
+    return every.select(usable)
 
 
 def _joined(parts: list[Samples]) -> Samples:

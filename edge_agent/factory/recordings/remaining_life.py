@@ -58,8 +58,8 @@ def _teacher(splits: Splits, context: Context) -> Answer:
     forest.fit(run(features, x), splits.train.target[:, 0])
 
     def answer(inputs: Arrays) -> Floats:
-        told = forest.predict(run(features, inputs[TENSOR]))
-        return np.asarray(told, np.float32)[:, None]
+        predicted = forest.predict(run(features, inputs[TENSOR]))
+        return np.asarray(predicted, np.float32)[:, None]
 
     return answer
 

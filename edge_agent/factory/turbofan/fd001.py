@@ -143,13 +143,13 @@ def splits(context: Context) -> Splits:
     held_out, taught = np.sort(order[:_HELD_OUT]), np.sort(order[_HELD_OUT:])
     random = context.random("rows")
     return Splits(
-        _taught([engines[unit] for unit in taught], taught, random),
+        _training_lives([engines[unit] for unit in taught], taught, random),
         _held_out([engines[unit] for unit in held_out], held_out),
         read_test(folder),
     )
 
 
-def taught_engines(samples: Samples, context: Context) -> list[Doubles]:
+def training_engines(samples: Samples, context: Context) -> list[Doubles]:
     """The whole engines behind the rows of `train`."""
     engines = read_engines(context.data / "cmapss" / "train_FD001.txt")
     return [engines[unit] for unit in np.unique(samples.group)]
@@ -163,7 +163,7 @@ def read_test(folder: Path) -> Samples:
     return _samples(x, left, np.arange(len(left)) + _TEST_GROUP)
 
 
-def _taught(
+def _training_lives(
     engines: list[Doubles], units: NDArray[np.integer], random: np.random.Generator
 ) -> Samples:
     """Real rows, and a share of the synthetic ones, each in the group of the engine behind it."""

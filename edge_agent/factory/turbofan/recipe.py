@@ -98,8 +98,8 @@ def metrics(outputs: Arrays, samples: Samples) -> dict[str, float]:
 
     adapted: the daemon's interval if every truth is known before the next row.
     """
-    told = outputs["rul"]
-    rul = told.astype(float)
+    predicted = outputs["rul"]
+    rul = predicted.astype(float)
     capped, left = samples.target.T.astype(float)
     found = {
         "rmse": _rmse(rul[:, 1], capped),
@@ -109,20 +109,20 @@ def metrics(outputs: Arrays, samples: Samples) -> dict[str, float]:
     }
     if (rul[:, 0] == rul[:, 2]).all():  # a teacher predicts no interval
         return found
-    for suffix, each in (("", told), ("_adapted", adapted(told, samples.target[:, 1]))):
+    for suffix, each in (("", predicted), ("_adapted", adapted(predicted, samples.target[:, 1]))):
         interval = _interval(each, samples)
         found[f"coverage{suffix}"] = interval["coverage_capped"]
         found[f"width{suffix}"] = interval["width"]
     return found
 
 
-def _rmse(told: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.square(told - truth).mean()))
+def _rmse(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.square(predicted - truth).mean()))
 
 
-def nasa_score(told: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+def nasa_score(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
     """Saxena, Goebel, Simon, Eklund: Damage Propagation Modeling, PHM 2008, equation 11."""
-    late = told - truth
+    late = predicted - truth
     return float(np.sum(np.where(late < 0, np.exp(-late / _EARLY), np.exp(late / _LATE)) - 1))
 
 
@@ -203,11 +203,11 @@ def _rows(made: Made) -> dict[str, dict[str, float]]:
 def adapted(rul: Floats, truth: Floats) -> Floats:
     """The daemon's predictions [N, 3] if each truth is known before the next row."""
     interval = AdaptiveInterval(Interval(coverage=teaching.COVERAGE, rate=teaching.RATE, cap_h=CAP))
-    told = np.empty_like(rul)
+    predicted = np.empty_like(rul)
     for row in range(len(rul)):
-        told[row] = interval.adapt(rul[row : row + 1])[0]
-        interval = interval.after(told[row], truth[row])
-    return told
+        predicted[row] = interval.adapt(rul[row : row + 1])[0]
+        interval = interval.after(predicted[row], truth[row])
+    return predicted
 
 
 def _errors(figures: dict[str, float]) -> dict[str, float]:
@@ -221,12 +221,12 @@ def _errors(figures: dict[str, float]) -> dict[str, float]:
 
 
 def _interval(rul: Floats, test: Samples) -> dict[str, float]:
-    told = rul.astype(float)
+    predicted = rul.astype(float)
     capped, left = test.target.T.astype(float)
     return {
-        "coverage_capped": float(_covered(told, capped).mean()),
-        "coverage": float(_covered(told, left).mean()),
-        "width": float(_widths(told).mean()),
+        "coverage_capped": float(_covered(predicted, capped).mean()),
+        "coverage": float(_covered(predicted, left).mean()),
+        "width": float(_widths(predicted).mean()),
     }
 
 

@@ -18,7 +18,7 @@ from edge_agent.factory.turbofan.fd001 import (
     Basis,
     basis_of,
     synthetic,
-    taught_engines,
+    training_engines,
     windows,
 )
 from edge_agent.models import Interval
@@ -90,7 +90,7 @@ class WearFeatures(torch.nn.Module):
 
 def teacher(splits: Splits, context: Context) -> Answer:
     """Three larger networks on all rows of all synthetic engines; their mean, in hours."""
-    engines = taught_engines(splits.train, context)
+    engines = training_engines(splits.train, context)
     basis = basis_of(engines)
     features = WearFeatures(basis)
     found, left = [run(features, splits.train.inputs["x"])], [splits.train.target[:, 0]]
@@ -101,19 +101,19 @@ def teacher(splits: Splits, context: Context) -> Answer:
     x = np.concatenate(found)
     scale = Scale(x)
     networks = [
-        _taught(run(scale, x), np.concatenate(left), context, f"teacher {n}")
+        _trained_teacher(run(scale, x), np.concatenate(left), context, f"teacher {n}")
         for n in range(TEACHERS)
     ]
 
     def answer(inputs: Arrays) -> Floats:
         seen = run(scale, run(features, inputs["x"]))
-        told = np.mean([run(network, seen) for network in networks], axis=0) * CAP
-        return np.asarray(np.clip(told, 0.0, CAP), np.float32)
+        predicted = np.mean([run(network, seen) for network in networks], axis=0) * CAP
+        return np.asarray(np.clip(predicted, 0.0, CAP), np.float32)
 
     return answer
 
 
-def _taught(x: Floats, left: Floats, context: Context, name: str) -> torch.nn.Module:
+def _trained_teacher(x: Floats, left: Floats, context: Context, name: str) -> torch.nn.Module:
     seed = int(context.random(name).integers(2**31))
     torch.manual_seed(seed)
     network = _network(x.shape[1], TEACHER_HIDDEN, 1)
@@ -143,7 +143,7 @@ def _network(inputs: int, hidden: tuple[int, ...], outputs: int) -> torch.nn.Seq
 
 def student(splits: Splits, context: Context) -> torch.nn.Module:
     """Wear features and a small network: [N, 3] life, and the inputs of its two half-widths."""
-    wear = WearFeatures(basis_of(taught_engines(splits.train, context)))
+    wear = WearFeatures(basis_of(training_engines(splits.train, context)))
     scale = Scale(run(wear, splits.train.inputs["x"]))
     body = _network(len(scale.center), HIDDEN, 3)
     return Student(torch.nn.Sequential(wear, scale), body)
@@ -165,8 +165,8 @@ def loss(prediction: torch.Tensor, batch: Batch) -> torch.Tensor:
     truth = batch.hard[:, 0] / CAP
     hard = (middle - truth).square()
     share = HARD_SHARE * batch.real
-    told, widths = life_of(prediction)
-    fixed = told.detach()
+    predicted, widths = life_of(prediction)
+    fixed = predicted.detach()
     below = truth - (fixed - widths[:, :1])[:, 0] / CAP
     above = truth - (fixed + widths[:, 1:])[:, 0] / CAP
     tail = (1 - COVERAGE) / 2
@@ -185,8 +185,8 @@ class LifeGraph(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Rul [N, 3]: p10, p50 and p90 in hours. p90 may pass the cap, p50 does not."""
-        middle, told = life_of(self.student(x))
-        widths = told**EVENNESS
+        middle, predicted = life_of(self.student(x))
+        widths = predicted**EVENNESS
         low = torch.clamp(middle - self.low * widths[:, :1], min=0.0)
         return {"rul": torch.cat([low, middle, middle + self.high * widths[:, 1:]], dim=1)}
 
@@ -201,8 +201,10 @@ def finish(student: torch.nn.Module, valid: Samples, _: Context) -> Finished:
     """
     _snap(student.body)
     with torch.no_grad():
-        told = [each.numpy() for each in life_of(torch.from_numpy(run(student, valid.inputs["x"])))]
-    middle, widths = told[0][:, 0], told[1] ** EVENNESS
+        predicted = [
+            each.numpy() for each in life_of(torch.from_numpy(run(student, valid.inputs["x"])))
+        ]
+    middle, widths = predicted[0][:, 0], predicted[1] ** EVENNESS
     truth = valid.target[:, 0]
     tail = (1 + COVERAGE) / 2
     low = _quantile((middle - truth) / widths[:, 0], valid.group, tail)

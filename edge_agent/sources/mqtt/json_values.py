@@ -51,7 +51,7 @@ def parse(payload: bytes, *, text: bool) -> tuple[Any, str]:
     if len(payload) <= MAX_MENDED_BYTES:
         try:
             return json.loads(
-                _TOKEN.sub(_mended, plain), strict=False
+                _TOKEN.sub(_corrected, plain), strict=False
             ), oddity or "words that are not JSON, such as nan"
         except (ValueError, RecursionError):
             pass
@@ -77,7 +77,7 @@ def decoded(payload: bytes) -> tuple[str, str]:
         return stripped.decode("cp1252", "replace"), "Latin-1, not UTF-8"
 
 
-def _mended(token: re.Match[str]) -> str:
+def _corrected(token: re.Match[str]) -> str:
     """One token as JSON."""
     text = token[0]
     if text[0] == "'":

@@ -107,11 +107,11 @@ async def listen_to(
         return False
 
     refused = await receive(config, filters, seconds, ear.accept, go_on)
-    found = [_heard(topic, one, seconds) for topic, one in sorted(ear.kept.items())]
+    found = [_topic_of(topic, one, seconds) for topic, one in sorted(ear.kept.items())]
     return Listened(found, ear.messages, ear.more, refused)
 
 
-def _heard(raw: bytes, kept: _Kept, seconds: float) -> HeardTopic:
+def _topic_of(raw: bytes, kept: _Kept, seconds: float) -> HeardTopic:
     topic = raw.decode(errors="replace")
     form = form_of(topic, kept.payload, kept.arrival_us)
     return HeardTopic(topic, kept.n, kept.retained, kept.n / seconds, form, _sample(kept.payload))

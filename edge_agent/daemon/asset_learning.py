@@ -42,7 +42,7 @@ _SEARCHED: Final[dict[str, Any]] = {
 _WHOLE: Final = 2.0**24  # above it float32 cannot hold all whole numbers
 
 
-class LearningUpkeep:
+class AssetLearning:
     """Runs the learning of the present runtime.
 
     refresh: updates the models in service to the bundles on disk.
