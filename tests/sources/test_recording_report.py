@@ -212,6 +212,8 @@ def test_columns_without_a_signal_and_signals_without_a_column_are_listed(tmp_pa
             ["times count from a start, in seconds if their column names no unit"],
         ),
         (table(lambda n: f"{n},{n},1"), {"time_format": "ms"}, []),
+        (table(lambda n: f"{stamp(n)},{n},1.{n + 100}"), {}, ["1.234 as a decimal (--decimal)"]),
+        (table(lambda n: f"{stamp(n)},{n + 0.5},1.{n + 100}"), {}, []),
     ],
 )
 def test_what_was_detected_is_said(

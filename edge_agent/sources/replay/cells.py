@@ -33,10 +33,14 @@ _SIGNS: Final = str.maketrans({"−": "-"})  # noqa: RUF001 (the minus of typogr
 
 
 class Numbers(NamedTuple):
-    """The format of numbers: the decimal sign, and True if the other sign groups thousands."""
+    """The format of numbers: the decimal sign, and True if the other sign groups thousands.
+
+    assumed: no cell proves that the point in 1.234 is the decimal sign; every program writes so.
+    """
 
     decimal: str = "."
     grouped: bool = False
+    assumed: bool = False
 
 
 class Evidence(NamedTuple):

@@ -28,6 +28,7 @@ _PIVOT: Final = 70  # two-digit years: 70 to 99 are in the last century
 _NOON_H: Final = 12
 
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?")
+_GROUPED: Final = re.compile(r"[+-]?\d{1,3}(?:[.,'’\s\u00a0\u202f]\d{3})+(?:[.,]\d*)?")  # noqa: RUF001
 _COMPACT: Final = re.compile(
     r"(\d{4})(\d\d)(\d\d)[Tt _-]?(?:(\d\d)(\d\d)(?:(\d\d)(?:[.,]?(\d{1,9}))?)?)?"
 )
@@ -87,7 +88,8 @@ def looks_like_moment(cell: str) -> bool:
     cell = cell.strip()
     if not cell or not any(c.isdigit() for c in cell):
         return False
-    return bool(_NUMBER.fullmatch(cell)) or is_clock(cell) or match(cell) is not None
+    is_plain = bool(_NUMBER.fullmatch(cell) or _GROUPED.fullmatch(cell))
+    return is_plain or is_clock(cell) or match(cell) is not None
 
 
 def is_number(cell: str) -> bool:

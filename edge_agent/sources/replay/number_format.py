@@ -90,7 +90,8 @@ def _numbers_of(one: Evidence, whole: Evidence, decimal: str, separator: str) ->
     else:
         sign = by_all
     proof, other = (one.point, one.either) if sign == "." else (one.comma, one.point_either)
-    return Numbers(sign, grouped=bool(one.grouped) or bool(proof and other))
+    assumed = sign == "." and bool(one.point_either) and not whole.point
+    return Numbers(sign, bool(one.grouped) or bool(proof and other), assumed)
 
 
 def _may_group(one: Evidence, whole: Evidence, separator: str) -> bool:

@@ -237,6 +237,8 @@ def _read_as(config: ReplayConfig, table: Table, how: list[Numbers], reader: Tim
         found.append("decimal ','")
     if any(each.grouped for each in how):
         found.append("thousands in groups")
+    if any(each.assumed for each in how):
+        found.append("1.234 as a decimal (--decimal)")
     if reader.is_relative and not config.time_format:
         found.append("times count from a start, in seconds if their column names no unit")
     elif reader.is_local and config.timezone == "UTC":
