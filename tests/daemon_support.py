@@ -21,7 +21,7 @@ from edge_agent.testing import find_free_port
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from sink_support import Subscriber
@@ -192,17 +192,6 @@ class Running:
         ]
         index, time_us, value = zip(*cells, strict=True)
         return columns(index, time_us, value)
-
-
-async def until(
-    done: Callable[[], object], what: str = "condition", wait_s: float = WAIT_S
-) -> None:
-    """Poll `done`; the daemon works meanwhile."""
-    deadline = time.monotonic() + wait_s
-    while not done():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {wait_s:g} s")
-        await asyncio.sleep(0.02)
 
 
 def healthy(temp: float = 50.0, flow: float = 10.0) -> dict[str, float]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
-from support import NO_SOURCE
+from support import NO_SOURCE, until
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -23,7 +21,6 @@ from edge_agent.sources.mqtt.source import MqttSource
 from edge_agent.testing import ListIntake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from edge_agent.clock import Clock
@@ -159,17 +156,6 @@ def make_users(folder: Path, name: str, password: str) -> Path:
     subprocess.run(["mosquitto_passwd", "-b", "-c", users, name, password], check=True)
     users.chmod(0o644)
     return users
-
-
-async def until(
-    done: Callable[[], bool], timeout_s: float = 15, what: Callable[[], str] = lambda: ""
-) -> None:
-    """Poll `done`; only for things in another process."""
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {timeout_s} s: {what()}")
-        await asyncio.sleep(0.01)
 
 
 class Publisher:

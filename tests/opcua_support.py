@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import json
 import os
@@ -10,7 +9,6 @@ import queue
 import signal
 import subprocess
 import threading
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -19,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from support import NO_SOURCE, value_of
+from support import NO_SOURCE, until, value_of
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -254,11 +252,7 @@ class Rig:
         self, done: Callable[[], object], timeout_s: float = 15, what: str = ""
     ) -> None:
         """Wait for something that the other process or the loop has to do."""
-        deadline = time.monotonic() + timeout_s
-        while not done():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{what or done}: not within {timeout_s} s: {self.source.link}")
-            await asyncio.sleep(0.02)
+        await until(done, lambda: f"{what or done}, {self.source.link}", timeout_s)
 
     async def until_state(self, state: LinkState, timeout_s: float = 15) -> None:
         await self.until(lambda: self.source.link.state is state, timeout_s, f"state {state}")

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from support import until
 
 from edge_agent.clock import SystemClock
 from edge_agent.delivery.sender import Sender
@@ -46,15 +47,6 @@ def event(
     topic = f"edge/e/s/a/l/P-1/_pdm/{'event' if kind == 'event' else f'alert/{key}'}"
     encoded = json.dumps(body).encode()
     return Message(0, sink, kind, key, seq, topic, encoded, time.time_ns() // 1000)
-
-
-async def eventually(done: Callable[[], object], what: str = "condition") -> None:
-    """Poll `done`; only for things outside this process."""
-    deadline = time.monotonic() + WAIT_S
-    while not done():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {WAIT_S} s")
-        await asyncio.sleep(0.01)
 
 
 class Rig:
@@ -151,7 +143,7 @@ class Subscriber:
         self.received.append(Received(one.topic, bytes(one.payload), one.retain))
 
     async def ready(self) -> Self:
-        await eventually(lambda: self.subscribed, "subscribed")
+        await until(lambda: self.subscribed, "subscribed")
         return self
 
     def publish(self, topic: str, body: bytes, *, retain: bool = False) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from aiohttp import web
-from sink_support import Rig, event, eventually, leave_a_listener
+from sink_support import Rig, event, leave_a_listener
+from support import until
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.schema import Gateway
@@ -198,7 +199,7 @@ async def test_what_was_put_while_the_receiver_was_away_is_delivered_when_it_is_
     async with Rig(tmp_path / "a.db", pair.sink(), pair.metrics) as rig:
         await rig.put(*(event(f"a{n}") for n in range(20)))
         if pair.kind != "log":
-            await eventually(lambda: rig.failures("disconnected"), "a failure")
+            await until(lambda: rig.failures("disconnected"), "a failure")
             assert len(await rig.waiting()) == 20
         await pair.receiver.up()
         await rig.emptied()
@@ -255,8 +256,8 @@ async def test_one_log_line_a_change_of_state(
         if pair.kind != "log":
             await pair.receiver.down()
             await rig.put(event("second"))
-            await eventually(lambda: rig.failures("disconnected") >= 3, "failures")
-            await eventually(lambda: sink.link.state is LinkState.DOWN, "down")
+            await until(lambda: rig.failures("disconnected") >= 3, "failures")
+            await until(lambda: sink.link.state is LinkState.DOWN, "down")
             await pair.receiver.up()
             await rig.emptied()
     lines = [one.message for one in caplog.records if one.name == "edge_agent.sinks"]

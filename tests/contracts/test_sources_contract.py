@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-from mqtt_support import Publisher, make_users, until
+from mqtt_support import Publisher, make_users
 from opcua_support import NodeServer
-from support import value_of
+from support import until, value_of
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -158,7 +158,7 @@ class Rig:
 
     async def state(self, *states: LinkState) -> None:
         """Wait until the link has one of these states."""
-        await until(lambda: self.source.link.state in states, TIMEOUT_S, self.describe)
+        await until(lambda: self.source.link.state in states, self.describe, TIMEOUT_S)
 
     def describe(self) -> str:
         return f"{self.source.link}, {len(self.intake)} values"
@@ -223,7 +223,7 @@ async def test_the_other_side_may_come_later(make: Make) -> None:
     await rig.state(LinkState.UP)
     await asyncio.to_thread(rig.server.send, 12.5)
     received = rig.metrics.values_received.labels(NAME)
-    await until(lambda: value_of(received) > 0, TIMEOUT_S, rig.describe)
+    await until(lambda: value_of(received) > 0, rig.describe, TIMEOUT_S)
     # A mark that there is no communication is no value that was received.
     assert value_of(received) == sum(rig.intake.columns.status != BAD_NO_COMMUNICATION)
     await rig.source.stop()

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
 import pytest
-from daemon_support import PLACE, Feed, Running, Site, now_ms, until
+from daemon_support import PLACE, Feed, Running, Site, now_ms
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from sink_support import Subscriber
-from support import value_of
+from support import until, value_of
 
 from edge_agent.cli import main
 from edge_agent.store import AuditFilter

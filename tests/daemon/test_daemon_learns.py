@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import yaml
-from daemon_support import Running, now_ms, until
+from daemon_support import Running, now_ms
+from support import until
 
 if TYPE_CHECKING:
     from pathlib import Path

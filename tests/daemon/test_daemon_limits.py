@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 import pytest
-from daemon_support import Feed, Running, Site, until
+from daemon_support import Feed, Running, Site
 from sink_support import Subscriber
+from support import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

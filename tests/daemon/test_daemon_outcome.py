@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import insight_models
 import numpy as np
 import pytest
-from daemon_support import Running, fed_config, now_ms, until
+from daemon_support import Running, fed_config, now_ms
+from support import until
 
 from edge_agent.cli import main
 from edge_agent.values import columns

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 import pytest
-from daemon_support import LENGTH, PLACE, STEP_MS, Feed, Site, now_ms, until, write_bundle
+from daemon_support import LENGTH, PLACE, STEP_MS, Feed, Site, now_ms, write_bundle
 from sink_support import Subscriber
-from support import value_of
+from support import until, value_of
 
 from edge_agent.daemon import model_manager
 from edge_agent.messages import LinkState

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
-from daemon_support import LENGTH, PLACE, STATUS, STEP_MS, Feed, Site, healthy, now_ms, until
+from daemon_support import LENGTH, PLACE, STATUS, STEP_MS, Feed, Site, healthy, now_ms
 from sink_support import Subscriber
+from support import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plants
 import pytest
-from support import value_of
+from support import until, value_of
 
 from edge_agent.config.schema import (
     AlarmRule,
@@ -32,7 +32,7 @@ from edge_agent.sources.replay.config import ReplayConfig
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from edge_agent.config.schema import Config
@@ -64,12 +64,6 @@ async def running(made: Config, path: Path | None = None) -> AsyncIterator[Daemo
         await ready.wait()
         yield daemon
         daemon.stop()
-
-
-async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not done():
-            await asyncio.sleep(0.01)
 
 
 def has_errors(daemon: Daemon, number: int) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import value_of
+from support import until, value_of
 from tiny_versions import INPUTS, LENGTH, NAME, fails_over, mean, nan_over
 
 from edge_agent.config.schema import (
@@ -28,7 +28,7 @@ from edge_agent.store import AuditFilter
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 S = 1_000_000
@@ -78,12 +78,6 @@ class Gateway:
             self.daemon.parts.clock.now_us()
         )
         return faults[0].detail.message_key if faults else ""
-
-
-async def until(done: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not done():
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

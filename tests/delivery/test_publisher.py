@@ -9,8 +9,9 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from daemon_support import Running, Site, healthy, now_ms, until
+from daemon_support import Running, Site, healthy, now_ms
 from sink_support import Subscriber
+from support import until
 
 from edge_agent.errors import StoreError
 from edge_agent.store.store import Store

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sink_support import Rig, event
+from support import until
 
 from edge_agent.errors import StoreError
 from edge_agent.messages import Link, Message
@@ -94,13 +95,6 @@ class Naps:
             one.set()
 
 
-async def until(done: Callable[[], object]) -> None:
-    """Let the loop and the store's thread work until `done`."""
-    async with asyncio.timeout(10):
-        while not done():
-            await asyncio.sleep(0.001)
-
-
 async def settled(rig: Rig) -> None:
     """Let everything come to rest: two round trips through the store's thread."""
     for _ in range(6):
@@ -118,32 +112,32 @@ def naps() -> Naps:
     return Naps()
 
 
-def make_rig(
-    tmp_path: Path, metrics: Metrics, naps: Naps, window: int = 3
-) -> tuple[Rig, PuppetSink]:
-    sink = PuppetSink(window)
-    return Rig(tmp_path / "a.db", sink, metrics, naps), sink
+@pytest.fixture
+def sink() -> PuppetSink:
+    return PuppetSink()
+
+
+@pytest.fixture
+def rig(tmp_path: Path, metrics: Metrics, naps: Naps, sink: PuppetSink) -> Rig:
+    return Rig(tmp_path / "a.db", sink, metrics, naps)
 
 
 async def test_what_waited_over_a_restart_is_delivered_and_deleted(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    tmp_path: Path, metrics: Metrics, rig: Rig, sink: PuppetSink, naps: Naps
 ) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps)
     sink.answer = lambda _: DOWN
     async with rig:
         await rig.put(*(event(f"a{n}") for n in range(5)))
         await until(lambda: naps.wanted)
-    rig, sink = make_rig(tmp_path, metrics, naps)
+    again = PuppetSink()
+    rig = Rig(tmp_path / "a.db", again, metrics, naps)
     async with rig:
         await rig.emptied()
-    assert sorted(keys(sink.delivered)) == [f"a{n}:1" for n in range(5)]
-    assert keys(rig.confirmed) == keys(sink.delivered)
+    assert sorted(keys(again.delivered)) == [f"a{n}:1" for n in range(5)]
+    assert keys(rig.confirmed) == keys(again.delivered)
 
 
-async def test_a_row_stays_until_its_receiver_has_confirmed(
-    tmp_path: Path, metrics: Metrics, naps: Naps
-) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps)
+async def test_a_row_stays_until_its_receiver_has_confirmed(rig: Rig, sink: PuppetSink) -> None:
     sink.gate.clear()
     async with rig:
         await rig.put(event())
@@ -155,10 +149,8 @@ async def test_a_row_stays_until_its_receiver_has_confirmed(
         await rig.emptied()
 
 
-async def test_never_more_in_flight_than_the_window(
-    tmp_path: Path, metrics: Metrics, naps: Naps
-) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps, window=4)
+async def test_never_more_in_flight_than_the_window(rig: Rig, sink: PuppetSink) -> None:
+    sink.window = 4
     sink.gate.clear()
     async with rig:
         await rig.put(*(event(f"a{n}") for n in range(20)))
@@ -170,11 +162,9 @@ async def test_never_more_in_flight_than_the_window(
     assert sink.most_flying == 4
 
 
-async def test_a_window_that_shrinks_counts_at_once(
-    tmp_path: Path, metrics: Metrics, naps: Naps
-) -> None:
+async def test_a_window_that_shrinks_counts_at_once(rig: Rig, sink: PuppetSink) -> None:
     """A broker may allow less after a reconnection."""
-    rig, sink = make_rig(tmp_path, metrics, naps, window=4)
+    sink.window = 4
     async with rig:
         await rig.put(event("first"))
         await rig.emptied()
@@ -185,9 +175,9 @@ async def test_a_window_that_shrinks_counts_at_once(
 
 
 async def test_states_of_one_alarm_keep_their_order_and_others_pass_by(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink
 ) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps, window=10)
+    sink.window = 10
     async with rig:
         await rig.put(*(event("same", seq, kind="alert") for seq in range(10)), event("other"))
         await rig.emptied()
@@ -196,10 +186,10 @@ async def test_states_of_one_alarm_keep_their_order_and_others_pass_by(
 
 
 async def test_a_long_line_leaves_the_rest_of_the_window_to_others(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink
 ) -> None:
     """They are in flight beside its first message, not after it."""
-    rig, sink = make_rig(tmp_path, metrics, naps, window=3)
+    sink.window = 3
     sink.gate.clear()
     async with rig:
         await settled(rig)  # so that it is woken once
@@ -210,10 +200,9 @@ async def test_a_long_line_leaves_the_rest_of_the_window_to_others(
 
 
 async def test_a_receiver_in_trouble_is_retried_ever_more_slowly_and_for_ever(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink, naps: Naps
 ) -> None:
     """1 s doubling to 60 s, jittered; of a window that fails together one failure counts."""
-    rig, sink = make_rig(tmp_path, metrics, naps)
     sink.answer = lambda _: DOWN
     async with rig:
         await rig.put(*(event(f"a{n}") for n in range(5)))
@@ -234,9 +223,8 @@ async def test_a_receiver_in_trouble_is_retried_ever_more_slowly_and_for_ever(
 
 
 async def test_a_success_makes_the_next_wait_short_again(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink, naps: Naps
 ) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps)
     sink.answer = lambda _: DOWN if len(sink.tried) in {1, 2, 3, 5} else None
     async with rig:
         await rig.put(event("a"))
@@ -253,9 +241,8 @@ async def test_a_success_makes_the_next_wait_short_again(
 
 
 async def test_a_sink_that_says_it_is_ready_is_not_kept_waiting(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink, naps: Naps
 ) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps)
     sink.answer = lambda _: DOWN
     async with rig:
         await rig.put(event())
@@ -268,9 +255,8 @@ async def test_a_sink_that_says_it_is_ready_is_not_kept_waiting(
 
 
 async def test_new_messages_do_not_wake_a_receiver_that_rests(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink, naps: Naps
 ) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps)
     sink.answer = lambda _: DOWN
     async with rig:
         await rig.put(event("a"))
@@ -283,9 +269,9 @@ async def test_new_messages_do_not_wake_a_receiver_that_rests(
 
 
 async def test_a_refused_message_holds_back_its_own_line_only(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink, naps: Naps
 ) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps, window=2)
+    sink.window = 2
     sink.answer = lambda m: REFUSED if m.key == "secret" else None
     async with rig:
         await rig.put(*(event("secret", seq) for seq in range(50)))
@@ -304,10 +290,10 @@ async def test_a_refused_message_holds_back_its_own_line_only(
 
 
 async def test_when_everything_is_refused_it_stops_asking(
-    tmp_path: Path, metrics: Metrics, naps: Naps, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, sink: PuppetSink, naps: Naps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge_agent.delivery.sender.MAX_HELD", 10)
-    rig, sink = make_rig(tmp_path, metrics, naps, window=4)
+    sink.window = 4
     sink.answer = lambda _: REFUSED
     async with rig:
         await rig.put(*(event(f"a{n}") for n in range(100)))
@@ -320,10 +306,9 @@ async def test_when_everything_is_refused_it_stops_asking(
 
 
 async def test_a_refused_message_is_tried_ever_more_slowly_and_shown_until_it_is_taken(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink, naps: Naps
 ) -> None:
     """Each change is told to the sink, so that its link is degraded exactly while alarms wait."""
-    rig, sink = make_rig(tmp_path, metrics, naps)
     sink.answer = lambda m: REFUSED if m.key == "secret" else None
     async with rig:
         await rig.put(event("secret"), event("open"))
@@ -344,10 +329,9 @@ async def test_a_refused_message_is_tried_ever_more_slowly_and_shown_until_it_is
 
 
 async def test_what_is_refused_long_enough_is_given_up_only_if_others_are_confirmed(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink, metrics: Metrics, naps: Naps
 ) -> None:
     """Who confirms nothing at all (a proxy, a wrong port) may be mended: nothing is deleted."""
-    rig, sink = make_rig(tmp_path, metrics, naps)
     impatient = DeliveryError("no", reason="http_4xx", retry=True, hold_s=60.0, give_up_s=3.0)
     sink.answer = lambda m: impatient if m.key == "bad" else None
     async with rig:
@@ -369,9 +353,8 @@ async def test_what_is_refused_long_enough_is_given_up_only_if_others_are_confir
 
 
 async def test_a_refused_message_that_the_store_dropped_is_refused_no_more(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink, naps: Naps
 ) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps)
     sink.answer = lambda _: REFUSED
     async with rig:
         await rig.put(event("secret"))
@@ -383,10 +366,9 @@ async def test_a_refused_message_that_the_store_dropped_is_refused_no_more(
 
 
 async def test_a_receiver_that_asks_for_time_gets_it(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink, naps: Naps
 ) -> None:
     """The longest wish of a window counts, and the end of the daemon is no reason to ask sooner."""
-    rig, sink = make_rig(tmp_path, metrics, naps)
     waits = iter([0.0, 30.0, 9.0])
     sink.answer = lambda _: DeliveryError(
         "busy", reason="http_4xx", retry=True, wait_s=next(waits, 9.0)
@@ -404,9 +386,8 @@ async def test_a_receiver_that_asks_for_time_gets_it(
 
 
 async def test_what_is_refused_for_good_is_counted_audited_and_gone(
-    tmp_path: Path, metrics: Metrics, naps: Naps, caplog: pytest.LogCaptureFixture
+    rig: Rig, sink: PuppetSink, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps)
     sink.answer = lambda m: NEVER if m.key == "bad" else None
     async with rig:
         await rig.put(event("bad", 7), event("good"))
@@ -419,9 +400,8 @@ async def test_what_is_refused_for_good_is_counted_audited_and_gone(
 
 
 async def test_a_defect_of_the_sink_is_logged_and_does_not_end_the_delivery(
-    tmp_path: Path, metrics: Metrics, naps: Naps, caplog: pytest.LogCaptureFixture
+    rig: Rig, sink: PuppetSink, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps)
     sink.answer = lambda m: RuntimeError("defect") if m.key == "odd" else None
     async with rig:
         await rig.put(event("odd"), event("good"))
@@ -431,14 +411,13 @@ async def test_a_defect_of_the_sink_is_logged_and_does_not_end_the_delivery(
 
 
 async def test_a_store_that_fails_is_asked_again_and_nothing_is_sent_twice(
-    tmp_path: Path,
-    metrics: Metrics,
+    rig: Rig,
+    sink: PuppetSink,
     naps: Naps,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A message is confirmed while the disk refuses: its line is held until it could be deleted."""
-    rig, sink = make_rig(tmp_path, metrics, naps)
     confirm, broken = Store.confirm, True
 
     def unwilling(store: Store, rows: list[int]) -> None:
@@ -459,13 +438,10 @@ async def test_a_store_that_fails_is_asked_again_and_nothing_is_sent_twice(
         await rig.emptied()
     assert keys(sink.delivered) == ["a:1", "a:2"]
     assert [one.message for one in caplog.records] == ["outbox unreadable"], "once, not each time"
-    assert (metrics.registry.get_sample_value("edge_agent_store_errors_total") or 0) >= 4
+    assert (rig.metrics.registry.get_sample_value("edge_agent_store_errors_total") or 0) >= 4
 
 
-async def test_flush_waits_for_the_last_confirmation(
-    tmp_path: Path, metrics: Metrics, naps: Naps
-) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps)
+async def test_flush_waits_for_the_last_confirmation(rig: Rig, sink: PuppetSink) -> None:
     sink.gate.clear()
     async with rig:
         await rig.put(*(event(f"a{n}") for n in range(10)))
@@ -478,9 +454,8 @@ async def test_flush_waits_for_the_last_confirmation(
 
 
 async def test_flush_gives_a_resting_receiver_one_more_chance_and_no_more(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink, naps: Naps
 ) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps)
     sink.answer = lambda _: DOWN
     async with rig:
         await rig.put(event())
@@ -491,8 +466,7 @@ async def test_flush_gives_a_resting_receiver_one_more_chance_and_no_more(
         assert len(sink.tried) == tried + 1
 
 
-async def test_flush_ends_at_its_deadline(tmp_path: Path, metrics: Metrics, naps: Naps) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps)
+async def test_flush_ends_at_its_deadline(rig: Rig, sink: PuppetSink) -> None:
     sink.gate.clear()
     async with rig:
         await rig.put(event())
@@ -501,9 +475,8 @@ async def test_flush_ends_at_its_deadline(tmp_path: Path, metrics: Metrics, naps
 
 
 async def test_stopped_it_leaves_rows_and_forgets_nothing_confirmed(
-    tmp_path: Path, metrics: Metrics, naps: Naps
+    rig: Rig, sink: PuppetSink
 ) -> None:
-    rig, sink = make_rig(tmp_path, metrics, naps)
     async with rig:
         await rig.delivery.flush(1)
         sink.gate.clear()

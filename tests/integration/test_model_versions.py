@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
-from daemon_support import LENGTH, STEP_MS, Feed, Site, until
+from daemon_support import LENGTH, STEP_MS, Feed, Site
 from sink_support import Subscriber
-from support import value_of
+from support import until, value_of
 from tiny_versions import NAME, fails_over, mean, nan_over
 
 from edge_agent.cli import main

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from mqtt_support import Publisher, Rig, mqtt_config, subscription, until
+from mqtt_support import Publisher, Rig, mqtt_config, subscription
+from support import until
 
 from edge_agent.messages import LinkState
 

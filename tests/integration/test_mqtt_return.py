@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from sink_support import Rig, Subscriber, event, eventually
+from sink_support import Rig, Subscriber, event
+from support import until
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.schema import Gateway
@@ -43,7 +44,7 @@ async def test_an_event_waits_for_a_subscriber_that_is_on_its_way(
         assert left.kind == "event"
         subscriber = await Subscriber(broker.port, "edge/#").ready()
         await rig.emptied()
-        await eventually(lambda: subscriber.ids("event") == ["P-1-bearing:1"], "heard")
+        await until(lambda: subscriber.ids("event") == ["P-1-bearing:1"], "heard")
         await asyncio.to_thread(subscriber.stop)
     assert rig.failures("") == 0
 
@@ -66,8 +67,8 @@ async def test_each_new_connection_is_told(
     connections: list[LinkState] = []
     rig.sink.on_connected = lambda: connections.append(rig.sink.link.state)
     async with rig:
-        await eventually(lambda: len(connections) == 1, "the first")
+        await until(lambda: len(connections) == 1, "the first")
         broker.kill()
         broker.start()
-        await eventually(lambda: len(connections) == 2, "the second")
+        await until(lambda: len(connections) == 2, "the second")
     assert set(connections) == {LinkState.UP}

@@ -16,14 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
 import pytest
-from sink_support import (
-    Rig,
-    Subscriber,
-    event,
-    eventually,
-    leave_a_listener,
-    make_certificates,
-)
+from sink_support import Rig, Subscriber, event, leave_a_listener, make_certificates
+from support import until
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.schema import Gateway
@@ -66,7 +60,7 @@ async def running(tmp_path: Path, metrics: Metrics, url: str, **options: Any) ->
         await leave_a_listener(int(url.rpartition(":")[2]))
     rig = Rig(tmp_path / "a.db", make_sink(metrics, MqttSinkConfig(url, **options)), metrics)
     async with rig:
-        await eventually(lambda: rig.sink.link.state is LinkState.UP, "up")
+        await until(lambda: rig.sink.link.state is LinkState.UP, "up")
         yield rig
 
 
@@ -86,12 +80,12 @@ async def test_alerts_are_retained_events_are_not_and_an_empty_body_clears(
         async with subscribed(broker.port) as live:
             await rig.put(event(seq=1), event(seq=1, kind="alert"), event("other", kind="alert"))
             await rig.emptied()
-            await eventually(lambda: len(live.ids("_pdm")) == 3, "received")
+            await until(lambda: len(live.ids("_pdm")) == 3, "received")
         gone = event("other", 2, kind="alert")
         await rig.put(gone.__class__(0, "plant", "alert", "other", 2, gone.topic, b"", 1))
         await rig.emptied()
         async with subscribed(broker.port) as late:
-            await eventually(lambda: late.received, "retained")
+            await until(lambda: late.received, "retained")
             await asyncio.sleep(0.2)
     assert [(one.topic, one.retained) for one in late.received] == [
         (STATUS, True),
@@ -111,13 +105,13 @@ async def test_all_that_was_raised_in_an_outage_arrives_after_it(
     broker = make_broker("persistence true")  # it keeps what comes before the subscriber is back
     async with subscribed(broker.port) as live, running(tmp_path, metrics, broker.url) as rig:
         broker.stop()
-        await eventually(lambda: rig.sink.link.state is LinkState.DOWN, "down")
+        await until(lambda: rig.sink.link.state is LinkState.DOWN, "down")
         wanted = [event(f"alarm-{n}", seq) for seq in (1, 2) for n in range(25)]
         await rig.put(*wanted)
         assert len(await rig.waiting()) == 50
         broker.start()
         await rig.emptied()
-        await eventually(lambda: len(live.ids("event")) >= 50, "received")
+        await until(lambda: len(live.ids("event")) >= 50, "received")
     assert sorted(live.ids("event")) == sorted(f"{m.key}:{m.seq}" for m in wanted), "each once"
     for n in range(25):
         order = [i for i in live.ids("event") if i.startswith(f"alarm-{n}:")]
@@ -142,8 +136,8 @@ async def test_a_broker_that_is_killed_again_and_again_gets_every_alarm(
                 await rig.put(raised[-1])
             broker.kill()
             broker.start()
-            await eventually(lambda: sink.link.state is LinkState.UP, "up")
-        await eventually(lambda: len(set(live.ids("alert"))) == 100, "every alarm")
+            await until(lambda: sink.link.state is LinkState.UP, "up")
+        await until(lambda: len(set(live.ids("alert"))) == 100, "every alarm")
         await asyncio.gather(*again)
         await rig.emptied()
 
@@ -157,16 +151,16 @@ async def test_a_broker_without_our_session_is_told_all_again(
     told: list[int] = []
     sink.on_forgotten = lambda: told.append(len(rig.confirmed))
     async with rig:
-        await eventually(lambda: told == [0], "a broker that never knew us")
+        await until(lambda: told == [0], "a broker that never knew us")
         await rig.put(event(kind="alert"))
         await rig.emptied()
         broker.kill()
         broker.start()
-        await eventually(lambda: told == [0, 1], "connected anew")
+        await until(lambda: told == [0, 1], "connected anew")
         await rig.put(event(kind="alert"))
         await rig.emptied()
         async with subscribed(broker.port, "edge/+/+/+/+/+/_pdm/alert/+") as late:
-            await eventually(lambda: late.ids("alert") == ["P-1-bearing:1"], "retained again")
+            await until(lambda: late.ids("alert") == ["P-1-bearing:1"], "retained again")
 
 
 async def test_a_broker_that_was_away_may_have_forgotten_though_it_kept_our_session(
@@ -180,17 +174,17 @@ async def test_a_broker_that_was_away_may_have_forgotten_though_it_kept_our_sess
     sink.on_forgotten = lambda: forgotten.append("session")
     sink.on_ready = lambda: ready.append("ready")
     await sink.start()
-    await eventually(lambda: ready, "up")
+    await until(lambda: ready, "up")
     broker.stop()
     broker.start()
-    await eventually(lambda: len(ready) == 2, "up again")
+    await until(lambda: len(ready) == 2, "up again")
     await sink.stop()
     assert forgotten == ["session", "session"]
     again = make_sink(metrics, MqttSinkConfig(broker.url))
     again.on_forgotten = lambda: forgotten.append("again")
     again.on_ready = lambda: ready.append("ready")
     await again.start()
-    await eventually(lambda: len(ready) == 3, "up with the old session")
+    await until(lambda: len(ready) == 3, "up with the old session")
     await again.stop()
     assert forgotten == ["session", "session"]
 
@@ -239,11 +233,11 @@ async def test_a_status_that_access_rules_refuse_is_a_fault_until_they_let_it_pa
     broker = make_broker(f"acl_file {rules}")
     sink = make_sink(metrics, MqttSinkConfig(broker.url))
     async with Rig(tmp_path / "a.db", sink, metrics):
-        await eventually(lambda: sink.link.state is LinkState.DEGRADED, "degraded")
+        await until(lambda: sink.link.state is LinkState.DEGRADED, "degraded")
         assert sink.link.detail.startswith(f"{STATUS}: the broker refuses it")
         rules.write_text("topic readwrite #\n")
         os.kill(broker.pid, signal.SIGHUP)
-        await eventually(lambda: sink.link.state is LinkState.UP, "up")
+        await until(lambda: sink.link.state is LinkState.UP, "up")
         assert sink.link.faults == {}
 
 
@@ -258,7 +252,7 @@ async def test_check_names_the_topics_that_the_broker_refuses_and_changes_nothin
     config = MqttSinkConfig(broker.url)
     async with subscribed(broker.port) as live:
         live.publish(STATUS, b"online", retain=True)
-        await eventually(lambda: live.bodies("status"), "retained")
+        await until(lambda: live.bodies("status"), "retained")
         assert await probe(config, north, "edge") == []
         with pytest.raises(ConnectError, match=r"edge/acme/south/\S+: the broker refuses it"):
             await probe(config, south, "edge")
@@ -267,7 +261,7 @@ async def test_check_names_the_topics_that_the_broker_refuses_and_changes_nothin
         assert {one.body for one in live.received if one.topic == STATUS} == {b"online"}
         assert {one.body for one in live.received if one.topic != STATUS} <= {b""}
     async with subscribed(broker.port) as late:
-        await eventually(lambda: late.received, "retained")
+        await until(lambda: late.received, "retained")
         assert [(one.topic, one.body) for one in late.received] == [(STATUS, b"online")]
 
 
@@ -305,7 +299,7 @@ async def test_a_message_over_the_brokers_limit_is_kept_and_never_sent(
             large.__class__(0, "plant", "event", "large", 1, large.topic, b"x" * 3000, 1), event()
         )
         await rig.emptied(1)
-        await eventually(lambda: rig.failures("too_large") >= 1, "refused")
+        await until(lambda: rig.failures("too_large") >= 1, "refused")
         assert rig.sink.link.state is LinkState.DEGRADED
         assert "larger than the broker's limit of 2000 bytes" in rig.sink.link.detail
     assert rig.failures("disconnected") == 0
@@ -351,8 +345,8 @@ async def test_a_broker_with_mqtt_3_1_1_only_is_served_in_that(
         await rig.put(*(event(f"a-{n}") for n in range(50)))
         await rig.emptied()
         rig.sink.publish_scores([("edge/e/s/a/l/P-1/_pdm/score/m", b"1")])
-        await eventually(lambda: len(live.ids("event")) == 50, "received")
-        await eventually(lambda: live.bodies("score") == [b"1"], "score")
+        await until(lambda: len(live.ids("event")) == 50, "received")
+        await until(lambda: live.bodies("score") == [b"1"], "score")
     (note,) = await probe(MqttSinkConfig(url, protocol=protocol), Gateway(), "edge")
     assert "cannot be seen" in note
 
@@ -406,9 +400,9 @@ async def test_a_slow_connack_is_no_proof_of_an_old_broker(
     broker.delay_s = 1.0
     sink = make_sink(metrics, MqttSinkConfig(url))
     await sink.start()
-    await eventually(lambda: len(broker.versions) == 2, "tried again")
+    await until(lambda: len(broker.versions) == 2, "tried again")
     broker.delay_s = 0.0
-    await eventually(lambda: sink.link.state is LinkState.UP, "up")
+    await until(lambda: sink.link.state is LinkState.UP, "up")
     assert set(broker.versions) == {5}
     await sink.stop()
 
@@ -419,11 +413,11 @@ async def test_a_broker_that_has_spoken_5_is_never_spoken_to_in_3_1_1(
     broker, url = silent
     sink = make_sink(metrics, MqttSinkConfig(url))
     await sink.start()
-    await eventually(lambda: sink.link.state is LinkState.UP, "up")
+    await until(lambda: sink.link.state is LinkState.UP, "up")
     broker.delay_s = 1.0
     assert sink._connection is not None
     sink._connection.abort("test")
-    await eventually(lambda: len(broker.versions) == 8, "tried for long")
+    await until(lambda: len(broker.versions) == 8, "tried for long")
     assert set(broker.versions) == {5}
     assert sink.link.state is LinkState.DOWN
     await sink.stop()
@@ -437,11 +431,11 @@ async def test_a_broker_that_never_answers_to_5_gets_3_1_1_and_is_asked_again(
     broker.delay_s = 1.0
     sink = make_sink(metrics, MqttSinkConfig(url))
     await sink.start()
-    await eventually(lambda: sink.link.state is LinkState.UP, "up")
+    await until(lambda: sink.link.state is LinkState.UP, "up")
     assert broker.versions[:4] == [5, 5, 5, 4]
     assert "3.1.1" in sink.link.detail
     broker.delay_s = 0.0
-    await eventually(lambda: sink.link.state is LinkState.UP and not sink.link.detail, "up with 5")
+    await until(lambda: sink.link.state is LinkState.UP and not sink.link.detail, "up with 5")
     assert broker.versions[-1] == 5
     await sink.stop()
 
@@ -496,7 +490,7 @@ async def test_tls_that_does_not_fit_is_refused_with_a_reason(
     )
     sink = make_sink(metrics, config)
     await sink.start()
-    await eventually(lambda: sink.link.state is LinkState.DOWN, "down")
+    await until(lambda: sink.link.state is LinkState.DOWN, "down")
     await sink.stop()
     with pytest.raises(ConnectError, match=reason):
         await probe(config)
@@ -523,10 +517,10 @@ async def test_credentials_are_used_and_their_refusal_is_explained(
     secret.unlink()
     sink = make_sink(metrics, good)
     await sink.start()
-    await eventually(lambda: sink.link.state is LinkState.DOWN, "down")
+    await until(lambda: sink.link.state is LinkState.DOWN, "down")
     assert "cannot read the secret" in sink.link.detail
     secret.write_text("right\n")
-    await eventually(lambda: sink.link.state is LinkState.UP, "up once the file is there")
+    await until(lambda: sink.link.state is LinkState.UP, "up once the file is there")
     await sink.stop()
 
 
@@ -534,12 +528,12 @@ async def test_the_status_is_online_degraded_offline(metrics: Metrics, broker: M
     sink = make_sink(metrics, MqttSinkConfig(broker.url))
     async with subscribed(broker.port, STATUS) as live:
         await sink.start()
-        await eventually(lambda: live.bodies("status") == [b"online"], "online")
+        await until(lambda: live.bodies("status") == [b"online"], "online")
         sink.set_status("degraded")
         sink.set_status("degraded")
-        await eventually(lambda: len(live.received) == 2, "degraded")
+        await until(lambda: len(live.received) == 2, "degraded")
         await sink.stop()
-        await eventually(lambda: len(live.received) == 3, "offline")
+        await until(lambda: len(live.received) == 3, "offline")
     assert live.bodies("status") == [b"online", b"degraded", b"offline"]
 
 
@@ -551,9 +545,9 @@ async def test_a_daemon_that_dies_is_reported_offline_by_its_will(
         running(tmp_path, metrics, broker.url) as rig,
     ):
         rig.sink.set_status("degraded")
-        await eventually(lambda: live.bodies("status")[-1:] == [b"degraded"], "degraded")
+        await until(lambda: live.bodies("status")[-1:] == [b"degraded"], "degraded")
         vars(rig.sink)["_connection"].abort("as if killed")
-        await eventually(lambda: len(live.received) >= 4, "offline and back")
+        await until(lambda: len(live.received) >= 4, "offline and back")
     assert live.bodies("status")[:4] == [b"online", b"degraded", b"offline", b"degraded"]
 
 
@@ -566,7 +560,7 @@ async def test_a_broker_that_hangs_is_given_up_and_found_again(
         try:
             began = time.monotonic()
             await rig.put(event())
-            await eventually(lambda: rig.sink.link.state is LinkState.DOWN, "down")
+            await until(lambda: rig.sink.link.state is LinkState.DOWN, "down")
             assert time.monotonic() - began < 4, "two keepalives and a check"
         finally:
             os.kill(broker.pid, signal.SIGCONT)
@@ -580,7 +574,7 @@ async def test_a_hanging_broker_is_noticed_even_if_the_library_is_deceived(
         monkeypatch.setattr(paho.Client, "loop_misc", lambda _: 0)
         os.kill(broker.pid, signal.SIGSTOP)
         try:
-            await eventually(lambda: rig.sink.link.state is LinkState.DOWN, "down")
+            await until(lambda: rig.sink.link.state is LinkState.DOWN, "down")
             assert "nothing received" in rig.sink.link.detail
         finally:
             os.kill(broker.pid, signal.SIGCONT)
@@ -613,10 +607,10 @@ async def test_a_broker_that_confirms_no_more_is_given_up(metrics: Metrics) -> N
     port = server.sockets[0].getsockname()[1]
     sink = make_sink(metrics, MqttSinkConfig(f"mqtt://127.0.0.1:{port}", keepalive=Duration(1)))
     await sink.start()
-    await eventually(lambda: sink.link.state is LinkState.UP, "up")
+    await until(lambda: sink.link.state is LinkState.UP, "up")
     with pytest.raises(DeliveryError, match="not confirmed in time"):
         await sink.deliver(event())
-    await eventually(lambda: said.count(CONNECT) == 2, "connected anew")
+    await until(lambda: said.count(CONNECT) == 2, "connected anew")
     await sink.stop()
     server.close()
 
@@ -654,7 +648,7 @@ async def test_several_packets_in_one_tls_record_are_all_read(
     taken: list[str] = []
     sink.on_command = lambda one: taken.append(one.id)
     await sink.start()
-    await eventually(lambda: len(taken) == 40, "all commands")
+    await until(lambda: len(taken) == 40, "all commands")
     await sink.stop()
     server.close()
     assert taken == [str(number) for number in range(10, 50)]
@@ -691,17 +685,17 @@ async def test_scores_are_sent_while_up_and_dropped_while_down(
     async with running(tmp_path, metrics, broker.url) as rig:
         async with subscribed(broker.port, "edge/+/+/+/+/+/_pdm/score/+") as live:
             rig.sink.publish_scores(batch)
-            await eventually(lambda: len(live.received) == 500, "all")
+            await until(lambda: len(live.received) == 500, "all")
             assert [(one.topic, one.body) for one in live.received] == batch
             assert not any(one.retained for one in live.received)
         broker.stop()
-        await eventually(lambda: rig.sink.link.state is LinkState.DOWN, "down")
+        await until(lambda: rig.sink.link.state is LinkState.DOWN, "down")
         rig.sink.publish_scores(batch)
         broker.start()
         async with subscribed(broker.port, "edge/#") as live:
-            await eventually(lambda: rig.sink.link.state is LinkState.UP, "up")
+            await until(lambda: rig.sink.link.state is LinkState.UP, "up")
             rig.sink.publish_scores(batch[:1])
-            await eventually(lambda: live.bodies("score"), "the new one")
+            await until(lambda: live.bodies("score"), "the new one")
             assert len(live.bodies("score")) == 1
 
 
@@ -735,14 +729,14 @@ async def test_commands_arrive_once_and_only_when_they_are_fresh(
     async with subscribed(broker.port, "nothing") as operator:
         operator.publish(COMMAND + "ack", command("retained"), retain=True)
         await sink.start()
-        await eventually(lambda: sink.link.state is LinkState.UP, "up")
+        await until(lambda: sink.link.state is LinkState.UP, "up")
         operator.publish(COMMAND + "ack", command("1"))
         operator.publish(COMMAND + "ack", command("1"))
         operator.publish(COMMAND + "ack", command("old", expires=1000))
         operator.publish(COMMAND + "ack", b"\xff")
         operator.publish(COMMAND + "ack", command("large", junk="x" * 5000))
         operator.publish(COMMAND + "shelve", command("2", duration_s=60))
-        await eventually(lambda: len(taken) == 2, "two commands")
+        await until(lambda: len(taken) == 2, "two commands")
         await sink.stop()
     assert [(c.kind, c.id, c.actor, c.alarm_id, c.duration_s, c.place) for c in taken] == [
         ("ack", "1", "anna", "P-1/bearing", 0.0, "e/s/a/l/P-1"),
@@ -783,11 +777,11 @@ async def test_a_command_that_fails_leaves_the_connection_alone(
 
     sink.on_command = fail
     async with Rig(tmp_path / "a.db", sink, metrics) as rig:
-        await eventually(lambda: sink.link.state is LinkState.UP, "up")
+        await until(lambda: sink.link.state is LinkState.UP, "up")
         async with subscribed(broker.port, "nothing") as operator:
             operator.publish(COMMAND + "ack", command("1"))
             operator.publish(COMMAND + "ack", command("2"))
-            await eventually(lambda: seen == ["1", "2"], "both")
+            await until(lambda: seen == ["1", "2"], "both")
         await rig.put(event(kind="alert"))
         await rig.emptied()
     assert rig.failures("disconnected") == 0
@@ -801,8 +795,8 @@ async def test_a_second_client_of_that_name_is_reported_not_fought_over(
     async with running(tmp_path, metrics, broker.url, client_id="same") as rig:
         other = make_sink(metrics, MqttSinkConfig(broker.url, client_id=HostText("same")))
         await other.start()
-        await eventually(lambda: rig.sink.link.state is LinkState.DOWN, "taken over")
-        await eventually(lambda: other.link.state is LinkState.UP, "the newer has it")
+        await until(lambda: rig.sink.link.state is LinkState.DOWN, "taken over")
+        await until(lambda: other.link.state is LinkState.UP, "the newer has it")
         await other.stop()
 
 

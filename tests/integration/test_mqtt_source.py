@@ -21,10 +21,9 @@ from mqtt_support import (
     publish_packet,
     rejected,
     subscription,
-    until,
 )
 from opcua_support import make_pair
-from support import value_of
+from support import until, value_of
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import schema
@@ -312,7 +311,7 @@ async def test_two_clients_of_one_id_are_named(broker: Mosquitto) -> None:
     config = mqtt_config(broker.url, client_id="twice")
     async with Rig(config) as one, Rig(config) as other:
         rigs = (one, other)
-        await until(lambda: any(rig.source.link.faults for rig in rigs), 40, what=one.describe)
+        await until(lambda: any(rig.source.link.faults for rig in rigs), one.describe, 40)
         (fault,) = next(rig.source.link.faults for rig in rigs if rig.source.link.faults).values()
         assert fault.what == "client_id.bus"
         assert "does another client use client_id twice?" in fault.text

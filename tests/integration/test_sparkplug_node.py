@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pytest
-from mqtt_support import Rig, make_plant, until
+from mqtt_support import Rig, make_plant
+from support import until
 
 from edge_agent.config import schema
 from edge_agent.messages import LinkState
