@@ -35,6 +35,12 @@ _ENVIRONMENT: Final = {
     "ORT_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
 }
+# option, its default and its help
+_FOLDERS: Final = (
+    ("--data", None, "folder of the recordings, if RECIPE is a name (default: EDGE_AGENT_DATA)"),
+    ("--work", "build/factory", "where finished stages are kept (default: build/factory)"),
+    ("--output", "models", "the bundle is written to DIR/NAME (default: models)"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,26 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=_positive, default=1, metavar="N", help="how many times to train"
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="folder of the recordings, if RECIPE is a name (default: EDGE_AGENT_DATA)",
-    )
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=Path("build/factory"),
-        metavar="DIR",
-        help="where finished stages are kept (default: build/factory)",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("models"),
-        metavar="DIR",
-        help="the bundle is written to DIR/NAME (default: models)",
-    )
+    for flag, default, text in _FOLDERS:
+        start = default and Path(default)
+        parser.add_argument(flag, type=Path, default=start, metavar="DIR", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
