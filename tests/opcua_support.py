@@ -10,13 +10,12 @@ import signal
 import subprocess
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from certificates import write_certificate
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from support import NO_SOURCE, until, value_of
 
 from edge_agent.clock import SystemClock
@@ -63,41 +62,21 @@ def make_pair(
 ) -> Pair:
     """A certificate as OPC UA Part 6, 6.2.2 wants it, self-signed or signed by `issuer`."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    names: list[x509.GeneralName] = [
+    names = [
         x509.UniformResourceIdentifier(uri),
         x509.IPAddress(ipaddress.ip_address(host)),
     ]
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.x509.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + timedelta(days=days[0]))
-        .not_valid_after(now + timedelta(days=days[1]))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(_usage(ca=ca), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage(
-                [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-            ),
-            critical=False,
-        )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
-    certificate = builder.sign(issuer.private if issuer else key, hashes.SHA256())
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.BasicConstraints(ca=ca, path_length=None), True),
+        (x509.SubjectAlternativeName(names), False),
+        (_usage(ca=ca), True),
+        (x509.ExtendedKeyUsage(purposes), False),
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+    ]
     paths = folder / f"{name}.pem", folder / f"{name}_key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    signer = (issuer.x509, issuer.private) if issuer else None
+    certificate = write_certificate(paths, name, key, extensions, issuer=signer, days=days)
     return Pair(*paths, certificate, key)
 
 

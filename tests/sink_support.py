@@ -6,15 +6,13 @@ import asyncio
 import json
 import secrets
 import time
-from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import paho.mqtt.client as paho
+from certificates import write_certificate
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from support import until
 
@@ -181,45 +179,24 @@ class Certificates(NamedTuple):
 
 def make_certificates(folder: Path) -> Certificates:
     """Make them anew."""
-    authority, authority_key = _certificate(folder / "ca", "test authority", None, None)
-    _certificate(folder / "server", "plant-broker", authority, authority_key)
-    _certificate(folder / "client", "gateway", authority, authority_key)
-    _certificate(folder / "other", "another authority", None, None)
+    authority = _certificate(folder / "ca", "test authority", None)
+    _certificate(folder / "server", "plant-broker", authority)
+    _certificate(folder / "client", "gateway", authority)
+    _certificate(folder / "other", "another authority", None)
     files = ("ca.pem", "server.pem", "server.key", "client.pem", "client.key", "other.pem")
     return Certificates(*(folder / name for name in files))
 
 
 def _certificate(
-    path: Path,
-    name: str,
-    issuer: x509.Certificate | None,
-    issuer_key: ec.EllipticCurvePrivateKey | None,
+    path: Path, name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
     names = [x509.DNSName(name), x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-    )
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.BasicConstraints(ca=issuer is None, path_length=None), True)
+    ]
     if issuer is not None:
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName(names if "broker" in name else names[:1]), critical=False
-        )
-    certificate = builder.sign(issuer_key or key, hashes.SHA256())
-    path.with_suffix(".pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    path.with_suffix(".key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return certificate, key
+        own = names if "broker" in name else names[:1]
+        extensions.append((x509.SubjectAlternativeName(own), False))
+    files = path.with_suffix(".pem"), path.with_suffix(".key")
+    return write_certificate(files, name, key, extensions, issuer=issuer), key
