@@ -50,7 +50,7 @@ def write(recipe: Recipe, made: Sequence[Made], folder: Path, command: str) -> M
     golden = golden_of(fp32, manifest, test)
     manifest = write_bundle(folder, manifest, fp32, golden, variants=variants, extras=extras)
     for problem in verify_bundle(folder):
-        raise ModelError(f"what was just built is refused: {problem}", where=str(folder))
+        raise ModelError(f"the new bundle failed its verification: {problem}", where=str(folder))
     return manifest
 
 

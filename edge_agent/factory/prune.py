@@ -101,7 +101,7 @@ def _is_layer(layer: nn.Module) -> bool:
 def _sequence(body: nn.Module, path: str) -> nn.Sequential:
     found = body.get_submodule(path)
     if not isinstance(found, nn.Sequential):
-        raise TypeError(f"{path} is no Sequential")
+        raise TypeError(f"{path} is not a torch.nn.Sequential")
     return found
 
 

@@ -44,7 +44,7 @@ def split_groups(
     drawn = random.permutation(np.unique(groups))
     if len(drawn) < len(shares):
         hint = "record more units, or cut one into blocks of time"
-        raise UsageError(f"{len(drawn)} groups for {len(shares)} splits", hint=hint)
+        raise UsageError(f"only {len(drawn)} groups for {len(shares)} splits", hint=hint)
     spare = len(drawn) - len(shares)
     cuts = np.round(np.cumsum(shares) * spare).astype(int) + np.arange(1, len(shares) + 1)
     return [np.isin(groups, part) for part in np.split(drawn, cuts[:-1])]

@@ -53,7 +53,7 @@ class Workshop:
         self._key = digest_of({"before": self._key, **own})
         done = self._folder / f"{name}-{self._key[:_DIGITS]}"
         if done.is_dir():
-            self._report(f"{name}: kept from an earlier run")
+            self._report(f"{name}: unchanged, the result of an earlier run is used")
             return done
         self._report(name)
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -55,8 +55,8 @@ def test_times_may_be_iso(tmp_path: Path) -> None:
         ("flow,pressure,state\n1,1,a\n", "no column time"),
         ("time,flow,pressure,state\n0,x,1,a\n2,1,1,a\n", "cannot be read"),
         ("time,flow,pressure,state\n0,1\n", "cannot be read"),
-        ("time,flow,pressure,state\n4,1,1,a\n2,1,1,a\n", "times that go back"),
-        ("time,flow,pressure,state\n0,,1,a\n2,1,1,a\n", "no value at its begin of flow"),
+        ("time,flow,pressure,state\n4,1,1,a\n2,1,1,a\n", "times that are not in ascending order"),
+        ("time,flow,pressure,state\n0,,1,a\n2,1,1,a\n", "no value of flow at the start"),
         ("", "no rows"),
     ],
 )

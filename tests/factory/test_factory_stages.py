@@ -37,7 +37,9 @@ def test_a_stage_is_made_once(tmp_path: Path) -> None:
     assert [again.stage("data"), again.stage("teacher", trees=3)] == kept
     assert again.made == []
     assert read_json(kept[1] / "result.json") == {"trees": 3}
-    assert again.said == ["data: kept from an earlier run", "teacher: kept from an earlier run"]
+    assert again.said == [
+        f"{name}: unchanged, the result of an earlier run is used" for name in ("data", "teacher")
+    ]
 
 
 def test_a_change_makes_its_stage_and_all_after_it_anew(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_run_that_was_killed_goes_on(trained: tuple[Path, list[str]]) -> None:
     """What was done before the kill is kept, the rest is made, and no half stage stays behind."""
     folder, told = trained
     for stage in ("data", "teacher", "distill"):
-        assert f"{stage}: kept from an earlier run" in told
+        assert f"{stage}: unchanged, the result of an earlier run is used" in told
     for stage in ("prune", "export", "quantize", "judge"):
         assert stage in told
     work = [each.name for each in (folder / "work" / "pump-faults").iterdir()]

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 def write(output: Path, command: str, report: Callable[[str], None]) -> Path:
     """Build the bundle below `output`, in about a minute; its folder. ModelError if refused."""
-    report("1/3 learning")
+    report("1/3 training the baseline")
     rows = rows_learned()
     baseline = learned(rows)
     onnx_bytes = without_units(baseline.onnx_bytes)
     scorer = Scorer(onnx_bytes)
-    report("2/3 judging with pumps that were not learned from")
+    report("2/3 testing it on pumps that were not used for training")
     found = judged(scorer)
     manifest = manifest_of(baseline, rows, onnx_bytes, found, command)
-    report("3/3 writing and verifying")
+    report("3/3 writing and verifying the bundle")
     folder = output / NAME
     extras = {
         "card.md": card(manifest, found, command).encode(),
@@ -41,5 +41,5 @@ def write(output: Path, command: str, report: Callable[[str], None]) -> Path:
     }
     write_bundle(folder, manifest, onnx_bytes, golden_of(scorer), extras=extras)
     for problem in verify_bundle(folder):
-        raise ModelError(f"what was just built is refused: {problem}", where=str(folder))
+        raise ModelError(f"the new bundle failed its verification: {problem}", where=str(folder))
     return folder

@@ -63,9 +63,11 @@ def class_parts(spec: Recordings, folder: Path) -> Parts:
 def _classes(spec: Recordings, folder: Path) -> tuple[str, ...]:
     found = {label for one in read_recordings(spec, folder) for label in one.labels}
     if spec.healthy not in found or len(found) < 2:  # noqa: PLR2004
-        hint = "name the healthy value of the label by `healthy`"
+        hint = "set `healthy` to the label of healthy rows; at least one other label is needed"
         where = f"{spec.files}, column {spec.label}"
-        raise UsageError(f"labels are {', '.join(sorted(found))}", where=where, hint=hint)
+        raise UsageError(
+            f"the labels found are: {', '.join(sorted(found))}", where=where, hint=hint
+        )
     return (spec.healthy, *sorted(found - {spec.healthy}))
 
 

@@ -163,7 +163,9 @@ def read_recordings(spec: Recordings, folder: Path) -> list[Recorded]:
         empty = np.flatnonzero(np.isnan(one.rows).any(axis=0)).tolist()
         if empty:
             name = spec.inputs[empty[0]].name
-            raise UsageError(f"no value at its begin of {name}", where=str(one.file))
+            raise UsageError(
+                f"no value of {name} at the start of the recording", where=str(one.file)
+            )
     return found
 
 
@@ -189,7 +191,9 @@ def _read(file: Path, spec: Recordings) -> Recorded:
         raise UsageError(f"cannot be read: {error}", where=str(file)) from error
     labels = [row[columns[spec.label]].strip() for row in body] if spec.label else []
     if len(times) < _LEAST_ROWS or (np.diff(times) < 0).any():
-        raise UsageError("fewer than two rows, or times that go back", where=str(file))
+        raise UsageError(
+            "fewer than two rows, or times that are not in ascending order", where=str(file)
+        )
     return _on_grid(file, times, values, labels, spec.window.step_s)
 
 

@@ -67,7 +67,7 @@ def _splits(spec: Recordings, parts: Parts, context: Context) -> Splits:
         members = np.array([n for n, found in enumerate(kinds) if found == kind])
         if len(members) < _LEAST:
             what = f"recordings with {', '.join(sorted(kind))}" if kind else "recordings"
-            hint = f"{_LEAST} of a kind are needed: one to learn from, to calibrate, to judge"
+            hint = f"{_LEAST} of each kind are needed: for training, calibration and testing"
             raise UsageError(f"{len(members)} {what}", where=spec.files, hint=hint)
         drawn = split_groups(members, shares, context.random(f"split {sorted(kind)}"))
         masks |= np.stack([np.isin(samples.group, members[part]) for part in drawn])
