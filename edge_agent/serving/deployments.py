@@ -6,6 +6,7 @@ disk has the versions that the operator selected; the session registry caches lo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_agent.alarms import use_name_of
@@ -67,10 +68,8 @@ class Deployments:
         self._budget = Budget(config.runtime.latency_budget, config.runtime.max_batch)
         self._monotonic_s = 0.0
         self._ran: list[ModelRun] = []  # in this turn
-
-        def new_alarms(mode: str) -> ShadowAlarms:
-            return ShadowAlarms(mode, alarms.rules, config.alarms, replayed=not live)
-
+        rules, limits = alarms.rules, config.alarms
+        new_alarms = partial(ShadowAlarms, rules=rules, limits=limits, replayed=not live)
         self._shadows = Shadows(self._of_bundle, bindings, new_alarms, self._budget, metrics)
         self.reports = Reports(self._bundles, self._shadows, metrics)
         self.baselines = Baselines(self.models, self.latest, self.use_model, self.disable)
@@ -241,8 +240,7 @@ class Deployments:
 
     def start_turn(self, monotonic_s: float) -> None:
         """Activate versions whose windows are full; call it before the values of a turn."""
-        self._monotonic_s = monotonic_s
-        self._ran = []
+        self._monotonic_s, self._ran = monotonic_s, []
         for bundle in self._bundles.values():
             if bundle.warming_up is not None:
                 bundle.finish_warming(monotonic_s)
