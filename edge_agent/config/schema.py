@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 LEAST_ROWS: Final = 128  # a baseline needs this number of complete rows, and
 LEAST_WINDOWS: Final = 4  # this number of windows
-_OFF_ROWS: Final = 5  # of a learned model, below its limit before its alarm clears
+_OFF_STEPS: Final = 2  # of a learned model, below its limit before its alarm clears
 DEFAULT_LENGTH: Final = 64  # rows of a window of a baseline
 
 
@@ -180,12 +180,12 @@ class LearnedAlarm(AlarmRule):
     def at_step(self, step_s: float) -> AlarmRule:
         """The rule for a model with this step.
 
-        on_delay: 5 s are five rows, at a longer step than 5 s two rows; off_delay: at least five.
+        on_delay: 5 s are five rows, at a longer step than 5 s two rows; off_delay: at least two steps, which are three rows.
         """
         if not (self.in_rows and step_s):
             return self
         on_s = min(self.on_delay * step_s, max(self.on_delay, step_s))
-        off_s = max(self.off_delay, _OFF_ROWS * step_s) if self.off_delay else 0.0
+        off_s = max(self.off_delay, _OFF_STEPS * step_s) if self.off_delay else 0.0
         return replace(self, on_delay=Duration(on_s), off_delay=Duration(off_s))
 
 

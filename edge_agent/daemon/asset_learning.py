@@ -138,13 +138,15 @@ def learning_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
 
 def export_learning(runtime: Runtime, metrics: Metrics) -> None:
     """Update the gauges of learning; those of assets that do not learn are removed."""
-    gauges = metrics.learning_progress, metrics.learning_stopped
+    gauges = metrics.learning_progress, metrics.learning_stopped, metrics.learning_step_seconds
     for gauge in (*gauges, metrics.baseline_provisional_seconds):
         gauge.clear()
     for row in learning_rows(runtime.pipeline):
         metrics.learning_progress.labels(row["asset"]).set(row["progress"])
         stopped = bool(row["obstacle"] or row["failure"])
         metrics.learning_stopped.labels(row["asset"]).set(stopped)
+        if row["step_s"] is not None:
+            metrics.learning_step_seconds.labels(row["asset"]).set(row["step_s"])
     for asset, seconds in runtime.pipeline.deployments.baselines.provisional().items():
         metrics.baseline_provisional_seconds.labels(asset).set(seconds)
 

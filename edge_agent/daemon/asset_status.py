@@ -112,11 +112,16 @@ def export_assets(runtime: Runtime, judgements: Judgements, metrics: Metrics) ->
             else:
                 metrics.score.remove(asset.id, deployment.title)
                 metrics.health.remove(asset.id, deployment.title)
-    has_problem, stops = runtime.pipeline.watch.has_problem(), runtime.pipeline.detection.stops
+    watch, stops = runtime.pipeline.watch, runtime.pipeline.detection.stops
+    has_problem = watch.has_problem()
     metrics.asset_running.clear()
     for asset in runtime.plant.assets.values():
-        stale = sum(bool(has_problem[signal.index]) for signal in asset.signals.values())
-        metrics.inputs_stale.labels(asset.id).set(stale)
+        rows = np.array([signal.index for signal in asset.signals.values()], np.intp)
+        metrics.inputs_stale.labels(asset.id).set(int(has_problem[rows].sum()))
+        after_us = watch.stale_after_us(rows)
+        if (after_us < ENDLESS).any():
+            slowest_us = int(after_us[after_us < ENDLESS].max())
+            metrics.stale_after_seconds.labels(asset.id).set(slowest_us / US_PER_S)
         truth = stops.judge(stops.number(asset))[0]
         if asset.when is not None and truth != UNKNOWN:
             metrics.asset_running.labels(asset.id).set(int(truth == TRUE))

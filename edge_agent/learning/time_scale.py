@@ -58,6 +58,7 @@ _FULL_ROWS: Final = 1024  # rows
 _STAGES: Final = 4  # times the rows of a provisional baseline make the next one
 _GRACE_S: Final = 300.0
 _GRACE_ROWS: Final = 10
+_LEAST_GRACE_ROWS: Final = 3  # a shorter one would leave out inputs between two of their values
 _GRACE_SHARE: Final = 0.25  # of the time until the first baseline, at most
 _PATIENCE_S: Final = 60.0  # no report of an obstacle before this time
 _PATIENCE_ROWS: Final = 5
@@ -157,7 +158,7 @@ class TimeScale:
         step_s = float(config.step or found_s or DEFAULT_STEP_S)
         stages = _stages(config, step_s)
         told_s, usual_s = config.grace, max(_GRACE_S, _GRACE_ROWS * step_s)
-        grace_s = usual_s if told_s is None else float(told_s)
+        grace_s = usual_s if told_s is None else max(told_s, _LEAST_GRACE_ROWS * step_s)
         return cls(
             step_s=step_s,
             length=config.length or DEFAULT_LENGTH,

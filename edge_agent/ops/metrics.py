@@ -77,6 +77,9 @@ class Metrics:
         )
         self.commands = counter("commands", "Commands from the bus.", "sink", "outcome")
         self.inputs_stale = gauge("inputs_stale", "Inputs that are stale or bad now.", "asset")
+        self.stale_after_seconds = gauge(
+            "stale_after_seconds", "After how long the slowest input is stale.", "asset"
+        )
         self.windows = counter("windows", "Windows by outcome.", "model", "outcome")
         self.inference_seconds = histogram(
             "inference_seconds", "One batched model run.", "model", buckets=_RUN_SECONDS
@@ -106,6 +109,9 @@ class Metrics:
             "learning_progress",
             "Fraction of the rows of the full baseline, 0..1, while learning.",
             "asset",
+        )
+        self.learning_step_seconds = gauge(
+            "learning_step_seconds", "Seconds between two rows that are learned.", "asset"
         )
         self.learning_stopped = gauge(
             "learning_stopped", "1 while learning is stopped or fails.", "asset"

@@ -16,7 +16,7 @@ S = 1_000_000
 
 @pytest.mark.parametrize(
     ("step_s", "on_s", "off_s"),
-    [(0.05, 0.25, 30), (1, 5, 30), (3, 5, 30), (10, 10, 50), (180, 180, 900), (3600, 3600, 18_000)],
+    [(0.05, 0.25, 30), (1, 5, 30), (3, 5, 30), (10, 10, 30), (180, 180, 360), (3600, 3600, 7200)],
 )
 def test_delays_are_counted_in_rows(step_s: float, on_s: float, off_s: float) -> None:
     rule = LearnedAlarm().at_step(step_s)
@@ -42,12 +42,12 @@ def run(step_s: float, over: list[bool], rule: AlarmRule) -> list[tuple[str, int
     return found
 
 
-@pytest.mark.parametrize("step_s", [10.0, 180.0, 3600.0])
+@pytest.mark.parametrize("step_s", [15.0, 180.0, 3600.0])
 def test_one_slow_row_over_the_limit_raises_nothing_and_two_do(step_s: float) -> None:
-    """And one row below it does not clear; five intervals do."""
+    """And one row below it does not clear; the third does."""
     assert run(step_s, [True, False] * 5, LearnedAlarm()) == []
     rows = [False, True, True, False, True, *[False] * 8]
-    assert run(step_s, rows, LearnedAlarm()) == [("raise", 2), ("clear", 10)]
+    assert run(step_s, rows, LearnedAlarm()) == [("raise", 2), ("clear", 7)]
 
 
 def test_at_50_ms_five_rows_raise() -> None:

@@ -113,6 +113,26 @@ def test_a_step_of_ten_minutes_told_with_a_day_never_throws_rows_away() -> None:
     assert len(fed.learning.rows()["P-1"]) >= 309
 
 
+@pytest.mark.parametrize("told", [{}, {"step": 600.0}, {"step": 600.0, "grace": 60.0}])
+def test_inputs_that_come_at_other_times_of_a_long_step_stay(told: dict[str, Any]) -> None:
+    """Each in a message of its own, minutes apart: nothing is left out, nothing is an obstacle."""
+    fed = Fed(**told)
+    for t in np.arange(0, 300 * 600.0, 100.0):
+        signal = int(t % 600) // 200
+        if t % 200 == 0:
+            time_us = np.array([round((BEGIN_S + t) * S)], np.int64)
+            one = np.array([signal], np.int32)
+            fed.live.turn(t, Columns(one, time_us, np.array([t]), np.zeros(1, np.uint32)))
+        else:
+            fed.live.turn(t)
+        fed.live.pipeline.learning.check_inputs()
+        for group in fed.live.pipeline.learning.values():
+            assert group.trainings[0].left_out == {}
+        assert fed.obstacles == {}
+    assert fed.learning.scale.step_s == 600.0
+    assert fed.learning.trainings[0].choice.complete() == pytest.approx(300, abs=3)
+
+
 def test_machines_of_one_template_with_unlike_rates_learn_apart() -> None:
     """And like machines together, also if their rates differ slightly."""
     fed = Fed(assets=3)
