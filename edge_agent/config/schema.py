@@ -180,7 +180,8 @@ class LearnedAlarm(AlarmRule):
     def at_step(self, step_s: float) -> AlarmRule:
         """The rule for a model with this step.
 
-        on_delay: 5 s are five rows, at a longer step than 5 s two rows; off_delay: at least two steps, which are three rows.
+        on_delay: 5 s are five rows, at a longer step than 5 s two rows; off_delay: at least two
+        steps, which are three rows.
         """
         if not (self.in_rows and step_s):
             return self
