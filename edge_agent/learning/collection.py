@@ -109,6 +109,7 @@ class Learning:
             self.trainings[row] = self._new(asset, provisional_s)
         else:
             bound = [bindings[signal.index] for signal in signals]
+            bindings.watch.silence.expect([s.index for s in signals], self._step_us)
             holds = [bindings.stale_us(signal.index) for signal in signals]
             self._windows.add_asset(holds, [b.group for b in bound])
             self.trainings.append(self._new(asset, provisional_s))

@@ -269,6 +269,7 @@ class Deployment(Table):
             self.router.add(signal.index, row, channel, bound[channel].uncertain)
         if self.windows is not None:
             numbers = [signal.index for signal in signals if signal is not None]
+            bindings.watch.silence.expect(numbers, self.windows.layout.step_us)
             holds, groups = [*map(bindings.stale_us, numbers)], [b.group for b in bound]
             self.windows.add_asset(holds, groups, self._reads(int(self.unit[row])))
             if recent is not None:

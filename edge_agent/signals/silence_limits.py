@@ -1,9 +1,9 @@
 """After how long without a value each signal is stale: told, or found from its own intervals.
 
 A signal is observed for its first 16 intervals, and again after each silence. Until three are
-known, it may be silent for 15 minutes, and for five times the longest interval so far; then for
-five times the usual interval, and three times the longest. A single outage among 16 intervals does
-not count.
+known, it may be silent for 15 minutes, for five steps of its model, and for five times the longest
+interval so far; then for five times the usual interval, and three times the longest. A single
+outage among 16 intervals does not count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -71,6 +71,12 @@ class SilenceLimits(Table):
             if self._is_observed[row] and NEVER < since_us < at_us:
                 self._add_interval(row, at_us - since_us)
         return stale_us
+
+    def expect(self, rows: Iterable[int], interval_us: int) -> None:
+        """These signals are inputs of a model with this step: they may come as rarely."""
+        for row in rows:
+            if self._is_observed[row] and self._count[row] < KNOWN:
+                self._set(row, max(int(self.stale_us[row]), _USUAL * interval_us))
 
     def observe_again(self, row: int, silence_us: int) -> None:
         """A signal delivers again after a silence: its source may have another interval now."""

@@ -100,6 +100,17 @@ def test_a_signal_that_never_came_is_reported_after_a_quarter_of_an_hour() -> No
     assert quality(plant) == [("raise", "any.pressure.quality")]
 
 
+def test_inputs_of_a_model_with_a_long_step_are_expected_as_rarely() -> None:
+    """After a restart, before any of their own intervals is known; then theirs count."""
+    plant = live()
+    silence = plant.pipeline.watch.silence
+    silence.expect([0], 3600 * S)
+    assert silence.stale_us.tolist() == [5 * 3600 * S, UNKNOWN_US]
+    feed(plant, 0.0, 30, 1.0, (0, 1))
+    silence.expect([0], 3600 * S)
+    assert silence.stale_us.tolist() == [30 * S, 30 * S]
+
+
 def test_a_source_that_becomes_slower_is_reported_once() -> None:
     """From one value a second to one in five minutes; then it is as it should be."""
     plant = live()
