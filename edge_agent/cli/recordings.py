@@ -55,6 +55,10 @@ def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
         help="of numbers in a quality column; classic: 192 is good",
     )
     group.add_argument("--no-header", action="store_true", help="the first row is data")
+    _add_wave_arguments(group)
+
+
+def _add_wave_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--waves",
         choices=["rows", "columns"],
@@ -131,22 +135,25 @@ def recording_config(
     given = {name: getattr(args, name) for name in _TEXTS if getattr(args, name)}
     if given.get("separator") in {"\\t", "tab"}:
         given["separator"] = "\t"
-    found = replace(base or ReplayConfig(path), path=path, **given)
-    if asset or template:
-        found = replace(found, asset=asset or found.asset, template=template or found.template)
-    if args.columns:
-        found = replace(found, columns=_columns(args.columns))
-        _check_signals(config, found.columns)
+    found = replace(base or ReplayConfig(path), path=path, **given, **_wave_keys(args))
     if args.quality_codes:
         found = replace(found, quality_codes=QualityCodes(args.quality_codes))
-    if args.no_header:
-        found = replace(found, header=False)
-    if args.long:
-        found = _long(found, args.long)
-    found = replace(found, **_wave_keys(args))
+    if (asset or template) and not found.asset_column:
+        found = replace(found, asset=asset or found.asset)
+    found = replace(found, template=template or found.template)
+    found = _with_columns(found, args, config)
     for key, problem in found.problems():
         raise UsageError(f"{key}: {problem}", where="the recording")
     return found
+
+
+def _with_columns(found: ReplayConfig, args: argparse.Namespace, config: Config) -> ReplayConfig:
+    if args.columns:
+        found = replace(found, columns=_columns(args.columns))
+        _check_signals(config, found.columns)
+    if args.no_header:
+        found = replace(found, header=False)
+    return _long(found, args.long) if args.long else found
 
 
 def _base(name: str, config: Config, kind: type[ReplayConfig]) -> ReplayConfig | None:

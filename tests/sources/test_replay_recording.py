@@ -279,6 +279,34 @@ def test_unknown_assets_are_discovered_by_a_template_and_never_by_an_odd_name(
     assert recording.rejected == {"unknown": 1}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "time,machine,flow,temp\n{t},P1,1,2\n{t},P2,3,4\n",
+        "time,device,tag,value\n{t},P1,flow,1\n{t},P1,temp,2\n{t},P2,flow,3\n{t},P2,temp,4\n",
+    ],
+)
+def test_rows_of_other_machines_never_become_those_of_an_asset(tmp_path: Path, text: str) -> None:
+    """Also if only the asset is told; without a row of it, the file is refused."""
+    path = write(tmp_path, text.format(t="2026-01-01T12:00:00Z"))
+    plant = flow_and_temp("P1")
+    recording, values = read(path, plant)
+    assert cells(values, plant) == [("P1", "flow", 0, 1.0), ("P1", "temp", 0, 2.0)]
+    assert set(recording.rejected) == {"unknown"}
+    both = flow_and_temp("P1", "P2")
+    assert len(read(path, both)[1]) == 4
+    with pytest.raises(EdgeAgentError, match=r"none of which is 'P7' \(they are P1, P2\)"):
+        read(path, flow_and_temp("P7"), asset="P7")
+
+
+def test_a_column_that_names_one_machine_in_the_words_of_another_system_is_ignored(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, "time,machine,flow\n1767268800,Pumpe 7,1\n1767268801,Pumpe 7,2\n")
+    _, values = read(path)
+    assert values.value.tolist() == [1.0, 2.0]
+
+
 @pytest.mark.parametrize("order", ["descending", "by signal", "shuffled"])
 def test_rows_in_any_order_come_out_in_order_of_time(tmp_path: Path, order: str) -> None:
     rows = [(n, name, n * 2 + k) for n in range(500) for k, name in enumerate(("flow", "temp"))]

@@ -17,7 +17,7 @@ from edge_agent.sources.replay.labels import (
     same_unit,
     unit_of_name,
 )
-from edge_agent.sources.replay.moments import is_clock, is_date, match
+from edge_agent.sources.replay.moments import is_clock, is_date, is_number, match
 from edge_agent.sources.replay.places import NOWHERE
 
 if TYPE_CHECKING:
@@ -80,19 +80,20 @@ def make_plan(config: ReplayConfig, table: Table, places: Places, asset: str) ->
         return find_column(table, wanted) if wanted else None
 
     time, clock = time_columns(config, table, lambda name: places.find(asset, name) != NOWHERE)
-    assets, labels = optional(config.asset_column), optional(config.signal_column)
+    named, labels = optional(config.asset_column), optional(config.signal_column)
+    assets = _column_of_several(table, places, asset) if asset else named
     rest = [n for n in range(len(names)) if n not in {time, clock, assets, labels}]
     quality: int | None = None
     if labels is not None:
         values = [find_column(table, config.value_column)]
-    elif assets is not None:
+    elif named is not None:
         values = rest
     else:
         values = _signal_columns(table, names, places, asset, rest)
         if not values and (found := long_columns(names)) is not None:
             labels, value, quality = found
             values = [value]
-            assets = None if asset else asset_column(names)
+            assets = assets if asset else asset_column(names)
     if not values:
         raise _nothing_fits(table, places, asset)
     classic = config.quality_codes == "classic"
@@ -125,6 +126,26 @@ def _nothing_fits(table: Table, places: Places, asset: str) -> EdgeAgentError:
 def _some(names: Sequence[str]) -> str:
     more = len(names) - _MAX_NAMED
     return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _column_of_several(table: Table, places: Places, asset: str) -> int | None:
+    """The column with the asset of each row, if the file has rows of several; else None.
+
+    EdgeAgentError if none of them is this asset: rows of other machines would become its own.
+    """
+    column = asset_column(table.names)
+    if column is None or places.find(asset, table.names[column]) != NOWHERE:
+        return None
+    cells = {row[column].strip() for row in table.sample if column < len(row)} - {""}
+    if len(cells) < 2 or all(map(is_number, cells)):  # noqa: PLR2004
+        return None
+    if asset not in cells:
+        raise EdgeAgentError(
+            f"has rows of several assets, none of which is {asset!r}",
+            where=f"{table.path}: column {table.names[column]!r}",
+            hint=f"they are {_some(sorted(cells))}",
+        )
+    return column
 
 
 def _effective_names(table: Table, places: Places) -> list[str]:

@@ -163,42 +163,52 @@ class Recording:
             log.warning("values rejected", extra=fields)
 
     def _decode(self, table: Table, report: Report) -> Iterator[Rows]:
-        config = self._config
-        asset = config.asset.replace("{stem}", table.path.name.split(".")[0])
-        if asset and not self._places.knows(asset):
-            raise EdgeAgentError(
-                f"the plant has no asset {asset!r}",
-                where=str(table.path),
-                hint="name it in `assets`, or give the source a `template`",
+        decoder = self._decoder(table, report)
+        size = max(1, _chunk_values(len(self._paths)) // max(1, len(decoder.plan.values)))
+        first = True
+        while (chunk := read_chunk(table, size, decoder.reject)) is not None:
+            rows = decoder.decode(chunk, self.n_rows, self._done_us)
+            self._count_rows(report, table.names, len(chunk.lines))
+            self._columns |= decoder.columns
+            if first and decoder.order.is_coarse:
+                raise _coarse(report, table.path)
+            first = False
+            self.n_values += len(rows.row)
+            yield rows
+        if doubtful := decoder.time.doubtful():
+            log.warning(
+                "times are ambiguous: their hour comes twice at the end of summer time, and no row"
+                " shows which; they are read as the first",
+                extra={
+                    "file": str(table.path),
+                    "rows": doubtful,
+                    "timezone": self._config.timezone,
+                },
             )
-        plan = make_plan(config, table, self._places, asset)
-        time_name = table.names[plan.time]
-        parse = choose_time(table, config.time_format, time_name, plan.moment)
+
+    def _decoder(self, table: Table, report: Report) -> Decoder:
+        """Detects how a table is written; EdgeAgentError if it does not match the config."""
+        config = self._config
+        plan = make_plan(config, table, self._places, self._asset_of(table.path))
+        parse = choose_time(table, config.time_format, table.names[plan.time], plan.moment)
         sample = [plan.moment(row) for row in table.sample]
         zone, several = find_zone(config.timezone), plan.label_column is not None
         reader = TimeReader(parse, zone, sample, several=several)
         how = choose_numbers(table, plan.values, (plan.time, plan.clock), config.decimal)
         self.report.describe(_read_as(config, table, how, reader), plan.unused)
-        count = self.counter(table.path, report)
-        order = TimeOrder(backward=reader.backward)
-        decoder = Decoder(config, self._places, plan, table.names, reader, order, how, count)
-        size = max(1, _chunk_values(len(self._paths)) // max(1, len(plan.values)))
-        first = True
-        while (chunk := read_chunk(table, size, count)) is not None:
-            rows = decoder.decode(chunk, self.n_rows, self._done_us)
-            self._count_rows(report, table.names, len(chunk.lines))
-            self._columns |= decoder.columns
-            if first and order.is_coarse:
-                raise _coarse(report, table.path)
-            first = False
-            self.n_values += len(rows.row)
-            yield rows
-        if doubtful := reader.doubtful():
-            log.warning(
-                "times are ambiguous: their hour comes twice at the end of summer time, and no row"
-                " shows which; they are read as the first",
-                extra={"file": str(table.path), "rows": doubtful, "timezone": config.timezone},
+        order, count = TimeOrder(backward=reader.backward), self.counter(table.path, report)
+        return Decoder(config, self._places, plan, table.names, reader, order, how, count)
+
+    def _asset_of(self, path: Path) -> str:
+        """The asset of all rows of a file, if the config names it."""
+        asset = self._config.asset.replace("{stem}", path.name.split(".")[0])
+        if asset and not self._places.knows(asset):
+            raise EdgeAgentError(
+                f"the plant has no asset {asset!r}",
+                where=str(path),
+                hint="name it in `assets`, or give the source a `template`",
             )
+        return asset
 
     def _count_rows(self, report: Report, names: list[str], n: int) -> None:
         self.n_rows += n
