@@ -110,11 +110,13 @@ class WindowInfo:
 
 
 PROVISIONAL: Final = "provisional"  # the mode of a baseline from little data
+UNCERTAIN: Final = "uncertain"  # the mode outside of what a model was trained on
+DOUBTFUL: Final = frozenset({PROVISIONAL, UNCERTAIN})  # modes whose alarms are at most medium
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """The model that made an assessment; mode: active, provisional."""
+    """The model that made an assessment; mode: active, provisional, uncertain."""
 
     name: str
     version: str

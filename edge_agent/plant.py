@@ -48,6 +48,7 @@ class PlantAsset:
     signals: dict[str, PlantSignal] = field(default_factory=dict)
     when: Condition | None = None  # the machine runs
     bearing: Bearing | None = None
+    constants: dict[str, tuple[float, ...]] = field(default_factory=dict)  # for models, by name
 
 
 class Plant:
@@ -130,6 +131,7 @@ class Plant:
         asset.has_own_line = bool(config.line)
         asset.when = config.when or template.when
         asset.bearing = config.bearing or template.bearing
+        asset.constants = {} if asset.bearing is None else asset.bearing.constants
         places = {**config.variables, "asset": asset_id, "line": line}
         for name, signal in {**template.signals, **config.signals}.items():
             limits = {**signal.limits, **config.limits.get(name, {})}

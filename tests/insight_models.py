@@ -47,7 +47,9 @@ def squares(folder: Path, *, explains: bool = False, **changes: Any) -> Model:
     return _model(folder, manifest, nodes, weights, ({"x": x}, outputs))
 
 
-def hours(folder: Path, *, interval: Interval | None = None, version: str = "1") -> Model:
+def hours(
+    folder: Path, *, interval: Interval | None = None, version: str = "1", **changes: Any
+) -> Model:
     """Remaining life = the flow, in hours: p10 is 10 % less, p90 10 % more; an alarm at 20 h."""
     x = _golden()
     factors = np.array([[0.9, 1.0, 1.1]], np.float32)
@@ -65,8 +67,34 @@ def hours(folder: Path, *, interval: Interval | None = None, version: str = "1")
         threshold=20.0,
         interval=interval,
         version=version,
+        **changes,
     )
     return _model(folder, manifest, nodes, weights, ({"x": x}, {"rul": rul}))
+
+
+def faults(folder: Path, **changes: Any) -> Model:
+    """Classes sound, leak and clog: the probability of a leak rises with the flow above 10."""
+    x = _golden()
+    logits = np.zeros((len(x), 3), np.float32)
+    logits[:, 1] = x[:, :, 0].mean(axis=1) - HEALTHY[0] - 3.0
+    grown = np.exp(logits)
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=0),
+        helper.make_node("MatMul", ["m", "weights"], ["raw"]),
+        helper.make_node("Add", ["raw", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    weights: dict[str, np.ndarray] = {
+        "weights": np.array([[0, 1, 0], [0, 0, 0], [0, 0, 0]], np.float32),
+        "bias": np.array([0, -HEALTHY[0] - 3.0, 0], np.float32),
+    }
+    classes = ("sound", "leak", "clog")
+    named = OutputNames(probabilities="probabilities")
+    manifest = _manifest(
+        "faults", Task.CLASSIFICATION, named, threshold=0.8, classes=classes, **changes
+    )
+    told = {"probabilities": grown / grown.sum(axis=1, keepdims=True)}
+    return _model(folder, manifest, nodes, weights, ({"x": x}, told))
 
 
 def _golden() -> np.ndarray:

@@ -13,7 +13,8 @@ from edge_agent.config.schema import Kind
 from edge_agent.config.types import Name
 from edge_agent.learning.fit import Recipe
 from edge_agent.models.bundle.bundle import write_bundle as write
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec, dump_manifest
+from edge_agent.models.bundle.manifest import InputSpec, Manifest, WindowSpec
+from edge_agent.models.bundle.manifest_text import dump_manifest
 from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.testing import tiny_graph
 

@@ -17,7 +17,7 @@ from edge_agent.alarms.catalogue import ALARM_ID
 from edge_agent.alarms.transitions import ALIVE, WAITING, Event
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import EdgeAgentError
-from edge_agent.messages import PROVISIONAL, Alarm, AlarmState, Transition, TransitionKind
+from edge_agent.messages import DOUBTFUL, Alarm, AlarmState, Transition, TransitionKind
 
 if TYPE_CHECKING:
     from edge_agent.alarms.catalogue import AlarmPolicy
@@ -35,7 +35,7 @@ _LEVELS: Final = (1e-3, 1e6)
 _UPDATE_INTERVAL_S: Final = 60.0
 _MAX_SEVERITY: Final = 1000
 _PER_DOUBLING: Final = 0.2
-_PROVISIONAL_MOST: Final = 666  # medium
+_DOUBTFUL_MOST: Final = 666  # medium
 _TOPS: Final = (333, 666, 800)
 _NAMES: Final = ("low", "medium", "high", "critical")
 
@@ -236,13 +236,14 @@ class Track:
         return Transition(kind, at_us, replace(alarm), actor)
 
     def _has_news(self, policy: AlarmPolicy) -> bool:
-        """True if the latest observation has another priority, failure mode or first input."""
+        """True if the latest observation has another priority, fault, mode or first input."""
         alarm, latest = self.alarm, self.latest
         if latest is None or alarm.detail is None:
             return latest is not None
         return (
             priority(severity_of(policy.rule, latest)) != alarm.priority
             or latest.detail.failure_mode != alarm.detail.failure_mode
+            or _mode(latest.detail) != _mode(alarm.detail)
             or _first_input(latest.detail) != _first_input(alarm.detail)
         )
 
@@ -300,11 +301,13 @@ def severity(base: int, level: float) -> int:
 
 
 def severity_of(rule: AlarmRule, seen: Observation) -> int:
-    """Return the severity of an observation; for a provisional baseline at most medium."""
+    """Return the severity of an observation; at most medium if its model is doubtful."""
     found = severity(rule.severity, seen.level)
-    model = seen.detail.model
-    is_provisional = model is not None and model.mode == PROVISIONAL
-    return min(found, _PROVISIONAL_MOST) if is_provisional else found
+    return min(found, _DOUBTFUL_MOST) if _mode(seen.detail) in DOUBTFUL else found
+
+
+def _mode(detail: Detail) -> str:
+    return "" if detail.model is None else detail.model.mode
 
 
 def priority(value: int) -> str:

@@ -121,6 +121,12 @@ class Bearing:
         return orders_of(known or self._geometry)
 
     @property
+    def constants(self) -> dict[str, tuple[float, ...]]:
+        """What models may ask for: `bearing`, its orders, and `speed`, if it is fixed."""
+        known = {"bearing": tuple(self.orders)} if any(self.orders) else {}
+        return known | ({"speed": (self.rpm,)} if self.rpm else {})
+
+    @property
     def _geometry(self) -> Geometry:
         ball_mm, pitch_mm = self.ball_diameter_mm, self.pitch_diameter_mm
         return Geometry(self.balls, ball_mm, pitch_mm, self.contact_angle_deg)

@@ -1,4 +1,4 @@
-"""Diagnostics in addition to the score: contributions, remaining life, and drift of the inputs.
+"""Diagnostics in addition to the score: contributions, remaining life, drift, certainty.
 
 Contributions are computed for the scores that the alarm table receives, for models whose graph
 does not compute them; see `edge_agent.models.runtime.contributions` for their definition. An
@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from edge_agent.clock import NEVER, US_PER_S
+from edge_agent.diagnostics.domain import DomainWatch
 from edge_agent.diagnostics.drift import DriftWatch
 from edge_agent.diagnostics.rul_tracker import RulTracker
 from edge_agent.models import Asked, contributions, runs_of
@@ -184,11 +185,13 @@ class Diagnostics:
         self._explainer = Explainer()
         self.rul_tracker = RulTracker()
         self.drift = DriftWatch(config.drift)
+        self.domain = DomainWatch(self.drift)
 
     def annotate(self, scored: Sequence[Scored]) -> list[Scored]:
-        """Add remaining life and contributions to scored windows, and count drift; blocking."""
+        """Add certainty, remaining life and contributions, and count drift; blocking."""
+        certain = [self.domain.annotate(one) for one in scored]
         adapted = [
-            one if one.outputs.rul is None else self.rul_tracker.annotate(one) for one in scored
+            one if one.outputs.rul is None else self.rul_tracker.annotate(one) for one in certain
         ]
         found = self._explainer.annotate(adapted, self._budget_s)
         for one in found:
@@ -207,6 +210,9 @@ class Diagnostics:
         for (model, spec), (psi, ks) in self.drift.worst().items():
             metrics.drift_psi.labels(model, spec).set(psi)
             metrics.drift_ks.labels(model, spec).set(ks)
+        for title, count in self.domain.uncertain_assets():
+            if is_known("model", title):
+                metrics.uncertain_assets.labels(title).set(count)
 
     def adopt_state(self, old: Diagnostics) -> None:
         """Continue from another pipeline's state; drift is counted anew."""

@@ -64,10 +64,12 @@ class Counts(Table):
     _counted_us = column(np.int64, NEVER)
     psi = column(np.float64, np.nan, "inputs")
     ks = column(np.float64, np.nan, "inputs")
+    drifting = column(np.bool_, 0, "scalars")  # by the last result
 
     def __init__(self, model: Model, bins: Bins, config: DriftConfig) -> None:
         inputs, n_bins = bins.shares.shape
-        super().__init__({"inputs": inputs, "bins": n_bins})
+        scalars = len(model.manifest.scalars)
+        super().__init__({"inputs": inputs, "bins": n_bins, "scalars": scalars})
         self.model = model
         self.bins = bins
         self._limit = config.limit + bins.unrest
@@ -116,6 +118,8 @@ class Counts(Table):
         counts = self._counts[rows] * whole[:, :, None, None]
         found = drift_of(counts, self.bins)
         self.psi[rows], self.ks[rows] = found.psi, found.ks
+        known = np.isfinite(found.surely).all(axis=1)
+        self.drifting[np.ix_(rows[known], self.bins.channel)] = (found.surely >= self._limit)[known]
         begun_us = block * self._block_us
         yield from self._verdicts(scored, now[fresh], begun_us, found)
 
@@ -160,6 +164,14 @@ class DriftWatch:
             if found:
                 self.verdicts += found
                 self._worst = self._furthest()
+
+    def drifting(self, deployment: Deployment) -> NDArray[np.bool_] | None:
+        """The inputs that drift, by asset [A, C]; None if none does."""
+        counts = self._counts.get(deployment)
+        if counts is None or counts.model is not deployment.model or not counts.drifting.any():
+            return None
+        counts.cover(len(deployment.assets))
+        return counts.drifting
 
     def _counts_of(self, deployment: Deployment) -> Counts | None:
         """The counts of a deployment; another version of its model starts again."""

@@ -13,7 +13,7 @@ from edge_agent.errors import ModelError
 from edge_agent.factory.card import card, spread
 from edge_agent.factory.judge import MAIN_ROLES, outputs_of
 from edge_agent.factory.plots import curves_picture, reliability_picture
-from edge_agent.models import Golden, histogram_of, verify_bundle, write_bundle
+from edge_agent.models import Golden, domain_of, histogram_of, verify_bundle, write_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from edge_agent.factory.build import Made
     from edge_agent.factory.recipe import Recipe, Samples
-    from edge_agent.models import Histogram, Manifest
+    from edge_agent.models import Domain, Histogram, Manifest
 
 _GOLDEN_ROWS: Final = 32  # normal rows, and the same number of anomalous rows
 _GOLDEN_CELLS: Final = 300_000  # of all rows together: a megabyte of waveforms is enough
@@ -38,6 +38,7 @@ def write(recipe: Recipe, made: Sequence[Made], folder: Path, command: str) -> M
         first.manifest,
         version=Name(f"{recipe.manifest.version}-{sha256(fp32).hexdigest()[:8]}"),
         healthy=_healthy(first),
+        domain=trained_domain(first.manifest, first.splits.train, first.splits.valid),
         calibration={**first.manifest.calibration, **_realised(made)},
         **_figures(first.manifest, made, command),
     )
@@ -103,6 +104,18 @@ def _healthy(made: Made) -> dict[str, Histogram]:
         for channel, spec in enumerate(manifest.scalars)
         if not is_counter(healthy[:, :, channel])
     }
+
+
+def trained_domain(manifest: Manifest, *parts: Samples) -> Domain | None:
+    """The domain of these rows, faults included; None of a model of anomalies, or without scalars.
+
+    Not of a counter: a longer run than in the training is no other machine.
+    """
+    if not (manifest.scalars and manifest.task_row.has_domain):
+        return None
+    windows = np.concatenate([part.inputs[manifest.window.tensor] for part in parts])
+    by_input = {spec.name: windows[:, :, c] for c, spec in enumerate(manifest.scalars)}
+    return domain_of({name: each for name, each in by_input.items() if not is_counter(each)})
 
 
 def is_counter(windows: NDArray[np.float32]) -> bool:

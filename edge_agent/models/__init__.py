@@ -8,6 +8,7 @@ from edge_agent.models.bundle.bundle import (
     verify_bundle,
     write_bundle,
 )
+from edge_agent.models.bundle.domain import Domain, check_of, domain_of
 from edge_agent.models.bundle.foreign import allowed_operators, bundle_from_onnx, inspect_onnx
 from edge_agent.models.bundle.golden import Golden, Tensors, parse_golden
 from edge_agent.models.bundle.kinds import GOLDEN, OPERATORS, WINDOW, BundleKind, variant_file
@@ -75,6 +76,7 @@ __all__ = [
     "Asked",
     "Bins",
     "BundleKind",
+    "Domain",
     "Drift",
     "Engine",
     "Figures",
@@ -105,6 +107,7 @@ __all__ = [
     "allowed_operators",
     "bins_of",
     "bundle_from_onnx",
+    "check_of",
     "checked_signer",
     "child_command",
     "child_environment",
@@ -112,6 +115,7 @@ __all__ = [
     "claimed_signer",
     "contributions",
     "copied",
+    "domain_of",
     "drift_of",
     "generate_keys",
     "histogram_of",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.models.bundle.reference_distribution import psi
+from edge_agent.models.bundle.reference_distribution import Histogram, psi
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,8 @@ def bins_of(manifest: Manifest) -> Bins | None:
     ]
     if not known:
         return None
-    histograms = [histogram for _, histogram in known]
+    scalars = manifest.scalars
+    histograms = [_of_domain(manifest, scalars[c].name, histogram) for c, histogram in known]
     most = max(len(one.shares) for one in histograms)
     edges = np.full((len(known), most - 1), np.inf)
     shares = np.zeros((len(known), most))
@@ -96,6 +97,17 @@ def bins_of(manifest: Manifest) -> Bins | None:
         own=len(manifest.units) == 1,
         unrest=np.array([one.unrest for one in histograms]),
     )
+
+
+def _of_domain(manifest: Manifest, name: str, healthy: Histogram) -> Histogram:
+    """The histogram to compare with: that of all that the model was trained on, if it says so.
+
+    A model that was trained on faults or wear is valid for them: a worn machine is no drift.
+    """
+    domain = manifest.domain
+    if domain is None or name not in domain.ranges or manifest.units:
+        return healthy
+    return Histogram(domain.ranges[name], (0.0, 1.0, 0.0), unrest=healthy.unrest)
 
 
 def drift_of(counts: NDArray[np.uint32], bins: Bins) -> Drift:

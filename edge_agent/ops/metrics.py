@@ -119,6 +119,9 @@ class Metrics:
         self.baseline_provisional_seconds = gauge(
             "baseline_provisional_seconds", "Seconds of data in a provisional baseline.", "asset"
         )
+        self.uncertain_assets = gauge(
+            "uncertain_assets", "Assets whose inputs are outside of the training data.", "model"
+        )
         self.drift_psi = gauge(
             "drift_psi", "PSI of the asset with the largest drift.", "model", "input"
         )

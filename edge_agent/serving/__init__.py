@@ -5,7 +5,6 @@ from edge_agent.serving.deployments import Deployments
 from edge_agent.serving.evaluation import (
     Evaluation,
     EvaluationRules,
-    Scored,
     ScoreState,
     alarm_id,
     evaluate,
@@ -14,6 +13,7 @@ from edge_agent.serving.evaluation import (
 from edge_agent.serving.lifecycle import AUTOMATIC, COMMAND, DAEMON, ModelChange
 from edge_agent.serving.reconciler import RECONCILE_EVERY_S, ModelLoader, Reconciler
 from edge_agent.serving.runs import inputs_of
+from edge_agent.serving.scored import Scored
 
 __all__ = [
     "AUTOMATIC",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Observation, Transition
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.deployment import Deployment
-    from edge_agent.serving.evaluation import Scored
+    from edge_agent.serving.scored import Scored
 
 WORST: Final = 5
 # Index of a pair of decisions: 2 * active + candidate.

@@ -10,8 +10,9 @@ import numpy as np
 from edge_agent.alarms import model_alarm_id, use_name_of
 from edge_agent.clock import NEVER
 from edge_agent.config.schema import LearnedAlarm
+from edge_agent.serving.input_signals import fixed_inputs, misfit
 from edge_agent.serving.window_layout import block_inputs_of, layout_of
-from edge_agent.signals import BlockWindow, Gate, Reads, Router, Span, Windows
+from edge_agent.signals import GOOD, BlockWindow, Gate, Reads, Router, Span, Windows
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
@@ -69,18 +70,22 @@ class Deployment(Table):
     scored_us = column(np.int64, NEVER)
     scored_s = column(np.float64, -np.inf)  # the same by the monotonic clock
     published_us = column(np.int64, NEVER)
+    constants = column(np.float32, 0, "constants")  # of the config, in the order of the manifest
+    fixed = column(np.float32, np.nan, "channels")  # of an input without a signal; NaN: a signal
 
     def __init__(self, use_name: str, use: ModelUse, model: Model) -> None:
-        super().__init__()
+        manifest = model.manifest
+        sizes = {"constants": sum(manifest.constants.values()), "channels": len(manifest.scalars)}
+        super().__init__(sizes)
         self.use_name = use_name  # within its template, for every bundle
         self.use = use
         self.title: str = use.name or model.manifest.name  # in scores and metrics
         self.model = model
         self.assets: list[PlantAsset] = []
         self.alarm_ids: list[str] = []  # of these assets
-        self.signals: list[tuple[PlantSignal, ...]] = []  # of each: by scalar, then by own tensor
+        # Of each: by scalar, then by own tensor; None of an input whose value is fixed.
+        self.signals: list[tuple[PlantSignal | None, ...]] = []
         self.router = Router()
-        manifest = model.manifest
         self.task = manifest.task_row
         self.scalars = manifest.scalars
         self.own_tensors = manifest.own_tensors
@@ -113,31 +118,20 @@ class Deployment(Table):
         units = self.model.manifest.units
         if units and asset.id not in units:
             return f"model {self.model.manifest.name} was not learned for this asset"
-        problem = self._misfit(asset)
+        inputs = self.model.manifest.inputs
+        signals = {spec.name: self.signal_of(asset, spec.name) for spec in inputs}
+        fixed = {} if self.blocks is None else fixed_inputs(self.scalars, signals, asset.constants)
+        problem = misfit(inputs, signals, fixed)
         if problem:
             return problem
         row = self.grow()
         self.assets.append(asset)
         self.alarm_ids.append(model_alarm_id(asset.id, self.use_name))
-        found = [self.signal_of(asset, spec.name) for spec in (*self.scalars, *self.own_tensors)]
-        self.signals.append(tuple(signal for signal in found if signal is not None))
+        self.signals.append(tuple(signals[one.name] for one in (*self.scalars, *self.own_tensors)))
         self.unit[row] = units.index(asset.id) if units else 0
+        self.constants[row] = self.model.manifest.constants_of(asset.constants)
+        self.fixed[row] = [fixed.get(spec.name, np.nan) for spec in self.scalars]
         self._bind(asset, row, bindings, recent)
-        return ""
-
-    def _misfit(self, asset: PlantAsset) -> str:
-        """Why the asset's signals do not match the model; empty if they do."""
-        inputs = self.model.manifest.inputs
-        signals = {i.name: self.signal_of(asset, i.name) for i in inputs}
-        missing = [name for name, signal in signals.items() if signal is None]
-        if missing:
-            return f"no signal for input {', '.join(missing)}"
-        wrong = [i.name for i in inputs if (s := signals[i.name]) and s.config.kind != i.kind]
-        if wrong:
-            return f"the signal for input {', '.join(wrong)} has the wrong kind"
-        bound = [signal.name for signal in signals.values() if signal is not None]
-        if len(set(bound)) < len(bound):
-            return f"one signal for several inputs: {', '.join(bound)}"
         return ""
 
     def set_model(self, model: Model) -> None:
@@ -147,6 +141,7 @@ class Deployment(Table):
         self.disabled[:] = False
         for row, asset in enumerate(self.assets):
             self.unit[row] = units.index(asset.id) if units else 0
+            self.constants[row] = model.manifest.constants_of(asset.constants)
 
     def row_of(self, asset: str) -> int | None:
         """The row of an asset that it scores; None if it does not."""
@@ -183,8 +178,27 @@ class Deployment(Table):
         if self.windows is None:
             return self.gate.admit([WindowBatch(self, None, [block]) for block in complete])
         closed = self.router.write_values(self.windows, values)
+        if complete:
+            closed += self._write_fixed(self.windows, complete)
         found = [self._joined(windows) for windows in closed] if closed else []
         return self.gate.admit(found) if self.gate.is_used else found
+
+    def _write_fixed(self, windows: Windows, complete: Sequence[BlockWindow]) -> list[WindowSet]:
+        """Write inputs without a signal at the times of complete blocks."""
+        rows = np.array([block.asset for block in complete], np.intp)
+        at, channel = np.nonzero(~np.isnan(self.fixed[rows]))
+        if not len(at):
+            return []
+        end_us = np.array([block.end_us for block in complete], np.int64)[at]
+        mark = np.full(len(at), GOOD, np.uint8)
+        order = np.argsort(end_us, kind="stable")
+        return windows.write_values(
+            rows[at][order],
+            channel[order],
+            end_us[order],
+            self.fixed[rows[at], channel][order],
+            mark,
+        )
 
     def drain_refused(self) -> tuple[int, int]:
         """Number of late values, and of blocks that did not fit, since the last call."""
@@ -264,20 +278,21 @@ class Deployment(Table):
         number = bindings.condition(asset, self.use.when)
         self.gate.bind(bindings.conditions, asset.index, number)
         signals = self.signals[row][: len(self.scalars)]
-        bound = [bindings[signal.index] for signal in signals]
+        bound = [None if one is None else bindings[one.index] for one in signals]
         for channel, signal in enumerate(signals):
-            self.router.add(signal.index, row, channel, bound[channel].uncertain)
+            if signal is not None:
+                self.router.add(signal.index, row, channel, bindings[signal.index].uncertain)
         if self.windows is not None:
-            numbers = [signal.index for signal in signals if signal is not None]
-            bindings.watch.silence.expect(numbers, self.windows.layout.step_us)
-            holds, groups = [*map(bindings.stale_us, numbers)], [b.group for b in bound]
+            known = [signal.index for signal in signals if signal is not None]
+            bindings.watch.silence.expect(known, self.windows.layout.step_us)
+            holds = [None if one is None else bindings.stale_us(one.index) for one in signals]
+            groups = [0 if one is None else one.group for one in bound]
             self.windows.add_asset(holds, groups, self._reads(int(self.unit[row])))
             if recent is not None:
                 self.router.write_values(self.windows, recent)
-            standing = bindings.standing([signal.index for signal in signals])
-            self.router.write_values(self.windows, standing)
+            self.router.write_values(self.windows, bindings.standing(known))
         if self.blocks is not None:
-            numbers = [signal.index for signal in self.signals[row][len(self.scalars) :]]
+            numbers = [one.index for one in self.signals[row][len(self.scalars) :] if one]
             holds = [*map(bindings.stale_us, numbers)]
             self.blocks.add_asset(row, [(one, bindings[one]) for one in numbers], holds)
 

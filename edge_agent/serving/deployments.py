@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.deployment import WindowBatch
-    from edge_agent.serving.evaluation import Scored
     from edge_agent.serving.runs import ModelRun
+    from edge_agent.serving.scored import Scored
     from edge_agent.serving.standby import Standby
     from edge_agent.serving.versions import Rollback
     from edge_agent.signals import Bindings

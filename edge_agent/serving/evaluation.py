@@ -10,7 +10,15 @@ import orjson
 
 from edge_agent.alarms import model_alarm_id
 from edge_agent.clock import US_PER_MS
-from edge_agent.messages import PROVISIONAL, Contributor, Detail, ModelInfo, Observation, WindowInfo
+from edge_agent.messages import (
+    PROVISIONAL,
+    UNCERTAIN,
+    Contributor,
+    Detail,
+    ModelInfo,
+    Observation,
+    WindowInfo,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,28 +27,14 @@ if TYPE_CHECKING:
 
     from edge_agent.models import Manifest, Outputs
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving.deployment import Deployment, WindowBatch
+    from edge_agent.serving.deployment import Deployment
+    from edge_agent.serving.scored import Scored
 
 
 FULL_COVERAGE: Final = 0.999
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Windows with the model's outputs, row by row (N)."""
-
-    deployment: Deployment
-    row: NDArray[np.intp]
-    start_us: NDArray[np.int64]
-    end_us: NDArray[np.int64]
-    coverage: NDArray[np.float64]
-    last: NDArray[np.floating]  # newest values of the inputs, levels of reported blocks: [N, ..]
-    outputs: Outputs
-    limit: float  # the score at which the alarm is raised
-    level: NDArray[np.float32]
-    health: NDArray[np.float32]
-    batch: WindowBatch  # the windows themselves
-    seconds: float  # run time for each window
+UNKNOWN_FAULT: Final = "unknown"  # the failure mode outside of the training data
+MOST_UNCERTAIN: Final = 0.5  # no class is more probable there
+_NAMED: Final = 5  # inputs outside of the training data in an alert
 
 
 def alarm_id(asset: PlantAsset, deployment: Deployment) -> str:
@@ -74,11 +68,16 @@ def observation(scored: Scored, i: int, *, replayed: bool) -> Observation:
 def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     deployment, outputs = scored.deployment, scored.outputs
     manifest = deployment.model.manifest
-    fault, probability = _fault(scored, i)
+    outside = scored.names_outside(i)
+    fault, probability = _fault(scored, i, is_uncertain=bool(outside))
     coverage = float(scored.coverage[i])
+    key, args = deployment.task.message_key, {**_promise(deployment), **_provisional(manifest)}
+    if outside:
+        key, args = f"{key}_{UNCERTAIN}", {"outside": ", ".join(outside[:_NAMED])}
+    mode = UNCERTAIN if outside else _mode(manifest)
     return Detail(
-        message_key=deployment.task.message_key,
-        message_args={"limit": scored.limit, **_promise(deployment), **_provisional(manifest)},
+        message_key=key,
+        message_args={"limit": scored.limit, **args},
         score=float(outputs.score[i]),
         failure_mode=fault,
         probability=probability,
@@ -91,7 +90,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
             "good" if coverage >= FULL_COVERAGE else "uncertain",
             replayed,
         ),
-        model=ModelInfo(manifest.name, manifest.version, deployment.model.sha256, _mode(manifest)),
+        model=ModelInfo(manifest.name, manifest.version, deployment.model.sha256, mode),
         stage=deployment.task.stage,
     )
 
@@ -139,13 +138,18 @@ def _mode(manifest: Manifest) -> str:
     return PROVISIONAL if manifest.provisional_s else "active"
 
 
-def _fault(scored: Scored, i: int) -> tuple[str, float | None]:
-    """The most likely fault class and its probability; else the rule's failure mode."""
+def _fault(scored: Scored, i: int, *, is_uncertain: bool) -> tuple[str, float | None]:
+    """The most likely fault class and its probability; else the rule's failure mode.
+
+    Outside of the training data no class is known, and no probability is more than a half.
+    """
     deployment = scored.deployment
     probabilities = scored.outputs.probabilities
     classes = deployment.model.manifest.classes
     if probabilities is None or not classes:
-        return deployment.use.alarm.failure_mode, None
+        return UNKNOWN_FAULT if is_uncertain else deployment.use.alarm.failure_mode, None
+    if is_uncertain:
+        return UNKNOWN_FAULT, min(MOST_UNCERTAIN, 1.0 - float(probabilities[i, 0]))
     best = 1 + int(np.argmax(probabilities[i, 1:]))
     return classes[best], float(probabilities[i, best])
 
@@ -169,9 +173,9 @@ def _contributors(scored: Scored, i: int) -> tuple[Contributor, ...]:
     signals = deployment.signals[scored.row[i]]
     found = []
     for channel in np.argsort(-np.abs(weights)):
-        signal, value = signals[channel], float(scored.last[i, channel])
-        unit = signal.config.unit or specs[channel].unit
-        found.append(Contributor(signal.name, float(weights[channel]), value, unit))
+        signal, spec, value = signals[channel], specs[channel], float(scored.last[i, channel])
+        name, unit = (signal.name, signal.config.unit) if signal else (spec.name, "")
+        found.append(Contributor(name, float(weights[channel]), value, unit or spec.unit))
     return tuple(found)
 
 
@@ -274,7 +278,7 @@ def _score_messages(
         scored.end_us.tolist(),
         scored.outputs.score.tolist(),
         scored.health.tolist(),
-        (scored.coverage >= FULL_COVERAGE).tolist(),
+        ((scored.coverage >= FULL_COVERAGE) & ~scored.is_uncertain).tolist(),
         strict=True,
     )
     for row, end_us, score, health, is_full in columns:

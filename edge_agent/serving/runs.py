@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.models import UNIT_TENSOR
-from edge_agent.serving.evaluation import Scored
+from edge_agent.serving.scored import Scored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -224,6 +224,10 @@ def inputs_of(batches: list[WindowBatch]) -> Tensors:
         feeds[manifest.window.tensor] = _finite(np.concatenate(windows))
     if manifest.units:
         feeds[UNIT_TENSOR] = np.concatenate([b.deployment.unit[b.rows] for b in batches])
+    if manifest.constants:
+        every = np.concatenate([b.deployment.constants[b.rows] for b in batches])
+        ends = np.cumsum(list(manifest.constants.values()))[:-1]
+        feeds |= zip(manifest.constants, np.split(every, ends, axis=1), strict=True)
     return feeds
 
 

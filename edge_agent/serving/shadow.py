@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.agreement import ShadowAlarms
-    from edge_agent.serving.evaluation import Scored
     from edge_agent.serving.runs import Budget
+    from edge_agent.serving.scored import Scored
     from edge_agent.signals import Bindings
 
 log = logging.getLogger("edge_agent.serving")

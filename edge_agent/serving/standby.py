@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edge_agent.models import Model
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving.evaluation import Scored
+    from edge_agent.serving.scored import Scored
     from edge_agent.signals import Bindings
     from edge_agent.values import Columns, TensorBlock
 

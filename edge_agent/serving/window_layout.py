@@ -39,7 +39,9 @@ def block_inputs_of(manifest: Manifest) -> BlockInputs | None:
 
 def same_windows(old: Manifest, new: Manifest) -> bool:
     """True if windows made for one model fit another."""
-    if old.window != new.window or (new.is_precise and old.units != new.units):
+    if old.window != new.window or old.constants != new.constants:
+        return False
+    if new.is_precise and old.units != new.units:
         return False
     return [_windowed(i) for i in old.inputs] == [_windowed(i) for i in new.inputs]
 

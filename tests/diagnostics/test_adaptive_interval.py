@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.diagnostics.rul_tracker import WIDEST, AdaptiveInterval
+from edge_agent.diagnostics.adaptive_interval import WIDEST, AdaptiveInterval
 from edge_agent.models.bundle.reference_distribution import Interval
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from edge_agent.models import Golden
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle, write_bundle
 from edge_agent.models.bundle.graph_check import graph_problems
 from edge_agent.models.bundle.kinds import WINDOW, BundleKind
-from edge_agent.models.bundle.manifest import Manifest, dump_manifest
+from edge_agent.models.bundle.manifest import Manifest
+from edge_agent.models.bundle.manifest_text import dump_manifest
 from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.models.runtime.engine import Signature
 from edge_agent.models.runtime.registry import SessionRegistry

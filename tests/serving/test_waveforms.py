@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from edge_agent.serving.evaluation import Scored
+    from edge_agent.serving.scored import Scored
 
 SOUND = Signal(source="bus", kind=Kind.WAVEFORM, rate_hz=RATE_HZ)
 LOAD = Signal(source="bus")
@@ -125,8 +125,8 @@ def test_a_block_of_bad_quality_never_reaches_the_model(
     assert bool(scores(live, 0, blocks=[block(0, 1.0, status=status)])) is is_scored
 
 
-def test_a_block_of_another_rate_or_of_no_numbers_is_refused_and_counted(alone: Live) -> None:
-    other = TensorBlock(0, BEGIN_S * S, 2 * RATE_HZ, np.ones(LENGTH, np.float32))
+def test_a_block_of_a_slower_rate_or_of_no_numbers_is_refused_and_counted(alone: Live) -> None:
+    other = TensorBlock(0, BEGIN_S * S, RATE_HZ / 2, np.ones(LENGTH, np.float32))
     assert scores(alone, 0, blocks=[other, block(0, np.nan)]) == []
     refused = alone.metrics.values_rejected.labels("bus", "waveform")
     assert value_of(refused) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,37 @@ def test_a_wrong_rate_and_samples_that_are_no_numbers_are_refused() -> None:
     assert not list(windows.accept_block(0, 0, block(0, 8, rate=900.0)))
     assert not list(windows.accept_block(0, 0, bad))
     assert windows.rejected == 2
+
+
+@given(st.sampled_from([1.2, 4 / 3, 2.0, 3.7]), st.lists(st.integers(200, 900), min_size=8))
+def test_a_faster_sensor_is_resampled_whatever_the_size_of_its_blocks(
+    ratio: float, sizes: list[int]
+) -> None:
+    """A tone below the model's Nyquist frequency keeps its height; one above it is gone."""
+    windows, first, found = WaveWindows((512,), 256, (RATE,)), 0, []
+    for size in sizes:
+        at_s = np.arange(first, first + size) / (ratio * RATE)
+        wave = np.sin(2 * np.pi * 125 * at_s)
+        if ratio >= 2:
+            wave += np.sin(2 * np.pi * 0.9 * RATE * at_s)
+        first += size
+        end_us = round((first - 1) / (ratio * RATE) * 1e6)
+        samples = wave.astype(np.float32)
+        found += list(windows.accept_block(0, 0, TensorBlock(0, end_us, ratio * RATE, samples)))
+    assert len(found) == pytest.approx((first / ratio - 512) // 256 + 1, abs=1)
+    for window in found:
+        level = np.abs(np.fft.rfft(window.samples[0] * np.hanning(512))) / 128
+        assert np.argmax(level) == 64
+        assert level[64] == pytest.approx(1, abs=0.02)
+        assert np.delete(level, range(60, 69)).max() < 0.02
+
+
+def test_a_sensor_that_changes_its_rate_begins_anew() -> None:
+    windows = WaveWindows((8,), 8, (RATE,))
+    assert not list(windows.accept_block(0, 0, block(0, 6)))
+    fast = TensorBlock(0, 8 * US, 2 * RATE, np.zeros(6, np.float32))
+    assert not list(windows.accept_block(0, 0, fast))
+    assert windows.rejected == 0
 
 
 def test_inputs_of_different_rates_go_on_together() -> None:

@@ -25,7 +25,8 @@ from edge_agent.models.bundle.kinds import (
     variant_file,
     variant_of,
 )
-from edge_agent.models.bundle.manifest import KINDS, Manifest, dump_manifest, parse_manifest
+from edge_agent.models.bundle.manifest import KINDS, Manifest, parse_manifest
+from edge_agent.models.bundle.manifest_text import dump_manifest
 from edge_agent.models.bundle.sandbox import probe
 from edge_agent.models.bundle.variants import Trial, parse_trial
 

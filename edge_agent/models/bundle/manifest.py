@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping  # noqa: TC003 (read at run time)
-from dataclasses import dataclass, field, fields, is_dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import numpy as np
-import yaml
 
 from edge_agent.config.schema import Kind, Resample
 from edge_agent.config.structs import parse_struct
 from edge_agent.config.types import Between, Name
 from edge_agent.counting import as_read
 from edge_agent.errors import ConfigError, ModelError
+from edge_agent.models.bundle.domain import Domain  # noqa: TC001 (read at run time)
 from edge_agent.models.bundle.kinds import (
     VARIANT,
     WINDOW,
@@ -32,7 +31,7 @@ from edge_agent.models.bundle.reference_distribution import (  # noqa: TC001 (re
 from edge_agent.models.bundle.tasks import OutputNames  # noqa: TC001 (read at run time)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from edge_agent.models.bundle.tasks import TaskRow
 
 UNIT_TENSOR: Final = "unit"
-_LEFT_OUT: Final = {"provisional_s": 0, "kind": WINDOW.name}  # not written if they have this value
 
 _MAX_NAMES: Final = 128  # characters of an input's or tensor's name
 _MAX_CELLS: Final = 1 << 24  # of one window
@@ -89,14 +87,16 @@ class WindowSpec:
 class Manifest:
     """The whole manifest of a bundle.
 
-    task: a key of `rules.tasks`. threshold: the alarm limit of the watched quantity (the score, the
-    probability of any fault, the hours left), with the expected false alarms a day there and, in
-    `calibration`, the basis of that figure. units: the assets that the model knows individually;
-    the graph then takes their index as int64 [N], tensor `unit`. variants: other files of the
-    same model (int8), of which the device uses the fastest. healthy: by scalar input. interval: of
-    a remaining life that adapts online. provisional_s: seconds of data of a provisional baseline,
-    0 for any other. kind: a key of KINDS; rules: those of this kind. The free maps contain
-    figures as text.
+    task: a key of `rules.tasks`. constants: tensors float32 [N, count] with what the config says of
+    an asset, such as its bearing's geometry; 0 if it says nothing. threshold: the alarm limit of
+    the watched quantity (the score, the probability of any fault, the hours left), with the
+    expected false alarms a day there and, in `calibration`, the basis of that figure. units: the
+    assets that the model knows individually; the graph then takes their index as int64 [N], tensor
+    `unit`. variants: other files of the same model (int8), of which the device uses the fastest.
+    healthy: by scalar input. domain: the inputs that it was trained on, faults included. interval:
+    of a remaining life that adapts online. provisional_s: seconds of data of a provisional
+    baseline, 0 for any other. kind: a key of KINDS; rules: those of this kind. The free maps
+    contain figures as text.
     """
 
     rules: ClassVar[BundleKind] = WINDOW
@@ -106,6 +106,7 @@ class Manifest:
     task: str
     inputs: tuple[InputSpec, ...]
     outputs: OutputNames
+    constants: dict[str, Annotated[int, Between(1, 1024)]] = field(default_factory=dict)
     window: WindowSpec = field(default_factory=WindowSpec)
     threshold: float = 1.0
     false_alarms_per_day: float | None = None
@@ -114,6 +115,7 @@ class Manifest:
     units: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
     healthy: dict[str, Histogram] = field(default_factory=dict)
+    domain: Domain | None = None
     interval: Interval | None = None
     provisional_s: Annotated[float, Between(0, 1e9)] = 0.0
     teacher: dict[str, str] = field(default_factory=dict)
@@ -145,7 +147,7 @@ class Manifest:
             found[spec.name] = ("float32", kind.shape(spec) if kind and kind.shape else ())
         if self.units:
             found[UNIT_TENSOR] = ("int64", ())
-        return found
+        return found | {name: ("float32", (count,)) for name, count in self.constants.items()}
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Contradictions, as (key, message)."""
@@ -161,15 +163,21 @@ class Manifest:
             yield "threshold", "must be above 0"
         if len(set(self.units)) != len(self.units):
             yield "units", "an asset is listed twice"
-        if self.healthy.keys() - {spec.name for spec in self.scalars}:
+        yield from self._reference_problems()
+        if self.interval is not None and "rul" not in self.outputs.named():
+            yield "interval", "is only for remaining life"
+        yield from self._file_problems()
+
+    def _reference_problems(self) -> Iterator[tuple[str, str]]:
+        scalars = {spec.name for spec in self.scalars}
+        if self.healthy.keys() - scalars:
             yield "healthy", "is only for scalar inputs"
+        if self.domain is not None and self.domain.ranges.keys() - scalars:
+            yield "domain", "is only for scalar inputs"
         for name, each in self.healthy.items():
             sizes = {len(each.center), len(each.spread)}
             if sizes not in ({0}, {len(self.units)}):
                 yield f"healthy.{name}", "center and spread: one for each unit, or none"
-        if self.interval is not None and "rul" not in self.outputs.named():
-            yield "interval", "is only for remaining life"
-        yield from self._file_problems()
 
     def _file_problems(self) -> Iterator[tuple[str, str]]:
         valid = all(map(VARIANT.fullmatch, self.variants))
@@ -203,6 +211,9 @@ class Manifest:
             yield "inputs", "scalars and only one other kind are possible"
         yield from self._reading_problems()
         expected = bool(self.scalars) + len(self.own_tensors) + bool(self.units)
+        expected += len(self.constants)
+        if not all(map(_is_name, self.constants)):
+            yield "constants", "a name must be printable and short"
         if len(self.tensors()) != expected:
             blocks = " or ".join(name for name, kind in self.rules.inputs.items() if kind.shape)
             taken = f"{self.window.tensor} or {UNIT_TENSOR}"
@@ -220,6 +231,12 @@ class Manifest:
                 yield f"inputs.{index}.offset", "must be finite"
             if any(spec.counter) and self.window.length < 2:  # noqa: PLR2004
                 yield f"inputs.{index}.counter", "needs a window of two rows at least"
+
+    def constants_of(self, known: Mapping[str, Sequence[float]]) -> list[float]:
+        """All constants in their order, of an asset; 0 if the config has none of that name."""
+        by_name = ((known.get(name, ()), count) for name, count in self.constants.items())
+        values = (v if len(v) == count else [0.0] * count for v, count in by_name)
+        return [float(each) for v in values for each in v]
 
     def offset_of(self, unit: int) -> list[float]:
         """The values to subtract from each scalar input of a unit, [C]."""
@@ -286,33 +303,6 @@ def read_manifest(file: Path) -> Manifest:
         return parse_manifest(file.read_bytes(), file)
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}", where=str(file)) from error
-
-
-def dump_manifest(manifest: Manifest) -> bytes:
-    """The YAML text of a manifest; empty fields are left out."""
-    text: str = yaml.safe_dump(
-        _plain(manifest), sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
-    )
-    return text.encode()
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 (any field of a struct)
-    if isinstance(value, StrEnum):
-        return value.value
-    if is_dataclass(value):
-        pairs = ((spec, getattr(value, spec.name)) for spec in fields(value))
-        return {
-            spec.name: _plain(item)
-            for spec, item in pairs
-            if item not in ({}, (), None, "")
-            and not (spec.name in _LEFT_OUT and item == _LEFT_OUT[spec.name])
-            and not (isinstance(value, InputSpec) and item == spec.default)
-        }
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
 
 
 def _is_name(text: str) -> bool:

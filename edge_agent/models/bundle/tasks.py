@@ -164,9 +164,10 @@ class TaskRow:
 
     stage: the block of ISO 13374 whose alarms it raises, as in alert.schema.json. message_key: of
     alarms/texts.yaml. needs: the required role. watched: of that output [N, ..], the quantity [N]
-    that is compared with the threshold. falls: True if it is alarming when it is low. level:
-    watched and limit to the alarm level, >= 1 is over it. health: 0..1 from outputs and level, of
-    models without a health of their own. roles: the possible roles of its models' outputs.
+    that is compared with the threshold. falls: True if it is alarming when it is low. has_domain:
+    True if its answer means nothing for inputs outside of the training data. level: watched and
+    limit to the alarm level, >= 1 is over it. health: 0..1 from outputs and level, of models
+    without a health of their own. roles: the possible roles of its models' outputs.
     """
 
     stage: str
@@ -174,6 +175,7 @@ class TaskRow:
     needs: str
     watched: Callable[[NDArray[Any]], NDArray[Any]]
     falls: bool = False
+    has_domain: bool = False
     level: Callable[[NDArray[Any], float], NDArray[Any]] = level_above
     health: Callable[[Outputs, Floats], Floats] = health_of_level
     roles: Mapping[str, Role] = field(default_factory=lambda: ROLES)
@@ -216,6 +218,7 @@ TASKS: Final[Mapping[str, TaskRow]] = {
         "fault",
         "probabilities",
         watched=lambda probabilities: 1.0 - probabilities[:, 0],
+        has_domain=True,
         health=health_of_probability,
     ),
     Task.REMAINING_LIFE: TaskRow(
@@ -224,6 +227,7 @@ TASKS: Final[Mapping[str, TaskRow]] = {
         "rul",
         watched=lambda hours: hours[:, _MEDIAN],
         falls=True,
+        has_domain=True,
         level=level_below,
     ),
 }

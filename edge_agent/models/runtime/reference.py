@@ -35,7 +35,7 @@ def reference_of(manifest: Manifest, inputs: Tensors, outputs: Tensors) -> Refer
     feeds = {
         name: np.array(inputs[name][row], np.float32)
         for name, (dtype, _) in manifest.tensors().items()
-        if dtype == "float32"
+        if dtype == "float32" and name not in manifest.constants
     }
     for channel, spec in enumerate(manifest.scalars):
         known = manifest.healthy.get(spec.name)
