@@ -118,7 +118,7 @@ def export_assets(runtime: Runtime, judgements: Judgements, metrics: Metrics) ->
     for asset in runtime.plant.assets.values():
         rows = np.array([signal.index for signal in asset.signals.values()], np.intp)
         metrics.inputs_stale.labels(asset.id).set(int(has_problem[rows].sum()))
-        after_us = watch.stale_after_us(rows)
+        after_us = watch.silence.stale_us[rows]
         if (after_us < ENDLESS).any():
             slowest_us = int(after_us[after_us < ENDLESS].max())
             metrics.stale_after_seconds.labels(asset.id).set(slowest_us / US_PER_S)

@@ -110,7 +110,7 @@ class BaselineTraining:
         failures: list[ModelError] = []
         self._pipeline.learning.find_steps(ended=True)
         for learning in self._pipeline.learning.values():
-            learning.leave_out_slow(self._pipeline.watch, self.causes)
+            learning.input_watch.leave_out_slow(self._pipeline.watch, self.causes)
             for training in learning.collected():
                 try:
                     trained.append(await train_baseline(self._config, learning, training, now_us))

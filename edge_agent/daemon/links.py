@@ -187,7 +187,7 @@ def _is_silent(watch: QualityWatch, rows: NDArray[np.intp] | None, now_s: float)
     alive = ~mute & (problem != Problem.BAD) & (problem != Problem.REFUSED)
     if not alive.any():
         return True
-    patience_us = int(watch.stale_after_us(rows).min())
+    patience_us = int(watch.silence.stale_us[rows].min())
     if patience_us >= ENDLESS:
         return False
     silent_s = now_s - float(watch.arrival_s(rows[alive]).max())

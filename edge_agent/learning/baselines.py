@@ -197,12 +197,12 @@ class BaselineLearning(dict[str, Learning]):
         for learning in self.values():
             for asset in learning.assets:
                 self._follow_alarm(learning, asset.id)
-            learning.look(self._signals)
+            learning.input_watch.check_inputs(self._signals)
 
     def obstacles(self) -> dict[str, str]:
         """By asset, why its learning is stopped, and since when."""
         found = {
-            one.asset.id: learning.obstacle(one, self._signals)
+            one.asset.id: learning.input_watch.obstacle(one, self._signals)
             for learning in self.values()
             for one in learning.trainings
         }

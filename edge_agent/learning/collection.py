@@ -6,7 +6,6 @@ values is reported, and left out after a grace period.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,30 +14,26 @@ import numpy as np
 from edge_agent.clock import US_PER_S
 from edge_agent.learning.healthy_rows import HealthyRows, Row
 from edge_agent.learning.input_choice import InputChoice
+from edge_agent.learning.input_watch import InputWatch
 from edge_agent.learning.progress import (
     Training,
     TrainingSet,
     alike,
     learn_inputs,
-    log_input,
     missing_inputs,
-    reason_of,
-    time_of_day,
 )
 from edge_agent.learning.time_scale import TimeScale, length_for
 from edge_agent.signals import Gate, Layout, Router, Span, Windows, WindowSet
-from edge_agent.values import BAD_TYPE_MISMATCH, Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
 
     from edge_agent.config.schema import Learn
     from edge_agent.plant import PlantAsset
-    from edge_agent.signals import Acceptance, Bindings, QualityWatch
-
-log = logging.getLogger("edge_agent.learning")
+    from edge_agent.signals import Bindings
+    from edge_agent.values import Columns
 
 ALARM_STANDS: Final = "the alarm of its provisional baseline is active"
 _LATENESS_US: Final = 5 * US_PER_S
@@ -68,12 +63,12 @@ class Learning:
         self._windows = Windows(
             Layout(len(self.inputs), 1, 1, step_us, _LATENESS_US, resample, precise=True)
         )
-        # The share that may be missing from a scored window.
         self._gap_us = round((1 - config.min_coverage) * scale.length + 1) * step_us
         self.stages = scale.stages
-        self.wanted_rows = scale.stages[-1]
-        self._grace_us = round(scale.grace_s * US_PER_S)
-        self._patience_us = round(scale.patience_s * US_PER_S)
+        self.wanted_rows, self.last_stage = scale.stages[-1], len(scale.stages) - 1
+        self.input_watch = InputWatch(
+            self.inputs, self.trainings, scale, config.rows_needed, self._gate.is_open
+        )
 
     # -- assets -------------------------------------------------------------------------------
 
@@ -126,11 +121,7 @@ class Learning:
         return made
 
     def _stage_after(self, rows: int) -> int:
-        return next((n for n, wanted in enumerate(self.stages) if wanted > rows), self._last)
-
-    @property
-    def _last(self) -> int:
-        return len(self.stages) - 1
+        return next((n for n, wanted in enumerate(self.stages) if wanted > rows), self.last_stage)
 
     def take_over(self, old: Learning) -> None:
         """Continue with the rows of the replaced config, of assets whose learning is unchanged."""
@@ -142,7 +133,7 @@ class Learning:
             found = before.get(mine.asset.id)
             if found is not None:
                 found.asset = mine.asset
-                found.stage = max(mine.stage, min(found.stage, self._last))
+                found.stage = max(mine.stage, min(found.stage, self.last_stage))
                 self.trainings[number] = found
 
     # -- rows ---------------------------------------------------------------------------------
@@ -205,14 +196,7 @@ class Learning:
         found = next((one for one in self.trainings if one.asset is asset), None)
         if found is None or not found.rows.newest:
             return None
-        rows = np.stack([row.values for row in found.rows.newest])
-        index = np.array([asset.signals[name].index for name in self.inputs], np.int32)
-        time_us = np.repeat([row.end_us for row in found.rows.newest], len(index))
-        known = ~np.isnan(rows.ravel())
-        signal = np.tile(index, len(rows))[known]
-        return Columns(
-            signal, time_us[known], rows.ravel()[known], np.zeros(len(signal), np.uint32)
-        )
+        return found.rows.newest_values([asset.signals[name].index for name in self.inputs])
 
     def alarm(self, asset: str, *, active: bool, at_us: int | None = None) -> None:
         """The alarm of an asset's provisional baseline opens or clears: no fault is learned.
@@ -232,63 +216,6 @@ class Learning:
             known = ~np.isnan(row.values)
             if known.any():  # else it was only a break
                 one.choice.discount(known)
-
-    # -- obstacles ----------------------------------------------------------------------------
-
-    def look(self, signals: Acceptance) -> None:
-        """Leave out inputs that delay learning."""
-        watch = signals.watch
-        grace_rows = max(1, round(self._grace_us / self._step_us))
-        for row, one in enumerate(self.trainings):
-            at_us = signals.event_us(one.asset)
-            if one.is_done or at_us <= 0:
-                continue
-            one.choice.begin(at_us)
-            if not self._gate.is_open(row):
-                one.choice.excuse(at_us)
-                continue
-            numbers = [one.asset.signals[name].index for name in self.inputs]
-            never = (watch.status[numbers] & 0xFFFF_0000) == BAD_TYPE_MISMATCH
-            change = one.choice.look(at_us, self._grace_us, grace_rows, never)
-            for index in change.left_out:
-                self._leave_out(one, index, reason_of(watch, numbers[index]))
-            for index in change.again:
-                one.left_out.pop(index, None)
-            for index in change.back:
-                again = "is learned again" if index in change.again else "is in the next learning"
-                log_input(logging.INFO, f"input delivers, {again}", one, self.inputs[index])
-
-    def _leave_out(self, one: Training, index: int, reason: str) -> None:
-        one.left_out[index] = reason
-        log_input(
-            logging.WARNING, "input left out of learning", one, self.inputs[index], reason=reason
-        )
-
-    def leave_out_slow(self, watch: QualityWatch, causes: Mapping[int, str] | None = None) -> None:
-        """Leave out inputs that would leave too few complete rows; all data is collected.
-
-        causes: by signal, why it has no values, if the reader of a recording knows.
-        """
-        for one in self.trainings:
-            for index in one.choice.leave_out_slow(self.config.rows_needed):
-                signal = one.asset.signals[self.inputs[index]].index
-                self._leave_out(one, index, (causes or {}).get(signal) or reason_of(watch, signal))
-
-    def obstacle(self, one: Training, signals: Acceptance) -> str:
-        """Why an asset's learning is stopped, and since when; empty if it continues."""
-        choice, now_us = one.choice, signals.event_us(one.asset)
-        if one.is_done or choice.grown_us <= 0 or now_us - choice.grown_us < self._patience_us:
-            return ""
-        why = one.closed or self._silent(one, now_us, signals.watch)
-        return f"since {time_of_day(choice.grown_us)}: {why}"
-
-    def _silent(self, one: Training, now_us: int, watch: QualityWatch) -> str:
-        silent = one.choice.chosen & (one.choice.silent_us(now_us) >= self._patience_us)
-        named = [
-            f"{self.inputs[i]} {reason_of(watch, one.asset.signals[self.inputs[i]].index)}"
-            for i in np.flatnonzero(silent).tolist()
-        ]
-        return ", ".join(named) or "its inputs are not usable at the same time"
 
     # -- progress -----------------------------------------------------------------------------
 
@@ -327,7 +254,7 @@ class Learning:
         """
         by_length: dict[int, list[Training]] = {}
         for one in self.trainings:
-            one.stage = self._last
+            one.stage = self.last_stage
             length = length_for(one.choice.complete(), self.config)
             by_length.setdefault(length, []).append(one)
         return [
@@ -342,7 +269,7 @@ class Learning:
             rows = {one.asset.id: one.rows.all(len(self.inputs))[:, picked] for one in group}
             least = min(one.choice.complete() for one in group) * self.scale.step_s
             names = tuple(np.array(self.inputs)[picked].tolist())
-            is_full = group[0].stage == self._last
+            is_full = group[0].stage == self.last_stage
             left_out = {one.asset.id: self.left_out(one) for one in group if one.left_out}
             yield TrainingSet(names, rows, 0.0 if is_full else least, left_out, self.scale.length)
 
@@ -371,7 +298,7 @@ class Learning:
                 continue
             one.is_busy = False
             one.failure, one.delay_s = "", 0.0
-            if one.stage < self._last:
+            if one.stage < self.last_stage:
                 one.stage = max(one.stage + 1, self._stage_after(one.choice.complete()))
             else:
                 self._end(one)

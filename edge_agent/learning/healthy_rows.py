@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from edge_agent.values import Columns
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -73,6 +75,16 @@ class HealthyRows:
             while rows and rows[-1].end_us > since_us:
                 found.append(rows.pop())
         return found
+
+    def newest_values(self, signals: Sequence[int]) -> Columns:
+        """The newest rows, at least one, as values of these signals [C]."""
+        rows = np.stack([row.values for row in self.newest])
+        index = np.array(signals, np.int32)
+        time_us = np.repeat([row.end_us for row in self.newest], len(index))
+        known = ~np.isnan(rows.ravel())
+        signal = np.tile(index, len(rows))[known]
+        status = np.zeros(len(signal), np.uint32)
+        return Columns(signal, time_us[known], rows.ravel()[known], status)
 
     def shift_clock(self, step_us: int) -> None:
         """Shift the times of the rows that can be taken back; the clock was moved."""

@@ -92,8 +92,7 @@ class QualityWatch(Table):
         arrival_s = self._arrival_s[values.signal]
         if monotonic_s < math.inf:
             self._arrival_s[values.signal] = monotonic_s
-        signal, before_us = values.signal, self.time_us[values.signal]
-        stale_us = self.silence.observe(signal, values.time_us, before_us)
+        stale_us = self.silence.observe(values.signal, values.time_us, self.time_us[values.signal])
         if self._unremarkable(values, stale_us):
             return []
         order = np.argsort(values.signal, kind="stable")
@@ -121,10 +120,7 @@ class QualityWatch(Table):
         return episodes
 
     def _unremarkable(self, values: Columns, stale_us: NDArray[np.int64]) -> bool:
-        """True (the usual case) if these values start and end no problem; then stores them.
-
-        stale_us: after how long each signal was stale before its value came [n].
-        """
+        """True (the usual case) if these values start and end no problem; then stores them."""
         signal, time_us = values.signal, values.time_us
         passed_us = time_us - self.time_us[signal]
         if (
@@ -266,10 +262,6 @@ class QualityWatch(Table):
             "stale": int(self.silence.stale_us[signal]),
             "stuck": int(self._stuck_after_us[signal]),
         }
-
-    def stale_after_us(self, signals: NDArray[np.intp]) -> NDArray[np.int64]:
-        """After how long each of these signals is `stale`, in microseconds [k]."""
-        return self.silence.stale_us[signals]
 
     def arrival_s(self, signals: NDArray[np.intp] | list[int]) -> NDArray[np.float64]:
         """The arrival time of the last value of these signals, by the monotonic clock [k]."""

@@ -188,7 +188,7 @@ def test_a_recording_is_judged_at_its_end() -> None:
     fed.sees(30, delivers="f")
     fed.sees(200, delivers="fp")
     fed.learning.trainings[0].choice.choose(np.ones(3, bool))
-    fed.learning.leave_out_slow(fed.live.pipeline.watch)
+    fed.learning.input_watch.leave_out_slow(fed.live.pipeline.watch)
     (training,) = fed.learning.collected()
     assert training.inputs == ("flow", "pressure")
     assert training.left_out == {"P-1": {"vibration": "no value"}}
