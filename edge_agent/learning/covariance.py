@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _MIN_SHRINKAGE: Final = 0.01  # also for much data: two sensors of a quantity differ by noise only
-_STILL: Final = 1e-6  # of a spread: smaller changes are rounding
 _BLOCKS: Final = 16  # of the whole time; slower movements are hardly known
 _MIN_BLOCK: Final = 3
 _MAX_CORRELATION: Final = 0.95
@@ -22,26 +21,20 @@ _MAX_INFLATION: Final = 1e4
 
 
 def precision(found: Floats, when: NDArray[np.intp], rows: int) -> Floats:
-    """Inverse covariance of healthy windows, found [n, C]; they end at rows `when` [n] of `rows`.
+    """Inverse covariance of standardized windows, found [n, C]; they end at rows `when` of `rows`.
 
     Shrunk, since windows are few; and in each principal direction wider by as much as the tail of
     Student's distribution is heavier than the normal one's for the number of independent values
     in that direction. A direction that drifted only once or twice while learning will drift on.
     """
-    centered = found - found.mean(axis=0)
-    covariance = centered.T @ centered / len(centered)
-    deviation = np.sqrt(np.diag(covariance))
-    # A channel that never moved has no covariance: its spread already defines its distance.
-    deviation = np.where(deviation > _STILL, deviation, 1.0)
-    scale = np.outer(deviation, deviation)
-    correlation = covariance / scale
-    np.fill_diagonal(correlation, 1.0)
-    rho = max(_MIN_SHRINKAGE, oas_shrinkage(correlation, len(centered)))
+    correlation = found.T @ found / len(found)
+    np.fill_diagonal(correlation, 1.0)  # also for a channel that never moved
+    rho = max(_MIN_SHRINKAGE, oas_shrinkage(correlation, len(found)))
     shrunk = (1.0 - rho) * correlation + rho * np.eye(len(correlation))
     variances, directions = np.linalg.eigh(shrunk)
-    taken = effective_number((centered / deviation) @ directions, when * _BLOCKS // rows)
+    taken = effective_number(found @ directions, when * _BLOCKS // rows)
     variances = variances * inflation(taken)
-    return np.asarray((directions / variances) @ directions.T / scale)
+    return np.asarray((directions / variances) @ directions.T)
 
 
 def effective_number(series: Floats, block: NDArray[np.intp]) -> Floats:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,20 +13,11 @@ from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import LEAST_ROWS, LEAST_WINDOWS
 from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
-from edge_agent.learning.statistics import (
-    LAMBDAS,
-    Baseline,
-    constant_floor,
-    counters,
-    distances,
-    fit,
-    offsets,
-    rates,
-    stride_of,
-    too_few_windows,
-    window_ends,
-)
-from edge_agent.learning.threshold import alarms_of, peaks_of, poisson_upper, tail_index
+from edge_agent.learning.choice import Candidate, Fitting, choose
+from edge_agent.learning.forms import LAMBDAS
+from edge_agent.learning.scaling import constant_floor, counters, offsets, rates, stride_of
+from edge_agent.learning.statistics import Baseline, fit, judge
+from edge_agent.learning.threshold import own_factor, poisson_upper
 from edge_agent.models import (
     Histogram,
     InputSpec,
@@ -50,11 +40,6 @@ if TYPE_CHECKING:
 
     Rows = Mapping[str, NDArray[np.floating]]
 
-_DAY_S: Final = 86_400.0
-_FOLDS: Final = 4
-_QUANTILE: Final = 0.999
-_MIN_MARGIN: Final = 2.0  # from observed scores to the limit: later data always differs
-_LEAST_SEEN: Final = 1.0  # T² if nothing ever moved: one `constant_floor` off counts as seen
 _MEMORY_ROWS: Final = round(1 / min(LAMBDAS))
 _HOLD: Final = 0.2  # of a window: the share that may be missing in the daemon
 
@@ -64,7 +49,9 @@ class Recipe:
     """The parameters of learning, without the data.
 
     step_s = 0: one row for each distinct time stamp, about `row_interval_s` apart. training: facts
-    about the data for the manifest. provisional_s: see `Manifest`.
+    about the data for the manifest. provisional_s: see `Manifest`. modes: true for inputs that are
+    conditions, see `Plan`; period: of the machine's cycle in rows, None: found from the data, 0:
+    none.
     """
 
     name: str
@@ -76,6 +63,8 @@ class Recipe:
     row_interval_s: float = 1.0
     training: tuple[tuple[str, str], ...] = ()
     provisional_s: float = 0.0
+    modes: tuple[bool, ...] = ()
+    period: float | None = None
 
     @property
     def interval_s(self) -> float:
@@ -85,10 +74,13 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The basis of a limit: the days held out, and the false alarms that it raises in them."""
+    """The basis of a limit: the days held out, the false alarms that it raises in them, and the
+    tried forms, the chosen one first.
+    """
 
     days: float
     alarms: int
+    tried: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,53 +217,29 @@ def _hold(values: Floats, at_most: int) -> Floats:
     return np.where((last > broken) & (index - last <= at_most), held, np.nan)
 
 
-def _calibrated(rows: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
-    """Baseline and limit of one asset: each quarter of the time is scored by the other three.
-
-    Up to the 99.9 % quantile the limit is based on observed scores, beyond on the power law.
-    """
-    counter = counters(rows)
-    rows = rates(rows, counter)
+def _calibrated(values: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
+    """Baseline and limits of one asset, of the form that detects most in its held-out time."""
+    counter = counters(values)
+    rows = rates(values, counter)
     constant = constant_floor(rows, [spec.valid for spec in recipe.inputs])
     offset = offsets(rows)
     rows = rows - offset
-    length, stride = recipe.length, stride_of(len(rows))
-    held_out = [_judged(rows, part, constant, length) for part in _parts(len(rows))]
-    held_out = [scores for scores in held_out if len(scores)]
-    if len(held_out) < _FOLDS:
-        raise too_few_windows()
-    # The median, so that one unusual quarter, such as a cold start, cannot set the limit.
-    quantiles = [np.maximum(np.quantile(s, _QUANTILE, axis=0), _LEAST_SEEN) for s in held_out]
-    seen = np.exp(np.median(np.log(quantiles), axis=0))
-    windows = sum(map(len, held_out))
-    beyond = max(1 - _QUANTILE, _FOLDS / windows)
-    rows_per_alarm = max(recipe.hop, _MEMORY_ROWS)
-    alarms_per_day = beyond * _DAY_S / (recipe.interval_s * rows_per_alarm)
-    peaks = [peaks_of((s / seen).max(axis=1), max(1, _MEMORY_ROWS // stride)) for s in held_out]
-    ratio = max(1.0, alarms_per_day / recipe.false_alarms_per_day)
-    limit = seen * max(_MIN_MARGIN, ratio ** tail_index(np.concatenate(peaks)))
-    baseline = fit(rows, np.ones(len(rows), bool), constant, length).limited(limit)
+    fitting = Fitting(
+        rows,
+        constant,
+        recipe.length,
+        recipe.interval_s,
+        max(recipe.hop, _MEMORY_ROWS),
+        recipe.false_alarms_per_day,
+    )
+    tried = choose(fitting, recipe.modes, recipe.period)
+    limits = tried[0].limits
+    baseline = fit(rows, np.ones(len(rows), bool), constant, recipe.length, tried[0].plan)
+    baseline = baseline.limited(limits.limit)
+    own = judge(baseline, rows, stride_of(len(rows))).max(axis=1)
+    baseline = baseline.limited(limits.limit * own_factor(own[~np.isnan(own)]))
     baseline = replace(baseline, counter=counter, offset=offset)
-    over = [(scores >= limit).any(axis=1) for scores in held_out]
-    alarms = sum(alarms_of(each, max(1, rows_per_alarm // stride)) for each in over)
-    return baseline, Calibration(windows * stride * recipe.interval_s / _DAY_S, alarms)
-
-
-def _parts(rows: int) -> list[slice]:
-    edges = np.linspace(0, rows, _FOLDS + 1).astype(int).tolist()
-    return [slice(a, b) for a, b in pairwise(edges)]
-
-
-def _judged(rows: Floats, part: slice, constant: Floats, length: int) -> Floats:
-    """T² [n, S] of the windows that end in `part`, by a baseline fitted to none of its rows."""
-    used = np.ones(len(rows), bool)
-    used[part] = False
-    stride = stride_of(len(rows))
-    ends = window_ends(len(rows), length, stride)
-    mine = (ends >= part.start) & (ends < part.stop)
-    found = distances(fit(rows, used, constant, length), rows, length, stride)[mine]
-    sound: Floats = found[~np.isnan(found).any(axis=1)]
-    return sound
+    return baseline, Calibration(limits.days, limits.alarms, tuple(tried))
 
 
 def _stated(

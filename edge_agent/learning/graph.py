@@ -1,7 +1,7 @@
 """A learned baseline as an ONNX graph. Only a learning process has the required package `onnx`.
 
 Inputs: x float32 [N, W, C], unit int64 [N] (which asset each window is of). Everything is in the
-graph: scaling, smoothing by both moving averages, variability, the distance from healthy, and the
+graph: scaling, the form of each asset, smoothing, variability, the distance from healthy, and the
 contributions.
 """
 
@@ -13,13 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_agent.learning.statistics import (
-    CLIP,
-    STILLNESS,
-    change_weights,
-    memory_weights,
-    variability,
-)
+from edge_agent.learning.forms import CLIP
+from edge_agent.learning.statistics import STATISTICS, STILLNESS, window_deviations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,35 +30,75 @@ _GOLDEN_WINDOWS: Final = 16
 _GOLDEN_CELLS: Final = 1 << 18
 _DEVIATIONS: Final = (0.0, 1.0, 3.0, 40.0)  # spreads: at rest, normal, suspect, beyond the clip
 
+_FAR: Final = 1e6  # from any reading: a state that no row is nearest to
+
 # (operator, inputs, output, attributes).
 _Nodes = tuple[tuple[str, str, str, dict[str, Any]], ...]
-# x becomes z, its statistics e, their T² t.
-_NODES: Final[_Nodes] = (
-    ("Gather", "center unit", "center_n", {"axis": 0}),
-    ("Gather", "scale unit", "scale_n", {"axis": 0}),
-    ("Gather", "restless_scale unit", "restless_scale_n", {"axis": 0}),
-    ("Gather", "middle unit", "middle_n", {"axis": 0}),
-    ("Gather", "precision unit", "precision_n", {"axis": 0}),
+_OF_UNIT: Final = (
+    "center",
+    "scale",
+    "mixing",
+    "shift",
+    "means",
+    "changes",
+    "restless_scale",
+    "middle",
+    "sigma_scale",
+    "precision",
+    "limit_scale",
+    "alone_scale",
+)
+# x becomes z, ...
+_SCALING: Final[_Nodes] = (
     ("Sub", "x center_n", "centered", {}),
     ("Mul", "centered scale_n", "scaled", {}),
     ("Clip", "scaled clip_low clip_high", "z", {}),
-    ("MatMul", "weights z", "means", {}),
-    ("Slice", "z first end rows", "z_later", {}),
-    ("Slice", "z zero before_end rows", "z_earlier", {}),
-    ("Sub", "z_later z_earlier", "z_steps", {}),
-    ("Abs", "z_steps", "changes", {}),
-    ("MatMul", "change_weights changes", "change", {}),
+)
+# ... less the nearest state, if any asset has several, ...
+_STATES: Final[_Nodes] = (
+    ("Gather", "states unit", "states_n", {"axis": 0}),
+    ("Gather", "toward unit", "toward_n", {"axis": 0}),
+    ("Gather", "size unit", "size_n", {"axis": 0}),
+    ("MatMul", "z toward_n", "alike", {}),
+    ("Sub", "size_n alike", "distance", {}),
+    ("ArgMin", "distance", "nearest", {"axis": 2, "keepdims": 1}),
+    ("Equal", "nearest numbers", "is_nearest", {}),
+    ("Cast", "is_nearest", "chosen", {"to": TensorProto.FLOAT}),
+    ("MatMul", "chosen states_n", "state", {}),
+    ("Sub", "z state", "rest", {}),
+)
+# ... its statistics d in sigmas, less what has been followed, their T² and largest inputs.
+_CHARTS: Final[_Nodes] = (
+    ("Add", "mixed shift_n", "shifted", {}),
+    ("Clip", "shifted clip_low clip_high", "y", {}),
+    ("MatMul", "means_n y", "mean", {}),
+    ("Slice", "y first end rows", "y_later", {}),
+    ("Slice", "y zero before_end rows", "y_earlier", {}),
+    ("Sub", "y_later y_earlier", "y_steps", {}),
+    ("Abs", "y_steps", "steps", {}),
+    ("MatMul", "changes_n steps", "change", {}),
     ("Mul", "change restless_scale_n", "change_share", {}),
     ("Add", "change_share stillness", "change_offset", {}),
     ("Log", "change_offset", "restless", {}),
-    ("Concat", "means restless", "statistics", {"axis": 1}),
-    ("Sub", "statistics middle_n", "e", {}),
-    ("Unsqueeze", "e last_axis", "e_column", {}),
-    ("MatMul", "precision_n e_column", "pull_column", {}),
+    ("Concat", "mean restless", "statistics", {"axis": 1}),
+    ("Sub", "statistics middle_n", "away", {}),
+    ("Mul", "away sigma_scale_n", "deviation", {}),
+    ("Sub", "deviation followed", "d", {}),
+    ("Unsqueeze", "d last_axis", "d_column", {}),
+    ("MatMul", "precision_n d_column", "pull_column", {}),
     ("Squeeze", "pull_column last_axis", "pull", {}),
-    ("Mul", "e pull", "shares", {}),
-    ("ReduceSum", "shares last_axis", "t", {"keepdims": 0}),
-    ("ArgMax", "t", "worst", {"axis": 1, "keepdims": 1}),
+    ("Mul", "d pull", "terms", {}),
+    ("Mul", "terms limit_scale_n", "all_shares", {}),
+    ("Mul", "pull pull", "pull_squared", {}),
+    ("Mul", "pull_squared alone_scale_n", "alone", {}),
+    ("ReduceMax", "alone", "largest", {"axes": [2], "keepdims": 1}),
+    ("ReduceSum", "alone last_axis", "alone_sum", {"keepdims": 1}),
+    ("Max", "alone_sum tiny", "alone_total", {}),
+    ("Div", "largest alone_total", "alone_weight", {}),
+    ("Mul", "alone alone_weight", "alone_shares", {}),
+    ("Concat", "all_shares alone_shares", "shares", {"axis": 1}),
+    ("ReduceSum", "shares last_axis", "charts", {"keepdims": 0}),
+    ("ArgMax", "charts", "worst", {"axis": 1, "keepdims": 1}),
     ("GatherND", "shares worst", "contributions", {"batch_dims": 1}),
     ("ReduceSum", "contributions last_axis", "score", {"keepdims": 0}),
     ("Add", "score one", "score_plus_one", {}),
@@ -74,23 +109,32 @@ _NODES: Final[_Nodes] = (
 def build_graph(baselines: Sequence[Baseline], length: int) -> bytes:
     """The model of these assets, in this order, for windows of `length` rows.
 
-    score [N] = T² / limit of the statistic with the largest ratio; contributions [N, C], shares of
-    that T² by input, e_i (P e)_i, which sum to the score; health [N] = 1 / (1 + score): 1 is
-    healthy, 1/2 the limit.
+    score [N]: the largest chart relative to its limit; contributions [N, C]: its parts by input,
+    which sum to the score; health [N] = 1 / (1 + score): 1 is healthy, 1/2 the limit; deviation
+    [N, S, C]: the statistics in sigmas from their middle. `followed` [1 or N, S, C], by how much
+    the middle has moved, is 0 if it is not fed.
     """
     channels = len(baselines[0].center)
     values = _constants(baselines, length)
+    with_states = values["states"].shape[1] > 1
+    nodes = _gathers(_OF_UNIT) + _SCALING + (_STATES if with_states else ())
+    nodes += (("MatMul", "rest mixing_n" if with_states else "z mixing_n", "mixed", {}), *_CHARTS)
+    used = {name for _, inputs, _, _ in nodes for name in inputs.split()}
+    values = {name: value for name, value in values.items() if name in used}
+    statistics = [STATISTICS, channels]
     graph = helper.make_graph(
-        [helper.make_node(op, i.split(), [o], **extra) for op, i, o, extra in _NODES],
+        [helper.make_node(op, i.split(), [o], **extra) for op, i, o, extra in nodes],
         "baseline",
         [
             helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", length, channels]),
             helper.make_tensor_value_info("unit", TensorProto.INT64, ["N"]),
+            helper.make_tensor_value_info("followed", TensorProto.FLOAT, ["F", *statistics]),
         ],
         [
             helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"]),
             helper.make_tensor_value_info("health", TensorProto.FLOAT, ["N"]),
             helper.make_tensor_value_info("contributions", TensorProto.FLOAT, ["N", channels]),
+            helper.make_tensor_value_info("deviation", TensorProto.FLOAT, ["N", *statistics]),
         ],
         [numpy_helper.from_array(value, name) for name, value in values.items()],
     )
@@ -100,18 +144,37 @@ def build_graph(baselines: Sequence[Baseline], length: int) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
+def _gathers(names: Sequence[str]) -> _Nodes:
+    """One row of each table of numbers for each window, by its asset."""
+    return tuple(("Gather", f"{name} unit", f"{name}_n", {"axis": 0}) for name in names)
+
+
 def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[np.generic]]:
+    most = max(len(b.form.states) for b in baselines)
+    states = np.stack([_padded_states(b.form.states, most) for b in baselines])
+    weight = np.stack([b.form.state_weight for b in baselines])[:, None, :]
     return {
         "center": _stack([b.center for b in baselines])[:, None, :],
         "scale": _stack([1.0 / b.spread for b in baselines])[:, None, :],
+        "states": states.astype(np.float32),
+        "toward": (2 * states * weight).transpose(0, 2, 1).astype(np.float32),
+        "size": (states**2 * weight).sum(axis=2)[:, None, :].astype(np.float32),
+        "numbers": np.arange(most, dtype=np.int64),
+        "mixing": _stack([b.form.mixing for b in baselines]),
+        "shift": _stack([b.form.shift for b in baselines])[:, None, :],
+        "means": _stack([b.form.means for b in baselines]),
+        "changes": _stack([b.form.changes for b in baselines])[:, None, :],
         "restless_scale": _stack([1.0 / b.restless for b in baselines])[:, None, :],
         "middle": _stack([b.middle for b in baselines]),
+        "sigma_scale": _stack([1.0 / b.sigma for b in baselines]),
         "precision": _stack([b.precision for b in baselines]),
-        "weights": memory_weights(length).astype(np.float32),
-        "change_weights": change_weights(length).astype(np.float32)[None, :],
+        "limit_scale": _stack([1.0 / b.limit[0][:, None] for b in baselines]),
+        "alone_scale": _stack([1.0 / _alone(b) for b in baselines]),
+        "followed": np.zeros((1, STATISTICS, len(baselines[0].center)), np.float32),
         "stillness": np.array(STILLNESS, np.float32),
         "clip_low": np.array(-CLIP, np.float32),
         "clip_high": np.array(CLIP, np.float32),
+        "tiny": np.array(np.finfo(np.float32).tiny, np.float32),
         "one": np.array(1.0, np.float32),
         "last_axis": np.array([-1], np.int64),
         "rows": np.array([1], np.int64),
@@ -120,6 +183,17 @@ def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[
         "before_end": np.array([-1], np.int64),
         "end": np.array([length], np.int64),
     }
+
+
+def _padded_states(states: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """States [K, C] and as many unreachable ones as are missing to `most`."""
+    return np.concatenate([states, np.full((most - len(states), states.shape[1]), _FAR)])
+
+
+def _alone(baseline: Baseline) -> NDArray[np.float64]:
+    """The divisor of a squared pull that makes the limit of a single input 1, [S, C]."""
+    diagonal = np.diagonal(baseline.precision, axis1=1, axis2=2)
+    return np.asarray(diagonal * baseline.limit[1][:, None])
 
 
 def golden_of(baselines: Sequence[Baseline], length: int) -> tuple[Tensors, Tensors]:
@@ -139,22 +213,29 @@ def reference(
     baselines: Sequence[Baseline], x: NDArray[np.float32], unit: NDArray[np.int64]
 ) -> Tensors:
     """The result of the graph, in numpy and double precision."""
-    length = x.shape[1]
-    center = _stack([b.center for b in baselines]).astype(float)[unit][:, None, :]
-    scale = _stack([1.0 / b.spread for b in baselines]).astype(float)[unit][:, None, :]
-    usual = np.stack([b.restless for b in baselines])[unit]
-    precision = np.stack([b.precision for b in baselines])[unit]
-    z = np.clip((x.astype(float) - center) * scale, -CLIP, CLIP)
-    change = change_weights(length) @ np.abs(np.diff(z, axis=1))
-    restless = variability(change, usual)[:, None, :]
-    e = np.concatenate([memory_weights(length) @ z, restless], axis=1)
-    e -= np.stack([b.middle for b in baselines])[unit]
-    shares = e * np.einsum("nsij,nsj->nsi", precision, e)
-    worst = shares.sum(axis=2).argmax(axis=1)
-    contributions = shares[np.arange(len(x)), worst]
-    score = contributions.sum(axis=1)
-    found = {"score": score, "health": 1.0 / (1.0 + score), "contributions": contributions}
-    return {name: value.astype(np.float32) for name, value in found.items()}
+    found = [_reference(baselines[u], window) for u, window in zip(unit, x, strict=True)]
+    score, contributions, deviation = (np.stack(each) for each in zip(*found, strict=True))
+    outputs = {
+        "score": score,
+        "health": 1.0 / (1.0 + score),
+        "contributions": contributions,
+        "deviation": deviation,
+    }
+    return {name: value.astype(np.float32) for name, value in outputs.items()}
+
+
+def _reference(
+    baseline: Baseline, window: NDArray[np.float32]
+) -> tuple[np.float64, NDArray[np.float64], NDArray[np.float64]]:
+    """Score, contributions [C] and deviations [S, C] of a window [W, C]."""
+    deviation = window_deviations(baseline, window[None].astype(float))[0]
+    pull = np.einsum("sij,sj->si", baseline.precision, deviation)
+    alone = pull**2 / _alone(baseline)
+    weight = alone.max(axis=1) / np.maximum(alone.sum(axis=1), np.finfo(np.float32).tiny)
+    shares = [deviation * pull / baseline.limit[0][:, None], alone * weight[:, None]]
+    charts = np.concatenate(shares)
+    contributions = charts[charts.sum(axis=1).argmax()]
+    return contributions.sum(), contributions, deviation
 
 
 def _stack(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:

@@ -1,15 +1,20 @@
-"""The margin of a learned baseline's limit above observed scores, and the basis of that margin."""
+"""The limits of a learned baseline above observed scores, and what they promise."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edge_agent.learning.scaling import stride_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from edge_agent.learning.choice import Fitting
 
     Floats = NDArray[np.float64]
 
@@ -21,6 +26,50 @@ _MAX_TAIL_INDEX: Final = 0.5
 _TAIL_SHARE: Final = 0.01  # of the peaks, and
 _TAIL_PEAKS: Final = 20  # at least so many, of ten times as many, make a measurable tail
 _CONFIDENCE: Final = 0.95
+_DAY_S: Final = 86_400.0
+_QUANTILE: Final = 0.999
+_MIN_MARGIN: Final = 2.0  # from observed scores to the limit: later data always differs
+_MAX_MARGIN: Final = 3.0  # more would promise what so little time cannot support
+_LEAST_SEEN: Final = 1.0  # T² if nothing ever moved: one `constant_floor` off counts as seen
+OWN_SHARE: Final = 0.001  # of its own healthy windows a baseline may be over its limit
+_OWN_MARGIN: Final = 1.05
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """limit: [CHARTS]. days: held out; alarms: that the limits would have raised in them."""
+
+    limit: Floats
+    days: float
+    alarms: int
+
+
+def limits_of(held_out: list[Floats], fitting: Fitting) -> Limits:
+    """The limits of charts from the scores of each held-out quarter, [n, CHARTS] each.
+
+    Up to the 99.9 % quantile a limit is based on observed scores, beyond on the power law.
+    """
+    # The median, so that one unusual quarter, such as a cold start, cannot set the limit.
+    quantiles = [np.maximum(np.quantile(s, _QUANTILE, axis=0), _LEAST_SEEN) for s in held_out]
+    seen = np.exp(np.median(np.log(quantiles), axis=0))
+    stride = stride_of(len(fitting.rows))
+    apart = max(1, fitting.alarm_rows // stride)
+    windows = sum(map(len, held_out))
+    beyond = max(1 - _QUANTILE, len(held_out) / windows)
+    alarms_per_day = beyond * _DAY_S / (fitting.interval_s * fitting.alarm_rows)
+    peaks = np.concatenate([peaks_of((s / seen).max(axis=1), apart) for s in held_out])
+    ratio = max(1.0, alarms_per_day / fitting.false_alarms_per_day)
+    limit = seen * np.clip(ratio ** tail_index(peaks), _MIN_MARGIN, _MAX_MARGIN)
+    alarms = sum(alarms_of((s >= limit).any(axis=1), apart) for s in held_out)
+    return Limits(limit, windows * stride * fitting.interval_s / _DAY_S, alarms)
+
+
+def own_factor(scores: Floats) -> float:
+    """The factor for limits so that the promised share of a baseline's own windows stays below.
+
+    scores: the largest chart of each window that was learned, relative to the limits [n].
+    """
+    return max(1.0, _OWN_MARGIN * float(np.quantile(scores, 1 - OWN_SHARE)))
 
 
 def peaks_of(scores: Floats, apart: int) -> Floats:

@@ -1,0 +1,202 @@
+"""The choice of an asset's form, by the faults that it would find in time that was held out.
+
+Each quarter of the time is held out in turn and judged by a baseline of the other three. That gives
+the limits, and with them the share of small faults, injected into held-out windows, that each form
+detects. A form whose relations do not last has high limits, and finds little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.errors import ModelError
+from edge_agent.learning.forms import (
+    Plan,
+    find_period,
+    judged_by,
+    may_explain,
+    number_of_states,
+)
+from edge_agent.learning.scaling import center_and_spread, stride_of
+from edge_agent.learning.statistics import (
+    Baseline,
+    fit,
+    judge,
+    too_few_windows,
+    window_deviations,
+    window_ends,
+)
+from edge_agent.learning.threshold import Limits, limits_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_agent.learning.statistics import Floats, Mask
+
+_FOLDS: Final = 4
+_GAIN: Final = 0.02  # of the detected share: a form with more parts must earn them
+_WINDOWS: Final = 24  # of each held-out quarter that get faults
+_INPUTS: Final = 12  # that get faults, at most
+_OFFSETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of an input's healthy deviation
+_NOISES: Final = (0.1, 0.5, 2.0)
+_SAMPLE: Final = 50_000  # rows in which a period is sought
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What every fit of an asset uses.
+
+    rows: [T, C], counters already as `rates`; constant: see `constant_floor`; alarm_rows: rows
+    between two alarms at least.
+    """
+
+    rows: Floats
+    constant: Floats
+    length: int
+    interval_s: float
+    alarm_rows: int
+    false_alarms_per_day: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A plan that was tried. detected: share of the injected faults, 0..1."""
+
+    plan: Plan
+    limits: Limits
+    detected: float
+
+
+def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> list[Candidate]:
+    """The tried plans, the best one first.
+
+    modes: see `Plan`. period: of the machine's cycle in rows; None: find it, 0: none.
+    """
+    z = _scaled(fitting)
+    tried = [_try(fitting, plan) for plan in _plans(z, modes)]
+    best = _best(tried)
+    rows = _period(z, fitting) if period is None else period
+    if rows:
+        tried.append(_try(fitting, replace(best.plan, period=rows)))
+        best = _best([best, tried[-1]])
+    return [best, *(each for each in tried if each is not best)]
+
+
+def _scaled(fitting: Fitting) -> Floats:
+    rows = fitting.rows[~np.isnan(fitting.rows).any(axis=1)]
+    center, spread = center_and_spread(rows, fitting.constant)
+    return np.asarray(np.clip((rows - center) / spread, -30, 30))
+
+
+def _plans(z: Floats, modes: tuple[bool, ...]) -> Iterator[Plan]:
+    """Plans without a cycle, the simplest first."""
+    judged = ~np.array(modes or (False,) * z.shape[1], bool)
+    states = number_of_states(z, judged_by(judged))
+    others = may_explain(len(z), z.shape[1])
+    plain = Plan(modes=modes)
+    yield plain
+    if states > 1:
+        yield replace(plain, states=states)
+        if others:
+            yield replace(plain, states=states, others=True)
+    if others:
+        yield replace(plain, others=True)
+
+
+def _period(z: Floats, fitting: Fitting) -> float:
+    return find_period(z[:_SAMPLE], 4 * fitting.length)
+
+
+def _best(tried: list[Candidate]) -> Candidate:
+    """The candidate that detects most; a later one must be better by `_GAIN`."""
+    best = tried[0]
+    for each in tried[1:]:
+        if each.detected > best.detected + _GAIN:
+            best = each
+    return best
+
+
+# -- one plan -------------------------------------------------------------------------------------
+
+
+def _try(fitting: Fitting, plan: Plan) -> Candidate:
+    rows = fitting.rows
+    folds = [(part, _without(fitting, plan, part)) for part in _parts(len(rows))]
+    held_out = [(part, model, _judged(fitting, model, part)) for part, model in folds if model]
+    held_out = [each for each in held_out if len(each[2])]
+    if len(held_out) < _FOLDS:
+        raise too_few_windows()
+    limits = limits_of([scores for _, _, scores in held_out], fitting)
+    shares = [_detected(fitting, model.limited(limits.limit), part) for part, model, _ in held_out]
+    return Candidate(plan, limits, float(np.mean(shares)))
+
+
+def _parts(rows: int) -> list[slice]:
+    edges = np.linspace(0, rows, _FOLDS + 1).astype(int).tolist()
+    return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def _without(fitting: Fitting, plan: Plan, part: slice) -> Baseline | None:
+    """The baseline of the rows outside `part`; None if they contain too few windows."""
+    used = np.ones(len(fitting.rows), bool)
+    used[part] = False
+    try:
+        return fit(fitting.rows, used, fitting.constant, fitting.length, plan)
+    except ModelError:
+        return None
+
+
+def _judged(fitting: Fitting, model: Baseline, part: slice) -> Floats:
+    """The charts [n, CHARTS] of the windows that end in `part`."""
+    first = max(0, part.start - fitting.length + 1)
+    rows = fitting.rows[first : part.stop]
+    found = judge(model, rows, stride_of(len(fitting.rows)))
+    return np.asarray(found[~np.isnan(found).any(axis=1)])
+
+
+def _detected(fitting: Fitting, model: Baseline, part: slice) -> float:
+    """The share of faults, injected into windows of `part`, that the model detects."""
+    windows = _windows(fitting, part)
+    if not len(windows):
+        return 0.0
+    moving = np.flatnonzero(_deviation(fitting.rows) > 0)
+    random = np.random.default_rng(0)
+    chosen = random.permutation(moving)[:_INPUTS].tolist()
+    deviation = _deviation(fitting.rows)
+    noise = random.standard_normal(windows.shape[:2])
+    offset = np.resize([1.0, -1.0], len(windows))[:, None] + 0 * noise
+    found = [
+        _is_over(model, _changed(windows, channel, size * deviation[channel] * kind))
+        for channel in chosen
+        for sizes, kind in ((_OFFSETS, offset), (_NOISES, noise))
+        for size in sizes
+    ]
+    return float(np.mean(found)) if found else 0.0
+
+
+def _windows(fitting: Fitting, part: slice) -> Floats:
+    """Some windows [n, W, C] that end in `part`, without gaps."""
+    ends = window_ends(len(fitting.rows), fitting.length)
+    ends = ends[(ends >= part.start) & (ends < part.stop)]
+    ends = ends[np.linspace(0, len(ends) - 1, min(_WINDOWS, len(ends))).astype(int)]
+    found = np.array([fitting.rows[end - fitting.length + 1 : end + 1] for end in ends.tolist()])
+    return found[~np.isnan(found).any(axis=(1, 2))] if len(found) else found
+
+
+def _deviation(rows: Floats) -> Floats:
+    return np.asarray(np.nanstd(rows, axis=0))
+
+
+def _changed(windows: Floats, channel: int, by: Floats) -> Floats:
+    found = windows.copy()
+    found[:, :, channel] += by
+    return found
+
+
+def _is_over(model: Baseline, windows: Floats) -> Mask:
+    """True for windows [n, W, C] that reach a limit."""
+    return np.asarray((model.charts(window_deviations(model, windows)) >= 1.0).any(axis=1))

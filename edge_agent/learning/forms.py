@@ -1,0 +1,282 @@
+"""The forms of a baseline: what is removed from the readings before they are judged.
+
+Readings z are in spreads from their middle (`scaling`). A form removes the operating point of each
+row (the nearest of K states), then what the other inputs explain (a linear map), and names the rows
+over which means are taken: an exponential memory, or whole cycles. Every form is the same
+computation with other numbers, so that assets with different forms share a graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.learning.scaling import center_and_spread, reach_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Mask = NDArray[np.bool_]
+
+CLIP: Final = 30.0  # spreads; more has no information, and must not hide other inputs
+LAMBDAS: Final = (0.05, 0.2)
+MAX_STATES: Final = 12
+_SAMPLE: Final = 4000  # rows that determine the states
+_STARTS: Final = 3
+_ROUNDS: Final = 20
+_STATE_SHARE: Final = 0.02  # of the rows, at least in each state, and
+_STATE_ROWS: Final = 4
+_WITHIN: Final = 0.1  # of the variance, at most, is left within the states
+_DROP: Final = 3.0  # by so much less than with one state fewer
+_LEAST_SPREAD: Final = 1e-3  # of what is left; less is rounding
+_RIDGE: Final = 1e-3
+_EXPLAINED: Final = 0.5  # R² of held-out rows
+_FOLDS: Final = 4
+_ROWS_PER_INPUT: Final = 4
+_LEAST_PERIOD: Final = 4  # rows
+_CYCLES: Final = 8  # seen, at least
+_REPEATS: Final = 0.5  # autocorrelation at the period
+_DIP: Final = 0.3  # between
+_NEAR: Final = 0.95  # of the largest: the first peak as high is the period, not its multiple
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The parts of a form. states: their number; others: judged given the other inputs;
+    period: of the cycle in rows, 0 for none.
+
+    modes: [C], true for inputs that are conditions (set points, states of the machine): they alone
+    determine the state, and are not judged.
+    """
+
+    states: int = 1
+    others: bool = False
+    period: float = 0.0
+    modes: tuple[bool, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The plan in words."""
+        parts = []
+        if self.states > 1:
+            parts.append(f"{self.states} operating points")
+        if self.others:
+            parts.append("each input given the others")
+        if self.period:
+            parts.append(f"whole cycles of {self.period:.4g} rows")
+        return ", ".join(parts) or "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Numbers of a form. C channels, K states, W rows of a window.
+
+    states: [K, C], subtracted by the nearest of them, by `state_weight` [C]; mixing: [C, C] and
+    shift: [C], z = (z - state) @ mixing + shift; means: [2, W], weights of the slow and the quick
+    mean, newest row last; changes: [W - 1], those of the variability.
+    """
+
+    states: Floats
+    state_weight: Floats
+    mixing: Floats
+    shift: Floats
+    means: Floats
+    changes: Floats
+
+    def prepare(self, z: Floats) -> Floats:
+        """Scaled readings [..., C] with what the form removes taken out; NaN stays NaN."""
+        if len(self.states) > 1:
+            z = z - self.states[nearest(z, self.states, self.state_weight)]
+        return np.clip(z @ self.mixing + self.shift, -CLIP, CLIP)
+
+
+def nearest(z: Floats, states: Floats, weight: Floats) -> NDArray[np.intp]:
+    """The index of the nearest of states [K, C] for rows [..., C]; rows with NaN get any."""
+    distance = (states**2 * weight).sum(axis=1) - 2 * (np.nan_to_num(z) * weight) @ states.T
+    return np.asarray(distance.argmin(axis=-1))
+
+
+def form_of(plan: Plan, z: Floats, length: int) -> Form:
+    """The form of a plan, from scaled healthy rows [n, C] without NaN."""
+    channels = z.shape[1]
+    judged = ~np.array(plan.modes or (False,) * channels, bool)
+    weight = judged_by(judged)
+    states = find_states(z, plan.states, weight) if plan.states > 1 else np.zeros((1, channels))
+    rest = z - states[nearest(z, states, weight)] if len(states) > 1 else z
+    rest = np.clip(rest, *reach_of(rest, center_and_spread(rest, np.ones(channels))[1]))
+    mixing = np.eye(channels)
+    if plan.others:
+        mixing -= explained_by_others(rest, judged)
+    if plan.others or len(states) > 1:
+        middle, spread = center_and_spread(rest @ mixing, np.ones(channels))
+        spread = np.maximum(spread, _LEAST_SPREAD)
+    else:
+        middle, spread = np.zeros(channels), np.ones(channels)
+    spread = np.where(judged, spread, np.inf)
+    means = _means(plan, length)
+    changes = means[0, 1:] / means[0, 1:].sum()
+    return Form(states, weight, mixing / spread, -middle / spread, means, changes)
+
+
+def judged_by(judged: Mask) -> Floats:
+    """Weights of the inputs in the distance to a state: the conditions alone, or all."""
+    return np.where(judged, 0.0, 1.0) if not judged.all() else np.ones(len(judged))
+
+
+# -- states ---------------------------------------------------------------------------------------
+
+
+def number_of_states(z: Floats, weight: Floats) -> int:
+    """The number of clearly separate states in scaled rows [n, C]; 1 if there are none.
+
+    It is the number at which the variance within the states drops most, by the k-means criterion.
+    """
+    z = _thinned(z)
+    total = float((z.var(axis=0) * weight).sum())
+    if total <= 0:
+        return 1
+    best, most, before = 1, _DROP, 1.0
+    for count in range(2, MAX_STATES + 1):
+        states = find_states(z, count, weight)
+        which = nearest(z, states, weight)
+        within = float((((z - states[which]) ** 2) * weight).sum(axis=1).mean()) / total
+        sizes = np.bincount(which, minlength=count)
+        drop = before / max(within, 1e-9)
+        enough = sizes.min() >= max(_STATE_ROWS, _STATE_SHARE * len(z))
+        if enough and within < _WITHIN and drop > most:
+            best, most = count, drop
+        before = max(within, 1e-9)
+    return best
+
+
+def find_states(z: Floats, count: int, weight: Floats) -> Floats:
+    """The centres [K, C] of `count` states of rows [n, C], by k-means from several starts."""
+    z = _thinned(z)
+    random = np.random.default_rng(0)
+    tries = [_k_means(z, count, weight, random) for _ in range(_STARTS)]
+    return min(tries, key=lambda found: found[0])[1]
+
+
+def _k_means(
+    z: Floats, count: int, weight: Floats, random: np.random.Generator
+) -> tuple[float, Floats]:
+    """The sum of squares within the states, and their centres (k-means++, Lloyd)."""
+    states = z[random.integers(len(z))][None]
+    while len(states) < count:
+        distance = _squares(z, states, weight).min(axis=1)
+        total = distance.sum()
+        chance = distance / total if total > 0 else None
+        states = np.vstack([states, z[random.choice(len(z), p=chance)]])
+    for _ in range(_ROUNDS):
+        which = nearest(z, states, weight)
+        sizes = np.bincount(which, minlength=count)
+        sums = np.stack([np.bincount(which, column, count) for column in z.T], axis=1)
+        states = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], states)
+    return float(_squares(z, states, weight).min(axis=1).sum()), states
+
+
+def _squares(z: Floats, states: Floats, weight: Floats) -> Floats:
+    return np.asarray((((z[:, None] - states) ** 2) * weight).sum(axis=2))
+
+
+def _thinned(z: Floats) -> Floats:
+    return z[:: max(1, len(z) // _SAMPLE)]
+
+
+# -- the other inputs -----------------------------------------------------------------------------
+
+
+def explained_by_others(z: Floats, judged: Mask) -> Floats:
+    """The map [C, C] whose z @ map is what the other inputs explain of each, by ridge regression.
+
+    Inputs that the others explain less than half of (R² of held-out rows) keep a column of 0, as
+    do those that are not judged.
+    """
+    edges = np.linspace(0, len(z), _FOLDS + 1).astype(int)
+    left = np.empty_like(z)
+    for begin, end in pairwise(edges.tolist()):
+        rest = np.concatenate([z[:begin], z[end:]])
+        left[begin:end] = (z[begin:end] - rest.mean(axis=0)) @ _residual_map(rest)
+    variance = z.var(axis=0)
+    is_explained = left.var(axis=0) < (1 - _EXPLAINED) * variance
+    return np.where(is_explained & judged, np.eye(z.shape[1]) - _residual_map(z), 0.0)
+
+
+def _residual_map(z: Floats) -> Floats:
+    """The map to each column less its regression on all others, by the inverse covariance."""
+    centered = z - z.mean(axis=0)
+    covariance = centered.T @ centered / len(z) + _RIDGE * np.eye(z.shape[1])
+    inverse = np.linalg.inv(covariance)
+    return np.asarray(inverse / np.diag(inverse))
+
+
+def may_explain(rows: int, channels: int) -> bool:
+    """True if there are enough rows for a regression on the other inputs."""
+    return channels > 1 and rows >= _ROWS_PER_INPUT * channels
+
+
+# -- cycles ---------------------------------------------------------------------------------------
+
+
+def find_period(z: Floats, longest: int) -> float:
+    """The period of scaled rows [n, C] without NaN, in rows; 0 if they do not repeat.
+
+    The first peak of an input's autocorrelation that is nearly as high as the highest one.
+    """
+    longest = min(longest, len(z) // _CYCLES)
+    if longest <= _LEAST_PERIOD:
+        return 0.0
+    found = [_period_of(column, longest) for column in _autocorrelation(z, longest + 1).T]
+    height, period = max(found, default=(0.0, 0.0))
+    return period if height >= _REPEATS else 0.0
+
+
+def _autocorrelation(z: Floats, lags: int) -> Floats:
+    """Autocorrelation of each column at lags 0 .. `lags`, [lags + 1, C]; 0 for constant ones."""
+    n = len(z)
+    spectrum = np.fft.rfft(z - z.mean(axis=0), 2 * n, axis=0)
+    sums = np.fft.irfft(np.abs(spectrum) ** 2, axis=0)[: lags + 1]
+    variance = np.where(sums[0] > np.finfo(float).eps * n, sums[0], np.inf)
+    return np.asarray(sums / variance * (n / (n - np.arange(lags + 1)))[:, None])
+
+
+def _period_of(correlation: Floats, longest: int) -> tuple[float, float]:
+    """Height and lag of the first high peak after a dip; 0, 0 if there is none."""
+    inner = correlation[1:-1]
+    peaks = 1 + np.flatnonzero((inner >= correlation[:-2]) & (inner > correlation[2:]))
+    lowest = np.minimum.accumulate(correlation)
+    peaks = peaks[(peaks >= _LEAST_PERIOD) & (peaks <= longest)]
+    peaks = peaks[correlation[peaks] - lowest[peaks] >= _DIP]
+    if not len(peaks):
+        return 0.0, 0.0
+    high = correlation[peaks].max()
+    first = int(peaks[correlation[peaks] >= _NEAR * high][0])
+    return float(correlation[first]), _between(correlation, first)
+
+
+def _between(correlation: Floats, peak: int) -> float:
+    """The place of a peak between lags, by the parabola through its neighbours."""
+    left, middle, right = correlation[peak - 1 : peak + 2].tolist()
+    bend = left - 2 * middle + right
+    return peak + (0.5 * (left - right) / bend if bend < 0 else 0.0)
+
+
+def _means(plan: Plan, length: int) -> Floats:
+    """Weights of the slow and the quick mean over a window of `length` rows: [2, length]."""
+    weights = memory_weights(length)
+    if plan.period:
+        rows = round(plan.period * max(1, int(length / plan.period)))
+        weights[0] = np.arange(length) >= length - rows
+        weights[0] /= weights[0].sum()
+    return weights
+
+
+def memory_weights(length: int) -> Floats:
+    """EWMA weights over a window, newest last, each memory summing to 1: [2, length]."""
+    age = np.arange(length - 1, -1, -1)
+    weights = np.array([(1.0 - factor) ** age for factor in LAMBDAS])
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
