@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.errors import ModelError
+from edge_agent.learning.covariance import spread_of
 from edge_agent.learning.forms import (
     Plan,
     find_period,
@@ -25,7 +26,8 @@ from edge_agent.learning.scaling import center_and_spread, stride_of
 from edge_agent.learning.statistics import (
     Baseline,
     fit,
-    judge,
+    charts,
+    deviations_of,
     too_few_windows,
     window_deviations,
     window_ends,
@@ -64,11 +66,21 @@ class Fitting:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A plan that was tried. detected: share of the injected faults, 0..1."""
+    """A plan that was tried.
+
+    widening: [S, C], deviations in held-out time relative to those in the time that was learned;
+    precision: [S, C, C]; detected: share of the injected faults, 0..1.
+    """
 
     plan: Plan
+    widening: Floats
+    precision: Floats
     limits: Limits
     detected: float
+
+    def applied_to(self, baseline: Baseline) -> Baseline:
+        """The baseline of all rows with the covariance and the limits of the held-out time."""
+        return baseline.spread_by(self.widening, self.precision).limited(self.limits.limit)
 
 
 def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> list[Candidate]:
@@ -124,15 +136,19 @@ def _best(tried: list[Candidate]) -> Candidate:
 
 
 def _try(fitting: Fitting, plan: Plan) -> Candidate:
-    rows = fitting.rows
-    folds = [(part, _without(fitting, plan, part)) for part in _parts(len(rows))]
-    held_out = [(part, model, _judged(fitting, model, part)) for part, model in folds if model]
+    folds = [(part, _without(fitting, plan, part)) for part in _parts(len(fitting.rows))]
+    held_out = [(part, model, _held_out(fitting, model, part)) for part, model in folds if model]
     held_out = [each for each in held_out if len(each[2])]
     if len(held_out) < _FOLDS:
         raise too_few_windows()
-    limits = limits_of([scores for _, _, scores in held_out], fitting)
-    shares = [_detected(fitting, model.limited(limits.limit), part) for part, model, _ in held_out]
-    return Candidate(plan, limits, float(np.mean(shares)))
+    widening, inverse = spread_of([found for _, _, found in held_out])
+    scores = [charts(found / widening, inverse) for _, _, found in held_out]
+    limits = limits_of(scores, fitting)
+    shares = [
+        _detected(fitting, model.spread_by(widening, inverse).limited(limits.limit), part)
+        for part, model, _ in held_out
+    ]
+    return Candidate(plan, widening, inverse, limits, float(np.mean(shares)))
 
 
 def _parts(rows: int) -> list[slice]:
@@ -150,12 +166,12 @@ def _without(fitting: Fitting, plan: Plan, part: slice) -> Baseline | None:
         return None
 
 
-def _judged(fitting: Fitting, model: Baseline, part: slice) -> Floats:
-    """The charts [n, CHARTS] of the windows that end in `part`."""
+def _held_out(fitting: Fitting, model: Baseline, part: slice) -> Floats:
+    """The deviations [n, S, C] of the windows that end in `part`, in sigmas of the model."""
     first = max(0, part.start - fitting.length + 1)
     rows = fitting.rows[first : part.stop]
-    found = judge(model, rows, stride_of(len(fitting.rows)))
-    return np.asarray(found[~np.isnan(found).any(axis=1)])
+    found = deviations_of(model, rows, stride_of(len(fitting.rows)))
+    return np.asarray(found[~np.isnan(found).any(axis=(1, 2))])
 
 
 def _detected(fitting: Fitting, model: Baseline, part: slice) -> float:

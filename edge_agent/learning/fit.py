@@ -234,8 +234,8 @@ def _calibrated(values: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
     )
     tried = choose(fitting, recipe.modes, recipe.period)
     limits = tried[0].limits
-    baseline = fit(rows, np.ones(len(rows), bool), constant, recipe.length, tried[0].plan)
-    baseline = baseline.limited(limits.limit)
+    whole = fit(rows, np.ones(len(rows), bool), constant, recipe.length, tried[0].plan)
+    baseline = tried[0].applied_to(whole)
     own = judge(baseline, rows, stride_of(len(rows))).max(axis=1)
     baseline = baseline.limited(limits.limit * own_factor(own[~np.isnan(own)]))
     baseline = replace(baseline, counter=counter, offset=offset)

@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 MAX_WINDOWS: Final = 20_000  # per asset; more cost time and add no information
 _WINSOR: Final = 4.0  # spreads; healthy data contains outliers
-_STATE_ROWS: Final = 64  # values held this long are a state of the machine, not outliers
-_MIN_STATES: Final = 20  # the number needed to separate the two
-_STATE_SHARE: Final = 0.02
-_BEYOND_STATE: Final = 1.25
+_RARE: Final = 0.005  # of the rows; values that occur less often are outliers
+_BEYOND_RARE: Final = 1.25
 _NORMAL_MAD: Final = 1.4826  # median absolute deviation of a normal distribution to its sigma
 _TAIL: Final = 0.01
 _TAIL_WEIGHT: Final = 0.3
@@ -124,18 +122,16 @@ def center_and_spread(rows: Floats, constant: Floats) -> tuple[Floats, Floats]:
 def reach_of(rows: Floats, spread: Floats) -> tuple[Floats, Floats]:
     """The limits to which rows [T, C] are clipped before their covariance: low and high, [C].
 
-    A machine that idles a tenth of its time is far from its middle then, and still healthy.
+    Four spreads, and a little beyond what occurs in half a per cent of the time: a press that
+    closes every five seconds is far from its middle then, and still healthy.
     """
-    middle = np.median(rows[:: stride_of(len(rows))], axis=0)
-    low, high = middle - _WINSOR * spread, middle + _WINSOR * spread
-    blocks = len(rows) // _STATE_ROWS
-    if blocks < _MIN_STATES:
-        return low, high
-    states = np.median(rows[: blocks * _STATE_ROWS].reshape(blocks, _STATE_ROWS, -1), axis=1)
-    lowest, highest = np.quantile(states, [_STATE_SHARE, 1 - _STATE_SHARE], axis=0)
+    rows = rows[:: stride_of(len(rows))]
+    middle = np.median(rows, axis=0)
+    lowest, highest = np.quantile(rows, [_RARE, 1 - _RARE], axis=0)
+    reach = _WINSOR * spread
     return (
-        np.minimum(low, middle + _BEYOND_STATE * (lowest - middle)),
-        np.maximum(high, middle + _BEYOND_STATE * (highest - middle)),
+        np.minimum(middle - reach, middle + _BEYOND_RARE * (lowest - middle)),
+        np.maximum(middle + reach, middle + _BEYOND_RARE * (highest - middle)),
     )
 
 

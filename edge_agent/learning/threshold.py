@@ -29,7 +29,9 @@ _CONFIDENCE: Final = 0.95
 _DAY_S: Final = 86_400.0
 _QUANTILE: Final = 0.999
 _MIN_MARGIN: Final = 2.0  # from observed scores to the limit: later data always differs
-_MAX_MARGIN: Final = 3.0  # more would promise what so little time cannot support
+_MAX_MARGIN: Final = 4.0
+_ENOUGH: Final = 1000  # independent windows
+_GROWTH: Final = 0.2
 _LEAST_SEEN: Final = 1.0  # T² if nothing ever moved: one `constant_floor` off counts as seen
 OWN_SHARE: Final = 0.001  # of its own healthy windows a baseline may be over its limit
 _OWN_MARGIN: Final = 1.05
@@ -55,11 +57,9 @@ def limits_of(held_out: list[Floats], fitting: Fitting) -> Limits:
     stride = stride_of(len(fitting.rows))
     apart = max(1, fitting.alarm_rows // stride)
     windows = sum(map(len, held_out))
-    beyond = max(1 - _QUANTILE, len(held_out) / windows)
-    alarms_per_day = beyond * _DAY_S / (fitting.interval_s * fitting.alarm_rows)
-    peaks = np.concatenate([peaks_of((s / seen).max(axis=1), apart) for s in held_out])
-    ratio = max(1.0, alarms_per_day / fitting.false_alarms_per_day)
-    limit = seen * np.clip(ratio ** tail_index(peaks), _MIN_MARGIN, _MAX_MARGIN)
+    independent = windows * stride / fitting.alarm_rows
+    margin = _MIN_MARGIN * max(1.0, _ENOUGH / independent) ** _GROWTH
+    limit = seen * min(margin, _MAX_MARGIN)
     alarms = sum(alarms_of((s >= limit).any(axis=1), apart) for s in held_out)
     return Limits(limit, windows * stride * fitting.interval_s / _DAY_S, alarms)
 
