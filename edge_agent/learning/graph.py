@@ -34,20 +34,6 @@ _FAR: Final = 1e6  # from any reading: a state that no row is nearest to
 
 # (operator, inputs, output, attributes).
 _Nodes = tuple[tuple[str, str, str, dict[str, Any]], ...]
-_OF_UNIT: Final = (
-    "center",
-    "scale",
-    "mixing",
-    "shift",
-    "means",
-    "changes",
-    "restless_scale",
-    "middle",
-    "sigma_scale",
-    "precision",
-    "limit_scale",
-    "alone_scale",
-)
 # x becomes z, ...
 _SCALING: Final[_Nodes] = (
     ("Sub", "x center_n", "centered", {}),
@@ -56,9 +42,6 @@ _SCALING: Final[_Nodes] = (
 )
 # ... less the nearest state, if any asset has several, ...
 _STATES: Final[_Nodes] = (
-    ("Gather", "states unit", "states_n", {"axis": 0}),
-    ("Gather", "toward unit", "toward_n", {"axis": 0}),
-    ("Gather", "size unit", "size_n", {"axis": 0}),
     ("MatMul", "z toward_n", "alike", {}),
     ("Sub", "size_n alike", "distance", {}),
     ("ArgMin", "distance", "nearest", {"axis": 2, "keepdims": 1}),
@@ -69,13 +52,8 @@ _STATES: Final[_Nodes] = (
 )
 # ... its statistics d in sigmas, less what has been followed, their T² and largest inputs.
 _CHARTS: Final[_Nodes] = (
-    ("Add", "mixed shift_n", "shifted", {}),
-    ("Clip", "shifted clip_low clip_high", "y", {}),
-    ("MatMul", "means_n y", "mean", {}),
-    ("Slice", "y first end rows", "y_later", {}),
-    ("Slice", "y zero before_end rows", "y_earlier", {}),
-    ("Sub", "y_later y_earlier", "y_steps", {}),
-    ("Abs", "y_steps", "steps", {}),
+    ("Sub", "later earlier", "differences", {}),
+    ("Abs", "differences", "steps", {}),
     ("MatMul", "changes_n steps", "change", {}),
     ("Mul", "change restless_scale_n", "change_share", {}),
     ("Add", "change_share stillness", "change_offset", {}),
@@ -115,10 +93,13 @@ def build_graph(baselines: Sequence[Baseline], length: int) -> bytes:
     the middle has moved, is 0 if it is not fed.
     """
     channels = len(baselines[0].center)
+    nodes = _nodes(baselines)
     values = _constants(baselines, length)
-    with_states = values["states"].shape[1] > 1
-    nodes = _gathers(_OF_UNIT) + _SCALING + (_STATES if with_states else ())
-    nodes += (("MatMul", "rest mixing_n" if with_states else "z mixing_n", "mixed", {}), *_CHARTS)
+    used = {name for _, inputs, _, _ in nodes for name in inputs.split()}
+    gathered = [name for name in values if f"{name}_n" in used]
+    shared = [name for name in gathered if (values[name] == values[name][:1]).all()]
+    values |= {f"{name}_n": values[name][:1] for name in shared}
+    nodes = _gathers([name for name in gathered if name not in shared]) + nodes
     used = {name for _, inputs, _, _ in nodes for name in inputs.split()}
     values = {name: value for name, value in values.items() if name in used}
     statistics = [STATISTICS, channels]
@@ -142,6 +123,34 @@ def build_graph(baselines: Sequence[Baseline], length: int) -> bytes:
     model = helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _nodes(baselines: Sequence[Baseline]) -> _Nodes:
+    """The steps that these baselines need."""
+    nodes, z = _SCALING, "z"
+    if any(len(b.form.states) > 1 for b in baselines):
+        nodes, z = nodes + _STATES, "rest"
+    if any((b.form.mixing != np.eye(len(b.center))).any() for b in baselines):
+        nodes, z = nodes + _mixing(z), "y"
+    return nodes + _smoothing(z) + _CHARTS
+
+
+def _mixing(z: str) -> _Nodes:
+    """Less what the other inputs explain, in spreads of what is left."""
+    return (
+        ("MatMul", f"{z} mixing_n", "mixed", {}),
+        ("Add", "mixed shift_n", "shifted", {}),
+        ("Clip", "shifted clip_low clip_high", "y", {}),
+    )
+
+
+def _smoothing(y: str) -> _Nodes:
+    """Both means of the rows, and the rows before and after each step."""
+    return (
+        ("MatMul", f"means_n {y}", "mean", {}),
+        ("Slice", f"{y} first end rows", "later", {}),
+        ("Slice", f"{y} zero before_end rows", "earlier", {}),
+    )
 
 
 def _gathers(names: Sequence[str]) -> _Nodes:
