@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import sqrt
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,9 +26,9 @@ from edge_agent.learning.forms import (
 from edge_agent.learning.scaling import center_and_spread, stride_of
 from edge_agent.learning.statistics import (
     Baseline,
-    fit,
     charts,
     deviations_of,
+    fit,
     too_few_windows,
     window_deviations,
     window_ends,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _FOLDS: Final = 4
 _GAIN: Final = 0.02  # of the detected share: a form with more parts must earn them
+_DOUBT: Final = 0.5  # more for relations and cycles: their numbers are estimated from the data
 _WINDOWS: Final = 24  # of each held-out quarter that get faults
 _INPUTS: Final = 12  # that get faults, at most
 _OFFSETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of an input's healthy deviation
@@ -90,11 +92,11 @@ def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> l
     """
     z = _scaled(fitting)
     tried = [_try(fitting, plan) for plan in _plans(z, modes)]
-    best = _best(tried)
+    best = _best(tried, fitting)
     rows = _period(z, fitting) if period is None else period
     if rows:
         tried.append(_try(fitting, replace(best.plan, period=rows)))
-        best = _best([best, tried[-1]])
+        best = _best([best, tried[-1]], fitting)
     return [best, *(each for each in tried if each is not best)]
 
 
@@ -123,11 +125,14 @@ def _period(z: Floats, fitting: Fitting) -> float:
     return find_period(z[:_SAMPLE], 4 * fitting.length)
 
 
-def _best(tried: list[Candidate]) -> Candidate:
-    """The candidate that detects most; a later one must be better by `_GAIN`."""
+def _best(tried: list[Candidate], fitting: Fitting) -> Candidate:
+    """The candidate that detects most; a later one must be better, the more the fewer the data."""
+    independent = len(fitting.rows) / fitting.alarm_rows
     best = tried[0]
     for each in tried[1:]:
-        if each.detected > best.detected + _GAIN:
+        is_estimated = each.plan.others or each.plan.period
+        gain = _GAIN + (_DOUBT / sqrt(independent) if is_estimated else 0.0)
+        if each.detected > best.detected + gain:
             best = each
     return best
 
@@ -141,14 +146,23 @@ def _try(fitting: Fitting, plan: Plan) -> Candidate:
     held_out = [each for each in held_out if len(each[2])]
     if len(held_out) < _FOLDS:
         raise too_few_windows()
-    widening, inverse = spread_of([found for _, _, found in held_out])
-    scores = [charts(found / widening, inverse) for _, _, found in held_out]
-    limits = limits_of(scores, fitting)
+    found = [each for _, _, each in held_out]
+    limits = limits_of(_crossed(found), fitting)
+    widening, inverse = spread_of(found)
     shares = [
         _detected(fitting, model.spread_by(widening, inverse).limited(limits.limit), part)
         for part, model, _ in held_out
     ]
     return Candidate(plan, widening, inverse, limits, float(np.mean(shares)))
+
+
+def _crossed(held_out: list[Floats]) -> list[Floats]:
+    """The charts [n, CHARTS] of each part, by the covariance of the other parts."""
+    found = []
+    for part, deviations in enumerate(held_out):
+        widening, inverse = spread_of(held_out[:part] + held_out[part + 1 :])
+        found.append(charts(deviations / widening, inverse))
+    return found
 
 
 def _parts(rows: int) -> list[slice]:

@@ -38,10 +38,11 @@ def spread_of(held_out: list[Floats]) -> tuple[Floats, Floats]:
 
 
 def _inverse(correlation: Floats, found: Floats, block: NDArray[np.intp]) -> Floats:
-    """Shrunk, since windows are few; and in each principal direction wider by as much as the tail
+    """The inverse of a correlation [C, C], shrunk and widened, since windows are few.
 
-    of Student's distribution is heavier than the normal one's for the number of independent values
-    in that direction. A direction that drifted only once or twice while learning will drift on.
+    In each principal direction it is wider by as much as the tail of Student's distribution is
+    heavier than the normal one's for the number of independent values in that direction. A
+    direction that drifted only once or twice while learning will drift on.
     """
     np.fill_diagonal(correlation, 1.0)  # also for a channel that never moved
     rho = max(_MIN_SHRINKAGE, oas_shrinkage(correlation, len(found)))

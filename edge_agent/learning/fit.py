@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     Rows = Mapping[str, NDArray[np.floating]]
 
 _MEMORY_ROWS: Final = round(1 / min(LAMBDAS))
+_MAX_TRIED: Final = 8  # forms on the card
 _HOLD: Final = 0.2  # of a window: the share that may be missing in the daemon
 
 
@@ -74,8 +76,9 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The basis of a limit: the days held out, the false alarms that it raises in them, and the
-    tried forms, the chosen one first.
+    """The basis of an asset's limits.
+
+    days: held out; alarms: that the limits raise in them; tried: forms, the chosen one first.
     """
 
     days: float
@@ -221,6 +224,9 @@ def _calibrated(values: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
     """Baseline and limits of one asset, of the form that detects most in its held-out time."""
     counter = counters(values)
     rows = rates(values, counter)
+    if not (np.nanmax(rows, axis=0) > np.nanmin(rows, axis=0)).any():
+        hint = "learn from time in which the machine runs; it would never raise an alarm"
+        raise ModelError("no input has moved in all the time", hint=hint)
     constant = constant_floor(rows, [spec.valid for spec in recipe.inputs])
     offset = offsets(rows)
     rows = rows - offset
@@ -250,11 +256,31 @@ def _stated(
     less = [s.name for s in _read_by(recipe.inputs, list(baselines.values())) if s.offset]
     days = sum(each.days for each in calibrations)
     alarms = sum(each.alarms for each in calibrations)
+    forms = Counter(each.tried[0].plan.name for each in calibrations)
     return {
-        "method": "each quarter of the time held out in turn; beyond what was seen a power law",
+        "method": "each quarter of the time held out in turn",
+        "form": _listed(forms),
+        "tried": _tried(calibrations),
         "held_out_asset_days": f"{days:.4g}",
         "held_out_alarms": str(alarms),
         "at_most_per_asset_day": f"{poisson_upper(alarms) / days:.4g}",
         **({"judged_by_their_rate": ", ".join(counting)} if counting else {}),
         **({"read_less_an_offset": ", ".join(less)} if less else {}),
     }
+
+
+def _listed(forms: Counter[str]) -> str:
+    """The chosen forms; with the number of assets if there are several."""
+    if len(forms) == 1:
+        return next(iter(forms))
+    return "; ".join(f"{name} ({count} assets)" for name, count in forms.most_common())
+
+
+def _tried(calibrations: list[Calibration]) -> str:
+    """Each tried form with the mean share of injected faults that it detected."""
+    shares: dict[str, list[float]] = {}
+    for candidate in (each for calibration in calibrations for each in calibration.tried):
+        shares.setdefault(candidate.plan.name, []).append(candidate.detected)
+    best_first = sorted(shares.items(), key=lambda item: -float(np.mean(item[1])))
+    found = [f"{name}: finds {100 * np.mean(each):.0f} %" for name, each in best_first]
+    return "; ".join(found[:_MAX_TRIED])

@@ -47,11 +47,11 @@ _NEAR: Final = 0.95  # of the largest: the first peak as high is the period, not
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The parts of a form. states: their number; others: judged given the other inputs;
-    period: of the cycle in rows, 0 for none.
+    """The parts of a form.
 
-    modes: [C], true for inputs that are conditions (set points, states of the machine): they alone
-    determine the state, and are not judged.
+    states: their number; others: each input is judged given the others; period: of the cycle in
+    rows, 0 for none. modes: [C], true for inputs that are conditions (set points, states of the
+    machine): they alone determine the state, and are not judged.
     """
 
     states: int = 1

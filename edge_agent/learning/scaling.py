@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 MAX_WINDOWS: Final = 20_000  # per asset; more cost time and add no information
 _WINSOR: Final = 4.0  # spreads; healthy data contains outliers
-_RARE: Final = 0.005  # of the rows; values that occur less often are outliers
+_RARE: Final = 0.005  # of the rows; values that occur less often are outliers, and
+_RARE_ROWS: Final = 16  # so are those in fewer rows,
+_MOST_RARE: Final = 0.05  # but not those that occur more often than this
 _BEYOND_RARE: Final = 1.25
 _NORMAL_MAD: Final = 1.4826  # median absolute deviation of a normal distribution to its sigma
 _TAIL: Final = 0.01
@@ -122,12 +124,13 @@ def center_and_spread(rows: Floats, constant: Floats) -> tuple[Floats, Floats]:
 def reach_of(rows: Floats, spread: Floats) -> tuple[Floats, Floats]:
     """The limits to which rows [T, C] are clipped before their covariance: low and high, [C].
 
-    Four spreads, and a little beyond what occurs in half a per cent of the time: a press that
-    closes every five seconds is far from its middle then, and still healthy.
+    Four spreads, and a little beyond what is not rare: a press that closes every five seconds is
+    far from its middle then, and still healthy.
     """
+    rare = min(max(_RARE, _RARE_ROWS / len(rows)), _MOST_RARE)
     rows = rows[:: stride_of(len(rows))]
     middle = np.median(rows, axis=0)
-    lowest, highest = np.quantile(rows, [_RARE, 1 - _RARE], axis=0)
+    lowest, highest = np.quantile(rows, [rare, 1 - rare], axis=0)
     reach = _WINSOR * spread
     return (
         np.minimum(middle - reach, middle + _BEYOND_RARE * (lowest - middle)),
