@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.errors import ModelError
-from edge_agent.learning.covariance import spread_of
 from edge_agent.learning.forms import (
     Plan,
     find_period,
@@ -26,9 +25,8 @@ from edge_agent.learning.forms import (
 from edge_agent.learning.scaling import center_and_spread, stride_of
 from edge_agent.learning.statistics import (
     Baseline,
-    charts,
-    deviations_of,
     fit,
+    judge,
     too_few_windows,
     window_deviations,
     window_ends,
@@ -68,21 +66,11 @@ class Fitting:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A plan that was tried.
-
-    widening: [S, C], deviations in held-out time relative to those in the time that was learned;
-    precision: [S, C, C]; detected: share of the injected faults, 0..1.
-    """
+    """A plan that was tried. detected: the share of the injected faults, 0..1."""
 
     plan: Plan
-    widening: Floats
-    precision: Floats
     limits: Limits
     detected: float
-
-    def applied_to(self, baseline: Baseline) -> Baseline:
-        """The baseline of all rows with the covariance and the limits of the held-out time."""
-        return baseline.spread_by(self.widening, self.precision).limited(self.limits.limit)
 
 
 def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> list[Candidate]:
@@ -95,7 +83,7 @@ def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> l
     best = _best(tried, fitting)
     rows = _period(z, fitting) if period is None else period
     if rows:
-        tried.append(_try(fitting, replace(best.plan, period=rows)))
+        tried.append(_try(fitting, replace(best.plan, period=rows, excursions=True)))
         best = _best([best, tried[-1]], fitting)
     return [best, *(each for each in tried if each is not best)]
 
@@ -113,6 +101,7 @@ def _plans(z: Floats, modes: tuple[bool, ...]) -> Iterator[Plan]:
     others = may_explain(len(z), z.shape[1])
     plain = Plan(modes=modes)
     yield plain
+    yield replace(plain, excursions=True)
     if states > 1:
         yield replace(plain, states=states)
         if others:
@@ -130,8 +119,9 @@ def _best(tried: list[Candidate], fitting: Fitting) -> Candidate:
     independent = len(fitting.rows) / fitting.alarm_rows
     best = tried[0]
     for each in tried[1:]:
-        is_estimated = each.plan.others or each.plan.period
-        gain = _GAIN + (_DOUBT / sqrt(independent) if is_estimated else 0.0)
+        plan = each.plan
+        is_doubtful = plan.others or plan.period or plan.excursions
+        gain = _GAIN + (_DOUBT / sqrt(independent) if is_doubtful else 0.0)
         if each.detected > best.detected + gain:
             best = each
     return best
@@ -146,23 +136,9 @@ def _try(fitting: Fitting, plan: Plan) -> Candidate:
     held_out = [each for each in held_out if len(each[2])]
     if len(held_out) < _FOLDS:
         raise too_few_windows()
-    found = [each for _, _, each in held_out]
-    limits = limits_of(_crossed(found), fitting)
-    widening, inverse = spread_of(found)
-    shares = [
-        _detected(fitting, model.spread_by(widening, inverse).limited(limits.limit), part)
-        for part, model, _ in held_out
-    ]
-    return Candidate(plan, widening, inverse, limits, float(np.mean(shares)))
-
-
-def _crossed(held_out: list[Floats]) -> list[Floats]:
-    """The charts [n, CHARTS] of each part, by the covariance of the other parts."""
-    found = []
-    for part, deviations in enumerate(held_out):
-        widening, inverse = spread_of(held_out[:part] + held_out[part + 1 :])
-        found.append(charts(deviations / widening, inverse))
-    return found
+    limits = limits_of([scores for _, _, scores in held_out], fitting)
+    shares = [_detected(fitting, model.limited(limits.limit), part) for part, model, _ in held_out]
+    return Candidate(plan, limits, float(np.mean(shares)))
 
 
 def _parts(rows: int) -> list[slice]:
@@ -181,11 +157,10 @@ def _without(fitting: Fitting, plan: Plan, part: slice) -> Baseline | None:
 
 
 def _held_out(fitting: Fitting, model: Baseline, part: slice) -> Floats:
-    """The deviations [n, S, C] of the windows that end in `part`, in sigmas of the model."""
+    """The charts [n, CHARTS] of the windows that end in `part`."""
     first = max(0, part.start - fitting.length + 1)
-    rows = fitting.rows[first : part.stop]
-    found = deviations_of(model, rows, stride_of(len(fitting.rows)))
-    return np.asarray(found[~np.isnan(found).any(axis=(1, 2))])
+    found = judge(model, fitting.rows[first : part.stop], stride_of(len(fitting.rows)))
+    return np.asarray(found[~np.isnan(found).any(axis=1)])
 
 
 def _detected(fitting: Fitting, model: Baseline, part: slice) -> float:

@@ -17,38 +17,23 @@ _MIN_BLOCK: Final = 3
 _MAX_CORRELATION: Final = 0.95
 _FAR: Final = 3.0  # sigmas of a normal distribution
 _LEAST_FREEDOM: Final = 0.7
-_MAX_INFLATION: Final = 30.0
+_MAX_INFLATION: Final = 1e4
 
 
-def spread_of(held_out: list[Floats]) -> tuple[Floats, Floats]:
-    """How far held-out windows lie, and in which directions: widening [S, C], precision [S, C, C].
+def precision(found: Floats, when: NDArray[np.intp], rows: int) -> Floats:
+    """Inverse covariance of standardized windows, found [n, C]; they end at rows `when` of `rows`.
 
-    held_out: by part of the time, deviations [n, S, C] from the middle of the other parts, in
-    sigmas of those. A direction that moves on between the parts is as wide as it moves; the
-    median of the parts, so that a cold start in one of them does not hide what comes later.
+    Shrunk, since windows are few; and in each principal direction wider by as much as the tail of
+    Student's distribution is heavier than the normal one's for the number of independent values
+    in that direction. A direction that drifted only once or twice while learning will drift on.
     """
-    moments = np.array([np.einsum("nsi,nsj->sij", d, d) / len(d) for d in held_out])
-    scales = np.sqrt(np.maximum(np.diagonal(moments, axis1=2, axis2=3), 1e-12))
-    widening = np.maximum(np.exp(np.median(np.log(scales), axis=0)), 1.0)
-    correlation = (moments / (scales[..., :, None] * scales[..., None, :])).mean(axis=0)
-    found = np.concatenate(held_out) / widening
-    block = np.arange(len(found)) * _BLOCKS // len(found)
-    statistics = range(correlation.shape[0])
-    return widening, np.array([_inverse(correlation[s], found[:, s], block) for s in statistics])
-
-
-def _inverse(correlation: Floats, found: Floats, block: NDArray[np.intp]) -> Floats:
-    """The inverse of a correlation [C, C], shrunk and widened, since windows are few.
-
-    In each principal direction it is wider by as much as the tail of Student's distribution is
-    heavier than the normal one's for the number of independent values in that direction. A
-    direction that drifted only once or twice while learning will drift on.
-    """
+    correlation = found.T @ found / len(found)
     np.fill_diagonal(correlation, 1.0)  # also for a channel that never moved
     rho = max(_MIN_SHRINKAGE, oas_shrinkage(correlation, len(found)))
     shrunk = (1.0 - rho) * correlation + rho * np.eye(len(correlation))
     variances, directions = np.linalg.eigh(shrunk)
-    variances = variances * inflation(effective_number(found @ directions, block))
+    taken = effective_number(found @ directions, when * _BLOCKS // rows)
+    variances = variances * inflation(taken)
     return np.asarray((directions / variances) @ directions.T)
 
 

@@ -241,7 +241,7 @@ def _calibrated(values: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
     tried = choose(fitting, recipe.modes, recipe.period)
     limits = tried[0].limits
     whole = fit(rows, np.ones(len(rows), bool), constant, recipe.length, tried[0].plan)
-    baseline = tried[0].applied_to(whole)
+    baseline = whole.limited(limits.limit)
     own = judge(baseline, rows, stride_of(len(rows))).max(axis=1)
     baseline = baseline.limited(limits.limit * own_factor(own[~np.isnan(own)]))
     baseline = replace(baseline, counter=counter, offset=offset)

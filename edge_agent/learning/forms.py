@@ -57,6 +57,7 @@ class Plan:
     states: int = 1
     others: bool = False
     period: float = 0.0
+    excursions: bool = False
     modes: tuple[bool, ...] = ()
 
     @property
@@ -69,6 +70,8 @@ class Plan:
             parts.append("each input given the others")
         if self.period:
             parts.append(f"whole cycles of {self.period:.4g} rows")
+        if self.excursions:
+            parts.append("with rare values")
         return ", ".join(parts) or "plain"
 
 
@@ -108,7 +111,8 @@ def form_of(plan: Plan, z: Floats, length: int) -> Form:
     weight = judged_by(judged)
     states = find_states(z, plan.states, weight) if plan.states > 1 else np.zeros((1, channels))
     rest = z - states[nearest(z, states, weight)] if len(states) > 1 else z
-    rest = np.clip(rest, *reach_of(rest, center_and_spread(rest, np.ones(channels))[1]))
+    spread = center_and_spread(rest, np.ones(channels))[1]
+    rest = np.clip(rest, *reach_of(rest, spread, keep_rare=plan.excursions))
     mixing = np.eye(channels)
     if plan.others:
         mixing -= explained_by_others(rest, judged)

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 MAX_WINDOWS: Final = 20_000  # per asset; more cost time and add no information
 _WINSOR: Final = 4.0  # spreads; healthy data contains outliers
-_RARE: Final = 0.005  # of the rows; values that occur less often are outliers, and
-_RARE_ROWS: Final = 16  # so are those in fewer rows,
-_MOST_RARE: Final = 0.05  # but not those that occur more often than this
-_BEYOND_RARE: Final = 1.25
+_STATE_ROWS: Final = 64  # values held this long are a state of the machine, not outliers
+_MIN_STATES: Final = 20  # the number needed to separate the two
+_STATE_SHARE: Final = 0.02
+_RARE: Final = 0.005  # of the rows
+_BEYOND: Final = 1.25
 _NORMAL_MAD: Final = 1.4826  # median absolute deviation of a normal distribution to its sigma
 _TAIL: Final = 0.01
 _TAIL_WEIGHT: Final = 0.3
@@ -121,20 +122,32 @@ def center_and_spread(rows: Floats, constant: Floats) -> tuple[Floats, Floats]:
     return np.clip(rows, middle - reach, middle + reach).mean(axis=0), spread
 
 
-def reach_of(rows: Floats, spread: Floats) -> tuple[Floats, Floats]:
+def reach_of(rows: Floats, spread: Floats, *, keep_rare: bool = False) -> tuple[Floats, Floats]:
     """The limits to which rows [T, C] are clipped before their covariance: low and high, [C].
 
-    Four spreads, and a little beyond what is not rare: a press that closes every five seconds is
-    far from its middle then, and still healthy.
+    Four spreads, and a little beyond the states that the machine holds for 64 rows or more: it
+    may idle a tenth of its time. keep_rare: and beyond what occurs in half a per cent of the rows,
+    such as the stroke of a press.
     """
-    rare = min(max(_RARE, _RARE_ROWS / len(rows)), _MOST_RARE)
-    rows = rows[:: stride_of(len(rows))]
-    middle = np.median(rows, axis=0)
-    lowest, highest = np.quantile(rows, [rare, 1 - rare], axis=0)
-    reach = _WINSOR * spread
+    middle = np.median(rows[:: stride_of(len(rows))], axis=0)
+    low, high = middle - _WINSOR * spread, middle + _WINSOR * spread
+    if keep_rare:
+        lowest, highest = np.quantile(rows[:: stride_of(len(rows))], [_RARE, 1 - _RARE], axis=0)
+        low, high = _beyond(low, high, middle, lowest, highest)
+    blocks = len(rows) // _STATE_ROWS
+    if blocks < _MIN_STATES:
+        return low, high
+    states = np.median(rows[: blocks * _STATE_ROWS].reshape(blocks, _STATE_ROWS, -1), axis=1)
+    lowest, highest = np.quantile(states, [_STATE_SHARE, 1 - _STATE_SHARE], axis=0)
+    return _beyond(low, high, middle, lowest, highest)
+
+
+def _beyond(
+    low: Floats, high: Floats, middle: Floats, lowest: Floats, highest: Floats
+) -> tuple[Floats, Floats]:
     return (
-        np.minimum(middle - reach, middle + _BEYOND_RARE * (lowest - middle)),
-        np.maximum(middle + reach, middle + _BEYOND_RARE * (highest - middle)),
+        np.minimum(low, middle + _BEYOND * (lowest - middle)),
+        np.maximum(high, middle + _BEYOND * (highest - middle)),
     )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.errors import ModelError
+from edge_agent.learning.covariance import precision
 from edge_agent.learning.forms import CLIP, Form, form_of
 from edge_agent.learning.scaling import center_and_spread, reach_of, stride_of
 
@@ -61,10 +62,6 @@ class Baseline:
     limit: Floats
     counter: Mask
     offset: Floats
-
-    def spread_by(self, widening: Floats, precision: Floats) -> Baseline:
-        """The same baseline, its deviations [S, C] wider, with an inverse covariance of them."""
-        return replace(self, sigma=self.sigma * widening, precision=precision)
 
     def limited(self, limit: Floats) -> Baseline:
         """The same baseline with limits [CHARTS]."""
@@ -125,7 +122,7 @@ def window_ends(rows: int, length: int, stride: int = 1) -> NDArray[np.intp]:
 
 
 def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> Baseline:
-    """The baseline of rows [T, C], of which only `used` [T] may be read; without covariance.
+    """The baseline of rows [T, C], of which only `used` [T] may be read; its limits are 1.
 
     rows: counters already as `rates`; constant: [C], the spread of a channel that never moves (see
     `constant_floor`).
@@ -136,11 +133,12 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
     form = form_of(plan, scaled[sound], length)
     # Rows outside `used` become NaN, so that every window that contains one is left out.
     prepared = np.where(sound[:, None], form.prepare(scaled), np.nan)
-    prepared = np.clip(prepared, *reach_of(prepared[sound], np.ones(rows.shape[1])))
+    reach = reach_of(prepared[sound], np.ones(rows.shape[1]), keep_rare=plan.excursions)
+    prepared = np.clip(prepared, *reach)
     stride = stride_of(len(rows))
     found = _smooth(prepared, form, stride)
     whole = ~np.isnan(found).any(axis=(1, 2))
-    found = found[whole]
+    found, ends = found[whole], window_ends(len(rows), length, stride)[whole]
     if len(found) < 2:  # noqa: PLR2004
         raise too_few_windows()
     restless = np.maximum(found[:, -1].mean(axis=0), _LEAST_RESTLESS)
@@ -148,7 +146,8 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
     middle, sigma = found.mean(axis=0), found.std(axis=0)
     # A channel that never moved has no covariance: its spread already defines its distance.
     sigma = np.where(sigma > _STILL, sigma, 1.0)
-    inverse = np.broadcast_to(np.eye(rows.shape[1]), (STATISTICS, rows.shape[1], rows.shape[1]))
+    found = (found - middle) / sigma
+    inverse = np.array([precision(each, ends, len(rows)) for each in found.transpose(1, 0, 2)])
     none = np.zeros(rows.shape[1])
     limit = np.ones((2, STATISTICS))
     return Baseline(
