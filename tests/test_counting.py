@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.counting import as_read, counted
-from edge_agent.learning.statistics import counters
+from edge_agent.learning.scaling import counters
 
 
 def column(*values: float) -> np.ndarray:
