@@ -34,7 +34,6 @@ _STATE_ROWS: Final = 4
 _WITHIN: Final = 0.1  # of the variance, at most, is left within the states
 _DROP: Final = 3.0  # by so much less than with one state fewer
 _LEAST_SPREAD: Final = 1e-3  # of what is left; less is rounding
-_LEAST_DIFFERENCE: Final = 0.02  # of two sensors of one thing: they drift apart
 _RIDGE: Final = 1e-3
 _EXPLAINED: Final = 0.5  # R² of held-out rows
 _FOLDS: Final = 4
@@ -119,7 +118,7 @@ def form_of(plan: Plan, z: Floats, length: int) -> Form:
         mixing -= explained_by_others(rest, judged)
     if plan.others or len(states) > 1:
         middle, spread = center_and_spread(rest @ mixing, np.ones(channels))
-        spread = np.maximum(spread, _LEAST_DIFFERENCE if plan.others else _LEAST_SPREAD)
+        spread = np.maximum(spread, _LEAST_SPREAD)
     else:
         middle, spread = np.zeros(channels), np.ones(channels)
     spread = np.where(judged, spread, np.inf)

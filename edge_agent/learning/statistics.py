@@ -37,7 +37,7 @@ CHARTS: Final = 2 * STATISTICS  # T² of each statistic, then the largest single
 STILLNESS: Final = 0.5  # of a channel's usual variability: the value for no movement at all
 _LEAST_RESTLESS: Final = 0.1  # spreads from row to row; a last digit may toggle
 _STILL: Final = 1e-6  # of a spread: smaller changes are rounding
-_LEAST_SIGMA: Final = 0.1  # of what others leave unexplained: two sensors of one thing drift apart
+_LEAST_DIFFERENCE: Final = 0.02  # spreads; two sensors of one thing drift apart by that much
 _BLOCK: Final = 1024  # windows at a time: they stay in the cache
 
 
@@ -147,7 +147,8 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
     middle, sigma = found.mean(axis=0), found.std(axis=0)
     # A channel that never moved has no covariance: its spread already defines its distance.
     sigma = np.where(sigma > _STILL, sigma, 1.0)
-    sigma = np.maximum(sigma, _LEAST_SIGMA if plan.others else 0.0)
+    if plan.others:
+        sigma[:-1] = np.maximum(sigma[:-1], _LEAST_DIFFERENCE * np.diag(form.mixing))
     found = (found - middle) / sigma
     inverse = np.array([precision(each, ends, len(rows)) for each in found.transpose(1, 0, 2)])
     none = np.zeros(rows.shape[1])
