@@ -136,7 +136,14 @@ def _try(fitting: Fitting, plan: Plan) -> Candidate:
     held_out = [each for each in held_out if len(each[2])]
     if len(held_out) < _FOLDS:
         raise too_few_windows()
-    limits = limits_of([scores for _, _, scores in held_out], fitting)
+    scores = [each for _, _, each in held_out]
+    limits = limits_of(
+        scores,
+        stride_of(len(fitting.rows)),
+        fitting.alarm_rows,
+        fitting.interval_s,
+        fitting.false_alarms_per_day,
+    )
     shares = [_detected(fitting, model.limited(limits.limit), part) for part, model, _ in held_out]
     return Candidate(plan, limits, float(np.mean(shares)))
 

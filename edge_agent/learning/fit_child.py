@@ -106,7 +106,8 @@ def _load(path: Path) -> tuple[dict[str, NDArray[np.floating]], Recipe, int]:
     now_us = told.pop("now_us")
     inputs = tuple(_input(**each) for each in told.pop("inputs"))
     training = tuple((key, value) for key, value in told.pop("training"))
-    return rows, Recipe(inputs=inputs, training=training, **told), now_us
+    modes = tuple(told.pop("modes"))
+    return rows, Recipe(inputs=inputs, training=training, modes=modes, **told), now_us
 
 
 def _input(

@@ -37,7 +37,7 @@ CHARTS: Final = 2 * STATISTICS  # T² of each statistic, then the largest single
 STILLNESS: Final = 0.5  # of a channel's usual variability: the value for no movement at all
 _LEAST_RESTLESS: Final = 0.1  # spreads from row to row; a last digit may toggle
 _STILL: Final = 1e-6  # of a spread: smaller changes are rounding
-_LEAST_DIFFERENCE: Final = 0.02  # spreads; two sensors of one thing drift apart by that much
+_LEAST_DIFFERENCE: Final = 0.025  # spreads; two sensors of one thing drift apart by that much
 _BLOCK: Final = 1024  # windows at a time: they stay in the cache
 
 

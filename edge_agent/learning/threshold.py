@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.learning.scaling import stride_of
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from edge_agent.learning.choice import Fitting
 
     Floats = NDArray[np.float64]
 
@@ -27,6 +23,8 @@ _MIN_MARGIN: Final = 2.0
 _MAX_MARGIN: Final = 6.0
 _ENOUGH: Final = 1000  # independent windows
 _GROWTH: Final = 0.25
+_USUAL_WANTED: Final = 0.1  # false alarms a day
+_TAIL_INDEX: Final = 0.25  # of the power law of T²; far heavier than a normal distribution's
 _LEAST_SEEN: Final = 1.0  # T² if nothing ever moved: one `constant_floor` off counts as seen
 OWN_SHARE: Final = 0.005  # of its own healthy windows a baseline may be over its limit
 _OWN_MARGIN: Final = 1.05
@@ -41,22 +39,26 @@ class Limits:
     alarms: int
 
 
-def limits_of(held_out: list[Floats], fitting: Fitting) -> Limits:
+def limits_of(
+    held_out: list[Floats], stride: int, alarm_rows: int, interval_s: float, wanted: float
+) -> Limits:
     """The limits of charts from the scores of each held-out quarter, [n, CHARTS] each.
 
-    The 99.9 % quantile of what was seen, times a margin that fits how much was seen.
+    stride: rows between two of the windows; alarm_rows: between two alarms, at least; interval_s:
+    between two rows; wanted: false alarms a day. The 99.9 % quantile of what was seen, times a
+    margin that fits how much was seen.
     """
     # The median, so that one unusual quarter, such as a cold start, cannot set the limit.
     quantiles = [np.maximum(np.quantile(s, _QUANTILE, axis=0), _LEAST_SEEN) for s in held_out]
     seen = np.exp(np.median(np.log(quantiles), axis=0))
-    stride = stride_of(len(fitting.rows))
-    apart = max(1, fitting.alarm_rows // stride)
+    apart = max(1, alarm_rows // stride)
     windows = sum(map(len, held_out))
-    independent = windows * stride / fitting.alarm_rows
+    independent = windows * stride / alarm_rows
     margin = _MIN_MARGIN * max(1.0, _ENOUGH / independent) ** _GROWTH
-    limit = seen * min(margin, _MAX_MARGIN)
+    stricter = (_USUAL_WANTED / wanted) ** _TAIL_INDEX
+    limit = seen * max(1.0, min(margin, _MAX_MARGIN) * stricter)
     alarms = sum(alarms_of((s >= limit).any(axis=1), apart) for s in held_out)
-    return Limits(limit, windows * stride * fitting.interval_s / _DAY_S, alarms)
+    return Limits(limit, windows * stride * interval_s / _DAY_S, alarms)
 
 
 def own_factor(scores: Floats) -> float:

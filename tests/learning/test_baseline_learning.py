@@ -203,6 +203,17 @@ def test_healthy_data_that_was_never_seen_raises_no_alarm(seed: int) -> None:
     assert scores(learned, rows[600:]).score.max() < 1.0
 
 
+def test_fewer_false_alarms_wanted_means_a_higher_limit() -> None:
+    found = [
+        scores(
+            learn({"A": healthy(1)}, recipe(false_alarms_per_day=rate), now_us=NOW_US), healthy(1)
+        ).score.mean()
+        for rate in (10.0, 1.0, 0.1, 0.01)
+    ]
+    assert found == sorted(found, reverse=True)
+    assert found[0] > 1.5 * found[-1]
+
+
 def test_the_limit_states_what_it_rests_on(pair: LearnedBundle) -> None:
     stated = pair.manifest.calibration
     days = 2 * (600 - LENGTH + 1) / 86_400

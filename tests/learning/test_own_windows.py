@@ -24,7 +24,7 @@ PROMISED = 0.01  # of its own windows
 
 
 def random_walk(random: Random, rows: int) -> np.ndarray:
-    return np.cumsum(random.standard_normal((rows, 3)), axis=0)
+    return np.asarray(np.cumsum(random.standard_normal((rows, 3)), axis=0))
 
 
 def noise(random: Random, rows: int) -> np.ndarray:
@@ -37,12 +37,13 @@ def cyclic(random: Random, rows: int) -> np.ndarray:
 
 
 def trending(random: Random, rows: int) -> np.ndarray:
-    return np.linspace(0, 50, rows)[:, None] * random.random(3) + random.standard_normal((rows, 3))
+    drift = np.linspace(0, 50, rows)[:, None] * random.random(3)
+    return np.asarray(drift + random.standard_normal((rows, 3)))
 
 
 def seasonal(random: Random, rows: int) -> np.ndarray:
     day = np.sin(2 * np.pi * np.arange(rows) / (rows / 2.7))
-    return 10 * day[:, None] * random.random(3) + random.standard_normal((rows, 3))
+    return np.asarray(10 * day[:, None] * random.random(3) + random.standard_normal((rows, 3)))
 
 
 def two_states(random: Random, rows: int) -> np.ndarray:
