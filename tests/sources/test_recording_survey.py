@@ -55,6 +55,8 @@ def found_in(path: Path, text: str, **options: Any) -> dict[str, float]:
             {"signal_column": "b", "value_column": "c", "time": "a"},
             {"flow": 1, "temp": 2},
         ),
+        (f"time,machine,flow\n{T},P-1,1\n{T},P-2,2\n", {}, {"flow": 1}),
+        (f"time,machine,flow\n{T},5,1\n", {}, {"machine": 5, "flow": 1}),
         (f"time,flow,quality\n{T},1,Good\n", {"quality": "quality"}, {"flow": 1}),
         (f"{T},1,2\n", {"header": False}, {"2": 1, "3": 2}),
         (f"time,a,b\n{T},1,2\n", {"columns": {"flow": "3"}}, {"flow": 2}),

@@ -293,6 +293,7 @@ def test_rows_of_other_machines_never_become_those_of_an_asset(tmp_path: Path, t
     recording, values = read(path, plant)
     assert cells(values, plant) == [("P1", "flow", 0, 1.0), ("P1", "temp", 0, 2.0)]
     assert set(recording.rejected) == {"unknown"}
+    assert {one.cause for one in recording.report.findings()} == {"other_asset"}
     both = flow_and_temp("P1", "P2")
     assert len(read(path, both)[1]) == 4
     with pytest.raises(EdgeAgentError, match=r"none of which is 'P7' \(they are P1, P2\)"):

@@ -57,7 +57,7 @@ class Decoder:
         self._count("time", never & ~missing, chunk, self.plan.time, moments)
         self._count("no_such_time", missing, chunk, self.plan.time, moments)
         self._count("out_of_order", late, chunk, self.plan.time, moments)
-        self._count("unknown", np.all(signal < 0, axis=1), chunk, self.plan.naming_column)
+        self._count_unknown(np.all(signal < 0, axis=1), chunk)
         keep = usable & ~(never | late)[:, None]
         equal, earlier = self.order.check(time_us, signal, keep)
         self._count("equal_time", equal, chunk, self.plan.time, moments)
@@ -136,6 +136,17 @@ class Decoder:
                 known[key] = self.places.number(*key, self.numbers[n].decimal)
             if math.isfinite(known[key]):
                 value[row], wrong[row] = known[key], False
+
+    def _count_unknown(self, rows: NDArray[np.bool_], chunk: Chunk) -> None:
+        """Report rows without a signal: of assets that are not in the plant, and others."""
+        column = self.plan.asset_column
+        if column is not None and rows.any():
+            names = _texts(chunk, column, "")
+            strange = {name for name in set(names) if not self.places.knows(name)}
+            other = rows & np.array([name in strange for name in names])
+            self._count("other_asset", other, chunk, column)
+            rows &= ~other
+        self._count("unknown", rows, chunk, self.plan.naming_column)
 
     def _count_wrong(self, wrong: NDArray[np.bool_], chunk: Chunk, n: int) -> None:
         """Report the cells of a value column that are no numbers, by their cause."""

@@ -45,6 +45,7 @@ CAUSES: Final = {
     ),
     "quality": Cause("quality", "not a quality", "set --quality-codes"),
     "unknown": Cause("unknown", "no signal of the plant", "set --columns SIGNAL=NAME"),
+    "other_asset": Cause("unknown", "an asset that is not in the config", "add it to assets"),
     "columns": Cause(
         "columns", "more cells than the header", "is a decimal comma the separator, too?"
     ),

@@ -10,7 +10,8 @@ from edge_agent.config.schema import Signal
 from edge_agent.config.types import Name
 from edge_agent.errors import EdgeAgentError
 from edge_agent.sources.replay.csv_reader import find_column, open_table
-from edge_agent.sources.replay.labels import bare_name, long_columns, unit_of_name
+from edge_agent.sources.replay.labels import asset_column, bare_name, long_columns, unit_of_name
+from edge_agent.sources.replay.moments import is_number
 from edge_agent.sources.replay.plan import time_columns
 from edge_agent.sources.replay.recording import find_files
 
@@ -54,7 +55,7 @@ def _labels(config: ReplayConfig, table: Table) -> Iterable[str]:
         label = found[0]
     if label is not None:
         return _texts(table, label)
-    assets = find_column(table, config.asset_column) if config.asset_column else None
+    assets = find_column(table, config.asset_column) if config.asset_column else _machines(table)
     used = {assets, *time_columns(config, table, lambda _: False)}
     qualities = {config.quality.replace("{column}", name) for name in names}
     return [
@@ -62,6 +63,13 @@ def _labels(config: ReplayConfig, table: Table) -> Iterable[str]:
         for n, name in enumerate(names)
         if n not in used and name not in qualities and not _INDEX.fullmatch(name)
     ]
+
+
+def _machines(table: Table) -> int | None:
+    """A column that names the machine of each row."""
+    column = asset_column(table.names)
+    cells = [] if column is None else [row[column] for row in table.sample if column < len(row)]
+    return None if any(map(is_number, cells)) else column
 
 
 def _texts(table: Table, column: int) -> Iterator[str]:
