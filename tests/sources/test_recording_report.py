@@ -93,6 +93,10 @@ TABLES: dict[str, tuple[str, set[tuple[str, str, int, int]]]] = {
         table(lambda n: f"{'-' if n == 3 else stamp(n)},{n},1.5"),
         {("time", "time", 1, 40)},
     ),
+    "blanks in a short row of a table with tabs": (
+        "time\tflow\ttemp\n" + f"{stamp(0)}\t12 kPa?\n" + f"{stamp(1)}\t1\t2\n",
+        {("flow", "text", 1, 2), ("temp", "empty", 1, 2)},
+    ),
     "equal times": (
         table(lambda n: f"{stamp(n - n % 2 * (n > 20))},{n},1.5"),
         {("time", "equal_time", 10, 40)},

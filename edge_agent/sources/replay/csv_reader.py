@@ -207,7 +207,9 @@ def sniff_separator(head: Sequence[str]) -> str:
     """
     lines = [line for line in head if line.strip()]
     best, share = "", 0.0
-    for separator in _SEPARATORS:
+    # A run of blanks may contain tabs, but where there are tabs, they separate.
+    tabs = bool(lines) and "\t" in lines[0]
+    for separator in _SEPARATORS[:-1] if tabs else _SEPARATORS:
         widths = Counter(len(_cut(line.strip("\r\n"), separator) or ()) for line in lines)
         width, n = widths.most_common(1)[0] if widths else (0, 0)
         if width > 1 and n == len(lines):
