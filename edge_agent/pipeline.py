@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_agent.alarms import BASELINE
 from edge_agent.clock import US_PER_S
 from edge_agent.detection import Detection
 from edge_agent.diagnostics import Diagnostics
-from edge_agent.learning import BaselineLearning
+from edge_agent.learning import BaselineLearning, WaveBaselines
 from edge_agent.serving import Deployments, EvaluationRules, ScoreState, evaluate
 from edge_agent.signals import INPUT_KINDS, Acceptance
 
@@ -81,6 +82,7 @@ class Pipeline:
         self.watch = self.signals.watch
         self.deployments = Deployments(config, self.signals.bindings, metrics, alarms, live=live)
         self.learning = BaselineLearning(self.signals, alarms)
+        self.waves = WaveBaselines(self.signals, alarms)
         self.detection = Detection(plant, self.signals, self.deployments, alarms, live=live)
         self.diagnostics = Diagnostics(config, live=live)
         self._monotonic_s = 0.0
@@ -126,6 +128,8 @@ class Pipeline:
             batches += self.deployments.accept_values(observed.values, observed.blocks)
         if self.learning or self.learning.searches.by_asset:
             self.learning.accept_values(observed.values)
+        if self.waves and observed.blocks:
+            self.waves.accept_blocks(observed.blocks)
         if self._live and observed.is_clock_due:
             batches += self.deployments.close_by_clock(observed.asset_now_us)
         self.deployments.count_refused()
@@ -158,6 +162,8 @@ class Pipeline:
             self.deployments.follow_alarms_of(deployment, rows)
         if self.learning:
             self.learning.follow_transitions(transitions)
+        if self.waves:
+            self.waves.follow_transitions(transitions)
         return transitions
 
     def run_shadows(self, *, busy: bool = False) -> list[Transition]:
@@ -177,6 +183,7 @@ class Pipeline:
     def _follow_clocks(self, observed: Observed) -> None:
         """Follow a step of the gateway's clock, and clocks of assets that were set back."""
         self.learning.follow_clocks(observed)
+        self.waves.follow_clocks(observed)
         self.detection.follow_clocks(observed)
         if observed.step_us:
             step_us, moves = observed.step_us, self.signals.moves
@@ -203,9 +210,13 @@ class Pipeline:
         recent = self.learning.recent_values(asset)
         return self.deployments.use_model(asset, use, use_name, recent)
 
-    def use_baseline(self, asset: PlantAsset) -> bool:
-        """Let the newest bundle that was learned for an asset score it; False if there is none."""
-        return self.deployments.baselines.use_newest(asset, self.learning.recent_values(asset))
+    def use_baseline(self, asset: PlantAsset, use_name: str = BASELINE) -> bool:
+        """Let the newest bundle that was learned for an asset score it; False if there is none.
+
+        use_name: BASELINE of its numbers, or WAVEFORMS.
+        """
+        recent = self.learning.recent_values(asset) if use_name == BASELINE else None
+        return self.deployments.baselines.use_newest(asset, recent, use_name)
 
     def adopt_rules(self, config: Config) -> None:
         """Apply new alarm rules; everything else stays as it is."""
@@ -216,6 +227,7 @@ class Pipeline:
         """Copy the rows collected for learning from the pipeline that this one replaces."""
         self.watch.silence.adopt_state(old.watch.silence, self._rows_of(old))
         self.learning.take_over(old.learning)
+        self.waves.take_over(old.waves)
         self.deployments.adopt_versions(old.deployments)
         self.detection.adopt_state(old.detection)
         self.diagnostics.adopt_state(old.diagnostics)

@@ -2,6 +2,7 @@
 
 from edge_agent.alarms.catalogue import (
     BASELINE,
+    WAVEFORMS,
     AlarmCatalogue,
     AlarmPolicy,
     baseline_alarm_ids,
@@ -20,6 +21,7 @@ from edge_agent.alarms.texts import Texts, load_texts, read_texts
 
 __all__ = [
     "BASELINE",
+    "WAVEFORMS",
     "AlarmCatalogue",
     "AlarmMessages",
     "AlarmPolicy",

@@ -33,7 +33,9 @@ Stage: TypeAlias = Literal[
     "presentation",
 ]
 
-BASELINE: Final = "baseline"  # the use name of a model that was learned on the gateway
+# The use names of models that were learned on the gateway, from numbers and from waveforms.
+BASELINE: Final = "baseline"
+WAVEFORMS: Final = "waveforms"
 _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
 # By the first part of `Fault.what`, if it differs from the rule of all service alarms.
 _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
@@ -82,9 +84,9 @@ def silent_alarm_id(asset: str) -> str:
     return f"{asset}.silent"
 
 
-def baseline_alarm_ids(asset: str) -> tuple[str, str]:
-    """The ids of the alarms that depend on the baseline of an asset."""
-    return model_alarm_id(asset, BASELINE), drift_alarm_id(asset, BASELINE)
+def baseline_alarm_ids(asset: str, name: str) -> tuple[str, str]:
+    """The ids of the alarms that depend on what was learned of an asset; name: BASELINE, ..."""
+    return model_alarm_id(asset, name), drift_alarm_id(asset, name)
 
 
 def model_alarm_id(asset: str, place: str) -> str:
@@ -194,7 +196,8 @@ class AlarmCatalogue:
             asset.id, asset.path, template.quality_alarm, "quality", "data_manipulation"
         )
         learn = template.learn or Learn()
-        known[model_alarm_id(asset.id, BASELINE)] = AlarmPolicy(asset.id, asset.path, learn.alarm)
+        for name in (BASELINE, WAVEFORMS):
+            known[model_alarm_id(asset.id, name)] = AlarmPolicy(asset.id, asset.path, learn.alarm)
         for use in template.models:  # after it: a bundle that is called so itself has its own rule
             known[model_alarm_id(asset.id, use_name_of(use))] = AlarmPolicy(
                 asset.id, asset.path, use.alarm

@@ -13,11 +13,11 @@ import numpy as np
 from edge_agent.messages import Detail, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from edge_agent.clock import Clock
     from edge_agent.daemon.runtime import Runtime
-    from edge_agent.learning import BaselineLearning, Training
+    from edge_agent.learning import BaselineLearning, Training, WaveTraining
     from edge_agent.models import InputSpec, Manifest
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Pipeline
@@ -68,8 +68,10 @@ class AssetLearning:
         if now_s - self._checked_s >= _CHECK_EVERY_S:
             self._checked_s = now_s
             pipeline.learning.check_inputs()
+            pipeline.waves.check_inputs()
             self._resolution.compare(pipeline)
-        if pipeline.learning.learning_assets() and now_s - self._probed_s > _PROBE_EVERY_S:
+        learns = pipeline.learning.learning_assets() or pipeline.waves.learning_assets()
+        if learns and now_s - self._probed_s > _PROBE_EVERY_S:
             self._probed_s = now_s
             await models.probe_disk()
         await models.learn_what_is_ready()
@@ -82,25 +84,41 @@ class AssetLearning:
 
 def learning_faults(runtime: Runtime, monotonic_s: float) -> list[Fault]:
     """What keeps assets from learning: one fault per template, and one if none can learn."""
-    learning, problem = runtime.pipeline.learning, runtime.models.write_problem
-    found = []
-    if problem and learning.learning_assets():
+    pipeline, problem = runtime.pipeline, runtime.models.write_problem
+    learning, waves, found = pipeline.learning, pipeline.waves, []
+    if problem and (learning.learning_assets() or any(waves.learning_assets().values())):
         found.append(Fault("learning", problem, Detail("learning_failed", {"reason": problem})))
-    obstacles = learning.obstacles()
+    obstacles, stopped = learning.obstacles(), waves.obstacles()
     for template, assets in learning.learning_assets().items():
-        what = f"learning.{template}"
-        failed = [one for one in _open(learning, template) if one.failure]
+        failed = [] if problem else [one for one in _open(learning, template) if one.failure]
         blocked = [asset for asset in assets if asset in obstacles]
-        if failed and not problem:
-            wait_min = max(0.0, failed[0].retry_s - monotonic_s) / _MINUTE_S
-            reason = f"{_named([one.asset.id for one in failed])}: {failed[0].failure}"
-            text = f"learning failed: {reason}; the rows are kept, next try in {wait_min:.0f} min"
-            found.append(Fault(what, text, Detail("learning_failed", {"reason": reason})))
-        elif blocked:
-            reason = f"{_named(blocked)} {obstacles[blocked[0]]}"
-            text = f"learning is stopped: {reason}"
-            found.append(Fault(what, text, Detail("learning_blocked", {"reason": reason})))
+        found += _faults_of(f"learning.{template}", failed, blocked, obstacles, monotonic_s)
+    for template, wave_trainings in waves.learning_assets().items():
+        broken = [] if problem else [one for one in wave_trainings if one.failure]
+        blocked = [one.asset.id for one in wave_trainings if one.asset.id in stopped]
+        what = f"learning.{template}.waveforms"
+        found += _faults_of(what, broken, blocked, stopped, monotonic_s)
     return found
+
+
+def _faults_of(
+    what: str,
+    failed: Sequence[Training | WaveTraining],
+    blocked: list[str],
+    obstacles: Mapping[str, str],
+    monotonic_s: float,
+) -> list[Fault]:
+    """The fault of some assets that failed to learn, or that cannot continue."""
+    if failed:
+        wait_min = max(0.0, failed[0].retry_s - monotonic_s) / _MINUTE_S
+        reason = f"{_named([one.asset.id for one in failed])}: {failed[0].failure}"
+        text = f"learning failed: {reason}; the rows are kept, next try in {wait_min:.0f} min"
+        return [Fault(what, text, Detail("learning_failed", {"reason": reason}))]
+    if blocked:
+        reason = f"{_named(blocked)} {obstacles[blocked[0]]}"
+        text = f"learning is stopped: {reason}"
+        return [Fault(what, text, Detail("learning_blocked", {"reason": reason}))]
+    return []
 
 
 def _open(learning: BaselineLearning, template: str) -> list[Training]:
@@ -133,7 +151,30 @@ def learning_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
         for rows in (one.choice.complete(),)
     ]
     found += [{"asset": search.asset.id, **_SEARCHED} for search in learning.searches]
-    return [{**row, "obstacle": obstacles.get(row["asset"], "")} for row in found]
+    rows = [{**row, "obstacle": obstacles.get(row["asset"], "")} for row in found]
+    return [*rows, *_wave_rows(pipeline)]
+
+
+def _wave_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """The progress of waveforms: rows are windows, which come every `step_s`."""
+    obstacles = pipeline.waves.obstacles()
+    return [
+        {
+            "asset": one.asset.id,
+            "progress": round(min(1.0, one.n / wanted), 3),
+            "rows": one.n,
+            "wanted_rows": wanted,
+            "step_s": one.spacing_s,
+            "step_found": True,
+            "left_out": group.left_out(one),
+            "failure": one.failure,
+            "obstacle": obstacles.get(one.asset.id, ""),
+        }
+        for group in pipeline.waves.values()
+        for one in group.trainings
+        if not one.is_done
+        for wanted in (group.wanted(one),)
+    ]
 
 
 def export_learning(runtime: Runtime, metrics: Metrics) -> None:

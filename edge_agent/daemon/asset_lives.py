@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from edge_agent.alarms import baseline_alarm_ids
+from edge_agent.alarms import BASELINE, WAVEFORMS, baseline_alarm_ids
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.schema import Learn
 from edge_agent.delivery import Memory
@@ -81,7 +81,7 @@ class BaselineReset:
             reason = runtime.models.forget(asset, self._clock.now_us())
             if reason:
                 raise EdgeAgentError(reason, where=asset_id)
-            await self._withdraw([asset_id])
+            await self._withdraw([(asset_id, name) for name in (BASELINE, WAVEFORMS)])
         await self._save()
         await self._values.audit(actor, "learn", [asset_id])
         learning_log.info("learning again", extra={"asset": asset_id, "actor": actor})
@@ -96,9 +96,10 @@ class BaselineReset:
                 await self._withdraw(sorted(done))
         await self._save()
 
-    async def _withdraw(self, assets: Iterable[str]) -> None:
+    async def _withdraw(self, baselines: Iterable[tuple[str, str]]) -> None:
+        """Withdraw the alarms of baselines: (asset, name of its use)."""
         runtime = self._runtime()
-        ids = [alarm_id for asset in assets for alarm_id in baseline_alarm_ids(asset)]
+        ids = [alarm_id for each in baselines for alarm_id in baseline_alarm_ids(*each)]
         found = [alarm for alarm in map(runtime.alarms.withdraw, ids) if alarm is not None]
         await self._publish_withdrawn(found, Memory.of(runtime.plant))
 

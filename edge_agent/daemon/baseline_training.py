@@ -7,27 +7,30 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.config import discovering
 from edge_agent.config.schema import Learn
 from edge_agent.config.structs import kind_of
 from edge_agent.daemon.runtime import make_intake, make_sources, monitor_plant
 from edge_agent.errors import ModelError, UsageError
-from edge_agent.learning import train_baseline
+from edge_agent.learning import train_baseline, train_waves
 from edge_agent.ops.metrics import Metrics
 from edge_agent.sources import SOURCES
 from edge_agent.values import parted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from edge_agent.config.schema import Config
     from edge_agent.config.types import Name
-    from edge_agent.learning import TrainedBaseline
+    from edge_agent.learning import TrainedBaseline, TrainingSet
     from edge_agent.plant import PlantAsset
     from edge_agent.values import Columns, TensorBlock
 
 _POLL_S = 0.1
+_NO_WAVE = "no waveform was read"
 
 
 class BaselineTraining:
@@ -51,7 +54,9 @@ class BaselineTraining:
     def _choose(self, asset: PlantAsset) -> None:
         if fnmatchcase(asset.id, self._pattern):
             learn = asset.template.learn or Learn()
-            self._chosen[asset.id] = self._pipeline.learning.learn_asset(asset, learn)
+            numbers = self._pipeline.learning.learn_asset(asset, learn)
+            waves = self._pipeline.waves.learn_asset(asset, learn)
+            self._chosen[asset.id] = numbers and waves and f"{numbers}, {waves.split(': ')[-1]}"
 
     def _check(self) -> None:
         if not self._chosen:
@@ -66,10 +71,14 @@ class BaselineTraining:
         """The progress, and what is missing: values, rows of the slowest asset, silent inputs."""
         learning = self._pipeline.learning
         trainings = [one for each in learning.values() for one in each.trainings]
-        rows = min((one.choice.complete() for one in trainings), default=0)
-        rows = 0 if learning.searches else rows
-        text = f"{self.values} values, {rows} rows"
-        missing = learning.obstacles()
+        waves = [one for each in self._pipeline.waves.values() for one in each.trainings]
+        text = f"{self.values} values"
+        if trainings or learning.searches:
+            rows = min((one.choice.complete() for one in trainings), default=0)
+            text += f", {0 if learning.searches else rows} rows"
+        if waves:
+            text += f", {min(one.n for one in waves)} waveforms"
+        missing = learning.obstacles() | self._pipeline.waves.obstacles()
         if missing:
             asset, why = next(iter(missing.items()))
             text += f"; {asset} stands still {why}"
@@ -106,24 +115,55 @@ class BaselineTraining:
         ModelError if no asset could be learned.
         """
         self._check()
-        now_us, trained = self._clock.now_us(), []
-        failures: list[ModelError] = []
+        now_us = self._clock.now_us()
         self._pipeline.learning.find_steps(ended=True)
+        runs: list[tuple[Iterable[str], Awaitable[TrainedBaseline]]] = []
+        heard: set[str] = set()
+        for waves in self._pipeline.waves.values():
+            for windows in waves.collected():
+                heard |= windows.rows.keys()
+                runs.append((windows.rows, train_waves(self._config, waves, windows, now_us)))
+            silent = [one for one in waves.trainings if one.asset.id not in heard]
+            self.refused |= {one.asset.id: one.failure or _NO_WAVE for one in silent}
         for learning in self._pipeline.learning.values():
             learning.input_watch.leave_out_slow(self._pipeline.watch, self.causes)
             for training in learning.collected():
-                try:
-                    trained.append(await train_baseline(self._config, learning, training, now_us))
-                except ModelError as error:
-                    failures.append(error)
-                    self.refused |= dict.fromkeys(training.rows, str(error))
+                if heard.issuperset(training.rows) and not _has_values(training):
+                    continue  # a recording of waveforms only
+                run = train_baseline(self._config, learning, training, now_us)
+                runs.append((training.rows, run))
+        return await self._trained(runs)
+
+    async def _trained(
+        self, runs: Iterable[tuple[Iterable[str], Awaitable[TrainedBaseline]]]
+    ) -> list[TrainedBaseline]:
+        """The results of these runs by the assets of each; ModelError if all failed."""
+        trained: list[TrainedBaseline] = []
+        failures: list[ModelError] = []
+        for assets, run in runs:
+            try:
+                trained.append(await run)
+            except ModelError as error:
+                failures.append(error)
+                self.refused |= dict.fromkeys(assets, str(error))
         if failures and not trained:
             raise failures[0]
+        for one in trained:  # by numbers or by waveforms: what the recording has
+            for asset in one.manifest.units:
+                if self.refused.get(asset) == _NO_WAVE:
+                    del self.refused[asset]
+        if not trained:
+            asset, reason = next(iter(self.refused.items()), ("", "no values to learn from"))
+            raise ModelError(reason, where=asset)
         return trained
 
     def _accept_values(self, values: Columns, blocks: Sequence[TensorBlock]) -> None:
         self.values += len(values) + len(blocks)
         self._pipeline.close_windows(values, blocks)
+
+
+def _has_values(training: TrainingSet) -> bool:
+    return any(np.isfinite(rows).any() for rows in training.rows.values())
 
 
 def _beside_daemon(sources: Mapping[Name, object]) -> dict[Name, Any]:

@@ -7,20 +7,27 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from edge_agent.alarms import WAVEFORMS
 from edge_agent.config.schema import Learn
 from edge_agent.errors import EdgeAgentError, ModelError
-from edge_agent.learning import train_baseline, write_problem
+from edge_agent.learning import baselines_of, train_baseline, train_waves, write_problem
 from edge_agent.models import LEARNED, PROVIDERS_KEY, SessionRegistry
 from edge_agent.serving import AUTOMATIC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
-    from edge_agent.learning import Learning, TrainingSet
+    from edge_agent.learning import (
+        Learning,
+        TrainedBaseline,
+        TrainingSet,
+        WaveLearning,
+        WaveTrainingSet,
+    )
     from edge_agent.models import Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Pipeline
@@ -84,33 +91,47 @@ class ModelManager:
         self._assets.append(asset)
         pipeline = self._pipeline
         reasons = [pipeline.use_model(asset, use) for use in asset.template.models]
-        if self._pipeline.use_baseline(asset):
-            reasons.append("")
-            baselines = self.deployments.baselines
-            provisional_s = baselines.provisional_s(asset.id)
-            if provisional_s and self._learns(asset):
-                learn = asset.template.learn or Learn()
-                pipeline.learning.learn_asset(
-                    asset, learn, provisional_s, self.deployments.baselines.step_s(asset.id)
-                )
-        elif self._learns(asset):
-            reasons.append(
-                pipeline.learning.learn_asset(asset, asset.template.learn or Learn()) or "learning"
-            )
+        for name in baselines_of(asset):
+            if pipeline.use_baseline(asset, name):
+                reasons.append("")
+                provisional_s = self.deployments.baselines.provisional_s(asset.id, name)
+                if provisional_s and self._learns(asset):
+                    self._learn(asset, name, provisional_s)
+            elif self._learns(asset):
+                reasons.append(self._learn(asset, name) or "learning")
         if all(reasons):
             self.without[asset.id] = "; ".join(reasons) or _nothing(asset)
         elif any(reasons):
             log.error("asset has no model", extra={"asset": asset.id, "reason": max(reasons)})
 
+    def _learn(self, asset: PlantAsset, name: str, provisional_s: float = 0.0) -> str:
+        """Let an asset learn a baseline; returns what is missing, or an empty text."""
+        learn, pipeline = asset.template.learn or Learn(), self._pipeline
+        if name == WAVEFORMS:
+            return pipeline.waves.learn_asset(asset, learn, provisional_s)
+        step_s = self.deployments.baselines.step_s(asset.id) if provisional_s else None
+        return pipeline.learning.learn_asset(asset, learn, provisional_s, step_s)
+
     async def learn_what_is_ready(self) -> None:
         """Learn for assets that have enough healthy rows, and put the result in service."""
+        now_s = self._clock.monotonic_s()
         for learning in tuple(self._pipeline.learning.values()):
-            for training in learning.ready(self._clock.monotonic_s()):
-                await self._learn_from(learning, training)
+            for training in learning.ready(now_s):
+                run = train_baseline(self._config, learning, training, self._clock.now_us())
+                await self._learn_from(learning, training, run)
+        for waves in tuple(self._pipeline.waves.values()):
+            for heard in waves.ready(now_s):
+                run = train_waves(self._config, waves, heard, self._clock.now_us())
+                await self._learn_from(waves, heard, run)
 
-    async def _learn_from(self, learning: Learning, training: TrainingSet) -> None:
+    async def _learn_from(
+        self,
+        learning: Learning | WaveLearning,
+        training: TrainingSet | WaveTrainingSet,
+        run: Awaitable[TrainedBaseline],
+    ) -> None:
         try:
-            trained = await train_baseline(self._config, learning, training, self._clock.now_us())
+            trained = await run
             await self._add_learned(trained.name)
         except (EdgeAgentError, OSError) as error:  # a full or read-only disk
             text, assets = str(error), list(training.rows)
@@ -145,16 +166,23 @@ class ModelManager:
     def _use_learned_bundles(self, assets: Iterable[PlantAsset]) -> None:
         """Let a learned bundle score assets that have no baseline yet, or an older one."""
         for asset in assets:
-            if self._pipeline.use_baseline(asset):
-                self.without.pop(asset.id, None)
-                if not self.deployments.baselines.provisional_s(asset.id):
-                    self._pipeline.learning.end_asset(asset)
+            for name in baselines_of(asset):
+                if self._pipeline.use_baseline(asset, name):
+                    self.without.pop(asset.id, None)
+                    if not self.deployments.baselines.provisional_s(asset.id, name):
+                        self._end_learning(asset, name)
+
+    def _end_learning(self, asset: PlantAsset, name: str) -> None:
+        if name == WAVEFORMS:
+            self._pipeline.waves.end_asset(asset)
+        else:
+            self._pipeline.learning.end_asset(asset)
 
     def forget(self, asset: PlantAsset, now_us: int) -> str:
         """Make the baseline of an asset void, and learn again; returns why this is impossible."""
-        reason = self._pipeline.learning.learn_asset(asset, asset.template.learn or Learn())
-        if reason:
-            return reason
+        reasons = [self._learn(asset, name) for name in baselines_of(asset)]
+        if all(reasons):
+            return reasons[0]
         self.deployments.baselines.reset(asset, now_us)
         if not asset.template.models:
             self.without[asset.id] = "learning"

@@ -11,6 +11,10 @@ from edge_agent.learning.training import (
     train_baseline,
     write_problem,
 )
+from edge_agent.learning.waveform_baselines import WaveBaselines
+from edge_agent.learning.waveform_collection import WaveLearning, baselines_of
+from edge_agent.learning.waveform_progress import WaveTraining, WaveTrainingSet
+from edge_agent.learning.waveform_training import train_waves
 
 __all__ = [
     "TIME_SCALE",
@@ -21,8 +25,14 @@ __all__ = [
     "TrainedBaseline",
     "Training",
     "TrainingSet",
+    "WaveBaselines",
+    "WaveLearning",
+    "WaveTraining",
+    "WaveTrainingSet",
+    "baselines_of",
     "learn",
     "learn_in_child",
     "train_baseline",
+    "train_waves",
     "write_problem",
 ]

@@ -20,6 +20,7 @@ import numpy as np
 from edge_agent.config.schema import Kind, Resample
 from edge_agent.errors import ModelError
 from edge_agent.learning.fit import Recipe, learn
+from edge_agent.learning.waveform_fit import WaveRecipe, learn_waves
 from edge_agent.models import InputSpec, child_command, child_environment, load_manifest
 
 if TYPE_CHECKING:
@@ -52,13 +53,24 @@ async def learn_in_child(  # noqa: PLR0913 (the parameters of a training)
     learning is impossible or the child took longer than `timeout_s`.
     """
     wanted = Recipe(name, tuple(inputs), **recipe)
+    return await run_recipe(rows, wanted, out_dir, now_us, timeout_s)
+
+
+async def run_recipe(
+    rows: Mapping[str, NDArray[np.floating]],
+    recipe: Recipe | WaveRecipe,
+    out_dir: Path,
+    now_us: int,
+    timeout_s: float = TIMEOUT_S,
+) -> tuple[Manifest, dict[str, str]]:
+    """Learn by a recipe, from rows or from the features of waveforms; see `learn_in_child`."""
     await asyncio.to_thread(out_dir.mkdir, parents=True, exist_ok=True)
     # In the models folder, not in /tmp: /tmp is often in memory, and the rows may be many.
     with tempfile.TemporaryDirectory(prefix=".learn-", dir=out_dir) as scratch:
         given = Path(scratch) / "rows.npz"
-        await asyncio.to_thread(_save, given, rows, wanted, now_us)
-        refused = await _run(given, out_dir / name, timeout_s)
-    return await asyncio.to_thread(load_manifest, out_dir / name), refused
+        await asyncio.to_thread(_save, given, rows, recipe, now_us)
+        refused = await _run(given, out_dir / recipe.name, timeout_s)
+    return await asyncio.to_thread(load_manifest, out_dir / recipe.name), refused
 
 
 async def _run(given: Path, folder: Path, timeout_s: float) -> dict[str, str]:
@@ -92,20 +104,27 @@ def _ended(code: int) -> str:
 
 
 def _save(
-    path: Path, rows: Mapping[str, NDArray[np.floating]], recipe: Recipe, now_us: int
+    path: Path,
+    rows: Mapping[str, NDArray[np.floating]],
+    recipe: Recipe | WaveRecipe,
+    now_us: int,
 ) -> None:
-    text = json.dumps({**asdict(recipe), "now_us": now_us, "assets": list(rows)})
+    told = {"now_us": now_us, "assets": list(rows), "waves": isinstance(recipe, WaveRecipe)}
+    text = json.dumps({**asdict(recipe), **told})
     arrays = {f"rows{number}": values for number, values in enumerate(rows.values())}
     np.savez(path, **{_RECIPE: np.array(text), **arrays})  # type: ignore[arg-type]
 
 
-def _load(path: Path) -> tuple[dict[str, NDArray[np.floating]], Recipe, int]:
+def _load(path: Path) -> tuple[dict[str, NDArray[np.floating]], Recipe | WaveRecipe, int]:
     with np.load(path, allow_pickle=False) as file:
         told = json.loads(str(file[_RECIPE]))
         rows = {asset: file[f"rows{n}"] for n, asset in enumerate(told.pop("assets"))}
     now_us = told.pop("now_us")
     inputs = tuple(_input(**each) for each in told.pop("inputs"))
     training = tuple((key, value) for key, value in told.pop("training"))
+    if told.pop("waves"):
+        lines = tuple((line, hz) for line, hz in told.pop("lines"))
+        return rows, WaveRecipe(inputs=inputs, training=training, lines=lines, **told), now_us
     modes = tuple(told.pop("modes"))
     return rows, Recipe(inputs=inputs, training=training, modes=modes, **told), now_us
 
@@ -136,7 +155,10 @@ def main() -> int:
     given, folder = Path(sys.argv[1]), Path(sys.argv[2])
     rows, recipe, now_us = _load(given)
     try:
-        learned = learn(rows, recipe, now_us=now_us)
+        if isinstance(recipe, WaveRecipe):
+            learned = learn_waves(rows, recipe, now_us=now_us)
+        else:
+            learned = learn(rows, recipe, now_us=now_us)
         learned.write(folder)
     except ModelError as error:
         print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201

@@ -69,11 +69,10 @@ class Training:
 
 
 def learn_inputs(config: Learn, first: PlantAsset) -> tuple[str, ...]:
-    """The inputs to learn from: the configured ones, else every scalar signal of all assets."""
-    if config.inputs:
-        return tuple(config.inputs)
-    shared = first.template.signals or first.signals
-    return tuple(name for name in shared if first.signals[name].config.kind is Kind.SCALAR)
+    """The inputs to learn from: the configured ones, else all signals, without waveforms."""
+    shared = config.inputs or first.template.signals or first.signals
+    waves = {n for n, s in first.signals.items() if s.config.kind is not Kind.SCALAR}
+    return tuple(name for name in shared if name not in waves)
 
 
 def missing_inputs(inputs: tuple[str, ...], asset: PlantAsset) -> str:

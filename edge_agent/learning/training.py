@@ -12,7 +12,7 @@ from edge_agent.learning.fit_child import learn_in_child
 from edge_agent.models import LEFT_OUT, InputSpec, ModelRepository, learned_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from edge_agent.config.schema import Config
@@ -73,15 +73,15 @@ async def train_baseline(
         length=training.length,
         false_alarms_per_day=learning.config.false_alarms_per_day,
         provisional_s=training.provisional_s,
-        training=(*_said(training), (TIME_SCALE, learning.scale.text)),
+        training=(*left_out_entry(training.left_out), (TIME_SCALE, learning.scale.text)),
     )
     return TrainedBaseline(name, manifest, refused, training.left_out)
 
 
-def _said(training: TrainingSet) -> tuple[tuple[str, str], ...]:
+def left_out_entry(left_out: Mapping[str, Mapping[str, str]]) -> tuple[tuple[str, str], ...]:
     """The manifest's entry for inputs that were left out; they are the same for all assets."""
     reasons: dict[str, set[str]] = {}
-    for out in training.left_out.values():
+    for out in left_out.values():
         for name, reason in out.items():
             reasons.setdefault(name, set()).add(reason)
     said = [f"{name} ({' / '.join(sorted(why))})" for name, why in sorted(reasons.items())]

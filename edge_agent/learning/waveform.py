@@ -264,6 +264,16 @@ class WaveBaseline:
         together = np.einsum("ni,ij,nj->n", e, self.precision, e)
         return np.stack([together, (z * z).max(axis=1)], axis=1)
 
+    def shares(self, features: Floats) -> Floats:
+        """The share of each feature [F] in the score of one window, which they sum to."""
+        z = np.clip((features - self.center) / self.spread, -CLIP, CLIP)
+        e = z - self.middle
+        together = e * (self.precision @ e) / self.limits[0]
+        alone = z * z / self.limits[1]
+        if alone.max() <= together.sum():
+            return np.asarray(together)
+        return np.asarray(alone * alone.max() / alone.sum())
+
 
 def _powers(x: Floats, size: int, hop: int, table: Floats) -> Floats:
     """The power of each bin in each part of windows [N, length]: [N, parts, bins]."""

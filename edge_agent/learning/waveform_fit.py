@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
+from itertools import accumulate
 from math import sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
@@ -25,7 +27,7 @@ from edge_agent.learning.waveform import CLIP, SHAPES, Bank, WaveBaseline, measu
 from edge_agent.models import InputSpec, Manifest, OutputNames, Task, WindowSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,7 +48,7 @@ _ROWS_OF_ALARM: Final = 5
 _GOLDEN: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WaveRecipe:
     """The parameters of learning waveforms, without the data.
 
@@ -61,18 +63,31 @@ class WaveRecipe:
     training: tuple[tuple[str, str], ...] = ()
     provisional_s: float = 0.0
 
+    @cached_property
+    def banks(self) -> tuple[Bank, ...]:
+        """What is measured in each input."""
+        return tuple(Bank(spec.rate_hz, spec.length, self.lines) for spec in self.inputs)
+
     @property
-    def bank(self) -> Bank:
-        """What is measured in each input; they have the same rate and length."""
-        return Bank(self.inputs[0].rate_hz, self.inputs[0].length, self.lines)
+    def places(self) -> list[int]:
+        """The place of the first feature of each input, and of the end."""
+        return [0, *accumulate(bank.size for bank in self.banks)]
 
     @property
     def features(self) -> tuple[str, ...]:
         """The features of all inputs, by name."""
-        return tuple(f"{spec.name}: {name}" for spec in self.inputs for name in self.bank.names)
+        pairs = zip(self.inputs, self.banks, strict=True)
+        return tuple(f"{spec.name}: {name}" for spec, bank in pairs for name in bank.names)
+
+    def measure(self, samples: Sequence[NDArray[np.floating]]) -> Floats:
+        """The features [N, F] of windows of all inputs, [N, length] each."""
+        pairs = zip(samples, self.banks, strict=True)
+        return np.concatenate([measure(wave, bank) for wave, bank in pairs], axis=1)
 
 
-def learn_waves(rows: Mapping[str, Floats], recipe: WaveRecipe, *, now_us: int) -> LearnedBundle:
+def learn_waves(
+    rows: Mapping[str, NDArray[np.floating]], recipe: WaveRecipe, *, now_us: int
+) -> LearnedBundle:
     """A baseline for each asset from the features [T, F] of its healthy windows, oldest first.
 
     NaN: of a window that never changes. ModelError if no asset can be learned.
@@ -82,7 +97,7 @@ def learn_waves(rows: Mapping[str, Floats], recipe: WaveRecipe, *, now_us: int) 
     days = alarms = 0.0
     for asset, found in rows.items():
         try:
-            features = _sound(found, recipe)
+            features = _sound(found.astype(np.float64), recipe)
             baselines[asset], over = _calibrated(features, recipe)
         except ModelError as error:
             refused[asset] = str(error)
@@ -98,9 +113,8 @@ def learn_waves(rows: Mapping[str, Floats], recipe: WaveRecipe, *, now_us: int) 
 
 def _sound(rows: Floats, recipe: WaveRecipe) -> Floats:
     """The rows without windows that never change; ModelError if they are many."""
-    size = recipe.bank.size
-    for number, spec in enumerate(recipe.inputs):
-        silent = np.isnan(rows[:, number * size])
+    for place, spec in zip(recipe.places, recipe.inputs, strict=False):
+        silent = np.isnan(rows[:, place])
         if silent.sum() > _MAX_SILENT * len(rows):
             raise ModelError(
                 f"{spec.name}: {silent.sum()} of {len(rows)} windows never change",
@@ -188,14 +202,17 @@ def _bundle(
     from edge_agent.learning.waveform_graph import build_wave_graph  # noqa: PLC0415
 
     names = [spec.name for spec in recipe.inputs]
-    onnx_bytes = build_wave_graph(list(baselines.values()), names, recipe.bank)
+    onnx_bytes = build_wave_graph(
+        list(baselines.values()), dict(zip(names, recipe.banks, strict=True))
+    )
     stamp = datetime.fromtimestamp(now_us / US_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
     manifest = Manifest(
         name=Name(recipe.name),
         version=Name(f"{stamp}-{sha256(onnx_bytes).hexdigest()[:8]}"),
         task=Task.ANOMALY,
         inputs=recipe.inputs,
-        outputs=OutputNames(score="score", health="health"),
+        outputs=OutputNames(score="score", health="health", contributions="contributions"),
+        contributors=recipe.features,
         window=WindowSpec(recipe.step_s),
         threshold=1.0,
         false_alarms_per_day=recipe.false_alarms_per_day,
@@ -216,13 +233,13 @@ def golden_waves(
     """
     units = list(baselines.values())
     unit = np.arange(_GOLDEN, dtype=np.int64) % len(units)
-    random, size, bank = np.random.default_rng(0), recipe.bank.size, recipe.bank
-    beats = np.arange(bank.length) % max(8, bank.length // 16) == 0
+    random = np.random.default_rng(0)
     feeds: Tensors = {"unit": unit}
-    for number, spec in enumerate(recipe.inputs):
-        centers = [units[u].center[number * size :] for u in unit.tolist()]
+    for place, spec, bank in zip(recipe.places, recipe.inputs, recipe.banks, strict=False):
+        centers = [units[u].center[place:] for u in unit.tolist()]
         noise = np.stack([_noise(center, bank, random) for center in centers])
         level = np.exp([center[:1] for center in centers])
+        beats = np.arange(bank.length) % max(8, bank.length // 16) == 0
         impacts = level * beats * np.linspace(0, 20, _GOLDEN)[:, None]
         feeds[spec.name] = (noise + impacts).astype(np.float32)
     return feeds, reference_waves(recipe, units, feeds)
@@ -244,15 +261,13 @@ def _noise(center: Floats, bank: Bank, random: np.random.Generator) -> Floats:
 
 def reference_waves(recipe: WaveRecipe, baselines: list[WaveBaseline], feeds: Tensors) -> Tensors:
     """The result of the graph, in numpy and double precision."""
-    found = [measure(feeds[spec.name].astype(float), recipe.bank) for spec in recipe.inputs]
-    features = np.concatenate(found, axis=1)
-    score = np.array(
-        [
-            (baselines[u].distances(row[None]) / baselines[u].limits).max()
-            for u, row in zip(feeds["unit"].tolist(), features, strict=True)
-        ]
-    )
+    features = recipe.measure([feeds[spec.name].astype(float) for spec in recipe.inputs])
+    units = [baselines[u] for u in feeds["unit"].tolist()]
+    found = [unit.shares(row) for unit, row in zip(units, features, strict=True)]
+    contributions = np.stack(found)
+    score = contributions.sum(axis=1)
     return {
         "score": score.astype(np.float32),
         "health": (1.0 / (1.0 + score)).astype(np.float32),
+        "contributions": contributions.astype(np.float32),
     }

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_agent.learning.waveform import CLIP, LOUDEST, QUIETEST, TINY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -102,10 +102,12 @@ _JUDGEMENT: Final[_Nodes] = (
     ("Mul", "z z", "alone_each", {}),
     ("Mul", "alone_each single_n", "alone_shares", {}),
     ("ReduceMax", "alone_shares", "alone", {"axes": [1], "keepdims": 1}),
-    ("GreaterOrEqual", "alone_shares alone", "is_largest", {}),
-    ("Where", "is_largest alone_shares zero", "alone_largest", {}),
+    # The largest one is the score; all have their part of it.
+    ("ReduceSum", "alone_shares last_axis", "alone_sum", {"keepdims": 1}),
+    ("Div", "alone alone_sum", "alone_part", {}),
+    ("Mul", "alone_shares alone_part", "alone_parts", {}),
     ("Greater", "alone together", "is_alone", {}),
-    ("Where", "is_alone alone_largest shares", "contributions", {}),
+    ("Where", "is_alone alone_parts shares", "contributions", {}),
     ("ReduceSum", "contributions last_axis", "score", {"keepdims": 0}),
     ("Add", "score one", "score_plus_one", {}),
     ("Reciprocal", "score_plus_one", "health", {}),
@@ -142,26 +144,29 @@ class _Graph:
         return prefix + name if name.startswith(".") else name
 
 
-def build_wave_graph(baselines: Sequence[WaveBaseline], inputs: Sequence[str], bank: Bank) -> bytes:
-    """The model of these assets, in this order, for windows of each of the inputs.
+def build_wave_graph(baselines: Sequence[WaveBaseline], banks: Mapping[str, Bank]) -> bytes:
+    """The model of these assets, in this order, for windows of each input.
 
-    contributions [N, inputs * features]: shares in the score, which they sum to. score [N]: the
+    banks: what is measured in each input, by its name.
+
+    contributions [N, features]: shares in the score, which they sum to. score [N]: the
     larger one of T² by its limit and of the largest single deviation squared by its own limit;
     health [N] = 1 / (1 + score).
     """
     graph = _Graph([], _shared_values(baselines))
-    prefixes = [f"input{number}" for number in range(len(inputs))]
-    for prefix, name in zip(prefixes, inputs, strict=True):
-        _add_input(graph, prefix, name, bank)
-    features = [f"{prefix}.f" for prefix in prefixes]
+    distinct = list(dict.fromkeys(banks.values()))
+    features = []
+    for number, (name, bank) in enumerate(banks.items()):
+        _add_input(graph, f"input{number}", name, bank, f"bank{distinct.index(bank)}")
+        features.append(f"input{number}.f")
     graph.nodes.append(helper.make_node("Concat", features, ["f"], axis=1))
     graph.add(_JUDGEMENT)
-    size = len(inputs) * bank.size
+    size = sum(bank.size for bank in banks.values())
     tensor = helper.make_tensor_value_info
     made = helper.make_graph(
         graph.nodes,
         "waveforms",
-        [tensor(name, TensorProto.FLOAT, ["N", bank.length]) for name in inputs]
+        [tensor(name, TensorProto.FLOAT, ["N", bank.length]) for name, bank in banks.items()]
         + [tensor("unit", TensorProto.INT64, ["N"])],
         [
             tensor("score", TensorProto.FLOAT, ["N"]),
@@ -176,10 +181,11 @@ def build_wave_graph(baselines: Sequence[WaveBaseline], inputs: Sequence[str], b
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _add_input(graph: _Graph, prefix: str, name: str, bank: Bank) -> None:
+def _add_input(graph: _Graph, prefix: str, name: str, bank: Bank, constants: str) -> None:
     """Add the nodes from one waveform to its features."""
-    shared = {f".{key}": key for key in ("spectrum", "bands", "frames", "pools", "turns", "ranges")}
-    graph.values |= _tables(bank)
+    tables = _tables(bank)
+    shared = {f".{key}": f"{constants}.{key}" for key in tables}
+    graph.values |= {f"{constants}.{key}": value for key, value in tables.items()}
     hops = {"segment_hop": bank.segment // 2, "frame_hop": bank.hop}
     graph.add(_FEATURES, {**shared, "wave": name}, prefix, hops=hops)
     frames = (bank.length - bank.frame) // bank.hop + 1
@@ -220,7 +226,6 @@ def _shared_values(baselines: Sequence[WaveBaseline]) -> dict[str, NDArray[np.ge
         "tiny": TINY,
         "half": 0.5,
         "one": 1.0,
-        "zero": 0.0,
         "clip_low": -CLIP,
         "clip_high": CLIP,
     }

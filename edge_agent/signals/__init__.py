@@ -12,7 +12,7 @@ from edge_agent.signals.points import Points, joined
 from edge_agent.signals.quality import QualityWatch
 from edge_agent.signals.rates import Rates
 from edge_agent.signals.scaling import Scaling
-from edge_agent.signals.waves import BlockWindow
+from edge_agent.signals.waves import BlockWindow, WaveWindows
 from edge_agent.signals.window_set import BAD, GOOD, MISSING, UNCERTAIN, Layout, Reads, WindowSet
 from edge_agent.signals.windows import Router, Windows, marks
 
@@ -49,6 +49,7 @@ __all__ = [
     "Router",
     "Scaling",
     "Span",
+    "WaveWindows",
     "WindowSet",
     "Windows",
     "joined",

@@ -134,7 +134,7 @@ def test_progress_is_shown_on_a_terminal_only(
     [
         (("--asset", "P-1", "--input", "nothing.csv"), 1, "no such file"),
         (("--asset", "P-9", "--input", "healthy.csv"), 2, "no asset matches 'P-9' (known are: P-1"),
-        (("--asset", "V-1", "--input", "healthy.csv"), 2, "V-1: cannot learn: no signal that is"),
+        (("--asset", "V-1", "--input", "healthy.csv"), 1, "a text with waveforms needs --waves"),
         (("--asset", "P-1", "--input", "short.csv"), 1, "19 complete rows of the"),
         (("--asset", "P-1", "--hours", "0"), 2, "more than 0 and at most a year"),
         (("--asset", "P-1", "--hours", "9000"), 2, "more than 0 and at most a year"),

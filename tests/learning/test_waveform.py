@@ -78,7 +78,7 @@ def test_healthy_is_quiet_and_a_growing_fault_is_found_at_any_rate(rate_hz: floa
     length = length_for(rate_hz, 1 << 30)
     recipe = recipe_of(rate_hz, length)
     n = 80 * length
-    features = measure(windows(rotor(rate_hz, n, 1), length), recipe.bank)
+    features = recipe.measure([windows(rotor(rate_hz, n, 1), length)])
     learned = learn_waves({"P": features}, recipe, now_us=0)
     assert scores(learned, windows(rotor(rate_hz, n, 2), length)).max() < 1
     found = 1.0 if rate_hz < 10_000 else 0.5
@@ -89,13 +89,13 @@ def test_a_line_that_is_buried_in_noise_is_found_by_the_envelope_not_by_the_leve
     """At a tenth of the power of the noise the level rises by 4 %."""
     recipe = recipe_of(25_600.0, 8192, defect_lines({"inner race": INNER_HZ / SHAFT_HZ}, SHAFT_HZ))
     n = 80 * 8192
-    healthy = measure(windows(rotor(25_600.0, n, 1), 8192), recipe.bank)
-    worn = measure(windows(rotor(25_600.0, n, 3, 0.3), 8192), recipe.bank)
+    healthy = recipe.measure([windows(rotor(25_600.0, n, 1), 8192)])
+    worn = recipe.measure([windows(rotor(25_600.0, n, 3, 0.3), 8192)])
     learned = learn_waves({"P": healthy}, recipe, now_us=0)
     assert np.median(scores(learned, windows(rotor(25_600.0, n, 3, 0.3), 8192))) > 1
     spread = 1.4826 * np.median(np.abs(healthy - np.median(healthy, axis=0)), axis=0)
     z = (np.median(worn, axis=0) - np.median(healthy, axis=0)) / spread
-    names = list(recipe.bank.names)
+    names = list(recipe.banks[0].names)
     assert z[names.index("inner race")] > 5
     assert abs(z[names.index("kurtosis")]) < 2
 
@@ -115,7 +115,7 @@ def test_the_graph_is_the_reference_for_any_rate_length_and_unit(
     recipe = recipe_of(rate_hz, length, defect_lines({"outer": 3.6}, speed_hz), inputs)
     random = np.random.default_rng(0)
     waves = [random.standard_normal((LEAST_WAVES, length)) * size for _ in recipe.inputs]
-    features = np.concatenate([measure(wave, recipe.bank) for wave in waves], axis=1)
+    features = recipe.measure(waves)
     learned = learn_waves({"P": features}, recipe, now_us=0)
     model = onnx.load_from_string(learned.onnx_bytes)
     session = onnxruntime.InferenceSession(model.SerializeToString())
@@ -151,7 +151,7 @@ def test_a_baseline_is_never_over_its_limit_on_what_it_learned(kind: str) -> Non
     length = 512
     wave = _sources(160, length)[kind].astype(np.float32)
     recipe = recipe_of(5000.0, length)
-    learned = learn_waves({"P": measure(wave, recipe.bank)}, recipe, now_us=0)
+    learned = learn_waves({"P": recipe.measure([wave])}, recipe, now_us=0)
     assert (scores(learned, wave) >= 1).mean() <= 0.01
 
 
@@ -164,7 +164,7 @@ def test_a_dead_sensor_is_not_healthy(silent: int, says: str) -> None:
     wave = _sources(160, 512)["noise"]
     wave[:silent] = 3.0
     recipe = recipe_of(5000.0, 512)
-    features = {"P": measure(wave, recipe.bank)}
+    features = {"P": recipe.measure([wave])}
     if says:
         with pytest.raises(ModelError, match=rf"vibration0: {says}.*a dead sensor"):
             learn_waves(features, recipe, now_us=0)
@@ -176,7 +176,7 @@ def test_a_dead_sensor_is_not_healthy(silent: int, says: str) -> None:
 
 def test_too_few_windows_are_refused_for_that_asset_only() -> None:
     recipe = recipe_of(5000.0, 512)
-    features = measure(_sources(100, 512)["noise"], recipe.bank)
+    features = recipe.measure([_sources(100, 512)["noise"]])
     learned = learn_waves({"P": features, "Q": features[:40]}, recipe, now_us=0)
     assert learned.manifest.units == ("P",)
     assert learned.refused == {"Q": "40 windows of the 48 needed (learn from more time)"}
@@ -185,7 +185,7 @@ def test_too_few_windows_are_refused_for_that_asset_only() -> None:
 def test_assets_have_their_own_limits_in_one_graph() -> None:
     recipe = recipe_of(5000.0, 512)
     noise = _sources(100, 512)["noise"].astype(np.float32)
-    features = {"P": measure(noise, recipe.bank), "Q": measure(noise * 10, recipe.bank)}
+    features = {"P": recipe.measure([noise]), "Q": recipe.measure([noise * 10])}
     learned = learn_waves(features, recipe, now_us=0)
     assert (scores(learned, noise) < 1).all()
     assert (scores(learned, noise, unit=1) > 1).all()
@@ -196,7 +196,7 @@ def test_the_bundle_passes_the_sandbox_and_is_the_same_for_the_same_data(tmp_pat
     recipe = recipe_of(12_000.0, 4096, n=2)
     random = np.random.default_rng(5)
     waves = [random.standard_normal((60, 4096)) for _ in range(2)]
-    features = {"P": np.concatenate([measure(wave, recipe.bank) for wave in waves], axis=1)}
+    features = {"P": recipe.measure(waves)}
     learned = learn_waves(features, recipe, now_us=0)
     learned.write(tmp_path / "waves")
     assert verify_bundle(tmp_path / "waves") == []
@@ -232,7 +232,7 @@ def test_cwru_healthy_stays_quiet_and_every_fault_is_found(data_dir: Path) -> No
     recipe = recipe_of(12_000.0, length_for(12_000.0, 1 << 30))
     length = recipe.inputs[0].length
     half = len(healthy) // 2
-    features = measure(windows(healthy[:half], length, length // 2), recipe.bank)
+    features = recipe.measure([windows(healthy[:half], length, length // 2)])
     learned = learn_waves({"P": features}, recipe, now_us=0)
     assert scores(learned, windows(healthy[half:], length)).max() < 0.7
     faults = [p for p in sorted((data_dir / "cwru").glob("*.npz")) if "normal" not in p.name]

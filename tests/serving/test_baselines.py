@@ -48,7 +48,11 @@ class Service:
 
     def add(self, name: str, version: str = OLD, *units: str, provisional_s: float = 0.0) -> None:
         manifest = SimpleNamespace(
-            name=name, version=version, units=units or ("P-1",), provisional_s=provisional_s
+            name=name,
+            version=version,
+            units=units or ("P-1",),
+            provisional_s=provisional_s,
+            own_tensors=(),
         )
         self.models.append(cast("Model", SimpleNamespace(manifest=manifest)))
 
@@ -70,7 +74,7 @@ def test_the_newest_bundle_of_an_asset_scores_it_and_the_others_no_longer_do() -
     service.add("learned-fan-d", NEW)
     assert service.baselines.use_newest(asset, None)
     assert service.uses == ["learned-pump-b"]
-    assert service.baselines.drain_replaced() == {"P-1"}
+    assert service.baselines.drain_replaced() == {("P-1", "baseline")}
     assert service.baselines.drain_replaced() == set()
 
 
@@ -98,7 +102,10 @@ def test_a_reset_makes_all_older_bundles_void() -> None:
     service.models[1].manifest.provisional_s = 0.0  # type: ignore[misc]
     service.baselines.reset(asset, learned_us(OLD))
     assert service.baselines.use_newest(asset, None)
-    assert (service.baselines.void_us, service.baselines.drain_replaced()) == ({}, {"P-1"})
+    assert (service.baselines.void_us, service.baselines.drain_replaced()) == (
+        {},
+        {("P-1", "baseline")},
+    )
 
 
 def test_another_version_of_a_bundle_replaces_the_baseline_of_its_assets() -> None:
@@ -108,4 +115,4 @@ def test_another_version_of_a_bundle_replaces_the_baseline_of_its_assets() -> No
     service.baselines.follow_version("learned-pump-z")
     assert service.baselines.drain_replaced() == set()
     service.baselines.follow_version("learned-pump-a")
-    assert service.baselines.drain_replaced() == {"P-1"}
+    assert service.baselines.drain_replaced() == {("P-1", "baseline")}

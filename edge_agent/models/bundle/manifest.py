@@ -90,13 +90,14 @@ class Manifest:
     task: a key of `rules.tasks`. constants: tensors float32 [N, count] with what the config says of
     an asset, such as its bearing's geometry; 0 if it says nothing. threshold: the alarm limit of
     the watched quantity (the score, the probability of any fault, the hours left), with the
-    expected false alarms a day there and, in `calibration`, the basis of that figure. units: the
-    assets that the model knows individually; the graph then takes their index as int64 [N], tensor
-    `unit`. variants: other files of the same model (int8), of which the device uses the fastest.
-    healthy: by scalar input. domain: the inputs that it was trained on, faults included. interval:
-    of a remaining life that adapts online. provisional_s: seconds of data of a provisional
-    baseline, 0 for any other. kind: a key of KINDS; rules: those of this kind. The free maps
-    contain figures as text.
+    expected false alarms a day there and, in `calibration`, the basis of that figure. contributors:
+    the columns of the contributions as `input: feature`, if they are not the scalar inputs. units:
+    the assets that the model knows individually; the graph then takes their index as int64 [N],
+    tensor `unit`. variants: other files of the same model (int8), of which the device uses the
+    fastest. healthy: by scalar input. domain: the inputs that it was trained on, faults included.
+    interval: of a remaining life that adapts online. provisional_s: seconds of data of a
+    provisional baseline, 0 for any other. kind: a key of KINDS; rules: those of this kind. The free
+    maps contain figures as text.
     """
 
     rules: ClassVar[BundleKind] = WINDOW
@@ -112,6 +113,7 @@ class Manifest:
     false_alarms_per_day: float | None = None
     calibration: dict[str, str] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    contributors: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
     healthy: dict[str, Histogram] = field(default_factory=dict)
@@ -164,6 +166,7 @@ class Manifest:
         if len(set(self.units)) != len(self.units):
             yield "units", "an asset is listed twice"
         yield from self._reference_problems()
+        yield from self._contributor_problems()
         if self.interval is not None and "rul" not in self.outputs.named():
             yield "interval", "is only for remaining life"
         yield from self._file_problems()
@@ -178,6 +181,16 @@ class Manifest:
             sizes = {len(each.center), len(each.spread)}
             if sizes not in ({0}, {len(self.units)}):
                 yield f"healthy.{name}", "center and spread: one for each unit, or none"
+
+    def _contributor_problems(self) -> Iterator[tuple[str, str]]:
+        if not self.contributors:
+            return
+        if not self.outputs.contributions:
+            yield "contributors", "is only for models with the output contributions"
+        inputs = {spec.name for spec in self.inputs}
+        for index, name in enumerate(self.contributors):
+            if not _is_name(name) or name.partition(": ")[0] not in inputs:
+                yield f"contributors.{index}", "must be `input: feature`, printable and short"
 
     def _file_problems(self) -> Iterator[tuple[str, str]]:
         valid = all(map(VARIANT.fullmatch, self.variants))

@@ -34,7 +34,7 @@ class Task(StrEnum):
 class OutputNames:
     """The graph's outputs by role; empty if there is none.
 
-    score, health [N]; contributions [N, scalars], summing to the score; probabilities
+    score, health [N]; contributions [N, contributors], summing to the score; probabilities
     [N, classes], of which the first class is the healthy one; rul [N, 3]: p10, p50, p90 in hours.
     """
 
@@ -92,6 +92,10 @@ class Described(Protocol):
     def classes(self) -> Sized:
         """The fault classes, the healthy one first."""
 
+    @property
+    def contributors(self) -> Sized:
+        """What the columns of the contributions are; empty: the scalar inputs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -119,7 +123,7 @@ ROLES: Final[Mapping[str, Role]] = {
     "score": Role(_number, relative_to="score"),
     "health": Role(_number),
     "contributions": Role(
-        lambda manifest: (len(manifest.scalars),),
+        lambda manifest: (len(manifest.contributors) or len(manifest.scalars),),
         missing=("outputs.contributions", "without scalar inputs there are no shares"),
         relative_to="score",
     ),

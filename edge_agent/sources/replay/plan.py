@@ -110,6 +110,12 @@ def make_plan(config: ReplayConfig, table: Table, places: Places, asset: str) ->
 
 def _nothing_fits(table: Table, places: Places, asset: str) -> EdgeAgentError:
     wanted, names = places.wanted(asset), table.names
+    if not wanted:
+        return EdgeAgentError(
+            "no signal of the plant is a number",
+            where=str(table.path),
+            hint="a text with waveforms needs --waves rows or columns (waves)",
+        )
     if all(name.isdecimal() for name in names):
         return EdgeAgentError(
             "has no header: no column is a signal of the plant",

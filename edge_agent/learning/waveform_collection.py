@@ -1,0 +1,279 @@
+"""Assets whose waveforms learn: the features of their healthy windows are kept, not the samples.
+
+A day of samples would not fit in memory. What is measured (the length of a window) is decided from
+the first blocks: as long as a third of a second, and no longer than blocks that do not join.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_agent.alarms import BASELINE, WAVEFORMS
+from edge_agent.clock import US_PER_S
+from edge_agent.config.schema import Kind, Learn
+from edge_agent.learning.healthy_rows import HealthyRows
+from edge_agent.learning.progress import time_of_day
+from edge_agent.learning.waveform_fit import LEAST_WAVES, WaveRecipe
+from edge_agent.learning.waveform_progress import (
+    KEEP_ROWS,
+    FoundWaves,
+    WaveTraining,
+    WaveTrainingSet,
+)
+from edge_agent.signals import Gate, Router
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.plant import PlantAsset
+    from edge_agent.signals import Acceptance, Bindings, QualityWatch
+    from edge_agent.values import TensorBlock
+
+_STAGES: Final = 4  # times the time of a provisional baseline is that of the next one
+_DAY_S: Final = 86_400.0
+_PATIENCE_S: Final = 60.0
+_RETRY_S: Final = (60.0, 3600.0)
+_NO_BLOCK: Final = "no value"
+
+
+class WaveLearning:
+    """The assets of one template whose waveforms are learning."""
+
+    def __init__(self, template: str, config: Learn, first: PlantAsset) -> None:
+        self.template = template
+        self.config = config
+        self.inputs = tuple(wave_inputs(config, first))
+        self.trainings: list[WaveTraining] = []
+        self._router = Router()
+        self._gate: Gate[FoundWaves] = Gate(FoundWaves.span, FoundWaves.where)
+        self.stages_s = _stages_of(config)
+
+    @property
+    def assets(self) -> list[PlantAsset]:
+        """All assets that learn or have learned."""
+        return [training.asset for training in self.trainings]
+
+    @property
+    def _last(self) -> int:
+        return len(self.stages_s) - 1
+
+    def add(self, asset: PlantAsset, bindings: Bindings, provisional_s: float = 0.0) -> str:
+        """Let an asset learn, anew if it has learned; returns what is missing, or an empty text.
+
+        provisional_s: seconds of data in its active provisional baseline.
+        """
+        missing = [name for name in self.inputs if name not in asset.signals]
+        if missing or not self.inputs:
+            return f"cannot learn: no signal {', '.join(missing) or 'that is a waveform'}"
+        known = self.assets
+        row = known.index(asset) if asset in known else len(known)
+        for channel, name in enumerate(self.inputs):
+            signal = asset.signals[name].index
+            self._router.add(signal, row, channel, bindings[signal].uncertain)
+        made = WaveTraining(asset, self.inputs)
+        made.stage = self._stage_after(provisional_s)
+        if row < len(known):
+            self.trainings[row] = made
+        else:
+            self.trainings.append(made)
+            number = bindings.condition(asset, self.config.when)
+            self._gate.bind(bindings.conditions, asset.index, number)
+        return ""
+
+    def _stage_after(self, seconds: float) -> int:
+        later = (n for n, wanted_s in enumerate(self.stages_s) if wanted_s > seconds)
+        return next(later, self._last)
+
+    def adopt_rows(self, old: WaveLearning) -> None:
+        """Continue with the windows of the replaced config, of assets that learn the same."""
+        before = {one.asset.id: one for one in old.trainings if one.is_waiting}
+        for number, mine in enumerate(self.trainings):
+            found = before.get(mine.asset.id)
+            if found is not None and old.inputs == self.inputs:
+                found.asset = mine.asset
+                found.stage = max(mine.stage, min(found.stage, self._last))
+                self.trainings[number] = found
+
+    # -- windows ------------------------------------------------------------------------------
+
+    def accept_blocks(self, blocks: Sequence[TensorBlock]) -> None:
+        """Keep the features of the windows that blocks complete.
+
+        A machine that is stopped on purpose produces none.
+        """
+        found = []
+        for block in blocks:
+            row, channel = self._router.place(block.signal)
+            if row < 0 or not len(block.samples) or not self._router.is_usable(block):
+                continue
+            one = self.trainings[row]
+            if one.is_done or not np.isfinite(block.samples).all():
+                continue
+            windows = list(one.accept_block(channel, block))
+            found += [FoundWaves(np.array([row], np.intp), [window]) for window in windows]
+        for each in self._gate.admit(found):
+            for row, window in zip(each.row.tolist(), each.windows, strict=True):
+                one = self.trainings[row]
+                if not (one.is_done or one.closed):
+                    one.keep(window)
+
+    def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """Shift the times of these plant assets [A]; the gateway's clock was moved."""
+        self._gate.reset_clock()
+        for one in self.trainings:
+            if moves[one.asset.index]:
+                one.shift_clock(step_us)
+
+    def reset_clock(self, assets: NDArray[np.intp]) -> None:
+        """Follow the clock of these plant assets, which was set back."""
+        self._gate.reset_clock()
+        for one in self.trainings:
+            if one.asset.index in assets:
+                one.last_us = 0
+
+    def alarm(self, asset: str, why: str, at_us: int | None = None) -> None:
+        """The alarm of an asset's provisional baseline opens (why), or clears (empty).
+
+        at_us: time of the alarm: the window before it may belong to the fault already.
+        """
+        for one in self.trainings:
+            if one.asset.id != asset or one.is_done or bool(why) == bool(one.closed):
+                continue
+            one.closed = why
+            if why and one.last_us:
+                since_us = one.last_us if at_us is None else at_us
+                one.take_back(since_us - round(one.length_s * US_PER_S))
+
+    # -- progress -----------------------------------------------------------------------------
+
+    def obstacle(self, one: WaveTraining, signals: Acceptance) -> str:
+        """Why an asset's learning is stopped, and since when; empty if it continues."""
+        now_us = signals.event_us(one.asset)
+        patience_us = max(_PATIENCE_S, 3 * one.spacing_s) * US_PER_S
+        if one.is_done or not one.last_us or now_us - one.last_us < patience_us:
+            return ""
+        why = one.closed or f"no window of {', '.join(self.inputs)}"
+        return f"since {time_of_day(one.last_us)}: {why}"
+
+    def left_out(self, one: WaveTraining) -> dict[str, str]:
+        """The inputs that are left out of an asset's learning, with the reason."""
+        heard = self.inputs if one.recipe is None else [spec.name for spec in one.recipe.inputs]
+        return {name: _NO_BLOCK for name in self.inputs if name not in heard}
+
+    def wanted(self, one: WaveTraining) -> int:
+        """The windows of an asset for the full baseline, at the rate at which they come."""
+        return max(LEAST_WAVES, round(self.stages_s[-1] / (one.spacing_s or 1.0)))
+
+    def ready(self, monotonic_s: float = 0.0) -> list[WaveTrainingSet]:
+        """Training sets of assets that have enough windows."""
+        chosen = [
+            one
+            for one in self.trainings
+            if one.is_waiting
+            and not one.closed
+            and monotonic_s >= one.retry_s
+            and self._enough(one)
+        ]
+        for one in chosen:
+            one.is_busy = True
+        return self._sets(chosen)
+
+    def _enough(self, one: WaveTraining) -> bool:
+        return one.n >= LEAST_WAVES and one.seconds >= self.stages_s[one.stage]
+
+    def collected(self) -> list[WaveTrainingSet]:
+        """All windows collected so far, for full baselines."""
+        for one in self.trainings:
+            one.stage = self._last
+            one.decide_now()
+        return self._sets([one for one in self.trainings if not one.is_done])
+
+    def _sets(self, chosen: Sequence[WaveTraining]) -> list[WaveTrainingSet]:
+        """One set for assets with the same inputs, windows, bearing and stage."""
+        alike: dict[tuple[object, ...], list[WaveTraining]] = {}
+        for one in chosen:
+            if one.recipe is not None:
+                key = (one.recipe.inputs, one.recipe.lines, one.stage)
+                alike.setdefault(key, []).append(one)
+        return [self._set(group) for group in alike.values()]
+
+    def _set(self, group: Sequence[WaveTraining]) -> WaveTrainingSet:
+        recipe = group[0].recipe or WaveRecipe("", ())
+        size = recipe.places[-1]
+        seconds = min(one.seconds for one in group)
+        return WaveTrainingSet(
+            recipe.inputs,
+            {one.asset.id: one.rows.all(size) for one in group},
+            0.0 if group[0].stage == self._last else seconds,
+            {one.asset.id: out for one in group if (out := self.left_out(one))},
+            float(np.median([max(one.spacing_s, one.length_s) for one in group])),
+            recipe.lines,
+        )
+
+    def leave_out_slow(self, watch: QualityWatch) -> None:
+        """Inputs without a block are left out as soon as the others have some."""
+
+    # -- results ------------------------------------------------------------------------------
+
+    def failed(self, assets: Collection[str], reason: str, monotonic_s: float = 0.0) -> None:
+        """No bundle was made of these: it is retried, ever more rarely."""
+        for one in self._of(assets):
+            one.is_busy = False
+            one.failure = reason
+            one.delay_s = min(_RETRY_S[1], 2 * one.delay_s or _RETRY_S[0])
+            one.retry_s = monotonic_s + one.delay_s
+
+    def learned(self, assets: Collection[str]) -> None:
+        """These have a baseline: a full one ends learning, after a provisional one it continues."""
+        for one in self._of(assets):
+            if one.is_done:
+                continue
+            one.is_busy = False
+            one.failure, one.delay_s = "", 0.0
+            if one.stage < self._last:
+                one.stage = max(one.stage + 1, self._stage_after(one.seconds))
+            else:
+                self._end(one)
+
+    def done(self, assets: Collection[str]) -> None:
+        """These have a full baseline from another training."""
+        for one in self._of(assets):
+            if not one.is_done:
+                self._end(one)
+
+    def _end(self, one: WaveTraining) -> None:
+        one.is_done = True
+        one.rows = HealthyRows(KEEP_ROWS)
+        for name in self.inputs:
+            self._router.remove(one.asset.signals[name].index)
+
+    def _of(self, assets: Collection[str]) -> Iterator[WaveTraining]:
+        return (one for one in self.trainings if one.asset.id in assets)
+
+
+def baselines_of(asset: PlantAsset) -> list[str]:
+    """The baselines that an asset can learn, by the names of their uses."""
+    waves = bool(wave_inputs(asset.template.learn or Learn(), asset))
+    numbers = any(signal.config.kind is Kind.SCALAR for signal in asset.signals.values())
+    return [BASELINE] * (numbers or not waves) + [WAVEFORMS] * waves
+
+
+def wave_inputs(config: Learn, first: PlantAsset) -> list[str]:
+    """The waveforms to learn from: the configured ones, else all waveforms of the template."""
+    shared = config.inputs or first.template.signals or first.signals
+    known = {n for n, s in first.signals.items() if s.config.kind is Kind.WAVEFORM}
+    return [name for name in shared if name in known]
+
+
+def _stages_of(config: Learn) -> tuple[float, ...]:
+    """The seconds of data of each baseline: provisional ones, each 4 times, then the full one."""
+    duration_s = float(_DAY_S if config.duration is None else config.duration)
+    found, seconds = [], float(config.first_after or 0)
+    while seconds and 2 * seconds <= duration_s:
+        found.append(seconds)
+        seconds *= _STAGES
+    return (*found, duration_s)

@@ -1,0 +1,48 @@
+"""Training of waveforms on the gateway: the bundle of some assets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.learning.fit_child import run_recipe
+from edge_agent.learning.time_scale import duration_text
+from edge_agent.learning.training import (
+    TIME_SCALE,
+    TrainedBaseline,
+    learned_name,
+    left_out_entry,
+)
+from edge_agent.learning.waveform_fit import WaveRecipe
+from edge_agent.models import ModelRepository
+
+if TYPE_CHECKING:
+    from edge_agent.config.schema import Config
+    from edge_agent.learning.waveform_collection import WaveLearning
+    from edge_agent.learning.waveform_progress import WaveTrainingSet
+
+_SALT: Final = "waveforms"  # the name differs from that of the same assets' other bundle
+
+
+async def train_waves(
+    config: Config, learning: WaveLearning, training: WaveTrainingSet, now_us: int
+) -> TrainedBaseline:
+    """Learn one bundle for the assets of a training set into `models_dir`.
+
+    An existing bundle of that name is moved to the shelf.
+    """
+    name = learned_name(learning.template, [_SALT, *training.rows])
+    if (config.models_dir / name).exists():
+        await asyncio.to_thread(ModelRepository(config.models_dir).keep, name)
+    step = f"{duration_text(training.step_s)}, found from the data"
+    recipe = WaveRecipe(
+        name,
+        training.inputs,
+        step_s=training.step_s,
+        false_alarms_per_day=learning.config.false_alarms_per_day,
+        lines=training.lines,
+        training=(*left_out_entry(training.left_out), (TIME_SCALE, step)),
+        provisional_s=training.provisional_s,
+    )
+    manifest, refused = await run_recipe(training.rows, recipe, config.models_dir, now_us)
+    return TrainedBaseline(name, manifest, refused, training.left_out)
