@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from edge_agent.config.limit_rules import rules_of
 from edge_agent.config.schema import AlarmRule, Drift, Learn, LearnedAlarm
+from edge_agent.config.schema import Kind as SignalKind
 from edge_agent.config.types import Duration
 from edge_agent.messages import Ne107
 
@@ -87,6 +88,15 @@ def silent_alarm_id(asset: str) -> str:
 def baseline_alarm_ids(asset: str, name: str) -> tuple[str, str]:
     """The ids of the alarms that depend on what was learned of an asset; name: BASELINE, ..."""
     return model_alarm_id(asset, name), drift_alarm_id(asset, name)
+
+
+def baselines_of(asset: PlantAsset) -> list[str]:
+    """The baselines that an asset can learn: BASELINE, WAVEFORMS or both."""
+    learn = asset.template.learn or Learn()
+    named = [asset.signals[n] for n in learn.inputs or asset.signals if n in asset.signals]
+    kinds = {signal.config.kind for signal in named}
+    waves = SignalKind.WAVEFORM in kinds
+    return [BASELINE] * (SignalKind.SCALAR in kinds or not waves) + [WAVEFORMS] * waves
 
 
 def model_alarm_id(asset: str, place: str) -> str:

@@ -7,10 +7,10 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from edge_agent.alarms import WAVEFORMS
+from edge_agent.alarms import WAVEFORMS, baselines_of
 from edge_agent.config.schema import Learn
 from edge_agent.errors import EdgeAgentError, ModelError
-from edge_agent.learning import baselines_of, train_baseline, train_waves, write_problem
+from edge_agent.learning import train_baseline, train_waves, write_problem
 from edge_agent.models import LEARNED, PROVIDERS_KEY, SessionRegistry
 from edge_agent.serving import AUTOMATIC
 

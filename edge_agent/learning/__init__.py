@@ -12,7 +12,7 @@ from edge_agent.learning.training import (
     write_problem,
 )
 from edge_agent.learning.waveform_baselines import WaveBaselines
-from edge_agent.learning.waveform_collection import WaveLearning, baselines_of
+from edge_agent.learning.waveform_collection import WaveLearning
 from edge_agent.learning.waveform_progress import WaveTraining, WaveTrainingSet
 from edge_agent.learning.waveform_training import train_waves
 
@@ -29,7 +29,6 @@ __all__ = [
     "WaveLearning",
     "WaveTraining",
     "WaveTrainingSet",
-    "baselines_of",
     "learn",
     "learn_in_child",
     "train_baseline",

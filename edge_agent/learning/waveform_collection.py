@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.alarms import BASELINE, WAVEFORMS
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind, Learn
 from edge_agent.learning.healthy_rows import HealthyRows
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_agent.config.schema import Learn
     from edge_agent.plant import PlantAsset
     from edge_agent.signals import Acceptance, Bindings, QualityWatch
     from edge_agent.values import TensorBlock
@@ -253,13 +253,6 @@ class WaveLearning:
 
     def _of(self, assets: Collection[str]) -> Iterator[WaveTraining]:
         return (one for one in self.trainings if one.asset.id in assets)
-
-
-def baselines_of(asset: PlantAsset) -> list[str]:
-    """The baselines that an asset can learn, by the names of their uses."""
-    waves = bool(wave_inputs(asset.template.learn or Learn(), asset))
-    numbers = any(signal.config.kind is Kind.SCALAR for signal in asset.signals.values())
-    return [BASELINE] * (numbers or not waves) + [WAVEFORMS] * waves
 
 
 def wave_inputs(config: Learn, first: PlantAsset) -> list[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.alarms import BASELINE, WAVEFORMS
+from edge_agent.alarms import BASELINE, WAVEFORMS, baselines_of
 from edge_agent.config.schema import Learn, ModelUse
-from edge_agent.learning import baselines_of
 from edge_agent.models import LEFT_OUT, learned_prefix, learned_us
 
 if TYPE_CHECKING:
