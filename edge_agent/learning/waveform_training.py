@@ -33,7 +33,7 @@ async def train_waves(
     """
     name = learned_name(learning.template, [_SALT, *training.rows])
     if (config.models_dir / name).exists():
-        await asyncio.to_thread(ModelRepository(config.models_dir).keep, name)
+        await asyncio.to_thread(ModelRepository(config.models_dir).store_active, name)
     step = f"{duration_text(training.step_s)}, found from the data"
     recipe = WaveRecipe(
         name,
