@@ -100,7 +100,7 @@ def test_a_line_that_is_buried_in_noise_is_found_by_the_envelope_not_by_the_leve
     assert abs(z[names.index("kurtosis")]) < 2
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     rate_hz=st.floats(500, 60_000),
     length=st.sampled_from([256, 512, 1000, 2048, 4096]),
@@ -124,7 +124,7 @@ def test_the_graph_is_the_reference_for_any_rate_length_and_unit(
     found = dict(zip(names, session.run(names, feeds), strict=True))
     for name in names:
         assert np.allclose(found[name], expected[name], rtol=2e-3, atol=1e-4)
-    assert found["score"][-1] > 1 > found["score"][0]
+    assert found["score"][-1] > max(1, 5 * found["score"][0])
 
 
 def _sources(n: int, length: int) -> dict[str, np.ndarray]:
