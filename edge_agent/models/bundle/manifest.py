@@ -183,9 +183,7 @@ class Manifest:
                 yield f"healthy.{name}", "center and spread: one for each unit, or none"
 
     def _contributor_problems(self) -> Iterator[tuple[str, str]]:
-        if not self.contributors:
-            return
-        if not self.outputs.contributions:
+        if self.contributors and not self.outputs.contributions:
             yield "contributors", "is only for models with the output contributions"
         inputs = {spec.name for spec in self.inputs}
         for index, name in enumerate(self.contributors):
