@@ -109,7 +109,8 @@ class Pipeline:
             self._follow_clocks(observed)
         self.deployments.start_turn(monotonic_s)
         self.detection.watch_quality(observed)
-        self._follow_silence_limits()
+        if self.watch.silence.changed:
+            self._follow_silence_limits()
         batches = self._write_windows(observed)
         self.detection.compare_limits(observed)
         return batches

@@ -5,7 +5,7 @@
     scripts/hops --calls     # and the chain of calls
 
 The real daemon runs in this process with its own mosquitto, and a tiny real ONNX model
-that scores the last 8 values of one signal. Each asset gets ten healthy values, then one that
+that scores the last 8 values of one signal. Each asset gets 20 healthy values, then one that
 raises its alarm: a run. The run with the fewest calls is shown, because the daemon's timers only
 add calls. A run is traced by `sys.setprofile` in all threads, from the message's arrival on:
 
@@ -63,6 +63,7 @@ MANIFEST = """
 {name: watch, version: "1", task: anomaly, inputs: [{name: flow, valid: [0, 10000]}], threshold: 50,
  outputs: {score: score}, window: {step_s: 0, length: 8, hop: 1}}
 """
+ROWS = 20  # more than it takes to find after how long a signal is stale
 ASSETS = [f"P-{n}" for n in range(10)]
 PACK = "pack watch.onnx -o ."
 INSTALL = "install watch-1.eab --activate --wait 1 --models-dir models --allow-unsigned watch"
@@ -135,10 +136,10 @@ async def trace(port: int) -> list[list[Event]]:
         return events[start:]
 
     await asyncio.sleep(2)  # until all are connected
-    for row in range(10):
+    for row in range(ROWS):
         for asset in ASSETS:
             await run(asset, row, 10, 0.02)
-    runs = [await run(asset, 10, 1000, 1.0) for asset in ASSETS]
+    runs = [await run(asset, ROWS, 1000, 1.0) for asset in ASSETS]
     bus.loop_stop()
     daemon.stop()
     await serving

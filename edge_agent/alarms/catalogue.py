@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from edge_agent.config.limit_rules import rules_of
-from edge_agent.config.schema import AlarmRule, Drift, Learn, LearnedAlarm
+from edge_agent.config.schema import AlarmRule, Drift, Learn
 from edge_agent.config.schema import Kind as SignalKind
 from edge_agent.config.types import Duration
 from edge_agent.messages import Ne107
@@ -69,10 +69,6 @@ class AlarmPolicy:
     rule: AlarmRule
     kind: Kind = "model"
     stage: Stage = "state_detection"
-
-    def rule_at(self, step_s: float) -> AlarmRule:
-        """The rule with the delays for a model with this step, if they depend on it."""
-        return self.rule.at_step(step_s) if isinstance(self.rule, LearnedAlarm) else self.rule
 
 
 def quality_alarm_id(signal: PlantSignal) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.alarms.catalogue import ALARM_ID
 from edge_agent.alarms.transitions import ALIVE, WAITING, Event
 from edge_agent.clock import US_PER_S
+from edge_agent.config.schema import LearnedAlarm
 from edge_agent.errors import EdgeAgentError
 from edge_agent.messages import DOUBTFUL, Alarm, AlarmState, Transition, TransitionKind
 
@@ -137,7 +138,9 @@ class Track:
 
         `ON` also for an active alarm that is not raised yet.
         """
-        level, at_us, rule = seen.level, seen.at_us, policy.rule_at(seen.step_s)
+        level, at_us, rule = seen.level, seen.at_us, policy.rule
+        if isinstance(rule, LearnedAlarm):
+            rule = rule.at_step(seen.step_s)
         self.latest = seen
         self.over = self._compare(level, at_us, rule)
         if self.over == self.alarm.active:

@@ -92,7 +92,9 @@ class QualityWatch(Table):
         arrival_s = self._arrival_s[values.signal]
         if monotonic_s < math.inf:
             self._arrival_s[values.signal] = monotonic_s
-        stale_us = self.silence.observe(values.signal, values.time_us, self.time_us[values.signal])
+        stale_us = self.silence.stale_us[values.signal]
+        if self.silence.observed:
+            stale_us = self.silence.observe(values.signal, values.time_us, self.time_us)
         if self._unremarkable(values, stale_us):
             return []
         order = np.argsort(values.signal, kind="stable")

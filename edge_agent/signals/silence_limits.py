@@ -28,7 +28,11 @@ _LONGEST: Final = 3  # times the longest interval
 
 
 class SilenceLimits(Table):
-    """Columns over all signals; rows are only added. stale_us: the present limit, for reading."""
+    """Columns over all signals; rows are only added.
+
+    stale_us: the present limit, for reading; observed: number of signals whose values are observed;
+    changed: signals whose limit has changed since `drain_changes`.
+    """
 
     stale_us = column(np.int64, ENDLESS)
     _least_us = column(np.int64)
@@ -39,8 +43,8 @@ class SilenceLimits(Table):
 
     def __init__(self) -> None:
         super().__init__()
-        self._observed = 0  # signals
-        self._changed: set[int] = set()
+        self.observed = 0
+        self.changed: set[int] = set()
 
     def add(self, stale_us: int | None, *, is_least: bool = False) -> None:
         """Add a signal; None: never stale. is_least: the limit is found, and not less than this."""
@@ -50,23 +54,21 @@ class SilenceLimits(Table):
             self._is_found[row] = self._is_observed[row] = True
             self._least_us[row] = stale_us
             self.stale_us[row] = max(stale_us, UNKNOWN_US)
-            self._observed += 1
+            self.observed += 1
 
     def observe(
         self, signal: NDArray[np.integer], time_us: NDArray[np.int64], before_us: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """Observe values [n], ordered by time; returns the limit of each before it came.
 
-        before_us: time of the last value of each signal before all of these.
+        before_us: time of the last value of every signal before these [S].
         """
         stale_us: NDArray[np.int64] = self.stale_us[signal]
-        if not self._observed:
-            return stale_us
         last: dict[int, int] = {}
         for i in np.flatnonzero(self._is_observed[signal]).tolist():
             row, at_us = int(signal[i]), int(time_us[i])
             stale_us[i] = self.stale_us[row]
-            since_us = last.get(row, int(before_us[i]))
+            since_us = last.get(row, int(before_us[row]))
             last[row] = max(at_us, since_us)
             if self._is_observed[row] and NEVER < since_us < at_us:
                 self._add_interval(row, at_us - since_us)
@@ -84,7 +86,7 @@ class SilenceLimits(Table):
             return
         self._count[row] = 0
         self._is_observed[row] = True
-        self._observed += 1
+        self.observed += 1
         self._add_interval(row, silence_us)
 
     def _add_interval(self, row: int, interval_us: int) -> None:
@@ -101,23 +103,23 @@ class SilenceLimits(Table):
         self._set(row, max(int(self._least_us[row]), found_us))
         if is_over:
             self._is_observed[row] = False
-            self._observed -= 1
+            self.observed -= 1
 
     def _set(self, row: int, stale_us: int) -> None:
         if stale_us != self.stale_us[row]:
             self.stale_us[row] = stale_us
-            self._changed.add(row)
+            self.changed.add(row)
 
     def drain_changes(self) -> Iterator[tuple[int, int]]:
         """The signals whose limit has changed since the last call, and their limits."""
-        changed, self._changed = self._changed, set()
+        changed, self.changed = self.changed, set()
         return ((row, int(self.stale_us[row])) for row in sorted(changed))
 
     def adopt_state(self, old: SilenceLimits, rows: dict[int, int]) -> None:
         """Copy what is known of signals of an earlier plant; rows: there and here."""
         for before, row in rows.items():
             if self._is_found[row] and old._is_found[before]:
-                self._observed += int(old._is_observed[before]) - int(self._is_observed[row])
+                self.observed += int(old._is_observed[before]) - int(self._is_observed[row])
                 for name in ("_seen_us", "_count", "_is_observed"):
                     getattr(self, name)[row] = getattr(old, name)[before]
                 self._set(row, max(int(old.stale_us[before]), int(self._least_us[row])))

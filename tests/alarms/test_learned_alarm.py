@@ -27,7 +27,6 @@ def test_what_is_told_stays_in_seconds() -> None:
     told = LearnedAlarm(on_delay=Duration(20), off_delay=Duration(10), in_rows=False)
     assert told.at_step(180.0) == told
     assert not LearnedAlarm(off_delay=Duration(0)).at_step(180.0).off_delay
-    assert AlarmPolicy("P-1", "a", AlarmRule()).rule_at(180.0) == AlarmRule()
 
 
 def run(step_s: float, over: list[bool], rule: AlarmRule) -> list[tuple[str, int]]:

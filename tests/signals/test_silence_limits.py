@@ -146,7 +146,7 @@ def test_limits_do_not_depend_on_the_batches(seed: int, step_s: int, batch: int)
         found: list[int] = []
         for begin in range(0, 120, size):
             mine = slice(begin, begin + size)
-            found += made.observe(signal[mine], time_us[mine], last_us[signal[mine]]).tolist()
+            found += made.observe(signal[mine], time_us[mine], last_us).tolist()
             last_us[signal[mine]] = time_us[mine]
         return [*found, *made.stale_us.tolist()]
 
@@ -162,5 +162,5 @@ def test_an_outage_among_the_first_values_does_not_count(seed: int, step_s: int)
     times = np.concatenate([[S], S + np.cumsum(intervals)])
     made = SilenceLimits()
     made.add(30 * S, is_least=True)
-    made.observe(np.zeros(len(times), np.intp), times, np.full(len(times), NEVER, np.int64))
+    made.observe(np.zeros(len(times), np.intp), times, np.full(1, NEVER, np.int64))
     assert made.stale_us[0] == max(30, 5 * step_s) * S
