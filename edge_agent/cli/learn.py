@@ -134,7 +134,7 @@ def _listen(training: BaselineTraining, config: Config, args: argparse.Namespace
 
     wide = "" if set(args.asset) & set("*?[") else args.asset
     source = recording_config(args, config, args.input, wide)
-    recording = Playback(source, training.plant, quiet=True)
+    recording = Playback(source, training.plant, quiet=True, sources=config.sources)
     total = max(1, recording.total_bytes)
     training.listen(recording.readings(), lambda: _show(recording.position / total))
     report_recording(recording)

@@ -63,7 +63,7 @@ async def _run(args: argparse.Namespace) -> int:
     logs.setup("warning")
     source = recording_config(args, config, args.input, args.asset, args.template)
     replay = await Replay.load(config, parse_ref(args.model) if args.model else None)
-    recording = Playback(source, replay.runtime.plant, quiet=True)
+    recording = Playback(source, replay.runtime.plant, quiet=True, sources=config.sources)
     begin = time.monotonic()
     windows = transitions = 0
     for step in replay.walk(_with_progress(recording)):

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.errors import EdgeAgentError
+from edge_agent.sources.replay.mqtt_recording import MqttRecording, is_mqtt_file
 from edge_agent.sources.replay.recording import Recording, find_files
 from edge_agent.sources.replay.wave_files import is_wave_file
 from edge_agent.sources.replay.wave_recording import WaveRecording
 from edge_agent.values import Columns, TensorBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
 
+    from edge_agent.config.types import Name
     from edge_agent.plant import Plant
     from edge_agent.sources.replay.config import ReplayConfig
     from edge_agent.sources.replay.report import Report
@@ -28,26 +30,40 @@ class Playback:
     """All files of a replay config; those with values and those with waveforms may be mixed.
 
     source: only signals of this source; None for any source. quiet: refused rows are not logged:
-    the caller reports `report`.
+    the caller reports `report`. sources: of the config, which decode recorded MQTT messages.
     """
 
     def __init__(
-        self, config: ReplayConfig, plant: Plant, source: str | None = None, *, quiet: bool = False
+        self,
+        config: ReplayConfig,
+        plant: Plant,
+        source: str | None = None,
+        *,
+        quiet: bool = False,
+        sources: Mapping[Name, object] | None = None,
     ) -> None:
         waves, tables = split_files(config)
+        messages = [path for path in tables if is_mqtt_file(path)]
+        if messages and len(messages) < len(tables) + len(waves):
+            hint = f"replay them separately from {messages[0].name}"
+            raise EdgeAgentError("other files than MQTT", where=str(config.path), hint=hint)
+        tables = [] if messages else tables
         self._tables = Recording(config, plant, source, quiet=quiet, paths=tables)
         self._waves = WaveRecording(config, plant, source, waves, self._tables.counter)
-        self.total_bytes = sum(path.stat().st_size for path in waves) + self._tables.total_bytes
+        count = self._tables.counter
+        self._messages = MqttRecording(plant, sources or {}, messages, count)
+        self.total_bytes = sum(path.stat().st_size for path in (*waves, *messages))
+        self.total_bytes += self._tables.total_bytes
 
     @property
     def position(self) -> int:
         """Bytes read so far, of `total_bytes`."""
-        return self._tables.position + self._waves.position
+        return self._tables.position + self._waves.position + self._messages.position
 
     @property
     def n_values(self) -> int:
         """Values and blocks read so far."""
-        return self._tables.n_values + self._waves.n_blocks
+        return self._tables.n_values + self._waves.n_blocks + self._messages.n_values
 
     @property
     def report(self) -> Report:
@@ -92,6 +108,7 @@ class Playback:
             if block is not None:
                 yield block
             yield from blocks
+            yield from self._messages.readings()
 
 
 def split_files(config: ReplayConfig) -> tuple[list[Path], list[Path]]:

@@ -34,6 +34,7 @@ CAUSES: Final = {
         "a time that does not exist, because summer time skips that hour,",
         "does the clock of the recording follow summer time? set --timezone, as +01:00",
     ),
+    "message": Cause("message", "no recorded message", "mosquitto_sub -F '%U %t %x' writes them"),
     "out_of_order": Cause("out_of_order", "too far behind the rows before it", "sort the file"),
     "text": Cause("number", "text", "give its signal a map {WORD: number}, or remove the column"),
     "decimal": Cause("number", "a number that may be several", "set --decimal , or --decimal ."),
