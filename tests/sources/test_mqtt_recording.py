@@ -34,7 +34,7 @@ BUS = MqttSourceConfig(
 )
 
 
-def made() -> tuple[Plant, dict[str, Any]]:
+def made() -> tuple[Plant, dict[Name, Any]]:
     signals = {
         Name("flow"): Signal(source="bus"),
         Name("vibration"): Signal(source="bus", kind=Kind.WAVEFORM, rate_hz=1000.0),
@@ -81,9 +81,8 @@ def test_messages_are_decoded_as_the_source_decodes_them(tmp_path: Path) -> None
 
 def test_a_line_that_is_no_message_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "bus.txt"
-    path.write_text(
-        line(0, "plant/P 1/flow", b"1.5") + "broken\n\n" + line(1, "plant/P 1/flow", b"2")
-    )
+    good = [line(n, "plant/P 1/flow", value) for n, value in enumerate((b"1.5", b"2"))]
+    path.write_text("broken\n\n".join(good))
     playback, (values,) = play(path)
     assert values.value.tolist() == [1.5, 2]
     assert playback.rejected == {"message": 1}
