@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _MINUTE_S = 60.0
 _HOUR_S = 3600.0
+_DAY_S = 86_400.0
+_LONG_S = 3 * _DAY_S
+_UNITS = ((_LONG_S, _DAY_S, "d"), (_HOUR_S, _HOUR_S, "h"), (_MINUTE_S, _MINUTE_S, "m"))
 
 
 def check_learning(config: Config, notes: Notes) -> None:
@@ -74,6 +77,21 @@ def learning_warnings(config: Config) -> Iterator[str]:
                 f"templates.{name}.learn: nothing learns by itself, only "
                 "`edge-agent learn` does; write auto: true"
             )
+        yield from _long_warnings(name, learn)
+
+
+def _long_warnings(name: str, learn: Learn) -> Iterator[str]:
+    """At a long step that is told, learning takes longer than the day that a user expects."""
+    if learn.step is None or learn.duration is not None or not learn.by_itself:
+        return
+    full_s = learn.rows_wanted(learn.step) * learn.step
+    if full_s >= _LONG_S:
+        first_s = max(learn.first_after, learn.rows_needed * learn.step)
+        step, first, full = map(_duration_text, (learn.step, first_s, full_s))
+        yield (
+            f"templates.{name}.learn: at a step of {step}, the first baseline takes {first} "
+            f"of good data, the full one {full}"
+        )
 
 
 def _nearest(folder: Path) -> Path:
@@ -86,7 +104,7 @@ def _nearest(folder: Path) -> Path:
 
 def _duration_text(seconds: float) -> str:
     """A duration as the config writes it."""
-    for size, unit in ((_HOUR_S, "h"), (_MINUTE_S, "m")):
-        if seconds >= size:
+    for least, size, unit in _UNITS:
+        if seconds >= least:
             return f"{seconds / size:.3g}{unit}"
     return f"{seconds:.3g}s"

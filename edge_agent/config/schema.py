@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 LEAST_ROWS: Final = 128  # a baseline needs this number of complete rows, and
 LEAST_WINDOWS: Final = 4  # this number of windows
 _OFF_STEPS: Final = 2  # of a learned model, below its limit before its alarm clears
+_DAY_S: Final = 86_400.0
+_FULL_WINDOWS: Final = 16  # in a full baseline, and
+_FULL_ROWS: Final = 1024  # rows, if no duration is told
 DEFAULT_LENGTH: Final = 64  # rows of a window of a baseline
 
 
@@ -235,6 +238,14 @@ class Learn:
     def rows_needed(self) -> int:
         """The smallest number of complete rows that can be learned from."""
         return max(LEAST_ROWS, LEAST_WINDOWS * (self.length or DEFAULT_LENGTH))
+
+    def rows_wanted(self, step_s: float) -> int:
+        """The rows of the full baseline: those of `duration`, and enough if it is not told."""
+        if self.duration is None:
+            windows = _FULL_WINDOWS * (self.length or DEFAULT_LENGTH)
+            return max(round(_DAY_S / step_s), _FULL_ROWS, windows)
+        told = max(1, round(self.duration / step_s))
+        return told if self.step is not None else max(told, self.rows_needed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ log = logging.getLogger("edge_agent.learning")
 
 # Rows of all learning assets together stay under this.
 _ROWS_BYTES: Final = 96 << 20
+_DAY_S: Final = 86_400.0
 _SAME_STEP: Final = 0.1  # steps that differ by less than this share are one
 
 
@@ -138,7 +139,9 @@ class BaselineLearning(dict[str, Learning]):
         self.searches.remove(asset)
         learning = self._group(asset, search.config, step_s)
         learning.add(asset, self._signals.bindings, standing=search.standing)
+        days = round(learning.wanted_rows * learning.scale.step_s / _DAY_S, 2)
         extra = {"asset": asset.id, "step": learning.scale.text, "values": search.count}
+        extra |= {"full_baseline_days": days}
         log.info("time scale of learning", extra=extra)
         learning.accept_values(search.values(), self.max_blocks())
         self._follow_alarm(learning, asset.id)

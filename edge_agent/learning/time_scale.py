@@ -53,8 +53,6 @@ _ROUND_US: Final = np.array(
 _DIGITS: Final = 3  # of a step that is near no round one
 
 _DAY_S: Final = 86_400.0
-_FULL_WINDOWS: Final = 16  # in a full baseline, and
-_FULL_ROWS: Final = 1024  # rows
 _STAGES: Final = 4  # times the rows of a provisional baseline make the next one
 _GRACE_S: Final = 300.0
 _GRACE_ROWS: Final = 10
@@ -181,22 +179,13 @@ class TimeScale:
 
 def _stages(config: Learn, step_s: float) -> tuple[int, ...]:
     """The numbers of rows for a baseline: provisional ones, each 4 times, then the full."""
-    wanted = _wanted_rows(config, step_s)
+    wanted = config.rows_wanted(step_s)
     found = []
     rows = max(config.rows_needed, round(config.first_after / step_s))
     while config.first_after and 2 * rows <= wanted:
         found.append(rows)
         rows *= _STAGES
     return (*found, wanted)
-
-
-def _wanted_rows(config: Learn, step_s: float) -> int:
-    """The rows of the full baseline: a day, and enough of them if nothing is told."""
-    if config.duration is None:
-        length = config.length or DEFAULT_LENGTH
-        return max(round(_DAY_S / step_s), _FULL_ROWS, _FULL_WINDOWS * length)
-    told = max(1, round(config.duration / step_s))
-    return told if config.step is not None else max(told, config.rows_needed)
 
 
 def length_for(rows: int, config: Learn) -> int:

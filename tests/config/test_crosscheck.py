@@ -228,6 +228,31 @@ def test_who_says_for_how_long_wants_it_to_learn(
     assert bool(told) == (learn == "{length: 32}")
 
 
+@pytest.mark.parametrize(
+    ("learn", "told"),
+    [
+        (
+            "{auto: true, step: 1h}",
+            "baseline takes 10.7d of good data, the full one 42.7d",
+        ),
+        ("{auto: true, step: 3m}", ""),
+        ("{auto: true, step: 10m}", "takes 42.7h of good data, the full one 7.11d"),
+        ("{step: 1h, duration: 60d}", ""),
+        ("auto", ""),
+    ],
+)
+def test_a_long_step_takes_long_and_that_is_said(tmp_path: Path, learn: str, told: str) -> None:
+    """It is counted in rows: 1024 of an hour are six weeks."""
+    file = tmp_path / "c.yaml"
+    file.write_text(LEARNING.format(learn=learn))
+    config, problems = find_problems(file)
+    assert (problems, config is None) == ([], False)
+    assert config is not None
+    found = [line for line in warnings(config) if "of good data" in line]
+    assert len(found) == bool(told)
+    assert all(told in line for line in found)
+
+
 def test_a_folder_of_models_that_is_none_is_said_once(said: Callable[..., list[str]]) -> None:
     """Not after a day of data: two templates learn into a file."""
     text = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from live_plants import BEGIN_S, Live
 from plants import S
 
-from edge_agent.config.schema import Asset, Learn, Signal, Template
+from edge_agent.config.schema import Asset, Learn, Signal, SourceTraits, Template
 from edge_agent.config.types import Name
 from edge_agent.values import Columns
 
@@ -131,6 +132,30 @@ def test_inputs_that_come_at_other_times_of_a_long_step_stay(told: dict[str, Any
         assert fed.obstacles == {}
     assert fed.learning.scale.step_s == 600.0
     assert fed.learning.trainings[0].choice.complete() == pytest.approx(300, abs=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """As MQTT, with nothing told."""
+
+    traits = SourceTraits(silence_s=30.0, finds_silence=True)
+
+
+def test_a_slow_input_is_held_between_its_values_and_learned() -> None:
+    """Two inputs each second, one each minute: the row of a second has its last value."""
+    fed = Fed(sources={"bus": Bus()})
+    for t in np.arange(0.0, 600.0):
+        signals = np.array([0, 1, 2] if t % 60 == 0 else [0, 1], np.int32)
+        time_us = np.full(len(signals), round((BEGIN_S + t) * S), np.int64)
+        value, status = np.full(len(signals), t), np.zeros(len(signals), np.uint32)
+        fed.live.turn(t, Columns(signals, time_us, value, status))
+        fed.live.pipeline.learning.check_inputs()
+    assert fed.learning.scale.step_s == 1.0
+    assert fed.learning.trainings[0].left_out == {}
+    assert fed.learning.trainings[0].choice.complete() == pytest.approx(600, abs=10)
+    rows = fed.learning.rows()["P-1"]
+    assert (rows[-1, 2], rows[-1, 0] - rows[-1, 2]) == pytest.approx((540, 55), abs=5)
+    assert fed.live.transitions == []
 
 
 def test_machines_of_one_template_with_unlike_rates_learn_apart() -> None:
