@@ -229,11 +229,7 @@ class Learning:
 
     def ready(self, monotonic_s: float = 0.0) -> list[TrainingSet]:
         """Training sets with enough rows; assets that almost have enough are included."""
-        able = [
-            one
-            for one in self.trainings
-            if one.is_waiting and not one.closed and monotonic_s >= one.retry_s
-        ]
+        able = [one for one in self.trainings if one.can_learn and monotonic_s >= one.retry_s]
         chosen = [one for group in alike(able) for one in self._enough(group)]
         for one in chosen:
             one.is_busy = True

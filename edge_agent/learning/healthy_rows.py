@@ -52,7 +52,7 @@ class HealthyRows:
 
     If the blocks are too many, every other one is dropped, so that the rest spans the whole time
     and each block is unbroken. A block is float32, less the values of its first whole row: so a
-    meter of billions keeps its last digits.
+    meter of billions keeps its last digits. has_moved: some input had two different values.
     """
 
     keep: int = 0
@@ -61,12 +61,21 @@ class HealthyRows:
     newest: deque[Row] = field(default_factory=deque)
     stride: int = 1
     seen_blocks: int = 0
+    has_moved: bool = False
+    _first: NDArray[np.float64] | None = None  # the first value of each input
 
     def add(self, row: Row, max_blocks: int) -> None:
         """Add a row."""
+        if not self.has_moved:
+            self._compare(row.values)
         self.newest.append(row)
         while len(self.newest) > self.keep:
             self._settle(self.newest.popleft(), max_blocks)
+
+    def _compare(self, values: NDArray[np.float64]) -> None:
+        first = values if self._first is None else self._first
+        first = np.where(np.isnan(first), values, first)
+        self._first, self.has_moved = first, bool(((values - first) != 0)[~np.isnan(values)].any())
 
     def take_back(self, since_us: int) -> list[Row]:
         """Remove rows that end after `since_us`, which are not healthy; returns them."""

@@ -38,6 +38,7 @@ class InputWatch:
         self._trainings = trainings
         self._rows_needed = rows_needed
         self._is_running = is_running
+        self._first_rows = scale.stages[0]
         self._step_us = scale.step_us
         self._grace_us = round(scale.grace_s * US_PER_S)
         self._patience_us = round(scale.patience_s * US_PER_S)
@@ -84,6 +85,8 @@ class InputWatch:
     def obstacle(self, one: Training, signals: Acceptance) -> str:
         """Why an asset's learning is stopped, and since when; empty if it continues."""
         choice, now_us = one.choice, signals.event_us(one.asset)
+        if not (one.is_done or one.rows.has_moved) and choice.complete() >= self._first_rows:
+            return f"since {time_of_day(choice.begun_us)}: no input has moved"
         if one.is_done or choice.grown_us <= 0 or now_us - choice.grown_us < self._patience_us:
             return ""
         why = one.closed or self._silent(one, now_us, signals.watch)

@@ -67,6 +67,11 @@ class Training:
         """True if it learns, and no bundle is being made of its rows."""
         return not (self.is_done or self.is_busy)
 
+    @property
+    def can_learn(self) -> bool:
+        """True if a bundle may be made of its rows: not of a machine that only stood still."""
+        return self.is_waiting and not self.closed and self.rows.has_moved
+
 
 def learn_inputs(config: Learn, first: PlantAsset) -> tuple[str, ...]:
     """The inputs to learn from: the configured ones, else all signals, without waveforms."""

@@ -169,6 +169,23 @@ def test_where_nothing_delivers_nothing_is_left_out_and_that_is_said() -> None:
     assert re.search(r"flow stale, pressure stale, vibration stale", fed.obstacle)
 
 
+def test_nothing_is_learned_of_a_machine_that_only_stood_still() -> None:
+    """It is said once there are enough rows; the rows stay, and count when an input moves."""
+    fed = Fed(duration=200.0)
+    fed.values = 7.0
+    fed.sees(190)
+    assert fed.obstacle == ""
+    fed.sees(400)
+    assert re.fullmatch(r"since \d\d:\d\d: no input has moved", fed.obstacle)
+    assert fed.learning.ready() == []
+    assert fed.rows == 590
+    fed.values = 8.0
+    fed.sees(10)
+    assert fed.obstacle == ""
+    (ready,) = fed.learning.ready()
+    assert len(ready.rows["P-1"]) == 600
+
+
 def test_like_machines_may_lack_unlike_inputs() -> None:
     """A bundle for each set of inputs."""
     fed = Fed(assets=3)
