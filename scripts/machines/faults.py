@@ -1,4 +1,4 @@
-"""Faults of one input, for `scripts/other-machines`."""
+"""Faults that are injected into simulated machines: `scripts/other-machines`."""
 
 from __future__ import annotations
 
@@ -10,28 +10,38 @@ if TYPE_CHECKING:
     from scripts.machines.parts import Floats, Random
 
 FAULT_ROWS: Final = 600
+EVENT_ROWS: Final = 20
+WEAR_ROWS: Final = 3000  # at most half of the healthy time
 _SIZE: Final = 3.0  # of the channel's healthy spread
+
+
+def rows_of(kind: str, healthy_rows: int) -> int:
+    """The length of a fault of this kind in `healthy_rows`."""
+    if kind == "wear":
+        return min(WEAR_ROWS, healthy_rows // 2)
+    return EVENT_ROWS if kind == "event" else FAULT_ROWS
 
 
 def inject(
     random: Random, kind: str, values: Floats, channel: int, begin: int, spread: float
 ) -> Floats:
-    """The readings with a fault of FAULT_ROWS rows on a channel.
+    """The readings with a fault on a channel from row `begin`.
 
     spread: the channel's healthy standard deviation, the unit of a fault's size.
     """
     found = values.copy()
-    rows = slice(begin, begin + FAULT_ROWS)
+    length = rows_of(kind, len(values))
+    rows = slice(begin, begin + length)
     column = found[:, channel]
-    ramp = np.linspace(0, 1, FAULT_ROWS)
-    if kind == "offset":
+    ramp = np.linspace(0, 1, length)
+    if kind in ("offset", "event"):
         column[rows] += random.choice([-1, 1]) * _SIZE * spread
-    elif kind == "drift":
+    elif kind in ("drift", "wear"):
         column[rows] += random.choice([-1, 1]) * 2 * _SIZE * spread * ramp
     elif kind == "noise":
-        column[rows] += random.standard_normal(FAULT_ROWS) * spread
+        column[rows] += random.standard_normal(length) * spread
     elif kind == "oscillation":
-        column[rows] += 1.5 * spread * np.sin(2 * np.pi * np.arange(FAULT_ROWS) / 12)
+        column[rows] += 1.5 * spread * np.sin(2 * np.pi * np.arange(length) / 12)
     elif kind == "stuck":
         column[rows] = column[begin - 1]
     else:  # values of another time: valid alone, inconsistent with the other channels
@@ -39,4 +49,5 @@ def inject(
     return found
 
 
-KINDS: Final = ("offset", "drift", "noise", "oscillation", "stuck", "shifted")
+LASTING: Final = ("offset", "drift", "noise", "oscillation", "stuck", "shifted")  # FAULT_ROWS each
+KINDS: Final = (*LASTING, "event", "wear")

@@ -51,3 +51,11 @@ def read(random: Random, columns: list[Floats], noise: list[float], steps: list[
     step = np.array(steps)
     coarse = np.round(seen / np.where(step > 0, step, 1.0)) * step
     return np.asarray(np.where(step > 0, coarse, seen))
+
+
+def jittered_phase(random: Random, rows: int, period: int, jitter: float) -> Floats:
+    """The phase 0..1 of cycles of `period` rows that differ by a share `jitter`, [rows]."""
+    spans = period * (1 + jitter * random.standard_normal(rows // period + 8))
+    ends = np.cumsum(spans)
+    at = np.searchsorted(ends, np.arange(rows), side="right")
+    return np.asarray(np.clip((np.arange(rows) - (ends - spans)[at]) / spans[at], 0.0, 1.0))

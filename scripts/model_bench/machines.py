@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from scripts.machines.evaluate import LEARNED, MEAN_Z, evaluate
+from scripts.machines.detectors import LEARNED, MEAN_Z
+from scripts.machines.evaluate import evaluate
 from scripts.model_bench.table import Column, Row, Table
 
 if TYPE_CHECKING:

@@ -1,0 +1,209 @@
+"""What judges the simulated machines: learned baselines of one or two versions, simple charts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from edge_agent.config.schema import DEFAULT_LENGTH, AlarmRule, Resample
+from edge_agent.config.settings import Runtime
+from edge_agent.config.types import Duration
+from edge_agent.models import SessionRegistry
+from edge_agent.ops.metrics import Metrics
+from edge_agent.signals import GOOD, Layout, Windows
+from scripts.alarm_state import alarm_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from edge_agent.models import Model
+    from scripts.machines.machines import Machine
+    from scripts.machines.parts import Floats
+
+    Alarmed = tuple[NDArray[np.intp], NDArray[np.bool_]]  # last row of each window; alarm after it
+    Detect = Callable[[Floats], Alarmed]
+
+MIN_COVERAGE = 0.8
+US_PER_S = 1_000_000
+QUANTILE = 0.999
+KEPT_VARIANCE = 0.9  # by the principal components
+LEARNED, OTHER = "learned baseline, alarm", "other version, alarm"
+MEAN_Z, PCA = "windowed mean of abs(z)", "PCA T² and Q of rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """detect: alarm after each window of readings [T, C]; facts: figures of its learning."""
+
+    detect: Detect
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Learners:
+    """Learns in processes that this one owns: this checkout, and another's Python if given."""
+
+    def __init__(self, other_python: str | None = None) -> None:
+        self._stack = ExitStack()
+        self._pythons = {LEARNED: sys.executable}
+        if other_python:
+            self._pythons[OTHER] = other_python
+        self._workers: dict[str, subprocess.Popen[str]] = {}
+
+    def __enter__(self) -> Self:
+        for name, python in self._pythons.items():
+            self._workers[name] = self._stack.enter_context(_worker(python, name == LEARNED))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers.values():
+            worker.communicate()  # closes its input: it ends
+        self._stack.close()
+
+    def detectors(self, machine: Machine, healthy: Floats) -> dict[str, Detector]:
+        """Every detector, of what was learned from `healthy`."""
+        found = {name: _learned(worker, machine, healthy) for name, worker in self._workers.items()}
+        return {**found, MEAN_Z: Detector(_mean_z(healthy)), PCA: Detector(_pca(healthy))}
+
+
+def _worker(python: str, own: bool) -> subprocess.Popen[str]:  # noqa: FBT001
+    """The process that learns; another version must not find this checkout on its path."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    if not own:
+        environment.pop("PYTHONPATH", None)
+    file = Path(__file__).with_name("learner.py")
+    return subprocess.Popen(
+        [python, str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def _ask(worker: subprocess.Popen[str], folder: Path) -> dict[str, Any]:
+    """The answer of a worker that learns the rows in `folder`."""
+    if worker.stdin is None or worker.stdout is None:
+        raise RuntimeError("a worker without pipes")
+    worker.stdin.write(f"{folder}\n")
+    worker.stdin.flush()
+    found: dict[str, Any] = json.loads(worker.stdout.readline())
+    return found
+
+
+def _learned(worker: subprocess.Popen[str], machine: Machine, healthy: Floats) -> Detector:
+    """By a bundle that is learned, written, verified and loaded as the daemon does it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        rows = {"rows": healthy.astype(np.float32), "step_s": machine.step_s}
+        np.savez(folder / "rows.npz", **rows, length=DEFAULT_LENGTH)  # type: ignore[arg-type]
+        answer = _ask(worker, folder)
+        facts = {"seconds": answer["seconds"], "mb": answer["mb"]}
+        if answer["status"]:
+            refused = folder / "refused.txt"
+            why = refused.read_text() if refused.is_file() else f"status {answer['status']}"
+            return Detector(_never, {**facts, "refused": why})
+        model = SessionRegistry(folder, Runtime(), Metrics()).load("machine")
+    delays = Duration(answer["on_s"]), Duration(answer["off_s"])
+    rule = AlarmRule(on_delay=delays[0], off_delay=delays[1])
+    own = _scores(model, machine, healthy)[1]
+    calibration = model.manifest.calibration
+    facts["own"] = float(1 - (own < 1.0).mean())  # a score of NaN is no quiet window
+    facts["promise"] = float(calibration["at_most_per_asset_day"])
+    facts["form"] = calibration.get("form", "plain")
+
+    def detect(values: Floats) -> Alarmed:
+        end_us, score = _scores(model, machine, values)
+        rows = np.round(end_us / US_PER_S / machine.step_s).astype(np.intp)
+        return rows, alarm_state(end_us, score, rule)
+
+    return Detector(detect, facts)
+
+
+def _never(values: Floats) -> Alarmed:
+    rows = np.arange(DEFAULT_LENGTH - 1, len(values))
+    return rows, np.zeros(len(rows), bool)
+
+
+def _scores(
+    model: Model, machine: Machine, values: Floats
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    end_us, x = _windows(values, DEFAULT_LENGTH, machine.step_s)
+    x = model.manifest.as_read(x)
+    return end_us, model.infer({"x": x, "unit": np.zeros(len(x), np.int64)}).score
+
+
+def _mean_z(healthy: Floats) -> Detect:
+    """Mean of |z| over 64 rows and all inputs, relative to its 99.9 % quantile in learning."""
+    center, spread = np.nanmean(healthy, axis=0), np.maximum(np.nanstd(healthy, axis=0), 1e-9)
+    width = DEFAULT_LENGTH
+
+    def smooth(values: Floats) -> Floats:
+        z = np.nan_to_num(np.abs((values - center) / spread)).mean(axis=1)
+        return np.convolve(z, np.full(width, 1 / width), "valid")
+
+    limit = np.quantile(smooth(healthy), QUANTILE)
+
+    def detect(values: Floats) -> Alarmed:
+        found = smooth(values)
+        return np.arange(width - 1, len(values)), np.asarray(found >= limit)
+
+    return detect
+
+
+def _pca(healthy: Floats) -> Detect:
+    """T² and Q of single rows, each relative to its 99.9 % quantile in learning; gaps are 0."""
+    center, spread = np.nanmean(healthy, axis=0), np.maximum(np.nanstd(healthy, axis=0), 1e-9)
+    z = np.nan_to_num((healthy - center) / spread)
+    variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(z.T)))
+    variances, directions = variances[::-1], directions[:, ::-1]
+    kept = int(np.searchsorted(np.cumsum(variances) / variances.sum(), KEPT_VARIANCE)) + 1
+    variances, directions = np.maximum(variances[:kept], 1e-9), directions[:, :kept]
+
+    def both(z: Floats) -> Floats:
+        part = z @ directions
+        rest = z - part @ directions.T
+        return np.column_stack([(part**2 / variances).sum(axis=1), (rest**2).sum(axis=1)])
+
+    limit = np.maximum(np.quantile(both(z), QUANTILE, axis=0), 1e-9)
+
+    def detect(values: Floats) -> Alarmed:
+        over = both(np.nan_to_num((values - center) / spread)) >= limit
+        return np.arange(len(values)), np.asarray(over.any(axis=1))
+
+    return detect
+
+
+def _windows(
+    values: Floats, length: int, step_s: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The daemon's windows that may be scored: ends [N] in microseconds, values [N, length, C]."""
+    rows, channels = values.shape
+    step_us = round(step_s * US_PER_S)
+    layout = Layout(channels, length, 1, step_us, 5 * step_us, (Resample.LAST,) * channels)
+    rings = Windows(layout)
+    rings.add_asset([3 * step_us] * channels, [0] * channels)
+    time_us = np.repeat(np.arange(rows, dtype=np.int64) * step_us, channels)
+    channel = np.tile(np.arange(channels), rows)
+    there = ~np.isnan(values.ravel())
+    count = int(there.sum())
+    closed = rings.write_values(
+        np.zeros(count, np.intp),
+        channel[there],
+        time_us[there],
+        values.ravel()[there].astype(np.float32),
+        np.full(count, GOOD, np.uint8),
+    )
+    all_of = [*closed, *rings.close_all()]
+    usable = [c.where(c.ends_usable() & (c.coverage() >= MIN_COVERAGE)) for c in all_of]
+    return np.concatenate([u.end_us for u in usable]), np.concatenate([u.x for u in usable])
