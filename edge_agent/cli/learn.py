@@ -156,7 +156,11 @@ def _report(config: Config, trained: TrainedBaseline) -> None:
         f"{config.models_dir / trained.name}: {len(manifest.units)} assets, "
         f"{len(manifest.inputs)} inputs, version {manifest.version}"
     )
-    print(f"  step: {manifest.training[TIME_SCALE]}; {manifest.window.length} rows in a window")
+    lengths = {spec.length for spec in manifest.own_tensors}
+    window = f"{manifest.window.length} rows in a window"
+    if lengths:
+        window = f"{' and '.join(map(str, sorted(lengths)))} samples in a window"
+    print(f"  step: {manifest.training[TIME_SCALE]}; {window}")
     for key, text in manifest.calibration.items():
         print(f"  {key}: {text}")
     for asset, out in trained.left_out.items():

@@ -211,6 +211,7 @@ class WaveLearning:
             0.0 if group[0].stage == self._last else seconds,
             {one.asset.id: out for one in group if (out := self.left_out(one))},
             float(np.median([max(one.spacing_s, one.length_s) for one in group])),
+            float(np.median([one.spacing_s for one in group])),
             recipe.lines,
         )
 

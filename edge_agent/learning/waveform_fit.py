@@ -23,7 +23,7 @@ from edge_agent.errors import ModelError
 from edge_agent.learning.covariance import precision
 from edge_agent.learning.fit import LearnedBundle
 from edge_agent.learning.threshold import poisson_upper
-from edge_agent.learning.waveform import CLIP, SHAPES, Bank, WaveBaseline, measure
+from edge_agent.learning.waveform import SHAPES, Bank, WaveBaseline, measure
 from edge_agent.models import InputSpec, Manifest, OutputNames, Task, WindowSpec
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 LEAST_WAVES: Final = 48  # windows: three of each sixteenth of the time
+_HEALTHY: Final = 30.0  # spreads: a start-up in the data must not fill the covariance
 _LEAST_SPREAD: Final = 0.02  # of a logarithm: 2 %
 _FOLDS: Final = 4
 _MAX_SILENT: Final = 0.1
@@ -52,12 +53,14 @@ _GOLDEN: Final = 8
 class WaveRecipe:
     """The parameters of learning waveforms, without the data.
 
-    step_s: seconds from window to window. lines: see `Bank`. provisional_s: see `Manifest`.
+    step_s: seconds from window to window when they are scored; spacing_s: the same of the rows, 0:
+    as step_s. lines: see `Bank`. provisional_s: see `Manifest`.
     """
 
     name: str
     inputs: tuple[InputSpec, ...]
     step_s: float = 1.0
+    spacing_s: float = 0.0
     false_alarms_per_day: float = 0.1
     lines: tuple[tuple[str, float], ...] = ()
     training: tuple[tuple[str, str], ...] = ()
@@ -102,7 +105,7 @@ def learn_waves(
         except ModelError as error:
             refused[asset] = str(error)
         else:
-            days += len(features) * recipe.step_s / _DAY_S
+            days += len(features) * (recipe.spacing_s or recipe.step_s) / _DAY_S
             alarms += over
     if not baselines:
         reasons = [f"{asset}: {reason}" for asset, reason in refused.items()]
@@ -132,7 +135,7 @@ def fit_waves(features: Floats, used: NDArray[np.bool_]) -> WaveBaseline:
     mine = features[used]
     center = np.median(mine, axis=0)
     spread = np.maximum(1.4826 * np.median(np.abs(mine - center), axis=0), _LEAST_SPREAD)
-    z = np.clip((mine - center) / spread, -CLIP, CLIP)
+    z = np.clip((mine - center) / spread, -_HEALTHY, _HEALTHY)
     # Rows that are held out do not count as time: sixteenths of the rest are compared.
     known = precision(z, np.arange(len(z)), len(z))
     return WaveBaseline(center, spread, z.mean(axis=0), known)

@@ -46,6 +46,7 @@ class WaveTrainingSet:
     provisional_s: float
     left_out: dict[str, dict[str, str]]
     step_s: float
+    spacing_s: float
     lines: tuple[tuple[str, float], ...]
 
 

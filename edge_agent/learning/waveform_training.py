@@ -39,6 +39,7 @@ async def train_waves(
         name,
         training.inputs,
         step_s=training.step_s,
+        spacing_s=training.spacing_s,
         false_alarms_per_day=learning.config.false_alarms_per_day,
         lines=training.lines,
         training=(*left_out_entry(training.left_out), (TIME_SCALE, step)),

@@ -76,7 +76,7 @@ def _features(scored: Explained, i: int, weights: NDArray[np.float32]) -> tuple[
         signal, spec = deployment.signals[scored.row[i]][place[name]], specs[place[name]]
         title, unit = (signal.name, signal.config.unit) if signal else (spec.name, "")
         weight, value = float(weights[column]), values[place[name]]
-        found.append(Contributor(f"{title}: {feature}", weight, value, unit or spec.unit))
+        found.append(Contributor(f"{title} ({feature})", weight, value, unit or spec.unit))
     return tuple(found)
 
 

@@ -91,7 +91,7 @@ def test_waveforms_are_learned_from_files_and_their_fault_raises_an_alarm(
     assert kinds[0] == ("raise", "P-1.waveforms")
     assert rows[0]["time"] >= "2026-01-01T18:40:00"
     (first, *_) = rows[0]["detail"]["contributors"]
-    assert first["input"].startswith("vibration: ")
+    assert first["input"].startswith("vibration (")
     assert first["unit"] == "g"
     names = [one["input"] for one in rows[0]["detail"]["contributors"]]
     assert any("outer race" in name or "kurtosis" in name for name in names)

@@ -60,7 +60,7 @@ def recipe_of(
         InputSpec(f"vibration{k}", "g", kind=Kind.WAVEFORM, rate_hz=rate_hz, length=length)
         for k in range(n)
     ]
-    return WaveRecipe("waves", tuple(specs), length / rate_hz, 0.1, lines)
+    return WaveRecipe("waves", tuple(specs), length / rate_hz, lines=lines)
 
 
 def scores(learned: LearnedBundle, *waves: np.ndarray, unit: int = 0) -> np.ndarray:

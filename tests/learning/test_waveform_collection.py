@@ -203,7 +203,7 @@ def test_the_daemon_learns_waveforms_beside_numbers_and_raises_their_own_alarm(
     detail = next(one.alarm.detail for one in found if one.kind == "raise")
     assert detail is not None
     first = detail.contributors[0]
-    assert first.input.startswith("vibration: ")
+    assert first.input.startswith("vibration (")
     asset = again.runtime.plant.assets["any"]
     assert again.runtime.models.forget(asset, (BEGIN_S + 400) * S) == ""
     assert again.runtime.pipeline.waves.learning_assets()
