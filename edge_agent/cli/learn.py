@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from edge_agent.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_agent.config.schema import Config
+    from edge_agent.config.types import Cycle
     from edge_agent.daemon import BaselineTraining
     from edge_agent.learning import TrainedBaseline
 
@@ -54,6 +56,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input", type=Path, help="learn from a recording: CSV, WAV, NPY, or a pattern"
     )
     add_recording_arguments(parser)
+    parser.add_argument(
+        "--mode",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an input that is a condition (set point, state), not a symptom; may be repeated",
+    )
+    parser.add_argument(
+        "--cycle",
+        type=_cycle,
+        metavar="60s",
+        help="the machine's cycle: a period, none, or the signal that rises at its start",
+    )
     add_url(parser)
     parser.set_defaults(url=None)
     parser.add_argument("--by", default="", metavar="NAME", help="default: your login name")
@@ -98,6 +113,7 @@ async def _run(args: argparse.Namespace) -> int:
     else:
         config = config_of_recording(args, files=False)
     logs.setup("warning")
+    config = _with_conditions(config, args)
     training = BaselineTraining(config, args.asset)
     if args.input is None:
         await _listen_live(training, args.hours * 3600)
@@ -111,6 +127,20 @@ async def _run(args: argparse.Namespace) -> int:
     for asset, reason in training.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
     return 0
+
+
+def _with_conditions(config: Config, args: argparse.Namespace) -> Config:
+    """The config with the conditions and the cycle of the command, which override it."""
+    from edge_agent.config.schema import Learn  # noqa: PLC0415
+
+    if not args.mode and args.cycle is None:
+        return config
+    templates = {}
+    for name, template in config.templates.items():
+        learn = template.learn or Learn()
+        mode, cycle = tuple(args.mode) or learn.mode, args.cycle or learn.cycle
+        templates[name] = replace(template, learn=replace(learn, mode=mode, cycle=cycle))
+    return replace(config, templates=templates)
 
 
 async def _listen_live(training: BaselineTraining, seconds: float) -> None:
@@ -168,6 +198,15 @@ def _report(config: Config, trained: TrainedBaseline) -> None:
         print(f"{asset}: learned without {names}", file=sys.stderr)
     for asset, reason in trained.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
+
+
+def _cycle(text: str) -> Cycle:
+    from edge_agent.config import parse_cycle  # noqa: PLC0415 (as above)
+
+    try:
+        return parse_cycle(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _hours(text: str) -> float:

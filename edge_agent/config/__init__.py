@@ -24,10 +24,18 @@ from edge_agent.config.cross_check import (
 )
 from edge_agent.config.include import read_tree
 from edge_agent.config.machine import default_gateway_id
-from edge_agent.config.problem import MAX_PROBLEMS, ConfigErrors, Notes, Problem, TooManyError
+from edge_agent.config.problem import (
+    MAX_PROBLEMS,
+    ConfigErrors,
+    Notes,
+    Problem,
+    TooManyError,
+    Wrong,
+)
+from edge_agent.config.scalars import to_cycle
 from edge_agent.config.schema import Config
 from edge_agent.config.snippet import id_ranges, render, safe_name
-from edge_agent.config.types import Name
+from edge_agent.config.types import Cycle, Name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +55,7 @@ __all__ = [
     "limit_rules",
     "limits",
     "load",
+    "parse_cycle",
     "paths_of",
     "render",
     "safe_name",
@@ -58,6 +67,14 @@ __all__ = [
     "walk",
     "warnings",
 ]
+
+
+def parse_cycle(text: str) -> Cycle:
+    """The cycle of a machine as the config writes it; ValueError says what is wrong."""
+    try:
+        return to_cycle(text)
+    except Wrong as error:
+        raise ValueError(error.message) from None
 
 
 def load(  # noqa: PLR0913 (each may be missing: by name)

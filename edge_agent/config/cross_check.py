@@ -222,8 +222,11 @@ def _used(template: Template) -> Iterator[tuple[KeyPath, str]]:
     for number, use in enumerate(template.models):
         for name, signal in use.inputs.items():
             yield ("models", number, "inputs", name), signal
-    for number, signal in enumerate(template.learn.inputs if template.learn else ()):
-        yield ("learn", "inputs", number), signal
+    for key in ("inputs", "mode") if template.learn else ():
+        for number, signal in enumerate(getattr(template.learn, key)):
+            yield ("learn", key, number), signal
+    if template.learn and template.learn.cycle and template.learn.cycle.start:
+        yield ("learn", "cycle"), template.learn.cycle.start
 
 
 def _when(config: Config, notes: Notes) -> None:

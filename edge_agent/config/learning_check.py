@@ -6,14 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from edge_agent.config.problem import shown
-from edge_agent.config.schema import DEFAULT_LENGTH
+from edge_agent.config.schema import DEFAULT_LENGTH, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from edge_agent.config.problem import KeyPath, Notes
-    from edge_agent.config.schema import Config, Learn
+    from edge_agent.config.schema import Config, Learn, Signal
 
 _MINUTE_S = 60.0
 _HOUR_S = 3600.0
@@ -24,6 +24,7 @@ _UNITS = ((_LONG_S, _DAY_S, "d"), (_HOUR_S, _HOUR_S, "h"), (_MINUTE_S, _MINUTE_S
 
 def check_learning(config: Config, notes: Notes) -> None:
     """Note settings that prevent learning: too short a time, a path that is not a folder."""
+    _check_conditions(config, notes)
     learners = [
         (name, template.learn)
         for name, template in config.templates.items()
@@ -37,6 +38,29 @@ def check_learning(config: Config, notes: Notes) -> None:
     if learners and not os.path.isdir(folder):  # noqa: PTH112 (Path raises on odd names)
         message = f"{shown(config.models_dir)}: {shown(folder)} is not a folder"
         notes.add(("models_dir",), message, "learned models are written there")
+
+
+def _check_conditions(config: Config, notes: Notes) -> None:
+    """Conditions and the start of a cycle are numbers, and something else is judged."""
+    for name, template in config.templates.items():
+        learn, signals = template.learn, template.signals
+        base: KeyPath = ("templates", name, "learn")
+        if learn is None or base in notes.broken:
+            continue
+        for number, mode in enumerate(learn.mode):
+            _check_number(signals.get(mode), (*base, "mode", number), notes)  # type: ignore[call-overload]
+        if learn.cycle is not None:
+            start = signals.get(learn.cycle.start)  # type: ignore[call-overload]
+            _check_number(start, (*base, "cycle"), notes)
+        judged = set(learn.inputs or signals) - set(learn.mode)
+        if learn.mode and signals and not judged:
+            hint = "mark only set points and states of the machine"
+            notes.add((*base, "mode"), "no input is left to judge: all are conditions", hint)
+
+
+def _check_number(signal: Signal | None, path: KeyPath, notes: Notes) -> None:
+    if signal is not None and signal.kind is not Kind.SCALAR:
+        notes.add(path, f"is a {signal.kind}, not a number", "choose a signal with single values")
 
 
 def _check_duration(learn: Learn, path: KeyPath, notes: Notes) -> None:

@@ -13,7 +13,7 @@ from edge_agent.config.conditions import Condition, parse_condition
 from edge_agent.config.limits import Deadband, Level, Rate, to_deadband, to_level, to_rate
 from edge_agent.config.machine import hostname
 from edge_agent.config.problem import Wrong, shown
-from edge_agent.config.types import DURATIONS, Duration, HostText, Name, Size
+from edge_agent.config.types import DURATIONS, Cycle, Duration, HostText, Name, Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -75,6 +75,18 @@ def to_duration(text: str) -> Duration:
     return Duration(seconds)
 
 
+def to_cycle(text: str) -> Cycle:
+    """A duration, `none`, or the name of a signal."""
+    if text == "none":
+        return Cycle()
+    if not _AMOUNT.fullmatch(text) and is_name(text):
+        return Cycle(start=text)
+    period_s = to_duration(text)
+    if not period_s:
+        raise Wrong(f"{shown(text)} is no cycle", "write 60s, none, or the start signal's name")
+    return Cycle(period_s)
+
+
 def to_size(text: str) -> Size:
     """Bytes from `64MiB` (2^20), `1GB` (10^9) or a plain number of bytes."""
     size = _amount(text, SIZES, text.lower())
@@ -116,6 +128,7 @@ SCALARS: Final[Mapping[Any, Callable[[str], Any]]] = {
     int: to_int,
     float: to_float,
     Duration: to_duration,
+    Cycle: to_cycle,
     Size: to_size,
     Name: to_name,
     HostText: fill_hostname,

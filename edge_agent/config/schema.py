@@ -25,6 +25,7 @@ from edge_agent.config.settings import (
 )
 from edge_agent.config.types import (
     Between,
+    Cycle,
     Duration,
     Name,
 )
@@ -223,6 +224,8 @@ class Learn:
     step: Annotated[Duration, Between(1e-4, 86400)] | None = None  # default: found from the data
     length: Annotated[int, Between(8, 4096)] | None = None  # default: 64
     inputs: tuple[str, ...] = ()  # default: every scalar signal
+    mode: tuple[str, ...] = ()  # inputs that are conditions: set points, states of the machine
+    cycle: Cycle | None = None  # a period, none, or the start signal; default: found from the data
     false_alarms_per_day: Annotated[float, Between(1e-4, 1e4)] = 0.1
     min_coverage: Annotated[float, Between(0, 1)] = 0.8
     lateness: Duration = Duration(5)

@@ -7,7 +7,7 @@ import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NewType
+from typing import Final, NamedTuple, NewType
 
 from edge_agent.errors import ConfigError
 
@@ -32,6 +32,16 @@ class Between:
 
     low: float
     high: float
+
+
+class Cycle(NamedTuple):
+    """The cycle of a machine: its period in seconds, 0 if it has none, or its start signal.
+
+    start: the signal that rises at the start of each cycle; then period_s has no meaning.
+    """
+
+    period_s: float = 0.0
+    start: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,14 @@ from edge_agent.learning.threshold import Limits, limits_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from edge_agent.learning.statistics import Floats, Mask
 
 _FOLDS: Final = 4
 _GAIN: Final = 0.02  # of the detected share: a form with more parts must earn them
 _DOUBT: Final = 0.5  # more for relations and cycles: their numbers are estimated from the data
+_TOLD: Final = 0.15  # of the detected share: prior knowledge of conditions counts as much
 _WINDOWS: Final = 24  # of each held-out quarter that get faults
 _INPUTS: Final = 12  # that get faults, at most
 _OFFSETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of an input's healthy deviation
@@ -114,17 +117,28 @@ def _period(z: Floats, fitting: Fitting) -> float:
     return find_period(z[:_SAMPLE], 4 * fitting.length)
 
 
+def longest_period(fitting: Fitting, longest: int) -> float:
+    """The period of the rows, at most `longest` rows; 0 if they do not repeat."""
+    return find_period(_scaled(fitting)[:_SAMPLE], longest)
+
+
 def _best(tried: list[Candidate], fitting: Fitting) -> Candidate:
     """The candidate that detects most; a later one must be better, the more the fewer the data."""
     independent = len(fitting.rows) / fitting.alarm_rows
     best = tried[0]
     for each in tried[1:]:
         plan = each.plan
-        is_doubtful = plan.others or plan.period or plan.excursions
+        is_doubtful = (plan.others and not any(plan.modes)) or plan.period or plan.excursions
         gain = _GAIN + (_DOUBT / sqrt(independent) if is_doubtful else 0.0)
-        if each.detected > best.detected + gain:
+        if _credit(each) > _credit(best) + gain:
             best = each
     return best
+
+
+def _credit(candidate: Candidate) -> float:
+    """The detected share, and more for a form that uses the conditions that were told."""
+    plan = candidate.plan
+    return candidate.detected + (_TOLD if plan.others and any(plan.modes) else 0.0)
 
 
 # -- one plan -------------------------------------------------------------------------------------
@@ -144,7 +158,10 @@ def _try(fitting: Fitting, plan: Plan) -> Candidate:
         fitting.interval_s,
         fitting.false_alarms_per_day,
     )
-    shares = [_detected(fitting, model.limited(limits.limit), part) for part, model, _ in held_out]
+    moving = _moving(fitting.rows, plan)
+    shares = [
+        _detected(fitting, model.limited(limits.limit), part, moving) for part, model, _ in held_out
+    ]
     return Candidate(plan, limits, float(np.mean(shares)))
 
 
@@ -170,12 +187,17 @@ def _held_out(fitting: Fitting, model: Baseline, part: slice) -> Floats:
     return np.asarray(found[~np.isnan(found).any(axis=1)])
 
 
-def _detected(fitting: Fitting, model: Baseline, part: slice) -> float:
-    """The share of faults, injected into windows of `part`, that the model detects."""
+def _moving(rows: Floats, plan: Plan) -> NDArray[np.intp]:
+    """The inputs that move and are judged."""
+    modes = np.array(plan.modes or (False,) * rows.shape[1], bool)
+    return np.flatnonzero((_deviation(rows) > 0) & ~modes)
+
+
+def _detected(fitting: Fitting, model: Baseline, part: slice, moving: NDArray[np.intp]) -> float:
+    """The share of faults, injected into `moving` inputs of `part`, that the model detects."""
     windows = _windows(fitting, part)
     if not len(windows):
         return 0.0
-    moving = np.flatnonzero(_deviation(fitting.rows) > 0)
     random = np.random.default_rng(0)
     chosen = random.permutation(moving)[:_INPUTS].tolist()
     deviation = _deviation(fitting.rows)

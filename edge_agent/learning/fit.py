@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -14,11 +13,18 @@ from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import LEAST_ROWS, LEAST_WINDOWS
 from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
-from edge_agent.learning.choice import Candidate, Fitting, choose
+from edge_agent.learning.calibration import (
+    Calibration,
+    detected_share,
+    length_for_cycles,
+    stated,
+)
+from edge_agent.learning.choice import Fitting, choose, longest_period
+from edge_agent.learning.cycles import told_period
 from edge_agent.learning.forms import LAMBDAS
 from edge_agent.learning.scaling import constant_floor, counters, offsets, rates, stride_of
 from edge_agent.learning.statistics import Baseline, fit, judge
-from edge_agent.learning.threshold import own_factor, poisson_upper
+from edge_agent.learning.threshold import own_factor
 from edge_agent.models import (
     Histogram,
     InputSpec,
@@ -42,7 +48,6 @@ if TYPE_CHECKING:
     Rows = Mapping[str, NDArray[np.floating]]
 
 _MEMORY_ROWS: Final = round(1 / min(LAMBDAS))
-_MAX_TRIED: Final = 8  # forms on the card
 _HOLD: Final = 0.2  # of a window: the share that may be missing in the daemon
 
 
@@ -53,7 +58,8 @@ class Recipe:
     step_s = 0: one row for each distinct time stamp, about `row_interval_s` apart. training: facts
     about the data for the manifest. provisional_s: see `Manifest`. modes: true for inputs that are
     conditions, see `Plan`; period: of the machine's cycle in rows, None: found from the data, 0:
-    none.
+    none; start: the input that rises at the start of each cycle, None: there is none. longest: rows
+    that a window may have instead of `length`, if a cycle is longer.
     """
 
     name: str
@@ -67,23 +73,13 @@ class Recipe:
     provisional_s: float = 0.0
     modes: tuple[bool, ...] = ()
     period: float | None = None
+    start: int | None = None
+    longest: int = 0
 
     @property
     def interval_s(self) -> float:
         """Seconds between two rows."""
         return self.step_s or self.row_interval_s
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """The basis of an asset's limits.
-
-    days: held out; alarms: that the limits raise in them; tried: forms, the chosen one first.
-    """
-
-    days: float
-    alarms: int
-    tried: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +107,26 @@ def learn(rows: Rows, recipe: Recipe, *, now_us: int) -> LearnedBundle:
     only NaN a break in time. now_us determines the version, so that the same data results in the
     same bytes. ModelError if no asset has enough healthy data.
     """
+    baselines, calibrations, refused = _baselines(rows, recipe)
+    longer = replace(recipe, length=length_for_cycles(calibrations, recipe.length, recipe.longest))
+    if longer.length > recipe.length:
+        found = _baselines(rows, longer)
+        if len(found[0]) == len(baselines) and detected_share(found[1]) > detected_share(
+            calibrations
+        ):
+            recipe, (baselines, calibrations, refused) = longer, found
+    if not baselines:
+        reasons = [f"{asset}: {reason}" for asset, reason in refused.items()]
+        raise ModelError(next(iter(reasons), "no rows to learn from"), where=recipe.name)
+    bundle = _bundle(recipe, baselines, refused, _stated(recipe, baselines, calibrations), now_us)
+    healthy = _healthy(recipe, rows, baselines)
+    return replace(bundle, manifest=replace(bundle.manifest, healthy=healthy))
+
+
+def _baselines(
+    rows: Rows, recipe: Recipe
+) -> tuple[dict[str, Baseline], list[Calibration], dict[str, str]]:
+    """The baselines by asset with their calibrations, and the refused assets with the reason."""
     baselines: dict[str, Baseline] = {}
     calibrations: list[Calibration] = []
     refused: dict[str, str] = {}
@@ -120,12 +136,7 @@ def learn(rows: Rows, recipe: Recipe, *, now_us: int) -> LearnedBundle:
             calibrations.append(calibration)
         except ModelError as error:
             refused[asset] = str(error)
-    if not baselines:
-        reasons = [f"{asset}: {reason}" for asset, reason in refused.items()]
-        raise ModelError(next(iter(reasons), "no rows to learn from"), where=recipe.name)
-    bundle = _bundle(recipe, baselines, refused, _stated(recipe, baselines, calibrations), now_us)
-    healthy = _healthy(recipe, rows, baselines)
-    return replace(bundle, manifest=replace(bundle.manifest, healthy=healthy))
+    return baselines, calibrations, refused
 
 
 def _healthy(recipe: Recipe, rows: Rows, baselines: dict[str, Baseline]) -> dict[str, Histogram]:
@@ -224,9 +235,11 @@ def _calibrated(values: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
     """Baseline and limits of one asset, of the form that detects most in its held-out time."""
     counter = counters(values)
     rows = rates(values, counter)
-    if not (np.nanmax(rows, axis=0) > np.nanmin(rows, axis=0)).any():
+    judged = ~np.array(recipe.modes or (False,) * rows.shape[1], bool)
+    if not (np.nanmax(rows, axis=0) > np.nanmin(rows, axis=0))[judged].any():
+        what = "no input has moved" if judged.all() else "conditions apart, no input has moved"
         hint = "learn from time in which the machine runs; it would never raise an alarm"
-        raise ModelError("no input has moved in all the time", hint=hint)
+        raise ModelError(f"{what} in all the time", hint=hint)
     constant = constant_floor(rows, [spec.valid for spec in recipe.inputs])
     offset = offsets(rows)
     rows = rows - offset
@@ -238,49 +251,26 @@ def _calibrated(values: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
         max(recipe.hop, _MEMORY_ROWS),
         recipe.false_alarms_per_day,
     )
-    tried = choose(fitting, recipe.modes, recipe.period)
+    start = None if recipe.start is None else values[:, recipe.start]
+    counts = recipe.start is not None and bool(counter[recipe.start])
+    period, cycle = told_period(start, recipe.period, counts=counts)
+    tried = choose(fitting, recipe.modes, period)
     limits = tried[0].limits
     whole = fit(rows, np.ones(len(rows), bool), constant, recipe.length, tried[0].plan)
     baseline = whole.limited(limits.limit)
     own = judge(baseline, rows, stride_of(len(rows))).max(axis=1)
     baseline = baseline.limited(limits.limit * own_factor(own[~np.isnan(own)]))
     baseline = replace(baseline, counter=counter, offset=offset)
-    return baseline, Calibration(limits.days, limits.alarms, tuple(tried))
+    longest = longest_period(fitting, recipe.longest) if period is None else period
+    return baseline, Calibration(limits.days, limits.alarms, tuple(tried), longest, cycle)
 
 
 def _stated(
     recipe: Recipe, baselines: dict[str, Baseline], calibrations: list[Calibration]
 ) -> dict[str, str]:
     """The manifest's facts about limit and inputs, over all assets together."""
+    modes = [spec.name for spec, mode in zip(recipe.inputs, recipe.modes, strict=False) if mode]
     counting = [recipe.inputs[channel].name for channel in np.flatnonzero(_counting(baselines))]
     less = [s.name for s in _read_by(recipe.inputs, list(baselines.values())) if s.offset]
-    days = sum(each.days for each in calibrations)
-    alarms = sum(each.alarms for each in calibrations)
-    forms = Counter(each.tried[0].plan.name for each in calibrations)
-    return {
-        "method": "each quarter of the time held out in turn",
-        "form": _listed(forms),
-        "tried": _tried(calibrations),
-        "held_out_asset_days": f"{days:.4g}",
-        "held_out_alarms": str(alarms),
-        "at_most_per_asset_day": f"{poisson_upper(alarms) / days:.4g}",
-        **({"judged_by_their_rate": ", ".join(counting)} if counting else {}),
-        **({"read_less_an_offset": ", ".join(less)} if less else {}),
-    }
-
-
-def _listed(forms: Counter[str]) -> str:
-    """The chosen forms; with the number of assets if there are several."""
-    if len(forms) == 1:
-        return next(iter(forms))
-    return "; ".join(f"{name} ({count} assets)" for name, count in forms.most_common())
-
-
-def _tried(calibrations: list[Calibration]) -> str:
-    """Each tried form with the mean share of injected faults that it detected."""
-    shares: dict[str, list[float]] = {}
-    for candidate in (each for calibration in calibrations for each in calibration.tried):
-        shares.setdefault(candidate.plan.name, []).append(candidate.detected)
-    best_first = sorted(shares.items(), key=lambda item: -float(np.mean(item[1])))
-    found = [f"{name}: finds {100 * np.mean(each):.0f} %" for name, each in best_first]
-    return "; ".join(found[:_MAX_TRIED])
+    inputs = {"conditions": modes, "judged_by_their_rate": counting, "read_less_an_offset": less}
+    return stated(calibrations) | {key: ", ".join(names) for key, names in inputs.items() if names}

@@ -74,10 +74,15 @@ class Training:
 
 
 def learn_inputs(config: Learn, first: PlantAsset) -> tuple[str, ...]:
-    """The inputs to learn from: the configured ones, else all signals, without waveforms."""
+    """The inputs to learn from: the configured ones, else all signals, without waveforms.
+
+    Conditions and the start signal of the cycle are always inputs.
+    """
     shared = config.inputs or first.template.signals or first.signals
+    cycle = (config.cycle.start,) if config.cycle and config.cycle.start else ()
+    names = dict.fromkeys((*shared, *config.mode, *cycle))
     waves = {n for n, s in first.signals.items() if s.config.kind is not Kind.SCALAR}
-    return tuple(name for name in shared if name not in waves)
+    return tuple(name for name in names if name not in waves)
 
 
 def missing_inputs(inputs: tuple[str, ...], asset: PlantAsset) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.learning.fit_child import learn_in_child
 from edge_agent.models import LEFT_OUT, InputSpec, ModelRepository, learned_prefix
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge_agent.models import Manifest
 
 TIME_SCALE: Final = "step"  # key in the manifest's `training`: the step, and if it was found
+_LONGEST: Final = 512  # rows of a window, if a cycle needs them and no length is told
 _PROBE_BYTES: Final = 1 << 20
 
 
@@ -74,8 +75,22 @@ async def train_baseline(
         false_alarms_per_day=learning.config.false_alarms_per_day,
         provisional_s=training.provisional_s,
         training=(*left_out_entry(training.left_out), (TIME_SCALE, learning.scale.text)),
+        **_conditions(learning, training.inputs),
     )
     return TrainedBaseline(name, manifest, refused, training.left_out)
+
+
+def _conditions(learning: Learning, inputs: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of a Recipe for conditions and cycle; a start that is left out tells no cycle."""
+    config, cycle = learning.config, learning.config.cycle
+    found: dict[str, Any] = {"modes": tuple(name in config.mode for name in inputs)}
+    if config.length is None and config.step is None:
+        found["longest"] = _LONGEST
+    if cycle is not None and cycle.start in inputs:
+        found["start"] = inputs.index(cycle.start)
+    elif cycle is not None and not cycle.start:
+        found["period"] = cycle.period_s / learning.scale.step_s
+    return found
 
 
 def left_out_entry(left_out: Mapping[str, Mapping[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -84,6 +84,25 @@ def test_without_a_config_the_columns_are_the_signals(
     assert "no model" not in err
 
 
+def test_conditions_and_the_cycle_can_be_told_by_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For a recording without a config; a name that is no column is said."""
+    write_site(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    given = ["learn", "--asset", "P-7", "--models-dir", "m", "--input", "healthy.csv"]
+    assert main([*given, "--mode", "flow", "--cycle", "20s"]) == 0
+    (folder,) = (tmp_path / "m").iterdir()
+    calibration = load_manifest(folder).calibration
+    assert calibration["conditions"] == "flow"
+    assert calibration["cycle"] == "told, 20 rows"
+    capsys.readouterr()
+    assert main([*given, "--mode", "flaw"]) == 2
+    assert "P-7: cannot learn: no signal flaw" in capsys.readouterr().err
+    assert main([*given, "--cycle", "5x"]) == 2
+    assert "'5x' is not a duration" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -9,7 +9,7 @@ from config_tables import find_problems
 
 from edge_agent.config.config_warnings import warnings
 from edge_agent.config.problem import MAX_PROBLEMS, ConfigErrors
-from edge_agent.config.types import Name
+from edge_agent.config.types import Cycle, Name
 from edge_agent.daemon import load_config
 from edge_agent.plant import Plant
 
@@ -265,3 +265,55 @@ models_dir: edge.yaml/models
     (problem,) = said(text)
     assert problem.startswith("6: models_dir: 'edge.yaml/models':") or "is not a folder" in problem
     assert "is not a folder (learned models are written there)" in problem
+
+
+@pytest.mark.parametrize(
+    ("learn", "problem"),
+    [
+        (
+            "{mode: [speed]}",
+            "learn.mode[0]: the template has no signal 'speed' (known: flow, wave)",
+        ),
+        ("{mode: [wave]}", "learn.mode[0]: is a waveform, not a number"),
+        ("{mode: [flow], inputs: [flow]}", "learn.mode: no input is left to judge"),
+        ("{cycle: start}", "learn.cycle: the template has no signal 'start'"),
+        ("{cycle: wave}", "learn.cycle: is a waveform, not a number"),
+        ("{cycle: 5x}", "learn.cycle: '5x' is not a duration"),
+        ("{cycle: 0s}", "learn.cycle: '0s' is no cycle (write 60s, none, or"),
+    ],
+)
+def test_conditions_and_cycles_that_cannot_be(
+    said: Callable[..., list[str]], learn: str, problem: str
+) -> None:
+    """Each names its line, its key, and what to write instead."""
+    text = """
+templates:
+  pump:
+    signals: {flow: {}, wave: {kind: waveform, rate_hz: 100}}
+    learn: %s
+assets: {P-1: {template: pump}}
+"""
+    (line,) = said(text % learn)
+    assert problem in line
+    assert line.startswith("6: templates.pump.")
+
+
+@pytest.mark.parametrize(
+    ("text", "cycle"),
+    [
+        ("60s", Cycle(60.0)),
+        ("90", Cycle(90.0)),
+        ("none", Cycle()),
+        ("flow", Cycle(start="flow")),
+    ],
+)
+def test_a_cycle_is_a_period_none_or_a_signal(tmp_path: Path, text: str, cycle: Cycle) -> None:
+    """A number is in seconds."""
+    file = tmp_path / "c.yaml"
+    file.write_text(LEARNING.format(learn=f"{{cycle: {text}}}"))
+    config, problems = find_problems(file)
+    assert problems == []
+    assert config is not None
+    rule = config.templates[Name("pump")].learn
+    assert rule is not None
+    assert rule.cycle == cycle
