@@ -195,6 +195,15 @@ class LearnedAlarm(AlarmRule):
 
 
 @dataclass(frozen=True, slots=True)
+class Follow:
+    """How a learned baseline follows a machine that changes slowly."""
+
+    budget: Annotated[float, Between(0, 100)] = 3.0  # sigmas; 0: it does not follow
+    # An alarm that stands for this long while nothing moves any more is a new state; 0: never.
+    settle_after: Duration = Duration(86_400)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelUse:
     """A bundle that scores the assets of a template."""
 
@@ -205,6 +214,7 @@ class ModelUse:
     lateness: Duration = Duration(5)  # how long a window waits for a late input
     when: Condition | None = None  # the model does not run while this is false
     alarm: AlarmRule = field(default_factory=AlarmRule)
+    follow: Follow = field(default_factory=Follow)  # of a learned baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +241,7 @@ class Learn:
     lateness: Duration = Duration(5)
     when: Condition | None = None  # no learning and no scoring while this is false
     alarm: LearnedAlarm = field(default_factory=LearnedAlarm)  # of the learned model
+    follow: Follow = field(default_factory=Follow)  # slow change
 
     @property
     def by_itself(self) -> bool:

@@ -120,7 +120,8 @@ def learn(rows: Rows, recipe: Recipe, *, now_us: int) -> LearnedBundle:
         raise ModelError(next(iter(reasons), "no rows to learn from"), where=recipe.name)
     bundle = _bundle(recipe, baselines, refused, _stated(recipe, baselines, calibrations), now_us)
     healthy = _healthy(recipe, rows, baselines)
-    return replace(bundle, manifest=replace(bundle.manifest, healthy=healthy))
+    least = min(len(rows[asset]) for asset in baselines)
+    return replace(bundle, manifest=replace(bundle.manifest, healthy=healthy, learned_rows=least))
 
 
 def _baselines(
@@ -178,7 +179,12 @@ def _bundle(
         version=Name(f"{stamp}-{sha256(onnx_bytes).hexdigest()[:8]}"),
         task=Task.ANOMALY,
         inputs=_read_by(recipe.inputs, list(baselines.values())),
-        outputs=OutputNames(score="score", health="health", contributions="contributions"),
+        outputs=OutputNames(
+            score="score",
+            health="health",
+            contributions="contributions",
+            deviation="deviation",
+        ),
         window=WindowSpec(recipe.step_s, recipe.length, recipe.hop),
         threshold=1.0,
         false_alarms_per_day=recipe.false_alarms_per_day,

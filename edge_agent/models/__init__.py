@@ -28,7 +28,17 @@ from edge_agent.models.bundle.reference_distribution import (
     histogram_of_units,
 )
 from edge_agent.models.bundle.sandbox import child_command, child_environment
-from edge_agent.models.bundle.tasks import ROLES, TASKS, OutputNames, Outputs, Role, Task, TaskRow
+from edge_agent.models.bundle.tasks import (
+    DEVIATION,
+    FOLLOWED,
+    ROLES,
+    TASKS,
+    OutputNames,
+    Outputs,
+    Role,
+    Task,
+    TaskRow,
+)
 from edge_agent.models.bundle.trust import (
     UNSIGNED,
     Keyring,
@@ -59,7 +69,9 @@ from edge_agent.models.runtime.registry import (
 
 __all__ = [
     "BLOCKS",
+    "DEVIATION",
     "ENGINES",
+    "FOLLOWED",
     "GOLDEN",
     "KINDS",
     "LEARNED",

@@ -66,6 +66,7 @@ class Baselines:
                 lateness=learn.lateness,
                 when=learn.when,
                 alarm=learn.alarm,
+                follow=learn.follow,
             )
             missing = self._use_model(asset, use, use_name, recent)
             if not missing:

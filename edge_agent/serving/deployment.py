@@ -10,6 +10,7 @@ import numpy as np
 from edge_agent.alarms import model_alarm_id, use_name_of
 from edge_agent.clock import NEVER
 from edge_agent.config.schema import LearnedAlarm
+from edge_agent.serving.following import following_of
 from edge_agent.serving.input_signals import fixed_inputs, misfit
 from edge_agent.serving.window_layout import block_inputs_of, layout_of
 from edge_agent.signals import GOOD, BlockWindow, Gate, Reads, Router, Span, Windows
@@ -92,6 +93,7 @@ class Deployment(Table):
         self.windows = Windows(layout_of(manifest, use)) if self.scalars else None
         self.blocks = block_inputs_of(manifest)
         self.gate: Gate[WindowBatch] = Gate(_span, WindowBatch.where)
+        self.following = following_of(use, manifest)
 
     @property
     def source(self) -> str:
@@ -125,6 +127,8 @@ class Deployment(Table):
         if problem:
             return problem
         row = self.grow()
+        if self.following is not None:
+            self.following.grow()
         self.assets.append(asset)
         self.alarm_ids.append(model_alarm_id(asset.id, self.use_name))
         self.signals.append(tuple(signals[one.name] for one in (*self.scalars, *self.own_tensors)))
@@ -139,6 +143,9 @@ class Deployment(Table):
         units = model.manifest.units
         self.model, self.task = model, model.manifest.task_row
         self.disabled[:] = False
+        self.following = following_of(self.use, model.manifest)
+        if self.following is not None:
+            self.following.grow(len(self.assets))
         for row, asset in enumerate(self.assets):
             self.unit[row] = units.index(asset.id) if units else 0
             self.constants[row] = model.manifest.constants_of(asset.constants)
@@ -164,6 +171,14 @@ class Deployment(Table):
         for name in ("score", "health", "scored_us", "scored_s", "published_us"):
             getattr(self, name)[ours] = getattr(old, name)[theirs]
 
+    def adopt_following(self, old: Deployment) -> None:
+        """Continue to follow where a deployment of the same version was."""
+        if self.following is None or old.following is None:
+            return
+        for row, asset in enumerate(self.assets if self.model.sha256 == old.model.sha256 else ()):
+            if (before := old.row_of(asset.id)) is not None:
+                self.following.restore(row, old.following.state(before))
+
     def adopt_rules(self, template: Template) -> None:
         """Use the alarm rule of this use from a new config."""
         rules: dict[str, AlarmRule] = {use_name_of(use): use.alarm for use in template.models}
@@ -171,6 +186,8 @@ class Deployment(Table):
             rules.setdefault(self.use_name, template.learn.alarm)
         rules.setdefault(self.use_name, LearnedAlarm())  # learned by hand
         self.use = replace(self.use, alarm=rules[self.use_name])
+        if self.following is not None and template.learn is not None:
+            self.following.rule = template.learn.follow
 
     def accept_values(self, values: Columns, blocks: Sequence[TensorBlock]) -> list[WindowBatch]:
         """Write values into the windows; returns those that close."""

@@ -16,7 +16,7 @@ from edge_agent.serving.baselines import Baselines
 from edge_agent.serving.deployment import Deployment
 from edge_agent.serving.lifecycle import COMMAND, DAEMON, ModelChange
 from edge_agent.serving.reports import Reports, log_active
-from edge_agent.serving.runs import Budget, count_refused, count_windows, runs_of_models
+from edge_agent.serving.runs import Budget, count_refused, count_windows, follow, runs_of_models
 from edge_agent.serving.shadow import Shadows
 from edge_agent.serving.versions import BundleVersions
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.deployment import WindowBatch
+    from edge_agent.serving.following import Followed
     from edge_agent.serving.runs import ModelRun
     from edge_agent.serving.scored import Scored
     from edge_agent.serving.standby import Standby
@@ -215,10 +216,37 @@ class Deployments:
             if name in old._bundles:
                 bundle.adopt_versions(old._bundles[name])
         self._shadows.adopt_comparisons(old._shadows)
+        for key, deployment in self._by_use.items():
+            if key in old._by_use:
+                deployment.adopt_following(old._by_use[key])
         for one in self.rollbacks:
             if (now := self.active(one.name)) and now.sha256 == one.bad.model.sha256:
                 self.replace_version(one.good, DAEMON)
                 self.set_standby(one.name, None)
+
+    # -- slow change --------------------------------------------------------------------------
+
+    def recentre(self, asset: str, now_us: int) -> list[str]:
+        """An operator says that what an asset does now is healthy: move the middle there, at once.
+
+        Returns the names of the learned bundles that follow; empty if none does.
+        """
+        found = []
+        for one in self:
+            if one.following is not None and (row := one.row_of(asset)) is not None:
+                one.following.confirm(row, now_us)
+                found.append(str(one.model.manifest.name))
+        return found
+
+    def followed(self, asset: str) -> list[Followed]:
+        """How far the middles of an asset's learned baselines have moved, the largest first."""
+        rows = ((one, one.row_of(asset)) for one in self)
+        return [
+            each
+            for one, row in rows
+            if row is not None and one.following is not None
+            for each in one.following.of(row, one.model.manifest)
+        ]
 
     def follow_alarms(self) -> None:
         """Follow alarms from the store: those that are not normal get every window."""
@@ -298,6 +326,8 @@ class Deployments:
         self._ran = [self._bundles[run.model.manifest.name].score(run) for run in runs]
         for run in self._ran:
             count_windows(run, self._metrics)
+            for scored in run.scored:
+                follow(scored)
         return [scored for run in self._ran for scored in run.scored]
 
     def has_shadow(self, name: str, version: str) -> bool:

@@ -5,6 +5,7 @@ This module also selects the windows to score: with enough coverage and usable t
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edge_agent.models import UNIT_TENSOR
+from edge_agent.models import DEVIATION, FOLLOWED, UNIT_TENSOR
+from edge_agent.serving.following import STATISTICS, FollowedWindows
 from edge_agent.serving.scored import Scored
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from edge_agent.models import Model, Outputs, Tensors
     from edge_agent.ops.metrics import Metrics
     from edge_agent.serving.deployment import Deployment, WindowBatch
+
+log = logging.getLogger("edge_agent.models")
 
 _RUNS_KEPT: Final = 1000  # for the percentiles
 _RUNS_JUDGED: Final = 50
@@ -224,11 +228,40 @@ def inputs_of(batches: list[WindowBatch]) -> Tensors:
         feeds[manifest.window.tensor] = _finite(np.concatenate(windows))
     if manifest.units:
         feeds[UNIT_TENSOR] = np.concatenate([b.deployment.unit[b.rows] for b in batches])
+    if (moved := _moved_of(batches)) is not None:
+        feeds[FOLLOWED] = moved
     if manifest.constants:
         every = np.concatenate([b.deployment.constants[b.rows] for b in batches])
         ends = np.cumsum(list(manifest.constants.values()))[:-1]
         feeds |= zip(manifest.constants, np.split(every, ends, axis=1), strict=True)
     return feeds
+
+
+def follow(scored: Scored) -> None:
+    """Let the middle of each baseline follow these windows."""
+    deployment, deviation = scored.deployment, scored.outputs.of(DEVIATION)
+    if deployment.following is None or deviation is None:
+        return
+
+    def log_accepted(row: int) -> None:
+        extra = {"asset": deployment.assets[row].id, "model": deployment.model.manifest.name}
+        log.warning("a state that settled is accepted as new", extra=extra)
+
+    windows = FollowedWindows(scored.row, scored.end_us, scored.level, deviation)
+    deployment.following.follow(windows, log_accepted)
+
+
+def _moved_of(batches: list[WindowBatch]) -> NDArray[np.float32] | None:
+    """How far the middle of each window's asset has moved, [N, S, C]; None if none has."""
+    tables = [batch.deployment.following for batch in batches]
+    if not any(table is not None and table.is_moved for table in tables):
+        return None
+    channels = len(batches[0].deployment.scalars)
+    found = [
+        np.zeros((batch.size, len(STATISTICS), channels)) if table is None else table.moved[rows]
+        for batch, table, rows in zip(batches, tables, [b.rows for b in batches], strict=True)
+    ]
+    return np.concatenate(found).astype(np.float32)
 
 
 def _finite(x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -95,7 +95,8 @@ class Manifest:
     the assets that the model knows individually; the graph then takes their index as int64 [N],
     tensor `unit`. variants: other files of the same model (int8), of which the device uses the
     fastest. healthy: by scalar input. domain: the inputs that it was trained on, faults included.
-    interval: of a remaining life that adapts online. provisional_s: seconds of data of a
+    interval: of a remaining life that adapts online. learned_rows: of a baseline whose middle may
+    follow the machine, 0 for any other model. provisional_s: seconds of data of a
     provisional baseline, 0 for any other. kind: a key of KINDS; rules: those of this kind. The free
     maps contain figures as text.
     """
@@ -120,6 +121,7 @@ class Manifest:
     domain: Domain | None = None
     interval: Interval | None = None
     provisional_s: Annotated[float, Between(0, 1e9)] = 0.0
+    learned_rows: Annotated[int, Between(0, 1 << 40)] = 0
     teacher: dict[str, str] = field(default_factory=dict)
     distillation: dict[str, str] = field(default_factory=dict)
     pruning: dict[str, str] = field(default_factory=dict)

@@ -14,7 +14,8 @@ from edge_agent.models.bundle.manifest import InputSpec
 if TYPE_CHECKING:
     from edge_agent.models.bundle.manifest import Manifest
 
-_LEFT_OUT: Final = {"provisional_s": 0, "kind": WINDOW.name}  # not written if they have this value
+# Not written if they have this value.
+_LEFT_OUT: Final = {"provisional_s": 0, "learned_rows": 0, "kind": WINDOW.name}
 
 
 def dump_manifest(manifest: Manifest) -> bytes:

@@ -20,6 +20,9 @@ _LEAST_HOURS: Final = 1e-3
 _LEAST_SHARE: Final = 1e-6
 _MEDIAN: Final = 1
 _LIFE_QUANTILES: Final = 3
+_STATISTICS: Final = 3
+DEVIATION: Final = "deviation"
+FOLLOWED: Final = "followed"  # the graph's optional input: how far the middle has moved
 
 
 class Task(StrEnum):
@@ -35,7 +38,8 @@ class OutputNames:
     """The graph's outputs by role; empty if there is none.
 
     score, health [N]; contributions [N, contributors], summing to the score; probabilities
-    [N, classes], of which the first class is the healthy one; rul [N, 3]: p10, p50, p90 in hours.
+    [N, classes], of which the first class is the healthy one; rul [N, 3]: p10, p50, p90 in hours;
+    deviation [N, 3, scalars]: of a learned baseline's statistics, in sigmas from their middle.
     """
 
     score: str = ""
@@ -43,6 +47,7 @@ class OutputNames:
     contributions: str = ""
     probabilities: str = ""
     rul: str = ""
+    deviation: str = ""
 
     def named(self) -> dict[str, str]:
         """Role to tensor, of the existing outputs."""
@@ -134,6 +139,7 @@ ROLES: Final[Mapping[str, Role]] = {
         same_class=True,
     ),
     "rul": Role(lambda _: (_LIFE_QUANTILES,), relative_to="rul", by_column=True),
+    DEVIATION: Role(lambda manifest: (_STATISTICS, len(manifest.scalars))),
 }
 
 

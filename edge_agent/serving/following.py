@@ -1,0 +1,224 @@
+"""Following of slow change: the middle of a learned baseline moves with the machine, within bounds.
+
+Seasons, run-in and new habits move a machine away from what was learned, without a fault. The
+middle of each statistic follows its deviation slowly, at most by a budget. It does not follow what
+moves in one direction for long (wear), nor anything while the score is at its limit. If an alarm
+stands for `settle_after` and nothing moves any more, the new state is accepted: the alarm has been
+seen by then, and a later fault must not hide behind it. «This is healthy» moves the middle at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from edge_agent.tables import Table, column
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from edge_agent.config.schema import Follow, ModelUse
+    from edge_agent.models import Manifest
+
+    Floats = NDArray[np.float64]
+    Mask = NDArray[np.bool_]
+
+STATISTICS: Final = ("slow mean", "quick mean", "variability")
+FOLLOWED, ACCEPTED, CONFIRMED = "followed", "accepted", "confirmed"
+_KINDS: Final = (FOLLOWED, ACCEPTED, CONFIRMED)
+_MEMORY_SHARE: Final = 0.25  # of the rows that were learned
+_MEMORY_S: Final = 3600.0  # at least
+_MEMORY_ROWS: Final = 32
+_SETTLE_ROWS: Final = 64
+_BLOCKS: Final = 8  # means of half a memory each that are kept
+_WEAR: Final = 1.0  # sigmas in one direction over all of them, as much time as was learned: wear
+_UNSETTLED: Final = 0.5  # the same of a state that still moves
+_STEP: Final = 4.0  # sigmas; a single window moves the middle by no more than that
+_FAR: Final = 50.0
+_CLEAR: Final = 0.9  # of the limit
+_RECENT: Final = 1 / 32
+_NOTABLE: Final = 0.5  # sigmas
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """How far the middle of a statistic of an input has moved, in sigmas, and since when.
+
+    kind: followed slowly, accepted after an alarm that settled, or confirmed by an operator.
+    """
+
+    model: str
+    input: str
+    statistic: str
+    sigmas: float
+    since_us: int
+    kind: str
+    budget: float
+
+
+class FollowedWindows(NamedTuple):
+    """Windows of assets, in the order of time.
+
+    row, end_us, level: [n]; deviation: [n, S, C], in sigmas from the learned middle.
+    """
+
+    row: NDArray[np.intp]
+    end_us: NDArray[np.int64]
+    level: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+
+
+class Following(Table):
+    """The moved middle of each asset of a deployment, `moved` [A, S, C].
+
+    rows: that were learned from; step_s: between two of them.
+    """
+
+    moved = column(np.float64, 0, len(STATISTICS), "channels")
+    anchor = column(np.float64, 0, len(STATISTICS), "channels")  # that an operator or time approved
+    recent = column(np.float64, 0, len(STATISTICS), "channels")
+    sums = column(np.float64, 0, len(STATISTICS), "channels")  # of the open block
+    count = column(np.int64)
+    blocks = column(np.float64, np.nan, _BLOCKS, len(STATISTICS), "channels")  # the newest last
+    wears = column(np.bool_, 0, len(STATISTICS), "channels")
+    over = column(np.bool_)
+    standing = column(np.int64)  # windows since the score reached its limit
+    since_us = column(np.int64)
+    kind = column(np.int8)
+
+    def __init__(self, channels: int, rows: int, step_s: float, rule: Follow) -> None:
+        super().__init__({"channels": channels})
+        self.rule = rule
+        self.memory = max(_MEMORY_ROWS, _MEMORY_SHARE * rows, _MEMORY_S / step_s)
+        self.settle_rows = max(_SETTLE_ROWS, round(rule.settle_after / step_s))
+
+    @property
+    def is_moved(self) -> bool:
+        """True if the middle of any asset has moved."""
+        return bool(self.moved.any())
+
+    def follow(self, windows: FollowedWindows, accepted: Callable[[int], None]) -> None:
+        """Follow the windows of a turn; accepted: called with the row of an asset."""
+        sound = np.isfinite(windows.level) & np.isfinite(windows.deviation).all(axis=(1, 2))
+        turn = _occurrence(windows.row)
+        for number in range(int(turn.max(initial=-1)) + 1):
+            mine = sound & (turn == number)
+            self._follow_one_each(FollowedWindows(*(each[mine] for each in windows)), accepted)
+
+    def _follow_one_each(self, windows: FollowedWindows, accepted: Callable[[int], None]) -> None:
+        """Follow one window of each of these assets."""
+        rows, level = windows.row, windows.level
+        found = np.clip(windows.deviation.astype(np.float64), -_FAR, _FAR)
+        self.over[rows] = over = (level >= 1.0) | (self.over[rows] & (level >= _CLEAR))
+        self.standing[rows] = np.where(over, self.standing[rows] + 1, 0)
+        self.recent[rows] += _RECENT * (found - self.recent[rows])
+        self.sums[rows] += found
+        self.count[rows] += 1
+        self._close_blocks(rows[self.count[rows] >= self.memory / 2])
+        if self.rule.budget:
+            self._move(rows[~over], found[~over], windows.end_us[~over])
+        if self.rule.settle_after:
+            for i in np.flatnonzero(self.standing[rows] >= self.settle_rows).tolist():
+                if self._is_settled(int(rows[i])):
+                    self._accept(int(rows[i]), int(windows.end_us[i]), accepted)
+
+    def _close_blocks(self, rows: NDArray[np.intp]) -> None:
+        if not len(rows):
+            return
+        means = self.sums[rows] / self.count[rows, None, None]
+        self.blocks[rows] = np.concatenate([self.blocks[rows, 1:], means[:, None]], axis=1)
+        self.sums[rows], self.count[rows] = 0.0, 0
+        self.wears[rows] = _one_way(self.blocks[rows], _WEAR)
+
+    def _move(self, rows: NDArray[np.intp], found: Floats, end_us: NDArray[np.int64]) -> None:
+        away = np.clip(found - self.moved[rows], -_STEP, _STEP) / self.memory
+        wanted = self.moved[rows] + np.where(self.wears[rows], 0.0, away)
+        low, high = self.anchor[rows] - self.rule.budget, self.anchor[rows] + self.rule.budget
+        self.moved[rows] = np.clip(wanted, low, high)
+        fresh = self.since_us[rows] == 0
+        self.since_us[rows[fresh]] = end_us[fresh]
+
+    def _is_settled(self, row: int) -> bool:
+        """True if the blocks of the standing alarm move in no direction."""
+        blocks = self.blocks[row]
+        blocks = blocks[np.isfinite(blocks).all(axis=(1, 2))]
+        seen = self.standing[row] >= 2 * self.memory  # so that several are of the new state
+        return bool(seen and not _one_way(blocks[None], _UNSETTLED).any())
+
+    def _accept(self, row: int, at_us: int, accepted: Callable[[int], None]) -> None:
+        self._set(row, self.blocks[row, -2:].mean(axis=0), at_us, ACCEPTED)
+        accepted(row)
+
+    def confirm(self, row: int, at_us: int) -> None:
+        """An operator says that what the asset does now is healthy."""
+        self._set(row, self.recent[row].copy(), at_us, CONFIRMED)
+
+    def _set(self, row: int, middle: Floats, at_us: int, kind: str) -> None:
+        self.moved[row] = self.anchor[row] = middle
+        self.standing[row], self.over[row] = 0, False
+        self.since_us[row], self.kind[row] = at_us, _KINDS.index(kind)
+
+    def of(self, row: int, manifest: Manifest) -> list[Followed]:
+        """What has moved notably for an asset, the largest first."""
+        kind = _KINDS[self.kind[row]]
+        model, inputs = str(manifest.name), [spec.name for spec in manifest.scalars]
+        found = [
+            Followed(
+                model,
+                inputs[channel],
+                STATISTICS[statistic],
+                float(self.moved[row, statistic, channel]),
+                int(self.since_us[row]),
+                kind,
+                self.rule.budget,
+            )
+            for statistic, channel in np.argwhere(np.abs(self.moved[row]) >= _NOTABLE).tolist()
+        ]
+        return sorted(found, key=lambda each: -abs(each.sigmas))
+
+    def state(self, row: int) -> dict[str, Any]:
+        """What a restart must keep of an asset."""
+        return {
+            "moved": self.moved[row].tolist(),
+            "anchor": self.anchor[row].tolist(),
+            "since_us": int(self.since_us[row]),
+            "kind": _KINDS[self.kind[row]],
+        }
+
+    def restore(self, row: int, state: dict[str, Any]) -> None:
+        """Continue with the state of an earlier run; one of other inputs is ignored."""
+        moved, anchor = (np.array(state[key], float) for key in ("moved", "anchor"))
+        if moved.shape == anchor.shape == self.moved[row].shape and state["kind"] in _KINDS:
+            self.moved[row], self.anchor[row] = moved, anchor
+            self.recent[row] = moved
+            self.since_us[row] = int(state["since_us"])
+            self.kind[row] = _KINDS.index(state["kind"])
+
+
+def following_of(use: ModelUse, manifest: Manifest) -> Following | None:
+    """The following of a use of a model; None if it is no learned baseline."""
+    if not manifest.learned_rows or not manifest.outputs.deviation:
+        return None
+    step_s = manifest.window.step_s or 1.0
+    return Following(len(manifest.scalars), manifest.learned_rows, step_s, use.follow)
+
+
+def _occurrence(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """How many earlier windows of the same asset there are, [n]."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    first = np.searchsorted(ordered, ordered, side="left")
+    found = np.empty(len(rows), np.intp)
+    found[order] = np.arange(len(rows)) - first
+    return found
+
+
+def _one_way(blocks: Floats, sigmas: float) -> Mask:
+    """True where blocks [n, B, S, C] all move in one direction, by more than `sigmas` in all."""
+    steps = np.diff(blocks, axis=1)
+    moved = np.abs(blocks[:, -1] - blocks[:, 0]) > sigmas
+    return np.asarray(((steps > 0).all(axis=1) | (steps < 0).all(axis=1)) & moved)
