@@ -16,7 +16,14 @@ from edge_agent.serving.baselines import Baselines
 from edge_agent.serving.deployment import Deployment
 from edge_agent.serving.lifecycle import COMMAND, DAEMON, ModelChange
 from edge_agent.serving.reports import Reports, log_active
-from edge_agent.serving.runs import Budget, count_refused, count_windows, follow, runs_of_models
+from edge_agent.serving.runs import (
+    Budget,
+    count_refused,
+    count_windows,
+    follow,
+    in_turns,
+    runs_of_models,
+)
 from edge_agent.serving.shadow import Shadows
 from edge_agent.serving.versions import BundleVersions
 
@@ -322,12 +329,15 @@ class Deployments:
 
     def run(self, batches: Sequence[WindowBatch]) -> list[Scored]:
         """Score windows, one run per model, by the standby if a version fails; blocking."""
-        runs = runs_of_models(batches, self._metrics)
-        self._ran = [self._bundles[run.model.manifest.name].score(run) for run in runs]
-        for run in self._ran:
-            count_windows(run, self._metrics)
-            for scored in run.scored:
-                follow(scored)
+        self._ran = []
+        for part in in_turns(batches):
+            runs = runs_of_models(part, self._metrics)
+            ran = [self._bundles[run.model.manifest.name].score(run) for run in runs]
+            for run in ran:
+                count_windows(run, self._metrics)
+                for scored in run.scored:
+                    follow(scored)
+            self._ran += ran
         return [scored for run in self._ran for scored in run.scored]
 
     def has_shadow(self, name: str, version: str) -> bool:

@@ -86,7 +86,7 @@ class Following(Table):
     blocks = column(np.float64, np.nan, _BLOCKS, len(STATISTICS), "channels")  # the newest last
     wears = column(np.bool_, 0, len(STATISTICS), "channels")
     over = column(np.bool_)
-    standing = column(np.int64)  # windows since the score reached its limit
+    standing = column(np.int64)  # windows at the limit, less those below it since
     since_us = column(np.int64)
     kind = column(np.int8)
 
@@ -104,7 +104,7 @@ class Following(Table):
     def follow(self, windows: FollowedWindows, accepted: Callable[[int], None]) -> None:
         """Follow the windows of a turn; accepted: called with the row of an asset."""
         sound = np.isfinite(windows.level) & np.isfinite(windows.deviation).all(axis=(1, 2))
-        turn = _occurrence(windows.row)
+        turn = occurrence(windows.row)
         for number in range(int(turn.max(initial=-1)) + 1):
             mine = sound & (turn == number)
             self._follow_one_each(FollowedWindows(*(each[mine] for each in windows)), accepted)
@@ -114,7 +114,7 @@ class Following(Table):
         rows, level = windows.row, windows.level
         found = np.clip(windows.deviation.astype(np.float64), -_FAR, _FAR)
         self.over[rows] = over = (level >= 1.0) | (self.over[rows] & (level >= _CLEAR))
-        self.standing[rows] = np.where(over, self.standing[rows] + 1, 0)
+        self.standing[rows] = np.maximum(self.standing[rows] + np.where(over, 1, -1), 0)
         self.recent[rows] += _RECENT * (found - self.recent[rows])
         self.sums[rows] += found
         self.count[rows] += 1
@@ -207,7 +207,7 @@ def following_of(use: ModelUse, manifest: Manifest) -> Following | None:
     return Following(len(manifest.scalars), manifest.learned_rows, step_s, use.follow)
 
 
-def _occurrence(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+def occurrence(rows: NDArray[np.intp]) -> NDArray[np.intp]:
     """How many earlier windows of the same asset there are, [n]."""
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]

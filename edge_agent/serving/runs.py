@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.models import DEVIATION, FOLLOWED, UNIT_TENSOR
-from edge_agent.serving.following import STATISTICS, FollowedWindows
+from edge_agent.serving.following import STATISTICS, FollowedWindows, occurrence
 from edge_agent.serving.scored import Scored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,6 +34,7 @@ _RUNS_KEPT: Final = 1000  # for the percentiles
 _RUNS_JUDGED: Final = 50
 # More than the first runs after loading, or a short load of the machine, can cause.
 _SLOW_RUNS: Final = 10
+_WINDOWS_A_TURN: Final = 16  # of an asset whose baseline follows it
 _ENDLESS_TIMES: Final = 20  # a single run that exceeds the budget by this factor is ended
 
 
@@ -235,6 +236,24 @@ def inputs_of(batches: list[WindowBatch]) -> Tensors:
         ends = np.cumsum(list(manifest.constants.values()))[:-1]
         feeds |= zip(manifest.constants, np.split(every, ends, axis=1), strict=True)
     return feeds
+
+
+def in_turns(batches: Sequence[WindowBatch]) -> Iterator[list[WindowBatch]]:
+    """The batches in parts with few windows of each asset: what one scores, the next follows.
+
+    Live there is one window of an asset in a turn; a recording has thousands.
+    """
+    turns: list[list[WindowBatch]] = [[]]
+    for batch in batches:
+        if batch.deployment.following is None or batch.size <= _WINDOWS_A_TURN:
+            turns[0].append(batch)
+            continue
+        turn = occurrence(batch.rows) // _WINDOWS_A_TURN
+        for number in range(int(turn.max()) + 1):
+            if number == len(turns):
+                turns.append([])
+            turns[number].append(batch.where(turn == number))
+    yield from turns
 
 
 def follow(scored: Scored) -> None:
