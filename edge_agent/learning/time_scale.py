@@ -192,7 +192,8 @@ def length_for(rows: int, config: Learn) -> int:
     """The rows of a window if only this many rows will ever be there."""
     if config.length is not None:
         return config.length
-    if rows >= config.rows_needed:
+    # Whoever tells the step knows the windows too: they are refused rather than changed.
+    if rows >= config.rows_needed or config.step is not None:
         return DEFAULT_LENGTH
     windows = max(1, rows // _SHORT_WINDOWS)
     return max(_LEAST_LENGTH, 1 << (windows.bit_length() - 1))
