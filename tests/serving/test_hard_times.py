@@ -176,9 +176,9 @@ def test_an_asset_is_never_judged_by_the_baseline_of_another(tmp_path: Path) -> 
     judged = []
     for start_s in (1000, 1060):
         due = live.pipeline.close_windows(plants.values(rows, start_s=start_s), now_us=2000 * S)
-        (scored,) = live.pipeline.score_windows(due)
-        model = scored.deployment.model
-        judged.append((model, {scored.deployment.assets[row].id for row in scored.row}))
+        scored = live.pipeline.score_windows(due)
+        assets_of = {one.deployment.assets[row].id for one in scored for row in one.row}
+        judged.append((scored[0].deployment.model, assets_of))
     assert judged == [(old, {"A", "B"}), (new, {"A"})]
 
 
