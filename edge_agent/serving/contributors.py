@@ -1,4 +1,4 @@
-"""What contributed to a score: inputs, or the features of inputs that a graph names."""
+"""The features of inputs that contributed to a score, of graphs that name them."""
 
 from __future__ import annotations
 
@@ -41,27 +41,7 @@ class Explained(Protocol):
         """The windows themselves."""
 
 
-def contributors_of(scored: Explained, i: int) -> tuple[Contributor, ...]:
-    """All inputs by falling share; the shares sum to the score. Empty if they are unknown."""
-    if scored.outputs.contributions is None:
-        return ()
-    weights = scored.outputs.contributions[i]
-    if np.isnan(weights).any():
-        return ()
-    if scored.deployment.model.manifest.contributors:
-        return _features(scored, i, weights)
-    deployment = scored.deployment
-    specs = (*deployment.scalars, *deployment.own_tensors)
-    signals = deployment.signals[scored.row[i]]
-    found = []
-    for channel in np.argsort(-np.abs(weights)):
-        signal, spec, value = signals[channel], specs[channel], float(scored.last[i, channel])
-        name, unit = (signal.name, signal.config.unit) if signal else (spec.name, "")
-        found.append(Contributor(name, float(weights[channel]), value, unit or spec.unit))
-    return tuple(found)
-
-
-def _features(scored: Explained, i: int, weights: NDArray[np.float32]) -> tuple[Contributor, ...]:
+def features_of(scored: Explained, i: int, weights: NDArray[np.float32]) -> tuple[Contributor, ...]:
     """The features of inputs that a graph itself names, by falling share, with their input's value.
 
     An input's name has no `: `, so that it is the text before the first one.

@@ -13,12 +13,13 @@ from edge_agent.clock import US_PER_MS
 from edge_agent.messages import (
     PROVISIONAL,
     UNCERTAIN,
+    Contributor,
     Detail,
     ModelInfo,
     Observation,
     WindowInfo,
 )
-from edge_agent.serving.contributors import contributors_of
+from edge_agent.serving.contributors import features_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,7 +83,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
         failure_mode=fault,
         probability=probability,
         rul_h=_rul(outputs, i),
-        contributors=contributors_of(scored, i),
+        contributors=_contributors(scored, i),
         window=WindowInfo(
             int(scored.start_us[i]),
             int(scored.end_us[i]),
@@ -159,6 +160,26 @@ def _rul(outputs: Outputs, i: int) -> dict[str, float] | None:
         return None
     p10, p50, p90 = (float(hours) for hours in outputs.rul[i])
     return {"p10": p10, "p50": p50, "p90": p90}
+
+
+def _contributors(scored: Scored, i: int) -> tuple[Contributor, ...]:
+    """All inputs by falling share; the shares sum to the score. Empty if they are unknown."""
+    if scored.outputs.contributions is None:
+        return ()
+    weights = scored.outputs.contributions[i]
+    if np.isnan(weights).any():
+        return ()
+    deployment = scored.deployment
+    if deployment.model.manifest.contributors:
+        return features_of(scored, i, weights)
+    specs = (*deployment.scalars, *deployment.own_tensors)
+    signals = deployment.signals[scored.row[i]]
+    found = []
+    for channel in np.argsort(-np.abs(weights)):
+        signal, spec, value = signals[channel], specs[channel], float(scored.last[i, channel])
+        name, unit = (signal.name, signal.config.unit) if signal else (spec.name, "")
+        found.append(Contributor(name, float(weights[channel]), value, unit or spec.unit))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
