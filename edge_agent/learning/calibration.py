@@ -59,6 +59,11 @@ def stated(calibrations: list[Calibration]) -> dict[str, str]:
     }
 
 
+def promised(stated: dict[str, str], wanted: float) -> float:
+    """False alarms a day and asset: the wanted ones, or as many as the seen time cannot exclude."""
+    return max(wanted, float(stated["at_most_per_asset_day"]))
+
+
 def _listed(forms: Counter[str]) -> str:
     """What holds for the assets; with their number if they differ."""
     if len(forms) == 1:

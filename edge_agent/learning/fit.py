@@ -17,6 +17,7 @@ from edge_agent.learning.calibration import (
     Calibration,
     detected_share,
     length_for_cycles,
+    promised,
     stated,
 )
 from edge_agent.learning.choice import Fitting, choose, longest_period
@@ -187,8 +188,8 @@ def _bundle(
         ),
         window=WindowSpec(recipe.step_s, recipe.length, recipe.hop),
         threshold=1.0,
-        false_alarms_per_day=recipe.false_alarms_per_day,
-        calibration=stated,
+        false_alarms_per_day=promised(stated, recipe.false_alarms_per_day),
+        calibration=stated | {"wanted_per_asset_day": f"{recipe.false_alarms_per_day:g}"},
         units=tuple(baselines),
         training=dict(recipe.training),
         provisional_s=recipe.provisional_s,

@@ -20,6 +20,7 @@ import numpy as np
 from edge_agent.clock import US_PER_S
 from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
+from edge_agent.learning.calibration import promised
 from edge_agent.learning.covariance import precision
 from edge_agent.learning.fit import LearnedBundle
 from edge_agent.learning.threshold import poisson_upper
@@ -218,8 +219,8 @@ def _bundle(
         contributors=recipe.features,
         window=WindowSpec(recipe.step_s),
         threshold=1.0,
-        false_alarms_per_day=recipe.false_alarms_per_day,
-        calibration=stated,
+        false_alarms_per_day=promised(stated, recipe.false_alarms_per_day),
+        calibration=stated | {"wanted_per_asset_day": f"{recipe.false_alarms_per_day:g}"},
         units=tuple(baselines),
         training=dict(recipe.training),
         provisional_s=recipe.provisional_s,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -35,7 +36,22 @@ if TYPE_CHECKING:
 FULL_COVERAGE: Final = 0.999
 UNKNOWN_FAULT: Final = "unknown"  # the failure mode outside of the training data
 MOST_UNCERTAIN: Final = 0.5  # no class is more probable there
+_HOURS_A_DAY: Final = 24
+_MINUTES_A_DAY: Final = 1440
+_SHORT: Final = 2  # units of the next smaller size
 _NAMED: Final = 5  # inputs outside of the training data in an alert
+
+
+class Promise(NamedTuple):
+    """False alarms a day and asset at the bundle's own limit.
+
+    rate: to be expected; at_most: what the held-out healthy data still allow with 95 %
+    confidence, if that is more; held_out_days: of one asset, None if it is not known.
+    """
+
+    rate: float | None
+    at_most: float | None
+    held_out_days: float | None
 
 
 def alarm_id(asset: PlantAsset, deployment: Deployment) -> str:
@@ -72,7 +88,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     outside = scored.names_outside(i)
     fault, probability = _fault(scored, i, is_uncertain=bool(outside))
     coverage = float(scored.coverage[i])
-    key, args = deployment.task.message_key, {**_promise(deployment), **_provisional(manifest)}
+    key, args = deployment.task.message_key, {**promise_args(deployment), **_provisional(manifest)}
     if outside:
         key, args = f"{key}_{UNCERTAIN}", {"outside": ", ".join(outside[:_NAMED])}
     mode = UNCERTAIN if outside else _mode(manifest)
@@ -96,22 +112,26 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     )
 
 
-def _promise(deployment: Deployment) -> dict[str, Any]:
-    """The bundle's false alarms a day and asset, for the alert; only valid at its own limit.
+def promise_of(manifest: Manifest) -> Promise:
+    """The promise of a bundle: never less than its held-out data support."""
+    days = _figure(manifest, "held_out_asset_days")
+    wanted, bound = manifest.false_alarms_per_day, _figure(manifest, "at_most_per_asset_day")
+    if not days:
+        return Promise(wanted, None, None)
+    if bound is not None and bound >= (wanted or 0.0):
+        return Promise(None, bound, days)
+    seen = (_figure(manifest, "held_out_alarms") or 0.0) / days
+    return Promise(max(wanted or 0.0, seen), None, days)
 
-    Less than a day of held-out data is not enough for such a figure: then the text states the
-    duration, and the rate that it does not exclude. Without calibration the manifest's is used.
-    """
-    manifest = deployment.model.manifest
+
+def promise_args(deployment: Deployment) -> dict[str, Any]:
+    """The promise for the text of an alarm; it is only valid at the bundle's own limit."""
     if deployment.use.alarm.limit is not None:
         return {}
-    days = _figure(manifest, "held_out_asset_days")
-    if days is None:
-        return {"false_alarms": manifest.false_alarms_per_day}
-    if days < 1:
-        return {"held_out": _span(days), "at_most": _figure(manifest, "at_most_per_asset_day")}
-    seen = (_figure(manifest, "held_out_alarms") or 0.0) / days
-    return {"false_alarms": max(manifest.false_alarms_per_day or 0.0, seen)}
+    promise = promise_of(deployment.model.manifest)
+    if promise.at_most is None or promise.held_out_days is None:
+        return {"false_alarms": promise.rate}
+    return {"held_out": _span(promise.held_out_days), "at_most": promise.at_most}
 
 
 def _figure(manifest: Manifest, key: str) -> float | None:
@@ -119,15 +139,18 @@ def _figure(manifest: Manifest, key: str) -> float | None:
         found = float(manifest.calibration.get(key, ""))
     except ValueError:
         return None
-    return found if np.isfinite(found) else None
+    return found if isfinite(found) else None
 
 
 def _span(days: float) -> str:
-    """Part of a day, in units that are the same in every language."""
-    minutes = 24 * 60 * days
-    if minutes < 2:  # noqa: PLR2004
+    """A time, in units that are the same in every language."""
+    minutes = _MINUTES_A_DAY * days
+    if minutes < _SHORT:
         return f"{minutes * 60:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.3g} h"  # noqa: PLR2004
+    if minutes < _SHORT * 60:
+        return f"{minutes:.0f} min"
+    hours = minutes / 60
+    return f"{hours:.3g} h" if hours < _SHORT * _HOURS_A_DAY else f"{days:.3g} d"
 
 
 def _provisional(manifest: Manifest) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.messages import Detail, Fault
+from edge_agent.serving.evaluation import promise_of
 from edge_agent.serving.lifecycle import State
 
 if TYPE_CHECKING:
@@ -135,12 +136,16 @@ def _row(name: str, version: str, mode: str, state: str) -> dict[str, Any]:
 
 
 def _about(model: Model) -> dict[str, Any]:
+    promise = promise_of(model.manifest)
     return {
         "sha256": model.sha256,
         "variant": model.variant,
         "provider": model.provider,
         "task": str(model.manifest.task),
         "provisional_s": model.manifest.provisional_s,
+        "false_alarms_per_day": promise.rate,
+        "false_alarms_at_most": promise.at_most,
+        "held_out_days": promise.held_out_days,
     }
 
 

@@ -44,7 +44,8 @@ def test_a_recording_becomes_a_bundle_that_verifies(tmp_path: Path, learn: Learn
         ("pressure", "bar"),
         ("current", "A"),
     ]
-    assert (manifest.window.length, manifest.false_alarms_per_day) == (16, 1.0)
+    assert (manifest.window.length, manifest.calibration["wanted_per_asset_day"]) == (16, "1")
+    assert manifest.false_alarms_per_day == float(manifest.calibration["at_most_per_asset_day"])
     assert str(folder) in out
     assert "held_out_alarms" in out
 

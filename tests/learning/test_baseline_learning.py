@@ -220,7 +220,8 @@ def test_the_limit_states_what_it_rests_on(pair: LearnedBundle) -> None:
     assert float(stated["held_out_asset_days"]) == pytest.approx(days, rel=1e-3)
     assert stated["held_out_alarms"] == "0"
     assert float(stated["at_most_per_asset_day"]) == pytest.approx(3.0 / days, rel=0.02)
-    assert pair.manifest.false_alarms_per_day == 0.1
+    assert pair.manifest.false_alarms_per_day == float(stated["at_most_per_asset_day"])
+    assert stated["wanted_per_asset_day"] == "0.1"
 
 
 def test_what_is_held_out_teaches_nothing() -> None:

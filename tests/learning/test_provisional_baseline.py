@@ -183,6 +183,22 @@ def test_a_restart_goes_on_from_the_provisional_one(tmp_path: Path) -> None:
             "rests on 21.6 h of held-out data: up to 3.3 false alarms a day are possible",
         ),
         (
+            {
+                "held_out_asset_days": "1.5",
+                "held_out_alarms": "0",
+                "at_most_per_asset_day": "2",
+            },
+            "rests on 36 h of held-out data: up to 2 false alarms a day are possible",
+        ),
+        (
+            {
+                "held_out_asset_days": "40",
+                "held_out_alarms": "0",
+                "at_most_per_asset_day": "0.075",
+            },
+            "0.1 false alarms a day are to be expected at this limit",
+        ),
+        (
             {"held_out_asset_days": "2", "held_out_alarms": "0"},
             "0.1 false alarms a day are to be expected at this limit",
         ),
@@ -196,17 +212,17 @@ def test_a_restart_goes_on_from_the_provisional_one(tmp_path: Path) -> None:
 def test_the_false_alarms_of_a_text_are_those_of_the_bundle(
     calibration: dict[str, Any], told: str
 ) -> None:
-    """Less than a day held out supports no figure, and the text says how little it was."""
+    """A rate below what the held-out time supports is not promised: the text says the bound."""
     from types import SimpleNamespace as Simple  # noqa: PLC0415
 
     from edge_agent.messages import Alarm, Detail  # noqa: PLC0415
-    from edge_agent.serving.evaluation import _promise  # noqa: PLC0415
+    from edge_agent.serving.evaluation import promise_args  # noqa: PLC0415
 
     manifest = Simple(calibration=calibration, false_alarms_per_day=0.1)
     group: Any = Simple(use=Simple(alarm=AlarmRule()), model=Simple(manifest=manifest))
-    detail = Detail("anomaly", _promise(group), score=2.0)
+    detail = Detail("anomaly", promise_args(group), score=2.0)
     texts = load_texts(Alarms(languages=("en",)))
     message = texts.render(Alarm("P-1.a", "P-1", detail=detail), AlarmRule())["message"]["en"]
     assert told in message
     own: Any = Simple(use=Simple(alarm=AlarmRule(limit=3.0)), model=group.model)
-    assert _promise(own) == {}, "another limit than the bundle's own"
+    assert promise_args(own) == {}, "another limit than the bundle's own"
