@@ -34,6 +34,7 @@ KEYS = [
     "bearing_ball",
     "bearing_inner_race",
     "bearing_outer_race",
+    "bearing_damage",
     "cavitation",
     "blocked_valve",
     "sensor_stale",

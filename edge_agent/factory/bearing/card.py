@@ -32,36 +32,42 @@ TRIED: Final = (
         "forest on the spectrum alone 67"
     ),
     (
-        "the gate at 80, 90, 95 and 99 % of left-out damage: all three stay above 90, but from "
-        "95 % on more simulated machines are taken for the rig; 90 % is used"
+        "the gate at 90, 95 and 98 % of left-out damage, now that it also asks for the rig's "
+        "geometry: 14 mil 91, 97, 99 %; of machines with a 6205 4.7, 7.3, 9.1 % are taken for the "
+        "rig; 97 % is used"
     ),
 )
 # Mean and range of seeds 1 to 3, by `scripts/benchmark-models --only bearing`.
 FIGURES: Final = {
-    "accuracy_7_mil_left_out": "0.958 (0.956 to 0.960)",
-    "accuracy_14_mil_left_out": "0.980 (0.976 to 0.988)",
-    "accuracy_21_mil_left_out": "0.969 (0.956 to 0.982)",
-    "accuracy_28_mil_left_out": "0.574 (0.557 to 0.591), bearings of another make",
-    "accuracy_one_load_left_out": "0.997 (0.995 to 1.000)",
+    "accuracy_7_mil_left_out": "0.956 (seed 1)",
+    "accuracy_14_mil_left_out": "0.964 (seed 1)",
+    "accuracy_21_mil_left_out": "0.967 (seed 1)",
+    "accuracy_28_mil_left_out": "0.548 (seed 1)",
+    "accuracy_one_load_left_out": "0.995 (seed 1)",
     "accuracy_random_windows": "1.000, leaky",
-    "calibration_error_sizes_left_out": "0.102 (0.099 to 0.104), too modest",
-    "other_machines_right_part": "0.837 at -15 dB, 0.938 at -10, 0.979 at -5, 0.992 at 0",
-    "other_machines_false_alarm_share": "0.067 of windows, before threshold and delay",
+    "calibration_error_sizes_left_out": "0.138, too modest",
+    "foreign_right_part": "0.737 at -15 dB, 0.840 at -10 dB, 0.957 at -5 dB, 0.967 at 0 dB",
+    "foreign_wrong_part": "0.020, 0.018, 0.028, 0.028",
+    "foreign_wrong_part_with_0.9": "0.000, 0.000, 0.000, 0.000",
 }
 _ABOUT: Final = """\
-Which part of a rolling bearing is damaged: ball, inner race, outer race, or none. From 1.37 s of
-acceleration at 12 kHz and the shaft's speed; the features are inside the graph.
+Which part of a rolling bearing is damaged: ball, inner race, outer race, or none; or that there is
+damage of an unknown part. From 1.37 s of acceleration at 12 kHz (a faster sensor is resampled), the
+shaft's speed and the bearing's geometry; the features are inside the graph.
 
 Two small experts and a gate between them. One reads the defect lines of the squared envelope in
-seven bands, at the orders of a 6205 (nine balls of 7.94 mm on 39.04 mm): it was taught by simulated
-machines of all kinds and is meant for machines that nobody has seen. The other also knows how the
-one real test rig rings above 2 kHz, whatever the level. The gate lets it speak where a machine
-rings as that rig does."""
+seven bands, at the orders of the bearing that the config names, and what speaks against them: lines
+of the shaft, of the mains, and the strongest ones that no defect explains. It was taught by
+simulated machines with all kinds of bearings and is meant for machines that nobody has seen. The
+other also knows how the one real test rig (a 6205) rings above 2 kHz, whatever the level. The gate
+lets it speak where a machine has that bearing and rings as that rig does."""
 _USE: Final = """\
-- A bearing with the orders of a 6205 at a steady 600 to 3600 1/min (nominal speed will do if it
-  is within 1 %), an accelerometer on the bearing's housing, blocks of any length at 12 kHz.
-- For another bearing, put its geometry into `ORDERS` of `edge_agent/factory/bearing/recipe.py` and
-  build again.
+- A bearing at a steady 600 to 3600 1/min (nominal speed will do if it is within 1 %), an
+  accelerometer on its housing, blocks of any length at 12 kHz or more.
+- Its geometry is in the config (`bearing:`, docs/diagnostics.md). Without it no part is ever named,
+  and only strong damage is found.
+- **No part is told with a probability of 0.9 or more**: one rig has been heard. `bearing_damage` is
+  damage whose part is unknown: no geometry, a wrong one, or no lines where it would have them.
 - Run it as a shadow first, and let its alarm wait (`on_delay: 10s`) for some windows that agree."""
 _LIMITS: Final = """\
 - **One test rig, at most sixteen bearings, damage made by spark erosion.** What it says of real
@@ -71,37 +77,54 @@ _LIMITS: Final = """\
   would do. The graph does not use the level.
 - Damage without defect lines (all balls below 28 mil and the 14 mil outer race of the recordings,
   as Smith and Randall found in 2015) is told by how the rig rings. **On any other machine such
-  damage is not found.** The expert for other machines tells the rig's inner races with 100 %
-  and its outer races of 7 and 21 mil with 92 and 100 %, without having heard one of them, but next
-  to none of its balls of 7 to 21 mil.
+  damage is not found.**
 - 28 mil inner races, a bearing of another make, are not recognised when that size is left out.
 - The 2 kHz limit was set with knowledge of the trade, and inner folds alone would have set another:
   then 14 mil falls to 47 to 66 %.
 - The threshold rests on minutes of healthy data, most of it simulated: the table above says how
   many alarms a day that still allows. Probabilities are rather too modest than too sure."""
 _LEFT_OUT: Final = """\
-Three seeds, mean (least to most), by `scripts/benchmark-models --only bearing`; the goal was 90 for
-each of the first three.
+Seed 1, by `scripts/benchmark-models --only bearing`; the goal was 90 for each of the first three.
+The bundle before this one, which named a part on any machine with up to 0.98 (three seeds): 95.8,
+98.0, 96.9, 57.4, 99.7, 100.
 
 | | 7 mil | 14 mil | 21 mil | 28 mil | one load | random windows (leaky) |
 | --- | --- | --- | --- | --- | --- | --- |
-| this model % | 95.8 (95.6-96.0) | 98.0 (97.6-98.8) | 96.9 (95.6-98.2) | 57.4 | 99.7 | 100 |
-| its teacher % | 96.0 | 98.2 (97.6-98.8) | 99.6 | 64.4 | 99.4 | 100 |
-| linear, spectrum above 2 kHz alone % | 61.8 | 74.9 | 43.2 | 87.0 | 97.7 | 99.8 |
-| expert for other machines alone % | 76.3 | 51.5 | 80.8 | 63.5 | 71.0 | 69.8 |
+| this model % | 95.6 | 96.4 | 96.7 | 54.8 | 99.5 | 100.0 |
+| its teacher % | 96.0 | 97.6 | 99.6 | 60.0 | 99.4 | 100.0 |
+| linear, spectrum above 2 kHz alone % | 61.8 | 74.9 | 43.2 | 87.0 | 97.7 | 100.0 |
+| expert for other machines alone; unknown is wrong % | 57.0 | 7.8 | 68.6 | 53.0 | 50.3 | 46.4 |
 
-Least recalls of a class in any seed: outer race 92 % at 7 mil, 94 % at 14; inner race 96 % at 14,
-77 % at 21; all others 100 %. Every fault was told from health, and no healthy window was called a
-fault (see the limits for what that is worth). Calibration error of the three sizes together: 0.10.
+Least recalls of a class:
+inner race 83 % at 21 mil;
+outer race 92 % at 7 mil;
+inner race 92 % at 14 mil;
+outer race 96 % at 14 mil.
+Faults told from health: 100 %; healthy windows called a fault:
+0 % (see the limits for what that is worth). Calibration error of the three sizes
+together: 0.14, since no part is told with 0.9 or more.
 
-Machines of a second simulator, which teaches nobody (1,600 a seed, with a 6205's orders, at 12 to
-55 Hz, each with modes, noise and a gear of its own; the defect's power against all else):
+Machines of a second simulator, which teaches nobody (12 to 55 Hz, each with modes, noise and a gear
+of its own, half of them with another fault such as a rub; the defect's power against all else).
+With a 6205's geometry:
 
 | | -15 dB | -10 dB | -5 dB | 0 dB |
 | --- | --- | --- | --- | --- |
-| right part % | 83.7 | 93.8 | 97.9 | 99.2 |
-| told from health % | 85.1 | 94.8 | 98.8 | 99.6 |
-| healthy windows called a fault %, before threshold and delay | 5.7 | 6.3 | 8.0 | 6.7 |"""
+| right part % | 76.7 | 87.3 | 94.0 | 96.3 |
+| told from health % | 84.7 | 93.3 | 97.7 | 98.3 |
+| healthy windows called a fault %, before threshold and delay | 44.0 | 44.0 | 53.0 | 36.0 |
+| wrong part % | 1.7 | 1.3 | 1.3 | 0.7 |
+| wrong part with 0.9 or more % | 0.0 | 0.0 | 0.0 | 0.0 |
+
+With any bearing; of a quarter of the damaged ones the geometry is not configured, or is another's:
+
+| | -15 dB | -10 dB | -5 dB | 0 dB |
+| --- | --- | --- | --- | --- |
+| right part % | 73.7 | 84.0 | 95.7 | 96.7 |
+| told from health % | 85.0 | 93.2 | 96.5 | 99.8 |
+| healthy windows called a fault %, before threshold and delay | 26.0 | 36.0 | 35.0 | 39.0 |
+| wrong part % | 2.0 | 1.8 | 2.8 | 2.8 |
+| wrong part with 0.9 or more % | 0.0 | 0.0 | 0.0 | 0.0 |"""
 _LICENCE: Final = """\
 The weights are trained on the bearing recordings of Case Western Reserve University
 (<https://engineering.case.edu/bearingdatacenter>), **which state no licence**, and on simulated

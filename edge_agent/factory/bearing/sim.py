@@ -12,43 +12,107 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from edge_agent.config.bearing import MODELS, Bearing, Geometry, Orders, orders_of
 from edge_agent.factory.bearing.features import LENGTH, RATE_HZ
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
-    from edge_agent.config.bearing import Orders
+    from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-CLASSES: Final = ("normal", "bearing_ball", "bearing_inner_race", "bearing_outer_race")
+CLASSES: Final = (
+    "normal",
+    "bearing_ball",
+    "bearing_inner_race",
+    "bearing_outer_race",
+    "bearing_damage",  # its part is not known: no geometry, or damage where it has no lines
+)
+NORMAL, BALL, INNER, OUTER, UNKNOWN = CLASSES
+PARTS: Final = CLASSES[1:4]
 SPEEDS_HZ: Final = (10.0, 60.0)
 _PREFIX: Final = 2048  # samples until the ringing is stationary; cut off
 _SHOCKED: Final = 0.3  # share of healthy machines with shocks
 _RING: Final = 1024  # samples of a mode's response
 _KNOTS: Final = 9
+_FAULTY: Final = 0.5  # share of machines with another fault
+_NO_GEOMETRY: Final = 0.3  # share of machines whose bearing is not configured
+_CATALOGUED: Final = 0.4
+_TOO_NEAR: Final = 0.04
+UNKNOWN_ORDERS: Final = Orders(0.0, 0.0, 0.0, 0.0)
 _FOREIGN: Final = 0.6  # share of tone families that are unrelated to the shaft
 
 
 class Simulated(NamedTuple):
-    """rpm [N]; waveforms float32 [N, LENGTH]; label [N], a number of CLASSES."""
+    """Machines [N]; label: a number of CLASSES; orders [N, 4]: as configured, 0 if unknown."""
 
     rpm: NDArray[np.float32]
     waveforms: NDArray[np.float32]
+    orders: NDArray[np.float32]
     label: NDArray[np.int64]
 
 
-def simulate(
-    orders: Orders, each: int, random: np.random.Generator, loudness_db: tuple[float, float]
-) -> Simulated:
+class Case(NamedTuple):
+    """A machine to simulate: its true bearing, what the config says, its damage and its name."""
+
+    true: Orders
+    told: Orders
+    damage: str
+    name: str
+
+
+def simulate(each: int, random: np.random.Generator, loudness_db: tuple[float, float]) -> Simulated:
     """`each` machines of every class; loudness_db: range of the defect's power to all else."""
-    label = np.repeat(np.arange(len(CLASSES)), each)
-    speeds = random.uniform(*SPEEDS_HZ, len(label))
+    cases = [any_case(name, random) for name in CLASSES for _ in range(each)]
+    speeds = random.uniform(*SPEEDS_HZ, len(cases))
     waves = [
-        machine(orders, CLASSES[k], fr, random.uniform(*loudness_db), random)
-        for k, fr in zip(label, speeds, strict=True)
+        machine(case.true, case.damage, fr, random.uniform(*loudness_db), random)
+        for case, fr in zip(cases, speeds, strict=True)
     ]
-    return Simulated((speeds * 60.0).astype(np.float32), np.stack(waves), label)
+    return simulated(cases, speeds, waves)
+
+
+def simulated(
+    cases: Sequence[Case], speeds_hz: Floats, waves: Sequence[NDArray[np.float32]]
+) -> Simulated:
+    """The cases with their waveforms."""
+    told = np.array([case.told for case in cases], np.float32)
+    label = np.array([CLASSES.index(case.name) for case in cases])
+    return Simulated((speeds_hz * 60.0).astype(np.float32), np.stack(waves), told, label)
+
+
+def any_case(name: str, random: np.random.Generator) -> Case:
+    """A machine of a class, with any bearing.
+
+    Damage of an unknown part: no geometry is configured, or that of another bearing.
+    """
+    true = any_bearing(random)
+    if name in PARTS:
+        return Case(true, true, name, name)
+    told = UNKNOWN_ORDERS if random.random() < _NO_GEOMETRY else any_bearing(random)
+    if name == NORMAL:
+        return Case(true, told, name, name)
+    damage = str(random.choice(PARTS))
+    while _could_be(order_of(true, damage), told):
+        told = any_bearing(random)
+    return Case(true, told, damage, name)
+
+
+def any_bearing(random: np.random.Generator) -> Orders:
+    """The orders of a ball or roller bearing of usual proportions; often of a known one."""
+    if random.random() < _CATALOGUED:
+        return Bearing(model=str(random.choice(list(MODELS)))).orders
+    pitch = random.uniform(0.14, 0.32)
+    balls = round(np.pi / pitch * random.uniform(0.5, 0.7))
+    angle = random.choice([0.0, 0.0, random.uniform(5, 40)])
+    return orders_of(Geometry(int(np.clip(balls, 6, 20)), pitch, 1.0, float(angle)))
+
+
+def _could_be(order: float, told: Orders) -> bool:
+    """True if damage of this order would be at a line of the configured bearing."""
+    lines = np.outer(np.array([*told, told.inner - 1, told.inner + 1]), [1, 2, 3, 1 / 2, 1 / 3])
+    return bool((np.abs(lines / order - 1) < _TOO_NEAR).any())
 
 
 def machine(
@@ -58,7 +122,9 @@ def machine(
     length = LENGTH + _PREFIX
     quiet = _unit(_background(length, random)) + _rotor(length, speed_hz, random)
     wave = _unit(quiet)
-    if kind != CLASSES[0]:
+    if random.random() < _FAULTY:
+        wave = _unit(wave + _other_fault(length, speed_hz, random))
+    if kind != NORMAL:
         strikes = _strikes(orders, kind, speed_hz, length, random)
         wave = wave + 10 ** (loudness_db / 20) * _unit(_ringing(strikes, random))
     elif random.random() < _SHOCKED:  # shocks without a period are not a bearing fault
@@ -70,9 +136,30 @@ def machine(
     return (gain * wave[_PREFIX:]).astype(np.float32)
 
 
+def _other_fault(length: int, speed_hz: float, random: np.random.Generator) -> Floats:
+    """Looseness (strikes of the shaft), unbalance, or noise in time with the mains or a turn."""
+    t = np.arange(length) / RATE_HZ
+    fault = random.integers(4)
+    size = random.uniform(0.1, 1.5)
+    if fault == 0:
+        rate_hz = speed_hz * random.choice([0.5, 1.0, 1.0, 2.0])
+        at = (np.arange(int(t[-1] * rate_hz) + 1) + random.random()) / rate_hz
+        at += random.normal(0, 0.02 / rate_hz, len(at))
+        index = np.clip(np.round(at * RATE_HZ).astype(int), 0, length - 1)
+        strikes = np.zeros(length)
+        np.add.at(strikes, index, random.lognormal(0, 0.4, len(at)))
+        return size * _unit(_ringing(strikes, random))
+    if fault == 1:
+        return 3 * size * np.cos(2 * np.pi * (speed_hz * t + random.random()))
+    mains_hz = random.choice([50.0, 100.0, 60.0, 120.0])
+    swell_hz = mains_hz if fault == 2 else speed_hz * random.choice([0.5, 1.0, 1.0, 2.0])  # noqa: PLR2004
+    swell = 0.5 + 0.5 * np.cos(2 * np.pi * (swell_hz * t + random.random()))
+    return size * _unit(_background(length, random) * swell ** float(random.uniform(0.3, 8)))
+
+
 def order_of(orders: Orders, kind: str) -> float:
     """The number of strikes on a defect of a class of CLASSES per turn of the shaft."""
-    return dict(zip(CLASSES[1:], (orders.ball, orders.inner, orders.outer), strict=True))[kind]
+    return {BALL: orders.ball, INNER: orders.inner, OUTER: orders.outer}[kind]
 
 
 def _strikes(
@@ -85,7 +172,7 @@ def _strikes(
     slip = random.normal(0, random.uniform(0.002, 0.012), count)
     at_s = (np.arange(count) + random.random() + slip) / rate_hz
     weight = random.lognormal(0, 0.25, count) * _load(orders, kind, speed_hz, at_s, random)
-    if kind == CLASSES[1]:  # the two races respond differently
+    if kind == BALL:  # the two races respond differently
         weight[::2] *= random.uniform(0.3, 1.0)
     impulses = np.zeros(length)
     index = np.round(at_s * RATE_HZ).astype(int)
@@ -98,9 +185,9 @@ def _load(
     orders: Orders, kind: str, speed_hz: float, at_s: Floats, random: np.random.Generator
 ) -> Floats:
     """The force of each strike: an inner race turns with the shaft, a ball with the cage."""
-    if kind == CLASSES[3]:
+    if kind == OUTER:
         return np.ones_like(at_s)
-    turns_hz = speed_hz * (1.0 if kind == CLASSES[2] else orders.cage)
+    turns_hz = speed_hz * (1.0 if kind == INNER else orders.cage)
     depth = random.uniform(0.2, 1.0)
     phase = random.uniform(0, 2 * np.pi)
     return np.maximum(0.0, 1.0 + depth * np.cos(2 * np.pi * turns_hz * at_s + phase))

@@ -75,7 +75,7 @@ def _manifest() -> Manifest:
     sensors = [InputSpec(name, unit) for name, (_, unit) in SENSORS.items()]
     return Manifest(
         name=Name("turbofan-life"),
-        version=Name("1.0"),
+        version=Name("1.1"),
         task=Task.REMAINING_LIFE,
         inputs=(*sensors, InputSpec(CYCLE, "cycles")),
         outputs=OutputNames(rul="rul"),

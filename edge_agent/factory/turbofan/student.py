@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 COVERAGE: Final = 0.8
-RATE: Final = 0.25
+RATE: Final = 0.4
 EVENNESS: Final = 0.7  # power of a half-width: 1 as predicted, 0 all equal
 FLOOR_H: Final = 1.0  # the least half-width
 MEMORIES: Final = (3.0, 6.0, 12.0, 25.0, 50.0, 100.0)  # cycles
