@@ -38,6 +38,7 @@ def asset_row(asset_id: str, **changes: Any) -> dict[str, Any]:
         "score": 0.31,
         "limit": 1.0,
         "note": "",
+        "followed": [],
         "inputs": inputs,
         "alarms": 0,
     }
@@ -65,6 +66,7 @@ def alarm_row(alarm_id: str, **changes: Any) -> dict[str, Any]:
         "state": "unack",
         "seq": 1,
         "active": True,
+        "follows": False,
         "severity": 700,
         "priority": "high",
         "ne107": "maintenance_required",
@@ -103,6 +105,7 @@ class ListStatus:
     started: bool = True
     exports: int = 0
     commands: list[tuple[str, str, str, float | None]] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)  # of commands to assets
     selected: list[tuple[Any, ...]] = field(default_factory=list)
     asked: list[tuple[str | None, str | None, int]] = field(default_factory=list)
     audited: list[tuple[AuditFilter, int]] = field(default_factory=list)
@@ -185,13 +188,14 @@ class ListStatus:
         return row
 
     async def asset_command(
-        self, kind: str, asset: str, actor: str, at_ms: float | None
+        self, kind: str, asset: str, actor: str, at_ms: float | None, comment: str
     ) -> dict[str, Any]:
         """Take note of it; there is no asset but those of this plant."""
         if asset not in {row["id"] for row in self.asset_rows}:
             raise NotFoundError("no such asset", where=repr(asset))
         self.commands.append((kind, asset, actor, at_ms))
-        return {"asset": asset}
+        self.comments.append(comment)
+        return {"asset": asset, "models": ["pump-learned"]}
 
 
 def plant_of(count: int) -> ListStatus:

@@ -32,7 +32,7 @@ COMMANDS: Final[dict[str, str]] = {
     "replay": "run recorded data through the daemon's pipeline",
     "learn": "learn the healthy state of assets and write a model bundle",
     "train": "train a model from recordings and write its bundle (extra compress)",
-    "assets": "list the running daemon's assets, forget one that is gone",
+    "assets": "list the running daemon's assets, call one healthy, forget one that is gone",
     "outcome": "report that a machine has failed or was overhauled",
     "models": "verify, sign and pack model bundles, activate versions and roll back",
     "alarms": "list, acknowledge and shelve the running daemon's alarms",

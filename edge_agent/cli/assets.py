@@ -1,22 +1,26 @@
-"""`edge-agent assets`: list the running daemon's assets; forget discovered ones."""
+"""`edge-agent assets`: list the running daemon's assets, call them healthy, forget them."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from edge_agent.cli.alarms import aligned, login
-from edge_agent.cli.api_client import add_url, not_ours, query_rows, request, shown
+from edge_agent.cli.api_client import add_url, daemon_url, not_ours, query_rows, request, shown
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from edge_agent.cli.api_client import Row
 
-HELP = "List the running daemon's assets; forget a discovered asset that is gone."
-EXAMPLE = "edge-agent assets forget M-O1 --by anna"
+HELP = (
+    "List the running daemon's assets; call one healthy whose baseline raises an alarm; forget a "
+    "discovered asset that is gone."
+)
+EXAMPLE = "edge-agent assets healthy P-101 --by anna --comment 'new impeller'"
 
 _COLUMNS: Final[dict[str, Callable[[Row], object]]] = {
     "STATE": lambda row: row["state"],
@@ -37,22 +41,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "forget discovered assets: their alarms, windows and state are deleted"
     forget = actions.add_parser("forget", help=text, description=text)
     forget.add_argument("asset", metavar="ASSET", nargs="+")
-    forget.add_argument("--by", default="", metavar="NAME", help="default: your login name")
-    for one in (listing, forget):
+    text = (
+        "what these assets do now is healthy: their learned baselines are centred on it at once, "
+        "and their alarms clear by their own rules. A fault that is present now is not found "
+        "any more"
+    )
+    healthy = actions.add_parser("healthy", help="call assets healthy", description=text)
+    healthy.add_argument("asset", metavar="ASSET", nargs="+")
+    for one in (forget, healthy):
+        one.add_argument("--by", default="", metavar="NAME", help="default: your login name")
+        one.add_argument("--comment", default="", metavar="TEXT", help="kept in the audit")
+    for one in (listing, forget, healthy):
+        one.add_argument(
+            "-c", "--config", type=Path, metavar="FILE", help="the config of the daemon"
+        )
         add_url(one)
+        one.set_defaults(url=None)
 
 
 def run(args: argparse.Namespace) -> int:
     """Send a query or a command to the daemon, print its answer."""
+    args.url = daemon_url(args)
     try:
-        for line in _list(args) if args.action == "list" else _forget(args):
+        for line in _ACTIONS[args.action](args):
             print(line)
     except (KeyError, TypeError, ValueError):
         raise not_ours(args.url) from None
     return 0
 
 
-def _list(args: argparse.Namespace) -> list[str]:
+def _list(args: argparse.Namespace) -> Iterable[str]:
     rows = query_rows(args.url, "/api/assets", {"search": args.search or None})
     if args.json:
         return [json.dumps(row, ensure_ascii=False) for row in rows]
@@ -60,10 +78,26 @@ def _list(args: argparse.Namespace) -> list[str]:
     return aligned([list(_COLUMNS), *cells]) if rows else ["no assets"]
 
 
-def _forget(args: argparse.Namespace) -> list[str]:
-    body: dict[str, Any] = {"by": args.by or login()}
-    lines = []
+def _forget(args: argparse.Namespace) -> Iterable[str]:
+    for answer in _commanded(args, "forget"):
+        yield f"{shown(answer['asset'])}: forgotten; its next message creates it again"
+
+
+def _healthy(args: argparse.Namespace) -> Iterable[str]:
+    for answer in _commanded(args, "healthy"):
+        models = ", ".join(shown(model) for model in answer["models"])
+        yield f"{shown(answer['asset'])}: {models} centred on what it does now"
+
+
+def _commanded(args: argparse.Namespace, kind: str) -> Iterable[Row]:
+    """The answers to a command, asset by asset."""
+    body: dict[str, Any] = {"by": args.by or login(), "comment": args.comment}
     for asset in args.asset:
-        answer = request(args.url, f"/api/assets/{quote(asset, safe='')}/forget", body)
-        lines.append(f"{shown(answer['asset'])}: forgotten; its next message creates it again")
-    return lines
+        yield request(args.url, f"/api/assets/{quote(asset, safe='')}/{kind}", body)
+
+
+_ACTIONS: Final[dict[str, Callable[[argparse.Namespace], Iterable[str]]]] = {
+    "list": _list,
+    "forget": _forget,
+    "healthy": _healthy,
+}

@@ -1,6 +1,7 @@
 """The lives of assets: an overhaul restarts learning, a failure ends a remaining life.
 
-A baseline from before an overhaul is void. Everything is kept over restarts.
+A baseline from before an overhaul is void; «this is healthy» re-centres one. Everything is kept
+over restarts.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import orjson
 
 from edge_agent.alarms import BASELINE, WAVEFORMS, baseline_alarm_ids
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
     from edge_agent.daemon.saved_values import SavedValues
     from edge_agent.diagnostics import RulTracker
     from edge_agent.messages import Alarm
+    from edge_agent.serving import Deployments
 
 log = logging.getLogger("edge_agent.daemon")
 learning_log = logging.getLogger("edge_agent.models")
 
 _VOID: Final = "forgotten"  # keys of the store
 _LIVES: Final = "lives"
+_FOLLOWED: Final = "followed"
 _DAY_S: Final = 86_400.0  # of data, if the config tells nothing and the step is short
 _SAVE_EVERY_S: Final = 3600.0  # the longest loss by a crash; lives last for weeks
 
@@ -68,7 +72,7 @@ class BaselineReset:
             learning_log.warning("repeated learning not restored")
         self._saved = dict(self.since)
 
-    async def forget_baseline(self, asset_id: str, actor: str) -> dict[str, Any]:
+    async def forget_baseline(self, asset_id: str, actor: str, comment: str = "") -> dict[str, Any]:
         """Make the baseline of an asset void, and start to learn again now.
 
         EdgeAgentError if there is no such asset, or it has nothing to learn from.
@@ -83,7 +87,7 @@ class BaselineReset:
                 raise EdgeAgentError(reason, where=asset_id)
             await self._withdraw([(asset_id, name) for name in (BASELINE, WAVEFORMS)])
         await self._save()
-        await self._values.audit(actor, "learn", [asset_id])
+        await self._values.audit(actor, "learn", [asset_id], comment)
         learning_log.info("learning again", extra={"asset": asset_id, "actor": actor})
         wanted = asset.template.learn or Learn()
         return {"asset": asset_id, "learning": True, "duration_s": wanted.duration or _DAY_S}
@@ -107,6 +111,89 @@ class BaselineReset:
         since = dict(self.since)
         if since != self._saved and await self._values.save(_VOID, orjson.dumps(since)):
             self._saved = since
+
+
+class FollowedBaselines:
+    """Stores how far baselines have followed their machines, and accepts «this is healthy».
+
+    turning: held while the pipeline works.
+    """
+
+    def __init__(
+        self,
+        runtime: Callable[[], Runtime],
+        turning: asyncio.Lock,
+        values: SavedValues,
+        clock: Clock,
+    ) -> None:
+        self._runtime = runtime
+        self._turning = turning
+        self._values = values
+        self._clock = clock
+        self._saved_s = clock.monotonic_s()
+        self._saved = b""
+
+    async def restore(self) -> None:
+        """Restore the state of the last run of the service."""
+        raw = await self._values.load(_FOLLOWED)
+        try:
+            _restore_followed(self._runtime().pipeline.deployments, orjson.loads(raw or b"{}"))
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
+            learning_log.warning("what baselines have followed is not restored")
+
+    async def save(self, *, at_once: bool = False) -> None:
+        """Save changes, periodically or `at_once`."""
+        now_s = self._clock.monotonic_s()
+        if not (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
+            return
+        self._saved_s = now_s
+        state = orjson.dumps(_followed_state(self._runtime().pipeline.deployments))
+        if state != self._saved and await self._values.save(_FOLLOWED, state):
+            self._saved = state
+
+    async def confirm_healthy(self, asset_id: str, actor: str, comment: str = "") -> dict[str, Any]:
+        """Centre the baseline of an asset on what it does now, and continue to learn from it.
+
+        EdgeAgentError if there is no such asset, or no baseline that can be moved.
+        """
+        async with self._turning:
+            runtime = self._runtime()
+            if asset_id not in runtime.plant.assets:
+                raise NotFoundError("no such asset", where=repr(asset_id[:200]))
+            event_us = runtime.pipeline.signals.event_us(runtime.plant.assets[asset_id])
+            models = runtime.pipeline.deployments.recentre(asset_id, event_us)
+            if not models:
+                raise EdgeAgentError(
+                    "no learned baseline of this asset can be moved",
+                    where=asset_id,
+                    hint="`edge-agent learn --again` learns one from now on",
+                )
+            runtime.pipeline.learning.confirm_healthy(asset_id)
+        await self.save(at_once=True)
+        await self._values.audit(actor, "healthy", [asset_id], comment)
+        extra = {"asset": asset_id, "by": actor, "models": ", ".join(models)}
+        learning_log.info("confirmed as healthy, baseline re-centred", extra=extra)
+        return {"asset": asset_id, "models": models}
+
+
+def _followed_state(deployments: Deployments) -> dict[str, dict[str, Any]]:
+    """What each version of a learned bundle has followed, by asset."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in deployments:
+        if one.following is not None and one.following.is_moved:
+            of_assets = found.setdefault(one.model.sha256, {})
+            for row in np.flatnonzero(one.following.since_us).tolist():
+                of_assets[one.assets[row].id] = one.following.state(row)
+    return found
+
+
+def _restore_followed(deployments: Deployments, state: dict[str, dict[str, Any]]) -> None:
+    """Restore the same; what another version has followed is ignored."""
+    for one in deployments:
+        of_assets = state.get(one.model.sha256, {})
+        for row, asset in enumerate(one.assets):
+            if one.following is not None and asset.id in of_assets:
+                one.following.restore(row, of_assets[asset.id])
 
 
 class RulStore:
@@ -146,7 +233,9 @@ class RulStore:
         if not await self._values.save(_LIVES, tracker.dump()):
             tracker.changed = True
 
-    async def end_life(self, asset: str, actor: str, at_us: int, *, failed: bool) -> dict[str, Any]:
+    async def end_life(
+        self, asset: str, actor: str, at_us: int, comment: str = "", *, failed: bool
+    ) -> dict[str, Any]:
         """End a life of `asset`; EdgeAgentError if it is impossible, or without predictions.
 
         Returns by model the predictions, and how right they were.
@@ -164,6 +253,6 @@ class RulStore:
         action = "failed" if failed else "overhauled"
         log.info("life ended", extra={"asset": asset, "how": action, "models": len(found)})
         await self.save(at_once=True)
-        await self._values.audit(actor, action, [asset])
+        await self._values.audit(actor, action, [asset], comment)
         models = [asdict(outcome) for outcome in found]
         return {"asset": asset, "at_ms": at_us // US_PER_MS, "models": models}

@@ -96,7 +96,7 @@ class AssetRemoval:
         known = {asset.id for asset in runtime.plant.discovered} - self._whole
         return sorted(asset for asset in known if self._last_value_us.get(asset, 0) < before_us)
 
-    async def remove_by_hand(self, asset_id: str, actor: str) -> dict[str, Any]:
+    async def remove_by_hand(self, asset_id: str, actor: str, comment: str = "") -> dict[str, Any]:
         """Remove an asset; EdgeAgentError if it is in the config, or does not exist."""
         plant = self._runtime().plant
         if asset_id not in plant.assets:
@@ -107,10 +107,10 @@ class AssetRemoval:
                 where=asset_id,
                 hint="take it out of `assets`, then reload (SIGHUP)",
             )
-        await self.remove([asset_id], actor)
+        await self.remove([asset_id], actor, comment)
         return {"asset": asset_id, "forgotten": True}
 
-    async def remove(self, assets: Collection[str], actor: str) -> None:
+    async def remove(self, assets: Collection[str], actor: str, comment: str = "") -> None:
         """Remove assets from the plant, with their alarms, metric series and stored state."""
         gone = set(assets)
         await self._leave_out(gone)
@@ -120,7 +120,7 @@ class AssetRemoval:
             self._whole.discard(asset)
             self._forgotten.pop(asset, None)
         await self.save()
-        await self._values.audit(actor, "forget", sorted(gone))
+        await self._values.audit(actor, "forget", sorted(gone), comment)
         why = (
             "by hand"
             if actor != _AGENT

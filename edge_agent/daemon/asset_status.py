@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Pipeline
     from edge_agent.plant import PlantAsset, PlantSignal
-    from edge_agent.serving import Deployment
+    from edge_agent.serving import Deployment, Followed
 
 _LEAST_S: Final = 10.0
 _WINDOWS: Final = 3  # missed windows in a row, with a missing input
@@ -38,6 +38,7 @@ def asset_rows(
     alarms = Counter(alarm.asset for alarm in active)
     unseen = runtime.pipeline.watch.unseen()
     provisional = runtime.pipeline.deployments.baselines.provisional()
+    followed = _followed(runtime)
     return [
         {
             "id": asset.id,
@@ -49,6 +50,7 @@ def asset_rows(
             or judgements.unjudged.get(asset.id)
             or notes.get(asset.id, ""),
             "provisional_s": provisional.get(asset.id, 0.0),
+            "followed": [_followed_row(one) for one in followed.get(asset.id, [])[:_SHOWN]],
             "inputs": [
                 _input(runtime.pipeline, one, seen=not unseen[one.index])
                 for one in asset.signals.values()
@@ -96,6 +98,39 @@ def _input(pipeline: Pipeline, signal: PlantSignal, *, seen: bool) -> dict[str, 
     }
 
 
+def _followed(runtime: Runtime) -> dict[str, list[Followed]]:
+    """How far the middles of learned baselines have moved notably, by asset, the largest first."""
+    found: dict[str, list[Followed]] = {}
+    for one in runtime.pipeline.deployments:
+        following = one.following
+        if following is None or not following.is_moved:
+            continue
+        for row in following.notable().tolist():
+            if not one.disabled[row]:
+                mine = found.setdefault(one.assets[row].id, [])
+                mine += following.of(row, one.model.manifest)
+    return found
+
+
+def following_alarms(runtime: Runtime) -> set[str]:
+    """The alarms of learned baselines that follow their machines, and so can be re-centred."""
+    followed = (one for one in runtime.pipeline.deployments if one.following is not None)
+    return {alarm_id for one in followed for alarm_id in one.alarm_ids}
+
+
+def _followed_row(one: Followed) -> dict[str, Any]:
+    """How far the middle of a baseline has moved, as the API shows it."""
+    return {
+        "model": one.model,
+        "input": one.input,
+        "statistic": one.statistic,
+        "sigmas": round(one.sigmas, 2),
+        "since_ms": one.since_us // US_PER_MS,
+        "kind": one.kind,
+        "budget": one.budget,
+    }
+
+
 def _seconds(limit_us: int) -> float | None:
     """A limit in seconds; None if it never passes."""
     return None if limit_us >= ENDLESS else limit_us / US_PER_S
@@ -125,6 +160,17 @@ def export_assets(runtime: Runtime, judgements: Judgements, metrics: Metrics) ->
         truth = stops.judge(stops.number(asset))[0]
         if asset.when is not None and truth != UNKNOWN:
             metrics.asset_running.labels(asset.id).set(int(truth == TRUE))
+
+
+def export_followed(runtime: Runtime, metrics: Metrics) -> None:
+    """Update the gauges of baselines that have moved; those of others are removed."""
+    metrics.baseline_followed_sigmas.clear()
+    for asset, moved in _followed(runtime).items():
+        furthest: dict[str, float] = {}
+        for one in moved:
+            furthest[one.model] = max(furthest.get(one.model, 0.0), abs(one.sigmas))
+        for model, sigmas in furthest.items():
+            metrics.baseline_followed_sigmas.labels(asset, model).set(sigmas)
 
 
 class Judgements:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent import __version__
 from edge_agent.daemon.asset_learning import AssetLearning, ResolutionWatch, learning_faults
-from edge_agent.daemon.asset_lives import BaselineReset, RulStore
+from edge_agent.daemon.asset_lives import BaselineReset, FollowedBaselines, RulStore
 from edge_agent.daemon.asset_removal import AssetRemoval
 from edge_agent.daemon.certificates import Certificates
 from edge_agent.daemon.commands import Commands
@@ -81,19 +81,21 @@ class Parts:
         """From the intake to the sinks, and back: commands from the bus."""
         metrics, clock = self.metrics, self.clock
         self.publisher = Publisher(config, metrics, clock, lambda one: self.commands.from_bus(one))  # noqa: PLW0108 (made below)
-        self.commands = Commands(self.runtime, self.publisher, metrics, clock)
         self.links = Links(self.runtime, self.publisher.sinks, clock)
         follow_links = self.links.follow_links
         self.loop = PipelineLoop(self.publisher, follow_links, self.boundary, metrics, clock)
 
     def _build_asset_care(self) -> None:
-        """What people tell the service of an asset: it failed, was overhauled, learns again."""
+        """What people tell the service of an asset: it failed, is healthy, learns again."""
         publisher, turning = self.publisher, self.loop.turning
         self.values = SavedValues(publisher.store, publisher.health.set_trouble, publisher.audit)
         self.rul_store = RulStore(self.runtime, turning, self.values, self.clock)
         self.baseline_reset = BaselineReset(
             self.runtime, turning, self.values, publisher.withdraw, self.clock
         )
+        self.followed = FollowedBaselines(self.runtime, turning, self.values, self.clock)
+        confirm_healthy = self.followed.confirm_healthy
+        self.commands = Commands(self.runtime, publisher, confirm_healthy, self.metrics, self.clock)
 
     def _build_models(self) -> None:
         """Loading, updating and learning of models."""
@@ -142,6 +144,7 @@ class Parts:
         periodic_work = (
             self.rul_store.save,
             self.baseline_reset.withdraw_outdated,
+            self.followed.save,
             self.model_audit.save,
         )
         self.supervisor = Supervisor(
@@ -156,7 +159,7 @@ class Parts:
             Lifecycle(started_us, self.loop.is_alive, lambda: self.is_ready, troubles),
             self.publisher,
             self.commands,
-            _asset_commands(self.baseline_reset, self.removal, self.rul_store),
+            _asset_commands(self.baseline_reset, self.removal, self.rul_store, self.followed),
             self.resolution.notes,
             self.links.reason,
             self.metrics,
@@ -182,12 +185,13 @@ def _faults_of_runtime(
 
 
 def _asset_commands(
-    reset: BaselineReset, removal: AssetRemoval, rul_store: RulStore
+    reset: BaselineReset, removal: AssetRemoval, rul_store: RulStore, followed: FollowedBaselines
 ) -> dict[str, AssetCommand]:
     """The commands on an asset, by their name in the API."""
     return {
-        "learn": lambda asset, actor, _: reset.forget_baseline(asset, actor),
-        "forget": lambda asset, actor, _: removal.remove_by_hand(asset, actor),
+        "healthy": lambda asset, actor, _, comment: followed.confirm_healthy(asset, actor, comment),
+        "learn": lambda asset, actor, _, comment: reset.forget_baseline(asset, actor, comment),
+        "forget": lambda asset, actor, _, comment: removal.remove_by_hand(asset, actor, comment),
         "failed": partial(rul_store.end_life, failed=True),
         "overhauled": partial(rul_store.end_life, failed=False),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -13,7 +13,7 @@ from edge_agent.sinks import Command
 from edge_agent.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from edge_agent.clock import Clock
     from edge_agent.daemon.runtime import Runtime
@@ -30,20 +30,26 @@ _UNFINISHED: Final = 200  # commands from the bus; if there are more, the newest
 
 
 _SHELVE: Final = "shelve"  # the only command with a duration
+_HEALTHY: Final = "healthy"  # the only command about an asset
 
 
 class Commands:
-    """Executes commands, one at a time, and records their users."""
+    """Executes commands, one at a time, and records their users.
+
+    confirm_healthy: called with the asset, the user and the comment; returns what was re-centred.
+    """
 
     def __init__(
         self,
         runtime: Callable[[], Runtime],
         publisher: Publisher,
+        confirm_healthy: Callable[[str, str, str], Awaitable[dict[str, Any]]],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._runtime = runtime
         self._publisher = publisher
+        self._confirm_healthy = confirm_healthy
         self._metrics = metrics
         self._clock = clock
         self._unfinished = 0
@@ -116,7 +122,7 @@ class Commands:
     def _is_elsewhere(self, command: Command | RefusedCommand) -> bool:
         """True if it is for a machine of another gateway, which then answers at a shared broker."""
         runtime, place = self._runtime(), command.place
-        asset = runtime.plant.assets.get(place.rpartition("/")[2])
+        asset = runtime.plant.assets.get(_asset_of(command))
         return place != runtime.config.gateway.path and (asset is None or asset.path != place)
 
     def _leave(self, command: Command | RefusedCommand) -> None:
@@ -137,12 +143,10 @@ class Commands:
             self._count(command, reason)
             _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": str(error)})
             detail = f"{command.kind} at {command.place}: {reason}: {error}"
-            await self.record_refusal(
-                command.sink, command.alarm_id, command.actor, str(error), detail
-            )
+            subject = command.alarm_id or _asset_of(command)
+            await self.record_refusal(command.sink, subject, command.actor, str(error), detail)
             return
-        states = {alarm.alarm_id: alarm.state for alarm in done}
-        _answer(command, {"id": command.id, "ok": True, "alarms": states})
+        _answer(command, {"id": command.id, "ok": True, **done})
 
     async def _claim(self, command: Command) -> None:
         """Claim the id once, also after a restart; if the store failed, only the sink knows it."""
@@ -157,7 +161,15 @@ class Commands:
                 "repeated", "a command with this id was received before, or too many are waiting"
             )
 
-    async def _carry_out(self, command: Command) -> list[Alarm]:
+    async def _carry_out(self, command: Command) -> dict[str, Any]:
+        """Execute it; returns what is answered: the models, or the states of the alarms."""
+        if command.kind == _HEALTHY:
+            done = await self._confirm_healthy(_asset_of(command), command.actor, command.comment)
+            return {"models": done["models"]}
+        changed = await self._change_alarms(command)
+        return {"alarms": {alarm.alarm_id: alarm.state for alarm in changed}}
+
+    async def _change_alarms(self, command: Command) -> list[Alarm]:
         """Execute it only for the asset of the topic: a broker's access rules are for topics."""
         kind, actor = command.kind, command.actor
         duration_s = command.duration_s if kind == "shelve" else None
@@ -214,6 +226,11 @@ class _RefusedError(EdgeAgentError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def _asset_of(command: Command | RefusedCommand) -> str:
+    """The asset of the topic: the last level of its path."""
+    return command.place.rpartition("/")[2]
 
 
 def _answer(command: Command | RefusedCommand, body: dict[str, object]) -> None:

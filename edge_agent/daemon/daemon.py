@@ -93,6 +93,7 @@ class Daemon:
         parts.replace_runtime(parts.builder.build(self._config, models, alarms, memory))
         await self.runtime.attach_to(parts.publisher, memory)
         await parts.rul_store.restore()
+        await parts.followed.restore()
         await parts.http.start()
         for source in self.runtime.sources.values():
             await source.start()
@@ -132,6 +133,7 @@ class Daemon:
             await guard("stop", parts.publisher.save_memory(runtime.plant))
             await guard("stop", parts.removal.save())
             await guard("stop", parts.rul_store.save(at_once=True))
+            await guard("stop", parts.followed.save(at_once=True))
             await guard("stop", parts.model_audit.save())
         await guard("stop", parts.http.stop())
         await parts.publisher.stop(deadline_s)

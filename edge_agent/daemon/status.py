@@ -11,7 +11,13 @@ from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.structs import kind_of
 from edge_agent.config.types import Name
 from edge_agent.daemon.asset_learning import export_learning, learning_rows, notes
-from edge_agent.daemon.asset_status import Judgements, asset_rows, export_assets
+from edge_agent.daemon.asset_status import (
+    Judgements,
+    asset_rows,
+    export_assets,
+    export_followed,
+    following_alarms,
+)
 from edge_agent.daemon.runtime import labels_of
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.messages import AlarmState, LinkState
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.store import AuditFilter
 
-    AssetCommand = Callable[[str, str, int], Awaitable[dict[str, Any]]]
+    AssetCommand = Callable[[str, str, int, str], Awaitable[dict[str, Any]]]
 
 T = TypeVar("T")
 
@@ -123,7 +129,8 @@ class Status:
         elif state != "all":
             found = [alarm for alarm in found if alarm.state == state]
         found.sort(key=lambda alarm: (-alarm.severity, -alarm.changed_us))
-        return [self._alarm(alarm) for alarm in found]
+        follows = following_alarms(self.runtime())
+        return [{**self._alarm(alarm), "follows": alarm.alarm_id in follows} for alarm in found]
 
     async def history(
         self, asset: str | None, alarm_id: str | None, limit: int
@@ -178,12 +185,12 @@ class Status:
             raise
 
     async def asset_command(
-        self, kind: str, asset: str, actor: str, at_ms: float | None
+        self, kind: str, asset: str, actor: str, at_ms: float | None, comment: str = ""
     ) -> dict[str, Any]:
-        """Execute a command on an asset: end a life, or learn again."""
+        """Execute a command on an asset: end a life, re-centre its baseline, or learn again."""
         at_us = self.clock.now_us() if at_ms is None else round(at_ms * US_PER_MS)
         actor = actor[:_MAX_COMMAND_ACTOR]
-        work = self.asset_commands[kind](asset, actor, at_us)
+        work = self.asset_commands[kind](asset, actor, at_us, comment)
         return await self._recorded(work, kind, asset, actor)
 
     def export(self) -> None:
@@ -194,6 +201,7 @@ class Status:
         runtime.pipeline.deployments.reports.export()
         runtime.pipeline.diagnostics.export(metrics, lambda label, name: name in known[label])
         export_learning(runtime, metrics)
+        export_followed(runtime, metrics)
         metrics.alarms.clear()
         for (state, priority), n in runtime.alarms.counts().items():
             metrics.alarms.labels(state, priority).set(n)

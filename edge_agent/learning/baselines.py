@@ -188,6 +188,11 @@ class BaselineLearning(dict[str, Learning]):
                 for learning in self.values():
                     learning.alarm(alarm.asset, active=alarm.active, at_us=one.at_us)
 
+    def confirm_healthy(self, asset: str) -> None:
+        """An operator calls an asset healthy: its rows are learned although its alarm stands."""
+        for learning in self.values():
+            learning.confirm_healthy(asset)
+
     def _follow_alarm(self, learning: Learning, asset: str) -> None:
         """While the alarm of an asset's baseline is active, its rows are not healthy."""
         active = self._alarms.is_active(model_alarm_id(asset, BASELINE))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 ALARM_STANDS: Final = "the alarm of its provisional baseline is active"
 _LATENESS_US: Final = 5 * US_PER_S
 _ALMOST: Final = 0.9
+_CONFIRMED_WINDOWS: Final = 4
 _RETRY_S: Final = (60.0, 3600.0)
 
 
@@ -165,6 +166,7 @@ class Learning:
         training.rows.add(Row(end_us, x, breaks), max_blocks)
         training.choice.count(usable, end_us)
         training.last_us = end_us
+        training.confirmed_rows = max(0, training.confirmed_rows - 1)
 
     def set_stale_after(self, signal: int, stale_us: int) -> None:
         """A signal is stale after another time: its last value is used for that long."""
@@ -203,19 +205,21 @@ class Learning:
 
         at_us: time of the alarm; a window before it may belong to the fault already.
         """
-        for one in self.trainings:
-            if one.asset.id != asset or one.is_done or active == bool(one.closed):
+        for one in self._of([asset]):
+            if not active:
+                one.confirmed_rows = 0
+            if one.is_done or one.confirmed_rows or active == bool(one.closed):
                 continue
             one.closed = ALARM_STANDS if active else ""
             if active and one.last_us is not None:
                 since_us = one.last_us if at_us is None else at_us
-                self._take_back(one, since_us - self.scale.length * self._step_us)
+                one.take_back(since_us - self.scale.length * self._step_us)
 
-    def _take_back(self, one: Training, since_us: int) -> None:
-        for row in one.rows.take_back(since_us):
-            known = ~np.isnan(row.values)
-            if known.any():  # else it was only a break
-                one.choice.discount(known)
+    def confirm_healthy(self, asset: str) -> None:
+        """Learn a few windows of an asset whose alarm stands: an operator calls it healthy."""
+        for one in self._of([asset]):
+            if one.closed:
+                one.closed, one.confirmed_rows = "", _CONFIRMED_WINDOWS * self.scale.length
 
     # -- progress -----------------------------------------------------------------------------
 

@@ -47,7 +47,10 @@ class TrainingSet:
 
 @dataclass(slots=True)
 class Training:
-    """Progress of an asset. closed: why its rows are not learned now; retry_s: not before then."""
+    """Progress of an asset. closed: why its rows are not learned now; retry_s: not before then.
+
+    confirmed_rows: the next rows that are learned despite its alarm; an operator calls it healthy.
+    """
 
     asset: PlantAsset
     rows: HealthyRows
@@ -58,6 +61,7 @@ class Training:
     is_busy: bool = False
     is_done: bool = False
     closed: str = ""
+    confirmed_rows: int = 0
     failure: str = ""
     delay_s: float = 0.0
     retry_s: float = -np.inf
@@ -66,6 +70,13 @@ class Training:
     def is_waiting(self) -> bool:
         """True if it learns, and no bundle is being made of its rows."""
         return not (self.is_done or self.is_busy)
+
+    def take_back(self, since_us: int) -> None:
+        """Remove the rows since then; they are not healthy."""
+        for row in self.rows.take_back(since_us):
+            known = ~np.isnan(row.values)
+            if known.any():  # else it was only a break
+                self.choice.discount(known)
 
     @property
     def can_learn(self) -> bool:

@@ -119,6 +119,12 @@ class Metrics:
         self.baseline_provisional_seconds = gauge(
             "baseline_provisional_seconds", "Seconds of data in a provisional baseline.", "asset"
         )
+        self.baseline_followed_sigmas = gauge(
+            "baseline_followed_sigmas",
+            "How far the middle of a baseline has moved: of its input that moved most.",
+            "asset",
+            "model",
+        )
         self.uncertain_assets = gauge(
             "uncertain_assets", "Assets whose inputs are outside of the training data.", "model"
         )

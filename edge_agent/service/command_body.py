@@ -18,7 +18,7 @@ _KEYS: Final = frozenset({"by", "duration_s", "comment"})
 _SELECTION: Final[tuple[str, ...]] = ("pattern", "asset", "state", "ids", "all")
 _MAX_IDS: Final = 10_000
 _LIFE_ENDS: Final = frozenset({"failed", "overhauled"})
-_ASSET_KEYS: Final = frozenset({"by", "at_ms"})
+_ASSET_KEYS: Final = frozenset({"by", "comment", "at_ms"})
 _LAST_MS: Final = 253_402_300_799_000  # the year 9999
 
 
@@ -52,15 +52,15 @@ def parse_selection(body: object, kind: str) -> tuple[dict[str, Any], str, float
     return wanted, _actor(fields), duration_s, _comment(fields)
 
 
-def parse_asset_command(body: object, kind: str) -> tuple[str, float | None]:
-    """Return who commands and, where it ends a life, when that was (ms)."""
+def parse_asset_command(body: object, kind: str) -> tuple[str, float | None, str]:
+    """Return who commands, if it ends a life when that was (ms), and the comment."""
     fields = _object(body, _ASSET_KEYS if kind in _LIFE_ENDS else _ASSET_KEYS - {"at_ms"})
     at_ms = fields.get("at_ms")
     if at_ms is None:
-        return _actor(fields), None
+        return _actor(fields), None, _comment(fields)
     if isinstance(at_ms, bool) or not isinstance(at_ms, int | float) or not 0 < at_ms < _LAST_MS:
         raise Refusal(400, "at_ms: milliseconds since the epoch", '{"by": "name", "at_ms": 1e12}')
-    return _actor(fields), float(at_ms)
+    return _actor(fields), float(at_ms), _comment(fields)
 
 
 def _object(body: object, known: frozenset[str]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ COMMANDS: Final = (
     "remove_from_service",
     "return_to_service",
 )
-ASSET_COMMANDS: Final = ("failed", "overhauled", "learn", "forget")
+ASSET_COMMANDS: Final = ("failed", "overhauled", "healthy", "learn", "forget")
 MAX_ROWS: Final = 10_000
 _DEFAULT_ROWS: Final = 100  # of the history and of the audit
 _LAST: Final = 10**15  # of row numbers, and of milliseconds
@@ -110,7 +110,7 @@ class StatusProvider(Protocol):
         """
 
     async def asset_command(
-        self, kind: str, asset: str, actor: str, at_ms: float | None
+        self, kind: str, asset: str, actor: str, at_ms: float | None, comment: str
     ) -> dict[str, Any]:
         """Carry out one of ASSET_COMMANDS and say what came of it; at_ms: now unless given.
 

@@ -10,6 +10,7 @@ from edge_agent.serving.evaluation import (
     evaluate,
     reportable,
 )
+from edge_agent.serving.following import Followed
 from edge_agent.serving.lifecycle import AUTOMATIC, COMMAND, DAEMON, ModelChange
 from edge_agent.serving.reconciler import RECONCILE_EVERY_S, ModelLoader, Reconciler
 from edge_agent.serving.runs import inputs_of
@@ -24,6 +25,7 @@ __all__ = [
     "Deployments",
     "Evaluation",
     "EvaluationRules",
+    "Followed",
     "ModelChange",
     "ModelLoader",
     "Reconciler",

@@ -162,6 +162,14 @@ class Following(Table):
         self.standing[row], self.over[row] = 0, False
         self.since_us[row], self.kind[row] = at_us, _KINDS.index(kind)
 
+    def notable(self) -> NDArray[np.intp]:
+        """The assets of which something has moved notably."""
+        return np.flatnonzero((np.abs(self.moved) >= _NOTABLE).any(axis=(1, 2)))
+
+    def furthest(self, row: int) -> float:
+        """How far the middle of an asset has moved: the largest of all, in sigmas."""
+        return float(np.abs(self.moved[row]).max(initial=0.0))
+
     def of(self, row: int, manifest: Manifest) -> list[Followed]:
         """What has moved notably for an asset, the largest first."""
         kind = _KINDS[self.kind[row]]

@@ -70,7 +70,8 @@ class Refusals:
 class Command:
     """A command of an operator over the plant bus.
 
-    kind: `ack` or `shelve`; duration_s: how long to shelve, 0 for `ack`; place: the ISA-95 path
+    kind: `ack`, `shelve` or `healthy`; alarm_id: empty for `healthy`, which is about the asset;
+    duration_s: how long to shelve, else 0; place: the ISA-95 path
     enterprise/site/area/line/asset of the topic, to which a broker's access rules apply.
     expires_us: until when its id is not accepted again; reply: sends an answer, if requested.
     """

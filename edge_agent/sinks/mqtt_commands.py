@@ -24,7 +24,7 @@ MAX_BYTES: Final = 4096
 MAX_TEXT: Final = 256
 MAX_AHEAD_S: Final = 900.0
 REMEMBERED_IDS: Final = 1024
-KINDS: Final = ("ack", "shelve")
+KINDS: Final = ("ack", "shelve", "healthy")
 _PLACE_LEVELS: Final = 5  # enterprise/site/area/line/asset
 
 
@@ -84,7 +84,8 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
     """Decode `{id, alarm_id, expires, by, comment, duration_s}`; DecodeError with a bounded reason.
 
     expires: epoch milliseconds, or ISO 8601 (UTC where it names no zone), at most `MAX_AHEAD_S`
-    ahead, since ids are remembered for this long; duration_s: for `shelve`.
+    ahead, since ids are remembered for this long; duration_s: for `shelve`; alarm_id: not for
+    `healthy`, which is about the asset of the topic.
     """
     if len(payload) > MAX_BYTES:
         raise DecodeError("oversized", f"{len(payload)} bytes")
@@ -98,7 +99,7 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
     expires_us = _expires_us(data)
     command = Command(
         kind=kind,
-        alarm_id=_text(data, "alarm_id"),
+        alarm_id="" if kind == "healthy" else _text(data, "alarm_id"),
         actor=_text(data, "by", "mqtt"),
         duration_s=_duration_s(data) if kind == "shelve" else 0.0,
         id=_text(data, "id"),

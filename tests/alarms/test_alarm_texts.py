@@ -71,6 +71,8 @@ EVERYTHING = {
     "held_out": "4 min",
     "at_most": 833,
     "provisional_min": 15,
+    "moved_sigmas": 2.1,
+    "moved_since": "2026-01-01",
     "psi": 0.8,
     "ks": 0.3,
     "rul_p10": 10,

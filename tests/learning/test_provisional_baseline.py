@@ -154,6 +154,65 @@ def test_a_fault_that_begins_meanwhile_is_not_learned(walk: Walk) -> None:
     assert "its provisional baseline" in walk.runtime.pipeline.learning.obstacles()["any"]
 
 
+def changed(n: int) -> np.ndarray:
+    """Rows of the machine with another habit: 1.5 less flow."""
+    return plants.fault(n, 0, by=-1.5)
+
+
+def confirm(walk: Walk) -> None:
+    """An operator says that it is healthy."""
+    pipeline = walk.runtime.pipeline
+    assert pipeline.deployments.recentre("any", walk.at_s * plants.S)
+    pipeline.learning.confirm_healthy("any")
+
+
+def test_what_an_operator_calls_healthy_is_learned(walk: Walk) -> None:
+    """While the alarm clears, too; and the next alarm stops learning as the first did."""
+    walk.sees(plants.healthy(FIRST + 10, seed=1))
+    walk.learns()
+    walk.sees(changed(300))
+    before = walk.progress["any"]
+    walk.sees(changed(100))
+    assert walk.progress["any"] == before, "its alarm stands"
+    confirm(walk)
+    walk.sees(changed(300))
+    assert walk.progress["any"] == pytest.approx(before + 300 / FULL, abs=0.01)
+    assert walk.runtime.pipeline.learning.obstacles() == {}
+    assert [t.kind for t in walk.transitions][-1] == "clear"
+    walk.sees(plants.healthy(50, seed=9))
+    later = walk.progress["any"]
+    walk.sees(plants.healthy(100, seed=9))
+    assert walk.progress["any"] == later, "the old habit is a fault now"
+
+
+def test_an_alarm_that_stands_all_the_same_stops_learning_again(walk: Walk) -> None:
+    """A fault that grows after the operator's word is not learned: it has a few windows."""
+    walk.sees(plants.healthy(FIRST + 10, seed=1))
+    walk.learns()
+    walk.sees(changed(300))
+    before = walk.progress["any"]
+    confirm(walk)
+    walk.sees(plants.fault(400, 0, by=-30.0))
+    assert before < walk.progress["any"] <= before + (4 * 16 + 50) / FULL
+    assert "its provisional baseline" in walk.runtime.pipeline.learning.obstacles()["any"]
+
+
+def test_an_alarm_says_how_far_its_baseline_has_moved(walk: Walk) -> None:
+    """In every language, and since when."""
+    walk.sees(plants.healthy(FIRST + 10, seed=1))
+    walk.learns()
+    walk.sees(changed(300))
+    assert "baseline moved" not in live_plants.sent(walk.transitions[0])["message"]["en"]
+    confirm(walk)
+    walk.sees(changed(300))
+    walk.sees(plants.healthy(50, seed=9))
+    told = live_plants.sent([t for t in walk.transitions if t.kind == "raise"][-1])["message"]
+    assert "; its baseline moved by " in told["en"]
+    assert " σ since 19" in told["en"]  # noqa: RUF001
+    for language, words in {"de": "; Basis seit", "ja": "の中心は", "zh": "已偏移"}.items():
+        assert words in told[language]
+
+
 def test_a_restart_goes_on_from_the_provisional_one(tmp_path: Path) -> None:
     walk = Walk(config(tmp_path))
     walk.sees(plants.healthy(FIRST + 10, seed=1))

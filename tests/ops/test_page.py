@@ -12,6 +12,7 @@ from status_support import (
     asset_row,
     link_row,
     model_row,
+    now_ms,
     plant_of,
     serving,
 )
@@ -151,13 +152,13 @@ async def test_acknowledge_and_shelve(tmp_path: Path) -> None:
         browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
     ):
         await page.until(SHOWN)
-        await page.js(f'document.querySelector("{CARD} button").click()')
+        await page.js(f'document.querySelector("{CARD} .actions button").click()')
         await page.until(f"document.querySelector(\"{CARD} .failure\").textContent !== ''")
         assert status.commands == []
 
         await page.js("operator.value = 'Lena'; operator.dispatchEvent(new Event('change'))")
-        await page.js(f'document.querySelector("{CARD} button").click()')
-        await page.until(f'document.querySelector("{CARD} button").hidden')
+        await page.js(f'document.querySelector("{CARD} .actions button").click()')
+        await page.until(f'document.querySelector("{CARD} .actions button").hidden')
         assert "acknowledged" in await page.text(f"{CARD} .state")
 
         menu = f'document.querySelector("{CARD} select")'
@@ -227,6 +228,37 @@ async def test_faults_of_a_connected_link_are_troubles(tmp_path: Path) -> None:
         assert "connected, with faults" in await page.text("#sources")
 
 
+async def test_healthy_is_said_beside_the_alarm_of_a_baseline(tmp_path: Path) -> None:
+    """The card tells what will happen, and only the answer to that sends the command."""
+    moved = {"model": "learned", "input": "flow", "statistic": "slow mean", "sigmas": -2.1}
+    moved |= {"since_ms": now_ms() - 7_300_000, "kind": "confirmed", "budget": 3.0}
+    asset = asset_row("P-1", alarms=1, state="alarm", followed=[moved])
+    status = ListStatus([asset], [alarm_row("P-1.baseline", follows=True), alarm_row("P-1.model")])
+    card = ".alarm[data-alarm='P-1.baseline']"
+    question, yes = f"{card} .question", f'document.querySelector("{card} .question button")'
+    async with (
+        serving(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        buttons = "[...document.querySelectorAll('.actions button:not([hidden])')]"
+        healthy = f"{buttons}.filter((one) => one.textContent.startsWith('This is healthy'))"
+        assert await page.js(f"{healthy}.length") == 1, "not beside the alarm of another model"
+        await page.js(f"{healthy}[0].click()")
+        assert "What P-1 does now becomes the middle" in await page.text(question)
+        await page.js("operator.value = 'Lena'; comment.value = 'new impeller'")
+        assert status.commands == []
+        await page.js(f"{yes}.click()")
+        await page.until(f"document.querySelector(\"{card} .done\").textContent !== ''")
+        assert status.commands == [("healthy", "P-1", "Lena", None)]
+        assert status.comments == ["new impeller"]
+        assert await page.js(f'document.querySelector("{question}").hidden')
+        assert await page.text(".asset .followed") == (
+            "flow: slow mean moved by -2.1 of at most 3 σ for 2 h 1 min (confirmed as healthy)"  # noqa: RUF001
+        )
+        assert page.console == []
+
+
 async def test_a_refused_command_says_why(tmp_path: Path) -> None:
     status = plant_of(50)
     async with (
@@ -236,7 +268,7 @@ async def test_a_refused_command_says_why(tmp_path: Path) -> None:
         await page.until(SHOWN)
         status.alarm_rows[0]["state"] = "acked"
         await page.js("operator.value = 'Lena'")
-        await page.js(f'document.querySelector("{CARD} button").click()')
+        await page.js(f'document.querySelector("{CARD} .actions button").click()')
         await page.until(f'document.querySelector("{CARD} .failure").textContent.includes("acked")')
 
 

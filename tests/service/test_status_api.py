@@ -177,13 +177,15 @@ async def test_a_path_that_is_no_command_says_which_there_are() -> None:
 
 @pytest.mark.parametrize("kind", ASSET_COMMANDS)
 async def test_each_command_to_an_asset_reaches_the_daemon(kind: str) -> None:
-    """With the time at which its life ended, where it did."""
+    """With the comment, and the time at which its life ended, where it did."""
     status = plant_of(50)
-    body = {"by": " Lena ", **({} if kind in {"learn", "forget"} else {"at_ms": 1_767_225_600_000})}
+    at_ms = {"at_ms": 1_767_225_600_000} if kind in {"failed", "overhauled"} else {}
+    body = {"by": " Lena ", "comment": " new impeller ", **at_ms}
     async with serving(status) as server:
         code, row, _ = await ask(server, f"/api/assets/P-042/{kind}", "POST", json=body)
     assert (code, row["asset"]) == (200, "P-042")
-    assert status.commands == [(kind, "P-042", "Lena", body.get("at_ms"))]
+    assert status.commands == [(kind, "P-042", "Lena", at_ms.get("at_ms"))]
+    assert status.comments == ["new impeller"]
 
 
 async def test_an_alarm_id_may_hold_what_a_path_may_not() -> None:
@@ -228,6 +230,8 @@ async def test_an_alarm_id_may_hold_what_a_path_may_not() -> None:
         ("/api/assets/P-042/failed", {"by": "Lena", "at_ms": 1e300}, 400, "at_ms"),
         ("/api/assets/P-042/overhauled", {"by": "Lena", "at": 5}, 400, "no key 'at'"),
         ("/api/assets/P-042/learn", {"by": "Lena", "at_ms": 5}, 400, "no key 'at_ms'"),
+        ("/api/assets/P-042/healthy", {"by": "Lena", "comment": 5}, 400, "comment: a text"),
+        ("/api/assets/P-042/healthy", {"comment": "new"}, 400, "by: who"),
         ("/api/assets/P-042/explode", {"by": "Lena"}, 404, "not found"),
     ],
 )

@@ -52,6 +52,7 @@ def test_filters_reach_every_asset_and_only_commands() -> None:
     assert command_filters("edge") == [
         "edge/+/+/+/+/+/_pdm/cmd/ack",
         "edge/+/+/+/+/+/_pdm/cmd/shelve",
+        "edge/+/+/+/+/+/_pdm/cmd/healthy",
     ]
 
 
@@ -64,6 +65,15 @@ def test_a_command_says_what_who_how_long_and_where() -> None:
 def test_an_acknowledgement_needs_no_duration_and_an_actor_has_a_default() -> None:
     command = parse_command(TOPIC + "ack", encoded(duration_s=None, by=None), NOW_US)
     assert (command.kind, command.duration_s, command.actor) == ("ack", 0.0, "mqtt")
+
+
+def test_healthy_is_said_of_the_asset_of_the_topic() -> None:
+    """It names no alarm; an alarm that is named all the same does not count."""
+    for alarm_id in (None, "P-2.baseline"):
+        body = encoded(alarm_id=alarm_id, duration_s=None, comment="new impeller")
+        assert parse_command(TOPIC + "healthy", body, NOW_US) == Command(
+            "healthy", "", "anna", 0.0, "c-1", "e/s/a/l/P-1", "new impeller"
+        )
 
 
 @pytest.mark.parametrize(

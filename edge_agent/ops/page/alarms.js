@@ -10,8 +10,9 @@ const SHELVE_MIN = [15, 60, 240, 480];
 export const PARKED = new Set(["shelved", "suppressed", "out_of_service"]);
 export const TO_ACK = new Set(["unack", "rtn_unack"]);
 
-/** `command(kind, alarmId, more)` sends a command and gives the error's text, or "". */
-export function alarmCard(command) {
+/** `command(kind, alarmId, more)` sends a command and gives the error's text, or "".
+ *  `confirmHealthy(asset)` does the same of an asset whose baseline raises the alarm. */
+export function alarmCard(command, confirmHealthy) {
   return (first) => {
     const id = first.alarm_id;
     const mark = el("span", "mark");
@@ -28,14 +29,24 @@ export function alarmCard(command) {
     const ack = el("button", "", t("ack"));
     const shelve = shelveMenu();
     const unshelve = el("button", "", t("unshelve"));
+    const healthy = el("button", "", t("healthy"));
+    const done = el("p", "done");
+    const question = healthyQuestion(first.asset);
     const facts = el("p", "facts", asset, " ", state, " ", since, " ", extra);
     const root = el("article", "alarm", mark,
-      el("div", "body", message, facts, comment, bars, advised, failure),
-      el("div", "actions", ack, shelve, unshelve));
+      el("div", "body", message, facts, comment, bars, advised, question.root, done, failure),
+      el("div", "actions", ack, shelve, unshelve, healthy));
     root.dataset.alarm = id;
 
     const send = async (kind, more) => text(failure, await command(kind, id, more));
     ack.onclick = () => send("ack");
+    healthy.onclick = () => { question.root.hidden = !question.root.hidden; };
+    question.yes.onclick = async () => {
+      const said = await confirmHealthy(first.asset);
+      text(failure, said);
+      text(done, said ? "" : t("healthy_done"));
+      question.root.hidden = true;
+    };
     unshelve.onclick = () => send("unshelve");
     shelve.onchange = () => {
       const minutes = Number(shelve.value);
@@ -61,9 +72,24 @@ export function alarmCard(command) {
         ack.hidden = !TO_ACK.has(alarm.state);
         shelve.hidden = PARKED.has(alarm.state);
         unshelve.hidden = alarm.state !== "shelved";
+        healthy.hidden = !alarm.follows || !alarm.active;
+        if (healthy.hidden) {
+          question.root.hidden = true;
+          text(done, "");
+        }
       },
     };
   };
+}
+
+/** What will happen is said before it is done. */
+function healthyQuestion(asset) {
+  const yes = el("button", "", t("healthy_yes"));
+  const no = el("button", "", t("cancel"));
+  const root = el("div", "question", el("p", "", t("healthy_means", { asset })), yes, no);
+  root.hidden = true;
+  no.onclick = () => { root.hidden = true; };
+  return { root, yes };
 }
 
 function priorityOf(alarm) {

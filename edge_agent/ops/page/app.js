@@ -15,8 +15,8 @@ const IDS_AT_ONCE = 50; // of at most 200 characters: a request holds 16 KiB
 
 const byId = (id) => document.getElementById(id);
 const lists = {
-  alarms: new Keyed(byId("alarms"), alarmCard(command)),
-  parked: new Keyed(byId("parked"), alarmCard(command)),
+  alarms: new Keyed(byId("alarms"), alarmCard(command, confirmHealthy)),
+  parked: new Keyed(byId("parked"), alarmCard(command, confirmHealthy)),
   assets: new Keyed(byId("assets"), assetRow),
   sources: new Keyed(byId("sources"), sourceLine),
   sinks: new Keyed(byId("sinks"), sinkLine),
@@ -143,9 +143,16 @@ function showSide(summary) {
 }
 
 function command(kind, alarmId, more = {}) {
+  return post(`/api/alarms/${encodeURIComponent(alarmId)}/${kind}`, { ...commented(), ...more });
+}
+
+function confirmHealthy(asset) {
+  return post(`/api/assets/${encodeURIComponent(asset)}/healthy`, commented());
+}
+
+function commented() {
   const comment = byId("comment").value.trim();
-  const said = comment ? { comment, ...more } : more;
-  return post(`/api/alarms/${encodeURIComponent(alarmId)}/${kind}`, said);
+  return comment ? { comment } : {};
 }
 
 /** All that are shown and wait for it, as many at a time as a request may hold. */

@@ -17,13 +17,14 @@ export function assetRow(first) {
   const score = el("i");
   const scoreText = el("span", "value");
   const note = el("p", "muted note");
+  const followed = el("p", "muted note followed");
   const inputs = el("div", "inputs");
   const scoreTrack = el("span", "track limited", score);
   const summary = el("summary", "",
     el("span", "title", name, " ", path), state,
     el("span", "gauge", el("span", "muted", t("health")), el("span", "track", health), healthText),
     el("span", "gauge", el("span", "muted", t("score")), scoreTrack, scoreText));
-  const root = el("details", "asset", summary, note, inputs);
+  const root = el("details", "asset", summary, note, followed, inputs);
   root.dataset.asset = first.id;
   root.open = first.alarms > 0;
 
@@ -43,6 +44,7 @@ export function assetRow(first) {
       set(scoreTrack, "title", `${t("limit")} ${number(asset.limit)}`);
       text(scoreText, asset.limit ? `${number(asset.score)} / ${number(asset.limit)}` : number(asset.score));
       text(note, asset.note ?? "");
+      text(followed, (asset.followed ?? []).map(movedOf).join(" · "));
       showInputs(inputs, asset.inputs);
     },
   };
@@ -53,6 +55,18 @@ function stateOf(asset, troubled) {
   if (asset.alarms > 1) words.push(`× ${asset.alarms}`);
   if (troubled) words.push(`· ${troubled} ⚠`);
   return words.join(" ");
+}
+
+/** How far the middle of a baseline has moved since it was learned. */
+function movedOf(one) {
+  return t("middle_moved", {
+    input: one.input,
+    statistic: t(one.statistic.replaceAll(" ", "_")),
+    n: number(one.sigmas),
+    budget: number(one.budget),
+    kind: t(`kind_${one.kind}`),
+    time: ago(one.since_ms),
+  });
 }
 
 function showInputs(root, inputs) {
