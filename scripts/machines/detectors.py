@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from edge_agent.config.schema import DEFAULT_LENGTH, AlarmRule, Resample
+from edge_agent.config.schema import DEFAULT_LENGTH, AlarmRule, LearnedAlarm, Resample
 from edge_agent.config.settings import Runtime
 from edge_agent.config.types import Duration
 from edge_agent.models import SessionRegistry
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     Alarmed = tuple[NDArray[np.intp], NDArray[np.bool_]]  # last row of each window; alarm after it
     Detect = Callable[[Floats], Alarmed]
+    Level = Callable[[Floats], Floats]  # multiples of the limit, of the last of the rows
 
 MIN_COVERAGE = 0.8
 US_PER_S = 1_000_000
@@ -73,7 +74,8 @@ class Learners:
     def detectors(self, machine: Machine, healthy: Floats) -> dict[str, Detector]:
         """Every detector, of what was learned from `healthy`."""
         found = {name: _learned(worker, machine, healthy) for name, worker in self._workers.items()}
-        return {**found, MEAN_Z: Detector(_mean_z(healthy)), PCA: Detector(_pca(healthy))}
+        simple = {MEAN_Z: _mean_z(healthy), PCA: _pca(healthy)}
+        return found | {name: _alarmed(level, machine) for name, level in simple.items()}
 
 
 def _worker(python: str, own: bool) -> subprocess.Popen[str]:  # noqa: FBT001
@@ -143,7 +145,20 @@ def _scores(
     return end_us, model.infer({"x": x, "unit": np.zeros(len(x), np.int64)}).score
 
 
-def _mean_z(healthy: Floats) -> Detect:
+def _alarmed(level: Level, machine: Machine) -> Detector:
+    """An alarm with the delays of a learned baseline; level: of the last rows of values."""
+    rule = LearnedAlarm().at_step(machine.step_s)
+    step_us = round(machine.step_s * US_PER_S)
+
+    def detect(values: Floats) -> Alarmed:
+        found = level(values)
+        rows = np.arange(len(values) - len(found), len(values))
+        return rows, alarm_state(rows * step_us, found.astype(np.float32), rule)
+
+    return Detector(detect)
+
+
+def _mean_z(healthy: Floats) -> Level:
     """Mean of |z| over 64 rows and all inputs, relative to its 99.9 % quantile in learning."""
     center, spread = np.nanmean(healthy, axis=0), np.maximum(np.nanstd(healthy, axis=0), 1e-9)
     width = DEFAULT_LENGTH
@@ -153,15 +168,10 @@ def _mean_z(healthy: Floats) -> Detect:
         return np.convolve(z, np.full(width, 1 / width), "valid")
 
     limit = np.quantile(smooth(healthy), QUANTILE)
-
-    def detect(values: Floats) -> Alarmed:
-        found = smooth(values)
-        return np.arange(width - 1, len(values)), np.asarray(found >= limit)
-
-    return detect
+    return lambda values: np.asarray(smooth(values) / limit)
 
 
-def _pca(healthy: Floats) -> Detect:
+def _pca(healthy: Floats) -> Level:
     """T² and Q of single rows, each relative to its 99.9 % quantile in learning; gaps are 0."""
     center, spread = np.nanmean(healthy, axis=0), np.maximum(np.nanstd(healthy, axis=0), 1e-9)
     z = np.nan_to_num((healthy - center) / spread)
@@ -170,18 +180,14 @@ def _pca(healthy: Floats) -> Detect:
     kept = int(np.searchsorted(np.cumsum(variances) / variances.sum(), KEPT_VARIANCE)) + 1
     variances, directions = np.maximum(variances[:kept], 1e-9), directions[:, :kept]
 
-    def both(z: Floats) -> Floats:
+    def both(values: Floats) -> Floats:
+        z = np.nan_to_num((values - center) / spread)
         part = z @ directions
         rest = z - part @ directions.T
         return np.column_stack([(part**2 / variances).sum(axis=1), (rest**2).sum(axis=1)])
 
-    limit = np.maximum(np.quantile(both(z), QUANTILE, axis=0), 1e-9)
-
-    def detect(values: Floats) -> Alarmed:
-        over = both(np.nan_to_num((values - center) / spread)) >= limit
-        return np.arange(len(values)), np.asarray(over.any(axis=1))
-
-    return detect
+    limit = np.maximum(np.quantile(both(healthy), QUANTILE, axis=0), 1e-9)
+    return lambda values: np.asarray((both(values) / limit).max(axis=1))
 
 
 def _windows(
