@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from edge_agent.serving.following import FollowedWindows, following_of
 
-from edge_agent.config.schema import DEFAULT_LENGTH, AlarmRule, LearnedAlarm, Resample
+from edge_agent.config.schema import DEFAULT_LENGTH, AlarmRule, LearnedAlarm, ModelUse, Resample
 from edge_agent.config.settings import Runtime
 from edge_agent.config.types import Duration
-from edge_agent.models import SessionRegistry
+from edge_agent.models import DEVIATION, FOLLOWED, SessionRegistry
 from edge_agent.ops.metrics import Metrics
 from edge_agent.signals import GOOD, Layout, Windows
 from scripts.alarm_state import alarm_state
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
     from scripts.machines.parts import Floats
 
     Alarmed = tuple[NDArray[np.intp], NDArray[np.bool_]]  # last row of each window; alarm after it
-    Detect = Callable[[Floats], Alarmed]
+    Detect = Callable[[Floats, int], Alarmed]
     Level = Callable[[Floats], Floats]  # multiples of the limit, of the last of the rows
 
 MIN_COVERAGE = 0.8
 US_PER_S = 1_000_000
+TURN = 16  # windows of a recording that the daemon scores before it follows them
 QUANTILE = 0.999
 KEPT_VARIANCE = 0.9  # by the principal components
 LEARNED, OTHER = "learned baseline, alarm", "other version, alarm"
@@ -45,7 +47,11 @@ MEAN_Z, PCA = "windowed mean of abs(z)", "PCA T² and Q of rows"
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """detect: alarm after each window of readings [T, C]; facts: figures of its learning."""
+    """detect: alarm after each window of the readings [T, C] from a row of the healthy time.
+
+    The healthy time itself, from row 0, comes first: a baseline follows the machine through it, and
+    continues from there with a fault. facts: figures of its learning.
+    """
 
     detect: Detect
     facts: dict[str, Any] = field(default_factory=dict)
@@ -118,31 +124,58 @@ def _learned(worker: subprocess.Popen[str], machine: Machine, healthy: Floats) -
         model = SessionRegistry(folder, Runtime(), Metrics()).load("machine")
     delays = Duration(answer["on_s"]), Duration(answer["off_s"])
     rule = AlarmRule(on_delay=delays[0], off_delay=delays[1])
-    own = _scores(model, machine, healthy)[1]
+    _, x = _windows(healthy, DEFAULT_LENGTH, machine.step_s)
+    own = model.infer({"x": model.manifest.as_read(x), "unit": np.zeros(len(x), np.int64)}).score
     calibration = model.manifest.calibration
     facts["own"] = float(1 - (own < 1.0).mean())  # a score of NaN is no quiet window
     facts["promise"] = float(calibration["at_most_per_asset_day"])
     facts["form"] = calibration.get("form", "plain")
-
-    def detect(values: Floats) -> Alarmed:
-        end_us, score = _scores(model, machine, values)
-        rows = np.round(end_us / US_PER_S / machine.step_s).astype(np.intp)
-        return rows, alarm_state(end_us, score, rule)
-
-    return Detector(detect, facts)
+    return Detector(Followed(model, machine, rule).detect, facts)
 
 
-def _never(values: Floats) -> Alarmed:
+class Followed:
+    """A learned baseline with its following of slow change, as the daemon runs it."""
+
+    def __init__(self, model: Model, machine: Machine, rule: AlarmRule) -> None:
+        self._model, self._machine, self._rule = model, machine, rule
+        self._states: dict[int, dict[str, Any]] = {}  # by row of the healthy time
+
+    def detect(self, values: Floats, first: int) -> Alarmed:
+        """See `Detector`."""
+        end_us, x = _windows(values, DEFAULT_LENGTH, self._machine.step_s)
+        rows = np.round(end_us / US_PER_S / self._machine.step_s).astype(np.intp)
+        score = self._scores(end_us, self._model.manifest.as_read(x), rows, first)
+        return rows, alarm_state(end_us, score, self._rule)
+
+    def _scores(
+        self, end_us: NDArray[np.int64], x: NDArray[np.float32], rows: NDArray[np.intp], first: int
+    ) -> NDArray[np.float32]:
+        manifest = self._model.manifest
+        following = following_of(ModelUse(manifest.name), manifest)
+        feeds = {"x": x, "unit": np.zeros(len(x), np.int64)}
+        if following is None:
+            return self._model.infer(feeds).score
+        following.grow()
+        if before := [row for row in self._states if row <= first]:
+            following.restore(0, self._states[max(before)])
+        found = []
+        for begin in range(0, len(x), TURN):
+            part = {name: values[begin : begin + TURN] for name, values in feeds.items()}
+            size = len(part["x"])
+            moved = np.repeat(following.moved[:1], size, axis=0).astype(np.float32)
+            outputs = self._model.infer({**part, FOLLOWED: moved})
+            found.append(outputs.score)
+            deviation = np.asarray(outputs.of(DEVIATION))
+            windows = (np.zeros(size, np.intp), end_us[begin : begin + size], outputs.score)
+            following.follow(FollowedWindows(*windows, deviation), lambda _row: None)
+            if not first:
+                self._states[int(rows[begin])] = following.state(0)
+        return np.concatenate(found)
+
+
+def _never(values: Floats, _first: int) -> Alarmed:
     rows = np.arange(DEFAULT_LENGTH - 1, len(values))
     return rows, np.zeros(len(rows), bool)
-
-
-def _scores(
-    model: Model, machine: Machine, values: Floats
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    end_us, x = _windows(values, DEFAULT_LENGTH, machine.step_s)
-    x = model.manifest.as_read(x)
-    return end_us, model.infer({"x": x, "unit": np.zeros(len(x), np.int64)}).score
 
 
 def _alarmed(level: Level, machine: Machine) -> Detector:
@@ -150,7 +183,7 @@ def _alarmed(level: Level, machine: Machine) -> Detector:
     rule = LearnedAlarm().at_step(machine.step_s)
     step_us = round(machine.step_s * US_PER_S)
 
-    def detect(values: Floats) -> Alarmed:
+    def detect(values: Floats, _first: int) -> Alarmed:
         found = level(values)
         rows = np.arange(len(values) - len(found), len(values))
         return rows, alarm_state(rows * step_us, found.astype(np.float32), rule)

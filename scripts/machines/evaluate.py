@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scripts.machines.machines import Machine
     from scripts.machines.parts import Floats
 
-    Case = tuple[str, Floats]  # kind and readings of a fault
+    Case = tuple[str, Floats, int]  # kind, readings and first row of a fault
     Figures = dict[str, Any]
 
 ALL = (*MACHINES, *KINDS_OF_MACHINE)
@@ -81,10 +81,10 @@ def _runs(machine: Machine, seed: int, learners: Learners) -> dict[str, Figures]
 
 
 def _run(detector: Detector, rest: Floats, cases: list[Case], days: float) -> Figures:
-    _, quiet = detector.detect(rest)
+    _, quiet = detector.detect(rest, 0)
     faults = [
-        (kind, _judged(kind, len(values) - BEFORE - AFTER, *detector.detect(values)))
-        for kind, values in cases
+        (kind, _judged(kind, len(values) - BEFORE - AFTER, *detector.detect(values, first)))
+        for kind, values, first in cases
     ]
     raises = int((np.diff(quiet.astype(int), prepend=0) == 1).sum())
     far = 100 * float(quiet.mean())
@@ -102,7 +102,8 @@ def _cases(
         channel = int(random.choice(free))
         begin = int(random.integers(2 * FAULT_ROWS + 100, len(rest) - rows - AFTER))
         values = inject(random, kind, rest, channel, begin, float(spread[channel]))
-        found.append((kind, values[begin - BEFORE : begin + rows + AFTER]))
+        first = begin - BEFORE
+        found.append((kind, values[first : begin + rows + AFTER], first))
     return found
 
 
