@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from edge_agent.serving.following import FollowedWindows, following_of
 
 from edge_agent.config.schema import DEFAULT_LENGTH, AlarmRule, LearnedAlarm, ModelUse, Resample
 from edge_agent.config.settings import Runtime
 from edge_agent.config.types import Duration
 from edge_agent.models import DEVIATION, FOLLOWED, SessionRegistry
 from edge_agent.ops.metrics import Metrics
+from edge_agent.serving.following import FollowedWindows, following_of
 from edge_agent.signals import GOOD, Layout, Windows
 from scripts.alarm_state import alarm_state
 
@@ -152,7 +152,7 @@ class Followed:
     ) -> NDArray[np.float32]:
         manifest = self._model.manifest
         following = following_of(ModelUse(manifest.name), manifest)
-        feeds = {"x": x, "unit": np.zeros(len(x), np.int64)}
+        feeds: dict[str, NDArray[Any]] = {"x": x, "unit": np.zeros(len(x), np.int64)}
         if following is None:
             return self._model.infer(feeds).score
         following.grow()

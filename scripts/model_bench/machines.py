@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from scripts.model_bench.context import Context
 
 COMMAND: Final = "scripts/benchmark-models --only machines"
-SEEDS: Final = (11, 12, 13)
+SEEDS: Final = (21, 22, 23)
 _COLUMNS: Final = (
     Column("days", "healthy days", 2),
     Column("far", "FAR %", 2),
@@ -43,7 +43,7 @@ def machines(_context: Context) -> list[Table]:
     note = (
         f"Simulated (`scripts/machines/`), seeds {', '.join(map(str, SEEDS))}; the defaults "
         "were chosen with seeds 1 and 2. Each machine is learned, then judged on the healthy time "
-        "that follows and on six kinds of fault of one input. An alarm that never ends has a FAR "
+        "that follows and on eight kinds of fault of one input. An alarm that never ends has a FAR "
         "of 100 % and finds all."
     )
     kinds = tuple(Column(kind, kind, 0) for kind in found["kinds"][LEARNED])
