@@ -49,6 +49,6 @@ def _left_at_alarm(life: np.ndarray) -> int | None:
     learned = learn({"E": life[:LEARN]}, recipe, now_us=0)
     model = model_of_graph(learned.manifest, learned.onnx_bytes)
     x = np.lib.stride_tricks.sliding_window_view(life, LENGTH, axis=0).transpose(0, 2, 1)
-    x = np.ascontiguousarray(x[LEARN - LENGTH + 1 :])
+    x = learned.manifest.as_read(np.ascontiguousarray(x[LEARN - LENGTH + 1 :]))
     over = np.flatnonzero(model.infer({"x": x, "unit": np.zeros(len(x), np.int64)}).score >= 1.0)
     return None if not len(over) else len(life) - (LEARN + int(over[0])) - 1
