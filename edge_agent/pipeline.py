@@ -15,8 +15,9 @@ another thread at the same time.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from edge_agent.signals import InputKind, Observed
     from edge_agent.values import Columns, TensorBlock
 
+_ANNOUNCED: Final = 10_000  # transitions until the track record takes them
 log = logging.getLogger("edge_agent.pipeline")
 
 
@@ -85,6 +87,7 @@ class Pipeline:
         self.waves = WaveBaselines(self.signals, alarms)
         self.detection = Detection(plant, self.signals, self.deployments, alarms, live=live)
         self.diagnostics = Diagnostics(config, live=live)
+        self.announced: deque[Transition] = deque(maxlen=_ANNOUNCED)
         self._monotonic_s = 0.0
 
     # -- the path -----------------------------------------------------------------------------
@@ -161,6 +164,7 @@ class Pipeline:
             state.store(deployment)
             rows = np.flatnonzero(state.alarm_open).tolist()
             self.deployments.follow_alarms_of(deployment, rows)
+        self.announced.extend(transitions)
         if self.learning:
             self.learning.follow_transitions(transitions)
         if self.waves:

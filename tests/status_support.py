@@ -187,6 +187,11 @@ class ListStatus:
         row["acked_by"] = actor
         return row
 
+    async def feedback(
+        self, alarm_id: str, verdict: str, actor: str, comment: str
+    ) -> dict[str, Any]:
+        return {"alarm_id": alarm_id, "verdict": verdict, "by": actor, "comment": comment}
+
     async def asset_command(
         self, kind: str, asset: str, actor: str, at_ms: float | None, comment: str
     ) -> dict[str, Any]:

@@ -70,6 +70,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             command.add_argument(
                 "--for", dest="duration_s", type=seconds, required=True, metavar="30m"
             )
+    text = "say if the last alarm of an anomaly model was a false one: its limit follows"
+    feedback = _action(actions, "feedback", text)
+    feedback.epilog = (
+        "example:\n  edge-agent alarms feedback P-101.baseline false --comment 'new oil'"
+    )
+    feedback.formatter_class = argparse.RawDescriptionHelpFormatter
+    feedback.add_argument("alarm_id", metavar="ALARM")
+    feedback.add_argument("verdict", choices=("false", "true"))
+    feedback.add_argument("--by", default="", metavar="NAME", help="default: your login name")
+    feedback.add_argument("--comment", default="", metavar="TEXT", help="kept in the audit")
     history = _action(actions, "history", "show past transitions, the newest first")
     history.add_argument("--asset", help="only this asset's")
     history.add_argument("--alarm", dest="alarm_id", help="only this alarm's")
@@ -103,6 +113,8 @@ def run(args: argparse.Namespace) -> int:
         _show(rows, _HISTORY_COLUMNS, args, none="no history")
     elif args.action == "audit":
         _audit(args)
+    elif args.action == "feedback":
+        _feedback(args)
     else:
         _show(_command(args), _ALARM_COLUMNS, args)
     return 0
@@ -146,6 +158,21 @@ def _audit(args: argparse.Namespace) -> None:
     _show(rows, _AUDIT_COLUMNS, args, none="no entries")
     if rows and len(rows) == args.limit:
         print(f"older entries: --before {rows[-1].get('row')}", file=sys.stderr)
+
+
+def _feedback(args: argparse.Namespace) -> None:
+    body = {"by": args.by or login(), "verdict": args.verdict, "comment": args.comment}
+    path = f"/api/alarms/{quote(args.alarm_id, safe='')}/feedback"
+    answer = request(args.url, path, body)
+    try:
+        text = (
+            f"{shown(answer['alarm_id'])}: called {shown(answer['verdict'])}; "
+            f"{answer['called_false']} of {answer['alarms']} alarms in {answer['judged_h']:g} h "
+            f"were called false; limit: {answer['limit_factor']:g} times the model's"
+        )
+    except (KeyError, TypeError, ValueError):
+        raise not_ours(args.url) from None
+    print(json.dumps(answer, ensure_ascii=False) if args.json else text)
 
 
 def _action(

@@ -229,7 +229,7 @@ class Judgements:
         self.found[asset.id] = {
             "health": health,
             "score": float(deployment.score[row]),
-            "limit": deployment.limit,
+            "limit": deployment.limit * float(deployment.margin[row]),
             "scored_ms": int(deployment.scored_us[row]) // US_PER_MS,
         }
 

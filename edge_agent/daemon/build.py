@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_agent import __version__
+from edge_agent.daemon.alarm_feedback import AlarmFeedback
 from edge_agent.daemon.asset_learning import AssetLearning, ResolutionWatch, learning_faults
 from edge_agent.daemon.asset_lives import BaselineReset, FollowedBaselines, RulStore
 from edge_agent.daemon.asset_removal import AssetRemoval
@@ -90,6 +91,7 @@ class Parts:
         publisher, turning = self.publisher, self.loop.turning
         self.values = SavedValues(publisher.store, publisher.health.set_trouble, publisher.audit)
         self.rul_store = RulStore(self.runtime, turning, self.values, self.clock)
+        self.feedback = AlarmFeedback(self.runtime, turning, self.values, self.clock)
         self.baseline_reset = BaselineReset(
             self.runtime, turning, self.values, publisher.withdraw, self.clock
         )
@@ -146,6 +148,7 @@ class Parts:
             self.baseline_reset.withdraw_outdated,
             self.followed.save,
             self.model_audit.save,
+            self.feedback.save,
         )
         self.supervisor = Supervisor(
             runtime, self.publisher, self.links, find_faults, periodic_work, clock
@@ -159,6 +162,7 @@ class Parts:
             Lifecycle(started_us, self.loop.is_alive, lambda: self.is_ready, troubles),
             self.publisher,
             self.commands,
+            self.feedback,
             _asset_commands(self.baseline_reset, self.removal, self.rul_store, self.followed),
             self.resolution.notes,
             self.links.reason,

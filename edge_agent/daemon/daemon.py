@@ -94,6 +94,7 @@ class Daemon:
         await self.runtime.attach_to(parts.publisher, memory)
         await parts.rul_store.restore()
         await parts.followed.restore()
+        await parts.feedback.restore()
         await parts.http.start()
         for source in self.runtime.sources.values():
             await source.start()
@@ -135,6 +136,7 @@ class Daemon:
             await guard("stop", parts.rul_store.save(at_once=True))
             await guard("stop", parts.followed.save(at_once=True))
             await guard("stop", parts.model_audit.save())
+            await guard("stop", parts.feedback.save(at_once=True))
         await guard("stop", parts.http.stop())
         await parts.publisher.stop(deadline_s)
         if runtime is not None:

@@ -10,6 +10,7 @@ from edge_agent.alarms import Selection, to_json
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.structs import kind_of
 from edge_agent.config.types import Name
+from edge_agent.daemon.alarm_feedback import alarm_counts, export_alarm_counts
 from edge_agent.daemon.asset_learning import export_learning, learning_rows, notes
 from edge_agent.daemon.asset_status import (
     Judgements,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from edge_agent.clock import Clock
+    from edge_agent.daemon.alarm_feedback import AlarmFeedback
     from edge_agent.daemon.commands import Commands
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.delivery import Publisher
@@ -65,6 +67,7 @@ class Status:
     life: Lifecycle
     publisher: Publisher
     alarm_commands: Commands
+    alarm_feedback: AlarmFeedback
     asset_commands: Mapping[str, AssetCommand]
     unresolved: Callable[[], Mapping[str, str]]
     away_reason: Callable[[str], str]
@@ -106,7 +109,10 @@ class Status:
 
     def models(self) -> list[dict[str, Any]]:
         """Active and refused models, and shadows."""
-        return self.runtime().pipeline.deployments.reports.rows()
+        deployments = self.runtime().pipeline.deployments
+        counts = alarm_counts(deployments)
+        rows = deployments.reports.rows()
+        return [r | counts.get(r["name"], {}) if r["mode"] == "active" else r for r in rows]
 
     def model_report(self, name: str) -> dict[str, Any]:
         """The comparison of a model with its shadow; NotFoundError if there was none."""
@@ -184,6 +190,14 @@ class Status:
             await note("http", subject, actor, str(error), f"{kind}: {error}")
             raise
 
+    async def feedback(
+        self, alarm_id: str, verdict: str, actor: str, comment: str
+    ) -> dict[str, Any]:
+        """Call the last occurrence of a model's alarm true or false."""
+        actor = actor[:_MAX_COMMAND_ACTOR]
+        work = self.alarm_feedback.judge(alarm_id, verdict, actor, comment)
+        return await self._recorded(work, "feedback", alarm_id, actor)
+
     async def asset_command(
         self, kind: str, asset: str, actor: str, at_ms: float | None, comment: str = ""
     ) -> dict[str, Any]:
@@ -202,6 +216,7 @@ class Status:
         runtime.pipeline.diagnostics.export(metrics, lambda label, name: name in known[label])
         export_learning(runtime, metrics)
         export_followed(runtime, metrics)
+        export_alarm_counts(runtime.pipeline.deployments, metrics)
         metrics.alarms.clear()
         for (state, priority), n in runtime.alarms.counts().items():
             metrics.alarms.labels(state, priority).set(n)

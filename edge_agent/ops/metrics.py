@@ -125,6 +125,15 @@ class Metrics:
             "asset",
             "model",
         )
+        self.model_judged_seconds = gauge(
+            "model_judged_seconds", "Seconds of assets judged by the active version.", "model"
+        )
+        self.model_alarms = gauge(
+            "model_alarms", "Alarms of the active version, and those called so.", "model", "called"
+        )
+        self.limit_factor = gauge(
+            "limit_factor", "Factor on a model's limit by feedback, if raised.", "asset", "model"
+        )
         self.uncertain_assets = gauge(
             "uncertain_assets", "Assets whose inputs are outside of the training data.", "model"
         )

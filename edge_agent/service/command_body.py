@@ -19,6 +19,7 @@ _SELECTION: Final[tuple[str, ...]] = ("pattern", "asset", "state", "ids", "all")
 _MAX_IDS: Final = 10_000
 _LIFE_ENDS: Final = frozenset({"failed", "overhauled"})
 _ASSET_KEYS: Final = frozenset({"by", "comment", "at_ms"})
+_VERDICTS: Final = ("true", "false")
 _LAST_MS: Final = 253_402_300_799_000  # the year 9999
 
 
@@ -26,6 +27,14 @@ def parse_command(body: object, kind: str) -> tuple[str, float | None, str]:
     """Return who commands, of `shelve` alone for how many seconds, and the comment."""
     fields = _object(body, _KEYS)
     return _actor(fields), _duration(fields, needed=kind == "shelve"), _comment(fields)
+
+
+def parse_feedback(body: object) -> tuple[str, str, str]:
+    """Return if an alarm was `true` or `false`, who says so, and the comment."""
+    fields = _object(body, frozenset({"by", "verdict", "comment"}))
+    if fields.get("verdict") not in _VERDICTS:
+        raise Refusal(400, 'verdict: "true" or "false"', '{"by": "name", "verdict": "false"}')
+    return fields["verdict"], _actor(fields), _comment(fields)
 
 
 def parse_selection(body: object, kind: str) -> tuple[dict[str, Any], str, float | None, str]:

@@ -27,6 +27,7 @@ from edge_agent.service.command_body import (
     STATES,
     parse_asset_command,
     parse_command,
+    parse_feedback,
     parse_selection,
 )
 from edge_agent.store import AuditFilter
@@ -109,6 +110,14 @@ class StatusProvider(Protocol):
         EdgeAgentError if the alarm's state does not allow it.
         """
 
+    async def feedback(
+        self, alarm_id: str, verdict: str, actor: str, comment: str
+    ) -> dict[str, Any]:
+        """Call the last occurrence of a model's alarm `true` or `false`; its counts and its limit.
+
+        Raises NotFoundError, and EdgeAgentError if it is no alarm of an anomaly model.
+        """
+
     async def asset_command(
         self, kind: str, asset: str, actor: str, at_ms: float | None, comment: str
     ) -> dict[str, Any]:
@@ -141,6 +150,7 @@ def status_routes(status: StatusProvider, metrics: Metrics) -> list[Route]:
         Route("GET", "/api/audit", api.audit, query=asset_or_alarm | newest | few),
         Route("POST", f"/api/alarms/{kinds}", api.command_several, COMMAND),
         Route("POST", f"/api/alarms/{{alarm_id}}/{kinds}", api.command, COMMAND),
+        Route("POST", "/api/alarms/{alarm_id}/feedback", api.feedback, COMMAND),
         Route("*", "/api/alarms/{alarm_id}/{kind}", _no_command),
         Route("POST", f"/api/assets/{{asset}}/{asset_kinds}", api.asset_command, COMMAND),
     ]
@@ -205,6 +215,10 @@ class _StatusApi:
         kind, alarm_id = request.parts["kind"], request.parts["alarm_id"]
         return await self._status.command(kind, alarm_id, *parse_command(request.body, kind))
 
+    async def feedback(self, request: Request) -> dict[str, Any]:
+        """Call an alarm true or false."""
+        return await self._status.feedback(request.parts["alarm_id"], *parse_feedback(request.body))
+
     async def asset_command(self, request: Request) -> dict[str, Any]:
         """Command one asset."""
         kind, asset = request.parts["kind"], request.parts["asset"]
@@ -214,7 +228,7 @@ class _StatusApi:
 
 
 def _no_command(request: Request) -> None:
-    if request.parts["kind"] in COMMANDS:
+    if request.parts["kind"] in (*COMMANDS, "feedback"):
         raise Refusal(405, "method not allowed", headers={"Allow": "POST"})
     raise Refusal(404, "no such command", f"POST one of: {', '.join(COMMANDS)}")
 

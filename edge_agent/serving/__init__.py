@@ -15,6 +15,7 @@ from edge_agent.serving.lifecycle import AUTOMATIC, COMMAND, DAEMON, ModelChange
 from edge_agent.serving.reconciler import RECONCILE_EVERY_S, ModelLoader, Reconciler
 from edge_agent.serving.runs import inputs_of
 from edge_agent.serving.scored import Scored
+from edge_agent.serving.track_record import anomaly_models
 
 __all__ = [
     "AUTOMATIC",
@@ -33,6 +34,7 @@ __all__ = [
     "Scored",
     "WindowBatch",
     "alarm_id",
+    "anomaly_models",
     "evaluate",
     "inputs_of",
     "reportable",

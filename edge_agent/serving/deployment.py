@@ -71,6 +71,9 @@ class Deployment(Table):
     scored_us = column(np.int64, NEVER)
     scored_s = column(np.float64, -np.inf)  # the same by the monotonic clock
     published_us = column(np.int64, NEVER)
+    judged = column(np.int64)  # windows that were scored, until the track record takes them
+    peak = column(np.float32)  # the largest score of the present alarm, of the model's own limit
+    margin = column(np.float32, 1.0)  # of feedback: a factor on the limit
     constants = column(np.float32, 0, "constants")  # of the config, in the order of the manifest
     fixed = column(np.float32, np.nan, "channels")  # of an input without a signal; NaN: a signal
 
@@ -142,6 +145,7 @@ class Deployment(Table):
         """Continue with another version that needs the same windows of the same assets."""
         units = model.manifest.units
         self.model, self.task = model, model.manifest.task_row
+        self.margin[:] = 1.0  # what was called false was the other version's alarm
         self.disabled[:] = False
         self.following = following_of(self.use, model.manifest)
         if self.following is not None:

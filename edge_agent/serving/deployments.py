@@ -25,6 +25,7 @@ from edge_agent.serving.runs import (
     runs_of_models,
 )
 from edge_agent.serving.shadow import Shadows
+from edge_agent.serving.track_record import TrackRecord
 from edge_agent.serving.versions import BundleVersions
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Deployments:
         live: bool,
     ) -> None:
         self.rollbacks: list[Rollback] = []
+        self.track_record = TrackRecord()
         self.on_change: Callable[[ModelChange], None] = lambda _: None
         self._bundles: dict[str, BundleVersions] = {}
         self._by_use: dict[tuple[str, str], Deployment] = {}
@@ -223,6 +225,7 @@ class Deployments:
             if name in old._bundles:
                 bundle.adopt_versions(old._bundles[name])
         self._shadows.adopt_comparisons(old._shadows)
+        self.track_record = old.track_record
         for key, deployment in self._by_use.items():
             if key in old._by_use:
                 deployment.adopt_following(old._by_use[key])

@@ -98,7 +98,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     mode = UNCERTAIN if outside else _mode(manifest)
     return Detail(
         message_key=key,
-        message_args={"limit": scored.limit, **args},
+        message_args={"limit": scored.limit * float(deployment.margin[scored.row[i]]), **args},
         score=float(outputs.score[i]),
         failure_mode=fault,
         probability=probability,
@@ -226,7 +226,8 @@ class ScoreState:
 
     alarm_open: True if the asset's alarm is not normal, so that all its windows are reported.
     score, health: of its newest window, which ended at scored_us and was scored at scored_s
-    (monotonic clock). published_us: end of the newest window whose score went to the bus.
+    (monotonic clock). published_us: end of the newest window whose score went to the bus. judged,
+    peak: see `Deployment`.
     """
 
     alarm_open: NDArray[np.bool_]
@@ -235,14 +236,15 @@ class ScoreState:
     scored_us: NDArray[np.int64]
     scored_s: NDArray[np.float64]
     published_us: NDArray[np.int64]
+    judged: NDArray[np.int64]
+    peak: NDArray[np.float32]
 
     @staticmethod
     def of(deployment: Deployment) -> ScoreState:
         """The state of a deployment, as views."""
         one = deployment
-        return ScoreState(
-            one.alarm_open, one.score, one.health, one.scored_us, one.scored_s, one.published_us
-        )
+        state = one.alarm_open, one.score, one.health, one.scored_us, one.scored_s
+        return ScoreState(*state, one.published_us, one.judged, one.peak)
 
     def store(self, deployment: Deployment) -> None:
         """Copy this state into a deployment."""
@@ -258,6 +260,8 @@ class ScoreState:
             self.scored_us.copy(),
             self.scored_s.copy(),
             self.published_us.copy(),
+            self.judged.copy(),
+            self.peak.copy(),
         )
 
 
@@ -301,10 +305,21 @@ def evaluate(
         reported = reportable(one, mine.alarm_open)
         observations += [observation(one, i, replayed=rules.replayed) for i in reported.tolist()]
         scores += _score_messages(one, mine.published_us, rules)
+        _keep_peaks(one, mine)
         mine.alarm_open[one.row[reported]] = True
         mine.score[one.row], mine.health[one.row] = one.outputs.score, one.health
         mine.scored_us[one.row], mine.scored_s[one.row] = one.end_us, monotonic_s
     return Evaluation(observations, scores, new)
+
+
+def _keep_peaks(scored: Scored, mine: ScoreState) -> None:
+    """Count windows, and note the largest scores of possible alarms, for the track record."""
+    np.add.at(mine.judged, scored.row, 1)
+    over = scored.level >= 1.0
+    calm = scored.row[~over]
+    mine.peak[calm[~mine.alarm_open[calm]]] = 0.0
+    rows = scored.row[over]
+    np.maximum.at(mine.peak, rows, scored.level[over] * scored.deployment.margin[rows])
 
 
 def _score_messages(

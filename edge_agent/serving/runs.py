@@ -296,7 +296,7 @@ def _finite(x: NDArray[np.float32]) -> NDArray[np.float32]:
 def _scored(due: WindowBatch, outputs: Outputs, seconds: float) -> Scored:
     windows, blocks = due.windows, due.blocks
     task, limit = due.deployment.task, due.deployment.limit
-    level = task.levels(outputs, limit)
+    level = task.levels(outputs, limit) / due.deployment.margin[due.rows]
     health = task.healths(outputs, level)
     if windows is not None:
         start_us, end_us = windows.start_us, windows.end_us

@@ -35,6 +35,8 @@ def fresh() -> ScoreState:
         np.zeros(1, np.int64),
         np.zeros(1),
         np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
+        np.zeros(1, np.float32),
     )
 
 

@@ -58,7 +58,19 @@ function modelDetail(row) {
   const next = row.next ? t("next", { version: row.next }) : "";
   const provisional = row.provisional_s
     ? t("provisional", { n: Math.round(row.provisional_s / 60) }) : "";
-  return [provisional, row.variant, row.provider, row.reason, next, refused].filter(Boolean).join(" · ");
+  return [provisional, promise(row), trackRecord(row), row.variant, row.provider, row.reason, next, refused].filter(Boolean).join(" · ");
+}
+
+function promise(row) {
+  const most = row.false_alarms_at_most ?? null;
+  return most === null ? "" : t("at_most", { n: Number(most.toPrecision(2)) });
+}
+
+function trackRecord(row) {
+  if (!row.judged_h) return "";
+  const raised = Object.keys(row.raised_limits ?? {}).length;
+  const text = t("track", { n: row.alarms, hours: Math.round(row.judged_h), wrong: row.called_false });
+  return raised ? `${text}, ${t("raised_limits", { n: raised })}` : text;
 }
 
 function shadowDetail(row) {
