@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 import orjson
 
 from edge_agent.alarms import model_alarm_id
-from edge_agent.clock import US_PER_MS, US_PER_S
+from edge_agent.clock import US_PER_MS
 from edge_agent.messages import (
     PROVISIONAL,
     UNCERTAIN,
@@ -40,7 +39,6 @@ MOST_UNCERTAIN: Final = 0.5  # no class is more probable there
 _HOURS_A_DAY: Final = 24
 _MINUTES_A_DAY: Final = 1440
 _SHORT: Final = 2  # units of the next smaller size
-_NOTEWORTHY: Final = 1.0  # sigmas by which the middle of a baseline has moved
 _NAMED: Final = 5  # inputs outside of the training data in an alert
 
 
@@ -90,8 +88,8 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     outside = scored.names_outside(i)
     fault, probability = _fault(scored, i, is_uncertain=bool(outside))
     coverage = float(scored.coverage[i])
-    key = deployment.task.message_key
-    moved = _moved(deployment, int(scored.row[i]))
+    key, following = deployment.task.message_key, deployment.following
+    moved = {} if following is None else following.message_args(int(scored.row[i]))
     args = {**promise_args(deployment), **_provisional(manifest), **moved}
     if outside:
         key, args = f"{key}_{UNCERTAIN}", {"outside": ", ".join(outside[:_NAMED])}
@@ -160,17 +158,6 @@ def _span(days: float) -> str:
 def _provisional(manifest: Manifest) -> dict[str, Any]:
     seconds = manifest.provisional_s
     return {"provisional_min": round(seconds / 60)} if seconds else {}
-
-
-def _moved(deployment: Deployment, row: int) -> dict[str, Any]:
-    """How far the middle of a learned baseline has moved, if that is noteworthy, and since when."""
-    following = deployment.following
-    sigmas = 0.0 if following is None else following.furthest(row)
-    if following is None or sigmas <= _NOTEWORTHY:
-        return {}
-    since_s = int(following.since_us[row]) / US_PER_S
-    since = datetime.fromtimestamp(since_s, UTC).astimezone()
-    return {"moved_sigmas": sigmas, "moved_since": since.strftime("%Y-%m-%d")}
 
 
 def _mode(manifest: Manifest) -> str:

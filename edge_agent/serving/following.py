@@ -10,10 +10,12 @@ seen by then, and a later fault must not hide behind it. «This is healthy» mov
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from edge_agent.clock import US_PER_S
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ _FAR: Final = 50.0
 _CLEAR: Final = 0.9  # of the limit
 _RECENT: Final = 1 / 32
 _NOTABLE: Final = 0.5  # sigmas
+_NOTEWORTHY: Final = 1.0  # in an alert
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +169,13 @@ class Following(Table):
         """The assets of which something has moved notably."""
         return np.flatnonzero((np.abs(self.moved) >= _NOTABLE).any(axis=(1, 2)))
 
-    def furthest(self, row: int) -> float:
-        """How far the middle of an asset has moved: the largest of all, in sigmas."""
-        return float(np.abs(self.moved[row]).max(initial=0.0))
+    def message_args(self, row: int) -> dict[str, Any]:
+        """For an alert: how far the middle has moved, and since when; empty if it is little."""
+        sigmas = float(np.abs(self.moved[row]).max(initial=0.0))
+        if sigmas <= _NOTEWORTHY:
+            return {}
+        since = datetime.fromtimestamp(int(self.since_us[row]) / US_PER_S, UTC).astimezone()
+        return {"moved_sigmas": sigmas, "moved_since": since.strftime("%Y-%m-%d")}
 
     def of(self, row: int, manifest: Manifest) -> list[Followed]:
         """What has moved notably for an asset, the largest first."""

@@ -175,6 +175,8 @@ def test_what_an_operator_calls_healthy_is_learned(walk: Walk) -> None:
     walk.sees(changed(100))
     assert walk.progress["any"] == before, "its alarm stands"
     confirm(walk)
+    walk.runtime.pipeline.learning.check_inputs()
+    assert walk.runtime.pipeline.learning["pump"].trainings[0].closed == "", "although it stands"
     walk.sees(changed(300))
     assert walk.progress["any"] == pytest.approx(before + 300 / FULL, abs=0.01)
     assert walk.runtime.pipeline.learning.obstacles() == {}
