@@ -5,7 +5,6 @@ from edge_agent.serving.deployments import Deployments
 from edge_agent.serving.evaluation import (
     Evaluation,
     EvaluationRules,
-    ScoreState,
     alarm_id,
     evaluate,
     reportable,
@@ -14,7 +13,7 @@ from edge_agent.serving.following import Followed
 from edge_agent.serving.lifecycle import AUTOMATIC, COMMAND, DAEMON, ModelChange
 from edge_agent.serving.reconciler import RECONCILE_EVERY_S, ModelLoader, Reconciler
 from edge_agent.serving.runs import inputs_of
-from edge_agent.serving.scored import Scored
+from edge_agent.serving.scored import Scored, ScoreState
 from edge_agent.serving.track_record import anomaly_models
 
 __all__ = [

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edge_agent.models import Manifest, Outputs
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.deployment import Deployment
-    from edge_agent.serving.scored import Scored
+    from edge_agent.serving.scored import Scored, ScoreState
 
 
 FULL_COVERAGE: Final = 0.999
@@ -205,51 +205,6 @@ def _contributors(scored: Scored, i: int) -> tuple[Contributor, ...]:
         name, unit = (signal.name, signal.config.unit) if signal else (spec.name, "")
         found.append(Contributor(name, float(weights[channel]), value, unit or spec.unit))
     return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreState:
-    """The state of the assets of one deployment, columns [A].
-
-    alarm_open: True if the asset's alarm is not normal, so that all its windows are reported.
-    score, health: of its newest window, which ended at scored_us and was scored at scored_s
-    (monotonic clock). published_us: end of the newest window whose score went to the bus. judged,
-    peak: see `Deployment`.
-    """
-
-    alarm_open: NDArray[np.bool_]
-    score: NDArray[np.float32]
-    health: NDArray[np.float32]
-    scored_us: NDArray[np.int64]
-    scored_s: NDArray[np.float64]
-    published_us: NDArray[np.int64]
-    judged: NDArray[np.int64]
-    peak: NDArray[np.float32]
-
-    @staticmethod
-    def of(deployment: Deployment) -> ScoreState:
-        """The state of a deployment, as views."""
-        one = deployment
-        state = one.alarm_open, one.score, one.health, one.scored_us, one.scored_s
-        return ScoreState(*state, one.published_us, one.judged, one.peak)
-
-    def store(self, deployment: Deployment) -> None:
-        """Copy this state into a deployment."""
-        for name in self.__slots__:
-            getattr(deployment, name)[:] = getattr(self, name)
-
-    def copy(self) -> ScoreState:
-        """A copy with separate arrays."""
-        return ScoreState(
-            self.alarm_open.copy(),
-            self.score.copy(),
-            self.health.copy(),
-            self.scored_us.copy(),
-            self.scored_s.copy(),
-            self.published_us.copy(),
-            self.judged.copy(),
-            self.peak.copy(),
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Windows with their scores."""
+"""Windows with their scores, and the state of the assets that they belong to."""
 
 from __future__ import annotations
 
@@ -49,3 +49,48 @@ class Scored:
             return []
         deployment = self.deployment
         return [deployment.scalars[c].name for c in np.flatnonzero(self.outside[i])]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreState:
+    """The state of the assets of one deployment, columns [A].
+
+    alarm_open: True if the asset's alarm is not normal, so that all its windows are reported.
+    score, health: of its newest window, which ended at scored_us and was scored at scored_s
+    (monotonic clock). published_us: end of the newest window whose score went to the bus. judged,
+    peak: see `Deployment`.
+    """
+
+    alarm_open: NDArray[np.bool_]
+    score: NDArray[np.float32]
+    health: NDArray[np.float32]
+    scored_us: NDArray[np.int64]
+    scored_s: NDArray[np.float64]
+    published_us: NDArray[np.int64]
+    judged: NDArray[np.int64]
+    peak: NDArray[np.float32]
+
+    @staticmethod
+    def of(deployment: Deployment) -> ScoreState:
+        """The state of a deployment, as views."""
+        one = deployment
+        state = one.alarm_open, one.score, one.health, one.scored_us, one.scored_s
+        return ScoreState(*state, one.published_us, one.judged, one.peak)
+
+    def store(self, deployment: Deployment) -> None:
+        """Copy this state into a deployment."""
+        for name in self.__slots__:
+            getattr(deployment, name)[:] = getattr(self, name)
+
+    def copy(self) -> ScoreState:
+        """A copy with separate arrays."""
+        return ScoreState(
+            self.alarm_open.copy(),
+            self.score.copy(),
+            self.health.copy(),
+            self.scored_us.copy(),
+            self.scored_s.copy(),
+            self.published_us.copy(),
+            self.judged.copy(),
+            self.peak.copy(),
+        )

@@ -76,6 +76,13 @@ class Plant:
         self.store.audit(actor, kind, alarm_id, comment)
         return self.row(made.alarm)
 
+    async def feedback(
+        self, alarm_id: str, verdict: str, actor: str, comment: str
+    ) -> dict[str, Any]:
+        self.store.audit(actor, "feedback", alarm_id, f"called {verdict}: {comment}")
+        counts = {"alarms": 3, "called_false": 1, "called_true": 0, "judged_h": 36.5}
+        return {"alarm_id": alarm_id, "verdict": verdict, "limit_factor": 1.8, **counts}
+
     async def command_several(
         self,
         kind: str,
@@ -279,6 +286,21 @@ async def test_the_other_commands(plant: Plant, commands: list[str], state: Alar
     alarm = plant.table.get("P-1.pump")
     assert alarm is not None
     assert alarm.state is state
+
+
+async def test_an_alarm_is_called_false(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    """The answer says what was counted, and what became of the limit."""
+    words = ("P-1.pump", "false", "--by", "anna", "--comment", "new oil")
+    async with served(plant) as url:
+        assert await call(url, "feedback", *words) == 0
+        line = capsys.readouterr().out.strip()
+        assert await call(url, "feedback", "P-1.pump", "perhaps") == 2
+    assert line == (
+        "P-1.pump: called false; 1 of 3 alarms in 36.5 h were called false; "
+        "limit: 1.8 times the model's"
+    )
+    (entry,) = plant.store.audit_log()
+    assert (entry["actor"], entry["detail"]) == ("anna", "called false: new oil")
 
 
 async def test_who_says_nothing_is_the_login(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,6 +232,9 @@ async def test_an_alarm_id_may_hold_what_a_path_may_not() -> None:
         ("/api/assets/P-042/learn", {"by": "Lena", "at_ms": 5}, 400, "no key 'at_ms'"),
         ("/api/assets/P-042/healthy", {"by": "Lena", "comment": 5}, 400, "comment: a text"),
         ("/api/assets/P-042/healthy", {"comment": "new"}, 400, "by: who"),
+        ("/api/alarms/P-042.model/feedback", {"by": "Lena"}, 400, "verdict:"),
+        ("/api/alarms/P-042.model/feedback", {"by": "Lena", "verdict": False}, 400, "verdict:"),
+        ("/api/alarms/P-042.model/feedback", {"verdict": "false"}, 400, "by: who"),
         ("/api/assets/P-042/explode", {"by": "Lena"}, 404, "not found"),
     ],
 )
