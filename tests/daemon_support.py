@@ -96,12 +96,14 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_bundle(folder: Path, assets: Iterable[str] = ("P-1", "P-2"), *, version: int = 1) -> None:
-    """A baseline of flow 10 +- 0.1 and pressure 4 +- 0.1; another version has another spread."""
+    """A baseline of flow 10 +- 0.1 and pressure 4 +- 0.1; another version has another spread.
+
+    Half of the time nothing moves, since the tests send the same values again and again.
+    """
     numbers = np.random.default_rng(version)
-    rows = {
-        asset: numbers.normal([10, 4], 0.1 * version, (400, 2)).astype(np.float32)
-        for asset in assets
-    }
+    rows = {asset: numbers.normal([10, 4], 0.1 * version, (400, 2)) for asset in assets}
+    for values in rows.values():
+        values[np.arange(400) // 16 % 2 == 0] = [10, 4]
     inputs = (InputSpec("flow"), InputSpec("pressure"))
     recipe = Recipe(folder.name, inputs, step_s=STEP_MS / 1000, length=LENGTH, hop=1)
     learn(rows, recipe, now_us=version * 1_000_000).write(folder)

@@ -55,14 +55,14 @@ async def test_a_changed_limit_holds_from_the_next_window_on(
     feed = Feed(bus)
     async with site.daemon() as running:
         await until(running.up, "up")
-        feed.send("P-1", 12, flow=10.25)
+        feed.send("P-1", 12, flow=10.1)
         await until(lambda: len(scored(bus, "P-1")) == 5, "windows")
         assert running.states() == {}
         rule = {"limit": 0.001, "off_delay": "300ms"}
         models = [{"bundle": "watch", "lateness": "200ms", "alarm": rule}]
         site.change(templates={"pump": {"models": models}})
         await running.daemon.parts.reloader.reload()
-        feed.send("P-1", 3, flow=10.25)
+        feed.send("P-1", 3, flow=10.1)
         await until(lambda: running.states() == {"P-1.watch": "unack"}, "raised")
         await until(lambda: len(scored(bus, "P-1")) == 15 - LENGTH + 1, "every window")
     assert gapless(scored(bus, "P-1"))
