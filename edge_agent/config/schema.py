@@ -184,13 +184,15 @@ class LearnedAlarm(AlarmRule):
     def at_step(self, step_s: float) -> AlarmRule:
         """The rule for a model with this step.
 
-        on_delay: 5 s are five rows, at a longer step than 5 s two rows; off_delay: at least two
-        steps, which are three rows.
+        on_delay: 5 s are five rows, at a longer step than 5 s two rows; off_delay: below a step of
+        1 s as many rows as it has seconds, at least two steps, which are three rows.
         """
         if not (self.in_rows and step_s):
             return self
         on_s = min(self.on_delay * step_s, max(self.on_delay, step_s))
-        off_s = max(self.off_delay, _OFF_STEPS * step_s) if self.off_delay else 0.0
+        off_s = (
+            max(self.off_delay * min(1.0, step_s), _OFF_STEPS * step_s) if self.off_delay else 0.0
+        )
         return replace(self, on_delay=Duration(on_s), off_delay=Duration(off_s))
 
 
