@@ -16,7 +16,7 @@ S = 1_000_000
 
 @pytest.mark.parametrize(
     ("step_s", "on_s", "off_s"),
-    [(0.05, 0.25, 30), (1, 5, 30), (3, 5, 30), (10, 10, 30), (180, 180, 360), (3600, 3600, 7200)],
+    [(0.05, 0.25, 1.5), (1, 5, 30), (3, 5, 30), (10, 10, 30), (180, 180, 360), (3600, 3600, 7200)],
 )
 def test_delays_are_counted_in_rows(step_s: float, on_s: float, off_s: float) -> None:
     rule = LearnedAlarm().at_step(step_s)
