@@ -86,7 +86,7 @@ def _forget(args: argparse.Namespace) -> Iterable[str]:
 def _healthy(args: argparse.Namespace) -> Iterable[str]:
     for answer in _commanded(args, "healthy"):
         models = ", ".join(shown(model) for model in answer["models"])
-        yield f"{shown(answer['asset'])}: {models} centred on what it does now"
+        yield f"{shown(answer['asset'])}: {models} is centred on what it does now"
 
 
 def _commanded(args: argparse.Namespace, kind: str) -> Iterable[Row]:

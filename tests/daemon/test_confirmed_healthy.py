@@ -80,6 +80,21 @@ async def test_the_alarm_clears_and_all_is_kept_over_a_restart(
         await until(lambda: running.daemon.runtime.alarms.is_active(BASELINE), "10 is a fault now")
 
 
+async def test_a_reload_with_another_runtime_keeps_it(tmp_path: Path) -> None:
+    """A changed tuning builds all anew; what the baseline has followed goes on."""
+    path, pump = write_config(tmp_path), Pump()
+    async with Running(path) as running:
+        await alarmed(running, pump)
+        assert await healthy(path, running, "P-1") == 0
+        moved, before = followed(running), running.daemon.runtime
+        path.write_text(path.read_text() + "\ntuning: {intake_values: 150000}\n")
+        await running.daemon.parts.reloader.reload()
+        assert running.daemon.runtime.pipeline is not before.pipeline
+        assert moved
+        assert followed(running) == moved
+        assert await is_quiet(running, pump)
+
+
 async def test_it_is_said_over_the_plant_bus(tmp_path: Path) -> None:
     """The topic names the asset; the answer names what was moved, or why nothing was."""
     path, pump = write_config(tmp_path), Pump()
