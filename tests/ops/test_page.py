@@ -254,7 +254,7 @@ async def test_healthy_is_said_beside_the_alarm_of_a_baseline(tmp_path: Path) ->
         assert status.comments == ["new impeller"]
         assert await page.js(f'document.querySelector("{question}").hidden')
         assert await page.text(".asset .followed") == (
-            "flow: slow mean moved by -2.1 of at most 3 σ for 2 h 1 min (confirmed as healthy)"  # noqa: RUF001
+            "flow: slow mean moved by -2.1 σ for 2 h 1 min (confirmed as healthy)"  # noqa: RUF001
         )
         assert page.console == []
 

@@ -63,8 +63,7 @@ function movedOf(one) {
     input: one.input,
     statistic: t(one.statistic.replaceAll(" ", "_")),
     n: number(one.sigmas),
-    budget: number(one.budget),
-    kind: t(`kind_${one.kind}`),
+    kind: t(`kind_${one.kind}`, { budget: number(one.budget) }),
     time: ago(one.since_ms),
   });
 }

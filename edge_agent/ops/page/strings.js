@@ -28,9 +28,9 @@ export const WORDS = {
     healthy: "This is healthy …", healthy_yes: "Yes, it is healthy", cancel: "Cancel",
     healthy_means: "What {asset} does now becomes the middle of its baseline at once, and the alarm clears by its own rule. A fault that is present now is not found any more. You are recorded in the audit.",
     healthy_done: "The baseline is centred on what the asset does now; the alarm clears by its own rule.",
-    middle_moved: "{input}: {statistic} moved by {n} of at most {budget} σ for {time} ({kind})",
+    middle_moved: "{input}: {statistic} moved by {n} σ for {time} ({kind})",
     slow_mean: "slow mean", quick_mean: "quick mean", variability: "variability",
-    kind_followed: "followed", kind_accepted: "accepted", kind_confirmed: "confirmed as healthy",
+    kind_followed: "followed, at most {budget} σ", kind_accepted: "accepted", kind_confirmed: "confirmed as healthy",
   },
   de: {
     alarms: "Alarme", no_alarms: "Keine Alarme.",
@@ -61,9 +61,9 @@ export const WORDS = {
     healthy: "Das ist gesund …", healthy_yes: "Ja, sie ist gesund", cancel: "Abbrechen",
     healthy_means: "Was {asset} jetzt tut, wird sofort die Mitte der gelernten Basis, und der Alarm geht nach seiner eigenen Regel. Ein Fehler, der jetzt da ist, wird nicht mehr gefunden. Ihr Name steht im Audit.",
     healthy_done: "Die gelernte Basis liegt jetzt bei dem, was die Anlage tut; der Alarm geht nach seiner eigenen Regel.",
-    middle_moved: "{input}: {statistic} um {n} von höchstens {budget} σ verschoben, seit {time} ({kind})",
+    middle_moved: "{input}: {statistic} um {n} σ verschoben, seit {time} ({kind})",
     slow_mean: "langsamer Mittelwert", quick_mean: "schneller Mittelwert", variability: "Streuung",
-    kind_followed: "mitgeführt", kind_accepted: "angenommen", kind_confirmed: "als gesund bestätigt",
+    kind_followed: "mitgeführt, höchstens {budget} σ", kind_accepted: "angenommen", kind_confirmed: "als gesund bestätigt",
   },
   zh: {
     alarms: "报警", no_alarms: "无报警。", parked: "已搁置、已抑制、停用",
@@ -92,9 +92,9 @@ export const WORDS = {
     healthy: "设备正常 …", healthy_yes: "是，设备正常", cancel: "取消",
     healthy_means: "{asset} 当前的状态将立即成为其基线的中心，报警按自身规则消除。当前已存在的故障将不再被发现。您的姓名会记入审计记录。",
     healthy_done: "基线已对准设备当前的状态；报警按自身规则消除。",
-    middle_moved: "{input}：{statistic}已偏移 {n} σ（最多 {budget} σ），持续 {time}（{kind}）",
+    middle_moved: "{input}：{statistic}已偏移 {n} σ，持续 {time}（{kind}）",
     slow_mean: "慢速均值", quick_mean: "快速均值", variability: "波动",
-    kind_followed: "自动跟随", kind_accepted: "已接受", kind_confirmed: "已确认正常",
+    kind_followed: "自动跟随，最多 {budget} σ", kind_accepted: "已接受", kind_confirmed: "已确认正常",
   },
   ja: {
     alarms: "アラーム", no_alarms: "アラームはありません。", parked: "保留・抑制・休止中",
@@ -123,9 +123,9 @@ export const WORDS = {
     healthy: "これは正常 …", healthy_yes: "はい、正常です", cancel: "キャンセル",
     healthy_means: "{asset} の現在の状態が直ちにベースラインの中心となり、アラームは自身の規則で復帰します。現在すでにある故障は検出されなくなります。お名前は監査記録に残ります。",
     healthy_done: "ベースラインを設備の現在の状態に合わせました。アラームは自身の規則で復帰します。",
-    middle_moved: "{input}：{statistic}が {n} σ 移動（最大 {budget} σ）、{time} 継続（{kind}）",
+    middle_moved: "{input}：{statistic}が {n} σ 移動、{time} 継続（{kind}）",
     slow_mean: "長期平均", quick_mean: "短期平均", variability: "ばらつき",
-    kind_followed: "追従", kind_accepted: "受け入れ済み", kind_confirmed: "正常と確認済み",
+    kind_followed: "追従、最大 {budget} σ", kind_accepted: "受け入れ済み", kind_confirmed: "正常と確認済み",
   },
 };
 
