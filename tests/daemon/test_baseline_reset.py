@@ -31,7 +31,14 @@ def write_config(folder: Path, assets: str = "P-1") -> Path:
     """A pump that learns by itself from 20 s of rows; nobody but the test sends them."""
     struct = {
         "signals": {"flow": {}, "pressure": {}},
-        "learn": {"auto": True, "duration": "20s", "step": "100ms", "length": 8},
+        # 5 s, because the last values are held between two calls of `send`: as if stuck.
+        "learn": {
+            "auto": True,
+            "duration": "20s",
+            "step": "100ms",
+            "length": 8,
+            "alarm": {"on_delay": "5s"},
+        },
     }
     # That the broker is not there is no alarm of these tests.
     return fed_config(folder, ("pump", struct), assets, alarms={"link_delay": "1h"})
