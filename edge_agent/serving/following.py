@@ -36,6 +36,7 @@ _MEMORY_SHARE: Final = 0.25  # of the rows that were learned
 _MEMORY_S: Final = 3600.0  # at least
 _MEMORY_ROWS: Final = 32
 _SETTLE_ROWS: Final = 64
+TURN: Final = 16  # windows of an asset between two moves that the charts see
 _BLOCKS: Final = 8  # means of half a memory each that are kept
 _WEAR: Final = 1.0  # sigmas in one direction over all of them, as much time as was learned: wear
 _UNSETTLED: Final = 0.5  # the same of a state that still moves
@@ -83,6 +84,8 @@ class Following(Table):
 
     moved = column(np.float64, 0, len(STATISTICS), "channels")
     anchor = column(np.float64, 0, len(STATISTICS), "channels")  # that an operator or time approved
+    shown = column(np.float64, 0, len(STATISTICS), "channels")  # `moved`, as the charts know it
+    seen = column(np.int64)  # windows
     recent = column(np.float64, 0, len(STATISTICS), "channels")
     sums = column(np.float64, 0, len(STATISTICS), "channels")  # of the open block
     count = column(np.int64)
@@ -102,7 +105,15 @@ class Following(Table):
     @property
     def is_moved(self) -> bool:
         """True if the middle of any asset has moved."""
-        return bool(self.moved.any())
+        return bool(self.shown.any())
+
+    def turns_of(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The turn of each window of these assets [n]: the charts learn what moved between turns.
+
+        A turn is so many windows of an asset, counted from its first: the same in a recording,
+        which comes in large batches, as live.
+        """
+        return np.asarray((self.seen[rows] % TURN + occurrence(rows)) // TURN)
 
     def follow(self, windows: FollowedWindows, accepted: Callable[[int], None]) -> None:
         """Follow the windows of a turn; accepted: called with the row of an asset."""
@@ -128,6 +139,9 @@ class Following(Table):
             for i in np.flatnonzero(self.standing[rows] >= self.settle_rows).tolist():
                 if self._is_settled(int(rows[i])):
                     self._accept(int(rows[i]), int(windows.end_us[i]), accepted)
+        self.seen[rows] += 1
+        ended = rows[self.seen[rows] % TURN == 0]
+        self.shown[ended] = self.moved[ended]
 
     def _close_blocks(self, rows: NDArray[np.intp]) -> None:
         if not len(rows):
@@ -159,6 +173,7 @@ class Following(Table):
     def confirm(self, row: int, at_us: int) -> None:
         """An operator says that what the asset does now is healthy."""
         self._set(row, self.recent[row].copy(), at_us, CONFIRMED)
+        self.shown[row] = self.moved[row]
 
     def _set(self, row: int, middle: Floats, at_us: int, kind: str) -> None:
         self.moved[row] = self.anchor[row] = middle
@@ -209,7 +224,7 @@ class Following(Table):
         moved, anchor = (np.array(state[key], float) for key in ("moved", "anchor"))
         if moved.shape == anchor.shape == self.moved[row].shape and state["kind"] in _KINDS:
             self.moved[row], self.anchor[row] = moved, anchor
-            self.recent[row] = moved
+            self.recent[row] = self.shown[row] = moved
             self.since_us[row] = int(state["since_us"])
             self.kind[row] = _KINDS.index(state["kind"])
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.models import DEVIATION, FOLLOWED, UNIT_TENSOR
-from edge_agent.serving.following import STATISTICS, FollowedWindows, occurrence
+from edge_agent.serving.following import STATISTICS, FollowedWindows
 from edge_agent.serving.scored import Scored
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _RUNS_KEPT: Final = 1000  # for the percentiles
 _RUNS_JUDGED: Final = 50
 # More than the first runs after loading, or a short load of the machine, can cause.
 _SLOW_RUNS: Final = 10
-_WINDOWS_A_TURN: Final = 16  # of an asset whose baseline follows it
 _ENDLESS_TIMES: Final = 20  # a single run that exceeds the budget by this factor is ended
 
 
@@ -245,10 +244,11 @@ def in_turns(batches: Sequence[WindowBatch]) -> Iterator[list[WindowBatch]]:
     """
     turns: list[list[WindowBatch]] = [[]]
     for batch in batches:
-        if batch.deployment.following is None or batch.size <= _WINDOWS_A_TURN:
+        following = batch.deployment.following
+        turn = None if following is None else following.turns_of(batch.rows)
+        if turn is None or not turn.any():
             turns[0].append(batch)
             continue
-        turn = occurrence(batch.rows) // _WINDOWS_A_TURN
         for number in range(int(turn.max()) + 1):
             if number == len(turns):
                 turns.append([])
@@ -277,7 +277,7 @@ def _moved_of(batches: list[WindowBatch]) -> NDArray[np.float32] | None:
         return None
     channels = len(batches[0].deployment.scalars)
     found = [
-        np.zeros((batch.size, len(STATISTICS), channels)) if table is None else table.moved[rows]
+        np.zeros((batch.size, len(STATISTICS), channels)) if table is None else table.shown[rows]
         for batch, table, rows in zip(batches, tables, [b.rows for b in batches], strict=True)
     ]
     return np.concatenate(found).astype(np.float32)

@@ -39,7 +39,7 @@ class Machine:
         """The levels of these windows, each judged less what was followed before it."""
         levels = []
         for deviation in deviations.tolist():
-            level = abs(deviation - self.moved) / limit
+            level = abs(deviation - float(self.table.shown[0, 0, 0])) / limit
             found = np.full((1, len(STATISTICS), 1), deviation, np.float32)
             at_us = np.array([self.row * STEP_S * S], np.int64)
             windows = FollowedWindows(

@@ -214,6 +214,8 @@ def _finish(student: torch.nn.Module, valid: Samples, _: Context) -> Finished:
         seconds=seconds,
         per_day=_FALSE_SHARE * machines / seconds * _DAY_S,
     )
+    # No rate a day: that would rest on minutes, and machines differ more than their days.
+    stated["false_alarm_share_of_machines"] = f"{_FALSE_SHARE:g}"
     changes = {"threshold": threshold, "calibration": stated}
     return Finished(ClassGraph(student, 1.0, "probabilities"), changes)
 
