@@ -107,13 +107,16 @@ class Following(Table):
         """True if the middle of any asset has moved."""
         return bool(self.shown.any())
 
-    def turns_of(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    def turns_of(self, rows: NDArray[np.intp], ahead: NDArray[np.int64]) -> NDArray[np.intp]:
         """The turn of each window of these assets [n]: the charts learn what moved between turns.
 
         A turn is so many windows of an asset, counted from its first: the same in a recording,
-        which comes in large batches, as live.
+        which comes in large batches, as live. ahead: [A], windows of each asset that come before
+        these; these are added to it.
         """
-        return np.asarray((self.seen[rows] % TURN + occurrence(rows)) // TURN)
+        before = self.seen[rows] % TURN + ahead[rows] + occurrence(rows)
+        np.add.at(ahead, rows, 1)
+        return np.asarray(before // TURN)
 
     def follow(self, windows: FollowedWindows, accepted: Callable[[int], None]) -> None:
         """Follow the windows of a turn; accepted: called with the row of an asset."""

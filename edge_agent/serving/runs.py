@@ -243,10 +243,15 @@ def in_turns(batches: Sequence[WindowBatch]) -> Iterator[list[WindowBatch]]:
     Live there is one window of an asset in a turn; a recording has thousands.
     """
     turns: list[list[WindowBatch]] = [[]]
+    ahead: dict[Deployment, NDArray[np.int64]] = {}
     for batch in batches:
         following = batch.deployment.following
-        turn = None if following is None else following.turns_of(batch.rows)
-        if turn is None or not turn.any():
+        if following is None or not batch.size:
+            turns[0].append(batch)
+            continue
+        queued = ahead.setdefault(batch.deployment, np.zeros(len(following), np.int64))
+        turn = following.turns_of(batch.rows, queued)
+        if not turn.any():
             turns[0].append(batch)
             continue
         for number in range(int(turn.max()) + 1):

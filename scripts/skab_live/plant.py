@@ -55,7 +55,8 @@ templates:
   rig:
     signals:
 {signals}
-    learn: {{lateness: {lateness}s}}
+    # Live, the rows that were learned are scored, too: a baseline would have followed them.
+    learn: {{lateness: {lateness}s, follow: {{budget: 0, settle_after: 0s}}}}
 alarms: {{flood_limit: {flood_limit}}}
 assets: {{{assets}}}
 """

@@ -16,6 +16,7 @@ from edge_agent.serving.following import (
     CONFIRMED,
     FOLLOWED,
     STATISTICS,
+    TURN,
     FollowedWindows,
     Following,
 )
@@ -168,3 +169,15 @@ def _manifest() -> Manifest:
     return Manifest(
         Name("b"), Name("1"), Task.ANOMALY, (InputSpec("flow"),), outputs, learned_rows=ROWS
     )
+
+
+def test_turns_count_on_over_the_batches_of_a_step() -> None:
+    """No window of the second batch comes before one of the first."""
+    table = Following(1, ROWS, STEP_S, Follow())
+    table.grow()
+    ahead = np.zeros(1, np.int64)
+    rows = np.zeros(20, np.intp)
+    first, second = (table.turns_of(rows, ahead) for _ in range(2))
+    turns = np.concatenate([first, second])
+    assert (np.diff(turns) >= 0).all()
+    assert np.bincount(turns).tolist() == [TURN, TURN, 40 - 2 * TURN]
