@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_agent.errors import ModelError
 from edge_agent.learning.forms import (
+    CLIP,
     Plan,
     find_period,
     judged_by,
@@ -95,7 +96,7 @@ def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> l
 def _scaled(fitting: Fitting) -> Floats:
     rows = fitting.rows[~np.isnan(fitting.rows).any(axis=1)]
     center, spread = center_and_spread(rows, fitting.constant)
-    return np.asarray(np.clip((rows - center) / spread, -30, 30))
+    return np.asarray(np.clip((rows - center) / spread, -CLIP, CLIP))
 
 
 def _plans(z: Floats, modes: tuple[bool, ...], fitting: Fitting) -> Iterator[Plan]:

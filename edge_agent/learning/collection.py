@@ -39,7 +39,6 @@ ALARM_STANDS: Final = "the alarm of its provisional baseline is active"
 _LATENESS_US: Final = 5 * US_PER_S
 _ALMOST: Final = 0.9
 _CONFIRMED_WINDOWS: Final = 4
-_RETRY_S: Final = (60.0, 3600.0)
 
 
 class Learning:
@@ -286,18 +285,14 @@ class Learning:
     def failed(self, assets: Collection[str], reason: str, monotonic_s: float = 0.0) -> None:
         """No bundle was made of these: their rows stay, and it is retried, ever more rarely."""
         for one in self._of(assets):
-            one.is_busy = False
-            one.failure = reason
-            one.delay_s = min(_RETRY_S[1], 2 * one.delay_s or _RETRY_S[0])
-            one.retry_s = monotonic_s + one.delay_s
+            one.fail(reason, monotonic_s)
 
     def learned(self, assets: Collection[str]) -> None:
         """These have a baseline: a full one ends learning, after a provisional one it continues."""
         for one in self._of(assets):
             if one.is_done:
                 continue
-            one.is_busy = False
-            one.failure, one.delay_s = "", 0.0
+            one.succeed()
             if one.stage < self.last_stage:
                 one.stage = max(one.stage + 1, self._stage_after(one.choice.complete()))
             else:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import LEAST_ROWS, LEAST_WINDOWS
 from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
@@ -34,6 +31,7 @@ from edge_agent.models import (
     Task,
     WindowSpec,
     histogram_of_units,
+    learned_version,
     write_bundle,
 )
 
@@ -174,10 +172,9 @@ def _bundle(
     from edge_agent.learning.graph import build_graph, golden_of  # noqa: PLC0415
 
     onnx_bytes = build_graph(list(baselines.values()), recipe.length)
-    stamp = datetime.fromtimestamp(now_us / US_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
     manifest = Manifest(
         name=Name(recipe.name),
-        version=Name(f"{stamp}-{sha256(onnx_bytes).hexdigest()[:8]}"),
+        version=learned_version(now_us, onnx_bytes),
         task=Task.ANOMALY,
         inputs=_read_by(recipe.inputs, list(baselines.values())),
         outputs=OutputNames(

@@ -50,7 +50,8 @@ class Plan:
     """The parts of a form.
 
     states: their number; others: each input is judged given the others; period: of the cycle in
-    rows, 0 for none. modes: [C], true for inputs that are conditions (set points, states of the
+    rows, 0 for none; excursions: values in half a per cent of the rows or more are no outliers.
+    modes: [C], true for inputs that are conditions (set points, states of the
     machine): they alone determine the state, and are not judged.
     """
 

@@ -28,6 +28,7 @@ log = logging.getLogger("edge_agent.learning")
 
 _NO_VALUE: Final = "no value"
 _NO_NUMBER: Final = "no number"
+_RETRY_S: Final = (60.0, 3600.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +46,13 @@ class TrainingSet:
     length: int
 
 
-@dataclass(slots=True)
-class Training:
-    """Progress of an asset. closed: why its rows are not learned now; retry_s: not before then.
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """Where the learning of an asset stands. retry_s: no bundle is made before that time."""
 
-    confirmed_rows: the next rows that are learned despite its alarm; an operator calls it healthy.
-    """
-
-    asset: PlantAsset
-    rows: HealthyRows
-    choice: InputChoice
-    left_out: dict[int, str] = field(default_factory=dict)
     stage: int = 0
-    last_us: int | None = None
     is_busy: bool = False
     is_done: bool = False
-    closed: str = ""
-    confirmed_rows: int = 0
     failure: str = ""
     delay_s: float = 0.0
     retry_s: float = -np.inf
@@ -70,6 +61,32 @@ class Training:
     def is_waiting(self) -> bool:
         """True if it learns, and no bundle is being made of its rows."""
         return not (self.is_done or self.is_busy)
+
+    def fail(self, reason: str, monotonic_s: float) -> None:
+        """No bundle was made: it is retried, ever more rarely."""
+        self.is_busy, self.failure = False, reason
+        self.delay_s = min(_RETRY_S[1], 2 * self.delay_s or _RETRY_S[0])
+        self.retry_s = monotonic_s + self.delay_s
+
+    def succeed(self) -> None:
+        """A bundle was made."""
+        self.is_busy, self.failure, self.delay_s = False, "", 0.0
+
+
+@dataclass(slots=True)
+class Training(Attempt):
+    """Progress of an asset. closed: why its rows are not learned now.
+
+    confirmed_rows: the next rows that are learned despite its alarm; an operator calls it healthy.
+    """
+
+    asset: PlantAsset
+    rows: HealthyRows
+    choice: InputChoice
+    left_out: dict[int, str] = field(default_factory=dict)
+    last_us: int | None = None
+    closed: str = ""
+    confirmed_rows: int = 0
 
     def take_back(self, since_us: int) -> None:
         """Remove the rows since then; they are not healthy."""

@@ -26,7 +26,7 @@ _GROWTH: Final = 0.25
 _USUAL_WANTED: Final = 0.1  # false alarms a day
 _TAIL_INDEX: Final = 0.25  # of the power law of T²; far heavier than a normal distribution's
 _LEAST_SEEN: Final = 1.0  # T² if nothing ever moved: one `constant_floor` off counts as seen
-OWN_SHARE: Final = 0.005  # of its own healthy windows a baseline may be over its limit
+_OWN_SHARE: Final = 0.005  # of its own healthy windows a baseline may be over its limit
 _OWN_MARGIN: Final = 1.05
 
 
@@ -66,7 +66,7 @@ def own_factor(scores: Floats) -> float:
 
     scores: the largest chart of each window that was learned, relative to the limits [n].
     """
-    return max(1.0, _OWN_MARGIN * float(np.quantile(scores, 1 - OWN_SHARE)))
+    return max(1.0, _OWN_MARGIN * float(np.quantile(scores, 1 - _OWN_SHARE)))
 
 
 def alarms_of(over: NDArray[np.bool_], apart: int) -> int:

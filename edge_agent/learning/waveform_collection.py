@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _STAGES: Final = 4  # times the time of a provisional baseline is that of the next one
 _DAY_S: Final = 86_400.0
 _PATIENCE_S: Final = 60.0
-_RETRY_S: Final = (60.0, 3600.0)
 _NO_BLOCK: Final = "no value"
 
 
@@ -223,18 +222,14 @@ class WaveLearning:
     def failed(self, assets: Collection[str], reason: str, monotonic_s: float = 0.0) -> None:
         """No bundle was made of these: it is retried, ever more rarely."""
         for one in self._of(assets):
-            one.is_busy = False
-            one.failure = reason
-            one.delay_s = min(_RETRY_S[1], 2 * one.delay_s or _RETRY_S[0])
-            one.retry_s = monotonic_s + one.delay_s
+            one.fail(reason, monotonic_s)
 
     def learned(self, assets: Collection[str]) -> None:
         """These have a baseline: a full one ends learning, after a provisional one it continues."""
         for one in self._of(assets):
             if one.is_done:
                 continue
-            one.is_busy = False
-            one.failure, one.delay_s = "", 0.0
+            one.succeed()
             if one.stage < self._last:
                 one.stage = max(one.stage + 1, self._stage_after(one.seconds))
             else:

@@ -7,9 +7,7 @@ largest deviation of a single one, so that one line that rises alone is found am
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
-from hashlib import sha256
 from itertools import accumulate
 from math import sqrt
 from statistics import NormalDist
@@ -17,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
 from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
 from edge_agent.learning.calibration import promised
@@ -25,7 +22,7 @@ from edge_agent.learning.covariance import precision
 from edge_agent.learning.fit import LearnedBundle
 from edge_agent.learning.threshold import poisson_upper
 from edge_agent.learning.waveform import SHAPES, Bank, WaveBaseline, measure
-from edge_agent.models import InputSpec, Manifest, OutputNames, Task, WindowSpec
+from edge_agent.models import InputSpec, Manifest, OutputNames, Task, WindowSpec, learned_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,10 +206,9 @@ def _bundle(
     onnx_bytes = build_wave_graph(
         list(baselines.values()), dict(zip(names, recipe.banks, strict=True))
     )
-    stamp = datetime.fromtimestamp(now_us / US_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
     manifest = Manifest(
         name=Name(recipe.name),
-        version=Name(f"{stamp}-{sha256(onnx_bytes).hexdigest()[:8]}"),
+        version=learned_version(now_us, onnx_bytes),
         task=Task.ANOMALY,
         inputs=recipe.inputs,
         outputs=OutputNames(score="score", health="health", contributions="contributions"),

@@ -11,6 +11,7 @@ import numpy as np
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind
 from edge_agent.learning.healthy_rows import HealthyRows, Row
+from edge_agent.learning.progress import Attempt
 from edge_agent.learning.waveform import defect_lines, length_for
 from edge_agent.learning.waveform_fit import WaveRecipe
 from edge_agent.models import InputSpec
@@ -83,7 +84,7 @@ class Head:
 
 
 @dataclass(slots=True)
-class WaveTraining:
+class WaveTraining(Attempt):
     """Progress of an asset. closed: why its windows are not learned now; see `Training`."""
 
     asset: PlantAsset
@@ -97,21 +98,10 @@ class WaveTraining:
     n: int = 0
     _gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS))
     last_us: int = 0
-    stage: int = 0
-    is_busy: bool = False
-    is_done: bool = False
     closed: str = ""
-    failure: str = ""
-    delay_s: float = 0.0
-    retry_s: float = -np.inf
 
     def __post_init__(self) -> None:
         self.heads = [Head() for _ in self.inputs]
-
-    @property
-    def is_waiting(self) -> bool:
-        """True if it learns, and no bundle is being made of its windows."""
-        return not (self.is_done or self.is_busy)
 
     @property
     def spacing_s(self) -> float:

@@ -12,7 +12,13 @@ from edge_agent.models.bundle.domain import Domain, check_of, domain_of
 from edge_agent.models.bundle.foreign import allowed_operators, bundle_from_onnx, inspect_onnx
 from edge_agent.models.bundle.golden import Golden, Tensors, parse_golden
 from edge_agent.models.bundle.kinds import GOLDEN, OPERATORS, WINDOW, BundleKind, variant_file
-from edge_agent.models.bundle.learned import LEARNED, LEFT_OUT, learned_prefix, learned_us
+from edge_agent.models.bundle.learned import (
+    LEARNED,
+    LEFT_OUT,
+    learned_prefix,
+    learned_us,
+    learned_version,
+)
 from edge_agent.models.bundle.manifest import (
     KINDS,
     UNIT_TENSOR,
@@ -137,6 +143,7 @@ __all__ = [
     "keyring",
     "learned_prefix",
     "learned_us",
+    "learned_version",
     "load_manifest",
     "model_of_graph",
     "pack",

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_agent.alarms import model_alarm_id, use_name_of
 from edge_agent.clock import NEVER
-from edge_agent.config.schema import LearnedAlarm
+from edge_agent.config.schema import Follow, LearnedAlarm
 from edge_agent.serving.following import following_of
 from edge_agent.serving.input_signals import fixed_inputs, misfit
 from edge_agent.serving.window_layout import block_inputs_of, layout_of
@@ -184,14 +184,18 @@ class Deployment(Table):
                 self.following.restore(row, old.following.state(before))
 
     def adopt_rules(self, template: Template) -> None:
-        """Use the alarm rule of this use from a new config."""
+        """Use the rules of this use from a new config: of its alarm, and how it follows."""
         rules: dict[str, AlarmRule] = {use_name_of(use): use.alarm for use in template.models}
         if template.learn is not None:
             rules.setdefault(self.use_name, template.learn.alarm)
         rules.setdefault(self.use_name, LearnedAlarm())  # learned by hand
         self.use = replace(self.use, alarm=rules[self.use_name])
-        if self.following is not None and template.learn is not None:
-            self.following.rule = template.learn.follow
+        if self.following is not None:
+            self.following.rule = self._follow_rule(template)
+
+    def _follow_rule(self, template: Template) -> Follow:
+        listed = [use.follow for use in template.models if use_name_of(use) == self.use_name]
+        return (*listed, template.learn.follow if template.learn else Follow())[0]
 
     def accept_values(self, values: Columns, blocks: Sequence[TensorBlock]) -> list[WindowBatch]:
         """Write values into the windows; returns those that close."""

@@ -100,7 +100,12 @@ class Following(Table):
         super().__init__({"channels": channels})
         self.rule = rule
         self.memory = max(_MEMORY_ROWS, _MEMORY_SHARE * rows, _MEMORY_S / step_s)
-        self.settle_rows = max(_SETTLE_ROWS, round(rule.settle_after / step_s))
+        self._step_s = step_s
+
+    @property
+    def _settle_rows(self) -> int:
+        """Windows that an alarm stands for before its state may be accepted, by the rule of now."""
+        return max(_SETTLE_ROWS, round(self.rule.settle_after / self._step_s))
 
     @property
     def is_moved(self) -> bool:
@@ -139,7 +144,7 @@ class Following(Table):
         if self.rule.budget:
             self._move(rows[~over], found[~over], windows.end_us[~over])
         if self.rule.settle_after:
-            for i in np.flatnonzero(self.standing[rows] >= self.settle_rows).tolist():
+            for i in np.flatnonzero(self.standing[rows] >= self._settle_rows).tolist():
                 if self._is_settled(int(rows[i])):
                     self._accept(int(rows[i]), int(windows.end_us[i]), accepted)
         self.seen[rows] += 1

@@ -181,3 +181,14 @@ def test_turns_count_on_over_the_batches_of_a_step() -> None:
     turns = np.concatenate([first, second])
     assert (np.diff(turns) >= 0).all()
     assert np.bincount(turns).tolist() == [TURN, TURN, 40 - 2 * TURN]
+
+
+def test_a_reload_that_switches_acceptance_on_still_waits_a_day() -> None:
+    """The wait is that of the rule of now, not of the one at the start."""
+    machine = Machine(settle_after=0.0)
+    machine.run(np.zeros(3 * MEMORY))
+    machine.table.rule = Follow()
+    machine.run(np.full(DAY - 1, 9.0))
+    assert machine.accepted == []
+    machine.run(np.full(10, 9.0))
+    assert machine.accepted == [0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
 
 from edge_agent.clock import US_PER_S
+from edge_agent.config.types import Name
 
 LEARNED: Final = "learned"
 LEFT_OUT: Final = "left_out"  # key in the manifest's `training`
@@ -15,6 +17,12 @@ _LONGEST_TEMPLATE: Final = 40
 def learned_prefix(template: str) -> str:
     """The beginning of the names of a template's bundles; cut, as they must not exceed its own."""
     return f"{LEARNED}-{template[:_LONGEST_TEMPLATE]}-"
+
+
+def learned_version(now_us: int, onnx_bytes: bytes) -> Name:
+    """The version of a bundle that is learned now; the same graph has the same ending."""
+    stamp = datetime.fromtimestamp(now_us / US_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return Name(f"{stamp}-{sha256(onnx_bytes).hexdigest()[:8]}")
 
 
 def learned_us(version: str) -> int:
