@@ -5,43 +5,23 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.daemon.saved_values import SavedState
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.serving import anomaly_models
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
-
-    from edge_agent.clock import Clock
-    from edge_agent.daemon.runtime import Runtime
-    from edge_agent.daemon.saved_values import SavedValues
     from edge_agent.ops.metrics import Metrics
     from edge_agent.serving import Deployment, Deployments
 
 log = logging.getLogger("edge_agent.models")
 
 _RECORD: Final = "track record"  # key of the store
-_SAVE_EVERY_S: Final = 300.0  # the longest loss of counts by a crash
 
 
-class AlarmFeedback:
-    """Takes feedback on alarms; counts alarms and judged time.
+class AlarmFeedback(SavedState):
+    """Takes feedback on alarms; counts alarms and judged time."""
 
-    turning: held while the pipeline works.
-    """
-
-    def __init__(
-        self,
-        runtime: Callable[[], Runtime],
-        turning: asyncio.Lock,
-        values: SavedValues,
-        clock: Clock,
-    ) -> None:
-        self._runtime = runtime
-        self._turning = turning
-        self._values = values
-        self._clock = clock
-        self._saved_s = clock.monotonic_s()
+    save_every_s = 300.0  # counts are lost more easily than what changes over weeks
 
     @property
     def _deployments(self) -> Deployments:
@@ -65,10 +45,8 @@ class AlarmFeedback:
     async def save(self, *, at_once: bool = False) -> None:
         """Follow what happened; save changes, periodically or `at_once`."""
         self._follow()
-        now_s = self._clock.monotonic_s()
-        if not (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
+        if not self._is_due(at_once=at_once):
             return
-        self._saved_s = now_s
         record = self._deployments.track_record
         record.collect(anomaly_models(self._deployments))
         if record.changed and not await self._values.save(_RECORD, record.dump()):

@@ -16,6 +16,7 @@ import orjson
 from edge_agent.alarms import BASELINE, WAVEFORMS, baseline_alarm_ids
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.schema import Learn
+from edge_agent.daemon.saved_values import SavedState
 from edge_agent.delivery import Memory
 from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
 
@@ -37,7 +38,6 @@ _VOID: Final = "forgotten"  # keys of the store
 _LIVES: Final = "lives"
 _FOLLOWED: Final = "followed"
 _DAY_S: Final = 86_400.0  # of data, if the config tells nothing and the step is short
-_SAVE_EVERY_S: Final = 3600.0  # the longest loss by a crash; lives last for weeks
 
 
 class BaselineReset:
@@ -113,25 +113,10 @@ class BaselineReset:
             self._saved = since
 
 
-class FollowedBaselines:
-    """Stores how far baselines have followed their machines, and accepts «this is healthy».
+class FollowedBaselines(SavedState):
+    """Stores how far baselines have followed their machines, and accepts «this is healthy»."""
 
-    turning: held while the pipeline works.
-    """
-
-    def __init__(
-        self,
-        runtime: Callable[[], Runtime],
-        turning: asyncio.Lock,
-        values: SavedValues,
-        clock: Clock,
-    ) -> None:
-        self._runtime = runtime
-        self._turning = turning
-        self._values = values
-        self._clock = clock
-        self._saved_s = clock.monotonic_s()
-        self._saved = b""
+    _saved = b""
 
     async def restore(self) -> None:
         """Restore the state of the last run of the service."""
@@ -143,10 +128,8 @@ class FollowedBaselines:
 
     async def save(self, *, at_once: bool = False) -> None:
         """Save changes, periodically or `at_once`."""
-        now_s = self._clock.monotonic_s()
-        if not (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
+        if not self._is_due(at_once=at_once):
             return
-        self._saved_s = now_s
         state = orjson.dumps(_followed_state(self._runtime().pipeline.deployments))
         if state != self._saved and await self._values.save(_FOLLOWED, state):
             self._saved = state
@@ -196,24 +179,8 @@ def _restore_followed(deployments: Deployments, state: dict[str, dict[str, Any]]
                 one.following.restore(row, of_assets[asset.id])
 
 
-class RulStore:
-    """Stores predictions of remaining life, and accepts reports of their end.
-
-    turning: held while the pipeline works.
-    """
-
-    def __init__(
-        self,
-        runtime: Callable[[], Runtime],
-        turning: asyncio.Lock,
-        values: SavedValues,
-        clock: Clock,
-    ) -> None:
-        self._runtime = runtime
-        self._turning = turning
-        self._values = values
-        self._clock = clock
-        self._saved_s = clock.monotonic_s()
+class RulStore(SavedState):
+    """Stores predictions of remaining life, and accepts reports of their end."""
 
     @property
     def _tracker(self) -> RulTracker:
@@ -225,10 +192,8 @@ class RulStore:
 
     async def save(self, *, at_once: bool = False) -> None:
         """Save changes, periodically or `at_once`."""
-        now_s = self._clock.monotonic_s()
-        if not self._tracker.changed or not (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
+        if not (self._tracker.changed and self._is_due(at_once=at_once)):
             return
-        self._saved_s = now_s
         tracker = self._tracker
         if not await self._values.save(_LIVES, tracker.dump()):
             tracker.changed = True
