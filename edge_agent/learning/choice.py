@@ -45,7 +45,6 @@ _FOLDS: Final = 4
 _GAIN: Final = 0.02  # of the detected share: a form with more parts must earn them
 _DOUBT: Final = 0.5  # more for relations and cycles: their numbers are estimated from the data
 _TOLD: Final = 0.15  # of the detected share: prior knowledge of conditions counts as much
-_RELATED: Final = 30  # independent windows, at least, for relations between inputs
 _WINDOWS: Final = 24  # of each held-out quarter that get faults
 _INPUTS: Final = 12  # that get faults, at most
 _OFFSETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of an input's healthy deviation
@@ -84,7 +83,7 @@ def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> l
     modes: see `Plan`. period: of the machine's cycle in rows; None: find it, 0: none.
     """
     z = _scaled(fitting)
-    tried = [_try(fitting, plan) for plan in _plans(z, modes, fitting)]
+    tried = [_try(fitting, plan) for plan in _plans(z, modes)]
     best = _best(tried, fitting)
     rows = _period(z, fitting) if period is None else period
     if rows:
@@ -99,13 +98,11 @@ def _scaled(fitting: Fitting) -> Floats:
     return np.asarray(np.clip((rows - center) / spread, -CLIP, CLIP))
 
 
-def _plans(z: Floats, modes: tuple[bool, ...], fitting: Fitting) -> Iterator[Plan]:
+def _plans(z: Floats, modes: tuple[bool, ...]) -> Iterator[Plan]:
     """Plans without a cycle, the simplest first."""
     judged = ~np.array(modes or (False,) * z.shape[1], bool)
     states = number_of_states(z, judged_by(judged))
-    # Relations of a few independent windows name the wrong input when another one fails.
-    is_enough = any(modes) or len(z) >= _RELATED * fitting.alarm_rows
-    others = is_enough and may_explain(len(z), z.shape[1])
+    others = may_explain(len(z), z.shape[1])
     plain = Plan(modes=modes)
     yield plain
     yield replace(plain, excursions=True)

@@ -66,17 +66,21 @@ _CHARTS: Final[_Nodes] = (
     ("MatMul", "precision_n d_column", "pull_column", {}),
     ("Squeeze", "pull_column last_axis", "pull", {}),
     ("Mul", "d pull", "terms", {}),
-    ("Mul", "terms limit_scale_n", "all_shares", {}),
-    ("Mul", "pull pull", "pull_squared", {}),
-    ("Mul", "pull_squared alone_scale_n", "alone", {}),
+    ("ReduceSum", "terms last_axis", "total", {"keepdims": 1}),
+    ("MatMul", "causes_n pull_column", "cause_column", {}),
+    ("Squeeze", "cause_column last_axis", "cause", {}),
+    ("Mul", "cause cause", "cause_squared", {}),
+    ("Mul", "cause_squared alone_scale_n", "alone", {}),
     ("ReduceMax", "alone", "largest", {"axes": [2], "keepdims": 1}),
+    ("Concat", "total largest", "squares", {"axis": 1}),
+    ("Mul", "squares limit_scale_n", "charts", {}),
     ("ReduceSum", "alone last_axis", "alone_sum", {"keepdims": 1}),
     ("Max", "alone_sum tiny", "alone_total", {}),
-    ("Div", "largest alone_total", "alone_weight", {}),
-    ("Mul", "alone alone_weight", "alone_shares", {}),
-    ("Concat", "all_shares alone_shares", "shares", {"axis": 1}),
-    ("ReduceSum", "shares last_axis", "charts", {"keepdims": 0}),
-    ("ArgMax", "charts", "worst", {"axis": 1, "keepdims": 1}),
+    ("Div", "alone alone_total", "weight", {}),
+    ("Concat", "weight weight", "weights", {"axis": 1}),
+    ("Mul", "weights charts", "shares", {}),
+    ("Squeeze", "charts last_axis", "chart", {}),
+    ("ArgMax", "chart", "worst", {"axis": 1, "keepdims": 1}),
     ("GatherND", "shares worst", "contributions", {"batch_dims": 1}),
     ("ReduceSum", "contributions last_axis", "score", {"keepdims": 0}),
     ("Add", "score one", "score_plus_one", {}),
@@ -177,8 +181,9 @@ def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[
         "middle": _stack([b.middle for b in baselines]),
         "sigma_scale": _stack([1.0 / b.sigma for b in baselines]),
         "precision": _stack([b.precision for b in baselines]),
-        "limit_scale": _stack([1.0 / b.limit[0][:, None] for b in baselines]),
-        "alone_scale": _stack([1.0 / _alone(b) for b in baselines]),
+        "causes": _stack([b.causes for b in baselines]),
+        "limit_scale": _stack([1.0 / b.limit.reshape(-1, 1) for b in baselines]),
+        "alone_scale": _stack([b.alone_scale for b in baselines]),
         "followed": np.zeros((1, STATISTICS, len(baselines[0].center)), np.float32),
         "stillness": np.array(STILLNESS, np.float32),
         "clip_low": np.array(-CLIP, np.float32),
@@ -197,12 +202,6 @@ def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[
 def _padded_states(states: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """States [K, C] and as many unreachable ones as are missing to `most`."""
     return np.concatenate([states, np.full((most - len(states), states.shape[1]), _FAR)])
-
-
-def _alone(baseline: Baseline) -> NDArray[np.float64]:
-    """The divisor of a squared pull that makes the limit of a single input 1, [S, C]."""
-    diagonal = np.diagonal(baseline.precision, axis1=1, axis2=2)
-    return np.asarray(diagonal * baseline.limit[1][:, None])
 
 
 def golden_of(baselines: Sequence[Baseline], length: int) -> tuple[Tensors, Tensors]:
@@ -239,11 +238,11 @@ def _reference(
     """Score, contributions [C] and deviations [S, C] of a window [W, C]."""
     deviation = window_deviations(baseline, window[None].astype(float))[0]
     pull = np.einsum("sij,sj->si", baseline.precision, deviation)
-    alone = pull**2 / _alone(baseline)
-    weight = alone.max(axis=1) / np.maximum(alone.sum(axis=1), np.finfo(np.float32).tiny)
-    shares = [deviation * pull / baseline.limit[0][:, None], alone * weight[:, None]]
-    charts = np.concatenate(shares)
-    contributions = charts[charts.sum(axis=1).argmax()]
+    alone = baseline.alone(pull)
+    weight = alone / np.maximum(alone.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    charts = baseline.charts(deviation[None])[0]
+    worst = int(charts.argmax())
+    contributions = charts[worst] * weight[worst % STATISTICS]
     return contributions.sum(), contributions, deviation
 
 

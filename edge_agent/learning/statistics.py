@@ -7,9 +7,11 @@ theory's covariance factor lambda / (2 - lambda) would make the limit far too ti
 variability: the logarithm of the smoothed absolute difference from row to row. It detects changes
 that no mean shows: noise, oscillation, a sensor that is stuck.
 
-Each statistic is judged twice: by Hotelling's T² over all inputs, and by the input that stands out
-most given the others, (P d)² / diag P, the likelihood ratio of a shift of one input alone. T² finds
-faults that spread over many inputs, the other a fault of one input among many.
+Each statistic is judged twice: by Hotelling's T² over all inputs, and by the input whose shift
+alone explains most of the deviation d, (v' P d)² / (v' P v), its likelihood ratio, with v the
+deviation that a shift of this input causes. T² finds faults that spread over many inputs, the other
+a fault of one input among many. The same ratios say which input raised the score: in a form that
+judges each input given the others, a faulty input moves the deviations of all that it explains.
 """
 
 from __future__ import annotations
@@ -47,8 +49,9 @@ class Baseline:
 
     center, spread: [C]; form: what is removed from the readings. restless: [C], mean absolute
     difference from row to row, in spreads; middle, sigma: [S, C], mean and deviation of the
-    statistics; precision: [S, C, C], inverse covariance of statistics in sigmas; limit: [2, S], of
-    T² and of a single input. counter: [C], channels that only count and are judged by their
+    statistics; precision: [S, C, C], inverse covariance of statistics in sigmas; causes: [S, C, C],
+    a row for each input, the deviation that its shift causes (0: it is not judged); limit: [2, S],
+    of T² and of a single input. counter: [C], channels that only count and are judged by their
     increments from row to row; offset: [C], subtracted before all else, if float32 does not
     resolve the readings.
     """
@@ -60,6 +63,7 @@ class Baseline:
     middle: Floats
     sigma: Floats
     precision: Floats
+    causes: Floats
     limit: Floats
     counter: Mask
     offset: Floats
@@ -80,14 +84,21 @@ class Baseline:
 
     def charts(self, deviations: Floats) -> Floats:
         """T² and the largest single input of deviations [n, S, C], relative to limits: [n, 2S]."""
-        return charts(deviations, self.precision) / self.limit.ravel()
+        pull = np.einsum("nsi,sij->nsj", deviations, self.precision, optimize=True)
+        total, alone = (deviations * pull).sum(axis=2), self.alone(pull).max(axis=2)
+        return np.concatenate([total, alone], axis=1) / self.limit.ravel()
 
+    def alone(self, pull: Floats) -> Floats:
+        """The likelihood ratio of a shift of each input alone, from P d [..., S, C]: the same."""
+        return np.asarray(
+            np.einsum("ski,...si->...sk", self.causes, pull, optimize=True) ** 2 * self.alone_scale
+        )
 
-def charts(deviations: Floats, inverse: Floats) -> Floats:
-    """T² of each statistic, then its most unusual single input, [n, 2S], without limits."""
-    pull = np.einsum("nsi,sij->nsj", deviations, inverse, optimize=True)
-    alone = pull**2 / np.diagonal(inverse, axis1=1, axis2=2)
-    return np.concatenate([(deviations * pull).sum(axis=2), alone.max(axis=2)], axis=1)
+    @property
+    def alone_scale(self) -> Floats:
+        """1 / (v' P v) of each input, 0 of one that is not judged: [S, C]."""
+        size = np.einsum("ski,sij,skj->sk", self.causes, self.precision, self.causes)
+        return np.asarray(np.divide(1.0, size, out=np.zeros_like(size), where=size > 0))
 
 
 def judge(baseline: Baseline, rows: Floats, stride: int = 1) -> Floats:
@@ -152,10 +163,29 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
     found = (found - middle) / sigma
     inverse = np.array([precision(each, ends, len(rows)) for each in found.transpose(1, 0, 2)])
     none = np.zeros(rows.shape[1])
-    limit = np.ones((2, STATISTICS))
     return Baseline(
-        center, spread, form, restless, middle, sigma, inverse, limit, none.astype(bool), none
+        center,
+        spread,
+        form,
+        restless,
+        middle,
+        sigma,
+        precision=inverse,
+        causes=_causes(form, sigma),
+        limit=np.ones((2, STATISTICS)),
+        counter=none.astype(bool),
+        offset=none,
     )
+
+
+def _causes(form: Form, sigma: Floats) -> Floats:
+    """The deviation that a shift of each input causes, [S, C, C]: of all that it explains.
+
+    More variability of an input is told by its own alone: that of others is no linear function.
+    """
+    judged = np.diag(form.mixing) > 0
+    shift = form.mixing * judged[:, None]
+    return np.stack([shift / sigma[0], shift / sigma[1], np.diag(judged / sigma[2])])
 
 
 def too_few_windows() -> ModelError:

@@ -89,6 +89,7 @@ def _random_baseline(random: np.random.Generator) -> Baseline:
         middle=random.standard_normal((STATISTICS, 3)),
         sigma=0.1 + random.random((STATISTICS, 3)),
         precision=roots @ roots.transpose(0, 2, 1) + 0.1 * np.eye(3),
+        causes=np.eye(3) + 0.3 * random.standard_normal((STATISTICS, 3, 3)),
         limit=1 + 9 * random.random((2, STATISTICS)),
         counter=np.zeros(3, bool),
         offset=np.zeros(3),
@@ -109,6 +110,7 @@ def _plain(center: float, spread: float) -> Baseline:
         middle=np.zeros((STATISTICS, 1)),
         sigma=np.ones((STATISTICS, 1)),
         precision=np.ones((STATISTICS, 1, 1)),
+        causes=np.ones((STATISTICS, 1, 1)),
         limit=np.ones((2, STATISTICS)),
         counter=np.zeros(1, bool),
         offset=np.zeros(1),
@@ -634,3 +636,23 @@ def test_a_meter_that_is_reset_raises_nothing() -> None:
     rows = np.column_stack([random.normal(60, 0.5, 6000), reads])
     learned = learn({"A": rows[:4000]}, recipe(2), now_us=NOW_US)
     assert scores(learned, rows[4000:]).score.max() < 1.0
+
+
+# -- each input given the others ------------------------------------------------------------------
+
+
+def test_an_input_is_named_and_not_those_that_it_explains() -> None:
+    """One load moves five inputs; a shift of one of them moves what is left of all others."""
+    random = np.random.default_rng(0)
+    load = np.cumsum(random.standard_normal(6000)) / 20 + np.sin(np.arange(6000) / 300)
+    gains = np.array([3.0, -2.0, 1.0, 0.7, 4.0])
+    rows = load[:, None] * gains + 0.02 * random.standard_normal((6000, 5))
+    learned = learn({"A": rows}, recipe(5), now_us=NOW_US)
+    assert learned.manifest.calibration["form"].startswith("each input given the others")
+    for channel in range(5):
+        fault = rows[:400].copy()
+        fault[200:, channel] += 0.5
+        found = scores(learned, fault)
+        assert found.score[230:].min() > 1.0
+        assert found.contributions is not None
+        assert (found.contributions[230:].argmax(axis=1) == channel).all()
