@@ -6,10 +6,12 @@ $HOME/.cache; this variable prevents both (`disable_telemetry_events()` comes to
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -47,10 +49,24 @@ def open_session(model: bytes, providers: Sequence[str] = (CPU,)) -> Any:  # noq
     options.log_severity_level = _FATAL_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if any(name != CPU for name in providers):
+        _load_gpu_libraries()
     # TF32 would round a GPU's products to 10 bits, and golden vectors would not match.
     exact = {"CUDAExecutionProvider": {"use_tf32": "0"}}
     named = [(name, exact.get(name, {})) for name in providers]
     return ort.InferenceSession(model, options, providers=named)
+
+
+@cache
+def _load_gpu_libraries() -> None:
+    """Load CUDA's libraries from the packages `nvidia-*`, if they were installed with pip.
+
+    Those of the system are found without it. It prints what is missing; the registry reports that.
+    """
+    preload = getattr(ort, "preload_dlls", None)
+    if preload is not None:
+        with redirect_stdout(io.StringIO()):
+            preload()
 
 
 def fixed_batch(session: Any) -> int | None:  # noqa: ANN401 (the runtime is not typed)
