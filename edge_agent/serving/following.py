@@ -4,13 +4,15 @@ Seasons, run-in and new habits move a machine away from what was learned, withou
 middle of each statistic follows its deviation slowly, at most by a budget. It does not follow what
 moves in one direction for long (wear), nor anything while the score is at its limit. If an alarm
 stands for `settle_after` and nothing moves any more, the new state is accepted: the alarm has been
-seen by then, and a later fault must not hide behind it. «This is healthy» moves the middle at once.
+seen by then, and a later fault must not hide behind it. «This is healthy» moves the middle at once,
+and along with it until its windows hold nothing from before the change.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -43,7 +45,8 @@ _UNSETTLED: Final = 0.5  # the same of a state that still moves
 _STEP: Final = 4.0  # sigmas; a single window moves the middle by no more than that
 _FAR: Final = 50.0
 _CLEAR: Final = 0.9  # of the limit
-_RECENT: Final = 1 / 32
+_RECENT: Final = 32  # windows
+_OLD: Final = 1 << 40  # windows: for ever
 _NOTABLE: Final = 0.5  # sigmas
 _NOTEWORTHY: Final = 1.0  # in an alert
 
@@ -79,14 +82,18 @@ class FollowedWindows(NamedTuple):
 class Following(Table):
     """The moved middle of each asset of a deployment, `moved` [A, S, C].
 
-    rows: that were learned from; step_s: between two of them.
+    rows: that were learned from; step_s: between two of them. window: windows until one holds only
+    new rows.
     """
 
     moved = column(np.float64, 0, len(STATISTICS), "channels")
     anchor = column(np.float64, 0, len(STATISTICS), "channels")  # that an operator or time approved
     shown = column(np.float64, 0, len(STATISTICS), "channels")  # `moved`, as the charts know it
     seen = column(np.int64)  # windows
-    recent = column(np.float64, 0, len(STATISTICS), "channels")
+    recent = column(np.float64, 0, len(STATISTICS), "channels")  # mean of the present state
+    age = column(np.int64)  # windows since the score went over its limit
+    settling = column(np.int64)  # windows that still hold rows from before a confirmed change
+    averaged = column(np.int64, _OLD)  # windows in the mean since a confirmed change
     sums = column(np.float64, 0, len(STATISTICS), "channels")  # of the open block
     count = column(np.int64)
     blocks = column(np.float64, np.nan, _BLOCKS, len(STATISTICS), "channels")  # the newest last
@@ -99,6 +106,7 @@ class Following(Table):
     def __init__(self, channels: int, rows: int, step_s: float, rule: Follow) -> None:
         super().__init__({"channels": channels})
         self.rule = rule
+        self.window = 1
         self.memory = max(_MEMORY_ROWS, _MEMORY_SHARE * rows, _MEMORY_S / step_s)
         self._step_s = step_s
 
@@ -133,16 +141,14 @@ class Following(Table):
 
     def _follow_one_each(self, windows: FollowedWindows, accepted: Callable[[int], None]) -> None:
         """Follow one window of each of these assets."""
-        rows, level = windows.row, windows.level
-        found = np.clip(windows.deviation.astype(np.float64), -_FAR, _FAR)
-        self.over[rows] = over = (level >= 1.0) | (self.over[rows] & (level >= _CLEAR))
-        self.standing[rows] = np.maximum(self.standing[rows] + np.where(over, 1, -1), 0)
-        self.recent[rows] += _RECENT * (found - self.recent[rows])
-        self.sums[rows] += found
+        rows, deviation = windows.row, windows.deviation.astype(np.float64)
+        over = self._compare(rows, windows.level)
+        self._average_present_state(rows, deviation)
+        self.sums[rows] += np.clip(deviation, -_FAR, _FAR)
         self.count[rows] += 1
         self._close_blocks(rows[self.count[rows] >= self.memory / 2])
         if self.rule.budget:
-            self._move(rows[~over], found[~over], windows.end_us[~over])
+            self._move(rows[~over], deviation[~over], windows.end_us[~over])
         if self.rule.settle_after:
             for i in np.flatnonzero(self.standing[rows] >= self._settle_rows).tolist():
                 if self._is_settled(int(rows[i])):
@@ -150,6 +156,32 @@ class Following(Table):
         self.seen[rows] += 1
         ended = rows[self.seen[rows] % TURN == 0]
         self.shown[ended] = self.moved[ended]
+        if self.settling.any():
+            self._go_along(rows[self.settling[rows] > 0])
+
+    def _compare(self, rows: NDArray[np.intp], level: NDArray[np.float32]) -> Mask:
+        """Which of these assets are at their limit, and since how many windows."""
+        before = self.over[rows]
+        over = (level >= 1.0) | (before & (level >= _CLEAR))
+        over &= self.settling[rows] == 0
+        self.over[rows] = over
+        self.standing[rows] = np.maximum(self.standing[rows] + np.where(over, 1, -1), 0)
+        self.age[rows] = np.where(over & ~before, 0, self.age[rows] + 1)
+        return np.asarray(over)
+
+    def _average_present_state(self, rows: NDArray[np.intp], deviation: Floats) -> None:
+        """Only windows without rows from before the score went over its limit are averaged."""
+        windows = np.clip(self.age[rows] - self.window, 1, _RECENT)
+        self.recent[rows] += (deviation - self.recent[rows]) / windows[:, None, None]
+
+    def _go_along(self, rows: NDArray[np.intp]) -> None:
+        """What was confirmed as healthy has not reached the statistics wholly: go along."""
+        self.settling[rows] -= 1
+        ahead = self.recent[rows] - self.moved[rows]
+        ahead[self.settling[rows] == 0] = 0.0
+        self.moved[rows] = self.anchor[rows] = self.recent[rows]
+        self.shown[rows] = self.moved[rows] + ahead  # the next window will be there
+        self.averaged[rows] = 1
 
     def _close_blocks(self, rows: NDArray[np.intp]) -> None:
         if not len(rows):
@@ -160,7 +192,9 @@ class Following(Table):
         self.wears[rows] = _one_way(self.blocks[rows], _WEAR)
 
     def _move(self, rows: NDArray[np.intp], found: Floats, end_us: NDArray[np.int64]) -> None:
-        away = np.clip(found - self.moved[rows], -_STEP, _STEP) / self.memory
+        self.averaged[rows] += 1
+        windows = np.minimum(self.averaged[rows], self.memory)[:, None, None]
+        away = np.clip(found - self.moved[rows], -_STEP, _STEP) / windows
         wanted = self.moved[rows] + np.where(self.wears[rows], 0.0, away)
         low, high = self.anchor[rows] - self.rule.budget, self.anchor[rows] + self.rule.budget
         self.moved[rows] = np.clip(wanted, low, high)
@@ -180,8 +214,13 @@ class Following(Table):
 
     def confirm(self, row: int, at_us: int) -> None:
         """An operator says that what the asset does now is healthy."""
+        if not self.over[row]:  # since when is not known: it may be that it changes just now
+            self.age[row] = 0
         self._set(row, self.recent[row].copy(), at_us, CONFIRMED)
         self.shown[row] = self.moved[row]
+        self.settling[row] = max(0, self.window - int(self.age[row]))
+        self.averaged[row] = np.clip(self.age[row] - self.window, 1, _RECENT)
+        self.wears[row] = False
 
     def _set(self, row: int, middle: Floats, at_us: int, kind: str) -> None:
         self.moved[row] = self.anchor[row] = middle
@@ -225,6 +264,8 @@ class Following(Table):
             "anchor": self.anchor[row].tolist(),
             "since_us": int(self.since_us[row]),
             "kind": _KINDS[self.kind[row]],
+            "settling": int(self.settling[row]),
+            "averaged": int(self.averaged[row]),
         }
 
     def restore(self, row: int, state: dict[str, Any]) -> None:
@@ -235,6 +276,8 @@ class Following(Table):
             self.recent[row] = self.shown[row] = moved
             self.since_us[row] = int(state["since_us"])
             self.kind[row] = _KINDS.index(state["kind"])
+            self.settling[row] = int(state.get("settling", 0))
+            self.averaged[row] = int(state.get("averaged", _OLD))
 
 
 def following_of(use: ModelUse, manifest: Manifest) -> Following | None:
@@ -242,7 +285,10 @@ def following_of(use: ModelUse, manifest: Manifest) -> Following | None:
     if not manifest.learned_rows or not manifest.outputs.deviation:
         return None
     step_s = manifest.window.step_s or 1.0
-    return Following(len(manifest.scalars), manifest.learned_rows, step_s, use.follow)
+    found = Following(len(manifest.scalars), manifest.learned_rows, step_s, use.follow)
+    if not manifest.own_tensors:  # a block holds no rows of the one before
+        found.window = ceil(manifest.window.length / max(1, manifest.window.hop))
+    return found
 
 
 def occurrence(rows: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from edge_agent.config.schema import Follow
 from edge_agent.config.types import Duration, Name
+from edge_agent.learning.forms import Plan
+from edge_agent.learning.statistics import deviations_of, fit, judge
 from edge_agent.models.bundle.manifest import InputSpec, Manifest
 from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.serving.following import (
@@ -192,3 +194,69 @@ def test_a_reload_that_switches_acceptance_on_still_waits_a_day() -> None:
     assert machine.accepted == []
     machine.run(np.full(10, 9.0))
     assert machine.accepted == [0]
+
+
+LENGTH = 64
+
+
+class Learned:
+    """A learned baseline of three inputs, of rows that are told; each window is followed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        healthy = self.random.standard_normal((4000, 3))
+        rows = np.ones(len(healthy), bool)
+        found = fit(healthy, rows, np.full(3, 0.01), LENGTH, Plan())
+        self.baseline = found.limited(2.0 * judge(found, healthy).max(axis=0))
+        self.table = Following(3, len(healthy), 1.0, Follow())
+        self.table.window = LENGTH
+        self.table.grow()
+        self.rows = healthy[-LENGTH:]
+
+    def run(self, count: int, offset: tuple[float, float, float] = (0, 0, 0)) -> np.ndarray:
+        """The levels of so many rows with this offset."""
+        more = self.random.standard_normal((count, 3)) + offset
+        rows = np.concatenate([self.rows[-LENGTH + 1 :], more])
+        self.rows = rows
+        levels = []
+        for number, deviation in enumerate(deviations_of(self.baseline, rows)):
+            away = (deviation - self.table.shown[0])[None]
+            level = self.baseline.charts(away).max(axis=1)
+            windows = FollowedWindows(
+                np.zeros(1, np.intp),
+                np.array([number * S]),
+                level.astype(np.float32),
+                deviation[None].astype(np.float32),
+            )
+            self.table.follow(windows, lambda _: None)
+            levels.append(float(level[0]))
+        return np.array(levels)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("size", [2.0, 25.0])
+@pytest.mark.parametrize("after", [1, 5, 60, 80, 500])
+def test_this_is_healthy_is_said_once(after: int, size: float, seed: int) -> None:
+    """However soon after a change: at most one more window is over its limit."""
+    offset, machine = (size, 0, -size), Learned(seed)
+    machine.run(200)
+    assert machine.run(after, offset).shape == (after,)
+    machine.table.confirm(0, 7 * S)
+    assert machine.run(600, offset)[1:].max() < 1.0
+    # A fault on top of it is found from there.
+    assert machine.run(80, (size, 3.0, -size)).max() > 1.0
+
+
+def test_what_comes_after_a_confirmed_change_is_judged() -> None:
+    """As soon as a window holds no row of before, also over a restart meanwhile."""
+    machine = Learned(1)
+    machine.run(200)
+    machine.run(LENGTH - 10, (4.0, 0, 0))
+    machine.table.confirm(0, 7 * S)
+    again = Learned(1)
+    again.table.restore(0, machine.table.state(0))
+    again.rows = machine.rows
+    for one in (machine, again):
+        assert one.run(10, (4.0, 0, 0)).max() < 1.0
+        assert one.run(80, (4.0, 5.0, 0))[-1] > 1.0
+        assert not one.table.settling.any()
