@@ -103,3 +103,13 @@ class Table:
     def _show_rows(self) -> None:
         for name, buffer in self.__buffers.items():
             setattr(self, name, buffer[: self.__n_rows])
+
+
+def occurrence(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """How many earlier ones of the same row there are, [n]."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    first = np.searchsorted(ordered, ordered, side="left")
+    found = np.empty(len(rows), np.intp)
+    found[order] = np.arange(len(rows)) - first
+    return found

@@ -152,6 +152,7 @@ class FollowedBaselines(SavedState):
                     hint="`edge-agent learn --again` learns one from now on",
                 )
             runtime.pipeline.learning.confirm_healthy(asset_id)
+            runtime.pipeline.waves.confirm_healthy(asset_id)
         await self.save(at_once=True)
         await self._values.audit(actor, "healthy", [asset_id], comment)
         extra = {"asset": asset_id, "by": actor, "models": ", ".join(models)}

@@ -257,6 +257,10 @@ class WaveBaseline:
     precision: Floats
     limits: tuple[float, float] = (1.0, 1.0)
 
+    def away(self, features: Floats) -> Floats:
+        """The deviation of features [..., F] from the middle, in spreads."""
+        return np.clip((features - self.center) / self.spread, -CLIP, CLIP) - self.middle
+
     def distances(self, features: Floats) -> Floats:
         """T², and the largest squared deviation, of each row: [n, 2]."""
         z = np.clip((features - self.center) / self.spread, -CLIP, CLIP)

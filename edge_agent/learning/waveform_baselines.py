@@ -75,6 +75,11 @@ class WaveBaselines(dict[str, WaveLearning]):
                 for learning in self.values():
                     learning.alarm(alarm.asset, _ALARM_STANDS if alarm.active else "", one.at_us)
 
+    def confirm_healthy(self, asset: str) -> None:
+        """An operator calls an asset healthy: it is learned although its alarm stands."""
+        for learning in self.values():
+            learning.confirm_healthy(asset)
+
     def check_inputs(self) -> None:
         """Follow withdrawn alarms."""
         for learning in self.values():

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _STAGES: Final = 4  # times the time of a provisional baseline is that of the next one
 _DAY_S: Final = 86_400.0
 _PATIENCE_S: Final = 60.0
+_CONFIRMED: Final = 64  # windows; twice those that «this is healthy» is a mean of
 _NO_BLOCK: Final = "no value"
 
 
@@ -140,12 +141,22 @@ class WaveLearning:
         at_us: time of the alarm: the window before it may belong to the fault already.
         """
         for one in self.trainings:
-            if one.asset.id != asset or one.is_done or bool(why) == bool(one.closed):
+            if one.asset.id != asset:
+                continue
+            if not why:
+                one.confirmed = 0
+            if one.is_done or one.confirmed or bool(why) == bool(one.closed):
                 continue
             one.closed = why
             if why and one.last_us:
                 since_us = one.last_us if at_us is None else at_us
                 one.take_back(since_us - round(one.length_s * US_PER_S))
+
+    def confirm_healthy(self, asset: str) -> None:
+        """Learn some windows of an asset whose alarm stands: an operator calls it healthy."""
+        for one in self.trainings:
+            if one.asset.id == asset and one.closed:
+                one.closed, one.confirmed = "", _CONFIRMED
 
     # -- progress -----------------------------------------------------------------------------
 

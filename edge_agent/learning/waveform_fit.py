@@ -109,7 +109,9 @@ def learn_waves(
         reasons = [f"{asset}: {reason}" for asset, reason in refused.items()]
         raise ModelError(next(iter(reasons), "no windows to learn from"), where=recipe.name)
     stated = _stated(days, round(alarms))
-    return _bundle(recipe, baselines, refused, stated, now_us)
+    bundle = _bundle(recipe, baselines, refused, stated, now_us)
+    least = min(len(rows[asset]) for asset in baselines)
+    return replace(bundle, manifest=replace(bundle.manifest, learned_rows=least))
 
 
 def _sound(rows: Floats, recipe: WaveRecipe) -> Floats:
@@ -211,7 +213,12 @@ def _bundle(
         version=learned_version(now_us, onnx_bytes),
         task=Task.ANOMALY,
         inputs=recipe.inputs,
-        outputs=OutputNames(score="score", health="health", contributions="contributions"),
+        outputs=OutputNames(
+            score="score",
+            health="health",
+            contributions="contributions",
+            deviation="deviation",
+        ),
         contributors=recipe.features,
         window=WindowSpec(recipe.step_s),
         threshold=1.0,
@@ -266,8 +273,11 @@ def reference_waves(recipe: WaveRecipe, baselines: list[WaveBaseline], feeds: Te
     found = [unit.shares(row) for unit, row in zip(units, features, strict=True)]
     contributions = np.stack(found)
     score = contributions.sum(axis=1)
-    return {
-        "score": score.astype(np.float32),
-        "health": (1.0 / (1.0 + score)).astype(np.float32),
-        "contributions": contributions.astype(np.float32),
+    away = [unit.away(row) for unit, row in zip(units, features, strict=True)]
+    outputs = {
+        "score": score,
+        "health": 1.0 / (1.0 + score),
+        "contributions": contributions,
+        "deviation": np.stack(away)[:, None],
     }
+    return {name: value.astype(np.float32) for name, value in outputs.items()}

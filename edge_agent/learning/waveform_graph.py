@@ -93,13 +93,18 @@ _JUDGEMENT: Final[_Nodes] = (
     ("Sub", "f center_n", "off", {}),
     ("Mul", "off scale_n", "scaled", {}),
     ("Clip", "scaled clip_low clip_high", "z", {}),
-    ("Sub", "z middle_n", "e", {}),
+    ("Sub", "z middle_n", "away", {}),
+    ("Unsqueeze", "away one_axis", "deviation", {}),
+    # Less what has been followed.
+    ("Squeeze", "followed one_axis", "moved", {}),
+    ("Sub", "away moved", "e", {}),
+    ("Sub", "z moved", "z_left", {}),
     ("Unsqueeze", "e last_axis", "e_column", {}),
     ("MatMul", "precision_n e_column", "pull_column", {}),
     ("Squeeze", "pull_column last_axis", "pull", {}),
     ("Mul", "e pull", "shares", {}),
     ("ReduceSum", "shares last_axis", "together", {"keepdims": 1}),
-    ("Mul", "z z", "alone_each", {}),
+    ("Mul", "z_left z_left", "alone_each", {}),
     ("Mul", "alone_each single_n", "alone_shares", {}),
     ("ReduceMax", "alone_shares", "alone", {"axes": [1], "keepdims": 1}),
     # The largest one is the score; all have their part of it.
@@ -151,7 +156,8 @@ def build_wave_graph(baselines: Sequence[WaveBaseline], banks: Mapping[str, Bank
 
     contributions [N, features]: shares in the score, which they sum to. score [N]: the
     larger one of T² by its limit and of the largest single deviation squared by its own limit;
-    health [N] = 1 / (1 + score).
+    health [N] = 1 / (1 + score); deviation [N, 1, features]: from the middle, in spreads.
+    `followed` [1 or N, 1, features], by how much the middle has moved, is 0 if it is not fed.
     """
     graph = _Graph([], _shared_values(baselines))
     distinct = list(dict.fromkeys(banks.values()))
@@ -167,11 +173,15 @@ def build_wave_graph(baselines: Sequence[WaveBaseline], banks: Mapping[str, Bank
         graph.nodes,
         "waveforms",
         [tensor(name, TensorProto.FLOAT, ["N", bank.length]) for name, bank in banks.items()]
-        + [tensor("unit", TensorProto.INT64, ["N"])],
+        + [
+            tensor("unit", TensorProto.INT64, ["N"]),
+            tensor("followed", TensorProto.FLOAT, ["F", 1, size]),
+        ],
         [
             tensor("score", TensorProto.FLOAT, ["N"]),
             tensor("health", TensorProto.FLOAT, ["N"]),
             tensor("contributions", TensorProto.FLOAT, ["N", size]),
+            tensor("deviation", TensorProto.FLOAT, ["N", 1, size]),
         ],
         [numpy_helper.from_array(value, name) for name, value in graph.values.items()],
     )
@@ -234,6 +244,7 @@ def _shared_values(baselines: Sequence[WaveBaseline]) -> dict[str, NDArray[np.ge
         "scale": stacked([1.0 / b.spread for b in baselines]),
         "middle": stacked([b.middle for b in baselines]),
         "precision": stacked([b.precision / b.limits[0] for b in baselines]),
+        "followed": np.zeros((1, 1, len(baselines[0].center)), np.float32),
         "single": stacked([np.array([1.0 / b.limits[1]]) for b in baselines]),
         **{name: np.array(value, np.float32) for name, value in numbers.items()},
         "last_axis": np.array([-1], np.int64),

@@ -85,7 +85,10 @@ class Head:
 
 @dataclass(slots=True)
 class WaveTraining(Attempt):
-    """Progress of an asset. closed: why its windows are not learned now; see `Training`."""
+    """Progress of an asset. closed: why its windows are not learned now; see `Training`.
+
+    confirmed: the next windows that are learned despite its alarm; an operator calls it healthy.
+    """
 
     asset: PlantAsset
     inputs: tuple[str, ...]
@@ -99,6 +102,7 @@ class WaveTraining(Attempt):
     _gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS))
     last_us: int = 0
     closed: str = ""
+    confirmed: int = 0
 
     def __post_init__(self) -> None:
         self.heads = [Head() for _ in self.inputs]
@@ -134,6 +138,7 @@ class WaveTraining(Attempt):
     def keep(self, window: BlockWindow) -> None:
         """Keep the features of a healthy window."""
         apart_us = window.end_us - self.last_us
+        self.confirmed = max(0, self.confirmed - 1)
         if self.recipe is None or (
             self.n > _DENSE_ROWS and apart_us < _APART * self.length_s * US_PER_S
         ):

@@ -10,6 +10,7 @@ and along with it until its windows hold nothing from before the change.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
@@ -18,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from edge_agent.clock import US_PER_S
-from edge_agent.tables import Table, column
+from edge_agent.tables import Table, column, occurrence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 STATISTICS: Final = ("slow mean", "quick mean", "variability")
+FEATURES: Final = ("feature",)  # of waveforms
 FOLLOWED, ACCEPTED, CONFIRMED = "followed", "accepted", "confirmed"
 _KINDS: Final = (FOLLOWED, ACCEPTED, CONFIRMED)
 _MEMORY_SHARE: Final = 0.25  # of the rows that were learned
@@ -43,7 +45,11 @@ _BLOCKS: Final = 8  # means of half a memory each that are kept
 _WEAR: Final = 1.0  # sigmas in one direction over all of them, as much time as was learned: wear
 _UNSETTLED: Final = 0.5  # the same of a state that still moves
 _STEP: Final = 4.0  # sigmas; a single window moves the middle by no more than that
-_FAR: Final = 50.0
+_FAR: Final = 50.0  # sigmas; one window further away counts as this far
+# Level and bands change with season and run-in. Impacts (kurtosis, crest factor, lines of the
+# envelope) do not: if they grow, it is damage.
+_SLOW: Final = re.compile(": (level|band .*)$")
+_FAR_FEATURE: Final = 1000.0  # of a feature; its sigma is a few per cent
 _CLEAR: Final = 0.9  # of the limit
 _RECENT: Final = 32  # windows
 _OLD: Final = 1 << 40  # windows: for ever
@@ -70,7 +76,8 @@ class Followed:
 class FollowedWindows(NamedTuple):
     """Windows of assets, in the order of time.
 
-    row, end_us, level: [n]; deviation: [n, S, C], in sigmas from the learned middle.
+    row, end_us, level: [n]; deviation: [n, S, C], in sigmas from the learned middle; C inputs, or
+    features of waveforms.
     """
 
     row: NDArray[np.intp]
@@ -83,30 +90,43 @@ class Following(Table):
     """The moved middle of each asset of a deployment, `moved` [A, S, C].
 
     rows: that were learned from; step_s: between two of them. window: windows until one holds only
-    new rows.
+    new rows. statistics: S names, of numbers or FEATURES. fixed: [C], channels that are not
+    followed upwards.
     """
 
-    moved = column(np.float64, 0, len(STATISTICS), "channels")
-    anchor = column(np.float64, 0, len(STATISTICS), "channels")  # that an operator or time approved
-    shown = column(np.float64, 0, len(STATISTICS), "channels")  # `moved`, as the charts know it
+    moved = column(np.float64, 0, "statistics", "channels")
+    anchor = column(np.float64, 0, "statistics", "channels")  # that an operator or time approved
+    shown = column(np.float64, 0, "statistics", "channels")  # `moved`, as the charts know it
     seen = column(np.int64)  # windows
-    recent = column(np.float64, 0, len(STATISTICS), "channels")  # mean of the present state
+    recent = column(np.float64, 0, "statistics", "channels")  # mean of the present state
     age = column(np.int64)  # windows since the score went over its limit
     settling = column(np.int64)  # windows that still hold rows from before a confirmed change
     averaged = column(np.int64, _OLD)  # windows in the mean since a confirmed change
-    sums = column(np.float64, 0, len(STATISTICS), "channels")  # of the open block
+    sums = column(np.float64, 0, "statistics", "channels")  # of the open block
     count = column(np.int64)
-    blocks = column(np.float64, np.nan, _BLOCKS, len(STATISTICS), "channels")  # the newest last
-    wears = column(np.bool_, 0, len(STATISTICS), "channels")
+    blocks = column(np.float64, np.nan, _BLOCKS, "statistics", "channels")  # the newest last
+    wears = column(np.bool_, 0, "statistics", "channels")
     over = column(np.bool_)
     standing = column(np.int64)  # windows at the limit, less those below it since
     since_us = column(np.int64)
     kind = column(np.int8)
 
-    def __init__(self, channels: int, rows: int, step_s: float, rule: Follow) -> None:
-        super().__init__({"channels": channels})
+    def __init__(  # noqa: PLR0913 (a machine, and what of it is followed)
+        self,
+        channels: int,
+        rows: int,
+        step_s: float,
+        rule: Follow,
+        *,
+        statistics: tuple[str, ...] = STATISTICS,
+        fixed: Sequence[bool] = (),
+    ) -> None:
+        super().__init__({"channels": channels, "statistics": len(statistics)})
         self.rule = rule
+        self.statistics = statistics
         self.window = 1
+        self._upwards = 1.0 - np.array(fixed or [False] * channels, float)
+        self._far = _FAR_FEATURE if statistics == FEATURES else _FAR
         self.memory = max(_MEMORY_ROWS, _MEMORY_SHARE * rows, _MEMORY_S / step_s)
         self._step_s = step_s
 
@@ -144,7 +164,7 @@ class Following(Table):
         rows, deviation = windows.row, windows.deviation.astype(np.float64)
         over = self._compare(rows, windows.level)
         self._average_present_state(rows, deviation)
-        self.sums[rows] += np.clip(deviation, -_FAR, _FAR)
+        self.sums[rows] += np.clip(deviation, -self._far, self._far)
         self.count[rows] += 1
         self._close_blocks(rows[self.count[rows] >= self.memory / 2])
         if self.rule.budget:
@@ -196,7 +216,8 @@ class Following(Table):
         windows = np.minimum(self.averaged[rows], self.memory)[:, None, None]
         away = np.clip(found - self.moved[rows], -_STEP, _STEP) / windows
         wanted = self.moved[rows] + np.where(self.wears[rows], 0.0, away)
-        low, high = self.anchor[rows] - self.rule.budget, self.anchor[rows] + self.rule.budget
+        low = self.anchor[rows] - self.rule.budget
+        high = self.anchor[rows] + self.rule.budget * self._upwards
         self.moved[rows] = np.clip(wanted, low, high)
         fresh = self.since_us[rows] == 0
         self.since_us[rows[fresh]] = end_us[fresh]
@@ -241,21 +262,18 @@ class Following(Table):
 
     def of(self, row: int, manifest: Manifest) -> list[Followed]:
         """What has moved notably for an asset, the largest first."""
-        kind = _KINDS[self.kind[row]]
-        model, inputs = str(manifest.name), [spec.name for spec in manifest.scalars]
-        found = [
-            Followed(
-                model,
-                inputs[channel],
-                STATISTICS[statistic],
-                float(self.moved[row, statistic, channel]),
-                int(self.since_us[row]),
-                kind,
-                self.rule.budget,
-            )
-            for statistic, channel in np.argwhere(np.abs(self.moved[row]) >= _NOTABLE).tolist()
+        moved, model = self.moved[row].ravel(), str(manifest.name)
+        names = manifest.contributors or [
+            f"{spec.name}: {each}" for each in self.statistics for spec in manifest.scalars
         ]
-        return sorted(found, key=lambda each: -abs(each.sigmas))
+        since_us, kind = int(self.since_us[row]), _KINDS[self.kind[row]]
+        places = np.flatnonzero(np.abs(moved) >= _NOTABLE)
+        found = []
+        for place in places[np.argsort(-np.abs(moved[places]), kind="stable")].tolist():
+            name, _, what = names[place].rpartition(": ")
+            sigmas = float(moved[place])
+            found.append(Followed(model, name, what, sigmas, since_us, kind, self.rule.budget))
+        return found
 
     def state(self, row: int) -> dict[str, Any]:
         """What a restart must keep of an asset."""
@@ -284,20 +302,12 @@ def following_of(use: ModelUse, manifest: Manifest) -> Following | None:
     """The following of a use of a model; None if it is no learned baseline."""
     if not manifest.learned_rows or not manifest.outputs.deviation:
         return None
-    step_s = manifest.window.step_s or 1.0
-    found = Following(len(manifest.scalars), manifest.learned_rows, step_s, use.follow)
-    if not manifest.own_tensors:  # a block holds no rows of the one before
-        found.window = ceil(manifest.window.length / max(1, manifest.window.hop))
-    return found
-
-
-def occurrence(rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """How many earlier windows of the same asset there are, [n]."""
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    first = np.searchsorted(ordered, ordered, side="left")
-    found = np.empty(len(rows), np.intp)
-    found[order] = np.arange(len(rows)) - first
+    step_s, rows = manifest.window.step_s or 1.0, manifest.learned_rows
+    if manifest.contributors:
+        fixed = [_SLOW.search(name) is None for name in manifest.contributors]
+        return Following(len(fixed), rows, step_s, use.follow, statistics=FEATURES, fixed=fixed)
+    found = Following(len(manifest.scalars), rows, step_s, use.follow)
+    found.window = ceil(manifest.window.length / max(1, manifest.window.hop))
     return found
 
 

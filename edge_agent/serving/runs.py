@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.models import DEVIATION, FOLLOWED, UNIT_TENSOR
-from edge_agent.serving.following import STATISTICS, FollowedWindows
+from edge_agent.serving.following import FollowedWindows
 from edge_agent.serving.scored import Scored
 
 if TYPE_CHECKING:
@@ -280,10 +280,10 @@ def _moved_of(batches: list[WindowBatch]) -> NDArray[np.float32] | None:
     tables = [batch.deployment.following for batch in batches]
     if not any(table is not None and table.is_moved for table in tables):
         return None
-    channels = len(batches[0].deployment.scalars)
+    shape = next(table.shown.shape[1:] for table in tables if table is not None)
     found = [
-        np.zeros((batch.size, len(STATISTICS), channels)) if table is None else table.shown[rows]
-        for batch, table, rows in zip(batches, tables, [b.rows for b in batches], strict=True)
+        np.zeros((batch.size, *shape)) if table is None else table.shown[batch.rows]
+        for batch, table in zip(batches, tables, strict=True)
     ]
     return np.concatenate(found).astype(np.float32)
 

@@ -210,6 +210,45 @@ def test_the_daemon_learns_waveforms_beside_numbers_and_raises_their_own_alarm(
     again.close()
 
 
+def test_an_operator_calls_a_louder_machine_healthy(tmp_path: Path) -> None:
+    """Its waveform baseline moves at once, and its alarm clears by its own rule."""
+    replay = plants.prepared(_plant_config(tmp_path))
+    healthy = plants.healthy(310, seed=1)
+    for second, row in enumerate(healthy):
+        _turn(replay, row, second, fault=False)
+    asyncio.run(replay.runtime.models.learn_what_is_ready())
+    for second in range(40):
+        _turn(replay, healthy[second], 310 + second, fault=True)
+    deployments = replay.runtime.pipeline.deployments
+    waves = next(one for one in deployments if one.use_name == WAVEFORMS)
+    assert waves.score[0] > 1
+    assert len(deployments.recentre("any", BEGIN_S * S)) == 2
+    found = []
+    for second in range(60):
+        found += _turn(replay, healthy[second], 350 + second, fault=True)
+    assert waves.score[0] < 1
+    assert "any.waveforms" in [one.alarm.alarm_id for one in found if one.kind == "clear"]
+    assert {each.input for each in deployments.followed("any")} >= {"vibration"}
+    replay.close()
+
+
+def test_windows_are_learned_after_an_operator_calls_the_machine_healthy() -> None:
+    """The alarm of a provisional baseline stops learning, and the operator starts it again."""
+    live = Live(of(vibration=WAVE))
+    found = learning(live)
+    one = only(found)
+    feed(live, 20, every_s=1.0, size=1024)
+    found.alarm("any", "why")
+    n = one.n
+    found.confirm_healthy("any")
+    found.alarm("any", "why")  # it still stands
+    feed(live, 10, every_s=1.0, size=1024, begin_s=20)
+    assert one.n == n + 10
+    feed(live, 80, every_s=1.0, size=1024, begin_s=30)
+    found.alarm("any", "why")
+    assert one.closed
+
+
 def _turn(replay: Replay, row: np.ndarray, second: int, *, fault: bool) -> list[Transition]:
     """A second of numbers and of samples; the fault doubles the samples of the waveform."""
     pipeline = replay.runtime.pipeline

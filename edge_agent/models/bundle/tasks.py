@@ -39,7 +39,8 @@ class OutputNames:
 
     score, health [N]; contributions [N, contributors], summing to the score; probabilities
     [N, classes], of which the first class is the healthy one; rul [N, 3]: p10, p50, p90 in hours;
-    deviation [N, 3, scalars]: of a learned baseline's statistics, in sigmas from their middle.
+    deviation [N, 3, scalars]: of a learned baseline's statistics, in sigmas from their middle; of
+    one of waveforms [N, 1, contributors].
     """
 
     score: str = ""
@@ -139,7 +140,13 @@ ROLES: Final[Mapping[str, Role]] = {
         same_class=True,
     ),
     "rul": Role(lambda _: (_LIFE_QUANTILES,), relative_to="rul", by_column=True),
-    DEVIATION: Role(lambda manifest: (_STATISTICS, len(manifest.scalars))),
+    DEVIATION: Role(
+        lambda manifest: (
+            (1, len(manifest.contributors))
+            if manifest.contributors
+            else (_STATISTICS, len(manifest.scalars))
+        )
+    ),
 }
 
 
