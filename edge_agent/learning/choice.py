@@ -23,6 +23,7 @@ from edge_agent.learning.forms import (
     may_explain,
     number_of_states,
 )
+from edge_agent.learning.networks import taps_for
 from edge_agent.learning.scaling import center_and_spread, stride_of
 from edge_agent.learning.statistics import (
     Baseline,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_agent.learning.networks import Student
     from edge_agent.learning.statistics import Floats, Mask
 
 _FOLDS: Final = 4
@@ -50,6 +52,17 @@ _INPUTS: Final = 12  # that get faults, at most
 _OFFSETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of an input's healthy deviation
 _NOISES: Final = (0.1, 0.5, 2.0)
 _SAMPLE: Final = 50_000  # rows in which a period is sought
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Students that are tried beside the forms of numbers; alone: the best of them is chosen."""
+
+    students: tuple[Student, ...] = ()
+    alone: bool = False
+
+
+NO_RIVALS: Final = Rivals()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,7 @@ class Fitting:
     interval_s: float
     alarm_rows: int
     false_alarms_per_day: float
+    rivals: Rivals = NO_RIVALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +103,10 @@ def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> l
     if rows:
         tried.append(_try(fitting, replace(best.plan, period=rows, excursions=True)))
         best = _best([best, tried[-1]], fitting)
+    if fitting.rivals.students:
+        taught = [_try(fitting, each) for each in _taught(best.plan, fitting)]
+        best = _best(taught if fitting.rivals.alone else [best, *taught], fitting)
+        tried += taught
     return [best, *(each for each in tried if each is not best)]
 
 
@@ -114,6 +132,17 @@ def _plans(z: Floats, modes: tuple[bool, ...]) -> Iterator[Plan]:
         yield replace(plain, others=True)
 
 
+def _taught(plan: Plan, fitting: Fitting) -> Iterator[Plan]:
+    """The plan with the network of each student in place of the regression on other inputs.
+
+    A cycle that is no longer whole in the rows that a network leaves of a window is given up.
+    """
+    left = fitting.length - taps_for(fitting.length).shape[1] + 1
+    period = plan.period if plan.period <= left else 0.0
+    for student in fitting.rivals.students:
+        yield replace(plan, others=False, period=period, student=student)
+
+
 def _period(z: Floats, fitting: Fitting) -> float:
     return find_period(z[:_SAMPLE], 4 * fitting.length)
 
@@ -129,7 +158,8 @@ def _best(tried: list[Candidate], fitting: Fitting) -> Candidate:
     best = tried[0]
     for each in tried[1:]:
         plan = each.plan
-        is_doubtful = (plan.others and not any(plan.modes)) or plan.period or plan.excursions
+        is_doubtful = plan.period or plan.excursions
+        is_doubtful = is_doubtful or (_relates(plan) and not any(plan.modes))
         gain = _GAIN + (_DOUBT / sqrt(independent) if is_doubtful else 0.0)
         if _credit(each) > _credit(best) + gain:
             best = each
@@ -139,7 +169,11 @@ def _best(tried: list[Candidate], fitting: Fitting) -> Candidate:
 def _credit(candidate: Candidate) -> float:
     """The detected share, and more for a form that uses the conditions that were told."""
     plan = candidate.plan
-    return candidate.detected + (_TOLD if plan.others and any(plan.modes) else 0.0)
+    return candidate.detected + (_TOLD if _relates(plan) and any(plan.modes) else 0.0)
+
+
+def _relates(plan: Plan) -> bool:
+    return plan.others or plan.student is not None
 
 
 # -- one plan -------------------------------------------------------------------------------------

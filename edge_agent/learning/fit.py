@@ -17,7 +17,7 @@ from edge_agent.learning.calibration import (
     promised,
     stated,
 )
-from edge_agent.learning.choice import Fitting, choose, longest_period
+from edge_agent.learning.choice import NO_RIVALS, Fitting, Rivals, choose, longest_period
 from edge_agent.learning.cycles import told_period
 from edge_agent.learning.forms import LAMBDAS
 from edge_agent.learning.scaling import constant_floor, counters, offsets, rates, stride_of
@@ -99,17 +99,18 @@ class LearnedBundle:
         return write_bundle(folder, self.manifest, self.onnx_bytes, self.golden)
 
 
-def learn(rows: Rows, recipe: Recipe, *, now_us: int) -> LearnedBundle:
+def learn(rows: Rows, recipe: Recipe, *, now_us: int, rivals: Rivals = NO_RIVALS) -> LearnedBundle:
     """A baseline for each asset from its healthy rows.
 
     rows: [T, C] by asset, on the model's grid, oldest first; a cell of NaN is a gap, a row of
     only NaN a break in time. now_us determines the version, so that the same data results in the
-    same bytes. ModelError if no asset has enough healthy data.
+    same bytes. rivals: students that are tried as well. ModelError if no asset has enough healthy
+    data.
     """
-    baselines, calibrations, refused = _baselines(rows, recipe)
+    baselines, calibrations, refused = _baselines(rows, recipe, rivals)
     longer = replace(recipe, length=length_for_cycles(calibrations, recipe.length, recipe.longest))
     if longer.length > recipe.length:
-        found = _baselines(rows, longer)
+        found = _baselines(rows, longer, rivals)
         if len(found[0]) == len(baselines) and detected_share(found[1]) > detected_share(
             calibrations
         ):
@@ -124,7 +125,7 @@ def learn(rows: Rows, recipe: Recipe, *, now_us: int) -> LearnedBundle:
 
 
 def _baselines(
-    rows: Rows, recipe: Recipe
+    rows: Rows, recipe: Recipe, rivals: Rivals
 ) -> tuple[dict[str, Baseline], list[Calibration], dict[str, str]]:
     """The baselines by asset with their calibrations, and the refused assets with the reason."""
     baselines: dict[str, Baseline] = {}
@@ -132,7 +133,7 @@ def _baselines(
     refused: dict[str, str] = {}
     for asset, values in rows.items():
         try:
-            baselines[asset], calibration = _calibrated(_cleaned(values, recipe), recipe)
+            baselines[asset], calibration = _calibrated(_cleaned(values, recipe), recipe, rivals)
             calibrations.append(calibration)
         except ModelError as error:
             refused[asset] = str(error)
@@ -235,7 +236,7 @@ def _hold(values: Floats, at_most: int) -> Floats:
     return np.where((last > broken) & (index - last <= at_most), held, np.nan)
 
 
-def _calibrated(values: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
+def _calibrated(values: Floats, recipe: Recipe, rivals: Rivals) -> tuple[Baseline, Calibration]:
     """Baseline and limits of one asset, of the form that detects most in its held-out time."""
     counter = counters(values)
     rows = rates(values, counter)
@@ -254,6 +255,7 @@ def _calibrated(values: Floats, recipe: Recipe) -> tuple[Baseline, Calibration]:
         recipe.interval_s,
         max(recipe.hop, _MEMORY_ROWS),
         recipe.false_alarms_per_day,
+        rivals,
     )
     start = None if recipe.start is None else values[:, recipe.start]
     counts = recipe.start is not None and bool(counter[recipe.start])

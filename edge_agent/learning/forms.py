@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edge_agent.learning.networks import apart
 from edge_agent.learning.scaling import center_and_spread, reach_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from edge_agent.learning.networks import Network, Student
 
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
@@ -52,7 +55,8 @@ class Plan:
     states: their number; others: each input is judged given the others; period: of the cycle in
     rows, 0 for none; excursions: values in half a per cent of the rows or more are no outliers.
     modes: [C], true for inputs that are conditions (set points, states of the
-    machine): they alone determine the state, and are not judged.
+    machine): they alone determine the state, and are not judged. student: trains the network
+    that explains the inputs.
     """
 
     states: int = 1
@@ -60,6 +64,7 @@ class Plan:
     period: float = 0.0
     excursions: bool = False
     modes: tuple[bool, ...] = ()
+    student: Student | None = None
 
     @property
     def name(self) -> str:
@@ -69,6 +74,8 @@ class Plan:
             parts.append(f"{self.states} operating points")
         if self.others:
             parts.append("each input given the others")
+        if self.student:
+            parts.append(self.student.name)
         if self.period:
             parts.append(f"whole cycles of {self.period:.4g} rows")
         if self.excursions:
@@ -82,7 +89,8 @@ class Form:
 
     states: [K, C], subtracted by the nearest of them, by `state_weight` [C]; mixing: [C, C] and
     shift: [C], z = (z - state) @ mixing + shift; means: [2, W], weights of the slow and the quick
-    mean, newest row last; changes: [W - 1], those of the variability.
+    mean, newest row last; changes: [W - 1], those of the variability. network: predicts z - state,
+    and is subtracted as well.
     """
 
     states: Floats
@@ -91,11 +99,21 @@ class Form:
     shift: Floats
     means: Floats
     changes: Floats
+    network: Network | None = None
+
+    @property
+    def response(self) -> Floats:
+        """The change of all prepared inputs when one shifts: a row for each, [C, C]."""
+        if self.network is None:
+            return self.mixing
+        return np.asarray((np.eye(len(self.shift)) - self.network.response) @ self.mixing)
 
     def prepare(self, z: Floats) -> Floats:
-        """Scaled readings [..., C] with what the form removes taken out; NaN stays NaN."""
+        """Scaled readings [..., T, C] with what the form removes taken out; NaN stays NaN."""
         if len(self.states) > 1:
             z = z - self.states[nearest(z, self.states, self.state_weight)]
+        if self.network is not None:
+            z = z - self.network.predict(z)
         return np.clip(z @ self.mixing + self.shift, -CLIP, CLIP)
 
 
@@ -105,8 +123,8 @@ def nearest(z: Floats, states: Floats, weight: Floats) -> NDArray[np.intp]:
     return np.asarray(distance.argmin(axis=-1))
 
 
-def form_of(plan: Plan, z: Floats, length: int) -> Form:
-    """The form of a plan, from scaled healthy rows [n, C] without NaN."""
+def form_of(plan: Plan, z: Floats, at: NDArray[np.intp], length: int) -> Form:
+    """The form of a plan, from scaled healthy rows [n, C] without NaN; at: [n], their numbers."""
     channels = z.shape[1]
     judged = ~np.array(plan.modes or (False,) * channels, bool)
     weight = judged_by(judged)
@@ -117,15 +135,20 @@ def form_of(plan: Plan, z: Floats, length: int) -> Form:
     mixing = np.eye(channels)
     if plan.others:
         mixing -= explained_by_others(rest, judged)
-    if plan.others or len(states) > 1:
+    network = plan.student.train(apart(rest, at), judged, length) if plan.student else None
+    if network is not None:
+        rest = rest - network.predict(rest)
+    if plan.others or plan.student or len(states) > 1:
         middle, spread = center_and_spread(rest @ mixing, np.ones(channels))
         spread = np.maximum(spread, _LEAST_SPREAD)
     else:
         middle, spread = np.zeros(channels), np.ones(channels)
     spread = np.where(judged, spread, np.inf)
-    means = _means(plan, length)
-    changes = means[0, 1:] / means[0, 1:].sum()
-    return Form(states, weight, mixing / spread, -middle / spread, means, changes)
+    unused = network.context if network else 0
+    means = _means(plan, length, unused)
+    changes = np.where(np.arange(length - 1) < unused, 0.0, means[0, 1:])
+    changes /= changes.sum()
+    return Form(states, weight, mixing / spread, -middle / spread, means, changes, network)
 
 
 def judged_by(judged: Mask) -> Floats:
@@ -274,9 +297,11 @@ def _between(correlation: Floats, peak: int) -> float:
     return peak + (0.5 * (left - right) / bend if bend < 0 else 0.0)
 
 
-def _means(plan: Plan, length: int) -> Floats:
-    """Weights of the slow and the quick mean over a window of `length` rows: [2, length]."""
+def _means(plan: Plan, length: int, unused: int) -> Floats:
+    """Weights of both means over a window without its first `unused` rows: [2, length]."""
     weights = memory_weights(length)
+    weights[:, :unused] = 0
+    weights /= weights.sum(axis=1, keepdims=True)
     if plan.period:
         rows = round(plan.period * max(1, int(length / plan.period)))
         weights[0] = np.arange(length) >= length - rows

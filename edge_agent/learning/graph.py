@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.learning.forms import CLIP
+from edge_agent.learning.network_graph import network_nodes, network_tables
 from edge_agent.learning.statistics import STATISTICS, STILLNESS, window_deviations
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ _DEVIATIONS: Final = (0.0, 1.0, 3.0, 40.0)  # spreads: at rest, normal, suspect,
 
 _FAR: Final = 1e6  # from any reading: a state that no row is nearest to
 
-# (operator, inputs, output, attributes).
-_Nodes = tuple[tuple[str, str, str, dict[str, Any]], ...]
+_Nodes = tuple[tuple[str, str, str, dict[str, Any]], ...]  # operator, inputs, output, attributes
 # x becomes z, ...
 _SCALING: Final[_Nodes] = (
     ("Sub", "x center_n", "centered", {}),
@@ -134,6 +134,8 @@ def _nodes(baselines: Sequence[Baseline]) -> _Nodes:
     nodes, z = _SCALING, "z"
     if any(len(b.form.states) > 1 for b in baselines):
         nodes, z = nodes + _STATES, "rest"
+    if any(b.form.network for b in baselines):
+        nodes, z = nodes + network_nodes(z), "left"
     if any((b.form.mixing != np.eye(len(b.center))).any() for b in baselines):
         nodes, z = nodes + _mixing(z), "y"
     return nodes + _smoothing(z) + _CHARTS
@@ -166,7 +168,7 @@ def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[
     most = max(len(b.form.states) for b in baselines)
     states = np.stack([_padded_states(b.form.states, most) for b in baselines])
     weight = np.stack([b.form.state_weight for b in baselines])[:, None, :]
-    return {
+    return network_tables([b.form.network for b in baselines], length) | {
         "center": _stack([b.center for b in baselines])[:, None, :],
         "scale": _stack([1.0 / b.spread for b in baselines])[:, None, :],
         "states": states.astype(np.float32),

@@ -142,7 +142,7 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
     sound = used & ~np.isnan(rows).any(axis=1)
     center, spread = center_and_spread(rows[sound], constant)
     scaled = np.clip((rows - center) / spread, -CLIP, CLIP)
-    form = form_of(plan, scaled[sound], length)
+    form = form_of(plan, scaled[sound], np.flatnonzero(sound), length)
     # Rows outside `used` become NaN, so that every window that contains one is left out.
     prepared = np.where(sound[:, None], form.prepare(scaled), np.nan)
     reach = reach_of(prepared[sound], np.ones(rows.shape[1]), keep_rare=plan.excursions)
@@ -158,7 +158,7 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
     middle, sigma = found.mean(axis=0), found.std(axis=0)
     # A channel that never moved has no covariance: its spread already defines its distance.
     sigma = np.where(sigma > _STILL, sigma, 1.0)
-    if plan.others:
+    if plan.others or plan.student:
         sigma[:-1] = np.maximum(sigma[:-1], _LEAST_DIFFERENCE * np.diag(form.mixing))
     found = (found - middle) / sigma
     inverse = np.array([precision(each, ends, len(rows)) for each in found.transpose(1, 0, 2)])
@@ -184,7 +184,7 @@ def _causes(form: Form, sigma: Floats) -> Floats:
     More variability of an input is told by its own alone: that of others is no linear function.
     """
     judged = np.diag(form.mixing) > 0
-    shift = form.mixing * judged[:, None]
+    shift = form.response * judged[:, None]
     return np.stack([shift / sigma[0], shift / sigma[1], np.diag(judged / sigma[2])])
 
 
