@@ -1,13 +1,24 @@
 """Learning of baselines from healthy data on the gateway."""
 
 from edge_agent.learning.baselines import BaselineLearning
+from edge_agent.learning.choice import Rivals
 from edge_agent.learning.collection import Learning
 from edge_agent.learning.fit import LearnedBundle, Recipe, learn
-from edge_agent.learning.fit_child import learn_in_child
+from edge_agent.learning.networks import (
+    Network,
+    features,
+    lasting_response,
+    linear_map,
+    sees_others,
+    sees_past,
+    taps_for,
+    unexplained,
+)
 from edge_agent.learning.progress import Training, TrainingSet
 from edge_agent.learning.training import (
     TIME_SCALE,
     TrainedBaseline,
+    recipe_of,
     train_baseline,
     write_problem,
 )
@@ -21,7 +32,9 @@ __all__ = [
     "BaselineLearning",
     "LearnedBundle",
     "Learning",
+    "Network",
     "Recipe",
+    "Rivals",
     "TrainedBaseline",
     "Training",
     "TrainingSet",
@@ -29,9 +42,16 @@ __all__ = [
     "WaveLearning",
     "WaveTraining",
     "WaveTrainingSet",
+    "features",
+    "lasting_response",
     "learn",
-    "learn_in_child",
+    "linear_map",
+    "recipe_of",
+    "sees_others",
+    "sees_past",
+    "taps_for",
     "train_baseline",
     "train_waves",
+    "unexplained",
     "write_problem",
 ]

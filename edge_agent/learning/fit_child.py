@@ -24,7 +24,7 @@ from edge_agent.learning.waveform_fit import WaveRecipe, learn_waves
 from edge_agent.models import InputSpec, child_command, child_environment, load_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -37,25 +37,6 @@ _RECIPE: Final = "recipe"
 _MAX_LINE: Final = 400
 
 
-async def learn_in_child(  # noqa: PLR0913 (the parameters of a training)
-    rows: Mapping[str, NDArray[np.floating]],
-    inputs: Sequence[InputSpec],
-    *,
-    name: str,
-    out_dir: Path,
-    now_us: int,
-    timeout_s: float = TIMEOUT_S,
-    **recipe: Any,  # noqa: ANN401 (the other fields of Recipe)
-) -> tuple[Manifest, dict[str, str]]:
-    """Learn from rows [T, C] by asset in a child and write `out_dir`/`name`; see `learn`.
-
-    Returns the bundle's manifest and the assets that were refused, with the reason. ModelError if
-    learning is impossible or the child took longer than `timeout_s`.
-    """
-    wanted = Recipe(name, tuple(inputs), **recipe)
-    return await run_recipe(rows, wanted, out_dir, now_us, timeout_s)
-
-
 async def run_recipe(
     rows: Mapping[str, NDArray[np.floating]],
     recipe: Recipe | WaveRecipe,
@@ -63,7 +44,11 @@ async def run_recipe(
     now_us: int,
     timeout_s: float = TIMEOUT_S,
 ) -> tuple[Manifest, dict[str, str]]:
-    """Learn by a recipe, from rows or from the features of waveforms; see `learn_in_child`."""
+    """Learn from rows [T, C] or waveforms by asset in a child, into `out_dir`/name; see `learn`.
+
+    Returns the bundle's manifest and the assets that were refused, with the reason. ModelError if
+    learning is impossible or the child took longer than `timeout_s`.
+    """
     await asyncio.to_thread(out_dir.mkdir, parents=True, exist_ok=True)
     # In the models folder, not in /tmp: /tmp is often in memory, and the rows may be many.
     with tempfile.TemporaryDirectory(prefix=".learn-", dir=out_dir) as scratch:

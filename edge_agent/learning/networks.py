@@ -145,6 +145,15 @@ def linear_map(given: Floats, target: Floats, sees: Mask) -> tuple[Floats, Float
     return found, wanted - middle @ found
 
 
+def lasting_response(network: Network, given: Floats) -> Floats:
+    """The change of the prediction when an input shifts in all rows, in the mean of features."""
+    taps, channels = len(network.taps), len(network.offset)
+    active = (given @ network.first + network.bias > 0).mean(axis=0)
+    straight = network.linear.reshape(taps, channels, -1).sum(axis=0)
+    inward = network.first.reshape(taps, channels, -1).sum(axis=0)
+    return np.asarray(straight + (inward * active) @ network.second)
+
+
 def unexplained(network: Network, given: Floats, target: Floats) -> Mask:
     """True for inputs of which the network explains less than half in these rows: [C]."""
     left = (target - network.of_features(given)).var(axis=0)

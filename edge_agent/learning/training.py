@@ -8,7 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.learning.fit_child import learn_in_child
+from edge_agent.learning.fit import Recipe
+from edge_agent.learning.fit_child import run_recipe
 from edge_agent.models import LEFT_OUT, InputSpec, ModelRepository, learned_prefix
 
 if TYPE_CHECKING:
@@ -51,7 +52,15 @@ async def train_baseline(
 
     An existing bundle of that name is moved to the shelf.
     """
-    name = learned_name(learning.template, training.rows)
+    recipe = recipe_of(learning, training)
+    if (config.models_dir / recipe.name).exists():
+        await asyncio.to_thread(ModelRepository(config.models_dir).store_active, recipe.name)
+    manifest, refused = await run_recipe(training.rows, recipe, config.models_dir, now_us)
+    return TrainedBaseline(recipe.name, manifest, refused, training.left_out)
+
+
+def recipe_of(learning: Learning, training: TrainingSet) -> Recipe:
+    """The parameters of learning for a training set, by the config and the time scale."""
     signals = learning.assets[0].signals
     inputs = [
         InputSpec(
@@ -62,14 +71,9 @@ async def train_baseline(
         )
         for one in training.inputs
     ]
-    if (config.models_dir / name).exists():
-        await asyncio.to_thread(ModelRepository(config.models_dir).store_active, name)
-    manifest, refused = await learn_in_child(
-        training.rows,
-        inputs,
-        name=name,
-        out_dir=config.models_dir,
-        now_us=now_us,
+    return Recipe(
+        learned_name(learning.template, training.rows),
+        tuple(inputs),
         step_s=learning.scale.step_s,
         length=training.length,
         false_alarms_per_day=learning.config.false_alarms_per_day,
@@ -77,7 +81,6 @@ async def train_baseline(
         training=(*left_out_entry(training.left_out), (TIME_SCALE, learning.scale.text)),
         **_conditions(learning, training.inputs),
     )
-    return TrainedBaseline(name, manifest, refused, training.left_out)
 
 
 def _conditions(learning: Learning, inputs: tuple[str, ...]) -> dict[str, Any]:

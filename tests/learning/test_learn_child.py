@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -14,10 +15,13 @@ from tiny_models import NOW_US, healthy, recipe
 
 from edge_agent.config.schema import Resample
 from edge_agent.errors import ModelError
-from edge_agent.learning.fit import learn
-from edge_agent.learning.fit_child import learn_in_child
+from edge_agent.learning.fit import Recipe, learn
+from edge_agent.learning.fit_child import TIMEOUT_S, run_recipe
 from edge_agent.models.bundle.bundle import verify_bundle
 from edge_agent.models.bundle.manifest import InputSpec
+
+if TYPE_CHECKING:
+    from edge_agent.models.bundle.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = (
@@ -26,6 +30,19 @@ INPUTS = (
     InputSpec("speed"),
 )
 ROWS = {"P-1": healthy(1), "Pumpe Süd": healthy(2)}
+
+
+async def learn_in_child(
+    rows: dict[str, np.ndarray],
+    inputs: tuple[InputSpec, ...],
+    *,
+    name: str,
+    out_dir: Path,
+    now_us: int,
+    timeout_s: float = TIMEOUT_S,
+    **recipe: Any,
+) -> tuple[Manifest, dict[str, str]]:
+    return await run_recipe(rows, Recipe(name, inputs, **recipe), out_dir, now_us, timeout_s)
 
 
 async def test_the_child_writes_what_we_would_have_written(tmp_path: Path) -> None:
