@@ -227,9 +227,13 @@ def test_an_unknown_provider_is_an_error_with_the_known_ones() -> None:
 
 
 def test_a_missing_provider_is_logged_once_and_counted(
-    tmp_path: Path, metrics: Metrics, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    metrics: Metrics,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_mean_bundle(tmp_path / "mean")
+    monkeypatch.setattr(registry_module, "available_providers", lambda: list(CPU))
     with caplog.at_level(logging.WARNING, "edge_agent.models"):
         found = SessionRegistry(tmp_path, Runtime(providers=("tensorrt", "cpu")), metrics)
     assert found.load("mean").provider == "CPUExecutionProvider"
@@ -239,7 +243,10 @@ def test_a_missing_provider_is_logged_once_and_counted(
     assert value(metrics, "provider_missing", provider="cpu") == 0
 
 
-def test_a_required_provider_that_is_missing_ends_it(tmp_path: Path, metrics: Metrics) -> None:
+def test_a_required_provider_that_is_missing_ends_it(
+    tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "available_providers", lambda: list(CPU))
     with pytest.raises(ModelError) as refused:
         SessionRegistry(tmp_path, Runtime(providers=("tensorrt",), required=True), metrics)
     assert refused.value.where == "runtime.providers"
@@ -260,6 +267,36 @@ def test_a_silent_fallback_to_the_cpu_is_noticed(
     assert value(metrics, "provider_missing", provider="cuda") == 1
     strict = SessionRegistry(tmp_path, Runtime(providers=("cuda", "cpu"), required=True), metrics)
     with pytest.raises(ModelError, match="driver or library"):
+        strict.load("mean")
+
+
+def test_a_gpu_on_which_golden_vectors_fail_is_left_for_the_cpu(
+    tmp_path: Path,
+    metrics: Metrics,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its arithmetic differs too much for this model; other models stay on it."""
+    write_mean_bundle(tmp_path / "mean")
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(registry_module, "available_providers", lambda: both)
+    real: Any = vars(graph_engine)["open_session"]
+
+    def session(raw: bytes, providers: tuple[str, ...]) -> object:
+        if "CUDAExecutionProvider" not in providers:
+            return real(raw, providers)
+        wrong = real(scaled_model(1.01), CPU)
+        monkeypatch.setattr(wrong, "get_providers", lambda: both)
+        return wrong
+
+    monkeypatch.setattr(graph_engine, "open_session", session)
+    with caplog.at_level(logging.WARNING, "edge_agent.models"):
+        model = SessionRegistry(tmp_path, Runtime(providers=("cuda", "cpu")), metrics).load("mean")
+    assert model.provider == "CPUExecutionProvider"
+    assert "execution provider refused" in [record.message for record in caplog.records]
+    assert value(metrics, "provider_missing", provider="cuda") == 0
+    strict = SessionRegistry(tmp_path, Runtime(providers=("cuda", "cpu"), required=True), metrics)
+    with pytest.raises(ModelError, match="not reproduced"):
         strict.load("mean")
 
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 from edge_agent.config.settings import Trust
@@ -73,6 +73,15 @@ def choose_providers(wished: Sequence[str], available: Sequence[str]) -> Provide
     used = [name for name in wished if PROVIDERS[name] in available]
     missing = tuple(name for name in wished if name not in used)
     return ProviderReport(tuple(used if "cpu" in used else [*used, "cpu"]), missing)
+
+
+class _Verified(NamedTuple):
+    """A bundle whose files hold; digest: of its manifest."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+    golden: Golden
 
 
 class SessionRegistry:
@@ -164,7 +173,6 @@ class SessionRegistry:
             raise self._rejected(name, problems[0].reason, f"{problems[0].text}{more}")
         model = self._tested(folder, manifest, digest, trial)
         model.signer = signer
-        self._check_providers(model)
         _log_variants(model)
         self._sessions[digest] = model
         return model
@@ -183,44 +191,56 @@ class SessionRegistry:
         return UNSIGNED
 
     def _tested(self, folder: Path, manifest: Manifest, digest: str, trial: Trial) -> Model:
-        """The fastest variant in memory, on its real provider, tested with the golden vectors."""
-        if self._providers[0] != "cpu":
-            # The trial ran on the CPU, and int8 in this form (QDQ) is made for CPUs.
-            trial = replace(trial, chosen=FP32)
+        """In memory on the wished provider; on the CPU if golden vectors do not pass there."""
         try:
             golden = parse_golden(read_checked(folder, manifest, GOLDEN))
-            try:
-                model = self._opened(folder, manifest, digest, golden, trial)
-            except ModelError as error:
-                if trial.chosen == FP32:
-                    raise
-                extra = {"model": manifest.name, "variant": trial.chosen, "reason": str(error)}
-                log.warning("model variant refused", extra=extra)
-                trial = replace(trial, chosen=FP32)
-                model = self._opened(folder, manifest, digest, golden, trial)
-            model.reference = reference_of(manifest, golden.inputs, golden.outputs)
+            files = _Verified(folder, manifest, digest, golden)
+            if self._providers[0] != "cpu":
+                try:
+                    # The trial ran on the CPU, and int8 in this form (QDQ) is made for CPUs.
+                    return self._opened(files, replace(trial, chosen=FP32), self._providers)
+                except ModelError as error:
+                    if self._runtime.required:
+                        raise
+                    self._log_unfit(manifest, str(error))
+            return self._fastest(files, trial)
         except ModelError as error:
             raise self._rejected(manifest.name, "golden", str(error)) from error
-        return model
 
-    def _opened(
-        self, folder: Path, manifest: Manifest, digest: str, golden: Golden, trial: Trial
-    ) -> Model:
+    def _fastest(self, files: _Verified, trial: Trial) -> Model:
+        """The trial's variant on the CPU; fp32 if that fails here."""
+        try:
+            return self._opened(files, trial, ("cpu",))
+        except ModelError as error:
+            if trial.chosen == FP32:
+                raise
+            extra = {"model": files.manifest.name, "variant": trial.chosen, "reason": str(error)}
+            log.warning("model variant refused", extra=extra)
+        return self._opened(files, replace(trial, chosen=FP32), ("cpu",))
+
+    def _opened(self, files: _Verified, trial: Trial, providers: Sequence[str]) -> Model:
+        manifest, golden = files.manifest, files.golden
         request = LoadRequest(
             manifest,
-            partial(read_checked, folder, manifest),  # again: verified bytes are loaded
+            partial(read_checked, files.folder, manifest),  # again: verified bytes are loaded
             trial.chosen,
-            [PROVIDERS[provider] for provider in self._providers],
+            [PROVIDERS[provider] for provider in providers],
             self._runtime.max_batch,
         )
-        model = Model(manifest, self._engines[manifest.kind].load(request), digest, trial)
+        engine = self._engines[manifest.kind].load(request)
+        model = Model(manifest, engine, files.digest, trial)
+        self._check_providers(providers, engine.providers)
         model.self_test(golden)
+        model.reference = reference_of(manifest, golden.inputs, golden.outputs)
         return model
 
-    def _check_providers(self, model: Model) -> None:
+    def _log_unfit(self, manifest: Manifest, reason: str) -> None:
+        extra = {"model": manifest.name, "provider": self._providers[0], "reason": reason}
+        log.warning("execution provider refused", extra=extra)
+
+    def _check_providers(self, wished: Sequence[str], used: Sequence[str]) -> None:
         """Log providers whose library is missing: they fall back to the CPU without an error."""
-        used = model.engine.providers
-        for provider in self._providers if used else ():
+        for provider in wished if used else ():
             if PROVIDERS[provider] not in used:
                 self._log_missing(
                     provider, "it failed to start: is its driver or library installed?"
