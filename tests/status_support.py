@@ -67,6 +67,7 @@ def alarm_row(alarm_id: str, **changes: Any) -> dict[str, Any]:
         "seq": 1,
         "active": True,
         "follows": False,
+        "feedback": None,
         "severity": 700,
         "priority": "high",
         "ne107": "maintenance_required",
@@ -106,6 +107,7 @@ class ListStatus:
     exports: int = 0
     commands: list[tuple[str, str, str, float | None]] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)  # of commands to assets
+    judged: list[dict[str, str]] = field(default_factory=list)
     selected: list[tuple[Any, ...]] = field(default_factory=list)
     asked: list[tuple[str | None, str | None, int]] = field(default_factory=list)
     audited: list[tuple[AuditFilter, int]] = field(default_factory=list)
@@ -190,7 +192,14 @@ class ListStatus:
     async def feedback(
         self, alarm_id: str, verdict: str, actor: str, comment: str
     ) -> dict[str, Any]:
-        return {"alarm_id": alarm_id, "verdict": verdict, "by": actor, "comment": comment}
+        row = next((row for row in self.alarm_rows if row["alarm_id"] == alarm_id), None)
+        if row is not None and row["feedback"] is None:
+            raise EdgeAgentError("not an alarm of an anomaly model", where=alarm_id)
+        if row is not None:
+            row["feedback"] = verdict
+        told = {"alarm_id": alarm_id, "verdict": verdict, "by": actor, "comment": comment}
+        self.judged.append(told)
+        return {**told, "limit_factor": 2.875 if verdict == "false" else 1.0}
 
     async def asset_command(
         self, kind: str, asset: str, actor: str, at_ms: float | None, comment: str

@@ -11,7 +11,9 @@ from edge_agent.serving import anomaly_models
 
 if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
+    from edge_agent.pipeline import Pipeline
     from edge_agent.serving import Deployment, Deployments
+    from edge_agent.sinks import Command
 
 log = logging.getLogger("edge_agent.models")
 
@@ -34,17 +36,9 @@ class AlarmFeedback(SavedState):
             log.warning("track record of alarms not restored")
         deployments.track_record.apply(deployments)
 
-    def _follow(self) -> None:
-        """Take the alarms since the last call, and set the limits of new versions and assets."""
-        pipeline, record = self._runtime().pipeline, self._deployments.track_record
-        announced = list(pipeline.announced)
-        pipeline.announced.clear()
-        record.follow_transitions(announced, self._deployments)
-        record.apply(self._deployments)
-
     async def save(self, *, at_once: bool = False) -> None:
         """Follow what happened; save changes, periodically or `at_once`."""
-        self._follow()
+        follow_announced(self._runtime().pipeline)
         if not self._is_due(at_once=at_once):
             return
         record = self._deployments.track_record
@@ -55,16 +49,16 @@ class AlarmFeedback(SavedState):
     async def judge(self, alarm_id: str, verdict: str, actor: str, comment: str) -> dict[str, Any]:
         """Call the last occurrence of an alarm true or false; its limit follows at once.
 
-        EdgeAgentError if it is no alarm of an anomaly model, or was never raised by this version.
+        EdgeAgentError if it is no alarm of an anomaly model, or was never raised.
         """
         async with self._turning:
-            self._follow()
+            follow_announced(self._runtime().pipeline)
             deployment, row = self._place(alarm_id)
             before = float(deployment.margin[row])
             record = self._deployments.track_record.judge(deployment, row, verdict)
             after = float(deployment.margin[row])
         if record is None:
-            text = "it was not raised since this version of its model is active"
+            text = "it was never raised, as far as is known"
             raise EdgeAgentError(text, where=alarm_id)
         detail = f"called {verdict}"
         if after != before:
@@ -74,7 +68,13 @@ class AlarmFeedback(SavedState):
         note = f"{detail}: {comment}" if comment else detail
         await self._values.audit(actor, "feedback", [alarm_id], note)
         shown = {"alarm_id": alarm_id, "verdict": verdict, "limit_factor": round(after, 3)}
-        return shown | record.as_dict()
+        return shown | record.active.as_dict()
+
+    async def answer(self, command: Command) -> dict[str, Any]:
+        """Feedback over the plant bus."""
+        one = command
+        done = await self.judge(one.alarm_id, one.verdict, one.actor, one.comment)
+        return {"feedback": done}
 
     def _place(self, alarm_id: str) -> tuple[Deployment, int]:
         """The deployment and row of an alarm."""
@@ -88,37 +88,24 @@ class AlarmFeedback(SavedState):
         raise NotFoundError("no such alarm", where=repr(alarm_id[:200]))
 
 
-def alarm_counts(deployments: Deployments) -> dict[str, dict[str, Any]]:
-    """By bundle of an anomaly model: its alarms, those called false and true, judged hours.
-
-    raised_limits: by asset, the factor on its limit, if feedback has raised it.
-    """
-    deployments.track_record.collect(anomaly_models(deployments))
-    found: dict[str, dict[str, Any]] = {}
-    for one in anomaly_models(deployments):
-        mine = found.setdefault(
-            str(one.model.manifest.name),
-            {"alarms": 0, "called_false": 0, "called_true": 0, "judged_h": 0.0},
-        )
-        raised = mine.setdefault("raised_limits", {})
-        for row, asset in enumerate(one.assets):
-            if one.disabled[row]:
-                continue
-            for key, value in deployments.track_record.record_of(one, row).as_dict().items():
-                mine[key] = round(mine[key] + value, 2)
-            if one.margin[row] > 1.0:
-                raised[asset.id] = round(float(one.margin[row]), 3)
-    return found
+def follow_announced(pipeline: Pipeline) -> None:
+    """Take the alarms since the last call, and set the limits of new versions and assets."""
+    record, announced = pipeline.deployments.track_record, list(pipeline.announced)
+    pipeline.announced.clear()
+    record.follow_transitions(announced, pipeline.deployments)
+    record.apply(pipeline.deployments)
 
 
 def export_alarm_counts(deployments: Deployments, metrics: Metrics) -> None:
-    """Update the gauges of alarms, feedback and raised limits."""
+    """Update the gauges of alarms, feedback, promises and raised limits."""
     gauges = metrics.model_judged_seconds, metrics.model_alarms, metrics.limit_factor
-    for gauge in gauges:
+    for gauge in (*gauges, metrics.model_promised_alarms):
         gauge.clear()
-    for model, counts in alarm_counts(deployments).items():
+    for model, counts in deployments.track_record.counts(deployments).items():
         metrics.model_judged_seconds.labels(model).set(counts["judged_h"] * 3600)
         for key, verdict in (("alarms", "any"), ("called_false", "false"), ("called_true", "true")):
             metrics.model_alarms.labels(model, verdict).set(counts[key])
+        if (promised := counts["false_alarms_promised"]) is not None:
+            metrics.model_promised_alarms.labels(model).set(promised)
         for asset, factor in counts["raised_limits"].items():
             metrics.limit_factor.labels(asset, model).set(factor)

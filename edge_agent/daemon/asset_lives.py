@@ -16,6 +16,7 @@ import orjson
 from edge_agent.alarms import BASELINE, WAVEFORMS, baseline_alarm_ids
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.schema import Learn
+from edge_agent.daemon.alarm_feedback import follow_announced
 from edge_agent.daemon.saved_values import SavedState
 from edge_agent.delivery import Memory
 from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from edge_agent.diagnostics import RulTracker
     from edge_agent.messages import Alarm
     from edge_agent.serving import Deployments
+    from edge_agent.sinks import Command
 
 log = logging.getLogger("edge_agent.daemon")
 learning_log = logging.getLogger("edge_agent.models")
@@ -143,6 +145,7 @@ class FollowedBaselines(SavedState):
             runtime = self._runtime()
             if asset_id not in runtime.plant.assets:
                 raise NotFoundError("no such asset", where=repr(asset_id[:200]))
+            follow_announced(runtime.pipeline)  # the alarm that this is about may be new
             event_us = runtime.pipeline.signals.event_us(runtime.plant.assets[asset_id])
             models = runtime.pipeline.deployments.recentre(asset_id, event_us)
             if not models:
@@ -158,6 +161,11 @@ class FollowedBaselines(SavedState):
         extra = {"asset": asset_id, "by": actor, "models": ", ".join(models)}
         learning_log.info("confirmed as healthy, baseline re-centred", extra=extra)
         return {"asset": asset_id, "models": models}
+
+    async def answer(self, command: Command) -> dict[str, Any]:
+        """«This is healthy» over the plant bus."""
+        done = await self.confirm_healthy(command.asset, command.actor, command.comment)
+        return {"models": done["models"]}
 
 
 def _followed_state(deployments: Deployments) -> dict[str, dict[str, Any]]:

@@ -114,7 +114,9 @@ class AssetRemoval:
         """Remove assets from the plant, with their alarms, metric series and stored state."""
         gone = set(assets)
         await self._leave_out(gone)
-        self._runtime().pipeline.diagnostics.rul_tracker.forget(gone)
+        pipeline = self._runtime().pipeline
+        pipeline.diagnostics.rul_tracker.forget(gone)
+        pipeline.deployments.track_record.forget(gone)
         for asset in gone:
             self._last_value_us.pop(asset, None)
             self._whole.discard(asset)

@@ -96,8 +96,8 @@ class Parts:
             self.runtime, turning, self.values, publisher.withdraw, self.clock
         )
         self.followed = FollowedBaselines(self.runtime, turning, self.values, self.clock)
-        confirm_healthy = self.followed.confirm_healthy
-        self.commands = Commands(self.runtime, publisher, confirm_healthy, self.metrics, self.clock)
+        others = {"healthy": self.followed.answer, "feedback": self.feedback.answer}
+        self.commands = Commands(self.runtime, publisher, others, self.metrics, self.clock)
 
     def _build_models(self) -> None:
         """Loading, updating and learning of models."""

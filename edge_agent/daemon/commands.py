@@ -13,7 +13,7 @@ from edge_agent.sinks import Command
 from edge_agent.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from edge_agent.clock import Clock
     from edge_agent.daemon.runtime import Runtime
@@ -27,29 +27,27 @@ log = logging.getLogger("edge_agent.daemon")
 _MAX_RECORDED: Final = 20  # refusals in the log and in the audit ...
 _RECORDED_IN_S: Final = 60.0  # ... in this time; all are counted
 _UNFINISHED: Final = 200  # commands from the bus; if there are more, the newest are refused
-
-
 _SHELVE: Final = "shelve"  # the only command with a duration
-_HEALTHY: Final = "healthy"  # the only command about an asset
 
 
 class Commands:
     """Executes commands, one at a time, and records their users.
 
-    confirm_healthy: called with the asset, the user and the comment; returns what was re-centred.
+    others: by kind, what carries out the commands over the bus that change the state of no alarm;
+    returns the answer.
     """
 
     def __init__(
         self,
         runtime: Callable[[], Runtime],
         publisher: Publisher,
-        confirm_healthy: Callable[[str, str, str], Awaitable[dict[str, Any]]],
+        others: Mapping[str, Callable[[Command], Awaitable[dict[str, Any]]]],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._runtime = runtime
         self._publisher = publisher
-        self._confirm_healthy = confirm_healthy
+        self._others = others
         self._metrics = metrics
         self._clock = clock
         self._unfinished = 0
@@ -122,7 +120,7 @@ class Commands:
     def _is_elsewhere(self, command: Command | RefusedCommand) -> bool:
         """True if it is for a machine of another gateway, which then answers at a shared broker."""
         runtime, place = self._runtime(), command.place
-        asset = runtime.plant.assets.get(_asset_of(command))
+        asset = runtime.plant.assets.get(place.rpartition("/")[2])
         return place != runtime.config.gateway.path and (asset is None or asset.path != place)
 
     def _leave(self, command: Command | RefusedCommand) -> None:
@@ -143,7 +141,7 @@ class Commands:
             self._count(command, reason)
             _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": str(error)})
             detail = f"{command.kind} at {command.place}: {reason}: {error}"
-            subject = command.alarm_id or _asset_of(command)
+            subject = command.alarm_id or command.asset
             await self.record_refusal(command.sink, subject, command.actor, str(error), detail)
             return
         _answer(command, {"id": command.id, "ok": True, **done})
@@ -162,10 +160,11 @@ class Commands:
             )
 
     async def _carry_out(self, command: Command) -> dict[str, Any]:
-        """Execute it; returns what is answered: the models, or the states of the alarms."""
-        if command.kind == _HEALTHY:
-            done = await self._confirm_healthy(_asset_of(command), command.actor, command.comment)
-            return {"models": done["models"]}
+        """Execute it; returns what is answered: of most, the new states of the alarms."""
+        if command.kind in self._others:
+            if command.alarm_id:
+                self._check_place(command)
+            return await self._others[command.kind](command)
         changed = await self._change_alarms(command)
         return {"alarms": {alarm.alarm_id: alarm.state for alarm in changed}}
 
@@ -180,13 +179,17 @@ class Commands:
             if not done:
                 raise NotFoundError(f"no alarm to {kind}", where=command.alarm_id)
             return done
+        self._check_place(command)
+        return [await self.apply_one(kind, command.alarm_id, actor, duration_s, command.comment)]
+
+    def _check_place(self, command: Command) -> None:
+        """Refuse an alarm that is unknown, or belongs to another asset than the topic."""
         policy = self._runtime().catalogue.policy_of(command.alarm_id)
         if policy is None:
             raise NotFoundError("no such alarm", where=command.alarm_id)
         if policy.path != command.place:
             text = f"the alarm belongs to {policy.path}, not to {command.place}"
             raise _RefusedError("place", text)
-        return [await self.apply_one(kind, command.alarm_id, actor, duration_s, command.comment)]
 
     def _at_place(self, command: Command) -> Selection:
         """The alarms of a pattern that belong to the asset of the topic."""
@@ -226,11 +229,6 @@ class _RefusedError(EdgeAgentError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-def _asset_of(command: Command | RefusedCommand) -> str:
-    """The asset of the topic: the last level of its path."""
-    return command.place.rpartition("/")[2]
 
 
 def _answer(command: Command | RefusedCommand, body: dict[str, object]) -> None:

@@ -10,7 +10,7 @@ from edge_agent.alarms import Selection, to_json
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.structs import kind_of
 from edge_agent.config.types import Name
-from edge_agent.daemon.alarm_feedback import alarm_counts, export_alarm_counts
+from edge_agent.daemon.alarm_feedback import export_alarm_counts
 from edge_agent.daemon.asset_learning import export_learning, learning_rows, notes
 from edge_agent.daemon.asset_status import (
     Judgements,
@@ -110,7 +110,7 @@ class Status:
     def models(self) -> list[dict[str, Any]]:
         """Active and refused models, and shadows."""
         deployments = self.runtime().pipeline.deployments
-        counts = alarm_counts(deployments)
+        counts = deployments.track_record.counts(deployments)
         rows = deployments.reports.rows()
         return [r | counts.get(r["name"], {}) if r["mode"] == "active" else r for r in rows]
 
@@ -136,7 +136,15 @@ class Status:
             found = [alarm for alarm in found if alarm.state == state]
         found.sort(key=lambda alarm: (-alarm.severity, -alarm.changed_us))
         follows = following_alarms(self.runtime())
-        return [{**self._alarm(alarm), "follows": alarm.alarm_id in follows} for alarm in found]
+        verdicts = self.runtime().pipeline.deployments.track_record.verdicts()
+        return [
+            {
+                **self._alarm(alarm),
+                "follows": alarm.alarm_id in follows,
+                "feedback": verdicts.get(alarm.alarm_id),
+            }
+            for alarm in found
+        ]
 
     async def history(
         self, asset: str | None, alarm_id: str | None, limit: int

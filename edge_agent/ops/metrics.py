@@ -112,6 +112,9 @@ class Metrics:
     )
     model_judged_seconds = gauge("Seconds of assets judged by the active version.", "model")
     model_alarms = gauge("Alarms of the active version, and those called so.", "model", "called")
+    model_promised_alarms = gauge(
+        "False alarms a day and asset that are promised at most.", "model"
+    )
     limit_factor = gauge("Factor on a model's limit by feedback, if raised.", "asset", "model")
     uncertain_assets = gauge("Assets whose inputs are outside of the training data.", "model")
     drift_psi = gauge("PSI of the asset with the largest drift.", "model", "input")

@@ -245,6 +245,7 @@ class Deployments:
         for one in self:
             if one.following is not None and (row := one.row_of(asset)) is not None:
                 one.following.confirm(row, now_us)
+                self.track_record.confirm_healthy(one, row)
                 found.append(str(one.model.manifest.name))
         return found
 

@@ -2,13 +2,15 @@
 
 An operator's feedback calibrates the limit again: it is raised, for this asset and this version,
 until no window of an alarm that was called false would have reached it. It is raised at most to
-`MOST` times the model's own, and never to where an alarm that was called true would be lost.
+`MOST` times the model's own, and never to where an alarm that was called true would be lost. If
+«this is healthy» was said during an alarm, the alarm was a false one, and the middle that moved is
+the answer to it: the limit stays.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -16,63 +18,14 @@ import orjson
 from edge_agent.clock import US_PER_S
 from edge_agent.messages import TransitionKind
 from edge_agent.models import Task
+from edge_agent.serving.alarm_record import FALSE, AlarmCounts, AlarmRecord, Occurrence
+from edge_agent.serving.evaluation import promise_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from edge_agent.messages import Transition
     from edge_agent.serving.deployment import Deployment
-
-TRUE, FALSE = "true", "false"
-MOST: Final = 4.0  # times the model's own limit
-_ABOVE: Final = 1.15  # of the largest score of a false alarm: below the usual deadband, too
-_BELOW: Final = 0.95  # of the largest score of a true one
-_KEPT: Final = 50  # alarms of an asset
-_HOUR_S: Final = 3600.0
-
-
-@dataclass(slots=True)
-class Occurrence:
-    """An alarm that was raised. peak: its largest score, as a share of the model's own limit."""
-
-    raised_us: int
-    peak: float
-    verdict: str = ""
-
-
-@dataclass(slots=True)
-class AlarmRecord:
-    """What one alarm did since a version of its model is active.
-
-    judged_s: time in windows that were scored.
-    """
-
-    version: str
-    judged_s: float = 0.0
-    raises: int = 0
-    occurrences: list[Occurrence] = field(default_factory=list)
-
-    def margin(self) -> float:
-        """The factor on the model's own limit that the verdicts ask for, 1 to `MOST`."""
-        wrong = max(self._peaks(FALSE), default=0.0) * _ABOVE
-        right = min(self._peaks(TRUE), default=np.inf) * _BELOW
-        return float(max(1.0, min(wrong, right, MOST)))
-
-    def count(self, verdict: str) -> int:
-        """The number of alarms that were called so."""
-        return len(self._peaks(verdict))
-
-    def _peaks(self, verdict: str) -> list[float]:
-        return [one.peak for one in self.occurrences if one.verdict == verdict]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As the API shows it."""
-        return {
-            "alarms": self.raises,
-            "called_false": self.count(FALSE),
-            "called_true": self.count(TRUE),
-            "judged_h": round(self.judged_s / _HOUR_S, 2),
-        }
 
 
 class TrackRecord(dict[str, AlarmRecord]):
@@ -82,11 +35,11 @@ class TrackRecord(dict[str, AlarmRecord]):
     _applied: object = None
 
     def record_of(self, deployment: Deployment, row: int) -> AlarmRecord:
-        """The record of an asset's alarm; a new one if another version is active."""
+        """The record of an asset's alarm, with the version that is active."""
         alarm_id, version = deployment.alarm_ids[row], str(deployment.model.manifest.version)
-        found = self.get(alarm_id)
-        if found is None or found.version != version:
-            found = self[alarm_id] = AlarmRecord(version)
+        found = self.setdefault(alarm_id, AlarmRecord(deployment.assets[row].id, version))
+        if found.version != version:
+            found.set_version(version)
         return found
 
     def apply(self, deployments: Iterable[Deployment]) -> None:
@@ -99,11 +52,8 @@ class TrackRecord(dict[str, AlarmRecord]):
                 self._apply_to(one)
 
     def _apply_to(self, deployment: Deployment) -> None:
-        version = deployment.model.manifest.version
-        for row, alarm_id in enumerate(deployment.alarm_ids):
-            found = self.get(alarm_id)
-            same = found is not None and found.version == version
-            deployment.margin[row] = found.margin() if found is not None and same else 1.0
+        for row, _ in _rows(deployment):
+            deployment.margin[row] = self.record_of(deployment, row).margin()
 
     def follow_transitions(
         self, transitions: Iterable[Transition], deployments: Iterable[Deployment]
@@ -120,9 +70,7 @@ class TrackRecord(dict[str, AlarmRecord]):
             record, (deployment, row) = self.record_of(*place), place
             self.changed = True
             if one.kind is TransitionKind.RAISE:
-                record.raises += 1
-                occurrence = Occurrence(one.at_us, float(deployment.peak[row]))
-                record.occurrences = [*record.occurrences, occurrence][-_KEPT:]
+                record.add_occurrence(one.at_us, float(deployment.peak[row]))
             else:
                 _keep_peak(record, deployment, row)
                 deployment.peak[row] = 0.0
@@ -136,10 +84,44 @@ class TrackRecord(dict[str, AlarmRecord]):
             return None
         if deployment.alarm_open[row]:
             _keep_peak(record, deployment, row)
-        record.occurrences[-1].verdict = verdict
+        record.judge(verdict)
         deployment.margin[row] = record.margin()
         self.changed = True
         return record
+
+    def confirm_healthy(self, deployment: Deployment, row: int) -> None:
+        """«This is healthy» is said: an alarm that is open was a false one, unless called true."""
+        record = self.record_of(deployment, row)
+        if not record.occurrences or not deployment.alarm_open[row]:
+            return
+        record.occurrences[-1].healthy = True
+        record.judge(record.occurrences[-1].verdict or FALSE)
+        deployment.margin[row] = record.margin()
+        self.changed = True
+
+    def counts(self, deployments: Iterable[Deployment]) -> dict[str, dict[str, Any]]:
+        """By bundle of an anomaly model: what its active version did, see `AlarmCounts`.
+
+        all_versions: the same of all versions. raised_limits: by asset, the factor on its limit, if
+        feedback has raised it. false_alarms_promised: the most that are promised a day and asset;
+        more_than_promised: True if those that were called false refute it.
+        """
+        mine = list(anomaly_models(deployments))
+        self.collect(mine)
+        by_model: dict[str, list[Deployment]] = {}
+        for one in mine:
+            by_model.setdefault(str(one.model.manifest.name), []).append(one)
+        return {name: _counts_of(each, self) for name, each in by_model.items()}
+
+    def verdicts(self) -> dict[str, str]:
+        """What the last alarm was called, of each that can be judged; empty if nothing was said."""
+        return {key: one.occurrences[-1].verdict for key, one in self.items() if one.occurrences}
+
+    def forget(self, assets: Collection[str]) -> None:
+        """Forget assets that are gone."""
+        for alarm_id in [key for key, one in self.items() if one.asset in assets]:
+            del self[alarm_id]
+            self.changed = True
 
     # -- kept over restarts -------------------------------------------------------------------
 
@@ -148,7 +130,8 @@ class TrackRecord(dict[str, AlarmRecord]):
         for deployment in deployments:
             step_s = _seconds_of(deployment)
             for row in np.flatnonzero(deployment.judged).tolist():
-                self.record_of(deployment, row).judged_s += int(deployment.judged[row]) * step_s
+                judged_s = int(deployment.judged[row]) * step_s
+                self.record_of(deployment, row).active.judged_s += judged_s
                 self.changed = True
             deployment.judged[:] = 0
 
@@ -171,11 +154,9 @@ class TrackRecord(dict[str, AlarmRecord]):
 
 
 def _record(one: Mapping[str, Any]) -> AlarmRecord:
-    occurrences = [
-        Occurrence(int(each["raised_us"]), float(each["peak"]), str(each["verdict"]))
-        for each in one["occurrences"]
-    ]
-    return AlarmRecord(str(one["version"]), float(one["judged_s"]), int(one["raises"]), occurrences)
+    counts = {str(version): AlarmCounts(**each) for version, each in one["counts"].items()}
+    occurrences = [Occurrence(**each) for each in one["occurrences"]]
+    return AlarmRecord(str(one["asset"]), str(one["version"]), counts, occurrences)
 
 
 def _keep_peak(record: AlarmRecord, deployment: Deployment, row: int) -> None:
@@ -194,6 +175,26 @@ def _places(deployments: Iterable[Deployment]) -> dict[str, tuple[Deployment, in
 def anomaly_models(deployments: Iterable[Deployment]) -> Iterator[Deployment]:
     """The deployments of anomaly models."""
     return (one for one in deployments if one.model.manifest.task == Task.ANOMALY)
+
+
+def _counts_of(mine: list[Deployment], record: TrackRecord) -> dict[str, Any]:
+    """The counts of the assets that these deployments of a model score."""
+    active, total, raised = AlarmCounts(), AlarmCounts(), {}
+    for one, row in [(each, row) for each in mine for row, _ in _rows(each)]:
+        found = record.record_of(one, row)
+        active.add(found.active)
+        total.add(found.total())
+        if one.margin[row] > 1.0:
+            raised[one.assets[row].id] = round(float(one.margin[row]), 3)
+    promise = promise_of(mine[0].model.manifest)
+    promised = promise.rate if promise.at_most is None else promise.at_most
+    return {
+        **active.as_dict(),
+        "all_versions": total.as_dict(),
+        "raised_limits": raised,
+        "false_alarms_promised": promised,
+        "more_than_promised": active.refutes(promised),
+    }
 
 
 def _rows(deployment: Deployment) -> Iterator[tuple[int, str]]:

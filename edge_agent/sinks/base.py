@@ -70,9 +70,10 @@ class Refusals:
 class Command:
     """A command of an operator over the plant bus.
 
-    kind: `ack`, `shelve` or `healthy`; alarm_id: empty for `healthy`, which is about the asset;
-    duration_s: how long to shelve, else 0; place: the ISA-95 path
-    enterprise/site/area/line/asset of the topic, to which a broker's access rules apply.
+    kind: `ack`, `shelve`, `feedback` or `healthy`; alarm_id: empty for `healthy`, which is about
+    the asset; duration_s: how long to shelve, else 0; place: the ISA-95 path
+    enterprise/site/area/line/asset of the topic, to which a broker's access rules apply; verdict:
+    `true` or `false`, for `feedback`.
     expires_us: until when its id is not accepted again; reply: sends an answer, if requested.
     """
 
@@ -83,9 +84,15 @@ class Command:
     id: str
     place: str
     comment: str = ""
+    verdict: str = ""
     expires_us: int = field(default=0, compare=False)
     sink: str = field(default="", compare=False)
     reply: Reply | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def asset(self) -> str:
+        """The asset of the topic: the last level of its place."""
+        return self.place.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ MAX_BYTES: Final = 4096
 MAX_TEXT: Final = 256
 MAX_AHEAD_S: Final = 900.0
 REMEMBERED_IDS: Final = 1024
-KINDS: Final = ("ack", "shelve", "healthy")
+KINDS: Final = ("ack", "shelve", "feedback", "healthy")
+VERDICTS: Final = ("true", "false")
 _PLACE_LEVELS: Final = 5  # enterprise/site/area/line/asset
 
 
@@ -81,11 +82,11 @@ class CommandInbox:
 
 
 def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
-    """Decode `{id, alarm_id, expires, by, comment, duration_s}`; DecodeError with a bounded reason.
+    """Decode `{id, alarm_id, expires, by, comment, ..}`; DecodeError with a bounded reason.
 
     expires: epoch milliseconds, or ISO 8601 (UTC where it names no zone), at most `MAX_AHEAD_S`
-    ahead, since ids are remembered for this long; duration_s: for `shelve`; alarm_id: not for
-    `healthy`, which is about the asset of the topic.
+    ahead, since ids are remembered for this long; duration_s: for `shelve`; verdict: for
+    `feedback`; alarm_id: not for `healthy`, which is about the asset of the topic.
     """
     if len(payload) > MAX_BYTES:
         raise DecodeError("oversized", f"{len(payload)} bytes")
@@ -105,6 +106,7 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
         id=_text(data, "id"),
         place=_place(topic),
         comment=_text(data, "comment") if data.get("comment") else "",
+        verdict=_verdict(data) if kind == "feedback" else "",
         expires_us=round(expires_us),
     )
     if expires_us <= now_us:
@@ -143,6 +145,13 @@ def _duration_s(data: dict[str, Any]) -> float:
     if value is None or value <= 0:
         raise DecodeError("malformed", "duration_s is not a positive number")
     return value
+
+
+def _verdict(data: dict[str, Any]) -> str:
+    value = data.get("verdict")
+    if value not in VERDICTS:
+        raise DecodeError("malformed", 'verdict: "true" or "false", as a text')
+    return str(value)
 
 
 def _expires_us(data: dict[str, Any]) -> float:

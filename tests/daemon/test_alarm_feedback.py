@@ -14,9 +14,9 @@ from plants import S
 
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import Signal
-from edge_agent.daemon.alarm_feedback import AlarmFeedback, alarm_counts, export_alarm_counts
+from edge_agent.daemon.alarm_feedback import AlarmFeedback, export_alarm_counts
 from edge_agent.errors import EdgeAgentError, NotFoundError
-from edge_agent.serving.track_record import AlarmRecord, Occurrence
+from edge_agent.serving.alarm_record import AlarmCounts, AlarmRecord, Occurrence
 from edge_agent.values import columns
 
 if TYPE_CHECKING:
@@ -79,8 +79,15 @@ class Site:
     def says(self, verdict: str, comment: str = "") -> dict[str, Any]:
         return asyncio.run(self.feedback.judge(ALARM, verdict, "anna", comment))
 
+    def says_healthy(self) -> None:
+        """As `Deployments.recentre` passes it on."""
+        deployments = self.live.pipeline.deployments
+        (deployment,) = deployments
+        deployments.track_record.confirm_healthy(deployment, 0)
+
     def counts(self) -> dict[str, Any]:
-        return alarm_counts(self.live.pipeline.deployments)["squares"]
+        deployments = self.live.pipeline.deployments
+        return deployments.track_record.counts(deployments)["squares"]
 
 
 @pytest.fixture
@@ -127,7 +134,8 @@ def test_no_limit_is_raised_over_a_true_alarm(site: Site) -> None:
     site.runs(FAULT)
     assert site.says("false")["limit_factor"] > 2.5
     assert site.says("true")["limit_factor"] == 1.0
-    record = AlarmRecord("1", occurrences=[Occurrence(0, 3.0, "false"), Occurrence(1, 2.0, "true")])
+    said = [Occurrence(0, 3.0, "1", "false"), Occurrence(1, 2.0, "1", "true")]
+    record = AlarmRecord("any", "1", occurrences=said)
     assert record.margin() == pytest.approx(1.9)
 
 
@@ -146,19 +154,25 @@ def test_promise_and_count_are_said(site: Site) -> None:
 
 
 def test_a_raised_limit_is_kept_over_a_restart(site: Site, tmp_path: Path) -> None:
-    """With the counts; another version begins without."""
+    """With the counts; another version begins without, and what earlier ones did is still known."""
     site.runs(FAULT)
     site.says("false")
     again = Site(tmp_path, site.saved)
     assert again.counts()["called_false"] == 1
     again.runs(HEALTHY)
     assert again.runs(FAULT) == 0
-    raw = site.saved.values["track record"].replace(b'"version":"', b'"version":"older-')
+    raw = site.saved.values["track record"].replace(b'"1"', b'"0.9"')  # as if of that version
     site.saved.values["track record"] = raw
     other = Site(tmp_path, site.saved)
+    assert other.says("true")["called_true"] == 0, "its last alarm was one of the version before"
+    assert other.counts()["all_versions"]["called_true"] == 1
+    assert other.says("false")["limit_factor"] == 1.0
     other.runs(HEALTHY)
     assert other.runs(FAULT) == 1
-    assert other.counts()["called_false"] == 0
+    counts = other.counts()
+    assert (counts["alarms"], counts["called_false"]) == (1, 0)
+    assert (counts["all_versions"]["alarms"], counts["all_versions"]["called_false"]) == (2, 1)
+    assert counts["all_versions"]["judged_h"] > counts["judged_h"] > 0
 
 
 def test_a_record_that_cannot_be_read_is_begun_anew(tmp_path: Path) -> None:
@@ -170,7 +184,82 @@ def test_a_record_that_cannot_be_read_is_begun_anew(tmp_path: Path) -> None:
 
 def test_what_has_no_such_alarm_is_said(site: Site) -> None:
     """An alarm that was never raised, one that does not exist."""
-    with pytest.raises(EdgeAgentError, match="it was not raised since this version"):
+    with pytest.raises(EdgeAgentError, match="it was never raised"):
         site.says("false")
     with pytest.raises(NotFoundError, match="no such alarm"):
         asyncio.run(site.feedback.judge("any.nothing", "false", "anna", ""))
+
+
+def test_a_machine_that_was_called_healthy_had_one_false_alarm(site: Site) -> None:
+    """However often it is said, and in which words; the middle moved, so the limit stays."""
+    site.runs(FAULT)
+    assert site.says("false")["limit_factor"] > 2.5
+    for _ in range(2):
+        site.says_healthy()
+        counts = site.counts()
+        assert (counts["alarms"], counts["called_false"], counts["raised_limits"]) == (1, 1, {})
+    assert site.says("false")["limit_factor"] == 1.0
+    assert site.counts()["called_false"] == 1
+
+
+def test_an_alarm_that_was_called_true_stays_true_when_the_machine_is_mended(site: Site) -> None:
+    site.runs(FAULT)
+    site.says("true")
+    site.says_healthy()
+    assert (site.counts()["called_true"], site.counts()["called_false"]) == (1, 0)
+
+
+def test_healthy_without_an_alarm_calls_none_false(site: Site) -> None:
+    """The last alarm is over and acknowledged: nothing is said of it."""
+    site.runs(FAULT)
+    site.runs(HEALTHY, 120)
+    site.live.alarms.apply_command("ack", ALARM, "anna", "")
+    site.runs(HEALTHY)
+    site.says_healthy()
+    assert site.counts()["called_false"] == 0
+
+
+@pytest.mark.parametrize(
+    ("false", "days", "promised", "refuted"),
+    [
+        (0, 0.0, 0.1, False),
+        (1, 30.0, 0.1, False),
+        (1, 0.3, 0.1, True),  # 95 % confidence: at least .05 in truth
+        (9, 30.0, 0.1, True),
+        (9, 30.0, None, False),
+        (5, 1.0, 2.9, False),
+    ],
+)
+def test_a_promise_is_refuted_by_what_happened(
+    false: int, days: float, promised: float | None, *, refuted: bool
+) -> None:
+    """Only if so many false alarms are improbable at the promised rate (Poisson, 95 %)."""
+    counts = AlarmCounts(alarms=false, called_false=false, judged_s=days * 86_400)
+    assert counts.refutes(promised) is refuted
+
+
+def test_counts_are_kept_of_every_version_and_judged_alarms_longest() -> None:
+    """Of versions long ago in one sum; alarms that nobody judged are given up first."""
+    record = AlarmRecord("any", "0")
+    for version in range(20):
+        record.set_version(str(version))
+        record.add_occurrence(version, 2.0)
+        if version == 3:
+            record.judge("false")
+    assert len(record.counts) <= 9
+    assert (record.total().alarms, record.total().called_false) == (20, 1)
+    assert record.active.alarms == 1
+    for number in range(100):
+        record.add_occurrence(number, 1.5)
+    assert [one.verdict for one in record.occurrences].count("false") == 1
+    record.set_version("3")
+    assert record.margin() == pytest.approx(2.3), "it is active again, with what was said of it"
+
+
+def test_an_asset_that_is_gone_is_forgotten(site: Site) -> None:
+    site.runs(FAULT)
+    record = site.live.pipeline.deployments.track_record
+    record.forget({"an"})
+    assert ALARM in record
+    record.forget({"any"})
+    assert not record

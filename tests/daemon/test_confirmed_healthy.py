@@ -36,6 +36,13 @@ def followed(running: Running) -> list[dict[str, Any]]:
     return rows
 
 
+def called_false(running: Running) -> int:
+    """The alarms of all versions that count as false, by the API."""
+    (model,) = running.daemon.parts.status.models()
+    counted: int = model["all_versions"]["called_false"]
+    return counted
+
+
 async def alarmed(running: Running, pump: Pump) -> None:
     """Learn a pump of flow 10, and let it do something else until its alarm stands."""
     await learned(running, pump, flow=10)
@@ -64,6 +71,8 @@ async def test_the_alarm_clears_and_all_is_kept_over_a_restart(
         assert await is_quiet(running, pump)
         row = next(row for row in await audit(running) if row["action"] == "healthy")
         assert (row["actor"], row["subject"], row["detail"]) == ("anna", "P-1", "new impeller")
+        assert called_false(running) == 1, "it was a false alarm then"
+        assert await healthy(path, running, "P-1") == 0
         moved = followed(running)
         assert (moved[0]["input"], moved[0]["kind"]) == ("flow", "confirmed")
         assert abs(moved[0]["since_ms"] / 1000 - time.time()) < 3600
@@ -75,6 +84,7 @@ async def test_the_alarm_clears_and_all_is_kept_over_a_restart(
         assert [one["sigmas"] for one in followed(running)] == pytest.approx(
             [one["sigmas"] for one in moved], abs=0.5
         )
+        assert called_false(running) == 1, "one, although it was said twice"
         assert await is_quiet(running, pump)
         await pump.send(running, 30, flow=10)
         await until(lambda: running.daemon.runtime.alarms.is_active(BASELINE), "10 is a fault now")

@@ -302,3 +302,69 @@ async def test_the_audit_of_a_running_daemon_is_read_by_the_command(
     assert refused["detail"].startswith("suppress: ")
     assert await alarms(alarmed, "audit", "--by", "carl") == 0
     assert capsys.readouterr().out == "no entries\n"
+
+
+async def test_feedback_over_the_bus(tmp_path: Path, broker: Mosquitto, bus: Subscriber) -> None:
+    """Executed once, answered and recorded as any command; refused for what it cannot judge."""
+    reply, alarm_id = f"{PLACE}/P-1/_pdm/reply/hmi", "P-1.watch"
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+
+    def send(number: str, asset: str = "P-1", **body: Any) -> None:
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.ResponseTopic = reply
+        whole = {"id": number, "alarm_id": alarm_id, "expires": now_ms() + 60_000, "by": "ben"}
+        raw = json.dumps({**whole, **body}).encode()
+        client.publish(f"{PLACE}/{asset}/_pdm/cmd/feedback", raw, 1, properties=properties)
+
+    def answers() -> dict[str, dict[str, Any]]:
+        return {one["id"]: one for one in map(json.loads, bus.bodies("_pdm/reply/hmi"))}
+
+    feed = Feed(bus)
+    async with Site(tmp_path, broker.url).daemon() as running:
+        await until(running.up, "up")
+        try:
+            feed.send("P-1", 20)
+            feed.send("P-1", 40, flow=12.0)
+            await until(lambda: running.states().get(alarm_id) == "unack", "raised")
+            feed.send("P-1", 2, temp=200.0)
+            await until(lambda: running.states().get(ALARM) == "unack", "raised")
+            send("a", verdict="false", comment="new oil")
+            await until(lambda: "a" in answers(), "answered")
+            done = answers()["a"]["feedback"]
+            assert answers()["a"]["ok"]
+            assert (done["alarm_id"], done["verdict"], done["called_false"]) == (
+                alarm_id,
+                "false",
+                1,
+            )
+            assert 1.0 < done["limit_factor"] <= 4.0
+            (row,) = [r for r in running.daemon.parts.status.alarms(None) if r["feedback"]]
+            assert (row["alarm_id"], row["feedback"]) == (alarm_id, "false"), "the page shows it"
+            send("a", verdict="true")  # an id counts once
+            send("b", verdict="maybe")
+            send("c", verdict="true", alarm_id=ALARM)
+            send("d", verdict="true", asset="P-2")
+            send("e", verdict="true", expires=now_ms() - 1)
+            send("f", verdict="true", alarm_id="*")
+            await until(lambda: set("bcdef") <= set(answers()), "refused")
+            found = answers()
+            assert {key: found[key].get("reason") for key in "bcdef"} == {
+                "b": "malformed",
+                "c": "refused",
+                "d": "place",
+                "e": "expired",
+                "f": "refused",
+            }
+            assert "not an alarm of an anomaly model" in found["c"]["error"]
+            await until(lambda: counted(running, "repeated") == 1, "once")
+            rows = await running.daemon.parts.status.audit(AuditFilter(), 20)
+            said = [row for row in rows if row["action"] == "feedback"]
+            assert [(row["actor"], row["subject"]) for row in said] == [("ben", alarm_id)]
+            assert said[0]["detail"].startswith("called false, its limit is ")
+            assert said[0]["detail"].endswith(": new oil")
+            assert [row["action"] for row in rows].count("refused") == 6
+        finally:
+            client.disconnect()
+            client.loop_stop()

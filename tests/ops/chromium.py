@@ -63,6 +63,14 @@ class Page:
             while not await self.js(expression):
                 await asyncio.sleep(0.05)
 
+    async def press(self, key: str, text: str = "") -> None:
+        """Press and release a key; text: what it types."""
+        code = {"Enter": 13, "Escape": 27, "Tab": 9}[key]
+        names: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        typed = {"text": text} if text else {}
+        await self.call("Input.dispatchKeyEvent", type="keyDown", **names, **typed)
+        await self.call("Input.dispatchKeyEvent", type="keyUp", **names)
+
     async def text(self, selector: str) -> str:
         return str(await self.js(f"document.querySelector({json.dumps(selector)}).innerText"))
 

@@ -259,6 +259,80 @@ async def test_healthy_is_said_beside_the_alarm_of_a_baseline(tmp_path: Path) ->
         assert page.console == []
 
 
+async def test_an_alarm_is_called_false_or_true_beside_it(tmp_path: Path) -> None:
+    """By keyboard, too, with a comment; what was said stands on the card. Only of such alarms."""
+    baseline, other = alarm_row("P-1.baseline", feedback=""), alarm_row("P-1.flow.hi")
+    status = ListStatus([asset_row("P-1", alarms=2)], [baseline, other])
+    card = ".alarm[data-alarm='P-1.baseline']"
+    box = f'[...document.querySelector("{card}").querySelectorAll(".question")][1]'
+    buttons = f"[...{box}.querySelectorAll('button')]"
+    focused = "document.activeElement.textContent"
+    async with (
+        serving(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        openers = "[...document.querySelectorAll('.actions button:not([hidden])')]"
+        opener = f"{openers}.filter((one) => one.textContent.startsWith('True or false'))"
+        assert await page.js(f"{opener}.length") == 1, "not beside the alarm of a limit"
+        await page.js(f"{opener}[0].focus()")
+        await page.press("Enter", "\r")
+        await page.until(f"!{box}.hidden")
+        assert "the limit of P-1 is raised" in str(await page.js(f"{box}.textContent"))
+        assert await page.js(f"{opener}[0].getAttribute('aria-expanded')") == "true"
+        await page.press("Escape")
+        await page.until(f"{box}.hidden")
+        assert str(await page.js(focused)).startswith("True or false"), "the focus is back"
+        await page.press("Enter", "\r")
+        await page.until("document.activeElement.tagName === 'INPUT'")
+        await page.call("Input.insertText", text=" new oil ")
+        await page.press("Tab")
+        assert await page.js(focused) == "It was a false alarm"
+        await page.press("Enter", "\r")
+        await page.until(f"document.querySelector(\"{card} .failure\").textContent !== ''")
+        assert status.judged == [], "without a name nothing is sent"
+        await page.js("operator.value = 'Lena'")
+        await page.js(f"{buttons}[0].click()")
+        await page.until(f"{box}.hidden")
+        said = {"alarm_id": "P-1.baseline", "verdict": "false", "by": "Lena", "comment": "new oil"}
+        assert status.judged == [said]
+        done = "The limit of P-1 is 2.875 times the model's own."
+        await page.until(f'document.querySelector("{card}").textContent.includes("{done}")')
+        await page.until(f'document.querySelector("{card}").textContent.includes("called false")')
+        await page.js(f"{opener}[0].click()")
+        await page.js(f"{buttons}[1].click()")
+        await page.until(f'document.querySelector("{card}").textContent.includes("called true")')
+        assert [one["verdict"] for one in status.judged] == ["false", "true"]
+        assert page.console == []
+
+
+async def test_promise_and_count_of_a_model_stand_together(tmp_path: Path) -> None:
+    """Of its version and of all; a promise that was not kept is said."""
+    status = ListStatus()
+    counts = {"alarms": 9, "called_false": 7, "called_true": 1, "judged_h": 50.0}
+    all_versions = {"alarms": 12, "called_false": 8, "called_true": 2, "judged_h": 110.0}
+    kept = {"alarms": 0, "called_false": 0, "called_true": 0, "judged_h": 50.0}
+    status.model_rows = [
+        model_row(false_alarms_at_most=0.8, more_than_promised=True, **counts)
+        | {"all_versions": all_versions, "raised_limits": {"P-1": 2.0}},
+        model_row(name="fan", false_alarms_per_day=0.1, all_versions=kept, **kept),
+    ]
+    async with (
+        serving(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until("document.querySelectorAll('#models .line').length === 2")
+        told = str(await page.js("document.querySelector('#models .line.abnormal').textContent"))
+        assert "up to 0.8 false alarms a day possible" in told
+        assert (
+            "9 alarms in 50 h, 7 called false, 1 true, more than promised, "
+            "of all versions 12 in 110 h, 8 false, 2 true, limit raised for 1 assets" in told
+        )
+        told = await page.text("#models")
+        assert "0.1 false alarms a day to be expected · 0 alarms in 50 h" in told
+        assert page.console == []
+
+
 async def test_a_refused_command_says_why(tmp_path: Path) -> None:
     status = plant_of(50)
     async with (

@@ -52,6 +52,7 @@ def test_filters_reach_every_asset_and_only_commands() -> None:
     assert command_filters("edge") == [
         "edge/+/+/+/+/+/_pdm/cmd/ack",
         "edge/+/+/+/+/+/_pdm/cmd/shelve",
+        "edge/+/+/+/+/+/_pdm/cmd/feedback",
         "edge/+/+/+/+/+/_pdm/cmd/healthy",
     ]
 
@@ -74,6 +75,20 @@ def test_healthy_is_said_of_the_asset_of_the_topic() -> None:
         assert parse_command(TOPIC + "healthy", body, NOW_US) == Command(
             "healthy", "", "anna", 0.0, "c-1", "e/s/a/l/P-1", "new impeller"
         )
+
+
+@pytest.mark.parametrize("verdict", ["true", "false"])
+def test_feedback_calls_an_alarm_true_or_false(verdict: str) -> None:
+    body = encoded(duration_s=None, verdict=verdict)
+    assert parse_command(TOPIC + "feedback", body, NOW_US) == Command(
+        "feedback", "P-1/bearing", "anna", 0.0, "c-1", "e/s/a/l/P-1", verdict=verdict
+    )
+
+
+@pytest.mark.parametrize("verdict", [None, True, False, "no", "", 0, ["false"], {}])
+def test_feedback_without_a_verdict_is_none(verdict: object) -> None:
+    """A boolean is no text: a panel that sends its default must not raise a limit."""
+    assert reason_of(encoded(verdict=verdict), "feedback") == "malformed"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ const SHELVE_MIN = [15, 60, 240, 480];
 export const PARKED = new Set(["shelved", "suppressed", "out_of_service"]);
 export const TO_ACK = new Set(["unack", "rtn_unack"]);
 
-/** `command(kind, alarmId, more)` sends a command and gives the error's text, or "".
+/** `command(kind, alarmId, more, onAnswer)` sends a command and gives the error's text, or "".
  *  `confirmHealthy(asset)` does the same of an asset whose baseline raises the alarm. */
 export function alarmCard(command, confirmHealthy) {
   return (first) => {
@@ -31,22 +31,48 @@ export function alarmCard(command, confirmHealthy) {
     const unshelve = el("button", "", t("unshelve"));
     const healthy = el("button", "", t("healthy"));
     const done = el("p", "done");
-    const question = healthyQuestion(first.asset);
+    const yes = el("button", "", t("healthy_yes"));
+    const question = questionBox(healthy, t("healthy_means", { asset: first.asset }), yes);
+    const feedback = el("button", "", t("feedback"));
+    const reason = el("input");
+    const verdicts = ["false", "true"].map((verdict) => {
+      const button = el("button", "", t(`say_${verdict}`));
+      button.onclick = () => judge(verdict);
+      return button;
+    });
+    const means = t("feedback_means", { asset: first.asset });
+    const judgement = questionBox(feedback, means, reason, ...verdicts);
+    const judged = el("p", "done");
     const facts = el("p", "facts", asset, " ", state, " ", since, " ", extra);
     const root = el("article", "alarm", mark,
-      el("div", "body", message, facts, comment, bars, advised, question.root, done, failure),
-      el("div", "actions", ack, shelve, unshelve, healthy));
+      el("div", "body", message, facts, comment, bars, advised, question.root, judgement.root,
+        done, judged, failure),
+      el("div", "actions", ack, shelve, unshelve, feedback, healthy));
     root.dataset.alarm = id;
+    reason.maxLength = 500;
+    reason.placeholder = t("comment");
+    reason.setAttribute("aria-label", t("comment"));
+    for (const one of [done, judged]) one.setAttribute("role", "status");
 
     const send = async (kind, more) => text(failure, await command(kind, id, more));
     ack.onclick = () => send("ack");
-    healthy.onclick = () => { question.root.hidden = !question.root.hidden; };
-    question.yes.onclick = async () => {
+    yes.onclick = async () => {
       const said = await confirmHealthy(first.asset);
       text(failure, said);
       text(done, said ? "" : t("healthy_done"));
-      question.root.hidden = true;
+      question.close();
     };
+    async function judge(verdict) {
+      text(judged, "");
+      const comment = reason.value.trim();
+      const body = comment ? { verdict, comment } : { verdict };
+      const said = await command("feedback", id, body, (answer) => {
+        text(judged, t("feedback_done", { asset: first.asset, n: number(answer.limit_factor) }));
+        reason.value = "";
+      });
+      text(failure, said);
+      if (!said) judgement.close();
+    }
     unshelve.onclick = () => send("unshelve");
     shelve.onchange = () => {
       const minutes = Number(shelve.value);
@@ -77,19 +103,32 @@ export function alarmCard(command, confirmHealthy) {
           question.root.hidden = true;
           text(done, "");
         }
+        feedback.hidden = typeof alarm.feedback !== "string";
+        if (feedback.hidden) judgement.root.hidden = true;
       },
     };
   };
 }
 
-/** What will happen is said before it is done. */
-function healthyQuestion(asset) {
-  const yes = el("button", "", t("healthy_yes"));
+/** What will happen is said before it is done. Its button opens and closes it, Escape closes it;
+ *  the focus goes to its field, or to what does nothing, and back to the button. */
+function questionBox(button, means, ...answers) {
   const no = el("button", "", t("cancel"));
-  const root = el("div", "question", el("p", "", t("healthy_means", { asset })), yes, no);
+  const root = el("div", "question", el("p", "", means), ...answers, no);
+  const field = answers.find((one) => one.tagName === "INPUT") ?? no;
+  const show = (open) => {
+    root.hidden = !open;
+    button.setAttribute("aria-expanded", open);
+    (open ? field : button).focus();
+  };
   root.hidden = true;
-  no.onclick = () => { root.hidden = true; };
-  return { root, yes };
+  root.setAttribute("role", "group");
+  root.setAttribute("aria-label", button.textContent);
+  button.setAttribute("aria-expanded", false);
+  button.onclick = () => show(root.hidden);
+  no.onclick = () => show(false);
+  root.onkeydown = (event) => { if (event.key === "Escape") show(false); };
+  return { root, close: () => show(false) };
 }
 
 function priorityOf(alarm) {
@@ -105,6 +144,7 @@ function more(alarm) {
   if (alarm.state === "shelved" && alarm.shelved_by) {
     parts.push(t("by", { name: alarm.shelved_by }));
   } else if (alarm.acked_by) parts.push(t("by", { name: alarm.acked_by }));
+  if (alarm.feedback) parts.push(t(`called_${alarm.feedback}`));
   const model = alarm.detail?.model;
   if (model) parts.push(`${model.name} ${model.version}`);
   return parts.map((part) => `· ${part}`).join(" ");

@@ -142,8 +142,9 @@ function showSide(summary) {
   byId("troubles-box").hidden = troubles.length === 0;
 }
 
-function command(kind, alarmId, more = {}) {
-  return post(`/api/alarms/${encodeURIComponent(alarmId)}/${kind}`, { ...commented(), ...more });
+function command(kind, alarmId, more = {}, onAnswer = undefined) {
+  const path = `/api/alarms/${encodeURIComponent(alarmId)}/${kind}`;
+  return post(path, { ...commented(), ...more }, onAnswer);
 }
 
 function confirmHealthy(asset) {
@@ -167,7 +168,7 @@ async function acknowledgeAll(event) {
   text(byId("ack-failure"), failure);
 }
 
-async function post(path, body) {
+async function post(path, body, onAnswer = undefined) {
   const by = byId("operator").value.trim();
   if (!by) {
     byId("operator").focus();
@@ -183,6 +184,7 @@ async function post(path, body) {
     byId("login").hidden = answer.status !== 401;
     if (answer.ok) {
       byId("comment").value = ""; // it was about these alarms
+      onAnswer?.(await answer.json());
       return "";
     }
     const { error, hint } = await answer.json();

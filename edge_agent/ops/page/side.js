@@ -49,7 +49,7 @@ export const modelLine = line((row) => ({
   kind: row.version,
   state: row.state === "active" ? t("watched", { n: row.assets }) : t(row.state),
   detail: row.mode === "shadow" ? shadowDetail(row) : modelDetail(row),
-  abnormal: Boolean(row.refused) || ["failing", "dropped"].includes(row.state),
+  abnormal: Boolean(row.refused || row.more_than_promised) || ["failing", "dropped"].includes(row.state),
 }));
 
 function modelDetail(row) {
@@ -62,15 +62,26 @@ function modelDetail(row) {
 }
 
 function promise(row) {
-  const most = row.false_alarms_at_most ?? null;
-  return most === null ? "" : t("at_most", { n: Number(most.toPrecision(2)) });
+  const most = row.false_alarms_at_most ?? row.false_alarms_per_day ?? null;
+  const word = (row.false_alarms_at_most ?? null) === null ? "expected" : "at_most";
+  return most === null ? "" : t(word, { n: Number(most.toPrecision(2)) });
 }
 
 function trackRecord(row) {
   if (!row.judged_h) return "";
   const raised = Object.keys(row.raised_limits ?? {}).length;
-  const text = t("track", { n: row.alarms, hours: Math.round(row.judged_h), wrong: row.called_false });
-  return raised ? `${text}, ${t("raised_limits", { n: raised })}` : text;
+  const all = row.all_versions;
+  return [
+    t("track", counted(row)),
+    row.more_than_promised ? t("more_than_promised") : "",
+    all && all.judged_h > row.judged_h ? t("track_all", counted(all)) : "",
+    raised ? t("raised_limits", { n: raised }) : "",
+  ].filter(Boolean).join(", ");
+}
+
+function counted(row) {
+  const hours = Math.round(row.judged_h);
+  return { n: row.alarms, hours, wrong: row.called_false, right: row.called_true };
 }
 
 function shadowDetail(row) {
