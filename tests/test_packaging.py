@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from scripts import sbom
 from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ def locked(name: str) -> dict[str, list[tuple[Requirement, int]]]:
     return found
 
 
-@pytest.mark.parametrize("name", [*LOCKS, "build", "torch"])
+@pytest.mark.parametrize("name", [*LOCKS, "audit", "build", "torch"])
 def test_a_lock_names_one_version_and_the_hashes_of_its_files(name: str) -> None:
     for rows in locked(name).values():
         for requirement, hashes in rows:
@@ -98,15 +101,20 @@ class Made(NamedTuple):
     left: set[str]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The wheel, made without the network by the locked build tools."""
-    before = {one.name for one in ROOT.iterdir()}
-    folder = tmp_path_factory.mktemp("wheel")
+def wheel_in(folder: Path, umask: int) -> Path:
+    """A wheel made without the network by the locked build tools."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
     command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    subprocess.run(command, check=True, capture_output=True, umask=umask, env=environment)
     (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    before = {one.name for one in ROOT.iterdir()}
+    wheel = wheel_in(tmp_path_factory.mktemp("wheel"), 0o022)
     return Made(wheel, {one.name for one in ROOT.iterdir()} - before)
 
 
@@ -125,3 +133,54 @@ def test_the_wheel_is_whole_and_named_as_ours(made: Made) -> None:
 def test_making_a_wheel_leaves_nothing_in_the_checkout(made: Made) -> None:
     """Stale files of a build folder would be in the next installation."""
     assert made.left & {"build", "edge_agent.egg-info", "edge_agent_pdm.egg-info"} == set()
+
+
+def test_the_wheel_can_be_made_again_byte_by_byte(made: Made, tmp_path: Path) -> None:
+    """Whoever has the commit can check what was published; also with another umask."""
+    assert wheel_in(tmp_path, 0o077).read_bytes() == made.wheel.read_bytes()
+
+
+# -- the bill of materials ------------------------------------------------------------------------
+
+
+def test_what_a_gateway_gets_may_be_shipped() -> None:
+    packages = sbom.locked(sbom.LOCK.read_text())
+    assert [text for package in packages if (text := sbom.problem_of(package))] == []
+
+
+@pytest.mark.parametrize(
+    ("wording", "expression"),
+    [
+        ("MIT License", "MIT"),
+        ("MPL-2.0 AND (Apache-2.0 OR MIT)", "MPL-2.0 AND (Apache-2.0 OR MIT)"),
+        ("GPL-3.0-only", ""),
+        ("MIT AND AGPL-3.0-or-later", ""),
+        ("see the file LICENSE", ""),
+        ("", ""),
+    ],
+)
+def test_a_licence_is_known_by_its_spdx_expression(wording: str, expression: str) -> None:
+    assert sbom.spdx(wording) == expression
+
+
+def test_a_package_without_a_licence_that_may_be_shipped_is_named() -> None:
+    package = sbom.Package("numpy", "1.0", ("0" * 64,), "", ())
+    assert "numpy 1.0: its licence" in sbom.problem_of(package)
+
+
+def test_the_bill_names_each_package_and_model_and_can_be_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    packages = sbom.locked(sbom.LOCK.read_text())
+    bill = sbom.bill(packages)
+    assert json.dumps(bill) == json.dumps(sbom.bill(packages))
+    assert bill["metadata"]["timestamp"] == "2023-11-14T22:13:20Z"
+    names = {canonicalize_name(component["name"]) for component in bill["components"]}
+    assert set(locked("runtime")) | {"demo-pump", "turbofan-life", "bearing-fault"} == names
+    refs = [component["bom-ref"] for component in bill["components"]]
+    refs.append(bill["metadata"]["component"]["bom-ref"])
+    assert len(set(refs)) == len(refs)
+    assert {each for row in bill["dependencies"] for each in row["dependsOn"]} <= set(refs)
+    needs = {row["ref"].split("@")[0]: row["dependsOn"] for row in bill["dependencies"]}
+    assert any(ref.startswith("pkg:pypi/yarl@") for ref in needs["pkg:pypi/aiohttp"])

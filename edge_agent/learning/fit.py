@@ -17,7 +17,7 @@ from edge_agent.learning.calibration import (
     promised,
     stated,
 )
-from edge_agent.learning.choice import NO_RIVALS, Fitting, Rivals, choose
+from edge_agent.learning.choice import NO_RIVALS, Fitting, Rivals, choose, longest_period
 from edge_agent.learning.cycles import told_period
 from edge_agent.learning.forms import LAMBDAS
 from edge_agent.learning.scaling import constant_floor, counters, offsets, rates, stride_of
@@ -260,14 +260,15 @@ def _calibrated(values: Floats, recipe: Recipe, rivals: Rivals) -> tuple[Baselin
     start = None if recipe.start is None else values[:, recipe.start]
     counts = recipe.start is not None and bool(counter[recipe.start])
     period, cycle = told_period(start, recipe.period, counts=counts)
-    tried, longest = choose(fitting, recipe.modes, period, recipe.longest)
+    tried = choose(fitting, recipe.modes, period)
     limits = tried[0].limits
     whole = fit(rows, np.ones(len(rows), bool), constant, recipe.length, tried[0].plan)
     baseline = whole.limited(limits.limit)
     own = judge(baseline, rows, stride_of(len(rows))).max(axis=1)
-    factor = own_factor(own[~np.isnan(own)])
-    baseline = replace(baseline.limited(limits.limit * factor), counter=counter, offset=offset)
-    return baseline, Calibration(limits.days, limits.alarms(factor), tuple(tried), longest, cycle)
+    baseline = baseline.limited(limits.limit * own_factor(own[~np.isnan(own)]))
+    baseline = replace(baseline, counter=counter, offset=offset)
+    longest = longest_period(fitting, recipe.longest) if period is None else period
+    return baseline, Calibration(limits.days, limits.alarms, tuple(tried), longest, cycle)
 
 
 def _stated(

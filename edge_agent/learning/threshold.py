@@ -32,19 +32,11 @@ _OWN_MARGIN: Final = 1.05
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """limit: [CHARTS]. days: held out, in `scores` [n] of each quarter, relative to the limit.
-
-    apart: windows of them between two alarms, at least.
-    """
+    """limit: [CHARTS]. days: held out; alarms: that the limits would have raised in them."""
 
     limit: Floats
     days: float
-    scores: tuple[Floats, ...]
-    apart: int
-
-    def alarms(self, factor: float) -> int:
-        """The alarms that limits so many times as high would have raised in the held-out time."""
-        return sum(alarms_of(each >= factor, self.apart) for each in self.scores)
+    alarms: int
 
 
 def limits_of(
@@ -65,8 +57,8 @@ def limits_of(
     margin = _MIN_MARGIN * max(1.0, _ENOUGH / independent) ** _GROWTH
     stricter = (_USUAL_WANTED / wanted) ** _TAIL_INDEX
     limit = seen * max(1.0, min(margin, _MAX_MARGIN) * stricter)
-    scores = tuple((each / limit).max(axis=1) for each in held_out)
-    return Limits(limit, windows * stride * interval_s / _DAY_S, scores, apart)
+    alarms = sum(alarms_of((s >= limit).any(axis=1), apart) for s in held_out)
+    return Limits(limit, windows * stride * interval_s / _DAY_S, alarms)
 
 
 def own_factor(scores: Floats) -> float:
