@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
     pairs["deep"] = make_pair(folder, "deep", SERVER_URI, issuer=pairs["middle"])
     pairs["self"] = make_pair(folder, "self", SERVER_URI)
     pairs["old"] = make_pair(folder, "old", SERVER_URI, days=(-30, -1))
+    pairs["future"] = make_pair(folder, "future", SERVER_URI, days=(1, 30))
     pairs["by_leaf"] = make_pair(folder, "by_leaf", SERVER_URI, issuer=pairs["self"])
     pairs["old_ca"] = make_pair(folder, "old_ca", "urn:oca", ca=True, days=(-30, -1))
     pairs["of_old"] = make_pair(folder, "of_old", SERVER_URI, issuer=pairs["old_ca"])
@@ -116,34 +118,82 @@ def test_a_certificate_put_there_itself_needs_no_host_name(
     check_trusted(trusting("elsewhere"), [pki["elsewhere"].x509], SERVER_URI, HOST)
 
 
-def test_a_revoked_certificate_is_refused(
-    pki: dict[str, Pair], trusting: Callable[..., Path]
-) -> None:
-    folder, ca, server = trusting("ca"), pki["ca"], pki["server"].x509
+def write_crl(file: Path, issuer: Pair, of: x509.Certificate, *, signer: Pair) -> None:
+    """A revocation list of `issuer` that names a certificate; it is out of date."""
     revoked = (
         x509.RevokedCertificateBuilder()
-        .serial_number(server.serial_number)
-        .revocation_date(server.not_valid_before_utc)
+        .serial_number(of.serial_number)
+        .revocation_date(of.not_valid_before_utc)
         .build()
     )
     crl = (
         x509.CertificateRevocationListBuilder()
-        .issuer_name(ca.x509.subject)
-        .last_update(server.not_valid_before_utc)
-        .next_update(server.not_valid_after_utc)
+        .issuer_name(issuer.x509.subject)
+        .last_update(of.not_valid_before_utc - timedelta(days=9))
+        .next_update(of.not_valid_before_utc)
         .add_revoked_certificate(revoked)
-        .sign(ca.private, hashes.SHA256())
+        .sign(signer.private, hashes.SHA256())
     )
-    (folder / "ca.crl").write_bytes(crl.public_bytes(DER))
+    file.write_bytes(crl.public_bytes(DER))
+
+
+@pytest.mark.parametrize("trusted", [["ca"], ["ca", "server"]])
+def test_a_revoked_certificate_is_refused(
+    pki: dict[str, Pair], trusting: Callable[..., Path], trusted: list[str]
+) -> None:
+    folder, ca, server = trusting(*trusted), pki["ca"], pki["server"].x509
+    write_crl(folder / "ca.crl", ca, server, signer=ca)
     with pytest.raises(RefusedError, match="revoked"):
         check_trusted(folder, [server], SERVER_URI, HOST)
     check_trusted(folder, [pki["deep"].x509, pki["middle"].x509], SERVER_URI, HOST)
 
 
+@pytest.mark.parametrize(
+    ("trusted", "shown"),
+    [
+        (["ca"], ["deep", "middle"]),
+        (["middle", "ca"], ["deep"]),
+        (["middle", "ca"], ["deep", "middle"]),
+    ],
+)
+def test_a_revoked_authority_between_is_refused(
+    pki: dict[str, Pair], trusting: Callable[..., Path], trusted: list[str], shown: list[str]
+) -> None:
+    """Whether the server shows it or it lies in the folder."""
+    folder = trusting(*trusted)
+    chain = [pki[name].x509 for name in shown]
+    check_trusted(folder, chain, SERVER_URI, HOST)
+    write_crl(folder / "ca.crl", pki["ca"], pki["middle"].x509, signer=pki["ca"])
+    with pytest.raises(RefusedError, match="not trusted") as refused:
+        check_trusted(folder, chain, SERVER_URI, HOST)
+    assert "revoked in its chain: CN=middle" in refused.value.hint
+
+
+def test_a_revocation_list_that_another_has_signed_is_refused(
+    pki: dict[str, Pair], trusting: Callable[..., Path]
+) -> None:
+    folder = trusting("ca")
+    write_crl(folder / "ca.crl", pki["ca"], pki["self"].x509, signer=pki["middle"])
+    with pytest.raises(RefusedError, match="not of its issuer"):
+        check_trusted(folder, [pki["server"].x509], SERVER_URI, HOST)
+
+
 def test_a_pinned_certificate_is_the_only_one(pki: dict[str, Pair]) -> None:
-    check_pinned(pki["old"].x509, [pki["old"].x509])
+    check_pinned(pki["self"].x509, [pki["self"].x509])
+    check_pinned(pki["self"].x509, [])
     with pytest.raises(RefusedError, match="not the pinned one"):
         check_pinned(pki["self"].x509, [pki["server"].x509])
+
+
+def test_an_expired_pinned_certificate_is_refused_unless_told(pki: dict[str, Pair]) -> None:
+    """One of the future is accepted: the clock of the gateway may never have been set."""
+    old = pki["old"].x509
+    for shown in ([old], []):
+        check_pinned(old, shown, allow_expired=True)
+        with pytest.raises(RefusedError, match="ended on") as refused:
+            check_pinned(old, shown)
+        assert "allow_expired" in refused.value.hint
+    check_pinned(pki["future"].x509, [pki["future"].x509])
 
 
 def test_a_chain_is_split_into_its_certificates(pki: dict[str, Pair]) -> None:

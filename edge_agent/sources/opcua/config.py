@@ -54,6 +54,7 @@ class Security:
     private_key: Path | None = None
     private_key_password: Secret | None = None
     server_certificate: Path | None = None  # pinned: only this certificate is accepted
+    allow_expired: bool = False  # of the pinned certificate
     trusted: Path | None = None  # a folder of certificates of servers and CAs, and *.crl
 
 

@@ -75,8 +75,7 @@ async def _trusted_server(
     if pinned is not None:
         # A hardened server may refuse to list its endpoints unsecured; it must then prove that it
         # has the pinned certificate's key, or the secure channel is not established.
-        if shown:
-            check_pinned(pinned, shown)
+        check_pinned(pinned, shown, allow_expired=security.allow_expired)
         return pinned
     if security.trusted is None:
         raise RefusedError("no trusted server is configured", where=config.url)

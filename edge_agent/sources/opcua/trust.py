@@ -101,13 +101,22 @@ def split_chain(blob: bytes) -> list[x509.Certificate]:
     return chain
 
 
-def check_pinned(pinned: x509.Certificate, shown: Sequence[x509.Certificate]) -> None:
-    """Check that the server has the pinned certificate; its dates are not checked."""
-    if not shown or shown[0] != pinned:
-        what = subject(shown[0]) if shown else "none"
+def check_pinned(
+    pinned: x509.Certificate, shown: Sequence[x509.Certificate], *, allow_expired: bool = False
+) -> None:
+    """Check that the pinned certificate has not ended, and is the server's if one is shown.
+
+    A begin in the future is no reason: rather this gateway's clock was never set.
+    """
+    if not allow_expired and pinned.not_valid_after_utc < datetime.now(UTC):
+        raise RefusedError(
+            f"the pinned certificate {ended_text(pinned)}",
+            hint="or set security.allow_expired: true, until the server has a new one",
+        )
+    if shown and shown[0] != pinned:
         raise RefusedError(
             "the server's certificate is not the pinned one",
-            hint=f"its certificate is {what}; pinned is {subject(pinned)}",
+            hint=f"its certificate is {subject(shown[0])}; pinned is {subject(pinned)}",
         )
 
 
@@ -115,19 +124,24 @@ def check_trusted(folder: Path, shown: Sequence[x509.Certificate], uri: str, hos
     """Check that the server's certificate is in `folder`, or that a chain leads to a CA there.
 
     A certificate in the folder was put there for this server. A CA signs many, so in that case the
-    certificate must contain the requested host.
+    certificate must contain the requested host. Nothing that a revocation list of the folder
+    names counts, wherever it stands in the chain.
     """
     if not shown:
         raise RefusedError("the server has no certificate")
     leaf, anchors = shown[0], _read_folder(folder)
     _check_leaf(leaf, uri)
-    if _is_revoked(leaf, folder):
+    revoked = _revoked(folder, [*anchors, *shown])
+    if leaf in revoked:
         raise RefusedError(f"the server's certificate has been revoked: {subject(leaf)}")
     if leaf in anchors:
         return
-    between = [one for one in shown[1:] if not _is_revoked(one, folder)]
+    between = [one for one in shown[1:] if one not in revoked]
+    anchors = [one for one in anchors if one not in revoked]
     if not _chains_to(leaf, between, anchors):
         hint = f"put its certificate or its CA's into {folder}"
+        if revoked:
+            hint = f"revoked in its chain: {', '.join(map(subject, revoked))}"
         raise RefusedError(f"the server's certificate is not trusted: {subject(leaf)}", hint=hint)
     if not _names_host(leaf, host):
         hint = "connect by a name in it, or pin it with server_certificate"
@@ -217,21 +231,37 @@ def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternative
     return x509.SubjectAlternativeName([])
 
 
-def _is_revoked(certificate: x509.Certificate, folder: Path) -> bool:
-    """True if a revocation list (*.crl) in the folder contains it."""
+def _revoked(folder: Path, known: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """Those of `known` that a revocation list (*.crl) in the folder names.
+
+    A list must be signed by its issuer if that is known. One that is out of date still counts: it
+    can only refuse more.
+    """
+    found: list[x509.Certificate] = []
     for path in _files(folder, frozenset({".crl"})):
         data = _read(path)
         load = x509.load_pem_x509_crl if _PEM in data else x509.load_der_x509_crl
         try:
-            revoked = load(data)
+            crl = load(data)
         except ValueError as error:
             raise RefusedError("this is not a revocation list", where=str(path)) from error
-        number = certificate.serial_number
-        if revoked.issuer == certificate.issuer and (
-            revoked.get_revoked_certificate_by_serial_number(number) is not None
-        ):
-            return True
-    return False
+        issuers = [one for one in known if one.subject == crl.issuer]
+        if issuers and not any(_has_signed(issuer, crl) for issuer in issuers):
+            raise RefusedError("this revocation list is not of its issuer", where=str(path))
+        found += [
+            one
+            for one in known
+            if one.issuer == crl.issuer
+            and crl.get_revoked_certificate_by_serial_number(one.serial_number) is not None
+        ]
+    return found
+
+
+def _has_signed(issuer: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
+    try:
+        return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+    except (TypeError, UnsupportedAlgorithm):  # a key that signs no lists
+        return False
 
 
 def _read_folder(folder: Path) -> list[x509.Certificate]:
