@@ -49,9 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="file of the server's certificate; if it does not exist, it is written",
     )
-    parser.add_argument(
-        "--insecure-password", action="store_true", help="send it without encryption"
-    )
     parser.add_argument("--all", action="store_true", help="also properties and the Server object")
     parser.add_argument("--seconds", type=positive_seconds, default=120.0, help="default: 120")
     form = parser.add_mutually_exclusive_group()
@@ -176,6 +173,4 @@ def source_keys(args: argparse.Namespace, node: str) -> dict[str, Any]:
     if args.policy:
         keys["security"] = {key: value for key, value in security.items() if value}
     keys |= login_keys(args)
-    if args.user and args.insecure_password:
-        keys["allow_insecure_password"] = True
     return keys | ({"node": node} if node else {})

@@ -50,16 +50,21 @@ def add_login(parser: argparse.ArgumentParser) -> None:
     text = f"with a URL: the user; ${PASSWORD} or --password-file holds the password"
     parser.add_argument("--user", default="", metavar="NAME", help=text)
     parser.add_argument("--password-file", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--insecure-password", action="store_true", help="send it without encryption"
+    )
 
 
 def login_of(args: argparse.Namespace) -> dict[str, Any]:
     """User and secret, as in a source's struct."""
     if not args.user:
         return {}
+    allowed = {"allow_insecure_password": args.insecure_password}
     if args.password_file is not None:
-        return {"username": args.user, "password": Secret(file=args.password_file)}
-    has_password = PASSWORD in os.environ
-    return {"username": args.user, "password": Secret(env=PASSWORD) if has_password else None}
+        secret = Secret(file=args.password_file)
+        return {"username": args.user, "password": secret, **allowed}
+    password = Secret(env=PASSWORD) if PASSWORD in os.environ else None
+    return {"username": args.user, "password": password, **allowed}
 
 
 def login_keys(args: argparse.Namespace) -> dict[str, Any]:
@@ -67,7 +72,8 @@ def login_keys(args: argparse.Namespace) -> dict[str, Any]:
     if not args.user:
         return {}
     place = {"env": PASSWORD} if args.password_file is None else {"file": str(args.password_file)}
-    return {"username": args.user, "password": place}
+    allowed = {"allow_insecure_password": True} if args.insecure_password else {}
+    return {"username": args.user, "password": place, **allowed}
 
 
 def opcua_source(args: argparse.Namespace) -> tuple[str, OpcUaSourceConfig, bool]:
@@ -98,7 +104,6 @@ def _opcua_struct(args: argparse.Namespace) -> OpcUaSourceConfig:
     config = opcua.OpcUaSourceConfig(
         url=args.source,
         security=security,
-        allow_insecure_password=args.insecure_password,
         **login_of(args),
     )
     if pinned is not None and not pinned.exists():

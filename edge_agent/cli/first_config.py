@@ -27,6 +27,7 @@ _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)")
 _ROWS: Final = 450  # of a short baseline
 _STEPS_S: Final = (0.1, 0.2, 0.5, 1.0)
 _SHORT_LENGTH: Final = 32
+_LOGIN_KEYS: Final = ("username", "password", "allow_insecure_password", "tls")
 _HEAD: Final = """\
 # Written by `edge-agent init`. All other keys: config/edge-agent.yaml of the project.
 # Delete signals that do not show the state of a machine (setpoints, counters), then:
@@ -213,5 +214,5 @@ def _sink(answers: Answers, source: dict[str, Any]) -> tuple[str, dict[str, Any]
     same = answers.sink == answers.url
     login: dict[str, Any] = {}
     if same:
-        login = {key: source[key] for key in ("username", "password", "tls") if key in source}
+        login = {key: source[key] for key in _LOGIN_KEYS if key in source}
     return "bus", {"type": "mqtt", "url": answers.sink, **login}

@@ -70,9 +70,6 @@ def _add_security(parser: argparse.ArgumentParser) -> None:
         ("--ca", "the authority that signed the broker's certificate"),
     ):
         parser.add_argument(name, help=text)
-    parser.add_argument(
-        "--insecure-password", action="store_true", help="send it without encryption"
-    )
 
 
 def run(args: argparse.Namespace) -> int:

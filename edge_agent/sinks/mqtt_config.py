@@ -22,6 +22,7 @@ class MqttSinkConfig(Broker):
     url: str
     username: str = ""
     password: Secret | None = None
+    allow_insecure_password: bool = False  # sends it without encryption
     client_id: HostText = HostText("")  # default: edge-agent-<gateway>-<sink>-alarms
     protocol: Protocol = Protocol.AUTO
     keepalive: Annotated[Duration, Between(5, 65_535)] = Duration(30)

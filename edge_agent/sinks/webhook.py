@@ -21,11 +21,19 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config.types import Between, Duration, Secret
-from edge_agent.errors import ConnectError, EdgeAgentError
+from edge_agent.errors import ConfigError, ConnectError, EdgeAgentError
 from edge_agent.messages import LinkState, TransitionKind
 from edge_agent.sinks.base import EVENT, DeliveryError, Sink, SinkReporter
 from edge_agent.sinks.log import event_data
-from edge_agent.transport import Tls, resolve, tls_context, tls_stamp, url_problems
+from edge_agent.transport import (
+    Tls,
+    is_loopback,
+    origin,
+    resolve,
+    tls_context,
+    tls_stamp,
+    url_problems,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +46,9 @@ if TYPE_CHECKING:
 
 _URL: Final = "write http://host:port/path or https://host:port/path"
 _LOGIN: Final = "credentials have a key of their own: token"
+_READABLE: Final = "would be sent unencrypted: use https://, or set allow_insecure_token: true"
+_ONE_URL: Final = "write url, or secret_url for an address that is itself a secret (Slack, Teams)"
+_SCHEMES: Final = ("http", "https")
 CONTENT_TYPE: Final = "application/cloudevents+json"
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 # Codes about this body only, or from a proxy that does not know our messages: its line waits and
@@ -51,8 +62,10 @@ LONGEST_RETRY_AFTER_S: Final = 600.0  # a receiver must not silence alarms for l
 class WebhookSinkConfig:
     """A URL that accepts CloudEvents."""
 
-    url: str
+    url: str = ""
+    secret_url: Secret | None = None  # in place of url; never in logs
     token: Secret | None = None  # sent as `Authorization: Bearer ...`
+    allow_insecure_token: bool = False  # sends it without encryption
     headers: dict[str, str] = field(default_factory=dict)
     events: tuple[TransitionKind, ...] = ()  # transitions to send; default: all
     timeout: Annotated[Duration, Between(0.1, 300)] = Duration(10)
@@ -63,12 +76,35 @@ class WebhookSinkConfig:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield contradictions as (key, message)."""
-        yield from url_problems(self.url, ("http", "https"), _URL, _LOGIN)
-        if self.tls != Tls() and not self.url.startswith("https:"):
-            yield "tls", "has no effect without https://"
+        if bool(self.url) == bool(self.secret_url):
+            yield "url", _ONE_URL
+        elif self.url:
+            problems = list(url_problems(self.url, _SCHEMES, _URL, _LOGIN))
+            yield from problems or self._readable()
         for name, value in self.headers.items():
             if not _HEADER_NAME.fullmatch(name) or not value.isprintable():
                 yield f"headers.{name}", "is not a header that HTTP allows"
+
+    def _readable(self) -> Iterator[tuple[str, str]]:
+        secure = self.url.startswith("https:")
+        if self.tls != Tls() and not secure:
+            yield "tls", "has no effect without https://"
+        if self.token and not (secure or self.allow_insecure_token or is_loopback(self.url)):
+            yield "token", _READABLE
+
+    def address(self) -> str:
+        """The URL to post to; ConfigError if it is a secret that cannot be read or is no URL."""
+        if self.secret_url is None:
+            return self.url
+        url = self.secret_url.reveal()
+        for _, problem in url_problems(url, _SCHEMES, _URL, _LOGIN):
+            raise ConfigError(f"the secret is not the address of a webhook: {problem}")
+        return url
+
+    @property
+    def where(self) -> str:
+        """The address for messages: without its path, which is a secret with many services."""
+        return origin(self.url) if self.url else "secret_url"
 
 
 class Answer(NamedTuple):
@@ -199,7 +235,7 @@ class _Resolver(AbstractResolver):
 
 async def make_session(config: WebhookSinkConfig) -> aiohttp.ClientSession:
     """Return a session that verifies its peer; ConnectError if a certificate cannot be read."""
-    secure = urlsplit(config.url).scheme == "https"
+    secure = urlsplit(config.address()).scheme == "https"
     context = await asyncio.to_thread(tls_context, config.tls) if secure else True
     connector = aiohttp.TCPConnector(limit=config.send_window, ssl=context, resolver=_Resolver())
     timeout = aiohttp.ClientTimeout(total=config.timeout)
@@ -225,7 +261,7 @@ async def send(  # noqa: PLR0913, PLR0917
     """Return the answer; its body is not read. now_s: our time, for a receiver that sends none."""
     async with session.request(
         method,
-        config.url,
+        config.address(),
         headers=headers,
         data=body,
         allow_redirects=False,  # a redirect must not send the token to another host
@@ -266,7 +302,7 @@ def check_answer(answer: Answer, config: WebhookSinkConfig) -> None:
         return
     refused = status in _REFUSALS
     raise DeliveryError(
-        _status_text(answer),
+        _status_text(answer, config),
         reason=f"http_{status // 100}xx",
         retry=True,
         hold_s=_LONGEST_HOLD_S if refused else None,
@@ -275,14 +311,15 @@ def check_answer(answer: Answer, config: WebhookSinkConfig) -> None:
     )
 
 
-def _status_text(answer: Answer) -> str:
+def _status_text(answer: Answer, config: WebhookSinkConfig) -> str:
     """Return the status, its name, and the requested pause."""
     try:
         text = f"HTTP status {answer.status} {HTTPStatus(answer.status).phrase}"
     except ValueError:
         text = f"HTTP status {answer.status}"
     if answer.location and answer.status // 100 == HTTPStatus.MULTIPLE_CHOICES // 100:
-        text += f", redirected to {_without_secrets(answer.location)}: write that as url"
+        place = "another address" if config.secret_url else _without_secrets(answer.location)
+        text += f", redirected to {place}: write that as url"
     return f"{text}, asks for {answer.wait_s:.0f} s" if answer.wait_s else text
 
 
@@ -303,13 +340,17 @@ async def probe(config: WebhookSinkConfig, *_: object) -> list[str]:
         async with await make_session(config) as session:
             status = (await send(session, config, "HEAD", make_headers(config))).status
     except TimeoutError as error:
-        raise ConnectError("no answer in time", where=config.url) from error
+        raise ConnectError("no answer in time", where=config.where) from error
     except (aiohttp.ClientError, OSError) as error:
-        raise ConnectError(_text(error), where=config.url) from error
+        raise ConnectError(_text(error), where=config.where) from error
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        raise ConnectError(f"HTTP status {status}", where=config.url, hint="see token and headers")
+        raise ConnectError(
+            f"HTTP status {status}", where=config.where, hint="see token and headers"
+        )
     return []
 
 
 def _text(error: Exception) -> str:
+    if isinstance(error, aiohttp.InvalidURL):  # its text is the URL
+        return "the address is not a URL"
     return str(error) or type(error).__name__

@@ -10,7 +10,7 @@ from edge_agent.transport.reconnect import (
     backoff_s,
 )
 from edge_agent.transport.tls import Tls, own_hint, tls_context, tls_stamp
-from edge_agent.transport.url import url_problems
+from edge_agent.transport.url import is_loopback, origin, url_problems
 
 __all__ = [
     "LinkReporter",
@@ -23,6 +23,8 @@ __all__ = [
     "dial",
     "dial_endpoint",
     "dial_error",
+    "is_loopback",
+    "origin",
     "own_hint",
     "resolve",
     "tls_context",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -28,3 +29,18 @@ def url_problems(
         yield "url", login
     elif bare and (parts.path.strip("/") or parts.query or parts.fragment):
         yield "url", "has nothing after the port"
+
+
+def is_loopback(url: str) -> bool:
+    """True if what is sent to a valid URL cannot leave this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a valid URL: what logs may show where the rest is a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -120,6 +120,26 @@ async def test_a_redirect_is_named_without_its_secrets(
     assert "pw" not in str(error)
 
 
+async def test_an_address_that_is_a_secret_is_posted_to_and_in_no_message(
+    metrics: Metrics, receiver: Receiver, tmp_path: Path
+) -> None:
+    file = tmp_path / "url"
+    file.write_text(f"{receiver.url}/s3cret?key=s3cret\n")
+    config = WebhookSinkConfig(secret_url=Secret(file=file))
+    assert await delivered(metrics, config) is None
+    assert len(receiver.requests) == 1
+    receiver.status = 308
+    receiver.headers["Location"] = "/s3cret/elsewhere"
+    moved = await delivered(metrics, config)
+    file.write_text("http://127.0.0.1:9/s3cret/\x7f ?s3cret")
+    broken = await delivered(metrics, config)
+    with pytest.raises(ConnectError) as refused:
+        await probe(config)
+    for error in (moved, broken, refused.value):
+        assert error is not None
+        assert "s3cret" not in str(error)
+
+
 @pytest.mark.parametrize("status", [301, 400, 403, 413, 429, 500, 503])
 async def test_retry_after_is_honoured_whatever_the_status(
     metrics: Metrics, receiver: Receiver, status: int

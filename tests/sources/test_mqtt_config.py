@@ -108,6 +108,7 @@ sources:
         ({"url": "mqtt://"}, "url"),
         ({"subscribe": ()}, "subscribe"),
         ({"password": Secret(env="X")}, "password"),
+        ({"username": "anna", "password": Secret(env="X")}, "password"),
         ({"share": "g", "protocol": Protocol.V311}, "share"),
         ({"share": "a/b"}, "share"),
         ({"tls": Tls(key=None, cert=None, ca="x")}, "tls"),  # type: ignore[arg-type]

@@ -106,6 +106,7 @@ class MqttSourceConfig(Broker):
     sparkplug: Sparkplug | None = None  # replaces subscribe
     username: str = ""
     password: Secret | None = None
+    allow_insecure_password: bool = False  # sends it without encryption
     tls: Tls = field(default_factory=Tls)
     client_id: HostText = HostText("")  # default: edge-agent-<gateway>-<source>
     keepalive: Annotated[Duration, Between(5, 65_535)] = Duration(30)

@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 # (the config's loader asks for the types of fields, those of the bases too)
 from edge_agent.config.types import Duration, Secret  # noqa: TC001
 from edge_agent.transport.tls import Tls
-from edge_agent.transport.url import url_problems
+from edge_agent.transport.url import is_loopback, url_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _FORM: Final = "write mqtt://host:port or mqtts://host:port"
+_READABLE: Final = "would be sent unencrypted: use mqtts://, or set allow_insecure_password: true"
 _LOGIN: Final = "credentials have keys of their own: username, password"
 
 
@@ -35,6 +36,7 @@ class Broker:
     url: str
     username: str
     password: Secret | None
+    allow_insecure_password: bool
     tls: Tls
     keepalive: Duration
 
@@ -56,8 +58,15 @@ class Broker:
 
     def broker_problems(self) -> Iterator[tuple[str, str]]:
         """Yield contradictions as (key, message)."""
-        yield from url_problems(self.url, PORTS, _FORM, _LOGIN, bare=True)
+        problems = list(url_problems(self.url, PORTS, _FORM, _LOGIN, bare=True))
+        yield from problems
         if self.password is not None and not self.username:
             yield "password", "needs a username"
+        elif self.password is not None and not problems and self._is_readable():
+            yield "password", _READABLE
         if self.tls != Tls() and not self.url.startswith("mqtts:"):
             yield "tls", "has no effect without mqtts://"
+
+    def _is_readable(self) -> bool:
+        """True if others on the network could read the password, and that is not allowed."""
+        return not (self.encrypted or self.allow_insecure_password or is_loopback(self.url))
