@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,17 +14,18 @@ from edge_agent.cli.alarms import login
 from edge_agent.cli.api_client import add_url, daemon_url, query_rows, request, shown
 from edge_agent.cli.duration import duration
 from edge_agent.cli.recordings import (
+    add_condition_arguments,
     add_config_arguments,
     add_recording_arguments,
     config_of_recording,
     recording_config,
     report_recording,
+    with_conditions,
 )
 from edge_agent.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_agent.config.schema import Config
-    from edge_agent.config.types import Cycle
     from edge_agent.daemon import BaselineTraining
     from edge_agent.learning import TrainedBaseline
 
@@ -56,19 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input", type=Path, help="learn from a recording: CSV, WAV, NPY, or a pattern"
     )
     add_recording_arguments(parser)
-    parser.add_argument(
-        "--mode",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="an input that is a condition (set point, state), not a symptom; may be repeated",
-    )
-    parser.add_argument(
-        "--cycle",
-        type=_cycle,
-        metavar="60s",
-        help="the machine's cycle: a period, none, or the signal that rises at its start",
-    )
+    add_condition_arguments(parser)
     add_url(parser)
     parser.set_defaults(url=None)
     parser.add_argument("--by", default="", metavar="NAME", help="default: your login name")
@@ -113,34 +101,19 @@ async def _run(args: argparse.Namespace) -> int:
     else:
         config = config_of_recording(args, files=False)
     logs.setup("warning")
-    config = _with_conditions(config, args)
+    config = with_conditions(config, args)
     training = BaselineTraining(config, args.asset)
     if args.input is None:
         await _listen_live(training, args.hours * 3600)
     else:
-        _listen(training, config, args)
-    if sys.stderr.isatty():
-        print("\r" + " " * _LINE + "\r", end="", file=sys.stderr)
+        listen_recording(training, config, args)
+    clear_progress()
     for trained in await training.learn():
-        _report(config, trained)
+        report_baseline(f"{config.models_dir / trained.name}", trained)
     print(_LOADED if args.config is not None else _TO_REPLAY)
     for asset, reason in training.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
     return 0
-
-
-def _with_conditions(config: Config, args: argparse.Namespace) -> Config:
-    """The config with the conditions and the cycle of the command, which override it."""
-    from edge_agent.config.schema import Learn  # noqa: PLC0415
-
-    if not args.mode and args.cycle is None:
-        return config
-    templates = {}
-    for name, template in config.templates.items():
-        learn = template.learn or Learn()
-        mode, cycle = tuple(args.mode) or learn.mode, args.cycle or learn.cycle
-        templates[name] = replace(template, learn=replace(learn, mode=mode, cycle=cycle))
-    return replace(config, templates=templates)
 
 
 async def _listen_live(training: BaselineTraining, seconds: float) -> None:
@@ -159,7 +132,8 @@ async def _listen_live(training: BaselineTraining, seconds: float) -> None:
     await training.listen_live(seconds, show)
 
 
-def _listen(training: BaselineTraining, config: Config, args: argparse.Namespace) -> None:
+def listen_recording(training: BaselineTraining, config: Config, args: argparse.Namespace) -> None:
+    """Collect the rows of `--input`, with a progress bar, and say what is no data."""
     from edge_agent.sources.replay import Playback  # noqa: PLC0415
 
     wide = "" if set(args.asset) & set("*?[") else args.asset
@@ -171,6 +145,12 @@ def _listen(training: BaselineTraining, config: Config, args: argparse.Namespace
     training.causes = recording.causes()
 
 
+def clear_progress() -> None:
+    """Remove the progress bar from a terminal."""
+    if sys.stderr.isatty():
+        print("\r" + " " * _LINE + "\r", end="", file=sys.stderr)
+
+
 def _show(share: float, more: str = "") -> None:
     if sys.stderr.isatty():
         bar = "#" * int(share * _BAR)
@@ -178,12 +158,13 @@ def _show(share: float, more: str = "") -> None:
         print(f"\r{line:<{_LINE}}", end="", file=sys.stderr, flush=True)
 
 
-def _report(config: Config, trained: TrainedBaseline) -> None:
+def report_baseline(what: str, trained: TrainedBaseline) -> None:
+    """Print what was learned, and what was not."""
     from edge_agent.learning import TIME_SCALE  # noqa: PLC0415 (as above)
 
     manifest = trained.manifest
     print(
-        f"{config.models_dir / trained.name}: {len(manifest.units)} assets, "
+        f"{what}: {len(manifest.units)} assets, "
         f"{len(manifest.inputs)} inputs, version {manifest.version}"
     )
     lengths = {spec.length for spec in manifest.own_tensors}
@@ -198,15 +179,6 @@ def _report(config: Config, trained: TrainedBaseline) -> None:
         print(f"{asset}: learned without {names}", file=sys.stderr)
     for asset, reason in trained.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
-
-
-def _cycle(text: str) -> Cycle:
-    from edge_agent.config import parse_cycle  # noqa: PLC0415 (as above)
-
-    try:
-        return parse_cycle(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _hours(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from edge_agent.config.schema import Config
+    from edge_agent.config.types import Cycle
     from edge_agent.sources.replay import Playback, ReplayConfig, Report
 
 RECORDING: Final = "recording"  # the template of an asset without a config
@@ -95,6 +97,46 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help=f"of an asset that is not in the config; without a config: {RECORDING}",
     )
+
+
+def add_condition_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the conditions and the cycle of the machine."""
+    parser.add_argument(
+        "--mode",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an input that is a condition (set point, state), not a symptom; may be repeated",
+    )
+    parser.add_argument(
+        "--cycle",
+        type=_cycle,
+        metavar="60s",
+        help="the machine's cycle: a period, none, or the signal that rises at its start",
+    )
+
+
+def _cycle(text: str) -> Cycle:
+    from edge_agent.config import parse_cycle  # noqa: PLC0415 (help must not wait for it)
+
+    try:
+        return parse_cycle(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def with_conditions(config: Config, args: argparse.Namespace) -> Config:
+    """The config with the conditions and the cycle of the command, which override it."""
+    from edge_agent.config.schema import Learn  # noqa: PLC0415
+
+    if not args.mode and args.cycle is None:
+        return config
+    templates = {}
+    for name, template in config.templates.items():
+        learn = template.learn or Learn()
+        mode, cycle = tuple(args.mode) or learn.mode, args.cycle or learn.cycle
+        templates[name] = replace(template, learn=replace(learn, mode=mode, cycle=cycle))
+    return replace(config, templates=templates)
 
 
 def config_of_recording(args: argparse.Namespace, *, files: bool) -> Config:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.errors import EdgeAgentError
+from edge_agent.cli.learn import clear_progress, listen_recording, report_baseline
+from edge_agent.cli.recordings import (
+    add_condition_arguments,
+    add_config_arguments,
+    add_recording_arguments,
+    config_of_recording,
+    with_conditions,
+)
+from edge_agent.errors import EdgeAgentError, UsageError
 
 if TYPE_CHECKING:
+    from edge_agent.config.schema import Config
     from edge_agent.factory import Job
+    from edge_agent.learning import TrainedBaseline
 
 HELP = """\
 Train a model, from raw recordings to a verified bundle.
@@ -23,10 +34,16 @@ RECIPE is a YAML file in the folder of your recordings (docs/factory.md), or one
   bearing-fault  which part of a rolling bearing is damaged; recordings cwru/*.npz
   demo-pump      the healthy state of the demo's simulated pumps
   demo-mixer     a forecaster as anomaly detector for the same pumps
+  history        the healthy state of an asset from a recording of it, as `edge-agent learn` does:
+                 networks (a mixer, a forecaster) compete with the learned chart in held-out time.
+                 The result becomes the shadow of the active baseline and raises no alarm
 
 It needs the extra `compress`. Finished stages are kept in the work folder: if a run was killed,
-start it again and it continues from the last finished stage."""
+start it again and it continues from the last finished stage (not of `history`).
+
+edge-agent train history -c edge-agent.yaml --asset P-101 --input last-month.csv"""
 EXAMPLE = "edge-agent train my-pump.yaml --output /var/lib/edge-agent/models"
+_ONE_LINE: Final = "edge-agent train history --asset P-101 --input healthy.csv"
 _EXTRA: Final = "pip install 'edge-agent-pdm[compress]', torch first: docs/factory.md"
 _INTERRUPTED: Final = 130
 # One thread computes the same sums every time; no telemetry, no downloads.
@@ -35,6 +52,8 @@ _ENVIRONMENT: Final = {
     "ORT_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
 }
+_HISTORY: Final = "history"
+_CANDIDATES: Final = ("chart", "mixer", "forecaster")
 # option, its default and its help
 _FOLDERS: Final = (
     ("--data", None, "folder of the recordings, if RECIPE is a name (default: EDGE_AGENT_DATA)"),
@@ -53,19 +72,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for flag, default, text in _FOLDERS:
         start = default and Path(default)
         parser.add_argument(flag, type=Path, default=start, metavar="DIR", help=text)
+    _add_history_arguments(parser)
+
+
+def _add_history_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the recipe history")
+    group.add_argument("--asset", default="", help="an asset, or a pattern: 'P-*'")
+    group.add_argument("--input", type=Path, help="healthy data: a CSV file, or a pattern")
+    group.add_argument(
+        "--candidates",
+        nargs="+",
+        choices=_CANDIDATES,
+        default=_CANDIDATES,
+        metavar="NAME",
+        help=f"of {', '.join(_CANDIDATES)}; default: all. Without chart, the best network is taken",
+    )
+    add_config_arguments(parser)
+    add_condition_arguments(parser)
+    add_recording_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and print the bundle's card."""
     # Before numpy and torch are imported, which read it once.
     os.environ.update(_ENVIRONMENT)
-    from edge_agent.factory import missing_packages, train  # noqa: PLC0415
+    from edge_agent.factory import train  # noqa: PLC0415
 
+    if args.recipe == _HISTORY:
+        return asyncio.run(_train_history(args))
     job = _job(args)
     _ = job.file  # an unknown recipe is refused before a missing package
-    if missing := missing_packages(job.model):
-        named = ", ".join(missing)
-        raise EdgeAgentError(f"not installed: {named}", where="edge-agent train", hint=_EXTRA)
+    _refuse_missing(job.model)
     try:
         folder = train(job)
     except KeyboardInterrupt:
@@ -73,6 +110,57 @@ def run(args: argparse.Namespace) -> int:
         return _INTERRUPTED
     print((folder / "card.md").read_text("utf-8"))
     return 0
+
+
+def _refuse_missing(model: str) -> None:
+    from edge_agent.factory import missing_packages  # noqa: PLC0415
+
+    if missing := missing_packages(model):
+        named = ", ".join(missing)
+        raise EdgeAgentError(f"not installed: {named}", where="edge-agent train", hint=_EXTRA)
+
+
+async def _train_history(args: argparse.Namespace) -> int:
+    """Read the recording as `learn` does, train, and start the shadow."""
+    from edge_agent.daemon import BaselineTraining  # noqa: PLC0415
+    from edge_agent.factory import History  # noqa: PLC0415
+    from edge_agent.ops import logs  # noqa: PLC0415
+
+    if not args.asset or args.input is None:
+        raise UsageError("--asset and --input are required", where="train history", hint=_ONE_LINE)
+    if set(args.candidates) != {_CANDIDATES[0]}:
+        _refuse_missing(_HISTORY)
+    config = with_conditions(config_of_recording(args, files=False), args)
+    logs.setup("warning")
+    training = BaselineTraining(config, args.asset)
+    listen_recording(training, config, args)
+    clear_progress()
+    history = History(tuple(args.candidates), args.seed, _command(args), _report)
+    for trained in await training.learn(history.train_baseline, waves=False):
+        _report_shadow(config, trained)
+    for asset, reason in training.refused.items():
+        print(f"{asset}: not trained: {reason}", file=sys.stderr)
+    return 0
+
+
+def _report_shadow(config: Config, trained: TrainedBaseline) -> None:
+    """Print what was trained, and what becomes of it."""
+    from edge_agent.factory import start_shadow  # noqa: PLC0415
+
+    version = f"{trained.name}@{trained.manifest.version}"
+    report_baseline(version, trained)
+    if start_shadow(config.models_dir, trained):
+        print(f"{version} scores in parallel with the active baseline, without alarms.")
+        print(
+            f"Compare them with `edge-agent models report {trained.name}`; then `models activate`."
+        )
+        return
+    print(f"{version} is on the shelf: these assets have no baseline that it could shadow.")
+    print("Learn one with `edge-agent learn`, then `edge-agent models shadow`.")
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _job(args: argparse.Namespace) -> Job:
@@ -86,13 +174,16 @@ def _job(args: argparse.Namespace) -> Job:
         work=args.work,
         output=args.output,
         command=_command(args),
-        report=lambda line: print(line, file=sys.stderr, flush=True),
+        report=_report,
     )
 
 
 def _command(args: argparse.Namespace) -> str:
     """The command that builds the same bundle again, without its folders."""
     words = ["edge-agent", "train", args.recipe]
+    if args.recipe == _HISTORY:
+        words += ["--asset", args.asset, "--input", args.input.name]
+        words += ["--candidates", *args.candidates] * (tuple(args.candidates) != _CANDIDATES)
     words += ["--seed", str(args.seed)] * (args.seed != 1)
     words += ["--seeds", str(args.seeds)] * (args.seeds != 1)
     return shlex.join(words)

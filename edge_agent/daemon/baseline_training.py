@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
     from edge_agent.config.schema import Config
     from edge_agent.config.types import Name
-    from edge_agent.learning import TrainedBaseline, TrainingSet
+    from edge_agent.learning import Learning, TrainedBaseline, TrainingSet
     from edge_agent.plant import PlantAsset
     from edge_agent.values import Columns, TensorBlock
+
+    TrainRows = Callable[[Config, Learning, TrainingSet, int], Awaitable[TrainedBaseline]]
 
 _POLL_S = 0.1
 _NO_WAVE = "no waveform was read"
@@ -109,28 +111,31 @@ class BaselineTraining:
             for source in sources:
                 await source.stop()
 
-    async def learn(self) -> list[TrainedBaseline]:
+    async def learn(
+        self, train: TrainRows = train_baseline, *, waves: bool = True
+    ) -> list[TrainedBaseline]:
         """Learn from the collected rows: one bundle for assets of a template with the same inputs.
 
-        ModelError if no asset could be learned.
+        train: as `train_baseline`; waves: waveforms are learned as well. ModelError if no asset
+        could be learned.
         """
         self._check()
         now_us = self._clock.now_us()
         self._pipeline.learning.find_steps(ended=True)
         runs: list[tuple[Iterable[str], Awaitable[TrainedBaseline]]] = []
         heard: set[str] = set()
-        for waves in self._pipeline.waves.values():
-            for windows in waves.collected():
+        for each in self._pipeline.waves.values() if waves else ():
+            for windows in each.collected():
                 heard |= windows.rows.keys()
-                runs.append((windows.rows, train_waves(self._config, waves, windows, now_us)))
-            silent = [one for one in waves.trainings if one.asset.id not in heard]
+                runs.append((windows.rows, train_waves(self._config, each, windows, now_us)))
+            silent = [one for one in each.trainings if one.asset.id not in heard]
             self.refused |= {one.asset.id: one.failure or _NO_WAVE for one in silent}
         for learning in self._pipeline.learning.values():
             learning.input_watch.leave_out_slow(self._pipeline.watch, self.causes)
             for training in learning.collected():
                 if heard.issuperset(training.rows) and not _has_values(training):
                     continue  # a recording of waveforms only
-                run = train_baseline(self._config, learning, training, now_us)
+                run = train(self._config, learning, training, now_us)
                 runs.append((training.rows, run))
         return await self._trained(runs)
 

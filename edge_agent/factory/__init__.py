@@ -31,6 +31,17 @@ It needs the extra `compress`, and only `edge-agent train` imports it. `training
 
 from __future__ import annotations
 
+from edge_agent.factory.history import CANDIDATES, HISTORY, History, start_shadow
 from edge_agent.factory.training import DEMO_PUMP, RECIPES, Job, missing_packages, train
 
-__all__ = ["DEMO_PUMP", "RECIPES", "Job", "missing_packages", "train"]
+__all__ = [
+    "CANDIDATES",
+    "DEMO_PUMP",
+    "HISTORY",
+    "RECIPES",
+    "History",
+    "Job",
+    "missing_packages",
+    "start_shadow",
+    "train",
+]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.errors import UsageError
+from edge_agent.factory.history import HISTORY
 from edge_agent.factory.recipe import Context
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ RECIPES: Final = {
 DEMO_PUMP: Final = "demo-pump"
 _YAML: Final = (".yaml", ".yml")
 _PACKAGES: Final = ("torch", "optimum", "sklearn", "matplotlib", "tqdm")
-_PACKAGES_OF_DEMO_PUMP: Final = ("matplotlib",)
+_FEWER: Final = {DEMO_PUMP: ("matplotlib",), HISTORY: ("torch",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Job:
             return None
         path = Path(self.model)
         if path.suffix not in _YAML:
-            hint = f"one of {', '.join((*RECIPES, DEMO_PUMP))}, or a recipe's YAML file"
+            hint = f"one of {', '.join((*RECIPES, DEMO_PUMP, HISTORY))}, or a recipe's YAML file"
             raise UsageError(f"no recipe {self.model!r}", hint=hint)
         if not path.is_file():
             raise UsageError("no such file", where=self.model)
@@ -63,7 +64,7 @@ class Job:
 
 def missing_packages(model: str) -> list[str]:
     """Packages that a training needs and that are not installed."""
-    needed = _PACKAGES_OF_DEMO_PUMP if model == DEMO_PUMP else _PACKAGES
+    needed = _FEWER.get(model, _PACKAGES)
     return [name for name in needed if importlib.util.find_spec(name) is None]
 
 

@@ -6,8 +6,10 @@ from edge_agent.learning.collection import Learning
 from edge_agent.learning.fit import LearnedBundle, Recipe, learn
 from edge_agent.learning.networks import (
     Network,
+    Student,
     features,
     lasting_response,
+    least_rows,
     linear_map,
     sees_others,
     sees_past,
@@ -35,6 +37,7 @@ __all__ = [
     "Network",
     "Recipe",
     "Rivals",
+    "Student",
     "TrainedBaseline",
     "Training",
     "TrainingSet",
@@ -45,6 +48,7 @@ __all__ = [
     "features",
     "lasting_response",
     "learn",
+    "least_rows",
     "linear_map",
     "recipe_of",
     "sees_others",

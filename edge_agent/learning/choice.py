@@ -23,7 +23,7 @@ from edge_agent.learning.forms import (
     may_explain,
     number_of_states,
 )
-from edge_agent.learning.networks import taps_for
+from edge_agent.learning.networks import least_rows, taps_for
 from edge_agent.learning.scaling import center_and_spread, stride_of
 from edge_agent.learning.statistics import (
     Baseline,
@@ -103,8 +103,7 @@ def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> l
     if rows:
         tried.append(_try(fitting, replace(best.plan, period=rows, excursions=True)))
         best = _best([best, tried[-1]], fitting)
-    if fitting.rivals.students:
-        taught = [_try(fitting, each) for each in _taught(best.plan, fitting)]
+    if taught := [_try(fitting, each) for each in _taught(best.plan, fitting)]:
         best = _best(taught if fitting.rivals.alone else [best, *taught], fitting)
         tried += taught
     return [best, *(each for each in tried if each is not best)]
@@ -135,8 +134,15 @@ def _plans(z: Floats, modes: tuple[bool, ...]) -> Iterator[Plan]:
 def _taught(plan: Plan, fitting: Fitting) -> Iterator[Plan]:
     """The plan with the network of each student in place of the regression on other inputs.
 
-    A cycle that is no longer whole in the rows that a network leaves of a window is given up.
+    A cycle that is no longer whole in the rows that a network leaves of a window is given up. None
+    if the rows are too few for a network; ModelError if only a network is wanted.
     """
+    seen, needed = len(fitting.rows), least_rows(fitting.rows.shape[1], fitting.length)
+    if seen < needed:
+        if fitting.rivals.alone:
+            hint = "record more, or let the chart be a candidate"
+            raise ModelError(f"{seen} rows of the {needed} that a network needs", hint=hint)
+        return
     left = fitting.length - taps_for(fitting.length).shape[1] + 1
     period = plan.period if plan.period <= left else 0.0
     for student in fitting.rivals.students:

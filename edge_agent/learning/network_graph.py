@@ -26,7 +26,10 @@ _PREDICTION: Final[_Nodes] = (
     ("MatMul", "features inward_n", "sums", {}),
     ("Add", "sums lift_n", "biased", {}),
     ("Relu", "biased", "hidden", {}),
-    ("MatMul", "hidden outward_n", "bent", {}),
+    ("MatMul", "hidden onward_n", "more_sums", {}),
+    ("Add", "more_sums turn_n", "turned", {}),
+    ("Relu", "turned", "hidden_again", {}),
+    ("MatMul", "hidden_again outward_n", "bent", {}),
     ("MatMul", "features linear_n", "straight", {}),
     ("Add", "bent straight", "both", {}),
     ("Add", "both base_n", "predicted", {}),
@@ -66,6 +69,8 @@ def _table(network: Network | None, taps: int, channels: int, hidden: int) -> di
         "linear": np.zeros((inputs, channels)),
         "inward": np.zeros((inputs, hidden)),
         "lift": np.zeros((1, hidden)),
+        "onward": np.zeros((hidden, hidden)),
+        "turn": np.zeros((1, hidden)),
         "outward": np.zeros((hidden, channels)),
         "base": np.zeros((1, channels)),
     }
@@ -73,5 +78,6 @@ def _table(network: Network | None, taps: int, channels: int, hidden: int) -> di
         units = len(network.bias)
         table["linear"][:], table["base"][0] = network.linear, network.offset
         table["inward"][:, :units], table["lift"][0, :units] = network.first, network.bias
-        table["outward"][:units] = network.second
+        table["onward"][:units, :units], table["turn"][0, :units] = network.second, network.turn
+        table["outward"][:units] = network.last
     return table

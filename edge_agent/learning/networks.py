@@ -21,19 +21,21 @@ if TYPE_CHECKING:
 
 _SPANS: Final = ((0, 1), (1, 2), (2, 4), (4, 8), (8, 16))  # ages in rows, of one mean each
 _CONTEXT: Final = 4  # windows hold at least so many times the rows that a prediction reads
+_ROWS_PER_FEATURE: Final = 8
 _BLOCK: Final = 2048  # rows at a time
 _EXPLAINED: Final = 0.5  # R² of held-out rows
 _RIDGE: Final = 1e-3
+_SHIFT: Final = 0.5  # spreads
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Predicted rows from features: features @ linear + relu(features @ first + bias) @ second.
+    """Predicted rows from features f: f @ linear + a(a(f @ first + bias) @ second + turn) @ last.
 
-    taps: [M, K], weights over the newest K rows, oldest first; a feature is one tap of one input,
-    [M C]. linear: [M C, C]; first: [M C, H]; bias: [H]; second: [H, C]; offset: [C]. response:
-    [C, C], the change of the prediction when an input shifts (a row for each), in the mean of
-    healthy rows.
+    a: ReLU; offset [C] is added. taps: [M, K], weights over the newest K rows, oldest first; a
+    feature is one tap of one input, [M C]. linear: [M C, C]; first: [M C, H]; second: [H, H]; bias,
+    turn: [H]; last: [H, C]. response: [C, C], the change of the prediction when an input shifts (a
+    row for each), in the mean of healthy rows.
     """
 
     taps: Floats
@@ -41,6 +43,8 @@ class Network:
     first: Floats
     bias: Floats
     second: Floats
+    turn: Floats
+    last: Floats
     offset: Floats
     response: Floats
 
@@ -62,7 +66,8 @@ class Network:
     def of_features(self, given: Floats) -> Floats:
         """The prediction [..., C] of features [..., M C]."""
         hidden = np.maximum(given @ self.first + self.bias, 0.0)
-        return np.asarray(given @ self.linear + hidden @ self.second + self.offset)
+        hidden = np.maximum(hidden @ self.second + self.turn, 0.0)
+        return np.asarray(given @ self.linear + hidden @ self.last + self.offset)
 
     def without(self, channels: Mask) -> Network:
         """The same network that predicts 0 of these inputs [C]."""
@@ -70,7 +75,7 @@ class Network:
         return replace(
             self,
             linear=self.linear * kept,
-            second=self.second * kept,
+            last=self.last * kept,
             offset=self.offset * kept,
             response=self.response * kept,
         )
@@ -104,6 +109,11 @@ def taps_for(length: int) -> Floats:
     for tap, (begin, end) in zip(taps, spans, strict=True):
         tap[len(tap) - end : len(tap) - begin] = 1 / (end - begin)
     return taps
+
+
+def least_rows(channels: int, length: int) -> int:
+    """Rows from which a network may be learned: some for each of its features."""
+    return _ROWS_PER_FEATURE * channels * len(taps_for(length))
 
 
 def features(z: Floats, taps: Floats) -> Floats:
@@ -146,12 +156,12 @@ def linear_map(given: Floats, target: Floats, sees: Mask) -> tuple[Floats, Float
 
 
 def lasting_response(network: Network, given: Floats) -> Floats:
-    """The change of the prediction when an input shifts in all rows, in the mean of features."""
-    taps, channels = len(network.taps), len(network.offset)
-    active = (given @ network.first + network.bias > 0).mean(axis=0)
-    straight = network.linear.reshape(taps, channels, -1).sum(axis=0)
-    inward = network.first.reshape(taps, channels, -1).sum(axis=0)
-    return np.asarray(straight + (inward * active) @ network.second)
+    """The mean change of the prediction per spread by which an input shifts for good: [C, C]."""
+    channels = len(network.offset)
+    inputs = np.arange(given.shape[1]) % channels
+    shifts = [_SHIFT * (inputs == channel) for channel in range(channels)]
+    changes = [network.of_features(given + s) - network.of_features(given - s) for s in shifts]
+    return np.stack([change.mean(axis=0) for change in changes]) / (2 * _SHIFT)
 
 
 def unexplained(network: Network, given: Floats, target: Floats) -> Mask:

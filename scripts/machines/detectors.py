@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,12 @@ TURN = 16  # windows of a recording that the daemon scores before it follows the
 QUANTILE = 0.999
 KEPT_VARIANCE = 0.9  # by the principal components
 LEARNED, OTHER = "learned baseline, alarm", "other version, alarm"
+# What `edge-agent train history` makes, by its candidates.
+STUDENTS = {
+    "mixer, alarm": ("mixer",),
+    "forecaster, alarm": ("forecaster",),
+    "best of all three, alarm": ("chart", "mixer", "forecaster"),
+}
 MEAN_Z, PCA = "windowed mean of abs(z)", "PCA T² and Q of rows"
 
 
@@ -58,10 +65,14 @@ class Detector:
 
 
 class Learners:
-    """Learns in processes that this one owns: this checkout, and another's Python if given."""
+    """Learns in processes that this one owns: this checkout, and another's Python if given.
 
-    def __init__(self, other_python: str | None = None) -> None:
+    students: also what `edge-agent train history` makes, which needs torch.
+    """
+
+    def __init__(self, other_python: str | None = None, *, students: bool = False) -> None:
         self._stack = ExitStack()
+        self._students = STUDENTS if students else {}
         self._pythons = {LEARNED: sys.executable}
         if other_python:
             self._pythons[OTHER] = other_python
@@ -80,6 +91,8 @@ class Learners:
     def detectors(self, machine: Machine, healthy: Floats) -> dict[str, Detector]:
         """Every detector, of what was learned from `healthy`."""
         found = {name: _learned(worker, machine, healthy) for name, worker in self._workers.items()}
+        for name, candidates in self._students.items():
+            found[name] = _learned(self._workers[LEARNED], machine, healthy, candidates)
         simple = {MEAN_Z: _mean_z(healthy), PCA: _pca(healthy)}
         return found | {name: _alarmed(level, machine) for name, level in simple.items()}
 
@@ -109,11 +122,17 @@ def _ask(worker: subprocess.Popen[str], folder: Path) -> dict[str, Any]:
     return found
 
 
-def _learned(worker: subprocess.Popen[str], machine: Machine, healthy: Floats) -> Detector:
+def _learned(
+    worker: subprocess.Popen[str],
+    machine: Machine,
+    healthy: Floats,
+    candidates: tuple[str, ...] = (),
+) -> Detector:
     """By a bundle that is learned, written, verified and loaded as the daemon does it."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         rows = {"rows": healthy.astype(np.float32), "step_s": machine.step_s}
+        rows["candidates"] = np.array(candidates, str)
         np.savez(folder / "rows.npz", **rows, length=DEFAULT_LENGTH)  # type: ignore[arg-type]
         answer = _ask(worker, folder)
         facts = {"seconds": answer["seconds"], "mb": answer["mb"]}
@@ -122,10 +141,13 @@ def _learned(worker: subprocess.Popen[str], machine: Machine, healthy: Floats) -
             why = refused.read_text() if refused.is_file() else f"status {answer['status']}"
             return Detector(_never, {**facts, "refused": why})
         model = SessionRegistry(folder, Runtime(), Metrics()).load("machine")
+        facts["kb"] = (folder / "machine" / "model.onnx").stat().st_size / 1024
     delays = Duration(answer["on_s"]), Duration(answer["off_s"])
     rule = AlarmRule(on_delay=delays[0], off_delay=delays[1])
     _, x = _windows(healthy, DEFAULT_LENGTH, machine.step_s)
+    begin_s = time.process_time()
     own = model.infer({"x": model.manifest.as_read(x), "unit": np.zeros(len(x), np.int64)}).score
+    facts["us"] = 1e6 * (time.process_time() - begin_s) / len(x)
     calibration = model.manifest.calibration
     facts["own"] = float(1 - (own < 1.0).mean())  # a score of NaN is no quiet window
     facts["promise"] = float(calibration["at_most_per_asset_day"])

@@ -36,18 +36,22 @@ def evaluate(
     machines: Sequence[Machine] = ALL,
     other_python: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    *,
+    students: bool = False,
 ) -> dict[str, Any]:
     """Figures of machines, with each learned by this version, and by the one of `other_python`.
+
+    students: and by the candidates of `edge-agent train history`.
 
     machines: by detector and machine: far (healthy windows with an alarm, %), raises_per_day, found
     (faults that raise the alarm, %), covered (of the windows of a lasting fault with an alarm, %),
     after (windows with an alarm once it is over, %), delay (rows, median of those found); of what
     is learned: own (of the learned windows over the limit, %, the worst seed), promise (at most,
-    a day), seconds, mb, form, refused (why). kinds: `found` by detector and kind of fault; mean:
-    of `far` and `found` by detector.
+    a day), seconds, mb, form, us (processor time of a window), kb (of the graph), refused (why).
+    kinds: `found` by detector and kind of fault; mean: of `far` and `found` by detector.
     """
     runs: dict[tuple[str, str], list[Figures]] = defaultdict(list)
-    with Learners(other_python) as learners:
+    with Learners(other_python, students=students) as learners:
         for machine in machines:
             progress(machine.name)
             for seed in seeds:
@@ -151,6 +155,8 @@ def _facts(facts: list[Figures]) -> Figures:
         found["refused"] = [each["refused"] for each in facts if "refused" in each]
     if learned:
         found["own"] = 100 * max(each["own"] for each in learned)
+        found["us"] = float(np.median([each["us"] for each in learned]))
+        found["kb"] = float(np.mean([each["kb"] for each in learned]))
         found["promise"] = float(np.mean([each["promise"] for each in learned]))
         found["form"] = Counter(each["form"] for each in learned).most_common(1)[0][0]
     return found

@@ -175,6 +175,38 @@ def radio_station(random: Random, rows: int) -> Floats:
     return found
 
 
+def throttled_pump(random: Random, rows: int) -> Floats:
+    """Speed and valve wander widely: head with the square of the speed, power with its cube."""
+    speed = np.clip(0.8 + 0.13 * wander(random, rows, 400), 0.45, 1.1)
+    valve = np.clip(0.55 + 0.22 * wander(random, rows, 250), 0.12, 1.0)
+    static = 0.25 + 0.03 * wander(random, rows, 900)
+    resistance = 0.35 + 0.09 / valve**2
+    flow = np.sqrt(np.clip(1.2 * speed**2 - static, 0.02, None) / (0.2 + resistance))
+    head = 1.2 * speed**2 - 0.2 * flow**2
+    power = speed**3 * (0.25 + 0.9 * flow / speed - 0.35 * (flow / speed) ** 2)
+    warm = 40 + lagged(18 * power, 250)
+    vibration = 0.4 + 0.8 * speed**4 + 0.5 * (flow / speed - 0.9) ** 2
+    columns = [2900 * speed, 100 * valve, 120 * flow, 40 * head, 55 * power, warm, vibration]
+    noise = [8, 0.4, 0.8, 0.25, 0.3, 0.1, 0.02]
+    return read(random, columns, noise, [1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01])
+
+
+def sticking_valve(random: Random, rows: int) -> Floats:
+    """A control valve whose stem follows its command with a dead band, and whose flow is bent."""
+    command = np.clip(50 + 18 * wander(random, rows, 120) + 6 * wander(random, rows, 15), 2, 98)
+    stem = np.empty(rows)
+    at = float(command[0])
+    for row, wanted in enumerate(command.tolist()):
+        at = min(max(at, wanted - 4.0), wanted + 4.0)
+        stem[row] = at
+    drop = np.clip(2.5 + 0.6 * wander(random, rows, 500), 0.6, None)
+    flow = 30 ** (stem / 100 - 1) * np.sqrt(drop) * 80
+    air = 0.2 + 0.8 * stem / 100 + 0.1 * np.clip(np.gradient(stem), -1, 1)
+    level = 50 + lagged(0.8 * (flow - 20), 150)
+    columns = [command, stem, drop, flow, air, level]
+    return read(random, columns, [0.05, 0.3, 0.01, 0.15, 0.004, 0.2], [0.1, 0.1, 0, 0.1, 0, 0.1])
+
+
 KINDS_OF_MACHINE: Final = (
     Machine(
         "pick and place, 5-s cycle", 0.05, 12_000, 12_000, pick_and_place, tuple(range(12, 18))
@@ -190,4 +222,6 @@ KINDS_OF_MACHINE: Final = (
     Machine("new habits, 1 input", 300.0, 2016, 6048, new_habits_of_one),
     Machine("counting packer", 5.0, 8640, 8640, counting_packer, (0, 1)),
     Machine("radio station", 60.0, 4320, 7200, radio_station),
+    Machine("throttled pump", 1.0, 14_400, 7200, throttled_pump),
+    Machine("sticking valve", 1.0, 14_400, 7200, sticking_valve),
 )

@@ -1,9 +1,9 @@
 """Learns machines with the edge_agent of the Python that runs it: a worker of `other-machines`.
 
-Each line of stdin is a folder with `rows.npz` (rows, step_s, length); the bundle is written there
-as `machine`, and one line of JSON is the answer. Every machine is learned in its own child, whose
-processor time and memory are counted. Only names that all versions of edge_agent have are used, so
-that another checkout's Python can run this file.
+Each line of stdin is a folder with `rows.npz` (rows, step_s, length, candidates); the bundle is
+written there as `machine`, and one line of JSON is the answer. Every machine is learned in its own
+child, whose processor time and memory are counted. Only names that all versions of edge_agent have
+are used, so that another checkout's Python can run this file.
 """
 
 from __future__ import annotations
@@ -56,14 +56,24 @@ def _in_child(folder: Path) -> dict[str, Any]:
 def _learn(folder: Path) -> int:
     with np.load(folder / "rows.npz") as stored:
         rows, step_s, length = stored["rows"], float(stored["step_s"]), int(stored["length"])
+        candidates = tuple(stored["candidates"].tolist())
     inputs = tuple(InputSpec(f"input{n}") for n in range(rows.shape[1]))
     recipe = Recipe("machine", inputs, step_s=step_s, length=length)
     try:
-        learn({"M": rows}, recipe, now_us=0).write(folder / "machine")
+        learn({"M": rows}, recipe, now_us=0, **_rivals(candidates)).write(folder / "machine")
     except ModelError as error:
         (folder / "refused.txt").write_text(str(error))
         return REFUSED
     return OK
+
+
+def _rivals(candidates: tuple[str, ...]) -> dict[str, Any]:
+    """Students beside the chart or instead of it; they need torch."""
+    if not candidates:
+        return {}
+    from edge_agent.factory import History  # noqa: PLC0415 (another version may not have it)
+
+    return {"rivals": History(candidates, 1, "", lambda _line: None).rivals()}
 
 
 def _delays(step_s: float) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from edge_agent.learning.networks import (
     Network,
     apart,
     features,
+    lasting_response,
     linear_map,
     sees_others,
     sees_past,
@@ -52,11 +53,12 @@ class Bends:
         size = float(np.polyfit(np.abs(known[:, 0]), known[:, 1], 1)[0]) * self.bent
         first = np.zeros((len(taps) * 2, 3))
         first[0] = [1, -1, 0]
-        second = np.array([[0, size], [0, size], [0, 0]])
+        last = np.array([[0, size], [0, size], [0, 0]])
         offset = np.array([0.0, known[:, 1].mean() - size * np.abs(known[:, 0]).mean()])
-        return Network(
-            taps, np.zeros((len(taps) * 2, 2)), first, np.zeros(3), second, offset, np.zeros((2, 2))
-        )
+        linear, none = np.zeros((len(taps) * 2, 2)), np.zeros(3)
+        found = Network(taps, linear, first, none, np.eye(3), none, last, offset, np.zeros((2, 2)))
+        given = features(known, taps)
+        return replace(found, response=lasting_response(found, given))
 
 
 def machine(rows: int = 4000) -> np.ndarray:
@@ -109,7 +111,7 @@ def test_a_linear_map_with_memory_finds_a_late_relation() -> None:
     taps = taps_for(64)
     given = features(rows, taps)
     linear, offset = linear_map(given, rows, sees_others(len(taps), 3))
-    units = np.zeros((15, 1)), np.zeros(1), np.zeros((1, 3))
+    units = np.zeros((15, 1)), np.zeros(1), np.zeros((1, 1)), np.zeros(1), np.zeros((1, 3))
     network = Network(taps, linear, *units, offset, np.zeros((3, 3)))
     lost = unexplained(network, given, rows)
     assert lost.tolist() == [True, False, True]
