@@ -199,12 +199,16 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of an alarm; `alarm` is a copy of its state after the change. id = alarm_id:seq."""
+    """A change of an alarm; `alarm` is a copy of its state after the change. id = alarm_id:seq.
+
+    stored: False if it was sent while the store could not be written.
+    """
 
     kind: TransitionKind
     at_us: int
     alarm: Alarm
     actor: str = ""
+    stored: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,7 @@ def _data(transition: Transition, texts: Texts, rule: AlarmRule) -> dict[str, An
         "first_seen": rfc3339(alarm.first_seen_us) if alarm.count or alarm.active else None,
         "count": alarm.count,
         "shelved_until": rfc3339(until_us) if until_us else None,
+        "stored": transition.stored,
     }
     return data | _finding(detail)
 

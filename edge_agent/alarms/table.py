@@ -37,7 +37,8 @@ class AlarmTable:
 
     rules: the policy of an alarm id, None if there is no such alarm; called every time, so a
     new config is used at once (call `retire` then), also for `flood_alarm_id`. on_held: called
-    with the asset of each raise that the flood limit holds back.
+    with the asset of each raise that the flood limit holds back. last_number: the number of an
+    alarm's last transition, for one that is not known here: no id is used twice.
 
     Delays, cool-down and flood limit run in event time and elapse only at observations, so that a
     replay produces the transitions of the live run, and an alarm without observations stays as it
@@ -48,7 +49,7 @@ class AlarmTable:
     flooded: assets in a flood; call `advance` with their event time also without observations.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it is told, and what it tells)
         self,
         rules: Callable[[str], AlarmPolicy | None],
         limits: schema.Alarms,
@@ -56,6 +57,7 @@ class AlarmTable:
         restored: Iterable[Alarm] = (),
         *,
         on_held: Callable[[str], None] = lambda _asset: None,
+        last_number: Callable[[str], int] = lambda _alarm_id: 0,
     ) -> None:
         self.watched: set[str] = set()
         self.rules = rules
@@ -64,6 +66,7 @@ class AlarmTable:
         self.flooded = self._floods.flooded
         self._clock = clock
         self._on_held = on_held
+        self._last_number = last_number
         self._tracks: dict[str, Track] = {}
         self._stages: dict[str, str] = {}  # by alarm id, if it is not that of the policy
         for alarm in restored:
@@ -113,6 +116,12 @@ class AlarmTable:
             if track.alarm.asset not in but:
                 track.shift_clock(step_us)
         self._floods.shift_clock(step_us, but)
+
+    def add_restored(self, alarms: Iterable[Alarm]) -> None:
+        """Add alarms as they were stored; one that is known here, or has no rules, is left out."""
+        for alarm in alarms:
+            if alarm.alarm_id not in self._tracks and self.rules(alarm.alarm_id) is not None:
+                self._restore(replace(alarm))
 
     def tick(self, now_us: int) -> Sequence[Transition]:
         """End the shelvings whose time is over by the gateway's clock."""
@@ -304,7 +313,10 @@ class AlarmTable:
     def _track(self, alarm_id: str) -> Track:
         track = self._tracks.get(alarm_id)
         if track is None:
-            track = self._tracks[alarm_id] = new_track(alarm_id, self._policy(alarm_id))
+            policy = self._policy(alarm_id)
+            track = self._tracks[alarm_id] = new_track(
+                alarm_id, policy, self._last_number(alarm_id)
+            )
             track.alarm.stage = self._stages.get(alarm_id, track.alarm.stage)
         return track
 

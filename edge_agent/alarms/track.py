@@ -263,8 +263,8 @@ class Track:
         alarm.priority = priority(alarm.severity)
 
 
-def new_track(alarm_id: str, policy: AlarmPolicy) -> Track:
-    """Return the track of an alarm that was always normal.
+def new_track(alarm_id: str, policy: AlarmPolicy, last_number: int = 0) -> Track:
+    """Return the track of an alarm that was always normal; last_number: of its last transition.
 
     Raises EdgeAgentError if the id cannot be a topic level, file name and metric label.
     """
@@ -277,6 +277,7 @@ def new_track(alarm_id: str, policy: AlarmPolicy) -> Track:
         Alarm(
             alarm_id,
             policy.asset,
+            seq=last_number,
             severity=rule.severity,
             priority=priority(rule.severity),
             ne107=rule.ne107,

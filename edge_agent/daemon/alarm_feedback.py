@@ -43,7 +43,7 @@ class AlarmFeedback(SavedState):
             return
         record = self._deployments.track_record
         record.collect(anomaly_models(self._deployments))
-        if record.changed and not await self._values.save(_RECORD, record.dump()):
+        if (at_once or record.changed) and not await self._values.save(_RECORD, record.dump()):
             record.changed = True
 
     async def judge(self, alarm_id: str, verdict: str, actor: str, comment: str) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class BaselineReset:
             if reason:
                 raise EdgeAgentError(reason, where=asset_id)
             await self._withdraw([(asset_id, name) for name in (BASELINE, WAVEFORMS)])
-        await self._save()
+        await self.save()
         await self._values.audit(actor, "learn", [asset_id], comment)
         learning_log.info("learning again", extra={"asset": asset_id, "actor": actor})
         wanted = asset.template.learn or Learn()
@@ -100,7 +100,7 @@ class BaselineReset:
         if done:
             async with self._turning:
                 await self._withdraw(sorted(done))
-        await self._save()
+        await self.save()
 
     async def _withdraw(self, baselines: Iterable[tuple[str, str]]) -> None:
         """Withdraw the alarms of baselines: (asset, name of its use)."""
@@ -109,8 +109,11 @@ class BaselineReset:
         found = [alarm for alarm in map(runtime.alarms.withdraw, ids) if alarm is not None]
         await self._publish_withdrawn(found, Memory.of(runtime.plant))
 
-    async def _save(self) -> None:
+    async def save(self, *, at_once: bool = False) -> None:
+        """Save changes, or all `at_once`."""
         since = dict(self.since)
+        if at_once:
+            self._saved = {}
         if since != self._saved and await self._values.save(_VOID, orjson.dumps(since)):
             self._saved = since
 
@@ -133,7 +136,7 @@ class FollowedBaselines(SavedState):
         if not self._is_due(at_once=at_once):
             return
         state = orjson.dumps(_followed_state(self._runtime().pipeline.deployments))
-        if state != self._saved and await self._values.save(_FOLLOWED, state):
+        if (at_once or state != self._saved) and await self._values.save(_FOLLOWED, state):
             self._saved = state
 
     async def confirm_healthy(self, asset_id: str, actor: str, comment: str = "") -> dict[str, Any]:
@@ -201,7 +204,7 @@ class RulStore(SavedState):
 
     async def save(self, *, at_once: bool = False) -> None:
         """Save changes, periodically or `at_once`."""
-        if not (self._tracker.changed and self._is_due(at_once=at_once)):
+        if not (at_once or self._tracker.changed) or not self._is_due(at_once=at_once):
             return
         tracker = self._tracker
         if not await self._values.save(_LIVES, tracker.dump()):

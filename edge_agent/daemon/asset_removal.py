@@ -131,7 +131,7 @@ class AssetRemoval:
         extra = {"assets": ", ".join(sorted(gone)), "by": actor, "reason": why}
         log.warning("assets forgotten", extra=extra)
 
-    async def save(self) -> None:
+    async def save(self, *, at_once: bool = True) -> None:  # noqa: ARG002 (as of other parts)
         """Save the state of the remaining assets."""
         known = {asset.id for asset in self._runtime().plant.discovered}
         self._last_value_us = {

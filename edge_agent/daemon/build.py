@@ -30,6 +30,7 @@ from edge_agent.daemon.service_faults import (
     discovery_faults,
 )
 from edge_agent.daemon.status import Lifecycle, Status
+from edge_agent.daemon.store_recovery import StoreRecovery
 from edge_agent.daemon.supervisor import Supervisor
 from edge_agent.delivery import Publisher
 from edge_agent.ops.http import HttpServer
@@ -107,7 +108,10 @@ class Parts:
         forgotten = self.baseline_reset.since
         self.model_audit = ModelAudit(self.values)
         on_change = self.model_audit.accept_change
-        self.builder = RuntimeBuilder(metrics, clock, loading, forgotten, loop.wake, on_change)
+        number = self.publisher.store.last_number
+        self.builder = RuntimeBuilder(
+            metrics, clock, loading, forgotten, loop.wake, on_change, number
+        )
         self.reconciler = Reconciler(lambda: self.runtime().models, loop.turning, metrics, clock)
         self.resolution = ResolutionWatch()
         refresh = self.reconciler.refresh
@@ -129,6 +133,8 @@ class Parts:
         self.reloader = Reloader(path, self.replacer, self.boundary, self.metrics, publisher.audit)
         leave_out, forgotten = self.replacer.leave_out, self.baseline_reset.since
         self.removal = AssetRemoval(self.runtime, leave_out, forgotten, self.values, self.clock)
+        parts = (self.baseline_reset, self.removal, self.rul_store, self.followed, self.feedback)
+        StoreRecovery(self.runtime, self.loop.turning, publisher, parts)
 
     def _build_supervisor(self) -> None:
         """The faults of all parts, which become service alarms."""

@@ -74,8 +74,8 @@ class RuntimeBuilder:
 
     loading: the thread on which models are loaded; forgotten: by asset, the time (us) before
     which baselines are void; wake: called when values arrive in an empty intake; on_model_change:
-    called when another version of a model is active; live: False for
-    a recording, which has no sources to start.
+    called when another version of a model is active; last_number: as in `AlarmTable`; live: False
+    for a recording, which has no sources to start.
     """
 
     metrics: Metrics
@@ -84,6 +84,7 @@ class RuntimeBuilder:
     forgotten: dict[str, int]
     wake: Callable[[], None]
     on_model_change: Callable[[ModelChange], None] = lambda _: None
+    last_number: Callable[[str], int] = lambda _: 0
     live: bool = True
 
     async def load_models(self, config: Config) -> ModelManager:
@@ -104,7 +105,13 @@ class RuntimeBuilder:
         alarms, memory: from the previous runtime, or the last run of the service.
         """
         made = monitor_plant(
-            config, self.metrics, self.clock, live=self.live, alarms=alarms, memory=memory
+            config,
+            self.metrics,
+            self.clock,
+            live=self.live,
+            alarms=alarms,
+            memory=memory,
+            last_number=self.last_number,
         )
         made.pipeline.deployments.on_change = self.on_model_change
         made.pipeline.deployments.baselines.void_us = self.forgotten
@@ -166,25 +173,18 @@ def monitor_plant(  # noqa: PLR0913 (what differs between a daemon, a replay and
     alarms: Iterable[Alarm] = (),
     memory: Memory | None = None,
     input_kinds: Mapping[str, InputKind] = INPUT_KINDS,
+    last_number: Callable[[str], int] = lambda _: 0,
 ) -> MonitoredPlant:
     """The plant of a config, its alarms and its pipeline; the assets are not yet in the pipeline.
 
-    alarms, memory: what is known of the plant from before. live: as in `Pipeline`.
+    alarms, memory: what is known of the plant from before. live: as in `Pipeline`. last_number: as
+    in `AlarmTable`.
     """
     plant = Plant(config)
     if memory is not None:
         plant.restore(memory.discovered)
-    catalogue, table = _monitor_alarms(config, plant, metrics, clock, list(alarms))
-    pipeline = Pipeline(config, plant, metrics, table, live=live, input_kinds=input_kinds)
-    return MonitoredPlant(plant, catalogue, table, pipeline, metrics, clock)
-
-
-def _monitor_alarms(
-    config: Config, plant: Plant, metrics: Metrics, clock: Clock, restored: list[Alarm]
-) -> tuple[AlarmCatalogue, AlarmTable]:
-    catalogue = AlarmCatalogue(config.gateway, config.drift)
-    for asset in plant.assets.values():
-        catalogue.add_asset(asset)
+    catalogue = _catalogue_of(config, plant)
+    restored = list(alarms)
     catalogue.restore(restored)
     flooded = metrics.alarms_flooded
     table = AlarmTable(
@@ -193,8 +193,17 @@ def _monitor_alarms(
         clock,
         restored,
         on_held=lambda asset: flooded.labels(asset).inc(),
+        last_number=last_number,
     )
-    return catalogue, table
+    pipeline = Pipeline(config, plant, metrics, table, live=live, input_kinds=input_kinds)
+    return MonitoredPlant(plant, catalogue, table, pipeline, metrics, clock)
+
+
+def _catalogue_of(config: Config, plant: Plant) -> AlarmCatalogue:
+    catalogue = AlarmCatalogue(config.gateway, config.drift)
+    for asset in plant.assets.values():
+        catalogue.add_asset(asset)
+    return catalogue
 
 
 def make_intake(config: Config, wake: Callable[[], None]) -> BoundedIntake:

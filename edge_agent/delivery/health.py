@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge_agent.delivery")
 
 _DROP_ALARM_S: Final = 60.0  # the alarm clears when nothing was dropped for this long
+_SET_ASIDE_ALARM_S: Final = 600.0  # then it waits for an operator
 _MAX_NAMED: Final = 20  # maximum of topics with their own log line while anything is refused
 _STEP_US: Final = US_PER_S  # a smaller change of the clock is a normal correction
 _MAX_STEPS: Final = 100
@@ -38,6 +39,9 @@ class PublisherHealth:
         self._dropped = 0
         self._dropped_s: float | None = None
         self.trouble = ""
+        self._in_memory = ""  # why the store is
+        self._set_aside = ""
+        self._set_aside_s: float | None = None
 
     def count_dropped(self, dropped: Sequence[DroppedMessages]) -> None:
         """Count messages that the outbox dropped to stay within its bounds."""
@@ -64,6 +68,22 @@ class PublisherHealth:
             )
         self.trouble = reason
 
+    def follow_store(self, trouble: str, set_aside: str) -> bool:
+        """Follow the store; True if a damaged file was set aside since the last call.
+
+        trouble: why it is in memory, empty if it is in its file. set_aside: the name of a damaged
+        file, empty if there was none.
+        """
+        self._metrics.store_up.set(not trouble)
+        if trouble and trouble != self._in_memory:
+            self._metrics.store_errors.inc()
+        self._in_memory = trouble
+        if trouble or set_aside == self._set_aside:
+            return False
+        self._set_aside = set_aside
+        self._set_aside_s = self._clock.monotonic_s() if set_aside else None
+        return bool(set_aside)
+
     def faults(self) -> list[Fault]:
         """Return the current faults of store and outbox."""
         found = []
@@ -71,10 +91,18 @@ class PublisherHealth:
         if last_s is not None and self._clock.monotonic_s() - last_s < _DROP_ALARM_S:
             detail = Detail("outbox_dropping", {"sink": "all", "dropped": self._dropped})
             found.append(Fault("outbox", f"outbox: {self._dropped} messages dropped", detail))
-        if self.trouble:
-            detail = Detail("store_trouble", {"reason": self.trouble})
-            found.append(Fault("store", self.trouble, detail))
-        return found
+        return found + self._store_faults()
+
+    def _store_faults(self) -> list[Fault]:
+        reason = self._in_memory or self.trouble
+        if reason:
+            text = f"store: alarms are kept in memory only: {reason}" if self._in_memory else reason
+            return [Fault("store", text, Detail("store_trouble", {"reason": reason}))]
+        since_s = self._set_aside_s
+        if since_s is None or self._clock.monotonic_s() - since_s > _SET_ASIDE_ALARM_S:
+            return []
+        text = f"store: the file was damaged and is kept as {self._set_aside}; a new one is in use"
+        return [Fault("store", text, Detail("store_replaced", {"file": self._set_aside}))]
 
 
 class MessageAges:

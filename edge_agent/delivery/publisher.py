@@ -47,7 +47,9 @@ class Publisher:
     """Owns the store, the sinks, and a sender for each sink.
 
     unsaved: transitions that could not be written to the disk yet. saved_assets: how many assets
-    `save_memory` has stored, -1 for none.
+    `save_memory` has stored, -1 for none. on_recovered: called when the file can be read at last
+    after a start without it, with its alarms that are not known. on_replaced: called when a new
+    file takes the place of a damaged one: what parts of the daemon stored is gone.
     """
 
     def __init__(
@@ -74,12 +76,16 @@ class Publisher:
         self._stats: dict[str, OutboxStats] = {}
         self._messages = AlarmMessages(config)
         self.sinks: dict[str, Sink] = {}
-        self._doubtful: set[str] = (
-            set()
-        )  # sinks whose receiver may have lost its last confirmed messages
+        # sinks whose receiver may have lost its last confirmed messages
+        self._doubtful: set[str] = set()
+        self.on_recovered: Callable[[list[Alarm]], Awaitable[None]] = _ignore
+        self.on_replaced: Callable[[], Awaitable[None]] = _ignore
 
     async def start(self) -> list[Alarm]:
-        """Open the store and start the sinks; returns the alarms as last committed."""
+        """Open the store and start the sinks; returns the alarms as last committed.
+
+        Without a usable disk it begins in memory; StoreError if another edge-agent uses the store.
+        """
         config = self._config
         await self.store.open(
             config.store.path,
@@ -88,15 +94,20 @@ class Publisher:
             clock=self._clock,
         )
         restored = await self.store.run(Store.alarms)
-        await self.store.run(Store.forget_sinks, list(config.sinks))
-        # If we were killed, assume that the broker was killed as well.
-        was_killed = await self.store.run(Store.load_value, _LIFE) == _RUNNING
-        self._doubtful = set(config.sinks) if was_killed else set()
-        with contextlib.suppress(StoreError):  # a full disk does not prevent the start
-            await self.store.run(Store.save_value, _LIFE, _RUNNING)
+        await self._begin_run()
         for name, struct in config.sinks.items():
             await self._start_sink(name, struct)
         return restored
+
+    async def _begin_run(self) -> None:
+        """Note in the store that the service runs, and if it was killed before."""
+        sinks = self._config.sinks
+        await self.store.run(Store.forget_sinks, list(sinks))
+        # If we were killed, assume that the broker was killed as well.
+        was_killed = await self.store.run(Store.load_value, _LIFE) == _RUNNING
+        self._doubtful = set(sinks) if was_killed else set()
+        with contextlib.suppress(StoreError):  # a full disk does not prevent the start
+            await self.store.run(Store.save_value, _LIFE, _RUNNING)
 
     async def _start_sink(self, name: str, struct: object) -> None:
         config = self._config
@@ -175,9 +186,9 @@ class Publisher:
             if not batch:
                 return
             takers = [(name, sink.kinds) for name, sink in self.sinks.items()]
-            made = self._messages.make(batch, takers, self._unsaved_from_us)
+            made = self._messages, takers, self._unsaved_from_us
             try:
-                dropped = await self.store.run(Store.commit, batch, made)
+                dropped = await self.store.run(republish.commit, batch, *made)
             except StoreError as error:
                 self.health.set_trouble(str(error))
                 self._save_again_s = self._clock.monotonic_s() + _SAVE_AGAIN_S
@@ -275,12 +286,25 @@ class Publisher:
     # -- our own state ------------------------------------------------------------------------
 
     async def refresh(self) -> None:
-        """Read how many messages wait, for metrics and the status page."""
+        """Check the store, and read how many messages wait, for metrics and the status page."""
         self.health.ages.detect_clock_step()
+        recovered = await self.store.check()
+        if self.health.follow_store(self.store.trouble, self.store.set_aside):
+            await self._refill()
+        if recovered is not None:
+            await self._begin_run()
+            await self.on_recovered(recovered)
         try:
             self._stats = await self.store.run(Store.outbox_stats)
         except StoreError as error:
             self.health.set_trouble(str(error))
+
+    async def _refill(self) -> None:
+        """A damaged file was replaced by a new one: what waited there is lost, states are not."""
+        self.saved_assets = -1
+        for name in self.sinks:
+            self._spawn(self._republish(name, ALERT))
+        await self.on_replaced()
 
     def stats(self) -> list[dict[str, Any]]:
         """Return how many messages wait, by sink."""
@@ -314,6 +338,10 @@ class Publisher:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _ignore(*_: object) -> None:
+    """Stand in for a callback that is not set."""
 
 
 def _as_normal(alarm: Alarm) -> Alarm:

@@ -1,4 +1,6 @@
-"""Sends messages again to a receiver that may have lost them; every repetition keeps its id.
+"""What the store's thread does for delivery: commits transitions, and sends messages again.
+
+A receiver may have lost messages; every repetition keeps its id.
 
 A broker's confirmation is not valid after a crash of the broker: its file on disk, if any, may be
 minutes old. docs/reliability.md has the consequences.
@@ -6,6 +8,7 @@ minutes old. docs/reliability.md has the consequences.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import US_PER_S
@@ -13,7 +16,7 @@ from edge_agent.messages import AlarmState
 from edge_agent.sinks import ALERT, EVENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from edge_agent.alarms import AlarmMessages
     from edge_agent.messages import Transition
@@ -22,6 +25,22 @@ if TYPE_CHECKING:
 _SETTLED_US: Final = 86_400 * US_PER_S
 _MARGIN_US: Final = 60 * US_PER_S
 _MOST_EVENTS: Final = 1000
+
+
+def commit(
+    store: Store,
+    transitions: Sequence[Transition],
+    messages: AlarmMessages,
+    sinks: Sequence[tuple[str, Collection[str]]],
+    now_us: int,
+) -> list[DroppedMessages]:
+    """Commit transitions with their messages; those in memory are marked as not stored.
+
+    sinks: (name, kinds) each. Returns what the store had to drop.
+    """
+    if not store.is_durable:
+        transitions = [replace(one, stored=False) for one in transitions]
+    return store.commit(transitions, messages.make(transitions, sinks, now_us))
 
 
 def standing_states(store: Store, sink: str, now_us: int) -> list[Transition]:

@@ -3,15 +3,19 @@
 One SQLite file with one writer. See `Store`.
 """
 
+from edge_agent.store.files import InUseError
 from edge_agent.store.inspection import look_at_store
 from edge_agent.store.journal import AuditFilter, alarm_from_dict
 from edge_agent.store.outbox import DroppedMessages, Line, OutboxStats
+from edge_agent.store.schema import FileError
 from edge_agent.store.store import Store
 from edge_agent.store.worker import StoreWorker
 
 __all__ = [
     "AuditFilter",
     "DroppedMessages",
+    "FileError",
+    "InUseError",
     "Line",
     "OutboxStats",
     "Store",

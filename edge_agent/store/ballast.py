@@ -10,6 +10,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.store.files import OWNER_ONLY
 from edge_agent.store.schema import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Ballast:
 
     def _fill(self) -> None:
         # Random bytes: a compressing file system would store zeros without using space.
+        self._path.touch(OWNER_ONLY)
         with self._path.open("wb") as file:
             file.write(os.urandom(self._size))
             file.flush()

@@ -35,22 +35,18 @@ _UPSERT_ALARM: Final = (
     "INSERT INTO alarms (alarm_id, body) VALUES (?, ?)"
     " ON CONFLICT (alarm_id) DO UPDATE SET body = excluded.body"
 )
-_INSERT: Final = (
-    "INSERT INTO history (stored_us, at_us, asset, alarm_id, kind, actor, body)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
+_COLUMNS: Final = "stored_us, at_us, asset, alarm_id, kind, actor, body, seq, stored"
+_INSERT: Final = f"INSERT INTO history ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _SELECT: Final = (
     "SELECT row, at_us, alarm_id, asset, kind AS transition, actor, body AS alarm FROM history"
     " WHERE (:asset IS NULL OR asset = :asset) AND (:alarm_id IS NULL OR alarm_id = :alarm_id)"
     " ORDER BY row DESC LIMIT :limit"
 )
-_NEWEST: Final = (
-    "SELECT stored_us, kind, at_us, actor, alarm_id, body FROM history ORDER BY row DESC LIMIT ?"
-)
+_TRANSITIONS: Final = "SELECT stored_us, kind, at_us, actor, stored, alarm_id, body FROM history"
 # A state whose transition is no longer in the history is an update.
 _LATEST: Final = (
     "SELECT COALESCE(h.stored_us, 0), COALESCE(h.kind, 'update'), h.at_us, COALESCE(h.actor, ''),"
-    " a.alarm_id, a.body FROM alarms AS a LEFT JOIN history AS h ON h.row ="
+    " COALESCE(h.stored, 1), a.alarm_id, a.body FROM alarms AS a LEFT JOIN history AS h ON h.row ="
     " (SELECT MAX(row) FROM history WHERE alarm_id = a.alarm_id)"
 )
 _BYTES: Final = "SELECT COALESCE(SUM(LENGTH(body) + 128), 0) FROM history"
@@ -96,7 +92,8 @@ def insert(db: sqlite3.Connection, transitions: Sequence[Transition], now_us: in
         asset, alarm_id = one.alarm.asset, one.alarm.alarm_id
         body = alarm_to_json(one.alarm)
         states.append((alarm_id, body))
-        rows.append((now_us, one.at_us, asset, alarm_id, one.kind, one.actor, body))
+        head = (now_us, one.at_us, asset, alarm_id, one.kind, one.actor, body)
+        rows.append((*head, one.alarm.seq, one.stored))
         weight += len(body) + ROW_OVERHEAD_BYTES
     db.executemany(_UPSERT_ALARM, states)
     db.executemany(_INSERT, rows)
@@ -114,7 +111,14 @@ def select_history(
 
 def select_newest(db: sqlite3.Connection, limit: int) -> list[StoredTransition]:
     """Return the newest first."""
-    return list(_stored_transitions(db.execute(_NEWEST, (limit,))))
+    return list(
+        _stored_transitions(db.execute(f"{_TRANSITIONS} ORDER BY row DESC LIMIT ?", (limit,)))
+    )
+
+
+def select_all(db: sqlite3.Connection) -> list[StoredTransition]:
+    """Return all transitions, the oldest first."""
+    return list(_stored_transitions(db.execute(f"{_TRANSITIONS} ORDER BY row")))
 
 
 def select_latest(db: sqlite3.Connection) -> list[StoredTransition]:
@@ -123,12 +127,11 @@ def select_latest(db: sqlite3.Connection) -> list[StoredTransition]:
 
 
 def _stored_transitions(rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredTransition]:
-    for stored_us, kind, at_us, actor, *state in rows:
+    for stored_us, kind, at_us, actor, stored, *state in rows:
         for alarm in alarms_from_rows([(state[0], state[1])]):
             time_us = alarm.changed_us if at_us is None else at_us
-            yield StoredTransition(
-                stored_us, Transition(TransitionKind(kind), time_us, alarm, actor)
-            )
+            transition = Transition(TransitionKind(kind), time_us, alarm, actor, bool(stored))
+            yield StoredTransition(stored_us, transition)
 
 
 def history_bytes(db: sqlite3.Connection) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -9,7 +11,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from edge_agent.messages import Message
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Sequence
 
 # Messages of one sink that must arrive one after the other: (kind, key).
@@ -20,6 +21,11 @@ _CHUNK: Final = 64
 
 _COLUMNS: Final = "sink, kind, key, seq, topic, body, created_us"
 _INSERT: Final = f"INSERT INTO outbox ({_COLUMNS}, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_INSERT_ROW: Final = (
+    f"INSERT INTO outbox (row, {_COLUMNS}, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+)
+_ALL: Final = f"SELECT row, {_COLUMNS} FROM outbox ORDER BY row"  # noqa: S608
+_KEPT: Final = "SELECT key, seq FROM outbox WHERE row = ?"
 _PENDING: Final = f"SELECT row, {_COLUMNS} FROM outbox WHERE sink = ?"  # noqa: S608
 _WAITING: Final = "SELECT kind, key, seq, created_us FROM outbox WHERE sink = ?"
 _STATS: Final = "SELECT sink, COUNT(*), SUM(bytes), MIN(created_us) FROM outbox GROUP BY sink"
@@ -73,16 +79,42 @@ class DroppedMessages:
 
 def insert(db: sqlite3.Connection, messages: Sequence[Message]) -> None:
     """Append `messages`; the table assigns their `row`."""
-    db.executemany(
-        _INSERT,
-        [
-            (
-                *(m.sink, m.kind, m.key, m.seq, m.topic, m.body, m.created_us),
-                len(m.body) + len(m.topic) + 2 * len(m.key) + ROW_OVERHEAD_BYTES,
-            )
-            for m in messages
-        ],
-    )
+    db.executemany(_INSERT, [_values(one) for one in messages])
+
+
+def _values(m: Message) -> tuple[object, ...]:
+    size = len(m.body) + len(m.topic) + 2 * len(m.key) + ROW_OVERHEAD_BYTES
+    return m.sink, m.kind, m.key, m.seq, m.topic, m.body, m.created_us, size
+
+
+def insert_with_rows(db: sqlite3.Connection, messages: Sequence[Message]) -> None:
+    """Insert messages under the row that they have; one that is there already is left out."""
+    for one in messages:
+        kept = db.execute(_KEPT, (one.row,)).fetchone()
+        if kept is None:
+            db.execute(_INSERT_ROW, (one.row, *_values(one)))
+        elif kept != (one.key, one.seq):
+            insert(db, [one])
+
+
+def everything(db: sqlite3.Connection) -> list[Message]:
+    """Return all messages in row order."""
+    return [Message(*row) for row in db.execute(_ALL)]
+
+
+def readable(db: sqlite3.Connection, limit: int) -> list[Message]:
+    """Return the oldest messages, up to the first that cannot be read."""
+    found: list[Message] = []
+    with contextlib.suppress(sqlite3.Error, TypeError, ValueError):
+        for row in db.execute(f"{_ALL} LIMIT ?", (limit,)):
+            found.append(Message(*row))  # noqa: PERF401 (what came before an error is kept)
+    return found
+
+
+def is_whole(message: Message) -> bool:
+    """True if the body is that of this message: a damaged page may decode to anything."""
+    named = f'"id":"{message.key}:{message.seq}"'.encode()
+    return not message.body or named in message.body
 
 
 def pending(

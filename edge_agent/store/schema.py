@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-import logging
+import secrets
 import sqlite3
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import StoreError
+from edge_agent.store.files import mark_used, move_aside, restrict_access
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-log = logging.getLogger("edge_agent.store")
-
 PAGE_BYTES: Final = 4096
 BUSY_TIMEOUT_S: Final = 3.0  # a restarting service may still hold the file for a moment
-KEPT_CORRUPT_FILES: Final = 2
 _HINTS: Final = {
     sqlite3.SQLITE_BUSY: "is another edge-agent running on this file?",
     sqlite3.SQLITE_CANTOPEN: "the folder must exist and be writable for the service's user",
-    sqlite3.SQLITE_CORRUPT: "a restart moves the file aside and starts a new one",
+    sqlite3.SQLITE_CORRUPT: "the file is moved aside and a new one is created",
     sqlite3.SQLITE_FULL: "free some disk space, or raise store.max_bytes",
     sqlite3.SQLITE_IOERR: "check the disk",
     sqlite3.SQLITE_READONLY: "the file must be writable for the service's user",
 }
+
+# The disk or another process is the reason.
+_FILE_CODES: Final = {
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_INTERNAL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOLFS,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
+_COMMIT: Final = "commit"
 
 # Row n brings the file from user_version n to n + 1. Rows are only added.
 # AUTOINCREMENT: a row number that was dropped must never come back, or a late confirmation of the
@@ -54,32 +66,99 @@ MIGRATIONS: Final = (
     """
     CREATE TABLE commands (id TEXT PRIMARY KEY, expires_us INTEGER NOT NULL) WITHOUT ROWID
     """,
+    # stored: 0 if the transition was sent while the store could not be written.
+    """
+    ALTER TABLE history ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE history ADD COLUMN stored INTEGER NOT NULL DEFAULT 1
+    """,
 )
+_GENERATION: Final = "generation"  # key in the vault
+_RANDOM_BITS: Final = 22
+_YEAR_2020_S: Final = 1_577_836_800
+
+
+class FileError(StoreError):
+    """The store's file cannot be used; is_damage: its content is damaged."""
+
+    def __init__(
+        self, message: str, *, where: str = "", hint: str = "", is_damage: bool = False
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.is_damage = is_damage
 
 
 def open_database(
-    path: Path, *, page_limit: int, wal_bytes: int, now_us: int
-) -> sqlite3.Connection:
+    path: Path, *, page_limit: int, wal_bytes: int, now_us: int, damage: str = ""
+) -> tuple[sqlite3.Connection, str]:
     """Return the checked, migrated database; a corrupt file is moved aside for a new one.
 
-    StoreError if the folder cannot be written, the file is in use, or a newer version wrote it.
+    The text is the name under which that one is kept; empty if there was none.
+
+    damage: why the file is known to be corrupt, even if the check does not find it. StoreError if
+    the folder cannot be written, the file is in use, or a newer version wrote it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        aside = move_aside(path, now_us, damage) if damage and path.exists() else ""
         try:
-            return _open(path, page_limit, wal_bytes)
+            return _open(path, page_limit, wal_bytes, now_us), aside
         except sqlite3.DatabaseError as error:
-            if not _is_corrupt(error):
+            if not is_corrupt(error):
                 raise
-            move_aside(path, now_us, str(error))
-            return _open(path, page_limit, wal_bytes)
+            aside = move_aside(path, now_us, str(error))
+            return _open(path, page_limit, wal_bytes, now_us), aside
     except (OSError, sqlite3.Error) as error:
-        raise StoreError(
-            f"cannot open the store: {error}", where=str(path), hint=hint_of(error)
-        ) from error
+        raise store_error("open the store", path, error) from error
 
 
-def _open(path: Path, page_limit: int, wal_bytes: int) -> sqlite3.Connection:
+def store_error(action: str, path: Path, error: Exception) -> StoreError:
+    """The error of an action; a FileError if the file is the reason.
+
+    A value that does not fit is none: only a full disk or store that refuses alarms is.
+    """
+    text, where, hint = f"cannot {action}: {error}", str(path), hint_of(error)
+    code = primary_code(error)
+    is_damage = is_corrupt(error) or str(error).startswith("no such table")
+    is_full = code == sqlite3.SQLITE_FULL
+    if isinstance(error, OSError) or is_damage or code in _FILE_CODES:
+        return FileError(text, where=where, hint=hint, is_damage=is_damage)
+    if is_full and action == _COMMIT:
+        return FileError(text, where=where, hint=hint)
+    return StoreError(text, where=where, hint=hint)
+
+
+def open_in_memory(page_limit: int, first_row: int, now_us: int) -> sqlite3.Connection:
+    """Return an empty database in memory; first_row: of the outbox, later than any on the disk."""
+    db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    db.execute(f"PRAGMA max_page_count = {page_limit}")
+    _migrate(db, ":memory:")
+    db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (first_row,))
+    _save_generation(db, new_generation(now_us))
+    return db
+
+
+def first_number(db: sqlite3.Connection) -> int:
+    """Return the number before the first one of each alarm that this store does not know.
+
+    0 in the first store of a gateway. Every later one (the file was damaged, deleted, or the disk
+    was missing) has a random one, later than all before, so that no id is used twice.
+    """
+    row = db.execute("SELECT value FROM vault WHERE key = ?", (_GENERATION,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def new_generation(now_us: int) -> int:
+    """Return a random number that grows with time, and is exact as a JSON number until 2088."""
+    seconds = max(0, now_us // US_PER_S - _YEAR_2020_S)
+    return (seconds << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
+
+
+def _save_generation(db: sqlite3.Connection, number: int) -> None:
+    db.execute("INSERT INTO vault (key, value) VALUES (?, ?)", (_GENERATION, b"%d" % number))
+
+
+def _open(path: Path, page_limit: int, wal_bytes: int, now_us: int) -> sqlite3.Connection:
+    is_new = restrict_access(path)
     db = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
@@ -96,15 +175,26 @@ def _open(path: Path, page_limit: int, wal_bytes: int) -> sqlite3.Connection:
         db.execute(f"PRAGMA journal_size_limit = {wal_bytes}")
         db.execute(f"PRAGMA wal_autocheckpoint = {wal_bytes // PAGE_BYTES // 2}")
         db.execute(f"PRAGMA max_page_count = {page_limit}")
-        _quick_check(db)
+        quick_check(db)
         _migrate(db, path)
+        _number_store(db, path, now_us, is_new=is_new)
     except BaseException:
         db.close()
         raise
     return db
 
 
-def _quick_check(db: sqlite3.Connection) -> None:
+def _number_store(db: sqlite3.Connection, path: Path, now_us: int, *, is_new: bool) -> None:
+    """Give each store but the first in its folder a generation; a small file remembers the first.
+
+    The first one numbers from 1, as users expect.
+    """
+    was_used = mark_used(path)
+    if is_new and was_used:
+        _save_generation(db, new_generation(now_us))
+
+
+def quick_check(db: sqlite3.Connection) -> None:
     """Find corruption that opening does not detect."""
     answer = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
     if answer != "ok":
@@ -113,7 +203,7 @@ def _quick_check(db: sqlite3.Connection) -> None:
         raise error
 
 
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
+def _migrate(db: sqlite3.Connection, path: Path | str) -> None:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version > len(MIGRATIONS):
         raise StoreError(
@@ -131,23 +221,8 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
     db.execute("COMMIT")
 
 
-def move_aside(path: Path, now_us: int, reason: str) -> None:
-    """Rename the file and its WAL to `<name>.corrupt-<time>`; keep the newest few of these."""
-    stamp = datetime.fromtimestamp(now_us / US_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
-    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
-    path.replace(aside)
-    wal = path.with_name(f"{path.name}-wal")
-    if wal.exists():  # otherwise it would be replayed into the new file
-        wal.replace(aside.with_name(f"{aside.name}-wal"))
-    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
-    log.error("store corrupt", extra={"path": str(path), "kept": str(aside), "reason": reason})
-    copies = sorted(one for one in path.parent.glob(f"{path.name}.corrupt-*Z"))
-    for old in copies[:-KEPT_CORRUPT_FILES]:
-        old.unlink()
-        old.with_name(f"{old.name}-wal").unlink(missing_ok=True)
-
-
-def _is_corrupt(error: sqlite3.Error) -> bool:
+def is_corrupt(error: Exception) -> bool:
+    """True if the content of the file is damaged."""
     return primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 

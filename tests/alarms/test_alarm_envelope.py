@@ -122,6 +122,7 @@ def test_golden_envelope() -> None:
             "first_seen": "2025-12-31T23:59:55.000000Z",
             "count": 2,
             "shelved_until": None,
+            "stored": True,
             "failure_mode": "bearing_wear",
             "score": 2.1,
             "probability": 0.9,

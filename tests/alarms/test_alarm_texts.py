@@ -48,6 +48,7 @@ KEYS = [
     "model_failed",
     "model_rolled_back",
     "store_trouble",
+    "store_replaced",
     "log_dropping",
     "clock_ahead",
     "clock_behind",

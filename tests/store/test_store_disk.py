@@ -18,7 +18,7 @@ from store_helpers import MIB, message, open_store, transition
 
 from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.errors import StoreError
-from edge_agent.store.schema import move_aside
+from edge_agent.store.files import move_aside
 from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
@@ -266,6 +266,6 @@ def test_a_size_too_small_to_work_with_is_a_store_error(tmp_path: Path, clock: F
 def test_power_cuts_are_provided_for(tmp_path: Path, clock: FakeClock) -> None:
     """WAL + FULL is the pair that lost nothing when the power was cut."""
     store = open_store(tmp_path / "deep" / "a.db", clock)
-    assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert store.db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store.db.execute("PRAGMA synchronous").fetchone() == (2,)
     store.close()
