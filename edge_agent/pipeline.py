@@ -30,7 +30,7 @@ from edge_agent.serving import Deployments, EvaluationRules, ScoreState, evaluat
 from edge_agent.signals import INPUT_KINDS, Acceptance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from edge_agent.alarms import AlarmTable
     from edge_agent.config.schema import Config, ModelUse
@@ -243,9 +243,15 @@ class Pipeline:
         there = ((one.index, (one.asset.id, one.name)) for one in old._plant.signals)
         return {row: here[key] for row, key in there if key in here}
 
-    def follow_alarms(self, now_us: int) -> None:
-        """Follow alarms from the store: those that are not normal get later changes."""
-        self.detection.follow_alarms(self.alarms.watched, now_us)
+    def follow_alarms(self, now_us: int, restored: Collection[str] | None = None) -> None:
+        """Follow alarms from the store: those that are not normal get later changes.
+
+        restored: their ids; None: of all.
+        """
+        watched = self.alarms.watched
+        self.detection.follow_alarms(
+            watched if restored is None else watched & set(restored), now_us
+        )
         self.deployments.follow_alarms()
 
 

@@ -134,7 +134,7 @@ class Parts:
         leave_out, forgotten = self.replacer.leave_out, self.baseline_reset.since
         self.removal = AssetRemoval(self.runtime, leave_out, forgotten, self.values, self.clock)
         parts = (self.baseline_reset, self.removal, self.rul_store, self.followed, self.feedback)
-        StoreRecovery(self.runtime, self.loop.turning, publisher, parts)
+        StoreRecovery(self.runtime, self.loop.turning, publisher, parts, self.clock)
 
     def _build_supervisor(self) -> None:
         """The faults of all parts, which become service alarms."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from edge_agent.clock import Clock
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.delivery import Publisher
     from edge_agent.messages import Alarm
@@ -38,11 +39,13 @@ class StoreRecovery:
         turning: asyncio.Lock,
         publisher: Publisher,
         parts: Sequence[StoredPart],
+        clock: Clock,
     ) -> None:
         self._runtime = runtime
         self._turning = turning
         self._publisher = publisher
         self._parts = parts
+        self._clock = clock
         publisher.on_recovered = self.restore
         publisher.on_replaced = self.save
 
@@ -54,6 +57,8 @@ class StoreRecovery:
             runtime.plant.restore(memory.discovered)
             runtime.catalogue.restore(alarms)
             runtime.alarms.add_restored(alarms)
+            now_us = self._clock.now_us()
+            runtime.pipeline.follow_alarms(now_us, [one.alarm_id for one in alarms])
             gone = [one for one in alarms if runtime.catalogue.policy_of(one.alarm_id) is None]
             for part in self._parts:
                 await part.restore()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Message
     from edge_agent.ops.metrics import Metrics
     from edge_agent.sinks import DeliveryError, Sink
-    from edge_agent.store import DroppedMessages, Line
+    from edge_agent.store import DroppedMessages, Line, StoreWorker
 
 log = logging.getLogger("edge_agent.delivery")
 
@@ -40,6 +40,7 @@ class PublisherHealth:
         self._dropped_s: float | None = None
         self.trouble = ""
         self._in_memory = ""  # why the store is
+        self._failures = 0
         self._set_aside = ""
         self._set_aside_s: float | None = None
 
@@ -68,17 +69,13 @@ class PublisherHealth:
             )
         self.trouble = reason
 
-    def follow_store(self, trouble: str, set_aside: str) -> bool:
-        """Follow the store; True if a damaged file was set aside since the last call.
-
-        trouble: why it is in memory, empty if it is in its file. set_aside: the name of a damaged
-        file, empty if there was none.
-        """
-        self._metrics.store_up.set(not trouble)
-        if trouble and trouble != self._in_memory:
-            self._metrics.store_errors.inc()
-        self._in_memory = trouble
-        if trouble or set_aside == self._set_aside:
+    def follow_store(self, store: StoreWorker) -> bool:
+        """Follow the store; True if a damaged file was set aside since the last call."""
+        self._in_memory, set_aside = store.trouble, store.set_aside
+        self._metrics.store_up.set(not self._in_memory)
+        self._metrics.store_errors.inc(store.failures - self._failures)
+        self._failures = store.failures
+        if self._in_memory or set_aside == self._set_aside:
             return False
         self._set_aside = set_aside
         self._set_aside_s = self._clock.monotonic_s() if set_aside else None

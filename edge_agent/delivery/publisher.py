@@ -289,7 +289,7 @@ class Publisher:
         """Check the store, and read how many messages wait, for metrics and the status page."""
         self.health.ages.detect_clock_step()
         recovered = await self.store.check()
-        if self.health.follow_store(self.store.trouble, self.store.set_aside):
+        if self.health.follow_store(self.store):
             await self._refill()
         if recovered is not None:
             await self._begin_run()

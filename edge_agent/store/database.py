@@ -13,10 +13,11 @@ from edge_agent.store.ballast import Ballast, empty_wal, limit_pages
 from edge_agent.store.schema import PAGE_BYTES, first_number, primary_code, store_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from edge_agent.clock import Clock
+    from edge_agent.messages import Transition
     from edge_agent.store.outbox import DroppedMessages
 
 log = logging.getLogger("edge_agent.store")
@@ -63,6 +64,12 @@ class Database:
         self._ballast = Ballast(path.with_name(f"{path.name}.ballast"), reserve_bytes(max_bytes))
         if self.is_durable:
             self._ballast.restore(clock.monotonic_s())
+
+    def forget_twins(self, transitions: Sequence[Transition]) -> None:
+        """Delete messages of the same transitions; only a store in memory may have some."""
+
+    def note_delivered(self, rows: Sequence[int]) -> None:
+        """Note rows of the outbox that are confirmed; only a store in memory needs them."""
 
     def write(
         self,

@@ -21,11 +21,10 @@ from edge_agent.store.schema import (
 from edge_agent.store.store import MIN_BYTES, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from edge_agent.clock import Clock
-    from edge_agent.messages import Alarm
-    from edge_agent.store.journal import StoredTransition
+    from edge_agent.messages import Alarm, Transition
 
 log = logging.getLogger("edge_agent.store")
 
@@ -49,27 +48,35 @@ class Place(NamedTuple):
 
 
 class MemoryStore(Store):
-    """A store in memory; newest: the alarms as they were last committed to the file.
+    """A store in memory that begins with the alarms as they were last committed to `file`.
 
     delivered: rows of the file's outbox that were confirmed meanwhile, or copied into this one.
     """
 
     is_durable = False
 
-    def __init__(self, place: Place, newest: Mapping[str, StoredTransition]) -> None:
+    def __init__(self, place: Place, file: Store | None = None) -> None:
         clock, max_bytes = place.clock, min(place.max_bytes, _MAX_MEMORY_BYTES)
         # Rows of the file are smaller: a message that is in flight now keeps its row.
         self._first_row = clock.now_us()
         db = open_in_memory(max_bytes // PAGE_BYTES, self._first_row, clock.now_us())
         super().__init__(db, Path(":memory:"), max_bytes, place.history_days, clock)
         self._ballast.next_try_s = math.inf
-        self.states = dict(newest)
+        if file is not None:
+            self.states, self.first_number = dict(file.states), file.first_number
         self.delivered: set[int] = set()
+        self._may_have_twins = True
 
-    def confirm(self, rows: Sequence[int]) -> None:
-        """As of a store; rows of the file are deleted there later."""
+    def note_delivered(self, rows: Sequence[int]) -> None:
+        """Note rows of the file: they are deleted there later."""
         self.delivered |= {row for row in rows if row <= self._first_row}
-        super().confirm(rows)
+
+    def forget_twins(self, transitions: Sequence[Transition]) -> None:
+        """Delete copied messages of a transaction of the file that only seemed to fail."""
+        if self._may_have_twins:
+            self._may_have_twins = False
+            ids = [(one.alarm.alarm_id, one.alarm.seq) for one in transitions]
+            self.db.executemany("DELETE FROM outbox WHERE key = ? AND seq = ?", ids)
 
     def copy_messages(self, file: Store, *, damaged: bool) -> None:
         """Copy the oldest messages that can still be read."""
@@ -83,14 +90,15 @@ class MemoryStore(Store):
 class FallbackStore:
     """A store in a file, or in memory while the file cannot be used; on one thread, as `Store`.
 
-    store: the present one. trouble: why it is in memory; empty if it is in its file. damage: why
-    the file must be moved aside before it is used again.
+    store: the present one. failures: of the file, so far. trouble: why it is in memory; empty if it
+    is in its file. damage: why the file must be moved aside before it is used again.
     """
 
     def __init__(self, place: Place, store: Store, error: StoreError | None = None) -> None:
         self.store = store
         self.trouble = ""
         self.damage = ""
+        self.failures = 0
         self.is_abandoned = False
         self._place = place
         self._device = _device_of(place.path)
@@ -108,7 +116,7 @@ class FallbackStore:
         except StoreError as error:
             if place.max_bytes < MIN_BYTES:
                 raise
-            return cls(place, MemoryStore(place, {}), error)
+            return cls(place, MemoryStore(place), error)
 
     def call(
         self, method: Callable[Concatenate[Store, P], T], *args: P.args, **options: P.kwargs
@@ -125,7 +133,7 @@ class FallbackStore:
     def leave_file(self, error: FileError) -> None:
         """Continue in memory with the alarms as last committed."""
         file = self.store
-        memory = MemoryStore(self._place, file.states)
+        memory = MemoryStore(self._place, file)
         memory.copy_messages(file, damaged=error.is_damage)
         self.store = memory
         self._starts_cold = False
@@ -141,10 +149,10 @@ class FallbackStore:
         error = FileError("the disk does not answer", where=str(self._place.path))
         store = self.store
         if store.is_durable:
-            store = MemoryStore(self._place, store.states)
+            store = MemoryStore(self._place, store)
         other = FallbackStore(self._place, store, error)
         other._starts_cold = self._starts_cold and store is self.store
-        other.damage = self.damage
+        other.damage, other.failures = self.damage, self.failures + 1
         return other
 
     def close_file(self) -> None:
@@ -217,6 +225,7 @@ class FallbackStore:
                 quick_check(db)
 
     def _set_trouble(self, error: StoreError) -> None:
+        self.failures += 1
         self.trouble = str(error)
         log.error("store failed, continuing in memory", extra={"reason": self.trouble})
 

@@ -42,7 +42,7 @@ def _read(path: Path) -> str:
     finally:
         db.close()
     if answer != "ok":
-        raise StoreError(answer, hint="a restart moves the file aside and starts a new one")
+        raise StoreError(answer, hint="a start moves the file aside and creates a new one")
     if version > len(MIGRATIONS):
         hint = "a newer edge-agent wrote it: install that one again or name another file"
         raise StoreError(f"version {version}, this edge-agent knows {len(MIGRATIONS)}", hint=hint)

@@ -85,6 +85,7 @@ class Store(Database):
         now_us, now_s = self._clock.now_us(), self._clock.monotonic_s()
 
         def change(db: sqlite3.Connection) -> tuple[int, list[DroppedMessages]]:
+            self.forget_twins(transitions)
             weight = journal.insert(db, transitions, now_us)
             outbox.insert(db, messages)
             return weight, outbox.make_room(db, self._outbox_budget)
@@ -142,6 +143,7 @@ class Store(Database):
 
     def confirm(self, rows: Sequence[int]) -> None:
         """Delete delivered messages; rows that are gone already are no error."""
+        self.note_delivered(rows)
         self.write("confirm", lambda db: outbox.confirm(db, rows))
 
     def forget_sinks(self, keep: Collection[str]) -> int:

@@ -56,6 +56,11 @@ class StoreWorker:
         return self._fallback.trouble if self._fallback else ""
 
     @property
+    def failures(self) -> int:
+        """How often the file has failed."""
+        return self._fallback.failures if self._fallback else 0
+
+    @property
     def set_aside(self) -> str:
         """The name under which a damaged file was kept, if there was one; empty if not."""
         return self._fallback.store.set_aside if self._fallback else ""

@@ -91,6 +91,7 @@ EVERYTHING = {
     "reason": "timeout",
     "minutes": 10,
     "sink": "plant",
+    "file": "store.db.corrupt-20260101T000000Z",
     "dropped": 5,
     "refused": 4,
     "zone": "+2 h",
