@@ -19,6 +19,7 @@ EXAMPLE = "edge-agent run -c /etc/edge-agent/edge-agent.yaml"
 log = logging.getLogger("edge_agent.daemon")
 
 _MAIN: Final = threading.main_thread()
+_ONLY_US: Final = 0o077
 _LINGER_TURNS: Final = 50
 _LINGER_TURN_S: Final = 0.02
 
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_agent.daemon import Daemon, load_config  # noqa: PLC0415
     from edge_agent.ops import logs  # noqa: PLC0415
 
+    os.umask(_ONLY_US)  # store, keys and bundles, also without the unit's UMask
     config = load_config(args.config)
     logs.setup(config.log.level, json=config.log.json)
     for warning in warnings(config):  # most services start without a call of `check`

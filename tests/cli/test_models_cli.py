@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,8 +27,7 @@ from edge_agent.cli.models import look, make, report, repository
 from edge_agent.models import ModelRepository, load_manifest, pack, sign_bundle, write_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 NOWHERE = "http://127.0.0.1:9"  # nobody listens on the discard port
 CONFIG = """\
@@ -46,6 +47,8 @@ outputs: {score: score}
 window: {length: 8}
 threshold: 2
 """
+
+OTHER = 65534  # nobody
 
 
 def run(*words: object) -> int:
@@ -81,6 +84,11 @@ class Desk(NamedTuple):
     def run(self, *words: object) -> int:
         """A verb for this gateway."""
         return run(*words, "-c", self.config)
+
+    def run_in(self, models: Path, *words: object) -> int:
+        """A verb for another folder of models, without a config or a daemon."""
+        options = ("--models-dir", models, "--url", NOWHERE, "--allow-unsigned", "pump")
+        return run(*words, *options)
 
 
 @pytest.fixture
@@ -374,13 +382,41 @@ def test_an_unsigned_bundle_must_be_allowed_by_name(desk: Desk, printed: Any) ->
     assert run(*without_keys, "--allow-unsigned", "pump") == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-def test_what_root_installs_belongs_to_the_daemons_user(desk: Desk) -> None:
+@pytest.fixture
+def their_models() -> Iterator[Path]:
+    """The daemon's folder of models: of another user, who can reach it (unlike `tmp_path`)."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may give files away")
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        models = Path(place) / "models"
+        models.mkdir()
+        os.chown(models, OTHER, OTHER)
+        yield models
+
+
+def test_what_root_installs_belongs_to_the_daemons_user(desk: Desk, their_models: Path) -> None:
     """Else the daemon could not roll it back."""
-    desk.models.mkdir()
-    os.chown(desk.models, 65534, 65534)
-    desk.run("install", desk.archive("1"), "--activate")
-    assert {path.stat().st_uid for path in desk.models.rglob("*")} == {65534}
+    assert desk.run_in(their_models, "install", desk.archive("1"), "--activate") == 0
+    assert {path.stat().st_uid for path in their_models.rglob("*")} == {OTHER}
+    assert os.geteuid() == 0
+
+
+@pytest.mark.parametrize("link", [".shelf", ".shelf/pump"])
+def test_root_follows_no_link_of_the_daemons_user(
+    desk: Desk, printed: Any, their_models: Path, link: str
+) -> None:
+    """It acts as the owner of the folder, who may not write where the link leads."""
+    elsewhere = their_models.parent / "etc"
+    elsewhere.mkdir()
+    path = their_models / link
+    path.parent.mkdir(exist_ok=True)
+    os.chown(path.parent, OTHER, OTHER)
+    path.symlink_to(elsewhere)
+    assert desk.run_in(their_models, "install", desk.archive("1"), "--activate") == 1
+    assert "Permission denied" in printed().err
+    assert list(elsewhere.iterdir()) == []
+    assert os.geteuid() == 0
 
 
 # -- what is refused changes nothing ----------------------------------------------------------

@@ -21,6 +21,7 @@ from edge_agent.models import (
     SUFFIX,
     UNSIGNED,
     ModelRepository,
+    as_owner_of,
     checked_signer,
     keyring,
     parse_ref,
@@ -71,11 +72,13 @@ def _declare_shadow(parser: argparse.ArgumentParser) -> None:
 def _install(args: argparse.Namespace) -> int:
     config = config_of(args)
     keys = keyring(trust_of(config))
-    repository = ModelRepository(models_dir_of(args, config))
+    models_dir = models_dir_of(args, config)
+    repository = ModelRepository(models_dir)
     with private_copy(args.source) as folder:
         signer = _trusted(folder, keys.by_name_only(tuple(args.allow_unsigned)))
         trial = _tried(folder)
-        manifest = repository.install(folder)
+        with as_owner_of(models_dir, folder):
+            manifest = repository.install(folder)
     name, version = manifest.name, manifest.version
     row = {"name": name, "version": version, "signer": signer, "variant": trial.chosen}
     text = f"{name} {version}: installed ({_signed(signer)}, {trial.chosen})"
@@ -85,13 +88,15 @@ def _install(args: argparse.Namespace) -> int:
         say(args, row, text)
         return 0
     wished = wish(name, version, "active")
-    repository.activate(name, version)
+    with as_owner_of(models_dir):
+        repository.activate(name, version)
     return _awaited(args, config, wished, row)
 
 
 def _activate(args: argparse.Namespace) -> int:
     config = config_of(args)
-    repository = ModelRepository(models_dir_of(args, config))
+    models_dir = models_dir_of(args, config)
+    repository = ModelRepository(models_dir)
     name, version = _chosen(repository, args.bundle)
     folder = repository.folder(name, version)
     keys = keyring(trust_of(config))
@@ -99,28 +104,34 @@ def _activate(args: argparse.Namespace) -> int:
     trial = _tried(folder)
     row = {"name": name, "version": version, "signer": signer, "variant": trial.chosen}
     wished = wish(name, version, "active")
-    repository.activate(name, version)
+    with as_owner_of(models_dir):
+        repository.activate(name, version)
     return _awaited(args, config, wished, row)
 
 
 def _rollback(args: argparse.Namespace) -> int:
     config = config_of(args)
-    version = ModelRepository(models_dir_of(args, config)).rollback(args.bundle)
+    models_dir = models_dir_of(args, config)
+    with as_owner_of(models_dir):
+        version = ModelRepository(models_dir).rollback(args.bundle)
     row = {"name": args.bundle, "version": version}
     return _awaited(args, config, wish(args.bundle, version, "active"), row)
 
 
 def _shadow(args: argparse.Namespace) -> int:
     config = config_of(args)
-    repository = ModelRepository(models_dir_of(args, config))
+    models_dir = models_dir_of(args, config)
+    repository = ModelRepository(models_dir)
     if args.off:
         name = parse_ref(args.bundle).name
-        repository.set_shadow(name, None)
+        with as_owner_of(models_dir):
+            repository.set_shadow(name, None)
         say(args, {"name": name, "shadow": None}, f"{name}: no shadow")
         return 0
     name, version = _chosen(repository, args.bundle)
     wished = wish(name, version, "shadow")
-    repository.set_shadow(name, version)
+    with as_owner_of(models_dir):
+        repository.set_shadow(name, version)
     return _awaited(args, config, wished, {"name": name, "version": version})
 
 

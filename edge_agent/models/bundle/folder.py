@@ -24,6 +24,44 @@ _RENAME_EXCHANGE: Final = 2
 _LOCK_POLL_S: Final = 0.05
 
 
+@contextmanager
+def as_owner_of(folder: Path, *read: Path) -> Iterator[None]:
+    """Let root act as the owner of `folder` for the duration of a `with`; for others, nothing.
+
+    Whoever owns a folder may put links there; followed by root, they would lead anywhere. Sets the
+    effective user of the whole process, so only for commands. read: private folders of root that
+    are read meanwhile; the owner may read them from now on, but not change them.
+    """
+    owner = _nearest(folder).stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        yield
+        return
+    for place in read:
+        _lend(place, owner.st_gid)
+    groups = os.getgroups()
+    os.setgroups([owner.st_gid])
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+
+
+def _lend(folder: Path, group: int) -> None:
+    """Let a group read a folder of root, its files, and pass the private folder around it."""
+    for path in (folder.parent, folder, *folder.iterdir()):
+        os.chown(path, -1, group, follow_symlinks=False)
+        path.chmod(0o750 if path.is_dir() else 0o640)
+
+
 def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """Write `folder` with only these files, completely or not at all.
 
