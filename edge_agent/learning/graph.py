@@ -15,7 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.learning.forms import CLIP
 from edge_agent.learning.network_graph import network_nodes, network_tables
-from edge_agent.learning.statistics import STATISTICS, STILLNESS, window_deviations
+from edge_agent.learning.statistics import (
+    MOST_BEYOND,
+    STATISTICS,
+    STILLNESS,
+    USUAL_EVENT,
+    window_deviations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,12 +78,21 @@ _CHARTS: Final[_Nodes] = (
     ("Mul", "cause cause", "cause_squared", {}),
     ("Mul", "cause_squared alone_scale_n", "alone", {}),
     ("ReduceMax", "alone", "largest", {"axes": [2], "keepdims": 1}),
-    ("Concat", "total largest", "squares", {"axis": 1}),
+    ("Mul", "d events_n", "event_parts", {}),
+    ("ReduceSum", "event_parts second_axis", "event", {"keepdims": 1}),
+    ("Sub", "event usual_n", "place", {}),
+    ("Abs", "place", "farness", {}),
+    ("Sub", "farness usual_event", "beyond", {}),
+    ("Clip", "beyond no_event largest_event", "outside", {}),
+    ("Mul", "outside outside", "event_squares", {}),
+    ("ReduceMax", "event_squares", "farthest", {"axes": [2], "keepdims": 1}),
+    ("Concat", "total largest farthest", "squares", {"axis": 1}),
     ("Mul", "squares limit_scale_n", "charts", {}),
     ("ReduceSum", "alone last_axis", "alone_sum", {"keepdims": 1}),
     ("Max", "alone_sum tiny", "alone_total", {}),
     ("Div", "alone alone_total", "weight", {}),
-    ("Concat", "weight weight", "weights", {"axis": 1}),
+    ("Slice", "weight first second second_axis", "quick_weight", {}),
+    ("Concat", "weight weight quick_weight", "weights", {"axis": 1}),
     ("Mul", "weights charts", "shares", {}),
     ("Squeeze", "charts last_axis", "chart", {}),
     ("ArgMax", "chart", "worst", {"axis": 1, "keepdims": 1}),
@@ -184,6 +199,11 @@ def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[
         "sigma_scale": _stack([1.0 / b.sigma for b in baselines]),
         "precision": _stack([b.precision for b in baselines]),
         "causes": _stack([b.causes for b in baselines]),
+        "events": _stack([b.events for b in baselines]),
+        "usual": _stack([b.usual for b in baselines])[:, None, :],
+        "usual_event": np.array(USUAL_EVENT, np.float32),
+        "no_event": np.array(0.0, np.float32),
+        "largest_event": np.array(MOST_BEYOND, np.float32),
         "limit_scale": _stack([1.0 / b.limit.reshape(-1, 1) for b in baselines]),
         "alone_scale": _stack([b.alone_scale for b in baselines]),
         "followed": np.zeros((1, STATISTICS, len(baselines[0].center)), np.float32),
@@ -193,9 +213,11 @@ def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[
         "tiny": np.array(np.finfo(np.float32).tiny, np.float32),
         "one": np.array(1.0, np.float32),
         "last_axis": np.array([-1], np.int64),
+        "second_axis": np.array([1], np.int64),
         "rows": np.array([1], np.int64),
         "zero": np.array([0], np.int64),
         "first": np.array([1], np.int64),
+        "second": np.array([2], np.int64),
         "before_end": np.array([-1], np.int64),
         "end": np.array([length], np.int64),
     }
@@ -244,7 +266,7 @@ def _reference(
     weight = alone / np.maximum(alone.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     charts = baseline.charts(deviation[None])[0]
     worst = int(charts.argmax())
-    contributions = charts[worst] * weight[worst % STATISTICS]
+    contributions = charts[worst] * np.concatenate([weight, weight, weight[1:2]])[worst]
     return contributions.sum(), contributions, deviation
 
 

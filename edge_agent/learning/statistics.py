@@ -12,6 +12,10 @@ alone explains most of the deviation d, (v' P d)² / (v' P v), its likelihood ra
 deviation that a shift of this input causes. T² finds faults that spread over many inputs, the other
 a fault of one input among many. The same ratios say which input raised the score: in a form that
 judges each input given the others, a faulty input moves the deviations of all that it explains.
+
+The last chart is the largest event: how far the quick mean of an input leaves the range that it
+had while healthy. It needs no distribution, so it also holds for inputs that are on or off, or that
+move all the time, whose T² has such a tail that an event of 20 rows drowns in it.
 """
 
 from __future__ import annotations
@@ -35,12 +39,19 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 STATISTICS: Final = 3
-CHARTS: Final = 2 * STATISTICS  # T² of each statistic, then the largest single input of each
+# T² of each statistic, the largest single input of each, and the largest event.
+CHARTS: Final = 2 * STATISTICS + 1
+USUAL_EVENT: Final = 0.8  # of the healthy range: less does not count, and
+MOST_BEYOND: Final = 3.2  # more says nothing more
 STILLNESS: Final = 0.5  # of a channel's usual variability: the value for no movement at all
 _LEAST_RESTLESS: Final = 0.1  # spreads from row to row; a last digit may toggle
 _STILL: Final = 1e-6  # of a spread: smaller changes are rounding
 _LEAST_DIFFERENCE: Final = 0.025  # spreads; two sensors of one thing drift apart by that much
 _BLOCK: Final = 1024  # windows at a time: they stay in the cache
+_LEAST_RANGE: Final = 0.5  # spreads, to either side, of a level: a last digit may toggle
+_SIGMAS: Final = 4.0  # to either side, of the range of what varies least
+_QUARTERS: Final = 4
+_DRIFTS: Final = 0.1  # of its range: by so much the ranges of quarters differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +61,11 @@ class Baseline:
     center, spread: [C]; form: what is removed from the readings. restless: [C], mean absolute
     difference from row to row, in spreads; middle, sigma: [S, C], mean and deviation of the
     statistics; precision: [S, C, C], inverse covariance of statistics in sigmas; causes: [S, C, C],
-    a row for each input, the deviation that its shift causes (0: it is not judged); limit: [2, S],
-    of T² and of a single input. counter: [C], channels that only count and are judged by their
-    increments from row to row; offset: [C], subtracted before all else, if float32 does not
-    resolve the readings.
+    a row for each input, the deviation that its shift causes (0: it is not judged); events: [S, C]
+    and usual: [C], the weights and the offset that turn the deviations of each input into the place
+    of its quick mean in its healthy range, -1..1 (weight 0: it is not judged); limit: [CHARTS].
+    counter: [C], channels that only count and are judged by their increments from row to row;
+    offset: [C], subtracted before all else, if float32 does not resolve the readings.
     """
 
     center: Floats
@@ -64,13 +76,15 @@ class Baseline:
     sigma: Floats
     precision: Floats
     causes: Floats
+    events: Floats
+    usual: Floats
     limit: Floats
     counter: Mask
     offset: Floats
 
     def limited(self, limit: Floats) -> Baseline:
         """The same baseline with limits [CHARTS]."""
-        return replace(self, limit=limit.reshape(2, STATISTICS))
+        return replace(self, limit=limit)
 
     def scaled(self, rows: Floats) -> Floats:
         """Rows [..., C] as the charts take them; counters already as `rates`."""
@@ -83,10 +97,16 @@ class Baseline:
         return np.asarray((found - self.middle) / self.sigma)
 
     def charts(self, deviations: Floats) -> Floats:
-        """T² and the largest single input of deviations [n, S, C], relative to limits: [n, 2S]."""
+        """The charts of deviations [n, S, C], relative to their limits: [n, CHARTS]."""
         pull = np.einsum("nsi,sij->nsj", deviations, self.precision, optimize=True)
         total, alone = (deviations * pull).sum(axis=2), self.alone(pull).max(axis=2)
-        return np.concatenate([total, alone], axis=1) / self.limit.ravel()
+        event = self.event_squares(deviations).max(axis=1, keepdims=True)
+        return np.concatenate([total, alone, event], axis=1) / self.limit
+
+    def event_squares(self, deviations: Floats) -> Floats:
+        """How far each input is outside most of its healthy range, squared, [n, C]."""
+        place = np.einsum("nsi,si->ni", deviations, self.events) - self.usual
+        return np.asarray(np.clip(np.abs(place) - USUAL_EVENT, 0.0, MOST_BEYOND) ** 2)
 
     def alone(self, pull: Floats) -> Floats:
         """The likelihood ratio of a shift of each input alone, from P d [..., S, C]: the same."""
@@ -146,9 +166,8 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
     # Rows outside `used` become NaN, so that every window that contains one is left out.
     prepared = np.where(sound[:, None], form.prepare(scaled), np.nan)
     reach = reach_of(prepared[sound], np.ones(rows.shape[1]), keep_rare=plan.excursions)
-    prepared = np.clip(prepared, *reach)
     stride = stride_of(len(rows))
-    found = _smooth(prepared, form, stride)
+    found = _smooth(np.clip(prepared, *reach), form, stride)
     whole = ~np.isnan(found).any(axis=(1, 2))
     found, ends = found[whole], window_ends(len(rows), length, stride)[whole]
     if len(found) < 2:  # noqa: PLR2004
@@ -162,6 +181,8 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
         sigma[:-1] = np.maximum(sigma[:-1], _LEAST_DIFFERENCE * np.diag(form.mixing))
     found = (found - middle) / sigma
     inverse = np.array([precision(each, ends, len(rows)) for each in found.transpose(1, 0, 2)])
+    means = np.stack([_weighted(prepared, weights, stride)[whole] for weights in form.means])
+    events, usual = _events((means - middle[:2, None]) / sigma[:2, None], form, sigma)
     none = np.zeros(rows.shape[1])
     return Baseline(
         center,
@@ -172,7 +193,9 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
         sigma,
         precision=inverse,
         causes=_causes(form, sigma),
-        limit=np.ones((2, STATISTICS)),
+        events=events,
+        usual=usual,
+        limit=np.ones(CHARTS),
         counter=none.astype(bool),
         offset=none,
     )
@@ -186,6 +209,34 @@ def _causes(form: Form, sigma: Floats) -> Floats:
     judged = np.diag(form.mixing) > 0
     shift = form.response * judged[:, None]
     return np.stack([shift / sigma[0], shift / sigma[1], np.diag(judged / sigma[2])])
+
+
+def _events(means: Floats, form: Form, sigma: Floats) -> tuple[Floats, Floats]:
+    """The events [S, C] and usual [C] of a baseline, from deviations of both means [2, n, C].
+
+    An input whose range moves from quarter to quarter, such as one that drifts, is judged by how
+    far its quick mean leaves its slow one.
+    """
+    level = means[1] * sigma[1]
+    local = np.where(_drifts(level), 1.0, 0.0)
+    least = _SIGMAS * _LEAST_DIFFERENCE * np.abs(np.diag(form.mixing))
+    least = np.maximum(least, np.where(local > 0, 0.0, _LEAST_RANGE))
+    event = level - local * means[0] * sigma[0]
+    low, high = event.min(axis=0), event.max(axis=0)
+    judged = np.diag(form.mixing) > 0
+    scale = np.where(judged, 1 / np.maximum((high - low) / 2, least), 0.0)
+    weights = np.stack([-local * sigma[0], sigma[1], np.zeros_like(scale)]) * scale
+    return weights, scale * (low + high) / 2
+
+
+def _drifts(level: Floats) -> Mask:
+    """True for inputs whose range in two of the quarters of levels [n, C] is not the whole: [C]."""
+    parts = np.array_split(level, min(_QUARTERS, len(level)))
+    low = np.sort([part.min(axis=0) for part in parts], axis=0)
+    high = np.sort([-part.max(axis=0) for part in parts], axis=0)
+    least = max(0, len(parts) - 2)
+    missed = np.maximum(low[least] - low[0], high[least] - high[0])
+    return np.asarray(missed > _DRIFTS * -(low[0] + high[0]))
 
 
 def too_few_windows() -> ModelError:

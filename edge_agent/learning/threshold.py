@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edge_agent.learning.statistics import USUAL_EVENT
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,6 +30,9 @@ _TAIL_INDEX: Final = 0.25  # of the power law of T²; far heavier than a normal 
 _LEAST_SEEN: Final = 1.0  # T² if nothing ever moved: one `constant_floor` off counts as seen
 _OWN_SHARE: Final = 0.005  # of its own healthy windows a baseline may be over its limit
 _OWN_MARGIN: Final = 1.05
+_RANGE_MARGIN: Final = 0.15  # beyond the range that was seen, from enough independent windows
+_RANGE_GROWTH: Final = 0.5
+_RANGE_TAIL: Final = 3.0  # times the distance from the 99 % to the 99.9 % quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,21 @@ def limits_of(
     margin = _MIN_MARGIN * max(1.0, _ENOUGH / independent) ** _GROWTH
     stricter = (_USUAL_WANTED / wanted) ** _TAIL_INDEX
     limit = seen * max(1.0, min(margin, _MAX_MARGIN) * stricter)
+    limit[-1] = _event_limit([scores[:, -1] for scores in held_out], independent) * stricter
     alarms = sum(alarms_of((s >= limit).any(axis=1), apart) for s in held_out)
     return Limits(limit, windows * stride * interval_s / _DAY_S, alarms)
+
+
+def _event_limit(held_out: list[Floats], independent: float) -> float:
+    """The limit of events [n] by quarter, squared as they are.
+
+    What has ends, such as an input that is on or off, hardly ever leaves its range; otherwise the
+    tail from 99 to 99.9 % goes on for three such steps.
+    """
+    least = 1 + _RANGE_MARGIN * max(1.0, _ENOUGH / independent) ** _RANGE_GROWTH
+    places = [USUAL_EVENT + np.sqrt(np.quantile(each, [0.99, _QUANTILE])) for each in held_out]
+    limits = [max(least, far + _RANGE_TAIL * (far - usual)) for usual, far in places]
+    return float(np.exp(np.median(np.log(limits))) - USUAL_EVENT) ** 2
 
 
 def own_factor(scores: Floats) -> float:

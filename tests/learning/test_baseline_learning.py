@@ -16,7 +16,14 @@ from edge_agent.learning.fit import learn
 from edge_agent.learning.forms import CLIP, Form, Plan, memory_weights
 from edge_agent.learning.graph import reference
 from edge_agent.learning.scaling import counters, rates
-from edge_agent.learning.statistics import STATISTICS, STILLNESS, Baseline, fit, judge
+from edge_agent.learning.statistics import (
+    CHARTS,
+    STATISTICS,
+    STILLNESS,
+    Baseline,
+    fit,
+    judge,
+)
 from edge_agent.learning.threshold import poisson_upper
 from edge_agent.models.bundle.bundle import verify_bundle
 from edge_agent.models.bundle.manifest import InputSpec
@@ -90,7 +97,9 @@ def _random_baseline(random: np.random.Generator) -> Baseline:
         sigma=0.1 + random.random((STATISTICS, 3)),
         precision=roots @ roots.transpose(0, 2, 1) + 0.1 * np.eye(3),
         causes=np.eye(3) + 0.3 * random.standard_normal((STATISTICS, 3, 3)),
-        limit=1 + 9 * random.random((2, STATISTICS)),
+        events=random.standard_normal((STATISTICS, 3)),
+        usual=random.standard_normal(3),
+        limit=1 + 9 * random.random(CHARTS),
         counter=np.zeros(3, bool),
         offset=np.zeros(3),
     )
@@ -111,7 +120,9 @@ def _plain(center: float, spread: float) -> Baseline:
         sigma=np.ones((STATISTICS, 1)),
         precision=np.ones((STATISTICS, 1, 1)),
         causes=np.ones((STATISTICS, 1, 1)),
-        limit=np.ones((2, STATISTICS)),
+        events=np.zeros((STATISTICS, 1)),
+        usual=np.zeros(1),
+        limit=np.ones(CHARTS),
         counter=np.zeros(1, bool),
         offset=np.zeros(1),
     )
@@ -137,7 +148,7 @@ def test_the_score_is_t_squared_of_the_smoothed_row_by_hand() -> None:
     means = memory_weights(LENGTH) @ z
     restless = np.log(_changes() @ np.abs(np.diff(z)) + STILLNESS)
     by_hand = np.array([*means, restless]) ** 2
-    assert np.allclose(judge(_plain(5.0, 2.0), rows)[0], np.tile(by_hand, 2))
+    assert np.allclose(judge(_plain(5.0, 2.0), rows)[0], [*by_hand, *by_hand, 0.0])
 
 
 def test_each_asset_is_judged_by_its_own_baseline(pair: LearnedBundle) -> None:
@@ -408,7 +419,7 @@ def test_the_clip_bounds_what_one_value_can_do() -> None:
     newest = memory_weights(LENGTH)[:, -1]
     changed = np.log(_changes()[-1] * CLIP + STILLNESS)
     by_hand = np.array([*(newest * CLIP), changed]) ** 2
-    assert np.allclose(judge(_plain(0.0, 1.0), rows)[0], np.tile(by_hand, 2))
+    assert np.allclose(judge(_plain(0.0, 1.0), rows)[0], [*by_hand, *by_hand, 0.0])
 
 
 # -- what no mean sees ----------------------------------------------------------------------------
