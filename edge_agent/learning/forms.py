@@ -282,7 +282,7 @@ def _period_of(correlation: Floats, longest: int) -> tuple[float, float]:
     peaks = 1 + np.flatnonzero((inner >= correlation[:-2]) & (inner > correlation[2:]))
     lowest = np.minimum.accumulate(correlation)
     peaks = peaks[(peaks >= _LEAST_PERIOD) & (peaks <= longest)]
-    peaks = peaks[correlation[peaks] - lowest[peaks] >= _DIP]
+    peaks = peaks[(correlation[peaks] - lowest[peaks] >= _DIP) & (correlation[peaks] > 0)]
     if not len(peaks):
         return 0.0, 0.0
     high = correlation[peaks].max()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiny_models import NOW_US, recipe
 
@@ -83,6 +83,7 @@ KINDS = (
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(160, 2000))
+@example(seed=4818, rows=711)  # two states whose autocorrelation has peaks below 0 only
 def test_a_baseline_is_quiet_over_its_own_windows(
     make: Callable[[Random, int], np.ndarray], seed: int, rows: int
 ) -> None:
