@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: (work_of(item.nodeid) != "busy", item.path not in slow))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_sockets() -> Iterator[None]:
+    """Unix sockets of daemons under test go where no other daemon is; the path is short."""
+    with tempfile.TemporaryDirectory(prefix="ea") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RUNTIME_DIRECTORY", folder)
+        yield
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edge_agent.clock import FakeClock
 from edge_agent.config.settings import Http
+from edge_agent.config.types import Secret
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
@@ -15,9 +18,13 @@ from edge_agent.service import status_routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     from edge_agent.store import AuditFilter
 
+# The token of a server that `commanding` makes, and the headers of its clients.
+TOKEN = os.environ["EDGE_AGENT_TEST_TOKEN"] = "correct-horse-battery"  # noqa: S105
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 GOOD_INPUTS = (("vib_de", 2.31, "mm/s"), ("temp_de", 61.4, "°C"), ("flow", 118.0, "m³/h"))
 
 
@@ -263,9 +270,18 @@ async def serving(
 ) -> AsyncIterator[HttpServer]:
     """A running server on a port that the system chose."""
     http = Http(**{"port": 0, **config})
-    server = HttpServer(http, status_routes(status or ListStatus(), metrics or Metrics()))
+    server = HttpServer(
+        http, status_routes(status or ListStatus(), metrics or Metrics()), FakeClock()
+    )
     await server.start()
     try:
         yield server
     finally:
         await server.stop()
+
+
+def commanding(
+    status: ListStatus | None = None, **config: Any
+) -> AbstractAsyncContextManager[HttpServer]:
+    """The same with a token, so that clients over TCP may command."""
+    return serving(status, token=Secret(env="EDGE_AGENT_TEST_TOKEN"), **config)

@@ -1,22 +1,32 @@
-"""The client of the running daemon's HTTP API."""
+"""The client of the running daemon's HTTP API.
+
+On its own machine it uses the daemon's unix socket, where the kernel tells each side who the other
+is. A token is never given to a program of a user who may not have it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pwd
+import socket
 import urllib.error
 import urllib.request
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
+from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from edge_agent.errors import ConnectError, EdgeAgentError, UsageError
+from edge_agent.ops import local_socket
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
-    from http.client import HTTPMessage
+    from http.client import HTTPMessage, HTTPResponse
     from typing import IO
 
     from edge_agent.config.schema import Config
@@ -25,15 +35,19 @@ URL: Final = "http://127.0.0.1:9460"
 TOKEN: Final = "EDGE_AGENT_TOKEN"  # noqa: S105 (the variable's name)
 _ANYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104 (a server can listen on it, but no client can connect to it)
 
+_UNIX: Final = "unix:"
 _TIMEOUT_S: Final = 15
 _MAX_ANSWER: Final = 64 << 20
 
 Row = dict[str, Any]
 
 
+URL_HELP: Final = f"default: {URL}; ${TOKEN} holds its token; or unix:/path/of/http.socket"
+
+
 def add_url(parser: argparse.ArgumentParser) -> None:
     """Declare the address of the daemon."""
-    parser.add_argument("--url", default=URL, help=f"default: {URL}; ${TOKEN} holds its token")
+    parser.add_argument("--url", default=URL, help=URL_HELP)
 
 
 def query_rows(url: str, path: str, query: Mapping[str, Any]) -> list[Row]:
@@ -50,14 +64,18 @@ def request(url: str, path: str, body: Row | None = None) -> Any:  # noqa: ANN40
 
 def fetch(url: str, path: str, body: Row | None = None, token: str | None = None) -> bytes:
     """The body of the daemon's answer; `token`: default that of the environment."""
-    _check(url)
+    token = token or os.environ.get(TOKEN)
+    unix = _socket_of(url)
+    if token or (body is not None and not url.startswith(_UNIX)):
+        _check_owner(url, unix)
     data = None if body is None else json.dumps(body).encode()
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
-    token = token or os.environ.get(TOKEN)
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    asked = urllib.request.Request(url.rstrip("/") + path, data, headers)  # noqa: S310 (checked)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+    base = url.rstrip("/") if unix is None else "http://localhost"
+    asked = urllib.request.Request(base + path, data, headers)  # noqa: S310 (checked)
+    handlers = [urllib.request.ProxyHandler({}), _NoRedirect()]
+    opener = urllib.request.build_opener(*handlers, *([] if unix is None else [_OverSocket(unix)]))
     try:
         with opener.open(asked, timeout=_TIMEOUT_S) as answer:
             return bytes(answer.read(_MAX_ANSWER + 1))
@@ -70,14 +88,74 @@ def fetch(url: str, path: str, body: Row | None = None, token: str | None = None
         raise ConnectError(f"no answer: {reason}", where=url, hint=hint) from error
 
 
-def _check(url: str) -> None:
+def _socket_of(url: str) -> Path | None:
+    """The unix socket to use for a URL; None: it is reached over TCP. UsageError if it is none."""
     try:
         parts = urlsplit(url)
+        if parts.scheme == "unix" and parts.path:
+            return Path(parts.path)
         good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        port = _own_port(url)
     except ValueError:
-        good = False
+        good, port = False, None
     if not good:
         raise UsageError("not an address of a daemon", where=url, hint=f"such as {URL}")
+    return None if port is None else local_socket.find_daemon(port)
+
+
+def _own_port(url: str) -> int | None:
+    """The port of a plain URL of this machine; None for another machine, and for TLS."""
+    parts = urlsplit(url)
+    name = parts.hostname or ""
+    try:
+        is_own = ip_address(name).is_loopback
+    except ValueError:
+        is_own = name == "localhost"
+    return (parts.port or 80) if is_own and parts.scheme == "http" else None
+
+
+def _check_owner(url: str, unix: Path | None) -> None:
+    """Give tokens and commands on this machine only to root, ourselves and the service's user."""
+    owners: set[int] = set()
+    if unix is not None:
+        with contextlib.suppress(OSError):  # nobody listens: the request says so
+            owners = {local_socket.server_of(unix).uid}
+    elif (port := _own_port(url)) is not None:
+        owners = local_socket.port_owners(port)
+    if strangers := owners - local_socket.trusted_users():
+        names = ", ".join(_name_of(uid) for uid in sorted(strangers))
+        hint = "stop that program; the daemon's log says where it listens (--url unix:PATH)"
+        raise EdgeAgentError(f"a program of {names} listens there", where=url, hint=hint)
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
+
+
+class _OverSocket(urllib.request.HTTPHandler):
+    """Sends requests over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def http_open(self, req: urllib.request.Request) -> HTTPResponse:
+        """Open it, whatever the host of the request is."""
+        return self.do_open(lambda _host, **options: _SocketConnection(self._path, **options), req)
+
+
+class _SocketConnection(HTTPConnection):
+    def __init__(self, path: Path, timeout: float, **_: object) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
 
 
 def _decode(body: bytes, url: str) -> Any:  # noqa: ANN401 (any JSON)
@@ -133,6 +211,8 @@ def url_of(config: Config | None) -> str | None:
     http = config.http
     if not http.enabled or not http.port:
         return None
+    if http.socket is not None and http.socket.is_socket():
+        return f"{_UNIX}{http.socket}"
     host = "127.0.0.1" if http.host in _ANYWHERE else http.host
     return f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
 

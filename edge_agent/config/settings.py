@@ -50,7 +50,11 @@ class Http:
     port: Annotated[int, Between(0, 65535)] = 9460
     enabled: bool = True
     names: tuple[str, ...] = ()  # for browsers and Prometheus, in addition to host's own
-    token: Secret | None = None  # required for acknowledging from outside loopback
+    # For commands over TCP, and for reading from other machines.
+    token: Secret | None = None
+    # For clients of this machine; by default http-PORT.sock in the folder of `local_socket`.
+    socket: Path | None = None
+    group: str | None = None  # its members may command over the socket, as root and our user
 
 
 @dataclass(frozen=True, slots=True)

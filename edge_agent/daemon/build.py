@@ -55,6 +55,8 @@ class Parts:
     path: of the config, to read it again. is_ready: set by the daemon when everything is started.
     """
 
+    http: HttpServer
+
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
         self.clock = clock
         self.is_ready = False
@@ -147,6 +149,7 @@ class Parts:
             self.publisher.health.faults,
             LogHealth(metrics, clock).faults,
             self.reloader.faults,
+            lambda: self.http.faults(),  # noqa: PLW0108 (made below)
             *_faults_of_runtime(runtime, clock),
         )
         periodic_work = (
@@ -155,6 +158,7 @@ class Parts:
             self.followed.save,
             self.model_audit.save,
             self.feedback.save,
+            lambda: self.http.listen(),  # noqa: PLW0108 (made below)
         )
         self.supervisor = Supervisor(
             runtime, self.publisher, self.links, find_faults, periodic_work, clock
@@ -175,7 +179,8 @@ class Parts:
             self.metrics,
             self.clock,
         )
-        self.http = HttpServer(config.http, status_routes(self.status, self.metrics))
+        self.http = HttpServer(config.http, status_routes(self.status, self.metrics), self.clock)
+        self.http.guard.on_denied = self.commands.deny_over_http
 
 
 def _faults_of_runtime(

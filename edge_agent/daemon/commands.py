@@ -27,6 +27,7 @@ log = logging.getLogger("edge_agent.daemon")
 _MAX_RECORDED: Final = 20  # refusals in the log and in the audit ...
 _RECORDED_IN_S: Final = 60.0  # ... in this time; all are counted
 _UNFINISHED: Final = 200  # commands from the bus; if there are more, the newest are refused
+MAX_PATH: Final = 200  # characters
 _SHELVE: Final = "shelve"  # the only command with a duration
 
 
@@ -210,6 +211,11 @@ class Commands:
         extra = {"sink": sender, "command": subject, "by": actor, "reason": reason}
         log.warning("command refused", extra=extra)
         await self._publisher.audit([(actor, "refused", subject, detail)])
+
+    async def deny_over_http(self, client: str, path: str, reason: str) -> None:
+        """Count and record a command of a client without the right to command."""
+        self._metrics.http_denied.inc()
+        await self.record_refusal("http", path[:MAX_PATH], client, reason, f"denied: {reason}")
 
     def _is_below_log_limit(self) -> bool:
         """False after too many refusals, so that the bus cannot fill the log or the audit."""

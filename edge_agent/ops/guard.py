@@ -1,14 +1,17 @@
 """Access rights and time limits of the HTTP server's clients.
 
-Three kinds of attack are expected: a web page in the browser of a user on the gateway (prevented by
-the check of the Host header against DNS rebinding, and by JSON bodies, which a form cannot send), a
-client on the plant network without the token, and one that opens connections and sends nothing.
+Four kinds of attack are expected: a web page in the browser of a user on the gateway (prevented by
+the check of the Host header against DNS rebinding, of Sec-Fetch-Site, and by JSON bodies, which a
+form cannot send), another user of the gateway, a client on the plant network without the token, and
+one that opens connections and sends nothing.
 """
 
 from __future__ import annotations
 
+import grp
 import hmac
 import logging
+import os
 import re
 import socket
 from http import HTTPStatus
@@ -18,13 +21,24 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from aiohttp import hdrs, web
 
 from edge_agent.errors import ConfigError, EdgeAgentError, NotFoundError, UsageError
-from edge_agent.ops.routes import OPEN, READ, Refusal, as_json
+from edge_agent.ops.local_socket import may_command, peer_of
+from edge_agent.ops.routes import (
+    ALLOWED,
+    COMMAND,
+    NEEDS_TOKEN,
+    OFF,
+    OPEN,
+    READ,
+    Refusal,
+    as_json,
+)
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
 
     from edge_agent.config.settings import Http
+    from edge_agent.ops.local_socket import Peer
 
 log = logging.getLogger("edge_agent.ops")
 
@@ -43,6 +57,7 @@ _LIMITS: Final[dict[str, Any]] = {
 }
 _READING: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_OWN_SITES: Final = frozenset({"none", "same-origin"})  # none: no page asked, but a user
 _FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _HEADERS: Final = {
     "Server": "edge-agent",
@@ -111,10 +126,17 @@ class Connection(web.RequestHandler):
         return response
 
 
+RIGHTS: Final = web.RequestKey("rights", str)  # ALLOWED, NEEDS_TOKEN or OFF
+# Why a client of this machine may not use the route; it hears first what is wrong with its request.
+DENIED: Final = web.RequestKey("denied", Refusal)
+
+
 class Guard:
     """The middleware in front of all handlers; raises ConfigError for a token too short.
 
-    scopes: that of each handler's route; a route without one needs the right to read.
+    scopes: that of each handler's route; a route without one needs the right to read. group: the
+    number of `http.group`, None until `find_group`. on_denied: called with (client, path, reason)
+    for a command that the client has no right to.
     """
 
     def __init__(self, config: Http, connections: Connections) -> None:
@@ -122,14 +144,26 @@ class Guard:
         self._names = frozenset(name.lower() for name in names)
         self._token = None if config.token is None else config.token.reveal().encode()
         self._connections = connections
+        self._group_name = config.group
+        self.group: int | None = None
         self.scopes: dict[object, str] = {}
+        self.on_denied: Callable[[str, str, str], Awaitable[None]] | None = None
         if self._token is not None and len(self._token) < MIN_TOKEN:
             raise ConfigError(f"shorter than {MIN_TOKEN} characters", where="http.token")
 
     @property
     def has_token(self) -> bool:
-        """True if clients outside the gateway can identify themselves."""
+        """True if clients can identify themselves over TCP."""
         return self._token is not None
+
+    def find_group(self) -> None:
+        """Look up the group that may command; OSError if this machine has none of this name."""
+        if self._group_name is None:
+            return
+        try:
+            self.group = grp.getgrnam(self._group_name).gr_gid
+        except KeyError:
+            raise OSError(f"http.group: this machine has no group {self._group_name!r}") from None
 
     @web.middleware
     async def middleware(
@@ -140,7 +174,7 @@ class Guard:
         """Refuse or allow a request, and turn every error into a JSON answer."""
         self._connections.make_most_recent(cast("Connection", request.protocol))
         try:
-            self._check(request)
+            await self._check(request)
             return await handler(request)
         except Refusal as refusal:
             answer = error(refusal.status, refusal.error, refusal.hint)
@@ -156,18 +190,35 @@ class Guard:
             log.exception("request failed", extra={"path": request.path})
             return error(500, "internal error", "the daemon's log says more")
 
-    def _check(self, request: web.Request) -> None:
+    async def _check(self, request: web.Request) -> None:
         if not self._is_for_us(request.headers.get(hdrs.HOST, "")):
             raise Refusal(421, "not the name of this gateway", "add it to http.names")
         scope = self.scopes.get(request.match_info.handler, READ)
-        if scope == OPEN or is_direct_loopback(request):
+        if scope != OPEN and request.headers.get("Sec-Fetch-Site", "none") not in _OWN_SITES:
+            raise Refusal(403, "asked by a page of another site", "open the address itself")
+        peer = _unix_peer(request)
+        request[RIGHTS] = rights = self._rights(request, peer)
+        if scope == OPEN or rights == ALLOWED:
             return
+        is_local = peer is not None or is_direct_loopback(request)
+        if scope == READ and request.method in _READING and (is_local or rights == OFF):
+            return
+        denied = _denial(rights, peer)
+        if scope == COMMAND and self.on_denied is not None:
+            client = (request.remote or "") if peer is None else f"uid {peer.uid}"
+            await self.on_denied(client, request.path, denied.error)
+        if not is_local:
+            raise denied
+        request[DENIED] = denied
+
+    def _rights(self, request: web.Request, peer: Peer | None) -> str:
+        """What the client may command; the address of a connection proves nothing."""
+        if peer is not None and may_command(peer, os.geteuid(), self.group):
+            return ALLOWED
         if self._token is None:
-            if scope != READ or request.method not in _READING:
-                raise Refusal(403, "commands need a token from here", "set http.token")
-            return
-        if not self._has_token(request.headers.get(hdrs.AUTHORIZATION, "")):
-            raise Refusal(401, "token missing or wrong", "Authorization: Bearer <token>")
+            return OFF
+        given = request.headers.get(hdrs.AUTHORIZATION, "")
+        return ALLOWED if self._has_token(given) else NEEDS_TOKEN
 
     def _is_for_us(self, host: str) -> bool:
         match = _HOST.fullmatch(host)
@@ -185,6 +236,24 @@ class Guard:
         expected = self._token or b""
         given = token.strip().encode("utf-8", "surrogateescape")
         return scheme.lower() == "bearer" and hmac.compare_digest(given, expected)
+
+
+def _unix_peer(request: web.Request) -> Peer | None:
+    """The client of our unix socket; None if the connection is another one."""
+    connection = None if request.transport is None else request.transport.get_extra_info("socket")
+    if connection is None or connection.family != socket.AF_UNIX:
+        return None
+    return peer_of(connection)
+
+
+def _denial(rights: str, peer: Peer | None) -> Refusal:
+    """The answer to a client that lacks the right."""
+    if rights == NEEDS_TOKEN:
+        return Refusal(401, "token missing or wrong", "Authorization: Bearer <token>")
+    if peer is None:
+        hint = "set http.token; or on the gateway: edge-agent alarms, as root or in http.group"
+        return Refusal(403, "commands over TCP need a token, and none is set", hint)
+    return Refusal(403, f"user {peer.uid} may not command", "sudo, or become one of http.group")
 
 
 def is_direct_loopback(request: web.Request) -> bool:

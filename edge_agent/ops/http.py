@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from inspect import isawaitable
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from aiohttp import hdrs, web
 
-from edge_agent.errors import ConnectError
-from edge_agent.ops.guard import Connection, Connections, Guard, add_headers
+from edge_agent.messages import Detail, Fault
+from edge_agent.ops import local_socket
+from edge_agent.ops.guard import DENIED, RIGHTS, Connection, Connections, Guard, add_headers
 from edge_agent.ops.routes import (
     JSON,
     MAX_TEXT,
@@ -32,6 +34,7 @@ from edge_agent.ops.routes import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from edge_agent.clock import Clock
     from edge_agent.config.settings import Http
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -39,74 +42,142 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge_agent.ops")
 
 SHUTDOWN_S: Final = 1.0
+RETRY_S: Final = 5.0  # between attempts to listen on an address that another program has
 BODY_TIMEOUT_S: Final = 5.0
 SLOWEST_BYTES_S: Final = 1 << 20  # a route that allows large bodies waits longer for them
 _WITH_BODY: Final = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH})
 _PAGE_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 
 
+@dataclass(slots=True)
+class _Listener:
+    """An address on which the server listens; server: None while it cannot.
+
+    is_wanted: the config names it, so that its lack is a fault.
+    """
+
+    where: str
+    hint: str
+    open: Callable[[], Awaitable[asyncio.Server]]
+    is_wanted: bool = True
+    server: asyncio.Server | None = None
+    reason: str = ""
+
+
 class HttpServer:
     """Serves `routes` until stopped; `port` is the one in use (with port 0 the system chooses it).
 
-    Raises ConfigError if the token is too short.
+    It listens on a TCP port and on a unix socket, `socket_path`. An address that it cannot have is
+    a fault, and tried again by `listen`. Raises ConfigError if the token is too short.
     """
 
-    def __init__(self, config: Http, routes: Sequence[Route]) -> None:
+    def __init__(self, config: Http, routes: Sequence[Route], clock: Clock) -> None:
         self.port = config.port
+        self.socket_path = config.socket
         self._config = config
+        self._clock = clock
         self._routes = [*page_routes(), *routes]
         self._connections = Connections()
-        self._guard = Guard(config, self._connections)
+        self.guard = Guard(config, self._connections)
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
+        self._next_try_s = 0.0
+        hint = "another program has the port, or http.host is not an address of this machine"
+        self._tcp = _Listener(f"http://{config.host}:{config.port}", hint, self._open_tcp)
+        is_wanted = config.socket is not None or config.group is not None
+        hint = "see http.socket and http.group; commands need http.token meanwhile"
+        self._unix = _Listener("unix socket", hint, self._open_socket, is_wanted)
 
     async def start(self) -> None:
-        """Bind and serve; ConnectError if the address is in use or not ours."""
-        if self._server is not None or not self._config.enabled:
+        """Serve; addresses that are not free are left to `listen`."""
+        if self._runner is not None or not self._config.enabled:
             return
-        loop = asyncio.get_running_loop()
-        runner = web.AppRunner(self._application(), shutdown_timeout=SHUTDOWN_S)
-        await runner.setup()
-        server = runner.server
-        assert server is not None  # noqa: S101 (setup() made it)
-        try:
-            self._server = await loop.create_server(
-                lambda: Connection(server, self._connections, loop),
-                self._config.host,
-                self._config.port,
-            )
-        except OSError as error:
-            await runner.cleanup()
-            where = f"http://{self._config.host}:{self._config.port}"
-            hint = "another program has the port, or http.host is not an address of this machine"
-            raise ConnectError(error.strerror or str(error), where=where, hint=hint) from error
-        self._runner = runner
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._runner = web.AppRunner(self._application(), shutdown_timeout=SHUTDOWN_S)
+        await self._runner.setup()
+        self._next_try_s = 0.0
+        await self.listen()
         self._announce()
+
+    async def listen(self) -> None:
+        """Try to have the addresses that are missing; call it every second."""
+        now_s = self._clock.monotonic_s()
+        if self._runner is None or now_s < self._next_try_s:
+            return
+        self._next_try_s = now_s + RETRY_S
+        for one in (self._tcp, self._unix):
+            if one.server is None:
+                await self._try(one)
+
+    async def _try(self, one: _Listener) -> None:
+        try:
+            one.server = await one.open()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if reason != one.reason:
+                extra = {"where": one.where, "reason": reason, "hint": one.hint}
+                log.warning("http cannot listen", extra=extra)
+            one.reason = reason
+            return
+        if one.reason:
+            log.info("http listens now", extra={"where": one.where})
+        one.reason = ""
+
+    async def _open_tcp(self) -> asyncio.Server:
+        loop, config = asyncio.get_running_loop(), self._config
+        server = await loop.create_server(self._connect, config.host, config.port)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    async def _open_socket(self) -> asyncio.Server:
+        await asyncio.to_thread(self.guard.find_group)
+        if self.socket_path is None:
+            folder = local_socket.socket_dirs()[0]
+            self.socket_path = folder / local_socket.socket_name(self.port)
+        ready = local_socket.listen(self.socket_path)
+        return await asyncio.get_running_loop().create_unix_server(self._connect, sock=ready)
+
+    def _connect(self) -> Connection:
+        """The protocol of a new connection."""
+        assert self._runner is not None  # noqa: S101 (it is served)
+        assert self._runner.server is not None  # noqa: S101 (setup() made it)
+        return Connection(self._runner.server, self._connections, asyncio.get_running_loop())
+
+    def faults(self) -> list[Fault]:
+        """One for each address on which the server cannot listen."""
+        missing = [one for one in (self._tcp, self._unix) if one.reason and one.is_wanted]
+        if not missing:
+            return []
+        text = "; ".join(f"{one.where}: {one.reason}" for one in missing)
+        args = {"where": missing[0].where, "reason": missing[0].reason}
+        return [Fault("http", f"http: {text} ({missing[0].hint})", Detail("http_address", args))]
 
     async def stop(self) -> None:
         """End all connections; safe before `start` and when repeated."""
-        server, runner = self._server, self._runner
-        self._server = self._runner = None
-        if server is not None:
-            server.close()
+        runner, self._runner = self._runner, None
+        if self._unix.server is not None and self.socket_path is not None:
+            self.socket_path.unlink(missing_ok=True)
+        self.socket_path = self._config.socket
+        for one in (self._tcp, self._unix):
+            server, one.server, one.reason = one.server, None, ""
+            if server is not None:
+                server.close()
         if runner is not None:
             await runner.cleanup()
 
     def _announce(self) -> None:
-        log.info("http serves", extra={"host": self._config.host, "port": self.port})
-        if not self._guard.has_token and not _is_loopback(self._config.host):
+        extra = {"host": self._config.host, "port": self.port, "socket": str(self.socket_path)}
+        log.info("http serves", extra=extra)
+        if not self.guard.has_token and not _is_loopback(self._config.host):
             log.warning(
                 "http without token beyond loopback",
                 extra={"effect": "all may read, none may command", "hint": "set http.token"},
             )
 
     def _application(self) -> web.Application:
-        app = web.Application(middlewares=[self._guard.middleware])
+        app = web.Application(middlewares=[self.guard.middleware])
         app.on_response_prepare.append(add_headers)
         for route in self._routes:
             handler = _handler(route)
-            self._guard.scopes[handler] = route.scope
+            self.guard.scopes[handler] = route.scope
             if route.method == hdrs.METH_GET:
                 app.router.add_get(route.path, handler)  # and HEAD
             else:
@@ -118,8 +189,13 @@ def _handler(route: Route) -> Handler:
     """The aiohttp handler of a route."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        query = _query(request, route)
-        said = route.handler(Request(request.match_info, query, await _body(request, route)))
+        parts, query = request.match_info, _query(request, route)
+        body = await _body(request, route)
+        if route.parse is not None:
+            body = route.parse(body, parts)
+        if DENIED in request:
+            raise request[DENIED]
+        said = route.handler(Request(parts, query, body, request[RIGHTS]))
         if isawaitable(said):
             said = await said
         response = said if isinstance(said, Response) else as_json(said)

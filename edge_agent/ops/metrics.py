@@ -83,6 +83,7 @@ class Metrics:
     sink_refused = gauge("Alarms that the receiver refuses and that are kept.", "sink")
     sink_given_up = counter("Messages deleted because the receiver never accepted them.", "sink")
     commands = counter("Commands from the bus.", "sink", "outcome")
+    http_denied = counter("Commands over HTTP of clients without the right.")
     inputs_stale = gauge("Inputs that are stale or bad now.", "asset")
     stale_after_seconds = gauge("After how long the slowest input is stale.", "asset")
     windows = counter("Windows by outcome.", "model", "outcome")

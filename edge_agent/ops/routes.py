@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
 JSON: Final = "application/json"
-# Scopes: access rights. A client on the gateway itself may use all routes.
+# Scopes: access rights; docs/http.md has the table of clients.
 OPEN: Final = "open"  # anybody
-READ: Final = "read"  # clients with the token; all clients if none is configured
-COMMAND: Final = "command"  # clients with the token
+READ: Final = "read"  # clients of this machine, or with the token; all if none is configured
+COMMAND: Final = "command"  # clients with the token, or those of the socket that may command
+# What a client may do with routes of the scope COMMAND: use them, use them with the token, nothing.
+ALLOWED: Final = "allowed"
+NEEDS_TOKEN: Final = "token"  # noqa: S105 (a word)
+OFF: Final = "off"
 MAX_BODY: Final = 16 << 10  # bytes
 MAX_TEXT: Final = 256  # characters of a parameter
 
@@ -39,12 +43,14 @@ class Request:
     """A request that its route allows.
 
     parts: the placeholders of the path; query: every parameter of the route; body:
-    a JSON value, bytes if the route takes another content type, None for a GET.
+    a JSON value, bytes if the route takes another content type, None for a GET; or what the
+    route's `parse` made of it. commands: what the client may command: ALLOWED, NEEDS_TOKEN or OFF.
     """
 
     parts: Mapping[str, str]
     query: Mapping[str, Any]
     body: Any = None
+    commands: str = OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,8 @@ class Route:
     path: with `{name}` or `{name:pattern}` for a part that the handler receives; the first row
     that matches a request answers it. method: `*` for all. query: parameters by name; another one
     is refused, except by a route without any. content_type: of the body of a POST or PUT, at
-    most max_body bytes.
+    most max_body bytes. parse: makes the request's body from the JSON value and the parts of the
+    path, or raises `Refusal`.
     """
 
     method: str
@@ -82,6 +89,7 @@ class Route:
     query: Mapping[str, Parameter] = field(default_factory=dict)
     content_type: str = JSON
     max_body: int = MAX_BODY
+    parse: Callable[[Any, Mapping[str, str]], Any] | None = None
 
 
 def as_json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -29,7 +29,7 @@ def parse_command(body: object, kind: str) -> tuple[str, float | None, str]:
     return _actor(fields), _duration(fields, needed=kind == "shelve"), _comment(fields)
 
 
-def parse_feedback(body: object) -> tuple[str, str, str]:
+def parse_feedback(body: object, _kind: str = "feedback") -> tuple[str, str, str]:
     """Return if an alarm was `true` or `false`, who says so, and the comment."""
     fields = _object(body, frozenset({"by", "verdict", "comment"}))
     if fields.get("verdict") not in _VERDICTS:

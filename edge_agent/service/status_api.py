@@ -33,6 +33,8 @@ from edge_agent.service.command_body import (
 from edge_agent.store import AuditFilter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_agent.ops.metrics import Metrics
 
 COMMANDS: Final = (
@@ -141,18 +143,18 @@ def status_routes(status: StatusProvider, metrics: Metrics) -> list[Route]:
         Route("GET", "/metrics", api.scrape),
         Route("GET", "/health/live", api.live, OPEN),
         Route("GET", "/health/ready", api.ready, OPEN),
-        Route("GET", "/api/summary", lambda _: status.summary()),
+        Route("GET", "/api/summary", lambda r: status.summary() | {"commands": r.commands}),
         Route("GET", "/api/models", lambda _: status.models()),
         Route("GET", "/api/models/{name}/report", lambda r: status.model_report(r.parts["name"])),
         Route("GET", "/api/assets", api.assets, query={"search": text(), **page}),
         Route("GET", "/api/alarms", api.alarms, query={"state": state, **page}),
         Route("GET", "/api/alarms/history", api.history, query=asset_or_alarm | few),
         Route("GET", "/api/audit", api.audit, query=asset_or_alarm | newest | few),
-        Route("POST", f"/api/alarms/{kinds}", api.command_several, COMMAND),
-        Route("POST", f"/api/alarms/{{alarm_id}}/{kinds}", api.command, COMMAND),
-        Route("POST", "/api/alarms/{alarm_id}/feedback", api.feedback, COMMAND),
-        Route("*", "/api/alarms/{alarm_id}/{kind}", _no_command),
-        Route("POST", f"/api/assets/{{asset}}/{asset_kinds}", api.asset_command, COMMAND),
+        _command(f"/api/alarms/{kinds}", api.command_several, parse_selection),
+        _command(f"/api/alarms/{{alarm_id}}/{kinds}", api.command, parse_command),
+        _command("/api/alarms/{alarm_id}/feedback", api.feedback, parse_feedback),
+        Route("*", "/api/alarms/{alarm_id}/{kind}", _no_command, OPEN),
+        _command(f"/api/assets/{{asset}}/{asset_kinds}", api.asset_command, parse_asset_command),
     ]
 
 
@@ -207,24 +209,29 @@ class _StatusApi:
 
     async def command_several(self, request: Request) -> list[dict[str, Any]]:
         """Command all alarms that are selected."""
-        kind = request.parts["kind"]
-        return await self._status.command_several(kind, *parse_selection(request.body, kind))
+        return await self._status.command_several(request.parts["kind"], *request.body)
 
     async def command(self, request: Request) -> dict[str, Any]:
         """Command one alarm."""
         kind, alarm_id = request.parts["kind"], request.parts["alarm_id"]
-        return await self._status.command(kind, alarm_id, *parse_command(request.body, kind))
+        return await self._status.command(kind, alarm_id, *request.body)
 
     async def feedback(self, request: Request) -> dict[str, Any]:
         """Call an alarm true or false."""
-        return await self._status.feedback(request.parts["alarm_id"], *parse_feedback(request.body))
+        return await self._status.feedback(request.parts["alarm_id"], *request.body)
 
     async def asset_command(self, request: Request) -> dict[str, Any]:
         """Command one asset."""
         kind, asset = request.parts["kind"], request.parts["asset"]
-        return await self._status.asset_command(
-            kind, asset, *parse_asset_command(request.body, kind)
-        )
+        return await self._status.asset_command(kind, asset, *request.body)
+
+
+def _command(
+    path: str, handler: Callable[[Request], object], parse: Callable[[object, str], object]
+) -> Route:
+    """The route of a command; parse: its body, by the last part of the path."""
+    read = lambda body, parts: parse(body, parts.get("kind", ""))  # noqa: E731 (a column of the row)
+    return Route("POST", path, handler, COMMAND, parse=read)
 
 
 def _no_command(request: Request) -> None:

@@ -49,6 +49,7 @@ KEYS = [
     "model_rolled_back",
     "store_trouble",
     "store_replaced",
+    "http_address",
     "log_dropping",
     "clock_ahead",
     "clock_behind",
@@ -64,6 +65,7 @@ KEYS = [
 ]
 EVERYTHING = {
     "asset": "P-1",
+    "where": "http://127.0.0.1:9460",
     "alarm_id": "P-1.a",
     "score": 12.345,
     "failure_mode": "wear",

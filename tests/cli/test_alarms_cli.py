@@ -117,7 +117,8 @@ def plant(tmp_path: Path) -> Iterator[Plant]:
 @asynccontextmanager
 async def served(plant: Plant) -> AsyncIterator[str]:
     """The address of a running server; the command runs on a thread of its own."""
-    server = HttpServer(Http(port=0), status_routes(plant, Metrics()))  # type: ignore[arg-type]
+    routes = status_routes(plant, Metrics())  # type: ignore[arg-type]
+    server = HttpServer(Http(port=0), routes, FakeClock())
     await server.start()
     try:
         yield f"http://127.0.0.1:{server.port}"

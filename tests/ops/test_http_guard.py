@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from status_support import ListStatus, asset_row, plant_of, serving
 
+from edge_agent.clock import FakeClock
 from edge_agent.config.settings import Http
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConfigError
@@ -212,9 +213,61 @@ async def test_health_and_the_empty_page_need_no_token(token: Secret) -> None:
             assert (await raw(server.port, get(path, host=host), host))[0] == 200
 
 
-async def test_on_the_gateway_itself_no_token_is_needed(token: Secret) -> None:
+@pytest.mark.parametrize("path", ["/metrics", "/api/summary", "/api/alarms/history"])
+async def test_on_the_gateway_itself_reading_needs_no_token(path: str, token: Secret) -> None:
     async with serving(plant_of(50), token=token) as server:
-        assert (await raw(server.port, post(ACK)))[0] == 200
+        assert (await raw(server.port, get(path)))[0] == 200
+
+
+async def test_from_loopback_too_a_command_needs_the_token(token: Secret) -> None:
+    """Any user of the gateway can connect to a port of the loopback."""
+    plant, key = plant_of(50), f"Authorization: Bearer {TOKEN}"
+    async with serving(plant, token=token) as server:
+        assert (await raw(server.port, post(ACK)))[0] == 401
+        assert plant.commands == []
+        line = "Content-Type: application/json"
+        assert (await raw(server.port, post(ACK, BODY, line, key)))[0] == 200
+
+
+async def test_without_a_token_there_are_no_commands_over_tcp() -> None:
+    """The answer says how to command; it stands after what is wrong with the request itself."""
+    plant = plant_of(50)
+    async with serving(plant) as server:
+        status, answer = await raw(server.port, post(ACK))
+        assert (await raw(server.port, post(ACK, b"{}")))[0] == 400
+    assert status == 403
+    assert b"http.token" in answer
+    assert plant.commands == []
+
+
+async def test_a_denied_command_is_reported(token: Secret) -> None:
+    """With the client and the path, for the audit."""
+    denied: list[tuple[str, str, str]] = []
+
+    async def note(*what: str) -> None:
+        denied.append(what)  # type: ignore[arg-type]
+
+    async with serving(plant_of(50), token=token) as server:
+        server.guard.on_denied = note
+        await raw(server.port, post(ACK))
+        await raw(server.port, get("/api/summary"))
+    assert denied == [("127.0.0.1", ACK, "token missing or wrong")]
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "unheard-of"])
+async def test_a_page_of_another_site_may_not_even_read(site: str) -> None:
+    """A browser sends such a GET without asking, and its answer costs us work."""
+    async with serving(plant_of(50)) as server:
+        for path in ("/api/alarms/history", "/metrics", "/api/summary"):
+            assert (await raw(server.port, get(path, f"Sec-Fetch-Site: {site}")))[0] == 403
+        assert (await raw(server.port, get("/", f"Sec-Fetch-Site: {site}")))[0] == 200  # a link
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+async def test_our_own_page_and_a_typed_address_may_read(site: str) -> None:
+    async with serving(plant_of(50)) as server:
+        request = get("/api/summary", f"Sec-Fetch-Site: {site}")
+        assert (await raw(server.port, request))[0] == 200
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For: 10.0.0.9", "Forwarded: for=10.0.0.9"])
@@ -226,7 +279,7 @@ async def test_a_local_proxy_does_not_lend_its_address(header: str, token: Secre
 def test_a_short_token_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_TOKEN", "")
     with pytest.raises(ConfigError, match=r"http\.token.*shorter"):
-        HttpServer(Http(token=Secret(env="HTTP_TOKEN")), [])
+        HttpServer(Http(token=Secret(env="HTTP_TOKEN")), [], FakeClock())
 
 
 # -- sizes and times ------------------------------------------------------------------------------

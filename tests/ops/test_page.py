@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 from chromium import browsing
 from status_support import (
+    TOKEN,
     ListStatus,
     alarm_row,
     asset_row,
+    commanding,
     link_row,
     model_row,
     now_ms,
@@ -30,8 +32,8 @@ CARD = ".alarm[data-alarm='P-042.model']"
 
 async def test_assets_alarms_and_connections_are_shown(tmp_path: Path) -> None:
     async with (
-        serving(plant_of(500)) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(plant_of(500)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         alarm = await page.text(CARD)
@@ -70,8 +72,8 @@ async def test_models_are_shown_with_what_is_wrong_and_their_shadows(tmp_path: P
         model_row(name="none", version="", state="refused", assets=0, refused="checksum"),
     ]
     async with (
-        serving(status) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until("document.querySelectorAll('#models .line').length === 4")
         models = await page.text("#models")
@@ -93,8 +95,8 @@ async def test_models_are_shown_with_what_is_wrong_and_their_shadows(tmp_path: P
 async def test_500_assets_are_shown_in_pages_and_found_by_search(tmp_path: Path) -> None:
     count = "document.querySelectorAll('.asset').length"
     async with (
-        serving(plant_of(500)) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(plant_of(500)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(f"{count} === 60")
         assert await page.text("#assets-count") == "60 of 500"
@@ -117,8 +119,8 @@ async def test_names_and_texts_from_the_wire_are_inert(tmp_path: Path) -> None:
     status = ListStatus([asset], [alarm], troubles=[evil])
     status.links = [link_row(evil, evil, evil, evil)]
     async with (
-        serving(status) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         assert evil in await page.text(".asset strong")
@@ -130,8 +132,8 @@ async def test_names_and_texts_from_the_wire_are_inert(tmp_path: Path) -> None:
 
 async def test_the_page_may_not_run_or_load_anything_foreign(tmp_path: Path) -> None:
     async with (
-        serving(plant_of(50)) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(plant_of(50)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         await page.js(
@@ -148,8 +150,8 @@ async def test_the_page_may_not_run_or_load_anything_foreign(tmp_path: Path) -> 
 async def test_acknowledge_and_shelve(tmp_path: Path) -> None:
     status = plant_of(50)
     async with (
-        serving(status) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         await page.js(f'document.querySelector("{CARD} .actions button").click()')
@@ -174,8 +176,8 @@ async def test_all_that_is_shown_is_acknowledged_with_a_comment(tmp_path: Path) 
     """The field's comment goes with the next command, whether of one alarm or of all."""
     status = plant_of(50)
     async with (
-        serving(status) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         waiting = [row["alarm_id"] for row in status.alarm_rows if row["state"] == "unack"]
@@ -200,8 +202,8 @@ async def test_a_card_shows_who_shelved_it_and_why(tmp_path: Path) -> None:
     alarm = alarm_row("P-1.model", state="shelved", acked_by="anna", shelved_by="ben")
     alarm |= {"comment": "filter is <new>", "shelved_until_ms": 1_767_225_600_000}
     async with (
-        serving(ListStatus([asset_row("P-1")], [alarm])) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(ListStatus([asset_row("P-1")], [alarm])) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         card = str(await page.js("document.querySelector('#parked .alarm').textContent"))
@@ -219,8 +221,8 @@ async def test_faults_of_a_connected_link_are_troubles(tmp_path: Path) -> None:
     ]
     status.troubles = ["plc1: 3 nodes refused", "plc1: clock 3600 s ahead"]
     async with (
-        serving(status) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         assert await page.text("#troubles") == "plc1: clock 3600 s ahead"
@@ -237,8 +239,8 @@ async def test_healthy_is_said_beside_the_alarm_of_a_baseline(tmp_path: Path) ->
     card = ".alarm[data-alarm='P-1.baseline']"
     question, yes = f"{card} .question", f'document.querySelector("{card} .question button")'
     async with (
-        serving(status) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         buttons = "[...document.querySelectorAll('.actions button:not([hidden])')]"
@@ -268,8 +270,8 @@ async def test_an_alarm_is_called_false_or_true_beside_it(tmp_path: Path) -> Non
     buttons = f"[...{box}.querySelectorAll('button')]"
     focused = "document.activeElement.textContent"
     async with (
-        serving(status) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         openers = "[...document.querySelectorAll('.actions button:not([hidden])')]"
@@ -318,8 +320,8 @@ async def test_promise_and_count_of_a_model_stand_together(tmp_path: Path) -> No
         model_row(name="fan", false_alarms_per_day=0.1, all_versions=kept, **kept),
     ]
     async with (
-        serving(status) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until("document.querySelectorAll('#models .line').length === 2")
         told = str(await page.js("document.querySelector('#models .line.abnormal').textContent"))
@@ -336,8 +338,8 @@ async def test_promise_and_count_of_a_model_stand_together(tmp_path: Path) -> No
 async def test_a_refused_command_says_why(tmp_path: Path) -> None:
     status = plant_of(50)
     async with (
-        serving(status) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         status.alarm_rows[0]["state"] = "acked"
@@ -348,7 +350,7 @@ async def test_a_refused_command_says_why(tmp_path: Path) -> None:
 
 async def test_a_lost_daemon_is_told_and_a_new_one_is_found(tmp_path: Path) -> None:
     banner = "document.getElementById('banner')"
-    async with serving(plant_of(50)) as server:
+    async with commanding(plant_of(50)) as server:
         port = server.port
         async with browsing(tmp_path, f"http://127.0.0.1:{port}/") as page:
             await page.until(SHOWN)
@@ -356,7 +358,7 @@ async def test_a_lost_daemon_is_told_and_a_new_one_is_found(tmp_path: Path) -> N
             await server.stop()
             await page.until(f"!{banner}.hidden")
             assert "cannot be reached" in await page.text("#banner")
-            async with serving(plant_of(60), port=port):
+            async with commanding(plant_of(60), port=port):
                 await page.until(f"{banner}.hidden")
                 await page.until("document.getElementById('assets-count').textContent === '60'")
 
@@ -365,8 +367,8 @@ async def test_it_keeps_still_while_it_is_renewed(tmp_path: Path) -> None:
     """A row that somebody opened stays the same element, and open."""
     status = plant_of(50)
     async with (
-        serving(status) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         await page.js(
@@ -379,9 +381,12 @@ async def test_it_keeps_still_while_it_is_renewed(tmp_path: Path) -> None:
 
 async def test_the_browsers_language_decides(tmp_path: Path) -> None:
     async with (
-        serving(plant_of(50)) as server,
+        commanding(plant_of(50)) as server,
         browsing(
-            tmp_path, f"http://127.0.0.1:{server.port}/", "--lang=de", "--accept-lang=de-AT,de,en"
+            tmp_path,
+            f"http://127.0.0.1:{server.port}/#token={TOKEN}",
+            "--lang=de",
+            "--accept-lang=de-AT,de,en",
         ) as page,
     ):
         await page.until(SHOWN)
@@ -394,8 +399,8 @@ async def test_the_browsers_language_decides(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [360, 768])
 async def test_it_fits_a_phone(width: int, tmp_path: Path) -> None:
     async with (
-        serving(plant_of(50)) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/", width=width) as page,
+        commanding(plant_of(50)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}", width=width) as page,
     ):
         await page.until(SHOWN)
         assert await page.js("document.documentElement.scrollWidth") <= width
@@ -403,8 +408,8 @@ async def test_it_fits_a_phone(width: int, tmp_path: Path) -> None:
 
 async def test_every_word_of_the_page_is_there_in_each_language(tmp_path: Path) -> None:
     async with (
-        serving(plant_of(50)) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(plant_of(50)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         words = await page.js("import('/static/strings.js').then((m) => m.WORDS)")
     keys = {language: set(known) for language, known in words.items()}
@@ -429,11 +434,47 @@ async def test_the_token_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.M
         assert await page.js("document.getElementById('login').hidden")
 
 
+async def test_without_a_token_set_the_page_shows_and_says_how_to_command(tmp_path: Path) -> None:
+    async with (
+        serving(plant_of(50)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        assert "http.token" in await page.text("#access")
+        assert await page.js("document.getElementById('login').hidden")
+        assert await page.js(f'document.querySelector("{CARD} .actions").offsetParent === null')
+
+
+async def test_commands_wait_for_the_token_and_the_rest_is_shown(tmp_path: Path) -> None:
+    """On the gateway itself; with the token the buttons are there."""
+    async with (
+        commanding(plant_of(50)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        assert "Commands need the token" in await page.text("#login")
+        assert await page.js(f'document.querySelector("{CARD} .actions").offsetParent === null')
+        await page.js(f"token.value = '{TOKEN}'")
+        await page.js("document.querySelector('#login button').click()")
+        await page.until(f'document.querySelector("{CARD} .actions").offsetParent !== null')
+        assert await page.js("document.getElementById('login').hidden")
+
+
+async def test_a_token_in_the_address_does_not_stay_there(tmp_path: Path) -> None:
+    async with (
+        commanding(plant_of(50)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
+    ):
+        await page.until(SHOWN)
+        assert await page.js("location.href") == f"http://127.0.0.1:{server.port}/"
+        assert await page.js("document.getElementById('login').hidden")
+
+
 async def test_two_rows_of_one_name_stay_two(tmp_path: Path) -> None:
     status = ListStatus([asset_row("P-1"), asset_row("P-1")])
     async with (
-        serving(status) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(status) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         for value in (1.25, 2.25, 3.25):
@@ -456,8 +497,8 @@ async def test_a_stopped_machine_and_a_vibration_zone_are_shown(tmp_path: Path) 
     )
     plant = ListStatus([row])
     async with (
-        serving(plant) as server,
-        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+        commanding(plant) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
         told = str(await page.js("document.querySelector('.asset').textContent"))

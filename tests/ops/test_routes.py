@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
+from edge_agent.clock import FakeClock
 from edge_agent.config.settings import Http
 from edge_agent.config.types import Secret
 from edge_agent.ops import http
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 TOKEN = "correct-horse-battery"  # noqa: S105
 ELSEWHERE = {"Forwarded": "for=10.0.0.9"}  # a proxy on this machine lends nobody its address
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 PICTURE = {"Content-Type": "image/png"}
 
 
@@ -50,13 +53,19 @@ ROUTES = [
 
 @asynccontextmanager
 async def asking(**config: Any) -> AsyncIterator[Any]:
-    """A function that asks the server and returns status, body and headers."""
-    server = HttpServer(Http(**{"port": 0, **config}), ROUTES)
+    """A function that asks the server, with its token, and returns status, body and headers."""
+    os.environ["TEST_TOKEN"] = TOKEN
+    config = {"token": Secret(env="TEST_TOKEN"), **config}
+    server = HttpServer(Http(**{"port": 0, **config}), ROUTES, FakeClock())
     await server.start()
 
     async def ask(method: str, path: str, **more: Any) -> tuple[int, bytes, Any]:
         url = f"http://127.0.0.1:{server.port}/fake/{path}"
-        async with aiohttp.ClientSession() as session, session.request(method, url, **more) as got:
+        headers = BEARER | more.pop("headers", {})
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, url, headers=headers, **more) as got,
+        ):
             return got.status, await got.read(), got.headers
 
     try:
@@ -145,9 +154,9 @@ async def test_a_scope_says_who_may_ask(
 ) -> None:
     """From elsewhere: no token configured, a wrong one, the right one. 415: it came through."""
     monkeypatch.setenv("HTTP_TOKEN", TOKEN)
-    bearer = {"Authorization": f"Bearer {TOKEN}"}
-    async with asking() as ask:
+    none = {"Authorization": ""}
+    async with asking(token=None) as ask:
         codes = [(await ask(method, path, headers=ELSEWHERE))[0]]
     async with asking(token=Secret(env="HTTP_TOKEN")) as ask:
-        codes += [(await ask(method, path, headers=ELSEWHERE | more))[0] for more in ({}, bearer)]
+        codes += [(await ask(method, path, headers=ELSEWHERE | more))[0] for more in (none, {})]
     assert tuple(codes) == answers

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from status_support import ListStatus, alarm_row, asset_row, plant_of, serving
+from status_support import BEARER, ListStatus, alarm_row, asset_row, commanding, plant_of
 
 from edge_agent.service import ASSET_COMMANDS, COMMANDS
 from edge_agent.store import AuditFilter
@@ -27,7 +27,7 @@ async def ask(
     url = f"http://127.0.0.1:{server.port}{path}"
     async with (
         aiohttp.ClientSession() as session,
-        session.request(method, url, **more) as answer,
+        session.request(method, url, headers=BEARER | more.pop("headers", {}), **more) as answer,
     ):
         is_json = answer.content_type == "application/json"
         return answer.status, await (answer.json() if is_json else answer.text()), answer
@@ -55,12 +55,12 @@ async def ask(
 async def test_health_gives_its_reasons(
     change: dict[str, Any], path: str, status: int, body: Any
 ) -> None:
-    async with serving(ListStatus(**change)) as server:
+    async with commanding(ListStatus(**change)) as server:
         assert (await ask(server, path))[:2] == (status, body)
 
 
 async def test_assets_come_abnormal_first_and_in_pages() -> None:
-    async with serving(plant_of(500)) as server:
+    async with commanding(plant_of(500)) as server:
         _, rows, answer = await ask(server, "/api/assets?limit=4")
         assert [row["id"] for row in rows] == ["P-042", "P-007", "P-010", "P-001"]
         assert answer.headers["X-Total-Count"] == "500"
@@ -69,7 +69,7 @@ async def test_assets_come_abnormal_first_and_in_pages() -> None:
 
 
 async def test_assets_are_found_by_id_path_and_state() -> None:
-    async with serving(plant_of(50)) as server:
+    async with commanding(plant_of(50)) as server:
         _, rows, _ = await ask(server, "/api/assets?search=p-04")
         assert sorted(row["id"] for row in rows) == [f"P-04{digit}" for digit in range(10)]
         assert len((await ask(server, "/api/assets?search=LINE1"))[1]) == 50
@@ -80,12 +80,12 @@ async def test_assets_are_found_by_id_path_and_state() -> None:
 
 async def test_a_value_that_is_no_number_is_null() -> None:
     status = ListStatus([asset_row("P-1", score=float("nan"))])
-    async with serving(status) as server:
+    async with commanding(status) as server:
         assert (await ask(server, "/api/assets"))[1][0]["score"] is None
 
 
 async def test_alarms_by_state() -> None:
-    async with serving(plant_of(50)) as server:
+    async with commanding(plant_of(50)) as server:
         assert len((await ask(server, "/api/alarms"))[1]) == 3
         _, rows, answer = await ask(server, "/api/alarms?state=acked")
         assert [row["alarm_id"] for row in rows] == ["P-007.model"]
@@ -94,7 +94,7 @@ async def test_alarms_by_state() -> None:
 
 async def test_history_passes_on_what_was_asked() -> None:
     status = ListStatus()
-    async with serving(status) as server:
+    async with commanding(status) as server:
         await ask(server, "/api/alarms/history")
         await ask(server, "/api/alarms/history?asset=P-1&alarm_id=P-1.model&limit=7")
     assert status.asked == [(None, None, 100), ("P-1", "P-1.model", 7)]
@@ -103,7 +103,7 @@ async def test_history_passes_on_what_was_asked() -> None:
 async def test_the_audit_passes_on_what_was_asked() -> None:
     """Each filter under its own name; what is not given is none."""
     status = ListStatus()
-    async with serving(status) as server:
+    async with commanding(status) as server:
         await ask(server, "/api/audit")
         query = "asset=P-1&alarm_id=P-1.*&by=anna&since_ms=1767225600000&before=12&limit=7"
         await ask(server, f"/api/audit?{query}")
@@ -132,7 +132,7 @@ async def test_the_audit_passes_on_what_was_asked() -> None:
     ],
 )
 async def test_a_wrong_parameter_is_400_with_a_reason(query: str) -> None:
-    async with serving() as server:
+    async with commanding() as server:
         status, body, _ = await ask(server, f"/api/{query}")
         assert status == 400
         assert set(body) == {"error", "hint"}
@@ -143,7 +143,7 @@ async def test_a_wrong_parameter_is_400_with_a_reason(query: str) -> None:
 async def test_each_command_reaches_the_daemon(kind: str) -> None:
     status = plant_of(50)
     body = {"by": " Lena ", **({"duration_s": 900} if kind == "shelve" else {})}
-    async with serving(status) as server:
+    async with commanding(status) as server:
         code, row, _ = await ask(server, f"/api/alarms/P-042.model/{kind}", "POST", json=body)
     assert code == 200
     assert row["alarm_id"] == "P-042.model"
@@ -155,7 +155,7 @@ async def test_a_command_to_several_alarms_reaches_the_daemon() -> None:
     status = plant_of(50)
     wanted = {"pattern": "P-*", "asset": "P-0*", "state": "unack", "ids": ["P-042.model"]}
     body = {"by": "Lena", "comment": " seen ", **wanted}
-    async with serving(status) as server:
+    async with commanding(status) as server:
         code, rows, _ = await ask(server, "/api/alarms/ack", "POST", json=body)
         every = await ask(server, "/api/alarms/unshelve", "POST", json={"by": "L", "all": True})
         audit = (await ask(server, "/api/audit?limit=1"))[1]
@@ -169,7 +169,7 @@ async def test_a_command_to_several_alarms_reaches_the_daemon() -> None:
 
 
 async def test_a_path_that_is_no_command_says_which_there_are() -> None:
-    async with serving(plant_of(50)) as server:
+    async with commanding(plant_of(50)) as server:
         status, body, _ = await ask(server, "/api/alarms/X/foo")
     assert status == 404
     assert "ack, shelve" in body["hint"]
@@ -181,7 +181,7 @@ async def test_each_command_to_an_asset_reaches_the_daemon(kind: str) -> None:
     status = plant_of(50)
     at_ms = {"at_ms": 1_767_225_600_000} if kind in {"failed", "overhauled"} else {}
     body = {"by": " Lena ", "comment": " new impeller ", **at_ms}
-    async with serving(status) as server:
+    async with commanding(status) as server:
         code, row, _ = await ask(server, f"/api/assets/P-042/{kind}", "POST", json=body)
     assert (code, row["asset"]) == (200, "P-042")
     assert status.commands == [(kind, "P-042", "Lena", at_ms.get("at_ms"))]
@@ -190,7 +190,7 @@ async def test_each_command_to_an_asset_reaches_the_daemon(kind: str) -> None:
 
 async def test_an_alarm_id_may_hold_what_a_path_may_not() -> None:
     status = ListStatus(alarm_rows=[alarm_row("P 1/ü.model")])
-    async with serving(status) as server:
+    async with commanding(status) as server:
         path = "/api/alarms/P%201%2F%C3%BC.model/ack"
         code, _, _ = await ask(server, path, "POST", json={"by": "Lena"})
     assert code == 200
@@ -242,7 +242,7 @@ async def test_a_wrong_command_is_refused_with_a_reason(
     path: str, body: Any, status: int, error: str
 ) -> None:
     plant = plant_of(50)
-    async with serving(plant) as server:
+    async with commanding(plant) as server:
         code, answer, _ = await ask(server, path, "POST", json=body)
     assert code == status
     assert error in answer["error"]
@@ -252,7 +252,7 @@ async def test_a_wrong_command_is_refused_with_a_reason(
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 async def test_other_methods_are_405_with_what_is_allowed(method: str) -> None:
-    async with serving(plant_of(50)) as server:
+    async with commanding(plant_of(50)) as server:
         status, body, answer = await ask(server, ACK, method)
         assert status == 405
         assert body["error"] == "method not allowed"
@@ -265,7 +265,7 @@ async def test_other_methods_are_405_with_what_is_allowed(method: str) -> None:
 )
 def test_no_body_makes_an_internal_error(body: bytes) -> None:
     async def post() -> int:
-        async with serving(plant_of(50)) as server:
+        async with commanding(plant_of(50)) as server:
             headers = {"Content-Type": "application/json"}
             return (await ask(server, ACK, "POST", data=body, headers=headers))[0]
 
@@ -276,7 +276,7 @@ async def test_a_bug_in_the_daemon_is_500_and_the_server_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     status = ListStatus([{"id": "no path"}])
-    async with serving(status) as server:
+    async with commanding(status) as server:
         code, body, _ = await ask(server, "/api/assets")
         assert (code, body["error"]) == (500, "internal error")
         assert "KeyError" not in json.dumps(body)
@@ -285,7 +285,7 @@ async def test_a_bug_in_the_daemon_is_500_and_the_server_goes_on(
 
 
 async def test_questions_are_answered_side_by_side() -> None:
-    async with serving(plant_of(500)) as server:
+    async with commanding(plant_of(500)) as server:
         paths = ["/metrics", "/api/assets", "/api/alarms", "/health/live", "/"] * 20
         answers = await asyncio.gather(*(ask(server, path) for path in paths))
     assert {status for status, _, _ in answers} == {200}
@@ -293,7 +293,7 @@ async def test_questions_are_answered_side_by_side() -> None:
 
 async def test_models_and_the_report_of_a_shadow() -> None:
     status = ListStatus()
-    async with serving(status) as server:
+    async with commanding(status) as server:
         code, rows, _ = await ask(server, "/api/models")
         assert (code, rows) == (200, status.model_rows)
         code, report, _ = await ask(server, "/api/models/pump-vibration/report")

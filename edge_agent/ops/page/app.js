@@ -40,7 +40,7 @@ function headers(more = {}) {
 async function ask(path) {
   const signal = AbortSignal.timeout(ANSWER_MS);
   const answer = await fetch(path, { headers: headers(), signal, cache: "no-store" });
-  byId("login").hidden = answer.status !== 401;
+  if (answer.status === 401) askForToken("token_needed");
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   setClock(answer.headers.get("Date"));
   return { body: await answer.json(), total: Number(answer.headers.get("X-Total-Count")) };
@@ -81,6 +81,7 @@ function show(summary, alarms, assets) {
   text(byId("gateway"), summary.gateway);
   text(byId("place"), [summary.path, `edge-agent ${summary.version}`].filter(Boolean).join(" · "));
   showTitle(summary.gateway, alarms.total);
+  showAccess(summary.commands);
   showFigures(summary, alarms);
   showAlarms(alarms);
   lists.assets.update(assets.body, (row) => row.id);
@@ -89,6 +90,27 @@ function show(summary, alarms, assets) {
   byId("more").hidden = part.part >= part.all;
   byId("no-assets").hidden = part.all > 0;
   showSide(summary);
+}
+
+function askForToken(why) {
+  text(byId("login-label"), t(why));
+  byId("login").hidden = false;
+}
+
+/** What this client may command: the gateway says it with each summary. */
+function showAccess(commands) {
+  if (commands === "token") askForToken("commands_need_token");
+  else byId("login").hidden = true;
+  byId("access").hidden = commands !== "off";
+  document.body.classList.toggle("read-only", commands !== "allowed");
+}
+
+/** A token after # of the address, which a browser never sends; it is kept until the tab is closed. */
+function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!given) return;
+  sessionStorage.setItem("token", given);
+  history.replaceState(null, "", location.pathname);
 }
 
 function showTitle(gateway, alarms) {
@@ -181,7 +203,7 @@ async function post(path, body, onAnswer = undefined) {
       body: JSON.stringify({ by, ...body }),
       signal: AbortSignal.timeout(ANSWER_MS),
     });
-    byId("login").hidden = answer.status !== 401;
+    if (answer.status === 401) askForToken("commands_need_token");
     if (answer.ok) {
       byId("comment").value = ""; // it was about these alarms
       onAnswer?.(await answer.json());
@@ -197,6 +219,7 @@ async function post(path, body, onAnswer = undefined) {
 }
 
 function begin() {
+  takeToken();
   document.documentElement.lang = language;
   for (const node of document.querySelectorAll("[data-text]")) text(node, t(node.dataset.text));
   byId("search").placeholder = t("search");
