@@ -16,6 +16,7 @@ LINE: Final = "station-1"
 LEARN_S: Final = 15.0
 STEP_S: Final = 0.1
 STUCK_S: Final = 3.0
+TOKEN_FILE: Final = "http-token"  # noqa: S105 (its name; it is for the buttons of the status page)
 
 
 def topic_of(asset: str) -> str:
@@ -28,7 +29,7 @@ _CONFIG: Final = Template("""\
 # nodes of an OPC UA server. The first have a model from the first second on; nobody trained one
 # for the others: each learns what healthy looks like.
 gateway: {id: demo, enterprise: acme, site: north, area: water, line: $line}
-http: {port: $http_port}
+http: {port: $http_port, token: {file: $token_file}}
 store: {path: edge-agent.db}
 models_dir: models
 
@@ -90,6 +91,7 @@ def config_text(mqtt_url: str, opcua_url: str, http_port: int) -> str:
         mqtt_url=mqtt_url,
         opcua_url=opcua_url,
         http_port=http_port,
+        token_file=TOKEN_FILE,
         namespace=NAMESPACE,
         bundle=BUNDLE,
         line=LINE,

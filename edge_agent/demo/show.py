@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import secrets
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.clock import SystemClock
 from edge_agent.demo.bus import Readings, readings, seen_on_bus
 from edge_agent.demo.child import daemon, ended, summary
-from edge_agent.demo.config import LEARN_S, ON_BUS, ON_PLC, PUMPS, STEP_S, config_text, topic_of
+from edge_agent.demo.config import (
+    LEARN_S,
+    ON_BUS,
+    ON_PLC,
+    PUMPS,
+    STEP_S,
+    TOKEN_FILE,
+    config_text,
+    topic_of,
+)
 from edge_agent.demo.judge import IN_TIME_S, Judge
 from edge_agent.demo.plant import FAULTS, NAMES, PumpPlant
 from edge_agent.demo.servers import (
@@ -89,10 +99,11 @@ class _Show:
         config, log = folder / "edge-agent.yaml", folder / "edge-agent.log"
         copy_shipped(folder / "models")
         config.write_text(config_text(url, nodes.url, int(page.rpartition(":")[2])))
+        token = _make_token(folder)
         print_line = self._terminal.print_line
         print_line("plant", f"{', '.join(ON_BUS)} on {url}; {', '.join(ON_PLC)} on {nodes.url}")
         print_line("daemon", f"edge-agent run -c {config}")
-        print_line("daemon", f"status page: {page}/")
+        print_line("daemon", f"status page: {page}/#token={token}")
         async with (
             readings(url) as publisher,
             seen_on_bus(url, "edge/+/+/+/+/+/_pdm/#") as queue,
@@ -268,6 +279,15 @@ class _Show:
     async def _die_with(self, process: asyncio.subprocess.Process, log: Path) -> None:
         await process.wait()
         raise ended(process, log)
+
+
+def _make_token(folder: Path) -> str:
+    """A new token for commands on the status page, in the file that the config names."""
+    token, file = secrets.token_hex(12), folder / TOKEN_FILE
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(token)
+    return token
 
 
 def _finder(data: dict[str, Any]) -> str:

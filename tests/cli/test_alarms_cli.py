@@ -25,6 +25,7 @@ from edge_agent.config.schema import AlarmRule, Alarms
 from edge_agent.config.settings import Http
 from edge_agent.config.types import Duration
 from edge_agent.messages import Alarm, AlarmState, Detail, Observation, Transition
+from edge_agent.ops import local_socket
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
 from edge_agent.service import status_routes
@@ -361,6 +362,37 @@ async def test_a_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatc
         monkeypatch.delenv("EDGE_AGENT_TOKEN")
         await call(url, "list")
     assert seen == ["Bearer 0123456789abcdef", ""]
+
+
+async def test_a_token_is_not_given_to_a_program_of_another_user(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any user may listen on the daemon's port while the daemon does not run."""
+    monkeypatch.setattr(local_socket, "trusted_users", set)
+    seen: list[str] = []
+    with foreign(lambda handler: seen.append(handler.path)) as url:
+        assert await call(url, "ack", "P-1.pump") == 1  # a command is no business of his either
+        monkeypatch.setenv("EDGE_AGENT_TOKEN", "0123456789abcdef")
+        assert await call(url, "list") == 1
+        assert seen == []
+        monkeypatch.delenv("EDGE_AGENT_TOKEN")
+        await call(url, "list")
+    assert seen == ["/api/alarms"]
+    told = capsys.readouterr().err.splitlines()
+    assert all("listens there (stop that program" in line for line in told[:2])
+
+
+async def test_a_socket_is_an_address_too(
+    plant: Plant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    routes = status_routes(plant, Metrics())  # type: ignore[arg-type]
+    server = HttpServer(Http(port=0, socket=tmp_path / "s"), routes, FakeClock())
+    await server.start()
+    assert await call(f"unix:{tmp_path}/s", "ack", "P-1.pump") == 0
+    await server.stop()
+    assert "acked" in capsys.readouterr().out
+    assert await call(f"unix:{tmp_path}/s", "list") == 1
+    assert "is the daemon running" in capsys.readouterr().err
 
 
 def test_states_and_commands_are_the_servers() -> None:

@@ -30,6 +30,7 @@ let rows = PAGE_ROWS;
 let delay = EVERY_MS;
 let timer = 0;
 let lastAnswer = Date.now();
+let isLocked = false; // nothing is shown without the token
 let asking = 0; // the newest question; answers to older ones come too late
 
 function headers(more = {}) {
@@ -40,7 +41,8 @@ function headers(more = {}) {
 async function ask(path) {
   const signal = AbortSignal.timeout(ANSWER_MS);
   const answer = await fetch(path, { headers: headers(), signal, cache: "no-store" });
-  if (answer.status === 401) askForToken("token_needed");
+  isLocked = answer.status === 401;
+  if (isLocked) askForToken("token_needed");
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   setClock(answer.headers.get("Date"));
   return { body: await answer.json(), total: Number(answer.headers.get("X-Total-Count")) };
@@ -71,7 +73,7 @@ async function poll() {
 
 function answered(well) {
   const banner = byId("banner");
-  banner.hidden = well || !byId("login").hidden;
+  banner.hidden = well || isLocked;
   document.body.classList.toggle("old", !well);
   if (!well) text(banner, t("lost", { time: clock(lastAnswer) }));
   else text(byId("updated"), t("updated", { time: clock(lastAnswer) }));
