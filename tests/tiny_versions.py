@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.config.types import Name
 from edge_agent.models import Golden
@@ -100,3 +100,58 @@ def fails_over(limit: int, version: str = "2", **changes: Any) -> Model:
         _node("Add", ["mean", "nothing"], "score"),
     ]
     return _model(version, nodes, {"table": np.zeros(limit + 1, np.float32)}, **changes)
+
+
+def branch_over(
+    limit: float,
+    nodes: Sequence[onnx.NodeProto],
+    weights: dict[str, Any],
+    version: str,
+    **more: Any,
+) -> Model:
+    """score = mean + `evil`, which `nodes` make of `top` once a value is over the limit; else 0."""
+    value = helper.make_tensor_value_info("evil", TensorProto.FLOAT, [])
+    none = helper.make_tensor_value_info("none", TensorProto.FLOAT, [])
+    inner = [numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items()]
+    then = helper.make_graph(list(nodes), "over", [], [value], inner)
+    other = helper.make_graph([_node("Identity", ["zero"], "none")], "under", [], [none])
+    chosen = helper.make_node("If", ["go"], ["add"], then_branch=then, else_branch=other)
+    outer = [
+        _MEAN,
+        _node("ReduceMax", ["x"], "top", keepdims=0),
+        _node("Greater", ["top", "limit"], "go"),
+        chosen,
+        _node("Add", ["mean", "add"], "score"),
+    ]
+    consts = {"limit": np.float32(limit), "zero": np.float32(0)}
+    return _model(version, outer, consts, **more)
+
+
+def hangs_over(limit: float, version: str = "2", steps: int = 40_000_000, **more: Any) -> Model:
+    """score = mean, but one operator runs for seconds once a value is over the limit.
+
+    `terminate` is looked at between two operators, so it does not end this one.
+    """
+    nodes = [
+        _node("Mul", ["top", "one"], "dynamic"),
+        _node("Expand", ["dynamic", "shape"], "sequence"),
+        helper.make_node("RNN", ["sequence", "w", "r"], ["", "last"], hidden_size=1),
+        _node("ReduceSum", ["last"], "evil", keepdims=0),
+    ]
+    weights = {
+        "one": np.zeros((1, 1, 1), np.float32),
+        "shape": np.array([steps, 1, 1], np.int64),
+        "w": np.zeros((1, 1, 1), np.float32),
+        "r": np.full((1, 1, 1), 0.001, np.float32),
+    }
+    return branch_over(limit, nodes, weights, version, **more)
+
+
+def eats_over(limit: float, version: str = "2", gib: int = 5, **more: Any) -> Model:
+    """score = mean, but a run takes so much memory once a value is over the limit."""
+    nodes = [
+        _node("Expand", ["top", "shape"], "big"),
+        _node("ReduceSum", ["big"], "evil", keepdims=0),
+    ]
+    weights = {"shape": np.array([gib, 1 << 28], np.int64)}
+    return branch_over(limit, nodes, weights, version, **more)

@@ -89,12 +89,16 @@ class Watched(Live):
         time_us = np.full(len(signal), (BEGIN_S + self.t) * S)
         step = self.turn(float(self.t), columns(signal, time_us, value))
         self.shadow_told += self.pipeline.run_shadows(busy=busy)
+        self.note(step)
+        return step
+
+    def note(self, step: Step) -> None:
+        """Keep the scores of a turn."""
         for _, payload in step.scores:
             said = orjson.loads(payload)
             seen = self.scores[said["asset"]]
             assert said["ts"] not in seen, "a window is told once"
             seen[said["ts"]] = said["score"]
-        return step
 
     def rows(self, n: int, *levels: float) -> None:
         """`n` more seconds."""

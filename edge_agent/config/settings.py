@@ -6,6 +6,7 @@ Units as in `schema`: seconds and bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,14 @@ class Store:
     history_days: Annotated[float, Between(0, 3650)] = 90
 
 
+class Isolated(StrEnum):
+    """Which models run in processes of their own."""
+
+    YOUNG = "young"  # until they are proven
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """ONNX Runtime."""
@@ -32,6 +41,9 @@ class Runtime:
     max_batch: Annotated[int, Between(1, 4096)] = 64
     # Of a run of max_batch windows: a version that exceeds it too often is rolled back.
     latency_budget: Annotated[Duration, Between(1e-4, 60)] = Duration(0.5)
+    # Which models run in processes of their own: see docs/models.md.
+    isolation: Isolated = Isolated.YOUNG
+    model_memory: Annotated[Size, Between(16 << 20, 1 << 40)] = Size(256 << 20)  # of such a process
 
 
 @dataclass(frozen=True, slots=True)

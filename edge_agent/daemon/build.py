@@ -33,6 +33,7 @@ from edge_agent.daemon.status import Lifecycle, Status
 from edge_agent.daemon.store_recovery import StoreRecovery
 from edge_agent.daemon.supervisor import Supervisor
 from edge_agent.delivery import Publisher
+from edge_agent.models import Isolation
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
 from edge_agent.service import status_routes
@@ -112,12 +113,23 @@ class Parts:
         on_change = self.model_audit.accept_change
         number = self.publisher.store.last_number
         self.builder = RuntimeBuilder(
-            metrics, clock, loading, forgotten, loop.wake, on_change, number
+            metrics,
+            clock,
+            loading,
+            forgotten,
+            loop.wake,
+            on_change,
+            number,
+            isolation=Isolation(metrics),
         )
         self.reconciler = Reconciler(lambda: self.runtime().models, loop.turning, metrics, clock)
         self.resolution = ResolutionWatch()
         refresh = self.reconciler.refresh
         self.learning = AssetLearning(self.runtime, self.resolution, refresh, clock)
+
+    async def tend_processes(self) -> None:
+        """Look after the processes of isolated models."""
+        await self.runtime().models.tend_processes(self.loop.turning)
 
     def _build_reload(self, path: Path | None) -> None:
         """Everything that replaces the runtime: another config, assets that are removed."""

@@ -109,6 +109,7 @@ class Daemon:
             "watch": parts.supervisor.watch(parts.boundary, parts.loop.is_alive),
             "learn": repeat("learn", asset_learning.EVERY_S, parts.learning.learn),
             "upkeep": repeat("upkeep", RECONCILE_EVERY_S, parts.reconciler.reconcile),
+            "processes": repeat("processes", RECONCILE_EVERY_S, parts.tend_processes),
             "forget": repeat("forget", asset_removal.EVERY_S, parts.removal.remove_ghosts),
             "certificates": repeat("certificates", certificates.EVERY_S, read, first_s=0.0),
         }

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         WaveLearning,
         WaveTrainingSet,
     )
-    from edge_agent.models import Model
+    from edge_agent.models import Isolation, Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Pipeline
     from edge_agent.plant import PlantAsset
@@ -48,15 +48,22 @@ class ModelManager:
     """
 
     def __init__(
-        self, config: Config, metrics: Metrics, thread: ThreadPoolExecutor, clock: Clock
+        self,
+        config: Config,
+        metrics: Metrics,
+        thread: ThreadPoolExecutor,
+        clock: Clock,
+        isolation: Isolation | None = None,
     ) -> None:
         self.models_dir = config.models_dir
         self._config = config
         self._clock = clock
         self._thread = thread
-        self._registry = SessionRegistry(config.models_dir, config.runtime, metrics, config.trust)
+        self._registry = SessionRegistry(
+            config.models_dir, config.runtime, metrics, config.trust, isolation=isolation
+        )
         self._loaded: list[Model] = []  # until `attach`
-        self._not_loaded: dict[str, str] = {}
+        self._not_loaded: dict[str, ModelError] = {}
         self._pipeline: Pipeline
         self.deployments: Deployments
         self._assets: list[PlantAsset] = []
@@ -71,11 +78,20 @@ class ModelManager:
             except ModelError as error:
                 if self._config.runtime.required and error.where == PROVIDERS_KEY:
                     raise
-                self._not_loaded[name] = str(error)
+                self._not_loaded[name] = error
 
     async def load_model(self, name: str, folder: Path | None = None) -> Model:
         """Verify and load a bundle from its folder or from `folder`; ModelError if refused."""
         return await self._on_thread(self._registry.load, name, folder)
+
+    async def tend_processes(self, turning: asyncio.Lock) -> None:
+        """Look after the processes of isolated models; proven ones move into this process.
+
+        turning: held while a model moves.
+        """
+        for model, engine in await self._on_thread(self._registry.tend):
+            async with turning:
+                model.replace_engine(engine)
 
     def attach(self, pipeline: Pipeline) -> None:
         """Pass the loaded models to the deployments of a pipeline, which then own them."""
@@ -83,7 +99,8 @@ class ModelManager:
         self.deployments = pipeline.deployments
         for model in self._loaded:
             self.deployments.add_model(model)
-        self.deployments.reports.not_loaded |= self._not_loaded
+        for name, error in self._not_loaded.items():
+            self.deployments.reports.add_not_loaded(name, error)
         self._loaded.clear()
 
     def bind(self, asset: PlantAsset) -> None:
@@ -154,7 +171,7 @@ class ModelManager:
             try:
                 self.deployments.add_model(await self.load_model(name), AUTOMATIC)
             except ModelError as error:
-                self.deployments.reports.not_loaded[name] = str(error)
+                self.deployments.reports.add_not_loaded(name, error)
 
     async def probe_disk(self) -> None:
         """Check at the start, and not after a day of learning, that bundles can be written."""

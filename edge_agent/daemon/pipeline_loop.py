@@ -150,7 +150,7 @@ class PipelineLoop:
             self._follow_links()
         loop = asyncio.get_running_loop()
         scored: Sequence[Scored] = ()
-        if due:
+        if due or pipeline.deployments.is_late:
             scored = await loop.run_in_executor(self._model_thread, pipeline.score_windows, due)
         step = pipeline.update_alarms(scored)
         # A restart would lose an alarm of an asset that is not stored.

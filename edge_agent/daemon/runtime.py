@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.delivery import Memory, Publisher
     from edge_agent.messages import Alarm, Source
+    from edge_agent.models import Isolation
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantAsset
     from edge_agent.serving import ModelChange
@@ -75,7 +76,7 @@ class RuntimeBuilder:
     loading: the thread on which models are loaded; forgotten: by asset, the time (us) before
     which baselines are void; wake: called when values arrive in an empty intake; on_model_change:
     called when another version of a model is active; last_number: as in `AlarmTable`; live: False
-    for a recording, which has no sources to start.
+    for a recording, which has no sources to start; isolation: of models that are not proven.
     """
 
     metrics: Metrics
@@ -86,10 +87,11 @@ class RuntimeBuilder:
     on_model_change: Callable[[ModelChange], None] = lambda _: None
     last_number: Callable[[str], int] = lambda _: 0
     live: bool = True
+    isolation: Isolation | None = None
 
     async def load_models(self, config: Config) -> ModelManager:
         """The models of a config, loaded and not yet bound to assets; takes seconds."""
-        models = ModelManager(config, self.metrics, self.loading, self.clock)
+        models = ModelManager(config, self.metrics, self.loading, self.clock, self.isolation)
         await models.load()
         return models
 
@@ -126,8 +128,10 @@ class RuntimeBuilder:
         )
 
     def close(self) -> None:
-        """End the loading thread."""
+        """End the loading thread and the processes of models."""
         self.loading.shutdown(wait=False, cancel_futures=True)
+        if self.isolation is not None:
+            self.isolation.close()
 
 
 @dataclass(frozen=True, slots=True)

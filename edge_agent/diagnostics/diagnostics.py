@@ -8,6 +8,7 @@ A turn of the pipeline spends a bounded time on it; assets that had no turn have
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 from time import perf_counter
@@ -20,6 +21,7 @@ from edge_agent.clock import NEVER, US_PER_S
 from edge_agent.diagnostics.domain import DomainWatch
 from edge_agent.diagnostics.drift import DriftWatch
 from edge_agent.diagnostics.rul_tracker import RulTracker
+from edge_agent.errors import ModelError
 from edge_agent.models import Asked, contributions, runs_of
 from edge_agent.serving import inputs_of, reportable
 from edge_agent.tables import Table, column
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.serving import Deployment, Scored, WindowBatch
 
+log = logging.getLogger("edge_agent.diagnostics")
 
 BUDGET_S: Final = 0.05
 LONGEST_S: Final = 0.5  # a model that would take longer for one window is not explained
@@ -64,6 +67,12 @@ class Shares(Table):
                 last[row] = end_us
                 found.append(i)
         return sorted(found, key=lambda i: not np.isnan(self.share[scored.row[i], 0]))
+
+    def give_up(self, error: ModelError) -> None:
+        """Explain no more scores of this version."""
+        self.runs = 0
+        extra = {"model": self.model.manifest.name, "reason": str(error)}
+        log.warning("scores are not explained", extra=extra)
 
     def store_shares(self, scored: Scored, i: int, weights: NDArray[np.float32]) -> None:
         """Store the shares of window `i`, which was explained."""
@@ -127,7 +136,11 @@ def _explained(
 ) -> Scored:
     """Adds contributions: the window's own, else by the last shares of its asset."""
     due = shares.due(scored, reported)
-    fresh = _fresh(part, scored, due, until_s, max(1, _ROWS // shares.runs))
+    try:
+        fresh = _fresh(part, scored, due, until_s, max(1, _ROWS // shares.runs))
+    except ModelError as error:  # the scores are good: it fails with some inputs replaced
+        shares.give_up(error)
+        return scored
     weights = np.full((len(scored.row), shares.share.shape[1]), np.nan, np.float32)
     for i in reported.tolist():
         if i in fresh:

@@ -62,8 +62,9 @@ from edge_agent.models.bundle.variants import Figures, Trial
 from edge_agent.models.drift_distance import BLOCKS, Bins, Drift, bins_of, drift_of
 from edge_agent.models.repository import REPOSITORY_DIR, ModelRepository, Ref, parse_ref
 from edge_agent.models.runtime.contributions import Asked, contributions, runs_of
-from edge_agent.models.runtime.engine import Engine, LoadRequest, Signature
+from edge_agent.models.runtime.engine import BusyError, Engine, LateError, LoadRequest, Signature
 from edge_agent.models.runtime.graph_engine import GraphEngine, model_of_graph
+from edge_agent.models.runtime.isolation import Isolation, StoppedError
 from edge_agent.models.runtime.model import Model
 from edge_agent.models.runtime.reference import Reference
 from edge_agent.models.runtime.registry import (
@@ -95,6 +96,7 @@ __all__ = [
     "Asked",
     "Bins",
     "BundleKind",
+    "BusyError",
     "Domain",
     "Drift",
     "Engine",
@@ -104,7 +106,9 @@ __all__ = [
     "Histogram",
     "InputSpec",
     "Interval",
+    "Isolation",
     "Keyring",
+    "LateError",
     "LoadRequest",
     "Manifest",
     "Model",
@@ -118,6 +122,7 @@ __all__ = [
     "Role",
     "SessionRegistry",
     "Signature",
+    "StoppedError",
     "Task",
     "TaskRow",
     "Tensors",

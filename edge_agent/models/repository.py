@@ -8,10 +8,8 @@ lock file serialises them, and readers only ever see whole folders.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -20,6 +18,7 @@ from edge_agent.models.bundle.bundle import bundle_files, load_manifest, read_fi
 from edge_agent.models.bundle.folder import locked, write_file, write_folder
 from edge_agent.models.bundle.kinds import MANIFEST
 from edge_agent.models.bundle.manifest import parse_manifest
+from edge_agent.models.repository_state import RepositoryState, parse_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,71 +28,8 @@ if TYPE_CHECKING:
 REPOSITORY_DIR: Final = ".shelf"
 KEEP: Final = 5
 _STATE: Final = "state.json"
-_MAX_BYTES: Final = 65_536
-_MAX_NAMES: Final = 100
+_MARK: Final = ".run"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-
-
-@dataclass(frozen=True, slots=True)
-class RepositoryState:
-    """The contents of `state.json` of one name; both lists with the newest last."""
-
-    versions: tuple[str, ...] = ()
-    previous: tuple[str, ...] = ()
-    shadow: str | None = None
-
-    def arrived(self, version: str) -> RepositoryState:
-        """The state after a version arrived on the shelf."""
-        return replace(self, versions=_last(self.versions, version))
-
-    def kept(self, version: str) -> RepositoryState:
-        """The state after the active version was added to the versions to roll back to."""
-        return replace(self, previous=_last(self.previous, version))
-
-    def activated(self, version: str, old: str | None) -> RepositoryState:
-        """The state after `version` replaced `old` as the active one."""
-        state = self if old in {None, version} else self.kept(str(old))
-        previous = tuple(earlier for earlier in state.previous if earlier != version)
-        shadow = None if self.shadow == version else self.shadow
-        return replace(state, previous=previous, shadow=shadow)
-
-    def rolled_back(self, version: str) -> RepositoryState:
-        """The state after a rollback: `version` and later ones are not in `previous`."""
-        if version not in self.previous:
-            return self
-        return replace(self, previous=self.previous[: self.previous.index(version)])
-
-    def shadowed(self, version: str | None) -> RepositoryState:
-        """The state with another shadow."""
-        return replace(self, shadow=version)
-
-    def dumped(self) -> bytes:
-        """The file's bytes."""
-        return json.dumps(asdict(self), indent=1).encode() + b"\n"
-
-
-def parse_state(file: Path) -> RepositoryState:
-    """The state in `file`; empty if it is missing or not valid.
-
-    It only orders the versions in the folders, so its loss costs the order and no bundle.
-    """
-    try:
-        with file.open("rb") as stream:
-            found = json.loads(stream.read(_MAX_BYTES))
-        shadow = found["shadow"]
-        return RepositoryState(
-            _names(found["versions"]), _names(found["previous"]), shadow and str(shadow)
-        )
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return RepositoryState()
-
-
-def _names(found: object) -> tuple[str, ...]:
-    return tuple(map(str, found))[-_MAX_NAMES:] if isinstance(found, list) else ()
-
-
-def _last(names: tuple[str, ...], name: str) -> tuple[str, ...]:
-    return (*(other for other in names if other != name), name)[-_MAX_NAMES:]
 
 
 class Ref(NamedTuple):
@@ -137,7 +73,7 @@ class ModelRepository:
         """The versions on the shelf, in the order of their arrival."""
         there = {p.parent.name for p in self._place(name).glob(f"*/{MANIFEST}")}
         there = {version for version in there if _NAME.fullmatch(version)}
-        known = [version for version in self._state(name).versions if version in there]
+        known = [version for version in self.state(name).versions if version in there]
         return [*sorted(there.difference(known)), *known]
 
     def folder(self, name: str, version: str) -> Path:
@@ -160,13 +96,17 @@ class ModelRepository:
     def previous(self, name: str) -> str | None:
         """The version that `rollback` would restore."""
         there, active = self.versions(name), self.active(name)
-        earlier = [v for v in self._state(name).previous if v in there and v != active]
+        earlier = [v for v in self.state(name).previous if v in there and v != active]
         return earlier[-1] if earlier else None
 
     def shadow(self, name: str) -> str | None:
         """The version that scores in parallel with the active one."""
-        shadow = self._state(name).shadow
+        shadow = self.state(name).shadow
         return shadow if shadow in self.versions(name) else None
+
+    def state(self, name: str) -> RepositoryState:
+        """What is known of the versions of a name."""
+        return parse_state(self._place(name) / _STATE)
 
     # -- changes ------------------------------------------------------------------------------
 
@@ -182,21 +122,23 @@ class ModelRepository:
             self._refuse_other_content(name, version, raw)
             if version not in self.versions(name):
                 self._copy(source, raw, self._place(name) / version)
-            self._write_state(name, self._state(name).arrived(version))
+            self._write_state(name, self.state(name).arrived(version))
             self._prune(name, fresh=version)
         return manifest
 
     def activate(self, name: str, version: str) -> None:
         """Put a version from the shelf into the folder of the active models.
 
-        The replaced version stays on the shelf, and `rollback` restores it.
+        The replaced version stays on the shelf, and `rollback` restores it. A version that was
+        stopped because its runs ended processes is tried again.
         """
         with locked(self._stored):
             source = self.folder(name, version)
+            self._write_state(name, self.state(name).forgiven(_hex(source)))
             if _digest(source) == _digest(self._dir / name):
                 return
             old = self._keep_active(name)
-            self._write_state(name, self._state(name).activated(version, old))
+            self._write_state(name, self.state(name).activated(version, old))
             self._copy(source, read_file(source, MANIFEST), self._dir / name)
             self._prune(name)
 
@@ -212,7 +154,7 @@ class ModelRepository:
             self._keep_active(name)
             source = self._place(name) / version
             self._copy(source, read_file(source, MANIFEST), self._dir / name)
-            self._write_state(name, self._state(name).rolled_back(version))
+            self._write_state(name, self.state(name).rolled_back(version))
         return version
 
     def store_active(self, name: str) -> str | None:
@@ -223,7 +165,7 @@ class ModelRepository:
         with locked(self._stored):
             version = self._keep_active(name)
             if version is not None:
-                self._write_state(name, self._state(name).kept(version))
+                self._write_state(name, self.state(name).kept(version))
                 self._prune(name)
         return version
 
@@ -233,18 +175,34 @@ class ModelRepository:
             if version is not None and version not in self.versions(name):
                 self.folder(name, version)
                 raise ModelError("is active, so it cannot be the shadow", where=name)
-            self._write_state(name, self._state(name).shadowed(version))
+            self._write_state(name, self.state(name).shadowed(version))
+
+    def add_proven(self, name: str, digest: str) -> None:
+        """Note that a bundle may run in the daemon's process."""
+        with locked(self._stored):
+            self._write_state(name, self.state(name).proved(digest))
+
+    def add_death(self, name: str, digest: str) -> None:
+        """Note that a run of a bundle ended a process of its own."""
+        with locked(self._stored):
+            self._write_state(name, self.state(name).died(digest))
+
+    def add_killed(self, name: str, digest: str) -> None:
+        """Note that the daemon was killed during a run of a bundle."""
+        with locked(self._stored):
+            self._write_state(name, self.state(name).was_killed(digest))
+
+    def mark_file(self) -> Path:
+        """The file of the present run; see `RunMark`."""
+        return self._stored / _MARK
 
     # -- parts --------------------------------------------------------------------------------
 
     def _place(self, name: str) -> Path:
         return self._stored / _checked(name)
 
-    def _state(self, name: str) -> RepositoryState:
-        return parse_state(self._place(name) / _STATE)
-
     def _write_state(self, name: str, state: RepositoryState) -> None:
-        if state != self._state(name):
+        if state != self.state(name):
             write_file(self._place(name) / _STATE, state.dumped())
 
     def _keep_active(self, name: str) -> str | None:
@@ -256,7 +214,7 @@ class ModelRepository:
             place = self._place(name) / version
             if _digest(place) != sha256(raw).digest():
                 self._copy(folder, raw, place)
-                self._write_state(name, self._state(name).arrived(version))
+                self._write_state(name, self.state(name).arrived(version))
         except ModelError:
             return None  # none is there, or it is broken: of no use for a rollback
         return version
@@ -291,6 +249,10 @@ def _digest(folder: Path) -> bytes | None:
         return sha256(read_file(folder, MANIFEST)).digest()
     except ModelError:
         return None
+
+
+def _hex(folder: Path) -> str:
+    return (_digest(folder) or b"").hex()
 
 
 def _checked(name: str) -> str:

@@ -134,6 +134,9 @@ class Metrics:
     model_info = gauge("1 for each active model.", "model", "version", "provider", "variant")
     model_rejected = counter("Bundles refused.", "model", "reason")
     model_rollbacks = counter("Versions rolled back to the previous version.", "model", "reason")
+    model_process_ends = counter(
+        "Processes of isolated models that died or had to be killed.", "model"
+    )
     shadow_windows = counter("Windows of a candidate by outcome.", "model", "outcome")
     shadow_alarms = counter("Alarms that each version would raise.", "model", "mode")
     shadow_seconds = histogram("One batched run of a candidate.", "model", buckets=_RUN_SECONDS)

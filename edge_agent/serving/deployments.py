@@ -55,7 +55,8 @@ class Deployments:
 
     bindings: of all signals of the plant, which grow with it. rollbacks: replaced versions that
     are still active in the repository on disk; baselines: which learned bundle scores which asset;
-    on_change: called when another version is active, it must return at once.
+    on_change: called when another version is active, it must return at once. is_late: a run goes on
+    in a process of its own, so that `run` is to be called in the next turn, too.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Deployments:
         self._budget = Budget(config.runtime.latency_budget, config.runtime.max_batch)
         self._monotonic_s = 0.0
         self._ran: list[ModelRun] = []  # in this turn
+        self.is_late = False
         rules, limits = alarms.rules, config.alarms
         new_alarms = partial(ShadowAlarms, rules=rules, limits=limits, replayed=not live)
         self._shadows = Shadows(self._of_bundle, bindings, new_alarms, self._budget, metrics)
@@ -120,7 +122,7 @@ class Deployments:
     def add_model(self, model: Model, actor: str = DAEMON) -> None:
         """Add the first version of a bundle; add assets with `use_model`."""
         name = model.manifest.name
-        self.reports.not_loaded.pop(name, None)
+        self.reports.loaded(name)
         parts = self._bindings, self._budget, self._follow_version, self.rollbacks
         self._bundles[name] = BundleVersions(model, *parts)
         self._report_active(model, "", actor)
@@ -332,17 +334,29 @@ class Deployments:
         return found
 
     def run(self, batches: Sequence[WindowBatch]) -> list[Scored]:
-        """Score windows, one run per model, by the standby if a version fails; blocking."""
-        self._ran = []
+        """Score windows, one run per model, by the standby if a version fails; blocking.
+
+        Also returns the windows of earlier runs that were late.
+        """
+        bundles, self._ran = self._bundles.values(), []
+        if self.is_late:
+            self._finish_runs([run for bundle in bundles for run in bundle.finish_late()])
         for part in in_turns(batches):
             runs = runs_of_models(part, self._metrics)
-            ran = [self._bundles[run.model.manifest.name].score(run) for run in runs]
-            for run in ran:
-                count_windows(run, self._metrics)
-                for scored in run.scored:
-                    follow(scored)
-            self._ran += ran
+            scoring = [self._bundles[run.model.manifest.name] for run in runs]
+            ran = zip(scoring, runs, strict=True)
+            self._finish_runs([one for bundle, run in ran for one in bundle.score(run)])
+            self.is_late |= any(bundle.queue for bundle in scoring)
+        if self.is_late:
+            self.is_late = any(bundle.queue for bundle in bundles)
         return [scored for run in self._ran for scored in run.scored]
+
+    def _finish_runs(self, ran: Sequence[ModelRun]) -> None:
+        for run in ran:
+            count_windows(run, self._metrics)
+            for scored in run.scored:
+                follow(scored)
+        self._ran += ran
 
     def has_shadow(self, name: str, version: str) -> bool:
         """True if this version is the shadow, or was and was rejected."""

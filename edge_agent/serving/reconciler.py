@@ -138,7 +138,7 @@ class Reconciler:
             model = await loader.load_model(name)
         except ModelError as error:  # logged by the registry
             if before is None:
-                deployments.reports.not_loaded[name] = str(error)
+                deployments.reports.add_not_loaded(name, error)
             await self._refuse(
                 name, str(error), None if before is None else before.manifest.version
             )

@@ -10,12 +10,14 @@ import numpy as np
 
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.messages import Detail, Fault
+from edge_agent.models import StoppedError
 from edge_agent.serving.evaluation import promise_of
 from edge_agent.serving.lifecycle import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edge_agent.errors import ModelError
     from edge_agent.models import Model
     from edge_agent.ops.metrics import Metrics
     from edge_agent.serving.shadow import Shadows
@@ -49,7 +51,8 @@ class Reports:
     """What the service says of its models: rows for the page and the API, and faults.
 
     refused: by name of the bundle, the version that should be active and is not; not_loaded:
-    bundles of which no version could be loaded, and why.
+    bundles of which no version could be loaded, and why; stopped: those of them whose runs ended
+    processes again and again.
     """
 
     def __init__(
@@ -60,9 +63,21 @@ class Reports:
     ) -> None:
         self.refused: dict[str, Refusal] = {}
         self.not_loaded: dict[str, str] = {}
+        self.stopped: dict[str, StoppedError] = {}
         self._bundles = bundles
         self._shadows = shadows
         self._metrics = metrics
+
+    def add_not_loaded(self, name: str, error: ModelError) -> None:
+        """No version of a bundle could be loaded."""
+        self.not_loaded[name] = str(error)
+        if isinstance(error, StoppedError):
+            self.stopped[name] = error
+
+    def loaded(self, name: str) -> None:
+        """A version of a bundle was loaded."""
+        self.not_loaded.pop(name, None)
+        self.stopped.pop(name, None)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each bundle in service or refused, and one for each shadow."""
@@ -93,7 +108,9 @@ class Reports:
         """The present faults of models: failing ones, else the last one that was rolled back."""
         bundles = self._bundles.items()
         failing = {n: b.active for n, b in bundles if b.active.state is State.FAILING}
-        return _failing(failing) if failing else _rolled_back(self.refused, now_us)
+        if failing:
+            return _failing(failing)
+        return _stopped(self.stopped) or _rolled_back(self.refused, now_us)
 
     def export(self) -> None:
         """Update the gauge of the active versions."""
@@ -141,6 +158,7 @@ def _about(model: Model) -> dict[str, Any]:
         "sha256": model.sha256,
         "variant": model.variant,
         "provider": model.provider,
+        "isolated": model.is_isolated,
         "task": str(model.manifest.task),
         "provisional_s": model.manifest.provisional_s,
         "false_alarms_per_day": promise.rate,
@@ -153,6 +171,15 @@ def _failing(versions: Mapping[str, Version]) -> list[Fault]:
     name, version = next(iter(versions.items()))
     args = {"model": name, "version": version.number, "reason": version.reason}
     text = "; ".join(f"model {name}: {one.reason}" for name, one in versions.items())
+    return [Fault("model", text, Detail("model_failed", args))]
+
+
+def _stopped(stopped: Mapping[str, StoppedError]) -> list[Fault]:
+    if not stopped:
+        return []
+    name, error = next(iter(stopped.items()))
+    args = {"model": name, "version": error.version, "reason": error.message}
+    text = "; ".join(f"model {name}: {one.message}" for name, one in stopped.items())
     return [Fault("model", text, Detail("model_failed", args))]
 
 

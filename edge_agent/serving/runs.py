@@ -9,18 +9,19 @@ import logging
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from math import ceil
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edge_agent.models import DEVIATION, FOLLOWED, UNIT_TENSOR
+from edge_agent.models import DEVIATION, FOLLOWED, UNIT_TENSOR, BusyError, LateError
 from edge_agent.serving.following import FollowedWindows
 from edge_agent.serving.scored import Scored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -113,6 +114,7 @@ class ModelRun:
     """One run of a model over the windows of all its assets, and its outcome.
 
     size: number of its windows; non_finite: of its scores: NaN passes through ONNX Runtime.
+    late: set while it goes on in the model's own process; busy: an earlier run of it is late.
     """
 
     model: Model
@@ -120,6 +122,9 @@ class ModelRun:
     scored: list[Scored] = field(default_factory=list)  # one for each batch, unless it failed
     seconds: float = 0.0
     error: str = ""
+    late: LateError | None = None
+    busy: bool = False
+    begin_s: float = 0.0
     size: int = field(init=False)
     non_finite: int = 0
 
@@ -167,20 +172,36 @@ def _least_coverage(due: WindowBatch) -> float:
     return min(due.deployment.use.min_coverage, able)
 
 
-def score_windows(run: ModelRun, limit_s: float | None = None) -> ModelRun:
-    """Score the windows of a run; blocking. A failure is in `error`.
+def score_windows(run: ModelRun, limit_s: float | None = None, *, wait: bool = True) -> ModelRun:
+    """Score the windows of a run; blocking. A failure is in `error`; see also `late`.
 
     limit_s: a run that takes longer is ended, and counts as failed.
     """
     feeds = inputs_of(run.batches)
-    begin = perf_counter()
+    run.begin_s = perf_counter()
+    return _completed(run, partial(run.model.infer, feeds, limit_s, wait=wait))
+
+
+def finish_late(run: ModelRun) -> ModelRun:
+    """Score the windows of a run that was late, if it is over now; never waits."""
+    return _completed(run, run.model.late_outputs)
+
+
+def _completed(run: ModelRun, infer: Callable[[], Outputs]) -> ModelRun:
+    run.late = None
     try:
-        outputs = run.model.infer(feeds, limit_s)
+        outputs = infer()
+    except LateError as late:
+        run.late = late
+        return run
+    except BusyError:
+        run.busy = True
+        return run
     except Exception as error:  # noqa: BLE001 (one model that fails must not stop the others)
         run.error = str(error) or type(error).__name__
         return run
     finally:
-        run.seconds = perf_counter() - begin
+        run.seconds = perf_counter() - run.begin_s
     start = 0
     for batch in run.batches:
         stop = start + batch.size
@@ -193,6 +214,9 @@ def score_windows(run: ModelRun, limit_s: float | None = None) -> ModelRun:
 def count_windows(run: ModelRun, metrics: Metrics) -> None:
     """Count the outcomes of the windows of a run."""
     name, size, non_finite = run.model.manifest.name, run.size, run.non_finite
+    if run.busy:
+        metrics.windows.labels(name, "busy").inc(size)
+        return
     if run.error:
         metrics.windows.labels(name, "failed").inc(size)
         return

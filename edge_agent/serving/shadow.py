@@ -14,7 +14,14 @@ from edge_agent.clock import US_PER_MS
 from edge_agent.serving.agreement import NOTHING, OUTCOMES, Agreement, Judged, Last
 from edge_agent.serving.deployment import Deployment
 from edge_agent.serving.lifecycle import Event, State
-from edge_agent.serving.runs import ModelRun, RunStats, Trouble, score_windows, usable
+from edge_agent.serving.runs import (
+    ModelRun,
+    RunStats,
+    Trouble,
+    finish_late,
+    score_windows,
+    usable,
+)
 from edge_agent.serving.standby import Standby
 from edge_agent.serving.versions import Version
 
@@ -62,6 +69,8 @@ class Shadow:
         self._budget = budget
         self._metrics = metrics
         self._skipped = 0
+        # A run that goes on in the candidate's own process, and the active scores of its turn.
+        self._late: tuple[ModelRun, list[Scored]] | None = None
         self._active_stats = RunStats()
         self._active_alarms, self._alarms = alarms
         self._agreement = Agreement()
@@ -99,24 +108,43 @@ class Shadow:
     def score_and_compare(self, ran: Iterable[ModelRun], *, busy: bool) -> list[Transition]:
         """Score the windows of this turn and compare; returns the transitions of its alarms.
 
-        ran: runs of the active versions; busy: values wait, so there is no time.
+        A candidate in a process of its own is not waited for: its scores are compared in a later
+        turn, and windows that close until then are skipped. ran: runs of the active versions;
+        busy: values wait, so there is no time.
         """
+        announced = self._finish_late()
         mine = [run for run in ran if run.model.manifest.name == self.name]
         batches = [batch for run in mine for batch in run.batches]
         found = [usable(due) for one in self.standbys for due in one.windows_of(batches)]
         run = ModelRun(self.model, [due for due in found if due.size])
-        if busy:
+        if busy or self._late is not None:
             self._skipped += run.size
             self._count({"skipped": run.size})
-            return []
+            return announced
         for each in mine:
-            self._active_stats.add_run(each, self._budget)
+            if not each.busy:
+                self._active_stats.add_run(each, self._budget)
+        active = [one for each in mine for one in each.scored]
         if run.batches:
-            self._score(run)
-        return self._compare([one for each in mine for one in each.scored], run.scored)
+            score_windows(run, self._budget.limit_s(run.size), wait=False)
+        return announced + self._judged(run, active)
 
-    def _score(self, run: ModelRun) -> None:
-        score_windows(run, self._budget.limit_s(run.size))
+    def _finish_late(self) -> list[Transition]:
+        """Compare the run of an earlier turn if it is over now."""
+        if self._late is None:
+            return []
+        (run, active), self._late = self._late, None
+        return self._judged(finish_late(run), active)
+
+    def _judged(self, run: ModelRun, active: list[Scored]) -> list[Transition]:
+        if run.late is not None:
+            self._late = run, active
+            return []
+        if run.batches and not run.busy:
+            self._count_run(run)
+        return self._compare(active, run.scored)
+
+    def _count_run(self, run: ModelRun) -> None:
         trouble = self.version.run_stats.add_run(run, self._budget)
         self._metrics.shadow_seconds.labels(self.name).observe(run.seconds)
         failed = run.size if run.error else 0

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.serving.lifecycle import DAEMON, Event, State, next_state
-from edge_agent.serving.runs import ModelRun, RunStats, Trouble, score_windows, usable
+from edge_agent.serving.run_queue import RunQueue
+from edge_agent.serving.runs import (
+    ModelRun,
+    RunStats,
+    Trouble,
+    finish_late,
+    score_windows,
+    usable,
+)
 from edge_agent.serving.standby import Standby
 
 if TYPE_CHECKING:
@@ -106,6 +114,7 @@ class BundleVersions:
 
     on_active: called when another version is active, with the deployments that it replaced by its
     own; rollbacks: receives each replaced failed version. warming_up: a version whose windows fill.
+    queue: windows that wait because a run is late.
     """
 
     def __init__(
@@ -117,6 +126,7 @@ class BundleVersions:
         rollbacks: list[Rollback],
     ) -> None:
         self.deployments: list[Deployment] = []
+        self.queue = RunQueue()
         self.standby: Version | None = None
         self._bindings = bindings
         self._budget = budget
@@ -234,6 +244,7 @@ class BundleVersions:
                 standby.deployment.adopt_scores(main)
                 self.deployments[number] = replaced[main] = standby.deployment
         version.standbys, version.run_stats = {}, RunStats()
+        self.queue.follow_version()
         version.apply(Event.ACTIVATE)
         self.active = version
         if self.warming is not None:
@@ -254,19 +265,43 @@ class BundleVersions:
 
     # -- runs ---------------------------------------------------------------------------------
 
-    def score(self, run: ModelRun) -> ModelRun:
-        """Execute a run, by the standby if the active version fails; blocking."""
-        limit_s = self._budget.limit_s(run.size) if self.standby is not None else None
-        score_windows(run, limit_s)
+    def score(self, run: ModelRun) -> list[ModelRun]:
+        """Execute a run, by the standby if the active version fails; blocking.
+
+        Empty while the run, or an earlier one, is late: `finish_late` returns it later.
+        """
+        if self.queue.late is not None or run.model is not self.active.model:
+            return self.queue.add(run)
+        is_limited = self.standby is not None or run.model.is_isolated
+        score_windows(run, self._budget.limit_s(run.size) if is_limited else None)
+        return self._judged(run)
+
+    def finish_late(self) -> list[ModelRun]:
+        """The run that was late, if it is over now, and the next one with what waits."""
+        late = self.queue.drain_late()
+        found = [] if late is None else self._judged(finish_late(late))
+        waiting = self.queue.drain(self.active.model, self.deployments)
+        return found if waiting is None else found + self.score(waiting)
+
+    def _judged(self, run: ModelRun) -> list[ModelRun]:
+        """Follow the outcome of a run; it may have another one, of the standby."""
+        if run.busy:
+            return self.queue.add(run)
+        if run.late is not None and self.standby is not None and run.late.is_computing:
+            run.model.abandon_run(run.late.message)
+            run.error, run.late = str(run.late), None
+        if run.late is not None:
+            self.queue.late = run
+            return []
         stats = self.active.run_stats
         trouble = stats.add_run(run, self._budget)
         if trouble is not None and self.standby is not None:
             again = self._score_by_standby(run, trouble, self.standby)
             if again is not None:
-                return again
+                return [again]
             stats.forget_slow_runs()
         self._follow_outcome(run, trouble)
-        return run
+        return [run]
 
     def _score_by_standby(self, run: ModelRun, trouble: Trouble, good: Version) -> ModelRun | None:
         """Score the same windows with the standby; None if the result is no better."""
@@ -275,7 +310,7 @@ class BundleVersions:
         again = ModelRun(good.model, [batch for batch in found if batch.size])
         if again.batches:
             score_windows(again, self._budget.limit_s(again.size))
-            failed = RunStats().add_run(again, self._budget) is not None
+            failed = again.late or again.busy or RunStats().add_run(again, self._budget) is not None
             if failed or (trouble is Trouble.SLOW and self._is_slow(again)):
                 return None
         for standby in beside:

@@ -37,7 +37,7 @@ from edge_agent.models.bundle.foreign import bundle_from_onnx
 from edge_agent.models.bundle.manifest import WindowSpec
 from edge_agent.models.bundle.tasks import OutputNames, Outputs, Task
 from edge_agent.models.bundle.variants import Trial
-from edge_agent.models.runtime import graph_engine
+from edge_agent.models.runtime import graph_session
 from edge_agent.models.runtime import registry as registry_module
 from edge_agent.models.runtime.graph_engine import model_of_graph
 from edge_agent.models.runtime.registry import SessionRegistry, choose_providers
@@ -81,7 +81,7 @@ def test_a_batch_of_any_size_gives_what_single_windows_give(windows: int, max_ba
 
 def test_only_a_few_shapes_ever_reach_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[int] = set()
-    real: Any = vars(graph_engine)["open_session"]
+    real: Any = vars(graph_session)["open_session"]
 
     class Spy:
         def __init__(self, raw: bytes, providers: object) -> None:
@@ -93,7 +93,7 @@ def test_only_a_few_shapes_ever_reach_the_runtime(monkeypatch: pytest.MonkeyPatc
             seen.add(len(feeds["x"]))
             return self.session.run(names, feeds, options)
 
-    monkeypatch.setattr(graph_engine, "open_session", Spy)
+    monkeypatch.setattr(graph_session, "open_session", Spy)
     loaded = opened(mean_model(), 100)
     for windows in range(1, 301):
         assert len(loaded.infer({"x": golden_x(windows)}).score) == windows
@@ -259,8 +259,8 @@ def test_a_silent_fallback_to_the_cpu_is_noticed(
     write_mean_bundle(tmp_path / "mean")
     both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(registry_module, "available_providers", lambda: both)
-    real: Any = vars(graph_engine)["open_session"]
-    monkeypatch.setattr(graph_engine, "open_session", lambda raw, _: real(raw, CPU))
+    real: Any = vars(graph_session)["open_session"]
+    monkeypatch.setattr(graph_session, "open_session", lambda raw, _: real(raw, CPU))
     found = SessionRegistry(tmp_path, Runtime(providers=("cuda", "cpu")), metrics)
     assert value(metrics, "provider_missing", provider="cuda") == 0
     found.load("mean")
@@ -280,7 +280,7 @@ def test_a_gpu_on_which_golden_vectors_fail_is_left_for_the_cpu(
     write_mean_bundle(tmp_path / "mean")
     both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(registry_module, "available_providers", lambda: both)
-    real: Any = vars(graph_engine)["open_session"]
+    real: Any = vars(graph_session)["open_session"]
 
     def session(raw: bytes, providers: tuple[str, ...]) -> object:
         if "CUDAExecutionProvider" not in providers:
@@ -289,7 +289,7 @@ def test_a_gpu_on_which_golden_vectors_fail_is_left_for_the_cpu(
         monkeypatch.setattr(wrong, "get_providers", lambda: both)
         return wrong
 
-    monkeypatch.setattr(graph_engine, "open_session", session)
+    monkeypatch.setattr(graph_session, "open_session", session)
     with caplog.at_level(logging.WARNING, "edge_agent.models"):
         model = SessionRegistry(tmp_path, Runtime(providers=("cuda", "cpu")), metrics).load("mean")
     assert model.provider == "CPUExecutionProvider"

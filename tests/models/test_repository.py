@@ -15,7 +15,8 @@ from tiny_models import write_mean_bundle
 from edge_agent.errors import ModelError, NotFoundError, UsageError
 from edge_agent.models.bundle import folder as folder_module
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
-from edge_agent.models.repository import ModelRepository, RepositoryState, parse_ref, parse_state
+from edge_agent.models.repository import ModelRepository, parse_ref
+from edge_agent.models.repository_state import RepositoryState, parse_state
 
 if TYPE_CHECKING:
     from pathlib import Path

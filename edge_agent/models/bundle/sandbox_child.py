@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +26,7 @@ from edge_agent.models.bundle.graph_check import graph_problems
 from edge_agent.models.bundle.kinds import FP32, GOLDEN, MANIFEST, MODEL, WINDOW, variant_file
 from edge_agent.models.bundle.manifest import KINDS, parse_manifest
 from edge_agent.models.bundle.ort import fixed_batch, open_session
+from edge_agent.models.bundle.steady import is_steady
 from edge_agent.models.bundle.variants import (
     MAX_DIFFERENCE,
     PATIENCE_S,
@@ -75,21 +77,31 @@ def try_bundle(
     sizes = [(folder / name).stat().st_size for name in _graphs(manifest)]
     golden = read_checked(folder, manifest, GOLDEN)
     limit(sizes[0] + max(sizes), manifest.rules)
-    problems = [found for name in _graphs(manifest) for found in _parsed(folder, manifest, name)]
-    return (problems, Trial()) if problems else _run(folder, manifest, golden)
+    steady: list[bool] = []
+    problems = [
+        found for name in _graphs(manifest) for found in _parsed(folder, manifest, name, steady)
+    ]
+    if problems:
+        return problems, Trial()
+    problems, trial = _run(folder, manifest, golden)
+    return problems, replace(trial, steady=all(steady))
 
 
 def _graphs(manifest: Manifest) -> list[str]:
     return [MODEL, *map(variant_file, manifest.variants)]
 
 
-def _parsed(folder: Path, manifest: Manifest, name: str) -> list[tuple[str, str]]:
+def _parsed(
+    folder: Path, manifest: Manifest, name: str, steady: list[bool]
+) -> list[tuple[str, str]]:
+    """The problems of a graph; adds to `steady` whether it is."""
     try:
         model = onnx.load_model_from_string(read_checked(folder, manifest, name))
     except ModelError:
         raise
     except Exception:  # noqa: BLE001 (protobuf's own, depending on its build)
         return [("graph", f"{name} is not an ONNX model")]
+    steady.append(is_steady(model))
     where = "" if name == MODEL else f"{name}: "
     return [("graph", f"{where}{text}") for text in graph_problems(model, manifest)]
 

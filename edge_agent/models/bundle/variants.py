@@ -61,15 +61,19 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The variant that this device uses, and why: the figures of all, fp32 first."""
+    """The variant that this device uses, and why: the figures of all, fp32 first.
+
+    steady: no value of an input can change the time or the memory of a run, of any variant.
+    """
 
     chosen: str = FP32
     figures: tuple[Figures, ...] = ()
+    steady: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON: `chosen` and `figures`, with p50_us as a map by batch size."""
+        """Plain JSON: `chosen`, `steady` and `figures`, with p50_us as a map by batch size."""
         rows = [asdict(f) | {"p50_us": {str(n): us for n, us in f.p50_us}} for f in self.figures]
-        return {"chosen": self.chosen, "figures": rows}
+        return {"chosen": self.chosen, "figures": rows, "steady": self.steady}
 
 
 def parse_trial(found: object, manifest: Manifest) -> Trial:
@@ -80,12 +84,13 @@ def parse_trial(found: object, manifest: Manifest) -> Trial:
     try:
         chosen = str(found["chosen"])  # type: ignore[index]
         figures = tuple(_parsed(row) for row in found["figures"])  # type: ignore[index]
+        steady = found["steady"] is True  # type: ignore[index]
     except (TypeError, KeyError, ValueError, AttributeError, IndexError):
         return Trial()
     known = {FP32, *manifest.variants}
     if chosen not in known or not {row.variant for row in figures} <= known:
         return Trial()
-    return Trial(chosen, figures[: len(known)])
+    return Trial(chosen, figures[: len(known)], steady)
 
 
 def _parsed(row: Mapping[str, Any]) -> Figures:

@@ -28,6 +28,7 @@ MAX_INPUTS: Final = 256  # of a model whose scores are explained
 _CELLS: Final = 1 << 22  # of the windows that are built at a time
 _ROWS: Final = 64
 _LEAST_HOURS: Final = 1e-3
+_LIMIT_S: Final = 0.5  # of one run in a process of its own
 
 
 class Asked(NamedTuple):
@@ -100,8 +101,11 @@ def _scores(
     piece = int(min(max(_CELLS // max(cells, 1), 1), _ROWS))
     window, run = np.divmod(np.arange(len(asked.score) * len(replaced)), len(replaced))
     inputs_of = _inputs_of_tensors(model.manifest)
+    limit_s = _LIMIT_S if model.is_isolated else None
     found = [
-        model.infer(_mixed(inputs_of, reference, asked, window[at], replaced[run[at]])).score
+        model.infer(
+            _mixed(inputs_of, reference, asked, window[at], replaced[run[at]]), limit_s
+        ).score
         for at in (slice(start, start + piece) for start in range(0, len(window), piece))
     ]
     return np.concatenate(found).reshape(len(asked.score), len(replaced))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
+from edge_agent.errors import ModelError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -12,6 +14,23 @@ if TYPE_CHECKING:
 
     from edge_agent.models.bundle.golden import Tensors
     from edge_agent.models.bundle.manifest import Manifest
+
+
+class LateError(ModelError):
+    """A run is not over yet and nobody waits for it any longer; it goes on in its own process.
+
+    is_computing: it has used a processor for long, so that it is slow by itself and not for lack
+    of one.
+    """
+
+    def __init__(self, message: str, *, where: str, is_computing: bool) -> None:
+        super().__init__(message, where=where)
+        self.is_computing = is_computing
+
+
+class BusyError(ModelError):
+    """An earlier run, whose outputs nobody wants any longer, is not over yet."""
+
 
 Shape = tuple[str, tuple[int, ...]]  # "float32" or "int64", and the shape without the batch
 
@@ -53,10 +72,6 @@ class Engine(Protocol):
     def signature(self) -> Signature:
         """The tensors that it takes and returns."""
 
-    @classmethod
-    def load(cls, request: LoadRequest) -> Self:
-        """Load a bundle; ModelError if that fails."""
-
     def infer(
         self,
         feeds: Mapping[str, NDArray[Any]],
@@ -70,3 +85,11 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release everything; it is never used again. May be called repeatedly."""
+
+
+class LoadableEngine(Engine, Protocol):
+    """An engine of a kind of bundles."""
+
+    @classmethod
+    def load(cls, request: LoadRequest) -> Self:
+        """Load a bundle; ModelError if that fails."""

@@ -10,6 +10,7 @@ from edge_agent.models.bundle.golden import Golden, differences
 from edge_agent.models.bundle.kinds import FP32
 from edge_agent.models.bundle.trust import UNSIGNED
 from edge_agent.models.bundle.variants import Trial, parity
+from edge_agent.models.runtime.isolated_engine import IsolatedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edge_agent.models.bundle.tasks import Outputs
     from edge_agent.models.runtime.engine import Engine
     from edge_agent.models.runtime.reference import Reference
+    from edge_agent.models.runtime.run_mark import RunMark
 
     Floats = NDArray[np.float32]
 
@@ -50,16 +52,64 @@ class Model:
         self._tensors = manifest.outputs.named()
         self._names = tuple(self._tensors.values())
         self._shapes = {role: manifest.output_shape(role) for role in self._tensors}
+        self._mark: RunMark | None = None
+        self._label = b""
         weakref.finalize(self, engine.close)
 
-    def infer(self, feeds: Mapping[str, NDArray[Any]], budget_s: float | None = None) -> Outputs:
+    def mark_runs(self, mark: RunMark | None) -> None:
+        """Mark its runs in this process."""
+        self._mark = mark
+        if mark is not None:
+            self._label = mark.label(self.manifest.name, self.sha256)
+
+    @property
+    def is_isolated(self) -> bool:
+        """True if it runs in a process of its own."""
+        return isinstance(self.engine, IsolatedEngine)
+
+    def replace_engine(self, engine: Engine) -> None:
+        """Continue with another engine of the same bundle, between two runs."""
+        old, self.engine = self.engine, engine
+        weakref.finalize(self, engine.close)
+        old.close()
+
+    def infer(
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        budget_s: float | None = None,
+        *,
+        wait: bool = True,
+    ) -> Outputs:
         """Score N windows; ModelError if the engine fails or the inputs do not fit.
 
         feeds: by tensor of `manifest.tensors()`, the windows first: the window of the scalars,
         float32 [N, length, scalars]; `unit`, int64 [N], index into the manifest's units; each other
-        input by its name. budget_s: the maximum time.
+        input by its name. budget_s: the maximum time. LateError if it runs in a process of its own
+        and takes longer than a turn should wait (see `late_outputs`); wait: False not to wait.
         """
-        found = self.engine.infer(feeds, self._names, budget_s)
+        engine = self.engine
+        if isinstance(engine, IsolatedEngine):
+            return self._outputs(engine.infer(feeds, self._names, budget_s, wait=wait))
+        if self._mark is None:
+            return self._outputs(engine.infer(feeds, self._names, budget_s))
+        self._mark.set(self._label)
+        try:
+            return self._outputs(engine.infer(feeds, self._names, budget_s))
+        finally:
+            self._mark.clear()
+
+    def late_outputs(self) -> Outputs:
+        """The outputs of a run that was late; LateError if it is still not over."""
+        if not isinstance(self.engine, IsolatedEngine):
+            raise ModelError("its run was given up", where=self.manifest.name)
+        return self._outputs(self.engine.late_answer())
+
+    def abandon_run(self, reason: str) -> None:
+        """End the process with a run that is late."""
+        if isinstance(self.engine, IsolatedEngine):
+            self.engine.abandon(reason)
+
+    def _outputs(self, found: Tensors) -> Outputs:
         by_role: dict[str, Any] = {
             role: found[tensor].reshape(-1, *self._shapes[role])
             for role, tensor in self._tensors.items()

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
-from edge_agent.config.settings import Trust
+from edge_agent.config.settings import Isolated, Trust
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.bundle import read_checked, read_file, try_files
 from edge_agent.models.bundle.golden import parse_golden
@@ -19,8 +19,10 @@ from edge_agent.models.bundle.kinds import FP32, GOLDEN, MANIFEST, WINDOW
 from edge_agent.models.bundle.manifest import KINDS, parse_manifest
 from edge_agent.models.bundle.ort import available_providers
 from edge_agent.models.bundle.trust import UNSIGNED, keyring
+from edge_agent.models.repository import ModelRepository
 from edge_agent.models.runtime.engine import LoadRequest
 from edge_agent.models.runtime.graph_engine import GraphEngine
+from edge_agent.models.runtime.isolation import StoppedError
 from edge_agent.models.runtime.model import Model
 from edge_agent.models.runtime.reference import reference_of
 
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from edge_agent.models.bundle.golden import Golden
     from edge_agent.models.bundle.manifest import Manifest
     from edge_agent.models.bundle.variants import Trial
-    from edge_agent.models.runtime.engine import Engine
+    from edge_agent.models.runtime.engine import Engine, LoadableEngine
+    from edge_agent.models.runtime.isolation import Isolation
     from edge_agent.ops.metrics import Metrics
 
 log = logging.getLogger("edge_agent.models")
@@ -43,7 +46,7 @@ PROVIDERS: Final = {
     "cpu": "CPUExecutionProvider",
 }
 # By kind of bundle.
-ENGINES: Final[Mapping[str, type[Engine]]] = {WINDOW.name: GraphEngine}
+ENGINES: Final[Mapping[str, type[LoadableEngine]]] = {WINDOW.name: GraphEngine}
 PROVIDERS_KEY: Final = "runtime.providers"
 # Name, time of change and size of each file of a bundle.
 Stamp: TypeAlias = tuple[tuple[str, int, int], ...]
@@ -90,7 +93,8 @@ class SessionRegistry:
     A model stays while it is in use; which version is active is not known here.
 
     trust: trusted keys and names; ConfigError if a key cannot be read. kinds, engines: the class
-    of the manifest and that of the engine, by kind of bundle.
+    of the manifest and that of the engine, by kind of bundle. isolation: of graphs that are not
+    proven; None if all run in this process.
     """
 
     def __init__(  # noqa: PLR0913 (two tables)
@@ -101,11 +105,16 @@ class SessionRegistry:
         trust: Trust | None = None,
         *,
         kinds: Mapping[str, type[Manifest]] = KINDS,
-        engines: Mapping[str, type[Engine]] = ENGINES,
+        engines: Mapping[str, type[LoadableEngine]] = ENGINES,
+        isolation: Isolation | None = None,
     ) -> None:
+        self._isolation = isolation
         self._kinds = kinds
         self._engines = engines
         self._dir = models_dir
+        self._repository = ModelRepository(models_dir)
+        if isolation is not None:
+            isolation.open_mark(self._repository)
         self._runtime = runtime
         self._metrics = metrics
         self._keyring = keyring(trust or Trust())
@@ -150,6 +159,15 @@ class SessionRegistry:
             self._logged_refused[name] = said
             log.error("model refused", extra={"model": name, "reason": reason})
 
+    def tend(self) -> list[tuple[Model, Engine]]:
+        """Look after the processes of isolated models: note those that died, start them again.
+
+        Returns the models that are proven now, each with an engine to continue in this process.
+        """
+        if self._isolation is None:
+            return []
+        return self._isolation.tend(list(self._sessions.values()), self._repository)
+
     # -- parts --------------------------------------------------------------------------------
 
     def _build(self, name: str, folder: Path) -> Model:
@@ -166,7 +184,10 @@ class SessionRegistry:
             return loaded
         if manifest.name != name:
             raise self._rejected(name, "manifest", f"model.yaml is of {manifest.name!r}")
+        self._refuse_stopped(manifest, digest)
         signer = self._signer(folder, name, raw)
+        if self._isolation is not None and self._can_isolate(manifest):
+            self._isolation.prepare(name, digest)
         problems, trial = try_files(folder, manifest, raw)
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -176,6 +197,17 @@ class SessionRegistry:
         _log_variants(model)
         self._sessions[digest] = model
         return model
+
+    def _refuse_stopped(self, manifest: Manifest, digest: str) -> None:
+        if self._isolation is None:
+            return
+        try:
+            self._isolation.follow_record(
+                manifest, digest, self._repository, can_isolate=self._can_isolate(manifest)
+            )
+        except StoppedError:
+            self._metrics.model_rejected.labels(manifest.name, "stopped").inc()
+            raise
 
     def _signer(self, folder: Path, name: str, raw: bytes) -> str:
         """The key that signed it. Without any key nothing is refused, which is logged once."""
@@ -222,17 +254,43 @@ class SessionRegistry:
         manifest, golden = files.manifest, files.golden
         request = LoadRequest(
             manifest,
-            partial(read_checked, files.folder, manifest),  # again: verified bytes are loaded
+            partial(self._read, files.folder, manifest),  # again: verified bytes are loaded
             trial.chosen,
             [PROVIDERS[provider] for provider in providers],
             self._runtime.max_batch,
         )
-        engine = self._engines[manifest.kind].load(request)
+        engine = self._engine(request, files.digest, trial)
         model = Model(manifest, engine, files.digest, trial)
         self._check_providers(providers, engine.providers)
         model.self_test(golden)
         model.reference = reference_of(manifest, golden.inputs, golden.outputs)
+        if self._isolation is not None:
+            model.mark_runs(self._isolation.mark)
         return model
+
+    def _engine(self, request: LoadRequest, digest: str, trial: Trial) -> Engine:
+        manifest, isolation = request.manifest, self._isolation
+        if (
+            isolation is not None
+            and self._can_isolate(manifest)
+            and request.providers[0] == PROVIDERS["cpu"]
+            and isolation.is_needed(self._runtime, manifest.name, digest, trial)
+        ):
+            return isolation.open(request, self._runtime, digest)
+        return self._engines[manifest.kind].load(request)
+
+    def _can_isolate(self, manifest: Manifest) -> bool:
+        is_graph = self._engines[manifest.kind] is GraphEngine
+        is_wished = self._runtime.isolation is not Isolated.NEVER
+        return is_graph and is_wished and self._providers[0] == "cpu"
+
+    def _read(self, folder: Path, manifest: Manifest, name: str) -> bytes:
+        """A file of a bundle, also after another version has replaced it in its folder."""
+        try:
+            return read_checked(folder, manifest, name)
+        except ModelError:
+            other = self._repository.folder(manifest.name, manifest.version)
+            return read_checked(other, manifest, name)
 
     def _log_unfit(self, manifest: Manifest, reason: str) -> None:
         extra = {"model": manifest.name, "provider": self._providers[0], "reason": reason}

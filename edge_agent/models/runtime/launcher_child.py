@@ -1,0 +1,117 @@
+"""The program that starts a process for each isolated model, as its own copy.
+
+It has imported NumPy and ONNX Runtime and never runs a model, so that it always answers; its copies
+(fork) share this memory and start within milliseconds. It has one thread, as fork requires.
+
+On its control socket: `start` with the socket of the new process; `end` kills one and returns its
+status. It ends when the daemon closes the socket or dies, and all its copies die with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.errors import ModelError
+from edge_agent.models.runtime.graph_session import GraphSession
+from edge_agent.models.runtime.tensor_pipe import TensorPipe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MESSAGE: Final = 4096
+_SET_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of prctl(2)
+_KILLED_FIRST: Final = "1000"  # of oom_score_adj: before the daemon
+
+
+def main() -> int:
+    """Serve the control socket in the first argument until it is closed."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the daemon stops us
+    ctypes.CDLL(None)
+    gc.collect()
+    gc.freeze()  # the collector would write to pages that the copies share
+    while True:
+        raw, handles, _, _ = socket.recv_fds(control, _MESSAGE, 1)
+        if not raw:
+            return 0
+        control.sendall(_done(control, json.loads(raw), handles))
+
+
+def _done(control: socket.socket, message: dict[str, Any], handles: Sequence[int]) -> bytes:
+    """Carry out a message; returns the answer."""
+    if "end" in message:
+        return json.dumps({"status": _end(int(message["end"]))}).encode()
+    process = os.fork()
+    if process == 0:
+        control.close()
+        _run(handles[0])
+    for handle in handles:
+        os.close(handle)
+    return json.dumps({"process": process}).encode()
+
+
+def _end(process: int) -> int:
+    """Kill a copy that was not ended before; returns its status if it had died by itself."""
+    found, status = os.waitpid(process, os.WNOHANG)
+    if found:
+        return os.waitstatus_to_exitcode(status)
+    os.kill(process, signal.SIGKILL)  # not waited for yet, so the number is still its own
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return 0 if code == -signal.SIGKILL else code
+
+
+# -- the copies -----------------------------------------------------------------------------------
+
+
+def _run(handle: int) -> None:
+    """Serve one model until the daemon closes the socket; never returns."""
+    try:
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(_KILLED_FIRST, "utf-8")
+        with socket.socket(fileno=handle) as end, suppress(ConnectionError):
+            _serve(TensorPipe(end))
+    finally:
+        os._exit(0)
+
+
+def _serve(pipe: TensorPipe) -> None:
+    """Load the model of the first message, then answer each further one."""
+    graph: GraphSession | None = None
+    while True:
+        head, tensors = pipe.receive()
+        try:
+            if graph is None:
+                raw = tensors["onnx"].tobytes()
+                limit_memory(int(head["memory_bytes"]) if head["memory_bytes"] else None)
+                graph = GraphSession(raw, head["providers"], head["max_batch"], head["where"])
+                pipe.send({"providers": graph.providers}, {})
+            else:
+                names = head["names"]
+                pipe.send({}, graph.infer(tensors, names, None))
+        except ModelError as error:
+            pipe.send({"error": error.message}, {})
+        except MemoryError:
+            pipe.send({"error": "it needs more memory than runtime.model_memory"}, {})
+
+
+def limit_memory(more_bytes: int | None) -> None:
+    """Limit the memory of this process to so much more than now; None: no limit."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if more_bytes is None:
+        return
+    used = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = used + more_bytes
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -1,0 +1,162 @@
+"""One bad model stops no other one, whatever its role: it hangs, eats memory, or dies.
+
+The controls run the same model in the daemon's own process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from isolated_models import Host
+from support import value_of
+from tiny_versions import NAME, eats_over, hangs_over, mean
+from version_models import Watched, config
+
+from edge_agent.config.settings import Isolated
+from edge_agent.models.runtime.isolated_engine import IsolatedEngine
+from edge_agent.testing import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from edge_agent.models import Model
+
+BUDGET_S = 0.1
+EVIL = 50.0  # over the limit of the versions here
+# A turn waits for 1.5 budgets; the standby scores in the same turn. The rest is for a busy machine.
+SOON_S = 1.0
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path)
+    yield made
+    made.isolation.close()
+
+
+def plant_of(model: Model) -> Watched:
+    """Two pumps, watched by this version for six seconds."""
+    plant = Watched(config(budget_s=BUDGET_S))
+    plant.use(model)
+    plant.rows(6, 1.0)
+    return plant
+
+
+def stopped(model: Model, number: signal.Signals) -> None:
+    """Send a signal to the process of a model."""
+    assert isinstance(model.engine, IsolatedEngine)
+    assert model.engine._process is not None
+    os.kill(model.engine._process._number, number)
+
+
+def seconds_of(call: Callable[[], Any]) -> float:
+    begin_s = time.monotonic()
+    call()
+    return time.monotonic() - begin_s
+
+
+def turns_until(plant: Watched, done: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Turns without values, until something is so."""
+
+    def turn() -> bool:
+        plant.note(plant.turn(float(plant.t)))
+        plant.shadow_told += plant.pipeline.run_shadows()
+        return done()
+
+    wait_until(turn, timeout_s=timeout_s, what="it")
+
+
+@pytest.mark.parametrize("made", [hangs_over, eats_over])
+def test_the_standby_scores_in_the_same_turn(host: Host, made: Callable[..., Model]) -> None:
+    """The other pump's window has its score within a second, and the version gives way."""
+    good, bad = mean(), host.load(made, 10.0)
+    plant = plant_of(good)
+    plant.pipeline.deployments.replace_version(bad)
+    plant.rows(2, 1.0)
+    assert plant.deployments() == {"2"}
+    took_s = seconds_of(lambda: plant.row(EVIL, 2.0))
+    turns_until(plant, lambda: plant.deployments() == {"1"}, 5.0)
+    assert took_s < SOON_S
+    assert plant.missing() == []
+    assert plant.pipeline.deployments.rollbacks[0].bad.model is bad
+
+
+def test_in_this_process_all_wait_for_a_model_that_hangs(host: Host) -> None:
+    """The control."""
+    host.load(hangs_over, 10.0, steps=20_000_000)
+    bad = host.new_registry(isolation=Isolated.NEVER).load(NAME)
+    plant = plant_of(mean())
+    plant.pipeline.deployments.replace_version(bad)
+    assert seconds_of(lambda: plant.row(EVIL, 2.0)) > SOON_S
+
+
+def test_a_crash_costs_no_window(host: Host) -> None:
+    """The process dies between two windows: the standby scores the next one."""
+    bad = host.load(mean, version="2")
+    plant = plant_of(mean())
+    plant.pipeline.deployments.replace_version(bad)
+    plant.row(1.0)
+    stopped(bad, signal.SIGSEGV)
+    plant.rows(3, 1.0)
+    assert plant.missing() == []
+    assert plant.deployments() == {"1"}
+    assert "SIGSEGV" in plant.pipeline.deployments.rollbacks[0].bad.reason
+
+
+def test_without_another_version_windows_wait_for_a_slow_run(host: Host) -> None:
+    """Turns go on meanwhile, and each window has its score in the end."""
+    only = host.load(mean)
+    plant = plant_of(only)
+    stopped(only, signal.SIGSTOP)
+    assert seconds_of(lambda: plant.row(3.0)) < SOON_S
+    assert seconds_of(lambda: plant.rows(5, 4.0)) < SOON_S
+    stopped(only, signal.SIGCONT)
+    turns_until(plant, lambda: plant.missing() == [])
+    assert value_of(plant.metrics.windows.labels(NAME, "busy")) == 0
+
+
+def test_without_another_version_a_hang_is_a_service_alarm(host: Host) -> None:
+    """It is killed at the limit; until its process is started again its windows fail at once."""
+    only = host.load(hangs_over, 10.0)
+    plant = plant_of(only)
+    faults = plant.pipeline.deployments.reports.faults
+    assert seconds_of(lambda: plant.row(EVIL, 2.0)) < SOON_S
+    turns_until(plant, lambda: [one.what for one in faults(0)] == ["model"])
+    assert "no answer after" in faults(0)[0].text
+    assert seconds_of(lambda: plant.rows(5, 2.0)) < SOON_S
+
+
+def test_nobody_waits_for_a_shadow(host: Host) -> None:
+    """One that hangs is rejected at the limit, and costs no turn anything."""
+    shadow = host.load(hangs_over, 10.0)
+    plant = plant_of(mean())
+    plant.pipeline.deployments.set_shadow(NAME, shadow)
+    assert seconds_of(lambda: plant.row(EVIL, 2.0)) < BUDGET_S
+    assert seconds_of(lambda: plant.rows(5, 2.0)) < SOON_S
+    turns_until(plant, lambda: not plant.pipeline.deployments.has_shadows())
+    assert plant.missing() == []
+
+
+def test_a_sound_shadow_is_compared_a_turn_later(host: Host) -> None:
+    """Windows are compared although nobody waits for them."""
+    shadow = host.load(mean, version="2")
+    plant = plant_of(mean())
+    plant.pipeline.deployments.set_shadow(NAME, shadow)
+    report = plant.pipeline.deployments.reports.shadow_report
+    plant.row(1.0)
+    turns_until(plant, lambda: (report(NAME) or {})["compared"] == 2)
+    assert (report(NAME) or {})["agreement"] == 1.0
+
+
+def test_a_shadow_in_this_process_is_waited_for(host: Host) -> None:
+    """The control."""
+    host.load(hangs_over, 10.0, steps=20_000_000)
+    shadow = host.new_registry(isolation=Isolated.NEVER).load(NAME)
+    plant = plant_of(mean())
+    plant.pipeline.deployments.set_shadow(NAME, shadow)
+    assert seconds_of(lambda: plant.row(EVIL, 2.0)) > SOON_S
