@@ -132,8 +132,8 @@ class Pipeline:
             batches += self.deployments.accept_values(observed.values, observed.blocks)
         if self.learning or self.learning.searches.by_asset:
             self.learning.accept_values(observed.values)
-        if self.waves and observed.blocks:
-            self.waves.accept_blocks(observed.blocks)
+        if self.waves and (observed.values.signal.size or observed.blocks):
+            self.waves.accept_values(observed.values, observed.blocks)
         if self._live and observed.is_clock_due:
             batches += self.deployments.close_by_clock(observed.asset_now_us)
         self.deployments.count_refused()

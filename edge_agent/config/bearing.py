@@ -55,11 +55,24 @@ _HINT: Final = f"known: {', '.join(MODELS)}; of another one write balls and diam
 _SUFFIXES: Final = "-/ "  # after them, a designation lists seals, cage and clearance
 
 
+# Units of a speed, and their turns per second.
+_HZ: Final = ("hz", "1/s", "s-1", "s^-1", "s⁻¹", "r/s", "rps", "rev/s", "u/s")
+_RPM: Final = ("1/min", "min-1", "min^-1", "min⁻¹", "rpm", "r/min", "rev/min", "u/min", "tr/min")
+_TURNS: Final = {**dict.fromkeys(_HZ, 1.0), **dict.fromkeys(_RPM, 1 / 60)}
+
+
+def turns_per_s(unit: str) -> float:
+    """Turns per second of a speed of one such unit; 0 if it is no unit of a speed."""
+    return _TURNS.get(unit.strip().lower(), 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Bearing:
     """A rolling bearing: a key of MODELS, its geometry, or its defect orders from a data sheet.
 
     bpfo, bpfi, bsf, ftf: per turn of the shaft. rpm: a fixed speed; 0: a signal has the speed.
+    speed: the name of that signal; speed_ratio: turns of this bearing's shaft for each of its turns
+    (a gear).
     """
 
     model: str = ""
@@ -72,6 +85,8 @@ class Bearing:
     bsf: Annotated[float, Between(0, 1e3)] = 0.0
     ftf: Annotated[float, Between(0, 1)] = 0.0
     rpm: Annotated[float, Between(0, 1e6)] = 0.0
+    speed: str = ""
+    speed_ratio: Annotated[float, Between(1e-6, 1e6)] = 1.0
 
     @classmethod
     def from_text(cls, text: str) -> Bearing:
@@ -83,6 +98,10 @@ class Bearing:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Contradictions, as (key, message)."""
+        if self.speed and self.rpm:
+            yield "speed", "rpm is a fixed speed: write only one of them"
+        if self.speed_ratio != 1 and not self.speed:
+            yield "speed_ratio", "has no effect without speed, a signal"
         ways = [bool(self.model), self._has_geometry, self._has_orders]
         if sum(ways) > 1:
             yield "", "write its model, or its geometry, or bpfo, bpfi, bsf and ftf: only one"
@@ -92,7 +111,7 @@ class Bearing:
             yield from self._geometry_problems()
         elif self._has_orders and not all((self.bpfo, self.bpfi, self.bsf, self.ftf)):
             yield "", "bpfo, bpfi, bsf and ftf are needed together"
-        elif not any(ways) and not self.rpm:
+        elif not any(ways) and not (self.rpm or self.speed):
             yield (
                 "",
                 "has no geometry: write model, or balls and diameters, or bpfo, bpfi, bsf, ftf",

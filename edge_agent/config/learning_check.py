@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from edge_agent.config.bearing import turns_per_s
 from edge_agent.config.problem import shown
 from edge_agent.config.schema import DEFAULT_LENGTH, Kind
+from edge_agent.config.types import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from edge_agent.config.problem import KeyPath, Notes
@@ -25,6 +27,7 @@ _UNITS = ((_LONG_S, _DAY_S, "d"), (_HOUR_S, _HOUR_S, "h"), (_MINUTE_S, _MINUTE_S
 def check_learning(config: Config, notes: Notes) -> None:
     """Note settings that prevent learning: too short a time, a path that is not a folder."""
     _check_conditions(config, notes)
+    _check_speeds(config, notes)
     learners = [
         (name, template.learn)
         for name, template in config.templates.items()
@@ -56,6 +59,34 @@ def _check_conditions(config: Config, notes: Notes) -> None:
         if learn.mode and signals and not judged:
             hint = "mark only set points and states of the machine"
             notes.add((*base, "mode"), "no input is left to judge: all are conditions", hint)
+
+
+def _check_speeds(config: Config, notes: Notes) -> None:
+    """The speed of a bearing is a signal of its asset, with the unit of a speed."""
+    for pattern, asset in config.assets.items():
+        template = config.templates.get(asset.template)
+        if template is None:
+            continue
+        base: KeyPath = ("assets", pattern, "bearing")
+        bearing = asset.bearing
+        if bearing is None:
+            base, bearing = ("templates", asset.template, "bearing"), template.bearing
+        if bearing is not None and bearing.speed and base not in notes.broken:
+            signals = {**template.signals, **asset.signals}
+            _check_speed(bearing.speed, signals, (*base, "speed"), notes)
+
+
+def _check_speed(name: str, signals: Mapping[Name, Signal], path: KeyPath, notes: Notes) -> None:
+    if path in notes.broken:  # by another asset of the template
+        return
+    signal = signals.get(Name(name))
+    if signal is None:
+        notes.add(path, f"there is no signal {shown(name)}", notes.nearest(name, signals))
+    elif signal.kind is not Kind.SCALAR:
+        _check_number(signal, path, notes)
+    elif not turns_per_s(signal.unit):
+        unit = f"the unit {shown(signal.unit)}, not that of a speed" if signal.unit else "no unit"
+        notes.add(path, f"{shown(name)} has {unit}", "write unit: 1/min, or unit: Hz")
 
 
 def _check_number(signal: Signal | None, path: KeyPath, notes: Notes) -> None:

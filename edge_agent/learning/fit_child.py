@@ -20,7 +20,8 @@ import numpy as np
 from edge_agent.config.schema import Kind, Resample
 from edge_agent.errors import ModelError
 from edge_agent.learning.fit import Recipe, learn
-from edge_agent.learning.waveform_fit import WaveRecipe, learn_waves
+from edge_agent.learning.waveform_bundle import WaveRecipe
+from edge_agent.learning.waveform_fit import learn_waves
 from edge_agent.models import InputSpec, child_command, child_environment, load_manifest
 
 if TYPE_CHECKING:
@@ -108,8 +109,10 @@ def _load(path: Path) -> tuple[dict[str, NDArray[np.floating]], Recipe | WaveRec
     inputs = tuple(_input(**each) for each in told.pop("inputs"))
     training = tuple((key, value) for key, value in told.pop("training"))
     if told.pop("waves"):
-        lines = tuple((line, hz) for line, hz in told.pop("lines"))
-        return rows, WaveRecipe(inputs=inputs, training=training, lines=lines, **told), now_us
+        for key in ("lines", "orders"):
+            told[key] = tuple(tuple(each) for each in told[key])
+        told["conditions"] = tuple(_input(**each) for each in told["conditions"])
+        return rows, WaveRecipe(inputs=inputs, training=training, **told), now_us
     modes = tuple(told.pop("modes"))
     return rows, Recipe(inputs=inputs, training=training, modes=modes, **told), now_us
 

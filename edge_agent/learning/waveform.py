@@ -10,6 +10,7 @@ All of a machine's waveforms are measured in the same way, without knowledge of 
   interception of cyclostationary signature, IEEE J. Oceanic Eng. 37, 2012). Impacts of a damaged
   bearing or gear tooth are lines there, in the bands that they excite. The largest line of each
   range of frequencies counts; with the geometry of the bearing also that at each defect frequency.
+  If the speed of the shaft is measured, ranges are multiples of it (orders) at each window's speed.
 
 All features are logarithms, so that they have a spread instead of a factor.
 """
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 SHAPES: Final = ("level", "kurtosis", "crest factor")
-CLIP: Final = 1000.0  # spreads: the loudest of many loud features is still named
 LOUDEST: Final = 1e30  # single precision has no room for more
 QUIETEST: Final = 1e-30
 TINY: Final = 1e-10  # of the power of the peak: below it nothing is heard
@@ -51,6 +51,13 @@ _LEAST_BINS: Final = 3
 _RANGES: Final = 20
 _SLIP: Final = 0.02  # a bearing slips, and a speed is never exactly the one on the plate
 _HARMONICS: Final = 3
+_SHAFT_ORDERS: Final = 8  # lines of the shaft itself
+_BETWEEN: Final = (0.15, 0.85)  # of two orders of the shaft: of all that is not the shaft
+_WHOLE: Final = 12  # orders with a range after each; then ever wider ranges
+_WIDE: Final = ((12.0, 17.0), (17.0, 24.0), (24.0, 34.0))
+REACH: Final = 0.75  # lines beside a range count, too: a line is that wide
+
+Orders = tuple[tuple[str, float, float], ...]
 
 
 class Tables(NamedTuple):
@@ -71,11 +78,16 @@ class Tables(NamedTuple):
 
 @dataclass(frozen=True)
 class Bank:
-    """What is measured in windows of `length` samples. lines: names and Hz of known defects."""
+    """What is measured in windows of `length` samples.
+
+    lines: names and Hz of known defects. orders: names and ranges of orders instead of frequencies,
+    if the speed is known at each window.
+    """
 
     rate_hz: float
     length: int
     lines: tuple[tuple[str, float], ...] = ()
+    orders: Orders = ()
 
     @property
     def segment(self) -> int:
@@ -113,6 +125,8 @@ class Bank:
         """The names of the features, in their order."""
         bins = self.rate_hz / self.segment
         bands = [f"band {_hz(a * bins)}-{_hz(b * bins)} Hz" for a, b in pairwise(self.band_edges)]
+        if self.orders:
+            return (*SHAPES, *bands, *(name for name, _, _ in self.orders))
         ranges = pairwise(_range_edges(self._lines))
         step = self.resolution_hz
         lines = [
@@ -138,6 +152,17 @@ class Bank:
             edges.append(min(most, max(edges[-1] + 1, round(edges[-1] * 2**0.5))))
         return edges
 
+    @property
+    def bins(self) -> Floats:
+        """The numbers of the lines of the envelope's spectrum."""
+        return np.arange(_FIRST_BIN, _FIRST_BIN + self._lines, dtype=float)
+
+    @property
+    def order_edges(self) -> Floats:
+        """First and last line of each range of orders, for each Hz of the shaft: [orders, 2]."""
+        edges = [(low, high) for _, low, high in self.orders]
+        return np.array(edges, float).reshape(-1, 2) / self.resolution_hz
+
     def _heard(self) -> list[tuple[str, tuple[int, int]]]:
         """The known lines within the envelope's spectrum: name, first and last line."""
         found = []
@@ -155,8 +180,7 @@ class Bank:
         groups += [lines for _, lines in self._heard()]
         width = max(b - a for a, b in groups) + 1
         ranges = np.array([[min(a + n, b) for n in range(width)] for a, b in groups], np.int64)
-        bins = np.arange(_FIRST_BIN, _FIRST_BIN + self._lines)[:, None] * np.arange(self.stretch)
-        turn = 2 * np.pi * bins / self.stretch
+        turn = 2 * np.pi * self.bins[:, None] * np.arange(self.stretch) / self.stretch
         window = np.hanning(self.stretch + 1)[:-1]
         return Tables(
             _transform(self.segment),
@@ -220,8 +244,37 @@ def defect_lines(orders: Mapping[str, float], speed_hz: float) -> tuple[tuple[st
     )
 
 
-def measure(samples: NDArray[np.floating], bank: Bank) -> Floats:
-    """The features [N, size] of windows [N, length]; NaN for a window that never changes."""
+def order_ranges(orders: Mapping[str, float]) -> Orders:
+    """Ranges of orders: of a bearing's defects and their multiples, of the shaft, and between."""
+    defects = [
+        (name if n == 1 else f"{n} x {name}", n * order * (1 - _SLIP), n * order * (1 + _SLIP))
+        for name, order in orders.items()
+        for n in range(1, _HARMONICS + 1)
+        if order > 0
+    ]
+    shaft = [(f"envelope order {n}", float(n), float(n)) for n in range(1, _SHAFT_ORDERS + 1)]
+    between = [tuple(n + part for part in _BETWEEN) for n in range(_WHOLE)]
+    rest = [(f"envelope orders {a:.4g}-{b:.4g}", a, b) for a, b in (*between, *_WIDE)]
+    return (*defects, *shaft, *rest)
+
+
+def lines_at_orders(lines: Floats, bank: Bank, speed_hz: Floats) -> Floats:
+    """The largest of the lines [N, lines] in each range of orders at these speeds [N].
+
+    Where the envelope has no such frequency, the line nearest to it.
+    """
+    edges, bins = bank.order_edges, bank.bins
+    low = np.minimum(edges[:, 0] * speed_hz[:, None] - REACH, bins[-1])
+    high = np.maximum(edges[:, 1] * speed_hz[:, None] + REACH, bins[0])
+    inside = (bins >= low[:, :, None]) & (bins <= high[:, :, None])
+    return np.asarray(np.where(inside, lines[:, None, :], 0.0).max(axis=2))
+
+
+def measure(samples: NDArray[np.floating], bank: Bank, speed_hz: Floats | None = None) -> Floats:
+    """The features [N, size] of windows [N, length]; NaN for a window that never changes.
+
+    speed_hz: of the shaft at each window [N], if the bank has orders.
+    """
     x = np.clip(samples.astype(np.float64), -LOUDEST, LOUDEST)
     x = x - x.mean(axis=1, keepdims=True)
     peak = np.abs(x).max(axis=1, keepdims=True) + QUIETEST
@@ -238,45 +291,14 @@ def measure(samples: NDArray[np.floating], bank: Bank) -> Floats:
     stretches = _cut(swing.transpose(0, 2, 1), bank.stretch, bank.stretch_hop)
     real, imaginary = np.split(_times(stretches, tables.turns.T), 2, axis=3)
     lines = (real * real + imaginary * imaginary).mean(axis=2).max(axis=1)
-    largest = np.log(lines[:, tables.ranges].max(axis=2) + TINY) / 2
+    if speed_hz is not None and bank.orders:
+        largest = lines_at_orders(lines, bank, speed_hz)
+    else:
+        largest = lines[:, tables.ranges].max(axis=2)
+    largest = np.log(largest + TINY) / 2
     found = np.concatenate([level + loud, kurtosis, -level, bands, largest], axis=1)
     found[np.ptp(samples, axis=1) == 0] = np.nan
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class WaveBaseline:
-    """The healthy state of one asset's features: center, spread, middle [F], precision [F, F].
-
-    limits: of T² and of the largest squared deviation of a single feature.
-    """
-
-    center: Floats
-    spread: Floats
-    middle: Floats
-    precision: Floats
-    limits: tuple[float, float] = (1.0, 1.0)
-
-    def away(self, features: Floats) -> Floats:
-        """The deviation of features [..., F] from the middle, in spreads."""
-        return np.clip((features - self.center) / self.spread, -CLIP, CLIP) - self.middle
-
-    def distances(self, features: Floats) -> Floats:
-        """T², and the largest squared deviation, of each row: [n, 2]."""
-        z = np.clip((features - self.center) / self.spread, -CLIP, CLIP)
-        e = z - self.middle
-        together = np.einsum("ni,ij,nj->n", e, self.precision, e)
-        return np.stack([together, (z * z).max(axis=1)], axis=1)
-
-    def shares(self, features: Floats) -> Floats:
-        """The share of each feature [F] in the score of one window, which they sum to."""
-        z = np.clip((features - self.center) / self.spread, -CLIP, CLIP)
-        e = z - self.middle
-        together = e * (self.precision @ e) / self.limits[0]
-        alone = z * z / self.limits[1]
-        if alone.max() <= together.sum():
-            return np.asarray(together)
-        return np.asarray(alone * alone.max() / alone.sum())
 
 
 def _powers(x: Floats, size: int, hop: int, table: Floats) -> Floats:

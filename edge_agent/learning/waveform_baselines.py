@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.alarms import WAVEFORMS, model_alarm_id
-from edge_agent.learning.waveform_collection import WaveLearning, wave_inputs
+from edge_agent.learning.waveform_collection import WaveLearning
+from edge_agent.learning.waveform_inputs import wave_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Transition
     from edge_agent.plant import PlantAsset
     from edge_agent.signals import Acceptance, Observed
-    from edge_agent.values import TensorBlock
+    from edge_agent.values import Columns, TensorBlock
 
 _ALARM_STANDS: Final = "the alarm of its provisional baseline is active"
 
@@ -62,10 +63,10 @@ class WaveBaselines(dict[str, WaveLearning]):
             if observed.clock_reset:
                 learning.reset_clock(observed.reset_assets)
 
-    def accept_blocks(self, blocks: Sequence[TensorBlock]) -> None:
-        """Keep the features of the windows that these blocks complete."""
+    def accept_values(self, values: Columns, blocks: Sequence[TensorBlock]) -> None:
+        """Keep the features of the windows that these blocks complete, with their conditions."""
         for learning in self.values():
-            learning.accept_blocks(blocks)
+            learning.accept_values(values, blocks)
 
     def follow_transitions(self, transitions: Iterable[Transition]) -> None:
         """Windows of an asset whose baseline has an alarm are not healthy, from then on."""

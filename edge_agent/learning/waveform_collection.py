@@ -6,37 +6,40 @@ the first blocks: as long as a third of a second, and no longer than blocks that
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from edge_agent.clock import US_PER_S
-from edge_agent.config.schema import Kind, Learn
 from edge_agent.learning.healthy_rows import HealthyRows
 from edge_agent.learning.progress import time_of_day
-from edge_agent.learning.waveform_fit import LEAST_WAVES, WaveRecipe
+from edge_agent.learning.waveform_fit import LEAST_WAVES
+from edge_agent.learning.waveform_inputs import conditions_of, wave_inputs
 from edge_agent.learning.waveform_progress import (
     KEEP_ROWS,
     FoundWaves,
     WaveTraining,
     WaveTrainingSet,
 )
-from edge_agent.signals import Gate, Router
+from edge_agent.signals import BlockRows, Gate, Router
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from edge_agent.config.schema import Learn
+    from edge_agent.learning.waveform_bundle import WaveRecipe
     from edge_agent.plant import PlantAsset
     from edge_agent.signals import Acceptance, Bindings, QualityWatch
-    from edge_agent.values import TensorBlock
+    from edge_agent.values import Columns, TensorBlock
 
 _STAGES: Final = 4  # times the time of a provisional baseline is that of the next one
 _DAY_S: Final = 86_400.0
 _PATIENCE_S: Final = 60.0
 _CONFIRMED: Final = 64  # windows; twice those that «this is healthy» is a mean of
+_KNOWN: Final = 0.9  # of the windows, at least, have a condition that is used
 _NO_BLOCK: Final = "no value"
 
 
@@ -49,6 +52,7 @@ class WaveLearning:
         self.inputs = tuple(wave_inputs(config, first))
         self.trainings: list[WaveTraining] = []
         self._router = Router()
+        self._conditions = Router()
         self._gate: Gate[FoundWaves] = Gate(FoundWaves.span, FoundWaves.where)
         self.stages_s = _stages_of(config)
 
@@ -74,7 +78,7 @@ class WaveLearning:
         for channel, name in enumerate(self.inputs):
             signal = asset.signals[name].index
             self._router.add(signal, row, channel, bindings[signal].uncertain)
-        made = WaveTraining(asset, self.inputs)
+        made = self._new_training(asset, row, bindings)
         made.stage = self._stage_after(provisional_s)
         if row < len(known):
             self.trainings[row] = made
@@ -83,6 +87,27 @@ class WaveLearning:
             number = bindings.condition(asset, self.config.when)
             self._gate.bind(bindings.conditions, asset.index, number)
         return ""
+
+    def _new_training(self, asset: PlantAsset, row: int, bindings: Bindings) -> WaveTraining:
+        specs = conditions_of(self.config, asset)
+        wait_us = round(self.config.lateness * US_PER_S)
+        rows = BlockRows([spec.resample for spec in specs], wait_us)
+        signals = [asset.signals[spec.name].index for spec in specs]
+        rows.add_asset([bindings.stale_us(signal) for signal in signals])
+        for channel, signal in enumerate(signals):
+            self._conditions.add(signal, row, channel, bindings[signal].uncertain)
+        made = WaveTraining(asset, self.inputs, specs, rows)
+        self._write_conditions(bindings.standing(signals), {row: made})
+        return made
+
+    def _write_conditions(self, values: Columns, trainings: Mapping[int, WaveTraining]) -> None:
+        """Write the conditions of assets, by their rows."""
+        row, channel, mark = self._conditions.placed(values)
+        for each in np.unique(row[row >= 0]).tolist():
+            mine = row == each
+            at, value = values.time_us[mine], values.value[mine]
+            rows = np.zeros(len(at), np.intp)
+            trainings[each].condition_rows.write_values(rows, channel[mine], at, value, mark[mine])
 
     def _stage_after(self, seconds: float) -> int:
         later = (n for n, wanted_s in enumerate(self.stages_s) if wanted_s > seconds)
@@ -100,26 +125,29 @@ class WaveLearning:
 
     # -- windows ------------------------------------------------------------------------------
 
-    def accept_blocks(self, blocks: Sequence[TensorBlock]) -> None:
-        """Keep the features of the windows that blocks complete.
+    def accept_values(self, values: Columns, blocks: Sequence[TensorBlock]) -> None:
+        """Keep the features of the windows that blocks complete, with their conditions.
 
         A machine that is stopped on purpose produces none.
         """
-        found = []
+        self._write_conditions(values, dict(enumerate(self.trainings)))
+        by_row: dict[int, list[tuple[int, TensorBlock]]] = {}
         for block in blocks:
             row, channel = self._router.place(block.signal)
             if row < 0 or not len(block.samples) or not self._router.is_usable(block):
                 continue
-            one = self.trainings[row]
-            if one.is_done or not np.isfinite(block.samples).all():
-                continue
-            windows = list(one.accept_block(channel, block))
-            found += [FoundWaves(np.array([row], np.intp), [window]) for window in windows]
+            if not self.trainings[row].is_done and np.isfinite(block.samples).all():
+                by_row.setdefault(row, []).append((channel, block))
+        found = []
+        for row, one in enumerate(self.trainings):
+            if row in by_row or one.condition_rows.is_waiting:
+                windows = one.windows_of(by_row.get(row, ()))
+                found += [FoundWaves(np.array([row], np.intp), [window]) for window in windows]
         for each in self._gate.admit(found):
             for row, window in zip(each.row.tolist(), each.windows, strict=True):
                 one = self.trainings[row]
                 if not (one.is_done or one.closed):
-                    one.keep(window)
+                    one.keep(*window)
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """Shift the times of these plant assets [A]; the gateway's clock was moved."""
@@ -133,7 +161,7 @@ class WaveLearning:
         self._gate.reset_clock()
         for one in self.trainings:
             if one.asset.index in assets:
-                one.last_us = 0
+                one.reset_clock()
 
     def alarm(self, asset: str, why: str, at_us: int | None = None) -> None:
         """The alarm of an asset's provisional baseline opens (why), or clears (empty).
@@ -166,7 +194,7 @@ class WaveLearning:
         patience_us = max(_PATIENCE_S, 3 * one.spacing_s) * US_PER_S
         if one.is_done or not one.last_us or now_us - one.last_us < patience_us:
             return ""
-        why = one.closed or f"no window of {', '.join(self.inputs)}"
+        why = one.closed or one.lacks or f"no window of {', '.join(self.inputs)}"
         return f"since {time_of_day(one.last_us)}: {why}"
 
     def left_out(self, one: WaveTraining) -> dict[str, str]:
@@ -204,25 +232,24 @@ class WaveLearning:
 
     def _sets(self, chosen: Sequence[WaveTraining]) -> list[WaveTrainingSet]:
         """One set for assets with the same inputs, windows, bearing and stage."""
-        alike: dict[tuple[object, ...], list[WaveTraining]] = {}
+        alike: dict[tuple[WaveRecipe, int], list[WaveTraining]] = {}
         for one in chosen:
             if one.recipe is not None:
-                key = (one.recipe.inputs, one.recipe.lines, one.stage)
-                alike.setdefault(key, []).append(one)
-        return [self._set(group) for group in alike.values()]
+                alike.setdefault((one.recipe, one.stage), []).append(one)
+        return [self._set(recipe, group) for (recipe, _), group in alike.items()]
 
-    def _set(self, group: Sequence[WaveTraining]) -> WaveTrainingSet:
-        recipe = group[0].recipe or WaveRecipe("", ())
-        size = recipe.places[-1]
+    def _set(self, recipe: WaveRecipe, group: Sequence[WaveTraining]) -> WaveTrainingSet:
+        width = recipe.places[-1] + len(recipe.conditions)
         seconds = min(one.seconds for one in group)
+        rows = {one.asset.id: one.rows.all(width) for one in group}
+        recipe, rows = _with_known_conditions(recipe, rows)
         return WaveTrainingSet(
-            recipe.inputs,
-            {one.asset.id: one.rows.all(size) for one in group},
+            rows,
             0.0 if group[0].stage == self._last else seconds,
             {one.asset.id: out for one in group if (out := self.left_out(one))},
             float(np.median([max(one.spacing_s, one.length_s) for one in group])),
             float(np.median([one.spacing_s for one in group])),
-            recipe.lines,
+            recipe,
         )
 
     def leave_out_slow(self, watch: QualityWatch) -> None:
@@ -257,16 +284,25 @@ class WaveLearning:
         one.rows = HealthyRows(KEEP_ROWS)
         for name in self.inputs:
             self._router.remove(one.asset.signals[name].index)
+        for spec in one.conditions:
+            self._conditions.remove(one.asset.signals[spec.name].index)
 
     def _of(self, assets: Collection[str]) -> Iterator[WaveTraining]:
         return (one for one in self.trainings if one.asset.id in assets)
 
 
-def wave_inputs(config: Learn, first: PlantAsset) -> list[str]:
-    """The waveforms to learn from: the configured ones, else all waveforms of the template."""
-    shared = config.inputs or first.template.signals or first.signals
-    known = {n for n, s in first.signals.items() if s.config.kind is Kind.WAVEFORM}
-    return [name for name in shared if name in known]
+def _with_known_conditions(
+    recipe: WaveRecipe, rows: dict[str, NDArray[np.float64]]
+) -> tuple[WaveRecipe, dict[str, NDArray[np.float64]]]:
+    """Without conditions that are too rarely known; the speed is needed, and stays."""
+    first, count = recipe.places[-1], len(recipe.conditions)
+    known = [~np.isnan(each[:, first:]) for each in rows.values() if len(each)]
+    share = np.min([each.mean(axis=0) for each in known], axis=0) if known else np.zeros(count)
+    kept = [k for k in range(count) if share[k] >= _KNOWN or (k == 0 and recipe.speed_hz)]
+    columns = [*range(first), *(first + k for k in kept)]
+    conditions = tuple(recipe.conditions[k] for k in kept)
+    found = {asset: each[:, columns] for asset, each in rows.items()}
+    return replace(recipe, conditions=conditions), found
 
 
 def _stages_of(config: Learn) -> tuple[float, ...]:

@@ -2,34 +2,30 @@
 
 Two distances from healthy are compared with their own limits: T² of all features together, and the
 largest deviation of a single one, so that one line that rises alone is found among many features.
+Features are judged given the conditions (speed, load) if held-out time is judged more sharply then.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import accumulate
+from dataclasses import replace
 from math import sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
-from edge_agent.learning.calibration import promised
 from edge_agent.learning.covariance import precision
-from edge_agent.learning.fit import LearnedBundle
 from edge_agent.learning.threshold import poisson_upper
-from edge_agent.learning.waveform import SHAPES, Bank, WaveBaseline, measure
-from edge_agent.models import InputSpec, Manifest, OutputNames, Task, WindowSpec, learned_version
+from edge_agent.learning.waveform_bundle import WaveRecipe, bundle_of
+from edge_agent.learning.waveform_conditions import WaveBaseline, given_of, range_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from edge_agent.models import Tensors
+    from edge_agent.learning.fit import LearnedBundle
 
     Floats = NDArray[np.float64]
 
@@ -44,121 +40,139 @@ _OWN_QUANTILE: Final = 0.995
 _MARGIN: Final = 1.5
 _DAY_S: Final = 86_400.0
 _ROWS_OF_ALARM: Final = 5
-_GOLDEN: Final = 8
-
-
-@dataclass(frozen=True)
-class WaveRecipe:
-    """The parameters of learning waveforms, without the data.
-
-    step_s: seconds from window to window when they are scored; spacing_s: the same of the rows, 0:
-    as step_s. lines: see `Bank`. provisional_s: see `Manifest`.
-    """
-
-    name: str
-    inputs: tuple[InputSpec, ...]
-    step_s: float = 1.0
-    spacing_s: float = 0.0
-    false_alarms_per_day: float = 0.1
-    lines: tuple[tuple[str, float], ...] = ()
-    training: tuple[tuple[str, str], ...] = ()
-    provisional_s: float = 0.0
-
-    @cached_property
-    def banks(self) -> tuple[Bank, ...]:
-        """What is measured in each input."""
-        return tuple(Bank(spec.rate_hz, spec.length, self.lines) for spec in self.inputs)
-
-    @property
-    def places(self) -> list[int]:
-        """The place of the first feature of each input, and of the end."""
-        return [0, *accumulate(bank.size for bank in self.banks)]
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """The features of all inputs, by name."""
-        pairs = zip(self.inputs, self.banks, strict=True)
-        return tuple(f"{spec.name}: {name}" for spec, bank in pairs for name in bank.names)
-
-    def measure(self, samples: Sequence[NDArray[np.floating]]) -> Floats:
-        """The features [N, F] of windows of all inputs, [N, length] each."""
-        pairs = zip(samples, self.banks, strict=True)
-        return np.concatenate([measure(wave, bank) for wave, bank in pairs], axis=1)
+_STANDS: Final = 0.1  # of its usual speed
+_DOUBT: Final = 0.05  # each condition must make 5 % smaller faults visible
 
 
 def learn_waves(
     rows: Mapping[str, NDArray[np.floating]], recipe: WaveRecipe, *, now_us: int
 ) -> LearnedBundle:
-    """A baseline for each asset from the features [T, F] of its healthy windows, oldest first.
+    """A baseline for each asset from its healthy windows, oldest first: features and conditions.
 
-    NaN: of a window that never changes. ModelError if no asset can be learned.
+    rows: [T, F + K]. NaN: of a window that never changes, or a condition that is not known.
+    ModelError if no asset can be learned.
     """
-    baselines: dict[str, WaveBaseline] = {}
+    found: dict[str, _Calibrated] = {}
     refused: dict[str, str] = {}
-    days = alarms = 0.0
-    for asset, found in rows.items():
+    for asset, each in rows.items():
         try:
-            features = _sound(found.astype(np.float64), recipe)
-            baselines[asset], over = _calibrated(features, recipe)
+            found[asset] = _calibrated(*_sound(each.astype(np.float64), recipe), recipe)
         except ModelError as error:
             refused[asset] = str(error)
-        else:
-            days += len(features) * (recipe.spacing_s or recipe.step_s) / _DAY_S
-            alarms += over
-    if not baselines:
+    if not found:
         reasons = [f"{asset}: {reason}" for asset, reason in refused.items()]
         raise ModelError(next(iter(reasons), "no windows to learn from"), where=recipe.name)
-    stated = _stated(days, round(alarms))
-    bundle = _bundle(recipe, baselines, refused, stated, now_us)
+    step_s = recipe.spacing_s or recipe.step_s
+    days = sum(one.windows for one in found.values()) * step_s / _DAY_S
+    stated = _stated(days, found, recipe)
+    recipe, baselines = _needed(recipe, found)
+    bundle = bundle_of(recipe, baselines, refused, stated, now_us)
     least = min(len(rows[asset]) for asset in baselines)
     return replace(bundle, manifest=replace(bundle.manifest, learned_rows=least))
 
 
-def _sound(rows: Floats, recipe: WaveRecipe) -> Floats:
-    """The rows without windows that never change; ModelError if they are many."""
+class _Calibrated(NamedTuple):
+    """The baseline of one asset, and what was seen of it.
+
+    given: numbers of the conditions that it is given; tried: of each choice, the log of the
+    deviation that is found, in the mean of the features. ranges: of the conditions, [2, K].
+    """
+
+    baseline: WaveBaseline
+    windows: int
+    alarms: int
+    given: tuple[int, ...]
+    tried: dict[tuple[int, ...], float]
+    ranges: Floats
+
+
+def _sound(rows: Floats, recipe: WaveRecipe) -> tuple[Floats, Floats]:
+    """Features and conditions of windows that are whole; ModelError if many never change."""
+    if recipe.speed_hz and not len(rows):
+        message = f"no window with a speed: no value of {recipe.conditions[0].name}, or it is 0"
+        raise ModelError(message, hint="a recording needs the speed, too: a second file")
+    features, conditions = np.split(rows, [recipe.places[-1]], axis=1)
+    known = np.asarray(np.isfinite(conditions).all(axis=1))
+    if recipe.speed_hz and known.any():
+        known[known] = conditions[known, 0] > _STANDS * np.quantile(conditions[known, 0], 0.9)
+    features, conditions = features[known], conditions[known]
     for place, spec in zip(recipe.places, recipe.inputs, strict=False):
-        silent = np.isnan(rows[:, place])
-        if silent.sum() > _MAX_SILENT * len(rows):
+        silent = np.isnan(features[:, place])
+        if silent.sum() > _MAX_SILENT * len(features):
             raise ModelError(
-                f"{spec.name}: {silent.sum()} of {len(rows)} windows never change",
+                f"{spec.name}: {silent.sum()} of {len(features)} windows never change",
                 hint="a dead sensor? Or learn only while the machine runs: when",
             )
-    sound: Floats = rows[~np.isnan(rows).any(axis=1)]
-    if len(sound) < LEAST_WAVES:
-        hint = "learn from more time"
-        raise ModelError(f"{len(sound)} windows of the {LEAST_WAVES} needed", hint=hint)
-    return sound
+    sound = ~np.isnan(features).any(axis=1)
+    if sound.sum() < LEAST_WAVES:
+        names, without = [spec.name for spec in recipe.conditions], len(rows) - len(features)
+        more = f", {without} are without {' or '.join(names)}" if without else ""
+        message = f"{sound.sum()} windows of the {LEAST_WAVES} needed{more}"
+        raise ModelError(message, hint="learn from more time")
+    return features[sound], conditions[sound]
 
 
-def fit_waves(features: Floats, used: NDArray[np.bool_]) -> WaveBaseline:
-    """The healthy state in those of the rows [n, F] that are used."""
-    mine = features[used]
+def fit_waves(
+    features: Floats, conditions: Floats, given: tuple[int, ...], used: NDArray[np.bool_]
+) -> WaveBaseline:
+    """The healthy state in those of the rows, [n, F] and [n, K], that are used.
+
+    given: the conditions that explain a part of the features.
+    """
+    explains = given_of(features[used], conditions[used], given)
+    mine = features[used] - explains.explained(conditions[used])
     center = np.median(mine, axis=0)
     spread = np.maximum(1.4826 * np.median(np.abs(mine - center), axis=0), _LEAST_SPREAD)
     z = np.clip((mine - center) / spread, -_HEALTHY, _HEALTHY)
     # Rows that are held out do not count as time: sixteenths of the rest are compared.
     known = precision(z, np.arange(len(z)), len(z))
-    return WaveBaseline(center, spread, z.mean(axis=0), known)
+    return WaveBaseline(center, spread, z.mean(axis=0), known, explains)
 
 
-def _calibrated(features: Floats, recipe: WaveRecipe) -> tuple[WaveBaseline, int]:
-    """The baseline of one asset with its limits, and the alarms that they raise in its own time.
+def _calibrated(features: Floats, conditions: Floats, recipe: WaveRecipe) -> _Calibrated:
+    """The baseline of one asset, in the form that finds the smallest deviations."""
+    count = conditions.shape[1]
+    plans = dict.fromkeys([(), *((k,) for k in range(count)), tuple(range(count))])
+    found = {plan: _limited(features, conditions, plan, recipe) for plan in plans}
+    best = min(found, key=lambda plan: found[plan][2] + _DOUBT * len(plan))
+    baseline, alarms, _ = found[best]
+    tried = {plan: sharpness for plan, (_, _, sharpness) in found.items()}
+    ranges = range_of(conditions) if count else np.empty((2, 0))
+    return _Calibrated(baseline, len(features), alarms, best, tried, ranges)
+
+
+def _limited(
+    features: Floats, conditions: Floats, given: tuple[int, ...], recipe: WaveRecipe
+) -> tuple[WaveBaseline, int, float]:
+    """A baseline with its limits, the alarms in its own time, and the log of what it finds.
 
     Each quarter of the time is judged by the other three.
     """
     n = len(features)
     part = np.arange(n) * _FOLDS // n
     judged = np.concatenate(
-        [fit_waves(features, part != k).distances(features[part == k]) for k in range(_FOLDS)]
+        [_held_out(features, conditions, given, part == k) for k in range(_FOLDS)]
     )
     share = recipe.false_alarms_per_day * recipe.step_s / _DAY_S
-    whole = fit_waves(features, np.ones(n, bool))
-    own = np.quantile(whole.distances(features), _OWN_QUANTILE, axis=0)
+    whole = fit_waves(features, conditions, given, np.ones(n, bool))
+    own = np.quantile(whole.distances(features, conditions), _OWN_QUANTILE, axis=0)
     limits = tuple(
         max(_limit(judged[:, k], share), _MARGIN * float(own[k])) for k in range(judged.shape[1])
     )
     over = (judged >= np.array(limits)).any(axis=1)
-    return replace(whole, limits=(limits[0], limits[1])), _alarms(np.asarray(over))
+    found = float(np.log(whole.spread).mean() + np.log(limits).mean() / 2)
+    return replace(whole, limits=(limits[0], limits[1])), _alarms(np.asarray(over)), found
+
+
+def _held_out(
+    features: Floats, conditions: Floats, given: tuple[int, ...], out: NDArray[np.bool_]
+) -> Floats:
+    """The distances of windows that are held out, of those in the range of the others."""
+    low, high = range_of(conditions[~out][:, given])
+    inside = out & ((conditions[:, given] >= low) & (conditions[:, given] <= high)).all(axis=1)
+    chosen = inside if inside.sum() >= out.sum() // 2 else out
+    found = fit_waves(features, conditions, given, ~out)
+    return found.distances(features[chosen], conditions[chosen])
 
 
 def _limit(scores: Floats, share: float) -> float:
@@ -183,101 +197,47 @@ def _alarms(over: NDArray[np.bool_]) -> int:
     return int(len(at) > 0) + int((np.diff(at) > _ROWS_OF_ALARM).sum())
 
 
-def _stated(days: float, alarms: int) -> dict[str, str]:
+def _stated(days: float, found: Mapping[str, _Calibrated], recipe: WaveRecipe) -> dict[str, str]:
     """The manifest's facts about the limits, over all assets together."""
-    return {
+    alarms = sum(one.alarms for one in found.values())
+    stated = {
         "method": "each quarter of the time held out in turn; beyond what was seen a normal law "
         "of the cube root",
         "held_out_asset_days": f"{days:.4g}",
         "held_out_alarms": str(alarms),
         "at_most_per_asset_day": f"{poisson_upper(alarms) / days:.4g}",
     }
+    if not recipe.conditions:
+        return stated
+    names = [spec.name for spec in recipe.conditions]
+
+    def text(given: tuple[int, ...]) -> str:
+        return " and ".join(names[k] for k in given) or "nothing"
+
+    tried = next(iter(found.values())).tried
+    factors = [f"{text(g)}: {np.exp(each - tried[()]):.2f}" for g, each in tried.items()]
+    each = [f"{asset}: {text(one.given)}" for asset, one in found.items()]
+    return stated | {"judged_given": ", ".join(each), "smallest_fault_given": ", ".join(factors)}
 
 
-def _bundle(
-    recipe: WaveRecipe,
-    baselines: dict[str, WaveBaseline],
-    refused: dict[str, str],
-    stated: dict[str, str],
-    now_us: int,
-) -> LearnedBundle:
-    # onnx is large and the daemon never needs it: only a process that learns imports it.
-    from edge_agent.learning.waveform_graph import build_wave_graph  # noqa: PLC0415
+def _needed(
+    recipe: WaveRecipe, found: Mapping[str, _Calibrated]
+) -> tuple[WaveRecipe, dict[str, WaveBaseline]]:
+    """Only the conditions that an asset is given, and the speed, with the range that was seen.
 
-    names = [spec.name for spec in recipe.inputs]
-    onnx_bytes = build_wave_graph(
-        list(baselines.values()), dict(zip(names, recipe.banks, strict=True))
-    )
-    manifest = Manifest(
-        name=Name(recipe.name),
-        version=learned_version(now_us, onnx_bytes),
-        task=Task.ANOMALY,
-        inputs=recipe.inputs,
-        outputs=OutputNames(
-            score="score",
-            health="health",
-            contributions="contributions",
-            deviation="deviation",
-        ),
-        contributors=recipe.features,
-        window=WindowSpec(recipe.step_s),
-        threshold=1.0,
-        false_alarms_per_day=promised(stated, recipe.false_alarms_per_day),
-        calibration=stated | {"wanted_per_asset_day": f"{recipe.false_alarms_per_day:g}"},
-        units=tuple(baselines),
-        training=dict(recipe.training),
-        provisional_s=recipe.provisional_s,
-    )
-    return LearnedBundle(manifest, onnx_bytes, golden_waves(recipe, baselines), refused)
-
-
-def golden_waves(
-    recipe: WaveRecipe, baselines: Mapping[str, WaveBaseline]
-) -> tuple[Tensors, Tensors]:
-    """Windows from healthy to far off, and the outputs of `reference_waves`; no plant data.
-
-    Noise with the healthy energies of each band, with ever larger impacts.
+    A window beyond is not judged: what the machine does there is not known.
     """
-    units = list(baselines.values())
-    unit = np.arange(_GOLDEN, dtype=np.int64) % len(units)
-    random = np.random.default_rng(0)
-    feeds: Tensors = {"unit": unit}
-    for place, spec, bank in zip(recipe.places, recipe.inputs, recipe.banks, strict=False):
-        centers = [units[u].center[place:] for u in unit.tolist()]
-        noise = np.stack([_noise(center, bank, random) for center in centers])
-        level = np.exp([center[:1] for center in centers])
-        beats = np.arange(bank.length) % max(8, bank.length // 16) == 0
-        impacts = level * beats * np.linspace(0, 20, _GOLDEN)[:, None]
-        feeds[spec.name] = (noise + impacts).astype(np.float32)
-    return feeds, reference_waves(recipe, units, feeds)
-
-
-def _noise(center: Floats, bank: Bank, random: np.random.Generator) -> Floats:
-    """Noise [length] with the energies of the bands in healthy features."""
-    edges = np.array(bank.band_edges) * bank.length / bank.segment
-    levels = np.exp(center[len(SHAPES) :][: len(edges) - 1])
-    bins = np.arange(bank.length // 2 + 1)
-    band = np.clip(np.searchsorted(edges, bins, "right") - 1, 0, len(levels) - 1)
-    size = (
-        levels[band] * bank.length / np.sqrt(2.0 * np.bincount(band, minlength=len(levels))[band])
-    )
-    size[bins < edges[0]] = 0.0
-    phase = random.uniform(0, 2 * np.pi, len(bins))
-    return np.asarray(np.fft.irfft(size * np.exp(1j * phase), bank.length))
-
-
-def reference_waves(recipe: WaveRecipe, baselines: list[WaveBaseline], feeds: Tensors) -> Tensors:
-    """The result of the graph, in numpy and double precision."""
-    features = recipe.measure([feeds[spec.name].astype(float) for spec in recipe.inputs])
-    units = [baselines[u] for u in feeds["unit"].tolist()]
-    found = [unit.shares(row) for unit, row in zip(units, features, strict=True)]
-    contributions = np.stack(found)
-    score = contributions.sum(axis=1)
-    away = [unit.away(row) for unit, row in zip(units, features, strict=True)]
-    outputs = {
-        "score": score,
-        "health": 1.0 / (1.0 + score),
-        "contributions": contributions,
-        "deviation": np.stack(away)[:, None],
+    used = {k for one in found.values() for k in one.given} | ({0} if recipe.speed_hz else set())
+    kept = sorted(used)
+    ranges = np.stack([one.ranges[:, kept] for one in found.values()])
+    low, high = ranges[:, 0].min(axis=0), ranges[:, 1].max(axis=0)
+    edges = zip(low.tolist(), high.tolist(), strict=True)
+    specs = [
+        replace(recipe.conditions[k], valid=(float(f"{a:.6g}"), float(f"{b:.6g}")))
+        for k, (a, b) in zip(kept, edges, strict=True)
+    ]
+    baselines = {
+        asset: replace(one.baseline, given=one.baseline.given.only(kept))
+        for asset, one in found.items()
     }
-    return {name: value.astype(np.float32) for name, value in outputs.items()}
+    return replace(recipe, conditions=tuple(specs)), baselines

@@ -14,109 +14,31 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_agent.learning.waveform import CLIP, LOUDEST, QUIETEST, TINY
+from edge_agent.learning.waveform import LOUDEST, QUIETEST, REACH, TINY
+from edge_agent.learning.waveform_conditions import BENDS, CLIP
+from edge_agent.learning.waveform_nodes import (
+    FEATURES,
+    GIVEN,
+    JUDGEMENT,
+    LARGEST,
+    LINES,
+    ORDERS,
+    RANGES,
+    SPEED,
+    STRETCH,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from edge_agent.learning.waveform import Bank, WaveBaseline
+    from edge_agent.learning.waveform import Bank
+    from edge_agent.learning.waveform_conditions import WaveBaseline
+    from edge_agent.learning.waveform_nodes import Nodes
 
 _OPSET: Final = 17
 _IR_VERSION: Final = 8
-_Nodes = tuple[tuple[str, str, str, dict[str, Any]], ...]
-
-# From one waveform `wave` to its features; names with a dot are of this input.
-_FEATURES: Final[_Nodes] = (
-    ("Clip", "wave quietest loudest", ".clipped", {}),
-    ("ReduceMean", ".clipped", ".mean", {"axes": [1]}),
-    ("Sub", ".clipped .mean", ".centered", {}),
-    ("Abs", ".centered", ".sizes", {}),
-    ("ReduceMax", ".sizes", ".largest", {"axes": [1]}),
-    ("Add", ".largest silence", ".peak", {}),
-    ("Log", ".peak", ".loud", {}),
-    ("Div", ".centered .peak", ".x", {}),
-    ("Mul", ".x .x", ".square", {}),
-    ("ReduceMean", ".square", ".second", {"axes": [1]}),
-    ("Add", ".second tiny", ".power", {}),
-    ("Mul", ".square .square", ".fourth_each", {}),
-    ("ReduceMean", ".fourth_each", ".fourth", {"axes": [1]}),
-    ("Mul", ".power .power", ".power_squared", {}),
-    ("Div", ".fourth .power_squared", ".ratio", {}),
-    ("Add", ".ratio tiny", ".ratio_up", {}),
-    ("Log", ".ratio_up", ".kurtosis", {}),
-    ("Log", ".power", ".log_power", {}),
-    ("Mul", ".log_power half", ".level", {}),
-    ("Add", ".level .loud", ".loudness", {}),
-    ("Neg", ".level", ".crest", {}),
-    ("Unsqueeze", ".x one_axis", ".row", {}),
-    # The spectrum: [N, 2 bins, parts].
-    ("Conv", ".row .spectrum", ".spectra", {"strides": "segment_hop"}),
-    ("Mul", ".spectra .spectra", ".spectra_squared", {}),
-    ("ReduceMean", ".spectra_squared", ".bins", {"axes": [2], "keepdims": 0}),
-    ("MatMul", ".bins .bands", ".band_powers", {}),
-    ("Add", ".band_powers tiny", ".band_powers_up", {}),
-    ("Log", ".band_powers_up", ".band_logs", {}),
-    ("Mul", ".band_logs half", ".band_levels", {}),
-    ("Add", ".band_levels .loud", ".band_loudness", {}),
-    # The envelopes of the pools: [N, pools, frames].
-    ("Conv", ".row .frames", ".framed", {"strides": "frame_hop"}),
-    ("Mul", ".framed .framed", ".framed_squared", {}),
-    ("MatMul", ".pools .framed_squared", ".envelopes", {}),
-    ("ReduceMean", ".envelopes", ".envelope_mean", {"axes": [2]}),
-    ("Add", ".envelope_mean tiny", ".envelope_level", {}),
-    ("Div", ".envelopes .envelope_level", ".relative", {}),
-    ("Sub", ".relative one", ".swing", {}),
-)
-_STRETCH: Final[_Nodes] = (
-    ("Slice", ".swing .from@ .to@ two_axis", ".stretch@", {}),
-    ("MatMul", ".stretch@ .turns", ".turned@", {}),
-    ("Mul", ".turned@ .turned@", ".turned_squared@", {}),
-)
-_LINES: Final[_Nodes] = (
-    ("ReduceMax", ".both", ".line_powers", {"axes": [1], "keepdims": 0}),
-    ("Gather", ".line_powers .ranges", ".in_ranges", {"axis": 1}),
-    ("ReduceMax", ".in_ranges", ".range_powers", {"axes": [2], "keepdims": 0}),
-    ("Add", ".range_powers tiny", ".range_powers_up", {}),
-    ("Log", ".range_powers_up", ".range_logs", {}),
-    ("Mul", ".range_logs half", ".line_levels", {}),
-    ("Concat", ".loudness .kurtosis .crest .band_loudness .line_levels", ".f", {"axis": 1}),
-)
-# From the features f [N, F] to score and contributions.
-_JUDGEMENT: Final[_Nodes] = (
-    ("Gather", "center unit", "center_n", {"axis": 0}),
-    ("Gather", "scale unit", "scale_n", {"axis": 0}),
-    ("Gather", "middle unit", "middle_n", {"axis": 0}),
-    ("Gather", "precision unit", "precision_n", {"axis": 0}),
-    ("Gather", "single unit", "single_n", {"axis": 0}),
-    ("Sub", "f center_n", "off", {}),
-    ("Mul", "off scale_n", "scaled", {}),
-    ("Clip", "scaled clip_low clip_high", "z", {}),
-    ("Sub", "z middle_n", "away", {}),
-    ("Unsqueeze", "away one_axis", "deviation", {}),
-    # Less what has been followed.
-    ("Squeeze", "followed one_axis", "moved", {}),
-    ("Sub", "away moved", "e", {}),
-    ("Sub", "z moved", "z_left", {}),
-    ("Unsqueeze", "e last_axis", "e_column", {}),
-    ("MatMul", "precision_n e_column", "pull_column", {}),
-    ("Squeeze", "pull_column last_axis", "pull", {}),
-    ("Mul", "e pull", "shares", {}),
-    ("ReduceSum", "shares last_axis", "together", {"keepdims": 1}),
-    ("Mul", "z_left z_left", "alone_each", {}),
-    ("Mul", "alone_each single_n", "alone_shares", {}),
-    ("ReduceMax", "alone_shares", "alone", {"axes": [1], "keepdims": 1}),
-    # The largest one is the score; all have their part of it.
-    ("ReduceSum", "alone_shares last_axis", "alone_sum", {"keepdims": 1}),
-    ("Div", "alone alone_sum", "alone_part", {}),
-    ("Mul", "alone_shares alone_part", "alone_parts", {}),
-    ("Greater", "alone together", "is_alone", {}),
-    ("Where", "is_alone alone_parts shares", "contributions", {}),
-    ("ReduceSum", "contributions last_axis", "score", {"keepdims": 0}),
-    ("Add", "score one", "score_plus_one", {}),
-    ("Reciprocal", "score_plus_one", "health", {}),
-)
 
 
 @dataclass(slots=True)
@@ -126,9 +48,14 @@ class _Graph:
     nodes: list[onnx.NodeProto]
     values: dict[str, NDArray[np.generic]]
 
+    @property
+    def used(self) -> set[str]:
+        """The names of the constants that some node reads."""
+        return self.values.keys() & {name for node in self.nodes for name in node.input}
+
     def add(
         self,
-        nodes: _Nodes,
+        nodes: Nodes,
         replaced: dict[str, str] | None = None,
         prefix: str = "",
         number: str = "",
@@ -149,30 +76,45 @@ class _Graph:
         return prefix + name if name.startswith(".") else name
 
 
-def build_wave_graph(baselines: Sequence[WaveBaseline], banks: Mapping[str, Bank]) -> bytes:
+def build_wave_graph(
+    baselines: Sequence[WaveBaseline],
+    banks: Mapping[str, Bank],
+    conditions: int = 0,
+    speed_hz: float = 0.0,
+) -> bytes:
     """The model of these assets, in this order, for windows of each input.
 
-    banks: what is measured in each input, by its name.
+    banks: what is measured in each input, by its name. conditions: their number K, of the input x
+    [N, 1, K]; speed_hz: turns per second for each unit of the first one, 0: it is no speed.
 
     contributions [N, features]: shares in the score, which they sum to. score [N]: the
     larger one of T² by its limit and of the largest single deviation squared by its own limit;
     health [N] = 1 / (1 + score); deviation [N, 1, features]: from the middle, in spreads.
     `followed` [1 or N, 1, features], by how much the middle has moved, is 0 if it is not fed.
     """
-    graph = _Graph([], _shared_values(baselines))
+    graph = _Graph([], _shared_values(baselines, speed_hz))
+    if conditions:
+        graph.nodes.append(helper.make_node("Squeeze", ["x", "one_axis"], ["conditions"]))
+    if speed_hz:
+        graph.add(SPEED)
     distinct = list(dict.fromkeys(banks.values()))
     features = []
     for number, (name, bank) in enumerate(banks.items()):
         _add_input(graph, f"input{number}", name, bank, f"bank{distinct.index(bank)}")
         features.append(f"input{number}.f")
-    graph.nodes.append(helper.make_node("Concat", features, ["f"], axis=1))
-    graph.add(_JUDGEMENT)
+    measured = "measured" if conditions else "f"
+    graph.nodes.append(helper.make_node("Concat", features, [measured], axis=1))
+    if conditions:
+        graph.add(GIVEN)
+        graph.values |= _given_values(baselines)
+    graph.add(JUDGEMENT)
     size = sum(bank.size for bank in banks.values())
     tensor = helper.make_tensor_value_info
     made = helper.make_graph(
         graph.nodes,
         "waveforms",
-        [tensor(name, TensorProto.FLOAT, ["N", bank.length]) for name, bank in banks.items()]
+        [tensor("x", TensorProto.FLOAT, ["N", 1, conditions])][: min(1, conditions)]
+        + [tensor(name, TensorProto.FLOAT, ["N", bank.length]) for name, bank in banks.items()]
         + [
             tensor("unit", TensorProto.INT64, ["N"]),
             tensor("followed", TensorProto.FLOAT, ["F", 1, size]),
@@ -183,7 +125,7 @@ def build_wave_graph(baselines: Sequence[WaveBaseline], banks: Mapping[str, Bank
             tensor("contributions", TensorProto.FLOAT, ["N", size]),
             tensor("deviation", TensorProto.FLOAT, ["N", 1, size]),
         ],
-        [numpy_helper.from_array(value, name) for name, value in graph.values.items()],
+        [numpy_helper.from_array(graph.values[name], name) for name in sorted(graph.used)],
     )
     opset = [helper.make_opsetid("", _OPSET)]
     model = helper.make_model(made, opset_imports=opset, ir_version=_IR_VERSION)
@@ -197,35 +139,61 @@ def _add_input(graph: _Graph, prefix: str, name: str, bank: Bank, constants: str
     shared = {f".{key}": f"{constants}.{key}" for key in tables}
     graph.values |= {f"{constants}.{key}": value for key, value in tables.items()}
     hops = {"segment_hop": bank.segment // 2, "frame_hop": bank.hop}
-    graph.add(_FEATURES, {**shared, "wave": name}, prefix, hops=hops)
+    graph.add(FEATURES, {**shared, "wave": name}, prefix, hops=hops)
     frames = (bank.length - bank.frame) // bank.hop + 1
     starts = range(0, frames - bank.stretch + 1, bank.stretch_hop)
     for number, start in enumerate(starts):
         graph.values[f"{prefix}.from{number}"] = np.array([start], np.int64)
         graph.values[f"{prefix}.to{number}"] = np.array([start + bank.stretch], np.int64)
-        graph.add(_STRETCH, shared, prefix, str(number))
+        graph.add(STRETCH, shared, prefix, str(number))
     parts = [f"{prefix}.turned_squared{number}" for number in range(len(starts))]
     graph.nodes.append(helper.make_node("Mean", parts, [f"{prefix}.averaged"]))
     halves = [f"{prefix}.real", f"{prefix}.imaginary"]
     graph.nodes.append(helper.make_node("Split", [f"{prefix}.averaged"], halves, axis=2))
     graph.nodes.append(helper.make_node("Add", halves, [f"{prefix}.both"]))
-    graph.add(_LINES, shared, prefix)
+    kind = ORDERS if bank.orders else RANGES
+    graph.add((*LARGEST, *kind, *LINES), shared, prefix)
 
 
 def _tables(bank: Bank) -> dict[str, NDArray[np.generic]]:
     """The constants of the features: real and imaginary parts of a bin are summed alike."""
     tables = bank.tables
+    ranges = _order_tables(bank) if bank.orders else {"ranges": tables.ranges}
     return {
         "spectrum": tables.spectrum.T[:, None, :].astype(np.float32),
         "bands": np.concatenate([tables.bands, tables.bands]).astype(np.float32),
         "frames": tables.frames.T[:, None, :].astype(np.float32),
         "pools": np.concatenate([tables.pools, tables.pools]).T.astype(np.float32),
         "turns": tables.turns.T.astype(np.float32),
-        "ranges": tables.ranges,
+        **ranges,
     }
 
 
-def _shared_values(baselines: Sequence[WaveBaseline]) -> dict[str, NDArray[np.generic]]:
+def _order_tables(bank: Bank) -> dict[str, NDArray[np.generic]]:
+    edges, bins = bank.order_edges.astype(np.float32), bank.bins.astype(np.float32)
+    return {
+        "order_first": edges[:, 0],
+        "order_last": edges[:, 1],
+        "bin_numbers": bins,
+        "first_bin": bins[0],
+        "last_bin": bins[-1],
+    }
+
+
+def _given_values(baselines: Sequence[WaveBaseline]) -> dict[str, NDArray[np.generic]]:
+    given = [b.given for b in baselines]
+    return {
+        "condition_low": np.stack([each.low for each in given]).astype(np.float32),
+        "condition_scale": np.stack([each.scale for each in given]).astype(np.float32),
+        "bends": np.stack([each.bends for each in given]).astype(np.float32),
+        "weights": np.stack([each.weights for each in given]).astype(np.float32),
+        "basis_shape": np.array([-1, 1, len(given[0].low) * BENDS], np.int64),
+    }
+
+
+def _shared_values(
+    baselines: Sequence[WaveBaseline], speed_hz: float
+) -> dict[str, NDArray[np.generic]]:
     def stacked(arrays: list[NDArray[np.float64]]) -> NDArray[np.float32]:
         return np.stack(arrays).astype(np.float32)
 
@@ -236,6 +204,9 @@ def _shared_values(baselines: Sequence[WaveBaseline]) -> dict[str, NDArray[np.ge
         "tiny": TINY,
         "half": 0.5,
         "one": 1.0,
+        "zero": 0.0,
+        "reach": REACH,
+        "speed_scale": speed_hz,
         "clip_low": -CLIP,
         "clip_high": CLIP,
     }
@@ -247,6 +218,7 @@ def _shared_values(baselines: Sequence[WaveBaseline]) -> dict[str, NDArray[np.ge
         "followed": np.zeros((1, 1, len(baselines[0].center)), np.float32),
         "single": stacked([np.array([1.0 / b.limits[1]]) for b in baselines]),
         **{name: np.array(value, np.float32) for name, value in numbers.items()},
+        "first": np.array([0], np.int64),
         "last_axis": np.array([-1], np.int64),
         "one_axis": np.array([1], np.int64),
         "two_axis": np.array([2], np.int64),

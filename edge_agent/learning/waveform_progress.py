@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -12,18 +12,19 @@ from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Kind
 from edge_agent.learning.healthy_rows import HealthyRows, Row
 from edge_agent.learning.progress import Attempt
-from edge_agent.learning.waveform import defect_lines, length_for
-from edge_agent.learning.waveform_fit import WaveRecipe
+from edge_agent.learning.waveform import length_for
+from edge_agent.learning.waveform_bundle import WaveRecipe
+from edge_agent.learning.waveform_inputs import measured_at
 from edge_agent.models import InputSpec
 from edge_agent.signals import Span, WaveWindows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from edge_agent.plant import PlantAsset
-    from edge_agent.signals import BlockWindow
+    from edge_agent.signals import BlockRows, BlockWindow
     from edge_agent.values import TensorBlock
 
 FIRST_BLOCKS: Final = 4  # of an input, until its windows are decided
@@ -35,20 +36,22 @@ _DENSE_ROWS: Final = 1024  # windows overlap until there are so many, and
 _APART_MOST: Final = 1.5
 _APART: Final = 0.9  # of a window's length is between them from then on
 _MAX_BLOCKS: Final = 64  # of 256 rows
-_DEFECTS: Final = {"outer": "outer race", "inner": "inner race", "ball": "ball", "cage": "cage"}
+_ONLY: Final = np.zeros(1, np.intp)  # the row of its only asset
 
 
 @dataclass(frozen=True, slots=True)
 class WaveTrainingSet:
-    """Features [T, F] of healthy windows by asset: the data of one bundle; see `TrainingSet`."""
+    """Features and conditions [T, F + K] of healthy windows by asset: the data of one bundle.
 
-    inputs: tuple[InputSpec, ...]
+    recipe: what is measured, given which conditions. See `TrainingSet`.
+    """
+
     rows: dict[str, NDArray[np.float64]]
     provisional_s: float
     left_out: dict[str, dict[str, str]]
     step_s: float
     spacing_s: float
-    lines: tuple[tuple[str, float], ...]
+    recipe: WaveRecipe
 
 
 @dataclass(slots=True)
@@ -83,15 +86,26 @@ class Head:
         return self.longest >= enough or len(self.blocks) >= FIRST_BLOCKS
 
 
+class ConditionedWindow(NamedTuple):
+    """A window and its conditions [K]; NaN: not known."""
+
+    window: BlockWindow
+    conditions: NDArray[np.float64]
+
+
 @dataclass(slots=True)
 class WaveTraining(Attempt):
     """Progress of an asset. closed: why its windows are not learned now; see `Training`.
 
     confirmed: the next windows that are learned despite its alarm; an operator calls it healthy.
+    conditions: that its features may depend on, the speed first; lacks: why a window without
+    speed was not kept, of the last one.
     """
 
     asset: PlantAsset
     inputs: tuple[str, ...]
+    conditions: tuple[InputSpec, ...]
+    condition_rows: BlockRows
     heads: list[Head] = field(init=False)
     rows: HealthyRows = field(default_factory=lambda: HealthyRows(KEEP_ROWS))
     recipe: WaveRecipe | None = None  # what is measured
@@ -103,6 +117,7 @@ class WaveTraining(Attempt):
     last_us: int = 0
     closed: str = ""
     confirmed: int = 0
+    lacks: str = ""
 
     def __post_init__(self) -> None:
         self.heads = [Head() for _ in self.inputs]
@@ -120,6 +135,17 @@ class WaveTraining(Attempt):
 
     # -- windows ------------------------------------------------------------------------------
 
+    def windows_of(self, blocks: Iterable[tuple[int, TensorBlock]]) -> list[ConditionedWindow]:
+        """Accept blocks by input; returns the windows whose conditions are known now."""
+        found = [window for each in blocks for window in self.accept_block(*each)]
+        return self._conditioned(found)
+
+    def _conditioned(
+        self, windows: Sequence[BlockWindow], *, ended: bool = False
+    ) -> list[ConditionedWindow]:
+        due, rows = self.condition_rows.accept_windows(windows, ended=ended)
+        return [ConditionedWindow(*each) for each in zip(due, rows, strict=True)]
+
     def accept_block(self, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
         """Accept a block of an input; returns the windows that it completes."""
         if self._windows is not None:
@@ -131,12 +157,18 @@ class WaveTraining(Attempt):
 
     def decide_now(self) -> None:
         """No more blocks follow: the few that came decide, and are kept."""
+        found: list[BlockWindow] = []
         if self._windows is None and any(head.blocks for head in self.heads) and self._decide():
-            for window in self._cut_first():
-                self.keep(window)
+            found += self._cut_first()
+        for each in self._conditioned(found, ended=True):
+            self.keep(*each)
 
-    def keep(self, window: BlockWindow) -> None:
-        """Keep the features of a healthy window."""
+    def keep(self, window: BlockWindow, conditions: NDArray[np.float64]) -> None:
+        """Keep the features of a healthy window, and its conditions [K]."""
+        if self.recipe is not None and self.recipe.speed_hz:
+            self.lacks = _lacks(self.conditions[0].name, float(conditions[0]))
+            if self.lacks:
+                return
         apart_us = window.end_us - self.last_us
         self.confirmed = max(0, self.confirmed - 1)
         if self.recipe is None or (
@@ -145,7 +177,9 @@ class WaveTraining(Attempt):
             return
         self._count(apart_us / US_PER_S if self.last_us else self.length_s)
         samples = [window.samples[n][None] for n in range(len(self._channels))]
-        self.rows.add(Row(window.end_us, self.recipe.measure(samples)[0]), _MAX_BLOCKS)
+        features = self.recipe.measure(samples, conditions[None])[0]
+        row = Row(window.end_us, np.concatenate([features, conditions]))
+        self.rows.add(row, _MAX_BLOCKS)
         self.n, self.last_us = self.n + 1, window.end_us
 
     def _count(self, apart_s: float) -> None:
@@ -166,8 +200,14 @@ class WaveTraining(Attempt):
         """Shift its times; the gateway's clock was moved."""
         self.last_us += step_us if self.last_us else 0
         self.rows.shift_clock(step_us)
+        self.condition_rows.shift_clock(_ONLY, step_us)
         if self._windows is not None:
             self._windows.shift_clock(0, step_us)
+
+    def reset_clock(self) -> None:
+        """Its clock was set back."""
+        self.last_us = 0
+        self.condition_rows.forget(_ONLY)
 
     def _cut(self, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
         if self._windows is not None and channel in self._channels:
@@ -197,7 +237,8 @@ class WaveTraining(Attempt):
         lengths = tuple(spec.length for spec in specs)
         rates = tuple(spec.rate_hz for spec in specs)
         self.failure, self._channels = "", heard
-        self.recipe = WaveRecipe("", specs, lines=_lines_of(self.asset))
+        measured = measured_at(self.asset)
+        self.recipe = WaveRecipe("", specs, conditions=self.conditions, **measured)
         self._windows = WaveWindows(lengths, lengths[0] // 2, rates)
         return True
 
@@ -214,15 +255,15 @@ class WaveTraining(Attempt):
 
 @dataclass(frozen=True, slots=True)
 class FoundWaves:
-    """Windows of assets, for the gate."""
+    """Windows of assets with their conditions, for the gate."""
 
     row: NDArray[np.intp]
-    windows: list[BlockWindow]
+    windows: list[ConditionedWindow]
 
     def span(self) -> Span:
         """Their rows and times."""
-        start_us = np.array([window.start_us for window in self.windows], np.int64)
-        end_us = np.array([window.end_us for window in self.windows], np.int64)
+        start_us = np.array([each.window.start_us for each in self.windows], np.int64)
+        end_us = np.array([each.window.end_us for each in self.windows], np.int64)
         return Span(self.row, start_us, end_us)
 
     def where(self, which: NDArray[np.bool_]) -> FoundWaves:
@@ -231,10 +272,8 @@ class FoundWaves:
         return FoundWaves(self.row[which], kept)
 
 
-def _lines_of(asset: PlantAsset) -> tuple[tuple[str, float], ...]:
-    """The defect frequencies of an asset's bearing, if its geometry and a fixed speed are known."""
-    bearing = asset.bearing
-    if bearing is None or not bearing.rpm:
-        return ()
-    orders = bearing.orders._asdict()
-    return defect_lines({_DEFECTS[name]: order for name, order in orders.items()}, bearing.rpm / 60)
+def _lacks(speed: str, value: float) -> str:
+    """Why a window with this speed is not learned; empty if it is."""
+    if np.isnan(value):
+        return f"no value of {speed}"
+    return "" if value > 0 else f"{speed} is {value:g}"

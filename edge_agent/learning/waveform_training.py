@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.learning.fit_child import run_recipe
@@ -13,7 +14,6 @@ from edge_agent.learning.training import (
     learned_name,
     left_out_entry,
 )
-from edge_agent.learning.waveform_fit import WaveRecipe
 from edge_agent.models import ModelRepository
 
 if TYPE_CHECKING:
@@ -35,13 +35,12 @@ async def train_waves(
     if (config.models_dir / name).exists():
         await asyncio.to_thread(ModelRepository(config.models_dir).store_active, name)
     step = f"{duration_text(training.step_s)}, found from the data"
-    recipe = WaveRecipe(
-        name,
-        training.inputs,
+    recipe = replace(
+        training.recipe,
+        name=name,
         step_s=training.step_s,
         spacing_s=training.spacing_s,
         false_alarms_per_day=learning.config.false_alarms_per_day,
-        lines=training.lines,
         training=(*left_out_entry(training.left_out), (TIME_SCALE, step)),
         provisional_s=training.provisional_s,
     )

@@ -12,8 +12,14 @@ from edge_agent.clock import NEVER
 from edge_agent.config.schema import Follow, LearnedAlarm
 from edge_agent.serving.following import following_of
 from edge_agent.serving.input_signals import fixed_inputs, misfit
-from edge_agent.serving.window_layout import block_inputs_of, layout_of
-from edge_agent.signals import GOOD, BlockWindow, Gate, Reads, Router, Span, Windows
+from edge_agent.serving.window_layout import (
+    block_inputs_of,
+    judged_rows,
+    layout_of,
+    reads_of,
+    write_fixed,
+)
+from edge_agent.signals import BlockWindow, Gate, Router, Span, Windows
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
@@ -93,8 +99,10 @@ class Deployment(Table):
         self.task = manifest.task_row
         self.scalars = manifest.scalars
         self.own_tensors = manifest.own_tensors
-        self.windows = Windows(layout_of(manifest, use)) if self.scalars else None
-        self.blocks = block_inputs_of(manifest)
+        self.blocks = block_inputs_of(manifest, use)
+        self.block_rows = self.blocks.rows if self.blocks else None
+        on_grid = self.scalars and self.block_rows is None
+        self.windows = Windows(layout_of(manifest, use)) if on_grid else None
         self.gate: Gate[WindowBatch] = Gate(_span, WindowBatch.where)
         self.following = following_of(use, manifest)
 
@@ -200,30 +208,26 @@ class Deployment(Table):
     def accept_values(self, values: Columns, blocks: Sequence[TensorBlock]) -> list[WindowBatch]:
         """Write values into the windows; returns those that close."""
         complete = [] if self.blocks is None else self.blocks.accept_blocks(values, blocks)
+        if self.disabled.any():
+            complete = [block for block in complete if not self.disabled[block.asset]]
+        if self.block_rows is not None:
+            self.router.write_values(self.block_rows, values)
+            return self.gate.admit(self._with_rows(complete))
         if self.windows is None:
             return self.gate.admit([WindowBatch(self, None, [block]) for block in complete])
         closed = self.router.write_values(self.windows, values)
         if complete:
-            closed += self._write_fixed(self.windows, complete)
+            closed += write_fixed(self.windows, self.fixed, complete)
         found = [self._joined(windows) for windows in closed] if closed else []
         return self.gate.admit(found) if self.gate.is_used else found
 
-    def _write_fixed(self, windows: Windows, complete: Sequence[BlockWindow]) -> list[WindowSet]:
-        """Write inputs without a signal at the times of complete blocks."""
-        rows = np.array([block.asset for block in complete], np.intp)
-        at, channel = np.nonzero(~np.isnan(self.fixed[rows]))
-        if not len(at):
+    def _with_rows(self, complete: list[BlockWindow], *, ended: bool = False) -> list[WindowBatch]:
+        """Windows of blocks whose scalar inputs are known and in their ranges."""
+        if self.block_rows is None:
             return []
-        end_us = np.array([block.end_us for block in complete], np.int64)[at]
-        mark = np.full(len(at), GOOD, np.uint8)
-        order = np.argsort(end_us, kind="stable")
-        return windows.write_values(
-            rows[at][order],
-            channel[order],
-            end_us[order],
-            self.fixed[rows[at], channel][order],
-            mark,
-        )
+        due, rows = self.block_rows.accept_windows(complete, ended=ended)
+        kept, windows = judged_rows(self.model.manifest, due, rows)
+        return [WindowBatch(self, windows, kept, len(due) - len(kept))] if due else []
 
     def drain_refused(self) -> tuple[int, int]:
         """Number of late values, and of blocks that did not fit, since the last call."""
@@ -258,18 +262,23 @@ class Deployment(Table):
     def set_stale_after(self, signal: int, stale_us: int) -> None:
         """A signal is stale after another time: its last value is used for that long."""
         row, channel = self.router.place(signal)
-        if row >= 0 and self.windows is not None:
-            self.windows.set_hold(row, channel, stale_us)
+        for each in (self.windows, self.block_rows):
+            if row >= 0 and each is not None:
+                each.set_hold(row, channel, stale_us)
         if self.blocks is not None:
             self.blocks.set_hold(signal, stale_us)
 
     def close_by_clock(self, asset_now_us: NDArray[np.int64]) -> list[WindowBatch]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
+        rows = np.arange(len(self.assets))
+        plant_rows = np.array([asset.index for asset in self.assets], np.intp)
+        now_us = asset_now_us[plant_rows]
+        if self.block_rows is not None:
+            self.block_rows.set_clock(rows, now_us)
+            return self.gate.admit(self._with_rows([]))
         if self.windows is None or not self.assets:
             return self.gate.admit([])
-        rows = np.arange(len(self.assets))
-        plant_rows = np.array([asset.index for asset in self.assets])
-        now_us = asset_now_us[plant_rows] - self.windows.layout.lateness_us
+        now_us = now_us - self.windows.layout.lateness_us
         known = now_us > 0
         closed = self.windows.close_by_clock(rows[known], now_us[known])
         return self.gate.admit([self._joined(windows) for windows in closed])
@@ -277,7 +286,8 @@ class Deployment(Table):
     def close_windows(self) -> list[WindowBatch]:
         """Close open windows; the recording has ended."""
         closed = [] if self.windows is None else self.windows.close_all()
-        return self.gate.admit([self._joined(windows) for windows in closed], ended=True)
+        found = [self._joined(windows) for windows in closed]
+        return self.gate.admit(found + self._with_rows([], ended=True), ended=True)
 
     def _joined(self, windows: WindowSet) -> WindowBatch:
         """Scalar windows with the newest blocks of their assets, if those are not stale."""
@@ -291,35 +301,33 @@ class Deployment(Table):
         found = [each for each in newest if each is not None]
         return WindowBatch(self, kept, found, skipped=len(newest) - len(found))
 
-    def _reads(self, unit: int) -> Reads | None:
-        """How the model reads the scalar inputs of a unit; None if unchanged."""
-        if not (manifest := self.model.manifest).is_precise:
-            return None
-        return Reads(np.array(manifest.offset_of(unit)), np.array(manifest.counter_of(unit)))
-
     def _bind(
         self, asset: PlantAsset, row: int, bindings: Bindings, recent: Columns | None
     ) -> None:
         number = bindings.condition(asset, self.use.when)
         self.gate.bind(bindings.conditions, asset.index, number)
         signals = self.signals[row][: len(self.scalars)]
-        bound = [None if one is None else bindings[one.index] for one in signals]
         for channel, signal in enumerate(signals):
             if signal is not None:
                 self.router.add(signal.index, row, channel, bindings[signal.index].uncertain)
+        known = [signal.index for signal in signals if signal is not None]
+        holds = [None if one is None else bindings.stale_us(one.index) for one in signals]
+        if self.block_rows is not None:
+            self.block_rows.add_asset(holds)
+            self.router.write_values(self.block_rows, bindings.standing(known))
         if self.windows is not None:
-            known = [signal.index for signal in signals if signal is not None]
             bindings.watch.silence.expect(known, self.windows.layout.step_us)
-            holds = [None if one is None else bindings.stale_us(one.index) for one in signals]
-            groups = [0 if one is None else one.group for one in bound]
-            self.windows.add_asset(holds, groups, self._reads(int(self.unit[row])))
+            groups = [0 if one is None else bindings[one.index].group for one in signals]
+            self.windows.add_asset(
+                holds, groups, reads_of(self.model.manifest, int(self.unit[row]))
+            )
             if recent is not None:
                 self.router.write_values(self.windows, recent)
             self.router.write_values(self.windows, bindings.standing(known))
         if self.blocks is not None:
             numbers = [one.index for one in self.signals[row][len(self.scalars) :] if one]
-            holds = [*map(bindings.stale_us, numbers)]
-            self.blocks.add_asset(row, [(one, bindings[one]) for one in numbers], holds)
+            valid_us = [*map(bindings.stale_us, numbers)]
+            self.blocks.add_asset(row, [(one, bindings[one]) for one in numbers], valid_us)
 
 
 def _span(due: WindowBatch) -> Span:

@@ -247,7 +247,7 @@ def inputs_of(batches: list[WindowBatch]) -> Tensors:
         spec.name: np.stack([w.samples[i] for b in batches for w in b.blocks])
         for i, spec in enumerate(deployment.own_tensors)
     }
-    if deployment.windows is not None:
+    if deployment.scalars:
         windows = [b.windows.x for b in batches if b.windows is not None]
         feeds[manifest.window.tensor] = _finite(np.concatenate(windows))
     if manifest.units:

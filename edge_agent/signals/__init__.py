@@ -2,6 +2,7 @@
 
 from edge_agent.signals.acceptance import Acceptance, Observed
 from edge_agent.signals.bindings import Binding, Bindings, Gate, Span
+from edge_agent.signals.block_rows import BlockRows
 from edge_agent.signals.condition_state import FALSE, TRUE, UNKNOWN
 from edge_agent.signals.conditions import ConditionChange, Conditions
 from edge_agent.signals.episodes import Episode, Problem
@@ -29,6 +30,7 @@ __all__ = [
     "Binding",
     "Bindings",
     "BlockInputs",
+    "BlockRows",
     "BlockWindow",
     "Bound",
     "Change",

@@ -7,7 +7,7 @@ that are complete when they arrive, waveforms or pictures.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.signals.bindings import Binding
+    from edge_agent.signals.block_rows import BlockRows
     from edge_agent.values import Columns, TensorBlock
 
 
@@ -114,10 +115,14 @@ class BlockInputs:
     """The inputs of one model that are blocks, all of one kind: their newest windows by asset row.
 
     A block of bad quality is not used, and a separate value of bad quality removes the last window.
-    A window is valid as long as its signals are not stale.
+    A window is valid as long as its signals are not stale. rows: of the scalar inputs at each
+    window, if they are not on a grid.
     """
 
-    def __init__(self, kind: InputKind, specs: Sequence[Spec], hop: int) -> None:
+    def __init__(
+        self, kind: InputKind, specs: Sequence[Spec], hop: int, rows: BlockRows | None = None
+    ) -> None:
+        self.rows = rows
         if kind.windows is None:
             raise ValueError("inputs of this kind are channels of the window of scalars")
         self._windows = kind.windows(specs, hop)
@@ -168,18 +173,19 @@ class BlockInputs:
 
     def forget(self, rows: NDArray[np.intp]) -> None:
         """Remove the last windows of these assets."""
+        if self.rows is not None:
+            self.rows.forget(rows)
         for row in rows.tolist():
             self._last.pop(row, None)
 
     def shift_clock(self, rows: NDArray[np.intp], step_us: int) -> None:
         """Shift the stored times of these assets; the gateway's clock was moved."""
+        if self.rows is not None:
+            self.rows.shift_clock(rows, step_us)
         for row in rows.tolist():
             self._windows.shift_clock(row, step_us)
             if row in self._last:
-                start_us, end_us = self._last[row].start_us, self._last[row].end_us
-                self._last[row] = replace(
-                    self._last[row], start_us=start_us + step_us, end_us=end_us + step_us
-                )
+                self._last[row] = self._last[row].shifted(step_us)
 
     def drain_rejected(self) -> int:
         """Number of blocks that did not fit a window, since the last call."""

@@ -5,7 +5,7 @@ A sensor may sample faster: its windows are resampled. A slower sensor lacks wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -31,6 +31,11 @@ class BlockWindow:
     start_us: int
     end_us: int
     samples: dict[int, NDArray[np.float32]]
+
+    def shifted(self, step_us: int) -> BlockWindow:
+        """The same window at another time."""
+        start_us, end_us = self.start_us + step_us, self.end_us + step_us
+        return replace(self, start_us=start_us, end_us=end_us)
 
 
 @dataclass(slots=True)

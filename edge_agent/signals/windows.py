@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_agent.signals.block_rows import BlockRows
     from edge_agent.signals.window_set import Reads, WindowSet
     from edge_agent.values import Columns, TensorBlock
 
@@ -79,7 +80,18 @@ class Router(Table):
         bad = values.signal[severity_of(values.status) == Severity.BAD]
         return [row for row, _ in map(self.place, bad.tolist()) if row >= 0]
 
-    def write_values(self, windows: Windows, values: Columns) -> list[WindowSet]:
+    def placed(
+        self, values: Columns
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:
+        """Row, input and mark of each value [n]; row -1: not wanted."""
+        if values.signal.size:
+            self.cover(int(values.signal.max()) + 1)
+        row = self._row[values.signal].astype(np.intp)
+        mark = marks(values, self._uncertain)
+        row[mark == MISSING] = -1
+        return row, self._channel[values.signal].astype(np.intp), mark
+
+    def write_values(self, windows: Windows | BlockRows, values: Columns) -> list[WindowSet]:
         """Write the values of this model into `windows`; returns the windows that close."""
         if not values.signal.size:
             return []

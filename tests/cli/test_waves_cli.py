@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 import pytest
+from rotating import machine, speeds
 
 from edge_agent.cli import main
 from edge_agent.models.bundle.bundle import load_manifest, verify_bundle
@@ -119,3 +120,72 @@ def test_too_little_is_told(tmp_path: Path, run: Run) -> None:
     code, _, err = run("learn", "--asset", "P-1", "--input", str(healthy), "--interval", "10m")
     assert code == 1
     assert "windows of the 48 needed" in err
+
+
+SPEED_CONFIG = """\
+templates:
+  fan:
+    signals:
+      vibration: {kind: waveform, rate_hz: 12000, unit: g}
+      rpm: {unit: 1/min}
+    bearing: {model: "6205", speed: rpm}
+    learn: {alarm: {on_delay: 0s}}
+assets:
+  F-1: {template: fan}
+models_dir: models
+"""
+BEGIN_S = 1767268800
+
+
+def write_fan(folder: Path, seed: int, n: int = 300, *, fault: float = 0.0) -> Path:
+    """A block of 0.35 s each second in one file, the speed each second in another."""
+    folder.mkdir()
+    rpm = speeds(n, seed)
+    waves = machine(rpm, seed, fault=fault)
+    np.save(folder / f"vibration_{BEGIN_S}.npy", waves)
+    rows = [f"{BEGIN_S + second},{value:.1f}" for second, value in enumerate(rpm)]
+    (folder / "speed.csv").write_text("\n".join(["time,rpm", *rows]) + "\n")
+    return folder
+
+
+def test_a_speed_in_a_second_file_gives_the_orders(tmp_path: Path, run: Run) -> None:
+    """Learned and replayed: a healthy fan raises nothing, an outer race is found at any speed."""
+    (tmp_path / "edge-agent.yaml").write_text(SPEED_CONFIG)
+    healthy = write_fan(tmp_path / "healthy", 1)
+    code, out, err = run("learn", "--input", f"{healthy}/*", *INTERVAL[:4])
+    assert code == 0, err
+    (folder,) = [one for one in (tmp_path / "models").iterdir() if "vibration" in one_inputs(one)]
+    manifest = load_manifest(folder)
+    assert [spec.name for spec in manifest.inputs] == ["rpm", "vibration"]
+    assert manifest.window.at_blocks
+    assert "vibration: outer race" in manifest.contributors
+    assert verify_bundle(folder) == []
+    code, out, err = run("replay", "--input", f"{write_fan(tmp_path / 'later', 3)}/*", *INTERVAL)
+    assert (code, _raised(out)) == (0, set())
+    worn = write_fan(tmp_path / "worn", 5, fault=0.8)
+    code, out, err = run("replay", "--input", f"{worn}/*", *INTERVAL)
+    assert (code, _raised(out)) == (0, {"F-1.waveforms"})
+
+
+INTERVAL = ("--asset", "F-1", "--interval", "1s", "--json")
+
+
+def _raised(out: str) -> set[str]:
+    rows = [orjson.loads(line) for line in out.splitlines()]
+    found = {row["alarm_id"] for row in rows if row["transition"] == "raise"}
+    return {alarm for alarm in found if alarm.endswith(".waveforms")}
+
+
+def one_inputs(folder: Path) -> set[str]:
+    return {spec.name for spec in load_manifest(folder).inputs}
+
+
+def test_waveforms_without_the_speed_that_the_config_names_are_not_learned(
+    tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / "edge-agent.yaml").write_text(SPEED_CONFIG)
+    healthy = write_fan(tmp_path / "healthy", 1, 80)
+    (healthy / "speed.csv").unlink()
+    code, _, err = run("learn", "--input", str(healthy), *INTERVAL[:4])
+    assert code == 1
+    assert "no window with a speed: no value of rpm" in err

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from config_tables import find_problems
 
 from edge_agent.config.bearing import Bearing
 from edge_agent.config.structs import parse_struct
@@ -89,3 +90,42 @@ sources: {bus: {type: mqtt, url: "mqtt://127.0.0.1", subscribe: [{topic: "{asset
     plant = Plant(load_config(file))
     assert plant.assets["F-1"].bearing == Bearing(model="6205", rpm=1480)
     assert plant.assets["F-2"].bearing == Bearing(model="6204")
+
+
+SPEEDS = """
+templates:
+  fan:
+    signals:
+      vibration: {kind: waveform, rate_hz: 12000}
+      rpm: {unit: 1/min}
+      shaft: {unit: Hz}
+      load: {unit: "%"}
+      plain: {}
+    bearing: BEARING
+assets: {F-1: {template: fan}, F-2: {template: fan}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("bearing", "problem"),
+    [
+        ("{model: 6205, speed: rpm}", ""),
+        ("{model: 6205, speed: shaft, speed_ratio: 0.25}", ""),
+        ("{speed: rpm}", ""),
+        ("{model: 6205, speed: rpn}", "speed: there is no signal 'rpn' (did you mean 'rpm'?)"),
+        ("{model: 6205, speed: vibration}", "speed: is a waveform, not a number"),
+        ("{model: 6205, speed: load}", "speed: 'load' has the unit '%', not that of a speed"),
+        ("{model: 6205, speed: plain}", "speed: 'plain' has no unit (write unit: 1/min"),
+        ("{model: 6205, speed: rpm, rpm: 1500}", "rpm is a fixed speed: write only one of them"),
+        ("{model: 6205, speed_ratio: 2}", "speed_ratio: has no effect without speed"),
+    ],
+)
+def test_a_speed_is_a_signal_with_the_unit_of_a_speed(
+    tmp_path: Path, bearing: str, problem: str
+) -> None:
+    """Told once, with its key, although two assets share the template."""
+    file = tmp_path / "edge-agent.yaml"
+    file.write_text(SPEEDS.replace("BEARING", bearing))
+    _, problems = find_problems(file, live=False)
+    assert len(problems) == bool(problem)
+    assert all(problem in str(one) for one in problems)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from edge_agent.config.schema import Kind
 from edge_agent.errors import ModelError
 from edge_agent.learning.waveform import Bank, defect_lines, length_for, measure
-from edge_agent.learning.waveform_fit import LEAST_WAVES, WaveRecipe, learn_waves
+from edge_agent.learning.waveform_bundle import WaveRecipe
+from edge_agent.learning.waveform_fit import LEAST_WAVES, learn_waves
 from edge_agent.models.bundle.bundle import verify_bundle
 from edge_agent.models.bundle.manifest import InputSpec
 

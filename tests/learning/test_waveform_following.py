@@ -9,7 +9,8 @@ import onnxruntime
 
 from edge_agent.config.schema import Follow, Kind, ModelUse
 from edge_agent.config.types import Duration, Name
-from edge_agent.learning.waveform_fit import WaveRecipe, learn_waves
+from edge_agent.learning.waveform_bundle import WaveRecipe
+from edge_agent.learning.waveform_fit import learn_waves
 from edge_agent.models.bundle.manifest import InputSpec, Manifest
 from edge_agent.serving.following import (
     ACCEPTED,

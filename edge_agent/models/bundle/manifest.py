@@ -74,6 +74,8 @@ class WindowSpec:
 
     step_s = 0: one row for each distinct time stamp. hop: rows between two windows. least: rows
     that the first window needs, the cells before them contain the first value; 0: all of them.
+    at_blocks: no grid, but one row at the time of each window of the block inputs; a row outside of
+    an input's `valid` is not judged, and inputs with resample `mean` are interpolated.
     """
 
     step_s: Annotated[float, Between(0, 86_400)] = 1.0
@@ -81,6 +83,7 @@ class WindowSpec:
     hop: Annotated[int, Between(1, 65_536)] = 1
     least: Annotated[int, Between(0, 65_536)] = 0
     tensor: str = "x"
+    at_blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,10 @@ class Manifest:
             yield "window.length", f"more than {_MAX_CELLS} cells in a window"
         if self.window.least > self.window.length:
             yield "window.least", "more than the window's length"
+        if self.window.at_blocks and not (self.scalars and self.own_tensors):
+            yield "window.at_blocks", "needs scalar inputs and one of another kind"
+        elif self.window.at_blocks and (self.window.length > 1 or self.is_precise):
+            yield "window.at_blocks", "has one row, without offset and counter"
         if not self.threshold > 0:
             yield "threshold", "must be above 0"
         if len(set(self.units)) != len(self.units):
