@@ -112,11 +112,14 @@ def forecaster(seed: int, report: Callable[[str], None]) -> HistoryStudent:
 
 def _rows_of(z: Floats, taps: Floats) -> tuple[Floats, Floats, Mask]:
     """Features and rows without gaps, at most _ROWS, and which of them are held out."""
-    given = features(z, taps)
-    known = np.flatnonzero(~np.isnan(given).any(axis=1))
+    context = taps.shape[1] - 1
+    gaps = np.cumsum(np.isnan(z).any(axis=1))
+    known = context + np.flatnonzero(gaps[context:] == np.append(0, gaps)[: len(z) - context])
     known = known[np.linspace(0, len(known) - 1, min(_ROWS, len(known))).astype(int)]
+    newest = z[known[:, None] + np.arange(-context, 1)]
+    given = features(newest, taps)[:, -1]
     held_out = known * _BLOCKS // len(z) % _EVERY == _EVERY - 1
-    return given[known], z[known], held_out
+    return given, z[known], held_out
 
 
 def _gain(predicted: NDArray[np.float32], left: Floats) -> Floats:

@@ -103,7 +103,7 @@ def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> l
     if rows:
         tried.append(_try(fitting, replace(best.plan, period=rows, excursions=True)))
         best = _best([best, tried[-1]], fitting)
-    if taught := [_try(fitting, each) for each in _taught(best.plan, fitting)]:
+    if taught := _try_students(fitting, best.plan):
         best = _best(taught if fitting.rivals.alone else [best, *taught], fitting)
         tried += taught
     return [best, *(each for each in tried if each is not best)]
@@ -129,6 +129,18 @@ def _plans(z: Floats, modes: tuple[bool, ...]) -> Iterator[Plan]:
             yield replace(plain, states=states, others=True)
     if others:
         yield replace(plain, others=True)
+
+
+def _try_students(fitting: Fitting, plan: Plan) -> list[Candidate]:
+    """The candidates of all students; none of one to which the gaps leave too few windows."""
+    found = []
+    for each in _taught(plan, fitting):
+        try:
+            found.append(_try(fitting, each))
+        except ModelError:
+            if fitting.rivals.alone:
+                raise
+    return found
 
 
 def _taught(plan: Plan, fitting: Fitting) -> Iterator[Plan]:

@@ -165,7 +165,10 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
     form = form_of(plan, scaled[sound], np.flatnonzero(sound), length)
     # Rows outside `used` become NaN, so that every window that contains one is left out.
     prepared = np.where(sound[:, None], form.prepare(scaled), np.nan)
-    reach = reach_of(prepared[sound], np.ones(rows.shape[1]), keep_rare=plan.excursions)
+    known = prepared[~np.isnan(prepared).any(axis=1)]  # a network knows less after a gap
+    if not len(known):
+        raise too_few_windows()
+    reach = reach_of(known, np.ones(rows.shape[1]), keep_rare=plan.excursions)
     stride = stride_of(len(rows))
     found = _smooth(np.clip(prepared, *reach), form, stride)
     whole = ~np.isnan(found).any(axis=(1, 2))

@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 from tiny_models import NOW_US, recipe
 
+from edge_agent.errors import ModelError
 from edge_agent.learning.choice import Rivals
 from edge_agent.learning.fit import learn
 from edge_agent.learning.forms import Plan
@@ -19,6 +20,7 @@ from edge_agent.learning.networks import (
     apart,
     features,
     lasting_response,
+    least_rows,
     linear_map,
     sees_others,
     sees_past,
@@ -69,7 +71,7 @@ def machine(rows: int = 4000) -> np.ndarray:
 
 
 def learned(rows: np.ndarray, *students: Bends, alone: bool = False) -> LearnedBundle:
-    wanted = recipe(2, length=LENGTH)
+    wanted = recipe(rows.shape[1], length=LENGTH)
     rivals = Rivals(students, alone)
     return learn({"m": rows}, wanted, now_us=NOW_US, rivals=rivals)
 
@@ -143,6 +145,31 @@ def test_a_student_that_knows_the_machine_is_chosen_and_named() -> None:
     shares = np.asarray(found.of(model.manifest.outputs.contributions))
     np.testing.assert_allclose(shares.sum(axis=1), found.score, rtol=1e-3)
     assert (shares[:, 1] > shares[:, 0]).mean() > 0.9
+
+
+def test_a_network_is_learned_over_gaps() -> None:
+    """The rows after a gap lack those that a prediction reads; the others are judged."""
+    rows = machine()
+    rows[500::500] = np.nan
+    assert learned(rows, Bends()).manifest.calibration["form"].startswith("a bend of 1")
+
+
+def test_gaps_that_leave_no_window_to_a_network_leave_the_chart() -> None:
+    """A stretch of 17 rows has two windows of 16, but none with three rows before it."""
+    rows = machine(8000)
+    rows[17::18] = np.nan
+    assert "bend" not in learned(rows, Bends()).manifest.calibration["tried"]
+    with pytest.raises(ModelError, match="too few unbroken windows"):
+        learned(rows, Bends(), alone=True)
+
+
+def test_too_few_rows_for_a_network_leave_the_chart() -> None:
+    """A network has some hundred numbers; here it has 280 rows of the 288 for twelve inputs."""
+    rows = np.tile(machine(280), 6) + 0.1 * RANDOM.standard_normal((280, 12))
+    assert least_rows(12, LENGTH) == 288
+    assert "bend" not in learned(rows, Bends()).manifest.calibration["tried"]
+    with pytest.raises(ModelError, match="280 rows of the 288 that a network needs"):
+        learned(rows, Bends(), alone=True)
 
 
 def test_a_student_that_is_no_better_loses_against_the_chart() -> None:
