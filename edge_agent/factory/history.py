@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import ModelError
 from edge_agent.learning import Rivals, TrainedBaseline, learn, least_rows, recipe_of
-from edge_agent.models import ModelRepository, try_bundle
+from edge_agent.models import LEARNED, ModelRepository, load_manifest, try_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from edge_agent.config.schema import Config
     from edge_agent.learning import LearnedBundle, Learning, Student, TrainingSet
@@ -54,6 +54,9 @@ class History:
         for asset, rows in training.rows.items():
             few = f", a network needs {needed}" if len(rows) < needed else ""
             self.report(f"{asset}: {len(rows)} rows of {len(training.inputs)} inputs{few}")
+        for other, units in _shared(config.models_dir, recipe.name, training.rows).items():
+            more = f"the active {other} is of {units}: train the same assets to shadow it"
+            self.report(f"{', '.join(training.rows)}: {more}")
         bundle = learn(training.rows, recipe, now_us=now_us, rivals=self.rivals())
         bundle = self._described(bundle)
         _install(bundle, config.models_dir)
@@ -91,6 +94,20 @@ class _Counted:
         self._trainings += 1
         passed_s = monotonic() - self._begin_s
         self._report(f"training {self._trainings}, after {passed_s:.0f} s: {name}")
+
+
+def _shared(models_dir: Path, name: str, assets: Collection[str]) -> dict[str, str]:
+    """Other active baselines of these assets, with all their assets; none if `name` is active."""
+    repository = ModelRepository(models_dir)
+    active = {each: repository.active(each) for each in repository.names()}
+    if active.get(name):
+        return {}
+    units = {
+        each: load_manifest(repository.folder(each, version)).units
+        for each, version in active.items()
+        if version and each.startswith(LEARNED)
+    }
+    return {each: ", ".join(of) for each, of in units.items() if set(of) & set(assets)}
 
 
 def _install(bundle: LearnedBundle, models_dir: Path) -> None:

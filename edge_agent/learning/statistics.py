@@ -47,6 +47,7 @@ STILLNESS: Final = 0.5  # of a channel's usual variability: the value for no mov
 _LEAST_RESTLESS: Final = 0.1  # spreads from row to row; a last digit may toggle
 _STILL: Final = 1e-6  # of a spread: smaller changes are rounding
 _LEAST_DIFFERENCE: Final = 0.025  # spreads; two sensors of one thing drift apart by that much
+_LEAST_WINDOWS: Final = 33  # fewer may leave no block of time with a covariance
 _BLOCK: Final = 1024  # windows at a time: they stay in the cache
 _LEAST_RANGE: Final = 0.5  # spreads, to either side, of a level: a last digit may toggle
 _SIGMAS: Final = 4.0  # to either side, of the range of what varies least
@@ -173,7 +174,7 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
     found = _smooth(np.clip(prepared, *reach), form, stride)
     whole = ~np.isnan(found).any(axis=(1, 2))
     found, ends = found[whole], window_ends(len(rows), length, stride)[whole]
-    if len(found) < 2:  # noqa: PLR2004
+    if len(found) < _LEAST_WINDOWS:
         raise too_few_windows()
     restless = np.maximum(found[:, -1].mean(axis=0), _LEAST_RESTLESS)
     found[:, -1] = variability(found[:, -1], restless)

@@ -108,3 +108,22 @@ def test_too_few_rows_are_refused_with_the_reason(tmp_path: Path, train: Train) 
     assert code == 1
     assert "40 complete rows of the 128 needed" in err
     assert not ModelRepository(tmp_path / "models").names()
+
+
+def test_assets_that_share_a_baseline_are_named(tmp_path: Path, train: Train) -> None:
+    """A version of one of them has another name, and could shadow nothing."""
+    config = tmp_path / "edge-agent.yaml"
+    config.write_text(config.read_text().replace("  V-1:", "  P-2: {template: pump}\n  V-1:"))
+    text = (tmp_path / "healthy.csv").read_text().splitlines()
+    both = ["pump," + text[0], *(f"{pump},{row}" for row in text[1:] for pump in ("P-1", "P-2"))]
+    (tmp_path / "both.csv").write_text("\n".join(both))
+    words = ("--input", str(tmp_path / "both.csv"), "--asset-column", "pump")
+    assert main(["learn", "-c", str(config), "--asset", "P-*", *words]) == 0
+    (name,) = ModelRepository(tmp_path / "models").names()
+    code, out, err = train("--asset", "P-1", *words, "--candidates", "chart")
+    assert code == 0
+    assert f"P-1: the active {name} is of P-1, P-2: train the same assets to shadow it" in err
+    assert "is on the shelf" in out
+    code, out, err = train("--asset", "P-*", *words, "--candidates", "chart")
+    assert "is of P-1, P-2" not in err
+    assert "scores in parallel" in out
