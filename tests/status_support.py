@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from edge_agent.store import AuditFilter
+    from edge_agent.store import AuditFilter, HistoryFilter
 
 # The token of a server that `commanding` makes, and the headers of its clients.
 TOKEN = os.environ["EDGE_AGENT_TEST_TOKEN"] = "correct-horse-battery"  # noqa: S105
@@ -116,7 +116,7 @@ class ListStatus:
     comments: list[str] = field(default_factory=list)  # of commands to assets
     judged: list[dict[str, str]] = field(default_factory=list)
     selected: list[tuple[Any, ...]] = field(default_factory=list)
-    asked: list[tuple[str | None, str | None, int]] = field(default_factory=list)
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
     audited: list[tuple[AuditFilter, int]] = field(default_factory=list)
     links: list[dict[str, Any]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
@@ -158,11 +158,9 @@ class ListStatus:
     def alarms(self, state: str | None) -> list[dict[str, Any]]:
         return [row for row in self.alarm_rows if state in {None, "all", row["state"]}]
 
-    async def history(
-        self, asset: str | None, alarm_id: str | None, limit: int
-    ) -> list[dict[str, Any]]:
-        self.asked.append((asset, alarm_id, limit))
-        return [{"alarm_id": alarm_id, "transition": "raise"}]
+    async def history(self, wanted: HistoryFilter, limit: int) -> list[dict[str, Any]]:
+        self.asked.append((*wanted, limit))
+        return [{"alarm_id": wanted.alarm_id, "transition": "raise"}]
 
     async def audit(self, wanted: AuditFilter, limit: int) -> list[dict[str, Any]]:
         self.audited.append((wanted, limit))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from edge_agent.cli.api_client import add_url, not_ours, query_rows, request, shown
+from edge_agent.cli.api_client import add_url, not_ours, query_pages, query_rows, request, shown
 from edge_agent.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def run(args: argparse.Namespace) -> int:
         rows = query_rows(args.url, "/api/alarms", {"state": args.state})
         _show(rows, _ALARM_COLUMNS, args, none="no alarms")
     elif args.action == "history":
-        query = {"asset": args.asset, "alarm_id": args.alarm_id, "limit": args.limit}
-        rows = query_rows(args.url, "/api/alarms/history", query)
+        query = {"asset": args.asset, "alarm_id": args.alarm_id}
+        rows = query_pages(args.url, "/api/alarms/history", query, args.limit)
         _show(rows, _HISTORY_COLUMNS, args, none="no history")
     elif args.action == "audit":
         _audit(args)
@@ -152,9 +152,8 @@ def _audit(args: argparse.Namespace) -> None:
         "by": args.by,
         "since_ms": args.since,
         "before": args.before,
-        "limit": args.limit,
     }
-    rows = query_rows(args.url, "/api/audit", query)
+    rows = query_pages(args.url, "/api/audit", query, args.limit)
     _show(rows, _AUDIT_COLUMNS, args, none="no entries")
     if rows and len(rows) == args.limit:
         print(f"older entries: --before {rows[-1].get('row')}", file=sys.stderr)

@@ -57,6 +57,15 @@ def query_rows(url: str, path: str, query: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
+def query_pages(url: str, path: str, query: Mapping[str, Any], limit: int) -> list[Row]:
+    """At most `limit` rows of a path that answers in pages, each from the last row on."""
+    rows = page = query_rows(url, path, {**query, "limit": limit})
+    while page and len(rows) < limit and (last := page[-1].get("row")):
+        page = query_rows(url, path, {**query, "before": last, "limit": limit - len(rows)})
+        rows = rows + page
+    return rows
+
+
 def request(url: str, path: str, body: Row | None = None) -> Any:  # noqa: ANN401 (any JSON)
     """The daemon's JSON; `body` makes it a POST. ConnectError if there is no answer."""
     return _decode(fetch(url, path, body), url)

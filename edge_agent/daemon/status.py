@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_agent import __version__
@@ -24,7 +25,7 @@ from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.messages import AlarmState, LinkState
 from edge_agent.sinks import SINKS
 from edge_agent.sources import SOURCES
-from edge_agent.store import Store, alarm_from_dict
+from edge_agent.store import alarm_from_dict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from edge_agent.delivery import Publisher
     from edge_agent.messages import Alarm, Link
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.store import AuditFilter
+    from edge_agent.store import AuditFilter, HistoryFilter
 
     AssetCommand = Callable[[str, str, int, str], Awaitable[dict[str, Any]]]
 
@@ -146,20 +147,14 @@ class Status:
             for alarm in found
         ]
 
-    async def history(
-        self, asset: str | None, alarm_id: str | None, limit: int
-    ) -> list[dict[str, Any]]:
+    async def history(self, wanted: HistoryFilter, limit: int) -> list[dict[str, Any]]:
         """Past transitions, the newest first."""
-        rows = await self.publisher.store.run(
-            Store.history, asset=asset, alarm_id=alarm_id, limit=limit
-        )
-        texts_of = self.publisher.texts_of
-        return [_past(row, texts_of) for row in rows]
+        shape = partial(_past, texts_of=self.publisher.texts_of)
+        return await self.publisher.journal.history(wanted, limit, shape)
 
     async def audit(self, wanted: AuditFilter, limit: int) -> list[dict[str, Any]]:
         """Audit entries, the newest first."""
-        rows = await self.publisher.store.run(Store.audit_log, wanted, limit)
-        return [{"at_ms": row.pop("at_us") // US_PER_MS, **row} for row in rows]
+        return await self.publisher.journal.audit(wanted, limit, _entry)
 
     async def command(
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str = ""
@@ -246,6 +241,11 @@ def _link(name: str, link: Link, table: Mapping[str, Any], struct: object) -> di
         "since_ms": link.since_us // US_PER_MS,
         "ok": link.state is LinkState.UP,
     }
+
+
+def _entry(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the audit as the API shows it."""
+    return {"at_ms": row.pop("at_us") // US_PER_MS, **row}
 
 
 def _past(row: dict[str, Any], texts_of: Callable[[Alarm], dict[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from edge_agent.delivery.sender import Sender
 from edge_agent.errors import StoreError
 from edge_agent.messages import AlarmState, LinkState, Transition, TransitionKind
 from edge_agent.sinks import ALERT, EVENT, SINKS
-from edge_agent.store import Store, StoreWorker
+from edge_agent.store import JournalReader, Store, StoreWorker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -44,7 +44,7 @@ _SAVE_AGAIN_S: Final = 1.0
 
 
 class Publisher:
-    """Owns the store, the sinks, and a sender for each sink.
+    """Owns the store, the sinks, and a sender for each sink; journal: reads what the store keeps.
 
     unsaved: transitions that could not be written to the disk yet. saved_assets: how many assets
     `save_memory` has stored, -1 for none. on_recovered: called when the file can be read at last
@@ -64,6 +64,7 @@ class Publisher:
         self._clock = clock
         self._command = command
         self.store = StoreWorker()
+        self.journal = JournalReader(config.store.path, self.store)
         self._saving = asyncio.Lock()
         self.unsaved: list[Transition] = []
         self._unsaved_from_us = 0
@@ -157,6 +158,7 @@ class Publisher:
             await sink.stop()
         with contextlib.suppress(StoreError):  # then the next start sends some events again
             await self.store.run(Store.save_value, _LIFE, _STOPPED)
+        self.journal.close()
         await self.store.close()
 
     # -- out ----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import hdrs, web
 
-from edge_agent.errors import ConfigError, EdgeAgentError, NotFoundError, UsageError
+from edge_agent.errors import ConfigError, EdgeAgentError, NotFoundError, StoreError, UsageError
 from edge_agent.ops.local_socket import may_command, peer_of
 from edge_agent.ops.routes import (
     ALLOWED,
@@ -291,6 +291,8 @@ def _restated(answer: web.HTTPException) -> web.Response:
 def _status_of(trouble: EdgeAgentError) -> int:
     if isinstance(trouble, NotFoundError):
         return 404
+    if isinstance(trouble, StoreError):
+        return 503
     return 400 if isinstance(trouble, UsageError) else 409
 
 

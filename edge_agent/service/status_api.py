@@ -30,7 +30,7 @@ from edge_agent.service.command_body import (
     parse_feedback,
     parse_selection,
 )
-from edge_agent.store import AuditFilter
+from edge_agent.store import AuditFilter, HistoryFilter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,13 +82,11 @@ class StatusProvider(Protocol):
     def alarms(self, state: str | None) -> list[dict[str, Any]]:
         """Alarms in `state` or `all`; by default those not normal. The most severe first."""
 
-    async def history(
-        self, asset: str | None, alarm_id: str | None, limit: int
-    ) -> list[dict[str, Any]]:
-        """Past transitions, newest first, at most `limit`."""
+    async def history(self, wanted: HistoryFilter, limit: int) -> list[dict[str, Any]]:
+        """Past transitions, newest first, at most `limit`, and a page of them."""
 
     async def audit(self, wanted: AuditFilter, limit: int) -> list[dict[str, Any]]:
-        """Who did what, newest first, at most `limit`."""
+        """Who did what, newest first, at most `limit`, and a page of it."""
 
     async def command_several(
         self,
@@ -137,8 +135,8 @@ def status_routes(status: StatusProvider, metrics: Metrics) -> list[Route]:
     page = {"offset": number(1_000_000, 0), "limit": number(MAX_ROWS, MAX_ROWS)}
     few = {"limit": number(MAX_ROWS, _DEFAULT_ROWS)}
     state = choice(STATES, "no such alarm state")
-    asset_or_alarm = {"asset": text(), "alarm_id": text()}
-    newest = {"by": text(), "since_ms": number(_LAST, None), "before": number(_LAST, None)}
+    one_page = {"asset": text(), "alarm_id": text(), "before": number(_LAST, None), **few}
+    audited = {"by": text(), "since_ms": number(_LAST, None), **one_page}
     return [
         Route("GET", "/metrics", api.scrape),
         Route("GET", "/health/live", api.live, OPEN),
@@ -148,8 +146,8 @@ def status_routes(status: StatusProvider, metrics: Metrics) -> list[Route]:
         Route("GET", "/api/models/{name}/report", lambda r: status.model_report(r.parts["name"])),
         Route("GET", "/api/assets", api.assets, query={"search": text(), **page}),
         Route("GET", "/api/alarms", api.alarms, query={"state": state, **page}),
-        Route("GET", "/api/alarms/history", api.history, query=asset_or_alarm | few),
-        Route("GET", "/api/audit", api.audit, query=asset_or_alarm | newest | few),
+        Route("GET", "/api/alarms/history", api.history, query=one_page),
+        Route("GET", "/api/audit", api.audit, query=audited),
         _command(f"/api/alarms/{kinds}", api.command_several, parse_selection),
         _command(f"/api/alarms/{{alarm_id}}/{kinds}", api.command, parse_command),
         _command("/api/alarms/{alarm_id}/feedback", api.feedback, parse_feedback),
@@ -196,7 +194,9 @@ class _StatusApi:
 
     async def history(self, request: Request) -> list[dict[str, Any]]:
         """Answer with past transitions."""
-        return await self._status.history(**request.query)
+        asked = request.query
+        wanted = HistoryFilter(asked["asset"], asked["alarm_id"], asked["before"])
+        return await self._status.history(wanted, asked["limit"])
 
     async def audit(self, request: Request) -> list[dict[str, Any]]:
         """Answer with who did what."""

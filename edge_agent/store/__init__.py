@@ -5,8 +5,9 @@ One SQLite file with one writer. See `Store`.
 
 from edge_agent.store.files import InUseError
 from edge_agent.store.inspection import look_at_store
-from edge_agent.store.journal import AuditFilter, alarm_from_dict
+from edge_agent.store.journal import AuditFilter, HistoryFilter, alarm_from_dict
 from edge_agent.store.outbox import DroppedMessages, Line, OutboxStats
+from edge_agent.store.reader import JournalReader
 from edge_agent.store.schema import FileError
 from edge_agent.store.store import Store
 from edge_agent.store.worker import StoreWorker
@@ -15,7 +16,9 @@ __all__ = [
     "AuditFilter",
     "DroppedMessages",
     "FileError",
+    "HistoryFilter",
     "InUseError",
+    "JournalReader",
     "Line",
     "OutboxStats",
     "Store",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge_agent.store")
 
 MAX_COMMANDS: Final = 10_000  # ids of commands that have not expired
+NO_LIMIT: Final = 1 << 62
 HISTORY_LIMIT: Final = 10_000  # rows one query may return
 AUDIT_DETAIL_CHARS: Final = 1000
 ROW_OVERHEAD_BYTES: Final = 128
@@ -37,11 +38,16 @@ _UPSERT_ALARM: Final = (
 )
 _COLUMNS: Final = "stored_us, at_us, asset, alarm_id, kind, actor, body, seq, stored"
 _INSERT: Final = f"INSERT INTO history ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+# Only the conditions that are asked for: with `:asset IS NULL OR` SQLite would use no index.
 _SELECT: Final = (
     "SELECT row, at_us, alarm_id, asset, kind AS transition, actor, body AS alarm FROM history"
-    " WHERE (:asset IS NULL OR asset = :asset) AND (:alarm_id IS NULL OR alarm_id = :alarm_id)"
-    " ORDER BY row DESC LIMIT :limit"
+    " WHERE {} ORDER BY row DESC LIMIT :limit"
 )
+_CONDITIONS: Final = {
+    "asset": "asset = :asset",
+    "alarm_id": "alarm_id = :alarm_id",
+    "before": "row < :before",
+}
 _TRANSITIONS: Final = "SELECT stored_us, kind, at_us, actor, stored, alarm_id, body FROM history"
 # A state whose transition is no longer in the history is an update.
 _LATEST: Final = (
@@ -66,6 +72,14 @@ _SELECT_AUDIT: Final = (
     " AND (:asset IS NULL OR subject GLOB :asset OR subject GLOB :asset || '.*')"
     " ORDER BY row DESC LIMIT :limit"
 )
+
+
+class HistoryFilter(NamedTuple):
+    """The filter of transitions; None: all. before: a row."""
+
+    asset: str | None = None
+    alarm_id: str | None = None
+    before: int | None = None
 
 
 class AuditFilter(NamedTuple):
@@ -101,12 +115,21 @@ def insert(db: sqlite3.Connection, transitions: Sequence[Transition], now_us: in
 
 
 def select_history(
-    db: sqlite3.Connection, asset: str | None, alarm_id: str | None, limit: int
+    db: sqlite3.Connection, wanted: HistoryFilter, limit: int, max_bytes: int = NO_LIMIT
 ) -> list[dict[str, Any]]:
-    """Return the newest first, `alarm` as a dict."""
-    values = {"asset": asset, "alarm_id": alarm_id, "limit": min(limit, HISTORY_LIMIT)}
-    found = _dicts(db.execute(_SELECT, values))
-    return [{**one, "alarm": json.loads(one["alarm"])} for one in found]
+    """Return the newest first, `alarm` as a dict; no further row after `max_bytes` of bodies."""
+    values = {"limit": min(limit, HISTORY_LIMIT), **wanted._asdict()}
+    asked = [text for name, text in _CONDITIONS.items() if values[name] is not None]
+    cursor = db.execute(_SELECT.format(" AND ".join(asked) or "TRUE"), values)
+    names = [column[0] for column in cursor.description]
+    found, size = [], 0
+    for values in cursor:
+        row = dict(zip(names, values, strict=True))
+        size += len(row["alarm"])
+        found.append({**row, "alarm": json.loads(row["alarm"])})
+        if size >= max_bytes:
+            break
+    return found
 
 
 def select_newest(db: sqlite3.Connection, limit: int) -> list[StoredTransition]:

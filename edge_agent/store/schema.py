@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import StoreError
@@ -159,13 +160,8 @@ def _save_generation(db: sqlite3.Connection, number: int) -> None:
 
 def _open(path: Path, page_limit: int, wal_bytes: int, now_us: int) -> sqlite3.Connection:
     is_new = restrict_access(path)
-    db = sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-    )
+    db = connect(path)
     try:
-        # Exclusive: two daemons on one file would both deliver its outbox. It also keeps the WAL
-        # index in memory, one file less that can fail to grow on a full disk.
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -182,6 +178,22 @@ def _open(path: Path, page_limit: int, wal_bytes: int, now_us: int) -> sqlite3.C
         db.close()
         raise
     return db
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Return a connection to the file, which other processes cannot use meanwhile.
+
+    With the VFS unix-excl, connections of this process share the WAL index in its memory: one file
+    less that can fail to grow on a full disk, and readers do not wait for the writer.
+    """
+    mode = "ro" if read_only else "rwc"
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?vfs=unix-excl&mode={mode}",
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+    )
 
 
 def _number_store(db: sqlite3.Connection, path: Path, now_us: int, *, is_new: bool) -> None:

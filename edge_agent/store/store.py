@@ -9,7 +9,7 @@ from edge_agent.errors import StoreError
 from edge_agent.store import journal, outbox
 from edge_agent.store.absorb import absorb
 from edge_agent.store.database import Database, page_limit, reserve_bytes
-from edge_agent.store.journal import AuditFilter, StoredTransition
+from edge_agent.store.journal import AuditFilter, HistoryFilter, StoredTransition
 from edge_agent.store.schema import open_database, store_error
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Store(Database):
         transition, as `alarm_to_dict` gives it.
         """
         with self.reporting("read the history"):
-            return journal.select_history(self.db, asset, alarm_id, limit)
+            return journal.select_history(self.db, HistoryFilter(asset, alarm_id), limit)
 
     def latest(self) -> list[StoredTransition]:
         """Return the newest transition of every alarm: the states as last committed."""

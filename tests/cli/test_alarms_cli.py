@@ -29,7 +29,8 @@ from edge_agent.ops import local_socket
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
 from edge_agent.service import status_routes
-from edge_agent.store import AuditFilter, Store
+from edge_agent.store import AuditFilter, HistoryFilter, Store
+from edge_agent.store.journal import select_history
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -61,10 +62,9 @@ class Plant:
         found = self.table.active() if state is None else self.table.all()
         return [self.row(alarm) for alarm in found if state in {None, "all", alarm.state}]
 
-    async def history(
-        self, asset: str | None, alarm_id: str | None, limit: int
-    ) -> list[dict[str, Any]]:
-        return self.store.history(asset=asset, alarm_id=alarm_id, limit=limit)
+    async def history(self, wanted: HistoryFilter, limit: int) -> list[dict[str, Any]]:
+        """In pages of one row."""
+        return select_history(self.store.db, wanted, min(limit, 1))
 
     async def command(
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str

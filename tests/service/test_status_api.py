@@ -96,8 +96,8 @@ async def test_history_passes_on_what_was_asked() -> None:
     status = ListStatus()
     async with commanding(status) as server:
         await ask(server, "/api/alarms/history")
-        await ask(server, "/api/alarms/history?asset=P-1&alarm_id=P-1.model&limit=7")
-    assert status.asked == [(None, None, 100), ("P-1", "P-1.model", 7)]
+        await ask(server, "/api/alarms/history?asset=P-1&alarm_id=P-1.model&before=9&limit=7")
+    assert status.asked == [(None, None, None, 100), ("P-1", "P-1.model", 9, 7)]
 
 
 async def test_the_audit_passes_on_what_was_asked() -> None:

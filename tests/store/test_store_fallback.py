@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -381,11 +383,19 @@ async def test_another_edge_agent_on_the_store_ends_the_start(
     with pytest.raises(InUseError, match="another edge-agent"):
         await opened(place)
     await first.close()
-    with contextlib.closing(sqlite3.connect(place.path, isolation_level=None)) as foreign:
-        foreign.execute("BEGIN IMMEDIATE")
+    script = (
+        f"import sqlite3; db = sqlite3.connect({str(place.path)!r}, isolation_level=None);"
+        "db.execute('BEGIN IMMEDIATE'); print('locked', flush=True); input()"
+    )
+    command = [sys.executable, "-c", script]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as foreign:  # noqa: ASYNC220
+        assert foreign.stdin
+        assert foreign.stdout
+        foreign.stdout.readline()
         second = await opened(place)
         assert "locked" in second.trouble
-        foreign.execute("COMMIT")
+        foreign.stdin.close()
     assert await second.check() == []
     assert second.trouble == ""
     await second.close()
