@@ -57,7 +57,13 @@ class History:
         for other, units in _shared(config.models_dir, recipe.name, training.rows).items():
             more = f"the active {other} is of {units}: train the same assets to shadow it"
             self.report(f"{', '.join(training.rows)}: {more}")
-        bundle = learn(training.rows, recipe, now_us=now_us, rivals=self.rivals())
+        bundle = learn(
+            training.rows,
+            recipe,
+            now_us=now_us,
+            times_us=training.times_us,
+            rivals=self.rivals(),
+        )
         bundle = self._described(bundle)
         _install(bundle, config.models_dir)
         return TrainedBaseline(recipe.name, bundle.manifest, bundle.refused, training.left_out)

@@ -25,8 +25,10 @@ from edge_agent.learning.forms import (
 )
 from edge_agent.learning.networks import least_rows, taps_for
 from edge_agent.learning.scaling import center_and_spread, stride_of
+from edge_agent.learning.season import seasons_in
 from edge_agent.learning.statistics import (
     Baseline,
+    deviations_of,
     fit,
     judge,
     too_few_windows,
@@ -51,6 +53,8 @@ _WINDOWS: Final = 24  # of each held-out quarter that get faults
 _INPUTS: Final = 12  # that get faults, at most
 _OFFSETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of an input's healthy deviation
 _NOISES: Final = (0.1, 0.5, 2.0)
+_SEASON: Final = 0.04  # of the detected share: that a period is a day or a week counts as much
+_S_PER_HOUR: Final = 3600.0
 _SAMPLE: Final = 50_000  # rows in which a period is sought
 
 
@@ -70,7 +74,7 @@ class Fitting:
     """What every fit of an asset uses.
 
     rows: [T, C], counters already as `rates`; constant: see `constant_floor`; alarm_rows: rows
-    between two alarms at least.
+    between two alarms at least; hour: [T], since a Monday at midnight, None if it is not known.
     """
 
     rows: Floats
@@ -80,6 +84,11 @@ class Fitting:
     alarm_rows: int
     false_alarms_per_day: float
     rivals: Rivals = NO_RIVALS
+    hour: Floats | None = None
+
+    def hours(self, rows: slice) -> Floats | None:
+        """The hours of some rows."""
+        return None if self.hour is None else self.hour[rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +112,32 @@ def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> l
     if rows:
         tried.append(_try(fitting, replace(best.plan, period=rows, excursions=True)))
         best = _best([best, tried[-1]], fitting)
+    seasons = [_try(fitting, plan) for plan in _with_season(fitting, best.plan)]
+    if seasons:
+        tried += seasons
+        season = _best(seasons, fitting)
+        best = season if season.detected >= best.detected - _SEASON else best
     if taught := _try_students(fitting, best.plan):
         best = _best(taught if fitting.rivals.alone else [best, *taught], fitting)
         tried += taught
     return [best, *(each for each in tried if each is not best)]
+
+
+def _with_season(fitting: Fitting, plan: Plan) -> list[Plan]:
+    """The plan with each season that the rows show; without states, which may be day and night."""
+    hour = fitting.hour
+    if hour is None:
+        return []
+    model = fit(fitting.rows, np.ones(len(hour), bool), fitting.constant, fitting.length, plan)
+    stride = stride_of(len(hour))
+    deviations = deviations_of(model, fitting.rows, stride)
+    known = ~np.isnan(deviations).any(axis=(1, 2))
+    ends = hour[window_ends(len(hour), fitting.length, stride)]
+    rows_h = len(hour) * fitting.interval_s / _S_PER_HOUR
+    span_h = min(float(hour.max() - hour.min()), rows_h)
+    seasons = seasons_in(deviations[known], ends[known], span_h)
+    plans = [plan, replace(plan, states=1)] if plan.states > 1 and not any(plan.modes) else [plan]
+    return [replace(each, season=season) for each in plans for season in seasons]
 
 
 def _scaled(fitting: Fitting) -> Floats:
@@ -228,15 +259,16 @@ def _without(fitting: Fitting, plan: Plan, part: slice) -> Baseline | None:
     used = np.ones(len(fitting.rows), bool)
     used[part] = False
     try:
-        return fit(fitting.rows, used, fitting.constant, fitting.length, plan)
+        return fit(fitting.rows, used, fitting.constant, fitting.length, plan, hour=fitting.hour)
     except ModelError:
         return None
 
 
 def _held_out(fitting: Fitting, model: Baseline, part: slice) -> Floats:
     """The charts [n, CHARTS] of the windows that end in `part`."""
-    first = max(0, part.start - fitting.length + 1)
-    found = judge(model, fitting.rows[first : part.stop], stride_of(len(fitting.rows)))
+    rows = slice(max(0, part.start - fitting.length + 1), part.stop)
+    stride = stride_of(len(fitting.rows))
+    found = judge(model, fitting.rows[rows], stride, fitting.hours(rows))
     return np.asarray(found[~np.isnan(found).any(axis=1)])
 
 
@@ -248,7 +280,7 @@ def _moving(rows: Floats, plan: Plan) -> NDArray[np.intp]:
 
 def _detected(fitting: Fitting, model: Baseline, part: slice, moving: NDArray[np.intp]) -> float:
     """The share of faults, injected into `moving` inputs of `part`, that the model detects."""
-    windows = _windows(fitting, part)
+    windows, hour = _windows(fitting, part)
     if not len(windows):
         return 0.0
     random = np.random.default_rng(0)
@@ -257,7 +289,7 @@ def _detected(fitting: Fitting, model: Baseline, part: slice, moving: NDArray[np
     noise = random.standard_normal(windows.shape[:2])
     offset = np.resize([1.0, -1.0], len(windows))[:, None] + 0 * noise
     found = [
-        _is_over(model, _changed(windows, channel, size * deviation[channel] * kind))
+        _is_over(model, _changed(windows, channel, size * deviation[channel] * kind), hour)
         for channel in chosen
         for sizes, kind in ((_OFFSETS, offset), (_NOISES, noise))
         for size in sizes
@@ -265,13 +297,16 @@ def _detected(fitting: Fitting, model: Baseline, part: slice, moving: NDArray[np
     return float(np.mean(found)) if found else 0.0
 
 
-def _windows(fitting: Fitting, part: slice) -> Floats:
-    """Some windows [n, W, C] that end in `part`, without gaps."""
+def _windows(fitting: Fitting, part: slice) -> tuple[Floats, Floats | None]:
+    """Some windows [n, W, C] that end in `part`, without gaps, and the hours of their ends."""
     ends = window_ends(len(fitting.rows), fitting.length)
     ends = ends[(ends >= part.start) & (ends < part.stop)]
     ends = ends[np.linspace(0, len(ends) - 1, min(_WINDOWS, len(ends))).astype(int)]
     found = np.array([fitting.rows[end - fitting.length + 1 : end + 1] for end in ends.tolist()])
-    return found[~np.isnan(found).any(axis=(1, 2))] if len(found) else found
+    if len(found):
+        whole = ~np.isnan(found).any(axis=(1, 2))
+        found, ends = found[whole], ends[whole]
+    return found, None if fitting.hour is None else fitting.hour[ends]
 
 
 def _deviation(rows: Floats) -> Floats:
@@ -284,6 +319,6 @@ def _changed(windows: Floats, channel: int, by: Floats) -> Floats:
     return found
 
 
-def _is_over(model: Baseline, windows: Floats) -> Mask:
+def _is_over(model: Baseline, windows: Floats, hour: Floats | None) -> Mask:
     """True for windows [n, W, C] that reach a limit."""
-    return np.asarray((model.charts(window_deviations(model, windows)) >= 1.0).any(axis=1))
+    return np.asarray((model.charts(window_deviations(model, windows, hour)) >= 1.0).any(axis=1))

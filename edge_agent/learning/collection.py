@@ -266,11 +266,13 @@ class Learning:
         for group in alike(chosen):
             picked = group[0].choice.chosen
             rows = {one.asset.id: one.rows.all(len(self.inputs))[:, picked] for one in group}
+            times = {one.asset.id: one.rows.times_us() for one in group}
             least = min(one.choice.complete() for one in group) * self.scale.step_s
             names = tuple(np.array(self.inputs)[picked].tolist())
             is_full = group[0].stage == self.last_stage
             left_out = {one.asset.id: self.left_out(one) for one in group if one.left_out}
-            yield TrainingSet(names, rows, 0.0 if is_full else least, left_out, self.scale.length)
+            provisional_s = 0.0 if is_full else least
+            yield TrainingSet(names, rows, provisional_s, left_out, self.scale.length, times)
 
     def left_out(self, one: Training) -> dict[str, str]:
         """The inputs that are left out of an asset's learning, with the reason."""

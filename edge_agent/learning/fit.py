@@ -21,7 +21,7 @@ from edge_agent.learning.choice import NO_RIVALS, Fitting, Rivals, choose, longe
 from edge_agent.learning.cycles import told_period
 from edge_agent.learning.forms import LAMBDAS
 from edge_agent.learning.scaling import constant_floor, counters, offsets, rates, stride_of
-from edge_agent.learning.statistics import Baseline, fit, judge
+from edge_agent.learning.statistics import Baseline, fit, has_season, judge
 from edge_agent.learning.threshold import own_factor
 from edge_agent.models import (
     Histogram,
@@ -32,6 +32,7 @@ from edge_agent.models import (
     WindowSpec,
     histogram_of_units,
     learned_version,
+    local_hours,
     write_bundle,
 )
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from edge_agent.models import Tensors
 
     Rows = Mapping[str, NDArray[np.floating]]
+    Times = Mapping[str, NDArray[np.int64]]
 
 _MEMORY_ROWS: Final = round(1 / min(LAMBDAS))
 _HOLD: Final = 0.2  # of a window: the share that may be missing in the daemon
@@ -58,7 +60,8 @@ class Recipe:
     about the data for the manifest. provisional_s: see `Manifest`. modes: true for inputs that are
     conditions, see `Plan`; period: of the machine's cycle in rows, None: found from the data, 0:
     none; start: the input that rises at the start of each cycle, None: there is none. longest: rows
-    that a window may have instead of `length`, if a cycle is longer.
+    that a window may have instead of `length`, if a cycle is longer. zone: the IANA time zone of
+    seasons.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Recipe:
     period: float | None = None
     start: int | None = None
     longest: int = 0
+    zone: str = "UTC"
 
     @property
     def interval_s(self) -> float:
@@ -99,18 +103,26 @@ class LearnedBundle:
         return write_bundle(folder, self.manifest, self.onnx_bytes, self.golden)
 
 
-def learn(rows: Rows, recipe: Recipe, *, now_us: int, rivals: Rivals = NO_RIVALS) -> LearnedBundle:
+def learn(
+    rows: Rows,
+    recipe: Recipe,
+    *,
+    now_us: int,
+    times_us: Times | None = None,
+    rivals: Rivals = NO_RIVALS,
+) -> LearnedBundle:
     """A baseline for each asset from its healthy rows.
 
     rows: [T, C] by asset, on the model's grid, oldest first; a cell of NaN is a gap, a row of
-    only NaN a break in time. now_us determines the version, so that the same data results in the
-    same bytes. rivals: students that are tried as well. ModelError if no asset has enough healthy
-    data.
+    only NaN a break in time. times_us: of the rows [T] by asset; without them no season is sought.
+    now_us determines the version, so that the same data results in the same bytes. rivals: students
+    that are tried as well. ModelError if no asset has enough healthy data.
     """
-    baselines, calibrations, refused = _baselines(rows, recipe, rivals)
+    hours = {asset: local_hours(times, recipe.zone) for asset, times in (times_us or {}).items()}
+    baselines, calibrations, refused = _baselines(rows, recipe, rivals, hours)
     longer = replace(recipe, length=length_for_cycles(calibrations, recipe.length, recipe.longest))
     if longer.length > recipe.length:
-        found = _baselines(rows, longer, rivals)
+        found = _baselines(rows, longer, rivals, hours)
         if len(found[0]) == len(baselines) and detected_share(found[1]) > detected_share(
             calibrations
         ):
@@ -125,7 +137,7 @@ def learn(rows: Rows, recipe: Recipe, *, now_us: int, rivals: Rivals = NO_RIVALS
 
 
 def _baselines(
-    rows: Rows, recipe: Recipe, rivals: Rivals
+    rows: Rows, recipe: Recipe, rivals: Rivals, hours: Mapping[str, Floats]
 ) -> tuple[dict[str, Baseline], list[Calibration], dict[str, str]]:
     """The baselines by asset with their calibrations, and the refused assets with the reason."""
     baselines: dict[str, Baseline] = {}
@@ -133,7 +145,8 @@ def _baselines(
     refused: dict[str, str] = {}
     for asset, values in rows.items():
         try:
-            baselines[asset], calibration = _calibrated(_cleaned(values, recipe), recipe, rivals)
+            cleaned, hour = _cleaned(values, recipe), hours.get(asset)
+            baselines[asset], calibration = _calibrated(cleaned, recipe, rivals, hour)
             calibrations.append(calibration)
         except ModelError as error:
             refused[asset] = str(error)
@@ -191,6 +204,7 @@ def _bundle(
         units=tuple(baselines),
         training=dict(recipe.training),
         provisional_s=recipe.provisional_s,
+        season_zone=recipe.zone if any(map(has_season, baselines.values())) else "",
     )
     golden = golden_of(list(baselines.values()), recipe.length)
     return LearnedBundle(manifest, onnx_bytes, golden, refused)
@@ -236,7 +250,9 @@ def _hold(values: Floats, at_most: int) -> Floats:
     return np.where((last > broken) & (index - last <= at_most), held, np.nan)
 
 
-def _calibrated(values: Floats, recipe: Recipe, rivals: Rivals) -> tuple[Baseline, Calibration]:
+def _calibrated(
+    values: Floats, recipe: Recipe, rivals: Rivals, hour: Floats | None
+) -> tuple[Baseline, Calibration]:
     """Baseline and limits of one asset, of the form that detects most in its held-out time."""
     counter = counters(values)
     rows = rates(values, counter)
@@ -256,15 +272,16 @@ def _calibrated(values: Floats, recipe: Recipe, rivals: Rivals) -> tuple[Baselin
         max(recipe.hop, _MEMORY_ROWS),
         recipe.false_alarms_per_day,
         rivals,
+        hour,
     )
     start = None if recipe.start is None else values[:, recipe.start]
     counts = recipe.start is not None and bool(counter[recipe.start])
     period, cycle = told_period(start, recipe.period, counts=counts)
     tried = choose(fitting, recipe.modes, period)
     limits = tried[0].limits
-    whole = fit(rows, np.ones(len(rows), bool), constant, recipe.length, tried[0].plan)
+    whole = fit(rows, np.ones(len(rows), bool), constant, recipe.length, tried[0].plan, hour=hour)
     baseline = whole.limited(limits.limit)
-    own = judge(baseline, rows, stride_of(len(rows))).max(axis=1)
+    own = judge(baseline, rows, stride_of(len(rows)), hour).max(axis=1)
     baseline = baseline.limited(limits.limit * own_factor(own[~np.isnan(own)]))
     baseline = replace(baseline, counter=counter, offset=offset)
     longest = longest_period(fitting, recipe.longest) if period is None else period

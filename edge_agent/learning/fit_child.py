@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from edge_agent.models import Manifest
 
+    Floats = NDArray[np.floating]
+    Times = Mapping[str, NDArray[np.int64]]
+
 TIMEOUT_S: Final = 900.0
 _REFUSED: Final = 3
 _NICER: Final = 10
@@ -38,12 +41,14 @@ _RECIPE: Final = "recipe"
 _MAX_LINE: Final = 400
 
 
-async def run_recipe(
+async def run_recipe(  # noqa: PLR0913 (the parameters of a training)
     rows: Mapping[str, NDArray[np.floating]],
     recipe: Recipe | WaveRecipe,
     out_dir: Path,
     now_us: int,
     timeout_s: float = TIMEOUT_S,
+    *,
+    times_us: Times | None = None,
 ) -> tuple[Manifest, dict[str, str]]:
     """Learn from rows [T, C] or waveforms by asset in a child, into `out_dir`/name; see `learn`.
 
@@ -54,7 +59,7 @@ async def run_recipe(
     # In the models folder, not in /tmp: /tmp is often in memory, and the rows may be many.
     with tempfile.TemporaryDirectory(prefix=".learn-", dir=out_dir) as scratch:
         given = Path(scratch) / "rows.npz"
-        await asyncio.to_thread(_save, given, rows, recipe, now_us)
+        await asyncio.to_thread(_save, given, rows, recipe, now_us, times_us or {})
         refused = await _run(given, out_dir / recipe.name, timeout_s)
     return await asyncio.to_thread(load_manifest, out_dir / recipe.name), refused
 
@@ -94,17 +99,21 @@ def _save(
     rows: Mapping[str, NDArray[np.floating]],
     recipe: Recipe | WaveRecipe,
     now_us: int,
+    times_us: Times,
 ) -> None:
     told = {"now_us": now_us, "assets": list(rows), "waves": isinstance(recipe, WaveRecipe)}
     text = json.dumps({**asdict(recipe), **told})
     arrays = {f"rows{number}": values for number, values in enumerate(rows.values())}
-    np.savez(path, **{_RECIPE: np.array(text), **arrays})  # type: ignore[arg-type]
+    times = {f"times{n}": times_us[asset] for n, asset in enumerate(rows) if asset in times_us}
+    np.savez(path, **{_RECIPE: np.array(text), **arrays, **times})  # type: ignore[arg-type]
 
 
-def _load(path: Path) -> tuple[dict[str, NDArray[np.floating]], Recipe | WaveRecipe, int]:
+def _load(path: Path) -> tuple[Mapping[str, Floats], Recipe | WaveRecipe, int, Times]:
     with np.load(path, allow_pickle=False) as file:
         told = json.loads(str(file[_RECIPE]))
-        rows = {asset: file[f"rows{n}"] for n, asset in enumerate(told.pop("assets"))}
+        assets = list(enumerate(told.pop("assets")))
+        rows = {asset: file[f"rows{n}"] for n, asset in assets}
+        times = {asset: file[f"times{n}"] for n, asset in assets if f"times{n}" in file}
     now_us = told.pop("now_us")
     inputs = tuple(_input(**each) for each in told.pop("inputs"))
     training = tuple((key, value) for key, value in told.pop("training"))
@@ -112,9 +121,10 @@ def _load(path: Path) -> tuple[dict[str, NDArray[np.floating]], Recipe | WaveRec
         for key in ("lines", "orders"):
             told[key] = tuple(tuple(each) for each in told[key])
         told["conditions"] = tuple(_input(**each) for each in told["conditions"])
-        return rows, WaveRecipe(inputs=inputs, training=training, **told), now_us
+        return rows, WaveRecipe(inputs=inputs, training=training, **told), now_us, {}
     modes = tuple(told.pop("modes"))
-    return rows, Recipe(inputs=inputs, training=training, modes=modes, **told), now_us
+    recipe = Recipe(inputs=inputs, training=training, modes=modes, **told)
+    return rows, recipe, now_us, times
 
 
 def _input(
@@ -141,12 +151,12 @@ def main() -> int:
     """Learn by the recipe in the first file, write the bundle, print the refusals as JSON."""
     os.nice(_NICER)
     given, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    rows, recipe, now_us = _load(given)
+    rows, recipe, now_us, times_us = _load(given)
     try:
         if isinstance(recipe, WaveRecipe):
             learned = learn_waves(rows, recipe, now_us=now_us)
         else:
-            learned = learn(rows, recipe, now_us=now_us)
+            learned = learn(rows, recipe, now_us=now_us, times_us=times_us)
         learned.write(folder)
     except ModelError as error:
         print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201

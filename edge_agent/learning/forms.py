@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_agent.learning.networks import apart
 from edge_agent.learning.scaling import center_and_spread, reach_of
+from edge_agent.learning.season import NO_SEASON, season_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +57,8 @@ class Plan:
     rows, 0 for none; excursions: values in half a per cent of the rows or more are no outliers.
     modes: [C], true for inputs that are conditions (set points, states of the
     machine): they alone determine the state, and are not judged. student: trains the network
-    that explains the inputs.
+    that explains the inputs. season: the period, in hours, of the profile that the middle of the
+    statistics has, 0 for none.
     """
 
     states: int = 1
@@ -65,6 +67,7 @@ class Plan:
     excursions: bool = False
     modes: tuple[bool, ...] = ()
     student: Student | None = None
+    season: int = NO_SEASON
 
     @property
     def name(self) -> str:
@@ -80,6 +83,8 @@ class Plan:
             parts.append(f"whole cycles of {self.period:.4g} rows")
         if self.excursions:
             parts.append("with rare values")
+        if self.season:
+            parts.append(season_name(self.season))
         return ", ".join(parts) or "plain"
 
 

@@ -15,13 +15,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.learning.forms import CLIP
 from edge_agent.learning.network_graph import network_nodes, network_tables
+from edge_agent.learning.season_graph import SEASON, season_tables
 from edge_agent.learning.statistics import (
     MOST_BEYOND,
     STATISTICS,
     STILLNESS,
     USUAL_EVENT,
+    has_season,
     window_deviations,
 )
+from edge_agent.models import HOUR, WEEK_H
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,8 +59,8 @@ _STATES: Final[_Nodes] = (
     ("MatMul", "chosen states_n", "state", {}),
     ("Sub", "z state", "rest", {}),
 )
-# ... its statistics d in sigmas, less what has been followed, their T² and largest inputs.
-_CHARTS: Final[_Nodes] = (
+# ... its statistics less their middle, ...
+_STATISTICS: Final[_Nodes] = (
     ("Sub", "later earlier", "differences", {}),
     ("Abs", "differences", "steps", {}),
     ("MatMul", "changes_n steps", "change", {}),
@@ -66,7 +69,11 @@ _CHARTS: Final[_Nodes] = (
     ("Log", "change_offset", "restless", {}),
     ("Concat", "mean restless", "statistics", {"axis": 1}),
     ("Sub", "statistics middle_n", "away", {}),
-    ("Mul", "away sigma_scale_n", "deviation", {}),
+)
+# ... in sigmas, ...
+_SIGMAS: Final[_Nodes] = (("Mul", "away sigma_scale_n", "deviation", {}),)
+# ... less what has been followed, their T² and largest inputs.
+_CHARTS: Final[_Nodes] = (
     ("Sub", "deviation followed", "d", {}),
     ("Unsqueeze", "d last_axis", "d_column", {}),
     ("MatMul", "precision_n d_column", "pull_column", {}),
@@ -109,7 +116,8 @@ def build_graph(baselines: Sequence[Baseline], length: int) -> bytes:
     score [N]: the largest chart relative to its limit; contributions [N, C]: its parts by input,
     which sum to the score; health [N] = 1 / (1 + score): 1 is healthy, 1/2 the limit; deviation
     [N, S, C]: the statistics in sigmas from their middle. `followed` [1 or N, S, C], by how much
-    the middle has moved, is 0 if it is not fed.
+    the middle has moved, is 0 if it is not fed. If an asset has a season, `hour` [1 or N] is that
+    of the week; without it the deviations keep their season.
     """
     channels = len(baselines[0].center)
     nodes = _nodes(baselines)
@@ -120,6 +128,7 @@ def build_graph(baselines: Sequence[Baseline], length: int) -> bytes:
     values |= {f"{name}_n": values[name][:1] for name in shared}
     nodes = _gathers([name for name in gathered if name not in shared]) + nodes
     used = {name for _, inputs, _, _ in nodes for name in inputs.split()}
+    hour = helper.make_tensor_value_info(HOUR, TensorProto.FLOAT, ["H"])
     values = {name: value for name, value in values.items() if name in used}
     statistics = [STATISTICS, channels]
     graph = helper.make_graph(
@@ -129,6 +138,7 @@ def build_graph(baselines: Sequence[Baseline], length: int) -> bytes:
             helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", length, channels]),
             helper.make_tensor_value_info("unit", TensorProto.INT64, ["N"]),
             helper.make_tensor_value_info("followed", TensorProto.FLOAT, ["F", *statistics]),
+            *([hour] if HOUR in used else []),
         ],
         [
             helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"]),
@@ -153,7 +163,8 @@ def _nodes(baselines: Sequence[Baseline]) -> _Nodes:
         nodes, z = nodes + network_nodes(z), "left"
     if any((b.form.mixing != np.eye(len(b.center))).any() for b in baselines):
         nodes, z = nodes + _mixing(z), "y"
-    return nodes + _smoothing(z) + _CHARTS
+    sigmas = SEASON if any(map(has_season, baselines)) else _SIGMAS
+    return nodes + _smoothing(z) + _STATISTICS + sigmas + _CHARTS
 
 
 def _mixing(z: str) -> _Nodes:
@@ -183,44 +194,49 @@ def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[
     most = max(len(b.form.states) for b in baselines)
     states = np.stack([_padded_states(b.form.states, most) for b in baselines])
     weight = np.stack([b.form.state_weight for b in baselines])[:, None, :]
-    return network_tables([b.form.network for b in baselines], length) | {
-        "center": _stack([b.center for b in baselines])[:, None, :],
-        "scale": _stack([1.0 / b.spread for b in baselines])[:, None, :],
-        "states": states.astype(np.float32),
-        "toward": (2 * states * weight).transpose(0, 2, 1).astype(np.float32),
-        "size": (states**2 * weight).sum(axis=2)[:, None, :].astype(np.float32),
-        "numbers": np.arange(most, dtype=np.int64),
-        "mixing": _stack([b.form.mixing for b in baselines]),
-        "shift": _stack([b.form.shift for b in baselines])[:, None, :],
-        "means": _stack([b.form.means for b in baselines]),
-        "changes": _stack([b.form.changes for b in baselines])[:, None, :],
-        "restless_scale": _stack([1.0 / b.restless for b in baselines])[:, None, :],
-        "middle": _stack([b.middle for b in baselines]),
-        "sigma_scale": _stack([1.0 / b.sigma for b in baselines]),
-        "precision": _stack([b.precision for b in baselines]),
-        "causes": _stack([b.causes for b in baselines]),
-        "events": _stack([b.events for b in baselines]),
-        "usual": _stack([b.usual for b in baselines])[:, None, :],
-        "usual_event": np.array(USUAL_EVENT, np.float32),
-        "no_event": np.array(0.0, np.float32),
-        "largest_event": np.array(MOST_BEYOND, np.float32),
-        "limit_scale": _stack([1.0 / b.limit.reshape(-1, 1) for b in baselines]),
-        "alone_scale": _stack([b.alone_scale for b in baselines]),
-        "followed": np.zeros((1, STATISTICS, len(baselines[0].center)), np.float32),
-        "stillness": np.array(STILLNESS, np.float32),
-        "clip_low": np.array(-CLIP, np.float32),
-        "clip_high": np.array(CLIP, np.float32),
-        "tiny": np.array(np.finfo(np.float32).tiny, np.float32),
-        "one": np.array(1.0, np.float32),
-        "last_axis": np.array([-1], np.int64),
-        "second_axis": np.array([1], np.int64),
-        "rows": np.array([1], np.int64),
-        "zero": np.array([0], np.int64),
-        "first": np.array([1], np.int64),
-        "second": np.array([2], np.int64),
-        "before_end": np.array([-1], np.int64),
-        "end": np.array([length], np.int64),
-    }
+    tables = network_tables([b.form.network for b in baselines], length)
+    return (
+        tables
+        | season_tables([b.season for b in baselines])
+        | {
+            "center": _stack([b.center for b in baselines])[:, None, :],
+            "scale": _stack([1.0 / b.spread for b in baselines])[:, None, :],
+            "states": states.astype(np.float32),
+            "toward": (2 * states * weight).transpose(0, 2, 1).astype(np.float32),
+            "size": (states**2 * weight).sum(axis=2)[:, None, :].astype(np.float32),
+            "numbers": np.arange(most, dtype=np.int64),
+            "mixing": _stack([b.form.mixing for b in baselines]),
+            "shift": _stack([b.form.shift for b in baselines])[:, None, :],
+            "means": _stack([b.form.means for b in baselines]),
+            "changes": _stack([b.form.changes for b in baselines])[:, None, :],
+            "restless_scale": _stack([1.0 / b.restless for b in baselines])[:, None, :],
+            "middle": _stack([b.middle for b in baselines]),
+            "sigma_scale": _stack([1.0 / b.sigma for b in baselines]),
+            "precision": _stack([b.precision for b in baselines]),
+            "causes": _stack([b.causes for b in baselines]),
+            "events": _stack([b.events for b in baselines]),
+            "usual": _stack([b.usual for b in baselines])[:, None, :],
+            "usual_event": np.array(USUAL_EVENT, np.float32),
+            "no_event": np.array(0.0, np.float32),
+            "largest_event": np.array(MOST_BEYOND, np.float32),
+            "limit_scale": _stack([1.0 / b.limit.reshape(-1, 1) for b in baselines]),
+            "alone_scale": _stack([b.alone_scale for b in baselines]),
+            "followed": np.zeros((1, STATISTICS, len(baselines[0].center)), np.float32),
+            "stillness": np.array(STILLNESS, np.float32),
+            "clip_low": np.array(-CLIP, np.float32),
+            "clip_high": np.array(CLIP, np.float32),
+            "tiny": np.array(np.finfo(np.float32).tiny, np.float32),
+            "one": np.array(1.0, np.float32),
+            "last_axis": np.array([-1], np.int64),
+            "second_axis": np.array([1], np.int64),
+            "rows": np.array([1], np.int64),
+            "zero": np.array([0], np.int64),
+            "first": np.array([1], np.int64),
+            "second": np.array([2], np.int64),
+            "before_end": np.array([-1], np.int64),
+            "end": np.array([length], np.int64),
+        }
+    )
 
 
 def _padded_states(states: NDArray[np.float64], most: int) -> NDArray[np.float64]:
@@ -238,14 +254,21 @@ def golden_of(baselines: Sequence[Baseline], length: int) -> tuple[Tensors, Tens
     center = np.stack([baselines[u].center for u in unit.tolist()])[:, None, :]
     spread = np.stack([baselines[u].spread for u in unit.tolist()])[:, None, :]
     x = (center + spread * noise).astype(np.float32)
-    return {"x": x, "unit": unit}, dict(reference(baselines, x, unit))
+    if not any(map(has_season, baselines)):
+        return {"x": x, "unit": unit}, dict(reference(baselines, x, unit))
+    hour = np.linspace(0, WEEK_H, windows, endpoint=False).astype(np.float32)
+    return {"x": x, "unit": unit, HOUR: hour}, dict(reference(baselines, x, unit, hour))
 
 
 def reference(
-    baselines: Sequence[Baseline], x: NDArray[np.float32], unit: NDArray[np.int64]
+    baselines: Sequence[Baseline],
+    x: NDArray[np.float32],
+    unit: NDArray[np.int64],
+    hour: NDArray[np.float32] | None = None,
 ) -> Tensors:
     """The result of the graph, in numpy and double precision."""
-    found = [_reference(baselines[u], window) for u, window in zip(unit, x, strict=True)]
+    hours = [None] * len(x) if hour is None else list(hour[:, None].astype(float))
+    found = [_reference(baselines[u], each, h) for u, each, h in zip(unit, x, hours, strict=True)]
     score, contributions, deviation = (np.stack(each) for each in zip(*found, strict=True))
     outputs = {
         "score": score,
@@ -257,10 +280,10 @@ def reference(
 
 
 def _reference(
-    baseline: Baseline, window: NDArray[np.float32]
+    baseline: Baseline, window: NDArray[np.float32], hour: NDArray[np.float64] | None
 ) -> tuple[np.float64, NDArray[np.float64], NDArray[np.float64]]:
     """Score, contributions [C] and deviations [S, C] of a window [W, C]."""
-    deviation = window_deviations(baseline, window[None].astype(float))[0]
+    deviation = window_deviations(baseline, window[None].astype(float), hour)[0]
     pull = np.einsum("sij,sj->si", baseline.precision, deviation)
     alone = baseline.alone(pull)
     weight = alone / np.maximum(alone.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)

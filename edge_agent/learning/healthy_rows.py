@@ -28,18 +28,19 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows [n, C] as differences from `base` [C]."""
+    """Rows [n, C] as differences from `base` [C], with the ends of their time [n]."""
 
     base: NDArray[np.float64]
     above: NDArray[np.float32]
+    end_us: NDArray[np.int64]
 
     @classmethod
-    def of(cls, rows: NDArray[np.float64]) -> Block:
+    def of(cls, rows: NDArray[np.float64], end_us: NDArray[np.int64]) -> Block:
         """The same rows in half of the memory, with all digits that a model can use."""
         known = ~np.isnan(rows)
         first = np.take_along_axis(rows, np.argmax(known, axis=0)[None], axis=0)[0]
         base = np.where(known.any(axis=0), first, 0.0)
-        return cls(base, (rows - base).astype(np.float32))
+        return cls(base, (rows - base).astype(np.float32), end_us)
 
     def rows(self) -> NDArray[np.float64]:
         """The original rows."""
@@ -110,7 +111,9 @@ class HealthyRows:
         if len(self.open) < BLOCK_ROWS:
             return
         if self.seen_blocks % self.stride == 0:
-            self.blocks.append(Block.of(np.stack([each.values for each in self.open])))
+            rows = np.stack([each.values for each in self.open])
+            ends = np.array([each.end_us for each in self.open], np.int64)
+            self.blocks.append(Block.of(rows, ends))
         self.seen_blocks += 1
         self.open = []
         if len(self.blocks) > max_blocks:
@@ -119,15 +122,23 @@ class HealthyRows:
 
     def all(self, channels: int) -> NDArray[np.float64]:
         """[T, C], blocks separated by one row of NaN if time is missing between them."""
-        last = [*(row.values for row in self.open), *self._unsettled()]
+        last = [row.values for row in (*self.open, *self._unsettled())]
         whole = [*(block.rows() for block in self.blocks), *([np.stack(last)] if last else [])]
         if self.stride == 1:
             return np.concatenate(whole) if whole else np.empty((0, channels))
         gap = np.full((1, channels), np.nan)
         return np.concatenate([part for block in whole for part in (block, gap)])
 
-    def _unsettled(self) -> Iterator[NDArray[np.float64]]:
+    def times_us(self) -> NDArray[np.int64]:
+        """The ends of the rows of `all` [T]."""
+        last = np.array([row.end_us for row in (*self.open, *self._unsettled())], np.int64)
+        whole = [*(block.end_us for block in self.blocks), *([last] if len(last) else [])]
+        if self.stride == 1:
+            return np.concatenate(whole) if whole else np.zeros(0, np.int64)
+        return np.concatenate([part for block in whole for part in (block, block[-1:])])
+
+    def _unsettled(self) -> Iterator[Row]:
         for row in self.newest:
             if row.breaks:
-                yield np.full_like(row.values, np.nan)
-            yield row.values
+                yield Row(row.end_us, np.full_like(row.values, np.nan))
+            yield row

@@ -36,7 +36,8 @@ class TrainingSet:
     """Healthy rows [T, C] by asset, of these inputs: the data of one bundle.
 
     provisional_s: the seconds of data that it is based on, 0 for a full baseline; left_out: by
-    asset, the inputs that did not deliver, with the reason; length: rows of a window.
+    asset, the inputs that did not deliver, with the reason; length: rows of a window. times_us: of
+    the rows [T] by asset.
     """
 
     inputs: tuple[str, ...]
@@ -44,6 +45,7 @@ class TrainingSet:
     provisional_s: float
     left_out: dict[str, dict[str, str]]
     length: int
+    times_us: dict[str, NDArray[np.int64]]
 
 
 @dataclass(slots=True, kw_only=True)

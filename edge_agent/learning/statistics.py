@@ -29,6 +29,7 @@ from edge_agent.errors import ModelError
 from edge_agent.learning.covariance import precision
 from edge_agent.learning.forms import CLIP, Form, form_of
 from edge_agent.learning.scaling import center_and_spread, reach_of, stride_of
+from edge_agent.learning.season import learn_season, season_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,6 +68,8 @@ class Baseline:
     of its quick mean in its healthy range, -1..1 (weight 0: it is not judged); limit: [CHARTS].
     counter: [C], channels that only count and are judged by their increments from row to row;
     offset: [C], subtracted before all else, if float32 does not resolve the readings.
+    season: [B, S, C], by how many sigmas the middle is higher in each part of a day or week that
+    begins on Monday; B is 1 if there is none.
     """
 
     center: Floats
@@ -82,6 +85,7 @@ class Baseline:
     limit: Floats
     counter: Mask
     offset: Floats
+    season: Floats
 
     def limited(self, limit: Floats) -> Baseline:
         """The same baseline with limits [CHARTS]."""
@@ -91,11 +95,15 @@ class Baseline:
         """Rows [..., C] as the charts take them; counters already as `rates`."""
         return self.form.prepare(np.clip((rows - self.center) / self.spread, -CLIP, CLIP))
 
-    def deviations(self, statistics: Floats) -> Floats:
-        """Statistics [n, S, C], smoothed changes last, in sigmas from their middle."""
+    def deviations(self, statistics: Floats, hour: Floats | None = None) -> Floats:
+        """Statistics [n, S, C], smoothed changes last, in sigmas from their middle.
+
+        hour: [n], of the week; None: the middle without its season.
+        """
         found = statistics.copy()
         found[:, -1] = variability(found[:, -1], self.restless)
-        return np.asarray((found - self.middle) / self.sigma)
+        season = 0.0 if hour is None else season_at(self.season, hour)
+        return np.asarray((found - self.middle) / self.sigma - season)
 
     def charts(self, deviations: Floats) -> Floats:
         """The charts of deviations [n, S, C], relative to their limits: [n, CHARTS]."""
@@ -122,26 +130,37 @@ class Baseline:
         return np.asarray(np.divide(1.0, size, out=np.zeros_like(size), where=size > 0))
 
 
-def judge(baseline: Baseline, rows: Floats, stride: int = 1) -> Floats:
+def has_season(baseline: Baseline) -> bool:
+    """True if its middle moves with the hour of the day or the week."""
+    return len(baseline.season) > 1
+
+
+def judge(baseline: Baseline, rows: Floats, stride: int = 1, hour: Floats | None = None) -> Floats:
     """The charts of every window in rows [T, C]: [n, CHARTS]; NaN if a window contains NaN.
 
-    rows: counters already as `rates`.
+    rows: counters already as `rates`; hour: [T], of the week.
     """
-    return baseline.charts(deviations_of(baseline, rows, stride))
+    return baseline.charts(deviations_of(baseline, rows, stride, hour))
 
 
-def deviations_of(baseline: Baseline, rows: Floats, stride: int = 1) -> Floats:
-    """The deviations of every window in rows [T, C]: [n, S, C]."""
-    return baseline.deviations(_smooth(baseline.scaled(rows), baseline.form, stride))
+def deviations_of(
+    baseline: Baseline, rows: Floats, stride: int = 1, hour: Floats | None = None
+) -> Floats:
+    """The deviations of every window in rows [T, C]: [n, S, C]; see `judge`."""
+    ends = None if hour is None else hour[baseline.form.means.shape[1] - 1 :: stride]
+    return baseline.deviations(_smooth(baseline.scaled(rows), baseline.form, stride), ends)
 
 
-def window_deviations(baseline: Baseline, windows: Floats) -> Floats:
-    """The deviations of windows [n, W, C]: [n, S, C]; counters already as `rates`."""
+def window_deviations(baseline: Baseline, windows: Floats, hour: Floats | None = None) -> Floats:
+    """The deviations of windows [n, W, C]: [n, S, C]; counters already as `rates`.
+
+    hour: of the week, at their ends [n].
+    """
     prepared, form = baseline.scaled(windows), baseline.form
     means = np.einsum("sw,nwc->nsc", form.means, prepared, optimize=True)
     steps = np.abs(np.diff(prepared, axis=1))
     change = np.einsum("w,nwc->nc", form.changes, steps)[:, None]
-    return baseline.deviations(np.concatenate([means, change], axis=1))
+    return baseline.deviations(np.concatenate([means, change], axis=1), hour)
 
 
 def variability(changes: Floats, usual: Floats) -> Floats:
@@ -154,11 +173,19 @@ def window_ends(rows: int, length: int, stride: int = 1) -> NDArray[np.intp]:
     return np.arange(length - 1, rows, stride)
 
 
-def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> Baseline:
+def fit(  # noqa: PLR0913 (what a baseline is learned from)
+    rows: Floats,
+    used: Mask,
+    constant: Floats,
+    length: int,
+    plan: Plan,
+    *,
+    hour: Floats | None = None,
+) -> Baseline:
     """The baseline of rows [T, C], of which only `used` [T] may be read; its limits are 1.
 
     rows: counters already as `rates`; constant: [C], the spread of a channel that never moves (see
-    `constant_floor`).
+    `constant_floor`); hour: [T], since a Monday at midnight, if the plan has a season.
     """
     sound = used & ~np.isnan(rows).any(axis=1)
     center, spread = center_and_spread(rows[sound], constant)
@@ -178,6 +205,14 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
         raise too_few_windows()
     restless = np.maximum(found[:, -1].mean(axis=0), _LEAST_RESTLESS)
     found[:, -1] = variability(found[:, -1], restless)
+    season, removed = np.zeros((1, *found.shape[1:])), np.zeros_like(found)
+    if plan.season and hour is not None:
+        season, removed, _ = learn_season(found, hour[ends], plan.season)
+    known = np.asarray(~np.isnan(removed).any(axis=(1, 2)))
+    removed, ends = removed[known], ends[known]
+    found = found[known] - removed
+    if len(found) < _LEAST_WINDOWS:
+        raise too_few_windows()
     middle, sigma = found.mean(axis=0), found.std(axis=0)
     # A channel that never moved has no covariance: its spread already defines its distance.
     sigma = np.where(sigma > _STILL, sigma, 1.0)
@@ -185,7 +220,8 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
         sigma[:-1] = np.maximum(sigma[:-1], _LEAST_DIFFERENCE * np.diag(form.mixing))
     found = (found - middle) / sigma
     inverse = np.array([precision(each, ends, len(rows)) for each in found.transpose(1, 0, 2)])
-    means = np.stack([_weighted(prepared, weights, stride)[whole] for weights in form.means])
+    means = np.stack([_weighted(prepared, weights, stride)[whole][known] for weights in form.means])
+    means -= removed[:, :2].transpose(1, 0, 2)
     events, usual = _events((means - middle[:2, None]) / sigma[:2, None], form, sigma)
     none = np.zeros(rows.shape[1])
     return Baseline(
@@ -202,6 +238,7 @@ def fit(rows: Floats, used: Mask, constant: Floats, length: int, plan: Plan) -> 
         limit=np.ones(CHARTS),
         counter=none.astype(bool),
         offset=none,
+        season=season / sigma,
     )
 
 

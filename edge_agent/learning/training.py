@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.learning.fit import Recipe
 from edge_agent.learning.fit_child import run_recipe
-from edge_agent.models import LEFT_OUT, InputSpec, ModelRepository, learned_prefix
+from edge_agent.models import (
+    LEFT_OUT,
+    InputSpec,
+    ModelRepository,
+    learned_prefix,
+    local_zone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,7 +61,9 @@ async def train_baseline(
     recipe = recipe_of(learning, training)
     if (config.models_dir / recipe.name).exists():
         await asyncio.to_thread(ModelRepository(config.models_dir).store_active, recipe.name)
-    manifest, refused = await run_recipe(training.rows, recipe, config.models_dir, now_us)
+    manifest, refused = await run_recipe(
+        training.rows, recipe, config.models_dir, now_us, times_us=training.times_us
+    )
     return TrainedBaseline(recipe.name, manifest, refused, training.left_out)
 
 
@@ -74,6 +82,7 @@ def recipe_of(learning: Learning, training: TrainingSet) -> Recipe:
     return Recipe(
         learned_name(learning.template, training.rows),
         tuple(inputs),
+        zone=local_zone(),
         step_s=learning.scale.step_s,
         length=training.length,
         false_alarms_per_day=learning.config.false_alarms_per_day,

@@ -20,6 +20,7 @@ from edge_agent.models.bundle.learned import (
     learned_us,
     learned_version,
 )
+from edge_agent.models.bundle.local_hours import WEEK_H, hours_of_week, local_hours, local_zone
 from edge_agent.models.bundle.manifest import (
     KINDS,
     UNIT_TENSOR,
@@ -38,6 +39,7 @@ from edge_agent.models.bundle.sandbox import child_command, child_environment
 from edge_agent.models.bundle.tasks import (
     DEVIATION,
     FOLLOWED,
+    HOUR,
     ROLES,
     TASKS,
     OutputNames,
@@ -81,6 +83,7 @@ __all__ = [
     "ENGINES",
     "FOLLOWED",
     "GOLDEN",
+    "HOUR",
     "KINDS",
     "LEARNED",
     "LEFT_OUT",
@@ -92,6 +95,7 @@ __all__ = [
     "TASKS",
     "UNIT_TENSOR",
     "UNSIGNED",
+    "WEEK_H",
     "WINDOW",
     "Asked",
     "Bins",
@@ -145,6 +149,7 @@ __all__ = [
     "generate_keys",
     "histogram_of",
     "histogram_of_units",
+    "hours_of_week",
     "inspect_onnx",
     "key_id",
     "keyring",
@@ -152,6 +157,8 @@ __all__ = [
     "learned_us",
     "learned_version",
     "load_manifest",
+    "local_hours",
+    "local_zone",
     "model_of_graph",
     "pack",
     "packed_file",

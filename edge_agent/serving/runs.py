@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edge_agent.models import DEVIATION, FOLLOWED, UNIT_TENSOR, BusyError, LateError
+from edge_agent.models import (
+    DEVIATION,
+    FOLLOWED,
+    HOUR,
+    UNIT_TENSOR,
+    BusyError,
+    LateError,
+    hours_of_week,
+)
 from edge_agent.serving.following import FollowedWindows
 from edge_agent.serving.scored import Scored
 
@@ -252,6 +260,9 @@ def inputs_of(batches: list[WindowBatch]) -> Tensors:
         feeds[manifest.window.tensor] = _finite(np.concatenate(windows))
     if manifest.units:
         feeds[UNIT_TENSOR] = np.concatenate([b.deployment.unit[b.rows] for b in batches])
+    if manifest.season_zone:
+        end_us = [b.windows.end_us for b in batches if b.windows is not None]
+        feeds[HOUR] = hours_of_week(np.concatenate(end_us), manifest.season_zone)
     if (moved := _moved_of(batches)) is not None:
         feeds[FOLLOWED] = moved
     if manifest.constants:

@@ -18,7 +18,7 @@ import numpy as np
 from edge_agent.config.schema import DEFAULT_LENGTH, AlarmRule, LearnedAlarm, ModelUse, Resample
 from edge_agent.config.settings import Runtime
 from edge_agent.config.types import Duration
-from edge_agent.models import DEVIATION, FOLLOWED, SessionRegistry
+from edge_agent.models import DEVIATION, FOLLOWED, HOUR, SessionRegistry, hours_of_week
 from edge_agent.ops.metrics import Metrics
 from edge_agent.serving.following import FollowedWindows, following_of
 from edge_agent.signals import GOOD, Layout, Windows
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.models import Model
+    from edge_agent.models import Manifest, Model
     from scripts.machines.machines import Machine
     from scripts.machines.parts import Floats
 
@@ -144,11 +144,13 @@ def _learned(
         facts["kb"] = (folder / "machine" / "model.onnx").stat().st_size / 1024
     delays = Duration(answer["on_s"]), Duration(answer["off_s"])
     rule = AlarmRule(on_delay=delays[0], off_delay=delays[1])
-    _, x = _windows(healthy, DEFAULT_LENGTH, machine.step_s)
+    end_us, x = _windows(healthy, DEFAULT_LENGTH, machine.step_s)
+    manifest = model.manifest
+    feeds: dict[str, NDArray[Any]] = {"x": manifest.as_read(x), "unit": np.zeros(len(x), np.int64)}
     begin_s = time.process_time()
-    own = model.infer({"x": model.manifest.as_read(x), "unit": np.zeros(len(x), np.int64)}).score
+    own = model.infer(feeds | _hours(manifest, end_us)).score
     facts["us"] = 1e6 * (time.process_time() - begin_s) / len(x)
-    calibration = model.manifest.calibration
+    calibration = manifest.calibration
     facts["own"] = float(1 - (own < 1.0).mean())  # a score of NaN is no quiet window
     facts["promise"] = float(calibration["at_most_per_asset_day"])
     facts["form"] = calibration.get("form", "plain")
@@ -175,6 +177,8 @@ class Followed:
         manifest = self._model.manifest
         following = following_of(ModelUse(manifest.name), manifest)
         feeds: dict[str, NDArray[Any]] = {"x": x, "unit": np.zeros(len(x), np.int64)}
+        learned_us = round((self._machine.learn_rows + first) * self._machine.step_s * US_PER_S)
+        feeds |= _hours(manifest, end_us + learned_us)
         if following is None:
             return self._model.infer(feeds).score
         following.grow()
@@ -193,6 +197,13 @@ class Followed:
             if not first:
                 self._states[int(rows[begin])] = following.state(0)
         return np.concatenate(found)
+
+
+def _hours(manifest: Manifest, end_us: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """The input of a baseline with a season, as the daemon feeds it."""
+    if not manifest.season_zone:
+        return {}
+    return {HOUR: hours_of_week(end_us, manifest.season_zone)}
 
 
 def _never(values: Floats, _first: int) -> Alarmed:

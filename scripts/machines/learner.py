@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,11 @@ def _learn(folder: Path) -> int:
         candidates = tuple(stored["candidates"].tolist())
     inputs = tuple(InputSpec(f"input{n}") for n in range(rows.shape[1]))
     recipe = Recipe("machine", inputs, step_s=step_s, length=length)
+    times = {"times_us": {"M": np.round(np.arange(len(rows)) * step_s * 1e6).astype(int)}}
+    knows_time = "times_us" in signature(learn).parameters
     try:
-        learn({"M": rows}, recipe, now_us=0, **_rivals(candidates)).write(folder / "machine")
+        more = {**_rivals(candidates), **(times if knows_time else {})}
+        learn({"M": rows}, recipe, now_us=0, **more).write(folder / "machine")
     except ModelError as error:
         (folder / "refused.txt").write_text(str(error))
         return REFUSED

@@ -69,8 +69,9 @@ def test_the_graph_computes_what_numpy_computes(seed: int, far: float, windows_:
     unit = random.integers(0, 3, windows_)
     center = np.stack([baselines[u].center for u in unit])[:, None, :]
     x = (center + far * random.standard_normal((windows_, LENGTH, 3))).astype(np.float32)
-    found = _run(baselines, x, unit)
-    wanted = reference(baselines, x, unit)
+    hour = random.uniform(0, 168, windows_).astype(np.float32) if random.random() < 0.5 else None
+    found = _run(baselines, x, unit, hour)
+    wanted = reference(baselines, x, unit, hour)
     largest = np.abs(wanted["contributions"]).max() + 1
     for name in ("score", "contributions", "health"):
         assert np.allclose(getattr(found, name), wanted[name], rtol=1e-3, atol=1e-4 * largest)
@@ -102,6 +103,7 @@ def _random_baseline(random: np.random.Generator) -> Baseline:
         limit=1 + 9 * random.random(CHARTS),
         counter=np.zeros(3, bool),
         offset=np.zeros(3),
+        season=random.standard_normal((int(random.choice([1, 48, 336])), STATISTICS, 3)),
     )
 
 
@@ -125,6 +127,7 @@ def _plain(center: float, spread: float) -> Baseline:
         limit=np.ones(CHARTS),
         counter=np.zeros(1, bool),
         offset=np.zeros(1),
+        season=np.zeros((1, STATISTICS, 1)),
     )
 
 
@@ -133,12 +136,17 @@ def _changes() -> np.ndarray:
     return _plain(0.0, 1.0).form.changes
 
 
-def _run(baselines: list[Baseline], x: np.ndarray, unit: np.ndarray) -> Outputs:
+def _run(
+    baselines: list[Baseline], x: np.ndarray, unit: np.ndarray, hour: np.ndarray | None = None
+) -> Outputs:
     from edge_agent.learning.graph import build_graph  # noqa: PLC0415
 
     learned = learn({"A": healthy(1)}, recipe(), now_us=NOW_US)
     raw = build_graph(baselines, LENGTH)
-    return model_of_graph(learned.manifest, raw).infer({"x": x, "unit": unit})
+    feeds = {"x": x, "unit": unit}
+    if hour is not None and any(len(each.season) > 1 for each in baselines):
+        feeds["hour"] = hour
+    return model_of_graph(learned.manifest, raw).infer(feeds)
 
 
 def test_the_score_is_t_squared_of_the_smoothed_row_by_hand() -> None:

@@ -123,7 +123,9 @@ def test_rows_survive_the_way_to_the_child(tmp_path: Path) -> None:
 
     rows = {"../a b": np.array([[np.nan, 1.5]], np.float32), "ü": np.zeros((0, 2), np.float32)}
     wanted = recipe(inputs=INPUTS[:2], hop=3, row_interval_s=0.1)
-    _save(tmp_path / "in.npz", rows, wanted, 7)
-    found, told, now_us = _load(tmp_path / "in.npz")
+    times = {"ü": np.zeros(0, np.int64)}
+    _save(tmp_path / "in.npz", rows, wanted, 7, times)
+    found, told, now_us, found_times = _load(tmp_path / "in.npz")
     assert (told, now_us, list(found)) == (wanted, 7, list(rows))
     assert np.array_equal(found["../a b"], rows["../a b"], equal_nan=True)
+    assert {name: each.dtype.name for name, each in found_times.items()} == {"ü": "int64"}

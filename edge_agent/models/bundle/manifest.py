@@ -24,6 +24,7 @@ from edge_agent.models.bundle.kinds import (
     variant_file,
     variant_of,
 )
+from edge_agent.models.bundle.local_hours import is_zone
 from edge_agent.models.bundle.reference_distribution import (  # noqa: TC001 (read at run time)
     Histogram,
     Interval,
@@ -99,7 +100,8 @@ class Manifest:
     tensor `unit`. variants: other files of the same model (int8), of which the device uses the
     fastest. healthy: by scalar input. domain: the inputs that it was trained on, faults included.
     interval: of a remaining life that adapts online. learned_rows: of a baseline whose middle may
-    follow the machine, 0 for any other model. provisional_s: seconds of data of a
+    follow the machine, 0 for any other model. season_zone: of a baseline whose middle has a season
+    of the day or week: the IANA time zone of its hours. provisional_s: seconds of data of a
     provisional baseline, 0 for any other. kind: a key of KINDS; rules: those of this kind. The free
     maps contain figures as text.
     """
@@ -125,6 +127,7 @@ class Manifest:
     interval: Interval | None = None
     provisional_s: Annotated[float, Between(0, 1e9)] = 0.0
     learned_rows: Annotated[int, Between(0, 1 << 40)] = 0
+    season_zone: str = ""
     teacher: dict[str, str] = field(default_factory=dict)
     distillation: dict[str, str] = field(default_factory=dict)
     pruning: dict[str, str] = field(default_factory=dict)
@@ -178,6 +181,11 @@ class Manifest:
         yield from self._contributor_problems()
         if self.interval is not None and "rul" not in self.outputs.named():
             yield "interval", "is only for remaining life"
+        if self.season_zone and not is_zone(self.season_zone):
+            yield (
+                "season_zone",
+                f"this machine knows no time zone {self.season_zone[:_MAX_NAMES]!r}",
+            )
         yield from self._file_problems()
 
     def _reference_problems(self) -> Iterator[tuple[str, str]]:

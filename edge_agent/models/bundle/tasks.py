@@ -23,6 +23,7 @@ _LIFE_QUANTILES: Final = 3
 _STATISTICS: Final = 3
 DEVIATION: Final = "deviation"
 FOLLOWED: Final = "followed"  # the graph's optional input: how far the middle has moved
+HOUR: Final = "hour"  # another one: of the week, local time, if the middle has a season
 
 
 class Task(StrEnum):
