@@ -20,10 +20,18 @@ from edge_agent.learning.calibration import (
 from edge_agent.learning.choice import NO_RIVALS, Fitting, Rivals, choose, longest_period
 from edge_agent.learning.cycles import told_period
 from edge_agent.learning.forms import LAMBDAS
-from edge_agent.learning.scaling import constant_floor, counters, offsets, rates, stride_of
+from edge_agent.learning.scaling import (
+    always_new,
+    constant_floor,
+    counters,
+    offsets,
+    rates,
+    stride_of,
+)
 from edge_agent.learning.statistics import Baseline, fit, has_season, judge
 from edge_agent.learning.threshold import own_factor
 from edge_agent.models import (
+    ALWAYS_NEW,
     Histogram,
     InputSpec,
     Manifest,
@@ -130,7 +138,9 @@ def learn(
     if not baselines:
         reasons = [f"{asset}: {reason}" for asset, reason in refused.items()]
         raise ModelError(next(iter(reasons), "no rows to learn from"), where=recipe.name)
-    bundle = _bundle(recipe, baselines, refused, _stated(recipe, baselines, calibrations), now_us)
+    bundle = _bundle(
+        recipe, baselines, refused, _stated(recipe, rows, baselines, calibrations), now_us
+    )
     healthy = _healthy(recipe, rows, baselines)
     least = min(len(rows[asset]) for asset in baselines)
     return replace(bundle, manifest=replace(bundle.manifest, healthy=healthy, learned_rows=least))
@@ -289,11 +299,20 @@ def _calibrated(
 
 
 def _stated(
-    recipe: Recipe, baselines: dict[str, Baseline], calibrations: list[Calibration]
+    recipe: Recipe,
+    rows: Rows,
+    baselines: dict[str, Baseline],
+    calibrations: list[Calibration],
 ) -> dict[str, str]:
     """The manifest's facts about limit and inputs, over all assets together."""
+    new = np.all([always_new(np.asarray(rows[asset], np.float64)) for asset in baselines], axis=0)
     modes = [spec.name for spec, mode in zip(recipe.inputs, recipe.modes, strict=False) if mode]
     counting = [recipe.inputs[channel].name for channel in np.flatnonzero(_counting(baselines))]
     less = [s.name for s in _read_by(recipe.inputs, list(baselines.values())) if s.offset]
-    inputs = {"conditions": modes, "judged_by_their_rate": counting, "read_less_an_offset": less}
+    inputs = {
+        "conditions": modes,
+        "judged_by_their_rate": counting,
+        "read_less_an_offset": less,
+        ALWAYS_NEW: [recipe.inputs[channel].name for channel in np.flatnonzero(new)],
+    }
     return stated(calibrations) | {key: ", ".join(names) for key, names in inputs.items() if names}

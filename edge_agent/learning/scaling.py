@@ -35,12 +35,20 @@ _OVER: Final = 1.5  # times the largest step: the maximum step at a roll-over
 _RANGES: Final = tuple(
     (low, 2.0**bits) for bits in (16, 32, 64) for low in (0.0, -(2.0 ** (bits - 1)))
 )
+_REPEATED: Final = 0.02  # of the rows
 _STEPS: Final = 1000  # of float32 in a spread, at least
 
 
 def stride_of(rows: int) -> int:
     """The step between evaluated windows, in rows."""
     return max(1, rows // MAX_WINDOWS)
+
+
+def always_new(rows: Floats) -> Mask:
+    """True for channels of rows [T, C], NaN for gaps, whose value is hardly ever repeated: [C]."""
+    steps = np.diff(rows, axis=0)
+    known = ~np.isnan(steps)
+    return np.asarray((steps == 0).sum(axis=0) < _REPEATED * known.sum(axis=0))
 
 
 def counters(rows: Floats) -> Mask:

@@ -14,6 +14,7 @@ from edge_agent.models.bundle.foreign import allowed_operators, bundle_from_onnx
 from edge_agent.models.bundle.golden import Golden, Tensors, parse_golden
 from edge_agent.models.bundle.kinds import GOLDEN, OPERATORS, WINDOW, BundleKind, variant_file
 from edge_agent.models.bundle.learned import (
+    ALWAYS_NEW,
     LEARNED,
     LEFT_OUT,
     learned_prefix,
@@ -78,6 +79,7 @@ from edge_agent.models.runtime.registry import (
 )
 
 __all__ = [
+    "ALWAYS_NEW",
     "BLOCKS",
     "DEVIATION",
     "ENGINES",

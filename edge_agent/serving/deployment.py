@@ -13,6 +13,7 @@ from edge_agent.config.schema import Follow, LearnedAlarm
 from edge_agent.serving.following import following_of
 from edge_agent.serving.input_signals import fixed_inputs, misfit
 from edge_agent.serving.window_layout import (
+    always_new,
     block_inputs_of,
     judged_rows,
     layout_of,
@@ -103,6 +104,7 @@ class Deployment(Table):
         self.block_rows = self.blocks.rows if self.blocks else None
         on_grid = self.scalars and self.block_rows is None
         self.windows = Windows(layout_of(manifest, use)) if on_grid else None
+        self.always_new = always_new(manifest)
         self.gate: Gate[WindowBatch] = Gate(_span, WindowBatch.where)
         self.following = following_of(use, manifest)
 
@@ -155,6 +157,7 @@ class Deployment(Table):
         self.model, self.task = model, model.manifest.task_row
         self.margin[:] = 1.0  # what was called false was the other version's alarm
         self.disabled[:] = False
+        self.always_new = always_new(model.manifest)
         self.following = following_of(self.use, model.manifest)
         if self.following is not None:
             self.following.grow(len(self.assets))

@@ -164,12 +164,18 @@ def runs_of_models(due: Iterable[WindowBatch], metrics: Metrics) -> list[ModelRu
 
 
 def usable(due: WindowBatch) -> WindowBatch:
-    """Only windows whose inputs allow inference: enough coverage, and usable to the end."""
-    windows = due.windows
+    """Only windows whose inputs allow inference: enough coverage, and usable to the end.
+
+    If the delivery of values pauses, repeated ones would look like a sensor that is stuck.
+    """
+    windows, deployment = due.windows, due.deployment
     if windows is None:
         return due
     due.coverage = windows.coverage()
     good = windows.ends_usable() & (due.coverage >= _least_coverage(due))
+    if deployment.windows is not None and deployment.always_new.any():
+        expected = deployment.windows.sampled(windows.asset) & deployment.always_new
+        good &= ~windows.is_paused(expected)
     return due if good.all() else due.where(good)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_agent.clock import US_PER_S
+from edge_agent.models import ALWAYS_NEW
 from edge_agent.signals import GOOD, BlockInputs, BlockRows, Layout, Reads, WindowSet
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ def layout_of(manifest: Manifest, use: ModelUse) -> Layout:
         least=window.least,
         precise=manifest.is_precise,
     )
+
+
+def always_new(manifest: Manifest) -> NDArray[np.bool_]:
+    """The scalar inputs whose value was hardly ever repeated when the model was learned, [C]."""
+    names = manifest.calibration.get(ALWAYS_NEW, "").split(", ")
+    return np.array([spec.name in names for spec in manifest.scalars], np.bool_)
 
 
 def block_inputs_of(manifest: Manifest, use: ModelUse) -> BlockInputs | None:

@@ -22,6 +22,11 @@ STALE: Final = 4  # held for longer than its input allows
 BAD: Final = 5
 SOUND: Final = np.array([False, True, True, False, False, False])  # a new value
 USABLE: Final = np.array([False, True, True, True, False, False])
+# A variability of repeated values is that of a sensor that is stuck: from these shares on, of all
+# rows and of the newest third, which count most, it would be taken for one.
+_PAUSED: Final = 0.2
+_PAUSED_NEWEST: Final = 0.35
+_NEWEST: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,22 @@ class WindowSet:
     def ends_usable(self) -> NDArray[np.bool_]:
         """True if every input is usable in the window's last row, [N]."""
         return _every(self.usable_inputs())
+
+    def is_paused(self, expected: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """True for windows in which the delivery of values has paused, [N].
+
+        expected: the inputs [N, C] that have a new value in every row. If all of their newest
+        values are repeated, or too many are, the values that would have come are not known.
+        """
+        repeated = (self.mark == HELD) & expected[:, None]
+        if not repeated.any():
+            return np.zeros(len(self.asset), np.bool_)
+        newest = repeated[:, -(repeated.shape[1] // _NEWEST) :]
+        nothing_new = expected.any(axis=1) & _every(repeated[:, -1] | ~expected)
+        often = repeated.mean(axis=1) > _PAUSED
+        often |= newest.mean(axis=1) > _PAUSED_NEWEST
+        found: NDArray[np.bool_] = nothing_new | often.any(axis=1)
+        return found
 
     def usable_inputs(self) -> NDArray[np.bool_]:
         """Which inputs are usable in the window's last row, [N, C]."""

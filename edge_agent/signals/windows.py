@@ -129,6 +129,11 @@ class Windows(Rings):
             self._offset[row], self._counts[row] = reads.offset, reads.counts
         return row
 
+    def sampled(self, asset: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """True for inputs of these assets that report every sample, not only changes: [n, C]."""
+        found: NDArray[np.bool_] = self._group[asset] == 0
+        return found
+
     def set_hold(self, row: int, channel: int, hold_us: int) -> None:
         """The last value of an input replaces a new one for another time from now on."""
         self._hold_us[row, channel] = hold_us

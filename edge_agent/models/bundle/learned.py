@@ -11,6 +11,7 @@ from edge_agent.config.types import Name
 
 LEARNED: Final = "learned"
 LEFT_OUT: Final = "left_out"  # key in the manifest's `training`
+ALWAYS_NEW: Final = "new_in_every_row"  # key in `calibration`: inputs that never repeat a value
 _LONGEST_TEMPLATE: Final = 40
 
 
