@@ -207,7 +207,7 @@ class Learned:
         healthy = self.random.standard_normal((4000, 3))
         rows = np.ones(len(healthy), bool)
         found = fit(healthy, rows, np.full(3, 0.01), LENGTH, Plan())
-        self.baseline = found.limited(2.0 * judge(found, healthy).max(axis=0))
+        self.baseline = found.limited(4.0 * judge(found, healthy).max(axis=0))
         self.table = Following(3, len(healthy), 1.0, Follow())
         self.table.window = LENGTH
         self.table.grow()
