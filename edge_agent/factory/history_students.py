@@ -45,9 +45,10 @@ FORECASTER: Final = "a network of the rows before (forecaster)"
 _ROWS: Final = 12_000  # to learn from
 _BLOCKS: Final = 20  # of the time; each fifth one is held out
 _EVERY: Final = 5
-_UNITS: Final = 128  # of all inputs together, about
-_OWN_UNITS: Final = 8  # of an input, if each has its own
-_WIDER: Final = 4  # times: the layers of the teacher
+_UNITS: Final = 96  # of a layer, about
+_WIDE_UNITS: Final = 384  # of the teacher's
+_LEAST_SHARES: Final = 12  # of the units: few outputs with units of their own do not get more
+_SHARED: Final = 3  # of as many, if all outputs share the units
 _STEPS: Final = 800
 _TRAINING: Final = Training(batch=256, learning_rate=1e-2)
 _BENDS: Final = 0.1  # of what the linear map leaves, at least, in held-out rows
@@ -133,12 +134,11 @@ def _distilled(given: Floats, left: Floats, sees: Mask, held_out: Mask, seed: in
     torch.manual_seed(seed)
     x, y = given.astype(np.float32), np.clip(left, -_REACH, _REACH).astype(np.float32)
     x, y, x_held, y_held = x[~held_out], y[~held_out], x[held_out], y[held_out]
-    width = _width(sees)
-    teacher = _Body(sees, _WIDER * width)
+    teacher = _Body(sees, _width(sees, _WIDE_UNITS))
     valid = _training_set(x_held, y_held, y_held)
     _taught(teacher, _training_set(x, y, y), valid, seed, "teacher")
     between = mix_up({"x": x}, len(x), np.random.default_rng(seed))["x"]
-    student = _Body(sees, width)
+    student = _Body(sees, _width(sees, _UNITS))
     answers = run(teacher, np.concatenate([x, between]))
     _taught(
         student, _training_set(np.concatenate([x, between]), y, answers), valid, seed, "student"
@@ -146,9 +146,10 @@ def _distilled(given: Floats, left: Floats, sees: Mask, held_out: Mask, seed: in
     return student
 
 
-def _width(sees: Mask) -> int:
-    """Hidden units of an output, or of all outputs if they share them."""
-    return max(2, min(_OWN_UNITS, _UNITS // sees.shape[1])) if _own(sees) else _UNITS // 4
+def _width(sees: Mask, units: int) -> int:
+    """Hidden units of a layer for each output, of `units` or a few more; or of all that share."""
+    share = max(_LEAST_SHARES, sees.shape[1]) if _own(sees) else _SHARED
+    return max(2, units // share)
 
 
 def _own(sees: Mask) -> bool:

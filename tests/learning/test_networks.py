@@ -28,7 +28,7 @@ from edge_agent.learning.networks import (
     toeplitz,
     unexplained,
 )
-from edge_agent.learning.statistics import fit
+from edge_agent.learning.statistics import deviations_of, fit, window_deviations
 from edge_agent.models.runtime.graph_engine import model_of_graph
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Bends:
     """Knows that the second input follows the size of the first; `wrong` believes in its square."""
 
     bent: float = 1.0
+    tap: int = 0
 
     @property
     def name(self) -> str:
@@ -54,7 +55,7 @@ class Bends:
         known = z[~np.isnan(z).any(axis=1)]
         size = float(np.polyfit(np.abs(known[:, 0]), known[:, 1], 1)[0]) * self.bent
         first = np.zeros((len(taps) * 2, 3))
-        first[0] = [1, -1, 0]
+        first[2 * self.tap] = [1, -1, 0]
         last = np.array([[0, size], [0, size], [0, 0]])
         offset = np.array([0.0, known[:, 1].mean() - size * np.abs(known[:, 0]).mean()])
         linear, none = np.zeros((len(taps) * 2, 2)), np.zeros(3)
@@ -179,6 +180,18 @@ def test_a_student_that_is_no_better_loses_against_the_chart() -> None:
     assert "bend" not in bundle.manifest.calibration["form"]
     assert "a bend of 0: finds" in bundle.manifest.calibration["tried"]
     assert "bend" in learned(rows, Bends(0.0), alone=True).manifest.calibration["form"]
+
+
+def test_a_window_is_judged_as_its_rows_in_the_stream() -> None:
+    """The rows of a window whose prediction lacks rows weigh nothing, in means and changes."""
+    rows = machine(500)
+    plan = Plan(student=Bends(tap=2))
+    baseline = fit(rows, np.ones(500, bool), np.full(2, 0.01), LENGTH, plan)
+    windows = np.lib.stride_tricks.sliding_window_view(rows, LENGTH, axis=0).swapaxes(1, 2)
+    stream = deviations_of(baseline, rows)
+    np.testing.assert_allclose(window_deviations(baseline, windows)[1:], stream[1:])
+    assert baseline.form.network is not None
+    assert not baseline.form.means[:, : baseline.form.network.context].any()
 
 
 def test_assets_with_and_without_a_network_share_a_graph() -> None:
