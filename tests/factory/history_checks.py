@@ -76,7 +76,7 @@ def a_forecaster_never_reads_the_row_it_predicts() -> None:
 def what_bends_nothing_stays_linear() -> None:
     """Held-out rows decide for each input; one without relations is not predicted at all."""
     base, noise = ROWS[:, :2], RANDOM.standard_normal((len(ROWS), 2))
-    rows = np.column_stack([base, base @ [1.0, -0.5] + 0.3 * noise[:, 0], noise[:, 1]])
+    rows = np.column_stack([base, base @ [1.0, -0.5] + 0.05 * noise[:, 0], noise[:, 1]])
     network = mixer(1, silent).train(rows, JUDGED, LENGTH)
     assert not network.last[:, 2].any()
     assert network.linear[:, 2].any()
@@ -109,4 +109,4 @@ def a_bent_machine_gets_the_mixer_and_its_card_says_all() -> None:
         assert tried in calibration["tried"]
     assert calibration["form"].startswith(MIXER), calibration["tried"]
     assert len(lines) == 9  # four quarters of each student, then the winner of all rows
-    assert lines[0].startswith("training 1, after 0 s")
+    assert lines[0].startswith("training 1, after ")
