@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.alarms import AlarmMessages, audit_detail, load_texts
@@ -14,14 +13,15 @@ from edge_agent.config.structs import kind_of
 from edge_agent.delivery import republish
 from edge_agent.delivery.health import PublisherHealth
 from edge_agent.delivery.memory import Memory
+from edge_agent.delivery.receivers import Receivers
 from edge_agent.delivery.sender import Sender
 from edge_agent.errors import StoreError
 from edge_agent.messages import AlarmState, LinkState, Transition, TransitionKind
-from edge_agent.sinks import ALERT, EVENT, SINKS
+from edge_agent.sinks import ALERT, SINKS
 from edge_agent.store import JournalReader, Store, StoreWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 
     from edge_agent.alarms import AlarmCatalogue
     from edge_agent.clock import Clock
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Alarm
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import Plant
-    from edge_agent.sinks import Command, RefusedCommand, Sink
+    from edge_agent.sinks import Command, Position, RefusedCommand, Sink
     from edge_agent.store import DroppedMessages, OutboxStats
 
 log = logging.getLogger("edge_agent.delivery")
@@ -77,8 +77,7 @@ class Publisher:
         self._stats: dict[str, OutboxStats] = {}
         self._messages = AlarmMessages(config)
         self.sinks: dict[str, Sink] = {}
-        # sinks whose receiver may have lost its last confirmed messages
-        self._doubtful: set[str] = set()
+        self._receivers = Receivers(self._enqueue, self.store, self._spawn)
         self.on_recovered: Callable[[list[Alarm]], Awaitable[None]] = _ignore
         self.on_replaced: Callable[[], Awaitable[None]] = _ignore
 
@@ -104,9 +103,8 @@ class Publisher:
         """Note in the store that the service runs, and if it was killed before."""
         sinks = self._config.sinks
         await self.store.run(Store.forget_sinks, list(sinks))
-        # If we were killed, assume that the broker was killed as well.
         was_killed = await self.store.run(Store.load_value, _LIFE) == _RUNNING
-        self._doubtful = set(sinks) if was_killed else set()
+        await self._receivers.restore(was_killed=was_killed)
         with contextlib.suppress(StoreError):  # a full disk does not prevent the start
             await self.store.run(Store.save_value, _LIFE, _RUNNING)
 
@@ -115,8 +113,7 @@ class Publisher:
         sink = SINKS[kind_of(SINKS, struct)].make(
             name, struct, config.gateway, config.topic_root, self._metrics, self._clock
         )
-        sink.on_connected = partial(self._connected, name)
-        sink.on_forgotten = lambda: self._spawn(self._republish(name, EVENT))
+        self._receivers.follow(sink)
         sink.on_command = lambda command: self._spawn(self._carry_out(command))
         sink.on_refused = lambda command: self._spawn(self._carry_out(command))
         confirmed = self.health.measure_delivery
@@ -229,20 +226,21 @@ class Publisher:
         for sink in self.sinks.values():
             sink.set_status("degraded" if degraded else "online")
 
-    def _connected(self, name: str) -> None:
-        self._spawn(self._republish(name, ALERT))
-        if name in self._doubtful:
-            self._doubtful.remove(name)
-            self._spawn(self._republish(name, EVENT))
-
-    async def _republish(self, name: str, kind: str) -> None:
-        """Send messages again that the receiver may have lost."""
+    async def _enqueue(
+        self,
+        name: str,
+        kind: str,
+        mark: Position | None = None,
+        sent: Collection[tuple[str, int]] = (),
+    ) -> None:
+        """Send messages again that a receiver may have lost; mark, sent: see `Sink`."""
         await self._has_catalogue.wait()
         while name in self.sinks and kind in self.sinks[name].kinds:
-            messages, now_us = self._messages, self._clock.now_us()
+            lost = republish.Lost(name, kind, mark, sent)
+            now_us = self._clock.now_us()
             try:
                 count, dropped = await self.store.run(
-                    republish.enqueue, name, kind, messages, now_us
+                    republish.enqueue, lost, self._messages, now_us
                 )
             except StoreError as error:
                 self.health.set_trouble(str(error))
@@ -305,7 +303,7 @@ class Publisher:
         """A damaged file was replaced by a new one: what waited there is lost, states are not."""
         self.saved_assets = -1
         for name in self.sinks:
-            self._spawn(self._republish(name, ALERT))
+            self._spawn(self._enqueue(name, ALERT))
         await self.on_replaced()
 
     def stats(self) -> list[dict[str, Any]]:

@@ -9,22 +9,23 @@ minutes old. docs/reliability.md has the consequences.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.clock import US_PER_S
 from edge_agent.messages import AlarmState
-from edge_agent.sinks import ALERT, EVENT
+from edge_agent.sinks import ALERT, EVENT, Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from edge_agent.alarms import AlarmMessages
     from edge_agent.messages import Transition
-    from edge_agent.store import DroppedMessages, Store
+    from edge_agent.store import DroppedMessages, Store, Waiting
 
 _SETTLED_US: Final = 86_400 * US_PER_S
 _MARGIN_US: Final = 60 * US_PER_S
 _MOST_EVENTS: Final = 1000
+_MOST_WAITING: Final = 100
 
 
 def commit(
@@ -59,37 +60,60 @@ def standing_states(store: Store, sink: str, now_us: int) -> list[Transition]:
     ]
 
 
-def recent_events(store: Store, sink: str, now_us: int) -> list[Transition]:  # noqa: ARG001 (as `standing_states`)
-    """Return the transitions confirmed last, the oldest first: the receiver may have lost them.
+def position_of(store: Store, sink: str) -> Position | None:
+    """Return how far a sink has confirmed the events of this store; None if it has no name."""
+    if not store.identity:
+        return None
+    return Position(store.identity, *store.progress(sink, EVENT, _MOST_WAITING))
 
-    These are those of the minute before the oldest that waits, or before the newest of all.
+
+class Lost(NamedTuple):
+    """Messages of a kind that a sink's receiver may have lost; mark, sent: see `Sink`."""
+
+    sink: str
+    kind: str
+    mark: Position | None = None
+    sent: Collection[tuple[str, int]] = ()
+
+
+def recent_events(store: Store, lost: Lost) -> list[Transition]:
+    """Return the transitions that the receiver may have lost, the oldest first.
+
+    Without a mark these are the transitions of the minute before the oldest that waits, or before
+    the newest of all.
     """
-    waiting = [one for one in store.waiting(sink) if one.kind == EVENT]
+    position = lost.mark
+    waiting = [one for one in store.waiting(lost.sink) if one.kind == EVENT]
+    keys = {(one.key, one.seq) for one in waiting} | set(lost.sent)
+    if position is None or position.store != store.identity:
+        again = _last_minute(store, waiting)
+    else:
+        again = store.since(position.row, position.waiting, _MOST_EVENTS)
+    return [transition for transition in again if _key(transition) not in keys]
+
+
+def _last_minute(store: Store, waiting: Sequence[Waiting]) -> list[Transition]:
     newest = store.newest(_MOST_EVENTS)
     if not newest:
         return []
     since_us = min([newest[0].stored_us, *(one.created_us for one in waiting)]) - _MARGIN_US
-    keys = {(one.key, one.seq) for one in waiting}
-    again = [stored.transition for stored in newest if stored.stored_us >= since_us]
-    return [transition for transition in reversed(again) if _key(transition) not in keys]
+    return [one.transition for one in reversed(newest) if one.stored_us >= since_us]
 
 
 def _key(transition: Transition) -> tuple[str, int]:
     return transition.alarm.alarm_id, transition.alarm.seq
 
 
-_CHOICES: Final[Mapping[str, Callable[[Store, str, int], list[Transition]]]] = {
-    ALERT: standing_states,
-    EVENT: recent_events,
-}
-
-
 def enqueue(
-    store: Store, sink: str, kind: str, messages: AlarmMessages, now_us: int
+    store: Store, lost: Lost, messages: AlarmMessages, now_us: int
 ) -> tuple[int, list[DroppedMessages]]:
     """Put repeated messages of a sink into the outbox; returns their number, and dropped ones.
 
     It runs on the store's thread, so that no newer state is committed before an older one.
     """
-    found = messages.make(_CHOICES[kind](store, sink, now_us), [(sink, {kind})], now_us)
+    if lost.kind == ALERT:
+        again = standing_states(store, lost.sink, now_us)
+    else:
+        again = recent_events(store, lost)
+    found = messages.make(again, [(lost.sink, {lost.kind})], now_us)
     return len(found), store.commit([], found) if found else []

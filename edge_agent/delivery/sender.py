@@ -7,9 +7,10 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.delivery import republish
 from edge_agent.delivery.health import RefusalLog
 from edge_agent.errors import StoreError
-from edge_agent.sinks import DeliveryError
+from edge_agent.sinks import EVENT, DeliveryError
 from edge_agent.store import Store
 from edge_agent.transport import backoff_s
 
@@ -61,6 +62,7 @@ class Sender:
         self._held = 0
         self._delivered: list[Message] = []
         self._refused: list[tuple[Message, DeliveryError]] = []
+        self._unmarked = True  # events were sent since the last mark
         self._failures = 0
         self._store_fails = False
         self._wake = asyncio.Event()
@@ -110,6 +112,7 @@ class Sender:
                     await self._give_up_refused()
                 while await self._exchange(self._room()):
                     pass
+                await self._mark()
             except StoreError as error:
                 self._report_store_error(error)
             except Exception:
@@ -117,7 +120,7 @@ class Sender:
                 self._pause()
             else:
                 self._store_fails = False
-            if not self._flying:
+            if not self._flying and not self._wake.is_set():
                 self._quiet.set()
 
     async def _give_up_refused(self) -> None:
@@ -130,6 +133,13 @@ class Sender:
             log.warning("message given up", extra={"subject": subject, "reason": str(error)})
             await self._store.run(Store.audit, "edge-agent", "give up", subject, str(error))
             self._delivered.append(self._refused.pop(0)[0])
+
+    async def _mark(self) -> None:
+        """Let the receiver keep how far it has received."""
+        if self._unmarked:
+            position = await self._store.run(republish.position_of, self._sink.name)
+            if position is not None and self._sink.mark(position):
+                self._unmarked = False
 
     def _room(self) -> int:
         """Number of messages that may be sent to the receiver now."""
@@ -158,6 +168,7 @@ class Sender:
             line = (message.kind, message.key)
             if line not in self._busy:
                 self._busy.add(line)
+                self._unmarked |= message.kind == EVENT
                 self._spawn(self._flying, self._deliver(message, line))
         if room and not found and not busy:
             self.refusals.clear()  # refused messages may have been dropped, store full

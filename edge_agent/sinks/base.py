@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self, TypeAlias
+
+import orjson
 
 from edge_agent.errors import EdgeAgentError
 from edge_agent.messages import Detail, Fault, LinkState
 from edge_agent.transport import LinkReporter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from edge_agent.clock import Clock
     from edge_agent.messages import Link, Message
@@ -64,6 +66,32 @@ class Refusals:
     subject: str = ""
     reason: str = ""
     given_up: int = 0
+
+
+class Position(NamedTuple):
+    """How far events were sent to a receiver, which keeps it with them, and loses it with them.
+
+    store: the name of the store; row: of its newest transition then; waiting: the events (alarm id,
+    number) up to that row that were not sent yet.
+    """
+
+    store: str
+    row: int
+    waiting: list[tuple[str, int]]
+
+    def dump(self) -> bytes:
+        """Encode as JSON."""
+        return orjson.dumps(self._asdict())
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self | None:
+        """Decode JSON; None if it is not one."""
+        try:
+            data = orjson.loads(raw)
+            waiting = [(str(key), int(seq)) for key, seq in data["waiting"]]
+            return cls(str(data["store"]), int(data["row"]), waiting)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +149,11 @@ class Sink(Protocol):
     window: int  # maximum of unconfirmed messages
     on_ready: Callable[[], None] | None = None  # the sink is ready for another attempt
     on_connected: Callable[[], None] | None = None  # anew: what it shows may be old
-    on_forgotten: Callable[[], None] | None = None  # it has, or may have, what it heard last
+    # It may have forgotten what it confirmed last; called with the last mark that it holds, and
+    # with the events (alarm id, number) that were sent since it is connected.
+    on_forgotten: Callable[[Position | None, Collection[tuple[str, int]]], None] | None = None
+    in_doubt: bool = False  # it may have lost its last confirmed messages before this start
+    knowledge: str = ""  # of the receiver, kept over restarts
     on_command: Callable[[Command], None] | None = None
     on_refused: Callable[[RefusedCommand], None] | None = None  # a command that is none
 
@@ -141,6 +173,18 @@ class Sink(Protocol):
     def set_status(self, status: str) -> None:
         """Publish the state of the service: `online` or `degraded`."""
         del status  # a sink that shows none
+
+    def mark(self, position: Position) -> bool:
+        """Let the receiver keep how far it has received; False if it cannot do so now.
+
+        position: as if no message in flight were sent yet.
+        """
+        del position  # a sink whose receiver forgets nothing
+        return True
+
+    def accept_marks(self) -> None:
+        """Take marks from now on: what the receiver forgot is in the outbox again."""
+        return  # a sink without marks
 
     def show_refusals(self, refusals: Refusals) -> None:
         """Show refused messages in the link; called at each change."""

@@ -1,7 +1,9 @@
 """Sink `mqtt`: the plant bus. Alarms out with QoS 1, operators' commands in.
 
-Speaks MQTT 5, and 3.1.1 if the broker has no 5 (then a refusal by access rules looks like success:
-the protocol has no word for it). The service's own state is retained at
+Speaks MQTT 5, and 3.1.1 if the broker has no 5. Then a refusal by access rules looks like success,
+because the protocol has no word for it: an alarm is confirmed if the broker also sends it back. The
+retained message `{root}/_svc/{gateway}/confirmed/{sink}` tells after an outage what the broker has
+forgotten. The service's own state is retained at
 `{root}/_svc/{gateway}/status`: online, degraded, offline (the last will).
 """
 
@@ -10,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import EdgeAgentError
@@ -17,6 +21,7 @@ from edge_agent.sinks.base import (
     ALERT,
     EVENT,
     DeliveryError,
+    Position,
     Refusals,
     Sink,
     SinkReporter,
@@ -46,6 +51,8 @@ GOODBYE_TIMEOUT_S: Final = 2.0
 RETURN_S: Final = 30.0  # how long after a connection an event waits for a subscriber
 UNHEARD_HOLD_S: Final = 2.0
 _OFFLINE: Final = b"offline"
+_REMEMBERED: Final = 1000
+_COMMAND: Final = "/_pdm/cmd/"
 _PROBE_SUFFIX: Final = "-v5"
 
 
@@ -80,11 +87,15 @@ class MqttSink(Sink):
         self._status = "online"
         self._connection: Connection | None = None
         self._has_been_up = False
+        self._mark_topic = f"{topic_root}/_svc/{gateway.id}/confirmed/{name}"
+        self._sent: deque[tuple[str, int]] = deque(maxlen=_REMEMBERED)  # of this connection
+        self._marks = False  # True if the receiver's last mark is evaluated, and it takes others
         self._notices: set[asyncio.Task[None]] = set()
         self._asks_again = False  # True if the refused status must be sent again
 
     async def start(self) -> None:
         """Start to connect, and retry for ever."""
+        self._versions.has_spoken_5 |= self.knowledge == self._spoken_5
         await self._reconnector.start()
 
     async def stop(self) -> None:
@@ -108,7 +119,10 @@ class MqttSink(Sink):
                 "not connected", reason="disconnected", retry=True, where=self._config.url
             )
         is_state = message.kind == ALERT
-        code = await connection.publish(message.topic, message.body, retain=is_state)
+        sent = _nothing if is_state else partial(self._sent.append, (message.key, message.seq))
+        code = await connection.publish_proven(
+            message.topic, message.body, retain=is_state, on_sent=sent
+        )
         if code == NO_SUBSCRIBERS and not is_state and self._reconnector.lived_s() < RETURN_S:
             # After an outage subscribers also reconnect, and an event is not retained.
             raise DeliveryError(
@@ -177,13 +191,15 @@ class MqttSink(Sink):
 
     async def _welcome(self, connection: Connection) -> None:
         """Subscribe and publish our state before the first alarm."""
-        details = [] if connection.v5 else ["MQTT 3.1.1: refusals by access rules are not seen"]
+        details = await self._adopt_version(connection)
         if self.on_command is not None:
             filters = [(one, 1) for one in self._filters]
             refused = await connection.subscribe(filters, as_published=True)
             details += [f"refused to subscribe to {one}" for one in refused]
         await self._announce(connection)
         self.window = min(self._config.send_window, connection.window)
+        self._sent.clear()
+        self._marks = False
         self._connection = connection
         self._reconnector.set_connected(detail="; ".join(details))
         if self.on_connected is not None:
@@ -191,9 +207,52 @@ class MqttSink(Sink):
         if self.on_ready is not None:
             self.on_ready()
         # A killed broker may have kept our session and lost its last confirmed messages.
-        if (self._has_been_up or not connection.session_present) and self.on_forgotten is not None:
-            self.on_forgotten()
-        self._has_been_up = True
+        doubt = self.in_doubt or self._has_been_up or not connection.session_present
+        self._has_been_up, self.in_doubt = True, False
+        self._notice(self._read_mark(connection, in_doubt=doubt))
+
+    async def _adopt_version(self, connection: Connection) -> list[str]:
+        """Remember MQTT 5; over 3.1.1 find out if refusals can be seen. Returns notes."""
+        if connection.v5:
+            self.knowledge = self._spoken_5
+            return []
+        await connection.try_readback(self._status_topic, self._status.encode())
+        if connection.readback.works:
+            return ["MQTT 3.1.1: each alarm is read back"]
+        return ["MQTT 3.1.1: refusals by access rules are not seen"]
+
+    @property
+    def _spoken_5(self) -> str:
+        return f"MQTT 5: {self._config.url}"
+
+    async def _read_mark(self, connection: Connection, *, in_doubt: bool) -> None:
+        """Report what the broker may have forgotten; then it may be given a new mark."""
+        with contextlib.suppress(EdgeAgentError):
+            mark = await connection.readback.retained(self._mark_topic)
+            connection.unsubscribe(self._mark_topic)
+            if self._connection is not connection or self.on_forgotten is None:
+                return
+            if mark or in_doubt:
+                self.on_forgotten(Position.parse(mark), set(self._sent))
+            else:
+                self.accept_marks()
+
+    def accept_marks(self) -> None:
+        """Take marks from now on: what was forgotten is in the outbox again."""
+        self._marks = True
+        if self.on_ready is not None:
+            self.on_ready()
+
+    def mark(self, position: Position) -> bool:
+        """Publish how far events were sent; retained, so that the broker loses it with them.
+
+        A broker reads what is sent in its order: if it holds the mark, it has received them.
+        """
+        if self._connection is None or not self._marks:
+            return False
+        waiting = [one for one in position.waiting if one not in self._sent]
+        self._connection.publish_mark(self._mark_topic, position._replace(waiting=waiting).dump())
+        return True
 
     async def _announce(self, connection: Connection) -> None:
         said, refusals = "", Refusals()
@@ -230,6 +289,8 @@ class MqttSink(Sink):
         retained: bool,  # noqa: FBT001 (a callback)
         reply: Reply | None,
     ) -> None:
+        if _COMMAND not in topic:  # of an old subscription, or read back too late
+            return
         self._inbox.on_refused = self.on_refused
         command = self._inbox.command_of(topic, payload, retained=retained, reply=reply)
         if command is None or self.on_command is None:
@@ -238,3 +299,7 @@ class MqttSink(Sink):
             self.on_command(command)
         except Exception:
             log.exception("command failed", extra={"sink": self.name, "command": command.id})
+
+
+def _nothing() -> None:
+    """Stand in for a callback: states need no marks."""

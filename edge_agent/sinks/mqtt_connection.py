@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_agent.errors import EdgeAgentError
 from edge_agent.sinks.base import DeliveryError
 from edge_agent.sinks.mqtt_config import MAX_WINDOW
+from edge_agent.sinks.mqtt_readback import ReadBack
 from edge_agent.sinks.mqtt_scores import encode_scores
 from edge_agent.transport.mqtt import BrokerClient, BrokerSession
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from edge_agent.sinks.mqtt_config import MqttSinkConfig
     from edge_agent.transport.mqtt import Protocol
 
+TRY_S: Final = 2.0
 SESSION_EXPIRY_S: Final = 86_400
 MAX_INCOMING_BYTES: Final = 16 << 10  # a command is at most 4 KiB
 MAX_UNSENT_BYTES: Final = 4 << 20  # of scores
@@ -40,6 +44,9 @@ def refusal_text(code: int) -> str:
     return f"the broker refuses it: {name} (0x{code:02x})" if name else f"refused: 0x{code:02x}"
 
 
+_NOT_BACK: Final = (
+    "MQTT 3.1.1: not sent back to us: the broker refuses it, or its access rules hide it from us"
+)
 _REASONS: Final = {
     0x80: "unspecified error",
     0x83: "implementation specific error",
@@ -78,6 +85,7 @@ class Connection(BrokerSession):
         )
         super().__init__(config, client, clock)
         self.window = MAX_WINDOW
+        self.readback = ReadBack(self.subscribe)
         self.on_message: Callable[[str, bytes, bool, Reply | None], None] = lambda *_: None
         self.may_answer: Callable[[str], bool] = lambda _topic: False
         self._acks: dict[int, asyncio.Future[int | None]] = {}
@@ -92,10 +100,40 @@ class Connection(BrokerSession):
         """Let the broker publish this, retained, if the connection ends without DISCONNECT."""
         self._client.will_set(topic, body, qos=1, retain=True)
 
-    async def publish(self, topic: str, body: bytes, *, retain: bool) -> int:
+    async def publish_proven(
+        self, topic: str, body: bytes, *, retain: bool, on_sent: Callable[[], None]
+    ) -> int:
+        """As `publish`; over MQTT 3.1.1, which confirms what it refuses, it must come back, too."""
+        readback = self.readback
+        if self.v5 or not readback.works:
+            return await self.publish(topic, body, retain=retain, on_sent=on_sent)
+        echo = await readback.expect(topic, body)
+        code = await self.publish(topic, body, retain=retain, on_sent=on_sent)
+        if not await readback.came_back(echo, topic, body):
+            raise self._refusal(_NOT_BACK, "refused", hold_s=REFUSED_HOLD_S)
+        return code
+
+    async def try_readback(self, topic: str, body: bytes) -> None:
+        """Find out if the broker sends back what we publish; body: retained on `topic`."""
+        readback = self.readback
+        with contextlib.suppress(EdgeAgentError, TimeoutError):
+            async with asyncio.timeout(TRY_S):
+                echo = await readback.expect(topic, body)
+                await self.publish(topic, body, retain=True)
+                readback.works = await readback.came_back(echo, topic, body)
+
+    async def publish(
+        self,
+        topic: str,
+        body: bytes,
+        *,
+        retain: bool,
+        on_sent: Callable[[], None] = lambda: None,
+    ) -> int:
         """Publish with QoS 1 and return the reason code; DeliveryError if it is not confirmed.
 
-        A broker that neither confirms nor refuses for two keepalives counts as dead.
+        on_sent: called when it is on its way, and all that is sent later comes after it. A broker
+        that neither confirms nor refuses for two keepalives counts as dead.
         """
         if len(topic) + len(body) + _PACKET_HEAD_BYTES > self._max_packet_bytes:
             text = f"larger than the broker's limit of {self._max_packet_bytes} bytes"
@@ -103,7 +141,8 @@ class Connection(BrokerSession):
             raise self._refusal(text, "too_large", hold_s=REFUSED_HOLD_S, give_up_s=give_up_s)
         try:
             async with asyncio.timeout(2 * self._client.keepalive or None):
-                code = await self._publish(topic, body, retain=retain and self._may_retain)
+                retain = retain and self._may_retain
+                code = await self._publish(topic, body, on_sent, retain=retain)
         except TimeoutError:
             self.abort("no confirmation for two keepalives")
             raise self._refusal("not confirmed in time", "timeout") from None
@@ -113,7 +152,14 @@ class Connection(BrokerSession):
             raise self._refusal(refusal_text(code), "refused", hold_s=REFUSED_HOLD_S)
         return code
 
-    async def _publish(self, topic: str, body: bytes, *, retain: bool) -> int | None:
+    def publish_mark(self, topic: str, body: bytes) -> None:
+        """Publish with QoS 0, retained, behind all that was sent before."""
+        if self._may_retain and not self.ended.done():
+            self._client.publish(topic, body, qos=0, retain=True)
+
+    async def _publish(
+        self, topic: str, body: bytes, on_sent: Callable[[], None], *, retain: bool
+    ) -> int | None:
         """Return the reason code, or None if the connection ended."""
         await self._slots.acquire()
         if self.ended.done():
@@ -123,6 +169,7 @@ class Connection(BrokerSession):
         info = self._client.publish(topic, body, qos=1, retain=retain, properties=properties)
         confirmed = asyncio.get_running_loop().create_future()
         self._acks[info.mid] = confirmed
+        on_sent()
         code: int | None = await confirmed
         return code
 
@@ -171,9 +218,9 @@ class Connection(BrokerSession):
         self._confirm(mid, code.value)
 
     def _on_message(self, _c: object, _u: object, message: MQTTMessage) -> None:
-        self.on_message(
-            message.topic, bytes(message.payload), message.retain, self._reply_to(message)
-        )
+        topic, body = message.topic, bytes(message.payload)
+        if not self.readback.accept(topic, body):
+            self.on_message(topic, body, message.retain, self._reply_to(message))
 
     def _reply_to(self, message: MQTTMessage) -> Reply | None:
         """The function that answers a request (MQTT 5, 4.10), with QoS 0 so that no alarm waits."""

@@ -6,7 +6,7 @@ One SQLite file with one writer. See `Store`.
 from edge_agent.store.files import InUseError
 from edge_agent.store.inspection import look_at_store
 from edge_agent.store.journal import AuditFilter, HistoryFilter, alarm_from_dict
-from edge_agent.store.outbox import DroppedMessages, Line, OutboxStats
+from edge_agent.store.outbox import DroppedMessages, Line, OutboxStats, Waiting
 from edge_agent.store.reader import JournalReader
 from edge_agent.store.schema import FileError
 from edge_agent.store.store import Store
@@ -23,6 +23,7 @@ __all__ = [
     "OutboxStats",
     "Store",
     "StoreWorker",
+    "Waiting",
     "alarm_from_dict",
     "look_at_store",
 ]

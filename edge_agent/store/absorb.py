@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _KNOWN: Final = "SELECT 1 FROM history WHERE alarm_id = ? AND seq = ? LIMIT 1"
 _AUDIT: Final = "SELECT at_us, actor, action, subject, detail FROM audit ORDER BY row"
-_VALUES: Final = "SELECT key, value FROM vault WHERE key <> 'generation'"
+_VALUES: Final = "SELECT key, value FROM vault WHERE key NOT IN ('generation', 'identity')"
 _ADD_VALUE: Final = "INSERT OR {} INTO vault (key, value) VALUES (?, ?)"
 _COMMANDS: Final = "SELECT id, expires_us FROM commands"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from edge_agent.clock import US_PER_S
 from edge_agent.store import journal, outbox
 from edge_agent.store.ballast import Ballast, empty_wal, limit_pages
-from edge_agent.store.schema import PAGE_BYTES, first_number, primary_code, store_error
+from edge_agent.store.schema import PAGE_BYTES, first_number, identity_of, primary_code, store_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +38,8 @@ class Database:
     """A connection with budgets for its tables; the base of `Store`.
 
     is_durable: False if its content is lost with the process. set_aside: the name under which a
-    damaged file was kept when this one was opened. first_number: see `schema.first_number`.
+    damaged file was kept when this one was opened. first_number, identity: see
+    `schema`. states: the newest transition of each alarm.
     """
 
     is_durable = True
@@ -49,6 +50,7 @@ class Database:
     ) -> None:
         self.db = db
         self.first_number = first_number(db)
+        self.identity = identity_of(db)
         self.states = {one.transition.alarm.alarm_id: one for one in journal.select_latest(db)}
         self._path = path
         self._clock = clock

@@ -139,6 +139,27 @@ def select_newest(db: sqlite3.Connection, limit: int) -> list[StoredTransition]:
     )
 
 
+def newest_row(db: sqlite3.Connection, alarm_id: str | None, seq: int) -> int:
+    """Return the row of a transition, None: of the newest; 0 if it is not in the history."""
+    query = "SELECT COALESCE(MAX(row), 0) FROM history"
+    if alarm_id is None:
+        return int(db.execute(query).fetchone()[0])
+    query += " WHERE alarm_id = ? AND seq = ?"
+    return int(db.execute(query, (alarm_id, seq)).fetchone()[0])
+
+
+def select_since(db: sqlite3.Connection, row: int, limit: int) -> list[StoredTransition]:
+    """Return the newest transitions after a row, the newest first."""
+    query = f"{_TRANSITIONS} WHERE row > ? ORDER BY row DESC LIMIT ?"
+    return list(_stored_transitions(db.execute(query, (row, limit))))
+
+
+def select_one(db: sqlite3.Connection, alarm_id: str, seq: int) -> list[StoredTransition]:
+    """Return one transition, if it is still in the history."""
+    query = f"{_TRANSITIONS} WHERE alarm_id = ? AND seq = ?"
+    return list(_stored_transitions(db.execute(query, (alarm_id, seq))))
+
+
 def select_all(db: sqlite3.Connection) -> list[StoredTransition]:
     """Return all transitions, the oldest first."""
     return list(_stored_transitions(db.execute(f"{_TRANSITIONS} ORDER BY row")))

@@ -28,6 +28,7 @@ _ALL: Final = f"SELECT row, {_COLUMNS} FROM outbox ORDER BY row"  # noqa: S608
 _KEPT: Final = "SELECT key, seq FROM outbox WHERE row = ?"
 _PENDING: Final = f"SELECT row, {_COLUMNS} FROM outbox WHERE sink = ?"  # noqa: S608
 _WAITING: Final = "SELECT kind, key, seq, created_us FROM outbox WHERE sink = ?"
+_OLDEST: Final = "SELECT key, seq FROM outbox WHERE sink = ? AND kind = ? ORDER BY row LIMIT ?"
 _STATS: Final = "SELECT sink, COUNT(*), SUM(bytes), MIN(created_us) FROM outbox GROUP BY sink"
 _TOTAL: Final = "SELECT COALESCE(SUM(bytes), 0) FROM outbox"
 
@@ -133,6 +134,11 @@ def pending(
 def waiting(db: sqlite3.Connection, sink: str) -> list[Waiting]:
     """Return everything that waits for `sink`, in no order."""
     return [Waiting(*row) for row in db.execute(_WAITING, (sink,))]
+
+
+def oldest(db: sqlite3.Connection, sink: str, kind: str, limit: int) -> list[tuple[str, int]]:
+    """Return (key, number) of the oldest messages of a kind that wait for `sink`."""
+    return db.execute(_OLDEST, (sink, kind, limit)).fetchall()
 
 
 def confirm(db: sqlite3.Connection, rows: Sequence[int]) -> None:

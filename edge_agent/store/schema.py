@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sqlite3
 from typing import TYPE_CHECKING, Final
@@ -73,7 +74,8 @@ MIGRATIONS: Final = (
     ALTER TABLE history ADD COLUMN stored INTEGER NOT NULL DEFAULT 1
     """,
 )
-_GENERATION: Final = "generation"  # key in the vault
+_GENERATION: Final = "generation"  # keys in the vault
+_IDENTITY: Final = "identity"
 _RANDOM_BITS: Final = 22
 _YEAR_2020_S: Final = 1_577_836_800
 
@@ -146,6 +148,15 @@ def first_number(db: sqlite3.Connection) -> int:
     """
     row = db.execute("SELECT value FROM vault WHERE key = ?", (_GENERATION,)).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def identity_of(db: sqlite3.Connection) -> str:
+    """Return the random name of this store, which it gets here; empty if it cannot be written."""
+    name = secrets.token_hex(8).encode()
+    with contextlib.suppress(sqlite3.Error):
+        db.execute("INSERT OR IGNORE INTO vault (key, value) VALUES (?, ?)", (_IDENTITY, name))
+    row = db.execute("SELECT value FROM vault WHERE key = ?", (_IDENTITY,)).fetchone()
+    return "" if row is None else bytes(row[0]).decode("ascii", "replace")
 
 
 def new_generation(now_us: int) -> int:

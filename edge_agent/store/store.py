@@ -175,6 +175,24 @@ class Store(Database):
         with self.reporting("read the history"):
             return journal.select_newest(self.db, limit)
 
+    def progress(self, sink: str, kind: str, limit: int) -> tuple[int, list[tuple[str, int]]]:
+        """Return a row of the history, and what waits for `sink` of the transitions up to it.
+
+        It is the newest row, or an older one if more than `limit` messages of that kind wait.
+        """
+        with self.reporting("read the outbox"):
+            waiting = outbox.oldest(self.db, sink, kind, limit + 1)
+            if len(waiting) <= limit:
+                return journal.newest_row(self.db, None, 0), waiting
+            return max(0, journal.newest_row(self.db, *waiting[limit]) - 1), waiting[:limit]
+
+    def since(self, row: int, others: Collection[tuple[str, int]], limit: int) -> list[Transition]:
+        """Return the newest transitions after a row, and others by (alarm id, number), in order."""
+        with self.reporting("read the history"):
+            found = [one for each in others for one in journal.select_one(self.db, *each)]
+            found += reversed(journal.select_since(self.db, row, limit))
+        return [one.transition for one in found]
+
     def waiting(self, sink: str) -> list[Waiting]:
         """Return what waits for `sink`, without the bodies."""
         with self.reporting("read the outbox"):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
+MARK = "edge/_svc/gateway/confirmed/bus"
+
 
 @pytest.fixture
 async def bus(broker: Mosquitto) -> AsyncIterator[Subscriber]:
@@ -195,10 +197,14 @@ async def test_a_broker_that_forgot_everything_is_told_again(
     await asyncio.to_thread(bus.stop)
 
 
-async def test_after_a_kill_the_last_events_are_told_again(
-    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+@pytest.mark.parametrize("forgot", [True, False])
+async def test_after_a_kill_events_are_told_again_that_the_broker_may_have_lost(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber, *, forgot: bool
 ) -> None:
-    """The broker may have been killed, too, and have kept our session but not what it confirmed."""
+    """It may have been killed, too, and have kept our session but not what it confirmed.
+
+    If it still holds our mark, which came after the events, it has them as well.
+    """
     site = Site(tmp_path, broker.url)
     async with site.daemon() as running:
         await until(running.up, "up")
@@ -207,11 +213,17 @@ async def test_after_a_kill_the_last_events_are_told_again(
         )
         await heard(bus, "P-1.temp.quality:1")
         path = running.daemon.runtime.config.store.path
+        await until(lambda: bus.bodies(MARK), "the broker holds a mark")
+    if forgot:
+        bus.publish(MARK, b"", retain=True)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE vault SET value = ? WHERE key = 'life'", (b"begun",))
+    marks = len(bus.bodies(MARK))
     async with site.daemon() as running:
         await until(running.up, "up again")
-        await until(lambda: bus.ids("/_pdm/event") == ["P-1.temp.quality:1"] * 2, "told again")
+        await until(lambda: len(bus.bodies(MARK)) > marks + forgot, "what is in doubt was sent")
+        again = ["P-1.temp.quality:1"] * (2 if forgot else 1)
+        await until(lambda: bus.ids("/_pdm/event") == again, "told again")
 
 
 async def test_a_broker_with_an_old_memory_loses_its_ghosts(

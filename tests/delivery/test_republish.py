@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.delivery import republish
+from edge_agent.delivery.republish import Lost
 from edge_agent.messages import Alarm, AlarmState, Message, Transition, TransitionKind
 from edge_agent.store.store import Store
 
@@ -76,7 +77,7 @@ def test_events_of_the_minute_before_the_newest_are_told_in_their_order(
         store.commit([transition("a", seq)], [])
         clock.advance(25)
     clock.advance(10 * HOUR_S)
-    assert told(republish.recent_events(store, SINK, clock.now_us())) == ["a:3", "a:4", "a:5"]
+    assert told(republish.recent_events(store, Lost(SINK, "event"))) == ["a:3", "a:4", "a:5"]
 
 
 def test_events_before_the_oldest_that_waits_are_told(store: Store, clock: FakeClock) -> None:
@@ -87,9 +88,48 @@ def test_events_before_the_oldest_that_waits_are_told(store: Store, clock: FakeC
     for seq in range(4, 8):
         store.commit([transition("a", seq)], [message(clock, "event", "a", seq)])
         clock.advance(HOUR_S)
-    assert told(republish.recent_events(store, SINK, clock.now_us())) == ["a:3"]
+    assert told(republish.recent_events(store, Lost(SINK, "event"))) == ["a:3"]
 
 
 def test_nothing_is_told_of_an_empty_store(store: Store, clock: FakeClock) -> None:
     assert republish.standing_states(store, SINK, clock.now_us()) == []
-    assert republish.recent_events(store, SINK, clock.now_us()) == []
+    assert republish.recent_events(store, Lost(SINK, "event")) == []
+
+
+def test_a_mark_tells_what_is_in_doubt(store: Store, clock: FakeClock) -> None:
+    """Only what was sent after it, however long ago it was made; and not what waits anyway."""
+    store.commit([transition("a", seq) for seq in (1, 2, 3)], [message(clock, "event", "a", 2)])
+    mark = republish.position_of(store, SINK)
+    assert mark is not None
+    assert mark.waiting == [("a", 2)]
+    store.commit([transition("a", 4)], [message(clock, "event", "a", 4)])
+    clock.advance(10 * HOUR_S)
+    lost = Lost(SINK, "event", mark)
+    assert told(republish.recent_events(store, lost)) == []
+    store.confirm([one.row for one in store.pending(SINK, 10)])
+    assert told(republish.recent_events(store, lost)) == ["a:2", "a:4"]
+    assert told(republish.recent_events(store, lost._replace(sent={("a", 2)}))) == ["a:4"]
+
+
+def test_a_mark_of_another_store_tells_nothing(
+    store: Store, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Its rows are others; then the last minute is sent again."""
+    other = Store.open(tmp_path / "b.db", max_bytes=16 << 20, history_days=90, clock=clock)
+    other.commit([transition("a", seq) for seq in (1, 2, 3)], [])
+    mark = republish.position_of(other, SINK)
+    other.close()
+    store.commit([transition("a", 1)], [])
+    assert told(republish.recent_events(store, Lost(SINK, "event", mark))) == ["a:1"]
+
+
+def test_a_mark_is_short_also_with_a_long_outbox(store: Store, clock: FakeClock) -> None:
+    """It reaches as far as the first hundred that wait; the others are in doubt later."""
+    for seq in range(1, 301):
+        store.commit([transition("a", seq)], [message(clock, "event", "a", seq)] * (seq > 50))
+    mark = republish.position_of(store, SINK)
+    assert mark is not None
+    assert mark.waiting == [("a", seq) for seq in range(51, 151)]
+    store.confirm([one.row for one in store.pending(SINK, 1000)])
+    again = told(republish.recent_events(store, Lost(SINK, "event", mark)))
+    assert again == [f"a:{seq}" for seq in range(51, 301)]

@@ -24,9 +24,11 @@ from edge_agent.config.schema import Gateway
 from edge_agent.config.types import Duration, HostText, Name, Secret
 from edge_agent.errors import ConnectError
 from edge_agent.messages import LinkState
+from edge_agent.sinks import Position
 from edge_agent.sinks.base import DeliveryError
 from edge_agent.sinks.mqtt import MqttSink
 from edge_agent.sinks.mqtt_config import MqttSinkConfig
+from edge_agent.sinks.mqtt_connection import Connection
 from edge_agent.sinks.mqtt_probe import probe
 from edge_agent.testing import find_free_port, is_listening, wait_until
 from edge_agent.transport.mqtt import Protocol
@@ -128,7 +130,7 @@ async def test_a_broker_that_is_killed_again_and_again_gets_every_alarm(
     rig = Rig(tmp_path / "a.db", sink, metrics)
     raised: list[Message] = []
     again: list[asyncio.Task[None]] = []
-    sink.on_forgotten = lambda: again.append(asyncio.create_task(rig.put(*raised)))
+    sink.on_forgotten = lambda *_: again.append(asyncio.create_task(rig.put(*raised)))
     async with subscribed(broker.port) as live, rig:
         for _ in range(10):
             for _ in range(10):
@@ -149,7 +151,7 @@ async def test_a_broker_without_our_session_is_told_all_again(
     sink = make_sink(metrics, MqttSinkConfig(broker.url))
     rig = Rig(tmp_path / "a.db", sink, metrics)
     told: list[int] = []
-    sink.on_forgotten = lambda: told.append(len(rig.confirmed))
+    sink.on_forgotten = lambda *_: told.append(len(rig.confirmed))
     async with rig:
         await until(lambda: told == [0], "a broker that never knew us")
         await rig.put(event(kind="alert"))
@@ -170,23 +172,46 @@ async def test_a_broker_that_was_away_may_have_forgotten_though_it_kept_our_sess
     broker = make_broker("persistence true")
     sink = make_sink(metrics, MqttSinkConfig(broker.url))
     forgotten: list[str] = []
-    ready: list[str] = []
-    sink.on_forgotten = lambda: forgotten.append("session")
-    sink.on_ready = lambda: ready.append("ready")
+    sink.on_forgotten = lambda *_: forgotten.append("session")
     await sink.start()
-    await until(lambda: ready, "up")
+    await until(lambda: forgotten == ["session"], "up")
     broker.stop()
     broker.start()
-    await until(lambda: len(ready) == 2, "up again")
+    await until(lambda: forgotten == ["session", "session"], "up again")
     await sink.stop()
-    assert forgotten == ["session", "session"]
     again = make_sink(metrics, MqttSinkConfig(broker.url))
-    again.on_forgotten = lambda: forgotten.append("again")
-    again.on_ready = lambda: ready.append("ready")
+    again.on_forgotten = lambda *_: forgotten.append("again")
     await again.start()
-    await until(lambda: len(ready) == 3, "up with the old session")
+    await until(lambda: again.mark(Position("s", 1, [])), "up with the old session, no doubt")
     await again.stop()
     assert forgotten == ["session", "session"]
+
+
+@pytest.mark.parametrize("protected", [True, False], ids=["", "control"])
+async def test_after_a_broken_link_only_what_is_in_doubt_is_sent_again(
+    tmp_path: Path, metrics: Metrics, broker: Mosquitto, *, protected: bool
+) -> None:
+    """The broker holds a mark of how far it has received; without it, it may have lost a minute."""
+    sink = make_sink(metrics, MqttSinkConfig(broker.url))
+    told: list[Position | None] = []
+    sink.on_forgotten = lambda mark, _: told.append(mark)
+    rig = Rig(tmp_path / "a.db", sink, metrics)
+    async with subscribed(broker.port), rig:
+        await until(lambda: told == [None], "a broker that never knew us")
+        if protected:
+            sink.accept_marks()
+        for n in range(30):
+            await rig.put(event(f"a-{n}"))
+        await rig.emptied()
+        await asyncio.sleep(0.2)  # the last mark is on its way
+        assert sink._connection is not None
+        sink._connection.abort("test")
+        await until(lambda: len(told) == 2, "connected anew")
+    if protected:
+        assert told[1] is not None
+        assert told[1].waiting == []
+    else:
+        assert told[1] is None
 
 
 async def test_what_access_rules_refuse_is_kept_and_holds_up_nothing_else(
@@ -218,6 +243,79 @@ async def test_what_access_rules_refuse_is_kept_and_holds_up_nothing_else(
     assert [one.message for one in said] == ["message refused", "sink degraded"], (
         "once, not each time"
     )
+
+
+@pytest.mark.parametrize("protected", [True, False], ids=["", "control"])
+async def test_over_3_1_1_an_alarm_is_confirmed_when_it_came_back(
+    tmp_path: Path,
+    metrics: Metrics,
+    make_broker: Callable[..., Mosquitto],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    protected: bool,
+) -> None:
+    """The broker confirms what its access rules refuse; it would be deleted, uncounted."""
+    monkeypatch.setattr("edge_agent.sinks.mqtt_readback.ECHO_S", 0.5)
+    if not protected:
+        monkeypatch.setattr(Connection, "try_readback", no_readback)
+    rules = tmp_path / "acl"
+    rules.write_text("topic readwrite #\ntopic deny edge/+/+/+/+/+/_pdm/alert/secret\n")
+    broker = make_broker(f"acl_file {rules}")
+    async with running(tmp_path, metrics, broker.url, protocol=Protocol.V311) as rig:
+        secret = [event("secret", seq, kind="alert") for seq in range(3)]
+        await rig.put(*secret, *(event(f"open-{n}", kind="alert") for n in range(30)))
+        left = await rig.emptied(3 if protected else 0)
+        if not protected:
+            return
+        assert [(m.key, m.seq) for m in left] == [("secret", n) for n in range(3)]
+        await until(lambda: rig.failures("refused") >= 1, "counted")
+        assert "secret: MQTT 3.1.1: not sent back" in rig.sink.link.detail
+        rules.write_text("topic readwrite #\n")
+        os.kill(broker.pid, signal.SIGHUP)
+        await rig.emptied()
+        assert rig.sink.link.detail == "MQTT 3.1.1: each alarm is read back"
+        await rig.put(event("secret", 4, kind="alert"))
+        await rig.emptied()
+
+
+async def no_readback(*_: object) -> None:
+    """As before: what the broker confirms counts as delivered."""
+
+
+async def test_over_3_1_1_a_gateway_that_may_not_read_delivers_all_the_same(
+    tmp_path: Path, metrics: Metrics, make_broker: Callable[..., Mosquitto]
+) -> None:
+    """Then a refusal cannot be seen, and the link says so."""
+    rules = tmp_path / "acl"
+    rules.write_text("topic write edge/#\n")
+    broker = make_broker(f"acl_file {rules}")
+    async with running(tmp_path, metrics, broker.url, protocol=Protocol.V311) as rig:
+        await rig.put(*(event(f"open-{n}", kind="alert") for n in range(3)))
+        await rig.emptied()
+        assert rig.sink.link.detail == "MQTT 3.1.1: refusals by access rules are not seen"
+
+
+async def test_a_broker_that_spoke_5_before_the_restart_is_asked_in_5(
+    metrics: Metrics, silent: tuple[SilentTo5, str]
+) -> None:
+    """What is known of it is kept in the store; another address is another broker."""
+    broker, url = silent
+    first = make_sink(metrics, MqttSinkConfig(url))
+    await first.start()
+    await until(lambda: first.link.state is LinkState.UP, "up")
+    await first.stop()
+    broker.delay_s = 1.0
+    again = make_sink(metrics, MqttSinkConfig(url))
+    again.knowledge = first.knowledge
+    await again.start()
+    await until(lambda: len(broker.versions) == 8, "tried for long")
+    await again.stop()
+    assert set(broker.versions) == {5}
+    other = make_sink(metrics, MqttSinkConfig(url.replace("127.0.0.1", "localhost")))
+    other.knowledge = first.knowledge
+    await other.start()
+    await until(lambda: 4 in broker.versions, "3.1.1 for one that never spoke 5")
+    await other.stop()
 
 
 async def test_a_status_that_access_rules_refuse_is_a_fault_until_they_let_it_pass(
@@ -381,6 +479,7 @@ class SilentTo5:
 @pytest.fixture
 async def silent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[SilentTo5, str]]:
     monkeypatch.setattr("edge_agent.transport.mqtt.versions.CONNACK_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("edge_agent.sinks.mqtt_connection.TRY_S", 0.1)
     monkeypatch.setattr("edge_agent.transport.reconnect.backoff_s", lambda *_: 0.01)
     broker = SilentTo5()
     server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)

@@ -54,15 +54,14 @@ class BrokerSession:
         clock: Clock,
         on_open: Callable[[int], None] | None = None,
     ) -> None:
-        loop = asyncio.get_running_loop()
         self.v5 = client.v5
         self.session_present = False
         self._broker = broker
         self._client = client
         self._wire = Wire(client, clock, on_open)
         self.ended = self._wire.ended
-        self._answer: asyncio.Future[ConnectError | None] = loop.create_future()
-        self._granted: asyncio.Future[list[ReasonCode]] = loop.create_future()
+        self._answer: asyncio.Future[ConnectError | None] = self.ended.get_loop().create_future()
+        self._granted: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
 
@@ -92,15 +91,22 @@ class BrokerSession:
         as_published: keep the retain flag of live messages (MQTT 5). ConnectError without answer.
         """
         if as_published and self.v5:
-            self._client.subscribe(
+            _, mid = self._client.subscribe(
                 [(topic, SubscribeOptions(qos, retainAsPublished=True)) for topic, qos in topics]
             )
         else:
-            self._client.subscribe(list(topics))
-        if missing := await self._wire.first_of(self._granted, "SUBACK", SUBACK_TIMEOUT_S):
+            _, mid = self._client.subscribe(list(topics))
+        granted = asyncio.get_running_loop().create_future()
+        self._granted[mid or 0] = granted
+        if missing := await self._wire.first_of(granted, "SUBACK", SUBACK_TIMEOUT_S):
             raise ConnectError(missing, where=self._broker.url)
-        codes = zip(topics, self._granted.result(), strict=False)
+        codes = zip(topics, granted.result(), strict=False)
         return [f"{topic}: {code}" for (topic, _), code in codes if code.is_failure]
+
+    def unsubscribe(self, topic: str) -> None:
+        """Unsubscribe, without waiting for the answer."""
+        if not self.ended.done():
+            self._client.unsubscribe(topic)
 
     def close(self) -> None:
         """Send DISCONNECT, so that the will is not published, and end."""
@@ -130,7 +136,8 @@ class BrokerSession:
         return ConnectError(str(code), where=self._broker.url, hint=hint)
 
     def _on_subscribe(
-        self, _c: object, _u: object, _mid: int, codes: list[ReasonCode], _p: object
+        self, _c: object, _u: object, mid: int, codes: list[ReasonCode], _p: object
     ) -> None:
-        if not self._granted.done():
-            self._granted.set_result(codes)
+        granted = self._granted.pop(mid, None)
+        if granted is not None and not granted.done():
+            granted.set_result(codes)
