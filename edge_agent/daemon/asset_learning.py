@@ -206,7 +206,7 @@ def notes(runtime: Runtime, unresolved: Mapping[str, str]) -> dict[str, str]:
         found.setdefault(row["asset"], []).append(_progress_text(row))
     for asset, (rows, length) in pipeline.deployments.reports.first_windows().items():
         found.setdefault(asset, []).append(f"warming {rows}/{length} rows")
-    for asset, text in unresolved.items():
+    for asset, text in (*unresolved.items(), *pipeline.deployments.reports.unjudged().items()):
         found.setdefault(asset, []).append(text)
     for asset, names in pipeline.deployments.baselines.left_out().items():
         found.setdefault(asset, []).append(f"learned without {names}")

@@ -118,7 +118,7 @@ class WaveLearning:
         before = {one.asset.id: one for one in old.trainings if one.is_waiting}
         for number, mine in enumerate(self.trainings):
             found = before.get(mine.asset.id)
-            if found is not None and old.inputs == self.inputs:
+            if found is not None and old.inputs == self.inputs and found.measures_as(mine):
                 found.asset = mine.asset
                 found.stage = max(mine.stage, min(found.stage, self._last))
                 self.trainings[number] = found

@@ -133,6 +133,11 @@ class WaveTraining(Attempt):
         specs = self.recipe.inputs if self.recipe else ()
         return max((spec.length / spec.rate_hz for spec in specs), default=0.0)
 
+    def measures_as(self, other: WaveTraining) -> bool:
+        """True if the features of both are of the same conditions and of the same bearing."""
+        alike = measured_at(self.asset) == measured_at(other.asset)
+        return alike and self.conditions == other.conditions
+
     # -- windows ------------------------------------------------------------------------------
 
     def windows_of(self, blocks: Iterable[tuple[int, TensorBlock]]) -> list[ConditionedWindow]:

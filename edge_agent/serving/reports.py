@@ -13,6 +13,7 @@ from edge_agent.messages import Detail, Fault
 from edge_agent.models import StoppedError
 from edge_agent.serving.evaluation import promise_of
 from edge_agent.serving.lifecycle import State
+from edge_agent.serving.window_layout import why_unjudged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,6 +104,17 @@ class Reports:
                 elif one.windows is not None and not one.disabled[row]:
                     found[asset.id] = one.windows.filled(row)
         return {asset: rows for asset, rows in found.items() if asset not in scored}
+
+    def unjudged(self) -> dict[str, str]:
+        """By asset, why the last window of its waveforms was not judged."""
+        found: dict[str, str] = {}
+        for one in (each for bundle in self._bundles.values() for each in bundle.deployments):
+            newest = {} if one.block_rows is None else one.block_rows.newest
+            for row, values in newest.items():
+                why = why_unjudged(one.model.manifest, values)
+                if why and not one.disabled[row]:
+                    found[one.assets[row].id] = f"waveforms are not judged: {why}"
+        return found
 
     def faults(self, now_us: int) -> list[Fault]:
         """The present faults of models: failing ones, else the last one that was rolled back."""

@@ -56,6 +56,17 @@ def block_inputs_of(manifest: Manifest, use: ModelUse) -> BlockInputs | None:
     return BlockInputs(manifest.rules.inputs[specs[0].kind], specs, hop, rows)
 
 
+def why_unjudged(manifest: Manifest, row: NDArray[np.float64]) -> str:
+    """Why a row [C] at a window is not judged; empty if it is."""
+    for spec, value in zip(manifest.scalars, row.tolist(), strict=True):
+        low, high = spec.valid or (-np.inf, np.inf)
+        if np.isnan(value):
+            return f"no value of {spec.name}"
+        if not low <= value <= high:
+            return f"{spec.name} is {value:.4g}, and {low:.4g} to {high:.4g} was learned"
+    return ""
+
+
 def judged_rows(
     manifest: Manifest, blocks: Sequence[BlockWindow], rows: NDArray[np.float64]
 ) -> tuple[list[BlockWindow], WindowSet]:

@@ -74,7 +74,7 @@ class BlockRows:
     """The rows of scalars at block windows, of all assets of one model; `asset` is a row.
 
     resample: of each input; values of one with `mean` are interpolated, any other holds its last
-    value. An input that is not usable at a window is NaN there.
+    value. An input that is not usable at a window is NaN there. newest: by asset, the last row [C].
     """
 
     def __init__(self, resample: Sequence[Resample], wait_us: int) -> None:
@@ -83,6 +83,7 @@ class BlockRows:
         self._inputs: list[list[_Input]] = []
         self._now_us: list[int] = []
         self._waiting: list[BlockWindow] = []
+        self.newest: dict[int, NDArray[np.float64]] = {}
 
     def add_asset(self, hold_us: Sequence[int | None]) -> None:
         """Add an asset; hold_us: how long each input's last value is valid, None: without end."""
@@ -126,7 +127,9 @@ class BlockRows:
         known = [(one, ended or self._is_known(one)) for one in (*self._waiting, *windows)]
         self._waiting = [window for window, is_known in known if not is_known]
         due = [window for window, is_known in known if is_known]
-        return due, self._rows(due)
+        rows = self._rows(due)
+        self.newest |= {window.asset: row for window, row in zip(due, rows, strict=True)}
+        return due, rows
 
     def _is_known(self, window: BlockWindow) -> bool:
         if self._now_us[window.asset] >= window.end_us + self._wait_us:

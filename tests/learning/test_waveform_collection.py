@@ -143,6 +143,19 @@ def test_the_bearing_of_an_asset_adds_its_defect_frequencies() -> None:
     assert "vibration: 2 x inner race" in one.recipe.features
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_new_config_continues_unless_the_bearing_is_another(same: bool) -> None:  # noqa: FBT001
+    """Features at other defect frequencies are not those of the old ones."""
+    live, later = Live(of(vibration=WAVE)), Live(of(vibration=WAVE))
+    for each, model in ((live, "6205"), (later, "6205" if same else "6206")):
+        (asset,) = each.plant.assets.values()
+        asset.bearing = Bearing(model=model, rpm=1500)
+    old, new = learning(live), learning(later)
+    feed(live, 20, every_s=1.0, size=1024)
+    new.adopt_rows(old)
+    assert (only(new).n > 0) is same
+
+
 def test_windows_of_a_stopped_machine_are_not_learned() -> None:
     from edge_agent.config.conditions import parse_condition  # noqa: PLC0415
 

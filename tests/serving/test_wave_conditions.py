@@ -32,6 +32,7 @@ WAVE_ROW, SPEED_ROW = 0, 1
 WAVE = Signal(source="bus", unit="g", kind=Kind.WAVEFORM, rate_hz=RATE_HZ)
 SPEED = Signal(source="bus", unit="1/min", stale_after=Duration(30))
 N = 200
+NOT_LEARNED = "waveforms are not judged: rpm is "
 
 
 def plant() -> Config:
@@ -99,6 +100,7 @@ def test_a_healthy_machine_at_any_speed_raises_nothing_and_a_damaged_one_an_alar
         live.turn(second, speed(second, rpm[second]), [block(second, wave)])
     assert live.told() == []
     assert windows(live, "scored") >= 55
+    assert live.pipeline.deployments.reports.unjudged() == {}
     for second, wave in enumerate(machine(rpm, 5, fault=1.0), 60):
         live.turn(second, speed(second, rpm[second - 60]), [block(second, wave)])
     assert live.told()[0] == ("raise", "anomaly")
@@ -131,6 +133,8 @@ def test_without_a_usable_speed_nothing_is_judged(model: Model, told: object) ->
     assert live.told() == [] or all(key != "anomaly" for _, key in live.told())
     assert windows(live, "scored") == 0
     assert windows(live, "skipped_quality") == 20
+    note = live.pipeline.deployments.reports.unjudged()["any"]
+    assert note.startswith(("waveforms are not judged: no value of rpm", NOT_LEARNED))
 
 
 def test_a_speed_that_is_reported_on_change_only_is_waited_for_a_moment(model: Model) -> None:
