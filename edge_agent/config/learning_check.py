@@ -82,8 +82,9 @@ def _check_speed(name: str, signals: Mapping[Name, Signal], path: KeyPath, notes
     signal = signals.get(Name(name))
     if signal is None:
         notes.add(path, f"there is no signal {shown(name)}", notes.nearest(name, signals))
-    elif signal.kind is not Kind.SCALAR:
-        _check_number(signal, path, notes)
+    elif not signal.is_number:
+        hint = "choose a signal with single values; a tacho needs pulses_per_turn"
+        notes.add(path, f"is a {signal.kind}, not a number", hint)
     elif not turns_per_s(signal.unit):
         unit = f"the unit {shown(signal.unit)}, not that of a speed" if signal.unit else "no unit"
         notes.add(path, f"{shown(name)} has {unit}", "write unit: 1/min, or unit: Hz")

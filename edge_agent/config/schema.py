@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol
 
-from edge_agent.config.bearing import Bearing  # noqa: TC001 (the loader reads the hints)
+from edge_agent.config.bearing import Bearing, turns_per_s
 from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
 from edge_agent.config.limits import Iso20816, Limit  # noqa: TC001 (same)
 from edge_agent.config.settings import (
@@ -134,6 +134,7 @@ class Signal:
     deadband: Annotated[float, Between(0, 1e12)] = 0.0
     sampling: Duration | None = None  # OPC UA sampling interval; default: the source's
     rate_hz: Annotated[float, Between(0, 1e7)] = 0.0  # of a waveform that does not contain its own
+    pulses_per_turn: Annotated[float, Between(0, 1e6)] = 0.0  # of a tacho: its value is the speed
     scale: Annotated[float, Between(-1e12, 1e12)] = 1.0  # value = the source's value * scale ...
     offset: Annotated[float, Between(-1e15, 1e15)] = 0.0  # ... + offset; `valid` checks the result
     map: dict[str, float] = field(default_factory=dict)  # text -> number: {RUNNING: 1, STOPPED: 0}
@@ -153,6 +154,15 @@ class Signal:
                     yield key, f"has no effect on a {self.kind}"
         if self.rate_hz and self.kind is not Kind.WAVEFORM:
             yield "rate_hz", "has no effect without kind: waveform"
+        if self.pulses_per_turn and self.kind is not Kind.WAVEFORM:
+            yield "pulses_per_turn", "has no effect without kind: waveform"
+        elif self.pulses_per_turn and not turns_per_s(self.unit):
+            yield "unit", "of a tacho is that of its speed: write 1/min, or Hz"
+
+    @property
+    def is_number(self) -> bool:
+        """True if it has single values: numbers, or the speed that the pulses of a tacho give."""
+        return self.kind is Kind.SCALAR or bool(self.pulses_per_turn)
 
 
 @dataclass(frozen=True, slots=True)

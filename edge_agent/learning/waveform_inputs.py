@@ -19,9 +19,10 @@ _DEFECTS: Final = {"outer": "outer race", "inner": "inner race", "ball": "ball",
 
 
 def wave_inputs(config: Learn, first: PlantAsset) -> list[str]:
-    """The waveforms to learn from: the configured ones, else all waveforms of the template."""
+    """The waveforms to learn from: the configured ones, else all but tachos of the template."""
     shared = config.inputs or first.template.signals or first.signals
-    known = {n for n, s in first.signals.items() if s.config.kind is Kind.WAVEFORM}
+    waves = {n for n, s in first.signals.items() if s.config.kind is Kind.WAVEFORM}
+    known = {name for name in waves if not first.signals[name].config.is_number}
     return [name for name in shared if name in known]
 
 
@@ -42,7 +43,7 @@ def conditions_of(config: Learn, asset: PlantAsset) -> tuple[InputSpec, ...]:
             resample=signal.config.resample if signal.name in config.mode else Resample.MEAN,
         )
         for signal in signals
-        if signal.config.kind is Kind.SCALAR
+        if signal.config.is_number
     ]
     return tuple(found[:_MOST_CONDITIONS])
 

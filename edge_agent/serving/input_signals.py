@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_agent.config.schema import Kind
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from edge_agent.config.schema import Signal
     from edge_agent.models import InputSpec
     from edge_agent.plant import PlantSignal
 
@@ -18,13 +21,18 @@ def misfit(inputs: Sequence[InputSpec], signals: Signals, fixed: Collection[str]
     missing = [n for n, signal in signals.items() if signal is None and n not in fixed]
     if missing:
         return f"no signal for input {', '.join(missing)}"
-    wrong = [i.name for i in inputs if (s := signals[i.name]) and s.config.kind != i.kind]
+    wrong = [i.name for i in inputs if (s := signals[i.name]) and not _fits(s.config, i)]
     if wrong:
         return f"the signal for input {', '.join(wrong)} has the wrong kind"
     bound = [signal.name for signal in signals.values() if signal is not None]
     if len(set(bound)) < len(bound):
         return f"one signal for several inputs: {', '.join(bound)}"
     return ""
+
+
+def _fits(signal: Signal, spec: InputSpec) -> bool:
+    """True if a signal is of the input's kind; a tacho is a number, its speed, or its waveform."""
+    return signal.kind == spec.kind or (signal.is_number and spec.kind == Kind.SCALAR)
 
 
 def fixed_inputs(

@@ -14,6 +14,7 @@ from edge_agent.signals.conditions import Conditions
 from edge_agent.signals.input_kinds import INPUT_KINDS, InputKind, signs_of_life
 from edge_agent.signals.quality import QualityWatch
 from edge_agent.signals.scaling import Scaling
+from edge_agent.signals.tacho import Tachos
 from edge_agent.signals.window_set import BAD, MISSING, UNCERTAIN
 from edge_agent.tables import Table, column
 from edge_agent.values import Columns
@@ -170,6 +171,7 @@ class Acceptance(Table):
         self._config = config
         self._live = live
         self._scaling = Scaling()
+        self._tachos = Tachos()
         self._groups_by_source: dict[str, int] = {}
         self._max_future_us = round(config.tuning.max_future * US_PER_S)
         self._steps = StepWatch()
@@ -212,6 +214,7 @@ class Acceptance(Table):
         row = self.grow()
         self._asset_of[row] = signal.asset.index
         self._scaling.add(config)
+        self._tachos.add(row, config)
         self.watch.add(
             signal.asset.index,
             stale_us=stale_us,
@@ -238,11 +241,13 @@ class Acceptance(Table):
         if self._scaling.is_used:
             values = self._scaling.scale_values(values)
             blocks = self._scaling.scale_blocks(blocks)
+        if (speeds := self._tachos.speeds(blocks)) is not None:
+            values = Columns.concat([values, speeds]).sorted_by_time()
         values, from_future = self._refuse_future(values, now_us)
         values = self.watch.refuse_out_of_range(values)
         seen = values
         if blocks:
-            alive = signs_of_life(blocks, self._input_kinds)
+            alive = signs_of_life(self._tachos.others(blocks), self._input_kinds)
             seen = Columns.concat([values, alive]).sorted_by_time()
             seen, more = self._refuse_future(seen, now_us)
             from_future = np.concatenate([from_future, more])

@@ -101,6 +101,7 @@ templates:
       shaft: {unit: Hz}
       load: {unit: "%"}
       plain: {}
+      tacho: {kind: waveform, rate_hz: 12000, unit: 1/min, pulses_per_turn: 1}
     bearing: BEARING
 assets: {F-1: {template: fan}, F-2: {template: fan}}
 """
@@ -112,6 +113,7 @@ assets: {F-1: {template: fan}, F-2: {template: fan}}
         ("{model: 6205, speed: rpm}", ""),
         ("{model: 6205, speed: shaft, speed_ratio: 0.25}", ""),
         ("{speed: rpm}", ""),
+        ("{speed: tacho}", ""),
         ("{model: 6205, speed: rpn}", "speed: there is no signal 'rpn' (did you mean 'rpm'?)"),
         ("{model: 6205, speed: vibration}", "speed: is a waveform, not a number"),
         ("{model: 6205, speed: load}", "speed: 'load' has the unit '%', not that of a speed"),
@@ -129,3 +131,20 @@ def test_a_speed_is_a_signal_with_the_unit_of_a_speed(
     _, problems = find_problems(file, live=False)
     assert len(problems) == bool(problem)
     assert all(problem in str(one) for one in problems)
+
+
+@pytest.mark.parametrize(
+    ("signal", "problem"),
+    [
+        ("{kind: waveform, unit: V, pulses_per_turn: 1}", "unit: of a tacho is that of its speed"),
+        ("{unit: 1/min, pulses_per_turn: 1}", "pulses_per_turn: has no effect without kind"),
+    ],
+)
+def test_a_tacho_is_a_waveform_in_the_unit_of_a_speed(
+    tmp_path: Path, signal: str, problem: str
+) -> None:
+    file = tmp_path / "edge-agent.yaml"
+    text = "templates: {fan: {signals: {tacho: %s}}}\nassets: {F-1: {template: fan}}\n"
+    file.write_text(text % signal)
+    _, problems = find_problems(file, live=False)
+    assert [problem in str(one) for one in problems] == [True]
