@@ -104,13 +104,15 @@ class Commands:
             return
         if not isinstance(command, Command):
             reason, error = command.reason, command.error
-            _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": error})
             await self.record_refusal(
                 command.sink, command.topic, "mqtt", error, f"{reason}: {error}"
             )
+            _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": error})
             return
         if self._unfinished >= _UNFINISHED:
             self._count(command, "busy")
+            error = f"{_UNFINISHED} commands are not finished: send it again"
+            _answer(command, {"id": command.id, "ok": False, "reason": "busy", "error": error})
             return
         self._unfinished += 1
         try:
@@ -139,11 +141,11 @@ class Commands:
             done = await self._carry_out(command)
         except EdgeAgentError as error:
             reason = error.reason if isinstance(error, _RefusedError) else "refused"
-            self._count(command, reason)
-            _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": str(error)})
             detail = f"{command.kind} at {command.place}: {reason}: {error}"
             subject = command.alarm_id or command.asset
             await self.record_refusal(command.sink, subject, command.actor, str(error), detail)
+            self._count(command, reason)
+            _answer(command, {"id": command.id, "ok": False, "reason": reason, "error": str(error)})
             return
         _answer(command, {"id": command.id, "ok": True, **done})
 

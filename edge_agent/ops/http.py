@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -24,6 +25,7 @@ from edge_agent.ops.routes import (
     JSON,
     MAX_TEXT,
     OPEN,
+    READ,
     Refusal,
     Request,
     Response,
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.ops")
 
+# After a reader of the API the next one waits for twice the time that this one took.
+REST_FACTOR: Final = 2.0
+MAX_REST_S: Final = 0.2
 SHUTDOWN_S: Final = 1.0
 RETRY_S: Final = 5.0  # between attempts to listen on an address that another program has
 BODY_TIMEOUT_S: Final = 5.0
@@ -175,8 +180,9 @@ class HttpServer:
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[self.guard.middleware])
         app.on_response_prepare.append(add_headers)
+        pace = Pace()
         for route in self._routes:
-            handler = _handler(route)
+            handler = _handler(route, pace)
             self.guard.scopes[handler] = route.scope
             if route.method == hdrs.METH_GET:
                 app.router.add_get(route.path, handler)  # and HEAD
@@ -185,7 +191,27 @@ class HttpServer:
         return app
 
 
-def _handler(route: Route) -> Handler:
+class Pace:
+    """Lets the readers of the API run one after the other, with rests between them.
+
+    Their handlers run on the event loop of the pipeline. However many clients ask, and without a
+    pause, they get a third of its time at most.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> None:
+        await self._turn.acquire()
+        self._begun_s = asyncio.get_running_loop().time()
+
+    async def __aexit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        took_s = loop.time() - self._begun_s
+        loop.call_later(min(MAX_REST_S, REST_FACTOR * took_s), self._turn.release)
+
+
+def _handler(route: Route, pace: Pace) -> Handler:
     """The aiohttp handler of a route."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -195,14 +221,18 @@ def _handler(route: Route) -> Handler:
             body = route.parse(body, parts)
         if DENIED in request:
             raise request[DENIED]
-        said = route.handler(Request(parts, query, body, request[RIGHTS]))
-        if isawaitable(said):
-            said = await said
-        response = said if isinstance(said, Response) else as_json(said)
+        asked = Request(parts, query, body, request[RIGHTS])
+        async with pace if route.scope == READ else nullcontext():
+            said = _encoded(route.handler(asked))
+        response = _encoded(await said) if isawaitable(said) else said
         headers = {**response.headers, hdrs.CONTENT_TYPE: response.content_type}
         return web.Response(body=response.body, status=response.status, headers=headers)
 
     return answer
+
+
+def _encoded(said: object) -> Any:  # noqa: ANN401 (a Response, or what will be one)
+    return said if isinstance(said, Response) or isawaitable(said) else as_json(said)
 
 
 def _query(request: web.Request, route: Route) -> dict[str, Any]:

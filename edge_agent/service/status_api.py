@@ -49,6 +49,9 @@ COMMANDS: Final = (
 ASSET_COMMANDS: Final = ("failed", "overhauled", "healthy", "learn", "forget")
 MAX_ROWS: Final = 10_000
 _DEFAULT_ROWS: Final = 100  # of the history and of the audit
+# After a scrape the next one waits for twice the time that it took.
+_REST_FACTOR: Final = 2.0
+_MAX_REST_S: Final = 0.2
 _LAST: Final = 10**15  # of row numbers, and of milliseconds
 
 
@@ -162,14 +165,27 @@ class _StatusApi:
     def __init__(self, status: StatusProvider, metrics: Metrics) -> None:
         self._status = status
         self._metrics = metrics
+        self._scrape: asyncio.Task[bytes] | None = None  # one that has not begun
         self._scraping = asyncio.Lock()
 
     async def scrape(self, _: Request) -> Response:
-        """One at a time and off the loop: thousands of series take many milliseconds."""
-        async with self._scraping:
+        """Answer all who wait with one scrape, made after they asked."""
+        if self._scrape is None:
+            self._scrape = asyncio.create_task(self._render())
+        return Response(await asyncio.shield(self._scrape), CONTENT_TYPE_LATEST)
+
+    async def _render(self) -> bytes:
+        """One at a time, off the loop and with rests: thousands of series take milliseconds."""
+        loop = asyncio.get_running_loop()
+        await self._scraping.acquire()
+        self._scrape = None
+        begun_s = loop.time()
+        try:
             self._status.export()
-            body = await asyncio.to_thread(self._metrics.render)
-        return Response(body, CONTENT_TYPE_LATEST)
+            return await asyncio.to_thread(self._metrics.render)
+        finally:
+            rest_s = min(_MAX_REST_S, _REST_FACTOR * (loop.time() - begun_s))
+            loop.call_later(rest_s, self._scraping.release)
 
     def live(self, _: Request) -> Response:
         """Answer 200 or 503, with the reason."""

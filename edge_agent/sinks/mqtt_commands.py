@@ -24,6 +24,9 @@ MAX_BYTES: Final = 4096
 MAX_TEXT: Final = 256
 MAX_AHEAD_S: Final = 900.0
 REMEMBERED_IDS: Final = 1024
+# A burst, as of a panel that acknowledges each alarm of a power cut, and then so many a second.
+BURST: Final = 2000.0
+RATE_HZ: Final = 50.0
 KINDS: Final = ("ack", "shelve", "feedback", "healthy")
 VERDICTS: Final = ("true", "false")
 _PLACE_LEVELS: Final = 5  # enterprise/site/area/line/asset
@@ -47,11 +50,16 @@ class CommandInbox:
         self._counter = metrics.commands
         self._clock = clock
         self._seen: dict[str, None] = {}
+        self._allowed = BURST
+        self._allowed_at_s = clock.monotonic_s()
 
     def command_of(
         self, topic: str, payload: bytes, *, retained: bool, reply: Reply | None = None
     ) -> Command | None:
         """Return the command, or None if there is nothing to do."""
+        if not self._is_in_rate():
+            self._counter.labels(self._sink, "flood").inc()
+            return None
         try:
             command = self._check(topic, payload, retained=retained)
         except DecodeError as error:
@@ -60,6 +68,16 @@ class CommandInbox:
             return None
         self._counter.labels(self._sink, "accepted").inc()
         return replace(command, sink=self._sink, reply=reply)
+
+    def _is_in_rate(self) -> bool:
+        """False for messages of a flood, which are not even read."""
+        now_s = self._clock.monotonic_s()
+        grown = self._allowed + (now_s - self._allowed_at_s) * RATE_HZ
+        self._allowed, self._allowed_at_s = min(BURST, grown), now_s
+        if self._allowed < 1.0:
+            return False
+        self._allowed -= 1.0
+        return True
 
     def _refuse(self, topic: str, payload: bytes, error: DecodeError, reply: Reply | None) -> None:
         if self.on_refused is None:

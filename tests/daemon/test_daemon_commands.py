@@ -8,6 +8,7 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import paho.mqtt.client as paho
 import pytest
 from daemon_support import PLACE, Feed, Running, Site, now_ms
@@ -125,6 +126,16 @@ async def test_the_status_page_knows_what_is_wrong(alarmed: Running) -> None:
     assert temp["quality"] == "out_of_range"
 
 
+async def audited(running: Running, action: str, count: int) -> list[dict[str, Any]]:
+    """The entries of the audit, once so many are of this action: another thread writes them."""
+    async with asyncio.timeout(10):
+        while True:
+            rows = await running.daemon.parts.status.audit(AuditFilter(), 100)
+            if [row["action"] for row in rows].count(action) == count:
+                return rows
+            await asyncio.sleep(0.05)
+
+
 def counted(running: Running, outcome: str) -> int:
     return int(value_of(running.daemon.parts.metrics.commands.labels("bus", outcome)))
 
@@ -143,7 +154,7 @@ async def test_a_command_is_bound_to_the_asset_of_its_topic(
     await until(lambda: counted(alarmed, "place") == 1, "refused")
     await until(lambda: counted(alarmed, "refused") == 1, "refused, as a pattern")
     assert alarmed.states() == {ALARM: "unack"}
-    rows = await alarmed.daemon.parts.status.audit(AuditFilter(), 10)
+    rows = await audited(alarmed, "refused", 2)
     assert [(row["actor"], row["action"]) for row in rows] == [("mallory", "refused")] * 2
     assert "the alarm belongs to enterprise/site/area/line/P-1" in rows[-1]["detail"]
     assert [one.message for one in caplog.records].count("command refused") == 2
@@ -195,7 +206,7 @@ async def test_a_refused_command_is_logged_with_what_is_missing(
         bus.publish(f"{PLACE}/P-1/_pdm/cmd/ack", b"{}")
     await until(lambda: counted(alarmed, "malformed") == 201, "all counted")
     assert [one.message for one in caplog.records].count("command refused") == 20
-    assert len(await alarmed.daemon.parts.status.audit(AuditFilter(), 1000)) == 20
+    await audited(alarmed, "refused", 20)
 
 
 async def test_a_command_counts_once_also_after_a_restart(
@@ -273,6 +284,22 @@ async def test_commands_are_answered_where_they_ask_for_it(
     finally:
         client.disconnect()
         client.loop_stop()
+
+
+async def test_a_command_without_the_right_is_audited(alarmed: Running) -> None:
+    """By whom it came, over TCP without a token; and counted."""
+    url = f"{alarmed.url}/api/alarms/{ALARM}/ack"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, json={"by": "mallory"}) as answer,
+    ):
+        assert answer.status == 403
+    assert alarmed.states() == {ALARM: "unack"}
+    assert value_of(alarmed.daemon.parts.metrics.http_denied) == 1
+    status = alarmed.daemon.parts.status
+    [entry] = await status.audit(AuditFilter(), 10)
+    assert (entry["actor"], entry["action"]) == ("127.0.0.1", "refused")
+    assert entry["detail"].startswith("denied: commands over TCP need a token")
 
 
 async def test_all_alarms_of_an_asset_are_acknowledged_over_the_bus(
@@ -359,12 +386,11 @@ async def test_feedback_over_the_bus(tmp_path: Path, broker: Mosquitto, bus: Sub
             }
             assert "not an alarm of an anomaly model" in found["c"]["error"]
             await until(lambda: counted(running, "repeated") == 1, "once")
-            rows = await running.daemon.parts.status.audit(AuditFilter(), 20)
+            rows = await audited(running, "refused", 6)
             said = [row for row in rows if row["action"] == "feedback"]
             assert [(row["actor"], row["subject"]) for row in said] == [("ben", alarm_id)]
             assert said[0]["detail"].startswith("called false, its limit is ")
             assert said[0]["detail"].endswith(": new oil")
-            assert [row["action"] for row in rows].count("refused") == 6
         finally:
             client.disconnect()
             client.loop_stop()

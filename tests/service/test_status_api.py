@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from status_support import BEARER, ListStatus, alarm_row, asset_row, commanding, plant_of
 
+from edge_agent.ops import http
 from edge_agent.service import ASSET_COMMANDS, COMMANDS
 from edge_agent.store import AuditFilter
 
@@ -289,6 +292,38 @@ async def test_questions_are_answered_side_by_side() -> None:
         paths = ["/metrics", "/api/assets", "/api/alarms", "/health/live", "/"] * 20
         answers = await asyncio.gather(*(ask(server, path) for path in paths))
     assert {status for status, _, _ in answers} == {200}
+
+
+class SlowStatus(ListStatus):
+    """Works for 10 ms on the event loop, and notes when it began."""
+
+    def assets(self) -> list[dict[str, Any]]:
+        self.begun = [*getattr(self, "begun", []), time.monotonic()]
+        while time.monotonic() < self.begun[-1] + 0.01:
+            pass
+        return super().assets()
+
+
+@pytest.mark.parametrize("rests", [http.REST_FACTOR, 0.0])
+async def test_readers_leave_time_to_the_pipeline(
+    rests: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run on its event loop: 20 at once get a third of it; without the rests they get all."""
+    monkeypatch.setattr(http, "REST_FACTOR", rests)
+    status = SlowStatus()
+    async with commanding(status) as server:
+        answers = await asyncio.gather(*(ask(server, "/api/assets") for _ in range(20)))
+    assert {status for status, _, _ in answers} == {200}
+    closest = min(after - before for before, after in pairwise(status.begun))
+    assert (closest >= 0.028) == bool(rests)
+
+
+async def test_all_who_wait_for_a_scrape_get_the_next_one() -> None:
+    status = ListStatus()
+    async with commanding(status) as server:
+        answers = await asyncio.gather(*(ask(server, "/metrics") for _ in range(50)))
+    assert {status for status, _, _ in answers} == {200}
+    assert status.exports < 10
 
 
 async def test_models_and_the_report_of_a_shadow() -> None:

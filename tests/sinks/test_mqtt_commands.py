@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from edge_agent.errors import DecodeError
 from edge_agent.sinks.base import Command
 from edge_agent.sinks.mqtt_commands import (
+    BURST,
     MAX_BYTES,
+    RATE_HZ,
     REMEMBERED_IDS,
     CommandInbox,
     command_filters,
@@ -211,3 +213,18 @@ def test_the_memory_of_ids_is_bounded(inbox: CommandInbox) -> None:
     assert inbox.command_of(TOPIC + "ack", encoded(id="c-1"), retained=False) is None
     assert inbox.command_of(TOPIC + "ack", encoded(id="c-0"), retained=False) is not None
     assert len(inbox._seen) == REMEMBERED_IDS
+
+
+def test_a_flood_is_counted_and_not_read(
+    inbox: CommandInbox, outcomes: Callable[[str], float | None], clock: FakeClock
+) -> None:
+    """After a burst so many a second are looked at, broken ones too; later all are again."""
+    for number in range(int(BURST) + 100):
+        inbox.command_of(TOPIC + "ack", encoded(id=f"c-{number}"), retained=False)
+    assert (outcomes("accepted"), outcomes("flood")) == (BURST, 100)
+    clock.advance(1)
+    for _ in range(100):
+        inbox.command_of(TOPIC + "ack", b"{", retained=False)
+    assert (outcomes("malformed"), outcomes("flood")) == (RATE_HZ, 150)
+    clock.advance(10)
+    assert inbox.command_of(TOPIC + "ack", encoded(id="late"), retained=False) is not None
