@@ -292,10 +292,10 @@ def _calibrated(
     whole = fit(rows, np.ones(len(rows), bool), constant, recipe.length, tried[0].plan, hour=hour)
     baseline = whole.limited(limits.limit)
     own = judge(baseline, rows, stride_of(len(rows)), hour).max(axis=1)
-    baseline = baseline.limited(limits.limit * own_factor(own[~np.isnan(own)]))
-    baseline = replace(baseline, counter=counter, offset=offset)
+    factor = own_factor(own[~np.isnan(own)])
+    baseline = replace(baseline.limited(limits.limit * factor), counter=counter, offset=offset)
     longest = longest_period(fitting, recipe.longest) if period is None else period
-    return baseline, Calibration(limits.days, limits.alarms, tuple(tried), longest, cycle)
+    return baseline, Calibration(limits.days, limits.alarms(factor), tuple(tried), longest, cycle)
 
 
 def _stated(

@@ -37,11 +37,19 @@ _RANGE_TAIL: Final = 3.0  # times the distance from the 99 % to the 99.9 % quant
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """limit: [CHARTS]. days: held out; alarms: that the limits would have raised in them."""
+    """limit: [CHARTS]. days: held out, in `scores` [n] of each quarter, relative to the limit.
+
+    apart: windows of them between two alarms, at least.
+    """
 
     limit: Floats
     days: float
-    alarms: int
+    scores: tuple[Floats, ...]
+    apart: int
+
+    def alarms(self, factor: float) -> int:
+        """The alarms that limits so many times as high would have raised in the held-out time."""
+        return sum(alarms_of(each >= factor, self.apart) for each in self.scores)
 
 
 def limits_of(
@@ -63,8 +71,8 @@ def limits_of(
     stricter = (_USUAL_WANTED / wanted) ** _TAIL_INDEX
     limit = seen * max(1.0, min(margin, _MAX_MARGIN) * stricter)
     limit[-1] = _event_limit([scores[:, -1] for scores in held_out], independent) * stricter
-    alarms = sum(alarms_of((s >= limit).any(axis=1), apart) for s in held_out)
-    return Limits(limit, windows * stride * interval_s / _DAY_S, alarms)
+    scores = tuple((each / limit).max(axis=1) for each in held_out)
+    return Limits(limit, windows * stride * interval_s / _DAY_S, scores, apart)
 
 
 def _event_limit(held_out: list[Floats], independent: float) -> float:

@@ -12,6 +12,8 @@ from tiny_models import NOW_US, recipe
 
 from edge_agent.errors import ModelError
 from edge_agent.learning.fit import learn
+from edge_agent.learning.statistics import CHARTS
+from edge_agent.learning.threshold import limits_of
 from edge_agent.models.runtime.graph_engine import model_of_graph
 
 if TYPE_CHECKING:
@@ -112,3 +114,15 @@ def test_golden_vectors_hold_a_window_that_alarms(
     score = learned.golden[1]["score"]
     assert np.isfinite(score).all()
     assert score.max() >= 1.0
+
+
+def test_alarms_are_counted_at_the_limit_that_holds() -> None:
+    """What is raised for the asset's own windows is raised for the count of the card, too."""
+    random = np.random.default_rng(1)
+    quarters = [random.exponential(1.0, (500, CHARTS)) for _ in range(4)]
+    quarters[0][[50, 300], 0] = [1e3, 1e4]
+    found = limits_of(quarters, 1, 64, 1.0, 0.1)
+    factor = 5e3 / float(found.limit[0])
+    assert found.alarms(factor / 10) == 2
+    assert found.alarms(factor) == 1
+    assert found.alarms(2.1 * factor) == 0
