@@ -18,7 +18,7 @@ from edge_agent.errors import ModelError
 from edge_agent.learning.forms import (
     CLIP,
     Plan,
-    find_period,
+    find_periods,
     judged_by,
     may_explain,
     number_of_states,
@@ -100,15 +100,17 @@ class Candidate:
     detected: float
 
 
-def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> list[Candidate]:
-    """The tried plans, the best one first.
+def choose(
+    fitting: Fitting, modes: tuple[bool, ...], period: float | None, longest: int
+) -> tuple[list[Candidate], float]:
+    """The tried plans, the best one first, and the machine's period of up to `longest` rows.
 
     modes: see `Plan`. period: of the machine's cycle in rows; None: find it, 0: none.
     """
     z = _scaled(fitting)
+    rows, long_rows = (period, period) if period is not None else _periods(z, fitting, longest)
     tried = [_try(fitting, plan) for plan in _plans(z, modes)]
     best = _best(tried, fitting)
-    rows = _period(z, fitting) if period is None else period
     if rows:
         tried.append(_try(fitting, replace(best.plan, period=rows, excursions=True)))
         best = _best([best, tried[-1]], fitting)
@@ -120,7 +122,7 @@ def choose(fitting: Fitting, modes: tuple[bool, ...], period: float | None) -> l
     if taught := _try_students(fitting, best.plan):
         best = _best(taught if fitting.rivals.alone else [best, *taught], fitting)
         tried += taught
-    return [best, *(each for each in tried if each is not best)]
+    return [best, *(each for each in tried if each is not best)], long_rows
 
 
 def _with_season(fitting: Fitting, plan: Plan) -> list[Plan]:
@@ -192,13 +194,9 @@ def _taught(plan: Plan, fitting: Fitting) -> Iterator[Plan]:
         yield replace(plan, others=False, period=period, student=student)
 
 
-def _period(z: Floats, fitting: Fitting) -> float:
-    return find_period(z[:_SAMPLE], 4 * fitting.length)
-
-
-def longest_period(fitting: Fitting, longest: int) -> float:
-    """The period of the rows, at most `longest` rows; 0 if they do not repeat."""
-    return find_period(_scaled(fitting)[:_SAMPLE], longest)
+def _periods(z: Floats, fitting: Fitting, longest: int) -> list[float]:
+    """The period that fits into windows of this length, and the one of at most `longest` rows."""
+    return find_periods(z[:_SAMPLE], 4 * fitting.length, longest)
 
 
 def _best(tried: list[Candidate], fitting: Fitting) -> Candidate:

@@ -17,7 +17,7 @@ from edge_agent.learning.calibration import (
     promised,
     stated,
 )
-from edge_agent.learning.choice import NO_RIVALS, Fitting, Rivals, choose, longest_period
+from edge_agent.learning.choice import NO_RIVALS, Fitting, Rivals, choose
 from edge_agent.learning.cycles import told_period
 from edge_agent.learning.forms import LAMBDAS
 from edge_agent.learning.scaling import (
@@ -287,14 +287,13 @@ def _calibrated(
     start = None if recipe.start is None else values[:, recipe.start]
     counts = recipe.start is not None and bool(counter[recipe.start])
     period, cycle = told_period(start, recipe.period, counts=counts)
-    tried = choose(fitting, recipe.modes, period)
+    tried, longest = choose(fitting, recipe.modes, period, recipe.longest)
     limits = tried[0].limits
     whole = fit(rows, np.ones(len(rows), bool), constant, recipe.length, tried[0].plan, hour=hour)
     baseline = whole.limited(limits.limit)
     own = judge(baseline, rows, stride_of(len(rows)), hour).max(axis=1)
     factor = own_factor(own[~np.isnan(own)])
     baseline = replace(baseline.limited(limits.limit * factor), counter=counter, offset=offset)
-    longest = longest_period(fitting, recipe.longest) if period is None else period
     return baseline, Calibration(limits.days, limits.alarms(factor), tuple(tried), longest, cycle)
 
 

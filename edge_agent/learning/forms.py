@@ -259,15 +259,20 @@ def may_explain(rows: int, channels: int) -> bool:
 # -- cycles ---------------------------------------------------------------------------------------
 
 
-def find_period(z: Floats, longest: int) -> float:
-    """The period of scaled rows [n, C] without NaN, in rows; 0 if they do not repeat.
+def find_periods(z: Floats, *longest: int) -> list[float]:
+    """The periods of scaled rows [n, C] without NaN, in rows, each up to a longest one.
 
-    The first peak of an input's autocorrelation that is nearly as high as the highest one.
+    0 if they do not repeat; else the first peak of an input's autocorrelation that is nearly as
+    high as the highest one.
     """
-    longest = min(longest, len(z) // _CYCLES)
-    if longest <= _LEAST_PERIOD:
-        return 0.0
-    found = [_period_of(column, longest) for column in _autocorrelation(z, longest + 1).T]
+    rows = [min(each, len(z) // _CYCLES) for each in longest]
+    if max(rows) <= _LEAST_PERIOD:
+        return [0.0] * len(rows)
+    correlation = _autocorrelation(z, max(rows) + 1).T
+    return [_highest([_period_of(each[: most + 2], most) for each in correlation]) for most in rows]
+
+
+def _highest(found: list[tuple[float, float]]) -> float:
     height, period = max(found, default=(0.0, 0.0))
     return period if height >= _REPEATS else 0.0
 
