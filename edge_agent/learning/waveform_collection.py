@@ -190,6 +190,8 @@ class WaveLearning:
 
     def obstacle(self, one: WaveTraining, signals: Acceptance) -> str:
         """Why an asset's learning is stopped, and since when; empty if it continues."""
+        if one.lacks and not (one.is_done or one.last_us):
+            return one.lacks
         now_us = signals.event_us(one.asset)
         patience_us = max(_PATIENCE_S, 3 * one.spacing_s) * US_PER_S
         if one.is_done or not one.last_us or now_us - one.last_us < patience_us:

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import onnxruntime
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rotating import LENGTH, OUTER, RATE_HZ, machine, speeds
 
 from edge_agent.config.schema import Kind, Resample
@@ -128,6 +130,33 @@ def test_the_graph_is_the_reference_at_all_speeds() -> None:
     for name, value in expected.items():
         assert np.allclose(found[name], value, rtol=2e-3, atol=1e-4)
     assert float(np.ptp(feeds["x"])) > 1000
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    rate_hz=st.floats(1000, 50_000),
+    length=st.sampled_from([512, 1000, 4096]),
+    count=st.integers(1, 3),
+    has_speed=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_the_graph_is_the_reference_for_any_conditions(
+    rate_hz: float, length: int, count: int, *, has_speed: bool, seed: int
+) -> None:
+    """Noise of any rate, conditions that explain anything or nothing."""
+    random = np.random.default_rng(seed)
+    spec = replace(WAVE, rate_hz=rate_hz, length=length)
+    names = tuple(InputSpec(f"c{k}", resample=Resample.MEAN) for k in range(count))
+    recipe = replace(recipe_of(*names, orders=has_speed), inputs=(spec,))
+    conditions = random.uniform(1, 3000, (80, count)) * 10.0 ** random.integers(-2, 3, count)
+    waves = random.standard_normal((80, length)) * (1 + conditions[:, :1] / conditions.max())
+    learned = learn_waves({"P": rows(recipe, waves, conditions)}, recipe, now_us=0)
+    session = onnxruntime.InferenceSession(learned.onnx_bytes)
+    feeds, expected = learned.golden
+    found = dict(zip(expected, session.run(list(expected), feeds), strict=True))
+    for name, value in expected.items():
+        assert np.isfinite(value).all()
+        assert np.allclose(found[name], value, rtol=5e-3, atol=1e-3)
 
 
 def test_windows_of_a_machine_that_stands_are_not_learned() -> None:

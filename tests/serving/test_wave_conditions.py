@@ -156,3 +156,13 @@ def test_an_asset_that_learns_again_is_not_judged_by_what_is_void(model: Model) 
         live.turn(second, speed(second, 1500.0), [block(second, wave)])
     live.turn(60)
     assert windows(live, "scored") == 0
+
+
+def test_a_speed_that_never_comes_is_told_while_learning() -> None:
+    live = Live(plant())
+    rule = Learn(duration=Duration(60), first_after=Duration(0))
+    for asset in live.plant.assets.values():
+        live.pipeline.waves.learn_asset(asset, rule)
+    for second, wave in enumerate(machine(np.full(20, 1500.0), 4)):
+        live.turn(second, blocks=[block(second, wave)])
+    assert live.pipeline.waves.obstacles() == {"any": "no value of rpm"}
