@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -149,7 +150,8 @@ def _input(
 
 def main() -> int:
     """Learn by the recipe in the first file, write the bundle, print the refusals as JSON."""
-    os.nice(_NICER)
+    with suppress(OSError):  # our systemd unit forbids it
+        os.nice(_NICER)
     given, folder = Path(sys.argv[1]), Path(sys.argv[2])
     rows, recipe, now_us, times_us = _load(given)
     try:

@@ -162,6 +162,16 @@ def test_a_model_whose_runs_end_three_processes_stays_away(host: Host) -> None:
     assert host.new_registry().load(NAME).infer(rows(1.0)).score.tolist() == [1.0]
 
 
+def test_the_kernel_ends_them_before_the_daemon(host: Host) -> None:
+    """If the memory of the gateway, or of the service, is short."""
+    model = host.load(mean)
+    process = engine_of(model)._process
+    assert process is not None
+    numbers = ["self", str(process._number)]
+    ours, theirs = (Path(f"/proc/{n}/oom_score_adj").read_text("utf-8") for n in numbers)
+    assert int(theirs) == 1000 > int(ours)
+
+
 def test_processes_end_with_their_models(host: Host) -> None:
     """No process and no zombie stays when nobody uses the model any longer."""
     model = host.load(mean)

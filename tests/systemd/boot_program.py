@@ -25,9 +25,15 @@ import paho.mqtt.client
 import yaml
 from status_support import ListStatus, serving
 
+from edge_agent.config.settings import Runtime
+from edge_agent.learning import Recipe
+from edge_agent.learning.fit_child import run_recipe
+from edge_agent.models import InputSpec, Isolation, SessionRegistry
 from edge_agent.ops import logs, notify
-from edge_agent.testing import tiny_graph
+from edge_agent.ops.metrics import Metrics
+from edge_agent.testing import mean_bundle, tiny_graph
 
+NOW_US = 1_767_225_600_000_000
 LIBRARIES = (aiohttp, asyncua, onnxruntime, orjson, paho, yaml)
 
 
@@ -44,6 +50,25 @@ def run_model() -> float:
     return float(session.run(None, {"x": np.ones((3, 64), np.float32)})[0].sum())
 
 
+def run_isolated_model() -> None:
+    """In a process of its own, which is killed first if memory is short."""
+    mean_bundle(Path("models/watch"), ["flow"], length=4)
+    metrics = Metrics()
+    isolation = Isolation(metrics)
+    model = SessionRegistry(Path("models"), Runtime(), metrics, isolation=isolation).load("watch")
+    assert model.is_isolated
+    assert model.infer({"x": np.ones((1, 4, 1), np.float32)}).score.tolist() == [1.0]
+    isolation.close()
+
+
+async def learn() -> None:
+    """A baseline, in the child process that lowers its own priority."""
+    rows = {"P-1": np.random.default_rng(0).standard_normal((600, 2)).astype(np.float32)}
+    inputs = InputSpec("flow"), InputSpec("pressure")
+    manifest, refused = await run_recipe(rows, Recipe("learned", inputs), Path("models"), NOW_US)
+    assert (manifest.units, refused) == (("P-1",), {})
+
+
 def use_the_sandbox() -> None:
     """Everything but the network; an exception ends the program with 1."""
     assert run_model() == 3 * 64 * 64
@@ -53,6 +78,8 @@ def use_the_sandbox() -> None:
     limit = "import resource as r; r.setrlimit(r.RLIMIT_AS, (1 << 30, 1 << 30))"
     subprocess.run([sys.executable, "-c", limit], check=True)
     assert socket.getaddrinfo("127.0.0.1", 1883)
+    run_isolated_model()
+    asyncio.run(learn())
     for forbidden in ("/etc/edge-agent.probe", "/usr/edge-agent.probe"):
         try:
             Path(forbidden).write_text("x")

@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 _MAX_PROBLEMS: Final = 20
 _MAX_TEXT: Final = 400
 _MAX_REPORT: Final = 65_536
-_RUN: Final = (
-    "import importlib, json, sys; sys.path[:] = json.loads(sys.argv.pop(1));"
-    " sys.exit(importlib.import_module(sys.argv.pop(1)).main())"
-)
+# If memory is short, the kernel ends the children before the daemon.
+_RUN: Final = """
+import importlib, json, sys
+try:
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+except OSError:
+    pass
+sys.path[:] = json.loads(sys.argv.pop(1))
+sys.exit(importlib.import_module(sys.argv.pop(1)).main())
+"""
 _SIGNALS: Final = {
     signal.SIGKILL: "it was killed: too much memory",
     signal.SIGXCPU: "it took too much time",

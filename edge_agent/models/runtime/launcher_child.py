@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _MESSAGE: Final = 4096
 _SET_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of prctl(2)
-_KILLED_FIRST: Final = "1000"  # of oom_score_adj: before the daemon
 
 
 def main() -> int:
@@ -77,8 +76,6 @@ def _run(handle: int) -> None:
     """Serve one model until the daemon closes the socket; never returns."""
     try:
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-        with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text(_KILLED_FIRST, "utf-8")
         with socket.socket(fileno=handle) as end, suppress(ConnectionError):
             _serve(TensorPipe(end))
     finally:
