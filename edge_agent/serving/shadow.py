@@ -6,6 +6,7 @@ Both versions have their own alarm tables, with the rules of the active use.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.serving")
 
+_WAITING: Final = 2000  # windows of a candidate
 # The names of a candidate's states in the report.
 _REPORTED: Final = {
     State.SHADOW: "running",
@@ -69,8 +71,8 @@ class Shadow:
         self._budget = budget
         self._metrics = metrics
         self._skipped = 0
-        # A run that goes on in the candidate's own process, and the active scores of its turn.
-        self._late: tuple[ModelRun, list[Scored]] | None = None
+        # Runs that wait for the candidate's own process, and the active scores of their turns.
+        self._runs: deque[tuple[ModelRun, list[Scored]]] = deque()
         self._active_stats = RunStats()
         self._active_alarms, self._alarms = alarms
         self._agreement = Agreement()
@@ -108,41 +110,43 @@ class Shadow:
     def score_and_compare(self, ran: Iterable[ModelRun], *, busy: bool) -> list[Transition]:
         """Score the windows of this turn and compare; returns the transitions of its alarms.
 
-        A candidate in a process of its own is not waited for: its scores are compared in a later
-        turn, and windows that close until then are skipped. ran: runs of the active versions;
-        busy: values wait, so there is no time.
+        A candidate in a process of its own is not waited for: its windows are scored one run after
+        the other, and compared in a later turn; those that are too many are skipped. ran: runs of
+        the active versions; busy: values wait, so there is no time.
         """
-        announced = self._finish_late()
+        announced = self._advance()
         mine = [run for run in ran if run.model.manifest.name == self.name]
         batches = [batch for run in mine for batch in run.batches]
         found = [usable(due) for one in self.standbys for due in one.windows_of(batches)]
         run = ModelRun(self.model, [due for due in found if due.size])
-        if busy or self._late is not None:
+        if busy or sum(waiting.size for waiting, _ in self._runs) + run.size > _WAITING:
             self._skipped += run.size
             self._count({"skipped": run.size})
             return announced
         for each in mine:
             if not each.busy:
                 self._active_stats.add_run(each, self._budget)
-        active = [one for each in mine for one in each.scored]
-        if run.batches:
-            score_windows(run, self._budget.limit_s(run.size), wait=False)
-        return announced + self._judged(run, active)
+        if run.batches or mine:
+            self._runs.append((run, [one for each in mine for one in each.scored]))
+        return announced + self._advance()
 
-    def _finish_late(self) -> list[Transition]:
-        """Compare the run of an earlier turn if it is over now."""
-        if self._late is None:
-            return []
-        (run, active), self._late = self._late, None
-        return self._judged(finish_late(run), active)
-
-    def _judged(self, run: ModelRun, active: list[Scored]) -> list[Transition]:
-        if run.late is not None:
-            self._late = run, active
-            return []
-        if run.batches and not run.busy:
-            self._count_run(run)
-        return self._compare(active, run.scored)
+    def _advance(self) -> list[Transition]:
+        """Execute the runs that wait, up to one that is late, and compare what is scored."""
+        announced: list[Transition] = []
+        while self._runs and not self.trouble:
+            run, active = self._runs[0]
+            if run.late is not None:
+                finish_late(run)
+            elif run.batches:
+                score_windows(run, self._budget.limit_s(run.size), wait=False)
+            if run.late is not None or run.busy:
+                run.busy = False
+                break
+            self._runs.popleft()
+            if run.batches:
+                self._count_run(run)
+            announced += self._compare(active, run.scored)
+        return announced
 
     def _count_run(self, run: ModelRun) -> None:
         trouble = self.version.run_stats.add_run(run, self._budget)

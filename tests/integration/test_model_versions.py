@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,7 +12,7 @@ import pytest
 from daemon_support import LENGTH, STEP_MS, Feed, Site
 from sink_support import Subscriber
 from support import until, value_of
-from tiny_versions import NAME, fails_over, mean, nan_over
+from tiny_versions import NAME, fails_over, hangs_over, mean, nan_over
 
 from edge_agent.cli import main
 from edge_agent.models.repository import ModelRepository
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ALARM = "gateway.service.model"
+SOON_S = 3.0  # 0.75 s of waiting, and the rest for a busy machine
 
 
 @pytest.fixture
@@ -149,6 +151,39 @@ async def test_from_version_1_to_2_and_back_by_itself(
     assert "not a number" in told["message"]["en"]
     assert max(scores(bus, "P-1").values()) > 30, "version 1 scored what version 2 could not"
     assert running.windows() >= sum(n - LENGTH + 1 for n in feed.sent.values())
+
+
+async def test_a_version_that_hangs_in_one_operator_gives_way(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    """P-1 makes it hang; P-2 has its alarm within a second all the same, by version 1.
+
+    On disk, too, so that a restart does not load it again; the operator is told.
+    """
+    site = Site(tmp_path, broker.url, runtime={"model_memory": "1GiB"})
+    models = site.folder / "models"
+    bundle(models / NAME, mean, "1")
+    shelf = ModelRepository(models)
+    shelf.install(bundle(tmp_path / "b", lambda **k: hangs_over(100.0, **k), "2"))
+    shelf.activate(NAME, "2")
+    feed = Feed(bus)
+    async with site.daemon() as running:
+        await until(lambda: row_of(running).get("previous") == "1", "stands by")
+        assert row_of(running)["isolated"]
+        for asset in ("P-1", "P-2"):
+            feed.send(asset, LENGTH, flow=1.0)
+        await until(lambda: not missing(bus, feed), "windows")
+        feed.send("P-1", LENGTH, flow=300.0)
+        began_s = time.monotonic()
+        feed.send("P-2", LENGTH, flow=60.0)
+        alarm = f"P-2.{NAME}"
+        await until(lambda: running.states().get(alarm) == "unack", "P-2's alarm")
+        assert time.monotonic() - began_s < SOON_S
+        await until(lambda: row_of(running)["version"] == "1", "rolled back")
+        await until(lambda: shelf.active(NAME) == "1", "on disk, too")
+        await until(lambda: running.states().get(ALARM) == "unack", "service alarm")
+        await until(lambda: not missing(bus, feed), "every window")
+    assert "no answer after" in row_of(running)["refused"]
 
 
 async def test_a_restart_forgets_neither_the_version_before_nor_the_shadow(
