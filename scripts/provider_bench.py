@@ -27,7 +27,8 @@ from edge_agent.errors import ModelError
 from edge_agent.models.bundle.golden import parse_golden
 from edge_agent.models.bundle.kinds import GOLDEN, MANIFEST
 from edge_agent.models.bundle.ort import available_providers
-from edge_agent.models.runtime.registry import PROVIDERS, SessionRegistry
+from edge_agent.models.runtime.providers import PROVIDERS
+from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 from scripts.rigs import ROOT
 

@@ -69,14 +69,9 @@ from edge_agent.models.runtime.engine import BusyError, Engine, LateError, LoadR
 from edge_agent.models.runtime.graph_engine import GraphEngine, model_of_graph
 from edge_agent.models.runtime.isolation import Isolation, StoppedError
 from edge_agent.models.runtime.model import Model
+from edge_agent.models.runtime.providers import PROVIDERS_KEY, ProviderReport, choose_providers
 from edge_agent.models.runtime.reference import Reference
-from edge_agent.models.runtime.registry import (
-    ENGINES,
-    PROVIDERS_KEY,
-    ProviderReport,
-    SessionRegistry,
-    choose_providers,
-)
+from edge_agent.models.runtime.registry import ENGINES, SessionRegistry
 
 __all__ = [
     "ALWAYS_NEW",

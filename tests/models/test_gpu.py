@@ -11,7 +11,8 @@ from support import shipped_bundles, value_of
 from edge_agent.config.settings import Runtime, Trust
 from edge_agent.models.bundle.golden import parse_golden
 from edge_agent.models.bundle.kinds import FP32, GOLDEN
-from edge_agent.models.runtime.registry import PROVIDERS, SessionRegistry
+from edge_agent.models.runtime.providers import PROVIDERS
+from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.ops.metrics import Metrics
 
 if TYPE_CHECKING:

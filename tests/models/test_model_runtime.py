@@ -40,7 +40,8 @@ from edge_agent.models.bundle.variants import Trial
 from edge_agent.models.runtime import graph_session
 from edge_agent.models.runtime import registry as registry_module
 from edge_agent.models.runtime.graph_engine import model_of_graph
-from edge_agent.models.runtime.registry import SessionRegistry, choose_providers
+from edge_agent.models.runtime.providers import choose_providers
+from edge_agent.models.runtime.registry import SessionRegistry
 from edge_agent.testing import tiny_graph
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -24,6 +24,7 @@ from edge_agent.models.runtime.engine import LoadRequest
 from edge_agent.models.runtime.graph_engine import GraphEngine
 from edge_agent.models.runtime.isolation import StoppedError
 from edge_agent.models.runtime.model import Model
+from edge_agent.models.runtime.providers import PROVIDERS, PROVIDERS_KEY, choose_providers
 from edge_agent.models.runtime.reference import reference_of
 
 if TYPE_CHECKING:
@@ -40,42 +41,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.models")
 
-PROVIDERS: Final = {
-    "tensorrt": "TensorrtExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "cpu": "CPUExecutionProvider",
-}
 # By kind of bundle.
 ENGINES: Final[Mapping[str, type[LoadableEngine]]] = {WINDOW.name: GraphEngine}
-PROVIDERS_KEY: Final = "runtime.providers"
 # Name, time of change and size of each file of a bundle.
 Stamp: TypeAlias = tuple[tuple[str, int, int], ...]
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderReport:
-    """The available ones of the configured execution providers; both in the configured order.
-
-    used: at least the CPU, which runs the operators that the others do not support.
-    """
-
-    used: tuple[str, ...]
-    missing: tuple[str, ...]
-
-
-def choose_providers(wished: Sequence[str], available: Sequence[str]) -> ProviderReport:
-    """Split the configured providers (tensorrt, cuda, cpu) by the runtime's `available` ones.
-
-    ModelError for an unknown provider.
-    """
-    unknown = [name for name in wished if name not in PROVIDERS]
-    if unknown:
-        known = f"known: {', '.join(PROVIDERS)}"
-        raise ModelError(f"unknown provider {unknown[0]!r}", where=PROVIDERS_KEY, hint=known)
-    used = [name for name in wished if PROVIDERS[name] in available]
-    missing = tuple(name for name in wished if name not in used)
-    return ProviderReport(tuple(used if "cpu" in used else [*used, "cpu"]), missing)
 
 
 class _Verified(NamedTuple):
