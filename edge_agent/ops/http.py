@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutinefunction
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
@@ -212,7 +212,8 @@ class Pace:
 
 
 def _handler(route: Route, pace: Pace) -> Handler:
-    """The aiohttp handler of a route."""
+    """The aiohttp handler of a route; a handler that is a coroutine function has its own pace."""
+    is_paced = route.scope == READ and not iscoroutinefunction(route.handler)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         parts, query = request.match_info, _query(request, route)
@@ -222,7 +223,7 @@ def _handler(route: Route, pace: Pace) -> Handler:
         if DENIED in request:
             raise request[DENIED]
         asked = Request(parts, query, body, request[RIGHTS])
-        async with pace if route.scope == READ else nullcontext():
+        async with pace if is_paced else nullcontext():
             said = _encoded(route.handler(asked))
         response = _encoded(await said) if isawaitable(said) else said
         headers = {**response.headers, hdrs.CONTENT_TYPE: response.content_type}

@@ -318,6 +318,18 @@ async def test_readers_leave_time_to_the_pipeline(
     assert (closest >= 0.028) == bool(rests)
 
 
+async def test_a_scrape_does_not_wait_for_readers() -> None:
+    """Monitoring goes on while others read without end."""
+    status = SlowStatus()
+    async with commanding(status) as server:
+        readers = [asyncio.create_task(ask(server, "/api/assets")) for _ in range(40)]
+        while not hasattr(status, "begun"):
+            await asyncio.sleep(0)
+        assert (await ask(server, "/metrics"))[0] == 200
+        assert sum(one.done() for one in readers) < 30
+        await asyncio.gather(*readers)
+
+
 async def test_all_who_wait_for_a_scrape_get_the_next_one() -> None:
     status = ListStatus()
     async with commanding(status) as server:
