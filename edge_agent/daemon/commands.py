@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,6 +53,8 @@ class Commands:
         self._metrics = metrics
         self._clock = clock
         self._unfinished = 0
+        # Each command writes to the disk: an alarm waits for one of them, not for all.
+        self._turn = asyncio.Lock()
         self._recorded_since_s = 0.0
         self._recorded = 0
         self._left_s = -_RECORDED_IN_S
@@ -116,7 +119,8 @@ class Commands:
             return
         self._unfinished += 1
         try:
-            await self._try(command)
+            async with self._turn:
+                await self._try(command)
         finally:
             self._unfinished -= 1
 
