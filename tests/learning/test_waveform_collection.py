@@ -15,7 +15,7 @@ from edge_agent.alarms import BASELINE, WAVEFORMS
 from edge_agent.config.bearing import Bearing
 from edge_agent.config.schema import Kind, Learn, LearnedAlarm, Signal, Template
 from edge_agent.config.types import Duration, Name
-from edge_agent.values import BAD, TensorBlock
+from edge_agent.values import BAD, TensorBlock, columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -221,6 +221,39 @@ def test_the_daemon_learns_waveforms_beside_numbers_and_raises_their_own_alarm(
     assert again.runtime.models.forget(asset, (BEGIN_S + 400) * S) == ""
     assert again.runtime.pipeline.waves.learning_assets()
     again.close()
+
+
+def test_the_daemon_learns_waveforms_given_the_speed(tmp_path: Path) -> None:
+    """`learn: auto`, a fan whose level follows its speed: a level that is wrong for it is found."""
+    rule = Learn(
+        auto=True,
+        duration=Duration(150),
+        first_after=Duration(0),
+        step=Duration(1),
+        alarm=LearnedAlarm(on_delay=Duration(0)),
+    )
+    signals = {Name("vibration"): WAVE, Name("rpm"): Signal(source="bus", unit="1/min")}
+    template = Template(signals, learn=rule, bearing=Bearing(model="6205", speed="rpm"))
+    replay = plants.prepared(plants.config(templates={"pump": template}, models_dir=tmp_path))
+    pipeline = replay.runtime.pipeline
+    speeds = 1500 + 500 * np.sin(np.arange(400) / 9)
+    found = []
+    for second, rpm in enumerate(speeds.tolist()):
+        if second == 170:
+            asyncio.run(replay.runtime.models.learn_what_is_ready())
+        wrong = 1.5 if second >= 350 else 1.0
+        samples = RANDOM.standard_normal(2000).astype(np.float32) * np.float32((rpm / 1500) ** 2)
+        at_us = (BEGIN_S + second) * S
+        values = columns([1], [at_us], [rpm])
+        due = pipeline.close_windows(values, [TensorBlock(0, at_us, RATE_HZ, wrong * samples)])
+        found += pipeline.update_alarms(pipeline.score_windows(due)).transitions
+    waves = next(one for one in pipeline.deployments if one.use_name == WAVEFORMS)
+    assert [spec.name for spec in waves.model.manifest.inputs] == ["rpm", "vibration"]
+    assert waves.model.manifest.calibration["judged_given"] == "any: rpm"
+    raised = [one for one in found if one.kind == "raise" and one.alarm.alarm_id == "any.waveforms"]
+    assert raised
+    assert min(one.at_us for one in raised) > (BEGIN_S + 349) * S
+    replay.close()
 
 
 def test_an_operator_calls_a_louder_machine_healthy(tmp_path: Path) -> None:
