@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.errors import ModelError
+from edge_agent.learning.cycles import find_periods
 from edge_agent.learning.forms import (
     CLIP,
     Plan,
-    find_periods,
     judged_by,
     may_explain,
     number_of_states,
 )
+from edge_agent.learning.injection import detected_share, moving_inputs
 from edge_agent.learning.networks import least_rows, taps_for
+from edge_agent.learning.phases import most_phases
 from edge_agent.learning.scaling import center_and_spread, stride_of
 from edge_agent.learning.season import seasons_in
 from edge_agent.learning.statistics import (
@@ -32,29 +34,27 @@ from edge_agent.learning.statistics import (
     fit,
     judge,
     too_few_windows,
-    window_deviations,
     window_ends,
 )
-from edge_agent.learning.threshold import Limits, limits_of
+from edge_agent.learning.threshold import Limits, limits_of, own_factor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from edge_agent.learning.networks import Student
-    from edge_agent.learning.statistics import Floats, Mask
+    from edge_agent.learning.statistics import Floats
 
 _FOLDS: Final = 4
+_WINDOWS: Final = 24  # of each held-out quarter that get faults
 _GAIN: Final = 0.02  # of the detected share: a form with more parts must earn them
 _DOUBT: Final = 0.5  # more for relations and cycles: their numbers are estimated from the data
 _TOLD: Final = 0.15  # of the detected share: prior knowledge of conditions counts as much
-_WINDOWS: Final = 24  # of each held-out quarter that get faults
-_INPUTS: Final = 12  # that get faults, at most
-_OFFSETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of an input's healthy deviation
-_NOISES: Final = (0.1, 0.5, 2.0)
 _SEASON: Final = 0.04  # of the detected share: that a period is a day or a week counts as much
 _S_PER_HOUR: Final = 3600.0
+_PHASES: Final = 96
+_LEAST_PHASES: Final = 16
+_PHASE_INPUTS: Final = 3  # at least: what a single input does is its own phase
+_PHASE_MARGIN: Final = 2.0
 _SAMPLE: Final = 50_000  # rows in which a period is sought
 
 
@@ -114,6 +114,9 @@ def choose(
     if rows:
         tried.append(_try(fitting, replace(best.plan, period=rows, excursions=True)))
         best = _best([best, tried[-1]], fitting)
+    if by_phase := [_try(fitting, each) for each in _phased(z, modes)]:
+        best = _best([best, *by_phase], fitting)
+        tried += by_phase
     seasons = [_try(fitting, plan) for plan in _with_season(fitting, best.plan)]
     if seasons:
         tried += seasons
@@ -191,7 +194,14 @@ def _taught(plan: Plan, fitting: Fitting) -> Iterator[Plan]:
     left = fitting.length - taps_for(fitting.length).shape[1] + 1
     period = plan.period if plan.period <= left else 0.0
     for student in fitting.rivals.students:
-        yield replace(plan, others=False, period=period, student=student)
+        yield replace(plan, others=False, period=period, phases=0, student=student)
+
+
+def _phased(z: Floats, modes: tuple[bool, ...]) -> Iterator[Plan]:
+    """The plan by phases, if there are inputs enough to tell them."""
+    phases = most_phases(len(z), _PHASES)
+    if z.shape[1] >= _PHASE_INPUTS and phases >= _LEAST_PHASES:
+        yield Plan(modes=modes, phases=phases, excursions=True)
 
 
 def _periods(z: Floats, fitting: Fitting, longest: int) -> list[float]:
@@ -205,7 +215,7 @@ def _best(tried: list[Candidate], fitting: Fitting) -> Candidate:
     best = tried[0]
     for each in tried[1:]:
         plan = each.plan
-        is_doubtful = plan.period or plan.excursions
+        is_doubtful = plan.period or plan.excursions or plan.phases
         is_doubtful = is_doubtful or (_relates(plan) and not any(plan.modes))
         gain = _GAIN + (_DOUBT / sqrt(independent) if is_doubtful else 0.0)
         if _credit(each) > _credit(best) + gain:
@@ -240,11 +250,25 @@ def _try(fitting: Fitting, plan: Plan) -> Candidate:
         fitting.interval_s,
         fitting.false_alarms_per_day,
     )
-    moving = _moving(fitting.rows, plan)
+    if plan.phases:
+        limits = _for_phases(fitting, plan, limits)
+    deviation = np.nanstd(fitting.rows, axis=0)
+    moving = moving_inputs(deviation, plan.modes)
     shares = [
-        _detected(fitting, model.limited(limits.limit), part, moving) for part, model, _ in held_out
+        detected_share(model.limited(limits.limit), *_windows(fitting, part), moving, deviation)
+        for part, model, _ in held_out
     ]
     return Candidate(plan, limits, float(np.mean(shares)))
+
+
+def _for_phases(fitting: Fitting, plan: Plan, limits: Limits) -> Limits:
+    """The limits of phases: wider, since cycles are fewer than rows, and what its own rows need."""
+    used = np.ones(len(fitting.rows), bool)
+    whole = fit(fitting.rows, used, fitting.constant, fitting.length, plan, hour=fitting.hour)
+    wider = limits.limit * _PHASE_MARGIN
+    stride = stride_of(len(fitting.rows))
+    own = judge(whole.limited(wider), fitting.rows, stride, fitting.hour).max(axis=1)
+    return replace(limits, limit=wider * own_factor(own[~np.isnan(own)]))
 
 
 def _parts(rows: int) -> list[slice]:
@@ -270,31 +294,6 @@ def _held_out(fitting: Fitting, model: Baseline, part: slice) -> Floats:
     return np.asarray(found[~np.isnan(found).any(axis=1)])
 
 
-def _moving(rows: Floats, plan: Plan) -> NDArray[np.intp]:
-    """The inputs that move and are judged."""
-    modes = np.array(plan.modes or (False,) * rows.shape[1], bool)
-    return np.flatnonzero((_deviation(rows) > 0) & ~modes)
-
-
-def _detected(fitting: Fitting, model: Baseline, part: slice, moving: NDArray[np.intp]) -> float:
-    """The share of faults, injected into `moving` inputs of `part`, that the model detects."""
-    windows, hour = _windows(fitting, part)
-    if not len(windows):
-        return 0.0
-    random = np.random.default_rng(0)
-    chosen = random.permutation(moving)[:_INPUTS].tolist()
-    deviation = _deviation(fitting.rows)
-    noise = random.standard_normal(windows.shape[:2])
-    offset = np.resize([1.0, -1.0], len(windows))[:, None] + 0 * noise
-    found = [
-        _is_over(model, _changed(windows, channel, size * deviation[channel] * kind), hour)
-        for channel in chosen
-        for sizes, kind in ((_OFFSETS, offset), (_NOISES, noise))
-        for size in sizes
-    ]
-    return float(np.mean(found)) if found else 0.0
-
-
 def _windows(fitting: Fitting, part: slice) -> tuple[Floats, Floats | None]:
     """Some windows [n, W, C] that end in `part`, without gaps, and the hours of their ends."""
     ends = window_ends(len(fitting.rows), fitting.length)
@@ -305,18 +304,3 @@ def _windows(fitting: Fitting, part: slice) -> tuple[Floats, Floats | None]:
         whole = ~np.isnan(found).any(axis=(1, 2))
         found, ends = found[whole], ends[whole]
     return found, None if fitting.hour is None else fitting.hour[ends]
-
-
-def _deviation(rows: Floats) -> Floats:
-    return np.asarray(np.nanstd(rows, axis=0))
-
-
-def _changed(windows: Floats, channel: int, by: Floats) -> Floats:
-    found = windows.copy()
-    found[:, :, channel] += by
-    return found
-
-
-def _is_over(model: Baseline, windows: Floats, hour: Floats | None) -> Mask:
-    """True for windows [n, W, C] that reach a limit."""
-    return np.asarray((model.charts(window_deviations(model, windows, hour)) >= 1.0).any(axis=1))

@@ -20,6 +20,7 @@ from edge_agent.learning.calibration import (
 from edge_agent.learning.choice import NO_RIVALS, Fitting, Rivals, choose
 from edge_agent.learning.cycles import told_period
 from edge_agent.learning.forms import LAMBDAS
+from edge_agent.learning.golden import golden_of
 from edge_agent.learning.scaling import (
     always_new,
     constant_floor,
@@ -193,7 +194,7 @@ def _bundle(
     now_us: int,
 ) -> LearnedBundle:
     # onnx is large and the daemon never needs it: only a process that learns imports it.
-    from edge_agent.learning.graph import build_graph, golden_of  # noqa: PLC0415
+    from edge_agent.learning.graph import build_graph  # noqa: PLC0415
 
     onnx_bytes = build_graph(list(baselines.values()), recipe.length)
     manifest = Manifest(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.learning.networks import apart
+from edge_agent.learning.phases import find_phases
 from edge_agent.learning.scaling import center_and_spread, reach_of
 from edge_agent.learning.season import NO_SEASON, season_name
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.learning.networks import Network, Student
+    from edge_agent.learning.phases import Phases
 
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
@@ -42,11 +44,6 @@ _RIDGE: Final = 1e-3
 _EXPLAINED: Final = 0.5  # R² of held-out rows
 _FOLDS: Final = 4
 _ROWS_PER_INPUT: Final = 4
-_LEAST_PERIOD: Final = 4  # rows
-_CYCLES: Final = 8  # seen, at least
-_REPEATS: Final = 0.5  # autocorrelation at the period
-_DIP: Final = 0.3  # between
-_NEAR: Final = 0.95  # of the largest: the first peak as high is the period, not its multiple
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class Plan:
     modes: [C], true for inputs that are conditions (set points, states of the
     machine): they alone determine the state, and are not judged. student: trains the network
     that explains the inputs. season: the period, in hours, of the profile that the middle of the
-    statistics has, 0 for none.
+    statistics has, 0 for none. phases: their number, see `phases`; 0 for none.
     """
 
     states: int = 1
@@ -68,6 +65,7 @@ class Plan:
     modes: tuple[bool, ...] = ()
     student: Student | None = None
     season: int = NO_SEASON
+    phases: int = 0
 
     @property
     def name(self) -> str:
@@ -75,6 +73,8 @@ class Plan:
         parts = []
         if self.states > 1:
             parts.append(f"{self.states} operating points")
+        if self.phases:
+            parts.append(f"{self.phases} phases")
         if self.others:
             parts.append("each input given the others")
         if self.student:
@@ -105,6 +105,7 @@ class Form:
     means: Floats
     changes: Floats
     network: Network | None = None
+    phases: Phases | None = None
 
     @property
     def response(self) -> Floats:
@@ -119,6 +120,8 @@ class Form:
             z = z - self.states[nearest(z, self.states, self.state_weight)]
         if self.network is not None:
             z = z - self.network.predict(z)
+        if self.phases is not None:
+            z = self.phases.prepare(z)
         return np.clip(z @ self.mixing + self.shift, -CLIP, CLIP)
 
 
@@ -135,6 +138,9 @@ def form_of(plan: Plan, z: Floats, at: NDArray[np.intp], length: int) -> Form:
     weight = judged_by(judged)
     states = find_states(z, plan.states, weight) if plan.states > 1 else np.zeros((1, channels))
     rest = z - states[nearest(z, states, weight)] if len(states) > 1 else z
+    phases = find_phases(apart(rest, at), plan.phases, length) if plan.phases else None
+    if phases is not None:
+        rest = phases.prepare(apart(rest, at))[at - at[0]]
     spread = center_and_spread(rest, np.ones(channels))[1]
     rest = np.clip(rest, *reach_of(rest, spread, keep_rare=plan.excursions))
     mixing = np.eye(channels)
@@ -143,17 +149,17 @@ def form_of(plan: Plan, z: Floats, at: NDArray[np.intp], length: int) -> Form:
     network = plan.student.train(apart(rest, at), judged, length) if plan.student else None
     if network is not None:
         rest = rest - network.predict(rest)
-    if plan.others or plan.student or len(states) > 1:
+    if plan.others or plan.student or plan.phases or len(states) > 1:
         middle, spread = center_and_spread(rest @ mixing, np.ones(channels))
         spread = np.maximum(spread, _LEAST_SPREAD)
     else:
         middle, spread = np.zeros(channels), np.ones(channels)
     spread = np.where(judged, spread, np.inf)
-    unused = network.context if network else 0
+    unused = max(each.context for each in (network, phases) if each) if network or phases else 0
     means = _means(plan, length, unused)
     changes = np.where(np.arange(length - 1) < unused, 0.0, means[0, 1:])
     changes /= changes.sum()
-    return Form(states, weight, mixing / spread, -middle / spread, means, changes, network)
+    return Form(states, weight, mixing / spread, -middle / spread, means, changes, network, phases)
 
 
 def judged_by(judged: Mask) -> Floats:
@@ -256,55 +262,7 @@ def may_explain(rows: int, channels: int) -> bool:
     return channels > 1 and rows >= _ROWS_PER_INPUT * channels
 
 
-# -- cycles ---------------------------------------------------------------------------------------
-
-
-def find_periods(z: Floats, *longest: int) -> list[float]:
-    """The periods of scaled rows [n, C] without NaN, in rows, each up to a longest one.
-
-    0 if they do not repeat; else the first peak of an input's autocorrelation that is nearly as
-    high as the highest one.
-    """
-    rows = [min(each, len(z) // _CYCLES) for each in longest]
-    if max(rows) <= _LEAST_PERIOD:
-        return [0.0] * len(rows)
-    correlation = _autocorrelation(z, max(rows) + 1).T
-    return [_highest([_period_of(each[: most + 2], most) for each in correlation]) for most in rows]
-
-
-def _highest(found: list[tuple[float, float]]) -> float:
-    height, period = max(found, default=(0.0, 0.0))
-    return period if height >= _REPEATS else 0.0
-
-
-def _autocorrelation(z: Floats, lags: int) -> Floats:
-    """Autocorrelation of each column at lags 0 .. `lags`, [lags + 1, C]; 0 for constant ones."""
-    n = len(z)
-    spectrum = np.fft.rfft(z - z.mean(axis=0), 2 * n, axis=0)
-    sums = np.fft.irfft(np.abs(spectrum) ** 2, axis=0)[: lags + 1]
-    variance = np.where(sums[0] > np.finfo(float).eps * n, sums[0], np.inf)
-    return np.asarray(sums / variance * (n / (n - np.arange(lags + 1)))[:, None])
-
-
-def _period_of(correlation: Floats, longest: int) -> tuple[float, float]:
-    """Height and lag of the first high peak after a dip; 0, 0 if there is none."""
-    inner = correlation[1:-1]
-    peaks = 1 + np.flatnonzero((inner >= correlation[:-2]) & (inner > correlation[2:]))
-    lowest = np.minimum.accumulate(correlation)
-    peaks = peaks[(peaks >= _LEAST_PERIOD) & (peaks <= longest)]
-    peaks = peaks[(correlation[peaks] - lowest[peaks] >= _DIP) & (correlation[peaks] > 0)]
-    if not len(peaks):
-        return 0.0, 0.0
-    high = correlation[peaks].max()
-    first = int(peaks[correlation[peaks] >= _NEAR * high][0])
-    return float(correlation[first]), _between(correlation, first)
-
-
-def _between(correlation: Floats, peak: int) -> float:
-    """The place of a peak between lags, by the parabola through its neighbours."""
-    left, middle, right = correlation[peak - 1 : peak + 2].tolist()
-    bend = left - 2 * middle + right
-    return peak + (0.5 * (left - right) / bend if bend < 0 else 0.0)
+# -- means ----------------------------------------------------------------------------------------
 
 
 def _means(plan: Plan, length: int, unused: int) -> Floats:

@@ -14,7 +14,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.learning.forms import CLIP
-from edge_agent.learning.network_graph import network_nodes, network_tables
+from edge_agent.learning.network_graph import (
+    feature_nodes,
+    feature_tables,
+    network_nodes,
+    network_tables,
+    phase_nodes,
+    phase_tables,
+)
 from edge_agent.learning.season_graph import SEASON, season_tables
 from edge_agent.learning.statistics import (
     MOST_BEYOND,
@@ -22,9 +29,8 @@ from edge_agent.learning.statistics import (
     STILLNESS,
     USUAL_EVENT,
     has_season,
-    window_deviations,
 )
-from edge_agent.models import HOUR, WEEK_H
+from edge_agent.models import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,13 +38,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.learning.statistics import Baseline
-    from edge_agent.models import Tensors
 
 _OPSET: Final = 17
 _IR_VERSION: Final = 8
-_GOLDEN_WINDOWS: Final = 16
-_GOLDEN_CELLS: Final = 1 << 18
-_DEVIATIONS: Final = (0.0, 1.0, 3.0, 40.0)  # spreads: at rest, normal, suspect, beyond the clip
 
 _FAR: Final = 1e6  # from any reading: a state that no row is nearest to
 
@@ -159,8 +161,12 @@ def _nodes(baselines: Sequence[Baseline]) -> _Nodes:
     nodes, z = _SCALING, "z"
     if any(len(b.form.states) > 1 for b in baselines):
         nodes, z = nodes + _STATES, "rest"
+    if any(b.form.network or b.form.phases for b in baselines):
+        nodes += feature_nodes(z)
     if any(b.form.network for b in baselines):
         nodes, z = nodes + network_nodes(z), "left"
+    if any(b.form.phases for b in baselines):
+        nodes, z = nodes + phase_nodes(z), "in_phase"
     if any((b.form.mixing != np.eye(len(b.center))).any() for b in baselines):
         nodes, z = nodes + _mixing(z), "y"
     sigmas = SEASON if any(map(has_season, baselines)) else _SIGMAS
@@ -194,7 +200,8 @@ def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[
     most = max(len(b.form.states) for b in baselines)
     states = np.stack([_padded_states(b.form.states, most) for b in baselines])
     weight = np.stack([b.form.state_weight for b in baselines])[:, None, :]
-    tables = network_tables([b.form.network for b in baselines], length)
+    tables = feature_tables(length) | network_tables([b.form.network for b in baselines], length)
+    tables |= phase_tables([b.form.phases for b in baselines])
     return (
         tables
         | season_tables([b.season for b in baselines])
@@ -242,55 +249,6 @@ def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[
 def _padded_states(states: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """States [K, C] and as many unreachable ones as are missing to `most`."""
     return np.concatenate([states, np.full((most - len(states), states.shape[1]), _FAR)])
-
-
-def golden_of(baselines: Sequence[Baseline], length: int) -> tuple[Tensors, Tensors]:
-    """Windows from rest to far off, and the outputs of `reference`; without plant data."""
-    channels = len(baselines[0].center)
-    windows = min(_GOLDEN_WINDOWS, max(len(_DEVIATIONS), _GOLDEN_CELLS // (length * channels)))
-    unit = np.arange(windows, dtype=np.int64) % len(baselines)
-    size = np.resize(_DEVIATIONS, windows)[:, None, None]
-    noise = np.random.default_rng(0).standard_normal((windows, length, channels)) * size
-    center = np.stack([baselines[u].center for u in unit.tolist()])[:, None, :]
-    spread = np.stack([baselines[u].spread for u in unit.tolist()])[:, None, :]
-    x = (center + spread * noise).astype(np.float32)
-    if not any(map(has_season, baselines)):
-        return {"x": x, "unit": unit}, dict(reference(baselines, x, unit))
-    hour = np.linspace(0, WEEK_H, windows, endpoint=False).astype(np.float32)
-    return {"x": x, "unit": unit, HOUR: hour}, dict(reference(baselines, x, unit, hour))
-
-
-def reference(
-    baselines: Sequence[Baseline],
-    x: NDArray[np.float32],
-    unit: NDArray[np.int64],
-    hour: NDArray[np.float32] | None = None,
-) -> Tensors:
-    """The result of the graph, in numpy and double precision."""
-    hours = [None] * len(x) if hour is None else list(hour[:, None].astype(float))
-    found = [_reference(baselines[u], each, h) for u, each, h in zip(unit, x, hours, strict=True)]
-    score, contributions, deviation = (np.stack(each) for each in zip(*found, strict=True))
-    outputs = {
-        "score": score,
-        "health": 1.0 / (1.0 + score),
-        "contributions": contributions,
-        "deviation": deviation,
-    }
-    return {name: value.astype(np.float32) for name, value in outputs.items()}
-
-
-def _reference(
-    baseline: Baseline, window: NDArray[np.float32], hour: NDArray[np.float64] | None
-) -> tuple[np.float64, NDArray[np.float64], NDArray[np.float64]]:
-    """Score, contributions [C] and deviations [S, C] of a window [W, C]."""
-    deviation = window_deviations(baseline, window[None].astype(float), hour)[0]
-    pull = np.einsum("sij,sj->si", baseline.precision, deviation)
-    alone = baseline.alone(pull)
-    weight = alone / np.maximum(alone.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    charts = baseline.charts(deviation[None])[0]
-    worst = int(charts.argmax())
-    contributions = charts[worst] * np.concatenate([weight, weight, weight[1:2]])[worst]
-    return contributions.sum(), contributions, deviation
 
 
 def _stack(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:

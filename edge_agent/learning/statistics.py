@@ -93,7 +93,11 @@ class Baseline:
 
     def scaled(self, rows: Floats) -> Floats:
         """Rows [..., C] as the charts take them; counters already as `rates`."""
-        return self.form.prepare(np.clip((rows - self.center) / self.spread, -CLIP, CLIP))
+        return self.form.prepare(self.in_spreads(rows))
+
+    def in_spreads(self, rows: Floats) -> Floats:
+        """Rows [..., C] in spreads from their middle; counters already as `rates`."""
+        return np.asarray(np.clip((rows - self.center) / self.spread, -CLIP, CLIP))
 
     def deviations(self, statistics: Floats, hour: Floats | None = None) -> Floats:
         """Statistics [n, S, C], smoothed changes last, in sigmas from their middle.

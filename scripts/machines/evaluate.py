@@ -101,7 +101,7 @@ def _cases(
     """Kind and readings of every fault, with BEFORE healthy rows and AFTER of them."""
     free = [channel for channel in range(rest.shape[1]) if channel not in machine.fixed]
     found = []
-    for kind in KINDS * TRIES:
+    for kind in (KINDS + machine.extra) * TRIES:
         rows = rows_of(kind, len(rest))
         channel = int(random.choice(free))
         begin = int(random.integers(2 * FAULT_ROWS + 100, len(rest) - rows - AFTER))

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 FAULT_ROWS: Final = 600
 EVENT_ROWS: Final = 20
+PART: Final = "part"
+PART_ROWS: Final = 6  # after each rise, by one spread
 WEAR_ROWS: Final = 3000  # at most half of the healthy time
 _SIZE: Final = 3.0  # of the channel's healthy spread
 
@@ -42,6 +44,11 @@ def inject(
         column[rows] += random.standard_normal(length) * spread
     elif kind == "oscillation":
         column[rows] += 1.5 * spread * np.sin(2 * np.pi * np.arange(length) / 12)
+    elif kind == PART:  # in a short part of each cycle: just after the channel has risen
+        high = column[rows] > np.nanmean(column)
+        rises = np.flatnonzero(high[1:] & ~high[:-1])
+        at = np.unique(np.minimum(rises[:, None] + np.arange(1, PART_ROWS + 1), length - 1))
+        column[begin + at] += random.choice([-1, 1]) * spread
     elif kind == "stuck":
         column[rows] = column[begin - 1]
     else:  # values of another time: valid alone, inconsistent with the other channels
@@ -49,5 +56,13 @@ def inject(
     return found
 
 
-LASTING: Final = ("offset", "drift", "noise", "oscillation", "stuck", "shifted")  # FAULT_ROWS each
-KINDS: Final = (*LASTING, "event", "wear")
+LASTING: Final = (
+    "offset",
+    "drift",
+    "noise",
+    "oscillation",
+    "stuck",
+    "shifted",
+    PART,
+)  # FAULT_ROWS each
+KINDS: Final = (*LASTING[:-1], "event", "wear")

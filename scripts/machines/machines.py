@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Machine:
     """make(random, rows) -> [rows, C]; learn_rows are learned from, healthy_rows judged after.
 
-    fixed: channels without faults, because they never change or only count.
+    fixed: channels without faults, because they never change or only count. extra: kinds of fault
+    of this machine beside those of all.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Machine:
     healthy_rows: int
     make: Callable[[Random, int], Floats]
     fixed: tuple[int, ...] = ()
+    extra: tuple[str, ...] = ()
 
 
 # -- the machines ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from edge_agent.errors import ModelError
 from edge_agent.learning.covariance import effective_number, inflation, oas_shrinkage
 from edge_agent.learning.fit import learn
 from edge_agent.learning.forms import CLIP, Form, Plan, memory_weights
-from edge_agent.learning.graph import reference
+from edge_agent.learning.golden import reference
 from edge_agent.learning.scaling import counters, rates
 from edge_agent.learning.statistics import (
     CHARTS,

@@ -14,7 +14,8 @@ from edge_agent.errors import ModelError
 from edge_agent.learning.choice import Rivals
 from edge_agent.learning.fit import learn
 from edge_agent.learning.forms import Plan
-from edge_agent.learning.graph import build_graph, golden_of
+from edge_agent.learning.golden import golden_of
+from edge_agent.learning.graph import build_graph
 from edge_agent.learning.networks import (
     Network,
     apart,
