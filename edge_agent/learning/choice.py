@@ -52,6 +52,7 @@ _TOLD: Final = 0.15  # of the detected share: prior knowledge of conditions coun
 _SEASON: Final = 0.04  # of the detected share: that a period is a day or a week counts as much
 _S_PER_HOUR: Final = 3600.0
 _PHASES: Final = 96
+_PHASE_GAIN: Final = 0.08  # of the detected share: they blame other inputs more often
 _LEAST_PHASES: Final = 16
 _PHASE_INPUTS: Final = 3  # at least: what a single input does is its own phase
 _PHASE_MARGIN: Final = 2.0
@@ -215,9 +216,10 @@ def _best(tried: list[Candidate], fitting: Fitting) -> Candidate:
     best = tried[0]
     for each in tried[1:]:
         plan = each.plan
-        is_doubtful = plan.period or plan.excursions or plan.phases
+        is_doubtful = plan.period or plan.excursions
         is_doubtful = is_doubtful or (_relates(plan) and not any(plan.modes))
-        gain = _GAIN + (_DOUBT / sqrt(independent) if is_doubtful else 0.0)
+        gain = _PHASE_GAIN if plan.phases else _GAIN
+        gain += _DOUBT / sqrt(independent) if is_doubtful else 0.0
         if _credit(each) > _credit(best) + gain:
             best = each
     return best
