@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.clock import US_PER_S
-from edge_agent.messages import Detail, Fault
+from edge_agent.messages import Detail, Fault, LinkState
 from edge_agent.sinks import ALERT, Refusals
 from edge_agent.transport import backoff_s
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edge_agent.clock import Clock
     from edge_agent.messages import Message
     from edge_agent.ops.metrics import Metrics
     from edge_agent.sinks import DeliveryError, Sink
-    from edge_agent.store import DroppedMessages, Line, StoreWorker
+    from edge_agent.store import DroppedMessages, Line, OutboxStats, StoreWorker
 
 log = logging.getLogger("edge_agent.delivery")
 
@@ -56,6 +56,28 @@ class PublisherHealth:
         """Measure the time from a message's creation to its confirmation."""
         seconds = self.ages.seconds(message.created_us)
         self._metrics.end_to_end_seconds.labels(message.sink).observe(seconds)
+
+    def waiting(self, sink: str, stats: OutboxStats | None, refusals: RefusalLog) -> dict[str, Any]:
+        """Return how many messages wait for a sink; stats: None if none does."""
+        return {
+            "sink": sink,
+            "rows": stats.rows if stats else 0,
+            "bytes": stats.bytes if stats else 0,
+            "oldest_s": self.ages.seconds(stats.oldest_us) if stats else 0.0,
+            "refused": refusals.waiting,
+            "given_up": refusals.given_up,
+        }
+
+    def export(self, waiting: Sequence[dict[str, Any]], sinks: Mapping[str, Sink]) -> None:
+        """Update the gauges of the outbox and of the sinks."""
+        metrics = self._metrics
+        for row in waiting:
+            metrics.outbox_rows.labels(row["sink"]).set(row["rows"])
+            metrics.outbox_bytes.labels(row["sink"]).set(row["bytes"])
+            metrics.outbox_oldest_seconds.labels(row["sink"]).set(row["oldest_s"])
+            metrics.sink_refused.labels(row["sink"]).set(row["refused"])
+        for name, sink in sinks.items():
+            metrics.sink_up.labels(name).set(sink.link.state is LinkState.UP)
 
     def set_trouble(self, reason: str) -> None:
         """Set why the store fails; an empty text if it works."""

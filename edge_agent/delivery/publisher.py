@@ -16,7 +16,7 @@ from edge_agent.delivery.memory import Memory
 from edge_agent.delivery.receivers import Receivers
 from edge_agent.delivery.sender import Sender
 from edge_agent.errors import StoreError
-from edge_agent.messages import AlarmState, LinkState, Transition, TransitionKind
+from edge_agent.messages import AlarmState, Transition, TransitionKind
 from edge_agent.sinks import ALERT, SINKS
 from edge_agent.store import JournalReader, Store, StoreWorker
 
@@ -309,26 +309,13 @@ class Publisher:
     def stats(self) -> list[dict[str, Any]]:
         """Return how many messages wait, by sink."""
         return [
-            {
-                "sink": name,
-                "rows": one.rows if one else 0,
-                "bytes": one.bytes if one else 0,
-                "oldest_s": self.health.ages.seconds(one.oldest_us) if one else 0.0,
-                "refused": self._senders[name].refusals.waiting,
-                "given_up": self._senders[name].refusals.given_up,
-            }
-            for name, one in ((name, self._stats.get(name)) for name in self.sinks)
+            self.health.waiting(name, self._stats.get(name), self._senders[name].refusals)
+            for name in self.sinks
         ]
 
     def export(self) -> None:
         """Update the gauges."""
-        for row in self.stats():
-            self._metrics.outbox_rows.labels(row["sink"]).set(row["rows"])
-            self._metrics.outbox_bytes.labels(row["sink"]).set(row["bytes"])
-            self._metrics.outbox_oldest_seconds.labels(row["sink"]).set(row["oldest_s"])
-            self._metrics.sink_refused.labels(row["sink"]).set(row["refused"])
-        for name, sink in self.sinks.items():
-            self._metrics.sink_up.labels(name).set(sink.link.state is LinkState.UP)
+        self.health.export(self.stats(), self.sinks)
 
     def texts_of(self, alarm: Alarm) -> dict[str, dict[str, str]]:
         """Return an alarm's message and advice by language."""

@@ -8,12 +8,14 @@ minutes old. docs/reliability.md has the consequences.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.clock import US_PER_S
 from edge_agent.messages import AlarmState
 from edge_agent.sinks import ALERT, EVENT, Position
+from edge_agent.store import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from edge_agent.alarms import AlarmMessages
     from edge_agent.messages import Transition
     from edge_agent.store import DroppedMessages, Store, Waiting
+
+log = logging.getLogger("edge_agent.delivery")
 
 _SETTLED_US: Final = 86_400 * US_PER_S
 _MARGIN_US: Final = 60 * US_PER_S
@@ -37,11 +41,22 @@ def commit(
 ) -> list[DroppedMessages]:
     """Commit transitions with their messages; those in memory are marked as not stored.
 
-    sinks: (name, kinds) each. Returns what the store had to drop.
+    sinks: (name, kinds) each. Returns what the store had to drop. A transition that cannot be
+    written for a reason of its own is lost, and logged: it must not hold up all others.
     """
     if not store.is_durable:
         transitions = [replace(one, stored=False) for one in transitions]
-    return store.commit(transitions, messages.make(transitions, sinks, now_us))
+    try:
+        return store.commit(transitions, messages.make(transitions, sinks, now_us))
+    except FileError:
+        raise
+    except Exception:
+        if len(transitions) > 1:
+            alone = [commit(store, [one], messages, sinks, now_us) for one in transitions]
+            return [dropped for each in alone for dropped in each]
+        alarm = transitions[0].alarm
+        log.exception("transition lost", extra={"alarm_id": alarm.alarm_id, "seq": alarm.seq})
+        return []
 
 
 def standing_states(store: Store, sink: str, now_us: int) -> list[Transition]:

@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from daemon_support import Running, Site, healthy, now_ms
 from sink_support import Subscriber
 from support import until
 
-from edge_agent.errors import StoreError
+from edge_agent.alarms import AlarmMessages
+from edge_agent.store import FileError
 from edge_agent.store.store import Store
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def committed(folder: Path) -> list[str]:
         return [row[0] for row in db.execute(query)]
 
 
-async def test_what_the_disk_refuses_is_kept_and_goes_out_later(
+async def test_what_even_memory_refuses_is_kept_and_goes_out_later(
     tmp_path: Path, broker: Mosquitto, bus: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In its order and under its ids; the trouble itself is an alarm, too."""
@@ -54,7 +55,7 @@ async def test_what_the_disk_refuses_is_kept_and_goes_out_later(
 
     def unwilling(store: Store, *args: object) -> object:
         if refusing.is_set():
-            raise StoreError("cannot commit: disk I/O error")
+            raise FileError("cannot commit: disk I/O error")
         return commit(store, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Store, "commit", unwilling)
@@ -109,3 +110,30 @@ async def test_a_caller_that_goes_away_costs_nothing(
         wanted = [f"{ALARM}:{seq}" for seq in (1, 2, 3)]
         await until(lambda: bus.ids("/_pdm/event") == wanted, "each once")
     assert committed(tmp_path) == wanted
+
+
+async def test_a_transition_that_cannot_be_written_holds_up_no_other(
+    tmp_path: Path,
+    broker: Mosquitto,
+    bus: Subscriber,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Only what cannot be digested is lost, with a line in the log."""
+    make = AlarmMessages.make
+
+    def with_defect(self: AlarmMessages, transitions: Any, *args: Any) -> Any:
+        if any(one.alarm.alarm_id == ALARM for one in transitions):
+            raise ValueError("a defect")
+        return make(self, transitions, *args)
+
+    monkeypatch.setattr(AlarmMessages, "make", with_defect)
+    async with Site(tmp_path, broker.url).daemon() as running:
+        await until(running.up, "up")
+        for asset in ("P-1", "P-2"):
+            rows = running.values(asset, [(now_ms(), healthy(temp=200.0))])
+            running.daemon.runtime.intake.append(rows)
+        await until(lambda: bus.ids("/_pdm/event") == ["P-2.temp.quality:1"], "the other")
+    assert [one.message for one in caplog.records if one.levelname == "ERROR"] == [
+        "transition lost"
+    ]
