@@ -29,7 +29,7 @@ log = logging.getLogger("edge_agent.delivery")
 _SETTLED_US: Final = 86_400 * US_PER_S
 _MARGIN_US: Final = 60 * US_PER_S
 _MOST_EVENTS: Final = 1000
-_MOST_WAITING: Final = 100
+_MOST_WAITING: Final = 16  # more than a send window; a mark is a small message
 
 
 def commit(

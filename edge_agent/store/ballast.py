@@ -41,6 +41,11 @@ class Ballast:
         growth = max(0, self._free_bytes() - self._size * 3 // 4)
         limit_pages(db, min(pages + growth // PAGE_BYTES, page_limit))
 
+    @property
+    def is_spent(self) -> bool:
+        """True if the disk was full, and has no room for it yet."""
+        return not self._path.exists()
+
     def restore(self, now_s: float) -> bool:
         """Reserve again if the disk has twice the space; called often, tried once a minute.
 

@@ -107,8 +107,13 @@ class Database:
         self._prune_history(max(0, self._history_bytes - cut))
         empty_wal(self.db)
 
-    def halve_outbox(self) -> None:
-        """Drop half of the outbox; the next successful commit returns what was dropped."""
+    def shrink_outbox(self) -> None:
+        """Drop half of the outbox; the next successful commit returns what was dropped.
+
+        Not on a full disk: memory has room.
+        """
+        if self.is_durable and self._ballast.is_spent:
+            return
 
         def change(db: sqlite3.Connection) -> list[DroppedMessages]:
             total = sum(one.bytes for one in outbox.stats(db).values())

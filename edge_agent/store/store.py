@@ -90,9 +90,7 @@ class Store(Database):
             outbox.insert(db, messages)
             return weight, outbox.make_room(db, self._outbox_budget)
 
-        # On a full disk memory has room: nothing waiting is dropped before that is full as well.
-        relief = _nothing if self.is_durable else self.halve_outbox
-        weight, dropped = self.write("commit", change, relief)
+        weight, dropped = self.write("commit", change, self.shrink_outbox)
         self.states |= {one.alarm.alarm_id: StoredTransition(now_us, one) for one in transitions}
         self._dropped += dropped
         self._history_bytes += weight
@@ -240,7 +238,3 @@ class Store(Database):
         """
         with self.reporting("read the audit log"):
             return journal.select_audit(self.db, wanted, limit)
-
-
-def _nothing() -> None:
-    """Free no space."""
