@@ -8,6 +8,7 @@ Value Estimation, JMLR 23, 2022). In each order the changes telescope, so their 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -101,11 +102,9 @@ def _scores(
     piece = int(min(max(_CELLS // max(cells, 1), 1), _ROWS))
     window, run = np.divmod(np.arange(len(asked.score) * len(replaced)), len(replaced))
     inputs_of = _inputs_of_tensors(model.manifest)
-    limit_s = _LIMIT_S if model.is_isolated else None
+    infer = partial(model.infer, budget_s=_LIMIT_S) if model.is_isolated else model.infer
     found = [
-        model.infer(
-            _mixed(inputs_of, reference, asked, window[at], replaced[run[at]]), limit_s
-        ).score
+        infer(_mixed(inputs_of, reference, asked, window[at], replaced[run[at]])).score
         for at in (slice(start, start + piece) for start in range(0, len(window), piece))
     ]
     return np.concatenate(found).reshape(len(asked.score), len(replaced))
