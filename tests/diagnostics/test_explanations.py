@@ -38,9 +38,9 @@ def counting(model: Model) -> list[int]:
     ran: list[int] = []
     infer = model.infer
 
-    def counted(feeds: Any, *rest: Any) -> Any:
+    def counted(feeds: Any, *rest: Any, **more: Any) -> Any:
         ran.append(len(feeds["x"]))
-        return infer(feeds, *rest)
+        return infer(feeds, *rest, **more)
 
     model.infer = counted  # type: ignore[assignment, method-assign]
     return ran
