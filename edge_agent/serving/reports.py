@@ -176,6 +176,7 @@ def _about(model: Model) -> dict[str, Any]:
         "false_alarms_per_day": promise.rate,
         "false_alarms_at_most": promise.at_most,
         "held_out_days": promise.held_out_days,
+        "season_zone": model.manifest.season_zone,
     }
 
 

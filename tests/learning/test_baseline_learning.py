@@ -88,6 +88,7 @@ def _random_baseline(random: np.random.Generator) -> Baseline:
     states = 10 * random.standard_normal((count, 3)) if count > 1 else np.zeros((1, 3))
     mixing = np.eye(3) + 0.3 * random.standard_normal((3, 3))
     changes = means[0, 1:] / means[0, 1:].sum()
+    points = int(random.choice([1, 48, 336]))  # 1: no season
     form = Form(states, np.ones(3), mixing, random.standard_normal(3), means, changes)
     return Baseline(
         center=10 * random.standard_normal(3),
@@ -103,7 +104,7 @@ def _random_baseline(random: np.random.Generator) -> Baseline:
         limit=1 + 9 * random.random(CHARTS),
         counter=np.zeros(3, bool),
         offset=np.zeros(3),
-        season=random.standard_normal((int(random.choice([1, 48, 336])), STATISTICS, 3)),
+        season=(points > 1) * random.standard_normal((points, STATISTICS, 3)),
     )
 
 

@@ -7,7 +7,8 @@ by an hour then, which a smooth season hardly shows.
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
@@ -45,9 +46,12 @@ def local_zone() -> str:
 
 def local_hours(time_us: NDArray[np.int64], zone: str) -> NDArray[np.float64]:
     """Times [n], in microseconds since the epoch, as local hours since a Monday at midnight."""
-    quarters, which = np.unique(time_us // _QUARTER_US, return_inverse=True)
-    where = ZoneInfo(zone)
-    offsets = np.array([_offset_us(int(each), where) for each in quarters], np.int64)
+    quarter = time_us // _QUARTER_US
+    first = int(quarter[0]) if len(quarter) else 0
+    if (quarter == first).all():  # as live
+        return np.asarray((time_us - _MONDAY_US + _offset_us(first, zone)) / _HOUR_US)
+    quarters, which = np.unique(quarter, return_inverse=True)
+    offsets = np.array([_offset_us(each, zone) for each in quarters.tolist()], np.int64)
     return np.asarray((time_us - _MONDAY_US + offsets[which]) / _HOUR_US)
 
 
@@ -56,8 +60,8 @@ def hours_of_week(time_us: NDArray[np.int64], zone: str) -> NDArray[np.float32]:
     return np.asarray(np.mod(local_hours(time_us, zone), WEEK_H), np.float32)
 
 
-def _offset_us(quarter: int, zone: ZoneInfo) -> int:
+@lru_cache(maxsize=4096)
+def _offset_us(quarter: int, zone: str) -> int:
     """The offset from UTC in a quarter of an hour."""
-    offset = datetime.fromtimestamp(quarter * _QUARTER_US / US_PER_S, UTC).astimezone(zone)
-    found = offset.utcoffset()
-    return 0 if found is None else round(found.total_seconds() * US_PER_S)
+    offset = datetime.fromtimestamp(quarter * _QUARTER_US / US_PER_S, ZoneInfo(zone)).utcoffset()
+    return 0 if offset is None else round(offset.total_seconds() * US_PER_S)

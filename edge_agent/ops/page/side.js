@@ -58,7 +58,8 @@ function modelDetail(row) {
   const next = row.next ? t("next", { version: row.next }) : "";
   const provisional = row.provisional_s
     ? t("provisional", { n: Math.round(row.provisional_s / 60) }) : "";
-  return [provisional, promise(row), trackRecord(row), row.variant, row.provider, row.reason, next, refused].filter(Boolean).join(" · ");
+  const season = row.season_zone ? t("season", { zone: row.season_zone }) : "";
+  return [provisional, season, promise(row), trackRecord(row), row.variant, row.provider, row.reason, next, refused].filter(Boolean).join(" · ");
 }
 
 function promise(row) {
