@@ -7,7 +7,9 @@ HTTP, then notifies. A file `exit` in the state directory holds the code to leav
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
+import pwd
 import signal
 import socket
 import sqlite3
@@ -23,7 +25,7 @@ import onnxruntime
 import orjson
 import paho.mqtt.client
 import yaml
-from status_support import ListStatus, serving
+from status_support import plant_of, serving
 
 from edge_agent.config.settings import Runtime
 from edge_agent.learning import Recipe
@@ -34,6 +36,15 @@ from edge_agent.ops.metrics import Metrics
 from edge_agent.testing import mean_bundle, tiny_graph
 
 NOW_US = 1_767_225_600_000_000
+COMMAND = """
+import http.client, socket
+one = http.client.HTTPConnection("localhost")
+one.sock = socket.socket(socket.AF_UNIX)
+one.sock.connect("/run/edge-agent/http-9460.sock")
+head = {"Content-Type": "application/json"}
+one.request("POST", "/api/alarms/P-042.model/shelve", '{"by": "x", "duration_s": 1}', head)
+print(one.getresponse().status)
+"""
 LIBRARIES = (aiohttp, asyncua, onnxruntime, orjson, paho, yaml)
 
 
@@ -94,7 +105,7 @@ async def serve() -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    async with serving(ListStatus(), port=9460):
+    async with serving(plant_of(50), port=9460, group=grp.getgrgid(os.getgid()).gr_name):
         notify.status(f"uid {os.getuid()}, watchdog every {notify.watchdog_interval_s()} s")
         notify.ready()
         await stop.wait()
@@ -108,7 +119,36 @@ def reload() -> None:
     notify.ready()
 
 
+def command_as(uid: int, gid: int, groups: list[int]) -> str:
+    """The status of a command over the unit's socket, given by this user."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND],
+        user=uid,
+        group=gid,
+        extra_groups=groups,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or done.stderr[-200:]
+
+
+def command_as_each() -> str:
+    """Root, the service's user, a member of its group, and somebody else."""
+    service = pwd.getpwnam("edge-agent")
+    users = {
+        "root": (0, 0, []),
+        "service": (service.pw_uid, service.pw_gid, []),
+        "member": (4000, 4000, [service.pw_gid]),
+        "other": (4001, 4001, []),
+    }
+    return " ".join(f"{name} {command_as(*ids)}" for name, ids in users.items())
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "command":
+        sys.stdout.write(command_as_each())
+        sys.exit(0)
     if sys.argv[1] == "check":
         sys.exit(78 if Path("broken").exists() else 0)
     if Path("exit").exists():

@@ -28,6 +28,7 @@ echo "seccomp $(grep Seccomp: /proc/$(show MainPID)/status | cut -f2)"
 echo "http $(/bin/bash -c 'exec 3<>/dev/tcp/127.0.0.1/9460
 printf "GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" >&3
 head -c 15 <&3')"
+echo "command $(/opt/edge-agent/bin/edge-agent command)"
 systemctl reload edge-agent; sleep 0.5
 echo "reload $? $(ls $state | grep -c reloaded)"
 rm $state/reloaded; touch $state/broken
@@ -131,6 +132,11 @@ def test_it_becomes_ready_with_every_library_a_model_and_the_store(probed: dict[
 def test_its_filter_is_on_and_it_serves(probed: dict[str, str]) -> None:
     assert probed["seccomp"] == "2"
     assert probed["http"] == "HTTP/1.1 200 OK"
+
+
+def test_the_kernel_names_users_over_its_socket(probed: dict[str, str]) -> None:
+    """In its user namespace it tells root, its own user and its group from all others."""
+    assert probed["command"] == "root 200 service 200 member 200 other 403"
 
 
 def test_a_reload_reaches_it_only_with_a_config_that_is_sound(probed: dict[str, str]) -> None:
