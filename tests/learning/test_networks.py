@@ -30,9 +30,12 @@ from edge_agent.learning.networks import (
     unexplained,
 )
 from edge_agent.learning.statistics import deviations_of, fit, window_deviations
+from edge_agent.models import verify_bundle
 from edge_agent.models.runtime.graph_engine import model_of_graph
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_agent.learning.fit import LearnedBundle
 
 LENGTH = 16
@@ -147,6 +150,13 @@ def test_a_student_that_knows_the_machine_is_chosen_and_named() -> None:
     shares = np.asarray(found.of(model.manifest.outputs.contributions))
     np.testing.assert_allclose(shares.sum(axis=1), found.score, rtol=1e-3)
     assert (shares[:, 1] > shares[:, 0]).mean() > 0.9
+
+
+def test_a_bundle_with_a_network_passes_the_checks_of_a_gateway(tmp_path: Path) -> None:
+    """Its operators are allowed, and the golden rows are those of the graph."""
+    bundle = learned(machine(1000), Bends(), alone=True)
+    bundle.write(tmp_path / bundle.manifest.name)
+    assert verify_bundle(tmp_path / bundle.manifest.name) == []
 
 
 def test_a_network_is_learned_over_gaps() -> None:
