@@ -26,6 +26,7 @@ log = logging.getLogger("edge_agent.learning")
 
 # Rows of all learning assets together stay under this.
 _ROWS_BYTES: Final = 96 << 20
+_TIME_BYTES: Final = 8  # of a row
 _DAY_S: Final = 86_400.0
 _SAME_STEP: Final = 0.1  # steps that differ by less than this share are one
 
@@ -178,7 +179,7 @@ class BaselineLearning(dict[str, Learning]):
         """Blocks of 256 rows that each asset may keep, so that all fit in memory."""
         assets = len(self.searches) + sum(len(one.assets) for one in self.values())
         channels = max(len(one.inputs) for one in self.values())
-        return max(4, _ROWS_BYTES // (max(assets, 1) * max(channels, 1) * 4 * 256))
+        return max(4, _ROWS_BYTES // (max(assets, 1) * (max(channels, 1) * 4 + _TIME_BYTES) * 256))
 
     def follow_transitions(self, transitions: Iterable[Transition]) -> None:
         """Rows of an asset whose baseline has an alarm are not healthy, from then on."""

@@ -107,12 +107,15 @@ def test_memory_is_bounded_and_what_is_kept_spans_the_whole_time() -> None:
     assert begins == list(range(0, 100, found.stride))
     assert all((np.diff(block[:, 0]) == 1).all() for block in blocks)
     assert len(rows) == len(found.blocks) * (BLOCK + 1)
+    known = ~np.isnan(rows[:, 0])
+    assert found.times_us()[known].tolist() == rows[known, 0].tolist(), "each with its time"
+    assert len(found.times_us()) == len(rows)
     assert np.isnan(rows[BLOCK :: BLOCK + 1]).all()
 
 
 def test_the_bound_is_shared_by_all_that_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice the assets get half as many blocks each."""
-    monkeypatch.setattr(baselines, "_ROWS_BYTES", 64 * BLOCK * 4)
+    monkeypatch.setattr(baselines, "_ROWS_BYTES", 64 * BLOCK * (4 + 8))
     allowed = []
     for n in (1, 2, 4):
         live = Live(
@@ -131,6 +134,7 @@ def test_the_first_that_has_enough_takes_along_those_that_nearly_have() -> None:
         feed(live, BEGIN_S, n, signal=signal)
     (ready,) = found.ready()
     assert {asset: len(rows) for asset, rows in ready.rows.items()} == {"P-1": 10, "P-2": 9}
+    assert {asset: len(times) for asset, times in ready.times_us.items()} == {"P-1": 10, "P-2": 9}
     assert [one.is_busy for one in found.trainings] == [True, True, False]
     assert found.ready() == []
     assert found.progress() == {"P-1": 1.0, "P-2": 0.9, "P-3": 0.5}
