@@ -17,7 +17,15 @@ from edge_agent.clock import US_PER_S
 from edge_agent.config import secrets_of, warnings
 from edge_agent.config.structs import kind_of
 from edge_agent.daemon.certificates import certificate_findings
-from edge_agent.daemon.examine_machine import disk, http_port, models, models_dir, running, store
+from edge_agent.daemon.examine_machine import (
+    disk,
+    http_group,
+    http_port,
+    models,
+    models_dir,
+    running,
+    store,
+)
 from edge_agent.errors import ConfigError, EdgeAgentError
 from edge_agent.findings import Finding, error, fine, ordered, warning
 from edge_agent.plant import Plant
@@ -168,6 +176,7 @@ CONNECT: Final[tuple[Probe, ...]] = (
     models_dir,
     store,
     http_port,
+    http_group,
 )
 DEEP: Final[tuple[Probe, ...]] = (_each_address, disk, models, running)
 

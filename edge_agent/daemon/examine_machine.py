@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import grp
 import json
 import shutil
 import socket
@@ -145,6 +146,19 @@ async def http_port(examined: Examined) -> list[Finding]:
         what = f"{http.host}:{http.port}: {(problem.strerror or str(problem)).lower()}"
         return [error("http", what, mend)]
     return [fine("http", f"{http.host}:{http.port} is free")]
+
+
+async def http_group(examined: Examined) -> list[Finding]:
+    """The group whose members may command over the unix socket: this machine must have it."""
+    name = examined.config.http.group
+    if name is None:
+        return []
+    try:
+        await asyncio.to_thread(grp.getgrnam, name)
+    except KeyError:
+        mend = f"sudo groupadd --system {name}, or name the group of the operators"
+        return [error("http.group", f"this machine has no group {name!r}", mend)]
+    return [fine("http.group", f"members of {name} may command on this machine")]
 
 
 def _bind(host: str, port: int) -> None:

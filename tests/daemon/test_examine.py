@@ -75,6 +75,14 @@ def bad(findings: list[Finding]) -> list[str]:
     return [str(one) for one in findings if one.severity is not Severity.OK]
 
 
+@pytest.mark.parametrize(("group", "is_known"), [("no-such-group", False), ("root", True)])
+async def test_the_group_that_may_command_must_exist(
+    group: str, tmp_path: Path, *, is_known: bool
+) -> None:
+    told = bad(await look(tmp_path, http={"enabled": False, "group": group}))
+    assert any("no group 'no-such-group'" in line for line in told) != is_known
+
+
 async def test_all_is_well_but_for_the_daemon(tmp_path: Path) -> None:
     told = bad(await look(tmp_path))
     assert len(told) == 1
