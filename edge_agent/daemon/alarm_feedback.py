@@ -34,7 +34,11 @@ class AlarmFeedback(SavedState):
         deployments = self._deployments
         if not deployments.track_record.restore(await self._values.load(_RECORD)):
             log.warning("track record of alarms not restored")
-        deployments.track_record.apply(deployments)
+        self.restore_loaded()
+
+    def restore_loaded(self) -> None:
+        """The same for bundles that have been loaded since."""
+        self._deployments.track_record.apply(self._deployments)
 
     async def save(self, *, at_once: bool = False) -> None:
         """Follow what happened; save changes, periodically or `at_once`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from edge_agent.clock import Clock
     from edge_agent.daemon.runtime import Runtime
@@ -122,20 +123,33 @@ class FollowedBaselines(SavedState):
     """Stores how far baselines have followed their machines, and accepts «this is healthy»."""
 
     _saved = b""
+    _waiting: Mapping[str, dict[str, Any]] = MappingProxyType({})  # of bundles loaded later
 
     async def restore(self) -> None:
         """Restore the state of the last run of the service."""
         raw = await self._values.load(_FOLLOWED)
         try:
-            _restore_followed(self._runtime().pipeline.deployments, orjson.loads(raw or b"{}"))
-        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
+            self._waiting = {**orjson.loads(raw or b"{}")}
+        except (orjson.JSONDecodeError, TypeError):
+            learning_log.warning("what baselines have followed is not restored")
+        self.restore_loaded()
+
+    def restore_loaded(self) -> None:
+        """The same for bundles that have been loaded since."""
+        try:
+            _restore_followed(self._runtime().pipeline.deployments, self._waiting)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            self._waiting = {}
             learning_log.warning("what baselines have followed is not restored")
 
     async def save(self, *, at_once: bool = False) -> None:
         """Save changes, periodically or `at_once`."""
         if not self._is_due(at_once=at_once):
             return
-        state = orjson.dumps(_followed_state(self._runtime().pipeline.deployments))
+        deployments = self._runtime().pipeline.deployments
+        if not deployments.reports.awaited:
+            self._waiting = {}  # what is left is of other versions
+        state = orjson.dumps({**self._waiting, **_followed_state(deployments)})
         if (at_once or state != self._saved) and await self._values.save(_FOLLOWED, state):
             self._saved = state
 
@@ -182,13 +196,13 @@ def _followed_state(deployments: Deployments) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _restore_followed(deployments: Deployments, state: dict[str, dict[str, Any]]) -> None:
-    """Restore the same; what another version has followed is ignored."""
+def _restore_followed(deployments: Deployments, state: Mapping[str, dict[str, Any]]) -> None:
+    """Move the same into the deployments; what another version has followed is left."""
     for one in deployments:
         of_assets = state.get(one.model.sha256, {})
-        for row, asset in enumerate(one.assets):
+        for row, asset in enumerate(one.assets if of_assets else ()):
             if one.following is not None and asset.id in of_assets:
-                one.following.restore(row, of_assets[asset.id])
+                one.following.restore(row, of_assets.pop(asset.id))
 
 
 class RulStore(SavedState):

@@ -32,6 +32,7 @@ from edge_agent.daemon.service_faults import (
 from edge_agent.daemon.status import Lifecycle, Status
 from edge_agent.daemon.store_recovery import StoreRecovery
 from edge_agent.daemon.supervisor import Supervisor
+from edge_agent.daemon.verified_models import VerifiedModels
 from edge_agent.delivery import Publisher
 from edge_agent.models import Isolation
 from edge_agent.ops.http import HttpServer
@@ -122,10 +123,17 @@ class Parts:
             number,
             isolation=Isolation(metrics),
         )
-        self.reconciler = Reconciler(lambda: self.runtime().models, loop.turning, metrics, clock)
+        self.verified = VerifiedModels(self.builder.verified, self.values)
+        models = lambda: self.runtime().models  # noqa: E731
+        self.reconciler = Reconciler(models, loop.turning, metrics, clock, self._restore_loaded)
         self.resolution = ResolutionWatch()
         refresh = self.reconciler.refresh
         self.learning = AssetLearning(self.runtime, self.resolution, refresh, clock)
+
+    def _restore_loaded(self) -> None:
+        """What outlived the last run belongs also to the models that are loaded after the start."""
+        self.followed.restore_loaded()
+        self.feedback.restore_loaded()
 
     async def tend_processes(self) -> None:
         """Look after the processes of isolated models."""
@@ -169,6 +177,7 @@ class Parts:
             self.baseline_reset.withdraw_outdated,
             self.followed.save,
             self.model_audit.save,
+            self.verified.save,
             self.feedback.save,
             lambda: self.http.listen(),  # noqa: PLW0108 (made below)
         )

@@ -10,25 +10,33 @@ import asyncio
 import contextlib
 import logging
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_agent import __version__
 from edge_agent.clock import SystemClock
-from edge_agent.daemon import asset_learning, asset_removal, certificates
+from edge_agent.daemon import asset_learning, asset_removal, certificates, supervisor
 from edge_agent.daemon.build import Parts
 from edge_agent.daemon.pipeline_loop import within
 from edge_agent.ops import notify
 from edge_agent.serving import RECONCILE_EVERY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
     from edge_agent.daemon.runtime import Runtime
 
+START_S = 2.0  # then limits and the models that are loaded begin to work
+
+T = TypeVar("T")
+
 log = logging.getLogger("edge_agent.daemon")
+
+
+class _StoppedError(Exception):
+    """The service was stopped while it started."""
 
 
 class Daemon:
@@ -51,7 +59,10 @@ class Daemon:
         with self._signals():
             try:
                 async with self.parts.replacer.busy:  # a SIGHUP waits until there is a runtime
-                    await self.startup()
+                    with contextlib.suppress(_StoppedError):
+                        await self.startup()
+                if not self.parts.is_ready:
+                    return
                 notify.ready()
                 if on_ready is not None:
                     on_ready.set()
@@ -83,13 +94,17 @@ class Daemon:
                 loop.remove_signal_handler(number)
 
     async def startup(self) -> None:
-        """Store, sinks, models and sources, in this order; nothing waits for a server."""
+        """Store, sinks, models and sources, in this order; nothing waits for a server.
+
+        Models that are not loaded after `START_S` come into service later, each when it is loaded.
+        """
         parts = self.parts
         alarms = await parts.publisher.start()
         memory = await parts.publisher.load_memory()
         await parts.baseline_reset.restore()
         await parts.removal.restore()
-        models = await parts.builder.load_models(self._config)
+        await parts.verified.restore()
+        models = await self._unless_stopped(parts.builder.load_models(self._config, START_S))
         parts.replace_runtime(parts.builder.build(self._config, models, alarms, memory))
         await self.runtime.attach_to(parts.publisher, memory)
         await parts.rul_store.restore()
@@ -100,13 +115,26 @@ class Daemon:
             await source.start()
         parts.is_ready = True
 
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`; CancelledError after `stop`, without waiting for its end."""
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise _StoppedError
+            return task.result()
+        finally:
+            task.cancel()
+            stop.cancel()
+
     async def serve(self) -> None:
         """Run all permanent tasks until `stop`."""
         parts, repeat = self.parts, self.parts.boundary.repeat
         read = parts.certificates.read_files
         jobs = {
             "pipeline": parts.loop.run(),
-            "watch": parts.supervisor.watch(parts.boundary, parts.loop.is_alive),
+            "watch": parts.supervisor.watch(parts.boundary),
+            "heartbeat": supervisor.heartbeat(parts.loop.is_alive),
             "learn": repeat("learn", asset_learning.EVERY_S, parts.learning.learn),
             "upkeep": repeat("upkeep", RECONCILE_EVERY_S, parts.reconciler.reconcile),
             "processes": repeat("processes", RECONCILE_EVERY_S, parts.tend_processes),
@@ -137,6 +165,7 @@ class Daemon:
             await guard("stop", parts.rul_store.save(at_once=True))
             await guard("stop", parts.followed.save(at_once=True))
             await guard("stop", parts.model_audit.save())
+            await guard("stop", parts.verified.save())
             await guard("stop", parts.feedback.save(at_once=True))
         await guard("stop", parts.http.stop())
         await parts.publisher.stop(deadline_s)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from edge_agent.alarms import WAVEFORMS, baselines_of
 from edge_agent.config.schema import Learn
 from edge_agent.errors import EdgeAgentError, ModelError
 from edge_agent.learning import train_baseline, train_waves, write_problem
-from edge_agent.models import LEARNED, PROVIDERS_KEY, SessionRegistry
+from edge_agent.models import LEARNED, PROVIDERS_KEY
 from edge_agent.serving import AUTOMATIC
 
 if TYPE_CHECKING:
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
         WaveLearning,
         WaveTrainingSet,
     )
-    from edge_agent.models import Isolation, Model
-    from edge_agent.ops.metrics import Metrics
+    from edge_agent.models import Model, SessionRegistry
     from edge_agent.pipeline import Pipeline
     from edge_agent.plant import PlantAsset
     from edge_agent.serving import Deployments
+
+AT_LEAST: Final = 4  # so many bundles a start waits for
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,19 +52,17 @@ class ModelManager:
     def __init__(
         self,
         config: Config,
-        metrics: Metrics,
+        registry: SessionRegistry,
         thread: ThreadPoolExecutor,
         clock: Clock,
-        isolation: Isolation | None = None,
     ) -> None:
         self.models_dir = config.models_dir
         self._config = config
         self._clock = clock
         self._thread = thread
-        self._registry = SessionRegistry(
-            config.models_dir, config.runtime, metrics, config.trust, isolation=isolation
-        )
+        self._registry = registry
         self._loaded: list[Model] = []  # until `attach`
+        self._later: list[str] = []  # bundles that are loaded after the start
         self._not_loaded: dict[str, ModelError] = {}
         self._pipeline: Pipeline
         self.deployments: Deployments
@@ -70,9 +70,17 @@ class ModelManager:
         self.without: dict[str, str] = {}  # asset -> why it has no model
         self.write_problem = ""  # why nothing can be learned into models_dir
 
-    async def load(self) -> None:
-        """Load the bundles of the config and the learned ones; `attach` puts them in service."""
-        for name in self.bundle_names():
+    async def load(self, within_s: float = math.inf) -> None:
+        """Load the bundles of the config and the learned ones; `attach` puts them in service.
+
+        within_s: after this time no further one is begun, except the first few. What is left is
+        loaded by the reconciler, while limits and the models in service work.
+        """
+        until_s = self._clock.monotonic_s() + within_s
+        for number, name in enumerate(self.bundle_names()):
+            if number >= AT_LEAST and self._clock.monotonic_s() >= until_s:
+                self._later.append(name)
+                continue
             try:
                 self._loaded.append(await self.load_model(name))
             except ModelError as error:
@@ -101,6 +109,9 @@ class ModelManager:
             self.deployments.add_model(model)
         for name, error in self._not_loaded.items():
             self.deployments.reports.add_not_loaded(name, error)
+        self.deployments.reports.awaited.update(self._later)
+        if self._later:
+            log.info("models are loaded after the start", extra={"models": len(self._later)})
         self._loaded.clear()
 
     def bind(self, asset: PlantAsset) -> None:

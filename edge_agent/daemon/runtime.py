@@ -7,13 +7,15 @@ and by `replay`. So a recording passes through what the daemon runs.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from edge_agent.alarms import AlarmCatalogue, AlarmTable
 from edge_agent.config.structs import kind_of
 from edge_agent.config.types import Name
 from edge_agent.daemon.model_manager import ModelManager
+from edge_agent.models import SessionRegistry, VerifiedBundles
 from edge_agent.pipeline import Pipeline
 from edge_agent.plant import Plant
 from edge_agent.signals import INPUT_KINDS
@@ -76,7 +78,8 @@ class RuntimeBuilder:
     loading: the thread on which models are loaded; forgotten: by asset, the time (us) before
     which baselines are void; wake: called when values arrive in an empty intake; on_model_change:
     called when another version of a model is active; last_number: as in `AlarmTable`; live: False
-    for a recording, which has no sources to start; isolation: of models that are not proven.
+    for a recording, which has no sources to start; isolation: of models that are not proven;
+    verified: bundles that need not be tried again.
     """
 
     metrics: Metrics
@@ -88,11 +91,23 @@ class RuntimeBuilder:
     last_number: Callable[[str], int] = lambda _: 0
     live: bool = True
     isolation: Isolation | None = None
+    verified: VerifiedBundles = field(default_factory=VerifiedBundles)
 
-    async def load_models(self, config: Config) -> ModelManager:
-        """The models of a config, loaded and not yet bound to assets; takes seconds."""
-        models = ModelManager(config, self.metrics, self.loading, self.clock, self.isolation)
-        await models.load()
+    async def load_models(self, config: Config, within_s: float = math.inf) -> ModelManager:
+        """The models of a config, loaded and not yet bound to assets; takes seconds.
+
+        within_s: as in `ModelManager.load`.
+        """
+        registry = SessionRegistry(
+            config.models_dir,
+            config.runtime,
+            self.metrics,
+            config.trust,
+            isolation=self.isolation,
+            verified=self.verified,
+        )
+        models = ModelManager(config, registry, self.loading, self.clock)
+        await models.load(within_s)
         return models
 
     def build(

@@ -1,10 +1,10 @@
-"""Periodic tasks of each second: service alarms, the watchdog, our state."""
+"""Periodic tasks: service alarms, our state, the watchdog."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.alarms import service_alarm_id
 from edge_agent.messages import Detail, LinkState, Observation
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from edge_agent.messages import Fault
 
 
+_EVERY_S: Final = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Supervisor:
-    """Ends shelvings, evaluates service alarms, resets the watchdog, and reports our state.
+    """Ends shelvings, evaluates service alarms, and reports our state.
 
     find_faults: each returns the present faults of one part of the service.
     periodic_work: called once per round.
@@ -36,15 +39,12 @@ class Supervisor:
     periodic_work: Sequence[Callable[[], Awaitable[None]]]
     clock: Clock
 
-    async def watch(self, boundary: ErrorBoundary, is_alive: Callable[[], bool]) -> None:
-        """Run for ever; the watchdog is reset while the pipeline is alive."""
-        interval_s = min(1.0, (notify.watchdog_interval_s() or 2.0) / 2)
+    async def watch(self, boundary: ErrorBoundary) -> None:
+        """Run for ever, a round a second."""
         said = ""
         while True:
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(_EVERY_S)
             await boundary.guard("watch", self.supervise())
-            if is_alive():
-                notify.watchdog()
             text = self._summary()
             if text != said:
                 said = text
@@ -100,6 +100,18 @@ class Supervisor:
         if troubles:
             return "; ".join(troubles)[:200]
         return f"{len(runtime.plant.assets)} assets, {len(runtime.alarms.active())} alarms"
+
+
+async def heartbeat(is_alive: Callable[[], bool]) -> None:
+    """Reset the watchdog for ever while the pipeline is alive; it waits for nothing else.
+
+    Not for the disk either: its faults are alarms, and no reason to start the service anew.
+    """
+    interval_s = min(_EVERY_S, (notify.watchdog_interval_s() or 2.0) / 2)
+    while True:
+        await asyncio.sleep(interval_s)
+        if is_alive():
+            notify.watchdog()
 
 
 def _is_down(state: LinkState) -> bool:

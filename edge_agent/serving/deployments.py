@@ -141,7 +141,8 @@ class Deployments:
         """
         bundle = self._bundles.get(use.bundle)
         if bundle is None:
-            return f"model {use.bundle} is refused"
+            waits = use.bundle in self.reports.awaited
+            return f"model {use.bundle} is {'being loaded' if waits else 'refused'}"
         key = asset.template_name, use_name_of(use)
         found = self._by_use.get(key)
         if found is None:

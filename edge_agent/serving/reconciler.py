@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge_agent.models")
 
 RECONCILE_EVERY_S: Final = 1.0
+USE_EVERY_S: Final = 1.0
 _SELF_TEST: Final = "self_test"
 
 # A stamp of a model's files: it changes with any of them, at the cost of some stat() calls.
@@ -67,7 +68,7 @@ class Reconciler:
 
     A change on disk is loaded once two checks in a row see the same files, so that no bundle is
     read half copied. loader: returns the present one; turning: held while a version is
-    replaced, not while it is loaded.
+    replaced, not while it is loaded. on_added: called when bundles that were not in service are.
     """
 
     def __init__(
@@ -76,9 +77,11 @@ class Reconciler:
         turning: asyncio.Lock,
         metrics: Metrics,
         clock: Clock,
+        on_added: Callable[[], None] = lambda: None,
     ) -> None:
         self._loader = loader
         self._turning = turning
+        self._on_added = on_added
         self._metrics = metrics
         self._clock = clock
         self._seen: dict[str, Signature] = {}
@@ -113,15 +116,31 @@ class Reconciler:
             over = {n for n, s in self._passed_over.items() if self._done.get(n) == s}
             added: list[str] = []
             replaced: dict[str, dict[str, str]] = {}
+            shown_s = self._clock.monotonic_s()
             for name in _names(loader):
                 if name not in over:
                     await self._load_from_disk(loader, name, added, replaced)
-            async with self._turning:
-                loader.use_models(added, replaced)
+                # Hundreds of bundles take minutes after a start: each is at work when it is loaded.
+                if (added or replaced) and self._clock.monotonic_s() - shown_s >= USE_EVERY_S:
+                    await self._use(loader, added, replaced)
+                    shown_s = self._clock.monotonic_s()
+            await self._use(loader, added, replaced)
             for name in _names(loader):
                 if self._deployments.latest(name) is not None:
                     await self._load_beside(name)
             await loader.trim()
+
+    async def _use(
+        self, loader: ModelLoader, added: list[str], replaced: dict[str, dict[str, str]]
+    ) -> None:
+        """Let the models that came into service score assets; empties both."""
+        async with self._turning:
+            loader.use_models(added, replaced)
+            if added:
+                self._on_added()
+        added.clear()
+        replaced.clear()
+        await self._save_rollbacks()
 
     # -- the active version -------------------------------------------------------------------
 

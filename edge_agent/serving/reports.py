@@ -53,7 +53,7 @@ class Reports:
 
     refused: by name of the bundle, the version that should be active and is not; not_loaded:
     bundles of which no version could be loaded, and why; stopped: those of them whose runs ended
-    processes again and again.
+    processes again and again; awaited: bundles that are still to be loaded.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Reports:
     ) -> None:
         self.refused: dict[str, Refusal] = {}
         self.not_loaded: dict[str, str] = {}
+        self.awaited: set[str] = set()
         self.stopped: dict[str, StoppedError] = {}
         self._bundles = bundles
         self._shadows = shadows
@@ -72,12 +73,14 @@ class Reports:
     def add_not_loaded(self, name: str, error: ModelError) -> None:
         """No version of a bundle could be loaded."""
         self.not_loaded[name] = str(error)
+        self.awaited.discard(name)
         if isinstance(error, StoppedError):
             self.stopped[name] = error
 
     def loaded(self, name: str) -> None:
         """A version of a bundle was loaded."""
         self.not_loaded.pop(name, None)
+        self.awaited.discard(name)
         self.stopped.pop(name, None)
 
     def rows(self) -> list[dict[str, Any]]:

@@ -125,7 +125,7 @@ def _arguments(out: Path) -> list[str]:
 
 def test_it_becomes_ready_with_every_library_a_model_and_the_store(probed: dict[str, str]) -> None:
     assert probed["started"] == "active", probed.get("log")
-    assert probed["status"].endswith("watchdog every 30.0 s")
+    assert probed["status"].endswith("watchdog every 3.5 s")
     assert not probed["status"].startswith("uid 0,")
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _FATAL_ONLY: Final = 4
 _EVERY_S: Final = 0.1  # the maximum delay of ending a run
 CPU: Final = "CPUExecutionProvider"
+RUNTIME_VERSION: Final[str] = ort.__version__
 
 Session = ort.InferenceSession
 RunOptions = ort.RunOptions

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from edge_agent.config.settings import Isolated, Trust
 from edge_agent.errors import ModelError
-from edge_agent.models.bundle.bundle import read_checked, read_file, try_files
+from edge_agent.models.bundle.bundle import file_problems, read_checked, read_file, try_files
 from edge_agent.models.bundle.golden import parse_golden
 from edge_agent.models.bundle.kinds import FP32, GOLDEN, MANIFEST, WINDOW
 from edge_agent.models.bundle.manifest import KINDS, parse_manifest
@@ -26,6 +26,7 @@ from edge_agent.models.runtime.isolation import StoppedError
 from edge_agent.models.runtime.model import Model
 from edge_agent.models.runtime.providers import PROVIDERS, PROVIDERS_KEY, choose_providers
 from edge_agent.models.runtime.reference import reference_of
+from edge_agent.models.runtime.verified import VerifiedBundles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ class SessionRegistry:
 
     trust: trusted keys and names; ConfigError if a key cannot be read. kinds, engines: the class
     of the manifest and that of the engine, by kind of bundle. isolation: of graphs that are not
-    proven; None if all run in this process.
+    proven; None if all run in this process. verified: bundles that need not be tried again.
     """
 
     def __init__(  # noqa: PLR0913 (two tables)
@@ -77,8 +78,10 @@ class SessionRegistry:
         kinds: Mapping[str, type[Manifest]] = KINDS,
         engines: Mapping[str, type[LoadableEngine]] = ENGINES,
         isolation: Isolation | None = None,
+        verified: VerifiedBundles | None = None,
     ) -> None:
         self._isolation = isolation
+        self._verified = verified or VerifiedBundles()
         self._kinds = kinds
         self._engines = engines
         self._dir = models_dir
@@ -158,12 +161,17 @@ class SessionRegistry:
         signer = self._signer(folder, name, raw)
         if self._isolation is not None and self._can_isolate(manifest):
             self._isolation.prepare(name, digest)
-        problems, trial = try_files(folder, manifest, raw)
+        trial = self._verified.trial(digest, manifest)
+        if trial is not None:
+            problems = file_problems(folder, manifest)
+        else:
+            problems, trial = try_files(folder, manifest, raw)
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise self._rejected(name, problems[0].reason, f"{problems[0].text}{more}")
         model = self._tested(folder, manifest, digest, trial)
         model.signer = signer
+        self._verified.add(digest, trial)
         _log_variants(model)
         self._sessions[digest] = model
         return model
