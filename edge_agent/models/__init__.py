@@ -71,13 +71,7 @@ from edge_agent.models.runtime.isolation import Isolation, StoppedError
 from edge_agent.models.runtime.model import Model
 from edge_agent.models.runtime.providers import PROVIDERS_KEY, ProviderReport, choose_providers
 from edge_agent.models.runtime.reference import Reference
-from edge_agent.models.runtime.registry import (
-    ENGINES,
-    PROVIDERS_KEY,
-    ProviderReport,
-    SessionRegistry,
-    choose_providers,
-)
+from edge_agent.models.runtime.registry import ENGINES, SessionRegistry
 from edge_agent.models.runtime.verified import VerifiedBundles
 
 __all__ = [
