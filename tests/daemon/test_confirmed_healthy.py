@@ -86,7 +86,7 @@ async def test_the_alarm_clears_and_all_is_kept_over_a_restart(
         )
         assert called_false(running) == 1, "one, although it was said twice"
         assert await is_quiet(running, pump)
-        await pump.send(running, 30, flow=10)
+        await pump.send(running, 300, flow=10)
         await until(lambda: running.daemon.runtime.alarms.is_active(BASELINE), "10 is a fault now")
 
 
