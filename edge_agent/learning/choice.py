@@ -39,7 +39,7 @@ from edge_agent.learning.statistics import (
 from edge_agent.learning.threshold import Limits, limits_of, own_factor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from edge_agent.learning.networks import Student
     from edge_agent.learning.statistics import Floats
@@ -118,12 +118,12 @@ def choose(
     if by_phase := [_try(fitting, each) for each in _phased(z, modes)]:
         best = _best([best, *by_phase], fitting)
         tried += by_phase
-    seasons = [_try(fitting, plan) for plan in _with_season(fitting, best.plan)]
-    if seasons:
+    if seasons := _try_all(fitting, _with_season(fitting, best.plan)):
         tried += seasons
         season = _best(seasons, fitting)
         best = season if season.detected >= best.detected - _SEASON else best
-    if taught := _try_students(fitting, best.plan):
+    students = _taught(best.plan, fitting)
+    if taught := _try_all(fitting, students, is_required=fitting.rivals.alone):
         best = _best(taught if fitting.rivals.alone else [best, *taught], fitting)
         tried += taught
     return [best, *(each for each in tried if each is not best)], long_rows
@@ -168,14 +168,16 @@ def _plans(z: Floats, modes: tuple[bool, ...]) -> Iterator[Plan]:
         yield replace(plain, others=True)
 
 
-def _try_students(fitting: Fitting, plan: Plan) -> list[Candidate]:
-    """The candidates of all students; none of one to which the gaps leave too few windows."""
+def _try_all(
+    fitting: Fitting, plans: Iterable[Plan], *, is_required: bool = False
+) -> list[Candidate]:
+    """The candidates of plans; none of one to which the gaps leave too few windows."""
     found = []
-    for each in _taught(plan, fitting):
+    for plan in plans:
         try:
-            found.append(_try(fitting, each))
+            found.append(_try(fitting, plan))
         except ModelError:
-            if fitting.rivals.alone:
+            if is_required:
                 raise
     return found
 

@@ -134,6 +134,15 @@ def test_too_few_days_show_no_season() -> None:
     assert not bundle.manifest.season_zone, "without times none is sought"
 
 
+def test_a_season_that_leaves_too_few_windows_to_judge_it_is_given_up() -> None:
+    """The other forms need no repetition of each hour in what is not held out."""
+    rows = machine("day", 4, 2.1, 900.0)
+    for length in (32, 40, 48):
+        recipe = Recipe("base", (InputSpec("a"), InputSpec("b")), step_s=900.0, length=length)
+        times = {"any": times_of(len(rows), 900.0)}
+        assert learn({"any": rows}, recipe, now_us=0, times_us=times).refused == {}
+
+
 def test_a_fault_that_is_usual_at_another_hour_is_found() -> None:
     """What is normal at noon is a fault at night; without the hour it is not seen."""
     days = 6.0
