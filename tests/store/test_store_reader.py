@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -107,6 +108,7 @@ async def test_one_page_is_read_at_a_time(tmp_path: Path, clock: FakeClock) -> N
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
+        time.sleep(0.001)  # another thread would come in
         inside -= 1
         return row
 
