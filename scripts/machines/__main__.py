@@ -1,6 +1,6 @@
 """The learner's defaults on simulated machines of many kinds: false alarms and found faults.
 
-29 machines, steps from 50 ms to an hour, 1 to 60 inputs: on and off, in batches and cycles, at many
+31 machines, steps from 50 ms to an hour, 1 to 60 inputs: on and off, in batches and cycles, at many
 operating points, outdoors and through the week, wearing, warming up, running in, with new habits,
 with meters, coarse, spiky, coupled, over poor lines, with bent relations. Each is learned, judged
 on the healthy time that follows, and on eight kinds of fault of one input. The defaults were chosen

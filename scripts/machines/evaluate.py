@@ -9,7 +9,15 @@ import numpy as np
 
 from edge_agent.config.schema import DEFAULT_LENGTH
 from scripts.machines.detectors import Learners
-from scripts.machines.faults import EVENT_ROWS, FAULT_ROWS, KINDS, LASTING, inject, rows_of
+from scripts.machines.faults import (
+    EVENT_ROWS,
+    FAULT_ROWS,
+    KINDS,
+    LASTING,
+    PART,
+    inject,
+    rows_of,
+)
 from scripts.machines.kinds import KINDS_OF_MACHINE
 from scripts.machines.machines import MACHINES
 
@@ -169,4 +177,4 @@ def _by_kind(runs: dict[tuple[str, str], list[Figures]], detector: str) -> dict[
             for run in each:
                 for kind, fault in run["faults"]:
                     found[kind].append(fault["found"])
-    return {kind: 100 * float(np.mean(found[kind])) for kind in KINDS}
+    return {kind: 100 * float(np.mean(found[kind])) for kind in (*KINDS, PART) if found[kind]}
