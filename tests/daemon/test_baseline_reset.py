@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 LEARNED_ROWS = 220
+FAULT_ROWS = 80  # longer than the delay of the alarm
 BASELINE = "P-1.baseline"
 
 
@@ -31,7 +32,7 @@ def write_config(folder: Path, assets: str = "P-1") -> Path:
     """A pump that learns by itself from 20 s of rows; nobody but the test sends them."""
     struct = {
         "signals": {"flow": {}, "pressure": {}},
-        # 5 s, because the last values are held between two calls of `send`: as if stuck.
+        # 5 s, because the end of a call of `send` looks like a pause of its source.
         "learn": {
             "auto": True,
             "duration": "20s",
@@ -116,7 +117,7 @@ async def test_after_an_overhaul_one_command_learns_anew(
     async with Running(path) as running:
         old = await learned(running, pump, flow=10)
         name = old.manifest.name
-        await pump.send(running, 30, flow=13)
+        await pump.send(running, FAULT_ROWS, flow=13)
         await until(lambda: states(running) == {BASELINE: "unack"}, "the alarm")
 
         assert await again(running, path, "--asset", "P-*") == 0
@@ -124,7 +125,7 @@ async def test_after_an_overhaul_one_command_learns_anew(
         assert states(running) == {}, "what it rested on is void"
         assert running.daemon.runtime.models.without == {"P-1": "learning"}
         scored = running.windows(name)
-        await pump.send(running, 30, flow=16)
+        await pump.send(running, FAULT_ROWS, flow=16)
         assert running.windows(name) == scored, "the old baseline judges no more"
 
     async with Running(path) as running:
@@ -133,10 +134,10 @@ async def test_after_an_overhaul_one_command_learns_anew(
         new = await learned(running, pump, flow=13)
         assert (new.manifest.name, new.sha256 != old.sha256) == (name, True)
         scored = running.windows(name)
-        await pump.send(running, 30, flow=13)
+        await pump.send(running, FAULT_ROWS, flow=13)
         await until(lambda: running.windows(name) > scored, "windows")
         assert states(running) == {}, "13 is healthy now"
-        await pump.send(running, 30, flow=10)
+        await pump.send(running, FAULT_ROWS, flow=10)
         await until(lambda: states(running) == {BASELINE: "unack"}, "10 is a fault now")
         assert [row["action"] for row in await audit(running)].count("learn") == 1
 
@@ -148,7 +149,7 @@ async def test_after_an_overhaul_one_command_learns_anew(
             "the old one",
         )
         await until(lambda: states(running) == {}, "the alarm of the one that went")
-        await pump.send(running, 30, flow=13)
+        await pump.send(running, FAULT_ROWS, flow=13)
         await until(lambda: states(running) == {BASELINE: "unack"}, "13 is a fault again")
 
 
@@ -170,18 +171,18 @@ async def test_the_other_assets_of_a_bundle_go_on(tmp_path: Path) -> None:
         assert await again(running, path, "--asset", "P-1") == 0
         name = both.manifest.name
         scored = running.windows(name)
-        await two.send(running, 30, flow=20)
+        await two.send(running, FAULT_ROWS, flow=20)
         await until(lambda: running.windows(name) > scored, "windows of the other")
         alone = await learned(running, one, flow=13)
         assert alone.manifest.units == ("P-1",)
         scored_us = last_scored(running, name, "P-1")
-        await one.send(running, 30, flow=13)
+        await one.send(running, FAULT_ROWS, flow=13)
         await until(lambda: running.windows(alone.manifest.name), "windows of its own")
         assert last_scored(running, name, "P-1") == scored_us, "not judged by both"
         assert states(running) == {}
         assert daemon.runtime.models.without == {}
     async with Running(path) as running:
-        await one.send(running, 30, flow=13)
+        await one.send(running, FAULT_ROWS, flow=13)
         await until(lambda: running.windows(alone.manifest.name), "after a restart, too")
         assert states(running) == {}
 
@@ -194,7 +195,7 @@ async def test_what_is_learned_elsewhere_is_taken_up_by_itself(tmp_path: Path) -
     (tmp_path / "healthy.csv").write_text("time,flow,pressure\n" + "\n".join(lines) + "\n")
     async with Running(path) as running:
         old = await learned(running, pump, flow=10)
-        await pump.send(running, 30, flow=13)
+        await pump.send(running, FAULT_ROWS, flow=13)
         await until(lambda: states(running) == {BASELINE: "unack"}, "the alarm")
         words = ["--asset", "P-1", "--input", str(tmp_path / "healthy.csv")]
         assert await again(running, path, *words) == 0
@@ -203,7 +204,7 @@ async def test_what_is_learned_elsewhere_is_taken_up_by_itself(tmp_path: Path) -
             "taken up",
         )
         await until(lambda: states(running) == {}, "void")
-        await pump.send(running, 30, flow=13)
+        await pump.send(running, FAULT_ROWS, flow=13)
         assert states(running) == {}
 
 
