@@ -141,11 +141,12 @@ def select_newest(db: sqlite3.Connection, limit: int) -> list[StoredTransition]:
 
 def newest_row(db: sqlite3.Connection, alarm_id: str | None, seq: int) -> int:
     """Return the row of a transition, None: of the newest; 0 if it is not in the history."""
-    query = "SELECT COALESCE(MAX(row), 0) FROM history"
     if alarm_id is None:
-        return int(db.execute(query).fetchone()[0])
-    query += " WHERE alarm_id = ? AND seq = ?"
-    return int(db.execute(query, (alarm_id, seq)).fetchone()[0])
+        found = db.execute("SELECT MAX(row) FROM history").fetchone()
+    else:  # from the newest on, where it is found at once
+        query = "SELECT row FROM history WHERE alarm_id = ? AND seq = ? ORDER BY row DESC LIMIT 1"
+        found = db.execute(query, (alarm_id, seq)).fetchone()
+    return 0 if found is None or found[0] is None else int(found[0])
 
 
 def select_since(db: sqlite3.Connection, row: int, limit: int) -> list[StoredTransition]:

@@ -133,3 +133,21 @@ def test_a_mark_is_short_also_with_a_long_outbox(store: Store, clock: FakeClock)
     store.confirm([one.row for one in store.pending(SINK, 1000)])
     again = told(republish.recent_events(store, Lost(SINK, "event", mark)))
     assert again == [f"a:{seq}" for seq in range(51, 301)]
+
+
+def test_a_repeated_event_that_waits_is_not_behind_a_mark(store: Store, clock: FakeClock) -> None:
+    """It has a late row in the outbox but an early one in the history: a broker may lose it."""
+    store.commit([transition("a", seq) for seq in range(1, 101)], [])
+    waits = [message(clock, "event", "a", seq) for seq in (*range(51, 101), 7)]
+    store.commit([], waits)
+    mark = republish.position_of(store, SINK)
+    assert mark is not None
+    store.confirm([one.row for one in store.pending(SINK, 1000)])
+    again = told(republish.recent_events(store, Lost(SINK, "event", mark)))
+    assert again == ["a:7", *(f"a:{seq}" for seq in range(51, 101))]
+
+
+def test_without_a_mark_for_very_many(store: Store, clock: FakeClock) -> None:
+    """The receiver keeps an older one: more is sent again, nothing is lost."""
+    store.commit([], [message(clock, "event", "a", seq) for seq in range(501)])
+    assert republish.position_of(store, SINK) is None
