@@ -40,6 +40,7 @@ _STATE_ROWS: Final = 4
 _WITHIN: Final = 0.1  # of the variance, at most, is left within the states
 _DROP: Final = 3.0  # by so much less than with one state fewer
 _LEAST_SPREAD: Final = 1e-3  # of what is left; less is rounding
+_LEAST_IN_PHASE: Final = 0.3  # of the spread of a phase
 _RIDGE: Final = 1e-3
 _EXPLAINED: Final = 0.5  # R² of held-out rows
 _FOLDS: Final = 4
@@ -151,7 +152,7 @@ def form_of(plan: Plan, z: Floats, at: NDArray[np.intp], length: int) -> Form:
         rest = rest - network.predict(rest)
     if plan.others or plan.student or plan.phases or len(states) > 1:
         middle, spread = center_and_spread(rest @ mixing, np.ones(channels))
-        spread = np.maximum(spread, _LEAST_SPREAD)
+        spread = np.maximum(spread, _LEAST_IN_PHASE if plan.phases else _LEAST_SPREAD)
     else:
         middle, spread = np.zeros(channels), np.ones(channels)
     spread = np.where(judged, spread, np.inf)
