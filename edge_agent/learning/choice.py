@@ -201,9 +201,10 @@ def _taught(plan: Plan, fitting: Fitting) -> Iterator[Plan]:
 
 
 def _phased(z: Floats, modes: tuple[bool, ...]) -> Iterator[Plan]:
-    """The plan by phases, if there are inputs enough to tell them."""
+    """The plan by phases, if enough inputs move to tell them."""
     phases = most_phases(len(z), _PHASES)
-    if z.shape[1] >= _PHASE_INPUTS and phases >= _LEAST_PHASES:
+    moving = int((z.max(axis=0) > z.min(axis=0)).sum())
+    if moving >= _PHASE_INPUTS and phases >= _LEAST_PHASES:
         yield Plan(modes=modes, phases=phases, excursions=True)
 
 

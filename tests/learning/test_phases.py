@@ -71,10 +71,11 @@ def test_phases_are_chosen_and_told_where_they_detect_most() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_fewer_than_three_inputs_have_no_phases(channels: int) -> None:
+def test_fewer_than_three_inputs_that_move_have_no_phases(channels: int) -> None:
     """What a single input does is its own phase: nothing would be left to judge."""
-    recipe = Recipe("base", INPUTS[:channels])
-    bundle = learn({"A": press(1)[:, :channels]}, recipe, now_us=NOW_US)
+    rows = press(1)
+    rows[:, channels:] = 7.0
+    bundle = learn({"A": rows}, Recipe("base", INPUTS), now_us=NOW_US)
     assert "phases" not in bundle.manifest.calibration["tried"]
 
 
