@@ -26,7 +26,7 @@ _SAMPLE: Final = 3000  # rows that determine the phases
 _ROUNDS: Final = 12
 _BLOCK: Final = 2048  # rows at a time
 _LEAST_SHARE: Final = 0.3  # of the spread of all that is left: the least one of a phase
-_LEAST_SPREAD: Final = 0.05  # of a spread: less is rounding, or an input that phases determine
+_LEAST_SPREAD: Final = 0.01  # of a spread: less is rounding, or an input that phases determine
 _FEW: Final = 20.0  # rows of a phase whose spread is half that of all
 _ROWS_PER_PHASE: Final = 30
 
