@@ -241,7 +241,7 @@ class Acceptance(Table):
         if self._scaling.is_used:
             values = self._scaling.scale_values(values)
             blocks = self._scaling.scale_blocks(blocks)
-        if (speeds := self._tachos.speeds(blocks)) is not None:
+        if blocks and (speeds := self._tachos.speeds(blocks)) is not None:
             values = Columns.concat([values, speeds]).sorted_by_time()
         values, from_future = self._refuse_future(values, now_us)
         values = self.watch.refuse_out_of_range(values)
