@@ -86,8 +86,8 @@ def _reference(
     """Score, contributions [C] and deviations [S, C] of a window [W, C]."""
     deviation = window_deviations(baseline, window[None].astype(float), hour)[0]
     pull = np.einsum("sij,sj->si", baseline.precision, deviation)
-    alone = baseline.alone(pull)
-    weight = alone / np.maximum(alone.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    blame = baseline.blame(deviation, pull)
+    weight = blame / np.maximum(blame.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     charts = baseline.charts(deviation[None])[0]
     worst = int(charts.argmax())
     contributions = charts[worst] * np.concatenate([weight, weight, weight[1:2]])[worst]

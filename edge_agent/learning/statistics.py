@@ -133,6 +133,24 @@ class Baseline:
         size = np.einsum("ski,sij,skj->sk", self.causes, self.precision, self.causes)
         return np.asarray(np.divide(1.0, size, out=np.zeros_like(size), where=size > 0))
 
+    def blame(self, deviations: Floats, pull: Floats) -> Floats:
+        """What of T² is due to each input, from deviations and P d [..., S, C]: the same.
+
+        Its part of d' P d. Where inputs explain each other, d is of what is left over: then the
+        likelihood ratio of its shift.
+        """
+        cause = np.einsum("ski,...si->...sk", self.causes, pull, optimize=True)
+        own, related = self.sizes
+        return np.asarray(np.maximum(cause * (deviations * own + cause * related), 0.0))
+
+    @property
+    def sizes(self) -> tuple[Floats, Floats]:
+        """The shift of an input is d times the first plus v' P d times the second, [S, C] each."""
+        size = np.einsum("skk->sk", self.causes)
+        if np.count_nonzero(self.causes) > np.count_nonzero(size):  # inputs explain each other
+            return np.zeros_like(size), self.alone_scale
+        return np.divide(1.0, size, out=np.zeros_like(size), where=size > 0), np.zeros_like(size)
+
 
 def has_season(baseline: Baseline) -> bool:
     """True if its middle moves with the hour of the day or the week."""
