@@ -116,7 +116,7 @@ class Daemon:
         parts.is_ready = True
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`; CancelledError after `stop`, without waiting for its end."""
+        """The result of `work`; _StoppedError after `stop`, without waiting for its end."""
         task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
