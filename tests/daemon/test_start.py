@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +14,8 @@ from tiny_models import write_mean_bundle
 from edge_agent.config.schema import Asset, Config, ModelUse, Signal, Template
 from edge_agent.config.settings import Http, Store, Tuning
 from edge_agent.config.types import Duration, Name
+from edge_agent.daemon import asset_lives, model_manager, supervisor
 from edge_agent.daemon import daemon as daemon_module
-from edge_agent.daemon import model_manager, supervisor
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.models.runtime import registry
 from edge_agent.models.runtime.verified import VerifiedBundles
@@ -181,3 +182,21 @@ async def test_the_watchdog_waits_for_nothing_but_the_pipeline(
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(fed.wait(), 0.1)
     task.cancel()
+
+
+def test_what_a_baseline_followed_waits_until_it_is_loaded() -> None:
+    """And is neither lost nor moved into another version."""
+    restored: list[tuple[int, object]] = []
+    following = SimpleNamespace(restore=lambda row, state: restored.append((row, state)))
+    late = SimpleNamespace(
+        model=SimpleNamespace(sha256="b"), assets=[SimpleNamespace(id="P-1")], following=following
+    )
+    waiting = {"a": {"P-9": "of another"}, "b": {"P-1": "moved"}}
+    restore_followed: Any = vars(asset_lives)["_restore_followed"]
+    restore_followed([], waiting)
+    assert restored == []
+    assert waiting["b"] == {"P-1": "moved"}
+    for _ in range(2):
+        restore_followed([late], waiting)
+    assert restored == [(0, "moved")]
+    assert waiting == {"a": {"P-9": "of another"}, "b": {}}
