@@ -1,0 +1,155 @@
+"""Promises that no alarm is lost: docs/reliability.md."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scripts.rigs.faults.promises import MOSQUITTO, NODE_OPCUA, ROOT_USER, Control, Promise
+
+_SINK: Final = "integration/test_mqtt_sink.py::test_"
+_STORE: Final = "integration/test_store_failures.py::test_"
+_FALLBACK: Final = "store/test_store_fallback.py::test_"
+_BULKHEADS: Final = "serving/test_bulkheads.py::test_"
+_VERSIONS: Final = "integration/test_model_versions.py::test_"
+_OPCUA: Final = "integration/test_opcua_source.py::test_"
+_LATER: Final = "no rig yet"
+
+RELIABILITY: Final = (
+    Promise(
+        5,
+        "store-fails",
+        "a store that is damaged, unreadable, full, locked or gone holds up no alarm, and is "
+        "replaced within 10 s",
+        tests=("store/test_store_fallback.py", "integration/test_store_failures.py"),
+        control=Control(
+            "the store without its memory",
+            tests=(
+                f"{_STORE}damage_under_the_running_daemon_is_set_aside[control]",
+                f"{_STORE}a_file_system_that_goes_and_comes_back[control]",
+                f"{_STORE}a_disk_with_io_errors_holds_up_no_alarm[control]",
+                f"{_FALLBACK}a_disk_that_hangs_holds_up_nothing[control]",
+            ),
+        ),
+        needs=(MOSQUITTO, ROOT_USER),
+    ),
+    Promise(
+        3,
+        "broken-links",
+        "lost confirmations, half-open and one-way connections and resets lose nothing and keep "
+        "the order; only what was in doubt is sent again",
+        tests=(
+            f"{_SINK}after_a_broken_link_only_what_is_in_doubt_is_sent_again",
+            f"{_SINK}all_that_was_raised_in_an_outage_arrives_after_it",
+            f"{_SINK}a_broker_that_hangs_is_given_up_and_found_again",
+            f"{_SINK}a_broker_that_confirms_no_more_is_given_up",
+        ),
+        control=Control(
+            "no mark on the broker",
+            tests=(f"{_SINK}after_a_broken_link_only_what_is_in_doubt_is_sent_again[control]",),
+        ),
+        needs=(MOSQUITTO,),
+    ),
+    Promise(
+        4,
+        "refused-by-the-broker",
+        "what access rules refuse is kept and counted, over both versions of MQTT",
+        tests=(
+            f"{_SINK}what_access_rules_refuse_is_kept_and_holds_up_nothing_else",
+            f"{_SINK}over_3_1_1_an_alarm_is_confirmed_when_it_came_back",
+            f"{_SINK}a_slow_connack_is_no_proof_of_an_old_broker",
+        ),
+        control=Control(
+            "3.1.1 without reading back",
+            tests=(f"{_SINK}over_3_1_1_an_alarm_is_confirmed_when_it_came_back[control]",),
+        ),
+        needs=(MOSQUITTO,),
+    ),
+    Promise(
+        4,
+        "forgetful-broker",
+        "a broker without memory gets all alarms again within 30 s",
+        tests=(
+            f"{_SINK}a_broker_that_is_killed_again_and_again_gets_every_alarm",
+            f"{_SINK}a_broker_without_our_session_is_told_all_again",
+            "integration/test_mqtt_return.py",
+        ),
+        needs=(MOSQUITTO,),
+    ),
+    Promise(
+        6,
+        "opcua-outages",
+        "an OPC UA server that stalls, is killed or has no session left is stale within three "
+        "keepalives, back within 15 s, and no session leaks",
+        tests=(
+            f"{_OPCUA}a_stalled_server_is_left_and_found_again",
+            f"{_OPCUA}a_killed_server_is_found_again",
+            f"{_OPCUA}stopping_while_the_server_is_stalled_takes_no_longer_than_its_deadline",
+        ),
+        needs=(NODE_OPCUA,),
+    ),
+    Promise(
+        9,
+        "bad-models",
+        "a model that hangs, is slow, eats memory or dies holds up no other machine's alarm",
+        tests=(
+            "serving/test_bulkheads.py",
+            f"{_VERSIONS}a_version_that_hangs_in_one_operator_gives_way",
+        ),
+        control=Control(
+            "models in the daemon's own process",
+            tests=(
+                f"{_BULKHEADS}in_this_process_all_wait_for_a_model_that_hangs",
+                f"{_BULKHEADS}a_shadow_in_this_process_is_waited_for",
+            ),
+        ),
+        needs=(MOSQUITTO,),
+    ),
+    Promise(
+        1,
+        "power-cut",
+        "a power cut of the whole machine loses no alarm that a subscriber has received",
+        unmeasured=_LATER,
+    ),
+    Promise(
+        2,
+        "kills",
+        "100 kills of the daemon lose nothing, and ids stay right",
+        unmeasured=_LATER,
+    ),
+    Promise(
+        7,
+        "gaps",
+        "a gap is never scored as normal; what comes late raises what it would have raised",
+        unmeasured=_LATER,
+    ),
+    Promise(
+        8,
+        "clocks",
+        "a jump of the gateway's or a source's clock misses no alarm and doubles none",
+        unmeasured=_LATER,
+    ),
+    Promise(
+        9,
+        "rate",
+        "ten times the rate for 60 s: memory is bounded, drops are counted, alarms go out",
+        unmeasured=_LATER,
+    ),
+    Promise(
+        10,
+        "soak",
+        "8,000 values/s with a disturbance a minute: memory, descriptors, threads and tasks stay",
+        unmeasured=_LATER,
+    ),
+    Promise(
+        15,
+        "fuzz",
+        "no decoder crashes or hangs on ten minutes of fuzzed input",
+        unmeasured=_LATER,
+    ),
+    Promise(
+        15,
+        "http-fuzz",
+        "no fuzzed HTTP request is answered 5xx",
+        unmeasured=_LATER,
+    ),
+)
