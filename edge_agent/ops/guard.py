@@ -23,12 +23,14 @@ from aiohttp import hdrs, web
 from edge_agent.errors import ConfigError, EdgeAgentError, NotFoundError, StoreError, UsageError
 from edge_agent.ops.local_socket import may_command, peer_of
 from edge_agent.ops.routes import (
-    ALLOWED,
     COMMAND,
-    NEEDS_TOKEN,
-    OFF,
+    INFER,
     OPEN,
     READ,
+    SCOPES,
+    TEXT,
+    TOKEN,
+    Client,
     Refusal,
     as_json,
 )
@@ -55,9 +57,10 @@ _LIMITS: Final[dict[str, Any]] = {
     "auto_decompress": False,  # no decompression bombs: our requests need no compression
     "access_log": None,
 }
-_READING: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+_ALL: Final = frozenset(SCOPES)
+_LOCAL: Final = frozenset({READ, INFER, TEXT})  # what changes nothing
+_OPEN_GATEWAY: Final = frozenset({READ})  # for other machines, if there is no token
 _HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
-_OWN_SITES: Final = frozenset({"none", "same-origin"})  # none: no page asked, but a user
 _FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _HEADERS: Final = {
     "Server": "edge-agent",
@@ -126,7 +129,7 @@ class Connection(web.RequestHandler):
         return response
 
 
-RIGHTS: Final = web.RequestKey("rights", str)  # ALLOWED, NEEDS_TOKEN or OFF
+CLIENT: Final = web.RequestKey("client", Client)
 # Why a client of this machine may not use the route; it hears first what is wrong with its request.
 DENIED: Final = web.RequestKey("denied", Refusal)
 
@@ -191,34 +194,48 @@ class Guard:
             return error(500, "internal error", "the daemon's log says more")
 
     async def _check(self, request: web.Request) -> None:
-        if not self._is_for_us(request.headers.get(hdrs.HOST, "")):
+        host = request.headers.get(hdrs.HOST, "")
+        if not self._is_for_us(host):
             raise Refusal(421, "not the name of this gateway", "add it to http.names")
         scope = self.scopes.get(request.match_info.handler, READ)
-        if scope != OPEN and request.headers.get("Sec-Fetch-Site", "none") not in _OWN_SITES:
+        if _is_foreign(request, host, scope):
             raise Refusal(403, "asked by a page of another site", "open the address itself")
+        request[CLIENT] = Client()
+        if scope == OPEN:
+            return
         peer = _unix_peer(request)
-        request[RIGHTS] = rights = self._rights(request, peer)
-        if scope == OPEN or rights == ALLOWED:
-            return
-        is_local = peer is not None or is_direct_loopback(request)
-        if scope == READ and request.method in _READING and (is_local or rights == OFF):
-            return
-        denied = _denial(rights, peer)
+        try:
+            request[CLIENT] = client = self._client(request, peer)
+            if scope not in client.scopes:
+                raise _denial(scope, client, peer)
+        except Refusal as denied:
+            await self._deny(request, scope, peer, denied)
+
+    async def _deny(
+        self, request: web.Request, scope: str, peer: Peer | None, denied: Refusal
+    ) -> None:
+        """Refuse; a command of a local client only when the rest of its request is right."""
         if scope == COMMAND and self.on_denied is not None:
             client = (request.remote or "") if peer is None else f"uid {peer.uid}"
             await self.on_denied(client, request.path, denied.error)
-        if not is_local:
+        if scope != COMMAND or (peer is None and not is_direct_loopback(request)):
             raise denied
         request[DENIED] = denied
 
-    def _rights(self, request: web.Request, peer: Peer | None) -> str:
-        """What the client may command; the address of a connection proves nothing."""
+    def _client(self, request: web.Request, peer: Peer | None) -> Client:
+        """Who asks; the address of a connection proves nothing. Refusal for a wrong token."""
         if peer is not None and may_command(peer, os.geteuid(), self.group):
-            return ALLOWED
-        if self._token is None:
-            return OFF
+            return Client(scopes=_ALL, has_keys=self.has_token)
         given = request.headers.get(hdrs.AUTHORIZATION, "")
-        return ALLOWED if self._has_token(given) else NEEDS_TOKEN
+        if given and self.has_token:
+            if not self._has_token(given):
+                raise Refusal(401, "token missing or wrong", "Authorization: Bearer <token>")
+            return Client(TOKEN, _ALL, has_keys=True)
+        if peer is not None or is_direct_loopback(request):
+            return Client(scopes=_LOCAL, has_keys=self.has_token)
+        return Client(
+            scopes=frozenset() if self.has_token else _OPEN_GATEWAY, has_keys=self.has_token
+        )
 
     def _is_for_us(self, host: str) -> bool:
         match = _HOST.fullmatch(host)
@@ -246,14 +263,30 @@ def _unix_peer(request: web.Request) -> Peer | None:
     return peer_of(connection)
 
 
-def _denial(rights: str, peer: Peer | None) -> Refusal:
+def _denial(scope: str, client: Client, peer: Peer | None) -> Refusal:
     """The answer to a client that lacks the right."""
-    if rights == NEEDS_TOKEN:
+    if client.has_keys:
         return Refusal(401, "token missing or wrong", "Authorization: Bearer <token>")
-    if peer is None:
-        hint = "set http.token; or on the gateway: edge-agent alarms, as root or in http.group"
-        return Refusal(403, "commands over TCP need a token, and none is set", hint)
-    return Refusal(403, f"user {peer.uid} may not command", "sudo, or become one of http.group")
+    if peer is not None:
+        return Refusal(403, f"user {peer.uid} may not command", "sudo, or become one of http.group")
+    hint = "set http.token; or on the gateway: edge-agent alarms, as root or in http.group"
+    return Refusal(403, f"{scope} over TCP needs a token, and none is set", hint)
+
+
+def _is_foreign(request: web.Request, host: str, scope: str) -> bool:
+    """True if a browser says that a page of another origin asks.
+
+    A link to the status page is no such request: the other page does not see the answer. Browsers
+    send Sec-Fetch-* over TLS and to the loopback only, and Origin with all that is no plain GET.
+    """
+    headers = request.headers
+    site = headers.get("Sec-Fetch-Site")
+    if site is None or site == "none":
+        origin = headers.get(hdrs.ORIGIN)
+        return origin is not None and origin.lower().partition("://")[2] != host.lower()
+    is_link = headers.get("Sec-Fetch-Mode") == "navigate" and request.method == hdrs.METH_GET
+    is_link &= headers.get("Sec-Fetch-Dest") == "document" and hdrs.ORIGIN not in headers
+    return site != "same-origin" and not (scope == OPEN and is_link)
 
 
 def is_direct_loopback(request: web.Request) -> bool:

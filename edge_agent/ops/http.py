@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -20,8 +20,9 @@ from aiohttp import hdrs, web
 
 from edge_agent.messages import Detail, Fault
 from edge_agent.ops import local_socket
-from edge_agent.ops.guard import DENIED, RIGHTS, Connection, Connections, Guard, add_headers
+from edge_agent.ops.guard import CLIENT, DENIED, Connection, Connections, Guard, add_headers
 from edge_agent.ops.routes import (
+    ANY_TYPE,
     JSON,
     MAX_TEXT,
     OPEN,
@@ -34,7 +35,7 @@ from edge_agent.ops.routes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from edge_agent.clock import Clock
     from edge_agent.config.settings import Http
@@ -222,13 +223,28 @@ def _handler(route: Route, pace: Pace) -> Handler:
             body = route.parse(body, parts)
         if DENIED in request:
             raise request[DENIED]
-        asked = Request(parts, query, body, request[RIGHTS])
+        asked = Request(parts, query, body, request[CLIENT], request.headers)
         async with pace if is_paced else nullcontext():
             said = _encoded(route.handler(asked))
         response = _encoded(await said) if isawaitable(said) else said
         headers = {**response.headers, hdrs.CONTENT_TYPE: response.content_type}
-        return web.Response(body=response.body, status=response.status, headers=headers)
+        if isinstance(response.body, bytes):
+            return web.Response(body=response.body, status=response.status, headers=headers)
+        stream = web.StreamResponse(status=response.status, headers=headers)
+        return await _streamed(request, stream, response.body)
 
+    return answer
+
+
+async def _streamed(
+    request: web.Request, answer: web.StreamResponse, parts: AsyncGenerator[bytes]
+) -> web.StreamResponse:
+    """Send each part at once; a part for a client that is gone ends the stream."""
+    async with aclosing(parts):
+        await answer.prepare(request)
+        async for part in parts:
+            await answer.write(part)
+    await answer.write_eof()
     return answer
 
 
@@ -253,7 +269,7 @@ async def _body(request: web.Request, route: Route) -> object:
     """Read the body as the route defines it: bytes, or the value if it is JSON."""
     if request.method not in _WITH_BODY or route.method == hdrs.METH_ANY:
         return None
-    if request.content_type != route.content_type:
+    if route.content_type not in {ANY_TYPE, request.content_type}:
         what = "JSON" if route.content_type == JSON else route.content_type
         raise Refusal(415, f"the body is not {what}", f"Content-Type: {route.content_type}")
     timeout_s = BODY_TIMEOUT_S + route.max_body // SLOWEST_BYTES_S

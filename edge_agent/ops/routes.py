@@ -12,17 +12,29 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 
 JSON: Final = "application/json"
-# Scopes: access rights; docs/http.md has the table of clients.
-OPEN: Final = "open"  # anybody
-READ: Final = "read"  # clients of this machine, or with the token; all if none is configured
-COMMAND: Final = "command"  # clients with the token, or those of the socket that may command
-# What a client may do with routes of the scope COMMAND: use them, use them with the token, nothing.
+ANY_TYPE: Final = ""  # a body of any content type, also of none; the handler gets its bytes
+# Scopes: what a route is for. docs/http.md has the table of clients.
+OPEN: Final = "open"  # health and the empty page: everybody
+READ: Final = "read"  # alarms, assets, history, metrics
+INFER: Final = "infer"  # scores of models for given data
+TEXT: Final = "text"  # generated text, and answers from manuals
+COMMAND: Final = "command"  # what changes alarms and assets
+MODELS: Final = "models"  # loading and unloading of models
+ADMIN: Final = "admin"  # everything
+SCOPES: Final = (READ, INFER, TEXT, COMMAND, MODELS, ADMIN)
+# What a scope contains besides itself: who commands must see what.
+CONTAINS: Final[dict[str, frozenset[str]]] = {
+    COMMAND: frozenset({READ, COMMAND}),
+    ADMIN: frozenset(SCOPES),
+}
+# What a client may do with routes of the scope COMMAND: use them, use them with a key, nothing.
 ALLOWED: Final = "allowed"
 NEEDS_TOKEN: Final = "token"  # noqa: S105 (a word)
 OFF: Final = "off"
+TOKEN: Final = "token"  # noqa: S105 (the name of a client with `http.token`)
 MAX_BODY: Final = 16 << 10  # bytes
 MAX_TEXT: Final = 256  # characters of a parameter
 
@@ -38,26 +50,61 @@ class Refusal(Exception):  # noqa: N818 (an answer, not a fault)
         self.headers = headers or {}
 
 
+def all_scopes(given: Iterable[str]) -> frozenset[str]:
+    """These scopes and those that they contain."""
+    return frozenset().union(*(CONTAINS.get(one, frozenset({one})) for one in given))
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks: the name of its key (TOKEN with `http.token`, "" with none), and its scopes.
+
+    has_keys: keys or a token are set, with which the client could do more.
+    """
+
+    name: str = ""
+    scopes: frozenset[str] = frozenset()
+    has_keys: bool = False
+
+    @property
+    def commands(self) -> str:
+        """What it may command: ALLOWED, NEEDS_TOKEN or OFF."""
+        if COMMAND in self.scopes:
+            return ALLOWED
+        return NEEDS_TOKEN if self.has_keys else OFF
+
+    def actor(self, said: str = "") -> str:
+        """Who is recorded in the audit; said: the name in the request, which proves nothing."""
+        if not said:
+            return self.name
+        return said if self.name in {"", TOKEN, said} else f"{said} (key {self.name})"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request that its route allows.
 
     parts: the placeholders of the path; query: every parameter of the route; body:
     a JSON value, bytes if the route takes another content type, None for a GET; or what the
-    route's `parse` made of it. commands: what the client may command: ALLOWED, NEEDS_TOKEN or OFF.
+    route's `parse` made of it. headers: without regard to upper case.
     """
 
     parts: Mapping[str, str]
     query: Mapping[str, Any]
     body: Any = None
-    commands: str = OFF
+    client: Client = Client()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer that is not only a JSON value; content_type: with its charset."""
+    """An answer that is not only a JSON value; content_type: with its charset.
 
-    body: bytes
+    body: bytes, or parts of a stream, each sent at once. The stream is closed (`aclose`) when the
+    client disconnects or its key is revoked.
+    """
+
+    body: bytes | AsyncGenerator[bytes]
     content_type: str = f"{JSON}; charset=utf-8"
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -77,9 +124,9 @@ class Route:
 
     path: with `{name}` or `{name:pattern}` for a part that the handler receives; the first row
     that matches a request answers it. method: `*` for all. query: parameters by name; another one
-    is refused, except by a route without any. content_type: of the body of a POST or PUT, at
-    most max_body bytes. parse: makes the request's body from the JSON value and the parts of the
-    path, or raises `Refusal`.
+    is refused, except by a route without any. content_type: of the body of a POST or PUT, or
+    ANY_TYPE; at most max_body bytes. parse: makes the request's body from the JSON value and the
+    parts of the path, or raises `Refusal`.
     """
 
     method: str

@@ -144,7 +144,7 @@ def status_routes(status: StatusProvider, metrics: Metrics) -> list[Route]:
         Route("GET", "/metrics", api.scrape),
         Route("GET", "/health/live", api.live, OPEN),
         Route("GET", "/health/ready", api.ready, OPEN),
-        Route("GET", "/api/summary", lambda r: status.summary() | {"commands": r.commands}),
+        Route("GET", "/api/summary", api.summary),
         Route("GET", "/api/models", lambda _: status.models()),
         Route("GET", "/api/models/{name}/report", lambda r: status.model_report(r.parts["name"])),
         Route("GET", "/api/assets", api.assets, query={"search": text(), **page}),
@@ -196,6 +196,12 @@ class _StatusApi:
         """Answer 200 or 503, with the reasons."""
         ready, reasons = self._status.ready()
         return as_json({"ready": ready, **reasons}, 200 if ready else 503)
+
+    def summary(self, request: Request) -> dict[str, Any]:
+        """Answer with the gateway at a glance, and what this client may do."""
+        client = request.client
+        asked_by = {"name": client.name, "scopes": sorted(client.scopes)}
+        return self._status.summary() | {"commands": client.commands, "client": asked_by}
 
     def assets(self, request: Request) -> Response:
         """Answer with the assets that hold the searched text, the abnormal ones first."""

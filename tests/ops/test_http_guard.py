@@ -144,8 +144,28 @@ async def test_a_preflight_of_another_origin_is_not_granted() -> None:
         lines = ("Origin: http://evil.example", "Access-Control-Request-Method: POST")
         request = get(ACK, *lines).replace(b"GET", b"OPTIONS", 1)
         status, answer = await raw(server.port, request)
-    assert status == 405
+    assert status == 403
     assert b"access-control" not in answer.lower()
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost", 200),
+        ("https://LOCALHOST", 200),  # a proxy with TLS in front
+        ("http://localhost:8080", 403),  # another server of this machine
+        ("http://evil.example", 403),
+        ("null", 403),  # a sandboxed frame, a file
+        ("", 403),
+    ],
+)
+async def test_an_origin_that_is_not_ours_gets_nothing(origin: str, status: int) -> None:
+    """On every route, also on those that need no content type; without an answer for CORS."""
+    async with serving(plant_of(50)) as server:
+        for path in ("/api/summary", "/health/live", "/", "/static/app.js"):
+            code, answer = await raw(server.port, get(path, f"Origin: {origin}"))
+            assert code == status
+            assert b"access-control" not in answer.lower()
 
 
 @pytest.mark.parametrize(
@@ -260,7 +280,14 @@ async def test_a_page_of_another_site_may_not_even_read(site: str) -> None:
     async with serving(plant_of(50)) as server:
         for path in ("/api/alarms/history", "/metrics", "/api/summary"):
             assert (await raw(server.port, get(path, f"Sec-Fetch-Site: {site}")))[0] == 403
-        assert (await raw(server.port, get("/", f"Sec-Fetch-Site: {site}")))[0] == 200  # a link
+        for path in ("/", "/health/live"):
+            lines = [f"Sec-Fetch-Site: {site}"]
+            assert (await raw(server.port, get(path, *lines)))[0] == 403
+            lines += ["Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"]  # a link
+            assert (await raw(server.port, get(path, *lines)))[0] == 200
+            assert (await raw(server.port, get(path, *lines, "Origin: null")))[0] == 403
+            frame = [*lines[:2], "Sec-Fetch-Dest: iframe"]
+            assert (await raw(server.port, get(path, *frame)))[0] == 403
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])

@@ -15,10 +15,20 @@ from edge_agent.config.settings import Http
 from edge_agent.config.types import Secret
 from edge_agent.ops import http
 from edge_agent.ops.http import HttpServer
-from edge_agent.ops.routes import OPEN, Refusal, Request, Response, Route, choice, number
+from edge_agent.ops.routes import (
+    INFER,
+    OPEN,
+    TEXT,
+    Refusal,
+    Request,
+    Response,
+    Route,
+    choice,
+    number,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
 TOKEN = "correct-horse-battery"  # noqa: S105
 ELSEWHERE = {"Forwarded": "for=10.0.0.9"}  # a proxy on this machine lends nobody its address
@@ -34,7 +44,24 @@ async def classify(request: Request) -> Response:
     return Response(body, "text/plain; charset=utf-8", headers={"X-Model": "cat"})
 
 
+async def count(request: Request) -> Response:
+    """A stream without an end; it notes when it is closed."""
+
+    async def parts() -> AsyncGenerator[bytes]:
+        try:
+            for number in range(1 << 30):
+                yield f"{number}\n".encode()
+                await asyncio.sleep(0)
+        finally:
+            CLOSED.append(request.parts["model"])
+
+    return Response(parts(), "text/plain")
+
+
+CLOSED: list[str] = []
 ROUTES = [
+    Route("GET", "/fake/models/{model}/stream", count, TEXT),
+    Route("POST", "/fake/raw", lambda r: [len(r.body), r.headers["x-n"]], INFER, content_type=""),
     Route("GET", "/fake/health", lambda _: {"live": True}, OPEN),
     Route("GET", "/fake/models", lambda _: ["cat"]),
     Route(
@@ -100,6 +127,31 @@ async def test_a_large_body_has_more_time(
 
     async with asking() as ask:
         assert (await ask("POST", "models/cat/infer", data=slowly(), headers=PICTURE))[0] == status
+
+
+@pytest.mark.parametrize("kind", [{}, {"Content-Type": "application/octet-stream"}])
+async def test_a_row_can_take_a_body_of_any_type_or_none(kind: dict[str, str]) -> None:
+    """And reads headers in whatever case they are sent."""
+    async with asking() as ask:
+        more: dict[str, Any] = {"skip_auto_headers": ["Content-Type"], "data": b"\0" * 9}
+        status, body, _ = await ask("POST", "raw", headers={"X-N": "1"} | kind, **more)
+    assert (status, body) == (200, b'[9,"1"]')
+
+
+async def test_a_stream_is_sent_part_by_part_and_closed_with_its_client() -> None:
+    """The first parts are there long before the last; a client that goes ends it."""
+    CLOSED.clear()
+    server = HttpServer(Http(port=0), ROUTES, FakeClock())
+    await server.start()
+    async with aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{server.port}/fake/models/cat/stream"
+        async with session.get(url) as answer:
+            assert await answer.content.readexactly(4) == b"0\n1\n"
+    async with asyncio.timeout(5):
+        while not CLOSED:
+            await asyncio.sleep(0.01)
+    await server.stop()
+    assert CLOSED == ["cat"]
 
 
 async def test_json_comes_as_a_value_and_goes_as_one() -> None:
