@@ -145,3 +145,20 @@ def test_a_wrong_arrow_is_found(tmp_path: Path, file: str, code: str) -> None:
     (root / file).parent.mkdir(exist_ok=True)
     (root / file).write_text(code)
     assert len(faults(root)) == 1
+
+
+def test_no_arrow_leads_from_language_to_what_can_act() -> None:
+    """A question or a manual can cause nothing but an answer: no command, sink or source."""
+    files = {module_name(file, PACKAGE): file for file in sorted(PACKAGE.rglob("*.py"))}
+    arrows = {
+        name: {
+            target
+            for _, target in imported(ast.parse(file.read_text("utf-8")), set(files))
+            if target in files
+        }
+        for name, file in files.items()
+    }
+    mine = [name for name in files if room_of(name) == "language"]
+    found = {room_of(target) for name in mine for target in reached(arrows, name)}
+    assert "alarms" in found
+    assert not found & {"sinks", "sources", "delivery", "service", "daemon", "cli", "serving"}

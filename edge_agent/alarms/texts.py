@@ -14,7 +14,7 @@ from edge_agent.config.structs import parse_struct, read_struct
 from edge_agent.config.types import Name, is_language
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edge_agent.config import schema
     from edge_agent.messages import Alarm
@@ -97,15 +97,38 @@ class Texts:
                 rendered[part][one.name] = fill(template, values)
         return rendered
 
+    def say(self, key: str, language: str, named: Mapping[str, Any]) -> str:
+        """The message of a key with its placeholders filled in; in English if need be.
 
-def load_texts(alarms: schema.Alarms) -> Texts:
-    """Load the texts of the package with `alarms.texts` over them; ConfigError if that is wrong."""
-    shipped = resources.files("edge_agent.alarms").joinpath("texts.yaml")
-    text = shipped.read_text(encoding="utf-8")
-    entries = _flat(parse_struct(text, Path("texts.yaml"), dict[Name, TextEntry]))
+        KeyError if there is neither.
+        """
+        one = self.language(language)
+        values = shown_values(named)
+        if one.decimal != ".":
+            values = _with_decimal(values, named, one.decimal)
+        return fill(one.templates[key, "message"], values)
+
+    def language(self, name: str) -> Language:
+        """A loaded language, else English, else the first."""
+        known = {one.name: one for one in self.languages}
+        return known.get(name) or known.get(FALLBACK_LANGUAGE) or self.languages[0]
+
+
+def load_texts(
+    alarms: schema.Alarms, rooms: Sequence[str] = ("edge_agent.alarms",), *, every: bool = False
+) -> Texts:
+    """Load the texts of the rooms with `alarms.texts` over them; ConfigError if that is wrong.
+
+    every: in all languages that have a text, not only those of the config.
+    """
+    entries: Entries = {}
+    for room in rooms:
+        text = resources.files(room).joinpath("texts.yaml").read_text(encoding="utf-8")
+        entries |= _flat(parse_struct(text, Path("texts.yaml"), dict[Name, TextEntry]))
     if alarms.texts is not None:
         entries |= _flat(read_texts(alarms.texts))
-    return Texts(entries, tuple(_language(name, entries) for name in alarms.languages))
+    names = dict.fromkeys(language for _, _, language in entries) if every else alarms.languages
+    return Texts(entries, tuple(_language(name, entries) for name in names))
 
 
 def read_texts(file: Path) -> dict[Name, TextEntry]:

@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, str]] = {
     "outcome": "report that a machine has failed or was overhauled",
     "models": "verify, sign and pack model bundles, activate versions and roll back",
     "alarms": "list, acknowledge and shelve the running daemon's alarms",
+    "ask": "ask the running daemon about an alarm, or what the plant's manuals say",
 }
 
 _EXAMPLE: Final = "example:\n  edge-agent check -c /etc/edge-agent/edge-agent.yaml"

@@ -20,6 +20,7 @@ from edge_agent.daemon.error_boundary import ErrorBoundary
 from edge_agent.daemon.links import Links
 from edge_agent.daemon.model_audit import ModelAudit
 from edge_agent.daemon.pipeline_loop import PipelineLoop
+from edge_agent.daemon.questions import Questions
 from edge_agent.daemon.reloader import Reloader, RuntimeReplacer
 from edge_agent.daemon.runtime import RuntimeBuilder
 from edge_agent.daemon.saved_values import SavedValues
@@ -37,7 +38,7 @@ from edge_agent.delivery import Publisher
 from edge_agent.models import Isolation
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
-from edge_agent.service import status_routes
+from edge_agent.service import ask_routes, status_routes
 from edge_agent.serving import Reconciler
 
 if TYPE_CHECKING:
@@ -200,7 +201,9 @@ class Parts:
             self.metrics,
             self.clock,
         )
-        self.http = HttpServer(config.http, status_routes(self.status, self.metrics), self.clock)
+        self.questions = Questions(self.runtime, self.status)
+        routes = [*status_routes(self.status, self.metrics), *ask_routes(self.questions)]
+        self.http = HttpServer(config.http, routes, self.clock)
         self.http.guard.on_denied = self.commands.deny_over_http
 
 

@@ -1,5 +1,6 @@
 """What other programs may ask: each interface is a table of routes for `ops.http`."""
 
+from edge_agent.service.ask_api import AnswerProvider, Question, ask_routes
 from edge_agent.service.status_api import (
     ASSET_COMMANDS,
     COMMANDS,
@@ -10,6 +11,9 @@ from edge_agent.service.status_api import (
 __all__ = [
     "ASSET_COMMANDS",
     "COMMANDS",
+    "AnswerProvider",
+    "Question",
     "StatusProvider",
+    "ask_routes",
     "status_routes",
 ]

@@ -1,0 +1,76 @@
+"""Questions to a running daemon, and what they cost a gateway that nobody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from daemon_support import Feed, Running, Site
+from sink_support import Subscriber
+from support import until
+
+from edge_agent.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from edge_agent.testing import Mosquitto
+
+ALARM = "P-1.temp.quality"
+
+
+@pytest.fixture
+async def bus(broker: Mosquitto) -> AsyncIterator[Subscriber]:
+    subscriber = await Subscriber(broker.port).ready()
+    yield subscriber
+    await asyncio.to_thread(subscriber.stop)
+
+
+@pytest.fixture
+async def alarmed(tmp_path: Path, broker: Mosquitto, bus: Subscriber) -> AsyncIterator[Running]:
+    """A daemon with one alarm, which somebody has acknowledged with a comment."""
+    async with Site(tmp_path, broker.url).daemon() as running:
+        await until(running.up, "up")
+        Feed(bus).send("P-1", 2, temp=200.0)
+        await until(lambda: running.states() == {ALARM: "unack"}, "raised")
+        words = ["alarms", "ack", ALARM, "--by", "anna", "--comment", "cable was loose"]
+        assert await asyncio.to_thread(main, [*words, "--url", running.url]) == 0
+        yield running
+
+
+async def ask(running: Running, *words: str) -> int:
+    return await asyncio.to_thread(main, ["ask", "--url", running.url, *words])
+
+
+@pytest.mark.integration
+async def test_an_alarm_is_explained(alarmed: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    """With no manuals: what it is, who did what, in the language of the question."""
+    capsys.readouterr()
+    assert await ask(alarmed, f"Warum ist {ALARM} im Alarm?") == 0
+    said = capsys.readouterr().out
+    assert "quittiert, steht noch an" in said
+    assert "anna (ack): «cable was loose»" in said
+    assert "keine Handbücher" in said
+    assert await ask(alarmed, "为什么报警", "--asset", "P-1", "--json") == 0
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (answer["language"], answer["found"], answer["passages"]) == ("zh", False, [])
+    assert "已确认" in answer["answer"]
+    assert await ask(alarmed, "why?", "--alarm", "P-9.none") == 1
+    assert "no such alarm" in capsys.readouterr().err
+    assert alarmed.states() == {ALARM: "acked"}
+
+
+def test_a_gateway_that_nobody_asks_imports_nothing_for_it() -> None:
+    """Start and memory stay what they are: the room is imported with the first question."""
+    code = (
+        "import sys, edge_agent.daemon.daemon; "
+        "found = [m for m in sys.modules if m.startswith('edge_agent.language')]; "
+        "sys.exit(f'imported: {found}' if found else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
