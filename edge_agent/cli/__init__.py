@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, str]] = {
     "assets": "list the running daemon's assets, call one healthy, forget one that is gone",
     "outcome": "report that a machine has failed or was overhauled",
     "models": "verify, sign and pack model bundles, activate versions and roll back",
+    "keys": "make, list and revoke API keys for other programs and the status page",
     "alarms": "list, acknowledge and shelve the running daemon's alarms",
     "ask": "ask the running daemon about an alarm, or what the plant's manuals say",
 }

@@ -42,7 +42,7 @@ _MAX_ANSWER: Final = 64 << 20
 Row = dict[str, Any]
 
 
-URL_HELP: Final = f"default: {URL}; ${TOKEN} holds its token; or unix:/path/of/http.socket"
+URL_HELP: Final = f"default: {URL}; ${TOKEN} holds a key or its token; or unix:/path/of/http.socket"
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:

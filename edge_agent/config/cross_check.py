@@ -275,10 +275,11 @@ def _alarms_and_logs(config: Config, notes: Notes) -> None:
 
 def _http(config: Config, notes: Notes) -> None:
     http = config.http
-    has_token = http.token is not None or ("http", "token") in notes.broken
-    if http.enabled and not has_token and not _is_loopback(http.host):
-        message = f"{shown(http.host)} can be reached from other machines: a token is needed"
-        notes.add(("http", "host"), message, "add http.token, or use 127.0.0.1")
+    has_keys = http.token is not None or http.keys is not None
+    has_keys |= any(("http", name) in notes.broken for name in ("token", "keys"))
+    if http.enabled and not has_keys and not _is_loopback(http.host):
+        message = f"{shown(http.host)} can be reached from other machines: a key is needed"
+        notes.add(("http", "host"), message, "add http.keys or http.token, or use 127.0.0.1")
 
 
 def _is_loopback(host: str) -> bool:

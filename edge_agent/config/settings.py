@@ -54,6 +54,14 @@ class Trust:
     allow_unsigned: tuple[str, ...] = ("learned-*",)  # names or patterns; made on this gateway
 
 
+class LocalScope(StrEnum):
+    """What programs of this machine may do without a key: what changes nothing."""
+
+    READ = "read"
+    INFER = "infer"
+    TEXT = "text"
+
+
 @dataclass(frozen=True, slots=True)
 class Http:
     """The daemon's own HTTP server."""
@@ -67,6 +75,11 @@ class Http:
     # For clients of this machine; by default http-PORT.sock in the folder of `local_socket`.
     socket: Path | None = None
     group: str | None = None  # its members may command over the socket, as root and our user
+    # Of `edge-agent keys`; by default keys.json beside the store. Named here, keys are required
+    # also before the first is made.
+    keys: Path | None = None
+    # Without a key; by default all three while there is no key, then `read`.
+    local_scopes: tuple[LocalScope, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

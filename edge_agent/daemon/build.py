@@ -37,6 +37,7 @@ from edge_agent.daemon.verified_models import VerifiedModels
 from edge_agent.delivery import Publisher
 from edge_agent.models import Isolation
 from edge_agent.ops.http import HttpServer
+from edge_agent.ops.key_file import FILE_NAME
 from edge_agent.ops.metrics import Metrics
 from edge_agent.service import ask_routes, status_routes
 from edge_agent.serving import Reconciler
@@ -203,7 +204,8 @@ class Parts:
         )
         self.questions = Questions(self.runtime, self.status)
         routes = [*status_routes(self.status, self.metrics), *ask_routes(self.questions)]
-        self.http = HttpServer(config.http, routes, self.clock)
+        keys = config.store.path.with_name(FILE_NAME)
+        self.http = HttpServer(config.http, routes, self.clock, keys)
         self.http.guard.on_denied = self.commands.deny_over_http
 
 

@@ -2,16 +2,14 @@
 
 Four kinds of attack are expected: a web page in the browser of a user on the gateway (prevented by
 the check of the Host header against DNS rebinding, of Sec-Fetch-Site, and by JSON bodies, which a
-form cannot send), another user of the gateway, a client on the plant network without the token, and
-one that opens connections and sends nothing.
+form cannot send), another user of the gateway, a client on the plant network without a key, and one
+that opens connections and sends nothing.
 """
 
 from __future__ import annotations
 
 import grp
-import hmac
 import logging
-import os
 import re
 import socket
 from http import HTTPStatus
@@ -20,26 +18,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import hdrs, web
 
-from edge_agent.errors import ConfigError, EdgeAgentError, NotFoundError, StoreError, UsageError
-from edge_agent.ops.local_socket import may_command, peer_of
-from edge_agent.ops.routes import (
-    COMMAND,
-    INFER,
-    OPEN,
-    READ,
-    SCOPES,
-    TEXT,
-    TOKEN,
-    Client,
-    Refusal,
-    as_json,
-)
+from edge_agent.errors import EdgeAgentError, NotFoundError, StoreError, UsageError
+from edge_agent.ops.access import REALM, Caller, denial
+from edge_agent.ops.local_socket import peer_of
+from edge_agent.ops.routes import COMMAND, OPEN, READ, Client, Refusal, as_json
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
 
     from edge_agent.config.settings import Http
+    from edge_agent.ops.access import Access
     from edge_agent.ops.local_socket import Peer
 
 log = logging.getLogger("edge_agent.ops")
@@ -47,7 +36,6 @@ log = logging.getLogger("edge_agent.ops")
 MAX_CONNECTIONS: Final = 100
 # From connecting, or from the last answer, to the end of the next request's header.
 REQUEST_TIMEOUT_S: Final = 15.0
-MIN_TOKEN: Final = 16
 _LIMITS: Final[dict[str, Any]] = {
     "keepalive_timeout": REQUEST_TIMEOUT_S,
     "lingering_time": 2.0,
@@ -57,10 +45,8 @@ _LIMITS: Final[dict[str, Any]] = {
     "auto_decompress": False,  # no decompression bombs: our requests need no compression
     "access_log": None,
 }
-_ALL: Final = frozenset(SCOPES)
-_LOCAL: Final = frozenset({READ, INFER, TEXT})  # what changes nothing
-_OPEN_GATEWAY: Final = frozenset({READ})  # for other machines, if there is no token
 _HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_NO_RIGHT: Final = frozenset({401, 403})
 _FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _HEADERS: Final = {
     "Server": "edge-agent",
@@ -135,36 +121,27 @@ DENIED: Final = web.RequestKey("denied", Refusal)
 
 
 class Guard:
-    """The middleware in front of all handlers; raises ConfigError for a token too short.
+    """The middleware in front of all handlers.
 
-    scopes: that of each handler's route; a route without one needs the right to read. group: the
-    number of `http.group`, None until `find_group`. on_denied: called with (client, path, reason)
-    for a command that the client has no right to.
+    scopes: that of each handler's route; a route without one needs the right to read. on_denied:
+    called with (client, path, reason) for a command that the client has no right to.
     """
 
-    def __init__(self, config: Http, connections: Connections) -> None:
+    def __init__(self, config: Http, access: Access, connections: Connections) -> None:
         names = {"localhost", config.host, socket.gethostname(), *config.names}
         self._names = frozenset(name.lower() for name in names)
-        self._token = None if config.token is None else config.token.reveal().encode()
         self._connections = connections
         self._group_name = config.group
-        self.group: int | None = None
+        self.access = access
         self.scopes: dict[object, str] = {}
         self.on_denied: Callable[[str, str, str], Awaitable[None]] | None = None
-        if self._token is not None and len(self._token) < MIN_TOKEN:
-            raise ConfigError(f"shorter than {MIN_TOKEN} characters", where="http.token")
-
-    @property
-    def has_token(self) -> bool:
-        """True if clients can identify themselves over TCP."""
-        return self._token is not None
 
     def find_group(self) -> None:
         """Look up the group that may command; OSError if this machine has none of this name."""
         if self._group_name is None:
             return
         try:
-            self.group = grp.getgrnam(self._group_name).gr_gid
+            self.access.group = grp.getgrnam(self._group_name).gr_gid
         except KeyError:
             raise OSError(f"http.group: this machine has no group {self._group_name!r}") from None
 
@@ -178,7 +155,8 @@ class Guard:
         self._connections.make_most_recent(cast("Connection", request.protocol))
         try:
             await self._check(request)
-            return await handler(request)
+            with self.access.running(request[CLIENT]):
+                return await handler(request)
         except Refusal as refusal:
             answer = error(refusal.status, refusal.error, refusal.hint)
             answer.headers.update(refusal.headers)
@@ -203,39 +181,28 @@ class Guard:
         request[CLIENT] = Client()
         if scope == OPEN:
             return
-        peer = _unix_peer(request)
+        caller = _caller_of(request)
         try:
-            request[CLIENT] = client = self._client(request, peer)
+            request[CLIENT] = client = self.access.client_of(caller)
             if scope not in client.scopes:
-                raise _denial(scope, client, peer)
+                raise denial(scope, client, caller)
         except Refusal as denied:
-            await self._deny(request, scope, peer, denied)
+            await self._deny(request, scope, caller, denied)
 
     async def _deny(
-        self, request: web.Request, scope: str, peer: Peer | None, denied: Refusal
+        self, request: web.Request, scope: str, caller: Caller, denied: Refusal
     ) -> None:
         """Refuse; a command of a local client only when the rest of its request is right."""
-        if scope == COMMAND and self.on_denied is not None:
-            client = (request.remote or "") if peer is None else f"uid {peer.uid}"
+        if scope != COMMAND or denied.status not in _NO_RIGHT:
+            raise denied
+        if self.on_denied is not None:
+            name, uid = request[CLIENT].name, None if caller.peer is None else caller.peer.uid
+            where = caller.address if uid is None else f"uid {uid}"
+            client = f"key {name} from {where}" if name else where
             await self.on_denied(client, request.path, denied.error)
-        if scope != COMMAND or (peer is None and not is_direct_loopback(request)):
+        if not caller.is_local:
             raise denied
         request[DENIED] = denied
-
-    def _client(self, request: web.Request, peer: Peer | None) -> Client:
-        """Who asks; the address of a connection proves nothing. Refusal for a wrong token."""
-        if peer is not None and may_command(peer, os.geteuid(), self.group):
-            return Client(scopes=_ALL, has_keys=self.has_token)
-        given = request.headers.get(hdrs.AUTHORIZATION, "")
-        if given and self.has_token:
-            if not self._has_token(given):
-                raise Refusal(401, "token missing or wrong", "Authorization: Bearer <token>")
-            return Client(TOKEN, _ALL, has_keys=True)
-        if peer is not None or is_direct_loopback(request):
-            return Client(scopes=_LOCAL, has_keys=self.has_token)
-        return Client(
-            scopes=frozenset() if self.has_token else _OPEN_GATEWAY, has_keys=self.has_token
-        )
 
     def _is_for_us(self, host: str) -> bool:
         match = _HOST.fullmatch(host)
@@ -248,11 +215,12 @@ class Guard:
         except ValueError:
             return name.lower() in self._names
 
-    def _has_token(self, authorization: str) -> bool:
-        scheme, _, token = authorization.partition(" ")
-        expected = self._token or b""
-        given = token.strip().encode("utf-8", "surrogateescape")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given, expected)
+
+def _caller_of(request: web.Request) -> Caller:
+    peer = _unix_peer(request)
+    is_local = peer is not None or is_direct_loopback(request)
+    given = request.headers.get(hdrs.AUTHORIZATION, "")
+    return Caller(given, request.remote or "", is_local, peer)
 
 
 def _unix_peer(request: web.Request) -> Peer | None:
@@ -261,16 +229,6 @@ def _unix_peer(request: web.Request) -> Peer | None:
     if connection is None or connection.family != socket.AF_UNIX:
         return None
     return peer_of(connection)
-
-
-def _denial(scope: str, client: Client, peer: Peer | None) -> Refusal:
-    """The answer to a client that lacks the right."""
-    if client.has_keys:
-        return Refusal(401, "token missing or wrong", "Authorization: Bearer <token>")
-    if peer is not None:
-        return Refusal(403, f"user {peer.uid} may not command", "sudo, or become one of http.group")
-    hint = "set http.token; or on the gateway: edge-agent alarms, as root or in http.group"
-    return Refusal(403, f"{scope} over TCP needs a token, and none is set", hint)
 
 
 def _is_foreign(request: web.Request, host: str, scope: str) -> bool:
@@ -303,7 +261,7 @@ async def add_headers(_request: web.Request, response: web.StreamResponse) -> No
     """Add the security headers for browsers to every answer."""
     response.headers.update(_HEADERS)
     if response.status == HTTPStatus.UNAUTHORIZED:
-        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+        response.headers.setdefault(hdrs.WWW_AUTHENTICATE, REALM)
 
 
 def error(status: int, text: str, hint: str = "") -> web.Response:

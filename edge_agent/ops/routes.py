@@ -59,12 +59,15 @@ def all_scopes(given: Iterable[str]) -> frozenset[str]:
 class Client:
     """Who asks: the name of its key (TOKEN with `http.token`, "" with none), and its scopes.
 
-    has_keys: keys or a token are set, with which the client could do more.
+    has_keys: keys or a token are set, with which the client could do more. max_body: the most bytes
+    that its key allows.
     """
 
     name: str = ""
     scopes: frozenset[str] = frozenset()
     has_keys: bool = False
+    key_id: str = ""
+    max_body: int | None = None
 
     @property
     def commands(self) -> str:
@@ -132,7 +135,7 @@ class Route:
     method: str
     path: str
     handler: Callable[[Request], object]
-    scope: str = READ
+    scope: str
     query: Mapping[str, Parameter] = field(default_factory=dict)
     content_type: str = JSON
     max_body: int = MAX_BODY

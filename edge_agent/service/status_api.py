@@ -14,6 +14,7 @@ from edge_agent.clock import US_PER_MS
 from edge_agent.ops.routes import (
     COMMAND,
     OPEN,
+    READ,
     Refusal,
     Request,
     Response,
@@ -141,16 +142,16 @@ def status_routes(status: StatusProvider, metrics: Metrics) -> list[Route]:
     one_page = {"asset": text(), "alarm_id": text(), "before": number(_LAST, None), **few}
     audited = {"by": text(), "since_ms": number(_LAST, None), **one_page}
     return [
-        Route("GET", "/metrics", api.scrape),
+        Route("GET", "/metrics", api.scrape, READ),
         Route("GET", "/health/live", api.live, OPEN),
         Route("GET", "/health/ready", api.ready, OPEN),
-        Route("GET", "/api/summary", api.summary),
-        Route("GET", "/api/models", lambda _: status.models()),
-        Route("GET", "/api/models/{name}/report", lambda r: status.model_report(r.parts["name"])),
-        Route("GET", "/api/assets", api.assets, query={"search": text(), **page}),
-        Route("GET", "/api/alarms", api.alarms, query={"state": state, **page}),
-        Route("GET", "/api/alarms/history", api.history, query=one_page),
-        Route("GET", "/api/audit", api.audit, query=audited),
+        Route("GET", "/api/summary", api.summary, READ),
+        Route("GET", "/api/models", lambda _: status.models(), READ),
+        Route("GET", "/api/models/{name}/report", api.model_report, READ),
+        Route("GET", "/api/assets", api.assets, READ, query={"search": text(), **page}),
+        Route("GET", "/api/alarms", api.alarms, READ, query={"state": state, **page}),
+        Route("GET", "/api/alarms/history", api.history, READ, query=one_page),
+        Route("GET", "/api/audit", api.audit, READ, query=audited),
         _command(f"/api/alarms/{kinds}", api.command_several, parse_selection),
         _command(f"/api/alarms/{{alarm_id}}/{kinds}", api.command, parse_command),
         _command("/api/alarms/{alarm_id}/feedback", api.feedback, parse_feedback),
@@ -203,6 +204,10 @@ class _StatusApi:
         asked_by = {"name": client.name, "scopes": sorted(client.scopes)}
         return self._status.summary() | {"commands": client.commands, "client": asked_by}
 
+    def model_report(self, request: Request) -> dict[str, Any]:
+        """Answer with the comparison of a shadow."""
+        return self._status.model_report(request.parts["name"])
+
     def assets(self, request: Request) -> Response:
         """Answer with the assets that hold the searched text, the abnormal ones first."""
         wanted = (request.query["search"] or "").casefold()
@@ -231,21 +236,30 @@ class _StatusApi:
 
     async def command_several(self, request: Request) -> list[dict[str, Any]]:
         """Command all alarms that are selected."""
-        return await self._status.command_several(request.parts["kind"], *request.body)
+        wanted, by, duration_s, comment = request.body
+        kind, actor = request.parts["kind"], request.client.actor(by)
+        return await self._status.command_several(kind, wanted, actor, duration_s, comment)
 
     async def command(self, request: Request) -> dict[str, Any]:
         """Command one alarm."""
         kind, alarm_id = request.parts["kind"], request.parts["alarm_id"]
-        return await self._status.command(kind, alarm_id, *request.body)
+        by, duration_s, comment = request.body
+        actor = request.client.actor(by)
+        return await self._status.command(kind, alarm_id, actor, duration_s, comment)
 
     async def feedback(self, request: Request) -> dict[str, Any]:
         """Call an alarm true or false."""
-        return await self._status.feedback(request.parts["alarm_id"], *request.body)
+        verdict, by, comment = request.body
+        alarm_id, actor = request.parts["alarm_id"], request.client.actor(by)
+        return await self._status.feedback(alarm_id, verdict, actor, comment)
 
     async def asset_command(self, request: Request) -> dict[str, Any]:
         """Command one asset."""
         kind, asset = request.parts["kind"], request.parts["asset"]
-        return await self._status.asset_command(kind, asset, *request.body)
+        by, at_ms, comment = request.body
+        return await self._status.asset_command(
+            kind, asset, request.client.actor(by), at_ms, comment
+        )
 
 
 def _command(

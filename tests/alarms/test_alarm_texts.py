@@ -50,6 +50,7 @@ KEYS = [
     "store_trouble",
     "store_replaced",
     "http_address",
+    "keys_refused",
     "log_dropping",
     "clock_ahead",
     "clock_behind",

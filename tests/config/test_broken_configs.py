@@ -162,9 +162,9 @@ EDITS = [
     ),
     ("  languages: [en, de]", "  texts: none.yaml", "alarms.texts: there is no file"),
     ("  level: info", "  level: verbose", "'verbose' is not a level"),
-    ("  host: 127.0.0.1", "  host: 0.0.0.0", "a token is needed"),
-    ("  host: 127.0.0.1", "  host: gateway.local", "a token is needed"),
-    ("  host: 127.0.0.1", "  host: '::'", "a token is needed"),
+    ("  host: 127.0.0.1", "  host: 0.0.0.0", "a key is needed"),
+    ("  host: 127.0.0.1", "  host: gateway.local", "a key is needed"),
+    ("  host: 127.0.0.1", "  host: '::'", "a key is needed"),
     ("      auto: true", "      auto: false", "there is no bundle -12"),
     # YAML itself
     ("  site: north", "\tsite: north", "indent with spaces, never with tabs"),

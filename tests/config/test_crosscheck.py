@@ -124,7 +124,7 @@ def test_a_token_that_is_wrong_is_there_all_the_same(said: Callable[..., list[st
 
 def test_a_private_address_is_no_loopback(said: Callable[..., list[str]]) -> None:
     (line,) = said("http: {host: 192.168.1.5}")
-    assert "a token is needed" in line
+    assert "a key is needed" in line
 
 
 def test_no_source_is_one_problem(tmp_path: Path) -> None:

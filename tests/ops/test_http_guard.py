@@ -18,7 +18,7 @@ from edge_agent.clock import FakeClock
 from edge_agent.config.settings import Http
 from edge_agent.config.types import Secret
 from edge_agent.errors import ConfigError
-from edge_agent.ops import guard, http
+from edge_agent.ops import guard, handlers
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.routes import MAX_BODY
 
@@ -271,7 +271,7 @@ async def test_a_denied_command_is_reported(token: Secret) -> None:
         server.guard.on_denied = note
         await raw(server.port, post(ACK))
         await raw(server.port, get("/api/summary"))
-    assert denied == [("127.0.0.1", ACK, "token missing or wrong")]
+    assert denied == [("127.0.0.1", ACK, "a key with the scope 'command' is needed")]
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "unheard-of"])
@@ -353,7 +353,7 @@ async def test_an_outsized_or_malformed_header_is_400_and_no_noise_in_the_log(
 
 
 async def test_a_body_that_never_ends_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "BODY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(handlers, "BODY_TIMEOUT_S", 0.1)
     monkeypatch.setitem(guard._LIMITS, "lingering_time", 0.1)
     async with serving(plant_of(50)) as server:
         assert (await raw(server.port, post(ACK, BODY)[:-3]))[0] == 408

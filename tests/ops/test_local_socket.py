@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from status_support import BEARER, commanding, plant_of, serving
 
+from edge_agent.clock import FakeClock
 from edge_agent.config.settings import Http
 from edge_agent.ops import local_socket
 from edge_agent.ops.http import HttpServer
@@ -73,7 +74,7 @@ async def test_another_user_may_not_but_with_the_token(monkeypatch: pytest.Monke
     plant = plant_of(50)
     async with serving(plant) as server:
         status, answer = await post(server.socket_path)
-    assert (status, answer["error"]) == (403, "user 1001 may not command")
+    assert (status, answer["error"]) == (403, "user 1001 may not do this (command)")
     assert "http.group" in answer["hint"]
     async with commanding(plant) as server:
         assert (await post(server.socket_path))[0] == 401
@@ -161,4 +162,4 @@ async def test_a_client_does_not_use_the_socket_of_a_stranger(
 
 
 def test_a_disabled_server_has_no_socket() -> None:
-    assert HttpServer(Http(enabled=False), [], None).socket_path is None  # type: ignore[arg-type]
+    assert HttpServer(Http(enabled=False), [], FakeClock()).socket_path is None

@@ -13,11 +13,12 @@ import pytest
 from edge_agent.clock import FakeClock
 from edge_agent.config.settings import Http
 from edge_agent.config.types import Secret
-from edge_agent.ops import http
+from edge_agent.ops import handlers
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.routes import (
     INFER,
     OPEN,
+    READ,
     TEXT,
     Refusal,
     Request,
@@ -63,7 +64,7 @@ ROUTES = [
     Route("GET", "/fake/models/{model}/stream", count, TEXT),
     Route("POST", "/fake/raw", lambda r: [len(r.body), r.headers["x-n"]], INFER, content_type=""),
     Route("GET", "/fake/health", lambda _: {"live": True}, OPEN),
-    Route("GET", "/fake/models", lambda _: ["cat"]),
+    Route("GET", "/fake/models", lambda _: ["cat"], READ),
     Route(
         "POST",
         "/fake/models/{model}/infer",
@@ -117,8 +118,8 @@ async def test_a_large_body_has_more_time(
     slowest: int, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second more for each megabyte that the row allows; none for a command."""
-    monkeypatch.setattr(http, "BODY_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(http, "SLOWEST_BYTES_S", slowest)
+    monkeypatch.setattr(handlers, "BODY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(handlers, "SLOWEST_BYTES_S", slowest)
 
     async def slowly() -> AsyncIterator[bytes]:
         yield b"x"

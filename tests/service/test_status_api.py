@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from status_support import BEARER, ListStatus, alarm_row, asset_row, commanding, plant_of
 
-from edge_agent.ops import http
+from edge_agent.ops import handlers
 from edge_agent.service import ASSET_COMMANDS, COMMANDS
 from edge_agent.store import AuditFilter
 
@@ -304,12 +304,12 @@ class SlowStatus(ListStatus):
         return super().assets()
 
 
-@pytest.mark.parametrize("rests", [http.REST_FACTOR, 0.0])
+@pytest.mark.parametrize("rests", [handlers.REST_FACTOR, 0.0])
 async def test_readers_leave_time_to_the_pipeline(
     rests: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They run on its event loop: 20 at once get a third of it; without the rests they get all."""
-    monkeypatch.setattr(http, "REST_FACTOR", rests)
+    monkeypatch.setattr(handlers, "REST_FACTOR", rests)
     status = SlowStatus()
     async with commanding(status) as server:
         answers = await asyncio.gather(*(ask(server, "/api/assets") for _ in range(20)))

@@ -1,0 +1,166 @@
+"""From a row of a table of routes to a handler of aiohttp: reads the request, sends the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, nullcontext
+from inspect import isawaitable, iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from aiohttp import hdrs, web
+
+from edge_agent.ops.guard import CLIENT, DENIED
+from edge_agent.ops.routes import (
+    ANY_TYPE,
+    JSON,
+    MAX_TEXT,
+    READ,
+    Client,
+    Refusal,
+    Request,
+    Response,
+    Route,
+    as_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# After a reader of the API the next one waits for twice the time that this one took.
+REST_FACTOR: Final = 2.0
+MAX_REST_S: Final = 0.2
+STREAM_CHECK_S: Final = 1.0  # how soon a silent stream hears that its key was revoked
+BODY_TIMEOUT_S: Final = 5.0
+SLOWEST_BYTES_S: Final = 1 << 20  # a route that allows large bodies waits longer for them
+_WITH_BODY: Final = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH})
+
+
+class Pace:
+    """Lets the readers of the API run one after the other, with rests between them.
+
+    Their handlers run on the event loop of the pipeline. However many clients ask, and without a
+    pause, they get a third of its time at most.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> None:
+        await self._turn.acquire()
+        self._begun_s = asyncio.get_running_loop().time()
+
+    async def __aexit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        took_s = loop.time() - self._begun_s
+        loop.call_later(min(MAX_REST_S, REST_FACTOR * took_s), self._turn.release)
+
+
+def handler_of(route: Route, pace: Pace, is_valid: Callable[[Client], bool]) -> Handler:
+    """The aiohttp handler of a route; a handler that is a coroutine function has its own pace.
+
+    is_valid: False after a client's key was revoked, which ends its stream.
+    """
+    is_paced = route.scope == READ and not iscoroutinefunction(route.handler)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        parts, query = request.match_info, _query(request, route)
+        body = await _body(request, route)
+        if route.parse is not None:
+            body = route.parse(body, parts)
+        if DENIED in request:
+            raise request[DENIED]
+        asked = Request(parts, query, body, request[CLIENT], request.headers)
+        async with pace if is_paced else nullcontext():
+            said = _encoded(route.handler(asked))
+        response = _encoded(await said) if isawaitable(said) else said
+        headers = {**response.headers, hdrs.CONTENT_TYPE: response.content_type}
+        if isinstance(response.body, bytes):
+            return web.Response(body=response.body, status=response.status, headers=headers)
+        stream = web.StreamResponse(status=response.status, headers=headers)
+        goes_on = lambda: request.transport is not None and is_valid(asked.client)  # noqa: E731
+        return await _streamed(request, stream, response.body, goes_on)
+
+    return answer
+
+
+async def _streamed(
+    request: web.Request,
+    answer: web.StreamResponse,
+    parts: AsyncGenerator[bytes],
+    goes_on: Callable[[], bool],
+) -> web.StreamResponse:
+    """Send each part at once, as long as `goes_on`."""
+    async with aclosing(parts):
+        await answer.prepare(request)
+        while (part := await _next_part(parts, goes_on)) is not None:
+            await answer.write(part)
+        if not goes_on():
+            if request.transport is not None:
+                request.transport.abort()  # cut, so that nobody takes it for the whole
+            raise ConnectionResetError("the client is gone, or its key")
+    await answer.write_eof()
+    return answer
+
+
+async def _next_part(parts: AsyncGenerator[bytes], goes_on: Callable[[], bool]) -> bytes | None:
+    """The next part of a stream; None at its end, and if it does not go on."""
+    waiting = asyncio.ensure_future(anext(parts, None))
+    try:
+        while goes_on():
+            done, _ = await asyncio.wait({waiting}, timeout=STREAM_CHECK_S)
+            if done:
+                return waiting.result() if goes_on() else None
+        return None
+    finally:
+        if not waiting.done():
+            waiting.cancel()
+            await asyncio.wait({waiting})
+
+
+def _encoded(said: object) -> Any:  # noqa: ANN401 (a Response, or what will be one)
+    return said if isinstance(said, Response) or isawaitable(said) else as_json(said)
+
+
+def _query(request: web.Request, route: Route) -> dict[str, Any]:
+    """Refuse a misspelt parameter, which would otherwise be ignored silently."""
+    given, known = request.query, route.query
+    for name in given if known else ():
+        if name not in known or len(given.getall(name)) > 1:
+            hint = f"once each: {', '.join(known)}"
+            raise Refusal(400, f"no parameter {name[:MAX_TEXT]!r}", hint)
+    return {
+        name: one.parse(name, given[name]) if name in given else one.default
+        for name, one in known.items()
+    }
+
+
+async def _body(request: web.Request, route: Route) -> object:
+    """Read the body as the route defines it: bytes, or the value if it is JSON."""
+    if request.method not in _WITH_BODY or route.method == hdrs.METH_ANY:
+        return None
+    if route.content_type not in {ANY_TYPE, request.content_type}:
+        what = "JSON" if route.content_type == JSON else route.content_type
+        raise Refusal(415, f"the body is not {what}", f"Content-Type: {route.content_type}")
+    client, most = request[CLIENT], route.max_body
+    if client.max_body is not None and client.max_body < most:
+        most = client.max_body
+        if (request.content_length or 0) > most:
+            text = f"more than the {most} bytes that the key {client.name} may send"
+            raise Refusal(413, text, "send less at a time, or use another key")
+    timeout_s = BODY_TIMEOUT_S + route.max_body // SLOWEST_BYTES_S
+    try:
+        async with asyncio.timeout(timeout_s):
+            body = await request.clone(client_max_size=most).read()
+    except TimeoutError:
+        raise Refusal(408, f"no whole body within {timeout_s:g} s") from None
+    except web.RequestPayloadError:
+        raise Refusal(400, "the body is cut or malformed") from None
+    if route.content_type != JSON:
+        return body
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as problem:
+        raise Refusal(400, f"the body is not JSON: {problem}") from None
