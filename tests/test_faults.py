@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,22 +14,21 @@ from edge_agent.store import Store
 from scripts.rigs import ROOT
 from scripts.rigs.faults import report, runner, unprotected
 from scripts.rigs.faults.__main__ import select
-from scripts.rigs.faults.promises import Control, Measured, Need, Outcome, Promise
+from scripts.rigs.faults.promises import Control, Measured, Need, Outcome, Promise, Run
 from scripts.rigs.faults.runner import BROKEN, HELD, NOT_RUN, Result, examine
 from scripts.rigs.faults.table import PROMISES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from scripts.rigs.faults.promises import Rig, Run
+    from scripts.rigs.faults.promises import Rig
 
 PLAIN = Promise(1, "a", "a promise")
 OFF = Control("something")
 
 
 def examined(promise: Promise) -> Result:
-    return examine(promise, quick=True, tell=lambda _: None)
+    return examine(promise, Run(Path(), quick=True, protected=True, tell=lambda _: None))
 
 
 def rig(*, holds: bool, without: bool) -> Rig:

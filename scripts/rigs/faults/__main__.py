@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from scripts.rigs.faults import report
+from scripts.rigs.faults.promises import Run
 from scripts.rigs.faults.runner import BROKEN, HELD, NOT_RUN, examine
 from scripts.rigs.faults.table import PROMISES
 
@@ -54,7 +55,8 @@ def main() -> int:
     try:
         for number, one in enumerate(selected, 1):
             tell = teller(f"[{number}/{len(selected)}] {one.name}: ")
-            results.append(examine(one, quick=args.quick, tell=tell))
+            run = Run(Path(), quick=args.quick, protected=True, tell=tell, seconds=args.seconds)
+            results.append(examine(one, run))
             tell("")
             print(report.text_of(results[-1]), flush=True)
             if args.json:
@@ -67,14 +69,14 @@ def main() -> int:
 
 
 def select(wanted: Sequence[str], *, quick: bool) -> list[Promise]:
-    """The promises with these numbers or names, or all; empty if one of them does not exist."""
+    """The promises with these numbers or names, or all (quick: of CI); empty if one is unknown."""
     known = {str(one.number) for one in PROMISES} | {one.name for one in PROMISES}
     if set(wanted) - known:
         return []
     return [
         one
         for one in PROMISES
-        if (not wanted or {str(one.number), one.name} & set(wanted)) and (one.quick or not quick)
+        if {str(one.number), one.name} & set(wanted) or (not wanted and (one.quick or not quick))
     ]
 
 
@@ -121,7 +123,16 @@ def _arguments() -> argparse.Namespace:
         "--json", type=Path, metavar="FILE", help="merge the results into this file"
     )
     parser.add_argument("--list", action="store_true", help="list the promises; run nothing")
-    parser.add_argument("--quick", action="store_true", help="the selection of CI, in short forms")
+    parser.add_argument(
+        "--quick", action="store_true", help="short forms; without --only the selection of CI"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="instead of the time of a long rig (soak: 2 h; fuzz: 10 min for each decoder)",
+    )
     parser.add_argument("--write-docs", action="store_true", help="update docs/; run nothing")
     return parser.parse_args()
 

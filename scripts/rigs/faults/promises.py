@@ -65,13 +65,14 @@ class Run:
     """How a rig runs.
 
     folder: an empty one for its files; quick: the short form, for CI; protected: False for the
-    negative control; tell: shows progress.
+    negative control; tell: shows progress; seconds: instead of the rig's own time, 0 for that.
     """
 
     folder: Path
     quick: bool
     protected: bool
     tell: Callable[[str], None]
+    seconds: float = 0.0
 
 
 class Rig(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from scripts.rigs.faults.promises import MOSQUITTO, NODE_OPCUA, ROOT_USER, Control, Promise
+from scripts.rigs.faults.soak import soak
 
 _SINK: Final = "integration/test_mqtt_sink.py::test_"
 _STORE: Final = "integration/test_store_failures.py::test_"
@@ -138,7 +139,9 @@ RELIABILITY: Final = (
         10,
         "soak",
         "8,000 values/s with a disturbance a minute: memory, descriptors, threads and tasks stay",
-        unmeasured=_LATER,
+        rig=soak,
+        control=Control("a daemon that leaks memory, descriptors and tasks"),
+        needs=(MOSQUITTO,),
     ),
     Promise(
         15,

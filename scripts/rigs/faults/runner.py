@@ -9,18 +9,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from scripts.rigs import ROOT, find_node_modules
 from scripts.rigs.faults.plugin import REPORT, WITHOUT
-from scripts.rigs.faults.promises import Measured, Outcome, Run
+from scripts.rigs.faults.promises import Measured, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scripts.rigs.faults.promises import Control, Promise
+    from scripts.rigs.faults.promises import Control, Promise, Run
 
 HELD: Final = "held"
 BROKEN: Final = "broken"
@@ -41,33 +41,36 @@ class Result:
     why: str = ""
 
 
-def examine(promise: Promise, *, quick: bool, tell: Callable[[str], None]) -> Result:
-    """Run a promise and then its control. Missing programs, and skipped tests, are "not run"."""
+def examine(promise: Promise, run: Run) -> Result:
+    """Run a promise and then its control. Missing programs, and skipped tests, are "not run".
+
+    run: its folder and `protected` are chosen here.
+    """
     missing = [need for need in promise.needs if not need.is_there()]
     if missing or promise.unmeasured:
         texts = [f"{need.name} is missing: {need.install}" for need in missing]
         return Result(promise, NOT_RUN, why="; ".join(texts) or promise.unmeasured)
     began_s = time.monotonic()
-    verdict, figure, why = _measure(promise, quick=quick, tell=tell)
+    verdict, figure, why = _measure(promise, run)
     control = ""
     if verdict == HELD and promise.control is not None:
-        tell("control")
-        fails, saw = _fails_without(promise, promise.control, quick=quick, tell=tell)
+        run.tell("control")
+        fails, saw = _fails_without(promise, promise.control, run)
         control = f"{promise.control.what}: {'fails' if fails else 'DOES NOT FAIL'}{saw}"
         if not fails:
             verdict, why = BROKEN, f"the control does not fail: the test proves nothing{saw}"
     return Result(promise, verdict, figure, control, time.monotonic() - began_s, why)
 
 
-def _measure(promise: Promise, *, quick: bool, tell: Callable[[str], None]) -> tuple[str, str, str]:
+def _measure(promise: Promise, run: Run) -> tuple[str, str, str]:
     """(verdict, figure, errors)."""
     figures, failed, skipped = [], [], {}
     if promise.rig is not None:
-        measured = _run_rig(promise, quick=quick, protected=True, tell=tell)
+        measured = _run_rig(promise, run, protected=True)
         figures.append(measured.figure)
         failed += [] if measured.holds else [measured.figure]
     if promise.tests:
-        outcome = run_tests(promise.tests, tell=tell)
+        outcome = run_tests(promise.tests, tell=run.tell)
         figures += [*outcome.figures, f"{len(outcome.passed)} tests"]
         failed += [*outcome.failed, *([outcome.output] if outcome.failed else [])]
         skipped = outcome.skipped
@@ -76,17 +79,15 @@ def _measure(promise: Promise, *, quick: bool, tell: Callable[[str], None]) -> t
     return verdict, "; ".join(figures), "\n".join(why)
 
 
-def _fails_without(
-    promise: Promise, control: Control, *, quick: bool, tell: Callable[[str], None]
-) -> tuple[bool, str]:
+def _fails_without(promise: Promise, control: Control, run: Run) -> tuple[bool, str]:
     """(Whether the same steps fail without the protection, what was measured)."""
     if control.tests:
-        outcome = run_tests(control.tests, tell=tell)
+        outcome = run_tests(control.tests, tell=run.tell)
         return bool(outcome.passed) and not outcome.failed and not outcome.skipped, ""
     if control.failing:
-        outcome = run_tests(control.failing, without=control.without, tell=tell)
+        outcome = run_tests(control.failing, without=control.without, tell=run.tell)
         return all(_has_failed(test, outcome) for test in control.failing), ""
-    measured = _run_rig(promise, quick=quick, protected=False, tell=tell)
+    measured = _run_rig(promise, run, protected=False)
     return not measured.holds, f" ({measured.figure})"
 
 
@@ -94,15 +95,12 @@ def _has_failed(test: str, outcome: Outcome) -> bool:
     return any(failed.startswith(f"tests/{test}") for failed in outcome.failed)
 
 
-def _run_rig(
-    promise: Promise, *, quick: bool, protected: bool, tell: Callable[[str], None]
-) -> Measured:
+def _run_rig(promise: Promise, run: Run, *, protected: bool) -> Measured:
     """Run the rig; for a control an exception is no failure of the promise, but of the rig."""
     assert promise.rig is not None  # noqa: S101 (for mypy)
     with tempfile.TemporaryDirectory(prefix="edge-agent-faults.") as scratch:
-        run = Run(Path(scratch), quick=quick, protected=protected, tell=tell)
         try:
-            return promise.rig(run)
+            return promise.rig(replace(run, folder=Path(scratch), protected=protected))
         except Exception as error:  # noqa: BLE001 (one broken rig stops no other)
             return Measured(f"{type(error).__name__}: {error}", holds=not protected)
 

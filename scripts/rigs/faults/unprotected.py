@@ -6,14 +6,21 @@ Tests run with one through `Control.without`; a rig's daemon is started with one
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.cli import main
+from edge_agent.daemon import Daemon
 from edge_agent.store import Store, schema
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Coroutine
+
+TASKS_FILE: Final = "EDGE_AGENT_FAULTS_TASKS"
 
 
 def unsynced_commits() -> None:
@@ -39,9 +46,51 @@ def volatile_outbox() -> None:
     Store.open = then_forget  # type: ignore[method-assign]
 
 
-def switch_off(name: str) -> None:
-    """Call the function of this module with that name."""
-    globals()[name]()
+def count_tasks() -> None:
+    """Changes nothing: writes the number of tasks into a file once a second."""
+    write = Path(os.environ[TASKS_FILE]).write_text
+
+    async def count() -> None:
+        while True:
+            write(str(len(asyncio.all_tasks())))
+            await asyncio.sleep(1.0)
+
+    _beside(count)
+
+
+def leaking() -> None:
+    """Every second 20 KiB stay in memory; every ten seconds a descriptor and a task stay."""
+    kept: list[object] = []
+
+    async def leak() -> None:
+        while True:
+            kept.append(os.urandom(20 << 10))
+            if len(kept) % 10 == 0:
+                kept.append(Path(os.devnull).open())  # noqa: ASYNC230, SIM115
+                kept.append(asyncio.create_task(asyncio.sleep(1e6)))
+            await asyncio.sleep(1.0)
+
+    _beside(leak)
+
+
+def _beside(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run this beside the daemon, as long as it runs."""
+    run = Daemon.run
+
+    async def then_beside(daemon: Daemon, **options: Any) -> None:  # noqa: ANN401 (handed on)
+        task = asyncio.create_task(work())
+        try:
+            await run(daemon, **options)
+        finally:
+            task.cancel()
+
+    Daemon.run = then_beside  # type: ignore[method-assign, assignment]
+
+
+def switch_off(names: str) -> None:
+    """Call the functions of this module with these names, separated by commas."""
+    for name in names.split(","):
+        globals()[name]()
 
 
 if __name__ == "__main__":
