@@ -25,6 +25,8 @@ class Need:
     install: str
 
 
+# Debian installs some programs outside a user's PATH.
+SBIN: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 MOSQUITTO: Final = Need(
     "mosquitto", lambda: find_mosquitto() is not None, "apt-get install mosquitto"
 )

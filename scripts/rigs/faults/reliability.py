@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.rigs.faults.promises import MOSQUITTO, NODE_OPCUA, ROOT_USER, Control, Promise
+from scripts.rigs.faults.power_cut import power_cut
+from scripts.rigs.faults.promises import (
+    EXT4_TOOLS,
+    MOSQUITTO,
+    NODE_OPCUA,
+    ROOT_USER,
+    USER_MODE_LINUX,
+    Control,
+    Promise,
+)
 from scripts.rigs.faults.soak import soak
 
 _SINK: Final = "integration/test_mqtt_sink.py::test_"
@@ -109,7 +118,10 @@ RELIABILITY: Final = (
         1,
         "power-cut",
         "a power cut of the whole machine loses no alarm that a subscriber has received",
-        unmeasured=_LATER,
+        rig=power_cut,
+        control=Control("commits are not synced (synchronous = NORMAL)"),
+        needs=(USER_MODE_LINUX, EXT4_TOOLS, MOSQUITTO),
+        quick=True,
     ),
     Promise(
         2,
