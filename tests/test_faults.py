@@ -114,7 +114,7 @@ def test_tests_run_with_their_figures_and_their_protection_off() -> None:
     """The real pytest, on this file's own last test."""
     own = "test_faults.py::test_of_the_protection_itself"
     assert runner.run_tests((own,)).figures == ["1 measured"]
-    without = runner.run_tests((own,), without="volatile_outbox")
+    without = runner.run_tests((own,), without="forgotten_messages")
     assert without.failed == [f"tests/{own}"]
     assert runner.run_tests(("test_faults.py::test_that_does_not_exist",)).failed
 

@@ -19,6 +19,7 @@ from edge_agent.testing import Mosquitto, find_free_port, wait_until
 from scripts.crash_test.peers import HIGH, LOW, Daemon, Plant, Subscriber
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SETTLE_TIMEOUT_S = 120.0
@@ -51,20 +52,28 @@ templates:
     models:
       - {{bundle: baseline, lateness: 200ms, alarm: {{off_delay: 300ms}}}}
 assets:
-  {listed}: {{template: machine}}
+  A-{{1..{pairs}}}: {{template: machine}}
 """
-LISTED = "A-{1..4}"
-ASSETS = [f"A-{n}" for n in range(1, 5)] + [f"D-{n}" for n in range(1, 5)]  # D: discovered
+PAIRS = 4
+
+
+def assets_of(pairs: int = PAIRS) -> list[str]:
+    """Assets of the config (A) and as many that are discovered (D)."""
+    return [f"{kind}-{number}" for kind in "AD" for number in range(1, pairs + 1)]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The number of kills of each program; the same seed gives the same plan."""
+    """The number of kills of each program; the same seed gives the same plan.
+
+    pairs: half the number of assets.
+    """
 
     daemon_kills: int
     broker_kills: int
     persistence: bool = True
     seed: int = 1
+    pairs: int = PAIRS
 
 
 @dataclass
@@ -90,30 +99,36 @@ def broker_of(folder: Path, *, persistence: bool) -> Mosquitto:
     return Mosquitto(folder, f"max_queued_messages 0\n{PERSISTENCE[persistence]}")
 
 
-def write_config(folder: Path, port: int) -> Path:
+def write_config(folder: Path, port: int, pairs: int = PAIRS) -> Path:
     """A config with a model for every asset."""
     numbers = np.random.default_rng(0)
-    rows = {asset: numbers.normal([10, 4], 0.1, (400, 2)).astype(np.float32) for asset in ASSETS}
+    rows = {
+        asset: numbers.normal([10, 4], 0.1, (400, 2)).astype(np.float32)
+        for asset in assets_of(pairs)
+    }
     inputs = (InputSpec("flow"), InputSpec("pressure"))
     recipe = Recipe("baseline", inputs, step_s=0.2, length=8, hop=1)
     learn(rows, recipe, now_us=0).write(folder / "models" / "baseline")
     path = folder / "edge-agent.yaml"
-    text = CONFIG.format(port=port, http=find_free_port(), low=LOW, high=HIGH, listed=LISTED)
+    text = CONFIG.format(port=port, http=find_free_port(), low=LOW, high=HIGH, pairs=pairs)
     path.write_text(text)
     return path
 
 
-def crash(plan: Plan, folder: Path) -> Verdict:
-    """Run the plan in `folder`; its logs and store stay there for analysis."""
+def crash(plan: Plan, folder: Path, daemon_of: Callable[[Path], Daemon] = Daemon) -> Verdict:
+    """Run the plan in `folder`; its logs and store stay there for analysis.
+
+    daemon_of: makes the daemon from its config.
+    """
     begin = time.monotonic()
     broker = broker_of(folder, persistence=plan.persistence)
-    daemon = Daemon(write_config(folder, broker.port))
+    daemon = daemon_of(write_config(folder, broker.port, plan.pairs))
     verdict = Verdict()
     broker.start()
     with ExitStack() as stack:
         stack.callback(broker.stop)
         heard = stack.enter_context(Subscriber(broker.port))
-        plant = stack.enter_context(Plant(broker.port, ASSETS, plan.seed, heard))
+        plant = stack.enter_context(Plant(broker.port, assets_of(plan.pairs), plan.seed, heard))
         stack.callback(daemon.kill)
         daemon.start(wait=False)
         _kill(plan, daemon, broker)

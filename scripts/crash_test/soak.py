@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 
 from edge_agent.testing import wait_until
-from scripts.crash_test.crash import ASSETS, broker_of, write_config
+from scripts.crash_test.crash import assets_of, broker_of, write_config
 from scripts.crash_test.peers import Daemon, Plant, Subscriber
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def soak(seconds: float, folder: Path, seed: int = 1) -> Soak:
     with ExitStack() as stack:
         stack.callback(broker.stop)
         heard = stack.enter_context(Subscriber(broker.port))
-        stack.enter_context(Plant(broker.port, ASSETS, seed, heard))
+        stack.enter_context(Plant(broker.port, assets_of(), seed, heard))
         stack.callback(daemon.kill)
         daemon.start()
         wait_until(daemon.quiet, 30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from scripts.rigs.faults.kills import kills
 from scripts.rigs.faults.power_cut import power_cut
 from scripts.rigs.faults.promises import (
     EXT4_TOOLS,
@@ -127,7 +128,10 @@ RELIABILITY: Final = (
         2,
         "kills",
         "100 kills of the daemon lose nothing, and ids stay right",
-        unmeasured=_LATER,
+        tests=("store/test_store_disk.py::test_kill_9_at_20_moments_loses_no_committed_row",),
+        rig=kills,
+        control=Control("a start forgets unconfirmed messages, a new connection repeats none"),
+        needs=(MOSQUITTO,),
     ),
     Promise(
         7,

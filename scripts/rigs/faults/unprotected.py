@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.cli import main
 from edge_agent.daemon import Daemon
+from edge_agent.delivery import republish
 from edge_agent.store import Store, schema
 
 if TYPE_CHECKING:
@@ -34,8 +35,11 @@ def unsynced_commits() -> None:
     schema.quick_check = then_unsync
 
 
-def volatile_outbox() -> None:
-    """A restart forgets which messages have not been confirmed."""
+def forgotten_messages() -> None:
+    """A start forgets which messages are not confirmed, and a new connection repeats no event.
+
+    Each of the two alone covers most losses of the other.
+    """
     open_store = Store.open
 
     def then_forget(*args: Any, **options: Any) -> Store:  # noqa: ANN401 (handed on)
@@ -44,6 +48,7 @@ def volatile_outbox() -> None:
         return store
 
     Store.open = then_forget  # type: ignore[method-assign]
+    republish.recent_events = lambda store, lost: []  # noqa: ARG005 (as the original is called)
 
 
 def count_tasks() -> None:

@@ -1,0 +1,35 @@
+"""Kills of the daemon and its broker (`scripts/crash-test`) over thousands of transitions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from scripts.crash_test.crash import Plan, crash
+from scripts.crash_test.peers import Daemon
+from scripts.rigs.faults.flow import PatchedDaemon
+from scripts.rigs.faults.promises import Measured
+
+if TYPE_CHECKING:
+    from scripts.rigs.faults.promises import Run
+
+LONG: Final = Plan(daemon_kills=100, broker_kills=20, pairs=40)
+QUICK: Final = Plan(daemon_kills=5, broker_kills=3, seed=5)
+CONTROL: Final = Plan(daemon_kills=8, broker_kills=8, seed=5, pairs=20)
+
+
+class KilledDaemon(PatchedDaemon, Daemon):
+    """The daemon of the crash test with a protection switched off."""
+
+
+def kills(run: Run) -> Measured:
+    """Kill 100 times; the control neither keeps nor repeats messages."""
+    patches = [] if run.protected else ["forgotten_messages"]
+    plan = (QUICK if run.quick else LONG) if run.protected else CONTROL
+    run.tell(f"{plan.daemon_kills} kills of the daemon, {plan.broker_kills} of the broker")
+    verdict = crash(plan, run.folder, lambda config: KilledDaemon(config, patches))
+    problems = "".join(f"; {problem}" for problem in verdict.problems[:2])
+    return Measured(
+        f"{plan.daemon_kills} kills of the daemon, {plan.broker_kills} of the broker: {verdict}"
+        f"{problems}",
+        holds=not verdict.unheard and not verdict.problems,
+    )
