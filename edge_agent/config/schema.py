@@ -17,6 +17,7 @@ from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader re
 from edge_agent.config.limits import Iso20816, Limit  # noqa: TC001 (same)
 from edge_agent.config.settings import (
     Http,
+    Inference,
     Log,
     Runtime,
     Store,
@@ -353,6 +354,7 @@ class Config:
     drift: Drift = field(default_factory=Drift)
     store: Store = field(default_factory=Store)
     http: Http = field(default_factory=Http)
+    inference: Inference = field(default_factory=Inference)
     log: Log = field(default_factory=Log)
     tuning: Tuning = field(default_factory=Tuning)
 

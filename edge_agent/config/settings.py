@@ -83,6 +83,17 @@ class Http:
 
 
 @dataclass(frozen=True, slots=True)
+class Inference:
+    """The bundles of models_dir for other programs, by the Open Inference Protocol v2."""
+
+    enabled: bool = False
+    models: Annotated[int, Between(1, 64)] = 4  # in memory; the one unused for longest gives way
+    idle: Duration = Duration(600)  # unused for this long: it leaves memory
+    queue: Annotated[int, Between(1, 10_000)] = 64  # waiting requests of a model; more: 429
+    deadline: Annotated[Duration, Between(0.01, 60)] = Duration(5)  # of a request; then 504
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """Logs to stderr, which journald reads."""
 

@@ -67,11 +67,11 @@ from edge_agent.models.repository import REPOSITORY_DIR, ModelRepository, Ref, p
 from edge_agent.models.runtime.contributions import Asked, contributions, runs_of
 from edge_agent.models.runtime.engine import BusyError, Engine, LateError, LoadRequest, Signature
 from edge_agent.models.runtime.graph_engine import GraphEngine, model_of_graph
-from edge_agent.models.runtime.isolation import Isolation, StoppedError
+from edge_agent.models.runtime.isolation import Isolation, ServiceIsolation, StoppedError
 from edge_agent.models.runtime.model import Model
 from edge_agent.models.runtime.providers import PROVIDERS_KEY, ProviderReport, choose_providers
 from edge_agent.models.runtime.reference import Reference
-from edge_agent.models.runtime.registry import ENGINES, SessionRegistry
+from edge_agent.models.runtime.registry import ENGINES, SessionRegistry, Stamp, stamp_of
 from edge_agent.models.runtime.verified import VerifiedBundles
 
 __all__ = [
@@ -122,8 +122,10 @@ __all__ = [
     "Ref",
     "Reference",
     "Role",
+    "ServiceIsolation",
     "SessionRegistry",
     "Signature",
+    "Stamp",
     "StoppedError",
     "Task",
     "TaskRow",
@@ -168,6 +170,7 @@ __all__ = [
     "runs_of",
     "sign_bundle",
     "signer_shown",
+    "stamp_of",
     "try_bundle",
     "unpacked",
     "variant_file",

@@ -93,6 +93,16 @@ class ModelRepository:
         except ModelError:
             return None
 
+    def active_folder(self, name: str) -> Path | None:
+        """The folder of the active version, readable or not; None if there is none."""
+        folder = self._dir / _checked(name)
+        return folder if (folder / MANIFEST).is_file() else None
+
+    def read(self, folder: Path) -> tuple[Manifest, str]:
+        """The manifest of a version and its digest; ModelError if it is not valid."""
+        raw = read_file(folder, MANIFEST)
+        return parse_manifest(raw, folder / MANIFEST), sha256(raw).hexdigest()
+
     def previous(self, name: str) -> str | None:
         """The version that `rollback` would restore."""
         there, active = self.versions(name), self.active(name)

@@ -140,6 +140,8 @@ class Metrics:
     shadow_windows = counter("Windows of a candidate by outcome.", "model", "outcome")
     shadow_alarms = counter("Alarms that each version would raise.", "model", "mode")
     shadow_seconds = histogram("One batched run of a candidate.", "model", buckets=_RUN_SECONDS)
+    served_models = gauge("Models in memory for other programs.")
+    served_requests = counter("Requests of other programs to models.", "outcome")
     provider_missing = gauge("1 if a configured execution provider is missing.", "provider")
     assets = gauge("Assets of the config and discovered assets.")
     asset_running = gauge(

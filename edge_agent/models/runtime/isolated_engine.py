@@ -167,6 +167,11 @@ class IsolatedEngine:
     # -- the process --------------------------------------------------------------------------
 
     @property
+    def is_running(self) -> bool:
+        """True if it has a process."""
+        return self._process is not None
+
+    @property
     def needs_restart(self) -> bool:
         """True if its process has died and the pause before the next one is over."""
         return self._process is None and time.monotonic() >= self._restart_s

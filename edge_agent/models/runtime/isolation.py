@@ -36,6 +36,7 @@ log = logging.getLogger("edge_agent.models")
 MAX_DEATHS: Final = 3
 PROVEN_ROWS: Final = 1000
 PROVEN_S: Final = 3600.0
+SERVICE_NICENESS: Final = 10  # a tenth of the processor time of the daemon when both want it
 _PATIENCE: Final = 1.5  # of the latency budget
 
 
@@ -54,12 +55,17 @@ class Isolation:
     if it cannot be written.
     """
 
-    def __init__(self, metrics: Metrics, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        niceness: int = 0,
+    ) -> None:
         self.proven: set[str] = set()
         self.mark: RunMark | None = None
         self._suspects: set[str] = set()
         self._metrics = metrics
-        self._launcher = Launcher()
+        self._launcher = Launcher(niceness)
         self._monotonic_s = monotonic_s
         self._rows: dict[str, int] = {}
         self._since_s: dict[str, float] = {}
@@ -171,6 +177,34 @@ class Isolation:
     def close(self) -> None:
         """End all processes."""
         self._launcher.close()
+
+
+class ServiceIsolation(Isolation):
+    """The processes of models that answer requests of other programs.
+
+    A program can send what it likes, so none of them ever runs in the daemon, whatever they have
+    proven there; and a process that a request ends says nothing about the plant's own runs, so
+    nothing is noted in the repository. patience_s: of a run; memory_bytes: of a process.
+    """
+
+    def __init__(self, metrics: Metrics, patience_s: float, memory_bytes: int) -> None:
+        super().__init__(metrics, niceness=SERVICE_NICENESS)
+        self._limits = Limits(patience_s, memory_bytes)
+
+    def open_mark(self, repository: ModelRepository) -> None:
+        """No run of these is in this process, so none is marked."""
+
+    def is_needed(self, *_: object) -> bool:
+        """Always."""
+        return True
+
+    def open(self, request: LoadRequest, *_: object) -> IsolatedEngine:
+        """An engine in a process of its own; ModelError if it does not start."""
+        return IsolatedEngine(request, self._launcher, self._limits)
+
+    def reap(self) -> None:
+        """End the processes of models that are no longer used; blocking."""
+        self._launcher.reap()
 
 
 def _is_stopped(model: Model, repository: ModelRepository) -> bool:

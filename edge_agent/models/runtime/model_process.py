@@ -67,9 +67,11 @@ class Launcher:
     """Starts processes for models, and ends them. It exists while at least one of them does.
 
     Calls block; several threads may call at the same time. released: processes for `reap` to end.
+    niceness: that its processes add to ours.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, niceness: int = 0) -> None:
+        self._niceness = niceness
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -138,7 +140,7 @@ class Launcher:
         with theirs:
             number = theirs.fileno()
             self._child = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
-                child_command(_MODULE, str(number)),
+                child_command(_MODULE, str(number), str(self._niceness)),
                 env=child_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

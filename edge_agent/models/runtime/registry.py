@@ -127,7 +127,7 @@ class SessionRegistry:
 
     def _log_refused(self, name: str, reason: str) -> None:
         """Log a refusal once for each state of its files; repeated checks add no information."""
-        said = (reason, _stamp(self._dir / name))
+        said = (reason, stamp_of(self._dir / name))
         if self._logged_refused.get(name) != said:
             self._logged_refused[name] = said
             log.error("model refused", extra={"model": name, "reason": reason})
@@ -307,7 +307,8 @@ def _log_variants(model: Model) -> None:
         log.info("model variant", extra={**said, **figures})
 
 
-def _stamp(folder: Path) -> Stamp:
+def stamp_of(folder: Path) -> Stamp:
+    """The present state of a bundle's files, to notice changes; empty if there are none."""
     try:
         found = [(path.name, path.lstat()) for path in folder.iterdir()]
     except (OSError, ValueError):  # missing, or not a valid name

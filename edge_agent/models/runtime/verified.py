@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +31,7 @@ class VerifiedBundles:
         self.is_changed = False
         self._machine = f"{__version__} {RUNTIME_VERSION} {platform.machine()} {_processor()}"
         self._trials: dict[str, dict[str, Any]] = {}
+        self._lock = threading.Lock()  # two threads load: the plant's models, and those of clients
 
     def trial(self, digest: str, manifest: Manifest) -> Trial | None:
         """The trial of a bundle with this digest; None if it has to be tried."""
@@ -38,15 +40,17 @@ class VerifiedBundles:
 
     def add(self, digest: str, trial: Trial) -> None:
         """Remember a bundle that a child has found good."""
-        self._trials[digest] = trial.as_json()
-        while len(self._trials) > MOST:
-            self._trials.pop(next(iter(self._trials)))
-        self.is_changed = True
+        with self._lock:
+            self._trials[digest] = trial.as_json()
+            while len(self._trials) > MOST:
+                self._trials.pop(next(iter(self._trials)))
+            self.is_changed = True
 
     def dumped(self) -> bytes:
         """As bytes for the store; `is_changed` is false from now on."""
-        self.is_changed = False
-        return orjson.dumps({"machine": self._machine, "trials": self._trials})
+        with self._lock:
+            self.is_changed = False
+            return orjson.dumps({"machine": self._machine, "trials": self._trials})
 
     def restore(self, raw: bytes) -> None:
         """Read what `dumped` wrote, on this machine or another.

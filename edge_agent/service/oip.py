@@ -1,0 +1,405 @@
+"""The routes of the Open Inference Protocol v2 (KServe, Triton, MLServer): the models by REST.
+
+docs/service.md describes them. Errors are `{"error": "..."}` with 400 for a request that does not
+fit (and what was expected), 404 for an unknown model, 429 with Retry-After if too many wait, 503 if
+a model is not ready, 504 after the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from edge_agent import __version__
+from edge_agent.errors import ModelError, NotFoundError
+from edge_agent.models import signature_of
+from edge_agent.ops.routes import (
+    ANY_TYPE,
+    INFER,
+    MODELS,
+    OPEN,
+    READ,
+    Refusal,
+    Response,
+    Route,
+    as_json,
+)
+from edge_agent.service import oip_schemas as schemas
+from edge_agent.service.admission import DeadlineError, GoneError, OverloadedError
+from edge_agent.service.oip_tensors import (
+    DATATYPES,
+    RequestError,
+    read_request,
+    write_answer,
+)
+from edge_agent.service.served_models import READY, BusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from edge_agent.models import Manifest
+    from edge_agent.ops.metrics import Metrics
+    from edge_agent.ops.routes import Request
+    from edge_agent.service.admission import ModelQueue
+    from edge_agent.service.oip_tensors import InferRequest
+    from edge_agent.service.served_models import Bundle, ServedModels
+
+NAME: Final = "edge-agent"
+EXTENSIONS: Final = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "statistics",
+)
+MAX_INFER_BODY: Final = 16 << 20  # bytes, also after decompression
+_INLINE: Final = 32_768  # bytes of JSON that the event loop reads itself
+_HEADER_BYTES: Final = "Inference-Header-Content-Length"
+_AUTO: Final = 32 + zlib.MAX_WBITS  # zlib finds out whether it is gzip or deflate
+_ENCODINGS: Final = frozenset({"gzip", "deflate"})
+_BINARY: Final = "application/octet-stream"
+_PLATFORM: Final = "onnxruntime_onnx"
+
+
+def oip_routes(models: ServedModels, metrics: Metrics) -> list[Route]:
+    """The table of the protocol."""
+    api = _Oip(models, metrics)
+    model = "/v2/models/{model}"
+    version = f"{model}/versions/{{version}}"
+    rows = [
+        _row("/v2", api.server, schemas.SERVER, "The server and its extensions", OPEN),
+        _row("/v2/", api.server, schemas.SERVER, "The server and its extensions", OPEN),
+        _row("/v2/health/live", api.live, schemas.HEALTH, "Is the server alive", OPEN),
+        _row("/v2/health/ready", api.ready, schemas.HEALTH, "Can it answer for a model", OPEN),
+        _row("/v2/models/stats", api.all_statistics, schemas.STATISTICS, "Statistics of all"),
+    ]
+    for path in (model, version):
+        rows += [
+            _row(path, api.metadata, schemas.METADATA, "Inputs and outputs of a model"),
+            _row(f"{path}/ready", api.model_ready, schemas.MODEL_READY, "Can a model answer"),
+            _row(f"{path}/config", api.config, schemas.CONFIG, "Triton's view of a model"),
+            _row(f"{path}/stats", api.statistics, schemas.STATISTICS, "Statistics of a model"),
+            _post(f"{path}/infer", api.infer, INFER, schemas.INFER, "Outputs of a model"),
+        ]
+    repository = "/v2/repository/models/{model}"
+    return [
+        *rows,
+        _post("/v2/repository/index", api.index, READ, schemas.INDEX, "All models and versions"),
+        _post(f"{repository}/load", api.load, MODELS, schemas.COMMAND, "Load a model"),
+        _post(f"{repository}/unload", api.unload, MODELS, schemas.COMMAND, "Unload a model"),
+    ]
+
+
+def _row(
+    path: str,
+    handler: Callable[[Request], object],
+    answer: schemas.Schema,
+    summary: str,
+    scope: str = READ,
+) -> Route:
+    return Route("GET", path, handler, scope, summary=summary, answer=answer)
+
+
+def _post(
+    path: str, handler: Callable[[Request], object], scope: str, both: schemas.Both, summary: str
+) -> Route:
+    takes, answer = both
+    largest = {"max_body": MAX_INFER_BODY} if scope == INFER else {}
+    return Route(
+        "POST",
+        path,
+        handler,
+        scope,
+        content_type=ANY_TYPE,
+        summary=summary,
+        takes=takes,
+        answer=answer,
+        **largest,
+    )
+
+
+class _Oip:
+    """The handlers."""
+
+    def __init__(self, models: ServedModels, metrics: Metrics) -> None:
+        self._models = models
+        self._metrics = metrics
+
+    # -- the server ---------------------------------------------------------------------------
+
+    async def server(self, _: Request) -> dict[str, Any]:
+        """Answer with the server's metadata."""
+        return {"name": NAME, "version": __version__, "extensions": list(EXTENSIONS)}
+
+    async def live(self, _: Request) -> dict[str, Any]:
+        """Answer 200: who answers is alive."""
+        return {"live": True, "ready": await self._is_ready()}
+
+    async def ready(self, _: Request) -> Response:
+        """Answer 200, or 503 if there is no model."""
+        is_ready = await self._is_ready()
+        return as_json({"live": True, "ready": is_ready}, 200 if is_ready else 503)
+
+    async def _is_ready(self) -> bool:
+        return bool(await self._models.names())
+
+    # -- a model ------------------------------------------------------------------------------
+
+    async def metadata(self, request: Request) -> dict[str, Any]:
+        """Answer with the inputs and outputs of a model."""
+        bundle = await self._bundle(request)
+        return metadata_of(bundle.manifest, await self._models.versions(bundle.name))
+
+    async def model_ready(self, request: Request) -> Response:
+        """Answer 200 if a request would be answered (the model is loaded then), else 503."""
+        bundle = await self._bundle(request)
+        is_ready = self._models.state(bundle)[0] == READY
+        return as_json({"name": bundle.name, "ready": is_ready}, 200 if is_ready else 503)
+
+    async def config(self, request: Request) -> dict[str, Any]:
+        """Answer with Triton's view of a model."""
+        return config_of((await self._bundle(request)).manifest)
+
+    async def statistics(self, request: Request) -> dict[str, Any]:
+        """Answer with what a model has answered since it was loaded."""
+        bundle = await self._bundle(request)
+        rows = [
+            statistics_of(one)
+            for one in self._models.loaded()
+            if (one.model.manifest.name, one.model.manifest.version)
+            == (bundle.name, bundle.version)
+        ]
+        return {"model_stats": rows}
+
+    async def all_statistics(self, _: Request) -> dict[str, Any]:
+        """Answer with those of all models in memory."""
+        return {"model_stats": [statistics_of(one) for one in self._models.loaded()]}
+
+    async def _bundle(self, request: Request) -> Bundle:
+        parts = request.parts
+        try:
+            return await self._models.bundle(parts["model"], parts.get("version"))
+        except ModelError as error:
+            raise Refusal(503, f"the model is not ready: {error}") from error
+
+    # -- inference ----------------------------------------------------------------------------
+
+    async def infer(self, request: Request) -> Response:
+        """Answer with the outputs of a model."""
+        parts = request.parts
+        try:
+            queue = await self._refusing(self._models.queue(parts["model"], parts.get("version")))
+            asked = await self._asked(request, queue)
+            found = await self._refusing(queue.infer(asked.feeds, asked.rows))
+        except RequestError as error:
+            self._count("refused")
+            raise Refusal(400, str(error)) from None
+        except NotFoundError:
+            self._count("unknown")
+            raise
+        self._count("answered")
+        manifest = queue.model.manifest
+        body, header_bytes = write_answer(
+            _answer_head(manifest, asked), found, asked.wanted, manifest.classes
+        )
+        if header_bytes is None:
+            return Response(body)
+        return Response(body, _BINARY, headers={_HEADER_BYTES: str(header_bytes)})
+
+    async def _asked(self, request: Request, queue: ModelQueue) -> InferRequest:
+        body, header_bytes = request.body, _header_bytes(request)
+        encoding = request.headers.get("Content-Encoding", "identity").lower()
+        is_small = len(body) <= _INLINE or header_bytes is not None
+        signature = signature_of(queue.model.manifest)
+        if encoding == "identity" and is_small:
+            return read_request(body, header_bytes, signature)
+        return await asyncio.to_thread(
+            lambda: read_request(_plain(body, encoding), header_bytes, signature)
+        )
+
+    async def _refusing(self, work: Awaitable[Any]) -> Any:  # noqa: ANN401 (what `work` returns)
+        """The result of `work`, or the refusal for why there is none."""
+        outcome, status, text, headers = "failed", 400, "", {}
+        try:
+            return await work
+        except OverloadedError as error:
+            outcome, status, text = "busy", 429, str(error)
+            headers = {"Retry-After": str(error.retry_s)}
+        except (GoneError, BusyError) as error:
+            outcome, status, text = "not_ready", 503, f"the model is not ready: {error}"
+            headers = {"Retry-After": "1"}
+        except DeadlineError as error:
+            outcome, status, text = "late", 504, str(error)
+        except ModelError as error:
+            text = f"the model refused: {error}"
+        self._count(outcome)
+        raise Refusal(status, text, headers=headers)
+
+    def _count(self, outcome: str) -> None:
+        self._metrics.served_requests.labels(outcome).inc()
+
+    # -- the repository -----------------------------------------------------------------------
+
+    async def index(self, request: Request) -> list[dict[str, Any]]:
+        """Answer with all versions and their state."""
+        only_ready = _json_object(request.body).get("ready") is True
+        rows = []
+        for name in await self._models.names():
+            for version in await self._models.versions(name):
+                rows.append(await self._index_row(name, version))
+        return [row for row in rows if not only_ready or row["state"] == READY]
+
+    async def _index_row(self, name: str, version: str) -> dict[str, Any]:
+        try:
+            state, reason = self._models.state(await self._models.bundle(name, version))
+        except (ModelError, NotFoundError) as error:
+            state, reason = "UNAVAILABLE", str(error)
+        return {"name": name, "version": version, "state": state, "reason": reason}
+
+    async def load(self, request: Request) -> dict[str, Any]:
+        """Load the active version of a model, or another one again."""
+        _json_object(request.body)
+        await self._refusing(self._models.load(request.parts["model"]))
+        return {}
+
+    async def unload(self, request: Request) -> dict[str, Any]:
+        """Let a model leave memory; it is not loaded by a request until it is loaded again."""
+        _json_object(request.body)
+        await self._models.unload(request.parts["model"])
+        return {}
+
+
+# -- descriptions ---------------------------------------------------------------------------------
+
+
+def metadata_of(manifest: Manifest, versions: Sequence[str]) -> dict[str, Any]:
+    """The metadata of a model, from its manifest."""
+    signature = signature_of(manifest)
+    return {
+        "name": manifest.name,
+        "versions": list(versions),
+        "platform": _PLATFORM,
+        "inputs": [_tensor_row(name, *each) for name, each in signature.inputs.items()],
+        "outputs": [_tensor_row(name, *each) for name, each in signature.outputs.items()],
+        "parameters": {
+            "version": manifest.version,
+            "task": manifest.task,
+            "threshold": manifest.threshold,
+            "channels": [spec.name for spec in manifest.scalars],
+            "units": [spec.unit for spec in manifest.scalars],
+            "classes": list(manifest.classes),
+            "assets": list(manifest.units),
+            "step_s": manifest.window.step_s,
+        },
+    }
+
+
+def _tensor_row(name: str, kind: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"name": name, "datatype": DATATYPES[kind], "shape": [-1, *shape]}
+
+
+def config_of(manifest: Manifest) -> dict[str, Any]:
+    """The configuration that Triton would show for the model."""
+    signature = signature_of(manifest)
+    return {
+        "name": manifest.name,
+        "platform": _PLATFORM,
+        "backend": "onnxruntime",
+        "max_batch_size": 0,
+        "input": [_config_row(name, *each) for name, each in signature.inputs.items()],
+        "output": [_config_row(name, *each) for name, each in signature.outputs.items()],
+    }
+
+
+def _config_row(name: str, kind: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"name": name, "data_type": f"TYPE_{DATATYPES[kind]}", "dims": [-1, *shape]}
+
+
+def statistics_of(queue: ModelQueue) -> dict[str, Any]:
+    """The statistics extension of the protocol, of a model in memory."""
+    counts, manifest = queue.counts, queue.model.manifest
+    nothing = {"count": 0, "ns": 0}
+    infer = {"count": counts.requests, "ns": counts.infer_ns}
+    queued = {"count": counts.requests, "ns": counts.queue_ns}
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "last_inference": counts.last_ms,
+        "inference_count": counts.rows,
+        "execution_count": counts.runs,
+        "inference_stats": {
+            "success": {"count": counts.requests, "ns": counts.queue_ns + counts.infer_ns},
+            "fail": {"count": counts.failed, "ns": counts.failed_ns},
+            "queue": queued,
+            "compute_input": nothing,
+            "compute_infer": infer,
+            "compute_output": nothing,
+            "cache_hit": nothing,
+            "cache_miss": nothing,
+        },
+        "batch_stats": [
+            {
+                "batch_size": rows,
+                "compute_input": nothing,
+                "compute_infer": {"count": runs, "ns": ns},
+                "compute_output": nothing,
+            }
+            for rows, (runs, ns) in sorted(counts.by_batch.items())
+        ],
+    }
+
+
+def _answer_head(manifest: Manifest, asked: InferRequest) -> dict[str, Any]:
+    head: dict[str, Any] = {"model_name": manifest.name, "model_version": manifest.version}
+    if asked.id:
+        head["id"] = asked.id
+    if asked.parameters:
+        head["parameters"] = asked.parameters
+    return head
+
+
+# -- bodies ---------------------------------------------------------------------------------------
+
+
+def _header_bytes(request: Request) -> int | None:
+    given = request.headers.get(_HEADER_BYTES)
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) <= len(str(MAX_INFER_BODY))):
+        raise RequestError(f"{_HEADER_BYTES} must be a number of bytes")
+    return int(given)
+
+
+def _plain(body: bytes, encoding: str) -> bytes:
+    """The body without its compression, at most MAX_INFER_BODY."""
+    if encoding == "identity":
+        return body
+    if encoding not in _ENCODINGS:
+        raise RequestError(f"Content-Encoding must be one of: {', '.join(sorted(_ENCODINGS))}")
+    packed = zlib.decompressobj(_AUTO)
+    try:
+        plain = packed.decompress(body, MAX_INFER_BODY + 1)
+    except zlib.error:
+        raise RequestError(f"the body is not {encoding}") from None
+    if len(plain) > MAX_INFER_BODY:
+        raise Refusal(413, f"the body unpacks to more than {MAX_INFER_BODY >> 20} MiB")
+    if not packed.eof:
+        raise RequestError("the compressed body is cut")
+    return plain
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body that may be empty."""
+    if not body:
+        return {}
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as problem:
+        raise Refusal(400, f"the body is not JSON: {problem}") from None
+    if not isinstance(found, dict):
+        raise Refusal(400, "the body is not a JSON object")
+    return found
