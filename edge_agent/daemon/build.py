@@ -39,7 +39,7 @@ from edge_agent.models import Isolation
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.key_file import FILE_NAME
 from edge_agent.ops.metrics import Metrics
-from edge_agent.service import ask_routes, status_routes
+from edge_agent.service import ask_routes, status_routes, with_document
 from edge_agent.serving import Reconciler
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import AssetCommand
     from edge_agent.messages import Fault
+    from edge_agent.ops.routes import Route
+    from edge_agent.service.served_models import ServedModels
 
 
 class Parts:
@@ -60,6 +62,7 @@ class Parts:
     """
 
     http: HttpServer
+    served: ServedModels | None = None
 
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
         self.clock = clock
@@ -204,9 +207,24 @@ class Parts:
         )
         self.questions = Questions(self.runtime, self.status)
         routes = [*status_routes(self.status, self.metrics), *ask_routes(self.questions)]
+        if config.inference.enabled:
+            routes += self._build_inference()
         keys = config.store.path.with_name(FILE_NAME)
-        self.http = HttpServer(config.http, routes, self.clock, keys)
+        self.http = HttpServer(config.http, with_document(routes), self.clock, keys)
         self.http.guard.on_denied = self.commands.deny_over_http
+
+    def _build_inference(self) -> list[Route]:
+        """The models for other programs. A gateway without them does not import their modules."""
+        from edge_agent.service import oip, served_models  # noqa: PLC0415
+
+        self.served = served_models.ServedModels(
+            lambda: self.runtime().config,
+            self.builder.verified,
+            self.metrics,
+            self.loop.turning.locked,
+            self.clock,
+        )
+        return oip.oip_routes(self.served, self.metrics)
 
 
 def _faults_of_runtime(

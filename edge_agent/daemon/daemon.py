@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.daemon.runtime import Runtime
 
+TEND_EVERY_S = 5.0  # models of other programs
 START_S = 2.0  # then limits and the models that are loaded begin to work
 
 T = TypeVar("T")
@@ -141,6 +142,8 @@ class Daemon:
             "forget": repeat("forget", asset_removal.EVERY_S, parts.removal.remove_ghosts),
             "certificates": repeat("certificates", certificates.EVERY_S, read, first_s=0.0),
         }
+        if parts.served is not None:
+            jobs["served models"] = repeat("served models", TEND_EVERY_S, parts.served.tend)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job, name=name) for name, job in jobs.items()]
             await self._stop.wait()
@@ -168,6 +171,8 @@ class Daemon:
             await guard("stop", parts.verified.save())
             await guard("stop", parts.feedback.save(at_once=True))
         await guard("stop", parts.http.stop())
+        if parts.served is not None:
+            await guard("stop", parts.served.stop())
         await parts.publisher.stop(deadline_s)
         if runtime is not None:
             runtime.models.close()

@@ -67,6 +67,7 @@ from edge_agent.models.repository import REPOSITORY_DIR, ModelRepository, Ref, p
 from edge_agent.models.runtime.contributions import Asked, contributions, runs_of
 from edge_agent.models.runtime.engine import BusyError, Engine, LateError, LoadRequest, Signature
 from edge_agent.models.runtime.graph_engine import GraphEngine, model_of_graph
+from edge_agent.models.runtime.graph_session import signature_of
 from edge_agent.models.runtime.isolation import Isolation, ServiceIsolation, StoppedError
 from edge_agent.models.runtime.model import Model
 from edge_agent.models.runtime.providers import PROVIDERS_KEY, ProviderReport, choose_providers
@@ -169,6 +170,7 @@ __all__ = [
     "read_public_key",
     "runs_of",
     "sign_bundle",
+    "signature_of",
     "signer_shown",
     "stamp_of",
     "try_bundle",

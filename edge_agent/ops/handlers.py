@@ -27,6 +27,8 @@ from edge_agent.ops.routes import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from edge_agent.ops.bodies import LargeBodies
+
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # After a reader of the API the next one waits for twice the time that this one took.
@@ -58,7 +60,9 @@ class Pace:
         loop.call_later(min(MAX_REST_S, REST_FACTOR * took_s), self._turn.release)
 
 
-def handler_of(route: Route, pace: Pace, is_valid: Callable[[Client], bool]) -> Handler:
+def handler_of(
+    route: Route, pace: Pace, bodies: LargeBodies, is_valid: Callable[[Client], bool]
+) -> Handler:
     """The aiohttp handler of a route; a handler that is a coroutine function has its own pace.
 
     is_valid: False after a client's key was revoked, which ends its stream.
@@ -67,15 +71,16 @@ def handler_of(route: Route, pace: Pace, is_valid: Callable[[Client], bool]) -> 
 
     async def answer(request: web.Request) -> web.StreamResponse:
         parts, query = request.match_info, _query(request, route)
-        body = await _body(request, route)
-        if route.parse is not None:
-            body = route.parse(body, parts)
-        if DENIED in request:
-            raise request[DENIED]
-        asked = Request(parts, query, body, request[CLIENT], request.headers)
-        async with pace if is_paced else nullcontext():
-            said = _encoded(route.handler(asked))
-        response = _encoded(await said) if isawaitable(said) else said
+        with bodies.room(request, route):
+            body = await _body(request, route)
+            if route.parse is not None:
+                body = route.parse(body, parts)
+            if DENIED in request:
+                raise request[DENIED]
+            asked = Request(parts, query, body, request[CLIENT], request.headers)
+            async with pace if is_paced else nullcontext():
+                said = _encoded(route.handler(asked))
+            response = _encoded(await said) if isawaitable(said) else said
         headers = {**response.headers, hdrs.CONTENT_TYPE: response.content_type}
         if isinstance(response.body, bytes):
             return web.Response(body=response.body, status=response.status, headers=headers)

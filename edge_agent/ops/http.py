@@ -19,6 +19,7 @@ from aiohttp import hdrs, web
 from edge_agent.messages import Detail, Fault
 from edge_agent.ops import local_socket
 from edge_agent.ops.access import Access
+from edge_agent.ops.bodies import LargeBodies
 from edge_agent.ops.guard import Connection, Connections, Guard, add_headers
 from edge_agent.ops.handlers import Pace, handler_of
 from edge_agent.ops.key_file import FILE_NAME
@@ -185,9 +186,9 @@ class HttpServer:
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[self.guard.middleware])
         app.on_response_prepare.append(add_headers)
-        pace = Pace()
+        pace, bodies = Pace(), LargeBodies()
         for route in self.routes:
-            handler = handler_of(route, pace, self.guard.access.is_still_valid)
+            handler = handler_of(route, pace, bodies, self.guard.access.is_still_valid)
             self.guard.scopes[handler] = route.scope
             if route.method == hdrs.METH_GET:
                 app.router.add_get(route.path, handler)  # and HEAD

@@ -14,6 +14,8 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 
+    Schema = Mapping[str, Any]
+
 JSON: Final = "application/json"
 ANY_TYPE: Final = ""  # a body of any content type, also of none; the handler gets its bytes
 # Scopes: what a route is for. docs/http.md has the table of clients.
@@ -115,10 +117,14 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a query; parse: makes its value from (name, text) or raises `Refusal`."""
+    """A parameter of a query; parse: makes its value from (name, text) or raises `Refusal`.
+
+    schema: JSON schema of its values.
+    """
 
     parse: Callable[[str, str], Any]
     default: Any = None
+    schema: Schema = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,8 @@ class Route:
     that matches a request answers it. method: `*` for all. query: parameters by name; another one
     is refused, except by a route without any. content_type: of the body of a POST or PUT, or
     ANY_TYPE; at most max_body bytes. parse: makes the request's body from the JSON value and the
-    parts of the path, or raises `Refusal`.
+    parts of the path, or raises `Refusal`. summary, takes, answer: for /openapi.json; JSON schemas
+    of the body of a request, and of the answer (None: it is not JSON).
     """
 
     method: str
@@ -140,6 +147,9 @@ class Route:
     content_type: str = JSON
     max_body: int = MAX_BODY
     parse: Callable[[Any, Mapping[str, str]], Any] | None = None
+    summary: str = ""
+    takes: Schema | None = None
+    answer: Schema | None = None
 
 
 def as_json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -158,7 +168,7 @@ def text() -> Parameter:
             raise Refusal(400, f"{name} is longer than {MAX_TEXT} characters")
         return value
 
-    return Parameter(parse)
+    return Parameter(parse, schema={"type": "string", "maxLength": MAX_TEXT})
 
 
 def number(most: int, default: int | None) -> Parameter:
@@ -169,7 +179,7 @@ def number(most: int, default: int | None) -> Parameter:
             raise Refusal(400, f"{name} is not a whole number from 0 to {most}")
         return min(int(value), most)
 
-    return Parameter(parse, default)
+    return Parameter(parse, default, {"type": "integer", "minimum": 0, "maximum": most})
 
 
 def choice(words: Collection[str], refusal: str) -> Parameter:
@@ -180,4 +190,4 @@ def choice(words: Collection[str], refusal: str) -> Parameter:
             raise Refusal(400, refusal, f"one of: {', '.join(sorted(words))}")
         return value
 
-    return Parameter(parse)
+    return Parameter(parse, schema={"type": "string", "enum": sorted(words)})

@@ -1,6 +1,10 @@
-"""What other programs may ask: each interface is a table of routes for `ops.http`."""
+"""What other programs may ask: each interface is a table of routes for `ops.http`.
+
+`oip` and `served_models` are imported by name, if the config enables them.
+"""
 
 from edge_agent.service.ask_api import AnswerProvider, Question, ask_routes
+from edge_agent.service.openapi import with_document
 from edge_agent.service.status_api import (
     ASSET_COMMANDS,
     COMMANDS,
@@ -15,5 +19,8 @@ __all__ = [
     "Question",
     "StatusProvider",
     "ask_routes",
+    "oip",
+    "served_models",
     "status_routes",
+    "with_document",
 ]

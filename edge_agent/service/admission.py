@@ -11,6 +11,7 @@ import asyncio
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -67,7 +68,7 @@ class GoneError(Exception):
     """The model left memory, or its process is lost; the same request may work later."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
     """A request that waits. Times are monotonic seconds; timings: of its run, for statistics."""
 
@@ -112,10 +113,18 @@ class RunCounts:
 _MAX_SIZES: Final = 256  # of batches in the statistics
 
 
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """waiting: requests; deadline_s: from the arrival of one; max_batch: rows of one run."""
+
+    waiting: int
+    deadline_s: float
+    max_batch: int
+
+
 class ModelQueue:
     """The queue and the thread of one loaded model. `infer` and `close` belong to the event loop.
 
-    limit: waiting requests; deadline_s: of a request; max_batch: rows of one run.
     plant_is_busy: True while the plant's own windows are scored; safe in any thread.
     """
 
@@ -123,18 +132,14 @@ class ModelQueue:
         self,
         model: Model,
         engine: ServedEngine,
-        limit: int,
-        deadline_s: float,
-        max_batch: int,
+        limits: QueueLimits,
         plant_is_busy: Callable[[], bool],
     ) -> None:
         self.counts = RunCounts()
         self.model = model
         self._engine = engine
         self.ends = 0  # of its process
-        self._limit = limit
-        self._deadline_s = deadline_s
-        self._max_batch = max_batch
+        self._limits = limits
         self._plant_is_busy = plant_is_busy
         self._names = tuple(model.manifest.outputs.named().values())
         self._jobs: deque[Job] = deque()
@@ -158,19 +163,27 @@ class ModelQueue:
         """
         now_s = time.monotonic()
         loop = asyncio.get_running_loop()
-        job = Job(feeds, rows, now_s, now_s + self._deadline_s, loop.create_future())
+        job = Job(feeds, rows, now_s, now_s + self._limits.deadline_s, loop.create_future())
         with self._waiting:
             if self._is_closed:
                 raise GoneError("the model has left memory")
-            if len(self._jobs) >= self._limit:
+            if len(self._jobs) >= self._limits.waiting:
                 raise OverloadedError(self._retry_s())
             self._jobs.append(job)
             self._waiting.notify()
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(self._limits.deadline_s):
                 return await job.done
         except TimeoutError:
-            raise DeadlineError(f"no answer within {self._deadline_s:g} s") from None
+            raise DeadlineError(f"no answer within {self._limits.deadline_s:g} s") from None
+        finally:
+            self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        """A request that nobody waits for any longer gives its place to another one."""
+        if self._jobs:
+            with self._waiting, suppress(ValueError):
+                self._jobs.remove(job)
 
     def close(self) -> None:
         """End the thread after its present run; requests that wait get GoneError."""
@@ -186,7 +199,7 @@ class ModelQueue:
 
     def _retry_s(self) -> int:
         waiting_rows = sum(job.rows for job in self._jobs)
-        return max(1, ceil(waiting_rows / self._max_batch * self._run_s))
+        return max(1, ceil(waiting_rows / self._limits.max_batch * self._run_s))
 
     # -- the thread ---------------------------------------------------------------------------
 
@@ -214,7 +227,7 @@ class ModelQueue:
         """Take what waits, up to a batch, except the requests that are too late already."""
         jobs: list[Job] = []
         rows, now_s = 0, time.monotonic()
-        while self._jobs and (not jobs or rows + self._jobs[0].rows <= self._max_batch):
+        while self._jobs and (not jobs or rows + self._jobs[0].rows <= self._limits.max_batch):
             job = self._jobs.popleft()
             if job.until_s > now_s and not job.done.done():
                 rows += job.rows
@@ -291,12 +304,13 @@ def _answer(jobs: Sequence[Job], found: Tensors) -> None:
     for job in jobs:
         parts.append({name: array[start : start + job.rows] for name, array in found.items()})
         start += job.rows
-    _on_loop(jobs, lambda: [_set(job, part) for job, part in zip(jobs, parts, strict=True)])
 
+    def answer() -> None:
+        for job, part in zip(jobs, parts, strict=True):
+            if not job.done.done():
+                job.done.set_result(part)
 
-def _set(job: Job, part: Tensors) -> None:
-    if not job.done.done():
-        job.done.set_result(part)
+    _on_loop(jobs, answer)
 
 
 def _fail(jobs: Sequence[Job], error: Exception) -> None:

@@ -19,6 +19,7 @@ from edge_agent.models import signature_of
 from edge_agent.ops.routes import (
     ANY_TYPE,
     INFER,
+    MAX_BODY,
     MODELS,
     OPEN,
     READ,
@@ -53,7 +54,6 @@ EXTENSIONS: Final = (
     "classification",
     "model_configuration",
     "model_repository",
-    "model_repository(unload_dependents)",
     "statistics",
 )
 MAX_INFER_BODY: Final = 16 << 20  # bytes, also after decompression
@@ -108,7 +108,6 @@ def _post(
     path: str, handler: Callable[[Request], object], scope: str, both: schemas.Both, summary: str
 ) -> Route:
     takes, answer = both
-    largest = {"max_body": MAX_INFER_BODY} if scope == INFER else {}
     return Route(
         "POST",
         path,
@@ -118,7 +117,7 @@ def _post(
         summary=summary,
         takes=takes,
         answer=answer,
-        **largest,
+        max_body=MAX_INFER_BODY if scope == INFER else MAX_BODY,
     )
 
 
@@ -247,10 +246,11 @@ class _Oip:
     async def index(self, request: Request) -> list[dict[str, Any]]:
         """Answer with all versions and their state."""
         only_ready = _json_object(request.body).get("ready") is True
-        rows = []
-        for name in await self._models.names():
-            for version in await self._models.versions(name):
-                rows.append(await self._index_row(name, version))
+        rows = [
+            await self._index_row(name, version)
+            for name in await self._models.names()
+            for version in await self._models.versions(name)
+        ]
         return [row for row in rows if not only_ready or row["state"] == READY]
 
     async def _index_row(self, name: str, version: str) -> dict[str, Any]:

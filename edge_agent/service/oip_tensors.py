@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.models import Signature, Tensors
+    from edge_agent.models import Signature
 
 DATATYPES: Final = {"float32": "FP32", "int64": "INT64"}
 _MAX_TEXT: Final = 128  # characters of what a refusal repeats of a request
@@ -163,12 +163,12 @@ def _shape(
     """The shape, which must be that of the model with one or more rows."""
     shape, datatype = given.get("shape"), given.get("datatype")
     wanted = f"{DATATYPES[expected[0]]} {[-1, *expected[1]]}"
-    is_list = isinstance(shape, list) and all(type(one) is int for one in shape)
-    fits = is_list and tuple(shape[1:]) == expected[1] and shape and shape[0] > 0
-    if datatype != DATATYPES[expected[0]] or not fits:
-        text = f"{_short(datatype)} {_short(shape)}"
-        raise RequestError(f"input {name!r} is {text}, expected {wanted} with one or more rows")
-    return tuple(shape)
+    if isinstance(shape, list) and all(type(one) is int for one in shape):
+        rows, *rest = shape or [0]
+        if datatype == DATATYPES[expected[0]] and tuple(rest) == expected[1] and rows > 0:
+            return tuple(shape)
+    text = f"{_short(datatype)} {_short(shape)}"
+    raise RequestError(f"input {name!r} is {text}, expected {wanted} with one or more rows")
 
 
 def _listed(name: str, data: object, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -186,6 +186,8 @@ def _listed(name: str, data: object, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def _read(name: str, raw: bytes, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
     """Numbers from the text of a list; between two pieces other threads have their turn."""
+    if count > len(raw) or raw.count(b"[") != raw.count(b"]"):
+        raise RequestError(f"input {name!r}: data is not a list of {count} numbers")
     flat = raw.translate(_SPACES)
     found, at, begin = np.empty(count, dtype), 0, 0
     while begin < len(flat):
@@ -287,7 +289,7 @@ def _short(value: object) -> str:
 
 def write_answer(
     head: Mapping[str, Any],
-    found: Tensors,
+    found: Mapping[str, NDArray[Any]],
     wanted: Sequence[WantedOutput],
     labels: Sequence[str],
 ) -> tuple[bytes, int | None]:
@@ -301,7 +303,7 @@ def write_answer(
         datatype = DATATYPES[str(array.dtype)]
         if one.classes:
             array, datatype = _classified(array, one.classes, labels), "BYTES"
-        row = {"name": one.name, "datatype": datatype, "shape": list(array.shape)}
+        row: dict[str, Any] = {"name": one.name, "datatype": datatype, "shape": list(array.shape)}
         if one.is_binary:
             data = _bytes_of(array)
             raw.append(data)

@@ -21,7 +21,7 @@ from edge_agent.models import (
     SessionRegistry,
     stamp_of,
 )
-from edge_agent.service.admission import DeadlineError, GoneError, ModelQueue, ServedEngine
+from edge_agent.service.admission import GoneError, ModelQueue, QueueLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.models import Manifest, Stamp, VerifiedBundles
     from edge_agent.ops.metrics import Metrics
+    from edge_agent.service.admission import ServedEngine
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -168,7 +169,7 @@ class ServedModels:
             async with asyncio.timeout(self._config().inference.deadline):
                 return await asyncio.shield(task)
         except TimeoutError:
-            raise DeadlineError(f"model {bundle.name!r} is being loaded") from None
+            raise GoneError("it is being loaded") from None
 
     def _ended(self, key: tuple[str, str], task: asyncio.Task[_Loaded]) -> None:
         self._loading.pop(key, None)
@@ -198,10 +199,8 @@ class ServedModels:
         if (model.manifest.name, model.manifest.version) != (bundle.name, bundle.version):
             raise ModelError("another version has replaced it", where=f"model {bundle.name}")
         wished, max_batch = config.inference, config.runtime.max_batch
-        engine = cast("ServedEngine", model.engine)
-        return ModelQueue(
-            model, engine, wished.queue, wished.deadline, max_batch, self._plant_is_busy
-        )
+        limits = QueueLimits(wished.queue, wished.deadline, max_batch)
+        return ModelQueue(model, cast("ServedEngine", model.engine), limits, self._plant_is_busy)
 
     def _registry(self, config: Config) -> tuple[ServiceIsolation, SessionRegistry]:
         """The registry of the present config: its keys and folder may change by a reload."""

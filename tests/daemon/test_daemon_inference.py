@@ -1,0 +1,78 @@
+"""The daemon answers other programs with its models if the config says so, else at no cost."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import numpy as np
+import pytest
+from daemon_support import LENGTH, Running, Site, unused_url
+from oip_support import asking
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from daemon_support import Running as Daemon
+
+UNUSED = """
+import sys
+from edge_agent.clock import SystemClock
+from edge_agent.config.schema import Config
+from edge_agent.daemon.build import Parts
+from edge_agent.config.settings import Inference
+Parts(Config(inference=Inference(enabled=sys.argv[1] == "yes")), None, SystemClock())
+print(*(name for name in sys.modules if name.startswith("edge_agent.service.")))
+"""
+
+
+@pytest.mark.parametrize("enabled", ["no", "yes"])
+def test_a_gateway_that_serves_no_models_does_not_import_them(enabled: str) -> None:
+    """Its start and its memory stay as they are; one that does is the control."""
+    command = [sys.executable, "-c", UNUSED, enabled]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    served = {"edge_agent.service.oip", "edge_agent.service.served_models"}
+    assert served & {*found} == (served if enabled == "yes" else set())
+
+
+@asynccontextmanager
+async def gateway(folder: Path, **inference: Any) -> AsyncIterator[Daemon]:
+    site = Site(folder, unused_url(), inference={"enabled": True, "deadline": "60s", **inference})
+    async with Running(site.path) as daemon:
+        yield daemon
+
+
+async def test_the_daemon_serves_its_bundles(tmp_path: Path) -> None:
+    """The score is that of the model in service; the processes end with the daemon."""
+    x = np.tile(np.array([10.0, 4.0], np.float32), (2, LENGTH, 1))
+    unit = {"name": "unit", "shape": [2], "datatype": "INT64", "data": [0, 1]}
+    body = {"inputs": [*asking(x)["inputs"], unit]}
+    async with gateway(tmp_path) as daemon, aiohttp.ClientSession() as session:
+        url = f"{daemon.url}/v2/models/watch/infer"
+        async with session.post(url, json=body) as answer:
+            found = await answer.json()
+            assert answer.status == 200, found
+        model = daemon.daemon.runtime.models.deployments.latest("watch")
+        assert model is not None
+        wanted = model.infer({"x": x, "unit": np.array([0, 1])}).score
+        outputs = {row["name"]: row["data"] for row in found["outputs"]}
+        np.testing.assert_allclose(outputs[model.manifest.outputs.score], wanted, rtol=1e-6)
+        models = daemon.daemon.parts.served
+        assert models is not None
+        [queue] = models.loaded()
+    with pytest.raises(Exception, match="left memory"):
+        await queue.infer({"x": x}, 2)
+
+
+async def test_without_the_key_there_is_no_route(tmp_path: Path) -> None:
+    """Off unless the config says so."""
+    async with gateway(tmp_path, enabled=False) as daemon, aiohttp.ClientSession() as session:
+        async with session.get(f"{daemon.url}/v2") as answer:
+            assert answer.status == 404
+        assert daemon.daemon.parts.served is None
+        await asyncio.sleep(0)
